@@ -225,12 +225,12 @@ class LogAnalyzer:
         how = HowToTest(target, outcome, live, seeds) if test else None
         return debug.explain(text, self.path, self.reader, self.engine, how)
 
-    def compare(self, other: SessionRef) -> comparison.Comparison:
+    def compare(self, other: SessionRef) -> comparison.BehaviourComparison:
         """Compare another session with this one, and test for noise (`comparison`)."""
         flush_recording()
         return comparison.compare_sessions(self.path, find(other, self.path.parent))
 
-    def compare_by(self, field: str, chosen: Sequence[str] = ()) -> comparison.Comparison:
+    def compare_by(self, field: str, chosen: Sequence[str] = ()) -> comparison.BehaviourComparison:
         """Compare events by the value of a field, such as agent_version (`comparison.compare_by`)."""
         flush_recording()
         return comparison.compare_by(self.path, field, chosen)

@@ -19,7 +19,14 @@ from typing import Any, Final
 
 import orjson
 
-from Agent.archive.run_package import Limits, Manifest, check_members, open_package, refused, wrong_artifact
+from Agent.archive.run_package import (
+    Manifest,
+    PackageLimits,
+    check_members,
+    open_package,
+    refused,
+    wrong_artifact,
+)
 from Agent.errors import DamagedInput, InputError
 from Agent.event.clock import format_timestamp
 from Agent.event.codec import DamagedLine, decode_line
@@ -72,7 +79,9 @@ class ImportedRun:
         return {name: getattr(self, name) for name in self.__slots__} | {"session": str(self.session)}
 
 
-def import_run(path: str | os.PathLike[str], root: Path, *, limits: Limits | None = None) -> ImportedRun:
+def import_run(
+    path: str | os.PathLike[str], root: Path, *, limits: PackageLimits | None = None
+) -> ImportedRun:
     """Make a session of the run in a file that `export_run` wrote.
 
     Args:
@@ -86,7 +95,7 @@ def import_run(path: str | os.PathLike[str], root: Path, *, limits: Limits | Non
         OSError: it cannot be written.
     """
     source = Path(path)
-    limits = limits or Limits()
+    limits = limits or PackageLimits()
     try:
         file = source.open("rb")
     except OSError as error:
@@ -175,7 +184,7 @@ def _staging(root: Path) -> Iterator[Path]:
 
 
 def _extract(
-    package: zipfile.ZipFile, manifest: Manifest, staging: Path, source: Path, limits: Limits
+    package: zipfile.ZipFile, manifest: Manifest, staging: Path, source: Path, limits: PackageLimits
 ) -> None:
     """Write every member, as long as it is what the manifest says; then look at the lines."""
     for directory in (agents_dir(staging), staging / ".state", claims_dir(staging), boards_dir(staging)):
@@ -280,7 +289,7 @@ def _last_time(staging: Path) -> str:
     return format_timestamp(newest)
 
 
-def _check_compressed(staging: Path, source: Path, limits: Limits) -> None:
+def _check_compressed(staging: Path, source: Path, limits: PackageLimits) -> None:
     """Refuse checkpoints that decompress to more than they may."""
     from zstandard import ZstdDecompressor, ZstdError
 

@@ -25,7 +25,7 @@ __all__ = [
     "FORMAT",
     "MANIFEST",
     "PACKAGE_VERSION",
-    "Limits",
+    "PackageLimits",
     "Manifest",
     "artifact_member",
     "check_members",
@@ -56,7 +56,7 @@ _MAX_COMMENT: Final = 65_535
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class PackageLimits:
     """What a package may come to before it is refused."""
 
     max_members: int = 200_000
@@ -182,7 +182,7 @@ def refused(why: str, path: Path) -> DamagedInput:
     return DamagedInput(f"the run cannot be imported: {why}", path=path, remedy="nothing was written")
 
 
-def open_package(file: IO[bytes], path: Path, limits: Limits) -> zipfile.ZipFile:
+def open_package(file: IO[bytes], path: Path, limits: PackageLimits) -> zipfile.ZipFile:
     """A package opened, once its table of contents is known to be of a bearable size.
 
     Raises:
@@ -195,7 +195,7 @@ def open_package(file: IO[bytes], path: Path, limits: Limits) -> zipfile.ZipFile
         raise refused(f"it is not a zip file: {error}", path) from None
 
 
-def _check_contents(file: IO[bytes], path: Path, limits: Limits) -> None:
+def _check_contents(file: IO[bytes], path: Path, limits: PackageLimits) -> None:
     """Read how large the table of contents is, before anything is made of it."""
     size_bytes = file.seek(0, 2)
     tail_bytes = min(size_bytes, _END_BYTES + _MAX_COMMENT + _LOCATOR_64_BYTES + 56)
@@ -212,7 +212,7 @@ def _check_contents(file: IO[bytes], path: Path, limits: Limits) -> None:
         raise refused(f"it has {count:,} members; at most {limits.max_members:,} are allowed", path)
 
 
-def check_members(package: zipfile.ZipFile, path: Path, limits: Limits) -> Manifest:
+def check_members(package: zipfile.ZipFile, path: Path, limits: PackageLimits) -> Manifest:
     """The manifest, once every member is known to be a plain file that it names.
 
     Raises:

@@ -15,7 +15,7 @@ from Agent.export.failure_classes import classify_exception
 from Agent.flight.open_runs.context import is_open, open_run
 from Agent.flight.open_runs.never_raise import Guard
 from Agent.flight.open_runs.run_events import emit_run_event, ending_of, note_misuse
-from Agent.flight.runs.recorder import Block, Recorder
+from Agent.flight.runs.recorder import Recorder, RecorderBlock
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.safe_text import as_message, as_text, message_of
 from Agent.record.loggers.loggers import WARNING, as_fields, present
@@ -30,7 +30,7 @@ _FAILURE_TYPES: Final = frozenset(kind.value for kind in FailureType)
 _current_step: ContextVar[AgentStep | None] = ContextVar("agent_trace_client_step", default=None)
 
 
-class AgentRun(Block):
+class AgentRun(RecorderBlock):
     """One execution of an agent, from `AgentTracer.start_run()` to the end of its block or `finish()`.
 
     Its status is `success`; `failure` where an exception left it or a failure was recorded; and what
@@ -143,7 +143,7 @@ class AgentRun(Block):
         self.finish(error=error)
 
 
-class AgentStep(Block):
+class AgentStep(RecorderBlock):
     """One step of a run. `output` is kept on this machine, as an artifact; metadata goes to the service."""
 
     def __init__(self, run: AgentRun, step_id: str, step_type: str, name: str | None) -> None:

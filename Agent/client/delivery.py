@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from Agent.client.destination import Answer, Connection
+from Agent.client.destination import Connection, ServiceResponse
 from Agent.errors import NotDelivered
 from Agent.export.writing import encode_body
 
-__all__ = ["Delivery", "Outcome", "Stopped", "bodies_of"]
+__all__ = ["Delivery", "DeliveryOutcome", "Stopped", "bodies_of"]
 
 MAX_BODY_EVENTS: Final = 2000
 MAX_BODY_BYTES: Final = 2 * 1024 * 1024
@@ -34,7 +34,7 @@ class Stopped(Exception):
 
 
 @dataclass(slots=True)
-class Outcome:
+class DeliveryOutcome:
     """What became of what was sent so far."""
 
     sent: int = 0
@@ -77,7 +77,7 @@ class Delivery:
         content: bool = False,
         patience_s: float | None = None,
     ) -> None:
-        self.outcome = Outcome()
+        self.outcome = DeliveryOutcome()
         self._connection = connection
         self._session = session
         self._wait = wait
@@ -122,13 +122,13 @@ class Delivery:
         self.outcome.sent += len(events) - count
         self.outcome.stored += stored if isinstance(stored, int) else len(events) - count
 
-    def _refuse(self, answer: Answer) -> None:
+    def _refuse(self, answer: ServiceResponse) -> None:
         self.outcome.refused += 1
         self.outcome.reasons[answer.problem] += 1
         if not self.outcome.sent and self.outcome.refused >= _MAX_REFUSED_AT_FIRST:
             raise self._not_delivered(answer.problem, answer.remedy)
 
-    def _answer_to(self, body: bytes) -> Answer:
+    def _answer_to(self, body: bytes) -> ServiceResponse:
         """The answer to a body, as soon as somebody gives one that is final."""
         waited_s, next_s = 0.0, _FIRST_WAIT_S
         while True:
@@ -186,7 +186,7 @@ def _told(error: OSError) -> str:
     return f"no answer ({' '.join(str(reason).split())[:200].lower()})"
 
 
-def _remedy_of(answer: Answer) -> str:
+def _remedy_of(answer: ServiceResponse) -> str:
     if answer.status in {401, 403}:  # what the service says of headers helps nobody here
         return "give a key of that service, as api_key or --api-key; agent-trace keys add creates one there"
     if answer.remedy is not None:

@@ -20,7 +20,7 @@ import orjson
 from Agent.errors import ConfigurationError
 from Agent.version import __version__
 
-__all__ = ["Answer", "Connection", "Destination"]
+__all__ = ["Connection", "Destination", "ServiceResponse"]
 
 EVENTS_PATH: Final = "/v1/events"
 _TIMEOUT_S: Final = 30.0
@@ -89,7 +89,7 @@ class Destination:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ServiceResponse:
     """What a service answered: its status, its JSON, and how long it wants to be left alone."""
 
     status: int
@@ -121,7 +121,7 @@ class Connection:
         self._timeout_s = timeout_s
         self._open: http.client.HTTPConnection | None = None
 
-    def post(self, body: bytes, path: str = EVENTS_PATH) -> Answer:
+    def post(self, body: bytes, path: str = EVENTS_PATH) -> ServiceResponse:
         """Send a body of JSON, compressed, and give the answer.
 
         Raises:
@@ -146,7 +146,7 @@ class Connection:
                 raise
             return self._exchange(prefix + path, packed, headers)
 
-    def _exchange(self, path: str, packed: bytes, headers: dict[str, str]) -> Answer:
+    def _exchange(self, path: str, packed: bytes, headers: dict[str, str]) -> ServiceResponse:
         connection = self._open or self._connect()
         self._open = connection
         try:
@@ -163,7 +163,7 @@ class Connection:
             raise
         if response.will_close or not response.isclosed():
             self.close()
-        return Answer(
+        return ServiceResponse(
             response.status,
             _object_in(content),
             _seconds(response.headers.get("Retry-After")),

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 import orjson
 
 from Agent.archive.sealed.reader import ArchiveLines
-from Agent.client.delivery import MAX_BODY_EVENTS, Delivery, Outcome, bodies_of
+from Agent.client.delivery import MAX_BODY_EVENTS, Delivery, DeliveryOutcome, bodies_of
 from Agent.client.destination import Connection, Destination
 from Agent.client.sending_lock import lock_sending
 from Agent.config.loading.load import redaction_key
@@ -124,7 +124,7 @@ class Shipment:
             raise
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> DeliveryOutcome:
         """What became of what was sent."""
         return self._delivery.outcome
 

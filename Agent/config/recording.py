@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from Agent.config.loading.checks import level_number
 from Agent.config.loading.load import redaction_key
-from Agent.config.loading.options import Options, level_number
+from Agent.config.loading.options import Options
 from Agent.config.process import Hooks, note_obstacle, obstacle, set_hooks, unrecorded, wiring_lock
 from Agent.errors import ConfigurationError
 from Agent.record.emit import installed

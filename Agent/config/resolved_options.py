@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from Agent.config.loading.checks import level_number
 from Agent.config.loading.load import found_settings
-from Agent.config.loading.options import SETTABLE, level_number
+from Agent.config.loading.options import SETTABLE
 from Agent.config.loading.settings import DEFAULT, TABLES, Setting, Settings
 from Agent.config.logging_config import LOGGING_CONFIG, options_in
 from Agent.event.kinds import Category

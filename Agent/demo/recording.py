@@ -15,7 +15,7 @@ TARGET = "Agent.demo.targets:creator"
 
 
 @dataclass(frozen=True)
-class Recording:
+class DemoRecording:
     """A finished recording: where it lies and what really happened in it."""
 
     session_id: str
@@ -26,7 +26,7 @@ class Recording:
 
 def record_session(
     root: Path, settings: Settings, progress: Callable[[int], None] = lambda _: None
-) -> Recording:
+) -> DemoRecording:
     """Runs the simulation as one session under `root`; `progress` hears the number of each tick.
 
     Raises:
@@ -38,4 +38,4 @@ def record_session(
     finally:
         shutdown_logging()
     update_session(session.path, targets=dict.fromkeys(outcome.last_published, TARGET))
-    return Recording(session.session_id, session.path, settings, outcome)
+    return DemoRecording(session.session_id, session.path, settings, outcome)

@@ -26,7 +26,7 @@ from Agent.event.values.opaque import WRITTEN_OUTSIDE
 from Agent.record.emit.installed import flush_active
 from Agent.replay.compare.locating import locate
 from Agent.replay.compare.normaliser import Normaliser
-from Agent.replay.compare.outcome import Divergence, Outcome
+from Agent.replay.compare.outcome import Divergence, ReplayOutcome
 from Agent.replay.judging.report import ReplayReport
 from Agent.replay.judging.verdict import Verdict, judge
 from Agent.replay.plan.recording import ACTION_KINDS
@@ -192,7 +192,7 @@ def drive_again(
     is_written = any(WRITTEN_OUTSIDE in name for name in outcome.references)
     reads_others = is_written or reference.agent_id is not None
 
-    def once_more(turns: str, *, look_at_fields: bool = False) -> tuple[Outcome, str, str]:
+    def once_more(turns: str, *, look_at_fields: bool = False) -> tuple[ReplayOutcome, str, str]:
         with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
             path = Path(directory)
             return _in_child(
@@ -246,8 +246,8 @@ def _leaving_out(found: Divergence | None) -> str:
 
 
 def _in_other_turns(
-    first: tuple[Outcome, str, str], once_more: Callable[[str], tuple[Outcome, str, str]]
-) -> tuple[Outcome, str, str]:
+    first: tuple[ReplayOutcome, str, str], once_more: Callable[[str], tuple[ReplayOutcome, str, str]]
+) -> tuple[ReplayOutcome, str, str]:
     """What comes of a difference among actions that ran at the same time, once they take turns otherwise.
 
     The recording does not tell to the microsecond which of them began first. An order in which nothing
@@ -284,7 +284,7 @@ def _in_child(
     *,
     look_at_fields: bool = False,
     turns: str = "",
-) -> tuple[Outcome, str, str]:
+) -> tuple[ReplayOutcome, str, str]:
     """Replay in a child process; `turns` says how concurrent actions are replayed, see `drive.Equipment`."""
     request = {
         **_request(reference, target, directory, options),
@@ -295,7 +295,7 @@ def _in_child(
     ended = None if worker is None else worker.run(request, directory, *limits)
     if ended is None:
         ended = run_module("Agent.replay.worker.child", request, directory, *limits)
-    outcome = Outcome(agents=_asked(reference))
+    outcome = ReplayOutcome(agents=_asked(reference))
     if ended.returncode is None:
         outcome.reason(f"the replay did not end within {options.timeout_seconds:g} s and was stopped")
     else:
@@ -303,7 +303,7 @@ def _in_child(
             answer = orjson.loads(Path(request["outcome_path"]).read_bytes())
             if "not_imported" in answer:
                 raise target_not_found(answer["not_imported"])
-            outcome = Outcome.from_object(answer)
+            outcome = ReplayOutcome.from_object(answer)
         except (OSError, ValueError, KeyError, TypeError):
             outcome.reason(ended.last_words)
     return outcome, ended.stdout, ended.stderr

@@ -40,7 +40,7 @@ class FakeClock:
         self.now_ns += int(seconds * 1e9)
 
 
-class MemorySink(memory_sink.MemorySink):
+class MemorySink(memory_sink.LineSink):
     """A sink that keeps what is written; `events` gives it decoded, in the order of writing.
 
     Set `is_failing` to have it refuse, as a full disk does.

@@ -12,7 +12,7 @@ import pytest
 from analysis_kit import SessionBuilder
 
 from Agent.analysis import LogAnalyzer
-from Agent.analysis.compare.comparison import Comparison, Difference, compare_sessions
+from Agent.analysis.compare.comparison import BehaviourComparison, BehaviourDifference, compare_sessions
 from Agent.analysis.stats.welch import holm, two_sided, welch
 from Agent.errors import UsageError
 
@@ -52,7 +52,7 @@ def simulate(
     return build
 
 
-def two(tmp_path: Path, *both: dict[str, object], seeds: tuple[int, int] = (1, 2)) -> Comparison:
+def two(tmp_path: Path, *both: dict[str, object], seeds: tuple[int, int] = (1, 2)) -> BehaviourComparison:
     paths = [
         simulate(SessionBuilder(tmp_path / f"s{seeds[n]}{n}", f"2026112{n}_103045"), seeds[n], **changed).path  # type: ignore[arg-type]
         for n, changed in enumerate(both)
@@ -60,7 +60,7 @@ def two(tmp_path: Path, *both: dict[str, object], seeds: tuple[int, int] = (1, 2
     return compare_sessions(paths[0], paths[1])
 
 
-def real(found: Comparison) -> dict[tuple[str, str], Difference]:
+def real(found: BehaviourComparison) -> dict[tuple[str, str], BehaviourDifference]:
     return {(each.what, each.name): each for each in found.real}
 
 

@@ -24,10 +24,10 @@ from Agent.archive.maintenance.recover import recover_session
 from Agent.archive.maintenance.verify import verify
 from Agent.errors import InputError, UsageError
 from Agent.flight import Recorder
-from Agent.tree.files.error_counters import Counts
+from Agent.tree.files.error_counters import ErrorCounters
 from Agent.tree.layout import chain_file, chains_dir, list_sessions, tree_files
 from Agent.tree.write import chain
-from Agent.tree.write.chain import Chain, read_chains
+from Agent.tree.write.chain import LineChain, read_chains
 
 
 def record(root):
@@ -209,10 +209,10 @@ def forge(session):
     """Change an event and make every digest anew, as somebody who can write to the files can."""
     path = session / "agents" / "agent_1.log"
     path.write_bytes(path.read_bytes().replace(b'"n":', b'"n":7', 1))
-    counts = Counts()
+    counts = ErrorCounters()
     for writer in read_chains(session):
         chain_file(session, writer).unlink()
-        anew = Chain(session, writer, counts, lambda *_: None)
+        anew = LineChain(session, writer, counts, lambda *_: None)
         files = [path for path in tree_files(session) if writer.encode() in path.read_bytes()[:200]]
         for path in [each for each in files if not each.name.startswith("system")]:
             status = path.stat()

@@ -17,7 +17,7 @@ from Agent import LogAnalyzer, setup_logging, shutdown_logging
 from Agent.archive.maintenance.verify import verify
 from Agent.archive.run_export import export_run
 from Agent.archive.run_import import import_run
-from Agent.archive.run_package import Limits
+from Agent.archive.run_package import PackageLimits
 from Agent.archive.sealed.sealing import seal
 from Agent.errors import AgentTraceError, DamagedInput, InputError, SessionInUse, UsageError
 from Agent.flight import Recorder, find_run, list_runs, read_run
@@ -280,16 +280,16 @@ def test_bombs_are_refused_before_they_go_off(recorded, tmp_path):
     name = f"runs/{recorded[1]['run0']}/artifacts/bomb"
     bomb = packed(tmp_path / "x.zip", members, [entry(name, b"\0" * 50_000_000)])
     assert bomb.stat().st_size < 200_000
-    assert "at most" in assert_refused(bomb, tmp_path, limits=Limits(max_bytes=1_000_000))
+    assert "at most" in assert_refused(bomb, tmp_path, limits=PackageLimits(max_bytes=1_000_000))
     many = packed(tmp_path / "y.zip", members, [entry(f"{name}{n}", b"") for n in range(300)])
-    assert "members" in assert_refused(many, tmp_path, limits=Limits(max_members=200))
+    assert "members" in assert_refused(many, tmp_path, limits=PackageLimits(max_members=200))
     import zstandard
 
     packs = [key for key in members if key.endswith(".jsonl.zst")]
     line = b'{"format":1,"pad":"' + b"x" * 30_000_000 + b'"}\n'
     lying = {**members, packs[0]: zstandard.ZstdCompressor().compress(line)}
     assert "decompress" in assert_refused(
-        packed(tmp_path / "z.zip", lying), tmp_path, limits=Limits(max_bytes=1_000_000)
+        packed(tmp_path / "z.zip", lying), tmp_path, limits=PackageLimits(max_bytes=1_000_000)
     )
 
 
@@ -339,7 +339,7 @@ def test_a_contents_table_that_claims_too_much_is_not_even_read(recorded, tmp_pa
     at = data.rfind(b"PK\x05\x06")
     data[at + 8 : at + 12] = b"\xfe\xff\xfe\xff"
     (tmp_path / "x.zip").write_bytes(data)
-    assert "members" in assert_refused(tmp_path / "x.zip", tmp_path, limits=Limits(max_members=1000))
+    assert "members" in assert_refused(tmp_path / "x.zip", tmp_path, limits=PackageLimits(max_members=1000))
 
 
 def outcome(file, place):
@@ -347,7 +347,7 @@ def outcome(file, place):
     root = place / "trace"
     root.mkdir(parents=True)
     try:
-        done = import_run(file, root, limits=Limits(max_members=500, max_bytes=5_000_000))
+        done = import_run(file, root, limits=PackageLimits(max_members=500, max_bytes=5_000_000))
     except AgentTraceError:
         assert not session_directories(root) and not list(root.glob(".importing-*"))
         assert {path.name for path in place.iterdir()} == {"trace"}

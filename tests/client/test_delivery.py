@@ -6,10 +6,10 @@ import orjson
 import pytest
 
 from Agent.client.delivery import MAX_BODY_BYTES, MAX_BODY_EVENTS, Delivery, Stopped, bodies_of
-from Agent.client.destination import Answer, Connection, Destination
+from Agent.client.destination import Connection, Destination, ServiceResponse
 from Agent.errors import ConfigurationError, NotDelivered
 
-TAKEN = Answer(200, {"stored": 1, "refused": []})
+TAKEN = ServiceResponse(200, {"stored": 1, "refused": []})
 URL = "http://127.0.0.1:9"
 
 
@@ -47,7 +47,7 @@ def events(count, size_bytes=20):
 
 
 def test_what_is_taken_is_counted():
-    service = Scripted(Answer(200, {"stored": 2, "refused": [{"index": 0, "problem": "no id"}]}))
+    service = Scripted(ServiceResponse(200, {"stored": 2, "refused": [{"index": 0, "problem": "no id"}]}))
     made, waits = delivery(service)
     made.deliver(events(4))
     assert (made.outcome.sent, made.outcome.stored, made.outcome.refused) == (3, 2, 1)
@@ -61,9 +61,9 @@ def test_what_is_taken_is_counted():
     [
         ConnectionRefusedError(111, "Connection refused"),
         TimeoutError("timed out"),
-        Answer(500, {}),
-        Answer(503, {}),
-        Answer(429, {}),
+        ServiceResponse(500, {}),
+        ServiceResponse(503, {}),
+        ServiceResponse(429, {}),
     ],
     ids=str,
 )
@@ -79,7 +79,7 @@ def test_trouble_that_passes_is_waited_out(trouble):
 
 
 def test_waits_grow_to_a_minute_and_no_further():
-    made, waits = delivery(Scripted(Answer(503, {})), stop_after=30)
+    made, waits = delivery(Scripted(ServiceResponse(503, {})), stop_after=30)
     with pytest.raises(Stopped):
         made.deliver(events(1))
     assert max(waits) <= 60
@@ -87,7 +87,7 @@ def test_waits_grow_to_a_minute_and_no_further():
 
 
 def test_a_service_that_says_when_to_come_back_is_obeyed():
-    made, waits = delivery(Scripted(Answer(429, {}, retry_after_s=7.0), TAKEN))
+    made, waits = delivery(Scripted(ServiceResponse(429, {}, retry_after_s=7.0), TAKEN))
     made.deliver(events(1))
     assert waits == [7.0]
 
@@ -104,7 +104,7 @@ def test_patience_ends_with_an_error_that_says_that_nothing_is_lost():
     [(401, "give a key"), (403, "give a key"), (404, "make another"), (301, "make another")],
 )
 def test_a_key_or_an_address_that_is_wrong_is_told_at_once(status, remedy):
-    answer = Answer(
+    answer = ServiceResponse(
         status, {"error": {"code": "x", "message": "the key is revoked", "remedy": "make another"}}
     )
     made, waits = delivery(Scripted(answer))
@@ -118,9 +118,9 @@ def test_one_event_that_is_refused_does_not_hold_up_the_others(status):
     def judge(body):
         ids = [event["id"] for event in body["events"]]
         return (
-            Answer(status, {"error": {"message": "event 5 is bad"}})
+            ServiceResponse(status, {"error": {"message": "event 5 is bad"}})
             if 5 in ids
-            else Answer(200, {"stored": len(ids)})
+            else ServiceResponse(200, {"stored": len(ids)})
         )
 
     made, _ = delivery(Scripted(judge))
@@ -130,7 +130,7 @@ def test_one_event_that_is_refused_does_not_hold_up_the_others(status):
 
 
 def test_a_service_that_refuses_everything_from_the_first_on_is_not_asked_a_thousand_times():
-    service = Scripted(Answer(422, {"error": {"message": "another wire"}}))
+    service = Scripted(ServiceResponse(422, {"error": {"message": "another wire"}}))
     made, _ = delivery(service)
     with pytest.raises(NotDelivered, match="another wire"):
         made.deliver(events(1000))

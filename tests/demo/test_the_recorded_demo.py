@@ -11,7 +11,7 @@ from support.processes import run_python
 from support.session_files import of_agent, of_kind, session_events
 
 from Agent.demo.platform import Settings
-from Agent.demo.recording import Recording, record_session
+from Agent.demo.recording import DemoRecording, record_session
 
 SETTINGS = Settings(agents=20, ticks=48, seed=11)
 FAULTY = "creator_017"
@@ -38,7 +38,7 @@ def record_elsewhere(root: Path, hash_seed: str, **settings: int) -> Path:
 
 
 @pytest.fixture
-def recording(trace_root) -> Recording:
+def recording(trace_root) -> DemoRecording:
     return record_session(trace_root, SETTINGS)
 
 

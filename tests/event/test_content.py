@@ -28,7 +28,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.event.values.content import _Walk, content_of, form_of_scalars, module_name
-from Agent.event.values.opaque import Kind, describe
+from Agent.event.values.opaque import OpaqueKind, describe
 from Agent.event.values.reading import USUAL, Reading
 
 
@@ -55,7 +55,7 @@ class Raising(Exception):
 
 def digest(value):
     content = content_of(value)
-    assert content.kind is Kind.COMPARABLE, content
+    assert content.kind is OpaqueKind.COMPARABLE, content
     return content.text
 
 
@@ -207,7 +207,7 @@ def test_a_generator_that_many_objects_draw_from_is_read_once():
         return Box([Box([number, rng]) for number in range(count)])
 
     many = content_of(cells(5_000))  # its state alone counts as 40 values
-    assert many.kind is Kind.COMPARABLE, many
+    assert many.kind is OpaqueKind.COMPARABLE, many
     assert digest(cells(9)) == digest(cells(9)) != digest(cells(9, draws=1))
     rng = random.Random(1)
     parts = [Box([number, rng]) for number in range(9)]
@@ -315,19 +315,19 @@ def test_what_cannot_be_seen_says_why():
         ([bytes(9_000_000), bytes(9_000_000)], "more than 16 MB"),
     ):
         content = content_of(value)
-        assert content.kind is Kind.UNSEEN and why in content.text, content
+        assert content.kind is OpaqueKind.UNSEEN and why in content.text, content
 
 
 def test_classes_and_modules_are_references_and_handles_are_named():
-    assert content_of(int) == (Kind.REFERENCE, "class builtins.int", 0, frozenset(), "")
-    assert content_of(os)[:2] == (Kind.REFERENCE, "module os")
+    assert content_of(int) == (OpaqueKind.REFERENCE, "class builtins.int", 0, frozenset(), "")
+    assert content_of(os)[:2] == (OpaqueKind.REFERENCE, "module os")
     for value, kind in (
         (threading.Lock(), "lock"),
         (threading.current_thread(), "thread"),
         (sys.stderr, None),
     ):
         content = content_of(value)
-        assert kind is None or (content.kind, content.text) == (Kind.HANDLE, kind)
+        assert kind is None or (content.kind, content.text) == (OpaqueKind.HANDLE, kind)
 
 
 def test_agents_count_by_their_ids_and_a_large_value_that_leads_to_them_is_an_environment():
@@ -342,7 +342,7 @@ def test_agents_count_by_their_ids_and_a_large_value_that_leads_to_them_is_an_en
     world = types.SimpleNamespace(cells=[Box(number) for number in range(600)], agents=[KEPT[1]])
     assert content_of(world, agent_of, reading).text.startswith("environment ")
     own = types.SimpleNamespace(cells=[Box(number) for number in range(600)], owner=KEPT[0])
-    assert content_of(own, agent_of, reading).kind is Kind.COMPARABLE
+    assert content_of(own, agent_of, reading).kind is OpaqueKind.COMPARABLE
 
 
 class Hiding:
@@ -502,8 +502,8 @@ def test_a_text_that_names_the_script_is_the_name_under_which_others_import_it()
     )
 )
 def test_an_object_with_any_scalar_in_it_can_be_compared(scalar):
-    assert content_of(Box(scalar)).kind is Kind.COMPARABLE
-    assert content_of(Slotted(scalar)).kind is Kind.COMPARABLE
+    assert content_of(Box(scalar)).kind is OpaqueKind.COMPARABLE
+    assert content_of(Slotted(scalar)).kind is OpaqueKind.COMPARABLE
 
 
 def test_bytes_that_ctypes_points_at_are_compared_while_the_pointer_leads_there():
@@ -512,5 +512,5 @@ def test_bytes_that_ctypes_points_at_are_compared_while_the_pointer_leads_there(
     one.value = b"other"
     assert digest(one) == digest(other)
     ctypes.memmove(ctypes.byref(one), ctypes.byref(ctypes.c_char_p(b"elsewhere")), ctypes.sizeof(one))
-    assert content_of(one).kind is Kind.UNSEEN
+    assert content_of(one).kind is OpaqueKind.UNSEEN
     assert digest(ctypes.c_char_p()) != digest(ctypes.c_void_p())

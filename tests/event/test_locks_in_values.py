@@ -9,7 +9,7 @@ import threading
 import orjson
 
 from Agent.event.values.content import content_of
-from Agent.event.values.opaque import Kind, StandIn
+from Agent.event.values.opaque import OpaqueKind, StandIn
 from Agent.event.values.reading import Reading
 from Agent.event.values.serialise import to_json
 from Agent.event.values.values import Unrestored, decode_value
@@ -123,4 +123,4 @@ def test_a_callback_that_holds_a_task_is_restored_as_a_stand_in_where_one_is_giv
     assert (type(token), len(token.callbacks)) == (Token, 1)
     token.callbacks[0]()
     assert used == ["builtins.function"]
-    assert content_of(token).kind is Kind.UNSEEN
+    assert content_of(token).kind is OpaqueKind.UNSEEN

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from Agent.event.values.values import encode_value
 from Agent.flight.matching.recorded_calls import RecordedCall, Tagged
-from Agent.flight.matching.tool_matching import Asked, Match, Rung, distances, find_match
+from Agent.flight.matching.tool_matching import Match, RequestedCall, Rung, distances, find_match
 
 HERE, THERE = ("Agent.act", ("plan",)), ("Agent.check", ("plan", "check"))
 TOKEN, OTHER_TOKEN = "[redacted:0123456789abcdef]", "[redacted:fedcba9876543210]"
@@ -29,8 +29,8 @@ def recorded(value: object, place=HERE, ordinal: int = 0, number: int = 1) -> Re
     return call
 
 
-def ask(value: object, place=HERE, ordinal: int = 0) -> Asked:
-    return Asked("tool.call", "search", tagged(value), place, ordinal)
+def ask(value: object, place=HERE, ordinal: int = 0) -> RequestedCall:
+    return RequestedCall("tool.call", "search", tagged(value), place, ordinal)
 
 
 TABLE = [

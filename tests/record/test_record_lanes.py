@@ -12,7 +12,7 @@ from strategies import json_values, restorable_values
 from Agent.event.codec import decode_line, encode_event
 from Agent.event.schema import validate_event
 from Agent.event.values.values import decode_value
-from Agent.record.emit.context import Scope, current_scope
+from Agent.record.emit.context import SpanScope, current_scope
 from Agent.utils import AgentLogger, trace_agent_action
 
 TEXTS = st.text(max_size=12)
@@ -78,7 +78,7 @@ def test_fields_of_messages_and_contexts_come_back(fields):
         logger = AgentLogger("a")
         logger.info("m", extra=fields)
         logger.bind(**fields).log_action("act")
-        token = current_scope.set(Scope(None, fields=fields))
+        token = current_scope.set(SpanScope(None, fields=fields))
         try:
             logger.log_action("act", {"x": 1})
         finally:
@@ -125,7 +125,7 @@ def test_any_label_is_one_message(label):
 
 def test_a_scope_gives_its_links_on_both_ways(recorded):
     slot = recorded.pipeline.binding("a", None, "agent").slot("agent_action", 20)
-    token = current_scope.set(Scope(None, span_id="00000000000000ff", tick=4, causes=("aaaaaaaa-1",)))
+    token = current_scope.set(SpanScope(None, span_id="00000000000000ff", tick=4, causes=("aaaaaaaa-1",)))
     try:
         for _ in range(3):
             recorded.pipeline.emit_plain(slot, "x", {"action_type": "x"})

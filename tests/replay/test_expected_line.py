@@ -7,11 +7,11 @@ import pytest
 from Agent import tick
 from Agent.event.codec import decode_line
 from Agent.record.emit.installed import install_pipeline
-from Agent.record.emit.memory_sink import MemorySink
+from Agent.record.emit.memory_sink import LineSink
 from Agent.record.emit.pipeline import Pipeline, RecordOptions
 from Agent.record.encode.redaction import Redactor
 from Agent.replay.judging.byte_fast_path import ExpectedLine
-from Agent.replay.plan.actions import DrivenAction, RecordedCall
+from Agent.replay.plan.actions import DrivenAction, PlannedCall
 from Agent.utils import AgentLogger, trace_agent_action
 
 
@@ -33,7 +33,7 @@ class Rerun:
     """Actions recorded and done again, one by one, as a driver does them."""
 
     def __init__(self):
-        self.sink = MemorySink("replayed")
+        self.sink = LineSink("replayed")
         pipeline = Pipeline(
             self.sink,
             session_id="x",
@@ -51,7 +51,7 @@ class Rerun:
         self.sink.clear()
         self.recorded.act(number, result)
         event = decode_line(self.sink.lines[-1])
-        action = DrivenAction(1, RecordedCall(event, "a", "act", 0.0))
+        action = DrivenAction(1, PlannedCall(event, "a", "act", 0.0))
         action.effects = [decode_line(line) for line in self.sink.lines[:-1]]
         action.is_plain = not event.types
         self.sink.clear()

@@ -3,7 +3,7 @@
 import pytest
 
 from Agent.errors import SessionNotFound
-from Agent.replay.compare.outcome import Counts, Divergence, Outcome, SourceRead
+from Agent.replay.compare.outcome import Counts, Divergence, ReplayOutcome, SourceRead
 from Agent.replay.judging.verdict import EXIT_CODES, Verdict, judge
 from Agent.replay.plan.reference import find_run
 from Agent.replay.worker.child_process import launched_by, spawn
@@ -14,7 +14,7 @@ DIFFERENCE = Divergence(1, "x-1", "act", "a", "result", 1, 2)
 
 def outcome(**changes):
     facts = {"agents": ["a"], "counts": Counts(actions=2, driven=2, covered=2, informative=3), **changes}
-    return Outcome(**facts)
+    return ReplayOutcome(**facts)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_facts_survive_the_way_between_processes():
         code={"a.act": {"recorded": "1", "replayed": "2"}},
     )
     whole.answered["tool"] = 3
-    assert Outcome.from_object(json.loads(json.dumps(whole.to_object()))) == whole
+    assert ReplayOutcome.from_object(json.loads(json.dumps(whole.to_object()))) == whole
 
 
 def test_agents_with_slashes_in_their_ids_are_found(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from tree_kit import Recorder
 from Agent.tree.files.hash_tree import Frontier, audit_path, head_text, leaf_of_bytes, leaf_of_lines, root_of
 from Agent.tree.layout import boards_dir, chain_file, tree_files
 from Agent.tree.write import chain
-from Agent.tree.write.chain import Chain, read_chains, write_chain
+from Agent.tree.write.chain import LineChain, read_chains, write_chain
 from Agent.tree.write.crash_board import read_board
 from Agent.tree.write.writer import SessionWriter
 
@@ -208,7 +208,7 @@ def test_a_damaged_chain_reads_up_to_the_damage(session):
 
 def test_an_inode_that_is_used_again_begins_anew(session, tmp_path):
     told = []
-    made = Chain(session, "a" * 8, None, lambda *head: told.append(head))
+    made = LineChain(session, "a" * 8, None, lambda *head: told.append(head))
     path = session / "agents" / "one.log"
     path.write_bytes(b"first\n")
     status = path.stat()

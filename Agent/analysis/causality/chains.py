@@ -12,7 +12,7 @@ from typing import Any
 
 from Agent.analysis.causality.effect_sizes import CauseTest
 from Agent.analysis.causality.event_links import Links, find_event
-from Agent.analysis.causality.event_window import Row, Window, order, started_us, time_us
+from Agent.analysis.causality.event_window import EventWindow, Row, order, started_us, time_us
 from Agent.analysis.query.engine import Engine
 from Agent.errors import EventNotFound, UsageError
 from Agent.event.clock import format_timestamp
@@ -91,7 +91,7 @@ def changed_fields(row: Row) -> dict[str, Any]:
 _ABSENT: Any = object()
 
 
-def direct_causes(row: Row, window: Window) -> Iterator[tuple[Row, Edge]]:
+def direct_causes(row: Row, window: EventWindow) -> Iterator[tuple[Row, Edge]]:
     """The events one step behind an event, recorded ones first, each with its edge."""
     seen = {row["id"]}
     for cause, rule, reason in _recorded(row, window):
@@ -107,7 +107,7 @@ def direct_causes(row: Row, window: Window) -> Iterator[tuple[Row, Edge]]:
 _Link = tuple[Row, str, str]
 
 
-def _recorded(row: Row, window: Window) -> Iterator[_Link]:
+def _recorded(row: Row, window: EventWindow) -> Iterator[_Link]:
     extra = row["extra"]
     error = window.by_id.get(extra.get("error_id", ""))
     if error is not None:
@@ -134,7 +134,7 @@ def _recorded(row: Row, window: Window) -> Iterator[_Link]:
         yield outer, "span", f"it happened inside {outer['message']!r}"
 
 
-def _inferred(row: Row, window: Window) -> Iterator[_Link]:
+def _inferred(row: Row, window: EventWindow) -> Iterator[_Link]:
     """Rules for what is not recorded; each takes the same agent's nearest earlier event of one sort."""
     began = started_us(row)
     earlier = [known for known in islice(window.before(row), _LOOK_BEHIND) if time_us(known) <= began]
@@ -180,7 +180,7 @@ def _sender(row: Row) -> str:
 
 def chain(
     row: Row,
-    window: Window,
+    window: EventWindow,
     *,
     since_us: int | None = None,
     rules: frozenset[str] | None = None,
@@ -249,7 +249,7 @@ def _has_inside(row: Row) -> bool:
 
 
 def effects(
-    row: Row, window: Window, *, until_us: int, forward: Forward | None = None
+    row: Row, window: EventWindow, *, until_us: int, forward: Forward | None = None
 ) -> list[dict[str, Any]]:
     """What an event led to, nearest first: the later events among whose direct causes it stands, and so on.
 
@@ -293,7 +293,7 @@ def effects(
     return _nearest_first(row, found)
 
 
-def _edge_between(cause: Row, effect: Row, window: Window) -> Edge | None:
+def _edge_between(cause: Row, effect: Row, window: EventWindow) -> Edge | None:
     for known, edge in direct_causes(effect, window):
         if known["id"] == cause["id"]:
             return edge

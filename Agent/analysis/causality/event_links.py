@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from Agent.analysis.causality.event_window import Row, Window, is_sent, load_event
+from Agent.analysis.causality.event_window import EventWindow, Row, is_sent, load_event
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.event_dict import EVENT_COLUMNS, engine_row, event_row
 from Agent.analysis.query.views import whole_lines
@@ -31,7 +31,7 @@ MAX_QUERIES = 6
 _BLOCK_BYTES = 1024 * 1024
 
 
-class Links(Window):
+class Links(EventWindow):
     """A window over a stretch of a session that fills itself.
 
     Args:

@@ -42,7 +42,7 @@ def started_us(row: Row) -> int:
     return max(ended_us - round(duration * 1000), 0)
 
 
-class Window:
+class EventWindow:
     """Events found by id, span, message and agent; more can be added at any time."""
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from Agent.analysis.compare.counts import BLOCKS, Side, gather, values
+from Agent.analysis.compare.counts import BLOCKS, ComparedSide, gather, values
 from Agent.analysis.compare.text import comparison_text
 from Agent.analysis.query.engine import open_engine
 from Agent.analysis.stats.welch import holm, welch
@@ -35,7 +35,7 @@ METHOD = (
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class BehaviourDifference:
     """One thing that was compared.
 
     `what` is kind, action, reward, error or latency; `first` and `second` are rates (per agent and tick or
@@ -65,19 +65,19 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class BehaviourComparison:
     """Two sides and every difference between them, real ones first."""
 
     first: dict[str, Any]
     second: dict[str, Any]
-    differences: tuple[Difference, ...]
+    differences: tuple[BehaviourDifference, ...]
     unit: str
     """Of rates: per agent and tick, or second."""
     method: str
     notes: tuple[str, ...] = ()
 
     @property
-    def real(self) -> tuple[Difference, ...]:
+    def real(self) -> tuple[BehaviourDifference, ...]:
         """The differences that noise does not explain."""
         return tuple(each for each in self.differences if each.is_real)
 
@@ -97,7 +97,7 @@ class Comparison:
         return comparison_text(self.to_dict())
 
 
-def compare_sessions(first: Path, second: Path) -> Comparison:
+def compare_sessions(first: Path, second: Path) -> BehaviourComparison:
     """Two sessions, each as a whole.
 
     Args:
@@ -117,7 +117,7 @@ def compare_sessions(first: Path, second: Path) -> Comparison:
     return _compared(sides[0], sides[1], are_sessions=True)
 
 
-def _again_by_time(first: Path, second: Path) -> Comparison:
+def _again_by_time(first: Path, second: Path) -> BehaviourComparison:
     """The same where only one of the sessions has enough agents: both by blocks of time."""
     sides = []
     for path in (first, second):
@@ -130,7 +130,7 @@ def _again_by_time(first: Path, second: Path) -> Comparison:
     return _compared(sides[0], sides[1], are_sessions=True)
 
 
-def compare_by(session: Path, field: str, chosen: Sequence[str] = ()) -> Comparison:
+def compare_by(session: Path, field: str, chosen: Sequence[str] = ()) -> BehaviourComparison:
     """One session's events by the value of a field, such as `agent_version`.
 
     Args:
@@ -162,8 +162,8 @@ def compare_by(session: Path, field: str, chosen: Sequence[str] = ()) -> Compari
 
 
 def _compared(
-    first: Side, second: Side, notes: Sequence[str] = (), *, are_sessions: bool = False
-) -> Comparison:
+    first: ComparedSide, second: ComparedSide, notes: Sequence[str] = (), *, are_sessions: bool = False
+) -> BehaviourComparison:
     by_tick = bool(first.ticks and second.ticks)
     latencies = list(_latencies(first, second))
     common = _common_ratio(latencies) if are_sessions else 1.0
@@ -175,13 +175,13 @@ def _compared(
         chance = None if each.chance is None else next(corrected)
         real = chance is not None and chance < ALPHA and _matters(each, common, are_sessions)
         made.append(
-            Difference(
+            BehaviourDifference(
                 each.what, each.name, each.first, each.second, each.low, each.high, chance, real, each.note
             )
         )
     made.sort(key=lambda d: (not d.is_real, 1.0 if d.chance is None else d.chance, d.what, d.name))
     units = "agents" if first.by_agent else f"{BLOCKS} blocks of time"
-    return Comparison(
+    return BehaviourComparison(
         _told(first),
         _told(second),
         tuple(made),
@@ -198,14 +198,14 @@ def _compared(
     )
 
 
-def _told(side: Side) -> dict[str, Any]:
+def _told(side: ComparedSide) -> dict[str, Any]:
     return {
         "label": side.label, "events": side.events, "agents": side.agents, "ticks": side.ticks or None,
         "seconds": side.seconds,
     }  # fmt: skip
 
 
-def _doubts(first: Side, second: Side, *, by_tick: bool, are_sessions: bool) -> Iterator[str]:
+def _doubts(first: ComparedSide, second: ComparedSide, *, by_tick: bool, are_sessions: bool) -> Iterator[str]:
     if are_sessions:
         what = "latencies" if by_tick else "latencies and rates per second"
         yield f"machine load affects the {what} of two sessions: repeat each to be sure"
@@ -215,13 +215,13 @@ def _doubts(first: Side, second: Side, *, by_tick: bool, are_sessions: bool) -> 
         yield "only one side has ticks, so rates are per second"
 
 
-def _common_ratio(latencies: Sequence[Difference]) -> float:
+def _common_ratio(latencies: Sequence[BehaviourDifference]) -> float:
     """By what the medians of all operations differ alike: the machine's part; 1 where they are few."""
     ratios = sorted(each.second / each.first for each in latencies if " p50 " in each.name and each.first > 0)
     return statistics.median(ratios) if len(ratios) >= _MIN_OPERATIONS else 1.0
 
 
-def _matters(each: Difference, common: float, are_sessions: bool) -> bool:
+def _matters(each: BehaviourDifference, common: float, are_sessions: bool) -> bool:
     if each.what != "latency":
         return True
     if each.first <= 0 or each.second <= 0:
@@ -234,7 +234,7 @@ def _matters(each: Difference, common: float, are_sessions: bool) -> bool:
     return " p50 " in each.name and ratio >= MIN_RATIO_OF_SESSIONS
 
 
-def _rates(first: Side, second: Side, by_tick: bool) -> Iterator[Difference]:
+def _rates(first: ComparedSide, second: ComparedSide, by_tick: bool) -> Iterator[BehaviourDifference]:
     spans = [float(side.ticks) if by_tick else side.seconds for side in (first, second)]
     # a unit may be several agents, or the share that all have in a block
     units = [len(side.units) if first.by_agent else BLOCKS for side in (first, second)]
@@ -263,13 +263,13 @@ def _rates(first: Side, second: Side, by_tick: bool) -> Iterator[Difference]:
         yield _tested(what, shown, rates[0], rates[1], note)
 
 
-def _rewards(first: Side, second: Side) -> Iterator[Difference]:
+def _rewards(first: ComparedSide, second: ComparedSide) -> Iterator[BehaviourDifference]:
     means = [[total / n for n, total in side.rewards.values()] for side in (first, second)]
     if means[0] and means[1]:
         yield _tested("reward", "mean reward", means[0], means[1])
 
 
-def _latencies(first: Side, second: Side) -> Iterator[Difference]:
+def _latencies(first: ComparedSide, second: ComparedSide) -> Iterator[BehaviourDifference]:
     for name in sorted(first.latencies.keys() & second.latencies.keys()):
         for place, label in ((1, "p50"), (2, "p95")):
             logs = [
@@ -277,7 +277,7 @@ def _latencies(first: Side, second: Side) -> Iterator[Difference]:
                 for side in (first, second)
             ]
             found = welch(logs[0], logs[1])
-            yield Difference(
+            yield BehaviourDifference(
                 "latency", f"{name} {label} ms", math.exp(found.mean_1), math.exp(found.mean_2),
                 None if found.low is None else math.exp(found.low),
                 None if found.high is None else math.exp(found.high), found.chance, False,
@@ -285,10 +285,12 @@ def _latencies(first: Side, second: Side) -> Iterator[Difference]:
             )  # fmt: skip
 
 
-def _tested(what: str, name: str, first: list[float], second: list[float], note: str = "") -> Difference:
+def _tested(
+    what: str, name: str, first: list[float], second: list[float], note: str = ""
+) -> BehaviourDifference:
     found = welch(first, second)
     if found.chance is None:
         note = f"{note}, too few to tell" if note else "too few to tell"
-    return Difference(
+    return BehaviourDifference(
         what, cell(name), found.mean_1, found.mean_2, found.low, found.high, found.chance, False, note
     )

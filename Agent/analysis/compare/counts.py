@@ -25,7 +25,7 @@ _KEYS = (
 
 
 @dataclass(slots=True)
-class Side:
+class ComparedSide:
     """One side: how long it ran, its units, and what each did.
 
     `counts` is {(what, name): {unit: how many}}; `rewards` {unit: (how many, sum)}; `latencies` {operation:
@@ -78,7 +78,7 @@ def values(engine: Engine, name: str) -> list[tuple[str, int]]:
 
 def gather(
     engine: Engine, sides: Sequence[str], by: str | None = None, *, by_time: bool = False
-) -> dict[str, Side]:
+) -> dict[str, ComparedSide]:
     """The sides of one session: the whole of it, or the events of each value of a field.
 
     An event without the field counts where its agent's events with it do, if those all agree.
@@ -89,7 +89,7 @@ def gather(
         by: the field, None for the whole.
         by_time: units are blocks of time even where there are agents enough.
     """
-    made = {label: Side(label) for label in sides}
+    made = {label: ComparedSide(label) for label in sides}
     ends = _ends(engine, made, by)
     by_agent = not by_time and all(side.agents >= MIN_AGENTS for side in made.values())
     for side in made.values():
@@ -108,7 +108,7 @@ def gather(
     return made
 
 
-def _many(made: dict[str, Side]) -> bool:
+def _many(made: dict[str, ComparedSide]) -> bool:
     return max(side.agents for side in made.values()) > MAX_UNITS
 
 
@@ -125,7 +125,7 @@ def _source(by: str | None, *keys: str) -> str:
     )
 
 
-def _ends(engine: Engine, made: dict[str, Side], by: str | None) -> _Ends | None:
+def _ends(engine: Engine, made: dict[str, ComparedSide], by: str | None) -> _Ends | None:
     if by is not None and by not in _COLUMNS:
         engine.rows(
             "CREATE OR REPLACE TEMP TABLE compared_events AS SELECT writer, seq, agent_id, "
@@ -155,7 +155,7 @@ def _ends(engine: Engine, made: dict[str, Side], by: str | None) -> _Ends | None
     return _Ends(min(r["first_us"] for r in rows), max(r["last_us"] for r in rows), False)
 
 
-def _count(engine: Engine, made: dict[str, Side], by: str | None, unit: str) -> None:
+def _count(engine: Engine, made: dict[str, ComparedSide], by: str | None, unit: str) -> None:
     what = f"CASE WHEN {IS_ERROR} THEN 'error' WHEN event_type = 'agent_action' THEN 'action' ELSE 'kind' END"
     name = (
         f"CASE WHEN {IS_ERROR} THEN {FINGERPRINT} WHEN event_type = 'agent_action' "
@@ -188,7 +188,7 @@ def _count(engine: Engine, made: dict[str, Side], by: str | None, unit: str) -> 
             side.rewards[at] = (row["rewards"], row["total"])
 
 
-def _time(engine: Engine, made: dict[str, Side], by: str | None, block: str) -> None:
+def _time(engine: Engine, made: dict[str, ComparedSide], by: str | None, block: str) -> None:
     operation = (
         "CASE WHEN event_type = 'agent_action' THEN coalesce(action_type, '') "
         "WHEN event_type = 'metric' THEN coalesce(metric_name, '') ELSE event_type END"

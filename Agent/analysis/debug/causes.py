@@ -19,7 +19,7 @@ from typing import Any
 from Agent.analysis.causality.chains import RECORDED, Edge
 from Agent.analysis.causality.event_window import time_us
 from Agent.analysis.debug.changes.activity_series import Axis
-from Agent.analysis.debug.changes.change_candidates import Place, Trigger, trigger_edge
+from Agent.analysis.debug.changes.change_candidates import SearchRange, Trigger, trigger_edge
 from Agent.analysis.debug.changes.change_points import MIN_PEERS, NEVER, STOPPED, Departure
 from Agent.analysis.debug.question.question import Question
 from Agent.analysis.text import plural, short_number
@@ -100,7 +100,7 @@ def topics_of(departure: Departure) -> frozenset[str]:
 def departure_cause(
     trigger: Trigger | None,
     departures: list[Departure],
-    place: Place,
+    place: SearchRange,
     question: Question,
     axis: Axis,
     *,
@@ -187,7 +187,7 @@ def make_cause(
 def shared_cause(
     trigger: Trigger | None,
     departure: Departure,
-    place: Place,
+    place: SearchRange,
     question: Question,
     axis: Axis,
     *,
@@ -239,7 +239,7 @@ def _common(departure: Departure) -> str:
     return f"{noun} {'fell' if departure.sort == 'fell' else 'rose'}"
 
 
-def _at_named_moment(question: Question, place: Place, trigger: Trigger | None, axis: Axis) -> float:
+def _at_named_moment(question: Question, place: SearchRange, trigger: Trigger | None, axis: Axis) -> float:
     """1 if the text names no moment, or this one; 0.6 if it names another.
 
     What begins after the last word of the thing that the text names has nothing to do with it.
@@ -314,7 +314,7 @@ def _verb(departure: Departure) -> str:
     return f"saw its {noun} {'fall' if departure.sort == 'fell' else 'rise'}"
 
 
-def _where(departure: Departure, place: Place, axis: Axis) -> str:
+def _where(departure: Departure, place: SearchRange, axis: Axis) -> str:
     if departure.sort == NEVER:
         return ""
     if place.last is not None:

@@ -12,7 +12,14 @@ from Agent.analysis.causality.event_links import find_event
 from Agent.analysis.causality.event_window import Row, order, time_us
 from Agent.analysis.debug.causes import Cause, topics_of
 from Agent.analysis.debug.changes.activity_series import Overview, Profile
-from Agent.analysis.debug.changes.change_candidates import Place, Search, Trigger, fetched, onset, way_back
+from Agent.analysis.debug.changes.change_candidates import (
+    Search,
+    SearchRange,
+    Trigger,
+    fetched,
+    onset,
+    way_back,
+)
 from Agent.analysis.debug.changes.change_points import (
     NEVER,
     ROSE,
@@ -235,10 +242,10 @@ class Inquiry:
                 pass  # it stands in a category's file
         return find_event(self.reader, self.engine, event_id)
 
-    def search(self, place: Place | None, series: str, first: Row | None = None) -> Search:
+    def search(self, place: SearchRange | None, series: str, first: Row | None = None) -> Search:
         """A search for what made a change at a place; before its first event, where that is known."""
         # an event without a tick has no place among ticks
-        empty = Place(0.0, -1.0, 1.0, 0.0, None, slack=0.0)
+        empty = SearchRange(0.0, -1.0, 1.0, 0.0, None, slack=0.0)
         search = Search(place or empty, self.profile.axis, series)
         if first is not None:
             search.before_us, search.first_id = time_us(first), first["id"]

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from Agent.errors import EventNotFound
 from Agent.event.ids import split_event_id
 
-__all__ = ["Asked", "Facts", "gather"]
+__all__ = ["Facts", "SessionQuestions", "gather"]
 
 BUCKETS: Final = 96
 EXAMPLES: Final = 12
@@ -17,7 +17,7 @@ CHAINS: Final = 4
 _LOOKBACK_S: Final = 60.0
 
 
-class Asked(Protocol):
+class SessionQuestions(Protocol):
     """What the page asks of a session: `LogAnalyzer` is one."""
 
     def session_summary(self) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class Facts:
     """What led to an error, nearest first, by its id."""
 
 
-def gather(asked: Asked) -> Facts:
+def gather(asked: SessionQuestions) -> Facts:
     """Ask a session everything."""
     summary = asked.session_summary()
     examples = [row["example_id"] for row in summary["errors"]["fingerprints"] if row.get("example_id")]
@@ -58,7 +58,7 @@ def gather(asked: Asked) -> Facts:
     return Facts(summary, asked.timeline(BUCKETS), _tracebacks(asked, examples[:EXAMPLES]), chains)
 
 
-def _tracebacks(asked: Asked, event_ids: list[str]) -> dict[str, str]:
+def _tracebacks(asked: SessionQuestions, event_ids: list[str]) -> dict[str, str]:
     if not event_ids:
         return {}
     places = [split_event_id(event_id) for event_id in event_ids]

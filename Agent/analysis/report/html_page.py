@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from Agent.analysis.report.html_facts import Asked, gather
+from Agent.analysis.report.html_facts import SessionQuestions, gather
 from Agent.analysis.report.html_sections import header, sections
 from Agent.analysis.report.html_text import Markup, tag
 from Agent.errors import InputError
@@ -22,7 +22,7 @@ __all__ = ["page", "write_page"]
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
-def page(asked: Asked, *, now: datetime | None = None) -> str:
+def page(asked: SessionQuestions, *, now: datetime | None = None) -> str:
     """The page about one session; what it holds is asked of an analyzer's public methods."""
     made_at = (now or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M UTC")
     facts = gather(asked)
@@ -52,7 +52,7 @@ def _style() -> str:
     return files("Agent.analysis.report").joinpath("html_page.css").read_text("utf-8")
 
 
-def write_page(target: Path, asked: Asked) -> Path:
+def write_page(target: Path, asked: SessionQuestions) -> Path:
     """Write the page, readable by its owner only, whole or not at all; the path written.
 
     Raises:

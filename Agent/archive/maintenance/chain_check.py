@@ -34,10 +34,19 @@ from Agent.tree.files.lines import first_id, id_of, open_file
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import boards_dir, chain_file, parse_file_name, segment_order, tree_files
 from Agent.tree.read.retention_log import read_account
-from Agent.tree.write.chain import LINES, Block, BlockState, FileChain, WriterChain, read_chains
+from Agent.tree.write.chain import LINES, BlockState, ChainBlock, FileChain, WriterChain, read_chains
 from Agent.tree.write.crash_board import read_board
 
-__all__ = ["ChainReport", "ChainedFiles", "Edit", "Gap", "check_chains", "leaf_of", "prove_event", "walk"]
+__all__ = [
+    "ChainGap",
+    "ChainReport",
+    "ChainedFiles",
+    "Edit",
+    "check_chains",
+    "leaf_of",
+    "prove_event",
+    "walk",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,7 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class ChainGap:
     """Blocks that cannot be compared any more, and why: `erased` or `retired`."""
 
     file: str
@@ -85,7 +94,7 @@ class ChainReport:
     uncovered: int = 0
     """Lines that no block covers: the end of a killed or running writer, writers without a chain."""
     edits: list[Edit] = field(default_factory=list)
-    gaps: list[Gap] = field(default_factory=list)
+    gaps: list[ChainGap] = field(default_factory=list)
 
     @property
     def head(self) -> str:
@@ -205,7 +214,7 @@ def leaf_of(kind: str, lines: Sequence[bytes]) -> bytes:
 class Found(NamedTuple):
     """What stands in the place of a block."""
 
-    block: Block
+    block: ChainBlock
     state: BlockState
     """What should stand there."""
     line: int
@@ -309,7 +318,7 @@ def _tell_gone(chained: ChainedFiles, file: FileChain, report: ChainReport) -> N
         report.edits.append(_edit_of_all(file, file.file, "it is gone"))
     else:
         lines = sum(block.written.lines for block in file.blocks)
-        report.gaps.append(Gap(file.file, why, len(file.blocks), lines))
+        report.gaps.append(ChainGap(file.file, why, len(file.blocks), lines))
 
 
 def _edit_of_all(file: FileChain, name: str, problem: str) -> Edit:
@@ -336,7 +345,7 @@ def _compare(chained: ChainedFiles, name: str, file: FileChain, report: ChainRep
     ]
     if lost:
         why = next((block.why for block in file.blocks if block.why is not None), "erased")
-        report.gaps.append(Gap(name, why, len(lost), sum(lost)))
+        report.gaps.append(ChainGap(name, why, len(lost), sum(lost)))
     lines = sum(state.lines for state in states)
     if wrong:
         report.edits.append(_edit(file, name, wrong[0], len(wrong) - 1))
@@ -453,7 +462,7 @@ def prove_event(session: Path, event_id: str) -> dict[str, Any]:
     )
 
 
-def _unprovable(path: Path, block: Block) -> InputError:
+def _unprovable(path: Path, block: ChainBlock) -> InputError:
     if block.why is not None:
         return InputError(
             "an erasure removed other lines of its block",

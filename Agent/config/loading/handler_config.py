@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from Agent.config.loading.options import level_number, near_miss
+from Agent.config.loading.checks import level_number, near_miss
 from Agent.config.loading.standard_names import HANDLER_CATEGORIES, JSON_FORMATTER, LOGGER_CATEGORIES
 from Agent.errors import ConfigurationError
 

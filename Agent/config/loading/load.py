@@ -40,7 +40,7 @@ _EXAMPLES = {
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
-class Found(NamedTuple):
+class LoadedOptions(NamedTuple):
     """What all sources together say."""
 
     settings: Settings
@@ -70,7 +70,7 @@ def options_from(
 
 def found_settings(
     arguments: Mapping[str, Any], environment: Mapping[str, str] | None = None, base: Options | None = None
-) -> Found:
+) -> LoadedOptions:
     """Every option with its source; see `options_from`."""
     from Agent.config.loading.toml_files import project_file, user_file
 
@@ -95,7 +95,7 @@ def found_settings(
             settings.update(file.settings)
     settings.update(variables)
     settings.update(given)
-    return Found(settings, preset)
+    return LoadedOptions(settings, preset)
 
 
 def preset_values(name: str) -> dict[str, Any]:

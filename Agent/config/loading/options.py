@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from Agent.config.loading.checks import level_number, near_miss
 from Agent.errors import ConfigurationError
-from Agent.event.kinds import LEVEL_OFF, LEVELS, Category
+from Agent.event.kinds import Category
 
 # Imported where it is used: it is a twentieth of what importing the package costs.
 if TYPE_CHECKING:
@@ -85,24 +86,6 @@ class Options:
 
 SETTABLE = tuple(name for name in Options.__dataclass_fields__ if name != "outputs")
 """The options that can be set by name."""
-
-
-def near_miss(name: object, names: Iterable[str]) -> str:
-    """` (did you mean ...?)` where one of the names is near, else nothing."""
-    import difflib
-
-    near = difflib.get_close_matches(str(name).lower(), list(map(str, names)), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
-
-
-def level_number(name: str) -> int:
-    """The number of a level's name; ConfigurationError for any other word."""
-    upper = str(name).upper()
-    if upper == "OFF":
-        return LEVEL_OFF
-    if upper not in LEVELS:
-        raise ConfigurationError(f"unknown level {name!r}", remedy=f"use one of {', '.join(LEVELS)} or OFF")
-    return LEVELS[upper]
 
 
 _LEAST = {

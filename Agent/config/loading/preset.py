@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from Agent.config.loading.options import near_miss
+from Agent.config.loading.checks import near_miss
 from Agent.config.loading.settings import Setting, misplaced
 from Agent.config.loading.toml_files import ConfigurationFile, read_file
 from Agent.errors import ConfigurationError

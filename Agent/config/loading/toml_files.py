@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from Agent.config.loading.options import SETTABLE, near_miss
+from Agent.config.loading.checks import near_miss
+from Agent.config.loading.options import SETTABLE
 from Agent.config.loading.settings import Setting, Settings, check_each, taken_apart
 from Agent.errors import ConfigurationError
 

@@ -50,7 +50,7 @@ from Agent.event.values.opaque import (
     SHOWN_ATTRIBUTES,
     TEXT_CHARS,
     Content,
-    Kind,
+    OpaqueKind,
     StandIn,
     form_head,
 )
@@ -133,7 +133,7 @@ def content_of(value: object, agent_of: AgentOf | None = None, reading: Reading 
     """
     try:
         if type(value) is Named:
-            return Content(Kind.REFERENCE, value.reference)
+            return Content(OpaqueKind.REFERENCE, value.reference)
         plan = _plan_of(type(value))
         if plan.is_named:
             named = _named(value)
@@ -155,18 +155,18 @@ def content_of(value: object, agent_of: AgentOf | None = None, reading: Reading 
         walk.run(value)
         return content._replace(without_code=walk.content().text)
     except Unreadable as error:
-        content = Content(Kind.UNSEEN, str(error))
+        content = Content(OpaqueKind.UNSEEN, str(error))
         return _counted(value, plan, content) if str(error).startswith(_TOO_LARGE) else content
     except _LeadsToAgents:
-        found = Content(Kind.REFERENCE, f"environment {_class_text(type(value))}")
+        found = Content(OpaqueKind.REFERENCE, f"environment {_class_text(type(value))}")
         return _with_own(value, plan, _counted(value, plan, found), reading)
     except Exception as error:  # noqa: BLE001 - whatever a class of a stranger raises
-        return Content(Kind.UNSEEN, f"{class_name(type(error))} while it was read")
+        return Content(OpaqueKind.UNSEEN, f"{class_name(type(error))} while it was read")
 
 
 def _with_own(value: object, plan: _Plan, content: Content, reading: Reading) -> Content:
     """Add a digest of the object's plain attributes to an environment reference passed in a call."""
-    if content.kind is not Kind.REFERENCE or reading.owner is not None:
+    if content.kind is not OpaqueKind.REFERENCE or reading.owner is not None:
         return content
     own = {
         name: held
@@ -225,7 +225,7 @@ def _of_scalars(value: object, plan: _Plan, hides: Hides | None) -> Content | No
         return None
     data = _imported(data)
     raw = b"%sj.%d:%s" % (plan.head, len(data), data)
-    return Content(Kind.COMPARABLE, f"{ALGORITHM}:{_digest(raw).hex()}", len(raw))
+    return Content(OpaqueKind.COMPARABLE, f"{ALGORITHM}:{_digest(raw).hex()}", len(raw))
 
 
 def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object) -> dict[str, Any] | None:
@@ -286,11 +286,11 @@ def _named(value: object) -> Content | None:
         return None  # a class without a name that leads to it
     if reference is not None:
         kind, _, name = reference.partition(" ")
-        return Content(Kind.REFERENCE, f"{kind} {without_script(name)}")
+        return Content(OpaqueKind.REFERENCE, f"{kind} {without_script(name)}")
     handle = handle_of(type(value))
     if handle == "file" and is_over_memory(value):
         raise Unreadable("a file over bytes in memory: what it holds back cannot be seen")
-    return None if handle is None else Content(Kind.HANDLE, handle)
+    return None if handle is None else Content(OpaqueKind.HANDLE, handle)
 
 
 def _class_text(cls: type) -> str:
@@ -363,7 +363,7 @@ class _Walk:
         size_bytes = self._size_bytes + len(self._out)
         if size_bytes > MAX_BYTES:
             raise Unreadable(_TOO_MANY_BYTES)
-        return Content(Kind.COMPARABLE, f"{algorithm}:{digest}", size_bytes, frozenset(self._agents))
+        return Content(OpaqueKind.COMPARABLE, f"{algorithm}:{digest}", size_bytes, frozenset(self._agents))
 
     def run(self, value: Any) -> None:
         """Walk over a value and all that it holds."""

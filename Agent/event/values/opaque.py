@@ -26,7 +26,7 @@ __all__ = [
     "TEXT_CHARS",
     "WRITTEN_OUTSIDE",
     "Content",
-    "Kind",
+    "OpaqueKind",
     "StandIn",
     "describe",
     "form_head",
@@ -73,7 +73,7 @@ class StandIn:
         return self._used(f"{attribute} of {self._name}")
 
 
-class Kind(StrEnum):
+class OpaqueKind(StrEnum):
     """What can be said of a value that no codec restores; each is a key of its form on disk."""
 
     COMPARABLE = "digest"
@@ -85,7 +85,7 @@ class Kind(StrEnum):
 class Content(NamedTuple):
     """What stands for the content of a value."""
 
-    kind: Kind
+    kind: OpaqueKind
     text: str
     """The digest with its algorithm, what names it, which handle it is, or why it cannot be seen."""
     size_bytes: int = 0

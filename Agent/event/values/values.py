@@ -16,7 +16,7 @@ from Agent.event.pointers import fold_tags
 from Agent.event.values.class_codecs import Binding
 from Agent.event.values.codecs import BUILDERS
 from Agent.event.values.content import content_of, is_plain_class
-from Agent.event.values.opaque import CONTENT, OBJECT, STAND_IN, Kind, shorten
+from Agent.event.values.opaque import CONTENT, OBJECT, STAND_IN, OpaqueKind, shorten
 from Agent.event.values.reading import USUAL, Reading
 from Agent.event.values.registered import REGISTERED_NAMES, register_codec
 from Agent.event.values.walk import AgentOf, BudgetSpent, RepeatsSpent, Walk
@@ -168,7 +168,7 @@ def _made_again(form: Any, binding: Binding) -> Any:
     """An object of a plain class made again from its form; LookupError unless its content is the recorded."""
     if type(form) is not dict or "same_as" in form:
         raise LookupError("another occurrence of an object")
-    if Kind.HANDLE in form:
+    if OpaqueKind.HANDLE in form:
         return make_lock(form["class"], form[CONTENT])
     if STAND_IN in form and STAND_IN not in binding.codecs:
         raise LookupError("it holds what belonged to the recorded process")

@@ -27,7 +27,7 @@ from Agent.event.values.opaque import (
     SHOWN_ATTRIBUTES,
     STAND_IN,
     Content,
-    Kind,
+    OpaqueKind,
     describe,
     form_head,
     head_of_text,
@@ -283,7 +283,7 @@ class Walk:
         if factory is None or issubclass(type(factory), type):
             return tag, reduced
         content = self._content(factory)
-        if content.kind is not Kind.COMPARABLE:
+        if content.kind is not OpaqueKind.COMPARABLE:
             return "opaque", describe(value, self._content(value))
         return f"{tag}@{content.text}", reduced
 
@@ -296,11 +296,11 @@ class Walk:
         if below and self.reading.places is not None:
             name = self.reading.places.field_of(value)
             if name is not None and reference_of(value) is None and handle_of(type(value)) is None:
-                return {**form_head(type(value)), Kind.REFERENCE.value: f"field {name}"}
+                return {**form_head(type(value)), OpaqueKind.REFERENCE.value: f"field {name}"}
         content = self._content(value)
         form = describe(value, content)
-        if content.kind is not Kind.COMPARABLE:
-            if content.kind is Kind.HANDLE and is_lock(type(value)):
+        if content.kind is not OpaqueKind.COMPARABLE:
+            if content.kind is OpaqueKind.HANDLE and is_lock(type(value)):
                 self._keep_lock(value, form, first=self.met.setdefault((id(value), root), below) == below)
             return form
         place = self.met.setdefault((id(value), root), below)

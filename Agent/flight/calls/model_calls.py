@@ -20,7 +20,7 @@ from Agent.flight.open_runs.never_raise import pipeline_of_first_call
 from Agent.flight.open_runs.prices import Usage, cost_of
 from Agent.flight.open_runs.run_events import emit_run_event
 from Agent.record.emit import installed
-from Agent.record.emit.context import Scope, current_scope
+from Agent.record.emit.context import SpanScope, current_scope
 from Agent.record.emit.levels import LIMITS
 from Agent.record.emit.player import Answer, CallPlace, Player, TracedCall, making_answer
 from Agent.record.encode.safe_text import as_message, message_of
@@ -29,12 +29,12 @@ from Agent.record.tracing.failures import outcome_of, record_error
 if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline
 
-__all__ = ["ModelCall", "ModelFacts", "note_trouble", "open_model_call"]
+__all__ = ["ModelFacts", "OpenModelCall", "note_trouble", "open_model_call"]
 
 _INFO = 20
 _LIMIT = LIMITS[Category.EVENTS.value]
 _MAX_ERROR_CHARS = 400
-_NOWHERE = Scope(None)
+_NOWHERE = SpanScope(None)
 _END: Any = object()
 
 _at_work: ContextVar[tuple[int, ...]] = ContextVar("agent_trace_models_at_work", default=())
@@ -55,7 +55,7 @@ class ModelFacts(NamedTuple):
     step_id: str | None = None
 
 
-class ModelCall:
+class OpenModelCall:
     """A call that is open; nothing that it is told raises.
 
     Args:
@@ -87,7 +87,7 @@ class ModelCall:
         scope = current_scope.get()
         aside = None
         if scope is not None and scope.reads is not None:
-            aside = Scope(scope)
+            aside = SpanScope(scope)
             aside.reads = None
         at_work = _at_work.set(_at_work.get() if self._owner is None else (*_at_work.get(), self._owner))
         making = making_answer.set(True)
@@ -151,7 +151,7 @@ class ModelCall:
 
 def open_model_call(
     facts: ModelFacts, request: Making, *, streams: bool = False, owner: object = None
-) -> ModelCall:
+) -> OpenModelCall:
     """Begin a call: ask a replay for the recorded response, keep the request as it is now.
 
     Args:
@@ -165,7 +165,7 @@ def open_model_call(
     player = player_here()
     is_recorded = _LIMIT.value <= _INFO
     if id(owner) in _at_work.get() or (player is None and not is_recorded):
-        return ModelCall(None, None, None)
+        return OpenModelCall(None, None, None)
     site = call_site(2)
     try:
         asked = request()
@@ -173,7 +173,7 @@ def open_model_call(
         if player is not None:
             raise
         note_trouble("the request of a model", error)
-        return ModelCall(None, None, None)
+        return OpenModelCall(None, None, None)
     answer, leave = _ask(player, facts, asked, site, streams) if player is not None else (None, None)
     recording = None
     if is_recorded:
@@ -183,7 +183,7 @@ def open_model_call(
                 recording = _Recording(pipeline, facts, asked, site, answer, streams)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             note_trouble("the call of a model", error)
-    return ModelCall(answer, recording, leave, None if owner is None else id(owner))
+    return OpenModelCall(answer, recording, leave, None if owner is None else id(owner))
 
 
 def _ask(

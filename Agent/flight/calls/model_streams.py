@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from Agent.flight.calls.model_calls import ModelCall, ModelFacts, note_trouble, open_model_call
+from Agent.flight.calls.model_calls import ModelFacts, OpenModelCall, note_trouble, open_model_call
 from Agent.flight.open_runs.prices import Usage, usage_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class ModelStream:
         self._usage_of = usage
         self._codec = codec
         self._texts: list[str] = []
-        self._call: ModelCall | None = None
+        self._call: OpenModelCall | None = None
         self.usage: Usage | None = None
         """The tokens that it took, as far as its pieces tell."""
         self.cost: float | None = None
@@ -110,12 +110,12 @@ class ModelStream:
             raise
         self._end(call)
 
-    def _open(self) -> ModelCall:
+    def _open(self) -> OpenModelCall:
         self._texts = []
         self._call = open_model_call(self._facts, lambda: {"prompt": self._prompt}, streams=True)
         return self._call
 
-    def _recorded(self, call: ModelCall) -> Iterable[Any] | None:
+    def _recorded(self, call: OpenModelCall) -> Iterable[Any] | None:
         """The recorded pieces, None where the model itself gives them."""
         if call.answer is None:
             return None
@@ -125,7 +125,7 @@ class ModelStream:
     def _live(self) -> Any:
         return self._source() if callable(self._source) else self._source
 
-    def _take(self, call: ModelCall, chunk: Any) -> None:
+    def _take(self, call: OpenModelCall, chunk: Any) -> None:
         codec = self._codec
         call.chunk(lambda: chunk if codec is None else codec.encode(chunk))
         try:
@@ -138,7 +138,7 @@ class ModelStream:
         if isinstance(text, str):
             self._texts.append(text)
 
-    def _end(self, call: ModelCall) -> None:
+    def _end(self, call: OpenModelCall) -> None:
         told = call.end(lambda: self.output, lambda: self.usage)
         self.cost, self.output_ref = told.get("cost"), told.get("output_ref")
 
@@ -169,7 +169,7 @@ def record_model_stream(
     return ModelStream(source, facts, prompt, text, usage, codec)
 
 
-def _raise_recorded(call: ModelCall) -> None:
+def _raise_recorded(call: OpenModelCall) -> None:
     if call.answer is not None and call.answer.error is not None:
         raise call.answer.error
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from Agent.flight.calls.call_payload import CallParts
 from Agent.flight.open_runs.context import Run, settled_scope, surrounding_run
 from Agent.flight.open_runs.run_events import emit_run_event
-from Agent.record.emit.context import Scope, current_scope, learn_secrets, span_scope
+from Agent.record.emit.context import SpanScope, current_scope, learn_secrets, span_scope
 from Agent.record.emit.player import Answer
 from Agent.record.encode.safe_text import message_of
 from Agent.record.tracing.changed_arguments import cannot_change
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline
     from Agent.record.encode.event_template import AgentBinding
 
-__all__ = ["Codec", "SteppedToolCall", "ToolCall", "ToolFacts"]
+__all__ = ["Codec", "OpenToolCall", "SteppedToolCall", "ToolFacts"]
 
 _MAX_ERROR_CHARS = 400
 
@@ -47,7 +47,7 @@ class ToolFacts(NamedTuple):
     codec: Codec | None
 
 
-class ToolCall:
+class OpenToolCall:
     """A call that is open.
 
     Args:
@@ -81,7 +81,7 @@ class ToolCall:
         self.leave: Callable[[Any, BaseException | None], None] | None = None
         scope = settled_scope()
         if agent is not None and (scope is None or scope.agent is not agent):
-            scope = Scope(scope, agent=agent)
+            scope = SpanScope(scope, agent=agent)
         self._scope = scope
         self._run: Run = surrounding_run(pipeline)
         self._span_id = span_id = pipeline.next_span_id()
@@ -96,11 +96,11 @@ class ToolCall:
         inside = (
             span_scope(scope, span_id, facts.name, self._agent, is_action=False)
             if agent is not None
-            else Scope(scope, span_id=span_id, name=facts.name)
+            else SpanScope(scope, span_id=span_id, name=facts.name)
         )
         learn_secrets(inside, self._parts.secrets)
         inside.reads = None  # a replay answers the tool, so nothing in its body is read again
-        self._token: Token[Scope | None] = current_scope.set(inside)
+        self._token: Token[SpanScope | None] = current_scope.set(inside)
         self._board_slot = -1
         if pipeline.board is not None:
             agent_id = None if agent is None else agent.agent_id
@@ -202,10 +202,10 @@ class ToolCall:
         self._pipeline.health.drop("a call of a tool could not be recorded")
 
 
-_NOWHERE = Scope(None)
+_NOWHERE = SpanScope(None)
 
 
-class SteppedToolCall(ToolCall):
+class SteppedToolCall(OpenToolCall):
     """The call of a generator: what it yields is kept, item by item, and stands in one event at its end."""
 
     __slots__ = ("_inner", "_yielded", "body")

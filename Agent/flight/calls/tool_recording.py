@@ -26,7 +26,7 @@ from Agent.record.tracing.generators import UNOBSERVED, Steps, Unobserved, wrap_
 from Agent.record.tracing.traced_function import TraceSpec
 
 if TYPE_CHECKING:
-    from Agent.flight.calls.tool_calls import Codec, ToolCall
+    from Agent.flight.calls.tool_calls import Codec, OpenToolCall
 
 
 def replayed_items(name: str, answer: Answer, like: Callable[..., Any]) -> Callable[..., Any]:
@@ -95,9 +95,9 @@ class ToolSpec:
         self._key_of = key_of
         # It knows which argument is the object, and the names of the others.
         self._signature = TraceSpec(function, "agent_action", name)
-        self._open: Callable[..., ToolCall] | None = None
+        self._open: Callable[..., OpenToolCall] | None = None
 
-    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ToolCall | Answer | None:
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenToolCall | Answer | None:
         """The open call, which may hold a recorded response; the Answer alone where nothing is recorded.
 
         Raises:
@@ -121,7 +121,7 @@ class ToolSpec:
 
     def _begin(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], answer: Answer | None, site: str
-    ) -> ToolCall | None:
+    ) -> OpenToolCall | None:
         try:
             pipeline = installed.active or pipeline_of_first_call()
             if pipeline is None:
@@ -146,11 +146,11 @@ class ToolSpec:
                 active.health.drop("a call of a tool could not be recorded")
             return None
 
-    def _prepare(self) -> Callable[..., ToolCall]:
+    def _prepare(self) -> Callable[..., OpenToolCall]:
         """Load what a recorded call takes, once."""
-        from Agent.flight.calls.tool_calls import SteppedToolCall, ToolCall
+        from Agent.flight.calls.tool_calls import OpenToolCall, SteppedToolCall
 
-        self._open = SteppedToolCall if self.is_stepped else ToolCall
+        self._open = SteppedToolCall if self.is_stepped else OpenToolCall
         return self._open
 
     def _key(self, arguments: Mapping[str, Any]) -> str | None:

@@ -18,7 +18,7 @@ from Agent.flight.checkpoints.model import Checkpoint
 from Agent.flight.checkpoints.policy import CheckpointPolicy, CheckpointTrigger
 from Agent.flight.checkpoints.recording import checkpoint_store
 from Agent.flight.open_runs.context import OPEN_RUNS, Run, settled_scope
-from Agent.record.emit.context import Scope
+from Agent.record.emit.context import SpanScope
 from Agent.record.encode.safe_text import as_message
 from Agent.record.state.introspection import read_state
 
@@ -114,7 +114,7 @@ class RunCheckpointing:
             if is_step:
                 self._action_ended(call, event_id, settled_scope(), failed=failed)
 
-    def _action_ended(self, call: Call, event_id: str, scope: Scope | None, *, failed: bool) -> None:
+    def _action_ended(self, call: Call, event_id: str, scope: SpanScope | None, *, failed: bool) -> None:
         step_id = self._open_step(scope)
         tick = None if scope is None else scope.tick
         agent_id = call.binding.agent_id
@@ -156,7 +156,7 @@ class RunCheckpointing:
             self._pipeline.health.note("a run wanted checkpoints and nothing in it exposed state")
         checkpoint_store.note_outcome(self._run_id, ok=ok)
 
-    def _open_step(self, scope: Scope | None) -> str | None:
+    def _open_step(self, scope: SpanScope | None) -> str | None:
         """The innermost step of the run that is open around here."""
         names = () if scope is None else scope.path
         return next((name for name in reversed(names) if name in self._run.steps), None)
@@ -166,7 +166,7 @@ class RunCheckpointing:
         agent_id: str,
         agent: _Agent,
         name: str,
-        scope: Scope | None,
+        scope: SpanScope | None,
         *,
         error: bool = False,
         tick: int | None = None,
@@ -194,7 +194,7 @@ class RunCheckpointing:
     def _take_whole(
         self,
         name: str,
-        scope: Scope | None,
+        scope: SpanScope | None,
         *,
         error: bool = False,
         tick: int | None = None,
@@ -275,7 +275,8 @@ def _of_scope() -> RunCheckpointing | None:
     """What takes checkpoints of the run around here."""
     scope = settled_scope()
     run = None if scope is None or scope.run_id is None else OPEN_RUNS.get(scope.run_id)
-    return None if run is None else run.checkpoints
+    found = None if run is None else run.checkpoints
+    return found if isinstance(found, RunCheckpointing) else None
 
 
 class _Taking:

@@ -20,7 +20,7 @@ from Agent.flight.checkpoints.storage.files import checkpoints_dir
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.flight.open_runs.context import RunScope, is_run_id, settled_scope
 from Agent.record.emit import installed as recording
-from Agent.record.emit.context import Scope, current_scope
+from Agent.record.emit.context import SpanScope, current_scope
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.loggers.loggers import INFO, present
@@ -52,7 +52,7 @@ def emit_checkpoint(pipeline: Pipeline, info: CheckpointInfo, binding: AgentBind
     if binding is None:
         category = Category.EVENTS if info.agent_id is None else Category.AGENTS
         binding = pipeline.binding(info.agent_id, None, "flight", category.value)
-    token = current_scope.set(Scope(scope, tick=info.tick))
+    token = current_scope.set(SpanScope(scope, tick=info.tick))
     try:
         return pipeline.emit(binding.slot("checkpoint", INFO), info.step_id, payload)
     finally:

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from Agent.errors import MissingExtra, RecordingMiss, UsageError
-from Agent.flight.calls.model_calls import ModelCall
+from Agent.flight.calls.model_calls import OpenModelCall
 from Agent.flight.open_runs.prices import Usage
 
 __all__ = [
@@ -76,7 +76,7 @@ def recorded_copy(model: Any, methods: Mapping[str, Any]) -> Any:
     return made
 
 
-def drive(call: ModelCall, live: Callable[[], Any], shape: Shape) -> Any:
+def drive(call: OpenModelCall, live: Callable[[], Any], shape: Shape) -> Any:
     """The answer: of the recording where there is one, else of the model."""
     if call.answer is not None:
         return _answered(call, shape)
@@ -90,7 +90,7 @@ def drive(call: ModelCall, live: Callable[[], Any], shape: Shape) -> Any:
     return answer
 
 
-async def drive_async(call: ModelCall, live: Callable[[], Awaitable[Any]], shape: Shape) -> Any:
+async def drive_async(call: OpenModelCall, live: Callable[[], Awaitable[Any]], shape: Shape) -> Any:
     """The same for a model that is awaited."""
     if call.answer is not None:
         return _answered(call, shape)
@@ -104,7 +104,7 @@ async def drive_async(call: ModelCall, live: Callable[[], Awaitable[Any]], shape
     return answer
 
 
-def drive_stream(call: ModelCall, live: Callable[[], Any], shape: Shape) -> Iterator[Any]:
+def drive_stream(call: OpenModelCall, live: Callable[[], Any], shape: Shape) -> Iterator[Any]:
     """The pieces: of the recording where there is one, else of the model; what came is kept in any case."""
     seen: list[Any] = []
     source: Any = None
@@ -126,7 +126,9 @@ def drive_stream(call: ModelCall, live: Callable[[], Any], shape: Shape) -> Iter
     call.end(_whole(shape, seen), _usage(shape, seen))
 
 
-async def drive_stream_async(call: ModelCall, live: Callable[[], Any], shape: Shape) -> AsyncIterator[Any]:
+async def drive_stream_async(
+    call: OpenModelCall, live: Callable[[], Any], shape: Shape
+) -> AsyncIterator[Any]:
     """The same for an asynchronous stream."""
     seen: list[Any] = []
     source: Any = None
@@ -148,7 +150,7 @@ async def drive_stream_async(call: ModelCall, live: Callable[[], Any], shape: Sh
     call.end(_whole(shape, seen), _usage(shape, seen))
 
 
-def _take(call: ModelCall, shape: Shape, seen: list[Any], chunk: Any) -> None:
+def _take(call: OpenModelCall, shape: Shape, seen: list[Any], chunk: Any) -> None:
     call.chunk(lambda: shape.encode_chunk(chunk))
     seen.append(chunk)
 
@@ -169,7 +171,7 @@ def _usage(shape: Shape, seen: list[Any]) -> Callable[[], Usage | None]:
     return made
 
 
-def _answered(call: ModelCall, shape: Shape) -> Any:
+def _answered(call: OpenModelCall, shape: Shape) -> Any:
     answer = call.answer
     assert answer is not None  # noqa: S101 - asked before, for the type checker
     if answer.error is not None:
@@ -184,7 +186,7 @@ def _answered(call: ModelCall, shape: Shape) -> Any:
     return made
 
 
-def _recorded_chunks(call: ModelCall, shape: Shape) -> Iterator[Any]:
+def _recorded_chunks(call: OpenModelCall, shape: Shape) -> Iterator[Any]:
     answer = call.answer
     assert answer is not None  # noqa: S101 - as above
     if answer.items is None:
@@ -201,12 +203,12 @@ async def _one_by_one(chunks: Iterator[Any]) -> AsyncIterator[Any]:
         yield chunk
 
 
-def _raise_recorded(call: ModelCall) -> None:
+def _raise_recorded(call: OpenModelCall) -> None:
     if call.answer is not None and call.answer.error is not None:
         raise call.answer.error
 
 
-def decoded(decode: Callable[[Any], Any], recorded: Any, call: ModelCall) -> Any:
+def decoded(decode: Callable[[Any], Any], recorded: Any, call: OpenModelCall) -> Any:
     """What was recorded, as the interface has it.
 
     Raises:

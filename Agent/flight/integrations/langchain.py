@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from Agent.flight.calls.model_calls import ModelCall, ModelFacts, open_model_call
+from Agent.flight.calls.model_calls import ModelFacts, OpenModelCall, open_model_call
 from Agent.flight.integrations.driving import (
     Shape,
     drive,
@@ -101,7 +101,7 @@ def _astream(base: Any, name: str, shape: Shape) -> Any:
 
 def _open(
     model: Any, messages: Any, stop: Any, kwargs: dict[str, Any], *, streams: bool = False
-) -> ModelCall:
+) -> OpenModelCall:
     def request() -> dict[str, Any]:
         asked: dict[str, Any] = {"messages": [_asked(message) for message in messages]}
         if stop:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from Agent.flight.calls.model_calls import ModelCall, ModelFacts, open_model_call
+from Agent.flight.calls.model_calls import ModelFacts, OpenModelCall, open_model_call
 from Agent.flight.integrations.driving import (
     Shape,
     drive_async,
@@ -51,7 +51,9 @@ def recorded(model: Any) -> Any:
     return recorded_copy(model, {"get_response": get_response, "stream_response": stream_response})
 
 
-def _open(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, streams: bool = False) -> ModelCall:
+def _open(
+    model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, streams: bool = False
+) -> OpenModelCall:
     given = {**dict(zip(_PARAMETERS, args, strict=False)), **kwargs}
 
     def request() -> dict[str, Any]:

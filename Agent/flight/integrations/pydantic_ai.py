@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from Agent.flight.calls.model_calls import ModelCall, ModelFacts, open_model_call
+from Agent.flight.calls.model_calls import ModelFacts, OpenModelCall, open_model_call
 from Agent.flight.integrations.driving import RECORDED, Shape, decoded, drive_async, interface
 from Agent.flight.open_runs.prices import Usage
 
@@ -68,7 +68,7 @@ class _RecordedModel(_wrapper):  # type: ignore[misc]
 setattr(_RecordedModel, RECORDED, True)
 
 
-def _end(call: ModelCall, stream: Any) -> None:
+def _end(call: OpenModelCall, stream: Any) -> None:
     """Tell how a stream ended: read to its end, or left before that."""
 
     def make() -> Any:
@@ -83,7 +83,7 @@ def _end(call: ModelCall, stream: Any) -> None:
         call.close(make, usage)
 
 
-def _played(call: ModelCall, parameters: Any) -> Any:
+def _played(call: OpenModelCall, parameters: Any) -> Any:
     """A recorded stream, piece by piece."""
     answer = call.answer
     assert answer is not None  # noqa: S101 - asked before, for the type checker
@@ -117,7 +117,7 @@ def _then_raising(stream: Any, error: BaseException) -> Any:
     return stream
 
 
-def _tapped(stream: Any, call: ModelCall) -> Any:
+def _tapped(stream: Any, call: OpenModelCall) -> Any:
     """The stream itself, of whose events the call is told."""
     base = type(stream)
     opened: list[Any] = []
@@ -136,7 +136,9 @@ def _tapped(stream: Any, call: ModelCall) -> Any:
     return stream
 
 
-def _open(model: Any, messages: Any, settings: Any, parameters: Any, *, streams: bool = False) -> ModelCall:
+def _open(
+    model: Any, messages: Any, settings: Any, parameters: Any, *, streams: bool = False
+) -> OpenModelCall:
     def request() -> dict[str, Any]:
         dumped = _messages.ModelMessagesTypeAdapter.dump_python(messages, mode="json")
         asked: dict[str, Any] = {"messages": [_without_run(message) for message in dumped]}

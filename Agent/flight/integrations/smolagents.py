@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from Agent.flight.calls.model_calls import ModelCall, ModelFacts, open_model_call
+from Agent.flight.calls.model_calls import ModelFacts, OpenModelCall, open_model_call
 from Agent.flight.integrations.driving import Shape, drive, drive_stream, interface, recorded_copy
 from Agent.flight.open_runs.prices import Usage
 
@@ -41,7 +41,7 @@ def _open(
     kwargs: dict[str, Any],
     *,
     streams: bool = False,
-) -> ModelCall:
+) -> OpenModelCall:
     def request() -> dict[str, Any]:
         names = method.__code__.co_varnames[2 : method.__code__.co_argcount]
         given = {**dict(zip(names, args, strict=False)), **kwargs}

@@ -17,7 +17,7 @@ from Agent.event.values.digest import canonical_bytes, differ_in_tokens_alone, i
 from Agent.flight.matching.recorded_calls import RecordedCall
 from Agent.flight.open_runs.tagged_values import Tagged, is_unseen, opaque_key
 
-__all__ = ["Asked", "Match", "Nearest", "Rung", "distances", "find_match"]
+__all__ = ["Match", "Nearest", "RequestedCall", "Rung", "distances", "find_match"]
 
 _UNORDERED = frozenset({"set", "frozenset", "map", "Counter", "defaultdict"})
 _MAX_COMPARED_CHARS = 1_000
@@ -35,7 +35,7 @@ class Rung(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestedCall:
     """A call that is made now.
 
     Args:
@@ -76,7 +76,9 @@ class Nearest(NamedTuple):
     distance: Mapping[str, float]
 
 
-def find_match(free: Sequence[RecordedCall], asked: Asked, tolerance: float) -> Match | tuple[Nearest, ...]:
+def find_match(
+    free: Sequence[RecordedCall], asked: RequestedCall, tolerance: float
+) -> Match | tuple[Nearest, ...]:
     """The first rung that holds; where none does, the calls that come nearest.
 
     Args:
@@ -105,14 +107,14 @@ def find_match(free: Sequence[RecordedCall], asked: Asked, tolerance: float) -> 
     return tuple(sorted(measured, key=lambda one: sum(one.distance.values()))[:_SHOWN_NEAREST])
 
 
-def _at_its_turn(here: Sequence[RecordedCall], asked: Asked) -> RecordedCall | None:
+def _at_its_turn(here: Sequence[RecordedCall], asked: RequestedCall) -> RecordedCall | None:
     """The call that comes next here: where the place is known the one of the same ordinal."""
     if asked.place is None:
         return here[0] if here else None
     return next((call for call in here if call.ordinal == asked.ordinal), None)
 
 
-def _moved(call: RecordedCall, asked: Asked) -> dict[str, float]:
+def _moved(call: RecordedCall, asked: RequestedCall) -> dict[str, float]:
     if asked.place is None:
         return {}
     pairs = zip(("site", "path"), call.place, asked.place, strict=True)

@@ -17,7 +17,7 @@ import orjson
 from Agent.errors import RecordingMiss, ReplayError, UsageError
 from Agent.flight.calls.tool_recording import TOOLS
 from Agent.flight.matching.recorded_calls import CallBook, RecordedCall, read_calls
-from Agent.flight.matching.tool_matching import Asked, Match, Nearest, find_match
+from Agent.flight.matching.tool_matching import Match, Nearest, RequestedCall, find_match
 from Agent.flight.matching.value_diff_text import shown_where_they_part, value_at
 from Agent.flight.open_runs.tagged_values import Tagged
 from Agent.flight.runs.reading import RunRef, find_run
@@ -130,11 +130,11 @@ class ToolReplayer:
             self._tell(found)
         return answer
 
-    def ask(self, kind: str, name: str, arguments: Any, place: CallPlace | None = None) -> Asked:
+    def ask(self, kind: str, name: str, arguments: Any, place: CallPlace | None = None) -> RequestedCall:
         """A call that is made now, as the record would have it."""
-        return Asked(kind, name, self._tagged(kind, name, arguments), *self._turn(kind, name, place))
+        return RequestedCall(kind, name, self._tagged(kind, name, arguments), *self._turn(kind, name, place))
 
-    def find(self, asked: Asked) -> Match | tuple[Nearest, ...]:
+    def find(self, asked: RequestedCall) -> Match | tuple[Nearest, ...]:
         """The recorded call that is meant; if there is none, those that come nearest."""
         return find_match(self._free.get((asked.kind, asked.name), []), asked, self._tolerance)
 
@@ -192,7 +192,7 @@ class ToolReplayer:
             self._own_capture = Capture(Redactor(os.urandom(16)), agent_of=agent_id_of)
         return self._own_capture
 
-    def _miss(self, asked: Asked, nearest: tuple[Nearest, ...]) -> RecordingMiss:
+    def _miss(self, asked: RequestedCall, nearest: tuple[Nearest, ...]) -> RecordingMiss:
         """One error that says what was asked for, what is nearest and what can be done."""
         key = (asked.kind, asked.name)
         total, left = self._totals.get(key, 0), len(self._free.get(key, []))
@@ -276,7 +276,7 @@ def _told(one: Nearest) -> str:
     return f"{one.call.event.id}{where}, which differs in {_differing(one.distance)}"
 
 
-def _both_values(one: Nearest, asked: Asked) -> str:
+def _both_values(one: Nearest, asked: RequestedCall) -> str:
     """Where a recorded call differs most, with what was recorded there and what is asked now."""
     if not any(one.distance.values()):
         return ""

@@ -13,7 +13,7 @@ from Agent.event.values.digest import without_tokens
 from Agent.flight.open_runs.context import Run
 from Agent.flight.open_runs.run_events import emit_run_event
 from Agent.flight.open_runs.tagged_values import compared
-from Agent.record.encode.artifact_bytes import Encoded, cleaned, encode_artifact, encode_json, is_text
+from Agent.record.encode.artifact_bytes import EncodedArtifact, cleaned, encode_artifact, encode_json, is_text
 from Agent.record.encode.safe_text import as_message
 from Agent.tree.layout import safe_name
 from Agent.tree.write.artifacts import ARTIFACT_SCHEME, Stored, artifact_ref, new_hash, safe_path
@@ -65,7 +65,7 @@ def save_call_part(
     suffix = "txt" if isinstance(value, str) else "json"
     path = f"calls/{_file_name(pipeline, call_id)}/{part}.{suffix}"
 
-    def encode(capture: Capture) -> Encoded:
+    def encode(capture: Capture) -> EncodedArtifact:
         if isinstance(value, str):
             return encode_artifact(capture, value, "text/plain", path)
         return encode_json(capture, value)
@@ -78,7 +78,13 @@ def save_call_part(
 
 
 def save_encoded_part(
-    pipeline: Pipeline, run: Run, call_id: str, part: str, encoded: Encoded, *, tool: str | None = None
+    pipeline: Pipeline,
+    run: Run,
+    call_id: str,
+    part: str,
+    encoded: EncodedArtifact,
+    *,
+    tool: str | None = None,
 ) -> str:
     """Store a part of a call that is JSON already; the reference to it."""
     path = f"calls/{_file_name(pipeline, call_id)}/{part}.json"
@@ -87,8 +93,12 @@ def save_encoded_part(
 
 
 def _encoded(
-    pipeline: Pipeline, path: str, part: str, encode: Callable[[Capture], Encoded], tool: str | None = None
-) -> tuple[Encoded, dict[str, Any]]:
+    pipeline: Pipeline,
+    path: str,
+    part: str,
+    encode: Callable[[Capture], EncodedArtifact],
+    tool: str | None = None,
+) -> tuple[EncodedArtifact, dict[str, Any]]:
     """An artifact as its capture level has it, and what its event says of that."""
     levels = pipeline.redactor.levels
     if levels is None:
@@ -101,7 +111,7 @@ def _file_name(pipeline: Pipeline, identity: str) -> str:
     return safe_name(pipeline.redactor.text(identity))
 
 
-def _save(pipeline: Pipeline, run: Run, path: str, encoded: Encoded, more: dict[str, Any]) -> str:
+def _save(pipeline: Pipeline, run: Run, path: str, encoded: EncodedArtifact, more: dict[str, Any]) -> str:
     try:
         stored = _stored(pipeline, run, path, encoded)
     except Exception as error:  # noqa: BLE001 - a full disk, a file of the user's that cannot be read on
@@ -122,7 +132,7 @@ def _save(pipeline: Pipeline, run: Run, path: str, encoded: Encoded, more: dict[
     return stored.ref
 
 
-def _told_for_comparison(content: bytes, encoded: Encoded) -> dict[str, Any]:
+def _told_for_comparison(content: bytes, encoded: EncodedArtifact) -> dict[str, Any]:
     """By what the artifact is compared with that of another recording, beside the digest of its bytes."""
     told: dict[str, Any] = {}
     rest = without_tokens(content)
@@ -143,7 +153,7 @@ def _digest(content: bytes) -> str:
     return hasher.hexdigest()
 
 
-def _stored(pipeline: Pipeline, run: Run, path: str, encoded: Encoded) -> Stored:
+def _stored(pipeline: Pipeline, run: Run, path: str, encoded: EncodedArtifact) -> Stored:
     if pipeline.artifacts is not None:
         return pipeline.artifacts.save(run.directory_id, path, encoded.content)
     # Recording into memory keeps no files: what it would have been is known all the same.

@@ -9,23 +9,22 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import uuid7
-from Agent.record.emit.context import Scope, current_scope
+from Agent.record.emit.context import SpanScope, current_scope
 from Agent.tree.layout import run_files, safe_name
 from Agent.tree.write.artifacts import ROOT_RUN
 
 if TYPE_CHECKING:
-    from Agent.flight.checkpoints.during_run import RunCheckpointing
     from Agent.record.emit.pipeline import Pipeline
     from Agent.record.encode.event_template import AgentBinding
 
 __all__ = [
+    "OpenStep",
     "Run",
     "RunScope",
-    "Step",
     "is_open",
     "is_run_id",
     "new_run_id",
@@ -38,14 +37,14 @@ __all__ = [
 _MAX_FIRST_BYTES = 4 * 1024 * 1024
 
 
-class RunScope(Scope):
+class RunScope(SpanScope):
     """The scope inside a run or a step; one that was closed out of turn is left as soon as that is seen."""
 
     __slots__ = ("before", "closed")
 
     def __init__(
         self,
-        before: Scope | None,
+        before: SpanScope | None,
         run_id: str | None,
         span_id: str | None,
         agent: AgentBinding | None,
@@ -74,7 +73,7 @@ class RunScope(Scope):
         self.links = b""
 
 
-def settled_scope() -> Scope | None:
+def settled_scope() -> SpanScope | None:
     """The current scope without those that were closed meanwhile."""
     scope = current_scope.get()
     while isinstance(scope, RunScope) and scope.closed:
@@ -107,7 +106,7 @@ class _Open:
         return (pipeline.monotonic_ns() - self.started_ns) / 1e6
 
 
-class Step(_Open):
+class OpenStep(_Open):
     """A step that was started and not finished."""
 
     __slots__ = ("name", "step_id")
@@ -116,6 +115,19 @@ class Step(_Open):
         super().__init__(pipeline, scope, pipeline.redactor.text(name or step_id))
         self.step_id = step_id
         self.name = name
+
+
+class CheckpointsOfRun(Protocol):
+    """What takes the checkpoints of one run while it is recorded; `checkpoints.during_run` has it."""
+
+    def state_told(self, state: Any) -> None:
+        """The program said what its state is."""
+
+    def step_ended(self, step_id: str, *, failed: bool) -> None:
+        """A step of the run has ended."""
+
+    def run_ended(self, *, ok: bool) -> None:
+        """The run has ended."""
 
 
 class Run:
@@ -134,17 +146,17 @@ class Run:
         self.agent_id = agent_id
         self.parent = parent
         self.pipeline = pipeline
-        self.steps: dict[str, list[Step]] = {}
+        self.steps: dict[str, list[OpenStep]] = {}
         self.span: _Open | None = None
         self.ended = False
         self.binding: AgentBinding | None = None
         """What its events are written through, made with the first."""
-        self.checkpoints: RunCheckpointing | None = None
+        self.checkpoints: CheckpointsOfRun | None = None
         """What takes them, where the run was begun with a policy."""
         self.graph_calls = 0
         """How many calls of recorded graphs were begun in it."""
 
-    def enter(self, pipeline: Pipeline, before: Scope | None, agent: AgentBinding | None) -> None:
+    def enter(self, pipeline: Pipeline, before: SpanScope | None, agent: AgentBinding | None) -> None:
         """Let what happens from here on be part of it."""
         scope = RunScope(before, self.run_id, pipeline.next_span_id(), agent, f"run {self.agent_id or '-'}")
         self.span = _Open(pipeline, scope, f"run {self.run_id}")
@@ -160,11 +172,11 @@ class Run:
         self.ended = True
         OPEN_RUNS.pop(self.run_id or "", None)
 
-    def add(self, step: Step) -> None:
+    def add(self, step: OpenStep) -> None:
         """Keep a step that was started."""
         self.steps.setdefault(step.step_id, []).append(step)
 
-    def take(self, step_id: str) -> Step | None:
+    def take(self, step_id: str) -> OpenStep | None:
         """The open step of that id, no longer open: of several the one around the caller, else the newest."""
         open_steps = self.steps.get(step_id)
         if not open_steps:
@@ -176,7 +188,7 @@ class Run:
             self.steps.pop(step_id, None)
         return found
 
-    def open_steps(self) -> list[Step]:
+    def open_steps(self) -> list[OpenStep]:
         """The steps that were started and not finished, oldest first."""
         found = [step for same in list(self.steps.values()) for step in same]
         return sorted(found, key=lambda step: step.started_ns)

@@ -17,7 +17,7 @@ from Agent.event.kinds import LEVEL_NAMES, Category
 from Agent.event.payloads import KINDS
 from Agent.event.schema import CURRENT_SCHEMA
 from Agent.flight.open_runs.context import Run, settled_scope
-from Agent.record.emit.context import Scope
+from Agent.record.emit.context import SpanScope
 from Agent.record.emit.levels import LIMITS
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.safe_text import message_of
@@ -46,7 +46,7 @@ def emit_run_event(  # noqa: PLR0913 - what a line is made of
     kind: str,
     payload: Mapping[str, Any],
     *,
-    scope: Scope | None = None,
+    scope: SpanScope | None = None,
     span_id: str | None = None,
     causes: tuple[str, ...] = (),
     fields: Mapping[str, Any] = _NONE,
@@ -150,7 +150,7 @@ def _head(session_id: str, kind: str, level: int) -> bytes:
     return head if level == INFO else b'%s,"level":"%s"' % (head, LEVEL_NAMES[level].encode())
 
 
-def _links(run: Run, scope: Scope | None, span_id: str | None, causes: tuple[str, ...]) -> bytes:
+def _links(run: Run, scope: SpanScope | None, span_id: str | None, causes: tuple[str, ...]) -> bytes:
     # Ids are letters, digits and signs that JSON writes as they are.
     links = "" if run.run_id is None else f',"run_id":"{run.run_id}"'
     if span_id is not None:

@@ -16,9 +16,9 @@ from Agent.event.kinds import RunStatus
 from Agent.flight.open_runs.artifact_saving import save_artifact, save_call_part, save_step_output
 from Agent.flight.open_runs.context import (
     OPEN_RUNS,
+    OpenStep,
     Run,
     RunScope,
-    Step,
     is_open,
     is_run_id,
     new_run_id,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 # They work with `with` and `async with`, and call what `recorder.py` offers as calls.
 
 
-class Block:
+class RecorderBlock:
     """A `with` or `async with` block that begins and ends something."""
 
     def __enter__(self) -> Self:
@@ -71,7 +71,7 @@ class Block:
         raise NotImplementedError
 
 
-class RunBlock(Block):
+class RunBlock(RecorderBlock):
     """A block that is a run; `run_id` is known inside. It may be finished by hand before its end."""
 
     def __init__(
@@ -89,7 +89,7 @@ class RunBlock(Block):
             self._recorder.finish_run(error is None, error, run_id=self.run_id)
 
 
-class StepBlock(Block):
+class StepBlock(RecorderBlock):
     """A block that is a step: assign its `output`; `output_ref` is known behind it."""
 
     def __init__(self, recorder: Recorder, step_id: str, name: str | None, step_type: str | None) -> None:
@@ -106,7 +106,7 @@ class StepBlock(Block):
         self.output_ref = self._recorder.finish_step(*self._step, self.output, error=error)
 
 
-class AttachBlock(Block):
+class AttachBlock(RecorderBlock):
     """A block whose calls, and whatever else is recorded in it, belong to a run that is open elsewhere."""
 
     def __init__(self, recorder: Recorder, run_id: str) -> None:
@@ -232,7 +232,7 @@ class Recorder:
                 step_span=scope.span_id,
             )
             written = emit_run_event(pipeline, run, "step.started", payload, scope=before)
-            run.add(Step(pipeline, scope, identity, shown))
+            run.add(OpenStep(pipeline, scope, identity, shown))
             scope.enter()
             return written
         return ""

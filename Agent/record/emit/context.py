@@ -1,7 +1,7 @@
 """The context of a call: its span, agent, tick, causes and fields, in one context variable.
 
-A `Scope` is immutable and keeps its own bytes, so that each event inside it copies them instead of encoding
-them again.
+A `SpanScope` is immutable and keeps its own bytes, so that each event inside it copies them instead of
+encoding them again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAX_SECRETS = 64
 """How many secrets of nested calls a scope knows, the innermost ones."""
 
 
-class Scope:
+class SpanScope:
     """One level of nesting: everything that an event inside it inherits.
 
     `path` names the enclosing spans. `secrets` are values recognised as secret by the names of arguments of
@@ -49,7 +49,7 @@ class Scope:
 
     def __init__(
         self,
-        parent: Scope | None,
+        parent: SpanScope | None,
         *,
         span_id: str | None = None,
         name: str | None = None,
@@ -112,10 +112,10 @@ class Scope:
 
 
 def span_scope(
-    parent: Scope | None, span_id: str, name: str, agent: AgentBinding, *, is_action: bool
-) -> Scope:
-    """Return the scope inside a traced call: like `Scope(parent, span_id=...)`, at half the cost."""
-    scope: Scope = _new_scope(Scope)
+    parent: SpanScope | None, span_id: str, name: str, agent: AgentBinding, *, is_action: bool
+) -> SpanScope:
+    """Return the scope inside a traced call: like `SpanScope(parent, span_id=...)`, at half the cost."""
+    scope: SpanScope = _new_scope(SpanScope)
     scope.span_id = span_id
     scope.agent = agent
     scope.causes = ()
@@ -135,7 +135,7 @@ def span_scope(
     return scope
 
 
-def learn_secrets(scope: Scope, found: list[str]) -> None:
+def learn_secrets(scope: SpanScope, found: list[str]) -> None:
     """Tell a call's scope the secrets among its arguments, before anything happens in it."""
     if found:
         scope.secrets = (*scope.secrets, *found)[-MAX_SECRETS:]
@@ -160,7 +160,7 @@ def event_ids(ids: Iterable[object]) -> tuple[str, ...]:
 
 
 _new_scope = object.__new__
-current_scope: ContextVar[Scope | None] = ContextVar("agent_trace_scope", default=None)
+current_scope: ContextVar[SpanScope | None] = ContextVar("agent_trace_scope", default=None)
 
 
 @contextmanager
@@ -174,7 +174,7 @@ def tick(number: int) -> Iterator[None]:
         step = None
         note("a tick that is no number was left out")
     # What is no number leaves the step as it was: recording never raises into the code that is recorded.
-    token = current_scope.set(Scope(current_scope.get(), tick=step))
+    token = current_scope.set(SpanScope(current_scope.get(), tick=step))
     try:
         yield
     finally:
@@ -187,7 +187,7 @@ def tick(number: int) -> Iterator[None]:
 @contextmanager
 def caused_by(*ids: str) -> Iterator[None]:
     """Name these events as causes of everything recorded directly in the block."""
-    token = current_scope.set(Scope(current_scope.get(), causes=event_ids(ids)))
+    token = current_scope.set(SpanScope(current_scope.get(), causes=event_ids(ids)))
     try:
         yield
     finally:

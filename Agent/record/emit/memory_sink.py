@@ -6,10 +6,10 @@ import itertools
 
 from Agent.event.model import RedactedBytes
 
-__all__ = ["MemorySink"]
+__all__ = ["LineSink"]
 
 
-class MemorySink:
+class LineSink:
     """Takes the lines of one pipeline; `lines` holds those since the last `clear()`.
 
     Args:
@@ -21,7 +21,7 @@ class MemorySink:
         self.lines: list[bytes] = []
         self.next_seq = itertools.count(1).__next__
 
-    def open_stream(self, agent_id: str | None, category: str) -> MemorySink:  # noqa: ARG002 - one for all
+    def open_stream(self, agent_id: str | None, category: str) -> LineSink:  # noqa: ARG002 - one for all
         """This sink is its own only stream."""
         return self
 

@@ -25,7 +25,7 @@ from Agent.record.encode.redaction import Redactor, redacted
 from Agent.record.encode.safe_text import as_message
 from Agent.record.secrets.names import LIKELY, SURE, looks_drawn
 
-__all__ = ["JSON", "Encoded", "cleaned", "encode_artifact", "encode_json"]
+__all__ = ["JSON", "EncodedArtifact", "cleaned", "encode_artifact", "encode_json"]
 
 JSON = "application/json"
 TEXT = "text/plain"
@@ -46,7 +46,7 @@ _TEXT_TYPES = frozenset(
 _KEY_BEGINS, _KEY_ENDS = b"-----BEGIN ", b"-----END "
 
 
-class Encoded(NamedTuple):
+class EncodedArtifact(NamedTuple):
     """An artifact as it will be stored."""
 
     media_type: str
@@ -55,7 +55,7 @@ class Encoded(NamedTuple):
     """{JSON Pointer: tag} of what plain JSON cannot hold."""
 
 
-def encode_artifact(capture: Capture, data: Any, media_type: str | None, name: str) -> Encoded:
+def encode_artifact(capture: Capture, data: Any, media_type: str | None, name: str) -> EncodedArtifact:
     """What to store of any value; files are read as they are stored, in flat memory.
 
     Args:
@@ -79,7 +79,7 @@ def encode_artifact(capture: Capture, data: Any, media_type: str | None, name: s
     if special is not None:
         return special
     if media_type is not None and is_text(media_type) and media_type != JSON:
-        return Encoded(media_type, _clean_text(capture.redactor, as_message(data)))
+        return EncodedArtifact(media_type, _clean_text(capture.redactor, as_message(data)))
     return encode_json(capture, data)
 
 
@@ -91,28 +91,28 @@ def _is_file(data: Any) -> bool:
         return False
 
 
-def encode_json(capture: Capture, value: Any) -> Encoded:
+def encode_json(capture: Capture, value: Any) -> EncodedArtifact:
     """Any value as a JSON document, with the tags that bring back what plain JSON cannot hold."""
     raw = capture.judge.value(value)
     if raw is not None and capture.judge.clean(raw):
-        return Encoded(JSON, redacted(raw + b"\n"))
+        return EncodedArtifact(JSON, redacted(raw + b"\n"))
     dumped = to_json(value, "", ARTIFACT_LIMITS, capture.agent_of, capture.reading)
     types: Types = dict(dumped.types or {})
     raw = dumped.json
     if capture.redactor.enabled:
         clean = capture.redactor.value(orjson.loads(raw), "", types)
         raw = orjson.dumps(clean, None, DUMP_OPTIONS)
-    return Encoded(JSON, redacted(raw + b"\n"), types or None)
+    return EncodedArtifact(JSON, redacted(raw + b"\n"), types or None)
 
 
-def cleaned(capture: Capture, encoded: Encoded) -> Encoded:
+def cleaned(capture: Capture, encoded: EncodedArtifact) -> EncodedArtifact:
     """A JSON document that was made by a capture which may have read no texts, as this one has it."""
     if not isinstance(encoded.content, bytes) or capture.redactor is not capture.strict:
         return encoded
     types: Types = dict(encoded.types or {})
     clean = capture.redactor.value(orjson.loads(encoded.content), "", types)
     raw = redacted(orjson.dumps(clean, None, DUMP_OPTIONS) + b"\n")
-    return Encoded(encoded.media_type, raw, types or None)
+    return EncodedArtifact(encoded.media_type, raw, types or None)
 
 
 def is_text(media_type: str) -> bool:
@@ -131,14 +131,14 @@ def guessed(name: str) -> str | None:
 
 def _encode_plain(
     capture: Capture, data: str | bytes | bytearray | memoryview, media_type: str | None, name: str
-) -> Encoded:
+) -> EncodedArtifact:
     kind = media_type or guessed(name)
     if not isinstance(data, str):
         raw = bytes(data)
         if kind is None:
             kind = TEXT if _is_utf8(raw) else BYTES
         if not is_text(kind):
-            return Encoded(kind, redacted(raw))
+            return EncodedArtifact(kind, redacted(raw))
         data = raw.decode("utf-8", "surrogateescape")
     elif kind is None or not is_text(kind):
         kind = kind or TEXT
@@ -151,9 +151,11 @@ def _encode_plain(
         types: Types = {}
         clean = capture.redactor.value(value, "", types) if capture.redactor.enabled else value
         if clean != value:
-            return Encoded(JSON, redacted(orjson.dumps(clean, None, DUMP_OPTIONS) + b"\n"), types or None)
-        return Encoded(JSON, redacted(data.encode()))
-    return Encoded(kind, _clean_text(capture.redactor, data))
+            return EncodedArtifact(
+                JSON, redacted(orjson.dumps(clean, None, DUMP_OPTIONS) + b"\n"), types or None
+            )
+        return EncodedArtifact(JSON, redacted(data.encode()))
+    return EncodedArtifact(kind, _clean_text(capture.redactor, data))
 
 
 def _clean_text(redactor: Redactor, text: str) -> RedactedBytes:
@@ -174,7 +176,7 @@ def _is_utf8(raw: bytes, *, is_whole: bool = True) -> bool:
     return True
 
 
-def _encode_stream(redactor: Redactor, file: IO[Any], kind: str | None, *, closes: bool) -> Encoded:
+def _encode_stream(redactor: Redactor, file: IO[Any], kind: str | None, *, closes: bool) -> EncodedArtifact:
     """A file, read as it is stored; one of an unknown type is text if it begins like one."""
     blocks = _blocks_of(file, closes=closes)
     first = next(blocks, b"")
@@ -182,8 +184,8 @@ def _encode_stream(redactor: Redactor, file: IO[Any], kind: str | None, *, close
         kind = TEXT if _is_utf8(first, is_whole=False) else BYTES
     whole = _chained(first, blocks)
     if not is_text(kind) or not redactor.enabled:
-        return Encoded(kind, map(redacted, whole))
-    return Encoded(kind, _clean_blocks(redactor, whole, is_json=kind == JSON))
+        return EncodedArtifact(kind, map(redacted, whole))
+    return EncodedArtifact(kind, _clean_blocks(redactor, whole, is_json=kind == JSON))
 
 
 def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
@@ -239,7 +241,7 @@ def _clean_document(redactor: Redactor, raw: bytes) -> RedactedBytes:
     return redacted(raw if clean == value else orjson.dumps(clean, None, DUMP_OPTIONS) + b"\n")
 
 
-def _encode_array(data: Any, media_type: str | None) -> Encoded | None:
+def _encode_array(data: Any, media_type: str | None) -> EncodedArtifact | None:
     """A numpy array in numpy's own format; None for anything else, and for arrays of Python objects."""
     numpy = sys.modules.get("numpy")
     if numpy is None or not isinstance(data, numpy.ndarray) or media_type not in {None, ARRAY, BYTES}:
@@ -248,10 +250,10 @@ def _encode_array(data: Any, media_type: str | None) -> Encoded | None:
         return None
     buffer = io.BytesIO()
     numpy.save(buffer, data, allow_pickle=False)
-    return Encoded(ARRAY, redacted(buffer.getvalue()))
+    return EncodedArtifact(ARRAY, redacted(buffer.getvalue()))
 
 
-def _encode_frame(redactor: Redactor, data: Any, media_type: str | None) -> Encoded | None:
+def _encode_frame(redactor: Redactor, data: Any, media_type: str | None) -> EncodedArtifact | None:
     """A data frame of pandas or polars as CSV, or as Parquet where that was asked for; None for others."""
     module = type(data).__module__.partition(".")[0]
     if module not in {"pandas", "polars"} or type(data).__name__ != "DataFrame":
@@ -264,12 +266,12 @@ def _encode_frame(redactor: Redactor, data: Any, media_type: str | None) -> Enco
             data.to_parquet(buffer)
         else:
             data.write_parquet(buffer)
-        return Encoded(PARQUET, redacted(buffer.getvalue()))
+        return EncodedArtifact(PARQUET, redacted(buffer.getvalue()))
     if media_type == JSON:
         text = data.to_json(orient="records") if is_pandas else data.write_json()
-        return Encoded(JSON, _clean_document(redactor, text.encode()))
+        return EncodedArtifact(JSON, _clean_document(redactor, text.encode()))
     text = data.to_csv(index=False) if is_pandas else data.write_csv()
-    return Encoded(CSV, _clean_text(redactor, text))
+    return EncodedArtifact(CSV, _clean_text(redactor, text))
 
 
 def _without_secret_columns(redactor: Redactor, frame: Any) -> Any:

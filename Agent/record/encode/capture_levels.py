@@ -17,7 +17,7 @@ from Agent.event.kinds import Home
 from Agent.event.model import ENVELOPE_KEYS
 from Agent.event.payloads import KINDS
 from Agent.event.pointers import escape
-from Agent.record.encode.artifact_bytes import JSON, Encoded
+from Agent.record.encode.artifact_bytes import JSON, EncodedArtifact
 from Agent.record.encode.redaction import Redactor, redacted
 from Agent.record.encode.value_shape import KEYED, Types, is_kept, shape_of
 
@@ -174,7 +174,7 @@ class CaptureLevels:
         """The level of an artifact, by its names: its path, and what it is of a step or a call."""
         return _strictest(self._of_field(name, "") for name in names) or self._of("events", tool)
 
-    def shaped(self, encoded: Encoded) -> Encoded:
+    def shaped(self, encoded: EncodedArtifact) -> EncodedArtifact:
         """What stands for an artifact of which the shape alone is kept: one JSON text."""
         content = encoded.content
         if encoded.media_type == JSON and isinstance(content, bytes):
@@ -187,11 +187,15 @@ class CaptureLevels:
                 (content,) if isinstance(content, bytes) else content
             )
             shape = f"[{encoded.media_type} {size_bytes}:{digest}]"
-        return Encoded(JSON, redacted(orjson.dumps(shape) + b"\n"), {"": "opaque"})
+        return EncodedArtifact(JSON, redacted(orjson.dumps(shape) + b"\n"), {"": "opaque"})
 
     def kept(
-        self, capture: Capture, names: Iterable[str], tool: str | None, encode: Callable[[Capture], Encoded]
-    ) -> tuple[Encoded, str]:
+        self,
+        capture: Capture,
+        names: Iterable[str],
+        tool: str | None,
+        encode: Callable[[Capture], EncodedArtifact],
+    ) -> tuple[EncodedArtifact, str]:
         """An artifact as its level has it, and the level.
 
         Args:
@@ -212,7 +216,7 @@ class CaptureLevels:
                 encoded = encode(capture)
                 types: Types = dict(encoded.types or {})
                 value = self._field(orjson.loads(cast("bytes", encoded.content)), "", known[-1], level, types)
-                return Encoded(JSON, redacted(orjson.dumps(value) + b"\n"), types or None), level
+                return EncodedArtifact(JSON, redacted(orjson.dumps(value) + b"\n"), types or None), level
         return (self.shaped(encoded) if level == METADATA else encoded), level
 
     def arguments(self, argv: list[str]) -> list[str]:

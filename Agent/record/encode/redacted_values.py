@@ -21,7 +21,7 @@ from Agent.record.secrets.names import LIKELY, NONE, SURE, looks_drawn, may_be_n
 if TYPE_CHECKING:
     from Agent.record.encode.redaction import Redactor
 
-__all__ = ["BYTES_TAGS", "PAIR_TAGS", "TELLING_KEYS", "Repeats", "Walk"]
+__all__ = ["BYTES_TAGS", "PAIR_TAGS", "TELLING_KEYS", "Repeats", "RedactionWalk"]
 
 BYTES_TAGS = frozenset({"bytes", "bytearray"})
 PAIR_TAGS = ("map", "Counter", "defaultdict", "OrderedDict")
@@ -56,7 +56,7 @@ _SCHEMA_VALUES = frozenset("const default example examples".split())
 _MAX_REPEATED, _SHORTEST_REPEATED, _SAFE_REPEATED, _LONGEST_REPEATED = 16, 4, 8, 4096
 
 
-class Walk:
+class RedactionWalk:
     """Replaces the secrets of one JSON value.
 
     Args:

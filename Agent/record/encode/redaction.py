@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from Agent.event.model import RedactedBytes
-from Agent.record.encode.redacted_values import BYTES_TAGS, PAIR_TAGS, TELLING_KEYS, Repeats, Walk
+from Agent.record.encode.redacted_values import BYTES_TAGS, PAIR_TAGS, TELLING_KEYS, RedactionWalk, Repeats
 from Agent.record.secrets.names import NONE, SURE, is_below, least_secret_number, name_says
 from Agent.record.secrets.patterns import replaced
 from Agent.record.secrets.quick_look import looks_clean
@@ -132,7 +132,7 @@ class Redactor:
             types: its tags; each pointer that changed is marked there.
             found: takes the secrets that names gave away, at most 16.
         """
-        walk = Walk(self, types)
+        walk = RedactionWalk(self, types)
         clean = walk.value(value, pointer)
         if walk.found and self.reads_texts:
             clean = Repeats(self, walk.found).value(clean, pointer, types)

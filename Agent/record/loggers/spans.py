@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from Agent.event.kinds import Category
 from Agent.record.emit import installed
-from Agent.record.emit.context import Scope, current_scope
+from Agent.record.emit.context import SpanScope, current_scope
 from Agent.record.emit.installed import current_pipeline
 from Agent.record.emit.levels import LIMITS
 from Agent.record.encode.safe_text import as_text, clean_head
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from Agent.record.encode.event_template import AgentBinding
 
 
-class Block:
+class SpanBlock:
     """A span around a block of code; failures of recording never reach the block."""
 
     def __init__(self, name: str) -> None:
@@ -32,7 +32,7 @@ class Block:
         self.span_id: str | None = None
         self._pipeline: Pipeline | None = None
         self._binding: AgentBinding | None = None
-        self._token: Token[Scope | None] | None = None
+        self._token: Token[SpanScope | None] | None = None
         self._board_slot = -1
         self._started_ns = 0
 
@@ -74,7 +74,9 @@ class Block:
         self._pipeline, self._binding, self.span_id = pipeline, binding, span_id
         agent = binding if binding.agent_id is not None else None
         self._token = current_scope.set(
-            Scope(current_scope.get(), span_id=span_id, name=self.name, agent=agent, fields=fields or None)
+            SpanScope(
+                current_scope.get(), span_id=span_id, name=self.name, agent=agent, fields=fields or None
+            )
         )
         if pipeline.board is not None:
             name = clean_head(self.name, pipeline.redactor.text)
@@ -116,7 +118,7 @@ class Block:
             active.health.drop("a block could not be recorded")
 
 
-class trace_context(Block):  # noqa: N801 - used like a function, and named by the documents
+class trace_context(SpanBlock):  # noqa: N801 - used like a function, and named by the documents
     """Record entry, exit and duration of the block, and add `fields` to everything recorded in it.
 
     Args:
@@ -134,7 +136,7 @@ class trace_context(Block):  # noqa: N801 - used like a function, and named by t
         if LIMITS[Category.AGENTS.value].value > INFO:
             # What is recorded in the block all the same, such as its errors, still carries the fields.
             if self._fields:
-                self._token = current_scope.set(Scope(current_scope.get(), fields=self._fields))
+                self._token = current_scope.set(SpanScope(current_scope.get(), fields=self._fields))
             return
         pipeline, binding = self._logger._place()  # noqa: SLF001 - one room, one front door
         span_id = pipeline.next_span_id()
@@ -145,7 +147,7 @@ class trace_context(Block):  # noqa: N801 - used like a function, and named by t
     def _close(self, error: BaseException | None) -> None:
         span_id = self.span_id
         pipeline, binding, ending = self._pop(error)
-        token = current_scope.set(Scope(current_scope.get(), fields=self._fields or None))
+        token = current_scope.set(SpanScope(current_scope.get(), fields=self._fields or None))
         try:
             payload = {"context": self.name, **ending}
             pipeline.emit(binding.slot("context_exit", INFO), self.name, payload, span_id=span_id)
@@ -153,7 +155,7 @@ class trace_context(Block):  # noqa: N801 - used like a function, and named by t
             current_scope.reset(token)
 
 
-class measure_performance(Block):  # noqa: N801 - used like a function, and named by the documents
+class measure_performance(SpanBlock):  # noqa: N801 - used like a function, and named by the documents
     """Record the duration of the block as a `metric` event.
 
     Args:

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Iterable
 
 from Agent.event.values.content import content_of
-from Agent.event.values.opaque import Kind
+from Agent.event.values.opaque import OpaqueKind
 from Agent.record.state.introspection import Sort, sort_of
 
 _ACTIONS = 24
@@ -77,7 +77,7 @@ class Probe:
         content = content_of(value, self._agent_of)
         if content.size_bytes > _LARGE_BYTES:
             self.left -= _AS_MANY_SMALL
-        return content.text if content.kind is Kind.COMPARABLE else ""
+        return content.text if content.kind is OpaqueKind.COMPARABLE else ""
 
 
 def _changing(value: object) -> object:

@@ -24,7 +24,7 @@ from Agent.event.pointers import value_at
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.content import content_of, is_plain_class
 from Agent.event.values.contents import is_over_memory
-from Agent.event.values.opaque import Kind
+from Agent.event.values.opaque import OpaqueKind
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, ask_memory, least_bytes
 from Agent.event.values.reading import Places, Reading
 from Agent.event.values.registered import REGISTERED
@@ -271,7 +271,7 @@ class StateTracker:
                 value = present.get(name)
                 if is_object(value, self._agent_of):
                     content = content_of(value, self._agent_of, self._reading)
-                    if content.kind is Kind.COMPARABLE:
+                    if content.kind is OpaqueKind.COMPARABLE:
                         found[name] = content.text
         except Exception as error:  # noqa: BLE001 - as above
             self.failure = error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from Agent.record.emit.context import Scope, current_scope
+from Agent.record.emit.context import SpanScope, current_scope
 from Agent.record.tracing.traced_call import Call
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class SteppedCall(Call):
         pipeline: Pipeline,
         target: object,
         known: Known | None,
-        scope: Scope | None,
+        scope: SpanScope | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         arguments: dict[str, Any] | None = None,
@@ -49,7 +49,7 @@ class SteppedCall(Call):
         self.resumed_ns = self.pipeline.monotonic_ns()
         scope, around = self.scope, current_scope.get()
         if around is not None and around.tick is not None and scope is not None and around.tick != scope.tick:
-            scope = Scope(scope, tick=around.tick)
+            scope = SpanScope(scope, tick=around.tick)
         self.token = current_scope.set(scope)
 
     def end(self, result: Any) -> None:

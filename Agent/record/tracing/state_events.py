@@ -11,7 +11,7 @@ import orjson
 
 from Agent.event.pointers import escape, unescape, value_at
 from Agent.event.values.digest import digest_named
-from Agent.event.values.opaque import WRITTEN_OUTSIDE, Kind
+from Agent.event.values.opaque import WRITTEN_OUTSIDE, OpaqueKind
 from Agent.event.values.reading import Named, Places
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
@@ -288,7 +288,7 @@ def _fields_without_codec(body: bytes, types: Types | None) -> tuple[set[str], s
         opaque.add(name)
         fields = orjson.loads(body) if fields is None else fields
         form = value_at(fields, below)
-        if type(form) is not dict or Kind.UNSEEN in form:
+        if type(form) is not dict or OpaqueKind.UNSEEN in form:
             unseen.add(name)
     return opaque, unseen
 

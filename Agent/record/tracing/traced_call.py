@@ -16,7 +16,7 @@ import orjson
 
 from Agent.event.values.plain import SCALARS
 from Agent.record.emit import installed
-from Agent.record.emit.context import Scope, current_scope, learn_secrets, span_scope
+from Agent.record.emit.context import SpanScope, current_scope, learn_secrets, span_scope
 from Agent.record.tracing.changed_arguments import args_after, cannot_change, held, result_is, still_holds
 from Agent.record.tracing.failures import outcome_of, record_error
 from Agent.record.tracing.state_events import (
@@ -51,7 +51,7 @@ class Call:
         pipeline: Pipeline,
         target: object,
         known: Known | None,
-        scope: Scope | None,
+        scope: SpanScope | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         arguments: dict[str, Any] | None = None,
@@ -108,7 +108,7 @@ class Call:
         self.reads: Reads | None = None
         if installed.open_reads is not None and spec.is_action:
             self.reads = inside.reads = installed.open_reads(spec)
-        self.token: Token[Scope | None] = current_scope.set(inside)
+        self.token: Token[SpanScope | None] = current_scope.set(inside)
         self.board_slot = -1
         board = pipeline.board
         if board is not None:

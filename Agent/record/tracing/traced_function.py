@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from Agent.event.kinds import Category
 from Agent.record.emit import installed
-from Agent.record.emit.context import Scope, current_scope
+from Agent.record.emit.context import SpanScope, current_scope
 from Agent.record.emit.installed import current_pipeline
 from Agent.record.emit.levels import LIMITS
 from Agent.record.emit.player import Answer, TracedCall, current_player
@@ -184,7 +184,7 @@ class TraceSpec:
         self,
         target: object,
         known: Known | None,
-        scope: Scope | None,
+        scope: SpanScope | None,
         arguments: dict[str, Any],
     ) -> TracedCall:
         agent = known.binding if known is not None else scope.agent if scope is not None else None

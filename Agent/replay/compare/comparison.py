@@ -9,19 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
 from Agent.event.pointers import escape, fold_tags
 from Agent.event.values.content import WITH_OWN
 from Agent.event.values.digest import canonical_bytes, differ_in_tokens_alone
-from Agent.event.values.opaque import WRITTEN_OUTSIDE, Kind
+from Agent.event.values.opaque import WRITTEN_OUTSIDE, OpaqueKind
 from Agent.replay.compare.normaliser import Normaliser, Overlooked
 from Agent.replay.compare.python_text import differing_pieces
-
-if TYPE_CHECKING:
-    from Agent.replay.drive.fields import FieldRules
 
 _UNORDERED = frozenset({"set", "frozenset"})
 _PAIRS = frozenset({"map", "Counter", "defaultdict"})
@@ -111,6 +108,27 @@ EVERY_MAPPING: Collection[str] = _EveryMapping()
 SameId = Callable[[str, str], bool]
 
 
+class ComparedFields(Protocol):
+    """Which fields of agents take part, and what comparing them could not see; `drive.fields` has it."""
+
+    def kept(
+        self, agent_id: str, fields: Mapping[str, Any], types: Mapping[str, str], pointer: str
+    ) -> dict[str, Any]:
+        """Those of the fields that are compared."""
+
+    def leaves_out(self, agent_id: str, name: str, *tags: str | None) -> bool:
+        """Whether a field takes no part."""
+
+    def note(self, agent_id: str, name: str, found: Agreement) -> None:
+        """Keep what a comparison of one field could not see."""
+
+    def note_state(self, agent_id: str, found: Agreement) -> None:
+        """Keep what a comparison of changed fields could not see."""
+
+    def note_value(self, what: str, found: Agreement) -> None:
+        """Keep what a comparison of another value could not see."""
+
+
 class Comparison:
     """Compares values; collects in `agreement` what it had to ignore.
 
@@ -129,7 +147,7 @@ class Comparison:
         same_id: SameId | None = None,
         normaliser: Normaliser | None = None,
         scripts: Collection[str] = (),
-        fields: FieldRules | None = None,
+        fields: ComparedFields | None = None,
     ) -> None:
         self.fields = fields
         self._scripts = "|".join(map(re.escape, sorted(scripts)))
@@ -274,27 +292,27 @@ class Comparison:
         """Compare what stands for two values without a codec."""
         left, right = _content(one), _content(other)
         for content in (left, right):
-            if content.kind is Kind.UNSEEN:
+            if content.kind is OpaqueKind.UNSEEN:
                 self.agreement.unseen[path] = content.text
                 return None
         # A digest without an algorithm is an older one, computed from the description only.
-        if left.kind is Kind.COMPARABLE and ":" not in left.text:
+        if left.kind is OpaqueKind.COMPARABLE and ":" not in left.text:
             self.agreement.older.add(path)
             return None
         if WITH_OWN in left.text and WITH_OWN in right.text and left.text != right.text:
             return _inside_object(one, other, path)
         for content in (left, right):
-            if content.kind is Kind.REFERENCE and content.text.startswith(_ELSEWHERE):
+            if content.kind is OpaqueKind.REFERENCE and content.text.startswith(_ELSEWHERE):
                 self.agreement.references[path] = content.text
                 return None
         if left.kind is not right.kind:
             return Difference(path, _shown_object(one), _shown_object(other))
         if one.get("same_as") != other.get("same_as"):
             return Difference(path, _shown_place(one), _shown_place(other))
-        if left.kind is Kind.HANDLE:
+        if left.kind is OpaqueKind.HANDLE:
             self.agreement.handles[path] = left.text
             return None
-        if left.kind is Kind.REFERENCE:
+        if left.kind is OpaqueKind.REFERENCE:
             self.agreement.references[path] = left.text
             same = left.text == right.text
             return None if same else Difference(path, left.text, right.text)
@@ -327,8 +345,8 @@ class Comparison:
         sizes = [key for key in rest if rest[key] != other_rest.get(key)]
         if sizes:
             return Difference(path, shown(one), shown(other))
-        if Kind.UNSEEN in one or Kind.UNSEEN in other:
-            self.agreement.unseen[path] = str(one.get(Kind.UNSEEN) or other.get(Kind.UNSEEN))
+        if OpaqueKind.UNSEEN in one or OpaqueKind.UNSEEN in other:
+            self.agreement.unseen[path] = str(one.get(OpaqueKind.UNSEEN) or other.get(OpaqueKind.UNSEEN))
             return None
         left, right = str(one.get("digest", "")), str(other.get("digest", ""))
         if ":" not in left and left != right.partition(":")[2]:
@@ -484,7 +502,7 @@ class Comparison:
 
 
 class _FormOfContent(NamedTuple):
-    kind: Kind
+    kind: OpaqueKind
     text: str
 
 
@@ -496,10 +514,10 @@ def _version_in(algorithm: str) -> str:
 def _content(form: Any) -> _FormOfContent:
     """What a recorded form says of the content of its value."""
     if type(form) is dict:
-        for kind in Kind:
+        for kind in OpaqueKind:
             if type(form.get(kind)) is str:
                 return _FormOfContent(kind, form[kind])
-    return _FormOfContent(Kind.UNSEEN, "its content was not recorded")
+    return _FormOfContent(OpaqueKind.UNSEEN, "its content was not recorded")
 
 
 def _shown_object(form: Any) -> Any:

@@ -6,7 +6,7 @@ Ids, times, durations and measured numbers differ in every run and take no part.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from Agent.event.model import Event
 from Agent.event.pointers import unescape
@@ -15,14 +15,12 @@ from Agent.replay.compare.comparison import (
     ABSENT,
     NAMES_OF_PAYLOADS,
     NAMES_OF_STATE,
+    ComparedFields,
     Comparison,
     Difference,
     Recorded,
     shown,
 )
-
-if TYPE_CHECKING:
-    from Agent.replay.drive.fields import FieldRules
 
 _OWN_TO_A_RUN = frozenset(
     {"duration_ms", "capture_ms", "error_id", "reads", "root", "args_after", "result_is"}
@@ -233,7 +231,7 @@ def as_change(found: Difference) -> Difference:
     return Difference(found.path, *told)
 
 
-def _payload(event: Event, rules: FieldRules | None = None) -> Recorded:
+def _payload(event: Event, rules: ComparedFields | None = None) -> Recorded:
     left_out = _OWN_TO_A_RUN | _OWN_BY_KIND.get(event.kind, frozenset())
     if event.kind == "state":
         fields: Any = event.extra.get("fields")
@@ -283,7 +281,7 @@ def _kept(types: Mapping[str, str] | None, pointer: str, kept: Mapping[str, Any]
     }
 
 
-def state_of(event: Event, rules: FieldRules | None = None) -> Recorded:
+def state_of(event: Event, rules: ComparedFields | None = None) -> Recorded:
     """What an action changed of its agent's fields, those that take part."""
     state: Mapping[str, Any] = event.state or {"set": {}, "unset": []}
     types = event.types or {}

@@ -107,7 +107,7 @@ class Counts:
 
 
 @dataclass(slots=True)
-class Outcome:
+class ReplayOutcome:
     """Everything that a replay found out."""
 
     agents: list[str] = field(default_factory=list)
@@ -192,7 +192,7 @@ class Outcome:
         return stored
 
     @classmethod
-    def from_object(cls, stored: dict[str, Any]) -> Outcome:
+    def from_object(cls, stored: dict[str, Any]) -> ReplayOutcome:
         """Back from a JSON object."""
         values = dict(stored)
         values["counts"] = Counts(**values["counts"])

@@ -16,7 +16,7 @@ from Agent.replay.compare.comparison import Comparison, Recorded
 from Agent.replay.compare.emitted_events import describe, event_difference
 from Agent.replay.diff.event_streams import END, Axis, Meter, OutOfOrder, Track, decoded, number_of, tick_of
 from Agent.replay.diff.first_difference import PASSED_OVER, SameIds
-from Agent.replay.diff.run_side import Side, StreamKey
+from Agent.replay.diff.run_side import RunSide, StreamKey
 from Agent.replay.plan.recorded_script import module_names
 
 _TAIL_BYTES = 3 * 1024
@@ -26,7 +26,7 @@ _SAMPLES = 48
 _CONTEXT = 1
 
 
-class Window(NamedTuple):
+class BisectionWindow(NamedTuple):
     """The part in which two sessions part, and on which grounds."""
 
     first: float
@@ -51,8 +51,8 @@ class _Pair(NamedTuple):
 class Bisection:
     """Two sessions whose files are sought in."""
 
-    one: Side
-    other: Side
+    one: RunSide
+    other: RunSide
     same_ids: SameIds
     meter: Meter = field(default_factory=Meter)
     unit: str = "tick"
@@ -63,7 +63,7 @@ class Bisection:
         scripts = module_names(self.one.session, self.other.session)
         self._comparison = Comparison(None, self.same_ids, scripts=scripts)
 
-    def window(self) -> Window | None:
+    def window(self) -> BisectionWindow | None:
         """Where the two part first, None where their ends say nothing of a difference.
 
         Raises:
@@ -102,7 +102,7 @@ class Bisection:
             pairs[key] = _Pair(Track(files[0], axis, self.meter), Track(files[1], axis, self.meter))
         return pairs
 
-    def _first_window(self) -> Window | None:
+    def _first_window(self) -> BisectionWindow | None:
         starts = [
             (min(track.first_place() for track in pair), key)
             for key, pair in self._pairs.items()
@@ -110,7 +110,7 @@ class Bisection:
         ]
         if starts:
             first, pivot = min(starts)
-            return Window(-END, first + 1, self.unit, pivot)
+            return BisectionWindow(-END, first + 1, self.unit, pivot)
         differing = [key for key, pair in self._pairs.items() if self._differ_at_end(key, pair)]
         if not differing:
             return None
@@ -123,7 +123,7 @@ class Bisection:
         state = self._state_behind(pivot, begin)
         if state is not None:
             notes.append(state)
-        return Window(begin, end, self.unit, pivot, tuple(notes))
+        return BisectionWindow(begin, end, self.unit, pivot, tuple(notes))
 
     def _earliest(self, pivot: StreamKey, differing: list[StreamKey], end: float) -> tuple[StreamKey, float]:
         """The stream that differs first, and the first place by which it does."""
@@ -227,7 +227,7 @@ class Bisection:
             )
         return f"the full states of {key.name} at {at} are equal"
 
-    def events(self, key: StreamKey, window: Window) -> tuple[Iterator[Event], Iterator[Event]]:
+    def events(self, key: StreamKey, window: BisectionWindow) -> tuple[Iterator[Event], Iterator[Event]]:
         """Both sides of a stream in a window, and in a place before and behind it."""
         one, other = (
             iter(
@@ -247,7 +247,7 @@ class Bisection:
         return list(self._pairs)
 
 
-def _writers(side: Side) -> int:
+def _writers(side: RunSide) -> int:
     """How many writers the files of its agents have; metrics have one of their own, in no file of theirs."""
     from Agent.tree.files.lines import first_id
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from Agent.record.emit.installed import flush_active
 from Agent.replay.compare.comparison import Comparison
-from Agent.replay.compare.outcome import Outcome
+from Agent.replay.compare.outcome import ReplayOutcome
 from Agent.replay.compare.python_text import differing_texts
 from Agent.replay.diff.bisection import Bisection, Unseekable
 from Agent.replay.diff.event_streams import END, Meter
 from Agent.replay.diff.first_difference import Parting, RunDivergence, SameIds, StreamWalk
-from Agent.replay.diff.run_side import Side, StreamKey, align, open_side
+from Agent.replay.diff.run_side import RunSide, StreamKey, align, open_side
 from Agent.replay.diff.state_pairs import ForkedAt
 from Agent.replay.drive.fields import FieldRules
 from Agent.replay.plan.recorded_script import module_names
@@ -156,7 +156,7 @@ def compare_runs(
     return _walked(one, other, same_ids, notes, progress=progress)
 
 
-def _bisected(one: Side, other: Side, same_ids: SameIds, notes: list[str]) -> RunComparison | None:
+def _bisected(one: RunSide, other: RunSide, same_ids: SameIds, notes: list[str]) -> RunComparison | None:
     bisection = Bisection(one, other, same_ids)
     window = bisection.window()
     if window is None:
@@ -186,14 +186,14 @@ def _bisected(one: Side, other: Side, same_ids: SameIds, notes: list[str]) -> Ru
 
 
 def _walked(
-    one: Side,
-    other: Side,
+    one: RunSide,
+    other: RunSide,
     same_ids: SameIds,
     notes: list[str],
     *,
     progress: Callable[[float], None],
 ) -> RunComparison:
-    seen = Outcome()
+    seen = ReplayOutcome()
     scripts = module_names(one.session, other.session)
     comparison = Comparison(None, same_ids, scripts=scripts, fields=FieldRules(seen))
     walk = StreamWalk(comparison, same_ids, (one.counts, other.counts))

@@ -40,7 +40,7 @@ class StreamKey(NamedTuple):
 
 
 @dataclass(slots=True)
-class Side:
+class RunSide:
     """One of the two runs."""
 
     ref: RunRef
@@ -134,7 +134,7 @@ class Side:
         return list(read_claims(self.session))
 
 
-def open_side(run: str | os.PathLike[str] | None, root: str | os.PathLike[str] | None) -> Side:
+def open_side(run: str | os.PathLike[str] | None, root: str | os.PathLike[str] | None) -> RunSide:
     """The run of that name: a run's id or its beginning, a session, `SESSION/agent_id`, or `last`.
 
     Raises:
@@ -144,7 +144,7 @@ def open_side(run: str | os.PathLike[str] | None, root: str | os.PathLike[str] |
     reader = open_reader(ref.session)
     session_id = ref.session.name.removeprefix("session_")
     name = ref.run_id or (session_id if ref.agent_id is None else f"{session_id}/{ref.agent_id}")
-    side = Side(ref, name, reader, lineage_of(ref.session))
+    side = RunSide(ref, name, reader, lineage_of(ref.session))
     side.is_sealed = bool(ArchiveLines(ref.session).files())
     if ref.run_id is not None:
         side.run_ids = frozenset(_with_children(reader, ref.run_id))
@@ -224,7 +224,7 @@ def _is_within(span_id: str | None, parents: Mapping[str, str | None], inside: d
     return found
 
 
-def align(one: Side, other: Side) -> list[str]:
+def align(one: RunSide, other: RunSide) -> list[str]:
     """Let a fork and its origin begin where both have events; what that leaves out, in words."""
     notes = []
     for fork, origin in ((one, other), (other, one)):
@@ -251,7 +251,7 @@ def align(one: Side, other: Side) -> list[str]:
     return notes
 
 
-def _is_of(lineage: Lineage, origin: Side) -> bool:
+def _is_of(lineage: Lineage, origin: RunSide) -> bool:
     if origin.session.name.removeprefix("session_") != lineage.session_id:
         return False
     return origin.lineage is None or origin.lineage.run_id != lineage.run_id

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from Agent.flight.matching.recorded_calls import CALL_KINDS
-from Agent.replay.plan.actions import ASYNC_SLACK_US, OVERLAP_US, DrivenAction, RecordedCall
+from Agent.replay.plan.actions import ASYNC_SLACK_US, OVERLAP_US, DrivenAction, PlannedCall
 from Agent.replay.plan.recording import began_us
 
 __all__ = ["groups_of", "has_concurrent_calls", "overlap", "ran_in_one_loop"]
@@ -21,7 +21,7 @@ def has_concurrent_calls(action: DrivenAction) -> bool:
     return _is_concurrent(action.call) or _were_asked_at_one_time(action)
 
 
-def _is_concurrent(call: RecordedCall) -> bool:
+def _is_concurrent(call: PlannedCall) -> bool:
     children = call.children
     return any(one.overlaps(other) for one, other in itertools.pairwise(children)) or any(
         _is_concurrent(child) for child in children

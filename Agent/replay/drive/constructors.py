@@ -9,7 +9,7 @@ from Agent.errors import RecordingMiss
 from Agent.event.pointers import escape
 from Agent.event.values.values import Unrestored
 from Agent.replay.compare.comparison import Recorded
-from Agent.replay.compare.outcome import Outcome, SourceRead
+from Agent.replay.compare.outcome import ReplayOutcome, SourceRead
 from Agent.replay.drive.agent_stubs import ConstructorArguments, Spec
 from Agent.replay.plan.values import Decoder
 
@@ -64,7 +64,7 @@ def what_the_spec_lacks(spec: Spec) -> str:
 MADE_OTHERWISE = "cannot be restored, and the factory made a different one"
 
 
-def doubt_what_was_built(outcome: Outcome, reads: Sequence[SourceRead]) -> None:
+def doubt_what_was_built(outcome: ReplayOutcome, reads: Sequence[SourceRead]) -> None:
     """Let a difference prove nothing where chance went into what was built and is not put back."""
     if not reads:
         return

@@ -14,7 +14,7 @@ from typing import Any
 from Agent.event.pointers import escape, unescape
 from Agent.event.values.opaque import WRITTEN_OUTSIDE
 from Agent.replay.compare.comparison import OLDER, Agreement, Recorded
-from Agent.replay.compare.outcome import Outcome
+from Agent.replay.compare.outcome import ReplayOutcome
 from Agent.replay.plan.recording import AgentFacts
 from Agent.replay.plan.values import is_tag_of_generator
 
@@ -26,7 +26,7 @@ class FieldRules:
         ignore: patterns of names, `field` or `agent.field`.
     """
 
-    def __init__(self, outcome: Outcome, ignore: Collection[str] = ()) -> None:
+    def __init__(self, outcome: ReplayOutcome, ignore: Collection[str] = ()) -> None:
         self._outcome = outcome
         self._ignore = tuple(ignore)
         self._elsewhere: Mapping[str, Mapping[str, str]] = {}

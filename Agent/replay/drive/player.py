@@ -19,16 +19,16 @@ from Agent.record.emit.pipeline import Pipeline
 from Agent.record.emit.player import Answer, TracedCall
 from Agent.record.tracing.error_restore import Unanswerable
 from Agent.replay.compare.comparison import NAMES, OLDER, Comparison, Recorded, shown
-from Agent.replay.compare.outcome import Divergence, Outcome, ReplayStopped
+from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped
 from Agent.replay.drive.recorded_results import AnswerBook
 from Agent.replay.drive.threads import ThreadWatch
 from Agent.replay.drive.tool_results import NO_CALL, ActionTools, ToolMiss
-from Agent.replay.plan.actions import DrivenAction, RecordedCall
+from Agent.replay.plan.actions import DrivenAction, PlannedCall
 
 _ONE_BY_ONE = "call it in the action itself, or await one asyncio.to_thread after the other"
 _ACTION_KINDS = frozenset({"agent_action", "learning_update"})
 
-_open_call: ContextVar[RecordedCall | None] = ContextVar("agent_trace_replayed_call", default=None)
+_open_call: ContextVar[PlannedCall | None] = ContextVar("agent_trace_replayed_call", default=None)
 
 
 class Lane:
@@ -40,7 +40,7 @@ class Lane:
         self.action: DrivenAction | None = None
         self.has_begun = False
         """The replayed call itself was entered."""
-        self.tokens: list[tuple[TracedCall, Token[RecordedCall | None]]] = []
+        self.tokens: list[tuple[TracedCall, Token[PlannedCall | None]]] = []
         """Live calls that are open, the innermost last; not by `id()`, of which the audit hook is told."""
         self.tools: ActionTools | None = None
 
@@ -67,10 +67,10 @@ class Positional(dict[str, Any]):
 class Stage(Protocol):
     """Who drives: is told when a live agent's action begins, and calls back into it."""
 
-    def entered(self, call: TracedCall, recorded: RecordedCall | None) -> None:
+    def entered(self, call: TracedCall, recorded: PlannedCall | None) -> None:
         """A live agent's traced call is about to run."""
 
-    def call_back(self, recorded: RecordedCall) -> None:
+    def call_back(self, recorded: PlannedCall) -> None:
         """Make a call that an answered call made in the recording."""
 
     def answered(self) -> None:
@@ -93,7 +93,7 @@ class RecordedPlayer:
         live: frozenset[str],
         known: frozenset[str],
         answers: AnswerBook,
-        outcome: Outcome,
+        outcome: ReplayOutcome,
         pipeline: Pipeline,
         comparison: Comparison,
         tools_of: Callable[[DrivenAction], ActionTools],
@@ -187,7 +187,7 @@ class RecordedPlayer:
         lane.begin(action)
         _open_call.set(None)
 
-    def end(self) -> RecordedCall | None:
+    def end(self) -> PlannedCall | None:
         """The action is over; a recorded call of it that was not made, None if all were."""
         lane = self._lane
         action, lane.action = lane.action, None
@@ -236,7 +236,7 @@ class RecordedPlayer:
 
     def _enter_live(self, call: TracedCall, action: DrivenAction) -> None:
         above, lane = _open_call.get(), self._lane
-        recorded: RecordedCall | None
+        recorded: PlannedCall | None
         if not lane.has_begun and call.agent_id == action.agent_id and _name(call) == action.call.name:
             lane.has_begun = True
             recorded = action.call
@@ -246,7 +246,7 @@ class RecordedPlayer:
             self.stage.entered(call, recorded)
         lane.tokens.append((call, _open_call.set(recorded)))
 
-    def _take_live(self, call: TracedCall, above: RecordedCall) -> RecordedCall | None:
+    def _take_live(self, call: TracedCall, above: PlannedCall) -> PlannedCall | None:
         """The recorded counterpart of a nested call that happens by itself."""
         for child in above.children:
             if not child.is_taken and child.agent_id == call.agent_id and child.name == _name(call):
@@ -303,8 +303,8 @@ class RecordedPlayer:
         return with_stop(answer.answer, self.stop)
 
     def _match(
-        self, call: TracedCall, action: DrivenAction, waiting: list[RecordedCall], same: list[RecordedCall]
-    ) -> RecordedCall:
+        self, call: TracedCall, action: DrivenAction, waiting: list[PlannedCall], same: list[PlannedCall]
+    ) -> PlannedCall:
         """The recorded call that this is; one that is not there is a divergence."""
         first_difference = None
         for child in same:
@@ -348,7 +348,7 @@ class RecordedPlayer:
             self._outcome.reason(f"an argument of {_named(call)} was {OLDER}")
         return found
 
-    def _call_back(self, answered: RecordedCall) -> None:
+    def _call_back(self, answered: PlannedCall) -> None:
         """Calls that the answered one made back into live agents happen now."""
         pending = list(answered.children)
         while pending:
@@ -356,7 +356,7 @@ class RecordedPlayer:
             if call.agent_id not in self.live:
                 pending = call.children + pending
                 continue
-            above = RecordedCall(answered.event, answered.agent_id, answered.name, 0.0, children=[call])
+            above = PlannedCall(answered.event, answered.agent_id, answered.name, 0.0, children=[call])
             token = _open_call.set(above)
             try:
                 self._outcome.counts.callbacks += 1
@@ -365,7 +365,7 @@ class RecordedPlayer:
             finally:
                 _open_call.reset(token)
 
-    def _missing(self, call: RecordedCall) -> RecordedCall | None:
+    def _missing(self, call: PlannedCall) -> PlannedCall | None:
         for child in call.children:
             if not child.is_taken:
                 return child
@@ -411,17 +411,17 @@ def with_stop(answer: Answer, stop: Callable[[str], None]) -> Answer:
     return answer._replace(change=or_stop)
 
 
-def open_call() -> RecordedCall | None:
+def open_call() -> PlannedCall | None:
     """The recorded counterpart of the innermost live call that is open; None if there is none."""
     return _open_call.get()
 
 
-def described_call(call: RecordedCall) -> str:
+def described_call(call: PlannedCall) -> str:
     """A recorded call in a few words."""
     return _told(call)
 
 
-def _told(call: RecordedCall) -> str:
+def _told(call: PlannedCall) -> str:
     return f"{call.name} of {call.agent_id}"
 
 

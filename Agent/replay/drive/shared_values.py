@@ -15,7 +15,7 @@ import orjson
 from Agent.event.classes import attributes_of, remove_attributes, restore_attributes
 from Agent.event.pointers import value_at
 from Agent.event.values.content import is_plain_class
-from Agent.event.values.opaque import Kind
+from Agent.event.values.opaque import OpaqueKind
 from Agent.event.values.serialise import to_json
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import Sort, read_state, sort_of
@@ -128,4 +128,4 @@ def _look_alike(one: Any, other: Any) -> bool:
     if left.json != right.json or left.types != right.types:
         return False
     forms = [orjson.loads(left.json)] if left.opaque else []
-    return all(Kind.COMPARABLE in (value_at(forms[0], pointer) or ()) for pointer in left.opaque)
+    return all(OpaqueKind.COMPARABLE in (value_at(forms[0], pointer) or ()) for pointer in left.opaque)

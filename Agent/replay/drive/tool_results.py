@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from Agent.errors import RecordingMiss
 from Agent.event.model import Event
 from Agent.flight.matching.recorded_calls import Decoding, calls_among
-from Agent.flight.matching.tool_matching import Asked, Match, Nearest, Rung
+from Agent.flight.matching.tool_matching import Match, Nearest, RequestedCall, Rung
 from Agent.flight.matching.tool_replayer import ToolReplayer
 from Agent.flight.runs.reading import RunRef
 from Agent.record.emit.player import Answer, TracedCall
@@ -91,7 +91,7 @@ class ActionTools:
             doubt = "the call was matched past a secret"
         return Given(answer, None if doubt is None else f"the answer of {call.action_type}: {doubt}")
 
-    def _as_declared(self, asked: Asked) -> Match | None:
+    def _as_declared(self, asked: RequestedCall) -> Match | None:
         """The first free call whose arguments differ only in what was declared, or in the script's name."""
         if not self._comparison.overlooked.normaliser and "opaque" in asked.arguments.types.values():
             return None  # what tells such objects apart was compared already
@@ -105,7 +105,7 @@ class ActionTools:
                 self._comparison.go_back(mark)
         return None
 
-    def _missed(self, asked: Asked, nearest: tuple[Nearest, ...]) -> ToolMiss:
+    def _missed(self, asked: RequestedCall, nearest: tuple[Nearest, ...]) -> ToolMiss:
         if not nearest:
             unused = self._replayer.unused
             recorded = f"{unused[0].kind} {unused[0].name}" if unused else NO_CALL

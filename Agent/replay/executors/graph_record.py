@@ -17,14 +17,14 @@ from Agent.flight.integrations.graph_values import restored_values
 from Agent.flight.runs.reading import RunRef
 from Agent.replay.executors.done_steps import DoneStep, done_steps
 
-__all__ = ["RecordedCall"]
+__all__ = ["RecordedGraphCall"]
 
 _STATE: Final = re.compile(r"((?:call_\d+\.)?)step_(\d+)")
 """The id of a checkpoint of a graph: which call of the run, and behind which super-step."""
 _GRAPH: Final = re.compile(r"(?:call_\d+\.)?graph")
 
 
-class RecordedCall:
+class RecordedGraphCall:
     """The call that a checkpoint is of.
 
     Args:

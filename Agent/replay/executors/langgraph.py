@@ -29,7 +29,7 @@ from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.outcome import short
 from Agent.replay.executors.differ import recorded_difference
 from Agent.replay.executors.graph_nodes import ExecutedNodes, driven_node, is_async_alone
-from Agent.replay.executors.graph_record import RecordedCall
+from Agent.replay.executors.graph_record import RecordedGraphCall
 from Agent.replay.executors.protocol import Execution
 from Agent.replay.executors.remaining_results import replayer_behind
 from Agent.replay.executors.watched import ExecutorWatch
@@ -112,7 +112,7 @@ class _Drive:
 
     def __init__(self, graph: Any, config: Mapping[str, Any], overrides: dict[str, Any]) -> None:
         self.config = config
-        self.recorded = RecordedCall(config)
+        self.recorded = RecordedGraphCall(config)
         self.states = self.recorded.states
         self.step = self.recorded.step
         self.watch = ExecutorWatch(allows_network=bool(config["live"]), frameworks=FRAMEWORKS)

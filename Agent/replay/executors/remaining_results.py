@@ -7,7 +7,7 @@ from typing import Any
 
 from Agent.errors import RunNotFound
 from Agent.flight.matching.recorded_calls import CallBook, read_calls
-from Agent.flight.matching.tool_matching import Asked
+from Agent.flight.matching.tool_matching import RequestedCall
 from Agent.flight.matching.tool_replayer import ToolReplayer
 from Agent.flight.runs.reading import RunRef
 from Agent.record.emit.player import CallPlace
@@ -16,7 +16,7 @@ from Agent.record.emit.player import CallPlace
 class AnswersBehind(ToolReplayer):
     """Answers by name and arguments alone: executors call from other places than the recorded program."""
 
-    def ask(self, kind: str, name: str, arguments: Any, _place: CallPlace | None = None) -> Asked:
+    def ask(self, kind: str, name: str, arguments: Any, _place: CallPlace | None = None) -> RequestedCall:
         """A call that is made now, wherever."""
         return super().ask(kind, name, arguments, None)
 

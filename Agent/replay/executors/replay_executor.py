@@ -27,7 +27,7 @@ from Agent.flight.matching.replaying import replaying_tools
 from Agent.flight.matching.tool_replayer import ToolReplayer
 from Agent.flight.runs.reading import RunRef, read_run
 from Agent.record.emit.installed import active_pipeline, install_pipeline
-from Agent.record.emit.memory_sink import MemorySink
+from Agent.record.emit.memory_sink import LineSink
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.redaction import Redactor
 from Agent.replay.compare.comparison import Comparison
@@ -80,7 +80,7 @@ def recording_turned_away() -> Iterator[None]:
                     install_pipeline(None)
 
 
-class _Nowhere(MemorySink):
+class _Nowhere(LineSink):
     """Takes lines and keeps none."""
 
     def write(self, line: RedactedBytes) -> bool:  # noqa: ARG002 - that is its point

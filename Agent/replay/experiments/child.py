@@ -19,7 +19,7 @@ import orjson
 
 from Agent.errors import AgentTraceError
 from Agent.record.emit.pipeline import Pipeline
-from Agent.replay.experiments.experiment import Suspicion, Trial, Variant
+from Agent.replay.experiments.experiment import ExperimentVariant, Suspicion, Trial
 from Agent.replay.experiments.interventions import Intervention
 from Agent.replay.forks.child import answer, as_object
 from Agent.replay.forks.fork import Brought
@@ -47,7 +47,7 @@ class Told(NamedTuple):
     without_it: Sequence[dict[str, Any]] = ()
 
 
-class Trials(Sweep[Variant]):
+class ExperimentForks(Sweep[ExperimentVariant]):
     """All forks of one moment."""
 
     def __init__(self, trial: Trial, brought: Brought, workers: int, directory: Path) -> None:
@@ -56,7 +56,7 @@ class Trials(Sweep[Variant]):
         self._trial = trial
         self._pipeline: Pipeline = trial.pipeline_into(trial.sink)
 
-    def _told(self, variant: Variant) -> dict[str, Any]:
+    def _told(self, variant: ExperimentVariant) -> dict[str, Any]:
         trial = self._trial
         trial.carry_out(self._brought, variant, self._pipeline)
         fork = trial.fork
@@ -73,23 +73,25 @@ def _tried(trial: Trial, suspicion: Suspicion, request: dict[str, Any], director
     """Everything about one event, in a process of its own."""
     brought = trial.bring_to(suspicion)
     trial.read_answers(brought)
-    trials = Trials(trial, brought, request["workers"], directory)
+    trials = ExperimentForks(trial, brought, request["workers"], directory)
     recorded = trial.recorded(brought)
     ways = trial.interventions()
-    baseline, *first = trials.try_all([Variant(each, None) for each in (None, *ways)])
+    baseline, *first = trials.try_all([ExperimentVariant(each, None) for each in (None, *ways)])
     is_same = recorded is None or _is_equal(baseline["value"], recorded)
     told = Told(baseline, recorded, is_same, [_words(*pair) for pair in zip(ways, first, strict=True)])
     if not is_same or baseline["stopped"] is not None or baseline["value"] is None:
         return told
     if suspicion.event_id is None:
-        return told._replace(with_it=trials.try_all([Variant(None, seed) for seed in request["seeds"]]))
+        return told._replace(
+            with_it=trials.try_all([ExperimentVariant(None, seed) for seed in request["seeds"]])
+        )
     if not ways:
         return told
     place = _most_telling(baseline, first, request["worse"])
     seeds = request["seeds"][: _affordable(request, baseline)]
     if first[place]["value"] == baseline["value"]:
         seeds = seeds[:MIN_SEEDS]  # what makes no difference here seldom makes one elsewhere
-    both = [Variant(each, seed) for each in (None, ways[place]) for seed in seeds]
+    both = [ExperimentVariant(each, seed) for each in (None, ways[place]) for seed in seeds]
     forks = trials.try_all(both)
     return told._replace(chosen=place, with_it=forks[: len(seeds)], without_it=forks[len(seeds) :])
 

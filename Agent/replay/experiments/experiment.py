@@ -28,19 +28,19 @@ from Agent.replay.compare.outcome import ReplayStopped
 from Agent.replay.drive.recorded_results import AnswerBook
 from Agent.replay.drive.states import put_back, remove_fields
 from Agent.replay.experiments.interventions import Intervention, interventions_at
-from Agent.replay.experiments.locate import Place, place_of
+from Agent.replay.experiments.locate import PlannedPlace, place_of
 from Agent.replay.experiments.message_drop import GONE, DroppedMessage, same_message, without_message
-from Agent.replay.experiments.metrics import Measure, Tally, recorded_outcome, recorded_value
-from Agent.replay.experiments.player import CountingSink, Moment, TrialPlayer
-from Agent.replay.forks.drive import ForkDriver, Trigger, raised, seed_generators
+from Agent.replay.experiments.metrics import Measure, MetricTally, recorded_outcome, recorded_value
+from Agent.replay.experiments.player import CountingSink, InterventionMoment, TrialPlayer
+from Agent.replay.forks.drive import ForkDriver, ForkTrigger, raised, seed_generators
 from Agent.replay.forks.fork import Brought, Fork
 from Agent.replay.forks.fork_point import ForkPoint
 from Agent.replay.forks.player import ForkAnswers, ForkPlayer
 from Agent.replay.forks.states import acting_in
-from Agent.replay.plan.actions import DrivenAction, Plan, RecordedCall
+from Agent.replay.plan.actions import DrivenAction, Plan, PlannedCall
 
 
-class Variant(NamedTuple):
+class ExperimentVariant(NamedTuple):
     """One fork of a trial: what is done at the moment, and the seed of chance from there on."""
 
     intervention: Intervention | None
@@ -64,7 +64,7 @@ class TrialDriver(ForkDriver):
     other_args: Event | None = None
     dropped: str | None = None
 
-    def _prepared(self, call: RecordedCall, obj: object) -> tuple[Any, list[Any], dict[str, Any]]:
+    def _prepared(self, call: PlannedCall, obj: object) -> tuple[Any, list[Any], dict[str, Any]]:
         if self.other_args is not None:
             call = dataclasses.replace(call, event=with_args_of(call.event, self.other_args))
         method, args, kwargs = super()._prepared(call, obj)
@@ -89,9 +89,9 @@ class Trial(Fork):
         super().__init__(request)
         self.is_telling = False
         self.measure = Measure.from_object(request["measure"])
-        self.tally = Tally(self.measure)
-        self.place: Place | None = None
-        self.variant = Variant(None, None)
+        self.tally = MetricTally(self.measure)
+        self.place: PlannedPlace | None = None
+        self.variant = ExperimentVariant(None, None)
         self.sink = CountingSink()
         self._suspicion = Suspicion(None, "", ())
         self._pipeline_now: Pipeline | None = None
@@ -177,7 +177,7 @@ class Trial(Fork):
             events = [event for event in events if order_key(event) >= moment]
         return recorded_value(self.measure, events, self.live)
 
-    def carry_out(self, brought: Brought, variant: Variant, pipeline: Pipeline) -> None:
+    def carry_out(self, brought: Brought, variant: ExperimentVariant, pipeline: Pipeline) -> None:
         """Go on from there with one variant; the outcome of the fork and the tally tell what came of it."""
         self.variant, self._pipeline_now = variant, pipeline
         self.go_on(brought, None, None, pipeline, lambda _trigger: None)
@@ -193,7 +193,7 @@ class Trial(Fork):
         assert isinstance(player, TrialPlayer)  # noqa: S101 - this class makes no other
         chosen = self.variant.intervention
         self.player: TrialPlayer = player
-        player.moment = Moment(
+        player.moment = InterventionMoment(
             self.place, self.tally, self._begin, lambda call: self._instead(call, answers), self._behind
         )
         self.sink.moment, self.sink.player = player.moment, player
@@ -319,7 +319,9 @@ class Trial(Fork):
         elif player.dropping is not None and not player.dropping.is_gone:
             self.fork.stopped = "the message was passed on in a way that cannot be intercepted"
 
-    def _first(self, driver: TrialDriver, action: DrivenAction, moment: Moment) -> Exception | None:
+    def _first(
+        self, driver: TrialDriver, action: DrivenAction, moment: InterventionMoment
+    ) -> Exception | None:
         """Replay the action that holds the moment."""
         place = self.place
         if place is None:
@@ -329,14 +331,16 @@ class Trial(Fork):
             moment.end()
             return driver.go_on(action, None)
         if place.sort == "sending":
-            self.sink.trigger = Trigger(place.event, action.effects, moment.begin)
+            self.sink.trigger = ForkTrigger(place.event, action.effects, moment.begin)
             return driver.go_on(action, None)
         if place.sort != "action":
             moment.enter_action()
             return driver.go_on(action, None)
         return self._first_itself(driver, action, moment)
 
-    def _first_itself(self, driver: TrialDriver, action: DrivenAction, moment: Moment) -> Exception | None:
+    def _first_itself(
+        self, driver: TrialDriver, action: DrivenAction, moment: InterventionMoment
+    ) -> Exception | None:
         """Replay the action that is the moment itself."""
         chosen = self.variant.intervention
         moment.begin()

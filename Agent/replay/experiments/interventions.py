@@ -16,7 +16,7 @@ import orjson
 from Agent.event.model import Event
 from Agent.event.ordering.order import order_key
 from Agent.flight.matching.recorded_calls import CALL_KINDS
-from Agent.replay.experiments.locate import Place, holds, messages_in
+from Agent.replay.experiments.locate import PlannedPlace, holds, messages_in
 from Agent.replay.plan.recording import Recording, is_traced_action, method_name
 
 Sort = Literal["drop", "answer", "arguments", "undo", "left_out"]
@@ -40,7 +40,7 @@ class Intervention:
 
 
 def interventions_at(
-    place: Place, recording: Recording, rule: str, suspects: Collection[str], live: Collection[str]
+    place: PlannedPlace, recording: Recording, rule: str, suspects: Collection[str], live: Collection[str]
 ) -> list[Intervention]:
     """What can be tried at a place, the most fitting first, at most three.
 
@@ -56,7 +56,7 @@ def interventions_at(
 
 
 def _all(
-    place: Place, recording: Recording, suspects: Collection[str], live: Collection[str]
+    place: PlannedPlace, recording: Recording, suspects: Collection[str], live: Collection[str]
 ) -> Iterator[Intervention]:
     event = place.event
     if place.sort == "sending":

@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 from Agent.event.model import Event
 from Agent.flight.matching.recorded_calls import CALL_KINDS
-from Agent.replay.plan.actions import DrivenAction, Plan, RecordedCall
+from Agent.replay.plan.actions import DrivenAction, Plan, PlannedCall
 from Agent.replay.plan.recording import is_traced_action
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PlannedPlace:
     """The moment of an event in a plan."""
 
     sort: Literal["action", "call", "tool", "sending", "between"]
@@ -30,7 +30,7 @@ class Place:
     """Of a message that the event is about."""
 
 
-def place_of(event: Event, plan: Plan, live: Collection[str]) -> Place | None:
+def place_of(event: Event, plan: Plan, live: Collection[str]) -> PlannedPlace | None:
     """Where an event stands; None where nothing that is replayed holds it.
 
     Args:
@@ -44,20 +44,22 @@ def place_of(event: Event, plan: Plan, live: Collection[str]) -> Place | None:
         event = _sending_of(message_id, plan) or event
     for index, action in enumerate(plan.actions):
         if action.event.id == event.id:
-            return Place("action", index, event)
+            return PlannedPlace("action", index, event)
         if any(effect.id == event.id for effect in action.effects):
             return _inside(event, index, action, live)
     return _between(event, plan)
 
 
-def _handed_on(message_id: str, plan: Plan, live: Collection[str]) -> Place | None:
+def _handed_on(message_id: str, plan: Plan, live: Collection[str]) -> PlannedPlace | None:
     """The first action or call that is given a message."""
     for index, action in enumerate(plan.actions):
         if holds(action.event.extra.get("args"), message_id):
-            return Place("action", index, action.event, message_id=message_id)
+            return PlannedPlace("action", index, action.event, message_id=message_id)
         for call in calls_in(action.call, live):
             if holds(call.event.extra.get("args"), message_id):
-                return Place("call", index, call.event, _ordinal(call, action, live), message_id=message_id)
+                return PlannedPlace(
+                    "call", index, call.event, _ordinal(call, action, live), message_id=message_id
+                )
     return None
 
 
@@ -70,30 +72,30 @@ def _sending_of(message_id: str, plan: Plan) -> Event | None:
     return None
 
 
-def _between(event: Event, plan: Plan) -> Place | None:
+def _between(event: Event, plan: Plan) -> PlannedPlace | None:
     """The time between two actions, for what was set there by the program itself."""
     if event.kind not in {"system.config", "state_change"}:
         return None
     for index, action in enumerate(plan.actions):
         if action.call.began_us >= event.timestamp_us:
-            return Place("between", index, event)
+            return PlannedPlace("between", index, event)
     return None
 
 
-def _inside(event: Event, index: int, action: DrivenAction, live: Collection[str]) -> Place:
+def _inside(event: Event, index: int, action: DrivenAction, live: Collection[str]) -> PlannedPlace:
     """The place of what happened inside a replayed action."""
     if event.kind == "agent_message" and event.extra.get("direction") == "sent":
-        return Place("sending", index, event, message_id=_message_id(event))
+        return PlannedPlace("sending", index, event, message_id=_message_id(event))
     if event.kind in CALL_KINDS:
-        return Place("tool", index, event, _tools_before(event, action))
+        return PlannedPlace("tool", index, event, _tools_before(event, action))
     span_id = event.span_id if is_traced_action(event) else event.parent_span_id
     around = _call_around(span_id, action, live)
     if around is None:
-        return Place("action", index, action.event)
-    return Place("call", index, around.event, _ordinal(around, action, live))
+        return PlannedPlace("action", index, action.event)
+    return PlannedPlace("call", index, around.event, _ordinal(around, action, live))
 
 
-def _ordinal(wanted: RecordedCall, action: DrivenAction, live: Collection[str]) -> int:
+def _ordinal(wanted: PlannedCall, action: DrivenAction, live: Collection[str]) -> int:
     """How many calls of the same agent and name come before it in an action."""
     count = 0
     for call in calls_in(action.call, live):
@@ -113,12 +115,12 @@ def _tools_before(event: Event, action: DrivenAction) -> int:
     return [each.id for each in same].index(event.id)
 
 
-def _call_around(span_id: str | None, action: DrivenAction, live: Collection[str]) -> RecordedCall | None:
+def _call_around(span_id: str | None, action: DrivenAction, live: Collection[str]) -> PlannedCall | None:
     """The innermost call of a span that comes again in a fork; None for the action itself."""
     return next((call for call in calls_in(action.call, live) if call.event.span_id == span_id), None)
 
 
-def calls_in(call: RecordedCall, live: Collection[str]) -> Iterator[RecordedCall]:
+def calls_in(call: PlannedCall, live: Collection[str]) -> Iterator[PlannedCall]:
     """The calls inside a call as a fork makes them, in order; what is inside an answered one is not made."""
     for child in call.children:
         yield child

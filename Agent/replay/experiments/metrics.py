@@ -71,7 +71,7 @@ def series_of(event: Event) -> str:
 
 
 @dataclass(slots=True)
-class Tally:
+class MetricTally:
     """What has come so far."""
 
     measure: Measure
@@ -114,7 +114,7 @@ def recorded_value(measure: Measure, events: Iterable[Event], live: Collection[s
         events: those behind the moment.
         live: agents whose code runs in a fork; of others only answered calls are known there.
     """
-    tally = Tally(measure)
+    tally = MetricTally(measure)
     for event in events:
         is_call = event.kind in _NAMED and event.span_id is not None and event.kind != "decision"
         if event.agent_id is None or event.agent_id in live or is_call or event.kind == ERROR_SERIES:

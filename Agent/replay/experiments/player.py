@@ -15,16 +15,16 @@ from Agent.flight.matching.recorded_calls import CALL_KINDS
 from Agent.record.emit.context import current_scope
 from Agent.record.emit.player import Answer, TracedCall
 from Agent.replay.compare.outcome import ReplayStopped
-from Agent.replay.experiments.locate import Place
+from Agent.replay.experiments.locate import PlannedPlace
 from Agent.replay.experiments.message_drop import DroppedMessage
-from Agent.replay.experiments.metrics import Tally
-from Agent.replay.forks.drive import Trigger
+from Agent.replay.experiments.metrics import MetricTally
+from Agent.replay.forks.drive import ForkTrigger
 from Agent.replay.forks.player import ForkPlayer
 from Agent.replay.plan.recording import ACTION_KINDS, method_name
 from Agent.replay.sweeps.sweep_child import NoSink
 
 
-class Moment:
+class InterventionMoment:
     """The moment of a trial: whether it has come, and what came behind it.
 
     Args:
@@ -37,8 +37,8 @@ class Moment:
 
     def __init__(
         self,
-        place: Place | None,
-        tally: Tally,
+        place: PlannedPlace | None,
+        tally: MetricTally,
         begin: Callable[[], None],
         instead: Callable[[TracedCall], Answer | None],
         behind: Callable[[], None],
@@ -102,7 +102,7 @@ class Moment:
 class TrialPlayer(ForkPlayer):
     """Answers as in a fork, but for the moment."""
 
-    moment: Moment | None = None
+    moment: InterventionMoment | None = None
     dropping: DroppedMessage | None = None
     _open: TracedCall | None = None
 
@@ -164,8 +164,8 @@ class CountingSink(NoSink):
 
     def __init__(self) -> None:
         super().__init__()
-        self.moment: Moment | None = None
-        self.trigger: Trigger | None = None
+        self.moment: InterventionMoment | None = None
+        self.trigger: ForkTrigger | None = None
         """Hears a message being sent that is the moment."""
         self.player: TrialPlayer | None = None
         self.too_late = False

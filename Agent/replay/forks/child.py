@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from Agent.errors import AgentTraceError
-from Agent.replay.forks.drive import Trigger
+from Agent.replay.forks.drive import ForkTrigger
 from Agent.replay.forks.fork import Brought, Fork
 from Agent.replay.forks.recording import ForkRecording
 from Agent.tree.files.run_lineage import FORKED, RESUMED, Lineage
@@ -41,7 +41,7 @@ def lineage_for(request: dict[str, Any], brought: Brought, agents: list[str]) ->
 def _carry_out(request: dict[str, Any]) -> dict[str, Any]:
     fork = Fork(request)
     brought = fork.bring()
-    triggers: list[Trigger] = []
+    triggers: list[ForkTrigger] = []
 
     def hear(line: bytes) -> None:
         for trigger in triggers:

@@ -20,7 +20,7 @@ from Agent.event.pointers import escape
 from Agent.event.values.digest import digest_bytes
 from Agent.event.values.serialise import to_json
 from Agent.record.emit import installed
-from Agent.record.emit.context import Scope, current_scope
+from Agent.record.emit.context import SpanScope, current_scope
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.safe_text import message_of
 from Agent.record.state.agents import agent_id_of
@@ -88,7 +88,7 @@ class ForkDriver(Driver):
         self._player = player  # type: ignore[assignment]
         self._pipeline = pipeline
 
-    def go_on(self, action: DrivenAction, around: Scope | None) -> Exception | None:
+    def go_on(self, action: DrivenAction, around: SpanScope | None) -> Exception | None:
         """Call a recorded action as it was called; what it raised, None where it returned."""
         obj = self._objects[action.agent_id]
         method, args, kwargs = self._prepared(action.call, obj)
@@ -96,7 +96,7 @@ class ForkDriver(Driver):
         for event in action.before if hasattr(method, TRACED) else ():
             if is_outside_write(event):
                 self._impose(action, event, obj)
-        scope = Scope(
+        scope = SpanScope(
             around, tick=action.event.tick, fields=scope_fields(action.event, self._decoder) or None
         )
         token = current_scope.set(scope)
@@ -131,7 +131,7 @@ class ForkDriver(Driver):
         self._loop = None
 
 
-class Trigger:
+class ForkTrigger:
     """Does something once a recorded effect of an action has happened again.
 
     Args:

@@ -22,7 +22,7 @@ from Agent.flight.runs.reading import RunRef
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
 from Agent.record.emit.installed import install_pipeline
-from Agent.record.emit.memory_sink import MemorySink
+from Agent.record.emit.memory_sink import LineSink
 from Agent.record.emit.pipeline import Pipeline, RecordOptions
 from Agent.record.emit.player import current_player
 from Agent.record.encode.redaction import Redactor
@@ -34,7 +34,7 @@ from Agent.replay.drive.recorded_results import AnswerBook
 from Agent.replay.drive.states import put_back
 from Agent.replay.forks.drive import (
     ForkDriver,
-    Trigger,
+    ForkTrigger,
     patch_objects,
     raised,
     resume_of,
@@ -181,7 +181,7 @@ class Fork(Redrive):
             done = self.outcome.counts.driven + self.fork.steps
             tell(self._directory, done, self.fork.redriven + self.fork.remaining)
 
-    def pipeline_into(self, sink: MemorySink) -> Pipeline:
+    def pipeline_into(self, sink: LineSink) -> Pipeline:
         """A pipeline for forks without a record: first states, which nobody would read, count as written."""
         strict = self._recording.configuration("state", default="exit") == "strict"
         options = RecordOptions(strict_state=strict, entry_looks=0, probes=0, gone_states=False)
@@ -210,7 +210,7 @@ class Fork(Redrive):
         patch: Patch | None,
         seed: int | None,
         pipeline: Pipeline,
-        trigger_of: Callable[[Trigger], None],
+        trigger_of: Callable[[ForkTrigger], None],
         begin: Callable[[], None] = lambda: None,
     ) -> None:
         """Change what is to be changed and drive the rest; the outcome tells what came of it.
@@ -241,7 +241,7 @@ class Fork(Redrive):
             change()
         else:
             effects = brought.plan.actions[point.index].effects
-            trigger = Trigger(point.effect, effects, change)
+            trigger = ForkTrigger(point.effect, effects, change)
             trigger_of(trigger)
         if pipeline.artifacts is not None:
             tell_states(pipeline, self._everybody(), self._recording.agents)
@@ -269,7 +269,7 @@ class Fork(Redrive):
         )
         return sources
 
-    def _end_trigger(self, trigger: Trigger) -> None:
+    def _end_trigger(self, trigger: ForkTrigger) -> None:
         if trigger.error is not None:
             raise trigger.error
         if not trigger.has_acted and self.fork.stopped is None:

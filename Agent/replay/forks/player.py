@@ -26,14 +26,14 @@ from Agent.replay.drive.player import Positional, named_arguments, with_stop
 from Agent.replay.drive.recorded_results import AnswerBook
 from Agent.replay.forks.outcome import ForkOutcome
 from Agent.replay.forks.peer_events import Echo
-from Agent.replay.plan.actions import RecordedCall
+from Agent.replay.plan.actions import PlannedCall
 from Agent.replay.plan.recording import ACTION_KINDS
 
 
 class _Open(NamedTuple):
     """A call that is open."""
 
-    recorded: RecordedCall | None
+    recorded: PlannedCall | None
     """Its counterpart in the original."""
     is_live: bool = False
     """It was allowed to run live."""
@@ -50,14 +50,14 @@ class ForkAnswers(NamedTuple):
     """Agents whose code runs."""
     known: frozenset[str]
     """Agents of the original; any other was born in the fork, and its code runs as well."""
-    calls: list[RecordedCall]
+    calls: list[PlannedCall]
     """Recorded calls of all others, in order."""
     tools: CallBook
     """What tools and models answered."""
     errors: dict[str, Event]
     reads_sources: bool
     """Whether the original recorded what it read of chance, time and environment."""
-    roots: list[RecordedCall]
+    roots: list[PlannedCall]
     """The recorded actions that follow, in order."""
 
 
@@ -82,15 +82,15 @@ class ForkPlayer:
         self.live = recorded.own
         self.pipeline: Pipeline | None = None
         """What records the fork; it makes arguments plain."""
-        self.current: RecordedCall | None = None
+        self.current: PlannedCall | None = None
         """The recorded counterpart of the action that is replayed now."""
         self.echo: Echo | None = None
         """Writes what is answered into the record; None if there is none."""
         self.is_stopped = False
-        self.left: Callable[[RecordedCall], None] = lambda _call: None
+        self.left: Callable[[PlannedCall], None] = lambda _call: None
         """Hears that a call that has this counterpart ended."""
         self._opened: list[tuple[TracedCall, Token[_Open | None], _Open]] = []
-        self._roots: dict[tuple[str | None, str], deque[RecordedCall]] = {}
+        self._roots: dict[tuple[str | None, str], deque[PlannedCall]] = {}
         for call in recorded.roots:
             self._roots.setdefault((call.agent_id, call.name), deque()).append(call)
         self._reads_sources = recorded.reads_sources
@@ -100,7 +100,7 @@ class ForkPlayer:
         self._outcome = outcome
         self._allowed = live
         self._known = recorded.known
-        self._free: dict[tuple[str | None, str], list[RecordedCall]] = {}
+        self._free: dict[tuple[str | None, str], list[PlannedCall]] = {}
         for call in recorded.calls:
             self._free.setdefault((call.agent_id, call.name), []).append(call)
 
@@ -109,7 +109,7 @@ class ForkPlayer:
         """Whether calls of agents may have to be answered or refused, or read what their counterparts did."""
         return self._reads_sources or bool(self._known - self.live)
 
-    def open_call(self) -> RecordedCall | None:
+    def open_call(self) -> PlannedCall | None:
         """The counterpart of the innermost call that is open; None where it has none."""
         found = _open.get()
         return None if found is None else found.recorded
@@ -151,7 +151,7 @@ class ForkPlayer:
     def _enter_own(self, call: TracedCall) -> None:
         """A call runs: look for its counterpart among those in the counterpart of the call around it."""
         above, name = _open.get(), call.qualname.rpartition(".")[2]
-        found: RecordedCall | None = None
+        found: PlannedCall | None = None
         if above is None:
             free = self._roots.get((call.agent_id, name))
             found = free.popleft() if free else None
@@ -242,7 +242,7 @@ class ForkPlayer:
         self._outcome.answered[who] += 1
         return answer
 
-    def _matching(self, call: TracedCall, name: str) -> RecordedCall | None:
+    def _matching(self, call: TracedCall, name: str) -> PlannedCall | None:
         """A recorded call with the same arguments, in the counterpart of what is replayed if there is one."""
         free = self._free.get((call.agent_id, name), [])
         near = [each for each in free if self.current is not None and each.parent is self.current]
@@ -251,7 +251,7 @@ class ForkPlayer:
                 return each
         return None
 
-    def _agrees(self, call: TracedCall, recorded: RecordedCall) -> bool:
+    def _agrees(self, call: TracedCall, recorded: PlannedCall) -> bool:
         assert self.pipeline is not None  # noqa: S101 - set before anything is replayed
         expected = recorded.event.extra["args"]
         given: Mapping[str, Any] = call.args
@@ -273,7 +273,7 @@ class ForkPlayer:
         )
 
 
-def answerable(calls: Iterable[RecordedCall], own: frozenset[str]) -> list[RecordedCall]:
+def answerable(calls: Iterable[PlannedCall], own: frozenset[str]) -> list[PlannedCall]:
     """Those calls that are answered: of agents whose code does not run, made by ones whose code does."""
     found = []
     for call in calls:

@@ -17,7 +17,7 @@ from Agent.record.sources.reads import kinds_of_draws
 from Agent.replay.forks.clocks import ForkClocks, latest_reads
 from Agent.replay.forks.outcome import ForkOutcome
 from Agent.replay.forks.player import ForkPlayer
-from Agent.replay.plan.actions import RecordedCall
+from Agent.replay.plan.actions import PlannedCall
 from Agent.replay.sources.rng_draws import RecordedDraws
 from Agent.replay.sources.source_results import CallReads, SourceAnswers
 
@@ -136,7 +136,7 @@ class ForkSources(SourceAnswers):
         if not is_known:
             del self._seeded[adopted.number]
 
-    def left(self, call: RecordedCall) -> None:
+    def left(self, call: PlannedCall) -> None:
         """A call that has this counterpart ended: what it drew less leaves generators elsewhere."""
         known = self._calls.get(call.event.id)
         for draws in known.draws if known is not None else ():

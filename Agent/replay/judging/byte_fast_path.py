@@ -10,7 +10,7 @@ from __future__ import annotations
 import orjson
 
 from Agent.event.model import Event
-from Agent.record.emit.memory_sink import MemorySink
+from Agent.record.emit.memory_sink import LineSink
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.event_template import Slot
 from Agent.replay.plan.actions import DrivenAction
@@ -30,7 +30,7 @@ class ExpectedLine:
         sink: where it records to.
     """
 
-    def __init__(self, pipeline: Pipeline, sink: MemorySink) -> None:
+    def __init__(self, pipeline: Pipeline, sink: LineSink) -> None:
         self._sink = sink
         self._write = pipeline.put
         self._heads: dict[tuple[str, str], tuple[bytes, bytes]] = {}

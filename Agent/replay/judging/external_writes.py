@@ -20,7 +20,7 @@ from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import read_state
 from Agent.record.state.tracker import is_object
 from Agent.replay.compare.comparison import ABSENT, Comparison, Recorded, shown
-from Agent.replay.compare.outcome import Divergence, Outcome
+from Agent.replay.compare.outcome import Divergence, ReplayOutcome
 from Agent.replay.drive.player import RecordedPlayer
 from Agent.replay.drive.states import remove_fields
 from Agent.replay.plan.actions import DrivenAction, is_outside_write
@@ -42,7 +42,7 @@ class OutsideWrites:
         pipeline: Pipeline,
         decoder: Decoder,
         comparison: Comparison,
-        outcome: Outcome,
+        outcome: ReplayOutcome,
         player: RecordedPlayer,
         put_back: PutBack,
     ) -> None:

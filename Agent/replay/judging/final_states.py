@@ -12,11 +12,11 @@ from typing import NoReturn
 
 from Agent.event.model import Event
 from Agent.event.pointers import value_at
-from Agent.event.values.opaque import Kind
+from Agent.event.values.opaque import OpaqueKind
 from Agent.flight.checkpoints.state_fold import StateFold
 from Agent.record.emit.pipeline import Pipeline
 from Agent.replay.compare.comparison import NAMES, Comparison, Difference, Recorded
-from Agent.replay.compare.outcome import Divergence, Outcome
+from Agent.replay.compare.outcome import Divergence, ReplayOutcome
 from Agent.replay.drive.player import RecordedPlayer
 from Agent.replay.drive.states import state_difference
 from Agent.replay.judging.judge import ActionJudge
@@ -41,7 +41,7 @@ class LastStates:
         objects: Mapping[str, object],
         nearby: Mapping[str, object],
         facts: Mapping[str, AgentFacts],
-        outcome: Outcome,
+        outcome: ReplayOutcome,
         player: RecordedPlayer,
         judge: ActionJudge,
         whole: WholeStates,
@@ -187,4 +187,4 @@ def _is_comparable(fold: StateFold, name: str) -> bool:
     """Whether what stands for values without a codec in a field has a digest of their content."""
     tags, value = fold.tags.get(name, {}), fold.fields[name]
     forms = [value_at(value, pointer) for pointer, tag in tags.items() if tag in {"opaque", "truncated"}]
-    return all(type(form) is dict and Kind.COMPARABLE in form for form in forms)
+    return all(type(form) is dict and OpaqueKind.COMPARABLE in form for form in forms)

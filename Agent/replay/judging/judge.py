@@ -24,12 +24,12 @@ from Agent.replay.compare.emitted_events import (
     sort_key,
     state_of,
 )
-from Agent.replay.compare.outcome import Divergence, Outcome, ReplayStopped
+from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped
 from Agent.replay.drive.concurrency import has_concurrent_calls
 from Agent.replay.drive.fields import FieldRules
 from Agent.replay.drive.player import described_call
 from Agent.replay.drive.states import field_of
-from Agent.replay.plan.actions import DrivenAction, RecordedCall, is_of_framework
+from Agent.replay.plan.actions import DrivenAction, PlannedCall, is_of_framework
 from Agent.replay.plan.recording import is_traced_action, method_name
 
 _NO_CHANGE: dict[str, Any] = {"set": {}, "unset": []}
@@ -50,7 +50,7 @@ class ActionJudge:
         self,
         comparison: Comparison,
         identifiers: Identifiers,
-        outcome: Outcome,
+        outcome: ReplayOutcome,
         live: frozenset[str],
         errors: dict[str, Event],
         fields: FieldRules,
@@ -99,7 +99,7 @@ class ActionJudge:
         self,
         action: DrivenAction,
         events: Sequence[Event],
-        missing: RecordedCall | None,
+        missing: PlannedCall | None,
         answered_at: Sequence[int] | None = (),
     ) -> Event:
         """Compare what an action left in the recording with what it left now, and give its own event.
@@ -169,7 +169,7 @@ class ActionJudge:
             self._error(action, replayed, events)
         return int(one is not None)
 
-    def _is_missing(self, action: DrivenAction, missing: RecordedCall | None) -> None:
+    def _is_missing(self, action: DrivenAction, missing: PlannedCall | None) -> None:
         if missing is not None:
             self._differs(action, "calls", Difference("", described_call(missing), "<not made>"))
 

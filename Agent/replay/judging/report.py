@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from Agent.replay.compare.outcome import Divergence, Outcome
+from Agent.replay.compare.outcome import Divergence, ReplayOutcome
 from Agent.replay.judging.verdict import EXIT_CODES, Verdict, judge
 
 _MOST_NAMED = 6
@@ -23,7 +23,7 @@ class ReplayReport:
     run: str
     """The run as a command line names it."""
     target: str
-    outcome: Outcome
+    outcome: ReplayOutcome
     session: Path
     agent_id: str | None = None
     path: Path | None = None

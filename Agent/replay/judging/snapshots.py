@@ -14,7 +14,7 @@ from Agent.record.sources.sources import adoption_of
 from Agent.record.state.introspection import Sort, read_class_state, read_state, sort_of
 from Agent.record.tracing.state_events import CLASS_FIELDS
 from Agent.replay.compare.comparison import Comparison, Difference
-from Agent.replay.compare.outcome import Divergence, Outcome
+from Agent.replay.compare.outcome import Divergence, ReplayOutcome
 from Agent.replay.drive.fields import FieldRules
 from Agent.replay.drive.player import RecordedPlayer
 from Agent.replay.drive.states import differences_of, generators_in, restorable, state_difference
@@ -45,7 +45,7 @@ class WholeStates:
         pipeline: Pipeline,
         decoder: Decoder,
         comparison: Comparison,
-        outcome: Outcome,
+        outcome: ReplayOutcome,
         player: RecordedPlayer,
         suspects: Collection[str],
         put_back: PutBack,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from Agent.replay.compare.outcome import Outcome
+from Agent.replay.compare.outcome import ReplayOutcome
 
 
 class Verdict(StrEnum):
@@ -28,7 +28,7 @@ EXIT_CODES = {Verdict.IDENTICAL: 0, Verdict.EQUIVALENT: 0, Verdict.DIVERGED: 1, 
 """What a command ends with."""
 
 
-def judge(outcome: Outcome) -> tuple[Verdict, list[str]]:
+def judge(outcome: ReplayOutcome) -> tuple[Verdict, list[str]]:
     """Return the verdict and, if it is UNVERIFIED, the reasons."""
     reasons = [*outcome.reasons, *map(str, outcome.sources)]
     for name, why in outcome.unseen_fields.items():
@@ -54,7 +54,7 @@ def judge(outcome: Outcome) -> tuple[Verdict, list[str]]:
     return (Verdict.EQUIVALENT if outcome.normalisers else Verdict.IDENTICAL), []
 
 
-def _nothing_driven(outcome: Outcome) -> str:
+def _nothing_driven(outcome: ReplayOutcome) -> str:
     notes = sum(outcome.notes.values())
     if notes:
         return (

@@ -40,15 +40,15 @@ def is_of_framework(event: Event) -> bool:
 
 
 @dataclass(slots=True, eq=False)
-class RecordedCall:
+class PlannedCall:
     """A recorded traced call, with the traced calls directly inside it."""
 
     event: Event
     agent_id: str | None
     name: str
     began_us: float
-    parent: RecordedCall | None = None
-    children: list[RecordedCall] = field(default_factory=list)
+    parent: PlannedCall | None = None
+    children: list[PlannedCall] = field(default_factory=list)
     is_taken: bool = False
     """It was answered, or happened again."""
     is_async: bool = False
@@ -58,7 +58,7 @@ class RecordedCall:
         """Return a short description of the call."""
         return f"{self.name} of {self.agent_id} (event {self.event.id})"
 
-    def overlaps(self, other: RecordedCall) -> bool:
+    def overlaps(self, other: PlannedCall) -> bool:
         """Tell whether two calls ran concurrently, so that their order means nothing."""
         # When a call began is told too late by what capturing its outcome took; only tasks take turns then.
         slack = ASYNC_SLACK_US if self.is_async and other.is_async else -2
@@ -73,7 +73,7 @@ class DrivenAction:
     """One action to replay, with what was recorded around and inside it."""
 
     number: int
-    call: RecordedCall
+    call: PlannedCall
     before: list[Event] = field(default_factory=list)
     """Full states and writes from outside since the agent's action before."""
     after: list[Event] = field(default_factory=list)
@@ -166,7 +166,7 @@ def _is_plain(action: DrivenAction) -> bool:
     )
 
 
-def _is_inside(call: RecordedCall, given: frozenset[str]) -> bool:
+def _is_inside(call: PlannedCall, given: frozenset[str]) -> bool:
     """Whether an action that can be replayed stands above it."""
     above = call.parent
     while above is not None:
@@ -244,7 +244,7 @@ def _add_gone(
             plan.gone[event.agent_id] = event
     for call in tree.calls.values() if plan.gone else ():
         agent_id = call.agent_id
-        above: RecordedCall | None = call
+        above: PlannedCall | None = call
         while agent_id in plan.gone and above is not None:
             root = roots.get(str(above.event.span_id))
             if root is not None:
@@ -281,7 +281,7 @@ class _CallTree:
     def __init__(self, recording: Recording) -> None:
         self._parents: dict[str, str | None] = {}
         self._open = recording.open_agents
-        self.calls: dict[str, RecordedCall] = {}
+        self.calls: dict[str, PlannedCall] = {}
         self._tools: set[str] = set()
         for event in recording.events:
             if event.span_id is None:
@@ -291,7 +291,7 @@ class _CallTree:
                 self._tools.add(event.span_id)
             if is_traced_action(event):
                 code = recording.codes.get(event.code or "")
-                self.calls[event.span_id] = RecordedCall(
+                self.calls[event.span_id] = PlannedCall(
                     event,
                     event.agent_id,
                     method_name(event),
@@ -347,7 +347,7 @@ class _CallTree:
             if around:
                 self._parents[span_id] = min(around, key=lambda call: call.event.seq).event.span_id
 
-    def enclosing(self, span_id: str | None) -> RecordedCall | None:
+    def enclosing(self, span_id: str | None) -> PlannedCall | None:
         """The innermost traced call that a span is or stands in."""
         seen = 0
         while span_id is not None and seen < 10_000:
@@ -358,7 +358,7 @@ class _CallTree:
             seen += 1
         return None
 
-    def is_open_above(self, call: RecordedCall, live: frozenset[str]) -> bool:
+    def is_open_above(self, call: PlannedCall, live: frozenset[str]) -> bool:
         """Whether it stands inside a live agent's step that has no end in the recording."""
         span_id = call.event.parent_span_id
         while span_id is not None:
@@ -395,7 +395,7 @@ class _CallTree:
         call = self.calls.get(event.span_id or "")
         if call is None or call.agent_id in live or call.parent is None or call.parent.agent_id not in live:
             return None
-        above: RecordedCall | None = call.parent
+        above: PlannedCall | None = call.parent
         while above is not None:
             if str(above.event.span_id) in roots:
                 return roots[str(above.event.span_id)]

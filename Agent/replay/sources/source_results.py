@@ -22,9 +22,9 @@ from Agent.record.sources.generators import adopted_of
 from Agent.record.sources.random_module import hidden_random
 from Agent.record.sources.reads import ALL_NAMES, ENVIRONMENT
 from Agent.replay.compare.comparison import Recorded
-from Agent.replay.compare.outcome import Divergence, Outcome
+from Agent.replay.compare.outcome import Divergence, ReplayOutcome
 from Agent.replay.drive.player import RecordedPlayer, described_call, driven_here, open_call
-from Agent.replay.plan.actions import DrivenAction, RecordedCall
+from Agent.replay.plan.actions import DrivenAction, PlannedCall
 from Agent.replay.plan.recording import Recording
 from Agent.replay.plan.values import Decoder
 from Agent.replay.sources.rng_draws import RecordedDraws
@@ -112,7 +112,7 @@ class SourceAnswers:
         player: RecordedPlayer,
         watch: SourceWatch,
         decoder: Decoder,
-        outcome: Outcome,
+        outcome: ReplayOutcome,
     ) -> None:
         self._recording = recording
         self._player = player
@@ -237,7 +237,7 @@ class SourceAnswers:
         call = open_call()
         return None if call is None else self._of(call)
 
-    def _of(self, call: RecordedCall) -> CallReads:
+    def _of(self, call: PlannedCall) -> CallReads:
         known = self._calls.get(call.event.id)
         if known is None:
             known = self._calls[call.event.id] = CallReads(call.event, self._places)

@@ -57,7 +57,7 @@ from Agent.record.sources.watch import (
     source_of_call,
     touch_notice,
 )
-from Agent.replay.compare.outcome import Outcome, SourceRead
+from Agent.replay.compare.outcome import ReplayOutcome, SourceRead
 from Agent.replay.drive.threads import ThreadWatch
 from Agent.replay.sources.file_writes import WRITING, FileWrites
 from Agent.replay.sources.numpy_seeds import NumpySeeds
@@ -232,7 +232,7 @@ class SourceWatch:
         """Whether code of the target runs: it is imported, it builds, or an action is replayed."""
         return self.is_on or self._is_building
 
-    def tell(self, outcome: Outcome, excuses: Callable[[str], str | None]) -> None:
+    def tell(self, outcome: ReplayOutcome, excuses: Callable[[str], str | None]) -> None:
         """Put into the outcome what was read and not recorded; what was declared makes it less than equal.
 
         Args:

@@ -20,18 +20,18 @@ from Agent import errors
 from Agent.errors import AgentTraceError, ReplayError
 from Agent.event.model import RedactedBytes
 from Agent.event.values.serialise import to_json
-from Agent.record.emit.memory_sink import MemorySink
+from Agent.record.emit.memory_sink import LineSink
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import read_state
 from Agent.replay.forks.child import answer, as_object
-from Agent.replay.forks.drive import Trigger
+from Agent.replay.forks.drive import ForkTrigger
 from Agent.replay.forks.fork import Brought, Fork
 from Agent.replay.forks.patches import Patch, leaves, of_leaves
 from Agent.replay.sweeps.sweep_outcome import STOPPED, OutcomeOf
 from Agent.replay.worker.progress import tell
 
 
-class Variant(NamedTuple):
+class SweepVariant(NamedTuple):
     """One change that is tried."""
 
     patch: Patch | None
@@ -41,12 +41,12 @@ class Variant(NamedTuple):
 V = TypeVar("V")
 
 
-class NoSink(MemorySink):
+class NoSink(LineSink):
     """Takes lines and keeps none; whoever waits for one hears it."""
 
     def __init__(self) -> None:
         super().__init__("sweeping")  # an id of a writer, since lines are read again
-        self.triggers: list[Trigger] = []
+        self.triggers: list[ForkTrigger] = []
 
     def write(self, line: RedactedBytes) -> bool:
         """Let a line be heard and forget it."""
@@ -131,10 +131,10 @@ class Sweep(Generic[V]):
         return told
 
 
-class PatchSweep(Sweep[Variant]):
+class PatchSweep(Sweep[SweepVariant]):
     """Forks that differ by a patch of the state, a seed, or both."""
 
-    def _told(self, variant: Variant) -> dict[str, Any]:
+    def _told(self, variant: SweepVariant) -> dict[str, Any]:
         fork, triggers = self._fork.fork, self._sink.triggers
         self._fork.go_on(self._brought, variant.patch, variant.seed, self._pipeline, triggers.append)
         return {
@@ -154,7 +154,7 @@ class PatchSweep(Sweep[Variant]):
         place = 0
         while place < len(kept) and len(kept) > 1:
             fewer = kept[:place] + kept[place + 1 :]
-            (told,) = self.try_all([Variant(of_leaves(patch, fewer), seed)])
+            (told,) = self.try_all([SweepVariant(of_leaves(patch, fewer), seed)])
             if "error" not in told and told["value"] not in (baseline, STOPPED):
                 kept = fewer
             else:
@@ -210,9 +210,9 @@ def _carry_out(request: dict[str, Any]) -> dict[str, Any]:
         request["workers"],
         Path(request["outcome_path"]).parent,
     )
-    variants = [Variant(each["patch"], each["seed"]) for each in request["variants"]]
+    variants = [SweepVariant(each["patch"], each["seed"]) for each in request["variants"]]
     with silenced():
-        told = sweep.try_all([Variant(None, None), *variants])
+        told = sweep.try_all([SweepVariant(None, None), *variants])
         baseline, *tried = told
         _raise_first(told)
         smallest = _smallest(sweep, variants, tried, baseline["value"], _state_of(fork))
@@ -231,14 +231,14 @@ def _carry_out(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _smallest(
-    sweep: PatchSweep, variants: list[Variant], tried: list[dict[str, Any]], baseline: Any, state: Any
+    sweep: PatchSweep, variants: list[SweepVariant], tried: list[dict[str, Any]], baseline: Any, state: Any
 ) -> dict[str, Any] | None:
     flips = [
         variant
         for variant, told in zip(variants, tried, strict=True)
         if variant.patch is not None and told["value"] not in (baseline, STOPPED)
     ]
-    patches: Callable[[Variant], Any] = lambda each: _size(state, each.patch or {})  # noqa: E731
+    patches: Callable[[SweepVariant], Any] = lambda each: _size(state, each.patch or {})  # noqa: E731
     if not flips:
         return None
     chosen = min(flips, key=patches)

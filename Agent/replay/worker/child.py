@@ -23,7 +23,7 @@ from Agent.event.values.content import name_script
 from Agent.record.emit import installed
 from Agent.record.emit.installed import install_pipeline
 from Agent.record.emit.levels import LIMITS
-from Agent.record.emit.memory_sink import MemorySink
+from Agent.record.emit.memory_sink import LineSink
 from Agent.record.emit.pipeline import Pipeline, RecordOptions
 from Agent.record.emit.player import current_player
 from Agent.record.encode.redaction import Redactor
@@ -31,7 +31,7 @@ from Agent.record.state.large_fields import count_as_script
 from Agent.replay.compare.comparison import OLDER, Comparison
 from Agent.replay.compare.emitted_events import Identifiers
 from Agent.replay.compare.normaliser import Normaliser
-from Agent.replay.compare.outcome import Outcome, ReplayStopped, redacted_texts
+from Agent.replay.compare.outcome import ReplayOutcome, ReplayStopped, redacted_texts
 from Agent.replay.drive.agent_stubs import ConstructorArguments, Peers, Spec
 from Agent.replay.drive.concurrency import groups_of, ran_in_one_loop
 from Agent.replay.drive.constructors import constructor_arguments, doubt_what_was_built, what_the_spec_lacks
@@ -96,13 +96,13 @@ class Redrive:
     """
 
     def __init__(self, request: dict[str, Any], prepared: Prepared | None = None) -> None:
-        self.outcome = Outcome()
+        self.outcome = ReplayOutcome()
         self._request = request
         self._prepared = prepared
         self._agent_id: str | None = request["agent_id"]
         self._recording = self._read(self._agent_id)
         recording = self._recording
-        self._sink = MemorySink("replayed")
+        self._sink = LineSink("replayed")
         self._redactor = Redactor(
             os.urandom(32), enabled=bool(recording.configuration("redact", default=True))
         )
@@ -161,7 +161,7 @@ class Redrive:
         turn_recording_away(Path(self._request["outcome_path"]).parent)
         self._install()
         factory = self._imported()
-        if self._sink.lines or self.outcome != Outcome():
+        if self._sink.lines or self.outcome != ReplayOutcome():
             return None
         return Prepared(RecordingParts(self._recording), factory, self._watch)
 

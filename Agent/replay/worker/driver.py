@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from Agent.event.codec import decode_line
 from Agent.event.model import Event
 from Agent.event.pointers import copy_tree, escape, unescape, value_at
-from Agent.event.values.opaque import Kind
+from Agent.event.values.opaque import OpaqueKind
 from Agent.record.emit import installed
-from Agent.record.emit.context import Scope, current_scope
+from Agent.record.emit.context import SpanScope, current_scope
 from Agent.record.emit.installed import install_pipeline
-from Agent.record.emit.memory_sink import MemorySink
+from Agent.record.emit.memory_sink import LineSink
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.emit.player import TracedCall
 from Agent.record.sources.generators import adopt_random
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.identity import TRACED
 from Agent.replay.compare.comparison import Comparison, Difference, Recorded
-from Agent.replay.compare.outcome import Divergence, Outcome, ReplayStopped, short
+from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped, short
 from Agent.replay.compare.python_text import python_path
 from Agent.replay.drive.calls import MisfitArguments, bind_arguments, bound_method, scope_fields
 from Agent.replay.drive.concurrency import groups_of, ran_in_one_loop
@@ -51,7 +51,7 @@ from Agent.replay.judging.external_writes import OutsideWrites
 from Agent.replay.judging.final_states import LastStates
 from Agent.replay.judging.judge import ActionJudge
 from Agent.replay.judging.snapshots import WholeStates
-from Agent.replay.plan.actions import DrivenAction, Plan, RecordedCall, is_of_framework, is_outside_write
+from Agent.replay.plan.actions import DrivenAction, Plan, PlannedCall, is_of_framework, is_outside_write
 from Agent.replay.plan.recording import AgentFacts, sharing_agents
 from Agent.replay.plan.values import Decoder
 from Agent.replay.sources.source_results import SourceAnswers
@@ -71,7 +71,7 @@ class Equipment:
     """What a replay works with: it records, restores values, compares and watches."""
 
     pipeline: Pipeline
-    sink: MemorySink
+    sink: LineSink
     decoder: Decoder
     comparison: Comparison
     judge: ActionJudge
@@ -100,7 +100,7 @@ class Driver:
         plan: Plan,
         objects: Mapping[str, object],
         facts: Mapping[str, AgentFacts],
-        outcome: Outcome,
+        outcome: ReplayOutcome,
         player: RecordedPlayer,
         equipment: Equipment,
     ) -> None:
@@ -285,10 +285,10 @@ class Driver:
         if outcome in {"cancelled", "interrupted"}:
             self._outcome.doubts.append(f"step {action.number} was {outcome} from outside")
 
-    def _scope_of(self, action: DrivenAction) -> Scope | None:
+    def _scope_of(self, action: DrivenAction) -> SpanScope | None:
         """The contexts that were open around an action."""
         tick, fields = action.event.tick, scope_fields(action.event, self._decoder)
-        return Scope(None, tick=tick, fields=fields) if fields or tick is not None else None
+        return SpanScope(None, tick=tick, fields=fields) if fields or tick is not None else None
 
     def _goes_on(self) -> bool:
         """Whether to look for further differences, this one being kept."""
@@ -315,7 +315,7 @@ class Driver:
             self._outcome.divergence, *rest = (*found, *last)
             found[:] = rest
 
-    def entered(self, call: TracedCall, recorded: RecordedCall | None) -> None:
+    def entered(self, call: TracedCall, recorded: PlannedCall | None) -> None:
         """A live agent's action begins: put back its first state, impose what came from outside."""
         agent_id, target = str(call.agent_id), call.target
         if agent_id not in self._objects:
@@ -356,7 +356,7 @@ class Driver:
             if facts is None or name not in facts.written_outside:
                 self._watch.allow(generator)
 
-    def call_back(self, recorded: RecordedCall) -> None:
+    def call_back(self, recorded: PlannedCall) -> None:
         """Make a call into a replayed agent that an answered call made in the recording."""
         obj = self._objects.get(str(recorded.agent_id))
         if obj is None:
@@ -445,7 +445,7 @@ class Driver:
         if action.number >= self._last_states.begin:
             self._last_states.look(action.number)
 
-    def _prepared(self, call: RecordedCall, obj: object) -> tuple[Any, list[Any], dict[str, Any]]:
+    def _prepared(self, call: PlannedCall, obj: object) -> tuple[Any, list[Any], dict[str, Any]]:
         event = call.event
         method = bound_method(obj, str(event.extra.get("call")))
         if method is None:
@@ -464,7 +464,7 @@ class Driver:
             raise
         return method, args, kwargs
 
-    def _restored_arguments(self, call: RecordedCall) -> dict[str, Any]:
+    def _restored_arguments(self, call: PlannedCall) -> dict[str, Any]:
         event = call.event
         if "args" not in event.extra:
             self._player.stop(f"the arguments of {call.told} were not captured (capture_args=False)")
@@ -483,7 +483,7 @@ class Driver:
             self._outcome.doubts.append(f"an argument of {call.told} is redacted")
         return dict(restored.value)
 
-    def _told_of_argument(self, call: RecordedCall, unrestored: Sequence[str]) -> str:
+    def _told_of_argument(self, call: PlannedCall, unrestored: Sequence[str]) -> str:
         """Why an argument cannot be given again, and what to do about it."""
         if not unrestored:
             return f"the arguments of {call.told} cannot be restored: they are not a mapping of names"
@@ -500,8 +500,8 @@ class Driver:
         what = unrestored[0].partition(" at ")[0]
         if type(form) is dict:
             what = str(form.get("class", what))
-            if Kind.UNSEEN in form:
-                what = f"{what}: {form[Kind.UNSEEN]}"
+            if OpaqueKind.UNSEEN in form:
+                what = f"{what}: {form[OpaqueKind.UNSEEN]}"
         return (
             f"argument {place} of {call.told} cannot be restored ({what}): pass plain data, or call "
             "`Agent.flight.register_codec(cls, encode, decode)` for a class in it, in the program and in the "

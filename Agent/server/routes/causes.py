@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from Agent.analysis.causality.chains import MAX_HOPS, chain
-from Agent.analysis.causality.event_window import Row, Window, is_sent, time_us
+from Agent.analysis.causality.event_window import EventWindow, Row, is_sent, time_us
 from Agent.event.clock import format_timestamp
 from Agent.event.kinds import LEVEL_NAMES
 from Agent.store import Project, Store
@@ -55,7 +55,7 @@ def causes_of(
     return [links.stored[each["id"]] | {name: each[name] for name in of_walk} for each in causes]
 
 
-class _StoredLinks(Window):
+class _StoredLinks(EventWindow):
     """A window over a stretch of a stored session that fills itself, a few questions for each step back."""
 
     def __init__(

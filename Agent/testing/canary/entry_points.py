@@ -38,7 +38,7 @@ from Agent.utils import (
 )
 
 
-class Failure(Exception):
+class PlantedFailure(Exception):
     """What goes wrong in a program: with arguments, attributes and a cause."""
 
 
@@ -62,7 +62,7 @@ class Agent:
     @trace_agent_action
     def fail(self, plant: Plant) -> None:
         """Raise out of a traced call."""
-        raise Failure(plant.text)
+        raise PlantedFailure(plant.text)
 
     @trace_agent_action
     def produce(self, plant: Plant) -> Generator[Any, None, Any]:
@@ -88,14 +88,14 @@ class Agent:
     @trace_errors()
     def risk(self, plant: Plant) -> None:
         """Raise with a cause and a note."""
-        error = Failure(plant.fields)
+        error = PlantedFailure(plant.fields)
         error.context = plant.value  # type: ignore[attr-defined]
         error.add_note(plant.text)
         raise error from ValueError(plant.text)
 
 
 @dataclass
-class Settings:
+class PlantedSettings:
     """A value with a field."""
 
     held: Any
@@ -240,21 +240,21 @@ def _generated(plant: Plant) -> None:
 
 @entrance("error of a traced call")
 def _escaping(plant: Plant) -> None:
-    with contextlib.suppress(Failure):
+    with contextlib.suppress(PlantedFailure):
         Agent("failing").fail(plant)
 
 
 @entrance("error with cause and note")
 def _chained(plant: Plant) -> None:
-    with contextlib.suppress(Failure):
+    with contextlib.suppress(PlantedFailure):
         Agent("failing").risk(plant)
 
 
 @entrance("logger.exception")
 def _exception(plant: Plant) -> None:
     try:
-        raise Failure(plant.text, plant.fields)  # noqa: TRY301 - what is raised here is the point
-    except Failure:
+        raise PlantedFailure(plant.text, plant.fields)  # noqa: TRY301 - what is raised here is the point
+    except PlantedFailure:
         AgentLogger("catcher").exception(plant.text, extra=plant.fields)
 
 
@@ -298,7 +298,7 @@ def _messages(plant: Plant) -> None:
 @entrance("values with types")
 def _values(plant: Plant) -> None:
     logger = AgentLogger("holder")
-    logger.log_action("dataclass", {"settings": Settings(plant.value), "tuple": (plant.value, 1)})
+    logger.log_action("dataclass", {"settings": PlantedSettings(plant.value), "tuple": (plant.value, 1)})
     logger.log_action("pairs", {"table": {(1, 2): plant.value}, "set": {plant.text}})
 
 
@@ -325,8 +325,8 @@ def _logging(plant: Plant) -> None:
     foreign.handlers = foreign.handlers or [TraceHandler()]
     foreign.warning("called with %s", plant.text, extra=plant.fields)
     try:
-        raise Failure(plant.text)  # noqa: TRY301 - as above
-    except Failure:
+        raise PlantedFailure(plant.text)  # noqa: TRY301 - as above
+    except PlantedFailure:
         foreign.exception(plant.text)
 
 

@@ -20,7 +20,7 @@ from Agent.testing.canary.table import entrance
 _recorder = Recorder(agent="runner")
 
 
-class Failure(Exception):
+class PlantedRunFailure(Exception):
     """What ends a run."""
 
 
@@ -33,7 +33,7 @@ def give_back(given: Any) -> Any:
 @record_tool(kind="write")
 def refuse(plant: Plant) -> None:
     """A tool that fails."""
-    raise Failure(plant.text)
+    raise PlantedRunFailure(plant.text)
 
 
 @record_tool
@@ -52,8 +52,8 @@ def _labels(plant: Plant) -> None:
 def _end(plant: Plant) -> None:
     _recorder.start_run()
     _recorder.finish_run(ok=False, error=plant.text)
-    with contextlib.suppress(Failure), _recorder.run():
-        raise Failure(plant.text)
+    with contextlib.suppress(PlantedRunFailure), _recorder.run():
+        raise PlantedRunFailure(plant.text)
 
 
 @entrance("names of steps")
@@ -89,7 +89,7 @@ def _tools(plant: Plant) -> None:
         give_back(plant.value)
         give_back(given=[plant.text] * 400)
         list(give_each([plant.value, plant.text]))
-        with contextlib.suppress(Failure):
+        with contextlib.suppress(PlantedRunFailure):
             refuse(plant)
 
 

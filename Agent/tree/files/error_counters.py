@@ -6,10 +6,10 @@ import threading
 
 from Agent.tree.files.segment import error_name
 
-__all__ = ["Counts"]
+__all__ = ["ErrorCounters"]
 
 
-class Counts:
+class ErrorCounters:
     """Counts by reason, safe with threads and usable in signal handlers."""
 
     def __init__(self) -> None:

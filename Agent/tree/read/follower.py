@@ -31,7 +31,7 @@ from Agent.tree.files.lines import (
 )
 from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import agents_dir, is_tree_file, tree_files
-from Agent.tree.read.tailing import Place, Tail
+from Agent.tree.read.tailing import FilePosition, Tail
 
 __all__ = ["CURSOR_VERSION", "Follower"]
 
@@ -266,7 +266,7 @@ class Follower:
             begins_with = first_id(path)
             place = by_inode.get(inode) if begins_with is None else by_id.get(begins_with)
             if place is not None and place[2] == begins_with:
-                self._tail.places[inode] = Place(path, *place)
+                self._tail.places[inode] = FilePosition(path, *place)
 
     def _files_twice(self) -> Iterator[tuple[Path, Inode]]:
         """Every file that has no place yet, looked for twice.
@@ -295,7 +295,7 @@ class Follower:
                 begins_with = first_id(path)
             finally:
                 os.close(fd)
-            self._tail.places[status.st_dev, status.st_ino] = Place(path, offset, first_id=begins_with)
+            self._tail.places[status.st_dev, status.st_ino] = FilePosition(path, offset, first_id=begins_with)
 
     def _start_notices(self) -> None:
         if self._observer is not None:

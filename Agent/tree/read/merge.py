@@ -27,7 +27,7 @@ from Agent.tree.layout import parse_file_name, stem_files
 from Agent.tree.read.archive_seam import ColdLines
 from Agent.tree.write.rotation import numbered
 
-__all__ = ["Chain", "chains_of", "first_event", "merged_lines"]
+__all__ = ["FileSequence", "chains_of", "first_event", "merged_lines"]
 
 _MEMORY_BYTES: Final = 16 * 1024 * 1024
 _MEMORY_LINES: Final = 32 * 1024
@@ -38,7 +38,7 @@ Ordered = tuple[OrderKey, int, RawLine, Event | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class FileSequence:
     """The files of one stem by one writer: rolled segments in ascending order, and the live name."""
 
     live: Path
@@ -64,7 +64,7 @@ class _Room:
         )
 
 
-def chains_of(paths: Iterable[Path]) -> list[Chain]:
+def chains_of(paths: Iterable[Path]) -> list[FileSequence]:
     """The chains that files belong to."""
     found: defaultdict[Path, list[tuple[float, Path]]] = defaultdict(list)
     for path in paths:
@@ -74,7 +74,7 @@ def chains_of(paths: Iterable[Path]) -> list[Chain]:
             order = float("inf") if name.segment is None else name.segment
             found[path.with_name(f"{name.stem}{writer}{path.suffix}")].append((order, path))
     return [
-        Chain(
+        FileSequence(
             live,
             tuple(int(order) for order, _ in sorted(files) if order != float("inf")),
             tuple(path for _, path in sorted(files)),
@@ -83,7 +83,7 @@ def chains_of(paths: Iterable[Path]) -> list[Chain]:
     ]
 
 
-def first_event(chain: Chain, decoder: LineDecoder) -> Event | None:
+def first_event(chain: FileSequence, decoder: LineDecoder) -> Event | None:
     """The first event of a chain, reading no further."""
     for raw in _chain_lines(chain, 8 * 1024, decoder):
         event = decoder.decode(raw) if raw.complete else None
@@ -93,7 +93,7 @@ def first_event(chain: Chain, decoder: LineDecoder) -> Event | None:
 
 
 def merged_lines(
-    chains: list[Chain],
+    chains: list[FileSequence],
     decoder: LineDecoder,
     is_unfinished: Callable[[RawLine], bool],
     cold: ColdLines | None = None,
@@ -157,7 +157,7 @@ def _in_order(
 
 
 def _chain_lines(
-    chain: Chain,
+    chain: FileSequence,
     chunk_bytes: int,
     decoder: LineDecoder,
     cold: ColdLines | None = None,
@@ -185,7 +185,12 @@ def _chain_lines(
 
 
 def _file_lines(
-    path: Path, chain: Chain, last: int, chunk_bytes: int, decoder: LineDecoder, done: dict[Inode, str | None]
+    path: Path,
+    chain: FileSequence,
+    last: int,
+    chunk_bytes: int,
+    decoder: LineDecoder,
+    done: dict[Inode, str | None],
 ) -> Iterator[RawLine]:
     try:
         status = path.lstat()
@@ -213,7 +218,7 @@ def _file_lines(
         decoder.damage.note_unreadable(path, inode, error)
 
 
-def _next_number(chain: Chain, last: int, began: Inode | None) -> int | None:
+def _next_number(chain: FileSequence, last: int, began: Inode | None) -> int | None:
     """The number of the segment that was rolled after the last one read, None if there is none."""
     live, following = _inode(chain.live), _inode(numbered(chain.live, last + 1))
     if following is not None:
@@ -232,7 +237,7 @@ def _next_number(chain: Chain, last: int, began: Inode | None) -> int | None:
     return min(later, default=None)
 
 
-def _find_again(chain: Chain, last: int, inode: Inode) -> Path | None:
+def _find_again(chain: FileSequence, last: int, inode: Inode) -> Path | None:
     for number in range(last + 1, last + _ROLLS_AHEAD):
         path = numbered(chain.live, number)
         if _inode(path) == inode:

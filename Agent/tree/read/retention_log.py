@@ -30,9 +30,9 @@ from Agent.tree.layout import retired_file
 __all__ = [
     "ACCOUNT_VERSION",
     "ERASED",
-    "Found",
     "Removal",
     "RetiredAccount",
+    "ScannedFile",
     "read_account",
     "read_removal",
     "write_account",
@@ -72,7 +72,7 @@ class Removal:
 
 
 @dataclass(slots=True)
-class Found:
+class ScannedFile:
     """What was read in a file that is to go."""
 
     removal: Removal
@@ -104,7 +104,7 @@ class RetiredAccount:
     reasons: Counter[str] = field(default_factory=Counter)
     """How many of the events went for another reason than a policy's."""
 
-    def add(self, found: Found) -> None:
+    def add(self, found: ScannedFile) -> None:
         """Enter a file that is about to be removed."""
         for numbers in (found.numbers, found.told):
             for writer, seqs in numbers.items():
@@ -139,7 +139,7 @@ def read_removal(
     path: Path,
     is_known_writer: Callable[[str], bool],
     breathe: Callable[[], object] = lambda: None,
-) -> Found:
+) -> ScannedFile:
     """What a file holds, as the account keeps it.
 
     Args:
@@ -155,7 +155,9 @@ def read_removal(
     os.close(fd)
     damage = DamageLog()
     decoder = LineDecoder(damage, is_known_writer)
-    found = Found(Removal(path.relative_to(session).as_posix(), status.st_ino, status.st_size), decoder.seen)
+    found = ScannedFile(
+        Removal(path.relative_to(session).as_posix(), status.st_ino, status.st_size), decoder.seen
+    )
     quick = _QuickLook(decoder.seen)
     for number, raw in enumerate(read_lines(path, (status.st_dev, status.st_ino), chunk_bytes=_CHUNK_BYTES)):
         if number % _BURST_LINES == 0:
@@ -206,7 +208,7 @@ class _QuickLook:
             return False
 
 
-def _note(found: Found, event: Event) -> None:
+def _note(found: ScannedFile, event: Event) -> None:
     """Keep what an event says beyond its own number."""
     if event.kind == "log.closed":
         last = event.extra.get("last_seq")

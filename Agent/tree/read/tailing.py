@@ -15,7 +15,7 @@ from pathlib import Path
 from Agent.tree.files.lines import Inode, RawLine, begins_otherwise, id_of, read_lines
 from Agent.tree.layout import parse_file_name, retired_file, stem_files, tree_files
 
-__all__ = ["Place", "Tail"]
+__all__ = ["FilePosition", "Tail"]
 
 # so long after it was rolled a segment that has not grown is left alone, and one that is away is gone
 _SETTLED_S = 2.0
@@ -26,7 +26,7 @@ _LISTING_INTERVAL_S = 0.25
 
 
 @dataclass(slots=True)
-class Place:
+class FilePosition:
     """How far one file was read."""
 
     path: Path
@@ -61,13 +61,13 @@ class Tail:
         self._retires = False
         self._on_unreadable = on_unreadable
         self._files = files or (lambda: tree_files(session))
-        self.places: dict[Inode, Place] = {}
+        self.places: dict[Inode, FilePosition] = {}
         self.truncated = 0
         self.vanished = 0
         """Files that went away before they were read to their end, as retention takes them."""
         self.behind = False
         self._pass = 0
-        self._waiting: deque[tuple[Inode, Place]] = deque()
+        self._waiting: deque[tuple[Inode, FilePosition]] = deque()
         self._share_bytes = 0
         self._list_again_s = 0.0
         self.listing_s = 0.0
@@ -116,10 +116,10 @@ class Tail:
             self.listing_s = ended - began
         self._list_again_s = ended + max(_LISTING_INTERVAL_S, self.listing_s / _LISTING_SHARE)
 
-    def _grown_files(self, only: Collection[Path] | None) -> list[tuple[Inode, Place]]:
+    def _grown_files(self, only: Collection[Path] | None) -> list[tuple[Inode, FilePosition]]:
         now = time.monotonic()
         self._retires = self._retires or os.path.lexists(retired_file(self._session))
-        grown: list[tuple[Inode, Place]] = []
+        grown: list[tuple[Inode, FilePosition]] = []
         met: set[Inode] = set()
         settled = {
             place.path: inode
@@ -148,18 +148,18 @@ class Tail:
             self._forget_absent(met, now)
         return grown
 
-    def _place(self, inode: Inode, path: Path, status: os.stat_result) -> Place:
-        place = self.places.setdefault(inode, Place(path))
+    def _place(self, inode: Inode, path: Path, status: os.stat_result) -> FilePosition:
+        place = self.places.setdefault(inode, FilePosition(path))
         if status.st_size < place.offset:
             self.truncated += not self._retires
-            place = self.places[inode] = Place(path)
+            place = self.places[inode] = FilePosition(path)
         elif self._is_reused(inode, place, path, status):
-            place = self.places[inode] = Place(path)
+            place = self.places[inode] = FilePosition(path)
         place.path, place.size_bytes, place.absent_since = path, status.st_size, None
         place.mtime_ns = status.st_mtime_ns
         return place
 
-    def _is_reused(self, inode: Inode, place: Place, path: Path, status: os.stat_result) -> bool:
+    def _is_reused(self, inode: Inode, place: FilePosition, path: Path, status: os.stat_result) -> bool:
         """Whether the inode was one of a segment that retention removed, and is a new file's now."""
         if not self._retires or not place.offset or status.st_mtime_ns == place.mtime_ns:
             return False
@@ -178,7 +178,7 @@ class Tail:
                 self.vanished += place.offset < place.size_bytes
                 del self.places[inode]
 
-    def _lines_of(self, inode: Inode, place: Place, share: int | None) -> Iterator[RawLine]:
+    def _lines_of(self, inode: Inode, place: FilePosition, share: int | None) -> Iterator[RawLine]:
         place.rest = None
         lines = read_lines(
             place.path,
@@ -212,7 +212,7 @@ class Tail:
         if place.offset < place.size_bytes:
             self.behind = True
 
-    def _find_again(self, place: Place, inode: Inode) -> Path | None:
+    def _find_again(self, place: FilePosition, inode: Inode) -> Path | None:
         name = parse_file_name(place.path.name)
         if name is None or name.segment is not None:
             # one that has its number keeps its name, so it was removed

@@ -18,7 +18,13 @@ from Agent.tree.files.file_locks import close_lock, open_lock
 from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import parse_file_name, retention_lock_file, retention_pass_file, tree_entries
 from Agent.tree.read.read_leases import nobody_reads
-from Agent.tree.read.retention_log import Found, RetiredAccount, read_account, read_removal, write_account
+from Agent.tree.read.retention_log import (
+    RetiredAccount,
+    ScannedFile,
+    read_account,
+    read_removal,
+    write_account,
+)
 from Agent.tree.retention.cursors import IsHeld, held_by_cursors
 from Agent.tree.retention.in_use import WriterWatch
 
@@ -221,7 +227,7 @@ def _by_age(chains: dict[str, list[_Segment]]) -> Iterator[_Segment]:
             heapq.heappop(first)
 
 
-def _count(by_writer: dict[str, WriterRetired], found: Found) -> None:
+def _count(by_writer: dict[str, WriterRetired], found: ScannedFile) -> None:
     for writer, numbers in found.numbers.items():
         first = numbers.lowest
         before = by_writer.get(writer) or WriterRetired(writer, 0, first, 0, 0, 0)

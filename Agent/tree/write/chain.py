@@ -20,12 +20,12 @@ import orjson
 
 from Agent.event.clock import format_timestamp
 from Agent.tree.files.descriptors import give_back, out_of_the_way
-from Agent.tree.files.error_counters import Counts
+from Agent.tree.files.error_counters import ErrorCounters
 from Agent.tree.files.hash_tree import Frontier, head_text, leaf_of_bytes, leaf_of_lines
 from Agent.tree.files.lines import Inode, id_of, open_file
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, chain_file, chains_dir
 
-__all__ = ["Block", "BlockState", "Chain", "FileChain", "WriterChain", "read_chains", "write_chain"]
+__all__ = ["BlockState", "ChainBlock", "FileChain", "LineChain", "WriterChain", "read_chains", "write_chain"]
 
 BLOCK_LINES: Final = 64
 """How many lines a block holds that can be proved line by line."""
@@ -62,7 +62,7 @@ class BlockState(NamedTuple):
 
 
 @dataclass(slots=True)
-class Block:
+class ChainBlock:
     """One block: `number` is its place in the tree of its writer, which has the leaf `written`."""
 
     number: int
@@ -84,7 +84,7 @@ class FileChain:
     index: int
     file: str
     first_id: str | None
-    blocks: list[Block] = field(default_factory=list)
+    blocks: list[ChainBlock] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -119,7 +119,7 @@ class _Place:
     """The name that the chain knows."""
 
 
-class Chain:
+class LineChain:
     """Covers what one writer has written.
 
     Args:
@@ -130,7 +130,7 @@ class Chain:
     """
 
     def __init__(
-        self, session: Path, writer: str, counts: Counts, on_head: Callable[[int, bytes], None]
+        self, session: Path, writer: str, counts: ErrorCounters, on_head: Callable[[int, bytes], None]
     ) -> None:
         self._session = session
         self._writer = writer
@@ -322,7 +322,7 @@ class Chain:
                 burst_began = time.perf_counter()
 
     def _add(self, place: _Place, path: Path, kind: str, state: BlockState) -> None:
-        block = Block(self._tree.count, kind, format_timestamp(time.time_ns() // 1000), state)
+        block = ChainBlock(self._tree.count, kind, format_timestamp(time.time_ns() // 1000), state)
         name = None if place.told == path else path.relative_to(self._session).as_posix()
         place.told = path
         self._records.append(_record(block, place.index, name, place.first_id))
@@ -403,7 +403,7 @@ def _take(chain: WriterChain, stored: dict[str, Any]) -> None:
     if stored["n"] != len(chain.leaves):
         raise ValueError(f"block {len(chain.leaves)} is expected there")
     index = stored["f"]
-    block = Block(stored["n"], str(stored["of"]), str(stored["time"]), _state_from(stored))
+    block = ChainBlock(stored["n"], str(stored["of"]), str(stored["time"]), _state_from(stored))
     block.was, block.now = (
         None if stored.get(name) is None else _state_from(stored[name]) for name in ("was", "now")
     )
@@ -437,7 +437,7 @@ def write_chain(chain: WriterChain) -> bytes:
     return b"".join(records) + (_END if chain.ended else b"")
 
 
-def _record(block: Block, index: int, name: str | None, first_id: str | None) -> bytes:
+def _record(block: ChainBlock, index: int, name: str | None, first_id: str | None) -> bytes:
     """The line of a block; the name and the first id of its file where the name is given."""
     record: dict[str, Any] = {"n": block.number, "f": index}
     if name is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
-from Agent.tree.files.error_counters import Counts
+from Agent.tree.files.error_counters import ErrorCounters
 from Agent.tree.files.segment import Segment
 
 __all__ = ["GroupCommit"]
@@ -16,7 +16,7 @@ _sync_data = getattr(os, "fdatasync", os.fsync)
 class GroupCommit:
     """Brings segments to the disk; whoever comes while a sync is under way shares the next one."""
 
-    def __init__(self, counts: Counts) -> None:
+    def __init__(self, counts: ErrorCounters) -> None:
         self._counts = counts
         self._after_fork()
 

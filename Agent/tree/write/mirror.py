@@ -19,7 +19,7 @@ from typing import Final
 
 from Agent.event.model import RedactedBytes
 from Agent.tree.files.descriptors import give_back, let_go, names, out_of_the_way
-from Agent.tree.files.error_counters import Counts
+from Agent.tree.files.error_counters import ErrorCounters
 from Agent.tree.files.segment import error_name
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, MIRROR_FILES
 
@@ -105,11 +105,11 @@ class Mirrors:
         categories: tuple[str, ...] = tuple(MIRROR_FILES),
         files: Mapping[str, str] | None = None,
         forms: Mapping[str, Form] | None = None,
-        counts: Counts | None = None,
+        counts: ErrorCounters | None = None,
     ) -> None:
         self._root = root
         sizes = {**DEFAULT_ROTATION, **(rotation or {})}
-        self.counts = counts or Counts()
+        self.counts = counts or ErrorCounters()
         places, forms = {**MIRROR_FILES, **(files or {})}, forms or {}
         self._mirrors = {
             category: _Mirror(

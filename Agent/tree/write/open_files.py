@@ -11,7 +11,7 @@ import time
 from collections import deque
 from typing import Final, Protocol
 
-from Agent.tree.files.error_counters import Counts
+from Agent.tree.files.error_counters import ErrorCounters
 from Agent.tree.files.segment import CLOSED, Segment
 
 __all__ = ["Evictable", "OpenFiles"]
@@ -36,7 +36,7 @@ class OpenFiles:
     the same thread is inside; `busy` tells such a call that it must not touch what is half done.
     """
 
-    def __init__(self, max_open: int, counts: Counts) -> None:
+    def __init__(self, max_open: int, counts: ErrorCounters) -> None:
         self.lock = threading.RLock()
         self.busy = False
         self.counts = counts

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from Agent.tree.files.descriptors import let_go
-from Agent.tree.files.error_counters import Counts
+from Agent.tree.files.error_counters import ErrorCounters
 from Agent.tree.files.segment import CLOSED, Segment, claim_segment, error_name, open_aside, reopen_segment
 from Agent.tree.layout import DIRECTORY_MODE
-from Agent.tree.write.chain import Chain
+from Agent.tree.write.chain import LineChain
 from Agent.tree.write.group_commit import GroupCommit
 from Agent.tree.write.open_files import OpenFiles
 from Agent.tree.write.rotation import numbered, roll_segment
@@ -42,10 +42,10 @@ class WriterState:
 
     writer: str
     segment_size_bytes: int
-    counts: Counts
+    counts: ErrorCounters
     files: OpenFiles
     commit: GroupCommit
-    chain: Chain
+    chain: LineChain
     closed: bool = False
     directories_to_sync: bool = field(default=False)
     """Whether new names are brought to the disk as well."""

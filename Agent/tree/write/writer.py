@@ -18,12 +18,12 @@ from Agent.event.clock import format_timestamp
 from Agent.event.ids import new_writer_id
 from Agent.event.model import RedactedBytes
 from Agent.tree.files.descriptors import most_open
-from Agent.tree.files.error_counters import Counts
+from Agent.tree.files.error_counters import ErrorCounters
 from Agent.tree.files.writer_claim import Claim, boot_id, hostname, process_start_ticks, write_claim
 from Agent.tree.layout import RUN_CATEGORY, agents_dir, boards_dir, category_file, run_dir, safe_name
 from Agent.tree.write.batch import write_lines
 from Agent.tree.write.blocking import collecting, wait_for
-from Agent.tree.write.chain import Chain
+from Agent.tree.write.chain import LineChain
 from Agent.tree.write.crash_board import Board, NoBoard
 from Agent.tree.write.group_commit import GroupCommit
 from Agent.tree.write.mirror import Mirrors
@@ -178,7 +178,7 @@ class SessionWriter:
         self._wants_board = board
         self._random_bytes = random_bytes
         self._wall_ns = wall_ns
-        self._counts = Counts()
+        self._counts = ErrorCounters()
         self._state = WriterState(
             writer="",
             segment_size_bytes=segment_size_bytes,
@@ -207,8 +207,8 @@ class SessionWriter:
             except OSError as error:
                 self._counts.fail("board", error)
 
-    def _new_chain(self, writer: str) -> Chain:
-        return Chain(self.session, writer, self._counts, self._keep_head)
+    def _new_chain(self, writer: str) -> LineChain:
+        return LineChain(self.session, writer, self._counts, self._keep_head)
 
     def _keep_head(self, blocks: int, root: bytes) -> None:
         self.board.keep_head(blocks, root)

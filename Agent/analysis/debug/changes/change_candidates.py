@@ -18,7 +18,7 @@ from Agent.analysis.causality.event_links import Links
 from Agent.analysis.causality.event_window import Row, time_us
 from Agent.analysis.debug.changes.activity_series import Axis
 from Agent.analysis.debug.changes.change_points import MIN_PEERS, STOPPED, Departure
-from Agent.analysis.debug.changes.history import FieldChange, History, Moment
+from Agent.analysis.debug.changes.history import EventMoment, FieldChange, History
 from Agent.analysis.debug.changes.outlier_score import lasting, novelty, peer_values, share_alike, told_change
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.text import told_setting
@@ -49,7 +49,7 @@ _MANY_SHAPES = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SearchRange:
     """Where to look: what made the change stands between `at` and `until`, or up to `margin` around."""
 
     at: float
@@ -57,7 +57,7 @@ class Place:
     gap: float
     """How far apart such things usually are."""
     margin: float
-    last: Moment | None
+    last: EventMoment | None
     """The last thing done before it stopped."""
     slack: float | None = None
     """How far behind `until` it may stand; None for the margin."""
@@ -75,7 +75,7 @@ class Trigger:
     """The way back to the failure or message behind it: each cause with the edge to what it caused."""
 
 
-def place_of(departure: Departure, history: History | None, axis: Axis) -> Place:
+def place_of(departure: Departure, history: History | None, axis: Axis) -> SearchRange:
     """Where the change stands, as exactly as the events tell."""
     if history is not None and departure.measure == "count" and departure.sort == STOPPED:
         places = history.places[departure.series]
@@ -84,26 +84,28 @@ def place_of(departure: Departure, history: History | None, axis: Axis) -> Place
             gap = max(1.0, statistics.median(gaps)) if gaps else 1.0
             # The thing was due again after the longest pause it ever made, at the latest.
             until = places[-1] + max([gap, *gaps])
-            return Place(float(places[-1]), until, gap, _GAPS_BACK * gap, history.last[departure.series])
+            return SearchRange(
+                float(places[-1]), until, gap, _GAPS_BACK * gap, history.last[departure.series]
+            )
     first, last = departure.plausible or (departure.bucket, departure.bucket)
     start, width = axis.start(first), float(axis.width)
-    return Place(float(start), axis.start(last) + width, width, _GAPS_BACK * width, None)
+    return SearchRange(float(start), axis.start(last) + width, width, _GAPS_BACK * width, None)
 
 
-def onset(row: Row, axis: Axis) -> Place | None:
+def onset(row: Row, axis: Axis) -> SearchRange | None:
     """The place of a thing that began with an event: what made it stands before it."""
     at = row["tick"] if axis.by_tick else time_us(row)
     if at is None:
         return None
     gap = max(1.0, axis.width / 2) if axis.by_tick else max(1.0, float(axis.width))
-    return Place(float(at) - gap, float(at), gap, _GAPS_BACK * gap, None, slack=0.0)
+    return SearchRange(float(at) - gap, float(at), gap, _GAPS_BACK * gap, None, slack=0.0)
 
 
 @dataclass(slots=True)
 class Search:
     """Candidates for what made one change; `best` weighs them beside the peers' last values."""
 
-    place: Place
+    place: SearchRange
     axis: Axis
     series: str
     """The series that changed: its own events explain nothing."""
@@ -278,7 +280,7 @@ def _unlike_peers(
     return replace(mark, score=mark.score * (1.0 - alike / len(peers)))
 
 
-def _nearness(at: int | None, place: Place) -> float:
+def _nearness(at: int | None, place: SearchRange) -> float:
     """1 where the change must have been made, a half two gaps away, 0 beyond the margin."""
     slack = place.margin if place.slack is None else place.slack
     if at is None or not place.at - place.margin <= at <= place.until + slack:
@@ -295,7 +297,7 @@ class _FieldTrigger:
     score: float
 
 
-def _field_triggers(history: History, place: Place, weight: float = 1.0) -> Iterator[_FieldTrigger]:
+def _field_triggers(history: History, place: SearchRange, weight: float = 1.0) -> Iterator[_FieldTrigger]:
     for name, changes in history.fields.items():
         for n, change in enumerate(changes):
             near = _nearness(change.moment.position(history.by_tick), place)
@@ -315,7 +317,7 @@ def _beside_peers(found: _FieldTrigger, values: Mapping[str, Mapping[str, Any]])
 
 def way_back(
     row: Row,
-    place: Place,
+    place: SearchRange,
     history: History | None,
     axis: Axis,
     reader: TreeReader,
@@ -372,7 +374,7 @@ def _is_named(cause: Row, found: Mapping[str, Row], end: str) -> bool:
 _TO_A_FAILURE = frozenset({"error_before", "message_before_decision"})
 
 
-def _since(row: Row, place: Place, history: History | None, axis: Axis, until: int) -> int:
+def _since(row: Row, place: SearchRange, history: History | None, axis: Axis, until: int) -> int:
     """A few gaps before an event, as a time."""
     at = row["tick"] if axis.by_tick else time_us(row)
     if at is None or history is None:

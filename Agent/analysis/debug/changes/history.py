@@ -29,7 +29,7 @@ MAX_PATTERNS = 1_000
 _MARKS = frozenset({"strategy_update", "policy_update", "learning_update", "agent_message", "state_change"})
 
 
-class Moment(NamedTuple):
+class EventMoment(NamedTuple):
     """An event by its id, tick and time in microseconds."""
 
     id: str
@@ -45,7 +45,7 @@ class Moment(NamedTuple):
 class FieldChange:
     """That an event left a field at another value; `value` is a scalar, or the text of a larger value."""
 
-    moment: Moment
+    moment: EventMoment
     value: Any
     size: int | None
     """How many items a container holds."""
@@ -78,7 +78,7 @@ class History:
     by_tick: bool
     places: defaultdict[str, array[int]] = field(default_factory=lambda: defaultdict(lambda: array("q")))
     """{series name: where its events stand}, in order."""
-    last: dict[str, Moment] = field(default_factory=dict)
+    last: dict[str, EventMoment] = field(default_factory=dict)
     """{series name: its last event}."""
     steps: array[int] = field(default_factory=lambda: array("q"))
     clock: array[int] = field(default_factory=lambda: array("q"))
@@ -93,9 +93,9 @@ class History:
     errors: dict[str, ErrorPattern] = field(default_factory=dict)
     """{fingerprint: how often, first and last}."""
 
-    def note(self, row: Row) -> Moment:
+    def note(self, row: Row) -> EventMoment:
         """Take note of when an event happened."""
-        moment = Moment(row["id"], row["tick"], time_us(row))
+        moment = EventMoment(row["id"], row["tick"], time_us(row))
         name, at = series_name(row), moment.position(self.by_tick)
         self.last[name] = moment
         if at is not None:
@@ -121,7 +121,7 @@ class History:
             self.forgotten.update(known["event_type"] for known in self.marks[: MAX_MARKS // 2])
             del self.marks[: MAX_MARKS // 2]
 
-    def latest(self) -> Moment | None:
+    def latest(self) -> EventMoment | None:
         """The last thing that it did or was told, whatever that was."""
         done = [moment for name, moment in self.last.items() if name not in _NOT_DONE]
         return max(done, key=lambda moment: moment.us, default=None)
@@ -202,7 +202,7 @@ def _short(value: Any) -> _Short:
 
 
 def _note_change(
-    known: list[FieldChange], row: Row, moment: Moment, new: _Short, name: str, has_state: bool
+    known: list[FieldChange], row: Row, moment: EventMoment, new: _Short, name: str, has_state: bool
 ) -> None:
     """Add a change of a field; what it was before, where that is known and not in the list yet."""
     old = row["extra"].get("old_state")

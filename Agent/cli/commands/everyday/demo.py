@@ -19,7 +19,7 @@ from Agent.cli.output import render
 from Agent.cli.output.progress import working
 
 if TYPE_CHECKING:
-    from Agent.demo.recording import Recording
+    from Agent.demo.recording import DemoRecording
     from Agent.replay import ReplayReport
 
 AGENTS, TICKS, SEED = 60, 96, 7
@@ -82,7 +82,7 @@ def demo(seed: int, agents: int, ticks: int, root: Path, as_json: bool) -> int:
     return 0 if verdicts == ("IDENTICAL", "DIVERGED") and answer["debug"]["causes"] else 1
 
 
-def _record(root: Path, seed: int, agents: int, ticks: int) -> tuple[Recording, float]:
+def _record(root: Path, seed: int, agents: int, ticks: int) -> tuple[DemoRecording, float]:
     """The simulation recorded, and how many seconds that took."""
     from Agent.demo.platform import Settings
     from Agent.demo.recording import record_session
@@ -114,16 +114,16 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
         yield lambda number: progress.update(task, completed=number)
 
 
-def _agent(recording: Recording) -> str:
+def _agent(recording: DemoRecording) -> str:
     """The agent that the demo is about."""
     return recording.settings.throttled_client
 
 
-def _issue(recording: Recording) -> str:
+def _issue(recording: DemoRecording) -> str:
     return f"Agent {_agent(recording)} stopped publishing"
 
 
-def _run(recording: Recording) -> str:
+def _run(recording: DemoRecording) -> str:
     return f"{recording.session_id}/{_agent(recording)}"
 
 
@@ -138,7 +138,7 @@ def _command(line: str) -> None:
     render.emit()
 
 
-def _recording_object(recording: Recording, root: Path, seconds: float) -> dict[str, Any]:
+def _recording_object(recording: DemoRecording, root: Path, seconds: float) -> dict[str, Any]:
     outcome = asdict(recording.outcome)
     outcome["cascades"] = len(recording.outcome.cascades)
     return {
@@ -152,7 +152,7 @@ def _recording_object(recording: Recording, root: Path, seconds: float) -> dict[
     }
 
 
-def _show_recording(recording: Recording, seconds: float) -> None:
+def _show_recording(recording: DemoRecording, seconds: float) -> None:
     settings, outcome = recording.settings, recording.outcome
     largest = max((cascade.size for cascade in outcome.cascades), default=0)
     render.heading("A content platform, simulated and recorded", f"seed {settings.seed}")
@@ -174,7 +174,7 @@ def _show_recording(recording: Recording, seconds: float) -> None:
     )
 
 
-def _analyze(recording: Recording, root: Path, *, show: bool) -> dict[str, Any]:
+def _analyze(recording: DemoRecording, root: Path, *, show: bool) -> dict[str, Any]:
     from Agent.analysis import analyze_session
 
     if show:
@@ -187,7 +187,7 @@ def _analyze(recording: Recording, root: Path, *, show: bool) -> dict[str, Any]:
     return report.to_dict()
 
 
-def _debug(recording: Recording, root: Path, *, show: bool) -> dict[str, Any]:
+def _debug(recording: DemoRecording, root: Path, *, show: bool) -> dict[str, Any]:
     from Agent.analysis import LogAnalyzer
 
     if show:
@@ -205,14 +205,17 @@ def _debug(recording: Recording, root: Path, *, show: bool) -> dict[str, Any]:
     return report.to_dict()
 
 
-def _replay(recording: Recording, root: Path, target: str | None) -> ReplayReport:
+def _replay(recording: DemoRecording, root: Path, target: str | None) -> ReplayReport:
     from Agent.replay import replay_run
 
     return replay_run(_run(recording), target, root)
 
 
 def _show_replays(
-    recording: Recording, root: Path, same: Callable[[], ReplayReport], repaired: Callable[[], ReplayReport]
+    recording: DemoRecording,
+    root: Path,
+    same: Callable[[], ReplayReport],
+    repaired: Callable[[], ReplayReport],
 ) -> None:
     """Both replays, each shown when it is done."""
     width = render.width_of_page()
@@ -245,7 +248,7 @@ def _changed_lines() -> list[str]:
     return [f"{line[0]} {line[1:].strip()}" for line in difference if line[:3] not in ("---", "+++", "@@ ")]
 
 
-def _next_commands(recording: Recording, root: Path, tick: int) -> list[str]:
+def _next_commands(recording: DemoRecording, root: Path, tick: int) -> list[str]:
     place, session = _place(root), recording.session_id
     stretch = f"--since tick:{max(tick - 2, 0)} --until tick:{tick + 2}"
     return [
@@ -257,7 +260,7 @@ def _next_commands(recording: Recording, root: Path, tick: int) -> list[str]:
     ]
 
 
-def _tick_of_fault(recording: Recording, repaired: ReplayReport) -> int:
+def _tick_of_fault(recording: DemoRecording, repaired: ReplayReport) -> int:
     """When the repaired creator first did otherwise; when the agent last published if it never did."""
     from Agent.archive.sealed.reader import open_reader
 
@@ -268,7 +271,7 @@ def _tick_of_fault(recording: Recording, repaired: ReplayReport) -> int:
     return recording.outcome.last_published.get(_agent(recording), 0)
 
 
-def _show_end(recording: Recording, commands: list[str]) -> None:
+def _show_end(recording: DemoRecording, commands: list[str]) -> None:
     render.heading("Where the files are, and what to try next")
     agent = recording.session / "agents" / f"{_agent(recording)}.log"
     render.pairs(
