@@ -322,7 +322,7 @@ def damaged(session):
 
     engine = open_engine(session)
     try:
-        rows = engine.user_rows("SELECT * FROM events")
+        rows = engine.rows("SELECT * FROM events")
         return engine.damaged_lines(), sorted(map(repr, rows))
     finally:
         engine.close()

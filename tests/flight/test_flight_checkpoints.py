@@ -29,7 +29,7 @@ from Agent.event.values.values import Unrestored, decode_value
 from Agent.flight.checkpoints.model import Checkpoint, CheckpointStore, StepEvent
 from Agent.flight.checkpoints.policy import CheckpointPolicy, RetentionPolicy
 from Agent.flight.checkpoints.recording import checkpoint_store
-from Agent.flight.checkpoints.state_fold import StateFold, fold_events, fold_from_checkpoint, later_than
+from Agent.flight.checkpoints.state_fold import StateFold, fold_events, later_than
 from Agent.flight.checkpoints.storage.chunks import split
 from Agent.flight.checkpoints.storage.delta import apply, diff
 from Agent.flight.checkpoints.storage.files import checkpoints_dir, shared_chunks_dir
@@ -865,8 +865,6 @@ def test_the_fold_gives_the_same_state_from_the_events_alone_and_from_a_checkpoi
                 StateFold.of(*store.recorded_state("r", f"step_{begin}", "a")), later_than(info, events[:end])
             )
             assert (from_there.fields, from_there.types()) == (whole.fields, whole.types())
-            found = fold_from_checkpoint(store, "r", "a", events, events[end - 1].timestamp_us)
-            assert (found.fields, found.types()) == (whole.fields, whole.types())
 
 
 def test_a_trigger_says_why_a_checkpoint_is_due() -> None:

@@ -245,11 +245,6 @@ class Engine:
         """The answer to a query that has exactly one row."""
         return self.rows(sql, parameters)[0]
 
-    def user_rows(self, query: str) -> list[dict[str, Any]]:
-        """The answer to a person's query, one statement that reads; UsageError for anything else."""
-        self._check(query)
-        return self._settled(lambda: self._dicts(query, ()))
-
     def user_columns(self, query: str) -> dict[str, str]:
         """The columns of the answer and their types in SQL; one that comes twice is numbered."""
         self._check(query)

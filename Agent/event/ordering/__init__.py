@@ -1,1 +1,1 @@
-"""Events of any number of writers in one order, spans as trees, and beginnings with their ends."""
+"""Events of any number of writers in one order, and spans as trees."""

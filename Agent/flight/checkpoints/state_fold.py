@@ -19,7 +19,6 @@ __all__ = [
     "StateFold",
     "change_of",
     "fold_events",
-    "fold_from_checkpoint",
     "is_outside_write",
     "later_than",
     "settle_from_store",
@@ -203,37 +202,6 @@ class RecordedStates(Protocol):
         self, run_id: str, step_id: str, agent_id: str | None = None
     ) -> tuple[Any, dict[str, str]]:
         """The state of one as plain JSON, with its tags by JSON Pointer below it."""
-
-
-def fold_from_checkpoint(
-    store: RecordedStates,
-    run_id: str,
-    agent_id: str | None,
-    events: Iterable[Event],
-    until_us: int | None = None,
-) -> StateFold:
-    """An agent's state at a moment, from its last checkpoint by then and what happened after that.
-
-    Args:
-        store: holds checkpoints whose states are mappings of the agent's exposed fields.
-        run_id, agent_id: of those checkpoints.
-        events: of the agent, in their order; those that the checkpoint holds are passed over.
-        until_us: the moment, microseconds since 1970; None for the end.
-
-    Raises:
-        RunNotFound, DamagedInput: as the store.
-    """
-    fold, later = StateFold(), iter(events)
-    base = None
-    for info in store.list_checkpoints(run_id, agent_id):
-        is_by_then = until_us is None or parse_timestamp(info.timestamp) <= until_us
-        if info.agent_id == agent_id and is_by_then:
-            base = info
-    if base is not None:
-        fields, types = store.recorded_state(run_id, base.step_id, agent_id)
-        if isinstance(fields, dict):
-            fold, later = StateFold.of(fields, types), later_than(base, events)
-    return fold_events(fold, (event for event in later if until_us is None or event.timestamp_us <= until_us))
 
 
 def settle_from_store(fold: StateFold, store: RecordedStates) -> StateFold:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from Agent.event.pointers import escape, unescape, value_at
+from Agent.event.pointers import unescape, value_at
 from Agent.event.values.digest import digest_named
 from Agent.event.values.opaque import WRITTEN_OUTSIDE, OpaqueKind
 from Agent.event.values.reading import Named, Places
@@ -294,11 +294,6 @@ def _fields_without_codec(body: bytes, types: Types | None) -> tuple[set[str], s
 
 
 _NO_CODEC = frozenset({"opaque", "truncated"})
-
-
-def field_pointer(name: str) -> str:
-    """The pointer of a field in a full state."""
-    return f"/extra/fields/{escape(name)}"
 
 
 def emit_last_states(pipeline: Pipeline) -> None:
