@@ -287,7 +287,7 @@ def test_what_recording_says_it_dropped_is_no_part_of_a_complete_record(builder:
     assert "7 events dropped: disk full" in text
     assert "complete" not in text
     report = LogAnalyzer(builder.path).debug_issue("nothing happens")
-    assert any("lacks 7 events" in told for told in report.observations)
+    assert any("7 events are missing" in told for told in report.observations)
 
 
 def test_nothing_is_in_flight_in_a_session_written_by_hand(builder: SessionBuilder) -> None:

@@ -146,7 +146,7 @@ def test_odd_values_have_a_form_in_each_answer(ask):
 def test_a_table_is_bounded_and_says_so(ask):
     done = ask("sql", "SELECT * FROM range(1000)")
     assert len(done.stdout.splitlines()) == 201
-    assert "there are more" in done.stderr
+    assert "for more, use" in done.stderr
     assert len(ask("sql", "SELECT * FROM range(1000)", "-n", "3").stdout.splitlines()) == 4
     assert json.loads(ask("sql", "SELECT * FROM range(5000)", "-n", "2500", "--json").stdout)[-1] == {
         "range": 2499

@@ -12,14 +12,14 @@ EXAMPLES = REPOSITORY / "examples"
 DIFFERS = 1
 EXPECTED = {
     "replay": (0, "IDENTICAL"),
-    "debug": (0, "when it set language from 'en' to 'ne'"),
-    "debug --test": (0, "tested SHOWN: message"),
+    "debug": (1, "at tick 6 it set language from 'en' to 'ne'"),
+    "debug --test": (0, "tested SHOWN: what answer of researcher of tick 6 changed"),
     "play": (0, "answer"),
     "state": (0, '"ne"'),
     "fork": (0, "ran 6 of 6 recorded actions"),
     "fork --sweep": (0, """--modify '{"patience":4}' --live search_docs"""),
     "diff": (DIFFERS, "tick 6"),
-    "golden add --test": (0, "its test is tests/test_golden_looping_researcher.py"),
+    "golden add --test": (0, "test_golden_looping_researcher.py"),
     "golden check": (0, "1 of 1 golden trace passed"),
 }
 """Of each command of the page its exit code and what it says."""

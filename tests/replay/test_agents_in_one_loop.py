@@ -146,3 +146,45 @@ def test_an_action_that_waits_for_what_nothing_brings_ends_the_replay_and_says_s
     report = toy.record(FED).replay("last", timeout_seconds=30)
     assert report.verdict == "UNVERIFIED"
     assert "eat of a waits for what nothing in this replay does" in str(report)
+
+
+PEERS = """
+class Oracle:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.asked = "oracle", "oracle", 0
+
+    @trace_agent_action
+    def ask(self, what):
+        self.asked += 1
+        return self.asked
+
+class Buyer:
+    def __init__(self, oracle=None):
+        self.agent_id, self.agent_role, self.oracle, self.total = "buyer", "buyer", oracle, 0
+
+    @trace_agent_action
+    def buy(self, number):
+        if number == 3 and self.oracle is not None:
+            self.total += self.oracle.ask(number)
+        self.total += number
+        return self.total
+
+KEPT = []
+
+def build(spec):
+    return Buyer(Oracle())
+
+def main():
+    oracle = Oracle()
+    buyer = Buyer(oracle)
+    KEPT.extend((oracle, buyer))
+    oracle.ask(0)
+    for number in range(6):
+        buyer.buy(number)
+"""
+
+
+def test_a_peer_that_acted_before_the_agent_makes_no_actions_concurrent(toy):
+    toy.record(PEERS).change("self.total += number", "self.total += number + (number == 4)")
+    report = toy.replay("last/buyer")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 5), str(report)

@@ -329,7 +329,7 @@ def test_a_patch_of_a_field_that_was_not_there_is_told(toy):
 @pytest.mark.further
 @pytest.mark.parametrize(
     ("step", "hint"),
-    [("step_9", "8 replayed actions"), ("no_such_step", "8 driven"), ("tick:99", "the last is of tick 8")],
+    [("step_9", "8 replayed actions"), ("no_such_step", "8 replayed"), ("tick:99", "the last is of tick 8")],
 )
 def test_a_point_that_is_not_there_is_one_error_with_what_there_is(toy, step, hint):
     toy.record(COUNTER)

@@ -98,7 +98,7 @@ class DebugReport:
         if self.status == HINT:
             parts.insert(1, ONLY_HINTS)
         if len(self.causes) > len(shown):
-            parts[-1] += f"\n\n   and {len(self.causes) - len(shown)} less likely ones, shown by --all"
+            parts[-1] += f"\n\n   and {len(self.causes) - len(shown)} less likely: --all shows them"
         if not self.causes:
             parts.append(section("Observations", _wrapped(self.observations, width)))
             parts.append(section("Examined", _wrapped(self.looked_at, width)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -244,7 +245,8 @@ class Fork(Redrive):
             trigger = ForkTrigger(point.effect, effects, change)
             trigger_of(trigger)
         if pipeline.artifacts is not None:
-            tell_states(pipeline, self._everybody(), self._recording.agents)
+            before = Counter(action.agent_id for action in brought.plan.actions[: point.index])
+            tell_states(pipeline, self._everybody(), self._recording.agents, before)
         self._watch.is_on = False
         if not answers.reads_sources:
             installed.open_reads = None

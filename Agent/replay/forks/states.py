@@ -15,9 +15,19 @@ from Agent.record.tracing.state_events import emit_state
 from Agent.replay.plan.recording import AgentFacts
 
 
-def tell_states(pipeline: Pipeline, objects: Mapping[str, object], facts: Mapping[str, AgentFacts]) -> None:
-    """Begin a fork's record with the whole states, so that each action is told by what it changes."""
+def tell_states(
+    pipeline: Pipeline,
+    objects: Mapping[str, object],
+    facts: Mapping[str, AgentFacts],
+    actions: Mapping[str, int],
+) -> None:
+    """Begin a fork's recording with full states, so that each action is told by what it changes.
+
+    Args:
+        actions: how many entry actions each agent had before; the next full state is due as in the original.
+    """
     for tracker, binding, obj in trackers(pipeline, objects, facts):
+        tracker.actions = max(1, actions.get(str(binding.agent_id), 0))
         emit_state(pipeline, binding, tracker, obj, "first")
 
 

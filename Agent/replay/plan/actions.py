@@ -314,7 +314,12 @@ class _CallTree:
         When a call began is told too late, by what it took to capture its outcome; spans are numbered when
         they begin.
         """
-        firsts = {agent_id: facts.first_state for agent_id, facts in recording.agents.items()}
+        # Of other agents, a recording of one agent has only the calls inside its actions, not the first.
+        firsts = {
+            agent_id: facts.first_state
+            for agent_id, facts in recording.agents.items()
+            if recording.agent_id in {None, agent_id}
+        }
         for span_id in sorted(self.calls):
             call = self.calls[span_id]
             first = firsts.pop(str(call.agent_id), None) if call.event.state is not None else None
