@@ -264,9 +264,19 @@ def test_rows_of_letters_are_no_key_and_may_be_a_password():
     assert "k9Xw2pQ7rT4m" not in recorded("user_token: k9Xw2pQ7rT4m, non_admin_token: k9Xw2pQ7rT4m")
 
 
-def test_url_safe_base64_is_not_taken_for_keys():
-    blobs = [base64.urlsafe_b64encode(CHANCE.randbytes(60_000)).decode() for _ in range(20)]
+@pytest.mark.parametrize("encode", [base64.urlsafe_b64encode, base64.b64encode])
+def test_base64_is_not_taken_for_keys(encode):
+    blobs = [encode(CHANCE.randbytes(60_000)).decode() for _ in range(20)]
     assert sum(bool(secrets_in(blob)) for blob in blobs) <= 1
+
+
+def test_a_mark_in_the_middle_of_base64_begins_no_key():
+    blob = base64.b64encode(CHANCE.randbytes(600)).decode().rstrip("=")
+    key = "YCnLZdq7WZ9gmJBhaOG7la1Th96akkeBsNgAogbK"
+    assert secrets_in(f"key /{key}")
+    for sign in "+/":
+        assert not secrets_in(f"{blob}{sign}{key}{sign}{blob}")
+    assert secrets_in(f"https://files.example.org/home/some/long/path/of/plain/words/{key}")
 
 
 @pytest.mark.parametrize("secret", ["swordfish", "hunter2", "4711x"])

@@ -24,7 +24,11 @@ __all__ = ["replaced", "secrets_in"]
 
 _RUN: Final = r"[A-Za-z0-9_\-+/.=~$]{16,}+"
 _BEGINNING: Final = r"(?<![A-Za-z0-9])[A-Za-z0-9][A-Za-z0-9_\-/.]"
-_BLOB: Final = r"[A-Za-z0-9_\-]{40}"
+_BLOBS: Final = {
+    **dict.fromkeys("-_", r"[A-Za-z0-9_\-]{40}"),
+    # a path may be as long, but its names are not drawn
+    **dict.fromkeys("+/", r"(?=.{0,39}[A-Z])(?=.{0,39}[a-z])(?=.{0,39}[0-9])[A-Za-z0-9+/]{40}"),
+}
 
 
 def _marked_keys(text: str) -> Iterator[Span]:
@@ -57,8 +61,9 @@ _HIDDEN_OR_FILE: Final = r"[*•█#]{4}|\.(?:png|jpe?g|gif|svg|ico|css|js|mjs|m
 
 
 def _is_in_blob(text: str, at: int) -> bool:
-    """Whether a `-` or `_` before the key belongs to a long piece of url-safe base64."""
-    return at > 0 and text[at - 1] in "-_" and bool(_compiled(_BLOB).fullmatch(text, max(0, at - 40), at))
+    """Whether the sign before the key belongs to a long piece of base64."""
+    blob = _BLOBS.get(text[at - 1]) if at > 0 else None
+    return blob is not None and bool(_compiled(blob).fullmatch(text, max(0, at - 40), at))
 
 
 # ---- forms ----
