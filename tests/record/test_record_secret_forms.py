@@ -270,6 +270,13 @@ def test_base64_is_not_taken_for_keys(encode):
     assert sum(bool(secrets_in(blob)) for blob in blobs) <= 1
 
 
+def test_what_is_drawn_is_a_key_though_it_begins_like_advice():
+    for drawn in ("pdl_sdbx_My_6q5HncuEFjiaAe7tt", "password=my_7xK2p9Qw4Lm", "token: the-9f3Kd82mQ1z"):
+        assert secrets_in(drawn), drawn
+    for advice in ("password=my_secret_password", "api_key: your-api-key-here", "token = put_the_token_here"):
+        assert not secrets_in(advice), advice
+
+
 def test_a_mark_in_the_middle_of_base64_begins_no_key():
     blob = base64.b64encode(CHANCE.randbytes(600)).decode().rstrip("=")
     key = "YCnLZdq7WZ9gmJBhaOG7la1Th96akkeBsNgAogbK"

@@ -37,6 +37,7 @@ def is_placeholder(value: str) -> bool:
     return (
         is_filler(value)
         or _compiled(_BENIGN).fullmatch(value) is not None
+        or (_compiled(_ADVICE).fullmatch(value) is not None and not _holds_drawn(value))
         or _compiled(_ELEMENT).fullmatch(value) is not None
         or _is_reference(value)
         or (is_even(value) and _compiled(_UUID).fullmatch(value) is None)
@@ -58,8 +59,10 @@ _BENIGN: Final = (
     r"(?i)none|null|nil|true|false|str|string|int|bytes|bool|any|secretstr|secretbytes|required|undefined|empty|missing|"
     r"invalid|valid|wrong|expired|optional|unset|redacted|masked|hidden|secret|password|passwd|pass|pwd|auth|token|yyy|enabled|"
     r"disabled|active|inactive|malformed|mismatch|revoked|rotated|rejected|accepted|denied|failed|unknown|unavailable|"
-    r"encrypted|yes|off|n/a|\[redacted:.*|enc\[.*|(?:your|my|the|enter|insert|put)[-_ ].*|(?:.*[-_. ])?your[-_ ].*|.*_here"
+    r"encrypted|yes|off|n/a|\[redacted:.*|enc\[.*"
 )
+_ADVICE: Final = r"(?i)(?:your|my|the|enter|insert|put)[-_ ].*|(?:.*[-_. ])?your[-_ ].*|.*_here"
+"""What somebody is told to put there; a drawn text behind `my_` is no advice."""
 _MASKED: Final = r"(?s)[^*•█#]{0,8}[*•█#]{3,}[^*•█#]{0,4}|.*[*•█#]{6}.*|(?i:.*[\[(<](?:redacted|hidden|masked|removed|filtered|omitted|snip)[\])>].*)"
 """Somebody has hidden it already, and left at most its ends."""
 _UUID: Final = r"(?i)[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
@@ -91,13 +94,13 @@ def _is_reference(value: str) -> bool:
 
 def _unless_drawn(match: re.Match[str]) -> str:
     """Nothing in the place of a reference; what looks like one and holds a drawn text is none."""
-    runs = _compiled(r"[A-Za-z0-9]{8,}").findall(match[0])
-    return match[0] if any(_is_mixed(run) for run in runs) else ""
+    return match[0] if _holds_drawn(match[0]) else ""
 
 
-def _is_mixed(run: str) -> bool:
-    """Whether letters and digits change places more than once."""
-    return len(_compiled(r"[A-Za-z]+|\d+").findall(run)) > 2
+def _holds_drawn(value: str) -> bool:
+    """Whether in some run of a value letters and digits change places more than once."""
+    runs = _compiled(r"[A-Za-z0-9]{8,}").findall(value)
+    return any(len(_compiled(r"[A-Za-z]+|\d+").findall(run)) > 2 for run in runs)
 
 
 # ---- words of handbooks ----
