@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -404,13 +404,16 @@ class _Walk:
         if cls is str:
             self._text(value)
         elif cls is int:
-            self._out += b"i%x;" % value if value >= 0 else b"i-%x;" % -value
+            self._integer(value)
         elif cls is float:
             self._out += b"d" + (struct.pack(">d", value) if value == value else b"nan     ")
         elif cls is bytes:
             self._out += b"b%d:" % len(value) + value
         else:
             self._out += b"N" if value is None else b"T" if value else b"F"
+
+    def _integer(self, value: int) -> None:
+        self._out += b"i%x;" % value if value >= 0 else b"i-%x;" % -value
 
     def _text(self, value: str) -> None:
         if self._hides is not None and len(value) >= _SHORTEST_SECRET:
@@ -450,17 +453,25 @@ class _Walk:
 
     def _flat(self, container: Any, values: list[Any], head: bytes) -> bool:
         """Write plain scalars at the speed of C; False where there is anything else, or a secret."""
-        if not all_scalars(values):
+        try:
+            kinds = set(map(type, values))
+            if not SCALARS.issuperset(kinds):
+                return False
+        except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
             return False
-        ask_memory_for(container)
+        # Integers without names hold no secret, and are no longer than they are many.
+        is_counting = _COUNTING.issuperset(kinds) and type(container) is not dict
+        if not is_counting or len(values) > _SCALARS_A_NODE:
+            ask_memory_for(container)
         try:
             data = orjson.dumps(container, None, DUMP_OPTIONS)
         except (TypeError, ValueError):
             return False
-        if data.find(b"null") >= 0 and any_nonfinite(values):
-            return False
-        if self._hides is not None and not self._is_harmless(container, values, data):
-            return False
+        if not is_counting:
+            if float in kinds and data.find(b"null") >= 0 and any_nonfinite(values):
+                return False
+            if self._hides is not None and not self._is_harmless(container, values, data):
+                return False
         self._count(len(values) // _SCALARS_A_NODE)
         data = _imported(data)
         self._out += b"j" + head + b"%d:" % len(data) + data
@@ -478,15 +489,32 @@ class _Walk:
 
     def _pairs(self, items: list[tuple[Any, Any]], head: bytes) -> None:
         self._out += head + b"%d:" % len(items)
-        steps: list[_Step] = []
-        for key, item in items:
-            if type(key) is str or type(key) is int:
-                steps.append((partial(self._scalar, cls=type(key)), key))
+        self._steps.append((self._next_pairs, iter(items)))
+
+    def _next_pairs(self, pairs: Iterator[tuple[Any, Any]]) -> None:
+        """Write pairs up to one that takes a step of its own, and go on behind it.
+
+        One step for each pair would be millions of tuples at a time, which the garbage collector looks through.
+        """
+        is_denied = None if self._hides is None else self._hides.is_denied
+        for key, item in pairs:
+            visit = self._visit
+            if type(key) is str:
+                self._text(key)
+                if is_denied is not None and is_denied(key):
+                    visit = self._hide
+            elif type(key) is int:
+                self._integer(key)
             else:
-                steps.append((self._visit, key))
-            is_secret = type(key) is str and self._hides is not None and self._hides.is_denied(key)
-            steps.append((self._hide if is_secret else self._visit, item))
-        self._steps.extend(reversed(steps))
+                self._steps += [(self._next_pairs, pairs), (visit, item), (visit, key)]
+                return
+            cls = type(item)
+            if cls in _SCALARS and visit == self._visit:
+                self._count(1)
+                self._scalar(item, cls)
+            else:
+                self._steps += [(self._next_pairs, pairs), (visit, item)]
+                return
 
     def _hide(self, value: Any) -> None:
         if type(value) in SCALARS and value in _NO_SECRETS:
@@ -495,8 +523,18 @@ class _Walk:
         self._is_hiding = True
         self._out += b"h" + _HIDDEN
 
-    def _push(self, values: Any) -> None:
-        self._steps.extend([(self._visit, value) for value in reversed(values)])
+    def _push(self, values: Iterable[Any]) -> None:
+        self._steps.append((self._next_values, iter(values)))
+
+    def _next_values(self, values: Iterator[Any]) -> None:
+        for value in values:
+            cls = type(value)
+            if cls in _SCALARS:
+                self._count(1)
+                self._scalar(value, cls)
+            else:
+                self._steps += [(self._next_values, values), (self._visit, value)]
+                return
 
     def _enter(self, value: Any) -> bool:
         """Begin a value that counts by what it holds; False where it is written already."""
@@ -670,6 +708,7 @@ class _Walk:
 
 _SCALARS = SCALARS | {bytes}
 _INTEGERS = frozenset({int})
+_COUNTING = frozenset({int, bool, type(None)})
 _NO_SECRETS = ("", None, True, False)
 
 _LAZY: dict[str, frozenset[str]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable
-from types import MemberDescriptorType
+from types import GetSetDescriptorType, MemberDescriptorType
 
 from Agent.event.classes import attributes_of, find_in_classes, remember
 from Agent.event.values.class_codecs import class_reducer
@@ -18,6 +18,7 @@ from Agent.record.state.probe import Probe
 from Agent.record.state.tracker import Holders, StateTracker, ValueBytes
 
 _values: dict[type, bool] = {}
+_by_attributes: dict[type, bool] = {}
 _LOOKED_THROUGH, _PASSED_OVER = 2, 8
 
 
@@ -74,9 +75,15 @@ def agent_id_of(obj: object) -> str | None:
     unless its class has traced methods or it holds a logger.
     """
     try:
-        if isinstance(obj, type) or type(obj).__module__.startswith("Agent.record"):
+        cls = type(obj)
+        by_attributes = _by_attributes.get(cls)
+        if by_attributes is None:
+            by_attributes = remember(_by_attributes, cls, _tells_by_attributes(cls))
+        if by_attributes and _NAMING.isdisjoint(getattr(obj, "__dict__", ())) and identity_of(obj) is None:
             return None
-        if _is_value(type(obj)) and identity_of(obj) is None:
+        if isinstance(obj, type) or cls.__module__.startswith("Agent.record"):
+            return None
+        if _is_value(cls) and identity_of(obj) is None:
             logger = getattr(obj, "logger", None)
             if getattr(logger, "agent_id", None) is None:
                 return None
@@ -84,6 +91,20 @@ def agent_id_of(obj: object) -> str | None:
     except Exception:  # noqa: BLE001 - any property of a stranger's object may raise; then it is no agent
         return None
     return described[0] if described is not None else None
+
+
+def _tells_by_attributes(cls: type) -> bool:
+    """Whether an object of the class is an agent only if `instrument` was told so, or by its own attributes."""
+    named = ("__getattr__", *_NAMING)
+    return (
+        not issubclass(cls, type)
+        and type(find_in_classes(cls, "__dict__")) in {GetSetDescriptorType, type(None)}
+        and find_in_classes(cls, "__getattribute__") is object.__getattribute__
+        and all(find_in_classes(cls, name) is None for name in named)
+    )
+
+
+_NAMING = frozenset({"agent_id", "logger"})
 
 
 def _is_value(cls: type) -> bool:
