@@ -29,6 +29,9 @@ OWN_KEYS = frozenset(
 
 _MAX_KNOWN_KEYS = 8192
 
+# Texts up to this length are remembered where they hold no secret: names of classes and fields come again.
+_SHORT = 64
+
 # A text that is shorter can hold no secret with its name, and no vendor's key.
 _SHORTEST = 7
 _HIDING_TAGS = BYTES_TAGS | {"str", "tuple"}
@@ -57,6 +60,7 @@ class Redactor:
         """Whether no byte of a JSON text can belong to a secret; a judge in C says it faster."""
         self.known_keys: set[str] = set(OWN_KEYS)
         """Keys judged harmless."""
+        self._clean: set[str] = set()
         self.number_keys: dict[str, float] = {}
         """Names of secrets, each with the size from which a number under it may be one."""
 
@@ -114,9 +118,14 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return the text with every secret in it replaced."""
-        if not self.enabled or not self.reads_texts or len(text) < _SHORTEST:
+        if not self.enabled or not self.reads_texts or len(text) < _SHORTEST or text in self._clean:
             return text
-        return replaced(text, self.counted_token)
+        clean = replaced(text, self.counted_token)
+        if clean is text and len(text) <= _SHORT:
+            if len(self._clean) >= _MAX_KNOWN_KEYS:
+                self._clean.clear()
+            self._clean.add(text)
+        return clean
 
     def counted_token(self, secret: str) -> str:
         """The token that stands for a secret of the recording."""
