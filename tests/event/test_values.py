@@ -135,6 +135,41 @@ def test_subclass_that_says_itself_how_it_is_copied_is_opaque(value):
     assert encode_value(value, "/x").opaque == ("/x",)
 
 
+class Place(collections.namedtuple("Place", "row column")):  # noqa: PYI024 - as programs write it
+    """Without `__slots__`, so that it has attributes as well."""
+
+
+def test_a_named_tuple_of_a_class_with_attributes_is_restored():
+    plain, marked = Place(1, (2, 3)), Place(4, [5])
+    marked.note = {"seen": True}
+    for place in (plain, marked):
+        encoded = encode_value(place)
+        back = decode_value(encoded.value, encoded.types)
+        assert type(back) is Place
+        assert (back, vars(back)) == (place, vars(place))
+    assert encode_value(plain).value == {"row": 1, "column": [2, 3]}
+
+
+def test_objects_that_all_lead_to_one_graph_take_one_walk_over_it():
+    rooms = [Room() for _ in range(3_000)]
+    for at, room in enumerate(rooms):
+        room.number, room.next, room.before = at, rooms[(at + 1) % 3_000], rooms[at - 1]
+    by_number = dict(enumerate(rooms))
+    first = encode_value(by_number)
+    assert encode_value(by_number) == first
+    forms = [first.value[str(at)] if isinstance(first.value, dict) else first.value[at][1] for at in range(9)]
+    assert len({form["digest"] for form in forms}) == 9
+    rooms[2_000].number = -1
+    assert encode_value(by_number).value != first.value
+    rooms[2_000].number = 2_000
+    by_number[7], by_number[8] = by_number[8], by_number[7]
+    assert encode_value(by_number).value != first.value
+
+
+class Room:
+    """A node of a graph."""
+
+
 def test_subclasses_keep_their_attributes():
     rows = Rows([1, (2,)])
     rows.label = "l"

@@ -105,15 +105,13 @@ def _is_namedtuple(cls: type) -> bool:
     if solid_base(cls) is not tuple:
         return False
     fields = find_in_classes(cls, "_fields")
-    return type(fields) is tuple and all(type(f) is str for f in fields) and not _has_dict(cls)
-
-
-def _has_dict(cls: type) -> bool:
-    return find_in_classes(cls, "__dict__") is not None
+    return type(fields) is tuple and all(type(f) is str for f in fields)
 
 
 def _is_builtin_subclass(cls: type) -> bool:
-    return solid_base(cls) in _EXACT and not has_own_reduction(cls) and not _is_enum(cls)
+    # what says of a named tuple how it is copied are its fields
+    says_itself = has_own_reduction(cls) and not _is_namedtuple(cls)
+    return solid_base(cls) in _EXACT and not says_itself and not _is_enum(cls)
 
 
 # Values of subclasses are read by the builtin's own methods: an override of the user would be no record.
@@ -232,7 +230,9 @@ def _attributes(reduced: Any) -> dict[Any, Any]:
     return {name: value for name, value in reduced}  # noqa: C416 - a pair of another shape must raise
 
 
-def _reduce_namedtuple(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001
+def _reduce_namedtuple(value: Any, limits: Limits) -> tuple[str, Any]:
+    if attributes_of(value):  # of a class without `__slots__`
+        return _reduce_subclass(value, limits)
     cls = type(value)
     fields = find_in_classes(cls, "_fields")
     items = tuple.__getitem__(value, slice(None))

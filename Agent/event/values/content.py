@@ -67,6 +67,7 @@ from Agent.event.values.registered import registered_codec
 
 __all__ = [
     "WITH_OWN",
+    "Told",
     "content_of",
     "form_of_scalars",
     "is_plain_class",
@@ -123,14 +124,52 @@ def _script_name() -> str:
     return file.replace("\\", "/").rpartition("/")[2].removesuffix(".py")
 
 
-def content_of(value: object, agent_of: AgentOf | None = None, reading: Reading = USUAL) -> Content:
+class Told:
+    """What the walks over the parts of one value have told already.
+
+    Where many objects lead to one large graph, a walk from each would take as many steps as there are
+    objects, squared. Once the walks have come to `MANY_NODES`, an object that an earlier walk came to counts
+    by that walk and its place there, unless it holds little.
+    """
+
+    __slots__ = ("nodes", "places")
+
+    def __init__(self) -> None:
+        self.nodes = 0
+        self.places: dict[int, tuple[Content, int, object]] = {}
+        """{id: (what was told of the value that the walk began at, place, the object)}."""
+
+    def by_place(self, value: object) -> Content | None:
+        """What stands for an object by its place in an earlier walk."""
+        known = self.places.get(id(value)) if self.nodes > MANY_NODES else None
+        return None if known is None else known[0]._replace(text=f"{known[0].text}@{known[1]}")
+
+
+MANY_NODES = 2_000
+FEW_NODES = 64
+"""What holds less is always walked over, so that its digest is that of its own content."""
+
+
+class _HoldsMuch(Exception):
+    """A walk from an object that was told already comes to more than a few nodes."""
+
+    def __init__(self, content: Content) -> None:
+        super().__init__()
+        self.content = content
+
+
+def content_of(
+    value: object, agent_of: AgentOf | None = None, reading: Reading = USUAL, told: Told | None = None
+) -> Content:
     """What stands for the content of a value that is no agent; never raises.
 
     Args:
         value: anything.
         agent_of: the id of an object that is an agent, None for others; agents count by their ids.
         reading: how it is read.
+        told: what was told of other parts of the same value; this one is added.
     """
+    by_place = None if told is None else told.by_place(value)
     try:
         if type(value) is Named:
             return Content(OpaqueKind.REFERENCE, value.reference)
@@ -146,14 +185,18 @@ def content_of(value: object, agent_of: AgentOf | None = None, reading: Reading 
         known = _outcomes.get(type(value)) if _outcomes else None
         if known is not None and known.times >= _OFTEN:
             return _with_own(value, plan, known.content, reading)
-        walk = _Walk(agent_of, reading)
+        walk = _Walk(agent_of, reading, told=told, instead=by_place)
         walk.run(value)
         content = walk.content()
         if not walk.has_code:
+            if told is not None:
+                walk.tell(told, content)
             return content
         walk = _Walk(agent_of, reading, leaves_out_code=True)
         walk.run(value)
         return content._replace(without_code=walk.content().text)
+    except _HoldsMuch as error:
+        return error.content
     except Unreadable as error:
         content = Content(OpaqueKind.UNSEEN, str(error))
         return _counted(value, plan, content) if str(error).startswith(_TOO_LARGE) else content
@@ -318,9 +361,9 @@ class _Walk:
     """One pass over one value, without recursion but for the members of sets."""
 
     __slots__ = (
-        "_agent_of", "_agents", "_closed", "_generators", "_hides", "_is_hiding", "_kept",
-        "_leaves_out_code", "_marks", "_most_with_agents", "_nodes", "_open", "_order", "_out", "_owner",
-        "_places", "_sets", "_size_bytes", "_stands", "_steps", "has_code",
+        "_agent_of", "_agents", "_closed", "_generators", "_hides", "_instead", "_is_hiding", "_kept",
+        "_leaves_out_code", "_marks", "_most_nodes", "_most_with_agents", "_nodes", "_open", "_order",
+        "_out", "_owner", "_places", "_sets", "_size_bytes", "_stands", "_steps", "_told", "has_code",
     )  # fmt: skip
 
     def __init__(
@@ -329,8 +372,13 @@ class _Walk:
         reading: Reading,
         *,
         leaves_out_code: bool = False,
+        told: Told | None = None,
+        instead: Content | None = None,
     ) -> None:
         self._leaves_out_code = leaves_out_code
+        self._told = told if told is not None and told.nodes > MANY_NODES else None
+        self._instead = instead
+        self._most_nodes = MAX_NODES if instead is None else FEW_NODES
         self._agent_of = agent_of
         self._hides, self._owner, self._most_with_agents, _, self._stands, _ = reading
         self._agents: set[str | int] = set()
@@ -376,12 +424,22 @@ class _Walk:
         finally:
             self._steps = outer
 
+    def tell(self, told: Told, content: Content) -> None:
+        """Keep which objects were met, and where."""
+        told.nodes += self._nodes
+        if self._nodes > FEW_NODES:
+            kept = {id(each): each for each in self._kept}
+            for identity, place in self._places.items():
+                told.places.setdefault(identity, (content, place, kept.get(identity)))
+
     def _write(self, data: bytes) -> None:
         self._out += data
 
     def _count(self, nodes: int) -> None:
         self._nodes += nodes
-        if self._nodes > MAX_NODES:
+        if self._nodes > self._most_nodes:
+            if self._instead is not None:
+                raise _HoldsMuch(self._instead)
             raise Unreadable(f"{_TOO_LARGE}{MAX_NODES:,} values")
         if self._size_bytes + len(self._out) > MAX_BYTES:
             raise Unreadable(_TOO_MANY_BYTES)
@@ -494,7 +552,7 @@ class _Walk:
     def _next_pairs(self, pairs: Iterator[tuple[Any, Any]]) -> None:
         """Write pairs up to one that takes a step of its own, and go on behind it.
 
-        One step for each pair would be millions of tuples at a time, which the garbage collector looks through.
+        A step for each pair would be a million tuples at a time, which the garbage collector looks through.
         """
         is_denied = None if self._hides is None else self._hides.is_denied
         for key, item in pairs:
@@ -606,6 +664,13 @@ class _Walk:
             if name is not None:
                 self._out += b"."
                 self._text(name)
+                return False
+        if self._told is not None and self._nodes > FEW_NODES:
+            content = self._told.by_place(value)
+            if content is not None:
+                self._agents |= content.agents
+                self._out += b"&"
+                self._text(content.text)
                 return False
         self._places[id(value)] = len(self._places)
         self._order.append(id(value))
