@@ -6,9 +6,12 @@ import collections
 import dataclasses
 import datetime as dt
 import enum
+import fractions
+import ipaddress
 import json
 import random
 
+import attrs
 import numpy as np
 import orjson
 import pytest
@@ -246,7 +249,7 @@ def test_registered_codec_is_used_for_exactly_its_class():
 def test_registered_codec_that_fails_or_gives_no_plain_form_makes_the_value_opaque():
     for encode in (
         lambda b: 1 / 0,
-        lambda b: (1, 2),
+        lambda b: {1, 2},
         lambda b: {1: (2,)},
         lambda b: float("nan"),
         lambda b: object(),
@@ -295,3 +298,57 @@ def test_interrupt_passes_through():
 
     with pytest.raises(KeyboardInterrupt):
         encode_value(Agent("x"), agent_of=interrupt)
+
+
+def test_a_codec_of_a_class_of_a_script_is_found_where_the_script_is_imported():
+    register_codec(Sealed, lambda sealed: (sealed.held,), lambda parts: Sealed(*parts))
+    encoded = encode_value(Sealed(7))
+    assert encoded.value == [7]
+    tag = {"": "registered:__main__.Sealed"}
+    back = decode_value(encoded.value, tag, codecs={"__main__.Sealed": Sealed})
+    assert (type(back), back.held) == (Sealed, 7)
+    assert isinstance(decode_value(encoded.value, {"": "registered:__main__.Other"}), Unrestored)
+
+
+class Sealed:
+    """Has a codec of its own."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, held):
+        self.held = held
+
+
+def test_fractions_and_addresses_are_restored():
+    for value in (
+        fractions.Fraction(-3, 4),
+        ipaddress.ip_address("10.0.0.1"),
+        ipaddress.ip_network("10.0.0.0/8"),
+        ipaddress.ip_interface("fe80::1/64"),
+    ):
+        encoded = encode_value({"held": value})
+        back = decode_value(encoded.value, encoded.types)["held"]
+        assert (type(back), back) == (type(value), value)
+    assert isinstance(decode_value("10.0.0.1", {"": "ipaddress:os"}), Unrestored)
+
+
+def test_objects_of_attrs_are_restored_without_their_constructors():
+    for decorate in (attrs.define, attrs.frozen, attrs.mutable):
+
+        class Order:
+            price: float
+            lines: list
+
+            def __attrs_post_init__(self):
+                assert self.price >= 0
+
+        made = decorate(Order)
+        MADE[f"{__name__}.Order"] = made
+        made.__qualname__ = "Order"
+        order = made(2.5, [1, (2, 3)])
+        encoded = encode_value(order)
+        back = decode_value(encoded.value, encoded.types, codecs=MADE)
+        assert (type(back), back) == (made, order)
+
+
+MADE = {}

@@ -91,8 +91,11 @@ def _is_enum(cls: type) -> bool:
 
 
 def _is_dataclass(cls: type) -> bool:
-    fields = find_in_classes(cls, "__dataclass_fields__")
-    return type(fields) is dict and solid_base(cls) is object and not _is_enum(cls)
+    """Whether a decorator made it a class of declared fields: `dataclass`, or one of attrs."""
+    is_declared = type(find_in_classes(cls, "__dataclass_fields__")) is dict or issubclass(
+        type(find_in_classes(cls, "__attrs_attrs__")), tuple
+    )
+    return is_declared and solid_base(cls) is object and not _is_enum(cls)
 
 
 def is_model(cls: type) -> bool:

@@ -144,10 +144,16 @@ _REDUCERS: dict[type, Reducer] = {
     type(...): _simple("ellipsis", lambda _: "..."),
 }
 
+_ADDRESSES = tuple(
+    f"IPv{version}{sort}" for version in (4, 6) for sort in ("Address", "Network", "Interface")
+)
+
 # Types of modules that nobody loads for this table: known by name, believed only if the module agrees.
 _BY_NAME: dict[tuple[str, str], Reducer] = {
     ("uuid", "UUID"): _simple("uuid", str),
     ("decimal", "Decimal"): _simple("decimal", str),
+    ("fractions", "Fraction"): _simple("fraction", str),
+    **{("ipaddress", name): _simple(f"ipaddress:{name}", str) for name in _ADDRESSES},
     ("random", "Random"): reduce_random,
     **{
         ("pathlib", name): _reduce_path
@@ -250,6 +256,20 @@ def _build_decimal(reduced: Any, _argument: str, _binding: Binding) -> Any:
     return Decimal(_exact(reduced, str))
 
 
+def _build_fraction(reduced: Any, _argument: str, _binding: Binding) -> Any:
+    from fractions import Fraction
+
+    return Fraction(_exact(reduced, str))
+
+
+def _build_address(reduced: Any, argument: str, _binding: Binding) -> Any:
+    import ipaddress
+
+    if argument not in _ADDRESSES:
+        raise ValueError("no address")
+    return getattr(ipaddress, argument)(_exact(reduced, str))
+
+
 def _build_path(reduced: Any, argument: str, _binding: Binding) -> Any:
     import pathlib
 
@@ -315,6 +335,8 @@ BUILDERS: Mapping[str, Builder] = {
     "timedelta": lambda v, _a, _b: _build_delta(v),
     "uuid": _build_uuid,
     "decimal": _build_decimal,
+    "fraction": _build_fraction,
+    "ipaddress": _build_address,
     "path": _build_path,
     "deque": _build_deque,
     "OrderedDict": lambda v, _a, _b: OrderedDict(pairs_of(v)),

@@ -64,12 +64,13 @@ class KindOfValue(NamedTuple):
 KINDS: tuple[KindOfValue, ...] = (
     KindOfValue(
         "restorable",
-        "None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset, deque, Counter, OrderedDict, "
-        "defaultdict, datetime, date, time, timedelta, UUID, Decimal, Path, range, slice, complex, enums, "
-        "dataclasses, named tuples, pydantic models, subclasses of builtins, numpy scalars, arrays and "
-        "generators, random.Random, classes with a registered codec, objects of other Python classes whose "
-        "attributes are all restorable, each held once, none a generator, and, inside of these, locks, "
-        "conditions, semaphores, events and queues of the standard library that nobody holds or waits for",
+        "None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset, deque, Counter, "
+        "OrderedDict, defaultdict, datetime, date, time, timedelta, UUID, Decimal, Fraction, IP addresses "
+        "and networks, Path, range, slice, complex, enums, dataclasses, classes of attrs, named tuples, "
+        "pydantic models, subclasses of builtins, numpy scalars, arrays and generators, random.Random, "
+        "classes with a registered codec, objects of other Python classes whose attributes are all "
+        "restorable, each held once, none a generator, and, inside of these, locks, conditions, semaphores,"
+        " events and queues of the standard library that nobody holds or waits for",
         "compared as values; can drive a replay",
     ),
     KindOfValue(

@@ -36,9 +36,9 @@ def register_codec(cls: type, encode: Callable[[Any], Any], decode: Callable[[An
 
     Args:
         cls: the class; UsageError for types that have their place in the recording already.
-        encode: gives a dict with string keys, a list, a string, a finite number, a bool or None; what stands
-            inside may be anything that can be recorded.
-        decode: makes the object again from that.
+        encode: gives a dict with string keys, a list or a tuple, a string, a finite number, a bool or None;
+            what stands inside may be anything that can be recorded.
+        decode: makes the object again from that; of a tuple it gets a list.
     """
     if is_builtin_type(cls):
         raise UsageError(f"{class_name(cls)} has a codec of its own", remedy="register a class of yours")

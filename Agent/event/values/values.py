@@ -18,7 +18,7 @@ from Agent.event.values.codecs import BUILDERS
 from Agent.event.values.content import content_of, is_plain_class
 from Agent.event.values.opaque import CONTENT, OBJECT, STAND_IN, OpaqueKind, shorten
 from Agent.event.values.reading import USUAL, Reading
-from Agent.event.values.registered import REGISTERED_NAMES, register_codec
+from Agent.event.values.registered import REGISTERED, REGISTERED_NAMES, RegisteredCodec, register_codec
 from Agent.event.values.walk import AgentOf, BudgetSpent, RepeatsSpent, Walk
 
 __all__ = [
@@ -141,13 +141,18 @@ def _never(tag: str, node: Any, at: str) -> Any:
     raise AssertionError(f"a tag {tag} at {at} on {node} where there are none")
 
 
+def _codec_of(name: str, binding: Binding) -> RegisteredCodec:
+    """The codec registered for the class of a name, which may be that of a script that is imported here."""
+    return REGISTERED_NAMES.get(name) or REGISTERED[binding.find(name, lambda _: True)]
+
+
 def _restore(tag: str, node: Any, binding: Binding) -> Any:
     if type(tag) is not str:
         return Unrestored(str(type(tag)), node)
     name, _, argument = tag.partition(":")
     try:
         if name == "registered":
-            return REGISTERED_NAMES[argument].decode(node)
+            return _codec_of(argument, binding).decode(node)
         if name == "agent" and "agent" in binding.codecs:
             return binding.codecs["agent"](node)
         if name == STAND_IN:

@@ -264,7 +264,8 @@ class Walk:
         if reducer is None:
             registered = registered_codec(kind)
             if registered is not None:
-                return f"registered:{class_name(kind)}", registered.encode(value)
+                encoded = registered.encode(value)
+                return f"registered:{class_name(kind)}", list(encoded) if type(encoded) is tuple else encoded
             agent = None if self.agent_of is None else self.agent_of(value)
             if type(agent) is str or type(agent) is int:
                 return "agent", agent
