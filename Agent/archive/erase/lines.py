@@ -1,7 +1,8 @@
-"""Lines that are to be erased: found in the files of a session and of the mirrors, entered, and taken out.
+"""Lines that are to be erased: found in the files, the archive and the mirrors, entered, and taken out.
 
 What goes is entered into the account of retired numbers first: until a file is rewritten its events are read
 as ever, from then on they count as retired. So a kill leaves either, and doing it again changes nothing.
+Parts of an archive that hold some become plain files before; the session is sealed again when all is done.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from typing import Final
 
 import orjson
 
-from Agent.archive.erase.target import Target
+from Agent.archive.erase.target import AGENT, Target
+from Agent.archive.sealed.part_writer import open_connection
+from Agent.archive.sealed.parts import Part, drop_part, read_parts
+from Agent.archive.sealed.sealed_lines import file_lines, unseal
 from Agent.errors import DamagedInput
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
@@ -31,8 +35,11 @@ __all__ = [
     "drop_cursor_entries",
     "enter",
     "find_lines",
+    "find_sealed",
     "lines_of",
+    "open_parts",
     "rewrite",
+    "sealed_lines",
     "settle_torn_tails",
 ]
 
@@ -103,6 +110,61 @@ def find_lines(
                 found.note(event, root_run)
         if hit or whole:
             found.files.append(path)
+
+
+def find_sealed(session: Path, target: Target, found: FoundLines) -> None:
+    """Find what goes in the parts that are the record.
+
+    Raises:
+        DamagedInput: a part cannot be read.
+        MissingExtra: duckdb is not installed.
+    """
+    session_id = session.name.removeprefix("session_")
+    for part, line in sealed_lines(part for part in read_parts(session) if part.json_removed):
+        kept, event = target.judge(line, session_id)
+        if kept is not line:
+            found.note(event, "root")
+        if part.name not in found.parts and (kept is not line or _is_named(part, target)):
+            found.parts.append(part.name)
+
+
+def sealed_lines(parts: Iterable[Part]) -> Iterator[tuple[Part, bytes]]:
+    """Every line of some parts; DamagedInput where one cannot be read."""
+    for part in parts:
+        with open_connection(part.directory.parent) as connection:
+            for _, _, line in file_lines(connection, part):
+                yield part, line
+
+
+def _is_named(part: Part, target: Target) -> bool:
+    """Whether the description names what goes."""
+    return any(
+        (target.kind == AGENT and segment.agent_id == target.value)
+        or target.is_named_by(f"{segment.agent_id or ''}\n{segment.file}")
+        for segment in part.segments
+    )
+
+
+def open_parts(session: Path, found: FoundLines) -> tuple[bool, list[Path]]:
+    """Drop the parts that hold lines that go; of those that are the record the files stand again before.
+
+    Returns:
+        Whether there were any, and the files that stand again.
+
+    Raises:
+        DamagedInput: a part cannot be read; it is as it was.
+        OSError: its files cannot be written.
+    """
+    going = {path.relative_to(session).as_posix() for path in found.files}
+    is_any, standing = False, []
+    for part in read_parts(session):
+        if part.name in found.parts or any(segment.file in going for segment in part.segments):
+            if part.json_removed:
+                unseal(session, only=[part])
+                standing += [session / each.file for each in part.segments]
+            drop_part(part)
+            is_any = True
+    return is_any, standing
 
 
 def is_whole(session: Path, path: Path, target: Target) -> bool:

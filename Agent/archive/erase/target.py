@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple, Self
 
@@ -54,16 +54,28 @@ class Target:
         value: the agent's id, the run's id or the value.
         runs: the explicit runs that go whole: the run and those begun in it; those begun for the agent.
         artifacts: the artifacts that go, whose `artifact.saved` events go with them.
+        sealed: the sessions whose archive loses lines and is their record, so that it is made again.
     """
 
     kind: Kind
     value: str
     runs: frozenset[str] = frozenset()
-    artifacts: frozenset[ErasedArtifact] = field(default=frozenset())
+    artifacts: frozenset[ErasedArtifact] = frozenset()
+    sealed: frozenset[str] = frozenset()
 
-    def with_found(self, runs: frozenset[str], artifacts: frozenset[ErasedArtifact]) -> Self:
-        """The same with more runs and artifacts that go."""
-        return replace(self, runs=self.runs | runs, artifacts=self.artifacts | artifacts)
+    def with_found(
+        self,
+        runs: frozenset[str] = frozenset(),
+        artifacts: frozenset[ErasedArtifact] = frozenset(),
+        sealed: frozenset[str] = frozenset(),
+    ) -> Self:
+        """The same with more runs and artifacts that go, and sessions to be sealed again."""
+        return replace(
+            self,
+            runs=self.runs | runs,
+            artifacts=self.artifacts | artifacts,
+            sealed=self.sealed | sealed,
+        )
 
     def to_object(self) -> dict[str, Any]:
         """As JSON."""
@@ -72,6 +84,7 @@ class Target:
             "value": self.value,
             "runs": sorted(self.runs),
             "artifacts": sorted(map(list, self.artifacts)),
+            "sealed": sorted(self.sealed),
         }
 
     @classmethod
@@ -80,7 +93,8 @@ class Target:
         if stored["kind"] not in {AGENT, RUN, MATCH} or not isinstance(stored["value"], str):
             raise ValueError(f"it erases {stored['kind']!r}")
         artifacts = frozenset(ErasedArtifact(*map(str, entry)) for entry in stored["artifacts"])
-        return cls(stored["kind"], stored["value"], frozenset(map(str, stored["runs"])), artifacts)
+        runs, sealed = (frozenset(map(str, stored.get(key, ()))) for key in ("runs", "sealed"))
+        return cls(stored["kind"], stored["value"], runs, artifacts, sealed)
 
     @cached_property
     def forms(self) -> ByteForms:

@@ -36,7 +36,7 @@ from Agent.event.clock import format_timestamp
 from Agent.tree.layout import DIRECTORY_MODE
 from Agent.tree.read.read_leases import nothing_retired
 
-__all__ = ["PART_BYTES", "Sealed", "seal"]
+__all__ = ["PART_BYTES", "Sealed", "seal", "tidy"]
 
 PART_BYTES: Final = 96 * 1024 * 1024
 """About how much of JSON lines one part holds; it is in memory while it is written."""
@@ -106,7 +106,7 @@ def seal(
     if not finished.segments and not archive_dir(path).is_dir():
         return done
     with _sealing(path) as directory, nothing_retired(path):
-        known = _tidy(path, directory)
+        known = tidy(path)
         sealed = {each.file for part in known for each in part.segments if each.is_file(path / each.file)}
         open_ones = [each for each in finished.segments if each.file not in sealed]
         done.already = len(finished.segments) - len(open_ones)
@@ -144,8 +144,9 @@ def _sealing(session: Path) -> Iterator[Path]:
         os.close(fd)
 
 
-def _tidy(session: Path, directory: Path) -> list[Part]:
+def tidy(session: Path) -> list[Part]:
     """Take away what a killed seal left, and parts whose segments are no longer what was sealed."""
+    directory = archive_dir(session)
     remove_left_spills(session)
     parts = []
     for part in read_parts(session):
@@ -154,7 +155,7 @@ def _tidy(session: Path, directory: Path) -> list[Part]:
         else:
             drop_part(part)
     known = {part.parquet.name for part in parts}
-    for entry in list(directory.iterdir()):
+    for entry in list(directory.iterdir()) if directory.is_dir() else ():
         unfinished = entry.name.startswith(".") and entry.name.endswith(".new")
         if unfinished or (entry.suffix == ".parquet" and entry.name not in known):
             entry.unlink()
