@@ -36,7 +36,6 @@ from Agent.archive.erase.lines import (
 )
 from Agent.archive.erase.mirrors import erase_from_mirrors, find_in_mirrors
 from Agent.archive.erase.plan import (
-    erasing_alone,
     plan_file,
     read_plan,
     remove_plan,
@@ -51,6 +50,7 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.archive.sealed.sealing import seal, tidy
 from Agent.errors import NotErased, SessionInUse, SessionNotFound, UsageError
 from Agent.flight.checkpoints.storage.packs import is_written_to
+from Agent.tree.files.file_locks import locked
 from Agent.tree.layout import (
     boards_dir,
     list_sessions,
@@ -187,7 +187,11 @@ def erase(
     """
     if not root.is_dir():
         raise SessionNotFound("no such trace root", path=root, remedy="choose one with --root")
-    with erasing_alone(root):
+    with locked(root) as is_alone:
+        if not is_alone:
+            raise SessionInUse(
+                "another process erases under this root", path=root, remedy="wait for it and try again"
+            )
         _refuse_if_in_use(root)
         before = read_plan(root)
         if dry_run:

@@ -5,21 +5,17 @@ Whoever finds one goes on with it. It holds what is erased, so it is the last th
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
 from Agent.archive.erase.target import Target
-from Agent.errors import DamagedInput, SessionInUse
+from Agent.errors import DamagedInput
 from Agent.tree.files.session import replace_durably
 
 __all__ = [
     "PLAN_NAME",
-    "erasing_alone",
     "plan_file",
     "read_plan",
     "remove_plan",
@@ -77,24 +73,3 @@ def remove_unfinished_plans(root: Path) -> None:
     """Remove what is half written of a plan."""
     for path in root.glob(f".{PLAN_NAME}.*.new"):
         path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def erasing_alone(root: Path) -> Iterator[None]:
-    """For one process at a time; SessionInUse where another one erases under this root."""
-    try:
-        import fcntl
-    except ImportError:  # without advisory locks one process works alone
-        yield
-        return
-    fd = os.open(root, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SessionInUse(
-                "another process erases under this root", path=root, remedy="wait for it and try again"
-            ) from None
-        yield
-    finally:
-        os.close(fd)

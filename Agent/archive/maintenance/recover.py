@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.errors import InputError, SessionInUse
 from Agent.event.clock import format_timestamp
 from Agent.event.codec import DamagedLine, decode_line
-from Agent.tree.files.file_locks import close_lock, open_lock
+from Agent.tree.files.file_locks import locked
 from Agent.tree.files.lines import RawLine, open_file, tail_writer
 from Agent.tree.files.session import open_session, update_session
 from Agent.tree.files.tally import Tally
@@ -95,7 +93,9 @@ def recover_session(session: Path) -> Recovered:
     """
     reader = open_reader(session)
     _refuse_if_in_use(session)
-    with _alone(session):
+    with locked(session / ".state" / "recover.lock", create=True) as is_alone:
+        if not is_alone:
+            raise SessionInUse("another process is recovering it", path=session, remedy="wait for it to end")
         _refuse_if_in_use(session)
         done = Recovered(session)
         if finish_removal(session):
@@ -133,27 +133,6 @@ def _refuse_if_in_use(session: Path) -> None:
     reason = written_elsewhere(session)
     if reason is not None:
         raise SessionInUse(reason, path=session, remedy="recover it on that machine, or a day later")
-
-
-@contextlib.contextmanager
-def _alone(session: Path) -> Iterator[None]:
-    """The lock of whoever recovers; it ends with the process, however that ends."""
-    try:
-        import fcntl
-    except ImportError:  # without advisory locks one process works alone
-        yield
-        return
-    fd = open_lock(session / ".state" / "recover.lock", create=True)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SessionInUse(
-                "another process is recovering it", path=session, remedy="wait for it to end"
-            ) from None
-        yield
-    finally:
-        close_lock(fd)
 
 
 def _recovered(account: WriterLosses, writers: Writers) -> RecoveredWriter:

@@ -10,7 +10,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from Agent.archive.sealed.sealed_lines import digests_of
 from Agent.archive.sealed.workers import most_at_a_time, side_by_side
 from Agent.errors import DamagedInput, UsageError
 from Agent.event.clock import format_timestamp
+from Agent.tree.files.file_locks import locked
 from Agent.tree.layout import DIRECTORY_MODE
 from Agent.tree.read.read_leases import nothing_retired
 
@@ -103,9 +104,15 @@ def seal(
     began = time.monotonic()
     finished = finished_segments(path)
     done = Sealed(path, waiting=finished.waiting)
-    if not finished.segments and not archive_dir(path).is_dir():
+    directory = archive_dir(path)
+    if not finished.segments and not directory.is_dir():
         return done
-    with _sealing(path) as directory, nothing_retired(path):
+    directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    with locked(directory) as is_alone, nothing_retired(path):
+        if not is_alone:
+            raise UsageError(
+                "another process is sealing this session", path=path, remedy="wait for it and try again"
+            )
         known = tidy(path)
         sealed = {each.file for part in known for each in part.segments if each.is_file(path / each.file)}
         open_ones = [each for each in finished.segments if each.file not in sealed]
@@ -119,29 +126,6 @@ def seal(
             _remove(path, done)
     done.duration_s = round(time.monotonic() - began, 3)
     return done
-
-
-@contextlib.contextmanager
-def _sealing(session: Path) -> Iterator[Path]:
-    """The archive's directory, for one process at a time."""
-    directory = archive_dir(session)
-    directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # without advisory locks one process works alone
-        yield directory
-        return
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                "another process is sealing this session", path=session, remedy="wait for it and try again"
-            ) from None
-        yield directory
-    finally:
-        os.close(fd)
 
 
 def tidy(session: Path) -> list[Part]:

@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +19,7 @@ import orjson
 from Agent.errors import DamagedInput, SessionNotFound
 from Agent.event.clock import format_timestamp
 from Agent.event.ids import session_id_for, uuid7
+from Agent.tree.files.file_locks import locked
 from Agent.tree.files.writer_claim import boot_id, hostname, process_start_ticks
 from Agent.tree.layout import FILE_MODE, create_session_dir, session_file
 from Agent.version import __version__
@@ -153,7 +154,7 @@ def update_session(session: Path, **changes: Any) -> SessionInfo:
         SessionNotFound, DamagedInput: as `open_session`.
         OSError: it cannot be written.
     """
-    with _lock(session):
+    with locked(session, wait=True):
         info = open_session(session)
         for name in ("targets", "versions"):
             if name in changes:
@@ -192,19 +193,3 @@ def replace_durably(path: Path, data: bytes) -> None:
 
 def _encode(info: SessionInfo) -> bytes:
     return orjson.dumps(info.to_object(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str)
-
-
-@contextlib.contextmanager
-def _lock(session: Path) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:
-        # without advisory locks one process records alone
-        yield
-        return
-    fd = os.open(session, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
