@@ -25,8 +25,8 @@ from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
 from Agent.tree.files.lines import first_id, open_file, read_lines
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.tree.files.session import replace_file
-from Agent.tree.layout import FILE_MODE, cursors_dir, runs_dir
+from Agent.tree.files.session import replace_file, replacing
+from Agent.tree.layout import cursors_dir, runs_dir
 from Agent.tree.read.recovery_log import Recovery, TornTail, read_recovery, write_recovery
 from Agent.tree.read.retention_log import ERASED, read_account, write_account
 
@@ -213,24 +213,17 @@ def rewrite(path: Path, judge: Callable[[bytes], bytes | None]) -> int:
         OSError: it cannot be read or replaced; it is as it was.
     """
     status = path.lstat()
-    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-    size_bytes = 0
-    try:
-        with os.fdopen(os.open(aside, flags, FILE_MODE), "wb") as file:
-            for batch in _kept_batches(path, judge):
-                file.write(batch)
-                size_bytes += len(batch)
-            file.flush()
-            os.fsync(file.fileno())
-        if size_bytes:
-            os.utime(aside, ns=(status.st_atime_ns, status.st_mtime_ns))
-            aside.replace(path)
-        else:
-            path.unlink()
-    finally:
-        aside.unlink(missing_ok=True)
-    return status.st_size - size_bytes
+    batches = _kept_batches(path, judge)
+    first = next(batches, None)
+    if first is None:
+        path.unlink()
+        return status.st_size
+    with replacing(path) as file:
+        file.write(first)
+        file.writelines(batches)
+        file.flush()
+        os.utime(file.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+        return status.st_size - file.tell()
 
 
 def _kept_batches(path: Path, judge: Callable[[bytes], bytes | None]) -> Iterator[bytes]:

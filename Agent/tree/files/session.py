@@ -9,10 +9,10 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import orjson
 
@@ -30,6 +30,7 @@ __all__ = [
     "open_session",
     "replace_durably",
     "replace_file",
+    "replacing",
     "update_session",
 ]
 
@@ -166,16 +167,22 @@ def update_session(session: Path, **changes: Any) -> SessionInfo:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Put a file in place as a whole: a reader sees the old one or the new one."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file that is synced and takes the place of `path` if the block ends without an error."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
-    fd = os.open(temporary, flags, FILE_MODE)
     try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
+        with os.fdopen(os.open(temporary, flags, FILE_MODE), "wb") as file:
+            yield file
             file.flush()
-            os.fsync(fd)
+            os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
