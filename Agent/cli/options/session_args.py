@@ -16,11 +16,9 @@ __all__ = ["analyzer_of", "facts", "run_option", "session_of"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def run_option(function: F) -> F:
-    """`[RUN]`: a session, before `--session`."""
-    return click.argument(
-        "run", metavar="[RUN]", required=False, shell_complete=parameters.complete_sessions
-    )(function)
+run_option = click.argument(
+    "run", metavar="[RUN]", required=False, shell_complete=parameters.complete_sessions
+)
 
 
 def session_of(run: str | None, session: str, agent: str | None = None) -> str:

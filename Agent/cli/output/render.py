@@ -27,6 +27,7 @@ __all__ = [
     "emit_bytes",
     "emit_json",
     "emit_report",
+    "emit_text",
     "heading",
     "note",
     "paint",
@@ -171,6 +172,14 @@ def emit_report(text: str, indent: str = "", width: int | None = None) -> None:
         is_heading = line[:1].strip() != ""
         for shown in wrapped((indent + clean(line)).rstrip(), width):
             emit(paint(shown, bold=True) if is_heading else shown)
+
+
+def emit_text(text: str) -> None:
+    """A text that another package wrote, its lines wrapped to the terminal."""
+    width = width_of_terminal()
+    for line in text.splitlines():
+        for shown in wrapped(clean(line), width):
+            emit(shown)
 
 
 def wrapped(line: str, width: int | None) -> list[str]:

@@ -35,7 +35,7 @@ _TREE_WINDOW = 400
 @parameters.agent_argument
 @run_option
 @click.option("--all", "-A", "everything", is_flag=True, help="Every event, without a summary.")
-@click.option("--limit", "-n", type=click.IntRange(min=1), metavar="N", help="Only the last N events.")
+@parameters.limit_option("Only the last N events.")
 @parameters.since_option
 @parameters.until_option
 @parameters.type_option

@@ -163,9 +163,7 @@ def verify(run: str, heads: tuple[str, ...], as_json: bool, root: Path) -> int:
     from Agent.archive.maintenance.verify import verify as verify_session
     from Agent.tree.layout import find_session
 
-    # of SESSION/agent the session; a path has slashes of its own
-    session = run if Path(run).exists() else run.partition("/")[0]
-    found = verify_session(find_session(root, session), heads)
+    found = verify_session(find_session(root, parameters.session_of(run)), heads)
     if plan_file(root).exists():
         render.note("an erasure under this root was interrupted; agent-trace erase finishes it")
     if as_json:
@@ -264,8 +262,7 @@ def prove(event_id: str, run: str, as_json: bool, root: Path) -> None:
     from Agent.archive.maintenance.chain_check import prove_event
     from Agent.tree.layout import find_session
 
-    session = run if Path(run).exists() else run.partition("/")[0]
-    proof = prove_event(find_session(root, session), event_id)
+    proof = prove_event(find_session(root, parameters.session_of(run)), event_id)
     if as_json:
         render.emit_json(proof)
         return
