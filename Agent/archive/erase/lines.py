@@ -172,8 +172,8 @@ def is_whole(session: Path, path: Path, target: Target) -> bool:
     return path.parent.parent == runs_dir(session) and path.parent.name in target.run_dirs
 
 
-def enter(session: Path, found: FoundLines) -> int:
-    """Enter what goes into the account of the session; how many events it did not hold yet.
+def enter(session: Path, found: FoundLines) -> None:
+    """Enter what goes into the account of the session.
 
     Raises:
         DamagedInput: the account cannot be read, so nothing may be removed.
@@ -196,18 +196,14 @@ def enter(session: Path, found: FoundLines) -> int:
         account.events += added
         account.reasons[ERASED] += added
         write_account(session, account)
-    return added
 
 
-def rewrite(path: Path, judge: Callable[[bytes], bytes | None]) -> int:
+def rewrite(path: Path, judge: Callable[[bytes], bytes | None]) -> None:
     """Take lines out of a file, which is replaced as a whole, or removed if nothing is left of it.
 
     Args:
         path: of the file, which keeps the time of its last change.
         judge: what stays of a line.
-
-    Returns:
-        How many bytes are gone.
 
     Raises:
         OSError: it cannot be read or replaced; it is as it was.
@@ -217,13 +213,12 @@ def rewrite(path: Path, judge: Callable[[bytes], bytes | None]) -> int:
     first = next(batches, None)
     if first is None:
         path.unlink()
-        return status.st_size
+        return
     with replacing(path) as file:
         file.write(first)
         file.writelines(batches)
         file.flush()
         os.utime(file.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
-        return status.st_size - file.tell()
 
 
 def _kept_batches(path: Path, judge: Callable[[bytes], bytes | None]) -> Iterator[bytes]:
@@ -239,18 +234,13 @@ def _kept_batches(path: Path, judge: Callable[[bytes], bytes | None]) -> Iterato
         yield b"\n".join(batch) + b"\n"
 
 
-def drop_cursor_entries(session: Path, files: Iterable[Path]) -> int:
-    """Let those who follow the session read the rewritten files from their beginning; how many cursors.
+def drop_cursor_entries(session: Path, files: Iterable[Path]) -> None:
+    """Let those who follow the session read the rewritten files from their beginning.
 
     Their places in a file that loses lines mean nothing any more. Called before it does.
     """
     gone = {first for path in files if (first := first_id(path)) is not None}
-    changed = 0
-    try:
-        cursors = sorted(path for path in cursors_dir(session).iterdir() if path.suffix == ".json")
-    except FileNotFoundError:
-        return 0
-    for path in cursors:
+    for path in sorted(cursors_dir(session).glob("*.json")):
         try:
             stored = orjson.loads(path.read_bytes())
             entries = list(stored["files"])
@@ -259,8 +249,6 @@ def drop_cursor_entries(session: Path, files: Iterable[Path]) -> int:
             continue  # whoever uses it says that it is damaged, and reads from the beginning
         if len(kept) < len(entries):
             replace_file(path, orjson.dumps({**stored, "files": kept}, option=orjson.OPT_APPEND_NEWLINE))
-            changed += 1
-    return changed
 
 
 def settle_torn_tails(session: Path) -> None:
