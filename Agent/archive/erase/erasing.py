@@ -54,7 +54,6 @@ from Agent.tree.files.file_locks import locked
 from Agent.tree.layout import (
     boards_dir,
     list_sessions,
-    run_files,
     run_ids,
     summary_file,
     tree_files,
@@ -334,19 +333,12 @@ def _runs_of(session: Path, target: Target) -> frozenset[str]:
     if target.kind == MATCH:
         return frozenset()
     reader = TreeReader(session)
-    parents: dict[str, str | None] = {}
-    found: set[str] = set()
-    for run_id in run_ids(session):
-        began = next(reader.run_events(run_id), None) if run_files(session, run_id) else None
-        extra = {} if began is None else began.extra
-        parents[run_id] = extra.get("parent_run_id")
-        if target.kind == AGENT and extra.get("agent") == target.value:
-            found.add(run_id)
     if target.kind == RUN:
-        found = set(target.runs)
-        while more := {run for run, parent in parents.items() if parent in found and run not in found}:
-            found |= more
-    return frozenset(found)
+        return frozenset(reader.begun_in(target.runs))
+    beginnings = {run_id: reader.run_beginning(run_id) for run_id in reader.run_ids()}
+    return frozenset(
+        run for run, began in beginnings.items() if began and began.extra.get("agent") == target.value
+    )
 
 
 def _judge_of(session: Path, path: Path, target: Target) -> Callable[[bytes], bytes | None]:

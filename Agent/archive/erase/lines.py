@@ -23,7 +23,7 @@ from Agent.archive.sealed.sealed_lines import file_lines, unseal
 from Agent.errors import DamagedInput
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
-from Agent.tree.files.lines import first_id, open_file, read_lines
+from Agent.tree.files.lines import first_id, read_lines
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.files.session import replace_file, replacing
 from Agent.tree.layout import cursors_dir, runs_dir
@@ -86,8 +86,7 @@ class FoundLines:
 
 def lines_of(path: Path) -> Iterator[bytes]:
     """The lines of a file; OSError if it cannot be read."""
-    fd, status = open_file(path)
-    os.close(fd)
+    status = path.lstat()
     return (raw.line for raw in read_lines(path, (status.st_dev, status.st_ino)))
 
 

@@ -12,10 +12,11 @@ from typing import Any, Final, Literal, NamedTuple, Self
 import orjson
 
 from Agent.archive.erase.byte_forms import ByteForms
-from Agent.event.codec import LINE_PREFIX, DamagedLine, decode_line
+from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.kinds import Home
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
+from Agent.tree.files.lines import event_behind
 from Agent.tree.layout import safe_name
 from Agent.tree.write.artifacts import ROOT_RUN
 
@@ -173,7 +174,7 @@ class Target:
 
     def _judge_damaged(self, line: bytes, session_id: str, *, whole: bool) -> Judged:
         """A line that is no event; behind a torn one may stand a whole one, which is judged by itself."""
-        behind = _event_behind(line)
+        behind = event_behind(line)
         if behind is None:
             goes = whole or self._names_in(line)
             return Judged(None if goes else line, None)
@@ -197,14 +198,3 @@ def _quoted(text: str) -> str:
         return orjson.dumps(text).decode()
     except orjson.JSONEncodeError:  # a lone surrogate: no event can name it
         return '"\\ud800"'
-
-
-def _event_behind(line: bytes) -> tuple[int, Event] | None:
-    """Where the whole event begins that ends a damaged line, and the event."""
-    at = line.find(LINE_PREFIX, 1)
-    while at > 0:
-        try:
-            return at, decode_line(line[at:])
-        except DamagedLine:
-            at = line.find(LINE_PREFIX, at + 1)
-    return None

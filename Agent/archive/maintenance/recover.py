@@ -17,7 +17,7 @@ from Agent.errors import InputError, SessionInUse
 from Agent.event.clock import format_timestamp
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.tree.files.file_locks import locked
-from Agent.tree.files.lines import RawLine, open_file, tail_writer
+from Agent.tree.files.lines import RawLine, after_last_newline, open_file, tail_writer
 from Agent.tree.files.session import open_session, update_session
 from Agent.tree.files.tally import Tally
 from Agent.tree.layout import boards_dir, summary_file, tree_files
@@ -33,8 +33,6 @@ from Agent.tree.write.artifacts import blobs_dir
 from Agent.tree.write.crash_board import remove_board
 
 __all__ = ["Recovered", "recover_session"]
-
-_STEP_BYTES = 64 * 1024
 
 
 @dataclass(slots=True)
@@ -165,7 +163,7 @@ def _find_torn_tails(session: Path, recovery: Recovery) -> bool:
 def _torn_tail(session: Path, path: Path) -> TornTail | None:
     fd, status = open_file(path)
     try:
-        offset = _after_last_newline(fd, status.st_size)
+        offset = after_last_newline(fd, status.st_size)
         if offset == status.st_size:
             return None
         os.lseek(fd, offset, os.SEEK_SET)
@@ -182,17 +180,6 @@ def _torn_tail(session: Path, path: Path) -> TornTail | None:
     finally:
         os.close(fd)
     return None
-
-
-def _after_last_newline(fd: int, size_bytes: int) -> int:
-    end = size_bytes
-    while end > 0:
-        start = max(end - _STEP_BYTES, 0)
-        at = os.pread(fd, end - start, start).rfind(b"\n")
-        if at >= 0:
-            return start + at + 1
-        end = start
-    return 0
 
 
 def _end_tails(session: Path) -> bool:

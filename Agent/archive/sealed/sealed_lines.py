@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from Agent.archive.sealed.parquet_rows import LINE_BYTES, literal
 from Agent.archive.sealed.part_writer import DIGEST_BYTES, escaped, open_connection
-from Agent.archive.sealed.parts import Part, SealedSegment, read_parts, sync_directory
+from Agent.archive.sealed.parts import Part, SealedSegment, read_parts
 from Agent.errors import DamagedInput
-from Agent.tree.files.session import replacing
+from Agent.tree.files.session import replacing, sync_directory
 from Agent.tree.layout import DIRECTORY_MODE
 
 __all__ = ["digests_of", "file_lines", "part_source", "unseal"]

@@ -26,7 +26,6 @@ from Agent.archive.sealed.parts import (
     drop_part,
     mark_removed,
     read_parts,
-    sync_directory,
     usable_segments,
     write_part,
 )
@@ -35,6 +34,7 @@ from Agent.archive.sealed.sealed_lines import digests_of
 from Agent.errors import DamagedInput, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.tree.files.file_locks import locked
+from Agent.tree.files.session import sync_directory
 from Agent.tree.layout import DIRECTORY_MODE
 from Agent.tree.read.read_leases import nothing_retired
 

@@ -31,6 +31,7 @@ __all__ = [
     "replace_durably",
     "replace_file",
     "replacing",
+    "sync_directory",
     "update_session",
 ]
 
@@ -191,7 +192,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 def replace_durably(path: Path, data: bytes) -> None:
     """The same, and the new name is on the disk itself before anything that follows from it is done."""
     replace_file(path, data)
-    fd = os.open(path.parent, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Bring the names in a directory to the disk."""
+    fd = os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
     try:
         os.fsync(fd)
     finally:

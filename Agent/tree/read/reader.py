@@ -147,6 +147,22 @@ class TreeReader:
             )
         return self._merged(paths)
 
+    def run_beginning(self, run_id: str) -> Event | None:
+        """The first event in a run's own files; None where it has none."""
+        return next(self._merged(run_files(self.session, run_id)), None)
+
+    def begun_in(self, runs: Collection[str]) -> set[str]:
+        """Some runs, and the explicit ones that were begun in them, at any depth."""
+        parents = {
+            run: began.extra.get("parent_run_id")
+            for run in self.run_ids()
+            if (began := self.run_beginning(run)) is not None
+        }
+        found = set(runs)
+        while more := {run for run, parent in parents.items() if parent in found and run not in found}:
+            found |= more
+        return found
+
     def _files_of_runs(self) -> dict[str, list[Path]]:
         """The files of runs by the agent whose runs they are, as each run's first event says."""
         decoder = LineDecoder(DamageLog(), Writers(self.session).knows)
