@@ -29,6 +29,7 @@ from Agent.tree.files.session import replace_file, replacing
 from Agent.tree.layout import cursors_dir, runs_dir
 from Agent.tree.read.recovery_log import Recovery, TornTail, read_recovery, write_recovery
 from Agent.tree.read.retention_log import ERASED, read_account, write_account
+from Agent.tree.write.artifacts import ROOT_RUN
 
 __all__ = [
     "FoundLines",
@@ -67,7 +68,7 @@ class FoundLines:
         """How many events go."""
         return sum(map(len, self.numbers.values()))
 
-    def note(self, event: Event | None, root_run: str) -> None:
+    def note(self, event: Event | None) -> None:
         """Take note of a line that goes, and of its event."""
         if event is None:
             self.damaged += 1
@@ -81,7 +82,7 @@ class FoundLines:
             reason = str(event.extra.get("reason"))
             self.dropped.append((event.writer, event.seq, reason, count if isinstance(count, int) else 0))
         elif event.kind == "artifact.saved":
-            self.artifacts.add((event.run_id or root_run, str(event.extra.get("path"))))
+            self.artifacts.add((event.run_id or ROOT_RUN, str(event.extra.get("path"))))
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
@@ -90,9 +91,7 @@ def lines_of(path: Path) -> Iterator[bytes]:
     return (raw.line for raw in read_lines(path, (status.st_dev, status.st_ino)))
 
 
-def find_lines(
-    session: Path, files: Iterable[Path], target: Target, found: FoundLines, root_run: str = "root"
-) -> None:
+def find_lines(session: Path, files: Iterable[Path], target: Target, found: FoundLines) -> None:
     """Find what goes in the files of a session.
 
     Raises:
@@ -106,7 +105,7 @@ def find_lines(
             kept, event = target.judge(line, session_id, whole=whole)
             if kept is not line:
                 hit = True
-                found.note(event, root_run)
+                found.note(event)
         if hit or whole:
             found.files.append(path)
 
@@ -122,7 +121,7 @@ def find_sealed(session: Path, target: Target, found: FoundLines) -> None:
     for part, line in sealed_lines(part for part in read_parts(session) if part.json_removed):
         kept, event = target.judge(line, session_id)
         if kept is not line:
-            found.note(event, "root")
+            found.note(event)
         if part.name not in found.parts and (kept is not line or _is_named(part, target)):
             found.parts.append(part.name)
 

@@ -30,6 +30,7 @@ _ID: Final = re.compile(r'"id":"([a-z2-7]{8})-')
 _UNKNOWN: Final = "?"
 _CHUNK_BYTES: Final = 1 << 20
 _LOOKS: Final = 3
+_COUNTS: Final = ("read", "lost", "unacknowledged", "unknown", "retired", "in_flight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +109,11 @@ class Verification:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON: the verdict, totals, and a row for each writer."""
-        names = ("taken", "read", "lost", "unacknowledged", "unknown", "retired", "in_flight")
         return {
             "session_id": self.session.name.removeprefix("session_"),
             "path": str(self.session),
             "sound": self.sound,
-            **{name: sum(getattr(writer, name) for writer in self.writers) for name in names},
+            **{name: sum(getattr(writer, name) for writer in self.writers) for name in ("taken", *_COUNTS)},
             "erased": self.erased,
             "damaged_lines": self.damaged_lines,
             "torn_tails": self.torn_tails,
@@ -304,21 +304,8 @@ def _row(account: WriterLosses, recovery: Recovery, damaged: int, torn: int) -> 
         state = "running"
     else:
         state = "recovered" if account.writer in recovery.writers else "killed"
-    return VerifiedWriter(
-        writer=account.writer,
-        pid=account.pid,
-        kind=account.kind,
-        state=state,
-        taken=account.last_seq,
-        read=account.read,
-        lost=account.lost,
-        unacknowledged=account.unacknowledged,
-        unknown=account.unknown,
-        retired=account.retired,
-        in_flight=account.in_flight,
-        damaged_lines=damaged,
-        torn_tails=torn,
-    )
+    told = {name: getattr(account, name) for name in ("writer", "pid", "kind", *_COUNTS)}
+    return VerifiedWriter(**told, state=state, taken=account.last_seq, damaged_lines=damaged, torn_tails=torn)
 
 
 def _nobodys(damaged: int, torn: int) -> VerifiedWriter:

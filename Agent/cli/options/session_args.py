@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from Agent.cli.options import parameters
-from Agent.cli.output import render
 
-__all__ = ["analyzer_of", "facts", "run_option", "session_of"]
+__all__ = ["analyzer_of", "run_option", "session_of"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,11 +43,3 @@ def analyzer_of(run: str | None, session: str, root: Path, agent: str | None = N
     from Agent.analysis import LogAnalyzer
 
     return LogAnalyzer(session_of(run, session, agent), root)
-
-
-def facts(rows: Iterable[tuple[str, object]]) -> None:
-    """Names and values in two columns, each value cut to its line."""
-    rows = list(rows)
-    width = max((render.display_width(name) for name, _ in rows), default=0)
-    room = render.width_of_page() - width - 4
-    render.pairs([(name, render.clip(render.clean(value), room)) for name, value in rows])

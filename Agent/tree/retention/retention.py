@@ -77,7 +77,6 @@ class Retention:
     Args:
         session: the session's directory.
         max_session_bytes: what its log files may come to.
-        is_held: says which segments somebody still has to read; by default what lies under `.state/cursors/`.
         breathe: called again and again with the bytes that were too many when the pass began, for a pause in
             which other threads get their turn; false ends the pass after the file that is being read.
     """
@@ -87,12 +86,10 @@ class Retention:
         session: Path,
         max_session_bytes: int,
         *,
-        is_held: Callable[[Path], IsHeld] = held_by_cursors,
         breathe: Callable[[int], bool] = lambda _: True,
     ) -> None:
         self.session = session
         self.max_session_bytes = max_session_bytes
-        self._held_by = is_held
         self._breathe = breathe
         self._watch = WriterWatch(retention_lock_file(session).parent)
 
@@ -157,7 +154,7 @@ class Retention:
         by_writer: dict[str, WriterRetired],
     ) -> bool:
         """Enter the next segments into the account, one step's worth; whether more have to go after them."""
-        is_held, claims = self._held_by(self.session), read_claims(self.session)
+        is_held, claims = held_by_cursors(self.session), read_claims(self.session)
         target_bytes = self.max_session_bytes - self.max_session_bytes // _SLACK_PARTS
         excess_bytes = done.left_bytes + done.size_bytes - target_bytes
         step_bytes = 0

@@ -95,7 +95,6 @@ class Mirrors:
         categories: the ones to mirror; all by default.
         files: category to another place of its mirror, relative to the root unless absolute.
         forms: category to what makes the lines of its mirror; those of the recording without it.
-        counts: where failures are counted.
     """
 
     def __init__(
@@ -106,11 +105,10 @@ class Mirrors:
         categories: tuple[str, ...] = tuple(MIRROR_FILES),
         files: Mapping[str, str] | None = None,
         forms: Mapping[str, Form] | None = None,
-        counts: ErrorCounters | None = None,
     ) -> None:
         self._root = root
         sizes = {**DEFAULT_ROTATION, **(rotation or {})}
-        self.counts = counts or ErrorCounters()
+        self.counts = ErrorCounters()
         places, forms = {**MIRROR_FILES, **(files or {})}, forms or {}
         self._mirrors = {
             category: _Mirror(

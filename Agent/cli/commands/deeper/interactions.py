@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from Agent.cli.options import parameters
-from Agent.cli.options.session_args import analyzer_of, facts, run_option
+from Agent.cli.options.session_args import analyzer_of, run_option
 from Agent.cli.output import render
 
 TOP = 5
@@ -148,7 +148,7 @@ def _print_messages(messages: dict[str, Any]) -> None:
     unread = [f"{row['agent_id']} {row['unread']}" for row in messages["by_agent"][:TOP] if row["unread"]]
     if unread:
         rows.append(("most unread", ", ".join(unread)))
-    facts(rows)
+    render.pairs(rows, cut=True)
     lost = messages["oldest_undelivered"]
     if lost:
         of_all = "" if messages["undelivered"] <= TOP else f"the first {TOP} of {messages['undelivered']:,}"

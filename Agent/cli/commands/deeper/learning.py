@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from Agent.cli.options import parameters
-from Agent.cli.options.session_args import analyzer_of, facts, run_option
+from Agent.cli.options.session_args import analyzer_of, run_option
 from Agent.cli.output import render
 
 MAX_AGENTS = 8
@@ -98,7 +98,7 @@ def _print_sums(found: dict[str, Any]) -> None:
     told += [render.plural(steps, "training step")] if steps else []
     if told:
         rows.append(("updates", ", ".join(told)))
-    facts(rows)
+    render.pairs(rows, cut=True)
 
 
 def _number(value: float | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from Agent.cli.options import parameters
-from Agent.cli.options.session_args import analyzer_of, facts, run_option
+from Agent.cli.options.session_args import analyzer_of, run_option
 from Agent.cli.output import render
 
 TOP = 8
@@ -142,4 +142,4 @@ def _print_load(found: dict[str, Any]) -> None:
             )
     if rows:
         render.heading("Load")
-        facts(rows)
+        render.pairs(rows, cut=True)

@@ -11,7 +11,7 @@ import click
 
 from Agent.cli.options import parameters
 from Agent.cli.options.selection import FieldTest, Selection, where_option
-from Agent.cli.options.session_args import facts, run_option, session_of
+from Agent.cli.options.session_args import run_option, session_of
 from Agent.cli.output import render
 from Agent.cli.output.event_lines import event_line
 
@@ -165,7 +165,7 @@ def _print_overview(found: dict[str, Any]) -> None:
         gone = "" if each["alive"] else ", its process is gone"
         rows.append(("still open", f"{each['name']} since {_moment(each['started_at'])}{gone}"))
     rows.append(("record", _record(found)))
-    facts(rows)
+    render.pairs(rows, cut=True)
 
 
 def _idle(found: dict[str, Any]) -> str:
@@ -259,14 +259,15 @@ def _show_all_sessions(root: Path, agent: str, *, as_json: bool) -> None:
     render.emit(
         render.paint(render.clean(agent), bold=True) + f" in {render.plural(len(sessions), 'session')}"
     )
-    facts(
+    render.pairs(
         [
             ("events", render.count(found["events"])),
             ("first, last", f"{_moment(found['first_seen'])}  to  {_moment(found['last_seen'])}"),
             ("actions", _ranked(found["action_counts"]) or "none"),
             ("errors", render.count(found["errors"])),
             ("between sessions", render.duration(found["between_s"])),
-        ]
+        ],
+        cut=True,
     )
     render.emit()
     rows = sessions[-SCREEN_EVENTS:]
