@@ -53,6 +53,7 @@ from Agent.flight.checkpoints.storage.packs import is_written_to
 from Agent.tree.files.file_locks import locked
 from Agent.tree.layout import (
     boards_dir,
+    entries_in,
     list_sessions,
     run_ids,
     summary_file,
@@ -352,7 +353,7 @@ def _erase_session(found: _Found, target: Target, *, resumed: bool) -> None:
     touched = resumed or any(
         (lines.files, lines.parts, found.artifacts, found.checkpoints.count, found.replays, found.runs)
     )
-    if touched and boards_dir(session).is_dir() and any(boards_dir(session).iterdir()):
+    if touched and entries_in(boards_dir(session)):
         recover_session(session)
     erase_checkpoints(session, found.checkpoints)
     for replay in found.replays:

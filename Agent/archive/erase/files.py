@@ -16,7 +16,7 @@ from Agent.archive.erase.target import AGENT, MATCH, ErasedArtifact, Target
 from Agent.errors import DamagedInput
 from Agent.tree.files.lines import open_file
 from Agent.tree.files.session import replace_file
-from Agent.tree.layout import claims_dir, cursors_dir, recovered_file, runs_dir, session_file
+from Agent.tree.layout import claims_dir, cursors_dir, entries_in, recovered_file, runs_dir, session_file
 from Agent.tree.retention.removal import delete_tree
 from Agent.tree.write.artifacts import artifacts_dir, blobs_dir
 
@@ -131,8 +131,7 @@ def remove_runs(session: Path, target: Target) -> None:
         named = target.kind == MATCH and target.is_named_by(run.name)
         if run.name in target.run_dirs or named:
             delete_tree(run)
-    links = session.parent / "runs"
-    for link in sorted(links.iterdir()) if links.is_dir() else ():
+    for link in entries_in(session.parent / "runs"):
         if link.is_symlink() and link.readlink().parts[-3:-2] == (session.name,) and not link.exists():
             link.unlink()
 
@@ -218,7 +217,4 @@ def _without_spans(account: Any, target: Target) -> Any:
 
 
 def _directories(parent: Path) -> list[Path]:
-    try:
-        return sorted(path for path in parent.iterdir() if path.is_dir() and not path.is_symlink())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    return [path for path in entries_in(parent) if path.is_dir() and not path.is_symlink()]

@@ -11,8 +11,7 @@ from typing import Any, Final
 import orjson
 
 from Agent.archive.erase.target import Target
-from Agent.errors import DamagedInput
-from Agent.tree.files.session import replace_durably
+from Agent.tree.files.session import read_stored, replace_durably
 
 __all__ = [
     "PLAN_NAME",
@@ -38,18 +37,8 @@ def read_plan(root: Path) -> Target | None:
     Raises:
         DamagedInput: there is a plan that cannot be read.
     """
-    path = plan_file(root)
-    try:
-        stored = orjson.loads(path.read_bytes())
-        return _target_in(stored)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DamagedInput(
-            f"the plan of an erasure that was interrupted cannot be read: {error}",
-            path=path,
-            remedy="remove it, and erase the same again",
-        ) from None
+    what = "the plan of an erasure that was interrupted"
+    return read_stored(plan_file(root), _target_in, what, "remove it, and erase the same again")
 
 
 def _target_in(stored: Any) -> Target:

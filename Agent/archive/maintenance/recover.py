@@ -20,7 +20,7 @@ from Agent.tree.files.file_locks import locked
 from Agent.tree.files.lines import RawLine, after_last_newline, open_file, tail_writer
 from Agent.tree.files.session import open_session, update_session
 from Agent.tree.files.tally import Tally
-from Agent.tree.layout import boards_dir, summary_file, tree_files
+from Agent.tree.layout import boards_dir, entries_in, summary_file, tree_files
 from Agent.tree.read.loss_scan import Writers
 from Agent.tree.read.losses import Losses, WriterLosses
 from Agent.tree.read.reader import OpenSpan
@@ -201,10 +201,7 @@ def _end_tails(session: Path) -> bool:
 
 def _remove_boards(session: Path) -> bool:
     """Remove the boards of ended writers, which nobody needs any more."""
-    try:
-        boards = sorted(path for path in boards_dir(session).iterdir() if path.suffix == ".board")
-    except FileNotFoundError:
-        return False
+    boards = entries_in(boards_dir(session), ".board")
     for board in boards:
         remove_board(board)
     return bool(boards)

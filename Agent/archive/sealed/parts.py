@@ -16,6 +16,7 @@ import orjson
 from Agent.errors import DamagedInput
 from Agent.tree.files.lines import first_id
 from Agent.tree.files.session import replace_durably, sync_directory
+from Agent.tree.layout import entries_in
 
 __all__ = [
     "ARCHIVE_VERSION",
@@ -127,16 +128,8 @@ def read_parts(session: Path) -> list[Part]:
     Raises:
         DamagedInput: a part's description cannot be read, or its Parquet file is away.
     """
-    directory = archive_dir(session)
-    try:
-        names = sorted(path.name for path in directory.iterdir() if _is_description(path.name))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return [_read_part(directory / name) for name in names]
-
-
-def _is_description(name: str) -> bool:
-    return name.startswith("part-") and name.endswith(".json")
+    descriptions = entries_in(archive_dir(session), ".json")
+    return [_read_part(path) for path in descriptions if path.name.startswith("part-")]
 
 
 def _read_part(path: Path) -> Part:

@@ -35,7 +35,7 @@ from Agent.errors import DamagedInput, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.tree.files.file_locks import locked
 from Agent.tree.files.session import sync_directory
-from Agent.tree.layout import DIRECTORY_MODE
+from Agent.tree.layout import DIRECTORY_MODE, entries_in
 from Agent.tree.read.read_leases import nothing_retired
 
 __all__ = ["PART_BYTES", "Sealed", "seal", "tidy"]
@@ -137,7 +137,6 @@ def seal(
 
 def tidy(session: Path) -> list[Part]:
     """Take away what a killed seal left, and parts whose segments are no longer what was sealed."""
-    directory = archive_dir(session)
     remove_left_spills(session)
     parts = []
     for part in read_parts(session):
@@ -146,7 +145,7 @@ def tidy(session: Path) -> list[Part]:
         else:
             drop_part(part)
     known = {part.parquet.name for part in parts}
-    for entry in list(directory.iterdir()) if directory.is_dir() else ():
+    for entry in entries_in(archive_dir(session)):
         unfinished = entry.name.startswith(".") and entry.name.endswith(".new")
         if unfinished or (entry.suffix == ".parquet" and entry.name not in known):
             entry.unlink()

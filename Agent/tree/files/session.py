@@ -9,10 +9,10 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, TypeVar
 
 import orjson
 
@@ -28,12 +28,16 @@ __all__ = [
     "SessionInfo",
     "create_session",
     "open_session",
+    "read_stored",
     "replace_durably",
     "replace_file",
     "replacing",
     "sync_directory",
     "update_session",
 ]
+
+
+_Stored = TypeVar("_Stored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,18 +137,25 @@ def open_session(session: Path) -> SessionInfo:
         SessionNotFound: nothing is there.
         DamagedInput: it is there and cannot be read.
     """
-    path = session_file(session)
+    remedy = "its events can still be read"
+    info = read_stored(session_file(session), SessionInfo.from_object, "session.json", remedy)
+    if info is None:
+        raise SessionNotFound("the session has no session.json", path=session, remedy=remedy)
+    return info
+
+
+def read_stored(path: Path, make: Callable[[Any], _Stored], what: str, remedy: str) -> _Stored | None:
+    """What is made of the JSON in a file of ours; None where there is no such file.
+
+    Raises:
+        DamagedInput: `what` cannot be read, since `make` did not get what it expects.
+    """
     try:
-        stored = orjson.loads(path.read_bytes())
-        return SessionInfo.from_object(stored)
+        return make(orjson.loads(path.read_bytes()))
     except FileNotFoundError:
-        raise SessionNotFound(
-            "the session has no session.json", path=session, remedy="its events can still be read"
-        ) from None
-    except (OSError, orjson.JSONDecodeError, TypeError, AttributeError) as error:
-        raise DamagedInput(
-            f"session.json cannot be read: {error}", path=path, remedy="its events can still be read"
-        ) from None
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DamagedInput(f"{what} cannot be read: {error}", path=path, remedy=remedy) from None
 
 
 def update_session(session: Path, **changes: Any) -> SessionInfo:

@@ -17,14 +17,13 @@ from typing import Any, Final
 
 import orjson
 
-from Agent.errors import DamagedInput
 from Agent.event.clock import parse_timestamp
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.event.schema import CURRENT_SCHEMA
 from Agent.tree.files.lines import DamageLog, LineDecoder, open_file, read_lines
 from Agent.tree.files.sequence_set import SeqSet, runs_of_bits
-from Agent.tree.files.session import replace_durably
+from Agent.tree.files.session import read_stored, replace_durably
 from Agent.tree.layout import retired_file
 
 __all__ = [
@@ -230,17 +229,9 @@ def read_account(session: Path) -> RetiredAccount:
     Raises:
         DamagedInput: it is there and cannot be read.
     """
-    path = retired_file(session)
-    try:
-        return _from_object(orjson.loads(path.read_bytes()))
-    except FileNotFoundError:
-        return RetiredAccount()
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, zlib.error) as error:
-        raise DamagedInput(
-            f"the account of retired events cannot be read: {error}",
-            path=path,
-            remedy="without it they count as unknown; nothing more is retired until it is removed",
-        ) from None
+    remedy = "without it they count as unknown; nothing more is retired until it is removed"
+    found = read_stored(retired_file(session), _from_object, "the account of retired events", remedy)
+    return found or RetiredAccount()
 
 
 def write_account(session: Path, account: RetiredAccount) -> None:
@@ -309,7 +300,10 @@ def _numbers_from(stored: Any) -> SeqSet:
         if not 0 <= int(index) <= _HIGHEST_SEQ >> 16:
             raise ValueError(f"a range of numbers at {index}")
         packed = base64.b64decode(text, validate=True)
-        data = zlib.decompressobj().decompress(packed, _PIECE_BYTES)
+        try:
+            data = zlib.decompressobj().decompress(packed, _PIECE_BYTES)
+        except zlib.error as error:
+            raise ValueError(str(error)) from None
         found.add_bits(int(index), int.from_bytes(data, "little"))
     return found
 
