@@ -22,6 +22,7 @@ __all__ = [
     "Since",
     "agent_argument",
     "agent_option",
+    "analyzer_of",
     "complete_agents",
     "complete_runs",
     "complete_sessions",
@@ -31,6 +32,8 @@ __all__ = [
     "json_option",
     "root_option",
     "run_argument",
+    "session_argument",
+    "session_beside",
     "session_of",
     "session_option",
     "since_option",
@@ -156,6 +159,32 @@ def session_of(run: str | None) -> str | None:
     return run.partition("/")[0] or run
 
 
+def session_beside(run: str | None, session: str, agent: str | None = None) -> str:
+    """RUN where it is given, else SESSION; of SESSION/agent the session, where AGENT is that agent.
+
+    Raises:
+        click.UsageError: RUN names another agent than AGENT.
+    """
+    if run is None:
+        return session
+    name, slash, named = run.rpartition("/")
+    if slash and agent is not None and not Path(run).exists():
+        if named != agent:
+            raise click.UsageError(
+                f"RUN names {named} and AGENT is {agent}", click.get_current_context(silent=True)
+            )
+        return name
+    return run
+
+
+def analyzer_of(run: str | None, session: str, root: Path, agent: str | None = None) -> Any:
+    """The `LogAnalyzer` of the session named."""
+    from Agent.analysis import LogAnalyzer
+
+    return LogAnalyzer(session_beside(run, session, agent), root)
+
+
+session_argument = click.argument("run", metavar="[RUN]", required=False, shell_complete=complete_sessions)
 run_argument = click.argument("run", metavar="RUN", shell_complete=complete_runs)
 agent_option = click.option(
     "--agent", "-a", metavar="ID", help="One agent of the session, if RUN does not name one."

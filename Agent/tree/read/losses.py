@@ -142,22 +142,15 @@ class Losses:
         }
 
 
+_SHOWN_OF_WRITER: Final = (
+    "pid", "kind", "durability", "closed", "alive", "last_seq",
+    "read", "lost", "unacknowledged", "unknown", "retired", "in_flight",
+)  # fmt: skip
+
+
 def _writer_dict(writer: WriterLosses) -> dict[str, Any]:
-    return {
-        "pid": writer.pid,
-        "kind": writer.kind,
-        "durability": writer.durability,
-        "closed": writer.closed,
-        "alive": writer.alive,
-        "last_seq": writer.last_seq,
-        "read": writer.read,
-        "lost": writer.lost,
-        "unacknowledged": writer.unacknowledged,
-        "unknown": writer.unknown,
-        "retired": writer.retired,
-        "in_flight": writer.in_flight,
-        "gaps": [[gap.first_seq, gap.last_seq, gap.verdict] for gap in writer.gaps[:100]],
-    }
+    gaps = [[gap.first_seq, gap.last_seq, gap.verdict] for gap in writer.gaps[:100]]
+    return {name: getattr(writer, name) for name in _SHOWN_OF_WRITER} | {"gaps": gaps}
 
 
 @dataclass(slots=True)

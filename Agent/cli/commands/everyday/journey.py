@@ -11,7 +11,6 @@ import click
 
 from Agent.cli.options import parameters
 from Agent.cli.options.selection import FieldTest, Selection, where_option
-from Agent.cli.options.session_args import run_option, session_of
 from Agent.cli.output import render
 from Agent.cli.output.event_lines import event_line
 
@@ -33,7 +32,7 @@ _TREE_WINDOW = 400
     )
 )
 @parameters.agent_argument
-@run_option
+@parameters.session_argument
 @click.option("--all", "-A", "everything", is_flag=True, help="Every event, without a summary.")
 @parameters.limit_option("Only the last N events.")
 @parameters.since_option
@@ -72,7 +71,7 @@ def journey(
     if how["all_sessions"]:
         _show_all_sessions(root, agent, as_json=as_json)
         return
-    reader = open_reader(find(session_of(run, session, agent), root))
+    reader = open_reader(find(parameters.session_beside(run, session, agent), root))
     if how["tree"]:
         _show_tree(reader, agent, limit, everything=how["everything"], as_json=as_json)
     elif how["summary"] or how["gaps"]:
