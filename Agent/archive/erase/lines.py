@@ -26,6 +26,7 @@ from Agent.event.model import Event
 from Agent.tree.files.lines import first_id, read_lines
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.files.session import replace_file, replacing
+from Agent.tree.files.told_numbers import dropped_by, last_seq_in
 from Agent.tree.layout import cursors_dir, runs_dir
 from Agent.tree.read.recovery_log import Recovery, TornTail, read_recovery, write_recovery
 from Agent.tree.read.retention_log import ERASED, read_account, write_account
@@ -75,12 +76,9 @@ class FoundLines:
             return
         self.numbers.setdefault(event.writer, SeqSet()).add(event.seq)
         if event.kind == "log.closed":
-            last = event.extra.get("last_seq")
-            self.closed[event.writer] = max(event.seq, last if isinstance(last, int) else 0)
+            self.closed[event.writer] = last_seq_in(event)
         elif event.kind == "log.dropped":
-            count = event.extra.get("count")
-            reason = str(event.extra.get("reason"))
-            self.dropped.append((event.writer, event.seq, reason, count if isinstance(count, int) else 0))
+            self.dropped.append((event.writer, event.seq, *dropped_by(event)))
         elif event.kind == "artifact.saved":
             self.artifacts.add((event.run_id or ROOT_RUN, str(event.extra.get("path"))))
 

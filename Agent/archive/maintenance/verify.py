@@ -18,6 +18,7 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.errors import DamagedInput
 from Agent.event.model import Event
 from Agent.tree.files.lines import Damage, first_id, open_file
+from Agent.tree.files.told_numbers import dropped_by
 from Agent.tree.layout import parse_file_name
 from Agent.tree.read.losses import WriterLosses
 from Agent.tree.read.recovery_log import Recovery, read_recovery
@@ -151,7 +152,8 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
     try:
         for event in scan:
             if event.kind == "log.dropped":
-                _add_dropped(dropped, event)
+                reason, count = dropped_by(event)
+                dropped[reason] += count
             elif event.kind == "log.closed":
                 if isinstance(head := event.extra.get("head"), str):
                     told[event.writer] = head
@@ -183,7 +185,7 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
         len(parts),
         tuple(part.parquet.relative_to(session).as_posix() for part in damaged_parts),
         tuple(_changed_files(session, parts)),
-        dict(sorted(dropped.items())),
+        dict(sorted((+dropped).items())),
         _chains(session, told, list(heads), is_running=any(row.state == "running" for row in rows)),
     )
 
@@ -220,12 +222,6 @@ def _digest(file: BinaryIO, size_bytes: int) -> str:
         hasher.update(chunk)
         size_bytes -= len(chunk)
     return hasher.hexdigest()
-
-
-def _add_dropped(dropped: Counter[str], event: Event) -> None:
-    count, reason = event.extra.get("count"), event.extra.get("reason")
-    if isinstance(count, int) and isinstance(reason, str):
-        dropped[reason] += count
 
 
 def _of_part(part: Part) -> DamagedInput:
