@@ -133,14 +133,7 @@ def _runs_of(ref: RunRef) -> tuple[str, ...]:
         return tuple(known)
     if ref.run_id not in known:
         raise RunNotFound(f"no run {ref.run_id!r}", path=ref.session)
-    reader = open_reader(ref.session)
-    parents: dict[str, Any] = {}
-    for run in known:
-        began = next(reader.run_events(run), None)
-        parents[run] = None if began is None else began.extra.get("parent_run_id")
-    found = {ref.run_id}
-    while more := {run for run, parent in parents.items() if parent in found and run not in found}:
-        found |= more
+    found = open_reader(ref.session).begun_in({ref.run_id})
     return tuple(run for run in known if run in found)
 
 

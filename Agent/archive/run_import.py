@@ -32,6 +32,7 @@ from Agent.event.clock import format_timestamp
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.flight.runs.reading import RunRef, read_run
+from Agent.tree.files.file_locks import locked
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.files.session import SessionInfo, open_session, replace_file
 from Agent.tree.layout import (
@@ -151,18 +152,10 @@ def _is_here(session: Path, source: Path) -> DamagedInput:
 
 def _remove_leftovers(root: Path) -> None:
     """Remove what imports that were killed left behind; one that runs holds a lock on its directory."""
-    try:
-        import fcntl
-    except ImportError:
-        return
     for path in root.glob(f"{_STAGING}*"):
-        with contextlib.suppress(OSError):
-            fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.suppress(OSError), locked(path) as is_alone:
+            if is_alone and not path.is_symlink():
                 delete_tree(path)
-            finally:
-                os.close(fd)
 
 
 @contextlib.contextmanager
@@ -170,15 +163,10 @@ def _staging(root: Path) -> Iterator[Path]:
     """A new directory, locked as long as it is worked in; removed unless it was put in place."""
     staging = root / f"{_STAGING}{os.urandom(8).hex()}"
     staging.mkdir(mode=DIRECTORY_MODE)
-    fd = os.open(staging, os.O_RDONLY)
     try:
-        with contextlib.suppress(ImportError):
-            import fcntl
-
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        yield staging
+        with locked(staging, wait=True):
+            yield staging
     finally:
-        os.close(fd)
         if staging.is_dir():
             delete_tree(staging)
 

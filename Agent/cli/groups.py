@@ -21,178 +21,65 @@ class CommandEntry(NamedTuple):
     summary: str
 
 
+def _section(title: str, package: str, *rows: tuple[str, str, str]) -> tuple[str, tuple[CommandEntry, ...]]:
+    """A section whose commands stand in one package: the name, the module and the line of each."""
+    where = f"Agent.cli.commands.{package}"
+    return title, tuple(CommandEntry(name, f"{where}.{module}:{name}", line) for name, module, line in rows)
+
+
 SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
-    (
+    _section(
         "Everyday",
-        (
-            CommandEntry(
-                "demo",
-                "Agent.cli.commands.everyday.demo:demo",
-                "Record a simulation, explain it, and replay it.",
-            ),
-            CommandEntry(
-                "sessions",
-                "Agent.cli.commands.everyday.sessions:sessions",
-                "List the recorded sessions, newest last.",
-            ),
-            CommandEntry(
-                "analyze", "Agent.cli.commands.everyday.analyze:analyze", "Report what happened in a session."
-            ),
-            CommandEntry(
-                "journey", "Agent.cli.commands.everyday.journey:journey", "Show what one agent did, in order."
-            ),
-            CommandEntry(
-                "errors",
-                "Agent.cli.commands.everyday.errors:errors",
-                "Group the errors of a session by pattern.",
-            ),
-            CommandEntry(
-                "debug",
-                "Agent.cli.commands.everyday.analyze:debug",
-                "Find what explains an issue described in words.",
-            ),
-            CommandEntry(
-                "causes",
-                "Agent.cli.commands.everyday.causes:causes",
-                "Show what led to an event, across agents.",
-            ),
-            CommandEntry(
-                "diff",
-                "Agent.cli.commands.everyday.diff:diff",
-                "Find where two runs differ, or compare their statistics.",
-            ),
-            CommandEntry(
-                "tail",
-                "Agent.cli.commands.everyday.tail:tail",
-                "Print the newest events, and follow them with -f.",
-            ),
-            CommandEntry(
-                "play",
-                "Agent.cli.commands.everyday.replay:play",
-                "Step through a run as recorded, without your code.",
-            ),
-            CommandEntry(
-                "replay",
-                "Agent.cli.commands.everyday.replay:replay",
-                "Replay a run with your current code and compare the two.",
-            ),
-        ),
+        "everyday",
+        ("demo", "demo", "Record a simulation, explain it, and replay it."),
+        ("sessions", "sessions", "List the recorded sessions, newest last."),
+        ("analyze", "analyze", "Report what happened in a session."),
+        ("journey", "journey", "Show what one agent did, in order."),
+        ("errors", "errors", "Group the errors of a session by pattern."),
+        ("debug", "analyze", "Find what explains an issue described in words."),
+        ("causes", "causes", "Show what led to an event, across agents."),
+        ("diff", "diff", "Find where two runs differ, or compare their statistics."),
+        ("tail", "tail", "Print the newest events, and follow them with -f."),
+        ("play", "replay", "Step through a run as recorded, without your code."),
+        ("replay", "replay", "Replay a run with your current code and compare the two."),
     ),
-    (
+    _section(
         "Deeper",
-        (
-            CommandEntry(
-                "learning", "Agent.cli.commands.deeper.learning:learning", "Show how agents learned."
-            ),
-            CommandEntry(
-                "interactions",
-                "Agent.cli.commands.deeper.interactions:interactions",
-                "Show who interacted with whom, and what spread.",
-            ),
-            CommandEntry(
-                "performance",
-                "Agent.cli.commands.deeper.performance:performance",
-                "Show where the time goes.",
-            ),
-            CommandEntry(
-                "state", "Agent.cli.commands.deeper.state:state", "Show an agent's state at a moment."
-            ),
-            CommandEntry(
-                "runs",
-                "Agent.cli.commands.deeper.runs:runs",
-                "List the recorded runs, newest first, or show one.",
-            ),
-            CommandEntry(
-                "resume",
-                "Agent.cli.commands.deeper.fork:resume",
-                "Continue a recorded run from a point, as a new run.",
-            ),
-            CommandEntry(
-                "fork",
-                "Agent.cli.commands.deeper.fork:fork",
-                "Continue a recorded run from a point, with something changed.",
-            ),
-            CommandEntry(
-                "golden",
-                "Agent.cli.commands.deeper.golden:golden",
-                "Keep recorded runs as tests, and check them.",
-            ),
-            CommandEntry("sql", "Agent.cli.commands.deeper.sql:sql", "Query a session's events in SQL."),
-            CommandEntry(
-                "lnav", "Agent.cli.commands.deeper.lnav:lnav", "Read logs with lnav, the log file navigator."
-            ),
-        ),
+        "deeper",
+        ("learning", "learning", "Show how agents learned."),
+        ("interactions", "interactions", "Show who interacted with whom, and what spread."),
+        ("performance", "performance", "Show where the time goes."),
+        ("state", "state", "Show an agent's state at a moment."),
+        ("runs", "runs", "List the recorded runs, newest first, or show one."),
+        ("resume", "fork", "Continue a recorded run from a point, as a new run."),
+        ("fork", "fork", "Continue a recorded run from a point, with something changed."),
+        ("golden", "golden", "Keep recorded runs as tests, and check them."),
+        ("sql", "sql", "Query a session's events in SQL."),
+        ("lnav", "lnav", "Read logs with lnav, the log file navigator."),
     ),
-    (
+    _section(
         "Keeping",
-        (
-            CommandEntry(
-                "seal", "Agent.cli.commands.keeping.seal:seal", "Convert finished segments to Parquet."
-            ),
-            CommandEntry(
-                "recover",
-                "Agent.cli.commands.keeping.maintenance:recover",
-                "Finish a session whose program was killed.",
-            ),
-            CommandEntry(
-                "verify",
-                "Agent.cli.commands.keeping.maintenance:verify",
-                "Check that a session is complete and unedited.",
-            ),
-            CommandEntry(
-                "prove",
-                "Agent.cli.commands.keeping.maintenance:prove",
-                "Prove that an event is part of a session.",
-            ),
-            CommandEntry(
-                "prune",
-                "Agent.cli.commands.keeping.maintenance:prune",
-                "Remove whole sessions by policy, oldest first.",
-            ),
-            CommandEntry(
-                "erase",
-                "Agent.cli.commands.keeping.erase:erase",
-                "Erase an agent, a run or a value, with proof.",
-            ),
-        ),
+        "keeping",
+        ("seal", "seal", "Convert finished segments to Parquet."),
+        ("recover", "maintenance", "Finish a session whose program was killed."),
+        ("verify", "maintenance", "Check that a session is complete and unedited."),
+        ("prove", "maintenance", "Prove that an event is part of a session."),
+        ("prune", "maintenance", "Remove whole sessions by policy, oldest first."),
+        ("erase", "erase", "Erase an agent, a run or a value, with proof."),
     ),
-    (
+    _section(
         "Sharing",
-        (
-            CommandEntry(
-                "serve",
-                "Agent.cli.commands.sharing.serve:serve",
-                "Run the service, a shared database of runs.",
-            ),
-            CommandEntry(
-                "keys",
-                "Agent.cli.commands.sharing.keys:keys",
-                "Create, list and revoke API keys of the service.",
-            ),
-            CommandEntry(
-                "ship", "Agent.cli.commands.sharing.ship:ship", "Send live or finished sessions to a service."
-            ),
-        ),
+        "sharing",
+        ("serve", "serve", "Run the service, a shared database of runs."),
+        ("keys", "keys", "Create, list and revoke API keys of the service."),
+        ("ship", "ship", "Send live or finished sessions to a service."),
     ),
-    (
+    _section(
         "Self",
-        (
-            CommandEntry(
-                "doctor",
-                "Agent.cli.commands.self_check.doctor:doctor",
-                "Check that recording and replay work here.",
-            ),
-            CommandEntry(
-                "config",
-                "Agent.cli.commands.self_check.configuration:config",
-                "Show the settings and where they come from.",
-            ),
-            CommandEntry(
-                "version",
-                "Agent.cli.commands.self_check.version:version",
-                "Show the versions of Agent Trace, Python and libraries.",
-            ),
-        ),
+        "self_check",
+        ("doctor", "doctor", "Check that recording and replay work here."),
+        ("config", "configuration", "Show the settings and where they come from."),
+        ("version", "version", "Show the versions of Agent Trace, Python and libraries."),
     ),
 )
 """The sections of the help with their commands."""

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from Agent.config.loading.load import options_from, preset_values
-from Agent.config.loading.options import Options, with_changes
-from Agent.config.loading.standard_names import (
+from Agent.config.loading.handler_config import (
     HANDLER_CATEGORIES,
     JSON_FORMATTER,
     LOGGER_CATEGORIES,
     TEXT_FORMATTER,
 )
+from Agent.config.loading.load import options_from, preset_values
+from Agent.config.loading.options import Options, with_changes
 from Agent.config.process import wiring_lock
 from Agent.config.recording import (
     RecordingSession,

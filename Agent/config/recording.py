@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -267,10 +268,8 @@ def _shut_down() -> None:
     session, pipeline, queue = _session, _pipeline, _queue
     if session is None or pipeline is None:
         return
-    from Agent.config.shutdown_report import LastWords
-
     counters = _failure_counters(pipeline)
-    last_words = LastWords(*counters)
+    before = _refused(counters)
     stop_samplers()
     # While it is still installed: a `trace_state` of the user's may log something itself.
     emit_last_states(pipeline)
@@ -294,7 +293,7 @@ def _shut_down() -> None:
         _end_session(session)
     except Exception as error:  # noqa: BLE001 - the end of recording is no reason for the program to fail
         say(f"recording did not end cleanly: {type(error).__name__}: {error}")
-    last_words.tell()
+    _tell_refused(_refused(counters) - before)
 
 
 def _end_session(session: RecordingSession) -> None:
@@ -319,6 +318,21 @@ def _failure_counters(pipeline: Pipeline) -> list[Callable[[], Mapping[str, int]
     if _mirrors is not None:
         counters.append(_mirrors.counts.snapshot)
     return [count for count in counters if count is not None]
+
+
+def _refused(counted: Iterable[Callable[[], Mapping[str, int]]]) -> Counter[str]:
+    """What the system refused so far, by reason; other counters are of what found its way all the same."""
+    total: Counter[str] = Counter()
+    for counters in counted:
+        total.update({reason: n for reason, n in counters().items() if ":" in reason})
+    return total
+
+
+def _tell_refused(new: Counter[str]) -> None:
+    """One line on stderr: of what failed while recording ended no event can tell any more."""
+    if new:
+        said = ", ".join(reason if n == 1 else f"{reason} ({n} times)" for reason, n in sorted(new.items()))
+        say(f"a failure while recording ended: {said}")
 
 
 def current_session() -> RecordingSession | None:

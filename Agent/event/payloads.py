@@ -329,17 +329,6 @@ KINDS: dict[str, Kind] = {row.name: row for row in _ROWS}
 """Every kind of event by its name."""
 
 
-def category_of(kind: str) -> Category:
-    """Return the category of a kind; unknown kinds of later versions count as system events."""
-    row = KINDS.get(kind)
-    return row.category if row else Category.SYSTEM
-
-
-def span_kinds() -> frozenset[str]:
-    """Return the kinds whose events are spans with a duration."""
-    return frozenset(name for name, row in KINDS.items() if row.is_span)
-
-
 def kinds_as_markdown() -> str:
     """Return the table for docs/FORMAT.md; a `?` marks a key that may be absent."""
     lines = ["| kind | category | view | keys |", "|---|---|---|---|"]

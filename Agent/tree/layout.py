@@ -21,11 +21,11 @@ __all__ = [
     "CATEGORY_FILES", "DIRECTORY_MODE", "FILE_MODE", "FORKED", "LAST", "LAST_FORK", "MIRROR_FILES",
     "RESUMED", "RUN_CATEGORY", "FileName", "SessionRef", "agent_files", "agents_dir", "boards_dir",
     "category_file", "category_files", "chain_file", "chains_dir", "claims_dir", "cursors_dir",
-    "create_session_dir", "find_session", "is_session_name", "is_tree_file", "list_sessions", "log_files",
-    "make_root", "parse_file_name", "programs_dir", "reading_lock_file", "recovered_file", "retired_file",
-    "retention_lock_file",
-    "retention_pass_file", "run_dir", "run_files", "run_ids", "runs_dir", "safe_name", "segment_order",
-    "session_file", "stem_files", "summary_file", "tree_entries", "tree_files",
+    "create_session_dir", "entries_in", "find_session", "is_session_name", "is_tree_file",
+    "list_sessions", "log_files", "make_root", "parse_file_name", "programs_dir", "reading_lock_file",
+    "recovered_file", "retired_file", "retention_lock_file", "retention_pass_file", "run_dir",
+    "run_files", "run_ids", "runs_dir", "safe_name", "segment_order", "session_file", "stem_files",
+    "summary_file", "tree_entries", "tree_files",
 ]  # fmt: skip
 
 DIRECTORY_MODE: Final = 0o700
@@ -325,6 +325,14 @@ def _log_files(directory: Path, prefix: str = "", suffix: str = ".log") -> list[
             return []
     parsed = [(name, found) for name in names if (found := parse_file_name(name)) is not None]
     return sorted(parsed, key=lambda pair: segment_order(pair[1]))
+
+
+def entries_in(directory: Path, ending: str = "") -> list[Path]:
+    """The entries of a directory whose names end so, by name; none where there is no such directory."""
+    try:
+        return sorted(path for path in directory.iterdir() if path.name.endswith(ending))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def make_root(root: Path) -> None:

@@ -10,7 +10,7 @@ from Agent.event.clock import format_timestamp
 from Agent.event.codec import encode_event
 from Agent.event.kinds import Home
 from Agent.event.model import Event
-from Agent.event.payloads import KINDS, category_of
+from Agent.event.payloads import KINDS
 from Agent.tree.layout import agents_dir, category_file, create_session_dir, safe_name
 
 START_US = 1_795_170_645_000_000
@@ -85,7 +85,8 @@ class SessionBuilder:
     def file_of(self, agent: str | None, kind: str = "log") -> Path:
         if agent is not None:
             return agents_dir(self.path) / f"{safe_name(agent)}.log"
-        return self.path / f"{category_file(category_of(kind).value)}.log"
+        category = KINDS[kind].category.value if kind in KINDS else "system"
+        return self.path / f"{category_file(category)}.log"
 
     def write_line(self, line: bytes, agent: str | None = None, kind: str = "log") -> None:
         with self.file_of(agent, kind).open("ab") as file:

@@ -249,6 +249,25 @@ def test_what_cannot_be_replaced_is_an_error_and_the_next_one_goes_on(root, monk
     assert kit.traces(root, kit.forms(kit.VALUE)) == []
 
 
+def test_a_session_whose_archive_is_its_record_is_sealed_again_by_the_erasure_that_goes_on(root, monkeypatch):
+    sealed(root, "removed")
+    assert not list(root.glob("session_*/agents/*.log"))
+
+    def refuse(session, remove=False):
+        raise OSError(28, "No space left on device", str(session))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("Agent.archive.erase.erasing.seal", refuse)
+        with pytest.raises(NotErased):
+            erase(root, target_of(match=kit.VALUE))
+    assert list(root.glob("session_*/agents/*.log"))
+    done = erase(root, None)
+    assert done.resumed and done.proof.clean
+    assert not list(root.glob("session_*/agents/*.log"))
+    assert kit.traces(root, kit.forms(kit.VALUE)) == []
+    assert_sound(root, 24)
+
+
 def test_another_erasure_finishes_the_one_that_was_cut_short_first(root):
     write_plan(root, target_of(match=kit.VALUE))
     done = erase(root, target_of(agent="writer"))

@@ -462,9 +462,9 @@ def test_parts_made_side_by_side_hold_what_one_after_another_hold(session, tmp_p
 @pytest.mark.further
 @pytest.mark.parametrize(("cores", "parts"), [(1, 3), (2, 4), (4, 4)])
 def test_parts_are_alike_and_as_many_as_keep_all_cores_busy(session, monkeypatch, cores, parts):
-    from Agent.archive.sealed import workers as sealed_workers
+    from Agent.archive.sealed import sealing
 
-    monkeypatch.setattr(sealed_workers, "cores", lambda: cores)
+    monkeypatch.setattr(sealing, "cores", lambda: cores)
     files = contents(session)
     total, largest = sum(map(len, files.values())), max(map(len, files.values()))
     seal(session, part_bytes=int(total / 2.5))

@@ -7,7 +7,7 @@ import pytest
 
 from Agent.config.loading.load import options_from
 from Agent.config.loading.options import SETTABLE
-from Agent.config.loading.preset import preset_names
+from Agent.config.loading.toml_files import preset_names
 
 
 @pytest.fixture

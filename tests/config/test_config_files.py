@@ -17,9 +17,10 @@ import Agent
 from Agent import AgentLogger, setup_logging
 from Agent.config.loading.load import ENVIRONMENT, found_settings, options_from
 from Agent.config.loading.options import SETTABLE, Options
-from Agent.config.loading.preset import preset_names, preset_path
 from Agent.config.loading.toml_files import (
     line_of,
+    preset_names,
+    preset_path,
     project_file,
     project_paths,
     read_file,
@@ -409,7 +410,7 @@ def test_an_installed_package_finds_its_presets_where_the_build_puts_them(tmp_pa
     assert done.stdout.strip() == (repository / "config" / "production.toml").read_text().strip()
     where = run_python(
         "-c",
-        "import Agent.config.loading.preset as p; print(p._directory())",
+        "import Agent.config.loading.toml_files as p; print(p._directory())",
         cwd=tmp_path,
         PYTHONPATH=str(site),
     )

@@ -8,7 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.event.model import Event
-from Agent.event.ordering.span_tree import Forest, Mark, Node, build_forest, flatten
+from Agent.event.ordering.span_tree import Forest, Mark, Node, build_forest
+
+
+def flatten(forest):
+    return [node.event for _, node in forest.walk() if node.event is not None]
 
 
 def event(seq, span=None, parent=None, *, writer="aaaaaaaa", second=0, kind="log", **extra):

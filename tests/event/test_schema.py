@@ -2,8 +2,8 @@
 
 import pytest
 
-from Agent.event.kinds import Category, Home
-from Agent.event.payloads import KINDS, category_of, span_kinds
+from Agent.event.kinds import Home
+from Agent.event.payloads import KINDS
 from Agent.event.schema import CURRENT_SCHEMA, SchemaError, migrate_event, validate_event
 
 SAMPLES = {
@@ -101,7 +101,6 @@ def test_a_kind_of_a_later_version_is_kept_not_judged():
     event = sample("log")
     event["extra"] = {"event_type": "from.the.future", "anything": 1}
     assert validate_event(event) == []
-    assert category_of("from.the.future") is Category.SYSTEM
 
 
 def test_the_current_version_is_left_as_it_is():
@@ -135,8 +134,13 @@ def test_the_payload_table_is_in_order():
         assert len({field.name for field in row.fields}) == len(row.fields)
         assert {field.type for field in row.fields} <= SAMPLES.keys()
         assert not {"agent_id", "agent_role", "event_type"} & {field.name for field in row.fields}
-        assert category_of(name) is row.category
-    assert span_kinds() == {"agent_action", "learning_update", "metric", "context_exit", "tool.call"}
+    assert {name for name, row in KINDS.items() if row.is_span} == {
+        "agent_action",
+        "learning_update",
+        "metric",
+        "context_exit",
+        "tool.call",
+    }
 
 
 def test_the_fields_in_a_message_are_fields_of_the_kind():

@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 from support.processes import child_environment
-from tree_kit import Recorder
 
 from Agent.tree.write.mirror import Mirrors
-from Agent.tree.write.writer import SessionWriter
 
 
 def mirror_lines(root: Path, name: str = "agents/agents.log") -> list[bytes]:
@@ -222,24 +220,6 @@ assert mirrors.counts.snapshot() == {}, mirrors.counts.snapshot()
     ]
     assert [process.wait(60) for process in running] == [0] * 4
     assert len(set(mirror_lines(tmp_path))) == len(mirror_lines(tmp_path)) == 12_000
-
-
-@pytest.mark.parametrize("category", ["agents", "errors"])
-def test_a_writer_mirrors_what_it_has_written_and_nothing_else(category, session):
-    root = session.parent
-    mirrors = Mirrors(root)
-    sink = SessionWriter(session, mirrors=mirrors)
-    recorder = Recorder(sink)
-    recorder.write(category=category)
-    os.close(sink.open_stream("creator_001", category)._stream._file.segment.fd)
-    recorder.write(category=category)
-    sink.close()
-    recorder.write(category=category)
-    mirrors.close()
-    name = {"agents": "agents/agents.log", "errors": "errors/errors.jsonl"}[category]
-    record = (session / "agents" / "creator_001.log").read_bytes().splitlines()
-    assert mirror_lines(root, name) == record
-    assert len(record) == 2
 
 
 def test_lines_that_nobody_can_write_are_dropped_and_counted_not_hoarded(tmp_path, monkeypatch):

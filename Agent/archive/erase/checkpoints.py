@@ -49,7 +49,7 @@ def find_checkpoints(session: Path, target: Target) -> FoundCheckpoints:
     found = FoundCheckpoints()
     for index in sorted(runs_dir(session).glob(f"*/checkpoints/{INDEX_NAME}")):
         directory = index.parent
-        with _Opened(session, directory) as run:
+        with _opened(session, directory) as run:
             rows = run.files.index.everything()
             whole = directory.parent.name in target.run_dirs
             named = target.kind == MATCH and target.is_named_by(run.run_id)
@@ -76,7 +76,7 @@ def erase_checkpoints(session: Path, found: FoundCheckpoints) -> None:
             with contextlib.suppress(RunNotFound):
                 store.delete_checkpoints(run_id)
     for directory, numbers in found.numbers.items():
-        with _Opened(session, directory) as run:
+        with _opened(session, directory) as run:
             going = set(numbers)
             remove(run, [row for row in run.files.index.everything() if row.number in going])
             run.files.index.shrink(whole=True)
@@ -93,19 +93,15 @@ def _is_unfinished(run: RunCheckpoints, rows: list[Row]) -> bool:
     return is_stray or any(sizes.values()) or any(row.removed for row in rows)
 
 
-class _Opened:
+@contextlib.contextmanager
+def _opened(session: Path, directory: Path) -> Iterator[RunCheckpoints]:
     """One run's checkpoints, closed behind the block."""
-
-    def __init__(self, session: Path, directory: Path) -> None:
-        self._files = RunFiles(directory, shared_chunks_dir(session), make=False)
-        known = self._files.index.fact("run_id")
-        self._run = RunCheckpoints(known or directory.parent.name, self._files)
-
-    def __enter__(self) -> RunCheckpoints:
-        return self._run
-
-    def __exit__(self, *_: object) -> None:
-        self._run.close()
+    files = RunFiles(directory, shared_chunks_dir(session), make=False)
+    run = RunCheckpoints(files.index.fact("run_id") or directory.parent.name, files)
+    try:
+        yield run
+    finally:
+        run.close()
 
 
 def _going(run: RunCheckpoints, rows: list[Row], target: Target) -> Iterator[int]:

@@ -27,14 +27,15 @@ from Agent.archive.erase.lines import (
     drop_cursor_entries,
     enter,
     find_lines,
+    find_sealed,
     is_whole,
+    open_parts,
     refuse_damaged_account,
     rewrite,
     settle_torn_tails,
 )
 from Agent.archive.erase.mirrors import erase_from_mirrors, find_in_mirrors
 from Agent.archive.erase.plan import (
-    erasing_alone,
     plan_file,
     read_plan,
     remove_plan,
@@ -42,24 +43,18 @@ from Agent.archive.erase.plan import (
     write_plan,
 )
 from Agent.archive.erase.proof import Proof, holds, prove
-from Agent.archive.erase.sealed import (
-    drop_stale_parts,
-    files_in_parts,
-    find_sealed,
-    finish_sealing,
-    rewrite_part,
-)
 from Agent.archive.erase.target import AGENT, MATCH, RUN, ErasedArtifact, Target
 from Agent.archive.maintenance.chain_erased import account_in_chains
 from Agent.archive.maintenance.recover import recover_session
 from Agent.archive.sealed.reader import open_reader
-from Agent.archive.sealed.sealing import seal
+from Agent.archive.sealed.sealing import seal, tidy
 from Agent.errors import NotErased, SessionInUse, SessionNotFound, UsageError
 from Agent.flight.checkpoints.storage.packs import is_written_to
+from Agent.tree.files.file_locks import locked
 from Agent.tree.layout import (
     boards_dir,
+    entries_in,
     list_sessions,
-    run_files,
     run_ids,
     summary_file,
     tree_files,
@@ -192,7 +187,11 @@ def erase(
     """
     if not root.is_dir():
         raise SessionNotFound("no such trace root", path=root, remedy="choose one with --root")
-    with erasing_alone(root):
+    with locked(root) as is_alone:
+        if not is_alone:
+            raise SessionInUse(
+                "another process erases under this root", path=root, remedy="wait for it and try again"
+            )
         _refuse_if_in_use(root)
         before = read_plan(root)
         if dry_run:
@@ -260,7 +259,7 @@ def _erase(
             delete_tree(left)
         for ref in list_sessions(root):
             remove_leftovers(ref.path)
-            finish_sealing(ref.path)
+            tidy(ref.path)
         progress("looking", 0.0)
         found, target = _find(root, target)
         write_plan(root, target)
@@ -295,13 +294,11 @@ def _find(root: Path, target: Target) -> tuple[list[_Found], Target]:
     """What goes, session by session, and the target with the runs and artifacts that were found."""
     sessions = [ref.path for ref in list_sessions(root)]
     for session in sessions:
-        target = target.with_found(_runs_of(session, target), frozenset())
+        target = target.with_found(runs=_runs_of(session, target))
     found = []
     for session in sessions:
         refuse_damaged_account(session)
-        lines = FoundLines()
-        find_lines(session, tree_files(session), target, lines)
-        find_sealed(session, target, lines)
+        lines = _find_lines(session, target)
 
         def holds_it(path: Path, wanted: Target = target) -> bool:
             return holds(path, wanted)
@@ -309,16 +306,23 @@ def _find(root: Path, target: Target) -> tuple[list[_Found], Target]:
         artifacts = find_artifacts(session, target, holds_it, lines.artifacts)
         if artifacts - target.artifacts:
             # Their events go as well: they are looked for again, now with what they tell of.
-            target = target.with_found(frozenset(), artifacts)
-            lines = FoundLines()
-            find_lines(session, tree_files(session), target, lines)
-            find_sealed(session, target, lines)
+            target = target.with_found(artifacts=artifacts)
+            lines = _find_lines(session, target)
+        if lines.parts:
+            target = target.with_found(sealed=frozenset([_id(session)]))
         own = frozenset(each for each in target.artifacts if each.session_id == _id(session))
         runs = sum(1 for run_id in run_ids(session) if run_id in target.run_dirs)
         checkpoints = find_checkpoints(session, target)
         replays = find_replays(session, target, holds_it)
         found.append(_Found(session, lines, own, checkpoints, replays, runs))
     return found, target
+
+
+def _find_lines(session: Path, target: Target) -> FoundLines:
+    lines = FoundLines()
+    find_lines(session, tree_files(session), target, lines)
+    find_sealed(session, target, lines)
+    return lines
 
 
 def _id(session: Path) -> str:
@@ -330,19 +334,12 @@ def _runs_of(session: Path, target: Target) -> frozenset[str]:
     if target.kind == MATCH:
         return frozenset()
     reader = TreeReader(session)
-    parents: dict[str, str | None] = {}
-    found: set[str] = set()
-    for run_id in run_ids(session):
-        began = next(reader.run_events(run_id), None) if run_files(session, run_id) else None
-        extra = {} if began is None else began.extra
-        parents[run_id] = extra.get("parent_run_id")
-        if target.kind == AGENT and extra.get("agent") == target.value:
-            found.add(run_id)
     if target.kind == RUN:
-        found = set(target.runs)
-        while more := {run for run, parent in parents.items() if parent in found and run not in found}:
-            found |= more
-    return frozenset(found)
+        return frozenset(reader.begun_in(target.runs))
+    beginnings = {run_id: reader.run_beginning(run_id) for run_id in reader.run_ids()}
+    return frozenset(
+        run for run, began in beginnings.items() if began and began.extra.get("agent") == target.value
+    )
 
 
 def _judge_of(session: Path, path: Path, target: Target) -> Callable[[bytes], bytes | None]:
@@ -350,37 +347,25 @@ def _judge_of(session: Path, path: Path, target: Target) -> Callable[[bytes], by
     return lambda line: target.judge(line, session_id, whole=whole).kept
 
 
-def _enter_in_chains(session: Path, lines: FoundLines, target: Target) -> None:
-    """Let the chains tell what the files and parts that lose lines will be."""
-    going = {path.relative_to(session).as_posix(): path for path in lines.files}
-    going |= {name: session / name for name in files_in_parts(session, lines.parts)}
-    account_in_chains(session, {name: _judge_of(session, path, target) for name, path in going.items()})
-
-
 def _erase_session(found: _Found, target: Target, *, resumed: bool) -> None:
     """The steps of one session; each can be done again, and leaves what the next ones need."""
     session, lines = found.session, found.lines
-    touched = resumed or bool(
-        lines.files
-        or lines.parts
-        or found.artifacts
-        or found.checkpoints.count
-        or found.replays
-        or found.runs
+    touched = resumed or any(
+        (lines.files, lines.parts, found.artifacts, found.checkpoints.count, found.replays, found.runs)
     )
-    if touched and boards_dir(session).is_dir() and any(boards_dir(session).iterdir()):
+    if touched and entries_in(boards_dir(session)):
         recover_session(session)
     erase_checkpoints(session, found.checkpoints)
     for replay in found.replays:
         delete_tree(replay)
     enter(session, lines)
-    _enter_in_chains(session, lines, target)
-    was_sealed = drop_stale_parts(session, lines)
+    was_sealed, unsealed = open_parts(session, lines)
+    judges = {path: _judge_of(session, path, target) for path in [*lines.files, *unsealed]}
+    names = {path: path.relative_to(session).as_posix() for path in judges}
+    account_in_chains(session, {names[path]: judge for path, judge in judges.items()})
     drop_cursor_entries(session, lines.files)
-    for name in lines.parts:
-        rewrite_part(session, name, target)
-    for path in lines.files:
-        rewrite(path, _judge_of(session, path, target))
+    for path, judge in judges.items():
+        rewrite(path, judge)
     # Behind the lines that tell of them: the plan knows which they are.
     remove_artifacts(session, found.artifacts)
     remove_runs(session, target)
@@ -392,5 +377,6 @@ def _erase_session(found: _Found, target: Target, *, resumed: bool) -> None:
         forget_counts(session)
     if (touched or changed) and summary_file(session).exists():
         write_summary(session, open_reader(session))
-    if was_sealed:
-        seal(session)
+    is_record = _id(session) in target.sealed
+    if was_sealed or is_record:
+        seal(session, remove=is_record)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from Agent.archive.erase.target import AGENT, MATCH, ErasedArtifact, Target
 from Agent.errors import DamagedInput
 from Agent.tree.files.lines import open_file
 from Agent.tree.files.session import replace_file
-from Agent.tree.layout import claims_dir, cursors_dir, recovered_file, runs_dir, session_file
+from Agent.tree.layout import claims_dir, cursors_dir, entries_in, recovered_file, runs_dir, session_file
 from Agent.tree.retention.removal import delete_tree
 from Agent.tree.write.artifacts import artifacts_dir, blobs_dir
 
@@ -77,10 +76,9 @@ def find_artifacts(
     return frozenset(found)
 
 
-def remove_artifacts(session: Path, artifacts: Iterable[ErasedArtifact]) -> int:
-    """Remove artifacts of a session; how many names are gone. OSError where one cannot be removed."""
+def remove_artifacts(session: Path, artifacts: Iterable[ErasedArtifact]) -> None:
+    """Remove artifacts of a session; OSError where one cannot be removed."""
     session_id = session.name.removeprefix("session_")
-    count = 0
     for artifact in artifacts:
         if artifact.session_id != session_id:
             continue
@@ -91,9 +89,7 @@ def remove_artifacts(session: Path, artifacts: Iterable[ErasedArtifact]) -> int:
             continue
         if path.is_file() and not path.is_symlink():
             path.unlink()
-            count += 1
         _remove_empty(path.parent, base)
-    return count
 
 
 def _remove_empty(directory: Path, base: Path) -> None:
@@ -103,14 +99,11 @@ def _remove_empty(directory: Path, base: Path) -> None:
         directory = directory.parent
 
 
-def sweep_blobs(session: Path) -> int:
+def sweep_blobs(session: Path) -> None:
     """Remove the contents that have no name any more, and what savers that were killed left half written."""
-    count = 0
     for path in files_below(blobs_dir(session)):
         if path.name.endswith(".new") or path.lstat().st_nlink == 1:
             path.unlink()
-            count += 1
-    return count
 
 
 def find_replays(session: Path, target: Target, holds: Callable[[Path], bool]) -> list[Path]:
@@ -129,22 +122,18 @@ def find_replays(session: Path, target: Target, holds: Callable[[Path], bool]) -
     return found
 
 
-def remove_runs(session: Path, target: Target) -> int:
-    """Remove the directories of the runs that go, and the links to them; how many there were.
+def remove_runs(session: Path, target: Target) -> None:
+    """Remove the directories of the runs that go, and the links to them.
 
     Of a value: those whose names hold it, once nothing but their name is left.
     """
-    count = 0
     for run in _directories(runs_dir(session)):
         named = target.kind == MATCH and target.is_named_by(run.name)
         if run.name in target.run_dirs or named:
             delete_tree(run)
-            count += 1
-    links = session.parent / "runs"
-    for link in sorted(links.iterdir()) if links.is_dir() else ():
+    for link in entries_in(session.parent / "runs"):
         if link.is_symlink() and link.readlink().parts[-3:-2] == (session.name,) and not link.exists():
             link.unlink()
-    return count
 
 
 def remove_leftovers(session: Path) -> None:
@@ -158,8 +147,8 @@ def remove_leftovers(session: Path) -> None:
             delete_tree(path)
 
 
-def scrub(session: Path, target: Target) -> int:
-    """Take the target out of the descriptions of a session; how many files were changed.
+def scrub(session: Path, target: Target) -> bool:
+    """Take the target out of the descriptions of a session; whether any file was changed.
 
     Raises:
         DamagedInput: one of them is no JSON.
@@ -168,11 +157,8 @@ def scrub(session: Path, target: Target) -> int:
     paths = [session_file(session), recovered_file(session)]
     for directory in (claims_dir(session), cursors_dir(session)):
         paths += sorted(directory.glob("*.json"))
-    changed = 0
-    for path in paths:
-        with contextlib.suppress(FileNotFoundError):
-            changed += _scrub_file(path, target)
-    return changed
+    changed = [_scrub_file(path, target) for path in paths if path.exists()]
+    return any(changed)
 
 
 def _scrub_file(path: Path, target: Target) -> bool:
@@ -231,7 +217,4 @@ def _without_spans(account: Any, target: Target) -> Any:
 
 
 def _directories(parent: Path) -> list[Path]:
-    try:
-        return sorted(path for path in parent.iterdir() if path.is_dir() and not path.is_symlink())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    return [path for path in entries_in(parent) if path.is_dir() and not path.is_symlink()]

@@ -1,7 +1,8 @@
-"""Lines that are to be erased: found in the files of a session and of the mirrors, entered, and taken out.
+"""Lines that are to be erased: found in the files, the archive and the mirrors, entered, and taken out.
 
 What goes is entered into the account of retired numbers first: until a file is rewritten its events are read
 as ever, from then on they count as retired. So a kill leaves either, and doing it again changes nothing.
+Parts of an archive that hold some become plain files before; the session is sealed again when all is done.
 """
 
 from __future__ import annotations
@@ -15,24 +16,32 @@ from typing import Final
 
 import orjson
 
-from Agent.archive.erase.target import Target
+from Agent.archive.erase.target import AGENT, Target
+from Agent.archive.sealed.part_writer import open_connection
+from Agent.archive.sealed.parts import Part, drop_part, read_parts
+from Agent.archive.sealed.sealed_lines import file_lines, unseal
 from Agent.errors import DamagedInput
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
-from Agent.tree.files.lines import first_id, open_file, read_lines
+from Agent.tree.files.lines import first_id, read_lines
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.tree.files.session import replace_file
-from Agent.tree.layout import FILE_MODE, cursors_dir, runs_dir
+from Agent.tree.files.session import replace_file, replacing
+from Agent.tree.files.told_numbers import dropped_by, last_seq_in
+from Agent.tree.layout import cursors_dir, runs_dir
 from Agent.tree.read.recovery_log import Recovery, TornTail, read_recovery, write_recovery
 from Agent.tree.read.retention_log import ERASED, read_account, write_account
+from Agent.tree.write.artifacts import ROOT_RUN
 
 __all__ = [
     "FoundLines",
     "drop_cursor_entries",
     "enter",
     "find_lines",
+    "find_sealed",
     "lines_of",
+    "open_parts",
     "rewrite",
+    "sealed_lines",
     "settle_torn_tails",
 ]
 
@@ -60,33 +69,27 @@ class FoundLines:
         """How many events go."""
         return sum(map(len, self.numbers.values()))
 
-    def note(self, event: Event | None, root_run: str) -> None:
+    def note(self, event: Event | None) -> None:
         """Take note of a line that goes, and of its event."""
         if event is None:
             self.damaged += 1
             return
         self.numbers.setdefault(event.writer, SeqSet()).add(event.seq)
         if event.kind == "log.closed":
-            last = event.extra.get("last_seq")
-            self.closed[event.writer] = max(event.seq, last if isinstance(last, int) else 0)
+            self.closed[event.writer] = last_seq_in(event)
         elif event.kind == "log.dropped":
-            count = event.extra.get("count")
-            reason = str(event.extra.get("reason"))
-            self.dropped.append((event.writer, event.seq, reason, count if isinstance(count, int) else 0))
+            self.dropped.append((event.writer, event.seq, *dropped_by(event)))
         elif event.kind == "artifact.saved":
-            self.artifacts.add((event.run_id or root_run, str(event.extra.get("path"))))
+            self.artifacts.add((event.run_id or ROOT_RUN, str(event.extra.get("path"))))
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
     """The lines of a file; OSError if it cannot be read."""
-    fd, status = open_file(path)
-    os.close(fd)
+    status = path.lstat()
     return (raw.line for raw in read_lines(path, (status.st_dev, status.st_ino)))
 
 
-def find_lines(
-    session: Path, files: Iterable[Path], target: Target, found: FoundLines, root_run: str = "root"
-) -> None:
+def find_lines(session: Path, files: Iterable[Path], target: Target, found: FoundLines) -> None:
     """Find what goes in the files of a session.
 
     Raises:
@@ -100,9 +103,64 @@ def find_lines(
             kept, event = target.judge(line, session_id, whole=whole)
             if kept is not line:
                 hit = True
-                found.note(event, root_run)
+                found.note(event)
         if hit or whole:
             found.files.append(path)
+
+
+def find_sealed(session: Path, target: Target, found: FoundLines) -> None:
+    """Find what goes in the parts that are the record.
+
+    Raises:
+        DamagedInput: a part cannot be read.
+        MissingExtra: duckdb is not installed.
+    """
+    session_id = session.name.removeprefix("session_")
+    for part, line in sealed_lines(part for part in read_parts(session) if part.json_removed):
+        kept, event = target.judge(line, session_id)
+        if kept is not line:
+            found.note(event)
+        if part.name not in found.parts and (kept is not line or _is_named(part, target)):
+            found.parts.append(part.name)
+
+
+def sealed_lines(parts: Iterable[Part]) -> Iterator[tuple[Part, bytes]]:
+    """Every line of some parts; DamagedInput where one cannot be read."""
+    for part in parts:
+        with open_connection(part.directory.parent) as connection:
+            for _, _, line in file_lines(connection, part):
+                yield part, line
+
+
+def _is_named(part: Part, target: Target) -> bool:
+    """Whether the description names what goes."""
+    return any(
+        (target.kind == AGENT and segment.agent_id == target.value)
+        or target.is_named_by(f"{segment.agent_id or ''}\n{segment.file}")
+        for segment in part.segments
+    )
+
+
+def open_parts(session: Path, found: FoundLines) -> tuple[bool, list[Path]]:
+    """Drop the parts that hold lines that go; of those that are the record the files stand again before.
+
+    Returns:
+        Whether there were any, and the files that stand again.
+
+    Raises:
+        DamagedInput: a part cannot be read; it is as it was.
+        OSError: its files cannot be written.
+    """
+    going = {path.relative_to(session).as_posix() for path in found.files}
+    is_any, standing = False, []
+    for part in read_parts(session):
+        if part.name in found.parts or any(segment.file in going for segment in part.segments):
+            if part.json_removed:
+                unseal(session, only=[part])
+                standing += [session / each.file for each in part.segments]
+            drop_part(part)
+            is_any = True
+    return is_any, standing
 
 
 def is_whole(session: Path, path: Path, target: Target) -> bool:
@@ -110,8 +168,8 @@ def is_whole(session: Path, path: Path, target: Target) -> bool:
     return path.parent.parent == runs_dir(session) and path.parent.name in target.run_dirs
 
 
-def enter(session: Path, found: FoundLines) -> int:
-    """Enter what goes into the account of the session; how many events it did not hold yet.
+def enter(session: Path, found: FoundLines) -> None:
+    """Enter what goes into the account of the session.
 
     Raises:
         DamagedInput: the account cannot be read, so nothing may be removed.
@@ -134,41 +192,29 @@ def enter(session: Path, found: FoundLines) -> int:
         account.events += added
         account.reasons[ERASED] += added
         write_account(session, account)
-    return added
 
 
-def rewrite(path: Path, judge: Callable[[bytes], bytes | None]) -> int:
+def rewrite(path: Path, judge: Callable[[bytes], bytes | None]) -> None:
     """Take lines out of a file, which is replaced as a whole, or removed if nothing is left of it.
 
     Args:
         path: of the file, which keeps the time of its last change.
         judge: what stays of a line.
 
-    Returns:
-        How many bytes are gone.
-
     Raises:
         OSError: it cannot be read or replaced; it is as it was.
     """
     status = path.lstat()
-    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-    size_bytes = 0
-    try:
-        with os.fdopen(os.open(aside, flags, FILE_MODE), "wb") as file:
-            for batch in _kept_batches(path, judge):
-                file.write(batch)
-                size_bytes += len(batch)
-            file.flush()
-            os.fsync(file.fileno())
-        if size_bytes:
-            os.utime(aside, ns=(status.st_atime_ns, status.st_mtime_ns))
-            aside.replace(path)
-        else:
-            path.unlink()
-    finally:
-        aside.unlink(missing_ok=True)
-    return status.st_size - size_bytes
+    batches = _kept_batches(path, judge)
+    first = next(batches, None)
+    if first is None:
+        path.unlink()
+        return
+    with replacing(path) as file:
+        file.write(first)
+        file.writelines(batches)
+        file.flush()
+        os.utime(file.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _kept_batches(path: Path, judge: Callable[[bytes], bytes | None]) -> Iterator[bytes]:
@@ -184,18 +230,13 @@ def _kept_batches(path: Path, judge: Callable[[bytes], bytes | None]) -> Iterato
         yield b"\n".join(batch) + b"\n"
 
 
-def drop_cursor_entries(session: Path, files: Iterable[Path]) -> int:
-    """Let those who follow the session read the rewritten files from their beginning; how many cursors.
+def drop_cursor_entries(session: Path, files: Iterable[Path]) -> None:
+    """Let those who follow the session read the rewritten files from their beginning.
 
     Their places in a file that loses lines mean nothing any more. Called before it does.
     """
     gone = {first for path in files if (first := first_id(path)) is not None}
-    changed = 0
-    try:
-        cursors = sorted(path for path in cursors_dir(session).iterdir() if path.suffix == ".json")
-    except FileNotFoundError:
-        return 0
-    for path in cursors:
+    for path in sorted(cursors_dir(session).glob("*.json")):
         try:
             stored = orjson.loads(path.read_bytes())
             entries = list(stored["files"])
@@ -204,8 +245,6 @@ def drop_cursor_entries(session: Path, files: Iterable[Path]) -> int:
             continue  # whoever uses it says that it is damaged, and reads from the beginning
         if len(kept) < len(entries):
             replace_file(path, orjson.dumps({**stored, "files": kept}, option=orjson.OPT_APPEND_NEWLINE))
-            changed += 1
-    return changed
 
 
 def settle_torn_tails(session: Path) -> None:

@@ -26,8 +26,8 @@ def find_in_mirrors(root: Path, target: Target) -> int:
     return sum(_going(path, target, set()) for category, path in _files(root) if not _is_twin(category))
 
 
-def erase_from_mirrors(root: Path, target: Target) -> int:
-    """Take what goes out of every mirror; how many files were rewritten.
+def erase_from_mirrors(root: Path, target: Target) -> None:
+    """Take what goes out of every mirror.
 
     The twins come first: which of their entries go is known by the ids in the mirrors.
 
@@ -37,15 +37,11 @@ def erase_from_mirrors(root: Path, target: Target) -> int:
     ids: set[bytes] = set()
     plain = [path for category, path in _files(root) if not _is_twin(category)]
     going = [path for path in plain if _going(path, target, ids)]
-    changed = 0
     for category, path in _files(root):
-        if _is_twin(category):
-            entries = _EntryJudge(target, ids)
-            changed += bool(rewrite(path, entries.kept)) if _twin_holds(path, target, ids) else 0
+        if _is_twin(category) and _twin_holds(path, target, ids):
+            rewrite(path, _EntryJudge(target, ids).kept)
     for path in going:
         rewrite(path, lambda line: target.judge(line, "").kept)
-        changed += 1
-    return changed
 
 
 def _is_twin(category: str) -> bool:

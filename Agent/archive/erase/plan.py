@@ -5,21 +5,16 @@ Whoever finds one goes on with it. It holds what is erased, so it is the last th
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
 from Agent.archive.erase.target import Target
-from Agent.errors import DamagedInput, SessionInUse
-from Agent.tree.files.session import replace_durably
+from Agent.tree.files.session import read_stored, replace_durably
 
 __all__ = [
     "PLAN_NAME",
-    "erasing_alone",
     "plan_file",
     "read_plan",
     "remove_plan",
@@ -42,18 +37,8 @@ def read_plan(root: Path) -> Target | None:
     Raises:
         DamagedInput: there is a plan that cannot be read.
     """
-    path = plan_file(root)
-    try:
-        stored = orjson.loads(path.read_bytes())
-        return _target_in(stored)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DamagedInput(
-            f"the plan of an erasure that was interrupted cannot be read: {error}",
-            path=path,
-            remedy="remove it, and erase the same again",
-        ) from None
+    what = "the plan of an erasure that was interrupted"
+    return read_stored(plan_file(root), _target_in, what, "remove it, and erase the same again")
 
 
 def _target_in(stored: Any) -> Target:
@@ -77,24 +62,3 @@ def remove_unfinished_plans(root: Path) -> None:
     """Remove what is half written of a plan."""
     for path in root.glob(f".{PLAN_NAME}.*.new"):
         path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def erasing_alone(root: Path) -> Iterator[None]:
-    """For one process at a time; SessionInUse where another one erases under this root."""
-    try:
-        import fcntl
-    except ImportError:  # without advisory locks one process works alone
-        yield
-        return
-    fd = os.open(root, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SessionInUse(
-                "another process erases under this root", path=root, remedy="wait for it and try again"
-            ) from None
-        yield
-    finally:
-        os.close(fd)

@@ -18,9 +18,10 @@ from typing import Any, Final
 import orjson
 
 from Agent.archive.erase.files import chunks_of
-from Agent.archive.erase.sealed import sealed_lines
+from Agent.archive.erase.lines import sealed_lines
 from Agent.archive.erase.target import AGENT, Target
 from Agent.archive.maintenance.chain_erased import names_in_chain
+from Agent.archive.sealed.parts import read_parts
 from Agent.tree.layout import list_sessions, parse_file_name, safe_name
 
 __all__ = ["Left", "Proof", "holds", "prove"]
@@ -204,14 +205,13 @@ def _shown(value: object) -> str:
 
 def _search_sealed(root: Path, session: Path, target: Target, proof: Proof) -> None:
     """Search the lines that a session's archive gives back."""
-    last: Path | None = None
+    searched: set[str] = set()
     found: set[str] = set()
-    for path, line in sealed_lines(session):
-        if path != last:
-            proof.unpacked_files += 1
-            last = path
-        name = path.relative_to(root).as_posix()
+    for part, line in sealed_lines(read_parts(session)):
+        name = part.parquet.relative_to(root).as_posix()
+        searched.add(name)
         form = target.forms.find(line) if name not in found else None
         if form is not None:
             found.add(name)
             proof.left.append(Left(name, f"{form} in Parquet"))
+    proof.unpacked_files += len(searched)

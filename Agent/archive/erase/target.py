@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple, Self
 
 import orjson
 
 from Agent.archive.erase.byte_forms import ByteForms
-from Agent.event.codec import LINE_PREFIX, DamagedLine, decode_line
+from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.kinds import Home
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
+from Agent.tree.files.lines import event_behind
 from Agent.tree.layout import safe_name
 from Agent.tree.write.artifacts import ROOT_RUN
 
@@ -54,16 +55,28 @@ class Target:
         value: the agent's id, the run's id or the value.
         runs: the explicit runs that go whole: the run and those begun in it; those begun for the agent.
         artifacts: the artifacts that go, whose `artifact.saved` events go with them.
+        sealed: the sessions whose archive loses lines and is their record, so that it is made again.
     """
 
     kind: Kind
     value: str
     runs: frozenset[str] = frozenset()
-    artifacts: frozenset[ErasedArtifact] = field(default=frozenset())
+    artifacts: frozenset[ErasedArtifact] = frozenset()
+    sealed: frozenset[str] = frozenset()
 
-    def with_found(self, runs: frozenset[str], artifacts: frozenset[ErasedArtifact]) -> Self:
-        """The same with more runs and artifacts that go."""
-        return replace(self, runs=self.runs | runs, artifacts=self.artifacts | artifacts)
+    def with_found(
+        self,
+        runs: frozenset[str] = frozenset(),
+        artifacts: frozenset[ErasedArtifact] = frozenset(),
+        sealed: frozenset[str] = frozenset(),
+    ) -> Self:
+        """The same with more runs and artifacts that go, and sessions to be sealed again."""
+        return replace(
+            self,
+            runs=self.runs | runs,
+            artifacts=self.artifacts | artifacts,
+            sealed=self.sealed | sealed,
+        )
 
     def to_object(self) -> dict[str, Any]:
         """As JSON."""
@@ -72,6 +85,7 @@ class Target:
             "value": self.value,
             "runs": sorted(self.runs),
             "artifacts": sorted(map(list, self.artifacts)),
+            "sealed": sorted(self.sealed),
         }
 
     @classmethod
@@ -80,7 +94,8 @@ class Target:
         if stored["kind"] not in {AGENT, RUN, MATCH} or not isinstance(stored["value"], str):
             raise ValueError(f"it erases {stored['kind']!r}")
         artifacts = frozenset(ErasedArtifact(*map(str, entry)) for entry in stored["artifacts"])
-        return cls(stored["kind"], stored["value"], frozenset(map(str, stored["runs"])), artifacts)
+        runs, sealed = (frozenset(map(str, stored.get(key, ()))) for key in ("runs", "sealed"))
+        return cls(stored["kind"], stored["value"], runs, artifacts, sealed)
 
     @cached_property
     def forms(self) -> ByteForms:
@@ -159,7 +174,7 @@ class Target:
 
     def _judge_damaged(self, line: bytes, session_id: str, *, whole: bool) -> Judged:
         """A line that is no event; behind a torn one may stand a whole one, which is judged by itself."""
-        behind = _event_behind(line)
+        behind = event_behind(line)
         if behind is None:
             goes = whole or self._names_in(line)
             return Judged(None if goes else line, None)
@@ -183,14 +198,3 @@ def _quoted(text: str) -> str:
         return orjson.dumps(text).decode()
     except orjson.JSONEncodeError:  # a lone surrogate: no event can name it
         return '"\\ud800"'
-
-
-def _event_behind(line: bytes) -> tuple[int, Event] | None:
-    """Where the whole event begins that ends a damaged line, and the event."""
-    at = line.find(LINE_PREFIX, 1)
-    while at > 0:
-        try:
-            return at, decode_line(line[at:])
-        except DamagedLine:
-            at = line.find(LINE_PREFIX, at + 1)
-    return None

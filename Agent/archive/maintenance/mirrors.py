@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +29,6 @@ def rebuild_mirrors(
     root: Path,
     *,
     as_text: Callable[[bytes], str] | None = None,
-    rotation: Mapping[str, tuple[int, int]] | None = None,
 ) -> dict[str, int]:
     """Make every mirror under a root again, session after session, each in its order.
 
@@ -39,7 +38,6 @@ def rebuild_mirrors(
     Args:
         root: the trace root.
         as_text: a line as the text twins show it; without it they are left out.
-        rotation: category to (size in bytes, number of backups), over the defaults.
 
     Returns:
         How many lines each category got.
@@ -60,7 +58,7 @@ def rebuild_mirrors(
         delete_tree(left)
     place = root / f"{_MAKING}{os.urandom(4).hex()}"
     place.mkdir(mode=0o700)
-    counts = _fill(root, place, as_text, rotation)
+    counts = _fill(root, place, as_text)
     for category, name in MIRROR_FILES.items():
         if as_text is not None or not category.endswith(_TEXT):
             _take_place(root / name, place / name)
@@ -72,9 +70,8 @@ def _fill(
     root: Path,
     place: Path,
     as_text: Callable[[bytes], str] | None,
-    rotation: Mapping[str, tuple[int, int]] | None,
 ) -> Counter[str]:
-    mirrors = Mirrors(place, rotation=rotation)
+    mirrors = Mirrors(place)
     # closed from the start: what is added is written at once, by this thread
     mirrors.close()
     waiting: defaultdict[str, list[bytes]] = defaultdict(list)

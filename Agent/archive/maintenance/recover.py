@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,11 +16,11 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.errors import InputError, SessionInUse
 from Agent.event.clock import format_timestamp
 from Agent.event.codec import DamagedLine, decode_line
-from Agent.tree.files.file_locks import close_lock, open_lock
-from Agent.tree.files.lines import RawLine, open_file, tail_writer
+from Agent.tree.files.file_locks import locked
+from Agent.tree.files.lines import RawLine, after_last_newline, open_file, tail_writer
 from Agent.tree.files.session import open_session, update_session
 from Agent.tree.files.tally import Tally
-from Agent.tree.layout import boards_dir, summary_file, tree_files
+from Agent.tree.layout import boards_dir, entries_in, summary_file, tree_files
 from Agent.tree.read.loss_scan import Writers
 from Agent.tree.read.losses import Losses, WriterLosses
 from Agent.tree.read.reader import OpenSpan
@@ -35,8 +33,6 @@ from Agent.tree.write.artifacts import blobs_dir
 from Agent.tree.write.crash_board import remove_board
 
 __all__ = ["Recovered", "recover_session"]
-
-_STEP_BYTES = 64 * 1024
 
 
 @dataclass(slots=True)
@@ -95,7 +91,9 @@ def recover_session(session: Path) -> Recovered:
     """
     reader = open_reader(session)
     _refuse_if_in_use(session)
-    with _alone(session):
+    with locked(session / ".state" / "recover.lock", create=True) as is_alone:
+        if not is_alone:
+            raise SessionInUse("another process is recovering it", path=session, remedy="wait for it to end")
         _refuse_if_in_use(session)
         done = Recovered(session)
         if finish_removal(session):
@@ -135,27 +133,6 @@ def _refuse_if_in_use(session: Path) -> None:
         raise SessionInUse(reason, path=session, remedy="recover it on that machine, or a day later")
 
 
-@contextlib.contextmanager
-def _alone(session: Path) -> Iterator[None]:
-    """The lock of whoever recovers; it ends with the process, however that ends."""
-    try:
-        import fcntl
-    except ImportError:  # without advisory locks one process works alone
-        yield
-        return
-    fd = open_lock(session / ".state" / "recover.lock", create=True)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SessionInUse(
-                "another process is recovering it", path=session, remedy="wait for it to end"
-            ) from None
-        yield
-    finally:
-        close_lock(fd)
-
-
 def _recovered(account: WriterLosses, writers: Writers) -> RecoveredWriter:
     board = writers.boards.get(account.writer)
     return RecoveredWriter(
@@ -186,7 +163,7 @@ def _find_torn_tails(session: Path, recovery: Recovery) -> bool:
 def _torn_tail(session: Path, path: Path) -> TornTail | None:
     fd, status = open_file(path)
     try:
-        offset = _after_last_newline(fd, status.st_size)
+        offset = after_last_newline(fd, status.st_size)
         if offset == status.st_size:
             return None
         os.lseek(fd, offset, os.SEEK_SET)
@@ -203,17 +180,6 @@ def _torn_tail(session: Path, path: Path) -> TornTail | None:
     finally:
         os.close(fd)
     return None
-
-
-def _after_last_newline(fd: int, size_bytes: int) -> int:
-    end = size_bytes
-    while end > 0:
-        start = max(end - _STEP_BYTES, 0)
-        at = os.pread(fd, end - start, start).rfind(b"\n")
-        if at >= 0:
-            return start + at + 1
-        end = start
-    return 0
 
 
 def _end_tails(session: Path) -> bool:
@@ -235,10 +201,7 @@ def _end_tails(session: Path) -> bool:
 
 def _remove_boards(session: Path) -> bool:
     """Remove the boards of ended writers, which nobody needs any more."""
-    try:
-        boards = sorted(path for path in boards_dir(session).iterdir() if path.suffix == ".board")
-    except FileNotFoundError:
-        return False
+    boards = entries_in(boards_dir(session), ".board")
     for board in boards:
         remove_board(board)
     return bool(boards)

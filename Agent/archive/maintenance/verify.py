@@ -18,6 +18,7 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.errors import DamagedInput
 from Agent.event.model import Event
 from Agent.tree.files.lines import Damage, first_id, open_file
+from Agent.tree.files.told_numbers import dropped_by
 from Agent.tree.layout import parse_file_name
 from Agent.tree.read.losses import WriterLosses
 from Agent.tree.read.recovery_log import Recovery, read_recovery
@@ -30,6 +31,7 @@ _ID: Final = re.compile(r'"id":"([a-z2-7]{8})-')
 _UNKNOWN: Final = "?"
 _CHUNK_BYTES: Final = 1 << 20
 _LOOKS: Final = 3
+_COUNTS: Final = ("read", "lost", "unacknowledged", "unknown", "retired", "in_flight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +110,11 @@ class Verification:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON: the verdict, totals, and a row for each writer."""
-        names = ("taken", "read", "lost", "unacknowledged", "unknown", "retired", "in_flight")
         return {
             "session_id": self.session.name.removeprefix("session_"),
             "path": str(self.session),
             "sound": self.sound,
-            **{name: sum(getattr(writer, name) for writer in self.writers) for name in names},
+            **{name: sum(getattr(writer, name) for writer in self.writers) for name in ("taken", *_COUNTS)},
             "erased": self.erased,
             "damaged_lines": self.damaged_lines,
             "torn_tails": self.torn_tails,
@@ -151,7 +152,8 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
     try:
         for event in scan:
             if event.kind == "log.dropped":
-                _add_dropped(dropped, event)
+                reason, count = dropped_by(event)
+                dropped[reason] += count
             elif event.kind == "log.closed":
                 if isinstance(head := event.extra.get("head"), str):
                     told[event.writer] = head
@@ -183,7 +185,7 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
         len(parts),
         tuple(part.parquet.relative_to(session).as_posix() for part in damaged_parts),
         tuple(_changed_files(session, parts)),
-        dict(sorted(dropped.items())),
+        dict(sorted((+dropped).items())),
         _chains(session, told, list(heads), is_running=any(row.state == "running" for row in rows)),
     )
 
@@ -220,12 +222,6 @@ def _digest(file: BinaryIO, size_bytes: int) -> str:
         hasher.update(chunk)
         size_bytes -= len(chunk)
     return hasher.hexdigest()
-
-
-def _add_dropped(dropped: Counter[str], event: Event) -> None:
-    count, reason = event.extra.get("count"), event.extra.get("reason")
-    if isinstance(count, int) and isinstance(reason, str):
-        dropped[reason] += count
 
 
 def _of_part(part: Part) -> DamagedInput:
@@ -304,21 +300,8 @@ def _row(account: WriterLosses, recovery: Recovery, damaged: int, torn: int) -> 
         state = "running"
     else:
         state = "recovered" if account.writer in recovery.writers else "killed"
-    return VerifiedWriter(
-        writer=account.writer,
-        pid=account.pid,
-        kind=account.kind,
-        state=state,
-        taken=account.last_seq,
-        read=account.read,
-        lost=account.lost,
-        unacknowledged=account.unacknowledged,
-        unknown=account.unknown,
-        retired=account.retired,
-        in_flight=account.in_flight,
-        damaged_lines=damaged,
-        torn_tails=torn,
-    )
+    told = {name: getattr(account, name) for name in ("writer", "pid", "kind", *_COUNTS)}
+    return VerifiedWriter(**told, state=state, taken=account.last_seq, damaged_lines=damaged, torn_tails=torn)
 
 
 def _nobodys(damaged: int, torn: int) -> VerifiedWriter:

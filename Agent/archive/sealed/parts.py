@@ -6,7 +6,6 @@ parts; `sealed_lines`, the views of `Agent.analysis` and what verifies and prune
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -16,7 +15,8 @@ import orjson
 
 from Agent.errors import DamagedInput
 from Agent.tree.files.lines import first_id
-from Agent.tree.files.session import replace_file
+from Agent.tree.files.session import replace_durably, sync_directory
+from Agent.tree.layout import entries_in
 
 __all__ = [
     "ARCHIVE_VERSION",
@@ -26,7 +26,6 @@ __all__ = [
     "drop_part",
     "mark_removed",
     "read_parts",
-    "sync_directory",
     "usable_segments",
     "write_part",
 ]
@@ -129,16 +128,8 @@ def read_parts(session: Path) -> list[Part]:
     Raises:
         DamagedInput: a part's description cannot be read, or its Parquet file is away.
     """
-    directory = archive_dir(session)
-    try:
-        names = sorted(path.name for path in directory.iterdir() if _is_description(path.name))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return [_read_part(directory / name) for name in names]
-
-
-def _is_description(name: str) -> bool:
-    return name.startswith("part-") and name.endswith(".json")
+    descriptions = entries_in(archive_dir(session), ".json")
+    return [_read_part(path) for path in descriptions if path.name.startswith("part-")]
 
 
 def _read_part(path: Path) -> Part:
@@ -168,8 +159,7 @@ _REMEDY = "restore it from a copy; if the JSON lines are still there, delete the
 def write_part(part: Part) -> None:
     """Make a part known, or replace its description, as a whole and on the disk."""
     path = part.directory / f"{part.name}.json"
-    replace_file(path, orjson.dumps(part.to_object(), option=orjson.OPT_APPEND_NEWLINE))
-    sync_directory(part.directory)
+    replace_durably(path, orjson.dumps(part.to_object(), option=orjson.OPT_APPEND_NEWLINE))
 
 
 def drop_part(part: Part) -> None:
@@ -184,15 +174,6 @@ def mark_removed(part: Part) -> Part:
     marked = replace(part, json_removed=True)
     write_part(marked)
     return marked
-
-
-def sync_directory(directory: Path) -> None:
-    """Bring the names in a directory to the disk."""
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def usable_segments(session: Path, part: Part) -> tuple[SealedSegment, ...]:

@@ -16,7 +16,7 @@ from Agent.archive.sealed.numbers import add_numbers, count_others, rows_to_read
 from Agent.archive.sealed.parquet_rows import LINE_BYTES, literal
 from Agent.archive.sealed.part_writer import open_connection
 from Agent.archive.sealed.parts import Part, SealedSegment, archive_dir, read_parts
-from Agent.archive.sealed.sealed_lines import file_lines, part_source
+from Agent.archive.sealed.sealed_lines import part_source
 from Agent.errors import DamagedInput
 from Agent.tree.files.lines import RawLine
 from Agent.tree.files.sequence_set import SeqSet
@@ -99,22 +99,22 @@ class ArchiveLines:
     def lines(self, path: Path) -> Iterator[RawLine]:
         """The lines of one segment, as they stood."""
         file = path.relative_to(self._session).as_posix()
-        for part, segment in ((known, each) for known in self._parts for each in known.segments):
-            if segment.file == file and not segment.is_file(path):
-                with self._connection() as connection:
-                    yield from self._raw(part, file_lines(connection, part, [file]))
+        own = [(part, segment) for part, segment in self._gone() if segment.file == file]
+        if own:
+            with self._connection() as connection:
+                yield from self._read(connection, f"{self._rows_of(own)} ORDER BY line")
 
     def all_lines(self) -> Iterator[RawLine]:
         """The lines of all segments, each segment's as they stood."""
-        by_part: dict[str, list[str]] = {}
-        for part, segment in self._gone():
-            by_part.setdefault(part.name, []).append(segment.file)
-        if not by_part:
+        gone = self._gone()
+        if not gone:
             return
         with self._connection() as connection:
+            # one part after another, since sorting takes the memory of what is sorted
             for part in self._parts:
-                if part.name in by_part:
-                    yield from self._raw(part, file_lines(connection, part, by_part[part.name]))
+                own = [pair for pair in gone if pair[0].name == part.name]
+                if own:
+                    yield from self._read(connection, f"{self._rows_of(own)} ORDER BY file, line")
 
     def lines_to_read(
         self, kinds: Collection[str], seen: dict[str, SeqSet], tally: Tally | None = None
@@ -124,18 +124,39 @@ class ArchiveLines:
         if not gone:
             return
         rows = self._rows_of(gone)
-        by_name = {part.name: part for part, _ in gone}
         with self._connection() as connection:
             doubtful = add_numbers(connection, rows, kinds, seen)
             if tally is not None:
                 count_others(connection, rows, kinds, doubtful, tally)
-            cursor = connection.execute(
-                f"SELECT parse_filename(filename, true), file, line, {LINE_BYTES} FROM {rows} "
-                f"AND {rows_to_read(kinds, doubtful)} ORDER BY filename, file, line"
-            )
-            while found := cursor.fetchmany(_BATCH_ROWS):
-                for part, file, line, data in found:
-                    yield from self._raw(by_name[part], iter([(file, line, data)]))
+            wanted = rows_to_read(kinds, doubtful)
+            yield from self._read(connection, f"{rows} AND {wanted} ORDER BY filename, file, line")
+
+    def _read(self, connection: Any, rows: str) -> Iterator[RawLine]:
+        return self._fetch(
+            connection, f"SELECT parse_filename(filename, true), file, line, {LINE_BYTES} FROM {rows}"
+        )
+
+    def _fetch(self, connection: Any, query: str) -> Iterator[RawLine]:
+        """The lines that a query for (part, file, line, bytes) finds."""
+        places = {
+            (part.name, segment.file): (int(part.name.removeprefix("part-")), place, segment)
+            for part in self._parts
+            for place, segment in enumerate(part.segments)
+        }
+        cursor = connection.execute(query)
+        while found := cursor.fetchmany(_BATCH_ROWS):
+            for part, file, line, data in found:
+                if data:
+                    number, place, segment = places[part, file]
+                    yield RawLine(
+                        line=bytes(data),
+                        path=self._session / file,
+                        # an inode of its own, so that damage at one place is counted once
+                        inode=(-number, place),
+                        number=line,
+                        offset=line,
+                        complete=line < segment.lines or segment.ends_with_newline,
+                    )
 
     def _rows_of(self, gone: list[tuple[Part, SealedSegment]]) -> str:
         """The rows of some segments as a relation, with their condition at its end."""
@@ -156,12 +177,8 @@ class ArchiveLines:
         wanted = [(part.name, segment.file) for part, segment in self._gone()]
         if not wanted:
             return
-        by_name = {part.name: part for part in self._parts}
         with self._connection() as connection:
-            cursor = connection.execute(self._ordered_query(wanted, since_us, until_us))
-            while rows := cursor.fetchmany(_BATCH_ROWS):
-                for part, file, line, data in rows:
-                    yield from self._raw(by_name[part], iter([(file, line, data)]))
+            yield from self._fetch(connection, self._ordered_query(wanted, since_us, until_us))
 
     def _ordered_query(
         self, wanted: list[tuple[str, str]], since_us: int | None, until_us: int | None
@@ -184,23 +201,6 @@ class ArchiveLines:
             f"FROM {source}, filename=true) {'WHERE ' + ' AND '.join(bounds) if bounds else ''}) "
             f"WHERE (part, file) IN ({listed}) ORDER BY time_us, is_late, writer, seq, file, line"
         )
-
-    def _raw(self, part: Part, rows: Iterator[tuple[str, int, Any]]) -> Iterator[RawLine]:
-        by_name = {segment.file: (place, segment) for place, segment in enumerate(part.segments)}
-        number = int(part.name.removeprefix("part-"))
-        for file, line, data in rows:
-            if not data:
-                continue
-            place, segment = by_name[file]
-            # an inode of its own, so that damage at one place is counted once
-            yield RawLine(
-                line=bytes(data),
-                path=self._session / file,
-                inode=(-number, place),
-                number=line,
-                offset=line,
-                complete=line < segment.lines or segment.ends_with_newline,
-            )
 
 
 def _place(file: str) -> tuple[str, str, str, float]:

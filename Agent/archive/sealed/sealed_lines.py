@@ -14,9 +14,10 @@ from typing import Any, Final
 
 from Agent.archive.sealed.parquet_rows import LINE_BYTES, literal
 from Agent.archive.sealed.part_writer import DIGEST_BYTES, escaped, open_connection
-from Agent.archive.sealed.parts import Part, SealedSegment, read_parts, sync_directory
+from Agent.archive.sealed.parts import Part, SealedSegment, read_parts
 from Agent.errors import DamagedInput
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE
+from Agent.tree.files.session import replacing, sync_directory
+from Agent.tree.layout import DIRECTORY_MODE
 
 __all__ = ["digests_of", "file_lines", "part_source", "unseal"]
 
@@ -115,25 +116,18 @@ def unseal(
 
 def _restore(part: Part, segment: SealedSegment, lines: Iterator[bytes], target: Path) -> Path:
     target.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.new")
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-    try:
-        with os.fdopen(os.open(aside, flags, FILE_MODE), "wb") as file:
-            for chunk in _chunks(lines, segment):
-                digest.update(chunk)
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
+    with replacing(target) as file:
+        for chunk in _chunks(lines, segment):
+            digest.update(chunk)
+            file.write(chunk)
         if digest.hexdigest() != segment.digest:
             raise DamagedInput(
                 f"{segment.file} differs from what was sealed",
                 path=part.parquet,
                 remedy="take the archive from a copy",
             )
-        os.utime(aside, ns=(segment.mtime_ns, segment.mtime_ns))
-        aside.rename(target)
-    finally:
-        aside.unlink(missing_ok=True)
+        file.flush()
+        os.utime(file.fileno(), ns=(segment.mtime_ns, segment.mtime_ns))
     sync_directory(target.parent)
     return target

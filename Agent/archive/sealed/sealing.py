@@ -9,14 +9,16 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from Agent.archive.sealed.part_writer import remove_left_spills, write_rows
+from Agent.archive.sealed.part_writer import cores, open_connection, remove_left_spills, write_rows
 from Agent.archive.sealed.parts import (
     Part,
     SealedSegment,
@@ -24,25 +26,31 @@ from Agent.archive.sealed.parts import (
     drop_part,
     mark_removed,
     read_parts,
-    sync_directory,
     usable_segments,
     write_part,
 )
 from Agent.archive.sealed.sealable_files import Finished, finished_segments
 from Agent.archive.sealed.sealed_lines import digests_of
-from Agent.archive.sealed.workers import most_at_a_time, side_by_side
 from Agent.errors import DamagedInput, UsageError
 from Agent.event.clock import format_timestamp
-from Agent.tree.layout import DIRECTORY_MODE
+from Agent.tree.files.file_locks import locked
+from Agent.tree.files.session import sync_directory
+from Agent.tree.layout import DIRECTORY_MODE, entries_in
 from Agent.tree.read.read_leases import nothing_retired
 
-__all__ = ["PART_BYTES", "Sealed", "seal"]
+__all__ = ["PART_BYTES", "Sealed", "seal", "tidy"]
 
 PART_BYTES: Final = 96 * 1024 * 1024
 """About how much of JSON lines one part holds; it is in memory while it is written."""
 
 LARGE_BYTES: Final = 2 * PART_BYTES
 """Where a single file makes a part of more than this, parts are written one after another."""
+
+
+MOST_WORKERS: Final = 4
+"""Each holds a part in memory."""
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(slots=True)
@@ -103,10 +111,16 @@ def seal(
     began = time.monotonic()
     finished = finished_segments(path)
     done = Sealed(path, waiting=finished.waiting)
-    if not finished.segments and not archive_dir(path).is_dir():
+    directory = archive_dir(path)
+    if not finished.segments and not directory.is_dir():
         return done
-    with _sealing(path) as directory, nothing_retired(path):
-        known = _tidy(path, directory)
+    directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    with locked(directory) as is_alone, nothing_retired(path):
+        if not is_alone:
+            raise UsageError(
+                "another process is sealing this session", path=path, remedy="wait for it and try again"
+            )
+        known = tidy(path)
         sealed = {each.file for part in known for each in part.segments if each.is_file(path / each.file)}
         open_ones = [each for each in finished.segments if each.file not in sealed]
         done.already = len(finished.segments) - len(open_ones)
@@ -121,30 +135,7 @@ def seal(
     return done
 
 
-@contextlib.contextmanager
-def _sealing(session: Path) -> Iterator[Path]:
-    """The archive's directory, for one process at a time."""
-    directory = archive_dir(session)
-    directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # without advisory locks one process works alone
-        yield directory
-        return
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                "another process is sealing this session", path=session, remedy="wait for it and try again"
-            ) from None
-        yield directory
-    finally:
-        os.close(fd)
-
-
-def _tidy(session: Path, directory: Path) -> list[Part]:
+def tidy(session: Path) -> list[Part]:
     """Take away what a killed seal left, and parts whose segments are no longer what was sealed."""
     remove_left_spills(session)
     parts = []
@@ -154,7 +145,7 @@ def _tidy(session: Path, directory: Path) -> list[Part]:
         else:
             drop_part(part)
     known = {part.parquet.name for part in parts}
-    for entry in list(directory.iterdir()):
+    for entry in entries_in(archive_dir(session)):
         unfinished = entry.name.startswith(".") and entry.name.endswith(".new")
         if unfinished or (entry.suffix == ".parquet" and entry.name not in known):
             entry.unlink()
@@ -167,10 +158,11 @@ def _groups(segments: list[Finished], part_bytes: int) -> list[list[Finished]]:
     Where that makes several, they are as many as keep all cores busy to the end, and about alike.
     """
     total = sum(segment.size_bytes for segment in segments)
-    rounds = math.ceil(total / part_bytes / most_at_a_time())
+    workers = min(cores(), MOST_WORKERS)
+    rounds = math.ceil(total / part_bytes / workers)
     if total > part_bytes:
         largest = max(segment.size_bytes for segment in segments)
-        part_bytes = min(part_bytes, total // (rounds * most_at_a_time()) + largest)
+        part_bytes = min(part_bytes, total // (rounds * workers) + largest)
     groups: list[list[Finished]] = []
     size = part_bytes
     for segment in segments:
@@ -218,6 +210,49 @@ def _make_part(connection: Any, directory: Path, name: str, group: list[Finished
     sync_directory(directory)
     write_part(part)
     return part
+
+
+def side_by_side(
+    session: Path, tasks: Sequence[Callable[[Any], _Result]], workers: int = 0
+) -> Generator[_Result]:
+    """What each task gives, as they end; a task is handed a DuckDB connection.
+
+    A part is too small for one connection to keep two cores busy: its tables come in blocks of a hundred
+    thousand rows, and what is done outside the engine is done by one thread.
+
+    Args:
+        session: whose `.state` takes what the engine has no memory for.
+        tasks: what is to be done, in any order.
+        workers: how many at a time; default: as many as there are cores, at most 4.
+
+    What a task raises is raised here, and the others are interrupted; so they are when the generator is
+    closed, which whoever may leave it early has to do.
+    """
+    number = max(min(workers or cores(), MOST_WORKERS, len(tasks)), 1)
+    at_work: set[Any] = set()
+    # so that no connection is closed while it is interrupted
+    lock = threading.Lock()
+
+    def work(task: Callable[[Any], _Result]) -> _Result:
+        with open_connection(session, share=number) as connection:
+            with lock:
+                at_work.add(connection)
+            try:
+                return task(connection)
+            finally:
+                with lock:
+                    at_work.discard(connection)
+
+    pool = ThreadPoolExecutor(number, "agent-trace-seal")
+    try:
+        for done in as_completed([pool.submit(work, task) for task in tasks]):
+            yield done.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        with lock:
+            for connection in at_work:
+                connection.interrupt()
+        pool.shutdown()
 
 
 def _count(done: Sealed, part: Part) -> None:

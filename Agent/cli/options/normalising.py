@@ -36,24 +36,17 @@ def _normaliser(ctx: click.Context, param: click.Parameter, values: tuple[str, .
         raise click.BadParameter(str(error), ctx, param) from None
 
 
-def normalise_option(function: F) -> F:
-    """`--normalise WHAT`: in what a replay may differ."""
-    return click.option(
-        "--normalise",
-        "normaliser",
-        multiple=True,
-        callback=_normaliser,
-        metavar="WHAT",
-        help="Differences to allow: ids, times, order, paths, floats[=1e-9]; repeatable, or "
-        "separated by commas.",
-    )(function)
-
-
-def ignore_option(function: F) -> F:
-    """`--ignore FIELD`: fields of agents that take no part."""
-    return click.option(
-        "--ignore",
-        multiple=True,
-        metavar="FIELD",
-        help="Ignore this field: field, agent.field or a pattern; repeatable, named in the report.",
-    )(function)
+normalise_option = click.option(
+    "--normalise",
+    "normaliser",
+    multiple=True,
+    callback=_normaliser,
+    metavar="WHAT",
+    help="Differences to allow: ids, times, order, paths, floats[=1e-9]; repeatable, or separated by commas.",
+)
+ignore_option = click.option(
+    "--ignore",
+    multiple=True,
+    metavar="FIELD",
+    help="Ignore this field: field, agent.field or a pattern; repeatable, named in the report.",
+)

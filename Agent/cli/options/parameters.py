@@ -22,6 +22,7 @@ __all__ = [
     "Since",
     "agent_argument",
     "agent_option",
+    "analyzer_of",
     "complete_agents",
     "complete_runs",
     "complete_sessions",
@@ -31,6 +32,8 @@ __all__ = [
     "json_option",
     "root_option",
     "run_argument",
+    "session_argument",
+    "session_beside",
     "session_of",
     "session_option",
     "since_option",
@@ -100,40 +103,43 @@ def complete_agents(ctx: click.Context, _param: click.Parameter, incomplete: str
     return [CompletionItem(each.agent_id) for each in agents if each.agent_id.startswith(incomplete)]
 
 
-def root_option(function: F) -> F:
-    """`--root DIR`: the trace root."""
-    return click.option(
-        "--root",
-        metavar="DIR",
-        type=click.Path(file_okay=False, path_type=Path),
-        default=configured_root,
-        show_default="as configured, else trace",
-        envvar="AGENT_TRACE_ROOT",
-        show_envvar=True,
-        help="The trace root.",
-    )(function)
+root_option = click.option(
+    "--root",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=configured_root,
+    show_default="as configured, else trace",
+    envvar="AGENT_TRACE_ROOT",
+    show_envvar=True,
+    help="The trace root.",
+)
+session_option = click.option(
+    "--session",
+    "-s",
+    metavar="ID",
+    default="last",
+    shell_complete=complete_sessions,
+    help="A session id, a unique prefix of one, a path, last, or last-fork.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+network_option = click.option("--network", is_flag=True, help="Allow network access during the replay.")
+agent_argument = click.argument("agent", shell_complete=complete_agents)
 
 
-def session_option(function: F) -> F:
-    """`--session ID`: which session of the root."""
-    return click.option(
-        "--session",
-        "-s",
-        metavar="ID",
-        default="last",
-        shell_complete=complete_sessions,
-        help="A session id, a unique prefix of one, a path, last, or last-fork.",
-    )(function)
+def limit_option(text: str, default: int | None = None) -> Callable[[F], F]:
+    """`--limit N`: at most so many."""
+    return click.option("--limit", "-n", type=click.IntRange(min=1), default=default, metavar="N", help=text)
 
 
-def json_option(function: F) -> F:
-    """`--json`: the answer as data."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+def workers_option(text: str) -> Callable[[F], F]:
+    """`--workers N`: how many at a time."""
+    return click.option("--workers", type=click.IntRange(min=1), metavar="N", help=text)
 
 
-def agent_argument(function: F) -> F:
-    """`AGENT`: whose events."""
-    return click.argument("agent", shell_complete=complete_agents)(function)
+def timeout_option(name: str, text: str = "Stop after this many seconds.") -> Callable[[F], F]:
+    """`--timeout SECONDS`, under a name of the command's own."""
+    limit = click.FloatRange(min=0, min_open=True)
+    return click.option("--timeout", name, type=limit, metavar="SECONDS", help=text)
 
 
 def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -153,16 +159,36 @@ def session_of(run: str | None) -> str | None:
     return run.partition("/")[0] or run
 
 
-def run_argument(function: F) -> F:
-    """`RUN`: a session, or one agent of it."""
-    return click.argument("run", metavar="RUN", shell_complete=complete_runs)(function)
+def session_beside(run: str | None, session: str, agent: str | None = None) -> str:
+    """RUN where it is given, else SESSION; of SESSION/agent the session, where AGENT is that agent.
+
+    Raises:
+        click.UsageError: RUN names another agent than AGENT.
+    """
+    if run is None:
+        return session
+    name, slash, named = run.rpartition("/")
+    if slash and agent is not None and not Path(run).exists():
+        if named != agent:
+            raise click.UsageError(
+                f"RUN names {named} and AGENT is {agent}", click.get_current_context(silent=True)
+            )
+        return name
+    return run
 
 
-def agent_option(function: F) -> F:
-    """`--agent ID`: one agent of the run."""
-    return click.option(
-        "--agent", "-a", metavar="ID", help="One agent of the session, if RUN does not name one."
-    )(function)
+def analyzer_of(run: str | None, session: str, root: Path, agent: str | None = None) -> Any:
+    """The `LogAnalyzer` of the session named."""
+    from Agent.analysis import LogAnalyzer
+
+    return LogAnalyzer(session_beside(run, session, agent), root)
+
+
+session_argument = click.argument("run", metavar="[RUN]", required=False, shell_complete=complete_sessions)
+run_argument = click.argument("run", metavar="RUN", shell_complete=complete_runs)
+agent_option = click.option(
+    "--agent", "-a", metavar="ID", help="One agent of the session, if RUN does not name one."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,32 +256,24 @@ def _complete_kinds(_ctx: click.Context, _param: click.Parameter, incomplete: st
     return [CompletionItem(kind) for kind in KINDS if kind.startswith(incomplete)]
 
 
-def since_option(function: F) -> F:
-    """`--since WHEN`: from a time or a tick on."""
-    return click.option(
-        "--since",
-        callback=_since,
-        metavar="WHEN",
-        help="Only from this time on: -3h, an ISO time, or tick:N.",
-    )(function)
+since_option = click.option(
+    "--since",
+    callback=_since,
+    metavar="WHEN",
+    help="Only from this time on: -3h, an ISO time, or tick:N.",
+)
+until_option = click.option(
+    "--until", callback=_since, metavar="WHEN", help="Only before this time: -3h, an ISO time, or tick:N."
+)
 
 
-def until_option(function: F) -> F:
-    """`--until WHEN`: before a time or a tick."""
-    return click.option(
-        "--until", callback=_since, metavar="WHEN", help="Only before this time: -3h, an ISO time, or tick:N."
-    )(function)
-
-
-def type_option(function: F) -> F:
-    """`--type KIND`: only these kinds of events."""
-    return click.option(
-        "--type",
-        "-t",
-        "kinds",
-        multiple=True,
-        callback=_known_kinds,
-        shell_complete=_complete_kinds,
-        metavar="KIND",
-        help="Only this kind of event; repeatable.",
-    )(function)
+type_option = click.option(
+    "--type",
+    "-t",
+    "kinds",
+    multiple=True,
+    callback=_known_kinds,
+    shell_complete=_complete_kinds,
+    metavar="KIND",
+    help="Only this kind of event; repeatable.",
+)

@@ -170,21 +170,19 @@ def parse_condition(text: str) -> FieldTest:
     return FieldTest(key, sign, value, pattern)
 
 
-def where_option(function: F) -> F:
-    """`--where CONDITION`: only events of which it holds."""
-    return click.option(
-        "--where",
-        multiple=True,
-        callback=conditions,
-        metavar="CONDITION",
-        help="Only events that match: key=value, 'key~regex', 'key>number' (also != !~ >= < <=). "
-        "Nested keys are joined by dots; repeatable.",
-    )(function)
-
-
 def conditions(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[FieldTest, ...]:
     """The callback of an option that takes conditions."""
     try:
         return tuple(parse_condition(value) for value in values)
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param) from None
+
+
+where_option = click.option(
+    "--where",
+    multiple=True,
+    callback=conditions,
+    metavar="CONDITION",
+    help="Only events that match: key=value, 'key~regex', 'key>number' (also != !~ >= < <=). "
+    "Nested keys are joined by dots; repeatable.",
+)

@@ -27,6 +27,7 @@ __all__ = [
     "emit_bytes",
     "emit_json",
     "emit_report",
+    "emit_text",
     "heading",
     "note",
     "paint",
@@ -157,12 +158,13 @@ def heading(title: str, aside: str = "") -> None:
     emit(paint(rule * width_of_page(), dim=True))
 
 
-def pairs(rows: Iterable[tuple[str, object]], indent: int = 2) -> None:
-    """Names and values in two columns."""
+def pairs(rows: Iterable[tuple[str, object]], *, cut: bool = False) -> None:
+    """Names and values in two columns; with `cut` each value is cut to its line."""
     rows = list(rows)
     width = max((display_width(name) for name, _ in rows), default=0)
     for name, value in rows:
-        emit(" " * indent + paint(name.ljust(width), dim=True) + "  " + clean(value))
+        shown = clip(clean(value), width_of_page() - width - 4) if cut else clean(value)
+        emit("  " + paint(name.ljust(width), dim=True) + "  " + shown)
 
 
 def emit_report(text: str, indent: str = "", width: int | None = None) -> None:
@@ -171,6 +173,14 @@ def emit_report(text: str, indent: str = "", width: int | None = None) -> None:
         is_heading = line[:1].strip() != ""
         for shown in wrapped((indent + clean(line)).rstrip(), width):
             emit(paint(shown, bold=True) if is_heading else shown)
+
+
+def emit_text(text: str) -> None:
+    """A text that another package wrote, its lines wrapped to the terminal."""
+    width = width_of_terminal()
+    for line in text.splitlines():
+        for shown in wrapped(clean(line), width):
+            emit(shown)
 
 
 def wrapped(line: str, width: int | None) -> list[str]:
@@ -194,7 +204,6 @@ def table(
     rows: Iterable[Sequence[object]],
     *,
     right: Sequence[str] = (),
-    indent: int = 2,
     styles: dict[str, dict[str, dict[str, Any]]] | None = None,
 ) -> None:
     """Aligned columns under their names; those in `right` are set right, the last takes what room is left.
@@ -203,14 +212,14 @@ def table(
     """
     cells = [[clean(value) for value in row] for row in rows]
     widths = [max(map(display_width, column)) for column in zip(columns, *cells, strict=True)]
-    room = width_of_page() - indent - sum(widths[:-1]) - 2 * (len(widths) - 1)
+    room = width_of_page() - 2 - sum(widths[:-1]) - 2 * (len(widths) - 1)
     if columns[-1] not in right:
         widths[-1] = max(room, 12)
     sides = [name in right for name in columns]
-    emit(" " * indent + in_columns(columns, widths, sides, [{"dim": True}] * len(columns)))
+    emit("  " + in_columns(columns, widths, sides, [{"dim": True}] * len(columns)))
     for row in cells:
         looks = [(styles or {}).get(name, {}).get(cell, {}) for name, cell in zip(columns, row, strict=True)]
-        emit((" " * indent + in_columns(row, widths, sides, looks)).rstrip())
+        emit(("  " + in_columns(row, widths, sides, looks)).rstrip())
 
 
 def in_columns(

@@ -67,14 +67,8 @@ def _row(ref: SessionRef) -> dict[str, Any]:
 
 def origin_of(lineage: Lineage) -> dict[str, Any]:
     """What a forked or resumed run comes from, as the lists show it."""
-    return {
-        "relation": lineage.relation,
-        "run": lineage.run,
-        "session_id": lineage.session_id,
-        "step": lineage.step,
-        "patch": lineage.patch,
-        "seed": lineage.seed,
-    }
+    names = ("relation", "run", "session_id", "step", "patch", "seed")
+    return {name: getattr(lineage, name) for name in names}
 
 
 def _state(running: bool, closed: bool, recovered: bool) -> str:

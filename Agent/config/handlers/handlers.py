@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from Agent.config.handlers.build import build_outputs
-from Agent.config.loading.handler_config import Outputs
-from Agent.config.loading.standard_names import HANDLER_CATEGORIES, LOGGER_CATEGORIES
+from Agent.config.loading.handler_config import HANDLER_CATEGORIES, LOGGER_CATEGORIES, Outputs
 from Agent.config.log_records import as_log_record
 from Agent.event.kinds import Category
 from Agent.record.health import say

@@ -9,9 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from Agent.config.loading.checks import level_number, near_miss
-from Agent.config.loading.handler_config import check_logger, outputs_in
+from Agent.config.loading.handler_config import (
+    HANDLER_CATEGORIES,
+    LOGGER_CATEGORIES,
+    check_logger,
+    outputs_in,
+)
 from Agent.config.loading.options import Options
-from Agent.config.loading.standard_names import HANDLER_CATEGORIES, LOGGER_CATEGORIES
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVELS
 

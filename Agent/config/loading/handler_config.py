@@ -11,8 +11,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from Agent.config.loading.checks import level_number, near_miss
-from Agent.config.loading.standard_names import HANDLER_CATEGORIES, JSON_FORMATTER, LOGGER_CATEGORIES
 from Agent.errors import ConfigurationError
+from Agent.event.kinds import Category
+
+# The names in `LOGGING_CONFIG`: which handler is the file of which category, which logger its source.
+JSON_FORMATTER = {"()": "Agent.config.log_records.JsonLines"}
+TEXT_FORMATTER = {"()": "Agent.config.log_records.TextLines"}
+HANDLER_CATEGORIES = {
+    "agent_file": Category.AGENTS,
+    "learning_file": Category.LEARNING,
+    "interaction_file": Category.INTERACTIONS,
+    "performance_file": Category.PERFORMANCE,
+    "system_file": Category.SYSTEM,
+    "error_file": Category.ERRORS,
+    "event_file": Category.EVENTS,
+}
+LOGGER_CATEGORIES = {name.removesuffix("_file"): category for name, category in HANDLER_CATEGORIES.items()}
 
 _FILE_CLASS = "logging.handlers.RotatingFileHandler"
 _FILE_KEYS = frozenset(

@@ -104,7 +104,7 @@ def preset_values(name: str) -> dict[str, Any]:
 
 
 def _settings_of(preset: Setting) -> Settings:
-    from Agent.config.loading.preset import read_preset
+    from Agent.config.loading.toml_files import read_preset
 
     return read_preset(preset).settings
 

@@ -1,4 +1,4 @@
-"""Configuration files: which are looked for, and what one says; `tomllib` is loaded where there is one.
+"""Configuration files and presets: which are looked for, and what one says; `tomllib` is loaded for one.
 
 `load.py` comes before it; what is read here are plain settings, each with its line.
 """
@@ -10,12 +10,15 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from Agent.config.loading.checks import near_miss
 from Agent.config.loading.options import SETTABLE
-from Agent.config.loading.settings import Setting, Settings, check_each, taken_apart
+from Agent.config.loading.settings import Setting, Settings, check_each, misplaced, taken_apart
 from Agent.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Only messages and `config show --origin` ask; a key in an unusual way of writing has the line of its
 # table.
@@ -183,8 +186,6 @@ def read_file(path: str, table: tuple[str, ...] = ()) -> ConfigurationFile | Non
 
 
 def _no_toml(path: str, text: str, message: str) -> ConfigurationError:
-    import re
-
     where = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
     what = message[: where.start()] if where else message
     line = int(where[1]) if where and where[1] else text.rstrip("\n").count("\n") + 1
@@ -194,7 +195,6 @@ def _no_toml(path: str, text: str, message: str) -> ConfigurationError:
 
 
 def _told(path: str, text: str, table: tuple[str, ...], document: Mapping[str, Any]) -> ConfigurationFile:
-
     for name in document:
         if name not in SETTABLE and name != "preset":
             raise ConfigurationError(
@@ -214,3 +214,40 @@ def _told(path: str, text: str, table: tuple[str, ...], document: Mapping[str, A
         found["trace_root"] = root._replace(value=os.path.normpath(place))
     check_each(found)
     return ConfigurationFile(path, found, preset)
+
+
+def _directory() -> Path:
+    """Where the presets are; the build copies them into `Agent/config/presets`."""
+    from pathlib import Path
+
+    here = Path(__file__).parents[1]
+    for place in (here / "presets", here.parent.parent / "config"):
+        if place.is_dir():
+            return place
+    raise ConfigurationError("the preset files are missing", path=here, remedy="reinstall agent-trace")
+
+
+def preset_names() -> list[str]:
+    """The names of all presets."""
+    return sorted(path.stem for path in _directory().glob("*.toml"))
+
+
+def preset_path(name: str) -> Path:
+    """The file of a preset; ConfigurationError if there is none of that name."""
+    names = preset_names()
+    if name not in names:
+        raise ConfigurationError(
+            f"unknown preset {name!r}{near_miss(name, names)}", remedy=f"use one of {', '.join(names)}"
+        )
+    return _directory() / f"{name}.toml"
+
+
+def read_preset(chosen: Setting) -> ConfigurationFile:
+    """What the chosen preset says; ConfigurationError, with the place of the choice, where it is none."""
+    try:
+        path = preset_path(chosen.value)
+    except ConfigurationError as error:
+        raise misplaced(error.message, chosen, error.remedy) from None
+    found = read_file(str(path))
+    assert found is not None  # noqa: S101 - the whole file was asked for
+    return found

@@ -12,7 +12,7 @@ from enum import StrEnum
 from Agent.event.model import Event
 from Agent.event.ordering.order import in_order, order_key
 
-__all__ = ["Forest", "Mark", "Node", "build_forest", "flatten"]
+__all__ = ["Forest", "Mark", "Node", "build_forest"]
 
 
 class Mark(StrEnum):
@@ -103,11 +103,6 @@ def build_forest(events: Iterable[Event]) -> Forest:
     for draft in drafts:
         (roots if draft.parent is None else spans[draft.parent].children).append(draft)
     return Forest(_frozen(roots))
-
-
-def flatten(forest: Forest) -> list[Event]:
-    """Every event once, depth first, parents before children."""
-    return [node.event for _, node in forest.walk() if node.event is not None]
 
 
 def _id(value: object) -> str | None:

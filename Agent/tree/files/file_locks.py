@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from Agent.tree.layout import FILE_MODE
 
-__all__ = ["close_lock", "open_lock"]
+__all__ = ["close_lock", "locked", "open_lock"]
 
 _FLAGS: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 _open: set[int] = set()
@@ -35,6 +36,36 @@ def close_lock(fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_UN)
     finally:
         os.close(fd)
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, create: bool = False, wait: bool = False) -> Iterator[bool]:
+    """Whether this process alone has that lock, which ends with the process, however that ends.
+
+    Args:
+        path: a file, or a directory that exists; where it may be a link it is followed unless it is made.
+        create: whether to make the file.
+        wait: for whoever has it; without, another process that has it is the answer False.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        # without advisory locks one process works alone
+        yield True
+        return
+    fd = open_lock(path if create else path.resolve(), create=create)
+    try:
+        is_alone = True
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            is_alone = False
+        yield is_alone
+    finally:
+        close_lock(fd)
 
 
 def _forget_in_child() -> None:

@@ -27,7 +27,9 @@ __all__ = [
     "LineDecoder",
     "OrderKey",
     "RawLine",
+    "after_last_newline",
     "begins_otherwise",
+    "event_behind",
     "event_key",
     "line_key",
     "open_file",
@@ -46,6 +48,7 @@ _SEQ_AT: Final = _WRITER_AT + WRITER_CHARS + 1
 _ID: Final = re.compile(rb'"id":"([a-z2-7]{8})-')
 _FIRST_ID: Final = re.compile(rb'\{"timestamp":"[^"\n]*","id":"([a-z2-7]{8}-[0-9]+)"')
 _ID_WITHIN_BYTES: Final = 256
+_STEP_BYTES: Final = 64 * 1024
 _KEPT_DAMAGES = 1000
 _SHOWN_CHARS = 200
 
@@ -196,6 +199,18 @@ def first_id(path: Path) -> str | None:
         os.close(fd)
 
 
+def after_last_newline(fd: int, size_bytes: int) -> int:
+    """Where the unfinished last line of a file begins; its size where there is none."""
+    end = size_bytes
+    while end > 0:
+        start = max(end - _STEP_BYTES, 0)
+        at = os.pread(fd, end - start, start).rfind(b"\n")
+        if at >= 0:
+            return start + at + 1
+        end = start
+    return 0
+
+
 def begins_otherwise(path: Path, inode: Inode, known_id: str | None) -> bool:
     """Whether the file with that inode has another id on its first line; not if it was renamed meanwhile."""
     try:
@@ -269,7 +284,8 @@ class LineDecoder:
             event = decode_line(raw.line)
         except DamagedLine as error:
             self.damage.note(raw, f"torn: {error}" if not raw.complete else str(error))
-            return self._resynchronise(raw.line)
+            behind = event_behind(raw.line)
+            return None if behind is None else self._believed(behind[1])
         writer, seq = split_event_id(event.id)
         if not self._is_new(writer, seq):
             self.damage.note(raw, f"repeated id {event.id}")
@@ -289,15 +305,18 @@ class LineDecoder:
             seen = self.seen[writer] = SeqSet()
         return seen.add(seq)
 
-    def _resynchronise(self, line: bytes) -> Event | None:
-        """The event that ends a damaged line, if it is whole, new, and of a known writer."""
-        at = line.find(LINE_PREFIX, 1)
-        while at > 0:
-            try:
-                event = decode_line(line[at:])
-            except DamagedLine:
-                at = line.find(LINE_PREFIX, at + 1)
-                continue
-            writer, seq = split_event_id(event.id)
-            return event if self._is_known_writer(writer) and self._is_new(writer, seq) else None
-        return None
+    def _believed(self, event: Event) -> Event | None:
+        """An event that ends a damaged line, if it is new and of a known writer."""
+        writer, seq = split_event_id(event.id)
+        return event if self._is_known_writer(writer) and self._is_new(writer, seq) else None
+
+
+def event_behind(line: bytes) -> tuple[int, Event] | None:
+    """Where the whole event begins that ends a damaged line, and the event."""
+    at = line.find(LINE_PREFIX, 1)
+    while at > 0:
+        try:
+            return at, decode_line(line[at:])
+        except DamagedLine:
+            at = line.find(LINE_PREFIX, at + 1)
+    return None

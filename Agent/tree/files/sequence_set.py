@@ -105,28 +105,11 @@ class SeqSet:
 
     def ranges(self) -> Iterator[tuple[int, int]]:
         """The ranges (first, last) of the numbers that are in, ascending and apart."""
-        first = end = 0
-        for index, bits in self.bits():
-            for low, high in runs_of_bits(index << 16, bits):
-                if low != end + 1 or not first:
-                    if first:
-                        yield first, end
-                    first = low
-                end = high
-        if first:
-            yield first, end
+        return _joined(run for index, bits in self.bits() for run in runs_of_bits(index << 16, bits))
 
     def missing(self, last: int) -> Iterator[tuple[int, int]]:
         """The ranges (first, last) of the numbers from 1 to `last` that are not in."""
-        first = end = 0
-        for low, high in self._absent(last):
-            if low != end + 1 or not first:
-                if first:
-                    yield first, end
-                first = low
-            end = high
-        if first:
-            yield first, end
+        return _joined(self._absent(last))
 
     def _absent(self, last: int) -> Iterator[tuple[int, int]]:
         """Pieces of those ranges in ascending order, adjoining ones not yet joined."""
@@ -156,6 +139,19 @@ def _clear_bits(chunk: bytearray, start: int, low: int, high: int) -> Iterator[t
             seq = start + (at << 3) + bit
             if low <= seq <= high and not byte & 1 << bit:
                 yield seq, seq
+
+
+def _joined(pieces: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Ascending ranges, those that adjoin as one."""
+    first = end = 0
+    for low, high in pieces:
+        if low != end + 1 or not first:
+            if first:
+                yield first, end
+            first = low
+        end = high
+    if first:
+        yield first, end
 
 
 def runs_of_bits(start: int, bits: int) -> Iterator[tuple[int, int]]:

@@ -9,16 +9,17 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self, TypeVar
 
 import orjson
 
 from Agent.errors import DamagedInput, SessionNotFound
 from Agent.event.clock import format_timestamp
 from Agent.event.ids import session_id_for, uuid7
+from Agent.tree.files.file_locks import locked
 from Agent.tree.files.writer_claim import boot_id, hostname, process_start_ticks
 from Agent.tree.layout import FILE_MODE, create_session_dir, session_file
 from Agent.version import __version__
@@ -27,10 +28,16 @@ __all__ = [
     "SessionInfo",
     "create_session",
     "open_session",
+    "read_stored",
     "replace_durably",
     "replace_file",
+    "replacing",
+    "sync_directory",
     "update_session",
 ]
+
+
+_Stored = TypeVar("_Stored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +137,25 @@ def open_session(session: Path) -> SessionInfo:
         SessionNotFound: nothing is there.
         DamagedInput: it is there and cannot be read.
     """
-    path = session_file(session)
+    remedy = "its events can still be read"
+    info = read_stored(session_file(session), SessionInfo.from_object, "session.json", remedy)
+    if info is None:
+        raise SessionNotFound("the session has no session.json", path=session, remedy=remedy)
+    return info
+
+
+def read_stored(path: Path, make: Callable[[Any], _Stored], what: str, remedy: str) -> _Stored | None:
+    """What is made of the JSON in a file of ours; None where there is no such file.
+
+    Raises:
+        DamagedInput: `what` cannot be read, since `make` did not get what it expects.
+    """
     try:
-        stored = orjson.loads(path.read_bytes())
-        return SessionInfo.from_object(stored)
+        return make(orjson.loads(path.read_bytes()))
     except FileNotFoundError:
-        raise SessionNotFound(
-            "the session has no session.json", path=session, remedy="its events can still be read"
-        ) from None
-    except (OSError, orjson.JSONDecodeError, TypeError, AttributeError) as error:
-        raise DamagedInput(
-            f"session.json cannot be read: {error}", path=path, remedy="its events can still be read"
-        ) from None
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DamagedInput(f"{what} cannot be read: {error}", path=path, remedy=remedy) from None
 
 
 def update_session(session: Path, **changes: Any) -> SessionInfo:
@@ -153,7 +167,7 @@ def update_session(session: Path, **changes: Any) -> SessionInfo:
         SessionNotFound, DamagedInput: as `open_session`.
         OSError: it cannot be written.
     """
-    with _lock(session):
+    with locked(session, wait=True):
         info = open_session(session)
         for name in ("targets", "versions"):
             if name in changes:
@@ -165,16 +179,22 @@ def update_session(session: Path, **changes: Any) -> SessionInfo:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Put a file in place as a whole: a reader sees the old one or the new one."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file that is synced and takes the place of `path` if the block ends without an error."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
-    fd = os.open(temporary, flags, FILE_MODE)
     try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
+        with os.fdopen(os.open(temporary, flags, FILE_MODE), "wb") as file:
+            yield file
             file.flush()
-            os.fsync(fd)
+            os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
@@ -183,7 +203,12 @@ def replace_file(path: Path, data: bytes) -> None:
 def replace_durably(path: Path, data: bytes) -> None:
     """The same, and the new name is on the disk itself before anything that follows from it is done."""
     replace_file(path, data)
-    fd = os.open(path.parent, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Bring the names in a directory to the disk."""
+    fd = os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
     try:
         os.fsync(fd)
     finally:
@@ -192,19 +217,3 @@ def replace_durably(path: Path, data: bytes) -> None:
 
 def _encode(info: SessionInfo) -> bytes:
     return orjson.dumps(info.to_object(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str)
-
-
-@contextlib.contextmanager
-def _lock(session: Path) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:
-        # without advisory locks one process records alone
-        yield
-        return
-    fd = os.open(session, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from Agent.tree.layout import FILE_MODE, claims_dir
+from Agent.tree.layout import FILE_MODE, claims_dir, entries_in
 
 __all__ = ["Claim", "boot_id", "hostname", "process_start_ticks", "read_claims", "write_claim"]
 
@@ -103,16 +103,8 @@ def write_claim(session: Path, claim: Claim) -> None:
 
 def read_claims(session: Path) -> dict[str, Claim]:
     """The claims of a session by writer; a damaged one still says that its writer exists."""
-    claims: dict[str, Claim] = {}
-    try:
-        with os.scandir(claims_dir(session)) as entries:
-            names = sorted(entry.name for entry in entries if entry.name.endswith(".json"))
-    except (FileNotFoundError, NotADirectoryError):
-        return claims
-    for name in names:
-        writer = name.removesuffix(".json")
-        claims[writer] = _read_claim(claims_dir(session) / name, writer)
-    return claims
+    found = entries_in(claims_dir(session), ".json")
+    return {path.stem: _read_claim(path, path.stem) for path in found}
 
 
 def _read_claim(path: Path, writer: str) -> Claim:

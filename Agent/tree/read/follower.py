@@ -24,6 +24,7 @@ from Agent.tree.files.lines import (
     Inode,
     LineDecoder,
     RawLine,
+    after_last_newline,
     event_key,
     first_id,
     open_file,
@@ -291,7 +292,7 @@ class Follower:
             except OSError:
                 continue
             try:
-                offset = _after_last_newline(fd, status.st_size)
+                offset = after_last_newline(fd, status.st_size)
                 begins_with = first_id(path)
             finally:
                 os.close(fd)
@@ -335,15 +336,3 @@ def _settled(events: list[tuple[RawLine, Event]], settle_s: float) -> int:
 
 def _place_of(entry: Mapping[str, Any]) -> tuple[int, int, str | None]:
     return int(entry["offset"]), int(entry["line_number"]), entry["first_id"]
-
-
-def _after_last_newline(fd: int, size_bytes: int) -> int:
-    end = size_bytes
-    while end > 0:
-        start = max(end - 64 * 1024, 0)
-        os.lseek(fd, start, os.SEEK_SET)
-        at = os.read(fd, end - start).rfind(b"\n")
-        if at >= 0:
-            return start + at + 1
-        end = start
-    return 0

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.tree.files.sequence_set import SeqSet
+from Agent.tree.files.told_numbers import last_seq_in, retired_by
 from Agent.tree.files.writer_claim import Claim
 from Agent.tree.read.recovery_log import RecoveredWriter
 from Agent.tree.write.crash_board import BoardView
@@ -142,22 +142,15 @@ class Losses:
         }
 
 
+_SHOWN_OF_WRITER: Final = (
+    "pid", "kind", "durability", "closed", "alive", "last_seq",
+    "read", "lost", "unacknowledged", "unknown", "retired", "in_flight",
+)  # fmt: skip
+
+
 def _writer_dict(writer: WriterLosses) -> dict[str, Any]:
-    return {
-        "pid": writer.pid,
-        "kind": writer.kind,
-        "durability": writer.durability,
-        "closed": writer.closed,
-        "alive": writer.alive,
-        "last_seq": writer.last_seq,
-        "read": writer.read,
-        "lost": writer.lost,
-        "unacknowledged": writer.unacknowledged,
-        "unknown": writer.unknown,
-        "retired": writer.retired,
-        "in_flight": writer.in_flight,
-        "gaps": [[gap.first_seq, gap.last_seq, gap.verdict] for gap in writer.gaps[:100]],
-    }
+    gaps = [[gap.first_seq, gap.last_seq, gap.verdict] for gap in writer.gaps[:100]]
+    return {name: getattr(writer, name) for name in _SHOWN_OF_WRITER} | {"gaps": gaps}
 
 
 @dataclass(slots=True)
@@ -177,14 +170,9 @@ class Accounting:
     def see(self, event: Event) -> None:
         """Take note of an event that says something about numbers."""
         if event.kind == "log.closed":
-            writer, seq = split_event_id(event.id)
-            last_seq = event.extra.get("last_seq")
-            self.closed[writer] = max(seq, last_seq if isinstance(last_seq, int) else 0)
-        elif event.kind == "log.retired" and "count" not in event.extra:
-            # one with a count is for people: its numbers stand in the account, and not all between the two
-            named, first, last = (event.extra.get(key) for key in ("writer", "first_seq", "last_seq"))
-            if isinstance(named, str) and isinstance(first, int) and isinstance(last, int):
-                self.retired.setdefault(named, []).append((first, last))
+            self.closed[event.writer] = last_seq_in(event)
+        elif event.kind == "log.retired" and (retired := retired_by(event)) is not None:
+            self.retired.setdefault(retired[0], []).append(retired[1:])
 
     def add_account(self, removed: Mapping[str, SeqSet], closed: Mapping[str, int]) -> None:
         """Take what the account of retention says; to be read after the files."""

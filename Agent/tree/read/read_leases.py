@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from Agent.tree.files.file_locks import close_lock, open_lock
+from Agent.tree.files.file_locks import close_lock, locked, open_lock
 from Agent.tree.layout import reading_lock_file, retention_lock_file
 
 __all__ = ["nobody_reads", "nothing_retired"]
@@ -52,21 +52,10 @@ def nobody_reads(session: Path) -> Iterator[bool]:
 
     To be opened by the one who has the lock of retention, which keeps others from beginning to read.
     """
-    import fcntl
-
-    fd = open_lock(reading_lock_file(session), create=True)
-    try:
-        patience_s = time.monotonic() + _PATIENCE_S
-        while not (alone := _taken(fcntl, fd)) and time.monotonic() < patience_s:
-            time.sleep(_LOOK_AGAIN_S)
-        yield alone
-    finally:
-        close_lock(fd)
-
-
-def _taken(fcntl: Any, fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    patience_s = time.monotonic() + _PATIENCE_S
+    while True:
+        with locked(reading_lock_file(session), create=True) as alone:
+            if alone or time.monotonic() >= patience_s:
+                yield alone
+                return
+        time.sleep(_LOOK_AGAIN_S)

@@ -36,6 +36,7 @@ from Agent.tree.read.loss_scan import Scan, Writers
 from Agent.tree.read.losses import Losses
 from Agent.tree.read.merge import chains_of, first_event, merged_lines
 from Agent.tree.read.recovery_log import read_recovery
+from Agent.tree.write.crash_board import BoardSpan
 from Agent.tree.write.kept_counts import KeptCounts, files_of_others
 
 # `reader` asks, so that one agent's journey reads no run that it had nothing to do with.
@@ -145,6 +146,22 @@ class TreeReader:
                 f"no run {run_id!r}", path=self.session, remedy="`agent-trace runs` lists all runs"
             )
         return self._merged(paths)
+
+    def run_beginning(self, run_id: str) -> Event | None:
+        """The first event in a run's own files; None where it has none."""
+        return next(self._merged(run_files(self.session, run_id)), None)
+
+    def begun_in(self, runs: Collection[str]) -> set[str]:
+        """Some runs, and the explicit ones that were begun in them, at any depth."""
+        parents = {
+            run: began.extra.get("parent_run_id")
+            for run in self.run_ids()
+            if (began := self.run_beginning(run)) is not None
+        }
+        found = set(runs)
+        while more := {run for run, parent in parents.items() if parent in found and run not in found}:
+            found |= more
+        return found
 
     def _files_of_runs(self) -> dict[str, list[Path]]:
         """The files of runs by the agent whose runs they are, as each run's first event says."""
@@ -323,15 +340,7 @@ class TreeReader:
         writers = Writers(self.session)
         found = self._found_open(writers)
         spans = [
-            OpenSpan(
-                agent_id=span.agent_id,
-                name=span.name,
-                span_id=span.span_id,
-                started_us=span.started_us,
-                writer=writer,
-                pid=writers.claims[writer].pid,
-                alive=writer in writers.alive,
-            )
+            _open_span(span, writer, writers.claims[writer].pid, alive=writer in writers.alive)
             for writer, board in writers.boards.items()
             if writer not in found
             for span in board.open_spans
@@ -346,21 +355,17 @@ class TreeReader:
         except DamagedInput as error:
             self._damage.note_file(Path(error.path or self.session), str(error))
             return {}
+        pids = {writer: claim.pid for writer, claim in writers.claims.items()}
         return {
             writer: [
-                OpenSpan(
-                    agent_id=span.agent_id,
-                    name=span.name,
-                    span_id=span.span_id,
-                    started_us=span.started_us,
-                    writer=writer,
-                    pid=writers.claims[writer].pid if writer in writers.claims else -1,
-                    alive=False,
-                )
-                for span in account.open_spans
+                _open_span(span, writer, pids.get(writer, -1), alive=False) for span in account.open_spans
             ]
             for writer, account in found.items()
         }
+
+
+def _open_span(span: BoardSpan, writer: str, pid: int, *, alive: bool) -> OpenSpan:
+    return OpenSpan(span.agent_id, span.name, span.span_id, span.started_us, writer, pid, alive)
 
 
 def _in_order(paths: list[Path]) -> tuple[Path, ...]:

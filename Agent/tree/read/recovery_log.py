@@ -11,8 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from Agent.errors import DamagedInput
-from Agent.tree.files.session import replace_durably
+from Agent.tree.files.session import read_stored, replace_durably
 from Agent.tree.layout import recovered_file
 from Agent.tree.write.crash_board import BoardSpan
 
@@ -63,17 +62,9 @@ def read_recovery(session: Path) -> Recovery:
     Raises:
         DamagedInput: it is there and cannot be read.
     """
-    path = recovered_file(session)
-    try:
-        return _from_object(orjson.loads(path.read_bytes()))
-    except FileNotFoundError:
-        return Recovery()
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DamagedInput(
-            f"the account of a recovery cannot be read: {error}",
-            path=path,
-            remedy="without it the losses of its writers are unknown",
-        ) from None
+    remedy = "without it the losses of its writers are unknown"
+    found = read_stored(recovered_file(session), _from_object, "the account of a recovery", remedy)
+    return found or Recovery()
 
 
 def write_recovery(session: Path, recovery: Recovery) -> None:

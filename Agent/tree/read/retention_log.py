@@ -17,14 +17,14 @@ from typing import Any, Final
 
 import orjson
 
-from Agent.errors import DamagedInput
 from Agent.event.clock import parse_timestamp
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.event.schema import CURRENT_SCHEMA
 from Agent.tree.files.lines import DamageLog, LineDecoder, open_file, read_lines
 from Agent.tree.files.sequence_set import SeqSet, runs_of_bits
-from Agent.tree.files.session import replace_durably
+from Agent.tree.files.session import read_stored, replace_durably
+from Agent.tree.files.told_numbers import dropped_by, last_seq_in, retired_by
 from Agent.tree.layout import retired_file
 
 __all__ = [
@@ -211,17 +211,13 @@ class _QuickLook:
 def _note(found: ScannedFile, event: Event) -> None:
     """Keep what an event says beyond its own number."""
     if event.kind == "log.closed":
-        last = event.extra.get("last_seq")
-        found.closed[event.writer] = max(event.seq, last if isinstance(last, int) else 0)
+        found.closed[event.writer] = last_seq_in(event)
     elif event.kind == "log.dropped":
-        count = event.extra.get("count")
-        found.removal.dropped[str(event.extra.get("reason"))] += count if isinstance(count, int) else 0
-    elif event.kind == "log.retired" and "count" not in event.extra:
-        writer, first, last = (event.extra.get(key) for key in ("writer", "first_seq", "last_seq"))
-        # one that names no range is no account of anything
-        if isinstance(writer, str) and isinstance(first, int) and isinstance(last, int):
-            with contextlib.suppress(ValueError):
-                found.told.setdefault(writer, SeqSet()).update(_of_ranges([(first, last)]))
+        reason, count = dropped_by(event)
+        found.removal.dropped[reason] += count
+    elif event.kind == "log.retired" and (retired := retired_by(event)) is not None:
+        with contextlib.suppress(ValueError):  # a range that cannot be is no account of anything
+            found.told.setdefault(retired[0], SeqSet()).update(_of_ranges([retired[1:]]))
 
 
 def read_account(session: Path) -> RetiredAccount:
@@ -230,17 +226,9 @@ def read_account(session: Path) -> RetiredAccount:
     Raises:
         DamagedInput: it is there and cannot be read.
     """
-    path = retired_file(session)
-    try:
-        return _from_object(orjson.loads(path.read_bytes()))
-    except FileNotFoundError:
-        return RetiredAccount()
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, zlib.error) as error:
-        raise DamagedInput(
-            f"the account of retired events cannot be read: {error}",
-            path=path,
-            remedy="without it they count as unknown; nothing more is retired until it is removed",
-        ) from None
+    remedy = "without it they count as unknown; nothing more is retired until it is removed"
+    found = read_stored(retired_file(session), _from_object, "the account of retired events", remedy)
+    return found or RetiredAccount()
 
 
 def write_account(session: Path, account: RetiredAccount) -> None:
@@ -309,7 +297,10 @@ def _numbers_from(stored: Any) -> SeqSet:
         if not 0 <= int(index) <= _HIGHEST_SEQ >> 16:
             raise ValueError(f"a range of numbers at {index}")
         packed = base64.b64decode(text, validate=True)
-        data = zlib.decompressobj().decompress(packed, _PIECE_BYTES)
+        try:
+            data = zlib.decompressobj().decompress(packed, _PIECE_BYTES)
+        except zlib.error as error:
+            raise ValueError(str(error)) from None
         found.add_bits(int(index), int.from_bytes(data, "little"))
     return found
 

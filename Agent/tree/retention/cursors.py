@@ -14,7 +14,7 @@ import orjson
 
 from Agent.tree.files.lines import first_id
 from Agent.tree.files.session import replace_file
-from Agent.tree.layout import DIRECTORY_MODE, cursors_dir, safe_name
+from Agent.tree.layout import DIRECTORY_MODE, cursors_dir, entries_in, safe_name
 
 __all__ = ["IsHeld", "held_by_cursors", "write_cursor"]
 
@@ -37,12 +37,7 @@ def held_by_cursors(session: Path) -> IsHeld:
     A cursor that cannot be read holds everything.
     """
     read: list[dict[str, int] | None] = []
-    try:
-        with os.scandir(cursors_dir(session)) as entries:
-            paths = [Path(entry.path) for entry in entries if entry.name.endswith(".json")]
-    except (FileNotFoundError, NotADirectoryError):
-        paths = []
-    for path in paths:
+    for path in entries_in(cursors_dir(session), ".json"):
         try:
             files = orjson.loads(path.read_bytes())["files"]
             read.append({str(entry["first_id"]): int(entry["offset"]) for entry in files})

@@ -14,7 +14,7 @@ from typing import Final
 from Agent.errors import InputError
 from Agent.tree.files.session import SessionInfo, open_session
 from Agent.tree.files.writer_claim import boot_id, hostname, process_start_ticks, read_claims
-from Agent.tree.layout import SessionRef, list_sessions, tree_files
+from Agent.tree.layout import SessionRef, entries_in, list_sessions, tree_files
 
 __all__ = [
     "delete_tree",
@@ -132,12 +132,7 @@ def finish_removals(root: Path) -> int:
 
 def left_overs(root: Path) -> list[Path]:
     """The removals under a root that were interrupted."""
-    try:
-        with os.scandir(root) as entries:
-            names = [entry.name for entry in entries if entry.name.startswith(_GOING)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return [root / name for name in sorted(names)]
+    return [path for path in entries_in(root) if path.name.startswith(_GOING)]
 
 
 def delete_tree(path: Path) -> None:
@@ -162,12 +157,7 @@ def delete_tree(path: Path) -> None:
 
 def _drop_links(runs: Path, session_name: str) -> None:
     """Remove the links to the runs of a session that is gone."""
-    try:
-        with os.scandir(runs) as entries:
-            links = [Path(entry.path) for entry in entries if entry.is_symlink()]
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for link in links:
+    for link in entries_in(runs):
         with contextlib.suppress(FileNotFoundError):
-            if session_name in link.readlink().parts:
+            if link.is_symlink() and session_name in link.readlink().parts:
                 link.unlink()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from Agent.tree.files.file_locks import close_lock, open_lock
+from Agent.tree.files.file_locks import locked
 from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import parse_file_name, retention_lock_file, retention_pass_file, tree_entries
 from Agent.tree.read.read_leases import nobody_reads
@@ -77,7 +77,6 @@ class Retention:
     Args:
         session: the session's directory.
         max_session_bytes: what its log files may come to.
-        is_held: says which segments somebody still has to read; by default what lies under `.state/cursors/`.
         breathe: called again and again with the bytes that were too many when the pass began, for a pause in
             which other threads get their turn; false ends the pass after the file that is being read.
     """
@@ -87,12 +86,10 @@ class Retention:
         session: Path,
         max_session_bytes: int,
         *,
-        is_held: Callable[[Path], IsHeld] = held_by_cursors,
         breathe: Callable[[int], bool] = lambda _: True,
     ) -> None:
         self.session = session
         self.max_session_bytes = max_session_bytes
-        self._held_by = is_held
         self._breathe = breathe
         self._watch = WriterWatch(retention_lock_file(session).parent)
 
@@ -106,7 +103,7 @@ class Retention:
             OSError: a file or the account cannot be read, written or removed.
             DamagedInput: the account cannot be read, so nothing may be removed.
         """
-        with _locked(retention_pass_file(self.session)) as mine:
+        with locked(retention_pass_file(self.session), create=True) as mine:
             return self._pass() if mine else None
 
     def _pass(self) -> Retired | None:
@@ -157,7 +154,7 @@ class Retention:
         by_writer: dict[str, WriterRetired],
     ) -> bool:
         """Enter the next segments into the account, one step's worth; whether more have to go after them."""
-        is_held, claims = self._held_by(self.session), read_claims(self.session)
+        is_held, claims = held_by_cursors(self.session), read_claims(self.session)
         target_bytes = self.max_session_bytes - self.max_session_bytes // _SLACK_PARTS
         excess_bytes = done.left_bytes + done.size_bytes - target_bytes
         step_bytes = 0
@@ -202,7 +199,7 @@ def finish_removal(session: Path) -> int:
     Raises:
         OSError, DamagedInput: as `Retention.run`.
     """
-    with _locked(retention_pass_file(session)) as mine:
+    with locked(retention_pass_file(session), create=True) as mine:
         account = read_account(session)
         if mine and account.removing:
             _remove(session, account)
@@ -258,25 +255,5 @@ def _remove(session: Path, account: RetiredAccount, *, at_once: bool = False) ->
 @contextmanager
 def _nobody_reading(session: Path) -> Iterator[bool]:
     """Whether nobody reads the segments by name while this is open; who comes meanwhile waits."""
-    with _locked(retention_lock_file(session), wait=True), nobody_reads(session) as alone:
+    with locked(retention_lock_file(session), create=True, wait=True), nobody_reads(session) as alone:
         yield alone
-
-
-@contextmanager
-def _locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Whether this process alone has that lock, which ends with the process, however that ends."""
-    try:
-        import fcntl
-    except ImportError:
-        # without advisory locks one process records alone
-        yield True
-        return
-    fd = open_lock(path, create=True)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        yield False
-    else:
-        yield True
-    finally:
-        close_lock(fd)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from Agent.errors import DamagedInput, InputError
 from Agent.event.model import RedactedBytes
 from Agent.tree.files.lines import open_file
-from Agent.tree.files.session import open_session
+from Agent.tree.files.session import open_session, sync_directory
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, run_dir, runs_dir, safe_name
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ class ArtifactFiles:
                 self._next_number.clear()
             self._next_number[wanted] = number + 1
             if self._sync:
-                _sync_directory(Path(base, free).parent)
+                sync_directory(Path(base, free).parent)
             return free
 
     def _write_new(self, path: str, chunks: Iterable[bytes]) -> None:
@@ -330,14 +330,6 @@ def _numbered(path: str, number: int) -> str:
     found = _SUFFIX.search(path)
     suffix = found[0] if found is not None else ""
     return f"{path.removesuffix(suffix)}-{number}{suffix}"
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _give_name(source: Path, new: Path, name: Path) -> None:

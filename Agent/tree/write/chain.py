@@ -23,7 +23,7 @@ from Agent.tree.files.descriptors import give_back, out_of_the_way
 from Agent.tree.files.error_counters import ErrorCounters
 from Agent.tree.files.hash_tree import Frontier, head_text, leaf_of_bytes, leaf_of_lines
 from Agent.tree.files.lines import Inode, id_of, open_file
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, chain_file, chains_dir
+from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, chain_file, chains_dir, entries_in
 
 __all__ = ["BlockState", "ChainBlock", "FileChain", "LineChain", "WriterChain", "read_chains", "write_chain"]
 
@@ -368,11 +368,7 @@ def _coarse_blocks(data: bytes, end: int) -> Iterator[BlockState]:
 
 def read_chains(session: Path) -> dict[str, WriterChain]:
     """The chains of a session by writer; empty where it has none."""
-    try:
-        paths = sorted(path for path in chains_dir(session).iterdir() if path.suffix == ".jsonl")
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    return {path.stem: _read_chain(path) for path in paths}
+    return {path.stem: _read_chain(path) for path in entries_in(chains_dir(session), ".jsonl")}
 
 
 def _read_chain(path: Path) -> WriterChain:

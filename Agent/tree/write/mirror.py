@@ -13,13 +13,14 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from Agent.event.model import RedactedBytes
 from Agent.tree.files.descriptors import give_back, let_go, names, out_of_the_way
 from Agent.tree.files.error_counters import ErrorCounters
+from Agent.tree.files.file_locks import locked
 from Agent.tree.files.segment import error_name
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, MIRROR_FILES
 
@@ -94,7 +95,6 @@ class Mirrors:
         categories: the ones to mirror; all by default.
         files: category to another place of its mirror, relative to the root unless absolute.
         forms: category to what makes the lines of its mirror; those of the recording without it.
-        counts: where failures are counted.
     """
 
     def __init__(
@@ -105,11 +105,10 @@ class Mirrors:
         categories: tuple[str, ...] = tuple(MIRROR_FILES),
         files: Mapping[str, str] | None = None,
         forms: Mapping[str, Form] | None = None,
-        counts: ErrorCounters | None = None,
     ) -> None:
         self._root = root
         sizes = {**DEFAULT_ROTATION, **(rotation or {})}
-        self.counts = counts or ErrorCounters()
+        self.counts = ErrorCounters()
         places, forms = {**MIRROR_FILES, **(files or {})}, forms or {}
         self._mirrors = {
             category: _Mirror(
@@ -314,7 +313,10 @@ class Mirrors:
     def _rotate(self, mirror: _Mirror, inode: int) -> bool:
         """Shift the backups by one; False if that failed, and the file just grows."""
         try:
-            with _rotation_lock(mirror.path):
+            with locked(mirror.path.with_name(f".{mirror.path.name}.lock"), create=True) as is_alone:
+                if not is_alone:
+                    # Nobody waits for the process that rotates: it may have been stopped just there.
+                    return False
                 if _inode(mirror.path) != inode:
                     # another process was faster
                     return True
@@ -324,9 +326,6 @@ class Mirrors:
                 _shift_backups(mirror.path, mirror.backups)
                 mirror.path.replace(_backup(mirror.path, 1))
                 return True
-        except BlockingIOError:
-            # Another process is rotating. Nobody waits for it: it may have been stopped just there.
-            return False
         except OSError as error:
             self.counts.fail("mirror_rotation", error)
             return False
@@ -424,25 +423,3 @@ def _shift_backups(path: Path, most: int) -> None:
     for number in range(free - 1, 0, -1):
         with contextlib.suppress(FileNotFoundError):
             os.replace(f"{stem}{number}", f"{stem}{number + 1}")  # noqa: PTH105
-
-
-@contextlib.contextmanager
-def _rotation_lock(path: Path) -> Iterator[None]:
-    """A lock between processes; opened again each time, since an inherited one excludes no parent.
-
-    Raises:
-        BlockingIOError: another process has it.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        # without advisory locks one process records alone
-        yield
-        return
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
-    fd = os.open(path.with_name(f".{path.name}.lock"), flags, FILE_MODE)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(fd)

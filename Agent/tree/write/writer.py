@@ -26,7 +26,6 @@ from Agent.tree.write.blocking import collecting, wait_for
 from Agent.tree.write.chain import LineChain
 from Agent.tree.write.crash_board import Board, NoBoard
 from Agent.tree.write.group_commit import GroupCommit
-from Agent.tree.write.mirror import Mirrors
 from Agent.tree.write.open_files import OpenFiles
 from Agent.tree.write.segment_writer import OwnFile, WriterState
 from Agent.tree.write.sink import DurableStream
@@ -111,34 +110,6 @@ class SyncedStream(SessionStream):
         return written
 
 
-class MirroredStream:
-    """A stream whose lines also go to the mirror of its category, after they were written."""
-
-    __slots__ = ("_mirror", "_stream")
-
-    def __init__(self, stream: SessionStream, mirror: Callable[[bytes], None]) -> None:
-        self._stream = stream
-        self._mirror = mirror
-
-    def write(self, line: RedactedBytes) -> bool:
-        """Write one whole line to the kernel; False if it was not written, which is counted."""
-        if self._stream.write(line):
-            self._mirror(line)
-            return True
-        return False
-
-    def write_synced(self, line: RedactedBytes) -> bool:
-        """Sync one whole line to the disk; False if it may not be there, which is counted."""
-        if self._stream.write_synced(line):
-            self._mirror(line)
-            return True
-        return False
-
-    def sync(self) -> bool:
-        """Sync what was written to the disk; False if it may not be there, which is counted."""
-        return self._stream.sync()
-
-
 class SessionWriter:
     """One writer: a stream of numbered events of one process in one session.
 
@@ -149,7 +120,6 @@ class SessionWriter:
         kind: the purpose of this stream, for people who read the claim.
         segment_size_bytes: a file that would exceed this is rotated first.
         max_open_files: how many descriptors serve all agents.
-        mirrors: where each written line is copied, by the category of its stream; None for nowhere.
         board: whether to keep a board.
         random_bytes, wall_ns: sources of randomness and time, replaceable in tests.
 
@@ -164,7 +134,6 @@ class SessionWriter:
         kind: str = "events",
         segment_size_bytes: int = DEFAULT_SEGMENT_SIZE_BYTES,
         max_open_files: int = DEFAULT_MAX_OPEN_FILES,
-        mirrors: Mirrors | None = None,
         board: bool = True,
         random_bytes: Callable[[int], bytes] = os.urandom,
         wall_ns: Callable[[], int] = time.time_ns,
@@ -174,7 +143,6 @@ class SessionWriter:
         self.session = session
         self.durability: Durability = durability
         self.kind = kind
-        self._mirrors = mirrors
         self._wants_board = board
         self._random_bytes = random_bytes
         self._wall_ns = wall_ns
@@ -257,7 +225,7 @@ class SessionWriter:
         file = self._files.get(place)
         if file is None:
             file = self._files.setdefault(place, OwnFile(*place, self._state))
-        return self._stream_of(file, category)
+        return self._stream_of(file)
 
     def _run_stream(self, category: str) -> DurableStream:
         run_id = category.removeprefix(RUN_CATEGORY)
@@ -265,12 +233,10 @@ class SessionWriter:
         if file is None:
             made = OwnFile(run_dir(self.session, run_id), "events", self._state, ".jsonl", rolls=False)
             file = self._run_files.setdefault(run_id, made)
-        return self._stream_of(file, category)
+        return self._stream_of(file)
 
-    def _stream_of(self, file: OwnFile, category: str) -> DurableStream:
-        stream = (SyncedStream if self.durability == "disk" else SessionStream)(file)
-        mirror = None if self._mirrors is None else self._mirrors.adder(category)
-        return stream if mirror is None else MirroredStream(stream, mirror)
+    def _stream_of(self, file: OwnFile) -> DurableStream:
+        return (SyncedStream if self.durability == "disk" else SessionStream)(file)
 
     def counters(self) -> dict[str, int]:
         """Return failures so far by reason, such as `write:ENOSPC`, `roll:EACCES`, `short_write`."""
@@ -282,9 +248,7 @@ class SessionWriter:
         return self._state.rolled
 
     def flush(self) -> None:
-        """Write the mirrors' pending lines; session files are already written."""
-        if self._mirrors is not None:
-            self._mirrors.flush()
+        """Nothing waits: each line is in the kernel when `write` returns."""
 
     def head(self) -> str:
         """Return the head of this writer's chain over every whole line now in its files."""
@@ -296,7 +260,6 @@ class SessionWriter:
         Args:
             clean: whether `log.closed` was written, so that the board is no longer needed.
         """
-        self.flush()
         self._state.closed = True
         self._state.files.close()
         self._state.chain.close(ended=clean and self._state.files.wait_until_closed())
@@ -309,8 +272,7 @@ class SessionWriter:
     def after_fork_in_child(self) -> None:
         """Become a separate writer with a new id, numbers and files; existing streams stay valid.
 
-        Functions from `board.thread_slot()` belong to the parent: get new ones from the new `board`. Whoever
-        created the mirrors must tell them, because several writers share them.
+        Functions from `board.thread_slot()` belong to the parent: get new ones from the new `board`.
         """
         self._counts.after_fork_in_child()
         self._state.files.after_fork_in_child()

@@ -93,13 +93,7 @@ def _options(function: Any) -> Any:
         click.option("--step", "--step-id", required=True, metavar="STEP", help=_STEP_HELP),
         parameters.target_option(),
         click.option("--live", multiple=True, metavar="NAME", help=_LIVE_HELP),
-        click.option(
-            "--timeout",
-            "timeout_seconds",
-            type=click.FloatRange(min=0, min_open=True),
-            metavar="SECONDS",
-            help="Stop after this many seconds.",
-        ),
+        parameters.timeout_option("timeout_seconds"),
         parameters.json_option,
         parameters.root_option,
     )
@@ -160,12 +154,7 @@ def resume(run: str, agent: str | None, step: str, as_json: bool, **how: Any) ->
     metavar="FIELD",
     help="Sweep: the outcome to measure, a field at the end, FIELD>VALUE, or error (the default).",
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Sweep: number of parallel forks; default: all cores.",
-)
+@parameters.workers_option("Sweep: number of parallel forks; default: all cores.")
 def fork(
     run: str,
     agent: str | None,
@@ -227,8 +216,5 @@ def _show(result: ForkResult, *, as_json: bool) -> int:
     if as_json:
         render.emit_json(result.to_dict())
     else:
-        width = render.width_of_terminal()
-        for line in str(result).splitlines():
-            for each in render.wrapped(render.clean(line), width):
-                render.emit(each)
+        render.emit_text(str(result))
     return result.exit_code

@@ -83,12 +83,7 @@ _directory_option = click.option(
     help="Directory of golden traces.",
 )
 _target_option = parameters.target_option(text="Another target than the golden trace, or the session, names.")
-_timeout_option = click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="Stop after this many seconds.",
-)
+_timeout_option = parameters.timeout_option("timeout")
 
 
 @click.group(
@@ -117,7 +112,7 @@ def golden() -> None:
 @_target_option
 @normalise_option
 @ignore_option
-@click.option("--network", is_flag=True, help="Allow network access during the replay.")
+@parameters.network_option
 @_timeout_option
 @click.option("--replace", "replace_old", is_flag=True, help="Replace the golden trace of that name.")
 @click.option(
@@ -216,12 +211,7 @@ def list_(directory: Path, as_json: bool) -> None:
 )
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @_target_option
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Number of parallel replays; default: all cores.",
-)
+@parameters.workers_option("Number of parallel replays; default: all cores.")
 @_directory_option
 @parameters.json_option
 def check(

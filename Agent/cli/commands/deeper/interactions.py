@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from Agent.cli.options import parameters
-from Agent.cli.options.session_args import analyzer_of, facts, run_option
 from Agent.cli.output import render
 
 TOP = 5
@@ -22,7 +21,7 @@ TREE_LINES = 30
         "agent-trace interactions last --json",
     )
 )
-@run_option
+@parameters.session_argument
 @click.option("--content", metavar="ID", help="Show how this piece of content spread, as a tree.")
 @parameters.session_option
 @parameters.json_option
@@ -34,7 +33,7 @@ def interactions(run: str | None, content: str | None, session: str, as_json: bo
     together, and messages that nobody received. RUN is a session: an id, a unique prefix of one, a path, or
     last.
     """
-    analyzer = analyzer_of(run, session, root)
+    analyzer = parameters.analyzer_of(run, session, root)
     if content is not None:
         _show_cascade(analyzer.cascade(content), as_json=as_json)
         return
@@ -148,7 +147,7 @@ def _print_messages(messages: dict[str, Any]) -> None:
     unread = [f"{row['agent_id']} {row['unread']}" for row in messages["by_agent"][:TOP] if row["unread"]]
     if unread:
         rows.append(("most unread", ", ".join(unread)))
-    facts(rows)
+    render.pairs(rows, cut=True)
     lost = messages["oldest_undelivered"]
     if lost:
         of_all = "" if messages["undelivered"] <= TOP else f"the first {TOP} of {messages['undelivered']:,}"

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from Agent.cli.options import parameters
-from Agent.cli.options.session_args import analyzer_of, facts, run_option
 from Agent.cli.output import render
 
 MAX_AGENTS = 8
@@ -25,7 +24,7 @@ MAX_UPDATES = 4
     )
 )
 @click.argument("agent", metavar="[AGENT]", required=False, shell_complete=parameters.complete_agents)
-@run_option
+@parameters.session_argument
 @click.option(
     "--by",
     type=click.Choice(("tick", "time", "episode")),
@@ -45,7 +44,7 @@ def learning(
     agent, also which experience led to which update, and which later action used it. RUN is a session: an id,
     a unique prefix of one, a path, or last.
     """
-    analyzer = analyzer_of(run, session, root, agent)
+    analyzer = parameters.analyzer_of(run, session, root, agent)
     found = analyzer.learning_report(agent, by)
     if agent is not None:
         found["lineage"] = analyzer.learning_lineage(agent)
@@ -98,7 +97,7 @@ def _print_sums(found: dict[str, Any]) -> None:
     told += [render.plural(steps, "training step")] if steps else []
     if told:
         rows.append(("updates", ", ".join(told)))
-    facts(rows)
+    render.pairs(rows, cut=True)
 
 
 def _number(value: float | None) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from Agent.cli.options import parameters
-from Agent.cli.options.session_args import analyzer_of, facts, run_option
 from Agent.cli.output import render
 
 TOP = 8
@@ -17,7 +16,7 @@ TREE_LINES = 6
 
 
 @click.command(epilog=parameters.examples("agent-trace performance", "agent-trace performance last --json"))
-@run_option
+@parameters.session_argument
 @parameters.session_option
 @parameters.json_option
 @parameters.root_option
@@ -28,7 +27,7 @@ def performance(run: str | None, session: str, as_json: bool, root: Path) -> Non
     became slower or faster, the slowest spans with what happened in them, throughput and resources. RUN is a
     session: an id, a unique prefix of one, a path, or last.
     """
-    found = analyzer_of(run, session, root).performance_report()
+    found = parameters.analyzer_of(run, session, root).performance_report()
     if as_json:
         render.emit_json(found)
         return
@@ -142,4 +141,4 @@ def _print_load(found: dict[str, Any]) -> None:
             )
     if rows:
         render.heading("Load")
-        facts(rows)
+        render.pairs(rows, cut=True)

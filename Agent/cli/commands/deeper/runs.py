@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from Agent.cli.commands.deeper import run_calls, run_checkpoints, run_metrics
+from Agent.cli.commands.deeper import run_calls, run_checkpoints
 from Agent.cli.commands.everyday.sessions import indented
 from Agent.cli.options import parameters
 from Agent.cli.output import render
@@ -100,13 +100,7 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 @click.option("--artifact", metavar="REF", help="Print one artifact, checked against its digest.")
 @click.option("--export", "target", metavar="FILE", help="Write RUN, and its nested runs, to a new file.")
 @click.option("--import", "source", metavar="FILE", help="Import a run that was exported elsewhere.")
-@click.option(
-    "--limit",
-    "-n",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help=f"How many to list; default {_LISTED}.",
-)
+@parameters.limit_option(f"How many to list; default {_LISTED}.")
 @parameters.json_option
 @parameters.root_option
 def runs(
@@ -129,7 +123,7 @@ def runs(
     context = click.get_current_context()
     if metrics:
         alone = (run, what, artifact, target, source, limit)
-        run_metrics.show(root, context, as_json=as_json, is_alone=set(alone) == {None})
+        _metrics(root, context, as_json=as_json, is_alone=set(alone) == {None})
         return
     if source is not None:
         if any(given is not None for given in (run, what, artifact, target)):
@@ -358,3 +352,30 @@ def _time(timestamp: str | None) -> str:
 def _labels(run: RunSummary, *, whole: bool = False) -> str:
     text = " ".join(f"{key}={value}" for key, value in run.labels.items())
     return text if whole else render.clip(render.clean(text), _SHOWN_LABEL_CHARS)
+
+
+def _metrics(root: Path, context: click.Context, *, as_json: bool, is_alone: bool) -> None:
+    """How checkpoints, replays and forks do: rates with the counts that they are made of."""
+    if not is_alone:
+        raise click.UsageError("--metrics covers all runs, and takes no other option", context)
+    from Agent.replay.diff.metrics import replay_metrics
+
+    found = replay_metrics(root)
+    if as_json:
+        render.emit_json({"root": str(root), **found.to_dict()})
+        return
+    render.pairs(
+        [
+            ("checkpoint success", _rate(found.checkpointed_runs, found.runs, "run")),
+            ("checkpoint storage", render.size(found.storage_bytes)),
+            ("replay success", _rate(found.completed_replays, found.replays, "replay")),
+            ("replay latency", "-" if found.latency_ms is None else f"{found.latency_ms:,.1f} ms, median"),
+            ("divergence", _rate(found.diverged_forks, found.forks, "fork")),
+        ]
+    )
+    for problem in found.unread:
+        render.note(problem)
+
+
+def _rate(count: int, of: int, noun: str) -> str:
+    return "-" if not of else f"{count / of:.0%}, {render.count(count)} of {render.plural(of, noun)}"

@@ -30,13 +30,7 @@ QUERY_BYTES = 1_000_000
 @click.option("--json", "form", flag_value="json", help="Print a JSON array with an object for each row.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV with a header line.")
 @click.option("--table", "form", flag_value="table", default=True, help="Print a table (default).")
-@click.option(
-    "--limit",
-    "-n",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="At most N rows.  [default: 200 in a table, else all]",
-)
+@parameters.limit_option("At most N rows.  [default: 200 in a table, else all]")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),

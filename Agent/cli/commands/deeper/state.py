@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from Agent.cli.options import parameters
-from Agent.cli.options.session_args import analyzer_of, run_option
 from Agent.cli.output import render
 
 MAX_FIELDS = 40
@@ -23,7 +22,7 @@ MAX_CHECKPOINTS = 20
     )
 )
 @parameters.agent_argument
-@run_option
+@parameters.session_argument
 @click.option(
     "--at",
     metavar="WHEN",
@@ -49,7 +48,7 @@ def state(
     Every exposed field, with the event that last set it, computed from the nearest full state and the changes
     of each action since. RUN is a session: an id, a unique prefix of one, a path, or last.
     """
-    analyzer = analyzer_of(run, session, root, agent)
+    analyzer = parameters.analyzer_of(run, session, root, agent)
     if checkpoints:
         _show_checkpoints(analyzer, agent, as_json=as_json)
     elif why is not None:

@@ -39,14 +39,7 @@ LIMIT = 12
 @click.option(
     "--effects", is_flag=True, help="Also show what the event led to, over the same number of seconds."
 )
-@click.option(
-    "--limit",
-    "-n",
-    type=click.IntRange(min=1),
-    default=LIMIT,
-    metavar="N",
-    help="Only the N nearest causes, as text.",
-)
+@parameters.limit_option("Only the N nearest causes, as text.", LIMIT)
 @parameters.session_option
 @parameters.json_option
 @parameters.root_option

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,7 @@ import click
 from Agent.cli.commands.everyday.replay import show_replay
 from Agent.cli.options import parameters
 from Agent.cli.output import render
-from Agent.cli.output.progress import working
+from Agent.cli.output.progress import bar, working
 
 if TYPE_CHECKING:
     from Agent.demo.recording import DemoRecording
@@ -88,30 +86,10 @@ def _record(root: Path, seed: int, agents: int, ticks: int) -> tuple[DemoRecordi
     from Agent.demo.recording import record_session
 
     began = time.perf_counter()
-    with _progress(ticks) as progress:
-        recording = record_session(root, Settings(agents=agents, ticks=ticks, seed=seed), progress)
+    settings = Settings(agents=agents, ticks=ticks, seed=seed)
+    with bar("simulating") as show:
+        recording = record_session(root, settings, lambda tick: show(tick / ticks))
     return recording, time.perf_counter() - began
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr, nothing where that is no terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _number: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=40),
-        MofNCompleteColumn(),
-        TextColumn("ticks"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("Simulating", total=total)
-        yield lambda number: progress.update(task, completed=number)
 
 
 def _agent(recording: DemoRecording) -> str:

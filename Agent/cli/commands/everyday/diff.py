@@ -71,10 +71,7 @@ def diff(
     if as_json:
         render.emit_json(found.to_dict())
     else:
-        width = render.width_of_terminal()
-        for line in str(found).splitlines():
-            for each in render.wrapped(render.clean(line), width):
-                render.emit(each)
+        render.emit_text(str(found))
     return found.exit_code
 
 

@@ -25,14 +25,7 @@ LIMIT = 8
     )
 )
 @click.argument("run", metavar="[RUN]", required=False, shell_complete=parameters.complete_runs)
-@click.option(
-    "--limit",
-    "-n",
-    type=click.IntRange(min=1),
-    default=LIMIT,
-    metavar="N",
-    help="Only the N most frequent patterns.",
-)
+@parameters.limit_option("Only the N most frequent patterns.", LIMIT)
 @click.option("--tail", is_flag=True, help="Show what the agent did before each example.")
 @parameters.session_option
 @parameters.json_option

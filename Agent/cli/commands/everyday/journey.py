@@ -11,7 +11,6 @@ import click
 
 from Agent.cli.options import parameters
 from Agent.cli.options.selection import FieldTest, Selection, where_option
-from Agent.cli.options.session_args import facts, run_option, session_of
 from Agent.cli.output import render
 from Agent.cli.output.event_lines import event_line
 
@@ -33,9 +32,9 @@ _TREE_WINDOW = 400
     )
 )
 @parameters.agent_argument
-@run_option
+@parameters.session_argument
 @click.option("--all", "-A", "everything", is_flag=True, help="Every event, without a summary.")
-@click.option("--limit", "-n", type=click.IntRange(min=1), metavar="N", help="Only the last N events.")
+@parameters.limit_option("Only the last N events.")
 @parameters.since_option
 @parameters.until_option
 @parameters.type_option
@@ -72,7 +71,7 @@ def journey(
     if how["all_sessions"]:
         _show_all_sessions(root, agent, as_json=as_json)
         return
-    reader = open_reader(find(session_of(run, session, agent), root))
+    reader = open_reader(find(parameters.session_beside(run, session, agent), root))
     if how["tree"]:
         _show_tree(reader, agent, limit, everything=how["everything"], as_json=as_json)
     elif how["summary"] or how["gaps"]:
@@ -165,7 +164,7 @@ def _print_overview(found: dict[str, Any]) -> None:
         gone = "" if each["alive"] else ", its process is gone"
         rows.append(("still open", f"{each['name']} since {_moment(each['started_at'])}{gone}"))
     rows.append(("record", _record(found)))
-    facts(rows)
+    render.pairs(rows, cut=True)
 
 
 def _idle(found: dict[str, Any]) -> str:
@@ -259,14 +258,15 @@ def _show_all_sessions(root: Path, agent: str, *, as_json: bool) -> None:
     render.emit(
         render.paint(render.clean(agent), bold=True) + f" in {render.plural(len(sessions), 'session')}"
     )
-    facts(
+    render.pairs(
         [
             ("events", render.count(found["events"])),
             ("first, last", f"{_moment(found['first_seen'])}  to  {_moment(found['last_seen'])}"),
             ("actions", _ranked(found["action_counts"]) or "none"),
             ("errors", render.count(found["errors"])),
             ("between sessions", render.duration(found["between_s"])),
-        ]
+        ],
+        cut=True,
     )
     render.emit()
     rows = sessions[-SCREEN_EVENTS:]

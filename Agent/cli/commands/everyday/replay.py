@@ -93,16 +93,10 @@ def play(run: str, agent: str | None, as_json: bool, root: Path) -> int:
 @click.argument("run", metavar="[RUN]", required=False, shell_complete=parameters.complete_runs)
 @parameters.agent_option
 @parameters.target_option()
-@click.option(
-    "--timeout",
-    "timeout_seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="Stop after this many seconds; with --all, per run.",
-)
+@parameters.timeout_option("timeout_seconds", "Stop after this many seconds; with --all, per run.")
 @normalise_option
 @ignore_option
-@click.option("--network", is_flag=True, help="Allow network access during the replay.")
+@parameters.network_option
 @click.option(
     "--strict-factory",
     is_flag=True,
@@ -120,12 +114,7 @@ def play(run: str, agent: str | None, as_json: bool, root: Path) -> int:
 @click.option("--pdb", is_flag=True, help="Stop in the debugger before the step that differs.")
 @click.option("--all", "every", is_flag=True, help="All recorded runs; --agent is then a pattern.")
 @parameters.since_option
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="With --all: number of parallel replays; default: all cores.",
-)
+@parameters.workers_option("With --all: number of parallel replays; default: all cores.")
 @parameters.json_option
 @parameters.root_option
 def replay(

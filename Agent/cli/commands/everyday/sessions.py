@@ -15,7 +15,7 @@ STATE_STYLES: dict[str, dict[str, Any]] = {"running": {"fg": "green"}, "crashed"
 
 
 @click.command(epilog=parameters.examples("agent-trace sessions", "agent-trace sessions --json"))
-@click.option("--limit", "-n", type=click.IntRange(min=1), metavar="N", help="Only the newest N sessions.")
+@parameters.limit_option("Only the newest N sessions.")
 @parameters.json_option
 @parameters.root_option
 def sessions(limit: int | None, as_json: bool, root: Path) -> None:

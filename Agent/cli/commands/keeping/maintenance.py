@@ -163,9 +163,7 @@ def verify(run: str, heads: tuple[str, ...], as_json: bool, root: Path) -> int:
     from Agent.archive.maintenance.verify import verify as verify_session
     from Agent.tree.layout import find_session
 
-    # of SESSION/agent the session; a path has slashes of its own
-    session = run if Path(run).exists() else run.partition("/")[0]
-    found = verify_session(find_session(root, session), heads)
+    found = verify_session(find_session(root, parameters.session_of(run)), heads)
     if plan_file(root).exists():
         render.note("an erasure under this root was interrupted; agent-trace erase finishes it")
     if as_json:
@@ -264,8 +262,7 @@ def prove(event_id: str, run: str, as_json: bool, root: Path) -> None:
     from Agent.archive.maintenance.chain_check import prove_event
     from Agent.tree.layout import find_session
 
-    session = run if Path(run).exists() else run.partition("/")[0]
-    proof = prove_event(find_session(root, session), event_id)
+    proof = prove_event(find_session(root, parameters.session_of(run)), event_id)
     if as_json:
         render.emit_json(proof)
         return
@@ -279,27 +276,17 @@ def prove(event_id: str, run: str, as_json: bool, root: Path) -> None:
 def _faults(found: Verification) -> list[str]:
     """What keeps a session from being sound, counted."""
     edits = [] if found.chain is None else found.chain.edits
+    counted = (
+        (found.damaged_lines, "damaged line", ""),
+        (len(found.damaged_artifacts), "damaged artifact", ""),
+        (len(found.damaged_parts), "damaged part", " of the archive"),
+        (len(found.changed_files), "file", " changed since sealing"),
+    )
     return [
-        f"{number:,} {what}"
-        for number, what in (
-            (found.lost, "lost"),
-            (found.unknown, "missing without an explanation"),
-            (found.damaged_lines, "damaged " + ("line" if found.damaged_lines == 1 else "lines")),
-            (
-                len(found.damaged_artifacts),
-                "damaged " + ("artifact" if len(found.damaged_artifacts) == 1 else "artifacts"),
-            ),
-            (
-                len(found.damaged_parts),
-                "damaged " + ("part" if len(found.damaged_parts) == 1 else "parts") + " of the archive",
-            ),
-            (
-                len(found.changed_files),
-                ("file" if len(found.changed_files) == 1 else "files") + " changed since sealing",
-            ),
-            (len(edits), "edited or gone"),
-        )
-        if number
+        *([f"{found.lost:,} lost"] if found.lost else []),
+        *([f"{found.unknown:,} missing without an explanation"] if found.unknown else []),
+        *(f"{render.plural(number, noun)}{rest}" for number, noun, rest in counted if number),
+        *([f"{len(edits):,} edited or gone"] if edits else []),
     ]
 
 

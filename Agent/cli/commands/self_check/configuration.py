@@ -135,7 +135,7 @@ def presets(name: str | None, as_json: bool) -> int:
     setup_logging(preset="production").
     """
     from Agent.config.loading.load import preset_values
-    from Agent.config.loading.preset import preset_names, preset_path
+    from Agent.config.loading.toml_files import preset_names, preset_path
 
     if name is not None:
         if as_json:
@@ -154,6 +154,6 @@ def presets(name: str | None, as_json: bool) -> int:
 
 
 def _complete(incomplete: str) -> list[str]:
-    from Agent.config.loading.preset import preset_names
+    from Agent.config.loading.toml_files import preset_names
 
     return [name for name in preset_names() if name.startswith(incomplete)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,16 +17,13 @@ if TYPE_CHECKING:
 _MIB = 1 << 20
 
 
-def database_option(function: Any) -> Any:
-    """`--database URL`: which database."""
-    return click.option(
-        "--database",
-        metavar="URL",
-        envvar="AGENT_TRACE_DATABASE",
-        show_envvar=True,
-        help="sqlite:////path/file.db, a path, or postgresql://user@host/name; default: your own "
-        "SQLite file.",
-    )(function)
+database_option = click.option(
+    "--database",
+    metavar="URL",
+    envvar="AGENT_TRACE_DATABASE",
+    show_envvar=True,
+    help="sqlite:////path/file.db, a path, or postgresql://user@host/name; default: your own SQLite file.",
+)
 
 
 def database_of(given: str | None) -> str:
