@@ -1,15 +1,13 @@
-"""The child process of trials: reads the run once, and forks itself for every event that is to be tried.
+"""Experiments in the worker process, which reads the run once and forks itself for every event to be tried.
 
-Started by `run_experiments.py` as `python -m Agent.replay.experiments.child REQUEST`; nothing it does is
-recorded. Each of
-its forks comes to the action that holds the moment, and forks itself there for every variant.
+Each of these forks comes to the action that holds the moment, and forks itself there for every variant.
+Nothing is recorded.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,10 +19,10 @@ from Agent.errors import AgentTraceError
 from Agent.record.emit.pipeline import Pipeline
 from Agent.replay.experiments.experiment import ExperimentVariant, Suspicion, Trial
 from Agent.replay.experiments.interventions import Intervention
-from Agent.replay.forks.child import answer, as_object
 from Agent.replay.forks.fork import Brought
 from Agent.replay.sweeps.sweep_child import Sweep, silenced
 from Agent.replay.sweeps.sweep_outcome import OutcomeOf
+from Agent.replay.worker.jobs import as_object
 from Agent.replay.worker.progress import tell
 
 MIN_SEEDS = 5
@@ -147,7 +145,8 @@ def _in_fork(number: int, trial: Trial, suspicion: Suspicion, request: dict[str,
     return found
 
 
-def _carry_out(request: dict[str, Any]) -> dict[str, Any]:
+def experiment(request: dict[str, Any]) -> dict[str, Any]:
+    """Carry out one request of `run_experiments.py`."""
     began = time.monotonic()
     trial = Trial(request)
     trial.import_target()
@@ -164,7 +163,3 @@ def _is_equal(one: Any, other: Any) -> bool:
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=1e-9)
     return bool(one == other)
-
-
-if __name__ == "__main__":
-    answer(sys.argv[1], _carry_out)

@@ -1,17 +1,9 @@
-"""The child process of a fork: carries out one request, and records what it does as a session of its own.
-
-Started by `forking.py` as `python -m Agent.replay.forks.child REQUEST`; besides the session it writes its
-outcome file.
-"""
+"""A fork in the worker process: it is recorded as a session of its own."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from Agent.errors import AgentTraceError
 from Agent.replay.forks.drive import ForkTrigger
@@ -38,7 +30,8 @@ def lineage_for(request: dict[str, Any], brought: Brought, agents: list[str]) ->
     )
 
 
-def _carry_out(request: dict[str, Any]) -> dict[str, Any]:
+def record_fork(request: dict[str, Any]) -> dict[str, Any]:
+    """Carry out one request of `forking.py`."""
     fork = Fork(request)
     brought = fork.bring()
     triggers: list[ForkTrigger] = []
@@ -76,28 +69,3 @@ def _carry_out(request: dict[str, Any]) -> dict[str, Any]:
     told = outcome.stopped or (str(outcome.errors[-1]) if outcome.errors else None)
     recording.end(ok=ended_well, error=told, status="partial" if outcome.stopped else None)
     return {"session": str(recording.session), "outcome": outcome.to_object()}
-
-
-def answer(request_path: str, carry_out: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """Carry out one request, a JSON file, and leave the outcome, or the error, where that says."""
-    request = orjson.loads(Path(request_path).read_bytes())
-    sys.path[:] = request["sys_path"]
-    try:
-        found = carry_out(request)
-    except AgentTraceError as error:
-        found = {"error": as_object(error)}
-    Path(request["outcome_path"]).write_bytes(orjson.dumps(found, default=repr))
-
-
-def as_object(error: AgentTraceError) -> dict[str, Any]:
-    """An error as JSON values, for the process that is to raise it."""
-    return {
-        "type": type(error).__name__,
-        "message": error.message,
-        "path": error.path,
-        "remedy": error.remedy,
-    }
-
-
-if __name__ == "__main__":
-    answer(sys.argv[1], _carry_out)

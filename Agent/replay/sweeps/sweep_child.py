@@ -1,7 +1,6 @@
-"""The child process of a sweep: reaches the point once, and forks itself there for every change.
+"""A sweep in the worker process, which reaches the point once and forks itself there for every change.
 
-Started by `sweeping.py` as `python -m Agent.replay.sweeps.sweep_child REQUEST`. What the forks do is recorded
-into nothing; each leaves its outcome in a file of the request's directory.
+What the forks do is recorded into nothing; each leaves its outcome in a file of the request's directory.
 """
 
 from __future__ import annotations
@@ -16,18 +15,17 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import orjson
 
-from Agent import errors
-from Agent.errors import AgentTraceError, ReplayError
+from Agent.errors import AgentTraceError
 from Agent.event.model import RedactedBytes
 from Agent.event.values.serialise import to_json
 from Agent.record.emit.memory_sink import LineSink
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import read_state
-from Agent.replay.forks.child import answer, as_object
 from Agent.replay.forks.drive import ForkTrigger
 from Agent.replay.forks.fork import Brought, Fork
 from Agent.replay.forks.patches import Patch, leaves, of_leaves
 from Agent.replay.sweeps.sweep_outcome import STOPPED, OutcomeOf
+from Agent.replay.worker.jobs import as_object, from_object
 from Agent.replay.worker.progress import tell
 
 
@@ -196,14 +194,15 @@ def _state_of(fork: Fork) -> Any:
     return next(iter(states.values())) if len(fork.objects) == 1 else states
 
 
-def _carry_out(request: dict[str, Any]) -> dict[str, Any]:
+def sweep(request: dict[str, Any]) -> dict[str, Any]:
+    """Carry out one request of `sweeping.py`."""
     began = time.monotonic()
     fork = Fork(request)
     fork.is_telling = False
     brought = fork.bring()
     fork.read_answers(brought)
     reached = time.monotonic()
-    sweep = PatchSweep(
+    tried_here = PatchSweep(
         fork,
         brought,
         OutcomeOf.parse(request["outcome"]),
@@ -212,10 +211,10 @@ def _carry_out(request: dict[str, Any]) -> dict[str, Any]:
     )
     variants = [SweepVariant(each["patch"], each["seed"]) for each in request["variants"]]
     with silenced():
-        told = sweep.try_all([SweepVariant(None, None), *variants])
+        told = tried_here.try_all([SweepVariant(None, None), *variants])
         baseline, *tried = told
         _raise_first(told)
-        smallest = _smallest(sweep, variants, tried, baseline["value"], _state_of(fork))
+        smallest = _smallest(tried_here, variants, tried, baseline["value"], _state_of(fork))
     return {
         "point": fork.fork.point,
         "start": fork.fork.start,
@@ -250,8 +249,7 @@ def _raise_first(told: list[dict[str, Any]]) -> None:
     """A patch that does not fit is a mistake of whoever asked, not an outcome."""
     for each in told:
         if "error" in each:
-            kind = getattr(errors, each["error"]["type"], ReplayError)
-            raise kind(each["error"]["message"], path=each["error"]["path"], remedy=each["error"]["remedy"])
+            raise from_object(each["error"])
 
 
 class silenced:  # noqa: N801 - used like a function
@@ -272,7 +270,3 @@ class silenced:  # noqa: N801 - used like a function
         for number, kept in zip((1, 2), self._kept, strict=True):
             os.dup2(kept, number)
             os.close(kept)
-
-
-if __name__ == "__main__":
-    answer(sys.argv[1], _carry_out)

@@ -1,7 +1,4 @@
-"""The child process of a replay: isolates itself, builds the target's objects, replays, and reports.
-
-Started by `rerun.py` as `python -m Agent.replay.worker.child REQUEST`; it writes only its outcome file.
-"""
+"""A replay in the worker process: isolates itself, builds the target's objects, replays, and reports."""
 
 from __future__ import annotations
 
@@ -13,8 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-
-import orjson
 
 from Agent.errors import RecordingMiss
 from Agent.event.kinds import LEVEL_OFF, LEVELS
@@ -51,6 +46,7 @@ from Agent.replay.plan.target import (
     build,
     import_target,
     objects_in,
+    target_not_found,
 )
 from Agent.replay.plan.values import Decoder
 from Agent.replay.sources.field_reads import FieldReads, classes_of_agents
@@ -61,21 +57,18 @@ from Agent.replay.worker.driver import Driver, Equipment
 D = TypeVar("D", bound=Driver)
 
 
-def main(request_path: str) -> None:
-    """Carry out one request: a JSON file that names session, agent, target, and where the outcome goes."""
-    carry_out(orjson.loads(Path(request_path).read_bytes()))
+def replay(request: dict[str, Any], prepared: Prepared | None = None) -> dict[str, Any]:
+    """Replay what a request of `rerun.py` names; the outcome as JSON, without secrets of exceptions' texts.
 
-
-def carry_out(request: dict[str, Any], prepared: Prepared | None = None) -> None:
-    """Carry out one request and write its outcome, or that the target cannot be imported."""
-    sys.path[:] = request["sys_path"]
+    Raises:
+        TargetNotFound: the target cannot be imported.
+    """
     redrive = Redrive(request, prepared)
     try:
         redrive.run()
-        answer = redrive.outcome_bytes()
     except TargetNotImported as error:
-        answer = orjson.dumps({"not_imported": str(error)})
-    Path(request["outcome_path"]).write_bytes(answer)
+        raise target_not_found(str(error)) from error
+    return redrive.redacted_outcome()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +173,10 @@ class Redrive:
         """What the target gave, by agent; None for those that are inside others."""
         return self._objects
 
-    def outcome_bytes(self) -> bytes:
-        """The outcome as JSON, secrets that an exception's text brought in replaced."""
-        return orjson.dumps(redacted_texts(self.outcome.to_object(), self._redactor), default=repr)
+    def redacted_outcome(self) -> dict[str, Any]:
+        """The outcome as a JSON object, secrets that an exception's text brought in replaced."""
+        told: dict[str, Any] = redacted_texts(self.outcome.to_object(), self._redactor)
+        return told
 
     def _install(self) -> None:
         """Send what is recorded from here on into memory, at the levels of the recording."""
@@ -515,7 +509,3 @@ def turn_recording_away(directory: Path) -> Callable[[], None]:
     vars(session)["create_session_dir"] = elsewhere
     programs.keeps_apart = True
     return back
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -23,6 +23,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -31,12 +32,14 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 import orjson
 
 from Agent.replay.worker.child_process import Child, child_environment, launched_by, launches_anew, spawn
+from Agent.replay.worker.jobs import answer, as_object
 
 if TYPE_CHECKING:
     from Agent.replay.worker.child import Prepared
 
 _MODULES = (
     "Agent.utils",
+    "Agent.replay.worker.jobs",
     "Agent.replay.worker.child",
     "Agent.replay.forks.child",
     "Agent.replay.sweeps.sweep_child",
@@ -60,9 +63,8 @@ class ForkServer:
     A context manager: at the end the server ends, children that still run do not.
 
     Args:
-        target: a request of `Agent.replay.worker.child`; its session is read and its target imported before
-        the
-            first fork; `target_worker.py` asks so, and takes the answer from the control socket.
+        target: a request for a replay; its session is read and its target imported before the first fork;
+            `target_worker.py` asks so, and takes the answer from the control socket.
         output: the files that take what the import prints.
     """
 
@@ -292,9 +294,9 @@ def main(descriptor: int, target: str | None = None) -> None:
     if task is None:
         return
     if prepared is not None:
-        from Agent.replay.worker.child import carry_out
+        from Agent.replay.worker.child import replay
 
-        carry_out(orjson.loads(Path(task.request).read_bytes()), prepared)
+        answer(orjson.loads(Path(task.request).read_bytes()), partial(replay, prepared=prepared))
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)  # to take apart all that was imported would copy every page of it
@@ -306,7 +308,7 @@ def main(descriptor: int, target: str | None = None) -> None:
 
 def _prepare(request_path: Path, control: socket.socket) -> Prepared | None:
     """Read the session and import the target, and tell the other end whether its forks can share that."""
-    from Agent.replay.plan.target import TargetNotImported
+    from Agent.replay.plan.target import TargetNotImported, target_not_found
     from Agent.replay.worker.child import Redrive
 
     request = orjson.loads(request_path.read_bytes())
@@ -319,7 +321,7 @@ def _prepare(request_path: Path, control: socket.socket) -> Prepared | None:
             prepared = None
         said = {"ready": prepared is not None}
     except TargetNotImported as error:
-        said = {"not_imported": str(error)}
+        said = {"error": as_object(target_not_found(str(error)))}
     sys.stdout.flush()
     sys.stderr.flush()
     warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")  # libraries have threads

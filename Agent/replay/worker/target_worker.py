@@ -24,9 +24,9 @@ from typing import Any, Self
 
 import orjson
 
-from Agent.replay.plan.target import target_not_found
-from Agent.replay.worker.child_process import Ended, launched_by, run_module
+from Agent.replay.worker.child_process import Ended, launched_by, run_module, write_request
 from Agent.replay.worker.fork_server import ForkServer
+from Agent.replay.worker.jobs import from_object
 
 __all__ = ["Worker", "Workers", "can_fork"]
 
@@ -56,10 +56,10 @@ class Worker:
             "sys_path": sys.path,
         }
         request["outcome_path"] = str(here / "outcome.json")
-        (here / "request.json").write_bytes(orjson.dumps(request))
+        path = write_request(request, here)
         self._stdout, self._stderr = here / "stdout.txt", here / "stderr.txt"
         self._files = self._stdout.open("wb"), self._stderr.open("wb")
-        self._server = ForkServer(here / "request.json", self._files)
+        self._server = ForkServer(path, self._files)
         self._lock = threading.Lock()
         self._said: dict[str, Any] | None = None
         """What it said when the target was imported; None before that."""
@@ -72,16 +72,13 @@ class Worker:
 
     def run(
         self,
+        module: str,
         request: Mapping[str, Any],
         directory: Path,
         timeout_seconds: float | None = None,
         stop: Event | None = None,
-    ) -> Ended | None:
-        """Carry out one request of `Agent.replay.worker.child` in a fork.
-
-        As `run_module` does it in a new process.
-
-        None: this target cannot be shared by several replays, so each needs a process.
+    ) -> Ended:
+        """Carry out one request for a replay in a fork, or as `run_module` does where the target forbids it.
 
         Raises:
             TargetNotFound: the target cannot be imported.
@@ -94,12 +91,12 @@ class Worker:
                 if answer is None:
                     return Ended(*self._printed(), None)
                 self._said = orjson.loads(answer or b"{}")
-        if "not_imported" in self._said:
-            raise target_not_found(self._said["not_imported"])
+        if "error" in self._said:
+            raise from_object(self._said["error"])
         if not self._said.get("ready"):
-            return None
+            return run_module(module, request, directory, timeout_seconds, stop)
         with launched_by(self._server):
-            ended = run_module("Agent.replay.worker.child", request, directory, timeout_seconds, stop)
+            ended = run_module(module, request, directory, timeout_seconds, stop)
         stdout, stderr = self._printed()
         return replace(ended, stdout=stdout + ended.stdout, stderr=stderr + ended.stderr)
 
