@@ -22,12 +22,10 @@ from Agent.errors import (
     SessionNotFound,
     UsageError,
 )
-from Agent.event.model import RedactedBytes
 from Agent.flight.matching.replaying import replaying_tools
 from Agent.flight.matching.tool_replayer import ToolReplayer
 from Agent.flight.runs.reading import RunRef, read_run
 from Agent.record.emit.installed import active_pipeline, install_pipeline
-from Agent.record.emit.memory_sink import LineSink
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.redaction import Redactor
 from Agent.replay.compare.comparison import Comparison
@@ -44,6 +42,7 @@ from Agent.replay.executors.saved_points import (
     given_and_output,
 )
 from Agent.replay.executors.watched import ExecutorWatch, watched
+from Agent.replay.forks.fork import UnkeptLines
 from Agent.replay.forks.patches import apply_patch, check_patch, merged
 from Agent.replay.rerun import keep_json, make_replay_directory
 from Agent.tree.files.session import open_session
@@ -64,7 +63,7 @@ def recording_turned_away() -> Iterator[None]:
         is_mine = bool(_open) or active_pipeline() is None
         if is_mine:
             if not _open:
-                made = Pipeline(_Nowhere("replay"), session_id="replay", redactor=Redactor(os.urandom(32)))
+                made = Pipeline(UnkeptLines(), session_id="replay", redactor=Redactor(os.urandom(32)))
                 install_pipeline(made)
             else:
                 made = _open[0]
@@ -78,14 +77,6 @@ def recording_turned_away() -> Iterator[None]:
                 # Somebody who set up recording meanwhile keeps it.
                 if not _open and active_pipeline() is made:
                     install_pipeline(None)
-
-
-class _Nowhere(LineSink):
-    """Takes lines and keeps none."""
-
-    def write(self, line: RedactedBytes) -> bool:  # noqa: ARG002 - that is its point
-        """Take a line."""
-        return True
 
 
 class ReplayExecutor:

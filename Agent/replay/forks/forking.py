@@ -22,7 +22,7 @@ from Agent.replay.forks.patches import Patch, check_patch
 from Agent.replay.plan.target import Target, session_info, target_name
 from Agent.replay.worker.jobs import Job, run_job
 
-_FORK = Job("fork", "Agent.replay.forks.child:record_fork")
+_FORK = Job("fork", "Agent.replay.forks.recording:record_fork")
 
 
 @dataclass(frozen=True)

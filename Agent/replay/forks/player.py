@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextvars import ContextVar, Token
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
 from Agent.errors import RecordingMiss, ReplayError
+from Agent.event.kinds import LEVELS
 from Agent.event.model import Event
 from Agent.flight.matching.recorded_calls import CALL_KINDS, CallBook
 from Agent.flight.matching.tool_matching import Match
@@ -25,9 +27,8 @@ from Agent.replay.compare.outcome import ReplayStopped
 from Agent.replay.drive.player import Positional, named_arguments, with_stop
 from Agent.replay.drive.recorded_results import AnswerBook
 from Agent.replay.forks.outcome import ForkOutcome
-from Agent.replay.forks.peer_events import Echo
 from Agent.replay.plan.actions import PlannedCall
-from Agent.replay.plan.recording import ACTION_KINDS
+from Agent.replay.plan.recording import ACTION_KINDS, CodeFacts
 
 
 class _Open(NamedTuple):
@@ -39,6 +40,7 @@ class _Open(NamedTuple):
     """It was allowed to run live."""
 
 
+_OF_THE_SLOT = frozenset({"agent_id", "agent_role", "event_type"})
 _NOTHING = _Open(None)
 _open: ContextVar[_Open | None] = ContextVar("agent_trace_forked_call", default=None)
 
@@ -59,6 +61,16 @@ class ForkAnswers(NamedTuple):
     """Whether the original recorded what it read of chance, time and environment."""
     roots: list[PlannedCall]
     """The recorded actions that follow, in order."""
+
+
+class CallObserver(Protocol):
+    """Sees the calls of a fork, and may answer one itself."""
+
+    def entered(self, call: TracedCall, answer: Callable[[TracedCall], Answer | None]) -> Answer | None:
+        """A call begins, for which `answer` gives the recorded response; None for what runs."""
+
+    def left(self, call: TracedCall) -> None:
+        """A call that ran has ended."""
 
 
 class ForkPlayer:
@@ -87,6 +99,7 @@ class ForkPlayer:
         self.echo: Echo | None = None
         """Writes what is answered into the record; None if there is none."""
         self.is_stopped = False
+        self.observer: CallObserver | None = None
         self.left: Callable[[PlannedCall], None] = lambda _call: None
         """Hears that a call that has this counterpart ended."""
         self._opened: list[tuple[TracedCall, Token[_Open | None], _Open]] = []
@@ -107,7 +120,7 @@ class ForkPlayer:
     @property
     def is_needed(self) -> bool:
         """Whether calls of agents may have to be answered or refused, or read what their counterparts did."""
-        return self._reads_sources or bool(self._known - self.live)
+        return self._reads_sources or self.observer is not None or bool(self._known - self.live)
 
     def open_call(self) -> PlannedCall | None:
         """The counterpart of the innermost call that is open; None where it has none."""
@@ -121,7 +134,10 @@ class ForkPlayer:
         return found is not None and found.is_live
 
     def enter(self, call: TracedCall) -> Answer | None:
-        """The recorded response; None for what runs."""
+        """The recorded response, or what the observer gives instead; None for what runs."""
+        return self._answer(call) if self.observer is None else self.observer.entered(call, self._answer)
+
+    def _answer(self, call: TracedCall) -> Answer | None:
         if self.is_stopped:
             raise ReplayStopped
         if call.kind in CALL_KINDS:
@@ -136,6 +152,12 @@ class ForkPlayer:
 
     def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:  # noqa: ARG002
         """What ran live ended; nothing is compared."""
+        self.close_call(call)
+        if self.observer is not None:
+            self.observer.left(call)
+
+    def close_call(self, call: TracedCall) -> None:
+        """A call is no longer open."""
         opened = self._opened
         place = next((at for at in range(len(opened) - 1, -1, -1) if opened[at][0] is call), None)
         if place is None:
@@ -290,4 +312,54 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-__all__ = ["ForkPlayer", "answerable"]
+class Echo:
+    """Writes what other agents answered into a fork as their own actions, so that its recording is whole.
+
+    Args:
+        errors: the original's `error` events by id; those of the fork are added.
+        codes: what digests of code stand for in the original.
+    """
+
+    def __init__(self, pipeline: Pipeline, errors: dict[str, Event], codes: Mapping[str, CodeFacts]) -> None:
+        self._pipeline = pipeline
+        self._errors = errors
+        self._codes = codes
+        self._told: set[str] = set()
+
+    def write(self, event: Event) -> Event:
+        """Write an answered call, and what it raised; the event with the ids that they have in the fork."""
+        extra = {**event.extra, "answered_by": event.id}
+        told = self._errors.get(str(extra.get("error_id")))
+        if told is not None:
+            extra["error_id"] = self._put(told, told.extra)
+            self._errors[str(extra["error_id"])] = told
+        tail = b""
+        if event.code is not None:
+            self._tell_code(event.code)
+            tail = b',"code":"%s"' % event.code.encode()
+        span_id = self._pipeline.next_span_id()
+        identity = self._put(event, extra, span_id=span_id, tail=tail)
+        return replace(event, id=identity, span_id=span_id, extra=extra)
+
+    def _put(
+        self, event: Event, extra: Mapping[str, Any], *, span_id: str | None = None, tail: bytes = b""
+    ) -> str:
+        pipeline = self._pipeline
+        binding = pipeline.binding(event.agent_id, event.agent_role, event.logger)
+        slot = binding.slot(event.kind, LEVELS.get(event.level, 20))
+        label = event.message.removeprefix(slot.prefix)
+        # Redacted it was when it was recorded.
+        body = orjson.dumps({key: value for key, value in extra.items() if key not in _OF_THE_SLOT})[1:-1]
+        types = {at: tag for at, tag in (event.types or {}).items() if at.startswith("/extra/")}
+        return pipeline.emit(slot, label, body=body, types=types or None, span_id=span_id, tail=tail)
+
+    def _tell_code(self, digest: str) -> None:
+        facts = self._codes.get(digest)
+        if facts is None or digest in self._told:
+            return
+        self._told.add(digest)
+        payload = {"digest": digest, "module": facts.module, "qualname": facts.qualname}
+        if facts.source is not None:
+            payload["source"] = facts.source
+        slot = self._pipeline.binding(None, None, "system", "system").slot("code", 10)
+        self._pipeline.emit(slot, facts.qualname, payload)

@@ -5,28 +5,23 @@ What the forks do is recorded into nothing; each leaves its outcome in a file of
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, NamedTuple
 
 import orjson
 
-from Agent.errors import AgentTraceError
-from Agent.event.model import RedactedBytes
 from Agent.event.values.serialise import to_json
-from Agent.record.emit.memory_sink import LineSink
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import read_state
-from Agent.replay.forks.drive import ForkTrigger
 from Agent.replay.forks.fork import Brought, Fork
 from Agent.replay.forks.patches import Patch, leaves, of_leaves
 from Agent.replay.sweeps.sweep_outcome import STOPPED, OutcomeOf
-from Agent.replay.worker.jobs import as_object, from_object
-from Agent.replay.worker.progress import tell
+from Agent.replay.worker.jobs import from_object
+from Agent.replay.worker.parallel import Forks
 
 
 class SweepVariant(NamedTuple):
@@ -36,105 +31,34 @@ class SweepVariant(NamedTuple):
     seed: int | None
 
 
-V = TypeVar("V")
+DIED = {
+    "value": STOPPED, "stopped": "its process died", "errors": [], "messages": [], "steps": 0, "notes": [],
+}  # fmt: skip
+"""Stands for the answer of a fork whose process died."""
 
 
-class NoSink(LineSink):
-    """Takes lines and keeps none; whoever waits for one hears it."""
-
-    def __init__(self) -> None:
-        super().__init__("sweeping")  # an id of a writer, since lines are read again
-        self.triggers: list[ForkTrigger] = []
-
-    def write(self, line: RedactedBytes) -> bool:
-        """Let a line be heard and forget it."""
-        for trigger in self.triggers:
-            trigger.hear(line)
-        return True
-
-
-class Sweep(Generic[V]):
-    """All forks of one point; `V` is what one of them is told to do.
+class PatchSweep:
+    """Forks of one point that differ by a patch of the state, a seed, or both.
 
     Args:
         workers: how many run at the same time.
-        directory: where they leave their outcomes.
     """
 
-    def __init__(
-        self, fork: Fork, brought: Brought, outcome: OutcomeOf, workers: int, directory: Path
-    ) -> None:
+    def __init__(self, fork: Fork, brought: Brought, outcome: OutcomeOf, workers: int) -> None:
         self._fork = fork
         self._brought = brought
         self._outcome = outcome
-        self._workers = workers
-        self._directory = directory
-        self._tried = self._ended = 0
-        self._expected = 0
-        self._sink = NoSink()
-        self._pipeline = fork.pipeline_into(self._sink)
-        fork.shows = outcome.concerns
+        self._forks = Forks(fork.bench.directory, workers, is_telling=True)
+        self._pipeline = fork.unrecorded()
 
-    def try_all(self, variants: Sequence[V]) -> list[dict[str, Any]]:
+    def try_all(self, variants: Sequence[SweepVariant]) -> list[dict[str, Any]]:
         """What came of each change, in order."""
-        gc.collect()
-        gc.freeze()  # what is there already stays shared with the forks
-        running: dict[int, int] = {}
-        numbers = []
-        self._expected += len(variants)
-        for variant in variants:
-            if len(running) == self._workers:
-                self._wait(running)
-            number, self._tried = self._tried, self._tried + 1
-            numbers.append(number)
-            pid = os.fork()
-            if pid == 0:
-                self._carry_out(number, variant)
-            running[pid] = number
-        while running:
-            self._wait(running)
-        return [self._read(number) for number in numbers]
-
-    def _wait(self, running: dict[int, int]) -> None:
-        pid, _ = os.wait()
-        running.pop(pid, None)
-        self._ended += 1
-        tell(self._directory, self._ended, max(self._expected, self._ended))
-
-    def _carry_out(self, number: int, variant: V) -> None:
-        """Everything that one fork does, in a process of its own, which ends here."""
-        told: dict[str, Any]
-        try:
-            self._brought.driver.leave_loop()
-            told = self._told(variant)
-        except AgentTraceError as error:
-            told = {"error": as_object(error)}
-        except BaseException as error:  # noqa: BLE001 - told to the process that waits; here nobody would hear it
-            told = {"error": {"type": "ReplayError", "message": repr(error), "path": None, "remedy": None}}
-        try:
-            path = self._directory / f"variant-{number}.new"
-            path.write_bytes(orjson.dumps(told, default=repr))
-            path.rename(path.with_suffix(".json"))
-        finally:
-            os._exit(0)
-
-    def _told(self, variant: V) -> dict[str, Any]:
-        raise NotImplementedError
-
-    def _read(self, number: int) -> dict[str, Any]:
-        try:
-            told: dict[str, Any] = orjson.loads((self._directory / f"variant-{number}.json").read_bytes())
-        except (OSError, ValueError):
-            return {"value": STOPPED, "stopped": "its process died", "errors": [], "steps": 0, "notes": []}
-        return told
-
-
-class PatchSweep(Sweep[SweepVariant]):
-    """Forks that differ by a patch of the state, a seed, or both."""
+        return [told or DIED for told in self._forks.run([partial(self._told, each) for each in variants])]
 
     def _told(self, variant: SweepVariant) -> dict[str, Any]:
-        fork, triggers = self._fork.fork, self._sink.triggers
-        self._fork.go_on(self._brought, variant.patch, variant.seed, self._pipeline, triggers.append)
+        self._brought.driver.leave_loop()
+        self._fork.go_on(self._brought, self._pipeline, *variant)
+        fork = self._fork.outcome
         return {
             "value": self._outcome.of(fork),
             "stopped": fork.stopped,
@@ -188,27 +112,19 @@ def _state_of(fork: Fork) -> Any:
     """The states at the point as JSON: of one agent its fields, of several by agent."""
     states = {
         name: orjson.loads(to_json(dict(read_state(obj).fields), "", agent_of=agent_id_of).json)
-        for name, obj in fork.objects.items()
-        if obj is not None
+        for name, obj in fork.bench.given.items()
     }
-    return next(iter(states.values())) if len(fork.objects) == 1 else states
+    return next(iter(states.values())) if len(fork.bench.objects) == 1 else states
 
 
 def sweep(request: dict[str, Any]) -> dict[str, Any]:
     """Carry out one request of `sweeping.py`."""
     began = time.monotonic()
-    fork = Fork(request)
-    fork.is_telling = False
+    outcome = OutcomeOf.parse(request["outcome"])
+    fork = Fork(request, shows=outcome.concerns)
     brought = fork.bring()
-    fork.read_answers(brought)
     reached = time.monotonic()
-    tried_here = PatchSweep(
-        fork,
-        brought,
-        OutcomeOf.parse(request["outcome"]),
-        request["workers"],
-        Path(request["outcome_path"]).parent,
-    )
+    tried_here = PatchSweep(fork, brought, outcome, request["workers"])
     variants = [SweepVariant(each["patch"], each["seed"]) for each in request["variants"]]
     with silenced():
         told = tried_here.try_all([SweepVariant(None, None), *variants])
@@ -216,11 +132,11 @@ def sweep(request: dict[str, Any]) -> dict[str, Any]:
         _raise_first(told)
         smallest = _smallest(tried_here, variants, tried, baseline["value"], _state_of(fork))
     return {
-        "point": fork.fork.point,
-        "start": fork.fork.start,
-        "redriven": fork.fork.redriven,
-        "remaining": fork.fork.remaining,
-        "agents": fork.fork.agents,
+        "point": fork.outcome.point,
+        "start": fork.outcome.start,
+        "redriven": fork.outcome.redriven,
+        "remaining": fork.outcome.remaining,
+        "agents": fork.outcome.agents,
         "baseline": baseline,
         "tried": tried,
         "smallest": smallest,

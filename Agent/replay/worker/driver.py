@@ -1,16 +1,17 @@
 """The driver: calls each planned action on the factory's object, and compares it with the recording.
 
-Comes between `actions.py` and `verdict.py`, in the child process that `child.py` sets up.
+`child.py` has it carry out a whole plan. A fork has it go up to a point, and on from there without comparing.
 """
 
 from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Awaitable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from Agent.event.codec import decode_line
 from Agent.event.model import Event
@@ -64,6 +65,15 @@ if TYPE_CHECKING:
 
 _PLAIN = frozenset({bool, int, float, str, dict, list, tuple})
 """Results that are neither awaited nor iterated for what they are."""
+PreparedCall = tuple[Any, list[Any], dict[str, Any]]
+"""A bound method, and its arguments."""
+
+
+class Stopper(Protocol):
+    """A player that can end a replay."""
+
+    def stop(self, reason: str) -> None:
+        """End it here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +150,7 @@ class Driver:
         self._turns: Turns | None = None
         self._found: list[Divergence] = []
         """Differences of actions that are replayed while others are."""
+        self._patched: Collection[str] = ()
         self._seen: list[Event] = []
         """The first lines that the actions left, decoded."""
         self._suspects = sharing_agents(objects, facts, player.live)
@@ -164,36 +175,117 @@ class Driver:
 
     def run(self) -> None:
         """Replay every action until something differs or nothing more can be proved."""
-        self._player.stage = self
-        self._outcome.sources = self._watch.reads
-        # Reads get their recorded values, and nobody looks at the `reads` of these events.
-        keeps_reads, installed.open_reads = installed.open_reads, None
         try:
-            for group in self._groups():
-                try:
-                    if len(group) == 1:
-                        self._drive(group[0])
-                    else:
-                        self._drive_together(group)
-                except ReplayStopped:
-                    if not self._goes_on():
-                        raise
-            # The last action of each agent: later ones replace earlier ones in the mapping.
-            for agent_id, action in {each.agent_id: each for each in self._plan.actions}.items():
-                written = self._plan.written_last.get(agent_id, ())
-                self._outside.put_last(action, self._objects[agent_id], written)
-            self._last_states.compare()
-            self._outside.end()
+            with self._comparing():
+                for group in self._groups():
+                    try:
+                        if len(group) == 1:
+                            self._drive(group[0])
+                        else:
+                            self._drive_together(group)
+                    except ReplayStopped:
+                        if not self._goes_on():
+                            raise
+                # The last action of each agent: later ones replace earlier ones in the mapping.
+                for agent_id, action in {each.agent_id: each for each in self._plan.actions}.items():
+                    written = self._plan.written_last.get(agent_id, ())
+                    self._outside.put_last(action, self._objects[agent_id], written)
+                self._last_states.compare()
+                self._outside.end()
         except ReplayStopped:
             pass  # whoever stopped it has told the outcome why
         finally:
             self._put_first_in_front()
             self._tell_of_large_fields()
+            self.close()
+
+    def bring_to(self, actions: Sequence[DrivenAction], done: Callable[[], None]) -> bool:
+        """Replay recorded actions and compare each with the recording; whether all went as recorded.
+
+        Args:
+            done: called after each.
+        """
+        try:
+            with self._comparing():
+                for action in actions:
+                    self._drive(action)
+                    done()
+                for agent_id, obj in self._objects.items():
+                    self._restore(agent_id, obj)
+        except ReplayStopped:
+            return False  # the outcome knows why
+        return True
+
+    @contextmanager
+    def _comparing(self) -> Iterator[None]:
+        """What is replayed in the block is compared."""
+        self._player.stage = self
+        self._outcome.sources = self._watch.reads
+        # Reads get their recorded values, and nobody looks at the `reads` of these events.
+        keeps_reads, installed.open_reads = installed.open_reads, None
+        try:
+            yield
+        finally:
             installed.open_reads = keeps_reads
             self._player.action = None
             self._judge.settle()
             self._watch.close()
-            self._close_loop()
+
+    def hand_over(self, player: Stopper, pipeline: Pipeline, patched: Collection[str]) -> None:
+        """From here on nothing is compared: that player answers calls, and that pipeline records them.
+
+        Args:
+            patched: fields that differ on purpose, `agent.field` where there are several agents.
+        """
+        self._patched = patched
+        # From here on nothing but `stop` is asked of a player.
+        self._player = player  # type: ignore[assignment]
+        self._pipeline = pipeline
+
+    def read_by(self, sources: SourceAnswers) -> None:
+        """Let these answer what is read, and tell them which generators the agents hold."""
+        self._sources = sources
+        for agent_id, obj in {**self.nearby, **self._objects}.items():
+            self._allow_generators(agent_id, obj)
+
+    def prepared(self, action: DrivenAction) -> PreparedCall:
+        """The method of a recorded action, and the arguments that it was called with."""
+        return self._prepared(action.call, self._objects[action.agent_id])
+
+    def go_on(
+        self, action: DrivenAction, around: SpanScope | None, prepared: PreparedCall | None = None
+    ) -> Exception | None:
+        """Call a recorded action as it was called; what it raised, None where it returned.
+
+        Args:
+            prepared: other arguments.
+        """
+        obj = self._objects[action.agent_id]
+        method, args, kwargs = prepared or self.prepared(action)
+        # What a function around the traced one writes, as Mesa counts its steps, it writes here again.
+        for event in action.before if hasattr(method, TRACED) else ():
+            if is_outside_write(event):
+                self._impose(action, event, obj)
+        scope = SpanScope(
+            around, tick=action.event.tick, fields=scope_fields(action.event, self._decoder) or None
+        )
+        token = current_scope.set(scope)
+        try:
+            return self.raised_by(method, args, kwargs)
+        finally:
+            current_scope.reset(token)
+
+    def raised_by(self, method: Any, args: list[Any], kwargs: dict[str, Any]) -> Exception | None:
+        """Call a method; what it raised, None where it returned."""
+        try:
+            self._call(method, args, kwargs)
+        except Exception as error:  # noqa: BLE001 - what the agent raises is part of what a fork is to show
+            return error
+        return None
+
+    def leave_loop(self) -> None:
+        """Begin with a loop of its own: this process was forked off, and the other is its parent's."""
+        self._loop = None
 
     def _groups(self) -> Iterator[Sequence[DrivenAction]]:
         """The actions in the order in which they are replayed, concurrent ones as a group."""
@@ -445,7 +537,7 @@ class Driver:
         if action.number >= self._last_states.begin:
             self._last_states.look(action.number)
 
-    def _prepared(self, call: PlannedCall, obj: object) -> tuple[Any, list[Any], dict[str, Any]]:
+    def _prepared(self, call: PlannedCall, obj: object) -> PreparedCall:
         event = call.event
         method = bound_method(obj, str(event.extra.get("call")))
         if method is None:
@@ -666,9 +758,10 @@ class Driver:
         elif is_outside_write(event):
             self._outside.impose(action.agent_id, event, obj, self._keeps(action.agent_id))
 
-    def _keeps(self, agent_id: str) -> Collection[str]:  # noqa: ARG002 - forks ask
-        """Fields that stay as they are, whatever was written there from outside."""
-        return ()
+    def _keeps(self, agent_id: str) -> Collection[str]:
+        """Fields that a fork has patched: they stay, whatever was written there from outside."""
+        parts = (name.rpartition(".") for name in self._patched)
+        return {name for owner, _, name in parts if owner in {"", agent_id}}
 
     def _doubt_draws(self, action: DrivenAction) -> None:
         for name, (generator, before) in self._generators.items():
@@ -678,7 +771,8 @@ class Driver:
                     "draws were not recorded; `recorder.adopt(generator)`, there and in the target, does"
                 )
 
-    def _close_loop(self) -> None:
+    def close(self) -> None:
+        """End what asyncio still holds."""
         if self._loop is None:
             return
         import asyncio
@@ -691,3 +785,4 @@ class Driver:
             self._outcome.remarks.append(f"{len(tasks)} background tasks were still open at the end")
             self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self._loop.close()
+        self._loop = None

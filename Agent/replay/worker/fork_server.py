@@ -35,13 +35,13 @@ from Agent.replay.worker.child_process import Child, child_environment, launched
 from Agent.replay.worker.jobs import answer, as_object
 
 if TYPE_CHECKING:
-    from Agent.replay.worker.child import Prepared
+    from Agent.replay.worker.workbench import Prepared
 
 _MODULES = (
     "Agent.utils",
     "Agent.replay.worker.jobs",
     "Agent.replay.worker.child",
-    "Agent.replay.forks.child",
+    "Agent.replay.forks.recording",
     "Agent.replay.sweeps.sweep_child",
     "Agent.replay.experiments.child",
 )
@@ -309,14 +309,14 @@ def main(descriptor: int, target: str | None = None) -> None:
 def _prepare(request_path: Path, control: socket.socket) -> Prepared | None:
     """Read the session and import the target, and tell the other end whether its forks can share that."""
     from Agent.replay.plan.target import TargetNotImported, target_not_found
-    from Agent.replay.worker.child import Redrive
+    from Agent.replay.worker.workbench import Workbench
 
     request = orjson.loads(request_path.read_bytes())
     sys.path[:] = request["sys_path"]
     prepared = None
     said: dict[str, object] = {"ready": False}
     try:
-        prepared = Redrive(request).prepare()
+        prepared = Workbench(request).prepare()
         if _has_threads():
             prepared = None
         said = {"ready": prepared is not None}

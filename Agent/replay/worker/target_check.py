@@ -78,7 +78,7 @@ def import_alone(request: dict[str, Any]) -> dict[str, Any]:
     Raises:
         TargetNotFound: that is not possible.
     """
-    from Agent.replay.worker.child import turn_recording_away
+    from Agent.replay.worker.workbench import turn_recording_away
 
     turn_recording_away(Path(request["outcome_path"]).parent)
     try:
