@@ -11,12 +11,11 @@ from Agent.replay.executors.replay_executor import ReplayExecutor
 from Agent.replay.executors.result import ReplayConfig, ReplayResult
 from Agent.replay.executors.saved_points import CheckpointManager, SavedCheckpoint
 from Agent.replay.forks.forking import ForkResult, fork_run, resume_from_checkpoint
-from Agent.replay.golden.accepting import accept_golden
 from Agent.replay.golden.adding import AddedGolden, add_golden
 from Agent.replay.golden.checking import GoldenReport, check_golden
 from Agent.replay.golden.shrinking import ShrunkGolden, shrink_golden
 from Agent.replay.golden.trace import GoldenTrace, find_golden, list_goldens, remove_golden
-from Agent.replay.golden.updating import update_golden
+from Agent.replay.golden.updating import accept_golden, update_golden
 from Agent.replay.history import HistoryReport, ReplayedRun, replay_agents, replay_runs
 from Agent.replay.judging.report import ReplayReport
 from Agent.replay.judging.verdict import Verdict

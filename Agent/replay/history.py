@@ -37,8 +37,8 @@ from Agent.replay.plan.recording import ACTION_KINDS
 from Agent.replay.plan.reference import RunRef, RunReference, find_run
 from Agent.replay.plan.target import Target, session_info, target_name
 from Agent.replay.rerun import RedriveOptions, drive_again, ignored_names
+from Agent.replay.worker.fork_server import Workers
 from Agent.replay.worker.parallel import Progress, cores, in_parallel
-from Agent.replay.worker.target_worker import Workers
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import list_sessions
 

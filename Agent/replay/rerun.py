@@ -32,8 +32,8 @@ from Agent.replay.plan.recording import ACTION_KINDS
 from Agent.replay.plan.reference import RunRef, RunReference, explicit_run, find_run
 from Agent.replay.plan.target import Target, session_info, target_name
 from Agent.replay.worker.child_process import launches_anew
+from Agent.replay.worker.fork_server import Worker
 from Agent.replay.worker.jobs import Job, run_job, run_job_in_terminal
-from Agent.replay.worker.target_worker import Worker
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, run_dir
 
 ROOT_RUN = "root"

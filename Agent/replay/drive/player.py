@@ -1,7 +1,7 @@
 """The player of recorded responses: decides for each traced call whether its body runs.
 
 The rule: the code of an agent runs if the factory returned it; everything else gets its recorded response, in
-recorded order. `drive.py` says which action is being replayed.
+recorded order. `driver.py` says which action is being replayed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from Agent.record.emit.player import Answer, TracedCall
 from Agent.record.tracing.error_restore import Unanswerable
 from Agent.replay.compare.comparison import NAMES, OLDER, Comparison, Recorded, shown
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped
-from Agent.replay.drive.recorded_results import AnswerBook
+from Agent.replay.drive.recorded_results import NO_CALL, ActionTools, AnswerBook, ToolMiss
 from Agent.replay.drive.threads import ThreadWatch
-from Agent.replay.drive.tool_results import NO_CALL, ActionTools, ToolMiss
 from Agent.replay.plan.actions import DrivenAction, PlannedCall
 
 _ONE_BY_ONE = "call it in the action itself, or await one asyncio.to_thread after the other"

@@ -32,16 +32,21 @@ from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.outcome import short
 from Agent.replay.executors import registry
 from Agent.replay.executors.differ import compute_diff, order_difference
-from Agent.replay.executors.protocol import NOT_GIVEN, AgentExecutor, Execution
-from Agent.replay.executors.remaining_results import replayer_behind
-from Agent.replay.executors.result import ReplayConfig, ReplayResult, judge_execution
+from Agent.replay.executors.result import (
+    NOT_GIVEN,
+    AgentExecutor,
+    Execution,
+    ReplayConfig,
+    ReplayResult,
+    judge_execution,
+)
 from Agent.replay.executors.saved_points import (
     CheckpointManager,
     RunSource,
     SavedCheckpoint,
     given_and_output,
 )
-from Agent.replay.executors.watched import ExecutorWatch, watched
+from Agent.replay.executors.watched import ExecutorWatch, replayer_behind, watched
 from Agent.replay.forks.fork import UnkeptLines
 from Agent.replay.forks.patches import apply_patch, check_patch, merged
 from Agent.replay.rerun import keep_json, make_replay_directory

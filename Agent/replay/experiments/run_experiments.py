@@ -21,7 +21,7 @@ from Agent.replay.worker.jobs import Job, run_job
 DEFAULT_SEEDS = 19
 """With so many others, one run does worse than all of them by chance once in twenty."""
 _MOST_STOPPED = 0.2
-_EXPERIMENT = Job("fork", "Agent.replay.experiments.child:try_events")
+_EXPERIMENT = Job("fork", "Agent.replay.experiments.experiment:try_events")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,11 +28,10 @@ from Agent.record.sources.reads import kinds_of_draws
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.introspection import Sort, sort_of
 from Agent.replay.compare.emitted_events import describe
-from Agent.replay.drive.shared_values import held_together
-from Agent.replay.drive.states import generators_in
+from Agent.replay.drive.states import generators_in, held_together
 from Agent.replay.plan.actions import DrivenAction, Plan
 from Agent.replay.plan.recording import AgentFacts, Recording
-from Agent.replay.sources.rng_sites import GeneratorPlaces
+from Agent.replay.sources.rng_draws import GeneratorPlaces
 
 _LIBRARIES = {"site-packages", "dist-packages"}
 

@@ -5,7 +5,9 @@ It is put together in a directory beside its place and gets its name when the ch
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,8 +30,6 @@ from Agent.replay.rerun import check_holds_actions, ignored_names
 from Agent.tree.files.session import SessionInfo, open_session
 from Agent.tree.layout import DIRECTORY_MODE
 from Agent.tree.retention.removal import delete_tree
-
-__all__ = ["AddedGolden", "add_golden", "keep_recording"]
 
 _MOST_DIFFERENCES: Final = 20
 _SETTINGS: Final = ("redact", "state", "level", "levels")
@@ -239,3 +239,47 @@ def _refuse_if_lacking(recording: Recording) -> None:
             path=recording.session,
             remedy="`agent-trace verify` tells more",
         )
+
+
+_MAX_CHARS = 100
+
+
+def source_of_test(golden: GoldenTrace, why: str = "") -> str:
+    """The test as text.
+
+    Args:
+        why: what the test is about, a clause without a full stop.
+    """
+    what = " ".join(why.split()) or f"the code still does what {golden.origin} did"
+    told = f"{golden.name}: {what}".replace("\\", "/").replace('"', "'").rstrip(".")
+    told = told if len(told) <= _MAX_CHARS else told[: _MAX_CHARS - 3] + ".."
+    return (
+        f'"""{told}."""\n\n\n'
+        f"def test_{_identifier(golden.name)}(golden_trace):\n    golden_trace({_quoted(golden.name)})\n"
+    )
+
+
+def write_test(golden: GoldenTrace, path: Path | None = None, why: str = "") -> Path:
+    """Write the test into a new file and say which.
+
+    Args:
+        path: of the file; `test_golden_NAME.py` beside the directory of golden traces without it.
+
+    Raises:
+        UsageError: there is a file of that name which is no such test.
+    """
+    target = path or golden.directory.parent.parent / f"test_golden_{_identifier(golden.name)}.py"
+    if target.exists() and f"golden_trace({_quoted(golden.name)})" not in target.read_text("utf-8"):
+        raise UsageError("the file already exists", path=target, remedy="choose another name with --test")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(source_of_test(golden, why), "utf-8")
+    return target
+
+
+def _identifier(name: str) -> str:
+    return re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "run"
+
+
+def _quoted(name: str) -> str:
+    """The name as Python writes it, in the quotes that formatters leave alone."""
+    return json.dumps(name) if name.isprintable() else repr(name)

@@ -1,7 +1,7 @@
 """Writes to an agent between its actions, where recording looked for them: put in where they were made.
 
 Some of them are the replayed code's own, where one replayed agent writes to another. Those happen again by
-themselves, so what is there already is looked at first; `drive.py` calls this when an action begins.
+themselves, so what is there already is looked at first; `driver.py` calls this when an action begins.
 """
 
 from __future__ import annotations

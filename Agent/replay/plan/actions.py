@@ -1,6 +1,6 @@
 """The plan of a replay: which actions to call, in which order, and the recorded calls and effects of each.
 
-Made from a `Recording` once it is known which agents are replayed; `drive.py` carries it out.
+Made from a `Recording` once it is known which agents are replayed; `driver.py` carries it out.
 """
 
 from __future__ import annotations

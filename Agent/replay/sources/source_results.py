@@ -27,8 +27,7 @@ from Agent.replay.drive.player import RecordedPlayer, described_call, driven_her
 from Agent.replay.plan.actions import DrivenAction, PlannedCall
 from Agent.replay.plan.recording import Recording
 from Agent.replay.plan.values import Decoder
-from Agent.replay.sources.rng_draws import RecordedDraws
-from Agent.replay.sources.rng_sites import GeneratorPlaces
+from Agent.replay.sources.rng_draws import GeneratorPlaces, RecordedDraws
 from Agent.replay.sources.watched import SourceWatch
 
 T = TypeVar("T")

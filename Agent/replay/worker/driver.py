@@ -29,14 +29,13 @@ from Agent.record.state.identity import TRACED
 from Agent.replay.compare.comparison import Comparison, Difference, Recorded
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped, short
 from Agent.replay.compare.python_text import python_path
-from Agent.replay.drive.calls import MisfitArguments, bind_arguments, bound_method, scope_fields
+from Agent.replay.drive.agent_stubs import MADE_OTHERWISE
+from Agent.replay.drive.calls import MisfitArguments, bind_arguments, bound_method, in_debugger, scope_fields
 from Agent.replay.drive.concurrency import groups_of, ran_in_one_loop
-from Agent.replay.drive.constructors import MADE_OTHERWISE
-from Agent.replay.drive.debugging import in_debugger
 from Agent.replay.drive.fields import FieldRules
 from Agent.replay.drive.player import RecordedPlayer, current_lane, driven_here
-from Agent.replay.drive.shared_values import SharedValues
 from Agent.replay.drive.states import (
+    SharedValues,
     agents_in,
     generator_state,
     generators_in,
@@ -49,9 +48,8 @@ from Agent.replay.drive.states import (
 )
 from Agent.replay.judging.byte_fast_path import ExpectedLine
 from Agent.replay.judging.external_writes import OutsideWrites
-from Agent.replay.judging.final_states import LastStates
 from Agent.replay.judging.judge import ActionJudge
-from Agent.replay.judging.snapshots import WholeStates
+from Agent.replay.judging.snapshots import LastStates, WholeStates
 from Agent.replay.plan.actions import DrivenAction, Plan, PlannedCall, is_of_framework, is_outside_write
 from Agent.replay.plan.recording import AgentFacts, sharing_agents
 from Agent.replay.plan.values import Decoder

@@ -28,17 +28,20 @@ from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.emitted_events import Identifiers
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.outcome import ReplayOutcome, ReplayStopped
-from Agent.replay.drive.agent_stubs import ConstructorArguments, Peers, Spec
-from Agent.replay.drive.constructors import constructor_arguments, what_the_spec_lacks
+from Agent.replay.drive.agent_stubs import (
+    ConstructorArguments,
+    Peers,
+    Spec,
+    constructor_arguments,
+    what_the_spec_lacks,
+)
 from Agent.replay.drive.fields import FieldRules
 from Agent.replay.drive.player import RecordedPlayer
-from Agent.replay.drive.recorded_results import AnswerBook
+from Agent.replay.drive.recorded_results import ActionTools, AnswerBook
 from Agent.replay.drive.states import restorable
-from Agent.replay.drive.tool_results import ActionTools
 from Agent.replay.judging.judge import ActionJudge
 from Agent.replay.plan.actions import Plan
-from Agent.replay.plan.recorded_script import script_module, script_name
-from Agent.replay.plan.recording import Recording, RecordingParts, read_recording
+from Agent.replay.plan.recording import Recording, RecordingParts, read_recording, script_module, script_name
 from Agent.replay.plan.target import FactoryRaised, TargetFailed, build, import_target
 from Agent.replay.plan.values import Decoder
 from Agent.replay.sources.source_results import SourceAnswers, recorded_counts
