@@ -262,7 +262,7 @@ def _in_child(
     look_at_fields: bool = False,
     turns: str = "",
 ) -> tuple[ReplayOutcome, str, str]:
-    """Replay in a worker process; `turns` as in `driver.Equipment`."""
+    """Replay in a worker process; `turns` as in `Driver`."""
     request = {**_request(reference, target, options), "look_at_fields": look_at_fields, "turns": turns}
     run = None if worker is None else worker.run
     result = run_job(_REPLAY, request, options.timeout_seconds, options.stop, run)

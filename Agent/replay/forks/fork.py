@@ -220,13 +220,7 @@ class Fork:
     ) -> Brought:
         """With what the recording holds from the point on."""
         rest = plan.actions[point.index :]
-        sources = ForkSources(
-            self.bench.recording,
-            self.bench.player_now(),
-            self.bench.watch,
-            self.bench.decoder,
-            self.bench.outcome,
-        )
+        sources = ForkSources(self.bench.kit, self.bench.watch)
         driver.read_by(sources)
         wall_us = rest[0].call.began_us if rest and resume is None else 0.0
         last_us = (first or self.bench.recording.events[-1]).timestamp_us

@@ -15,19 +15,15 @@ from Agent.event.model import Event
 from Agent.event.pointers import value_at
 from Agent.event.values.opaque import OpaqueKind
 from Agent.flight.checkpoints.state_fold import StateFold
-from Agent.record.emit.pipeline import Pipeline
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.introspection import Sort, read_class_state, read_state, sort_of
 from Agent.record.tracing.state_events import CLASS_FIELDS
-from Agent.replay.compare.comparison import NAMES, Comparison, Difference, Recorded
-from Agent.replay.compare.outcome import Divergence, ReplayOutcome
-from Agent.replay.drive.fields import FieldRules
-from Agent.replay.drive.player import RecordedPlayer
+from Agent.replay.compare.comparison import NAMES, Difference, Recorded
+from Agent.replay.compare.outcome import Divergence
+from Agent.replay.drive.kit import ReplayKit
 from Agent.replay.drive.states import differences_of, generators_in, restorable, state_difference
 from Agent.replay.judging.judge import ActionJudge
 from Agent.replay.plan.actions import DrivenAction, Plan
-from Agent.replay.plan.recording import AgentFacts
-from Agent.replay.plan.values import Decoder
 
 if TYPE_CHECKING:
     from Agent.replay.judging.external_writes import PutBack
@@ -42,31 +38,12 @@ class WholeStates:
     Args:
         suspects: agents whose generators others may draw from, whose code does not run.
         put_back: puts fields onto an agent's object.
-        fields: which fields take part.
-        facts: what the recording says of each agent.
     """
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        decoder: Decoder,
-        comparison: Comparison,
-        outcome: ReplayOutcome,
-        player: RecordedPlayer,
-        suspects: Collection[str],
-        put_back: PutBack,
-        fields: FieldRules,
-        facts: Mapping[str, AgentFacts],
-    ) -> None:
-        self._facts = facts
+    def __init__(self, kit: ReplayKit, suspects: Collection[str], put_back: PutBack) -> None:
+        self._kit = kit
         self._class_fields: dict[str, set[str]] = {}
         """By agent, the data of its class that was as in the recording before its first action."""
-        self.fields = fields
-        self._pipeline = pipeline
-        self._decoder = decoder
-        self._comparison = comparison
-        self._outcome = outcome
-        self._player = player
         self._suspects = suspects
         self._put_back = put_back
         self._seen: dict[str, int] = {}
@@ -82,8 +59,8 @@ class WholeStates:
         """
         if action.agent_id in self._suspects:
             self._put_shared(event, obj)
-        found = state_difference(event, obj, self._pipeline, self._comparison, self.fields)
-        self._outcome.counts.full_states += 1
+        found = state_difference(event, obj, self._kit.pipeline, self._kit.comparison, self._kit.fields)
+        self._kit.outcome.counts.full_states += 1
         found = found or self._class_difference(action.agent_id, event, obj)
         agent_id = str(event.agent_id)
         last, count = self._acted.get(agent_id, (None, 0))
@@ -97,7 +74,7 @@ class WholeStates:
         if last is not None and name in self._large(obj):
             action = last  # one of those since the last full state changed it
             since = self._seen.get(agent_id, 0) if count > 1 else None
-        self._player.diverge(
+        self._kit.player.diverge(
             Divergence(
                 action.number,
                 event.id,
@@ -139,7 +116,7 @@ class WholeStates:
 
     def _large(self, obj: object) -> Collection[str]:
         """The fields that are compared at full states only."""
-        known = self._pipeline.agents.find(obj)
+        known = self._kit.pipeline.agents.find(obj)
         return () if known is None or known.tracker is None else known.tracker.heavy
 
     def begin(self, agent_id: str, event: Event, obj: object) -> None:
@@ -159,8 +136,8 @@ class WholeStates:
         recorded = event.extra.get("class_fields")
         present = read_class_state(type(obj))
         yield from differences_of(
-            str(event.agent_id), recorded, event.types or {}, present, CLASS_FIELDS, self._pipeline,
-            self._comparison, self.fields,
+            str(event.agent_id), recorded, event.types or {}, present, CLASS_FIELDS, self._kit.pipeline,
+            self._kit.comparison, self._kit.fields,
         )  # fmt: skip
 
     def _is_class_live(self, obj: object) -> bool:
@@ -170,21 +147,21 @@ class WholeStates:
         return not any(
             facts.first_state is not None
             and str(facts.first_state.extra.get("class")).rpartition(".")[2] == name.rpartition(".")[2]
-            for agent_id, facts in self._facts.items()
-            if agent_id not in self._player.live
+            for agent_id, facts in self._kit.recording.agents.items()
+            if agent_id not in self._kit.player.live
         )
 
     def note_unseen(self, agent_id: str, obj: object, last: DrivenAction) -> None:
         """Name the fields that only full states hold, of an agent that has none behind its last action."""
         if self._seen.get(agent_id) == last.number:
             return
-        known = self._pipeline.agents.find(obj)
+        known = self._kit.pipeline.agents.find(obj)
         if known is not None and known.tracker is not None and known.tracker.heavy:
-            self._outcome.unseen_at_end[agent_id] = sorted(known.tracker.heavy)
+            self._kit.outcome.unseen_at_end[agent_id] = sorted(known.tracker.heavy)
 
     def _put_shared(self, event: Event, obj: object) -> None:
         """Put adopted generators that others draw from where they stood then: their draws are compared."""
-        fields = restorable(event, self._decoder).fields
+        fields = restorable(event, self._kit.decoder).fields
         names = {name for name, generator in generators_in(obj) if adoption_of(generator) is not None}
         self._put_back(str(event.agent_id), obj, {name: fields[name] for name in fields.keys() & names})
 
@@ -195,33 +172,25 @@ class LastStates:
     Args:
         objects: what the factory gave, by agent.
         nearby: the agents that were seen acting, those inside others included.
-        facts: what the recording says of each agent.
         whole: compares what stands at a clean end.
     """
 
     def __init__(
         self,
+        kit: ReplayKit,
         plan: Plan,
         objects: Mapping[str, object],
         nearby: Mapping[str, object],
-        facts: Mapping[str, AgentFacts],
-        outcome: ReplayOutcome,
-        player: RecordedPlayer,
         judge: ActionJudge,
         whole: WholeStates,
-        pipeline: Pipeline,
-        comparison: Comparison,
     ) -> None:
+        self._kit = kit
         self._plan = plan
         self._objects = objects
         self._nearby = nearby
-        self._facts = facts
-        self._outcome = outcome
-        self._player = player
         self._judge = judge
         self._whole = whole
-        self._pipeline = pipeline
-        self._comparison = comparison
+        facts = kit.recording.agents
         self._from: dict[int, list[str]] = defaultdict(list)
         for agent_id in plan.gone:
             if agent_id in plan.acted and agent_id in facts and facts[agent_id].lives == 1:
@@ -246,13 +215,13 @@ class LastStates:
             ReplayStopped: one differs; the outcome says in which field.
         """
         last = {action.agent_id: action for action in self._plan.actions}
-        for agent_id in (*self._objects, *self._outcome.inside):
+        for agent_id in (*self._objects, *self._kit.outcome.inside):
             # Those inside others have their last step where the run has its.
             action = last.get(agent_id) or (self._plan.actions[-1] if agent_id not in self._objects else None)
             obj = self._object(agent_id)
             if obj is None or action is None:
                 continue
-            event, facts = self._plan.exits.get(agent_id), self._facts.get(agent_id)
+            event, facts = self._plan.exits.get(agent_id), self._kit.recording.agents.get(agent_id)
             if agent_id in self._sought:
                 event = self._plan.gone[agent_id]
                 self._conclude(agent_id, event)
@@ -268,7 +237,7 @@ class LastStates:
         return self._objects.get(agent_id) or self._nearby.get(agent_id)
 
     def _heavy(self, agent_id: str) -> set[str]:
-        known = self._pipeline.agents.find(self._object(agent_id))
+        known = self._kit.pipeline.agents.find(self._object(agent_id))
         return set() if known is None or known.tracker is None else known.tracker.heavy
 
     def _late_fields(self, agent_id: str) -> set[str]:
@@ -281,21 +250,23 @@ class LastStates:
         return {name for name in names if name not in fold.unseen or _is_comparable(fold, name)}
 
     def _difference(self, agent_id: str, name: str) -> Difference | None:
-        mark = self._comparison.mark()
+        mark = self._kit.comparison.mark()
         event = self._plan.gone[agent_id]
         obj = self._object(agent_id)
-        found = state_difference(event, obj, self._pipeline, self._comparison, self._whole.fields, [name])
+        found = state_difference(
+            event, obj, self._kit.pipeline, self._kit.comparison, self._kit.fields, [name]
+        )
         if found is None:
             return None
-        self._comparison.go_back(mark)
+        self._kit.comparison.go_back(mark)
         return found[1]
 
     def _conclude(self, agent_id: str, event: Event) -> None:
         """Say what came of an agent that is gone in the recording."""
-        self._outcome.counts.full_states += 1
+        self._kit.outcome.counts.full_states += 1
         late, unseen = self._heavy(agent_id), event.extra.get("unseen") or ()
         for name in sorted(late - event.extra["fields"].keys() - set(unseen)):
-            self._outcome.reason(
+            self._kit.outcome.reason(
                 f"how {name} of {agent_id} ended is not in the recording: {agent_id} was garbage-collected "
                 "before recording ended, and what it held leads to other objects; "
                 "keep it until shutdown_logging()"
@@ -308,15 +279,15 @@ class LastStates:
             elif (difference := self._difference(agent_id, name)) is not None:
                 self._differs(agent_id, event, name, difference)
         if passed:
-            self._outcome.unseen_at_end[agent_id] = passed
+            self._kit.outcome.unseen_at_end[agent_id] = passed
 
     def _differs(self, agent_id: str, event: Event, name: str, difference: Difference) -> NoReturn:
         action = self._last_action(agent_id)
-        self._outcome.doubts.append(
+        self._kit.outcome.doubts.append(
             f"changes to {name} of {agent_id} between its last action and its garbage collection are not "
             "recorded; keep it until shutdown_logging()"
         )
-        self._player.diverge(
+        self._kit.player.diverge(
             Divergence(
                 action.number, event.id, action.call.name, agent_id, f"state.{name}",
                 difference.recorded, difference.replayed, difference.path, "its last state (gone)",
@@ -328,7 +299,7 @@ class LastStates:
 
     def _is_changed(self, agent_id: str, event: Event) -> bool:
         """Whether the agent ended otherwise than it began, in what its last state shows."""
-        first = self._facts[agent_id].first_state
+        first = self._kit.recording.agents[agent_id].first_state
         if first is None:
             return False
         if event.extra.get("reason") != "gone":
@@ -338,12 +309,12 @@ class LastStates:
 
     def _differ(self, first: Event, last: Event) -> bool:
         """Whether two full states differ by more than by what has nothing to compare, such as a lock."""
-        mark = self._comparison.mark()
+        mark = self._kit.comparison.mark()
         one, other = (
             Recorded(each.extra["fields"], each.types or {}, "/extra/fields") for each in (first, last)
         )
-        found = self._comparison.difference(one, other, NAMES)
-        self._comparison.go_back(mark)
+        found = self._kit.comparison.difference(one, other, NAMES)
+        self._kit.comparison.go_back(mark)
         return found is not None
 
 

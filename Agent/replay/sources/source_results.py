@@ -22,11 +22,11 @@ from Agent.record.sources.generators import adopted_of
 from Agent.record.sources.random_module import hidden_random
 from Agent.record.sources.reads import ALL_NAMES, ENVIRONMENT
 from Agent.replay.compare.comparison import Recorded
-from Agent.replay.compare.outcome import Divergence, ReplayOutcome
-from Agent.replay.drive.player import RecordedPlayer, described_call, driven_here, open_call
+from Agent.replay.compare.outcome import Divergence
+from Agent.replay.drive.kit import ReplayKit
+from Agent.replay.drive.player import described_call, driven_here, open_call
 from Agent.replay.plan.actions import DrivenAction, PlannedCall
 from Agent.replay.plan.recording import Recording
-from Agent.replay.plan.values import Decoder
 from Agent.replay.sources.rng_draws import GeneratorPlaces, RecordedDraws
 from Agent.replay.sources.watched import SourceWatch
 
@@ -101,31 +101,23 @@ class SourceAnswers:
     """Answers sources from the recording while an action is replayed.
 
     Args:
-        player: knows which recorded call is open, and ends a replay.
         watch: takes what the record does not hold.
     """
 
-    def __init__(
-        self,
-        recording: Recording,
-        player: RecordedPlayer,
-        watch: SourceWatch,
-        decoder: Decoder,
-        outcome: ReplayOutcome,
-    ) -> None:
-        self._recording = recording
-        self._player = player
+    def __init__(self, kit: ReplayKit, watch: SourceWatch) -> None:
+        self._recording = kit.recording
+        self._player = kit.player
         self._watch = watch
-        self._decoder = decoder
-        self._outcome = outcome
+        self._decoder = kit.decoder
+        self._outcome = kit.outcome
         self.is_putting = False
         """Recorded state is being put back: that seeds nothing."""
         self._calls: dict[str, CallReads] = {}
         self._bases: dict[str, Any] = {}
         self._seeded: dict[int, Any] = {}
         """Adopted generators that replayed code seeded with known values, and their states then."""
-        self._variables = _variables(recording)
-        self._places = GeneratorPlaces(recording)
+        self._variables = _variables(kit.recording)
+        self._places = GeneratorPlaces(kit.recording)
 
     def begin(self) -> None:
         """The next action is replayed."""

@@ -9,7 +9,6 @@ import inspect
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -20,20 +19,19 @@ from Agent.event.values.opaque import OpaqueKind
 from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope, current_scope
 from Agent.record.emit.installed import install_pipeline
-from Agent.record.emit.memory_sink import LineSink
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.emit.player import TracedCall
 from Agent.record.sources.generators import adopt_random
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.identity import TRACED
-from Agent.replay.compare.comparison import Comparison, Difference, Recorded
-from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped, short
+from Agent.replay.compare.comparison import Difference, Recorded
+from Agent.replay.compare.outcome import Divergence, ReplayStopped, short
 from Agent.replay.compare.python_text import python_path
 from Agent.replay.drive.agent_stubs import MADE_OTHERWISE
 from Agent.replay.drive.calls import MisfitArguments, bind_arguments, bound_method, in_debugger, scope_fields
 from Agent.replay.drive.concurrency import groups_of, ran_in_one_loop
-from Agent.replay.drive.fields import FieldRules
-from Agent.replay.drive.player import RecordedPlayer, current_lane, driven_here
+from Agent.replay.drive.kit import ReplayKit
+from Agent.replay.drive.player import current_lane, driven_here
 from Agent.replay.drive.states import (
     SharedValues,
     agents_in,
@@ -51,8 +49,7 @@ from Agent.replay.judging.external_writes import OutsideWrites
 from Agent.replay.judging.judge import ActionJudge
 from Agent.replay.judging.snapshots import LastStates, WholeStates
 from Agent.replay.plan.actions import DrivenAction, Plan, PlannedCall, is_of_framework, is_outside_write
-from Agent.replay.plan.recording import AgentFacts, sharing_agents
-from Agent.replay.plan.values import Decoder
+from Agent.replay.plan.recording import sharing_agents
 from Agent.replay.sources.source_results import SourceAnswers
 from Agent.replay.sources.watched import SourceWatch
 
@@ -74,66 +71,45 @@ class Stopper(Protocol):
         """End it here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Equipment:
-    """What a replay works with: it records, restores values, compares and watches."""
-
-    pipeline: Pipeline
-    sink: LineSink
-    decoder: Decoder
-    comparison: Comparison
-    judge: ActionJudge
-    watch: SourceWatch
-    sources: SourceAnswers
-    fields: FieldRules
-    strict_factory: bool = False
-    keep_going: int = 0
-    """How many differences to look for behind the first."""
-    stop_at: int = 0
-    """The number of the action before which the debugger is to open; 0 for none."""
-    turns: str = ""
-    """How concurrent actions are replayed: `sequential`, `loose`, or as they seem to have run."""
-
-
 class Driver:
     """Carries out a plan; its findings go into `outcome`.
 
     Args:
         objects: the factory's objects, by agent.
-        facts: what was recorded about each agent.
+        request: `keep_going` is how many differences to look for behind the first; `pdb`, the number of the
+            action before which the debugger is to open; `turns`, how concurrent actions are replayed:
+            `sequential`, `loose`, or as they seem to have run.
     """
 
     def __init__(
         self,
+        kit: ReplayKit,
         plan: Plan,
         objects: Mapping[str, object],
-        facts: Mapping[str, AgentFacts],
-        outcome: ReplayOutcome,
-        player: RecordedPlayer,
-        equipment: Equipment,
+        watch: SourceWatch,
+        sources: SourceAnswers,
+        request: Mapping[str, Any],
     ) -> None:
         self._plan = plan
         self._objects = objects
-        self._facts = facts
-        self._outcome = outcome
-        self._player = player
-        self._pipeline = equipment.pipeline
-        self._sink = equipment.sink
-        self._decoder = equipment.decoder
-        self._comparison = equipment.comparison
-        self._watch = equipment.watch
-        self._sources = equipment.sources
-        self._judge = equipment.judge
-        self._fields = equipment.fields
-        self._is_factory_strict = equipment.strict_factory
-        self._keep_going = equipment.keep_going
-        self._stop_at = equipment.stop_at
-        self._is_sequential = equipment.turns == "sequential" or bool(equipment.stop_at)
-        self._is_loose = equipment.turns == "loose"
+        self._facts = kit.recording.agents
+        self._outcome = kit.outcome
+        self._player = kit.player
+        self._pipeline = kit.pipeline
+        self._sink = kit.sink
+        self._decoder = kit.decoder
+        self._comparison = kit.comparison
+        self._fields = kit.fields
+        self._watch = watch
+        self._sources = sources
+        self._judge = ActionJudge(kit)
+        self._is_factory_strict = bool(request.get("strict_factory"))
+        self._keep_going = int(request.get("keep_going") or 0)
+        self._stop_at = int(request.get("pdb") or 0)
+        self._is_sequential = request.get("turns") == "sequential" or bool(self._stop_at)
+        self._is_loose = request.get("turns") == "loose"
         self._expected = ExpectedLine(self._pipeline, self._sink)
-        self._outside = OutsideWrites(
-            self._pipeline, self._decoder, self._comparison, outcome, player, self._put_back
-        )
+        self._outside = OutsideWrites(kit, self._put_back)
         self._entered: set[int] = set()
         self._latest: dict[str, object] = {}
         """The object of each agent that acted last."""
@@ -151,25 +127,12 @@ class Driver:
         self._patched: Collection[str] = ()
         self._seen: list[Event] = []
         """The first lines that the actions left, decoded."""
-        self._suspects = sharing_agents(objects, facts, player.live)
-        self._whole = WholeStates(
-            self._pipeline,
-            self._decoder,
-            self._comparison,
-            outcome,
-            player,
-            self._suspects,
-            self._put_back,
-            self._fields,
-            facts,
-        )
+        self._suspects = sharing_agents(objects, self._facts, kit.live)
+        self._whole = WholeStates(kit, self._suspects, self._put_back)
         self._generators: dict[str, tuple[Any, str]] = {}
         self.nearby: dict[str, object] = {}
         """Agents that driven ones hold: they stay what the factory made them."""
-        self._last_states = LastStates(
-            plan, objects, self.nearby, facts, outcome, player, self._judge, self._whole, self._pipeline,
-            self._comparison,
-        )  # fmt: skip
+        self._last_states = LastStates(kit, plan, objects, self.nearby, self._judge, self._whole)
 
     def run(self) -> None:
         """Replay every action until something differs or nothing more can be proved."""

@@ -36,17 +36,17 @@ from Agent.replay.drive.agent_stubs import (
     what_the_spec_lacks,
 )
 from Agent.replay.drive.fields import FieldRules
+from Agent.replay.drive.kit import ReplayKit
 from Agent.replay.drive.player import RecordedPlayer
 from Agent.replay.drive.recorded_results import ActionTools, AnswerBook
 from Agent.replay.drive.states import restorable
-from Agent.replay.judging.judge import ActionJudge
 from Agent.replay.plan.actions import Plan
 from Agent.replay.plan.recording import Recording, RecordingParts, read_recording, script_module, script_name
 from Agent.replay.plan.target import FactoryRaised, TargetFailed, build, import_target
 from Agent.replay.plan.values import Decoder
 from Agent.replay.sources.source_results import SourceAnswers, recorded_counts
 from Agent.replay.sources.watched import SourceWatch
-from Agent.replay.worker.driver import Driver, Equipment
+from Agent.replay.worker.driver import Driver
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,43 +206,25 @@ class Workbench:
 
     def driver_for(self, plan: Plan) -> Driver:
         """What carries out a plan, with everything that it works with."""
-        recording, outcome = self.recording, self.outcome
         live = frozenset(self.objects)
-        self.fields.begin(recording.agents, live)
-        player = self._make_player(live)
-        judge = ActionJudge(
-            self.comparison,
-            self._identifiers,
-            outcome,
+        self.fields.begin(self.recording.agents, live)
+        self.kit = ReplayKit(
+            self.recording,
             live,
             self.errors,
+            self.outcome,
+            self.pipeline,
+            self.sink,
+            self.decoder,
+            self.comparison,
+            self._identifiers,
             self.fields,
-            is_whole=recording.is_complete,
+            self._make_player(live),
         )
-        sources = SourceAnswers(recording, player, self.watch, self.decoder, outcome)
+        sources = SourceAnswers(self.kit, self.watch)
         installed.source_player = sources
-        self.driver = driver = Driver(
-            plan,
-            self.given,
-            recording.agents,
-            outcome,
-            player,
-            Equipment(
-                self.pipeline,
-                self.sink,
-                self.decoder,
-                self.comparison,
-                judge,
-                self.watch,
-                sources,
-                self.fields,
-                strict_factory=bool(self.request.get("strict_factory")),
-                keep_going=int(self.request.get("keep_going") or 0),
-                stop_at=self.request.get("pdb") or 0,
-                turns=str(self.request.get("turns") or ""),
-            ),
-        )
-        return driver
+        self.driver = Driver(self.kit, plan, self.given, self.watch, sources, self.request)
+        return self.driver
 
     def _make_player(self, live: frozenset[str]) -> RecordedPlayer:
         self._player = RecordedPlayer(
