@@ -21,7 +21,6 @@ from typing import Any
 
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import (
-    AgentNotFound,
     AgentTraceError,
     SessionNotFound,
     TargetNotFound,
@@ -34,7 +33,7 @@ from Agent.replay.compare.outcome import Divergence
 from Agent.replay.judging.report import ReplayReport
 from Agent.replay.judging.verdict import EXIT_CODES, Verdict
 from Agent.replay.plan.recording import ACTION_KINDS
-from Agent.replay.plan.reference import RunRef, RunReference, find_run
+from Agent.replay.plan.reference import RunRef, RunReference, check_agent, find_run
 from Agent.replay.plan.target import Target, session_info, target_name
 from Agent.replay.rerun import RedriveOptions, drive_again, ignored_names
 from Agent.replay.worker.fork_server import Workers
@@ -285,13 +284,12 @@ def replay_agents(
 def _chosen(reference: RunReference, agents: str | Iterable[str] | None) -> list[str]:
     """The ids of the agents that are meant; each must be there."""
     reader = open_reader(reference.session)
-    known = [files.agent_id for files in reader.agents()]
     if agents is not None and not isinstance(agents, str):
         chosen = list(dict.fromkeys(agents))
         for each in chosen:
-            if each not in known:
-                raise AgentNotFound(f"no agent {each!r} in this session", path=reference.session)
+            check_agent(reader, each)
         return chosen
+    known = [files.agent_id for files in reader.agents()]
     acting = {event.agent_id for event in reader.events() if event.kind in ACTION_KINDS}
     return [each for each in known if each in acting and (agents is None or fnmatchcase(each, agents))]
 

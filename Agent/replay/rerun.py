@@ -10,7 +10,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -19,8 +19,9 @@ from typing import Any
 import orjson
 
 from Agent.archive.sealed.reader import open_reader
-from Agent.errors import AgentNotFound, ReplayError, UsageError
+from Agent.errors import ReplayError, UsageError
 from Agent.event.ids import session_id_for
+from Agent.event.model import Event as RecordedEvent
 from Agent.event.values.opaque import WRITTEN_OUTSIDE
 from Agent.record.emit.installed import flush_active
 from Agent.replay.compare.locating import locate
@@ -29,7 +30,7 @@ from Agent.replay.compare.outcome import Divergence, ReplayOutcome
 from Agent.replay.judging.report import ReplayReport
 from Agent.replay.judging.verdict import Verdict, judge
 from Agent.replay.plan.recording import ACTION_KINDS
-from Agent.replay.plan.reference import RunRef, RunReference, explicit_run, find_run
+from Agent.replay.plan.reference import RunRef, RunReference, check_agent, explicit_run, find_run
 from Agent.replay.plan.target import Target, session_info, target_name
 from Agent.replay.worker.child_process import launches_anew
 from Agent.replay.worker.fork_server import Worker
@@ -106,14 +107,10 @@ def replay_run(  # noqa: PLR0913 - each is a question of its own
         raise UsageError("the debugger needs a terminal", remedy="leave out --pdb, or run it in a terminal")
     _check_is_driven(run, root)
     reference = find_run(run, root, agent_id)
-    if reference.agent_id is not None and not open_reader(reference.session).holds_agent(reference.agent_id):
-        known = [agent.agent_id for agent in open_reader(reference.session).agents()]
-        raise AgentNotFound(
-            f"no agent {reference.agent_id!r} in this session",
-            path=reference.session,
-            remedy=f"it knows {', '.join(known[:5]) or 'none'}{', ...' if len(known) > 5 else ''}",
-        )
-    check_holds_actions(reference)
+    reader = open_reader(reference.session)
+    if reference.agent_id is not None:
+        check_agent(reader, reference.agent_id)
+    check_holds_actions(reference, reader.events(reference.agent_id))
     name = target_name(target, session_info(reference.session), reference.agent_id)
     options = RedriveOptions(
         timeout_seconds,
@@ -153,9 +150,8 @@ def _check_is_driven(run: RunRef, root: str | os.PathLike[str] | None) -> None:
         )
 
 
-def check_holds_actions(reference: RunReference) -> None:
-    """Raise ReplayError, with alternatives, if there is nothing to replay."""
-    events = open_reader(reference.session).events(reference.agent_id)
+def check_holds_actions(reference: RunReference, events: Iterable[RecordedEvent]) -> None:
+    """Raise ReplayError, with alternatives, if there is nothing to replay among the events of the run."""
     if not any(event.kind in ACTION_KINDS for event in events):
         raise ReplayError(
             "no action is recorded here, so there is nothing to replay",

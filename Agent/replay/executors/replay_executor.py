@@ -14,14 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from Agent.errors import (
-    AgentTraceError,
-    DamagedInput,
-    RecordingMiss,
-    RunNotFound,
-    SessionNotFound,
-    UsageError,
-)
+from Agent.errors import AgentTraceError, RecordingMiss, RunNotFound, UsageError
 from Agent.flight.matching.replaying import replaying_tools
 from Agent.flight.matching.tool_replayer import ToolReplayer
 from Agent.flight.runs.reading import RunRef, read_run
@@ -49,8 +42,8 @@ from Agent.replay.executors.saved_points import (
 from Agent.replay.executors.watched import ExecutorWatch, replayer_behind, watched
 from Agent.replay.forks.fork import UnkeptLines
 from Agent.replay.forks.patches import apply_patch, check_patch, merged
+from Agent.replay.plan.target import session_info
 from Agent.replay.rerun import keep_json, make_replay_directory
-from Agent.tree.files.session import open_session
 from Agent.tree.write.artifacts import ROOT_RUN
 
 _lock = threading.Lock()
@@ -243,10 +236,8 @@ def _framework(saved: SavedCheckpoint, shown: str | None, config: ReplayConfig) 
         return shown
     if config.target is not None:
         return registry.TRACED
-    try:
-        return registry.TRACED if open_session(saved.session).targets else registry.GENERIC
-    except (SessionNotFound, DamagedInput):
-        return registry.GENERIC  # it remembers nothing that could be read
+    info = session_info(saved.session)
+    return registry.TRACED if info is not None and info.targets else registry.GENERIC
 
 
 def _result(

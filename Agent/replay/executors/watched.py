@@ -22,7 +22,6 @@ from Agent.flight.runs.reading import RunRef
 from Agent.record.emit.player import CallPlace
 from Agent.record.sources.callers import asker_of, module_of
 from Agent.replay.compare.outcome import SourceRead
-from Agent.replay.sources.numpy_seeds import NumpySeeds
 from Agent.replay.sources.watched import SourceWatch
 
 _NETWORK: Final = {
@@ -44,20 +43,12 @@ class ExecutorWatch(SourceWatch):
     """
 
     def __init__(self, *, allows_network: bool, frameworks: Collection[str] = ()) -> None:
-        self.reads: list[SourceRead] = []
-        self.built_with: list[SourceRead] = []
-        self._unseeded = []
-        self._is_building = False
-        self.seeded = set()
+        super().__init__()
         self.allows_network = allows_network
         self._frameworks = frozenset(frameworks)
-        self._step = 0
-        self._places = set()
-        self._read_now = set()
-        self._allowed = {}
-        self._granted = {}
-        self._seeds = NumpySeeds()
-        self._is_random_known = False
+
+    def hook_in(self) -> None:
+        """Only while user code runs, and in its context; see `open` and `noticing`."""
 
     @contextmanager
     def open(self) -> Iterator[None]:

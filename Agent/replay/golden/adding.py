@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from Agent.archive.run_export import export_run
-from Agent.errors import DamagedInput, ReplayError, SessionNotFound, UsageError
+from Agent.errors import ReplayError, SessionNotFound, UsageError
 from Agent.event.model import Event
 from Agent.flight.runs.reading import RunRef
 from Agent.flight.runs.reading import find_run as find_any_run
@@ -25,9 +25,9 @@ from Agent.replay.golden.selection import needed
 from Agent.replay.golden.trace import DEFAULT_DIRECTORY, GoldenTrace, golden_place, write_file
 from Agent.replay.plan.recording import Recording, read_recording
 from Agent.replay.plan.reference import RunReference, find_run
-from Agent.replay.plan.target import Target, target_name
+from Agent.replay.plan.target import Target, session_info, target_name
 from Agent.replay.rerun import check_holds_actions, ignored_names
-from Agent.tree.files.session import SessionInfo, open_session
+from Agent.tree.files.session import SessionInfo
 from Agent.tree.layout import DIRECTORY_MODE
 from Agent.tree.retention.removal import delete_tree
 
@@ -108,10 +108,11 @@ def add_golden(  # noqa: PLR0913 - each is a question of its own
     """
     flush_active()
     ref = _found(run, root)
-    info = _info(ref.session)
+    info = session_info(ref.session)
     recording = read_recording(ref.session, ref.agent_id)
     _refuse_if_lacking(recording)
-    check_holds_actions(RunReference(ref.session, ref.agent_id))
+    own = (event for event in recording.events if ref.agent_id in {None, event.agent_id})
+    check_holds_actions(RunReference(ref.session, ref.agent_id), own)
     name = name or ref.agent_id or ref.run_id or ref.session.name.removeprefix("session_")
     place = golden_place(name, Path(directory))
     if place.exists() and not replace_old:
@@ -213,13 +214,6 @@ def _found(run: str | os.PathLike[str], root: str | os.PathLike[str] | None) -> 
 def _name_of(ref: RunRef) -> str:
     session = ref.session.name.removeprefix("session_")
     return ref.run_id or (f"{session}/{ref.agent_id}" if ref.agent_id is not None else session)
-
-
-def _info(session: Path) -> SessionInfo | None:
-    try:
-        return open_session(session)
-    except (SessionNotFound, DamagedInput):
-        return None  # exporting it will say so, where that is needed
 
 
 def _settings(info: SessionInfo | None) -> dict[str, Any]:

@@ -142,8 +142,12 @@ class SourceWatch:
         self._is_random_known = False
         """Whether the action itself gave a known seed to the generator behind the functions of `random`."""
         self._is_hooked = False
-        sys.addaudithook(_hook_of(self))
         self.threads = ThreadWatch(lambda: self.is_on, self._add_at)
+        self.hook_in()
+
+    def hook_in(self) -> None:
+        """Be told what this process is about to do, and of its threads."""
+        sys.addaudithook(_hook_of(self))
         self.threads.put_in()
 
     @contextmanager

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from Agent.event.pointers import value_at
 from Agent.event.values.serialise import to_json
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import read_state
@@ -90,7 +91,7 @@ def _size(state: Any, patch: Patch) -> tuple[int, float, int]:
     distance = 0.0
     for pointer, value in single:
         change = value.get("value") if isinstance(value, dict) and "op" in value else value
-        before = _at(state, value["path"] if isinstance(value, dict) and "op" in value else pointer)
+        before = value_at(state, value["path"] if isinstance(value, dict) and "op" in value else pointer)
         if _is_number(before) and _is_number(change):
             distance += abs(change - before) / max(abs(before), 1)
         else:
@@ -100,12 +101,6 @@ def _size(state: Any, patch: Patch) -> tuple[int, float, int]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _at(value: Any, pointer: str) -> Any:
-    for token in pointer.split("/")[1:]:
-        value = value.get(token) if isinstance(value, dict) else None
-    return value
 
 
 def _state_of(fork: Fork) -> Any:
