@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from Agent.errors import AgentTraceError, RecordingMiss, RunNotFound, UsageError
+from Agent.event.model import RedactedBytes
 from Agent.flight.matching.replaying import replaying_tools
 from Agent.flight.matching.tool_replayer import ToolReplayer
 from Agent.flight.runs.reading import RunRef, read_run
 from Agent.record.emit.installed import active_pipeline, install_pipeline
+from Agent.record.emit.memory_sink import LineSink
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.redaction import Redactor
 from Agent.replay.compare.comparison import Comparison
@@ -40,7 +42,6 @@ from Agent.replay.executors.saved_points import (
     given_and_output,
 )
 from Agent.replay.executors.watched import ExecutorWatch, replayer_behind, watched
-from Agent.replay.forks.fork import UnkeptLines
 from Agent.replay.forks.patches import apply_patch, check_patch, merged
 from Agent.replay.plan.target import session_info
 from Agent.replay.rerun import keep_json, make_replay_directory
@@ -61,7 +62,7 @@ def recording_turned_away() -> Iterator[None]:
         is_mine = bool(_open) or active_pipeline() is None
         if is_mine:
             if not _open:
-                made = Pipeline(UnkeptLines(), session_id="replay", redactor=Redactor(os.urandom(32)))
+                made = Pipeline(_Nowhere("replay"), session_id="replay", redactor=Redactor(os.urandom(32)))
                 install_pipeline(made)
             else:
                 made = _open[0]
@@ -75,6 +76,14 @@ def recording_turned_away() -> Iterator[None]:
                 # Somebody who set up recording meanwhile keeps it.
                 if not _open and active_pipeline() is made:
                     install_pipeline(None)
+
+
+class _Nowhere(LineSink):
+    """Takes lines and keeps none."""
+
+    def write(self, line: RedactedBytes) -> bool:  # noqa: ARG002 - that is its point
+        """Take a line."""
+        return True
 
 
 class ReplayExecutor:

@@ -17,9 +17,11 @@ from typing import Any
 
 import orjson
 
-from Agent.errors import ReplayError
+from Agent.errors import ReplayError, UsageError
 from Agent.event.model import Event, RedactedBytes
 from Agent.event.ordering.order import order_key
+from Agent.event.pointers import escape, unescape
+from Agent.event.values.serialise import to_json
 from Agent.flight.calls.active_player import OPEN_PLAYERS
 from Agent.flight.matching.recorded_calls import CallBook, Decoding, calls_among
 from Agent.flight.runs.reading import RunRef
@@ -39,7 +41,7 @@ from Agent.record.tracing.state_events import emit_state
 from Agent.replay.compare.comparison import Recorded
 from Agent.replay.compare.outcome import ReplayStopped
 from Agent.replay.drive.recorded_results import AnswerBook
-from Agent.replay.drive.states import put_back
+from Agent.replay.drive.states import put_back, remove_fields
 from Agent.replay.forks.fork_point import (
     ForkPoint,
     ForkTrigger,
@@ -50,13 +52,14 @@ from Agent.replay.forks.fork_point import (
     with_state,
 )
 from Agent.replay.forks.outcome import ForkOutcome, RaisedError
-from Agent.replay.forks.patches import Patch, patch_objects
+from Agent.replay.forks.patches import Patch, apply_patch
 from Agent.replay.forks.player import Echo, ForkAnswers, ForkPlayer, answerable
 from Agent.replay.forks.sources import ForkSources, seed_generators
 from Agent.replay.judging.verdict import judge
 from Agent.replay.plan.actions import DrivenAction, Plan, make_plan
 from Agent.replay.plan.recording import AgentFacts, is_traced_action
 from Agent.replay.plan.target import TargetFailed, objects_in
+from Agent.replay.plan.values import Decoder
 from Agent.replay.worker.driver import Driver
 from Agent.replay.worker.progress import tell
 from Agent.replay.worker.workbench import Workbench, turn_recording_away
@@ -86,7 +89,7 @@ class UnkeptLines(LineSink):
         hear: hears each.
     """
 
-    def __init__(self, hear: Callable[[bytes], None] = lambda _line: None) -> None:
+    def __init__(self, hear: Callable[[bytes], None]) -> None:
         super().__init__("unstored")  # an id of a writer, since lines are read again
         self._hear = hear
 
@@ -522,3 +525,75 @@ def state_of(obj: object, pipeline: Pipeline) -> dict[str, Any]:
     body, _ = pipeline.capture.user_body(read_state(obj).fields, "")
     found: dict[str, Any] = orjson.loads(b"{" + body + b"}")
     return found
+
+
+def patch_objects(
+    objects: Mapping[str, object], patch: Patch, decoder: Decoder, outcome: ForkOutcome, *, is_one: bool
+) -> None:
+    """Change the states of objects.
+
+    Args:
+        objects: those that can be changed, by agent.
+        patch: of the one agent's state where `is_one`, else of a mapping of agents to theirs.
+
+    Raises:
+        UsageError: an agent is unknown, or the patch does not fit.
+    """
+    if is_one:
+        parts = dict.fromkeys(objects, patch)
+    elif isinstance(patch, Mapping):
+        parts = dict(patch)
+    else:
+        parts = _by_agent(patch)
+    for agent_id, part in parts.items():
+        if agent_id not in objects:
+            known = ", ".join(list(objects)[:5])
+            raise UsageError(
+                f"the patch names {agent_id!r}, but the code of that agent does not run",
+                remedy=f"with several agents a patch is {{agent: its changes}}, for {known}",
+            )
+        _patch(agent_id, objects[agent_id], part, decoder, outcome, with_agent=not is_one)
+
+
+def _by_agent(operations: list[dict[str, Any]]) -> dict[str, Any]:
+    """Operations on a mapping of agents as operations on each."""
+    parts: dict[str, Any] = {}
+    for operation in operations:
+        moved = dict(operation)
+        agents = set()
+        for key in ("path", "from"):
+            if key in operation:
+                agent, slash, rest = str(operation[key]).removeprefix("/").partition("/")
+                agents.add(unescape(agent))
+                moved[key] = f"{slash}{rest}"
+        if len(agents) != 1:
+            raise UsageError(
+                "one patch operation affects several agents", remedy="patch each agent separately"
+            )
+        parts.setdefault(agents.pop(), []).append(moved)
+    return parts
+
+
+def _patch(
+    agent_id: str, obj: object, patch: Patch, decoder: Decoder, outcome: ForkOutcome, *, with_agent: bool
+) -> None:
+    dumped = to_json(dict(read_state(obj).fields), "", agent_of=agent_id_of)
+    patched = apply_patch(orjson.loads(dumped.json), dumped.types or {}, patch)
+    values = {}
+    for name in patched.changed:
+        restored = decoder.restore(Recorded(patched.fields[name], patched.types, f"/{escape(name)}"))
+        if restored.unrestored:
+            raise UsageError(
+                f"the field {name!r} of {agent_id} cannot be patched: {restored.unrestored[0]} in it cannot "
+                "be restored",
+                remedy="patch another field, or give the class trace_state() and trace_restore()",
+            )
+        values[name] = restored.value
+    put_back(obj, values)
+    remove_fields(obj, list(patched.removed))
+    prefix = f"{agent_id}." if with_agent else ""
+    outcome.changed += [prefix + name for name in (*patched.changed, *patched.removed)]
+    for name in patched.added:
+        outcome.note(f"the patch adds the field {name!r}, which {agent_id} does not have")
+    if not patched.changed and not patched.removed:
+        outcome.note(f"the patch changes nothing of {agent_id}")

@@ -1,6 +1,6 @@
 """Changes to a recorded state: JSON merge patch (RFC 7386) and JSON patch (RFC 6902), with its tags.
 
-A patch changes the JSON form of a state; what it changed is put back onto the object.
+A patch changes the JSON form of a state; `patch_objects` puts what it changed back onto the object.
 """
 
 from __future__ import annotations
@@ -8,17 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import orjson
-
 from Agent.errors import UsageError
 from Agent.event.pointers import copy_tree, escape, unescape
-from Agent.event.values.serialise import to_json
-from Agent.record.state.agents import agent_id_of
-from Agent.record.state.introspection import read_state
-from Agent.replay.compare.comparison import Recorded
-from Agent.replay.drive.states import put_back, remove_fields
-from Agent.replay.forks.outcome import ForkOutcome
-from Agent.replay.plan.values import Decoder
 
 Patch = Mapping[str, Any] | list[dict[str, Any]]
 """A mapping is a merge patch: its members replace, `None` removes. A list is a JSON patch of operations."""
@@ -188,75 +179,3 @@ def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, list):
         return len(one) == len(other) and all(map(_equal, one, other))
     return bool(one == other) or one != one
-
-
-def patch_objects(
-    objects: Mapping[str, object], patch: Patch, decoder: Decoder, outcome: ForkOutcome, *, is_one: bool
-) -> None:
-    """Change the states of objects.
-
-    Args:
-        objects: those that can be changed, by agent.
-        patch: of the one agent's state where `is_one`, else of a mapping of agents to theirs.
-
-    Raises:
-        UsageError: an agent is unknown, or the patch does not fit.
-    """
-    if is_one:
-        parts = dict.fromkeys(objects, patch)
-    elif isinstance(patch, Mapping):
-        parts = dict(patch)
-    else:
-        parts = _by_agent(patch)
-    for agent_id, part in parts.items():
-        if agent_id not in objects:
-            known = ", ".join(list(objects)[:5])
-            raise UsageError(
-                f"the patch names {agent_id!r}, but the code of that agent does not run",
-                remedy=f"with several agents a patch is {{agent: its changes}}, for {known}",
-            )
-        _patch(agent_id, objects[agent_id], part, decoder, outcome, with_agent=not is_one)
-
-
-def _by_agent(operations: list[dict[str, Any]]) -> dict[str, Any]:
-    """Operations on a mapping of agents as operations on each."""
-    parts: dict[str, Any] = {}
-    for operation in operations:
-        moved = dict(operation)
-        agents = set()
-        for key in ("path", "from"):
-            if key in operation:
-                agent, slash, rest = str(operation[key]).removeprefix("/").partition("/")
-                agents.add(unescape(agent))
-                moved[key] = f"{slash}{rest}"
-        if len(agents) != 1:
-            raise UsageError(
-                "one patch operation affects several agents", remedy="patch each agent separately"
-            )
-        parts.setdefault(agents.pop(), []).append(moved)
-    return parts
-
-
-def _patch(
-    agent_id: str, obj: object, patch: Patch, decoder: Decoder, outcome: ForkOutcome, *, with_agent: bool
-) -> None:
-    dumped = to_json(dict(read_state(obj).fields), "", agent_of=agent_id_of)
-    patched = apply_patch(orjson.loads(dumped.json), dumped.types or {}, patch)
-    values = {}
-    for name in patched.changed:
-        restored = decoder.restore(Recorded(patched.fields[name], patched.types, f"/{escape(name)}"))
-        if restored.unrestored:
-            raise UsageError(
-                f"the field {name!r} of {agent_id} cannot be patched: {restored.unrestored[0]} in it cannot "
-                "be restored",
-                remedy="patch another field, or give the class trace_state() and trace_restore()",
-            )
-        values[name] = restored.value
-    put_back(obj, values)
-    remove_fields(obj, list(patched.removed))
-    prefix = f"{agent_id}." if with_agent else ""
-    outcome.changed += [prefix + name for name in (*patched.changed, *patched.removed)]
-    for name in patched.added:
-        outcome.note(f"the patch adds the field {name!r}, which {agent_id} does not have")
-    if not patched.changed and not patched.removed:
-        outcome.note(f"the patch changes nothing of {agent_id}")
