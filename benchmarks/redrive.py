@@ -90,7 +90,7 @@ def _driven(root: Path, actions: int, *, is_watched: bool) -> Taken:
     """A re-drive in this process, as its child process does it."""
     from time import process_time
 
-    from Agent.replay.judging.verdict import Verdict, judge
+    from Agent.replay.judging.report import Verdict, judge
     from Agent.replay.plan.reference import find_run
     from Agent.replay.worker.child import replay_on
     from Agent.replay.worker.driver import Driver

@@ -30,8 +30,7 @@ from Agent.errors import (
 from Agent.record.emit.installed import flush_active
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.outcome import Divergence
-from Agent.replay.judging.report import ReplayReport
-from Agent.replay.judging.verdict import EXIT_CODES, Verdict
+from Agent.replay.judging.report import EXIT_CODES, ReplayReport, Verdict
 from Agent.replay.plan.recording import ACTION_KINDS
 from Agent.replay.plan.reference import RunRef, RunReference, check_agent, find_run
 from Agent.replay.plan.target import Target, session_info, target_name

@@ -27,8 +27,7 @@ from Agent.record.emit.installed import flush_active
 from Agent.replay.compare.locating import locate
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome
-from Agent.replay.judging.report import ReplayReport
-from Agent.replay.judging.verdict import Verdict, judge
+from Agent.replay.judging.report import ReplayReport, Verdict, judge
 from Agent.replay.plan.recording import ACTION_KINDS
 from Agent.replay.plan.reference import RunRef, RunReference, check_agent, explicit_run, find_run
 from Agent.replay.plan.target import Target, session_info, target_name

@@ -1,4 +1,4 @@
-"""What a replay finds out, step by step: the facts from which `verdict.py` judges.
+"""What a replay finds out, step by step: the facts from which `judge` finds the verdict.
 
 Everything here is plain data, so that it travels from the child process to the caller as JSON.
 """

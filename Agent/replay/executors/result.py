@@ -11,7 +11,7 @@ from Agent.flight.matching.value_diff_text import shown_where_they_part
 from Agent.replay.compare.outcome import SourceRead, short
 from Agent.replay.executors.differ import recorded_form
 from Agent.replay.forks.patches import Patch
-from Agent.replay.judging.verdict import EXIT_CODES, Verdict
+from Agent.replay.judging.report import EXIT_CODES, Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,12 +39,12 @@ from Agent.replay.experiments.message_drop import GONE, DroppedMessage, same_mes
 from Agent.replay.experiments.metrics import Measure, MetricTally, recorded_outcome, recorded_value
 from Agent.replay.forks.fork import Brought, Fork, acting_in
 from Agent.replay.forks.fork_point import ForkPoint, ForkTrigger
+from Agent.replay.forks.outcome import OutcomeOf
 from Agent.replay.forks.player import ForkPlayer
 from Agent.replay.forks.sources import seed_generators
 from Agent.replay.plan.actions import DrivenAction, Plan
 from Agent.replay.plan.recording import ACTION_KINDS, method_name
 from Agent.replay.sweeps.sweep_child import DIED, silenced
-from Agent.replay.sweeps.sweep_outcome import OutcomeOf
 from Agent.replay.worker.jobs import as_object, from_object
 from Agent.replay.worker.parallel import Forks
 

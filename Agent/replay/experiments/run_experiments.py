@@ -14,8 +14,8 @@ from typing import Any
 from Agent.errors import AgentNotFound, AgentTraceError, ReplayError, TargetNotGiven, UsageError
 from Agent.replay.experiments.metrics import Measure
 from Agent.replay.forks.forking import fork_request
+from Agent.replay.forks.outcome import STOPPED, OutcomeOf
 from Agent.replay.plan.target import Target
-from Agent.replay.sweeps.sweep_outcome import STOPPED, OutcomeOf
 from Agent.replay.worker.jobs import Job, run_job
 
 DEFAULT_SEEDS = 19

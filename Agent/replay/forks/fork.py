@@ -55,7 +55,7 @@ from Agent.replay.forks.outcome import ForkOutcome, RaisedError
 from Agent.replay.forks.patches import Patch, apply_patch
 from Agent.replay.forks.player import Echo, ForkAnswers, ForkPlayer, answerable
 from Agent.replay.forks.sources import ForkSources, seed_generators
-from Agent.replay.judging.verdict import judge
+from Agent.replay.judging.report import judge
 from Agent.replay.plan.actions import DrivenAction, Plan, make_plan
 from Agent.replay.plan.recording import AgentFacts, is_traced_action
 from Agent.replay.plan.target import TargetFailed, objects_in

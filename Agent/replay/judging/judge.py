@@ -24,11 +24,10 @@ from Agent.replay.compare.emitted_events import (
     state_of,
 )
 from Agent.replay.compare.outcome import Divergence, ReplayStopped
-from Agent.replay.drive.concurrency import has_concurrent_calls
 from Agent.replay.drive.kit import ReplayKit
 from Agent.replay.drive.player import described_call
 from Agent.replay.drive.states import field_of
-from Agent.replay.plan.actions import DrivenAction, PlannedCall, is_of_framework
+from Agent.replay.plan.actions import DrivenAction, PlannedCall, has_concurrent_calls, is_of_framework
 from Agent.replay.plan.recording import is_traced_action, method_name
 
 _NO_CHANGE: dict[str, Any] = {"set": {}, "unset": []}

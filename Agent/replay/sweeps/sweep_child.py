@@ -19,8 +19,8 @@ from Agent.event.values.serialise import to_json
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import read_state
 from Agent.replay.forks.fork import Brought, Fork
+from Agent.replay.forks.outcome import STOPPED, OutcomeOf
 from Agent.replay.forks.patches import Patch, leaves, of_leaves
-from Agent.replay.sweeps.sweep_outcome import STOPPED, OutcomeOf
 from Agent.replay.worker.jobs import from_object
 from Agent.replay.worker.parallel import Forks
 

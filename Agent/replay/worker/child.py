@@ -11,8 +11,7 @@ from typing import Any
 from Agent.replay.compare.comparison import OLDER
 from Agent.replay.compare.outcome import redacted_texts
 from Agent.replay.drive.agent_stubs import doubt_what_was_built
-from Agent.replay.drive.concurrency import groups_of, ran_in_one_loop
-from Agent.replay.plan.actions import DrivenAction, Plan, make_plan
+from Agent.replay.plan.actions import DrivenAction, Plan, groups_of, make_plan, ran_in_one_loop
 from Agent.replay.plan.target import TargetFailed, TargetNotImported, objects_in, target_not_found
 from Agent.replay.sources.field_reads import FieldReads, classes_of_agents
 from Agent.replay.worker.workbench import Prepared, Workbench, turn_recording_away

@@ -29,7 +29,6 @@ from Agent.replay.compare.outcome import Divergence, ReplayStopped, short
 from Agent.replay.compare.python_text import python_path
 from Agent.replay.drive.agent_stubs import MADE_OTHERWISE
 from Agent.replay.drive.calls import MisfitArguments, bind_arguments, bound_method, in_debugger, scope_fields
-from Agent.replay.drive.concurrency import groups_of, ran_in_one_loop
 from Agent.replay.drive.kit import ReplayKit
 from Agent.replay.drive.player import current_lane, driven_here
 from Agent.replay.drive.states import (
@@ -48,7 +47,15 @@ from Agent.replay.judging.byte_fast_path import ExpectedLine
 from Agent.replay.judging.external_writes import OutsideWrites
 from Agent.replay.judging.judge import ActionJudge
 from Agent.replay.judging.snapshots import LastStates, WholeStates
-from Agent.replay.plan.actions import DrivenAction, Plan, PlannedCall, is_of_framework, is_outside_write
+from Agent.replay.plan.actions import (
+    DrivenAction,
+    Plan,
+    PlannedCall,
+    groups_of,
+    is_of_framework,
+    is_outside_write,
+    ran_in_one_loop,
+)
 from Agent.replay.plan.recording import sharing_agents
 from Agent.replay.sources.source_results import SourceAnswers
 from Agent.replay.sources.watched import SourceWatch
