@@ -18,7 +18,7 @@ from Agent.flight.matching.recorded_calls import CALL_KINDS
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.emit.player import Answer, TracedCall
 from Agent.record.tracing.error_restore import Unanswerable
-from Agent.replay.compare.comparison import NAMES, OLDER, Comparison, Recorded, shown
+from Agent.replay.compare.comparison import NAMES, OLDER, Comparison, Difference, Recorded, shown
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped
 from Agent.replay.drive.recorded_results import NO_CALL, ActionTools, AnswerBook, ToolMiss
 from Agent.replay.drive.threads import ThreadWatch
@@ -206,6 +206,24 @@ class RecordedPlayer:
             self._outcome.divergence = divergence
         raise ReplayStopped
 
+    def differs(self, action: DrivenAction, field: str, found: Difference, **more: Any) -> NoReturn:
+        """End the replay here: something about an action differs.
+
+        Args:
+            more: other fields of `Divergence`.
+        """
+        told = {"event_id": action.event.id, "agent_id": action.agent_id, "path": found.path, **more}
+        self.diverge(
+            Divergence(
+                step=action.number,
+                action=action.call.name,
+                field=field,
+                recorded=found.recorded,
+                replayed=found.replayed,
+                **told,
+            )
+        )
+
     def _enter_in_thread(self, call: TracedCall) -> None:
         if call.kind != "metric" and self.threads is not None and self.threads.overlaps:
             self.stop(f"{_asked(call)} was called in concurrent threads: {_ONE_BY_ONE}")
@@ -386,13 +404,8 @@ class RecordedPlayer:
     ) -> None:
         if get_ident() != self._thread_id and self.threads is not None and self.threads.begun > 1:
             self.stop(f"calls of {action.call.name} come from several threads, in any order: {_ONE_BY_ONE}")
-        event = action.event
-        self.diverge(
-            Divergence(
-                action.number, event.id, action.call.name, action.agent_id, field,
-                shown(recorded), shown(replayed), path, place,
-            )
-        )  # fmt: skip
+        found = Difference(path, shown(recorded), shown(replayed))
+        self.differs(action, field, found, place=place)
 
 
 def with_stop(answer: Answer, stop: Callable[[str], None]) -> Answer:

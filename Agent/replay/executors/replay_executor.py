@@ -172,9 +172,9 @@ class ReplayExecutor:
         ref = RunRef(Path(told["session"]), told["run_id"])
         watch = ExecutorWatch(allows_network=bool(config.live))
         replayer: ToolReplayer | None = None
-        is_users = isinstance(executor, registry.FunctionExecutor) or not type(
-            executor
-        ).__module__.startswith("Agent.replay.executors.")
+        is_users = type(executor) is registry.FunctionExecutor or not type(executor).__module__.startswith(
+            "Agent.replay.executors."
+        )
         try:
             with ExitStack() as around:
                 around.enter_context(recording_turned_away())

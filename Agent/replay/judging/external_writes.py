@@ -19,8 +19,7 @@ from Agent.record.emit.pipeline import Pipeline
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import read_state
 from Agent.record.state.tracker import is_object
-from Agent.replay.compare.comparison import ABSENT, Recorded, shown
-from Agent.replay.compare.outcome import Divergence
+from Agent.replay.compare.comparison import ABSENT, Difference, Recorded, shown
 from Agent.replay.drive.kit import ReplayKit
 from Agent.replay.drive.states import remove_fields
 from Agent.replay.plan.actions import DrivenAction, is_outside_write
@@ -153,12 +152,9 @@ class OutsideWrites:
         )
 
     def _differs(self, action: DrivenAction, name: str, recorded: Any, replayed: Any) -> None:
-        self._kit.player.diverge(
-            Divergence(
-                action.number, action.event.id, action.call.name, action.agent_id, f"state.{name}",
-                recorded, replayed, place="what was written to it before the step",
-            )
-        )  # fmt: skip
+        found = Difference("", recorded, replayed)
+        place = "what was written to it before the step"
+        self._kit.player.differs(action, f"state.{name}", found, place=place)
 
 
 def _shown_field(written: Mapping[str, Any], name: str, pipeline: Pipeline) -> Any:

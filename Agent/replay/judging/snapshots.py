@@ -74,20 +74,15 @@ class WholeStates:
         if last is not None and name in self._large(obj):
             action = last  # one of those since the last full state changed it
             since = self._seen.get(agent_id, 0) if count > 1 else None
-        self._kit.player.diverge(
-            Divergence(
-                action.number,
-                event.id,
-                action.call.name,
-                agent_id,
-                f"state.{name}",
-                difference.recorded,
-                difference.replayed,
-                difference.path,
-                f"{_PLACE} ({event.extra.get('reason')})",
-                tick=action.event.tick,
-                since=since,
-            )
+        self._kit.player.differs(
+            action,
+            f"state.{name}",
+            difference,
+            event_id=event.id,
+            agent_id=agent_id,
+            place=f"{_PLACE} ({event.extra.get('reason')})",
+            tick=action.event.tick,
+            since=since,
         )
 
     def ended(self, action: DrivenAction) -> None:
@@ -287,12 +282,14 @@ class LastStates:
             f"changes to {name} of {agent_id} between its last action and its garbage collection are not "
             "recorded; keep it until shutdown_logging()"
         )
-        self._kit.player.diverge(
-            Divergence(
-                action.number, event.id, action.call.name, agent_id, f"state.{name}",
-                difference.recorded, difference.replayed, difference.path, "its last state (gone)",
-            )
-        )  # fmt: skip
+        self._kit.player.differs(
+            action,
+            f"state.{name}",
+            difference,
+            event_id=event.id,
+            agent_id=agent_id,
+            place="its last state (gone)",
+        )
 
     def _last_action(self, agent_id: str) -> DrivenAction:
         return self._plan.actions[self._plan.acted[agent_id] - 1]

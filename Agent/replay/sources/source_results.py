@@ -21,8 +21,7 @@ from Agent.record.sources.callers import Asker, asker_of, is_own
 from Agent.record.sources.generators import adopted_of
 from Agent.record.sources.random_module import hidden_random
 from Agent.record.sources.reads import ALL_NAMES, ENVIRONMENT
-from Agent.replay.compare.comparison import Recorded
-from Agent.replay.compare.outcome import Divergence
+from Agent.replay.compare.comparison import Difference, Recorded
 from Agent.replay.drive.kit import ReplayKit
 from Agent.replay.drive.player import described_call, driven_here, open_call
 from Agent.replay.plan.actions import DrivenAction, PlannedCall
@@ -318,12 +317,7 @@ class SourceAnswers:
     def _diverge(self, recorded: str, replayed: str, place: str, action: DrivenAction | None = None) -> None:
         action = action or driven_here() or self._watch.action
         assert action is not None  # noqa: S101 - sources are answered while one is replayed
-        self._player.diverge(
-            Divergence(
-                action.number, action.event.id, action.call.name, action.agent_id, "reads",
-                recorded, replayed, place=place,
-            )
-        )  # fmt: skip
+        self._player.differs(action, "reads", Difference("", recorded, replayed), place=place)
 
 
 def _module_of(adopted: Adopted) -> str:

@@ -563,8 +563,8 @@ _HOW = {"os.remove": "removed", "os.rename": "moved", "os.truncate": "cut"}
 class FileWrites:
     """Notes writes into files that were there before the replay; what that makes itself it may write.
 
-    The interpreter tells of each of these calls before it happens (PEP 578). C code that opens files by itself
-    is not seen, but for sqlite3.
+    The interpreter tells of each of these calls before it happens (PEP 578). C code that opens files by
+    itself is not seen, but for sqlite3.
 
     Use `look` for each audit event of `_WRITING` while code of the target runs.
     """
