@@ -12,6 +12,8 @@ from contextvars import ContextVar, Token
 from threading import get_ident
 from typing import Any, NoReturn, Protocol
 
+import orjson
+
 from Agent.errors import RecordingMiss
 from Agent.event.model import Event
 from Agent.flight.matching.recorded_calls import CALL_KINDS
@@ -349,16 +351,7 @@ class RecordedPlayer:
                 f"the arguments of {_named(call)} were not captured, so they are not compared"
             )
             return None
-        args = named_arguments(call, event)
-        body, types = self._pipeline.capture.body({"args": dict(args)})
-        import orjson
-
-        made = orjson.loads(b"{" + body + b"}")["args"]
-        found, agreed = self._comparison.compare(
-            Recorded(event.extra["args"], event.types or {}, "/extra/args"),
-            Recorded(made, types or {}, "/extra/args"),
-            NAMES,
-        )
+        found, agreed = self._comparison.compare(*both_arguments(call, event, self._pipeline), NAMES)
         for path, why in agreed.unseen.items():
             self._outcome.reason(f"argument {path[1:]} of {_named(call)} cannot be seen: {why}")
         if agreed.older:
@@ -469,6 +462,16 @@ def named_arguments(call: TracedCall, event: Event) -> Mapping[str, Any]:
         else:
             named[key if place is None or place >= len(names) else names[place]] = value
     return named
+
+
+def both_arguments(call: TracedCall, event: Event, pipeline: Pipeline) -> tuple[Recorded, Recorded]:
+    """The recorded arguments of a call, and those that it is given now, as they would be recorded."""
+    body, types = pipeline.capture.body({"args": dict(named_arguments(call, event))})
+    made = orjson.loads(b"{" + body + b"}")["args"]
+    return (
+        Recorded(event.extra["args"], event.types or {}, "/extra/args"),
+        Recorded(made, types or {}, "/extra/args"),
+    )
 
 
 def _wraps_traced(call: TracedCall) -> bool:

@@ -9,7 +9,7 @@ import operator
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -78,10 +78,7 @@ class ForkOutcome:
 
     def to_object(self) -> dict[str, Any]:
         """As a JSON object."""
-        stored = {each.name: getattr(self, each.name) for each in fields(self)}
-        for name in _COUNTERS:
-            stored[name] = dict(stored[name])
-        stored["errors"] = [asdict(error) for error in self.errors]
+        stored: dict[str, Any] = orjson.loads(orjson.dumps(self, default=repr))
         return stored
 
     @classmethod

@@ -22,9 +22,9 @@ from Agent.flight.matching.tool_replayer import ToolReplayer, check_live, is_liv
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.emit.player import Answer, TracedCall
 from Agent.record.tracing.error_restore import Unanswerable
-from Agent.replay.compare.comparison import Comparison, Recorded
+from Agent.replay.compare.comparison import NAMES, Comparison
 from Agent.replay.compare.outcome import ReplayStopped
-from Agent.replay.drive.player import Positional, named_arguments, with_stop
+from Agent.replay.drive.player import Positional, both_arguments, named_arguments, with_stop
 from Agent.replay.drive.recorded_results import AnswerBook
 from Agent.replay.forks.outcome import ForkOutcome
 from Agent.replay.plan.actions import PlannedCall
@@ -275,24 +275,8 @@ class ForkPlayer:
 
     def _agrees(self, call: TracedCall, recorded: PlannedCall) -> bool:
         assert self.pipeline is not None  # noqa: S101 - set before anything is replayed
-        expected = recorded.event.extra["args"]
-        given: Mapping[str, Any] = call.args
-        if isinstance(given, Positional):
-            names = list(expected)
-            given = {
-                (names[int(key)] if key.isdigit() and int(key) < len(names) else key): value
-                for key, value in given.items()
-            }
-        body, types = self.pipeline.capture.body({"args": dict(given)})
-        made = orjson.loads(b"{" + body + b"}")["args"]
-        return (
-            self._comparison.difference(
-                Recorded(expected, recorded.event.types or {}, "/extra/args"),
-                Recorded(made, types or {}, "/extra/args"),
-                ("",),
-            )
-            is None
-        )
+        both = both_arguments(call, recorded.event, self.pipeline)
+        return self._comparison.difference(*both, NAMES) is None
 
 
 def answerable(calls: Iterable[PlannedCall], own: frozenset[str]) -> list[PlannedCall]:
