@@ -53,6 +53,12 @@ _RELATIONS = {
 }
 
 
+_GENERATORS = ("random.", "numpy.Generator", "numpy.RandomState")
+_TELLING = frozenset({"state", "state_change", "checkpoint"})
+"""Kinds of events, besides actions, that say something of a state."""
+_BETWEEN = "recorded in full states only, and one run has none there"
+
+
 @dataclass(frozen=True, slots=True)
 class CommonCause:
     """The last thing before a divergence that both runs did alike."""
@@ -412,12 +418,6 @@ def _common_cause(event: Event, alike: Sequence[tuple[Event, Event]]) -> CommonC
             one, other = pairs[-1]
             return CommonCause(describe(one), one.agent_id, one.tick, one.id, other.id, relation)
     return None
-
-
-_GENERATORS = ("random.", "numpy.Generator", "numpy.RandomState")
-_TELLING = frozenset({"state", "state_change", "checkpoint"})
-"""Kinds of events, besides actions, that say something of a state."""
-_BETWEEN = "recorded in full states only, and one run has none there"
 
 
 @dataclass(slots=True)

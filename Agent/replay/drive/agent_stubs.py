@@ -20,6 +20,9 @@ from Agent.replay.drive.player import Positional
 from Agent.replay.plan.recording import Recording
 from Agent.replay.plan.values import Decoder
 
+_INIT = "/extra/init"
+MADE_OTHERWISE = "cannot be restored, and the factory made a different one"
+
 
 @dataclass(frozen=True, slots=True)
 class ConstructorArguments:
@@ -169,9 +172,6 @@ def _make_stand_in(
     return StandIn()
 
 
-_INIT = "/extra/init"
-
-
 def constructor_arguments(
     recorded: Mapping[str, Any], types: Mapping[str, str], decoder: Decoder
 ) -> ConstructorArguments:
@@ -215,9 +215,6 @@ def what_the_spec_lacks(spec: Spec) -> str:
             f"give itself: {', '.join(map(_argument, spec.init.lacking))}"
         )
     return ""
-
-
-MADE_OTHERWISE = "cannot be restored, and the factory made a different one"
 
 
 def doubt_what_was_built(outcome: ReplayOutcome, reads: Sequence[SourceRead]) -> None:

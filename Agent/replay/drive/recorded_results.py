@@ -24,6 +24,9 @@ from Agent.replay.compare.comparison import NAMES, Comparison, Recorded
 from Agent.replay.plan.actions import DrivenAction
 from Agent.replay.plan.values import Decoder
 
+NO_CALL = "<no further call>"
+"""Stands for what is recorded where nothing more is."""
+
 
 class AnswerBook:
     """Gives recorded responses.
@@ -97,10 +100,6 @@ class AnswerBook:
         pointer = "/".join(("/extra", *map(escape, path)))
         restored = self._decoder.restore(Recorded(found, told.types or {}, pointer))
         return LACKING if restored.unrestored else restored.value
-
-
-NO_CALL = "<no further call>"
-"""Stands for what is recorded where nothing more is."""
 
 
 class Given(NamedTuple):

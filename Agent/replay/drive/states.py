@@ -30,6 +30,11 @@ _FIELDS = "/extra/fields"
 _MAX_DEPTH = 6
 
 
+_MAX_HELD_DEPTH = 8
+_PLACED = (dict, list, deque)
+"""Containers in which a value can be put in the place of another."""
+
+
 class RestorableState(NamedTuple):
     """A recorded full state as Python values."""
 
@@ -268,11 +273,6 @@ def generator_state(generator: Any) -> str:
     if hasattr(generator, "bit_generator"):
         return repr(generator.bit_generator.state)
     return repr(generator.get_state(legacy=False))
-
-
-_MAX_HELD_DEPTH = 8
-_PLACED = (dict, list, deque)
-"""Containers in which a value can be put in the place of another."""
 
 
 class SharedValues:

@@ -51,6 +51,11 @@ _STEPS_BEFORE: Final = 2
 """How many super-steps LangGraph counts less where it begins with a state that was put there."""
 
 
+_STATE: Final = re.compile(r"((?:call_\d+\.)?)step_(\d+)")
+"""The id of a checkpoint of a graph: which call of the run, and behind which super-step."""
+_GRAPH: Final = re.compile(r"(?:call_\d+\.)?graph")
+
+
 class LangGraphExecutor:
     """Drives a run of `recorded_graph` again.
 
@@ -445,11 +450,6 @@ def driven_node(name: str, node: Any, nodes: ExecutedNodes) -> Any:
             return await watched(bound.ainvoke(input, config, **more), nodes.watch, number)
 
     return node.copy({"bound": DrivenNode()})
-
-
-_STATE: Final = re.compile(r"((?:call_\d+\.)?)step_(\d+)")
-"""The id of a checkpoint of a graph: which call of the run, and behind which super-step."""
-_GRAPH: Final = re.compile(r"(?:call_\d+\.)?graph")
 
 
 class RecordedGraphCall:

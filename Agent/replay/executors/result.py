@@ -13,6 +13,8 @@ from Agent.replay.executors.differ import recorded_form
 from Agent.replay.forks.patches import Patch
 from Agent.replay.judging.report import EXIT_CODES, Verdict
 
+NOT_GIVEN: Final[Any] = object()
+
 
 @dataclass(frozen=True, slots=True)
 class ReplayConfig:
@@ -162,9 +164,6 @@ def judge_execution(
     if execution.output is None or execution.output == {}:
         return Verdict.UNVERIFIED, ("nothing informative was compared: neither run has an output",)
     return (Verdict.EQUIVALENT if is_equivalent else Verdict.IDENTICAL), ()
-
-
-NOT_GIVEN: Final[Any] = object()
 
 
 @runtime_checkable

@@ -37,6 +37,12 @@ from Agent.tree.default_root import default_root
 from Agent.tree.layout import LAST, list_sessions
 from Agent.tree.write.artifacts import ROOT_RUN
 
+NOT_RECORDED: Final[Any] = object()
+START: Final = "start"
+"""The step id of a checkpoint that stands before the first step."""
+_INNER_STEPS: Final = (INNER_GRAPH_STEP, INNER_NODE_STEP)
+_STEP_EVENT = "step_event"
+
 
 class CheckpointName(NamedTuple):
     """What an id stands for."""
@@ -365,13 +371,6 @@ def _place(saved: SavedCheckpoint, steps: list[DoneStep]) -> int:
     if named:
         return named[-1]
     return sum(step.ended_us <= saved.saved_us for step in steps)
-
-
-NOT_RECORDED: Final[Any] = object()
-START: Final = "start"
-"""The step id of a checkpoint that stands before the first step."""
-_INNER_STEPS: Final = (INNER_GRAPH_STEP, INNER_NODE_STEP)
-_STEP_EVENT = "step_event"
 
 
 @dataclass(slots=True)

@@ -48,6 +48,10 @@ from Agent.replay.sweeps.sweep_child import DIED, silenced
 from Agent.replay.worker.jobs import as_object, from_object
 from Agent.replay.worker.parallel import Forks
 
+MIN_SEEDS = 5
+PATIENCE_S = 30.0
+"""So long the other seeds of one event may take; fewer are tried where each takes long, but MIN_SEEDS."""
+
 
 class ExperimentVariant(NamedTuple):
     """One fork of an experiment: what is done at the moment, and the seed of chance from there on."""
@@ -433,11 +437,6 @@ def with_args_of(event: Event, other: Event) -> Event:
     types = {at: tag for at, tag in (event.types or {}).items() if not at.startswith("/extra/args")}
     types |= {at: tag for at, tag in (other.types or {}).items() if at.startswith("/extra/args")}
     return dataclasses.replace(event, extra={**event.extra, "args": other.extra["args"]}, types=types)
-
-
-MIN_SEEDS = 5
-PATIENCE_S = 30.0
-"""So long the other seeds of one event may take; fewer are tried where each takes long, but MIN_SEEDS."""
 
 
 def _tried(experiment: Experiment, suspicion: Suspicion, request: dict[str, Any]) -> dict[str, Any]:

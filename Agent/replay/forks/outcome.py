@@ -19,6 +19,17 @@ from Agent.errors import UsageError
 _COUNTERS = ("answered", "live")
 
 
+ERROR = "error"
+STOPPED = "stopped"
+NO_ERROR = "no error"
+ABSENT = "<absent>"
+_CONDITION = re.compile(r"(?P<field>.+?)(?P<sign>==|!=|>=|<=|=|>|<)(?P<value>.+)", re.DOTALL)
+_SIGNS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq, "==": operator.eq, "!=": operator.ne, ">": operator.gt, "<": operator.lt,
+    ">=": operator.ge, "<=": operator.le,
+}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class RaisedError:
     """An exception that left a replayed action."""
@@ -89,17 +100,6 @@ class ForkOutcome:
         for name in _COUNTERS:
             values[name] = Counter(values[name])
         return cls(**values)
-
-
-ERROR = "error"
-STOPPED = "stopped"
-NO_ERROR = "no error"
-ABSENT = "<absent>"
-_CONDITION = re.compile(r"(?P<field>.+?)(?P<sign>==|!=|>=|<=|=|>|<)(?P<value>.+)", re.DOTALL)
-_SIGNS: dict[str, Callable[[Any, Any], bool]] = {
-    "=": operator.eq, "==": operator.eq, "!=": operator.ne, ">": operator.gt, "<": operator.lt,
-    ">=": operator.ge, "<=": operator.le,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,9 @@ _MOST_DIFFERENCES: Final = 20
 _SETTINGS: Final = ("redact", "state", "level", "levels")
 
 
+_MAX_CHARS = 100
+
+
 @dataclass(frozen=True)
 class AddedGolden:
     """What came of adding a golden trace."""
@@ -233,9 +236,6 @@ def _refuse_if_lacking(recording: Recording) -> None:
             path=recording.session,
             remedy="`agent-trace verify` tells more",
         )
-
-
-_MAX_CHARS = 100
 
 
 def source_of_test(golden: GoldenTrace, why: str = "") -> str:

@@ -37,6 +37,10 @@ _PROCESS_DIGITS = 8
 """Digits of a span id that say which process numbered it."""
 
 
+_CLOCK_US = 2
+"""A call that ends and the next one that begins are stamped by two readings of the clock."""
+
+
 def is_of_framework(event: Event) -> bool:
     """Tell whether recording itself wrote the event: one of those kinds, or a stored checkpoint."""
     return event.kind in FRAMEWORK_KINDS or (event.kind == "checkpoint" and "stored_as" in event.extra)
@@ -428,10 +432,6 @@ class _CallTree:
                 return True
             call = call.parent
         return False
-
-
-_CLOCK_US = 2
-"""A call that ends and the next one that begins are stamped by two readings of the clock."""
 
 
 def has_concurrent_calls(action: DrivenAction) -> bool:

@@ -23,6 +23,9 @@ from Agent.tree.layout import find_session
 ACTION_KINDS = frozenset({"agent_action", "learning_update"})
 
 
+_MOST_FORKS = 64
+
+
 @dataclass(slots=True)
 class AgentFacts:
     """What was recorded about one agent as a whole."""
@@ -342,9 +345,6 @@ def sharing_agents(
         if named or unnamed or by_others:
             found.add(agent_id)
     return frozenset(found)
-
-
-_MOST_FORKS = 64
 
 
 def recorded_script(session: Path, info: SessionInfo | None = None) -> Path | None:

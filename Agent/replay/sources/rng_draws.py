@@ -16,6 +16,10 @@ from Agent.replay.plan.recording import Recording
 _WHAT = {"random": "words", "numpy": "calls"}
 
 
+_HIDDEN = frozenset({"random", "numpy.random"})
+"""The generators behind modules, which are the same everywhere."""
+
+
 class RecordedDraws:
     """Segments of draws: where each began, and how many there were.
 
@@ -89,10 +93,6 @@ class RecordedDraws:
 def _value(kept: Any) -> Any:
     """A drawn value: integers stand as text, being of any size; other text marks a seed."""
     return int(kept, 16) if isinstance(kept, str) and kept.startswith(("0x", "-0x")) else kept
-
-
-_HIDDEN = frozenset({"random", "numpy.random"})
-"""The generators behind modules, which are the same everywhere."""
 
 
 class GeneratorPlaces:

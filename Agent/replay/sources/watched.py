@@ -93,6 +93,10 @@ _WRITING = frozenset({"open", "os.remove", "os.rename", "os.truncate", "sqlite3.
 _AUDITED = _REFUSED.keys() | _WRITING
 
 
+_TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_TRUNC
+_HOW = {"os.remove": "removed", "os.rename": "moved", "os.truncate": "cut"}
+
+
 class SourceWatch:
     """Notes reads of unrecorded sources by replayed code.
 
@@ -554,10 +558,6 @@ def _is_configuration(source: str, asker: FrameType) -> bool:
         return True
     is_of_process = source in {"random", "numpy.random"}
     return not is_of_process and is_import_of_library(asker)
-
-
-_TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_TRUNC
-_HOW = {"os.remove": "removed", "os.rename": "moved", "os.truncate": "cut"}
 
 
 class FileWrites:

@@ -72,6 +72,9 @@ _NUMBER = struct.Struct("i")
 _OWN_THREADS = "agent-trace"
 
 
+_LOOK_S = 0.2
+
+
 class ForkServer:
     """Forks a child process for each request from one that is warm; started by the first request.
 
@@ -350,9 +353,6 @@ def _has_threads() -> bool:
         thread is not threading.main_thread() and not thread.name.startswith(_OWN_THREADS)
         for thread in threading.enumerate()
     )
-
-
-_LOOK_S = 0.2
 
 
 def can_fork() -> bool:
