@@ -28,9 +28,9 @@ from Agent.replay.compare.locating import locate
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome
 from Agent.replay.judging.report import ReplayReport, Verdict, judge
-from Agent.replay.plan.recording import ACTION_KINDS
+from Agent.replay.plan.recording import ACTION_KINDS, session_info
 from Agent.replay.plan.reference import RunRef, RunReference, check_agent, explicit_run, find_run
-from Agent.replay.plan.target import Target, session_info, target_name
+from Agent.replay.plan.target import Target, target_name
 from Agent.replay.worker.child_process import launches_anew
 from Agent.replay.worker.fork_server import Worker
 from Agent.replay.worker.jobs import Job, run_job, run_job_in_terminal

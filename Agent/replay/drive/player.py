@@ -86,7 +86,6 @@ class RecordedPlayer:
         known: agents in the recording.
         answers: returns recorded responses.
         outcome: receives findings.
-        tools_of: returns the responses of tools and models in an action.
     """
 
     def __init__(
@@ -97,7 +96,6 @@ class RecordedPlayer:
         outcome: ReplayOutcome,
         pipeline: Pipeline,
         comparison: Comparison,
-        tools_of: Callable[[DrivenAction], ActionTools],
     ) -> None:
         self.live = live
         self.known = known
@@ -109,7 +107,6 @@ class RecordedPlayer:
         self._outcome = outcome
         self._pipeline = pipeline
         self._comparison = comparison
-        self._tools_of = tools_of
         self.threads: ThreadWatch | None = None
         """What is known of the threads of the action."""
         self._thread_id = get_ident()
@@ -301,7 +298,7 @@ class RecordedPlayer:
         """The answer of a tool or model that the replayed action calls, as it called it then."""
         lane = self._lane
         if lane.tools is None:
-            lane.tools = self._tools_of(action)
+            lane.tools = ActionTools(self._answers.calls_among(action.effects), self._comparison)
         try:
             answer = lane.tools.answer(call)
         except Unanswerable as error:

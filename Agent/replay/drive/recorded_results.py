@@ -6,14 +6,14 @@ its to judge.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from Agent.errors import RecordingMiss
 from Agent.event.model import Event
 from Agent.event.pointers import escape
-from Agent.flight.matching.recorded_calls import Decoding, calls_among
+from Agent.flight.matching.recorded_calls import CallBook, Decoding, calls_among
 from Agent.flight.matching.tool_matching import Match, Nearest, RequestedCall, Rung
 from Agent.flight.matching.tool_replayer import ToolReplayer
 from Agent.flight.runs.reading import RunRef
@@ -21,7 +21,6 @@ from Agent.record.emit.player import Answer, TracedCall
 from Agent.record.tracing.error_restore import LACKING, Unanswerable, remake_error, value_in
 from Agent.record.tracing.imposed_arguments import with_changes
 from Agent.replay.compare.comparison import NAMES, Comparison, Recorded
-from Agent.replay.plan.actions import DrivenAction
 from Agent.replay.plan.values import Decoder
 
 NO_CALL = "<no further call>"
@@ -34,13 +33,21 @@ class AnswerBook:
     Args:
         decoder: makes values again.
         errors: the `error` events of the run by id.
+        session: the recorded session, which holds artifacts.
         session_id: what marks an exception as recorded already, so that it is not recorded twice.
     """
 
-    def __init__(self, decoder: Decoder, errors: dict[str, Event], session_id: str) -> None:
+    def __init__(self, decoder: Decoder, errors: dict[str, Event], session: Path, session_id: str) -> None:
         self._decoder = decoder
         self._errors = errors
+        self._session = session
         self._session_id = session_id
+
+    def calls_among(self, events: Iterable[Event]) -> CallBook:
+        """The calls of tools and models among events, which can be answered again."""
+        decoder = self._decoder
+        decoding = Decoding(decoder.codecs, decoder.find_class, self._errors, decoder.scripts)
+        return calls_among(events, RunRef(self._session, None), decoding)
 
     def answer(self, event: Event, given: Mapping[str, Any] | None = None) -> tuple[Answer, str | None]:
         """The answer, and in what it is less than what was given then; None where it is the same.
@@ -122,24 +129,13 @@ class ActionTools:
     """Answers the calls of one action, each once, by name and arguments in recorded order.
 
     Args:
-        action: whose effects hold the calls.
-        session: where their artifacts lie.
-        decoder: makes values again.
-        errors: the `error` events of the run by id.
+        calls: those of the action.
         comparison: knows in what arguments may differ.
     """
 
-    def __init__(
-        self,
-        action: DrivenAction,
-        session: Path,
-        decoder: Decoder,
-        errors: Mapping[str, Event],
-        comparison: Comparison,
-    ) -> None:
+    def __init__(self, calls: CallBook, comparison: Comparison) -> None:
         # Where in the code a call stands may change: what it asks for and in which order may not.
-        decoding = Decoding(decoder.codecs, decoder.find_class, errors, decoder.scripts)
-        self._book = calls_among(action.effects, RunRef(session, None), decoding)
+        self._book = calls
         self._replayer = ToolReplayer(book=self._book, tolerance=0.0)
         self._comparison = comparison
 

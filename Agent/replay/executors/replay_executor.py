@@ -43,7 +43,7 @@ from Agent.replay.executors.saved_points import (
 )
 from Agent.replay.executors.watched import ExecutorWatch, replayer_behind, watched
 from Agent.replay.forks.patches import apply_patch, check_patch, merged
-from Agent.replay.plan.target import session_info
+from Agent.replay.plan.recording import session_info
 from Agent.replay.rerun import keep_json, make_replay_directory
 from Agent.tree.write.artifacts import ROOT_RUN
 

@@ -32,7 +32,6 @@ from Agent.record.state.introspection import read_state
 from Agent.record.tracing.error_restore import Unanswerable
 from Agent.replay.compare.comparison import Recorded
 from Agent.replay.compare.outcome import ReplayStopped
-from Agent.replay.drive.recorded_results import AnswerBook
 from Agent.replay.drive.states import put_back, remove_fields
 from Agent.replay.experiments.interventions import Intervention, PlannedPlace, interventions_at, place_of
 from Agent.replay.experiments.message_drop import GONE, DroppedMessage, same_message, without_message
@@ -140,7 +139,8 @@ class Experiment:
         if self.measure.agents and not self._live & {*self.measure.agents}:
             raise ReplayError(f"the code of {self.measure.agents[0]} does not run in what the target builds")
         self._refuse_entries(self.brought.plan)
-        self._calls = self.fork.calls_among(self.fork.own_events())
+        bench = self.fork.bench
+        self._calls = bench.answers(bench.pipeline).calls_among(self.fork.own_events())
 
     def _refuse_entries(self, plan: Plan) -> None:
         """How often an action is called from outside is the record's in any fork."""
@@ -345,9 +345,8 @@ class Experiment:
         if event.kind in CALL_KINDS:
             call = next(each for each in self._calls.calls if each.event.id == event.id)
             return self._calls.answer(call)
-        bench = self.fork.bench
         try:
-            return AnswerBook(bench.decoder, bench.errors, self._pipeline.session_id).answer(event)[0]
+            return self.fork.bench.answers(self._pipeline).answer(event)[0]
         except Unanswerable as error:
             self._player.stop(f"the response of event {event.id} cannot be restored: {error}")
             raise

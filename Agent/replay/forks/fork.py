@@ -11,7 +11,7 @@ import inspect
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,6 @@ from Agent.event.ordering.order import order_key
 from Agent.event.pointers import escape, unescape
 from Agent.event.values.serialise import to_json
 from Agent.flight.calls.active_player import OPEN_PLAYERS
-from Agent.flight.matching.recorded_calls import CallBook, Decoding, calls_among
 from Agent.flight.runs.reading import RunRef
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
@@ -40,7 +39,6 @@ from Agent.record.state.tracker import StateTracker
 from Agent.record.tracing.state_events import emit_state
 from Agent.replay.compare.comparison import Recorded
 from Agent.replay.compare.outcome import ReplayStopped
-from Agent.replay.drive.recorded_results import AnswerBook
 from Agent.replay.drive.states import put_back, remove_fields
 from Agent.replay.forks.fork_point import (
     ForkPoint,
@@ -384,29 +382,22 @@ class Fork:
             own,
             frozenset(bench.recording.agents),
             answerable((call for action in rest for call in _within(action.call)), own),
-            self.calls_among(events),
-            bench.errors,
+            bench.answers(bench.pipeline).calls_among(events),
             any("reads" in event.extra for event in bench.recording.events),
             [action.call for action in rest],
         )
 
-    def calls_among(self, events: Iterable[Event]) -> CallBook:
-        """The calls of tools and models among events, which can be answered again."""
-        decoder = self.bench.decoder
-        decoding = Decoding(decoder.codecs, decoder.find_class, self.bench.errors, decoder.scripts)
-        return calls_among(events, RunRef(self.bench.recording.session, None), decoding)
-
     def _fork_player(self, answers: ForkAnswers, pipeline: Pipeline) -> ForkPlayer:
         player = ForkPlayer(
             answers,
-            AnswerBook(self.bench.decoder, answers.errors, pipeline.session_id),
+            self.bench.answers(pipeline),
             self.bench.comparison,
             self.outcome,
             live=self._live,
         )
         player.pipeline = pipeline
         if pipeline.artifacts is not None:
-            player.echo = Echo(pipeline, answers.errors, self.bench.recording.codes)
+            player.echo = Echo(pipeline, self.bench.errors, self.bench.recording.codes)
         self.bench.peers.answer_by(lambda: player, player.refuse)
         return player
 

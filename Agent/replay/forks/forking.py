@@ -19,7 +19,8 @@ from Agent.replay.diff.run_comparison import RunComparison, RunName, compare_run
 from Agent.replay.diff.run_side import open_side
 from Agent.replay.forks.outcome import ForkOutcome, RaisedError
 from Agent.replay.forks.patches import Patch, check_patch
-from Agent.replay.plan.target import Target, session_info, target_name
+from Agent.replay.plan.recording import session_info
+from Agent.replay.plan.target import Target, target_name
 from Agent.replay.worker.jobs import Job, run_job
 
 _FORK = Job("fork", "Agent.replay.forks.recording:record_fork")

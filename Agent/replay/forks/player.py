@@ -56,7 +56,6 @@ class ForkAnswers(NamedTuple):
     """Recorded calls of all others, in order."""
     tools: CallBook
     """What tools and models answered."""
-    errors: dict[str, Event]
     reads_sources: bool
     """Whether the original recorded what it read of chance, time and environment."""
     roots: list[PlannedCall]

@@ -23,9 +23,9 @@ from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.golden.checking import GoldenReport, check_golden
 from Agent.replay.golden.selection import needed
 from Agent.replay.golden.trace import DEFAULT_DIRECTORY, GoldenTrace, golden_place, write_file
-from Agent.replay.plan.recording import Recording, read_recording
+from Agent.replay.plan.recording import Recording, read_recording, session_info
 from Agent.replay.plan.reference import RunReference, find_run
-from Agent.replay.plan.target import Target, session_info, target_name
+from Agent.replay.plan.target import Target, target_name
 from Agent.replay.rerun import check_holds_actions, ignored_names
 from Agent.tree.files.session import SessionInfo
 from Agent.tree.layout import DIRECTORY_MODE

@@ -113,7 +113,7 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
         AgentNotFound: the session has no event of that agent.
     """
     reader = open_reader(session)
-    recording = Recording(session, agent_id, _info(session))
+    recording = Recording(session, agent_id, session_info(session))
     nesting = _Nesting()
     scan = reader.scan()
     for event in scan:
@@ -205,11 +205,12 @@ class RecordingParts:
         return found
 
 
-def _info(session: Path) -> SessionInfo | None:
+def session_info(session: Path) -> SessionInfo | None:
+    """What a session says of itself; None if that is lost: then targets and settings are missing."""
     try:
         return open_session(session)
     except (SessionNotFound, DamagedInput):
-        return None  # the events can still be replayed; only remembered targets and settings are missing
+        return None
 
 
 class _Nesting:

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from Agent.errors import (
-    DamagedInput,
     ReplayError,
-    SessionNotFound,
     TargetNotFound,
     TargetNotGiven,
     UsageError,
@@ -24,7 +22,7 @@ from Agent.errors import (
 from Agent.record.emit import installed
 from Agent.record.sources.callers import is_own
 from Agent.record.state.agents import agent_id_of
-from Agent.tree.files.session import SessionInfo, open_session, update_session
+from Agent.tree.files.session import SessionInfo, update_session
 
 Target = str | Callable[..., Any]
 
@@ -39,14 +37,6 @@ class TargetNotImported(TargetFailed):
 
 class FactoryRaised(TargetFailed):
     """The factory itself raised."""
-
-
-def session_info(session: Path) -> SessionInfo | None:
-    """What a session says of itself; None if that is lost, so that a target has to be named."""
-    try:
-        return open_session(session)
-    except (SessionNotFound, DamagedInput):
-        return None
 
 
 def target_name(target: Target | None, info: SessionInfo | None, agent_id: str | None) -> str:

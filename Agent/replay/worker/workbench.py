@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ from Agent.replay.drive.agent_stubs import (
 from Agent.replay.drive.fields import FieldRules
 from Agent.replay.drive.kit import ReplayKit
 from Agent.replay.drive.player import RecordedPlayer
-from Agent.replay.drive.recorded_results import ActionTools, AnswerBook
+from Agent.replay.drive.recorded_results import AnswerBook
 from Agent.replay.drive.states import restorable
 from Agent.replay.plan.actions import Plan
 from Agent.replay.plan.recording import Recording, RecordingParts, read_recording, script_module, script_name
@@ -230,21 +229,18 @@ class Workbench:
         self._player = RecordedPlayer(
             live,
             frozenset(self.recording.agents),
-            AnswerBook(self.decoder, self.errors, self.pipeline.session_id),
+            self.answers(self.pipeline),
             self.outcome,
             self.pipeline,
             self.comparison,
-            partial(
-                ActionTools,
-                session=self.recording.session,
-                decoder=self.decoder,
-                errors=self.errors,
-                comparison=self.comparison,
-            ),
         )
         self._player.threads = self.watch.threads
         current_player.set(self._player)
         return self._player
+
+    def answers(self, pipeline: Pipeline) -> AnswerBook:
+        """The recorded responses for what that pipeline records."""
+        return AnswerBook(self.decoder, self.errors, self.recording.session, pipeline.session_id)
 
     def player_now(self) -> RecordedPlayer:
         """The player that answers calls before a fork's point."""
