@@ -192,7 +192,7 @@ class RecordedPlayer:
         _open_call.set(None)
         return None if action is None else self._missing(action.call)
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: str) -> NoReturn:
         """End the replay here: nothing more can be proved."""
         self.is_stopped = True
         self._outcome.reason(reason)
@@ -289,7 +289,6 @@ class RecordedPlayer:
             answer, lack = self._answers.answer(chosen.event, named_arguments(call, chosen.event))
         except Unanswerable as error:
             self.stop(f"the answer of {_named(call)} (event {chosen.event.id}): {error}")
-            raise
         if lack is not None:
             self._outcome.doubts.append(f"the answer of {_named(call)} (event {chosen.event.id}): {lack}")
         return answer
@@ -303,7 +302,6 @@ class RecordedPlayer:
             answer = lane.tools.answer(call)
         except Unanswerable as error:
             self.stop(str(error))
-            raise
         if isinstance(answer, ToolMiss):
             field, recorded, replayed, path = answer
             if recorded == NO_CALL:
@@ -311,7 +309,6 @@ class RecordedPlayer:
             self._diverge(
                 action, field, recorded, replayed, path=path, place=f"{call.kind} {call.action_type}"
             )
-            raise ReplayStopped  # as that did already
         self._outcome.counts.answers += 1
         self._outcome.answered[call.action_type] += 1
         if answer.doubt is not None:
@@ -391,7 +388,7 @@ class RecordedPlayer:
         *,
         path: str = "",
         place: str = "",
-    ) -> None:
+    ) -> NoReturn:
         if get_ident() != self._thread_id and self.threads is not None and self.threads.begun > 1:
             self.stop(f"calls of {action.call.name} come from several threads, in any order: {_ONE_BY_ONE}")
         found = Difference(path, shown(recorded), shown(replayed))

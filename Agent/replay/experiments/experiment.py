@@ -328,7 +328,6 @@ class Experiment:
             self._player.stop(
                 f"{call.qualname} is not a plain method, so it cannot be called with other arguments"
             )
-        assert method is not None  # noqa: S101 - the other way out has raised
         try:
             return Answer(method(**args))
         except ReplayStopped:
@@ -349,7 +348,6 @@ class Experiment:
             return self.fork.bench.answers(self._pipeline).answer(event)[0]
         except Unanswerable as error:
             self._player.stop(f"the response of event {event.id} cannot be restored: {error}")
-            raise
 
     def _undo(self, event: Event) -> None:
         """Put back what an action changed of its agent, as it was before."""

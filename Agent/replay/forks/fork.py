@@ -398,7 +398,7 @@ class Fork:
         player.pipeline = pipeline
         if pipeline.artifacts is not None:
             player.echo = Echo(pipeline, self.bench.errors, self.bench.recording.codes)
-        self.bench.peers.answer_by(lambda: player, player.refuse)
+        self.bench.peers.answer_by(lambda: player, player.stop)
         return player
 
     def _note_states(self, pipeline: Pipeline) -> None:

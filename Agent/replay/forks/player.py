@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextvars import ContextVar, Token
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import orjson
 
@@ -190,16 +190,12 @@ class ForkPlayer:
     def _note_open(self, call: TracedCall, what: _Open) -> None:
         self._opened.append((call, _open.set(what), what))
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: str) -> NoReturn:
         """End the fork here; no `except Exception` of the replayed code gets around it."""
         self.is_stopped = True
         if self._outcome.stopped is None:
             self._outcome.stopped = reason
         raise ReplayStopped
-
-    def refuse(self, reason: str) -> None:
-        """What a stand-in says when it is asked for what the record does not hold."""
-        self.stop(reason)
 
     def _tool(self, call: TracedCall) -> Answer | None:
         name = call.action_type
@@ -217,15 +213,12 @@ class ForkPlayer:
                 f"{what} {name}({_shown(asked.arguments.value)}) has no recorded response after the "
                 f"point; allow a live call with --live {name}"
             )
-        assert isinstance(found, Match)  # noqa: S101 - the other way out has raised
         try:
             answer = self._tools.take(found, call.args)
         except RecordingMiss as error:
             self.stop(str(error))
-            raise
         except Unanswerable as error:
             self.stop(f"the recorded response of {name} cannot be restored: {error}")
-            raise
         self._outcome.answered[name] += 1
         return with_stop(answer, self.stop)
 
@@ -248,7 +241,6 @@ class ForkPlayer:
             hint = "" if call.target is None else f"; let its code run with --live {who}"
             asked = _shown(list(call.args.values()) if isinstance(call.args, Positional) else dict(call.args))
             self.stop(f"{name} of {who}, called with {asked}, has no recorded response after the point{hint}")
-        assert found is not None  # noqa: S101 - as above
         self._free[found.agent_id, found.name].remove(found)
         if found.parent is not self.current:
             self._outcome.moved += 1
@@ -257,7 +249,6 @@ class ForkPlayer:
             answer, lack = self._answers.answer(event, named_arguments(call, event))
         except Unanswerable as error:
             self.stop(f"the recorded response of {name} of {who} (event {found.event.id}): {error}")
-            raise
         if lack is not None:
             self._outcome.note(f"the answer of {name} of {who}: {lack}")
         self._outcome.answered[who] += 1

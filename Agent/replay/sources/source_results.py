@@ -137,10 +137,8 @@ class SourceAnswers:
         reads.taken[source] += 1
         try:
             return decode(values[number])
-        except Exception as error:
-            # It was hidden, or somebody changed it.
+        except Exception as error:  # noqa: BLE001 - it was hidden, or somebody changed it
             self._player.stop(f"what {source} gave is not in the recording: {type(error).__name__}: {error}")
-            raise
 
     def variable(self, name: str, frame: FrameType, now: Callable[[], Any]) -> Any:
         """See `SourcePlayer`; a variable that was recorded anywhere with one value has that everywhere."""

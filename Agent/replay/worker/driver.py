@@ -74,7 +74,7 @@ PreparedCall = tuple[Any, list[Any], dict[str, Any]]
 class Stopper(Protocol):
     """A player that can end a replay."""
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: str) -> NoReturn:
         """End it here."""
 
 
@@ -521,7 +521,6 @@ class Driver:
             args, kwargs = bind_arguments(method, recorded)
         except MisfitArguments as error:
             self._player.stop(f"the recorded arguments do not fit {call.told}: {error}")
-            raise
         return method, args, kwargs
 
     def _restored_arguments(self, call: PlannedCall) -> dict[str, Any]:
