@@ -92,8 +92,8 @@ def _driven(root: Path, actions: int, *, is_watched: bool) -> Taken:
 
     from Agent.replay.judging.report import Verdict, judge
     from Agent.replay.plan.reference import find_run
-    from Agent.replay.worker.child import replay_on
     from Agent.replay.worker.driver import Driver
+    from Agent.replay.worker.replay_job import replay_on
     from Agent.replay.worker.workbench import Workbench
 
     spent: list[float] = []

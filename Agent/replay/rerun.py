@@ -37,7 +37,7 @@ from Agent.replay.worker.jobs import Job, run_job, run_job_in_terminal
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, run_dir
 
 ROOT_RUN = "root"
-_REPLAY = Job("replay", "Agent.replay.worker.child:replay")
+_REPLAY = Job("replay", "Agent.replay.worker.replay_job:replay")
 
 
 @dataclass(frozen=True, slots=True)

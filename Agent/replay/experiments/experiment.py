@@ -43,7 +43,7 @@ from Agent.replay.forks.player import ForkPlayer
 from Agent.replay.forks.sources import seed_generators
 from Agent.replay.plan.actions import DrivenAction, Plan
 from Agent.replay.plan.recording import ACTION_KINDS, method_name
-from Agent.replay.sweeps.sweep_child import DIED, silenced
+from Agent.replay.sweeps.sweep_job import DIED, silenced
 from Agent.replay.worker.jobs import as_object, from_object
 from Agent.replay.worker.parallel import Forks
 

@@ -1,6 +1,6 @@
 """A fork in the worker process: what the target gives is brought to the point, and goes on.
 
-`recording.py` does so once and records it, `sweep_child.py` with many changes at one point, and experiments
+`recording.py` does so once and records it, `sweep_job.py` with many changes at one point, and experiments
 with and without what happened there.
 """
 

@@ -1,6 +1,7 @@
 """The driver: calls each planned action on the factory's object, and compares it with the recording.
 
-`child.py` has it carry out a whole plan. A fork has it go up to a point, and on from there without comparing.
+`replay_job.py` has it carry out a whole plan. A fork has it go up to a point, and on from there without
+comparing.
 """
 
 from __future__ import annotations

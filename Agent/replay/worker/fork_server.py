@@ -55,9 +55,9 @@ if TYPE_CHECKING:
 _MODULES = (
     "Agent.utils",
     "Agent.replay.worker.jobs",
-    "Agent.replay.worker.child",
+    "Agent.replay.worker.replay_job",
     "Agent.replay.forks.recording",
-    "Agent.replay.sweeps.sweep_child",
+    "Agent.replay.sweeps.sweep_job",
     "Agent.replay.experiments.experiment",
 )
 """Loaded before the first request: what carries one out, and what every recorded program imports."""
@@ -312,7 +312,7 @@ def main(descriptor: int, target: str | None = None) -> None:
     if task is None:
         return
     if prepared is not None:
-        from Agent.replay.worker.child import replay
+        from Agent.replay.worker.replay_job import replay
 
         answer(orjson.loads(Path(task.request).read_bytes()), partial(replay, prepared=prepared))
         sys.stdout.flush()

@@ -1,6 +1,6 @@
 """The workbench of the worker process: the recording, what the target builds, and what replays them.
 
-A replay (`child.py`) and a fork (`forks/fork.py`) are carried out on one.
+A replay (`replay_job.py`) and a fork (`forks/fork.py`) are carried out on one.
 """
 
 from __future__ import annotations
