@@ -90,10 +90,11 @@ def _driven(root: Path, actions: int, *, is_watched: bool) -> Taken:
     """A re-drive in this process, as its child process does it."""
     from time import process_time
 
-    from Agent.replay.judging.verdict import Verdict, judge
+    from Agent.replay.judging.report import Verdict, judge
     from Agent.replay.plan.reference import find_run
-    from Agent.replay.worker.child import Redrive
     from Agent.replay.worker.driver import Driver
+    from Agent.replay.worker.replay_job import replay_on
+    from Agent.replay.worker.workbench import Workbench
 
     spent: list[float] = []
     drive = Driver.run
@@ -116,7 +117,7 @@ def _driven(root: Path, actions: int, *, is_watched: bool) -> Taken:
 
     vars(sys.modules["Agent.replay.worker.driver"])["Driver"].run = timed
     reference = find_run("last/trader", root)
-    redrive = Redrive(
+    bench = Workbench(
         {
             "session": str(reference.session),
             "agent_id": reference.agent_id,
@@ -125,8 +126,8 @@ def _driven(root: Path, actions: int, *, is_watched: bool) -> Taken:
             "outcome_path": str(root / "outcome.json"),
         }
     )
-    redrive.run()
-    verdict, reasons = judge(redrive.outcome)
+    replay_on(bench)
+    verdict, reasons = judge(bench.outcome)
     if verdict is not Verdict.IDENTICAL:
         raise RuntimeError(f"{verdict}: {reasons}")
     return Taken(spent[0] / actions * 1e6, process_time() - spent[0])

@@ -11,15 +11,13 @@ from Agent.replay.executors.replay_executor import ReplayExecutor
 from Agent.replay.executors.result import ReplayConfig, ReplayResult
 from Agent.replay.executors.saved_points import CheckpointManager, SavedCheckpoint
 from Agent.replay.forks.forking import ForkResult, fork_run, resume_from_checkpoint
-from Agent.replay.golden.accepting import accept_golden
 from Agent.replay.golden.adding import AddedGolden, add_golden
 from Agent.replay.golden.checking import GoldenReport, check_golden
 from Agent.replay.golden.shrinking import ShrunkGolden, shrink_golden
 from Agent.replay.golden.trace import GoldenTrace, find_golden, list_goldens, remove_golden
-from Agent.replay.golden.updating import update_golden
+from Agent.replay.golden.updating import accept_golden, update_golden
 from Agent.replay.history import HistoryReport, ReplayedRun, replay_agents, replay_runs
-from Agent.replay.judging.report import ReplayReport
-from Agent.replay.judging.verdict import Verdict
+from Agent.replay.judging.report import ReplayReport, Verdict
 from Agent.replay.plan.target import remember_target
 from Agent.replay.playback import Playback, PlayedStep, play_run
 from Agent.replay.rerun import replay_run

@@ -21,9 +21,7 @@ from typing import Any
 
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import (
-    AgentNotFound,
     AgentTraceError,
-    DamagedInput,
     SessionNotFound,
     TargetNotFound,
     TargetNotGiven,
@@ -32,16 +30,14 @@ from Agent.errors import (
 from Agent.record.emit.installed import flush_active
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.outcome import Divergence
-from Agent.replay.judging.report import ReplayReport
-from Agent.replay.judging.verdict import EXIT_CODES, Verdict
-from Agent.replay.plan.recording import ACTION_KINDS
-from Agent.replay.plan.reference import RunRef, RunReference, find_run
+from Agent.replay.judging.report import EXIT_CODES, ReplayReport, Verdict
+from Agent.replay.plan.recording import ACTION_KINDS, session_info
+from Agent.replay.plan.reference import RunRef, RunReference, check_agent, find_run
 from Agent.replay.plan.target import Target, target_name
 from Agent.replay.rerun import RedriveOptions, drive_again, ignored_names
+from Agent.replay.worker.fork_server import Workers
 from Agent.replay.worker.parallel import Progress, cores, in_parallel
-from Agent.replay.worker.target_worker import Workers
 from Agent.tree.default_root import default_root
-from Agent.tree.files.session import SessionInfo, open_session
 from Agent.tree.layout import list_sessions
 
 __all__ = ["HistoryReport", "ReplayedRun", "replay_agents", "replay_runs"]
@@ -276,7 +272,7 @@ def replay_agents(
     flush_active()
     reference = find_run(session, root)
     chosen = _chosen(reference, agents)
-    info = _info(reference.session)
+    info = session_info(reference.session)
     named = [(RunReference(reference.session, each), target_name(target, info, each)) for each in chosen]
     options = options or RedriveOptions()
     with Workers((each.session, name) for each, name in named) as pool:
@@ -287,13 +283,12 @@ def replay_agents(
 def _chosen(reference: RunReference, agents: str | Iterable[str] | None) -> list[str]:
     """The ids of the agents that are meant; each must be there."""
     reader = open_reader(reference.session)
-    known = [files.agent_id for files in reader.agents()]
     if agents is not None and not isinstance(agents, str):
         chosen = list(dict.fromkeys(agents))
         for each in chosen:
-            if each not in known:
-                raise AgentNotFound(f"no agent {each!r} in this session", path=reference.session)
+            check_agent(reader, each)
         return chosen
+    known = [files.agent_id for files in reader.agents()]
     acting = {event.agent_id for event in reader.events() if event.kind in ACTION_KINDS}
     return [each for each in known if each in acting and (agents is None or fnmatchcase(each, agents))]
 
@@ -301,7 +296,7 @@ def _chosen(reference: RunReference, agents: str | Iterable[str] | None) -> list
 def _target_of(reference: RunReference, given: str | None) -> str:
     """The target that is given, else the one that the session remembers; "" for none."""
     try:
-        return given or target_name(None, _info(reference.session), reference.agent_id)
+        return given or target_name(None, session_info(reference.session), reference.agent_id)
     except TargetNotGiven:
         return ""  # `_replayed` asks again and reports it
 
@@ -328,7 +323,7 @@ def _replayed(
         TargetNotFound: the target was given for all runs and cannot be imported.
     """
     try:
-        name = target or target_name(None, _info(reference.session), reference.agent_id)
+        name = target or target_name(None, session_info(reference.session), reference.agent_id)
         report = _report(reference, name, options, pool, stop)
     except TargetNotFound as error:
         if is_given:
@@ -377,21 +372,14 @@ def _units(reference: RunReference, agents: str | None) -> list[RunReference]:
     if agents is not None:
         known = (files.agent_id for files in open_reader(reference.session).agents())
         return [RunReference(reference.session, each) for each in known if fnmatchcase(each, agents)]
-    info = _info(reference.session)
+    info = session_info(reference.session)
     single = sorted(info.targets) if info is not None and "*" not in info.targets else []
     return [RunReference(reference.session, each) for each in single] or [reference]
 
 
 def _began(session: Path) -> float:
     """When a session began, in seconds since 1970; where nothing tells, by the directory's own time."""
-    info = _info(session)
+    info = session_info(session)
     if info is not None and info.started_at:
         return datetime.fromisoformat(info.started_at).timestamp()
     return session.stat().st_mtime
-
-
-def _info(session: Path) -> SessionInfo | None:
-    try:
-        return open_session(session)
-    except (SessionNotFound, DamagedInput):
-        return None  # its events can be replayed; only what it remembers is missing

@@ -13,9 +13,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from Agent.replay.drive.concurrency import overlap
 from Agent.replay.drive.player import Lane, current_lane
-from Agent.replay.plan.actions import DrivenAction
+from Agent.replay.plan.actions import DrivenAction, overlap
 
 __all__ = ["LaneEnded", "Turns", "loop_that_notices"]
 

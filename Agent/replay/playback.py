@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from Agent.archive.sealed.reader import open_reader
-from Agent.errors import AgentNotFound
 from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering.order import order_key
 from Agent.record.emit.installed import flush_active
 from Agent.replay.plan.recording import ACTION_KINDS, began_us
-from Agent.replay.plan.reference import RunRef, explicit_run, find_run
+from Agent.replay.plan.reference import RunRef, check_agent, explicit_run, find_run
 from Agent.tree.read.reader import TreeReader
 
 _PLAYED = ACTION_KINDS | {"tool.call", "model.call", "step.finished"}
@@ -159,8 +158,8 @@ def play_run(
         return Playback(str(found.run_id), found.session, agent_id, tuple(_steps(list(events))), reader)
     reference = find_run(run, root, agent_id)
     reader = open_reader(reference.session)
-    if reference.agent_id is not None and not reader.holds_agent(reference.agent_id):
-        raise AgentNotFound(f"no agent {reference.agent_id!r} in this session", path=reference.session)
+    if reference.agent_id is not None:
+        check_agent(reader, reference.agent_id)
     return Playback(
         run=reference.name,
         session=reference.session,

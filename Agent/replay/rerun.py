@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -20,25 +19,25 @@ from typing import Any
 import orjson
 
 from Agent.archive.sealed.reader import open_reader
-from Agent.errors import AgentNotFound, DamagedInput, ReplayError, SessionNotFound, UsageError
+from Agent.errors import ReplayError, UsageError
 from Agent.event.ids import session_id_for
+from Agent.event.model import Event as RecordedEvent
 from Agent.event.values.opaque import WRITTEN_OUTSIDE
 from Agent.record.emit.installed import flush_active
 from Agent.replay.compare.locating import locate
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome
-from Agent.replay.judging.report import ReplayReport
-from Agent.replay.judging.verdict import Verdict, judge
-from Agent.replay.plan.recording import ACTION_KINDS
-from Agent.replay.plan.reference import RunRef, RunReference, explicit_run, find_run
-from Agent.replay.plan.target import Target, target_name, target_not_found
-from Agent.replay.worker.child_process import launches_anew, run_in_terminal, run_module
-from Agent.replay.worker.target_worker import Worker
-from Agent.tree.files.session import SessionInfo, open_session
+from Agent.replay.judging.report import ReplayReport, Verdict, judge
+from Agent.replay.plan.recording import ACTION_KINDS, session_info
+from Agent.replay.plan.reference import RunRef, RunReference, check_agent, explicit_run, find_run
+from Agent.replay.plan.target import Target, target_name
+from Agent.replay.worker.child_process import launches_anew
+from Agent.replay.worker.fork_server import Worker
+from Agent.replay.worker.jobs import Job, run_job, run_job_in_terminal
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, run_dir
 
 ROOT_RUN = "root"
-_MAX_OUTPUT_CHARS = 20_000
+_REPLAY = Job("replay", "Agent.replay.worker.replay_job:replay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +61,6 @@ class RedriveOptions:
     """Refuse to open existing files for writing."""
     keep_going: int = 0
     """How many differences to look for behind the first one."""
-    pdb: bool = False
-    """Where something differs, replay once more in the terminal and stop in the debugger at that step."""
 
 
 def replay_run(  # noqa: PLR0913 - each is a question of its own
@@ -109,15 +106,11 @@ def replay_run(  # noqa: PLR0913 - each is a question of its own
         raise UsageError("the debugger needs a terminal", remedy="leave out --pdb, or run it in a terminal")
     _check_is_driven(run, root)
     reference = find_run(run, root, agent_id)
-    if reference.agent_id is not None and not open_reader(reference.session).holds_agent(reference.agent_id):
-        known = [agent.agent_id for agent in open_reader(reference.session).agents()]
-        raise AgentNotFound(
-            f"no agent {reference.agent_id!r} in this session",
-            path=reference.session,
-            remedy=f"it knows {', '.join(known[:5]) or 'none'}{', ...' if len(known) > 5 else ''}",
-        )
-    check_holds_actions(reference)
-    name = target_name(target, _info(reference.session), reference.agent_id)
+    reader = open_reader(reference.session)
+    if reference.agent_id is not None:
+        check_agent(reader, reference.agent_id)
+    check_holds_actions(reference, reader.events(reference.agent_id))
+    name = target_name(target, session_info(reference.session), reference.agent_id)
     options = RedriveOptions(
         timeout_seconds,
         normaliser,
@@ -126,11 +119,10 @@ def replay_run(  # noqa: PLR0913 - each is a question of its own
         strict_factory=strict_factory,
         no_writes=no_writes,
         keep_going=keep_going,
-        pdb=pdb,
     )
     report = drive_again(reference, name, options)
     if pdb and report.divergence is not None:
-        _debug(reference, name, options, report.divergence.step)
+        run_job_in_terminal(_REPLAY, {**_request(reference, name, options), "pdb": report.divergence.step})
     return report
 
 
@@ -145,12 +137,6 @@ def ignored_names(ignore: Collection[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(ignore))
 
 
-def _debug(reference: RunReference, target: str, options: RedriveOptions, step: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
-        request = _request(reference, target, Path(directory), options)
-        run_in_terminal("Agent.replay.worker.child", {**request, "pdb": step}, Path(directory))
-
-
 def _check_is_driven(run: RunRef, root: str | os.PathLike[str] | None) -> None:
     found = explicit_run(run, root)
     if found is not None:
@@ -163,9 +149,8 @@ def _check_is_driven(run: RunRef, root: str | os.PathLike[str] | None) -> None:
         )
 
 
-def check_holds_actions(reference: RunReference) -> None:
-    """Raise ReplayError, with alternatives, if there is nothing to replay."""
-    events = open_reader(reference.session).events(reference.agent_id)
+def check_holds_actions(reference: RunReference, events: Iterable[RecordedEvent]) -> None:
+    """Raise ReplayError, with alternatives, if there is nothing to replay among the events of the run."""
     if not any(event.kind in ACTION_KINDS for event in events):
         raise ReplayError(
             "no action is recorded here, so there is nothing to replay",
@@ -187,17 +172,12 @@ def drive_again(
         TargetNotFound: the target cannot be imported.
         CancelledError: `options.stop` was set.
     """
-    with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
-        outcome, stdout, stderr = _in_child(reference, target, Path(directory), options, worker)
+    outcome, stdout, stderr = _in_child(reference, target, options, worker)
     is_written = any(WRITTEN_OUTSIDE in name for name in outcome.references)
     reads_others = is_written or reference.agent_id is not None
 
     def once_more(turns: str, *, look_at_fields: bool = False) -> tuple[ReplayOutcome, str, str]:
-        with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
-            path = Path(directory)
-            return _in_child(
-                reference, target, path, options, worker, turns=turns, look_at_fields=look_at_fields
-            )
+        return _in_child(reference, target, options, worker, turns=turns, look_at_fields=look_at_fields)
 
     if outcome.beside and outcome.divergence is not None:
         outcome, stdout, stderr = _in_other_turns((outcome, stdout, stderr), once_more)
@@ -231,8 +211,8 @@ def drive_again(
         session=reference.session,
         agent_id=reference.agent_id,
         path=make_replay_directory(reference.session),
-        stdout=stdout[-_MAX_OUTPUT_CHARS:],
-        stderr=stderr[-_MAX_OUTPUT_CHARS:],
+        stdout=stdout,
+        stderr=stderr,
     )
     _keep(report)
     return report
@@ -268,57 +248,33 @@ def _in_other_turns(
     return first
 
 
-def _info(session: Path) -> SessionInfo | None:
-    try:
-        return open_session(session)
-    except (SessionNotFound, DamagedInput):
-        return None  # only a remembered target is missing, and that is told
-
-
 def _in_child(
     reference: RunReference,
     target: str,
-    directory: Path,
     options: RedriveOptions,
     worker: Worker | None,
     *,
     look_at_fields: bool = False,
     turns: str = "",
 ) -> tuple[ReplayOutcome, str, str]:
-    """Replay in a child process; `turns` says how concurrent actions are replayed, see `drive.Equipment`."""
-    request = {
-        **_request(reference, target, directory, options),
-        "look_at_fields": look_at_fields,
-        "turns": turns,
-    }
-    limits = options.timeout_seconds, options.stop
-    ended = None if worker is None else worker.run(request, directory, *limits)
-    if ended is None:
-        ended = run_module("Agent.replay.worker.child", request, directory, *limits)
-    outcome = ReplayOutcome(agents=_asked(reference))
-    if ended.returncode is None:
-        outcome.reason(f"the replay did not end within {options.timeout_seconds:g} s and was stopped")
+    """Replay in a worker process; `turns` as in `Driver`."""
+    request = {**_request(reference, target, options), "look_at_fields": look_at_fields, "turns": turns}
+    run = None if worker is None else worker.run
+    result = run_job(_REPLAY, request, options.timeout_seconds, options.stop, run)
+    if result.answer is not None:
+        outcome = ReplayOutcome.from_object(result.answer)
     else:
-        try:
-            answer = orjson.loads(Path(request["outcome_path"]).read_bytes())
-            if "not_imported" in answer:
-                raise target_not_found(answer["not_imported"])
-            outcome = ReplayOutcome.from_object(answer)
-        except (OSError, ValueError, KeyError, TypeError):
-            outcome.reason(ended.last_words)
-    return outcome, ended.stdout, ended.stderr
+        outcome = ReplayOutcome(agents=[] if reference.agent_id is None else [reference.agent_id])
+        outcome.reason(result.failure)
+    return outcome, result.stdout, result.stderr
 
 
-def _request(
-    reference: RunReference, target: str, directory: Path, options: RedriveOptions
-) -> dict[str, Any]:
-    """What the child process is asked for."""
+def _request(reference: RunReference, target: str, options: RedriveOptions) -> dict[str, Any]:
+    """What the worker process is asked for."""
     return {
         "session": str(reference.session.absolute()),
         "agent_id": reference.agent_id,
         "target": target,
-        "sys_path": sys.path,
-        "outcome_path": str(directory / "outcome.json"),
         "normalise": options.normaliser.to_object() if options.normaliser is not None else {},
         "network": options.network,
         "agents": None if options.agents is None else sorted(options.agents),
@@ -327,12 +283,7 @@ def _request(
         "strict_factory": options.strict_factory,
         "no_writes": options.no_writes,
         "keep_going": options.keep_going,
-        "pdb": 0,
     }
-
-
-def _asked(reference: RunReference) -> list[str]:
-    return [] if reference.agent_id is None else [reference.agent_id]
 
 
 def make_replay_directory(session: Path, run_id: str = ROOT_RUN) -> Path | None:

@@ -14,8 +14,7 @@ from Agent.client import AgentTracer
 from Agent.client.destination import Destination
 from Agent.client.shipment import Shipment
 from Agent.flight import record_tool, recorder
-from Agent.testing.canary.secrets import plants
-from Agent.testing.canary.table import ENTRANCES
+from Agent.testing.canary.secrets import ENTRANCES, plants
 from Agent.tree.layout import list_sessions
 
 pytest.importorskip("fastapi", reason="the service needs the extra [server]")

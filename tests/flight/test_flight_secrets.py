@@ -14,7 +14,7 @@ from Agent import setup_logging, shutdown_logging
 from Agent.flight import LocalCheckpointStore, Recorder, find_run, read_run, record_tool
 from Agent.testing.canary import run_entry_points
 from Agent.testing.canary import secrets as canary_secrets
-from Agent.testing.canary.table import ENTRANCES
+from Agent.testing.canary.secrets import ENTRANCES
 
 LOOK_ALIKES = {
     "uuid": "01a1f91c-9bf2-74e5-ad5f-a403765ca0f6",

@@ -15,10 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from Agent.replay import rerun
-from Agent.replay.worker.child_process import Ended
+from Agent.replay.worker import jobs
+from Agent.replay.worker.child_process import Ended, write_request
 
 _SPARE_WORDS = 2000
 
@@ -47,18 +45,17 @@ def in_fork(work: Callable[[], None], output: Path) -> Ended:
 
 def run_forked(module: str, request: Mapping[str, Any], directory: Path, *_limits: object) -> Ended:
     """`run_module` in a fork."""
-    request_path = directory / "request.json"
-    request_path.write_bytes(orjson.dumps(request))
+    path = str(write_request(request, directory))
     main = importlib.import_module(module).main
-    return in_fork(lambda: main(str(request_path)), directory / "output.txt")
+    return in_fork(lambda: main(path), directory / "output.txt")
 
 
 @contextmanager
 def forks() -> Iterator[None]:
     """Have `replay_run` fork until the block ends."""
-    before = rerun.run_module
-    vars(rerun)["run_module"] = run_forked
+    before = jobs.run_module
+    vars(jobs)["run_module"] = run_forked
     try:
         yield
     finally:
-        vars(rerun)["run_module"] = before
+        vars(jobs)["run_module"] = before

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from Agent.replay import rerun
+from Agent.replay.worker import jobs
 
 WRITER = """
 import logging, os, pathlib, sqlite3
@@ -51,9 +51,9 @@ def test_files_that_were_there_and_are_opened_for_writing_are_named_with_their_p
 def test_writes_are_refused_where_none_are_asked_for(toy, monkeypatch):
     written(toy)
     toy.change('open(HERE / "at_import.txt", "a").close()\n', "")
-    in_child = rerun.run_module
+    in_child = jobs.run_module
     monkeypatch.setattr(
-        rerun,
+        jobs,
         "run_module",
         lambda name, request, *rest: in_child(name, {**request, "no_writes": True}, *rest),
     )

@@ -161,11 +161,11 @@ def test_a_server_that_was_killed_is_replaced(tmp_path):
     with ForkServer() as server, launched_by(server):
         request = {"sys_path": [], "outcome_path": str(tmp_path / "outcome.json")}
         for _ in range(2):
-            assert "KeyError" in run_module("Agent.replay.worker.child", request, tmp_path, 30.0).stderr
+            assert "KeyError" in run_module("Agent.replay.worker.jobs", request, tmp_path, 30.0).stderr
             assert server._process is not None
             server._process.kill()
         server._process.wait()
-        assert "KeyError" in run_module("Agent.replay.worker.child", request, tmp_path, 30.0).stderr
+        assert "KeyError" in run_module("Agent.replay.worker.jobs", request, tmp_path, 30.0).stderr
 
 
 @pytest.mark.further

@@ -6,7 +6,7 @@ import pytest
 
 from Agent.errors import TargetNotGiven, UsageError
 from Agent.replay import sweep_forks
-from Agent.replay.sweeps.sweep_outcome import OutcomeOf
+from Agent.replay.forks.outcome import OutcomeOf
 from Agent.tree.layout import list_sessions
 
 SAVER = """

@@ -4,7 +4,7 @@ import pytest
 
 from Agent.errors import SessionNotFound
 from Agent.replay.compare.outcome import Counts, Divergence, ReplayOutcome, SourceRead
-from Agent.replay.judging.verdict import EXIT_CODES, Verdict, judge
+from Agent.replay.judging.report import EXIT_CODES, Verdict, judge
 from Agent.replay.plan.reference import find_run
 from Agent.replay.worker.child_process import launched_by, spawn
 from Agent.tree.layout import create_session_dir

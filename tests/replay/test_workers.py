@@ -97,7 +97,7 @@ def test_replays_of_a_worker_end_when_they_are_told_to(toy):
     stop = threading.Event()
     from Agent.replay.plan.reference import find_run
     from Agent.replay.rerun import drive_again
-    from Agent.replay.worker.target_worker import Worker
+    from Agent.replay.worker.fork_server import Worker
 
     reference = find_run("last/c1", toy.root)
     threading.Timer(1.0, stop.set).start()

@@ -1,4 +1,4 @@
-"""What a replay finds out, step by step: the facts from which `verdict.py` judges.
+"""What a replay finds out, step by step: the facts from which `judge` finds the verdict.
 
 Everything here is plain data, so that it travels from the child process to the caller as JSON.
 """
@@ -6,8 +6,10 @@ Everything here is plain data, so that it travels from the child process to the 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from Agent.replay.compare.python_text import differing_texts, python_text
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from Agent.record.encode.redaction import Redactor
 
 _COUNTERS = ("answered", "inside", "undriven", "notes", "imposed")
+_KEYS = orjson.OPT_NON_STR_KEYS
 
 
 class ReplayStopped(BaseException):
@@ -182,13 +185,7 @@ class ReplayOutcome:
 
     def to_object(self) -> dict[str, Any]:
         """As a JSON object."""
-        stored = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name in _COUNTERS:
-            stored[name] = dict(stored[name])
-        stored["counts"] = asdict(self.counts)
-        stored["divergence"] = None if self.divergence is None else asdict(self.divergence)
-        stored["further"] = [asdict(each) for each in self.further]
-        stored["sources"] = [asdict(read) for read in self.sources]
+        stored: dict[str, Any] = orjson.loads(orjson.dumps(self, default=repr, option=_KEYS))
         return stored
 
     @classmethod

@@ -14,13 +14,11 @@ from Agent.record.emit.installed import flush_active
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.outcome import ReplayOutcome
 from Agent.replay.compare.python_text import differing_texts
-from Agent.replay.diff.bisection import Bisection, Unseekable
-from Agent.replay.diff.event_streams import END, Meter
-from Agent.replay.diff.first_difference import Parting, RunDivergence, SameIds, StreamWalk
+from Agent.replay.diff.bisection import END, Bisection, Meter, Unseekable
+from Agent.replay.diff.first_difference import ForkedAt, Parting, RunDivergence, SameIds, StreamWalk
 from Agent.replay.diff.run_side import RunSide, StreamKey, align, open_side
-from Agent.replay.diff.state_pairs import ForkedAt
 from Agent.replay.drive.fields import FieldRules
-from Agent.replay.plan.recorded_script import module_names
+from Agent.replay.plan.recording import module_names
 
 _MOST_NAMED = 5
 RunName = str | os.PathLike[str] | None

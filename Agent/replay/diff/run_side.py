@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from Agent.archive.sealed.reader import ArchiveLines, open_reader
-from Agent.errors import AgentNotFound, InputError
+from Agent.errors import InputError
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.event.ordering.order import order_key
 from Agent.flight.checkpoints.state_fold import is_outside_write
 from Agent.flight.runs.reading import RunRef
 from Agent.flight.runs.reading import find_run as find_flight_run
-from Agent.replay.plan.reference import find_run
+from Agent.replay.plan.reference import check_agent, find_run
 from Agent.tree.files.run_lineage import Lineage, lineage_of
 from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import CATEGORY_FILES, agent_files, category_files
@@ -153,12 +153,7 @@ def open_side(run: str | os.PathLike[str] | None, root: str | os.PathLike[str] |
             side.around = frozenset([began.parent_span_id])
     known = [agent.agent_id for agent in reader.agents()]
     if ref.agent_id is not None:
-        if ref.agent_id not in known:
-            raise AgentNotFound(
-                f"no agent {ref.agent_id!r} in this session",
-                path=ref.session,
-                remedy=f"it knows {', '.join(known[:5]) or 'none'}{', ...' if len(known) > 5 else ''}",
-            )
+        check_agent(reader, ref.agent_id)
         known = [ref.agent_id]
     side.agents = tuple(known)
     return side

@@ -1,10 +1,15 @@
-"""A recorded call made again: the method on the object, and the recorded arguments as it takes them."""
+"""A recorded call made again: the method on the object, and the recorded arguments as it takes them.
+
+For `replay --pdb` the debugger opens at the first line of the method, arguments in place.
+"""
 
 from __future__ import annotations
 
 import inspect
+import sys
+from collections.abc import Callable
 from functools import cache, lru_cache
-from types import FunctionType, MethodType
+from types import FrameType, FunctionType, MethodType
 from typing import Any, NamedTuple
 
 from Agent.event.model import Event
@@ -119,3 +124,30 @@ def scope_fields(event: Event, decoder: Decoder) -> dict[str, Any]:
         if key not in own:
             fields[key] = decoder.restore(Recorded(value, event.types or {}, f"/extra/{escape(key)}")).value
     return fields
+
+
+def in_debugger(method: Callable[..., Any], call: Callable[[], None]) -> None:
+    """Make a call, and open pdb at the first line of the function that the traced method stands for.
+
+    Args:
+        method: the traced method.
+        call: calls it, and awaits what it gives where that is a coroutine.
+    """
+    import pdb  # noqa: T100 - somebody asked for the debugger
+
+    function = inspect.unwrap(getattr(method, "__func__", method))
+    code = getattr(function, "__code__", None)
+    debugger = pdb.Pdb(nosigint=True, readrc=False)
+
+    def look(frame: FrameType, event: str, _argument: Any) -> Any:
+        if event != "call" or frame.f_code is not code:
+            return None
+        debugger.set_trace(frame)
+        return debugger.trace_dispatch
+
+    before = sys.gettrace()
+    sys.settrace(look)
+    try:
+        call()
+    finally:
+        sys.settrace(before)

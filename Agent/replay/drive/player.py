@@ -1,7 +1,7 @@
 """The player of recorded responses: decides for each traced call whether its body runs.
 
 The rule: the code of an agent runs if the factory returned it; everything else gets its recorded response, in
-recorded order. `drive.py` says which action is being replayed.
+recorded order. `driver.py` says which action is being replayed.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from contextvars import ContextVar, Token
 from threading import get_ident
 from typing import Any, NoReturn, Protocol
 
+import orjson
+
 from Agent.errors import RecordingMiss
 from Agent.event.model import Event
 from Agent.flight.matching.recorded_calls import CALL_KINDS
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.emit.player import Answer, TracedCall
 from Agent.record.tracing.error_restore import Unanswerable
-from Agent.replay.compare.comparison import NAMES, OLDER, Comparison, Recorded, shown
+from Agent.replay.compare.comparison import NAMES, OLDER, Comparison, Difference, Recorded, shown
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped
-from Agent.replay.drive.recorded_results import AnswerBook
+from Agent.replay.drive.recorded_results import NO_CALL, ActionTools, AnswerBook, ToolMiss
 from Agent.replay.drive.threads import ThreadWatch
-from Agent.replay.drive.tool_results import NO_CALL, ActionTools, ToolMiss
 from Agent.replay.plan.actions import DrivenAction, PlannedCall
 
 _ONE_BY_ONE = "call it in the action itself, or await one asyncio.to_thread after the other"
@@ -85,7 +86,6 @@ class RecordedPlayer:
         known: agents in the recording.
         answers: returns recorded responses.
         outcome: receives findings.
-        tools_of: returns the responses of tools and models in an action.
     """
 
     def __init__(
@@ -96,7 +96,6 @@ class RecordedPlayer:
         outcome: ReplayOutcome,
         pipeline: Pipeline,
         comparison: Comparison,
-        tools_of: Callable[[DrivenAction], ActionTools],
     ) -> None:
         self.live = live
         self.known = known
@@ -108,7 +107,6 @@ class RecordedPlayer:
         self._outcome = outcome
         self._pipeline = pipeline
         self._comparison = comparison
-        self._tools_of = tools_of
         self.threads: ThreadWatch | None = None
         """What is known of the threads of the action."""
         self._thread_id = get_ident()
@@ -194,7 +192,7 @@ class RecordedPlayer:
         _open_call.set(None)
         return None if action is None else self._missing(action.call)
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: str) -> NoReturn:
         """End the replay here: nothing more can be proved."""
         self.is_stopped = True
         self._outcome.reason(reason)
@@ -206,6 +204,24 @@ class RecordedPlayer:
         if self._outcome.divergence is None:
             self._outcome.divergence = divergence
         raise ReplayStopped
+
+    def differs(self, action: DrivenAction, field: str, found: Difference, **more: Any) -> NoReturn:
+        """End the replay here: something about an action differs.
+
+        Args:
+            more: other fields of `Divergence`.
+        """
+        told = {"event_id": action.event.id, "agent_id": action.agent_id, "path": found.path, **more}
+        self.diverge(
+            Divergence(
+                step=action.number,
+                action=action.call.name,
+                field=field,
+                recorded=found.recorded,
+                replayed=found.replayed,
+                **told,
+            )
+        )
 
     def _enter_in_thread(self, call: TracedCall) -> None:
         if call.kind != "metric" and self.threads is not None and self.threads.overlaps:
@@ -273,7 +289,6 @@ class RecordedPlayer:
             answer, lack = self._answers.answer(chosen.event, named_arguments(call, chosen.event))
         except Unanswerable as error:
             self.stop(f"the answer of {_named(call)} (event {chosen.event.id}): {error}")
-            raise
         if lack is not None:
             self._outcome.doubts.append(f"the answer of {_named(call)} (event {chosen.event.id}): {lack}")
         return answer
@@ -282,12 +297,11 @@ class RecordedPlayer:
         """The answer of a tool or model that the replayed action calls, as it called it then."""
         lane = self._lane
         if lane.tools is None:
-            lane.tools = self._tools_of(action)
+            lane.tools = ActionTools(self._answers.calls_among(action.effects), self._comparison)
         try:
             answer = lane.tools.answer(call)
         except Unanswerable as error:
             self.stop(str(error))
-            raise
         if isinstance(answer, ToolMiss):
             field, recorded, replayed, path = answer
             if recorded == NO_CALL:
@@ -295,7 +309,6 @@ class RecordedPlayer:
             self._diverge(
                 action, field, recorded, replayed, path=path, place=f"{call.kind} {call.action_type}"
             )
-            raise ReplayStopped  # as that did already
         self._outcome.counts.answers += 1
         self._outcome.answered[call.action_type] += 1
         if answer.doubt is not None:
@@ -332,16 +345,7 @@ class RecordedPlayer:
                 f"the arguments of {_named(call)} were not captured, so they are not compared"
             )
             return None
-        args = named_arguments(call, event)
-        body, types = self._pipeline.capture.body({"args": dict(args)})
-        import orjson
-
-        made = orjson.loads(b"{" + body + b"}")["args"]
-        found, agreed = self._comparison.compare(
-            Recorded(event.extra["args"], event.types or {}, "/extra/args"),
-            Recorded(made, types or {}, "/extra/args"),
-            NAMES,
-        )
+        found, agreed = self._comparison.compare(*both_arguments(call, event, self._pipeline), NAMES)
         for path, why in agreed.unseen.items():
             self._outcome.reason(f"argument {path[1:]} of {_named(call)} cannot be seen: {why}")
         if agreed.older:
@@ -384,16 +388,11 @@ class RecordedPlayer:
         *,
         path: str = "",
         place: str = "",
-    ) -> None:
+    ) -> NoReturn:
         if get_ident() != self._thread_id and self.threads is not None and self.threads.begun > 1:
             self.stop(f"calls of {action.call.name} come from several threads, in any order: {_ONE_BY_ONE}")
-        event = action.event
-        self.diverge(
-            Divergence(
-                action.number, event.id, action.call.name, action.agent_id, field,
-                shown(recorded), shown(replayed), path, place,
-            )
-        )  # fmt: skip
+        found = Difference(path, shown(recorded), shown(replayed))
+        self.differs(action, field, found, place=place)
 
 
 def with_stop(answer: Answer, stop: Callable[[str], None]) -> Answer:
@@ -457,6 +456,16 @@ def named_arguments(call: TracedCall, event: Event) -> Mapping[str, Any]:
         else:
             named[key if place is None or place >= len(names) else names[place]] = value
     return named
+
+
+def both_arguments(call: TracedCall, event: Event, pipeline: Pipeline) -> tuple[Recorded, Recorded]:
+    """The recorded arguments of a call, and those that it is given now, as they would be recorded."""
+    body, types = pipeline.capture.body({"args": dict(named_arguments(call, event))})
+    made = orjson.loads(b"{" + body + b"}")["args"]
+    return (
+        Recorded(event.extra["args"], event.types or {}, "/extra/args"),
+        Recorded(made, types or {}, "/extra/args"),
+    )
 
 
 def _wraps_traced(call: TracedCall) -> bool:

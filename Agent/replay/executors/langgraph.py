@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -16,23 +16,25 @@ from typing import Any, Final
 from Agent.errors import (
     AgentTraceError,
     RecordingMiss,
+    RunNotFound,
     TargetNotGiven,
     UsageError,
 )
+from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.flight.integrations.driving import interface
+from Agent.flight.integrations.graph_calls import GRAPH_STEP, NODE_STEP, node_step_id
 from Agent.flight.integrations.graph_values import FRAMEWORK, made_ids, plain_values, restored_values
 from Agent.flight.matching.replaying import replaying_tools
 from Agent.flight.matching.tool_replayer import ToolReplayer
 from Agent.flight.recorded_graphs import plain_graph
+from Agent.flight.runs.reading import RunRef
 from Agent.record.encode.safe_text import message_of
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.outcome import short
 from Agent.replay.executors.differ import recorded_difference
-from Agent.replay.executors.graph_nodes import ExecutedNodes, driven_node, is_async_alone
-from Agent.replay.executors.graph_record import RecordedGraphCall
-from Agent.replay.executors.protocol import Execution
-from Agent.replay.executors.remaining_results import replayer_behind
-from Agent.replay.executors.watched import ExecutorWatch
+from Agent.replay.executors.result import Execution
+from Agent.replay.executors.saved_points import DoneStep, done_steps
+from Agent.replay.executors.watched import ExecutorWatch, replayer_behind, watched
 from Agent.replay.forks.patches import merged
 from Agent.replay.plan.target import TargetFailed, build, import_target, target_name
 from Agent.tree.files.session import open_session
@@ -47,6 +49,11 @@ _START: Final = "__start__"
 
 _STEPS_BEFORE: Final = 2
 """How many super-steps LangGraph counts less where it begins with a state that was put there."""
+
+
+_STATE: Final = re.compile(r"((?:call_\d+\.)?)step_(\d+)")
+"""The id of a checkpoint of a graph: which call of the run, and behind which super-step."""
+_GRAPH: Final = re.compile(r"(?:call_\d+\.)?graph")
 
 
 class LangGraphExecutor:
@@ -335,4 +342,214 @@ def _same_made_id(recorded: Collection[str], replayed: Collection[str]) -> Calla
     return same
 
 
-__all__ = ["LangGraphExecutor"]
+class ExecutedNodes:
+    """Which nodes ran and which were answered.
+
+    Args:
+        steps: the recorded steps of the run by id.
+        answered_until: the last super-step whose nodes answer from the recording.
+        recorded: names of nodes that do so to the end.
+        watch: of those that run.
+    """
+
+    def __init__(
+        self,
+        steps: Mapping[str, DoneStep],
+        answered_until: int,
+        recorded: Collection[str],
+        watch: ExecutorWatch,
+    ) -> None:
+        self.steps = steps
+        self.answered_until = answered_until
+        self.recorded = recorded
+        self.watch = watch
+        self.ran: dict[str, None] = {}
+        self.answered: dict[str, None] = {}
+        self.last_step = 0
+        self.last_node = "input"
+        self._offset: int | None = None
+
+    def place(self, name: str, config: Mapping[str, Any]) -> tuple[str, int]:
+        """The id of the step that a node takes now, as the record counts super-steps, and that count."""
+        step = int((config.get("metadata") or {}).get("langgraph_step", 1))
+        if self._offset is None:
+            self._offset = 1 - step
+        number = step + self._offset
+        self.last_step, self.last_node = number, name
+        metadata = {**(config.get("metadata") or {}), "langgraph_step": number}
+        return node_step_id(name, {"metadata": metadata}), number
+
+    def nodes_of(self, number: int) -> list[str]:
+        """The recorded nodes of a super-step."""
+        return _of(number, self.steps)
+
+    def nodes_now(self, number: int) -> list[str]:
+        """The nodes of a super-step of the replay."""
+        return _of(number, {**self.answered, **self.ran})
+
+    def is_answered(self, name: str, number: int) -> bool:
+        """Whether the record answers for a node there."""
+        return number <= self.answered_until or name in self.recorded
+
+    def answer(self, step_id: str) -> Any:
+        """The recorded response; RecordingMiss if there is none."""
+        step = self.steps.get(step_id)
+        told = None if step is None else _told(step.kept.get("told"))
+        if step is None or (step.error is not None and told is None):
+            raise RecordingMiss(f"the graph goes to {step_id}, for which the recording has no response")
+        self.answered[step_id] = None
+        if told is not None:
+            raise told
+        return restored_values(step.output)
+
+
+def _of(number: int, step_ids: Iterable[str]) -> list[str]:
+    begin = f"step_{number}:"
+    return [step_id.removeprefix(begin) for step_id in step_ids if step_id.startswith(begin)]
+
+
+def _told(recorded: Any) -> Exception | None:
+    """What a node raised to tell its graph something, an interrupt or a command to the graph around it."""
+    for name, args in (recorded or {}).items():
+        cls = getattr(interface("langgraph.errors", FRAMEWORK), name, None)
+        if isinstance(cls, type) and issubclass(cls, Exception):
+            made: Exception = cls(*restored_values(args))
+            return made
+    return None
+
+
+def is_async_alone(bound: Any) -> bool:
+    """Whether a node has no other form than a coroutine."""
+    return getattr(bound, "func", bound) is None and getattr(bound, "afunc", None) is not None
+
+
+def driven_node(name: str, node: Any, nodes: ExecutedNodes) -> Any:
+    """A copy of a node that asks `nodes` whether it runs."""
+    runnables = interface("langchain_core.runnables", "langchain-core")
+    bound = node.bound
+    has_sync_alone = getattr(bound, "afunc", bound) is None and getattr(bound, "func", None) is not None
+
+    class DrivenNode(runnables.Runnable):  # type: ignore[misc, name-defined]
+        """Runs the node or gives its recorded response."""
+
+        def invoke(self, input: Any, config: Any = None, **more: Any) -> Any:  # noqa: A002
+            step_id, number = nodes.place(name, config or {})
+            if nodes.is_answered(name, number):
+                return nodes.answer(step_id)
+            nodes.ran[step_id] = None
+            with nodes.watch.noticing(number):
+                return bound.invoke(input, config, **more)
+
+        async def ainvoke(self, input: Any, config: Any = None, **more: Any) -> Any:  # noqa: A002
+            if has_sync_alone:
+                return await asyncio.to_thread(self.invoke, input, config, **more)
+            step_id, number = nodes.place(name, config or {})
+            if nodes.is_answered(name, number):
+                return nodes.answer(step_id)
+            nodes.ran[step_id] = None
+            return await watched(bound.ainvoke(input, config, **more), nodes.watch, number)
+
+    return node.copy({"bound": DrivenNode()})
+
+
+class RecordedGraphCall:
+    """The call that a checkpoint is of.
+
+    Args:
+        config: what an executor is told.
+
+    Raises:
+        UsageError: the checkpoint is none of a graph's.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.ref = RunRef(Path(config["session"]), config["run_id"])
+        found = _STATE.fullmatch(config["step_id"])
+        self.call, self.step = ("", 0) if found is None else (found[1], int(found[2]))
+        """What its steps and checkpoints begin with, "" for the first of a run; the super-step."""
+        self.doubts: list[str] = []
+        """What stands in the way of driving it."""
+        self.states: dict[int, Any] = dict(sorted(self._states()))
+        """The state behind each super-step that left one."""
+        if found is None or 0 not in self.states or self.step not in self.states:
+            raise UsageError(
+                f"{config['checkpoint_id']} is not a state of a recorded graph",
+                remedy="record it with recorded_graph(graph).invoke(...), and name one of its checkpoints",
+            )
+        steps = done_steps(self.ref)
+        self.nodes: dict[str, DoneStep] = {
+            step.step_id.removeprefix(self.call): step
+            for step in steps
+            if step.step_type == NODE_STEP and step.step_id.startswith(f"{self.call}step_")
+        }
+        """The steps of its nodes by their ids within it."""
+        self.kept: Mapping[str, Any] = {}
+        """What it kept of itself: its input, its settings."""
+        self.error: str | None = None
+        """Type and text of what it raised."""
+        name = f"{self.call}graph"
+        self._take([step for step in steps if step.step_type == GRAPH_STEP and step.step_id == name])
+
+    def holds(self, path: Collection[str]) -> bool:
+        """Whether a call with these spans around it was not made in another call of a graph."""
+        graphs = [name for name in path if _GRAPH.fullmatch(name)]
+        return not graphs or f"{self.call}graph" in graphs
+
+    @property
+    def recursion_limit(self) -> int | None:
+        """How many super-steps it might take; None where it was not told and did not matter."""
+        if self.error is not None and self.error.startswith("GraphRecursionError"):
+            return max(self.states)
+        return self.kept.get("recursion_limit")
+
+    def _states(self) -> Iterator[tuple[int, Any]]:
+        run_id = str(self.ref.run_id)
+        with LocalCheckpointStore(self.ref.session) as store:
+            try:
+                known = store.list_checkpoints(run_id)
+            except RunNotFound:
+                return
+            for info in known:
+                found = _STATE.fullmatch(info.step_id)
+                if info.agent_id is not None or found is None or found[1] != self.call:
+                    continue
+                loaded = store.load_checkpoint(run_id, info.step_id)
+                self.doubts += [
+                    f"{pointer} of {info.step_id} could not be brought back" for pointer in loaded.unrestored
+                ]
+                yield int(found[2]), restored_values(loaded.state)
+
+    def _take(self, calls: list[DoneStep]) -> None:
+        if len(calls) > 1:
+            raise UsageError(
+                f"the run has {len(calls)} graph calls that cannot be told apart",
+                remedy="record them again, or each as a run of its own",
+            )
+        if not calls:
+            self.doubts.append("the recorded call of the graph did not finish")
+            return
+        self.kept, self.error = calls[0].kept, calls[0].error
+        self.doubts += _doubts_of(calls[0])
+
+
+def _doubts_of(call: DoneStep) -> Iterator[str]:
+    kept = call.kept
+    if kept.get("continued"):
+        yield (
+            "the recorded call went on in the middle of a thread of earlier calls, of which a run does not "
+            "hold all; calls that begin a thread, or follow one that had come to its end, are replayed"
+        )
+    if kept.get("partial"):
+        yield "the recorded call was asked for output_keys, so its states are not whole; record it without"
+    if kept.get("left"):
+        yield "the stream of the recorded call was not read to its end"
+    elif call.error is not None and ":" not in call.error:
+        yield f"the recorded call was {call.error}"
+    elif call.error is None and call.output is None:
+        yield "the recorded call of the graph did not end with an output"
+    for pointer in call.unrestored:
+        if pointer.startswith(("/configurable", "/context")):
+            yield (
+                f"{pointer.removeprefix('/')}, which the call was given, has no form in which it could be "
+                "kept; give plain values or a dataclass"
+            )

@@ -14,14 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from Agent.errors import (
-    AgentTraceError,
-    DamagedInput,
-    RecordingMiss,
-    RunNotFound,
-    SessionNotFound,
-    UsageError,
-)
+from Agent.errors import AgentTraceError, RecordingMiss, RunNotFound, UsageError
 from Agent.event.model import RedactedBytes
 from Agent.flight.matching.replaying import replaying_tools
 from Agent.flight.matching.tool_replayer import ToolReplayer
@@ -34,19 +27,24 @@ from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.outcome import short
 from Agent.replay.executors import registry
 from Agent.replay.executors.differ import compute_diff, order_difference
-from Agent.replay.executors.protocol import NOT_GIVEN, AgentExecutor, Execution
-from Agent.replay.executors.remaining_results import replayer_behind
-from Agent.replay.executors.result import ReplayConfig, ReplayResult, judge_execution
+from Agent.replay.executors.result import (
+    NOT_GIVEN,
+    AgentExecutor,
+    Execution,
+    ReplayConfig,
+    ReplayResult,
+    judge_execution,
+)
 from Agent.replay.executors.saved_points import (
     CheckpointManager,
     RunSource,
     SavedCheckpoint,
     given_and_output,
 )
-from Agent.replay.executors.watched import ExecutorWatch, watched
+from Agent.replay.executors.watched import ExecutorWatch, replayer_behind, watched
 from Agent.replay.forks.patches import apply_patch, check_patch, merged
+from Agent.replay.plan.recording import session_info
 from Agent.replay.rerun import keep_json, make_replay_directory
-from Agent.tree.files.session import open_session
 from Agent.tree.write.artifacts import ROOT_RUN
 
 _lock = threading.Lock()
@@ -174,9 +172,9 @@ class ReplayExecutor:
         ref = RunRef(Path(told["session"]), told["run_id"])
         watch = ExecutorWatch(allows_network=bool(config.live))
         replayer: ToolReplayer | None = None
-        is_users = isinstance(executor, registry.FunctionExecutor) or not type(
-            executor
-        ).__module__.startswith("Agent.replay.executors.")
+        is_users = type(executor) is registry.FunctionExecutor or not type(executor).__module__.startswith(
+            "Agent.replay.executors."
+        )
         try:
             with ExitStack() as around:
                 around.enter_context(recording_turned_away())
@@ -247,10 +245,8 @@ def _framework(saved: SavedCheckpoint, shown: str | None, config: ReplayConfig) 
         return shown
     if config.target is not None:
         return registry.TRACED
-    try:
-        return registry.TRACED if open_session(saved.session).targets else registry.GENERIC
-    except (SessionNotFound, DamagedInput):
-        return registry.GENERIC  # it remembers nothing that could be read
+    info = session_info(saved.session)
+    return registry.TRACED if info is not None and info.targets else registry.GENERIC
 
 
 def _result(

@@ -1,18 +1,19 @@
-"""What an executor is asked, `ReplayConfig`; what came of it, `ReplayResult`; and the rule of its verdict."""
+"""Executors (`AgentExecutor`), what one is asked (`ReplayConfig`), and what came of it, with a verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Protocol, runtime_checkable
 
 from Agent.flight.matching.value_diff_text import shown_where_they_part
-from Agent.replay.compare.outcome import short
+from Agent.replay.compare.outcome import SourceRead, short
 from Agent.replay.executors.differ import recorded_form
-from Agent.replay.executors.protocol import Execution
 from Agent.replay.forks.patches import Patch
-from Agent.replay.judging.verdict import EXIT_CODES, Verdict
+from Agent.replay.judging.report import EXIT_CODES, Verdict
+
+NOT_GIVEN: Final[Any] = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,3 +164,53 @@ def judge_execution(
     if execution.output is None or execution.output == {}:
         return Verdict.UNVERIFIED, ("nothing informative was compared: neither run has an output",)
     return (Verdict.EQUIVALENT if is_equivalent else Verdict.IDENTICAL), ()
+
+
+@runtime_checkable
+class AgentExecutor(Protocol):
+    """Continues from a checkpoint with user code, or reports that it did not."""
+
+    async def execute(
+        self,
+        input: Any,  # noqa: A002 - the name that the executors of users have
+        state: Any,
+        config: Mapping[str, Any],
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Continue from a checkpoint.
+
+        Args:
+            input: the input of the step after the checkpoint, or that of `ReplayConfig`; None if it was not
+                recorded.
+            state: the state of the checkpoint, with the changes of `ReplayConfig`.
+            config: `checkpoint_id`, `run_id`, `step_id`, `agent_id`, `session`, `framework`, `labels`,
+                `original_output`, `target`, `modified_state`, `modified_input`, `live`, `timeout_seconds`.
+            overrides: `ReplayConfig.overrides`, unchanged.
+
+        Returns:
+            The output, or an `Execution` with more details.
+        """
+
+
+@dataclass(slots=True)
+class Execution:
+    """The result of an executor with details."""
+
+    output: Any
+    user_code_ran: bool = True
+    original: Any = NOT_GIVEN
+    """What to compare the output with, where the executor knows better than the run's last output."""
+    reasons: list[str] = field(default_factory=list)
+    """What stands in the way of a verdict."""
+    reads: list[SourceRead] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    divergence: str | None = None
+    """The first difference on the way, in words."""
+    error: str | None = None
+    """Type and text of what ended it early."""
+    is_comparison: bool = False
+    """Whether it was meant to differ, so that there is no verdict."""
+    same_id: Callable[[str, str], bool] | None = None
+    """Whether two texts are ids that were made by chance and stand for the same."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """For programs: ids of what was made, counts."""

@@ -1,7 +1,7 @@
 """User code under watch in this process: reads of chance and time are noticed, the network is refused.
 
 The hook stands only while the code itself runs, also between the awaits of a coroutine; whatever else the
-event loop does is not seen.
+event loop does is not seen. Its calls of tools and models get the recorded responses after the checkpoint.
 """
 
 from __future__ import annotations
@@ -14,9 +14,14 @@ from functools import cache
 from types import FrameType
 from typing import Any, Final
 
+from Agent.errors import RunNotFound
+from Agent.flight.matching.recorded_calls import CallBook, read_calls
+from Agent.flight.matching.tool_matching import RequestedCall
+from Agent.flight.matching.tool_replayer import ToolReplayer
+from Agent.flight.runs.reading import RunRef
+from Agent.record.emit.player import CallPlace
 from Agent.record.sources.callers import asker_of, module_of
 from Agent.replay.compare.outcome import SourceRead
-from Agent.replay.sources.numpy_seeds import NumpySeeds
 from Agent.replay.sources.watched import SourceWatch
 
 _NETWORK: Final = {
@@ -38,20 +43,12 @@ class ExecutorWatch(SourceWatch):
     """
 
     def __init__(self, *, allows_network: bool, frameworks: Collection[str] = ()) -> None:
-        self.reads: list[SourceRead] = []
-        self.built_with: list[SourceRead] = []
-        self._unseeded = []
-        self._is_building = False
-        self.seeded = set()
+        super().__init__()
         self.allows_network = allows_network
         self._frameworks = frozenset(frameworks)
-        self._step = 0
-        self._places = set()
-        self._read_now = set()
-        self._allowed = {}
-        self._granted = {}
-        self._seeds = NumpySeeds()
-        self._is_random_known = False
+
+    def hook_in(self) -> None:
+        """Only while user code runs, and in its context; see `open` and `noticing`."""
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -139,3 +136,31 @@ def _install_audit() -> None:
         raise PermissionError("the network is not allowed during a replay; ReplayConfig(live=...) allows it")
 
     sys.addaudithook(refuse)
+
+
+class AnswersBehind(ToolReplayer):
+    """Answers by name and arguments alone: executors call from other places than the recorded program."""
+
+    def ask(self, kind: str, name: str, arguments: Any, _place: CallPlace | None = None) -> RequestedCall:
+        """A call that is made now, wherever."""
+        return super().ask(kind, name, arguments, None)
+
+
+def replayer_behind(
+    ref: RunRef, after_us: int, is_meant: Callable[[Collection[str]], bool] | None = None
+) -> ToolReplayer:
+    """The recorded responses of a run's tools and models, of those calls that ended behind a moment.
+
+    Args:
+        is_meant: says of the spans around a call whether it counts; all do without it.
+    """
+    try:
+        book = read_calls(ref)
+    except RunNotFound:
+        book = CallBook(ref)
+    book.calls = [
+        call
+        for call in book.calls
+        if call.event.timestamp_us > after_us and (is_meant is None or is_meant(call.place[1]))
+    ]
+    return AnswersBehind(book=book, tolerance=0.0)

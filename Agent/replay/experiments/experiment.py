@@ -1,6 +1,8 @@
-"""One trial in the process that carries it out: up to the moment, and on from there with or without.
+"""One experiment: a fork that comes to a moment and goes on from there with or without what happened.
 
-`child.py` forks itself where everything has been brought to the action that holds the moment.
+The worker process reads the run once and forks itself for every event that is to be tried. Each of these
+forks comes to the action that holds the moment, and forks itself there for every variant. Nothing is
+recorded.
 """
 
 from __future__ import annotations
@@ -8,40 +10,50 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
-from collections.abc import Collection
+import inspect
+import math
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import EventNotFound, ReplayError
+from Agent.event.codec import decode_line
 from Agent.event.model import Event
 from Agent.event.ordering.order import order_key
 from Agent.event.pointers import escape
 from Agent.flight.checkpoints.state_fold import StateFold, fold_events
-from Agent.flight.matching.recorded_calls import CALL_KINDS, CallBook, Decoding, calls_among
-from Agent.flight.runs.reading import RunRef
+from Agent.flight.matching.recorded_calls import CALL_KINDS
+from Agent.record.emit.context import current_scope
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.emit.player import Answer, TracedCall
 from Agent.record.state.introspection import read_state
 from Agent.record.tracing.error_restore import Unanswerable
 from Agent.replay.compare.comparison import Recorded
 from Agent.replay.compare.outcome import ReplayStopped
-from Agent.replay.drive.recorded_results import AnswerBook
 from Agent.replay.drive.states import put_back, remove_fields
-from Agent.replay.experiments.interventions import Intervention, interventions_at
-from Agent.replay.experiments.locate import PlannedPlace, place_of
+from Agent.replay.experiments.interventions import Intervention, PlannedPlace, interventions_at, place_of
 from Agent.replay.experiments.message_drop import GONE, DroppedMessage, same_message, without_message
 from Agent.replay.experiments.metrics import Measure, MetricTally, recorded_outcome, recorded_value
-from Agent.replay.experiments.player import CountingSink, InterventionMoment, TrialPlayer
-from Agent.replay.forks.drive import ForkDriver, ForkTrigger, raised, seed_generators
-from Agent.replay.forks.fork import Brought, Fork
-from Agent.replay.forks.fork_point import ForkPoint
-from Agent.replay.forks.player import ForkAnswers, ForkPlayer
-from Agent.replay.forks.states import acting_in
-from Agent.replay.plan.actions import DrivenAction, Plan, PlannedCall
+from Agent.replay.forks.fork import Brought, Fork, acting_in
+from Agent.replay.forks.fork_point import ForkPoint, ForkTrigger
+from Agent.replay.forks.outcome import OutcomeOf
+from Agent.replay.forks.player import ForkPlayer
+from Agent.replay.forks.sources import seed_generators
+from Agent.replay.plan.actions import DrivenAction, Plan
+from Agent.replay.plan.recording import ACTION_KINDS, method_name
+from Agent.replay.sweeps.sweep_job import DIED, silenced
+from Agent.replay.worker.jobs import as_object, from_object
+from Agent.replay.worker.parallel import Forks
+
+MIN_SEEDS = 5
+PATIENCE_S = 30.0
+"""So long the other seeds of one event may take; fewer are tried where each takes long, but MIN_SEEDS."""
 
 
 class ExperimentVariant(NamedTuple):
-    """One fork of a trial: what is done at the moment, and the seed of chance from there on."""
+    """One fork of an experiment: what is done at the moment, and the seed of chance from there on."""
 
     intervention: Intervention | None
     seed: int | None
@@ -58,86 +70,77 @@ class Suspicion(NamedTuple):
     """Events whose values are not ordinary."""
 
 
-class TrialDriver(ForkDriver):
-    """Drives as a fork does; the action of the moment may be called with other arguments."""
+class Experiment:
+    """What may have caused something, ready to be left out.
 
-    other_args: Event | None = None
-    dropped: str | None = None
-
-    def _prepared(self, call: PlannedCall, obj: object) -> tuple[Any, list[Any], dict[str, Any]]:
-        if self.other_args is not None:
-            call = dataclasses.replace(call, event=with_args_of(call.event, self.other_args))
-        method, args, kwargs = super()._prepared(call, obj)
-        if self.dropped is not None:
-            args = [without_message(value, self.dropped) for value in args]
-            kwargs = {name: without_message(value, self.dropped) for name, value in kwargs.items()}
-        return method, args, kwargs
-
-    def is_nothing_left(self, action: DrivenAction) -> bool:
-        """Whether an argument of the action is nothing but the message that is dropped."""
-        _, args, kwargs = self._prepared(action.call, self._objects[action.agent_id])
-        return any(value is GONE for value in (*args, *kwargs.values()))
-
-
-class Trial(Fork):
-    """What may have caused something, ready to be left out."""
-
-    driver_kind = TrialDriver
-    player_kind = TrialPlayer
+    It observes the calls and the lines of its fork: it notices the moment when it comes again, does there
+    what is to be tried, and counts what comes after it.
+    """
 
     def __init__(self, request: dict[str, Any]) -> None:
-        super().__init__(request)
-        self.is_telling = False
         self.measure = Measure.from_object(request["measure"])
         self.tally = MetricTally(self.measure)
+        shows = OutcomeOf.parse(self.measure.outcome or "error").concerns
+        self.fork = Fork(request, self._point, shows=shows)
         self.place: PlannedPlace | None = None
-        self.variant = ExperimentVariant(None, None)
-        self.sink = CountingSink()
+        """Where the moment is; None for the very beginning."""
         self._suspicion = Suspicion(None, "", ())
-        self._pipeline_now: Pipeline | None = None
-        self._calls: CallBook | None = None
+        self._variant = ExperimentVariant(None, None)
+        self._has_come = self._is_counting = False
+        self._is_in_action = True
+        """The action that holds the moment was entered, and calls inside it count."""
+        self._calls_before = 0
+        self._open: TracedCall | None = None
+        """The call that is the moment, while its body runs."""
+        self._trigger: ForkTrigger | None = None
+        """Hears a message being sent that is the moment."""
+        self._dropping: DroppedMessage | None = None
+        self._is_too_late = False
+        """The message that was to be dropped was received."""
 
     @property
-    def live(self) -> frozenset[str]:
+    def _live(self) -> frozenset[str]:
         """Agents whose code runs."""
-        return frozenset(self._objects)
+        return frozenset(self.fork.bench.objects)
 
     def _point(self, plan: Plan) -> ForkPoint:
         if self._suspicion.event_id is None:
             return ForkPoint("the beginning", 0)
         event = self._event(self._suspicion.event_id)
-        self.place = place_of(event, plan, self.live)
+        self.place = place_of(event, plan, self._live)
         if self.place is None:
             raise ReplayError(f"{event.message or event.kind} ({event.id}) is outside the replayable part")
+        self._calls_before = self.place.ordinal
         return ForkPoint(f"the action that holds event {event.id}", self.place.index)
 
     def _event(self, event_id: str) -> Event:
         """An event of the session; other agents' are looked for in its files."""
-        found = next((each for each in self._recording.events if each.id == event_id), None)
+        recording = self.fork.bench.recording
+        found = next((each for each in recording.events if each.id == event_id), None)
         if found is None:
-            events = open_reader(self._recording.session).events()
+            events = open_reader(recording.session).events()
             found = next((each for each in events if each.id == event_id), None)
         if found is None:
-            raise EventNotFound(f"the session has no event {event_id!r}", path=self._recording.session)
+            raise EventNotFound(f"the session has no event {event_id!r}", path=recording.session)
         return found
 
     def import_target(self) -> None:
         """Load the target's module, once for all that are forked off; what is wrong with it is told later."""
-        self.turn_away()
-        self._install()
+        bench = self.fork.bench
+        self.fork.turn_away()
+        bench.install()
         with contextlib.suppress(Exception):  # it is imported again where its error has somebody to hear it
-            importlib.import_module(str(self._request["target"]).partition(":")[0])
+            importlib.import_module(str(bench.request["target"]).partition(":")[0])
 
-    def bring_to(self, suspicion: Suspicion) -> Brought:
+    def bring_to(self, suspicion: Suspicion) -> None:
         """Bring everything to the action that holds the moment; what follows are recorded actions."""
         self._suspicion = suspicion
-        brought = self.bring()
-        brought.resume = None
-        if self.measure.agents and not self.live & {*self.measure.agents}:
+        self.brought: Brought = self.fork.bring()
+        if self.measure.agents and not self._live & {*self.measure.agents}:
             raise ReplayError(f"the code of {self.measure.agents[0]} does not run in what the target builds")
-        self._refuse_entries(brought.plan)
-        self._calls = self._all_calls()
-        return brought
+        self._refuse_entries(self.brought.plan)
+        bench = self.fork.bench
+        self._calls = bench.answers(bench.pipeline).calls_among(self.fork.own_events())
 
     def _refuse_entries(self, plan: Plan) -> None:
         """How often an action is called from outside is the record's in any fork."""
@@ -150,131 +153,219 @@ class Trial(Fork):
                     remedy="give a target that builds the whole run",
                 )
 
-    def _all_calls(self) -> CallBook:
-        decoding = Decoding(
-            self._decoder.codecs, self._decoder.find_class, self._errors(), self._decoder.scripts
-        )
-        return calls_among(self._own_events(), RunRef(self._recording.session, None), decoding)
-
     def interventions(self) -> list[Intervention]:
         """What can be tried at the moment."""
         if self.place is None:
             return []
         _, rule, suspects = self._suspicion
-        return interventions_at(self.place, self._recording, rule, suspects, self.live)
+        return interventions_at(self.place, self.fork.bench.recording, rule, suspects, self._live)
 
-    def recorded(self, brought: Brought) -> Any:
+    def recorded(self) -> Any:
         """The measure of the recording itself, behind the moment; None where the record does not tell it."""
-        events = self._own_events()
+        events = self.fork.own_events()
+        first = self.brought.first
         if self.measure.outcome:
-            given = sorted(name for name, obj in self._objects.items() if obj is not None)
-            return recorded_outcome(self.measure, events, given)
+            return recorded_outcome(self.measure, events, sorted(self.fork.bench.given))
         if self.place is not None:
             moment = order_key(self.place.event)
             events = [event for event in events if order_key(event) > moment]
-        elif brought.first is not None:
-            moment = order_key(brought.first)
+        elif first is not None:
+            moment = order_key(first)
             events = [event for event in events if order_key(event) >= moment]
-        return recorded_value(self.measure, events, self.live)
+        return recorded_value(self.measure, events, self._live)
 
-    def carry_out(self, brought: Brought, variant: ExperimentVariant, pipeline: Pipeline) -> None:
-        """Go on from there with one variant; the outcome of the fork and the tally tell what came of it."""
-        self.variant, self._pipeline_now = variant, pipeline
-        self.go_on(brought, None, None, pipeline, lambda _trigger: None)
-        if self.fork.stopped is None and self.sink.too_late:
-            self.fork.stopped = "the message was received before it could be dropped"
+    def carry_out(self, variant: ExperimentVariant, pipeline: Pipeline) -> None:
+        """Go on from there with one variant; the outcome of the fork and the tally tell what came of it.
+
+        Args:
+            pipeline: records it, into a sink that lets `hear` hear.
+        """
+        self._variant, self._pipeline = variant, pipeline
+        self.fork.go_on(self.brought, pipeline, begin=self._observe, call=self._call)
+        outcome, dropping = self.fork.outcome, self._dropping
+        if outcome.stopped is None and not self._has_come:
+            outcome.stopped = "the moment was not reached again"
+        elif outcome.stopped is None and dropping is not None and not dropping.is_gone:
+            outcome.stopped = "the message was passed on in a way that cannot be intercepted"
+        if outcome.stopped is None and self._is_too_late:
+            outcome.stopped = "the message was received before it could be dropped"
         if pipeline.health.dropped:
-            self.fork.stopped = f"what it did could not be counted: {', '.join(pipeline.health.dropped)}"
+            outcome.stopped = f"what it did could not be counted: {', '.join(pipeline.health.dropped)}"
+
+    # what is seen of the fork
+
+    def _observe(self, player: ForkPlayer) -> None:
+        self._player = player
+        player.observer = self
+        if self.place is None:
+            self._begin()
+            self._end()
+        elif self.place.sort == "sending" and self._variant.intervention is not None:
+            self._dropping = DroppedMessage("")
+
+    def entered(self, call: TracedCall, answer: Callable[[TracedCall], Answer | None]) -> Answer | None:
+        """The recorded response, or what is tried instead."""
+        self._look_for_message()
+        is_here = self._is_here(call)
+        recorded = answer(call)
+        if not is_here:
+            if recorded is not None and self._is_counting:
+                self._count(call, recorded)
+            return recorded
+        self._begin()
+        other = self._instead(call) or recorded
+        if other is None:
+            self._open = call
+            return None
+        self._player.close_call(call)  # should it have been taken for one that runs
+        self._end()
+        return other
+
+    def left(self, call: TracedCall) -> None:
+        """A body ran to its end."""
+        if call is self._open:
+            self._open = None
+            self._end()
+        self._look_for_message()
+
+    def hear(self, line: bytes) -> None:
+        """Count a line after the moment, and notice a message that is sent."""
+        event = decode_line(line)
+        if self._is_counting:
+            self.tally.see(event)
+        awaited = None if self._has_come else self._trigger
+        if awaited is not None:
+            awaited.hear(line)  # that begins the moment
+        if awaited is not None and awaited.has_acted:
+            self._end()
+            if self._dropping is not None:
+                self._dropping = DroppedMessage(str(event.extra.get("message_id")))
+        elif self._dropping is not None and event.extra.get("message_id") == self._dropping.message_id:
+            self._is_too_late |= event.extra.get("direction") == "received"
+
+    def _is_here(self, call: TracedCall) -> bool:
+        """Whether a call that begins is the moment."""
+        place = self.place
+        if self._has_come or place is None or place.sort not in {"call", "tool"}:
+            return False
+        if not self._is_in_action:
+            self._is_in_action = call.kind in ACTION_KINDS  # the action itself is entered first
+            return False
+        if place.sort == "tool":
+            key = CALL_KINDS[place.event.kind]
+            fits = call.kind == place.event.kind and call.action_type == place.event.extra.get(key)
+        else:
+            own = (place.event.agent_id, method_name(place.event))
+            fits = call.kind in ACTION_KINDS and (call.agent_id, call.qualname.rpartition(".")[2]) == own
+        self._calls_before -= fits
+        return fits and self._calls_before < 0
+
+    def _count(self, call: TracedCall, answer: Answer) -> None:
+        """Count a call that was answered."""
+        scope = current_scope.get()
+        asker = scope.agent.agent_id if scope is not None and scope.agent is not None else None
+        if call.kind == "model.call":
+            series, agent_id = "model.call", asker
+        elif call.kind in CALL_KINDS:
+            series, agent_id = f"tool:{call.action_type}", asker
+        else:
+            series, agent_id = f"action:{call.action_type}", call.agent_id
+        self.tally.see_answer(series, agent_id, failed=answer.error is not None)
+
+    def _look_for_message(self) -> None:
+        """Take away the message that is to be dropped, should it wait somewhere by now."""
+        if self._dropping is not None:
+            self._dropping.take_away()
 
     # what happens at the moment
 
-    def _fork_player(self, answers: ForkAnswers, pipeline: Pipeline) -> ForkPlayer:
-        player = super()._fork_player(answers, pipeline)
-        assert isinstance(player, TrialPlayer)  # noqa: S101 - this class makes no other
-        chosen = self.variant.intervention
-        self.player: TrialPlayer = player
-        player.moment = InterventionMoment(
-            self.place, self.tally, self._begin, lambda call: self._instead(call, answers), self._behind
-        )
-        self.sink.moment, self.sink.player = player.moment, player
-        if self.place is not None and self.place.sort == "sending" and chosen is not None:
-            player.dropping = DroppedMessage("")
-        return player
-
     def _begin(self) -> None:
-        if self.variant.seed is not None and not seed_generators(self._agents_now(), self.variant.seed):
-            self.fork.note("no agent exposes a generator: only those of modules were seeded")
+        """It has come: with and without the intervention, chance is set."""
+        self._has_come = True
+        seed = self._variant.seed
+        if seed is not None and not seed_generators(self._agents_now(), seed):
+            self.fork.outcome.note("no agent exposes a generator: only those of modules were seeded")
+
+    def _end(self) -> None:
+        """It has passed: what comes from here on counts."""
+        chosen, place = self._variant.intervention, self.place
+        if chosen is not None and place is not None and chosen.sort == "undo":
+            if place.sort == "between":
+                self._set_back(place.event)
+            else:
+                self._undo(place.event)
+        self._is_counting = True
 
     def _agents_now(self) -> dict[str, object]:
-        acting = {} if self._pipeline_now is None else acting_in(self._pipeline_now)
-        return {**self._everybody(), **acting}
+        return {**self.fork.everybody(), **acting_in(self._pipeline)}
 
-    def _instead(self, call: TracedCall, answers: ForkAnswers) -> Answer | None:
-        chosen = self.variant.intervention
+    def _instead(self, call: TracedCall) -> Answer | None:
+        chosen = self._variant.intervention
         if chosen is None or chosen.sort == "undo":
             return None
         if chosen.sort == "left_out":
             return Answer(None)
+        if chosen.sort == "drop":
+            new_id = self._new_id(call, str(chosen.message_id))
+            kept = {name: without_message(value, new_id) for name, value in call.args.items()}
+            if any(value is GONE for value in kept.values()):
+                return Answer(None)
+            return self._called_with(call, kept)
+        event = chosen.ordinary
+        assert event is not None  # noqa: S101 - these two kinds are made with it
         if chosen.sort == "answer":
-            assert chosen.ordinary is not None  # noqa: S101 - made with it
-            return self._answer_of(chosen.ordinary, answers)
-        if chosen.sort == "arguments":
-            assert chosen.ordinary is not None  # noqa: S101 - made with it
-            event = chosen.ordinary
-            restored = self._decoder.restore(Recorded(event.extra["args"], event.types or {}, "/extra/args"))
-            if restored.unrestored:
-                self.player.stop(f"the arguments of event {event.id} cannot be restored")
-            return self.player.called_with(call, restored.value)
-        kept = {name: without_message(value, self._new_id(call)) for name, value in call.args.items()}
-        if any(value is GONE for value in kept.values()):
-            return Answer(None)
-        return self.player.called_with(call, kept)
+            return self._answer_of(event)
+        recorded = Recorded(event.extra["args"], event.types or {}, "/extra/args")
+        restored = self.fork.bench.decoder.restore(recorded)
+        if restored.unrestored:
+            self._player.stop(f"the arguments of event {event.id} cannot be restored")
+        return self._called_with(call, restored.value)
 
-    def _new_id(self, call: TracedCall) -> str:
+    def _called_with(self, call: TracedCall, args: Mapping[str, Any]) -> Answer:
+        """Call the function that is entered with other arguments, and give what it gives."""
+        method = getattr(call.target, call.qualname.rpartition(".")[2], None)
+        if method is None or inspect.iscoroutinefunction(inspect.unwrap(method)) or call.is_generator:
+            self._player.stop(
+                f"{call.qualname} is not a plain method, so it cannot be called with other arguments"
+            )
+        try:
+            return Answer(method(**args))
+        except ReplayStopped:
+            raise
+        except Exception as error:  # noqa: BLE001 - the caller gets it, as it would without the experiment
+            return Answer(error=error)
+
+    def _new_id(self, call: TracedCall, recorded: str) -> str:
         """The id that the message of the moment has in this fork: that of the one in the same place."""
-        assert self.place is not None and self.variant.intervention is not None  # noqa: S101
-        recorded = self.variant.intervention.message_id
-        return same_message(self.place.event.extra.get("args"), dict(call.args), str(recorded))
+        assert self.place is not None  # noqa: S101 - it has come
+        return same_message(self.place.event.extra.get("args"), dict(call.args), recorded)
 
-    def _answer_of(self, event: Event, answers: ForkAnswers) -> Answer:
+    def _answer_of(self, event: Event) -> Answer:
         if event.kind in CALL_KINDS:
-            assert self._calls is not None  # noqa: S101 - read when everything was brought to the point
             call = next(each for each in self._calls.calls if each.event.id == event.id)
             return self._calls.answer(call)
-        assert self._pipeline_now is not None  # noqa: S101 - set before anything is replayed
-        book = AnswerBook(self._decoder, answers.errors, self._pipeline_now.session_id)
         try:
-            return book.answer(event)[0]
+            return self.fork.bench.answers(self._pipeline).answer(event)[0]
         except Unanswerable as error:
-            self.player.stop(f"the response of event {event.id} cannot be restored: {error}")
-            raise
-
-    def _behind(self) -> None:
-        chosen, place = self.variant.intervention, self.place
-        if chosen is None or place is None or chosen.sort != "undo":
-            return
-        if place.sort == "between":
-            self._set_back(place.event)
-        else:
-            self._undo(place.event)
+            self._player.stop(f"the response of event {event.id} cannot be restored: {error}")
 
     def _undo(self, event: Event) -> None:
         """Put back what an action changed of its agent, as it was before."""
-        own = (each for each in self._own_events() if each.agent_id == event.agent_id and each.id != event.id)
+        own = (e for e in self.fork.own_events() if e.agent_id == event.agent_id and e.id != event.id)
         moment = order_key(event)
         fold = fold_events(StateFold(), (each for each in own if order_key(each) < moment))
         state = event.state or {}
         names = [*(state.get("set") or {}), *(state.get("unset") or [])]
         obj = self._agents_now().get(str(event.agent_id))
         if obj is None:
-            self.player.stop(f"{event.agent_id} has no object whose state could be put back")
+            self._player.stop(f"{event.agent_id} has no object whose state could be put back")
         values, types = {}, fold.types()
         for name in names:
             if name not in fold.fields:
                 continue
-            restored = self._decoder.restore(Recorded(fold.fields[name], types, f"/{escape(name)}"))
+            restored = self.fork.bench.decoder.restore(Recorded(fold.fields[name], types, f"/{escape(name)}"))
             if restored.unrestored:
-                self.player.stop(f"{name} of {event.agent_id} cannot be restored: {restored.unrestored[0]}")
+                self._player.stop(f"{name} of {event.agent_id} cannot be restored: {restored.unrestored[0]}")
             values[name] = restored.value
         put_back(obj, values)
         remove_fields(obj, [name for name in names if name not in fold.fields])
@@ -292,70 +383,49 @@ class Trial(Fork):
                 put_back(obj, values)
                 count += 1
         if not count:
-            self.player.stop(f"no agent whose code runs has a field {', '.join(wanted)}")
+            self._player.stop(f"no agent whose code runs has a field {', '.join(wanted)}")
 
-    # driving
+    # calling
 
-    def _drive_rest(self, brought: Brought, player: ForkPlayer) -> None:
-        driver = brought.driver
-        assert isinstance(driver, TrialDriver) and isinstance(player, TrialPlayer)  # noqa: S101
-        moment = player.moment
-        assert moment is not None  # noqa: S101 - given when the player was made
-        rest = brought.plan.actions[brought.point.index :]
-        if self.place is None:
-            moment.begin()
-            moment.end()
-        for number, action in enumerate(rest):
-            player.current = action.call
-            error = self._first(driver, action, moment) if not number else driver.go_on(action, None)
-            self.fork.steps += 1
-            player.look_for_message()
-            if player.is_stopped:
-                raise ReplayStopped
-            if error is not None:
-                self.fork.errors.append(raised(error, action, action.agent_id, action.call.name))
-        if not moment.has_come:
-            self.fork.stopped = "the moment was not reached again"
-        elif player.dropping is not None and not player.dropping.is_gone:
-            self.fork.stopped = "the message was passed on in a way that cannot be intercepted"
+    def _call(self, number: int, action: DrivenAction) -> Exception | None:
+        """Call an action; the first one holds the moment."""
+        error = self._call_first(action) if not number else self.brought.driver.go_on(action, None)
+        self._look_for_message()
+        return error
 
-    def _first(
-        self, driver: TrialDriver, action: DrivenAction, moment: InterventionMoment
-    ) -> Exception | None:
-        """Replay the action that holds the moment."""
-        place = self.place
+    def _call_first(self, action: DrivenAction) -> Exception | None:
+        place, driver = self.place, self.brought.driver
         if place is None:
             return driver.go_on(action, None)
+        if place.sort == "action":
+            return self._call_moment(action)
         if place.sort == "between":
-            moment.begin()
-            moment.end()
-            return driver.go_on(action, None)
-        if place.sort == "sending":
-            self.sink.trigger = ForkTrigger(place.event, action.effects, moment.begin)
-            return driver.go_on(action, None)
-        if place.sort != "action":
-            moment.enter_action()
-            return driver.go_on(action, None)
-        return self._first_itself(driver, action, moment)
+            self._begin()
+            self._end()
+        elif place.sort == "sending":
+            self._trigger = ForkTrigger(place.event, action.effects, self._begin)
+        else:
+            self._is_in_action = False
+        return driver.go_on(action, None)
 
-    def _first_itself(
-        self, driver: TrialDriver, action: DrivenAction, moment: InterventionMoment
-    ) -> Exception | None:
-        """Replay the action that is the moment itself."""
-        chosen = self.variant.intervention
-        moment.begin()
+    def _call_moment(self, action: DrivenAction) -> Exception | None:
+        """Call the action that is the moment itself."""
+        driver, chosen = self.brought.driver, self._variant.intervention
+        sort = None if chosen is None else chosen.sort
+        self._begin()
         error = None
-        if chosen is not None and chosen.sort == "arguments":
-            driver.other_args = chosen.ordinary
-        if chosen is not None and chosen.sort == "drop":
-            driver.dropped = chosen.message_id
-        try:
-            is_left_out = chosen is not None and (chosen.sort == "left_out" or driver.is_nothing_left(action))
-            if not is_left_out:
-                error = driver.go_on(action, None)
-        finally:
-            driver.other_args = driver.dropped = None
-        moment.end()
+        if chosen is not None and chosen.ordinary is not None and sort == "arguments":
+            call = dataclasses.replace(action.call, event=with_args_of(action.event, chosen.ordinary))
+            action = dataclasses.replace(action, call=call)
+        if sort != "left_out":
+            method, args, kwargs = driver.prepared(action)
+            if chosen is not None and sort == "drop":
+                message_id = str(chosen.message_id)
+                args = [without_message(value, message_id) for value in args]
+                kwargs = {name: without_message(value, message_id) for name, value in kwargs.items()}
+            if not any(value is GONE for value in (*args, *kwargs.values())):
+                error = driver.go_on(action, None, (method, args, kwargs))
+        self._end()
         return error
 
 
@@ -364,3 +434,108 @@ def with_args_of(event: Event, other: Event) -> Event:
     types = {at: tag for at, tag in (event.types or {}).items() if not at.startswith("/extra/args")}
     types |= {at: tag for at, tag in (other.types or {}).items() if at.startswith("/extra/args")}
     return dataclasses.replace(event, extra={**event.extra, "args": other.extra["args"]}, types=types)
+
+
+def _tried(experiment: Experiment, suspicion: Suspicion, request: dict[str, Any]) -> dict[str, Any]:
+    """Everything about one event, in a process of its own."""
+    experiment.bring_to(suspicion)
+    forks = Forks(experiment.fork.bench.directory, request["workers"], is_telling=False)
+    pipeline = experiment.fork.unrecorded(experiment.hear)
+
+    def try_all(variants: Sequence[ExperimentVariant]) -> list[dict[str, Any]]:
+        found = forks.run([partial(_in_fork, experiment, each, pipeline) for each in variants])
+        return [_sound(told) for told in found]
+
+    recorded = experiment.recorded()
+    ways = experiment.interventions()
+    baseline, *first = try_all([ExperimentVariant(each, None) for each in (None, *ways)])
+    is_same = recorded is None or _is_equal(baseline["value"], recorded)
+    told: dict[str, Any] = {
+        "baseline": baseline,
+        "recorded": recorded,
+        "is_same": is_same,  # an unchanged fork did what the recording has
+        "tried": [_words(*pair) for pair in zip(ways, first, strict=True)],
+        "chosen": None,  # which of them was tried with other seeds as well
+        "with_it": [],
+        "without_it": [],
+    }
+    if not is_same or baseline["stopped"] is not None or baseline["value"] is None:
+        return told
+    if suspicion.event_id is None:
+        return told | {"with_it": try_all([ExperimentVariant(None, seed) for seed in request["seeds"]])}
+    if not ways:
+        return told
+    place = _most_telling(baseline, first, request["worse"])
+    seeds = request["seeds"][: _affordable(request, baseline)]
+    if first[place]["value"] == baseline["value"]:
+        seeds = seeds[:MIN_SEEDS]  # what makes no difference here seldom makes one elsewhere
+    both = [ExperimentVariant(each, seed) for each in (None, ways[place]) for seed in seeds]
+    tried = try_all(both)
+    return told | {"chosen": place, "with_it": tried[: len(seeds)], "without_it": tried[len(seeds) :]}
+
+
+def _words(way: Intervention, fork: dict[str, Any]) -> dict[str, Any]:
+    return {"sort": way.sort, "told": way.told, "fork": fork}
+
+
+def _most_telling(baseline: dict[str, Any], first: list[dict[str, Any]], worse: int) -> int:
+    """The intervention that takes most of the complaint away under the recorded chance, else the first.
+
+    What it does is measured under other chance, so that being chosen does not flatter it.
+    """
+
+    def gain(fork: dict[str, Any]) -> float:
+        value = fork["value"]
+        if fork["stopped"] is not None or not isinstance(value, (int, float)) or fork["errors"]:
+            return -math.inf
+        change = float(baseline["value"]) - float(value)
+        return change * worse if worse else abs(change)
+
+    if not isinstance(baseline["value"], (bool, int, float)):
+        return 0
+    return max(range(len(first)), key=lambda place: (gain(first[place]), -place))
+
+
+def _affordable(request: dict[str, Any], baseline: dict[str, Any]) -> int:
+    """How many seeds, with and without the event, can be tried in the time that one event may take."""
+    each_s = 2 * max(baseline["seconds"], 1e-3) / request["workers"]
+    return max(MIN_SEEDS, int(PATIENCE_S / each_s))
+
+
+def _in_fork(experiment: Experiment, variant: ExperimentVariant, pipeline: Pipeline) -> dict[str, Any]:
+    """What a fork of this process tells of one variant."""
+    experiment.brought.driver.leave_loop()
+    experiment.carry_out(variant, pipeline)
+    fork = experiment.fork.outcome
+    return {
+        "value": experiment.tally.value(fork),
+        "stopped": fork.stopped,
+        "errors": [error.error_type for error in fork.errors],
+        "messages": [str(error) for error in fork.errors[:1]],
+        "seconds": fork.seconds,
+    }
+
+
+def _sound(told: dict[str, Any] | None) -> dict[str, Any]:
+    if told is not None and "error" in told:
+        raise from_object(told["error"])
+    return told or DIED
+
+
+def try_events(request: dict[str, Any]) -> dict[str, Any]:
+    """Carry out one request of `run_experiments.py`."""
+    began = time.monotonic()
+    experiment = Experiment(request)
+    experiment.import_target()
+    suspicions = [Suspicion(each["event_id"], each["rule"], each["suspects"]) for each in request["events"]]
+    forks = Forks(experiment.fork.bench.directory, 1, is_telling=True)
+    with silenced():
+        told = forks.run([partial(_tried, experiment, each, request) for each in suspicions])
+    died = {"error": as_object(ReplayError("its process died"))}
+    return {"told": [each or died for each in told], "seconds": time.monotonic() - began}
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-9)
+    return bool(one == other)

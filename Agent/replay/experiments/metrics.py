@@ -12,8 +12,7 @@ from typing import Any
 
 from Agent.event.model import Event
 from Agent.flight.checkpoints.state_fold import StateFold, fold_events
-from Agent.replay.forks.outcome import ForkOutcome
-from Agent.replay.sweeps.sweep_outcome import ABSENT, STOPPED, OutcomeOf
+from Agent.replay.forks.outcome import ABSENT, STOPPED, ForkOutcome, OutcomeOf
 
 COUNT = "count"
 REWARD = "reward"

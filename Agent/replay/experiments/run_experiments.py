@@ -13,13 +13,15 @@ from typing import Any
 
 from Agent.errors import AgentNotFound, AgentTraceError, ReplayError, TargetNotGiven, UsageError
 from Agent.replay.experiments.metrics import Measure
-from Agent.replay.forks.forking import fork_request, in_child
+from Agent.replay.forks.forking import fork_request
+from Agent.replay.forks.outcome import STOPPED, OutcomeOf
 from Agent.replay.plan.target import Target
-from Agent.replay.sweeps.sweep_outcome import STOPPED, OutcomeOf
+from Agent.replay.worker.jobs import Job, run_job
 
 DEFAULT_SEEDS = 19
 """With so many others, one run does worse than all of them by chance once in twenty."""
 _MOST_STOPPED = 0.2
+_EXPERIMENT = Job("fork", "Agent.replay.experiments.experiment:try_events")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class Trials:
             "workers": len(os.sched_getaffinity(0)),
         }
         for request in self._runs:
-            answer, _, _ = in_child("Agent.replay.experiments.child", request | more, self._timeout_seconds)
+            answer = run_job(_EXPERIMENT, request | more, self._timeout_seconds).answered()
             told: list[dict[str, Any]] = answer["told"]
             if "error" not in told[0]:
                 return told

@@ -1,24 +1,28 @@
-"""A fork in the process that carries it out: what the target gives is brought to the point, and goes on.
+"""A fork in the worker process: what the target gives is brought to the point, and goes on.
 
-`child.py` does so once and records it, `sweep_child.py` with many changes at one point.
+`recording.py` does so once and records it, `sweep_job.py` with many changes at one point, and experiments
+with and without what happened there.
 """
 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from Agent.errors import ReplayError
-from Agent.event.model import Event
+import orjson
+
+from Agent.errors import ReplayError, UsageError
+from Agent.event.model import Event, RedactedBytes
 from Agent.event.ordering.order import order_key
+from Agent.event.pointers import escape, unescape
+from Agent.event.values.serialise import to_json
 from Agent.flight.calls.active_player import OPEN_PLAYERS
-from Agent.flight.matching.recorded_calls import Decoding, calls_among
 from Agent.flight.runs.reading import RunRef
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
@@ -26,35 +30,37 @@ from Agent.record.emit.installed import install_pipeline
 from Agent.record.emit.memory_sink import LineSink
 from Agent.record.emit.pipeline import Pipeline, RecordOptions
 from Agent.record.emit.player import current_player
+from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.redaction import Redactor
+from Agent.record.encode.safe_text import message_of
 from Agent.record.state.agents import agent_id_of
+from Agent.record.state.introspection import read_state
+from Agent.record.state.tracker import StateTracker
+from Agent.record.tracing.state_events import emit_state
 from Agent.replay.compare.comparison import Recorded
 from Agent.replay.compare.outcome import ReplayStopped
-from Agent.replay.drive.agent_stubs import Spec
-from Agent.replay.drive.recorded_results import AnswerBook
-from Agent.replay.drive.states import put_back
-from Agent.replay.forks.drive import (
-    ForkDriver,
+from Agent.replay.drive.states import put_back, remove_fields
+from Agent.replay.forks.fork_point import (
+    ForkPoint,
     ForkTrigger,
-    patch_objects,
-    raised,
-    resume_of,
-    seed_generators,
+    find_point,
+    first_event,
+    hidden_generator,
+    start_for,
+    with_state,
 )
-from Agent.replay.forks.fork_point import ForkPoint, find_point, first_event, start_for, with_state
-from Agent.replay.forks.hidden import hidden_generator
-from Agent.replay.forks.outcome import ForkOutcome
-from Agent.replay.forks.patches import Patch
-from Agent.replay.forks.peer_events import Echo
-from Agent.replay.forks.player import ForkAnswers, ForkPlayer, answerable
-from Agent.replay.forks.sources import ForkSources
-from Agent.replay.forks.states import acting_in, state_of, tell_states, trackers
-from Agent.replay.judging.verdict import judge
-from Agent.replay.plan.actions import Plan, make_plan
-from Agent.replay.plan.recording import is_traced_action
+from Agent.replay.forks.outcome import ForkOutcome, RaisedError
+from Agent.replay.forks.patches import Patch, apply_patch
+from Agent.replay.forks.player import Echo, ForkAnswers, ForkPlayer, answerable
+from Agent.replay.forks.sources import ForkSources, seed_generators
+from Agent.replay.judging.report import judge
+from Agent.replay.plan.actions import DrivenAction, Plan, make_plan
+from Agent.replay.plan.recording import AgentFacts, is_traced_action
 from Agent.replay.plan.target import TargetFailed, objects_in
-from Agent.replay.worker.child import Redrive, turn_recording_away
+from Agent.replay.plan.values import Decoder
+from Agent.replay.worker.driver import Driver
 from Agent.replay.worker.progress import tell
+from Agent.replay.worker.workbench import Workbench, turn_recording_away
 
 
 @dataclass(slots=True)
@@ -63,36 +69,65 @@ class Brought:
 
     plan: Plan
     point: ForkPoint
-    driver: ForkDriver
+    driver: Driver
     first: Event | None
     """The first event of the original that the fork has a counterpart of."""
     resume: Callable[[], Any] | None
-    answers: ForkAnswers | None = None
-    """What the record answers from there on, where that was read already."""
-    sources: ForkSources | None = None
-    """What gives clocks and chance from there on, likewise."""
+    """By which the agent continues by itself; None where the recorded actions are called."""
+    answers: ForkAnswers
+    """What the recording answers from there on."""
+    sources: ForkSources
+    """What gives clocks and chance from there on."""
 
 
-class Fork(Redrive):
-    """One fork, from the request to the outcome."""
+class UnkeptLines(LineSink):
+    """Takes lines and keeps none.
 
-    driver_kind: type[ForkDriver] = ForkDriver
-    player_kind: type[ForkPlayer] = ForkPlayer
+    Args:
+        hear: hears each.
+    """
 
-    def __init__(self, request: dict[str, Any]) -> None:
-        super().__init__(request)
+    def __init__(self, hear: Callable[[bytes], None]) -> None:
+        super().__init__("unstored")  # an id of a writer, since lines are read again
+        self._hear = hear
+
+    def write(self, line: RedactedBytes) -> bool:
+        """Let a line be heard and forget it."""
+        self._hear(line)
+        return True
+
+
+class Fork:
+    """One fork, from the request to the outcome.
+
+    Args:
+        request: the request of `forking.py`.
+        find: finds another point than the request names, from which recorded actions are called in any case.
+        is_telling: whether it tells who waits how far it is; of many forks only all of them do.
+        shows: which agents' states the outcome holds, given the agent and those with an object.
+    """
+
+    def __init__(
+        self,
+        request: dict[str, Any],
+        find: Callable[[Plan], ForkPoint] | None = None,
+        *,
+        is_telling: bool = False,
+        shows: Callable[[str, Sequence[str]], bool] = lambda _agent, _given: True,
+    ) -> None:
+        self.bench = Workbench(request)
+        self._find = find
+        self._is_telling = is_telling
+        self._shows = shows
         self._run_ids = frozenset(request["run_ids"])
-        self._ref = RunRef(self._recording.session, request["run_id"])
+        self._ref = RunRef(self.bench.recording.session, request["run_id"])
         self._step: str = request["step"]
         self._live: bool | list[str] = request["live"]
-        if self._run_ids and self._agent_id is None:
-            self._agent_id = self._agent_of_run()
-        self.fork = ForkOutcome()
-        self.is_telling = True
-        """Whether who waits is told how far it is; of many forks only all of them are."""
-        self._directory = Path(request["outcome_path"]).parent
-        self.shows: Callable[[str, list[str]], bool] = lambda _agent, _given: True
-        """Which agents' states the outcome holds, given the agent and those with an object."""
+        if self._run_ids and self.bench.agent_id is None:
+            self.bench.agent_id = self._agent_of_run()
+        self.outcome = ForkOutcome()
+        self.trigger: ForkTrigger | None = None
+        """Hears what is recorded, where the point lies inside an action."""
 
     def bring(self) -> Brought:
         """Bring everything to the point.
@@ -101,20 +136,24 @@ class Fork(Redrive):
             AgentTraceError: there is no such point, or it cannot be reached; the text says why.
         """
         self.turn_away()
-        self._install()
+        self.bench.install()
         try:
             self._build()
         except TargetFailed as error:
             raise ReplayError(str(error)) from error
-        given = [name for name, obj in self._objects.items() if obj is not None]
-        plan = make_plan(self._recording, frozenset(given), frozenset(self._objects))
+        given = list(self.bench.given)
+        plan = make_plan(self.bench.recording, frozenset(given), frozenset(self.bench.objects))
         if self._run_ids:
             own = {event.id for event in self._entries()}
             plan.actions = [action for action in plan.actions if action.event.id in own]
-        point = self._point(plan)
-        self.fork.agents = sorted(given)
-        self.fork.point = point.what
-        resume = resume_of(self._objects[given[0]]) if len(given) == 1 else None
+        if self._find is not None:
+            point = self._find(plan)
+        else:
+            point = find_point(self._step, plan, self.bench.recording, self._ref)
+        self.outcome.agents = sorted(given)
+        self.outcome.point = point.what
+        may_resume = self._find is None and len(given) == 1
+        resume = resume_of(self.bench.objects[given[0]]) if may_resume else None
         if resume is not None and point.state is not None:
             return self._brought_by_state(plan, point, given[0], resume)
         if not plan.actions:
@@ -125,243 +164,252 @@ class Fork(Redrive):
             )
         return self._brought_by_actions(plan, point, given, resume)
 
-    def _point(self, plan: Plan) -> ForkPoint:
-        """Where it goes on."""
-        return find_point(self._step, plan, self._recording, self._ref)
-
     def _brought_by_state(
         self, plan: Plan, point: ForkPoint, agent_id: str, resume: Callable[[], Any]
     ) -> Brought:
         assert point.state is not None  # noqa: S101 - the caller looked
-        restored = self._decoder.restore(Recorded(point.state.fields, point.state.types, ""))
+        restored = self.bench.decoder.restore(Recorded(point.state.fields, point.state.types, ""))
         if restored.unrestored:
             raise ReplayError(f"the state at {point.what} cannot be restored: {restored.unrestored[0]}")
         if not isinstance(restored.value, dict):
             raise ReplayError(
                 f"the state at {point.what} is not a mapping of names, so no object can take it"
             )
-        driver = self._driver_for(plan, self.driver_kind)
-        put_back(self._objects[agent_id], restored.value)
-        self.fork.start = point.what
-        self.fork.remaining = len(plan.actions) - point.index
-        later = (event for event in self._own_events() if point.is_behind(event))
-        return Brought(plan, point, driver, next(later, None), resume)
+        driver = self.bench.driver_for(plan)
+        put_back(self.bench.objects[agent_id], restored.value)
+        self.outcome.start = point.what
+        self.outcome.remaining = len(plan.actions) - point.index
+        later = (event for event in self.own_events() if point.is_behind(event))
+        return self._brought(plan, point, driver, next(later, None), resume)
 
     def _brought_by_actions(
         self, plan: Plan, point: ForkPoint, given: list[str], resume: Callable[[], Any] | None
     ) -> Brought:
-        recording = self._recording
-        objects = {name: self._objects[name] for name in given}
-        is_alone = objects.keys() == self._objects.keys()
-        hidden = hidden_generator(objects, first_event(point, plan), recording, self._watch.seeded)
+        recording = self.bench.recording
+        objects = {name: self.bench.objects[name] for name in given}
+        is_alone = objects.keys() == self.bench.objects.keys()
+        hidden = hidden_generator(objects, first_event(point, plan), recording, self.bench.watch.seeded)
         start = start_for(point, plan, recording, self._ref, objects, is_alone=is_alone, hidden=hidden)
         if hidden is not None and start.begin:
-            self.fork.note(f"{hidden} starts over: no checkpoint holds its state")
+            self.outcome.note(f"{hidden} starts over: no checkpoint holds its state")
         for agent_id, state in start.states.items():
             recording.agents[agent_id] = with_state(recording.agents[agent_id], state)
-        driver = self._driver_for(plan, self.driver_kind)
+        driver = self.bench.driver_for(plan)
         prefix = plan.actions[start.begin : point.index]
-        self.fork.start, self.fork.redriven = start.what, len(prefix)
-        self.fork.remaining = len(plan.actions) - point.index
+        self.outcome.start, self.outcome.redriven = start.what, len(prefix)
+        self.outcome.remaining = len(plan.actions) - point.index
         if not driver.bring_to(prefix, self.tell_progress):
-            reasons = judge(self.outcome)[1] or [str(self.outcome.divergence)]
+            reasons = judge(self.bench.outcome)[1] or [str(self.bench.outcome.divergence)]
             raise ReplayError(
                 f"{point.what} cannot be reached: replaying the actions before it failed: {reasons[0]}",
                 remedy="fork from a checkpoint, or with the code that was recorded",
             )
-        for read in self.outcome.sources:
-            self.fork.note(f"before the point: {read}, which is not recorded")
-        for doubt in self.outcome.doubts[:3]:
-            self.fork.note(doubt)
+        for read in self.bench.outcome.sources:
+            self.outcome.note(f"before the point: {read}, which is not recorded")
+        for doubt in self.bench.outcome.doubts[:3]:
+            self.outcome.note(doubt)
         keeps_on = resume if point.effect is None else None
-        return Brought(plan, point, driver, first_event(point, plan), keeps_on)
+        return self._brought(plan, point, driver, first_event(point, plan), keeps_on)
+
+    def _brought(
+        self,
+        plan: Plan,
+        point: ForkPoint,
+        driver: Driver,
+        first: Event | None,
+        resume: Callable[[], Any] | None,
+    ) -> Brought:
+        """With what the recording holds from the point on."""
+        rest = plan.actions[point.index :]
+        sources = ForkSources(self.bench.kit, self.bench.watch)
+        driver.read_by(sources)
+        wall_us = rest[0].call.began_us if rest and resume is None else 0.0
+        last_us = (first or self.bench.recording.events[-1]).timestamp_us
+        sources.begin_forks(first, wall_us or float(last_us), self.outcome)
+        return Brought(plan, point, driver, first, resume, self._answers(rest, first), sources)
 
     def tell_progress(self) -> None:
         """Let whoever waits know how many of the actions are done, those before the point among them."""
-        if self.is_telling:
-            done = self.outcome.counts.driven + self.fork.steps
-            tell(self._directory, done, self.fork.redriven + self.fork.remaining)
+        if self._is_telling:
+            done = self.bench.outcome.counts.driven + self.outcome.steps
+            tell(self.bench.directory, done, self.outcome.redriven + self.outcome.remaining)
 
-    def pipeline_into(self, sink: LineSink) -> Pipeline:
-        """A pipeline for forks without a record: first states, which nobody would read, count as written."""
-        strict = self._recording.configuration("state", default="exit") == "strict"
+    def unrecorded(self, hear: Callable[[bytes], None] | None = None) -> Pipeline:
+        """A pipeline for forks without a record: first states, which nobody would read, count as written.
+
+        Args:
+            hear: hears each line; default: `hear`.
+        """
+        strict = self.bench.recording.configuration("state", default="exit") == "strict"
         options = RecordOptions(strict_state=strict, entry_looks=0, probes=0, gone_states=False)
         redactor = Redactor(os.urandom(32))
+        sink = UnkeptLines(hear or self.hear)
         pipeline = Pipeline(sink, session_id="swept", redactor=redactor, options=options)
-        for tracker, _, obj in trackers(pipeline, self._everybody(), self._recording.agents):
+        for tracker, _, obj in trackers(pipeline, self.everybody(), self.bench.recording.agents):
             tracker.full(obj)
         return pipeline
 
-    def _everybody(self) -> dict[str, object]:
+    def everybody(self) -> dict[str, object]:
         """The agents that are known by now: those given, and those seen inside them."""
-        nearby = {} if self._driver is None else self._driver.nearby
-        return {**nearby, **{name: obj for name, obj in self._objects.items() if obj is not None}}
+        nearby = {} if self.bench.driver is None else self.bench.driver.nearby
+        return {**nearby, **self.bench.given}
 
-    def read_answers(self, brought: Brought) -> None:
-        """Read what the record answers from the point on, once for many forks."""
-        brought.answers, brought.sources = self._answers(brought), self._sources(brought)
+    def hear(self, line: bytes) -> None:
+        """A line was recorded."""
+        if self.trigger is not None:
+            self.trigger.hear(line)
 
     def turn_away(self) -> Callable[[], None]:
         """Keep what the target sets up out of the tree; what it gives ends that."""
-        return turn_recording_away(self._directory)
+        return turn_recording_away(self.bench.directory)
 
     def go_on(
         self,
         brought: Brought,
-        patch: Patch | None,
-        seed: int | None,
         pipeline: Pipeline,
-        trigger_of: Callable[[ForkTrigger], None],
-        begin: Callable[[], None] = lambda: None,
+        patch: Patch | None = None,
+        seed: int | None = None,
+        begin: Callable[[ForkPlayer], None] = lambda _player: None,
+        call: Callable[[int, DrivenAction], Exception | None] | None = None,
     ) -> None:
         """Change what is to be changed and drive the rest; the outcome tells what came of it.
 
         Args:
-            pipeline: records it.
-            trigger_of: takes what is to hear each line, where the point lies inside an action.
-            begin: begins the run in that pipeline.
+            pipeline: records it, into a sink that lets `hear` hear.
+            begin: called when everything stands at the point.
+            call: calls an action, given how many came before it; what it raised.
 
         Raises:
             UsageError: the patch does not fit.
         """
-        driver, point = brought.driver, brought.point
+        driver, point, answers, sources = brought.driver, brought.point, brought.answers, brought.sources
         install_pipeline(pipeline)
-        answers = brought.answers or self._answers(brought)
-        sources = brought.sources or self._sources(brought)
         player = self._fork_player(answers, pipeline)
-        current_player.set(player if player.is_needed else None)
-        OPEN_PLAYERS.append(player)
-        driver.hand_over(player, pipeline, self.fork.changed)
+        driver.hand_over(player, pipeline, self.outcome.changed)
         sources.go_on(player)
         player.left = sources.left
         installed.source_player = sources
-        begin()
+        OPEN_PLAYERS.append(player)
+        begin(player)
+        current_player.set(player if player.is_needed else None)
         change = self._change(pipeline, patch, seed)
-        trigger = None
         if point.effect is None:
             change()
         else:
-            effects = brought.plan.actions[point.index].effects
-            trigger = ForkTrigger(point.effect, effects, change)
-            trigger_of(trigger)
+            self.trigger = ForkTrigger(point.effect, brought.plan.actions[point.index].effects, change)
         if pipeline.artifacts is not None:
             before = Counter(action.agent_id for action in brought.plan.actions[: point.index])
-            tell_states(pipeline, self._everybody(), self._recording.agents, before)
-        self._watch.is_on = False
+            tell_states(pipeline, self.everybody(), self.bench.recording.agents, before)
+        self.bench.watch.is_on = False
         if not answers.reads_sources:
             installed.open_reads = None
-        self._watch.allows_network = bool(self._live)
+        self.bench.watch.allows_network = bool(self._live)
         began, used = time.monotonic(), time.process_time()
         with contextlib.suppress(ReplayStopped):  # the outcome knows why
-            self._drive_rest(brought, player)
-        self.fork.seconds, self.fork.processor_seconds = time.monotonic() - began, time.process_time() - used
+            if brought.resume is not None:
+                self._resume(driver, brought.resume, player)
+            else:
+                around = current_scope.get()
+                calls = call or (lambda _number, action: driver.go_on(action, around))
+                self._drive_rest(brought.plan.actions[point.index :], player, calls)
+        self.outcome.seconds = time.monotonic() - began
+        self.outcome.processor_seconds = time.process_time() - used
         driver.close()
-        if trigger is not None:
-            self._end_trigger(trigger)
+        if self.trigger is not None:
+            self._end_trigger(self.trigger)
         self._note_states(pipeline)
-
-    def _sources(self, brought: Brought) -> ForkSources:
-        """What gives clocks, chance and environment from the point on."""
-        sources = ForkSources(self._recording, self._player_now(), self._watch, self._decoder, self.outcome)
-        brought.driver.read_by(sources)
-        rest, first = brought.plan.actions[brought.point.index :], brought.first
-        wall_us = rest[0].call.began_us if rest and brought.resume is None else 0.0
-        sources.begin_forks(
-            first, wall_us or float((first or self._recording.events[-1]).timestamp_us), self.fork
-        )
-        return sources
 
     def _end_trigger(self, trigger: ForkTrigger) -> None:
         if trigger.error is not None:
             raise trigger.error
-        if not trigger.has_acted and self.fork.stopped is None:
-            self.fork.stopped = f"{self.fork.point} was not reached, so nothing was changed"
+        if not trigger.has_acted and self.outcome.stopped is None:
+            self.outcome.stopped = f"{self.outcome.point} was not reached, so nothing was changed"
 
-    def _drive_rest(self, brought: Brought, player: ForkPlayer) -> None:
-        fork, driver = self.fork, brought.driver
-        around = current_scope.get()
-        rest = brought.plan.actions[brought.point.index :]
-        if brought.resume is not None:
-            agent_id = fork.agents[0]
-            error = driver.resume(brought.resume)
-            fork.note("the agent continued by its own trace_resume()")
-            if error is not None:
-                fork.errors.append(raised(error, None, agent_id, "trace_resume"))
-            if player.is_stopped:
-                raise ReplayStopped
-            return
+    def _resume(self, driver: Driver, resume: Callable[[], Any], player: ForkPlayer) -> None:
+        error = driver.raised_by(resume, [], {})
+        self.outcome.note("the agent continued by its own trace_resume()")
+        if error is not None:
+            self.outcome.errors.append(raised(error, None, self.outcome.agents[0], "trace_resume"))
+        if player.is_stopped:
+            raise ReplayStopped
+
+    def _drive_rest(
+        self,
+        rest: Sequence[DrivenAction],
+        player: ForkPlayer,
+        call: Callable[[int, DrivenAction], Exception | None],
+    ) -> None:
         if not rest:
-            fork.note("the original has no action after the point, and the object has no trace_resume()")
-        for action in rest:
+            self.outcome.note(
+                "the original has no action after the point, and the object has no trace_resume()"
+            )
+        for number, action in enumerate(rest):
             player.current = action.call
-            error = driver.go_on(action, around)
-            fork.steps += 1
+            error = call(number, action)
+            self.outcome.steps += 1
             self.tell_progress()
             if player.is_stopped:
                 raise ReplayStopped
             if error is not None:
-                fork.errors.append(raised(error, action, action.agent_id, action.call.name))
+                self.outcome.errors.append(raised(error, action, action.agent_id, action.call.name))
 
     def _change(self, pipeline: Pipeline, patch: Patch | None, seed: int | None) -> Callable[[], None]:
         def change() -> None:
-            objects = {name: obj for name, obj in self._objects.items() if obj is not None}
-            everybody = {**self._everybody(), **acting_in(pipeline), **objects}
+            objects = self.bench.given
+            everybody = {**self.everybody(), **acting_in(pipeline), **objects}
             if patch is not None:
-                is_one = set(objects) == set(self._objects) and len(objects) == 1
+                is_one = set(objects) == set(self.bench.objects) and len(objects) == 1
                 patch_objects(
-                    objects if is_one else everybody, patch, self._decoder, self.fork, is_one=is_one
+                    objects if is_one else everybody, patch, self.bench.decoder, self.outcome, is_one=is_one
                 )
             if seed is not None and not seed_generators(everybody, seed):
-                self.fork.note("no agent exposes a generator: only module generators were seeded")
+                self.outcome.note("no agent exposes a generator: only module generators were seeded")
 
         return change
 
-    def _answers(self, brought: Brought) -> ForkAnswers:
-        """What the record answers from the point on."""
-        own = frozenset(self._objects)
-        first = None if brought.first is None else order_key(brought.first)
+    def _answers(self, rest: Sequence[DrivenAction], begins: Event | None) -> ForkAnswers:
+        """What the recording answers from the point on."""
+        bench = self.bench
+        own = frozenset(bench.objects)
+        first = None if begins is None else order_key(begins)
         events = [
             event
-            for event in self._own_events()
+            for event in self.own_events()
             if event.agent_id is None or event.agent_id in own
             if event.kind == "artifact.saved" or (first is not None and order_key(event) >= first)
         ]
-        errors = self._errors()
-        decoding = Decoding(self._decoder.codecs, self._decoder.find_class, errors, self._decoder.scripts)
-        rest = brought.plan.actions[brought.point.index :]
         return ForkAnswers(
             own,
-            frozenset(self._recording.agents),
+            frozenset(bench.recording.agents),
             answerable((call for action in rest for call in _within(action.call)), own),
-            calls_among(events, RunRef(self._recording.session, None), decoding),
-            errors,
-            any("reads" in event.extra for event in self._recording.events),
+            bench.answers(bench.pipeline).calls_among(events),
+            any("reads" in event.extra for event in bench.recording.events),
             [action.call for action in rest],
         )
 
     def _fork_player(self, answers: ForkAnswers, pipeline: Pipeline) -> ForkPlayer:
-        player = self.player_kind(
+        player = ForkPlayer(
             answers,
-            AnswerBook(self._decoder, answers.errors, pipeline.session_id),
-            self._comparison,
-            self.fork,
+            self.bench.answers(pipeline),
+            self.bench.comparison,
+            self.outcome,
             live=self._live,
         )
         player.pipeline = pipeline
         if pipeline.artifacts is not None:
-            player.echo = Echo(pipeline, answers.errors, self._recording.codes)
-        self._peers.answer_by(lambda: player, player.refuse)
+            player.echo = Echo(pipeline, self.bench.errors, self.bench.recording.codes)
+        self.bench.peers.answer_by(lambda: player, player.stop)
         return player
 
     def _note_states(self, pipeline: Pipeline) -> None:
-        given = {name: obj for name, obj in self._objects.items() if obj is not None}
+        given = self.bench.given
         for agent_id, obj in {**acting_in(pipeline), **given}.items():
-            if self.shows(agent_id, list(given)):
-                self.fork.states[agent_id] = state_of(obj, pipeline)
+            if self._shows(agent_id, list(given)):
+                self.outcome.states[agent_id] = state_of(obj, pipeline)
 
     def _entries(self) -> list[Event]:
         """The outermost actions that belong to the run: made in it, or around its beginning."""
-        events = self._recording.events
+        events = self.bench.recording.events
         parents = {event.span_id: event.parent_span_id for event in events if event.span_id is not None}
         around = set()
         for event in events:
@@ -383,27 +431,24 @@ class Fork(Redrive):
         acting = {event.agent_id for event in self._entries() if event.extra.get("root") is True} - {None}
         if len(acting) == 1:
             return acting.pop()
-        owner = self._request["owner"]
+        owner = self.bench.request["owner"]
         return owner if owner in acting else None
 
-    def _own_events(self) -> list[Event]:
+    def own_events(self) -> list[Event]:
+        """The events of the run."""
         if not self._run_ids:
-            return self._recording.events
-        return [event for event in self._recording.events if event.run_id in self._run_ids]
+            return self.bench.recording.events
+        return [event for event in self.bench.recording.events if event.run_id in self._run_ids]
 
     def _build(self) -> None:
-        given = self._given()
-        if any(facts.entries for facts in self._recording.agents.values()):
-            self._objects = objects_in(given, self._agent_id, frozenset(self._recording.agents))
+        given = self.bench.build()
+        known = self.bench.recording.agents
+        if any(facts.entries for facts in known.values()):
+            self.bench.objects = objects_in(given, self.bench.agent_id, frozenset(known))
         else:
             # Nothing but steps and checkpoints: whoever continues from one need not be known by name.
-            self._objects = {agent_id_of(given) or self._agent_id or "agent": given}
-        self._install()
-
-    def _spec(self) -> Spec:
-        spec = super()._spec()
-        state = self._request.get("state")
-        return spec if state is None else replace(spec, state=state)
+            self.bench.objects = {agent_id_of(given) or self.bench.agent_id or "agent": given}
+        self.bench.install()
 
 
 def _within(call: Any) -> list[Any]:
@@ -413,3 +458,133 @@ def _within(call: Any) -> list[Any]:
         found.append(each)
         waiting += each.children
     return found
+
+
+def raised(error: Exception, action: DrivenAction | None, agent_id: str, name: str) -> RaisedError:
+    """An exception as the outcome tells it."""
+    number = 0 if action is None else action.number
+    return RaisedError(number, name, agent_id, type(error).__qualname__, message_of(error))
+
+
+def resume_of(obj: object) -> Callable[[], Any] | None:
+    """The method by which an agent continues from its state by itself; None where it has none."""
+    found = getattr(obj, "trace_resume", None)
+    return found if callable(found) and not inspect.isclass(found) else None
+
+
+def tell_states(
+    pipeline: Pipeline,
+    objects: Mapping[str, object],
+    facts: Mapping[str, AgentFacts],
+    actions: Mapping[str, int],
+) -> None:
+    """Begin a fork's recording with full states, so that each action is told by what it changes.
+
+    Args:
+        actions: how many entry actions each agent had before; the next full state is due as in the original.
+    """
+    for tracker, binding, obj in trackers(pipeline, objects, facts):
+        tracker.actions = max(1, actions.get(str(binding.agent_id), 0))
+        emit_state(pipeline, binding, tracker, obj, "first")
+
+
+def trackers(
+    pipeline: Pipeline, objects: Mapping[str, object], facts: Mapping[str, AgentFacts]
+) -> Iterator[tuple[StateTracker, AgentBinding, object]]:
+    """What a pipeline keeps of agents, as if each had begun to act.
+
+    Args:
+        facts: what the original says of them; who was written to from outside is looked at here, too.
+    """
+    for obj in objects.values():
+        known = pipeline.agents.find(obj)
+        if known is not None:
+            tracker = pipeline.agents.tracker(known, obj)
+            tracker.actions = 1
+            own = facts.get(str(known.binding.agent_id))
+            tracker.watched = set() if own is None else set(own.written)
+            yield tracker, known.binding, obj
+
+
+def acting_in(pipeline: Pipeline) -> dict[str, object]:
+    """The agents that a pipeline has seen, by id."""
+    return {str(known.binding.agent_id): obj for known, obj in pipeline.agents.living()}
+
+
+def state_of(obj: object, pipeline: Pipeline) -> dict[str, Any]:
+    """What an object exposes now, as JSON values, without secrets."""
+    body, _ = pipeline.capture.user_body(read_state(obj).fields, "")
+    found: dict[str, Any] = orjson.loads(b"{" + body + b"}")
+    return found
+
+
+def patch_objects(
+    objects: Mapping[str, object], patch: Patch, decoder: Decoder, outcome: ForkOutcome, *, is_one: bool
+) -> None:
+    """Change the states of objects.
+
+    Args:
+        objects: those that can be changed, by agent.
+        patch: of the one agent's state where `is_one`, else of a mapping of agents to theirs.
+
+    Raises:
+        UsageError: an agent is unknown, or the patch does not fit.
+    """
+    if is_one:
+        parts = dict.fromkeys(objects, patch)
+    elif isinstance(patch, Mapping):
+        parts = dict(patch)
+    else:
+        parts = _by_agent(patch)
+    for agent_id, part in parts.items():
+        if agent_id not in objects:
+            known = ", ".join(list(objects)[:5])
+            raise UsageError(
+                f"the patch names {agent_id!r}, but the code of that agent does not run",
+                remedy=f"with several agents a patch is {{agent: its changes}}, for {known}",
+            )
+        _patch(agent_id, objects[agent_id], part, decoder, outcome, with_agent=not is_one)
+
+
+def _by_agent(operations: list[dict[str, Any]]) -> dict[str, Any]:
+    """Operations on a mapping of agents as operations on each."""
+    parts: dict[str, Any] = {}
+    for operation in operations:
+        moved = dict(operation)
+        agents = set()
+        for key in ("path", "from"):
+            if key in operation:
+                agent, slash, rest = str(operation[key]).removeprefix("/").partition("/")
+                agents.add(unescape(agent))
+                moved[key] = f"{slash}{rest}"
+        if len(agents) != 1:
+            raise UsageError(
+                "one patch operation affects several agents", remedy="patch each agent separately"
+            )
+        parts.setdefault(agents.pop(), []).append(moved)
+    return parts
+
+
+def _patch(
+    agent_id: str, obj: object, patch: Patch, decoder: Decoder, outcome: ForkOutcome, *, with_agent: bool
+) -> None:
+    dumped = to_json(dict(read_state(obj).fields), "", agent_of=agent_id_of)
+    patched = apply_patch(orjson.loads(dumped.json), dumped.types or {}, patch)
+    values = {}
+    for name in patched.changed:
+        restored = decoder.restore(Recorded(patched.fields[name], patched.types, f"/{escape(name)}"))
+        if restored.unrestored:
+            raise UsageError(
+                f"the field {name!r} of {agent_id} cannot be patched: {restored.unrestored[0]} in it cannot "
+                "be restored",
+                remedy="patch another field, or give the class trace_state() and trace_restore()",
+            )
+        values[name] = restored.value
+    put_back(obj, values)
+    remove_fields(obj, list(patched.removed))
+    prefix = f"{agent_id}." if with_agent else ""
+    outcome.changed += [prefix + name for name in (*patched.changed, *patched.removed)]
+    for name in patched.added:
+        outcome.note(f"the patch adds the field {name!r}, which {agent_id} does not have")
+    if not patched.changed and not patched.removed:
+        outcome.note(f"the patch changes nothing of {agent_id}")

@@ -6,12 +6,16 @@ checkpoint, from the fold of what actions changed, or from the nearest full stat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
-from Agent.errors import EventNotFound, RunNotFound
+from Agent.errors import AgentTraceError, EventNotFound, RunNotFound
 from Agent.event.clock import parse_timestamp
+from Agent.event.codec import decode_line
 from Agent.event.model import Event
 from Agent.event.ordering.order import order_key
 from Agent.event.values.digest import canonical_bytes
@@ -19,9 +23,17 @@ from Agent.flight.checkpoints.model import CheckpointInfo
 from Agent.flight.checkpoints.state_fold import StateFold, fold_events
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.flight.runs.reading import RunRef
-from Agent.replay.drive.shared_values import held_together
+from Agent.record.sources.callers import is_foreign_name
+from Agent.record.sources.reads import kinds_of_draws
+from Agent.record.sources.sources import adoption_of
+from Agent.record.state.introspection import Sort, sort_of
+from Agent.replay.compare.emitted_events import describe
+from Agent.replay.drive.states import generators_in, held_together
 from Agent.replay.plan.actions import DrivenAction, Plan
 from Agent.replay.plan.recording import AgentFacts, Recording
+from Agent.replay.sources.rng_draws import GeneratorPlaces
+
+_LIBRARIES = {"site-packages", "dist-packages"}
 
 
 class KeptState(NamedTuple):
@@ -327,9 +339,92 @@ def _init_tags(base: Event | None) -> dict[str, str]:
 
 def with_state(facts: AgentFacts, state: Event) -> AgentFacts:
     """The facts of an agent that begins with another state."""
-    from dataclasses import replace
-
     return replace(facts, first_state=state, lives=1)
 
 
-__all__ = ["ForkPoint", "KeptState", "Start", "find_point", "first_event", "start_for", "with_state"]
+def hidden_generator(
+    objects: Mapping[str, object], first: Event | None, recording: Recording, seeded: Collection[str]
+) -> str | None:
+    """A generator that no recorded state holds, in words; None if there is none.
+
+    Only replaying the actions before a point brings these to it: generators behind the functions of a module
+    that the target seeds, in modules and classes of the program, and adopted ones that drew before the point
+    and never after it.
+
+    Args:
+        objects: what the target gave, by agent.
+        first: the first event behind the point; None behind all.
+        seeded: modules whose own generators the target seeded with known values.
+    """
+    before, behind = _places(recording, first)
+    for place in sorted(before - behind):
+        return f"the generator {place}, which draws no more after the point"
+    for module in sorted(set(seeded) - before - behind):
+        return f"the generator of {module}, which the target seeds"
+    exposed = {id(generator) for obj in objects.values() for _, generator in generators_in(obj)}
+    for where, generator in _in_modules():
+        if id(generator) not in exposed and adoption_of(generator) is None:
+            return f"the generator {where}"
+    return None
+
+
+def _places(recording: Recording, first: Event | None) -> tuple[set[str], set[str]]:
+    """What tells adopted generators apart that drew before an event, and behind it."""
+    places, found = GeneratorPlaces(recording), (set[str](), set[str]())
+    for event in recording.events:
+        for kind, key in kinds_of_draws(event.extra.get("reads")):
+            if kind != "draws":
+                is_behind = first is not None and order_key(event) >= order_key(first)
+                found[is_behind].add(places.of_key(key))
+    return found
+
+
+def _in_modules() -> Iterator[tuple[str, Any]]:
+    """The generators in modules of the program, and in classes there, each with its name."""
+    for name, module in list(sys.modules.items()):
+        if not is_foreign_name(name) or not _is_of_program(module):
+            continue
+        for attribute, value in list(vars(module).items()):
+            if sort_of(type(value)) is Sort.GENERATOR:
+                yield f"{name}.{attribute}", value
+            elif isinstance(value, type) and value.__module__ == name:
+                for inner, each in list(vars(value).items()):
+                    if sort_of(type(each)) is Sort.GENERATOR:
+                        yield f"{name}.{attribute}.{inner}", each
+
+
+def _is_of_program(module: object) -> bool:
+    path = getattr(module, "__file__", None)
+    return isinstance(module, ModuleType) and type(path) is str and _LIBRARIES.isdisjoint(Path(path).parts)
+
+
+class ForkTrigger:
+    """Does something once a recorded effect of an action has happened again.
+
+    Args:
+        effect: the effect of the original behind which it happens.
+        effects: all effects of that action in the original.
+        act: what is done.
+    """
+
+    def __init__(self, effect: Event, effects: Sequence[Event], act: Callable[[], None]) -> None:
+        self._what = describe(effect)
+        self._left = 1 + sum(
+            describe(each) == self._what for each in effects[: [e.id for e in effects].index(effect.id)]
+        )
+        self._act = act
+        self.has_acted = False
+        self.error: AgentTraceError | None = None
+        """Why that could not be done: what is recording the line must not fail."""
+
+    def hear(self, line: bytes) -> None:
+        """A line was written."""
+        if self.has_acted or describe(decode_line(line)) != self._what:
+            return
+        self._left -= 1
+        if not self._left:
+            self.has_acted = True
+            try:
+                self._act()
+            except AgentTraceError as error:
+                self.error = error

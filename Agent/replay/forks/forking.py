@@ -6,18 +6,12 @@ A fork is a new run in its own session, which names its origin; the original is 
 from __future__ import annotations
 
 import os
-import sys
-import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from Agent import errors
-from Agent.errors import AgentTraceError, DamagedInput, ReplayError, SessionNotFound
 from Agent.flight.open_runs.context import new_run_id
 from Agent.flight.runs.reading import RunRef
 from Agent.record.emit.installed import flush_active
@@ -25,12 +19,11 @@ from Agent.replay.diff.run_comparison import RunComparison, RunName, compare_run
 from Agent.replay.diff.run_side import open_side
 from Agent.replay.forks.outcome import ForkOutcome, RaisedError
 from Agent.replay.forks.patches import Patch, check_patch
+from Agent.replay.plan.recording import session_info
 from Agent.replay.plan.target import Target, target_name
-from Agent.replay.worker.child_process import run_module
-from Agent.replay.worker.progress import followed
-from Agent.tree.files.session import SessionInfo, open_session
+from Agent.replay.worker.jobs import Job, run_job
 
-_MAX_OUTPUT_CHARS = 20_000
+_FORK = Job("fork", "Agent.replay.forks.recording:record_fork")
 
 
 @dataclass(frozen=True)
@@ -197,7 +190,8 @@ def _forked(
 ) -> ForkResult:
     request = fork_request(run, step, target, root, live)
     request |= {"patch": patch, "seed": seed, "fork_id": new_run_id()}
-    answer, stdout, stderr = in_child("Agent.replay.forks.child", request, timeout_seconds)
+    result = run_job(_FORK, request, timeout_seconds)
+    answer = result.answered()
     return ForkResult(
         run=request["run"],
         step=request["step"],
@@ -207,8 +201,8 @@ def _forked(
         outcome=ForkOutcome.from_object(answer["outcome"]),
         patch=patch,
         seed=seed,
-        stdout=stdout[-_MAX_OUTPUT_CHARS:],
-        stderr=stderr[-_MAX_OUTPUT_CHARS:],
+        stdout=result.stdout,
+        stderr=result.stderr,
     )
 
 
@@ -226,7 +220,7 @@ def fork_request(
     """
     flush_active()
     side = open_side(run, root)
-    info = _info(side.session)
+    info = session_info(side.session)
     ref: RunRef = side.ref
     agent_id = ref.agent_id
     owner = agent_id
@@ -246,43 +240,4 @@ def fork_request(
         "step": str(step),
         "live": live if isinstance(live, bool) else sorted({live} if isinstance(live, str) else live),
         "root": str(side.session.absolute().parent),
-        "sys_path": sys.path,
     }
-
-
-def _info(session: Path) -> SessionInfo | None:
-    try:
-        return open_session(session)
-    except (SessionNotFound, DamagedInput):
-        return None  # its events can be replayed; a target has to be named
-
-
-def in_child(
-    module: str, request: dict[str, Any], timeout_seconds: float | None
-) -> tuple[dict[str, Any], str, str]:
-    """Let a module of this package carry out a request in another process: its answer, what it printed.
-
-    Raises:
-        AgentTraceError: what that process says.
-        ReplayError: it died, or took longer.
-    """
-    with tempfile.TemporaryDirectory(prefix="agent-trace-fork-") as directory:
-        outcome_path = Path(directory, "outcome.json")
-        request = {**request, "outcome_path": str(outcome_path)}
-        with followed(Path(directory)):
-            ended = run_module(module, request, Path(directory), timeout_seconds)
-        if ended.returncode is None:
-            raise ReplayError(f"the fork did not end within {timeout_seconds:g} s and was stopped")
-        try:
-            answer: dict[str, Any] = orjson.loads(outcome_path.read_bytes())
-        except (OSError, ValueError):
-            raise ReplayError(ended.last_words) from None
-    if "error" in answer:
-        raise _error(answer["error"])
-    return answer, ended.stdout, ended.stderr
-
-
-def _error(told: dict[str, Any]) -> AgentTraceError:
-    kind = getattr(errors, told["type"], ReplayError)
-    made: AgentTraceError = kind(told["message"], path=told["path"], remedy=told["remedy"])
-    return made

@@ -1,6 +1,6 @@
 """Changes to a recorded state: JSON merge patch (RFC 7386) and JSON patch (RFC 6902), with its tags.
 
-A patch changes the JSON form of a state; `forks/drive.py` puts what it changed back onto the object.
+A patch changes the JSON form of a state; `patch_objects` puts what it changed back onto the object.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from Agent.errors import UsageError
-from Agent.event.pointers import copy_tree, escape
+from Agent.event.pointers import copy_tree, escape, unescape
 
 Patch = Mapping[str, Any] | list[dict[str, Any]]
 """A mapping is a merge patch: its members replace, `None` removes. A list is a JSON patch of operations."""
@@ -146,8 +146,6 @@ _NOTHING: Any = object()
 
 
 def _at(value: Any, pointer: str) -> Any:
-    from Agent.event.pointers import unescape
-
     for token in pointer.split("/")[1:]:
         if isinstance(value, dict):
             value = value.get(unescape(token), _NOTHING)

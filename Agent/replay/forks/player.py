@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextvars import ContextVar, Token
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import orjson
 
 from Agent.errors import RecordingMiss, ReplayError
+from Agent.event.kinds import LEVELS
 from Agent.event.model import Event
 from Agent.flight.matching.recorded_calls import CALL_KINDS, CallBook
 from Agent.flight.matching.tool_matching import Match
@@ -20,14 +22,13 @@ from Agent.flight.matching.tool_replayer import ToolReplayer, check_live, is_liv
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.emit.player import Answer, TracedCall
 from Agent.record.tracing.error_restore import Unanswerable
-from Agent.replay.compare.comparison import Comparison, Recorded
+from Agent.replay.compare.comparison import NAMES, Comparison
 from Agent.replay.compare.outcome import ReplayStopped
-from Agent.replay.drive.player import Positional, named_arguments, with_stop
+from Agent.replay.drive.player import Positional, both_arguments, named_arguments, with_stop
 from Agent.replay.drive.recorded_results import AnswerBook
 from Agent.replay.forks.outcome import ForkOutcome
-from Agent.replay.forks.peer_events import Echo
 from Agent.replay.plan.actions import PlannedCall
-from Agent.replay.plan.recording import ACTION_KINDS
+from Agent.replay.plan.recording import ACTION_KINDS, CodeFacts
 
 
 class _Open(NamedTuple):
@@ -39,6 +40,7 @@ class _Open(NamedTuple):
     """It was allowed to run live."""
 
 
+_OF_THE_SLOT = frozenset({"agent_id", "agent_role", "event_type"})
 _NOTHING = _Open(None)
 _open: ContextVar[_Open | None] = ContextVar("agent_trace_forked_call", default=None)
 
@@ -54,11 +56,20 @@ class ForkAnswers(NamedTuple):
     """Recorded calls of all others, in order."""
     tools: CallBook
     """What tools and models answered."""
-    errors: dict[str, Event]
     reads_sources: bool
     """Whether the original recorded what it read of chance, time and environment."""
     roots: list[PlannedCall]
     """The recorded actions that follow, in order."""
+
+
+class CallObserver(Protocol):
+    """Sees the calls of a fork, and may answer one itself."""
+
+    def entered(self, call: TracedCall, answer: Callable[[TracedCall], Answer | None]) -> Answer | None:
+        """A call begins, for which `answer` gives the recorded response; None for what runs."""
+
+    def left(self, call: TracedCall) -> None:
+        """A call that ran has ended."""
 
 
 class ForkPlayer:
@@ -87,6 +98,7 @@ class ForkPlayer:
         self.echo: Echo | None = None
         """Writes what is answered into the record; None if there is none."""
         self.is_stopped = False
+        self.observer: CallObserver | None = None
         self.left: Callable[[PlannedCall], None] = lambda _call: None
         """Hears that a call that has this counterpart ended."""
         self._opened: list[tuple[TracedCall, Token[_Open | None], _Open]] = []
@@ -107,7 +119,7 @@ class ForkPlayer:
     @property
     def is_needed(self) -> bool:
         """Whether calls of agents may have to be answered or refused, or read what their counterparts did."""
-        return self._reads_sources or bool(self._known - self.live)
+        return self._reads_sources or self.observer is not None or bool(self._known - self.live)
 
     def open_call(self) -> PlannedCall | None:
         """The counterpart of the innermost call that is open; None where it has none."""
@@ -121,7 +133,10 @@ class ForkPlayer:
         return found is not None and found.is_live
 
     def enter(self, call: TracedCall) -> Answer | None:
-        """The recorded response; None for what runs."""
+        """The recorded response, or what the observer gives instead; None for what runs."""
+        return self._answer(call) if self.observer is None else self.observer.entered(call, self._answer)
+
+    def _answer(self, call: TracedCall) -> Answer | None:
         if self.is_stopped:
             raise ReplayStopped
         if call.kind in CALL_KINDS:
@@ -136,6 +151,12 @@ class ForkPlayer:
 
     def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:  # noqa: ARG002
         """What ran live ended; nothing is compared."""
+        self.close_call(call)
+        if self.observer is not None:
+            self.observer.left(call)
+
+    def close_call(self, call: TracedCall) -> None:
+        """A call is no longer open."""
         opened = self._opened
         place = next((at for at in range(len(opened) - 1, -1, -1) if opened[at][0] is call), None)
         if place is None:
@@ -169,16 +190,12 @@ class ForkPlayer:
     def _note_open(self, call: TracedCall, what: _Open) -> None:
         self._opened.append((call, _open.set(what), what))
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: str) -> NoReturn:
         """End the fork here; no `except Exception` of the replayed code gets around it."""
         self.is_stopped = True
         if self._outcome.stopped is None:
             self._outcome.stopped = reason
         raise ReplayStopped
-
-    def refuse(self, reason: str) -> None:
-        """What a stand-in says when it is asked for what the record does not hold."""
-        self.stop(reason)
 
     def _tool(self, call: TracedCall) -> Answer | None:
         name = call.action_type
@@ -196,15 +213,12 @@ class ForkPlayer:
                 f"{what} {name}({_shown(asked.arguments.value)}) has no recorded response after the "
                 f"point; allow a live call with --live {name}"
             )
-        assert isinstance(found, Match)  # noqa: S101 - the other way out has raised
         try:
             answer = self._tools.take(found, call.args)
         except RecordingMiss as error:
             self.stop(str(error))
-            raise
         except Unanswerable as error:
             self.stop(f"the recorded response of {name} cannot be restored: {error}")
-            raise
         self._outcome.answered[name] += 1
         return with_stop(answer, self.stop)
 
@@ -227,7 +241,6 @@ class ForkPlayer:
             hint = "" if call.target is None else f"; let its code run with --live {who}"
             asked = _shown(list(call.args.values()) if isinstance(call.args, Positional) else dict(call.args))
             self.stop(f"{name} of {who}, called with {asked}, has no recorded response after the point{hint}")
-        assert found is not None  # noqa: S101 - as above
         self._free[found.agent_id, found.name].remove(found)
         if found.parent is not self.current:
             self._outcome.moved += 1
@@ -236,7 +249,6 @@ class ForkPlayer:
             answer, lack = self._answers.answer(event, named_arguments(call, event))
         except Unanswerable as error:
             self.stop(f"the recorded response of {name} of {who} (event {found.event.id}): {error}")
-            raise
         if lack is not None:
             self._outcome.note(f"the answer of {name} of {who}: {lack}")
         self._outcome.answered[who] += 1
@@ -253,24 +265,8 @@ class ForkPlayer:
 
     def _agrees(self, call: TracedCall, recorded: PlannedCall) -> bool:
         assert self.pipeline is not None  # noqa: S101 - set before anything is replayed
-        expected = recorded.event.extra["args"]
-        given: Mapping[str, Any] = call.args
-        if isinstance(given, Positional):
-            names = list(expected)
-            given = {
-                (names[int(key)] if key.isdigit() and int(key) < len(names) else key): value
-                for key, value in given.items()
-            }
-        body, types = self.pipeline.capture.body({"args": dict(given)})
-        made = orjson.loads(b"{" + body + b"}")["args"]
-        return (
-            self._comparison.difference(
-                Recorded(expected, recorded.event.types or {}, "/extra/args"),
-                Recorded(made, types or {}, "/extra/args"),
-                ("",),
-            )
-            is None
-        )
+        both = both_arguments(call, recorded.event, self.pipeline)
+        return self._comparison.difference(*both, NAMES) is None
 
 
 def answerable(calls: Iterable[PlannedCall], own: frozenset[str]) -> list[PlannedCall]:
@@ -290,4 +286,54 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-__all__ = ["ForkPlayer", "answerable"]
+class Echo:
+    """Writes what other agents answered into a fork as their own actions, so that its recording is whole.
+
+    Args:
+        errors: the original's `error` events by id; those of the fork are added.
+        codes: what digests of code stand for in the original.
+    """
+
+    def __init__(self, pipeline: Pipeline, errors: dict[str, Event], codes: Mapping[str, CodeFacts]) -> None:
+        self._pipeline = pipeline
+        self._errors = errors
+        self._codes = codes
+        self._told: set[str] = set()
+
+    def write(self, event: Event) -> Event:
+        """Write an answered call, and what it raised; the event with the ids that they have in the fork."""
+        extra = {**event.extra, "answered_by": event.id}
+        told = self._errors.get(str(extra.get("error_id")))
+        if told is not None:
+            extra["error_id"] = self._put(told, told.extra)
+            self._errors[str(extra["error_id"])] = told
+        tail = b""
+        if event.code is not None:
+            self._tell_code(event.code)
+            tail = b',"code":"%s"' % event.code.encode()
+        span_id = self._pipeline.next_span_id()
+        identity = self._put(event, extra, span_id=span_id, tail=tail)
+        return replace(event, id=identity, span_id=span_id, extra=extra)
+
+    def _put(
+        self, event: Event, extra: Mapping[str, Any], *, span_id: str | None = None, tail: bytes = b""
+    ) -> str:
+        pipeline = self._pipeline
+        binding = pipeline.binding(event.agent_id, event.agent_role, event.logger)
+        slot = binding.slot(event.kind, LEVELS.get(event.level, 20))
+        label = event.message.removeprefix(slot.prefix)
+        # Redacted it was when it was recorded.
+        body = orjson.dumps({key: value for key, value in extra.items() if key not in _OF_THE_SLOT})[1:-1]
+        types = {at: tag for at, tag in (event.types or {}).items() if at.startswith("/extra/")}
+        return pipeline.emit(slot, label, body=body, types=types or None, span_id=span_id, tail=tail)
+
+    def _tell_code(self, digest: str) -> None:
+        facts = self._codes.get(digest)
+        if facts is None or digest in self._told:
+            return
+        self._told.add(digest)
+        payload = {"digest": digest, "module": facts.module, "qualname": facts.qualname}
+        if facts.source is not None:
+            payload["source"] = facts.source
+        slot = self._pipeline.binding(None, None, "system", "system").slot("code", 10)
+        self._pipeline.emit(slot, facts.qualname, payload)

@@ -1,6 +1,6 @@
-"""The record of a fork: a new session beside the original's, with one run in it; it says where it comes from.
+"""A fork in the worker process that is recorded: a new session beside the original's, with one run in it.
 
-`child.py` begins it where the fork begins; nothing of it enters the categories across sessions.
+The session says where it comes from; nothing of it enters the categories across sessions.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from Agent.errors import AgentTraceError
 from Agent.event.clock import format_timestamp
 from Agent.event.model import RedactedBytes
 from Agent.flight.runs.recorder import Recorder
 from Agent.record.emit.pipeline import Pipeline, RecordOptions
 from Agent.record.encode.redaction import Redactor
 from Agent.record.tracing.state_events import emit_last_states
-from Agent.tree.files.run_lineage import FORKED, Lineage
+from Agent.replay.forks.fork import Brought, Fork
+from Agent.tree.files.run_lineage import FORKED, RESUMED, Lineage
 from Agent.tree.files.session import SessionInfo, create_session, update_session
 from Agent.tree.read.summary import write_summary
 from Agent.tree.write.artifacts import ArtifactFiles
@@ -123,3 +125,55 @@ class ForkRecording:
         self.pipeline.close()
         update_session(self.session, ended_at=format_timestamp(time.time_ns() // 1000))
         write_summary(self.session)
+
+
+def _lineage(request: dict[str, Any], brought: Brought, agents: list[str]) -> Lineage:
+    """What the fork's session says of where it comes from."""
+    return Lineage(
+        run=request["run"],
+        session_id=request["session_id"],
+        session_uid=request["session_uid"],
+        step=request["step"],
+        run_id=request["fork_id"],
+        patch=request["patch"],
+        seed=request["seed"],
+        agents=tuple(agents),
+        by_itself=brought.resume is not None,
+        from_event=None if brought.first is None else brought.first.id,
+        from_timestamp=None if brought.first is None else brought.first.timestamp,
+        relation=RESUMED if request["patch"] is None and request["seed"] is None else FORKED,
+    )
+
+
+def record_fork(request: dict[str, Any]) -> dict[str, Any]:
+    """Carry out one request of `forking.py`."""
+    fork = Fork(request, is_telling=True)
+    brought = fork.bring()
+    bench, outcome = fork.bench, fork.outcome
+    info = bench.recording.info
+    fork.turn_away()()
+    recording = ForkRecording(
+        Path(request["root"]),
+        request["fork_id"],
+        _lineage(request, brought, sorted(bench.objects)),
+        {} if info is None else dict(info.configuration),
+        dict.fromkeys([*outcome.agents, "*"], request["target"]),
+        fork.hear if brought.point.effect is not None else None,
+    )
+    fork.turn_away()
+    alone = outcome.agents[0] if len(outcome.agents) == 1 else None
+    try:
+        fork.go_on(
+            brought,
+            recording.pipeline,
+            request["patch"],
+            request["seed"],
+            lambda _player: recording.begin_run(alone),
+        )
+    except AgentTraceError:
+        recording.discard()
+        raise
+    ended_well = outcome.stopped is None and not outcome.errors
+    told = outcome.stopped or (str(outcome.errors[-1]) if outcome.errors else None)
+    recording.end(ok=ended_well, error=told, status="partial" if outcome.stopped else None)
+    return {"session": str(recording.session), "outcome": outcome.to_object()}

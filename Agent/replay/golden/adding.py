@@ -5,14 +5,16 @@ It is put together in a directory beside its place and gets its name when the ch
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from Agent.archive.run_export import export_run
-from Agent.errors import DamagedInput, ReplayError, SessionNotFound, UsageError
+from Agent.errors import ReplayError, SessionNotFound, UsageError
 from Agent.event.model import Event
 from Agent.flight.runs.reading import RunRef
 from Agent.flight.runs.reading import find_run as find_any_run
@@ -21,18 +23,19 @@ from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.golden.checking import GoldenReport, check_golden
 from Agent.replay.golden.selection import needed
 from Agent.replay.golden.trace import DEFAULT_DIRECTORY, GoldenTrace, golden_place, write_file
-from Agent.replay.plan.recording import Recording, read_recording
+from Agent.replay.plan.recording import Recording, read_recording, session_info
 from Agent.replay.plan.reference import RunReference, find_run
 from Agent.replay.plan.target import Target, target_name
 from Agent.replay.rerun import check_holds_actions, ignored_names
-from Agent.tree.files.session import SessionInfo, open_session
+from Agent.tree.files.session import SessionInfo
 from Agent.tree.layout import DIRECTORY_MODE
 from Agent.tree.retention.removal import delete_tree
 
-__all__ = ["AddedGolden", "add_golden", "keep_recording"]
-
 _MOST_DIFFERENCES: Final = 20
 _SETTINGS: Final = ("redact", "state", "level", "levels")
+
+
+_MAX_CHARS = 100
 
 
 @dataclass(frozen=True)
@@ -108,10 +111,11 @@ def add_golden(  # noqa: PLR0913 - each is a question of its own
     """
     flush_active()
     ref = _found(run, root)
-    info = _info(ref.session)
+    info = session_info(ref.session)
     recording = read_recording(ref.session, ref.agent_id)
     _refuse_if_lacking(recording)
-    check_holds_actions(RunReference(ref.session, ref.agent_id))
+    own = (event for event in recording.events if ref.agent_id in {None, event.agent_id})
+    check_holds_actions(RunReference(ref.session, ref.agent_id), own)
     name = name or ref.agent_id or ref.run_id or ref.session.name.removeprefix("session_")
     place = golden_place(name, Path(directory))
     if place.exists() and not replace_old:
@@ -215,13 +219,6 @@ def _name_of(ref: RunRef) -> str:
     return ref.run_id or (f"{session}/{ref.agent_id}" if ref.agent_id is not None else session)
 
 
-def _info(session: Path) -> SessionInfo | None:
-    try:
-        return open_session(session)
-    except (SessionNotFound, DamagedInput):
-        return None  # exporting it will say so, where that is needed
-
-
 def _settings(info: SessionInfo | None) -> dict[str, Any]:
     configuration = {} if info is None else info.configuration
     return {name: configuration[name] for name in _SETTINGS if name in configuration}
@@ -239,3 +236,44 @@ def _refuse_if_lacking(recording: Recording) -> None:
             path=recording.session,
             remedy="`agent-trace verify` tells more",
         )
+
+
+def source_of_test(golden: GoldenTrace, why: str = "") -> str:
+    """The test as text.
+
+    Args:
+        why: what the test is about, a clause without a full stop.
+    """
+    what = " ".join(why.split()) or f"the code still does what {golden.origin} did"
+    told = f"{golden.name}: {what}".replace("\\", "/").replace('"', "'").rstrip(".")
+    told = told if len(told) <= _MAX_CHARS else told[: _MAX_CHARS - 3] + ".."
+    return (
+        f'"""{told}."""\n\n\n'
+        f"def test_{_identifier(golden.name)}(golden_trace):\n    golden_trace({_quoted(golden.name)})\n"
+    )
+
+
+def write_test(golden: GoldenTrace, path: Path | None = None, why: str = "") -> Path:
+    """Write the test into a new file and say which.
+
+    Args:
+        path: of the file; `test_golden_NAME.py` beside the directory of golden traces without it.
+
+    Raises:
+        UsageError: there is a file of that name which is no such test.
+    """
+    target = path or golden.directory.parent.parent / f"test_golden_{_identifier(golden.name)}.py"
+    if target.exists() and f"golden_trace({_quoted(golden.name)})" not in target.read_text("utf-8"):
+        raise UsageError("the file already exists", path=target, remedy="choose another name with --test")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(source_of_test(golden, why), "utf-8")
+    return target
+
+
+def _identifier(name: str) -> str:
+    return re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "run"
+
+
+def _quoted(name: str) -> str:
+    """The name as Python writes it, in the quotes that formatters leave alone."""
+    return json.dumps(name) if name.isprintable() else repr(name)

@@ -18,8 +18,7 @@ from typing import Any
 from Agent.archive.run_import import import_run
 from Agent.replay.compare.outcome import short
 from Agent.replay.golden.trace import CONCURRENT_ORDER, Accepted, GoldenTrace
-from Agent.replay.judging.report import ReplayReport
-from Agent.replay.judging.verdict import Verdict
+from Agent.replay.judging.report import ReplayReport, Verdict
 from Agent.replay.plan.reference import RunReference
 from Agent.replay.rerun import RedriveOptions, drive_again
 from Agent.tree.files.session import update_session

@@ -20,8 +20,7 @@ from Agent.replay.golden.adding import keep_recording
 from Agent.replay.golden.checking import GoldenReport, check_golden, unpacked
 from Agent.replay.golden.selection import Chosen, asked_for, choose, inside_agents, needed
 from Agent.replay.golden.trace import GoldenTrace, golden_place
-from Agent.replay.judging.report import ReplayReport
-from Agent.replay.judging.verdict import Verdict
+from Agent.replay.judging.report import ReplayReport, Verdict
 from Agent.replay.plan.recording import Recording, read_recording
 from Agent.replay.worker.parallel import Progress
 from Agent.tree.retention.removal import delete_tree

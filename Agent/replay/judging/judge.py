@@ -13,10 +13,9 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from Agent.event.model import Event
-from Agent.replay.compare.comparison import ABSENT, NAMES_OF_STATE, Comparison, Difference, Recorded, shown
+from Agent.replay.compare.comparison import ABSENT, NAMES_OF_STATE, Difference, Recorded, shown
 from Agent.replay.compare.emitted_events import (
     EffectDifference,
-    Identifiers,
     as_change,
     describe,
     effect_difference,
@@ -24,46 +23,28 @@ from Agent.replay.compare.emitted_events import (
     sort_key,
     state_of,
 )
-from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped
-from Agent.replay.drive.concurrency import has_concurrent_calls
-from Agent.replay.drive.fields import FieldRules
+from Agent.replay.compare.outcome import Divergence, ReplayStopped
+from Agent.replay.drive.kit import ReplayKit
 from Agent.replay.drive.player import described_call
 from Agent.replay.drive.states import field_of
-from Agent.replay.plan.actions import DrivenAction, PlannedCall, is_of_framework
+from Agent.replay.plan.actions import DrivenAction, PlannedCall, has_concurrent_calls, is_of_framework
 from Agent.replay.plan.recording import is_traced_action, method_name
 
 _NO_CHANGE: dict[str, Any] = {"set": {}, "unset": []}
 
 
 class ActionJudge:
-    """Compares replayed actions one by one.
+    """Compares replayed actions one by one; the outcome gets counts and the first difference."""
 
-    Args:
-        outcome: receives counts and the first difference.
-        live: agents whose code runs.
-        is_whole: whether nothing is missing from the recording, so that even measurements must be there.
-        errors: the recorded error events by id.
-        fields: which fields to compare.
-    """
-
-    def __init__(
-        self,
-        comparison: Comparison,
-        identifiers: Identifiers,
-        outcome: ReplayOutcome,
-        live: frozenset[str],
-        errors: dict[str, Event],
-        fields: FieldRules,
-        *,
-        is_whole: bool,
-    ) -> None:
-        self._comparison = comparison
-        self._fields = fields
-        self._identifiers = identifiers
-        self._outcome = outcome
-        self._live = live
-        self._errors = errors
-        self._is_whole = is_whole
+    def __init__(self, kit: ReplayKit) -> None:
+        self._comparison = kit.comparison
+        self._fields = kit.fields
+        self._identifiers = kit.identifiers
+        self._outcome = kit.outcome
+        self._live = kit.live
+        self._errors = kit.errors
+        self._is_whole = kit.recording.is_complete
+        """Nothing is missing from the recording, so that even measurements must be there."""
         self._driven: Counter[str] = Counter()
         self._covered: Counter[str] = Counter()
         self._agreed: list[DrivenAction] = []

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome
-from Agent.replay.judging.verdict import EXIT_CODES, Verdict, judge
 
 _MOST_NAMED = 6
 _STATE = "state."
@@ -245,3 +245,60 @@ def _names(names: Iterable[str]) -> str:
     listed = list(names)
     shown = ", ".join(str(name) for name in listed[:_MOST_NAMED])
     return shown + (f" and {len(listed) - _MOST_NAMED} more" if len(listed) > _MOST_NAMED else "")
+
+
+class Verdict(StrEnum):
+    """The result of a replay."""
+
+    IDENTICAL = "IDENTICAL"
+    """Everything compared is equal, something informative was, and no unrecorded source was read."""
+    EQUIVALENT = "EQUIVALENT"
+    """Equal after declared normalisers, or over redacted values."""
+    DIVERGED = "DIVERGED"
+    """The code did something else; the report names the first difference."""
+    UNVERIFIED = "UNVERIFIED"
+    """Nothing was proved; the report says why."""
+
+
+EXIT_CODES = {Verdict.IDENTICAL: 0, Verdict.EQUIVALENT: 0, Verdict.DIVERGED: 1, Verdict.UNVERIFIED: 4}
+"""What a command ends with."""
+
+
+def judge(outcome: ReplayOutcome) -> tuple[Verdict, list[str]]:
+    """Return the verdict and, if it is UNVERIFIED, the reasons; all rules are here.
+
+    IDENTICAL requires that everything compared is equal and something informative is among it. A difference
+    is DIVERGED only if nothing but the code can have caused it. Everything else is UNVERIFIED.
+    """
+    reasons = [*outcome.reasons, *map(str, outcome.sources)]
+    for name, why in outcome.unseen_fields.items():
+        own = name.rpartition(".")[2]
+        reasons.append(f"field {name} cannot be seen: {why}; if it does not matter: --ignore {own}")
+    if not outcome.reasons and outcome.counts.driven == 0 and outcome.divergence is None:
+        reasons.insert(0, _nothing_driven(outcome))
+    if outcome.divergence is not None:
+        if reasons or outcome.doubts:
+            return Verdict.UNVERIFIED, [
+                *reasons,
+                *outcome.doubts,
+                f"so this proves nothing: {outcome.divergence}",
+            ]
+        return Verdict.DIVERGED, []
+    if not reasons and outcome.counts.informative == 0:
+        reasons.append(
+            "nothing informative was compared: no result, no changed field, no event, no call; an empty "
+            "method would have passed"
+        )
+    if reasons:
+        return Verdict.UNVERIFIED, reasons
+    return (Verdict.EQUIVALENT if outcome.normalisers else Verdict.IDENTICAL), []
+
+
+def _nothing_driven(outcome: ReplayOutcome) -> str:
+    notes = sum(outcome.notes.values())
+    if notes:
+        return (
+            f"the recording has {notes} notes (log_action) and no traced action of "
+            f"{', '.join(outcome.agents)}: notes cannot be replayed"
+        )
+    return "the recording has no traced action that could be replayed"

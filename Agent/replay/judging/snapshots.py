@@ -1,30 +1,32 @@
 """Full states in the recording compared with the replayed object: every so often, on errors and at the end.
 
-`drive.py` calls this; `states.py` finds the first field that differs.
+`driver.py` calls this; `states.py` finds the first field that differs. The replayed objects are never gone,
+so of one that was, its last state is looked for behind its last action and, as long as it is not found,
+behind each one that follows: what it shares with others may change later.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from Agent.event.model import Event
-from Agent.record.emit.pipeline import Pipeline
+from Agent.event.pointers import value_at
+from Agent.event.values.opaque import OpaqueKind
+from Agent.flight.checkpoints.state_fold import StateFold
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.introspection import Sort, read_class_state, read_state, sort_of
 from Agent.record.tracing.state_events import CLASS_FIELDS
-from Agent.replay.compare.comparison import Comparison, Difference
-from Agent.replay.compare.outcome import Divergence, ReplayOutcome
-from Agent.replay.drive.fields import FieldRules
-from Agent.replay.drive.player import RecordedPlayer
+from Agent.replay.compare.comparison import NAMES, Difference, Recorded
+from Agent.replay.compare.outcome import Divergence
+from Agent.replay.drive.kit import ReplayKit
 from Agent.replay.drive.states import differences_of, generators_in, restorable, state_difference
-from Agent.replay.plan.actions import DrivenAction
-from Agent.replay.plan.recording import AgentFacts
-from Agent.replay.plan.values import Decoder
+from Agent.replay.judging.judge import ActionJudge
+from Agent.replay.plan.actions import DrivenAction, Plan
 
 if TYPE_CHECKING:
     from Agent.replay.judging.external_writes import PutBack
-
 
 _MOST_NAMED = 4
 _PLACE = "the full state"
@@ -36,31 +38,12 @@ class WholeStates:
     Args:
         suspects: agents whose generators others may draw from, whose code does not run.
         put_back: puts fields onto an agent's object.
-        fields: which fields take part.
-        facts: what the recording says of each agent.
     """
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        decoder: Decoder,
-        comparison: Comparison,
-        outcome: ReplayOutcome,
-        player: RecordedPlayer,
-        suspects: Collection[str],
-        put_back: PutBack,
-        fields: FieldRules,
-        facts: Mapping[str, AgentFacts],
-    ) -> None:
-        self._facts = facts
+    def __init__(self, kit: ReplayKit, suspects: Collection[str], put_back: PutBack) -> None:
+        self._kit = kit
         self._class_fields: dict[str, set[str]] = {}
         """By agent, the data of its class that was as in the recording before its first action."""
-        self.fields = fields
-        self._pipeline = pipeline
-        self._decoder = decoder
-        self._comparison = comparison
-        self._outcome = outcome
-        self._player = player
         self._suspects = suspects
         self._put_back = put_back
         self._seen: dict[str, int] = {}
@@ -76,8 +59,8 @@ class WholeStates:
         """
         if action.agent_id in self._suspects:
             self._put_shared(event, obj)
-        found = state_difference(event, obj, self._pipeline, self._comparison, self.fields)
-        self._outcome.counts.full_states += 1
+        found = state_difference(event, obj, self._kit.pipeline, self._kit.comparison, self._kit.fields)
+        self._kit.outcome.counts.full_states += 1
         found = found or self._class_difference(action.agent_id, event, obj)
         agent_id = str(event.agent_id)
         last, count = self._acted.get(agent_id, (None, 0))
@@ -91,20 +74,15 @@ class WholeStates:
         if last is not None and name in self._large(obj):
             action = last  # one of those since the last full state changed it
             since = self._seen.get(agent_id, 0) if count > 1 else None
-        self._player.diverge(
-            Divergence(
-                action.number,
-                event.id,
-                action.call.name,
-                agent_id,
-                f"state.{name}",
-                difference.recorded,
-                difference.replayed,
-                difference.path,
-                f"{_PLACE} ({event.extra.get('reason')})",
-                tick=action.event.tick,
-                since=since,
-            )
+        self._kit.player.differs(
+            action,
+            f"state.{name}",
+            difference,
+            event_id=event.id,
+            agent_id=agent_id,
+            place=f"{_PLACE} ({event.extra.get('reason')})",
+            tick=action.event.tick,
+            since=since,
         )
 
     def ended(self, action: DrivenAction) -> None:
@@ -133,7 +111,7 @@ class WholeStates:
 
     def _large(self, obj: object) -> Collection[str]:
         """The fields that are compared at full states only."""
-        known = self._pipeline.agents.find(obj)
+        known = self._kit.pipeline.agents.find(obj)
         return () if known is None or known.tracker is None else known.tracker.heavy
 
     def begin(self, agent_id: str, event: Event, obj: object) -> None:
@@ -153,8 +131,8 @@ class WholeStates:
         recorded = event.extra.get("class_fields")
         present = read_class_state(type(obj))
         yield from differences_of(
-            str(event.agent_id), recorded, event.types or {}, present, CLASS_FIELDS, self._pipeline,
-            self._comparison, self.fields,
+            str(event.agent_id), recorded, event.types or {}, present, CLASS_FIELDS, self._kit.pipeline,
+            self._kit.comparison, self._kit.fields,
         )  # fmt: skip
 
     def _is_class_live(self, obj: object) -> bool:
@@ -164,20 +142,181 @@ class WholeStates:
         return not any(
             facts.first_state is not None
             and str(facts.first_state.extra.get("class")).rpartition(".")[2] == name.rpartition(".")[2]
-            for agent_id, facts in self._facts.items()
-            if agent_id not in self._player.live
+            for agent_id, facts in self._kit.recording.agents.items()
+            if agent_id not in self._kit.player.live
         )
 
     def note_unseen(self, agent_id: str, obj: object, last: DrivenAction) -> None:
         """Name the fields that only full states hold, of an agent that has none behind its last action."""
         if self._seen.get(agent_id) == last.number:
             return
-        known = self._pipeline.agents.find(obj)
+        known = self._kit.pipeline.agents.find(obj)
         if known is not None and known.tracker is not None and known.tracker.heavy:
-            self._outcome.unseen_at_end[agent_id] = sorted(known.tracker.heavy)
+            self._kit.outcome.unseen_at_end[agent_id] = sorted(known.tracker.heavy)
 
     def _put_shared(self, event: Event, obj: object) -> None:
         """Put adopted generators that others draw from where they stood then: their draws are compared."""
-        fields = restorable(event, self._decoder).fields
+        fields = restorable(event, self._kit.decoder).fields
         names = {name for name, generator in generators_in(obj) if adoption_of(generator) is not None}
         self._put_back(str(event.agent_id), obj, {name: fields[name] for name in fields.keys() & names})
+
+
+class LastStates:
+    """Compares last states.
+
+    Args:
+        objects: what the factory gave, by agent.
+        nearby: the agents that were seen acting, those inside others included.
+        whole: compares what stands at a clean end.
+    """
+
+    def __init__(
+        self,
+        kit: ReplayKit,
+        plan: Plan,
+        objects: Mapping[str, object],
+        nearby: Mapping[str, object],
+        judge: ActionJudge,
+        whole: WholeStates,
+    ) -> None:
+        self._kit = kit
+        self._plan = plan
+        self._objects = objects
+        self._nearby = nearby
+        self._judge = judge
+        self._whole = whole
+        facts = kit.recording.agents
+        self._from: dict[int, list[str]] = defaultdict(list)
+        for agent_id in plan.gone:
+            if agent_id in plan.acted and agent_id in facts and facts[agent_id].lives == 1:
+                self._from[plan.acted[agent_id]].append(agent_id)
+        self.begin = min(self._from, default=len(plan.actions) + 1)
+        """The number of the first replayed action behind which there is something to look for."""
+        self._sought: dict[str, set[str]] = {}
+        """Agents that are gone in the recording, with the fields that differ from how they ended there."""
+
+    def look(self, number: int) -> None:
+        """Look for last states behind a replayed action."""
+        for agent_id in self._from.pop(number, ()):
+            self._sought[agent_id] = self._late_fields(agent_id)
+        for agent_id, names in self._sought.items():
+            if names:
+                names -= {name for name in names if self._difference(agent_id, name) is None}
+
+    def compare(self) -> None:
+        """Compare the states at a clean end with those now, and name what nobody saw since.
+
+        Raises:
+            ReplayStopped: one differs; the outcome says in which field.
+        """
+        last = {action.agent_id: action for action in self._plan.actions}
+        for agent_id in (*self._objects, *self._kit.outcome.inside):
+            # Those inside others have their last step where the run has its.
+            action = last.get(agent_id) or (self._plan.actions[-1] if agent_id not in self._objects else None)
+            obj = self._object(agent_id)
+            if obj is None or action is None:
+                continue
+            event, facts = self._plan.exits.get(agent_id), self._kit.recording.agents.get(agent_id)
+            if agent_id in self._sought:
+                event = self._plan.gone[agent_id]
+                self._conclude(agent_id, event)
+            elif event is None or facts is None or facts.lives > 1:
+                self._whole.note_unseen(agent_id, obj, action)
+                continue
+            else:
+                self._whole.compare(action, event, obj)
+            if agent_id in self._objects:
+                self._judge.ended(agent_id, is_changed=self._is_changed(agent_id, event))
+
+    def _object(self, agent_id: str) -> object | None:
+        return self._objects.get(agent_id) or self._nearby.get(agent_id)
+
+    def _heavy(self, agent_id: str) -> set[str]:
+        known = self._kit.pipeline.agents.find(self._object(agent_id))
+        return set() if known is None or known.tracker is None else known.tracker.heavy
+
+    def _late_fields(self, agent_id: str) -> set[str]:
+        """The fields of a last state that no action shows; the others were compared there."""
+        event = self._plan.gone[agent_id]
+        fold = StateFold()
+        fold.add(event)
+        drawn, unseen = event.extra.get("adopted") or {}, event.extra.get("unseen") or ()
+        names = ({*fold.sampled, *self._heavy(agent_id)} & fold.fields.keys()) - {*unseen, *drawn}
+        return {name for name in names if name not in fold.unseen or _is_comparable(fold, name)}
+
+    def _difference(self, agent_id: str, name: str) -> Difference | None:
+        mark = self._kit.comparison.mark()
+        event = self._plan.gone[agent_id]
+        obj = self._object(agent_id)
+        found = state_difference(
+            event, obj, self._kit.pipeline, self._kit.comparison, self._kit.fields, [name]
+        )
+        if found is None:
+            return None
+        self._kit.comparison.go_back(mark)
+        return found[1]
+
+    def _conclude(self, agent_id: str, event: Event) -> None:
+        """Say what came of an agent that is gone in the recording."""
+        self._kit.outcome.counts.full_states += 1
+        late, unseen = self._heavy(agent_id), event.extra.get("unseen") or ()
+        for name in sorted(late - event.extra["fields"].keys() - set(unseen)):
+            self._kit.outcome.reason(
+                f"how {name} of {agent_id} ended is not in the recording: {agent_id} was garbage-collected "
+                "before recording ended, and what it held leads to other objects; "
+                "keep it until shutdown_logging()"
+            )
+        shared = event.extra.get("shared") or ()
+        passed = []
+        for name in sorted(self._sought[agent_id]):
+            if name in shared:
+                passed.append(name)  # others held it, and may have changed it in the midst of an action
+            elif (difference := self._difference(agent_id, name)) is not None:
+                self._differs(agent_id, event, name, difference)
+        if passed:
+            self._kit.outcome.unseen_at_end[agent_id] = passed
+
+    def _differs(self, agent_id: str, event: Event, name: str, difference: Difference) -> NoReturn:
+        action = self._last_action(agent_id)
+        self._kit.outcome.doubts.append(
+            f"changes to {name} of {agent_id} between its last action and its garbage collection are not "
+            "recorded; keep it until shutdown_logging()"
+        )
+        self._kit.player.differs(
+            action,
+            f"state.{name}",
+            difference,
+            event_id=event.id,
+            agent_id=agent_id,
+            place="its last state (gone)",
+        )
+
+    def _last_action(self, agent_id: str) -> DrivenAction:
+        return self._plan.actions[self._plan.acted[agent_id] - 1]
+
+    def _is_changed(self, agent_id: str, event: Event) -> bool:
+        """Whether the agent ended otherwise than it began, in what its last state shows."""
+        first = self._kit.recording.agents[agent_id].first_state
+        if first is None:
+            return False
+        if event.extra.get("reason") != "gone":
+            return first.extra.get("digest") != event.extra.get("digest") and self._differ(first, event)
+        began, ended = first.extra["fields"], event.extra["fields"]
+        return any(began.get(name) != ended[name] for name in self._late_fields(agent_id))
+
+    def _differ(self, first: Event, last: Event) -> bool:
+        """Whether two full states differ by more than by what has nothing to compare, such as a lock."""
+        mark = self._kit.comparison.mark()
+        one, other = (
+            Recorded(each.extra["fields"], each.types or {}, "/extra/fields") for each in (first, last)
+        )
+        found = self._kit.comparison.difference(one, other, NAMES)
+        self._kit.comparison.go_back(mark)
+        return found is not None
+
+
+def _is_comparable(fold: StateFold, name: str) -> bool:
+    """Whether what stands for values without a codec in a field has a digest of their content."""
+    tags, value = fold.tags.get(name, {}), fold.fields[name]
+    forms = [value_at(value, pointer) for pointer, tag in tags.items() if tag in {"opaque", "truncated"}]
+    return all(type(form) is dict and OpaqueKind.COMPARABLE in form for form in forms)

@@ -9,11 +9,12 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from Agent.errors import RunNotFound, SessionNotFound
+from Agent.errors import AgentNotFound, RunNotFound, SessionNotFound
 from Agent.flight.runs.reading import RunRef as FlightRun
 from Agent.flight.runs.reading import find_run as find_flight_run
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import agents_dir, find_session, session_file
+from Agent.tree.read.reader import TreeReader
 
 RunRef = str | os.PathLike[str] | None
 
@@ -64,6 +65,18 @@ def find_run(
             first_failure = failure
     assert first_failure is not None  # noqa: S101 - the loop ran, for the type checker
     raise first_failure
+
+
+def check_agent(reader: TreeReader, agent_id: str) -> None:
+    """Raise AgentNotFound, with agents that there are, unless the session holds that one."""
+    if reader.holds_agent(agent_id):
+        return
+    known = [agent.agent_id for agent in reader.agents()]
+    raise AgentNotFound(
+        f"no agent {agent_id!r} in this session",
+        path=reader.session,
+        remedy=f"it knows {', '.join(known[:5]) or 'none'}{', ...' if len(known) > 5 else ''}",
+    )
 
 
 def explicit_run(run: RunRef, root: str | os.PathLike[str] | None = None) -> FlightRun | None:

@@ -13,7 +13,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from Agent.errors import ReplayError, TargetNotFound, TargetNotGiven, UsageError
+from Agent.errors import (
+    ReplayError,
+    TargetNotFound,
+    TargetNotGiven,
+    UsageError,
+)
 from Agent.record.emit import installed
 from Agent.record.sources.callers import is_own
 from Agent.record.state.agents import agent_id_of

@@ -1,6 +1,6 @@
 """Recorded values made into Python values again, for a target: its classes, its agents, its exceptions.
 
-What cannot be made again is named, never approximated; `drive.py` and `recorded_results.py` stop where that
+What cannot be made again is named, never approximated; `driver.py` and `recorded_results.py` stop where that
 happens.
 """
 

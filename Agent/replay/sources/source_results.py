@@ -21,14 +21,12 @@ from Agent.record.sources.callers import Asker, asker_of, is_own
 from Agent.record.sources.generators import adopted_of
 from Agent.record.sources.random_module import hidden_random
 from Agent.record.sources.reads import ALL_NAMES, ENVIRONMENT
-from Agent.replay.compare.comparison import Recorded
-from Agent.replay.compare.outcome import Divergence, ReplayOutcome
-from Agent.replay.drive.player import RecordedPlayer, described_call, driven_here, open_call
+from Agent.replay.compare.comparison import Difference, Recorded
+from Agent.replay.drive.kit import ReplayKit
+from Agent.replay.drive.player import described_call, driven_here, open_call
 from Agent.replay.plan.actions import DrivenAction, PlannedCall
 from Agent.replay.plan.recording import Recording
-from Agent.replay.plan.values import Decoder
-from Agent.replay.sources.rng_draws import RecordedDraws
-from Agent.replay.sources.rng_sites import GeneratorPlaces
+from Agent.replay.sources.rng_draws import GeneratorPlaces, RecordedDraws
 from Agent.replay.sources.watched import SourceWatch
 
 T = TypeVar("T")
@@ -102,31 +100,23 @@ class SourceAnswers:
     """Answers sources from the recording while an action is replayed.
 
     Args:
-        player: knows which recorded call is open, and ends a replay.
         watch: takes what the record does not hold.
     """
 
-    def __init__(
-        self,
-        recording: Recording,
-        player: RecordedPlayer,
-        watch: SourceWatch,
-        decoder: Decoder,
-        outcome: ReplayOutcome,
-    ) -> None:
-        self._recording = recording
-        self._player = player
+    def __init__(self, kit: ReplayKit, watch: SourceWatch) -> None:
+        self._recording = kit.recording
+        self._player = kit.player
         self._watch = watch
-        self._decoder = decoder
-        self._outcome = outcome
+        self._decoder = kit.decoder
+        self._outcome = kit.outcome
         self.is_putting = False
         """Recorded state is being put back: that seeds nothing."""
         self._calls: dict[str, CallReads] = {}
         self._bases: dict[str, Any] = {}
         self._seeded: dict[int, Any] = {}
         """Adopted generators that replayed code seeded with known values, and their states then."""
-        self._variables = _variables(recording)
-        self._places = GeneratorPlaces(recording)
+        self._variables = _variables(kit.recording)
+        self._places = GeneratorPlaces(kit.recording)
 
     def begin(self) -> None:
         """The next action is replayed."""
@@ -147,10 +137,8 @@ class SourceAnswers:
         reads.taken[source] += 1
         try:
             return decode(values[number])
-        except Exception as error:
-            # It was hidden, or somebody changed it.
+        except Exception as error:  # noqa: BLE001 - it was hidden, or somebody changed it
             self._player.stop(f"what {source} gave is not in the recording: {type(error).__name__}: {error}")
-            raise
 
     def variable(self, name: str, frame: FrameType, now: Callable[[], Any]) -> Any:
         """See `SourcePlayer`; a variable that was recorded anywhere with one value has that everywhere."""
@@ -327,12 +315,7 @@ class SourceAnswers:
     def _diverge(self, recorded: str, replayed: str, place: str, action: DrivenAction | None = None) -> None:
         action = action or driven_here() or self._watch.action
         assert action is not None  # noqa: S101 - sources are answered while one is replayed
-        self._player.diverge(
-            Divergence(
-                action.number, action.event.id, action.call.name, action.agent_id, "reads",
-                recorded, replayed, place=place,
-            )
-        )  # fmt: skip
+        self._player.differs(action, "reads", Difference("", recorded, replayed), place=place)
 
 
 def _module_of(adopted: Adopted) -> str:

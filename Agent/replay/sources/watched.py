@@ -21,7 +21,9 @@ and its collection.
 from __future__ import annotations
 
 import gc
+import os
 import random
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,6 +43,7 @@ from Agent.record.sources.callers import (
     is_of_library,
     is_own,
     is_remade,
+    module_of,
 )
 from Agent.record.sources.generators import adopted_of
 from Agent.record.sources.numpy_generators import numpy_random_module
@@ -59,7 +62,6 @@ from Agent.record.sources.watch import (
 )
 from Agent.replay.compare.outcome import ReplayOutcome, SourceRead
 from Agent.replay.drive.threads import ThreadWatch
-from Agent.replay.sources.file_writes import WRITING, FileWrites
 from Agent.replay.sources.numpy_seeds import NumpySeeds
 
 if TYPE_CHECKING:
@@ -86,7 +88,13 @@ _REFUSED = {
 
 
 T = TypeVar("T")
-_AUDITED = _REFUSED.keys() | WRITING
+_WRITING = frozenset({"open", "os.remove", "os.rename", "os.truncate", "sqlite3.connect"})
+"""Names of the audit events by which files are written."""
+_AUDITED = _REFUSED.keys() | _WRITING
+
+
+_TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_TRUNC
+_HOW = {"os.remove": "removed", "os.rename": "moved", "os.truncate": "cut"}
 
 
 class SourceWatch:
@@ -142,8 +150,12 @@ class SourceWatch:
         self._is_random_known = False
         """Whether the action itself gave a known seed to the generator behind the functions of `random`."""
         self._is_hooked = False
-        sys.addaudithook(_hook_of(self))
         self.threads = ThreadWatch(lambda: self.is_on, self._add_at)
+        self.hook_in()
+
+    def hook_in(self) -> None:
+        """Be told what this process is about to do, and of its threads."""
+        sys.addaudithook(_hook_of(self))
         self.threads.put_in()
 
     @contextmanager
@@ -546,3 +558,78 @@ def _is_configuration(source: str, asker: FrameType) -> bool:
         return True
     is_of_process = source in {"random", "numpy.random"}
     return not is_of_process and is_import_of_library(asker)
+
+
+class FileWrites:
+    """Notes writes into files that were there before the replay; what that makes itself it may write.
+
+    The interpreter tells of each of these calls before it happens (PEP 578). C code that opens files by
+    itself is not seen, but for sqlite3.
+
+    Use `look` for each audit event of `_WRITING` while code of the target runs.
+    """
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+        """`path by function (file:line)`, once a file."""
+        self.refused: list[str] = []
+        """Those of them that were refused."""
+        self.is_refusing = False
+        """Whether a write is refused, not only noted."""
+        self._made: set[str] = set()
+        """What the replay made itself."""
+        self._seen: set[str] = set()
+
+    def look(self, event: str, arguments: tuple[Any, ...], frame: FrameType | None) -> None:
+        """Note what an event of `_WRITING` would do.
+
+        Raises:
+            PermissionError: it is refused.
+        """
+        if event == "open" and not _writes(arguments[2]):
+            return
+        if frame is None or is_own(frame) or module_of(frame) == "importlib":
+            return  # bytecode, and what this package keeps for itself
+        for place in arguments[: 2 if event == "os.rename" else 1]:
+            path = _path_of(place)
+            if path is not None and not path.endswith(":memory:"):
+                self._touch(event, path, frame)
+
+    def _touch(self, event: str, path: str, frame: FrameType) -> None:
+        try:
+            is_there = stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - no object a call
+        except OSError:
+            self._made.add(path)
+            return
+        if not is_there or path in self._made:
+            return
+        place = _place(frame)
+        what = f"{path} {_HOW[event]}" if event in _HOW else path
+        if path not in self._seen:
+            self._seen.add(path)
+            self.opened.append(f"{what} by {place}")
+        if self.is_refusing:
+            self.refused.append(f"{what} by {place}")
+            raise PermissionError(f"{path} is not written to, because of --no-writes")
+
+
+def _writes(flags: Any) -> bool:
+    return isinstance(flags, int) and bool(flags & _TO_WRITE)
+
+
+def _path_of(given: Any) -> str | None:
+    """The whole path; None for a descriptor."""
+    try:
+        return os.path.abspath(os.fsdecode(given))  # noqa: PTH100 - links stay what they are
+    except (TypeError, ValueError, OSError):
+        return None
+
+
+def _place(frame: FrameType | None) -> str:
+    """The first frame outside the standard library."""
+    while frame is not None and module_of(frame) in sys.stdlib_module_names - {"__main__"} and frame.f_back:
+        frame = frame.f_back
+    if frame is None:
+        return "?"
+    code = frame.f_code
+    return f"{code.co_qualname} ({os.path.basename(code.co_filename)}:{frame.f_lineno})"  # noqa: PTH119 - a text

@@ -18,12 +18,14 @@ import orjson
 
 from Agent.errors import UsageError
 from Agent.replay.diff.run_comparison import RunName
-from Agent.replay.forks.forking import fork_request, in_child
+from Agent.replay.forks.forking import fork_request
+from Agent.replay.forks.outcome import ERROR, STOPPED, OutcomeOf
 from Agent.replay.forks.patches import Patch, check_patch
 from Agent.replay.plan.target import Target
 from Agent.replay.rerun import keep_json, make_replay_directory
-from Agent.replay.sweeps.sweep_outcome import ERROR, STOPPED, OutcomeOf
+from Agent.replay.worker.jobs import Job, run_job
 
+_SWEEP = Job("fork", "Agent.replay.sweeps.sweep_job:sweep")
 _SHOWN_VALUES = 8
 _BAR_CHARS = 30
 
@@ -191,7 +193,7 @@ def sweep_forks(
         raise UsageError("a sweep needs a system that can fork processes", remedy="use fork_run for each")
     request = fork_request(run, step, target, root, live)
     request |= {"variants": variants, "outcome": outcome, "workers": workers or len(os.sched_getaffinity(0))}
-    answer, _, _ = in_child("Agent.replay.sweeps.sweep_child", request, timeout_seconds)
+    answer = run_job(_SWEEP, request, timeout_seconds).answered()
     report = _report(request, answer, make_replay_directory(Path(request["session"])))
     if report.path is not None:
         keep_json(report.path / "sweep.json", report.to_dict())

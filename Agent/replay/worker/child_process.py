@@ -1,6 +1,6 @@
 """The other process in which code is replayed: under another hash seed, and without this one's recording.
 
-`rerun.py` and `forking.py` start one for each request; what it leaves is in the file that the request names.
+`jobs.py` starts one for each job.
 """
 
 from __future__ import annotations
@@ -111,9 +111,7 @@ def run_module(
     Args:
         stop: set by another thread, it ends them as well, with CancelledError.
     """
-    request_path = directory / "request.json"
-    request_path.write_bytes(orjson.dumps(request))
-    process = _launcher.get()(module, request_path, child_environment())
+    process = _launcher.get()(module, write_request(request, directory), child_environment())
     try:
         stdout, stderr = _output(process, timeout_seconds, stop)
     except subprocess.TimeoutExpired:
@@ -125,13 +123,11 @@ def run_module(
     return Ended(stdout, stderr, process.returncode)
 
 
-def run_in_terminal(module: str, request: Mapping[str, Any], directory: Path) -> None:
-    """Let a module carry out a request in a process that has this one's terminal, for a debugger."""
-    request_path = directory / "request.json"
-    request_path.write_bytes(orjson.dumps(request))
-    subprocess.run(  # noqa: S603 - this interpreter, this package, a file of ours
-        [sys.executable, "-m", module, str(request_path)], env=child_environment(), check=False
-    )
+def write_request(request: Mapping[str, Any], directory: Path) -> Path:
+    """Write the file that a worker process reads."""
+    path = directory / "request.json"
+    path.write_bytes(orjson.dumps(request))
+    return path
 
 
 def _output(process: Child, timeout_seconds: float | None, stop: Event | None) -> tuple[str, str]:

@@ -1,16 +1,17 @@
 """The driver: calls each planned action on the factory's object, and compares it with the recording.
 
-Comes between `actions.py` and `verdict.py`, in the child process that `child.py` sets up.
+`replay_job.py` has it carry out a whole plan. A fork has it go up to a point, and on from there without
+comparing.
 """
 
 from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Awaitable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from Agent.event.codec import decode_line
 from Agent.event.model import Event
@@ -19,23 +20,20 @@ from Agent.event.values.opaque import OpaqueKind
 from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope, current_scope
 from Agent.record.emit.installed import install_pipeline
-from Agent.record.emit.memory_sink import LineSink
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.emit.player import TracedCall
 from Agent.record.sources.generators import adopt_random
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.identity import TRACED
-from Agent.replay.compare.comparison import Comparison, Difference, Recorded
-from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped, short
+from Agent.replay.compare.comparison import Difference, Recorded
+from Agent.replay.compare.outcome import Divergence, ReplayStopped, short
 from Agent.replay.compare.python_text import python_path
-from Agent.replay.drive.calls import MisfitArguments, bind_arguments, bound_method, scope_fields
-from Agent.replay.drive.concurrency import groups_of, ran_in_one_loop
-from Agent.replay.drive.constructors import MADE_OTHERWISE
-from Agent.replay.drive.debugging import in_debugger
-from Agent.replay.drive.fields import FieldRules
-from Agent.replay.drive.player import RecordedPlayer, current_lane, driven_here
-from Agent.replay.drive.shared_values import SharedValues
+from Agent.replay.drive.agent_stubs import MADE_OTHERWISE
+from Agent.replay.drive.calls import MisfitArguments, bind_arguments, bound_method, in_debugger, scope_fields
+from Agent.replay.drive.kit import ReplayKit
+from Agent.replay.drive.player import current_lane, driven_here
 from Agent.replay.drive.states import (
+    SharedValues,
     agents_in,
     generator_state,
     generators_in,
@@ -48,12 +46,18 @@ from Agent.replay.drive.states import (
 )
 from Agent.replay.judging.byte_fast_path import ExpectedLine
 from Agent.replay.judging.external_writes import OutsideWrites
-from Agent.replay.judging.final_states import LastStates
 from Agent.replay.judging.judge import ActionJudge
-from Agent.replay.judging.snapshots import WholeStates
-from Agent.replay.plan.actions import DrivenAction, Plan, PlannedCall, is_of_framework, is_outside_write
-from Agent.replay.plan.recording import AgentFacts, sharing_agents
-from Agent.replay.plan.values import Decoder
+from Agent.replay.judging.snapshots import LastStates, WholeStates
+from Agent.replay.plan.actions import (
+    DrivenAction,
+    Plan,
+    PlannedCall,
+    groups_of,
+    is_of_framework,
+    is_outside_write,
+    ran_in_one_loop,
+)
+from Agent.replay.plan.recording import sharing_agents
 from Agent.replay.sources.source_results import SourceAnswers
 from Agent.replay.sources.watched import SourceWatch
 
@@ -64,27 +68,15 @@ if TYPE_CHECKING:
 
 _PLAIN = frozenset({bool, int, float, str, dict, list, tuple})
 """Results that are neither awaited nor iterated for what they are."""
+PreparedCall = tuple[Any, list[Any], dict[str, Any]]
+"""A bound method, and its arguments."""
 
 
-@dataclass(frozen=True, slots=True)
-class Equipment:
-    """What a replay works with: it records, restores values, compares and watches."""
+class Stopper(Protocol):
+    """A player that can end a replay."""
 
-    pipeline: Pipeline
-    sink: LineSink
-    decoder: Decoder
-    comparison: Comparison
-    judge: ActionJudge
-    watch: SourceWatch
-    sources: SourceAnswers
-    fields: FieldRules
-    strict_factory: bool = False
-    keep_going: int = 0
-    """How many differences to look for behind the first."""
-    stop_at: int = 0
-    """The number of the action before which the debugger is to open; 0 for none."""
-    turns: str = ""
-    """How concurrent actions are replayed: `sequential`, `loose`, or as they seem to have run."""
+    def stop(self, reason: str) -> NoReturn:
+        """End it here."""
 
 
 class Driver:
@@ -92,40 +84,40 @@ class Driver:
 
     Args:
         objects: the factory's objects, by agent.
-        facts: what was recorded about each agent.
+        request: `keep_going` is how many differences to look for behind the first; `pdb`, the number of the
+            action before which the debugger is to open; `turns`, how concurrent actions are replayed:
+            `sequential`, `loose`, or as they seem to have run.
     """
 
     def __init__(
         self,
+        kit: ReplayKit,
         plan: Plan,
         objects: Mapping[str, object],
-        facts: Mapping[str, AgentFacts],
-        outcome: ReplayOutcome,
-        player: RecordedPlayer,
-        equipment: Equipment,
+        watch: SourceWatch,
+        sources: SourceAnswers,
+        request: Mapping[str, Any],
     ) -> None:
         self._plan = plan
         self._objects = objects
-        self._facts = facts
-        self._outcome = outcome
-        self._player = player
-        self._pipeline = equipment.pipeline
-        self._sink = equipment.sink
-        self._decoder = equipment.decoder
-        self._comparison = equipment.comparison
-        self._watch = equipment.watch
-        self._sources = equipment.sources
-        self._judge = equipment.judge
-        self._fields = equipment.fields
-        self._is_factory_strict = equipment.strict_factory
-        self._keep_going = equipment.keep_going
-        self._stop_at = equipment.stop_at
-        self._is_sequential = equipment.turns == "sequential" or bool(equipment.stop_at)
-        self._is_loose = equipment.turns == "loose"
+        self._facts = kit.recording.agents
+        self._outcome = kit.outcome
+        self._player = kit.player
+        self._pipeline = kit.pipeline
+        self._sink = kit.sink
+        self._decoder = kit.decoder
+        self._comparison = kit.comparison
+        self._fields = kit.fields
+        self._watch = watch
+        self._sources = sources
+        self._judge = ActionJudge(kit)
+        self._is_factory_strict = bool(request.get("strict_factory"))
+        self._keep_going = int(request.get("keep_going") or 0)
+        self._stop_at = int(request.get("pdb") or 0)
+        self._is_sequential = request.get("turns") == "sequential" or bool(self._stop_at)
+        self._is_loose = request.get("turns") == "loose"
         self._expected = ExpectedLine(self._pipeline, self._sink)
-        self._outside = OutsideWrites(
-            self._pipeline, self._decoder, self._comparison, outcome, player, self._put_back
-        )
+        self._outside = OutsideWrites(kit, self._put_back)
         self._entered: set[int] = set()
         self._latest: dict[str, object] = {}
         """The object of each agent that acted last."""
@@ -140,60 +132,129 @@ class Driver:
         self._turns: Turns | None = None
         self._found: list[Divergence] = []
         """Differences of actions that are replayed while others are."""
+        self._patched: Collection[str] = ()
         self._seen: list[Event] = []
         """The first lines that the actions left, decoded."""
-        self._suspects = sharing_agents(objects, facts, player.live)
-        self._whole = WholeStates(
-            self._pipeline,
-            self._decoder,
-            self._comparison,
-            outcome,
-            player,
-            self._suspects,
-            self._put_back,
-            self._fields,
-            facts,
-        )
+        self._suspects = sharing_agents(objects, self._facts, kit.live)
+        self._whole = WholeStates(kit, self._suspects, self._put_back)
         self._generators: dict[str, tuple[Any, str]] = {}
         self.nearby: dict[str, object] = {}
         """Agents that driven ones hold: they stay what the factory made them."""
-        self._last_states = LastStates(
-            plan, objects, self.nearby, facts, outcome, player, self._judge, self._whole, self._pipeline,
-            self._comparison,
-        )  # fmt: skip
+        self._last_states = LastStates(kit, plan, objects, self.nearby, self._judge, self._whole)
 
     def run(self) -> None:
         """Replay every action until something differs or nothing more can be proved."""
-        self._player.stage = self
-        self._outcome.sources = self._watch.reads
-        # Reads get their recorded values, and nobody looks at the `reads` of these events.
-        keeps_reads, installed.open_reads = installed.open_reads, None
         try:
-            for group in self._groups():
-                try:
-                    if len(group) == 1:
-                        self._drive(group[0])
-                    else:
-                        self._drive_together(group)
-                except ReplayStopped:
-                    if not self._goes_on():
-                        raise
-            # The last action of each agent: later ones replace earlier ones in the mapping.
-            for agent_id, action in {each.agent_id: each for each in self._plan.actions}.items():
-                written = self._plan.written_last.get(agent_id, ())
-                self._outside.put_last(action, self._objects[agent_id], written)
-            self._last_states.compare()
-            self._outside.end()
+            with self._comparing():
+                for group in self._groups():
+                    try:
+                        if len(group) == 1:
+                            self._drive(group[0])
+                        else:
+                            self._drive_together(group)
+                    except ReplayStopped:
+                        if not self._goes_on():
+                            raise
+                # The last action of each agent: later ones replace earlier ones in the mapping.
+                for agent_id, action in {each.agent_id: each for each in self._plan.actions}.items():
+                    written = self._plan.written_last.get(agent_id, ())
+                    self._outside.put_last(action, self._objects[agent_id], written)
+                self._last_states.compare()
+                self._outside.end()
         except ReplayStopped:
             pass  # whoever stopped it has told the outcome why
         finally:
             self._put_first_in_front()
             self._tell_of_large_fields()
+            self.close()
+
+    def bring_to(self, actions: Sequence[DrivenAction], done: Callable[[], None]) -> bool:
+        """Replay recorded actions and compare each with the recording; whether all went as recorded.
+
+        Args:
+            done: called after each.
+        """
+        try:
+            with self._comparing():
+                for action in actions:
+                    self._drive(action)
+                    done()
+                for agent_id, obj in self._objects.items():
+                    self._restore(agent_id, obj)
+        except ReplayStopped:
+            return False  # the outcome knows why
+        return True
+
+    @contextmanager
+    def _comparing(self) -> Iterator[None]:
+        """What is replayed in the block is compared."""
+        self._player.stage = self
+        self._outcome.sources = self._watch.reads
+        # Reads get their recorded values, and nobody looks at the `reads` of these events.
+        keeps_reads, installed.open_reads = installed.open_reads, None
+        try:
+            yield
+        finally:
             installed.open_reads = keeps_reads
             self._player.action = None
             self._judge.settle()
             self._watch.close()
-            self._close_loop()
+
+    def hand_over(self, player: Stopper, pipeline: Pipeline, patched: Collection[str]) -> None:
+        """From here on nothing is compared: that player answers calls, and that pipeline records them.
+
+        Args:
+            patched: fields that differ on purpose, `agent.field` where there are several agents.
+        """
+        self._patched = patched
+        # From here on nothing but `stop` is asked of a player.
+        self._player = player  # type: ignore[assignment]
+        self._pipeline = pipeline
+
+    def read_by(self, sources: SourceAnswers) -> None:
+        """Let these answer what is read, and tell them which generators the agents hold."""
+        self._sources = sources
+        for agent_id, obj in {**self.nearby, **self._objects}.items():
+            self._allow_generators(agent_id, obj)
+
+    def prepared(self, action: DrivenAction) -> PreparedCall:
+        """The method of a recorded action, and the arguments that it was called with."""
+        return self._prepared(action.call, self._objects[action.agent_id])
+
+    def go_on(
+        self, action: DrivenAction, around: SpanScope | None, prepared: PreparedCall | None = None
+    ) -> Exception | None:
+        """Call a recorded action as it was called; what it raised, None where it returned.
+
+        Args:
+            prepared: other arguments.
+        """
+        obj = self._objects[action.agent_id]
+        method, args, kwargs = prepared or self.prepared(action)
+        # What a function around the traced one writes, as Mesa counts its steps, it writes here again.
+        for event in action.before if hasattr(method, TRACED) else ():
+            if is_outside_write(event):
+                self._impose(action, event, obj)
+        scope = SpanScope(
+            around, tick=action.event.tick, fields=scope_fields(action.event, self._decoder) or None
+        )
+        token = current_scope.set(scope)
+        try:
+            return self.raised_by(method, args, kwargs)
+        finally:
+            current_scope.reset(token)
+
+    def raised_by(self, method: Any, args: list[Any], kwargs: dict[str, Any]) -> Exception | None:
+        """Call a method; what it raised, None where it returned."""
+        try:
+            self._call(method, args, kwargs)
+        except Exception as error:  # noqa: BLE001 - what the agent raises is part of what a fork is to show
+            return error
+        return None
+
+    def leave_loop(self) -> None:
+        """Begin with a loop of its own: this process was forked off, and the other is its parent's."""
+        self._loop = None
 
     def _groups(self) -> Iterator[Sequence[DrivenAction]]:
         """The actions in the order in which they are replayed, concurrent ones as a group."""
@@ -445,7 +506,7 @@ class Driver:
         if action.number >= self._last_states.begin:
             self._last_states.look(action.number)
 
-    def _prepared(self, call: PlannedCall, obj: object) -> tuple[Any, list[Any], dict[str, Any]]:
+    def _prepared(self, call: PlannedCall, obj: object) -> PreparedCall:
         event = call.event
         method = bound_method(obj, str(event.extra.get("call")))
         if method is None:
@@ -461,7 +522,6 @@ class Driver:
             args, kwargs = bind_arguments(method, recorded)
         except MisfitArguments as error:
             self._player.stop(f"the recorded arguments do not fit {call.told}: {error}")
-            raise
         return method, args, kwargs
 
     def _restored_arguments(self, call: PlannedCall) -> dict[str, Any]:
@@ -666,9 +726,10 @@ class Driver:
         elif is_outside_write(event):
             self._outside.impose(action.agent_id, event, obj, self._keeps(action.agent_id))
 
-    def _keeps(self, agent_id: str) -> Collection[str]:  # noqa: ARG002 - forks ask
-        """Fields that stay as they are, whatever was written there from outside."""
-        return ()
+    def _keeps(self, agent_id: str) -> Collection[str]:
+        """Fields that a fork has patched: they stay, whatever was written there from outside."""
+        parts = (name.rpartition(".") for name in self._patched)
+        return {name for owner, _, name in parts if owner in {"", agent_id}}
 
     def _doubt_draws(self, action: DrivenAction) -> None:
         for name, (generator, before) in self._generators.items():
@@ -678,7 +739,8 @@ class Driver:
                     "draws were not recorded; `recorder.adopt(generator)`, there and in the target, does"
                 )
 
-    def _close_loop(self) -> None:
+    def close(self) -> None:
+        """End what asyncio still holds."""
         if self._loop is None:
             return
         import asyncio
@@ -691,3 +753,4 @@ class Driver:
             self._outcome.remarks.append(f"{len(tasks)} background tasks were still open at the end")
             self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self._loop.close()
+        self._loop = None

@@ -13,6 +13,7 @@ import gc
 import importlib
 import os
 import runpy
+import select
 import selectors
 import signal
 import socket
@@ -21,26 +22,43 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 import orjson
 
-from Agent.replay.worker.child_process import Child, child_environment, launched_by, launches_anew, spawn
+from Agent.replay.worker.child_process import (
+    Child,
+    Ended,
+    child_environment,
+    launched_by,
+    launches_anew,
+    run_module,
+    spawn,
+    write_request,
+)
+from Agent.replay.worker.jobs import answer, as_object, from_object
 
 if TYPE_CHECKING:
-    from Agent.replay.worker.child import Prepared
+    from Agent.replay.worker.workbench import Prepared
 
 _MODULES = (
     "Agent.utils",
-    "Agent.replay.worker.child",
-    "Agent.replay.forks.child",
-    "Agent.replay.sweeps.sweep_child",
-    "Agent.replay.experiments.child",
+    "Agent.replay.worker.jobs",
+    "Agent.replay.worker.replay_job",
+    "Agent.replay.forks.recording",
+    "Agent.replay.sweeps.sweep_job",
+    "Agent.replay.experiments.experiment",
 )
 """Loaded before the first request: what carries one out, and what every recorded program imports."""
 _INTERPRETER_SETTINGS = frozenset(
@@ -54,15 +72,17 @@ _NUMBER = struct.Struct("i")
 _OWN_THREADS = "agent-trace"
 
 
+_LOOK_S = 0.2
+
+
 class ForkServer:
     """Forks a child process for each request from one that is warm; started by the first request.
 
     A context manager: at the end the server ends, children that still run do not.
 
     Args:
-        target: a request of `Agent.replay.worker.child`; its session is read and its target imported before
-        the
-            first fork; `target_worker.py` asks so, and takes the answer from the control socket.
+        target: a request for a replay; its session is read and its target imported before the first fork;
+            `Worker` asks so, and takes the answer from the control socket.
         output: the files that take what the import prints.
     """
 
@@ -292,9 +312,9 @@ def main(descriptor: int, target: str | None = None) -> None:
     if task is None:
         return
     if prepared is not None:
-        from Agent.replay.worker.child import carry_out
+        from Agent.replay.worker.replay_job import replay
 
-        carry_out(orjson.loads(Path(task.request).read_bytes()), prepared)
+        answer(orjson.loads(Path(task.request).read_bytes()), partial(replay, prepared=prepared))
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)  # to take apart all that was imported would copy every page of it
@@ -306,20 +326,20 @@ def main(descriptor: int, target: str | None = None) -> None:
 
 def _prepare(request_path: Path, control: socket.socket) -> Prepared | None:
     """Read the session and import the target, and tell the other end whether its forks can share that."""
-    from Agent.replay.plan.target import TargetNotImported
-    from Agent.replay.worker.child import Redrive
+    from Agent.replay.plan.target import TargetNotImported, target_not_found
+    from Agent.replay.worker.workbench import Workbench
 
     request = orjson.loads(request_path.read_bytes())
     sys.path[:] = request["sys_path"]
     prepared = None
     said: dict[str, object] = {"ready": False}
     try:
-        prepared = Redrive(request).prepare()
+        prepared = Workbench(request).prepare()
         if _has_threads():
             prepared = None
         said = {"ready": prepared is not None}
     except TargetNotImported as error:
-        said = {"not_imported": str(error)}
+        said = {"error": as_object(target_not_found(str(error)))}
     sys.stdout.flush()
     sys.stderr.flush()
     warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")  # libraries have threads
@@ -333,3 +353,147 @@ def _has_threads() -> bool:
         thread is not threading.main_thread() and not thread.name.startswith(_OWN_THREADS)
         for thread in threading.enumerate()
     )
+
+
+def can_fork() -> bool:
+    """Whether this system has what a worker needs."""
+    return hasattr(os, "fork") and hasattr(socket, "send_fds")
+
+
+class Worker:
+    """A process that has imported a target and forks for each replay; several threads may ask at once.
+
+    Args:
+        session: the session that it reads once.
+        target: `module:factory`.
+    """
+
+    def __init__(self, session: Path, target: str) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="agent-trace-worker-")
+        here = Path(self._directory.name)
+        request = {
+            "session": str(session.absolute()),
+            "agent_id": None,
+            "target": target,
+            "sys_path": sys.path,
+        }
+        request["outcome_path"] = str(here / "outcome.json")
+        path = write_request(request, here)
+        self._stdout, self._stderr = here / "stdout.txt", here / "stderr.txt"
+        self._files = self._stdout.open("wb"), self._stderr.open("wb")
+        self._server = ForkServer(path, self._files)
+        self._lock = threading.Lock()
+        self._said: dict[str, Any] | None = None
+        """What it said when the target was imported; None before that."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def run(
+        self,
+        module: str,
+        request: Mapping[str, Any],
+        directory: Path,
+        timeout_seconds: float | None = None,
+        stop: Event | None = None,
+    ) -> Ended:
+        """Carry out one request for a replay in a fork, or as `run_module` does where the target forbids it.
+
+        Raises:
+            TargetNotFound: the target cannot be imported.
+            CancelledError: `stop` was set.
+        """
+        with self._lock:
+            if self._said is None:
+                ends_at = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+                answer = _received(self._server.start(), ends_at, stop)
+                if answer is None:
+                    return Ended(*self._printed(), None)
+                self._said = orjson.loads(answer or b"{}")
+        if "error" in self._said:
+            raise from_object(self._said["error"])
+        if not self._said.get("ready"):
+            return run_module(module, request, directory, timeout_seconds, stop)
+        with launched_by(self._server):
+            ended = run_module(module, request, directory, timeout_seconds, stop)
+        stdout, stderr = self._printed()
+        return replace(ended, stdout=stdout + ended.stdout, stderr=stderr + ended.stderr)
+
+    def close(self) -> None:
+        """End the process; what still runs in its forks is ended by whoever asked for it."""
+        self._server.close()
+        for file in self._files:
+            file.close()
+        self._directory.cleanup()
+
+    def _printed(self) -> tuple[str, str]:
+        """What the target printed when it was imported."""
+        return self._stdout.read_text("utf-8", "replace"), self._stderr.read_text("utf-8", "replace")
+
+
+class Workers:
+    """Workers by session and target, each from its first replay to its last; none for what is replayed once.
+
+    Args:
+        wanted: session and target of every replay that is to come.
+    """
+
+    def __init__(self, wanted: Iterable[tuple[Path, str]]) -> None:
+        self._left = Counter(wanted)
+        self._shared = {key for key, count in self._left.items() if count > 1 and can_fork()}
+        self._begun: dict[tuple[Path, str], Worker] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._begun.values():
+            worker.close()
+
+    @contextmanager
+    def of(self, session: Path, target: str) -> Iterator[Worker | None]:
+        """The worker for one of the replays; None where it needs a process of its own."""
+        key = session, target
+        with self._lock:
+            if key in self._shared and key not in self._begun:
+                self._begun[key] = Worker(session, target)
+            found = self._begun.get(key)
+        try:
+            yield found
+        finally:
+            with self._lock:
+                self._left[key] -= 1
+                if not self._left[key]:
+                    done = self._begun.pop(key, None)
+                    if done is not None:
+                        done.close()
+
+
+def _received(connection: socket.socket, ends_at: float | None, stop: Event | None) -> bytes | None:
+    """One line, b"" where the other side is gone; None where it took too long.
+
+    Raises:
+        CancelledError: `stop` was set.
+    """
+    line = b""
+    while not line.endswith(b"\n"):
+        left = None if ends_at is None else ends_at - time.monotonic()
+        if left is not None and left <= 0:
+            return None
+        waits = [each for each in (left, _LOOK_S if stop is not None else None) if each is not None]
+        if not select.select([connection], [], [], min(waits, default=None))[0]:
+            if stop is not None and stop.is_set():
+                raise CancelledError
+            continue
+        try:
+            piece = connection.recv(1)
+        except ConnectionError:
+            return b""
+        if not piece:
+            return b""
+        line += piece
+    return line

@@ -8,18 +8,17 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib.util
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-
-import orjson
+from typing import Any
 
 from Agent.errors import TargetNotFound
 from Agent.replay.plan.target import TargetNotImported, import_target, target_name, target_not_found
-from Agent.replay.worker.child_process import run_module
+from Agent.replay.worker.jobs import Job, run_job
 
 __all__ = ["check_target"]
+
+_IMPORT = Job("import", "Agent.replay.worker.target_check:import_alone")
 
 
 def check_target(target: str) -> None:
@@ -33,18 +32,15 @@ def check_target(target: str) -> None:
     names = _names_in(module_name)
     if qualname in names:
         return
-    with tempfile.TemporaryDirectory() as place:
-        outcome = Path(place, "outcome")
-        request = {"target": target, "sys_path": sys.path, "outcome_path": str(outcome)}
-        run_module("Agent.replay.worker.target_check", request, Path(place), None)
-        if not outcome.exists():
-            raise target_not_found(f"the target {module_name} ends the process that imports it")
-        why = outcome.read_text("utf-8")
-    if why:
+    try:
+        result = run_job(_IMPORT, {"target": target})
+    except TargetNotFound as error:
         close = difflib.get_close_matches(qualname, names, 1)
         if close:
-            raise TargetNotFound(why, remedy=f"did you mean {module_name}:{close[0]}?")
-        raise target_not_found(why)
+            raise TargetNotFound(error.message, remedy=f"did you mean {module_name}:{close[0]}?") from None
+        raise
+    if result.answer is None:
+        raise target_not_found(f"the target {module_name} ends the process that imports it")
 
 
 def _names_in(module_name: str) -> list[str]:
@@ -76,21 +72,17 @@ def _defined(tree: ast.Module) -> Iterator[str]:
             yield node.name
 
 
-def main(request_path: str) -> None:
-    """Import what a request names, and write why that is not possible, or nothing."""
-    from Agent.replay.worker.child import turn_recording_away
+def import_alone(request: dict[str, Any]) -> dict[str, Any]:
+    """Import the target that a request names, in the worker process.
 
-    request = orjson.loads(Path(request_path).read_bytes())
-    outcome = Path(request["outcome_path"])
-    sys.path[:] = request["sys_path"]
-    turn_recording_away(outcome.parent)
+    Raises:
+        TargetNotFound: that is not possible.
+    """
+    from Agent.replay.worker.workbench import turn_recording_away
+
+    turn_recording_away(Path(request["outcome_path"]).parent)
     try:
         import_target(request["target"])
     except TargetNotImported as error:
-        outcome.write_text(str(error), "utf-8")
-    else:
-        outcome.write_text("", "utf-8")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
+        raise target_not_found(str(error)) from error
+    return {}

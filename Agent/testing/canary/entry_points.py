@@ -21,8 +21,7 @@ from typing import Any
 from Agent import caused_by, instrument, receive, setup_logging, shutdown_logging
 from Agent.event.kinds import Category
 from Agent.testing.canary import run_entry_points  # noqa: F401 - it enters its own into the table
-from Agent.testing.canary.secrets import Plant, plants
-from Agent.testing.canary.table import ARGV, ENTRANCES, NEEDS, entrance
+from Agent.testing.canary.secrets import ARGV, ENTRANCES, NEEDS, Plant, entrance, plants
 from Agent.utils import (
     AgentLogger,
     InteractionLogger,

@@ -14,8 +14,7 @@ from typing import Any
 
 from Agent import AgentLogger
 from Agent.flight import Recorder, checkpoint_store, record_tool
-from Agent.testing.canary.secrets import Plant
-from Agent.testing.canary.table import entrance
+from Agent.testing.canary.secrets import Plant, entrance
 
 _recorder = Recorder(agent="runner")
 

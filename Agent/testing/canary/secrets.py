@@ -127,3 +127,21 @@ def plants(seed: str, entrance: str) -> list[Plant]:
         value = f"{marker} {value}" if isinstance(value, str) else {"note": marker, **value}
         found.append(Plant(entrance, shape, secret, marker, value))
     return found
+
+
+Enter = Callable[[Plant], object]
+ENTRANCES: dict[str, Enter] = {}
+ARGV = "command line"
+"""Planted by whoever starts the program that plants, in its arguments."""
+NEEDS = {"logging bridge": "pythonjsonlogger", "structlog bridge": "structlog"}
+"""Entrances that need a library, and its module."""
+
+
+def entrance(name: str) -> Callable[[Enter], Enter]:
+    """Enter a function into the table."""
+
+    def enter(function: Enter) -> Enter:
+        ENTRANCES[name] = function
+        return function
+
+    return enter

@@ -137,8 +137,7 @@ def add(run: str, timeout: float | None, test_file: str | None, as_json: bool, *
     added; 1: the code behaves differently; 4: nothing was proved. RUN is last, a session, SESSION/agent_id,
     or a run.
     """
-    from Agent.replay.golden.adding import add_golden
-    from Agent.replay.golden.test_template import source_of_test, write_test
+    from Agent.replay.golden.adding import add_golden, source_of_test, write_test
 
     parameters.find_code_here()
     with bar("replaying") as show:
@@ -289,7 +288,7 @@ def accept(name: str, step: int, reason: str, target: str | None, directory: Pat
     Up to STEP, the golden trace still checks the first recording; from STEP on, it holds the current
     behaviour. It stores step and reason. Refused if something differs before STEP.
     """
-    from Agent.replay.golden.accepting import accept_golden
+    from Agent.replay.golden.updating import accept_golden
 
     parameters.find_code_here()
     (found,) = _named((name,), directory)
@@ -337,7 +336,7 @@ def shrink(
     Searches for the shortest beginning and the fewest agents that still fail in the same way, keeps them as a
     separate golden trace, and writes a test that fails now. Exit code 0: done.
     """
-    from Agent.replay.golden.test_template import write_test
+    from Agent.replay.golden.adding import write_test
 
     parameters.find_code_here()
     with bar("searching for a smaller failure") as show:

@@ -146,7 +146,7 @@ def search(
 ) -> list[Entrance]:
     """Look for the secrets of every entrance in these files, as they are, escaped, quoted and as base64."""
     from Agent.testing.canary import entry_points  # noqa: F401 - it fills the table
-    from Agent.testing.canary.table import ARGV, ENTRANCES
+    from Agent.testing.canary.secrets import ARGV, ENTRANCES
 
     absent = set(missing)
     everything = b"\n".join(contents.values())
