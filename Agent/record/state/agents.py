@@ -94,7 +94,7 @@ def agent_id_of(obj: object) -> str | None:
 
 
 def _tells_by_attributes(cls: type) -> bool:
-    """Whether an object of the class is an agent only if `instrument` was told so, or by its own attributes."""
+    """Whether only its attributes, or what `instrument` was told, make an object of the class an agent."""
     named = ("__getattr__", *_NAMING)
     return (
         not issubclass(cls, type)
