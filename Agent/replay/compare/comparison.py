@@ -428,6 +428,17 @@ class Comparison:
         )
         return copy, self.overlooked.mark()
 
+    def passes_code_from_here(self, compare_again: Callable[[], object | None]) -> bool:
+        """Whether nothing differs but code that values hold; from here on that is no difference."""
+        if self.passes_code:
+            return False
+        mark = self.mark()
+        self.passes_code = True
+        self.passes_code = compare_again() is None
+        if not self.passes_code:
+            self.go_back(mark)
+        return self.passes_code
+
     def go_back(self, mark: tuple[Agreement, Any]) -> None:
         """Discard what was collected since the mark."""
         self.agreement = mark[0]

@@ -151,7 +151,9 @@ class ReplayOutcome:
     code: dict[str, dict[str, str]] = field(default_factory=dict)
     """Method to the digests of the recorded and the replayed code; for people, no part of the verdict."""
     changed_inside: dict[str, str] = field(default_factory=dict)
-    """`agent.field` of a first state that holds other code than it did, and why that alone proves nothing."""
+    """`agent.field` of a state that holds other code than it did, and why that alone proves nothing."""
+    by_code_alone: Divergence | None = None
+    """The first difference in nothing but the code that a field holds; it counts where no other follows."""
     opened_for_writing: list[str] = field(default_factory=list)
     """Files that were there before and that replayed code opened for writing."""
     unsteady: list[str] = field(default_factory=list)
@@ -160,6 +162,11 @@ class ReplayOutcome:
     """The first step that may have run while another agent's did, in one event loop; 0 for none."""
     scope: str = "whole"
     environment: dict[str, Any] = field(default_factory=dict)
+
+    def note_code(self, name: str, divergence: Divergence) -> None:
+        """Keep that a field differs in nothing but the code that it holds; what the code does tells more."""
+        self.by_code_alone = self.by_code_alone or divergence
+        self.changed_inside.setdefault(f"{divergence.agent_id}.{name}", str(divergence))
 
     @property
     def changed_code(self) -> tuple[str, ...]:

@@ -55,6 +55,19 @@ current_lane: ContextVar[Lane | None] = ContextVar("agent_trace_lane", default=N
 """The action that a task drives while others drive theirs; None where actions are replayed one by one."""
 
 
+def divergence_of(action: DrivenAction, field: str, found: Difference, **more: Any) -> Divergence:
+    """A difference of an action; `more` are other fields of `Divergence`."""
+    told = {"event_id": action.event.id, "agent_id": action.agent_id, "path": found.path, **more}
+    return Divergence(
+        step=action.number,
+        action=action.call.name,
+        field=field,
+        recorded=found.recorded,
+        replayed=found.replayed,
+        **told,
+    )
+
+
 def driven_here() -> DrivenAction | None:
     """The action that this task drives while others drive theirs."""
     lane = current_lane.get()
@@ -211,17 +224,7 @@ class RecordedPlayer:
         Args:
             more: other fields of `Divergence`.
         """
-        told = {"event_id": action.event.id, "agent_id": action.agent_id, "path": found.path, **more}
-        self.diverge(
-            Divergence(
-                step=action.number,
-                action=action.call.name,
-                field=field,
-                recorded=found.recorded,
-                replayed=found.replayed,
-                **told,
-            )
-        )
+        self.diverge(divergence_of(action, field, found, **more))
 
     def _enter_in_thread(self, call: TracedCall) -> None:
         if call.kind != "metric" and self.threads is not None and self.threads.overlaps:

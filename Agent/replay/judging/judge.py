@@ -25,7 +25,7 @@ from Agent.replay.compare.emitted_events import (
 )
 from Agent.replay.compare.outcome import Divergence, ReplayStopped
 from Agent.replay.drive.kit import ReplayKit
-from Agent.replay.drive.player import described_call
+from Agent.replay.drive.player import described_call, divergence_of
 from Agent.replay.drive.states import field_of
 from Agent.replay.plan.actions import DrivenAction, PlannedCall, has_concurrent_calls, is_of_framework
 from Agent.replay.plan.recording import is_traced_action, method_name
@@ -199,10 +199,19 @@ class ActionJudge:
         self._fields.note_state(action.agent_id, agreed)
         if found is not None:
             name, path = field_of(found.path)
-            found = as_change(found)
-            self._differs(
-                action, f"state.{name}" if name else "state", Difference(path, found.recorded, found.replayed)
+            told = as_change(found)
+            divergence = divergence_of(
+                action,
+                f"state.{name}" if name else "state",
+                Difference(path, told.recorded, told.replayed),
             )
+            if not self._comparison.passes_code_from_here(
+                lambda: self._comparison.difference(
+                    state_of(action.event, self._fields), made, NAMES_OF_STATE
+                )
+            ):
+                self._diverge(divergence)
+            self._outcome.note_code(name, divergence)
         return self._count_fields(recorded)
 
     def _count_fields(self, state: Mapping[str, Any]) -> int:
@@ -314,22 +323,21 @@ class ActionJudge:
         place: str = "",
         effect: EffectDifference | None = None,
     ) -> NoReturn:
-        if self._outcome.divergence is None:
-            self._outcome.divergence = Divergence(
-                step=action.number,
-                event_id=action.event.id,
-                action=action.call.name,
-                agent_id=action.agent_id,
-                field=field,
-                recorded=difference.recorded,
-                replayed=difference.replayed,
-                path=difference.path,
+        is_inner = effect is not None and effect.agent_id != action.agent_id
+        self._diverge(
+            divergence_of(
+                action,
+                field,
+                difference,
                 place=place,
-                inner_agent_id=""
-                if effect is None or effect.agent_id == action.agent_id
-                else effect.agent_id,
+                inner_agent_id=effect.agent_id if effect is not None and is_inner else "",
                 inner_field="" if effect is None else effect.field,
             )
+        )
+
+    def _diverge(self, divergence: Divergence) -> NoReturn:
+        if self._outcome.divergence is None:
+            self._outcome.divergence = divergence
         raise ReplayStopped
 
 

@@ -21,6 +21,7 @@ from Agent.record.tracing.state_events import CLASS_FIELDS
 from Agent.replay.compare.comparison import NAMES, Difference, Recorded
 from Agent.replay.compare.outcome import Divergence
 from Agent.replay.drive.kit import ReplayKit
+from Agent.replay.drive.player import divergence_of
 from Agent.replay.drive.states import differences_of, generators_in, restorable, state_difference
 from Agent.replay.judging.judge import ActionJudge
 from Agent.replay.plan.actions import DrivenAction, Plan
@@ -59,9 +60,8 @@ class WholeStates:
         """
         if action.agent_id in self._suspects:
             self._put_shared(event, obj)
-        found = state_difference(event, obj, self._kit.pipeline, self._kit.comparison, self._kit.fields)
+        found = self._difference(action, event, obj)
         self._kit.outcome.counts.full_states += 1
-        found = found or self._class_difference(action.agent_id, event, obj)
         agent_id = str(event.agent_id)
         last, count = self._acted.get(agent_id, (None, 0))
         if found is None:
@@ -74,7 +74,7 @@ class WholeStates:
         if last is not None and name in self._large(obj):
             action = last  # one of those since the last full state changed it
             since = self._seen.get(agent_id, 0) if count > 1 else None
-        self._kit.player.differs(
+        divergence = divergence_of(
             action,
             f"state.{name}",
             difference,
@@ -84,6 +84,14 @@ class WholeStates:
             tick=action.event.tick,
             since=since,
         )
+        if not self._kit.comparison.passes_code_from_here(lambda: self._difference(action, event, obj)):
+            self._kit.player.diverge(divergence)
+        self._kit.outcome.note_code(name, divergence)
+
+    def _difference(self, action: DrivenAction, event: Event, obj: object) -> tuple[str, Difference] | None:
+        kit = self._kit
+        found = state_difference(event, obj, kit.pipeline, kit.comparison, kit.fields)
+        return found or self._class_difference(action.agent_id, event, obj)
 
     def ended(self, action: DrivenAction) -> None:
         """An action ended and agreed."""

@@ -666,11 +666,10 @@ class Driver:
         with_code = [
             name for name, _ in state_differences(first, obj, self._pipeline, self._comparison, self._fields)
         ]
-        self._comparison.passes_code = True
-        if state_difference(first, obj, self._pipeline, self._comparison, self._fields) is None:
-            return with_code
-        self._comparison.passes_code = False
-        return []
+        is_code = self._comparison.passes_code_from_here(
+            lambda: state_difference(first, obj, self._pipeline, self._comparison, self._fields)
+        )
+        return with_code if is_code else []
 
     def _compare_factory(self, agent_id: str, obj: object, first: Event, restored: Collection[str]) -> None:
         """Say how the factory's object differs from the first recorded state, which replaces its state."""

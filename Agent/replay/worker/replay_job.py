@@ -162,6 +162,7 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
         names += [name for name in _listed(bench, key) if name not in names]
     if field_reads is not None:
         outcome.doubts += field_reads.doubts(is_same_code=outcome.is_same_code)
+    outcome.divergence = outcome.divergence or outcome.by_code_alone
     if outcome.divergence is None:
         for reason in outcome.changed_inside.values():
             outcome.reason(reason)
