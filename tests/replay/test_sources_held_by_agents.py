@@ -144,6 +144,60 @@ def test_code_that_a_field_holds_is_replayed_and_what_it_does_otherwise_is_the_d
     assert report.verdict == "UNVERIFIED", "another tool is not a change of code alone"
 
 
+PROCESSES = """
+from Agent import trace_agent_action
+
+class Clock:
+    def __init__(self):
+        self.now, self.running = 0, []
+
+    def step(self):
+        self.now += 1
+        for process in list(self.running):
+            next(process)
+
+def customer(clock, bank):
+    while True:
+        bank.total += 1 + (clock.now > 99)
+        yield clock.now
+
+class Bank:
+    agent_id = "a"
+
+    def __init__(self):
+        self.clock, self.total = Clock(), 0
+
+    @trace_agent_action
+    def run(self):
+        if self.clock.now % 3 == 0:
+            self.clock.running.append(customer(self.clock, self))
+        self.clock.step()
+        return self.total
+
+def build(spec):
+    return Bank()
+
+def main():
+    bank = Bank()
+    for _ in range(8):
+        bank.run()
+"""
+
+
+def test_changed_code_of_a_process_begun_in_an_action_differs_where_it_does_something_else(toy):
+    toy.record(PROCESSES)
+    assert toy.replay("last/a").verdict == "IDENTICAL"
+    report = toy.change("clock.now > 99", "clock.now > 5").replay("last/a")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 6), str(report)
+    assert "changed since the recording: functions in a.clock" in str(report)
+
+
+def test_changed_code_that_does_nothing_else_differs_where_a_field_first_holds_it(toy):
+    toy.record(PROCESSES)
+    report = toy.change("clock.now > 99", "clock.now > 98").replay("last/a")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
+
+
 @pytest.mark.further
 def test_a_function_that_reads_chance_or_time_is_known_by_its_name_wherever_it_is_held(toy):
     report = toy.record(HOLDER).replay("last/a")
