@@ -7,6 +7,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <structmember.h>
 #include <datetime.h>
 #include <math.h>
 #include <stdint.h>
@@ -860,51 +861,73 @@ static char *put_bytes(char *at, const char *bytes, Py_ssize_t size) {
     return at + size;
 }
 
+typedef struct {
+    const char *bytes;
+    Py_ssize_t size;
+} Part;
+
+static Part part_of(PyObject *bytes) { return (Part){PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes)}; }
+
+static int is_ascii(PyObject *text) { return PyUnicode_Check(text) && PyUnicode_IS_COMPACT_ASCII(text); }
+
+/* The line that begins with the time and the id, and the id; 0 with an exception. */
+static int stamped_line(PyObject *prefix, unsigned long microsecond, PyObject *writer, unsigned long long seq, const Part *parts,
+                        int count, PyObject **line, PyObject **identity) {
+    static const char between[] = "Z\",\"id\":\"";
+    if (!is_ascii(prefix) || !is_ascii(writer)) {
+        PyErr_SetString(PyExc_TypeError, "stamped(prefix, microsecond, writer, seq, *parts) takes ASCII texts");
+        return 0;
+    }
+    int seq_width = 1;
+    for (unsigned long long rest = seq; rest >= 10; rest /= 10) seq_width++;
+    Py_ssize_t writer_size = PyUnicode_GET_LENGTH(writer), id_size = writer_size + 1 + seq_width;
+    Py_ssize_t size = PyUnicode_GET_LENGTH(prefix) + 6 + (Py_ssize_t)sizeof between - 1 + id_size;
+    for (int i = 0; i < count; i++) size += parts[i].size;
+    *identity = PyUnicode_New(id_size, 127);
+    *line = PyBytes_FromStringAndSize(NULL, size);
+    if (*identity == NULL || *line == NULL) return 0;
+    char *id = (char *)PyUnicode_1BYTE_DATA(*identity);
+    char *end = put_bytes(id, (const char *)PyUnicode_1BYTE_DATA(writer), writer_size);
+    *end++ = '-';
+    put_digits(end, seq, seq_width);
+    char *at = PyBytes_AS_STRING(*line);
+    at = put_bytes(at, (const char *)PyUnicode_1BYTE_DATA(prefix), PyUnicode_GET_LENGTH(prefix));
+    at = put_bytes(put_digits(at, microsecond, 6), between, (Py_ssize_t)sizeof between - 1);
+    at = put_bytes(at, id, id_size);
+    for (int i = 0; i < count; i++) at = put_bytes(at, parts[i].bytes, parts[i].size);
+    return 1;
+}
+
+enum { MAX_PARTS = 16 };
+
 /* stamped(prefix, microsecond, writer, seq, *parts): the line that begins with the time and the id, and the id. */
 static PyObject *stamped(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
-    static const char between[] = "Z\",\"id\":\"";
-    if (count < 4 || !PyUnicode_Check(arguments[0]) || !PyUnicode_IS_COMPACT_ASCII(arguments[0]) ||
-        !PyUnicode_Check(arguments[2]) || !PyUnicode_IS_COMPACT_ASCII(arguments[2])) {
-        PyErr_SetString(PyExc_TypeError, "stamped(prefix, microsecond, writer, seq, *parts) takes ASCII texts");
+    Part parts[MAX_PARTS];
+    PyObject *line = NULL, *identity = NULL, *both = NULL;
+    if (count < 4 || count > 4 + MAX_PARTS) {
+        PyErr_SetString(PyExc_TypeError, "stamped(prefix, microsecond, writer, seq, *parts) takes at most 16 parts");
         return NULL;
     }
     unsigned long microsecond = PyLong_AsUnsignedLong(arguments[1]);
     unsigned long long seq = PyLong_AsUnsignedLongLong(arguments[3]);
     if (PyErr_Occurred()) return NULL;
-    int seq_width = 1;
-    for (unsigned long long rest = seq; rest >= 10; rest /= 10) seq_width++;
-    Py_ssize_t writer_size = PyUnicode_GET_LENGTH(arguments[2]), id_size = writer_size + 1 + seq_width;
-    Py_ssize_t size = PyUnicode_GET_LENGTH(arguments[0]) + 6 + (Py_ssize_t)sizeof between - 1 + id_size;
     for (Py_ssize_t i = 4; i < count; i++) {
         if (!PyBytes_Check(arguments[i])) {
             PyErr_SetString(PyExc_TypeError, "the parts of a line are bytes");
             return NULL;
         }
-        size += PyBytes_GET_SIZE(arguments[i]);
+        parts[i - 4] = part_of(arguments[i]);
     }
-    PyObject *identity = PyUnicode_New(id_size, 127), *line = PyBytes_FromStringAndSize(NULL, size);
-    PyObject *both = identity == NULL || line == NULL ? NULL : PyTuple_New(2);
-    if (both == NULL) {
-        Py_XDECREF(identity);
-        Py_XDECREF(line);
-        return NULL;
-    }
-    char *id = (char *)PyUnicode_1BYTE_DATA(identity);
-    char *end = put_bytes(id, (const char *)PyUnicode_1BYTE_DATA(arguments[2]), writer_size);
-    *end++ = '-';
-    put_digits(end, seq, seq_width);
-    char *at = PyBytes_AS_STRING(line);
-    at = put_bytes(at, (const char *)PyUnicode_1BYTE_DATA(arguments[0]), PyUnicode_GET_LENGTH(arguments[0]));
-    at = put_bytes(put_digits(at, microsecond, 6), between, (Py_ssize_t)sizeof between - 1);
-    at = put_bytes(at, id, id_size);
-    for (Py_ssize_t i = 4; i < count; i++)
-        at = put_bytes(at, PyBytes_AS_STRING(arguments[i]), PyBytes_GET_SIZE(arguments[i]));
-    PyTuple_SET_ITEM(both, 0, line);
-    PyTuple_SET_ITEM(both, 1, identity);
+    if (stamped_line(arguments[0], microsecond, arguments[2], seq, parts, (int)count - 4, &line, &identity))
+        both = PyTuple_Pack(2, line, identity);
+    Py_XDECREF(line);
+    Py_XDECREF(identity);
     return both;
 }
 
-/* ---- the calls ---- */
+#include "_calls.h"
+
+/* ---- watched functions ---- */
 
 /* Every call of a C function reads from the function's definition what is to be run. There a stand-in takes the place
    of each watched one: it tells the hook of its thread, if there is one, and goes on to the original. So a watched
@@ -1133,6 +1156,8 @@ static PyMethodDef functions[] = {
     {"still_holds", (PyCFunction)(void (*)(void))still_holds, METH_FASTCALL, "Whether arguments hold those very objects."},
     {"differing", (PyCFunction)(void (*)(void))differing, METH_FASTCALL,
      "The items of a state that are neither the scalars recorded last nor ignored; None for no change at all."},
+    {"learn", learn, METH_O, "Where the slots of the classes of a traced call are."},
+    {"quicken", quicken, METH_O, "Have the calls of this class end here."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -1140,7 +1165,7 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_native", 
 
 PyMODINIT_FUNC PyInit__native(void) {
     PyDateTime_IMPORT;
-    if (PyDateTimeAPI == NULL || PyType_Ready(&judge_type) < 0) return NULL;
+    if (PyDateTimeAPI == NULL || PyType_Ready(&judge_type) < 0 || !make_words()) return NULL;
     fill_tables();
     TAG_TUPLE = PyUnicode_InternFromString("tuple");
     TAG_UUID = PyUnicode_InternFromString("uuid");
@@ -1152,6 +1177,9 @@ PyMODINIT_FUNC PyInit__native(void) {
         if ((MARKS[i] = PyUnicode_InternFromString(marks[i])) == NULL) return NULL;
     PyObject *self = PyModule_Create(&module);
     if (self == NULL || !TAG_TUPLE || !TAG_UUID || !TAG_DATETIME || !TAG_DATE || !TAG_OPAQUE) return NULL;
-    if (PyModule_AddObjectRef(self, "Judge", (PyObject *)&judge_type) < 0) Py_CLEAR(self);
+    if (PyModule_AddObjectRef(self, "Judge", (PyObject *)&judge_type) < 0
+        || PyModule_AddObjectRef(self, "Lane", (PyObject *)&lane_type) < 0
+        || PyModule_AddObjectRef(self, "Opener", (PyObject *)&opener_type) < 0)
+        Py_CLEAR(self);
     return self;
 }
