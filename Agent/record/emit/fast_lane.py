@@ -17,6 +17,7 @@ from Agent.record.encode.capture import Capture
 from Agent.record.encode.event_template import AgentBinding, EmitPlain, Slot
 from Agent.record.encode.native import native
 from Agent.record.health import Health
+from Agent.record.state.introspection import instance_dict
 from Agent.tree.files.segment import Segment
 from Agent.tree.write import writer
 from Agent.tree.write.segment_writer import OwnFile
@@ -124,6 +125,7 @@ def native_lane(pipeline: Pipeline, detours: Detours) -> Lane | None:
         state_period=options.state_period,
         entry_looks=options.entry_looks,
         strict_state=options.strict_state,
+        probes=options.probes,
         sink=pipeline.sink,
         wall_ns=pipeline.wall_ns,
         monotonic_ns=pipeline.monotonic_ns,
@@ -136,6 +138,7 @@ def native_lane(pipeline: Pipeline, detours: Detours) -> Lane | None:
         room_error=NoRoom,
         write_globals=vars(writer),
         pipeline=pipeline,
+        plain_read=instance_dict,
         **agents.looked_at(),
     )
     return lane

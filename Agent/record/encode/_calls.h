@@ -18,7 +18,9 @@ static PyTypeObject *CLASS[CLASSES];
     M(AGENT, binding) M(AGENT, named) M(AGENT, ref) M(AGENT, tracker)                                                  \
     M(BINDING, agent_id) M(BINDING, slots) M(BINDING, stream)                                                          \
     M(SLOT, binding) M(SLOT, extra) M(SLOT, heads) M(SLOT, is_read) M(SLOT, mirror) M(SLOT, written)                   \
-    M(TRACKER, actions) M(TRACKER, heavy) M(TRACKER, watched)                                                          \
+    M(TRACKER, _held) M(TRACKER, _ignored) M(TRACKER, _keeping) M(TRACKER, _read) M(TRACKER, _refused)                 \
+    M(TRACKER, actions) M(TRACKER, failure) M(TRACKER, heavy) M(TRACKER, kept) M(TRACKER, last) M(TRACKER, probed)     \
+    M(TRACKER, watched)                                                                                                \
     M(THREAD, generation) M(THREAD, last_us) M(THREAD, store)                                                          \
     M(STAMPS, generation) M(STAMPS, look_at_us) M(STAMPS, second)                                                      \
     M(STREAM, _file) M(OWN_FILE, segment) M(SEGMENT, fd) M(SEGMENT, pins) M(SEGMENT, room_bytes) M(LIMIT, value)
@@ -39,7 +41,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
     W(_note_other_context) W(action_ended) W(codes_told) W(code) W(tail) W(arguments) W(not_recorded) W(agent_id)      \
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
-    W(_next_span)
+    W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(_written)
 #define WORD(name) static PyObject *W_##name;
 WORDS(WORD)
 #define WORD_ROW(name) {&W_##name, #name},
@@ -47,7 +49,7 @@ static const struct {
     PyObject **word;
     const char *text;
 } WORD_TABLE[] = {WORDS(WORD_ROW)};
-enum { MAX_PATH = 32 };
+enum { MAX_PATH = 32, HEAVY_BYTES = 4096 };
 static PyObject *NO_TUPLE, *NO_TEXT, *NO_BYTES, *NO_ARGUMENTS;
 
 static inline PyObject **member(PyObject *object, int number) {
@@ -81,7 +83,8 @@ typedef struct {
     PyObject *sink, *wall_ns, *monotonic_ns, *stamps, *threads, *begin_second, *health, *emit, *read, *report_drops, *no_room;
     PyObject *scope, *room_error, *write_globals;
     PyObject *pipeline, *known, *gone, *probe; /* of its agents */
-    long long state_period, entry_looks;
+    PyObject *plain_read; /* the function that reads a state which is what an object's `__dict__` holds */
+    long long state_period, entry_looks, probes;
     int strict_state;
     PyObject *board, *free, *indices; /* NULL until a span is opened on it */
     Py_buffer table;
@@ -482,6 +485,124 @@ static int is_open(PyObject *actions, PyObject *binding) {
     return 0;
 }
 
+/* Whether a scalar is what it was. */
+static int is_same_scalar(PyObject *before, PyObject *value) {
+    if (before == value) return 1;
+    if (before == NULL || Py_TYPE(before) != Py_TYPE(value)) return 0;
+    if (PyFloat_CheckExact(value) && isnan(PyFloat_AS_DOUBLE(before)) && isnan(PyFloat_AS_DOUBLE(value))) return 1;
+    /* of these types the comparison runs no code of others */
+    return PyObject_RichCompareBool(before, value, Py_EQ) == 1;
+}
+
+/* The fields of an agent where they are what its `__dict__` holds, a new reference; NULL where Python has to look. */
+static PyObject *fields_of(Lane *lane, PyObject *tracker, PyObject *target) {
+    if (!IS_A(tracker, TRACKER) || GET(tracker, TRACKER__read) != lane->plain_read || GET(tracker, TRACKER_failure) != Py_None)
+        return NULL;
+    PyObject *fields = PyObject_GetAttr(target, W___dict__);
+    if (fields != NULL && PyDict_CheckExact(fields)) return fields;
+    if (fields == NULL && PyErr_ExceptionMatches(PyExc_Exception)) PyErr_Clear();
+    Py_XDECREF(fields);
+    return NULL;
+}
+
+enum { SAME, CHANGED_SCALAR, OTHER };
+
+/* How a field compares with what was recorded of it last; only a field that is met with its own text is looked at. */
+static int compared(PyObject *tracker, PyObject *name, PyObject *value) {
+    PyObject *last = GET(tracker, TRACKER_last), *heavy = GET(tracker, TRACKER_heavy), *before = PyDict_GetItemWithError(last, name);
+    int is_plain = value == Py_None || is_scalar(Py_TYPE(value));
+    if (PySet_GET_SIZE(heavy) > 0 && PySet_Contains(heavy, name) == 1) {
+        /* what is large is told by full states; here it is kept for when the agent is gone */
+        if (before != NULL || (is_plain && !(PyUnicode_Check(value) && PyUnicode_GET_LENGTH(value) > HEAVY_BYTES))) return OTHER;
+        if (GET(tracker, TRACKER__keeping) == Py_None) return SAME;
+        PyObject *kept = PyDict_GetItemWithError(GET(tracker, TRACKER_kept), name);
+        if (kept != NULL) return kept == value ? SAME : OTHER;
+        return PyDict_GetItemWithError(GET(tracker, TRACKER__refused), name) == (PyObject *)Py_TYPE(value) ? SAME : OTHER;
+    }
+    if (is_plain) {
+        if (before != NULL && is_same_scalar(before, value)) return SAME;
+        if (PyUnicode_Check(value) && PyUnicode_GET_LENGTH(value) > HEAVY_BYTES) return OTHER;
+        return PyDict_GetItemWithError(GET(tracker, TRACKER__ignored), name) == NULL ? CHANGED_SCALAR : OTHER;
+    }
+    if (PyDict_GetItemWithError(GET(tracker, TRACKER__ignored), name) == (PyObject *)Py_TYPE(value)) return before == NULL ? SAME : OTHER;
+    PyObject *held_then = before == NULL ? NULL : PyDict_GetItemWithError(GET(tracker, TRACKER__held), name);
+    if (held_then == NULL || PyTuple_GET_ITEM(held_then, 0) != before) return OTHER;
+    PyObject *snapshot = PyTuple_GET_ITEM(held_then, 1);
+    Held all = {((PyTupleObject *)snapshot)->ob_item, PyTuple_GET_SIZE(snapshot)};
+    Py_ssize_t at = 0;
+    return meet_any(&all, value, &at, 0, 0) && at == all.count ? SAME : OTHER;
+}
+
+/* `"code":...,"state":...` of an entry whose changed fields are scalars; NULL where Python has to look, perhaps with an
+   exception. */
+static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
+    PyObject *tracker = GET(call, CALL_tracker), *changed = NULL, *name, *value, *tail = NULL, *raw = NULL;
+    PyObject *fields = fields_of(lane, tracker, GET(call, CALL_target));
+    if (fields == NULL) return NULL;
+    PyObject *last = GET(tracker, TRACKER_last), *heavy = GET(tracker, TRACKER_heavy);
+    if (PySet_GET_SIZE(heavy) > 0 && PyLong_AsLongLong(GET(tracker, TRACKER_actions)) <= lane->probes) goto done;
+    if (PyDict_GET_SIZE(GET(tracker, TRACKER_kept)) > PySet_GET_SIZE(heavy)) goto done;
+    /* made first, since to make it may run any code */
+    if ((changed = PyDict_New()) == NULL) goto done;
+    Py_ssize_t at = 0, met = 0;
+    while (PyDict_Next(fields, &at, &name, &value)) {
+        if (!PyUnicode_CheckExact(name)) goto done;
+        int how = compared(tracker, name, value);
+        if (how == OTHER) goto done;
+        if (how == CHANGED_SCALAR && PyDict_SetItem(changed, name, value) < 0) goto done;
+        met += PyDict_Contains(last, name) == 1 || (PySet_GET_SIZE(heavy) > 0 && PySet_Contains(heavy, name) == 1);
+    }
+    if (PyErr_Occurred() || met != PyDict_GET_SIZE(last) + PySet_GET_SIZE(heavy)) goto done; /* one is gone */
+    if (PyDict_GET_SIZE(changed) == 0) {
+        tail = PyObject_GetAttr(code, W_tail_unchanged);
+        goto done;
+    }
+    for (at = 0; PyDict_Next(changed, &at, &name, &value);)
+        if (PyDict_SetItem(last, name, value) < 0) goto done;
+    raw = judge_value(lane->judge, changed);
+    if (raw == NULL) goto done;
+    if (raw == Py_None || (lane->judge->looks_clean != Py_None && is_clean(lane->judge, raw, 1) != 1)) {
+        if (!PyErr_Occurred()) tail = PyObject_CallMethodObjArgs(call, W__changed_tail, code, changed, NULL);
+        goto done;
+    }
+    PyObject *begin = PyObject_GetAttr(code, W_tail);
+    if (begin == NULL || !PyBytes_CheckExact(begin)) {
+        Py_XDECREF(begin);
+        goto done;
+    }
+    Part parts[] = {part_of(begin), {",\"state\":{\"set\":", 16}, part_of(raw), {",\"unset\":[]}", 12}};
+    tail = joined(parts, 4);
+    Py_DECREF(begin);
+done:
+    Py_XDECREF(raw);
+    Py_XDECREF(changed);
+    Py_DECREF(fields);
+    return tail;
+}
+
+/* Whether the watched fields, which something else than the agent writes, are as they were, and none is gone. 1 and 0. */
+static int are_unwritten(Lane *lane, PyObject *tracker, PyObject *target) {
+    PyObject *written = PyObject_GetAttr(lane->probe, W__written), *fields = NULL, *name, *value;
+    Py_ssize_t found = written == NULL ? -1 : PyObject_Size(written), at = 0;
+    Py_hash_t hash;
+    int answer = 0;
+    Py_XDECREF(written);
+    if (found != 0 || PyDict_GET_SIZE(GET(tracker, TRACKER_probed)) > 0) return 0;
+    if ((fields = fields_of(lane, tracker, target)) == NULL) return 0;
+    while (_PySet_NextEntry(GET(tracker, TRACKER_watched), &at, &name, &hash)) {
+        value = PyUnicode_CheckExact(name) ? PyDict_GetItemWithError(fields, name) : NULL;
+        if (value == NULL || compared(tracker, name, value) != SAME) goto done;
+    }
+    for (at = 0; PyDict_Next(GET(tracker, TRACKER_last), &at, &name, &value);)
+        if (PyDict_Contains(fields, name) != 1) goto done;
+    for (at = 0; _PySet_NextEntry(GET(tracker, TRACKER_heavy), &at, &name, &hash);)
+        if (PyDict_Contains(fields, name) != 1) goto done;
+    answer = 1;
+done:
+    Py_DECREF(fields);
+    return answer && !PyErr_Occurred();
+}
+
 /* Whether the look at an agent's state before an action does no more than to count it; then it is counted. 1, 0, -1. */
 static int is_only_counted(Lane *lane, const Opener *opener, PyObject *call, PyObject *tracker, int is_root) {
     if (tracker == Py_None || !IS_A(tracker, TRACKER) || PyObject_Size(lane->gone) != 0) return 0;
@@ -490,7 +611,8 @@ static int is_only_counted(Lane *lane, const Opener *opener, PyObject *call, PyO
     if (opener->strict_state == Py_None ? lane->strict_state : opener->strict_state != Py_False) return 0;
     if (is_root) {
         if ((actions & (actions - 1)) == 0 && PySet_GET_SIZE(GET(tracker, TRACKER_heavy)) > 0) return 0;
-        if (actions <= lane->entry_looks || PySet_GET_SIZE(GET(tracker, TRACKER_watched)) > 0) return 0;
+        if (actions <= lane->entry_looks) return 0;
+        if (PySet_GET_SIZE(GET(tracker, TRACKER_watched)) > 0 && !are_unwritten(lane, tracker, GET(call, CALL_target))) return 0;
     }
     PyObject *more = PyLong_FromLongLong(actions + 1);
     if (more == NULL) return -1;
@@ -735,14 +857,18 @@ done:
 static int is_true(PyObject *object) { return object == Py_True; }
 
 /* What the line of an entry ends with: code and changed fields; NULL where Python has to look, perhaps with an exception. */
-static PyObject *entry_tail(PyObject *call, PyObject *spec) {
+static PyObject *entry_tail(Lane *lane, PyObject *call, PyObject *spec) {
     PyObject *code = NULL, *told = NULL, *tail = NULL;
     if (is_true(GET(call, CALL_is_probed))) return NULL;
     if ((code = PyObject_GetAttr(spec, W_code)) == NULL || code == Py_None) goto done;
     if ((told = PyObject_GetAttr(GET(call, CALL_pipeline), W_codes_told)) == NULL) goto done;
     if (!PySet_Check(told) || PySet_Contains(told, code) != 1) goto done;
-    if (GET(call, CALL_tracker) == Py_None) tail = PyObject_GetAttr(code, W_tail);
-    else tail = PyObject_CallMethodOneArg(call, W__state_tail, code);
+    if (GET(call, CALL_tracker) == Py_None) {
+        tail = PyObject_GetAttr(code, W_tail);
+    } else {
+        tail = plain_state_tail(lane, call, code);
+        if (tail == NULL && !PyErr_Occurred()) tail = PyObject_CallMethodOneArg(call, W__state_tail, code);
+    }
 done:
     Py_XDECREF(code);
     Py_XDECREF(told);
@@ -778,7 +904,7 @@ static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObjec
     if (result != NULL) bodies[2] = part_of(result);
     if ((both = joined(bodies, 4)) == NULL) goto done;
     if (PyBytes_GET_SIZE(both) > 0 && lane->judge->looks_clean != Py_None && is_clean(lane->judge, both, 1) != 1) goto done;
-    if (is_true(GET(call, CALL_is_entry)) && (tail = entry_tail(call, spec)) == NULL) goto done;
+    if (is_true(GET(call, CALL_is_entry)) && (tail = entry_tail(lane, call, spec)) == NULL) goto done;
     if (tail != NULL && !PyBytes_CheckExact(tail)) {
         /* with the tags of changed values */
         PyObject *types, *bytes;
@@ -936,18 +1062,18 @@ static PyObject *quicken(PyObject *Py_UNUSED(module), PyObject *call_type) {
 
 #define LANE_PARTS(P)                                                                                                  \
     P(sink) P(wall_ns) P(monotonic_ns) P(stamps) P(threads) P(begin_second) P(health) P(emit) P(read) P(report_drops)  \
-    P(no_room) P(scope) P(room_error) P(write_globals) P(pipeline) P(known) P(gone) P(probe)
+    P(no_room) P(scope) P(room_error) P(write_globals) P(pipeline) P(known) P(gone) P(probe) P(plain_read)
 
 static int lane_init(Lane *lane, PyObject *args, PyObject *kwargs) {
 #define PART_NAME(name) #name,
-    static char *names[] = {"judge", "state_period", "entry_looks", "strict_state", LANE_PARTS(PART_NAME) NULL};
+    static char *names[] = {"judge", "state_period", "entry_looks", "strict_state", "probes", LANE_PARTS(PART_NAME) NULL};
     PyObject *judge;
 #define PART_VALUE(name) PyObject *name;
     LANE_PARTS(PART_VALUE)
 #define PART_PLACE(name) , &name
-    if (lane->judge != NULL || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!LLpOOOOOOOOOOOOOOOOOO", names, &judge_type, &judge,
+    if (lane->judge != NULL || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!LLpLOOOOOOOOOOOOOOOOOOO", names, &judge_type, &judge,
                                                              &lane->state_period, &lane->entry_looks,
-                                                             &lane->strict_state LANE_PARTS(PART_PLACE)))
+                                                             &lane->strict_state, &lane->probes LANE_PARTS(PART_PLACE)))
         return PyErr_Occurred() ? -1 : (PyErr_SetString(PyExc_TypeError, "a lane is made once"), -1);
     if (!PyContextVar_CheckExact(scope) || !PyDict_CheckExact(known) || !PyDict_CheckExact(write_globals) || !IS_A(stamps, STAMPS)) {
         PyErr_SetString(PyExc_TypeError, "a lane is made of the parts of a pipeline");

@@ -849,6 +849,103 @@ static PyObject *still_holds(PyObject *Py_UNUSED(module), PyObject *const *argum
     return PyBool_FromLong(meet(&all, arguments[0], &at, 0, 0) && at == all.count);
 }
 
+/* ---- values that are what they were ---- */
+
+enum { MAX_TYPES = 1024 };
+static PyObject *JUDGE_TYPE;
+static PyTypeObject *ENUM_TYPE;
+static PyObject *UNCHANGING;     /* {type: whether its objects stay what they are}, as Python said when it was asked */
+static PyTypeObject *UNKNOWN_TYPE; /* the last one that was met and is not among them; borrowed, asked about at once */
+
+static int is_unchanging(PyObject *value) {
+    PyTypeObject *kind = Py_TYPE(value);
+    if (is_scalar(kind) || value == Py_None || kind == &PyBytes_Type || kind == &PyComplex_Type) return 1;
+    if (PyDateTime_CheckExact(value)) {
+        PyObject *zone = PyDateTime_DATE_GET_TZINFO(value);
+        return zone == Py_None || zone == PyDateTime_TimeZone_UTC;
+    }
+    if (kind->tp_flags & Py_TPFLAGS_HEAPTYPE && !Py_IS_TYPE(kind, &PyType_Type) && !Py_IS_TYPE(kind, ENUM_TYPE)) return 0;
+    PyObject *known = PyDict_GetItemWithError(UNCHANGING, (PyObject *)kind);
+    if (known == NULL) UNKNOWN_TYPE = kind;
+    return known == Py_True;
+}
+
+/* As `meet`, of values of more types; the objects in them must be of types whose objects stay what they are. */
+static int meet_any(Held *held, PyObject *value, Py_ssize_t *at, int are_taken, int depth) {
+    if (depth > MAX_DEPTH || !meet_one(held, value, at, are_taken)) return 0;
+    PyTypeObject *kind = Py_TYPE(value);
+    if (kind == &PyDict_Type) {
+        PyObject *key, *item;
+        for (Py_ssize_t place = 0; PyDict_Next(value, &place, &key, &item);)
+            if (!PyUnicode_CheckExact(key) || !meet_one(held, key, at, are_taken) || !meet_any(held, item, at, are_taken, depth + 1)) return 0;
+    } else if (kind == &PyList_Type) {
+        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(value); i++)
+            if (!meet_any(held, PyList_GET_ITEM(value, i), at, are_taken, depth + 1)) return 0;
+    } else if (kind == &PyTuple_Type) {
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(value); i++)
+            if (!meet_any(held, PyTuple_GET_ITEM(value, i), at, are_taken, depth + 1)) return 0;
+    } else if (kind == &PySet_Type || kind == &PyFrozenSet_Type) {
+        PyObject *item;
+        Py_hash_t hash;
+        for (Py_ssize_t place = 0; _PySet_NextEntry(value, &place, &item, &hash);)
+            if (!meet_any(held, item, at, are_taken, depth + 1)) return 0;
+    } else {
+        return !are_taken || is_unchanging(value);
+    }
+    return meet_one(held, value, at, are_taken);
+}
+
+/* snapshot(value): all objects in a value, kept alive, by which it is known to be what it was; None where something in it
+   may change unseen, or it is too large. */
+static PyObject *snapshot(PyObject *Py_UNUSED(module), PyObject *value) {
+    PyObject *found[MAX_HELD];
+    Held all = {found, MAX_HELD};
+    Py_ssize_t at = 0;
+    UNKNOWN_TYPE = NULL;
+    while (!meet_any(&all, value, &at, 1, 0)) {
+        if (UNKNOWN_TYPE == NULL || JUDGE_TYPE == NULL) return left_to_python();
+        /* asked where nothing is walked over, since that may run any code */
+        PyObject *kind = Py_NewRef((PyObject *)UNKNOWN_TYPE), *answer = PyObject_CallOneArg(JUDGE_TYPE, kind);
+        if (PyDict_GET_SIZE(UNCHANGING) >= MAX_TYPES) PyDict_Clear(UNCHANGING);
+        int failed = answer == NULL || PyDict_SetItem(UNCHANGING, kind, answer) < 0;
+        Py_DECREF(kind);
+        Py_XDECREF(answer);
+        if (failed) return left_to_python();
+        UNKNOWN_TYPE = NULL;
+        at = 0;
+    }
+    for (Py_ssize_t i = 0; i < at; i++) Py_INCREF(found[i]);
+    PyObject *kept = PyTuple_New(at);
+    for (Py_ssize_t i = 0; i < at; i++) {
+        if (kept == NULL) Py_DECREF(found[i]);
+        else PyTuple_SET_ITEM(kept, i, found[i]);
+    }
+    return kept;
+}
+
+/* still_is(value, snapshot): whether it holds the very objects that it held then. */
+static PyObject *still_is(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 2 || !PyTuple_CheckExact(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "still_is(value, snapshot)");
+        return NULL;
+    }
+    Held all = {((PyTupleObject *)arguments[1])->ob_item, PyTuple_GET_SIZE(arguments[1])};
+    Py_ssize_t at = 0;
+    return PyBool_FromLong(meet_any(&all, arguments[0], &at, 0, 0) && at == all.count);
+}
+
+/* judge_types(function, enum_type): who says whether objects of a type stay what they are; asked once a type. */
+static PyObject *judge_types(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 2 || !PyType_Check(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "judge_types(function, enum_type)");
+        return NULL;
+    }
+    Py_XSETREF(JUDGE_TYPE, Py_NewRef(arguments[0]));
+    Py_XSETREF(ENUM_TYPE, (PyTypeObject *)Py_NewRef(arguments[1]));
+    PyDict_Clear(UNCHANGING);
+    Py_RETURN_NONE;
+}
+
 /* ---- the line ---- */
 
 static char *put_digits(char *at, unsigned long long number, int width) {
@@ -1156,6 +1253,9 @@ static PyMethodDef functions[] = {
     {"still_holds", (PyCFunction)(void (*)(void))still_holds, METH_FASTCALL, "Whether arguments hold those very objects."},
     {"differing", (PyCFunction)(void (*)(void))differing, METH_FASTCALL,
      "The items of a state that are neither the scalars recorded last nor ignored; None for no change at all."},
+    {"snapshot", snapshot, METH_O, "All objects in a value; None where something in it may change unseen."},
+    {"still_is", (PyCFunction)(void (*)(void))still_is, METH_FASTCALL, "Whether a value holds those very objects."},
+    {"judge_types", (PyCFunction)(void (*)(void))judge_types, METH_FASTCALL, "Who says which objects stay what they are."},
     {"learn", learn, METH_O, "Where the slots of the classes of a traced call are."},
     {"quicken", quicken, METH_O, "Have the calls of this class end here."},
     {NULL, NULL, 0, NULL},
@@ -1167,6 +1267,7 @@ PyMODINIT_FUNC PyInit__native(void) {
     PyDateTime_IMPORT;
     if (PyDateTimeAPI == NULL || PyType_Ready(&judge_type) < 0 || !make_words()) return NULL;
     fill_tables();
+    if ((UNCHANGING = PyDict_New()) == NULL) return NULL;
     TAG_TUPLE = PyUnicode_InternFromString("tuple");
     TAG_UUID = PyUnicode_InternFromString("uuid");
     TAG_DATETIME = PyUnicode_InternFromString("datetime");

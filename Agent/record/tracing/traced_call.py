@@ -28,6 +28,7 @@ from Agent.record.tracing.state_events import (
     emit_gone_states,
     emit_outside,
     emit_state,
+    tail_of_changes,
     values_of_many,
 )
 
@@ -284,6 +285,12 @@ class Call:
         """What the line of an entry ends with, and the tags of changed values if there are any."""
         assert self.tracker is not None  # noqa: S101 - asked before, for the type checker
         tail, types = changes_tail(self.pipeline, self.tracker, self.target, code)
+        return (tail, types) if types else tail
+
+    def _changed_tail(self, code: CodeIdentity, changed: dict[str, Any]) -> bytes | tuple[bytes, Types]:
+        """The same where it is known what changed."""
+        assert self.tracker is not None  # noqa: S101 - as above
+        tail, types = tail_of_changes(self.pipeline, self.tracker, self.target, code, changed, [])
         return (tail, types) if types else tail
 
     def _write(self, body: bytes, types: Types | None, tail: bytes, duration_ns: int) -> str:
