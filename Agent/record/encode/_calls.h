@@ -905,13 +905,18 @@ static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObjec
     if ((both = joined(bodies, 4)) == NULL) goto done;
     if (PyBytes_GET_SIZE(both) > 0 && lane->judge->looks_clean != Py_None && is_clean(lane->judge, both, 1) != 1) goto done;
     if (is_true(GET(call, CALL_is_entry)) && (tail = entry_tail(lane, call, spec)) == NULL) goto done;
-    if (tail != NULL && !PyBytes_CheckExact(tail)) {
-        /* with the tags of changed values */
+    if (tail != NULL && !PyBytes_CheckExact(tail)) { /* with the tags of changed values */
         PyObject *types, *bytes;
         is_special = 0;
-        if (PyArg_ParseTuple(tail, "OO", &bytes, &types))
-            answer = PyObject_CallMethod(call, "_write", "OOOL", both, types, bytes, duration_ns);
-        goto done;
+        if (!PyArg_ParseTuple(tail, "SO!", &bytes, &PyDict_Type, &types)) goto done;
+        PyObject *raw = PyObject_CallOneArg(lane->judge->dumps, types), *whole = NULL;
+        if (raw != NULL && PyBytes_CheckExact(raw)) {
+            Part tagged[] = {part_of(bytes), {",\"types\":", 9}, part_of(raw)};
+            whole = joined(tagged, 3);
+        }
+        Py_XDECREF(raw);
+        Py_SETREF(tail, whole);
+        if (tail == NULL) goto done;
     }
     if ((head = PyObject_GetAttr(spec, is_true(GET(call, CALL_root)) ? W_head_root : W_head)) == NULL) goto done;
     if ((duration = PyOS_double_to_string((double)duration_ns / 1e6, 'g', 6, 0, NULL)) == NULL) goto done;

@@ -43,6 +43,7 @@ typedef struct {
 
 static unsigned char IN_TOKEN[256], IS_HEX[256], IS_BETWEEN[256], IS_WORD[256], LOWER[256];
 static PyObject *TAG_TUPLE, *TAG_UUID, *TAG_DATETIME, *TAG_DATE, *TAG_OPAQUE;
+static PyObject *NUMBER_TAGS; /* {type: tag} of numpy's numbers */
 static PyObject *MARKS[4]; /* what a JSON Pointer escapes, each with its escape */
 
 static void fill_tables(void) {
@@ -454,15 +455,17 @@ static int tag_object(Walk *walk, const Place *place, PyObject *value) {
         if ((judge->uuid_type = PyObject_GetAttrString(module, "UUID")) == NULL) return -1;
     }
     if ((PyObject *)Py_TYPE(value) == judge->uuid_type) return tag(walk, place, TAG_UUID);
-    if (judge->form_of == NULL) return 0;
+    PyObject *name = PyDict_GetItemWithError(NUMBER_TAGS, (PyObject *)Py_TYPE(value));
+    if (name == NULL && (judge->form_of == NULL || PyErr_Occurred())) return PyErr_Occurred() ? -1 : 0;
     /* Nobody is asked here what stands for it, since that may run any code, which may change what is walked over. */
     for (Py_ssize_t i = 0; walk->objects != NULL && i < PyList_GET_SIZE(walk->objects); i++)
-        if (PyList_GET_ITEM(walk->objects, i) == value) return 0; /* the second one tells the place of the first */
+        if (PyList_GET_ITEM(walk->objects, i) == value) /* the second one tells the place of the first, unless it is a number */
+            return name == NULL ? 0 : tag(walk, place, name);
     Py_INCREF(value);
     if (walk->objects == NULL) walk->objects = PyList_New(0);
     int failed = walk->objects == NULL || PyList_Append(walk->objects, value) < 0;
     Py_DECREF(value);
-    return failed ? -1 : tag(walk, place, TAG_OPAQUE);
+    return failed ? -1 : tag(walk, place, name == NULL ? TAG_OPAQUE : name);
 }
 
 static PyObject *form_at(PyObject *forms, PyObject *value) {
@@ -475,12 +478,31 @@ static PyObject *form_at(PyObject *forms, PyObject *value) {
 
 static PyMethodDef form_at_definition = {"form_at", form_at, METH_O, "What stands for an object."};
 
+/* What stands for an object; of a number of numpy Python's own. NULL where it needs another look, perhaps with an exception. */
+static PyObject *form_of_one(Judge *judge, PyObject *value) {
+    PyObject *is_number = PyDict_GetItemWithError(NUMBER_TAGS, (PyObject *)Py_TYPE(value));
+    if (is_number == NULL) return judge->form_of == NULL || PyErr_Occurred() ? NULL : PyObject_CallOneArg(judge->form_of, value);
+    PyObject *number = PyObject_CallMethod(value, "item", NULL);
+    if (number != NULL && PyFloat_CheckExact(number) && !isfinite(PyFloat_AS_DOUBLE(number))) Py_CLEAR(number);
+    return number;
+}
+
+/* tag_numbers(type, tag): numbers of that type stand as what their `item()` gives, with this tag. */
+static PyObject *tag_numbers(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 2 || !PyType_Check(arguments[0]) || !PyUnicode_CheckExact(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "tag_numbers(type, tag)");
+        return NULL;
+    }
+    if (PyDict_SetItem(NUMBER_TAGS, arguments[0], arguments[1]) < 0) return NULL;
+    Py_RETURN_NONE;
+}
+
 /* {id: form} of these objects; NULL where one of them needs another look, perhaps with an exception. */
 static PyObject *forms_of(Judge *judge, PyObject *objects) {
     PyObject *forms = PyDict_New();
     for (Py_ssize_t i = 0; forms != NULL && i < PyList_GET_SIZE(objects); i++) {
         PyObject *value = PyList_GET_ITEM(objects, i), *identity = PyLong_FromVoidPtr(value);
-        PyObject *form = identity == NULL ? NULL : PyObject_CallOneArg(judge->form_of, value);
+        PyObject *form = identity == NULL ? NULL : form_of_one(judge, value);
         if (form == NULL || form == Py_None || PyDict_SetItem(forms, identity, form) < 0) Py_CLEAR(forms);
         Py_XDECREF(form);
         Py_XDECREF(identity);
@@ -1253,6 +1275,7 @@ static PyMethodDef functions[] = {
     {"still_holds", (PyCFunction)(void (*)(void))still_holds, METH_FASTCALL, "Whether arguments hold those very objects."},
     {"differing", (PyCFunction)(void (*)(void))differing, METH_FASTCALL,
      "The items of a state that are neither the scalars recorded last nor ignored; None for no change at all."},
+    {"tag_numbers", (PyCFunction)(void (*)(void))tag_numbers, METH_FASTCALL, "Have numbers of a type stand as Python's."},
     {"snapshot", snapshot, METH_O, "All objects in a value; None where something in it may change unseen."},
     {"still_is", (PyCFunction)(void (*)(void))still_is, METH_FASTCALL, "Whether a value holds those very objects."},
     {"judge_types", (PyCFunction)(void (*)(void))judge_types, METH_FASTCALL, "Who says which objects stay what they are."},
@@ -1267,7 +1290,7 @@ PyMODINIT_FUNC PyInit__native(void) {
     PyDateTime_IMPORT;
     if (PyDateTimeAPI == NULL || PyType_Ready(&judge_type) < 0 || !make_words()) return NULL;
     fill_tables();
-    if ((UNCHANGING = PyDict_New()) == NULL) return NULL;
+    if ((UNCHANGING = PyDict_New()) == NULL || (NUMBER_TAGS = PyDict_New()) == NULL) return NULL;
     TAG_TUPLE = PyUnicode_InternFromString("tuple");
     TAG_UUID = PyUnicode_InternFromString("uuid");
     TAG_DATETIME = PyUnicode_InternFromString("datetime");

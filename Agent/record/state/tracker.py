@@ -25,6 +25,7 @@ import orjson
 from Agent.event.limits import DEFAULT_LIMITS
 from Agent.event.locks import is_lock
 from Agent.event.pointers import value_at
+from Agent.event.values.arrays import number_tag
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.content import content_of, is_plain_class
 from Agent.event.values.contents import is_over_memory
@@ -421,6 +422,10 @@ class StateTracker:
         """The bytes by which a value is compared; None where it is not looked at between full states."""
         kind = type(value)
         raw = self._value_bytes(value) if kind is dict or kind is list else None
+        if raw is None and (tag := number_tag(kind)) is not None:
+            number = value.item()
+            if type(number) is not float or number - number == 0.0:
+                return b'%s{"":"%s"}' % (orjson.dumps(number), tag.encode())
         if raw is None:
             sort = sort_of(kind)
             if sort is Sort.GENERATOR:
