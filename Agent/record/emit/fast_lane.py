@@ -18,9 +18,7 @@ from Agent.record.encode.event_template import AgentBinding, EmitPlain, Slot
 from Agent.record.encode.native import native
 from Agent.record.health import Health
 from Agent.record.state.introspection import instance_dict
-from Agent.tree.files.segment import Segment
 from Agent.tree.write import writer
-from Agent.tree.write.segment_writer import OwnFile
 from Agent.tree.write.sink import NoRoom, Sink
 
 if TYPE_CHECKING:
@@ -145,9 +143,5 @@ def native_lane(pipeline: Pipeline, detours: Detours) -> Lane | None:
 
 
 if native is not None:
-    native.learn(
-        {
-            each.__name__: each
-            for each in (AgentBinding, OwnFile, Segment, Slot, SpanScope, Stamps, ThreadStamps, writer.SessionStream)
-        }
-    )
+    own = (AgentBinding, Slot, SpanScope, Stamps, ThreadStamps)
+    native.learn({each.__name__: each for each in (*own, *writer.CLASSES_WRITTEN_BY)})

@@ -505,6 +505,15 @@ static PyObject *fields_of(Lane *lane, PyObject *tracker, PyObject *target) {
     return NULL;
 }
 
+/* Whether an agent, known by itself, still has the id that it had; `named` is None where it does not hold that itself. */
+static int is_named(PyObject *agent, PyObject *named) {
+    if (named == Py_None) return 1;
+    PyObject *now = PyObject_GetAttr(agent, W_agent_id);
+    if (now == NULL && PyErr_ExceptionMatches(PyExc_Exception)) PyErr_Clear();
+    Py_XDECREF(now);
+    return now == named;
+}
+
 enum { SAME, CHANGED_SCALAR, OTHER };
 
 /* How a field compares with what was recorded of it last; only a field that is met with its own text is looked at. */
@@ -528,6 +537,7 @@ static int compared(PyObject *tracker, PyObject *name, PyObject *value) {
     PyObject *held_then = before == NULL ? NULL : PyDict_GetItemWithError(GET(tracker, TRACKER__held), name);
     if (held_then == NULL || PyTuple_GET_ITEM(held_then, 0) != before) return OTHER;
     PyObject *snapshot = PyTuple_GET_ITEM(held_then, 1);
+    if (PyWeakref_CheckRef(snapshot)) return PyWeakref_GET_OBJECT(snapshot) == value && is_named(value, PyTuple_GET_ITEM(held_then, 2)) ? SAME : OTHER;
     Held all = {((PyTupleObject *)snapshot)->ob_item, PyTuple_GET_SIZE(snapshot)};
     Py_ssize_t at = 0;
     return meet_any(&all, value, &at, 0, 0) && at == all.count ? SAME : OTHER;
@@ -547,10 +557,14 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
     Py_ssize_t at = 0, met = 0;
     while (PyDict_Next(fields, &at, &name, &value)) {
         if (!PyUnicode_CheckExact(name)) goto done;
+        Py_INCREF(name); /* an agent among them may be asked for its id */
+        Py_INCREF(value);
         int how = compared(tracker, name, value);
-        if (how == OTHER) goto done;
-        if (how == CHANGED_SCALAR && PyDict_SetItem(changed, name, value) < 0) goto done;
+        if (how == CHANGED_SCALAR && PyDict_SetItem(changed, name, value) < 0) how = OTHER;
         met += PyDict_Contains(last, name) == 1 || (PySet_GET_SIZE(heavy) > 0 && PySet_Contains(heavy, name) == 1);
+        Py_DECREF(name);
+        Py_DECREF(value);
+        if (how == OTHER) goto done;
     }
     if (PyErr_Occurred() || met != PyDict_GET_SIZE(last) + PySet_GET_SIZE(heavy)) goto done; /* one is gone */
     if (PyDict_GET_SIZE(changed) == 0) {
@@ -591,7 +605,10 @@ static int are_unwritten(Lane *lane, PyObject *tracker, PyObject *target) {
     if ((fields = fields_of(lane, tracker, target)) == NULL) return 0;
     while (_PySet_NextEntry(GET(tracker, TRACKER_watched), &at, &name, &hash)) {
         value = PyUnicode_CheckExact(name) ? PyDict_GetItemWithError(fields, name) : NULL;
-        if (value == NULL || compared(tracker, name, value) != SAME) goto done;
+        Py_XINCREF(value);
+        int how = value == NULL ? OTHER : compared(tracker, name, value);
+        Py_XDECREF(value);
+        if (how != SAME) goto done;
     }
     for (at = 0; PyDict_Next(GET(tracker, TRACKER_last), &at, &name, &value);)
         if (PyDict_Contains(fields, name) != 1) goto done;

@@ -13,6 +13,7 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from datetime import date, timedelta
 from decimal import Decimal
 from enum import Enum, EnumType
@@ -139,7 +140,8 @@ class StateTracker:
     """
 
     __slots__ = (
-        "__weakref__", "_actions_before", "_agent_of", "_held", "_ignored", "_is_explicit", "_is_listed", "_keeping",
+        "__weakref__", "_actions_before", "_agent_of", "_held", "_ignored",
+        "_is_explicit", "_is_listed", "_keeping",
         "_opaque", "_read", "_reading", "_ref", "_refused", "_value_bytes", "actions", "borrowed", "cls",
         "failure", "heavy", "held_together", "init", "kept", "last", "places", "probed",
         "shared", "watched", "written_outside",
@@ -172,8 +174,11 @@ class StateTracker:
         self.kept: dict[str, Any] = {}
         """What heavy fields held when they were looked at last, as far as that does not lead back here."""
         self._refused: dict[str, type] = {}
-        self._held: dict[str, tuple[Any, tuple[Any, ...]]] = {}
-        """What was recorded last of a field, and all objects in its value: the same objects, nothing changed."""
+        self._held: dict[str, tuple[Any, tuple[Any, ...] | weakref.ref[Any], str | None]] = {}
+        """What was recorded last of a field, and all objects in its value: the same objects, nothing changed.
+
+        Of an agent that stands there itself, and its `agent_id` where that is its id.
+        """
         self._opaque: set[str] = set()
         self._is_listed = False
         self._actions_before = 0
@@ -310,7 +315,12 @@ class StateTracker:
                 ignored.pop(name, None)
             elif name not in heavy and ignored.get(name) is not kind:
                 held = self._held.get(name)
-                if held is not None and held[0] is last.get(name) and still_is(value, held[1]):
+                if (
+                    held is not None
+                    and held[0] is last.get(name)
+                    and type(held[1]) is tuple
+                    and still_is(value, held[1])
+                ):
                     continue
                 # Before it is encoded, so that a change by another thread meanwhile is noticed.
                 objects = snapshot(value)
@@ -326,8 +336,7 @@ class StateTracker:
                         last[name] = raw
                         changed[name] = value
                         ignored.pop(name, None)
-                    if objects is not None:
-                        self._held[name] = last[name], objects
+                    self._hold(name, value, objects)
         if not (last.keys() <= present.keys() and heavy <= present.keys()):
             gone += [name for name in (*last, *heavy) if name not in present]
         for name in gone:
@@ -336,6 +345,20 @@ class StateTracker:
         if (heavy or self.kept) and self._keeping is not None:
             self._keep(present, obj)
         return changed, gone
+
+    def _hold(self, name: str, value: Any, objects: tuple[Any, ...] | None) -> None:
+        """Note by which objects a value is known again; an agent by itself, as long as it has its id."""
+        raw = self.last[name]
+        if objects is None and raw.startswith(_AGENT):
+            with suppress(TypeError):
+                named = getattr(value, "agent_id", None)
+                is_stored = type(named) is str and raw == _AGENT + named.encode("utf-8", "surrogatepass")
+                self._held[name] = raw, weakref.ref(value), named if is_stored else None
+                return
+        if objects is not None:
+            self._held[name] = raw, objects, None
+        else:
+            self._held.pop(name, None)
 
     def _keep(self, present: Mapping[str, Any], obj: object) -> None:
         """Hold what the heavy fields hold now.
@@ -499,8 +522,7 @@ class StateTracker:
                 raw = self._bytes_of(name, value, exposed.fields)
                 if raw is not None:
                     self.last[name] = raw
-                    if objects is not None:
-                        self._held[name] = raw, objects
+                    self._hold(name, value, objects)
         if self._keeping is not None:
             self.kept.clear()
             self._refused.clear()

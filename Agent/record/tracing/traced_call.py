@@ -16,13 +16,13 @@ import orjson
 
 from Agent.event.values.plain import SCALARS
 from Agent.record.emit import installed
-from Agent.record.emit.levels import Limit
 from Agent.record.emit.context import SpanScope, current_scope, learn_secrets, span_scope
-from Agent.record.tracing.changed_arguments import args_after, cannot_change, held, result_is, still_holds
-from Agent.record.tracing.failures import outcome_of, record_error
+from Agent.record.emit.levels import Limit
 from Agent.record.encode.native import native
 from Agent.record.state.agents import Known
 from Agent.record.state.tracker import StateTracker
+from Agent.record.tracing.changed_arguments import args_after, cannot_change, held, result_is, still_holds
+from Agent.record.tracing.failures import outcome_of, record_error
 from Agent.record.tracing.state_events import (
     changes_tail,
     emit_gone_states,
@@ -171,10 +171,8 @@ class Call:
                 body = self._args_and_changes(result)
             if self.spec.capture_result:
                 raw = pipeline.capture.judge.value(result)
-                if raw is not None:
-                    body = b'%s"result":%s,' % (body, raw)
-                else:
-                    body = self._with_result(body, result)
+                is_plain = raw is not None
+                body = b'%s"result":%s,' % (body, raw) if is_plain else self._with_result(body, result)
             event_id = self._emit(body, duration_ns)
             if self.is_entry and self.pipeline.watcher is not None:
                 self.pipeline.watcher.action_ended(self, event_id, None)

@@ -179,7 +179,8 @@ class TraceSpec:
         except Exception as error:
             if current_player.get() is not None:
                 raise  # a replay's refusal is its answer
-            return self.not_recorded(error)
+            self.not_recorded(error)
+            return None
         return call
 
     def not_recorded(self, error: Exception) -> None:
