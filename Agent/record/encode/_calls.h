@@ -901,7 +901,8 @@ static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObjec
     PyObject *is_plain = PyObject_GetAttr(spec, W_is_plain);
     Py_XDECREF(is_plain);
     if (is_plain != Py_True) goto done;
-    if (GET(call, CALL_types) != Py_None || GET(call, CALL_reads) != Py_None || PyObject_Size(GET(call, CALL_secrets)) != 0) goto done;
+    PyObject *types = GET(call, CALL_types);
+    if ((types != Py_None && !PyDict_CheckExact(types)) || GET(call, CALL_reads) != Py_None || PyObject_Size(GET(call, CALL_secrets)) != 0) goto done;
     if ((slot_key = PyObject_GetAttr(spec, W_slot_key)) == NULL || (label = PyObject_GetAttr(spec, W_label)) == NULL) goto done;
     if ((slot = PyDict_GetItemWithError(slots, slot_key)) == NULL || !IS_A(slot, SLOT)) goto done;
     if ((line_head = PyDict_GetItemWithError(GET(slot, SLOT_heads), label)) == NULL) goto done;
@@ -922,17 +923,21 @@ static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObjec
     if ((both = joined(bodies, 4)) == NULL) goto done;
     if (PyBytes_GET_SIZE(both) > 0 && lane->judge->looks_clean != Py_None && is_clean(lane->judge, both, 1) != 1) goto done;
     if (is_true(GET(call, CALL_is_entry)) && (tail = entry_tail(lane, call, spec)) == NULL) goto done;
-    if (tail != NULL && !PyBytes_CheckExact(tail)) { /* with the tags of changed values */
-        PyObject *types, *bytes;
-        is_special = 0;
-        if (!PyArg_ParseTuple(tail, "SO!", &bytes, &PyDict_Type, &types)) goto done;
-        PyObject *raw = PyObject_CallOneArg(lane->judge->dumps, types), *whole = NULL;
+    if (tail != NULL) is_special = 0; /* the changes count as told */
+    if ((tail != NULL && !PyBytes_CheckExact(tail)) || (types != Py_None && PyDict_GET_SIZE(types) > 0)) {
+        /* with the tags of arguments and result, then of changed values */
+        PyObject *changed = NULL, *bytes = tail == NULL ? NO_BYTES : tail, *whole = NULL;
+        if (tail != NULL && !PyBytes_CheckExact(tail) && !PyArg_ParseTuple(tail, "SO!", &bytes, &PyDict_Type, &changed)) goto done;
+        PyObject *tags = types == Py_None ? PyDict_New() : PyDict_Copy(types);
+        if (tags != NULL && changed != NULL && PyDict_Update(tags, changed) < 0) Py_CLEAR(tags);
+        PyObject *raw = tags == NULL ? NULL : PyObject_CallOneArg(lane->judge->dumps, tags);
+        Py_XDECREF(tags);
         if (raw != NULL && PyBytes_CheckExact(raw)) {
             Part tagged[] = {part_of(bytes), {",\"types\":", 9}, part_of(raw)};
             whole = joined(tagged, 3);
         }
         Py_XDECREF(raw);
-        Py_SETREF(tail, whole);
+        Py_XSETREF(tail, whole);
         if (tail == NULL) goto done;
     }
     if ((head = PyObject_GetAttr(spec, is_true(GET(call, CALL_root)) ? W_head_root : W_head)) == NULL) goto done;
@@ -1003,6 +1008,7 @@ static PyObject *ended(Lane *lane, PyObject *call, PyObject *result, long long d
     raw = taken_result(lane, GET(call, CALL_spec), result);
     if (raw == NULL && !PyErr_Occurred()) {
         Py_SETREF(body, PyObject_CallMethodObjArgs(call, W__with_result, body, result, NULL));
+        if (body != NULL && PyBytes_CheckExact(body)) answer = plain_event(lane, call, body, NULL, duration_ns);
     } else if (raw != NULL && PyBytes_CheckExact(body)) {
         answer = plain_event(lane, call, body, raw == Py_None ? NULL : raw, duration_ns);
         if (answer == Py_None && raw != Py_None) {
