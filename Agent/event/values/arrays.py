@@ -11,12 +11,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from Agent.event.classes import class_name
+from Agent.event.classes import class_name, remember
 from Agent.event.limits import Limits
 from Agent.event.values.class_codecs import Binding, Builder, Reducer
 from Agent.event.values.digest import ALGORITHM, digest_bytes
 
-__all__ = ["ARRAY_BUILDERS", "numpy_reducer", "reduce_random"]
+__all__ = ["ARRAY_BUILDERS", "number_tag", "numpy_reducer", "reduce_random"]
 
 _BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 _ARRAY_DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c(8|16)|[mM]8(\[\d{0,6}\w{1,2}\])?|U\d{1,4})\Z")
@@ -54,6 +54,27 @@ def numpy_reducer(cls: type) -> Reducer | None:
     if generic is not None and issubclass(cls, generic) and getattr(numpy, cls.__name__, None) is cls:
         return _reduce_scalar
     return None
+
+
+_number_tags: dict[type, str | None] = {}
+
+
+def number_tag(cls: type) -> str | None:
+    """The tag of numpy's booleans, integers and floats of up to 8 bytes; None of every other type.
+
+    What their `item()` gives is in JSON as it is, unless it is a NaN or infinite.
+    """
+    try:
+        return _number_tags[cls]
+    except KeyError:
+        pass
+    except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
+        return None
+    tag = None
+    if numpy_reducer(cls) is _reduce_scalar:
+        dtype = _numpy().dtype(cls)
+        tag = f"numpy:{cls.__name__}" if dtype.kind in "biuf" and dtype.itemsize <= 8 else None
+    return remember(_number_tags, cls, tag)
 
 
 def _number(value: Any) -> Any:

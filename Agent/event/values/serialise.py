@@ -13,6 +13,7 @@ import orjson
 
 from Agent.event.classes import class_name
 from Agent.event.limits import DEFAULT_LIMITS, Limits
+from Agent.event.values.arrays import number_tag
 from Agent.event.values.content import form_of_scalars
 from Agent.event.values.plain import (
     DUMP_OPTIONS,
@@ -83,13 +84,13 @@ def to_json(
             plain = plain_bytes(value, limits)
         else:
             plain = _scalar_bytes(value, limits)
-            if plain is None and kind is not tuple:
+            if plain is None and kind is not tuple and number_tag(kind) is None:
                 form = form_of_scalars(agent_of, reading.hides, value)
                 if form is not None:
                     return Dumped((_dumps(form), {pointer: "opaque"}, (pointer,)))
         if plain is not None:
             return Dumped((plain, None, ()))
-        if agent_of is None or kind is dict or kind is list or kind is tuple:
+        if agent_of is None or kind is dict or kind is list or kind is tuple or number_tag(kind) is not None:
             common = common_bytes(value, pointer, limits)
             if common is not None:
                 return Dumped((common[0], common[1] or None, ()))

@@ -1,4 +1,4 @@
-"""The short walk: payloads of plain values with UUIDs, times and tuples among them.
+"""The short walk: payloads of plain values with UUIDs, times, tuples and numpy's numbers among them.
 
 `serialise.py` tries it between plain and the whole walk, and it gives what `encode_value` gives, or nothing.
 """
@@ -13,6 +13,7 @@ import orjson
 
 from Agent.event.limits import Limits
 from Agent.event.pointers import escape
+from Agent.event.values.arrays import number_tag
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, any_nonfinite
 
 __all__ = ["common_bytes"]
@@ -71,6 +72,13 @@ def _copy(value: Any, pointer: str, types: dict[str, str], depth: int) -> Any:
     if kind is getattr(sys.modules.get("uuid"), "UUID", None):
         types[pointer] = "uuid"
         return str(value)
+    tag = number_tag(kind)
+    if tag is not None:
+        number = value.item()
+        if type(number) is float and number - number != 0.0:
+            raise _Special
+        types[pointer] = tag
+        return number
     raise _Special
 
 

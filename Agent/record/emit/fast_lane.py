@@ -8,15 +8,21 @@ both paths equal.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from Agent.event.clock import Clock
-from Agent.record.emit.context import current_scope
-from Agent.record.emit.timestamps import Stamps, stamped
+from Agent.record.emit.context import SpanScope, current_scope
+from Agent.record.emit.timestamps import Stamps, ThreadStamps, stamped
 from Agent.record.encode.capture import Capture
-from Agent.record.encode.event_template import EmitPlain, Slot
+from Agent.record.encode.event_template import AgentBinding, EmitPlain, Slot
+from Agent.record.encode.native import native
 from Agent.record.health import Health
+from Agent.record.state.introspection import instance_dict
+from Agent.tree.write import writer
 from Agent.tree.write.sink import NoRoom, Sink
+
+if TYPE_CHECKING:
+    from Agent.record.emit.pipeline import Pipeline
 
 Put = Callable[[Slot, bytes, bytes, bytes, bytes], str]
 
@@ -98,3 +104,44 @@ def make_fast_lane(
             return ""
 
     return put, emit_plain
+
+
+class Lane(Protocol):
+    """The same in C."""
+
+    put: Put
+    emit_plain: EmitPlain
+
+
+def native_lane(pipeline: Pipeline, detours: Detours) -> Lane | None:
+    """The lane in C of a pipeline; None where the native part is missing, or its judge is not in use."""
+    if native is None or type(pipeline.capture.judge) is not native.Judge:
+        return None
+    agents, options, stamps = pipeline.agents, pipeline.options, pipeline.stamps
+    lane: Lane = native.Lane(
+        judge=pipeline.capture.judge,
+        state_period=options.state_period,
+        entry_looks=options.entry_looks,
+        strict_state=options.strict_state,
+        probes=options.probes,
+        sink=pipeline.sink,
+        wall_ns=pipeline.wall_ns,
+        monotonic_ns=pipeline.monotonic_ns,
+        stamps=stamps,
+        threads=stamps.threads,
+        begin_second=stamps.begin_second,
+        health=pipeline.health,
+        **detours._asdict(),
+        scope=current_scope,
+        room_error=NoRoom,
+        write_globals=vars(writer),
+        pipeline=pipeline,
+        plain_read=instance_dict,
+        **agents.looked_at(),
+    )
+    return lane
+
+
+if native is not None:
+    own = (AgentBinding, Slot, SpanScope, Stamps, ThreadStamps)
+    native.learn({each.__name__: each for each in (*own, *writer.CLASSES_WRITTEN_BY)})

@@ -25,7 +25,7 @@ from Agent.event.payloads import KINDS
 from Agent.event.schema import CURRENT_SCHEMA
 from Agent.record.emit.buffer import EventBuffer
 from Agent.record.emit.context import current_scope
-from Agent.record.emit.fast_lane import Detours, make_fast_lane
+from Agent.record.emit.fast_lane import Detours, make_fast_lane, native_lane
 from Agent.record.emit.timestamps import SpanBoard, Stamps
 from Agent.record.encode.capture import Capture
 from Agent.record.encode.event_template import AgentBinding, HeadRoom, Slot
@@ -202,8 +202,12 @@ class Pipeline:
             sink, self.clock, self.stamps, self.capture, self.health, detours
         )
         self._levels = redactor.levels if redactor.levels and redactor.levels.reads_lines else None
+        self.lane: object | None = None
+        """What calls and loggers write by in C; None where they do so in Python."""
         if self._levels is not None:
             self.put, self.emit_plain = self._levels.leveled(self.put), self.emit
+        elif (lane := native_lane(self, detours)) is not None:
+            self.lane, self.put, self.emit_plain = lane, lane.put, lane.emit_plain
 
     def _make_buffer(self, open_sink: Callable[[], Sink] | None) -> EventBuffer | None:
         if open_sink is None:

@@ -49,7 +49,7 @@ def _forget(_seq: int) -> None:
     """Where there is no board, nothing is kept of a number."""
 
 
-class _Thread:
+class ThreadStamps:
     """What each thread keeps for itself: its latest time and its place on the board."""
 
     __slots__ = ("generation", "last_us", "store")
@@ -60,11 +60,11 @@ class _Thread:
         self.generation = -1
 
 
-class _Threads(threading.local):
+class _OfEachThread(threading.local):
     """Gives each thread its own."""
 
     def __init__(self) -> None:
-        self.own = _Thread()
+        self.own = ThreadStamps()
 
 
 class Stamps:
@@ -83,7 +83,7 @@ class Stamps:
         self._wall_ns = clock.wall_ns
         self.board = board
         self.generation = 0
-        self.threads = _Threads()
+        self.threads = _OfEachThread()
         # One value, so that no thread pairs the text of one second with the number of another.
         self.second = (-1, "")
         self._is_there: Callable[[], bool] | None = None
@@ -107,7 +107,7 @@ class Stamps:
         self.second = (second_us, prefix)
         return prefix
 
-    def join_board(self, thread: _Thread) -> None:
+    def join_board(self, thread: ThreadStamps) -> None:
         """Give a thread its place on the board of this process."""
         thread.generation = self.generation
         thread.store = self.board.thread_slot() if self.board is not None else _forget

@@ -7,6 +7,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <structmember.h>
 #include <datetime.h>
 #include <math.h>
 #include <stdint.h>
@@ -42,6 +43,7 @@ typedef struct {
 
 static unsigned char IN_TOKEN[256], IS_HEX[256], IS_BETWEEN[256], IS_WORD[256], LOWER[256];
 static PyObject *TAG_TUPLE, *TAG_UUID, *TAG_DATETIME, *TAG_DATE, *TAG_OPAQUE;
+static PyObject *NUMBER_TAGS; /* {type: tag} of numpy's numbers */
 static PyObject *MARKS[4]; /* what a JSON Pointer escapes, each with its escape */
 
 static void fill_tables(void) {
@@ -453,15 +455,17 @@ static int tag_object(Walk *walk, const Place *place, PyObject *value) {
         if ((judge->uuid_type = PyObject_GetAttrString(module, "UUID")) == NULL) return -1;
     }
     if ((PyObject *)Py_TYPE(value) == judge->uuid_type) return tag(walk, place, TAG_UUID);
-    if (judge->form_of == NULL) return 0;
+    PyObject *name = PyDict_GetItemWithError(NUMBER_TAGS, (PyObject *)Py_TYPE(value));
+    if (name == NULL && (judge->form_of == NULL || PyErr_Occurred())) return PyErr_Occurred() ? -1 : 0;
     /* Nobody is asked here what stands for it, since that may run any code, which may change what is walked over. */
     for (Py_ssize_t i = 0; walk->objects != NULL && i < PyList_GET_SIZE(walk->objects); i++)
-        if (PyList_GET_ITEM(walk->objects, i) == value) return 0; /* the second one tells the place of the first */
+        if (PyList_GET_ITEM(walk->objects, i) == value) /* the second one tells the place of the first, unless it is a number */
+            return name == NULL ? 0 : tag(walk, place, name);
     Py_INCREF(value);
     if (walk->objects == NULL) walk->objects = PyList_New(0);
     int failed = walk->objects == NULL || PyList_Append(walk->objects, value) < 0;
     Py_DECREF(value);
-    return failed ? -1 : tag(walk, place, TAG_OPAQUE);
+    return failed ? -1 : tag(walk, place, name == NULL ? TAG_OPAQUE : name);
 }
 
 static PyObject *form_at(PyObject *forms, PyObject *value) {
@@ -474,12 +478,31 @@ static PyObject *form_at(PyObject *forms, PyObject *value) {
 
 static PyMethodDef form_at_definition = {"form_at", form_at, METH_O, "What stands for an object."};
 
+/* What stands for an object; of a number of numpy Python's own. NULL where it needs another look, perhaps with an exception. */
+static PyObject *form_of_one(Judge *judge, PyObject *value) {
+    PyObject *is_number = PyDict_GetItemWithError(NUMBER_TAGS, (PyObject *)Py_TYPE(value));
+    if (is_number == NULL) return judge->form_of == NULL || PyErr_Occurred() ? NULL : PyObject_CallOneArg(judge->form_of, value);
+    PyObject *number = PyObject_CallMethod(value, "item", NULL);
+    if (number != NULL && PyFloat_CheckExact(number) && !isfinite(PyFloat_AS_DOUBLE(number))) Py_CLEAR(number);
+    return number;
+}
+
+/* tag_numbers(type, tag): numbers of that type stand as what their `item()` gives, with this tag. */
+static PyObject *tag_numbers(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 2 || !PyType_Check(arguments[0]) || !PyUnicode_CheckExact(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "tag_numbers(type, tag)");
+        return NULL;
+    }
+    if (PyDict_SetItem(NUMBER_TAGS, arguments[0], arguments[1]) < 0) return NULL;
+    Py_RETURN_NONE;
+}
+
 /* {id: form} of these objects; NULL where one of them needs another look, perhaps with an exception. */
 static PyObject *forms_of(Judge *judge, PyObject *objects) {
     PyObject *forms = PyDict_New();
     for (Py_ssize_t i = 0; forms != NULL && i < PyList_GET_SIZE(objects); i++) {
         PyObject *value = PyList_GET_ITEM(objects, i), *identity = PyLong_FromVoidPtr(value);
-        PyObject *form = identity == NULL ? NULL : PyObject_CallOneArg(judge->form_of, value);
+        PyObject *form = identity == NULL ? NULL : form_of_one(judge, value);
         if (form == NULL || form == Py_None || PyDict_SetItem(forms, identity, form) < 0) Py_CLEAR(forms);
         Py_XDECREF(form);
         Py_XDECREF(identity);
@@ -848,6 +871,103 @@ static PyObject *still_holds(PyObject *Py_UNUSED(module), PyObject *const *argum
     return PyBool_FromLong(meet(&all, arguments[0], &at, 0, 0) && at == all.count);
 }
 
+/* ---- values that are what they were ---- */
+
+enum { MAX_TYPES = 1024 };
+static PyObject *JUDGE_TYPE;
+static PyTypeObject *ENUM_TYPE;
+static PyObject *UNCHANGING;     /* {type: whether its objects stay what they are}, as Python said when it was asked */
+static PyTypeObject *UNKNOWN_TYPE; /* the last one that was met and is not among them; borrowed, asked about at once */
+
+static int is_unchanging(PyObject *value) {
+    PyTypeObject *kind = Py_TYPE(value);
+    if (is_scalar(kind) || value == Py_None || kind == &PyBytes_Type || kind == &PyComplex_Type) return 1;
+    if (PyDateTime_CheckExact(value)) {
+        PyObject *zone = PyDateTime_DATE_GET_TZINFO(value);
+        return zone == Py_None || zone == PyDateTime_TimeZone_UTC;
+    }
+    if (kind->tp_flags & Py_TPFLAGS_HEAPTYPE && !Py_IS_TYPE(kind, &PyType_Type) && !Py_IS_TYPE(kind, ENUM_TYPE)) return 0;
+    PyObject *known = PyDict_GetItemWithError(UNCHANGING, (PyObject *)kind);
+    if (known == NULL) UNKNOWN_TYPE = kind;
+    return known == Py_True;
+}
+
+/* As `meet`, of values of more types; the objects in them must be of types whose objects stay what they are. */
+static int meet_any(Held *held, PyObject *value, Py_ssize_t *at, int are_taken, int depth) {
+    if (depth > MAX_DEPTH || !meet_one(held, value, at, are_taken)) return 0;
+    PyTypeObject *kind = Py_TYPE(value);
+    if (kind == &PyDict_Type) {
+        PyObject *key, *item;
+        for (Py_ssize_t place = 0; PyDict_Next(value, &place, &key, &item);)
+            if (!PyUnicode_CheckExact(key) || !meet_one(held, key, at, are_taken) || !meet_any(held, item, at, are_taken, depth + 1)) return 0;
+    } else if (kind == &PyList_Type) {
+        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(value); i++)
+            if (!meet_any(held, PyList_GET_ITEM(value, i), at, are_taken, depth + 1)) return 0;
+    } else if (kind == &PyTuple_Type) {
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(value); i++)
+            if (!meet_any(held, PyTuple_GET_ITEM(value, i), at, are_taken, depth + 1)) return 0;
+    } else if (kind == &PySet_Type || kind == &PyFrozenSet_Type) {
+        PyObject *item;
+        Py_hash_t hash;
+        for (Py_ssize_t place = 0; _PySet_NextEntry(value, &place, &item, &hash);)
+            if (!meet_any(held, item, at, are_taken, depth + 1)) return 0;
+    } else {
+        return !are_taken || is_unchanging(value);
+    }
+    return meet_one(held, value, at, are_taken);
+}
+
+/* snapshot(value): all objects in a value, kept alive, by which it is known to be what it was; None where something in it
+   may change unseen, or it is too large. */
+static PyObject *snapshot(PyObject *Py_UNUSED(module), PyObject *value) {
+    PyObject *found[MAX_HELD];
+    Held all = {found, MAX_HELD};
+    Py_ssize_t at = 0;
+    UNKNOWN_TYPE = NULL;
+    while (!meet_any(&all, value, &at, 1, 0)) {
+        if (UNKNOWN_TYPE == NULL || JUDGE_TYPE == NULL) return left_to_python();
+        /* asked where nothing is walked over, since that may run any code */
+        PyObject *kind = Py_NewRef((PyObject *)UNKNOWN_TYPE), *answer = PyObject_CallOneArg(JUDGE_TYPE, kind);
+        if (PyDict_GET_SIZE(UNCHANGING) >= MAX_TYPES) PyDict_Clear(UNCHANGING);
+        int failed = answer == NULL || PyDict_SetItem(UNCHANGING, kind, answer) < 0;
+        Py_DECREF(kind);
+        Py_XDECREF(answer);
+        if (failed) return left_to_python();
+        UNKNOWN_TYPE = NULL;
+        at = 0;
+    }
+    for (Py_ssize_t i = 0; i < at; i++) Py_INCREF(found[i]);
+    PyObject *kept = PyTuple_New(at);
+    for (Py_ssize_t i = 0; i < at; i++) {
+        if (kept == NULL) Py_DECREF(found[i]);
+        else PyTuple_SET_ITEM(kept, i, found[i]);
+    }
+    return kept;
+}
+
+/* still_is(value, snapshot): whether it holds the very objects that it held then. */
+static PyObject *still_is(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 2 || !PyTuple_CheckExact(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "still_is(value, snapshot)");
+        return NULL;
+    }
+    Held all = {((PyTupleObject *)arguments[1])->ob_item, PyTuple_GET_SIZE(arguments[1])};
+    Py_ssize_t at = 0;
+    return PyBool_FromLong(meet_any(&all, arguments[0], &at, 0, 0) && at == all.count);
+}
+
+/* judge_types(function, enum_type): who says whether objects of a type stay what they are; asked once a type. */
+static PyObject *judge_types(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 2 || !PyType_Check(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "judge_types(function, enum_type)");
+        return NULL;
+    }
+    Py_XSETREF(JUDGE_TYPE, Py_NewRef(arguments[0]));
+    Py_XSETREF(ENUM_TYPE, (PyTypeObject *)Py_NewRef(arguments[1]));
+    PyDict_Clear(UNCHANGING);
+    Py_RETURN_NONE;
+}
+
 /* ---- the line ---- */
 
 static char *put_digits(char *at, unsigned long long number, int width) {
@@ -860,51 +980,73 @@ static char *put_bytes(char *at, const char *bytes, Py_ssize_t size) {
     return at + size;
 }
 
+typedef struct {
+    const char *bytes;
+    Py_ssize_t size;
+} Part;
+
+static Part part_of(PyObject *bytes) { return (Part){PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes)}; }
+
+static int is_ascii(PyObject *text) { return PyUnicode_Check(text) && PyUnicode_IS_COMPACT_ASCII(text); }
+
+/* The line that begins with the time and the id, and the id; 0 with an exception. */
+static int stamped_line(PyObject *prefix, unsigned long microsecond, PyObject *writer, unsigned long long seq, const Part *parts,
+                        int count, PyObject **line, PyObject **identity) {
+    static const char between[] = "Z\",\"id\":\"";
+    if (!is_ascii(prefix) || !is_ascii(writer)) {
+        PyErr_SetString(PyExc_TypeError, "stamped(prefix, microsecond, writer, seq, *parts) takes ASCII texts");
+        return 0;
+    }
+    int seq_width = 1;
+    for (unsigned long long rest = seq; rest >= 10; rest /= 10) seq_width++;
+    Py_ssize_t writer_size = PyUnicode_GET_LENGTH(writer), id_size = writer_size + 1 + seq_width;
+    Py_ssize_t size = PyUnicode_GET_LENGTH(prefix) + 6 + (Py_ssize_t)sizeof between - 1 + id_size;
+    for (int i = 0; i < count; i++) size += parts[i].size;
+    *identity = PyUnicode_New(id_size, 127);
+    *line = PyBytes_FromStringAndSize(NULL, size);
+    if (*identity == NULL || *line == NULL) return 0;
+    char *id = (char *)PyUnicode_1BYTE_DATA(*identity);
+    char *end = put_bytes(id, (const char *)PyUnicode_1BYTE_DATA(writer), writer_size);
+    *end++ = '-';
+    put_digits(end, seq, seq_width);
+    char *at = PyBytes_AS_STRING(*line);
+    at = put_bytes(at, (const char *)PyUnicode_1BYTE_DATA(prefix), PyUnicode_GET_LENGTH(prefix));
+    at = put_bytes(put_digits(at, microsecond, 6), between, (Py_ssize_t)sizeof between - 1);
+    at = put_bytes(at, id, id_size);
+    for (int i = 0; i < count; i++) at = put_bytes(at, parts[i].bytes, parts[i].size);
+    return 1;
+}
+
+enum { MAX_PARTS = 16 };
+
 /* stamped(prefix, microsecond, writer, seq, *parts): the line that begins with the time and the id, and the id. */
 static PyObject *stamped(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
-    static const char between[] = "Z\",\"id\":\"";
-    if (count < 4 || !PyUnicode_Check(arguments[0]) || !PyUnicode_IS_COMPACT_ASCII(arguments[0]) ||
-        !PyUnicode_Check(arguments[2]) || !PyUnicode_IS_COMPACT_ASCII(arguments[2])) {
-        PyErr_SetString(PyExc_TypeError, "stamped(prefix, microsecond, writer, seq, *parts) takes ASCII texts");
+    Part parts[MAX_PARTS];
+    PyObject *line = NULL, *identity = NULL, *both = NULL;
+    if (count < 4 || count > 4 + MAX_PARTS) {
+        PyErr_SetString(PyExc_TypeError, "stamped(prefix, microsecond, writer, seq, *parts) takes at most 16 parts");
         return NULL;
     }
     unsigned long microsecond = PyLong_AsUnsignedLong(arguments[1]);
     unsigned long long seq = PyLong_AsUnsignedLongLong(arguments[3]);
     if (PyErr_Occurred()) return NULL;
-    int seq_width = 1;
-    for (unsigned long long rest = seq; rest >= 10; rest /= 10) seq_width++;
-    Py_ssize_t writer_size = PyUnicode_GET_LENGTH(arguments[2]), id_size = writer_size + 1 + seq_width;
-    Py_ssize_t size = PyUnicode_GET_LENGTH(arguments[0]) + 6 + (Py_ssize_t)sizeof between - 1 + id_size;
     for (Py_ssize_t i = 4; i < count; i++) {
         if (!PyBytes_Check(arguments[i])) {
             PyErr_SetString(PyExc_TypeError, "the parts of a line are bytes");
             return NULL;
         }
-        size += PyBytes_GET_SIZE(arguments[i]);
+        parts[i - 4] = part_of(arguments[i]);
     }
-    PyObject *identity = PyUnicode_New(id_size, 127), *line = PyBytes_FromStringAndSize(NULL, size);
-    PyObject *both = identity == NULL || line == NULL ? NULL : PyTuple_New(2);
-    if (both == NULL) {
-        Py_XDECREF(identity);
-        Py_XDECREF(line);
-        return NULL;
-    }
-    char *id = (char *)PyUnicode_1BYTE_DATA(identity);
-    char *end = put_bytes(id, (const char *)PyUnicode_1BYTE_DATA(arguments[2]), writer_size);
-    *end++ = '-';
-    put_digits(end, seq, seq_width);
-    char *at = PyBytes_AS_STRING(line);
-    at = put_bytes(at, (const char *)PyUnicode_1BYTE_DATA(arguments[0]), PyUnicode_GET_LENGTH(arguments[0]));
-    at = put_bytes(put_digits(at, microsecond, 6), between, (Py_ssize_t)sizeof between - 1);
-    at = put_bytes(at, id, id_size);
-    for (Py_ssize_t i = 4; i < count; i++)
-        at = put_bytes(at, PyBytes_AS_STRING(arguments[i]), PyBytes_GET_SIZE(arguments[i]));
-    PyTuple_SET_ITEM(both, 0, line);
-    PyTuple_SET_ITEM(both, 1, identity);
+    if (stamped_line(arguments[0], microsecond, arguments[2], seq, parts, (int)count - 4, &line, &identity))
+        both = PyTuple_Pack(2, line, identity);
+    Py_XDECREF(line);
+    Py_XDECREF(identity);
     return both;
 }
 
-/* ---- the calls ---- */
+#include "_calls.h"
+
+/* ---- watched functions ---- */
 
 /* Every call of a C function reads from the function's definition what is to be run. There a stand-in takes the place
    of each watched one: it tells the hook of its thread, if there is one, and goes on to the original. So a watched
@@ -1133,6 +1275,12 @@ static PyMethodDef functions[] = {
     {"still_holds", (PyCFunction)(void (*)(void))still_holds, METH_FASTCALL, "Whether arguments hold those very objects."},
     {"differing", (PyCFunction)(void (*)(void))differing, METH_FASTCALL,
      "The items of a state that are neither the scalars recorded last nor ignored; None for no change at all."},
+    {"tag_numbers", (PyCFunction)(void (*)(void))tag_numbers, METH_FASTCALL, "Have numbers of a type stand as Python's."},
+    {"snapshot", snapshot, METH_O, "All objects in a value; None where something in it may change unseen."},
+    {"still_is", (PyCFunction)(void (*)(void))still_is, METH_FASTCALL, "Whether a value holds those very objects."},
+    {"judge_types", (PyCFunction)(void (*)(void))judge_types, METH_FASTCALL, "Who says which objects stay what they are."},
+    {"learn", learn, METH_O, "Where the slots of the classes of a traced call are."},
+    {"quicken", quicken, METH_O, "Have the calls of this class end here."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -1140,8 +1288,9 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_native", 
 
 PyMODINIT_FUNC PyInit__native(void) {
     PyDateTime_IMPORT;
-    if (PyDateTimeAPI == NULL || PyType_Ready(&judge_type) < 0) return NULL;
+    if (PyDateTimeAPI == NULL || PyType_Ready(&judge_type) < 0 || !make_words()) return NULL;
     fill_tables();
+    if ((UNCHANGING = PyDict_New()) == NULL || (NUMBER_TAGS = PyDict_New()) == NULL) return NULL;
     TAG_TUPLE = PyUnicode_InternFromString("tuple");
     TAG_UUID = PyUnicode_InternFromString("uuid");
     TAG_DATETIME = PyUnicode_InternFromString("datetime");
@@ -1152,6 +1301,9 @@ PyMODINIT_FUNC PyInit__native(void) {
         if ((MARKS[i] = PyUnicode_InternFromString(marks[i])) == NULL) return NULL;
     PyObject *self = PyModule_Create(&module);
     if (self == NULL || !TAG_TUPLE || !TAG_UUID || !TAG_DATETIME || !TAG_DATE || !TAG_OPAQUE) return NULL;
-    if (PyModule_AddObjectRef(self, "Judge", (PyObject *)&judge_type) < 0) Py_CLEAR(self);
+    if (PyModule_AddObjectRef(self, "Judge", (PyObject *)&judge_type) < 0
+        || PyModule_AddObjectRef(self, "Lane", (PyObject *)&lane_type) < 0
+        || PyModule_AddObjectRef(self, "Opener", (PyObject *)&opener_type) < 0)
+        Py_CLEAR(self);
     return self;
 }

@@ -1,4 +1,5 @@
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any
 
@@ -25,6 +26,58 @@ class Judge:
 def differing(
     present: dict[str, Any], last: dict[str, Any], ignored: dict[str, type], /
 ) -> list[tuple[str, Any]] | None: ...
+
+class Lane:
+    def __init__(
+        self,
+        *,
+        judge: Judge,
+        state_period: int,
+        entry_looks: int,
+        strict_state: bool,
+        probes: int,
+        sink: object,
+        wall_ns: Callable[[], int],
+        monotonic_ns: Callable[[], int],
+        stamps: object,
+        threads: object,
+        begin_second: Callable[[int], str],
+        health: object,
+        emit: Callable[..., str],
+        read: Callable[..., None],
+        report_drops: Callable[[], None],
+        no_room: Callable[..., str],
+        scope: ContextVar[Any],
+        room_error: type[Exception],
+        write_globals: dict[str, Any],
+        pipeline: object,
+        known: dict[int, Any],
+        gone: object,
+        probe: object,
+        plain_read: Callable[[Any], Mapping[str, Any]],
+    ) -> None: ...
+    def put(self, slot: Any, head: bytes, links: bytes, extra: bytes, rest: bytes, /) -> str: ...
+    def emit_plain(self, slot: Any, label: str, payload: dict[str, Any], /) -> str: ...
+
+class Opener:
+    def __init__(
+        self,
+        spec: Any,
+        begin: Callable[[tuple[Any, ...], dict[str, Any]], Any],
+        installed: dict[str, Any],
+        player: ContextVar[Any],
+        scope: ContextVar[Any],
+        call_type: type[Any],
+        /,
+    ) -> None: ...
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Any: ...
+
+def learn(classes: dict[str, type], /) -> None: ...
+def quicken(call_type: type, /) -> None: ...
+def snapshot(value: Any, /) -> tuple[Any, ...] | None: ...
+def still_is(value: Any, snapshot: tuple[Any, ...], /) -> bool: ...
+def judge_types(function: Callable[[type], bool], enum_type: type, /) -> None: ...
+def tag_numbers(kind: type, tag: str, /) -> None: ...
 def held(arguments: dict[str, Any], /) -> tuple[Any, ...] | None: ...
 def still_holds(arguments: dict[str, Any], held: tuple[Any, ...], /) -> bool: ...
 def set_watched(

@@ -15,11 +15,13 @@ import orjson
 
 from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.pointers import escape
+from Agent.event.values.arrays import number_tag
 from Agent.event.values.content import form_of_scalars
 from Agent.event.values.plain import ask_memory
 from Agent.event.values.reading import Places, Reading
 from Agent.event.values.serialise import to_json
 from Agent.record.encode.fast_encoder import Types, make_judge
+from Agent.record.encode.native import native
 from Agent.record.encode.redaction import Redactor, hides_text
 
 AgentOf = Callable[[object], str | None]
@@ -27,6 +29,17 @@ MOST_WITH_AGENTS = 500
 """A field of more values that leads to other agents is where they live, and no part of one agent's state."""
 _MOST_IN_CALLS = 5_000
 """The same of an argument or result."""
+
+
+_told_kinds: set[type] = set()
+
+
+def _tell_kind(kind: type) -> None:
+    """Have the judge in C take numpy's numbers, of which it knows nothing, as plain values with a tag."""
+    tag = number_tag(kind)
+    if tag is not None and native is not None:
+        native.tag_numbers(kind, tag)
+        _told_kinds.add(kind)
 
 
 class Capture:
@@ -95,6 +108,9 @@ class Capture:
     ) -> tuple[bytes, Types | None]:
         """The same with every value looked at one by one."""
         self.careful_count += 1
+        if native is not None:
+            for kind in set(map(type, payload.values())) - _told_kinds:
+                _tell_kind(kind)
         reading = self.reading if reading is None else reading
         parts: list[bytes] = []
         types: Types = {}

@@ -28,6 +28,7 @@ OWN_KEYS = frozenset(
 )
 
 _MAX_KNOWN_KEYS = 8192
+_MOST_KEPT, _MOST_KEPT_BYTES = 64, 4096
 
 # Texts up to this length are remembered where they hold no secret: names of classes and fields come again.
 _SHORT = 64
@@ -61,6 +62,7 @@ class Redactor:
         self.known_keys: set[str] = set(OWN_KEYS)
         """Keys judged harmless."""
         self._clean: set[str] = set()
+        self._harmless: set[tuple[bytes, str, tuple[tuple[str, str], ...]]] = set()
         self.number_keys: dict[str, float] = {}
         """Names of secrets, each with the size from which a number under it may be one."""
 
@@ -84,6 +86,7 @@ class Redactor:
     def for_names_alone(self) -> Redactor:
         """Return a redactor with the same key that only replaces values under the name of a secret."""
         twin = copy(self)
+        twin._harmless = set()  # noqa: SLF001 - of the same class
         twin.reads_texts = False
         return twin
 
@@ -158,9 +161,17 @@ class Redactor:
         """
         if not self.enabled:
             return body, types
+        # What many states say alike, such as the fields of a class, is looked at once where it is harmless.
+        asked = (body, pointer, tuple(types.items()) if types else ())
+        if asked in self._harmless:
+            return body, types
         tags = dict(types) if types else {}
-        clean = self.value(orjson.loads(b"{" + body + b"}"), pointer, tags, found)
-        return orjson.dumps(clean)[1:-1], tags or None
+        clean = orjson.dumps(self.value(orjson.loads(b"{" + body + b"}"), pointer, tags, found))[1:-1]
+        if clean == body and tags == (types or {}) and len(body) <= _MOST_KEPT_BYTES:
+            if len(self._harmless) >= _MOST_KEPT:
+                self._harmless.clear()
+            self._harmless.add(asked)
+        return clean, tags or None
 
     def without(
         self, secrets: Sequence[str], body: bytes, types: dict[str, str] | None, pointer: str

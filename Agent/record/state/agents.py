@@ -6,6 +6,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from types import GetSetDescriptorType, MemberDescriptorType
+from typing import Any
 
 from Agent.event.classes import attributes_of, find_in_classes, remember
 from Agent.event.values.class_codecs import class_reducer
@@ -212,6 +213,10 @@ class Agents:
             return weakref.ref(obj, leave)
         except TypeError:
             return lambda: obj
+
+    def looked_at(self) -> dict[str, Any]:
+        """What the lane in C looks at before each action, by the names that it has there."""
+        return {"known": self._known, "gone": self.gone, "probe": self.probe}
 
     def tracker(self, known: Known, obj: object) -> StateTracker:
         """The state tracker of an agent, made at its first action."""

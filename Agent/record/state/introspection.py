@@ -195,7 +195,7 @@ def _choose(cls: type) -> Exposure:
     )
     if slots:
         return Exposure("attributes", _reader(slots), _set_attributes, is_explicit=False)
-    return Exposure("attributes", _instance_dict, _set_attributes, is_explicit=False)
+    return Exposure("attributes", instance_dict, _set_attributes, is_explicit=False)
 
 
 def _reader(names: tuple[str, ...]) -> Callable[[Any], Mapping[str, Any]]:
@@ -212,7 +212,8 @@ def _slot_names(base: type) -> list[str]:
     ]
 
 
-def _instance_dict(obj: Any) -> Mapping[str, Any]:
+def instance_dict(obj: Any) -> Mapping[str, Any]:
+    """What most objects expose: their attributes."""
     return getattr(obj, "__dict__", {})
 
 

@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from enum import Enum
+from contextlib import suppress
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import Enum, EnumType
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import orjson
 
 from Agent.event.limits import DEFAULT_LIMITS
 from Agent.event.locks import is_lock
 from Agent.event.pointers import value_at
+from Agent.event.values.arrays import number_tag
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.content import content_of, is_plain_class
 from Agent.event.values.contents import is_over_memory
@@ -31,6 +37,7 @@ from Agent.event.values.registered import REGISTERED
 from Agent.event.values.serialise import Dumped, to_json
 from Agent.record.encode.capture import MOST_WITH_AGENTS
 from Agent.record.encode.fast_encoder import Types, differing, holds_nonfinite, is_plain
+from Agent.record.encode.native import native
 from Agent.record.state.introspection import Exposed, Sort, exposure_of, read_state, sort_of
 from Agent.record.state.large_fields import HEAVY_BYTES, is_heavy
 
@@ -133,7 +140,8 @@ class StateTracker:
     """
 
     __slots__ = (
-        "__weakref__", "_actions_before", "_agent_of", "_ignored", "_is_explicit", "_is_listed", "_keeping",
+        "__weakref__", "_actions_before", "_agent_of", "_held", "_ignored",
+        "_is_explicit", "_is_listed", "_keeping",
         "_opaque", "_read", "_reading", "_ref", "_refused", "_value_bytes", "actions", "borrowed", "cls",
         "failure", "heavy", "held_together", "init", "kept", "last", "places", "probed",
         "shared", "watched", "written_outside",
@@ -166,6 +174,11 @@ class StateTracker:
         self.kept: dict[str, Any] = {}
         """What heavy fields held when they were looked at last, as far as that does not lead back here."""
         self._refused: dict[str, type] = {}
+        self._held: dict[str, tuple[Any, tuple[Any, ...] | weakref.ref[Any], str | None]] = {}
+        """What was recorded last of a field, and all objects in its value: the same objects, nothing changed.
+
+        Of an agent that stands there itself, and its `agent_id` where that is its id.
+        """
         self._opaque: set[str] = set()
         self._is_listed = False
         self._actions_before = 0
@@ -301,6 +314,16 @@ class StateTracker:
                 heavy.discard(name)
                 ignored.pop(name, None)
             elif name not in heavy and ignored.get(name) is not kind:
+                held = self._held.get(name)
+                if (
+                    held is not None
+                    and held[0] is last.get(name)
+                    and type(held[1]) is tuple
+                    and still_is(value, held[1])
+                ):
+                    continue
+                # Before it is encoded, so that a change by another thread meanwhile is noticed.
+                objects = snapshot(value)
                 raw = self._bytes_of(name, value, present)
                 if raw is None:
                     if name not in heavy:
@@ -308,10 +331,12 @@ class StateTracker:
                         ignored[name] = kind
                         if name in last:
                             gone.append(name)
-                elif last.get(name, _ABSENT) != raw:
-                    last[name] = raw
-                    changed[name] = value
-                    ignored.pop(name, None)
+                else:
+                    if last.get(name, _ABSENT) != raw:
+                        last[name] = raw
+                        changed[name] = value
+                        ignored.pop(name, None)
+                    self._hold(name, value, objects)
         if not (last.keys() <= present.keys() and heavy <= present.keys()):
             gone += [name for name in (*last, *heavy) if name not in present]
         for name in gone:
@@ -320,6 +345,20 @@ class StateTracker:
         if (heavy or self.kept) and self._keeping is not None:
             self._keep(present, obj)
         return changed, gone
+
+    def _hold(self, name: str, value: Any, objects: tuple[Any, ...] | None) -> None:
+        """Note by which objects a value is known again; an agent by itself, as long as it has its id."""
+        raw = self.last[name]
+        if objects is None and raw.startswith(_AGENT):
+            with suppress(TypeError):
+                named = getattr(value, "agent_id", None)
+                is_stored = type(named) is str and raw == _AGENT + named.encode("utf-8", "surrogatepass")
+                self._held[name] = raw, weakref.ref(value), named if is_stored else None
+                return
+        if objects is not None:
+            self._held[name] = raw, objects, None
+        else:
+            self._held.pop(name, None)
 
     def _keep(self, present: Mapping[str, Any], obj: object) -> None:
         """Hold what the heavy fields hold now.
@@ -406,6 +445,10 @@ class StateTracker:
         """The bytes by which a value is compared; None where it is not looked at between full states."""
         kind = type(value)
         raw = self._value_bytes(value) if kind is dict or kind is list else None
+        if raw is None and (tag := number_tag(kind)) is not None:
+            number = value.item()
+            if type(number) is not float or number - number == 0.0:
+                return b'%s{"":"%s"}' % (orjson.dumps(number), tag.encode())
         if raw is None:
             sort = sort_of(kind)
             if sort is Sort.GENERATOR:
@@ -469,14 +512,17 @@ class StateTracker:
         self.heavy.clear()
         self._ignored.clear()
         self._opaque.clear()
+        self._held.clear()
         self.last = {}
         for name, value in exposed.fields.items():
             if type(value) in SCALARS and not (type(value) is str and len(value) > HEAVY_BYTES):
                 self.last[name] = value
             else:
+                objects = snapshot(value)
                 raw = self._bytes_of(name, value, exposed.fields)
                 if raw is not None:
                     self.last[name] = raw
+                    self._hold(name, value, objects)
         if self._keeping is not None:
             self.kept.clear()
             self._refused.clear()
@@ -484,6 +530,33 @@ class StateTracker:
                 self._keep(exposed.fields, obj)
         return exposed
 
+
+def _no_snapshot(_value: Any) -> None:
+    """Without the native part each value is encoded to be compared."""
+
+
+def _is_nothing(_value: Any, _snapshot: tuple[Any, ...]) -> bool:
+    return False
+
+
+_UNCHANGING = (date, timedelta, Decimal, UUID, range)
+
+
+def _stays(cls: type) -> bool:
+    """Whether objects of exactly this class stay what they are, for as long as they are."""
+    if cls in _UNCHANGING or issubclass(type(cls), EnumType):
+        return True
+    generic = getattr(sys.modules.get("numpy"), "generic", None)
+    return isinstance(generic, type) and issubclass(cls, generic) and cls.__name__ not in {"void", "object_"}
+
+
+snapshot: Callable[[Any], tuple[Any, ...] | None] = _no_snapshot
+"""All objects in a value; None where something in it may change unseen, or it is too large."""
+still_is: Callable[[Any, tuple[Any, ...]], bool] = _is_nothing
+"""Whether a value holds those very objects, so that nothing changed."""
+if native is not None:
+    native.judge_types(_stays, EnumType)
+    snapshot, still_is = native.snapshot, native.still_is
 
 _LARGE_MARKS = (b'"size_bytes":', b'"agents":', b'"environment ')
 

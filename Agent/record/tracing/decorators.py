@@ -41,13 +41,12 @@ def wrap(
         stepped = wrap_generator(function, steps_of(spec), like)
         setattr(stepped, TRACED, spec)
         return stepped
-    begin = spec.begin
     if is_coroutine(function):
         spec.is_async = True
 
         @functools.wraps(function)
         async def traced_async(*args: Any, **kwargs: Any) -> Any:
-            call = begin(args, kwargs)
+            call = spec.open(args, kwargs)
             if call is None:
                 return await function(*args, **kwargs)
             if type(call) is Answer:
@@ -65,7 +64,7 @@ def wrap(
 
     @functools.wraps(function)
     def traced(*args: Any, **kwargs: Any) -> Any:
-        call = begin(args, kwargs)
+        call = spec.open(args, kwargs)
         if call is None:
             return function(*args, **kwargs)
         if type(call) is Answer:

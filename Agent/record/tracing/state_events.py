@@ -256,6 +256,18 @@ def changes_tail(
         return code.tail, None
     if not changed and not gone:
         return code.tail_unchanged, None
+    return tail_of_changes(pipeline, tracker, obj, code, changed, gone)
+
+
+def tail_of_changes(
+    pipeline: Pipeline,
+    tracker: StateTracker,
+    obj: object,
+    code: CodeIdentity,
+    changed: dict[str, Any],
+    gone: list[str],
+) -> tuple[bytes, Types | None]:
+    """The same of fields that are known to have changed, or to be gone."""
     raw = pipeline.capture.judge.value(changed)
     if raw is not None and pipeline.capture.judge.clean(raw):
         unset = _names(pipeline, gone) if gone else b"[]"

@@ -17,6 +17,10 @@ import orjson
 from Agent.event.values.plain import SCALARS
 from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope, current_scope, learn_secrets, span_scope
+from Agent.record.emit.levels import Limit
+from Agent.record.encode.native import native
+from Agent.record.state.agents import Known
+from Agent.record.state.tracker import StateTracker
 from Agent.record.tracing.changed_arguments import args_after, cannot_change, held, result_is, still_holds
 from Agent.record.tracing.failures import outcome_of, record_error
 from Agent.record.tracing.state_events import (
@@ -24,6 +28,7 @@ from Agent.record.tracing.state_events import (
     emit_gone_states,
     emit_outside,
     emit_state,
+    tail_of_changes,
     values_of_many,
 )
 
@@ -32,8 +37,7 @@ if TYPE_CHECKING:
     from Agent.record.encode.event_template import AgentBinding
     from Agent.record.encode.fast_encoder import Types
     from Agent.record.sources.reads import Reads
-    from Agent.record.state.agents import Known
-    from Agent.record.state.tracker import StateTracker
+    from Agent.record.tracing.code_identity import CodeIdentity
     from Agent.record.tracing.traced_function import TraceSpec
 
 
@@ -44,6 +48,8 @@ class Call:
         "args_body", "binding", "board_slot", "changeable", "is_entry", "is_probed", "leave", "pipeline",
         "reads", "root", "secrets", "span_id", "spec", "started_ns", "target", "token", "tracker", "types",
     )  # fmt: skip
+
+    _learn_secrets = staticmethod(learn_secrets)
 
     def __init__(
         self,
@@ -93,17 +99,13 @@ class Call:
                 if kept is not None:
                     self.changeable = arguments, raw, kept
             else:
-                found = []
-                body, self.types = pipeline.capture.body({"args": arguments}, found=found)
-                self.args_body = body + b","
-                if not self.root and self.is_entry and not cannot_change(map(type, arguments.values())):
-                    self.changeable = arguments, None, ()
+                found = self._careful_arguments(arguments)
         else:
             self.args_body = b""
         self.span_id = span_id = pipeline.next_span_id()
         inside = span_scope(scope, span_id, spec.label, binding, is_action=spec.is_action)
         if found:
-            learn_secrets(inside, found)
+            self._learn_secrets(inside, found)
         self.secrets = inside.secrets
         self.reads: Reads | None = None
         if installed.open_reads is not None and spec.is_action:
@@ -116,6 +118,15 @@ class Call:
                 span_id, binding.agent_id, spec.label, pipeline.wall_ns() // 1000
             )
         self.started_ns = pipeline.monotonic_ns()
+
+    def _careful_arguments(self, arguments: dict[str, Any]) -> list[str]:
+        """Encode arguments that are not plain; the secrets recognised among them by name."""
+        found: list[str] = []
+        body, self.types = self.pipeline.capture.body({"args": arguments}, found=found)
+        self.args_body = body + b","
+        if not self.root and self.is_entry and not cannot_change(map(type, arguments.values())):
+            self.changeable = arguments, None, ()
+        return found
 
     def _look_at_state(self, known: Known, target: object) -> None:
         pipeline = self.pipeline
@@ -160,13 +171,8 @@ class Call:
                 body = self._args_and_changes(result)
             if self.spec.capture_result:
                 raw = pipeline.capture.judge.value(result)
-                if raw is not None:
-                    body = b'%s"result":%s,' % (body, raw)
-                else:
-                    whole, types = pipeline.capture.body({"result": result})
-                    body += whole + b","
-                    if types:
-                        self.types = {**self.types, **types} if self.types else types
+                is_plain = raw is not None
+                body = b'%s"result":%s,' % (body, raw) if is_plain else self._with_result(body, result)
             event_id = self._emit(body, duration_ns)
             if self.is_entry and self.pipeline.watcher is not None:
                 self.pipeline.watcher.action_ended(self, event_id, None)
@@ -174,6 +180,13 @@ class Call:
             self._trouble(error)
         if self.leave is not None:
             self.leave(result, None)
+
+    def _with_result(self, body: bytes, result: object) -> bytes:
+        """The body with a result that is not plain."""
+        whole, types = self.pipeline.capture.body({"result": result})
+        if types:
+            self.types = {**self.types, **types} if self.types else types
+        return body + whole + b","
 
     def fail(self, error: BaseException) -> None:
         """The body raised: write the error once, the event, and the whole state."""
@@ -264,6 +277,23 @@ class Call:
             # A result may repeat a secret argument. The state is left alone: full states would repeat it.
             body, types = pipeline.redactor.without(self.secrets, body.removesuffix(b","), types, "/extra")
             body = body + b"," if body else b""
+        return self._write(body, types, tail, duration_ns)
+
+    def _state_tail(self, code: CodeIdentity) -> bytes | tuple[bytes, Types]:
+        """What the line of an entry ends with, and the tags of changed values if there are any."""
+        assert self.tracker is not None  # noqa: S101 - asked before, for the type checker
+        tail, types = changes_tail(self.pipeline, self.tracker, self.target, code)
+        return (tail, types) if types else tail
+
+    def _changed_tail(self, code: CodeIdentity, changed: dict[str, Any]) -> bytes | tuple[bytes, Types]:
+        """The same where it is known what changed."""
+        assert self.tracker is not None  # noqa: S101 - as above
+        tail, types = tail_of_changes(self.pipeline, self.tracker, self.target, code, changed, [])
+        return (tail, types) if types else tail
+
+    def _write(self, body: bytes, types: Types | None, tail: bytes, duration_ns: int) -> str:
+        """Write the event whose body is complete but for its duration."""
+        spec, pipeline = self.spec, self.pipeline
         duration_ms = duration_ns / 1e6
         slot = self.binding.slots.get(spec.slot_key) or self.binding.slot(*spec.slot_key)
         if spec.kind == "metric":
@@ -287,3 +317,8 @@ class Call:
     def _trouble(self, error: BaseException) -> None:
         self.pipeline.health.trouble(f"the end of {self.spec.qualname}", error)
         self.pipeline.health.drop("a call could not be recorded")
+
+
+if native is not None:
+    native.learn({each.__name__: each for each in (Call, Known, Limit, StateTracker)})
+    native.quicken(Call)

@@ -183,6 +183,14 @@ class Board:
                 return slot
         return THREAD_SLOTS - 1
 
+    @property
+    def table(self) -> tuple[memoryview, list[int], dict[str | None, int], int, int, int]:
+        """What `open_span` and `close_span` work on, for those who do the same in C.
+
+        The bytes, free slots, indices of names, base of tokens, place of the first slot, number of slots.
+        """
+        return self._bytes, self._free, self._indices, self._base, _SPANS_AT * 8, SPAN_SLOTS
+
     def open_span(self, span_id: str, agent_id: str | None, name: str, started_us: int) -> int:
         """Note that a span begins; returns the token for `close_span`, -1 if the table is full, counted.
 

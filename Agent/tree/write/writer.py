@@ -19,6 +19,7 @@ from Agent.event.ids import new_writer_id
 from Agent.event.model import RedactedBytes
 from Agent.tree.files.descriptors import most_open
 from Agent.tree.files.error_counters import ErrorCounters
+from Agent.tree.files.segment import Segment
 from Agent.tree.files.writer_claim import Claim, boot_id, hostname, process_start_ticks, write_claim
 from Agent.tree.layout import RUN_CATEGORY, agents_dir, boards_dir, category_file, run_dir, safe_name
 from Agent.tree.write.batch import write_lines
@@ -92,6 +93,10 @@ class SessionStream:
     def sync(self) -> bool:
         """Sync what was written to the disk; False if it may not be there, which is counted."""
         return self._file.sync()
+
+
+CLASSES_WRITTEN_BY = (SessionStream, OwnFile, Segment)
+"""Those whose slots recording in C reads, where it does what `SessionStream.write` does."""
 
 
 class SyncedStream(SessionStream):

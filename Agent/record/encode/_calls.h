@@ -1,0 +1,1253 @@
+/* A traced call and its line where nothing is special: plain arguments and result, a scalar field or none changed, a file
+   with room. Part of `_native.c`.
+
+   The same as `traced_function.py`, `traced_call.py`, `fast_lane.py` and `writer.py` do without it; a test holds the lines of
+   both equal. What is special is left to their methods, at the step where it shows, with what was done so far. */
+
+/* The slots of Python classes that are read and written here, by their place in the object. */
+enum { CALL, SCOPE, AGENT, BINDING, SLOT, TRACKER, THREAD, STAMPS, STREAM, OWN_FILE, SEGMENT, LIMIT, CLASSES };
+static const char *const CLASS_NAMES[CLASSES] = {"Call", "SpanScope", "Known", "AgentBinding", "Slot", "StateTracker",
+                                                 "ThreadStamps", "Stamps", "SessionStream", "OwnFile", "Segment", "Limit"};
+static PyTypeObject *CLASS[CLASSES];
+#define MEMBERS(M)                                                                                                     \
+    M(CALL, args_body) M(CALL, binding) M(CALL, board_slot) M(CALL, changeable) M(CALL, is_entry) M(CALL, is_probed)   \
+    M(CALL, leave) M(CALL, pipeline) M(CALL, reads) M(CALL, root) M(CALL, secrets) M(CALL, span_id) M(CALL, spec)      \
+    M(CALL, started_ns) M(CALL, target) M(CALL, token) M(CALL, tracker) M(CALL, types)                                 \
+    M(SCOPE, actions) M(SCOPE, agent) M(SCOPE, causes) M(SCOPE, fields) M(SCOPE, links) M(SCOPE, path)                 \
+    M(SCOPE, reads) M(SCOPE, run_id) M(SCOPE, secrets) M(SCOPE, span_id) M(SCOPE, tick)                                \
+    M(AGENT, binding) M(AGENT, named) M(AGENT, ref) M(AGENT, tracker)                                                  \
+    M(BINDING, agent_id) M(BINDING, slots) M(BINDING, stream)                                                          \
+    M(SLOT, binding) M(SLOT, extra) M(SLOT, heads) M(SLOT, is_read) M(SLOT, mirror) M(SLOT, written)                   \
+    M(TRACKER, _held) M(TRACKER, _ignored) M(TRACKER, _keeping) M(TRACKER, _read) M(TRACKER, _refused)                 \
+    M(TRACKER, actions) M(TRACKER, failure) M(TRACKER, heavy) M(TRACKER, kept) M(TRACKER, last) M(TRACKER, probed)     \
+    M(TRACKER, watched)                                                                                                \
+    M(THREAD, generation) M(THREAD, last_us) M(THREAD, store)                                                          \
+    M(STAMPS, generation) M(STAMPS, look_at_us) M(STAMPS, second)                                                      \
+    M(STREAM, _file) M(OWN_FILE, segment) M(SEGMENT, fd) M(SEGMENT, pins) M(SEGMENT, room_bytes) M(LIMIT, value)
+#define NUMBER(class, name) class##_##name,
+enum { MEMBERS(NUMBER) MEMBER_COUNT };
+#define ROW(class, name) {class, #name},
+static const struct {
+    int class;
+    const char *name;
+} MEMBER[MEMBER_COUNT] = {MEMBERS(ROW)};
+static Py_ssize_t PLACE[MEMBER_COUNT];
+
+/* Words of Python, made once. */
+#define WORDS(W)                                                                                                       \
+    W(own) W(look) W(drop) W(trouble) W(join_board) W(next_seq) W(writer) W(write) W(_write) W(events) W(unreported)   \
+    W(refused) W(write_slowly) W(resend) W(lane) W(active) W(open_reads) W(watcher) W(left) W(begins)      \
+    W(_look_at_state) W(_careful_arguments) W(_args_and_changes) W(_with_result) W(_emit) W(_trouble) W(_state_tail)   \
+    W(_note_other_context) W(action_ended) W(codes_told) W(code) W(tail) W(arguments) W(not_recorded) W(agent_id)      \
+    W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
+    W(kind) W(head) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
+    W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(_written)
+#define WORD(name) static PyObject *W_##name;
+WORDS(WORD)
+#define WORD_ROW(name) {&W_##name, #name},
+static const struct {
+    PyObject **word;
+    const char *text;
+} WORD_TABLE[] = {WORDS(WORD_ROW)};
+enum { MAX_PATH = 32, HEAVY_BYTES = 4096 };
+static PyObject *NO_TUPLE, *NO_TEXT, *NO_BYTES, *NO_ARGUMENTS;
+
+static inline PyObject **member(PyObject *object, int number) {
+    return (PyObject **)((char *)object + PLACE[number]);
+}
+#define GET(object, name) (*member(object, name)) /* borrowed; NULL where it was never set */
+#define PUT(object, name, value) Py_XSETREF(*member(object, name), value)
+#define IS_A(object, number) Py_IS_TYPE(object, CLASS[number])
+
+/* learn(classes): where the slots of these classes are, by name; a class that has other slots raises TypeError. */
+static PyObject *learn(PyObject *Py_UNUSED(module), PyObject *classes) {
+    for (int i = 0; i < CLASSES; i++) {
+        PyObject *found = PyDict_Check(classes) ? PyDict_GetItemString(classes, CLASS_NAMES[i]) : NULL;
+        if (found == NULL) continue;
+        for (int j = 0; j < MEMBER_COUNT; j++) {
+            if (MEMBER[j].class != i) continue;
+            PyObject *descriptor = PyType_Check(found) ? PyDict_GetItemString(((PyTypeObject *)found)->tp_dict, MEMBER[j].name) : NULL;
+            if (descriptor == NULL || !Py_IS_TYPE(descriptor, &PyMemberDescr_Type)
+                || ((PyMemberDescrObject *)descriptor)->d_member->type != T_OBJECT_EX)
+                return PyErr_Format(PyExc_TypeError, "%s has no slot %s", CLASS_NAMES[i], MEMBER[j].name);
+            PLACE[j] = ((PyMemberDescrObject *)descriptor)->d_member->offset;
+        }
+        Py_XSETREF(CLASS[i], (PyTypeObject *)Py_NewRef(found));
+    }
+    Py_RETURN_NONE;
+}
+
+typedef struct {
+    PyObject_HEAD
+    Judge *judge;
+    PyObject *sink, *wall_ns, *monotonic_ns, *stamps, *threads, *begin_second, *health, *emit, *read, *report_drops, *no_room;
+    PyObject *scope, *room_error, *write_globals;
+    PyObject *pipeline, *known, *gone, *probe; /* of its agents */
+    PyObject *plain_read; /* the function that reads a state which is what an object's `__dict__` holds */
+    long long state_period, entry_looks, probes;
+    int strict_state;
+    PyObject *board, *free, *indices; /* NULL until a span is opened on it */
+    Py_buffer table;
+    long long base, spans_at_bytes, span_slots;
+} Lane;
+
+static PyObject *joined(const Part *parts, int count) {
+    Py_ssize_t size = 0;
+    for (int i = 0; i < count; i++) size += parts[i].size;
+    PyObject *whole = PyBytes_FromStringAndSize(NULL, size);
+    if (whole == NULL) return NULL;
+    char *at = PyBytes_AS_STRING(whole);
+    for (int i = 0; i < count; i++) at = put_bytes(at, parts[i].bytes, parts[i].size);
+    return whole;
+}
+
+/* ---- a line ---- */
+
+static int add_one(PyObject *object, PyObject *name) {
+    PyObject *before = PyObject_GetAttr(object, name), *after = NULL;
+    if (before != NULL) {
+        PyObject *one = PyLong_FromLong(1);
+        if (one != NULL) after = PyNumber_Add(before, one);
+        Py_XDECREF(one);
+        Py_DECREF(before);
+    }
+    int failed = after == NULL || PyObject_SetAttr(object, name, after) < 0;
+    Py_XDECREF(after);
+    return failed ? -1 : 0;
+}
+
+/* `SessionStream.write` for a segment with room; every other stream writes by itself. 1, 0 if it was not written, -1. */
+static int write_line(Lane *lane, PyObject *stream, PyObject *line) {
+    PyObject *file = IS_A(stream, STREAM) ? GET(stream, STREAM__file) : NULL;
+    PyObject *segment = file != NULL && IS_A(file, OWN_FILE) ? GET(file, OWN_FILE_segment) : NULL;
+    PyObject *answer = NULL, *room = segment != NULL && IS_A(segment, SEGMENT) ? GET(segment, SEGMENT_room_bytes) : NULL;
+    long long left = room == NULL ? -1 : PyLong_AsLongLong(room) - PyBytes_GET_SIZE(line);
+    PyObject *pins = room == NULL ? NULL : GET(segment, SEGMENT_pins), *fd = room == NULL ? NULL : GET(segment, SEGMENT_fd);
+    if (left < 0 || PyErr_Occurred() || pins == NULL || fd == NULL || !PyList_CheckExact(pins)) {
+        if (PyErr_Occurred()) return -1;
+        answer = PyObject_CallMethodOneArg(stream, W_write, line);
+    } else {
+        /* Nobody else runs until the system call, so that the segment is still the file's when it is pinned. */
+        PyObject *write = PyDict_GetItemWithError(lane->write_globals, W__write), *after = PyLong_FromLongLong(left);
+        if (write == NULL || after == NULL || PyList_Append(pins, Py_None) < 0) {
+            Py_XDECREF(after);
+            if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "the writer has no _write");
+            return -1;
+        }
+        PUT(segment, SEGMENT_room_bytes, after);
+        Py_INCREF(segment);
+        Py_INCREF(file);
+        Py_INCREF(pins);
+        Py_INCREF(write);
+        Py_INCREF(fd);
+        PyObject *arguments[] = {fd, line};
+        PyObject *written = PyObject_Vectorcall(write, arguments, 2, NULL);
+        Py_ssize_t count = written == NULL ? -1 : PyLong_AsSsize_t(written), last = PyList_GET_SIZE(pins);
+        PyObject *kind, *failure, *traceback;
+        PyErr_Fetch(&kind, &failure, &traceback);
+        int popped = last > 0 ? PyList_SetSlice(pins, last - 1, last, NULL) : 0;
+        PyErr_Restore(kind, failure, traceback);
+        if (popped == 0 && count == PyBytes_GET_SIZE(line)) {
+            answer = Py_NewRef(Py_True);
+        } else if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_OSError)) {
+            PyErr_Fetch(&kind, &failure, &traceback);
+            PyErr_NormalizeException(&kind, &failure, &traceback);
+            answer = PyObject_CallMethodObjArgs(file, W_refused, line, segment, failure, NULL);
+            Py_XDECREF(kind);
+            Py_XDECREF(failure);
+            Py_XDECREF(traceback);
+        } else if (!PyErr_Occurred()) {
+            answer = PyObject_CallMethodOneArg(file, count < 0 ? W_write_slowly : W_resend, line);
+        }
+        Py_XDECREF(written);
+        Py_DECREF(fd);
+        Py_DECREF(write);
+        Py_DECREF(pins);
+        Py_DECREF(file);
+        Py_DECREF(segment);
+    }
+    int is_written = answer == NULL ? -1 : PyObject_IsTrue(answer);
+    Py_XDECREF(answer);
+    return is_written;
+}
+
+static PyObject *dropped_event(Lane *lane, const char *reason) {
+    PyObject *done = PyObject_CallMethod(lane->health, "drop", "s", reason);
+    if (done == NULL) return NULL;
+    Py_DECREF(done);
+    return Py_NewRef(NO_TEXT);
+}
+
+/* A full sink gives no number: `no_room` says what becomes of the event. */
+static PyObject *without_room(Lane *lane, PyObject *slot, const Part *parts, int count) {
+    PyObject *kind, *full, *traceback, *answer = NULL, *rest = NULL;
+    if (!PyErr_ExceptionMatches(lane->room_error)) return NULL;
+    PyErr_Fetch(&kind, &full, &traceback);
+    PyErr_NormalizeException(&kind, &full, &traceback);
+    rest = joined(parts, count);
+    if (rest != NULL)
+        answer = PyObject_CallFunctionObjArgs(lane->no_room, full, slot, NO_BYTES, NO_BYTES, NO_BYTES, rest, NULL);
+    Py_XDECREF(rest);
+    Py_XDECREF(kind);
+    Py_XDECREF(full);
+    Py_XDECREF(traceback);
+    return answer;
+}
+
+/* The time in microseconds, not before the thread's last; -1 with an exception. */
+static long long time_of(Lane *lane, PyObject *thread) {
+    PyObject *now = PyObject_CallNoArgs(lane->wall_ns), *last = GET(thread, THREAD_last_us);
+    if (now == NULL || last == NULL) return Py_XDECREF(now), -1;
+    long long now_us = PyLong_AsLongLong(now), last_us = PyLong_AsLongLong(last);
+    Py_DECREF(now);
+    if (PyErr_Occurred()) return -1;
+    now_us = now_us >= 0 ? now_us / 1000 : -((999 - now_us) / 1000);
+    if (now_us < last_us) return last_us;
+    PyObject *kept = PyLong_FromLongLong(now_us);
+    if (kept == NULL) return -1;
+    PUT(thread, THREAD_last_us, kept);
+    return now_us;
+}
+
+/* Number, stamp and write one line, as `put` of `fast_lane.py`; its id, "" if it was not written. */
+static PyObject *put_parts(Lane *lane, PyObject *slot, Part *given, int given_count) {
+    PyObject *identity = NULL, *line = NULL, *seq = NULL, *writer = NULL, *second = NULL, *answer = NULL;
+    PyObject *stamps = lane->stamps, *thread = PyObject_GetAttr(lane->threads, W_own);
+    if (thread == NULL || !IS_A(thread, THREAD) || !IS_A(slot, SLOT)) goto wrong;
+    long long now_us = time_of(lane, thread);
+    if (PyErr_Occurred()) goto done;
+    if (now_us >= PyLong_AsLongLong(GET(stamps, STAMPS_look_at_us))) {
+        PyObject *is_there = PyObject_CallMethod(stamps, "look", "L", now_us);
+        int there = is_there == NULL ? -1 : PyObject_IsTrue(is_there);
+        Py_XDECREF(is_there);
+        if (there == 0) answer = dropped_event(lane, "the session's directory was removed");
+        if (there != 1) goto done;
+    }
+    long long fraction = now_us % 1000000;
+    if (fraction < 0) fraction += 1000000;
+    second = Py_NewRef(GET(stamps, STAMPS_second));
+    if (!PyTuple_CheckExact(second) || PyTuple_GET_SIZE(second) != 2) goto wrong;
+    PyObject *prefix = Py_NewRef(PyTuple_GET_ITEM(second, 1));
+    if (PyLong_AsLongLong(PyTuple_GET_ITEM(second, 0)) != now_us - fraction)
+        Py_SETREF(prefix, PyObject_CallFunction(lane->begin_second, "L", now_us - fraction));
+    Py_SETREF(second, prefix);
+    if (second == NULL) goto done;
+    PyObject *generation = GET(thread, THREAD_generation);
+    if (generation != GET(stamps, STAMPS_generation)
+        && PyLong_AsLong(generation) != PyLong_AsLong(GET(stamps, STAMPS_generation))) {
+        PyObject *joined_board = PyObject_CallMethodOneArg(stamps, W_join_board, thread);
+        if (joined_board == NULL) goto done;
+        Py_DECREF(joined_board);
+    }
+    seq = PyObject_CallMethodNoArgs(lane->sink, W_next_seq);
+    if (seq == NULL) {
+        answer = without_room(lane, slot, given, given_count);
+        goto done;
+    }
+    PyObject *stored = PyObject_CallOneArg(GET(thread, THREAD_store), seq);
+    if (stored == NULL) goto done;
+    Py_DECREF(stored);
+    writer = PyObject_GetAttr(lane->sink, W_writer);
+    unsigned long long number = PyLong_AsUnsignedLongLong(seq);
+    if (writer == NULL || PyErr_Occurred()) goto done;
+    if (!stamped_line(second, (unsigned long)fraction, writer, number, given, given_count, &line, &identity)) goto done;
+    PyObject *binding = GET(slot, SLOT_binding), *stream = Py_NewRef(GET(binding, BINDING_stream));
+    int written = write_line(lane, stream, line);
+    Py_DECREF(stream);
+    if (written == 0) answer = dropped_event(lane, "the file system refused the write");
+    if (written != 1 || add_one(lane->health, W_events) < 0) goto done;
+    PyObject *cell = GET(slot, SLOT_written);
+    if (!PyList_CheckExact(cell) || PyList_GET_SIZE(cell) < 1) goto wrong;
+    PyObject *count = PyLong_FromLongLong(PyLong_AsLongLong(PyList_GET_ITEM(cell, 0)) + 1);
+    if (count == NULL || PyList_SetItem(cell, 0, count) < 0) goto done;
+    PyObject *mirror = GET(slot, SLOT_mirror), *mirrored = NULL;
+    if (mirror != Py_None) {
+        Py_INCREF(mirror);
+        mirrored = PyObject_CallOneArg(mirror, line);
+        Py_DECREF(mirror);
+        if (mirrored == NULL) goto done;
+        Py_DECREF(mirrored);
+    }
+    if (GET(slot, SLOT_is_read) == Py_True) {
+        PyObject *arguments[] = {slot, line}, *was_read = PyObject_Vectorcall(lane->read, arguments, 2, NULL);
+        if (was_read == NULL) goto done;
+        Py_DECREF(was_read);
+    }
+    PyObject *unreported = PyObject_GetAttr(lane->health, W_unreported);
+    Py_ssize_t drops = unreported == NULL ? -1 : PyObject_Size(unreported);
+    Py_XDECREF(unreported);
+    if (drops > 0) {
+        PyObject *reported = PyObject_CallNoArgs(lane->report_drops);
+        if (reported == NULL) drops = -1;
+        Py_XDECREF(reported);
+    }
+    if (drops >= 0) answer = Py_NewRef(identity);
+    goto done;
+wrong:
+    if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "an event of other classes than those that were learnt");
+done:
+    Py_XDECREF(second);
+    Py_XDECREF(thread);
+    Py_XDECREF(seq);
+    Py_XDECREF(writer);
+    Py_XDECREF(line);
+    Py_XDECREF(identity);
+    return answer;
+}
+
+static PyObject *lane_put(Lane *lane, PyObject *const *arguments, Py_ssize_t count) {
+    Part parts[4];
+    for (int i = 0; i < 4; i++) {
+        if (count != 5 || !PyBytes_Check(arguments[i + 1])) {
+            PyErr_SetString(PyExc_TypeError, "put(slot, head, links, extra, rest)");
+            return NULL;
+        }
+        parts[i] = part_of(arguments[i + 1]);
+    }
+    return put_parts(lane, arguments[0], parts, 4);
+}
+
+/* Count an exception that recording met, as `health.trouble` does, and the event that it cost; "". */
+static PyObject *given_up(Lane *lane, const char *where, const char *reason) {
+    PyObject *kind, *error, *traceback;
+    if (!PyErr_ExceptionMatches(PyExc_Exception)) return NULL;
+    PyErr_Fetch(&kind, &error, &traceback);
+    PyErr_NormalizeException(&kind, &error, &traceback);
+    if (traceback != NULL) PyException_SetTraceback(error, traceback);
+    PyObject *done = PyObject_CallMethod(lane->health, "trouble", "sO", where, error);
+    Py_XDECREF(kind);
+    Py_XDECREF(error);
+    Py_XDECREF(traceback);
+    if (done == NULL) return NULL;
+    Py_DECREF(done);
+    return dropped_event(lane, reason);
+}
+
+static PyObject *current(PyObject *variable) {
+    PyObject *value = NULL;
+    return PyContextVar_Get(variable, Py_None, &value) < 0 ? NULL : value;
+}
+
+static PyObject *lane_emit_plain(Lane *lane, PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 3 || !IS_A(arguments[0], SLOT)) {
+        PyErr_SetString(PyExc_TypeError, "emit_plain(slot, label, payload)");
+        return NULL;
+    }
+    PyObject *slot = arguments[0], *label = arguments[1], *payload = arguments[2], *answer = NULL;
+    PyObject *scope = current(lane->scope), *links = NO_BYTES, *head = NULL, *raw = NULL;
+    int is_plain = scope != NULL && PyUnicode_CheckExact(label) && PyDict_CheckExact(payload) && PyDict_GET_SIZE(payload) > 0;
+    if (is_plain && scope != Py_None) {
+        links = IS_A(scope, SCOPE) ? GET(scope, SCOPE_links) : Py_None;
+        is_plain = PyBytes_CheckExact(links) && GET(scope, SCOPE_fields) == Py_None;
+    }
+    if (is_plain) head = PyDict_GetItemWithError(GET(slot, SLOT_heads), label);
+    if (head != NULL) {
+        Py_INCREF(head);
+        Walk walk = {lane->judge, NULL, NULL, lane->judge->unread_bytes, 0, NULL};
+        if (walk_payload(&walk, payload) == 1) raw = dumped(lane->judge, payload, lane->judge->options, NULL);
+        if (raw != NULL && may_stand(lane->judge, raw, walk.named) != 1) Py_CLEAR(raw);
+    }
+    if (raw == NULL) {
+        if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception)) goto done;
+        PyErr_Clear();
+        answer = PyObject_Vectorcall(lane->emit, arguments, 3, NULL);
+        goto done;
+    }
+    Part parts[] = {part_of(head), part_of(links), part_of(GET(slot, SLOT_extra)),
+                    {PyBytes_AS_STRING(raw) + 1, PyBytes_GET_SIZE(raw) - 1}, {"}\n", 2}};
+    answer = put_parts(lane, slot, parts, 5);
+    if (answer == NULL) answer = given_up(lane, "emit", "the event could not be written");
+done:
+    Py_XDECREF(head);
+    Py_XDECREF(raw);
+    Py_XDECREF(scope);
+    return answer;
+}
+
+/* ---- spans on the board ---- */
+
+/* The board of a pipeline as it is now, with its table; 1, 0 where there is none with a table, -1 with an exception. */
+static int find_board(Lane *lane) {
+    PyObject *board = PyObject_GetAttr(lane->pipeline, W_board), *table = NULL;
+    if (board == NULL) return -1;
+    if (board == lane->board) return Py_DECREF(board), board != Py_None && lane->table.buf != NULL;
+    if (lane->table.buf != NULL) PyBuffer_Release(&lane->table);
+    memset(&lane->table, 0, sizeof lane->table);
+    Py_XSETREF(lane->board, board);
+    if (board == Py_None) return 0;
+    if ((table = PyObject_GetAttr(board, W_table)) == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return -1;
+        PyErr_Clear();
+        return 0;
+    }
+    PyObject *bytes, *free, *indices;
+    int failed = !PyArg_ParseTuple(table, "OO!O!LLL", &bytes, &PyList_Type, &free, &PyDict_Type, &indices, &lane->base,
+                                   &lane->spans_at_bytes, &lane->span_slots)
+                 || PyObject_GetBuffer(bytes, &lane->table, PyBUF_WRITABLE) < 0;
+    if (!failed) {
+        Py_XSETREF(lane->free, Py_NewRef(free));
+        Py_XSETREF(lane->indices, Py_NewRef(indices));
+        failed = lane->table.len < lane->spans_at_bytes + 32 * lane->span_slots;
+        if (failed) PyErr_SetString(PyExc_ValueError, "the table of spans is too short");
+    }
+    Py_DECREF(table);
+    return failed ? -1 : 1;
+}
+
+/* The token of a span that now stands on the board, as `Board.open_span` gives it; NULL with an exception. */
+static PyObject *open_on_board(Lane *lane, PyObject *span_id, PyObject *agent_id, PyObject *name) {
+    int has_table = find_board(lane);
+    if (has_table < 0) return NULL;
+    if (lane->board == Py_None) return PyLong_FromLong(-1);
+    PyObject *now = PyObject_CallNoArgs(lane->wall_ns);
+    if (now == NULL) return NULL;
+    long long started_us = PyLong_AsLongLong(now) / 1000;
+    Py_DECREF(now);
+    if (PyErr_Occurred()) return NULL;
+    PyObject *agent = has_table ? PyDict_GetItemWithError(lane->indices, agent_id) : NULL;
+    PyObject *label = agent == NULL ? NULL : PyDict_GetItemWithError(lane->indices, name);
+    Py_ssize_t left = label == NULL ? 0 : PyList_GET_SIZE(lane->free);
+    if (left == 0) {
+        if (PyErr_Occurred()) return NULL;
+        return PyObject_CallMethod(lane->board, "open_span", "OOOL", span_id, agent_id, name, started_us);
+    }
+    unsigned long agent_index = PyLong_AsUnsignedLong(agent), name_index = PyLong_AsUnsignedLong(label);
+    long long slot = PyLong_AsLongLong(PyList_GET_ITEM(lane->free, left - 1));
+    if (PyErr_Occurred() || slot < 0 || slot >= lane->span_slots || PyList_SetSlice(lane->free, left - 1, left, NULL) < 0)
+        return PyErr_Occurred() ? NULL : (PyErr_SetString(PyExc_ValueError, "no slot of the board"), NULL);
+    char *at = (char *)lane->table.buf + lane->spans_at_bytes + 32 * slot;
+    uint32_t indices[] = {(uint32_t)agent_index, (uint32_t)name_index};
+    uint64_t started = (uint64_t)started_us;
+    memcpy(at, PyUnicode_1BYTE_DATA(span_id), 16);
+    memcpy(at + 16, indices, sizeof indices);
+    memcpy(at + 24, &started, sizeof started); /* last, since it marks the slot as taken */
+    return PyLong_FromLongLong(lane->base + slot);
+}
+
+static int close_on_board(Lane *lane, PyObject *token) {
+    int has_table = find_board(lane);
+    if (has_table < 0) return -1;
+    if (lane->board == Py_None) return 0;
+    long long slot = PyLong_AsLongLong(token) - lane->base;
+    if (PyErr_Occurred()) return -1;
+    if (!has_table) {
+        PyObject *closed = PyObject_CallMethod(lane->board, "close_span", "O", token);
+        Py_XDECREF(closed);
+        return closed == NULL ? -1 : 0;
+    }
+    if (slot < 0 || slot >= lane->span_slots) return 0;
+    char *started = (char *)lane->table.buf + lane->spans_at_bytes + 32 * slot + 24;
+    uint64_t none = 0, before;
+    memcpy(&before, started, sizeof before);
+    if (before == 0) return 0; /* a slot that is free already must not be given out twice */
+    memcpy(started, &none, sizeof none);
+    PyObject *number = PyLong_FromLongLong(slot);
+    int failed = number == NULL || PyList_Append(lane->free, number) < 0;
+    Py_XDECREF(number);
+    return failed ? -1 : 0;
+}
+
+/* ---- the beginning of a call ---- */
+
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    PyObject *spec, *begin, *limit, *names, *label, *strict_state, *installed, *player, *scope;
+    PyTypeObject *call_type;
+    long level;
+    Py_ssize_t max_plain_args;
+    int is_method, captures, is_action;
+} Opener;
+
+static PyObject *truth(int value) { return Py_NewRef(value ? Py_True : Py_False); }
+
+/* What is known of an agent; a borrowed reference, NULL where `Agents.find` has to look. */
+static PyObject *known_agent(Lane *lane, PyObject *target) {
+    PyObject *identity = PyLong_FromVoidPtr(target);
+    PyObject *known = identity == NULL ? NULL : PyDict_GetItemWithError(lane->known, identity);
+    Py_XDECREF(identity);
+    if (known == NULL || !IS_A(known, AGENT)) return NULL;
+    PyObject *ref = GET(known, AGENT_ref), *named = GET(known, AGENT_named);
+    if (ref == NULL || !PyWeakref_CheckRef(ref) || PyWeakref_GET_OBJECT(ref) != target) return NULL;
+    if (named == Py_None) return known;
+    Py_INCREF(known);
+    PyObject *now = PyObject_GetAttr(target, W_agent_id);
+    int is_same = now == named && Py_REFCNT(known) > 1;
+    Py_XDECREF(now);
+    Py_DECREF(known);
+    return is_same ? known : NULL;
+}
+
+/* Whether an action of this agent encloses the call: 0 and 1. */
+static int is_open(PyObject *actions, PyObject *binding) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(actions); i++)
+        if (PyTuple_GET_ITEM(actions, i) == binding) return 1;
+    return 0;
+}
+
+/* Whether a scalar is what it was. */
+static int is_same_scalar(PyObject *before, PyObject *value) {
+    if (before == value) return 1;
+    if (before == NULL || Py_TYPE(before) != Py_TYPE(value)) return 0;
+    if (PyFloat_CheckExact(value) && isnan(PyFloat_AS_DOUBLE(before)) && isnan(PyFloat_AS_DOUBLE(value))) return 1;
+    /* of these types the comparison runs no code of others */
+    return PyObject_RichCompareBool(before, value, Py_EQ) == 1;
+}
+
+/* The fields of an agent where they are what its `__dict__` holds, a new reference; NULL where Python has to look. */
+static PyObject *fields_of(Lane *lane, PyObject *tracker, PyObject *target) {
+    if (!IS_A(tracker, TRACKER) || GET(tracker, TRACKER__read) != lane->plain_read || GET(tracker, TRACKER_failure) != Py_None)
+        return NULL;
+    PyObject *fields = PyObject_GetAttr(target, W___dict__);
+    if (fields != NULL && PyDict_CheckExact(fields)) return fields;
+    if (fields == NULL && PyErr_ExceptionMatches(PyExc_Exception)) PyErr_Clear();
+    Py_XDECREF(fields);
+    return NULL;
+}
+
+/* Whether an agent, known by itself, still has the id that it had; `named` is None where it does not hold that itself. */
+static int is_named(PyObject *agent, PyObject *named) {
+    if (named == Py_None) return 1;
+    PyObject *now = PyObject_GetAttr(agent, W_agent_id);
+    if (now == NULL && PyErr_ExceptionMatches(PyExc_Exception)) PyErr_Clear();
+    Py_XDECREF(now);
+    return now == named;
+}
+
+enum { SAME, CHANGED_SCALAR, OTHER };
+
+/* How a field compares with what was recorded of it last; only a field that is met with its own text is looked at. */
+static int compared(PyObject *tracker, PyObject *name, PyObject *value) {
+    PyObject *last = GET(tracker, TRACKER_last), *heavy = GET(tracker, TRACKER_heavy), *before = PyDict_GetItemWithError(last, name);
+    int is_plain = value == Py_None || is_scalar(Py_TYPE(value));
+    if (PySet_GET_SIZE(heavy) > 0 && PySet_Contains(heavy, name) == 1) {
+        /* what is large is told by full states; here it is kept for when the agent is gone */
+        if (before != NULL || (is_plain && !(PyUnicode_Check(value) && PyUnicode_GET_LENGTH(value) > HEAVY_BYTES))) return OTHER;
+        if (GET(tracker, TRACKER__keeping) == Py_None) return SAME;
+        PyObject *kept = PyDict_GetItemWithError(GET(tracker, TRACKER_kept), name);
+        if (kept != NULL) return kept == value ? SAME : OTHER;
+        return PyDict_GetItemWithError(GET(tracker, TRACKER__refused), name) == (PyObject *)Py_TYPE(value) ? SAME : OTHER;
+    }
+    if (is_plain) {
+        if (before != NULL && is_same_scalar(before, value)) return SAME;
+        if (PyUnicode_Check(value) && PyUnicode_GET_LENGTH(value) > HEAVY_BYTES) return OTHER;
+        return PyDict_GetItemWithError(GET(tracker, TRACKER__ignored), name) == NULL ? CHANGED_SCALAR : OTHER;
+    }
+    if (PyDict_GetItemWithError(GET(tracker, TRACKER__ignored), name) == (PyObject *)Py_TYPE(value)) return before == NULL ? SAME : OTHER;
+    PyObject *held_then = before == NULL ? NULL : PyDict_GetItemWithError(GET(tracker, TRACKER__held), name);
+    if (held_then == NULL || PyTuple_GET_ITEM(held_then, 0) != before) return OTHER;
+    PyObject *snapshot = PyTuple_GET_ITEM(held_then, 1);
+    if (PyWeakref_CheckRef(snapshot)) return PyWeakref_GET_OBJECT(snapshot) == value && is_named(value, PyTuple_GET_ITEM(held_then, 2)) ? SAME : OTHER;
+    Held all = {((PyTupleObject *)snapshot)->ob_item, PyTuple_GET_SIZE(snapshot)};
+    Py_ssize_t at = 0;
+    return meet_any(&all, value, &at, 0, 0) && at == all.count ? SAME : OTHER;
+}
+
+/* `"code":...,"state":...` of an entry whose changed fields are scalars; NULL where Python has to look, perhaps with an
+   exception. */
+static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
+    PyObject *tracker = GET(call, CALL_tracker), *changed = NULL, *name, *value, *tail = NULL, *raw = NULL;
+    PyObject *fields = fields_of(lane, tracker, GET(call, CALL_target));
+    if (fields == NULL) return NULL;
+    PyObject *last = GET(tracker, TRACKER_last), *heavy = GET(tracker, TRACKER_heavy);
+    if (PySet_GET_SIZE(heavy) > 0 && PyLong_AsLongLong(GET(tracker, TRACKER_actions)) <= lane->probes) goto done;
+    if (PyDict_GET_SIZE(GET(tracker, TRACKER_kept)) > PySet_GET_SIZE(heavy)) goto done;
+    /* made first, since to make it may run any code */
+    if ((changed = PyDict_New()) == NULL) goto done;
+    Py_ssize_t at = 0, met = 0;
+    while (PyDict_Next(fields, &at, &name, &value)) {
+        if (!PyUnicode_CheckExact(name)) goto done;
+        Py_INCREF(name); /* an agent among them may be asked for its id */
+        Py_INCREF(value);
+        int how = compared(tracker, name, value);
+        if (how == CHANGED_SCALAR && PyDict_SetItem(changed, name, value) < 0) how = OTHER;
+        met += PyDict_Contains(last, name) == 1 || (PySet_GET_SIZE(heavy) > 0 && PySet_Contains(heavy, name) == 1);
+        Py_DECREF(name);
+        Py_DECREF(value);
+        if (how == OTHER) goto done;
+    }
+    if (PyErr_Occurred() || met != PyDict_GET_SIZE(last) + PySet_GET_SIZE(heavy)) goto done; /* one is gone */
+    if (PyDict_GET_SIZE(changed) == 0) {
+        tail = PyObject_GetAttr(code, W_tail_unchanged);
+        goto done;
+    }
+    for (at = 0; PyDict_Next(changed, &at, &name, &value);)
+        if (PyDict_SetItem(last, name, value) < 0) goto done;
+    raw = judge_value(lane->judge, changed);
+    if (raw == NULL) goto done;
+    if (raw == Py_None || (lane->judge->looks_clean != Py_None && is_clean(lane->judge, raw, 1) != 1)) {
+        if (!PyErr_Occurred()) tail = PyObject_CallMethodObjArgs(call, W__changed_tail, code, changed, NULL);
+        goto done;
+    }
+    PyObject *begin = PyObject_GetAttr(code, W_tail);
+    if (begin == NULL || !PyBytes_CheckExact(begin)) {
+        Py_XDECREF(begin);
+        goto done;
+    }
+    Part parts[] = {part_of(begin), {",\"state\":{\"set\":", 16}, part_of(raw), {",\"unset\":[]}", 12}};
+    tail = joined(parts, 4);
+    Py_DECREF(begin);
+done:
+    Py_XDECREF(raw);
+    Py_XDECREF(changed);
+    Py_DECREF(fields);
+    return tail;
+}
+
+/* Whether the watched fields, which something else than the agent writes, are as they were, and none is gone. 1 and 0. */
+static int are_unwritten(Lane *lane, PyObject *tracker, PyObject *target) {
+    PyObject *written = PyObject_GetAttr(lane->probe, W__written), *fields = NULL, *name, *value;
+    Py_ssize_t found = written == NULL ? -1 : PyObject_Size(written), at = 0;
+    Py_hash_t hash;
+    int answer = 0;
+    Py_XDECREF(written);
+    if (found != 0 || PyDict_GET_SIZE(GET(tracker, TRACKER_probed)) > 0) return 0;
+    if ((fields = fields_of(lane, tracker, target)) == NULL) return 0;
+    while (_PySet_NextEntry(GET(tracker, TRACKER_watched), &at, &name, &hash)) {
+        value = PyUnicode_CheckExact(name) ? PyDict_GetItemWithError(fields, name) : NULL;
+        Py_XINCREF(value);
+        int how = value == NULL ? OTHER : compared(tracker, name, value);
+        Py_XDECREF(value);
+        if (how != SAME) goto done;
+    }
+    for (at = 0; PyDict_Next(GET(tracker, TRACKER_last), &at, &name, &value);)
+        if (PyDict_Contains(fields, name) != 1) goto done;
+    for (at = 0; _PySet_NextEntry(GET(tracker, TRACKER_heavy), &at, &name, &hash);)
+        if (PyDict_Contains(fields, name) != 1) goto done;
+    answer = 1;
+done:
+    Py_DECREF(fields);
+    return answer && !PyErr_Occurred();
+}
+
+/* Whether the look at an agent's state before an action does no more than to count it; then it is counted. 1, 0, -1. */
+static int is_only_counted(Lane *lane, const Opener *opener, PyObject *call, PyObject *tracker, int is_root) {
+    if (tracker == Py_None || !IS_A(tracker, TRACKER) || PyObject_Size(lane->gone) != 0) return 0;
+    long long actions = PyLong_AsLongLong(GET(tracker, TRACKER_actions));
+    if (actions < 1 || lane->state_period < 1 || actions % lane->state_period == 0) return 0;
+    if (opener->strict_state == Py_None ? lane->strict_state : opener->strict_state != Py_False) return 0;
+    if (is_root) {
+        if ((actions & (actions - 1)) == 0 && PySet_GET_SIZE(GET(tracker, TRACKER_heavy)) > 0) return 0;
+        if (actions <= lane->entry_looks) return 0;
+        if (PySet_GET_SIZE(GET(tracker, TRACKER_watched)) > 0 && !are_unwritten(lane, tracker, GET(call, CALL_target))) return 0;
+    }
+    PyObject *more = PyLong_FromLongLong(actions + 1);
+    if (more == NULL) return -1;
+    PUT(tracker, TRACKER_actions, more);
+    PUT(call, CALL_tracker, Py_NewRef(tracker));
+    return 1;
+}
+
+/* The arguments by name, a new dict. */
+static PyObject *named_arguments(const Opener *opener, PyObject *args, PyObject *kwargs) {
+    Py_ssize_t count = PyTuple_GET_SIZE(args), first = opener->is_method;
+    if (PyDict_GET_SIZE(kwargs) > 0 || count > opener->max_plain_args)
+        return PyObject_CallMethodObjArgs(opener->spec, W_arguments, args, kwargs, NULL);
+    PyObject *arguments = PyDict_New();
+    for (Py_ssize_t i = first; arguments != NULL && i < count && i - first < PyTuple_GET_SIZE(opener->names); i++)
+        if (PyDict_SetItem(arguments, PyTuple_GET_ITEM(opener->names, i - first), PyTuple_GET_ITEM(args, i)) < 0)
+            Py_CLEAR(arguments);
+    return arguments;
+}
+
+/* `"args":...,` of a call, encoded before the body can change them; those found to be secrets, None, or NULL. */
+static PyObject *take_arguments(Lane *lane, const Opener *opener, PyObject *call, PyObject *args, PyObject *kwargs, int may_answer) {
+    PyObject *arguments = named_arguments(opener, args, kwargs), *kept = NULL, *raw = NULL, *found = NULL;
+    if (arguments == NULL) return NULL;
+    if (may_answer && (kept = held(NULL, arguments)) == NULL) goto done;
+    if (PyDict_GET_SIZE(arguments) == 0) {
+        PUT(call, CALL_args_body, Py_NewRef(NO_ARGUMENTS));
+        found = Py_NewRef(Py_None);
+        goto done;
+    }
+    raw = judge_value(lane->judge, arguments);
+    if (raw == NULL) goto done;
+    if (raw == Py_None) {
+        found = PyObject_CallMethodOneArg(call, W__careful_arguments, arguments);
+        goto done;
+    }
+    Part parts[] = {{"\"args\":", 7}, part_of(raw), {",", 1}};
+    PyObject *body = joined(parts, 3);
+    if (body == NULL) goto done;
+    PUT(call, CALL_args_body, body);
+    if (kept != NULL && kept != Py_None) {
+        PyObject *changeable = PyTuple_Pack(3, arguments, raw, kept);
+        if (changeable == NULL) goto done;
+        PUT(call, CALL_changeable, changeable);
+    }
+    found = Py_NewRef(Py_None);
+done:
+    Py_DECREF(arguments);
+    Py_XDECREF(kept);
+    Py_XDECREF(raw);
+    return found;
+}
+
+static PyObject *with_one(PyObject *before, PyObject *more) {
+    Py_ssize_t size = PyTuple_GET_SIZE(before);
+    PyObject *longer = PyTuple_New(size + 1);
+    if (longer == NULL) return NULL;
+    for (Py_ssize_t i = 0; i < size; i++) PyTuple_SET_ITEM(longer, i, Py_NewRef(PyTuple_GET_ITEM(before, i)));
+    PyTuple_SET_ITEM(longer, size, Py_NewRef(more));
+    return longer;
+}
+
+/* As `span_scope`. */
+static PyObject *inner_scope(PyObject *parent, PyObject *span_id, PyObject *name, PyObject *agent, int is_action) {
+    PyObject *scope = CLASS[SCOPE]->tp_alloc(CLASS[SCOPE], 0), *path = NULL, *actions = NULL;
+    if (scope == NULL) return NULL;
+    PUT(scope, SCOPE_span_id, Py_NewRef(span_id));
+    PUT(scope, SCOPE_agent, Py_NewRef(agent));
+    PUT(scope, SCOPE_causes, Py_NewRef(NO_TUPLE));
+    PUT(scope, SCOPE_links, Py_NewRef(Py_None));
+    if (parent == Py_None) {
+        PUT(scope, SCOPE_tick, Py_NewRef(Py_None));
+        PUT(scope, SCOPE_fields, Py_NewRef(Py_None));
+        PUT(scope, SCOPE_run_id, Py_NewRef(Py_None));
+        PUT(scope, SCOPE_reads, Py_NewRef(Py_None));
+        PUT(scope, SCOPE_secrets, Py_NewRef(NO_TUPLE));
+        path = with_one(NO_TUPLE, name);
+        actions = is_action ? with_one(NO_TUPLE, agent) : Py_NewRef(NO_TUPLE);
+    } else {
+        PUT(scope, SCOPE_tick, Py_NewRef(GET(parent, SCOPE_tick)));
+        PUT(scope, SCOPE_fields, Py_NewRef(GET(parent, SCOPE_fields)));
+        PUT(scope, SCOPE_run_id, Py_NewRef(GET(parent, SCOPE_run_id)));
+        PUT(scope, SCOPE_reads, Py_NewRef(GET(parent, SCOPE_reads)));
+        PUT(scope, SCOPE_secrets, Py_NewRef(GET(parent, SCOPE_secrets)));
+        PyObject *above = GET(parent, SCOPE_path), *around = GET(parent, SCOPE_actions);
+        path = PyTuple_GET_SIZE(above) < MAX_PATH ? with_one(above, name) : Py_NewRef(above);
+        actions = is_action ? with_one(around, agent) : Py_NewRef(around);
+    }
+    PUT(scope, SCOPE_path, path);
+    PUT(scope, SCOPE_actions, actions);
+    if (path == NULL || actions == NULL) Py_CLEAR(scope);
+    return scope;
+}
+
+/* The next id of a span, 16 hexadecimal digits. */
+static PyObject *next_span(Lane *lane) {
+    PyObject *number = PyObject_CallMethodNoArgs(lane->pipeline, W__next_span);
+    if (number == NULL) return NULL;
+    unsigned long long rest = PyLong_AsUnsignedLongLong(number);
+    Py_DECREF(number);
+    if (PyErr_Occurred()) return NULL;
+    PyObject *text = PyUnicode_New(16, 127);
+    for (int i = 15; text != NULL && i >= 0; i--, rest >>= 4) PyUnicode_1BYTE_DATA(text)[i] = (Py_UCS1)"0123456789abcdef"[rest & 15];
+    return text;
+}
+
+/* Open the call, as `Call.__init__`; NULL with an exception. */
+static PyObject *opened(Lane *lane, const Opener *opener, PyObject *target, PyObject *known, PyObject *scope, PyObject *args,
+                        PyObject *kwargs) {
+    PyObject *call = CLASS[CALL]->tp_alloc(CLASS[CALL], 0), *binding, *found = NULL, *inside = NULL;
+    if (call == NULL) return NULL;
+    int is_first = scope == Py_None || PyTuple_GET_SIZE(GET(scope, SCOPE_actions)) == 0;
+    binding = known != NULL ? GET(known, AGENT_binding) : GET(scope, SCOPE_agent);
+    int is_root = opener->is_action && is_first;
+    int is_entry = opener->is_action && (is_first || !is_open(GET(scope, SCOPE_actions), binding)), is_probed = 0;
+    PUT(call, CALL_spec, Py_NewRef(opener->spec));
+    PUT(call, CALL_pipeline, Py_NewRef(lane->pipeline));
+    PUT(call, CALL_target, Py_NewRef(target));
+    PUT(call, CALL_leave, Py_NewRef(Py_None));
+    PUT(call, CALL_binding, Py_NewRef(binding));
+    PUT(call, CALL_tracker, Py_NewRef(Py_None));
+    PUT(call, CALL_root, truth(is_root));
+    PUT(call, CALL_is_entry, truth(is_entry));
+    PUT(call, CALL_types, Py_NewRef(Py_None));
+    PUT(call, CALL_changeable, Py_NewRef(Py_None));
+    PUT(call, CALL_reads, Py_NewRef(Py_None));
+    binding = GET(call, CALL_binding);
+    if (is_root) {
+        PyObject *left = PyObject_GetAttr(lane->probe, W_left);
+        long more = left == NULL ? -1 : PyLong_AsLong(left);
+        Py_XDECREF(left);
+        if (PyErr_Occurred()) goto failed;
+        if (more > 0) {
+            PyObject *begun = PyObject_CallMethodNoArgs(lane->probe, W_begins);
+            if (begun == NULL) goto failed;
+            is_probed = PyObject_IsTrue(begun);
+            Py_DECREF(begun);
+        }
+    }
+    PUT(call, CALL_is_probed, truth(is_probed));
+    if (is_entry && known != NULL) {
+        int is_counted = is_only_counted(lane, opener, call, GET(known, AGENT_tracker), is_root);
+        if (PyErr_Occurred()) goto failed;
+        if (!is_counted) {
+            PyObject *looked = PyObject_CallMethodObjArgs(call, W__look_at_state, known, target, NULL);
+            if (looked == NULL) goto failed;
+            Py_DECREF(looked);
+        }
+    }
+    if (opener->captures) {
+        found = take_arguments(lane, opener, call, args, kwargs, is_entry && !is_root);
+        if (found == NULL) goto failed;
+    } else {
+        PUT(call, CALL_args_body, Py_NewRef(NO_BYTES));
+    }
+    PyObject *span_id = next_span(lane);
+    if (span_id == NULL) goto failed;
+    PUT(call, CALL_span_id, span_id);
+    inside = inner_scope(scope, span_id, opener->label, binding, opener->is_action);
+    if (inside == NULL) goto failed;
+    if (found != NULL && found != Py_None) {
+        PyObject *learnt = PyObject_CallMethod(call, "_learn_secrets", "OO", inside, found);
+        if (learnt == NULL) goto failed;
+        Py_DECREF(learnt);
+    }
+    PUT(call, CALL_secrets, Py_NewRef(GET(inside, SCOPE_secrets)));
+    PyObject *open_reads = opener->is_action ? PyDict_GetItemWithError(opener->installed, W_open_reads) : NULL;
+    if (open_reads != NULL && open_reads != Py_None) {
+        PyObject *reads = PyObject_CallOneArg(open_reads, opener->spec);
+        if (reads == NULL) goto failed;
+        PUT(inside, SCOPE_reads, Py_NewRef(reads));
+        PUT(call, CALL_reads, reads);
+    }
+    PyObject *token = PyContextVar_Set(lane->scope, inside);
+    if (token == NULL) goto failed;
+    PUT(call, CALL_token, token);
+    PyObject *slot = open_on_board(lane, span_id, GET(binding, BINDING_agent_id), opener->label);
+    if (slot == NULL) goto failed;
+    PUT(call, CALL_board_slot, slot);
+    PyObject *started = PyObject_CallNoArgs(lane->monotonic_ns);
+    if (started == NULL) goto failed;
+    PUT(call, CALL_started_ns, started);
+    Py_DECREF(inside);
+    Py_XDECREF(found);
+    return call;
+failed:
+    Py_XDECREF(inside);
+    Py_XDECREF(found);
+    Py_DECREF(call);
+    return NULL;
+}
+
+/* The lane of the pipeline that events go to, a new reference; NULL where there is none. */
+static Lane *lane_of(PyObject *pipeline);
+
+static PyObject *opener_call(Opener *opener, PyObject *const *given, size_t flags, PyObject *names) {
+    if (PyVectorcall_NARGS(flags) != 2 || names != NULL || !PyTuple_CheckExact(given[0]) || !PyDict_CheckExact(given[1])) {
+        PyErr_SetString(PyExc_TypeError, "begin(args, kwargs)");
+        return NULL;
+    }
+    PyObject *args = given[0], *kwargs = given[1], *target = Py_None, *known = NULL, *call = NULL, *player = NULL, *scope = NULL;
+    if (PyLong_AsLong(GET(opener->limit, LIMIT_value)) > opener->level) Py_RETURN_NONE;
+    PyObject *pipeline = PyDict_GetItemWithError(opener->installed, W_active); /* borrowed */
+    Lane *lane = pipeline == NULL || pipeline == Py_None || CLASS[CALL] != opener->call_type ? NULL : lane_of(pipeline);
+    if (lane == NULL) goto special;
+    if ((player = current(opener->player)) != Py_None || (scope = current(opener->scope)) == NULL) goto special;
+    if (scope != Py_None && !IS_A(scope, SCOPE)) goto special;
+    if (opener->is_method && PyTuple_GET_SIZE(args) > 0) {
+        target = PyTuple_GET_ITEM(args, 0);
+        if (target != Py_None) {
+            known = known_agent(lane, target);
+            if (known == NULL) goto special;
+            Py_INCREF(known);
+        }
+    }
+    if (known == NULL && (scope == Py_None || GET(scope, SCOPE_agent) == Py_None)) goto special;
+    call = opened(lane, opener, target, known, scope, args, kwargs);
+    if (call == NULL && PyErr_ExceptionMatches(PyExc_Exception)) {
+        PyObject *kind, *error, *traceback;
+        PyErr_Fetch(&kind, &error, &traceback);
+        PyErr_NormalizeException(&kind, &error, &traceback);
+        call = PyObject_CallMethodOneArg(opener->spec, W_not_recorded, error);
+        Py_XDECREF(kind);
+        Py_XDECREF(error);
+        Py_XDECREF(traceback);
+    }
+    goto done;
+special:
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception)) goto done;
+    PyErr_Clear();
+    call = PyObject_Vectorcall(opener->begin, given, 2, NULL);
+done:
+    Py_XDECREF(lane);
+    Py_XDECREF(player);
+    Py_XDECREF(scope);
+    Py_XDECREF(known);
+    return call;
+}
+
+/* ---- the end of a call ---- */
+
+static int is_true(PyObject *object) { return object == Py_True; }
+
+/* What the line of an entry ends with: code and changed fields; NULL where Python has to look, perhaps with an exception. */
+static PyObject *entry_tail(Lane *lane, PyObject *call, PyObject *spec) {
+    PyObject *code = NULL, *told = NULL, *tail = NULL;
+    if (is_true(GET(call, CALL_is_probed))) return NULL;
+    if ((code = PyObject_GetAttr(spec, W_code)) == NULL || code == Py_None) goto done;
+    if ((told = PyObject_GetAttr(GET(call, CALL_pipeline), W_codes_told)) == NULL) goto done;
+    if (!PySet_Check(told) || PySet_Contains(told, code) != 1) goto done;
+    if (GET(call, CALL_tracker) == Py_None) {
+        tail = PyObject_GetAttr(code, W_tail);
+    } else {
+        tail = plain_state_tail(lane, call, code);
+        if (tail == NULL && !PyErr_Occurred()) tail = PyObject_CallMethodOneArg(call, W__state_tail, code);
+    }
+done:
+    Py_XDECREF(code);
+    Py_XDECREF(told);
+    return tail;
+}
+
+/* Write the event of a call that went well, where its body is plain; its id, or None for Python to do it, or NULL. */
+static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObject *result, long long duration_ns) {
+    PyObject *spec = GET(call, CALL_spec), *scope = NULL, *links = NULL, *slots = GET(GET(call, CALL_binding), BINDING_slots);
+    PyObject *slot_key = NULL, *slot = NULL, *label = NULL, *line_head = NULL, *head = NULL, *tail = NULL, *both = NULL, *answer = NULL;
+    char *duration = NULL;
+    int is_special = 1;
+    PyObject *is_plain = PyObject_GetAttr(spec, W_is_plain);
+    Py_XDECREF(is_plain);
+    if (is_plain != Py_True) goto done;
+    PyObject *types = GET(call, CALL_types);
+    if ((types != Py_None && !PyDict_CheckExact(types)) || GET(call, CALL_reads) != Py_None || PyObject_Size(GET(call, CALL_secrets)) != 0) goto done;
+    if ((slot_key = PyObject_GetAttr(spec, W_slot_key)) == NULL || (label = PyObject_GetAttr(spec, W_label)) == NULL) goto done;
+    if ((slot = PyDict_GetItemWithError(slots, slot_key)) == NULL || !IS_A(slot, SLOT)) goto done;
+    if ((line_head = PyDict_GetItemWithError(GET(slot, SLOT_heads), label)) == NULL) goto done;
+    Py_INCREF(line_head);
+    if ((scope = current(lane->scope)) == NULL) goto done;
+    if (scope == Py_None) {
+        links = Py_NewRef(NO_BYTES);
+    } else {
+        if (!IS_A(scope, SCOPE) || GET(scope, SCOPE_fields) != Py_None) goto done;
+        links = Py_NewRef(GET(scope, SCOPE_links));
+        if (links == Py_None) Py_SETREF(links, PyObject_CallMethodNoArgs(scope, W_link_bytes));
+        if (links == NULL || !PyBytes_CheckExact(links)) goto done;
+    }
+    /* Arguments and result were encoded without a search of their texts; one sweep does it for both. */
+    Part parts[16] = {{NULL, 0}};
+    Part bodies[] = {part_of(body), {"\"result\":", result == NULL ? 0 : 9}, {"", 0}, {",", result != NULL}};
+    if (result != NULL) bodies[2] = part_of(result);
+    if ((both = joined(bodies, 4)) == NULL) goto done;
+    if (PyBytes_GET_SIZE(both) > 0 && lane->judge->looks_clean != Py_None && is_clean(lane->judge, both, 1) != 1) goto done;
+    if (is_true(GET(call, CALL_is_entry)) && (tail = entry_tail(lane, call, spec)) == NULL) goto done;
+    if (tail != NULL) is_special = 0; /* the changes count as told */
+    if ((tail != NULL && !PyBytes_CheckExact(tail)) || (types != Py_None && PyDict_GET_SIZE(types) > 0)) {
+        /* with the tags of arguments and result, then of changed values */
+        PyObject *changed = NULL, *bytes = tail == NULL ? NO_BYTES : tail, *whole = NULL;
+        if (tail != NULL && !PyBytes_CheckExact(tail) && !PyArg_ParseTuple(tail, "SO!", &bytes, &PyDict_Type, &changed)) goto done;
+        PyObject *tags = types == Py_None ? PyDict_New() : PyDict_Copy(types);
+        if (tags != NULL && changed != NULL && PyDict_Update(tags, changed) < 0) Py_CLEAR(tags);
+        PyObject *raw = tags == NULL ? NULL : PyObject_CallOneArg(lane->judge->dumps, tags);
+        Py_XDECREF(tags);
+        if (raw != NULL && PyBytes_CheckExact(raw)) {
+            Part tagged[] = {part_of(bytes), {",\"types\":", 9}, part_of(raw)};
+            whole = joined(tagged, 3);
+        }
+        Py_XDECREF(raw);
+        Py_XSETREF(tail, whole);
+        if (tail == NULL) goto done;
+    }
+    if ((head = PyObject_GetAttr(spec, is_true(GET(call, CALL_root)) ? W_head_root : W_head)) == NULL) goto done;
+    if ((duration = PyOS_double_to_string((double)duration_ns / 1e6, 'g', 6, 0, NULL)) == NULL) goto done;
+    PyObject *span_id = GET(call, CALL_span_id);
+    int count = 0;
+    parts[count++] = part_of(line_head);
+    parts[count++] = (Part){",\"span_id\":\"", 12};
+    parts[count++] = (Part){(const char *)PyUnicode_1BYTE_DATA(span_id), PyUnicode_GET_LENGTH(span_id)};
+    parts[count++] = (Part){"\"", 1};
+    parts[count++] = part_of(links);
+    parts[count++] = part_of(GET(slot, SLOT_extra));
+    parts[count++] = part_of(head);
+    parts[count++] = part_of(both);
+    parts[count++] = (Part){"\"duration_ms\":", 14};
+    parts[count++] = (Part){duration, (Py_ssize_t)strlen(duration)};
+    parts[count++] = (Part){"}", 1};
+    if (tail != NULL) parts[count++] = part_of(tail);
+    parts[count++] = (Part){"}\n", 2};
+    is_special = 0;
+    answer = put_parts(lane, slot, parts, count);
+done:
+    if (is_special && !PyErr_Occurred()) answer = Py_NewRef(Py_None);
+    Py_XDECREF(slot_key);
+    Py_XDECREF(label);
+    Py_XDECREF(line_head);
+    Py_XDECREF(scope);
+    Py_XDECREF(links);
+    Py_XDECREF(both);
+    Py_XDECREF(tail);
+    Py_XDECREF(head);
+    PyMem_Free(duration);
+    return answer;
+}
+
+/* The result as JSON, a new reference; Py_None where it is not captured, NULL where Python has to look. */
+static PyObject *taken_result(Lane *lane, PyObject *spec, PyObject *result) {
+    PyObject *captures = PyObject_GetAttr(spec, W_capture_result);
+    Py_XDECREF(captures);
+    if (captures == NULL) return NULL;
+    if (captures != Py_True) return Py_NewRef(Py_None);
+    PyObject *raw = judge_value(lane->judge, result);
+    if (raw == Py_None) Py_CLEAR(raw);
+    return raw;
+}
+
+/* The event of a call that gave a result, as `Call.end` writes it between the clock and `leave`. */
+static PyObject *ended(Lane *lane, PyObject *call, PyObject *result, long long duration_ns) {
+    PyObject *body = NULL, *raw = NULL, *answer = NULL, *changeable = GET(call, CALL_changeable);
+    if (PyLong_AsLongLong(GET(call, CALL_board_slot)) >= 0 && close_on_board(lane, GET(call, CALL_board_slot)) < 0) return NULL;
+    if (PyContextVar_Reset(lane->scope, GET(call, CALL_token)) < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_ValueError)) return NULL;
+        PyErr_Clear();
+        PyObject *noted = PyObject_CallMethodNoArgs(call, W__note_other_context);
+        if (noted == NULL) return NULL;
+        Py_DECREF(noted);
+    }
+    if (changeable != Py_None && (result == Py_None || is_scalar(Py_TYPE(result))) && PyTuple_CheckExact(changeable)) {
+        PyObject *arguments = PyTuple_GET_ITEM(changeable, 0), *kept = PyTuple_GET_ITEM(changeable, 2);
+        if (PyDict_CheckExact(arguments) && PyTuple_CheckExact(kept)) {
+            Held all = {((PyTupleObject *)kept)->ob_item, PyTuple_GET_SIZE(kept)};
+            Py_ssize_t at = 0;
+            if (meet(&all, arguments, &at, 0, 0) && at == all.count) changeable = Py_None;
+        }
+    }
+    body = changeable == Py_None ? Py_NewRef(GET(call, CALL_args_body)) : PyObject_CallMethodOneArg(call, W__args_and_changes, result);
+    if (body == NULL) return NULL;
+    raw = taken_result(lane, GET(call, CALL_spec), result);
+    if (raw == NULL && !PyErr_Occurred()) {
+        Py_SETREF(body, PyObject_CallMethodObjArgs(call, W__with_result, body, result, NULL));
+        if (body != NULL && PyBytes_CheckExact(body)) answer = plain_event(lane, call, body, NULL, duration_ns);
+    } else if (raw != NULL && PyBytes_CheckExact(body)) {
+        answer = plain_event(lane, call, body, raw == Py_None ? NULL : raw, duration_ns);
+        if (answer == Py_None && raw != Py_None) {
+            Part parts[] = {part_of(body), {"\"result\":", 9}, part_of(raw), {",", 1}};
+            Py_SETREF(body, joined(parts, 4));
+        }
+    }
+    if (body != NULL && !PyErr_Occurred() && (answer == NULL || answer == Py_None)) {
+        Py_XDECREF(answer);
+        answer = PyObject_CallMethod(call, "_emit", "OL", body, duration_ns);
+    }
+    Py_XDECREF(body);
+    Py_XDECREF(raw);
+    if (answer != NULL && is_true(GET(call, CALL_is_entry))) {
+        PyObject *watcher = PyObject_GetAttr(lane->pipeline, W_watcher), *told_end = NULL;
+        if (watcher != NULL && watcher != Py_None)
+            told_end = PyObject_CallMethodObjArgs(watcher, W_action_ended, call, answer, Py_None, NULL);
+        if (watcher == NULL || (watcher != Py_None && told_end == NULL)) Py_CLEAR(answer);
+        Py_XDECREF(watcher);
+        Py_XDECREF(told_end);
+    }
+    return answer;
+}
+
+static PyObject *END; /* `Call.end` in Python */
+
+static PyObject *call_end(PyObject *call, PyObject *result) {
+    PyObject *pipeline = IS_A(call, CALL) ? GET(call, CALL_pipeline) : NULL, *arguments[] = {call, result};
+    Lane *lane = pipeline == NULL ? NULL : lane_of(pipeline);
+    if (lane == NULL || GET(call, CALL_started_ns) == NULL) {
+        Py_XDECREF(lane);
+        PyErr_Clear();
+        return PyObject_Vectorcall(END, arguments, 2, NULL);
+    }
+    /* First, so that the duration excludes the work of recording. */
+    PyObject *now = PyObject_CallNoArgs(lane->monotonic_ns), *answer = NULL, *leave;
+    if (now == NULL) return Py_DECREF(lane), NULL;
+    long long duration_ns = PyLong_AsLongLong(now) - PyLong_AsLongLong(GET(call, CALL_started_ns));
+    Py_DECREF(now);
+    if (!PyErr_Occurred()) answer = ended(lane, call, result, duration_ns);
+    if (answer == NULL) {
+        PyObject *kind, *error, *traceback;
+        if (!PyErr_ExceptionMatches(PyExc_Exception)) goto done;
+        PyErr_Fetch(&kind, &error, &traceback);
+        PyErr_NormalizeException(&kind, &error, &traceback);
+        answer = PyObject_CallMethodOneArg(call, W__trouble, error);
+        Py_XDECREF(kind);
+        Py_XDECREF(error);
+        Py_XDECREF(traceback);
+        if (answer == NULL) goto done;
+    }
+    leave = GET(call, CALL_leave);
+    if (leave != NULL && leave != Py_None) Py_SETREF(answer, PyObject_CallFunctionObjArgs(leave, result, Py_None, NULL));
+done:
+    Py_DECREF(lane);
+    if (answer == NULL) return NULL;
+    Py_DECREF(answer);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef end_definition = {"end", call_end, METH_O, "The body returned: write the event."};
+
+/* quicken(call_type): put `call_end` in the place of `Call.end`, which it calls where there is no lane. */
+static PyObject *quicken(PyObject *Py_UNUSED(module), PyObject *call_type) {
+    if ((PyTypeObject *)call_type != CLASS[CALL]) return PyErr_Format(PyExc_TypeError, "quicken takes the class Call");
+    PyObject *before = PyObject_GetAttrString(call_type, "end");
+    PyObject *method = before == NULL ? NULL : PyDescr_NewMethod(CLASS[CALL], &end_definition);
+    if (method == NULL || PyObject_SetAttrString(call_type, "end", method) < 0) {
+        Py_XDECREF(before);
+        Py_XDECREF(method);
+        return NULL;
+    }
+    Py_XSETREF(END, before);
+    Py_DECREF(method);
+    Py_RETURN_NONE;
+}
+
+/* ---- the types ---- */
+
+#define LANE_PARTS(P)                                                                                                  \
+    P(sink) P(wall_ns) P(monotonic_ns) P(stamps) P(threads) P(begin_second) P(health) P(emit) P(read) P(report_drops)  \
+    P(no_room) P(scope) P(room_error) P(write_globals) P(pipeline) P(known) P(gone) P(probe) P(plain_read)
+
+static int lane_init(Lane *lane, PyObject *args, PyObject *kwargs) {
+#define PART_NAME(name) #name,
+    static char *names[] = {"judge", "state_period", "entry_looks", "strict_state", "probes", LANE_PARTS(PART_NAME) NULL};
+    PyObject *judge;
+#define PART_VALUE(name) PyObject *name;
+    LANE_PARTS(PART_VALUE)
+#define PART_PLACE(name) , &name
+    if (lane->judge != NULL || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!LLpLOOOOOOOOOOOOOOOOOOO", names, &judge_type, &judge,
+                                                             &lane->state_period, &lane->entry_looks,
+                                                             &lane->strict_state, &lane->probes LANE_PARTS(PART_PLACE)))
+        return PyErr_Occurred() ? -1 : (PyErr_SetString(PyExc_TypeError, "a lane is made once"), -1);
+    if (!PyContextVar_CheckExact(scope) || !PyDict_CheckExact(known) || !PyDict_CheckExact(write_globals) || !IS_A(stamps, STAMPS)) {
+        PyErr_SetString(PyExc_TypeError, "a lane is made of the parts of a pipeline");
+        return -1;
+    }
+    lane->judge = (Judge *)Py_NewRef(judge);
+#define PART_TAKE(name) lane->name = Py_NewRef(name);
+    LANE_PARTS(PART_TAKE)
+    return 0;
+}
+
+static int lane_traverse(Lane *lane, visitproc visit, void *arg) {
+#define PART_VISIT(name) Py_VISIT(lane->name);
+    LANE_PARTS(PART_VISIT)
+    Py_VISIT(lane->judge);
+    Py_VISIT(lane->board);
+    return 0;
+}
+
+static int lane_clear(Lane *lane) {
+#define PART_CLEAR(name) Py_CLEAR(lane->name);
+    LANE_PARTS(PART_CLEAR)
+    Py_CLEAR(lane->judge);
+    Py_CLEAR(lane->board);
+    Py_CLEAR(lane->free);
+    Py_CLEAR(lane->indices);
+    if (lane->table.buf != NULL) PyBuffer_Release(&lane->table);
+    return 0;
+}
+
+static void lane_dealloc(Lane *lane) {
+    PyObject_GC_UnTrack(lane);
+    lane_clear(lane);
+    Py_TYPE(lane)->tp_free((PyObject *)lane);
+}
+
+static PyMethodDef lane_methods[] = {
+    {"put", (PyCFunction)(void (*)(void))lane_put, METH_FASTCALL, "Number, stamp and write one line; its id."},
+    {"emit_plain", (PyCFunction)(void (*)(void))lane_emit_plain, METH_FASTCALL, "The event of a plain payload; its id."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyTypeObject lane_type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "Agent.record.encode._native.Lane",
+    .tp_doc = "The short way of one pipeline's events.",
+    .tp_basicsize = sizeof(Lane),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .tp_traverse = (traverseproc)lane_traverse,
+    .tp_clear = (inquiry)lane_clear,
+    .tp_new = PyType_GenericNew,
+    .tp_init = (initproc)lane_init,
+    .tp_dealloc = (destructor)lane_dealloc,
+    .tp_methods = lane_methods,
+};
+
+static Lane *lane_of(PyObject *pipeline) {
+    PyObject *lane = PyObject_GetAttr(pipeline, W_lane);
+    if (lane != NULL && Py_IS_TYPE(lane, &lane_type) && ((Lane *)lane)->judge != NULL) return (Lane *)lane;
+    Py_XDECREF(lane);
+    return NULL;
+}
+
+static long number_of(PyObject *object, PyObject *name) {
+    PyObject *value = PyObject_GetAttr(object, name);
+    long number = value == NULL ? -1 : PyLong_AsLong(value);
+    Py_XDECREF(value);
+    return number;
+}
+
+/* Opener(spec, begin, installed, player, scope, call_type): `spec.begin` for a spec that has all that its calls need. */
+static int opener_init(Opener *opener, PyObject *args, PyObject *kwargs) {
+    PyObject *spec, *begin, *installed, *player, *scope, *call_type;
+    if (opener->spec != NULL || !PyArg_ParseTuple(args, "OOO!OOO!", &spec, &begin, &PyDict_Type, &installed, &player, &scope, &PyType_Type, &call_type))
+        return PyErr_Occurred() ? -1 : (PyErr_SetString(PyExc_TypeError, "an opener is made once"), -1);
+    opener->vectorcall = (vectorcallfunc)opener_call;
+    opener->spec = Py_NewRef(spec);
+    opener->begin = Py_NewRef(begin);
+    opener->installed = Py_NewRef(installed);
+    opener->player = Py_NewRef(player);
+    opener->scope = Py_NewRef(scope);
+    opener->call_type = (PyTypeObject *)Py_NewRef(call_type);
+    opener->limit = PyObject_GetAttr(spec, W_limit);
+    opener->names = PyObject_GetAttr(spec, W_names);
+    opener->label = PyObject_GetAttr(spec, W_label);
+    opener->strict_state = PyObject_GetAttr(spec, W_strict_state);
+    opener->level = number_of(spec, W_level);
+    opener->max_plain_args = number_of(spec, W_max_plain_args);
+    opener->is_method = (int)number_of(spec, W_is_method);
+    opener->captures = (int)number_of(spec, W_capture_args);
+    opener->is_action = (int)number_of(spec, W_is_action);
+    if (PyErr_Occurred()) return -1;
+    if (!IS_A(opener->limit, LIMIT) || !PyTuple_CheckExact(opener->names) || !PyUnicode_CheckExact(opener->label)) {
+        PyErr_SetString(PyExc_TypeError, "a spec has a limit, names and a label");
+        return -1;
+    }
+    return 0;
+}
+
+static int opener_traverse(Opener *opener, visitproc visit, void *arg) {
+    Py_VISIT(opener->spec);
+    Py_VISIT(opener->begin);
+    Py_VISIT(opener->installed);
+    return 0;
+}
+
+static int opener_clear(Opener *opener) {
+    Py_CLEAR(opener->spec);
+    Py_CLEAR(opener->begin);
+    Py_CLEAR(opener->installed);
+    return 0;
+}
+
+static void opener_dealloc(Opener *opener) {
+    PyObject_GC_UnTrack(opener);
+    opener_clear(opener);
+    Py_CLEAR(opener->limit);
+    Py_CLEAR(opener->names);
+    Py_CLEAR(opener->label);
+    Py_CLEAR(opener->strict_state);
+    Py_CLEAR(opener->player);
+    Py_CLEAR(opener->scope);
+    Py_CLEAR(opener->call_type);
+    Py_TYPE(opener)->tp_free((PyObject *)opener);
+}
+
+static PyTypeObject opener_type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "Agent.record.encode._native.Opener",
+    .tp_doc = "Opens the calls of one traced function.",
+    .tp_basicsize = sizeof(Opener),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
+    .tp_vectorcall_offset = offsetof(Opener, vectorcall),
+    .tp_call = PyVectorcall_Call,
+    .tp_traverse = (traverseproc)opener_traverse,
+    .tp_clear = (inquiry)opener_clear,
+    .tp_new = PyType_GenericNew,
+    .tp_init = (initproc)opener_init,
+    .tp_dealloc = (destructor)opener_dealloc,
+};
+
+/* 1, or 0 with an exception. */
+static int make_words(void) {
+    for (size_t i = 0; i < sizeof WORD_TABLE / sizeof *WORD_TABLE; i++)
+        if ((*WORD_TABLE[i].word = PyUnicode_InternFromString(WORD_TABLE[i].text)) == NULL) return 0;
+    NO_TUPLE = PyTuple_New(0);
+    NO_TEXT = PyUnicode_FromString("");
+    NO_BYTES = PyBytes_FromString("");
+    NO_ARGUMENTS = PyBytes_FromString("\"args\":{},");
+    return NO_TUPLE && NO_TEXT && NO_BYTES && NO_ARGUMENTS && PyType_Ready(&lane_type) == 0 && PyType_Ready(&opener_type) == 0;
+}

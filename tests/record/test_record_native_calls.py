@@ -1,0 +1,376 @@
+"""Calls that are recorded in C leave the lines that they leave without it, and notice the same changes."""
+
+from __future__ import annotations
+
+import copy
+import enum
+import errno
+import re
+import uuid
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from record_kit import recording
+from strategies import json_values
+
+from Agent import health, setup_logging, shutdown_logging, tick
+from Agent.event.values.serialise import to_json
+from Agent.record.emit.context import current_scope
+from Agent.record.emit.pipeline import RecordOptions
+from Agent.record.encode import fast_encoder as judging
+from Agent.record.encode.native import native
+from Agent.record.state import tracker as tracking
+from Agent.testing import FakeClock
+from Agent.tree.write import writer
+from Agent.tree.write.crash_board import read_board
+from Agent.utils import trace_agent_action
+
+pytestmark = pytest.mark.skipif(native is None, reason="the native part was not built")
+
+
+class Mood(enum.Enum):
+    CALM = "calm"
+    LOUD = "loud"
+
+
+class Plan:
+    def __init__(self, count):
+        self.count = count
+
+
+NUMBERS = st.one_of(
+    st.floats(width=64).map(np.float64),
+    st.floats(width=32).map(np.float32),
+    st.integers(-(2**63), 2**63 - 1).map(np.int64),
+    st.integers(0, 2**64 - 1).map(np.uint64),
+    st.integers(-128, 127).map(np.int8),
+    st.booleans().map(np.bool_),
+)
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12),
+    st.sampled_from(["password=hunter2", "sk-proj-" + "a1B2" * 8, "x" * 5000, "\ud800", 2**70]),
+)  # fmt: skip
+AWKWARD = st.one_of(
+    NUMBERS,
+    st.sampled_from(
+        [Mood.CALM, Mood.LOUD, date(2026, 11, 20), timedelta(3), Decimal("1.50"), uuid.UUID(int=7)]
+    ),
+    st.sampled_from(
+        [datetime(2026, 1, 2, tzinfo=UTC), range(4), b"ab", 3 + 4j, {1: 2}, {"a", "b"}, frozenset({3})]
+    ),
+    st.builds(Plan, st.integers(0, 3)),
+    st.tuples(SCALARS, SCALARS, NUMBERS),
+    st.lists(st.tuples(NUMBERS), max_size=2),
+)
+VALUES = st.one_of(SCALARS, AWKWARD, json_values)
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            [
+                "set",
+                "put",
+                "put",
+                "grow",
+                "unset",
+                "give",
+                "nested",
+                "raise",
+                "tick",
+                "outside",
+                "many",
+                "swap",
+            ]
+        ),
+        st.sampled_from(["mood", "energy", "seen", "api_key"]),
+        VALUES,
+    ),
+    max_size=12,
+)
+
+
+BOX = [None]
+
+
+class Peer:
+    agent_id, agent_role = "peer", "peer"
+
+    @trace_agent_action
+    def take(self, first, *more, word=None):
+        if isinstance(first, dict):
+            first["taken"] = word
+        return word
+
+
+class Walker:
+    agent_role = "walker"
+
+    def __init__(self):
+        self.agent_id, self.energy, self.mood = "walker", 3, "calm"
+        self.peer = Peer()
+
+    @trace_agent_action
+    def set(self, name, value):
+        setattr(self, name, value)
+
+    @trace_agent_action
+    def put(self, name):
+        """Takes the value from elsewhere, so that the arguments are plain whatever it is."""
+        setattr(self, name, BOX[0])
+
+    @trace_agent_action
+    def grow(self, name):
+        held = getattr(self, name, None)
+        if isinstance(held, list):
+            held.append(BOX[0])
+        elif isinstance(held, dict):
+            held[name] = BOX[0]
+        elif isinstance(held, tuple) and held and isinstance(held[0], list):
+            held[0].append(BOX[0])
+
+    @trace_agent_action
+    def unset(self, name):
+        self.__dict__.pop(name, None)
+
+    @trace_agent_action(action_type="giving")
+    def give(self, value):
+        return value
+
+    @trace_agent_action
+    def nested(self, name, value):
+        return self.peer.take(value, name, word=name)
+
+    @trace_agent_action
+    def fail(self, value):
+        raise ValueError("no way")
+
+    @trace_agent_action
+    def many(self, *values, **named):
+        self.count = len(values) + len(named)
+
+
+def walk(steps):
+    walker = Walker()
+    for kind, name, value in steps:
+        value = copy.deepcopy(value)
+        if kind == "set":
+            walker.set(name, value)
+        elif kind in {"put", "grow"}:
+            BOX[0] = value
+            getattr(walker, kind)(name)
+            walker.give(1)
+        elif kind == "raise":
+            with pytest.raises(ValueError, match="no way"):
+                walker.fail(value)
+        elif kind == "tick":
+            with tick(7):
+                walker.give(value)
+        elif kind == "outside":
+            setattr(walker, name, value)
+        elif kind == "many":
+            walker.many(value, 2, word=value)
+        elif kind == "swap":
+            walker.energy, walker.mood = getattr(walker, "mood", 1), getattr(walker, "energy", 2)
+            walker.give(None)
+        elif kind == "unset":
+            walker.unset(name)
+        elif kind == "give":
+            walker.give(value)
+        else:
+            walker.nested(name, value)
+
+
+OPTIONS = st.sampled_from(
+    [
+        RecordOptions(),
+        RecordOptions(entry_looks=0, probes=0),
+        RecordOptions(entry_looks=0, probes=1, state_period=5),
+        RecordOptions(entry_looks=0, strict_state=True),
+    ]
+)
+
+
+def lines_of(steps, redact, options):
+    with recording(options, FakeClock(), redact) as recorded:
+        assert (recorded.pipeline.lane is None) == (judging.native is None)
+        walk(steps)
+        # ids of spans begin with four random bytes
+        spans = re.compile(rb'(span_id":")[0-9a-f]{8}')
+        lines = [spans.sub(rb"\1", line) for line in recorded.sink.lines]
+        health = recorded.health
+        return lines, health.events, dict(health.dropped), dict(health.notes)
+
+
+@settings(max_examples=50, deadline=None)
+@given(STEPS, st.booleans(), OPTIONS)
+@example(
+    [("set", "seen", (1, 2)), ("set", "energy", np.float64(2.5)), ("nested", "mood", {"a": [1]})] * 9,
+    True,
+    RecordOptions(),
+)
+@example(
+    [("outside", "energy", n // 2) for n in range(3)] + [("give", "mood", n) for n in range(20)],
+    True,
+    RecordOptions(),
+)
+@example(
+    [("outside", "energy", n // 9) if n % 2 else ("give", "mood", n) for n in range(60)],
+    True,
+    RecordOptions(),
+)
+@example(
+    [("put", "seen", value) for value in ((1, 2), (1, 3), np.float64(1), [1], [2], {"a": (1,)}, 3)],
+    True,
+    RecordOptions(entry_looks=0),
+)
+@example(
+    [("put", "seen", [1])] + [("grow", "seen", n) for n in (1, 1.0, True, [2])],
+    True,
+    RecordOptions(entry_looks=0),
+)
+def test_a_call_leaves_the_same_lines_with_and_without_the_native_part(steps, redact, options):
+    quick = lines_of(steps, redact, options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "native", None)
+        patch.setattr(tracking, "snapshot", tracking._no_snapshot)
+        assert lines_of(steps, redact, options) == quick
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda held: held["list"].append(1),
+        lambda held: held["list"].__setitem__(0, 1.0),
+        lambda held: held["inner"][1].add("c"),
+        lambda held: held["inner"][0].update(a=2),
+        lambda held: held["inner"][0].pop("a"),
+        lambda held: held.update(list=[1, 2]),
+        lambda held: held.pop("list"),
+    ],
+)
+def test_a_value_that_changed_in_place_is_not_what_it_was(change):
+    value = {"list": [1, 2], "inner": ({"a": 1}, {"a", "b"}), "at": np.float64(1.5), "on": date(2026, 1, 2)}
+    snapshot = native.snapshot(value)
+    assert native.still_is(value, snapshot)
+    change(value)
+    assert not native.still_is(value, snapshot)
+
+
+def test_what_may_change_unseen_has_no_snapshot():
+    class Text(str):
+        __slots__ = ("more",)
+
+    for value in (
+        Plan(1),
+        [Plan(1)],
+        {"a": object()},
+        (bytearray(b"a"),),
+        Text("a"),
+        np.zeros(2),
+        {1: 2},
+        [0] * 200,
+    ):
+        assert native.snapshot(value) is None
+
+
+@given(NUMBERS)
+def test_a_number_of_numpy_is_the_same_to_the_judge_and_the_codec(number):
+    with recording() as recorded:
+        capture = recorded.pipeline.capture
+        capture.careful_body({"n": number}, "/extra")  # which the judge hears of its type by
+        judged = capture.judge.tagged({"n": number}, "/extra")
+    dumped = to_json(number, "/extra/n")
+    if judged is not None:
+        assert judged == (b'{"n":%s}' % dumped.json, dumped.types)
+    else:
+        assert np.isinf(number) or np.isnan(number)
+
+
+def test_the_board_shows_a_call_while_its_body_runs(tmp_path):
+    setup_logging(trace_root=tmp_path)
+
+    class Baker:
+        agent_id = "baker"
+
+        @trace_agent_action
+        def bake(self):
+            (board,) = tmp_path.rglob("*.board")
+            return [(span.agent_id, span.name, span.span_id) for span in read_board(board).open_spans]
+
+        @trace_agent_action
+        def again(self):
+            return self.bake()
+
+    try:
+        for _ in range(2):
+            shown = Baker().again()
+            assert [row[:2] for row in shown] == [("baker", "again"), ("baker", "bake")]
+        (board,) = tmp_path.rglob("*.board")
+        assert read_board(board).open_spans == ()
+    finally:
+        shutdown_logging()
+
+
+def refused_and_torn(directory, patch):
+    """What the files and the counters say where the system refuses one line and tears another one."""
+    setup_logging(trace_root=directory)
+
+    class Baker:
+        agent_id = "baker"
+
+        @trace_agent_action
+        def bake(self, number):
+            return number
+
+    def refuses(fd, line):
+        raise OSError(errno.ENOSPC, "full")
+
+    try:
+        baker, write = Baker(), writer._write
+        ways = (write, refuses, write, lambda fd, line: write(fd, line[:10]), write)
+        for number, way in enumerate(ways):
+            patch.setattr(writer, "_write", way)
+            baker.bake(number)
+        told = health()
+    finally:
+        shutdown_logging()
+    (file,) = (
+        path for path in directory.rglob("baker*.log") if path.parent.parent.name.startswith("session_")
+    )
+    found = re.findall(r'"result":(\d)', file.read_text())
+    return found, told["dropped"], told["notes"], told["events"]
+
+
+def test_a_line_that_is_refused_or_torn_is_met_as_without_the_native_part(tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        quick = refused_and_torn(tmp_path / "quick", patch)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "native", None)
+        assert refused_and_torn(tmp_path / "slow", patch) == quick
+    assert {"0", "2", "3", "4"} <= set(quick[0])
+
+
+def test_an_error_of_recording_never_gets_out_of_a_call(monkeypatch):
+    with recording() as recorded:
+        walker = Walker()
+        for _ in range(30):
+            walker.give(1)
+
+        def fails(*_):
+            raise RuntimeError("no number")
+
+        for name, place in (("_next_span", "the call of"), ("sink", "the end of")):
+            if name == "sink":
+                monkeypatch.setattr(recorded.sink, "next_seq", fails)
+            else:
+                monkeypatch.setattr(recorded.pipeline, name, fails)
+            assert walker.give(3) == 3
+            assert current_scope.get() is None
+            monkeypatch.undo()
+            assert any(note.startswith(place) for note in recorded.health.notes)
+        assert walker.give(4) == 4
+        assert recorded.of("agent_action")[-1]["extra"]["result"] == 4
+        assert sum(recorded.health.dropped.values()) == 2
