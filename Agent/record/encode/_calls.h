@@ -620,6 +620,42 @@ done:
     return answer && !PyErr_Occurred();
 }
 
+/* Whether a field is seen, without encoding it, to be other than an action left it. */
+static int is_rewritten(PyObject *tracker, PyObject *name, PyObject *value) {
+    int how = compared(tracker, name, value);
+    if (how != OTHER) return how == CHANGED_SCALAR;
+    PyObject *heavy = GET(tracker, TRACKER_heavy);
+    if (PySet_GET_SIZE(heavy) > 0 && PySet_Contains(heavy, name) == 1) return 0;
+    if (PyUnicode_Check(value) && PyUnicode_GET_LENGTH(value) > HEAVY_BYTES) return 0;
+    if (value == Py_None || is_scalar(Py_TYPE(value))) return 1;
+    PyObject *before = PyDict_GetItemWithError(GET(tracker, TRACKER_last), name);
+    PyObject *held_then = before == NULL ? NULL : PyDict_GetItemWithError(GET(tracker, TRACKER__held), name);
+    return held_then != NULL && PyTuple_GET_ITEM(held_then, 0) == before;
+}
+
+/* Whether nothing is seen to have been written to an agent since its last action ended, and no field is gone. */
+static int is_as_left(Lane *lane, PyObject *tracker, PyObject *target) {
+    PyObject *fields = fields_of(lane, tracker, target), *name, *value;
+    Py_ssize_t at = 0, met = 0;
+    int answer = 0;
+    if (fields == NULL) return 0;
+    PyObject *last = GET(tracker, TRACKER_last), *heavy = GET(tracker, TRACKER_heavy);
+    while (PyDict_Next(fields, &at, &name, &value)) {
+        if (!PyUnicode_CheckExact(name)) goto done;
+        Py_INCREF(name);
+        Py_INCREF(value);
+        int is_other = is_rewritten(tracker, name, value);
+        met += PyDict_Contains(last, name) == 1 || (PySet_GET_SIZE(heavy) > 0 && PySet_Contains(heavy, name) == 1);
+        Py_DECREF(name);
+        Py_DECREF(value);
+        if (is_other) goto done;
+    }
+    answer = met == PyDict_GET_SIZE(last) + PySet_GET_SIZE(heavy);
+done:
+    Py_DECREF(fields);
+    return answer && !PyErr_Occurred();
+}
+
 /* Whether the look at an agent's state before an action does no more than to count it; then it is counted. 1, 0, -1. */
 static int is_only_counted(Lane *lane, const Opener *opener, PyObject *call, PyObject *tracker, int is_root) {
     if (tracker == Py_None || !IS_A(tracker, TRACKER) || PyObject_Size(lane->gone) != 0) return 0;
@@ -629,6 +665,7 @@ static int is_only_counted(Lane *lane, const Opener *opener, PyObject *call, PyO
     if (is_root) {
         if ((actions & (actions - 1)) == 0 && PySet_GET_SIZE(GET(tracker, TRACKER_heavy)) > 0) return 0;
         if (actions <= lane->entry_looks) return 0;
+        if (lane->entry_looks > 0 && !is_as_left(lane, tracker, GET(call, CALL_target))) return 0;
         if (PySet_GET_SIZE(GET(tracker, TRACKER_watched)) > 0 && !are_unwritten(lane, tracker, GET(call, CALL_target))) return 0;
     }
     PyObject *more = PyLong_FromLongLong(actions + 1);

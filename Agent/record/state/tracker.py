@@ -110,6 +110,9 @@ def _undecided(_value: Any) -> None:
     """Where no judge is at hand, the tracker looks at each value itself."""
 
 
+_NOTHING_HELD: tuple[None, None, None] = (None, None, None)
+
+
 class Outside(NamedTuple):
     """Writes to an agent between two of its actions."""
 
@@ -231,6 +234,24 @@ class StateTracker:
             self.heavy.clear()
             self.kept.clear()
             return {}, []
+
+    def rewritten(self, obj: object) -> set[str]:
+        """Fields that are seen, without encoding them, to be other than the last action left them."""
+        present, last = self.present(obj), self.last
+        found = {name for name in (*last, *self.heavy) if name not in present}
+        for name, value in present.items():
+            if name in self.heavy:
+                continue
+            if type(value) in SCALARS:
+                before = last.get(name, _ABSENT)
+                is_same = type(before) is type(value) and (before == value or value != value)
+                if not is_same and not (type(value) is str and len(value) > HEAVY_BYTES):
+                    found.add(name)
+            else:
+                raw, held = self._held.get(name, _NOTHING_HELD)[:2]
+                if type(held) is tuple and raw is last.get(name) and not still_is(value, held):
+                    found.add(name)
+        return found
 
     def changes_outside(
         self,

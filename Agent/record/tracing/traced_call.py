@@ -145,8 +145,8 @@ class Call:
             looks = pipeline.options.entry_looks
             if actions <= looks or (is_due and looks):
                 emit_outside(pipeline, self.binding, tracker, target)
-            elif tracker.watched:
-                emit_outside(pipeline, self.binding, tracker, target, tracker.watched)
+            elif looks and (written := tracker.watched | tracker.rewritten(target)):
+                emit_outside(pipeline, self.binding, tracker, target, written)
         if is_due:
             reason = "first" if actions == 0 else "periodic"
             emit_state(pipeline, self.binding, tracker, target, reason)
