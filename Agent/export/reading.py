@@ -145,10 +145,10 @@ def _event(item: object, uid: str, allowed: AllowList, *, with_content: bool) ->
     name, duration_ms, outcome = _columns(kind, body)
     return EventMessage(
         session_uid=uid,
-        id=_event_id(item.get("id")),
+        event_id=_event_id(item.get("id")),
         ts_us=_timestamp(item.get("timestamp")),
         kind=kind,
-        level=level,
+        severity=LEVELS[level],
         agent_id=_optional(allowed.name, item, "agent_id"),
         agent_role=_optional(allowed.name, item, "agent_role"),
         run_id=run_id,

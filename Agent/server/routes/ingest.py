@@ -16,7 +16,6 @@ from Agent.server.counters import Counters
 from Agent.server.errors import Problem
 from Agent.server.request_bodies import made_of_json
 from Agent.server.routes.schemas import ERRORS, BatchAnswer, ErrorAnswer, RefusedItem, StoredRunAnswer
-from Agent.server.routes.wire_rows import event_row, run_row
 from Agent.server.settings import ServerSettings
 from Agent.store import Ingested, Project, Store
 
@@ -118,9 +117,7 @@ def ingest_router(store: Store, settings: ServerSettings, counters: Counters) ->
     router = APIRouter(prefix="/v1", responses=ERRORS | BODY_ERRORS)
 
     def take(project: Project, batch: Batch, dropped: Dropped, session_id: str | None) -> Ingested:
-        events = [event_row(each) for each in batch.events]
-        runs = [run_row(each) for each in batch.runs]
-        done = store.ingest(project, events=events, runs=runs, session_id=session_id)
+        done = store.ingest(project, events=batch.events, runs=batch.runs, session_id=session_id)
         counters.add(project.project_id, "events_accepted_total", done.accepted)
         counters.add(project.project_id, "events_duplicate_total", done.duplicates)
         counters.add(project.project_id, "events_refused_total", len(batch.refused))

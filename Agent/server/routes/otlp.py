@@ -16,7 +16,6 @@ from Agent.server.otlp.runs import ReadSpans, read_spans
 from Agent.server.request_bodies import made_of_body
 from Agent.server.routes.ingest import BODY_ERRORS
 from Agent.server.routes.schemas import ERRORS
-from Agent.server.routes.wire_rows import run_row
 from Agent.server.settings import ServerSettings
 from Agent.store import Project, Store
 
@@ -69,7 +68,7 @@ def otlp_router(store: Store, settings: ServerSettings, counters: Counters) -> A
     router = APIRouter(prefix="/v1", responses=ERRORS | BODY_ERRORS)
 
     def take(project: Project, media_type: str, read: ReadSpans) -> bytes:
-        done = store.ingest(project, runs=[run_row(each) for each in read.runs])
+        done = store.ingest(project, runs=read.runs)
         counters.add(project.project_id, "spans_accepted_total", read.spans - read.rejected)
         counters.add(project.project_id, "spans_rejected_total", read.rejected)
         counters.add(project.project_id, "runs_total", done.runs)

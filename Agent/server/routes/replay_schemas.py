@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from Agent.event.clock import format_timestamp
 from Agent.server.routes.schemas import Shown
-from Agent.store.replaying import RUNNING_REPLAY
+from Agent.store.replay_store import RUNNING_REPLAY
 
 __all__ = [
     "INTERRUPTED",
