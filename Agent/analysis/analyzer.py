@@ -17,7 +17,7 @@ from Agent.analysis.debug.experiment_seam import HowToTest
 from Agent.analysis.errors import failures
 from Agent.analysis.interactions import cascades
 from Agent.analysis.interactions import summary as interactions
-from Agent.analysis.interactions.events import interaction_lines
+from Agent.analysis.interactions.summary import interaction_lines
 from Agent.analysis.journeys import (
     activity,
     states,

@@ -15,7 +15,7 @@ from Agent.event.payloads import KINDS
 from Agent.export.labels import hidden_name, is_identity, is_label, may_hold
 from Agent.export.messages import Dropped
 
-__all__ = ["AllowList"]
+__all__ = ["AllowList", "holds_content"]
 
 _MAX_INTEGER: Final = 2**63 - 1
 _MAX_MEMBERS: Final = 64
@@ -288,3 +288,17 @@ def _own_numbers(kind: str) -> dict[str, str]:
 
 
 _ROWS: Final = _rows()
+
+
+_BESIDE: Final = ("message", "state", "types", "artifact_text")
+_NO_CONTENT: Final = frozenset({"logger", "code"})
+
+
+def holds_content(row: Mapping[str, Any]) -> bool:
+    """Whether the body of a stored event holds more than the allow-list lets through."""
+    body = {key: value for key, value in row["body"].items() if key not in _NO_CONTENT}
+    if any(key in body for key in _BESIDE):
+        return True
+    allowed = AllowList()
+    allowed.payload(row["kind"], body)
+    return bool(allowed.dropped)

@@ -11,18 +11,23 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from Agent.event.clock import parse_timestamp
+
 __all__ = [
-    "MAX_ITEMS",
-    "RUNNING",
-    "WIRE_VERSION",
     "Batch",
     "Dropped",
     "EventMessage",
     "FailureMessage",
+    "MAX_ITEMS",
+    "NO_TIME",
+    "RUNNING",
     "Refused",
     "RunMessage",
     "StepMessage",
+    "WIRE_VERSION",
     "WireError",
+    "elapsed_ms",
+    "read_time",
 ]
 
 WIRE_VERSION: Final = 1
@@ -149,3 +154,26 @@ class Batch:
     session_uid: str | None = None
     session_id: str | None = None
     """The name of the session on the disk of whoever sent it."""
+
+
+NO_TIME: Final = "it is not an RFC 3339 time between 1970 and 9999"
+_MAX_CHARS: Final = 40
+_YEAR_10000_US: Final = 253_402_300_800_000_000
+
+
+def read_time(value: object) -> int | None:
+    """Microseconds since 1970 of an RFC 3339 time, None for what is none; without an offset it is UTC."""
+    if not isinstance(value, str) or len(value) > _MAX_CHARS:
+        return None
+    try:
+        ts_us = parse_timestamp(value)
+    except (ValueError, OverflowError):
+        return None
+    return ts_us if 0 <= ts_us < _YEAR_10000_US else None
+
+
+def elapsed_ms(started_us: int | None, ended_us: int | None) -> float | None:
+    """How long something took; None where one of both is not known, or a clock was set back meanwhile."""
+    if started_us is None or ended_us is None or ended_us < started_us:
+        return None
+    return (ended_us - started_us) / 1000

@@ -18,6 +18,7 @@ from Agent.event.payloads import KINDS
 from Agent.export.allowed import AllowList
 from Agent.export.messages import (
     MAX_ITEMS,
+    NO_TIME,
     WIRE_VERSION,
     Batch,
     Dropped,
@@ -25,10 +26,10 @@ from Agent.export.messages import (
     Refused,
     RunMessage,
     WireError,
+    read_time,
 )
 from Agent.export.run_document import run_of_document
 from Agent.export.run_messages import runs_of_events
-from Agent.export.times import NO_TIME, read_time
 
 __all__ = ["read_batch", "read_run"]
 

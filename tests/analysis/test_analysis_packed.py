@@ -8,9 +8,8 @@ import pytest
 from analysis_kit import SessionBuilder
 
 from Agent.analysis.query import packed_files
-from Agent.analysis.query.data_files import standing_at
+from Agent.analysis.query.data_files import LEAST_FILES, Pack, standing_at
 from Agent.analysis.query.engine import open_engine
-from Agent.analysis.query.packed_files import LEAST_FILES, Pack
 from Agent.analysis.query.views import scan
 
 MANY = LEAST_FILES + 6

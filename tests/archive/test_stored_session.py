@@ -8,8 +8,7 @@ from Agent import AgentLogger, shutdown_logging, trace_agent_action
 from Agent.archive.stored_session import StoredSession, restored_event
 from Agent.client.shipment import artifact_text
 from Agent.event.kinds import LEVELS
-from Agent.export.allowed import AllowList
-from Agent.export.content_marks import holds_content
+from Agent.export.allowed import AllowList, holds_content
 from Agent.export.reading import read_batch
 from Agent.export.writing import event_to_wire
 from Agent.flight import recorder

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.engine import Engine, Source, kept
 from Agent.analysis.query.event_dict import BY_ORDER
-from Agent.analysis.query.temp_tables import Source, kept
 from Agent.analysis.query.views import scan
 
 CURVE_POINTS = 50

@@ -17,7 +17,7 @@ from typing import Any
 from Agent.errors import ReplayError
 from Agent.event.model import Event
 from Agent.event.ordering.order import order_key
-from Agent.flight.calls.active_player import OPEN_PLAYERS
+from Agent.flight.calls.call_site import OPEN_PLAYERS
 from Agent.flight.matching.recorded_calls import Decoding, calls_among
 from Agent.flight.runs.reading import RunRef
 from Agent.record.emit import installed

@@ -15,7 +15,7 @@ from Agent.server.access import Granted
 from Agent.server.counters import Counters
 from Agent.server.errors import Problem
 from Agent.server.request_bodies import made_of_json
-from Agent.server.routes.schemas import ERRORS, BatchAnswer, ErrorAnswer, RefusedItem, StoredRunAnswer
+from Agent.server.routes.schemas import ERRORS, BatchAnswer, RefusedItem, StoredRunAnswer, refusals
 from Agent.server.settings import ServerSettings
 from Agent.store import Ingested, Project, Store
 
@@ -23,15 +23,14 @@ __all__ = ["BODY_ERRORS", "ingest_router", "json_body"]
 
 T = TypeVar("T")
 
-BODY_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"model": ErrorAnswer, "description": text}
-    for status, text in {
+BODY_ERRORS: Final = refusals(
+    {
         400: "The body is not JSON, or is cut off.",
         408: "The body did not arrive in time.",
         413: "The body is too large, as sent or decompressed.",
         415: "The body's type or encoding is not supported.",
-    }.items()
-}
+    }
+)
 
 
 def json_body(schema: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
