@@ -18,4 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["DebugReport", "LogAnalyzer", "analyze_session", "debug_issue"]
 
-__getattr__ = _lazy_names(__name__)
+_HOMES = {
+    "analyze_session": "report.session_report",
+    "debug_issue": "debug.debug_issue",
+    "DebugReport": "debug.debug_issue",
+    "LogAnalyzer": "analyzer",
+}
+
+__getattr__ = _lazy_names(__name__, _HOMES)

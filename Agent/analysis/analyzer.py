@@ -100,11 +100,8 @@ class LogAnalyzer:
         flush_recording()
         if not self.reader.holds_agent(agent_id):
             raise unknown_agent(self.reader, agent_id)
-        engine = open_engine(self.path, agent_id, self._deadline_s)
-        try:
+        with open_engine(self.path, agent_id, self._deadline_s) as engine:
             yield engine
-        finally:
-            engine.close()
 
     # one agent
 

@@ -14,4 +14,10 @@ __all__ = [
     "AgentTracer",
 ]
 
-__getattr__ = _lazy_names(__name__)
+_HOMES = {
+    "AgentRun": "agent_run",
+    "AgentStep": "agent_run",
+    "AgentTracer": "tracer",
+}
+
+__getattr__ = _lazy_names(__name__, _HOMES)

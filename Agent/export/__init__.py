@@ -39,4 +39,23 @@ __all__ = [
     "WireError",
 ]
 
-__getattr__ = _lazy_names(__name__)
+_HOMES = {
+    "AllowList": "allowed",
+    "Batch": "messages",
+    "classify": "failure_classes",
+    "classify_exception": "failure_classes",
+    "Dropped": "messages",
+    "encode_body": "writing",
+    "event_to_wire": "writing",
+    "EventMessage": "messages",
+    "FailureMessage": "messages",
+    "read_batch": "reading",
+    "read_run": "reading",
+    "Refused": "messages",
+    "RunMessage": "messages",
+    "session_to_wire": "writing",
+    "StepMessage": "messages",
+    "WireError": "messages",
+}
+
+__getattr__ = _lazy_names(__name__, _HOMES)

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from Agent.event.ids import is_session_id, split_event_id
 from Agent.event.kinds import LEVELS
-from Agent.event.name_keys import NAME_KEYS
 from Agent.event.payloads import KINDS
 from Agent.export.allowed import AllowList
 from Agent.export.messages import (
@@ -211,7 +210,7 @@ def _digest(value: object, _path: str) -> str | None:
 
 def _columns(kind: str, body: dict[str, Any]) -> tuple[str | None, float | None, str | None]:
     """Name, duration and outcome, taken out of a body; what is none of these in a payload stays in it."""
-    key = NAME_KEYS.get(kind, "")
+    key = KINDS[kind].about if kind in KINDS else ""
     name, outcome = body.get(key), body.get("outcome")
     if isinstance(name, str) or (isinstance(name, (int, float)) and not isinstance(name, bool)):
         name = str(body.pop(key))

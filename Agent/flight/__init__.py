@@ -46,4 +46,30 @@ __all__ = [
     "ToolReplayer",
 ]
 
-__getattr__ = _lazy_names(__name__)
+_HOMES = {
+    "Checkpoint": "checkpoints.model",
+    "checkpoint_store": "checkpoints.recording",
+    "CheckpointPolicy": "checkpoints.policy",
+    "CheckpointStore": "checkpoints.model",
+    "find_run": "runs.reading",
+    "list_runs": "runs.reading",
+    "LocalCheckpointStore": "checkpoints.store",
+    "Price": "open_runs.prices",
+    "read_run": "runs.reading",
+    "record_model_stream": "calls.model_streams",
+    "record_tool": "calls.tool_recording",
+    "recorded_model": "integrations",
+    "recorded_sources": "Agent.record.sources.sources",
+    "Recorder": "runs.recorder",
+    "recorder": "runs.recorder",
+    "register_codec": "Agent.event.values.registered",
+    "replaying_tools": "matching.replaying",
+    "RetentionPolicy": "checkpoints.policy",
+    "RunRecord": "runs.reading",
+    "RunSummary": "runs.reading",
+    "set_prices": "open_runs.prices",
+    "StepEvent": "checkpoints.model",
+    "ToolReplayer": "matching.tool_replayer",
+}
+
+__getattr__ = _lazy_names(__name__, _HOMES)

@@ -13,4 +13,11 @@ if TYPE_CHECKING:
 
 __all__ = ["make_app", "RunningServer", "serve", "ServerSettings"]
 
-__getattr__ = _lazy_names(__name__, _extra_needed)
+_HOMES = {
+    "make_app": "app",
+    "RunningServer": "running",
+    "serve": "serving",
+    "ServerSettings": "settings",
+}
+
+__getattr__ = _lazy_names(__name__, _HOMES, _extra_needed)

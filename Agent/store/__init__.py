@@ -36,4 +36,24 @@ __all__ = [
     "Store",
 ]
 
-__getattr__ = _lazy_names(__name__, _extra_needed)
+_HOMES = {
+    "ApiKey": "keys",
+    "create_pool": "pool",
+    "EventFilter": "filters",
+    "EventRow": "rows",
+    "FailureRow": "rows",
+    "Ingested": "rows",
+    "IssuedKey": "keys",
+    "open_store": "opening",
+    "Page": "pages",
+    "Pool": "pool",
+    "Project": "projects",
+    "Role": "engines",
+    "RunFilter": "filters",
+    "RunRow": "rows",
+    "Scope": "keys",
+    "StepRow": "rows",
+    "Store": "database",
+}
+
+__getattr__ = _lazy_names(__name__, _HOMES, _extra_needed)

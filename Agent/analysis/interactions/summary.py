@@ -13,10 +13,14 @@ from Agent.analysis.interactions.social_graph import social_graph
 from Agent.analysis.query.engine import Engine, kept
 from Agent.analysis.query.event_dict import BY_ORDER
 from Agent.analysis.query.views import scan
+from Agent.event.kinds import Category
+from Agent.event.payloads import KINDS
 
 _KINDS: Final = (
-    "interaction", "connection", "cascade", "collaboration", "agent_message", "content_generation",
-)  # fmt: skip
+    *(name for name, kind in KINDS.items() if kind.category is Category.INTERACTIONS),
+    "agent_message",
+    "content_generation",
+)
 _KEYS: Final = (
     "interaction_type", "source_id", "target_id", "content_id", "connection_type", "strength", "size",
     "depth", "root_agent_id", "collaboration_type", "participants", "direction", "message_id", "sender",

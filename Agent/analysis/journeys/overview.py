@@ -17,7 +17,7 @@ from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.views import scan
 from Agent.analysis.session.integrity import counted_losses
 from Agent.analysis.session.lookup import agent_events, unknown_agent
-from Agent.analysis.stats.distribution import number
+from Agent.analysis.stats.distribution import number, ranked
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.clock import format_timestamp, parse_timestamp
@@ -300,7 +300,7 @@ def journeys_overview(root: Path, agent_id: str) -> dict[str, Any]:
         "first_seen": min(session["started_at"] for session in sessions),
         "last_seen": max(session["last_seen"] for session in sessions),
         "between_s": _between_s(sessions),
-        "action_counts": dict(sorted(actions.items(), key=lambda pair: (-pair[1], pair[0]))),
+        "action_counts": ranked(actions),
         "unread": unread,
     }
 

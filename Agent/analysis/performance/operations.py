@@ -16,6 +16,7 @@ from Agent.analysis.query.views import scan
 from Agent.analysis.stats.distribution import EXACT_ROWS, quantile_columns
 from Agent.analysis.stats.trend import SIGNIFICANCE, mann_kendall, pettitt, sen_slope
 from Agent.event.clock import format_timestamp, parse_timestamp
+from Agent.event.payloads import KINDS
 
 __all__ = [
     "TIMED",
@@ -37,15 +38,10 @@ SELF_SPANS: Final = 20_000_000
 TIMED: Final = (
     "agent_action", "metric", "learning_update", "context_exit", "tool.call", "model.call",
 )  # fmt: skip
-_NAME: Final = (
-    "coalesce(CASE event_type WHEN 'agent_action' THEN action_type WHEN 'metric' THEN metric_name "
-    "WHEN 'learning_update' THEN learning_stage WHEN 'context_exit' THEN context "
-    "WHEN 'model.call' THEN model_name ELSE name END, '')"
-)
-_KEYS: Final = (
-    "action_type", "metric_name", "learning_stage", "context", "model_name", "name", "duration_ms",
-    "latency_ms", "outcome", "error_id",
-)  # fmt: skip
+_NAMES: Final = {kind: KINDS[kind].about for kind in TIMED}
+_CASES: Final = " ".join(f"WHEN '{kind}' THEN {name}" for kind, name in _NAMES.items())
+_NAME: Final = f"coalesce(CASE event_type {_CASES} END, '')"
+_KEYS: Final = (*dict.fromkeys(_NAMES.values()), "duration_ms", "latency_ms", "outcome", "error_id")
 
 
 def timed_spans() -> str:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from Agent.analysis.query import views
 from Agent.analysis.query.data_files import (
@@ -344,6 +344,12 @@ class Engine:
         if self._pack is not None:
             self._pack.close()
             self._pack = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _check(self, query: str) -> None:
         connection = self._settled(self._with_views)

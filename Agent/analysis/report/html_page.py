@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Final
 from Agent.analysis.report.html_facts import SessionQuestions, gather
 from Agent.analysis.report.html_sections import header, sections
 from Agent.analysis.report.html_text import Markup, tag
-from Agent.errors import InputError
+from Agent.analysis.report.session_report import write_whole
 from Agent.version import __version__
 
 __all__ = ["page", "write_page"]
@@ -58,21 +57,4 @@ def write_page(target: Path, asked: SessionQuestions) -> Path:
     Raises:
         InputError: the place cannot be written.
     """
-    data = page(asked).encode("utf-8", "backslashreplace")
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-    try:
-        try:
-            with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
-                file.write(data)
-            beside.replace(target)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise InputError(
-            f"the report cannot be written: {error.strerror}",
-            path=target,
-            remedy="choose a file in an existing directory",
-        ) from error
-    return target
+    return write_whole(target, page(asked).encode("utf-8", "backslashreplace"))

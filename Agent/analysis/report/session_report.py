@@ -18,7 +18,9 @@ from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.views import IS_ERROR, scan
 from Agent.analysis.session import integrity
 from Agent.analysis.session.lookup import SessionRef, find
+from Agent.analysis.stats.distribution import ranked
 from Agent.archive.sealed.reader import open_reader
+from Agent.errors import InputError
 from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.tree.read.reader import TreeReader
 
@@ -59,11 +61,8 @@ def analyze_session(session: SessionRef = None, root: str | os.PathLike[str] | N
     """
     path = find(session, root)
     reader = open_reader(path)
-    engine = open_engine(path)
-    try:
+    with open_engine(path) as engine:
         return Analysis(session_summary(path, reader, engine))
-    finally:
-        engine.close()
 
 
 def session_summary(path: Path, reader: TreeReader, engine: Engine) -> dict[str, Any]:
@@ -124,9 +123,9 @@ def _counts(engine: Engine) -> dict[str, Any]:
         "first_tick": _least(groups, "first_tick"),
         "last_tick": _most(groups, "last_tick"),
         "total_events": sum(event_types.values()),
-        "event_types": _ranked(event_types),
-        "levels": _ranked(levels),
-        "actions": _ranked(actions),
+        "event_types": ranked(event_types),
+        "levels": ranked(levels),
+        "actions": ranked(actions),
         "agents": {agent_id: _told(agents[agent_id]) for agent_id in sorted(agents)},
     }
 
@@ -165,10 +164,6 @@ def _time(us: int | None) -> str | None:
     return None if us is None else format_timestamp(us)
 
 
-def _ranked(counts: dict[str, int]) -> dict[str, int]:
-    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
-
-
 def export_analysis(target: Path, path: Path, reader: TreeReader, engine: Engine) -> Path:
     """Write the whole analysis to one JSON file, readable by its owner only, replacing an existing one.
 
@@ -176,8 +171,6 @@ def export_analysis(target: Path, path: Path, reader: TreeReader, engine: Engine
         InputError: the file cannot be written.
     """
     import orjson
-
-    from Agent.errors import InputError
 
     body = {
         "analysis_version": EXPORT_VERSION,
@@ -187,13 +180,20 @@ def export_analysis(target: Path, path: Path, reader: TreeReader, engine: Engine
         "recent_errors": failures.errors(engine, limit=200),
     }
     data = orjson.dumps(_plain(body), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return write_whole(target, data)
+
+
+def write_whole(target: Path, data: bytes) -> Path:
+    """Write a report, readable by its owner only, whole or not at all; the path written.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
     beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
     try:
-        descriptor = os.open(
-            beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600
-        )
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.views import numbers, scan, whole_lines
+from Agent.analysis.stats.distribution import ranked
 from Agent.archive.sealed.numbers import NUMBER_BITS, PIECE, bits_of
 from Agent.archive.sealed.reader import ArchiveLines, open_reader
 from Agent.errors import DamagedInput
@@ -65,8 +66,7 @@ def losses(path: Path, reader: TreeReader, engine: Engine) -> dict[str, Any]:
             dropped[reason] += number
     with suppress(DamagedInput):  # which `found` tells of
         dropped.update(read_account(path).dropped_before(path))
-    ranked = dict(sorted(dropped.items(), key=lambda pair: (-pair[1], pair[0])))
-    return {"total_lost": found.total_lost, "dropped": ranked} | found.to_dict()
+    return {"total_lost": found.total_lost, "dropped": ranked(dropped)} | found.to_dict()
 
 
 def _dropped(engine: Engine) -> Counter[str]:
@@ -254,19 +254,16 @@ def session_counts(session: Path) -> dict[str, Any]:
         MissingExtra: duckdb is not installed.
     """
     reader = open_reader(session)
-    engine = open_engine(session)
-    try:
+    with open_engine(session) as engine:
         row = engine.row(
             "SELECT count(*) AS events, count(DISTINCT agent_id) AS agents, "
             "count(*) FILTER (WHERE event_type = 'error') AS errors, "
             f"min(ts_us) AS first_us, max(ts_us) AS last_us FROM {scan()}"
         )
-        losses = counted_losses(session, engine) or reader.losses()
-    finally:
-        engine.close()
+        found = counted_losses(session, engine) or reader.losses()
     first_us, last_us = row.pop("first_us"), row.pop("last_us")
     return row | {
-        "lost": losses.total_lost,
+        "lost": found.total_lost,
         "first_timestamp": None if first_us is None else format_timestamp(first_us),
         "last_timestamp": None if last_us is None else format_timestamp(last_us),
     }
