@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from Agent.analysis import text
@@ -16,6 +18,20 @@ from Agent.analysis.learning import summary as learning
 from Agent.analysis.performance import summary as performance
 from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.views import IS_ERROR, scan
+from Agent.analysis.report.blocks import (
+    Block,
+    Cell,
+    Curve,
+    Entries,
+    Grid,
+    Head,
+    Section,
+    Share,
+    SideBySide,
+    Title,
+    Words,
+)
+from Agent.analysis.report.sections import Facts, header, sections
 from Agent.analysis.session import integrity
 from Agent.analysis.session.lookup import SessionRef, find
 from Agent.analysis.stats.distribution import ranked
@@ -25,6 +41,7 @@ from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.tree.read.reader import TreeReader
 
 EXPORT_VERSION = 1
+_TOP = 8
 
 
 class Analysis(Mapping[str, Any]):
@@ -43,7 +60,10 @@ class Analysis(Mapping[str, Any]):
         return len(self._summary)
 
     def __str__(self) -> str:
-        return text.session_text(self._summary)
+        facts = Facts(self._summary, {"buckets": [], "marks": []}, {}, {})
+        head = header(facts)
+        about = f"{self._summary['path']}\n  {head.about}"
+        return _report_text(head._replace(about=about), sections(facts))
 
     def __repr__(self) -> str:
         return f"<Analysis of session {self._summary['session_id']}: {self._summary['total_events']} events>"
@@ -51,6 +71,45 @@ class Analysis(Mapping[str, Any]):
     def to_dict(self) -> dict[str, Any]:
         """Return the parts as one plain dict."""
         return dict(self._summary)
+
+
+def _report_text(head: Head, parts: Iterable[Section]) -> str:
+    """A report for a terminal: of each table and list the first few rows, without what is folded away."""
+    told = [f"{head.title}\n  {head.about}"]
+    told += (text.section(each.title, chain.from_iterable(map(_lines, each.blocks))) for each in parts)
+    return "\n\n".join(part for part in told if part)
+
+
+def _lines(block: Block) -> Iterator[str]:
+    match block:
+        case Words(words) | Title(words):
+            yield from wrap(words, text.WIDTH - 2)
+        case Grid(columns, rows, right):
+            shares = {at for row in rows for at, value in enumerate(row) if isinstance(value, Share)}
+            shown = [at for at in range(len(columns)) if at not in shares]
+            cells: list[list[object]] = [[columns[at] for at in shown]]
+            cells += [[_words_of(row[at]) for at in shown] for row in rows[:_TOP]]
+            yield from text.table(cells, frozenset(place for place, at in enumerate(shown) if at in right))
+            yield from _more(len(rows))
+        case Entries(entries):
+            for entry in entries[:_TOP]:
+                yield f"{entry.times}  {text.cell(entry.text)}"
+                yield f"  {entry.about}"
+            yield from _more(len(entries))
+        case Curve(values):
+            yield text.sparkline(values)
+        case SideBySide(columns):
+            for column in columns:
+                yield from chain.from_iterable(map(_lines, column))
+
+
+def _words_of(value: object) -> object:
+    return value.text if isinstance(value, Cell) else value
+
+
+def _more(count: int) -> Iterator[str]:
+    if count > _TOP:
+        yield f"... and {count - _TOP} more"
 
 
 def analyze_session(session: SessionRef = None, root: str | os.PathLike[str] | None = None) -> Analysis:
