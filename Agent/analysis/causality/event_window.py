@@ -91,10 +91,6 @@ class EventWindow:
         place = bisect.bisect_right(known, order(row), key=lambda pair: pair[0])
         return [row for _, row in known[place:]]
 
-    def of_agent(self, agent_id: str) -> list[Row]:
-        """The agent's events, oldest first."""
-        return [row for _, row in self._by_agent.get(agent_id, [])]
-
 
 class FilledWindow(EventWindow):
     """A window over a stretch of a session that fills itself, with a few questions for each step back.
