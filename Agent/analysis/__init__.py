@@ -7,7 +7,9 @@ question has its package (`journeys`, `learning`, `interactions`, `performance`,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from Agent.lazy_names import lazy_names as _lazy_names
 
 if TYPE_CHECKING:
     from Agent.analysis.analyzer import LogAnalyzer
@@ -17,19 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["DebugReport", "LogAnalyzer", "analyze_session", "debug_issue"]
 
 _HOMES = {
-    "DebugReport": "Agent.analysis.debug.debug_issue",
-    "LogAnalyzer": "Agent.analysis.analyzer",
-    "analyze_session": "Agent.analysis.report.session_report",
-    "debug_issue": "Agent.analysis.debug.debug_issue",
+    "analyze_session": "report.session_report",
+    "debug_issue": "debug.debug_issue",
+    "DebugReport": "debug.debug_issue",
+    "LogAnalyzer": "analyzer",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """The public names, each loaded from its module when it is first asked for."""
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    value = globals()[name] = getattr(importlib.import_module(home), name)
-    return value
+__getattr__ = _lazy_names(__name__, _HOMES)

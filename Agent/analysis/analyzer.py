@@ -17,7 +17,7 @@ from Agent.analysis.debug.experiment_seam import HowToTest
 from Agent.analysis.errors import failures
 from Agent.analysis.interactions import cascades
 from Agent.analysis.interactions import summary as interactions
-from Agent.analysis.interactions.events import interaction_lines
+from Agent.analysis.interactions.summary import interaction_lines
 from Agent.analysis.journeys import (
     activity,
     states,
@@ -100,11 +100,8 @@ class LogAnalyzer:
         flush_recording()
         if not self.reader.holds_agent(agent_id):
             raise unknown_agent(self.reader, agent_id)
-        engine = open_engine(self.path, agent_id, self._deadline_s)
-        try:
+        with open_engine(self.path, agent_id, self._deadline_s) as engine:
             yield engine
-        finally:
-            engine.close()
 
     # one agent
 

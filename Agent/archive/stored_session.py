@@ -18,7 +18,6 @@ from Agent.event.codec import encode_event
 from Agent.event.ids import session_id_for
 from Agent.event.kinds import LEVEL_NAMES, Home
 from Agent.event.model import Event
-from Agent.event.name_keys import NAME_KEYS
 from Agent.event.payloads import KINDS
 from Agent.event.schema import CURRENT_SCHEMA
 from Agent.event.values.values import decode_value
@@ -104,8 +103,8 @@ def restored_event(row: Mapping[str, Any], session_id: str) -> Event:
     for key in ("agent_id", "agent_role", "outcome"):
         if row[key] is not None:
             extra[key] = row[key]
-    if row["name"] is not None and kind in NAME_KEYS:
-        extra[NAME_KEYS[kind]] = row["name"]
+    if row["name"] is not None and kind in KINDS and KINDS[kind].about:
+        extra[KINDS[kind].about] = row["name"]
     if row["duration_ms"] is not None:
         known = {field.name for field in KINDS[kind].fields} if kind in KINDS else set()
         extra["latency_ms" if "latency_ms" in known else "duration_ms"] = row["duration_ms"]

@@ -1,6 +1,8 @@
 """The client for agents whose runs are also sent to a service. Names only."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from Agent.lazy_names import lazy_names as _lazy_names
 
 if TYPE_CHECKING:
     from Agent.client.agent_run import AgentRun, AgentStep
@@ -18,13 +20,4 @@ _HOMES = {
     "AgentTracer": "tracer",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """A name, whose module is loaded when it is first asked for."""
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
-    return value
+__getattr__ = _lazy_names(__name__, _HOMES)

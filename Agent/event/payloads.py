@@ -21,6 +21,8 @@ class Field(NamedTuple):
     type: str
     required: bool = True
     doc: str = ""
+    leaves: str = ""
+    """In which shape a value may leave the machine (`export/allowed.py`); numbers and flags always may."""
 
 
 class Kind(NamedTuple):
@@ -32,6 +34,12 @@ class Kind(NamedTuple):
     fields: tuple[Field, ...]
     home: Home = Home.LOG
     is_span: bool = False
+    about: str = ""
+    """The key that says what its events are about: the action, tool, model or class of error."""
+    view: str = ""
+    """The view in SQL that shows its events, beside that of all."""
+    also_leaves: tuple[Field, ...] = ()
+    """What is added to its payload when it leaves the machine."""
 
 
 def _kind(
@@ -42,13 +50,25 @@ def _kind(
     *,
     home: Home = Home.LOG,
     is_span: bool = False,
+    about: str = "",
+    view: str = "",
+    also_leaves: str = "",
 ) -> Kind:
-    """A row from its short form: `name:type` separated by blanks, `?` behind an optional name."""
+    """A row from its short form: `name:type` separated by blanks, `?` behind an optional name.
+
+    Behind the type stands, after a slash, in which shape a text, an object or a list may leave the machine.
+    """
+    also = _fields(also_leaves)
+    return Kind(name, category, message, _fields(fields), home, is_span, about, view, also)
+
+
+def _fields(text: str) -> tuple[Field, ...]:
     parsed = []
-    for word in fields.split():
-        field_name, _, type_name = word.partition(":")
-        parsed.append(Field(field_name.rstrip("?"), type_name or ANY, not field_name.endswith("?")))
-    return Kind(name, category, message, tuple(parsed), home, is_span)
+    for word in text.split():
+        told, _, leaves = word.partition("/")
+        name, _, type_name = told.partition(":")
+        parsed.append(Field(name.rstrip("?"), type_name or ANY, not name.endswith("?"), "", leaves))
+    return tuple(parsed)
 
 
 _AGENTS, _LEARNING, _INTERACTIONS = Category.AGENTS, Category.LEARNING, Category.INTERACTIONS
@@ -66,262 +86,330 @@ _ROWS = (
         "agent_action",
         _AGENTS,
         "Agent action: {action_type}",
-        "action_type:string action_data?:any decision_context?:any args?:object result?:any outcome?:string "
-        "error_id?:string duration_ms?:number call?:string root?:boolean code_version?:string yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object result_is?:string capture_ms?:number",
+        "action_type:string/name action_data?:any decision_context?:any args?:object result?:any outcome?:string/outcome "
+        "error_id?:string/id duration_ms?:number call?:string/name root?:boolean code_version?:string/label yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object result_is?:string capture_ms?:number",
         is_span=True,
+        about="action_type",
+        view="actions",
     ),
     _kind(
         "agent_message",
         _AGENTS,
         "Message {direction}: {sender} -> {recipient}",
-        "direction:string message_id:string sender:string recipient:string body?:any",
+        "direction:string/label message_id:string/id sender:string/name recipient:string/name body?:any",
+        view="messages",
     ),
     _kind(
         "state",
         _AGENTS,
         "State of {agent_id} ({reason})",
-        "fields:object reason:string digest:string class?:string class_fields?:object init?:object shared?:array shared_with?:object shared_objects?:object written_outside?:array adopted?:object opaque?:array unseen?:array handles?:array ignored?:array",
+        "fields:object reason:string/label digest:string class?:string/label class_fields?:object init?:object shared?:array shared_with?:object shared_objects?:object written_outside?:array adopted?:object opaque?:array unseen?:array handles?:array ignored?:array",
+        view="states",
     ),
     _kind(
         "code",
         _SYSTEM,
         "Code {qualname}",
-        "digest:string module:string qualname:string source?:string",
+        "digest:string/digest module:string/label qualname:string/name source?:string",
     ),
     _kind(
         "decision",
         _AGENTS,
         "Decision: {decision_type}",
-        "decision_type:string decision_data?:any reasoning?:any",
+        "decision_type:string/name decision_data?:any reasoning?:any",
+        about="decision_type",
+        view="decisions",
     ),
     _kind(
         "state_change",
         _AGENTS,
         "State change: {trigger}",
-        "trigger:any old_state?:any new_state?:any changed?:object unset?:array objects?:array",
+        "trigger:any/label old_state?:any new_state?:any changed?:object unset?:array objects?:array",
+        view="states",
     ),
     _kind(
         "content_generation",
         _AGENTS,
         "Content generated: {content_type} {content_id}",
-        "content_type:any content_id:any metadata?:any",
+        "content_type:any/label content_id:any/key metadata?:any",
     ),
     _kind(
         "strategy_update",
         _AGENTS,
         "Strategy update: {strategy_type}",
-        "strategy_type:any old_strategy?:any new_strategy?:any reason?:any",
+        "strategy_type:any/label old_strategy?:any new_strategy?:any reason?:any",
     ),
     # what they learn
     _kind(
         "learning_update",
         _LEARNING,
         "Learning update: {learning_stage}",
-        "learning_stage:any update_data?:any args?:object result?:any outcome?:string error_id?:string "
-        "duration_ms?:number call?:string yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object result_is?:string capture_ms?:number",
+        "learning_stage:any/name update_data?:any args?:object result?:any outcome?:string/outcome error_id?:string/id "
+        "duration_ms?:number call?:string/name yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object result_is?:string capture_ms?:number",
         is_span=True,
+        about="learning_stage",
+        view="learning",
     ),
     _kind(
         "training_step",
         _LEARNING,
         "Training step {step}",
-        "step:any metrics?:any model_state?:any learning_type?:string",
+        "step:any/number metrics?:any/numbers model_state?:any learning_type?:string/label",
+        view="learning",
     ),
     _kind(
         "reward",
         _LEARNING,
         "Reward {reward}",
-        "reward:number action_id?:any cumulative_reward?:number learning_type?:string",
+        "reward:number action_id?:any/key cumulative_reward?:number learning_type?:string/label",
+        view="rewards",
     ),
     _kind(
         "exploration",
         _LEARNING,
         "{mode}: {action_selected}",
-        "action_selected:any exploration:boolean epsilon?:number mode?:string learning_type?:string",
+        "action_selected:any/key exploration:boolean epsilon?:number mode?:string/label learning_type?:string/label",
+        view="learning",
     ),
     _kind(
         "policy_update",
         _LEARNING,
         "Policy update",
-        "policy_data?:any old_policy?:any new_policy?:any learning_type?:string",
+        "policy_data?:any old_policy?:any new_policy?:any learning_type?:string/label",
+        view="learning",
     ),
     _kind(
         "convergence",
         _LEARNING,
         "Convergence: {metric}",
-        "metric:any value?:any converged?:boolean threshold?:any learning_type?:string",
+        "metric:any/name value?:any/number converged?:boolean threshold?:any/number learning_type?:string/label",
+        about="metric",
+        view="learning",
     ),
     # what happens between them
     _kind(
         "interaction",
         _INTERACTIONS,
         "Interaction: {interaction_type}",
-        "interaction_type:string source_id?:any target_id?:any content_id?:any data?:any",
+        "interaction_type:string/name source_id?:any/key target_id?:any/key content_id?:any/key data?:any",
+        about="interaction_type",
+        view="interactions",
     ),
     _kind(
         "connection",
         _INTERACTIONS,
         "Connection: {source_id} -> {target_id}",
-        "source_id:any target_id:any connection_type?:string strength?:number data?:any",
+        "source_id:any/key target_id:any/key connection_type?:string/label strength?:number data?:any",
+        view="interactions",
     ),
     _kind(
         "cascade",
         _INTERACTIONS,
         "Cascade of {content_id}: {size}",
-        "content_id:any size:integer depth?:integer root_agent_id?:any parent_id?:any data?:any",
+        "content_id:any/key size:integer depth?:integer root_agent_id?:any/key parent_id?:any/key data?:any",
+        view="interactions",
     ),
     _kind(
         "collaboration",
         _INTERACTIONS,
         "Collaboration: {collaboration_type}",
-        "collaboration_type:any participants:array content_id?:any data?:any",
+        "collaboration_type:any/label participants:array/keys content_id?:any/key data?:any",
+        view="interactions",
     ),
     # how long it takes
     _kind(
         "metric",
         _PERFORMANCE,
         "Metric {metric_name}",
-        "metric_name:string value:number unit?:string duration_ms?:number outcome?:string error_id?:string "
-        "call?:string data?:any yielded?:integer active_ms?:number",
+        "metric_name:string/name value:number unit?:string/label duration_ms?:number outcome?:string/outcome error_id?:string/id "
+        "call?:string/name data?:any yielded?:integer active_ms?:number",
         is_span=True,
+        about="metric_name",
+        view="metrics",
     ),
     _kind(
         "throughput",
         _PERFORMANCE,
         "Throughput {operation}",
-        "operation:string count:number duration_s:number per_second?:number data?:any",
+        "operation:string/name count:number duration_s:number per_second?:number data?:any",
+        about="operation",
+        view="metrics",
     ),
     _kind(
         "resource",
         _PERFORMANCE,
         "Resources",
         "memory_bytes?:integer cpu_percent?:number open_files?:integer data?:any",
+        view="metrics",
     ),
     # what goes wrong
     _kind(
         "error",
         _ERRORS,
         "{error_type}: {error_message}",
-        "error_type:string error_message:string error_module?:string error_args?:array error_attributes?:object error_members?:object error_cause?:object traceback?:string fingerprint?:string action_type?:string "
-        "learning_stage?:string metric_name?:string call?:string args?:object context?:any",
+        "error_type:string/label error_message:string error_module?:string/label error_args?:array error_attributes?:object error_members?:object error_cause?:object traceback?:string fingerprint?:string/digest action_type?:string/name "
+        "learning_stage?:string/name metric_name?:string/name call?:string/name args?:object context?:any",
+        about="error_type",
+        view="errors",
+        also_leaves="failure_type?:string/failure_type failure_code?:string/label",
     ),
     # the course of the simulation
-    _kind("simulation_start", _EVENTS, "Simulation starts", "name?:any configuration?:any"),
-    _kind("simulation_end", _EVENTS, "Simulation ends", "name?:any outcome?:any duration_ms?:number"),
+    _kind(
+        "simulation_start", _EVENTS, "Simulation starts", "name?:any/name configuration?:any", about="name"
+    ),
+    _kind(
+        "simulation_end",
+        _EVENTS,
+        "Simulation ends",
+        "name?:any/name outcome?:any/label duration_ms?:number",
+        about="name",
+    ),
     _kind(
         "checkpoint",
         _EVENTS,
         "Checkpoint {name}",
-        "name:any data?:any step_id?:string reason?:string stored_as?:string digest?:string state_bytes?:integer "
-        "size_bytes?:integer phase?:string code_version?:string agent_version?:string exposed?:boolean",
+        "name:any/key data?:any step_id?:string/key reason?:string/label stored_as?:string/label digest?:string state_bytes?:integer "
+        "size_bytes?:integer phase?:string/label code_version?:string/label agent_version?:string/label exposed?:boolean",
+        about="name",
     ),
-    _kind("phase", _EVENTS, "Phase {name}", "name:any previous?:any data?:any"),
-    _kind("milestone", _EVENTS, "Milestone {name}", "name:any data?:any"),
-    _kind("context_entry", _AGENTS, "Entering {context}", "context:string context_span:string"),
+    _kind("phase", _EVENTS, "Phase {name}", "name:any/key previous?:any/key data?:any", about="name"),
+    _kind("milestone", _EVENTS, "Milestone {name}", "name:any/key data?:any", about="name"),
+    _kind(
+        "context_entry",
+        _AGENTS,
+        "Entering {context}",
+        "context:string/name context_span:string/id",
+        about="context",
+    ),
     _kind(
         "context_exit",
         _AGENTS,
         "Leaving {context}",
-        "context:string duration_ms:number outcome?:string error_id?:string",
+        "context:string/name duration_ms:number outcome?:string/outcome error_id?:string/id",
         is_span=True,
+        about="context",
     ),
     # the framework
-    _kind("system.init", _SYSTEM, "Initialised {component}", "component:any data?:any"),
+    _kind("system.init", _SYSTEM, "Initialised {component}", "component:any/label data?:any"),
     _kind(
-        "system.config", _SYSTEM, "Configuration {name}", "name:any old_value?:any new_value?:any data?:any"
+        "system.config",
+        _SYSTEM,
+        "Configuration {name}",
+        "name:any/label old_value?:any new_value?:any data?:any",
     ),
-    _kind("system.module", _SYSTEM, "Module {module}", "module:any version?:any data?:any"),
+    _kind("system.module", _SYSTEM, "Module {module}", "module:any/label version?:any/label data?:any"),
     _kind("log", _SYSTEM, "{message}", ""),
-    _kind("log.opened", _SYSTEM, "Writer opened", "writer:string pid:integer durability:string"),
+    _kind("log.opened", _SYSTEM, "Writer opened", "writer:string/id pid:integer durability:string/label"),
     _kind(
-        "log.closed", _SYSTEM, "Writer closed", "writer:string last_seq:integer counters?:object head?:string"
+        "log.closed",
+        _SYSTEM,
+        "Writer closed",
+        "writer:string/id last_seq:integer counters?:object head?:string",
     ),
     _kind("log.dropped", _SYSTEM, "{count} events were not written: {reason}", "count:integer reason:string"),
     _kind(
         "log.retired",
         _SYSTEM,
         "Events {first_seq} to {last_seq} of {writer} were retired",
-        "writer:string first_seq:integer last_seq:integer policy?:string count?:integer files?:integer size_bytes?:integer",
+        "writer:string/id first_seq:integer last_seq:integer policy?:string/label count?:integer files?:integer size_bytes?:integer",
     ),
     _kind(
         "source.read",
         _SYSTEM,
         "Read past the recorder: {source}",
-        "source:string value?:any call?:string file?:string line?:integer count?:integer",
+        "source:string/label value?:any call?:string/name file?:string line?:integer count?:integer",
     ),
-    _kind("source.state", _SYSTEM, "State of a generator: {source}", "source:string value:any name?:string"),
+    _kind(
+        "source.state",
+        _SYSTEM,
+        "State of a generator: {source}",
+        "source:string/label value:any name?:string",
+    ),
     # recorded runs (flat form)
     _kind(
-        "run.started", _EVENTS, "Run started", "agent?:string labels?:object parent_run_id?:string", home=_RUN
+        "run.started",
+        _EVENTS,
+        "Run started",
+        "agent?:string/name labels?:object/metadata parent_run_id?:string/id",
+        home=_RUN,
     ),
     _kind(
         "run.finished",
         _EVENTS,
         "Run finished",
-        "ok:boolean error?:any status?:string outcome?:string error_id?:string duration_ms?:number open_steps?:array",
+        "ok:boolean error?:any status?:string/status outcome?:string/outcome error_id?:string/id duration_ms?:number open_steps?:array/count",
         home=_RUN,
     ),
     _kind(
         "step.started",
         _EVENTS,
         "Step {step_id} started",
-        "step_id:string name?:string step_type?:string step_span?:string",
+        "step_id:string/key name?:string/name step_type?:string/label step_span?:string/id",
         home=_RUN,
+        about="name",
     ),
     _kind(
         "step.finished",
         _EVENTS,
         "Step {step_id} finished",
-        "step_id:string name?:string output_ref:string duration_ms?:number outcome?:string error?:any "
-        "error_id?:string problem?:string metadata?:object",
+        "step_id:string/key name?:string/name output_ref:string duration_ms?:number outcome?:string/outcome error?:any "
+        "error_id?:string/id problem?:string metadata?:object/metadata",
         home=_RUN,
+        about="name",
     ),
     _kind(
         "run.failure",
         _EVENTS,
         "Failure: {failure_type} {failure_code}",
-        "failure_type:string failure_code:string step_id?:string step_span?:string "
-        "failure_message?:string fingerprint?:string error_id?:string",
+        "failure_type:string/failure_type failure_code:string/label step_id?:string/key step_span?:string/id "
+        "failure_message?:string fingerprint?:string/digest error_id?:string/id",
         home=_RUN,
+        about="failure_code",
     ),
     _kind(
         "model.call",
         _EVENTS,
         "Model call {model_name}",
-        "call_id:string model_name:string step_id?:string model_version?:string model_provider?:string "
-        "params?:object prompt_ref?:string output_ref?:string prompt_tokens?:integer "
-        "completion_tokens?:integer latency_ms?:number usage?:object cost?:number currency?:string "
-        "chunks?:integer chunks_ref?:string first_chunk_ms?:number outcome?:string error?:any error_id?:string "
-        "interface?:string site?:string path?:array answered_by?:string",
+        "call_id:string/id model_name:string/name step_id?:string/key model_version?:string/label model_provider?:string/label "
+        "params?:object/numbers prompt_ref?:string output_ref?:string prompt_tokens?:integer "
+        "completion_tokens?:integer latency_ms?:number usage?:object/numbers cost?:number currency?:string/label "
+        "chunks?:integer chunks_ref?:string first_chunk_ms?:number outcome?:string/outcome error?:any error_id?:string/id "
+        "interface?:string/label site?:string/name path?:array answered_by?:string/id",
         home=_RUN,
+        about="model_name",
+        view="model_calls",
     ),
     _kind(
         "tool.call",
         _EVENTS,
         "Tool call {name}",
-        "name:string call_id:string args?:any args_ref?:string args_after?:object result_is?:string result?:any result_ref?:string coded?:boolean "
-        "yielded?:integer items?:array items_ref?:string returned?:any outcome?:string error?:any error_id?:string "
-        "duration_ms?:number tool_kind?:string idempotency_key?:string site?:string path?:array "
-        "answered_by?:string",
+        "name:string/name call_id:string/id args?:any args_ref?:string args_after?:object result_is?:string result?:any result_ref?:string coded?:boolean "
+        "yielded?:integer items?:array items_ref?:string returned?:any outcome?:string/outcome error?:any error_id?:string/id "
+        "duration_ms?:number tool_kind?:string/label idempotency_key?:string site?:string/name path?:array "
+        "answered_by?:string/id",
         home=_RUN,
         is_span=True,
+        about="name",
+        view="tool_calls",
     ),
     _kind(
         "artifact.saved",
         _EVENTS,
         "Artifact {path}",
-        "path:string ref:string name?:string media_type?:string size_bytes?:integer digest?:string "
-        "digest_without_secrets?:string digest_compared?:string unseen?:array step_id?:string "
+        "path:string ref:string name?:string media_type?:string/label size_bytes?:integer digest?:string "
+        "digest_without_secrets?:string digest_compared?:string unseen?:array step_id?:string/key "
         "value_types?:object capture?:string",
         home=_RUN,
     ),
-    _kind("replay.started", _EVENTS, "Replay started", "replay_id:string run_id?:string target?:string"),
-    _kind("replay.finished", _EVENTS, "Replay finished", "replay_id:string verdict:string"),
+    _kind(
+        "replay.started", _EVENTS, "Replay started", "replay_id:string/id run_id?:string/id target?:string"
+    ),
+    _kind("replay.finished", _EVENTS, "Replay finished", "replay_id:string/id verdict:string/label"),
     _kind(
         "replay.match",
         _EVENTS,
         "Inexact answer of {name}",
-        "name:string call:string rung:string recorded_id:string recorded_run?:string distance?:object",
+        "name:string/name call:string rung:string/label recorded_id:string/id recorded_run?:string/id distance?:object",
     ),
 )
 

@@ -1,7 +1,9 @@
 """The allow-list: which keys of which kinds may leave the machine, and in what shape. Everything else stays.
 
-The client keeps to it before it sends, and the server again before it stores. A kind's own numbers and flags
-may leave; of its texts those that are named here. What the table does not name is dropped, with its path.
+The client keeps to it before it sends, and the server again before it stores. The payload table says for each
+kind which texts may leave, and in which shape: `name` is a name that becomes a keyed digest where it is no
+label, `key` is such a name or a number, `label` is dropped where it is none. What the table does not name is
+dropped, with its path.
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from Agent.event.kinds import FailureType, RunStatus
-from Agent.event.payloads import KINDS
+from Agent.event.payloads import KINDS, Kind
 from Agent.export.labels import hidden_name, is_identity, is_label, may_hold
 from Agent.export.messages import Dropped
 
-__all__ = ["AllowList"]
+__all__ = ["AllowList", "holds_content"]
 
 _MAX_INTEGER: Final = 2**63 - 1
 _MAX_MEMBERS: Final = 64
@@ -25,64 +27,6 @@ _CARD_DIGITS: Final = range(13, 20)
 _OUTCOMES: Final = frozenset("ok error cancelled interrupted closed success failure partial".split())
 _STATUSES: Final = frozenset(status.value for status in RunStatus)
 _FAILURE_TYPES: Final = frozenset(kind.value for kind in FailureType)
-
-# Behind each kind: keys by shape. `name` is a name that becomes a keyed digest where it is no label, `key` is
-# such a name or a number, `label` is dropped where it is none.
-_TABLE: Final = """
-agent_action        name:action_type,call outcome:outcome id:error_id label:code_version
-agent_message       label:direction id:message_id name:sender,recipient
-state               label:reason,class
-code                digest:digest label:module name:qualname
-decision            name:decision_type
-state_change        label:trigger
-content_generation  label:content_type key:content_id
-strategy_update     label:strategy_type
-learning_update     name:learning_stage,call outcome:outcome id:error_id
-training_step       number:step label:learning_type numbers:metrics
-reward              key:action_id label:learning_type
-exploration         key:action_selected label:mode,learning_type
-policy_update       label:learning_type
-convergence         name:metric number:value,threshold label:learning_type
-interaction         name:interaction_type key:source_id,target_id,content_id
-connection          key:source_id,target_id label:connection_type
-cascade             key:content_id,root_agent_id,parent_id
-collaboration       label:collaboration_type keys:participants key:content_id
-metric              name:metric_name,call label:unit outcome:outcome id:error_id
-throughput          name:operation
-resource
-error               label:error_type,error_module digest:fingerprint name:action_type,learning_stage
-error               name:call,metric_name failure_type:failure_type label:failure_code
-simulation_start    name:name
-simulation_end      name:name label:outcome
-checkpoint          key:name,step_id label:reason,stored_as,phase,code_version,agent_version
-phase               key:name,previous
-milestone           key:name
-context_entry       name:context id:context_span
-context_exit        name:context outcome:outcome id:error_id
-system.init         label:component
-system.config       label:name
-system.module       label:module,version
-log
-log.opened          id:writer label:durability
-log.closed          id:writer
-log.dropped
-log.retired         id:writer label:policy
-source.read         label:source name:call
-source.state        label:source
-run.started         name:agent id:parent_run_id metadata:labels
-run.finished        status:status outcome:outcome id:error_id count:open_steps
-run.failure         failure_type:failure_type label:failure_code key:step_id id:step_span,error_id
-run.failure         digest:fingerprint
-step.started        key:step_id name:name label:step_type id:step_span
-step.finished       key:step_id name:name outcome:outcome id:error_id metadata:metadata
-model.call          name:model_name label:model_version,model_provider key:step_id numbers:params,usage
-model.call          id:call_id,error_id,answered_by label:currency,interface name:site outcome:outcome
-tool.call           name:name id:call_id,error_id,answered_by outcome:outcome label:tool_kind name:site
-artifact.saved      label:media_type key:step_id
-replay.started      id:replay_id,run_id
-replay.finished     id:replay_id label:verdict
-replay.match        name:name label:rung id:recorded_id,recorded_run
-"""
 
 
 class AllowList:
@@ -267,24 +211,25 @@ def _one_of(values: frozenset[str]) -> Callable[[Any, str], Any]:
     return lambda value, _path: value if isinstance(value, str) and value in values else _MISSING
 
 
-def _rows() -> dict[str, dict[str, str]]:
-    """The table as {kind: {key: shape}}, with the numbers and flags that each kind has of its own."""
-    rows: dict[str, dict[str, str]] = {}
-    for line in _TABLE.strip().splitlines():
-        kind, *shapes = line.split()
-        row = rows.setdefault(kind, _own_numbers(kind))
-        for word in shapes:
-            shape, _, keys = word.partition(":")
-            row.update(dict.fromkeys(keys.split(","), shape))
-    return rows
+def _row(kind: Kind) -> dict[str, str]:
+    """The shape in which each key of a kind may leave; its own numbers and flags may without being named."""
+    plain = {"number": "number", "integer": "number", "boolean": "flag"}
+    known = {each.name: each.leaves or plain.get(each.type, "") for each in (*kind.fields, *kind.also_leaves)}
+    return {name: shape for name, shape in known.items() if shape}
 
 
-def _own_numbers(kind: str) -> dict[str, str]:
-    return {
-        field.name: "flag" if field.type == "boolean" else "number"
-        for field in KINDS[kind].fields
-        if field.type in {"number", "integer", "boolean"}
-    }
+_ROWS: Final = {name: _row(kind) for name, kind in KINDS.items()}
 
 
-_ROWS: Final = _rows()
+_BESIDE: Final = ("message", "state", "types", "artifact_text")
+_NO_CONTENT: Final = frozenset({"logger", "code"})
+
+
+def holds_content(row: Mapping[str, Any]) -> bool:
+    """Whether the body of a stored event holds more than the allow-list lets through."""
+    body = {key: value for key, value in row["body"].items() if key not in _NO_CONTENT}
+    if any(key in body for key in _BESIDE):
+        return True
+    allowed = AllowList()
+    allowed.payload(row["kind"], body)
+    return bool(allowed.dropped)

@@ -1,7 +1,8 @@
-"""What crosses the wire, as values: runs with their steps and failures, and events.
+"""What crosses the wire and is stored behind it: runs with their steps and failures, and events.
 
-`writing.py` makes the wire of the recording's events, `reading.py` makes these of the wire. Times are whole
-microseconds since 1970; what nobody said is None.
+`writing.py` makes the wire of the recording's events, `reading.py` makes these of the wire, `store/` keeps
+them. Each is declared here alone: its fields are the columns of its table. Times are whole microseconds since
+1970; what nobody said is None. A run, and a step, may be partial: what one batch says of it.
 """
 
 from __future__ import annotations
@@ -10,22 +11,30 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from Agent.event.clock import parse_timestamp
+
 __all__ = [
-    "MAX_ITEMS",
-    "WIRE_VERSION",
     "Batch",
     "Dropped",
     "EventMessage",
     "FailureMessage",
+    "MAX_ITEMS",
+    "NO_TIME",
+    "RUNNING",
     "Refused",
     "RunMessage",
     "StepMessage",
+    "WIRE_VERSION",
     "WireError",
+    "elapsed_ms",
+    "read_time",
 ]
 
 WIRE_VERSION: Final = 1
 MAX_ITEMS: Final = 10_000
 """How many events and runs a batch may hold."""
+RUNNING: Final = "running"
+"""The status of a run or step of which no end is known; whether its program still lives is not known here."""
 _MAX_PATHS: Final = 100
 
 
@@ -61,12 +70,12 @@ class Refused(NamedTuple):
 class StepMessage:
     """One step of a run, as far as it is known."""
 
-    step_id: str
-    """For people; it may repeat, as in retries."""
     step_key: str
     """Unique in the run."""
     position: int
     """Steps of a run stand in the order of this."""
+    step_id: str
+    """For people; it may repeat, as in retries."""
     step_type: str | None = None
     name: str | None = None
     started_us: int | None = None
@@ -100,7 +109,7 @@ class RunMessage:
     run_id: str
     agent_id: str | None = None
     agent_version: str | None = None
-    status: str = "running"
+    status: str = RUNNING
     """`running`, `success`, `failure` or `partial`."""
     started_us: int | None = None
     ended_us: int | None = None
@@ -116,10 +125,11 @@ class EventMessage:
     """One event; `body` is what the allow-list let through beside the columns."""
 
     session_uid: str
-    id: str
+    """A UUID; the time in one of version 7 decides in which partition its events lie."""
+    event_id: str
     ts_us: int
     kind: str
-    level: str = "INFO"
+    severity: int = 20
     agent_id: str | None = None
     agent_role: str | None = None
     run_id: str | None = None
@@ -144,3 +154,26 @@ class Batch:
     session_uid: str | None = None
     session_id: str | None = None
     """The name of the session on the disk of whoever sent it."""
+
+
+NO_TIME: Final = "it is not an RFC 3339 time between 1970 and 9999"
+_MAX_CHARS: Final = 40
+_YEAR_10000_US: Final = 253_402_300_800_000_000
+
+
+def read_time(value: object) -> int | None:
+    """Microseconds since 1970 of an RFC 3339 time, None for what is none; without an offset it is UTC."""
+    if not isinstance(value, str) or len(value) > _MAX_CHARS:
+        return None
+    try:
+        ts_us = parse_timestamp(value)
+    except (ValueError, OverflowError):
+        return None
+    return ts_us if 0 <= ts_us < _YEAR_10000_US else None
+
+
+def elapsed_ms(started_us: int | None, ended_us: int | None) -> float | None:
+    """How long something took; None where one of both is not known, or a clock was set back meanwhile."""
+    if started_us is None or ended_us is None or ended_us < started_us:
+        return None
+    return (ended_us - started_us) / 1000

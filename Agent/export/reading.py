@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from Agent.event.ids import is_session_id, split_event_id
 from Agent.event.kinds import LEVELS
-from Agent.event.name_keys import NAME_KEYS
 from Agent.event.payloads import KINDS
 from Agent.export.allowed import AllowList
 from Agent.export.messages import (
     MAX_ITEMS,
+    NO_TIME,
     WIRE_VERSION,
     Batch,
     Dropped,
@@ -25,10 +25,10 @@ from Agent.export.messages import (
     Refused,
     RunMessage,
     WireError,
+    read_time,
 )
 from Agent.export.run_document import run_of_document
 from Agent.export.run_messages import runs_of_events
-from Agent.export.times import NO_TIME, read_time
 
 __all__ = ["read_batch", "read_run"]
 
@@ -145,10 +145,10 @@ def _event(item: object, uid: str, allowed: AllowList, *, with_content: bool) ->
     name, duration_ms, outcome = _columns(kind, body)
     return EventMessage(
         session_uid=uid,
-        id=_event_id(item.get("id")),
+        event_id=_event_id(item.get("id")),
         ts_us=_timestamp(item.get("timestamp")),
         kind=kind,
-        level=level,
+        severity=LEVELS[level],
         agent_id=_optional(allowed.name, item, "agent_id"),
         agent_role=_optional(allowed.name, item, "agent_role"),
         run_id=run_id,
@@ -210,7 +210,7 @@ def _digest(value: object, _path: str) -> str | None:
 
 def _columns(kind: str, body: dict[str, Any]) -> tuple[str | None, float | None, str | None]:
     """Name, duration and outcome, taken out of a body; what is none of these in a payload stays in it."""
-    key = NAME_KEYS.get(kind, "")
+    key = KINDS[kind].about if kind in KINDS else ""
     name, outcome = body.get(key), body.get("outcome")
     if isinstance(name, str) or (isinstance(name, (int, float)) and not isinstance(name, bool)):
         name = str(body.pop(key))

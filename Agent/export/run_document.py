@@ -10,8 +10,16 @@ from typing import Any, Final
 
 from Agent.event.kinds import FailureCode, FailureType, RunStatus, StepType
 from Agent.export.allowed import AllowList
-from Agent.export.messages import MAX_ITEMS, FailureMessage, RunMessage, StepMessage, WireError
-from Agent.export.times import NO_TIME, elapsed_ms, read_time
+from Agent.export.messages import (
+    MAX_ITEMS,
+    NO_TIME,
+    FailureMessage,
+    RunMessage,
+    StepMessage,
+    WireError,
+    elapsed_ms,
+    read_time,
+)
 
 __all__ = ["run_of_document"]
 

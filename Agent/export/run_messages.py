@@ -55,7 +55,7 @@ class _Known:
         )
 
     def begin_step(self, event: EventMessage) -> None:
-        key = _text(event.body.get("step_span")) or event.id
+        key = _text(event.body.get("step_span")) or event.event_id
         told = StepMessage(
             step_id=_text(event.body.get("step_id")) or key,
             step_key=key,
@@ -73,7 +73,7 @@ class _Known:
         self.steps[key] = told
 
     def end_step(self, event: EventMessage) -> None:
-        key = event.span_id or event.id
+        key = event.span_id or event.event_id
         began = self.steps.get(key)
         started_us = began.started_us if began is not None else None
         if started_us is None:
@@ -92,7 +92,7 @@ class _Known:
 
     def fail(self, event: EventMessage) -> None:
         self.run = replace(self.run, agent_id=self.run.agent_id or event.agent_id)
-        self._add(_failure(event, _text(event.body.get("error_id")) or event.id))
+        self._add(_failure(event, _text(event.body.get("error_id")) or event.event_id))
 
     def _add(self, failure: FailureMessage) -> None:
         self.failures.setdefault(failure.failure_id, failure)
@@ -122,7 +122,7 @@ def runs_of_events(events: Iterable[EventMessage]) -> list[RunMessage]:
     errors: dict[str, EventMessage] = {}
     for event in events:
         if event.kind == "error":
-            errors[event.id] = event
+            errors[event.event_id] = event
         if event.run_id is None or event.kind not in _TOLD_BY:
             continue
         found = known.get(event.run_id)

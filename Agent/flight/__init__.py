@@ -1,6 +1,8 @@
 """Runs: steps, artifacts, tools, model calls and checkpoints of recorded tasks. Names only."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from Agent.lazy_names import lazy_names as _lazy_names
 
 if TYPE_CHECKING:
     from Agent.event.values.registered import register_codec
@@ -45,40 +47,29 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Checkpoint": "Agent.flight.checkpoints.model",
-    "checkpoint_store": "Agent.flight.checkpoints.recording",
-    "CheckpointPolicy": "Agent.flight.checkpoints.policy",
-    "CheckpointStore": "Agent.flight.checkpoints.model",
-    "find_run": "Agent.flight.runs.reading",
-    "list_runs": "Agent.flight.runs.reading",
-    "LocalCheckpointStore": "Agent.flight.checkpoints.store",
-    "Price": "Agent.flight.open_runs.prices",
-    "read_run": "Agent.flight.runs.reading",
-    "record_model_stream": "Agent.flight.calls.model_streams",
-    "record_tool": "Agent.flight.calls.tool_recording",
-    "recorded_model": "Agent.flight.integrations",
+    "Checkpoint": "checkpoints.model",
+    "checkpoint_store": "checkpoints.recording",
+    "CheckpointPolicy": "checkpoints.policy",
+    "CheckpointStore": "checkpoints.model",
+    "find_run": "runs.reading",
+    "list_runs": "runs.reading",
+    "LocalCheckpointStore": "checkpoints.store",
+    "Price": "open_runs.prices",
+    "read_run": "runs.reading",
+    "record_model_stream": "calls.model_streams",
+    "record_tool": "calls.tool_recording",
+    "recorded_model": "integrations",
     "recorded_sources": "Agent.record.sources.sources",
-    "Recorder": "Agent.flight.runs.recorder",
-    "recorder": "Agent.flight.runs.recorder",
+    "Recorder": "runs.recorder",
+    "recorder": "runs.recorder",
     "register_codec": "Agent.event.values.registered",
-    "replaying_tools": "Agent.flight.matching.replaying",
-    "RetentionPolicy": "Agent.flight.checkpoints.policy",
-    "RunRecord": "Agent.flight.runs.reading",
-    "RunSummary": "Agent.flight.runs.reading",
-    "set_prices": "Agent.flight.open_runs.prices",
-    "StepEvent": "Agent.flight.checkpoints.model",
-    "ToolReplayer": "Agent.flight.matching.tool_replayer",
+    "replaying_tools": "matching.replaying",
+    "RetentionPolicy": "checkpoints.policy",
+    "RunRecord": "runs.reading",
+    "RunSummary": "runs.reading",
+    "set_prices": "open_runs.prices",
+    "StepEvent": "checkpoints.model",
+    "ToolReplayer": "matching.tool_replayer",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """A name, whose module is loaded when it is first asked for."""
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = globals()[name] = getattr(
-        import_module(home if home.startswith("Agent.") else f"{__name__}.{home}"), name
-    )
-    return value
+__getattr__ = _lazy_names(__name__, _HOMES)

@@ -1,6 +1,9 @@
 """The service: ingest, which only writes, and query, which only reads. Names only; needs the extra."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from Agent.lazy_names import lazy_names as _lazy_names
+from Agent.store.extra import extra_needed as _extra_needed
 
 if TYPE_CHECKING:
     from Agent.server.app import make_app
@@ -17,17 +20,4 @@ _HOMES = {
     "ServerSettings": "settings",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """A name, whose module is loaded when it is first asked for; MissingExtra without what it needs."""
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    from Agent.store.extra import extra_needed
-
-    with extra_needed():
-        module = import_module(f"{__name__}.{home}")
-    value = globals()[name] = getattr(module, name)
-    return value
+__getattr__ = _lazy_names(__name__, _HOMES, _extra_needed)

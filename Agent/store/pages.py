@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import contextlib
 import uuid
-from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
-from sqlalchemy import ColumnElement, Select, Uuid, bindparam, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, Table, Uuid, bindparam, tuple_
 
 from Agent.errors import UsageError
 
-__all__ = ["MAX_LIMIT", "Page", "after_cursor", "make_cursor", "page_of", "read_cursor"]
+__all__ = ["MAX_LIMIT", "Page", "make_cursor", "plain_rows", "read_cursor", "read_page", "shown_columns"]
 
 MAX_LIMIT: Final = 1_000
 """How many items a page may hold."""
@@ -61,15 +60,23 @@ def _no_cursor() -> UsageError:
     return UsageError("this is not a cursor of an earlier page", remedy="begin without a cursor")
 
 
-def after_cursor(
+def read_page(
+    connection: Connection,
     statement: Select[Any],
-    cursor: str | None,
     number: ColumnElement[Any],
     text: ColumnElement[Any],
     *,
-    newest_first: bool,
-) -> Select[Any]:
-    """The statement in the order of both columns, from behind the cursor on."""
+    limit: int,
+    cursor: str | None,
+    newest_first: bool = False,
+) -> Page:
+    """At most `limit` rows of a statement in the order of both columns, from behind the cursor on.
+
+    Raises:
+        UsageError: no such limit, or a cursor that is none of ours.
+    """
+    if not 1 <= limit <= MAX_LIMIT:
+        raise UsageError(f"limit is {limit}", remedy=f"give a number from 1 to {MAX_LIMIT}")
     if cursor is not None:
         of_number, of_text = read_cursor(cursor)
         if isinstance(text.type, Uuid):
@@ -77,14 +84,22 @@ def after_cursor(
         place = tuple_(bindparam(None, of_number, number.type), bindparam(None, of_text, text.type))
         key = tuple_(number, text)
         statement = statement.where(key < place if newest_first else key > place)
-    if newest_first:
-        return statement.order_by(number.desc(), text.desc())
-    return statement.order_by(number, text)
-
-
-def page_of(rows: Sequence[dict[str, Any]], limit: int, number: str, text: str) -> Page:
-    """A page of at most `limit` rows; one row more than that says that others follow."""
-    shown = list(rows[:limit])
-    if len(rows) <= limit or not shown:
+    order = (number.desc(), text.desc()) if newest_first else (number, text)
+    # one row more than a page holds says that others follow
+    rows = plain_rows(connection, statement.order_by(*order).limit(limit + 1))
+    shown = rows[:limit]
+    if len(rows) == len(shown):
         return Page(shown, None)
-    return Page(shown, make_cursor(shown[-1][number], shown[-1][text]))
+    return Page(shown, make_cursor(*(shown[-1][str(column.key)] for column in (number, text))))
+
+
+def plain_rows(connection: Connection, statement: Select[Any]) -> list[dict[str, Any]]:
+    """What a statement gives, as dicts; SQLAlchemy's own mappings take as long to make as rows to find."""
+    found = connection.execute(statement)
+    names = tuple(found.keys())
+    return [dict(zip(names, row, strict=True)) for row in found.all()]
+
+
+def shown_columns(table: Table, *hidden: str) -> list[Any]:
+    """The columns of a table without that of the project, and without some others."""
+    return [column for column in table.columns if column.name not in ("project_id", *hidden)]

@@ -28,8 +28,7 @@ from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.store.opening import open_store
 from Agent.store.pages import MAX_LIMIT
 from Agent.store.projects import Project
-from Agent.store.replay_store import ReplayStore
-from Agent.store.replaying import CheckpointRow, ReplayRow, SentSession, checkpoint_id_of
+from Agent.store.replay_store import CheckpointRow, ReplayRow, ReplayStore, SentSession, checkpoint_id_of
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import DIRECTORY_MODE
 from Agent.tree.retention.removal import delete_tree

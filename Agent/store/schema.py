@@ -44,6 +44,12 @@ _ID: Final = Text().with_variant(Text(collation="C"), "postgresql")
 _DOCUMENT: Final = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 _UID: Final = Uuid(as_uuid=False)
 
+
+def _partial(name: str, columns: str, condition: str) -> Index:
+    """An index of the rows alone for which a condition holds."""
+    return Index(name, *columns.split(), postgresql_where=text(condition), sqlite_where=text(condition))
+
+
 PROJECTS: Final = Table(
     "projects",
     METADATA,
@@ -102,39 +108,10 @@ EVENTS: Final = Table(
     Column("body", _DOCUMENT, nullable=False),
     Index("events_by_time", "project_id", "session_uid", "ts_us", "event_id"),
     Index("events_by_agent", "project_id", "session_uid", "agent_id", "ts_us", "event_id"),
-    Index(
-        "events_by_run",
-        "project_id",
-        "run_id",
-        "ts_us",
-        "event_id",
-        postgresql_where=text("run_id IS NOT NULL"),
-        sqlite_where=text("run_id IS NOT NULL"),
-    ),
-    Index(
-        "events_of_errors",
-        "project_id",
-        "ts_us",
-        "event_id",
-        postgresql_where=text("severity >= 40"),
-        sqlite_where=text("severity >= 40"),
-    ),
-    Index(
-        "events_by_span",
-        "project_id",
-        "session_uid",
-        "span_id",
-        postgresql_where=text("span_id IS NOT NULL"),
-        sqlite_where=text("span_id IS NOT NULL"),
-    ),
-    Index(
-        "events_within_span",
-        "project_id",
-        "session_uid",
-        "parent_span_id",
-        postgresql_where=text("parent_span_id IS NOT NULL"),
-        sqlite_where=text("parent_span_id IS NOT NULL"),
-    ),
+    _partial("events_by_run", "project_id run_id ts_us event_id", "run_id IS NOT NULL"),
+    _partial("events_of_errors", "project_id ts_us event_id", "severity >= 40"),
+    _partial("events_by_span", "project_id session_uid span_id", "span_id IS NOT NULL"),
+    _partial("events_within_span", "project_id session_uid parent_span_id", "parent_span_id IS NOT NULL"),
     postgresql_partition_by="RANGE (session_uid)",
 )
 """One row each event; the key makes a batch that comes again harmless."""
@@ -159,25 +136,10 @@ RUNS: Final = Table(
     Index("runs_by_agent", "project_id", "agent_id", "listed_us", "run_id"),
     Index("runs_by_version", "project_id", "agent_version", "listed_us", "run_id"),
     Index("runs_by_status", "project_id", "status", "listed_us", "run_id"),
-    Index(
-        "runs_by_failure",
-        "project_id",
-        "failure_type",
-        "failure_code",
-        "listed_us",
-        "run_id",
-        postgresql_where=text("failure_type IS NOT NULL"),
-        sqlite_where=text("failure_type IS NOT NULL"),
+    _partial(
+        "runs_by_failure", "project_id failure_type failure_code listed_us run_id", "failure_type IS NOT NULL"
     ),
-    Index(
-        "runs_by_session",
-        "project_id",
-        "session_uid",
-        "listed_us",
-        "run_id",
-        postgresql_where=text("session_uid IS NOT NULL"),
-        sqlite_where=text("session_uid IS NOT NULL"),
-    ),
+    _partial("runs_by_session", "project_id session_uid listed_us run_id", "session_uid IS NOT NULL"),
 )
 """One row each run. `listed_us` is its start, or while that is not known the earliest known time."""
 

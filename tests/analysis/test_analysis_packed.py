@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from analysis_kit import SessionBuilder
 
-from Agent.analysis.query import packed_files
-from Agent.analysis.query.data_files import standing_at
+from Agent.analysis.query import data_files
+from Agent.analysis.query.data_files import LEAST_FILES, Pack, standing_at
 from Agent.analysis.query.engine import open_engine
-from Agent.analysis.query.packed_files import LEAST_FILES, Pack
 from Agent.analysis.query.views import scan
 
 MANY = LEAST_FILES + 6
@@ -62,7 +61,7 @@ def test_few_files_and_large_ones_are_read_by_name(files: Path) -> None:
     standing = {path: standing_at(path) for path in listed(files)}
     assert pack.fill(dict(list(standing.items())[: LEAST_FILES - 1]), list) == frozenset()
     large = files / "large.log"
-    large.write_bytes(b"x" * (packed_files._SMALL_BYTES + 1))
+    large.write_bytes(b"x" * (data_files._SMALL_BYTES + 1))
     assert pack.fill({path: standing_at(path) for path in listed(files)}, list) == set(standing)
 
 
@@ -71,7 +70,7 @@ def test_without_room_they_are_read_by_name(files: Path, monkeypatch: pytest.Mon
         raise OSError(28, "no room")
 
     pack = Pack(files)
-    monkeypatch.setattr(packed_files, "_write_all", refuse)
+    monkeypatch.setattr(data_files, "_write_all", refuse)
     assert pack.fill({path: standing_at(path) for path in listed(files)}, list) == frozenset()
     assert content(pack) == b""
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from known import Known
 
 from Agent.analysis import LogAnalyzer
-from Agent.analysis.query import temp_tables
+from Agent.analysis.query import engine as query_engine
 from Agent.analysis.stats import distribution
 from Agent.analysis.stats.distribution import describe
 
@@ -132,7 +132,7 @@ def test_children_side_by_side_are_said_to_be_so(builder: SessionBuilder) -> Non
 def test_many_rows_are_read_each_time_with_the_same_answer(
     known: Known, report: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(temp_tables, "MAX_ROWS", 10)
+    monkeypatch.setattr(query_engine, "MAX_ROWS", 10)
     analyzer = LogAnalyzer(known.truth.session)
     again = analyzer.performance_report()
     assert json.dumps(again, sort_keys=True) == json.dumps(report, sort_keys=True) or rows_of(again) == {

@@ -97,7 +97,7 @@ def test_a_closed_session_is_told_to_be_complete() -> None:
     PerformanceLogger().log_metric("queue", 1)
     path = LogAnalyzer().path
     Agent.shutdown_logging()
-    assert "complete: no events lost" in str(analyze_session(path))
+    assert "Complete: no events were lost." in str(analyze_session(path))
 
 
 def test_the_calls_of_the_document_work_on_an_agent_that_is_not_there() -> None:

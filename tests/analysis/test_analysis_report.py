@@ -157,8 +157,8 @@ def test_errors_that_differ_in_a_number_are_one_line_of_the_report_with_their_wh
         )  # fmt: skip
     analysis = analyze_session(builder.path)
     lines = str(analysis).splitlines()
-    begin = lines.index("Errors: 67")
-    assert [line.split() for line in lines[begin + 1 : begin + 3]] == [
+    assert "  67 errors in 2 patterns; most of vault (67)." in lines
+    assert [line.split() for line in lines if " x  " in line] == [
         "60 x KeyError: signature of doc_# does not match".split(),
         "7 x OSError: disk 3 is full".split(),
     ]
@@ -176,7 +176,7 @@ def test_content_that_was_shared_without_a_cascade_event_has_no_cascade_of_zero(
     text = str(analyze_session(builder.path))
     assert "cascade of" not in text
     assert text.index("tea") < text.index("rain")
-    assert "tea   3 shares  3 interactions" in text
+    assert ["tea", "-", "3", "3"] in [line.split() for line in text.splitlines()]
 
 
 def test_interactions_are_told_in_full(builder: SessionBuilder) -> None:
@@ -284,7 +284,7 @@ def test_what_recording_says_it_dropped_is_no_part_of_a_complete_record(builder:
     builder.emit("log.dropped", count=4, reason="disk full")
     assert LogAnalyzer(builder.path).losses()["dropped"] == {"disk full": 7}
     text = str(analyze_session(builder.path))
-    assert "7 events dropped: disk full" in text
+    assert "7 events were dropped: disk full (7)." in text
     assert "complete" not in text
     report = LogAnalyzer(builder.path).debug_issue("nothing happens")
     assert any("7 events are missing" in told for told in report.observations)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Agent.analysis.journeys.idle_time import Busy
+from Agent.analysis.journeys.overview import Busy
 from Agent.analysis.stats.trend import mann_kendall, mser, pettitt, plateau, sen_slope
 
 

@@ -7,9 +7,7 @@ import orjson
 from Agent import AgentLogger, shutdown_logging, trace_agent_action
 from Agent.archive.stored_session import StoredSession, restored_event
 from Agent.client.shipment import artifact_text
-from Agent.event.kinds import LEVELS
-from Agent.export.allowed import AllowList
-from Agent.export.content_marks import holds_content
+from Agent.export.allowed import AllowList, holds_content
 from Agent.export.reading import read_batch
 from Agent.export.writing import event_to_wire
 from Agent.flight import recorder
@@ -65,12 +63,11 @@ def rows_of(session, events, *, content=True):
         {"session": {"session_uid": uid}, "events": wire, "content": content}, content=content
     )
     assert batch.refused == ()
-    names = "ts_us kind agent_id agent_role run_id span_id parent_span_id causes tick name duration_ms outcome body"
-    return [
-        {name: getattr(each, name) for name in names.split()}
-        | {"event_id": each.id, "severity": LEVELS[each.level]}
-        for each in batch.events
-    ]
+    names = (
+        "event_id severity ts_us kind agent_id agent_role run_id span_id parent_span_id causes tick name"
+        " duration_ms outcome body"
+    )
+    return [{name: getattr(each, name) for name in names.split()} for each in batch.events]
 
 
 def test_events_come_back_as_they_were(trace_root):

@@ -155,7 +155,7 @@ def judge(roots: list[Path], database_url: str) -> tuple[list[str], int]:
                     steps[str(event.run_id)] += 1
                 if event.kind == "run.finished":
                     ended[str(event.run_id)] = str(event.extra.get("status") or "")
-    with open_store(database_url, role="query") as store, store._engine.connect() as connection:
+    with open_store(database_url, role="query") as store, store.engine.connect() as connection:
         columns = "session_uid, event_id, kind, ts_us, run_id, span_id"
         rows = connection.execute(text(f"SELECT {columns} FROM events")).all()
         sessions = connection.execute(text("SELECT session_uid, events FROM sessions")).all()

@@ -49,7 +49,7 @@ def send(app, requests):
 
 
 def rows_in(app) -> dict[str, int]:
-    with app.state.store._engine.connect() as connection:
+    with app.state.store.engine.connect() as connection:
         return {
             table: connection.execute(text(f"SELECT count(*) FROM {table}")).scalar()
             for table in ("events", "runs", "steps", "failures", "sessions")
@@ -102,7 +102,7 @@ def test_no_hostile_body_crashes_is_stored_or_comes_back(app, count):
         assert SECRET not in answer.text
         assert "Traceback" not in answer.text
     # what was taken is what stands in a form that may be stored; no free text is among it
-    with app.state.store._engine.connect() as connection:
+    with app.state.store.engine.connect() as connection:
         for table in ("events", "runs", "steps", "failures", "sessions"):
             assert SECRET not in repr(connection.execute(text(f"SELECT * FROM {table}")).all())
 

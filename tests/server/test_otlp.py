@@ -19,7 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from Agent.server.otlp.bodies import MAX_OTLP_BYTES
+from Agent.server.routes.otlp import MAX_OTLP_BYTES
 
 PROSE = "please tell Jane Doe that her test was positive"
 TRACE = bytes.fromhex("5b8efff798038103d269b633813fc60c")

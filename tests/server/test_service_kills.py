@@ -114,7 +114,7 @@ def test_the_judge_notices_each_difference(undisturbed, tmp_path, statement, tol
     course, place = undisturbed
     assert judge(course.roots, f"sqlite:///{place}")[0] == []
     url = f"sqlite:///{shutil.copy(place, tmp_path)}"
-    with open_store(url) as store, store._engine.connect() as connection:
+    with open_store(url) as store, store.engine.connect() as connection:
         transaction = connection.begin()
         event_id = connection.execute(text("SELECT max(event_id) FROM events")).scalar()
         connection.execute(text(statement), {"event_id": event_id} if ":event_id" in statement else {})

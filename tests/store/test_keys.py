@@ -26,7 +26,7 @@ def test_a_key_is_good_for_its_project_and_scopes(store):
 
 def test_of_the_secret_nothing_is_stored(store):
     issued = store.issue_key("shop", [Scope.INGEST])
-    with store._engine.connect() as connection:
+    with store.engine.connect() as connection:
         rows = repr(connection.execute(text("SELECT * FROM api_keys")).all())
     secret = issued.token.split("_", 2)[2]
     assert issued.key.key_id in rows

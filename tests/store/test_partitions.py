@@ -38,7 +38,7 @@ def test_rows_lie_in_the_months_of_their_ids(database_url):
         runs = [RunRow(each, steps=(StepRow("s", 0, "s"),)) for each in (uid(2025, 1), "run-1")]
         for _ in range(2):
             store.ingest(project, events=events, runs=runs)
-        with store._engine.connect() as connection:
+        with store.engine.connect() as connection:
             places = connection.execute(
                 text("SELECT tableoid::regclass::text, session_uid::text FROM events")
             ).all()
@@ -74,7 +74,7 @@ def test_one_session_is_read_from_one_partition(database_url):
         store.ingest(
             project, events=[EventRow(uid(2025, month), "k3v9q2ma-1", 1, "log") for month in range(1, 13)]
         )
-        with store._engine.connect() as connection:
+        with store.engine.connect() as connection:
             plan = "\n".join(
                 connection.execute(
                     text(

@@ -246,7 +246,7 @@ def test_sessions_come_in_pages_newest_first(store, project):
 
 
 def test_a_lookup_does_not_wait_for_a_writer(store, project):
-    with store._writing() as writing:
+    with store.writing() as writing:
         writing.execute(text("UPDATE projects SET created_us = 1"))
         assert store.find_project("default") == project
 
@@ -321,7 +321,7 @@ def test_a_reader_cannot_write_and_the_database_itself_says_so(store, project, d
             "CREATE TABLE mine (x int)",
             "DROP TABLE events",
         ):
-            with pytest.raises(DBAPIError), reader._engine.begin() as connection:
+            with pytest.raises(DBAPIError), reader.engine.begin() as connection:
                 connection.execute(text(statement))
     assert len(store.list_runs(project, RunFilter()).items) == 1
 
@@ -329,7 +329,7 @@ def test_a_reader_cannot_write_and_the_database_itself_says_so(store, project, d
 def test_a_reader_of_postgresql_is_refused_by_its_role_even_where_transactions_may_write(store, database_url):
     if not database_url.startswith("postgresql"):
         pytest.skip("SQLite has no roles; its file is opened for reading")
-    with open_store(database_url, role="query") as reader, reader._engine.connect() as connection:
+    with open_store(database_url, role="query") as reader, reader.engine.connect() as connection:
         connection.execute(text("SET TRANSACTION READ WRITE"))
         with pytest.raises(DBAPIError, match="permission denied"):
             connection.execute(text("DELETE FROM runs"))
@@ -342,7 +342,7 @@ def test_a_reader_reads_a_database_that_nobody_has_open(database_url):
 
 
 def test_a_database_without_a_schema_is_no_database_for_a_reader(database_url):
-    with pytest.raises(InputError, match=r"no database|no schema"):
+    with pytest.raises(InputError, match=r"no database|no Agent Trace schema"):
         open_store(database_url, role="query")
 
 
@@ -353,7 +353,7 @@ def test_the_migrated_database_has_the_tables_that_the_code_names(store):
     def ours(_object, name, kind, _reflected, _other):
         return not (kind == "table" and (name.startswith(("events_", "steps_")) or name == "alembic_version"))
 
-    with store._engine.connect() as connection:
+    with store.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"include_object": ours, "compare_type": True})
         assert compare_metadata(context, METADATA) == []
         assert set(METADATA.tables) <= set(inspect(connection).get_table_names())
@@ -366,7 +366,7 @@ def test_opening_twice_changes_nothing(store, project, database_url):
 
 
 def test_a_database_of_a_newer_version_is_refused(store, database_url):
-    with store._engine.begin() as connection:
+    with store.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     for role in ("ingest", "query"):
         with pytest.raises(InputError, match=r"9999.*does not know"):
@@ -461,7 +461,7 @@ def test_what_led_to_an_event_is_found_by_index(postgres):
     asked = []
     with open_store(postgres.make_database("spans")) as store:
 
-        @listens_for(store._engine, "before_cursor_execute")
+        @listens_for(store.engine, "before_cursor_execute")
         def note(_connection, _cursor, statement, parameters, *_):
             asked.append((statement, parameters))
 
@@ -469,12 +469,12 @@ def test_what_led_to_an_event_is_found_by_index(postgres):
         store.ingest(
             project, events=[event(n, span_id=f"s{n}", parent_span_id=f"s{n // 9}") for n in range(1, 3000)]
         )
-        with store._engine.connect() as connection:
+        with store.engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("ANALYZE events")
         asked.clear()
         store.events_of_spans(project, SESSION, around=["s7"], within=["s8"], since_us=1, until_us=2 * T0)
         (statement, parameters) = asked[-1]
-        with store._engine.connect() as connection:
+        with store.engine.connect() as connection:
             plan = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars()
             told = "\n".join(plan)
     assert "session_uid_span_id_idx" in told

@@ -69,7 +69,7 @@ class IngestDouble:
             self.headers.append(headers)
             new = 0
             for event in batch.events:
-                key = event.session_uid, event.id
+                key = event.session_uid, event.event_id
                 new += key not in self.events
                 self.duplicates += key in self.events
                 self.events[key] = event

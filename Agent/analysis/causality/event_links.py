@@ -7,11 +7,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from Agent.analysis.causality.event_window import EventWindow, Row, is_sent, load_event
+from Agent.analysis.causality.event_window import FilledWindow, Row, load_event
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.event_dict import EVENT_COLUMNS, engine_row, event_row
 from Agent.analysis.query.views import whole_lines
@@ -22,7 +21,6 @@ from Agent.tree.read.reader import TreeReader
 
 MAX_EVENTS_EACH = 20_000
 """How many events of one agent are held, the newest of the stretch."""
-MAX_AGENTS = 20
 MAX_LINKED = 20_000
 """How many events of other agents one query brings in."""
 TRAIL_US = 60_000_000
@@ -31,7 +29,7 @@ MAX_QUERIES = 6
 _BLOCK_BYTES = 1024 * 1024
 
 
-class Links(EventWindow):
+class Links(FilledWindow):
     """A window over a stretch of a session that fills itself.
 
     Args:
@@ -53,47 +51,12 @@ class Links(EventWindow):
         max_queries: int = MAX_QUERIES,
         lines: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(max_queries)
         self._reader, self._engine = reader, engine
         self.since_us, self.until_us = since_us, until_us
-        self.absent: set[str] = set()
-        """Ids that were looked for in the stretch and are not there."""
-        self._agents: set[str] = set()
-        self._asked: set[str] = set()
-        self._queries_left = max_queries
         self._lines = lines or whole_lines()
 
-    def prepare(self, rows: Iterable[Row], *, fails: Callable[[Row], bool]) -> None:
-        """Bring in what stands one step behind some events; `fails` says whether inner events matter."""
-        rows = list(rows)
-        self.add(rows)
-        for row in rows:
-            self.read_agent(row["agent_id"])
-            if row["event_type"] == "agent_message" and not is_sent(row):
-                self.read_agent(row["extra"].get("sender"))
-        ids, outer, inner = self._unknown(rows, fails)
-        if (ids or outer or inner) and self._queries_left > 0:
-            self._queries_left -= 1
-            self._ask(ids, outer, inner)
-        self.absent |= {each for each in ids if each not in self.by_id}
-
-    def _unknown(self, rows: list[Row], fails: Callable[[Row], bool]) -> tuple[set[str], set[str], set[str]]:
-        ids, outer, inner = set(), set(), set()
-        for row in rows:
-            error_id = row["extra"].get("error_id")
-            named = [*row["causes"], *([error_id] if isinstance(error_id, str) else [])]
-            ids |= {each for each in named if each not in self.by_id}
-            if row["parent_span_id"] and row["parent_span_id"] not in self.by_span:
-                outer.add(row["parent_span_id"])
-            if row["span_id"] and error_id is None and fails(row):
-                inner.add(row["span_id"])
-        new = [{each for each in group if each not in self._asked} for group in (ids, outer)]
-        # a span's inside is another question than the span itself
-        inner = {each for each in inner if f"in {each}" not in self._asked}
-        self._asked |= new[0] | new[1] | {f"in {each}" for each in inner}
-        return new[0], new[1], inner
-
-    def _ask(self, ids: set[str], outer: set[str], inner: set[str]) -> None:
+    def _ask(self, ids: set[str], around: set[str], inside: set[str]) -> None:
         places = [place for place in map(_place, ids) if place is not None]
         found = self._engine.rows(
             f"SELECT {EVENT_COLUMNS} FROM {self._lines} WHERE ts_us BETWEEN $1 AND $2 AND ("
@@ -101,23 +64,20 @@ class Links(EventWindow):
             "OR list_contains($5, span_id) OR list_contains($6, parent_span_id)) LIMIT $7",
             [
                 self.since_us,
-                max(self.until_us, self.until_us + TRAIL_US * bool(outer)),
+                max(self.until_us, self.until_us + TRAIL_US * bool(around)),
                 [seq for _, seq in places] or [-1],
                 [f"{writer}-{seq}" for writer, seq in places] or [""],
-                sorted(outer) or [""],
-                sorted(inner) or [""],
+                sorted(around) or [""],
+                sorted(inside) or [""],
                 MAX_LINKED,
             ],
         )
         self.add(map(engine_row, found))
 
-    def read_agent(self, agent_id: Any) -> None:
-        """Bring in one agent's events of the stretch, and the spans open at its end."""
-        if not isinstance(agent_id, str) or agent_id in self._agents or len(self._agents) >= MAX_AGENTS:
-            return
-        self._agents.add(agent_id)
+    def _add_agent(self, agent_id: str) -> None:
+        """Add the agent's events of the stretch, and the spans open at its end."""
         kept: deque[Row] = deque(maxlen=MAX_EVENTS_EACH)
-        around: list[Row] = []
+        open_later: list[Row] = []
         wanted: set[str] = set()
         try:
             for event in self._reader.events(agent_id, since_us=self.since_us):
@@ -126,7 +86,7 @@ class Links(EventWindow):
                 elif not wanted or event.timestamp_us > self.until_us + TRAIL_US:
                     break
                 elif event.span_id in wanted:
-                    around.append(event_row(event))
+                    open_later.append(event_row(event))
                 else:
                     continue
                 wanted.discard(event.span_id or "")
@@ -134,7 +94,7 @@ class Links(EventWindow):
                     wanted.add(event.parent_span_id)
         except AgentNotFound:
             pass  # named by a message only
-        self.add([*kept, *around])
+        self.add([*kept, *open_later])
 
 
 def _place(event_id: str) -> tuple[str, int] | None:

@@ -20,6 +20,7 @@ from Agent.event.ids import split_event_id
 
 Row = dict[str, Any]
 _LONGEST_MS: Final = 1e12
+MAX_AGENTS: Final = 20
 
 
 def time_us(row: Row) -> int:
@@ -90,9 +91,65 @@ class EventWindow:
         place = bisect.bisect_right(known, order(row), key=lambda pair: pair[0])
         return [row for _, row in known[place:]]
 
-    def of_agent(self, agent_id: str) -> list[Row]:
-        """The agent's events, oldest first."""
-        return [row for _, row in self._by_agent.get(agent_id, [])]
+
+class FilledWindow(EventWindow):
+    """A window over a stretch of a session that fills itself, with a few questions for each step back.
+
+    Args:
+        max_questions: how often more may be asked than for the events of single agents.
+    """
+
+    def __init__(self, max_questions: int) -> None:
+        super().__init__()
+        self.absent: set[str] = set()
+        """Ids that were looked for in the stretch and are not there."""
+        self._agents: set[str] = set()
+        self._asked: set[str] = set()
+        self._questions_left = max_questions
+
+    def prepare(self, rows: Iterable[Row], *, fails: Callable[[Row], bool]) -> None:
+        """Bring in what stands one step behind some events; `fails` says whether inner events matter."""
+        rows = list(rows)
+        self.add(rows)
+        for row in rows:
+            self.read_agent(row["agent_id"])
+            if row["event_type"] == "agent_message" and not is_sent(row):
+                self.read_agent(row["extra"].get("sender"))
+        ids, around, inside = self._unknown(rows, fails)
+        if (ids or around or inside) and self._questions_left > 0:
+            self._questions_left -= 1
+            self._ask(ids, around, inside)
+        self.absent |= {each for each in ids if each not in self.by_id}
+
+    def _unknown(self, rows: list[Row], fails: Callable[[Row], bool]) -> tuple[set[str], set[str], set[str]]:
+        ids, around, inside = set(), set(), set()
+        for row in rows:
+            error_id = row["extra"].get("error_id")
+            named = [*row["causes"], *([error_id] if isinstance(error_id, str) else [])]
+            ids |= {each for each in named if each not in self.by_id}
+            if row["parent_span_id"] and row["parent_span_id"] not in self.by_span:
+                around.add(row["parent_span_id"])
+            if row["span_id"] and error_id is None and fails(row):
+                inside.add(row["span_id"])
+        new = [{each for each in group if each not in self._asked} for group in (ids, around)]
+        # a span's inside is another question than the span itself
+        inside = {each for each in inside if f"in {each}" not in self._asked}
+        self._asked |= new[0] | new[1] | {f"in {each}" for each in inside}
+        return new[0], new[1], inside
+
+    def read_agent(self, agent_id: Any) -> None:
+        """Bring in one agent's events of the stretch, of so many agents as a walk may need."""
+        if isinstance(agent_id, str) and agent_id not in self._agents and len(self._agents) < MAX_AGENTS:
+            self._agents.add(agent_id)
+            self._add_agent(agent_id)
+
+    def _ask(self, ids: set[str], around: set[str], inside: set[str]) -> None:
+        """Add events by id, the spans around others, and what happened inside spans."""
+        raise NotImplementedError
+
+    def _add_agent(self, agent_id: str) -> None:
+        """Add the events of an agent."""
+        raise NotImplementedError
 
 
 def is_sent(row: Row) -> bool:

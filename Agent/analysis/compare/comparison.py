@@ -104,30 +104,20 @@ def compare_sessions(first: Path, second: Path) -> BehaviourComparison:
         first: the directory of the one that is taken for the usual.
         second: the one whose differences are asked for.
     """
-    sides = []
-    for label, path in zip("AB", (first, second), strict=True):
-        engine = open_engine(path)
-        try:
-            sides.append(gather(engine, [label])[label])
-        finally:
-            engine.close()
-        sides[-1].label = path.name.removeprefix("session_")
+    sides = _sides(first, second)
     if sides[0].by_agent != sides[1].by_agent:
-        return _again_by_time(first, second)
+        # only one of them has enough agents: both by blocks of time
+        sides = _sides(first, second, by_time=True)
     return _compared(sides[0], sides[1], are_sessions=True)
 
 
-def _again_by_time(first: Path, second: Path) -> BehaviourComparison:
-    """The same where only one of the sessions has enough agents: both by blocks of time."""
+def _sides(*paths: Path, by_time: bool = False) -> list[ComparedSide]:
     sides = []
-    for path in (first, second):
-        engine = open_engine(path)
-        try:
-            label = path.name.removeprefix("session_")
-            sides.append(gather(engine, [label], by_time=True)[label])
-        finally:
-            engine.close()
-    return _compared(sides[0], sides[1], are_sessions=True)
+    for path in paths:
+        label = path.name.removeprefix("session_")
+        with open_engine(path) as engine:
+            sides.append(gather(engine, [label], by_time=by_time)[label])
+    return sides
 
 
 def compare_by(session: Path, field: str, chosen: Sequence[str] = ()) -> BehaviourComparison:
@@ -141,8 +131,7 @@ def compare_by(session: Path, field: str, chosen: Sequence[str] = ()) -> Behavio
     Raises:
         UsageError: the field has no two values, or not those.
     """
-    engine = open_engine(session)
-    try:
+    with open_engine(session) as engine:
         known = values(engine, field)
         picked = list(chosen) or sorted(value for value, _ in known[:2])
         absent = [value for value in picked if value not in dict(known)]
@@ -154,8 +143,6 @@ def compare_by(session: Path, field: str, chosen: Sequence[str] = ()) -> Behavio
                 remedy=f"its values are: {seen}",
             )
         sides = gather(engine, picked, field)
-    finally:
-        engine.close()
     rest = [value for value, _ in known if value not in picked]
     notes = [f"other values of {field} are ignored: {', '.join(rest[:6])}"] if rest else []
     return _compared(sides[picked[0]], sides[picked[1]], notes)

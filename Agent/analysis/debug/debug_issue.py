@@ -32,9 +32,8 @@ from Agent.analysis.debug.question.question import Question, read_question
 from Agent.analysis.debug.ranking import ranked
 from Agent.analysis.debug.report import DebugReport, commands_for
 from Agent.analysis.debug.root_causes import read_log, root_causes
-from Agent.analysis.query.engine import Engine, open_engine
+from Agent.analysis.query.engine import Engine, kept, open_engine
 from Agent.analysis.query.event_dict import EVENT_COLUMNS
-from Agent.analysis.query.temp_tables import kept
 from Agent.analysis.query.views import whole_lines
 from Agent.analysis.session.integrity import losses
 from Agent.analysis.session.lookup import SessionRef, find

@@ -13,6 +13,7 @@ from typing import Any, Final
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.event_dict import BY_ORDER
 from Agent.errors import InputError
+from Agent.event.clock import format_timestamp
 
 __all__ = ["IS_SHARE", "cascade", "top_cascades"]
 
@@ -146,7 +147,7 @@ def _tree_of(
         "shares": len(shares),
         "seconds_to": {n: (reached[n - 1] - began_us) / 1e6 for n in _STEPS if n <= len(reached)},
         "half_s": (reached[(len(reached) - 1) // 2] - began_us) / 1e6 if reached else None,
-        "started_at": _time(began_us),
+        "started_at": format_timestamp(began_us),
         "started_by": "content_generation" if made else "first share",
         "tree": _flat(children, depths, began_us),
     }
@@ -174,9 +175,3 @@ def _flat(
         )
         pending += reversed(children.get(row["who"], []))
     return told
-
-
-def _time(us: int) -> str:
-    from Agent.event.clock import format_timestamp
-
-    return format_timestamp(us)

@@ -8,7 +8,7 @@ from typing import Any
 
 from Agent.analysis.query.event_dict import is_error
 from Agent.analysis.session.lookup import agent_events
-from Agent.analysis.stats.distribution import describe, number
+from Agent.analysis.stats.distribution import describe, number, ranked
 from Agent.event.model import Event
 from Agent.tree.read.reader import TreeReader
 
@@ -72,24 +72,20 @@ class ActivityCount:
             "agent_id": self.agent_id,
             "agent_role": self.role,
             "total_logs": self.total,
-            "action_counts": _ranked(self.actions),
+            "action_counts": ranked(self.actions),
             "errors": self.error_count,
             "recent_errors": self.recent_errors,
             "first_seen": self.first.timestamp,
             "last_seen": self.last.timestamp,
             "first_tick": self.ticks[0] if self.ticks else None,
             "last_tick": self.ticks[1] if self.ticks else None,
-            "event_types": _ranked(self.kinds),
-            "levels": _ranked(self.levels),
+            "event_types": ranked(self.kinds),
+            "levels": ranked(self.levels),
             "decisions": self.decisions.total(),
-            "decision_counts": _ranked(self.decisions),
-            "outcomes": {action: _ranked(counts) for action, counts in sorted(self.outcomes.items())},
+            "decision_counts": ranked(self.decisions),
+            "outcomes": {action: ranked(counts) for action, counts in sorted(self.outcomes.items())},
             "durations_ms": {action: describe(values) for action, values in sorted(self.durations.items())},
         }
-
-
-def _ranked(counts: Counter[str]) -> dict[str, int]:
-    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def agent_activity(reader: TreeReader, agent_id: str) -> dict[str, Any]:

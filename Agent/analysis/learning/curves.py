@@ -10,9 +10,8 @@ import math
 from typing import Any, Final
 
 from Agent.analysis.learning.summary import learning_lines, progress_of
-from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.engine import Engine, Source
 from Agent.analysis.query.event_dict import BY_ORDER
-from Agent.analysis.query.temp_tables import Source
 from Agent.analysis.query.views import whole_lines
 from Agent.analysis.stats.trend import SIGNIFICANCE, pettitt, plateau
 from Agent.errors import UsageError

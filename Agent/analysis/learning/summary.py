@@ -7,16 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.engine import Engine, Source, kept
 from Agent.analysis.query.event_dict import BY_ORDER
-from Agent.analysis.query.temp_tables import Source, kept
 from Agent.analysis.query.views import scan
+from Agent.event.kinds import Category
+from Agent.event.payloads import KINDS
 
 CURVE_POINTS = 50
 RECENT_CONVERGENCE = 20
 MAX_METRICS = 20
 
-LEARNING_KINDS = ("learning_update", "training_step", "reward", "exploration", "policy_update", "convergence")
+LEARNING_KINDS = tuple(name for name, kind in KINDS.items() if kind.category is Category.LEARNING)
 
 _FINITE = "FILTER (WHERE event_type = 'reward' AND isfinite(reward))"
 _SUMS = f"""

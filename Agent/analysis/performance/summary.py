@@ -7,10 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from Agent.analysis.performance.latency import latency_steps, resource_curve, throughput_curve
-from Agent.analysis.performance.operations import operations, slowest_spans, timed_spans
-from Agent.analysis.query.engine import Engine
-from Agent.analysis.query.temp_tables import kept
+from Agent.analysis.performance.operations import (
+    latency_steps,
+    operations,
+    resource_curve,
+    slowest_spans,
+    throughput_curve,
+    timed_spans,
+)
+from Agent.analysis.query.engine import Engine, kept
 from Agent.analysis.query.views import scan
 from Agent.analysis.stats.distribution import quantile_columns
 

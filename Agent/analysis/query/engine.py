@@ -3,6 +3,7 @@
 Every aggregate module asks `Engine.rows`; mirrors are never among the files, damaged lines never in a group.
 """
 
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
 import contextlib
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from Agent.analysis.query import views
 from Agent.analysis.query.data_files import (
@@ -24,12 +25,13 @@ from Agent.analysis.query.data_files import (
     KnownFiles,
     KnownParts,
     KnownSources,
+    Pack,
     Sources,
     Standing,
     escape,
+    new_pack,
     standing_at,
 )
-from Agent.analysis.query.packed_files import Pack, new_pack
 from Agent.analysis.query.progress import (
     call_at_exit,
     has_expired,
@@ -343,6 +345,12 @@ class Engine:
             self._pack.close()
             self._pack = None
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _check(self, query: str) -> None:
         connection = self._settled(self._with_views)
         import duckdb
@@ -490,3 +498,36 @@ def _need(module: str, what: str, extra: str) -> None:
             f"{what} needs {module}",
             remedy=f"pip install 'agent-trace[{extra}]', or use sql() for plain rows",
         )
+
+
+MAX_ROWS: Final = 3_000_000
+
+
+class Source(NamedTuple):
+    """What stands behind FROM, and the parameters that it needs."""
+
+    text: str
+    parameters: list[Any]
+
+
+@contextmanager
+def kept(engine: Engine, name: str, query: str, parameters: Sequence[Any] = ()) -> Iterator[Source]:
+    """Keep the rows of a query under a name for as long as this is open, if they are at most three million.
+
+    Args:
+        engine: over the session.
+        name: of the table; two of one name are not open at once.
+        query: a sub-query in brackets, which names the columns that it selects.
+        parameters: of the query.
+    """
+    # not `SELECT *`, for which every column of a scan would be read
+    engine.make_table(name, f"FROM {query} LIMIT {MAX_ROWS + 1}", parameters)
+    try:
+        number = engine.row(f"SELECT count(*) AS n FROM {name}")["n"]
+        if number > MAX_ROWS:
+            engine.drop_table(name)
+            yield Source(query, list(parameters))
+        else:
+            yield Source(name, [])
+    finally:
+        engine.drop_table(name)

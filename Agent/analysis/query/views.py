@@ -1,6 +1,6 @@
 """The SQL over a session's lines, made from the payload table: a typed scan, and the named views for `sql()`.
 
-A view is one more entry of `_VIEWS`; a new kind of event brings its columns along by itself. A scan is made
+A kind of event says in that table in which view it stands, and brings its columns along. A scan is made
 of legs, one for each form in which lines lie (`scan_sources`); `engine` keeps those that a session has.
 """
 
@@ -41,17 +41,8 @@ from Agent.event.model import ENVELOPE_KEYS
 from Agent.event.payloads import KINDS
 
 _VIEWS: Final = {
-    "actions": ("agent_action",),
-    "errors": ("error",),
-    "rewards": ("reward",),
-    "interactions": ("interaction", "connection", "cascade", "collaboration"),
-    "messages": ("agent_message",),
-    "metrics": ("metric", "throughput", "resource"),
-    "decisions": ("decision",),
-    "learning": ("learning_update", "training_step", "exploration", "policy_update", "convergence"),
-    "states": ("state", "state_change"),
-    "tool_calls": ("tool.call",),
-    "model_calls": ("model.call",),
+    view: tuple(name for name, kind in KINDS.items() if kind.view == view)
+    for view in dict.fromkeys(kind.view for kind in KINDS.values() if kind.view)
 }
 
 IS_ERROR: Final = "(event_type = 'error' OR (level IN ('ERROR', 'CRITICAL') AND error_id IS NULL))"

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from Agent.analysis.report.html_text import Markup, count, milliseconds, number, tag, text
+from Agent.analysis.report.amounts import count, milliseconds, number
+from Agent.analysis.report.html_text import Markup, tag, text
 
 __all__ = ["curve", "legend", "ranges", "share_bar", "stacked_bars"]
 
@@ -158,11 +159,13 @@ def share_bar(share: float, tip: str) -> Markup:
     return tag("svg", filled, viewBox="0 0 80 12", class_="share", role="img", aria_label=number(share))
 
 
-def legend(names: Sequence[str], classes: Sequence[int] | None = None) -> Markup:
-    """What the colours mean."""
+def legend(names: Sequence[str], classes: Sequence[int] | None = None) -> str:
+    """What the colours mean; nothing of one alone."""
+    if len(names) < 2:
+        return ""
     keys = classes or range(len(names))
     return tag(
         "p",
-        *(tag("span", tag("i", class_=f"k{key}"), " ", name) for key, name in zip(keys, names, strict=True)),
+        *(tag("span", tag("i", class_=f"k{key}"), " ", name) for key, name in zip(keys, names, strict=False)),
         class_="legend",
     )

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from Agent.analysis import text
@@ -16,13 +18,30 @@ from Agent.analysis.learning import summary as learning
 from Agent.analysis.performance import summary as performance
 from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.views import IS_ERROR, scan
+from Agent.analysis.report.blocks import (
+    Block,
+    Cell,
+    Curve,
+    Entries,
+    Grid,
+    Head,
+    Section,
+    Share,
+    SideBySide,
+    Title,
+    Words,
+)
+from Agent.analysis.report.sections import Facts, header, sections
 from Agent.analysis.session import integrity
 from Agent.analysis.session.lookup import SessionRef, find
+from Agent.analysis.stats.distribution import ranked
 from Agent.archive.sealed.reader import open_reader
+from Agent.errors import InputError
 from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.tree.read.reader import TreeReader
 
 EXPORT_VERSION = 1
+_TOP = 8
 
 
 class Analysis(Mapping[str, Any]):
@@ -41,7 +60,10 @@ class Analysis(Mapping[str, Any]):
         return len(self._summary)
 
     def __str__(self) -> str:
-        return text.session_text(self._summary)
+        facts = Facts(self._summary, {"buckets": [], "marks": []}, {}, {})
+        head = header(facts)
+        about = f"{self._summary['path']}\n  {head.about}"
+        return _report_text(head._replace(about=about), sections(facts))
 
     def __repr__(self) -> str:
         return f"<Analysis of session {self._summary['session_id']}: {self._summary['total_events']} events>"
@@ -49,6 +71,45 @@ class Analysis(Mapping[str, Any]):
     def to_dict(self) -> dict[str, Any]:
         """Return the parts as one plain dict."""
         return dict(self._summary)
+
+
+def _report_text(head: Head, parts: Iterable[Section]) -> str:
+    """A report for a terminal: of each table and list the first few rows, without what is folded away."""
+    told = [f"{head.title}\n  {head.about}"]
+    told += (text.section(each.title, chain.from_iterable(map(_lines, each.blocks))) for each in parts)
+    return "\n\n".join(part for part in told if part)
+
+
+def _lines(block: Block) -> Iterator[str]:
+    match block:
+        case Words(words) | Title(words):
+            yield from wrap(words, text.WIDTH - 2)
+        case Grid(columns, rows, right):
+            shares = {at for row in rows for at, value in enumerate(row) if isinstance(value, Share)}
+            shown = [at for at in range(len(columns)) if at not in shares]
+            cells: list[list[object]] = [[columns[at] for at in shown]]
+            cells += [[_words_of(row[at]) for at in shown] for row in rows[:_TOP]]
+            yield from text.table(cells, frozenset(place for place, at in enumerate(shown) if at in right))
+            yield from _more(len(rows))
+        case Entries(entries):
+            for entry in entries[:_TOP]:
+                yield f"{entry.times}  {text.cell(entry.text)}"
+                yield f"  {entry.about}"
+            yield from _more(len(entries))
+        case Curve(values):
+            yield text.sparkline(values)
+        case SideBySide(columns):
+            for column in columns:
+                yield from chain.from_iterable(map(_lines, column))
+
+
+def _words_of(value: object) -> object:
+    return value.text if isinstance(value, Cell) else value
+
+
+def _more(count: int) -> Iterator[str]:
+    if count > _TOP:
+        yield f"... and {count - _TOP} more"
 
 
 def analyze_session(session: SessionRef = None, root: str | os.PathLike[str] | None = None) -> Analysis:
@@ -59,11 +120,8 @@ def analyze_session(session: SessionRef = None, root: str | os.PathLike[str] | N
     """
     path = find(session, root)
     reader = open_reader(path)
-    engine = open_engine(path)
-    try:
+    with open_engine(path) as engine:
         return Analysis(session_summary(path, reader, engine))
-    finally:
-        engine.close()
 
 
 def session_summary(path: Path, reader: TreeReader, engine: Engine) -> dict[str, Any]:
@@ -124,9 +182,9 @@ def _counts(engine: Engine) -> dict[str, Any]:
         "first_tick": _least(groups, "first_tick"),
         "last_tick": _most(groups, "last_tick"),
         "total_events": sum(event_types.values()),
-        "event_types": _ranked(event_types),
-        "levels": _ranked(levels),
-        "actions": _ranked(actions),
+        "event_types": ranked(event_types),
+        "levels": ranked(levels),
+        "actions": ranked(actions),
         "agents": {agent_id: _told(agents[agent_id]) for agent_id in sorted(agents)},
     }
 
@@ -165,10 +223,6 @@ def _time(us: int | None) -> str | None:
     return None if us is None else format_timestamp(us)
 
 
-def _ranked(counts: dict[str, int]) -> dict[str, int]:
-    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
-
-
 def export_analysis(target: Path, path: Path, reader: TreeReader, engine: Engine) -> Path:
     """Write the whole analysis to one JSON file, readable by its owner only, replacing an existing one.
 
@@ -176,8 +230,6 @@ def export_analysis(target: Path, path: Path, reader: TreeReader, engine: Engine
         InputError: the file cannot be written.
     """
     import orjson
-
-    from Agent.errors import InputError
 
     body = {
         "analysis_version": EXPORT_VERSION,
@@ -187,13 +239,20 @@ def export_analysis(target: Path, path: Path, reader: TreeReader, engine: Engine
         "recent_errors": failures.errors(engine, limit=200),
     }
     data = orjson.dumps(_plain(body), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return write_whole(target, data)
+
+
+def write_whole(target: Path, data: bytes) -> Path:
+    """Write a report, readable by its owner only, whole or not at all; the path written.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
     beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
     try:
-        descriptor = os.open(
-            beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600
-        )
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

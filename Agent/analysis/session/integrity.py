@@ -1,4 +1,4 @@
-"""Whether the record is whole: what was lost, what is damaged, what had begun and not ended.
+"""Whether the record is whole: what was lost, what is damaged, what is open; and a session in a few numbers.
 
 The numbers are gathered by the engine; what their gaps mean is decided by the tree's own account.
 """
@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.views import numbers, scan, whole_lines
+from Agent.analysis.stats.distribution import ranked
 from Agent.archive.sealed.numbers import NUMBER_BITS, PIECE, bits_of
-from Agent.archive.sealed.reader import ArchiveLines
+from Agent.archive.sealed.reader import ArchiveLines, open_reader
 from Agent.errors import DamagedInput
 from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
@@ -65,8 +66,7 @@ def losses(path: Path, reader: TreeReader, engine: Engine) -> dict[str, Any]:
             dropped[reason] += number
     with suppress(DamagedInput):  # which `found` tells of
         dropped.update(read_account(path).dropped_before(path))
-    ranked = dict(sorted(dropped.items(), key=lambda pair: (-pair[1], pair[0])))
-    return {"total_lost": found.total_lost, "dropped": ranked} | found.to_dict()
+    return {"total_lost": found.total_lost, "dropped": ranked(dropped)} | found.to_dict()
 
 
 def _dropped(engine: Engine) -> Counter[str]:
@@ -240,3 +240,30 @@ def _note_dropped(count: _Count, event: Event) -> None:
         number = event.extra.get("count")
         reason = str(event.extra.get("reason") or "")
         count.dropped[event.writer, event.seq] = (reason, number if isinstance(number, int) else 0)
+
+
+def session_counts(session: Path) -> dict[str, Any]:
+    """How much a session holds, by the engine: in flat memory, and without decoding every line if it can.
+
+    Returns:
+        `events`, `agents`, `errors`, `lost` (counts), `first_timestamp`, `last_timestamp` (None without
+        events).
+
+    Raises:
+        SessionNotFound: there is no such session.
+        MissingExtra: duckdb is not installed.
+    """
+    reader = open_reader(session)
+    with open_engine(session) as engine:
+        row = engine.row(
+            "SELECT count(*) AS events, count(DISTINCT agent_id) AS agents, "
+            "count(*) FILTER (WHERE event_type = 'error') AS errors, "
+            f"min(ts_us) AS first_us, max(ts_us) AS last_us FROM {scan()}"
+        )
+        found = counted_losses(session, engine) or reader.losses()
+    first_us, last_us = row.pop("first_us"), row.pop("last_us")
+    return row | {
+        "lost": found.total_lost,
+        "first_timestamp": None if first_us is None else format_timestamp(first_us),
+        "last_timestamp": None if last_us is None else format_timestamp(last_us),
+    }

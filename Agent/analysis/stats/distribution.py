@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -49,6 +49,11 @@ def describe_columns(column: str, function: str = "quantile_cont") -> str:
         f"count({column}) {finite} AS measured, fsum({column}) {finite} / measured AS mean, {quantiles}, "
         f"max({column}) {finite} AS max"
     )
+
+
+def ranked(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts by name, the most frequent first, then by name."""
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def number(value: object) -> float | None:

@@ -1,11 +1,29 @@
-"""Where a tool or model is called from, as something that a later run can recognise: names, no lines."""
+"""Where a tool or model is called from, in names that a later run can recognise, and who answers it there.
+
+That is the player in context, else that of a replay open in the process: a thread has no context of its own
+making, and a tool that it calls during a replay must not run live.
+"""
 
 from __future__ import annotations
 
 import sys
 from types import FrameType
 
-__all__ = ["call_site"]
+from Agent.record.emit.player import Player, current_player
+
+__all__ = ["OPEN_PLAYERS", "call_site", "player_here"]
+
+OPEN_PLAYERS: list[Player] = []
+"""The replays of tools that are open in this process, the newest last."""
+
+
+def player_here() -> Player | None:
+    """The player that is to be asked, None outside of every replay."""
+    player = current_player.get()
+    if player is None and OPEN_PLAYERS:
+        return OPEN_PLAYERS[-1]
+    return player
+
 
 # What stands between a call and the function that made it: this package, event loops, executors, wrappers.
 _BETWEEN = ("Agent.record.", "Agent.flight.", "asyncio.", "concurrent.futures.", "contextlib", "functools")

@@ -11,9 +11,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from Agent.event.kinds import Category
-from Agent.flight.calls.active_player import player_here
 from Agent.flight.calls.call_payload import CallParts
-from Agent.flight.calls.call_site import call_site
+from Agent.flight.calls.call_site import call_site, player_here
 from Agent.flight.open_runs.artifact_saving import save_call_part
 from Agent.flight.open_runs.context import Run, settled_scope, surrounding_run
 from Agent.flight.open_runs.never_raise import pipeline_of_first_call

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from Agent.errors import ConfigurationError, RecordingMiss
 from Agent.event.kinds import Category
-from Agent.flight.calls.active_player import player_here
-from Agent.flight.calls.call_site import call_site
+from Agent.flight.calls.call_site import call_site, player_here
 from Agent.flight.open_runs.never_raise import pipeline_of_first_call
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope

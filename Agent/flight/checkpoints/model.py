@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 __all__ = [
+    "ABOUT",
     "Checkpoint",
     "CheckpointInfo",
     "CheckpointProblem",
@@ -18,6 +19,10 @@ __all__ = [
     "Removed",
     "StepEvent",
 ]
+
+
+ABOUT: Final = ("agent_version", "code", "tick", "phase", "reason", "event_id")
+"""What is known of a checkpoint besides its place and its state, wherever it is kept."""
 
 
 @dataclass(slots=True)

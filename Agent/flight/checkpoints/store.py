@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from Agent.errors import EventNotFound, RunNotFound, UsageError
 from Agent.event.clock import EPOCH
-from Agent.flight.checkpoints.model import Checkpoint, CheckpointInfo, CheckpointProblem, Removed
+from Agent.flight.checkpoints.model import ABOUT, Checkpoint, CheckpointInfo, CheckpointProblem, Removed
 from Agent.flight.checkpoints.policy import RetentionPolicy, is_failed, newest_us
 from Agent.flight.checkpoints.storage.files import RemovedMeanwhile
 from Agent.flight.checkpoints.storage.index import Row
@@ -29,7 +29,7 @@ from Agent.flight.checkpoints.storage.values import (
     encode_document,
     plain_document,
 )
-from Agent.flight.open_runs.run_status import recorded_outcome
+from Agent.flight.open_runs.fold import recorded_outcome
 from Agent.record.emit import installed as recording
 from Agent.record.encode.capture import Capture
 from Agent.record.encode.redaction import Redactor
@@ -64,12 +64,7 @@ def checkpoint_of(row: Row, run_id: str) -> Checkpoint:
         step_id=row.step_id,
         agent_id=row.agent_id,
         timestamp=EPOCH + timedelta(microseconds=row.saved_us),
-        agent_version=row.agent_version,
-        code=row.code,
-        tick=row.tick,
-        phase=row.phase,
-        reason=row.reason,
-        event_id=row.event_id,
+        **{name: getattr(row, name) for name in ABOUT},
         info=row.info(run_id),
     )
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from Agent.errors import RecordingMiss
-from Agent.flight.calls.active_player import OPEN_PLAYERS
+from Agent.flight.calls.call_site import OPEN_PLAYERS
 from Agent.flight.matching.tool_replayer import ToolReplayer, check_live, is_live
 from Agent.flight.runs.reading import RunRef
 from Agent.record.emit.player import Answer, Player, TracedCall, current_player

@@ -5,14 +5,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
+from Agent.errors import RunNotFound
 from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
+from Agent.tree.files.writer_claim import read_claims
+from Agent.tree.read.reader import TreeReader
 
-__all__ = ["Artifact", "ModelCall", "RunFold", "RunSummary", "Step", "ToolCall"]
+__all__ = [
+    "Artifact",
+    "ModelCall",
+    "RunFold",
+    "RunSummary",
+    "Step",
+    "ToolCall",
+    "is_written_by_somebody",
+    "recorded_outcome",
+]
 
 
 @dataclass(slots=True)
@@ -192,59 +205,15 @@ class RunFold:
         if extra.get("answered_by") is None:  # what a replay answered was paid for when it was recorded
             self._tokens = [total + (more or 0) for total, more in zip(self._tokens, tokens, strict=True)]
         if self.keeps_rows:
-            self.model_calls.append(
-                ModelCall(
-                    _text(extra.get("call_id")) or "",
-                    _text(extra.get("model_name")) or "",
-                    event.timestamp,
-                    _text(extra.get("step_id")),
-                    _text(extra.get("model_provider")),
-                    prompt_tokens=tokens[0],
-                    completion_tokens=tokens[1],
-                    latency_ms=_number(extra.get("latency_ms")),
-                    prompt_ref=_text(extra.get("prompt_ref")),
-                    output_ref=_text(extra.get("output_ref")),
-                    outcome=_text(extra.get("outcome")),
-                    cost=_number(extra.get("cost")),
-                    currency=_text(extra.get("currency")),
-                    chunks=_count(extra.get("chunks")),
-                    first_chunk_ms=_number(extra.get("first_chunk_ms")),
-                    path=_names(extra.get("path")),
-                    answered_by=_text(extra.get("answered_by")),
-                )
-            )
+            self.model_calls.append(_row_of(ModelCall, event))
 
     def _call_tool(self, event: Event) -> None:
-        extra = event.extra
         if self.keeps_rows:
-            self.tool_calls.append(
-                ToolCall(
-                    _text(extra.get("name")) or "",
-                    _text(extra.get("call_id")) or "",
-                    event.timestamp,
-                    _text(extra.get("outcome")),
-                    _number(extra.get("duration_ms")),
-                    _text(extra.get("tool_kind")),
-                    _text(extra.get("site")),
-                    _names(extra.get("path")),
-                    extra.get("error"),
-                    _text(extra.get("answered_by")),
-                )
-            )
+            self.tool_calls.append(_row_of(ToolCall, event, kind="tool_kind"))
 
     def _save_artifact(self, event: Event) -> None:
-        extra = event.extra
         if self.keeps_rows:
-            self.artifacts.append(
-                Artifact(
-                    _text(extra.get("path")) or "",
-                    _text(extra.get("ref")) or "",
-                    _text(extra.get("media_type")),
-                    _count(extra.get("size_bytes")),
-                    _text(extra.get("digest")),
-                    _text(extra.get("step_id")),
-                )
-            )
+            self.artifacts.append(_row_of(Artifact, event))
 
     def summary(self) -> RunSummary:
         """The run in one row, as far as its events tell."""
@@ -312,7 +281,47 @@ def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+_READERS: Final[dict[str, Callable[[Any], Any]]] = {
+    "str": lambda value: _text(value) or "",
+    "str | None": _text,
+    "float | None": _number,
+    "int | None": _count,
+    "tuple[str, ...]": _names,
+    "Any": lambda value: value,
+}
+"""How a value of a payload is read for a field of that type; what is of another type counts as missing."""
+_Row = TypeVar("_Row", ModelCall, ToolCall, Artifact)
+
+
+def _row_of(row: type[_Row], event: Event, **keys: str) -> _Row:
+    """What an event says of a call or an artifact: each field is the key of its name, or of the one given."""
+    given = {**event.extra, "timestamp": event.timestamp}
+    values = ((each.name, each.type, given.get(keys.get(each.name, each.name))) for each in fields(row))
+    return row(**{name: _READERS[str(of_type)](value) for name, of_type, value in values})
+
+
 def _seconds(started_at: str | None, until: str | None) -> float | None:
     if started_at is None or until is None:
         return None
     return (parse_timestamp(until) - parse_timestamp(started_at)) / 1_000_000
+
+
+def is_written_by_somebody(fold: RunFold) -> bool:
+    """Whether a process that wrote events of the run still runs."""
+    claims = read_claims(fold.session)
+    return any(claims[writer].is_alive() for writer in fold.writers if writer in claims)
+
+
+def recorded_outcome(session: Path, run_id: str) -> str | None:
+    """How a run ended by its events: `success` or another status, `crashed`, `running`; None without any."""
+    fold = RunFold(run_id, session, keeps_rows=False)
+    try:
+        for event in TreeReader(session).run_events(run_id):
+            fold.add(event)
+    except RunNotFound:
+        return None  # a run by its checkpoints alone
+    fold.is_alive = is_written_by_somebody(fold)
+    summary = fold.summary()
+    if summary.state == "root":
+        return None
+    return "success" if summary.ok else summary.state

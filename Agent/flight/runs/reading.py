@@ -16,8 +16,15 @@ from Agent.errors import RunNotFound, SessionNotFound
 from Agent.event.kinds import Home
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
-from Agent.flight.open_runs.fold import Artifact, ModelCall, RunFold, RunSummary, Step, ToolCall
-from Agent.flight.open_runs.run_status import is_written_by_somebody
+from Agent.flight.open_runs.fold import (
+    Artifact,
+    ModelCall,
+    RunFold,
+    RunSummary,
+    Step,
+    ToolCall,
+    is_written_by_somebody,
+)
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import SessionRef, find_session, list_sessions, run_dir, run_ids
 from Agent.tree.read.reader import TreeReader

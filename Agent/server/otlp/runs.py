@@ -13,8 +13,7 @@ from typing import Any, Final
 from Agent.event.kinds import FailureCode, RunStatus, StepType
 from Agent.export.allowed import AllowList
 from Agent.export.failure_classes import classify
-from Agent.export.messages import Dropped, FailureMessage, RunMessage, StepMessage
-from Agent.export.times import elapsed_ms
+from Agent.export.messages import Dropped, FailureMessage, RunMessage, StepMessage, elapsed_ms
 
 __all__ = ["ReadSpans", "read_spans"]
 

@@ -16,8 +16,7 @@ from Agent.server.errors import Problem
 from Agent.server.replays.workers import ReplayWorkers
 from Agent.server.settings import ServerSettings
 from Agent.store import Project
-from Agent.store.replay_store import ReplayStore
-from Agent.store.replaying import CheckpointRow, ReplayRow, SentSession, checkpoint_id_of
+from Agent.store.replay_store import CheckpointRow, ReplayRow, ReplayStore, SentSession, checkpoint_id_of
 
 __all__ = ["Replays", "json_text"]
 

@@ -59,7 +59,7 @@ def _outcome(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
 
     from Agent.archive.stored_session import StoredSession
     from Agent.errors import AgentTraceError, DamagedInput
-    from Agent.export.content_marks import holds_content
+    from Agent.export.allowed import holds_content
 
     for module in request["executors"]:
         try:

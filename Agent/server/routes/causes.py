@@ -7,11 +7,11 @@ name, so a reason names the kind or the class of an error instead.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from Agent.analysis.causality.chains import MAX_HOPS, chain
-from Agent.analysis.causality.event_window import EventWindow, Row, is_sent, time_us
+from Agent.analysis.causality.event_window import FilledWindow, Row, time_us
 from Agent.event.clock import format_timestamp
 from Agent.event.kinds import LEVEL_NAMES
 from Agent.store import Project, Store
@@ -20,7 +20,6 @@ __all__ = ["causes_of"]
 
 _TRAIL_US: Final = 60_000_000
 """How long after the event the end of a span that was open around it is looked for."""
-_MOST_AGENTS: Final = 20
 _LAST_US: Final = 253_402_300_799_999_999
 _TEXTS: Final = frozenset({"error_id", "message_id", "direction", "sender", "outcome"})
 """What the walk takes as text; a project that takes content may hold anything there."""
@@ -55,20 +54,17 @@ def causes_of(
     return [links.stored[each["id"]] | {name: each[name] for name in of_walk} for each in causes]
 
 
-class _StoredLinks(EventWindow):
-    """A window over a stretch of a stored session that fills itself, a few questions for each step back."""
+class _StoredLinks(FilledWindow):
+    """A window over a stretch of a stored session."""
 
     def __init__(
         self, store: Store, project: Project, session_uid: str, since_us: int, until_us: int
     ) -> None:
-        super().__init__()
+        super().__init__(MAX_HOPS)
         self.stored: dict[str, dict[str, Any]] = {}
         self._store = store
         self._place = project, session_uid
         self._since_us, self._until_us = since_us, until_us
-        self._agents: set[str] = set()
-        self._asked: set[str] = set()
-        self._questions_left = MAX_HOPS
 
     def take(self, found: Iterable[dict[str, Any]]) -> None:
         """Takes in rows of the store."""
@@ -76,45 +72,20 @@ class _StoredLinks(EventWindow):
         self.stored = rows | self.stored
         self.add([_row(each) for each in rows.values()])
 
-    def prepare(self, rows: Iterable[Row], *, fails: Callable[[Row], bool]) -> None:
-        """Bring in what stands one step behind some events."""
-        rows = list(rows)
-        for row in rows:
-            self._take_agent(row["agent_id"])
-            if row["event_type"] == "agent_message" and not is_sent(row):
-                self._take_agent(row["extra"].get("sender"))
-        ids, around, within = set(), set(), set()
-        for row in rows:
-            error_id = row["extra"].get("error_id")
-            ids |= {each for each in [*row["causes"], error_id] if each and each not in self.by_id}
-            if row["parent_span_id"] and row["parent_span_id"] not in self.by_span:
-                around.add(row["parent_span_id"])
-            if row["span_id"] and error_id is None and fails(row):
-                within.add(f"in {row['span_id']}")  # a span's inside is another question than the span
-        new = [group - self._asked for group in (ids, around, within)]
-        if not any(new) or not self._questions_left:
-            return
-        self._questions_left -= 1
-        self._asked = self._asked.union(*new)
-        if new[0]:
-            self.take(self._store.events_by_id(*self._place, new[0]))
-        if new[1] or new[2]:
-            spans = {each.removeprefix("in ") for each in new[2]}
-            until_us = min(self._until_us + (_TRAIL_US if new[1] else 0), _LAST_US)
+    def _ask(self, ids: set[str], around: set[str], inside: set[str]) -> None:
+        if ids:
+            self.take(self._store.events_by_id(*self._place, ids))
+        if around or inside:
+            until_us = min(self._until_us + (_TRAIL_US if around else 0), _LAST_US)
             found = self._store.events_of_spans(
-                *self._place, around=new[1], within=spans, since_us=self._since_us, until_us=until_us
+                *self._place, around=around, within=inside, since_us=self._since_us, until_us=until_us
             )
             self.take(found)
 
-    def _take_agent(self, agent_id: Any) -> None:
-        if not isinstance(agent_id, str) or agent_id in self._agents or len(self._agents) >= _MOST_AGENTS:
-            return
-        self._agents.add(agent_id)
-        self.take(
-            self._store.events_of_agent(
-                *self._place, agent_id, since_us=self._since_us, until_us=self._until_us
-            )
-        )
+    def _add_agent(self, agent_id: str) -> None:
+        since_us, until_us = self._since_us, self._until_us
+        found = self._store.events_of_agent(*self._place, agent_id, since_us=since_us, until_us=until_us)
+        self.take(found)
 
 
 def _row(stored: Mapping[str, Any]) -> Row:

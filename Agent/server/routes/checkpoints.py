@@ -23,20 +23,15 @@ from Agent.server.routes.replay_schemas import (
     checkpoint_answer,
     whole_checkpoint_answer,
 )
-from Agent.server.routes.schemas import ERRORS, ErrorAnswer, PageAnswer
+from Agent.server.routes.schemas import ERRORS, PageAnswer, refusals
 from Agent.store import Project
 
 __all__ = ["NOT_FOUND", "NO_CONTENT", "checkpoint_router"]
 
-NOT_FOUND: Final[dict[int | str, dict[str, Any]]] = {
-    404: {"model": ErrorAnswer, "description": "The project has nothing with that id."}
-}
-NO_CONTENT: Final[dict[int | str, dict[str, Any]]] = {
-    409: {
-        "model": ErrorAnswer,
-        "description": "The run was sent without content, or cannot be replayed here; the message says why.",
-    }
-}
+NOT_FOUND: Final = refusals({404: "The project has nothing with that id."})
+NO_CONTENT: Final = refusals(
+    {409: "The run was sent without content, or cannot be replayed here; the message says why."}
+)
 Wait = Annotated[
     float, Query(ge=0, le=60, description="Seconds to wait for them; after that the answer is 202.")
 ]

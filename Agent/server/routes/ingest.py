@@ -15,8 +15,7 @@ from Agent.server.access import Granted
 from Agent.server.counters import Counters
 from Agent.server.errors import Problem
 from Agent.server.request_bodies import made_of_json
-from Agent.server.routes.schemas import ERRORS, BatchAnswer, ErrorAnswer, RefusedItem, StoredRunAnswer
-from Agent.server.routes.wire_rows import event_row, run_row
+from Agent.server.routes.schemas import ERRORS, BatchAnswer, RefusedItem, StoredRunAnswer, refusals
 from Agent.server.settings import ServerSettings
 from Agent.store import Ingested, Project, Store
 
@@ -24,15 +23,14 @@ __all__ = ["BODY_ERRORS", "ingest_router", "json_body"]
 
 T = TypeVar("T")
 
-BODY_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"model": ErrorAnswer, "description": text}
-    for status, text in {
+BODY_ERRORS: Final = refusals(
+    {
         400: "The body is not JSON, or is cut off.",
         408: "The body did not arrive in time.",
         413: "The body is too large, as sent or decompressed.",
         415: "The body's type or encoding is not supported.",
-    }.items()
-}
+    }
+)
 
 
 def json_body(schema: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
@@ -118,9 +116,7 @@ def ingest_router(store: Store, settings: ServerSettings, counters: Counters) ->
     router = APIRouter(prefix="/v1", responses=ERRORS | BODY_ERRORS)
 
     def take(project: Project, batch: Batch, dropped: Dropped, session_id: str | None) -> Ingested:
-        events = [event_row(each) for each in batch.events]
-        runs = [run_row(each) for each in batch.runs]
-        done = store.ingest(project, events=events, runs=runs, session_id=session_id)
+        done = store.ingest(project, events=batch.events, runs=batch.runs, session_id=session_id)
         counters.add(project.project_id, "events_accepted_total", done.accepted)
         counters.add(project.project_id, "events_duplicate_total", done.duplicates)
         counters.add(project.project_id, "events_refused_total", len(batch.refused))

@@ -8,9 +8,8 @@ from typing import Any, Final, Literal
 import orjson
 from pydantic import BaseModel
 
-from Agent.event.clock import format_timestamp
-from Agent.server.routes.schemas import Shown
-from Agent.store.replaying import RUNNING_REPLAY
+from Agent.server.routes.schemas import Shown, shape_of
+from Agent.store.replay_store import RUNNING_REPLAY
 
 __all__ = [
     "INTERRUPTED",
@@ -132,19 +131,16 @@ class DiffAnswer(BaseModel):
     output: Any
 
 
+_checkpoint = shape_of(CheckpointAnswer, trace_id="run_id")
+_listed_replay = shape_of(ListedReplayAnswer, trace_id="run_id")
+
+
 def checkpoint_answer(row: Mapping[str, Any]) -> Shown:
     """A checkpoint as lists show it."""
-    saved_us = row["saved_us"]  # 0 for the state before the first step, which was given and not saved
-    return {
-        "checkpoint_id": row["checkpoint_id"],
-        "trace_id": row["run_id"],
-        "step_id": row["step_id"],
-        "agent_id": row["agent_id"],
-        "saved_at": format_timestamp(saved_us) if saved_us else None,
-        "tick": row["tick"],
-        "reason": row["reason"],
-        "event_id": row["event_id"],
-    }
+    item = _checkpoint(row)
+    if not row["saved_us"]:  # the state before the first step, which was given and not saved
+        item["saved_at"] = None
+    return item
 
 
 def whole_checkpoint_answer(row: Mapping[str, Any]) -> WholeCheckpointAnswer:
@@ -155,21 +151,13 @@ def whole_checkpoint_answer(row: Mapping[str, Any]) -> WholeCheckpointAnswer:
 
 def listed_replay_answer(row: Mapping[str, Any], now_us: int) -> Shown:
     """A replay as lists show it."""
-    status, finished_us = row["status"], row["finished_us"]
+    status = row["status"]
     problem = None if row["problem"] is None else orjson.loads(row["problem"])
     if status == RUNNING_REPLAY and now_us > row["due_us"]:
         status = INTERRUPTED
         problem = {"message": "the server that ran it has stopped", "remedy": "replay the checkpoint again"}
-    return {
-        "replay_id": row["replay_id"],
-        "trace_id": row["run_id"],
-        "checkpoint_id": row["checkpoint_id"],
-        "status": status,
-        "created_at": format_timestamp(row["created_us"]),
-        "finished_at": None if finished_us is None else format_timestamp(finished_us),
-        "request": orjson.loads(row["request"]),
-        "problem": problem,
-    }
+    told = {"status": status, "request": orjson.loads(row["request"]), "problem": problem}
+    return _listed_replay(row) | told
 
 
 def replay_answer(row: Mapping[str, Any], now_us: int) -> ReplayAnswer:

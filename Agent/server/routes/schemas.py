@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
 from Agent.event.clock import format_timestamp
 from Agent.event.kinds import LEVEL_NAMES
-from Agent.export.times import elapsed_ms
+from Agent.export.messages import elapsed_ms
 
 __all__ = [
     "ERRORS",
@@ -33,8 +33,10 @@ __all__ = [
     "event_answer",
     "failure_answer",
     "journey_step_answer",
+    "refusals",
     "run_answer",
     "session_answer",
+    "shape_of",
     "step_answer",
 ]
 
@@ -63,9 +65,13 @@ class ErrorAnswer(BaseModel):
     error: ErrorDetail
 
 
-ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"model": ErrorAnswer, "description": text}
-    for status, text in {
+def refusals(texts: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    """Answers of 400 and above as routes declare them: what each status says."""
+    return {status: {"model": ErrorAnswer, "description": text} for status, text in texts.items()}
+
+
+ERRORS: Final = refusals(
+    {
         400: "A parameter is given more than once.",
         401: "No key, or one that is unknown or revoked.",
         403: "The key does not have the scope.",
@@ -73,8 +79,8 @@ ERRORS: Final[dict[int | str, dict[str, Any]]] = {
         429: "Too many requests with this key; see Retry-After.",
         500: "A bug in Agent Trace.",
         503: "The database does not answer; retry the same request.",
-    }.items()
-}
+    }
+)
 """What any route may answer beside what it is for."""
 
 
@@ -302,110 +308,71 @@ class CountsAnswer(BaseModel):
     sampled_runs: int
 
 
+def shape_of(model: type[BaseModel], **columns: str | None) -> Callable[[Mapping[str, Any]], Shown]:
+    """What makes an item of a row: each field of its model is the column of that name.
+
+    A field that ends in `_at` is the column that ends in `_us`, and such a column becomes text.
+
+    Args:
+        model: of the item.
+        columns: for fields, the columns of other names; None for one that the caller puts in.
+    """
+    fields = {
+        name: f"{name.removesuffix('_at')}_us" if name.endswith("_at") else name
+        for name in model.model_fields
+    }
+    fields |= {name: column or "" for name, column in columns.items()}
+    times = [name for name, column in fields.items() if column.endswith("_us")]
+
+    def shape(row: Mapping[str, Any]) -> Shown:
+        item = {name: row[column] if column else None for name, column in fields.items()}
+        for name in times:
+            item[name] = _time(item[name])
+        return item
+
+    return shape
+
+
+step_answer = shape_of(StepAnswer)
+failure_answer = shape_of(FailureAnswer)
+session_answer = shape_of(SessionAnswer)
+_run = shape_of(RunAnswer, duration_ms=None)
+_event = shape_of(EventAnswer, id="event_id", timestamp="ts_us", level=None)
+_error_group = shape_of(
+    ErrorGroupAnswer, first_seen="first_us", last_seen="last_us", count="errors", example=None
+)
+
+
 def run_answer(row: Mapping[str, Any]) -> Shown:
     """A run as it is answered."""
-    started_us, ended_us = row["started_us"], row["ended_us"]
-    return {
-        "run_id": row["run_id"],
-        "status": row["status"],
-        "agent_id": row["agent_id"],
-        "agent_version": row["agent_version"],
-        "started_at": _time(started_us),
-        "ended_at": _time(ended_us),
-        "duration_ms": elapsed_ms(started_us, ended_us),
-        "failure_type": row["failure_type"],
-        "failure_code": row["failure_code"],
-        "session_uid": row["session_uid"],
-        "parent_run_id": row["parent_run_id"],
-        "labels": row["labels"],
-    }
-
-
-def step_answer(row: Mapping[str, Any]) -> Shown:
-    """A step as it is answered."""
-    return {
-        **_same(row, "step_id", "step_key", "step_type", "name", "status"),
-        "started_at": _time(row["started_us"]),
-        **_same(row, "latency_ms", "metadata"),
-    }
-
-
-def failure_answer(row: Mapping[str, Any]) -> Shown:
-    """A failure as it is answered."""
-    return {
-        **_same(row, "failure_id", "failure_type", "failure_code", "step_id", "step_key", "fingerprint"),
-        "error_id": row["error_id"],
-        "occurred_at": _time(row["occurred_us"]),
-        "message": row["message"],
-    }
+    return _run(row) | {"duration_ms": elapsed_ms(row["started_us"], row["ended_us"])}
 
 
 def event_answer(row: Mapping[str, Any]) -> Shown:
     """An event as it is answered."""
-    return {
-        "session_uid": row["session_uid"],
-        "id": row["event_id"],
-        "timestamp": _time(row["ts_us"]),
-        "kind": row["kind"],
-        "level": LEVEL_NAMES.get(row["severity"], "INFO"),
-        "agent_id": row["agent_id"],
-        "agent_role": row["agent_role"],
-        "run_id": row["run_id"],
-        "span_id": row["span_id"],
-        "parent_span_id": row["parent_span_id"],
-        "causes": row["causes"] or [],
-        "tick": row["tick"],
-        "name": row["name"],
-        "duration_ms": row["duration_ms"],
-        "outcome": row["outcome"],
-        "body": row["body"],
-    }
+    level = LEVEL_NAMES.get(row["severity"], "INFO")
+    return _event(row) | {"level": level, "causes": row["causes"] or []}
 
 
 def journey_step_answer(row: Mapping[str, Any]) -> Shown:
     """A step of a journey as it is answered."""
-    return {
-        **event_answer(row),
-        "started_at": _time(row["started_us"]),
-        **_same(row, "gap_ms", "missing"),
-    }
+    between = {"started_at": _time(row["started_us"]), "gap_ms": row["gap_ms"], "missing": row["missing"]}
+    return event_answer(row) | between
 
 
 def error_group_answer(row: Mapping[str, Any]) -> Shown:
     """Errors of one fingerprint as they are answered."""
-    return {
-        **_same(row, "fingerprint", "kind", "name", "failure_type", "failure_code"),
-        "first_seen": _time(row["first_us"]),
-        "last_seen": _time(row["last_us"]),
-        "count": row["errors"],
-        **_same(row, "agents", "agent_ids"),
-        "example": {
-            "session_uid": str(uuid.UUID(row["session_uid"])),
-            **_same(row, "event_id", "run_id"),
-        },
-    }
+    session_uid = str(uuid.UUID(row["session_uid"]))
+    example = {"session_uid": session_uid, "event_id": row["event_id"], "run_id": row["run_id"]}
+    return _error_group(row) | {"example": example}
 
 
 def cause_answer(row: Mapping[str, Any]) -> Shown:
     """A cause as it is answered."""
-    event = event_answer(row)
     ended_us, duration_ms = row["ts_us"], row["duration_ms"] if row["span_id"] else None
     started_us = ended_us if ended_us is None or not duration_ms else ended_us - round(duration_ms * 1000)
-    return {"event": event, "started_at": _time(started_us), **_same(row, "edge", "hops", "inferred_hops")}
-
-
-def session_answer(row: Mapping[str, Any]) -> Shown:
-    """A session as it is answered."""
-    return {
-        **_same(row, "session_uid", "session_id"),
-        "first_at": _time(row["first_us"]),
-        "last_at": _time(row["last_us"]),
-        "events": row["events"],
-    }
-
-
-def _same(row: Mapping[str, Any], *names: str) -> Shown:
-    return {name: row[name] for name in names}
+    walked = {name: row[name] for name in ("edge", "hops", "inferred_hops")}
+    return {"event": event_answer(row), "started_at": _time(started_us), **walked}
 
 
 def _time(unix_us: int | None) -> str | None:

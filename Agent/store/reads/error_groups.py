@@ -19,8 +19,8 @@ from sqlalchemy import (
 )
 
 from Agent.store.filters import EventFilter
-from Agent.store.pages import Page, after_cursor, page_of
-from Agent.store.reads.querying import narrowed_events, plain_rows
+from Agent.store.pages import Page, read_page
+from Agent.store.reads.querying import narrowed_events
 from Agent.store.schema import EVENTS
 
 __all__ = ["SAMPLED_ERRORS", "list_error_groups"]
@@ -34,7 +34,12 @@ _KEY_CHARS: Final = 120
 
 
 def list_error_groups(
-    connection: Connection, project_id: int, wanted: EventFilter, limit: int, cursor: str | None
+    connection: Connection,
+    project_id: int,
+    wanted: EventFilter,
+    *,
+    limit: int = 50,
+    cursor: str | None = None,
 ) -> Page:
     """Groups of errors, the one that came last first.
 
@@ -44,9 +49,8 @@ def list_error_groups(
     """
     errors = _errors(connection, project_id, wanted)
     groups = _groups(errors).subquery()
-    ordered = after_cursor(select(groups), cursor, groups.c.last_us, groups.c.group_key, newest_first=True)
-    rows = plain_rows(connection, ordered.limit(limit + 1))
-    page = page_of(rows, limit, "last_us", "group_key")
+    order = groups.c.last_us, groups.c.group_key
+    page = read_page(connection, select(groups), *order, limit=limit, cursor=cursor, newest_first=True)
     agents = _agents(connection, errors, [item["group_key"] for item in page.items])
     for item in page.items:
         item["agent_ids"] = agents.get(item["group_key"], [])

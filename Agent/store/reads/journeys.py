@@ -25,7 +25,12 @@ _Gap = tuple[str, range]
 
 
 def list_journey(
-    connection: Connection, project_id: int, wanted: EventFilter, limit: int, cursor: str | None
+    connection: Connection,
+    project_id: int,
+    wanted: EventFilter,
+    *,
+    limit: int = 200,
+    cursor: str | None = None,
 ) -> Page:
     """Events of one agent, oldest first, each with what lies between it and the one before.
 
@@ -38,7 +43,7 @@ def list_journey(
     """
     if wanted.agent_id is None:
         raise UsageError("a journey is of one agent", remedy="give agent_id")
-    page = list_events(connection, project_id, wanted, limit, cursor)
+    page = list_events(connection, project_id, wanted, limit=limit, cursor=cursor)
     before = read_cursor(cursor) if cursor is not None else None
     ended_us = None if before is None else before[0]
     for item in page.items:

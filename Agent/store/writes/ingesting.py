@@ -1,9 +1,9 @@
 """A batch into the database, in one transaction: its events, and the runs they belong to.
 
 An event that is there already is passed over, or completed where it lacks content that the project takes by
-now (`added_content.py`). The parts of a run are merged so that their order does not
-matter: what nobody said overwrites nothing, an end is never taken back, and where two really differ the first
-stays. So a batch may come again, in whole or in part, at any time.
+now: a body takes the place of the stored one only where it adds to it. The parts of a run are merged so that
+their order does not matter: what nobody said overwrites nothing, an end is never taken back, and where two
+really differ the first stays. So a batch may come again, in whole or in part, at any time.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
+import orjson
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -21,14 +22,14 @@ from sqlalchemy import (
     case,
     func,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from Agent.store.rows import RUNNING, EventRow, FailureRow, Ingested, RunRow, StepRow
+from Agent.export.messages import RUNNING
+from Agent.store.rows import EventRow, FailureRow, Ingested, RunRow, StepRow
 from Agent.store.schema import EVENTS, FAILURES, RUNS, SESSIONS, STEPS
-from Agent.store.writes.added_content import add_content
-from Agent.store.writes.event_arrays import insert_arrays
 
 __all__ = ["ingest_batch"]
 
@@ -38,6 +39,29 @@ _IDS_PER_QUESTION: Final = 5_000
 _OF_EVENT: Final = tuple(field.name for field in fields(EventRow))
 _OF_STEP: Final = tuple(field.name for field in fields(StepRow))
 _OF_FAILURE: Final = tuple(field.name for field in fields(FailureRow))
+
+_DIGESTED: Final = "~"
+"""How a name begins that left its machine as a digest."""
+
+# Events go into PostgreSQL by one statement of arrays, which the database unpacks: a statement for each event
+# takes several times as long, and COPY knows no duplicates.
+_POSTGRESQL: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
+_TYPES: Final = {name: EVENTS.c[name].type.compile(_POSTGRESQL).partition(" ")[0] for name in _OF_EVENT}
+_NAMES: Final = ", ".join(_OF_EVENT)
+_TAKEN: Final = ", ".join(f"CAST({name} AS {of})" for name, of in _TYPES.items())
+_GIVEN: Final = ", ".join(
+    f"CAST(:{name} AS {'TEXT' if of == 'JSONB' else of}[])" for name, of in _TYPES.items()
+)
+_INSERT_ARRAYS: Final = text(
+    f"INSERT INTO events (project_id, {_NAMES}) SELECT :project_id, {_TAKEN} "  # noqa: S608 - names of the table
+    f"FROM unnest({_GIVEN}) AS given ({_NAMES}) ON CONFLICT DO NOTHING"
+)
+_UPDATE_ARRAYS: Final = text(
+    "UPDATE events SET body = CAST(given.body AS JSONB) "
+    "FROM unnest(CAST(:ids AS TEXT[]), CAST(:bodies AS TEXT[])) AS given (event_id, body) "
+    "WHERE events.project_id = :project_id AND events.session_uid = CAST(:session_uid AS UUID) "
+    "AND events.event_id = given.event_id"
+)
 
 _Upsert = postgresql.Insert | sqlite.Insert
 
@@ -67,7 +91,7 @@ def ingest_batch(
     for session_uid, of_session in _by_session(events):
         stored = _write_events(connection, project_id, session_uid, of_session, session_id)
         if content and stored < len(of_session):
-            add_content(connection, project_id, session_uid, of_session)
+            _add_content(connection, project_id, session_uid, of_session)
         accepted += stored
     runs_new = _write_runs(connection, project_id, runs, now_us)
     return Ingested(accepted, len(events) - accepted, len(runs), runs_new)
@@ -98,7 +122,7 @@ def _write_events(
 ) -> int:
     """How many were new; the events are of one session, and each is there once."""
     if connection.dialect.name == "postgresql":
-        stored = insert_arrays(connection, project_id, events)
+        stored = _insert_arrays(connection, project_id, events)
     else:
         rows = [_values(event, _OF_EVENT) | {"project_id": project_id} for event in events]
         statement = _insert(connection, EVENTS).on_conflict_do_nothing()
@@ -126,6 +150,59 @@ def _write_events(
     }
     connection.execute(merged, values)
     return stored
+
+
+def _insert_arrays(connection: Connection, project_id: int, events: Sequence[EventRow]) -> int:
+    """Stores those events that are not there yet, and says how many they were."""
+    columns: dict[str, Any] = {name: [getattr(event, name) for event in events] for name in _OF_EVENT}
+    columns["causes"] = [_json(causes) if causes else None for causes in columns["causes"]]
+    columns["body"] = [_json(body) for body in columns["body"]]
+    return connection.execute(_INSERT_ARRAYS, columns | {"project_id": project_id}).rowcount
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _add_content(
+    connection: Connection, project_id: int, session_uid: str, events: Sequence[EventRow]
+) -> None:
+    """Completes those events of a session that are stored with less than is given here."""
+    of_session = (EVENTS.c.project_id == project_id, EVENTS.c.session_uid == session_uid)
+    for begin in range(0, len(events), _IDS_PER_QUESTION):
+        given = {event.event_id: event.body for event in events[begin : begin + _IDS_PER_QUESTION]}
+        stored = connection.execute(
+            select(EVENTS.c.event_id, EVENTS.c.body).where(*of_session, EVENTS.c.event_id.in_(given))
+        ).all()
+        grown = {
+            event_id: given[event_id]
+            for event_id, body in sorted(stored, key=lambda row: row.event_id)
+            if body != given[event_id] and _adds(body, given[event_id])
+        }
+        if grown and connection.dialect.name == "postgresql":
+            told = {"project_id": project_id, "session_uid": session_uid}
+            bodies = {"ids": list(grown), "bodies": [_json(body) for body in grown.values()]}
+            connection.execute(_UPDATE_ARRAYS, told | bodies)
+        elif grown:
+            connection.execute(
+                update(EVENTS)
+                .where(*of_session, EVENTS.c.event_id == bindparam("of_event"))
+                .values(body=bindparam("grown", type_=EVENTS.c.body.type)),
+                [{"of_event": event_id, "grown": body} for event_id, body in grown.items()],
+            )
+
+
+def _adds(stored: Any, given: Any) -> bool:
+    """Whether everything that is stored is in what is given."""
+    if isinstance(stored, Mapping):
+        return isinstance(given, Mapping) and all(
+            name in given and _adds(value, given[name]) for name, value in stored.items()
+        )
+    if isinstance(stored, list):
+        return isinstance(given, list) and len(given) == len(stored) and all(map(_adds, stored, given))
+    if isinstance(stored, str) and isinstance(given, str) and stored.startswith(_DIGESTED):
+        return True
+    return bool(stored == given)
 
 
 def _write_runs(connection: Connection, project_id: int, runs: Sequence[RunRow], now_us: int) -> int:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from Agent.analysis.query.engine import Engine
-from Agent.analysis.query.temp_tables import kept
+from Agent.analysis.query.engine import Engine, kept
 from Agent.analysis.query.views import IS_ERROR, scan
 
 MAX_BUCKETS = 40

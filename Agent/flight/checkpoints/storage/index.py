@@ -82,25 +82,15 @@ class Row:
         """As callers see it."""
         return CheckpointInfo(
             run_id=run_id,
-            step_id=self.step_id,
-            agent_id=self.agent_id,
             timestamp=format_timestamp(self.saved_us),
             kind="delta" if self.position else "snapshot",
-            size_bytes=self.size_bytes,
-            state_bytes=self.state_bytes,
-            digest=self.digest,
             chain_length=self.position,
-            agent_version=self.agent_version,
-            code=self.code,
-            tick=self.tick,
-            phase=self.phase,
-            reason=self.reason,
-            event_id=self.event_id,
-            opaque=self.opaque,
+            **{name: getattr(self, name) for name in _SHOWN},
         )
 
 
 _NAMES: Final = tuple(column.name for column in fields(Row))
+_SHOWN: Final = tuple(each.name for each in fields(CheckpointInfo) if each.name in _NAMES)
 _COLUMNS: Final = ", ".join(_NAMES)
 _PUT: Final = f"INSERT OR REPLACE INTO checkpoints ({_COLUMNS}) VALUES ({', '.join('?' * len(_NAMES))})"  # noqa: S608 - own names
 _WHERE_AGENT: Final = " AND coalesce(agent_id, '') = coalesce(?, '')"

@@ -14,6 +14,7 @@ import orjson
 
 from Agent.errors import DamagedInput
 from Agent.event.clock import format_timestamp
+from Agent.flight.checkpoints.model import ABOUT
 from Agent.flight.checkpoints.storage.delta import diff
 from Agent.flight.checkpoints.storage.files import RunFiles
 from Agent.flight.checkpoints.storage.index import Row
@@ -57,12 +58,7 @@ def frame_head(run_id: str, row: Row) -> dict[str, Any]:
         "position": row.position,
         "state_bytes": row.state_bytes,
         "digest": row.digest,
-        "agent_version": row.agent_version,
-        "code": row.code,
-        "tick": row.tick,
-        "phase": row.phase,
-        "reason": row.reason,
-        "event_id": row.event_id,
+        **{name: getattr(row, name) for name in ABOUT},
         "opaque": row.opaque or None,
     }
     return {key: value for key, value in told.items() if value is not None}
