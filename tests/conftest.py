@@ -88,6 +88,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, o
             item.add_marker(pytest.mark.slow)
         if "postgresql" in asked or "postgres" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.integration)
+        if item.path.parent.name == "docs":
+            item.add_marker(pytest.mark.docs)
     result = yield
     long = {item.path for item in items if item.get_closest_marker("integration")}
     items.sort(key=lambda item: item.path not in long)

@@ -125,10 +125,10 @@ def is_quiet(result: Result) -> bool:
     return not result.failed and result.highest < STATED_THRESHOLD
 
 
-def as_object(half: str, results: Sequence[Result]) -> dict[str, Any]:
+def as_object(results: Sequence[Result], *, healthy: bool) -> dict[str, Any]:
     """For JSON."""
-    found: dict[str, Any] = {"half": half, "cases": len(results)}
-    if half == "healthy":
+    found: dict[str, Any] = {"healthy": healthy, "cases": len(results)}
+    if healthy:
         quiet = sum(map(is_quiet, results))
         found |= {"threshold": STATED_THRESHOLD, "quiet": quiet, "share": quiet / len(results)}
     else:
@@ -147,10 +147,10 @@ def by_kind(results: Sequence[Result]) -> dict[str, dict[str, int]]:
     return dict(sorted(table.items()))
 
 
-def as_text(half: str, results: Sequence[Result]) -> str:
+def as_text(results: Sequence[Result], *, healthy: bool) -> str:
     """The table of a terminal: by kind and in all, then what was missed or cried out for nothing."""
-    found = as_object(half, results)
-    if half == "healthy":
+    found = as_object(results, healthy=healthy)
+    if healthy:
         share = f"{found['quiet']} of {found['cases']} ({found['share']:.0%})"
         lines = [f"no cause from {STATED_THRESHOLD} on: {share}"]
         loud = [result for result in results if not is_quiet(result)]

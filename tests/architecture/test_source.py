@@ -1,10 +1,9 @@
-"""Rules that the source itself keeps: sizes, docstrings, words, and where Python may stand."""
+"""Rules that the source itself keeps and Ruff does not know: sizes, words, and where Python may stand."""
 
 import ast
 import re
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,18 +32,17 @@ def project_files() -> list[Path]:
     return [path for name in names if (path := REPOSITORY / name).is_file()]
 
 
-def text_lines(paths: list[Path]) -> Iterator[tuple[str, str]]:
-    """(place, line) of every line of the text files."""
-    for path in paths:
-        if path.suffix in TEXT_SUFFIXES:
-            for number, line in enumerate(
-                path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1
-            ):
-                yield f"{path.relative_to(REPOSITORY)}:{number}", line
-
-
 def matches(pattern: re.Pattern[str], paths: list[Path]) -> list[str]:
-    return [f"{place}: {line.strip()[:100]}" for place, line in text_lines(paths) if pattern.search(line)]
+    """Each line of a text file that holds the pattern, with its place."""
+    found = []
+    for path in paths:
+        text = path.read_text(encoding="utf-8", errors="replace") if path.suffix in TEXT_SUFFIXES else ""
+        for match in pattern.finditer(text):  # over the whole text: line by line takes six times as long
+            line = text.count("\n", 0, match.start())
+            found.append(
+                f"{path.relative_to(REPOSITORY)}:{line + 1}: {text.splitlines()[line].strip()[:100]}"
+            )
+    return found
 
 
 def test_no_module_is_longer_than_the_limit():
@@ -62,40 +60,6 @@ def test_no_module_has_a_name_that_says_nothing():
     # `Agent/utils` is promised to users and holds names only.
     names = {str(path.relative_to(PACKAGE)) for path in MODULES if path.stem in VAGUE_NAMES}
     assert names == set()
-
-
-def test_every_module_says_where_it_stands():
-    silent = [
-        str(path.relative_to(REPOSITORY))
-        for path in MODULES
-        if not ast.get_docstring(ast.parse(path.read_text()))
-    ]
-    assert silent == []
-
-
-def public_definitions(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[str, ast.AST]]:
-    """Public classes and functions at module and class level, overloads and setters left out."""
-    for node in body:
-        if not isinstance(
-            node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-        ) or node.name.startswith("_"):
-            continue
-        decorators = {ast.unparse(decorator).rpartition(".")[2] for decorator in node.decorator_list}
-        if decorators.isdisjoint({"overload", "setter", "deleter", "override"}):
-            yield prefix + node.name, node
-        if isinstance(node, ast.ClassDef):
-            yield from public_definitions(node.body, f"{prefix}{node.name}.")
-
-
-@pytest.mark.integration
-def test_every_public_class_and_function_has_a_docstring():
-    silent = [
-        f"{path.relative_to(REPOSITORY)}:{node.lineno} {name}"
-        for path in MODULES
-        for name, node in public_definitions(ast.parse(path.read_text()).body)
-        if not ast.get_docstring(node)
-    ]
-    assert silent == []
 
 
 def test_data_and_preset_directories_hold_no_python():
@@ -135,10 +99,13 @@ def test_the_project_speaks_of_itself_alone():
 
 
 def test_nothing_in_the_package_prints_unpickles_evaluates_or_has_a_bare_except():
+    # Ruff has rules for this, too, but a comment turns them off.
     modules, calls = {"pickle", "marshal", "shelve"}, {"print", "eval", "exec"}
+    suspicious = re.compile(rf"\b({'|'.join(modules)})\b|\b({'|'.join(calls)})\s*\(|\bexcept\s*:")
     found = []
-    for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text())):
+    texts = [(path, path.read_text()) for path in MODULES]
+    for path, text in texts:
+        for node in ast.walk(ast.parse(text)) if suspicious.search(text) else ():
             what = ""
             if isinstance(node, ast.ExceptHandler) and node.type is None:
                 what = "bare except"

@@ -9,7 +9,7 @@ import pytest
 from Agent import AgentLogger, setup_logging, shutdown_logging, tick
 from benchmarks.fault_set import child, scoring
 from benchmarks.fault_set.case import Seek, Truth
-from benchmarks.fault_set.cases import CASES, HEALTHY, WORLDS, case_named, halves, healthy
+from benchmarks.fault_set.cases import CALM, CASES, WORLDS, case_named, healthy
 from benchmarks.fault_set.record_scan import TruthMissing, resolve
 
 ONE_OF_EACH_WORLD = [next(case for case in CASES if case.world is world) for world in WORLDS]
@@ -42,23 +42,18 @@ def no_simulation(monkeypatch):
 
 
 def test_the_set_is_as_large_and_as_various_as_it_is_meant_to_be():
-    assert len(CASES) >= 40
-    assert len({case.kind for case in CASES}) >= 10
-    assert len(WORLDS) >= 5
-    assert len({case.name for case in CASES}) == len(CASES)
+    assert len(CASES) >= 100
+    assert len({case.kind for case in CASES}) >= 20
+    assert len(WORLDS) == 19
+    every = (*CASES, *CALM)
+    assert len({case.name for case in every}) == len(every)
+    assert all(case_named(case.name) is case for case in every)
 
 
-def test_the_halves_share_no_case_and_hold_every_kind():
-    tuning, final = halves()["tuning"], halves()["final"]
-    assert {case.name for case in tuning}.isdisjoint(case.name for case in final)
-    assert len(tuning) + len(final) == len(CASES)
-    assert abs(len(tuning) - len(final)) <= 1
-    assert {case.kind for case in tuning} == {case.kind for case in final} == {case.kind for case in CASES}
-
-
-def test_the_healthy_sessions_are_thirty_of_all_worlds():
-    assert len({case.name for case in healthy()}) == HEALTHY == 30
-    assert {case.world.name for case in healthy()} == {world.name for world in WORLDS}
+def test_the_healthy_sessions_are_of_all_worlds():
+    names = [case.name for case in healthy()]
+    assert len(set(names)) == len(names)
+    assert {case.world.name for case in healthy()} >= {world.name for world in WORLDS}
 
 
 def test_no_two_cases_have_the_same_parameters():
@@ -90,7 +85,7 @@ def test_every_case_runs_in_time_and_holds_its_truth(case, tmp_path):
     recorded = recorded_at(tmp_path, case)
     assert 1 <= len(recorded["truth"]) <= 8
     assert 500 <= recorded["events"] <= 10_000
-    assert recorded["cpu_s"] < 1.0
+    assert recorded["cpu_s"] < 5.0
 
 
 @pytest.mark.slow
@@ -140,15 +135,15 @@ def test_the_analyzer_is_asked_through_its_public_name(trace_root):
 def test_a_report_that_always_names_the_truth_hits_everywhere():
     results = scoring.score(SOME, faulty=True, ask=lambda r: {"causes": [cause("x-1"), cause(r["truth"][1])]})
     assert [result.rank for result in results] == [2] * len(SOME)
-    assert scoring.as_object("tuning", results)["share"] == 1.0
-    assert "4 of 4 (100%)" in scoring.as_text("tuning", results)
+    assert scoring.as_object(results, healthy=False)["share"] == 1.0
+    assert "4 of 4 (100%)" in scoring.as_text(results, healthy=False)
 
 
 @pytest.mark.usefixtures("no_simulation")
 def test_a_report_that_never_names_the_truth_misses_everywhere():
     results = scoring.score(SOME, faulty=True, ask=lambda _: {"causes": [cause("x-1"), cause("x-2")]})
-    assert scoring.as_object("final", results)["hits"] == 0
-    assert all(f"missed {case.name}: not named" in scoring.as_text("final", results) for case in SOME)
+    assert scoring.as_object(results, healthy=False)["hits"] == 0
+    assert all(f"missed {case.name}: not named" in scoring.as_text(results, healthy=False) for case in SOME)
 
 
 @pytest.mark.usefixtures("no_simulation")
@@ -156,7 +151,7 @@ def test_the_truth_at_the_fourth_place_is_a_miss_that_says_so():
     fourth = [cause("x-1"), cause("x-2"), cause("x-3"), cause("w-1")]
     (result,) = scoring.score(SOME[:1], faulty=True, ask=lambda _: {"causes": fourth})
     assert (result.rank, result.hit) == (4, False)
-    assert "at place 4" in scoring.as_text("tuning", [result])
+    assert "at place 4" in scoring.as_text([result], healthy=False)
 
 
 @pytest.mark.usefixtures("no_simulation")
@@ -164,7 +159,7 @@ def test_how_many_events_the_first_three_causes_name_is_told():
     many = [cause("x-1", "x-2", "x-3"), cause("x-3"), cause("w-1"), cause("x-8", "x-9")]
     (result,) = scoring.score(SOME[:1], faulty=True, ask=lambda _: {"causes": many})
     assert result.named == 4
-    assert "median 4, most 4" in scoring.as_text("tuning", [result])
+    assert "median 4, most 4" in scoring.as_text([result], healthy=False)
 
 
 @pytest.mark.usefixtures("no_simulation")
@@ -175,7 +170,7 @@ def test_a_report_that_cannot_be_made_is_a_miss_and_not_quiet():
     (result,) = scoring.score(SOME[:1], faulty=True, ask=breaks)
     assert not result.hit
     assert not scoring.is_quiet(result)
-    assert "the report broke" in scoring.as_text("tuning", [result])
+    assert "the report broke" in scoring.as_text([result], healthy=False)
 
 
 @pytest.mark.usefixtures("no_simulation")
@@ -183,7 +178,7 @@ def test_a_report_that_cannot_be_made_is_a_miss_and_not_quiet():
 def test_a_healthy_session_is_quiet_below_the_stated_threshold(confidence, quiet):
     guess = {"causes": [cause("x-1", confidence=0.1), cause("x-2", confidence=confidence)]}
     results = scoring.score(SOME, faulty=False, ask=lambda _: guess)
-    assert scoring.as_object("healthy", results)["quiet"] == quiet
+    assert scoring.as_object(results, healthy=True)["quiet"] == quiet
 
 
 @pytest.mark.usefixtures("no_simulation")

@@ -74,8 +74,12 @@ def test_a_read_only_mount_that_comes_and_goes_costs_what_is_told(trace_root):
             loggers = [AgentLogger(f"agent_{n}", "x") for n in range(12)]
             write = lambda count: [loggers[n % 12].log_action("w", {"n": n, "text": "x" * 300}) for n in range(count)]
             ids = write(40)
-            subprocess.run(["mount", "--bind", root, root], check=True)
-            subprocess.run(["mount", "-o", "remount,bind,ro", root], check=True)
+            # Read-only from its first moment: a mount in which a file was opened meanwhile is busy.
+            aside = root + "_aside"
+            os.mkdir(aside)
+            subprocess.run(["mount", "--bind", root, aside], check=True)
+            subprocess.run(["mount", "-o", "remount,bind,ro", aside], check=True)
+            subprocess.run(["mount", "--bind", aside, root], check=True)
             refused = write(40)
             assert "" in refused
             assert any("EROFS" in name for name in health()["writer"]), health()

@@ -303,6 +303,16 @@ def test_a_value_that_doubles_at_each_level_is_cut(recorded):
     assert not recorded.health.dropped
 
 
+def test_a_key_that_utf_8_cannot_hold_is_recorded_each_time(recorded):
+    agent = AgentLogger("a")
+    for key in ("\udcff", "password\udcff"):
+        for _ in range(3):
+            agent.log_action("x", {"in": {key: 1}})
+            agent.info("m", extra={key: 1})
+    assert len(recorded.events) == 12
+    assert not recorded.health.dropped, recorded.health.notes
+
+
 def _raise(error):
     raise error
 

@@ -149,6 +149,22 @@ def test_a_redacted_text_of_every_form_stays_as_it_is():
         assert recorded(once) == once, form
 
 
+def test_the_password_of_a_url_is_replaced_though_it_is_made_of_words_and_the_name_of_a_user_is_not():
+    for password in ("correct-horse-battery-staple", "somebodysLongPassword", "kQxWvUtRpLmNzBcDs", "abc"):
+        for url in (
+            "postgres://app:{}@db.example/prod",
+            "redis://:{}@cache:6379/0",
+            "see amqp://me:{}@[::1]/x.",
+        ):
+            clean = recorded(url.format(password))
+            assert password not in clean and clean.startswith(url.partition("{}")[0]), clean
+    for harmless in (
+        "https://a-long-name-of-a-user@example.org/x",
+        "postgres://app:$PASSWORD@db.example/prod",
+    ):
+        assert recorded(harmless) == harmless
+
+
 def test_the_scheme_of_a_header_stays_and_its_credential_goes():
     for scheme in ("Basic", "Bearer", "ApiKey", "Digest", "NTLM", "Klaviyo-API-Key", "SSWS", "Unheard-Of"):
         secret = some(23) + "7"

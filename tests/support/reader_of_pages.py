@@ -28,7 +28,7 @@ from support.processes import REPOSITORY, child_environment
 SHELLS = {"bash", "sh", "shell", "console"}
 UNTRIED = {"placeholders", "elsewhere"}
 """Marks of blocks that are not run: names have to be replaced first, or it needs what a test has not."""
-LINE_SECONDS = 120
+LINE_SECONDS = 600  # for what hangs: the demo takes 20 s of processor, of a machine with other work
 ENDLESS_SECONDS = 4
 
 _EXIT_CODE = re.compile(r"#.*\bexit code (\d)")

@@ -15,6 +15,7 @@ import orjson
 
 from Agent.event.model import RedactedBytes
 from Agent.record.encode.redacted_values import BYTES_TAGS, PAIR_TAGS, TELLING_KEYS, RedactionWalk, Repeats
+from Agent.record.encode.safe_text import printable
 from Agent.record.secrets.names import NONE, SURE, is_below, least_secret_number, name_says
 from Agent.record.secrets.patterns import replaced
 from Agent.record.secrets.quick_look import looks_clean
@@ -95,6 +96,8 @@ class Redactor:
         if key in self.known_keys:
             return NONE
         says = name_says(key)
+        if not key.isascii() and printable(key) != key:
+            return says  # a known key is written as it stands, and UTF-8 has no lone surrogates
         if says == NONE and key not in TELLING_KEYS and len(self.known_keys) < _MAX_KNOWN_KEYS:
             self.known_keys.add(key)
         elif says != NONE and key not in self.number_keys and len(self.number_keys) < _MAX_KNOWN_KEYS:

@@ -166,7 +166,7 @@ def _forms(text: str, lower: str) -> Iterator[Span]:
             if match is not None:
                 begin, end = _span_of(match)
                 begin -= _BEFORE_SPAN.get(literal, 0)
-                if _is_credential(literal, text[begin:end]):
+                if _is_credential(literal, text[begin:end], is_user=match.lastgroup == "alone"):
                     yield begin, end
             at = lower.find(literal, max(at + len(literal), match.end() if match is not None else 0))
     if text.count(".") > 1:
@@ -218,8 +218,11 @@ def _span_of(match: re.Match[str]) -> Span:
     return match.span()
 
 
-def _is_credential(literal: str, value: str) -> bool:
-    """Whether what a form holds is a credential, and not the next word of a sentence or a placeholder."""
+def _is_credential(literal: str, value: str, *, is_user: bool) -> bool:
+    """Whether what a form holds is a credential, and not the next word of a sentence or a placeholder.
+
+    `is_user` says that it stands in a URL where a user does, with no password behind it.
+    """
     if is_placeholder(value):
         return False
     if literal in _TOOLS:
@@ -238,7 +241,7 @@ def _is_credential(literal: str, value: str) -> bool:
         return bool(colon) and len(name) + len(password) >= 6 and name.isascii()
     if literal == ":a":
         return not is_wordlike(value)
-    return literal != "://" or not is_wordlike(value) or len(value) < 16 or ":" in value
+    return not (is_user and is_wordlike(value))
 
 
 # ---- together ----

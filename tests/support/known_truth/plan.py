@@ -117,10 +117,6 @@ class Plan:
         """Whose message of the tick before an agent receives in a tick."""
         return (agent - 1 - (tick - 1) % 7) % self.agents
 
-    def recipient_of(self, agent: int, tick: int) -> int:
-        """To whom an agent sends its message of a tick."""
-        return (agent + 1 + tick % 7) % self.agents
-
     def draw(self, what: int, bound: int) -> int:
         """A number below `bound` that depends on the seed alone."""
         digest = hashlib.blake2b(f"{self.seed} draw {what}".encode(), digest_size=8).digest()
