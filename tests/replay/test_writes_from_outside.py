@@ -77,6 +77,43 @@ def test_a_write_that_was_put_in_is_named(toy):
     assert "written from outside, repeated from the recording: purse.coins" in str(report)
 
 
+LATE = """
+class Trader:
+    def __init__(self):
+        self.agent_id, self.quotes, self.orders, self.said = "a", 0, [1, 2], 0
+
+    @trace_agent_action
+    def respond(self):
+        self.said += 1
+        return self.said
+
+def build(spec):
+    return Trader()
+
+def main():
+    trader = Trader()
+    for number in range(20):
+        trader.respond()
+        {more}
+"""
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        "trader.quotes = number",
+        "trader.orders.append(number)",
+        "trader.orders[0] = number",
+        "trader.new = number",
+    ],
+)
+def test_a_field_that_is_first_written_from_outside_late_is_put_in(toy, write):
+    toy.record(LATE.replace("{more}", f"if number > 12: {write}"))
+    report = toy.replay("last/a")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "written from outside, repeated from the recording: a." in str(report)
+
+
 def test_a_write_before_a_periodic_state_is_recorded_and_put_in(toy):
     source = """
 class Counter:
