@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeGuard
 
-__all__ = ["Act", "Log", "Sort", "read_acts"]
+__all__ = ["Act", "Column", "Group", "Log", "Sort", "columns_of", "is_number", "read_acts"]
 
 Sort = tuple[str, str, str]
 """What an event is one of many of: role (or agent without one), kind, name."""
@@ -40,6 +40,16 @@ ENVELOPE: Final = frozenset(
 )  # fmt: skip
 BEFORE: Final = ("old_state", "old_value", "old_strategy", "old_policy", "old_parameters", "previous")
 _NUMBER: Final = re.compile(r"[0-9]+")
+
+
+class Group:
+    """What some acts have in common: the agent, the value of a field, or both; one object for each."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: tuple[tuple[str, str], ...]) -> None:
+        self.key = key
+        """(field, value) of each."""
 
 
 @dataclass(slots=True)
@@ -73,11 +83,45 @@ class Act:
     """What links it to other events: agents, things, values, spans; only what another event holds, too."""
     mentions: tuple[str, ...] = ()
     """Other agents that it names."""
+    groups: tuple[Group, ...] = ()
+    """The groups by which the acts of its sort are compared."""
 
     @property
     def sort(self) -> Sort:
         """What it is one of many of."""
         return self.role, self.kind, self.name
+
+
+class Column(NamedTuple):
+    """What the acts of one sort say under one path: the places of those that say it, and the values."""
+
+    at: list[int]
+    values: list[Any]
+
+    def numbers(self) -> Column:
+        """Those of its values that are numbers; itself where all are."""
+        if {int, float}.issuperset(map(type, self.values)) and all(each == each for each in self.values):
+            return self
+        kept = [(at, value) for at, value in zip(self.at, self.values, strict=True) if is_number(value)]
+        return Column([at for at, _ in kept], [value for _, value in kept])
+
+
+def columns_of(acts: Sequence[Act], *, before: bool = False) -> dict[str, Column]:
+    """{path: column} of acts of one sort, or of the values that they replaced."""
+    found: dict[str, Column] = {}
+    for at, act in enumerate(acts):
+        for path, value in (act.before if before else act.values).items():
+            column = found.get(path)
+            if column is None:
+                column = found[path] = Column([], [])
+            column.at.append(at)
+            column.values.append(value)
+    return found
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether it is a number, truth values not."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
 @dataclass(slots=True)
@@ -138,8 +182,47 @@ def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
         log.by_sort[act.sort].append(act)
         for thing in act.things:
             log.by_thing[thing].append(act)
+    _add_groups(log)
     _add_tokens(log)
     return log
+
+
+MAX_LEVELS: Final = 14
+"""A field of more values is no group."""
+MAX_FIELDS: Final = 6
+
+
+def _add_groups(log: Log) -> None:
+    """Fill `groups`: the agent, the fields of a few values, and each of these with the agent."""
+    known: dict[tuple[tuple[str, str], ...], Group] = {}
+    for acts in log.by_sort.values():
+        fields = _fields(acts)
+        same: dict[tuple[Any, ...], tuple[Group, ...]] = {}
+        for act in acts:
+            # true and 1 are one key, but two texts
+            values = tuple(str(act.values[path]) if path in act.values else None for path in fields)
+            if (act.agent, *values) not in same:
+                said = [(path, value) for path, value in zip(fields, values, strict=True) if value is not None]
+                own = [("agent", act.agent)] if act.agent else []
+                keys = [(key,) for key in (*own, *said)] + [(agent, key) for agent in own for key in said]
+                same[act.agent, *values] = tuple(known.setdefault(key, Group(key)) for key in keys)
+            act.groups = same[act.agent, *values]
+
+
+def _fields(acts: Sequence[Act]) -> list[str]:
+    """The fields of some acts by which they fall into a few groups."""
+    levels: dict[str, set[Any]] = defaultdict(set)
+    number: Counter[str] = Counter()
+    for act in acts:
+        number.update(act.values.keys())
+        for path, value in act.values.items():
+            if len(levels[path]) <= MAX_LEVELS and isinstance(value, str | int):
+                levels[path].add(value)
+    return [
+        path
+        for path, values in levels.items()
+        if 2 <= len(values) <= MAX_LEVELS and number[path] >= 0.5 * len(acts)
+    ][:MAX_FIELDS]
 
 
 def _name(kind: str, extra: Mapping[str, Any], message: str, values: Mapping[str, Any]) -> str:

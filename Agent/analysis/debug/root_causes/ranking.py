@@ -13,8 +13,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
-from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
-from Agent.analysis.debug.root_causes.detectors.values import is_number
+from Agent.analysis.debug.root_causes.acts import Act, Log, Sort, is_number
 from Agent.analysis.debug.root_causes.scan import Finding
 from Agent.analysis.debug.root_causes.web import Web, tokens_of
 

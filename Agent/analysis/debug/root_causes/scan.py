@@ -11,11 +11,11 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import pairwise
 from statistics import fmean, median
 from typing import Any, Final, NamedTuple
 
-from Agent.analysis.debug.root_causes.acts import Act
+from Agent.analysis.debug.root_causes.acts import Act, Group
 
 __all__ = [
     "Finding",
@@ -28,8 +28,6 @@ __all__ = [
     "scan_beyond",
 ]
 
-MAX_LEVELS: Final = 14
-"""A field of more values is no group."""
 CAP: Final = 40.0
 
 
@@ -72,39 +70,6 @@ class Finding:
         return self.acts[0].step
 
 
-def _groups(
-    seen: Sequence[Observation], fields: Sequence[str]
-) -> dict[tuple[tuple[str, str], ...], list[int]]:
-    """Places in `seen` of the members of every group."""
-    found: dict[tuple[tuple[str, str], ...], list[int]] = defaultdict(list)
-    for at, (act, _) in enumerate(seen):
-        keys = [("agent", act.agent)] if act.agent else []
-        keys += [(name, str(act.values[name])) for name in fields if name in act.values]
-        found[()].append(at)
-        for key in keys:
-            found[(key,)].append(at)
-        for pair in combinations(keys, 2):
-            if pair[0][0] == "agent":
-                found[pair].append(at)
-    return found
-
-
-def fields_of(acts: Sequence[Act], without: str = "") -> list[str]:
-    """The fields of some acts by which they fall into a few groups."""
-    levels: dict[str, Counter[str]] = defaultdict(Counter)
-    for act in acts:
-        for path, value in act.values.items():
-            if path != without and isinstance(value, str | bool | int):
-                counted = levels[path]
-                if len(counted) <= MAX_LEVELS:
-                    counted[str(value)] += 1
-    return [
-        path
-        for path, counted in levels.items()
-        if 2 <= len(counted) <= MAX_LEVELS and counted.total() >= 0.5 * len(acts)
-    ][:6]
-
-
 def scan_rare(
     rule: str, about: str, seen: Sequence[Observation], *, most: float = 0.25, base: float = 0.1
 ) -> list[Finding]:
@@ -120,14 +85,21 @@ def scan_rare(
     number = len(seen)
     if not bad or number < 8 or len(bad) > most * number:
         return []
-    groups = _groups(seen, fields_of([each.act for each in seen]))
+    # a group without a violation has nothing to say
+    groups: dict[Group, list[int]] = {group: [] for at in bad for group in seen[at].act.groups}
+    tried: set[Group] = set()
+    for at, (act, _) in enumerate(seen):
+        tried.update(act.groups)
+        for group in act.groups:
+            if group in groups:
+                groups[group].append(at)
     is_bad = [bool(each.value) for each in seen]
-    penalty = 0.5 * math.log(max(1, len(groups)))
+    penalty = 0.5 * math.log(1 + len(tried))
     best: list[tuple[float, tuple[tuple[str, str], ...], list[int], int]] = []
-    for group, members in groups.items():
+    for key, members in [((), range(number)), *((group.key, own) for group, own in groups.items())]:
         score, hits, since = _best_interval(members, is_bad, number, len(bad), base)
         if score - penalty > 1.0:
-            best.append((score - penalty, group, hits, since))
+            best.append((score - penalty, key, hits, since))
     best.sort(key=lambda each: (-each[0], len(each[1]), each[1]))
     found: list[Finding] = []
     taken: set[int] = set()

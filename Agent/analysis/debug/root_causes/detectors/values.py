@@ -6,11 +6,10 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
-from typing import Final, TypeGuard
+from typing import Final
 
-from Agent.analysis.debug.root_causes.acts import Act, Log
+from Agent.analysis.debug.root_causes.acts import MAX_LEVELS, Act, Log, is_number
 from Agent.analysis.debug.root_causes.scan import (
-    MAX_LEVELS,
     Finding,
     Observation,
     scan_beyond,
@@ -20,7 +19,7 @@ from Agent.analysis.debug.root_causes.scan import (
     scan_rare,
 )
 
-__all__ = ["OUTPUTS", "find", "is_number"]
+__all__ = ["OUTPUTS", "find"]
 
 
 def find(log: Log) -> Iterator[Finding]:
@@ -29,15 +28,16 @@ def find(log: Log) -> Iterator[Finding]:
     for sort, acts in log.by_sort.items():
         if len(acts) < 3 or sort[1] == "state":
             continue
+        levelled = _levelled(acts)
         for path, seen in columns(acts, log.roles).items():
             label = f"{sort[2] or sort[1]} {path}"
             if path.startswith("error_"):
                 continue
-            numbers = [each for each in seen if is_number(each.value)]
+            numbers = seen if _all_numbers(seen) else [each for each in seen if is_number(each.value)]
             if len(numbers) > 0.9 * len(seen):
                 yield from scan_beyond("value beyond range", label, numbers)
-                if len(seen) >= 20 and "*" not in path:
-                    yield from _levels(label, numbers)
+                if len(seen) >= 20 and "*" not in path and len({each.value for each in numbers}) > 1:
+                    yield from _levels(label, numbers, path, levelled)
             elif len(seen) >= 12:
                 yield from scan_novel("new value", label, seen)
             if len(seen) >= 12:
@@ -98,12 +98,9 @@ def form(value: object) -> str:
     return _LETTERS.sub("a", _DIGITS.sub("0", value)) if len(value) < LONG else "text"
 
 
-def is_number(value: object) -> TypeGuard[int | float]:
-    """Whether it is a number, truth values not."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
-
-
-def _levels(label: str, numbers: list[Observation]) -> Iterator[Finding]:
+def _levels(
+    label: str, numbers: list[Observation], measured: str, levelled: dict[str, set[str]]
+) -> Iterator[Finding]:
     by_agent: dict[str, list[Observation]] = defaultdict(list)
     for each in numbers:
         by_agent[each.act.agent].append(each)
@@ -112,11 +109,14 @@ def _levels(label: str, numbers: list[Observation]) -> Iterator[Finding]:
         yield from scan_drift("drifts", label, by_agent)
     else:
         yield from scan_numbers("level shifts", label, {"": numbers} if "" in by_agent else by_agent)
-    for path, levels in _levelled([each.act for each in numbers], label.rsplit(" ", 1)[-1]).items():
+    for path, levels in levelled.items():
+        if path == measured:
+            continue
         series = defaultdict(list)
         for each in numbers:
-            if str(each.act.values.get(path)) in levels:
-                series[str(each.act.values[path])].append(each)
+            value = each.act.values.get(path)
+            if value in levels:
+                series[value].append(each)
         yield from scan_numbers("level shifts", label, series, field=path)
 
 
@@ -124,18 +124,23 @@ OUTPUTS: Final = ("result", "state.", "outcome")
 """What comes out of an act is no group to look at it by."""
 
 
-def _levelled(acts: list[Act], without: str) -> dict[str, set[str]]:
+def _levelled(acts: list[Act]) -> dict[str, set[str]]:
     levels: dict[str, set[str]] = defaultdict(set)
     for act in acts:
         for path, value in act.values.items():
-            if (
-                path != without
-                and not path.startswith(OUTPUTS)
-                and isinstance(value, str)
-                and len(levels[path]) <= MAX_LEVELS
-            ):
+            if isinstance(value, str) and len(levels[path]) <= MAX_LEVELS:
                 levels[path].add(value)
-    return {path: found for path, found in levels.items() if 2 <= len(found) <= MAX_LEVELS}
+    return {
+        path: found
+        for path, found in levels.items()
+        if 2 <= len(found) <= MAX_LEVELS and not path.startswith(OUTPUTS)
+    }
+
+
+def _all_numbers(seen: list[Observation]) -> bool:
+    return {int, float}.issuperset(type(each.value) for each in seen) and all(
+        each.value == each.value for each in seen
+    )
 
 
 def _shapes(label: str, acts: list[Act]) -> Iterator[Finding]:
