@@ -22,6 +22,7 @@ CLEAR = 0.5
 NOTHING_FOUND = "Nothing found that explains this."
 ONLY_HINTS = f"{NOTHING_FOUND} What is unusual:"
 CAUSE, HINT, NOTHING = "cause", "hint", "nothing"
+_FAILING = frozenset({"fails", "error comes up", "new error"})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -190,7 +191,7 @@ def commands_for(
         dict.fromkeys([*(agent for cause in causes[:2] for agent in cause.agent_ids[:2]), *question.agents])
     )
     made = [f"agent-trace journey {shlex.quote(agent)}{where}" for agent in agents[:3]]
-    if has_errors and any(cause.sort in {"errors", "loop"} or len(cause.edges) > 1 for cause in causes):
+    if has_errors and any(cause.sort in _FAILING or len(cause.edges) > 1 for cause in causes):
         made.append(f"agent-trace errors{where}")
     event = next((cause.event_ids[0] for cause in causes if cause.event_ids), None)
     if event is not None:

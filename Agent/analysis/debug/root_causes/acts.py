@@ -202,7 +202,9 @@ def _add_groups(log: Log) -> None:
             # true and 1 are one key, but two texts
             values = tuple(str(act.values[path]) if path in act.values else None for path in fields)
             if (act.agent, *values) not in same:
-                said = [(path, value) for path, value in zip(fields, values, strict=True) if value is not None]
+                said = [
+                    (path, value) for path, value in zip(fields, values, strict=True) if value is not None
+                ]
                 own = [("agent", act.agent)] if act.agent else []
                 keys = [(key,) for key in (*own, *said)] + [(agent, key) for agent in own for key in said]
                 same[act.agent, *values] = tuple(known.setdefault(key, Group(key)) for key in keys)

@@ -81,8 +81,7 @@ def cause_of(hypothesis: Hypothesis) -> Cause:
         tuple(agent for agent in agents if agent)[:4],
         tuple(_edges(hypothesis)),
         confidence(hypothesis),
-        "event",
-        hypothesis.score,
+        hypothesis.findings[0].rule if hypothesis.findings else "act",
     )
 
 

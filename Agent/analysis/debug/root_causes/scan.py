@@ -96,21 +96,23 @@ def scan_rare(
     is_bad = [bool(each.value) for each in seen]
     penalty = 0.5 * math.log(1 + len(tried))
     best: list[tuple[float, tuple[tuple[str, str], ...], list[int], int]] = []
-    for key, members in [((), range(number)), *((group.key, own) for group, own in groups.items())]:
-        score, hits, since = _best_interval(members, is_bad, number, len(bad), base)
+    everybody: tuple[tuple[str, str], ...] = ()
+    of_all: list[tuple[tuple[tuple[str, str], ...], Sequence[int]]] = [(everybody, range(number))]
+    for key, places in of_all + [(group.key, own) for group, own in groups.items()]:
+        score, hits, since = _best_interval(places, is_bad, number, len(bad), base)
         if score - penalty > 1.0:
             best.append((score - penalty, key, hits, since))
     best.sort(key=lambda each: (-each[0], len(each[1]), each[1]))
     found: list[Finding] = []
     taken: set[int] = set()
-    for score, group, hits, since in best:
+    for score, key, hits, since in best:
         if len(taken.intersection(hits)) > len(hits) / 2:
             continue
         taken.update(hits)
         acts = [seen[at].act for at in hits]
         found.append(
             Finding(
-                rule, about, acts, min(CAP, score), group, since=seen[since].act.place if since >= 0 else 0,
+                rule, about, acts, min(CAP, score), key, since=seen[since].act.place if since >= 0 else 0,
                 of=number, found=len(hits),
             )
         )  # fmt: skip
@@ -147,13 +149,12 @@ def _best_interval(
 
 def scan_novel(rule: str, about: str, seen: Sequence[Observation], *, least: int = 12) -> list[Finding]:
     """Values that come up only after many others: by how often the newest observations bring a new value."""
+    count = Counter(each.value for each in seen)
+    if len(count) == 1 or len(count) > max(12, 0.3 * len(seen)):
+        return []
     first: dict[Hashable, int] = {}
-    count: Counter[Hashable] = Counter()
     for at, each in enumerate(seen):
         first.setdefault(each.value, at)
-        count[each.value] += 1
-    if len(first) > max(12, 0.3 * len(seen)):
-        return []
     order = sorted(first.items(), key=lambda pair: pair[1])
     found = []
     for rank, (value, at) in enumerate(order):

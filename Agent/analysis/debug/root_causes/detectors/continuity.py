@@ -114,9 +114,7 @@ def _doubles(label: str, acts: list[Act], paths: tuple[str, ...]) -> Iterator[Fi
         yield each
 
 
-def _moves(
-    label: str, acts: list[Act], columns: dict[str, Column], owners: list[str]
-) -> Iterator[Finding]:
+def _moves(label: str, acts: list[Act], columns: dict[str, Column], owners: list[str]) -> Iterator[Finding]:
     """Numbers that go up by the same amount each time, only ever rise, or are new each time; and then not."""
     numbers = {path: column.numbers() for path, column in sorted(columns.items())}
     numbers = {path: column for path, column in numbers.items() if len(set(column.values)) > 1}

@@ -56,9 +56,7 @@ def _decided(label: str, acts: list[Act], columns: dict[str, Column]) -> Iterato
     tried = math.log(max(1, len(ofs) * len(kept)))
     for of in ofs:
         deciders = [agents if path == "@agent" else values[path] for path in of]
-        told: list[Hashable] = [
-            None if None in level else level for level in zip(*deciders, strict=True)
-        ]
+        told: list[Hashable] = [None if None in level else level for level in zip(*deciders, strict=True)]
         for path in kept:
             if path in of or any(leaf(path) == leaf(each) for each in of):
                 continue
@@ -82,7 +80,12 @@ def _aligned(column: Column, number: int) -> list[Hashable]:
 
 
 def _parting(
-    label: str, acts: list[Act], of: tuple[str, ...], levels: list[Hashable], path: str, values: list[Hashable]
+    label: str,
+    acts: list[Act],
+    of: tuple[str, ...],
+    levels: list[Hashable],
+    path: str,
+    values: list[Hashable],
 ) -> Iterator[Finding]:
     """Acts whose value is not the one that the level had most often until then."""
     if not _may_decide(levels, values):
@@ -193,16 +196,7 @@ def _agree(label: str, acts: list[Act]) -> Iterator[Finding]:
     groups = [group for group in asked.values() if len({act.agent for act in group}) >= MIN_ASKED]
     if len(groups) < MIN_GROUPS:
         return
-    answers: dict[str, list[list[tuple[Act, Hashable]]]] = defaultdict(list)
-    for group in groups:
-        told: dict[str, list[tuple[Act, Hashable]]] = defaultdict(list)
-        for act in group:
-            for path, value in act.values.items():
-                if path.startswith(OUTPUTS[0]):
-                    told[path].append((act, _key(value)))
-        for path, given in told.items():
-            if len(given) >= MIN_ASKED:
-                answers[path].append(given)
+    answers = _answers(groups)
     for path in sorted(answers):
         seen: list[Observation] = []
         usual: dict[int, Any] = {}
@@ -221,6 +215,21 @@ def _agree(label: str, acts: list[Act]) -> Iterator[Finding]:
         for each in scan_rare("answers differ", f"{label}: {path}", seen, most=0.1):
             each.usual, each.found = usual[each.first.place], each.first.values.get(path)
             yield each
+
+
+def _answers(groups: list[list[Act]]) -> dict[str, list[list[tuple[Act, Hashable]]]]:
+    """{path of a result: what each group says under it}."""
+    found: dict[str, list[list[tuple[Act, Hashable]]]] = defaultdict(list)
+    for group in groups:
+        told: dict[str, list[tuple[Act, Hashable]]] = defaultdict(list)
+        for act in group:
+            for path, value in act.values.items():
+                if path.startswith(OUTPUTS[0]):
+                    told[path].append((act, _key(value)))
+        for path, given in told.items():
+            if len(given) >= MIN_ASKED:
+                found[path].append(given)
+    return found
 
 
 MIN_ASKED: Final = 3

@@ -33,21 +33,25 @@ def find(log: Log) -> Iterator[Finding]:
             label = f"{sort[2] or sort[1]} {path}"
             if path.startswith("error_"):
                 continue
+            distinct = {each.value for each in seen}
+            if len(distinct) == 1:
+                continue
             numbers = seen if _all_numbers(seen) else [each for each in seen if is_number(each.value)]
             if len(numbers) > 0.9 * len(seen):
                 yield from scan_beyond("value beyond range", label, numbers)
-                if len(seen) >= 20 and "*" not in path and len({each.value for each in numbers}) > 1:
+                if len(seen) >= 20 and "*" not in path:
                     yield from _levels(label, numbers, path, levelled)
             elif len(seen) >= 12:
                 yield from scan_novel("new value", label, seen)
             if len(seen) >= 12:
                 empty = [Observation(act, not value) for act, value in seen if not isinstance(value, bool)]
                 yield from scan_rare("empty", label, empty)
-                yield from scan_novel(
-                    "new form", label, [Observation(act, form(value)) for act, value in seen]
-                )
-                texts = [Observation(act, len(value)) for act, value in seen if isinstance(value, str)]
-                if len(texts) >= 12 and any(each.value >= LONG for each in texts):
+                forms = {value: form(value) for value in distinct if value is not True and value is not False}
+                if len(set(forms.values())) > 1:
+                    written = [Observation(act, forms.get(value, "bool")) for act, value in seen]
+                    yield from scan_novel("new form", label, written)
+                if any(isinstance(value, str) and len(value) >= LONG for value in distinct):
+                    texts = [Observation(act, len(value)) for act, value in seen if isinstance(value, str)]
                     yield from scan_beyond("length beyond range", label, texts)
         yield from _shapes(sort[2] or sort[1], acts)
 
