@@ -11,8 +11,6 @@ import pytest
 from analysis_kit import Platform, SessionBuilder
 
 from Agent.analysis import DebugReport, LogAnalyzer, debug_issue
-from Agent.analysis.debug.causes import since_trigger
-from Agent.analysis.debug.changes.change_candidates import Trigger
 from Agent.analysis.debug.report import NOTHING_FOUND
 from Agent.analysis.text import told_setting
 from Agent.tree.layout import session_file
@@ -386,10 +384,3 @@ def test_a_setting_is_told_as_far_as_it_says_what_it_was() -> None:
     assert told({"name": "pool", "new_value": None}) == "pool was set to None"
     assert told({"name": "pool"}) == "pool was set"
     assert told({"name": {"pool": 4}}) == "the configuration was set"
-
-
-def test_a_title_says_whose_change_it_was_that_came_first() -> None:
-    row = {"agent_id": "moderator_2", "tick": 12}
-    trigger = Trigger(row, "field_before_change", "it set blocked from 2 items to 5 items", 0.9, ())
-    assert since_trigger(trigger) == "; at tick 12 moderator_2 set blocked from 2 items to 5 items"
-    assert since_trigger(trigger, "moderator_2") == "; at tick 12 it set blocked from 2 items to 5 items"

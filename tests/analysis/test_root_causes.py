@@ -10,10 +10,9 @@ import pytest
 from analysis_kit import SessionBuilder
 
 from Agent.analysis import debug_issue
-from Agent.analysis.debug.changes.activity_series import Axis
 from Agent.analysis.debug.root_causes.acts import Log, read_acts
 from Agent.analysis.debug.root_causes.detectors import continuity, dependencies, follow_ups, rates, values
-from Agent.analysis.debug.root_causes.reading import steps
+from Agent.analysis.debug.root_causes.reading import Axis, steps
 from Agent.analysis.debug.root_causes.scan import (
     Finding,
     Observation,
@@ -305,7 +304,7 @@ def test_keys_that_name_things_are_one_field_and_link_to_the_events_about_these_
 
 
 def test_without_ticks_a_step_is_a_place_among_all_events() -> None:
-    step_of = steps(Axis(by_tick=False, first=0, last=10**9, width=10**6), 240)
+    step_of = steps(Axis(by_tick=False, first=0, last=10**9), 240)
     # two bursts with an hour between them
     assert [step_of({"tick": None}) for _ in range(5)] == [0, 0, 1, 1, 2]
 

@@ -131,6 +131,8 @@ def explain(
         evidence = matching_messages(engine, lines, question)
     with no_collection():
         found = root_causes(log, question)
+    told_of = frozenset(event_id for cause in found for event_id in cause.event_ids)
+    found += recorded.error_causes(log, question, told_of)
     causes = [
         *recorded.event_causes(reader, engine, question),
         *recorded.loss_causes(account, question),

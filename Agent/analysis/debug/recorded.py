@@ -5,6 +5,8 @@ The chain behind an event that the text names by its id, spans that never ended,
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from Agent.analysis.causality.chains import Edge, chain, is_failure
@@ -12,12 +14,13 @@ from Agent.analysis.causality.event_links import Links, find_event
 from Agent.analysis.causality.event_window import time_us
 from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.question.question import Question
+from Agent.analysis.debug.root_causes import Log
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.session.integrity import in_flight
 from Agent.analysis.text import plural
 from Agent.tree.read.reader import TreeReader
 
-__all__ = ["event_causes", "loss_causes", "missing_events", "open_span_causes"]
+__all__ = ["error_causes", "event_causes", "loss_causes", "missing_events", "open_span_causes"]
 
 _LOOK_BACK_US: Final = 60_000_000
 _MAX_EDGES: Final = 10
@@ -84,6 +87,31 @@ def open_span_causes(reader: TreeReader, question: Question) -> list[Cause]:
                 "open",
             )
         )
+    return causes
+
+
+def error_causes(log: Log, question: Question, known: AbstractSet[str]) -> list[Cause]:
+    """The commonest error of each named agent, where the text asks for errors, as a hint.
+
+    Args:
+        log: the acts of the session.
+        question: what the text names.
+        known: events that the ranked causes name already.
+    """
+    if "error" not in question.topics:
+        return []
+    causes = []
+    for agent in question.agents:
+        errors = [act for act in log.acts if act.agent == agent and act.kind == "error"]
+        if not errors or known & {act.id for act in errors}:
+            continue
+        common, number = Counter(act.message for act in errors).most_common(1)[0]
+        first = next(act for act in errors if act.message == common)
+        told = (
+            f"{plural(number, 'error')} of {agent} {'is' if number == 1 else 'are'} {common!r} "
+            f"(first event {first.id})."
+        )
+        causes.append(Cause(f"{agent} fails with {common!r}", told, (first.id,), (agent,), (), 0.45, "error"))
     return causes
 
 

@@ -62,7 +62,7 @@ class DebugReport:
     def _parts(self, width: int) -> Iterator[str]:
         yield self._head(width)
         if self.status == HINT:
-            yield ONLY_HINTS
+            yield textwrap.fill(ONLY_HINTS, width)
         if self.causes:
             yield "\n\n".join(self._cause(n, cause, width) for n, cause in enumerate(self.causes, 1))
         else:
@@ -97,7 +97,7 @@ class DebugReport:
             shown.append(text)
         parts += shown or [NOTHING_FOUND]
         if self.status == HINT:
-            parts.insert(1, ONLY_HINTS)
+            parts.insert(1, textwrap.fill(ONLY_HINTS, width))
         if len(self.causes) > len(shown):
             parts[-1] += f"\n\n   and {len(self.causes) - len(shown)} less likely: --all shows them"
         if not self.causes:

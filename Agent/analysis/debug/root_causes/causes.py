@@ -135,6 +135,8 @@ def _finding(finding: Finding) -> str:
             return f"no {finding.about}{where} from {since} on; {_short(finding.usual)} per step before"
         before, after = _short(finding.usual), _short(finding.found)
         return f"{finding.about}{where}: {before} per step before {since}, {after} after"
+    if finding.rule == "repeated":
+        return f"{finding.about} was called {finding.found} times at {since}; at most {finding.usual[1]} before"
     if finding.rule in {"value beyond range", "length beyond range", "setting moved far"}:
         low, high = map(_short, finding.usual)
         return f"{finding.about} is {_short(finding.found)} at {since}; {low} to {high} before"

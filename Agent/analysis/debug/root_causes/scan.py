@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median
@@ -249,6 +249,7 @@ def scan_numbers(
         if nats > 2.0:
             values = [float(each.value) - common.get(each.act.step, 0.0) for each in series[owner]]
             nats *= _suddenness(values, at, high - low)
+            nats = min(nats, _seldom_move(series, owner, abs(high - low)))
         if nats > 2.0:
             acts = [each.act for each in series[owner][at : at + 12]]
             found.append(
@@ -259,6 +260,24 @@ def scan_numbers(
             )  # fmt: skip
     found.sort(key=lambda each: (-each.nats, each.first.place))
     return found[:4]
+
+
+def _seldom_move(series: Mapping[str, Sequence[Observation]], owner: str, change: float) -> float:
+    """What a change of level is worth at most where the level only moves now and then: how seldom it does.
+
+    What stands still between two moves is no independent reading each time.
+    """
+    own = [float(each.value) for each in series[owner]]
+    if sum(a != b for a, b in pairwise(own)) > STANDING * len(own):
+        return CAP
+    moves = [
+        abs(float(b.value) - float(a.value)) for seen in series.values() for a, b in pairwise(seen)
+    ]
+    return math.log((1 + len(moves)) / max(1, sum(move >= change / 2 for move in moves)))
+
+
+STANDING: Final = 0.25
+"""A series that moves at most so often stands still in between."""
 
 
 def scan_drift(rule: str, about: str, series: dict[str, list[Observation]]) -> list[Finding]:

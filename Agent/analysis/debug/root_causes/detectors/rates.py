@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Final
 
 from Agent.analysis.debug.root_causes.acts import Act, Log
 from Agent.analysis.debug.root_causes.scan import (
     Finding,
     Observation,
+    scan_beyond,
     scan_counts,
     scan_novel,
     scan_numbers,
@@ -30,6 +31,7 @@ def find(log: Log) -> Iterator[Finding]:
     """Changes of rates, of failures and of durations."""
     yield from _counts(log)
     yield from _never(log)
+    yield from _repeats(log)
     yield from _failures(log)
     yield from _durations(log)
 
@@ -70,6 +72,29 @@ def _counts(log: Log) -> Iterator[Finding]:
                 for n in range(acts[0].step // width, slices)
             ]
             yield from scan_counts("rate changes", sort[2] or sort[1], {"": whole})
+
+
+def _repeats(log: Log) -> Iterator[Finding]:
+    """The same call again and again within one step, far more often than one was before."""
+    for sort, acts in log.by_sort.items():
+        if sort[1] not in CALLS:
+            continue
+        counts: Counter[tuple[int, str, Hashable]] = Counter()
+        last: dict[tuple[int, str, Hashable], Act] = {}
+        for act in acts:
+            given = frozenset(item for item in act.values.items() if item[0].startswith(GIVEN))
+            key = act.step, act.agent, given
+            counts[key] += 1
+            last[key] = act
+        series = [Observation(last[key], number) for key, number in counts.items()]
+        series.sort(key=lambda each: each.act.place)
+        if max(counts.values()) >= MIN_REPEATED:
+            yield from scan_beyond("repeated", f"{sort[2] or sort[1]} in one step", series)
+
+
+CALLS: Final = frozenset({"agent_action", "tool.call", "error", "learning_update"})
+GIVEN: Final = ("args", "action_data")
+MIN_REPEATED: Final = 10
 
 
 def _failures(log: Log) -> Iterator[Finding]:

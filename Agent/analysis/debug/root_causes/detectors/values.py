@@ -44,7 +44,12 @@ def find(log: Log) -> Iterator[Finding]:
             elif len(seen) >= 12:
                 yield from scan_novel("new value", label, seen)
             if len(seen) >= 12:
-                empty = [Observation(act, not value) for act, value in seen if not isinstance(value, bool)]
+                is_size = path.endswith("#")
+                empty = [
+                    Observation(act, not value and (is_size or not is_number(value)))
+                    for act, value in seen
+                    if not isinstance(value, bool)
+                ]
                 yield from scan_rare("empty", label, empty)
                 forms = {value: form(value) for value in distinct if value is not True and value is not False}
                 if len(set(forms.values())) > 1:
