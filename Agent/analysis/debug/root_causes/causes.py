@@ -72,8 +72,8 @@ def cause_of(hypothesis: Hypothesis) -> Cause:
     for step in hypothesis.chain:
         acts.setdefault(step.finding.first.id, step.finding.first)
     shown = list(acts.values())[:MAX_EVENTS]
-    first, told = _told(hypothesis)
-    agents = dict.fromkeys([first.agent, *(act.agent for act in shown)])
+    _, told = _told(hypothesis)
+    agents = dict.fromkeys([hypothesis.owner, *(act.agent for act in shown)])
     return Cause(
         _sentence(hypothesis, told),
         _explained(hypothesis, told),

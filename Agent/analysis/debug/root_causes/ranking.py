@@ -79,13 +79,21 @@ class Hypothesis:
         acts: dict[str, Act] = {}
         for act in [
             *self.acts,
-            *(self.findings[0].acts[:2] if self.findings else ()),
+            *(_telling(self.findings[0])[:2] if self.findings else ()),
             *self.triggers[:3],
             *self.path[:3],
-            *(act for each in self.findings[:4] for act in [*each.acts[:3], *each.extras[:3]]),
+            *(act for each in self.findings[:4] for act in [*_telling(each)[:3], *each.extras[:3]]),
         ]:
             acts.setdefault(act.id, act)
         return list(acts.values())[:MAX_SHOWN]
+
+
+def _telling(finding: Finding) -> Sequence[Act]:
+    """The acts that show it; where an owner does less, the acts of others only stand for the moment."""
+    if finding.rule != "rate changes":
+        return finding.acts
+    owner = _owner(finding)
+    return [act for act in finding.acts if not owner or act.agent == owner] or finding.extras or finding.acts[:1]
 
 
 WEIGHTS: Final = {

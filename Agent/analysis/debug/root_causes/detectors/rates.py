@@ -63,7 +63,8 @@ def _counts(log: Log) -> Iterator[Finding]:
         for each in scan_counts("rate changes", sort[2] or sort[1], series):
             owner = dict(each.group).get("agent", "")
             own = [act for act in each.acts if act.agent == owner and act.sort == sort]
-            each.extras = tuple(own[:3])
+            last = [act for act in acts if act.agent == owner and act.place < each.first.place]
+            each.extras = tuple(own[:3] or last[-1:])
             yield each
         if len(series) > 2:
             total = Counter(act.step // width for act in acts)
