@@ -89,11 +89,8 @@ class Hypothesis:
 
 
 def _telling(finding: Finding) -> Sequence[Act]:
-    """The acts that show it; where an owner does less, the acts of others only stand for the moment."""
-    if finding.rule != "rate changes":
-        return finding.acts
-    owner = _owner(finding)
-    return [act for act in finding.acts if not owner or act.agent == owner] or finding.extras or finding.acts[:1]
+    """The acts that show it; those of a change of rate only stand for the steps that are counted."""
+    return finding.extras or finding.acts[:1] if finding.rule == "rate changes" else finding.acts
 
 
 WEIGHTS: Final = {
@@ -326,7 +323,7 @@ def _seldom(log: Log, rare: Rarity, found: Sequence[Hypothesis]) -> list[Hypothe
     """Seldom acts, one for each sort and step; those that a finding is about already are left out."""
     together: dict[Hashable, list[Act]] = {}
     most = max(2.0, SELDOM * log.steps)
-    told = {act.id for each in found for act in each.findings[0].acts[:1]}
+    told = {act.id for each in found for act in _telling(each.findings[0])[:1]}
     for act in log.acts:
         if act.kind in QUIET or act.failed or act.kind == "log" or act.id in told:
             continue
@@ -386,7 +383,7 @@ class Rarity:
             end = self.first_of_step.get(first.step + BLUR, len(acts)) - 1
         rated: list[tuple[float, int, Act]] = []
         for act in acts[begin : end + 1]:
-            if act is first or act.kind in QUIET:
+            if (act is first and finding.rule != "rate changes") or act.kind in QUIET:
                 continue
             if (
                 act.agent in owners
