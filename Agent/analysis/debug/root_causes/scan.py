@@ -270,9 +270,7 @@ def _seldom_move(series: Mapping[str, Sequence[Observation]], owner: str, change
     own = [float(each.value) for each in series[owner]]
     if sum(a != b for a, b in pairwise(own)) > STANDING * len(own):
         return CAP
-    moves = [
-        abs(float(b.value) - float(a.value)) for seen in series.values() for a, b in pairwise(seen)
-    ]
+    moves = [abs(float(b.value) - float(a.value)) for seen in series.values() for a, b in pairwise(seen)]
     return math.log((1 + len(moves)) / max(1, sum(move >= change / 2 for move in moves)))
 
 
