@@ -362,3 +362,45 @@ def test_the_same_shop_without_the_fault_accuses_nobody(builder: SessionBuilder)
     shop(builder, leak=False)
     report = debug_issue("most movers stand around because there is no trolley", session=builder.path)
     assert report.status != "cause"
+
+
+def test_a_level_that_every_agent_moves_once_is_worth_little_and_one_that_only_one_moves_is_worth_much() -> (
+    None
+):
+    def shifts(movers: set[int]) -> list[Finding]:
+        made = [
+            (step, f"a{n}", float(n in movers and step >= BREAK + n))
+            for step in range(STEPS)
+            for n in range(6)
+        ]
+        series: dict[str, list[Observation]] = {}
+        for each in observed(made):
+            series.setdefault(each.act.agent, []).append(each)
+        return scan_numbers("level shifts", "x", series)
+
+    (alone,) = shifts({2})
+    assert alone.first.step == BREAK + 2 and alone.nats > 5
+    assert max((each.nats for each in shifts(set(range(6)))), default=0.0) < alone.nats - 1.5
+
+
+@pytest.mark.parametrize("times", [2, 30])
+def test_a_call_repeated_far_more_often_within_a_step_than_ever_is_found(times: int) -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        for n in range(4):
+            for _ in range(times if (step, n) == (BREAK, 2) else 1 + step % 2):
+                diary.write(step, f"poller{n}", action_type="poll", args={"page": 1})
+    repeated = found(rates.find, diary, "repeated")
+    assert [(each.first.step, each.first.agent, each.found) for each in repeated] == (
+        [(BREAK, "poller2", 30)] if times == 30 else []
+    )
+
+
+def test_answers_that_differ_as_a_rule_break_none() -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        for n in range(4):
+            # in one step of four all happen to agree but one
+            answer = 7 if step % 4 == 0 and n else n
+            diary.write(step, f"asker{n}", action_type="ask", args={"of": step}, result=answer)
+    assert found(dependencies.find, diary, "answers differ") == []

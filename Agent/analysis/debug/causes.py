@@ -21,7 +21,7 @@ class Cause:
     edges: tuple[Edge, ...]
     confidence: float
     """0 to 0.95: of causes at 0.8, four in five are true."""
-    sort: str
+    sort: str = "act"
     """The broken rule (`dependency broken`, `rate changes` ...), `act`, `event`, `record` or `open`."""
 
     def to_dict(self) -> dict[str, Any]:

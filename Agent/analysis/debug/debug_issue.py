@@ -58,7 +58,7 @@ def held_lines(engine: Engine, events: int) -> Iterator[str]:
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Do not look for cycles meanwhile: a million small tuples have none, and it takes a fifth of the time."""
+    """Do not look for cycles meanwhile: a million tuples have none, and it takes a fifth of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -29,12 +29,12 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
 )
 MAX_CAUSES: Final = 6
 MAX_EVENTS: Final = 12
-EVEN: Final = 3.0
-OF_ODDS: Final = 0.2
-OF_SCORE: Final = 0.36
-HINT: Final = 0.2
+EVEN: Final = 1.8
+OF_ODDS: Final = 0.35
+OF_SCORE: Final = 0.17
+LEAST: Final = 0.05
 OTHER_MOMENT: Final = 0.5
-OTHER_AGENT: Final = 0.6
+OTHER_AGENT: Final = 0.85
 """What nothing recorded ties to an agent that the text names is less sure."""
 MAX_CONFIDENCE: Final = 0.95
 _MAX_TEXT: Final = 60
@@ -48,9 +48,9 @@ def root_causes(log: Log, question: Question) -> list[Cause]:
     for each, fits in sorted(ordered, key=lambda pair: not pair[1]):
         cause = cause_of(each)
         if not fits:
-            cause = replace(cause, confidence=round(max(HINT, OTHER_MOMENT * cause.confidence), 2))
+            cause = replace(cause, confidence=round(max(LEAST, OTHER_MOMENT * cause.confidence), 2))
         if issue.agents and not issue.agents.intersection(cause.agent_ids):
-            cause = replace(cause, confidence=round(max(HINT, OTHER_AGENT * cause.confidence), 2))
+            cause = replace(cause, confidence=round(max(LEAST, OTHER_AGENT * cause.confidence), 2))
         # what is ranked lower is not surer
         most = found[-1].confidence if found else MAX_CONFIDENCE
         found.append(replace(cause, confidence=min(cause.confidence, most)))
@@ -98,11 +98,12 @@ def cause_of(hypothesis: Hypothesis) -> Cause:
 def confidence(hypothesis: Hypothesis) -> float:
     """How likely a hypothesis is true: a logistic regression on its share among all and on its score.
 
-    Fitted to 112 sessions, half of them healthy; what is less sure than `HINT` is not distinguished.
+    Fitted to the first causes of 180 sessions with a planted fault and 85 without, each ranked by weights
+    that were fitted without its world.
     """
     odds = math.log(hypothesis.chance / max(1 - hypothesis.chance, 0.001))
     sure = 1 / (1 + math.exp(EVEN - OF_ODDS * odds - OF_SCORE * hypothesis.score))
-    return round(min(MAX_CONFIDENCE, max(HINT, sure)), 2)
+    return round(min(MAX_CONFIDENCE, max(LEAST, sure)), 2)
 
 
 def _told(hypothesis: Hypothesis) -> tuple[Act, str]:

@@ -90,7 +90,8 @@ def _repeats(log: Log) -> Iterator[Finding]:
         series = [Observation(last[key], number) for key, number in counts.items()]
         series.sort(key=lambda each: each.act.place)
         if max(counts.values()) >= MIN_REPEATED:
-            yield from scan_beyond("repeated", f"{sort[2] or sort[1]} in one step", series)
+            repeated = scan_beyond("repeated", f"{sort[2] or sort[1]} in one step", series)
+            yield from (each for each in repeated if each.found >= MIN_REPEATED)
 
 
 CALLS: Final = frozenset({"agent_action", "tool.call", "error", "learning_update"})
