@@ -11,7 +11,7 @@ from analysis_kit import SessionBuilder
 
 from Agent.analysis import debug_issue
 from Agent.analysis.debug.root_causes.acts import Log, read_acts
-from Agent.analysis.debug.root_causes.detectors import continuity, dependencies, follow_ups, rates, values
+from Agent.analysis.debug.root_causes.detectors import continuity, dependencies, follow_ups, rates
 from Agent.analysis.debug.root_causes.reading import Axis, steps
 from Agent.analysis.debug.root_causes.scan import (
     Finding,
@@ -183,19 +183,6 @@ def test_two_writes_upon_one_version_are_found(is_lost: bool) -> None:
             )  # fmt: skip
     for rule in ("does not go on", "said twice"):
         assert bool(found(continuity.find, diary, rule)) is is_lost, rule
-
-
-def test_a_setting_moved_far_is_found_among_settings_that_move_a_little() -> None:
-    diary, draw = Diary(), random.Random(5)
-    for step in range(STEPS):
-        for k in range(4):
-            diary.write(step, f"a{k}", action_type="work", result=draw.gauss(5, 1))
-        if step % 4 == 0:
-            name, low = draw.choice((("days", 10), ("hours", 6), ("share", 0.5)))
-            far = 0.05 if step == 32 else draw.choice((0.8, 1.2))
-            diary.write(step, "a0", "state_change", old_state={name: low}, new_state={name: low * far})
-    (first, *_) = found(values.find, diary, "setting moved far")
-    assert first.step == 32
 
 
 def test_failures_begin_where_they_begin() -> None:

@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from statistics import median
 from typing import Any, Final, NamedTuple, TypeGuard
 
@@ -83,13 +84,10 @@ class Act:
     """What links it to other events: agents, things, values, spans; only what another event holds, too."""
     mentions: tuple[str, ...] = ()
     """Other agents that it names."""
+    sort: Sort = ("", "", "")
+    """What it is one of many of."""
     groups: tuple[Group, ...] = ()
     """The groups by which the acts of its sort are compared."""
-
-    @property
-    def sort(self) -> Sort:
-        """What it is one of many of."""
-        return self.role, self.kind, self.name
 
 
 class Column(NamedTuple):
@@ -176,6 +174,8 @@ def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
     for agent, role in sorted(roles.items()):
         log.peers[role].append(agent)
     _one_path(log)
+    for act in acts:
+        act.sort = act.role, act.kind, act.name
     _name_things(log)
     _add_parts(log)
     for act in acts:
@@ -283,6 +283,7 @@ def scalars(value: Any, path: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
+@lru_cache(maxsize=4096)
 def leaf(path: str) -> str:
     """The last name of a path, without the words for an identifier: args.order_id is order."""
     name = path.rsplit(".", 1)[-1].partition("[")[0]
@@ -377,6 +378,7 @@ def _add_tokens(log: Log) -> None:
     caused = {cause for act in log.acts for cause in act.causes}
     counts: Counter[Any] = Counter()
     found: list[dict[Any, None]] = []
+    said: dict[tuple[str, Any], tuple[Any, ...]] = {}
     for act in log.acts:
         tokens: dict[Any, None] = dict.fromkeys(own.get(act.agent, ()))
         tokens.update(dict.fromkeys(("agent", other) for other in act.mentions))
@@ -385,7 +387,14 @@ def _add_tokens(log: Log) -> None:
         if act.id in caused:
             tokens["event", act.id] = None
         for path, value in act.values.items():
-            tokens.update(dict.fromkeys(_value_tokens(path, value, log.roles)))
+            if type(value) is float:
+                if not value.is_integer():
+                    tokens["=", value] = None
+            elif type(value) is not bool and value is not None:
+                if (path, value) not in said:
+                    said[path, value] = tuple(_value_tokens(path, value, log.roles))
+                for token in said[path, value]:
+                    tokens[token] = None
         counts.update(tokens.keys())
         found.append(tokens)
     most = MAX_TOKEN_SHARE * len(log.acts)
@@ -419,7 +428,7 @@ def _own_tokens(log: Log) -> dict[str, list[Any]]:
     return own
 
 
-def _value_tokens(path: str, value: Any, agents: Mapping[str, str]) -> Iterator[Any]:
+def _value_tokens(path: str, value: str | int, agents: Mapping[str, str]) -> Iterator[Any]:
     if isinstance(value, str):
         if value in agents:
             yield "agent", value
@@ -430,11 +439,8 @@ def _value_tokens(path: str, value: Any, agents: Mapping[str, str]) -> Iterator[
             number = _LAST_NUMBER.search(value)
             if number:
                 yield "#", int(number[1])
-    elif isinstance(value, int) and not isinstance(value, bool):
-        if not path.endswith("#"):
-            yield leaf(path), value
-    elif isinstance(value, float) and not value.is_integer():
-        yield "=", value
+    elif not path.endswith("#"):
+        yield leaf(path), value
 
 
 _ID_ENDING: Final = re.compile(r"[_-]?(?:id|no|nr|num|number|key|name)$")

@@ -158,9 +158,9 @@ _MOVED: Final = "{about}{where} moved from {usual} to {found} at {since}"
 _MISSING: Final = "{about}{where} is missing {times}; present in {present} of {of} cases"
 _SAID: Final = {
     **dict.fromkeys(("level shifts", "duration shifts"), _MOVED),
-    **dict.fromkeys(("value beyond range", "length beyond range", "setting moved far"), _BEYOND),
+    **dict.fromkeys(("value beyond range", "length beyond range"), _BEYOND),
     **dict.fromkeys(("new value", "new form", "new error", "fields differ"), _NEW),
-    **dict.fromkeys(("step never seen", "hand-over never seen", "order never seen"), _NEW),
+    "order never seen": _NEW,
     **dict.fromkeys(("dependency broken", "not kept", "answers differ"), _INSTEAD),
     **dict.fromkeys(("follow-up missing", "precondition missing"), _MISSING),
     "drifts": "{about}{where} begins to drift at {since}, by {found} each time",

@@ -37,7 +37,6 @@ def find(log: Log) -> Iterator[Finding]:
     yield from _missing(log, lives, turns)
     yield from _again(lives)
     yield from _carried(lives)
-    yield from _never_seen(lives, turns)
 
 
 def _entities(log: Log) -> dict[tuple[str, str], list[Act]]:
@@ -227,20 +226,3 @@ def _again(lives: dict[Any, list[Act]]) -> Iterator[Finding]:
         observations.sort(key=lambda each: each.act.place)
         act = observations[0].act
         yield from scan_rare("happens again", f"{act.name or act.kind}", observations)
-
-
-def _never_seen(lives: dict[Any, list[Act]], turns: dict[int, Turn]) -> Iterator[Finding]:
-    """Steps from one event of a thing to the next, by whom, that were never seen before."""
-    steps: list[tuple[Act, Hashable]] = []
-    named: list[tuple[Act, Hashable]] = []
-    for life in lives.values():
-        before: Act | None = None
-        for act in life:
-            if before is not None and before.place != act.place:
-                steps.append((act, (turns[before.place][1:], turns[act.place][1:])))
-                if before.agent != act.agent:
-                    named.append((act, (before.agent, act.agent)))
-            before = act
-    for rule, found in (("step never seen", steps), ("hand-over never seen", named)):
-        found.sort(key=lambda pair: pair[0].place)
-        yield from scan_novel(rule, "life of a thing", [Observation(act, key) for act, key in found])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
@@ -24,7 +23,6 @@ __all__ = ["OUTPUTS", "find"]
 
 def find(log: Log) -> Iterator[Finding]:
     """Values and levels that leave what was usual."""
-    yield from _settings(log)
     for sort, acts in log.by_sort.items():
         if len(acts) < 3 or sort[1] == "state":
             continue
@@ -59,21 +57,6 @@ def find(log: Log) -> Iterator[Finding]:
                     texts = [Observation(act, len(value)) for act, value in seen if isinstance(value, str)]
                     yield from scan_beyond("length beyond range", label, texts)
         yield from _shapes(sort[2] or sort[1], acts)
-
-
-def _settings(log: Log) -> Iterator[Finding]:
-    """Numbers that are set again now and then, by how far they are moved, beside all others of that kind."""
-    seen: list[Observation] = []
-    for acts in log.by_sort.values():
-        if len(acts) > 0.25 * log.steps:
-            continue
-        for act in acts:
-            for path, old in act.before.items():
-                new = act.values.get(path)
-                if is_number(old) and is_number(new) and old > 0 and new > 0 and old != new:
-                    seen.append(Observation(act, abs(math.log(new / old))))
-    seen.sort(key=lambda each: each.act.place)
-    yield from scan_beyond("setting moved far", "settings", seen)
 
 
 def columns(acts: list[Act], agents: Collection[str]) -> dict[str, list[Observation]]:
