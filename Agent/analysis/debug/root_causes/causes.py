@@ -29,12 +29,14 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
 )
 MAX_CAUSES: Final = 6
 MAX_EVENTS: Final = 12
-EVEN: Final = 1.8
+EVEN: Final = 2.1
 OF_ODDS: Final = 0.35
 OF_SCORE: Final = 0.17
 LEAST: Final = 0.05
+ALWAYS_OTHERS: Final = 0.05
+"""Something that the session does not show has at least this share."""
 OTHER_MOMENT: Final = 0.5
-OTHER_AGENT: Final = 0.85
+OTHER_AGENT: Final = 0.7
 """What nothing recorded ties to an agent that the text names is less sure."""
 MAX_CONFIDENCE: Final = 0.95
 _MAX_TEXT: Final = 60
@@ -101,7 +103,7 @@ def confidence(hypothesis: Hypothesis) -> float:
     Fitted to the first causes of 180 sessions with a planted fault and 85 without, each ranked by weights
     that were fitted without its world.
     """
-    odds = math.log(hypothesis.chance / max(1 - hypothesis.chance, 0.001))
+    odds = math.log(hypothesis.chance / max(1 - hypothesis.chance, ALWAYS_OTHERS))
     sure = 1 / (1 + math.exp(EVEN - OF_ODDS * odds - OF_SCORE * hypothesis.score))
     return round(min(MAX_CONFIDENCE, max(LEAST, sure)), 2)
 

@@ -305,13 +305,25 @@ def _apart(found: list[Hypothesis]) -> list[Hypothesis]:
     said: dict[str, Hypothesis] = {}
     for each in found:
         own = [act.id for act in each.shown()]
-        if own[0] in said and (len(own) == 1 or own[1] in said):
+        same = next((other for other in kept if _is_one_change(other, each)), None)
+        if same is not None:
+            same.chance += each.chance
+        elif own[0] in said and (len(own) == 1 or own[1] in said):
             said[own[0]].chance += each.chance
         elif len(kept) < MAX_KEPT:
             kept.append(each)
             for identity in own:
                 said.setdefault(identity, each)
     return kept
+
+
+def _is_one_change(one: Hypothesis, other: Hypothesis) -> bool:
+    """Whether both tell of one owner whose rates or levels change at about the same step."""
+    return (
+        one.owner == other.owner
+        and abs(one.step - other.step) <= BLUR
+        and all(each.findings and each.findings[0].rule in BLURRED for each in (one, other))
+    )
 
 
 SELDOM: Final = 0.06
