@@ -32,7 +32,7 @@ def measure(directory: Path, *, events: int, agents: int, rounds: int) -> Report
     """The table of one session and the rows of its two budgets."""
     progress(f"making {events:,} events")
     session = make_session(directory / "trace", events=events, agents=agents, seed=1).session
-    files = [str(path) for path in tree_files(session) if path.suffix == ".jsonl"]
+    files = [str(path) for path in tree_files(session)]
     commands = {
         "debug": [*OWN, "debug", COMPLAINT, "-s", str(session)],
         "scan": [sys.executable, "-c", SCAN, *files],
