@@ -391,3 +391,14 @@ def test_answers_that_differ_as_a_rule_break_none() -> None:
             answer = 7 if step % 4 == 0 and n else n
             diary.write(step, f"asker{n}", action_type="ask", args={"of": step}, result=answer)
     assert found(dependencies.find, diary, "answers differ") == []
+
+
+def test_a_line_of_text_of_the_level_of_an_error_begins_to_come_as_an_error_does() -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        diary.write(step, "walker1", action_type="walk")
+        if step >= BREAK:
+            diary.write(step, "walker1", "log")
+            diary.rows[-1] |= {"level": "ERROR", "message": "fell into a hole"}
+    (first, *_) = found(rates.find, diary, "error comes up")
+    assert (first.first.step, first.about) == (BREAK, "fell into a hole")

@@ -109,7 +109,7 @@ def _failures(log: Log) -> Iterator[Finding]:
         if any(act.failed for act in acts):
             seen = [Observation(act, act.failed) for act in acts]
             yield from scan_rare("fails", f"{name or role}", seen, most=0.9, base=0.5)
-    errors = [act for act in log.acts if act.kind == "error"]
+    errors = [act for act in log.acts if _is_error(act)]
     if errors:
         seen = [Observation(act, (act.name, act.message.split(":")[0][:40])) for act in errors]
         yield from scan_novel("new error", "error", seen, least=4)
@@ -118,8 +118,13 @@ def _failures(log: Log) -> Iterator[Finding]:
             sorts[act.role, act.name] = []
         for key in sorts:
             beside = [act for act in log.acts if act.role == key[0]]
-            rows = [Observation(act, act.kind == "error" and act.name == key[1]) for act in beside]
+            rows = [Observation(act, _is_error(act) and act.name == key[1]) for act in beside]
             yield from scan_rare("error comes up", key[1], rows, most=0.9, base=0.5)
+
+
+def _is_error(act: Act) -> bool:
+    """Whether it is an error, or a line of text of that level."""
+    return act.kind == "error" or (act.kind == "log" and act.failed)
 
 
 def _durations(log: Log) -> Iterator[Finding]:
