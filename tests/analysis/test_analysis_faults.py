@@ -104,7 +104,6 @@ def test_the_true_event_is_among_the_first_three_causes(
     office = Office(builder, fault)
     report = debug_issue(complaint, session=builder.path)
     assert any(office.cause in cause.event_ids for cause in report.causes[:3]), str(report)
-    assert report.causes[0].confidence >= CLEAR
     other = debug_issue("worker_6 stopped ordering", session=builder.path)
     assert all(cause.confidence < CLEAR for cause in other.causes), str(other)
 

@@ -10,10 +10,9 @@ import pytest
 from analysis_kit import SessionBuilder
 
 from Agent.analysis import debug_issue
-from Agent.analysis.debug.changes.activity_series import Axis
 from Agent.analysis.debug.root_causes.acts import Log, read_acts
-from Agent.analysis.debug.root_causes.detectors import continuity, dependencies, follow_ups, rates, values
-from Agent.analysis.debug.root_causes.reading import steps
+from Agent.analysis.debug.root_causes.detectors import continuity, dependencies, follow_ups, rates
+from Agent.analysis.debug.root_causes.reading import Axis, steps
 from Agent.analysis.debug.root_causes.scan import (
     Finding,
     Observation,
@@ -186,19 +185,6 @@ def test_two_writes_upon_one_version_are_found(is_lost: bool) -> None:
         assert bool(found(continuity.find, diary, rule)) is is_lost, rule
 
 
-def test_a_setting_moved_far_is_found_among_settings_that_move_a_little() -> None:
-    diary, draw = Diary(), random.Random(5)
-    for step in range(STEPS):
-        for k in range(4):
-            diary.write(step, f"a{k}", action_type="work", result=draw.gauss(5, 1))
-        if step % 4 == 0:
-            name, low = draw.choice((("days", 10), ("hours", 6), ("share", 0.5)))
-            far = 0.05 if step == 32 else draw.choice((0.8, 1.2))
-            diary.write(step, "a0", "state_change", old_state={name: low}, new_state={name: low * far})
-    (first, *_) = found(values.find, diary, "setting moved far")
-    assert first.step == 32
-
-
 def test_failures_begin_where_they_begin() -> None:
     diary = Diary()
     for step in range(STEPS):
@@ -305,7 +291,7 @@ def test_keys_that_name_things_are_one_field_and_link_to_the_events_about_these_
 
 
 def test_without_ticks_a_step_is_a_place_among_all_events() -> None:
-    step_of = steps(Axis(by_tick=False, first=0, last=10**9, width=10**6), 240)
+    step_of = steps(Axis(by_tick=False, first=0, last=10**9), 240)
     # two bursts with an hour between them
     assert [step_of({"tick": None}) for _ in range(5)] == [0, 0, 1, 1, 2]
 
@@ -363,3 +349,56 @@ def test_the_same_shop_without_the_fault_accuses_nobody(builder: SessionBuilder)
     shop(builder, leak=False)
     report = debug_issue("most movers stand around because there is no trolley", session=builder.path)
     assert report.status != "cause"
+
+
+def test_a_level_that_every_agent_moves_once_is_worth_little_and_one_that_only_one_moves_is_worth_much() -> (
+    None
+):
+    def shifts(movers: set[int]) -> list[Finding]:
+        made = [
+            (step, f"a{n}", float(n in movers and step >= BREAK + n))
+            for step in range(STEPS)
+            for n in range(6)
+        ]
+        series: dict[str, list[Observation]] = {}
+        for each in observed(made):
+            series.setdefault(each.act.agent, []).append(each)
+        return scan_numbers("level shifts", "x", series)
+
+    (alone,) = shifts({2})
+    assert alone.first.step == BREAK + 2 and alone.nats > 5
+    assert max((each.nats for each in shifts(set(range(6)))), default=0.0) < alone.nats - 1.5
+
+
+@pytest.mark.parametrize("times", [2, 30])
+def test_a_call_repeated_far_more_often_within_a_step_than_ever_is_found(times: int) -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        for n in range(4):
+            for _ in range(times if (step, n) == (BREAK, 2) else 1 + step % 2):
+                diary.write(step, f"poller{n}", action_type="poll", args={"page": 1})
+    repeated = found(rates.find, diary, "repeated")
+    assert [(each.first.step, each.first.agent, each.found) for each in repeated] == (
+        [(BREAK, "poller2", 30)] if times == 30 else []
+    )
+
+
+def test_answers_that_differ_as_a_rule_break_none() -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        for n in range(4):
+            # in one step of four all happen to agree but one
+            answer = 7 if step % 4 == 0 and n else n
+            diary.write(step, f"asker{n}", action_type="ask", args={"of": step}, result=answer)
+    assert found(dependencies.find, diary, "answers differ") == []
+
+
+def test_a_line_of_text_of_the_level_of_an_error_begins_to_come_as_an_error_does() -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        diary.write(step, "walker1", action_type="walk")
+        if step >= BREAK:
+            diary.write(step, "walker1", "log")
+            diary.rows[-1] |= {"level": "ERROR", "message": "fell into a hole"}
+    (first, *_) = found(rates.find, diary, "error comes up")
+    assert (first.first.step, first.about) == (BREAK, "fell into a hole")

@@ -22,6 +22,7 @@ CLEAR = 0.5
 NOTHING_FOUND = "Nothing found that explains this."
 ONLY_HINTS = f"{NOTHING_FOUND} What is unusual:"
 CAUSE, HINT, NOTHING = "cause", "hint", "nothing"
+_FAILING = frozenset({"fails", "error comes up", "new error"})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -61,7 +62,7 @@ class DebugReport:
     def _parts(self, width: int) -> Iterator[str]:
         yield self._head(width)
         if self.status == HINT:
-            yield ONLY_HINTS
+            yield textwrap.fill(ONLY_HINTS, width)
         if self.causes:
             yield "\n\n".join(self._cause(n, cause, width) for n, cause in enumerate(self.causes, 1))
         else:
@@ -96,7 +97,7 @@ class DebugReport:
             shown.append(text)
         parts += shown or [NOTHING_FOUND]
         if self.status == HINT:
-            parts.insert(1, ONLY_HINTS)
+            parts.insert(1, textwrap.fill(ONLY_HINTS, width))
         if len(self.causes) > len(shown):
             parts[-1] += f"\n\n   and {len(self.causes) - len(shown)} less likely: --all shows them"
         if not self.causes:
@@ -190,7 +191,7 @@ def commands_for(
         dict.fromkeys([*(agent for cause in causes[:2] for agent in cause.agent_ids[:2]), *question.agents])
     )
     made = [f"agent-trace journey {shlex.quote(agent)}{where}" for agent in agents[:3]]
-    if has_errors and any(cause.sort in {"errors", "loop"} or len(cause.edges) > 1 for cause in causes):
+    if has_errors and any(cause.sort in _FAILING or len(cause.edges) > 1 for cause in causes):
         made.append(f"agent-trace errors{where}")
     event = next((cause.event_ids[0] for cause in causes if cause.event_ids), None)
     if event is not None:

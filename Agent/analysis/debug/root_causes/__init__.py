@@ -6,6 +6,6 @@ one score orders what may have begun the issue (`ranking`). `acts` is what all o
 
 from Agent.analysis.debug.root_causes.acts import Log
 from Agent.analysis.debug.root_causes.causes import root_causes
-from Agent.analysis.debug.root_causes.reading import read_log
+from Agent.analysis.debug.root_causes.reading import read_log, survey
 
-__all__ = ["Log", "read_log", "root_causes"]
+__all__ = ["Log", "read_log", "root_causes", "survey"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeGuard
 
-__all__ = ["Act", "Log", "Sort", "read_acts"]
+__all__ = ["Act", "Column", "Group", "Log", "Sort", "columns_of", "is_number", "read_acts"]
 
 Sort = tuple[str, str, str]
 """What an event is one of many of: role (or agent without one), kind, name."""
@@ -40,6 +41,16 @@ ENVELOPE: Final = frozenset(
 )  # fmt: skip
 BEFORE: Final = ("old_state", "old_value", "old_strategy", "old_policy", "old_parameters", "previous")
 _NUMBER: Final = re.compile(r"[0-9]+")
+
+
+class Group:
+    """What some acts have in common: the agent, the value of a field, or both; one object for each."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: tuple[tuple[str, str], ...]) -> None:
+        self.key = key
+        """(field, value) of each."""
 
 
 @dataclass(slots=True)
@@ -73,11 +84,42 @@ class Act:
     """What links it to other events: agents, things, values, spans; only what another event holds, too."""
     mentions: tuple[str, ...] = ()
     """Other agents that it names."""
+    sort: Sort = ("", "", "")
+    """What it is one of many of."""
+    groups: tuple[Group, ...] = ()
+    """The groups by which the acts of its sort are compared."""
 
-    @property
-    def sort(self) -> Sort:
-        """What it is one of many of."""
-        return self.role, self.kind, self.name
+
+class Column(NamedTuple):
+    """What the acts of one sort say under one path: the places of those that say it, and the values."""
+
+    at: list[int]
+    values: list[Any]
+
+    def numbers(self) -> Column:
+        """Those of its values that are numbers; itself where all are."""
+        if {int, float}.issuperset(map(type, self.values)) and all(each == each for each in self.values):
+            return self
+        kept = [(at, value) for at, value in zip(self.at, self.values, strict=True) if is_number(value)]
+        return Column([at for at, _ in kept], [value for _, value in kept])
+
+
+def columns_of(acts: Sequence[Act], *, before: bool = False) -> dict[str, Column]:
+    """{path: column} of acts of one sort, or of the values that they replaced."""
+    found: dict[str, Column] = {}
+    for at, act in enumerate(acts):
+        for path, value in (act.before if before else act.values).items():
+            column = found.get(path)
+            if column is None:
+                column = found[path] = Column([], [])
+            column.at.append(at)
+            column.values.append(value)
+    return found
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether it is a number, truth values not."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
 @dataclass(slots=True)
@@ -132,14 +174,57 @@ def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
     for agent, role in sorted(roles.items()):
         log.peers[role].append(agent)
     _one_path(log)
+    for act in acts:
+        act.sort = act.role, act.kind, act.name
     _name_things(log)
     _add_parts(log)
     for act in acts:
         log.by_sort[act.sort].append(act)
         for thing in act.things:
             log.by_thing[thing].append(act)
+    _add_groups(log)
     _add_tokens(log)
     return log
+
+
+MAX_LEVELS: Final = 14
+"""A field of more values is no group."""
+MAX_FIELDS: Final = 6
+
+
+def _add_groups(log: Log) -> None:
+    """Fill `groups`: the agent, the fields of a few values, and each of these with the agent."""
+    known: dict[tuple[tuple[str, str], ...], Group] = {}
+    for acts in log.by_sort.values():
+        fields = _fields(acts)
+        same: dict[tuple[Any, ...], tuple[Group, ...]] = {}
+        for act in acts:
+            # true and 1 are one key, but two texts
+            values = tuple(str(act.values[path]) if path in act.values else None for path in fields)
+            if (act.agent, *values) not in same:
+                said = [
+                    (path, value) for path, value in zip(fields, values, strict=True) if value is not None
+                ]
+                own = [("agent", act.agent)] if act.agent else []
+                keys = [(key,) for key in (*own, *said)] + [(agent, key) for agent in own for key in said]
+                same[act.agent, *values] = tuple(known.setdefault(key, Group(key)) for key in keys)
+            act.groups = same[act.agent, *values]
+
+
+def _fields(acts: Sequence[Act]) -> list[str]:
+    """The fields of some acts by which they fall into a few groups."""
+    levels: dict[str, set[Any]] = defaultdict(set)
+    number: Counter[str] = Counter()
+    for act in acts:
+        number.update(act.values.keys())
+        for path, value in act.values.items():
+            if len(levels[path]) <= MAX_LEVELS and isinstance(value, str | int):
+                levels[path].add(value)
+    return [
+        path
+        for path, values in levels.items()
+        if 2 <= len(values) <= MAX_LEVELS and number[path] >= 0.5 * len(acts)
+    ][:MAX_FIELDS]
 
 
 def _name(kind: str, extra: Mapping[str, Any], message: str, values: Mapping[str, Any]) -> str:
@@ -198,6 +283,7 @@ def scalars(value: Any, path: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
+@lru_cache(maxsize=4096)
 def leaf(path: str) -> str:
     """The last name of a path, without the words for an identifier: args.order_id is order."""
     name = path.rsplit(".", 1)[-1].partition("[")[0]
@@ -292,6 +378,7 @@ def _add_tokens(log: Log) -> None:
     caused = {cause for act in log.acts for cause in act.causes}
     counts: Counter[Any] = Counter()
     found: list[dict[Any, None]] = []
+    said: dict[tuple[str, Any], tuple[Any, ...]] = {}
     for act in log.acts:
         tokens: dict[Any, None] = dict.fromkeys(own.get(act.agent, ()))
         tokens.update(dict.fromkeys(("agent", other) for other in act.mentions))
@@ -300,7 +387,14 @@ def _add_tokens(log: Log) -> None:
         if act.id in caused:
             tokens["event", act.id] = None
         for path, value in act.values.items():
-            tokens.update(dict.fromkeys(_value_tokens(path, value, log.roles)))
+            if type(value) is float:
+                if not value.is_integer():
+                    tokens["=", value] = None
+            elif type(value) is not bool and value is not None:
+                if (path, value) not in said:
+                    said[path, value] = tuple(_value_tokens(path, value, log.roles))
+                for token in said[path, value]:
+                    tokens[token] = None
         counts.update(tokens.keys())
         found.append(tokens)
     most = MAX_TOKEN_SHARE * len(log.acts)
@@ -334,7 +428,7 @@ def _own_tokens(log: Log) -> dict[str, list[Any]]:
     return own
 
 
-def _value_tokens(path: str, value: Any, agents: Mapping[str, str]) -> Iterator[Any]:
+def _value_tokens(path: str, value: str | int, agents: Mapping[str, str]) -> Iterator[Any]:
     if isinstance(value, str):
         if value in agents:
             yield "agent", value
@@ -345,11 +439,8 @@ def _value_tokens(path: str, value: Any, agents: Mapping[str, str]) -> Iterator[
             number = _LAST_NUMBER.search(value)
             if number:
                 yield "#", int(number[1])
-    elif isinstance(value, int) and not isinstance(value, bool):
-        if not path.endswith("#"):
-            yield leaf(path), value
-    elif isinstance(value, float) and not value.is_integer():
-        yield "=", value
+    elif not path.endswith("#"):
+        yield leaf(path), value
 
 
 _ID_ENDING: Final = re.compile(r"[_-]?(?:id|no|nr|num|number|key|name)$")

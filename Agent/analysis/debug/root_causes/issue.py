@@ -103,7 +103,7 @@ class Issue:
             return "error" in topics
         if rule == "duration shifts":
             return "slow" in topics
-        if rule == "happens again":
+        if rule in {"happens again", "repeated"}:
             return "loop" in topics
         if rule in COUNTED or rule == "level shifts":
             less = finding.found < finding.usual

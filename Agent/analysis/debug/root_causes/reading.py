@@ -4,20 +4,103 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
-from Agent.analysis.debug.changes.activity_series import Axis
 from Agent.analysis.debug.root_causes.acts import SILENT_KINDS, Log, read_acts
-from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.engine import Engine, kept
 from Agent.analysis.query.event_dict import BY_ORDER, EVENT_COLUMNS, engine_row
+from Agent.analysis.query.views import IS_ERROR, scan
 
-__all__ = ["MAX_ACTS", "read_log"]
+__all__ = ["MAX_ACTS", "Axis", "Survey", "read_log", "steps", "survey"]
 
 MAX_ACTS: Final = 40_000
 MAX_STEPS: Final = 400
 STEPS_OF_PLACE: Final = 120
+MIN_TICKS: Final = 6
+_CHUNK: Final = 4_000
 _SPREAD: Final = "(seq * 2654435761 % 4294967296)"
+_SELDOM_KINDS: Final = ("state_change", "system.config", "strategy_update", "policy_update", "error")
+
+_KEYS: Final = (
+    "action_type",
+    "decision_type",
+    "interaction_type",
+    "direction",
+    "name",
+    "error_id",
+)
+_PLAIN_SERIES: Final = (
+    "content_generation", "strategy_update", "learning_update", "training_step", "reward", "exploration",
+    "policy_update", "connection", "cascade", "collaboration", "model.call",
+)  # fmt: skip
+# Kinds that say something of what an agent does; states, code, metrics and the log's own lines do not.
+_SERIES: Final = f"""CASE
+    WHEN {IS_ERROR} THEN 'error'
+    WHEN event_type = 'agent_action' THEN 'action:' || coalesce(action_type, '')
+    WHEN event_type = 'decision' THEN 'decision:' || coalesce(decision_type, '')
+    WHEN event_type = 'interaction' THEN 'interaction:' || coalesce(interaction_type, '')
+    WHEN event_type = 'agent_message' THEN 'message:' || coalesce(direction, '')
+    WHEN event_type = 'tool.call' THEN 'tool:' || coalesce(name, '')
+    WHEN event_type IN ({", ".join(f"'{kind}'" for kind in _PLAIN_SERIES)}) THEN event_type
+    END"""
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """How time is told: by ticks from the first to the last, or by the clock in microseconds."""
+
+    by_tick: bool
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Who is in a session and what they do."""
+
+    roles: dict[str, str | None]
+    """{agent: role}."""
+    names: list[str]
+    """What agents do, as `action:publish` or `reward`."""
+    events: int
+    """How many events agents have."""
+    axis: Axis | None
+    """None where agents do nothing."""
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether an agent has an error."""
+        return "error" in self.names
+
+
+def survey(engine: Engine) -> Survey:
+    """The agents of a session and what they do, in one scan of a few columns."""
+    rows = engine.rows(
+        f"SELECT agent_id, series, max(agent_role) AS role, count(*) AS n, count(tick) AS ticked, "
+        "min(tick) AS first_tick, max(tick) AS last_tick, min(ts_us) AS first_us, max(ts_us) AS last_us "
+        f"FROM (SELECT agent_id, agent_role, tick, ts_us, {_SERIES} AS series FROM {scan(*_KEYS)} "
+        "WHERE agent_id IS NOT NULL) GROUP BY agent_id, series ORDER BY agent_id, series"
+    )
+    roles: dict[str, str | None] = {}
+    for row in rows:
+        roles[row["agent_id"]] = row["role"] or roles.get(row["agent_id"])
+    told = [row for row in rows if row["series"] is not None]
+    names = sorted({row["series"] for row in told})
+    return Survey(roles, names, sum(row["n"] for row in rows), _axis(told))
+
+
+def _axis(rows: list[dict[str, Any]]) -> Axis | None:
+    ticked = [row for row in rows if row["ticked"]]
+    if ticked and 2 * sum(row["ticked"] for row in ticked) >= sum(row["n"] for row in rows):
+        first, last = min(row["first_tick"] for row in ticked), max(row["last_tick"] for row in ticked)
+        if last - first + 1 >= MIN_TICKS:
+            return Axis(True, first, last)
+    timed = [row for row in rows if row["first_us"] is not None]
+    if not timed:
+        return None
+    return Axis(False, min(row["first_us"] for row in timed), max(row["last_us"] for row in timed))
 
 
 def read_log(engine: Engine, lines: str, axis: Axis) -> tuple[Log, bool]:
@@ -25,8 +108,8 @@ def read_log(engine: Engine, lines: str, axis: Axis) -> tuple[Log, bool]:
 
     Args:
         engine: over the session.
-        lines: what `cached_events` gives.
-        axis: how time is cut; steps here are finer.
+        lines: what stands behind FROM for the columns of `EVENT_COLUMNS`.
+        axis: how time is told; steps here are finer.
     """
     silent = ", ".join(f"'{kind}'" for kind in sorted(SILENT_KINDS))
     where = f"event_type NOT IN ({silent})"
@@ -34,15 +117,13 @@ def read_log(engine: Engine, lines: str, axis: Axis) -> tuple[Log, bool]:
     share = -(-number // MAX_ACTS)
     if share > 1:
         # what is seldom stays whole; of what is common every so many-th
-        where += (
-            " AND (event_type IN "
-            "('state_change', 'system.config', 'strategy_update', 'policy_update', 'error') "
-            f"OR {_SPREAD} % {share} = 0)"
-        )
-    rows = engine.rows(
-        f"SELECT {EVENT_COLUMNS} FROM {lines} WHERE {where} ORDER BY {BY_ORDER} LIMIT {2 * MAX_ACTS}"
-    )
-    return read_acts(_plain(rows), steps(axis, len(rows))), share > 1
+        seldom = ", ".join(f"'{kind}'" for kind in _SELDOM_KINDS)
+        where += f" AND (event_type IN ({seldom}) OR {_SPREAD} % {share} = 0)"
+    query = f"SELECT {EVENT_COLUMNS} FROM {lines} WHERE {where} ORDER BY {BY_ORDER} LIMIT {2 * MAX_ACTS}"
+    with kept(engine, "debug_acts", f"({query})") as source:
+        read = engine.row(f"SELECT count(*) AS n FROM {source.text}")["n"]
+        log = read_acts(_plain(engine, source.text, read), steps(axis, read))
+    return log, share > 1
 
 
 def steps(axis: Axis, number: int) -> Callable[[Mapping[str, Any]], int | None]:
@@ -63,8 +144,12 @@ def steps(axis: Axis, number: int) -> Callable[[Mapping[str, Any]], int | None]:
     return step_of
 
 
-def _plain(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for raw in rows:
-        row = engine_row(raw)
-        row["ts_us"] = raw["ts_us"]
-        yield row
+def _plain(engine: Engine, table: str, number: int) -> Iterator[dict[str, Any]]:
+    """The rows in order, some thousands at a time: payloads are large, acts are small."""
+    for begin in range(0, number, _CHUNK):
+        for raw in engine.rows(
+            f"SELECT * FROM {table} WHERE rowid >= {begin} AND rowid < {begin + _CHUNK} ORDER BY rowid"
+        ):
+            row = engine_row(raw)
+            row["ts_us"] = raw["ts_us"]
+            yield row

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import pairwise
 from statistics import fmean, median
 from typing import Any, Final, NamedTuple
 
-from Agent.analysis.debug.root_causes.acts import Act
+from Agent.analysis.debug.root_causes.acts import Act, Group
 
 __all__ = [
     "Finding",
@@ -28,8 +28,6 @@ __all__ = [
     "scan_beyond",
 ]
 
-MAX_LEVELS: Final = 14
-"""A field of more values is no group."""
 CAP: Final = 40.0
 
 
@@ -72,39 +70,6 @@ class Finding:
         return self.acts[0].step
 
 
-def _groups(
-    seen: Sequence[Observation], fields: Sequence[str]
-) -> dict[tuple[tuple[str, str], ...], list[int]]:
-    """Places in `seen` of the members of every group."""
-    found: dict[tuple[tuple[str, str], ...], list[int]] = defaultdict(list)
-    for at, (act, _) in enumerate(seen):
-        keys = [("agent", act.agent)] if act.agent else []
-        keys += [(name, str(act.values[name])) for name in fields if name in act.values]
-        found[()].append(at)
-        for key in keys:
-            found[(key,)].append(at)
-        for pair in combinations(keys, 2):
-            if pair[0][0] == "agent":
-                found[pair].append(at)
-    return found
-
-
-def fields_of(acts: Sequence[Act], without: str = "") -> list[str]:
-    """The fields of some acts by which they fall into a few groups."""
-    levels: dict[str, Counter[str]] = defaultdict(Counter)
-    for act in acts:
-        for path, value in act.values.items():
-            if path != without and isinstance(value, str | bool | int):
-                counted = levels[path]
-                if len(counted) <= MAX_LEVELS:
-                    counted[str(value)] += 1
-    return [
-        path
-        for path, counted in levels.items()
-        if 2 <= len(counted) <= MAX_LEVELS and counted.total() >= 0.5 * len(acts)
-    ][:6]
-
-
 def scan_rare(
     rule: str, about: str, seen: Sequence[Observation], *, most: float = 0.25, base: float = 0.1
 ) -> list[Finding]:
@@ -120,25 +85,34 @@ def scan_rare(
     number = len(seen)
     if not bad or number < 8 or len(bad) > most * number:
         return []
-    groups = _groups(seen, fields_of([each.act for each in seen]))
+    # a group without a violation has nothing to say
+    groups: dict[Group, list[int]] = {group: [] for at in bad for group in seen[at].act.groups}
+    tried: set[Group] = set()
+    for at, (act, _) in enumerate(seen):
+        tried.update(act.groups)
+        for group in act.groups:
+            if group in groups:
+                groups[group].append(at)
     is_bad = [bool(each.value) for each in seen]
-    penalty = 0.5 * math.log(max(1, len(groups)))
+    penalty = 0.5 * math.log(1 + len(tried))
     best: list[tuple[float, tuple[tuple[str, str], ...], list[int], int]] = []
-    for group, members in groups.items():
-        score, hits, since = _best_interval(members, is_bad, number, len(bad), base)
+    everybody: tuple[tuple[str, str], ...] = ()
+    of_all: list[tuple[tuple[tuple[str, str], ...], Sequence[int]]] = [(everybody, range(number))]
+    for key, places in of_all + [(group.key, own) for group, own in groups.items()]:
+        score, hits, since = _best_interval(places, is_bad, number, len(bad), base)
         if score - penalty > 1.0:
-            best.append((score - penalty, group, hits, since))
+            best.append((score - penalty, key, hits, since))
     best.sort(key=lambda each: (-each[0], len(each[1]), each[1]))
     found: list[Finding] = []
     taken: set[int] = set()
-    for score, group, hits, since in best:
+    for score, key, hits, since in best:
         if len(taken.intersection(hits)) > len(hits) / 2:
             continue
         taken.update(hits)
         acts = [seen[at].act for at in hits]
         found.append(
             Finding(
-                rule, about, acts, min(CAP, score), group, since=seen[since].act.place if since >= 0 else 0,
+                rule, about, acts, min(CAP, score), key, since=seen[since].act.place if since >= 0 else 0,
                 of=number, found=len(hits),
             )
         )  # fmt: skip
@@ -175,13 +149,12 @@ def _best_interval(
 
 def scan_novel(rule: str, about: str, seen: Sequence[Observation], *, least: int = 12) -> list[Finding]:
     """Values that come up only after many others: by how often the newest observations bring a new value."""
+    count = Counter(each.value for each in seen)
+    if len(count) == 1 or len(count) > max(12, 0.3 * len(seen)):
+        return []
     first: dict[Hashable, int] = {}
-    count: Counter[Hashable] = Counter()
     for at, each in enumerate(seen):
         first.setdefault(each.value, at)
-        count[each.value] += 1
-    if len(first) > max(12, 0.3 * len(seen)):
-        return []
     order = sorted(first.items(), key=lambda pair: pair[1])
     found = []
     for rank, (value, at) in enumerate(order):
@@ -276,6 +249,7 @@ def scan_numbers(
         if nats > 2.0:
             values = [float(each.value) - common.get(each.act.step, 0.0) for each in series[owner]]
             nats *= _suddenness(values, at, high - low)
+            nats = min(nats, _seldom_move(series, owner, abs(high - low)))
         if nats > 2.0:
             acts = [each.act for each in series[owner][at : at + 12]]
             found.append(
@@ -286,6 +260,22 @@ def scan_numbers(
             )  # fmt: skip
     found.sort(key=lambda each: (-each.nats, each.first.place))
     return found[:4]
+
+
+def _seldom_move(series: Mapping[str, Sequence[Observation]], owner: str, change: float) -> float:
+    """What a change of level is worth at most where the level only moves now and then: how seldom it does.
+
+    What stands still between two moves is no independent reading each time.
+    """
+    own = [float(each.value) for each in series[owner]]
+    if sum(a != b for a, b in pairwise(own)) > STANDING * len(own):
+        return CAP
+    moves = [abs(float(b.value) - float(a.value)) for seen in series.values() for a, b in pairwise(seen)]
+    return math.log((1 + len(moves)) / max(1, sum(move >= change / 2 for move in moves)))
+
+
+STANDING: Final = 0.25
+"""A series that moves at most so often stands still in between."""
 
 
 def scan_drift(rule: str, about: str, series: dict[str, list[Observation]]) -> list[Finding]:

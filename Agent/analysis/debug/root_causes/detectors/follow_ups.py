@@ -37,7 +37,6 @@ def find(log: Log) -> Iterator[Finding]:
     yield from _missing(log, lives, turns)
     yield from _again(lives)
     yield from _carried(lives)
-    yield from _never_seen(lives, turns)
 
 
 def _entities(log: Log) -> dict[tuple[str, str], list[Act]]:
@@ -161,32 +160,49 @@ def _missing(log: Log, lives: dict[Any, list[Act]], turns: dict[int, Turn]) -> I
 
 def _carried(lives: dict[Any, list[Act]]) -> Iterator[Finding]:
     """Values that two acts about one thing share nearly always: what is reserved is what is picked."""
-    pairs: dict[tuple[Sort, str, Sort, str], list[Observation]] = defaultdict(list)
-    distinct: dict[tuple[Sort, str, Sort, str], set[Hashable]] = defaultdict(set)
+    handed: dict[tuple[Sort, Sort], list[tuple[Act, Act]]] = defaultdict(list)
     for life in lives.values():
-        if len(life) > MAX_CARRIED:
+        if len(life) <= MAX_CARRIED:
+            for before, act in pairwise(life):
+                if before.sort != act.sort:
+                    handed[before.sort, act.sort].append((before, act))
+    for (_, second), pairs in handed.items():
+        if len(pairs) < MIN_TIMES:
             continue
-        for before, act in pairwise(life):
-            if before.sort == act.sort:
+        pairs.sort(key=lambda pair: pair[1].place)
+        # what is not the same in most of some pairs is not carried on
+        some = pairs[:: max(1, len(pairs) // SOME)]
+        alike = Counter(both for before, act in some for both, same in _both(before, act) if same)
+        for (one, other), number in sorted(alike.items()):
+            if number < len(some) / 2:
                 continue
-            for one, value in before.values.items():
-                if isinstance(value, bool) or value is None or value in before.things:
-                    continue
-                for other, found in act.values.items():
-                    if type(found) is type(value) and found not in act.things:
-                        key = before.sort, one, act.sort, other
-                        pairs[key].append(Observation(act, found != value))
-                        if found == value:
-                            distinct[key].add(found)
-    for (first, one, second, other), seen in pairs.items():
-        if len(seen) < MIN_TIMES or not 0 < sum(each.value for each in seen) < 0.25 * len(seen):
-            continue
-        if len(distinct[first, one, second, other]) < MIN_VALUES:
-            continue
-        seen.sort(key=lambda each: each.act.place)
-        yield from scan_rare("not carried on", f"{one} to {second[2] or second[1]} {other}", seen)
+            seen: list[Observation] = []
+            distinct: set[Hashable] = set()
+            for before, act in pairs:
+                value, found = before.values.get(one), act.values.get(other)
+                if _may_be_carried(before, value) and type(found) is type(value) and found not in act.things:
+                    seen.append(Observation(act, found != value))
+                    distinct.add(value)
+            broken = sum(each.value for each in seen)
+            if len(seen) >= MIN_TIMES and len(distinct) >= MIN_VALUES and 0 < broken < 0.25 * len(seen):
+                about = f"{one} to {second[2] or second[1]} {other}"
+                yield from scan_rare("not carried on", about, seen)
 
 
+def _both(before: Act, act: Act) -> Iterator[tuple[tuple[str, str], bool]]:
+    """Pairs of paths of two acts with values of one type, and whether these are the same."""
+    for one, value in before.values.items():
+        if _may_be_carried(before, value):
+            for other, found in act.values.items():
+                if type(found) is type(value) and found not in act.things:
+                    yield (one, other), found == value
+
+
+def _may_be_carried(act: Act, value: object) -> bool:
+    return not isinstance(value, bool) and value is not None and value not in act.things
+
+
+SOME: Final = 40
 MAX_CARRIED: Final = 12
 MIN_VALUES: Final = 4
 
@@ -210,20 +226,3 @@ def _again(lives: dict[Any, list[Act]]) -> Iterator[Finding]:
         observations.sort(key=lambda each: each.act.place)
         act = observations[0].act
         yield from scan_rare("happens again", f"{act.name or act.kind}", observations)
-
-
-def _never_seen(lives: dict[Any, list[Act]], turns: dict[int, Turn]) -> Iterator[Finding]:
-    """Steps from one event of a thing to the next, by whom, that were never seen before."""
-    steps: list[tuple[Act, Hashable]] = []
-    named: list[tuple[Act, Hashable]] = []
-    for life in lives.values():
-        before: Act | None = None
-        for act in life:
-            if before is not None and before.place != act.place:
-                steps.append((act, (turns[before.place][1:], turns[act.place][1:])))
-                if before.agent != act.agent:
-                    named.append((act, (before.agent, act.agent)))
-            before = act
-    for rule, found in (("step never seen", steps), ("hand-over never seen", named)):
-        found.sort(key=lambda pair: pair[0].place)
-        yield from scan_novel(rule, "life of a thing", [Observation(act, key) for act, key in found])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Final
 
 from Agent.analysis.debug.root_causes.acts import Act, Log
 from Agent.analysis.debug.root_causes.scan import (
     Finding,
     Observation,
+    scan_beyond,
     scan_counts,
     scan_novel,
     scan_numbers,
@@ -30,6 +31,7 @@ def find(log: Log) -> Iterator[Finding]:
     """Changes of rates, of failures and of durations."""
     yield from _counts(log)
     yield from _never(log)
+    yield from _repeats(log)
     yield from _failures(log)
     yield from _durations(log)
 
@@ -61,7 +63,8 @@ def _counts(log: Log) -> Iterator[Finding]:
         for each in scan_counts("rate changes", sort[2] or sort[1], series):
             owner = dict(each.group).get("agent", "")
             own = [act for act in each.acts if act.agent == owner and act.sort == sort]
-            each.extras = tuple(own[:3])
+            last = [act for act in acts if act.agent == owner and act.place < each.first.place]
+            each.extras = tuple(own[:3] or last[-1:])
             yield each
         if len(series) > 2:
             total = Counter(act.step // width for act in acts)
@@ -70,6 +73,30 @@ def _counts(log: Log) -> Iterator[Finding]:
                 for n in range(acts[0].step // width, slices)
             ]
             yield from scan_counts("rate changes", sort[2] or sort[1], {"": whole})
+
+
+def _repeats(log: Log) -> Iterator[Finding]:
+    """The same call again and again within one step, far more often than one was before."""
+    for sort, acts in log.by_sort.items():
+        if sort[1] not in CALLS:
+            continue
+        counts: Counter[tuple[int, str, Hashable]] = Counter()
+        last: dict[tuple[int, str, Hashable], Act] = {}
+        for act in acts:
+            given = frozenset(item for item in act.values.items() if item[0].startswith(GIVEN))
+            key = act.step, act.agent, given
+            counts[key] += 1
+            last[key] = act
+        series = [Observation(last[key], number) for key, number in counts.items()]
+        series.sort(key=lambda each: each.act.place)
+        if max(counts.values()) >= MIN_REPEATED:
+            repeated = scan_beyond("repeated", f"{sort[2] or sort[1]} in one step", series)
+            yield from (each for each in repeated if each.found >= MIN_REPEATED)
+
+
+CALLS: Final = frozenset({"agent_action", "tool.call", "error", "learning_update"})
+GIVEN: Final = ("args", "action_data")
+MIN_REPEATED: Final = 10
 
 
 def _failures(log: Log) -> Iterator[Finding]:
@@ -82,7 +109,7 @@ def _failures(log: Log) -> Iterator[Finding]:
         if any(act.failed for act in acts):
             seen = [Observation(act, act.failed) for act in acts]
             yield from scan_rare("fails", f"{name or role}", seen, most=0.9, base=0.5)
-    errors = [act for act in log.acts if act.kind == "error"]
+    errors = [act for act in log.acts if _is_error(act)]
     if errors:
         seen = [Observation(act, (act.name, act.message.split(":")[0][:40])) for act in errors]
         yield from scan_novel("new error", "error", seen, least=4)
@@ -91,8 +118,13 @@ def _failures(log: Log) -> Iterator[Finding]:
             sorts[act.role, act.name] = []
         for key in sorts:
             beside = [act for act in log.acts if act.role == key[0]]
-            rows = [Observation(act, act.kind == "error" and act.name == key[1]) for act in beside]
+            rows = [Observation(act, _is_error(act) and act.name == key[1]) for act in beside]
             yield from scan_rare("error comes up", key[1], rows, most=0.9, base=0.5)
+
+
+def _is_error(act: Act) -> bool:
+    """Whether it is an error, or a line of text of that level."""
+    return act.kind == "error" or (act.kind == "log" and act.failed)
 
 
 def _durations(log: Log) -> Iterator[Finding]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
-from typing import Final, TypeGuard
+from typing import Final
 
-from Agent.analysis.debug.root_causes.acts import Act, Log
+from Agent.analysis.debug.root_causes.acts import MAX_LEVELS, Act, Log, is_number
 from Agent.analysis.debug.root_causes.scan import (
-    MAX_LEVELS,
     Finding,
     Observation,
     scan_beyond,
@@ -20,51 +18,45 @@ from Agent.analysis.debug.root_causes.scan import (
     scan_rare,
 )
 
-__all__ = ["OUTPUTS", "find", "is_number"]
+__all__ = ["OUTPUTS", "find"]
 
 
 def find(log: Log) -> Iterator[Finding]:
     """Values and levels that leave what was usual."""
-    yield from _settings(log)
     for sort, acts in log.by_sort.items():
         if len(acts) < 3 or sort[1] == "state":
             continue
+        levelled = _levelled(acts)
         for path, seen in columns(acts, log.roles).items():
             label = f"{sort[2] or sort[1]} {path}"
             if path.startswith("error_"):
                 continue
-            numbers = [each for each in seen if is_number(each.value)]
+            distinct = {each.value for each in seen}
+            if len(distinct) == 1:
+                continue
+            numbers = seen if _all_numbers(seen) else [each for each in seen if is_number(each.value)]
             if len(numbers) > 0.9 * len(seen):
                 yield from scan_beyond("value beyond range", label, numbers)
                 if len(seen) >= 20 and "*" not in path:
-                    yield from _levels(label, numbers)
+                    yield from _levels(label, numbers, path, levelled)
             elif len(seen) >= 12:
                 yield from scan_novel("new value", label, seen)
             if len(seen) >= 12:
-                empty = [Observation(act, not value) for act, value in seen if not isinstance(value, bool)]
+                is_size = path.endswith("#")
+                empty = [
+                    Observation(act, not value and (is_size or not is_number(value)))
+                    for act, value in seen
+                    if not isinstance(value, bool)
+                ]
                 yield from scan_rare("empty", label, empty)
-                yield from scan_novel(
-                    "new form", label, [Observation(act, form(value)) for act, value in seen]
-                )
-                texts = [Observation(act, len(value)) for act, value in seen if isinstance(value, str)]
-                if len(texts) >= 12 and any(each.value >= LONG for each in texts):
+                forms = {value: form(value) for value in distinct if value is not True and value is not False}
+                if len(set(forms.values())) > 1:
+                    written = [Observation(act, forms.get(value, "bool")) for act, value in seen]
+                    yield from scan_novel("new form", label, written)
+                if any(isinstance(value, str) and len(value) >= LONG for value in distinct):
+                    texts = [Observation(act, len(value)) for act, value in seen if isinstance(value, str)]
                     yield from scan_beyond("length beyond range", label, texts)
         yield from _shapes(sort[2] or sort[1], acts)
-
-
-def _settings(log: Log) -> Iterator[Finding]:
-    """Numbers that are set again now and then, by how far they are moved, beside all others of that kind."""
-    seen: list[Observation] = []
-    for acts in log.by_sort.values():
-        if len(acts) > 0.25 * log.steps:
-            continue
-        for act in acts:
-            for path, old in act.before.items():
-                new = act.values.get(path)
-                if is_number(old) and is_number(new) and old > 0 and new > 0 and old != new:
-                    seen.append(Observation(act, abs(math.log(new / old))))
-    seen.sort(key=lambda each: each.act.place)
-    yield from scan_beyond("setting moved far", "settings", seen)
 
 
 def columns(acts: list[Act], agents: Collection[str]) -> dict[str, list[Observation]]:
@@ -98,12 +90,9 @@ def form(value: object) -> str:
     return _LETTERS.sub("a", _DIGITS.sub("0", value)) if len(value) < LONG else "text"
 
 
-def is_number(value: object) -> TypeGuard[int | float]:
-    """Whether it is a number, truth values not."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
-
-
-def _levels(label: str, numbers: list[Observation]) -> Iterator[Finding]:
+def _levels(
+    label: str, numbers: list[Observation], measured: str, levelled: dict[str, set[str]]
+) -> Iterator[Finding]:
     by_agent: dict[str, list[Observation]] = defaultdict(list)
     for each in numbers:
         by_agent[each.act.agent].append(each)
@@ -112,11 +101,14 @@ def _levels(label: str, numbers: list[Observation]) -> Iterator[Finding]:
         yield from scan_drift("drifts", label, by_agent)
     else:
         yield from scan_numbers("level shifts", label, {"": numbers} if "" in by_agent else by_agent)
-    for path, levels in _levelled([each.act for each in numbers], label.rsplit(" ", 1)[-1]).items():
+    for path, levels in levelled.items():
+        if path == measured:
+            continue
         series = defaultdict(list)
         for each in numbers:
-            if str(each.act.values.get(path)) in levels:
-                series[str(each.act.values[path])].append(each)
+            value = each.act.values.get(path)
+            if value in levels:
+                series[value].append(each)
         yield from scan_numbers("level shifts", label, series, field=path)
 
 
@@ -124,18 +116,23 @@ OUTPUTS: Final = ("result", "state.", "outcome")
 """What comes out of an act is no group to look at it by."""
 
 
-def _levelled(acts: list[Act], without: str) -> dict[str, set[str]]:
+def _levelled(acts: list[Act]) -> dict[str, set[str]]:
     levels: dict[str, set[str]] = defaultdict(set)
     for act in acts:
         for path, value in act.values.items():
-            if (
-                path != without
-                and not path.startswith(OUTPUTS)
-                and isinstance(value, str)
-                and len(levels[path]) <= MAX_LEVELS
-            ):
+            if isinstance(value, str) and len(levels[path]) <= MAX_LEVELS:
                 levels[path].add(value)
-    return {path: found for path, found in levels.items() if 2 <= len(found) <= MAX_LEVELS}
+    return {
+        path: found
+        for path, found in levels.items()
+        if 2 <= len(found) <= MAX_LEVELS and not path.startswith(OUTPUTS)
+    }
+
+
+def _all_numbers(seen: list[Observation]) -> bool:
+    return {int, float}.issuperset(type(each.value) for each in seen) and all(
+        each.value == each.value for each in seen
+    )
 
 
 def _shapes(label: str, acts: list[Act]) -> Iterator[Finding]:

@@ -1,0 +1,60 @@
+"""What the recording says of the agents that an issue names, whether or not they are at fault."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from Agent.analysis.debug.question.question import Question
+from Agent.analysis.debug.root_causes import Log
+from Agent.analysis.text import plural
+from Agent.event.clock import format_timestamp
+
+__all__ = ["observations"]
+
+_MAX_AGENTS: Final = 5
+_MAX_SERIES: Final = 4
+
+
+def observations(log: Log, question: Question) -> list[str]:
+    """How often the named agents did what the text names, beside their peers, and which errors they had."""
+    told = [
+        f"No agent is called {word!r} here; {agent_id} is assumed."
+        for agent_id, word in question.guessed.items()
+    ]
+    if not question.agents and not question.roles:
+        told.append("The text names no agent or role of this session, so all of them were examined.")
+    for agent in question.agents[:_MAX_AGENTS]:
+        for series in question.series[:_MAX_SERIES]:
+            told += _done(log, agent, series.partition(":")[2] or series)
+        told += _errors(log, agent)
+    return told
+
+
+def _done(log: Log, agent: str, name: str) -> list[str]:
+    acts = [act for act in log.acts if name in (act.name, act.kind) and act.kind != "error"]
+    counts = Counter(act.agent for act in acts)
+    role = log.roles.get(agent)
+    others = sorted(counts[peer] for peer in log.peers.get(role or "", ()) if peer != agent)
+    if not counts[agent] and not any(others):
+        return []
+    line = f"{agent} called {name} {plural(counts[agent], 'time')}"
+    if counts[agent]:
+        last = next(act for act in reversed(acts) if act.agent == agent)
+        at = f"tick {last.tick}" if last.tick is not None else format_timestamp(last.us)
+        line += f", last at {at} (event {last.id})"
+    if others:
+        line += f"; its {plural(len(others), 'peer')} {others[0]} to {others[-1]}"
+    return [f"{line}."]
+
+
+def _errors(log: Log, agent: str) -> list[str]:
+    errors = [act for act in log.acts if act.agent == agent and act.kind == "error"]
+    if not errors:
+        return []
+    common, number = Counter(act.message for act in errors).most_common(1)[0]
+    last = next(act for act in reversed(errors) if act.message == common)
+    return [
+        f"{agent} has {plural(len(errors), 'error')}, most often {common!r} "
+        f"({number} times, last at {format_timestamp(last.us)}, event {last.id})."
+    ]

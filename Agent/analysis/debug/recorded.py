@@ -1,0 +1,136 @@
+"""What the record says by itself of an issue, without any ranking.
+
+The chain behind an event that the text names by its id, spans that never ended, and events that are missing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Set as AbstractSet
+from typing import Any, Final
+
+from Agent.analysis.causality.chains import Edge, chain, is_failure
+from Agent.analysis.causality.event_links import Links, find_event
+from Agent.analysis.causality.event_window import time_us
+from Agent.analysis.debug.causes import Cause
+from Agent.analysis.debug.question.question import Question
+from Agent.analysis.debug.root_causes import Log
+from Agent.analysis.query.engine import Engine
+from Agent.analysis.session.integrity import in_flight
+from Agent.analysis.text import plural
+from Agent.tree.read.reader import TreeReader
+
+__all__ = ["error_causes", "event_causes", "loss_causes", "missing_events", "open_span_causes"]
+
+_LOOK_BACK_US: Final = 60_000_000
+_MAX_EDGES: Final = 10
+_MAX_SPANS: Final = 3
+_HANGS: Final = frozenset({"absence", "slow", "error", "loop"})
+_RECORD_WORDS: Final = frozenset(
+    {"event", "events", "line", "lines", "log", "logs", "record", "records", "trace"}
+)
+
+
+def event_causes(reader: TreeReader, engine: Engine, question: Question) -> list[Cause]:
+    """What led to the events that the text names by id."""
+    causes = []
+    for event_id in question.event_ids[:3]:
+        row = find_event(reader, engine, event_id)
+        if row is None:
+            continue
+        at = time_us(row)
+        links = Links(reader, engine, at - _LOOK_BACK_US, at)
+        found = chain(row, links, since_us=at - _LOOK_BACK_US)
+        failures = [cause for cause in found if is_failure(cause)]
+        origin = failures[-1] if failures else found[-1] if found else None
+        if origin is None:
+            continue
+        agents = dict.fromkeys(each["agent_id"] for each in [row, *found[:_MAX_EDGES]] if each["agent_id"])
+        causes.append(
+            Cause(
+                f"{event_id} was caused by {origin['message']!r}",
+                f"{row['message']} (event {event_id}) has a chain of {plural(len(found), 'cause')}; the "
+                f"farthest {'failure' if failures else 'one'} is {origin['message']} (event {origin['id']}).",
+                tuple(cause["id"] for cause in [row, *found[:_MAX_EDGES]]),
+                tuple(agents),
+                tuple(Edge(**cause["edge"]) for cause in found[:_MAX_EDGES]),
+                0.7 if failures and origin["inferred_hops"] == 0 else 0.5 if failures else 0.3,
+                "event",
+            )
+        )
+    return causes
+
+
+def open_span_causes(reader: TreeReader, question: Question) -> list[Cause]:
+    """The oldest spans that had begun and not ended; of the named agents, where the text names any.
+
+    One whose process died is a finding where the text speaks of something that hangs, else a hint.
+    """
+    causes = []
+    wanted = [
+        span
+        for span in in_flight(reader)
+        if span["agent_id"] in question.agents or (not question.agents and not span["alive"])
+    ]
+    for span in wanted[:_MAX_SPANS]:
+        state = "is still running" if span["alive"] else "had not ended when its process died"
+        is_sure = not span["alive"] and bool(_HANGS & question.topics)
+        causes.append(
+            Cause(
+                f"{span['agent_id'] or 'A span'} never returned from {span['name']}",
+                f"{span['name']} of {span['agent_id']} began at {span['started_at']} and {state} "
+                f"(process {span['pid']}, span {span['span_id']}).",
+                (),
+                (span["agent_id"],) if span["agent_id"] else (),
+                (),
+                0.8 if is_sure else 0.4,
+                "open",
+            )
+        )
+    return causes
+
+
+def error_causes(log: Log, question: Question, known: AbstractSet[str]) -> list[Cause]:
+    """The commonest error of each named agent, where the text asks for errors, as a hint.
+
+    Args:
+        log: the acts of the session.
+        question: what the text names.
+        known: events that the ranked causes name already.
+    """
+    if "error" not in question.topics:
+        return []
+    causes = []
+    for agent in question.agents:
+        errors = [act for act in log.acts if act.agent == agent and act.kind == "error"]
+        if not errors or known & {act.id for act in errors}:
+            continue
+        common, number = Counter(act.message for act in errors).most_common(1)[0]
+        first = next(act for act in errors if act.message == common)
+        told = (
+            f"{plural(number, 'error')} of {agent} {'is' if number == 1 else 'are'} {common!r} "
+            f"(first event {first.id})."
+        )
+        causes.append(Cause(f"{agent} fails with {common!r}", told, (first.id,), (agent,), (), 0.45, "error"))
+    return causes
+
+
+def missing_events(account: dict[str, Any]) -> int:
+    """How many events are missing, by the account that `losses` gives."""
+    return int(account["lost"] + account["unknown"] + sum(account["dropped"].values()))
+
+
+def loss_causes(account: dict[str, Any], question: Question) -> list[Cause]:
+    """That events are missing, where the text says so."""
+    missing = missing_events(account)
+    damaged = account["damaged_lines"]
+    if not (missing or damaged) or not {"absence", "drop"} & question.topics:
+        return []
+    if not _RECORD_WORDS.intersection(question.words):
+        return []
+    dropped = "".join(f", {n} dropped ({why})" for why, n in account["dropped"].items())
+    told = (
+        f"According to event numbers, {account['lost']} events are lost and {account['unknown']} "
+        f"unknown{dropped}; {plural(damaged, 'line')} could not be read."
+    )
+    return [Cause(f"{plural(missing, 'event')} missing from the recording", told, (), (), (), 0.8, "record")]

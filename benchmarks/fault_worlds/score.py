@@ -1,0 +1,348 @@
+"""Measure `debug_issue` on the fault worlds.
+
+    python -m benchmarks.fault_worlds.score --seed 7                    # 220 faulty cases and 110 healthy twins
+    python -m benchmarks.fault_worlds.score --seed 7 --cases 24         # fewer
+    python -m benchmarks.fault_worlds.score --seed 7 --worlds hospital,crew --out scores.json
+    python -m benchmarks.fault_worlds.score --seed 7 --prove            # only prove that each fault causes its symptom
+
+Each case runs in a process of its own with a trace root in a temporary directory and a limit of 300 s. A hit: one of the
+first six `event_ids` of a cause is an event at which the fault began.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.fault_worlds.kit import KINDS, Case, Truth, baselines, play, worlds
+
+LIMIT_S = 300
+DEFAULT_CASES = 220
+EVENT_IDS = 6  # so many ids of a cause are looked at
+WORDED = 7  # every seventh case is asked in all its wordings
+BASELINES = ("oddest", "settings", "errors", "nearest")
+STRATA = (("under 5 %", 0.0, 0.05), ("5 to 20 %", 0.05, 0.2), ("above 20 %", 0.2, 1.01))
+BINS = ((0.0, 0.5), (0.5, 0.65), (0.65, 0.8), (0.8, 1.01))
+
+
+@dataclass(frozen=True)
+class Task:
+    """One case to run.
+
+    Args:
+        complaint: for the healthy twin, the complaint of the faulty case.
+        all_wordings: whether to ask in each of the case's wordings.
+    """
+
+    world: str
+    kind: str
+    seed: int
+    faulty: bool = True
+    complaint: str = ""
+    all_wordings: bool = False
+
+
+def draw(seed: int, count: int, chosen: Sequence[str]) -> list[Task]:
+    """Draw cases: each kind of each world once, in random order, and again until there are enough."""
+    rng = random.Random(f"cases/{seed}")
+    pairs = [
+        (name, kind) for name, world in sorted(worlds().items()) if name in chosen for kind in world.kinds
+    ]
+    drawn: list[Task] = []
+    while pairs and len(drawn) < count:
+        rng.shuffle(pairs)
+        drawn.extend(Task(name, kind, rng.randrange(10**6)) for name, kind in pairs)
+    return drawn[:count]
+
+
+def run_here(task: Task, root: Path) -> dict[str, Any]:
+    """Play one case in this process and ask for its causes; return truth, causes and baselines."""
+    case = Case(task.world, task.kind, task.seed, task.faulty)
+    truth, events = play(worlds()[task.world], case, root)
+    answer: dict[str, Any] = {"truth": dataclasses.asdict(truth), "status": "", "causes": [], "seconds": 0.0}
+    if task.faulty:
+        answer["baselines"] = baselines(events, truth.symptom_id)
+    del events
+    from Agent import debug_issue
+
+    began = time.process_time()
+    report = debug_issue(task.complaint or truth.complaint, root=root)
+    answer["seconds"] = time.process_time() - began
+    answer["status"] = report.status
+    answer["causes"] = _first_causes(report)
+    answer["others"] = (
+        [_first_causes(debug_issue(text, root=root)) for text in truth.wordings] if task.all_wordings else []
+    )
+    return answer
+
+
+def _first_causes(report: Any) -> list[dict[str, Any]]:
+    """Return what is scored of a report: the ids and the confidence of its first three causes."""
+    return [
+        {"event_ids": list(cause.event_ids)[:EVENT_IDS], "confidence": cause.confidence}
+        for cause in report.causes[:3]
+    ]
+
+
+def run_apart(task: Task) -> dict[str, Any]:
+    """Run one case in a child process; `failed` tells why there is no answer."""
+    with tempfile.TemporaryDirectory(prefix="fault_worlds_") as directory:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("AGENT_TRACE_")}
+        environment["AGENT_TRACE_ROOT"] = directory
+        parents = [str(Path(__file__).resolve().parents[2]), environment.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, parents))
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.fault_worlds.score",
+            "--task",
+            json.dumps(dataclasses.asdict(task)),
+        ]
+        try:
+            done = subprocess.run(
+                command,
+                env=environment,
+                cwd=directory,
+                capture_output=True,
+                text=True,
+                timeout=LIMIT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return {"failed": f"no answer within {LIMIT_S} s"}
+    if done.returncode != 0:
+        return {"failed": (done.stderr.strip().splitlines() or ["no message"])[-1]}
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def rank_of(answer: dict[str, Any], causes: Sequence[dict[str, Any]]) -> int:
+    """Return the place of the first true cause, from 1 to 3, or 0."""
+    accepted = set(answer["truth"]["accepted"])
+    for place, cause in enumerate(causes, 1):
+        if accepted & set(cause["event_ids"]):
+            return place
+    return 0
+
+
+def proof(truth: Truth, twin: Truth) -> str:
+    """Return what is wrong with a pair of twins, or an empty text."""
+    if not truth.symptom:
+        return "no symptom with the fault"
+    if twin.symptom:
+        return "the symptom is there without the fault"
+    if not truth.accepted or truth.lag_events <= 0:
+        return "no cause before the symptom"
+    return ""
+
+
+def prove(tasks: Sequence[Task]) -> int:
+    """Play each case with and without its fault; return the number of cases that prove nothing."""
+    rows: list[dict[str, Any]] = []
+    bad = 0
+    for number, task in enumerate(tasks, 1):
+        truth, events = _play_here(task, faulty=True)
+        simple = baselines(events, truth.symptom_id)
+        twin, _ = _play_here(task, faulty=False)
+        problem = proof(truth, twin)
+        bad += bool(problem)
+        rows.append({"truth": dataclasses.asdict(truth), "baselines": simple})
+        print(
+            f"{number:3} {task.world:12} {task.kind:18} {task.seed:6}  lag {truth.lag:6.1%}  {problem or 'proven'}",
+            flush=True,
+        )
+    print(f"\n{len(tasks) - bad} of {len(tasks)} proven")
+    _table_of_baselines(rows)
+    describe([Truth(**row["truth"]) for row in rows])
+    return bad
+
+
+def _play_here(task: Task, *, faulty: bool) -> tuple[Truth, list[dict[str, Any]]]:
+    with tempfile.TemporaryDirectory(prefix="fault_worlds_") as directory:
+        return play(worlds()[task.world], Case(task.world, task.kind, task.seed, faulty), Path(directory))
+
+
+def _table_of_baselines(rows: Sequence[dict[str, Any]]) -> None:
+    """Print how often simple rules name the true cause."""
+    print(f"\n{'baseline':22} {'n':>5} {'hit@1':>8} {'hit@3':>8}")
+    for name in BASELINES:
+        print(f"{name:22} {_shares(rows, lambda row, name=name: _place(row, name))}")  # type: ignore[misc]
+
+
+def describe(truths: Sequence[Truth]) -> None:
+    """Print what the cases are like."""
+    if not truths:
+        return
+    lags = sorted(truth.lag for truth in truths)
+    sizes = sorted(truth.events for truth in truths)
+    print(f"\nevents: {sizes[0]} to {sizes[-1]}, median {statistics.median(sizes):.0f}")
+    print(
+        f"lag: median {statistics.median(lags):.1%}, {statistics.median(t.lag_events for t in truths):.0f} events; "
+        + ", ".join(f"{sum(low <= lag < high for lag in lags)} {name}" for name, low, high in STRATA)
+    )
+    shares: dict[str, Callable[[Truth], bool]] = {
+        "two hops or more": lambda truth: truth.hops >= 2,
+        "guilty agent named": lambda truth: truth.guilty_named,
+        "healthy agent named": lambda truth: truth.healthy_named,
+        "no error at the cause": lambda truth: not truth.error_at_cause,
+        "coincidence before the symptom": lambda truth: truth.decoy,
+        "trigger that is not the cause": lambda truth: truth.trigger,
+    }
+    for name, test in shares.items():
+        print(f"{name}: {sum(map(test, truths)) / len(truths):.0%}")
+
+
+def measure(tasks: Sequence[Task]) -> dict[str, Any]:
+    """Score all cases and every second one's healthy twin; print a line for each."""
+    faulty, twins = [], []
+    for number, task in enumerate(tasks, 1):
+        answer = run_apart(dataclasses.replace(task, all_wordings=number % WORDED == 0))
+        row = {"world": task.world, "kind": task.kind, "seed": task.seed, **answer}
+        faulty.append(row)
+        if "failed" in answer:
+            row |= {"rank": 0, "truth": None, "causes": []}
+            print(
+                f"{number:3} {task.world:12} {task.kind:18} {task.seed:6}  FAILED: {answer['failed']}",
+                flush=True,
+            )
+            continue
+        row["rank"] = rank_of(answer, answer["causes"])
+        row["worded"] = [rank_of(answer, causes) for causes in answer["others"]]
+        truth = answer["truth"]
+        first = answer["causes"][0]["confidence"] if answer["causes"] else 0.0
+        verdict = f"hit at {row['rank']}" if row["rank"] else "missed"
+        verdict += "" if truth["symptom"] else "  NO SYMPTOM"
+        print(
+            f"{number:3} {task.world:12} {task.kind:18} {task.seed:6}  lag {truth['lag']:6.1%}  {truth['events']:6} events  "
+            f"{answer['seconds']:5.1f} s  {first:.2f}  {verdict}",
+            flush=True,
+        )
+        if number % 2 == 0:
+            twin = run_apart(dataclasses.replace(task, faulty=False, complaint=truth["complaint"]))
+            alarm = twin.get("status") == "cause"
+            if "failed" not in twin and (problem := proof(Truth(**truth), Truth(**twin["truth"]))):
+                row["unproven"] = problem
+                print(f"    {'':12} UNPROVEN: {problem}", flush=True)
+            twins.append({"world": task.world, "kind": task.kind, "seed": task.seed, "alarm": alarm, **twin})
+            said = twin.get("failed") or ("FALSE ALARM" if alarm else f"quiet ({twin['status']})")
+            print(f"    {'':12} {'healthy twin':18} {'':6}  {said}", flush=True)
+    return {"faulty": faulty, "twins": twins}
+
+
+def _place(answer: dict[str, Any], baseline: str) -> int:
+    """Return the place at which a baseline names the true cause, or 0."""
+    accepted = set(answer["truth"]["accepted"])
+    return next((place for place, name in enumerate(answer["baselines"][baseline], 1) if name in accepted), 0)
+
+
+def _shares(rows: Sequence[dict[str, Any]], place: Callable[[dict[str, Any]], int]) -> str:
+    one = sum(place(row) == 1 for row in rows) / max(1, len(rows))
+    three = sum(place(row) > 0 for row in rows) / max(1, len(rows))
+    return f"{len(rows):5} {one:8.2f} {three:8.2f}"
+
+
+def table(scores: dict[str, Any]) -> None:
+    """Print hits overall and by stratum, world and kind, false alarms, calibration and baselines."""
+    rows, twins = scores["faulty"], scores["twins"]
+    answered = [row for row in rows if row["truth"]]
+
+    def rank(row: dict[str, Any]) -> int:
+        return int(row["rank"])
+
+    def section(title: str, groups: Iterable[tuple[str, Sequence[dict[str, Any]]]]) -> None:
+        print(f"\n{title:22} {'n':>5} {'hit@1':>8} {'hit@3':>8}")
+        for name, members in groups:
+            if members:
+                print(f"{name:22} {_shares(members, rank)}")
+
+    section("all", [("all", rows), ("failed", [row for row in rows if not row["truth"]])])
+    section(
+        "lag",
+        [(name, [r for r in answered if low <= r["truth"]["lag"] < high]) for name, low, high in STRATA],
+    )
+    section(
+        "world",
+        [(name, [r for r in rows if r["world"] == name]) for name in sorted({r["world"] for r in rows})],
+    )
+    section("kind", [(name, [r for r in rows if r["kind"] == name]) for name in KINDS])
+    section(
+        "evidence",
+        [
+            (name, [r for r in rows if worlds()[r["world"]].evidence == name])
+            for name in ("edges", "spans", "bare")
+        ],
+    )
+    _table_of_baselines(answered)
+    print(f"\n{'first confidence':22} {'n':>5} {'true':>8}")
+    for low, high in BINS:
+        members = [r for r in answered if r["causes"] and low <= r["causes"][0]["confidence"] < high]
+        if members:
+            print(
+                f"{f'{low:.2f} to {min(high, 1.0):.2f}':22} {len(members):5} {sum(rank(r) == 1 for r in members) / len(members):8.2f}"
+            )
+    worded = [row["worded"] for row in answered if len(row["worded"]) > 1]
+    if worded:
+        asked, same = sum(map(len, worded)), sum(len({rank > 0 for rank in ranks}) == 1 for ranks in worded)
+        hits = sum(rank > 0 for ranks in worded for rank in ranks)
+        print(
+            f"\nall wordings of {len(worded)} cases: {hits} hits of {asked}; the same verdict in {same} cases"
+        )
+    alarms = sum(twin["alarm"] for twin in twins)
+    unproven = sum("unproven" in row for row in rows) + sum(not row["truth"]["symptom"] for row in answered)
+    print(f"\nunproven cases: {unproven}")
+    print(
+        f"false alarms: {alarms} of {len(twins)} healthy twins"
+        f" ({alarms / max(1, len(twins)):.2f}); failed: {sum('failed' in twin for twin in twins)}"
+    )
+    describe([Truth(**row["truth"]) for row in answered])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return 1 if a case proves nothing (`--prove`), else 0."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.fault_worlds.score", description="Measure debug_issue on the fault worlds."
+    )
+    parser.add_argument("--seed", type=int, default=0, help="draws the cases")
+    parser.add_argument(
+        "--cases", type=int, default=DEFAULT_CASES, help=f"number of faulty cases, default {DEFAULT_CASES}"
+    )
+    parser.add_argument("--worlds", help="names of worlds, separated by commas; default: all")
+    parser.add_argument("--out", type=Path, help="a JSON file for all answers")
+    parser.add_argument("--prove", action="store_true", help="only check that each fault causes its symptom")
+    parser.add_argument("--task", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.task:
+        print(json.dumps(run_here(Task(**json.loads(options.task)), Path(os.environ["AGENT_TRACE_ROOT"]))))
+        return 0
+    chosen = options.worlds.split(",") if options.worlds else sorted(worlds())
+    if unknown := set(chosen) - set(worlds()):
+        parser.error(
+            f"no world is called {', '.join(sorted(unknown))}; there are {', '.join(sorted(worlds()))}"
+        )
+    tasks = draw(options.seed, options.cases, chosen)
+    if options.prove:
+        return 1 if prove(tasks) else 0
+    scores = measure(tasks)
+    table(scores)
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    scores["processor_s"] = round(usage.ru_utime + usage.ru_stime, 1)
+    print(f"processor: {scores['processor_s'] / 60:.1f} minutes")
+    if options.out:
+        options.out.write_text(json.dumps(scores, indent=1), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
