@@ -27,9 +27,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Agent.event.values.content import _Walk, content_of, form_of_scalars, module_name
+from Agent.event.script_names import module_name
+from Agent.event.values.content import _Walk, content_of
 from Agent.event.values.opaque import OpaqueKind, describe
 from Agent.event.values.reading import USUAL, Reading
+from Agent.event.values.short_walk import form_of_scalars
 
 
 class Box:

@@ -32,6 +32,7 @@ from Agent.event.classes import (
 )
 from Agent.event.limits import Limits
 from Agent.event.locks import attributes_without_waiters, has_waiters, is_lock
+from Agent.event.script_names import NAMED_CACHES, class_text, imported, module_name, without_script
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.codecs import builtin_reducer
 from Agent.event.values.contents import (
@@ -46,9 +47,6 @@ from Agent.event.values.contents import (
 )
 from Agent.event.values.digest import ALGORITHM
 from Agent.event.values.opaque import (
-    LARGE_BYTES,
-    SHOWN_ATTRIBUTES,
-    TEXT_CHARS,
     Content,
     OpaqueKind,
     StandIn,
@@ -69,11 +67,9 @@ __all__ = [
     "WITH_OWN",
     "Told",
     "content_of",
-    "form_of_scalars",
     "is_plain_class",
-    "module_name",
-    "name_script",
-    "without_script",
+    "plan_of",
+    "short_digest",
 ]
 
 MAX_NODES = 100_000
@@ -85,43 +81,6 @@ _REDUCE_EXACT = frozenset(
 _SHARED_GENERATORS = frozenset(["Random", "Generator", "RandomState"])
 _SHORTEST_SECRET = 7
 _HIDDEN = b"<hidden>"
-_MAIN = b'"__main__"'
-
-
-_scripts: dict[str, str] = {}
-
-
-def name_script(module: str, name: str) -> None:
-    """Write `name` for the module of that name from here on: the script that was recorded, imported here."""
-    _scripts[module] = name
-    _plans.clear()
-
-
-def module_name(module: object) -> object:
-    """A module's name, that of the script that runs being the one under which others import it."""
-    if module == "__main__":
-        if module not in _scripts:
-            _scripts["__main__"] = _script_name()
-        return _scripts["__main__"]
-    return _scripts.get(module, module) if type(module) is str and _scripts else module
-
-
-def _imported(data: bytes) -> bytes:
-    """JSON in which texts that say what a script's module is called say what it is called when imported."""
-    if data.find(_MAIN) < 0:
-        return data
-    return data.replace(_MAIN, orjson.dumps(module_name("__main__")))
-
-
-def _script_name() -> str:
-    main = sys.modules.get("__main__")
-    spec = getattr(main, "__spec__", None)
-    if spec is not None and type(spec.name) is str:
-        return spec.name.removesuffix(".__main__")
-    file = getattr(main, "__file__", None)
-    if type(file) is not str:
-        return "__main__"
-    return file.replace("\\", "/").rpartition("/")[2].removesuffix(".py")
 
 
 class Told:
@@ -173,7 +132,7 @@ def content_of(
     try:
         if type(value) is Named:
             return Content(OpaqueKind.REFERENCE, value.reference)
-        plan = _plan_of(type(value))
+        plan = plan_of(type(value))
         if plan.is_named:
             named = _named(value)
             if named is not None:
@@ -201,7 +160,7 @@ def content_of(
         content = Content(OpaqueKind.UNSEEN, str(error))
         return _counted(value, plan, content) if str(error).startswith(_TOO_LARGE) else content
     except _LeadsToAgents:
-        found = Content(OpaqueKind.REFERENCE, f"environment {_class_text(type(value))}")
+        found = Content(OpaqueKind.REFERENCE, f"environment {class_text(type(value))}")
         return _with_own(value, plan, _counted(value, plan, found), reading)
     except Exception as error:  # noqa: BLE001 - whatever a class of a stranger raises
         return Content(OpaqueKind.UNSEEN, f"{class_name(type(error))} while it was read")
@@ -219,7 +178,7 @@ def _with_own(value: object, plan: _Plan, content: Content, reading: Reading) ->
     data = orjson.dumps(own, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
     if reading.hides is not None and not reading.hides.is_harmless(own, data):
         return content
-    return content._replace(text=f"{content.text}{WITH_OWN}{ALGORITHM}:{_digest(_imported(data)).hex()}")
+    return content._replace(text=f"{content.text}{WITH_OWN}{ALGORITHM}:{short_digest(imported(data)).hex()}")
 
 
 WITH_OWN = " with "
@@ -266,59 +225,13 @@ def _of_scalars(value: object, plan: _Plan, hides: Hides | None) -> Content | No
         return None
     if hides is not None and not hides.is_harmless(attributes, data):
         return None
-    data = _imported(data)
+    data = imported(data)
     raw = b"%sj.%d:%s" % (plan.head, len(data), data)
-    return Content(OpaqueKind.COMPARABLE, f"{ALGORITHM}:{_digest(raw).hex()}", len(raw))
-
-
-def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object) -> dict[str, Any] | None:
-    """`describe(value, content_of(value))` in one step for an object of few short plain scalars.
-
-    None for every other value, for agents, and where a name is not known or a text may hold a secret. Raises
-    what orjson raises for surrogates and large integers, and what a hidden `__dict__` raises.
-    """
-    plan = _plan_of(type(value))
-    if plan.form is None or registered_codec(type(value)) is not None:
-        return None
-    if agent_of is not None and agent_of(value) is not None:
-        return None
-    found = attributes_of(value)
-    if not found or len(found) > SHOWN_ATTRIBUTES or not all_strings(found):
-        return None
-    if "__module__" in found or "_name_" in found:  # `_attributes` gives these in another way
-        return None
-    if not _are_short_scalars(found.values()):
-        return None
-    data = orjson.dumps(found, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
-    if len(data) > TEXT_CHARS and (len(data) > LARGE_BYTES // 2 or max(map(len, found)) > TEXT_CHARS):
-        return None
-    if hides is not None and not hides.is_harmless(found, data):
-        return None
-    data = _imported(data)
-    digest = _digest(b"%sj.%d:%s" % (plan.head, len(data), data)).hex()
-    return {**plan.form, "attributes": found, "digest": f"{ALGORITHM}:{digest}"}
+    return Content(OpaqueKind.COMPARABLE, f"{ALGORITHM}:{short_digest(raw).hex()}", len(raw))
 
 
 _FEW = 1_000
 _SCALARS_A_NODE = 16  # a sweep in C over so many costs less than one step of the walk
-
-
-def _are_short_scalars(values: Iterable[Any]) -> bool:
-    """Whether each value is one that `describe` shows as it is."""
-    for value in values:
-        kind = type(value)
-        if kind is str:
-            if len(value) > TEXT_CHARS:
-                return False
-        elif kind is int:
-            if value.bit_length() > 63:
-                return False
-        elif kind is float:
-            if value - value != 0.0:
-                return False
-        elif kind is not bool and value is not None:
-            return False
-    return True
 
 
 def _named(value: object) -> Content | None:
@@ -334,20 +247,6 @@ def _named(value: object) -> Content | None:
     if handle == "file" and is_over_memory(value):
         raise Unreadable("a file over bytes in memory: what it holds back cannot be seen")
     return None if handle is None else Content(OpaqueKind.HANDLE, handle)
-
-
-def _class_text(cls: type) -> str:
-    return without_script(class_name(cls))
-
-
-def without_script(name: str) -> str:
-    """A dotted name, its module written as `module_name` does."""
-    if name.startswith("__main__"):
-        return f"{module_name('__main__')}{name[8:]}"
-    for module, told in _scripts.items():
-        if name == module or name.startswith(module + "."):
-            return told + name[len(module) :]
-    return name
 
 
 class _LeadsToAgents(Exception):
@@ -402,7 +301,7 @@ class _Walk:
 
     def content(self) -> Content:
         """The outcome of the pass."""
-        digest = _digest(bytes(self._out)).hex()
+        digest = short_digest(bytes(self._out)).hex()
         algorithm = ALGORITHM
         if self.has_code:
             algorithm += f"/{sys.version_info[0]}.{sys.version_info[1]}"
@@ -531,7 +430,7 @@ class _Walk:
             if self._hides is not None and not self._is_harmless(container, values, data):
                 return False
         self._count(len(values) // _SCALARS_A_NODE)
-        data = _imported(data)
+        data = imported(data)
         self._out += b"j" + head + b"%d:" % len(data) + data
         return True
 
@@ -616,7 +515,7 @@ class _Walk:
         if self._marks != marks or len(self._out) - start < 64:
             self._kept.append(value)
             return
-        short = b"#" + _digest(bytes(self._out[start:]))
+        short = b"#" + short_digest(bytes(self._out[start:]))
         self._size_bytes += len(self._out) - start - len(short)
         del self._out[start:]
         self._out += short
@@ -630,7 +529,7 @@ class _Walk:
             self._out += b"a"
             self._scalar(agent, type(agent))
             return
-        plan = _plan_of(cls)
+        plan = plan_of(cls)
         if plan.is_named:
             named = _named(value)
             if named is not None:
@@ -724,7 +623,7 @@ class _Walk:
             return False
         if cls.__name__ in _SHARED_GENERATORS:
             self._marks += 1
-            self._generators[id(value)] = b"=" + _digest(repr((tag, reduced)).encode())
+            self._generators[id(value)] = b"=" + short_digest(repr((tag, reduced)).encode())
         self._out += b"r"
         self._push([tag, reduced])
         return True
@@ -734,7 +633,7 @@ class _Walk:
         if codec is None:
             return False
         self._out += b"c"
-        self._push([_class_text(cls), codec.encode(value)])
+        self._push([class_text(cls), codec.encode(value)])
         return True
 
     def _object(self, value: Any, plan: _Plan) -> None:
@@ -806,7 +705,7 @@ def is_plain_class(cls: type) -> bool:
 
     Classes that say themselves how they are copied, or what happens when an object goes, are left alone.
     """
-    plan = _plan_of(cls)
+    plan = plan_of(cls)
     return (
         plan.form is not None
         and registered_codec(cls) is None
@@ -817,9 +716,11 @@ def is_plain_class(cls: type) -> bool:
 
 
 _plans: dict[type, _Plan] = {}
+NAMED_CACHES.append(_plans)
 
 
-def _plan_of(cls: type) -> _Plan:
+def plan_of(cls: type) -> _Plan:
+    """What is known of the objects of a class."""
     try:
         return _plans[cls]
     except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
@@ -827,7 +728,7 @@ def _plan_of(cls: type) -> _Plan:
 
 
 def _make_plan(cls: type) -> _Plan:
-    name = _class_text(cls).encode("utf-8", "replace")
+    name = class_text(cls).encode("utf-8", "replace")
     base = solid_base(cls)
     line = [class_name(each) for each in mro_of(cls)]
     lazy = [names for library, names in _LAZY.items() if any(each.startswith(f"{library}.") for each in line)]
@@ -873,7 +774,8 @@ def _name_key(item: tuple[Any, Any]) -> str:
     return text_or_none(name) or repr(type(name))
 
 
-def _digest(data: bytes) -> bytes:
+def short_digest(data: bytes) -> bytes:
+    """Eight bytes that stand for any number of them."""
     # Not at the top: it loads OpenSSL, which importing the package should not cost.
     from _blake2 import blake2b
 

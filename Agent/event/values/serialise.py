@@ -14,7 +14,6 @@ import orjson
 from Agent.event.classes import class_name
 from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.values.arrays import number_tag
-from Agent.event.values.content import form_of_scalars
 from Agent.event.values.plain import (
     DUMP_OPTIONS,
     SCALARS,
@@ -25,7 +24,7 @@ from Agent.event.values.plain import (
     plain_bytes,
 )
 from Agent.event.values.reading import USUAL, Reading
-from Agent.event.values.short_walk import common_bytes
+from Agent.event.values.short_walk import common_bytes, form_of_scalars
 from Agent.event.values.values import encode_value
 from Agent.event.values.walk import AgentOf
 

@@ -6,17 +6,25 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Any
 
 import orjson
 
+from Agent.event.classes import attributes_of
 from Agent.event.limits import Limits
 from Agent.event.pointers import escape
+from Agent.event.script_names import imported
 from Agent.event.values.arrays import number_tag
-from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, any_nonfinite
+from Agent.event.values.content import plan_of, short_digest
+from Agent.event.values.digest import ALGORITHM
+from Agent.event.values.opaque import LARGE_BYTES, SHOWN_ATTRIBUTES, TEXT_CHARS
+from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, all_strings, any_nonfinite
+from Agent.event.values.reading import AgentOf, Hides
+from Agent.event.values.registered import registered_codec
 
-__all__ = ["common_bytes"]
+__all__ = ["common_bytes", "form_of_scalars"]
 
 _MAX_DEPTH = 12
 _NEVER_SPECIAL = SCALARS - {float}
@@ -95,3 +103,49 @@ def _copy_dict(value: dict[Any, Any], pointer: str, types: dict[str, str], depth
         else:
             copy[key] = _copy(item, f"{pointer}/{escape(key)}", types, depth + 1)
     return copy
+
+
+def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object) -> dict[str, Any] | None:
+    """`describe(value, content_of(value))` in one step for an object of few short plain scalars.
+
+    None for every other value, for agents, and where a name is not known or a text may hold a secret. Raises
+    what orjson raises for surrogates and large integers, and what a hidden `__dict__` raises.
+    """
+    plan = plan_of(type(value))
+    if plan.form is None or registered_codec(type(value)) is not None:
+        return None
+    if agent_of is not None and agent_of(value) is not None:
+        return None
+    found = attributes_of(value)
+    if not found or len(found) > SHOWN_ATTRIBUTES or not all_strings(found):
+        return None
+    if "__module__" in found or "_name_" in found:  # `_attributes` gives these in another way
+        return None
+    if not _are_short_scalars(found.values()):
+        return None
+    data = orjson.dumps(found, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
+    if len(data) > TEXT_CHARS and (len(data) > LARGE_BYTES // 2 or max(map(len, found)) > TEXT_CHARS):
+        return None
+    if hides is not None and not hides.is_harmless(found, data):
+        return None
+    data = imported(data)
+    digest = short_digest(b"%sj.%d:%s" % (plan.head, len(data), data)).hex()
+    return {**plan.form, "attributes": found, "digest": f"{ALGORITHM}:{digest}"}
+
+
+def _are_short_scalars(values: Iterable[Any]) -> bool:
+    """Whether each value is one that `describe` shows as it is."""
+    for value in values:
+        kind = type(value)
+        if kind is str:
+            if len(value) > TEXT_CHARS:
+                return False
+        elif kind is int:
+            if value.bit_length() > 63:
+                return False
+        elif kind is float:
+            if value - value != 0.0:
+                return False
+        elif kind is not bool and value is not None:
+            return False
+    return True

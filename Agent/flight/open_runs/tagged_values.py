@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from Agent.event.pointers import fold_tags, value_at
-from Agent.event.values.content import module_name, without_script
+from Agent.event.script_names import module_name, without_script
 from Agent.event.values.digest import digest_named, without_tokens
 
 __all__ = ["Compared", "Tagged", "compared", "is_unseen", "opaque_key"]

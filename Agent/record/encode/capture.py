@@ -16,10 +16,10 @@ import orjson
 from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.pointers import escape
 from Agent.event.values.arrays import number_tag
-from Agent.event.values.content import form_of_scalars
 from Agent.event.values.plain import ask_memory
 from Agent.event.values.reading import Places, Reading
 from Agent.event.values.serialise import to_json
+from Agent.event.values.short_walk import form_of_scalars
 from Agent.record.encode.fast_encoder import Types, make_judge
 from Agent.record.encode.native import native
 from Agent.record.encode.redaction import Redactor, hides_text

@@ -145,7 +145,7 @@ class Call:
             looks = pipeline.options.entry_looks
             if actions <= looks or (is_due and looks):
                 emit_outside(pipeline, self.binding, tracker, target)
-            elif looks and (written := tracker.watched | tracker.rewritten(target)):
+            elif written := tracker.watched | (tracker.rewritten(target) if looks else frozenset()):
                 emit_outside(pipeline, self.binding, tracker, target, written)
         if is_due:
             reason = "first" if actions == 0 else "periodic"

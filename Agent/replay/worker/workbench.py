@@ -14,7 +14,7 @@ from typing import Any
 from Agent.errors import RecordingMiss
 from Agent.event.kinds import LEVEL_OFF, LEVELS
 from Agent.event.model import Event
-from Agent.event.values.content import name_script
+from Agent.event.script_names import name_script
 from Agent.record.emit import installed
 from Agent.record.emit.installed import install_pipeline
 from Agent.record.emit.levels import LIMITS
