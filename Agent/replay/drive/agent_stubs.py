@@ -227,15 +227,23 @@ def doubt_what_was_built(outcome: ReplayOutcome, reads: Sequence[SourceRead]) ->
     if not is_other and (outcome.divergence is None or not is_kept):
         return
     named = ", ".join(f"{read.source} by {read.function} ({read.file}:{read.line})" for read in reads[:3])
-    text = (
-        f"the target drew chance that is in no record while it built what is replayed: {named}; give it one "
-        "seed in the program and in the factory, as a seed argument or by `random.seed(number)`"
-        + ("; where no seed reaches it, leave out the field that keeps it" if is_other else "")
+    seeded = (
+        "give it one seed in the program and in the factory, as a seed argument or by `random.seed(number)`"
     )
+    recorded = (
+        "no seed reaches that: build it in a traced action of the agent, inside `with recorded_sources():`, "
+        "or leave out the field that keeps it"
+    )
+    remedy = recorded if any(read.source.startswith(_UNSEEDED) for read in reads) else seeded
+    text = f"the target drew chance that is in no record while it built what is replayed: {named}; {remedy}"
     if is_other:
-        outcome.reasons.insert(0, text)
+        # that the factory made another object follows from it
+        outcome.reasons[:] = [text, *(each for each in outcome.reasons if MADE_OTHERWISE not in each)]
     else:
         outcome.doubts.append(text)
+
+
+_UNSEEDED = ("uuid", "os.urandom", "secrets", "random.SystemRandom")
 
 
 def _argument(name: str) -> str:

@@ -1,0 +1,50 @@
+"""Chance that no seed reaches, drawn while the factory builds: one reason, and what helps."""
+
+TREE = """
+import uuid
+from Agent.flight import recorded_sources
+
+class Node:
+    def __init__(self):
+        self.key, self.lines = uuid.uuid4().hex, []
+        self.parent = self
+
+class Robot:
+    agent_id = "a"
+
+    def __init__(self):
+        self.node = None
+        {in_constructor}
+
+    @trace_agent_action
+    def grow(self):
+        self.node = self.node or Node()
+        return 1
+
+    @trace_agent_action
+    def step(self, number):
+        self.node.lines.append(number)
+        return len(self.node.lines)
+
+def build(spec):
+    return Robot()
+
+def main():
+    with recorded_sources():
+        robot = Robot()
+        robot.grow()
+        for number in range(3):
+            robot.step(number)
+"""
+
+
+def test_the_one_reason_says_how_to_have_it_recorded_and_that_helps(toy):
+    toy.record(TREE.replace("{in_constructor}", "self.node = Node()"))
+    report = toy.replay("last/a")
+    assert report.verdict == "UNVERIFIED", str(report)
+    (reason,) = report.reasons
+    assert "uuid.uuid4 by Node.__init__" in reason
+    assert "build it in a traced action of the agent, inside `with recorded_sources():`" in reason
+    toy.record(TREE.replace("{in_constructor}", "pass"))
+    report = toy.replay("last/a")
+    assert report.verdict == "IDENTICAL", str(report)
