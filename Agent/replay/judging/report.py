@@ -184,7 +184,8 @@ class ReplayReport:
         compared = _names(self.outcome.code)
         told = (
             f"no recorded code changed, of what was compared ({compared}): the difference comes from a "
-            "constructor, the factory, a constant, a file, a library, or code that is not compared"
+            "constructor, the factory, a constant, a file, a library, or code that is not compared, such as "
+            "what these methods call"
         )
         inner = self.divergence.inner_agent_id if self.divergence is not None else ""
         if inner:
