@@ -12,8 +12,8 @@ EXAMPLES = REPOSITORY / "examples"
 DIFFERS = 1
 EXPECTED = {
     "replay": (0, "IDENTICAL"),
-    "debug": (1, "at tick 6 it set language from 'en' to 'ne'"),
-    "debug --test": (0, "tested SHOWN: what answer of researcher of tick 6 changed"),
+    "debug": (0, "args.language: ne is new at tick 6"),
+    "debug --test": (0, "dropped before answer of researcher of tick 6: 40 with it, 5 without"),
     "play": (0, "answer"),
     "state": (0, '"ne"'),
     "fork": (0, "ran 6 of 6 recorded actions"),

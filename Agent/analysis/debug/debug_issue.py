@@ -25,7 +25,7 @@ from Agent.analysis.debug.observations import observations
 from Agent.analysis.debug.question.entity_mentions import events_naming
 from Agent.analysis.debug.question.message_search import matching_messages
 from Agent.analysis.debug.question.question import read_question
-from Agent.analysis.debug.report import DebugReport, commands_for
+from Agent.analysis.debug.report import CLEAR, DebugReport, commands_for
 from Agent.analysis.debug.root_causes import Log, read_log, root_causes, survey
 from Agent.analysis.query.engine import Engine, kept, open_engine
 from Agent.analysis.query.event_dict import EVENT_COLUMNS
@@ -130,7 +130,9 @@ def explain(
         evidence = matching_messages(engine, lines, question)
     with no_collection():
         found = root_causes(log, question)
-    told_of = frozenset(event_id for cause in found for event_id in cause.event_ids)
+    told_of = frozenset(
+        event_id for cause in found if cause.confidence >= CLEAR for event_id in cause.event_ids
+    )
     found += recorded.error_causes(log, question, told_of)
     causes = [
         *recorded.event_causes(reader, engine, question),

@@ -13,7 +13,7 @@ from Agent.analysis.causality.chains import Edge, chain, is_failure
 from Agent.analysis.causality.event_links import Links, find_event
 from Agent.analysis.causality.event_window import time_us
 from Agent.analysis.debug.causes import Cause
-from Agent.analysis.debug.question.question import Question
+from Agent.analysis.debug.question.question import Question, stems
 from Agent.analysis.debug.root_causes import Log
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.session.integrity import in_flight
@@ -91,7 +91,7 @@ def open_span_causes(reader: TreeReader, question: Question) -> list[Cause]:
 
 
 def error_causes(log: Log, question: Question, known: AbstractSet[str]) -> list[Cause]:
-    """The commonest error of each named agent, where the text asks for errors, as a hint.
+    """The commonest error of each named agent if the text asks for errors; a hint unless it names the action.
 
     Args:
         log: the acts of the session.
@@ -107,11 +107,19 @@ def error_causes(log: Log, question: Question, known: AbstractSet[str]) -> list[
             continue
         common, number = Counter(act.message for act in errors).most_common(1)[0]
         first = next(act for act in errors if act.message == common)
+        where = f" in {first.name}" if first.name else ""
         told = (
-            f"{plural(number, 'error')} of {agent} {'is' if number == 1 else 'are'} {common!r} "
-            f"(first event {first.id})."
+            f"{plural(number, 'error')} of {agent} {'is' if number == 1 else 'are'} {common!r}{where} "
+            f"(first event {first.id}); `agent-trace causes {first.id}` shows the call with its arguments."
         )
-        causes.append(Cause(f"{agent} fails with {common!r}", told, (first.id,), (agent,), (), 0.45, "error"))
+        # who asks why this very action fails is told; else the error is one thing among others
+        is_asked = bool(first.name) and set(stems(question.text)).issuperset(stems(first.name))
+        confidence = 0.6 if is_asked else 0.45
+        causes.append(
+            Cause(
+                f"{agent} fails{where} with {common!r}", told, (first.id,), (agent,), (), confidence, "error"
+            )
+        )
     return causes
 
 

@@ -28,6 +28,7 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
     rates.find,
 )
 MAX_CAUSES: Final = 6
+MAX_ALSO: Final = 4
 MAX_EVENTS: Final = 12
 EVEN: Final = 2.5
 OF_ODDS: Final = 0.39
@@ -187,7 +188,7 @@ def _sentence(hypothesis: Hypothesis, told: str) -> str:
 
 def _explained(hypothesis: Hypothesis, told: str) -> str:
     parts = [f"{told}."]
-    parts += [f"Also {_who(each)}{_finding(each)}." for each in hypothesis.findings[1:2]]
+    parts += [f"Also {_who(each)}{_finding(each)}." for each in hypothesis.findings[1:MAX_ALSO]]
     if hypothesis.triggers:
         acts = "; ".join(
             f"{_name(act.agent, act) or 'the session'} {_act(act)} at {_moment(act)} (event {act.id})"

@@ -8,6 +8,7 @@ weighted sum: the logarithm of how likely it is the cause beside the others (a c
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
@@ -167,7 +168,7 @@ def _measure(
         single = not is_act and (len(each.findings[0].acts) == 1 or each.findings[0].found == 1)
         each.measures = {
             "strength": each.strength,
-            "rules": math.log1p(sum(one.rule != "dependency broken" for one in each.findings)),
+            "rules": math.log1p(_relations(each.findings)),
             "odd": min(MAX_ODD, math.log1p(rare.odd(first))),
             "single": float(single),
             "failure": float(first.failed or first.kind == "log"),
@@ -179,6 +180,13 @@ def _measure(
     return after
 
 
+def _relations(findings: Sequence[Finding]) -> int:
+    """How many relations break; items of one list are one."""
+    told = {(each.rule, _ITEM.sub("[]", each.about)) for each in findings}
+    return sum(rule != "dependency broken" for rule, _ in told)
+
+
+_ITEM: Final = re.compile(r"\[[0-9]+\]")
 LEAST: Final = 0.03
 MAX_ODD: Final = 3.0
 FIRST_QUARTER: Final = 0.25

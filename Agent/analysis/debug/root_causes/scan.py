@@ -147,7 +147,7 @@ def _best_interval(
     return best, [members[k] for k in chosen], members[since] if since >= 0 and chosen else -1
 
 
-def scan_novel(rule: str, about: str, seen: Sequence[Observation], *, least: int = 12) -> list[Finding]:
+def scan_novel(rule: str, about: str, seen: Sequence[Observation], *, least: int = 5) -> list[Finding]:
     """Values that come up only after many others: by how often the newest observations bring a new value."""
     count = Counter(each.value for each in seen)
     if len(count) == 1 or len(count) > max(12, 0.3 * len(seen)):
