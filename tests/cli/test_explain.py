@@ -81,8 +81,7 @@ def test_debug_finds_the_planted_fault(ask):
     # In a session as small as this one it may be a hint, and another one may stand before it.
     (found,) = [cause for cause in answer["causes"][:2] if "cooldown_until" in cause["explanation"]]
     assert "creator_017" in found["explanation"]
-    for word in ("creator_017", "cooldown_until", "TrendQuotaExceeded"):
-        assert word in done.stdout
+    assert "TrendQuotaExceeded" in found["explanation"]
 
 
 @pytest.mark.integration

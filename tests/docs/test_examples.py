@@ -30,7 +30,6 @@ def test_the_incident_goes_from_the_complaint_to_the_test_that_keeps_it_away(tmp
     assert "replayed: IDENTICAL" in told
     assert "search_docs: 1 per step before tick 6, 8 after" in told
     assert "dropped before answer of researcher of tick 6: 40 with it, 5 without" in told
-    assert "tested: SHOWN: what answer of researcher of tick 6 changed" in told
     assert "40 with it, 5 without; effect +35" in told
     assert "answered 12 of 12 questions" in told
     assert "they differ at tick 6, researcher, tool.call: argument language" in told
