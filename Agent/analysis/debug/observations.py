@@ -23,7 +23,7 @@ def observations(log: Log, question: Question) -> list[str]:
         for agent_id, word in question.guessed.items()
     ]
     if not question.agents and not question.roles:
-        told.append("The text names no agent or role of this session, so all of them were examined.")
+        told.append("The text names no agent or role of this session, so all agents were examined.")
     for agent in question.agents[:_MAX_AGENTS]:
         for series in question.series[:_MAX_SERIES]:
             told += _done(log, agent, series.partition(":")[2] or series)

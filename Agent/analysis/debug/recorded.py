@@ -112,7 +112,7 @@ def error_causes(log: Log, question: Question, known: AbstractSet[str]) -> list[
             f"{plural(number, 'error')} of {agent} {'is' if number == 1 else 'are'} {common!r}{where} "
             f"(first event {first.id}); `agent-trace causes {first.id}` shows the call with its arguments."
         )
-        # who asks why this very action fails is told; else the error is one thing among others
+        # A question that names the failing action is answered by its error; otherwise the error is a hint.
         is_asked = bool(first.name) and set(stems(question.text)).issuperset(stems(first.name))
         confidence = 0.6 if is_asked else 0.45
         causes.append(

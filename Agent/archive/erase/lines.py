@@ -24,9 +24,8 @@ from Agent.errors import DamagedInput
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
 from Agent.tree.files.lines import first_id, read_lines
-from Agent.tree.files.sequence_set import SeqSet
+from Agent.tree.files.sequence_set import SeqSet, dropped_by, last_seq_in
 from Agent.tree.files.session import replace_file, replacing
-from Agent.tree.files.told_numbers import dropped_by, last_seq_in
 from Agent.tree.layout import cursors_dir, runs_dir
 from Agent.tree.read.recovery_log import Recovery, TornTail, read_recovery, write_recovery
 from Agent.tree.read.retention_log import ERASED, read_account, write_account

@@ -18,7 +18,7 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.errors import DamagedInput
 from Agent.event.model import Event
 from Agent.tree.files.lines import Damage, first_id, open_file
-from Agent.tree.files.told_numbers import dropped_by
+from Agent.tree.files.sequence_set import dropped_by
 from Agent.tree.layout import parse_file_name
 from Agent.tree.read.losses import WriterLosses
 from Agent.tree.read.recovery_log import Recovery, read_recovery

@@ -65,7 +65,7 @@ from Agent.event.values.registered import registered_codec
 
 __all__ = [
     "WITH_OWN",
-    "Told",
+    "ReachedObjects",
     "content_of",
     "is_plain_class",
     "plan_of",
@@ -83,8 +83,8 @@ _SHORTEST_SECRET = 7
 _HIDDEN = b"<hidden>"
 
 
-class Told:
-    """What the walks over the parts of one value have told already.
+class ReachedObjects:
+    """The objects that earlier walks over parts of the same value reached.
 
     Where many objects lead to one large graph, a walk from each would take as many steps as there are
     objects, squared. Once the walks have come to `MANY_NODES`, an object that an earlier walk came to counts
@@ -96,7 +96,7 @@ class Told:
     def __init__(self) -> None:
         self.nodes = 0
         self.places: dict[int, tuple[Content, int, object]] = {}
-        """{id: (what was told of the value that the walk began at, place, the object)}."""
+        """{id: (content of the value where that walk began, position in it, the object)}."""
 
     def by_place(self, value: object) -> Content | None:
         """What stands for an object by its place in an earlier walk."""
@@ -110,7 +110,7 @@ FEW_NODES = 64
 
 
 class _HoldsMuch(Exception):
-    """A walk from an object that was told already comes to more than a few nodes."""
+    """A walk from an object that an earlier walk reached exceeds `FEW_NODES`."""
 
     def __init__(self, content: Content) -> None:
         super().__init__()
@@ -118,7 +118,10 @@ class _HoldsMuch(Exception):
 
 
 def content_of(
-    value: object, agent_of: AgentOf | None = None, reading: Reading = USUAL, told: Told | None = None
+    value: object,
+    agent_of: AgentOf | None = None,
+    reading: Reading = USUAL,
+    reached: ReachedObjects | None = None,
 ) -> Content:
     """What stands for the content of a value that is no agent; never raises.
 
@@ -126,9 +129,9 @@ def content_of(
         value: anything.
         agent_of: the id of an object that is an agent, None for others; agents count by their ids.
         reading: how it is read.
-        told: what was told of other parts of the same value; this one is added.
+        reached: the objects that walks over other parts of the same value reached; this walk adds its own.
     """
-    by_place = None if told is None else told.by_place(value)
+    by_place = None if reached is None else reached.by_place(value)
     try:
         if type(value) is Named:
             return Content(OpaqueKind.REFERENCE, value.reference)
@@ -144,12 +147,12 @@ def content_of(
         known = _outcomes.get(type(value)) if _outcomes else None
         if known is not None and known.times >= _OFTEN:
             return _with_own(value, plan, known.content, reading)
-        walk = _Walk(agent_of, reading, told=told, instead=by_place)
+        walk = _Walk(agent_of, reading, reached=reached, instead=by_place)
         walk.run(value)
         content = walk.content()
         if not walk.has_code:
-            if told is not None:
-                walk.tell(told, content)
+            if reached is not None:
+                walk.note_reached(reached, content)
             return content
         walk = _Walk(agent_of, reading, leaves_out_code=True)
         walk.run(value)
@@ -262,7 +265,7 @@ class _Walk:
     __slots__ = (
         "_agent_of", "_agents", "_closed", "_generators", "_hides", "_instead", "_is_hiding", "_kept",
         "_leaves_out_code", "_marks", "_most_nodes", "_most_with_agents", "_nodes", "_open", "_order",
-        "_out", "_owner", "_places", "_sets", "_size_bytes", "_stands", "_steps", "_told", "has_code",
+        "_out", "_owner", "_places", "_reached", "_sets", "_size_bytes", "_stands", "_steps", "has_code",
     )  # fmt: skip
 
     def __init__(
@@ -271,11 +274,11 @@ class _Walk:
         reading: Reading,
         *,
         leaves_out_code: bool = False,
-        told: Told | None = None,
+        reached: ReachedObjects | None = None,
         instead: Content | None = None,
     ) -> None:
         self._leaves_out_code = leaves_out_code
-        self._told = told if told is not None and told.nodes > MANY_NODES else None
+        self._reached = reached if reached is not None and reached.nodes > MANY_NODES else None
         self._instead = instead
         self._most_nodes = MAX_NODES if instead is None else FEW_NODES
         self._agent_of = agent_of
@@ -323,13 +326,13 @@ class _Walk:
         finally:
             self._steps = outer
 
-    def tell(self, told: Told, content: Content) -> None:
+    def note_reached(self, reached: ReachedObjects, content: Content) -> None:
         """Keep which objects were met, and where."""
-        told.nodes += self._nodes
+        reached.nodes += self._nodes
         if self._nodes > FEW_NODES:
             kept = {id(each): each for each in self._kept}
             for identity, place in self._places.items():
-                told.places.setdefault(identity, (content, place, kept.get(identity)))
+                reached.places.setdefault(identity, (content, place, kept.get(identity)))
 
     def _write(self, data: bytes) -> None:
         self._out += data
@@ -564,8 +567,8 @@ class _Walk:
                 self._out += b"."
                 self._text(name)
                 return False
-        if self._told is not None and self._nodes > FEW_NODES:
-            content = self._told.by_place(value)
+        if self._reached is not None and self._nodes > FEW_NODES:
+            content = self._reached.by_place(value)
             if content is not None:
                 self._agents |= content.agents
                 self._out += b"&"

@@ -18,7 +18,7 @@ from Agent.event.locks import is_lock, parts_of_idle
 from Agent.event.pointers import escape
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.codecs import builtin_reducer
-from Agent.event.values.content import Told, content_of, is_plain_class
+from Agent.event.values.content import ReachedObjects, content_of, is_plain_class
 from Agent.event.values.contents import handle_of, reference_of
 from Agent.event.values.digest import ALGORITHM, canonical_bytes, digest_json
 from Agent.event.values.opaque import (
@@ -108,8 +108,23 @@ class Walk:
     """
 
     __slots__ = (
-        "_contents", "_cuts", "_seen", "_told", "agent_of", "bytes_left", "cutting", "items_left", "limits",
-        "max_depth", "met", "opaque", "path", "reading", "repeats_left", "start", "types",
+        "_contents",
+        "_cuts",
+        "_reached",
+        "_seen",
+        "agent_of",
+        "bytes_left",
+        "cutting",
+        "items_left",
+        "limits",
+        "max_depth",
+        "met",
+        "opaque",
+        "path",
+        "reading",
+        "repeats_left",
+        "start",
+        "types",
     )  # fmt: skip
 
     def __init__(
@@ -137,8 +152,8 @@ class Walk:
         self.opaque: list[str] = []
         self._cuts: list[tuple[str, dict[str, Any], Any]] | None = None
         self._contents: dict[tuple[int, ...], tuple[Any, Content]] | None = None
-        self._told: dict[str, Told] = {}
-        """What was told of the objects under each name that stands for itself."""
+        self._reached: dict[str, ReachedObjects] = {}
+        """By name, for values that are compared name by name."""
         self.repeats_left = limits.max_repeats
         self._seen: dict[int, Any] | None = {} if limits.max_items > limits.max_repeats else None
         """What was met, so that nothing else gets its id; None where few values can be met at all."""
@@ -253,8 +268,8 @@ class Walk:
         finally:
             del self.path[identity]
 
-    def _content(self, value: Any, told: Told | None = None) -> Content:
-        return content_of(value, self.agent_of, self.reading, told)
+    def _content(self, value: Any, reached: ReachedObjects | None = None) -> Content:
+        return content_of(value, self.agent_of, self.reading, reached)
 
     def _reduce(self, value: Any, kind: type, pointer: str) -> tuple[str, Any]:
         """The tag and the reduced form of a value, by the codec of its type."""
@@ -300,7 +315,7 @@ class Walk:
             name = self.reading.places.field_of(value)
             if name is not None and reference_of(value) is None and handle_of(type(value)) is None:
                 return {**form_head(type(value)), OpaqueKind.REFERENCE.value: f"field {name}"}
-        content = self._content(value, self._told.setdefault(root, Told()))
+        content = self._content(value, self._reached.setdefault(root, ReachedObjects()))
         form = describe(value, content)
         if content.kind is not OpaqueKind.COMPARABLE:
             if content.kind is OpaqueKind.HANDLE and is_lock(type(value)):

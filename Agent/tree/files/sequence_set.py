@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, Self
 
-__all__ = ["SeqSet", "runs_of_bits"]
+from Agent.event.model import Event
+
+__all__ = ["SeqSet", "dropped_by", "last_seq_in", "retired_by", "runs_of_bits"]
 
 _BITS: Final = 1 << 16
 _COMPLETE: Final = bytearray(b"\xff" * (_BITS // 8))
@@ -164,3 +166,30 @@ def runs_of_bits(start: int, bits: int) -> Iterator[tuple[int, int]]:
         bits >>= ones
         yield at + zeros, at + zeros + ones - 1
         at += zeros + ones
+
+
+# What events say of their writers' numbers.
+
+
+def last_seq_in(closed: Event) -> int:
+    """The last number that a writer took, as its `log.closed` says; its own number where it says none."""
+    last_seq = closed.extra.get("last_seq")
+    return max(closed.seq, last_seq if isinstance(last_seq, int) else 0)
+
+
+def dropped_by(event: Event) -> tuple[str, int]:
+    """The reason of a `log.dropped`, and how many events were dropped for it."""
+    count = event.extra.get("count")
+    return str(event.extra.get("reason")), count if isinstance(count, int) else 0
+
+
+def retired_by(event: Event) -> tuple[str, int, int] | None:
+    """Writer, first and last number of a `log.retired` that accounts for its range.
+
+    None for one with a count, which is for people: not all numbers of its range were retired, the account of
+    retention has those that were.
+    """
+    writer, first, last = (event.extra.get(key) for key in ("writer", "first_seq", "last_seq"))
+    if "count" in event.extra or not isinstance(writer, str):
+        return None
+    return (writer, first, last) if isinstance(first, int) and isinstance(last, int) else None

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from Agent.event.model import Event
-from Agent.tree.files.sequence_set import SeqSet
-from Agent.tree.files.told_numbers import last_seq_in, retired_by
+from Agent.tree.files.sequence_set import SeqSet, last_seq_in, retired_by
 from Agent.tree.files.writer_claim import Claim
 from Agent.tree.read.recovery_log import RecoveredWriter
 from Agent.tree.write.crash_board import BoardView

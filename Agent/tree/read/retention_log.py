@@ -22,9 +22,8 @@ from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.event.schema import CURRENT_SCHEMA
 from Agent.tree.files.lines import DamageLog, LineDecoder, open_file, read_lines
-from Agent.tree.files.sequence_set import SeqSet, runs_of_bits
+from Agent.tree.files.sequence_set import SeqSet, dropped_by, last_seq_in, retired_by, runs_of_bits
 from Agent.tree.files.session import read_stored, replace_durably
-from Agent.tree.files.told_numbers import dropped_by, last_seq_in, retired_by
 from Agent.tree.layout import retired_file
 
 __all__ = [
