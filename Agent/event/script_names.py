@@ -1,7 +1,8 @@
-"""What a script's module is called where others import it: `__main__` in the process that runs it."""
+"""What one process calls things and another calls otherwise: a script's module, memory addresses in texts."""
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any, Final
 
@@ -9,9 +10,18 @@ import orjson
 
 from Agent.event.classes import class_name
 
-__all__ = ["NAMED_CACHES", "class_text", "imported", "module_name", "name_script", "without_script"]
+__all__ = [
+    "NAMED_CACHES",
+    "class_text",
+    "imported",
+    "module_name",
+    "name_script",
+    "without_addresses",
+    "without_script",
+]
 
 _MAIN: Final = b'"__main__"'
+_ADDRESS: Final = re.compile(rb" at 0x[0-9a-f]{9,16}(?=[>;])")
 NAMED_CACHES: Final[list[dict[type, Any]]] = []
 """What is kept by class and holds its name; a new name clears it."""
 
@@ -35,10 +45,19 @@ def module_name(module: object) -> object:
 
 
 def imported(data: bytes) -> bytes:
-    """JSON in which texts that say what a script's module is called say what it is called when imported."""
+    """JSON in which texts that say what a script's module is called say what it is called when imported.
+
+    Memory addresses are left out of it.
+    """
+    data = without_addresses(data)
     if data.find(_MAIN) < 0:
         return data
     return data.replace(_MAIN, orjson.dumps(module_name("__main__")))
+
+
+def without_addresses(data: bytes) -> bytes:
+    """Texts without the memory addresses in what `repr` wrote: libraries keep such texts, no two runs share one."""
+    return data if data.find(b" at 0x") < 0 else _ADDRESS.sub(b" at 0x", data)
 
 
 def _script_name() -> str:

@@ -516,3 +516,14 @@ def test_bytes_that_ctypes_points_at_are_compared_while_the_pointer_leads_there(
     ctypes.memmove(ctypes.byref(one), ctypes.byref(ctypes.c_char_p(b"elsewhere")), ctypes.sizeof(one))
     assert content_of(one).kind is OpaqueKind.UNSEEN
     assert digest(ctypes.c_char_p()) != digest(ctypes.c_void_p())
+
+
+def test_addresses_in_texts_that_repr_wrote_are_no_content():
+    one, other = (f"<generator object answers at {hex(each)}>" for each in (0x7F91_1752_3970, 0x7FE7_2083_B970))
+    assert digest(Box(one)) == digest(Box(other))  # plain attributes only
+    assert digest(Box([{1}, one])) == digest(Box([{1}, other]))  # text by text
+    assert digest(Box([one])) == digest(Box([other]))
+    forms = [form_of_scalars(None, None, Box(each)) for each in (one, other)]
+    assert forms[0]["digest"] == forms[1]["digest"] == digest(Box(one))
+    assert digest(Box("mapped at 0x4000>")) != digest(Box("mapped at 0x5000>"))
+    assert digest(Box(f"{one}!")) != digest(Box(f"{other}?"))

@@ -7,6 +7,7 @@ import sys
 import threading
 import weakref
 from collections import Counter, defaultdict, deque
+from functools import partial
 
 import numpy as np
 import pytest
@@ -317,6 +318,11 @@ class Rng(random.Random):
     pass
 
 
+class Ending:
+    def __del__(self):
+        pass
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -331,6 +337,9 @@ class Rng(random.Random):
         random.Random(3),
         Rng(3),
         "x" * 5000,
+        [lambda: 1, print, len],
+        defaultdict(lambda: 1),
+        [partial(max, key=len)],
     ],
 )
 def test_data_is_told_from_what_may_lead_anywhere(value):
@@ -340,11 +349,12 @@ def test_data_is_told_from_what_may_lead_anywhere(value):
 @pytest.mark.parametrize(
     "value",
     [
-        [lambda: 1],
+        [lambda own=Agent("other"): own],
         {"lock": threading.Lock()},
         [Agent("other")],
         [Order("tea", [Agent("other")])],
-        defaultdict(lambda: 1),
+        [partial(max, key=Agent("other").act)],
+        [Ending()],
         [Agent("other").act],
         [sys.stdout],
         (number for number in range(3)),

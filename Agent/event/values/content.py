@@ -32,7 +32,14 @@ from Agent.event.classes import (
 )
 from Agent.event.limits import Limits
 from Agent.event.locks import attributes_without_waiters, has_waiters, is_lock
-from Agent.event.script_names import NAMED_CACHES, class_text, imported, module_name, without_script
+from Agent.event.script_names import (
+    NAMED_CACHES,
+    class_text,
+    imported,
+    module_name,
+    without_addresses,
+    without_script,
+)
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.codecs import builtin_reducer
 from Agent.event.values.contents import (
@@ -384,7 +391,7 @@ class _Walk:
                 return
         if value == "__main__":
             value = str(module_name(value))
-        data = value.encode("utf-8", "surrogatepass")
+        data = without_addresses(value.encode("utf-8", "surrogatepass"))
         self._out += b"s%d:" % len(data) + data
 
     def _sequence(self, value: Any, head: bytes) -> None:

@@ -17,22 +17,33 @@ from contextlib import suppress
 from datetime import date, timedelta
 from decimal import Decimal
 from enum import Enum, EnumType
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import (
+    AsyncGeneratorType,
+    BuiltinFunctionType,
+    CodeType,
+    CoroutineType,
+    FrameType,
+    FunctionType,
+    GeneratorType,
+    MethodType,
+    ModuleType,
+    TracebackType,
+)
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 
+from Agent.event.classes import class_name, find_in_classes, solid_base
 from Agent.event.limits import DEFAULT_LIMITS
-from Agent.event.locks import is_lock
 from Agent.event.pointers import value_at
 from Agent.event.values.arrays import number_tag
 from Agent.event.values.class_codecs import class_reducer
-from Agent.event.values.content import content_of, is_plain_class
+from Agent.event.values.content import content_of
 from Agent.event.values.contents import is_over_memory
-from Agent.event.values.opaque import OpaqueKind
+from Agent.event.values.opaque import OpaqueKind, describe
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, ask_memory, least_bytes
-from Agent.event.values.reading import Places, Reading
+from Agent.event.values.reading import Hides, Places, Reading
 from Agent.event.values.registered import REGISTERED
 from Agent.event.values.serialise import Dumped, to_json
 from Agent.record.encode.capture import MOST_WITH_AGENTS
@@ -45,7 +56,9 @@ _MOST_CONTAINERS = 100_000
 
 
 def is_plain_data(value: Any, owner: object, agent_of: Callable[[object], str | None]) -> bool:
-    """Whether everything that a value leads to is data: no agent, no function, no object of an unknown class.
+    """Whether holding a value longer than its agent holds it changes nothing for the program.
+
+    It leads to no agent, no resource such as a file, no suspended generator, and to nothing with a `__del__`.
 
     Args:
         owner: the agent whose field it is; what leads there is none, whatever its class says.
@@ -63,7 +76,7 @@ def _leads_to_data_alone(value: Any, owner: object, agent_of: Callable[[object],
     seen: set[int] = set()
     while pending:
         node = pending.pop()
-        if id(node) in seen or isinstance(node, type):
+        if id(node) in seen or isinstance(node, (type, ModuleType, CodeType)):
             continue
         if node is owner or len(seen) >= _MOST_CONTAINERS:
             return False
@@ -74,8 +87,28 @@ def _leads_to_data_alone(value: Any, owner: object, agent_of: Callable[[object],
             continue
         if sort not in (Sort.VALUE, Sort.GENERATOR) and not _is_data_class(node, cls, sort, agent_of):
             return False
-        pending += filter(gc.is_tracked, gc.get_referents(node))
+        # The globals of a function are its module's, which it does not keep alive.
+        inside = _held_by_function(node) if cls is FunctionType else gc.get_referents(node)
+        pending += filter(gc.is_tracked, inside)
     return True
+
+
+def references_within(value: Any) -> int:
+    """How often what a value leads to holds the value itself."""
+    pending, seen, found = [value], {id(value)}, 0
+    while pending and len(seen) < _MOST_CONTAINERS:
+        node = pending.pop()
+        inside = _held_by_function(node) if type(node) is FunctionType else gc.get_referents(node)
+        for each in inside:
+            found += each is value
+            if id(each) not in seen and gc.is_tracked(each) and not isinstance(each, (type, ModuleType)):
+                seen.add(id(each))
+                pending.append(each)
+    return found
+
+
+def _held_by_function(function: Any) -> list[Any]:
+    return [function.__closure__, function.__defaults__, function.__kwdefaults__, vars(function)]
 
 
 def _is_of_recording_or_numpy(node: object, cls: type, sort: Sort) -> bool:
@@ -86,10 +119,18 @@ def _is_of_recording_or_numpy(node: object, cls: type, sort: Sort) -> bool:
 
 
 def _is_data_class(node: object, cls: type, sort: Sort, agent_of: Callable[[object], str | None]) -> bool:
-    """Whether it is of a user's class that can be restored, and no agent."""
+    """Whether it is no agent, and of a class whose objects do nothing when they go."""
     if sort is not Sort.UNKNOWN or agent_of(node) is not None:
         return False
-    return class_reducer(cls) is not None or cls in REGISTERED or is_plain_class(cls) or is_lock(cls)
+    if cls in _SUSPENDED or find_in_classes(cls, "__del__") is not None:
+        return False
+    base = solid_base(cls)
+    if base is object or class_name(base).partition(".")[0] in sys.stdlib_module_names:
+        return True
+    return class_reducer(cls) is not None or cls in REGISTERED
+
+
+_SUSPENDED = (GeneratorType, CoroutineType, AsyncGeneratorType, FrameType, TracebackType)
 
 
 _ABSENT = object()
@@ -144,8 +185,8 @@ class StateTracker:
 
     __slots__ = (
         "__weakref__", "_actions_before", "_agent_of", "_held", "_ignored",
-        "_is_explicit", "_is_listed", "_keeping",
-        "_opaque", "_read", "_reading", "_ref", "_refused", "_value_bytes", "actions", "borrowed", "cls",
+        "_environments", "_is_explicit", "_is_listed", "_keeping",
+        "_opaque", "_probing", "_read", "_reading", "_ref", "_refused", "_value_bytes", "actions", "borrowed", "cls",
         "failure", "heavy", "held_together", "init", "kept", "last", "places", "probed",
         "shared", "watched", "written_outside",
     )  # fmt: skip
@@ -196,8 +237,11 @@ class StateTracker:
         """Fields with an object that something else than the agent's actions changed in between."""
         self.watched: set[str] = set()
         """Fields that something else than its actions was seen to write, so that each begins with a look."""
-        self.probed: dict[str, str] = {}
-        """Digests of large objects in its fields, as they were when its last action ended."""
+        self.probed: dict[str, dict[str, Any]] = {}
+        """What stands for large objects in its fields, as they were when its last action ended."""
+        self._probing = self._reading
+        self._environments: dict[str, bytes] = {}
+        """What stands for a field whose object is where agents live: its name is all that counts."""
         self.actions = 0
         self.failure: Exception | None = None
         """Why the state could not be looked at the last time; whoever tells it takes it away."""
@@ -271,8 +315,8 @@ class StateTracker:
         changed, gone = self.changes(obj, only)
         objects = {name for name, value in changed.items() if is_object(value, self._agent_of)}
         before, self.probed = self.probed, {}
-        now = self._digests_of(obj, before) if before else {}
-        differing = {name for name, digest in before.items() if now.get(name, digest) != digest}
+        now = self._forms_of(obj, before) if before else {}
+        differing = {name for name, form in before.items() if now.get(name, form)["digest"] != form["digest"]}
         written: set[str] = set()
         if objects or differing or is_written is not None:
             present = self.present(obj)
@@ -292,11 +336,12 @@ class StateTracker:
         self.written_outside |= written
         return Outside(changed, gone, sorted(written))
 
-    def probe(self, obj: object) -> None:
-        """Keep the digests of large objects, of which a look at an action's end tells nothing."""
-        self.probed = self._digests_of(obj, self.heavy - self.written_outside - self.borrowed.keys())
+    def probe(self, obj: object, hides: Hides | None) -> None:
+        """Keep what stands for large objects, of which a look at an action's end tells nothing."""
+        self._probing = self._reading._replace(hides=hides)
+        self.probed = self._forms_of(obj, self.heavy - self.written_outside - self.borrowed.keys())
 
-    def _digests_of(self, obj: object, names: Iterable[str]) -> dict[str, str]:
+    def _forms_of(self, obj: object, names: Iterable[str]) -> dict[str, dict[str, Any]]:
         found = {}
         try:
             present = self._read(obj)
@@ -304,9 +349,9 @@ class StateTracker:
             for name in names:
                 value = present.get(name)
                 if is_object(value, self._agent_of):
-                    content = content_of(value, self._agent_of, self._reading)
+                    content = content_of(value, self._agent_of, self._probing)
                     if content.kind is OpaqueKind.COMPARABLE:
-                        found[name] = content.text
+                        found[name] = describe(value, content)
         except Exception as error:  # noqa: BLE001 - as above
             self.failure = error
         finally:
@@ -444,7 +489,11 @@ class StateTracker:
     def last_seen(self) -> LastSeen:
         """What is known of the agent's state now that it is gone; nothing is kept any more."""
         kept, self.kept = self.kept, {}
-        found = LastSeen(kept, {}, self._opaque & self.heavy - kept.keys())
+        known = {name: orjson.dumps(form) for name, form in self.probed.items()} | self._environments
+        known = {name: form for name, form in known.items() if name in self.heavy and name not in kept}
+        dumped: dict[str, tuple[bytes, Types]] = {name: (form, {"": "opaque"}) for name, form in known.items()}
+        unseen = self._opaque & self.heavy - kept.keys() - known.keys() - self.written_outside
+        found = LastSeen(kept, dumped, unseen)
         for name, value in self.last.items():
             if name in self.heavy:
                 continue  # a text that has grown since
@@ -521,6 +570,8 @@ class StateTracker:
             if is_heavy(raw):
                 self._opaque.add(name)
             elif _is_large_inside(dumped):
+                if dumped.opaque == ("",) and b'"environment ' in dumped.json:
+                    self._environments[name] = dumped.json
                 self._opaque.add(name)
                 self.heavy.add(name)
                 self.last.pop(name, None)
@@ -533,6 +584,7 @@ class StateTracker:
         self.heavy.clear()
         self._ignored.clear()
         self._opaque.clear()
+        self._environments.clear()
         self._held.clear()
         self.last = {}
         for name, value in exposed.fields.items():

@@ -21,7 +21,7 @@ from Agent.record.encode.fast_encoder import Types
 from Agent.record.encode.safe_text import clean_head
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import Sort, read_class_state, sort_of
-from Agent.record.state.tracker import StateTracker, is_object
+from Agent.record.state.tracker import StateTracker, is_object, references_within
 from Agent.record.tracing.code_identity import CodeIdentity
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ def _emit_gone_state(pipeline: Pipeline, known: Known) -> None:
         "shared": sorted(held),
         "shared_with": tracker.shared,
         "shared_objects": tracker.held_together,
+        "written_outside": sorted(tracker.written_outside),
         "adopted": adopted,
     }
     types = {**(types or {}), **(more_types or {})} or None
@@ -157,7 +158,9 @@ _OURS = _holders({"": []}, "")
 
 def _is_held(values: dict[str, Any], name: str) -> bool:
     """Whether somebody else still holds a value that can change, so that it may have changed since."""
-    return type(values[name]) not in _UNCHANGING and _holders(values, name) > _OURS
+    if type(values[name]) in _UNCHANGING or _holders(values, name) <= _OURS:
+        return False
+    return _holders(values, name) > _OURS + references_within(values[name])
 
 
 def _note_shared(
@@ -249,7 +252,9 @@ def changes_tail(
     """The bytes `,"code":...,"state":{...}` of an action that ends, and the tags of the changed values."""
     changed, gone = tracker.changes(obj)
     if tracker.heavy and tracker.actions <= pipeline.options.probes:
-        tracker.probe(obj)
+        tracker.probe(obj, pipeline.capture.reading.hides)
+    elif tracker.probed:
+        tracker.probed = {}  # nobody looks at its objects any more
     if tracker.failure is not None:
         pipeline.health.trouble("reading the state of an agent", tracker.failure)
         tracker.failure = None

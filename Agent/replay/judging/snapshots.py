@@ -267,13 +267,16 @@ class LastStates:
     def _conclude(self, agent_id: str, event: Event) -> None:
         """Say what came of an agent that is gone in the recording."""
         self._kit.outcome.counts.full_states += 1
-        late, unseen = self._heavy(agent_id), event.extra.get("unseen") or ()
-        for name in sorted(late - event.extra["fields"].keys() - set(unseen)):
-            self._kit.outcome.reason(
-                f"how {name} of {agent_id} ended is not in the recording: {agent_id} was garbage-collected "
-                "before recording ended, and what it held leads to other objects; "
-                "keep it until shutdown_logging()"
-            )
+        late = self._heavy(agent_id) | {*(event.extra.get("unseen") or ())}
+        # What the program changes between actions is compared by name, however it ended.
+        by_name = self._kit.recording.agents[agent_id].written_outside
+        for name in sorted(late - event.extra["fields"].keys() - by_name):
+            if not self._kit.fields.leaves_out(agent_id, name):
+                self._kit.outcome.reason(
+                    f"how {name} of {agent_id} ended is not in the recording: {agent_id} was "
+                    "garbage-collected before recording ended; keep it until shutdown_logging(), or ignore "
+                    f"the field: --ignore {name}"
+                )
         shared = event.extra.get("shared") or ()
         passed = []
         for name in sorted(self._sought[agent_id]):
