@@ -257,6 +257,8 @@ class Keeper:
         self.agent_id, self.agent_role = "a", "keeper"
         self.box, self.sum = Box(), 0
         self.box.me = self.box
+        self.other = [self.box]
+        self.box.others = [Box(), self.other]
 
     @trace_agent_action
     def act(self, number):

@@ -100,9 +100,12 @@ def state_difference(
     comparison: Comparison,
     rules: FieldRules,
     names: Collection[str] | None = None,
+    *,
+    is_alone: bool = False,
 ) -> tuple[str, Difference] | None:
     """The first field in which an object's state differs from a recorded full state; None if none does."""
-    return next(state_differences(event, obj, pipeline, comparison, rules, names), None)
+    found = state_differences(event, obj, pipeline, comparison, rules, names, is_alone=is_alone)
+    return next(found, None)
 
 
 def state_differences(
@@ -112,15 +115,18 @@ def state_differences(
     comparison: Comparison,
     rules: FieldRules,
     names: Collection[str] | None = None,
+    *,
+    is_alone: bool = False,
 ) -> Iterator[tuple[str, Difference]]:
     """The fields in which an object's state differs from a recorded full state.
 
     Args:
         rules: which fields take part; what could not be compared goes there.
         names: of the fields that are compared; None for all of them.
+        is_alone: each field was recorded with all that it leads to, as of an agent that is gone.
     """
     fields = read_state(obj).fields
-    places = Places(fields)
+    places = None if is_alone else Places(fields)
     if names is not None:
         fields = {name: value for name, value in fields.items() if name in names}
     recorded = event.extra.get("fields")

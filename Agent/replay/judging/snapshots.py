@@ -253,16 +253,17 @@ class LastStates:
         return {name for name in names if name not in fold.unseen or _is_comparable(fold, name)}
 
     def _difference(self, agent_id: str, name: str) -> Difference | None:
-        mark = self._kit.comparison.mark()
+        mark, kit = self._kit.comparison.mark(), self._kit
         event = self._plan.gone[agent_id]
         obj = self._object(agent_id)
-        found = state_difference(
-            event, obj, self._kit.pipeline, self._kit.comparison, self._kit.fields, [name]
-        )
-        if found is None:
-            return None
-        self._kit.comparison.go_back(mark)
-        return found[1]
+        for is_alone in (True, False):  # what was held was read alone; what was looked at, among the others
+            found = state_difference(
+                event, obj, kit.pipeline, kit.comparison, kit.fields, [name], is_alone=is_alone
+            )
+            if found is None:
+                return None
+            kit.comparison.go_back(mark)
+        return None if found is None else found[1]
 
     def _conclude(self, agent_id: str, event: Event) -> None:
         """Say what came of an agent that is gone in the recording."""
