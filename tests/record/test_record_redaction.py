@@ -568,3 +568,19 @@ def test_the_directory_that_a_shell_is_in_is_no_password():
     assert (told["PWD"], told["OLDPWD"]) == ("/srv/shop", "/srv")
     assert "/srv" not in told["pwd"] + told["PASSWORD"]
     assert redactor.value({"PWD": "hunter2"}, "", tags)["PWD"] != "hunter2"
+
+
+class Word:
+    def __init__(self, text):
+        self.text, self.synonyms = text, [self]
+
+
+def test_the_class_of_an_object_under_a_secret_name_is_no_secret():
+    words = {0: Word("up"), "password": Word("7Hk2pQ9wZx4v"), "lamp": Word("lamp")}
+    with recording() as found:
+        AgentLogger("a").log_action("look", {"words": words, "more": "said 7Hk2pQ9wZx4v"})
+        assert "7Hk2pQ9wZx4v" not in found.text
+        forms = [pair[1] for pair in found.last["extra"]["action_data"]["words"]]
+    assert forms[1].startswith("[redacted:")
+    assert [form["class"].rpartition(".")[2] for form in (forms[0], forms[2])] == ["Word", "Word"]
+    assert all(form["digest"].startswith("c1:") for form in (forms[0], forms[2]))

@@ -178,10 +178,13 @@ class RedactionWalk:
     def _hidden(self, value: Any, pointer: str) -> str:
         """The token for a whole value."""
         told = self._told(value, pointer) if isinstance(value, str) else ""
+        # Class and digest of an object are no secrets, whatever it holds.
+        is_form = isinstance(value, dict) and self.types.get(pointer) == "opaque"
+        held = value.get("attributes") if is_form else value
         for inner in [known for known in self.types if known == pointer or known.startswith(pointer + "/")]:
             del self.types[inner]
         self.types[pointer] = "redacted"
-        for text in [told] if told else _texts_in(value):
+        for text in [told] if told else _texts_in(held):
             if len(self.found) < _MAX_REPEATED and worth_finding(text):
                 self.found.append(text)
         return self.redactor.counted_token(value if isinstance(value, str) else orjson.dumps(value).decode())
