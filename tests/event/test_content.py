@@ -23,6 +23,7 @@ import weakref
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +31,8 @@ from hypothesis import strategies as st
 from Agent.event.script_names import module_name
 from Agent.event.values.content import _Walk, content_of
 from Agent.event.values.opaque import OpaqueKind, describe
-from Agent.event.values.reading import USUAL, Reading
+from Agent.event.values.reading import USUAL, Places, Reading
+from Agent.event.values.serialise import DEFAULT_LIMITS, Limits, to_json
 from Agent.event.values.short_walk import form_of_scalars
 
 
@@ -527,3 +529,67 @@ def test_addresses_in_texts_that_repr_wrote_are_no_content():
     assert forms[0]["digest"] == forms[1]["digest"] == digest(Box(one))
     assert digest(Box("mapped at 0x4000>")) != digest(Box("mapped at 0x5000>"))
     assert digest(Box(f"{one}!")) != digest(Box(f"{other}?"))
+
+
+class Room:
+    def __init__(self, number):
+        self.number, self.exits, self.things = number, [], {Slotted(number), Slotted(-number)}
+        self.notes = Box(Box([number]))
+
+
+def cave(fields=11, rooms=60):
+    """Fields that lead to one graph, whose rooms are members of two of them."""
+    made = [Room(number) for number in range(rooms)]
+    for number, room in enumerate(made):
+        room.exits = [Box(made[(number * 7 + step) % rooms]) for step in (1, 2, 3)]
+    named = {f"here_{number}": made[number * 5] for number in range(fields)}
+    return {**named, "rooms": made, "by_number": {room.number: room for room in made[::-1]}, "late": Box(made[9])}
+
+
+def written(fields, limits=DEFAULT_LIMITS):
+    reading = Reading(places=Places(fields), is_of_names=True)
+    found = to_json(fields, "", limits, reading=reading)
+    return orjson.loads(found.json)
+
+
+def test_each_leaf_of_a_graph_to_which_many_fields_lead_counts():
+    before = written(cave())
+    assert before == written(cave())
+    changes = {
+        "a number": lambda fields: setattr(fields["rooms"][47], "number", 7),
+        "what a set holds": lambda fields: setattr(fields["rooms"][3], "things", {Slotted(3), Slotted(3)}),
+        "something deep": lambda fields: fields["rooms"][59].notes.inside.inside.append(0),
+        "where an exit leads": lambda fields: setattr(fields["rooms"][40].exits[1], "inside", fields["rooms"][41]),
+        "the order of exits": lambda fields: fields["rooms"][40].exits.reverse(),
+        "a copy of a room": lambda fields: setattr(fields["rooms"][8].exits[0], "inside", copy.copy(fields["rooms"][57])),
+        "where a field leads": lambda fields: fields.update(here_3=fields["rooms"][16]),
+        "what two fields share": lambda fields: fields.update(late=Box(copy.copy(fields["rooms"][9]))),
+        "the order of rooms": lambda fields: fields["rooms"].reverse(),
+        "one room less": lambda fields: fields["rooms"].pop(),
+        "a room outside": lambda fields: setattr(fields["rooms"][3].exits[0], "inside", Room(22)),
+    }
+    for name, change in changes.items():
+        fields = cave()
+        change(fields)
+        assert written(fields) != before, name
+
+
+def test_a_list_that_is_cut_still_counts_with_all_its_members():
+    fields, limits = cave(), Limits(max_bytes=20_000)
+    before = written(fields, limits)
+    assert len(before["rooms"]["head"]) < 59
+    fields["rooms"][59].notes.inside.inside.append(0)
+    assert before["rooms"] != written(fields, limits)["rooms"]
+
+
+def test_the_graph_is_not_walked_over_from_each_field(monkeypatch):
+    visits = []
+    visit = _Walk._visit
+    monkeypatch.setattr(_Walk, "_visit", lambda walk, value: (visits.append(1), visit(walk, value))[1])
+    counts = []
+    for fields in (10, 20, 30):
+        visits.clear()
+        written(cave(fields, 150))
+        counts.append(len(visits))
+    # A field costs no more than what is near it; the whole graph is some 5,000 values.
+    assert counts[2] - counts[1] < 10 * 600 and counts[1] - counts[0] < 10 * 600, counts

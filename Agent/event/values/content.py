@@ -5,7 +5,8 @@ names and what they hold are. The walk calls no method of the value and consumes
 the table of what is inside a value.
 
 Lists, mappings and values of restorable classes count by content, even if they occur more than once. Other
-objects count by position: at its second occurrence an object is written as the place of its first.
+objects count by position: at its second occurrence an object is written as the place of its first. What an
+object leads to beyond `NEAR_NODES` counts in the field of which it is a member, where it is one.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ from Agent.event.values.contents import (
 )
 from Agent.event.values.digest import ALGORITHM
 from Agent.event.values.opaque import (
+    LARGE_BYTES,
     Content,
     OpaqueKind,
     StandIn,
@@ -114,6 +116,10 @@ class ReachedObjects:
 MANY_NODES = 2_000
 FEW_NODES = 64
 """What holds less is always walked over, so that its digest is that of its own content."""
+
+
+NEAR_NODES = 200
+"""What is nearer counts by content wherever it is: about what is written with an action's line."""
 
 
 class _HoldsMuch(Exception):
@@ -270,7 +276,7 @@ class _Walk:
     """One pass over one value, without recursion but for the members of sets."""
 
     __slots__ = (
-        "_agent_of", "_agents", "_closed", "_generators", "_hides", "_instead", "_is_hiding", "_kept",
+        "_agent_of", "_agents", "_begun", "_closed", "_generators", "_hides", "_instead", "_is_far", "_is_hiding", "_is_of_object", "_kept",
         "_leaves_out_code", "_marks", "_most_nodes", "_most_with_agents", "_nodes", "_open", "_order",
         "_out", "_owner", "_places", "_reached", "_sets", "_size_bytes", "_stands", "_steps", "has_code",
     )  # fmt: skip
@@ -305,6 +311,11 @@ class _Walk:
         """Holds what was met, so that no other object gets its id meanwhile."""
         self._marks = 0
         self._nodes = 0
+        self._begun: int | None = None
+        """The nodes before the set that is walked over: its members come in any order."""
+        self._is_of_object = False
+        """The walk began at an object; of a list, members would count as members of that very list."""
+        self._is_far = False
         self._size_bytes = 0
         self.has_code = False
         self._is_hiding = False
@@ -320,6 +331,8 @@ class _Walk:
         size_bytes = self._size_bytes + len(self._out)
         if size_bytes > MAX_BYTES:
             raise Unreadable(_TOO_MANY_BYTES)
+        if self._is_far:
+            size_bytes = max(size_bytes, LARGE_BYTES + 1)
         return Content(OpaqueKind.COMPARABLE, f"{algorithm}:{digest}", size_bytes, frozenset(self._agents))
 
     def run(self, value: Any) -> None:
@@ -574,7 +587,18 @@ class _Walk:
                 self._out += b"."
                 self._text(name)
                 return False
-        if self._reached is not None and self._nodes > FEW_NODES:
+        nodes = self._nodes if self._begun is None else self._begun
+        if nodes == 1:
+            self._is_of_object = True
+        elif self._stands is not None and nodes > NEAR_NODES and self._is_of_object:
+            member = self._stands.member_of(value)
+            if member is not None:
+                self._is_far = True
+                self._out += b"/"
+                self._text(member[0])
+                self._integer(member[1])
+                return False
+        if self._reached is not None and nodes > FEW_NODES:
             content = self._reached.by_place(value)
             if content is not None:
                 self._agents |= content.agents
@@ -602,6 +626,7 @@ class _Walk:
     def _set(self, head: bytes, members: list[Any]) -> None:
         """Write members in an order that does not depend on hashes; what members share is not compared."""
         parts = []
+        outer, self._begun = self._begun, self._nodes if self._begun is None else self._begun
         for member in members:
             start, begun, known = len(self._out), len(self._order), len(self._generators)
             self.run(member)
@@ -612,6 +637,7 @@ class _Walk:
             del self._order[begun:]
             for identity in list(self._generators)[known:]:
                 del self._generators[identity]
+        self._begun = outer
         self._out += head + b"%d:" % len(parts)
         for part in sorted(parts):
             self._out += b"%d:" % len(part) + part

@@ -29,18 +29,22 @@ class Places:
 
     What an object holds counts in the field where it stands; in other fields it counts as the name of that
     one. So a function that uses `self.env` does not change whenever the environment does.
+
+    A member of a list, tuple or mapping that is a field counts there, too. Other fields name it only where they
+    lead to much, so that a graph to which many fields lead is not walked over from each.
     """
 
-    __slots__ = ("_fields", "_names")
+    __slots__ = ("_fields", "_members", "_names")
 
     def __init__(self, fields: Mapping[str, Any] | None = None) -> None:
         self._fields: Mapping[str, Any] = fields or {}
         self._names: dict[int, str] | None = None
+        self._members: dict[int, tuple[str, int]] | None = None
 
     def begin(self, fields: Mapping[str, Any]) -> None:
         """Take in the fields as they are now; they are held until the next time."""
         self._fields = fields
-        self._names = None
+        self._names = self._members = None
 
     def end(self) -> None:
         """Hold nothing any more."""
@@ -51,6 +55,21 @@ class Places:
         if self._names is None:
             self._names = {id(held): name for name, held in reversed(list(self._fields.items()))}
         return self._names.get(id(value))
+
+    def member_of(self, value: object) -> tuple[str, int] | None:
+        """The first field of which that very object is a member, and its position; None where it is in none."""
+        if self._members is None:
+            self._members = {}
+            for name, held in self._fields.items():
+                if type(held) in _OF_MEMBERS and len(held) <= _MOST_MEMBERS:
+                    members = list(held.values()) if type(held) is dict else list(held)
+                    for position, member in enumerate(members):
+                        self._members.setdefault(id(member), (name, position))
+        return self._members.get(id(value))
+
+
+_OF_MEMBERS = frozenset({list, tuple, dict})
+_MOST_MEMBERS = 10_000
 
 
 class Reading(NamedTuple):

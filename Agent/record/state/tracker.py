@@ -34,7 +34,7 @@ from uuid import UUID
 
 import orjson
 
-from Agent.event.classes import class_name, find_in_classes, solid_base
+from Agent.event.classes import class_name, find_in_classes, remember, solid_base
 from Agent.event.limits import DEFAULT_LIMITS
 from Agent.event.pointers import value_at
 from Agent.event.values.arrays import number_tag
@@ -55,7 +55,9 @@ from Agent.record.state.large_fields import HEAVY_BYTES, is_heavy
 _MOST_CONTAINERS = 100_000
 
 
-def is_plain_data(value: Any, owner: object, agent_of: Callable[[object], str | None]) -> bool:
+def is_plain_data(
+    value: Any, owner: object, agent_of: Callable[[object], str | None], known: set[int] | None = None
+) -> bool:
     """Whether holding a value longer than its agent holds it changes nothing for the program.
 
     It leads to no agent, no resource such as a file, no suspended generator, and to nothing with a `__del__`.
@@ -63,20 +65,23 @@ def is_plain_data(value: Any, owner: object, agent_of: Callable[[object], str | 
     Args:
         owner: the agent whose field it is; what leads there is none, whatever its class says.
         agent_of: the id of an object that is an agent, None for others.
+        known: ids of objects that were found to be so in this very moment; those found now are added.
     """
     try:
-        return _leads_to_data_alone(value, owner, agent_of)
+        return _leads_to_data_alone(value, owner, agent_of, set() if known is None else known)
     except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
         return False
 
 
-def _leads_to_data_alone(value: Any, owner: object, agent_of: Callable[[object], str | None]) -> bool:
+def _leads_to_data_alone(
+    value: Any, owner: object, agent_of: Callable[[object], str | None], known: set[int]
+) -> bool:
     # The collector's own view: it calls no code of the user's, and what it does not track leads nowhere.
     pending: list[Any] = [value] if gc.is_tracked(value) else []
     seen: set[int] = set()
     while pending:
         node = pending.pop()
-        if id(node) in seen or isinstance(node, (type, ModuleType, CodeType)):
+        if id(node) in seen or id(node) in known or isinstance(node, (type, ModuleType, CodeType)):
             continue
         if node is owner or len(seen) >= _MOST_CONTAINERS:
             return False
@@ -90,6 +95,7 @@ def _leads_to_data_alone(value: Any, owner: object, agent_of: Callable[[object],
         # The globals of a function are its module's, which it does not keep alive.
         inside = _held_by_function(node) if cls is FunctionType else gc.get_referents(node)
         pending += filter(gc.is_tracked, inside)
+    known |= seen
     return True
 
 
@@ -122,6 +128,15 @@ def _is_data_class(node: object, cls: type, sort: Sort, agent_of: Callable[[obje
     """Whether it is no agent, and of a class whose objects do nothing when they go."""
     if sort is not Sort.UNKNOWN or agent_of(node) is not None:
         return False
+    found = _go_quietly.get(cls)
+    return remember(_go_quietly, cls, _goes_quietly(cls)) if found is None else found
+
+
+_go_quietly: dict[type, bool] = {}
+
+
+def _goes_quietly(cls: type) -> bool:
+    """Whether nothing happens when an object of the class goes."""
     if cls in _SUSPENDED or find_in_classes(cls, "__del__") is not None:
         return False
     base = solid_base(cls)
@@ -432,7 +447,7 @@ class StateTracker:
         What is in a value is looked through where another sort of value comes, and at full states: at each
         action it would cost more than the action's line. `let_go` looks again for those that act no more.
         """
-        kept, refused = self.kept, self._refused
+        kept, refused, known = self.kept, self._refused, set[int]()
         for name in tuple(self.heavy):  # another action of the agent, in another thread, may end now
             value = present.get(name, _ABSENT)
             before = kept.get(name, _ABSENT)
@@ -442,7 +457,7 @@ class StateTracker:
             if type(before) is kind:
                 kept[name] = value
             elif refused.get(name) is not kind:
-                if is_plain_data(value, obj, self._agent_of):
+                if is_plain_data(value, obj, self._agent_of, known):
                     kept[name] = value
                     refused.pop(name, None)
                 else:
@@ -478,9 +493,9 @@ class StateTracker:
 
     def let_go(self) -> bool:
         """Drop what has come to lead to more than data, perhaps to the agent; whether any is left."""
-        obj = self._ref()
+        obj, known = self._ref(), set[int]()
         for name, value in list(self.kept.items()) if obj is not None else ():
-            if not is_plain_data(value, obj, self._agent_of):
+            if not is_plain_data(value, obj, self._agent_of, known):
                 self._refused[name] = type(value)
                 self.kept.pop(name, None)
         self._is_listed = obj is not None and bool(self.kept)
