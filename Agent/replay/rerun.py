@@ -197,8 +197,8 @@ def drive_again(
             )
         elif looks_at_hashes and again.divergence != outcome.divergence:
             outcome.doubts.append(
-                "under another hash seed the difference is another one, so it comes of hashes, such as the "
-                "order of a set: sort what the code walks there"
+                "in another process the difference is another one: sort what the code walks there, if it is a "
+                "set, and keep no id of a thread, a process or an object" + _leaving_out(outcome.divergence)
             )
     if outcome.divergence is not None:
         outcome.divergence, *outcome.further = locate(
