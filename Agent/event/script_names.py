@@ -56,7 +56,7 @@ def imported(data: bytes) -> bytes:
 
 
 def without_addresses(data: bytes) -> bytes:
-    """Texts without the memory addresses in what `repr` wrote: libraries keep such texts, no two runs share one."""
+    """Texts without the memory addresses that `repr` wrote: libraries keep some, no two runs share one."""
     return data if data.find(b" at 0x") < 0 else _ADDRESS.sub(b" at 0x", data)
 
 

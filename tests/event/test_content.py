@@ -521,7 +521,9 @@ def test_bytes_that_ctypes_points_at_are_compared_while_the_pointer_leads_there(
 
 
 def test_addresses_in_texts_that_repr_wrote_are_no_content():
-    one, other = (f"<generator object answers at {hex(each)}>" for each in (0x7F91_1752_3970, 0x7FE7_2083_B970))
+    one, other = (
+        f"<generator object answers at {hex(each)}>" for each in (0x7F91_1752_3970, 0x7FE7_2083_B970)
+    )
     assert digest(Box(one)) == digest(Box(other))  # plain attributes only
     assert digest(Box([{1}, one])) == digest(Box([{1}, other]))  # text by text
     assert digest(Box([one])) == digest(Box([other]))
@@ -543,7 +545,12 @@ def cave(fields=11, rooms=60):
     for number, room in enumerate(made):
         room.exits = [Box(made[(number * 7 + step) % rooms]) for step in (1, 2, 3)]
     named = {f"here_{number}": made[number * 5] for number in range(fields)}
-    return {**named, "rooms": made, "by_number": {room.number: room for room in made[::-1]}, "late": Box(made[9])}
+    return {
+        **named,
+        "rooms": made,
+        "by_number": {room.number: room for room in made[::-1]},
+        "late": Box(made[9]),
+    }
 
 
 def written(fields, limits=DEFAULT_LIMITS):
@@ -559,9 +566,13 @@ def test_each_leaf_of_a_graph_to_which_many_fields_lead_counts():
         "a number": lambda fields: setattr(fields["rooms"][47], "number", 7),
         "what a set holds": lambda fields: setattr(fields["rooms"][3], "things", {Slotted(3), Slotted(3)}),
         "something deep": lambda fields: fields["rooms"][59].notes.inside.inside.append(0),
-        "where an exit leads": lambda fields: setattr(fields["rooms"][40].exits[1], "inside", fields["rooms"][41]),
+        "where an exit leads": lambda fields: setattr(
+            fields["rooms"][40].exits[1], "inside", fields["rooms"][41]
+        ),
         "the order of exits": lambda fields: fields["rooms"][40].exits.reverse(),
-        "a copy of a room": lambda fields: setattr(fields["rooms"][8].exits[0], "inside", copy.copy(fields["rooms"][57])),
+        "a copy of a room": lambda fields: setattr(
+            fields["rooms"][8].exits[0], "inside", copy.copy(fields["rooms"][57])
+        ),
         "where a field leads": lambda fields: fields.update(here_3=fields["rooms"][16]),
         "what two fields share": lambda fields: fields.update(late=Box(copy.copy(fields["rooms"][9]))),
         "the order of rooms": lambda fields: fields["rooms"].reverse(),

@@ -276,7 +276,8 @@ class _Walk:
     """One pass over one value, without recursion but for the members of sets."""
 
     __slots__ = (
-        "_agent_of", "_agents", "_begun", "_closed", "_generators", "_hides", "_instead", "_is_far", "_is_hiding", "_is_of_object", "_kept",
+        "_agent_of", "_agents", "_begun", "_closed", "_generators", "_hides", "_instead", "_is_far",
+        "_is_hiding", "_is_of_object", "_kept",
         "_leaves_out_code", "_marks", "_most_nodes", "_most_with_agents", "_nodes", "_open", "_order",
         "_out", "_owner", "_places", "_reached", "_sets", "_size_bytes", "_stands", "_steps", "has_code",
     )  # fmt: skip

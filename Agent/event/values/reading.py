@@ -30,8 +30,8 @@ class Places:
     What an object holds counts in the field where it stands; in other fields it counts as the name of that
     one. So a function that uses `self.env` does not change whenever the environment does.
 
-    A member of a list, tuple or mapping that is a field counts there, too. Other fields name it only where they
-    lead to much, so that a graph to which many fields lead is not walked over from each.
+    A member of a list, tuple or mapping that is a field counts there, too. Other fields name it only where
+    they lead to much, so that a graph to which many fields lead is not walked over from each.
     """
 
     __slots__ = ("_fields", "_members", "_names")
@@ -57,7 +57,7 @@ class Places:
         return self._names.get(id(value))
 
     def member_of(self, value: object) -> tuple[str, int] | None:
-        """The first field of which that very object is a member, and its position; None where it is in none."""
+        """The first field of which that very object is a member, and its position; None where none has it."""
         if self._members is None:
             self._members = {}
             for name, held in self._fields.items():

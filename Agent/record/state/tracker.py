@@ -199,10 +199,10 @@ class StateTracker:
     """
 
     __slots__ = (
-        "__weakref__", "_actions_before", "_agent_of", "_held", "_ignored",
-        "_environments", "_is_explicit", "_is_listed", "_keeping",
-        "_opaque", "_probing", "_read", "_reading", "_ref", "_refused", "_value_bytes", "actions", "borrowed", "cls",
-        "failure", "heavy", "held_together", "init", "kept", "last", "places", "probed",
+        "__weakref__", "_actions_before", "_agent_of", "_environments", "_held", "_ignored",
+        "_is_explicit", "_is_listed", "_keeping",
+        "_opaque", "_probing", "_read", "_reading", "_ref", "_refused", "_value_bytes", "actions", "borrowed",
+        "cls", "failure", "heavy", "held_together", "init", "kept", "last", "places", "probed",
         "shared", "watched", "written_outside",
     )  # fmt: skip
 
@@ -506,7 +506,9 @@ class StateTracker:
         kept, self.kept = self.kept, {}
         known = {name: orjson.dumps(form) for name, form in self.probed.items()} | self._environments
         known = {name: form for name, form in known.items() if name in self.heavy and name not in kept}
-        dumped: dict[str, tuple[bytes, Types]] = {name: (form, {"": "opaque"}) for name, form in known.items()}
+        dumped: dict[str, tuple[bytes, Types]] = {
+            name: (form, {"": "opaque"}) for name, form in known.items()
+        }
         unseen = self._opaque & self.heavy - kept.keys() - known.keys() - self.written_outside
         found = LastSeen(kept, dumped, unseen)
         for name, value in self.last.items():
