@@ -198,8 +198,7 @@ def drive_again(
         elif looks_at_hashes and again.divergence != outcome.divergence:
             outcome.doubts.append(
                 "in another process the difference is another one: sort what the code walks there, if it is "
-                "a set, and keep no id of a thread, a process or an object"
-                + _leaving_out(outcome.divergence)
+                "a set, and keep no id of a thread, a process or an object" + _leaving_out(outcome.divergence)
             )
     if outcome.divergence is not None:
         outcome.divergence, *outcome.further = locate(
