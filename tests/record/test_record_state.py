@@ -711,3 +711,26 @@ def test_no_secret_in_what_is_kept_of_an_object_reaches_a_line(recorded):
     told = repr(recorded.of("state") + recorded.of("agent_action"))
     assert "'rows': [1, 2]" in told
     assert not any(secret in told for secret in ("zq8Kx2mPv91", "hunter2secret", "ghp_R7xQ2mLv"))
+
+
+def test_a_base_of_another_library_does_not_say_what_the_state_is():
+    class Keeper:
+        """Keeps the arguments of the constructor alone, as gymnasium's EzPickle does."""
+
+        __module__ = "somebody.elses"
+
+        def __getstate__(self):
+            return {"args": []}
+
+    class Board(Keeper):
+        def __init__(self):
+            self.cells = [0]
+
+    class Own(Keeper):
+        def __getstate__(self):
+            return {"all": self.cells}
+
+    own = Own()
+    own.cells = [1]
+    assert read_state(Board()).fields == {"cells": [0]}
+    assert read_state(own).fields == {"all": [1]}

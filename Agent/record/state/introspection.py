@@ -188,7 +188,8 @@ def _choose(cls: type) -> Exposure:
     if "pydantic" in sys.modules and hasattr(cls, "model_fields"):
         return Exposure("pydantic", _read_model, _restore_model, is_explicit=False)
     own = next((base for base in cls.__mro__ if "__getstate__" in vars(base)), object)
-    if own is not object:
+    # A base of another library, such as gymnasium's EzPickle, knows nothing of what this class holds.
+    if own is not object and _package_of(own) == _package_of(cls):
         return Exposure("getstate", _named(lambda obj: obj.__getstate__()), _setstate, is_explicit=True)
     slots = tuple(
         name for base in cls.__mro__ for name in _slot_names(base) if name not in {"__dict__", "__weakref__"}
@@ -196,6 +197,10 @@ def _choose(cls: type) -> Exposure:
     if slots:
         return Exposure("attributes", _reader(slots), _set_attributes, is_explicit=False)
     return Exposure("attributes", instance_dict, _set_attributes, is_explicit=False)
+
+
+def _package_of(cls: type) -> str:
+    return str(cls.__module__).partition(".")[0]
 
 
 def _reader(names: tuple[str, ...]) -> Callable[[Any], Mapping[str, Any]]:
@@ -313,9 +318,9 @@ def read_class_state(cls: type) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if exposure_of(cls).is_explicit:
         return found
-    package = str(cls.__module__).partition(".")[0]
+    package = _package_of(cls)
     for base in reversed(cls.__mro__):
-        if str(base.__module__).partition(".")[0] != package:
+        if _package_of(base) != package:
             continue
         own = list(vars(base).items())
         defaults = (
