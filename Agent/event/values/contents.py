@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -42,6 +42,7 @@ __all__ = [
     "Name",
     "Pieces",
     "Unreadable",
+    "at_name",
     "handle_of",
     "is_over_memory",
     "pieces_of",
@@ -390,21 +391,24 @@ def _function(value: Any) -> Pieces:
 
 def _is_at_its_name(function: Any) -> bool:
     """Whether a function is what its module has under its name, so that the name stands for it."""
-    found: Any = sys.modules.get(function.__module__)
-    for part in function.__qualname__.split("."):
+    return any(each is function for each in at_name(sys.modules.get(function.__module__), function.__qualname__))
+
+
+def at_name(module: Any, qualname: str) -> Iterator[Any]:
+    """What a module has under a qualified name, and what that wraps."""
+    found = module
+    for part in qualname.split("."):
         try:
             namespace = namespace_of(found) if issubclass(type(found), type) else vars(found)
         except TypeError:
-            return False
+            return
         found = namespace.get(part)
     for _ in range(_MOST_WRAPPERS):
-        if found is function:
-            return True
+        yield found
         wrapped = getattr(found, "__func__", None) if type(found) in _HOLDERS else None
         found = wrapped or getattr(found, "__dict__", {}).get("__wrapped__")
         if found is None:
-            return False
-    return False
+            return
 
 
 _HOLDERS = (staticmethod, classmethod)
