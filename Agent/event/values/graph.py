@@ -83,6 +83,7 @@ def _content(name: str, node: Any) -> Any:
     return node
 
 
+_NAMES = frozenset({"__module__", "__qualname__", "__name__"})
 _FILLED_LATER = frozenset({OBJECT, LOCAL, CELL, SAME, "map", "dataclass", "pydantic", "opaque"})
 """Tags of values that are made before what they hold, and of those that stand for others."""
 
@@ -295,6 +296,8 @@ class Graph:
         for key, name in (("defaults", "__defaults__"), ("keywords", "__kwdefaults__")):
             if key in held:
                 setattr(function, name, self._node(held[key], f"{pointer}/{key}"))
+        for name, told in held.get("names", {}).items():
+            setattr(function, name if name in _NAMES else "__name__", told)
         if "attributes" in held:
             function.__dict__.update(self._node(held["attributes"], f"{pointer}/attributes"))
         return function

@@ -24,7 +24,7 @@ from types import (
     ModuleType,
     SimpleNamespace,
 )
-from typing import Any, NamedTuple
+from typing import Any
 
 from Agent.event.classes import (
     attributes_of,
@@ -41,6 +41,7 @@ from Agent.event.values.class_codecs import Binding, Builder
 from Agent.event.values.codecs import pairs_of
 from Agent.event.values.content import content_of
 from Agent.event.values.contents import at_name, pieces_of
+from Agent.event.values.table_parts import Form, table_form
 
 __all__ = ["CELL", "LOCAL", "PART_BUILDERS", "local_code", "name_of", "named_object", "parts_of"]
 
@@ -86,15 +87,6 @@ def _installed() -> tuple[str, ...]:
     return tuple(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
-class Form(NamedTuple):
-    """How objects over a class written in C are taken apart and made again."""
-
-    split: Callable[[Any], list[Any] | None]
-    """Their parts; None where they cannot be made again."""
-    make: Callable[..., Any]
-    """From their class and the parts to an object; attributes are put back afterwards."""
-
-
 def parts_of(value: Any, kind: type, *, takes_code: bool = True) -> tuple[str, Any] | None:
     """The tag and the parts of a value that has no codec; None where it cannot be made again of parts.
 
@@ -112,15 +104,15 @@ def parts_of(value: Any, kind: type, *, takes_code: bool = True) -> tuple[str, A
         return CELL, _contents_of_cell(value)
     if issubclass(kind, type):
         return _class(value)
-    base = solid_base(kind)
-    form = _form_of(base)
-    if form is None or (kind is not base and has_own_reduction(kind)):
+    form = _form_of(kind)
+    try:
+        parts = None if form is None else form.split(value)
+    except Exception:  # noqa: BLE001 - a library's class that changed: then its objects stay comparable
         return None
-    parts = form.split(value)
     if parts is None:
         return None
-    attributes = {} if base is FunctionType else attributes_of(value)
     reduced: dict[str, Any] = {"parts": parts}
+    attributes = {} if table_form(kind) is form else attributes_of(value)
     if attributes:
         reduced["attributes"] = attributes
     return f"parts:{class_name(kind)}", reduced
@@ -131,8 +123,8 @@ _OF_CODE = frozenset({FunctionType, BuiltinFunctionType, MethodType, CellType})
 
 def _build_parts(reduced: Any, argument: str, binding: Binding) -> Any:
     cls = _NAMED_HERE.get(argument) or binding.find(argument, lambda found: True)
-    form = _form_of(solid_base(cls))
-    if form is None or (cls is not solid_base(cls) and has_own_reduction(cls)):
+    form = _form_of(cls)
+    if form is None:
         raise LookupError(argument)
     made = form.make(cls, *reduced["parts"])
     if reduced.get("attributes"):
@@ -140,20 +132,24 @@ def _build_parts(reduced: Any, argument: str, binding: Binding) -> Any:
     return made
 
 
-def _form_of(base: type) -> Form | None:
+def _form_of(cls: type) -> Form | None:
     try:
-        return _FORMS[base]
-    except KeyError:
-        pass
-    except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
-        return None
+        return _forms[cls]
+    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
+        return remember(_forms, cls, _find_form(cls))
+
+
+_forms: dict[type, Form | None] = {}
+
+
+def _find_form(cls: type) -> Form | None:
+    form = table_form(cls)
+    base = solid_base(cls)
+    if form is not None or (cls is not base and has_own_reduction(cls)):
+        return form
     name = class_name(base)
-    form = _BY_NAME.get(name)
-    if form is not None and find_class(name) is not base:
-        form = None
-    if form is None and issubclass(base, BaseException):
-        form = _ERROR
-    return remember(_FORMS, base, form)
+    form = _FORMS.get(base) or (_BY_NAME.get(name) if find_class(name) is base else None)
+    return _ERROR if form is None and issubclass(base, BaseException) else form
 
 
 # Functions, and what they hold.
@@ -166,10 +162,17 @@ def _function(function: Any) -> tuple[str, Any] | None:
         if found is function:
             name = f"function:{function.__module__}:{qualname}"
             return (name, steps) if is_harmless(module, qualname) else None
+    module = sys.modules.get(str(function.__globals__.get("__name__")))
     if not is_harmless(module, qualname):
         return None
     cells = [*(function.__closure__ or ())]
-    held: dict[str, Any] = {"code": content_of(function.__code__).text}
+    code = function.__code__
+    home = function.__globals__.get("__name__")
+    held: dict[str, Any] = {"code": content_of(code).text}
+    told = {"__module__": function.__module__, "__qualname__": qualname, "__name__": function.__name__}
+    usual = {"__module__": home, "__qualname__": code.co_qualname, "__name__": code.co_name}
+    if told != usual:  # a decorator gave it the names of what it wraps
+        held["names"] = told
     for key, part in (
         ("cells", cells),
         ("defaults", function.__defaults__),
@@ -178,7 +181,7 @@ def _function(function: Any) -> tuple[str, Any] | None:
     ):
         if part:
             held[key] = part
-    return f"{LOCAL}:{function.__module__}:{qualname}", held
+    return f"{LOCAL}:{home}:{code.co_qualname}", held
 
 
 def _build_function(reduced: Any, argument: str, binding: Binding) -> Any:
@@ -536,7 +539,7 @@ def _queue_parts(value: Any) -> list[Any]:
     return [each for each in gc.get_referents(value) if type(each) is not type][0:1]
 
 
-_FORMS: dict[type, Form | None] = {
+_FORMS: dict[type, Form] = {
     SimpleNamespace: Form(lambda _: [], lambda cls: SimpleNamespace.__new__(cls)),
     MethodType: Form(_method_parts, _make_method),
     MappingProxyType: Form(_referent, lambda _, held: MappingProxyType(held)),
