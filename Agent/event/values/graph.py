@@ -1,7 +1,7 @@
 """Recorded values that hold objects, made again from the top: what occurred once is made once.
 
-Objects may hold each other, so each is made before what it holds, and filled in afterwards. `values.py` takes this
-way where there is an object in a value; for others it folds the tags, which is shorter.
+Objects may hold each other, so each is made before what it holds, and filled in afterwards. `values.py` takes
+this way where there is an object in a value; for others it folds the tags, which is shorter.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Unrestored:
 
 
 def restore_tag(tag: str, node: Any, binding: Binding) -> Any:
-    """The value that a tag and a node say, whose own tagged children are values already; else `Unrestored`."""
+    """The value that a tag and a node say, whose tagged children are values already; else `Unrestored`."""
     if type(tag) is not str:
         return Unrestored(str(type(tag)), node)
     name, _, argument = tag.partition(":")
@@ -108,9 +108,10 @@ class Graph:
         """Where tags stand, what others refer to, and what leads there; all else is plain JSON."""
         referred = [start + str(self._at(at)) for at, tag in self._types.items() if tag == SAME]
         for pointer in (*self._types, *referred, *self._shared, *self._shared.values()):
-            while pointer not in self._marked and pointer.startswith(start):
-                self._marked.add(pointer)
-                pointer = pointer.rpartition("/")[0]
+            above = pointer
+            while above not in self._marked and above.startswith(start):
+                self._marked.add(above)
+                above = above.rpartition("/")[0]
         self.unrestored: list[str] = []
         """Pointers of what could not be made."""
 
@@ -226,7 +227,7 @@ class Graph:
         return self._instance(name, argument, node, pointer)
 
     def _object(self, form: dict[str, Any], pointer: str) -> Any:
-        """What was recorded by the digest of its content; LookupError unless it is made again of all that it held."""
+        """What was recorded with the digest of its content; LookupError unless all of it is made again."""
         if pointer in self._refused:
             raise LookupError("another content")
         if CYCLE in form:

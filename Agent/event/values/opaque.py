@@ -48,7 +48,7 @@ CYCLE = "up"
 NAMED = "named"
 """The key of a form under which stands the name that an object's module has for it, `module:NAME`."""
 SAME = "same"
-"""The tag inside such content of what occurs elsewhere in the value too: the pointer from there says where."""
+"""The tag inside such content of what occurs elsewhere in the value, too: its node is the pointer to it."""
 SHARED = "shared"
 """The key of a form under which stands which containers around it the object holds: {where: where in it}."""
 STAND_IN = "stand_in"
@@ -113,7 +113,8 @@ def describe(value: object, content: Content, failure: BaseException | None = No
     Keys: `repr` (at most 200 characters, no memory address), `class`, `attributes` (up to 16 plain ones,
     where there are any), `failure` (why capture gave up, where it did), `size_bytes` (of large content),
     `agents` (how many it leads to, where there are any), `without_code` (the digest of what is no code, where
-    there is code), what makes it again (`content`, `named`, `shared`, `up`), and one of `digest`, `reference`, `handle` and `unseen`.
+    there is code), what makes it again (`content`, `named`, `shared`, `up`), and one of `digest`,
+    `reference`, `handle` and `unseen`.
     """
     cls = type(value)
     seen: dict[str, Any] = (

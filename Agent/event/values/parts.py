@@ -1,10 +1,10 @@
 """Values that no codec restores and that are more than attributes, as the parts they are made of, and back.
 
-Functions, methods and classes are found by name in what is loaded; the code of a local function is found in
-the compiled module. Of a function only what it holds comes from disk, never code. No constructor, reduction or
-`__setstate__` of a user's class runs: an object is made by the class written in C below it. Functions and
-classes are found in the program's own modules and among harmless ones of the standard library only, so that a
-recording cannot hand `os.system` to code that calls what it is given.
+Functions and classes are found by name in the loaded modules, the code of a local function in the compiled
+source of its module: what a function holds comes from disk, code never. No constructor, reduction or
+`__setstate__` of a user's class runs; the class written in C below it makes the object. Only the program's
+functions and harmless ones of the standard library are found, so that a recording cannot hand `os.system` to
+code that calls what it is given.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -51,13 +51,13 @@ CELL = "cell"
 """The tag of what a closure shares with its function."""
 
 _HARMLESS_MODULES = frozenset(
-    "array collections datetime decimal enum fractions ipaddress itertools math operator _operator pathlib "
-    "random statistics string time types typing uuid".split()
+    "array collections datetime decimal fractions ipaddress itertools math operator _operator random "
+    "statistics string time uuid".split()
 )
 _HARMLESS_BUILTINS = frozenset(
-    "abs all any ascii bin bool bytearray bytes chr complex dict divmod enumerate filter float format frozenset "
-    "hash hex id int isinstance issubclass iter len list map max min next object oct ord pow print range repr "
-    "reversed round set slice sorted str sum tuple type zip".split()
+    "abs all any ascii bin bool bytearray bytes chr complex dict divmod enumerate filter float format "
+    "frozenset hash hex id int isinstance issubclass iter len list map max min next object oct ord pow "
+    "print range repr reversed round set slice sorted str sum tuple type zip".split()
 )
 _METHODS_OF = frozenset({str, bytes, bytearray, int, float, list, tuple, dict, set, frozenset, deque})
 
@@ -71,20 +71,24 @@ def is_harmless(module: Any, name: str) -> bool:
         found = vars(module).get(name)
         return name in _HARMLESS_BUILTINS or (type(found) is type and issubclass(found, BaseException))
     if title in _HARMLESS_MODULES:
-        return True
+        return not any(part.startswith("_") for part in name.split("."))
     if title == "numpy":
         numpy: Any = module
         found = vars(module).get(name)
         return type(found) is numpy.ufunc or (type(found) is type and issubclass(found, numpy.generic))
     file = vars(module).get("__file__")
-    return type(file) is str and not file.startswith(_installed())
+    is_ours = title.startswith("Agent.") and not title.startswith("Agent.demo.")
+    return type(file) is str and not is_ours and not _is_installed(file)
 
 
-def _installed() -> tuple[str, ...]:
+def _is_installed(file: str) -> bool:
+    """Whether a module came with Python or was installed, so that it is no module of the program's own."""
     import sysconfig
 
+    if "site-packages" in file or "dist-packages" in file:
+        return True
     paths = sysconfig.get_paths()
-    return tuple(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    return file.startswith(tuple(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")))
 
 
 def parts_of(value: Any, kind: type, *, takes_code: bool = True) -> tuple[str, Any] | None:
@@ -122,7 +126,7 @@ _OF_CODE = frozenset({FunctionType, BuiltinFunctionType, MethodType, CellType})
 
 
 def _build_parts(reduced: Any, argument: str, binding: Binding) -> Any:
-    cls = _NAMED_HERE.get(argument) or binding.find(argument, lambda found: True)
+    cls = _NAMED_HERE.get(argument) or binding.find(argument, lambda _: True)
     form = _form_of(cls)
     if form is None:
         raise LookupError(argument)
@@ -173,14 +177,13 @@ def _function(function: Any) -> tuple[str, Any] | None:
     usual = {"__module__": home, "__qualname__": code.co_qualname, "__name__": code.co_name}
     if told != usual:  # a decorator gave it the names of what it wraps
         held["names"] = told
-    for key, part in (
-        ("cells", cells),
-        ("defaults", function.__defaults__),
-        ("keywords", function.__kwdefaults__),
-        ("attributes", function.__dict__),
-    ):
-        if part:
-            held[key] = part
+    parts = {
+        "cells": cells,
+        "defaults": function.__defaults__,
+        "keywords": function.__kwdefaults__,
+        "attributes": function.__dict__,
+    }
+    held |= {key: part for key, part in parts.items() if part}
     return f"{LOCAL}:{home}:{code.co_qualname}", held
 
 
@@ -195,9 +198,7 @@ def _build_function(reduced: Any, argument: str, binding: Binding) -> Any:
     return found
 
 
-def local_code(
-    held: Mapping[str, Any], argument: str, binding: Binding
-) -> tuple[CodeType, dict[str, Any]]:
+def local_code(held: Mapping[str, Any], argument: str, binding: Binding) -> tuple[CodeType, dict[str, Any]]:
     """The code of a local function and the names of its module; LookupError if there is no such function.
 
     Where several are called the same, the recorded digest of the code says which; a single one is taken
@@ -312,9 +313,9 @@ def _build_class(_reduced: Any, argument: str, binding: Binding) -> Any:
 def name_of(value: object) -> str | None:
     """`module:NAME` of an object that the module of its class, or a class there, holds; None for others.
 
-    Programs tell such objects from all others by `is`, so that another one with the same content would not do.
+    Programs tell such objects from others by `is`, so that another one with the same content would not do.
     """
-    module = sys.modules.get(type(value).__module__)
+    module = sys.modules.get(str(namespace_of(type(value)).get("__module__")))
     if type(module) is not ModuleType:
         return None
     namespace = vars(module)
@@ -334,8 +335,10 @@ def _names_in(namespace: Mapping[str, Any]) -> dict[int, str]:
     names: dict[int, str] = {}
     for name, held in list(namespace.items()):
         if issubclass(type(held), type):
-            if held.__module__ == namespace.get("__name__"):
-                names.update({id(each): f"{name}.{inner}" for inner, each in list(namespace_of(held).items())})
+            if namespace_of(held).get("__module__") == namespace.get("__name__"):
+                names.update(
+                    {id(each): f"{name}.{inner}" for inner, each in list(namespace_of(held).items())}
+                )
         else:
             names[id(held)] = name
     return names
@@ -363,7 +366,7 @@ def _build_named(_reduced: Any, argument: str, binding: Binding) -> Any:
 
 
 def _build_filled_by_function(reduced: Any, argument: str, binding: Binding) -> Any:
-    """A `defaultdict` that a function fills which holds nothing: its name and the digest of its content are known."""
+    """A `defaultdict` that a function fills which holds nothing: it is known by name and digest."""
     name, _, digest = argument.partition("@")
     chosen = binding.codecs.get(name)
     if callable(chosen) and content_of(chosen).text == digest:
@@ -526,7 +529,8 @@ def _zone_info_parts(value: Any) -> list[Any] | None:
 
 def _call_parts(value: Any) -> list[Any] | None:
     """What the class is called with, as its own function in C tells; None where it takes more than that."""
-    reduced = type(value).__reduce__(value)
+    reduction: Any = type(value).__reduce__
+    reduced = reduction(value)
     is_call = type(reduced) is tuple and len(reduced) == 2 and reduced[0] is type(value)
     return list(reduced[1]) if is_call else None
 
@@ -535,12 +539,8 @@ def _call(cls: Any, *parts: Any) -> Any:
     return cls(*parts)
 
 
-def _queue_parts(value: Any) -> list[Any]:
-    return [each for each in gc.get_referents(value) if type(each) is not type][0:1]
-
-
 _FORMS: dict[type, Form] = {
-    SimpleNamespace: Form(lambda _: [], lambda cls: SimpleNamespace.__new__(cls)),
+    SimpleNamespace: Form(lambda _: [], SimpleNamespace.__new__),
     MethodType: Form(_method_parts, _make_method),
     MappingProxyType: Form(_referent, lambda _, held: MappingProxyType(held)),
     type({}.keys()): Form(_referent, lambda _, held: dict.keys(held)),

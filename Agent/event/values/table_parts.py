@@ -1,7 +1,7 @@
-"""Values of numpy and pandas that are more than an array of numbers, as parts, and back by their constructors.
+"""Values of numpy and pandas that are more than an array of numbers, as parts, and back by constructors.
 
-Parts are read past what pandas keeps for the next time it is asked, so that looking changes nothing. Neither is
-loaded here. What a constructor gives counts only if its content has the recorded digest, so that a
+Parts are read past what pandas keeps for the next time it is asked, so that looking changes nothing. Neither
+library is loaded here. What a constructor gives counts only if its content has the recorded digest, so that a
 version of pandas that builds something else is found out.
 """
 
@@ -35,7 +35,10 @@ def table_form(cls: type) -> Form | None:
     form = _FORMS[library].get(cls.__name__)
     is_there = form is not None and any(
         vars(each).get(cls.__name__) is cls
-        for each in (module, *(sys.modules.get(f"{library}.{name}", module) for name in ("arrays", "api.typing", "ma")))
+        for each in (
+            module,
+            *(sys.modules.get(f"{library}.{name}", module) for name in ("arrays", "api.typing", "ma")),
+        )
     )
     return form if is_there else None
 
@@ -140,30 +143,18 @@ def _make_series(cls: Any, values: Any, index: Any, name: Any, attributes: dict[
 
 
 def _frame_parts(value: Any) -> list[Any]:
-    """The columns, in the order of the blocks in which pandas keeps them, with the number of those together."""
     numpy: Any = sys.modules["numpy"]
-    blocks, columns = [], []
+    columns: dict[int, Any] = {}
     for block in value._mgr.blocks:
-        blocks.append([int(at) for at in block.mgr_locs])
         held = block.values
-        columns.append(list(held) if type(held) is numpy.ndarray else [held])
-    return [blocks, columns, value.columns, value.index, dict(value.attrs)]
+        columns.update(
+            zip(map(int, block.mgr_locs), held if type(held) is numpy.ndarray else [held], strict=True)
+        )
+    return [[columns[at] for at in sorted(columns)], value.columns, value.index, dict(value.attrs)]
 
 
-def _make_frame(
-    cls: Any, blocks: list[list[int]], columns: list[list[Any]], names: Any, index: Any, attributes: Any
-) -> Any:
-    """A frame whose columns of one type lie together as they did: later ones were put in one by one."""
-    together: dict[int, Any] = {}
-    later: dict[int, Any] = {}
-    kinds: set[str] = set()
-    for block, held in zip(blocks, columns, strict=True):
-        is_first = bool(block) and str(held[0].dtype) not in kinds
-        kinds.update(str(each.dtype) for each in held)
-        (together if is_first else later).update(zip(block, held, strict=True))
-    made = cls({at: together[at] for at in sorted(together)}, index=index)
-    for at in sorted(later):
-        made.insert(at, at, later[at])
+def _make_frame(cls: Any, columns: list[Any], names: Any, index: Any, attributes: Any) -> Any:
+    made = cls(dict(enumerate(columns)), index=index)
     made.columns = names
     made.attrs.update(attributes)
     return made

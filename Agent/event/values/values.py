@@ -1,7 +1,8 @@
 """Any Python value in, plain JSON and sparse tags out; and back, exactly, where that is possible.
 
 `encode_value` starts the walk of `walk.py`; `decode_value` folds the tags back by the table in
-`codecs.py`, or makes a graph of objects again by `graph.py`. `serialise.py` comes next: it turns the outcome into bytes, by a shorter way if it can.
+`codecs.py`, or makes a graph of objects again by `graph.py`. `serialise.py` comes next: it turns the outcome
+into bytes, by a shorter way if it can.
 """
 
 from __future__ import annotations

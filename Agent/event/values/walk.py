@@ -309,7 +309,7 @@ class Walk:
         return pointer[len(self.start) + (len(root) + 1 if root else 0) :]
 
     def _note_first(self, value: Any, pointer: str) -> None:
-        """Note where a container or an object stands; one that an object holds is noted in the object's form."""
+        """Note where a container or an object stands; where an object holds it, the object's form says so."""
         key = id(value), self._root(pointer)
         known = self.first.get(key)
         if known is None:
@@ -714,7 +714,7 @@ class _ContentWalk(Walk):
             tag, reduced = super()._reduce(value, kind, pointer)
         except (ValueError, TypeError):
             tag, reduced = "opaque", None
-        if tag == "opaque" or tag.startswith(_MADE_BY_FUNCTION) and "@" in tag:
+        if tag == "opaque" or (tag.startswith(_MADE_BY_FUNCTION) and "@" in tag):
             found = self._parts_of(value, kind)
             tag, reduced = ("opaque", None) if found is None else found
         if tag in _NO_TAG or tag.startswith(_GENERATORS):

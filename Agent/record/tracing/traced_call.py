@@ -22,8 +22,8 @@ from Agent.record.encode.native import native
 from Agent.record.state.agents import Known
 from Agent.record.state.tracker import StateTracker
 from Agent.record.tracing.changed_arguments import args_after, cannot_change, held, result_is, still_holds
-from Agent.record.tracing.held_arguments import places_held
 from Agent.record.tracing.failures import outcome_of, record_error
+from Agent.record.tracing.held_arguments import places_held
 from Agent.record.tracing.state_events import (
     changes_tail,
     emit_gone_states,
