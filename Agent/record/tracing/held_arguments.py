@@ -5,75 +5,104 @@ Given as a copy, what the method does to such an argument would not be seen in t
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from Agent.event.classes import attributes_of
+from Agent.event.classes import attributes_of, remember
 from Agent.event.values.content import is_plain_class
 from Agent.event.values.plain import SCALARS
 
 __all__ = ["at_place", "places_held"]
 
-_MOST_LOOKED_AT = 256
-"""Values that are looked through for arguments in an agent's fields."""
-_KEYS = frozenset({str, int})
+_MOST_MEMBERS = 256
+"""Longer lists and dicts in an agent's fields are not looked through for arguments."""
+_MOST_OBJECTS = 8
+"""Objects in an agent's fields whose attributes are looked at."""
 _NONE: Any = object()
 
+Place = list[str | int]
 
-def places_held(arguments: Mapping[str, Any], target: object) -> dict[str, list[str | int]]:
+
+def places_held(arguments: Mapping[str, Any], target: object) -> dict[str, Place]:
     """{name of an argument: the path to it from the agent}, for objects and containers that the agent holds.
 
-    The first step of a path is a field; then come attributes, keys and indices.
+    The first step of a path is a field; then an attribute of the object there, a key or an index, or both.
     """
-    wanted = {id(value): name for name, value in arguments.items() if _can_change(type(value))}
+    wanted = {
+        id(value): name
+        for name, value in arguments.items()
+        if (kind := type(value)) not in SCALARS and _can_change(kind)
+    }
+    found: dict[str, Place] = {}
     if not wanted:
-        return {}
-    found: dict[str, list[str | int]] = {}
-    pending: deque[tuple[Any, list[str | int]]] = deque([(target, [])])
-    seen = {id(target)}
-    left = _MOST_LOOKED_AT
-    while pending:
-        holder, path = pending.popleft()
-        for step, value in _steps(holder):
-            if not _can_change(type(value)) or id(value) in seen:
+        return found
+    opened = 0
+    for field, value in _attributes(target).items():
+        kind = type(value)
+        if kind in SCALARS:
+            continue
+        _look(value, [field], wanted, found)
+        if kind is list or kind is dict or opened == _MOST_OBJECTS or not _can_change(kind):
+            continue
+        opened += 1
+        for name, held in _attributes(value).items():
+            if type(held) in SCALARS:
                 continue
-            left -= 1
-            if left < 0:
-                return found
-            seen.add(id(value))
-            place = [*path, step]
-            name = wanted.get(id(value))
-            if name is not None:
-                found[name] = place
-                if len(found) == len(wanted):
-                    return found
-            pending.append((value, place))
+            _look(held, [field, name], wanted, found)
     return found
 
 
+def _look(value: Any, place: Place, wanted: Mapping[int, str], found: dict[str, Place]) -> None:
+    """Note which arguments a value is, or holds as a member."""
+    name = wanted.get(id(value))
+    if name is not None:
+        found.setdefault(name, place)
+        return
+    kind = type(value)
+    if (kind is not list and kind is not dict) or len(value) > _MOST_MEMBERS:
+        return
+    members = value.copy()  # another thread may change it
+    # A sweep in C: nearly always nothing is found.
+    if wanted.keys().isdisjoint(map(id, members if kind is list else members.values())):
+        return
+    for step, member in _members(members):
+        name = wanted.get(id(member))
+        if name is not None:
+            found.setdefault(name, [*place, step])
+
+
+def _members(value: Any) -> Iterable[tuple[str | int, Any]]:
+    if type(value) is list:
+        return enumerate(value)
+    return [(key, member) for key, member in value.items() if type(key) is str or type(key) is int]
+
+
 def _can_change(kind: type) -> bool:
-    return kind is list or kind is dict or (kind not in SCALARS and is_plain_class(kind))
-
-
-def _steps(holder: Any) -> Iterable[tuple[str | int, Any]]:
-    """What a value holds, with the step that leads there."""
-    kind = type(holder)
+    """Whether it matters which object a value of the class is."""
     try:
-        if kind is list:
-            return enumerate(holder[:])
-        if kind is dict:
-            return [(key, value) for key, value in list(holder.items()) if type(key) in _KEYS]
-        return attributes_of(holder).items()
-    except (ValueError, RuntimeError):  # it hides its attributes, or another thread changes it
-        return ()
+        return _changing[kind]
+    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
+        found = kind is list or kind is dict or (kind not in SCALARS and is_plain_class(kind))
+        return remember(_changing, kind, found)
+
+
+_changing: dict[type, bool] = {}
+
+
+def _attributes(value: object) -> dict[str, Any]:
+    try:
+        return attributes_of(value)
+    except (ValueError, RuntimeError):  # it hides them, or another thread changes them
+        return {}
 
 
 def at_place(target: object, place: Iterable[str | int]) -> Any:
     """What an agent holds at the end of that path; None where it ends before."""
     found: Any = target
     for step in place:
-        found = next((value for known, value in _steps(found) if known == step), _NONE)
+        is_container = type(found) is list or type(found) is dict
+        steps = _members(found) if is_container else _attributes(found).items()
+        found = next((value for known, value in steps if known == step and type(known) is type(step)), _NONE)
         if found is _NONE:
             return None
     return found
