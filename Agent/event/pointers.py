@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["copy_tree", "escape", "fold_tags", "unescape", "value_at"]
+__all__ = ["copy_tree", "escape", "fold_tags", "leads_to", "unescape", "value_at"]
 
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -33,6 +33,13 @@ def value_at(value: Any, pointer: str) -> Any:
         if value is _NOTHING:
             return None
     return value
+
+
+def leads_to(value: Any, pointer: str) -> bool:
+    """Whether anything stands at a JSON Pointer in a JSON value."""
+    for token in pointer.split("/")[1:]:
+        value = _child(value, token)
+    return value is not _NOTHING
 
 
 def copy_tree(value: Any) -> Any:

@@ -273,6 +273,9 @@ def test_defaultdict_of_a_lambda_gives_its_content_and_can_be_bound_by_the_calle
     encoded = encode_value(table)
     assert encoded.opaque == ()
     back = decode_value(encoded.value, encoded.types)
+    assert back.default_factory.__code__ == table.default_factory.__code__
+    elsewhere = {at: tag.replace("c1/", "c1/0") for at, tag in encoded.types.items()}
+    back = decode_value(encoded.value, elsewhere)
     assert type(back) is Unrestored
     assert same(back.value, {(0, 1): collections.defaultdict(float, a=0.5)})
     name = back.tag.partition(":")[2].partition("@")[0]

@@ -7,7 +7,7 @@ from Agent.flight import recorded_sources
 class Node:
     def __init__(self):
         self.key, self.lines = uuid.uuid4().hex, []
-        self.parent = self
+        self.parent, self.rest = self, {rest}
 
 class Robot:
     agent_id = "a"
@@ -39,12 +39,19 @@ def main():
 
 
 def test_the_one_reason_says_how_to_have_it_recorded_and_that_helps(toy):
-    toy.record(TREE.replace("{in_constructor}", "self.node = Node()"))
+    tree = TREE.replace("{rest}", "iter([1])")
+    toy.record(tree.replace("{in_constructor}", "self.node = Node()"))
     report = toy.replay("last/a")
     assert report.verdict == "UNVERIFIED", str(report)
     (reason,) = report.reasons
     assert "uuid.uuid4 by Node.__init__" in reason
     assert "build it in a traced action of the agent, inside `with recorded_sources():`" in reason
-    toy.record(TREE.replace("{in_constructor}", "pass"))
+    toy.record(tree.replace("{in_constructor}", "pass"))
+    report = toy.replay("last/a")
+    assert report.verdict == "IDENTICAL", str(report)
+
+
+def test_what_was_drawn_is_put_back_with_the_first_state_that_holds_it(toy):
+    toy.record(TREE.replace("{rest}", "[]").replace("{in_constructor}", "self.node = Node()"))
     report = toy.replay("last/a")
     assert report.verdict == "IDENTICAL", str(report)

@@ -16,8 +16,8 @@ __all__ = ["describe", "event_line"]
 
 LEFT_TO_JSON = frozenset(
     "agent_id agent_role event_type type call root class fields digest traceback fingerprint error_module "
-    "args_after result_is error_args error_cause error_id error_members context_span learning_type source "
-    "duration_ms".split()
+    "args_after args_held result_is error_args error_cause error_id error_members context_span learning_type "
+    "source duration_ms".split()
 )
 """Keys of `extra` that a line shows elsewhere, or leaves to `--json`."""
 

@@ -28,7 +28,7 @@ from Agent.event.classes import (
 )
 from Agent.event.limits import Limits
 
-__all__ = ["BUILDERS", "Binding", "Builder", "Reducer", "class_reducer", "is_model"]
+__all__ = ["BUILDERS", "Binding", "Builder", "Reducer", "bare_instance", "class_reducer", "is_model"]
 
 Reducer: TypeAlias = Callable[[Any, Limits], tuple[str, Any]]
 """From a value to (tag, reduced form)."""
@@ -45,6 +45,14 @@ class Binding:
         chosen = self.codecs.get(name)
         found = chosen if chosen is not None else find_class(name)
         if found is None or not issubclass(type(found), type) or not fits(found):
+            raise LookupError(name)
+        return found
+
+    def module(self, name: str) -> Any:
+        """The loaded module of a name, `__main__` being the recorded script; LookupError where none is."""
+        chosen = self.codecs.get(name) if name == "__main__" else None
+        found = sys.modules.get(name) if chosen is None else chosen
+        if found is None:
             raise LookupError(name)
         return found
 
@@ -188,10 +196,13 @@ def _reduce_dataclass(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: A
     return f"dataclass:{class_name(type(value))}", attributes_of(value)
 
 
-def _build_dataclass(reduced: Any, argument: str, binding: Binding) -> Any:
-    instance: Any = object.__new__(binding.find(argument, _is_dataclass))
-    restore_attributes(instance, _attributes(reduced))
-    return instance
+def _build_instance(name: str) -> Builder:
+    def build(reduced: Any, argument: str, binding: Binding) -> Any:
+        made, usual = bare_instance(name, argument, binding)
+        restore_attributes(made, usual | _attributes(reduced))
+        return made
+
+    return build
 
 
 _FIELDS_SET = "__pydantic_fields_set__"
@@ -216,12 +227,12 @@ def _fields_of(cls: type) -> set[str]:
     return set(fields) if type(fields) is dict else set()
 
 
-def _build_model(reduced: Any, argument: str, binding: Binding) -> Any:
-    cls = binding.find(argument, is_model)
-    instance: Any = object.__new__(cls)
-    usual = {_FIELDS_SET: _fields_of(cls), **dict.fromkeys(_PARTS)}
-    restore_attributes(instance, usual | _attributes(reduced))
-    return instance
+def bare_instance(name: str, argument: str, binding: Binding) -> tuple[Any, dict[str, Any]]:
+    """An empty instance of a dataclass or a model, and the attributes that it has where none are recorded."""
+    is_of_pydantic = name == "pydantic"
+    cls = binding.find(argument, is_model if is_of_pydantic else _is_dataclass)
+    usual = {_FIELDS_SET: _fields_of(cls), **dict.fromkeys(_PARTS)} if is_of_pydantic else {}
+    return object.__new__(cls), usual
 
 
 def _attributes(reduced: Any) -> dict[Any, Any]:
@@ -300,8 +311,8 @@ def _build_subclass(reduced: Any, argument: str, binding: Binding) -> Any:
 
 BUILDERS: Mapping[str, Builder] = {
     "enum": _build_enum,
-    "dataclass": _build_dataclass,
-    "pydantic": _build_model,
+    "dataclass": _build_instance("dataclass"),
+    "pydantic": _build_instance("pydantic"),
     "namedtuple": _build_namedtuple,
     "subclass": _build_subclass,
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -42,6 +42,7 @@ __all__ = [
     "Name",
     "Pieces",
     "Unreadable",
+    "at_name",
     "handle_of",
     "is_over_memory",
     "pieces_of",
@@ -68,17 +69,20 @@ KINDS: tuple[KindOfValue, ...] = (
         "OrderedDict, defaultdict, datetime, date, time, timedelta, UUID, Decimal, Fraction, IP addresses "
         "and networks, Path, range, slice, complex, enums, dataclasses, classes of attrs, named tuples, "
         "pydantic models, subclasses of builtins, numpy scalars, arrays and generators, random.Random, "
-        "classes with a registered codec, objects of other Python classes whose attributes are all "
-        "restorable, each held once, none a generator, and, inside of these, locks, conditions, semaphores,"
-        " events and queues of the standard library that nobody holds or waits for",
+        "classes with a registered codec; objects of other Python classes whose attributes are all "
+        "restorable, also where they hold each other, but no generator, and, inside of these, locks, "
+        "conditions, semaphores, events and queues of the standard library that nobody holds or waits for; "
+        "SimpleNamespace, exceptions, UserDict, ChainMap, mappingproxy, views of dicts, array.array, "
+        "in-memory files, patterns, time zones; structured, object and masked arrays; Timestamp, Timedelta, "
+        "Period, Interval, Categorical, Series, Index, RangeIndex and DataFrame of pandas; outside of fields "
+        "also classes, functions, lambdas, partials and bound methods of the program itself",
         "compared as values; can drive a replay",
     ),
     KindOfValue(
         "comparable",
-        "other objects by their attributes and slots; UserDict, ChainMap, SimpleNamespace, mappingproxy, "
-        "views, array.array, memoryview, ctypes data, structured, object and masked arrays, pandas objects, "
-        "exceptions, functions, lambdas, partials, bound methods, generators, coroutines, iterators, queues, "
-        "events, weak references, patterns, in-memory files, values over the size limits",
+        "other objects by their attributes and slots; ctypes data, other objects of pandas, other functions "
+        "and those in fields, generators, coroutines, iterators, SimpleQueue, weak references, values over "
+        "the size limits",
         "compared by a digest over the whole content (16 MB or 100,000 values at most)",
     ),
     KindOfValue(
@@ -390,21 +394,26 @@ def _function(value: Any) -> Pieces:
 
 def _is_at_its_name(function: Any) -> bool:
     """Whether a function is what its module has under its name, so that the name stands for it."""
-    found: Any = sys.modules.get(function.__module__)
-    for part in function.__qualname__.split("."):
+    return any(
+        each is function for each in at_name(sys.modules.get(function.__module__), function.__qualname__)
+    )
+
+
+def at_name(module: Any, qualname: str) -> Iterator[Any]:
+    """What a module has under a qualified name, and what that wraps."""
+    found = module
+    for part in qualname.split("."):
         try:
             namespace = namespace_of(found) if issubclass(type(found), type) else vars(found)
         except TypeError:
-            return False
+            return
         found = namespace.get(part)
     for _ in range(_MOST_WRAPPERS):
-        if found is function:
-            return True
+        yield found
         wrapped = getattr(found, "__func__", None) if type(found) in _HOLDERS else None
         found = wrapped or getattr(found, "__dict__", {}).get("__wrapped__")
         if found is None:
-            return False
-    return False
+            return
 
 
 _HOLDERS = (staticmethod, classmethod)

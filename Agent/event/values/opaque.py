@@ -19,8 +19,12 @@ from Agent.event.values.digest import ALGORITHM, digest_bytes
 
 __all__ = [
     "CONTENT",
+    "CYCLE",
     "LARGE_BYTES",
+    "NAMED",
     "OBJECT",
+    "SAME",
+    "SHARED",
     "SHOWN_ATTRIBUTES",
     "STAND_IN",
     "TEXT_CHARS",
@@ -39,6 +43,14 @@ CONTENT = "content"
 """The key of a form under which everything stands that the object holds, where it can be made again."""
 OBJECT = "object"
 """The tag of an object inside such content, whose attributes are all that it is."""
+CYCLE = "up"
+"""The key of a form for a container that leads back to itself: the pointer to where it stands."""
+NAMED = "named"
+"""The key of a form under which stands the name that an object's module has for it, `module:NAME`."""
+SAME = "same"
+"""The tag inside such content of what occurs elsewhere in the value, too: its node is the pointer to it."""
+SHARED = "shared"
+"""The key of a form under which stands which containers around it the object holds: {where: where in it}."""
 STAND_IN = "stand_in"
 """The tag of a task or a function that holds one inside such content, and the key of a form with some."""
 TEXT_CHARS = 200
@@ -101,7 +113,8 @@ def describe(value: object, content: Content, failure: BaseException | None = No
     Keys: `repr` (at most 200 characters, no memory address), `class`, `attributes` (up to 16 plain ones,
     where there are any), `failure` (why capture gave up, where it did), `size_bytes` (of large content),
     `agents` (how many it leads to, where there are any), `without_code` (the digest of what is no code, where
-    there is code), and one of `digest`, `reference`, `handle` and `unseen`.
+    there is code), what makes it again (`content`, `named`, `shared`, `up`), and one of `digest`,
+    `reference`, `handle` and `unseen`.
     """
     cls = type(value)
     seen: dict[str, Any] = (

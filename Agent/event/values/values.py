@@ -1,7 +1,8 @@
 """Any Python value in, plain JSON and sparse tags out; and back, exactly, where that is possible.
 
 `encode_value` starts the walk of `walk.py`; `decode_value` folds the tags back by the table in
-`codecs.py`. `serialise.py` comes next: it turns the outcome into bytes, by a shorter way if it can.
+`codecs.py`, or makes a graph of objects again by `graph.py`. `serialise.py` comes next: it turns the outcome
+into bytes, by a shorter way if it can.
 """
 
 from __future__ import annotations
@@ -9,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from Agent.event.classes import class_name, restore_attributes
+from Agent.event.classes import class_name
 from Agent.event.limits import DEFAULT_LIMITS, Limits
-from Agent.event.locks import is_name_of_lock, make_lock
 from Agent.event.pointers import fold_tags
 from Agent.event.values.class_codecs import Binding
-from Agent.event.values.codecs import BUILDERS
-from Agent.event.values.content import content_of, is_plain_class
-from Agent.event.values.opaque import CONTENT, OBJECT, STAND_IN, OpaqueKind, shorten
+from Agent.event.values.graph import Graph, Unrestored, restore_tag
+from Agent.event.values.opaque import shorten
 from Agent.event.values.reading import USUAL, Reading
-from Agent.event.values.registered import REGISTERED, REGISTERED_NAMES, RegisteredCodec, register_codec
+from Agent.event.values.registered import register_codec
 from Agent.event.values.walk import AgentOf, BudgetSpent, RepeatsSpent, Walk
 
 __all__ = [
@@ -42,29 +41,6 @@ class Encoded(NamedTuple):
     """{JSON Pointer: tag}, empty for plain values."""
     opaque: tuple[str, ...]
     """Pointers of what cannot be restored."""
-
-
-class Unrestored:
-    """Stands where a recorded value could not be brought back: its tag, and what was recorded.
-
-    For a container the recorded form holds restored children; that of a `defaultdict` whose factory is not
-    known is the dict.
-    """
-
-    __slots__ = ("tag", "value")
-
-    def __init__(self, tag: str, value: Any) -> None:
-        self.tag = tag
-        self.value = value
-
-    def __repr__(self) -> str:
-        return f"Unrestored({self.tag!r}, {self.value!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is Unrestored and self.tag == other.tag and bool(self.value == other.value)
-
-    def __hash__(self) -> int:
-        return hash((Unrestored, self.tag))
 
 
 def encode_value(
@@ -127,9 +103,15 @@ def decode_value(
     if not types:
         return fold_tags(value, {}, pointer, _never)
     binding = Binding(codecs)
+    if "opaque" in types.values():
+        graph = Graph(value, types, pointer, binding)
+        made = graph.made()
+        if unrestored is not None:
+            unrestored.extend(graph.unrestored)
+        return made
 
     def restore(tag: str, node: Any, at: str) -> Any:
-        restored = _restore(tag, node, binding)
+        restored = restore_tag(tag, node, binding)
         if type(restored) is Unrestored and unrestored is not None:
             unrestored.append(at)
         return restored
@@ -139,66 +121,3 @@ def decode_value(
 
 def _never(tag: str, node: Any, at: str) -> Any:
     raise AssertionError(f"a tag {tag} at {at} on {node} where there are none")
-
-
-def _codec_of(name: str, binding: Binding) -> RegisteredCodec:
-    """The codec registered for the class of a name, which may be that of a script that is imported here."""
-    return REGISTERED_NAMES.get(name) or REGISTERED[binding.find(name, lambda _: True)]
-
-
-def _restore(tag: str, node: Any, binding: Binding) -> Any:
-    if type(tag) is not str:
-        return Unrestored(str(type(tag)), node)
-    name, _, argument = tag.partition(":")
-    try:
-        if name == "registered":
-            return _codec_of(argument, binding).decode(node)
-        if name == "agent" and "agent" in binding.codecs:
-            return binding.codecs["agent"](node)
-        if name == STAND_IN:
-            return binding.codecs[STAND_IN](argument)
-        if name == "opaque":
-            return _made_again(node, binding)
-        if name == OBJECT:
-            return _filled(argument, node, binding)
-        builder = BUILDERS.get(name)
-        if builder is not None:
-            return builder(node, argument, binding)
-    except Exception:  # noqa: BLE001 - whatever stands on disk, and whatever a class does with it
-        return Unrestored(tag, _content(name, node))
-    return Unrestored(tag, node)
-
-
-def _made_again(form: Any, binding: Binding) -> Any:
-    """An object of a plain class made again from its form; LookupError unless its content is the recorded."""
-    if type(form) is not dict or "same_as" in form:
-        raise LookupError("another occurrence of an object")
-    if OpaqueKind.HANDLE in form:
-        return make_lock(form["class"], form[CONTENT])
-    if STAND_IN in form and STAND_IN not in binding.codecs:
-        raise LookupError("it holds what belonged to the recorded process")
-    is_shown = not is_name_of_lock(form["class"])  # of a lock that somebody held attributes say too little
-    made = _filled(form["class"], form.get(CONTENT, form.get("attributes") if is_shown else None), binding)
-    if STAND_IN not in form and content_of(made).text != form["digest"]:
-        raise LookupError("another content")
-    return made
-
-
-def _filled(name: str, attributes: Any, binding: Binding) -> Any:
-    if type(attributes) is not dict or any(type(value) is Unrestored for value in attributes.values()):
-        raise LookupError("attributes that cannot be restored")
-    if is_name_of_lock(name):
-        return make_lock(name, attributes)
-    made: Any = object.__new__(binding.find(name, is_plain_class))
-    restore_attributes(made, attributes)
-    return made
-
-
-def _content(name: str, node: Any) -> Any:
-    """What an unbound value holds, in the form that helps most: pairs of a defaultdict as a dict."""
-    if name == "defaultdict" and type(node) is list:
-        try:
-            return {key: value for key, value in node}  # noqa: C416 - a pair of another shape must raise
-        except (TypeError, ValueError):
-            return node
-    return node

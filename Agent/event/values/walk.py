@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
@@ -23,8 +23,11 @@ from Agent.event.values.contents import handle_of, reference_of
 from Agent.event.values.digest import ALGORITHM, canonical_bytes, digest_json
 from Agent.event.values.opaque import (
     CONTENT,
+    CYCLE,
+    NAMED,
     OBJECT,
-    SHOWN_ATTRIBUTES,
+    SAME,
+    SHARED,
     STAND_IN,
     Content,
     OpaqueKind,
@@ -32,6 +35,7 @@ from Agent.event.values.opaque import (
     form_head,
     head_of_text,
 )
+from Agent.event.values.parts import name_of, parts_of
 from Agent.event.values.plain import (
     DUMP_OPTIONS,
     SCALARS,
@@ -80,11 +84,14 @@ _MOST_KEPT_BYTES = 65_536
 """Of an object whose content is larger only the digest is written."""
 _KEPT_LIMITS = Limits(max_bytes=_MOST_KEPT_BYTES)
 _GENERATORS = ("random.", "numpy.Generator", "numpy.RandomState")
-_UNCHANGING = frozenset(
-    "tuple frozenset bytes complex range slice datetime time date timedelta uuid decimal path enum ellipsis "
-    "numpy namedtuple".split()
+_UNCHANGING = frozenset({tuple, frozenset, bytes})
+_CHANGING = frozenset(
+    "set bytearray deque OrderedDict Counter defaultdict ndarray Random Generator RandomState".split()
 )
-"""Tags of values that cannot change, so that two occurrences are as good as two values."""
+_SHOWN: Any = object()
+"""What makes an object again is in its form."""
+_UNKEPT: Any = object()
+"""Nothing makes it again."""
 
 
 class BudgetSpent(Exception):
@@ -97,6 +104,17 @@ class RepeatsSpent(BudgetSpent):
 
 class _NotPlain(BudgetSpent):
     """The content of an object is more than a tree of values that can be made again."""
+
+
+class _First(NamedTuple):
+    """Where something stood first."""
+
+    at: str
+    """The pointer from where the value begins."""
+    value: object
+    """So that nothing else gets its id meanwhile."""
+    form: dict[str, Any] | None = None
+    """Of the object that holds it, where it stood inside of one."""
 
 
 class Walk:
@@ -112,9 +130,11 @@ class Walk:
         "_cuts",
         "_reached",
         "_seen",
+        "_sets_around",
         "agent_of",
         "bytes_left",
         "cutting",
+        "first",
         "items_left",
         "limits",
         "max_depth",
@@ -154,6 +174,9 @@ class Walk:
         self._contents: dict[tuple[int, ...], tuple[Any, Content]] | None = None
         self._reached: dict[str, ReachedObjects] = {}
         """By name, for values that are compared name by name."""
+        self.first: dict[tuple[int, str], _First] = {}
+        """Where containers and objects stood first, by id and by the name that they stand under."""
+        self._sets_around = 0
         self.repeats_left = limits.max_repeats
         self._seen: dict[int, Any] | None = {} if limits.max_items > limits.max_repeats else None
         """What was met, so that nothing else gets its id; None where few values can be met at all."""
@@ -239,7 +262,8 @@ class Walk:
         identity = id(value)
         if identity in self.path:
             up = len(self.path) - self.path[identity]
-            return self._describe(pointer, {"repr": f"<cycle: {up} up>", "class": class_name(kind)})
+            form = {"repr": f"<cycle: {up} up>", "class": class_name(kind)}
+            return self._describe(pointer, form, begins=self.first.get((identity, self._root(pointer))))
         if len(self.path) >= self.max_depth:
             return self._describe(
                 pointer, describe(value, self._content_once(value, (id(value),))) | {"repr": "<too deep>"}
@@ -251,6 +275,8 @@ class Walk:
                     raise RepeatsSpent
             self._seen[identity] = value
         self.path[identity] = len(self.path)
+        if self.reading.keeps_content and kind is not tuple and not self._sets_around:
+            self._note_first(value, pointer)
         try:
             if kind is list:
                 return self._array(value[:], pointer, "list")
@@ -264,9 +290,33 @@ class Walk:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the value's own class raises
             self._forget(mark)
-            return self._describe(pointer, describe(value, self._content(value), error))
+            content = self._content(value)
+            form = describe(value, content, error)
+            if content.kind is OpaqueKind.COMPARABLE and self.reading.keeps_content:
+                self._keep_content(value, content, form, pointer)
+            return self._describe(pointer, form)
         finally:
             del self.path[identity]
+
+    def _root(self, pointer: str) -> str:
+        """The name under which something stands, where names are values of their own."""
+        below = pointer[len(self.start) :] if self.reading.is_of_names else ""
+        return below.split("/")[1] if below else ""
+
+    def _below(self, pointer: str) -> str:
+        """The pointer from where the value begins, or the value under the name."""
+        root = self._root(pointer)
+        return pointer[len(self.start) + (len(root) + 1 if root else 0) :]
+
+    def _note_first(self, value: Any, pointer: str) -> None:
+        """Note where a container or an object stands; where an object holds it, the object's form says so."""
+        key = id(value), self._root(pointer)
+        known = self.first.get(key)
+        if known is None:
+            self.first[key] = _First(self._below(pointer), value)
+        elif known.form is not None:
+            known.form.setdefault(SHARED, []).append([self._below(pointer), known.at])
+            self.bytes_left -= len(pointer) + len(known.at) + 8
 
     def _content(self, value: Any, reached: ReachedObjects | None = None) -> Content:
         return content_of(value, self.agent_of, self.reading, reached)
@@ -307,10 +357,7 @@ class Walk:
 
     def _described(self, value: Any, pointer: str) -> dict[str, Any]:
         """What stands for a value without a codec; of one that came before in the same value, also where."""
-        below = pointer[len(self.start) :]
-        root = below.split("/")[1] if self.reading.is_of_names and below else ""
-        if root:
-            below = below[len(root) + 1 :]
+        root, below = self._root(pointer), self._below(pointer)
         if below and self.reading.places is not None:
             name = self.reading.places.field_of(value)
             if name is not None and reference_of(value) is None and handle_of(type(value)) is None:
@@ -320,36 +367,39 @@ class Walk:
         if content.kind is not OpaqueKind.COMPARABLE:
             if content.kind is OpaqueKind.HANDLE and is_lock(type(value)):
                 self._keep_lock(value, form, first=self.met.setdefault((id(value), root), below) == below)
+            elif content.text.startswith("class ") and self.reading.keeps_content:
+                self._keep_content(value, content, form, pointer)
             return form
         place = self.met.setdefault((id(value), root), below)
         if place != below:
             form["same_as"] = place
-        elif self.reading.keeps_content and len(form.get("attributes", ())) < SHOWN_ATTRIBUTES:
+        elif self.reading.keeps_content:
             self._keep_content(value, content, form, pointer)
         return form
 
     def _keep_content(self, value: Any, content: Content, form: dict[str, Any], pointer: str) -> None:
-        """Put what an object holds into its form, if it is a tree of values that can be made again."""
-        attributes: dict[str, Any] | None
-        if is_lock(type(value)):
-            attributes = parts_of_idle(value)
-        else:
-            attributes = attributes_of(value)
-            if len(attributes) == len(form.get("attributes", ())) or not is_plain_class(type(value)):
-                return
-        if attributes is None:
-            return
+        """Put what an object holds into its form, if all of it can be made again."""
         if content.agents or content.size_bytes > _MOST_KEPT_BYTES:
             return
-        walk = _ContentWalk(self.agent_of, value, self.reading, pointer)
+        key = id(value), self._root(pointer)
+        before = self.first.get(key)
+        if before is not None and before.form is not None:
+            return  # an object before it holds it, and says so
+        at = f"{pointer}/{CONTENT}"
+        walk = _ContentWalk(self, value, form, at)
         try:
-            kept = walk.node(attributes, f"{pointer}/{CONTENT}")
+            kept = walk.held(value, at)
         except BudgetSpent:
-            return
-        if walk.opaque or type(kept) is not dict:
+            kept = _UNKEPT
+        if kept is _UNKEPT or walk.opaque:
+            for each in walk.noted:
+                del self.first[each]
+            if before is not None:
+                self.first[key] = before
             return
         self.types.update(walk.types)
-        form[CONTENT] = kept
+        if kept is not _SHOWN:
+            form[CONTENT] = kept
         if walk.has_stand_ins:
             form[STAND_IN] = True
 
@@ -387,9 +437,13 @@ class Walk:
             raise TypeError(f"a codec gave what needs the tag {inner} itself")
         return self._tagged(encoded, tag, pointer)
 
-    def _describe(self, pointer: str, form: dict[str, Any], tag: str = "opaque") -> Any:
+    def _describe(
+        self, pointer: str, form: dict[str, Any], tag: str = "opaque", begins: _First | None = None
+    ) -> Any:
         if tag == "opaque" and len(form) == _OF_CYCLES:
             form["digest"] = f"{ALGORITHM}:{digest_json(form)}"
+        if begins is not None:
+            form[CYCLE] = begins.at
         return self._tagged(self._spend(len(orjson.dumps(form)), form), tag, pointer)
 
     def _forget(self, mark: tuple[int, int]) -> None:
@@ -507,6 +561,7 @@ class Walk:
         if len(items) > self.items_left and not self.cutting:
             raise BudgetSpent
         outer = self.types, self.opaque
+        self._sets_around += 1
         rows: list[tuple[bytes, Any, dict[str, str], list[str]]] = []
         try:
             for item in items:
@@ -520,6 +575,7 @@ class Walk:
                 rows.append((canonical_bytes(encoded, self.types), encoded, self.types, self.opaque))
         finally:
             self.types, self.opaque = outer
+            self._sets_around -= 1
         rows.sort(key=lambda row: row[0])
         encoded_items = [row[1] for row in rows]
         self.bytes_left -= len(rows) + 1
@@ -581,19 +637,66 @@ class Walk:
 
 
 class _ContentWalk(Walk):
-    """The same over what an object holds: a tree of values that can be made again, else `_NotPlain`."""
+    """The same over what an object holds, if all of it can be made again, else `_NotPlain`."""
 
-    __slots__ = ("_once", "has_stand_ins")
+    __slots__ = ("_form", "_may_refer", "has_stand_ins", "noted")
 
-    def __init__(self, agent_of: AgentOf | None, holder: object, reading: Reading, pointer: str) -> None:
-        super().__init__(_KEPT_LIMITS, agent_of, cutting=False, reading=reading, start=pointer)
-        self._once = {id(holder)}
-        """What occurred already: nobody could tell two occurrences of one object from two objects."""
+    def __init__(self, outer: Walk, holder: object, form: dict[str, Any], pointer: str) -> None:
+        super().__init__(
+            _KEPT_LIMITS, outer.agent_of, cutting=False, reading=outer.reading, start=outer.start
+        )
+        self._form = form
+        self._may_refer = not outer._sets_around  # noqa: SLF001 - of the same class
+        """Members of sets are encoded before their places are known."""
+        if self._may_refer:
+            self.first = outer.first
+        self.noted: list[tuple[int, str]] = []
+        """What is noted for the first time."""
         self.has_stand_ins = False
+        self._note(holder, pointer, None)
+
+    def held(self, value: Any, pointer: str) -> Any:
+        """The JSON of what makes an object again, or that its form says it already."""
+        kind = type(value)
+        if is_lock(kind):
+            parts = parts_of_idle(value)
+            return _UNKEPT if parts is None else self._mapping(_items(parts), pointer, "dict")
+        if not is_plain_class(kind) or class_reducer(kind) is not None:
+            found = self._parts_of(value, kind)
+            return _UNKEPT if found is None else self._reduced(*found, pointer)
+        named = name_of(value)
+        if named is not None:
+            self._form[NAMED] = named
+        attributes = attributes_of(value)
+        if len(attributes) == len(self._form.get("attributes", ())) and attributes:
+            return _SHOWN
+        if not attributes and kind is object:
+            return _UNKEPT  # a sentinel: what it is nobody but itself can be
+        return self._mapping(_items(attributes), pointer, "dict")
+
+    def _note(self, value: Any, pointer: str, form: dict[str, Any] | None) -> None:
+        key = id(value), self._root(pointer)
+        if key not in self.first:
+            self.noted.append(key)
+        self.first[key] = _First(self._below(pointer), value, form)
+
+    def _note_first(self, value: Any, pointer: str) -> None:
+        """Nothing: `_composite` notes what it meets."""
 
     def _composite(self, value: Any, kind: type, pointer: str) -> Any:
-        if kind is list or kind is dict:
-            self._occurs(value)
+        if _is_unchanging(kind):
+            return super()._composite(value, kind, pointer)
+        known = self.first.get((id(value), self._root(pointer)))
+        if known is not None:
+            if not self._may_refer or self._sets_around:
+                raise _NotPlain
+            return self._tagged(self._spend(len(known.at) + 2, known.at), SAME, pointer)
+        if self.reading.places is not None and self.reading.places.field_of(value) is not None:
+            raise _NotPlain
+        if self._may_refer and not self._sets_around:
+            self._note(value, pointer, self._form)
+        else:
+            self._note(value, pointer, None)
         return super()._composite(value, kind, pointer)
 
     def _reduce(self, value: Any, kind: type, pointer: str) -> tuple[str, Any]:
@@ -601,32 +704,51 @@ class _ContentWalk(Walk):
             parts = parts_of_idle(value)
             if parts is None:
                 raise _NotPlain
-            self._occurs(value)
             return f"{OBJECT}:{class_name(kind)}", parts
-        if is_plain_class(kind) and class_reducer(kind) is None:
+        if builtin_reducer(kind) is None and registered_codec(kind) is None:
             if self.agent_of is not None and self.agent_of(value) is not None:
                 raise _NotPlain
-            self._occurs(value)
-            attributes = attributes_of(value)
-            if not attributes:
-                raise _NotPlain  # a sentinel: what it is nobody but itself can be
-            return f"{OBJECT}:{class_name(kind)}", attributes
-        tag, reduced = super()._reduce(value, kind, pointer)
-        if tag == "opaque" and _is_of_process(value):
-            self._occurs(value)
-            self.has_stand_ins = True
-            return f"{STAND_IN}:{class_name(kind)}", None
-        if tag in _NO_TAG or tag == "agent" or tag.startswith(_GENERATORS):
+            if class_reducer(kind) is None:
+                return self._without_codec(value, kind)
+        try:
+            tag, reduced = super()._reduce(value, kind, pointer)
+        except (ValueError, TypeError):
+            tag, reduced = "opaque", None
+        if tag == "opaque" or (tag.startswith(_MADE_BY_FUNCTION) and "@" in tag):
+            found = self._parts_of(value, kind)
+            tag, reduced = ("opaque", None) if found is None else found
+        if tag in _NO_TAG or tag.startswith(_GENERATORS):
             raise _NotPlain
-        if tag.partition(":")[0] not in _UNCHANGING:
-            self._occurs(value)
         return tag, reduced
 
-    def _occurs(self, value: Any) -> None:
-        places = self.reading.places
-        if id(value) in self._once or (places is not None and places.field_of(value) is not None):
-            raise _NotPlain
-        self._once.add(id(value))
+    def _parts_of(self, value: Any, kind: type) -> tuple[str, Any] | None:
+        return parts_of(value, kind, takes_code=self.reading.owner is None)
+
+    def _without_codec(self, value: Any, kind: type) -> tuple[str, Any]:
+        if not is_plain_class(kind):
+            if _is_of_process(value):
+                self.has_stand_ins = True
+                return f"{STAND_IN}:{class_name(kind)}", None
+            found = self._parts_of(value, kind)
+            if found is None:
+                raise _NotPlain
+            return found
+        attributes = attributes_of(value)
+        if not attributes:
+            named = name_of(value)
+            if named is not None:
+                return f"named:{named}", None
+            if kind is object:
+                raise _NotPlain  # a sentinel: what it is nobody but itself can be
+        return f"{OBJECT}:{class_name(kind)}", attributes
+
+
+def _is_unchanging(kind: type) -> bool:
+    """Whether objects of a type cannot change, so that two occurrences are as good as two values."""
+    try:
+        return kind in _UNCHANGING or (builtin_reducer(kind) is not None and kind.__name__ not in _CHANGING)
+    except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
+        return False
 
 
 def _is_of_process(value: Any) -> bool:

@@ -197,6 +197,8 @@ class Agents:
         fresh = self._known[id(obj)] = Known(self._reference(obj), binding, named)
         if known is not None and known.ref() is obj:
             fresh.tracker = known.tracker
+            if fresh.tracker is not None and known.binding.agent_id != agent_id:
+                fresh.tracker.actions = 0  # under its new id it begins with its whole state
         return fresh
 
     def _reference(self, obj: object) -> Callable[[], object]:

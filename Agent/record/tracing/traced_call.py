@@ -23,6 +23,7 @@ from Agent.record.state.agents import Known
 from Agent.record.state.tracker import StateTracker
 from Agent.record.tracing.changed_arguments import args_after, cannot_change, held, result_is, still_holds
 from Agent.record.tracing.failures import outcome_of, record_error
+from Agent.record.tracing.held_arguments import places_held
 from Agent.record.tracing.state_events import (
     changes_tail,
     emit_gone_states,
@@ -124,6 +125,10 @@ class Call:
         found: list[str] = []
         body, self.types = self.pipeline.capture.body({"args": arguments}, found=found)
         self.args_body = body + b","
+        if self.types and self.is_entry and self.tracker is not None:
+            places = places_held(arguments, self.target)
+            if places:
+                self.args_body += b'"args_held":%s,' % orjson.dumps(places)
         if not self.root and self.is_entry and not cannot_change(map(type, arguments.values())):
             self.changeable = arguments, None, ()
         return found
@@ -219,7 +224,7 @@ class Call:
             is_same = still_holds(arguments, kept) or capture.judge.value(arguments) == plain
         else:
             now, now_types = capture.body({"args": arguments})
-            is_same = now_types == self.types and now + b"," == self.args_body
+            is_same = now_types == self.types and self.args_body.startswith(now + b",")
         if is_same:
             given_back = None if type(result) in SCALARS else result_is(arguments, result)
             if given_back is None:

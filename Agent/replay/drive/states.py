@@ -287,6 +287,8 @@ class SharedValues:
     def __init__(self) -> None:
         self._instead: dict[int, tuple[Any, Any]] = {}
         """By its id, an object of the target's and what was put in its place."""
+        self._taken: dict[int, tuple[Any, Any]] = {}
+        """By its id, a recorded object and the target's that took its attributes: others may lead to it."""
 
     def fitted(self, present: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
         """The recorded fields; what the target holds there stays as far as it is the same already."""
@@ -297,6 +299,9 @@ class SharedValues:
 
     def _fitted(self, present: Any, value: Any, depth: int) -> Any:
         kind = type(value)
+        taken = self._taken.get(id(value))
+        if taken is not None:
+            return taken[1]
         if type(present) is not kind or not _can_be_shared(kind):
             return value
         known = self._instead.get(id(present))
@@ -316,6 +321,7 @@ class SharedValues:
     def _filled(self, present: Any, value: Any, depth: int) -> Any:
         """The target's own object with the recorded attributes: whoever else holds it has them, too."""
         self._instead[id(present)] = present, present
+        self._taken[id(value)] = value, present
         before, after = attributes_of(present), attributes_of(value)
         fitted = {
             name: self._fitted(before[name], item, depth) if name in before else item

@@ -108,6 +108,8 @@ class _Codecs(Mapping[str, Any]):
             return self._find_agent
         if name == STAND_IN and self.stand_in is not None:
             return self.stand_in
+        if self._main_module is not None and name == "__main__":
+            return sys.modules[self._main_module]
         if self._main_module is not None and name.startswith("__main__."):
             found: Any = sys.modules.get(self._main_module)
             for part in name.split(".")[1:]:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+import orjson
+
 from Agent.event.codec import decode_line
 from Agent.event.model import Event
 from Agent.event.pointers import copy_tree, escape, unescape, value_at
@@ -25,6 +27,7 @@ from Agent.record.emit.player import TracedCall
 from Agent.record.sources.generators import adopt_random
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.identity import TRACED
+from Agent.record.tracing.held_arguments import at_place
 from Agent.replay.compare.comparison import Difference, Recorded
 from Agent.replay.compare.outcome import Divergence, ReplayStopped, short
 from Agent.replay.compare.python_text import python_path
@@ -70,6 +73,10 @@ _PLAIN = frozenset({bool, int, float, str, dict, list, tuple})
 """Results that are neither awaited nor iterated for what they are."""
 PreparedCall = tuple[Any, list[Any], dict[str, Any]]
 """A bound method, and its arguments."""
+
+
+def _stands_at(pointer: str, places: Collection[str]) -> bool:
+    return any(pointer == place or pointer.startswith(f"{place}/") for place in places)
 
 
 class Stopper(Protocol):
@@ -515,7 +522,7 @@ class Driver:
             )
         recorded = event.extra.get("args")
         if event.types or type(recorded) is not dict:
-            recorded = self._restored_arguments(call)
+            recorded = self._restored_arguments(call, obj)
         else:
             recorded = copy_tree(recorded)
         try:
@@ -524,7 +531,7 @@ class Driver:
             self._player.stop(f"the recorded arguments do not fit {call.told}: {error}")
         return method, args, kwargs
 
-    def _restored_arguments(self, call: PlannedCall) -> dict[str, Any]:
+    def _restored_arguments(self, call: PlannedCall, obj: object) -> dict[str, Any]:
         event = call.event
         if "args" not in event.extra:
             self._player.stop(f"the arguments of {call.told} were not captured (capture_args=False)")
@@ -537,11 +544,36 @@ class Driver:
 
         recorded = Recorded(event.extra["args"], event.types or {}, "/extra/args")
         restored = self._decoder.restore_argument(recorded, used)
-        if restored.unrestored or not isinstance(restored.value, dict):
-            self._player.stop(self._told_of_argument(call, restored.unrestored))
+        held = self._held_arguments(event, obj)
+        own = tuple(f"/extra/args/{escape(name)}" for name in held)
+        lacking = [each for each in restored.unrestored if not _stands_at(each.partition(" at ")[2], own)]
+        if lacking or not isinstance(restored.value, dict):
+            self._player.stop(self._told_of_argument(call, lacking))
         if restored.is_redacted:
             self._outcome.doubts.append(f"an argument of {call.told} is redacted")
-        return dict(restored.value)
+        return {**restored.value, **held}
+
+    def _held_arguments(self, event: Event, obj: object) -> dict[str, Any]:
+        """The arguments that are objects which the agent holds, where they are what was recorded."""
+        places = event.extra.get("args_held")
+        if type(places) is not dict:
+            return {}
+        agent_id = str(event.agent_id)
+        if agent_id in self._objects:
+            self._restore(agent_id, obj)
+        found: dict[str, Any] = {}
+        for name, place in places.items():
+            value, recorded = at_place(obj, place), event.extra["args"].get(name)
+            pointer = f"/extra/args/{escape(name)}"
+            if value is not None and self._is_as_recorded(value, recorded, event, pointer):
+                found[name] = value
+        return found
+
+    def _is_as_recorded(self, value: object, recorded: Any, event: Event, pointer: str) -> bool:
+        body, types = self._pipeline.capture.body({"value": value}, pointer)
+        here = Recorded(orjson.loads(b"{" + body + b"}")["value"], types or {}, f"{pointer}/value")
+        difference, _ = self._comparison.compare(Recorded(recorded, event.types or {}, pointer), here)
+        return difference is None
 
     def _told_of_argument(self, call: PlannedCall, unrestored: Sequence[str]) -> str:
         """Why an argument cannot be given again, and what to do about it."""

@@ -1,0 +1,587 @@
+"""Values that no codec restores and that are more than attributes, as the parts they are made of, and back.
+
+Functions and classes are found by name in the loaded modules, the code of a local function in the compiled
+source of its module: what a function holds comes from disk, code never. No constructor, reduction or
+`__setstate__` of a user's class runs; the class written in C below it makes the object. Only the program's
+functions and harmless ones of the standard library are found, so that a recording cannot hand `os.system` to
+code that calls what it is given.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Iterator, Mapping
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FunctionType,
+    GenericAlias,
+    MappingProxyType,
+    MethodType,
+    ModuleType,
+    SimpleNamespace,
+)
+from typing import Any
+
+from Agent.event.classes import (
+    attributes_of,
+    class_name,
+    find_class,
+    has_own_reduction,
+    mro_of,
+    namespace_of,
+    remember,
+    restore_attributes,
+    solid_base,
+)
+from Agent.event.values.class_codecs import Binding, Builder
+from Agent.event.values.codecs import pairs_of
+from Agent.event.values.content import content_of
+from Agent.event.values.contents import at_name, pieces_of
+from Agent.event.values.table_parts import Form, table_form
+
+__all__ = ["CELL", "LOCAL", "PART_BUILDERS", "local_code", "name_of", "named_object", "parts_of"]
+
+LOCAL = "local"
+"""The tag of a local function or a lambda: its code is looked for by its name, what it holds is recorded."""
+CELL = "cell"
+"""The tag of what a closure shares with its function."""
+
+_HARMLESS_MODULES = frozenset(
+    "array collections datetime decimal fractions ipaddress itertools math operator _operator random "
+    "statistics string time uuid".split()
+)
+_HARMLESS_BUILTINS = frozenset(
+    "abs all any ascii bin bool bytearray bytes chr complex dict divmod enumerate filter float format "
+    "frozenset hash hex id int isinstance issubclass iter len list map max min next object oct ord pow "
+    "print range repr reversed round set slice sorted str sum tuple type zip".split()
+)
+_METHODS_OF = frozenset({str, bytes, bytearray, int, float, list, tuple, dict, set, frozenset, deque})
+
+
+def is_harmless(module: Any, name: str) -> bool:
+    """Whether a function or class may be taken from a module: the program's own code, or plain tools."""
+    if type(module) is not ModuleType:
+        return False
+    title = str(vars(module).get("__name__"))
+    if title == "builtins":
+        found = vars(module).get(name)
+        return name in _HARMLESS_BUILTINS or (type(found) is type and issubclass(found, BaseException))
+    if title in _HARMLESS_MODULES:
+        return not any(part.startswith("_") for part in name.split("."))
+    if title == "numpy":
+        numpy: Any = module
+        found = vars(module).get(name)
+        return type(found) is numpy.ufunc or (type(found) is type and issubclass(found, numpy.generic))
+    file = vars(module).get("__file__")
+    is_ours = title.startswith("Agent.") and not title.startswith("Agent.demo.")
+    return type(file) is str and not is_ours and not _is_installed(file)
+
+
+def _is_installed(file: str) -> bool:
+    """Whether a module came with Python or was installed, so that it is no module of the program's own."""
+    import sysconfig
+
+    if "site-packages" in file or "dist-packages" in file:
+        return True
+    paths = sysconfig.get_paths()
+    return file.startswith(tuple(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")))
+
+
+def parts_of(value: Any, kind: type, *, takes_code: bool = True) -> tuple[str, Any] | None:
+    """The tag and the parts of a value that has no codec; None where it cannot be made again of parts.
+
+    Args:
+        takes_code: whether functions and classes count; in a field they are the business of the program that
+            is replayed, whose change is to be seen.
+    """
+    if not takes_code and (kind in _OF_CODE or issubclass(kind, type)):
+        return None
+    if kind is FunctionType:
+        return _function(value)
+    if kind is BuiltinFunctionType:
+        return _builtin(value)
+    if kind is CellType:
+        return CELL, _contents_of_cell(value)
+    if issubclass(kind, type):
+        return _class(value)
+    form = _form_of(kind)
+    try:
+        parts = None if form is None else form.split(value)
+    except Exception:  # noqa: BLE001 - a library's class that changed: then its objects stay comparable
+        return None
+    if parts is None:
+        return None
+    reduced: dict[str, Any] = {"parts": parts}
+    attributes = {} if table_form(kind) is form else attributes_of(value)
+    if attributes:
+        reduced["attributes"] = attributes
+    return f"parts:{class_name(kind)}", reduced
+
+
+_OF_CODE = frozenset({FunctionType, BuiltinFunctionType, MethodType, CellType})
+
+
+def _build_parts(reduced: Any, argument: str, binding: Binding) -> Any:
+    cls = _NAMED_HERE.get(argument) or binding.find(argument, lambda _: True)
+    form = _form_of(cls)
+    if form is None:
+        raise LookupError(argument)
+    made = form.make(cls, *reduced["parts"])
+    if reduced.get("attributes"):
+        restore_attributes(made, reduced["attributes"])
+    return made
+
+
+def _form_of(cls: type) -> Form | None:
+    try:
+        return _forms[cls]
+    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
+        return remember(_forms, cls, _find_form(cls))
+
+
+_forms: dict[type, Form | None] = {}
+
+
+def _find_form(cls: type) -> Form | None:
+    form = table_form(cls)
+    base = solid_base(cls)
+    if form is not None or (cls is not base and has_own_reduction(cls)):
+        return form
+    name = class_name(base)
+    form = _FORMS.get(base) or (_BY_NAME.get(name) if find_class(name) is base else None)
+    return _ERROR if form is None and issubclass(base, BaseException) else form
+
+
+# Functions, and what they hold.
+
+
+def _function(function: Any) -> tuple[str, Any] | None:
+    module = sys.modules.get(function.__module__)
+    qualname = function.__qualname__
+    for steps, found in enumerate(at_name(module, qualname)):
+        if found is function:
+            name = f"function:{function.__module__}:{qualname}"
+            return (name, steps) if is_harmless(module, qualname) else None
+    module = sys.modules.get(str(function.__globals__.get("__name__")))
+    if not is_harmless(module, qualname):
+        return None
+    cells = [*(function.__closure__ or ())]
+    code = function.__code__
+    home = function.__globals__.get("__name__")
+    held: dict[str, Any] = {"code": content_of(code).text}
+    told = {"__module__": function.__module__, "__qualname__": qualname, "__name__": function.__name__}
+    usual = {"__module__": home, "__qualname__": code.co_qualname, "__name__": code.co_name}
+    if told != usual:  # a decorator gave it the names of what it wraps
+        held["names"] = told
+    parts = {
+        "cells": cells,
+        "defaults": function.__defaults__,
+        "keywords": function.__kwdefaults__,
+        "attributes": function.__dict__,
+    }
+    held |= {key: part for key, part in parts.items() if part}
+    return f"{LOCAL}:{home}:{code.co_qualname}", held
+
+
+def _build_function(reduced: Any, argument: str, binding: Binding) -> Any:
+    module_name, _, qualname = argument.partition(":")
+    module = binding.module(module_name)
+    if type(reduced) is not int or not is_harmless(module, qualname):
+        raise LookupError(argument)
+    found = next((each for steps, each in enumerate(at_name(module, qualname)) if steps == reduced), None)
+    if type(found) is not FunctionType:
+        raise LookupError(argument)
+    return found
+
+
+def local_code(held: Mapping[str, Any], argument: str, binding: Binding) -> tuple[CodeType, dict[str, Any]]:
+    """The code of a local function and the names of its module; LookupError if there is no such function.
+
+    Where several are called the same, the recorded digest of the code says which; a single one is taken
+    whatever its code, as the code may have been changed since.
+    """
+    module_name, _, qualname = argument.partition(":")
+    module = binding.module(module_name)
+    if not is_harmless(module, qualname):
+        raise LookupError(argument)
+    codes = _codes_at(module, qualname)
+    if len(codes) > 1:
+        codes = [code for code in codes if content_of(code).text == held["code"]][:1]
+    if not codes or len(codes[0].co_freevars) != len(held.get("cells", ())):
+        raise LookupError(argument)
+    return codes[0], vars(module)
+
+
+def _codes_at(module: ModuleType, qualname: str) -> list[CodeType]:
+    """The code of all functions of a qualified name in a module, which is compiled and not run."""
+    code = _code_of(module)
+    found = [] if code is None else [code]
+    for part in qualname.replace(".<locals>", "").split("."):
+        inner = (each for code in found for each in _inner_codes(code))
+        found = [each for each in inner if each.co_name == part]
+    return [code for code in found if code.co_qualname == qualname]
+
+
+def _inner_codes(code: CodeType) -> Iterator[CodeType]:
+    for each in code.co_consts:
+        if type(each) is CodeType:
+            if each.co_name.startswith("<generic parameters of "):
+                yield from _inner_codes(each)
+            else:
+                yield each
+
+
+def _code_of(module: ModuleType) -> CodeType | None:
+    """The code of a module; None where no file has its source."""
+    known = _codes.get(module.__name__)
+    if known is not None and known[0] is module:
+        return known[1]
+    file = vars(module).get("__file__")
+    code = None
+    if type(file) is str and file.endswith(".py"):
+        import tokenize
+
+        try:
+            with tokenize.open(file) as source:
+                code = compile(source.read(), file, "exec", dont_inherit=True)
+        except (OSError, SyntaxError, ValueError):
+            code = None  # the source went away, or is being edited
+    _codes[module.__name__] = (module, code)
+    return code
+
+
+_codes: dict[str, tuple[ModuleType, CodeType | None]] = {}
+
+
+def _contents_of_cell(cell: Any) -> list[Any]:
+    try:
+        return [cell.cell_contents]
+    except ValueError:
+        return []
+
+
+def _builtin(function: Any) -> tuple[str, Any] | None:
+    owner = function.__self__
+    if owner is None or type(owner) is ModuleType:
+        module = sys.modules.get(function.__module__)
+        name = function.__qualname__
+        known = module is not None and vars(module).get(name) is function and is_harmless(module, name)
+        return (f"builtin:{function.__module__}:{name}", None) if known else None
+    return ("method", [owner, function.__name__]) if type(owner) in _METHODS_OF else None
+
+
+def _build_builtin(_reduced: Any, argument: str, binding: Binding) -> Any:
+    module_name, _, name = argument.partition(":")
+    module = binding.module(module_name)
+    found = vars(module).get(name) if is_harmless(module, name) else None
+    if type(found) is not BuiltinFunctionType:
+        raise LookupError(argument)
+    return found
+
+
+def _build_method(reduced: Any, _argument: str, _binding: Binding) -> Any:
+    owner, name = reduced
+    if type(owner) not in _METHODS_OF or name.startswith("_"):
+        raise LookupError(name)
+    return namespace_of(type(owner))[name].__get__(owner)
+
+
+def _class(value: type) -> tuple[str, Any] | None:
+    name = class_name(value)
+    is_found = find_class(name) is value and _is_harmless_class(value)
+    return (f"class:{name}", None) if is_found else None
+
+
+def _is_harmless_class(cls: type) -> bool:
+    module, _, name = class_name(cls).rpartition(".")
+    while module and module not in sys.modules:
+        module = module.rpartition(".")[0]
+    return is_harmless(sys.modules.get(module), name)
+
+
+def _build_class(_reduced: Any, argument: str, binding: Binding) -> Any:
+    return binding.find(argument, _is_harmless_class)
+
+
+# What a module holds under a name.
+
+
+def name_of(value: object) -> str | None:
+    """`module:NAME` of an object that the module of its class, or a class there, holds; None for others.
+
+    Programs tell such objects from others by `is`, so that another one with the same content would not do.
+    """
+    module = sys.modules.get(str(namespace_of(type(value)).get("__module__")))
+    if type(module) is not ModuleType:
+        return None
+    namespace = vars(module)
+    known = _names.get(module.__name__)
+    if known is None or known[0] != len(namespace):
+        known = _names[module.__name__] = (len(namespace), _names_in(namespace))
+    name = known[1].get(id(value))
+    if name is None or _object_at(module, name) is not value:
+        return None
+    return f"{module.__name__}:{name}"
+
+
+_names: dict[str, tuple[int, dict[int, str]]] = {}
+
+
+def _names_in(namespace: Mapping[str, Any]) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for name, held in list(namespace.items()):
+        if issubclass(type(held), type):
+            if namespace_of(held).get("__module__") == namespace.get("__name__"):
+                names.update(
+                    {id(each): f"{name}.{inner}" for inner, each in list(namespace_of(held).items())}
+                )
+        else:
+            names[id(held)] = name
+    return names
+
+
+def _object_at(module: Any, name: str) -> Any:
+    outer, _, inner = name.partition(".")
+    found = vars(module).get(outer)
+    if inner:
+        return namespace_of(found).get(inner) if issubclass(type(found), type) else None
+    return found
+
+
+def named_object(name: str, binding: Binding) -> Any:
+    """The object of that `module:NAME`; None where there is none."""
+    module_name, _, name = name.partition(":")
+    return _object_at(binding.module(module_name), name)
+
+
+def _build_named(_reduced: Any, argument: str, binding: Binding) -> Any:
+    found = named_object(argument, binding)
+    if found is None or attributes_of(found) or not _is_harmless_class(type(found)):
+        raise LookupError(argument)
+    return found
+
+
+def _build_filled_by_function(reduced: Any, argument: str, binding: Binding) -> Any:
+    """A `defaultdict` that a function fills which holds nothing: it is known by name and digest."""
+    name, _, digest = argument.partition("@")
+    chosen = binding.codecs.get(name)
+    if callable(chosen) and content_of(chosen).text == digest:
+        return defaultdict(chosen, pairs_of(reduced))
+    parts = name.split(".")
+    for cut in range(len(parts) - 1, 0, -1):
+        try:
+            module, qualname = binding.module(".".join(parts[:cut])), ".".join(parts[cut:])
+        except LookupError:
+            continue
+        if not is_harmless(module, qualname):
+            continue
+        codes = _codes_at(module, qualname)
+        made = [_without_cells(code, module) for code in codes if not code.co_freevars]
+        for function in (*at_name(module, qualname), *made):
+            if type(function) is FunctionType and content_of(function).text == digest:
+                return defaultdict(function, pairs_of(reduced))
+    raise LookupError(name)
+
+
+def _without_cells(code: CodeType, module: Any) -> FunctionType:
+    function = FunctionType(code, vars(module))
+    function.__qualname__ = code.co_qualname
+    return function
+
+
+# Objects over classes written in C.
+
+
+def _method_parts(value: Any) -> list[Any] | None:
+    return [value.__func__, value.__self__] if type(value.__func__) is FunctionType else None
+
+
+def _make_method(_cls: type, function: Any, owner: Any) -> Any:
+    if type(function) is not FunctionType:
+        raise LookupError("no function")
+    return MethodType(function, owner)
+
+
+def _partial_parts(value: Any) -> list[Any]:
+    return list(pieces_of(value, solid_base(type(value))).ordered)  # type: ignore[union-attr]
+
+
+def _make_partial(cls: Any, function: Any, arguments: Any, keywords: Any) -> Any:
+    return solid_base(cls).__new__(cls, function, *arguments, **keywords)
+
+
+def _error_parts(value: Any) -> list[Any] | None:
+    arguments, held = pieces_of(value, solid_base(type(value))).ordered  # type: ignore[union-attr]
+    return [list(arguments), {name: part for name, part in held if name != "__class__"}]
+
+
+def _make_error(cls: Any, arguments: list[Any], held: dict[str, Any]) -> Any:
+    base: Any = solid_base(cls)
+    made = base.__new__(cls, *arguments)
+    base.__init__(made, *arguments)
+    for name, part in held.items():
+        member = next(space[name] for each in mro_of(base) if name in (space := namespace_of(each)))
+        if member.__get__(made) != part:
+            member.__set__(made, part)
+    return made
+
+
+_ERROR = Form(_error_parts, _make_error)
+
+
+def _make_deque(cls: Any, most: int | None, *items: Any) -> Any:
+    made = deque.__new__(cls)
+    deque.__init__(made, items, most)
+    return made
+
+
+def _deque_parts(value: Any) -> list[Any]:
+    return list(pieces_of(value, deque).ordered)  # type: ignore[union-attr]
+
+
+def _make_ordered(cls: Any, pairs: dict[Any, Any]) -> Any:
+    made = OrderedDict.__new__(cls)
+    OrderedDict.update(made, pairs)
+    return made
+
+
+def _make_default(cls: Any, factory: Any, pairs: dict[Any, Any]) -> Any:
+    if factory is not None and not callable(factory):
+        raise LookupError("no factory")
+    made = defaultdict.__new__(cls)
+    defaultdict.__init__(made, factory, pairs)
+    return made
+
+
+def _default_parts(value: Any) -> list[Any]:
+    return [vars(defaultdict)["default_factory"].__get__(value), dict(dict.items(value))]
+
+
+def _referent(value: Any) -> list[Any] | None:
+    """The dictionary behind a view or a proxy."""
+    held = gc.get_referents(value)
+    return [held[0]] if held and type(held[0]) is dict else None
+
+
+def _make_array(cls: Any, code: str, raw: bytes) -> Any:
+    array: Any = sys.modules["array"].array
+    made = array.__new__(cls, code)
+    array.frombytes(made, raw)
+    return made
+
+
+def _array_parts(value: Any) -> list[Any]:
+    array: Any = sys.modules["array"].array
+    return [vars(array)["typecode"].__get__(value), array.tobytes(value)]
+
+
+def _memoryview_parts(value: Any) -> list[Any] | None:
+    try:
+        is_plain = value.format == "B" and value.ndim == 1 and value.readonly
+    except ValueError:  # it was released
+        return None
+    return [memoryview.tobytes(value)] if is_plain else None
+
+
+def _file_parts(value: Any) -> list[Any] | None:
+    base: Any = solid_base(type(value))
+    return None if base.closed.__get__(value) else [base.getvalue(value), base.tell(value)]
+
+
+def _make_file(cls: Any, content: Any, position: int) -> Any:
+    base: Any = solid_base(cls)
+    made = base.__new__(cls)
+    base.__init__(made, content)
+    base.seek(made, position)
+    return made
+
+
+def _make_text_file(cls: Any, content: str, position: int) -> Any:
+    import io
+
+    made = io.StringIO.__new__(cls)
+    io.StringIO.__init__(made, content, newline="")
+    io.StringIO.seek(made, position)
+    return made
+
+
+def _make_pattern(_cls: type, pattern: Any, flags: int) -> Any:
+    import re
+
+    return re.compile(pattern, flags)
+
+
+def _named_tuple_of_c(value: Any) -> list[Any]:
+    return [list(value), {name: getattr(value, name) for name in ("tm_zone", "tm_gmtoff")}]
+
+
+def _zone_parts(value: Any) -> list[Any]:
+    return list(value.__getinitargs__())
+
+
+def _zone_info_parts(value: Any) -> list[Any] | None:
+    return [value.key] if type(value.key) is str else None
+
+
+def _call_parts(value: Any) -> list[Any] | None:
+    """What the class is called with, as its own function in C tells; None where it takes more than that."""
+    reduction: Any = type(value).__reduce__
+    reduced = reduction(value)
+    is_call = type(reduced) is tuple and len(reduced) == 2 and reduced[0] is type(value)
+    return list(reduced[1]) if is_call else None
+
+
+def _call(cls: Any, *parts: Any) -> Any:
+    return cls(*parts)
+
+
+_FORMS: dict[type, Form] = {
+    SimpleNamespace: Form(lambda _: [], SimpleNamespace.__new__),
+    MethodType: Form(_method_parts, _make_method),
+    MappingProxyType: Form(_referent, lambda _, held: MappingProxyType(held)),
+    type({}.keys()): Form(_referent, lambda _, held: dict.keys(held)),
+    type({}.values()): Form(_referent, lambda _, held: dict.values(held)),
+    type({}.items()): Form(_referent, lambda _, held: dict.items(held)),
+    deque: Form(_deque_parts, _make_deque),
+    OrderedDict: Form(lambda value: [dict(OrderedDict.items(value))], _make_ordered),
+    defaultdict: Form(_default_parts, _make_default),
+    memoryview: Form(_memoryview_parts, lambda _, raw: memoryview(raw)),
+    GenericAlias: Form(
+        lambda value: [value.__origin__, list(value.__args__)],
+        lambda _, origin, held: GenericAlias(origin, tuple(held)),
+    ),
+}
+"""By the class written in C, for classes that are always loaded."""
+
+_NAMED_HERE = {class_name(cls): cls for cls in _FORMS}
+"""Some of them are in no module under their names."""
+
+_CALLED = Form(_call_parts, _call)
+_BY_NAME: dict[str, Form] = {
+    "functools.partial": Form(_partial_parts, _make_partial),
+    "array.array": Form(_array_parts, _make_array),
+    "_io.StringIO": Form(_file_parts, _make_text_file),
+    "_io.BytesIO": Form(_file_parts, _make_file),
+    "re.Pattern": Form(lambda value: [value.pattern, value.flags], _make_pattern),
+    "time.struct_time": Form(_named_tuple_of_c, _call),
+    "datetime.timezone": Form(_zone_parts, _call),
+    "zoneinfo.ZoneInfo": Form(_zone_info_parts, _call),
+    "operator.itemgetter": _CALLED,
+    "decimal.Context": _CALLED,
+    **{f"itertools.{name}": _CALLED for name in ("count", "repeat")},
+}
+"""By name, for classes of modules that this package does not load."""
+
+PART_BUILDERS: Mapping[str, Builder] = {
+    "parts": _build_parts,
+    "function": _build_function,
+    "builtin": _build_builtin,
+    "method": _build_method,
+    "class": _build_class,
+    "named": _build_named,
+    "defaultdict": _build_filled_by_function,
+}

@@ -1,0 +1,104 @@
+"""Arguments that are objects: they know each other, the agent holds them, or they hold functions of the program."""
+
+from __future__ import annotations
+
+PROGRAM = """
+import functools
+from collections import defaultdict
+from types import SimpleNamespace
+
+class Cell:
+    def __init__(self, number):
+        self.number, self.visits, self.next = number, 0, None
+
+class World:
+    def __init__(self):
+        self.cells = [Cell(n) for n in range(3)]
+        self.cells[0].next, self.cells[1].next, self.cells[2].next = (*self.cells[1:], self.cells[0])
+        self.total = 0
+
+class Order:
+    def __init__(self, of, rate):
+        self.lines, self.of = [], of
+        of.orders.append(self)
+        self.cost = lambda n: n * rate + len(self.lines)
+
+def doubled(n):
+    return 2 * n
+
+class Walker:
+    agent_id, agent_role = "a", "walker"
+
+    def __init__(self):
+        self.world = World()
+
+    @trace_agent_action
+    def enter(self, world, cell):
+        world.total += 1
+        cell.visits += 1
+        cell.next.visits += 10
+        return [self.world.total, [each.visits for each in self.world.cells]]
+
+    @trace_agent_action
+    def take(self, order, rule, counts, *, shop):
+        order.lines.append(1)
+        counts["new"] += 1
+        return [shop.orders[0] is order, order.cost(2), rule(3), counts["new"], shop.name]
+
+def build(spec):
+    return Walker()
+
+def main():
+    walker = Walker()
+    for number in range(3):
+        walker.enter(walker.world, walker.world.cells[number])
+        shop = SimpleNamespace(name="s", orders=[])
+        order = Order(shop, number)
+        walker.take(order, functools.partial(doubled), defaultdict(lambda: 7, old=1), shop=shop)
+"""
+
+
+def test_arguments_are_what_they_were_for_the_agent_and_for_each_other(toy):
+    report = toy.record(PROGRAM).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("cell.next.visits += 10", "World().cells[0].next.visits += 10").replay()
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
+
+
+def test_a_function_in_an_argument_runs_as_the_program_has_it_now(toy):
+    for before, after in (("n * rate + len", "n * rate - len"), ("2 * n", "3 * n")):
+        report = toy.record(PROGRAM).change(before, after).replay()
+        assert (report.verdict, report.divergence.step) == ("DIVERGED", 2), (before, str(report))
+
+
+RENAMED = """
+class Walker:
+    agent_role = "walker"
+
+    def __init__(self, agent_id):
+        self.agent_id, self.n = agent_id, 0
+
+    @trace_agent_action
+    def step(self):
+        self.n += 1
+        if self.n == 2:
+            self.agent_id = "b"
+        return self.n
+
+def build(spec):
+    return {agent_id: Walker(agent_id) for agent_id in spec.agent_ids}
+
+def main():
+    walker = Walker("a")
+    for _ in range(4):
+        walker.step()
+"""
+
+
+def test_an_agent_whose_id_changes_goes_on_under_the_new_one(toy):
+    toy.record(RENAMED)
+    for run in ("last", "last/a", "last/b"):
+        report = toy.replay(run)
+        assert report.verdict == "IDENTICAL", (run, str(report))
+    report = toy.change("self.n += 1", "self.n += 1 + (self.n > 2)").replay("last/b")
+    assert report.verdict == "DIVERGED", str(report)
