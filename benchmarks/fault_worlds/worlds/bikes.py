@@ -252,10 +252,9 @@ def play(case: Case) -> None:
                     bank.funds[rider] = 50
                     home.sticks = lambda: case.strikes("leaked_resource")
                     home.unlock(rider, bank)
-                    if case.faulty:
-                        if len(case.roots) < 3:
-                            case.root(call(home.agent_id, "unlock", rider=rider))
-                            case.hop(call("card_bank", "reserve", rider=rider))
+                    if case.faulty and len(case.roots) < 3:
+                        case.root(call(home.agent_id, "unlock", rider=rider))
+                        case.hop(call("card_bank", "reserve", rider=rider))
                 if hour == end and app.rent("r_anna", home) == "all locks busy":
                     symptom(
                         "rent",
