@@ -190,7 +190,7 @@ def play(case: Case) -> None:
     city = Map(stations)
     app = App(city, bank)
     vans = [Van(number) for number in range(3)]
-    place, other = plan.sample(PLACES, 2)
+    place, _other = plan.sample(PLACES, 2)
     home = stations[place]
     begin, end = case.window(HOURS)
     desk = AgentLogger("help_desk", "desk")
@@ -330,18 +330,21 @@ def play(case: Case) -> None:
                         case.root(call("workshop", "arrange", strict=True))
                     shop.hand_in(special, "tandem", hour - 1)
                     shop.hand_in(f"more_{hour}", "plain", hour)
-                if hour == end:
-                    if app.ask_repair("r_fia", special, special in mended) == "not yet":
-                        case.hop(call("rider_app", "ask_repair", rider="r_fia"))
-                        symptom(
-                            "ask_repair",
-                            "r_fia",
-                            f"{special} was handed in and is still not mended",
-                            f"how long can a repair take? rider_app keeps saying that {special} is not ready",
-                            f"everybody else's bicycle comes back mended, but not {special}",
-                        )
+                if hour == end and app.ask_repair("r_fia", special, special in mended) == "not yet":
+                    case.hop(call("rider_app", "ask_repair", rider="r_fia"))
+                    symptom(
+                        "ask_repair",
+                        "r_fia",
+                        f"{special} was handed in and is still not mended",
+                        f"how long can a repair take? rider_app keeps saying that {special} is not ready",
+                        f"everybody else's bicycle comes back mended, but not {special}",
+                    )
 
 
 WORLD = World(
-    "bikes", "spans", ("leaked_resource", "config_change", "stale_cache", "off_by_one", "starved_queue"), play
+    "bikes",
+    "spans",
+    ("leaked_resource", "config_change", "stale_cache", "off_by_one", "starved_queue"),
+    play,
+    author=2,
 )

@@ -21,8 +21,8 @@ class Post:
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        roles = {name: "fridge" for name in FRIDGES} | {name: "clinic" for name in CLINICS}
-        roles |= {name: "truck" for name in TRUCKS}
+        roles = dict.fromkeys(FRIDGES, "fridge") | dict.fromkeys(CLINICS, "clinic")
+        roles |= dict.fromkeys(TRUCKS, "truck")
         roles |= {"dispatch": "office", "duty_nurse": "nurse", "road_news": "news", "returns": "office"}
         self.at = {name: AgentLogger(name, role) for name, role in roles.items()}
 
@@ -39,12 +39,12 @@ def play(case: Case) -> None:
     rng, plan = case.rng("weather"), case.rng("plan")
     begin, end = case.window(HOURS)
     bad_fridge = plan.choice(FRIDGES)
-    clinic, other_clinic = plan.sample(CLINICS, 2)
+    clinic, _other_clinic = plan.sample(CLINICS, 2)
     truck = plan.choice(TRUCKS)
     road = plan.choice(ROADS)
     offset: dict[str, float] = defaultdict(float)
-    true_air = {name: 4.6 for name in FRIDGES}
-    beliefs: dict[str, tuple[bool, str]] = {name: (True, "") for name in ROADS}
+    true_air = dict.fromkeys(FRIDGES, 4.6)
+    beliefs: dict[str, tuple[bool, str]] = dict.fromkeys(ROADS, (True, ""))
     warming: set[str] = set()
     metrics = PerformanceLogger("dispatch")
     step_down = 4.2 / max(1, end - begin)
@@ -96,7 +96,7 @@ def play(case: Case) -> None:
 
     def restart(fridge: str, really: bool) -> str:
         """The nurse has a compressor restarted; its answer says whether it runs."""
-        asked, got = post.tell("duty_nurse", fridge, None, topic="restart compressor")
+        _, got = post.tell("duty_nurse", fridge, None, topic="restart compressor")
         tried = post.do(fridge, "restart_compressor", got, ok=True, current_ampere=1.9 if really else 0.0)
         sent, _ = post.tell(fridge, "duty_nurse", tried, topic="restarted", ok=True)
         if not really:
@@ -112,21 +112,20 @@ def play(case: Case) -> None:
         if false:
             case.root(sent, got, kept)
 
+    def undelivered(message_id: str, to: str, topic: str) -> str:
+        data = {"to": to, "topic": topic}
+        return post.at["returns"].warning("no such address, kept here", data, causes=message_id)
+
     def alarm(fridge: str, lost: bool) -> None:
         opened = post.do(fridge, "door_open", seconds=240)
         if lost:
             message = post.at[fridge].send("nurse_on_duty", {"topic": "door open"}, causes=opened)
-            put = post.do(
-                "returns", "keep_undelivered", message.event_id, to="nurse_on_duty", topic="door open"
-            )
+            put = undelivered(message.event_id, "nurse_on_duty", "door open")
             case.root(put, message.event_id)
             warming.add(fridge)
             return
         _, got = post.tell(fridge, "duty_nurse", opened, topic="door open")
         post.do("duty_nurse", "close_door", got, fridge=fridge)
-
-    def refused(verdict: str, *texts: str) -> None:
-        case.symptom(verdict, *texts)
 
     spoilt = (
         f"the nurse of {clinic} threw a whole box away because the vials were grey",
@@ -159,7 +158,7 @@ def play(case: Case) -> None:
                 alarm(rng.choice([name for name in FRIDGES if name != bad_fridge]), lost=False)
             if rng.random() < 0.2:
                 lost = post.at[rng.choice(TRUCKS)].send("depot_south", {"topic": "greetings"})
-                post.do("returns", "keep_undelivered", lost.event_id, to="depot_south", topic="greetings")
+                undelivered(lost.event_id, "depot_south", "greetings")
             if rng.random() < 0.3:
                 name = rng.choice(TRUCKS)
                 post.at[name].log_strategy_update("speed", {"kmh": 80}, {"kmh": rng.choice((60, 70, 90))})
@@ -188,7 +187,7 @@ def play(case: Case) -> None:
                 case.trigger(order)
                 warm, verdict = deliver(clinic, truck, bad_fridge, hour, road, order)
                 if warm:
-                    refused(verdict, *spoilt)
+                    case.symptom(verdict, *spoilt)
             elif case.has("wrong_unit"):
                 limit = highest[bad_fridge]
                 papers = post.do(
@@ -199,7 +198,7 @@ def play(case: Case) -> None:
                 case.hop(papers, got)
                 verdict = post.do(clinic, "accept_box", came, accepted=limit <= WARM_AT)
                 if limit > WARM_AT:
-                    refused(
+                    case.symptom(
                         verdict,
                         f"{clinic} sent a good box back, and the nurse says the papers forbid its use",
                         f"why did {truck} have to drive back with all the doses",
@@ -214,7 +213,7 @@ def play(case: Case) -> None:
                 _, came = post.tell(truck, clinic, drove, topic="handed over", hours=2 if is_open else 9)
                 verdict = post.do(clinic, "open_doors", came, waiting=rng.randint(20, 60), late=not is_open)
                 if not is_open:
-                    refused(
+                    case.symptom(
                         verdict,
                         f"sixty people waited at {clinic} and the doses were seven hours late",
                         f"{truck} took the whole day for a drive of two hours",
@@ -227,4 +226,5 @@ WORLD = World(
     "edges",
     ("slow_drift", "wrong_unit", "swallowed_failure", "false_belief", "dead_letter"),
     play,
+    author=2,
 )

@@ -305,4 +305,4 @@ def play(case: Case) -> None:
                 hotel.staff["mrs_lund"].warning("power was off for two minutes", {"floor": 1})
 
 
-WORLD = World("hotel", "bare", tuple(STORIES), play)
+WORLD = World("hotel", "bare", tuple(STORIES), play, author=2)

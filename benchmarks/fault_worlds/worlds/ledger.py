@@ -240,5 +240,9 @@ def play(case: Case) -> None:
 
 
 WORLD = World(
-    "ledger", "bare", ("rounding_leak", "lost_update", "out_of_order", "doubled_act", "wrong_unit"), play
+    "ledger",
+    "bare",
+    ("rounding_leak", "lost_update", "out_of_order", "doubled_act", "wrong_unit"),
+    play,
+    author=2,
 )

@@ -51,8 +51,9 @@ class Library:
         asked = self.did(f"desk_{branch}", "place_hold", member=member, pickup=branch)
         found = self.did("catalogue", "assign_copy", asked, copy=copy, member=member, held_at=source)
         address = "central" if lost else branch
+        full = self.rng.random() < 0.12 and member != self.guest
         sent = self.did(f"desk_{source}", "request_transfer", found, copy=copy, to=address)
-        if lost or self.rng.random() < 0.12:
+        if lost or full:
             reason = "no such branch" if lost else "van full"
             put = self.did("van_red", "put_aside", sent, copy=copy, to=address, reason=reason)
             if lost:
@@ -272,5 +273,9 @@ def play(case: Case) -> None:
 
 
 WORLD = World(
-    "library", "edges", ("dead_letter", "doubled_act", "off_by_one", "omitted_message", "wrong_merge"), play
+    "library",
+    "edges",
+    ("dead_letter", "doubled_act", "off_by_one", "omitted_message", "wrong_merge"),
+    play,
+    author=2,
 )

@@ -371,4 +371,4 @@ def play(case: Case) -> None:
             story(now)
 
 
-WORLD = World("pickers", "spans", KINDS, play)
+WORLD = World("pickers", "spans", KINDS, play, author=2)
