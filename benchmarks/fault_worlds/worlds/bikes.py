@@ -223,11 +223,19 @@ def play(case: Case) -> None:
             if rng.random() < 0.25:
                 stations[spot].set_deposit(rng.choice((200, 250, 300, 350)))
             if rng.random() < 0.12:
-                desk.log_action("take_call", {"rider": f"r{hour:03}0", "about": "lost glove"})
+                desk.log_action(
+                    "take_call",
+                    {
+                        "rider": f"r{hour:03}0",
+                        "about": rng.choice(("lost glove", "rent", "walk_to", "ask_repair")),
+                    },
+                )
             if rng.random() < 0.15:
                 stations[spot].log.error("the lamp of the dock did not answer, tried again", {"attempt": 1})
             if rng.random() < 0.2:
                 # The shop always has one more of these than it can mend, while it is strict.
+                if hour < begin:
+                    shop.strict = rng.random() < 0.5
                 shop.arrange(
                     [*rng.sample(["cargo", "plain", "electric"], 3), *(["tandem"] if starving else [])],
                     shop.strict,

@@ -70,7 +70,7 @@ def play(case: Case) -> None:
         highest[fridge] = max(highest[fridge], value)
         if scale == "F":
             case.root(taken, sent)
-        if offset[fridge] and len(case.roots) < 3:
+        if offset[fridge] and len(case.roots) < 6:
             case.root(taken, sent)
 
     def note_highest(fridge: str) -> None:
@@ -105,7 +105,8 @@ def play(case: Case) -> None:
         return tried
 
     def news(way: str, open_: bool, false: bool = False) -> None:
-        source = "road_news" if not false else "truck_2" if truck != "truck_2" else "truck_1"
+        others = [name for name in TRUCKS if name != truck]
+        source = others[0] if rng.random() < 0.3 or false else "road_news"
         sent, got = post.tell(source, "dispatch", None, topic="road", way=way, open=open_)
         kept = post.do("dispatch", "note_road", got, way=way, open=open_)
         beliefs[way] = (open_, kept)
@@ -157,8 +158,10 @@ def play(case: Case) -> None:
             if rng.random() < 0.2:
                 alarm(rng.choice([name for name in FRIDGES if name != bad_fridge]), lost=False)
             if rng.random() < 0.2:
-                lost = post.at[rng.choice(TRUCKS)].send("depot_south", {"topic": "greetings"})
-                undelivered(lost.event_id, "depot_south", "greetings")
+                lost = post.at[rng.choice(TRUCKS)].send(
+                    rng.choice(("depot_south", "nurse_on_duty")), {"topic": "greetings"}
+                )
+                undelivered(lost.event_id, lost.recipient, "greetings")
             if rng.random() < 0.3:
                 name = rng.choice(TRUCKS)
                 post.at[name].log_strategy_update("speed", {"kmh": 80}, {"kmh": rng.choice((60, 70, 90))})

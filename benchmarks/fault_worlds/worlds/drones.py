@@ -115,9 +115,8 @@ class Fleet:
                 "satellites were lost for a second, found again", {"seen": 5}
             )
         if rng.random() < 0.3:
-            self.act(
-                "customers", "answer", about=rng.choice(("box was wet", "thanks", "where is it")), lost=False
-            )
+            about = rng.choice(("box was wet", "thanks", "where is it"))
+            self.act("customers", "answer", about=about, lost=about == "where is it" and rng.random() < 0.2)
         if self.now % 20 == 0:
             self.learn[self.mate].log_convergence("table", round(rng.random(), 2), converged=False)
         if self.now == self.case.decoy_at:

@@ -34,6 +34,7 @@ class Library:
         plan = case.rng("plan")
         self.guest, self.other = plan.sample(sorted(self.fines)[60:], 2)
         self.fines[self.guest] = 0
+        self.fines[self.other] = 740
         self.near, self.far, self.third = plan.sample(BRANCHES, 3)
         case.window(DAYS)
 
@@ -165,14 +166,13 @@ class Library:
                 case.root(queued)
         elif case.has("wrong_merge"):
             wrong = case.strikes("wrong_merge", day)
-            self.merge(self.guest, self.other if wrong else f"{self.guest}b", wrong)
+            self.merge(self.guest, self.other if wrong else f"m9{self.guest[2:]}", wrong)
 
     def merge(self, keeps: str, gone: str, wrong: bool) -> None:
         born = (self.born[keeps], self.born[gone] if wrong else self.born[keeps])
         seen = self.did(f"desk_{self.third}", "report_duplicate", members=[keeps, gone], born=list(born))
         merged = self.did("accounts", "merge_records", seen, kept=gone, joined=keeps, born=list(born))
         if wrong:
-            self.fines[gone] = 700 + self.fines[gone]
             self.case.root(merged, seen)
             self.merged[keeps] = (gone, merged)
 
@@ -230,19 +230,25 @@ class Library:
             "answer_visitor",
             member=asker,
             question=rng.choice(("opening hours", "my hold")),
-            found=True,
+            found=rng.random() < 0.9,
         )
         if rng.random() < 0.3:
             keeps = self.ordinary_member()
-            self.merge(keeps, f"{keeps}b", wrong=False)
+            self.merge(keeps, f"m9{keeps[2:]}", wrong=False)
         if rng.random() < 0.35:
             queued = self.did(
                 "catalogue", "queue_member", member=self.ordinary_member(), place=rng.randint(1, 6)
             )
             self.did(f"desk_{rng.choice(BRANCHES)}", "print_slip", queued)
         if rng.random() < 0.25:
+            sent = self.did(desk, "request_transfer", copy=f"leaflets_{self.day}", to="central")
             self.did(
-                "van_red", "put_aside", copy=f"leaflets_{self.day}", to="central", reason="no such branch"
+                "van_red",
+                "put_aside",
+                sent,
+                copy=f"leaflets_{self.day}",
+                to="central",
+                reason="no such branch",
             )
         if rng.random() < 0.4:
             branch, hour = rng.choice(BRANCHES), rng.randint(17, 20)

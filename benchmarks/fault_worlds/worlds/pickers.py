@@ -31,8 +31,8 @@ class Robot:
         off = abs(place["marker_mm"] - place["believed_mm"])
         return {"item": item if off < 200 else floor.neighbour(item, aisle), "aisle": aisle}
 
-    def charge(self, station: Chargers) -> str:
-        return station.take(self.name)
+    def charge(self, station: Chargers, job: str) -> str:
+        return station.take(self.name, job)
 
 
 class Floor:
@@ -61,7 +61,7 @@ class Chargers:
     def __init__(self) -> None:
         self.free = 5
 
-    def take(self, who: str) -> str:
+    def take(self, who: str, job: str) -> str:
         if not self.free:
             return "none free"
         self.free -= 1
@@ -214,7 +214,7 @@ class Shift:
             self.floor.leave(cell, robot.name)
         if rng.random() < 0.4:
             robot = rng.choice(self.helpers)
-            if robot.charge(self.chargers) != "none free":
+            if robot.charge(self.chargers, f"c{now}") != "none free":
                 self.chargers.give_back(robot.name)
         for scanner in rng.sample(self.scanners, 2):
             scanner.scan(f"code{now:03}{scanner.name[-1]}", rng.choice((1, 1, 1, 2, 9)))
@@ -263,13 +263,14 @@ class Shift:
     def leaked_resource(self, now: int) -> None:
         case = self.case
         marks = {self.begin + round(part * (self.end - self.begin) / 5) for part in range(5)}
-        for _ in range(5 if self.end - self.begin < 5 and now == self.begin else int(now in marks)):
-            self.rival.charge(self.chargers)
+        for number in range(5 if self.end - self.begin < 5 and now == self.begin else int(now in marks)):
+            job = f"c{now}r{number}"
+            self.rival.charge(self.chargers, job)
             if not case.strikes("leaked_resource"):
                 self.chargers.give_back(self.rival.name)
-            elif not case.roots:
-                case.root(call("chargers", "take", who=self.rival.name), call(self.rival.name, "charge"))
-        if now == self.end and self.mine.charge(self.chargers) == "none free":
+            elif len(case.roots) < 6:
+                case.root(call("chargers", "take", job=job), call(self.rival.name, "charge", job=job))
+        if now == self.end and self.mine.charge(self.chargers, f"c{now}") == "none free":
             case.hop(call(self.mine.name, "charge"))
             self.complain(
                 "flat battery",
