@@ -32,9 +32,9 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
 MAX_CAUSES: Final = 6
 MAX_ALSO: Final = 4
 MAX_EVENTS: Final = 12
-EVEN: Final = 2.5
-OF_ODDS: Final = 0.39
-OF_SCORE: Final = 0.18
+EVEN: Final = 2.87
+OF_ODDS: Final = 0.3
+OF_SCORE: Final = 0.25
 LEAST: Final = 0.05
 ALWAYS_OTHERS: Final = 0.05
 """Something that the session does not show has at least this share."""
