@@ -323,8 +323,13 @@ def _one_path(log: Log) -> None:
     patterns: dict[str, tuple[str, str] | None] = {}
     for path in {path for act in log.acts for path in act.values}:
         parts = path.split(".")
-        at = next((n for n in range(len(parts) - 1, 0, -1) if parts[n] in said), None)
-        patterns[path] = None if at is None else (".".join([*parts[:at], "*", *parts[at + 1 :]]), parts[at])
+        names = [part.partition("[")[0] for part in parts]
+        at = next((n for n in range(len(parts) - 1, 0, -1) if names[n] in said), None)
+        if at is None:
+            patterns[path] = None
+        else:
+            general = f"*{parts[at][len(names[at]) :]}"
+            patterns[path] = ".".join([*parts[:at], general, *parts[at + 1 :]]), names[at]
     keys: dict[str, set[str]] = defaultdict(set)
     several: set[str] = set()
     for act in log.acts:
