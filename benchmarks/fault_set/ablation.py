@@ -19,7 +19,9 @@ from Agent.analysis.debug.debug_issue import held_lines
 from Agent.analysis.debug.question.entity_mentions import events_naming
 from Agent.analysis.debug.question.question import Question, read_question
 from Agent.analysis.debug.root_causes import Log, read_log, survey
-from Agent.analysis.debug.root_causes.causes import findings_in, hypotheses
+from Agent.analysis.debug.root_causes.causes import findings_in
+from Agent.analysis.debug.root_causes.issue import Issue
+from Agent.analysis.debug.root_causes.ranking import rank
 from Agent.analysis.query.engine import open_engine
 from benchmarks.command import progress
 from benchmarks.fault_set.cases import CASES
@@ -60,10 +62,11 @@ def read(path: Path, complaint: str) -> tuple[Log, Question] | None:
 def ranks_without(log: Log, question: Question, truth: Iterable[str]) -> dict[str, float]:
     """{relation left out: place of the first cause that shows a true event, or infinity}; ALL for none."""
     true = frozenset(truth)
-    findings = findings_in(log, question)
+    issue = Issue(question, log)
+    findings = findings_in(log, question, issue)
 
     def place(without: str) -> float:
-        causes = hypotheses(log, [each for each in findings if each.rule != without], question)
+        causes = rank(log, [each for each in findings if each.rule != without], issue)
         shown = ({act.id for act in cause.shown()} for cause in causes)
         return next((n for n, ids in enumerate(shown, 1) if ids & true), float("inf"))
 

@@ -87,12 +87,14 @@ class World:
     Args:
         evidence: `edges` (causes are recorded), `spans` (calls nest) or `bare` (actions only).
         play: plays a case from the first to the last event.
+        author: 1 or 2; authors did not see each other's worlds.
     """
 
     name: str
     evidence: str
     kinds: Sequence[str]
     play: Callable[[Case], None]
+    author: int = 1
 
 
 @dataclass

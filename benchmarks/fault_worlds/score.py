@@ -3,6 +3,7 @@
     python -m benchmarks.fault_worlds.score --seed 7                    # 220 faulty cases and 110 healthy twins
     python -m benchmarks.fault_worlds.score --seed 7 --cases 24         # fewer
     python -m benchmarks.fault_worlds.score --seed 7 --worlds hospital,crew --out scores.json
+    python -m benchmarks.fault_worlds.score --seed 7 --author 2          # the worlds of one author
     python -m benchmarks.fault_worlds.score --seed 7 --prove            # only prove that each fault causes its symptom
 
 Each case runs in a process of its own with a trace root in a temporary directory and a limit of 300 s. A hit: one of the
@@ -319,6 +320,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--cases", type=int, default=DEFAULT_CASES, help=f"number of faulty cases, default {DEFAULT_CASES}"
     )
     parser.add_argument("--worlds", help="names of worlds, separated by commas; default: all")
+    parser.add_argument(
+        "--author", type=int, choices=(1, 2), help="only the worlds of one author; default: both"
+    )
     parser.add_argument("--out", type=Path, help="a JSON file for all answers")
     parser.add_argument("--prove", action="store_true", help="only check that each fault causes its symptom")
     parser.add_argument("--task", help=argparse.SUPPRESS)
@@ -331,6 +335,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(
             f"no world is called {', '.join(sorted(unknown))}; there are {', '.join(sorted(worlds()))}"
         )
+    if options.author:
+        chosen = [name for name in chosen if worlds()[name].author == options.author]
     tasks = draw(options.seed, options.cases, chosen)
     if options.prove:
         return 1 if prove(tasks) else 0

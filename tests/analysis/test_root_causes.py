@@ -10,6 +10,7 @@ import pytest
 from analysis_kit import SessionBuilder
 
 from Agent.analysis import debug_issue
+from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import Log, read_acts
 from Agent.analysis.debug.root_causes.detectors import continuity, dependencies, follow_ups, rates
 from Agent.analysis.debug.root_causes.reading import Axis, steps
@@ -402,3 +403,45 @@ def test_a_line_of_text_of_the_level_of_an_error_begins_to_come_as_an_error_does
             diary.rows[-1] |= {"level": "ERROR", "message": "fell into a hole"}
     (first, *_) = found(rates.find, diary, "error comes up")
     assert (first.first.step, first.about) == (BREAK, "fell into a hole")
+
+
+def lives(orders: int, *, odd: int) -> Diary:
+    """Orders that are taken, packed and sent; of one the wrong shelf was packed by another agent."""
+    diary = Diary()
+    for n in range(orders):
+        diary.write(n, "desk1", action_type="take", order=f"o-{n}", shelf=f"s-{n % 4}")
+        shelf = f"s-{(n + (n == odd)) % 4}"
+        diary.write(n, "packer1", action_type="pack", order=f"o-{n}", parcel=f"p-{n}", shelf=shelf)
+        diary.write(n + 1, "van1", action_type="send", parcel=f"p-{n}")
+    return diary
+
+
+def test_what_leads_to_a_named_thing_is_near_it_and_less_so_by_each_hop() -> None:
+    log = lives(40, odd=20).log()
+    nearby.walk(log, {"p-20": 0.9})
+    by_name = {(act.name, act.values.get("order") or act.values["parcel"]): act.near for act in log.acts}
+    assert by_name["send", "p-20"] == by_name["pack", "o-20"] == 0.9
+    assert 0 < by_name["take", "o-20"] < 0.9
+    assert by_name["take", "o-20"] > by_name["take", "o-7"]
+
+
+def test_one_deviation_is_told_where_it_is_near_what_was_named_and_only_there() -> None:
+    for named, expected in (("o-20", 1), ("o-7", 0)):
+        log = lives(40, odd=20).log()
+        nearby.walk(log, {named: 0.9})
+        told = [each for each in follow_ups.find(log) if each.local and each.rule == "not carried on"]
+        near = [each for each in told if each.first.near > 0.5]
+        assert len({each.first.id for each in near}) == expected
+        assert all(each.first.values["order"] == "o-20" for each in near)
+
+
+def test_agents_without_a_role_that_do_the_same_are_peers() -> None:
+    diary = Diary()
+    for n in range(30):
+        for name in ("ann", "bob", "cid"):
+            diary.write(n, name, action_type="till")
+        diary.write(n, "mill", action_type="grind")
+    for row in diary.rows:
+        row["agent_role"] = None
+    log = diary.log()
+    assert {act.agent: act.role for act in log.acts} == {"ann": "ann", "bob": "ann", "cid": "ann", "mill": "mill"}

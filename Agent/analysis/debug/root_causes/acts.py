@@ -34,7 +34,8 @@ ENVELOPE: Final = frozenset(
     {
         *NAMES, "agent_id", "agent_role", "event_type", "error_id", "call", "call_id", "root", "active_ms",
         "traceback", "fingerprint", "digest", "source", "span_id", "context_span", "class", "init", "shared",
-        "unseen", "error_module", "error_args", "error_attributes", "error_members", "error_cause",
+        "unseen", "capture_ms", "message_id", "ref", "output_ref", "prompt_ref", "media_type", "step_span",
+        "error_module", "error_args", "error_attributes", "error_members", "error_cause",
         "code_version", "yielded", "returned", "reads", "adopted", "args_after", "args_held", "result_is",
         "old_state", "old_value", "old_strategy", "old_policy", "old_parameters", "previous", "step_id",
     }
@@ -88,6 +89,8 @@ class Act:
     """What it is one of many of."""
     groups: tuple[Group, ...] = ()
     """The groups by which the acts of its sort are compared."""
+    near: float = 0.0
+    """From 0 to 1, how near it is to a thing that the issue names."""
 
 
 class Column(NamedTuple):
@@ -170,6 +173,7 @@ def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
                 float(duration) if isinstance(duration, int | float) else None,
             )
         )  # fmt: skip
+    _add_roles(acts, roles)
     log = Log(acts, roles, last + 1)
     for agent, role in sorted(roles.items()):
         log.peers[role].append(agent)
@@ -187,6 +191,26 @@ def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
     return log
 
 
+def _add_roles(acts: Sequence[Act], roles: dict[str, str]) -> None:
+    """Give agents without a role that do the same things one role: the name of the first of them."""
+    done: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+    for act in acts:
+        if act.agent and act.role == act.agent and act.kind != "error":
+            done[act.agent][act.kind, act.name] += 1
+    alike: dict[frozenset[tuple[str, str]], str] = {}
+    made: dict[str, str] = {}
+    for agent, counts in done.items():
+        # what it does once in a while is no part of what it is for
+        usual = frozenset(sort for sort, number in counts.items() if number >= USUAL * counts.total())
+        made[agent] = alike.setdefault(usual, agent)
+    shared = Counter(made.values())
+    for act in acts:
+        role = made.get(act.agent)
+        if role is not None and shared[role] > 1:
+            act.role = roles[act.agent] = role
+
+
+USUAL: Final = 0.1
 MAX_LEVELS: Final = 14
 """A field of more values is no group."""
 MAX_FIELDS: Final = 6
@@ -251,7 +275,8 @@ def _values(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     found: dict[str, Any] = {}
     for key, value in extra.items():
-        if key not in ENVELOPE and key != "duration_ms":
+        # the path of an artifact says where the recorder put it
+        if key not in ENVELOPE and key != "duration_ms" and not (key == "path" and "ref" in extra):
             found.update(scalars(value, key))
     changed = (state or {}).get("set")
     if isinstance(changed, dict):
@@ -298,8 +323,13 @@ def _one_path(log: Log) -> None:
     patterns: dict[str, tuple[str, str] | None] = {}
     for path in {path for act in log.acts for path in act.values}:
         parts = path.split(".")
-        at = next((n for n in range(len(parts) - 1, 0, -1) if parts[n] in said), None)
-        patterns[path] = None if at is None else (".".join([*parts[:at], "*", *parts[at + 1 :]]), parts[at])
+        names = [part.partition("[")[0] for part in parts]
+        at = next((n for n in range(len(parts) - 1, 0, -1) if names[n] in said), None)
+        if at is None:
+            patterns[path] = None
+        else:
+            general = f"*{parts[at][len(names[at]) :]}"
+            patterns[path] = ".".join([*parts[:at], general, *parts[at + 1 :]]), names[at]
     keys: dict[str, set[str]] = defaultdict(set)
     several: set[str] = set()
     for act in log.acts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Hashable
 from typing import Final
@@ -20,6 +21,8 @@ NAMED: Final = 0.6
 OTHER: Final = 0.3
 """The same of an agent that the text does not name, though it names one."""
 MIN_VALUE: Final = 3
+MIN_NUMBER: Final = 100
+"""A smaller number may count anything."""
 SLACK: Final = 2
 FAILING: Final = frozenset({"fails", "error comes up", "new error"})
 LINKS: Final = frozenset({"agent", "span", "event", "=", "#"})
@@ -50,11 +53,20 @@ class Issue:
             if isinstance(token, tuple):
                 name, value = token
                 said = f"{name} {value}" if name not in LINKS else ""
+                if isinstance(value, int) and value >= MIN_NUMBER and f" {value} " in self.spaced:
+                    found.add(token)
             else:
                 said = token if len(token) >= MIN_VALUE else ""
             if said and f" {' '.join(_WORD.findall(said.lower()))} " in self.spaced:
                 found.add(token)
         return frozenset(found)
+
+    def seeds(self, log: Log) -> dict[Hashable, float]:
+        """The agents, things and values that the text names, each with how much it says, from 0 to 1."""
+        size = math.log(max(2, len(log.acts)))
+        agents = {("agent", agent) for agent in self.agents}
+        named = [token for token in self.tokens | agents if token in log.by_token]
+        return {token: 1 - math.log(len(log.by_token[token])) / size for token in named}
 
     def relevance(self, hypothesis: Hypothesis) -> float:
         """From 0 to 1: whom it is about, and what of that."""

@@ -8,6 +8,7 @@ much better a change explains the observations than none, less that of how many 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ class Finding:
     """How many observations it is beside."""
     extras: tuple[Act, ...] = ()
     """Other acts that belong to it."""
+    local: bool = False
+    """Whether it is one deviation near what the issue names, in nats by how seldom it is in the session."""
 
     @property
     def first(self) -> Act:
@@ -85,6 +88,7 @@ def scan_rare(
     number = len(seen)
     if not bad or number < 8 or len(bad) > most * number:
         return []
+    found = _near(rule, about, [seen[at].act for at in bad], len(bad), number)
     # a group without a violation has nothing to say
     groups: dict[Group, list[int]] = {group: [] for at in bad for group in seen[at].act.groups}
     tried: set[Group] = set()
@@ -103,7 +107,7 @@ def scan_rare(
         if score - penalty > 1.0:
             best.append((score - penalty, key, hits, since))
     best.sort(key=lambda each: (-each[0], len(each[1]), each[1]))
-    found: list[Finding] = []
+    several = len(found) + 4
     taken: set[int] = set()
     for score, key, hits, since in best:
         if len(taken.intersection(hits)) > len(hits) / 2:
@@ -116,9 +120,26 @@ def scan_rare(
                 of=number, found=len(hits),
             )
         )  # fmt: skip
-        if len(found) >= 4:
+        if len(found) >= several:
             break
     return found
+
+
+SELDOM_NEAR: Final = 0.2
+"""What happens more often than that is no deviation, wherever it happens."""
+MAX_EACH: Final = 20
+
+
+def _near(
+    rule: str, about: str, acts: Sequence[Act], times: float, number: int, *, expected: float = 0.0
+) -> list[Finding]:
+    """What is seldom in the session and happens near what the issue names, each time by itself."""
+    share = (times + 0.5) / (number + 1)
+    nats = -math.log(share) - expected
+    if share > SELDOM_NEAR or nats < 1.0:
+        return []
+    near = sorted((act for act in acts if act.near), key=lambda act: -act.near)[:MAX_EACH]
+    return [Finding(rule, about, [act], nats, of=number, found=1, local=True) for act in near]
 
 
 def _best_interval(
@@ -152,6 +173,7 @@ def scan_novel(rule: str, about: str, seen: Sequence[Observation], *, least: int
     count = Counter(each.value for each in seen)
     if len(count) == 1 or len(count) > max(12, 0.3 * len(seen)):
         return []
+    local = _seldom_values(rule, about, seen, count)
     first: dict[Hashable, int] = {}
     for at, each in enumerate(seen):
         first.setdefault(each.value, at)
@@ -176,7 +198,42 @@ def scan_novel(rule: str, about: str, seen: Sequence[Observation], *, least: int
                 )
             )  # fmt: skip
     found.sort(key=lambda each: (-each.nats, each.first.place))
-    return found[:6]
+    return found[:6] + local
+
+
+def _seldom_values(
+    rule: str, about: str, seen: Sequence[Observation], count: Counter[Any]
+) -> list[Finding]:
+    """Values near what the issue names that are seldom in the session, beside how seldom values are there."""
+    if not any(each.act.near for each in seen):
+        return []
+    number = len(seen)
+    expected = -sum(times / number * math.log(times / number) for times in count.values())
+    found = []
+    for value, times in count.items():
+        if times <= SELDOM_NEAR * number:
+            acts = [each.act for each in seen if each.value == value and each.act.near]
+            for each in _near(rule, about, acts, times, number, expected=expected):
+                each.found = value
+                each.usual = [common for common, _ in count.most_common(3)]
+                found.append(each)
+    return found
+
+
+def _seldom_numbers(rule: str, about: str, seen: Sequence[Observation]) -> list[Finding]:
+    """Numbers near what the issue names that few others exceed, or fall short of."""
+    near = [each for each in seen if each.act.near]
+    if not near or len(seen) < 8:
+        return []
+    values = sorted(each.value for each in seen)
+    found = []
+    for act, value in near:
+        below, above = bisect_left(values, value), len(values) - bisect_right(values, value)
+        tail = min(len(values) - below, len(values) - above)
+        for each in _near(rule, about, [act], 2 * tail, len(values)):
+            each.found, each.usual = value, (values[len(values) // 20], values[-1 - len(values) // 20])
+            found.append(each)
+    return found
 
 
 def scan_beyond(rule: str, about: str, seen: Sequence[Observation]) -> list[Finding]:
@@ -214,7 +271,7 @@ def scan_beyond(rule: str, about: str, seen: Sequence[Observation]) -> list[Find
         low = value if math.isnan(low) else min(low, value)
         high = value if math.isnan(high) else max(high, value)
     found.sort(key=lambda each: (-each.nats, each.first.place))
-    return found[:4]
+    return found[:4] + _seldom_numbers(rule, about, seen)
 
 
 def scan_numbers(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any, Final
 
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort, leaf
@@ -161,11 +161,14 @@ def _missing(log: Log, lives: dict[Any, list[Act]], turns: dict[int, Turn]) -> I
 def _carried(lives: dict[Any, list[Act]]) -> Iterator[Finding]:
     """Values that two acts about one thing share nearly always: what is reserved is what is picked."""
     handed: dict[tuple[Sort, Sort], list[tuple[Act, Act]]] = defaultdict(list)
-    for life in lives.values():
-        if len(life) <= MAX_CARRIED:
-            for before, act in pairwise(life):
-                if before.sort != act.sort:
-                    handed[before.sort, act.sort].append((before, act))
+    short = [life for life in lives.values() if len(life) <= MAX_CARRIED]
+    every = max(1, len(short) // MAX_WHOLE)
+    for number, life in enumerate(short):
+        # what was said long before is compared in some lives, and near what the issue names
+        is_whole = number % every == 0 or any(act.near for act in life)
+        for before, act in combinations(life, 2) if is_whole else pairwise(life):
+            if before.sort != act.sort:
+                handed[before.sort, act.sort].append((before, act))
     for (_, second), pairs in handed.items():
         if len(pairs) < MIN_TIMES:
             continue
@@ -204,6 +207,7 @@ def _may_be_carried(act: Act, value: object) -> bool:
 
 SOME: Final = 40
 MAX_CARRIED: Final = 12
+MAX_WHOLE: Final = 300
 MIN_VALUES: Final = 4
 
 
