@@ -20,8 +20,7 @@ from Agent.config.loading.options import Options
 from Agent.config.process import Hooks, note_obstacle, obstacle, set_hooks, unrecorded, wiring_lock
 from Agent.errors import ConfigurationError
 from Agent.record.emit import installed
-from Agent.record.emit.installed import install_pipeline
-from Agent.record.emit.levels import LIMITS
+from Agent.record.emit.installed import LIMITS, install_pipeline
 from Agent.record.emit.pipeline import Pipeline, RecordOptions
 from Agent.record.encode.redaction import Redactor
 from Agent.record.health import Health, say
@@ -176,8 +175,8 @@ def _open_redactor(options: Options, lacks: list[str]) -> Redactor:
     if not is_plain:
         from Agent.record.encode.capture_levels import CaptureLevels
 
-        redactor.levels = CaptureLevels(options.capture, options.captures, redactor)
-        if redactor.levels.keeps_texts:
+        redactor.levels = levels = CaptureLevels(options.capture, options.captures, redactor)
+        if levels.keeps_texts:
             say("capture is full: secrets inside texts are recorded unchanged")
     return redactor
 

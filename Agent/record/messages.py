@@ -9,8 +9,7 @@ from Agent.errors import UsageError
 from Agent.event.kinds import LEVELS, Category
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
-from Agent.record.emit.installed import current_pipeline
-from Agent.record.emit.levels import LIMITS
+from Agent.record.emit.installed import LIMITS, current_pipeline
 from Agent.record.encode.safe_text import as_message
 
 if TYPE_CHECKING:

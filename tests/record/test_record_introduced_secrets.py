@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from record_kit import recording
 
-from Agent.record.encode import fast_encoder as judging
+from Agent.record.encode import capture as judging
 from Agent.record.encode.redaction import Redactor
 from Agent.record.secrets.quick_look import looks_clean
 from Agent.utils import AgentLogger

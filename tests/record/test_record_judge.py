@@ -19,9 +19,8 @@ from Agent.event.values import serialise
 from Agent.event.values.serialise import to_json
 from Agent.event.values.values import decode_value
 from Agent.record.emit import timestamps
-from Agent.record.encode import fast_encoder as judging
-from Agent.record.encode.capture import Capture
-from Agent.record.encode.fast_encoder import SweepingJudge, make_judge
+from Agent.record.encode import capture as judging
+from Agent.record.encode.capture import Capture, SweepingJudge, make_judge
 from Agent.record.encode.redaction import Redactor
 from Agent.record.secrets.quick_look import NAME_ENDS, NAMES_NEARBY, literals, looks_clean
 from Agent.utils import AgentLogger

@@ -26,7 +26,7 @@ from Agent.event.limits import DEFAULT_LIMITS
 from Agent.event.values.digest import digest_named
 from Agent.event.values.values import decode_value
 from Agent.record.emit.pipeline import RecordOptions
-from Agent.record.encode.fast_encoder import make_judge
+from Agent.record.encode.capture import make_judge
 from Agent.record.encode.redaction import Redactor
 from Agent.record.state.introspection import read_state, restore_state
 from Agent.record.state.tracker import StateTracker

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 from Agent.event.kinds import Category
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
-from Agent.record.emit.installed import current_pipeline
-from Agent.record.emit.levels import LIMITS
+from Agent.record.emit.installed import LIMITS, current_pipeline
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.safe_text import MAX_SHOWN_CHARS, as_text

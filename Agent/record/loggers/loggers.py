@@ -7,25 +7,76 @@ arguments.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from Agent.event.kinds import Category
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope, event_ids
-from Agent.record.emit.installed import current_pipeline
-from Agent.record.emit.levels import LIMITS
+from Agent.record.emit.installed import LIMITS, current_pipeline
 from Agent.record.encode.safe_text import MAX_SHOWN_CHARS, as_message, as_text
 from Agent.record.health import note, say
-from Agent.record.loggers.async_methods import awaitable
 from Agent.record.tracing.failures import current_exception, record_error, recorded_id
+from Agent.tree.write.blocking import Waits, collect_waits
 
 if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline
+    from Agent.record.encode.capture import Types
     from Agent.record.encode.event_template import AgentBinding, Slot
-    from Agent.record.encode.fast_encoder import Types
     from Agent.record.messages import Message
+
+
+Recorder = TypeVar("Recorder")
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
+
+
+def awaitable(
+    method: Callable[Concatenate[Recorder, Given], Answer],
+) -> Callable[Concatenate[Recorder, Given], Coroutine[Any, Any, Answer]]:
+    """The awaitable twin of a recording method, to be assigned under its name with an `a` before it.
+
+    Calling the twin records; awaiting gives what the method gives, once the event is as durable as after it.
+    A task that is cancelled meanwhile neither loses nor repeats the event.
+    """
+    name = method.__name__
+
+    @functools.wraps(method)
+    def record(self: Recorder, /, *args: Given.args, **kwargs: Given.kwargs) -> Coroutine[Any, Any, Answer]:
+        waits: Waits = []
+        before = collect_waits(waits)
+        try:
+            # by its name, so that a subclass that changes the method changes its twin, too
+            answer: Answer = getattr(self, name)(*args, **kwargs)
+        finally:
+            collect_waits(before)
+        return _after(waits, answer)
+
+    record.__name__ = f"a{name}"
+    record.__qualname__ = f"{method.__qualname__.removesuffix(name)}a{name}"
+    record.__doc__ = f"Awaitable `{name}`. {method.__doc__ or ''}"
+    return record
+
+
+async def _after(waits: Waits, answer: Answer) -> Answer:
+    if waits:
+        import asyncio
+
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # the event loop of another library
+            _do(waits)
+        else:
+            await loop.run_in_executor(None, _do, waits)
+    return answer
+
+
+def _do(waits: Waits) -> None:
+    for work in waits:
+        work()
+
 
 DEBUG, INFO, WARNING, ERROR, CRITICAL = 10, 20, 30, 40, 50
 _MAX_CAUSES = 1000

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from Agent.event.kinds import Category
 from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope, current_scope
-from Agent.record.emit.installed import current_pipeline
-from Agent.record.emit.levels import LIMITS
+from Agent.record.emit.installed import LIMITS, current_pipeline
 from Agent.record.encode.safe_text import as_text, clean_head
 from Agent.record.loggers.loggers import INFO, EventLogger
 from Agent.record.tracing.failures import outcome_of, record_error

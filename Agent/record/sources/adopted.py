@@ -23,8 +23,9 @@ from Agent.record.health import note
 from Agent.record.sources.callers import is_own
 
 if TYPE_CHECKING:
+    from Agent.record.emit.context import Reads
     from Agent.record.emit.pipeline import Pipeline
-    from Agent.record.sources.reads import Reads
+
 
 T = TypeVar("T")
 

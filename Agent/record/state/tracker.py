@@ -35,11 +35,9 @@ from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, ask_memory, least_by
 from Agent.event.values.reading import Places, Reading
 from Agent.event.values.registered import REGISTERED
 from Agent.event.values.serialise import Dumped, to_json
-from Agent.record.encode.capture import MOST_WITH_AGENTS
-from Agent.record.encode.fast_encoder import Types, differing, holds_nonfinite, is_plain
+from Agent.record.encode.capture import MOST_WITH_AGENTS, Types, differing, holds_nonfinite, is_plain
 from Agent.record.encode.native import native
 from Agent.record.state.introspection import Exposed, Sort, exposure_of, read_state, sort_of
-from Agent.record.state.large_fields import HEAVY_BYTES, is_heavy
 
 _MOST_CONTAINERS = 100_000
 
@@ -649,3 +647,32 @@ class Holders:
                 holders.pop(key, None)
 
         return forget
+
+
+HEAVY_BYTES = 4096
+"""A field above that is read in full states only."""
+
+_MARKS = (b'"', b":", b"<")
+"""What stands before a module's name where a value tells its class: in JSON, in a tag, in a `repr`."""
+_SCRIPT = "__main__"
+_scripts = [_SCRIPT]
+
+
+def is_heavy(raw: bytes) -> bool:
+    """Whether a field with that JSON and those tags is read in full states only.
+
+    The name of the script's own module does not count. It is `__main__` where the script runs and another
+    where a replay imports it, and both have to come to the same answer.
+    """
+    size = len(raw)
+    if size <= HEAVY_BYTES:
+        return False
+    for script in _scripts:
+        name = script.encode() + b"."
+        size -= len(name) * sum(raw.count(mark + name) for mark in _MARKS)
+    return size > HEAVY_BYTES
+
+
+def count_as_script(module: str) -> None:
+    """Take a module for the script that was recorded, from here on."""
+    _scripts[1:] = [module] if module != _SCRIPT else []

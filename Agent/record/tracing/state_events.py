@@ -16,13 +16,13 @@ from Agent.event.values.reading import Named, Places
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
 from Agent.record.emit.pipeline import Pipeline
+from Agent.record.encode.capture import Types
 from Agent.record.encode.event_template import AgentBinding
-from Agent.record.encode.fast_encoder import Types
 from Agent.record.encode.safe_text import clean_head
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import Sort, read_class_state, sort_of
 from Agent.record.state.tracker import StateTracker, is_object
-from Agent.record.tracing.code_identity import CodeIdentity
+from Agent.record.tracing.function_facts import CodeIdentity
 
 if TYPE_CHECKING:
     from Agent.record.state.agents import Known

@@ -16,13 +16,12 @@ from Agent.event.kinds import LEVEL_OFF, LEVELS
 from Agent.event.model import Event
 from Agent.event.script_names import name_script
 from Agent.record.emit import installed
-from Agent.record.emit.installed import install_pipeline
-from Agent.record.emit.levels import LIMITS
+from Agent.record.emit.installed import LIMITS, install_pipeline
 from Agent.record.emit.memory_sink import LineSink
 from Agent.record.emit.pipeline import Pipeline, RecordOptions
 from Agent.record.emit.player import current_player
 from Agent.record.encode.redaction import Redactor
-from Agent.record.state.large_fields import count_as_script
+from Agent.record.state.tracker import count_as_script
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.emitted_events import Identifiers
 from Agent.replay.compare.normaliser import Normaliser
