@@ -21,6 +21,7 @@ from Agent.config.process import Hooks, note_obstacle, obstacle, set_hooks, unre
 from Agent.errors import ConfigurationError
 from Agent.record.emit import installed
 from Agent.record.emit.installed import LIMITS, install_pipeline
+from Agent.record.emit.opening import record_session
 from Agent.record.emit.pipeline import Pipeline, RecordOptions
 from Agent.record.encode.redaction import Redactor
 from Agent.record.health import Health, say
@@ -201,21 +202,14 @@ def _open_writer(path: Path, options: Options) -> SessionWriter:
 def _open_pipeline(
     path: Path, options: Options, redactor: Redactor, writer: SessionWriter, copies: MirrorSink | None
 ) -> Pipeline:
-    from Agent.tree.write.artifacts import ArtifactFiles
-
-    return Pipeline(
-        writer if _queue is None else _queue,
-        session_id=path.name.removeprefix("session_"),
-        redactor=redactor,
-        options=RecordOptions(
-            buffer_entries=options.buffer_entries,
-            strict_state=options.state == "strict",
-            sync_errors=options.sync_errors and options.durability != "disk",
-        ),
-        mirrors=copies,
-        board=writer.board,
-        open_buffered=(lambda: _buffered_writer(path, options)) if options.buffer_entries else None,
-        artifacts=ArtifactFiles(path, sync=options.durability == "disk"),
+    how = RecordOptions(
+        buffer_entries=options.buffer_entries,
+        strict_state=options.state == "strict",
+        sync_errors=options.sync_errors and options.durability != "disk",
+    )
+    open_buffered = (lambda: _buffered_writer(path, options)) if options.buffer_entries else None
+    return record_session(
+        path, writer, redactor, how, sink=_queue, mirrors=copies, open_buffered=open_buffered
     )
 
 

@@ -3,14 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 from Agent.record.loggers.loggers import AgentLogger
+from Agent.record.loggers.program_loggers import PerformanceLogger, SystemLogger
 from Agent.record.loggers.resources import ResourceSampler
 from Agent.record.loggers.spans import measure_performance, trace_context
-from Agent.record.loggers.typed_loggers import (
-    InteractionLogger,
-    LearningLogger,
-    PerformanceLogger,
-    SystemLogger,
-)
+from Agent.record.loggers.typed_loggers import InteractionLogger, LearningLogger
 from Agent.record.tracing.decorators import (
     trace_agent_action,
     trace_errors,

@@ -224,8 +224,7 @@ def reference_of(value: object) -> str | None:
 # Recordings name the classes of loggers by the modules in which they were first.
 _FORMER_MODULES = (
     ("Agent.record.loggers.loggers.", "Agent.record.loggers."),
-    ("Agent.record.loggers.typed_loggers.PerformanceLogger", "Agent.record.program_loggers.PerformanceLogger"),
-    ("Agent.record.loggers.typed_loggers.SystemLogger", "Agent.record.program_loggers.SystemLogger"),
+    ("Agent.record.loggers.program_loggers.", "Agent.record.program_loggers."),
     ("Agent.record.loggers.resources.", "Agent.record.resources."),
     ("Agent.record.loggers.typed_loggers.", "Agent.record.typed_loggers."),
 )

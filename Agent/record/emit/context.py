@@ -104,34 +104,10 @@ class SpanScope:
             if self.tick is not None:
                 parts.append(f',"tick":{self.tick}')
             links = "".join(parts).encode()
-            # Without them the fast lane hands over to where what happens here is searched for the secrets.
+            # Without them the lane hands over to where what happens here is searched for the secrets.
             if not more_causes and not self.secrets:
                 self.links = links
         return links
-
-
-def span_scope(
-    parent: SpanScope | None, span_id: str, name: str, agent: AgentBinding, *, is_action: bool
-) -> SpanScope:
-    """Return the scope inside a traced call: like `SpanScope(parent, span_id=...)`, at half the cost."""
-    scope: SpanScope = _new_scope(SpanScope)
-    scope.span_id = span_id
-    scope.agent = agent
-    scope.causes = ()
-    scope.links = None
-    if parent is None:
-        scope.tick = scope.fields = scope.run_id = scope.reads = None
-        scope.path = (name,)
-        scope.secrets = ()
-        scope.actions = (agent,) if is_action else ()
-    else:
-        scope.tick, scope.fields, scope.run_id = parent.tick, parent.fields, parent.run_id
-        scope.reads = parent.reads
-        scope.secrets = parent.secrets
-        path = parent.path
-        scope.path = (*path, name) if len(path) < MAX_PATH else path
-        scope.actions = (*parent.actions, agent) if is_action else parent.actions
-    return scope
 
 
 def learn_secrets(scope: SpanScope, found: list[str]) -> None:
@@ -158,7 +134,6 @@ def event_ids(ids: Iterable[object]) -> tuple[str, ...]:
     return tuple(found)
 
 
-_new_scope = object.__new__
 current_scope: ContextVar[SpanScope | None] = ContextVar("agent_trace_scope", default=None)
 
 

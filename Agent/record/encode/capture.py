@@ -16,7 +16,7 @@ import orjson
 from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.pointers import escape
 from Agent.event.values.arrays import number_tag
-from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, any_nonfinite, ask_memory, exceeds
+from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, ask_memory, exceeds
 from Agent.event.values.reading import Places, Reading
 from Agent.event.values.serialise import to_json
 from Agent.event.values.short_walk import form_of_scalars
@@ -217,10 +217,6 @@ _TAG_OPTIONS = DUMP_OPTIONS & ~orjson.OPT_PASSTHROUGH_DATETIME
 # What the native judge has as constants must lie within the limits.
 _NATIVE_DEPTH, _NATIVE_ITEMS = 16, 4096
 
-_ABSENT = object()
-_all_scalars = SCALARS.issuperset
-_no_floats = (SCALARS - {float}).issuperset
-
 
 class Judge(Protocol):
     """Checks the payloads of one pipeline; None, also after any error, means: take the slow path."""
@@ -274,7 +270,7 @@ def make_judge(redactor: Redactor, limits: Limits, form_of: FormOf | None = None
 
 
 class SweepingJudge:
-    """The judge in Python: each sweep is one call of something that loops in C."""
+    """The judge in Python, which knows no tags."""
 
     def __init__(self, redactor: Redactor, limits: Limits) -> None:
         self._keys_pass = redactor.keys_pass
@@ -283,128 +279,42 @@ class SweepingJudge:
 
     def line_end(self, payload: dict[str, Any], /) -> bytes | None:
         """See `Judge`."""
-        raw = self._plain(payload)
-        return None if raw is None else raw[1:] + b"}\n"
+        raw = self._plain(payload, known=False) if type(payload) is dict else None
+        return None if raw is None or not self.clean(raw) else raw[1:] + b"}\n"
 
     def tagged(self, payload: Any, pointer: str, /) -> tuple[bytes, Types | None] | None:  # noqa: ARG002
         """See `Judge`; here no value has a tag."""
-        raw = self._plain(payload) if type(payload) is dict else None
-        return None if raw is None else (raw, None)
-
-    def _plain(self, payload: dict[str, Any]) -> bytes | None:
-        try:
-            if exceeds(payload, self._unread_bytes) or not is_plain(payload, self._keys_pass):
-                return None
-            raw = orjson.dumps(payload, None, DUMP_OPTIONS)
-            if (
-                len(raw) > self._unread_bytes
-                or (raw.find(b"null") >= 0 and holds_nonfinite(payload))
-                or (self._check and not looks_clean(raw))
-            ):
-                return None
-        except Exception:  # noqa: BLE001 - a key that cannot be hashed, a dict that changes meanwhile
-            return None
-        return raw
+        raw = self._plain(payload, known=False) if type(payload) is dict else None
+        return None if raw is None or not self.clean(raw) else (raw, None)
 
     def value(self, value: Any, /) -> bytes | None:
         """See `Judge`."""
-        kind = type(value)
-        try:
-            if exceeds(value, self._unread_bytes):
-                return None
-            if kind is dict:
-                if not self._keys_pass(value):
-                    return None
-                if _no_floats(map(type, value.values())):
-                    raw = orjson.dumps(value, None, DUMP_OPTIONS)
-                    return raw if len(raw) <= self._unread_bytes else None
-            elif value is None:
-                return b"null"
-            elif kind is not list and (kind not in SCALARS or value != value):
-                return None
-            if (kind is dict or kind is list) and not _is_deeply_plain(value, self._keys_pass):
-                return None
-            raw = orjson.dumps(value, None, DUMP_OPTIONS)
-            if len(raw) > self._unread_bytes or (raw.find(b"null") >= 0 and not _is_finite(value)):
-                return None
-        except Exception:  # noqa: BLE001 - as above
-            return None
-        return raw
+        return self._plain(value, known=True)
 
     def clean(self, raw: bytes, /) -> bool:
         """See `Judge`."""
         return not self._check or looks_clean(raw)
 
-
-def _differing(
-    present: Mapping[str, Any], last: Mapping[str, Any], ignored: Mapping[str, type]
-) -> list[tuple[str, Any]] | None:
-    found = []
-    for name, value in list(present.items()):
-        before, kind = last.get(name, _ABSENT), type(value)
-        if kind in SCALARS and (before is value or (type(before) is kind and before == value)):
-            continue
-        if ignored.get(name) is not kind:
-            found.append((name, value))
-    return found if found or not last.keys() <= present.keys() else None
-
-
-Differing = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, type]], list[tuple[str, Any]] | None]
-differing: Differing = _differing if native is None else native.differing
-"""The items of a state, a dict, that are neither the scalars recorded last nor of the type that is ignored.
-
-None where there are none and no name of the last state is gone.
-"""
+    def _plain(self, value: Any, *, known: bool) -> bytes | None:
+        """The JSON of a plain value; `known`: its own keys are looked at, too."""
+        try:
+            if exceeds(value, self._unread_bytes):
+                return None
+            values = (value,) if known else value.values()
+            if not all(is_plain(each, self._keys_pass) for each in values):
+                return None
+            raw = orjson.dumps(value, None, DUMP_OPTIONS)
+        except Exception:  # noqa: BLE001 - a key that cannot be hashed, a dict that changes meanwhile
+            return None
+        return raw if len(raw) <= self._unread_bytes else None
 
 
-def is_plain(payload: Mapping[str, Any], keys_pass: KeysPass) -> bool:
-    """Tell whether JSON holds these values exactly and every nested key is known to be harmless."""
-    for value in payload.values():
-        kind = type(value)
-        if kind is dict:
-            if not keys_pass(value):
-                return False
-            if not _all_scalars(map(type, value.values())) and not _is_deeply_plain(value, keys_pass):
-                return False
-        elif kind is list:
-            if not _all_scalars(map(type, value)) and not _is_deeply_plain(value, keys_pass):
-                return False
-        elif kind not in SCALARS:
+def is_plain(value: Any, keys_pass: KeysPass, depth: int = 0) -> bool:
+    """Whether JSON holds a value exactly and every key in it is known to be harmless."""
+    kind = type(value)
+    if kind is dict or kind is list:
+        if depth > _MAX_PLAIN_DEPTH or (kind is dict and not keys_pass(value)):
             return False
-    return True
-
-
-def _is_deeply_plain(value: Any, keys_pass: KeysPass, depth: int = 0) -> bool:
-    """The same for the items of one container."""
-    if depth > _MAX_PLAIN_DEPTH:
-        return False
-    for item in value.values() if type(value) is dict else value:
-        kind = type(item)
-        if kind is dict:
-            if not keys_pass(item):
-                return False
-            if not _all_scalars(map(type, item.values())) and not _is_deeply_plain(
-                item, keys_pass, depth + 1
-            ):
-                return False
-        elif kind is list:
-            if not _all_scalars(map(type, item)) and not _is_deeply_plain(item, keys_pass, depth + 1):
-                return False
-        elif kind not in SCALARS:
-            return False
-    return True
-
-
-def holds_nonfinite(value: Any) -> bool:
-    """Tell whether a plain container holds a NaN or infinity, which the encoder would write as null."""
-    children = list(value.values() if type(value) is dict else value)
-    return any_nonfinite(children) or any(
-        holds_nonfinite(child) for child in children if type(child) is dict or type(child) is list
-    )
-
-
-def _is_finite(value: Any) -> bool:
-    """Whether orjson wrote no null for a number of the value."""
-    if type(value) is dict or type(value) is list:
-        return not holds_nonfinite(value)
-    return not any_nonfinite((value,))
+        items = value.values() if kind is dict else value
+        return all(is_plain(item, keys_pass, depth + 1) for item in items)
+    return kind in SCALARS and (kind is not float or value - value == 0.0)

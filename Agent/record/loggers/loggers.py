@@ -223,6 +223,21 @@ class EventLogger:
         assert self._own_binding is not None  # noqa: S101 - set above, for the type checker
         return pipeline, self._own_binding
 
+    def _record(
+        self,
+        kind: str,
+        label: str,
+        values: dict[str, Any],
+        causes: Causes,
+        level: int = INFO,
+        *,
+        buffered: bool = False,
+    ) -> str:
+        """Write one event of the values that are not None; a None that its kind needs stands as null."""
+        required = _required(kind)
+        given = {name: value for name, value in values.items() if value is not None or name in required}
+        return self._emit(kind, level, label, given, causes, buffered=buffered)
+
     def _emit(
         self,
         kind: str,
@@ -329,6 +344,13 @@ def present(required: str = "", /, **values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None or key in names}
 
 
+@functools.cache
+def _required(kind: str) -> frozenset[str]:
+    from Agent.event.payloads import KINDS
+
+    return frozenset(field.name for field in KINDS[kind].fields if field.required)
+
+
 class AgentLogger(EventLogger):
     """The logger of one agent: its actions, decisions, changes and messages.
 
@@ -373,10 +395,8 @@ class AgentLogger(EventLogger):
         """Record a decision of the agent and its reasoning."""
         if self._limit.value > INFO:
             return ""
-        payload = present(
-            "decision_type", decision_type=decision_type, decision_data=decision_data, reasoning=reasoning
-        )
-        return self._emit("decision", INFO, decision_type, payload, causes)
+        values = {"decision_type": decision_type, "decision_data": decision_data, "reasoning": reasoning}
+        return self._record("decision", decision_type, values, causes)
 
     def log_state_change(
         self, old_state: Any, new_state: Any, trigger: Any = None, *, causes: Causes = None
@@ -393,11 +413,9 @@ class AgentLogger(EventLogger):
         """Record a piece of content that the agent created."""
         if self._limit.value > INFO:
             return ""
-        payload = present(
-            "content_type content_id", content_type=content_type, content_id=content_id, metadata=metadata
-        )
+        values = {"content_type": content_type, "content_id": content_id, "metadata": metadata}
         label = f"Content generated: {as_text(content_type)} {as_text(content_id)}"
-        return self._emit("content_generation", INFO, label, payload, causes)
+        return self._record("content_generation", label, values, causes)
 
     def log_strategy_update(
         self,
@@ -411,14 +429,11 @@ class AgentLogger(EventLogger):
         """Record a change of the agent's strategy."""
         if self._limit.value > INFO:
             return ""
-        payload = present(
-            "strategy_type",
-            strategy_type=strategy_type,
-            old_strategy=old_strategy,
-            new_strategy=new_strategy,
-            reason=reason,
-        )
-        return self._emit("strategy_update", INFO, strategy_type, payload, causes)
+        values = {
+            "strategy_type": strategy_type, "old_strategy": old_strategy, "new_strategy": new_strategy,
+            "reason": reason,
+        }  # fmt: skip
+        return self._record("strategy_update", strategy_type, values, causes)
 
     def log_learning_update(
         self, learning_stage: Any, update_data: Any = None, *, causes: Causes = None
@@ -426,8 +441,8 @@ class AgentLogger(EventLogger):
         """Record an update of what the agent has learned."""
         if self._limit.value > INFO:
             return ""
-        payload = present("learning_stage", learning_stage=learning_stage, update_data=update_data)
-        return self._emit("learning_update", INFO, learning_stage, payload, causes)
+        values = {"learning_stage": learning_stage, "update_data": update_data}
+        return self._record("learning_update", learning_stage, values, causes)
 
     def send(self, to: str, body: Any = None, *, causes: Causes = None) -> Message:
         """Record that the agent sends a message; return the message to deliver."""

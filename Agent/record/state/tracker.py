@@ -35,7 +35,7 @@ from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, ask_memory, least_by
 from Agent.event.values.reading import Places, Reading
 from Agent.event.values.registered import REGISTERED
 from Agent.event.values.serialise import Dumped, to_json
-from Agent.record.encode.capture import MOST_WITH_AGENTS, Types, differing, holds_nonfinite, is_plain
+from Agent.record.encode.capture import MOST_WITH_AGENTS, Types, is_plain
 from Agent.record.encode.native import native
 from Agent.record.state.introspection import Exposed, Sort, exposure_of, read_state, sort_of
 
@@ -218,8 +218,8 @@ class StateTracker:
             items: Iterable[tuple[str, Any]] | None
             if only is not None:
                 items = [(name, present[name]) for name in only if name in present]
-            elif type(present) is dict:
-                items = differing(present, self.last, self._ignored)
+            elif native is not None and type(present) is dict:
+                items = native.differing(present, self.last, self._ignored)
                 if items is None and (not heavy or heavy <= present.keys()):
                     return {}, []
             else:
@@ -500,13 +500,13 @@ class StateTracker:
             if kind is not dict and kind is not list:
                 return None
             least = least_bytes(value, DEFAULT_LIMITS.max_bytes)
-            if least > DEFAULT_LIMITS.max_bytes or not is_plain({"": value}, _any_keys):
+            if least > DEFAULT_LIMITS.max_bytes or not is_plain(value, _any_keys):
                 return None
             ask_memory(least)
             raw = orjson.dumps(value, None, DUMP_OPTIONS)
         except Exception:  # noqa: BLE001 - strange keys, a dict that another thread changes: the codec knows
             return None
-        return None if raw.find(b"null") >= 0 and holds_nonfinite(value) else raw
+        return raw
 
     def _tagged(self, name: str, value: Any, present: Mapping[str, Any]) -> bytes | None:
         self.places.begin(present)

@@ -16,7 +16,7 @@ import orjson
 
 from Agent.event.values.plain import SCALARS
 from Agent.record.emit import installed
-from Agent.record.emit.context import SpanScope, current_scope, learn_secrets, span_scope
+from Agent.record.emit.context import SpanScope, current_scope, learn_secrets
 from Agent.record.emit.installed import Limit
 from Agent.record.encode.native import native
 from Agent.record.state.agents import Known
@@ -102,7 +102,7 @@ class Call:
         else:
             self.args_body = b""
         self.span_id = span_id = pipeline.next_span_id()
-        inside = span_scope(scope, span_id, spec.label, binding, is_action=spec.is_action)
+        inside = SpanScope(scope, span_id=span_id, name=spec.label, agent=binding, is_action=spec.is_action)
         if found:
             self._learn_secrets(inside, found)
         self.secrets = inside.secrets
@@ -157,28 +157,20 @@ class Call:
         # First, so that the duration excludes the work of recording.
         duration_ns = pipeline.monotonic_ns() - self.started_ns
         try:
-            if self.board_slot >= 0:
-                pipeline.board.close_span(self.board_slot)  # type: ignore[union-attr]
-            try:
-                current_scope.reset(self.token)
-            except ValueError:
-                self._note_other_context()
-            changeable = self.changeable
-            if changeable is None or (type(result) in SCALARS and still_holds(changeable[0], changeable[2])):
-                body = self.args_body
-            else:
-                body = self._args_and_changes(result)
+            self._close_scope()
+            body = self.args_body if self.changeable is None else self._args_and_changes(result)
             if self.spec.capture_result:
                 raw = pipeline.capture.judge.value(result)
-                is_plain = raw is not None
-                body = b'%s"result":%s,' % (body, raw) if is_plain else self._with_result(body, result)
-            event_id = self._emit(body, duration_ns)
-            if self.is_entry and self.pipeline.watcher is not None:
-                self.pipeline.watcher.action_ended(self, event_id, None)
+                body = self._with_result(body, result) if raw is None else b'%s"result":%s,' % (body, raw)
+            self._tell_end(self._emit(body, duration_ns), None)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             self._trouble(error)
         if self.leave is not None:
             self.leave(result, None)
+
+    def _tell_end(self, event_id: str, error: BaseException | None) -> None:
+        if self.is_entry and self.pipeline.watcher is not None:
+            self.pipeline.watcher.action_ended(self, event_id, error)
 
     def _with_result(self, body: bytes, result: object) -> bytes:
         """The body with a result that is not plain."""
@@ -203,8 +195,7 @@ class Call:
             event_id = self._emit(body + ending, duration_ns)
             if outcome == "error" and self.tracker is not None:
                 emit_state(self.pipeline, self.binding, self.tracker, self.target, "error")
-            if self.is_entry and self.pipeline.watcher is not None:
-                self.pipeline.watcher.action_ended(self, event_id, error if outcome == "error" else None)
+            self._tell_end(event_id, error if outcome == "error" else None)
         except Exception as trouble:  # noqa: BLE001 - the user's own exception is the one that must get out
             self._trouble(trouble)
         if self.leave is not None:
@@ -301,17 +292,8 @@ class Call:
         if spec.is_async:
             capture_ns = pipeline.monotonic_ns() - self.started_ns - duration_ns
             body = b'%s"capture_ms":%.6g,' % (body, capture_ns / 1e6)
-        head = spec.head_root if self.root else spec.head
-        scope = current_scope.get()
-        line_head = slot.heads.get(spec.label)
-        if types or line_head is None or (scope is not None and scope.fields):
-            whole = b'%s%s"duration_ms":%.6g' % (head, body, duration_ms)
-            return pipeline.emit(slot, spec.label, body=whole, types=types, span_id=self.span_id, tail=tail)
-        # The common case, without tags and context fields: the line is joined here, past `Pipeline.emit`.
-        outer = b"" if scope is None else scope.links if scope.links is not None else scope.link_bytes()
-        links = b',"span_id":"%s"%s' % (self.span_id.encode(), outer)
-        rest = b'%s%s"duration_ms":%.6g}%s}\n' % (head, body, duration_ms, tail)
-        return pipeline.put(slot, line_head, links, slot.extra, rest)
+        whole = b'%s%s"duration_ms":%.6g' % (spec.head_root if self.root else spec.head, body, duration_ms)
+        return pipeline.emit(slot, spec.label, body=whole, types=types, span_id=self.span_id, tail=tail)
 
     def _trouble(self, error: BaseException) -> None:
         self.pipeline.health.trouble(f"the end of {self.spec.qualname}", error)
@@ -392,9 +374,7 @@ class SteppedCall(Call):
         duration_ns = self.pipeline.monotonic_ns() - self.started_ns
         try:
             self._close_scope()
-            event_id = self._emit(self.args_body + ending, duration_ns)
-            if self.is_entry and self.pipeline.watcher is not None:
-                self.pipeline.watcher.action_ended(self, event_id, None)
+            self._tell_end(self._emit(self.args_body + ending, duration_ns), None)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             self._trouble(error)
         if self.leave is not None:
