@@ -1,7 +1,8 @@
-"""The context of a call: its span, agent, tick, causes and fields, in one context variable.
+"""The context of a call: its span, agent, tick, causes, fields and reads, in one context variable.
 
 A `SpanScope` is immutable and keeps its own bytes, so that each event inside it copies them instead of
-encoding them again.
+encoding them again. `Reads` is what one traced action read of recorded sources, which stands as `reads` in
+its event: a generator by where its draws began and how many there were, everything else by value.
 """
 
 from __future__ import annotations

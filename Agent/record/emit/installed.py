@@ -1,7 +1,7 @@
-"""The pipeline that events go to: set up by the first event, asked for by every one.
+"""What is recorded now: the pipeline that events go to, and the lowest level of each category.
 
-Doors such as loggers and decorators know `pipeline.py` only through here, so that importing them does not
-load what stands behind them.
+The first event sets the pipeline up, and every event asks for it. Loggers and decorators know `pipeline.py`
+only through here, so that importing them does not load what stands behind them.
 """
 
 from __future__ import annotations

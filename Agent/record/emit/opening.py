@@ -1,4 +1,4 @@
-"""Where pipelines are made: for a session's files, and for lines that reach no tree, as in replays and tests."""
+"""Where pipelines are made: for a session's files, or for lines that reach no tree, as in replays."""
 
 from __future__ import annotations
 

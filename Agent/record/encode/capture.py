@@ -1,7 +1,8 @@
-"""Values as bytes: plain payloads as `fast_encoder.py` encodes them, everything else by the slow path.
+"""Values as bytes: plain, clean payloads as the judge encodes them, everything else by the slow path.
 
-The slow path is the value codec with its tags and limits, then redaction of the result. In both cases the
-result is the inside of one JSON object, ready for a line.
+The judge sweeps over keys and bytes, in C (`_native.c`) if the package was built with a compiler. The slow
+path is the value codec with its tags and limits, then redaction of the result. In both cases the result is
+the inside of one JSON object, ready for a line.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """What is kept of values: all, all without secrets, or their shapes alone; by category, tool and field.
 
-`Pipeline` looks every line through here where a level other than `redacted` is set, and only then. The same
-value leaves the same shape, told by a keyed digest, so that what was recorded so can still be matched.
+`Pipeline` looks through each line here where a level other than `redacted` is set, and only then. A shape
+is type, size and keyed digest, `[str 34:9f2c6d1a0b3c4d5e]`: equal values leave equal shapes, so that
+recordings of shapes can still be matched. What is kept beside shapes is listed by name, so that a new field
+is not kept.
 """
 
 from __future__ import annotations

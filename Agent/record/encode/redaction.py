@@ -1,8 +1,9 @@
 """The choke point: every byte that reaches the tree is made here, after secrets were replaced by tokens.
 
-Clean payloads, which are nearly all, cost one sweep over their keys and one over their bytes. Only if a sweep
-finds the format of a secret is the value examined in detail. The same secret always becomes the same keyed
-token, so that comparisons and digests work on redacted values.
+Clean payloads, which are nearly all, cost one sweep over their keys and one over their bytes. Only if a
+sweep finds the format of a secret does `RedactionWalk` examine the value: names can stand over a value in a
+mapping, before it in a pair or a list, or beside it in an object that names a member. The same secret
+always becomes the same keyed token, so that comparisons and digests work on redacted values.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """Adopted `random.Random` objects: their own attributes count what is drawn, in place and for every holder.
 
 All methods of `random.Random` draw by `random()` and `getrandbits()`, so these two are enough. A Mersenne
-twister stands at a number of 32-bit words behind a known state, so that position and count say it all.
+twister stands at a number of 32-bit words behind a known state, so that position and count say it all. The
+functions of `random` are methods of one hidden generator; those that draw themselves are replaced in the
+module, and where other modules bound them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,12 @@
-"""Putting recorded functions into the places of those that read sources, and taking every one away again.
+"""Recorded functions in the places of those that read clock, chance and environment.
 
-Names that other modules bound before (`from time import time`) are found in those modules and replaced, too.
-What hides in a default argument, a closure or an object is not: `watch.py` notices its use.
+`uuid4`, `secrets` and `SystemRandom` all read `os.urandom`, so that one is enough; `date.today()` and
+`datetime.today()` read `time.time`. `datetime.now` and `utcnow` are replaced in the mapping behind their
+class, since the class takes no attributes, and another class would break pickles and `isinstance`; where
+another interpreter has no such mapping, `watch.py` notices their reads. All reads of `os.environ` come by
+`__getitem__` and `__iter__` of its class. Names that other modules bound before (`from time import time`)
+are found in those modules and replaced, too. What hides in a default argument, a closure or an object is
+not: `watch.py` notices its use.
 """
 
 from __future__ import annotations

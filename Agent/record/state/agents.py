@@ -1,4 +1,9 @@
-"""Which object is which agent: found by its `agent_id`, by its logger, or by what `instrument` was told."""
+"""Which object is which agent, found by its `agent_id`, by its logger, or by what `instrument` was told.
+
+`Probe` finds out whether something else than traced actions changes generators, and objects that several
+agents hold. A single agent's state does not tell whose action changed them. So they are looked at whenever
+one of the first outermost actions of the program ends, and again when the next one begins.
+"""
 
 from __future__ import annotations
 

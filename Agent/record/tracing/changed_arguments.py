@@ -1,7 +1,8 @@
-"""Arguments that a call changed in place, as `args_after` in its event: a replay that answers it does it too.
+"""Arguments that a call changed in place: `args_after` in its event, done again in a replay.
 
 Asked for only where a replay may answer the call, and where the arguments as a whole are not the bytes that
-they were at entry. What was changed is written as it is behind the call.
+they were at entry. Containers and objects keep their identity, since whoever called holds them elsewhere,
+too.
 """
 
 from __future__ import annotations

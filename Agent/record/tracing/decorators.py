@@ -1,7 +1,7 @@
 """Decorators that record an event for each call; the function keeps its signature and type.
 
 Each works with and without parentheses, on functions, methods, static and class methods, sync and async, and
-on generators of both sorts (`generators.py`).
+on generators of both sorts (`traced_function.py`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Exceptions as events: one exception object is one `error` event, written where it was first seen."""
+"""Exceptions as events, and events as exceptions again.
+
+One exception object is one `error` event, written where it was first seen. `remake_error` makes the
+exception again, for replays of traced calls, tools and models whose recorded response is an error.
+"""
 
 from __future__ import annotations
 
@@ -386,7 +390,7 @@ def _payload_of(
 
 
 def _beside_arguments(error: BaseException, most_causes: int) -> dict[str, Any]:
-    """What an exception holds beside its arguments, from which `error_restore.py` makes it again.
+    """What an exception holds beside its arguments, from which `remake_error` makes it again.
 
     Under `error_attributes` its own attributes and notes, under `error_members` what its class keeps outside
     of them (slots, the `filename` of an OSError), under `error_cause` what it was raised from.
