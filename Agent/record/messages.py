@@ -98,4 +98,4 @@ def _speaker(what: str) -> tuple[Pipeline, AgentBinding]:
             f"{what}() was called outside a traced action, so nobody is speaking",
             remedy=f"call it in a traced action, or use AgentLogger.{what}()",
         )
-    return installed.active_pipeline() or current_pipeline(), scope.agent
+    return current_pipeline(), scope.agent

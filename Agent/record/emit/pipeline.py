@@ -499,9 +499,7 @@ class Pipeline:
                 key = f"user.{key}"  # noqa: PLW2901 - it is called so from here on
             if key not in present:
                 added[key] = value
-        more, more_types = self.capture.user_body(added, "/extra")
-        joined = body + b"," + more if body and more else body or more
-        return joined, {**(types or {}), **more_types} if more_types else types
+        return self.capture.joined((body, types), self.capture.user_body(added, "/extra"))
 
     def _report_drops(self) -> None:
         """Write `log.dropped` now that writing works again.

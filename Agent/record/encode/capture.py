@@ -100,6 +100,12 @@ class Capture:
         reading = self.reading._replace(most_with_agents=MOST_WITH_AGENTS)
         return self.careful_body(payload, pointer, reading=reading)
 
+    @staticmethod
+    def joined(*bodies: tuple[bytes, Types | None]) -> tuple[bytes, Types | None]:
+        """The inner JSON bytes of several bodies as one, and their tags."""
+        types = {place: tag for _, tags in bodies if tags for place, tag in tags.items()}
+        return b",".join(body for body, _ in bodies if body), types or None
+
     def careful_body(
         self,
         payload: Mapping[str, Any],

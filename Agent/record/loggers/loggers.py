@@ -307,16 +307,13 @@ class EventLogger:
         self, pipeline: Pipeline, own_keys: frozenset[str], body: bytes, types: Types | None
     ) -> tuple[bytes, Types | None]:
         """Return the payload with the bound fields; a field named like one of our keys is renamed."""
-        if own_keys.isdisjoint(self._fields):
-            if self._field_bytes is None:
-                self._field_bytes = pipeline.capture.user_body(self._fields, "/extra")
-            more, more_types = self._field_bytes
-        else:
-            more, more_types = pipeline.capture.user_body(
-                pipeline.health.moved(self._fields, own_keys), "/extra"
-            )
-        joined = body + b"," + more if body and more else body or more
-        return joined, {**(types or {}), **more_types} if more_types else types
+        capture = pipeline.capture
+        if not own_keys.isdisjoint(self._fields):
+            moved = pipeline.health.moved(self._fields, own_keys)
+            return capture.joined((body, types), capture.user_body(moved, "/extra"))
+        if self._field_bytes is None:
+            self._field_bytes = capture.user_body(self._fields, "/extra")
+        return capture.joined((body, types), self._field_bytes)
 
     def _gave_up(self, what: str, error: BaseException) -> str:
         active = installed.active

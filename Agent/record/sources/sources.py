@@ -15,9 +15,9 @@ from Agent.errors import ConfigurationError
 from Agent.record.emit import installed
 from Agent.record.emit.context import Reads
 from Agent.record.encode.safe_text import as_message
-from Agent.record.health import note
+from Agent.record.health import note, trouble
 from Agent.record.sources import adopted as adopted_generators
-from Agent.record.sources.adopted import Adopted, trouble
+from Agent.record.sources.adopted import Adopted
 from Agent.record.sources.generators import (
     adopt_random,
     adopt_random_module,

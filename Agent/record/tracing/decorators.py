@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVELS, Category
+from Agent.record import health
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
 from Agent.record.emit.installed import LIMITS, current_pipeline, level_of
@@ -235,7 +236,7 @@ def _record(spec: TraceSpec, error: BaseException, args: tuple[Any, ...], kwargs
     if outcome_of(error) != "error" or LIMITS[Category.ERRORS.value].value > LEVELS["ERROR"]:
         return
     try:
-        pipeline = installed.active_pipeline() or current_pipeline()
+        pipeline = current_pipeline()
         target = spec.target_of(args)
         known = pipeline.agents.find(target) if target is not None else None
         scope = current_scope.get()
@@ -248,10 +249,8 @@ def _record(spec: TraceSpec, error: BaseException, args: tuple[Any, ...], kwargs
         more = {"call": spec.qualname, "args": spec.arguments(args, kwargs)}
         record_error(pipeline, binding, error, more=more)
     except Exception as trouble:  # noqa: BLE001 - the user's own exception is the one that must get out
-        active = installed.active_pipeline()
-        if active is not None:
-            active.health.trouble(f"the error of {spec.qualname}", trouble)
-            active.health.drop("an error could not be recorded")
+        health.trouble(f"the error of {spec.qualname}", trouble)
+        health.lost("an error could not be recorded")
 
 
 def record_construction(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -273,12 +272,9 @@ def _captured(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, Typ
     if LIMITS[Category.AGENTS.value].value > LEVELS["INFO"]:
         return None
     try:
-        pipeline = installed.active_pipeline() or current_pipeline()
-        return pipeline.capture.constructor_body(args, kwargs, "/extra/init")
+        return current_pipeline().capture.constructor_body(args, kwargs, "/extra/init")
     except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-        active = installed.active_pipeline()
-        if active is not None:
-            active.health.trouble("a constructor's arguments", error)
+        health.trouble("a constructor's arguments", error)
         return None
 
 

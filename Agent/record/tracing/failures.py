@@ -354,9 +354,8 @@ def record_error(
     body, types = pipeline.capture.body(payload)
     if fields:
         moved = pipeline.health.moved(fields, slot.own_keys | payload.keys())
-        more_body, more_types = pipeline.capture.user_body(moved, "/extra")
-        body = body + b"," + more_body if more_body else body
-        types = {**(types or {}), **more_types} if more_types else types
+        own = pipeline.capture.user_body(moved, "/extra")
+        body, types = pipeline.capture.joined((body, types), own)
     label = message or f"{type(error).__qualname__}: {text}"
     identity = pipeline.emit(slot, label, causes=causes, body=body, types=types)
     if identity:

@@ -134,8 +134,10 @@ def _emit_gone_state(pipeline: Pipeline, known: Known) -> None:
     seen = tracker.last_seen()
     held = [name for name in tracker.heavy & seen.values.keys() if _is_held(seen.values, name)]
     adopted = _note_shared(pipeline, binding, tracker, seen.values)
-    inner, types = pipeline.capture.user_body(seen.values, _FIELDS, binding.agent_id)
-    dumped, more_types = pipeline.capture.dumped_body(seen.dumped, _FIELDS)
+    capture = pipeline.capture
+    inner, types = capture.joined(
+        capture.user_body(seen.values, _FIELDS, binding.agent_id), capture.dumped_body(seen.dumped, _FIELDS)
+    )
     about = {
         "class": _class_name(tracker.cls),
         "shared": sorted(held),
@@ -143,8 +145,6 @@ def _emit_gone_state(pipeline: Pipeline, known: Known) -> None:
         "shared_objects": tracker.held_together,
         "adopted": adopted,
     }
-    types = {**(types or {}), **(more_types or {})} or None
-    inner = inner + b"," + dumped if inner and dumped else inner or dumped
     _write_state(pipeline, binding, "gone", inner, types, about, seen.unseen)
 
 

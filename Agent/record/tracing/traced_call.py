@@ -175,8 +175,7 @@ class Call:
     def _with_result(self, body: bytes, result: object) -> bytes:
         """The body with a result that is not plain."""
         whole, types = self.pipeline.capture.body({"result": result})
-        if types:
-            self.types = {**self.types, **types} if self.types else types
+        self.types = _tags(self.types, types)
         return body + whole + b","
 
     def fail(self, error: BaseException) -> None:
@@ -217,8 +216,7 @@ class Call:
             return b'%s"result_is":%s,' % (self.args_body, orjson.dumps(given_back))
         entry, was_plain = self.args_body[:-1], plain is not None
         changes, types = args_after(capture, arguments, entry, self.types, result, was_plain=was_plain)
-        if types:
-            self.types = {**self.types, **types} if self.types else types
+        self.types = _tags(self.types, types)
         return self.args_body + changes
 
     def _close_scope(self) -> None:
@@ -243,8 +241,7 @@ class Call:
             self.reads.close()
             read, read_types = self.reads.body(pipeline.capture)
             body += read
-            if read_types:
-                types = {**types, **read_types} if types else read_types
+            types = _tags(types, read_types)
         # Arguments and result were encoded without a search of their texts; one sweep does it for both.
         if body and not pipeline.capture.judge.clean(body):
             looked_at, types = pipeline.redactor.payload(body[:-1], types, "/extra")
@@ -259,8 +256,7 @@ class Call:
                 pipeline.agents.probe.ended(values)
             if self.tracker is not None:
                 tail, state_types = changes_tail(pipeline, self.tracker, self.target, code)
-                if state_types:
-                    types = {**types, **state_types} if types else state_types
+                types = _tags(types, state_types)
             else:
                 tail = code.tail
         if self.secrets:
@@ -303,6 +299,10 @@ class Call:
 if native is not None:
     native.learn({each.__name__: each for each in (Call, Known, Limit, StateTracker)})
     native.quicken(Call)
+
+
+def _tags(types: Types | None, more: Types | None) -> Types | None:
+    return {**types, **more} if types and more else types or more
 
 
 class SteppedCall(Call):
@@ -354,8 +354,7 @@ class SteppedCall(Call):
                 self._trouble(error)
             else:
                 body = raw + b","
-                if returned_types:
-                    self.types = {**self.types, **returned_types} if self.types else returned_types
+                self.types = _tags(self.types, returned_types)
         self._finish(body, result)
 
     def close(self) -> None:

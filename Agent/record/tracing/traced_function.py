@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from Agent.errors import RecordingMiss
+from Agent.record import health
 from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope, current_scope
 from Agent.record.emit.installed import current_pipeline
@@ -87,10 +88,8 @@ class TraceSpec(FunctionFacts):
 
     def not_recorded(self, error: Exception) -> None:
         """Count a call that could not be begun."""
-        active = installed.active
-        if active is not None:
-            active.health.trouble(f"the call of {self.qualname}", error)
-            active.health.drop("a call could not be recorded")
+        health.trouble(f"the call of {self.qualname}", error)
+        health.lost("a call could not be recorded")
 
     def _traced_call(
         self,
