@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from Agent.errors import UsageError
@@ -33,34 +33,31 @@ def record_send(
     pipeline: Pipeline, binding: AgentBinding, recipient: str, body: Any, causes: tuple[str, ...]
 ) -> Message:
     """Record the sending and return the message."""
-    sender = str(binding.agent_id)
-    message_id = pipeline.next_span_id()
-    payload = {
-        "direction": "sent",
-        "message_id": message_id,
-        "sender": sender,
-        "recipient": recipient,
-        "body": body,
-    }
-    text = f"Message sent: {sender} -> {recipient}"
-    event = pipeline.emit(binding.slot("agent_message", 20), text, payload, causes=causes)
-    return Message(message_id, sender, recipient, body, event)
+    message = Message(pipeline.next_span_id(), str(binding.agent_id), recipient, body, "")
+    return replace(message, event_id=_record(pipeline, binding, "sent", message, causes))
 
 
 def record_receipt(
     pipeline: Pipeline, binding: AgentBinding, message: Message, causes: tuple[str, ...]
 ) -> str:
     """Record the receipt, caused by the sending, and return its id."""
+    led_to_it = (message.event_id, *causes) if message.event_id else causes
+    received = replace(message, recipient=str(binding.agent_id))
+    return _record(pipeline, binding, "received", received, led_to_it)
+
+
+def _record(
+    pipeline: Pipeline, binding: AgentBinding, direction: str, message: Message, causes: tuple[str, ...]
+) -> str:
     payload = {
-        "direction": "received",
+        "direction": direction,
         "message_id": message.id,
         "sender": message.sender,
-        "recipient": str(binding.agent_id),
+        "recipient": message.recipient,
         "body": message.body,
     }
-    text = f"Message received: {message.sender} -> {binding.agent_id}"
-    led_to_it = (message.event_id, *causes) if message.event_id else causes
-    return pipeline.emit(binding.slot("agent_message", 20), text, payload, causes=led_to_it)
+    text = f"Message {direction}: {message.sender} -> {message.recipient}"
+    return pipeline.emit(binding.slot("agent_message", 20), text, payload, causes=causes)
 
 
 def send(to: str, body: Any = None) -> Message:

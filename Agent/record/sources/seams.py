@@ -29,6 +29,9 @@ from Agent.record.emit.context import ALL_NAMES
 from Agent.record.sources.adopted import reads_here
 from Agent.record.sources.callers import asker_of, is_foreign_name
 
+T = TypeVar("T")
+Seam = tuple[Any, str, Callable[..., Any]]
+
 
 class _Swap(NamedTuple):
     owner: Any
@@ -131,7 +134,7 @@ seams = Seams()
 _environ: Any = type(os.environ)
 
 
-def environment_seams() -> list[tuple[Any, str, Callable[..., Any]]]:
+def environment_seams() -> list[Seam]:
     """(owner, attribute, what stands in its place)."""
     getitem, names, shown = _environ.__getitem__, _environ.__iter__, _environ.__repr__
 
@@ -191,9 +194,6 @@ def _texts(values: list[Any]) -> list[str | None]:
     return [_text(value) for value in values]
 
 
-T = TypeVar("T")
-Seam = tuple[Any, str, Callable[..., Any]]
-
 CLOCKS = frozenset(
     {
         *(f"{name}{unit}" for unit in ("", "_ns") for name in ("time", "monotonic", "perf_counter")),
@@ -237,14 +237,20 @@ def _same(value: Any) -> Any:
 def clock_seams() -> list[Seam]:
     """(owner, attribute, what stands in its place)."""
     found: list[Seam] = [(time, name, _clock(name)) for name in sorted(CLOCKS) if hasattr(time, name)]
-    found += [(time, name, _clock_by_id(name)) for name in sorted(CLOCKS_BY_ID) if hasattr(time, name)]
+    found += [
+        (time, name, _reading(getattr(time, name), f"time.{name}"))
+        for name in sorted(CLOCKS_BY_ID)
+        if hasattr(time, name)
+    ]
     found += [(time, name, _form(name, needed)) for name, needed in CLOCK_FORMS.items()]
-    entropy = _entropy(os.urandom, "os.urandom")
+    entropy = _reading(os.urandom, "os.urandom", bytes.hex, bytes.fromhex)
     found += [(os, "urandom", entropy), (random, "_urandom", entropy)]
     if hasattr(os, "getrandom"):
-        found.append((os, "getrandom", _entropy(os.getrandom, "os.getrandom")))
-    if getattr(uuid, "_generate_time_safe", None) is not None:
-        found.append((uuid, "_generate_time_safe", _uuid_time()))
+        found.append((os, "getrandom", _reading(os.getrandom, "os.getrandom", bytes.hex, bytes.fromhex)))
+    uuid_time: Any = getattr(uuid, "_generate_time_safe", None)
+    if uuid_time is not None:
+        read_uuid_time = _reading(uuid_time, "uuid.uuid1", _encode_uuid_time, _decode_uuid_time)
+        found.append((uuid, "_generate_time_safe", read_uuid_time))
     return found
 
 
@@ -257,17 +263,6 @@ def _clock(name: str) -> Callable[..., Any]:
         if args or kwargs:
             return original(*args, **kwargs)  # which says what is wrong with it
         return read_source(source, sys._getframe(1), original)  # noqa: SLF001 - the one way to a caller
-
-    return read
-
-
-def _clock_by_id(name: str) -> Callable[..., Any]:
-    original = getattr(time, name)
-    source = f"time.{name}"
-
-    @functools.wraps(original)
-    def read(clock_id: int, /) -> Any:
-        return read_source(source, sys._getframe(1), lambda: original(clock_id))  # noqa: SLF001 - as above
 
     return read
 
@@ -288,30 +283,27 @@ def _form(name: str, needed: int) -> Callable[..., Any]:
     return read
 
 
-def _entropy(original: Callable[..., bytes], source: str) -> Callable[..., bytes]:
+def _reading(
+    original: Callable[..., Any],
+    source: str,
+    encode: Callable[[Any], Any] | None = None,
+    decode: Callable[[Any], Any] | None = None,
+) -> Callable[..., Any]:
     @functools.wraps(original)
-    def read(*args: Any, **kwargs: Any) -> bytes:
+    def read(*args: Any, **kwargs: Any) -> Any:
         frame = sys._getframe(1)  # noqa: SLF001 - as above
-        return read_source(source, frame, lambda: original(*args, **kwargs), bytes.hex, bytes.fromhex)
+        return read_source(source, frame, lambda: original(*args, **kwargs), encode, decode)
 
     return read
 
 
-def _uuid_time() -> Callable[[], Any]:
+def _encode_uuid_time(value: Any) -> list[Any]:
     """What `uuid1` is made of where the system's own library makes it: 16 bytes, and how safe they are."""
-    original: Any = vars(uuid)["_generate_time_safe"]
+    return [bytes.hex(value[0]), value[1]]
 
-    def encode(value: Any) -> list[Any]:
-        return [bytes.hex(value[0]), value[1]]
 
-    def decode(kept: Any) -> tuple[bytes, Any]:
-        return bytes.fromhex(kept[0]), kept[1]
-
-    @functools.wraps(original)
-    def read() -> Any:
-        return read_source("uuid.uuid1", sys._getframe(1), original, encode, decode)  # noqa: SLF001 - as above
-
-    return read
+def _decode_uuid_time(kept: Any) -> tuple[bytes, Any]:
+    return bytes.fromhex(kept[0]), kept[1]
 
 
 METHODS = ("now", "utcnow")
