@@ -11,16 +11,12 @@ from Agent.event.model import RedactedBytes
 from Agent.record.encode.native import native
 from Agent.tree.write.sink import Sink
 
-# Two look-ups are cheaper than one formatting: the six digits of the microseconds are two of these.
-_THREE_DIGITS = tuple(f"{number:03d}" for number in range(1000))
-
 
 def _stamped(
     prefix: str, microsecond: int, writer: str, seq: int, /, *parts: bytes
 ) -> tuple[RedactedBytes, str]:
     identity = f"{writer}-{seq}"
-    digits = _THREE_DIGITS[microsecond // 1000] + _THREE_DIGITS[microsecond % 1000]
-    begin = f'{prefix}{digits}Z","id":"{identity}'.encode()
+    begin = f'{prefix}{microsecond:06d}Z","id":"{identity}'.encode()
     # Its parts are a head, links and a payload, each of which went through redaction.
     return RedactedBytes(b"".join((begin, *parts))), identity
 

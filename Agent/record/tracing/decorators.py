@@ -107,8 +107,11 @@ def refuse_untraceable(function: Any) -> None:
         )
 
 
-def _traced(kind: str, label: str | None, level: str | int, options: dict[str, Any]) -> Callable[[Any], Any]:
+def _traced(kind: str, given: Any, level: str | int, options: dict[str, Any]) -> Any:
+    """The decorator; `given` is its label or, where it stands without parentheses, what it decorates."""
     number = level_of(level)
+    is_bare = callable(given) or isinstance(given, (staticmethod, classmethod))
+    label = None if is_bare else given
 
     def make(function: Callable[..., Any]) -> Callable[..., Any]:
         if kind == "agent_action" and function.__name__ == "__init__":
@@ -116,7 +119,7 @@ def _traced(kind: str, label: str | None, level: str | int, options: dict[str, A
         name = function.__name__ if label is None else as_text(label)
         return wrap(function, TraceSpec(function, kind, name, level=number, **options))
 
-    return lambda function: _decorate(function, make)
+    return _decorate(given, make) if is_bare else lambda function: _decorate(function, make)
 
 
 @overload
@@ -154,8 +157,6 @@ def trace_agent_action(
         "capture_result": capture_result,
         "strict_state": None if state is None else state == "strict",
     }
-    if callable(action_type) or isinstance(action_type, (staticmethod, classmethod)):
-        return _traced("agent_action", None, level, options)(action_type)
     return _traced("agent_action", action_type, level, options)
 
 
@@ -165,8 +166,6 @@ def trace_learning_update(update_type: F, /) -> F: ...
 def trace_learning_update(update_type: str | None = None, *, level: str = "INFO") -> Callable[[F], F]: ...
 def trace_learning_update(update_type: Any = None, *, level: str = "INFO") -> Any:
     """Record each call as a `learning_update`: arguments, result or error, duration, and changed fields."""
-    if callable(update_type) or isinstance(update_type, (staticmethod, classmethod)):
-        return _traced("learning_update", None, level, {})(update_type)
     return _traced("learning_update", update_type, level, {})
 
 
@@ -176,8 +175,6 @@ def trace_performance(operation: F, /) -> F: ...
 def trace_performance(operation: str | None = None, *, level: str = "INFO") -> Callable[[F], F]: ...
 def trace_performance(operation: Any = None, *, level: str = "INFO") -> Any:
     """Record the duration of each call as a `metric`; metrics are buffered."""
-    if callable(operation) or isinstance(operation, (staticmethod, classmethod)):
-        return _traced("metric", None, level, {})(operation)
     return _traced("metric", operation, level, {})
 
 

@@ -84,12 +84,7 @@ class Call:
         the objects in them."""
         found: list[str] | None = None
         if spec.capture_args:
-            arguments = arguments or (
-                spec.arguments(args, kwargs)
-                if kwargs or len(args) > spec.max_plain_args
-                # `strict=` would cost more than the rest of the line.
-                else dict(zip(spec.names, args[1:] if spec.is_method else args))  # noqa: B905
-            )
+            arguments = arguments or spec.arguments(args, kwargs)
             # Before they are encoded, so that a change by another thread meanwhile is noticed.
             kept = held(arguments) if self.is_entry and not self.root else None
             raw = pipeline.capture.judge.value(arguments) if arguments else b"{}"
@@ -312,19 +307,9 @@ class SteppedCall(Call):
 
     body = None
 
-    def __init__(
-        self,
-        spec: FunctionFacts,
-        pipeline: Pipeline,
-        target: object,
-        known: Known | None,
-        scope: SpanScope | None,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        arguments: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(spec, pipeline, target, known, scope, args, kwargs, arguments)
-        self.outer = scope
+    def __init__(self, *given: Any) -> None:
+        self.outer = current_scope.get()
+        super().__init__(*given)
         self.scope = current_scope.get()
         self.yielded = 0
         self.active_ns = 0
