@@ -104,10 +104,6 @@ def _any_keys(_payload: Mapping[str, Any]) -> bool:
     return True
 
 
-def _undecided(_value: Any) -> None:
-    """Where no judge is at hand, the tracker looks at each value itself."""
-
-
 _NOTHING_HELD: tuple[None, None, None] = (None, None, None)
 
 
@@ -152,9 +148,9 @@ class StateTracker:
         self,
         obj: object,
         agent_of: Callable[[object], str | None],
-        owner: str | None = None,
-        value_bytes: ValueBytes = _undecided,
-        keeping: deque[StateTracker] | None = None,
+        owner: str | None,
+        value_bytes: ValueBytes,
+        keeping: deque[StateTracker] | None,
     ) -> None:
         self._ref: Callable[[], object | None]
         try:
