@@ -101,7 +101,8 @@ class LearningLogger(EventLogger):
     def _learned(
         self, kind: str, label: str, values: dict[str, Any], causes: Causes, level: int = INFO
     ) -> str:
-        return self._record(kind, label, {**values, "learning_type": self.learning_type}, causes, level)
+        values["learning_type"] = self.learning_type
+        return self._record(kind, label, values, causes, level)
 
     # The same, awaited.
     alog_training_step = awaitable(log_training_step)
