@@ -8,7 +8,7 @@ from Agent.event.kinds import Category
 from Agent.record.emit import installed
 from Agent.record.emit.installed import LIMITS, flush_active
 from Agent.record.encode.safe_text import as_message, as_text
-from Agent.record.loggers.loggers import INFO, Causes, EventLogger, awaitable, present
+from Agent.record.loggers.loggers import INFO, Causes, EventLogger, awaitable
 
 
 class PerformanceLogger(EventLogger):
@@ -158,7 +158,7 @@ class SystemLogger(EventLogger):
         # The course of the simulation is of another category than the framework, with a level of its own.
         if LIMITS[KINDS[kind].category.value].value > INFO:
             return ""
-        return self._emit(kind, INFO, label, present(**values), causes)
+        return self._record(kind, label, values, causes)
 
     # The same, awaited.
     alog_init = awaitable(log_init)
