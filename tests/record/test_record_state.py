@@ -683,8 +683,8 @@ def test_the_judge_finds_the_changes_that_the_walk_finds(states, learned):
     redactor = Redactor(b"key")
     judge = make_judge(redactor, DEFAULT_LIMITS)
     judged, walked = Plain(), Plain()
-    by_judge = StateTracker(judged, lambda _: None, judge.value)
-    by_walk = StateTracker(walked, lambda _: None)
+    by_judge = StateTracker(judged, lambda _: None, None, judge.value, None)
+    by_walk = StateTracker(walked, lambda _: None, None, lambda _: None, None)
     for number, fields in enumerate(states):
         for agent in (judged, walked):
             vars(agent).clear()
