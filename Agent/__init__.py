@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from Agent.config.first_event import begin_by_default as _begin_by_default
 from Agent.record.emit import installed as _installed
-from Agent.record.emit.context import caused_by, tick
+from Agent.record.emit.context import caused_by
+from Agent.record.emit.installed import tick
 from Agent.record.tracing.instrument import instrument
 from Agent.utils import (
     AgentLogger,

@@ -28,7 +28,7 @@ from Agent.event.schema import CURRENT_SCHEMA
 from Agent.flight.checkpoints.storage.files import checkpoints_dir
 from Agent.flight.checkpoints.storage.packs import PACK_SUFFIX, is_written_to
 from Agent.flight.runs.reading import RunRef, read_run
-from Agent.record.sources.reads import states_of
+from Agent.record.emit.context import states_of
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import CATEGORY_FILES, FILE_MODE, category_file, run_dir, run_ids, safe_name
 from Agent.tree.write.artifacts import ROOT_RUN, artifacts_dir, new_hash

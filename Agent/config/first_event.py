@@ -14,8 +14,7 @@ from Agent.config import process
 from Agent.config.process import has_ended, note_obstacle, obstacle, unrecorded, wiring_lock
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVEL_OFF
-from Agent.record.emit.installed import NotRecording
-from Agent.record.emit.levels import LIMITS
+from Agent.record.emit.installed import LIMITS, NotRecording
 from Agent.record.health import say
 from Agent.tree import default_root
 from Agent.tree.undisturbed import undisturbed

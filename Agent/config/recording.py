@@ -20,8 +20,8 @@ from Agent.config.loading.options import Options
 from Agent.config.process import Hooks, note_obstacle, obstacle, set_hooks, unrecorded, wiring_lock
 from Agent.errors import ConfigurationError
 from Agent.record.emit import installed
-from Agent.record.emit.installed import install_pipeline
-from Agent.record.emit.levels import LIMITS
+from Agent.record.emit.installed import LIMITS, install_pipeline
+from Agent.record.emit.opening import record_session
 from Agent.record.emit.pipeline import Pipeline, RecordOptions
 from Agent.record.encode.redaction import Redactor
 from Agent.record.health import Health, say
@@ -176,8 +176,8 @@ def _open_redactor(options: Options, lacks: list[str]) -> Redactor:
     if not is_plain:
         from Agent.record.encode.capture_levels import CaptureLevels
 
-        redactor.levels = CaptureLevels(options.capture, options.captures, redactor)
-        if redactor.levels.keeps_texts:
+        redactor.levels = levels = CaptureLevels(options.capture, options.captures, redactor)
+        if levels.keeps_texts:
             say("capture is full: secrets inside texts are recorded unchanged")
     return redactor
 
@@ -202,21 +202,14 @@ def _open_writer(path: Path, options: Options) -> SessionWriter:
 def _open_pipeline(
     path: Path, options: Options, redactor: Redactor, writer: SessionWriter, copies: MirrorSink | None
 ) -> Pipeline:
-    from Agent.tree.write.artifacts import ArtifactFiles
-
-    return Pipeline(
-        writer if _queue is None else _queue,
-        session_id=path.name.removeprefix("session_"),
-        redactor=redactor,
-        options=RecordOptions(
-            buffer_entries=options.buffer_entries,
-            strict_state=options.state == "strict",
-            sync_errors=options.sync_errors and options.durability != "disk",
-        ),
-        mirrors=copies,
-        board=writer.board,
-        open_buffered=(lambda: _buffered_writer(path, options)) if options.buffer_entries else None,
-        artifacts=ArtifactFiles(path, sync=options.durability == "disk"),
+    how = RecordOptions(
+        buffer_entries=options.buffer_entries,
+        strict_state=options.state == "strict",
+        sync_errors=options.sync_errors and options.durability != "disk",
+    )
+    open_buffered = (lambda: _buffered_writer(path, options)) if options.buffer_entries else None
+    return record_session(
+        path, writer, redactor, how, sink=_queue, mirrors=copies, open_buffered=open_buffered
     )
 
 

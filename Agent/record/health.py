@@ -120,6 +120,18 @@ def note(what: str) -> None:
         _current.note(what)
 
 
+def lost(reason: str) -> None:
+    """Count an event that was not written, likewise."""
+    if _current is not None:
+        _current.drop(reason)
+
+
+def trouble(where: str, error: BaseException) -> None:
+    """Count an error of our own in code that serves the user's call, likewise."""
+    if _current is not None:
+        _current.trouble(where, error)
+
+
 def say(text: str) -> None:
     """One line on stderr; a closed or broken stderr is nobody's reason to fail."""
     stream = sys.__stderr__

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from Agent.errors import UsageError
 from Agent.event.kinds import LEVELS, Category
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
-from Agent.record.emit.installed import current_pipeline
-from Agent.record.emit.levels import LIMITS
+from Agent.record.emit.installed import LIMITS, current_pipeline
 from Agent.record.encode.safe_text import as_message
 
 if TYPE_CHECKING:
@@ -34,34 +33,31 @@ def record_send(
     pipeline: Pipeline, binding: AgentBinding, recipient: str, body: Any, causes: tuple[str, ...]
 ) -> Message:
     """Record the sending and return the message."""
-    sender = str(binding.agent_id)
-    message_id = pipeline.next_span_id()
-    payload = {
-        "direction": "sent",
-        "message_id": message_id,
-        "sender": sender,
-        "recipient": recipient,
-        "body": body,
-    }
-    text = f"Message sent: {sender} -> {recipient}"
-    event = pipeline.emit(binding.slot("agent_message", 20), text, payload, causes=causes)
-    return Message(message_id, sender, recipient, body, event)
+    message = Message(pipeline.next_span_id(), str(binding.agent_id), recipient, body, "")
+    return replace(message, event_id=_record(pipeline, binding, "sent", message, causes))
 
 
 def record_receipt(
     pipeline: Pipeline, binding: AgentBinding, message: Message, causes: tuple[str, ...]
 ) -> str:
     """Record the receipt, caused by the sending, and return its id."""
+    led_to_it = (message.event_id, *causes) if message.event_id else causes
+    received = replace(message, recipient=str(binding.agent_id))
+    return _record(pipeline, binding, "received", received, led_to_it)
+
+
+def _record(
+    pipeline: Pipeline, binding: AgentBinding, direction: str, message: Message, causes: tuple[str, ...]
+) -> str:
     payload = {
-        "direction": "received",
+        "direction": direction,
         "message_id": message.id,
         "sender": message.sender,
-        "recipient": str(binding.agent_id),
+        "recipient": message.recipient,
         "body": message.body,
     }
-    text = f"Message received: {message.sender} -> {binding.agent_id}"
-    led_to_it = (message.event_id, *causes) if message.event_id else causes
-    return pipeline.emit(binding.slot("agent_message", 20), text, payload, causes=led_to_it)
+    text = f"Message {direction}: {message.sender} -> {message.recipient}"
+    return pipeline.emit(binding.slot("agent_message", 20), text, payload, causes=causes)
 
 
 def send(to: str, body: Any = None) -> Message:
@@ -99,4 +95,4 @@ def _speaker(what: str) -> tuple[Pipeline, AgentBinding]:
             f"{what}() was called outside a traced action, so nobody is speaking",
             remedy=f"call it in a traced action, or use AgentLogger.{what}()",
         )
-    return installed.active_pipeline() or current_pipeline(), scope.agent
+    return current_pipeline(), scope.agent

@@ -7,11 +7,10 @@ from contextlib import contextmanager
 
 from Agent.event.codec import decode_line
 from Agent.event.model import Event, RedactedBytes
-from Agent.record.emit import memory_sink
 from Agent.record.emit.context import current_scope
 from Agent.record.emit.installed import install_pipeline
-from Agent.record.emit.pipeline import Pipeline, RecordOptions
-from Agent.record.encode.redaction import Redactor
+from Agent.record.emit.opening import LineSink, record_lines
+from Agent.record.emit.pipeline import RecordOptions
 
 
 class FakeClock:
@@ -40,7 +39,7 @@ class FakeClock:
         self.now_ns += int(seconds * 1e9)
 
 
-class MemorySink(memory_sink.LineSink):
+class MemorySink(LineSink):
     """A sink that keeps what is written; `events` gives it decoded, in the order of writing.
 
     Set `is_failing` to have it refuse, as a full disk does.
@@ -66,12 +65,8 @@ def record_in_memory(
 ) -> Iterator[MemorySink]:
     """Record everything in the block into memory instead of a tree; gives the sink."""
     sink = MemorySink()
-    pipeline = Pipeline(
-        sink,
-        session_id="memory",
-        redactor=Redactor(b"a key for tests", enabled=redact),
-        options=options,
-        clock=clock,
+    pipeline = record_lines(
+        sink, "memory", redact=redact, key=b"a key for tests", options=options, clock=clock
     )
     before = install_pipeline(pipeline)
     token = current_scope.set(None)

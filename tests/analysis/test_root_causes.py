@@ -444,4 +444,9 @@ def test_agents_without_a_role_that_do_the_same_are_peers() -> None:
     for row in diary.rows:
         row["agent_role"] = None
     log = diary.log()
-    assert {act.agent: act.role for act in log.acts} == {"ann": "ann", "bob": "ann", "cid": "ann", "mill": "mill"}
+    assert {act.agent: act.role for act in log.acts} == {
+        "ann": "ann",
+        "bob": "ann",
+        "cid": "ann",
+        "mill": "mill",
+    }

@@ -22,9 +22,8 @@ from Agent.flight import (
     read_run,
     record_tool,
 )
-from Agent.record.encode.capture_levels import CaptureLevels
+from Agent.record.encode.capture_levels import CaptureLevels, shape_of
 from Agent.record.encode.redaction import Redactor
-from Agent.record.encode.value_shape import shape_of
 from Agent.utils import (
     AgentLogger,
     InteractionLogger,

@@ -10,8 +10,8 @@ from Agent.archive.run_import import import_run
 from Agent.archive.sealed.reader import open_reader
 from Agent.flight import Recorder, find_run, recorded_sources, recorder
 from Agent.record.emit import installed
+from Agent.record.emit.context import states_of
 from Agent.record.sources import sources
-from Agent.record.sources.reads import states_of
 from Agent.testing import record_in_memory
 
 

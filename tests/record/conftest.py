@@ -23,6 +23,6 @@ def recorded() -> Iterator[Recorded]:
 @pytest.fixture
 def level(monkeypatch: pytest.MonkeyPatch):
     """Sets the level of a category for the test."""
-    from Agent.record.emit.levels import LIMITS
+    from Agent.record.emit.installed import LIMITS
 
     return lambda category, number: monkeypatch.setattr(LIMITS[category], "value", number)

@@ -7,7 +7,7 @@ from hypothesis import given
 from record_kit import recording
 from strategies import json_values
 
-from Agent.record.encode import fast_encoder as judging
+from Agent.record.encode import capture as judging
 from Agent.record.encode.native import native
 from Agent.record.tracing.changed_arguments import held, still_holds
 from Agent.utils import trace_agent_action

@@ -4,7 +4,7 @@ import functools
 import inspect
 import types
 
-from Agent.record.tracing.functions import is_async_generator, is_coroutine, is_generator, parameters_of
+from Agent.record.tracing.function_facts import is_async_generator, is_coroutine, is_generator, parameters_of
 
 POSITIONAL = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
 

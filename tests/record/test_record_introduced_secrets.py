@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from record_kit import recording
 
-from Agent.record.encode import fast_encoder as judging
+from Agent.record.encode import capture as judging
 from Agent.record.encode.redaction import Redactor
 from Agent.record.secrets.quick_look import looks_clean
-from Agent.utils import AgentLogger
+from Agent.utils import AgentLogger, trace_agent_action
 
 SECRETS = [
     ("sent Bearer x8Kq2mZp7a", "x8Kq2mZp7a"),
@@ -96,3 +96,20 @@ def test_a_redacted_text_stays_as_it_is_when_it_is_redacted_again():
 
 def test_json_without_texts_of_that_kind_is_clean():
     assert looks_clean(b'{"value":1,"name":"a","at":"10:30","text":"two words"}')
+
+
+def test_an_action_that_is_called_like_a_secret_around_it_is_hidden_each_time():
+    @trace_agent_action("swordfish")
+    def inner():
+        return 1
+
+    @trace_agent_action
+    def outer(password):
+        return [inner() for _ in range(3)]
+
+    with recording() as found:
+        inner()  # the line's head is known from here on
+        outer("swordfish")
+        named = [event["message"] for event in found.of("agent_action")]
+    assert named[0] == "Agent action: swordfish"
+    assert all("swordfish" not in message for message in named[1:])

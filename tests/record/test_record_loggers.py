@@ -352,3 +352,11 @@ def test_a_long_message_is_cut_and_stands_whole_beside():
         assert len(event["message"]) < 2100
         assert event["extra"]["full_message"] == "word " * 1000
         assert event["extra"]["n"] == 1
+
+
+def test_a_none_that_a_kind_needs_stands_as_null_and_any_other_is_left_out(recorded):
+    LearningLogger("rl", "a1").log_reward(None, None)
+    assert {"reward": None, "learning_type": "rl"}.items() <= recorded.last["extra"].items()
+    assert recorded.last["extra"].keys().isdisjoint({"action_id", "cumulative_reward"})
+    SystemLogger().log_checkpoint(None)
+    assert recorded.last["extra"]["name"] is None and "data" not in recorded.last["extra"]

@@ -21,7 +21,7 @@ from Agent import health, setup_logging, shutdown_logging, tick
 from Agent.event.values.serialise import to_json
 from Agent.record.emit.context import current_scope
 from Agent.record.emit.pipeline import RecordOptions
-from Agent.record.encode import fast_encoder as judging
+from Agent.record.encode import capture as judging
 from Agent.record.encode.native import native
 from Agent.record.state import tracker as tracking
 from Agent.testing import FakeClock

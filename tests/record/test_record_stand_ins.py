@@ -8,8 +8,7 @@ from record_kit import recording
 
 from Agent.record.encode.artifact_bytes import PARQUET, encode_artifact
 from Agent.record.encode.redaction import Redactor
-from Agent.record.secrets.names import looks_drawn
-from Agent.record.secrets.placeholders import is_even, is_placeholder, is_prose, marks_an_example
+from Agent.record.secrets.names import is_even, is_placeholder, is_prose, looks_drawn, marks_an_example
 from benchmarks.secrets import recorded
 
 REDACTOR = Redactor(b"key")

@@ -26,7 +26,7 @@ from Agent.event.limits import DEFAULT_LIMITS
 from Agent.event.values.digest import digest_named
 from Agent.event.values.values import decode_value
 from Agent.record.emit.pipeline import RecordOptions
-from Agent.record.encode.fast_encoder import make_judge
+from Agent.record.encode.capture import make_judge
 from Agent.record.encode.redaction import Redactor
 from Agent.record.state.introspection import read_state, restore_state
 from Agent.record.state.tracker import StateTracker
@@ -683,8 +683,8 @@ def test_the_judge_finds_the_changes_that_the_walk_finds(states, learned):
     redactor = Redactor(b"key")
     judge = make_judge(redactor, DEFAULT_LIMITS)
     judged, walked = Plain(), Plain()
-    by_judge = StateTracker(judged, lambda _: None, judge.value)
-    by_walk = StateTracker(walked, lambda _: None)
+    by_judge = StateTracker(judged, lambda _: None, None, judge.value, None)
+    by_walk = StateTracker(walked, lambda _: None, None, lambda _: None, None)
     for number, fields in enumerate(states):
         for agent in (judged, walked):
             vars(agent).clear()

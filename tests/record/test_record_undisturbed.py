@@ -12,7 +12,6 @@ import pytest
 from support.processes import child_environment
 
 from Agent.record.secrets import names as secret_names
-from Agent.record.tracing import code_identity
 from Agent.record.tracing.traced_function import TraceSpec
 from Agent.tree.undisturbed import undisturbed
 
@@ -106,7 +105,7 @@ def test_what_a_handler_interrupts_is_there_the_next_time(raising, monkeypatch):
 
     spec = TraceSpec(act, "agent_action", "act")
     with monkeypatch.context() as patch:
-        patch.setattr(code_identity.inspect, "getsource", interrupted(inspect.getsource))
+        patch.setattr(inspect, "getsource", interrupted(inspect.getsource))
         with pytest.raises(Stop):
             spec.identify()
     assert spec.code is not None and "return 1" in spec.code.source

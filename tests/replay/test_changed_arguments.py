@@ -9,8 +9,8 @@ import pytest
 from Agent import setup_logging, shutdown_logging
 from Agent.flight import record_tool, recorder, replaying_tools
 from Agent.record.emit.player import Answer
-from Agent.record.tracing.error_restore import LACKING, Unanswerable
-from Agent.record.tracing.imposed_arguments import with_changes
+from Agent.record.tracing.changed_arguments import with_changes
+from Agent.record.tracing.failures import LACKING, Unanswerable
 
 MARKET = """
 import collections, dataclasses

@@ -7,7 +7,7 @@ import pytest
 from Agent import tick
 from Agent.event.codec import decode_line
 from Agent.record.emit.installed import install_pipeline
-from Agent.record.emit.memory_sink import LineSink
+from Agent.record.emit.opening import LineSink
 from Agent.record.emit.pipeline import Pipeline, RecordOptions
 from Agent.record.encode.redaction import Redactor
 from Agent.replay.judging.byte_fast_path import ExpectedLine

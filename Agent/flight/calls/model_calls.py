@@ -20,7 +20,7 @@ from Agent.flight.open_runs.prices import Usage, cost_of
 from Agent.flight.open_runs.run_events import emit_run_event
 from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope, current_scope
-from Agent.record.emit.levels import LIMITS
+from Agent.record.emit.installed import LIMITS
 from Agent.record.emit.player import Answer, CallPlace, Player, TracedCall, making_answer
 from Agent.record.encode.safe_text import as_message, message_of
 from Agent.record.tracing.failures import outcome_of, record_error

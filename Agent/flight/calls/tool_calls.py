@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from Agent.flight.calls.call_payload import CallParts
 from Agent.flight.open_runs.context import Run, settled_scope, surrounding_run
 from Agent.flight.open_runs.run_events import emit_run_event
-from Agent.record.emit.context import SpanScope, current_scope, learn_secrets, span_scope
+from Agent.record.emit.context import SpanScope, current_scope, learn_secrets
 from Agent.record.emit.player import Answer
 from Agent.record.encode.safe_text import message_of
 from Agent.record.tracing.changed_arguments import cannot_change
@@ -93,11 +93,8 @@ class OpenToolCall:
         self._changeable = None if cannot_change(map(type, arguments.values())) else arguments
         if idempotency_key is not None:
             self._parts.take("idempotency_key", idempotency_key)
-        inside = (
-            span_scope(scope, span_id, facts.name, self._agent, is_action=False)
-            if agent is not None
-            else SpanScope(scope, span_id=span_id, name=facts.name)
-        )
+        own_agent = None if agent is None else self._agent
+        inside = SpanScope(scope, span_id=span_id, name=facts.name, agent=own_agent)
         learn_secrets(inside, self._parts.secrets)
         inside.reads = None  # a replay answers the tool, so nothing in its body is read again
         self._token: Token[SpanScope | None] = current_scope.set(inside)

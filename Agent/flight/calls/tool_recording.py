@@ -16,13 +16,12 @@ from Agent.flight.calls.call_site import call_site, player_here
 from Agent.flight.open_runs.never_raise import pipeline_of_first_call
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
-from Agent.record.emit.levels import LIMITS
+from Agent.record.emit.installed import LIMITS
 from Agent.record.emit.player import Answer, CallPlace, TracedCall
 from Agent.record.encode.safe_text import as_message
 from Agent.record.tracing.decorators import refuse_untraceable
-from Agent.record.tracing.functions import is_async_generator, is_coroutine, is_generator
-from Agent.record.tracing.generators import UNOBSERVED, Steps, Unobserved, wrap_generator
-from Agent.record.tracing.traced_function import TraceSpec
+from Agent.record.tracing.function_facts import is_async_generator, is_coroutine, is_generator
+from Agent.record.tracing.traced_function import UNOBSERVED, Steps, TraceSpec, Unobserved, wrap_generator
 
 if TYPE_CHECKING:
     from Agent.flight.calls.tool_calls import Codec, OpenToolCall

@@ -1,7 +1,7 @@
 """Checkpoints of a run while it is recorded: behind which step one is due, of whom, and under which name.
 
 `recorder` makes a `RunCheckpointing` for each run that was begun with a policy and tells it of steps;
-actions, ticks and phases come through the seam `record/emit/run_watcher.py`. `recording` saves.
+actions, ticks and phases come through the seam `RunWatcher` of `record/emit/player.py`. `recording` saves.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from Agent.flight.open_runs.main_module import RecordedProgram
 from Agent.flight.open_runs.tagged_values import Tagged
 from Agent.flight.runs.reading import RunRef, read_run
 from Agent.record.emit.player import Answer
-from Agent.record.tracing.error_restore import LACKING, Unanswerable, remake_error, value_in
-from Agent.record.tracing.imposed_arguments import with_changes
+from Agent.record.tracing.changed_arguments import with_changes
+from Agent.record.tracing.failures import LACKING, Unanswerable, remake_error, value_in
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
 

@@ -18,7 +18,7 @@ from Agent.event.payloads import KINDS
 from Agent.event.schema import CURRENT_SCHEMA
 from Agent.flight.open_runs.context import Run, settled_scope
 from Agent.record.emit.context import SpanScope
-from Agent.record.emit.levels import LIMITS
+from Agent.record.emit.installed import LIMITS
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.safe_text import message_of
 from Agent.record.health import say

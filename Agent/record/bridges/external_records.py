@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from Agent.event.kinds import Category
-from Agent.record.emit import installed
+from Agent.record import health
 from Agent.record.emit.context import current_scope
-from Agent.record.emit.installed import current_pipeline
-from Agent.record.emit.levels import LIMITS
+from Agent.record.emit.installed import LIMITS, current_pipeline
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.safe_text import MAX_SHOWN_CHARS, as_text
@@ -65,12 +64,12 @@ def record_foreign(read: Callable[[], Foreign]) -> str:
         read: gives the record; it may run the code of strangers, whose failure is counted.
     """
     if _depth.value >= _MAX_DEPTH:
-        _count("a log record was made within another of itself, again and again")
+        health.lost("a log record was made within another of itself, again and again")
         return ""
     _depth.value += 1
     try:
         foreign = read()
-        pipeline = installed.active_pipeline() or current_pipeline()
+        pipeline = current_pipeline()
         fields = _named(foreign.fields)
         if len(foreign.message) > MAX_SHOWN_CHARS:
             # The message is its beginning; here, as any value, it may be long.
@@ -94,10 +93,8 @@ def record_foreign(read: Callable[[], Foreign]) -> str:
             body, types = pipeline.capture.user_body(pipeline.health.moved(fields, slot.own_keys), "/extra")
         return pipeline.emit(slot, foreign.message, body=body, types=types)
     except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-        active = installed.active_pipeline()
-        if active is not None:
-            active.health.trouble("a record of another library", error)
-        _count("a record of another library could not be made")
+        health.trouble("a record of another library", error)
+        health.lost("a record of another library could not be made")
         return ""
     finally:
         _depth.value -= 1
@@ -134,19 +131,6 @@ def _binding(pipeline: Pipeline, logger: str, fields: dict[Any, Any]) -> AgentBi
     else:
         role = None
     return pipeline.binding(agent_id, role, logger, Category.SYSTEM.value)
-
-
-def _count(reason: str) -> None:
-    active = installed.active_pipeline()
-    if active is not None:
-        active.health.drop(reason)
-
-
-def note(what: str) -> None:
-    """Count something odd about a record that cost nothing."""
-    active = installed.active_pipeline()
-    if active is not None:
-        active.health.note(what)
 
 
 def named(name: object, otherwise: str) -> str:

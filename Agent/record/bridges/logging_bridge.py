@@ -16,11 +16,11 @@ from Agent.record.bridges.external_records import (
     is_recorded,
     level_below,
     named,
-    note,
     record_foreign,
 )
 from Agent.record.emit import installed
 from Agent.record.encode.safe_text import as_text
+from Agent.record.health import note
 
 if TYPE_CHECKING:
     from pythonjsonlogger.core import BaseJsonFormatter

@@ -1,7 +1,8 @@
-"""Events that may wait: performance metrics, held in memory and written a batch at a time.
+"""What may wait: performance metrics held in memory, and the disk for errors.
 
-They belong to a writer of their own, so that a kill, which may cost what was held, leaves no gap among the
-events that had been promised.
+Buffered events belong to a writer of their own, so that a kill, which may cost what was held, leaves no gap
+among the events that had been promised. An error is brought to the disk itself, and yet a program that fails
+a thousand times a second does not wait for the disk each time.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from collections import deque
 from collections.abc import Callable
 
 from Agent.event.clock import Clock
+from Agent.event.model import RedactedBytes
 from Agent.record.emit.timestamps import Stamps
 from Agent.record.encode.event_template import AgentBinding, Slot
-from Agent.record.encode.redaction import redacted
 from Agent.record.health import Health
+from Agent.tree.write.blocking import wait_for
 from Agent.tree.write.sink import Sink, Stream
 
 
@@ -51,7 +53,7 @@ class EventBuffer:
         self._waker: threading.Thread | None = None
         self._sink: Sink | None = None
         self._streams: dict[AgentBinding, Stream] = {}
-        self._lines: deque[tuple[Stream, Slot, bytes]] = deque()
+        self._lines: deque[tuple[Stream, Slot, RedactedBytes]] = deque()
         # Re-entrant: a signal handler may measure something while its own thread opens the sink.
         self._lock = threading.RLock()
         self._oldest_ns = 0
@@ -67,7 +69,7 @@ class EventBuffer:
             with self._lock:
                 if self._sink is None:
                     self._sink = self._open_sink()
-        line, identity = self._stamps.line(self._sink, rest)
+        line, identity = self._stamps.line(self._sink, rest, b"}\n", now_us=self._stamps.now_us())
         stream = self._streams.get(slot.binding)
         if stream is None:
             stream = self._sink.open_stream(slot.binding.agent_id, slot.category)
@@ -108,7 +110,7 @@ class EventBuffer:
                 stream, slot, line = self._lines.popleft()
             except IndexError:  # another thread took the last one
                 return
-            if not stream.write(redacted(line)):
+            if not stream.write(line):
                 self._health.drop("the file system refused the write")
                 continue
             self._health.events += 1
@@ -128,3 +130,48 @@ class EventBuffer:
     def __len__(self) -> int:
         """How many events are held back now."""
         return len(self._lines)
+
+
+_REST_PER_WAIT = 9
+
+
+class DurableErrors:
+    """Brings streams that took an error to the disk, spending a tenth of the time on it at most.
+
+    Errors that come too soon after others share the sync that follows: that of a later error, or of `finish`.
+    """
+
+    def __init__(self, monotonic_ns: Callable[[], int]) -> None:
+        self._monotonic_ns = monotonic_ns
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin again, in a child process: what its parent wrote the parent brings to the disk."""
+        # Threads come and signal handlers come between: each operation on it is one step.
+        self._waiting: deque[Stream] = deque()
+        self._resting_until_ns = 0
+
+    def ask(self, stream: Stream) -> None:
+        """An error was written to this stream."""
+        self._waiting.append(stream)
+        if self._monotonic_ns() >= self._resting_until_ns:
+            wait_for(self.finish)
+
+    def finish(self) -> None:
+        """Bring to the disk what still waits for it."""
+        if not self._waiting:
+            return
+        begun_ns = self._monotonic_ns()
+        waiting: set[Stream] = set()
+        while self._waiting:
+            try:
+                waiting.add(self._waiting.popleft())
+            except IndexError:  # another thread took the last one
+                break
+        for stream in waiting:
+            # One that is kept in memory knows no disk. A refusal is counted where it is met.
+            sync: Callable[[], bool] | None = getattr(stream, "sync", None)
+            if sync is not None:
+                sync()
+        ended_ns = self._monotonic_ns()
+        self._resting_until_ns = ended_ns + _REST_PER_WAIT * (ended_ns - begun_ns)

@@ -1,23 +1,23 @@
-"""The context of a call: its span, agent, tick, causes and fields, in one context variable.
+"""The context of a call: its span, agent, tick, causes, fields and reads, in one context variable.
 
 A `SpanScope` is immutable and keeps its own bytes, so that each event inside it copies them instead of
-encoding them again.
+encoding them again. `Reads` is what one traced action read of recorded sources, which stands as `reads` in
+its event: a generator by where its draws began and how many there were, everything else by value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from Agent.event.ids import split_event_id
-from Agent.record.emit import installed
 from Agent.record.health import note
 
 if TYPE_CHECKING:
+    from Agent.record.encode.capture import Capture, Types
     from Agent.record.encode.event_template import AgentBinding
-    from Agent.record.sources.reads import Reads
 
 
 MAX_PATH = 32
@@ -105,34 +105,10 @@ class SpanScope:
             if self.tick is not None:
                 parts.append(f',"tick":{self.tick}')
             links = "".join(parts).encode()
-            # Without them the fast lane hands over to where what happens here is searched for the secrets.
+            # Without them the lane hands over to where what happens here is searched for the secrets.
             if not more_causes and not self.secrets:
                 self.links = links
         return links
-
-
-def span_scope(
-    parent: SpanScope | None, span_id: str, name: str, agent: AgentBinding, *, is_action: bool
-) -> SpanScope:
-    """Return the scope inside a traced call: like `SpanScope(parent, span_id=...)`, at half the cost."""
-    scope: SpanScope = _new_scope(SpanScope)
-    scope.span_id = span_id
-    scope.agent = agent
-    scope.causes = ()
-    scope.links = None
-    if parent is None:
-        scope.tick = scope.fields = scope.run_id = scope.reads = None
-        scope.path = (name,)
-        scope.secrets = ()
-        scope.actions = (agent,) if is_action else ()
-    else:
-        scope.tick, scope.fields, scope.run_id = parent.tick, parent.fields, parent.run_id
-        scope.reads = parent.reads
-        scope.secrets = parent.secrets
-        path = parent.path
-        scope.path = (*path, name) if len(path) < MAX_PATH else path
-        scope.actions = (*parent.actions, agent) if is_action else parent.actions
-    return scope
 
 
 def learn_secrets(scope: SpanScope, found: list[str]) -> None:
@@ -159,29 +135,7 @@ def event_ids(ids: Iterable[object]) -> tuple[str, ...]:
     return tuple(found)
 
 
-_new_scope = object.__new__
 current_scope: ContextVar[SpanScope | None] = ContextVar("agent_trace_scope", default=None)
-
-
-@contextmanager
-def tick(number: int) -> Iterator[None]:
-    """Set the simulation step for everything recorded in the block."""
-    try:
-        step = int(number)
-    except Exception:  # noqa: BLE001 - a stranger's __int__ may do anything
-        step = None
-    if step is None or not -(2**63) <= step < 2**63:
-        step = None
-        note("a tick that is no number was left out")
-    # What is no number leaves the step as it was: recording never raises into the code that is recorded.
-    token = current_scope.set(SpanScope(current_scope.get(), tick=step))
-    try:
-        yield
-    finally:
-        current_scope.reset(token)
-        pipeline = installed.active
-        if step is not None and pipeline is not None and pipeline.watcher is not None:
-            pipeline.watcher.tick_ended(step)
 
 
 @contextmanager
@@ -192,3 +146,105 @@ def caused_by(*ids: str) -> Iterator[None]:
         yield
     finally:
         current_scope.reset(token)
+
+
+ENVIRONMENT = "os.environ"
+ALL_NAMES = "*"
+"""Stands in the place of a name where the names of all variables were read."""
+_MAX_VALUES = 100_000
+
+
+def kinds_of_draws(reads: Any) -> list[tuple[str, str]]:
+    """(kind, key) of the generators that an action drew from; see `Adopted.kind`."""
+    keys = list(reads) if isinstance(reads, dict) else []
+    return [(key.partition("@")[0], key) for key in keys if "@" in key]
+
+
+def states_of(reads: Any) -> set[str]:
+    """The ids of the `source.state` events that the reads of an action refer to."""
+    found: set[str] = set()
+    for source, kept in reads.items() if isinstance(reads, dict) else ():
+        kind, _, base = source.partition("@")
+        if kind == "random":
+            found.add(base)
+        elif kind == "numpy" and isinstance(kept, list):
+            # A state of another bit generator than PCG64 begins with its name and the event's id.
+            states = [segment[0] for segment in kept if isinstance(segment, list) and segment]
+            found.update(
+                state[1] for state in states if isinstance(state, list) and isinstance(state[1], str)
+            )
+    return found
+
+
+class Reads:
+    """The reads of one action, in order."""
+
+    __slots__ = ("at_close", "closed", "environment", "segments", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[Any]] = {}
+        self.environment: dict[str, list[list[Any]]] = {}
+        self.segments: dict[str, list[list[Any]]] = {}
+        self.at_close: list[Callable[[Reads], None]] = []
+        """Generators that tell how far they came."""
+        self.closed = False
+
+    def add(self, source: str, value: Any) -> None:
+        """Keep what a source gave, as JSON."""
+        if self.closed:
+            note("a source was read after its action had ended, so it was not recorded")
+            return
+        values = self.values.setdefault(source, [])
+        if len(values) < _MAX_VALUES:
+            values.append(value)
+        else:
+            note(f"an action read a source more than {_MAX_VALUES:,} times, and the rest is not recorded")
+
+    def add_variable(self, name: str, value: Any) -> None:
+        """Keep what a variable of the environment held; equal reads in a row are one with a count."""
+        if self.closed:
+            note("a source was read after its action had ended, so it was not recorded")
+            return
+        runs = self.environment.setdefault(name, [])
+        if runs and runs[-1][0] == value:
+            runs[-1][1] += 1
+        else:
+            runs.append([value, 1])
+
+    def begin_segment(self, key: str, segment: list[Any]) -> list[Any]:
+        """Let draws from a generator be counted in this segment from here on."""
+        if self.closed:
+            note("a generator was drawn from after its action had ended, so it was not recorded")
+        else:
+            self.segments.setdefault(key, []).append(segment)
+        return segment
+
+    def close(self) -> None:
+        """The action ends."""
+        self.closed = True
+        for tell in self.at_close:
+            tell(self)
+
+    def _draws(self) -> dict[str, list[list[Any]]]:
+        """The segments; of those that are counts, such as hold any: threads may begin one and not draw."""
+        return {
+            key: kept if key.startswith("draws@") else [each for each in kept if each[1]]
+            for key, kept in self.segments.items()
+        }
+
+    def body(self, capture: Capture) -> tuple[bytes, Types | None]:
+        """`"reads":{...},` as it stands in the event, with its tags; nothing where nothing was read."""
+        if not (self.values or self.segments or self.environment):
+            return b"", None
+        import orjson
+
+        types = None
+        parts = []
+        if self.values or self.segments:
+            parts.append(orjson.dumps({**self.values, **self._draws()})[1:-1])
+        if self.environment:
+            # What variables hold goes the way of all values: names such as API_KEY make secrets of them.
+            shown = {name: runs[0][0] if len(runs) == 1 else runs for name, runs in self.environment.items()}
+            raw, types = capture.body({"reads": {ENVIRONMENT: shown}})
+            parts.append(raw.removeprefix(b'"reads":{').removesuffix(b"}"))
+        return b'"reads":{%s},' % b",".join(parts), types

@@ -1,20 +1,24 @@
-"""The pipeline that events go to: set up by the first event, asked for by every one.
+"""What is recorded now: the pipeline that events go to, and the lowest level of each category.
 
-Doors such as loggers and decorators know `pipeline.py` only through here, so that importing them does not
-load what stands behind them.
+The first event sets the pipeline up, and every event asks for it. Loggers and decorators know `pipeline.py`
+only through here, so that importing them does not load what stands behind them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from Agent.record.health import attend
+from Agent.errors import ConfigurationError
+from Agent.event.kinds import LEVELS, Category
+from Agent.record.emit.context import Reads, SpanScope, current_scope
+from Agent.record.health import attend, note
 
 if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline
-    from Agent.record.sources.player import SourcePlayer
-    from Agent.record.sources.reads import Reads
+    from Agent.record.emit.player import SourcePlayer
+
 
 active: Pipeline | None = None
 """The pipeline that events go to; the hot path reads it here, others call `active_pipeline()`."""
@@ -56,3 +60,44 @@ def flush_active() -> None:
     """Bring what this process holds back to the files, so that reading sees it."""
     if active is not None:
         active.flush()
+
+
+@contextmanager
+def tick(number: int) -> Iterator[None]:
+    """Set the simulation step for everything recorded in the block."""
+    try:
+        step = int(number)
+    except Exception:  # noqa: BLE001 - a stranger's __int__ may do anything
+        step = None
+    if step is None or not -(2**63) <= step < 2**63:
+        step = None
+        note("a tick that is no number was left out")
+    # What is no number leaves the step as it was: recording never raises into the code that is recorded.
+    token = current_scope.set(SpanScope(current_scope.get(), tick=step))
+    try:
+        yield
+    finally:
+        current_scope.reset(token)
+        if step is not None and active is not None and active.watcher is not None:
+            active.watcher.tick_ended(step)
+
+
+class Limit:
+    """The lowest level that is recorded; shared by all who ask, changed by `setup_logging`."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+
+LIMITS: dict[str, Limit] = {category.value: Limit(0) for category in Category}
+"""One limit a category; 0 until something is set up, so that the first event can set it up."""
+
+
+def level_of(level: object) -> int:
+    """The number of a level that was given by its name or number; ConfigurationError for any other value."""
+    number = LEVELS.get(level.upper()) if isinstance(level, str) else level
+    if number not in LEVELS.values() or isinstance(number, bool):
+        raise ConfigurationError(f"unknown level {level!r}", remedy=f"use one of {', '.join(LEVELS)}")
+    return int(number)  # type: ignore[call-overload,no-any-return]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -23,76 +22,47 @@ from Agent.event.kinds import Category
 from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.payloads import KINDS
 from Agent.event.schema import CURRENT_SCHEMA
-from Agent.record.emit.buffer import EventBuffer
-from Agent.record.emit.context import current_scope
-from Agent.record.emit.fast_lane import Detours, make_fast_lane, native_lane
-from Agent.record.emit.timestamps import SpanBoard, Stamps
-from Agent.record.encode.capture import Capture
-from Agent.record.encode.event_template import AgentBinding, HeadRoom, Slot
-from Agent.record.encode.fast_encoder import Types
-from Agent.record.encode.redaction import Redactor, redacted
+from Agent.record.emit.buffer import DurableErrors, EventBuffer
+from Agent.record.emit.context import SpanScope, current_scope
+from Agent.record.emit.timestamps import SpanBoard, Stamps, ThreadStamps
+from Agent.record.encode.capture import Capture, Types
+from Agent.record.encode.event_template import AgentBinding, EmitPlain, HeadRoom, Slot
+from Agent.record.encode.native import native
+from Agent.record.encode.redaction import Levels, Redactor
 from Agent.record.encode.safe_text import as_text, printable
 from Agent.record.health import Health
 from Agent.record.state.agents import Agents, agent_id_of
-from Agent.tree.write.blocking import wait_for
+from Agent.record.state.introspection import instance_dict
+from Agent.tree.write import writer
 from Agent.tree.write.kept_counts import MOST_ERRORS, KeptCounts, shown_error
-from Agent.tree.write.sink import NoRoom, Sink, Stream
+from Agent.tree.write.sink import NoRoom, Sink
 
 if TYPE_CHECKING:
-    from Agent.record.emit.run_watcher import RunWatcher
+    from Agent.record.emit.player import RunWatcher
     from Agent.tree.write.artifacts import ArtifactFiles
-
-
-# A line is in the kernel when its call returns. For an error that is not enough, and yet a program that
-# fails a thousand times a second is not to wait for the disk each time.
-
-_REST_PER_WAIT = 9
-
-
-class DurableErrors:
-    """Brings streams that took an error to the disk, spending a tenth of the time on it at most.
-
-    Errors that come too soon after others share the sync that follows: that of a later error, or of `finish`.
-    """
-
-    def __init__(self, monotonic_ns: Callable[[], int]) -> None:
-        self._monotonic_ns = monotonic_ns
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin again, in a child process: what its parent wrote the parent brings to the disk."""
-        # Threads come and signal handlers come between: each operation on it is one step.
-        self._waiting: deque[Stream] = deque()
-        self._resting_until_ns = 0
-
-    def ask(self, stream: Stream) -> None:
-        """An error was written to this stream."""
-        self._waiting.append(stream)
-        if self._monotonic_ns() >= self._resting_until_ns:
-            wait_for(self.finish)
-
-    def finish(self) -> None:
-        """Bring to the disk what still waits for it."""
-        if not self._waiting:
-            return
-        begun_ns = self._monotonic_ns()
-        waiting: set[Stream] = set()
-        while self._waiting:
-            try:
-                waiting.add(self._waiting.popleft())
-            except IndexError:  # another thread took the last one
-                break
-        for stream in waiting:
-            # One that is kept in memory knows no disk. A refusal is counted where it is met.
-            sync: Callable[[], bool] | None = getattr(stream, "sync", None)
-            if sync is not None:
-                sync()
-        ended_ns = self._monotonic_ns()
-        self._resting_until_ns = ended_ns + _REST_PER_WAIT * (ended_ns - begun_ns)
 
 
 _NO_PAYLOAD: Mapping[str, Any] = {}
 _REPORT_AGAIN_NS = 1_000_000_000
+
+
+Put = Callable[[Slot, bytes, bytes, bytes, bytes], str]
+
+
+class Lane(Protocol):
+    """The short way of events in C: plain, clean payloads straight into their files."""
+
+    put: Put
+    emit_plain: EmitPlain
+
+
+def _leveled(levels: Levels, put: Put) -> Put:
+    """`put`, which has each line as its level wants it."""
+
+    def put_leveled(slot: Slot, head: bytes, links: bytes, extra: bytes, rest: bytes) -> str:
+        return put(slot, levels.line(slot, b"".join((head, links, extra, rest))), b"", b"", b"")
+
+    return put_leveled
 
 
 class MirrorSink(Protocol):
@@ -197,17 +167,45 @@ class Pipeline:
         )
         self._error_mirror = mirrors.adder(Category.ERRORS.value) if mirrors is not None else None
         self._begin_span_ids()
-        detours = Detours(self.emit, self._read, self._report_drops, self._no_room)
-        self.put, self.emit_plain = make_fast_lane(
-            sink, self.clock, self.stamps, self.capture, self.health, detours
-        )
         self._levels = redactor.levels if redactor.levels and redactor.levels.reads_lines else None
-        self.lane: object | None = None
+        self.lane: Lane | None = None
         """What calls and loggers write by in C; None where they do so in Python."""
+        self.put: Put = self._put
+        self.emit_plain: EmitPlain = self.emit
+        """`emit` of a slot, a label and a payload; in the lane short where nothing is special."""
         if self._levels is not None:
-            self.put, self.emit_plain = self._levels.leveled(self.put), self.emit
-        elif (lane := native_lane(self, detours)) is not None:
-            self.lane, self.put, self.emit_plain = lane, lane.put, lane.emit_plain
+            self.put = _leveled(self._levels, self._put)
+        elif native is not None and type(self.capture.judge) is native.Judge:
+            self.lane = lane = self._native_lane()
+            self.put, self.emit_plain = lane.put, lane.emit_plain
+
+    def _native_lane(self) -> Lane:
+        lane: Lane = native.Lane(  # type: ignore[union-attr]
+            judge=self.capture.judge,
+            state_period=self.options.state_period,
+            entry_looks=self.options.entry_looks,
+            strict_state=self.options.strict_state,
+            probes=self.options.probes,
+            sink=self.sink,
+            wall_ns=self.wall_ns,
+            monotonic_ns=self.monotonic_ns,
+            stamps=self.stamps,
+            threads=self.stamps.threads,
+            begin_second=self.stamps.begin_second,
+            health=self.health,
+            # where it sends special cases
+            emit=self.emit,
+            read=self._read,
+            report_drops=self._report_drops,
+            no_room=self._no_room,
+            scope=current_scope,
+            room_error=NoRoom,
+            write_globals=vars(writer),
+            pipeline=self,
+            plain_read=instance_dict,
+            **self.agents.looked_at(),
+        )
+        return lane
 
     def _make_buffer(self, open_sink: Callable[[], Sink] | None) -> EventBuffer | None:
         if open_sink is None:
@@ -323,6 +321,33 @@ class Pipeline:
             self.health.drop("the event could not be made")
             return ""
 
+    def _put(self, slot: Slot, head: bytes, links: bytes, extra: bytes, rest: bytes) -> str:
+        """Number, stamp and write one line; `rest` follows what all events of the slot have in `extra`."""
+        stamps, health = self.stamps, self.health
+        now_us = stamps.now_us()
+        if now_us >= stamps.look_at_us and not stamps.look(now_us):
+            health.drop("the session's directory was removed")
+            return ""
+        try:
+            line, identity = stamps.line(self.sink, head, links, extra, rest, now_us=now_us)
+        except NoRoom as full:
+            return self._no_room(full, slot, head, links, extra, rest)
+        if not slot.binding.stream.write(line):
+            health.drop("the file system refused the write")
+            return ""
+        self._count_written(slot, line)
+        if health.unreported:
+            self._report_drops()
+        return identity
+
+    def _count_written(self, slot: Slot, line: bytes) -> None:
+        self.health.events += 1
+        slot.written[0] += 1
+        if slot.mirror is not None:
+            slot.mirror(line)
+        if slot.is_read:
+            self._read(slot, line)
+
     def _read(self, slot: Slot, line: bytes) -> None:
         """Count what the slot alone does not tell; an error triggers more."""
         self.count(slot, line)
@@ -364,14 +389,11 @@ class Pipeline:
         """Drop an event for which the sink has no room; errors are accepted anyway."""
         if slot.urgent:
             # An error may exceed the limit: its call waits until the queue is written anyway.
-            whole = b"".join((head, links, extra, rest))
-            line, identity = self.stamps.line(self.sink, whole[:-2], full.next_seq())
-            slot.binding.stream.write(redacted(line))
-            self.health.events += 1
-            slot.written[0] += 1
-            if slot.mirror is not None:
-                slot.mirror(line)
-            self._read(slot, line)
+            parts = head, links, extra, rest
+            now_us = self.stamps.now_us()
+            line, identity = self.stamps.line(self.sink, *parts, now_us=now_us, seq=full.next_seq())
+            slot.binding.stream.write(line)
+            self._count_written(slot, line)
             return identity
         if slot.kind != "log.dropped":  # the next report counts what this one would have
             self.health.drop(full.reason)
@@ -423,9 +445,9 @@ class Pipeline:
     def _write_apart(self, sink: Sink, slot: Slot, payload: dict[str, Any], seq: int | None) -> bool:
         """Write an event about a writer to that writer, outside any scope; return whether that worked."""
         body, _ = self.capture.body(payload)
-        rest = slot.head(KINDS[slot.kind].message) + slot.extra + body + b"}"
-        line, _ = self.stamps.line(sink, rest, seq)
-        written = sink.open_stream(None, Category.SYSTEM.value).write(redacted(line))
+        parts = slot.head(KINDS[slot.kind].message), slot.extra, body, b"}}\n"
+        line, _ = self.stamps.line(sink, *parts, now_us=self.stamps.now_us(), seq=seq)
+        written = sink.open_stream(None, Category.SYSTEM.value).write(line)
         if not written:
             self.health.drop("the file system refused the write")
             return False
@@ -477,9 +499,7 @@ class Pipeline:
                 key = f"user.{key}"  # noqa: PLW2901 - it is called so from here on
             if key not in present:
                 added[key] = value
-        more, more_types = self.capture.user_body(added, "/extra")
-        joined = body + b"," + more if body and more else body or more
-        return joined, {**(types or {}), **more_types} if more_types else types
+        return self.capture.joined((body, types), self.capture.user_body(added, "/extra"))
 
     def _report_drops(self) -> None:
         """Write `log.dropped` now that writing works again.
@@ -501,3 +521,8 @@ class Pipeline:
         # A queued line may still be refused, so with a queue the next report waits for its time.
         if not self.health.unreported and not getattr(self.sink, "defers", False):
             self._next_report_ns = 0
+
+
+if native is not None:
+    own = (AgentBinding, Slot, SpanScope, Stamps, ThreadStamps)
+    native.learn({each.__name__: each for each in (*own, *writer.CLASSES_WRITTEN_BY)})

@@ -1,13 +1,18 @@
-"""The seam through which a replay answers traced calls; nothing else in this package knows about replay.
+"""The seams for packages above: a replay answers calls and sources, checkpoints learn what ends.
 
-`replay/` installs a `Player` in the context variable; decorators ask it once per call.
+`replay/` installs a `Player` in a context variable, which decorators ask once a call, and a `SourcePlayer` as
+`installed.source_player`; nothing else in this package knows about replay. `flight/` installs a `RunWatcher`
+with the first run that wants checkpoints.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, NamedTuple, Protocol
+from types import FrameType
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class CallPlace(NamedTuple):
@@ -71,3 +76,46 @@ current_player: ContextVar[Player | None] = ContextVar("agent_trace_player", def
 
 making_answer: ContextVar[bool] = ContextVar("agent_trace_making_answer", default=False)
 """Set while a model works or its recorded response is made again: what is read then belongs to no action."""
+
+
+class SourcePlayer(Protocol):
+    """Gives what was read in the recording, or what the source gives now, which it notes.
+
+    `adopted` is the `sources.adopted.Adopted` that records a generator.
+    """
+
+    def read(self, source: str, frame: FrameType, now: Callable[[], T], decode: Callable[[Any], T]) -> T:
+        """What the source gave the action that is replayed; `decode` makes it of its JSON."""
+
+    def variable(self, name: str, frame: FrameType, now: Callable[[], Any]) -> Any:
+        """What a variable of the environment held: text, None for nothing, a list under the name `*`."""
+
+    def draw(self, adopted: Any, count: int, now: Callable[[], T]) -> T:
+        """A draw from an adopted generator, which is put first where it stood in the recording."""
+
+    def restarted(self, adopted: Any, *, is_known: bool, mark: str | None = None) -> None:
+        """A generator was seeded or set.
+
+        Args:
+            is_known: by values that the code has, not by entropy.
+            mark: what tells these values from others, where draws are kept by value.
+        """
+
+
+class RunWatcher(Protocol):
+    """Told behind each event, in the context around it; none of its calls raises."""
+
+    def action_ended(self, call: Any, event_id: str, error: BaseException | None) -> None:
+        """The outermost action of an agent has ended, and its event has been written.
+
+        Args:
+            call: which one, a `tracing.traced_call.Call`.
+            event_id: its event, "" if that could not be written.
+            error: what the body raised, None for none and for what is no error, such as a cancellation.
+        """
+
+    def tick_ended(self, number: int) -> None:
+        """A step of the simulation, `with tick(number):`, has ended."""
+
+    def phase_began(self, name: str) -> None:
+        """The program said that a phase begins."""

@@ -11,16 +11,12 @@ from Agent.event.model import RedactedBytes
 from Agent.record.encode.native import native
 from Agent.tree.write.sink import Sink
 
-# Two look-ups are cheaper than one formatting: the six digits of the microseconds are two of these.
-_THREE_DIGITS = tuple(f"{number:03d}" for number in range(1000))
-
 
 def _stamped(
     prefix: str, microsecond: int, writer: str, seq: int, /, *parts: bytes
 ) -> tuple[RedactedBytes, str]:
     identity = f"{writer}-{seq}"
-    digits = _THREE_DIGITS[microsecond // 1000] + _THREE_DIGITS[microsecond % 1000]
-    begin = f'{prefix}{digits}Z","id":"{identity}'.encode()
+    begin = f'{prefix}{microsecond:06d}Z","id":"{identity}'.encode()
     # Its parts are a head, links and a payload, each of which went through redaction.
     return RedactedBytes(b"".join((begin, *parts))), identity
 
@@ -117,17 +113,21 @@ class Stamps:
         self.generation += 1
         self.board = board
 
-    def line(self, sink: Sink, rest: bytes, seq: int | None = None) -> tuple[bytes, str]:
-        """The whole line of an event that happens now in that durability stream, and its id.
-
-        Its number is the stream's next, where it was not taken before. `fast_lane.py` does the same in place.
-        """
+    def now_us(self) -> int:
+        """The time; a clock that was set back does not reorder what one thread did."""
         thread = self.threads.own
-        now_us = self._wall_ns() // 1000
-        # A clock that was set back may not reorder what one thread did.
-        if now_us < thread.last_us:
-            now_us = thread.last_us
-        thread.last_us = now_us
+        thread.last_us = max(self._wall_ns() // 1000, thread.last_us)
+        return thread.last_us
+
+    def line(
+        self, sink: Sink, *parts: bytes, now_us: int, seq: int | None = None
+    ) -> tuple[RedactedBytes, str]:
+        """The line of an event of that durability stream, and its id.
+
+        Args:
+            parts: of the line, behind the id.
+            seq: its number, where it was taken before; else it is the stream's next.
+        """
         fraction = now_us % 1_000_000
         second, prefix = self.second
         if second != now_us - fraction:
@@ -135,7 +135,8 @@ class Stamps:
         if seq is None:
             seq = sink.next_seq()
         if sink is self._sink:
+            thread = self.threads.own
             if thread.generation != self.generation:
                 self.join_board(thread)
             thread.store(seq)
-        return stamped(prefix, fraction, sink.writer, seq, rest, b"}\n")
+        return stamped(prefix, fraction, sink.writer, seq, *parts)

@@ -1,7 +1,7 @@
 /* A traced call and its line where nothing is special: plain arguments and result, a scalar field or none changed, a file
    with room. Part of `_native.c`.
 
-   The same as `traced_function.py`, `traced_call.py`, `fast_lane.py` and `writer.py` do without it; a test holds the lines of
+   The same as `traced_function.py`, `traced_call.py`, `pipeline.py` and `writer.py` do without it; a test holds the lines of
    both equal. What is special is left to their methods, at the step where it shows, with what was done so far. */
 
 /* The slots of Python classes that are read and written here, by their place in the object. */
@@ -209,7 +209,7 @@ static long long time_of(Lane *lane, PyObject *thread) {
     return now_us;
 }
 
-/* Number, stamp and write one line, as `put` of `fast_lane.py`; its id, "" if it was not written. */
+/* Number, stamp and write one line, as `Pipeline._put`; its id, "" if it was not written. */
 static PyObject *put_parts(Lane *lane, PyObject *slot, Part *given, int given_count) {
     PyObject *identity = NULL, *line = NULL, *seq = NULL, *writer = NULL, *second = NULL, *answer = NULL;
     PyObject *stamps = lane->stamps, *thread = PyObject_GetAttr(lane->threads, W_own);
@@ -729,7 +729,7 @@ static PyObject *with_one(PyObject *before, PyObject *more) {
     return longer;
 }
 
-/* As `span_scope`. */
+/* As `SpanScope`, for a traced call. */
 static PyObject *inner_scope(PyObject *parent, PyObject *span_id, PyObject *name, PyObject *agent, int is_action) {
     PyObject *scope = CLASS[SCOPE]->tp_alloc(CLASS[SCOPE], 0), *path = NULL, *actions = NULL;
     if (scope == NULL) return NULL;

@@ -1,7 +1,7 @@
 /* The inner loops of the hot path in C: whether a payload is plain, known and clean, and if so its JSON bytes;
    which fields of a state differ; the beginning of a line.
 
-   An accelerator of `fast_encoder.py`, `redaction.py` and `timestamps.py`, which do the same without it; a test holds both
+   An accelerator of `capture.py`, `redaction.py` and `timestamps.py`, which do the same without it; a test holds both
    equal. It knows no secret and no name itself: what to look for is handed to the constructor. Whatever it is
    not sure of it leaves to Python, so that it may be wrong in one direction only, the slow one. */
 

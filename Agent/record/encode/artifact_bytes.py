@@ -19,8 +19,7 @@ from Agent.event.limits import Limits
 from Agent.event.model import RedactedBytes
 from Agent.event.values.plain import DUMP_OPTIONS
 from Agent.event.values.serialise import to_json
-from Agent.record.encode.capture import Capture
-from Agent.record.encode.fast_encoder import Types
+from Agent.record.encode.capture import Capture, Types
 from Agent.record.encode.redaction import Redactor, redacted
 from Agent.record.encode.safe_text import as_message
 from Agent.record.secrets.names import LIKELY, SURE, looks_drawn

@@ -1,7 +1,8 @@
-"""Values as bytes: plain payloads as `fast_encoder.py` encodes them, everything else by the slow path.
+"""Values as bytes: plain, clean payloads as the judge encodes them, everything else by the slow path.
 
-The slow path is the value codec with its tags and limits, then redaction of the result. In both cases the
-result is the inside of one JSON object, ready for a line.
+The judge sweeps over keys and bytes, in C (`_native.c`) if the package was built with a compiler. The slow
+path is the value codec with its tags and limits, then redaction of the result. In both cases the result is
+the inside of one JSON object, ready for a line.
 """
 
 from __future__ import annotations
@@ -9,20 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from copy import copy
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.pointers import escape
 from Agent.event.values.arrays import number_tag
-from Agent.event.values.plain import ask_memory
+from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, ask_memory, exceeds
 from Agent.event.values.reading import Places, Reading
 from Agent.event.values.serialise import to_json
 from Agent.event.values.short_walk import form_of_scalars
-from Agent.record.encode.fast_encoder import Types, make_judge
 from Agent.record.encode.native import native
 from Agent.record.encode.redaction import Redactor, hides_text
+from Agent.record.secrets.quick_look import NAME_ENDS, NAMES_NEARBY, literals, looks_clean
 
 AgentOf = Callable[[object], str | None]
 MOST_WITH_AGENTS = 500
@@ -98,6 +99,12 @@ class Capture:
             return judged[0][1:-1], judged[1]
         reading = self.reading._replace(most_with_agents=MOST_WITH_AGENTS)
         return self.careful_body(payload, pointer, reading=reading)
+
+    @staticmethod
+    def joined(*bodies: tuple[bytes, Types | None]) -> tuple[bytes, Types | None]:
+        """The inner JSON bytes of several bodies as one, and their tags."""
+        types = {place: tag for _, tags in bodies if tags for place, tag in tags.items()}
+        return b",".join(body for body, _ in bodies if body), types or None
 
     def careful_body(
         self,
@@ -207,3 +214,114 @@ class Capture:
             if (type(item) is dict or type(item) is list) and not self._keys_known(item):
                 return False
         return True
+
+
+Types = dict[str, str]
+
+_MAX_PLAIN_DEPTH = 8
+# With these the codec writes times as text by itself, which the native judge then tags.
+_TAG_OPTIONS = DUMP_OPTIONS & ~orjson.OPT_PASSTHROUGH_DATETIME
+# What the native judge has as constants must lie within the limits.
+_NATIVE_DEPTH, _NATIVE_ITEMS = 16, 4096
+
+
+class Judge(Protocol):
+    """Checks the payloads of one pipeline; None, also after any error, means: take the slow path."""
+
+    def line_end(self, payload: dict[str, Any], /) -> bytes | None:
+        """Return the end of a line whose payload is plain, with known keys and without secrets.
+
+        It is the payload's JSON after its first brace, and the end of the event.
+        """
+
+    def tagged(self, payload: Any, pointer: str, /) -> tuple[bytes, Types | None] | None:
+        """Like `line_end`, with tags, for payloads with times, UUIDs, tuples and simple objects."""
+
+    def value(self, value: Any, /) -> bytes | None:
+        """Return the JSON of one plain value with known keys; its texts are not searched for secrets."""
+
+    def clean(self, raw: bytes, /) -> bool:
+        """Tell whether JSON bytes contain nothing in the format of a secret."""
+
+
+KeysPass = Callable[[Mapping[str, Any]], bool]
+"""Whether every key of a mapping is harmless for what stands under it (`Redactor.keys_pass`)."""
+FormOf = Callable[[Any], dict[str, Any] | None]
+
+
+def make_judge(redactor: Redactor, limits: Limits, form_of: FormOf | None = None) -> Judge:
+    """Return the fastest available judge for these limits.
+
+    Args:
+        form_of: returns the replacement of an object without a codec, or None if that needs the slow path.
+    """
+    if native is None or limits.max_depth < _NATIVE_DEPTH or limits.max_items < _NATIVE_ITEMS:
+        return SweepingJudge(redactor, limits)
+    judge: Judge = native.Judge(
+        known_keys=redactor.known_keys,
+        number_keys=redactor.number_keys,
+        dumps=orjson.dumps,
+        looks_clean=looks_clean if redactor.enabled and redactor.reads_texts else None,
+        options=DUMP_OPTIONS,
+        tag_options=_TAG_OPTIONS,
+        unread_bytes=limits.unread_bytes,
+        prefixes=literals().beginnings,
+        heads=literals().heads,
+        near_names=NAMES_NEARBY,
+        name_ends=NAME_ENDS,
+        form_of=form_of,
+    )
+    if redactor.enabled and redactor.reads_texts:
+        redactor.looks_clean = judge.clean
+    return judge
+
+
+class SweepingJudge:
+    """The judge in Python, which knows no tags."""
+
+    def __init__(self, redactor: Redactor, limits: Limits) -> None:
+        self._keys_pass = redactor.keys_pass
+        self._check = redactor.enabled and redactor.reads_texts
+        self._unread_bytes = limits.unread_bytes
+
+    def line_end(self, payload: dict[str, Any], /) -> bytes | None:
+        """See `Judge`."""
+        raw = self._plain(payload, known=False) if type(payload) is dict else None
+        return None if raw is None or not self.clean(raw) else raw[1:] + b"}\n"
+
+    def tagged(self, payload: Any, pointer: str, /) -> tuple[bytes, Types | None] | None:  # noqa: ARG002
+        """See `Judge`; here no value has a tag."""
+        raw = self._plain(payload, known=False) if type(payload) is dict else None
+        return None if raw is None or not self.clean(raw) else (raw, None)
+
+    def value(self, value: Any, /) -> bytes | None:
+        """See `Judge`."""
+        return self._plain(value, known=True)
+
+    def clean(self, raw: bytes, /) -> bool:
+        """See `Judge`."""
+        return not self._check or looks_clean(raw)
+
+    def _plain(self, value: Any, *, known: bool) -> bytes | None:
+        """The JSON of a plain value; `known`: its own keys are looked at, too."""
+        try:
+            if exceeds(value, self._unread_bytes):
+                return None
+            values = (value,) if known else value.values()
+            if not all(is_plain(each, self._keys_pass) for each in values):
+                return None
+            raw = orjson.dumps(value, None, DUMP_OPTIONS)
+        except Exception:  # noqa: BLE001 - a key that cannot be hashed, a dict that changes meanwhile
+            return None
+        return raw if len(raw) <= self._unread_bytes else None
+
+
+def is_plain(value: Any, keys_pass: KeysPass, depth: int = 0) -> bool:
+    """Whether JSON holds a value exactly and every key in it is known to be harmless."""
+    kind = type(value)
+    if kind is dict or kind is list:
+        if depth > _MAX_PLAIN_DEPTH or (kind is dict and not keys_pass(value)):
+            return False
+        items = value.values() if kind is dict else value
+        return all(is_plain(item, keys_pass, depth + 1) for item in items)
+    return kind in SCALARS and (kind is not float or value - value == 0.0)

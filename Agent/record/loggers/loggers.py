@@ -7,25 +7,76 @@ arguments.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from Agent.event.kinds import Category
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope, event_ids
-from Agent.record.emit.installed import current_pipeline
-from Agent.record.emit.levels import LIMITS
+from Agent.record.emit.installed import LIMITS, current_pipeline
 from Agent.record.encode.safe_text import MAX_SHOWN_CHARS, as_message, as_text
 from Agent.record.health import note, say
-from Agent.record.loggers.async_methods import awaitable
 from Agent.record.tracing.failures import current_exception, record_error, recorded_id
+from Agent.tree.write.blocking import Waits, collect_waits
 
 if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline
+    from Agent.record.encode.capture import Types
     from Agent.record.encode.event_template import AgentBinding, Slot
-    from Agent.record.encode.fast_encoder import Types
     from Agent.record.messages import Message
+
+
+Recorder = TypeVar("Recorder")
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
+
+
+def awaitable(
+    method: Callable[Concatenate[Recorder, Given], Answer],
+) -> Callable[Concatenate[Recorder, Given], Coroutine[Any, Any, Answer]]:
+    """The awaitable twin of a recording method, to be assigned under its name with an `a` before it.
+
+    Calling the twin records; awaiting gives what the method gives, once the event is as durable as after it.
+    A task that is cancelled meanwhile neither loses nor repeats the event.
+    """
+    name = method.__name__
+
+    @functools.wraps(method)
+    def record(self: Recorder, /, *args: Given.args, **kwargs: Given.kwargs) -> Coroutine[Any, Any, Answer]:
+        waits: Waits = []
+        before = collect_waits(waits)
+        try:
+            # by its name, so that a subclass that changes the method changes its twin, too
+            answer: Answer = getattr(self, name)(*args, **kwargs)
+        finally:
+            collect_waits(before)
+        return _after(waits, answer)
+
+    record.__name__ = f"a{name}"
+    record.__qualname__ = f"{method.__qualname__.removesuffix(name)}a{name}"
+    record.__doc__ = f"Awaitable `{name}`. {method.__doc__ or ''}"
+    return record
+
+
+async def _after(waits: Waits, answer: Answer) -> Answer:
+    if waits:
+        import asyncio
+
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # the event loop of another library
+            _do(waits)
+        else:
+            await loop.run_in_executor(None, _do, waits)
+    return answer
+
+
+def _do(waits: Waits) -> None:
+    for work in waits:
+        work()
+
 
 DEBUG, INFO, WARNING, ERROR, CRITICAL = 10, 20, 30, 40, 50
 _MAX_CAUSES = 1000
@@ -172,6 +223,21 @@ class EventLogger:
         assert self._own_binding is not None  # noqa: S101 - set above, for the type checker
         return pipeline, self._own_binding
 
+    def _record(
+        self,
+        kind: str,
+        label: str,
+        values: dict[str, Any],
+        causes: Causes,
+        level: int = INFO,
+        *,
+        buffered: bool = False,
+    ) -> str:
+        """Write one event of the values that are not None; a None that its kind needs stands as null."""
+        required = _required(kind)
+        given = {name: value for name, value in values.items() if value is not None or name in required}
+        return self._emit(kind, level, label, given, causes, buffered=buffered)
+
     def _emit(
         self,
         kind: str,
@@ -241,16 +307,13 @@ class EventLogger:
         self, pipeline: Pipeline, own_keys: frozenset[str], body: bytes, types: Types | None
     ) -> tuple[bytes, Types | None]:
         """Return the payload with the bound fields; a field named like one of our keys is renamed."""
-        if own_keys.isdisjoint(self._fields):
-            if self._field_bytes is None:
-                self._field_bytes = pipeline.capture.user_body(self._fields, "/extra")
-            more, more_types = self._field_bytes
-        else:
-            more, more_types = pipeline.capture.user_body(
-                pipeline.health.moved(self._fields, own_keys), "/extra"
-            )
-        joined = body + b"," + more if body and more else body or more
-        return joined, {**(types or {}), **more_types} if more_types else types
+        capture = pipeline.capture
+        if not own_keys.isdisjoint(self._fields):
+            moved = pipeline.health.moved(self._fields, own_keys)
+            return capture.joined((body, types), capture.user_body(moved, "/extra"))
+        if self._field_bytes is None:
+            self._field_bytes = capture.user_body(self._fields, "/extra")
+        return capture.joined((body, types), self._field_bytes)
 
     def _gave_up(self, what: str, error: BaseException) -> str:
         active = installed.active
@@ -276,6 +339,13 @@ def present(required: str = "", /, **values: Any) -> dict[str, Any]:
     """Return the values that are not None; required names get null."""
     names = required.split()
     return {key: value for key, value in values.items() if value is not None or key in names}
+
+
+@functools.cache
+def _required(kind: str) -> frozenset[str]:
+    from Agent.event.payloads import KINDS
+
+    return frozenset(field.name for field in KINDS[kind].fields if field.required)
 
 
 class AgentLogger(EventLogger):
@@ -322,10 +392,8 @@ class AgentLogger(EventLogger):
         """Record a decision of the agent and its reasoning."""
         if self._limit.value > INFO:
             return ""
-        payload = present(
-            "decision_type", decision_type=decision_type, decision_data=decision_data, reasoning=reasoning
-        )
-        return self._emit("decision", INFO, decision_type, payload, causes)
+        values = {"decision_type": decision_type, "decision_data": decision_data, "reasoning": reasoning}
+        return self._record("decision", decision_type, values, causes)
 
     def log_state_change(
         self, old_state: Any, new_state: Any, trigger: Any = None, *, causes: Causes = None
@@ -342,11 +410,9 @@ class AgentLogger(EventLogger):
         """Record a piece of content that the agent created."""
         if self._limit.value > INFO:
             return ""
-        payload = present(
-            "content_type content_id", content_type=content_type, content_id=content_id, metadata=metadata
-        )
+        values = {"content_type": content_type, "content_id": content_id, "metadata": metadata}
         label = f"Content generated: {as_text(content_type)} {as_text(content_id)}"
-        return self._emit("content_generation", INFO, label, payload, causes)
+        return self._record("content_generation", label, values, causes)
 
     def log_strategy_update(
         self,
@@ -360,14 +426,11 @@ class AgentLogger(EventLogger):
         """Record a change of the agent's strategy."""
         if self._limit.value > INFO:
             return ""
-        payload = present(
-            "strategy_type",
-            strategy_type=strategy_type,
-            old_strategy=old_strategy,
-            new_strategy=new_strategy,
-            reason=reason,
-        )
-        return self._emit("strategy_update", INFO, strategy_type, payload, causes)
+        values = {
+            "strategy_type": strategy_type, "old_strategy": old_strategy, "new_strategy": new_strategy,
+            "reason": reason,
+        }  # fmt: skip
+        return self._record("strategy_update", strategy_type, values, causes)
 
     def log_learning_update(
         self, learning_stage: Any, update_data: Any = None, *, causes: Causes = None
@@ -375,8 +438,8 @@ class AgentLogger(EventLogger):
         """Record an update of what the agent has learned."""
         if self._limit.value > INFO:
             return ""
-        payload = present("learning_stage", learning_stage=learning_stage, update_data=update_data)
-        return self._emit("learning_update", INFO, learning_stage, payload, causes)
+        values = {"learning_stage": learning_stage, "update_data": update_data}
+        return self._record("learning_update", learning_stage, values, causes)
 
     def send(self, to: str, body: Any = None, *, causes: Causes = None) -> Message:
         """Record that the agent sends a message; return the message to deliver."""

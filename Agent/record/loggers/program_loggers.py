@@ -6,12 +6,9 @@ from typing import Any
 
 from Agent.event.kinds import Category
 from Agent.record.emit import installed
-from Agent.record.emit.installed import flush_active
-from Agent.record.emit.levels import LIMITS
-from Agent.record.encode.coercion import rate_of
+from Agent.record.emit.installed import LIMITS, flush_active
 from Agent.record.encode.safe_text import as_message, as_text
-from Agent.record.loggers.async_methods import awaitable
-from Agent.record.loggers.loggers import INFO, Causes, EventLogger, present
+from Agent.record.loggers.loggers import INFO, Causes, EventLogger, awaitable
 
 
 class PerformanceLogger(EventLogger):
@@ -32,14 +29,9 @@ class PerformanceLogger(EventLogger):
         """Record one measurement."""
         if self._limit.value > INFO:
             return ""
-        payload = present(
-            "metric_name value",
-            metric_name=metric_name,
-            value=value,
-            unit=None if unit is None else as_text(unit),
-            data=data,
-        )
-        return self._emit("metric", INFO, metric_name, payload, causes, buffered=True)
+        unit = None if unit is None else as_text(unit)
+        values = {"metric_name": metric_name, "value": value, "unit": unit, "data": data}
+        return self._record("metric", metric_name, values, causes, buffered=True)
 
     def log_latency(
         self, operation: str, duration_ms: float, data: Any = None, *, causes: Causes = None
@@ -47,15 +39,11 @@ class PerformanceLogger(EventLogger):
         """Record how long an operation took."""
         if self._limit.value > INFO:
             return ""
-        payload = present(
-            "metric_name value",
-            metric_name=operation,
-            value=duration_ms,
-            unit="ms",
-            duration_ms=duration_ms,
-            data=data,
-        )
-        return self._emit("metric", INFO, operation, payload, causes, buffered=True)
+        values = {
+            "metric_name": operation, "value": duration_ms, "unit": "ms", "duration_ms": duration_ms,
+            "data": data,
+        }  # fmt: skip
+        return self._record("metric", operation, values, causes, buffered=True)
 
     def log_throughput(
         self, operation: str, count: float, duration_s: float, data: Any = None, *, causes: Causes = None
@@ -63,16 +51,11 @@ class PerformanceLogger(EventLogger):
         """Record how many operations were done in how many seconds."""
         if self._limit.value > INFO:
             return ""
-        per_second = rate_of(count, duration_s)
-        payload = present(
-            "operation count duration_s",
-            operation=operation,
-            count=count,
-            duration_s=duration_s,
-            per_second=per_second,
-            data=data,
-        )
-        return self._emit("throughput", INFO, operation, payload, causes, buffered=True)
+        values = {
+            "operation": operation, "count": count, "duration_s": duration_s,
+            "per_second": rate_of(count, duration_s), "data": data,
+        }  # fmt: skip
+        return self._record("throughput", operation, values, causes, buffered=True)
 
     def log_resource(
         self,
@@ -86,10 +69,10 @@ class PerformanceLogger(EventLogger):
         """Record the process's use of memory, processor and files."""
         if self._limit.value > INFO:
             return ""
-        payload = present(
-            memory_bytes=memory_bytes, cpu_percent=cpu_percent, open_files=open_files, data=data
-        )
-        return self._emit("resource", INFO, "Resources", payload, causes, buffered=True)
+        values = {
+            "memory_bytes": memory_bytes, "cpu_percent": cpu_percent, "open_files": open_files, "data": data,
+        }  # fmt: skip
+        return self._record("resource", "Resources", values, causes, buffered=True)
 
     def flush(self) -> None:
         """Write the buffered events now."""
@@ -113,9 +96,7 @@ class SystemLogger(EventLogger):
     def log_init(self, component: Any = None, data: Any = None, *, causes: Causes = None) -> str:
         """Record that a component is ready."""
         name = component if component is not None else self.component
-        return self._course(
-            "system.init", as_text(name), present("component", component=name, data=data), causes
-        )
+        return self._course("system.init", as_text(name), causes, component=name, data=data)
 
     def log_config(
         self,
@@ -127,20 +108,22 @@ class SystemLogger(EventLogger):
         causes: Causes = None,
     ) -> str:
         """Record a change of configuration."""
-        payload = present("name", name=name, old_value=old_value, new_value=new_value, data=data)
-        return self._course("system.config", as_text(name), payload, causes)
+        values = {"name": name, "old_value": old_value, "new_value": new_value, "data": data}
+        return self._course("system.config", as_text(name), causes, **values)
 
     def log_module(self, module: Any, version: Any = None, data: Any = None, *, causes: Causes = None) -> str:
         """Record that a module was loaded."""
-        payload = present("module", module=module, version=version, data=data)
-        return self._course("system.module", as_text(module), payload, causes)
+        return self._course(
+            "system.module", as_text(module), causes, module=module, version=version, data=data
+        )
 
     def log_simulation_start(
         self, name: Any = None, configuration: Any = None, *, causes: Causes = None
     ) -> str:
         """Record the start of a simulation and its configuration."""
-        payload = present(name=name, configuration=configuration)
-        return self._course("simulation_start", "Simulation starts", payload, causes)
+        return self._course(
+            "simulation_start", "Simulation starts", causes, name=name, configuration=configuration
+        )
 
     def log_simulation_end(
         self,
@@ -151,32 +134,31 @@ class SystemLogger(EventLogger):
         causes: Causes = None,
     ) -> str:
         """Record the end of a simulation and its outcome."""
-        payload = present(name=name, outcome=outcome, duration_ms=duration_ms)
-        return self._course("simulation_end", "Simulation ends", payload, causes)
+        values = {"name": name, "outcome": outcome, "duration_ms": duration_ms}
+        return self._course("simulation_end", "Simulation ends", causes, **values)
 
     def log_checkpoint(self, name: Any, data: Any = None, *, causes: Causes = None) -> str:
         """Record a checkpoint of the simulation."""
-        return self._course("checkpoint", as_text(name), present("name", name=name, data=data), causes)
+        return self._course("checkpoint", as_text(name), causes, name=name, data=data)
 
     def log_phase(self, name: Any, previous: Any = None, data: Any = None, *, causes: Causes = None) -> str:
         """Record the beginning of a phase."""
-        payload = present("name", name=name, previous=previous, data=data)
-        written = self._course("phase", as_text(name), payload, causes)
+        written = self._course("phase", as_text(name), causes, name=name, previous=previous, data=data)
         if installed.active is not None and installed.active.watcher is not None:
             installed.active.watcher.phase_began(as_text(name))
         return written
 
     def log_milestone(self, name: Any, data: Any = None, *, causes: Causes = None) -> str:
         """Record that a milestone was reached."""
-        return self._course("milestone", as_text(name), present("name", name=name, data=data), causes)
+        return self._course("milestone", as_text(name), causes, name=name, data=data)
 
-    def _course(self, kind: str, label: str, payload: dict[str, Any], causes: Causes) -> str:
+    def _course(self, kind: str, label: str, causes: Causes, /, **values: Any) -> str:
         from Agent.event.payloads import KINDS
 
         # The course of the simulation is of another category than the framework, with a level of its own.
         if LIMITS[KINDS[kind].category.value].value > INFO:
             return ""
-        return self._emit(kind, INFO, label, payload, causes)
+        return self._record(kind, label, values, causes)
 
     # The same, awaited.
     alog_init = awaitable(log_init)
@@ -187,3 +169,11 @@ class SystemLogger(EventLogger):
     alog_checkpoint = awaitable(log_checkpoint)
     alog_phase = awaitable(log_phase)
     alog_milestone = awaitable(log_milestone)
+
+
+def rate_of(count: Any, duration_s: Any) -> float | None:
+    """How many a second; None where that is no number."""
+    try:
+        return float(count / duration_s)
+    except Exception:  # noqa: BLE001 - no numbers, or no time that has passed
+        return None

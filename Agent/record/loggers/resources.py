@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVELS, Category
-from Agent.record.emit.installed import current_pipeline
-from Agent.record.emit.levels import LIMITS
+from Agent.record.emit.installed import LIMITS, current_pipeline
 
 if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline

@@ -11,10 +11,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from Agent.event.kinds import Category
-from Agent.record.emit import installed
+from Agent.record import health
 from Agent.record.emit.context import SpanScope, current_scope
-from Agent.record.emit.installed import current_pipeline
-from Agent.record.emit.levels import LIMITS
+from Agent.record.emit.installed import LIMITS, current_pipeline
 from Agent.record.encode.safe_text import as_text, clean_head
 from Agent.record.loggers.loggers import INFO, EventLogger
 from Agent.record.tracing.failures import outcome_of, record_error
@@ -107,15 +106,11 @@ class SpanBlock:
         try:
             current_scope.reset(token)
         except (ValueError, RuntimeError):
-            active = installed.active_pipeline()
-            if active is not None:
-                active.health.note("a span was closed in another context")
+            health.note("a span was closed in another context")
 
     def _trouble(self, error: BaseException) -> None:
-        active = installed.active_pipeline()
-        if active is not None:
-            active.health.trouble("a block", error)
-            active.health.drop("a block could not be recorded")
+        health.trouble("a block", error)
+        health.lost("a block could not be recorded")
 
 
 class trace_context(SpanBlock):  # noqa: N801 - used like a function, and named by the documents
@@ -175,7 +170,7 @@ class measure_performance(SpanBlock):  # noqa: N801 - used like a function, and 
         if self._logger is not None:
             pipeline, binding = self._logger._place()  # noqa: SLF001 - one room, one front door
         else:
-            pipeline = installed.active_pipeline() or current_pipeline()
+            pipeline = current_pipeline()
             scope = current_scope.get()
             agent = scope.agent if scope is not None else None
             binding = pipeline.binding(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 from Agent.event.kinds import Category
-from Agent.record.encode.coercion import as_bool, as_list
 from Agent.record.encode.safe_text import as_message, as_text
-from Agent.record.loggers.async_methods import awaitable
-from Agent.record.loggers.loggers import DEBUG, INFO, Causes, EventLogger, present
+from Agent.record.loggers.loggers import DEBUG, INFO, Causes, EventLogger, awaitable
+
+_MAX_PARTICIPANTS = 10_000
 
 
 class LearningLogger(EventLogger):
@@ -32,10 +33,8 @@ class LearningLogger(EventLogger):
         """Record one step of training with its metrics."""
         if self._limit.value > DEBUG:
             return ""
-        payload = present(
-            "step", step=step, metrics=metrics, model_state=model_state, learning_type=self.learning_type
-        )
-        return self._emit("training_step", DEBUG, as_text(step), payload, causes)
+        values = {"step": step, "metrics": metrics, "model_state": model_state}
+        return self._learned("training_step", as_text(step), values, causes, DEBUG)
 
     def log_reward(
         self, action_id: Any, reward: float, cumulative_reward: float | None = None, *, causes: Causes = None
@@ -43,14 +42,8 @@ class LearningLogger(EventLogger):
         """Record the reward that an action earned."""
         if self._limit.value > INFO:
             return ""
-        payload = present(
-            "reward",
-            reward=reward,
-            action_id=action_id,
-            cumulative_reward=cumulative_reward,
-            learning_type=self.learning_type,
-        )
-        return self._emit("reward", INFO, as_text(reward), payload, causes)
+        values = {"reward": reward, "action_id": action_id, "cumulative_reward": cumulative_reward}
+        return self._learned("reward", as_text(reward), values, causes)
 
     def log_exploration_exploitation(
         self, action_selected: Any, exploration: bool, epsilon: float | None = None, *, causes: Causes = None
@@ -60,16 +53,11 @@ class LearningLogger(EventLogger):
             return ""
         explores = as_bool(exploration)
         mode = "exploration" if explores else "exploitation"
-        payload = present(
-            "action_selected",
-            action_selected=action_selected,
-            exploration=explores,
-            epsilon=epsilon,
-            mode=mode,
-            learning_type=self.learning_type,
-        )
+        values = {
+            "action_selected": action_selected, "exploration": explores, "epsilon": epsilon, "mode": mode,
+        }  # fmt: skip
         label = f"{mode.capitalize()}: {as_text(action_selected)}"
-        return self._emit("exploration", DEBUG, label, payload, causes)
+        return self._learned("exploration", label, values, causes, DEBUG)
 
     def log_policy_update(
         self,
@@ -82,13 +70,8 @@ class LearningLogger(EventLogger):
         """Record a change of the policy."""
         if self._limit.value > INFO:
             return ""
-        payload = present(
-            policy_data=policy_data,
-            old_policy=old_policy,
-            new_policy=new_policy,
-            learning_type=self.learning_type,
-        )
-        return self._emit("policy_update", INFO, "Policy update", payload, causes)
+        values = {"policy_data": policy_data, "old_policy": old_policy, "new_policy": new_policy}
+        return self._learned("policy_update", "Policy update", values, causes)
 
     def log_convergence(
         self,
@@ -102,15 +85,9 @@ class LearningLogger(EventLogger):
         """Record how far learning has converged."""
         if self._limit.value > INFO:
             return ""
-        payload = present(
-            "metric",
-            metric=metric,
-            value=value,
-            converged=None if converged is None else as_bool(converged),
-            threshold=threshold,
-            learning_type=self.learning_type,
-        )
-        return self._emit("convergence", INFO, as_text(metric), payload, causes)
+        known = None if converged is None else as_bool(converged)
+        values = {"metric": metric, "value": value, "converged": known, "threshold": threshold}
+        return self._learned("convergence", as_text(metric), values, causes)
 
     def log_learning_update(
         self, learning_stage: Any, update_data: Any = None, *, causes: Causes = None
@@ -118,13 +95,14 @@ class LearningLogger(EventLogger):
         """Record a learning update."""
         if self._limit.value > INFO:
             return ""
-        payload = present(
-            "learning_stage",
-            learning_stage=learning_stage,
-            update_data=update_data,
-            learning_type=self.learning_type,
-        )
-        return self._emit("learning_update", INFO, learning_stage, payload, causes)
+        values = {"learning_stage": learning_stage, "update_data": update_data}
+        return self._learned("learning_update", learning_stage, values, causes)
+
+    def _learned(
+        self, kind: str, label: str, values: dict[str, Any], causes: Causes, level: int = INFO
+    ) -> str:
+        values["learning_type"] = self.learning_type
+        return self._record(kind, label, values, causes, level)
 
     # The same, awaited.
     alog_training_step = awaitable(log_training_step)
@@ -154,15 +132,11 @@ class InteractionLogger(EventLogger):
         """Record a like, a share, a comment or any other interaction."""
         if self._limit.value > INFO:
             return ""
-        payload = present(
-            "interaction_type",
-            interaction_type=interaction_type,
-            source_id=source_id,
-            target_id=target_id,
-            content_id=content_id,
-            data=data,
-        )
-        return self._emit("interaction", INFO, interaction_type, payload, causes)
+        values = {
+            "interaction_type": interaction_type, "source_id": source_id, "target_id": target_id,
+            "content_id": content_id, "data": data,
+        }  # fmt: skip
+        return self._record("interaction", interaction_type, values, causes)
 
     def log_content_interaction(
         self,
@@ -189,16 +163,12 @@ class InteractionLogger(EventLogger):
         """Record a connection between two agents, such as following."""
         if self._limit.value > INFO:
             return ""
-        payload = present(
-            "source_id target_id",
-            source_id=source_id,
-            target_id=target_id,
-            connection_type=as_text(connection_type),
-            strength=strength,
-            data=data,
-        )
+        values = {
+            "source_id": source_id, "target_id": target_id, "connection_type": as_text(connection_type),
+            "strength": strength, "data": data,
+        }  # fmt: skip
         label = f"Connection: {as_text(source_id)} -> {as_text(target_id)}"
-        return self._emit("connection", INFO, label, payload, causes)
+        return self._record("connection", label, values, causes)
 
     def log_cascade(
         self,
@@ -214,17 +184,11 @@ class InteractionLogger(EventLogger):
         """Record how far content has spread: `size` shares, at most `depth` steps from its author."""
         if self._limit.value > INFO:
             return ""
-        payload = present(
-            "content_id size",
-            content_id=content_id,
-            size=size,
-            depth=depth,
-            root_agent_id=root_agent_id,
-            parent_id=parent_id,
-            data=data,
-        )
-        label = f"Cascade of {as_text(content_id)}: {as_text(size)}"
-        return self._emit("cascade", INFO, label, payload, causes)
+        values = {
+            "content_id": content_id, "size": size, "depth": depth, "root_agent_id": root_agent_id,
+            "parent_id": parent_id, "data": data,
+        }  # fmt: skip
+        return self._record("cascade", f"Cascade of {as_text(content_id)}: {as_text(size)}", values, causes)
 
     def log_collaboration(
         self,
@@ -238,14 +202,11 @@ class InteractionLogger(EventLogger):
         """Record that agents work together."""
         if self._limit.value > INFO:
             return ""
-        payload = present(
-            "collaboration_type",
-            collaboration_type=collaboration_type,
-            participants=as_list(participants),
-            content_id=content_id,
-            data=data,
-        )
-        return self._emit("collaboration", INFO, collaboration_type, payload, causes)
+        values = {
+            "collaboration_type": collaboration_type, "participants": as_list(participants),
+            "content_id": content_id, "data": data,
+        }  # fmt: skip
+        return self._record("collaboration", collaboration_type, values, causes)
 
     # The same, awaited.
     alog_interaction = awaitable(log_interaction)
@@ -253,3 +214,21 @@ class InteractionLogger(EventLogger):
     alog_connection = awaitable(log_connection)
     alog_cascade = awaitable(log_cascade)
     alog_collaboration = awaitable(log_collaboration)
+
+
+def as_bool(value: Any) -> bool:
+    """Whether the value counts as true; one that cannot say so counts as false."""
+    try:
+        return bool(value)
+    except Exception:  # noqa: BLE001 - an array of several, or whatever a stranger's __bool__ does
+        return False
+
+
+def as_list(values: Any) -> list[Any]:
+    """The values as a list; what cannot be iterated is the only one, and a text is one value."""
+    if values is None:
+        return []
+    try:
+        return [values] if isinstance(values, str) else list(islice(values, _MAX_PARTICIPANTS))
+    except Exception:  # noqa: BLE001 - a stranger's __iter__ may do anything
+        return [values]

@@ -12,13 +12,29 @@ from binascii import a2b_base64
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from Agent.record.secrets.assignments import Span, named_values
 from Agent.record.secrets.issuers import Token, tokens_by_head
+from Agent.record.secrets.names import (
+    LIKELY,
+    NONE,
+    SURE,
+    counts_on,
+    has_digit,
+    is_code,
+    is_filler,
+    is_issued,
+    is_placeholder,
+    is_prose,
+    is_wordlike,
+    is_words,
+    looks_drawn,
+    marks_an_example,
+    may_be_number,
+    name_says,
+    plain_name,
+)
 from Agent.record.secrets.names import compiled as _compiled
-from Agent.record.secrets.names import has_digit, is_wordlike, is_words, looks_drawn
-from Agent.record.secrets.placeholders import is_filler, is_placeholder, marks_an_example
 
-__all__ = ["replaced", "secrets_in"]
+__all__ = ["replaced", "scheme_and_credential", "secrets_in"]
 
 # ---- keys that are marked by their issuer ----
 
@@ -277,3 +293,366 @@ def replaced(text: str, token: Callable[[str], str]) -> str:
         parts += (text[done:begin], token(text[begin:end]))
         done = end
     return "".join((*parts, text[done:]))
+
+
+Span = tuple[int, int]
+
+_ANCHORS: Final = (
+    "pass|pwd|secret|token|key|auth|cred|card|connection|cookie|pin|otp|ssn|psk|jwt|csrf|xsrf|cvv|cvc|sess|sid|mnemonic|"
+    "phrase|number|bearer|signature|sig|oauth|hmac|dsn|iban|salt|webhook|code|pw|kennwort|passwort|contrase|parola|senha|"
+    "wachtwoord|has[lł]o|şifre|пароль|密码|密碼|パスワード|비밀번호"
+)
+_LEFT: Final = r"[\w\-]{0,40}\Z"
+_RIGHT: Final = r"[\w\-]{0,40}"
+_WORD_BEFORE: Final = r"([A-Za-z0-9]{2,20})[ ]\Z"
+_SECOND_WORDS: Final = frozenset("key keys number phrase code codes string token password secret".split())
+_NUMBER_NAMES: Final = (
+    r"(?:^|_)(?:pin|otp|totp|ssn|cvv2?|cvc2?|passcode|card_?num(?:ber)?|credit_?card|iban|codes?)$"
+)
+
+_OPEN: Final = r"""\\{0,3}["'`]"""
+_SCHEMES: Final = r"(?:(?i:bearer|basic|token|bot|apikey|api-key|jwt|ssws)[ ]{1,3})?"
+_ASSIGNED: Final = (
+    rf"""(?P<closed>{_OPEN})?\]?[ \t]{{0,8}}(?:(?:string|text|:[ ]?[A-Za-z_][\w.\[\], |]{{0,40}}?)[ ]{{1,3}}(?=:?=))?"""
+    r"""(?P<sign>:{1,3}=|[?.+|]{0,2}={1,3}>?|:|->|\.(?= ["'])|%3[AD](?:%20)?)(?P<gap>(?:\s|\\[nrt]){0,30})"""
+    rf"""(?:(?P<open>{_OPEN}){_SCHEMES}(?!(?P=open))(?P<quoted>[^\r\n]{{1,2000}}?)(?P=open)"""
+    rf"""|(?:{_OPEN})?{_SCHEMES}(?P<bare>(?=[^\s"'`&,;]{{3}})(?:[^\s"'`&,;\\]{{1,200}}+|\\(?![nrt"'`\\])){{1,4}}+))"""
+)
+_ELEMENT: Final = (
+    r"""(?:\\{0,3}["'])?>(?:\s|\\[nrt]){0,60}(?P<quoted>[^<>\s\\][^<>\r\n]{0,500}?)(?:\s|\\[nrt]){0,60}</"""
+)
+# The name in quotes, and in quotes behind it, or behind `value`, what it stands for.
+_PAIRED: Final = (
+    rf"""(?:{_OPEN}[ ]{{0,3}}(?:,|=>|[ ])|[ ](?=(?i:value)=))[ ]{{0,3}}(?P<header>(?:{_OPEN})?(?i:value|text|content|data|v)(?:{_OPEN})?"""
+    rf"""[ ]{{0,2}}[:=][ ]{{0,2}})?{_OPEN}{_SCHEMES}(?P<quoted>(?:[^\r\n"'\\`]{{1,1000}}+|\\(?![nrt"'`\\])){{1,20}}+){_OPEN}"""
+)
+_REST: Final = r"""[^\s"'`&,;\\]*+"""
+_OPTION: Final = rf"""[ ]{{1,3}}(?:(?P<open>{_OPEN})(?P<quoted>[^\r\n]{{1,500}}?)(?P=open)|(?P<bare>[^\s"'&,;\\\-][^\s"'&,;\\]{{2,500}}))"""
+_SPOKEN: Final = (
+    rf"""(?:{_OPEN})?[ ]{{1,3}}(?:(?:is|was):?(?:\s|\\[nr]){{1,6}}(?:{_OPEN})?(?P<bare>[^\s"'`,;\\]{{4,200}})"""
+    r"""|(?P<open>["'])(?P<quoted>[^"'\r\n]{1,200})(?P=open))"""
+)
+# What stands right behind a name, as in the files of daemons, behind a column's line, or behind whose it is.
+_NEXT: Final = r"""(?:[ ]for(?:[ ][\w.@\-]{1,60}){1,2}:)?(?:[ \t]|\\t){1,8}(?:\|[ ]{1,8})?(?:[057][ ])?(?P<bare>[^\s"'`,;\\|]{6,200})"""
+_DIGITS: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}(?:[:=#]|is|was)?[ ]{0,3}\\{0,3}["']?(?P<bare>[A-Z]{0,2}\d[\dA-Z \-]{1,32}\d)(?![\w.])"""
+_PHRASE: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}[:=][ ]{0,3}\\{0,3}["']?(?P<quoted>(?:[a-z]{3,8}[ ,]{1,2}){11,23}[a-z]{3,8})"""
+_SHORTEST_BARE, _SHORTEST_QUOTED = 3, 4
+_OUTSIDE: Final = r"[ ]?[,)\]};+%](?:[ ),\]}:]|\Z)"
+"""What follows a text that ended with the name, `("Password: ", color="red")`."""
+_TYPE_NAME: Final = r"_?(?:[A-Z]{2,5}(?=[A-Z][a-z]{2}))?(?:[A-Z][a-z]{2,}){2,}(?!\w)"
+_EXPRESSION: Final = r"[ ](?:[+*/%|]|==?|!=|->|(?:if|else|and|or|for|in|is|not)\b)[ (]"
+_FORM_PART: Final = rf"""{_OPEN}(?:\s|\\[rn]){{2,12}}(?P<bare>[^\s"'\\]{{3,500}})"""
+_CALL: Final = rf"""\([ ]{{0,3}}(?P<open>{_OPEN})(?P<quoted>[^\r\n"'\\`]{{1,500}})(?P=open)[ ]{{0,3}}\)"""
+_TYPE_CHECKS: Final = frozenset(
+    {"secret", "token", "pass", "auth", "cookie", "cookies", "bearer", "credentials"}
+)
+"""Names that prose puts before a colon as well: an unquoted value must look drawn."""
+
+
+def named_values(text: str, lower: str) -> Iterator[Span]:
+    """Where the values of secret names stand in a text, which comes as it is and in small letters."""
+    done = 0
+    for anchor in _compiled(_ANCHORS).finditer(lower):
+        at = anchor.start()
+        if at < done:
+            continue
+        left = _compiled(_LEFT).search(text, max(0, at - 40), at)
+        begin = left.start() if left else at
+        right = _compiled(_RIGHT).match(text, anchor.end())
+        done = end = right.end() if right else anchor.end()
+        name = text[begin:end]
+        says = _says(text, name, begin)
+        if says != NONE:
+            span = _value_of(text, name, says, begin, end)
+            if span is not None:
+                done = max(done, span[1])
+                yield span
+
+
+def _says(text: str, name: str, begin: int) -> int:
+    """What a name in a text says, with the word before it: `API key`, and the parameters `?key=` and `&code=`."""
+    says = name_says(name.strip("-"))
+    if says == SURE:
+        return says
+    if name.lower() in {"key", "code"} and text[begin - 1 : begin] in {"?", "&"}:
+        return LIKELY
+    if name.lower() in _SECOND_WORDS:
+        word = _compiled(_WORD_BEFORE).search(text, max(0, begin - 22), begin)
+        if word is not None:
+            return max(says, name_says(f"{word[1].lower()}_{name}"))
+    return says
+
+
+def _value_of(text: str, name: str, says: int, begin: int, end: int) -> Span | None:
+    plain = plain_name(name.strip("-"))
+    if plain.endswith(("authorization", "authorisation")):
+        return _credential_of_header(text, begin, end)
+    if plain.endswith(("signature", "sig")) and not _opens(text, begin, plain):
+        return None
+    if _compiled(_NUMBER_NAMES).search(plain) or plain == "number":
+        match = _compiled(_DIGITS).match(text, end)
+        if match is not None and sum(map(str.isdigit, match["bare"])) > (3 if "pin" in plain else 2):
+            return match.span("bare")
+    if "phrase" in plain or "mnemonic" in plain:
+        match = _compiled(_PHRASE).match(text, end)
+        if match is not None:
+            return match.span("quoted")
+    for expression, accepts in _ARRANGEMENTS:
+        match = _compiled(expression).match(text, end)
+        if match is not None:
+            group = "quoted" if match.groupdict().get("quoted") is not None else "bare"
+            begin, end = _trimmed(match, group)
+            if not accepts(text, match, text[begin:end], name, says):
+                return None
+            # Of a very long one only the beginning was judged.
+            rest = _compiled(_REST).match(text, end) if group == "bare" and end == match.end(group) else None
+            return begin, rest.end() if rest is not None else end
+    return _behind(text, name, says, end)
+
+
+def _behind(text: str, name: str, says: int, end: int) -> Span | None:
+    """The value behind an option, right behind a name, or behind the words that say what a secret is."""
+    plain = plain_name(name.strip("-"))
+    if name.startswith("-"):
+        match = _compiled(_OPTION).match(text, end)
+        if match is not None:
+            group = "quoted" if match["quoted"] is not None else "bare"
+            if name.startswith("--") or group == "quoted" or looks_drawn(match[group]):
+                is_other = group == "bare" and _is_described(match[group])
+                return None if is_other or is_placeholder(match[group]) else match.span(group)
+    if says == SURE:
+        match = _compiled(_NEXT).match(text, end)
+        if match is not None and _follows(match["bare"], plain):
+            return match.start("bare"), match.start("bare") + len(match["bare"].rstrip(".!?:)"))
+    match = _compiled(_SPOKEN).match(text, end)
+    if match is not None:
+        if match["quoted"] is None:
+            value = match["bare"].rstrip(".!?:)")
+            return (match.start("bare"), match.start("bare") + len(value)) if looks_drawn(value) else None
+        # `Pass 'name' to choose` speaks of no password.
+        if (
+            plain != "pass"
+            and ("pass" in plain or "pwd" in plain)
+            and says == SURE
+            and not is_placeholder(match["quoted"])
+        ):
+            return match.span("quoted")
+    return None
+
+
+def _opens(text: str, begin: int, name: str) -> bool:
+    """Whether a signature belongs to a signed URL; any other proves who wrote something, and opens nothing."""
+    return text[begin - 1 : begin] in {"?", "&", ";"} or name.startswith(("x_amz", "x_goog", "x_oss"))
+
+
+def _is_described(value: str) -> bool:
+    """Whether a word behind an option describes it: `--password PASSWORD`, `--password options`, `--secret id=npm`."""
+    if "=" in value and is_wordlike(value.replace("=", "")):
+        return True
+    return (
+        value.startswith(("[", "<")) or (value.isalpha() and value.isupper()) or value.lower() in _OF_OPTIONS
+    )
+
+
+_OF_OPTIONS: Final = frozenset(
+    "option options flag flags argument arguments parameter parameters is are to and or can must for with instead from via the was".split()
+)
+
+
+def _follows(value: str, name: str) -> bool:
+    """Whether a word right behind the name of a secret is one, and not the next word of a sentence."""
+    value = value.rstrip(".!?:)")
+    least = 20 if name in _TYPE_CHECKS else 8
+    if len(value) < least or not (has_digit(value) and any(map(str.isalpha, value))):
+        return False
+    return looks_drawn(value) and not is_placeholder(value) and not value.startswith(("SHA256:", "MD5:"))
+
+
+_OPENINGS: Final = {")": "(", "]": "[", "}": "{", ">": "<"}
+
+
+def _trimmed(match: re.Match[str], group: str) -> Span:
+    """The place of a value without a bracket that was opened before it."""
+    begin, end = match.span(group)
+    value = match[group]
+    if group == "bare":
+        while value[-1:] in _OPENINGS and value.count(value[-1]) > value.count(_OPENINGS[value[-1]]):
+            value, end = value[:-1], end - 1
+    return begin, end
+
+
+def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, says: int) -> bool:
+    if is_placeholder(value) or value.lower() == name.lower() or (is_issued(name) and counts_on(value)):
+        return False
+    if name.upper() in {"PWD", "OLDPWD"} and value.startswith("/"):
+        return False
+    if match["quoted"] is not None:
+        if len(value) < _SHORTEST_QUOTED or is_prose(value) or _is_attribute(value):
+            return False
+        if _is_beginning(text, match) or _compiled(_OUTSIDE).match(value):
+            return False
+        is_command = match["open"].endswith("`") and " " in value
+        return (says == SURE and not is_command) or looks_drawn(value)
+    if len(value) < _SHORTEST_BARE or is_code(value) or _is_attribute(value):
+        return False
+    if value.replace(".", "").isidentifier() and not has_digit(value) and _is_in_code(text, match):
+        return False
+    if value.isdigit() and not looks_drawn(value) and may_be_number(name.strip("-"), int(value)):
+        return False
+    # A quoted name with a bare value is a dict in code, where a word is a variable.
+    if match["closed"] and value.isidentifier() and not has_digit(value):
+        return False
+    if says != SURE or plain_name(name.strip("-")) in _TYPE_CHECKS or "\n" in match["gap"]:
+        return looks_drawn(value) or (
+            says == SURE
+            and (_ends(text, match) or not match["gap"].strip(":="))
+            and (has_digit(value) or _is_drawn_word(value))
+        )
+    if plain_name(name).endswith("key") and not (has_digit(value) and any(map(str.isalpha, value))):
+        return looks_drawn(value)
+    # `password: click here` is prose, `password: swordfish` is none.
+    is_word = value.isalpha() and match["sign"] == ":" and " " in match["gap"]
+    return not (is_word and _compiled(r"[ ][A-Za-z]").match(text, match.end()))
+
+
+def _is_attribute(value: str) -> bool:
+    """Whether a value is a place in code: `var.db_password`, `form.token`, `request.url.username`."""
+    parts = value.split(".")
+    if len(parts) < 2 or not all(map(str.isidentifier, parts)):
+        return False
+    return any(map(name_says, parts)) or (len(parts) > 2 and all(map(is_wordlike, parts)))
+
+
+def _is_in_code(text: str, match: re.Match[str]) -> bool:
+    """Whether a bare word is a variable or a type: in an expression, an annotation, the assignment of a tuple or a member."""
+    if match["sign"].endswith("==") or _compiled(_EXPRESSION).match(text, match.end()):
+        return True
+    name_begins = _compiled(_LEFT).search(text, max(0, match.start() - 40), match.start())
+    before = text[: name_begins.start()][-2:] if name_begins is not None else ""
+    if match["sign"] == "=" and " " in match["gap"]:
+        return before == ", " or before.endswith(".")
+    is_type = _compiled(_TYPE_NAME).match(match["bare"]) is not None
+    return (
+        match["sign"] == ":" and is_type and _compiled(r"[,)\]]|[ ]\|").match(text, match.end()) is not None
+    )
+
+
+def _is_beginning(text: str, match: re.Match[str]) -> bool:
+    """Whether a quoted text is the beginning of what a program puts together: `"Basic " + code`, `"user=" + name`."""
+    return match["quoted"][-1] in " =:/" and _compiled(r"[ ]{0,3}[+%.&]").match(text, match.end()) is not None
+
+
+def _ends(text: str, match: re.Match[str]) -> bool:
+    """Whether nothing of the line follows a value."""
+    return text[match.end() : match.end() + 1] in {"", "\n", "\r", '"', "'", "\\"}
+
+
+def _accepts_element(_text: str, _match: re.Match[str], value: str, _name: str, says: int) -> bool:
+    return not is_placeholder(value) and (looks_drawn(value) or (says == SURE and " " not in value))
+
+
+def _accepts_paired(_text: str, match: re.Match[str], value: str, name: str, says: int) -> bool:
+    if (
+        is_placeholder(value)
+        or is_code(value)
+        or value.lower() == name.lower()
+        or (not match["header"] and is_wordlike(value) and name_says(value) != NONE)
+    ):
+        return False
+    # Two words of a list are none; what stands under `value`, or looks like nothing that is spoken, is one.
+    return (says == SURE and (bool(match["header"]) or _is_drawn_word(value))) or looks_drawn(value)
+
+
+def _accepts_call(_text: str, _match: re.Match[str], value: str, name: str, says: int) -> bool:
+    """A setter's argument; that of a getter is a name."""
+    return says == SURE and name.lower().startswith(("set", "with", "use")) and not is_placeholder(value)
+
+
+def _accepts_form_part(_text: str, _match: re.Match[str], value: str, _name: str, says: int) -> bool:
+    return looks_drawn(value) or (says == SURE and value.isalnum())
+
+
+_ARRANGEMENTS: Final = (
+    (_ASSIGNED, _accepts_assigned),
+    (_ELEMENT, _accepts_element),
+    (_PAIRED, _accepts_paired),
+    (_FORM_PART, _accepts_form_part),
+    (_CALL, _accepts_call),
+)
+"""How a value is joined to its name, and what tells whether it is a secret; the first that fits decides."""
+
+
+# ---- the header that names its scheme ----
+
+_HEADER: Final = rf"""(?P<closed>{_OPEN})?[ ]{{0,3}}(?P<sign>[:=,]|=>|%3A(?:%20)?)[ ]{{0,3}}(?P<value>{_OPEN}(?i:value)(?:{_OPEN})?[ ]?:[ ]?)?(?P<open>{_OPEN})?"""
+_CREDENTIAL: Final = r"(?s)(?P<scheme>[A-Za-z][A-Za-z0-9\-]{0,30})(?:[ ]{1,3}|%20)(?P<rest>\S.*)"
+_PARAMETERS: Final = r"[A-Za-z][\w\-]{0,30}="
+_KNOWN_SCHEMES: Final = frozenset(
+    "basic bearer digest dpop gnap hoba mutual negotiate oauth privatetoken vapid token apikey api-key api-token key "
+    "ntlm aws aws4-hmac-sha256 googlelogin ssws hawk mac sharedkey jwt wsse bot snowflake splunk".split()
+)
+"""Schemes of the registry of IANA, and those that services have made for themselves."""
+_LONGEST_HEADER: Final = 4000
+
+
+def scheme_and_credential(value: str) -> tuple[str, str] | None:
+    """The scheme with the blank behind it and the credential of the value of an `Authorization` header."""
+    match = _compiled(_CREDENTIAL).fullmatch(value)
+    return None if match is None else (value[: match.start("rest")], match["rest"])
+
+
+def _credential_of_header(text: str, begin: int, end: int) -> Span | None:
+    match = _compiled(_HEADER).match(text, end)
+    if match is None:
+        return None
+    at = match.end()
+    stop = _end_of_header(text, at, begin, match)
+    value = text[at:stop].rstrip()
+    # Two words of a list are none.
+    quoted = match["open"] is not None and (
+        match["sign"] != "," or match["value"] is not None or looks_drawn(value)
+    )
+    if value.lower() in _KNOWN_SCHEMES:
+        return None
+    found = scheme_and_credential(value)
+    if found is None:
+        if is_placeholder(value):
+            return None
+        return (at, at + len(value)) if value and (quoted or looks_drawn(value)) else None
+    scheme, rest = found
+    first = rest.split(None, 1)[0]
+    has_parameters = _compiled(_PARAMETERS).match(rest) is not None and scheme.strip().lower() != "basic"
+    is_known = scheme.removesuffix("%20").strip().lower() in _KNOWN_SCHEMES
+    alone = first == rest and (is_known or quoted)
+    if is_placeholder(first) or not (
+        has_parameters or looks_drawn(first) or alone or (is_known and _is_random(first))
+    ):
+        return None
+    begin = at + len(scheme)
+    return begin, begin + (len(rest) if has_parameters else len(first))
+
+
+def _end_of_header(text: str, at: int, begin: int, match: re.Match[str]) -> int:
+    """Where the value of a header ends: at the quote that opened it or the whole header, or with the line."""
+    quote = match["open"]
+    if quote is None and not match["closed"]:
+        before = text[max(0, begin - 4) : begin]
+        opened = _compiled(rf"{_OPEN}\Z").search(before)
+        quote = opened[0] if opened else None
+    line_end = _compiled(r"[\r\n]").search(text, at, at + _LONGEST_HEADER)
+    limit = line_end.start() if line_end else min(len(text), at + _LONGEST_HEADER)
+    if quote is None:
+        return limit
+    stop = text.find(quote, at, limit)
+    while stop > 0 and text[stop - 1] == "\\":
+        stop = text.find(quote, stop + 1, limit)
+    return stop if stop >= 0 else limit
+
+
+def _is_random(word: str) -> bool:
+    return len(word) >= 16 and not is_wordlike(word)
+
+
+def _is_drawn_word(value: str) -> bool:
+    """Whether letters alone are not words, as in a password that a program made."""
+    return len(value) >= 8 and value.isalnum() and not is_words(value)

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from Agent.event.kinds import Category
 from Agent.event.values.digest import digest_bytes
-from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
-from Agent.record.health import note
+from Agent.record.health import trouble
 from Agent.record.sources.callers import is_own
 
 if TYPE_CHECKING:
+    from Agent.record.emit.context import Reads
     from Agent.record.emit.pipeline import Pipeline
-    from Agent.record.sources.reads import Reads
+
 
 T = TypeVar("T")
 
@@ -136,15 +136,6 @@ def reads_here() -> Reads | None:
     """The reads of the action in which the caller stands."""
     scope = current_scope.get()
     return None if scope is None else scope.reads
-
-
-def trouble(where: str, error: BaseException) -> None:
-    """Count an error of our own."""
-    active = installed.active_pipeline()
-    if active is not None:
-        active.health.trouble(where, error)
-    else:
-        note(f"{where}: {type(error).__name__}")
 
 
 def tell_state(pipeline: Pipeline, adopted: Adopted, key: bytes, value: Any) -> str:

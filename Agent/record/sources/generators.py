@@ -1,7 +1,9 @@
 """Adopted `random.Random` objects: their own attributes count what is drawn, in place and for every holder.
 
 All methods of `random.Random` draw by `random()` and `getrandbits()`, so these two are enough. A Mersenne
-twister stands at a number of 32-bit words behind a known state, so that position and count say it all.
+twister stands at a number of 32-bit words behind a known state, so that position and count say it all. The
+functions of `random` are methods of one hidden generator; those that draw themselves are replaced in the
+module, and where other modules bound them.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ from typing import Any, TypeVar
 
 from Agent.event.values.digest import digest_bytes
 from Agent.record.emit import installed
-from Agent.record.emit.context import current_scope
+from Agent.record.emit.context import Reads, current_scope
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.sources.adopted import Adopted, place_of_caller, reads_here, tell_state
-from Agent.record.sources.reads import Reads
+from Agent.record.sources.seams import Swaps, rebind
 
 T = TypeVar("T")
 
@@ -315,3 +317,25 @@ def _keeping(adopted: AdoptedDraws, rng: random.Random) -> dict[str, Callable[..
         return drawn
 
     return {"random": draw_one, "getrandbits": draw_bits, "seed": seed, "setstate": setstate}
+
+
+hidden_random: random.Random = vars(random)["_inst"]
+"""The generator behind the functions of `random`."""
+_swaps = Swaps()
+
+
+def adopt_random_module() -> None:
+    """Have the functions of `random` recorded; a second time changes nothing."""
+    if adopted_of(hidden_random) is not None:
+        return
+    adopt_random(hidden_random, "random")
+    methods: dict[str, Any] = recorded_methods(hidden_random)
+    for name, method in methods.items():
+        _swaps.put(random, name, method)
+    rebind(_swaps.pairs())
+
+
+def release_random_module() -> None:
+    """Take that back."""
+    release_random(hidden_random)
+    _swaps.take_back()

@@ -14,8 +14,8 @@ from threading import get_ident
 from typing import Any
 
 from Agent.record.emit import installed
+from Agent.record.emit.context import Reads
 from Agent.record.sources.adopted import Adopted, place_of_caller, reads_here, tell_state
-from Agent.record.sources.reads import Reads
 
 # Seeding counts as a draw: what follows is determined by where the generator stood before it, or not at all.
 _NO_DRAWS = frozenset({"bit_generator", "spawn", "get_state"})

@@ -1,18 +1,36 @@
-"""Putting recorded functions into the places of those that read sources, and taking every one away again.
+"""Recorded functions in the places of those that read clock, chance and environment.
 
-Names that other modules bound before (`from time import time`) are found in those modules and replaced, too.
-What hides in a default argument, a closure or an object is not: `watch.py` notices its use.
+`uuid4`, `secrets` and `SystemRandom` all read `os.urandom`, so that one is enough; `date.today()` and
+`datetime.today()` read `time.time`. `datetime.now` and `utcnow` are replaced in the mapping behind their
+class, since the class takes no attributes, and another class would break pickles and `isinstance`; where
+another interpreter has no such mapping, `watch.py` notices their reads. All reads of `os.environ` come by
+`__getitem__` and `__iter__` of its class. Names that other modules bound before (`from time import time`)
+are found in those modules and replaced, too. What hides in a default argument, a closure or an object is
+not: `watch.py` notices its use.
 """
 
 from __future__ import annotations
 
+import functools
+import gc
+import importlib
+import os
+import random
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, NamedTuple, TypeVar
 
-from Agent.record.sources import clock, datetime_seams, environment
-from Agent.record.sources.callers import is_foreign_name
+from Agent.record.emit import installed
+from Agent.record.emit.context import ALL_NAMES
+from Agent.record.sources.adopted import reads_here
+from Agent.record.sources.callers import asker_of, is_foreign_name
+
+T = TypeVar("T")
+Seam = tuple[Any, str, Callable[..., Any]]
 
 
 class _Swap(NamedTuple):
@@ -66,9 +84,9 @@ class Seams:
             self._users += 1
             if self._users > 1:
                 return False
-            for owner, name, recorded in (*clock.seams(), *environment.seams()):
+            for owner, name, recorded in (*clock_seams(), *environment_seams()):
                 self._swaps.put(owner, name, recorded)
-            self._restore_moments = datetime_seams.replace_moments()
+            self._restore_moments = replace_moments()
             rebind(self._swaps.pairs())
             return True
 
@@ -111,3 +129,243 @@ def rebind(pairs: list[tuple[Any, Any]]) -> None:
 
 seams = Seams()
 """Those of this process."""
+
+
+_environ: Any = type(os.environ)
+
+
+def environment_seams() -> list[Seam]:
+    """(owner, attribute, what stands in its place)."""
+    getitem, names, shown = _environ.__getitem__, _environ.__iter__, _environ.__repr__
+
+    def read_variable(self: Any, key: Any) -> Any:
+        def now() -> Any:
+            try:
+                return getitem(self, key)
+            except KeyError:
+                return None
+
+        name = _text(key)
+        if name is None:
+            return getitem(self, key)  # which says what is wrong with it
+        found = _read(name, sys._getframe(1), now, _text)  # noqa: SLF001 - the one way to a caller
+        if found is None:
+            raise KeyError(key)
+        return os.fsencode(found) if type(key) is bytes and type(found) is str else found
+
+    def read_names(self: Any) -> Iterator[Any]:
+        found = _read(ALL_NAMES, sys._getframe(1), lambda: list(names(self)), _texts)  # noqa: SLF001 - as above
+        is_bytes = self is getattr(os, "environb", None)
+        return iter([os.fsencode(name) if is_bytes and type(name) is str else name for name in found])
+
+    def show(self: Any) -> str:
+        for _ in self.items():
+            pass  # all of it is read
+        return str(shown(self))
+
+    return [
+        (_environ, "__getitem__", read_variable),
+        (_environ, "__iter__", read_names),
+        (_environ, "__repr__", show),
+    ]
+
+
+def _read(name: str, frame: Any, now: Callable[[], Any], as_json: Callable[[Any], Any]) -> Any:
+    player, reads = installed.source_player, reads_here()
+    if player is None and reads is None:
+        return now()
+    asker = asker_of(frame)
+    if asker is None:
+        return now()
+    value = now() if player is None else player.variable(name, asker.frame, now)
+    if reads is not None:
+        reads.add_variable(name, as_json(value))
+    return value
+
+
+def _text(value: Any) -> str | None:
+    """A name or value as text; None for what is none."""
+    if type(value) is bytes:
+        return os.fsdecode(value)
+    return value if isinstance(value, str) else None
+
+
+def _texts(values: list[Any]) -> list[str | None]:
+    return [_text(value) for value in values]
+
+
+CLOCKS = frozenset(
+    {
+        *(f"{name}{unit}" for unit in ("", "_ns") for name in ("time", "monotonic", "perf_counter")),
+        *("process_time", "process_time_ns", "thread_time", "thread_time_ns"),
+    }
+)
+"""Functions of `time` that read a clock."""
+CLOCKS_BY_ID = frozenset({"clock_gettime", "clock_gettime_ns"})
+"""Functions of `time` that read the clock whose id they are given."""
+CLOCK_FORMS = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
+"""Functions that read the clock where fewer arguments than one more than this are given, or None."""
+
+
+def read_source(
+    source: str,
+    frame: FrameType | None,
+    now: Callable[[], T],
+    encode: Callable[[T], Any] | None = None,
+    decode: Callable[[Any], T] | None = None,
+) -> T:
+    """What a source gives whoever reads it in a frame: in a replay the record's, else kept on the way."""
+    player, reads = installed.source_player, reads_here()
+    if player is None and reads is None:
+        return now()
+    asker = asker_of(frame)
+    if asker is None:
+        return now()
+    if asker.via and source == "os.urandom":
+        source = asker.via
+    decode = _same if decode is None else decode
+    value = now() if player is None else player.read(source, asker.frame, now, decode)
+    if reads is not None:
+        reads.add(source, value if encode is None else encode(value))
+    return value
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def clock_seams() -> list[Seam]:
+    """(owner, attribute, what stands in its place)."""
+    found: list[Seam] = [(time, name, _clock(name)) for name in sorted(CLOCKS) if hasattr(time, name)]
+    found += [
+        (time, name, _reading(getattr(time, name), f"time.{name}"))
+        for name in sorted(CLOCKS_BY_ID)
+        if hasattr(time, name)
+    ]
+    found += [(time, name, _form(name, needed)) for name, needed in CLOCK_FORMS.items()]
+    entropy = _reading(os.urandom, "os.urandom", bytes.hex, bytes.fromhex)
+    found += [(os, "urandom", entropy), (random, "_urandom", entropy)]
+    if hasattr(os, "getrandom"):
+        found.append((os, "getrandom", _reading(os.getrandom, "os.getrandom", bytes.hex, bytes.fromhex)))
+    uuid_time: Any = getattr(uuid, "_generate_time_safe", None)
+    if uuid_time is not None:
+        read_uuid_time = _reading(uuid_time, "uuid.uuid1", _encode_uuid_time, _decode_uuid_time)
+        found.append((uuid, "_generate_time_safe", read_uuid_time))
+    return found
+
+
+def _clock(name: str) -> Callable[..., Any]:
+    original = getattr(time, name)
+    source = f"time.{name}"
+
+    @functools.wraps(original)
+    def read(*args: Any, **kwargs: Any) -> Any:
+        if args or kwargs:
+            return original(*args, **kwargs)  # which says what is wrong with it
+        return read_source(source, sys._getframe(1), original)  # noqa: SLF001 - the one way to a caller
+
+    return read
+
+
+def _form(name: str, needed: int) -> Callable[..., Any]:
+    """A function that is given the time which it would have read."""
+    original, now, local = getattr(time, name), time.time, time.localtime
+    takes_seconds = name in {"localtime", "gmtime", "ctime"}
+    source = f"time.{name}"
+
+    @functools.wraps(original)
+    def read(*args: Any, **kwargs: Any) -> Any:
+        if kwargs or len(args) < needed or (len(args) > needed and args[needed] is not None):
+            return original(*args, **kwargs)
+        seconds = read_source(source, sys._getframe(1), now)  # noqa: SLF001 - as above
+        return original(*args[:needed], seconds if takes_seconds else local(seconds))
+
+    return read
+
+
+def _reading(
+    original: Callable[..., Any],
+    source: str,
+    encode: Callable[[Any], Any] | None = None,
+    decode: Callable[[Any], Any] | None = None,
+) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def read(*args: Any, **kwargs: Any) -> Any:
+        frame = sys._getframe(1)  # noqa: SLF001 - as above
+        return read_source(source, frame, lambda: original(*args, **kwargs), encode, decode)
+
+    return read
+
+
+def _encode_uuid_time(value: Any) -> list[Any]:
+    """What `uuid1` is made of where the system's own library makes it: 16 bytes, and how safe they are."""
+    return [bytes.hex(value[0]), value[1]]
+
+
+def _decode_uuid_time(kept: Any) -> tuple[bytes, Any]:
+    return bytes.fromhex(kept[0]), kept[1]
+
+
+METHODS = ("now", "utcnow")
+
+
+def replace_moments() -> Callable[[], None] | None:
+    """Put recorded methods in their place; what takes them away again, None where it cannot be done."""
+    try:
+        namespace, tell, cls = _inside()
+        originals = {name: namespace[name] for name in METHODS}
+    except (ImportError, AttributeError, LookupError, TypeError):
+        return None  # another interpreter: the watch still sees these reads
+
+    def restore() -> None:
+        namespace.update(originals)
+        tell()
+
+    namespace.update({name: _recorded(name, original) for name, original in originals.items()})
+    tell()
+    if cls.now.__func__ is not vars(cls)["now"].__func__:
+        restore()
+        return None
+    return restore
+
+
+def _inside() -> tuple[dict[str, Any], Callable[[], None], Any]:
+    """The mapping behind the class, what has the interpreter look at it again, and the class."""
+    import ctypes
+
+    cls: Any = _builtin_class()
+    (namespace,) = (found for found in gc.get_referents(cls.__dict__) if type(found) is dict)
+    modified = ctypes.pythonapi.PyType_Modified
+    return namespace, lambda: modified(ctypes.py_object(cls)), cls
+
+
+def _builtin_class() -> type:
+    """The class that C defines, whatever somebody put into its place in the module."""
+    found: type = importlib.import_module("_datetime").datetime
+    return found
+
+
+def _recorded(name: str, original: Any) -> Any:
+    @functools.wraps(original)
+    def read(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        zone = args[0] if args else kwargs.get("tz")
+        frame = sys._getframe(1)  # noqa: SLF001 - the one way to a caller
+        return read_moment(name, cls, zone, lambda: original.__get__(None, cls)(*args, **kwargs), frame)
+
+    return classmethod(read)
+
+
+def read_moment(name: str, cls: Any, zone: Any, now: Callable[[], Any], frame: FrameType) -> Any:
+    """What a method of `METHODS` gives whoever calls it in a frame, see `read_source`."""
+
+    def decode(kept: Any) -> Any:
+        iso, fold = (kept, 0) if type(kept) is str else kept
+        return cls.fromisoformat(iso).replace(tzinfo=zone, fold=fold)
+
+    return read_source(f"datetime.datetime.{name}", frame, now, _encode, decode)
+
+
+def _encode(moment: Any) -> Any:
+    # As it was shown, without its zone: the one who reads it again gives that.
+    bare = moment.replace(tzinfo=None, fold=0).isoformat()
+    return [bare, 1] if moment.fold else bare

@@ -13,14 +13,19 @@ from typing import Any, Self, TypeVar
 
 from Agent.errors import ConfigurationError
 from Agent.record.emit import installed
+from Agent.record.emit.context import Reads
 from Agent.record.encode.safe_text import as_message
-from Agent.record.health import note
+from Agent.record.health import note, trouble
 from Agent.record.sources import adopted as adopted_generators
-from Agent.record.sources.adopted import Adopted, trouble
-from Agent.record.sources.generators import adopt_random, adopted_of
+from Agent.record.sources.adopted import Adopted
+from Agent.record.sources.generators import (
+    adopt_random,
+    adopt_random_module,
+    adopted_of,
+    hidden_random,
+    release_random_module,
+)
 from Agent.record.sources.numpy_generators import adopt_numpy, numpy_module_seams, numpy_random_module
-from Agent.record.sources.random_module import adopt_random_module, hidden_random, release_random_module
-from Agent.record.sources.reads import Reads
 from Agent.record.sources.seams import Swaps, rebind, seams
 from Agent.record.sources.watch import ReadNotice, UnrecordedRead, answer_hidden_reads, end_hidden_reads
 

@@ -29,9 +29,8 @@ from Agent.record.encode.native import native
 from Agent.record.health import note, say
 from Agent.record.sources.adopted import reads_here
 from Agent.record.sources.callers import NOT_OWN, OWN, Asker, asker_of, is_import_of_library, is_remade
-from Agent.record.sources.clock import CLOCKS, CLOCKS_BY_ID, read_source
-from Agent.record.sources.datetime_seams import read_moment
 from Agent.record.sources.generators import AdoptedDraws, AdoptedRandom, adopted_of
+from Agent.record.sources.seams import CLOCKS, CLOCKS_BY_ID, read_moment, read_source
 
 Hook = Callable[[FrameType, str, Any], None]
 

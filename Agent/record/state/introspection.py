@@ -97,7 +97,6 @@ def _judge(cls: type) -> Sort:
 class Exposure(NamedTuple):
     """How the objects of one class are read and put back."""
 
-    name: str
     read: Callable[[Any], Mapping[str, Any]]
     restore: Callable[[Any, Mapping[str, Any]], None]
     is_explicit: bool
@@ -150,7 +149,7 @@ def _without(
 
 def set_exposure(cls: type, read: Callable[[Any], Mapping[str, Any]]) -> None:
     """Expose third-party objects by a function of theirs; they are put back by setting attributes."""
-    _functions[cls] = Exposure("function", _named(read), _set_attributes, is_explicit=True)
+    _functions[cls] = Exposure(_named(read), _set_attributes, is_explicit=True)
     _exposures.clear()
 
 
@@ -180,23 +179,21 @@ def _choose(cls: type) -> Exposure:
             return _functions[base]
     if callable(getattr(cls, "trace_state", None)):
         read = _named(lambda obj: obj.trace_state())
-        return Exposure("trace_state", read, _trace_restore, is_explicit=True)
+        return Exposure(read, _trace_restore, is_explicit=True)
     if is_dataclass(cls):
-        return Exposure(
-            "dataclass", _reader(tuple(cls.__dataclass_fields__)), _set_attributes, is_explicit=False
-        )
+        return Exposure(_reader(tuple(cls.__dataclass_fields__)), _set_attributes, is_explicit=False)
     if "pydantic" in sys.modules and hasattr(cls, "model_fields"):
-        return Exposure("pydantic", _read_model, _restore_model, is_explicit=False)
+        return Exposure(_read_model, _restore_model, is_explicit=False)
     own = next((base for base in cls.__mro__ if "__getstate__" in vars(base)), object)
     # A base of another library, such as gymnasium's EzPickle, knows nothing of what this class holds.
     if own is not object and _package_of(own) == _package_of(cls):
-        return Exposure("getstate", _named(lambda obj: obj.__getstate__()), _setstate, is_explicit=True)
+        return Exposure(_named(lambda obj: obj.__getstate__()), _setstate, is_explicit=True)
     slots = tuple(
         name for base in cls.__mro__ for name in _slot_names(base) if name not in {"__dict__", "__weakref__"}
     )
     if slots:
-        return Exposure("attributes", _reader(slots), _set_attributes, is_explicit=False)
-    return Exposure("attributes", instance_dict, _set_attributes, is_explicit=False)
+        return Exposure(_reader(slots), _set_attributes, is_explicit=False)
+    return Exposure(instance_dict, _set_attributes, is_explicit=False)
 
 
 def _package_of(cls: type) -> str:

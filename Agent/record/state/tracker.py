@@ -46,11 +46,9 @@ from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, ask_memory, least_by
 from Agent.event.values.reading import Hides, Places, Reading
 from Agent.event.values.registered import REGISTERED
 from Agent.event.values.serialise import Dumped, to_json
-from Agent.record.encode.capture import MOST_WITH_AGENTS
-from Agent.record.encode.fast_encoder import Types, differing, holds_nonfinite, is_plain
+from Agent.record.encode.capture import MOST_WITH_AGENTS, Types, is_plain
 from Agent.record.encode.native import native
 from Agent.record.state.introspection import Exposed, Sort, exposure_of, read_state, sort_of
-from Agent.record.state.large_fields import HEAVY_BYTES, is_heavy
 
 _MOST_CONTAINERS = 100_000
 
@@ -162,10 +160,6 @@ def _any_keys(_payload: Mapping[str, Any]) -> bool:
     return True
 
 
-def _undecided(_value: Any) -> None:
-    """Where no judge is at hand, the tracker looks at each value itself."""
-
-
 _NOTHING_HELD: tuple[None, None, None] = (None, None, None)
 
 
@@ -210,9 +204,9 @@ class StateTracker:
         self,
         obj: object,
         agent_of: Callable[[object], str | None],
-        owner: str | None = None,
-        value_bytes: ValueBytes = _undecided,
-        keeping: deque[StateTracker] | None = None,
+        owner: str | None,
+        value_bytes: ValueBytes,
+        keeping: deque[StateTracker] | None,
     ) -> None:
         self._ref: Callable[[], object | None]
         try:
@@ -279,8 +273,8 @@ class StateTracker:
             items: Iterable[tuple[str, Any]] | None
             if only is not None:
                 items = [(name, present[name]) for name in only if name in present]
-            elif type(present) is dict:
-                items = differing(present, self.last, self._ignored)
+            elif native is not None and type(present) is dict:
+                items = native.differing(present, self.last, self._ignored)
                 if items is None and (not heavy or heavy <= present.keys()):
                     return {}, []
             else:
@@ -568,13 +562,13 @@ class StateTracker:
             if kind is not dict and kind is not list:
                 return None
             least = least_bytes(value, DEFAULT_LIMITS.max_bytes)
-            if least > DEFAULT_LIMITS.max_bytes or not is_plain({"": value}, _any_keys):
+            if least > DEFAULT_LIMITS.max_bytes or not is_plain(value, _any_keys):
                 return None
             ask_memory(least)
             raw = orjson.dumps(value, None, DUMP_OPTIONS)
         except Exception:  # noqa: BLE001 - strange keys, a dict that another thread changes: the codec knows
             return None
-        return None if raw.find(b"null") >= 0 and holds_nonfinite(value) else raw
+        return raw
 
     def _tagged(self, name: str, value: Any, present: Mapping[str, Any]) -> bytes | None:
         self.places.begin(present)
@@ -718,3 +712,32 @@ class Holders:
                 holders.pop(key, None)
 
         return forget
+
+
+HEAVY_BYTES = 4096
+"""A field above that is read in full states only."""
+
+_MARKS = (b'"', b":", b"<")
+"""What stands before a module's name where a value tells its class: in JSON, in a tag, in a `repr`."""
+_SCRIPT = "__main__"
+_scripts = [_SCRIPT]
+
+
+def is_heavy(raw: bytes) -> bool:
+    """Whether a field with that JSON and those tags is read in full states only.
+
+    The name of the script's own module does not count. It is `__main__` where the script runs and another
+    where a replay imports it, and both have to come to the same answer.
+    """
+    size = len(raw)
+    if size <= HEAVY_BYTES:
+        return False
+    for script in _scripts:
+        name = script.encode() + b"."
+        size -= len(name) * sum(raw.count(mark + name) for mark in _MARKS)
+    return size > HEAVY_BYTES
+
+
+def count_as_script(module: str) -> None:
+    """Take a module for the script that was recorded, from here on."""
+    _scripts[1:] = [module] if module != _SCRIPT else []

@@ -1,29 +1,31 @@
 """Decorators that record an event for each call; the function keeps its signature and type.
 
 Each works with and without parentheses, on functions, methods, static and class methods, sync and async, and
-on generators of both sorts (`generators.py`).
+on generators of both sorts (`traced_function.py`).
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVELS, Category
+from Agent.record import health
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
-from Agent.record.emit.installed import current_pipeline
-from Agent.record.emit.levels import LIMITS, level_of
+from Agent.record.emit.installed import LIMITS, current_pipeline, level_of
 from Agent.record.emit.player import Answer
 from Agent.record.encode.safe_text import as_text
 from Agent.record.state.identity import TRACED
-from Agent.record.tracing.construction import record_construction
 from Agent.record.tracing.failures import outcome_of, record_error
-from Agent.record.tracing.functions import is_coroutine, is_generator
-from Agent.record.tracing.generators import Unobserved, steps_of, wrap_generator
-from Agent.record.tracing.traced_function import TraceSpec
+from Agent.record.tracing.function_facts import is_coroutine, is_generator
+from Agent.record.tracing.traced_function import TraceSpec, Unobserved, steps_of, wrap_generator
+
+if TYPE_CHECKING:
+    from Agent.record.encode.capture import Types
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -105,8 +107,11 @@ def refuse_untraceable(function: Any) -> None:
         )
 
 
-def _traced(kind: str, label: str | None, level: str | int, options: dict[str, Any]) -> Callable[[Any], Any]:
+def _traced(kind: str, given: Any, level: str | int, options: dict[str, Any]) -> Any:
+    """The decorator; `given` is its label or, where it stands without parentheses, what it decorates."""
     number = level_of(level)
+    is_bare = callable(given) or isinstance(given, (staticmethod, classmethod))
+    label = None if is_bare else given
 
     def make(function: Callable[..., Any]) -> Callable[..., Any]:
         if kind == "agent_action" and function.__name__ == "__init__":
@@ -114,7 +119,7 @@ def _traced(kind: str, label: str | None, level: str | int, options: dict[str, A
         name = function.__name__ if label is None else as_text(label)
         return wrap(function, TraceSpec(function, kind, name, level=number, **options))
 
-    return lambda function: _decorate(function, make)
+    return _decorate(given, make) if is_bare else lambda function: _decorate(function, make)
 
 
 @overload
@@ -152,8 +157,6 @@ def trace_agent_action(
         "capture_result": capture_result,
         "strict_state": None if state is None else state == "strict",
     }
-    if callable(action_type) or isinstance(action_type, (staticmethod, classmethod)):
-        return _traced("agent_action", None, level, options)(action_type)
     return _traced("agent_action", action_type, level, options)
 
 
@@ -163,8 +166,6 @@ def trace_learning_update(update_type: F, /) -> F: ...
 def trace_learning_update(update_type: str | None = None, *, level: str = "INFO") -> Callable[[F], F]: ...
 def trace_learning_update(update_type: Any = None, *, level: str = "INFO") -> Any:
     """Record each call as a `learning_update`: arguments, result or error, duration, and changed fields."""
-    if callable(update_type) or isinstance(update_type, (staticmethod, classmethod)):
-        return _traced("learning_update", None, level, {})(update_type)
     return _traced("learning_update", update_type, level, {})
 
 
@@ -174,8 +175,6 @@ def trace_performance(operation: F, /) -> F: ...
 def trace_performance(operation: str | None = None, *, level: str = "INFO") -> Callable[[F], F]: ...
 def trace_performance(operation: Any = None, *, level: str = "INFO") -> Any:
     """Record the duration of each call as a `metric`; metrics are buffered."""
-    if callable(operation) or isinstance(operation, (staticmethod, classmethod)):
-        return _traced("metric", None, level, {})(operation)
     return _traced("metric", operation, level, {})
 
 
@@ -234,7 +233,7 @@ def _record(spec: TraceSpec, error: BaseException, args: tuple[Any, ...], kwargs
     if outcome_of(error) != "error" or LIMITS[Category.ERRORS.value].value > LEVELS["ERROR"]:
         return
     try:
-        pipeline = installed.active_pipeline() or current_pipeline()
+        pipeline = current_pipeline()
         target = spec.target_of(args)
         known = pipeline.agents.find(target) if target is not None else None
         scope = current_scope.get()
@@ -247,7 +246,42 @@ def _record(spec: TraceSpec, error: BaseException, args: tuple[Any, ...], kwargs
         more = {"call": spec.qualname, "args": spec.arguments(args, kwargs)}
         record_error(pipeline, binding, error, more=more)
     except Exception as trouble:  # noqa: BLE001 - the user's own exception is the one that must get out
-        active = installed.active_pipeline()
-        if active is not None:
-            active.health.trouble(f"the error of {spec.qualname}", trouble)
-            active.health.drop("an error could not be recorded")
+        health.trouble(f"the error of {spec.qualname}", trouble)
+        health.lost("an error could not be recorded")
+
+
+def record_construction(original: Callable[..., Any]) -> Callable[..., Any]:
+    """The constructor, which leaves its arguments to the first state of the object that it makes."""
+
+    @functools.wraps(original)
+    def traced_init(self: Any, *args: Any, **kwargs: Any) -> None:
+        # A subclass that calls this one has a constructor of its own, whose arguments these are not.
+        captured = _captured(args, kwargs) if type(self).__init__ is traced_init else None
+        original(self, *args, **kwargs)
+        if captured is not None:
+            _attach(self, captured)
+
+    return traced_init
+
+
+def _captured(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, Types | None] | None:
+    """The arguments as bytes, made before the constructor can change them."""
+    if LIMITS[Category.AGENTS.value].value > LEVELS["INFO"]:
+        return None
+    try:
+        return current_pipeline().capture.constructor_body(args, kwargs, "/extra/init")
+    except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+        health.trouble("a constructor's arguments", error)
+        return None
+
+
+def _attach(obj: Any, captured: tuple[bytes, Types | None]) -> None:
+    pipeline = installed.active_pipeline()
+    if pipeline is None:
+        return
+    try:
+        known = pipeline.agents.find(obj)
+        if known is not None:
+            pipeline.agents.tracker(known, obj).init = captured
+    except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+        pipeline.health.trouble("a constructor's arguments", error)

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 from Agent.errors import ConfigurationError
-from Agent.record.emit.levels import level_of
+from Agent.record.emit.installed import level_of
 from Agent.record.state.identity import TRACED, Identity, clear_identity, own_identity, set_identity
-from Agent.record.tracing.construction import record_construction
-from Agent.record.tracing.decorators import refuse_untraceable, wrap
-from Agent.record.tracing.functions import is_coroutine
+from Agent.record.tracing.decorators import record_construction, refuse_untraceable, wrap
+from Agent.record.tracing.function_facts import is_coroutine
 from Agent.record.tracing.traced_function import TraceSpec
 
 _ABSENT = object()

@@ -16,13 +16,13 @@ from Agent.event.values.reading import Named, Places
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
 from Agent.record.emit.pipeline import Pipeline
+from Agent.record.encode.capture import Types
 from Agent.record.encode.event_template import AgentBinding
-from Agent.record.encode.fast_encoder import Types
 from Agent.record.encode.safe_text import clean_head
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import Sort, read_class_state, sort_of
 from Agent.record.state.tracker import StateTracker, is_object, references_within
-from Agent.record.tracing.code_identity import CodeIdentity
+from Agent.record.tracing.function_facts import CodeIdentity
 
 if TYPE_CHECKING:
     from Agent.record.state.agents import Known
@@ -134,8 +134,10 @@ def _emit_gone_state(pipeline: Pipeline, known: Known) -> None:
     seen = tracker.last_seen()
     held = [name for name in tracker.heavy & seen.values.keys() if _is_held(seen.values, name)]
     adopted = _note_shared(pipeline, binding, tracker, seen.values)
-    inner, types = pipeline.capture.user_body(seen.values, _FIELDS, binding.agent_id)
-    dumped, more_types = pipeline.capture.dumped_body(seen.dumped, _FIELDS)
+    capture = pipeline.capture
+    inner, types = capture.joined(
+        capture.user_body(seen.values, _FIELDS, binding.agent_id), capture.dumped_body(seen.dumped, _FIELDS)
+    )
     about = {
         "class": _class_name(tracker.cls),
         "shared": sorted(held),
@@ -144,8 +146,6 @@ def _emit_gone_state(pipeline: Pipeline, known: Known) -> None:
         "written_outside": sorted(tracker.written_outside),
         "adopted": adopted,
     }
-    types = {**(types or {}), **(more_types or {})} or None
-    inner = inner + b"," + dumped if inner and dumped else inner or dumped
     _write_state(pipeline, binding, "gone", inner, types, about, seen.unseen)
 
 

@@ -16,8 +16,8 @@ import orjson
 
 from Agent.event.values.plain import SCALARS
 from Agent.record.emit import installed
-from Agent.record.emit.context import SpanScope, current_scope, learn_secrets, span_scope
-from Agent.record.emit.levels import Limit
+from Agent.record.emit.context import SpanScope, current_scope, learn_secrets
+from Agent.record.emit.installed import Limit
 from Agent.record.encode.native import native
 from Agent.record.state.agents import Known
 from Agent.record.state.tracker import StateTracker
@@ -34,12 +34,11 @@ from Agent.record.tracing.state_events import (
 )
 
 if TYPE_CHECKING:
+    from Agent.record.emit.context import Reads
     from Agent.record.emit.pipeline import Pipeline
+    from Agent.record.encode.capture import Types
     from Agent.record.encode.event_template import AgentBinding
-    from Agent.record.encode.fast_encoder import Types
-    from Agent.record.sources.reads import Reads
-    from Agent.record.tracing.code_identity import CodeIdentity
-    from Agent.record.tracing.traced_function import TraceSpec
+    from Agent.record.tracing.function_facts import CodeIdentity, FunctionFacts
 
 
 class Call:
@@ -54,7 +53,7 @@ class Call:
 
     def __init__(
         self,
-        spec: TraceSpec,
+        spec: FunctionFacts,
         pipeline: Pipeline,
         target: object,
         known: Known | None,
@@ -86,12 +85,7 @@ class Call:
         the objects in them."""
         found: list[str] | None = None
         if spec.capture_args:
-            arguments = arguments or (
-                spec.arguments(args, kwargs)
-                if kwargs or len(args) > spec.max_plain_args
-                # `strict=` would cost more than the rest of the line.
-                else dict(zip(spec.names, args[1:] if spec.is_method else args))  # noqa: B905
-            )
+            arguments = arguments or spec.arguments(args, kwargs)
             # Before they are encoded, so that a change by another thread meanwhile is noticed.
             kept = held(arguments) if self.is_entry and not self.root else None
             raw = pipeline.capture.judge.value(arguments) if arguments else b"{}"
@@ -104,7 +98,7 @@ class Call:
         else:
             self.args_body = b""
         self.span_id = span_id = pipeline.next_span_id()
-        inside = span_scope(scope, span_id, spec.label, binding, is_action=spec.is_action)
+        inside = SpanScope(scope, span_id=span_id, name=spec.label, agent=binding, is_action=spec.is_action)
         if found:
             self._learn_secrets(inside, found)
         self.secrets = inside.secrets
@@ -163,34 +157,25 @@ class Call:
         # First, so that the duration excludes the work of recording.
         duration_ns = pipeline.monotonic_ns() - self.started_ns
         try:
-            if self.board_slot >= 0:
-                pipeline.board.close_span(self.board_slot)  # type: ignore[union-attr]
-            try:
-                current_scope.reset(self.token)
-            except ValueError:
-                self._note_other_context()
-            changeable = self.changeable
-            if changeable is None or (type(result) in SCALARS and still_holds(changeable[0], changeable[2])):
-                body = self.args_body
-            else:
-                body = self._args_and_changes(result)
+            self._close_scope()
+            body = self.args_body if self.changeable is None else self._args_and_changes(result)
             if self.spec.capture_result:
                 raw = pipeline.capture.judge.value(result)
-                is_plain = raw is not None
-                body = b'%s"result":%s,' % (body, raw) if is_plain else self._with_result(body, result)
-            event_id = self._emit(body, duration_ns)
-            if self.is_entry and self.pipeline.watcher is not None:
-                self.pipeline.watcher.action_ended(self, event_id, None)
+                body = self._with_result(body, result) if raw is None else b'%s"result":%s,' % (body, raw)
+            self._tell_end(self._emit(body, duration_ns), None)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             self._trouble(error)
         if self.leave is not None:
             self.leave(result, None)
 
+    def _tell_end(self, event_id: str, error: BaseException | None) -> None:
+        if self.is_entry and self.pipeline.watcher is not None:
+            self.pipeline.watcher.action_ended(self, event_id, error)
+
     def _with_result(self, body: bytes, result: object) -> bytes:
         """The body with a result that is not plain."""
         whole, types = self.pipeline.capture.body({"result": result})
-        if types:
-            self.types = {**self.types, **types} if self.types else types
+        self.types = _tags(self.types, types)
         return body + whole + b","
 
     def fail(self, error: BaseException) -> None:
@@ -209,8 +194,7 @@ class Call:
             event_id = self._emit(body + ending, duration_ns)
             if outcome == "error" and self.tracker is not None:
                 emit_state(self.pipeline, self.binding, self.tracker, self.target, "error")
-            if self.is_entry and self.pipeline.watcher is not None:
-                self.pipeline.watcher.action_ended(self, event_id, error if outcome == "error" else None)
+            self._tell_end(event_id, error if outcome == "error" else None)
         except Exception as trouble:  # noqa: BLE001 - the user's own exception is the one that must get out
             self._trouble(trouble)
         if self.leave is not None:
@@ -232,8 +216,7 @@ class Call:
             return b'%s"result_is":%s,' % (self.args_body, orjson.dumps(given_back))
         entry, was_plain = self.args_body[:-1], plain is not None
         changes, types = args_after(capture, arguments, entry, self.types, result, was_plain=was_plain)
-        if types:
-            self.types = {**self.types, **types} if self.types else types
+        self.types = _tags(self.types, types)
         return self.args_body + changes
 
     def _close_scope(self) -> None:
@@ -258,8 +241,7 @@ class Call:
             self.reads.close()
             read, read_types = self.reads.body(pipeline.capture)
             body += read
-            if read_types:
-                types = {**types, **read_types} if types else read_types
+            types = _tags(types, read_types)
         # Arguments and result were encoded without a search of their texts; one sweep does it for both.
         if body and not pipeline.capture.judge.clean(body):
             looked_at, types = pipeline.redactor.payload(body[:-1], types, "/extra")
@@ -274,8 +256,7 @@ class Call:
                 pipeline.agents.probe.ended(values)
             if self.tracker is not None:
                 tail, state_types = changes_tail(pipeline, self.tracker, self.target, code)
-                if state_types:
-                    types = {**types, **state_types} if types else state_types
+                types = _tags(types, state_types)
             else:
                 tail = code.tail
         if self.secrets:
@@ -307,17 +288,8 @@ class Call:
         if spec.is_async:
             capture_ns = pipeline.monotonic_ns() - self.started_ns - duration_ns
             body = b'%s"capture_ms":%.6g,' % (body, capture_ns / 1e6)
-        head = spec.head_root if self.root else spec.head
-        scope = current_scope.get()
-        line_head = slot.heads.get(spec.label)
-        if types or line_head is None or (scope is not None and scope.fields):
-            whole = b'%s%s"duration_ms":%.6g' % (head, body, duration_ms)
-            return pipeline.emit(slot, spec.label, body=whole, types=types, span_id=self.span_id, tail=tail)
-        # The common case, without tags and context fields: the line is joined here, past `Pipeline.emit`.
-        outer = b"" if scope is None else scope.links if scope.links is not None else scope.link_bytes()
-        links = b',"span_id":"%s"%s' % (self.span_id.encode(), outer)
-        rest = b'%s%s"duration_ms":%.6g}%s}\n' % (head, body, duration_ms, tail)
-        return pipeline.put(slot, line_head, links, slot.extra, rest)
+        whole = b'%s%s"duration_ms":%.6g' % (spec.head_root if self.root else spec.head, body, duration_ms)
+        return pipeline.emit(slot, spec.label, body=whole, types=types, span_id=self.span_id, tail=tail)
 
     def _trouble(self, error: BaseException) -> None:
         self.pipeline.health.trouble(f"the end of {self.spec.qualname}", error)
@@ -327,3 +299,90 @@ class Call:
 if native is not None:
     native.learn({each.__name__: each for each in (Call, Known, Limit, StateTracker)})
     native.quicken(Call)
+
+
+def _tags(types: Types | None, more: Types | None) -> Types | None:
+    return {**types, **more} if types and more else types or more
+
+
+class SteppedCall(Call):
+    """The call, open until the generator ends: `yielded` counts its items, which are not kept themselves."""
+
+    __slots__ = ("active_ns", "outer", "resumed_ns", "scope", "yielded")
+
+    body = None
+
+    def __init__(self, *given: Any) -> None:
+        self.outer = current_scope.get()
+        super().__init__(*given)
+        self.scope = current_scope.get()
+        self.yielded = 0
+        self.active_ns = 0
+        self.resumed_ns = self.started_ns
+
+    def suspend(self, _item: Any) -> None:
+        """An item was yielded: what the consumer does now is not done in this span."""
+        self.yielded += 1
+        self.active_ns += self.pipeline.monotonic_ns() - self.resumed_ns
+        self._leave_scope()
+
+    def resume(self) -> None:
+        """The body runs on, in its own span, at the step of the simulation that it is now."""
+        self.resumed_ns = self.pipeline.monotonic_ns()
+        scope, around = self.scope, current_scope.get()
+        if around is not None and around.tick is not None and scope is not None and around.tick != scope.tick:
+            scope = SpanScope(scope, tick=around.tick)
+        self.token = current_scope.set(scope)
+
+    def end(self, result: Any) -> None:
+        """The body returned: write the event."""
+        body = b""
+        if result is not None and self.spec.capture_result:
+            try:
+                raw, returned_types = self.pipeline.capture.body({"returned": result})
+            except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+                self._trouble(error)
+            else:
+                body = raw + b","
+                self.types = _tags(self.types, returned_types)
+        self._finish(body, result)
+
+    def close(self) -> None:
+        """It was closed, or nobody wanted the rest: write the event."""
+        self._finish(b'"outcome":"closed",', None)
+
+    def fail(self, error: BaseException) -> None:
+        """The body raised: write the error once, and the event."""
+        if self._is_late():
+            return
+        super().fail(error)
+
+    def _finish(self, ending: bytes, result: Any) -> None:
+        if self._is_late():
+            return
+        duration_ns = self.pipeline.monotonic_ns() - self.started_ns
+        try:
+            self._close_scope()
+            self._tell_end(self._emit(self.args_body + ending, duration_ns), None)
+        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            self._trouble(error)
+        if self.leave is not None:
+            self.leave(result, None)
+
+    def _is_late(self) -> bool:
+        """Whether the recording in which it began has ended, so that its end has no place to stand."""
+        self.active_ns += self.pipeline.monotonic_ns() - self.resumed_ns
+        if not self.pipeline.closed:
+            return False
+        self.pipeline.health.note("a generator outlived the recording that it began in")
+        self._leave_scope()
+        return True
+
+    def _emit(self, body: bytes, duration_ns: int) -> str:
+        """Write the event where the generator began, whoever consumed the last of it."""
+        counted = b'%s"yielded":%d,"active_ms":%.6g,' % (body, self.yielded, self.active_ns / 1e6)
+        token = current_scope.set(self.outer)
+        try:
+            return super()._emit(counted, duration_ns)
+        finally:
+            current_scope.reset(token)

@@ -1,101 +1,41 @@
-"""What is known of a traced function before it is called: what the decorators and `instrument` share.
+"""Traced functions: a call is opened, a generator's span is closed and opened again as it goes on.
 
-Its first recorded call loads what else that takes: `traced_call.py` comes next.
+The first recorded call loads what else that takes: `traced_call.py` comes next. Everything that is sent to a
+generator, thrown into it or closed goes on to its body. Its span is open while the body runs and out of sight
+while it waits to be resumed. The event is written when the generator is exhausted, fails, is closed or is
+abandoned; one that is never resumed ran nothing and leaves nothing.
 """
 
 from __future__ import annotations
 
+import functools
+import sys
+import types
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from Agent.event.kinds import Category
+from Agent.errors import RecordingMiss
+from Agent.record import health
 from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope, current_scope
 from Agent.record.emit.installed import current_pipeline
-from Agent.record.emit.levels import LIMITS
 from Agent.record.emit.player import Answer, TracedCall, current_player
-from Agent.record.tracing.functions import parameters_of
+from Agent.record.tracing.function_facts import CO_ITERABLE_COROUTINE, FunctionFacts, is_async_generator
 from Agent.tree.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from Agent.record.state.agents import Known
-    from Agent.record.tracing.code_identity import CodeIdentity
     from Agent.record.tracing.traced_call import Call
 
-_RECEIVERS = frozenset({"self", "cls", "mcs", "_self", "this"})
-_ACTION_KINDS = frozenset({"agent_action", "learning_update"})
-_LABEL_KEY = {"agent_action": "action_type", "learning_update": "learning_stage", "metric": "metric_name"}
-_CATEGORY = {
-    "agent_action": Category.AGENTS,
-    "learning_update": Category.LEARNING,
-    "metric": Category.PERFORMANCE,
-}
 
+class TraceSpec(FunctionFacts):
+    """A traced function, whose calls it opens; see `FunctionFacts` for the arguments."""
 
-class TraceSpec:
-    """What is known of a traced function before it is called.
-
-    Args:
-        function: the undecorated function.
-        kind: the kind of event that a call leaves: agent_action, learning_update or metric.
-        label: action type, update type or name of the measurement.
-        attribute: the name under which the target holds it, where that is not the function's own.
-        strict_state: look at the agent's state at entry too; None leaves it to the options.
-    """
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        kind: str,
-        label: str,
-        *,
-        level: int = 20,
-        attribute: str | None = None,
-        capture_args: bool = True,
-        capture_result: bool = True,
-        strict_state: bool | None = None,
-        is_method: bool | None = None,
-    ) -> None:
-        self.function = function
-        self.kind = kind
-        self.label = label
-        self.level = level
-        self.capture_args = capture_args and kind != "metric"
-        self.capture_result = capture_result and kind != "metric"
-        self.strict_state = strict_state
-        self.is_action = kind in _ACTION_KINDS
-        self.category = _CATEGORY[kind].value
-        self.limit = LIMITS[self.category]
-        self.label_key = _LABEL_KEY[kind]
-        self.slot_key = kind, level
-        self.is_stepped = False
-        """A generator, whose calls go on step by step."""
-        self.is_async = False
-        """A coroutine function: others act while it is open, so its events tell exactly when it began."""
+    def __init__(self, function: Callable[..., Any], kind: str, label: str, **facts: Any) -> None:
+        super().__init__(function, kind, label, **facts)
         self.call_type: type[Call] | None = None
         self.open: Callable[[tuple[Any, ...], dict[str, Any]], Call | Answer | None] = self.begin
         """`begin`, or what does the same in less time once there was a call."""
-        self.code: CodeIdentity | None = None
-        owner, _, name = function.__qualname__.rpartition(".")
-        self.qualname = f"{owner}.{attribute}" if attribute and owner else attribute or function.__qualname__
-        self._unit = {"unit": "ms"} if name != self.qualname and kind == "metric" else {}
-        self._parameters = parameters_of(function)
-        first = next(iter(self._parameters.positional), self._parameters.rest)
-        # A function in a class whose first parameter has another name than `self` may be a method, or what a
-        # staticmethod will hold: the first call tells.
-        in_class = owner != "" and not owner.endswith("<locals>")
-        named_like_one = first in _RECEIVERS
-        self.is_undecided = is_method is None and in_class and first is not None and not named_like_one
-        self.treat_as_method(named_like_one if is_method is None else is_method)
-
-    def treat_as_method(self, is_method: bool) -> None:
-        """Settle whether the first argument is the target or an argument like the others."""
-        self.is_method = is_method
-        positional, rest = self._parameters
-        self.names = positional[1:] if is_method else positional
-        # The target may be the first of `*rest` itself.
-        self.rest_name = rest if positional or not is_method else None
-        self.max_plain_args = len(self.names) + is_method
 
     @undisturbed()
     def _prepare(self) -> type[Call]:
@@ -103,11 +43,10 @@ class TraceSpec:
         import orjson
 
         from Agent.record.encode.native import native
-        from Agent.record.tracing.generator_call import SteppedCall
-        from Agent.record.tracing.traced_call import Call
+        from Agent.record.tracing.traced_call import Call, SteppedCall
 
         # The head is the same for every call, but for the mark of a root action.
-        shared = {self.label_key: self.label, "call": self.qualname, **self._unit}
+        shared = {self.label_key: self.label, "call": self.qualname, **self.unit}
         self.head = orjson.dumps(shared)[1:-1] + b","
         self.head_root = orjson.dumps({**shared, "root": True})[1:-1] + b","
         self.call_type = SteppedCall if self.is_stepped else Call
@@ -115,42 +54,6 @@ class TraceSpec:
         if native is not None and self.call_type is Call:
             self.open = native.Opener(self, self.begin, vars(installed), current_player, current_scope, Call)
         return self.call_type
-
-    def target_of(self, args: tuple[Any, ...]) -> object:
-        """The object whose method is called with these arguments; None for a function."""
-        if self.is_undecided:
-            self._decide(args)
-        return args[0] if self.is_method and args else None
-
-    def _decide(self, args: tuple[Any, ...]) -> None:
-        """Treat it as a method if it is called with an object of the class that it was defined in."""
-        owner = self.function.__qualname__.rpartition(".")[0]
-        classes = type(args[0]).__mro__ if args else ()
-        self.treat_as_method(
-            any(cls.__qualname__ == owner and cls.__module__ == self.function.__module__ for cls in classes)
-        )
-        self.is_undecided = False
-
-    @undisturbed()
-    def identify(self) -> CodeIdentity:
-        """The code of the function, looked up once."""
-        if self.code is None:
-            from Agent.record.tracing.code_identity import CodeIdentity
-
-            self.code = CodeIdentity(self.function)
-        return self.code
-
-    def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The arguments by name; those of a `*name` parameter stand as a list under `*name`."""
-        given = args[1:] if self.is_method else args
-        if not given:
-            return kwargs.copy()
-        bound = dict(zip(self.names, given, strict=False))
-        if len(given) > len(self.names) and self.rest_name is not None:
-            bound[f"*{self.rest_name}"] = list(given[len(self.names) :])
-        if kwargs:
-            bound.update(kwargs)
-        return bound
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | Answer | None:
         """The open call; an Answer that stands for the body; None where nothing is to be recorded."""
@@ -185,10 +88,8 @@ class TraceSpec:
 
     def not_recorded(self, error: Exception) -> None:
         """Count a call that could not be begun."""
-        active = installed.active
-        if active is not None:
-            active.health.trouble(f"the call of {self.qualname}", error)
-            active.health.drop("a call could not be recorded")
+        health.trouble(f"the call of {self.qualname}", error)
+        health.lost("a call could not be recorded")
 
     def _traced_call(
         self,
@@ -210,3 +111,176 @@ class TraceSpec:
             scope is None or not scope.actions,
             self.is_stepped,
         )
+
+
+class Steps(Protocol):
+    """What is told how a generator goes on."""
+
+    body: Callable[..., Any] | None
+    """What runs in the place of the function; None for itself."""
+
+    def suspend(self, item: Any) -> None:
+        """The body yielded an item."""
+
+    def resume(self) -> None:
+        """The body is about to run on."""
+
+    def end(self, result: Any) -> None:
+        """The body returned."""
+
+    def fail(self, error: BaseException) -> None:
+        """The body raised."""
+
+    def close(self) -> None:
+        """The body was closed before its end."""
+
+
+OpenSteps = Callable[[tuple[Any, ...], dict[str, Any]], Steps]
+
+
+class Unobserved:
+    """Steps of which nobody wants to know."""
+
+    body: Callable[..., Any] | None = None
+
+    def suspend(self, item: Any) -> None:
+        """Nothing is told."""
+
+    def resume(self) -> None:
+        """Nothing is told."""
+
+    close = resume
+
+    def end(self, result: Any) -> None:
+        """Nothing is told."""
+
+    def fail(self, error: BaseException) -> None:
+        """Nothing is told."""
+
+
+UNOBSERVED = Unobserved()
+
+
+def steps_of(spec: TraceSpec) -> OpenSteps:
+    """What opens the span of a generator at its first resumption."""
+    spec.is_stepped = True
+
+    def open_steps(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Steps:
+        call = spec.begin(args, kwargs)
+        if call is None:
+            return UNOBSERVED
+        if isinstance(call, Answer):
+            if call.error is not None:
+                raise call.error
+            raise RecordingMiss(
+                f"the items that {spec.qualname} yielded are not in the recording, only their number",
+                remedy="let its code run, or trace the function that consumes it",
+            )
+        # What the spec was told to make.
+        return cast("Steps", call)
+
+    return open_steps
+
+
+def wrap_generator(
+    function: Callable[..., Any], open_steps: OpenSteps, like: Callable[..., Any]
+) -> Callable[..., Any]:
+    """The generator function with its steps told; `like` is what says of which sort it is."""
+    if is_async_generator(like):
+        return _wrap_async(function, open_steps)
+    wrapped = _wrap_sync(function, open_steps)
+    code = getattr(like, "__code__", None)
+    if code is not None and code.co_flags & CO_ITERABLE_COROUTINE:
+        return types.coroutine(wrapped)
+    return wrapped
+
+
+def _wrap_sync(function: Callable[..., Any], open_steps: OpenSteps) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def stepped(*args: Any, **kwargs: Any) -> Any:
+        steps = open_steps(args, kwargs)
+        given: Any = None
+        try:
+            body = (steps.body or function)(*args, **kwargs)
+        except BaseException as error:
+            steps.fail(error)
+            raise
+        step = body.send
+        while True:
+            try:
+                item = step(given)
+            except StopIteration as end:
+                steps.end(end.value)
+                return end.value
+            except BaseException as error:
+                steps.fail(error)
+                raise
+            steps.suspend(item)
+            try:
+                given, step = (yield item), body.send
+            except GeneratorExit:
+                steps.resume()
+                try:
+                    body.close()
+                except BaseException as error:
+                    steps.fail(error)
+                    raise
+                steps.close()
+                raise
+            except BaseException as thrown:  # noqa: BLE001 - it is the body's, which may well catch it
+                given, step = thrown, body.throw
+            steps.resume()
+
+    return stepped
+
+
+def _wrap_async(function: Callable[..., Any], open_steps: OpenSteps) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def stepped(*args: Any, **kwargs: Any) -> Any:
+        steps = open_steps(args, kwargs)
+        try:
+            body = (steps.body or function)(*args, **kwargs)
+            step = _first_step(body)
+        except BaseException as error:
+            steps.fail(error)
+            raise
+        while True:
+            try:
+                item = await step
+            except StopAsyncIteration:
+                steps.end(None)
+                return
+            except BaseException as error:
+                steps.fail(error)
+                raise
+            steps.suspend(item)
+            try:
+                given, send = (yield item), body.asend
+            except GeneratorExit:
+                steps.resume()
+                try:
+                    await body.aclose()
+                except BaseException as error:
+                    steps.fail(error)
+                    raise
+                steps.close()
+                raise
+            except BaseException as thrown:  # noqa: BLE001 - it is the body's, which may well catch it
+                given, send = thrown, body.athrow
+            steps.resume()
+            step = send(given)
+
+    return stepped
+
+
+def _first_step(body: Any) -> Any:
+    """The first step of an async generator that no event loop gets to know.
+
+    A loop that ends closes all it knows, at the same time; whoever closes the one outside closes this one.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return body.asend(None)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)

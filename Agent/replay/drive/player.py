@@ -19,7 +19,7 @@ from Agent.event.model import Event
 from Agent.flight.matching.recorded_calls import CALL_KINDS
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.emit.player import Answer, TracedCall
-from Agent.record.tracing.error_restore import Unanswerable
+from Agent.record.tracing.failures import Unanswerable
 from Agent.replay.compare.comparison import NAMES, OLDER, Comparison, Difference, Recorded, shown
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped
 from Agent.replay.drive.recorded_results import NO_CALL, ActionTools, AnswerBook, ToolMiss

@@ -18,8 +18,8 @@ from Agent.flight.matching.tool_matching import Match, Nearest, RequestedCall, R
 from Agent.flight.matching.tool_replayer import ToolReplayer
 from Agent.flight.runs.reading import RunRef
 from Agent.record.emit.player import Answer, TracedCall
-from Agent.record.tracing.error_restore import LACKING, Unanswerable, remake_error, value_in
-from Agent.record.tracing.imposed_arguments import with_changes
+from Agent.record.tracing.changed_arguments import with_changes
+from Agent.record.tracing.failures import LACKING, Unanswerable, remake_error, value_in
 from Agent.replay.compare.comparison import NAMES, Comparison, Recorded
 from Agent.replay.plan.values import Decoder
 

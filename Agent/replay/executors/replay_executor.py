@@ -6,7 +6,6 @@ Meanwhile tools and models of the run return recorded responses, and network acc
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -20,9 +19,8 @@ from Agent.flight.matching.replaying import replaying_tools
 from Agent.flight.matching.tool_replayer import ToolReplayer
 from Agent.flight.runs.reading import RunRef, read_run
 from Agent.record.emit.installed import active_pipeline, install_pipeline
-from Agent.record.emit.memory_sink import LineSink
+from Agent.record.emit.opening import LineSink, record_lines
 from Agent.record.emit.pipeline import Pipeline
-from Agent.record.encode.redaction import Redactor
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.outcome import short
 from Agent.replay.executors import registry
@@ -62,7 +60,7 @@ def recording_turned_away() -> Iterator[None]:
         is_mine = bool(_open) or active_pipeline() is None
         if is_mine:
             if not _open:
-                made = Pipeline(_Nowhere("replay"), session_id="replay", redactor=Redactor(os.urandom(32)))
+                made = record_lines(_Nowhere("replay"), "replay")
                 install_pipeline(made)
             else:
                 made = _open[0]

@@ -29,7 +29,7 @@ from Agent.record.emit.context import current_scope
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.emit.player import Answer, TracedCall
 from Agent.record.state.introspection import read_state
-from Agent.record.tracing.error_restore import Unanswerable
+from Agent.record.tracing.failures import Unanswerable
 from Agent.replay.compare.comparison import Recorded
 from Agent.replay.compare.outcome import ReplayStopped
 from Agent.replay.drive.states import put_back, remove_fields

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,11 +26,10 @@ from Agent.flight.runs.reading import RunRef
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
 from Agent.record.emit.installed import install_pipeline
-from Agent.record.emit.memory_sink import LineSink
-from Agent.record.emit.pipeline import Pipeline, RecordOptions
+from Agent.record.emit.opening import LineSink, options_of_replay, record_lines
+from Agent.record.emit.pipeline import Pipeline
 from Agent.record.emit.player import current_player
 from Agent.record.encode.event_template import AgentBinding
-from Agent.record.encode.redaction import Redactor
 from Agent.record.encode.safe_text import message_of
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import read_state
@@ -240,11 +238,8 @@ class Fork:
         Args:
             hear: hears each line; default: `hear`.
         """
-        strict = self.bench.recording.configuration("state", default="exit") == "strict"
-        options = RecordOptions(strict_state=strict, entry_looks=0, probes=0, gone_states=False)
-        redactor = Redactor(os.urandom(32))
-        sink = UnkeptLines(hear or self.hear)
-        pipeline = Pipeline(sink, session_id="swept", redactor=redactor, options=options)
+        state = self.bench.recording.configuration("state", default="exit")
+        pipeline = record_lines(UnkeptLines(hear or self.hear), "swept", options=options_of_replay(state))
         for tracker, _, obj in trackers(pipeline, self.everybody(), self.bench.recording.agents):
             tracker.full(obj)
         return pipeline

@@ -21,7 +21,7 @@ from Agent.flight.matching.tool_matching import Match
 from Agent.flight.matching.tool_replayer import ToolReplayer, check_live, is_live
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.emit.player import Answer, TracedCall
-from Agent.record.tracing.error_restore import Unanswerable
+from Agent.record.tracing.failures import Unanswerable
 from Agent.replay.compare.comparison import NAMES, Comparison
 from Agent.replay.compare.outcome import ReplayStopped
 from Agent.replay.drive.player import Positional, both_arguments, named_arguments, with_stop

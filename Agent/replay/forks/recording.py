@@ -16,14 +16,13 @@ from Agent.errors import AgentTraceError
 from Agent.event.clock import format_timestamp
 from Agent.event.model import RedactedBytes
 from Agent.flight.runs.recorder import Recorder
-from Agent.record.emit.pipeline import Pipeline, RecordOptions
+from Agent.record.emit.opening import options_of_replay, record_session
 from Agent.record.encode.redaction import Redactor
 from Agent.record.tracing.state_events import emit_last_states
 from Agent.replay.forks.fork import Brought, Fork
 from Agent.tree.files.run_lineage import FORKED, RESUMED, Lineage
 from Agent.tree.files.session import SessionInfo, create_session, update_session
 from Agent.tree.read.summary import write_summary
-from Agent.tree.write.artifacts import ArtifactFiles
 from Agent.tree.write.sink import Stream
 from Agent.tree.write.writer import SessionWriter
 
@@ -93,17 +92,9 @@ class ForkRecording:
         )
         self.session = create_session(root, info)
         writer = SessionWriter(self.session)
-        sink: Any = writer if hear is None else HeardSink(writer, hear)
-        self.pipeline = Pipeline(
-            sink,
-            session_id=self.session.name.removeprefix("session_"),
-            redactor=redactor,
-            options=RecordOptions(
-                strict_state=configuration.get("state") == "strict", entry_looks=0, probes=0
-            ),
-            board=writer.board,
-            artifacts=ArtifactFiles(self.session),
-        )
+        sink: Any = None if hear is None else HeardSink(writer, hear)
+        options = options_of_replay(configuration.get("state"), gone_states=True)
+        self.pipeline = record_session(self.session, writer, redactor, options, sink=sink)
         self.pipeline.announce(writer, writer.durability)
         self._recorder = Recorder()
         self._lineage = lineage

@@ -18,9 +18,9 @@ from Agent.event.model import Event
 from Agent.event.ordering.order import order_key
 from Agent.event.values.digest import digest_bytes
 from Agent.record.emit import installed
+from Agent.record.emit.context import kinds_of_draws
 from Agent.record.sources.adopted import Adopted, living
-from Agent.record.sources.clock import CLOCK_FORMS, CLOCKS
-from Agent.record.sources.reads import kinds_of_draws
+from Agent.record.sources.seams import CLOCK_FORMS, CLOCKS
 from Agent.replay.drive.states import generators_in
 from Agent.replay.forks.outcome import ForkOutcome
 from Agent.replay.forks.player import ForkPlayer

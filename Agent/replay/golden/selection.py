@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from Agent.event.model import Event
-from Agent.record.sources.reads import states_of
+from Agent.record.emit.context import states_of
 from Agent.replay.golden.trace import GoldenTrace
 from Agent.replay.judging.report import ReplayReport
 from Agent.replay.plan.actions import DrivenAction, Plan, make_plan

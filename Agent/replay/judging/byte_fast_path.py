@@ -10,7 +10,7 @@ from __future__ import annotations
 import orjson
 
 from Agent.event.model import Event
-from Agent.record.emit.memory_sink import LineSink
+from Agent.record.emit.opening import LineSink
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.event_template import Slot
 from Agent.replay.plan.actions import DrivenAction

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from Agent.record.emit.context import kinds_of_draws
 from Agent.record.sources.adopted import Adopted, living
-from Agent.record.sources.reads import kinds_of_draws
 from Agent.replay.plan.recording import Recording
 
 _WHAT = {"random": "words", "numpy": "calls"}

@@ -15,12 +15,11 @@ from typing import Any, TypeVar
 
 from Agent.event.model import Event
 from Agent.event.pointers import escape
+from Agent.record.emit.context import ALL_NAMES, ENVIRONMENT
 from Agent.record.emit.player import making_answer
 from Agent.record.sources.adopted import Adopted
 from Agent.record.sources.callers import Asker, asker_of, is_own
-from Agent.record.sources.generators import adopted_of
-from Agent.record.sources.random_module import hidden_random
-from Agent.record.sources.reads import ALL_NAMES, ENVIRONMENT
+from Agent.record.sources.generators import adopted_of, hidden_random
 from Agent.replay.compare.comparison import Difference, Recorded
 from Agent.replay.drive.kit import ReplayKit
 from Agent.replay.drive.player import described_call, driven_here, open_call

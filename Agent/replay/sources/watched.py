@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
 from Agent.record.emit import installed
+from Agent.record.emit.context import ENVIRONMENT
 from Agent.record.emit.player import making_answer
 from Agent.record.sources.adopted import Adopted, living
 from Agent.record.sources.callers import (
@@ -45,10 +46,8 @@ from Agent.record.sources.callers import (
     is_remade,
     module_of,
 )
-from Agent.record.sources.generators import adopted_of
+from Agent.record.sources.generators import adopted_of, hidden_random
 from Agent.record.sources.numpy_generators import numpy_random_module
-from Agent.record.sources.random_module import hidden_random
-from Agent.record.sources.reads import ENVIRONMENT
 from Agent.record.sources.sources import recorded_sources
 from Agent.record.sources.watch import (
     SEEDERS,

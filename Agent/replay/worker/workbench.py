@@ -5,7 +5,6 @@ A replay (`replay_job.py`) and a fork (`forks/fork.py`) are carried out on one.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,11 @@ from Agent.event.kinds import LEVEL_OFF, LEVELS
 from Agent.event.model import Event
 from Agent.event.script_names import name_script
 from Agent.record.emit import installed
-from Agent.record.emit.installed import install_pipeline
-from Agent.record.emit.levels import LIMITS
-from Agent.record.emit.memory_sink import LineSink
-from Agent.record.emit.pipeline import Pipeline, RecordOptions
+from Agent.record.emit.installed import LIMITS, install_pipeline
+from Agent.record.emit.opening import LineSink, options_of_replay, record_lines
+from Agent.record.emit.pipeline import Pipeline
 from Agent.record.emit.player import current_player
-from Agent.record.encode.redaction import Redactor
-from Agent.record.state.large_fields import count_as_script
+from Agent.record.state.tracker import count_as_script
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.emitted_events import Identifiers
 from Agent.replay.compare.normaliser import Normaliser
@@ -73,20 +70,13 @@ class Workbench:
         self.recording = recording = self.read(self.agent_id)
         self.errors = {event.id: event for event in recording.events if event.kind == "error"}
         self.sink = LineSink("replayed")
-        self.redactor = Redactor(
-            os.urandom(32), enabled=bool(recording.configuration("redact", default=True))
-        )
-        self.pipeline = Pipeline(
+        self.pipeline = record_lines(
             self.sink,
-            session_id=recording.session.name.removeprefix("session_"),
-            redactor=self.redactor,
-            options=RecordOptions(
-                strict_state=recording.configuration("state", default="exit") == "strict",
-                entry_looks=0,  # what was written from outside is in the recording
-                probes=0,
-                gone_states=False,
-            ),
+            recording.session.name.removeprefix("session_"),
+            redact=bool(recording.configuration("redact", default=True)),
+            options=options_of_replay(recording.configuration("state", default="exit")),
         )
+        self.redactor = self.pipeline.redactor
         self._identifiers = Identifiers()
         self.fields = FieldRules(self.outcome, request.get("ignore") or ())
         self.comparison = Comparison(

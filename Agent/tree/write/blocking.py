@@ -1,7 +1,7 @@
 """What a call would wait for: the disk, room in a queue, a queue that is to be written.
 
 A call waits in place. One that is awaited collects its waits here and has them done beside the event loop
-(`record/loggers/async_methods.py`).
+(`record/loggers/loggers.py`).
 """
 
 from __future__ import annotations

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
 from Agent.analysis.causality.chains import INFERRED, RECORDED, Edge
 from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.question.question import Question
-from Agent.analysis.debug.root_causes.acts import Act, Log
 from Agent.analysis.debug.root_causes import nearby
+from Agent.analysis.debug.root_causes.acts import Act, Log
 from Agent.analysis.debug.root_causes.detectors import continuity, dependencies, follow_ups, rates, values
 from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.ranking import Hypothesis, Step, rank

@@ -127,7 +127,9 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
     if not log.acts:
         return []
     rare = Rarity(log)
-    found = _merged([each for each in findings if _worth(each) > (MIN_LOCAL if each.local else MIN_NATS)], log.steps)
+    found = _merged(
+        [each for each in findings if _worth(each) > (MIN_LOCAL if each.local else MIN_NATS)], log.steps
+    )
     if not found:
         return []  # nothing changes in this session, so its rare acts explain nothing
     found += _seldom(log, rare, found)
@@ -169,7 +171,9 @@ def _measure(
     for n, each in enumerate(found):
         first, is_act = each.first, not each.findings
         single = not is_act and (len(each.findings[0].acts) == 1 or each.findings[0].found == 1)
-        near = max([act.near for act in each.acts[:1]] + [finding.first.near for finding in each.findings[:4]])
+        near = max(
+            [act.near for act in each.acts[:1]] + [finding.first.near for finding in each.findings[:4]]
+        )
         each.measures = {
             "strength": each.strength,
             "rules": math.log1p(_relations(each.findings)),
@@ -515,7 +519,9 @@ EARLY: Final = 0.1
 
 def _merged(findings: Sequence[Finding], steps: int) -> list[Hypothesis]:
     by_key: dict[tuple[int, str], list[Finding]] = defaultdict(list)
-    for finding in sorted(findings, key=lambda each: (-_worth(each), each.first.place, each.rule, each.about)):
+    for finding in sorted(
+        findings, key=lambda each: (-_worth(each), each.first.place, each.rule, each.about)
+    ):
         by_key[finding.step, _owner(finding)].append(finding)
     found = []
     for (step, _), group in by_key.items():

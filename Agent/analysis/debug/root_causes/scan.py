@@ -201,9 +201,7 @@ def scan_novel(rule: str, about: str, seen: Sequence[Observation], *, least: int
     return found[:6] + local
 
 
-def _seldom_values(
-    rule: str, about: str, seen: Sequence[Observation], count: Counter[Any]
-) -> list[Finding]:
+def _seldom_values(rule: str, about: str, seen: Sequence[Observation], count: Counter[Any]) -> list[Finding]:
     """Values near what the issue names that are seldom in the session, beside how seldom values are there."""
     if not any(each.act.near for each in seen):
         return []

@@ -1,0 +1,251 @@
+"""What is known of a traced function before it is called: its parameters, its code, what its events say.
+
+`inspect` is slow to import and to answer, so it is asked about what is no plain function alone, and for the
+source where a call is recorded.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from types import CodeType, FunctionType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from Agent.event.kinds import Category
+from Agent.record.emit.installed import LIMITS
+from Agent.tree.undisturbed import undisturbed
+
+if TYPE_CHECKING:
+    from Agent.record.emit.pipeline import Pipeline
+
+# The flags of a code object, as `inspect` names them.
+_CO_VARARGS = 0x04
+_CO_GENERATOR = 0x20
+_CO_COROUTINE = 0x80
+CO_ITERABLE_COROUTINE = 0x100
+_CO_ASYNC_GENERATOR = 0x200
+_MAX_SOURCE_CHARS = 16_384
+
+_RECEIVERS = frozenset({"self", "cls", "mcs", "_self", "this"})
+_ACTION_KINDS = frozenset({"agent_action", "learning_update"})
+_LABEL_KEY = {"agent_action": "action_type", "learning_update": "learning_stage", "metric": "metric_name"}
+_CATEGORY = {
+    "agent_action": Category.AGENTS,
+    "learning_update": Category.LEARNING,
+    "metric": Category.PERFORMANCE,
+}
+
+
+class Parameters(NamedTuple):
+    """The parameters of a function that take positional arguments."""
+
+    positional: tuple[str, ...]
+    rest: str | None
+    """The name of `*rest`, None if there is none."""
+
+
+def parameters_of(function: Callable[..., Any]) -> Parameters:
+    """The parameters of a function; none where it does not tell them."""
+    code = _plain_code(function)
+    if code is not None:
+        named = code.co_argcount + code.co_kwonlyargcount
+        rest = code.co_varnames[named] if code.co_flags & _CO_VARARGS else None
+        return Parameters(code.co_varnames[: code.co_argcount], rest)
+    import inspect
+
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return Parameters((), None)
+    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    rest = next((one.name for one in parameters if one.kind is inspect.Parameter.VAR_POSITIONAL), None)
+    return Parameters(tuple(one.name for one in parameters if one.kind in by_position), rest)
+
+
+def is_coroutine(function: Callable[..., Any]) -> bool:
+    """Whether it is an `async def` without a yield, or says that it is like one."""
+    return bool(_sort(function) & _CO_COROUTINE)
+
+
+def is_generator(function: Callable[..., Any]) -> bool:
+    """Whether calling it gives a generator or an async generator."""
+    return bool(_sort(function) & (_CO_GENERATOR | _CO_ASYNC_GENERATOR))
+
+
+def is_async_generator(function: Callable[..., Any]) -> bool:
+    """Whether calling it gives an async generator."""
+    return bool(_sort(function) & _CO_ASYNC_GENERATOR)
+
+
+def _plain_code(function: Callable[..., Any]) -> CodeType | None:
+    """The code of a function that nobody wrapped, marked or gave another signature; None for all others."""
+    return function.__code__ if type(function) is FunctionType and not function.__dict__ else None
+
+
+def _sort(function: Callable[..., Any]) -> int:
+    """The flags that tell what calling the function gives."""
+    code = _plain_code(function)
+    if code is not None:
+        return code.co_flags
+    import inspect
+
+    return (
+        _CO_COROUTINE * inspect.iscoroutinefunction(function)
+        | _CO_GENERATOR * inspect.isgeneratorfunction(function)
+        | _CO_ASYNC_GENERATOR * inspect.isasyncgenfunction(function)
+    )
+
+
+def _importable(module: str) -> str:
+    """The name under which a replay imports the module: a script's own, where it runs as `__main__`."""
+    if module != "__main__":
+        return module
+    script = sys.modules[module]
+    spec = getattr(script, "__spec__", None)
+    if spec is not None:
+        return str(spec.name)
+    return os.path.splitext(os.path.basename(getattr(script, "__file__", None) or module))[0]  # noqa: PTH119, PTH122
+
+
+class CodeIdentity:
+    """Module, qualified name, source and digest of one function.
+
+    Where there is no source (an interactive prompt, a frozen program) the compiled code stands for it.
+    """
+
+    __slots__ = ("digest", "module", "qualname", "source", "tail", "tail_unchanged")
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.module = _importable(str(getattr(function, "__module__", "")))
+        self.qualname = str(getattr(function, "__qualname__", type(function).__qualname__))
+        import inspect
+
+        from Agent.event.values.digest import code_digest
+
+        self.source: str | None
+        try:
+            self.source = inspect.getsource(function)
+        except (OSError, TypeError):
+            self.source = None
+        code = getattr(function, "__code__", None)
+        told = self.source or (
+            code.co_code.hex() + repr(code.co_names) if code is not None else self.qualname
+        )
+        self.digest = code_digest(self.module, self.qualname, told)
+        # What the line of an action ends with, for an agent without state and for one that changed nothing.
+        self.tail = b',"code":"%s"' % self.digest.encode()
+        self.tail_unchanged = self.tail + b',"state":{"set":{},"unset":[]}'
+
+    @undisturbed()
+    def tell(self, pipeline: Pipeline) -> None:
+        """Write the `code` event; callers look into `pipeline.codes_told` first, since once is enough."""
+        pipeline.codes_told.add(self)
+        payload: dict[str, Any] = {"digest": self.digest, "module": self.module, "qualname": self.qualname}
+        if self.source is not None:
+            payload["source"] = self.source[:_MAX_SOURCE_CHARS]
+        slot = pipeline.binding(None, None, "system", "system").slot("code", 10)
+        pipeline.emit(slot, self.qualname, payload)
+
+
+class FunctionFacts:
+    """What is known of a traced function before it is called.
+
+    Args:
+        function: the undecorated function.
+        kind: the kind of event that a call leaves: agent_action, learning_update or metric.
+        label: action type, update type or name of the measurement.
+        attribute: the name under which the target holds it, where that is not the function's own.
+        strict_state: look at the agent's state at entry too; None leaves it to the options.
+    """
+
+    head: bytes
+    """How the payload of its events begins, and that of root actions; the first recorded call sets both."""
+    head_root: bytes
+    is_plain: bool
+    """Whether its events may take the short way."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        kind: str,
+        label: str,
+        *,
+        level: int = 20,
+        attribute: str | None = None,
+        capture_args: bool = True,
+        capture_result: bool = True,
+        strict_state: bool | None = None,
+        is_method: bool | None = None,
+    ) -> None:
+        self.function = function
+        self.kind = kind
+        self.label = label
+        self.level = level
+        self.capture_args = capture_args and kind != "metric"
+        self.capture_result = capture_result and kind != "metric"
+        self.strict_state = strict_state
+        self.is_action = kind in _ACTION_KINDS
+        self.category = _CATEGORY[kind].value
+        self.limit = LIMITS[self.category]
+        self.label_key = _LABEL_KEY[kind]
+        self.slot_key = kind, level
+        self.is_stepped = False
+        """A generator, whose calls go on step by step."""
+        self.is_async = False
+        """A coroutine function: others act while it is open, so its events tell exactly when it began."""
+        self.code: CodeIdentity | None = None
+        owner, _, name = function.__qualname__.rpartition(".")
+        self.qualname = f"{owner}.{attribute}" if attribute and owner else attribute or function.__qualname__
+        self.unit = {"unit": "ms"} if name != self.qualname and kind == "metric" else {}
+        self._parameters = parameters_of(function)
+        first = next(iter(self._parameters.positional), self._parameters.rest)
+        # A function in a class whose first parameter has another name than `self` may be a method, or what a
+        # staticmethod will hold: the first call tells.
+        in_class = owner != "" and not owner.endswith("<locals>")
+        named_like_one = first in _RECEIVERS
+        self.is_undecided = is_method is None and in_class and first is not None and not named_like_one
+        self.treat_as_method(named_like_one if is_method is None else is_method)
+
+    def treat_as_method(self, is_method: bool) -> None:
+        """Settle whether the first argument is the target or an argument like the others."""
+        self.is_method = is_method
+        positional, rest = self._parameters
+        self.names = positional[1:] if is_method else positional
+        # The target may be the first of `*rest` itself.
+        self.rest_name = rest if positional or not is_method else None
+        self.max_plain_args = len(self.names) + is_method
+
+    def target_of(self, args: tuple[Any, ...]) -> object:
+        """The object whose method is called with these arguments; None for a function."""
+        if self.is_undecided:
+            self._decide(args)
+        return args[0] if self.is_method and args else None
+
+    def _decide(self, args: tuple[Any, ...]) -> None:
+        """Treat it as a method if it is called with an object of the class that it was defined in."""
+        owner = self.function.__qualname__.rpartition(".")[0]
+        classes = type(args[0]).__mro__ if args else ()
+        self.treat_as_method(
+            any(cls.__qualname__ == owner and cls.__module__ == self.function.__module__ for cls in classes)
+        )
+        self.is_undecided = False
+
+    @undisturbed()
+    def identify(self) -> CodeIdentity:
+        """The code of the function, looked up once."""
+        if self.code is None:
+            self.code = CodeIdentity(self.function)
+        return self.code
+
+    def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments by name; those of a `*name` parameter stand as a list under `*name`."""
+        given = args[1:] if self.is_method else args
+        if not given:
+            return kwargs.copy()
+        bound = dict(zip(self.names, given, strict=False))
+        if len(given) > len(self.names) and self.rest_name is not None:
+            bound[f"*{self.rest_name}"] = list(given[len(self.names) :])
+        if kwargs:
+            bound.update(kwargs)
+        return bound
