@@ -78,9 +78,9 @@ def ablation(places: Iterable[dict[str, float]]) -> dict[str, Paid]:
     paid: dict[str, Paid] = defaultdict(Paid)
     for ranks in places:
         whole = ranks[ALL]
-        for rule, rank in ranks.items():
+        for rule, place in ranks.items():
             if rule != ALL:
-                paid[rule].first += (rank <= 1) - (whole <= 1)
+                paid[rule].first += (place <= 1) - (whole <= 1)
                 paid[rule].among_three += (rank <= LOOKED_AT) - (whole <= LOOKED_AT)
                 paid[rule].reciprocal += 1 / rank - 1 / whole
     return dict(sorted(paid.items(), key=lambda pair: (pair[1].reciprocal, pair[0])))

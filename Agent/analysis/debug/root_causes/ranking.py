@@ -335,7 +335,7 @@ def _apart(found: list[Hypothesis]) -> list[Hypothesis]:
 
 
 def _is_one_change(one: Hypothesis, other: Hypothesis) -> bool:
-    """Whether both tell of one change: the same relation that breaks again, or one owner's rates and levels."""
+    """Whether both tell of one change: a relation that breaks again, or one owner's rates and levels."""
     if not one.findings or not other.findings:
         return False
     first, second = one.findings[0], other.findings[0]
@@ -534,6 +534,10 @@ def _merged(findings: Sequence[Finding], steps: int) -> list[Hypothesis]:
         made.tokens = tokens_of(_own(made)[:3])
         found.append(made)
     return found
+
+
+def _least(finding: Finding) -> float:
+    return MIN_LOCAL if finding.local else MIN_NATS
 
 
 def _worth(finding: Finding) -> float:
