@@ -81,8 +81,8 @@ def ablation(places: Iterable[dict[str, float]]) -> dict[str, Paid]:
         for rule, place in ranks.items():
             if rule != ALL:
                 paid[rule].first += (place <= 1) - (whole <= 1)
-                paid[rule].among_three += (rank <= LOOKED_AT) - (whole <= LOOKED_AT)
-                paid[rule].reciprocal += 1 / rank - 1 / whole
+                paid[rule].among_three += (place <= LOOKED_AT) - (whole <= LOOKED_AT)
+                paid[rule].reciprocal += 1 / place - 1 / whole
     return dict(sorted(paid.items(), key=lambda pair: (pair[1].reciprocal, pair[0])))
 
 
