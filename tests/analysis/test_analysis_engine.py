@@ -10,7 +10,7 @@ import pytest
 from analysis_kit import SessionBuilder
 
 from Agent.analysis import LogAnalyzer
-from Agent.analysis.causality.event_window import load_event
+from Agent.analysis.causality.event_links import load_event
 from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.views import ENVELOPE, names, payload_columns, scan, whole_lines
 from Agent.errors import InputError, MissingExtra, SessionNotFound, UsageError

@@ -40,8 +40,8 @@ from Agent.analysis.query.progress import (
     is_ending,
     told_deadline,
 )
-from Agent.analysis.query.scan_sources import LIVE, has_legs, names_files, reads_files, resolve
 from Agent.analysis.query.sql_statement import check_reads_only, columns_of, first_of, told
+from Agent.analysis.query.views import LIVE, has_legs, names_files, reads_files, resolve
 from Agent.archive.sealed.part_writer import cores, load_duckdb, settings_of
 from Agent.archive.sealed.parts import archive_dir
 from Agent.errors import InputError, MissingExtra, UsageError

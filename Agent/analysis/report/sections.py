@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from Agent.analysis.errors.fingerprints import told_pattern
+from Agent.analysis.errors import told_pattern
 from Agent.analysis.report import blocks
-from Agent.analysis.report.amounts import clock, count, milliseconds, number, plural, seconds
 from Agent.analysis.report.blocks import (
     Block,
     Cell,
@@ -20,6 +19,12 @@ from Agent.analysis.report.blocks import (
     SideBySide,
     Title,
     Words,
+    clock,
+    count,
+    milliseconds,
+    number,
+    plural,
+    seconds,
 )
 from Agent.errors import EventNotFound
 from Agent.event.clock import parse_timestamp

@@ -112,7 +112,7 @@ def _summed(summary: dict[str, Any]) -> dict[str, Any]:
 def _counted(session: Path) -> dict[str, Any]:
     """The same of a session without a summary; for a large one the engine is worth its loading."""
     if archive_dir(session).is_dir() or _size_bytes(session) > _LARGE_BYTES:
-        from Agent.analysis.session.integrity import session_counts
+        from Agent.analysis.session import session_counts
 
         return session_counts(session)
     return _summed(summarise(session))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from Agent.analysis.causality.chains import MAX_HOPS, chain
-from Agent.analysis.causality.event_window import FilledWindow, Row, time_us
+from Agent.analysis.causality.event_links import FilledWindow, Row, time_us
 from Agent.event.clock import format_timestamp
 from Agent.event.kinds import LEVEL_NAMES
 from Agent.store import Project, Store

@@ -82,7 +82,7 @@ def sql(
 def _engine(run: str, root: Path) -> Any:
     """The engine over a session, or over one agent of it."""
     from Agent.analysis.query.engine import open_engine
-    from Agent.analysis.session.lookup import find, unknown_agent
+    from Agent.analysis.session import find, unknown_agent
     from Agent.archive.sealed.reader import open_reader
 
     is_path = Path(run).is_dir()

@@ -37,7 +37,7 @@ def errors(run: str | None, limit: int, tail: bool, session: str, as_json: bool,
     and quoted parts. Each pattern names the event id of an example, for agent-trace causes ID.
     """
     from Agent.analysis import LogAnalyzer
-    from Agent.analysis.errors.failures import journey_tail
+    from Agent.analysis.errors import journey_tail
 
     analyzer = LogAnalyzer(parameters.session_of(run) or session, root)
     with shown():
@@ -66,7 +66,7 @@ def errors(run: str | None, limit: int, tail: bool, session: str, as_json: bool,
 
 
 def _show(row: dict[str, Any], width: int) -> None:
-    from Agent.analysis.errors.fingerprints import told_pattern
+    from Agent.analysis.errors import told_pattern
 
     number = render.paint(f"{render.count(row['count']).rjust(width)} x", bold=True)
     room = render.width_of_page() - width - 6

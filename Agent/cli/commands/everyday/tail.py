@@ -191,7 +191,7 @@ class _Tail:
 
     def _history(self, *, follow: bool) -> Iterator[Line]:
         """What is there, in order; AgentNotFound where nobody of that name is, and none can come."""
-        from Agent.analysis.session.lookup import unknown_agent
+        from Agent.analysis.session import unknown_agent
         from Agent.archive.sealed.reader import open_reader
 
         reader, wanted = open_reader(self._path), self._screen.wanted
