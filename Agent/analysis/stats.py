@@ -8,7 +8,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["mann_kendall", "mser", "pettitt", "plateau", "sen_slope", "SIGNIFICANCE"]
+__all__ = [
+    "describe",
+    "EXACT_ROWS",
+    "holm",
+    "mann_kendall",
+    "mser",
+    "number",
+    "pettitt",
+    "plateau",
+    "quantile",
+    "quantile_columns",
+    "ranked",
+    "sen_slope",
+    "SIGNIFICANCE",
+    "two_sided",
+    "welch",
+    "Welch",
+]
 
 SIGNIFICANCE: Final = 0.01
 LEAST_POINTS: Final = 10

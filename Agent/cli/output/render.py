@@ -17,7 +17,6 @@ from typing import Any, Final
 import click
 
 __all__ = [
-    "LEVEL_STYLES",
     "clean",
     "clip",
     "count",
@@ -26,9 +25,11 @@ __all__ = [
     "emit",
     "emit_bytes",
     "emit_json",
+    "emit_judged",
     "emit_report",
     "emit_text",
     "heading",
+    "LEVEL_STYLES",
     "note",
     "paint",
     "pairs",
@@ -37,9 +38,10 @@ __all__ = [
     "size",
     "table",
     "uses_colour",
+    "VERDICT_STYLES",
     "width_of_page",
-    "wrapped",
     "width_of_terminal",
+    "wrapped",
 ]
 
 MAX_WIDTH = 100
@@ -274,3 +276,30 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+VERDICT_STYLES: dict[str, dict[str, Any]] = {
+    "IDENTICAL": {"fg": "green", "bold": True},
+    "EQUIVALENT": {"fg": "green", "bold": True},
+    "DIVERGED": {"fg": "red", "bold": True},
+    "UNVERIFIED": {"fg": "yellow", "bold": True},
+}
+
+
+def emit_judged(
+    text: str, verdict: str, *, name: str = "", indent: str = "", width: int | None = None
+) -> None:
+    """Print a report whose first line begins with a verdict, that set off.
+
+    Args:
+        name: is put behind the verdict.
+        indent: stands before each line.
+        width: where lines are wrapped; they are not without it.
+    """
+    shown = paint(verdict, **VERDICT_STYLES[verdict]) + (f" {name}:" if name else "")
+    for number, line in enumerate(text.splitlines()):
+        lines = wrapped(indent + clean(line), width)
+        if number == 0:
+            lines[0] = lines[0].replace(verdict, shown, 1)
+        for each in lines:
+            emit(each)
