@@ -11,9 +11,16 @@ from typing import Any
 
 from Agent.errors import UsageError
 from Agent.flight.integrations.driving import interface
-from Agent.flight.integrations.graph_calls import GraphCall, kept, node_step, open_call
-from Agent.flight.integrations.graph_streams import Chunks, astreamed, streamed
-from Agent.flight.integrations.graph_values import FRAMEWORK
+from Agent.flight.integrations.langgraph import (
+    FRAMEWORK,
+    Chunks,
+    GraphCall,
+    astreamed,
+    kept,
+    node_step,
+    open_call,
+    streamed,
+)
 
 __all__ = ["plain_graph", "recorded_graph"]
 

@@ -15,12 +15,10 @@ import orjson
 
 from Agent.archive.erase.target import AGENT, MATCH, Target
 from Agent.errors import DamagedInput, NotErased, RunNotFound
-from Agent.flight.checkpoints.storage.chunks import remove_unshared
 from Agent.flight.checkpoints.storage.files import INDEX_NAME, REMOVED_FACT, RunFiles, shared_chunks_dir
 from Agent.flight.checkpoints.storage.index import Row
-from Agent.flight.checkpoints.storage.packs import PACK_SUFFIX
-from Agent.flight.checkpoints.storage.removal import remove
-from Agent.flight.checkpoints.storage.run import RunCheckpoints
+from Agent.flight.checkpoints.storage.packs import PACK_SUFFIX, remove_unshared
+from Agent.flight.checkpoints.storage.run import RunCheckpoints, remove
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.record.encode.redaction import Redactor
 from Agent.tree.layout import runs_dir

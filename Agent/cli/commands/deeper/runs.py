@@ -518,7 +518,7 @@ def prune_runs(
 ) -> None:
     """Remove checkpoints by a policy, those of failed runs later."""
     from Agent.archive.maintenance.prune import prune_checkpoints
-    from Agent.flight.checkpoints.policy import RetentionPolicy
+    from Agent.flight.checkpoints.model import RetentionPolicy
 
     usual = RetentionPolicy()
     policy = RetentionPolicy(

@@ -16,15 +16,17 @@ from typing import Any, Final
 import orjson
 
 from Agent.errors import DamagedInput
-from Agent.flight.checkpoints.storage.chunks import ChunkFiles, chunk_digest, split
 from Agent.flight.checkpoints.storage.delta import apply
 from Agent.flight.checkpoints.storage.index import CheckpointIndex, Row
 from Agent.flight.checkpoints.storage.packs import (
     PACK_SUFFIX,
+    ChunkFiles,
     PackReader,
     PackWriter,
+    chunk_digest,
     compressed,
     is_written_to,
+    split,
 )
 from Agent.tree.layout import run_dir, runs_dir
 
