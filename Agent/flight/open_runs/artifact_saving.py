@@ -1,4 +1,4 @@
-"""What a run saves beside its events: artifacts, outputs, large parts of calls, and digests to compare them."""
+"""What a run saves beside its events: artifacts, outputs, large parts of calls, and digests of them."""
 
 from __future__ import annotations
 
