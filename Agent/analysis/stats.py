@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 __all__ = [
-    "describe",
     "EXACT_ROWS",
+    "SIGNIFICANCE",
+    "Welch",
+    "describe",
     "holm",
     "mann_kendall",
     "mser",
@@ -21,10 +23,8 @@ __all__ = [
     "quantile_columns",
     "ranked",
     "sen_slope",
-    "SIGNIFICANCE",
     "two_sided",
     "welch",
-    "Welch",
 ]
 
 SIGNIFICANCE: Final = 0.01

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from Agent.archive.sealed.sealed_lines import unseal
     from Agent.archive.sealed.sealing import Sealed, seal
 
-__all__ = ["open_reader", "seal", "Sealed", "unseal"]
+__all__ = ["Sealed", "open_reader", "seal", "unseal"]
 
 _HOMES = {
     "open_reader": "sealed.reader",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from Agent.client.destination import Destination
 from Agent.errors import SessionInUse
-from Agent.tree.files.file_locks import close_lock, open_lock
+from Agent.tree.files.descriptors import close_lock, open_lock
 from Agent.tree.layout import DIRECTORY_MODE, cursors_dir, safe_name
 
 __all__ = ["is_sent_by_another", "lock_sending"]

@@ -8,10 +8,10 @@ from Agent.event.schema import CURRENT_SCHEMA, SchemaError, migrate_event, valid
 
 __all__ = [
     "CURRENT_SCHEMA",
+    "KINDS",
     "Field",
     "Kind",
-    "KINDS",
-    "migrate_event",
     "SchemaError",
+    "migrate_event",
     "validate_event",
 ]

@@ -31,7 +31,7 @@ from Agent.store.projects import Project
 from Agent.store.replay_store import CheckpointRow, ReplayRow, ReplayStore, SentSession, checkpoint_id_of
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import DIRECTORY_MODE
-from Agent.tree.retention.removal import delete_tree
+from Agent.tree.retention.retention import delete_tree
 from Agent.tree.write.artifacts import ROOT_RUN, make_run_dir
 
 __all__ = ["Pool", "create_pool"]

@@ -21,8 +21,8 @@ from Agent.archive.sealed.sealing import seal
 from Agent.errors import NotErased, SessionInUse, SessionNotFound, UsageError
 from Agent.flight import LocalCheckpointStore, Recorder, find_run, list_runs, read_run
 from Agent.tree.read.follower import Follower
-from Agent.tree.read.retention_log import read_account
-from Agent.tree.retention.cursors import write_cursor
+from Agent.tree.read.removal_logs import read_account
+from Agent.tree.retention.in_use import write_cursor
 from Agent.utils import AgentLogger
 
 

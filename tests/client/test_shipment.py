@@ -19,7 +19,7 @@ from Agent.errors import NotDelivered, SessionInUse
 from Agent.flight import recorder
 from Agent.tree.layout import list_sessions, tree_files
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.retention.cursors import held_by_cursors
+from Agent.tree.retention.in_use import held_by_cursors
 
 
 def never(_seconds):

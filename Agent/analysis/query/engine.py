@@ -45,9 +45,9 @@ from Agent.analysis.query.views import LIVE, has_legs, names_files, reads_files,
 from Agent.archive.sealed.part_writer import cores, load_duckdb, settings_of
 from Agent.archive.sealed.parts import archive_dir
 from Agent.errors import InputError, MissingExtra, UsageError
-from Agent.tree.files.line_prefix import RegularFiles
+from Agent.tree.files.lines import RegularFiles
 from Agent.tree.layout import agent_files, agents_dir
-from Agent.tree.read.read_leases import nothing_retired
+from Agent.tree.retention.in_use import nothing_retired
 
 # `engine` makes one with each connection and lets it go with it.
 

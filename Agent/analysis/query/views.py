@@ -25,17 +25,17 @@ from Agent.event.model import ENVELOPE_KEYS
 from Agent.event.payloads import KINDS
 
 __all__ = [
+    "LIVE",
+    "OLDER",
+    "REGULAR",
+    "SEALED",
+    "VERBATIM",
     "either",
     "has_legs",
-    "LIVE",
     "names_files",
-    "OLDER",
     "reads_files",
-    "REGULAR",
     "resolve",
-    "SEALED",
     "select",
-    "VERBATIM",
 ]
 
 _VIEWS: Final = {

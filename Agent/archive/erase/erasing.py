@@ -50,7 +50,7 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.archive.sealed.sealing import seal, tidy
 from Agent.errors import NotErased, SessionInUse, SessionNotFound, UsageError
 from Agent.flight.checkpoints.storage.packs import is_written_to
-from Agent.tree.files.file_locks import locked
+from Agent.tree.files.descriptors import locked
 from Agent.tree.layout import (
     boards_dir,
     entries_in,
@@ -61,7 +61,7 @@ from Agent.tree.layout import (
 )
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.read.summary import write_summary
-from Agent.tree.retention.removal import delete_tree, finish_removals, living_writers, written_elsewhere
+from Agent.tree.retention.retention import delete_tree, finish_removals, living_writers, written_elsewhere
 from Agent.tree.write.kept_counts import forget_counts
 
 __all__ = ["SHORTEST_VALUE", "ErasedSession", "Erasure", "erase", "pending", "target_of"]

@@ -17,7 +17,7 @@ from Agent.errors import DamagedInput
 from Agent.tree.files.lines import open_file
 from Agent.tree.files.session import replace_file
 from Agent.tree.layout import claims_dir, cursors_dir, entries_in, recovered_file, runs_dir, session_file
-from Agent.tree.retention.removal import delete_tree
+from Agent.tree.retention.retention import delete_tree
 from Agent.tree.write.artifacts import artifacts_dir, blobs_dir
 
 __all__ = [

@@ -22,19 +22,24 @@ from Agent.archive.sealed.sealed_lines import file_lines
 from Agent.errors import DamagedInput, InputError, UsageError
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
-from Agent.tree.files.hash_tree import (
+from Agent.tree.files.lines import first_id, id_of, open_file
+from Agent.tree.files.session import open_session
+from Agent.tree.layout import boards_dir, chain_file, parse_file_name, segment_order, tree_files
+from Agent.tree.read.removal_logs import read_account
+from Agent.tree.write.chain import (
+    LINES,
+    BlockState,
+    ChainBlock,
+    FileChain,
+    WriterChain,
     audit_path,
     head_text,
     leaf_of_bytes,
     leaf_of_lines,
+    read_chains,
     root_of,
     session_head,
 )
-from Agent.tree.files.lines import first_id, id_of, open_file
-from Agent.tree.files.session import open_session
-from Agent.tree.layout import boards_dir, chain_file, parse_file_name, segment_order, tree_files
-from Agent.tree.read.retention_log import read_account
-from Agent.tree.write.chain import LINES, BlockState, ChainBlock, FileChain, WriterChain, read_chains
 from Agent.tree.write.crash_board import read_board
 
 __all__ = [

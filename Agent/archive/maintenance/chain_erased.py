@@ -16,7 +16,7 @@ from Agent.archive.maintenance.chain_check import ChainedFiles, leaf_of, standin
 from Agent.tree.files.lines import id_of
 from Agent.tree.files.session import replace_durably
 from Agent.tree.layout import chain_file, chains_dir
-from Agent.tree.read.retention_log import ERASED
+from Agent.tree.read.removal_logs import ERASED
 from Agent.tree.write.chain import BlockState, FileChain, read_chains, write_chain
 
 __all__ = ["ERASED_NAME", "account_in_chains", "names_in_chain"]

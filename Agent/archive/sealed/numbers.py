@@ -12,7 +12,7 @@ from typing import Any, Final
 from Agent.archive.sealed.parquet_rows import literal
 from Agent.event.clock import format_timestamp
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.tree.files.tally import Tally
+from Agent.tree.write.kept_counts import Tally
 
 __all__ = ["NUMBER_BITS", "PIECE", "Doubtful", "add_numbers", "bits_of", "count_others", "rows_to_read"]
 

@@ -40,12 +40,12 @@ __all__ = [
     "DIGEST_BYTES",
     "Written",
     "cores",
-    "load_duckdb",
     "escaped",
     "file_digest",
+    "load_duckdb",
     "open_connection",
-    "settings_of",
     "remove_left_spills",
+    "settings_of",
     "write_rows",
 ]
 

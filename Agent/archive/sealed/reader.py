@@ -20,9 +20,9 @@ from Agent.archive.sealed.sealed_lines import part_source
 from Agent.errors import DamagedInput
 from Agent.tree.files.lines import RawLine
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.tree.files.tally import Tally
 from Agent.tree.layout import parse_file_name, segment_order
 from Agent.tree.read.reader import TreeReader
+from Agent.tree.write.kept_counts import Tally
 
 __all__ = ["ArchiveLines", "open_reader"]
 
@@ -44,7 +44,7 @@ def open_reader(session: Path) -> TreeReader:
 class ArchiveLines:
     """The lines of segments whose files were removed after they were sealed.
 
-    `Agent.tree.read.archive_seam.ColdLines`.
+    `Agent.tree.read.reader.ColdLines`.
 
     Args:
         session: the session's directory.

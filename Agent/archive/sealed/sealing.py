@@ -33,10 +33,10 @@ from Agent.archive.sealed.sealable_files import Finished, finished_segments
 from Agent.archive.sealed.sealed_lines import digests_of
 from Agent.errors import DamagedInput, UsageError
 from Agent.event.clock import format_timestamp
-from Agent.tree.files.file_locks import locked
+from Agent.tree.files.descriptors import locked
 from Agent.tree.files.session import sync_directory
 from Agent.tree.layout import DIRECTORY_MODE, entries_in
-from Agent.tree.read.read_leases import nothing_retired
+from Agent.tree.retention.in_use import nothing_retired
 
 __all__ = ["PART_BYTES", "Sealed", "seal", "tidy"]
 

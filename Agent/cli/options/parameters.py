@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from Agent.replay.compare.normaliser import Normaliser
 
 __all__ = [
+    "Since",
     "agent_argument",
     "agent_option",
     "analyzer_of",
@@ -38,7 +39,6 @@ __all__ = [
     "session_beside",
     "session_of",
     "session_option",
-    "Since",
     "since_option",
     "type_option",
     "until_option",

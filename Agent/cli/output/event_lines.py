@@ -16,8 +16,7 @@ from Agent.errors import InputError
 from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
-from Agent.tree.files.run_lineage import Lineage, lineage_within
-from Agent.tree.files.session import open_session
+from Agent.tree.files.session import Lineage, lineage_within, open_session
 from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import SessionRef, list_sessions, summary_file, tree_files
 from Agent.tree.read.summary import summarise

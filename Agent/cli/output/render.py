@@ -17,6 +17,8 @@ from typing import Any, Final
 import click
 
 __all__ = [
+    "LEVEL_STYLES",
+    "VERDICT_STYLES",
     "clean",
     "clip",
     "count",
@@ -29,7 +31,6 @@ __all__ = [
     "emit_report",
     "emit_text",
     "heading",
-    "LEVEL_STYLES",
     "note",
     "paint",
     "pairs",
@@ -38,7 +39,6 @@ __all__ = [
     "size",
     "table",
     "uses_colour",
-    "VERDICT_STYLES",
     "width_of_page",
     "width_of_terminal",
     "wrapped",

@@ -34,9 +34,8 @@ from Agent.record.encode.redaction import Redactor, redacted
 from Agent.record.encode.safe_text import as_text, printable
 from Agent.record.health import Health
 from Agent.record.state.agents import Agents, agent_id_of
-from Agent.tree.write.blocking import wait_for
 from Agent.tree.write.kept_counts import MOST_ERRORS, KeptCounts, shown_error
-from Agent.tree.write.sink import NoRoom, Sink, Stream
+from Agent.tree.write.sink import NoRoom, Sink, Stream, wait_for
 
 if TYPE_CHECKING:
     from Agent.record.emit.run_watcher import RunWatcher

@@ -1,7 +1,7 @@
 """Awaitable twins of recording methods: `await logger.ainfo(...)` beside `logger.info(...)`.
 
 The event is captured, numbered and handed over at the call; only what the call would have waited for, the
-disk or room in a queue, is left to a thread beside the event loop (`tree/write/blocking.py`).
+disk or room in a queue, is left to a thread beside the event loop (`tree/write/sink.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from Agent.tree.write.blocking import Waits, collect_waits
+from Agent.tree.write.sink import Waits, collect_waits
 
 Self = TypeVar("Self")
 Given = ParamSpec("Given")

@@ -25,7 +25,7 @@ import orjson
 from Agent.server.errors import Problem
 from Agent.server.replays.worker_process import OUTCOME, REQUEST, SPOOL
 from Agent.server.settings import ServerSettings
-from Agent.tree.retention.removal import delete_tree
+from Agent.tree.retention.retention import delete_tree
 
 __all__ = ["ReplayWorkers"]
 

@@ -16,7 +16,7 @@ from Agent.cli.commands.everyday.analyze import indented
 from Agent.cli.options import parameters
 from Agent.cli.output import render
 from Agent.cli.output.event_lines import origin_of
-from Agent.tree.files.run_lineage import as_tree, lineage_of
+from Agent.tree.files.session import as_tree, lineage_of
 
 if TYPE_CHECKING:
     from Agent.flight.checkpoints.model import CheckpointInfo, Removed

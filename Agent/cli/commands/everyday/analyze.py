@@ -10,7 +10,7 @@ import click
 from Agent.cli.options import parameters
 from Agent.cli.output import render
 from Agent.cli.output.progress import shown, shown_forks
-from Agent.tree.files.run_lineage import as_tree
+from Agent.tree.files.session import as_tree
 
 
 @click.command(

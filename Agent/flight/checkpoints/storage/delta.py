@@ -29,12 +29,12 @@ from Agent.event.values.values import decode_value
 from Agent.record.encode.capture import Capture
 
 __all__ = [
-    "apply",
     "CHECKPOINT_LIMITS",
-    "decode_document",
     "Delta",
-    "diff",
     "Document",
+    "apply",
+    "decode_document",
+    "diff",
     "encode_document",
     "plain_document",
     "same",

@@ -1,6 +1,6 @@
-"""The account of what retention removed from a session: which numbers of which writers, said on disk first.
+"""What a session says of lines that its files no longer hold: removed by retention, recovered, or archived.
 
-`retention` writes it before it removes a file; `losses` and everything that counts reads it afterwards.
+Retention writes its account before it removes a file; `losses` and all that count read it afterwards.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import contextlib
 import os
 import zlib
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -21,20 +21,28 @@ from Agent.event.clock import parse_timestamp
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.event.schema import CURRENT_SCHEMA
-from Agent.tree.files.lines import DamageLog, LineDecoder, open_file, read_lines
+from Agent.tree.files.lines import DamageLog, LineDecoder, RawLine, open_file, read_lines
 from Agent.tree.files.sequence_set import SeqSet, dropped_by, last_seq_in, retired_by, runs_of_bits
 from Agent.tree.files.session import read_stored, replace_durably
-from Agent.tree.layout import retired_file
+from Agent.tree.layout import recovered_file, retired_file
+from Agent.tree.write.crash_board import BoardSpan
+from Agent.tree.write.kept_counts import Tally
 
 __all__ = [
     "ACCOUNT_VERSION",
     "ERASED",
+    "ColdLines",
+    "RecoveredWriter",
+    "Recovery",
     "Removal",
     "RetiredAccount",
     "ScannedFile",
+    "TornTail",
     "read_account",
+    "read_recovery",
     "read_removal",
     "write_account",
+    "write_recovery",
 ]
 
 ACCOUNT_VERSION: Final = 1
@@ -312,3 +320,118 @@ def _of_ranges(ranges: Any) -> SeqSet:
             raise ValueError(f"a range from {first} to {last}")
         found.add_range(first, last)
     return found
+
+
+RECOVERY_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TornTail:
+    """The unfinished end of a file: it stays where it is, and a newline was put behind it."""
+
+    file: str
+    line_number: int
+    offset: int
+    size_bytes: int
+    writer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveredWriter:
+    """The account of a writer that was killed: `gaps` are (first, last, verdict) of what was not there then.
+
+    Whatever else up to `last_seq` is missing later was there, and was lost since.
+    """
+
+    last_seq: int
+    gaps: tuple[tuple[int, int, str], ...] = ()
+    open_spans: tuple[BoardSpan, ...] = ()
+
+
+@dataclass(slots=True)
+class Recovery:
+    """What recovering a session came to so far."""
+
+    recovered_at: str | None = None
+    writers: dict[str, RecoveredWriter] = field(default_factory=dict)
+    torn_tails: list[TornTail] = field(default_factory=list)
+
+    def tells_of(self, file: str, line_number: int) -> bool:
+        """Whether a damaged line is a torn tail that was found then."""
+        return any(tail.file == file and tail.line_number == line_number for tail in self.torn_tails)
+
+
+def read_recovery(session: Path) -> Recovery:
+    """What was found out; an empty one where the session was never recovered.
+
+    Raises:
+        DamagedInput: it is there and cannot be read.
+    """
+    remedy = "without it the losses of its writers are unknown"
+    found = read_stored(recovered_file(session), _recovered_from, "the account of a recovery", remedy)
+    return found or Recovery()
+
+
+def write_recovery(session: Path, recovery: Recovery) -> None:
+    """Put it in place, on the disk itself; OSError if that is refused."""
+    stored: dict[str, Any] = {
+        "version": RECOVERY_VERSION,
+        "recovered_at": recovery.recovered_at,
+        "writers": {
+            writer: {
+                "last_seq": account.last_seq,
+                "gaps": account.gaps,
+                "open_spans": [asdict(span) for span in account.open_spans],
+            }
+            for writer, account in sorted(recovery.writers.items())
+        },
+        "torn_tails": [asdict(tail) for tail in recovery.torn_tails],
+    }
+    replace_durably(
+        recovered_file(session), orjson.dumps(stored, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    )
+
+
+def _recovered_from(stored: Any) -> Recovery:
+    if stored["version"] != RECOVERY_VERSION:
+        raise ValueError(f"it is of version {stored['version']!r}")
+    return Recovery(
+        recovered_at=stored["recovered_at"],
+        writers={
+            writer: RecoveredWriter(
+                int(account["last_seq"]),
+                tuple((int(first), int(last), str(verdict)) for first, last, verdict in account["gaps"]),
+                tuple(BoardSpan(**span) for span in account["open_spans"]),
+            )
+            for writer, account in stored["writers"].items()
+        },
+        torn_tails=[TornTail(**tail) for tail in stored["torn_tails"]],
+    )
+
+
+class ColdLines(Protocol):
+    """Lines of segments that are not there as files, under the names that they had."""
+
+    def files(self) -> dict[Path, str | None]:
+        """The names of the segments, in order, and the agent of the first event of each."""
+
+    def lines(self, path: Path) -> Iterator[RawLine]:
+        """The lines of one segment in the order in which they stood, without blank ones."""
+
+    def all_lines(self) -> Iterator[RawLine]:
+        """The lines of all segments, each segment's in their order."""
+
+    def lines_to_read(
+        self, kinds: Collection[str], seen: dict[str, SeqSet], tally: Tally | None = None
+    ) -> Iterator[RawLine]:
+        """The lines of events of some kinds, and those of which only reading tells what they are.
+
+        Before the first of them, the numbers of all other events are put into `seen`, by writer, and those
+        events are counted in `tally`.
+        """
+
+    def ordered_lines(self, since_us: int | None, until_us: int | None) -> Iterator[RawLine]:
+        """The lines of all segments in order of (timestamp, writer, seq).
+
+        A line that is no event stands behind those before it in its segment.
+        """
