@@ -19,8 +19,7 @@ from typing import Any, Final
 from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.views import numbers, scan, whole_lines
 from Agent.analysis.stats import ranked
-from Agent.archive.sealed.numbers import NUMBER_BITS, PIECE, bits_of
-from Agent.archive.sealed.reader import ArchiveLines, open_reader
+from Agent.archive.sealed.reader import NUMBER_BITS, PIECE, ArchiveLines, bits_of, open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.clock import format_timestamp
 from Agent.event.model import Event

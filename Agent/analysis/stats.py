@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 __all__ = [
-    "EXACT_ROWS",
-    "SIGNIFICANCE",
-    "Welch",
     "describe",
+    "EXACT_ROWS",
     "holm",
     "mann_kendall",
     "mser",
@@ -23,7 +21,9 @@ __all__ = [
     "quantile_columns",
     "ranked",
     "sen_slope",
+    "SIGNIFICANCE",
     "two_sided",
+    "Welch",
     "welch",
 ]
 

@@ -9,17 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from Agent.archive.sealed.reader import open_reader
-    from Agent.archive.sealed.sealed_lines import unseal
+    from Agent.archive.sealed.reader import open_reader, unseal
     from Agent.archive.sealed.sealing import Sealed, seal
 
-__all__ = ["Sealed", "open_reader", "seal", "unseal"]
+__all__ = ["open_reader", "seal", "Sealed", "unseal"]
 
 _HOMES = {
     "open_reader": "sealed.reader",
     "Sealed": "sealed.sealing",
     "seal": "sealed.sealing",
-    "unseal": "sealed.sealed_lines",
+    "unseal": "sealed.reader",
 }
 
 

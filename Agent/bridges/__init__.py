@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from Agent.record.bridges.logging_bridge import TraceHandler
     from Agent.record.bridges.structlog_bridge import structlog_processor, structlog_renderer
 
-__all__ = ["TraceHandler", "structlog_processor", "structlog_renderer"]
+__all__ = ["structlog_processor", "structlog_renderer", "TraceHandler"]
 
 
 def __getattr__(name: str) -> Any:

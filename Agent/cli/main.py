@@ -17,7 +17,7 @@ from Agent.analysis.query.progress import Bounds, bounds, told_deadline
 from Agent.errors import AgentTraceError
 from Agent.version import __version__
 
-__all__ = ["SECTIONS", "SectionedGroup", "cli", "main", "run"]
+__all__ = ["cli", "main", "run", "SectionedGroup", "SECTIONS"]
 
 
 class CommandEntry(NamedTuple):

@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 __all__ = [
     "AllowList",
     "Batch",
-    "Dropped",
-    "EventMessage",
-    "FailureMessage",
-    "Refused",
-    "RunMessage",
-    "StepMessage",
-    "WireError",
     "classify",
     "classify_exception",
+    "Dropped",
     "encode_body",
     "event_to_wire",
+    "EventMessage",
+    "FailureMessage",
     "read_batch",
     "read_run",
+    "Refused",
+    "RunMessage",
     "session_to_wire",
+    "StepMessage",
+    "WireError",
 ]
 
 _HOMES = {

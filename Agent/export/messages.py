@@ -14,17 +14,17 @@ from typing import Any, Final, NamedTuple
 from Agent.event.clock import parse_timestamp
 
 __all__ = [
-    "MAX_ITEMS",
-    "NO_TIME",
-    "RUNNING",
-    "WIRE_VERSION",
     "Batch",
     "Dropped",
     "EventMessage",
     "FailureMessage",
+    "MAX_ITEMS",
+    "NO_TIME",
+    "RUNNING",
     "Refused",
     "RunMessage",
     "StepMessage",
+    "WIRE_VERSION",
     "WireError",
     "elapsed_ms",
     "read_time",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from Agent.server.serving import serve
     from Agent.server.settings import ServerSettings
 
-__all__ = ["RunningServer", "ServerSettings", "make_app", "serve"]
+__all__ = ["make_app", "RunningServer", "serve", "ServerSettings"]
 
 _HOMES = {
     "make_app": "app",

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ApiKey",
+    "create_pool",
     "EventFilter",
     "EventRow",
     "FailureRow",
     "Ingested",
     "IssuedKey",
+    "open_store",
     "Page",
     "Pool",
     "Project",
@@ -32,8 +34,6 @@ __all__ = [
     "Scope",
     "StepRow",
     "Store",
-    "create_pool",
-    "open_store",
 ]
 
 _HOMES = {

@@ -37,8 +37,8 @@ __all__ = [
     "chain_file",
     "chains_dir",
     "claims_dir",
-    "create_session_dir",
     "cursors_dir",
+    "create_session_dir",
     "entries_in",
     "find_session",
     "is_session_name",
@@ -50,9 +50,9 @@ __all__ = [
     "programs_dir",
     "reading_lock_file",
     "recovered_file",
+    "retired_file",
     "retention_lock_file",
     "retention_pass_file",
-    "retired_file",
     "run_dir",
     "run_files",
     "run_ids",
@@ -64,7 +64,7 @@ __all__ = [
     "summary_file",
     "tree_entries",
     "tree_files",
-]  # fmt: skip
+]
 
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600

@@ -14,8 +14,7 @@ from support.session_files import session_directories
 
 import Agent
 from Agent import setup_logging, shutdown_logging
-from Agent.archive.erase.erasing import erase, pending, target_of
-from Agent.archive.erase.plan import plan_file, write_plan
+from Agent.archive.erase.erasing import erase, pending, plan_file, target_of, write_plan
 from Agent.archive.maintenance.verify import verify
 from Agent.archive.sealed.sealing import seal
 from Agent.errors import NotErased, SessionInUse, SessionNotFound, UsageError

@@ -25,10 +25,10 @@ from Agent.tree.files.lines import open_file
 from Agent.tree.layout import agents_dir, parse_file_name, runs_dir, safe_name, tree_files
 
 __all__ = [
-    "LEAST_FILES",
     "KnownFiles",
     "KnownParts",
     "KnownSources",
+    "LEAST_FILES",
     "Pack",
     "Sources",
     "Standing",

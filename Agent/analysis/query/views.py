@@ -7,35 +7,37 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from Agent.archive.sealed.parquet_columns import (
+from Agent.archive.sealed.parquet_rows import (
     ENVELOPE,
     MAX_LINE_BYTES,
     NO_KIND,
+    TIME_TEXT,
     flat_keys,
     is_event,
     is_object,
+    literal,
     order_columns,
     payload_columns,
+    promoted_columns,
     quoted_name,
     says_something,
     structure,
 )
-from Agent.archive.sealed.parquet_rows import TIME_TEXT, literal, promoted_columns
 from Agent.event.model import ENVELOPE_KEYS
 from Agent.event.payloads import KINDS
 
 __all__ = [
-    "LIVE",
-    "OLDER",
-    "REGULAR",
-    "SEALED",
-    "VERBATIM",
     "either",
     "has_legs",
+    "LIVE",
     "names_files",
+    "OLDER",
     "reads_files",
+    "REGULAR",
     "resolve",
+    "SEALED",
     "select",
+    "VERBATIM",
 ]
 
 _VIEWS: Final = {

@@ -37,7 +37,7 @@ from Agent.analysis.report.sections import SessionQuestions, gather, header, sec
 from Agent.analysis.report.session_report import write_whole
 from Agent.version import __version__
 
-__all__ = ["Markup", "curve", "page", "ranges", "stacked_bars", "tag", "text", "write_page"]
+__all__ = ["curve", "Markup", "page", "ranges", "stacked_bars", "tag", "text", "write_page"]
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _CODE_CHARS: Final = 6000

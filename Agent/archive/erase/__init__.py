@@ -3,4 +3,4 @@
 from Agent.archive.erase.erasing import Erasure, erase, target_of
 from Agent.archive.erase.target import Target
 
-__all__ = ["Erasure", "Target", "erase", "target_of"]
+__all__ = ["erase", "Erasure", "Target", "target_of"]

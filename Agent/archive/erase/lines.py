@@ -19,7 +19,7 @@ import orjson
 from Agent.archive.erase.target import AGENT, Target
 from Agent.archive.sealed.part_writer import open_connection
 from Agent.archive.sealed.parts import Part, drop_part, read_parts
-from Agent.archive.sealed.sealed_lines import file_lines, unseal
+from Agent.archive.sealed.reader import file_lines, unseal
 from Agent.errors import DamagedInput
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event

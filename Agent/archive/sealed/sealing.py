@@ -18,7 +18,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from Agent.archive.sealed.part_writer import cores, open_connection, remove_left_spills, write_rows
+from Agent.archive.sealed.part_writer import (
+    Finished,
+    cores,
+    finished_segments,
+    open_connection,
+    remove_left_spills,
+    write_rows,
+)
 from Agent.archive.sealed.parts import (
     Part,
     SealedSegment,
@@ -29,8 +36,7 @@ from Agent.archive.sealed.parts import (
     usable_segments,
     write_part,
 )
-from Agent.archive.sealed.sealable_files import Finished, finished_segments
-from Agent.archive.sealed.sealed_lines import digests_of
+from Agent.archive.sealed.reader import digests_of
 from Agent.errors import DamagedInput, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.tree.files.descriptors import locked

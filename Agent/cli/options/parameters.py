@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from Agent.replay.compare.normaliser import Normaliser
 
 __all__ = [
-    "Since",
     "agent_argument",
     "agent_option",
     "analyzer_of",
@@ -39,6 +38,7 @@ __all__ = [
     "session_beside",
     "session_of",
     "session_option",
+    "Since",
     "since_option",
     "type_option",
     "until_option",

@@ -17,8 +17,6 @@ from typing import Any, Final
 import click
 
 __all__ = [
-    "LEVEL_STYLES",
-    "VERDICT_STYLES",
     "clean",
     "clip",
     "count",
@@ -31,6 +29,7 @@ __all__ = [
     "emit_report",
     "emit_text",
     "heading",
+    "LEVEL_STYLES",
     "note",
     "paint",
     "pairs",
@@ -39,6 +38,7 @@ __all__ = [
     "size",
     "table",
     "uses_colour",
+    "VERDICT_STYLES",
     "width_of_page",
     "width_of_terminal",
     "wrapped",

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline
 
 __all__ = [
+    "cost_of",
     "ModelFacts",
+    "open_model_call",
     "OpenModelCall",
     "Price",
-    "Usage",
-    "cost_of",
-    "open_model_call",
     "record_model_stream",
     "set_prices",
+    "Usage",
 ]
 
 _INFO = 20

@@ -28,7 +28,7 @@ from Agent.record.tracing.traced_function import TraceSpec
 if TYPE_CHECKING:
     from Agent.flight.calls.tool_calls import Codec, OpenToolCall
 
-__all__ = ["OPEN_PLAYERS", "TOOLS", "ToolSpec", "call_site", "player_here", "record_tool"]
+__all__ = ["call_site", "OPEN_PLAYERS", "player_here", "record_tool", "TOOLS", "ToolSpec"]
 
 
 def replayed_items(name: str, answer: Answer, like: Callable[..., Any]) -> Callable[..., Any]:

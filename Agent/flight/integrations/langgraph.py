@@ -17,16 +17,16 @@ from Agent.flight.runs.recorder import RunBlock, StepBlock, recorder
 from Agent.record.emit import installed
 
 __all__ = [
+    "astreamed",
+    "Chunks",
     "FRAMEWORK",
     "GRAPH_STEP",
+    "GraphCall",
     "INNER_GRAPH_STEP",
     "INNER_NODE_STEP",
-    "NODE_STEP",
-    "Chunks",
-    "GraphCall",
-    "astreamed",
     "kept",
     "made_ids",
+    "NODE_STEP",
     "node_step",
     "node_step_id",
     "open_call",

@@ -36,18 +36,18 @@ from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
 __all__ = [
     "CALL_KINDS",
     "CallBook",
+    "calls_among",
     "Decoding",
+    "distances",
+    "find_match",
     "Match",
     "Nearest",
+    "read_calls",
     "RecordedCall",
     "RecordedProgram",
     "RequestedCall",
     "Rung",
     "Tagged",
-    "calls_among",
-    "distances",
-    "find_match",
-    "read_calls",
 ]
 
 CALL_KINDS = {"tool.call": "name", "model.call": "model_name"}

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CallParts",
-    "Tagged",
     "compared",
     "is_unseen",
     "opaque_key",
     "save_artifact",
     "save_call_part",
     "save_step_output",
+    "Tagged",
 ]
 
 _NOT_STORED = "an artifact could not be stored"

@@ -21,7 +21,7 @@ from Agent.record.secrets.names import LIKELY, NONE, SURE, looks_drawn, may_be_n
 if TYPE_CHECKING:
     from Agent.record.encode.redaction import Redactor
 
-__all__ = ["BYTES_TAGS", "PAIR_TAGS", "TELLING_KEYS", "RedactionWalk", "Repeats"]
+__all__ = ["BYTES_TAGS", "PAIR_TAGS", "TELLING_KEYS", "Repeats", "RedactionWalk"]
 
 BYTES_TAGS = frozenset({"bytes", "bytearray"})
 PAIR_TAGS = ("map", "Counter", "defaultdict", "OrderedDict")

@@ -221,4 +221,4 @@ def _lacks(told: dict[str, Any]) -> str | None:
     return "there is nothing to measure after that moment" if baseline["value"] is None else None
 
 
-__all__ = ["Trials", "Tried"]
+__all__ = ["Tried", "Trials"]

@@ -15,7 +15,7 @@ from Agent.server.errors import Problem
 from Agent.server.routes.schemas import Shown
 from Agent.store import Page
 
-__all__ = ["AGENT", "UID", "Cursor", "Label", "Limit", "Time", "Uid", "page_answer", "plain_uid", "unix_us"]
+__all__ = ["AGENT", "Cursor", "Label", "Limit", "page_answer", "plain_uid", "Time", "Uid", "UID", "unix_us"]
 
 _UUID: Final = r"^[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}$"
 

@@ -23,21 +23,21 @@ from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import parse_file_name
 
 __all__ = [
-    "Damage",
-    "Inode",
-    "LineDecoder",
-    "OrderKey",
-    "RawLine",
-    "RegularFiles",
     "after_last_newline",
     "begins_otherwise",
+    "Damage",
     "event_behind",
     "event_key",
+    "Inode",
     "is_built",
     "line_key",
+    "LineDecoder",
     "open_file",
+    "OrderKey",
     "own_line",
+    "RawLine",
     "read_lines",
+    "RegularFiles",
 ]
 
 Inode = tuple[int, int]

@@ -17,15 +17,15 @@ from Agent.tree.files.descriptors import give_back, out_of_the_way
 from Agent.tree.layout import FILE_MODE
 
 __all__ = [
-    "CLOSED",
-    "ErrorCounters",
-    "Segment",
     "claim_segment",
+    "CLOSED",
     "error_name",
+    "ErrorCounters",
     "numbered",
     "open_aside",
     "reopen_segment",
     "roll_segment",
+    "Segment",
 ]
 
 _APPEND: Final = (

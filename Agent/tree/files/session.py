@@ -25,12 +25,10 @@ from Agent.tree.layout import FILE_MODE, FORKED, RESUMED, create_session_dir, se
 from Agent.version import __version__
 
 __all__ = [
-    "FORKED",
-    "RESUMED",
-    "Lineage",
-    "SessionInfo",
     "as_tree",
     "create_session",
+    "FORKED",
+    "Lineage",
     "lineage_of",
     "lineage_within",
     "open_session",
@@ -38,6 +36,8 @@ __all__ = [
     "replace_durably",
     "replace_file",
     "replacing",
+    "RESUMED",
+    "SessionInfo",
     "sync_directory",
     "update_session",
 ]

@@ -30,17 +30,17 @@ from Agent.tree.write.kept_counts import Tally
 
 __all__ = [
     "ACCOUNT_VERSION",
-    "ERASED",
     "ColdLines",
+    "ERASED",
+    "read_account",
+    "read_recovery",
+    "read_removal",
     "RecoveredWriter",
     "Recovery",
     "Removal",
     "RetiredAccount",
     "ScannedFile",
     "TornTail",
-    "read_account",
-    "read_recovery",
-    "read_removal",
     "write_account",
     "write_recovery",
 ]

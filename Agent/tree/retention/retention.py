@@ -41,18 +41,18 @@ from Agent.tree.read.removal_logs import (
 from Agent.tree.retention.in_use import IsHeld, WriterWatch, held_by_cursors, nobody_reads
 
 __all__ = [
-    "POLICY",
-    "Retention",
-    "Retired",
-    "WriterRetired",
     "delete_tree",
     "finish_removal",
     "finish_removals",
     "left_overs",
     "living_writers",
     "oldest_beyond",
+    "POLICY",
     "remove_session",
+    "Retention",
+    "Retired",
     "why_in_use",
+    "WriterRetired",
     "written_elsewhere",
 ]
 

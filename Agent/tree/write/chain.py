@@ -26,20 +26,20 @@ from Agent.tree.files.segment import ErrorCounters
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, chain_file, chains_dir, entries_in
 
 __all__ = [
+    "audit_path",
     "BlockState",
     "ChainBlock",
     "FileChain",
     "Frontier",
-    "LineChain",
-    "WriterChain",
-    "audit_path",
     "head_text",
     "leaf_of_bytes",
     "leaf_of_lines",
+    "LineChain",
     "read_chains",
     "root_of",
     "session_head",
     "write_chain",
+    "WriterChain",
 ]
 
 BLOCK_LINES: Final = 64

@@ -22,14 +22,14 @@ from Agent.tree.files.lines import first_id
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, retired_file, tree_files
 
 __all__ = [
-    "MOST_ERRORS",
-    "KeptCounts",
-    "Tally",
     "files_of_others",
     "forget_counts",
     "keep_counts",
+    "KeptCounts",
+    "MOST_ERRORS",
     "read_counts",
     "shown_error",
+    "Tally",
 ]
 
 MOST_ERRORS: Final = 100

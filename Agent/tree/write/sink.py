@@ -11,7 +11,7 @@ from typing import Protocol
 
 from Agent.event.model import RedactedBytes
 
-__all__ = ["DurableStream", "NoRoom", "Sink", "Stream", "Waits", "collect_waits", "collecting", "wait_for"]
+__all__ = ["collect_waits", "collecting", "DurableStream", "NoRoom", "Sink", "Stream", "wait_for", "Waits"]
 
 
 class NoRoom(Exception):

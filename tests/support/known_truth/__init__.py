@@ -4,4 +4,4 @@ from .faults import FAULTS, Fault
 from .generator import make_session
 from .value import Truth
 
-__all__ = ["FAULTS", "Fault", "Truth", "make_session"]
+__all__ = ["FAULTS", "Fault", "make_session", "Truth"]

@@ -20,12 +20,12 @@ from Agent.analysis.debug.root_causes.acts import Act, Group
 __all__ = [
     "Finding",
     "Observation",
-    "scan_beyond",
     "scan_counts",
     "scan_drift",
-    "scan_novel",
     "scan_numbers",
     "scan_rare",
+    "scan_novel",
+    "scan_beyond",
 ]
 
 CAP: Final = 40.0

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from Agent.tree.read.follower import Follower
     from Agent.tree.read.reader import TreeReader
 
-__all__ = ["EXIT_INTERRUPTED", "LINES", "SETTLE_S", "newest_lines", "tail"]
+__all__ = ["EXIT_INTERRUPTED", "LINES", "newest_lines", "SETTLE_S", "tail"]
 
 LINES: Final = 20
 SETTLE_S: Final = 0.008

@@ -161,7 +161,7 @@ def verify(run: str, heads: tuple[str, ...], as_json: bool, root: Path) -> int:
 
     Somebody who can write to the files can recompute their digests; only a head kept elsewhere detects that.
     """
-    from Agent.archive.erase.plan import plan_file
+    from Agent.archive.erase.erasing import plan_file
     from Agent.archive.maintenance.verify import verify as verify_session
     from Agent.tree.layout import find_session
 
@@ -469,7 +469,7 @@ def _seal(path: Path, remove: bool, as_json: bool) -> dict[str, object]:
 
 
 def _restore(path: Path, as_json: bool) -> dict[str, object]:
-    from Agent.archive.sealed.sealed_lines import unseal
+    from Agent.archive.sealed.reader import unseal
 
     written = unseal(path)
     names = [file.relative_to(path).as_posix() for file in written]

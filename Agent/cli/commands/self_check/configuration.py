@@ -18,7 +18,7 @@ from Agent.cli.output import render
 from Agent.errors import AgentTraceError
 from Agent.version import __version__
 
-__all__ = ["STYLES", "config", "version"]
+__all__ = ["config", "STYLES", "version"]
 
 STYLES: dict[str, dict[str, Any]] = {"missing": {"dim": True}, "read": {"fg": "green"}}
 

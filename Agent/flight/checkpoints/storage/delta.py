@@ -29,12 +29,12 @@ from Agent.event.values.values import decode_value
 from Agent.record.encode.capture import Capture
 
 __all__ = [
-    "CHECKPOINT_LIMITS",
-    "Delta",
-    "Document",
     "apply",
+    "CHECKPOINT_LIMITS",
     "decode_document",
+    "Delta",
     "diff",
+    "Document",
     "encode_document",
     "plain_document",
     "same",

@@ -1,7 +1,7 @@
 """The files of one run's checkpoints: its index, its packs and chunks, and the claim of whoever writes there.
 
-Everything that changes them goes through `changing`, one transaction of the index. `run` saves and
-loads with it, `run` removes and collects.
+Everything that changes them goes through `changing`, one transaction of the index. `run` saves, loads
+and removes with it.
 """
 
 from __future__ import annotations

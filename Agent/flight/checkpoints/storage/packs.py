@@ -22,15 +22,15 @@ from Agent.tree.files.descriptors import give_back, let_go, names, out_of_the_wa
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE
 
 __all__ = [
-    "PACK_SUFFIX",
-    "ChunkFiles",
-    "PackReader",
-    "PackWriter",
     "chunk_digest",
+    "ChunkFiles",
     "compressed",
     "frames",
     "is_written_to",
     "make_directory",
+    "PACK_SUFFIX",
+    "PackReader",
+    "PackWriter",
     "remove_unshared",
     "split",
 ]
