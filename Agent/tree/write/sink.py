@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from Agent.event.model import RedactedBytes
+if TYPE_CHECKING:
+    from Agent.event.model import RedactedBytes
 
 __all__ = ["collect_waits", "collecting", "DurableStream", "NoRoom", "Sink", "Stream", "wait_for", "Waits"]
 

@@ -126,7 +126,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one for each option
     """
     from Agent.server import ServerSettings
     from Agent.server import serve as serve_roles
-    from Agent.server.serving import started_lines, warnings_of
+    from Agent.server.running import started_lines, warnings_of
 
     settings = ServerSettings(
         database_url=database_of(database),
