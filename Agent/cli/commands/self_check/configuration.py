@@ -49,8 +49,8 @@ def show(origin: bool, as_json: bool) -> int:
     environment variable, agent-trace.toml or [tool.agent-trace] in pyproject.toml of this directory or the
     nearest one above, the user's file, the preset, LOGGING_CONFIG, the default.
     """
-    from Agent.config.loading.settings import TABLES
-    from Agent.config.resolved_options import effective_settings
+    from Agent.config.loading.options import TABLES
+    from Agent.config.logging_config import effective_settings
 
     found = effective_settings()
     if as_json:

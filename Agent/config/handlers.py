@@ -7,19 +7,26 @@ the path of the recorded code; an additional handler is called on it, as `loggin
 from __future__ import annotations
 
 import logging
+import logging.config
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from Agent.config.handlers.build import build_outputs
 from Agent.config.loading.handler_config import HANDLER_CATEGORIES, LOGGER_CATEGORIES, Outputs
-from Agent.config.log_records import as_log_record
+from Agent.config.loading.options import Options
+from Agent.config.text_mirrors import MirrorsForPeople, as_log_record
+from Agent.errors import ConfigurationError
 from Agent.event.kinds import Category
 from Agent.record.health import say
 from Agent.tree.layout import MIRROR_FILES
 from Agent.tree.write.mirror import Mirrors
+
+if TYPE_CHECKING:
+    from Agent.record.emit.pipeline import MirrorSink
+
+__all__ = ["handler_counts", "open_copies", "open_outlets", "Outlets"]
 
 Take = Callable[[bytes], None]
 
@@ -268,3 +275,116 @@ class Outlets:
 def _file_name(category: str) -> str:
     """The name of a category's handler, empty for a twin."""
     return next((name for name, own in HANDLER_CATEGORIES.items() if own.value == category), "")
+
+
+_DEFERRED = "target not configured yet"
+
+
+def build_outputs(
+    outputs: Outputs, handlers: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, logging.Handler], dict[str, logging.Filterer]]:
+    """The handlers by name, and by category what judges for its logger.
+
+    Raises:
+        ConfigurationError: the standard library refused an entry; its reason is in the message.
+    """
+    parts = {"formatters": outputs.formatters, "filters": outputs.filters, "handlers": handlers}
+    # It replaces entries by what it builds of them.
+    anew = {section: {key: _entry(entry) for key, entry in each.items()} for section, each in parts.items()}
+    configurator = logging.config.DictConfigurator({"version": 1, **anew})
+    config: Any = configurator.config
+    for section, build in (
+        ("formatters", configurator.configure_formatter),
+        ("filters", configurator.configure_filter),
+    ):
+        for name in config[section]:
+            config[section][name] = _build(section, name, build, config[section][name])
+    _build_handlers(configurator, config["handlers"])
+    judges = {}
+    for category, names in outputs.logger_filters.items():
+        judges[category] = logging.Filterer()
+        _build(
+            "filters",
+            ", ".join(map(str, names)),
+            lambda each: configurator.add_filters(*each),
+            (judges[category], names),
+        )
+    return dict(config["handlers"]), judges
+
+
+def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of its own, in which a class that is no name stands as the factory that it is."""
+    if isinstance(entry.get("class"), type):
+        return {"()": entry["class"], **{key: value for key, value in entry.items() if key != "class"}}
+    return dict(entry)
+
+
+def _build_handlers(configurator: Any, entries: Any) -> None:
+    """Each handler in place of its entry; one whose target is another handler comes after it."""
+    waiting = []
+    for name in sorted(entries):
+        try:
+            entries[name] = configurator.configure_handler(entries[name])
+        except ValueError as error:
+            if _DEFERRED not in str(error.__cause__):
+                raise _refused("handlers", name, error) from error
+            waiting.append(name)
+        except Exception as error:
+            raise _refused("handlers", name, error) from error
+    for name in waiting:
+        entries[name] = _build("handlers", name, configurator.configure_handler, entries[name])
+
+
+def _build(section: str, name: str, build: Callable[[Any], Any], entry: Any) -> Any:
+    try:
+        return build(entry)
+    except Exception as error:
+        raise _refused(section, name, error) from error
+
+
+def _refused(section: str, name: str, error: BaseException) -> ConfigurationError:
+    cause = error.__cause__ or error
+    reason = " ".join(str(cause).split()) or type(cause).__name__
+    return ConfigurationError(
+        f"{section.removesuffix('s')} {name!r} cannot be built: {reason}",
+        remedy="use the form of logging.config.dictConfig",
+    )
+
+
+def open_outlets(outputs: Outputs | None) -> Outlets | None:
+    """The user's formatters and handlers, built; None, and nothing loaded, where there are none.
+
+    Raises:
+        ConfigurationError: the standard library could not build one of them.
+    """
+    if outputs is None:
+        return None
+
+    return Outlets(outputs)
+
+
+def open_copies(
+    root: Path, options: Options, outlets: Outlets | None
+) -> tuple[Mirrors | None, MirrorSink | None]:
+    """The category files, and what the pipeline hands lines to; None where nobody wants any."""
+    from Agent.tree.write.mirror import Mirrors
+
+    rotation = options.rotation or None
+    mirrors = None
+    if options.mirrors:
+        mirrors = (
+            Mirrors(root, rotation=rotation) if outlets is None else outlets.open_mirrors(root, rotation)
+        )
+    if mirrors is not None:
+        mirrors.make_directories()
+    if outlets is not None:
+        outlets.attach(mirrors)
+    takers = mirrors if outlets is None else outlets
+    copies = MirrorsForPeople(takers, console=options.console) if takers or options.console else None
+    return mirrors, copies
+
+
+def handler_counts(copies: MirrorSink | None) -> dict[str, int]:
+    """How often the user's handlers, filters and formatters failed, by reason."""
+    takers = copies.takers if isinstance(copies, MirrorsForPeople) else None
+    return dict(getattr(takers, "failures", {}))
