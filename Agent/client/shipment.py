@@ -14,9 +14,15 @@ from typing import Any, Final, Self
 import orjson
 
 from Agent.archive.sealed.reader import ArchiveLines
-from Agent.client.delivery import MAX_BODY_EVENTS, Delivery, DeliveryOutcome, bodies_of
-from Agent.client.destination import Connection, Destination
-from Agent.client.sending_lock import lock_sending
+from Agent.client.destination import (
+    MAX_BODY_EVENTS,
+    Connection,
+    Delivery,
+    DeliveryOutcome,
+    Destination,
+    bodies_of,
+)
+from Agent.client.sender import lock_sending
 from Agent.config.loading.load import redaction_key
 from Agent.errors import DamagedInput
 from Agent.event.model import Event

@@ -12,8 +12,7 @@ from support.processes import run_python
 
 from Agent import AgentLogger, setup_logging, shutdown_logging
 from Agent.archive.sealed.sealing import seal
-from Agent.client.delivery import Stopped
-from Agent.client.destination import Destination
+from Agent.client.destination import Destination, Stopped
 from Agent.client.shipment import Shipment
 from Agent.errors import NotDelivered, SessionInUse
 from Agent.flight import recorder

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from Agent.export.labels import is_label
+from Agent.export.allowed import is_label
 from Agent.server.access import GrantedReplay
 from Agent.server.errors import Problem
 from Agent.server.limits import made_of_json
