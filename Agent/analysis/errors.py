@@ -65,17 +65,6 @@ def fingerprint(error_type: str | None, message: str, place: str) -> str:
     return blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
-def fingerprint_of(row: Mapping[str, Any]) -> str:
-    """The fingerprint of an error as an event dict."""
-    extra = row["extra"]
-    message = extra.get("error_message")
-    return fingerprint(
-        extra.get("error_type"),
-        str(message if message is not None else row["message"] or ""),
-        place_of(extra.get("traceback")),
-    )
-
-
 def told_pattern(pattern: Mapping[str, Any]) -> str:
     """What the errors of a pattern say: the message, less what changes where not all say the same."""
     if not pattern["varies"]:

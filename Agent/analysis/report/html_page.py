@@ -29,12 +29,10 @@ from Agent.analysis.report.blocks import (
     SideBySide,
     Title,
     Words,
-    count,
-    milliseconds,
-    number,
 )
 from Agent.analysis.report.sections import SessionQuestions, gather, header, sections
 from Agent.analysis.report.session_report import write_whole
+from Agent.analysis.text import count, milliseconds, number
 from Agent.version import __version__
 
 __all__ = ["curve", "Markup", "page", "ranges", "stacked_bars", "tag", "text", "write_page"]

@@ -19,13 +19,8 @@ from Agent.analysis.report.blocks import (
     SideBySide,
     Title,
     Words,
-    clock,
-    count,
-    milliseconds,
-    number,
-    plural,
-    seconds,
 )
+from Agent.analysis.text import clock, count, milliseconds, number, plural, seconds
 from Agent.errors import EventNotFound
 from Agent.event.clock import parse_timestamp
 from Agent.event.ids import split_event_id

@@ -16,6 +16,9 @@ from typing import Any, Final
 
 import click
 
+from Agent.analysis.text import count, plural
+from Agent.analysis.text import seconds as duration
+
 __all__ = [
     "clean",
     "clip",
@@ -247,16 +250,6 @@ def in_columns(
     return "  ".join(parts).rstrip()
 
 
-def count(number: int) -> str:
-    """A whole number with its thousands set apart."""
-    return f"{number:,}"
-
-
-def plural(number: int, noun: str) -> str:
-    """A number with its noun: 1 error, 2 errors."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def size(size_bytes: int) -> str:
     """A number of bytes in the unit that reads best."""
     amount = float(size_bytes)
@@ -265,17 +258,6 @@ def size(size_bytes: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1024
     return f"{amount:.1f} TiB"
-
-
-def duration(seconds: float) -> str:
-    """A span of time in the unit that reads best."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 VERDICT_STYLES: dict[str, dict[str, Any]] = {
