@@ -93,18 +93,18 @@ class LogAnalyzer:
         return activity.agent_activity(self.reader, agent_id)
 
     def trace_agent_journey(self, agent_id: str, *, nested: bool = False) -> list[dict[str, Any]]:
-        """Return one agent's events with their nesting depth (`journeys.agent_journey`); [] if unknown."""
+        """Return one agent's events with their nesting depth (`journey.agent_journey`); [] if unknown."""
         try:
             return journey.agent_journey(self.reader, agent_id, nested=nested)
         except AgentNotFound:
             return []
 
     def journey_overview(self, agent_id: str, *, gaps: bool = False) -> dict[str, Any]:
-        """Summarise one agent's journey: totals, idle times, gaps (`journey_overview.journey_overview`)."""
+        """Summarise one agent's journey: totals, idle times, gaps (`journey.journey_overview`)."""
         return journey.journey_overview(self.reader, agent_id, self.engine if gaps else None)
 
     def journeys_overview(self, agent_id: str) -> dict[str, Any]:
-        """Summarise one agent through every session (`journey_overview.journeys_overview`)."""
+        """Summarise one agent through every session (`journey.journeys_overview`)."""
         flush_recording()
         return journey.journeys_overview(self.path.parent, agent_id)
 
@@ -128,14 +128,14 @@ class LogAnalyzer:
             return learning.learning_progress(engine, agent_id)
 
     def learning_report(self, agent_id: str | None = None, by: str | None = None) -> dict[str, Any]:
-        """Report learning with curves, changes and convergence (`learning_curves.learning_report`)."""
+        """Report learning with curves, changes and convergence (`learning.learning_report`)."""
         if agent_id is None:
             return learning.learning_report(self.engine, None, by)
         with self._engine_of(agent_id) as engine:
             return learning.learning_report(engine, agent_id, by)
 
     def learning_lineage(self, agent_id: str) -> dict[str, Any]:
-        """Link each update to its experience and its use (`lineage.learning_lineage`)."""
+        """Link each update to its experience and its use (`learning.learning_lineage`)."""
         return learning.learning_lineage(self.reader, agent_id)
 
     def interaction_report(self, *, edges: bool = False) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class LogAnalyzer:
         return interactions.interaction_report(self.engine, edges=edges)
 
     def cascade(self, content_id: str) -> dict[str, Any]:
-        """Show how one piece of content spread (`cascades.cascade`)."""
+        """Show how one piece of content spread (`interactions.cascade`)."""
         with interaction_lines(self.engine) as lines:
             return interactions.cascade(self.engine, lines, content_id)
 
@@ -160,11 +160,11 @@ class LogAnalyzer:
         return performance.performance_summary(self.engine)
 
     def find_error_patterns(self) -> dict[str, Any]:
-        """Group errors by pattern (`failures.error_patterns`)."""
+        """Group errors by pattern (`errors.error_patterns`)."""
         return errors.error_patterns(self.engine)
 
     def get_errors(self, agent_id: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-        """Return errors as event dicts, newest last (`failures.errors`)."""
+        """Return errors as event dicts, newest last (`errors.errors`)."""
         return errors.errors(self.engine, agent_id, limit)
 
     def checkpoints(self, agent_id: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
@@ -172,7 +172,7 @@ class LogAnalyzer:
         return states.checkpoints(self.engine, agent_id, limit)
 
     def timeline(self, buckets: int = activity.DEFAULT_BUCKETS) -> dict[str, Any]:
-        """Count events over time, with the marks (`timeline.timeline`)."""
+        """Count events over time, with the marks (`activity.timeline`)."""
         return activity.timeline(self.engine, buckets)
 
     # why
@@ -180,7 +180,7 @@ class LogAnalyzer:
     def find_causality_chain(
         self, event: str | dict[str, Any] | Event, lookback_seconds: float = 60
     ) -> list[dict[str, Any]]:
-        """Return what led to an event, nearest cause first (`causality.causality_chain`)."""
+        """Return what led to an event, nearest cause first (`chains.causality_chain`)."""
         return chains.causality_chain(self.reader, self.engine, event, lookback_seconds)
 
     def causal_graph(

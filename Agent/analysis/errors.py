@@ -89,7 +89,7 @@ _MIN_TREND = 5
 _MIN_TOGETHER = 3
 _RARE = 0.01
 
-# Two errors are alike, roughly, if they differ in numbers only: `fingerprints` then joins such groups.
+# Two errors are alike, roughly, if they differ in numbers only: `fingerprint` then joins such groups.
 _SHAPE = f"regexp_replace(coalesce(error_message, message, ''), '{NUMBERS}', '#', 'g')"
 FINGERPRINT = f"left(md5(concat(coalesce(error_type, ''), '|', {_SHAPE})), 16)"
 """An expression for a rough fingerprint, where a number of groups is all that is wanted."""
@@ -116,7 +116,7 @@ def error_patterns(engine: Engine, ends_us: tuple[int, int] | None = None) -> di
         `by_type`, `by_agent`, `by_level` ({name: count}); `fingerprints`, at most 50 dicts with fingerprint,
         error_type, message (of the first), shape (the message without what changes), varies (whether the
         messages differ), place, count, agents
-        (how many), agent_ids (the first 5), first_seen, last_seen, trend (see `trend`), slices (counts in
+        (how many), agent_ids (the first 5), first_seen, last_seen, trend (see `stats`), slices (counts in
         tenths of the session), example_id (the first) and example_agent; `total_fingerprints`;
         `together`, at most 10 dicts with the fingerprints `first`
         and `second`, how often both come within a second (`windows`) and how often chance would make that

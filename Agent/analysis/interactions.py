@@ -51,7 +51,7 @@ def interaction_report(engine: Engine, *, edges: bool = False) -> dict[str, Any]
 
     Returns:
         What `interaction_summary` gives, with `messages` as `messages.message_flow` has them, `graph`
-        (`social_graph.social_graph`, with every edge if `edges`), and `top_cascades`
+        (`social_graph`, with every edge if `edges`), and `top_cascades`
         (`cascades.top_cascades`).
     """
     with interaction_lines(engine) as lines:

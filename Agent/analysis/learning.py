@@ -221,7 +221,7 @@ def learning_curves(
     Returns:
         `by`; `rewards`: dicts with first and last (place on the axis), count, sum, mean, moving_mean (over
         `moving_mean_points` points, weighted by count) and cumulative; `exploration`: first, last, choices,
-        explored, share, epsilon; `convergence`: `trend.plateau` over the means, with `since` on the axis;
+        explored, share, epsilon; `convergence`: `stats.plateau` over the means, with `since` on the axis;
         `shift`: where the means break into two levels (`at`, `before`, `after`, `p_value`, `method`), None
         where they do not.
 

@@ -1,7 +1,7 @@
-"""The service that a record is sent to: its address and key, and one connection to it.
+"""The service that a record is sent to: its address and key, one connection to it, and what its answers mean.
 
 The standard library's `http.client` does it: one kept-alive POST after another is all that is asked, and the
-agent's process loads no HTTP library for it. `delivery.py` says what is made of the answers.
+agent's process loads no HTTP library for it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Change `LOGGING_CONFIG` before the first event, or hand a changed copy to `setup_logging`. It has the shape
 of the standard library's `dictConfig`: seven handlers are the category files across sessions, others may be
 added; loggers are the sources of events, and a logger's level decides what is recorded at all.
-`dictconfig_schema.py` reads it; how the parts then meet is in `recording.py`.
+`handler_config.py` reads it; how the parts then meet is in `recording.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`recorded_graph(graph)`: a compiled LangGraph graph whose nodes are steps, with checkpoints behind them.
 
-What it gives is used like the graph itself. `graph_calls.py` is one call of it, `graph_streams.py` what is
+What it gives is used like the graph itself. `integrations/langgraph.py` has one call of it and what is
 streamed, and `replay/executors/langgraph.py` drives such a run again.
 """
 

@@ -1,4 +1,4 @@
-"""`Store`: one database, asked in transactions; `opening.py` makes it, the modules beside it do the work."""
+"""`Store`: one database, asked in transactions; `pool.py` opens it, the modules beside it do the work."""
 
 from __future__ import annotations
 

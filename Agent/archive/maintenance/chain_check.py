@@ -1,7 +1,7 @@
 """Compares a session's lines with the chains of its writers: names edited blocks, proves single events.
 
-What a policy retired is explained by the account of retired numbers, what an erasure took by what
-`chain_erased` left in the chain, and lines that were sealed are read out of the archive.
+What a policy retired is explained by the account of retired numbers, what an erasure took by what it left
+in the chain, and lines that were sealed are read out of the archive.
 """
 
 from __future__ import annotations

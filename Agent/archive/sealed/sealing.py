@@ -1,7 +1,7 @@
 """`seal`: the finished segments of a session become Parquet, checked by reading them back.
 
 A part is written aside, read back, brought to the disk and then made known by one rename: killed anywhere, a
-session is sealed up to some part, and `seal` continues from there. Next: `sealed_lines` reads the parts.
+session is sealed up to some part, and `seal` continues from there. Next: `reader` reads the parts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The calls of tools and models of a run, read back: where each was made, with what, and what it gave.
 
-`tool_matching.py` finds the one that is meant; `tool_replayer.py` asks for its answer.
+`tool_replayer.py` asks for the recorded response of a call that is made now.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Recorded responses of tools and models of a run: requested by name, or by the decorated tools themselves.
 
-`tool_matching.py` finds the recorded call, `recorded_calls.py` holds its response.
+`recorded_calls.py` finds the recorded call and holds its response.
 """
 
 from __future__ import annotations
