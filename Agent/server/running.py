@@ -1,4 +1,4 @@
-"""Servers that run in threads of this process, each on its own port: for tests and for `agent-trace serve`."""
+"""Servers in threads of this process, each on its own port: for tests and for `agent-trace serve`."""
 
 from __future__ import annotations
 
