@@ -73,7 +73,7 @@ def fill(url: str, runs: int) -> dict[str, float]:
     from sqlalchemy import text
 
     from Agent.store import open_store
-    from Agent.store.writes.partitions import make_month
+    from Agent.store.writes import make_month
 
     values = {"runs": runs, "first": FIRST_US, "step": YEAR_US // runs}
     took = {}
@@ -127,7 +127,7 @@ def stamp(us: int) -> str:
 
 def questions(asker: Asker, chance: random.Random, runs: int) -> dict[str, Callable[[], Any]]:
     """What is asked, each with values of its own every time."""
-    from Agent.store.pages import make_cursor
+    from Agent.store.rows import make_cursor
 
     def moment_us() -> int:
         return FIRST_US + chance.randrange(YEAR_US)

@@ -1,8 +1,8 @@
 """Explain: from the files of one session to journeys, curves, patterns, causal chains and a debug report.
 
-Start at `analyzer`, the thin face. `session` finds what is asked about, `query` puts SQL over its files, each
-question has its package (`journeys`, `learning`, `interactions`, `performance`, `errors`, `causality`,
-`compare`), and `report` and `debug` put the answers together.
+Start at `analyzer`, the thin face. `session` finds the session, `query` puts SQL over its files, each
+question has its module or package (`journeys`, `learning`, `interactions`, `performance`, `errors`,
+`causality`, `comparison`), and `report` and `debug` put the answers together.
 """
 
 from __future__ import annotations

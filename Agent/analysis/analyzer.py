@@ -9,35 +9,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from Agent.analysis.causality import chains as causality
+from Agent.analysis import comparison, errors, interactions, learning, performance
+from Agent.analysis import session as analysis_session
+from Agent.analysis.causality import chains
 from Agent.analysis.causality import graph as causal_graph
-from Agent.analysis.compare import comparison
 from Agent.analysis.debug import debug_issue as debug
 from Agent.analysis.debug.experiment_seam import HowToTest
-from Agent.analysis.errors import failures
-from Agent.analysis.interactions import cascades
-from Agent.analysis.interactions import summary as interactions
-from Agent.analysis.interactions.summary import interaction_lines
-from Agent.analysis.journeys import (
-    activity,
-    states,
-    timeline,
-)
-from Agent.analysis.journeys import (
-    journey as journeys,
-)
-from Agent.analysis.journeys import (
-    overview as journey_overview,
-)
-from Agent.analysis.learning import curves as learning_curves
-from Agent.analysis.learning import lineage
-from Agent.analysis.learning import summary as learning
-from Agent.analysis.performance import summary as performance
+from Agent.analysis.interactions import interaction_lines
+from Agent.analysis.journeys import activity, journey, states
 from Agent.analysis.query import sql_result
 from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.report import html_page, session_report
-from Agent.analysis.session import integrity
-from Agent.analysis.session.lookup import SessionRef, find, flush_recording, unknown_agent
+from Agent.analysis.session import SessionRef, find, flush_recording, unknown_agent
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound
 from Agent.event.model import Event
@@ -110,20 +93,20 @@ class LogAnalyzer:
         return activity.agent_activity(self.reader, agent_id)
 
     def trace_agent_journey(self, agent_id: str, *, nested: bool = False) -> list[dict[str, Any]]:
-        """Return one agent's events with their nesting depth (`journeys.agent_journey`); [] if unknown."""
+        """Return one agent's events with their nesting depth (`journey.agent_journey`); [] if unknown."""
         try:
-            return journeys.agent_journey(self.reader, agent_id, nested=nested)
+            return journey.agent_journey(self.reader, agent_id, nested=nested)
         except AgentNotFound:
             return []
 
     def journey_overview(self, agent_id: str, *, gaps: bool = False) -> dict[str, Any]:
-        """Summarise one agent's journey: totals, idle times, gaps (`journey_overview.journey_overview`)."""
-        return journey_overview.journey_overview(self.reader, agent_id, self.engine if gaps else None)
+        """Summarise one agent's journey: totals, idle times, gaps (`journey.journey_overview`)."""
+        return journey.journey_overview(self.reader, agent_id, self.engine if gaps else None)
 
     def journeys_overview(self, agent_id: str) -> dict[str, Any]:
-        """Summarise one agent through every session (`journey_overview.journeys_overview`)."""
+        """Summarise one agent through every session (`journey.journeys_overview`)."""
         flush_recording()
-        return journey_overview.journeys_overview(self.path.parent, agent_id)
+        return journey.journeys_overview(self.path.parent, agent_id)
 
     def state_at(self, agent_id: str, when: str | int | datetime) -> dict[str, Any]:
         """Return an agent's state after an event, at a time or at the end of a tick (`states.state_at`)."""
@@ -145,24 +128,24 @@ class LogAnalyzer:
             return learning.learning_progress(engine, agent_id)
 
     def learning_report(self, agent_id: str | None = None, by: str | None = None) -> dict[str, Any]:
-        """Report learning with curves, changes and convergence (`learning_curves.learning_report`)."""
+        """Report learning with curves, changes and convergence (`learning.learning_report`)."""
         if agent_id is None:
-            return learning_curves.learning_report(self.engine, None, by)
+            return learning.learning_report(self.engine, None, by)
         with self._engine_of(agent_id) as engine:
-            return learning_curves.learning_report(engine, agent_id, by)
+            return learning.learning_report(engine, agent_id, by)
 
     def learning_lineage(self, agent_id: str) -> dict[str, Any]:
-        """Link each update to its experience and its use (`lineage.learning_lineage`)."""
-        return lineage.learning_lineage(self.reader, agent_id)
+        """Link each update to its experience and its use (`learning.learning_lineage`)."""
+        return learning.learning_lineage(self.reader, agent_id)
 
     def interaction_report(self, *, edges: bool = False) -> dict[str, Any]:
         """Report the graph, cascades as trees, and messages (`interactions.interaction_report`)."""
         return interactions.interaction_report(self.engine, edges=edges)
 
     def cascade(self, content_id: str) -> dict[str, Any]:
-        """Show how one piece of content spread (`cascades.cascade`)."""
+        """Show how one piece of content spread (`interactions.cascade`)."""
         with interaction_lines(self.engine) as lines:
-            return cascades.cascade(self.engine, lines, content_id)
+            return interactions.cascade(self.engine, lines, content_id)
 
     def performance_report(self) -> dict[str, Any]:
         """Report performance with slow spans as trees, and over time (`performance.performance_report`)."""
@@ -177,28 +160,28 @@ class LogAnalyzer:
         return performance.performance_summary(self.engine)
 
     def find_error_patterns(self) -> dict[str, Any]:
-        """Group errors by pattern (`failures.error_patterns`)."""
-        return failures.error_patterns(self.engine)
+        """Group errors by pattern (`errors.error_patterns`)."""
+        return errors.error_patterns(self.engine)
 
     def get_errors(self, agent_id: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-        """Return errors as event dicts, newest last (`failures.errors`)."""
-        return failures.errors(self.engine, agent_id, limit)
+        """Return errors as event dicts, newest last (`errors.errors`)."""
+        return errors.errors(self.engine, agent_id, limit)
 
     def checkpoints(self, agent_id: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
         """List the moments whose full state was recorded (`states.checkpoints`)."""
         return states.checkpoints(self.engine, agent_id, limit)
 
-    def timeline(self, buckets: int = timeline.DEFAULT_BUCKETS) -> dict[str, Any]:
-        """Count events over time, with the marks (`timeline.timeline`)."""
-        return timeline.timeline(self.engine, buckets)
+    def timeline(self, buckets: int = activity.DEFAULT_BUCKETS) -> dict[str, Any]:
+        """Count events over time, with the marks (`activity.timeline`)."""
+        return activity.timeline(self.engine, buckets)
 
     # why
 
     def find_causality_chain(
         self, event: str | dict[str, Any] | Event, lookback_seconds: float = 60
     ) -> list[dict[str, Any]]:
-        """Return what led to an event, nearest cause first (`causality.causality_chain`)."""
-        return causality.causality_chain(self.reader, self.engine, event, lookback_seconds)
+        """Return what led to an event, nearest cause first (`chains.causality_chain`)."""
+        return chains.causality_chain(self.reader, self.engine, event, lookback_seconds)
 
     def causal_graph(
         self, event: str | dict[str, Any] | Event, lookback_seconds: float = 60, *, with_effects: bool = False
@@ -236,11 +219,11 @@ class LogAnalyzer:
 
     def in_flight(self) -> list[dict[str, Any]]:
         """List spans that began and did not end: agent, name, span, start, writer."""
-        return integrity.in_flight(self.reader)
+        return analysis_session.in_flight(self.reader)
 
     def losses(self) -> dict[str, Any]:
         """Count missing events exactly: by writer, and in total."""
-        return integrity.losses(self.path, self.reader, self.engine)
+        return analysis_session.losses(self.path, self.reader, self.engine)
 
     def damaged_lines(self) -> dict[str, int]:
         """Count the lines of each file that are not events."""

@@ -6,7 +6,7 @@ from collections import defaultdict
 from xml.sax.saxutils import escape, quoteattr
 
 from Agent.analysis.causality.chains import INFERRED, is_failure
-from Agent.analysis.causality.event_window import Row
+from Agent.analysis.causality.event_links import Row
 from Agent.analysis.causality.graph import CausalGraph
 
 WIDTH, HEIGHT = 250, 62

@@ -6,11 +6,12 @@ either form.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from Agent.lazy_names import lazy_names as _lazy_names
 
 if TYPE_CHECKING:
-    from Agent.archive.sealed.reader import open_reader
-    from Agent.archive.sealed.sealed_lines import unseal
+    from Agent.archive.sealed.reader import open_reader, unseal
     from Agent.archive.sealed.sealing import Sealed, seal
 
 __all__ = ["open_reader", "seal", "Sealed", "unseal"]
@@ -19,14 +20,7 @@ _HOMES = {
     "open_reader": "sealed.reader",
     "Sealed": "sealed.sealing",
     "seal": "sealed.sealing",
-    "unseal": "sealed.sealed_lines",
+    "unseal": "sealed.reader",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """The names of this package, each loaded when it is first asked for."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f"Agent.archive.{_HOMES[name]}"), name)
+__getattr__ = _lazy_names(__name__, _HOMES)

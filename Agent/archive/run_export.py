@@ -138,7 +138,7 @@ def _runs_of(ref: RunRef) -> tuple[str, ...]:
 
 
 def _refuse_if_open(ref: RunRef, runs: tuple[str, ...]) -> None:
-    from Agent.tree.retention.removal import living_writers
+    from Agent.tree.retention.retention import living_writers
 
     open_ones = [run for run in runs if read_run(RunRef(ref.session, run)).summary.state == "running"]
     if open_ones or (ref.run_id is None and living_writers(ref.session)):

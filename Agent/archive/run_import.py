@@ -32,7 +32,7 @@ from Agent.event.clock import format_timestamp
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.flight.runs.reading import RunRef, read_run
-from Agent.tree.files.file_locks import locked
+from Agent.tree.files.descriptors import locked
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.files.session import SessionInfo, open_session, replace_file
 from Agent.tree.layout import (
@@ -48,9 +48,9 @@ from Agent.tree.layout import (
     session_file,
     tree_files,
 )
-from Agent.tree.read.retention_log import RetiredAccount, write_account
+from Agent.tree.read.removal_logs import RetiredAccount, write_account
 from Agent.tree.read.summary import write_summary
-from Agent.tree.retention.removal import delete_tree
+from Agent.tree.retention.retention import delete_tree
 from Agent.tree.write.artifacts import ROOT_RUN, make_run_dir, new_hash
 
 __all__ = ["NOT_EXPORTED", "ImportedRun", "import_run"]

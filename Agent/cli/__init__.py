@@ -1,1 +1,1 @@
-"""The command line: `main.py` starts and ends it, `groups.py` knows which command stands in which module."""
+"""The command line: `main.py` starts and ends it, and knows which module holds which command."""

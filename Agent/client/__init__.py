@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 from Agent.lazy_names import lazy_names as _lazy_names
 
 if TYPE_CHECKING:
-    from Agent.client.agent_run import AgentRun, AgentStep
-    from Agent.client.tracer import AgentTracer
+    from Agent.client.tracer import AgentRun, AgentStep, AgentTracer
 
 __all__ = [
     "AgentRun",
@@ -15,8 +14,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AgentRun": "agent_run",
-    "AgentStep": "agent_run",
+    "AgentRun": "tracer",
+    "AgentStep": "tracer",
     "AgentTracer": "tracer",
 }
 

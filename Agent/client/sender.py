@@ -6,6 +6,8 @@ not anything is sent.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import select
 import subprocess
@@ -18,11 +20,13 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from Agent.client.destination import Destination
-from Agent.client.sending_lock import is_sent_by_another
 from Agent.config.process import call_at_last
+from Agent.errors import SessionInUse
 from Agent.record.health import note, say
+from Agent.tree.files.descriptors import close_lock, open_lock
+from Agent.tree.layout import DIRECTORY_MODE, cursors_dir, safe_name
 
-__all__ = ["Sender", "finish_sender", "sender_for"]
+__all__ = ["finish_sender", "lock_sending", "Sender", "sender_for"]
 
 _MODULE: Final = "Agent.client.sender_process"
 _NOTHING: Final[dict[str, Any]] = {"delivered": False, "sent": 0, "problem": "nothing is being sent"}
@@ -228,3 +232,39 @@ def _environment() -> dict[str, str]:
     paths = (package_parent, kept.get("PYTHONPATH", ""))
     kept["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     return kept
+
+
+def lock_sending(session: Path, destination: Destination) -> int | None:
+    """What says that this process sends; None where the tree cannot be written, as on a copy to read.
+
+    Raises:
+        SessionInUse: another process does.
+    """
+    directory = cursors_dir(session)
+    try:
+        directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        lock = open_lock(directory / f"{safe_name(destination.cursor_name)}.lock", create=True)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        with contextlib.suppress(OSError):
+            close_lock(lock)
+        raise SessionInUse(
+            f"another process is sending this session to {destination.place}",
+            path=session,
+            remedy="it continues while the program runs; send again after that",
+        ) from None
+    return lock
+
+
+def is_sent_by_another(session: Path, destination: Destination) -> bool:
+    """Whether another process sends it there at this moment."""
+    try:
+        lock = lock_sending(session, destination)
+    except SessionInUse:
+        return True
+    if lock is not None:
+        close_lock(lock)
+    return False

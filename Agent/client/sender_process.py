@@ -19,8 +19,7 @@ from typing import Any, Final
 
 import orjson
 
-from Agent.client.delivery import Stopped
-from Agent.client.destination import Destination
+from Agent.client.destination import Destination, Stopped
 from Agent.client.shipment import Shipment
 from Agent.errors import AgentTraceError, NotDelivered, SessionInUse
 from Agent.record.health import say

@@ -14,22 +14,28 @@ from typing import Any, Final, Self
 import orjson
 
 from Agent.archive.sealed.reader import ArchiveLines
-from Agent.client.delivery import MAX_BODY_EVENTS, Delivery, DeliveryOutcome, bodies_of
-from Agent.client.destination import Connection, Destination
-from Agent.client.sending_lock import lock_sending
+from Agent.client.destination import (
+    MAX_BODY_EVENTS,
+    Connection,
+    Delivery,
+    DeliveryOutcome,
+    Destination,
+    bodies_of,
+)
+from Agent.client.sender import lock_sending
 from Agent.config.loading.load import redaction_key
 from Agent.errors import DamagedInput
 from Agent.event.model import Event
 from Agent.export.allowed import AllowList
 from Agent.export.messages import Dropped
 from Agent.export.writing import event_to_wire, session_to_wire
-from Agent.tree.files.file_locks import close_lock
+from Agent.tree.files.descriptors import close_lock
 from Agent.tree.files.lines import DamageLog, LineDecoder
 from Agent.tree.files.session import open_session
 from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import boards_dir, cursors_dir, safe_name, tree_files
 from Agent.tree.read.follower import Follower
-from Agent.tree.retention.cursors import write_cursor
+from Agent.tree.retention.in_use import write_cursor
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
 
 MAX_ARTIFACT_BYTES: Final = 512 * 1024

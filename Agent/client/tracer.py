@@ -6,20 +6,28 @@ a service that is slow, down or gone costs the agent nothing, and nothing is los
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
+from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Final, Self
 
-from Agent.client.agent_run import AgentRun
 from Agent.client.destination import Destination
 from Agent.client.sender import Sender, finish_sender, sender_for
 from Agent.errors import UsageError
-from Agent.flight.runs.recorder import Recorder
+from Agent.event.kinds import FailureCode, FailureType, RunStatus, StepType
+from Agent.export.failure_classes import classify_exception
+from Agent.flight.open_runs.context import is_open, open_run
+from Agent.flight.open_runs.run_events import Guard, emit_run_event, ending_of, note_misuse
+from Agent.flight.runs.recorder import Recorder, RecorderBlock
 from Agent.record.emit import installed
+from Agent.record.emit.pipeline import Pipeline
+from Agent.record.encode.safe_text import as_message, as_text, message_of
 from Agent.record.health import note, say
-from Agent.record.loggers.loggers import as_fields, present
+from Agent.record.loggers.loggers import WARNING, as_fields, present
+from Agent.record.tracing.failures import fingerprint, place_of
 
-__all__ = ["AgentTracer"]
+__all__ = ["AgentRun", "AgentStep", "AgentTracer"]
 
 _EXIT_TIMEOUT_S: Final = 5.0
 
@@ -147,3 +155,192 @@ class AgentTracer:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+_STATUSES: Final = frozenset(status.value for status in RunStatus)
+_STEP_TYPES: Final = frozenset(kind.value for kind in StepType)
+_FAILURE_TYPES: Final = frozenset(kind.value for kind in FailureType)
+
+_current_step: ContextVar[AgentStep | None] = ContextVar("agent_trace_client_step", default=None)
+
+
+class AgentRun(RecorderBlock):
+    """One execution of an agent, from `AgentTracer.start_run()` to the end of its block or `finish()`.
+
+    Its status is `success`; `failure` where an exception left it or a failure was recorded; and what
+    `finish(status=...)` says.
+    """
+
+    def __init__(
+        self, recorder: Recorder, labels: Mapping[str, Any] | None = None, run_id: str | None = None
+    ) -> None:
+        self._recorder = recorder
+        self._numbers = itertools.count(1)
+        self._failures = 0
+        self._failed_in: tuple[BaseException, AgentStep] | None = None
+        self.run_id = recorder.start_run(labels=labels, run_id=run_id)
+
+    def step(self, step_type: str, name: str | None = None) -> AgentStep:
+        """A step of the run, begun where its block is entered.
+
+        Args:
+            step_type: `plan`, `retrieve`, `tool`, `respond` or `other`.
+            name: what it does, as a short label: `search_kb`.
+        """
+        return AgentStep(self, f"step_{next(self._numbers)}", step_type, name)
+
+    def record_failure(
+        self,
+        failure_type: str,
+        failure_code: str = FailureCode.UNKNOWN.value,
+        message: str | None = None,
+        *,
+        error: BaseException | None = None,
+    ) -> str:
+        """Record that and how the run failed, in the step around the call; gives the event's id.
+
+        Args:
+            failure_type: `tool`, `model`, `retrieval` or `orchestration`.
+            failure_code: such as `timeout`, `schema_invalid`, `empty_retrieval`, or a label of your own.
+            message: for people; it stays in the files of this machine.
+            error: the exception, where there is one.
+        """
+        step = _current_step.get()
+        return self._record_failure(
+            failure_type, failure_code, message, error, step if step and step.run is self else None
+        )
+
+    def _record_failure(
+        self,
+        failure_type: str,
+        failure_code: str,
+        message: str | None,
+        error: BaseException | None,
+        step: AgentStep | None,
+    ) -> str:
+        self._failures += 1
+        with Guard("record_failure") as pipeline:
+            if pipeline is None:
+                return ""
+            kind = as_message(failure_type)
+            if kind not in _FAILURE_TYPES:
+                note_misuse(pipeline, "a failure was given a type that is none", kind)
+                kind = FailureType.ORCHESTRATION.value
+            run = open_run(self.run_id, pipeline)
+            payload = present(
+                failure_type=kind,
+                failure_code=as_message(failure_code),
+                step_id=step.step_id if step is not None else None,
+                step_span=step.span_id if step is not None else None,
+                failure_message=None if message is None else as_text(message),
+            )
+            if error is not None:
+                shape = fingerprint(type(error).__qualname__, message_of(error)[:4000], place_of(error))
+                payload |= {"fingerprint": shape, **_error_id(ending_of(pipeline, run, error))}
+            return emit_run_event(pipeline, run, "run.failure", payload, level=WARNING)
+        return ""
+
+    def finish(self, status: str | None = None, error: str | BaseException | None = None) -> str:
+        """End the run; gives the event's id, "" where it has ended already.
+
+        Args:
+            status: `success`, `failure` or `partial`; what happened says it without.
+            error: why it did not reach what it was for.
+        """
+        if not is_open(self.run_id):
+            return ""
+        told = None if status is None else as_message(status)
+        if told is not None and told not in _STATUSES:
+            with Guard("finish") as pipeline:
+                if pipeline is not None:
+                    note_misuse(pipeline, "a run was given a status that is none", told)
+            told = None
+        if isinstance(error, BaseException) and isinstance(error, Exception) and not self._failures:
+            self._classify(error)
+        failed = error is not None or self._failures > 0
+        found = told or (RunStatus.FAILURE if failed else RunStatus.SUCCESS).value
+        ok = found == RunStatus.SUCCESS.value
+        return self._recorder.finish_run(ok, error, status=found, run_id=self.run_id)
+
+    def _classify(self, error: Exception) -> None:
+        """Record the failure that an exception is, in the step that it left, if it left one."""
+        step = self._failed_in[1] if self._failed_in is not None and self._failed_in[0] is error else None
+        kind, code = classify_exception(error, step.step_type if step is not None else None)
+        self._record_failure(kind.value, code.value, None, error, step)
+
+    def failed_in(self, step: AgentStep, error: BaseException) -> None:
+        """Remember the innermost step that an exception left."""
+        if self._failed_in is None or self._failed_in[0] is not error:
+            self._failed_in = error, step
+
+    def _end(self, error: BaseException | None) -> None:
+        self.finish(error=error)
+
+
+class AgentStep(RecorderBlock):
+    """One step of a run. `output` is kept on this machine, as an artifact; metadata goes to the service."""
+
+    def __init__(self, run: AgentRun, step_id: str, step_type: str, name: str | None) -> None:
+        self.run = run
+        self.step_id = step_id
+        self.step_type = as_message(step_type)
+        self.name = name
+        self.span_id: str | None = None
+        self.output: Any = None
+        self._metadata: dict[str, Any] = {}
+        self._token: Token[AgentStep | None] | None = None
+        self._ended = False
+
+    def add_metadata(self, metadata: Mapping[str, Any] | None = None, **more: Any) -> None:
+        """Add what the step can be judged by later: counts, statuses, flags, short labels.
+
+        Of what leaves the machine the allow-list takes out texts, and whatever tells something of a person.
+        """
+        self._metadata.update({**as_fields(metadata), **more})
+        if self._ended:
+            self._misused("metadata came after the end of its step", self.step_id)
+
+    def _begin(self) -> None:
+        if self.step_type not in _STEP_TYPES:
+            self._misused("a step was given a type that is none", self.step_type)
+            self.step_type = StepType.OTHER.value
+        recorder = self.run._recorder  # noqa: SLF001 - a step is the other half of its run
+        recorder.start_step(self.step_id, self.name, step_type=self.step_type, run_id=self.run.run_id)
+        with Guard("start_step") as pipeline:
+            if pipeline is not None:
+                self.span_id = _span_of(pipeline, self.run.run_id, self.step_id)
+        self._token = _current_step.set(self)
+
+    def _end(self, error: BaseException | None) -> None:
+        self._ended = True
+        token, self._token = self._token, None
+        if token is not None:
+            try:
+                _current_step.reset(token)
+            except ValueError:
+                _current_step.set(None)  # left in another context than it was entered in
+        if error is not None:
+            self.run.failed_in(self, error)
+        recorder = self.run._recorder  # noqa: SLF001
+        recorder.finish_step(
+            self.step_id,
+            self.name,
+            self.output,
+            error=error,
+            metadata=self._metadata,
+            run_id=self.run.run_id,
+        )
+
+    def _misused(self, what: str, detail: str) -> None:
+        with Guard("step") as pipeline:
+            if pipeline is not None:
+                note_misuse(pipeline, what, detail)
+
+
+def _span_of(pipeline: Pipeline, run_id: str, step_id: str) -> str | None:
+    steps = open_run(run_id, pipeline).steps.get(step_id)
+    return steps[-1].span_id if steps else None
+
+
+def _error_id(ending: Mapping[str, Any]) -> dict[str, Any]:
+    return {"error_id": ending["error_id"]} if "error_id" in ending else {}

@@ -3,23 +3,31 @@
 Change `LOGGING_CONFIG` before the first event, or hand a changed copy to `setup_logging`. It has the shape
 of the standard library's `dictConfig`: seven handlers are the category files across sessions, others may be
 added; loggers are the sources of events, and a logger's level decides what is recorded at all.
-`dictconfig_schema.py` reads it; how the parts then meet is in `recording.py`.
+`handler_config.py` reads it; how the parts then meet is in `recording.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from Agent.config.loading.handler_config import (
     HANDLER_CATEGORIES,
     JSON_FORMATTER,
-    LOGGER_CATEGORIES,
     TEXT_FORMATTER,
 )
-from Agent.config.loading.load import options_from, preset_values
-from Agent.config.loading.options import Options, with_changes
+from Agent.config.loading.load import found_settings, options_from, preset_values
+from Agent.config.loading.options import (
+    DEFAULT,
+    SETTABLE,
+    TABLES,
+    Options,
+    Setting,
+    Settings,
+    level_number,
+    with_changes,
+)
 from Agent.config.process import wiring_lock
 from Agent.config.recording import (
     RecordingSession,
@@ -30,15 +38,16 @@ from Agent.config.recording import (
     set_levels,
     shutdown_logging,
 )
+from Agent.event.kinds import Category
 
 if TYPE_CHECKING:
-    from Agent.config.handlers.handlers import Outlets
+    from Agent.config.handlers import Outlets
 
 __all__ = [
+    "effective_settings",
     "HANDLER_CATEGORIES",
-    "LOGGER_CATEGORIES",
-    "LOGGING_CONFIG",
     "health",
+    "LOGGING_CONFIG",
     "options_in",
     "setup_logging",
     "shutdown_logging",
@@ -118,7 +127,7 @@ def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> Re
         wanted = with_changes(base, given)
         if wanted == replace(session.options, level=wanted.level, levels=wanted.levels):
             return set_levels(wanted)
-        from Agent.config.handlers.mirror_wiring import open_outlets
+        from Agent.config.handlers import open_outlets
 
         # Built first: what cannot be is no reason to end what runs.
         outlets = open_outlets(wanted.outputs)
@@ -135,7 +144,7 @@ def begin_again() -> RecordingSession:
 
 def _begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     if outlets is None:
-        from Agent.config.handlers.mirror_wiring import open_outlets
+        from Agent.config.handlers import open_outlets
 
         outlets = open_outlets(options.outputs)
     try:
@@ -148,6 +157,44 @@ def _begin(options: Options, outlets: Outlets | None = None) -> RecordingSession
 
 def options_in(config: Mapping[str, Any]) -> Options:
     """The options in a value shaped like `LOGGING_CONFIG`; ConfigurationError names what it cannot mean."""
-    from Agent.config.loading.dictconfig_schema import read_sections
+    from Agent.config.loading.handler_config import read_sections
 
     return read_sections(config)
+
+
+class EffectiveSettings(NamedTuple):
+    """The settings that a program would record with if it began here."""
+
+    settings: Settings
+    """By option, by `option.category` for the tables; all of them."""
+    preset: Setting | None
+    outputs: dict[str, Any] | None
+    """Formatters and handlers of `LOGGING_CONFIG`, where they are not as they come."""
+
+
+def effective_settings() -> EffectiveSettings:
+    """Every option as it holds here; a category's level is never below the overall one.
+
+    Raises:
+        ConfigurationError: a file or variable says something that cannot be.
+    """
+    from Agent.tree.write.mirror import DEFAULT_ROTATION
+
+    base = options_in(LOGGING_CONFIG)
+    found, preset = found_settings({}, base=base)
+    settings = {name: found[name] for name in SETTABLE if name not in TABLES}
+    root = settings["trace_root"]
+    settings["trace_root"] = root._replace(value=type(base.trace_root)(root.value).absolute())
+    overall = settings["level"]
+    for category in sorted(Category):
+        own = found.get(f"levels.{category}", overall)
+        decides = own if level_number(own.value) > level_number(overall.value) else overall
+        settings[f"levels.{category}"] = decides._replace(value=str(decides.value).upper())
+    for category in sorted(Category):
+        usual = Setting(list(DEFAULT_ROTATION[category.value]), DEFAULT)
+        own = found.get(f"rotation.{category}", usual)
+        settings[f"rotation.{category}"] = own._replace(value=list(own.value))
+    for category in sorted(Category):
+        settings[f"captures.{category}"] = found.get(f"captures.{category}", settings["capture"])
+    settings.update({name: each for name, each in found.items() if name.startswith("captures.")})
+    return EffectiveSettings(settings, preset, base.outputs.described() if base.outputs is not None else None)

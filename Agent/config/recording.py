@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-from Agent.config.loading.checks import level_number
 from Agent.config.loading.load import redaction_key
-from Agent.config.loading.options import Options
+from Agent.config.loading.options import Options, level_number
 from Agent.config.process import Hooks, note_obstacle, obstacle, set_hooks, unrecorded, wiring_lock
 from Agent.errors import ConfigurationError
 from Agent.record.emit import installed
@@ -32,7 +31,7 @@ from Agent.record.tracing.state_events import emit_last_states
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from Agent.config.handlers.handlers import Outlets
+    from Agent.config.handlers import Outlets
     from Agent.config.retention_worker import Keeper
     from Agent.record.emit.pipeline import MirrorSink
     from Agent.tree.write.mirror import Mirrors
@@ -76,7 +75,7 @@ def set_levels(options: Options) -> RecordingSession:
 def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     """Begin to record into a new session, or into that of the process that started this one."""
     global _keeper, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - the one session of this process
-    from Agent.config.handlers.mirror_wiring import open_copies
+    from Agent.config.handlers import open_copies
     from Agent.config.retention_worker import keeper_for
     from Agent.config.session_join import enter_session, open_to_children
 
@@ -350,7 +349,7 @@ def health() -> dict[str, Any]:
         if unrecorded.calls:
             dropped["nothing could be recorded"] = unrecorded.calls
         return {**answer, "dropped": dropped} if dropped else answer
-    from Agent.config.handlers.mirror_wiring import handler_counts
+    from Agent.config.handlers import handler_counts
 
     pipeline.health.settle()
     held_back = pipeline.buffer.sink if pipeline.buffer is not None else None

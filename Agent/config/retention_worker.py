@@ -147,7 +147,7 @@ class Keeper:
             pipeline.emit(slot, f"{part.events} events from {span} were retired", payload)
 
     def _remove_sessions(self) -> None:
-        from Agent.tree.retention.removal import finish_removals, oldest_beyond, remove_session, why_in_use
+        from Agent.tree.retention.retention import finish_removals, oldest_beyond, remove_session, why_in_use
 
         root = self._session.parent
         try:

@@ -27,7 +27,7 @@ from Agent.tree.files.session import SessionInfo, create_session, open_session, 
 from Agent.tree.files.writer_claim import process_start_ticks
 from Agent.tree.layout import boards_dir
 from Agent.tree.read.summary import write_summary
-from Agent.tree.retention.removal import living_writers
+from Agent.tree.retention.retention import living_writers
 from Agent.tree.write.kept_counts import read_counts
 
 __all__ = [

@@ -3,17 +3,73 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from Agent import tick as trace_tick
-from Agent.demo.audience import SEGMENTS, Audience
-from Agent.demo.bandit import SLOTS
-from Agent.demo.cascades import Cascade, spread
-from Agent.demo.creators import Creator
-from Agent.demo.trends import TrendService
-from Agent.utils import InteractionLogger, SystemLogger, measure_performance
+from Agent.demo.creators import KINDS, SLOTS, Creator, TrendService
+from Agent.utils import AgentLogger, InteractionLogger, SystemLogger, measure_performance, trace_agent_action
+
+MAX_DEPTH = 12
+
+
+@dataclass(frozen=True)
+class Share:
+    """One hop of a cascade: who shared what `parent_id` had shared, at which depth."""
+
+    agent_id: str
+    parent_id: str
+    depth: int
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """The tree of shares below one post, in the order in which it grew."""
+
+    content_id: str
+    root_agent_id: str
+    shares: tuple[Share, ...]
+
+    @property
+    def size(self) -> int:
+        """How many shared it."""
+        return len(self.shares)
+
+    @property
+    def depth(self) -> int:
+        """The longest way from the author to a share."""
+        return max((share.depth for share in self.shares), default=0)
+
+    def by_depth(self) -> list[int]:
+        """How many shares there are at depth 1, 2, 3 and so on."""
+        return [sum(share.depth == depth for share in self.shares) for depth in range(1, self.depth + 1)]
+
+
+def spread(
+    content_id: str,
+    author: str,
+    followers: Mapping[str, Sequence[str]],
+    chance: float,
+    rng: random.Random,
+) -> Cascade:
+    """Lets a post spread over the graph of who follows whom; each follower shares with the same chance."""
+    shares: list[Share] = []
+    reached = {author}
+    wave = [author]
+    for depth in range(1, MAX_DEPTH + 1):
+        next_wave = []
+        for sharer in wave:
+            for follower in followers[sharer]:
+                if follower not in reached and rng.random() < chance:
+                    reached.add(follower)
+                    next_wave.append(follower)
+                    shares.append(Share(follower, sharer, depth))
+        if not next_wave:
+            break
+        wave = next_wave
+    return Cascade(content_id, author, tuple(shares))
+
 
 FOLLOWS_EACH = 5
 CASCADE_LOGGED_FROM = 3
@@ -204,3 +260,46 @@ class Platform:
 def run_demo(settings: Settings, progress: Callable[[int], None] = lambda _: None) -> Outcome:
     """Runs the simulation once; whoever set up tracing before gets the record."""
     return Platform(settings).run(progress)
+
+
+SEGMENTS = ("commuters", "students", "parents", "night_owls")
+FEED_LENGTH = 6
+
+
+class Audience:
+    """One segment of the audience, with a taste for kinds of content and for hours of the day."""
+
+    def __init__(self, segment: str, *, seed: str) -> None:
+        self.agent_id = f"audience_{segment}"
+        self.agent_role = "audience"
+        self.logger = AgentLogger(self.agent_id, self.agent_role)
+        self.interaction_logger = InteractionLogger()
+        self.rng = random.Random(seed)
+        self.taste = {kind: round(self.rng.uniform(0.2, 1.0), 3) for kind in KINDS}
+        self.activity = {slot: round(self.rng.uniform(0.2, 1.0), 3) for slot in SLOTS}
+
+    @trace_agent_action()
+    def react(self, posts: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+        """What the segment does with the posts in its feed: {content_id: {"likes", "comments", "shares"}}."""
+        feed = sorted(posts, key=lambda post: (-self._appeal(post), post["content_id"]))[:FEED_LENGTH]
+        return {post["content_id"]: self._react_to(post) for post in feed}
+
+    def _appeal(self, post: Mapping[str, Any]) -> float:
+        """How much a post pleases before chance has its say: 0 to about 2.5."""
+        return float(self.taste[post["kind"]] * post["quality"] * (0.5 + post["heat"]))
+
+    def _react_to(self, post: Mapping[str, Any]) -> dict[str, int]:
+        reach = self.activity[post["slot"]] * (20 + 4 * post["followers"] ** 0.5)
+        likes = int(reach * self._appeal(post) * self.rng.uniform(0.5, 1.5))
+        comments = int(likes * self.rng.uniform(0.0, 0.2))
+        shares = int(likes * self.rng.uniform(0.0, 0.15))
+        for interaction_type, count in (("like", likes), ("comment", comments), ("share", shares)):
+            if count:
+                self.interaction_logger.log_interaction(
+                    interaction_type=interaction_type,
+                    source_id=self.agent_id,
+                    target_id=post["author"],
+                    content_id=post["content_id"],
+                    data={"count": count},
+                )
+        return {"likes": likes, "comments": comments, "shares": shares}

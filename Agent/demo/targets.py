@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from Agent.demo.bandit import Arm
-from Agent.demo.creators import Creator
-from Agent.demo.trends import TrendError, TrendTimeout
+from Agent.demo.creators import Arm, Creator, TrendError, TrendTimeout
 
 SECONDS_PER_TICK = 6 * 3_600
 

@@ -26,9 +26,9 @@ from Agent.export.messages import (
     RunMessage,
     WireError,
     read_time,
+    runs_of_events,
 )
 from Agent.export.run_document import run_of_document
-from Agent.export.run_messages import runs_of_events
 
 __all__ = ["read_batch", "read_run"]
 

@@ -6,16 +6,19 @@ from Agent.lazy_names import lazy_names as _lazy_names
 
 if TYPE_CHECKING:
     from Agent.event.values.registered import register_codec
-    from Agent.flight.calls.model_streams import record_model_stream
+    from Agent.flight.calls.model_calls import Price, record_model_stream, set_prices
     from Agent.flight.calls.tool_recording import record_tool
-    from Agent.flight.checkpoints.model import Checkpoint, CheckpointStore, StepEvent
-    from Agent.flight.checkpoints.policy import CheckpointPolicy, RetentionPolicy
+    from Agent.flight.checkpoints.model import (
+        Checkpoint,
+        CheckpointPolicy,
+        CheckpointStore,
+        RetentionPolicy,
+        StepEvent,
+    )
     from Agent.flight.checkpoints.recording import checkpoint_store
     from Agent.flight.checkpoints.store import LocalCheckpointStore
     from Agent.flight.integrations import recorded_model
-    from Agent.flight.matching.replaying import replaying_tools
-    from Agent.flight.matching.tool_replayer import ToolReplayer
-    from Agent.flight.open_runs.prices import Price, set_prices
+    from Agent.flight.matching.tool_replayer import ToolReplayer, replaying_tools
     from Agent.flight.runs.reading import RunRecord, RunSummary, find_run, list_runs, read_run
     from Agent.flight.runs.recorder import Recorder, recorder
     from Agent.record.sources.sources import recorded_sources
@@ -49,25 +52,25 @@ __all__ = [
 _HOMES = {
     "Checkpoint": "checkpoints.model",
     "checkpoint_store": "checkpoints.recording",
-    "CheckpointPolicy": "checkpoints.policy",
+    "CheckpointPolicy": "checkpoints.model",
     "CheckpointStore": "checkpoints.model",
     "find_run": "runs.reading",
     "list_runs": "runs.reading",
     "LocalCheckpointStore": "checkpoints.store",
-    "Price": "open_runs.prices",
+    "Price": "calls.model_calls",
     "read_run": "runs.reading",
-    "record_model_stream": "calls.model_streams",
+    "record_model_stream": "calls.model_calls",
     "record_tool": "calls.tool_recording",
     "recorded_model": "integrations",
     "recorded_sources": "Agent.record.sources.sources",
     "Recorder": "runs.recorder",
     "recorder": "runs.recorder",
     "register_codec": "Agent.event.values.registered",
-    "replaying_tools": "matching.replaying",
-    "RetentionPolicy": "checkpoints.policy",
+    "replaying_tools": "matching.tool_replayer",
+    "RetentionPolicy": "checkpoints.model",
     "RunRecord": "runs.reading",
     "RunSummary": "runs.reading",
-    "set_prices": "open_runs.prices",
+    "set_prices": "calls.model_calls",
     "StepEvent": "checkpoints.model",
     "ToolReplayer": "matching.tool_replayer",
 }

@@ -1,6 +1,6 @@
 """`recorded_graph(graph)`: a compiled LangGraph graph whose nodes are steps, with checkpoints behind them.
 
-What it gives is used like the graph itself. `graph_calls.py` is one call of it, `graph_streams.py` what is
+What it gives is used like the graph itself. `integrations/langgraph.py` has one call of it and what is
 streamed, and `replay/executors/langgraph.py` drives such a run again.
 """
 
@@ -11,9 +11,16 @@ from typing import Any
 
 from Agent.errors import UsageError
 from Agent.flight.integrations.driving import interface
-from Agent.flight.integrations.graph_calls import GraphCall, kept, node_step, open_call
-from Agent.flight.integrations.graph_streams import Chunks, astreamed, streamed
-from Agent.flight.integrations.graph_values import FRAMEWORK
+from Agent.flight.integrations.langgraph import (
+    FRAMEWORK,
+    Chunks,
+    GraphCall,
+    astreamed,
+    kept,
+    node_step,
+    open_call,
+    streamed,
+)
 
 __all__ = ["plain_graph", "recorded_graph"]
 

@@ -7,8 +7,7 @@ from Agent.store.extra import extra_needed as _extra_needed
 
 if TYPE_CHECKING:
     from Agent.server.app import make_app
-    from Agent.server.running import RunningServer
-    from Agent.server.serving import serve
+    from Agent.server.running import RunningServer, serve
     from Agent.server.settings import ServerSettings
 
 __all__ = ["make_app", "RunningServer", "serve", "ServerSettings"]
@@ -16,7 +15,7 @@ __all__ = ["make_app", "RunningServer", "serve", "ServerSettings"]
 _HOMES = {
     "make_app": "app",
     "RunningServer": "running",
-    "serve": "serving",
+    "serve": "running",
     "ServerSettings": "settings",
 }
 

@@ -13,8 +13,8 @@ from fastapi.responses import PlainTextResponse
 from Agent.server.access import Access, Granted
 from Agent.server.counters import Counters, CountRequests
 from Agent.server.errors import Problem, install_problems
+from Agent.server.limits import large_bodies
 from Agent.server.replays.replays import Replays
-from Agent.server.request_bodies import large_bodies
 from Agent.server.routes.checkpoints import checkpoint_router
 from Agent.server.routes.ingest import ingest_router
 from Agent.server.routes.otlp import otlp_router

@@ -33,7 +33,7 @@ def run_role(role: str, arguments: Sequence[str]) -> int:
 
 
 def _run(role: str, arguments: Sequence[str]) -> int:
-    from Agent.server.serving import serve, started_lines, warnings_of
+    from Agent.server.running import serve, started_lines, warnings_of
     from Agent.server.settings import INGEST_PORT, QUERY_PORT, ServerSettings, default_database_url
 
     parser = argparse.ArgumentParser(

@@ -8,13 +8,9 @@ from Agent.store.extra import extra_needed as _extra_needed
 if TYPE_CHECKING:
     from Agent.store.database import Store
     from Agent.store.engines import Role
-    from Agent.store.filters import EventFilter, RunFilter
-    from Agent.store.keys import ApiKey, IssuedKey, Scope
-    from Agent.store.opening import open_store
-    from Agent.store.pages import Page
-    from Agent.store.pool import Pool, create_pool
-    from Agent.store.projects import Project
-    from Agent.store.rows import EventRow, FailureRow, Ingested, RunRow, StepRow
+    from Agent.store.keys import ApiKey, IssuedKey, Project, Scope
+    from Agent.store.pool import Pool, create_pool, open_store
+    from Agent.store.rows import EventFilter, EventRow, FailureRow, Ingested, Page, RunFilter, RunRow, StepRow
 
 __all__ = [
     "ApiKey",
@@ -39,17 +35,17 @@ __all__ = [
 _HOMES = {
     "ApiKey": "keys",
     "create_pool": "pool",
-    "EventFilter": "filters",
+    "EventFilter": "rows",
     "EventRow": "rows",
     "FailureRow": "rows",
     "Ingested": "rows",
     "IssuedKey": "keys",
-    "open_store": "opening",
-    "Page": "pages",
+    "open_store": "pool",
+    "Page": "rows",
     "Pool": "pool",
-    "Project": "projects",
+    "Project": "keys",
     "Role": "engines",
-    "RunFilter": "filters",
+    "RunFilter": "rows",
     "RunRow": "rows",
     "Scope": "keys",
     "StepRow": "rows",

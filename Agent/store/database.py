@@ -1,4 +1,4 @@
-"""`Store`: one database, asked in transactions; `opening.py` makes it, the modules beside it do the work."""
+"""`Store`: one database, asked in transactions; `pool.py` opens it, the modules beside it do the work."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from sqlalchemy import Connection, Engine, text
 
 from Agent.errors import UsageError
-from Agent.store import keys, projects
+from Agent.store import keys, reads
 from Agent.store.engines import READER_ROLE, WRITES, Role, fold_log
-from Agent.store.projects import Project
-from Agent.store.reads import counting, error_groups, journeys, querying
+from Agent.store.keys import Project
 from Agent.store.rows import EventRow, Ingested, RunRow
-from Agent.store.writes.ingesting import ingest_batch
-from Agent.store.writes.partitions import Months, make_month
+from Agent.store.writes import Months, ingest_batch, make_month
 
 __all__ = ["Store", "asked", "told"]
 
@@ -122,18 +120,18 @@ class Store:
                 now_us=_now_us(),
             )
 
-    list_runs = asked(querying.list_runs)
-    find_run = asked(querying.find_run)
-    list_steps = asked(querying.list_steps)
-    list_failures = asked(querying.list_failures)
-    list_events = asked(querying.list_events)
-    list_journey = asked(journeys.list_journey)
-    list_error_groups = asked(error_groups.list_error_groups)
-    events_by_id = asked(querying.events_by_id)
-    events_of_agent = asked(querying.events_of_agent)
-    events_of_spans = asked(querying.events_of_spans)
-    list_sessions = asked(querying.list_sessions)
-    count_runs = asked(counting.count_runs)
+    list_runs = asked(reads.list_runs)
+    find_run = asked(reads.find_run)
+    list_steps = asked(reads.list_steps)
+    list_failures = asked(reads.list_failures)
+    list_events = asked(reads.list_events)
+    list_journey = asked(reads.list_journey)
+    list_error_groups = asked(reads.list_error_groups)
+    events_by_id = asked(reads.events_by_id)
+    events_of_agent = asked(reads.events_of_agent)
+    events_of_spans = asked(reads.events_of_spans)
+    list_sessions = asked(reads.list_sessions)
+    count_runs = asked(reads.count_runs)
 
     def authenticate(self, token: str) -> keys.Grant | None:
         """What a token is good for, None where it is none, unknown or revoked."""
@@ -158,17 +156,17 @@ class Store:
     def find_project(self, name: str) -> Project:
         """The project of that name."""
         with self.engine.connect() as connection:
-            return projects.find_project(connection, name)
+            return keys.find_project(connection, name)
 
     def list_projects(self) -> list[Project]:
         """All projects, by name."""
         with self.engine.connect() as connection:
-            return projects.list_projects(connection)
+            return keys.list_projects(connection)
 
     def set_content(self, project: str, *, allowed: bool) -> Project:
         """Lets a project store content from now on, or no longer."""
         with self.writing() as connection:
-            return projects.set_content(connection, project, allowed=allowed)
+            return keys.set_content(connection, project, allowed=allowed)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:

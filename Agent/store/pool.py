@@ -18,23 +18,27 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import orjson
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from Agent.archive.stored_session import StoredSession, restored_checkpoint
-from Agent.errors import RunNotFound, UsageError
+from Agent.errors import InputError, RunNotFound, UsageError
 from Agent.event.clock import parse_timestamp
 from Agent.flight.checkpoints.model import CheckpointInfo
 from Agent.flight.checkpoints.storage.files import checkpoints_dir
 from Agent.flight.checkpoints.store import LocalCheckpointStore
-from Agent.store.opening import open_store
-from Agent.store.pages import MAX_LIMIT
-from Agent.store.projects import Project
+from Agent.store.database import Store
+from Agent.store.engines import WRITES, Role, make_engine, parse_url, shown_url
+from Agent.store.keys import DEFAULT_PROJECT, Project, add_project
+from Agent.store.migrating import check_version, migrate
 from Agent.store.replay_store import CheckpointRow, ReplayRow, ReplayStore, SentSession, checkpoint_id_of
+from Agent.store.rows import MAX_LIMIT
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import DIRECTORY_MODE
-from Agent.tree.retention.removal import delete_tree
+from Agent.tree.retention.retention import delete_tree
 from Agent.tree.write.artifacts import ROOT_RUN, make_run_dir
 
-__all__ = ["Pool", "create_pool"]
+__all__ = ["create_pool", "open_store", "Pool"]
 
 _ELIDED: Final = "://..."
 _NO_UID: Final = "00000000-0000-0000-0000-000000000000"
@@ -290,3 +294,57 @@ def _row(trace_id: str, position: int, info: CheckpointInfo, local: LocalCheckpo
         state=orjson.dumps(state).decode(),
         state_types=orjson.dumps(types).decode(),
     )
+
+
+def open_store(database_url: str, *, role: Role | str = Role.INGEST) -> Store:
+    """A database, brought to this package's version by the roles that write.
+
+    Args:
+        database_url: `sqlite:////path/file.db`, a path, or `postgresql://user@host/database`.
+        role: `ingest`, `admin`, `replay` (which gives a `ReplayStore`), or `query`, which the database itself
+            keeps from writing.
+
+    Raises:
+        UsageError: the URL names no database that is supported.
+        InputError: it does not answer, is no database, is of another version, or has nothing to query yet.
+    """
+    wanted = Role(role)
+    url = parse_url(database_url)
+    shown = shown_url(url)
+    if url.get_backend_name() == "sqlite" and wanted is Role.QUERY and not Path(str(url.database)).exists():
+        raise InputError(
+            "there is no database",
+            path=url.database,
+            remedy="start the ingest role first: agent-trace serve --role ingest",
+        )
+    engine = make_engine(url, wanted)
+    try:
+        _prepare(engine, wanted)
+    except DBAPIError as error:
+        engine.dispose()
+        raise InputError(
+            f"the database {shown} cannot be opened: {_first_line(error)}",
+            remedy="check that it runs, its URL and its permissions",
+        ) from error
+    except BaseException:
+        engine.dispose()
+        raise
+    return (ReplayStore if wanted is Role.REPLAY else Store)(engine, wanted, shown)
+
+
+def _prepare(engine: Engine, role: Role) -> None:
+    if role is Role.QUERY:
+        with engine.connect() as connection:
+            check_version(connection)
+        return
+    with engine.connect() as plain:
+        connection = plain.execution_options(**{WRITES: True})
+        with connection.begin():
+            migrate(connection)
+            add_project(connection, DEFAULT_PROJECT, time.time_ns() // 1000)
+
+
+def _first_line(error: DBAPIError) -> str:
+    """What the database says, without the statement and without more than a line."""
+    said = str(error.orig).strip().splitlines()
+    return said[0][:200] if said else type(error).__name__

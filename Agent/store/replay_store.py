@@ -11,10 +11,9 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from Agent.store.database import Store, asked, told
-from Agent.store.filters import EventFilter
-from Agent.store.pages import MAX_LIMIT, Page, plain_rows, read_page, shown_columns
-from Agent.store.projects import Project
-from Agent.store.reads.querying import find_run
+from Agent.store.keys import Project
+from Agent.store.reads import find_run
+from Agent.store.rows import MAX_LIMIT, EventFilter, Page, plain_rows, read_page, shown_columns
 from Agent.store.schema import CHECKPOINTS, REPLAYS, SESSIONS
 from Agent.tree.layout import safe_name
 

@@ -12,8 +12,8 @@ import pytest
 from analysis_kit import SessionBuilder
 
 from Agent.analysis import LogAnalyzer
-from Agent.analysis.compare.comparison import BehaviourComparison, BehaviourDifference, compare_sessions
-from Agent.analysis.stats.welch import holm, two_sided, welch
+from Agent.analysis.comparison import BehaviourComparison, BehaviourDifference, compare_sessions
+from Agent.analysis.stats import holm, two_sided, welch
 from Agent.errors import UsageError
 
 Make = Callable[..., SessionBuilder]

@@ -257,7 +257,7 @@ def test_commands_need_no_root_where_the_session_lies_in_the_default_one(builder
 
 @pytest.mark.integration
 def test_the_commands_of_a_report_are_commands_that_there_are(planted: Planted) -> None:
-    from Agent.cli.groups import SECTIONS
+    from Agent.cli.main import SECTIONS
 
     known = {entry.name for _, entries in SECTIONS for entry in entries}
     for text in ("creator_005 stopped", "nothing in particular"):

@@ -10,7 +10,7 @@ import pytest
 from analysis_kit import SessionBuilder
 
 from Agent.analysis import LogAnalyzer
-from Agent.analysis.causality.event_window import load_event
+from Agent.analysis.causality.event_links import load_event
 from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.views import ENVELOPE, names, payload_columns, scan, whole_lines
 from Agent.errors import InputError, MissingExtra, SessionNotFound, UsageError
@@ -98,7 +98,7 @@ def test_a_question_has_the_same_answer_whether_files_are_known_to_be_regular(
     builder: SessionBuilder, monkeypatch: pytest.MonkeyPatch, is_built: bool
 ) -> None:
     if not is_built:
-        monkeypatch.setattr("Agent.tree.files.line_prefix._regular_bytes", None)
+        monkeypatch.setattr("Agent.tree.files.lines._regular_bytes", None)
     builder.emit("reward", "a", reward=1.5)
     builder.emit("log", "b")
     builder.write_line(

@@ -8,8 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.analysis import LogAnalyzer
-from Agent.analysis.errors.failures import errors, journey_tail, trend
-from Agent.analysis.errors.fingerprints import NUMBERS, fingerprint, place_of, shape_of
+from Agent.analysis.errors import (
+    NUMBERS,
+    errors,
+    fingerprint,
+    journey_tail,
+    place_of,
+    shape_of,
+    trend,
+)
 
 TRACE = """Traceback (most recent call last):
   File "/home/me/shop/agents.py", line {line}, in Agent.step
@@ -144,7 +151,7 @@ def test_a_list_of_errors_is_bounded_and_says_how_many_there_are(
     builder: SessionBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [fail(builder, "a", "no") for _ in range(7)]
-    monkeypatch.setattr("Agent.analysis.errors.failures.MAX_ERRORS", 3)
+    monkeypatch.setattr("Agent.analysis.errors.MAX_ERRORS", 3)
     analyzer = LogAnalyzer(builder.path)
     found = analyzer.get_errors()
     assert ([row["id"] for row in found], found.total) == (ids[-3:], 7)

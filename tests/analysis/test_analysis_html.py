@@ -10,9 +10,7 @@ import pytest
 from analysis_kit import START_US, WRITER, SessionBuilder
 
 from Agent.analysis import LogAnalyzer
-from Agent.analysis.report.html_charts import curve, stacked_bars
-from Agent.analysis.report.html_page import page
-from Agent.analysis.report.html_text import Markup, tag
+from Agent.analysis.report.html_page import Markup, curve, page, stacked_bars, tag
 from Agent.cli.main import main
 from Agent.errors import InputError
 from Agent.event.clock import format_timestamp

@@ -9,8 +9,7 @@ from analysis_kit import SessionBuilder
 from known import Known
 
 from Agent.analysis import LogAnalyzer
-from Agent.analysis.journeys.journey import journey_tree
-from Agent.analysis.journeys.overview import journeys_overview
+from Agent.analysis.journeys.journey import journey_tree, journeys_overview
 from Agent.errors import AgentNotFound
 
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from known import Known
 
 from Agent.analysis import LogAnalyzer
+from Agent.analysis import stats as trend
 from Agent.analysis.query import engine as query_engine
-from Agent.analysis.stats import distribution
-from Agent.analysis.stats.distribution import describe
+from Agent.analysis.stats import describe
 
 NAMES = {"agent_action": "action_type", "learning_update": "learning_stage", "metric": "metric_name"}
 
@@ -138,7 +138,7 @@ def test_many_rows_are_read_each_time_with_the_same_answer(
     assert json.dumps(again, sort_keys=True) == json.dumps(report, sort_keys=True) or rows_of(again) == {
         key: pytest.approx(row) for key, row in rows_of(report).items()
     }
-    monkeypatch.setattr(distribution, "EXACT_ROWS", 10)
+    monkeypatch.setattr(trend, "EXACT_ROWS", 10)
     sketched = analyzer.performance_report()
     analyzer.close()
     assert sketched["quantiles"].startswith("approximate")

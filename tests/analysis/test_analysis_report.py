@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from Agent.analysis import LogAnalyzer, analyze_session
-from Agent.analysis.session import integrity
+from Agent.analysis import session as lookup
 from Agent.errors import InputError
 from Agent.tree.read.reader import TreeReader
 
@@ -271,7 +271,7 @@ def test_the_account_from_numbers_alone_is_the_account_of_who_reads_everything(
         if tears:
             build.write_line(b'{"timestamp":"torn', "a")
         analyzer = LogAnalyzer(build.path)
-        counted = integrity.counted_losses(analyzer.path, analyzer.engine)
+        counted = lookup.counted_losses(analyzer.path, analyzer.engine)
         read = TreeReader(build.path).losses()
         assert counted is not None and counted.to_dict() == read.to_dict()
         assert analyzer.losses() == {"total_lost": read.total_lost, "dropped": {}} | read.to_dict()

@@ -12,9 +12,8 @@ from analysis_kit import SessionBuilder
 from known import Known
 
 from Agent.analysis.query.engine import MOST_THREADS, open_engine
-from Agent.analysis.query.scan_sources import LIVE, SEALED, resolve
-from Agent.analysis.query.views import scan
-from Agent.analysis.session.integrity import counted_losses, losses
+from Agent.analysis.query.views import LIVE, SEALED, resolve, scan
+from Agent.analysis.session import counted_losses, losses
 from Agent.archive import open_reader, seal, unseal
 from Agent.archive.sealed.parts import archive_dir, drop_part, read_parts
 from Agent.errors import InputError

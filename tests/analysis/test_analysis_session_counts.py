@@ -6,7 +6,7 @@ from pathlib import Path
 
 from known import Known
 
-from Agent.analysis.session.integrity import session_counts
+from Agent.analysis.session import session_counts
 from Agent.archive import open_reader
 from Agent.tree.read.summary import summarise
 

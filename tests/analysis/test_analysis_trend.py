@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Agent.analysis.journeys.overview import Busy
-from Agent.analysis.stats.trend import mann_kendall, mser, pettitt, plateau, sen_slope
+from Agent.analysis.journeys.journey import Busy
+from Agent.analysis.stats import mann_kendall, mser, pettitt, plateau, sen_slope
 
 
 def test_mann_kendall_is_the_normal_approximation_of_the_exact_test() -> None:

@@ -6,8 +6,7 @@ import random
 import pytest
 
 from Agent.analysis.causality.effect_sizes import newcombe, wilson
-from Agent.analysis.stats.trend import mann_kendall, pettitt, sen_slope
-from Agent.analysis.stats.welch import two_sided, welch
+from Agent.analysis.stats import mann_kendall, pettitt, sen_slope, two_sided, welch
 
 pytestmark = pytest.mark.further  # SciPy takes a second to load
 stats = None

@@ -17,8 +17,7 @@ from typing import Any
 
 import erase_kit as kit
 
-from Agent.archive.erase.erasing import erase, target_of
-from Agent.archive.erase.plan import plan_file, read_plan
+from Agent.archive.erase.erasing import erase, plan_file, read_plan, target_of
 from Agent.archive.maintenance.verify import verify
 
 CHANGES = {

@@ -24,7 +24,7 @@ from Agent.archive.maintenance.recover import recover_session
 from Agent.archive.maintenance.verify import verify
 from Agent.errors import InputError, UsageError
 from Agent.flight import Recorder
-from Agent.tree.files.error_counters import ErrorCounters
+from Agent.tree.files.segment import ErrorCounters
 from Agent.tree.layout import chain_file, chains_dir, list_sessions, tree_files
 from Agent.tree.write import chain
 from Agent.tree.write.chain import LineChain, read_chains

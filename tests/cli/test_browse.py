@@ -16,7 +16,7 @@ import pytest
 from support.processes import child_environment
 from support.session_files import events_in, of_agent, of_kind, session_events
 
-from Agent.cli.commands.everyday import tail_history as newest
+from Agent.cli.commands.everyday import tail as newest
 from Agent.event.clock import format_timestamp
 from Agent.event.codec import decode_line, encode_event
 from Agent.event.model import Event

@@ -55,8 +55,7 @@ def test_what_is_left_is_named_and_makes_the_answer_negative(run, recorded):
 
 
 def test_an_erasure_that_was_cut_short_is_told_and_finished(run, recorded):
-    from Agent.archive.erase.erasing import target_of
-    from Agent.archive.erase.plan import write_plan
+    from Agent.archive.erase.erasing import target_of, write_plan
 
     root, _ = recorded
     write_plan(root, target_of(match=VALUE))

@@ -15,7 +15,7 @@ import pytest
 
 import Agent
 from Agent.cli import main as entry
-from Agent.cli.groups import SECTIONS, SectionedGroup
+from Agent.cli.main import SECTIONS, SectionedGroup
 from Agent.errors import RunNotFound, TargetNotGiven
 
 ENTRIES = [each for _, entries in SECTIONS for each in entries]

@@ -10,8 +10,8 @@ import pytest
 from support.ingest_double import IngestDouble
 
 from Agent.client.destination import Destination
-from Agent.client.sending_lock import lock_sending
-from Agent.tree.files.file_locks import close_lock
+from Agent.client.sender import lock_sending
+from Agent.tree.files.descriptors import close_lock
 from Agent.tree.read.reader import TreeReader
 
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from Agent.client.delivery import MAX_BODY_BYTES, MAX_BODY_EVENTS, Delivery, Stopped, bodies_of
-from Agent.client.destination import Connection, Destination, ServiceResponse
+from Agent.client.destination import (
+    MAX_BODY_BYTES,
+    MAX_BODY_EVENTS,
+    Connection,
+    Delivery,
+    Destination,
+    ServiceResponse,
+    Stopped,
+    bodies_of,
+)
 from Agent.errors import ConfigurationError, NotDelivered
 
 TAKEN = ServiceResponse(200, {"stored": 1, "refused": []})

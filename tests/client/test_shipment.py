@@ -12,14 +12,13 @@ from support.processes import run_python
 
 from Agent import AgentLogger, setup_logging, shutdown_logging
 from Agent.archive.sealed.sealing import seal
-from Agent.client.delivery import Stopped
-from Agent.client.destination import Destination
+from Agent.client.destination import Destination, Stopped
 from Agent.client.shipment import Shipment
 from Agent.errors import NotDelivered, SessionInUse
 from Agent.flight import recorder
 from Agent.tree.layout import list_sessions, tree_files
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.retention.cursors import held_by_cursors
+from Agent.tree.retention.in_use import held_by_cursors
 
 
 def never(_seconds):

@@ -15,7 +15,7 @@ from Agent.record.emit.pipeline import DurableErrors
 from Agent.testing import FakeClock
 from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.write import group_commit
+from Agent.tree.write import segment_writer
 from Agent.utils import trace_agent_action
 
 
@@ -28,7 +28,7 @@ def synced(monkeypatch):
         found.append(Path(f"/proc/self/fd/{fd}").readlink().name)
         os.fdatasync(fd)
 
-    monkeypatch.setattr(group_commit, "_sync_data", sync)
+    monkeypatch.setattr(segment_writer, "_sync_data", sync)
     return found
 
 
@@ -101,7 +101,7 @@ def test_errors_in_quick_succession_share_a_sync(trace_root, monkeypatch):
         syncs.append(fd)
         time.sleep(0.01)
 
-    monkeypatch.setattr(group_commit, "_sync_data", slow)
+    monkeypatch.setattr(segment_writer, "_sync_data", slow)
     session = setup_logging()
     loggers = [AgentLogger(f"a{number}") for number in range(5)]
     for _ in range(10):
@@ -159,7 +159,7 @@ def refuse(fd):
 def test_a_disk_that_refuses_costs_no_error_under_kernel(trace_root, monkeypatch):
     session = setup_logging()
     logger = AgentLogger("a")
-    monkeypatch.setattr(group_commit, "_sync_data", refuse)
+    monkeypatch.setattr(segment_writer, "_sync_data", refuse)
     assert logger.error("failed")
     assert Agent.health()["dropped"] == {}
     assert Agent.health()["writer"]["sync:EIO"] == 1
@@ -177,7 +177,7 @@ def test_a_disk_that_refuses_is_told_under_disk(trace_root, monkeypatch, capfd):
     logger = AgentLogger("a")
     logger.info("before")
     with monkeypatch.context() as broken:
-        broken.setattr(group_commit, "_sync_data", refuse)
+        broken.setattr(segment_writer, "_sync_data", refuse)
         assert logger.info("refused") == ""
     assert Agent.health()["dropped"] == {"the file system refused the write": 1}
     assert logger.info("after")

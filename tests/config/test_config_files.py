@@ -27,7 +27,7 @@ from Agent.config.loading.toml_files import (
     state_of,
     user_path,
 )
-from Agent.config.resolved_options import effective_settings
+from Agent.config.logging_config import effective_settings
 from Agent.errors import ConfigurationError
 from Agent.tree.default_root import default_root
 

@@ -16,7 +16,7 @@ from Agent.analysis import LogAnalyzer
 from Agent.config.recording import current_session
 from Agent.tree.layout import list_sessions, tree_files
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.read.retention_log import read_account
+from Agent.tree.read.removal_logs import read_account
 
 LIMIT = 100_000
 WRITER = """

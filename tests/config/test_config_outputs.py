@@ -26,9 +26,9 @@ from Agent import (
     setup_logging,
     shutdown_logging,
 )
-from Agent.config.handlers.mirror_wiring import open_outlets
-from Agent.config.log_records import as_log_record
+from Agent.config.handlers import open_outlets
 from Agent.config.logging_config import LOGGING_CONFIG, options_in
+from Agent.config.text_mirrors import as_log_record
 from Agent.errors import ConfigurationError
 
 
@@ -578,7 +578,7 @@ def test_what_is_no_event_makes_no_record():
 
 def test_without_choices_of_the_users_a_line_goes_straight_to_its_file(config, trace_root):
     """What nobody asked for costs nothing: no module is loaded, and no function stands between."""
-    from Agent.config.handlers.mirror_wiring import open_copies
+    from Agent.config.handlers import open_copies
     from Agent.config.loading.options import Options
 
     assert setup_logging(config).options.outputs is None

@@ -7,9 +7,8 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Agent.demo.bandit import ARMS, choose_arm
-from Agent.demo.cascades import spread
-from Agent.demo.trends import TrendQuotaExceeded, TrendTimeout
+from Agent.demo.creators import ARMS, TrendQuotaExceeded, TrendTimeout, choose_arm
+from Agent.demo.platform import spread
 
 
 def test_a_greedy_choice_takes_the_best_arm_and_the_first_of_equals():

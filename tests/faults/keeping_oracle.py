@@ -23,7 +23,7 @@ from Agent.archive.sealed.parts import archive_dir
 from Agent.tree.layout import list_sessions, tree_files
 from Agent.tree.read.follower import Follower
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.retention.removal import left_overs
+from Agent.tree.retention.retention import left_overs
 
 
 def judge_following(verdict: Verdict, outcome: Outcome) -> None:

@@ -20,7 +20,7 @@ from told import payload
 
 from Agent.tree.read.follower import Follower
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.read.retention_log import read_account
+from Agent.tree.read.removal_logs import read_account
 from Agent.tree.write.chain import read_chains
 
 TOLERATED = frozenset({"EINTR", "EPERM"})

@@ -33,7 +33,7 @@ from soak_processes import leave
 from support.processes import child_environment
 
 from Agent import setup_logging, shutdown_logging
-from Agent.tree.read.retention_log import read_account
+from Agent.tree.read.removal_logs import read_account
 
 PROGRAM = Path(__file__).with_name("soak_processes.py")
 MEMORY_GROWTH_BYTES = 8 * 1024 * 1024

@@ -11,7 +11,7 @@ from soak_processes import read_bits
 
 from Agent.tree.read.losses import Losses
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.read.retention_log import read_account
+from Agent.tree.read.removal_logs import read_account
 
 if TYPE_CHECKING:
     from soak import Soak

@@ -21,7 +21,7 @@ from Agent.tree.files.session import SessionInfo
 from Agent.tree.layout import create_session_dir, session_file
 from Agent.tree.read.follower import Follower
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.read.retention_log import read_account
+from Agent.tree.read.removal_logs import read_account
 from Agent.tree.retention.retention import Retention
 from Agent.tree.write.writer import SessionWriter
 

@@ -28,7 +28,7 @@ from Agent.event.model import Event, RedactedBytes
 from Agent.tree.layout import create_session_dir
 from Agent.tree.read.follower import Follower
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.read.retention_log import read_account
+from Agent.tree.read.removal_logs import read_account
 from Agent.tree.retention.retention import Retention
 from Agent.tree.write.queued import QueuedSink
 from Agent.tree.write.writer import SessionWriter

@@ -26,15 +26,20 @@ from hypothesis import strategies as st
 from Agent.errors import DamagedInput, EventNotFound, RunNotFound, SessionInUse, UsageError
 from Agent.event.model import Event
 from Agent.event.values.values import Unrestored, decode_value
-from Agent.flight.checkpoints.model import Checkpoint, CheckpointStore, StepEvent
-from Agent.flight.checkpoints.policy import CheckpointPolicy, RetentionPolicy
+from Agent.flight.checkpoints.model import (
+    Checkpoint,
+    CheckpointPolicy,
+    CheckpointStore,
+    RetentionPolicy,
+    StepEvent,
+)
 from Agent.flight.checkpoints.recording import checkpoint_store
 from Agent.flight.checkpoints.state_fold import StateFold, fold_events, later_than
-from Agent.flight.checkpoints.storage.chunks import split
 from Agent.flight.checkpoints.storage.delta import apply, diff
 from Agent.flight.checkpoints.storage.files import checkpoints_dir, shared_chunks_dir
 from Agent.flight.checkpoints.storage.index import CheckpointIndex
-from Agent.flight.checkpoints.storage.open_runs import OpenRuns
+from Agent.flight.checkpoints.storage.packs import split
+from Agent.flight.checkpoints.storage.run import OpenRuns
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.record.encode.redaction import Redactor
 
@@ -547,7 +552,7 @@ def test_a_writer_that_is_killed_leaves_every_step_whose_save_had_returned(sessi
 PRUNER = """
 import sys, time
 from Agent.flight.checkpoints.store import LocalCheckpointStore
-from Agent.flight.checkpoints.policy import RetentionPolicy
+from Agent.flight.checkpoints.model import RetentionPolicy
 store = LocalCheckpointStore(sys.argv[1])
 print("ready", flush=True)
 while True:

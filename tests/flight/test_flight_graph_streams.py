@@ -9,9 +9,15 @@ import pytest
 
 from Agent import shutdown_logging
 from Agent.flight import find_run, list_runs, read_run, recorder
-from Agent.flight.integrations.graph_calls import GraphCall
-from Agent.flight.integrations.graph_streams import Chunks, astreamed, streamed
-from Agent.flight.integrations.graph_values import made_ids, plain_values, restored_values
+from Agent.flight.integrations.langgraph import (
+    Chunks,
+    GraphCall,
+    astreamed,
+    made_ids,
+    plain_values,
+    restored_values,
+    streamed,
+)
 
 STATES = [{"n": 0, "m": 5}, {"n": 1, "m": 5}, {"n": 2, "m": 6}]
 

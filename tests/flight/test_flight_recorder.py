@@ -14,7 +14,7 @@ from support.session_files import kind_of, only_session, session_events
 
 import Agent
 from Agent import AgentLogger, SystemLogger, health, setup_logging, shutdown_logging, trace_context
-from Agent.config.log_records import as_log_record
+from Agent.config.text_mirrors import as_log_record
 from Agent.event.ids import uuid7_unix_ms
 from Agent.flight import Recorder, recorder
 from Agent.flight.schema import CURRENT_SCHEMA, migrate_event, validate_event

@@ -12,7 +12,7 @@ from support.session_files import only_session
 
 from Agent import setup_logging, shutdown_logging
 from Agent.flight import LocalCheckpointStore, Recorder, find_run, read_run, record_tool
-from Agent.testing.canary import run_entry_points
+from Agent.testing.canary import entry_points
 from Agent.testing.canary import secrets as canary_secrets
 from Agent.testing.canary.secrets import ENTRANCES
 
@@ -67,7 +67,7 @@ def forms(secret):
 @pytest.mark.integration
 def test_no_form_of_any_secret_is_on_the_disk(trace_root, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
-    own = {name: enter for name, enter in ENTRANCES.items() if enter.__module__ == run_entry_points.__name__}
+    own = {name: enter for name, enter in ENTRANCES.items() if enter.__module__ == entry_points.__name__}
     assert len(own) == 12
     setup_logging(trace_root=trace_root)
     planted = [(enter, plant) for name, enter in own.items() for plant in canary_secrets.plants("s", name)]

@@ -9,8 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.event.values.values import encode_value
-from Agent.flight.matching.recorded_calls import RecordedCall, Tagged
-from Agent.flight.matching.tool_matching import Match, RequestedCall, Rung, distances, find_match
+from Agent.flight.matching.recorded_calls import (
+    Match,
+    RecordedCall,
+    RequestedCall,
+    Rung,
+    Tagged,
+    distances,
+    find_match,
+)
 
 HERE, THERE = ("Agent.act", ("plan",)), ("Agent.check", ("plan", "check"))
 TOKEN, OTHER_TOKEN = "[redacted:0123456789abcdef]", "[redacted:fedcba9876543210]"

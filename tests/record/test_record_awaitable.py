@@ -20,7 +20,7 @@ from Agent.record.encode.redaction import Redactor
 from Agent.record.loggers.loggers import EventLogger
 from Agent.testing import MemorySink
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.write import group_commit
+from Agent.tree.write import segment_writer
 from Agent.tree.write.queued import QueuedSink
 from Agent.utils import (
     AgentLogger,
@@ -187,7 +187,7 @@ def syncs(monkeypatch):
         found.append(threading.current_thread())
         time.sleep(0.05)
 
-    monkeypatch.setattr(group_commit, "_sync_data", sync)
+    monkeypatch.setattr(segment_writer, "_sync_data", sync)
     return found
 
 
@@ -237,7 +237,7 @@ def test_a_task_that_is_cancelled_while_it_waits_for_the_disk_recorded_once(trac
     disk = threading.Event()
     session = setup_logging(durability="disk", mirrors=False)
     AgentLogger("a").info("opens the file")
-    monkeypatch.setattr(group_commit, "_sync_data", lambda fd: disk.wait(20))
+    monkeypatch.setattr(segment_writer, "_sync_data", lambda fd: disk.wait(20))
 
     async def main():
         tasks = [asyncio.create_task(AgentLogger("a").ainfo("m", {"n": number})) for number in range(6)]

@@ -569,7 +569,7 @@ def test_a_number_missing_in_the_midst_of_what_a_killed_writer_wrote_is_not_excu
 
 
 def test_a_batch_that_is_written_in_part_is_finished_and_nothing_stands_twice(trace_root, monkeypatch):
-    from Agent.tree.write import batch
+    from Agent.tree.write import writer
 
     real, torn = os.write, []
 
@@ -579,7 +579,7 @@ def test_a_batch_that_is_written_in_part_is_finished_and_nothing_stands_twice(tr
             return real(fd, data[: len(data) * 2 // 3])
         return real(fd, data)
 
-    monkeypatch.setattr(batch, "_write", tear)
+    monkeypatch.setattr(writer, "_write", tear)
     session = setup_logging(durability="queued", mirrors=False)
     for _ in range(6):
         for number in range(100):
@@ -595,7 +595,7 @@ def test_a_batch_that_is_written_in_part_is_finished_and_nothing_stands_twice(tr
 
 
 def test_a_full_disk_costs_what_it_refused_and_is_told(trace_root, monkeypatch):
-    from Agent.tree.write import batch, segment_writer, writer
+    from Agent.tree.write import segment_writer, writer
 
     real = os.write
     full = threading.Event()
@@ -605,7 +605,7 @@ def test_a_full_disk_costs_what_it_refused_and_is_told(trace_root, monkeypatch):
             raise OSError(28, "No space left on device")
         return real(fd, data)
 
-    for module in (batch, segment_writer, writer):
+    for module in (segment_writer, writer):
         monkeypatch.setattr(module, "_write", write)
     session = setup_logging(durability="queued", mirrors=False)
     logger = AgentLogger("a")

@@ -5,8 +5,7 @@ import pytest
 from Agent.errors import EventNotFound, ReplayError, TargetNotGiven, UsageError
 from Agent.flight import find_run, list_runs, read_run
 from Agent.replay import compare_runs, fork_run, replay_run, resume_from_checkpoint
-from Agent.tree.files.run_lineage import lineage_of
-from Agent.tree.files.session import open_session
+from Agent.tree.files.session import lineage_of, open_session
 from Agent.tree.layout import list_sessions
 from Agent.tree.read.reader import TreeReader
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from Agent.flight.open_runs.tagged_values import Tagged
+from Agent.flight.open_runs.artifact_saving import Tagged
 from Agent.record.tracing.failures import LACKING, Unanswerable, remake_error, value_in
 from Agent.replay import replay_run
 

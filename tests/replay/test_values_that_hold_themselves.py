@@ -13,7 +13,7 @@ from Agent.event.limits import Limits
 from Agent.event.values.content import content_of
 from Agent.event.values.serialise import to_json
 from Agent.event.values.values import decode_value
-from Agent.flight.integrations.graph_values import made_ids
+from Agent.flight.integrations.langgraph import made_ids
 from Agent.replay.drive.states import agents_in, generators_in, held_together
 from Agent.replay.experiments.message_drop import without_message
 

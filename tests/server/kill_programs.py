@@ -14,8 +14,7 @@ from pathlib import Path
 
 from Agent import AgentLogger, shutdown_logging
 from Agent.client import AgentTracer
-from Agent.client.delivery import Delivery
-from Agent.client.destination import Destination
+from Agent.client.destination import Delivery, Destination
 from Agent.client.shipment import Shipment
 from Agent.errors import SessionNotFound
 from Agent.flight import recorder

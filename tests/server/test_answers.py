@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Table
 
 from Agent.analysis.causality.chains import Edge
-from Agent.server.routes import replay_schemas
 from Agent.server.routes import schemas as answers
+from Agent.server.routes import schemas as replay_schemas
 from Agent.store import schema
 
 UID = "019a9f00-0000-7000-8000-000000000001"

@@ -16,9 +16,9 @@ import zstandard
 from sqlalchemy import text
 
 from Agent.server import ServerSettings, make_app
-from Agent.server import request_bodies as bodies
+from Agent.server import limits as bodies
 from Agent.server.errors import Problem
-from Agent.server.request_bodies import json_of
+from Agent.server.limits import json_of
 
 SECRET = "hostile-canary-7f3a9c"
 PATHS = ("/v1/runs", "/v1/events")

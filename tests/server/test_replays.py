@@ -25,8 +25,8 @@ from Agent.client.shipment import Shipment
 from Agent.flight import recorder
 from Agent.server import RunningServer, ServerSettings
 from Agent.server.replays import replays
-from Agent.server.replays.workers import ReplayWorkers
-from Agent.server.replays.workers import _environment as worker_environment
+from Agent.server.replays.replays import ReplayWorkers
+from Agent.server.replays.replays import _environment as worker_environment
 from Agent.store import Scope, open_store
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import list_sessions

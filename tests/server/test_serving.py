@@ -198,7 +198,7 @@ def test_a_small_answer_goes_at_once_over_a_connection_that_is_kept():
 
 @pytest.mark.further
 def test_who_listens_for_others_is_told_what_is_missing_for_that(tmp_path):
-    from Agent.server.serving import warnings_of
+    from Agent.server.running import warnings_of
 
     url = str(tmp_path / "s.db")
     assert warnings_of(ServerSettings(url), ["ingest"]) == []
@@ -216,10 +216,10 @@ def test_who_listens_for_others_is_told_what_is_missing_for_that(tmp_path):
 def test_connections_without_a_request_are_ended_and_more_than_there_may_be_are_told_so(
     tmp_path, monkeypatch
 ):
-    from Agent.server import connections
+    from Agent.server import limits
 
-    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 5)
-    monkeypatch.setattr(connections, "HEAD_S", 1.0)
+    monkeypatch.setattr(limits, "MAX_CONNECTIONS", 5)
+    monkeypatch.setattr(limits, "HEAD_S", 1.0)
     settings = ServerSettings(str(tmp_path / "service.db"), ingest_port=0)
     with RunningServer(settings, ["ingest"]) as server:
         place = ("127.0.0.1", int(server.ingest_url.rpartition(":")[2]))
@@ -238,11 +238,11 @@ def test_connections_without_a_request_are_ended_and_more_than_there_may_be_are_
 
 @pytest.mark.further
 def test_one_client_of_another_machine_cannot_hold_all_connections(tmp_path, monkeypatch):
-    from Agent.server import connections
+    from Agent.server import limits
 
-    monkeypatch.setattr(connections, "MAX_OF_ONE_CLIENT", 3)
+    monkeypatch.setattr(limits, "MAX_OF_ONE_CLIENT", 3)
     # this machine's own addresses stand for other machines'
-    monkeypatch.setattr(connections, "is_loopback", lambda _host: False)
+    monkeypatch.setattr(limits, "is_loopback", lambda _host: False)
     settings = ServerSettings(str(tmp_path / "service.db"), ingest_port=0)
     with RunningServer(settings, ["ingest"]) as server:
         place = ("127.0.0.1", int(server.ingest_url.rpartition(":")[2]))
@@ -256,9 +256,9 @@ def test_one_client_of_another_machine_cannot_hold_all_connections(tmp_path, mon
 
 @pytest.mark.further
 def test_a_body_that_goes_on_behind_its_answer_does_not_hold_its_connection(tmp_path, monkeypatch):
-    from Agent.server import connections
+    from Agent.server import limits
 
-    monkeypatch.setattr(connections, "REST_S", 0.5)
+    monkeypatch.setattr(limits, "REST_S", 0.5)
     settings = ServerSettings(str(tmp_path / "service.db"), ingest_port=0)
     with RunningServer(settings, ["ingest"]) as server:
         place = ("127.0.0.1", int(server.ingest_url.rpartition(":")[2]))
@@ -270,9 +270,9 @@ def test_a_body_that_goes_on_behind_its_answer_does_not_hold_its_connection(tmp_
 
 @pytest.mark.further
 def test_who_reads_no_answers_does_not_hold_its_connection(tmp_path, monkeypatch):
-    from Agent.server import connections
+    from Agent.server import limits
 
-    monkeypatch.setattr(connections, "REST_S", 0.5)
+    monkeypatch.setattr(limits, "REST_S", 0.5)
     settings = ServerSettings(str(tmp_path / "service.db"), ingest_port=0)
     with RunningServer(settings, ["ingest"]) as server:
         place = ("127.0.0.1", int(server.ingest_url.rpartition(":")[2]))
@@ -321,7 +321,7 @@ def test_a_certificate_that_is_none_is_told_in_one_line(tmp_path, capsys):
 
 
 def test_an_executor_that_is_not_there_is_told_when_the_server_starts():
-    from Agent.server.serving import warnings_of
+    from Agent.server.running import warnings_of
 
     settings = ServerSettings("service.db", executors=("no_such_module.of_mine", "json.decoder"))
     (said,) = warnings_of(settings, ["ingest", "replay"])

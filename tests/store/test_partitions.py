@@ -11,7 +11,7 @@ import Agent.store
 from Agent.event.ids import uuid7
 from Agent.store import EventFilter, EventRow, RunRow, StepRow, open_store
 from Agent.store.migrating import schema_sql
-from Agent.store.writes.partitions import month_of_id
+from Agent.store.writes import month_of_id
 
 
 def uid(year: int, month: int) -> str:
@@ -55,15 +55,15 @@ def test_rows_lie_in_the_months_of_their_ids(database_url):
 
 
 def test_a_month_whose_rows_came_too_early_stays_in_the_default_partition(database_url, monkeypatch):
-    from Agent.store.writes import partitions
+    from Agent.store import writes as ingesting
 
     far = uid(2027, 8)
     with open_store(database_url) as store:
         project = store.find_project("default")
-        monkeypatch.setattr(partitions, "_FIRST_MONTH", (2030, 1))
+        monkeypatch.setattr(ingesting, "_FIRST_MONTH", (2030, 1))
         store.ingest(project, events=[EventRow(far, "k3v9q2ma-1", 1, "log")])
-        monkeypatch.setattr(partitions, "_FIRST_MONTH", (2020, 1))
-        monkeypatch.setattr(partitions, "_MONTHS_AHEAD", 60)
+        monkeypatch.setattr(ingesting, "_FIRST_MONTH", (2020, 1))
+        monkeypatch.setattr(ingesting, "_MONTHS_AHEAD", 60)
         store.ingest(project, events=[EventRow(far, f"k3v9q2ma-{n}", 1, "log") for n in (1, 2)])
         assert len(store.list_events(project, EventFilter(session_uid=far)).items) == 2
 

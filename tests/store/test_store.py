@@ -26,7 +26,7 @@ from Agent.store import (
     Store,
     open_store,
 )
-from Agent.store.pages import make_cursor
+from Agent.store.rows import make_cursor
 from Agent.store.schema import METADATA
 
 T0 = 1_795_170_645_000_000

@@ -12,10 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tree_kit import Recorder
 
-from Agent.tree.files.hash_tree import Frontier, audit_path, head_text, leaf_of_bytes, leaf_of_lines, root_of
 from Agent.tree.layout import boards_dir, chain_file, tree_files
 from Agent.tree.write import chain
-from Agent.tree.write.chain import LineChain, read_chains, write_chain
+from Agent.tree.write.chain import (
+    Frontier,
+    LineChain,
+    audit_path,
+    head_text,
+    leaf_of_bytes,
+    leaf_of_lines,
+    read_chains,
+    root_of,
+    write_chain,
+)
 from Agent.tree.write.crash_board import read_board
 from Agent.tree.write.writer import SessionWriter
 

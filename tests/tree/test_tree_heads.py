@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.event.codec import decode_line
-from Agent.tree.files import line_prefix
-from Agent.tree.files.line_prefix import RegularFiles
+from Agent.tree.files import lines
+from Agent.tree.files.lines import RegularFiles
 
-pytestmark = pytest.mark.skipif(line_prefix._regular_bytes is None, reason="the native part was not built")
+pytestmark = pytest.mark.skipif(lines._regular_bytes is None, reason="the native part was not built")
 
 LINE = (
     b'{"timestamp":"2026-11-20T10:30:45.000002Z","id":"sfhtuqh7-3","schema_version":1,'
@@ -115,7 +115,7 @@ def test_another_file_under_the_name_is_not_taken_for_the_listed_one(file: Path)
 
 
 def test_without_the_native_part_no_file_is_regular(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_prefix, "_regular_bytes", None)
+    monkeypatch.setattr(lines, "_regular_bytes", None)
     assert not is_regular(file)
 
 

@@ -15,7 +15,7 @@ from tree_kit import START_US, Recorder, make_line, make_session, open_descripto
 
 from Agent.errors import AgentNotFound, SessionNotFound
 from Agent.tree.layout import agent_files
-from Agent.tree.read import merge
+from Agent.tree.read import reader as merge
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.write.writer import SessionWriter
 

@@ -14,11 +14,9 @@ from Agent.errors import DamagedInput
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import parse_file_name, retired_file, tree_files
 from Agent.tree.read.follower import Follower
-from Agent.tree.read.read_leases import nothing_retired
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.read.retention_log import RetiredAccount, read_account, write_account
-from Agent.tree.retention.cursors import write_cursor
-from Agent.tree.retention.in_use import WriterWatch
+from Agent.tree.read.removal_logs import RetiredAccount, read_account, write_account
+from Agent.tree.retention.in_use import WriterWatch, nothing_retired, write_cursor
 from Agent.tree.retention.retention import Retention, finish_removal
 from Agent.tree.write.writer import SessionWriter
 
@@ -376,7 +374,7 @@ def test_a_segment_that_was_rolled_and_removed_while_its_chain_was_read_hides_no
     session, monkeypatch
 ):
     # a reader sorts in a window: with a small one it reads on while its events are taken
-    monkeypatch.setattr("Agent.tree.read.merge._MEMORY_LINES", 32)
+    monkeypatch.setattr("Agent.tree.read.reader._MEMORY_LINES", 32)
     recorder = record(session, events=200, agents=1, close=False)
     seqs = []
     for number, event in enumerate(TreeReader(session).events()):

@@ -268,7 +268,7 @@ def test_with_disk_durability_every_line_is_synced_and_threads_share_a_sync(sess
         synced.append(fd)
         time.sleep(0.02)
 
-    monkeypatch.setattr("Agent.tree.write.group_commit._sync_data", slow_sync)
+    monkeypatch.setattr("Agent.tree.write.segment_writer._sync_data", slow_sync)
     sink = SessionWriter(session, durability="disk")
     stream = sink.open_stream("a", "agents")
     assert stream.write(make_line(sink.writer, sink.next_seq(), agent_id="a"))
@@ -290,7 +290,7 @@ def test_with_disk_durability_every_line_is_synced_and_threads_share_a_sync(sess
 
 def test_one_line_can_be_synced_where_the_others_are_not(session, monkeypatch):
     synced = []
-    monkeypatch.setattr("Agent.tree.write.group_commit._sync_data", synced.append)
+    monkeypatch.setattr("Agent.tree.write.segment_writer._sync_data", synced.append)
     sink = SessionWriter(session)
     stream = sink.open_stream("a", "agents")
     assert stream.write(make_line(sink.writer, sink.next_seq(), agent_id="a"))
@@ -303,11 +303,11 @@ def test_a_disk_that_refuses_to_sync_is_told_and_the_writer_goes_on_in_a_new_seg
     def refuse(_):
         raise OSError(5, "no")
 
-    monkeypatch.setattr("Agent.tree.write.group_commit._sync_data", refuse)
+    monkeypatch.setattr("Agent.tree.write.segment_writer._sync_data", refuse)
     sink = SessionWriter(session, durability="disk")
     stream = sink.open_stream("a", "agents")
     assert stream.write(make_line(sink.writer, sink.next_seq(), agent_id="a")) is False
-    monkeypatch.setattr("Agent.tree.write.group_commit._sync_data", os.fdatasync)
+    monkeypatch.setattr("Agent.tree.write.segment_writer._sync_data", os.fdatasync)
     assert stream.write(make_line(sink.writer, sink.next_seq(), agent_id="a")) is True
     assert sink.counters() == {"sync:EIO": 1}
     assert [path.name for path in agent_files(session, "a")] == ["a.1.log", "a.log"]

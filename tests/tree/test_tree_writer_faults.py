@@ -14,9 +14,10 @@ import pytest
 from support.processes import child_environment
 from tree_kit import Recorder, make_line
 
+from Agent.tree.files import segment as rotation
 from Agent.tree.layout import agent_files
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.write import rotation, segment_writer, writer
+from Agent.tree.write import segment_writer, writer
 from Agent.tree.write.writer import SessionWriter
 
 

@@ -1,1 +1,1 @@
-"""What led to an event: `event_window` holds events, `event_links` reads more, `chains` walks back."""
+"""What led to an event: `event_links` reads events with their links, `chains` walks back."""

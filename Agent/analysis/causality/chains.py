@@ -11,8 +11,15 @@ from itertools import islice
 from typing import Any
 
 from Agent.analysis.causality.effect_sizes import CauseTest
-from Agent.analysis.causality.event_links import Links, find_event
-from Agent.analysis.causality.event_window import EventWindow, Row, order, started_us, time_us
+from Agent.analysis.causality.event_links import (
+    EventWindow,
+    Links,
+    Row,
+    find_event,
+    order,
+    started_us,
+    time_us,
+)
 from Agent.analysis.query.engine import Engine
 from Agent.errors import EventNotFound, UsageError
 from Agent.event.clock import format_timestamp

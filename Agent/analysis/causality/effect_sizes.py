@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, Literal
 
-from Agent.analysis.stats.welch import welch
+from Agent.analysis.stats import welch
 from Agent.analysis.text import plural, short_number
 
 Verdict = Literal["SHOWN", "CONTRARY", "INCONCLUSIVE"]

@@ -1,23 +1,174 @@
-"""Brings in the events that a causal walk needs: agents' own files first, the engine for what they lack.
-
-`chains` walks over what stands here; nothing is read that no step of the walk asks for.
-"""
+"""Events with their links: who is inside what, who answers whom; read from files or held in memory."""
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
-from collections import deque
+import bisect
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from Agent.analysis.causality.event_window import FilledWindow, Row, load_event
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.event_dict import EVENT_COLUMNS, engine_row, event_row
 from Agent.analysis.query.views import whole_lines
+from Agent.analysis.stats import number
 from Agent.errors import AgentNotFound
+from Agent.event.clock import parse_timestamp
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
 from Agent.tree.read.reader import TreeReader
+
+Row = dict[str, Any]
+_LONGEST_MS: Final = 1e12
+MAX_AGENTS: Final = 20
+
+
+def time_us(row: Row) -> int:
+    """Microseconds since 1970 of an event dict."""
+    return parse_timestamp(row["timestamp"])
+
+
+def order(row: Row) -> tuple[int, str, int]:
+    """The display order of event dicts: time, then writer and number."""
+    writer, _, seq = row["id"].rpartition("-")
+    return time_us(row), writer, int(seq)
+
+
+def started_us(row: Row) -> int:
+    """When the event began: its time, less the duration if it is a span."""
+    duration = number(row["extra"].get("duration_ms")) if row["span_id"] else None
+    ended_us = time_us(row)
+    if duration is None or not 0 <= duration < _LONGEST_MS:
+        return ended_us
+    return max(ended_us - round(duration * 1000), 0)
+
+
+class EventWindow:
+    """Events found by id, span, message and agent; more can be added at any time."""
+
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
+        self.by_id: dict[str, Row] = {}
+        self.by_span: dict[str, Row] = {}
+        self.inside: defaultdict[str, list[Row]] = defaultdict(list)
+        self.sent: dict[str, Row] = {}
+        self._by_agent: defaultdict[str, list[tuple[tuple[int, str, int], Row]]] = defaultdict(list)
+        self.add(rows)
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Take in events; those that are known already change nothing."""
+        agents, spans = set(), set()
+        for row in rows:
+            if row["id"] in self.by_id:
+                continue
+            self.by_id[row["id"]] = row
+            if row["span_id"]:
+                self.by_span[row["span_id"]] = row
+            if row["parent_span_id"]:
+                self.inside[row["parent_span_id"]].append(row)
+                spans.add(row["parent_span_id"])
+            if row["agent_id"] is not None:
+                self._by_agent[row["agent_id"]].append((order(row), row))
+                agents.add(row["agent_id"])
+            if row["event_type"] == "agent_message" and is_sent(row):
+                self.sent[str(row["extra"].get("message_id"))] = row
+        for agent in agents:
+            self._by_agent[agent].sort(key=lambda pair: pair[0])
+        for span in spans:
+            self.inside[span].sort(key=order)
+
+    def prepare(self, rows: Iterable[Row], *, fails: Callable[[Row], bool]) -> None:
+        """Bring in what stands one step behind some events; here everything stands already."""
+
+    def before(self, row: Row) -> list[Row]:
+        """What the same agent did before an event, nearest first."""
+        known = self._by_agent.get(row["agent_id"], [])
+        place = bisect.bisect_left(known, order(row), key=lambda pair: pair[0])
+        return [row for _, row in reversed(known[:place])]
+
+    def after(self, row: Row) -> list[Row]:
+        """What the same agent did after an event, nearest first."""
+        known = self._by_agent.get(row["agent_id"], [])
+        place = bisect.bisect_right(known, order(row), key=lambda pair: pair[0])
+        return [row for _, row in known[place:]]
+
+
+class FilledWindow(EventWindow):
+    """A window over a stretch of a session that fills itself, with a few questions for each step back.
+
+    Args:
+        max_questions: how often more may be asked than for the events of single agents.
+    """
+
+    def __init__(self, max_questions: int) -> None:
+        super().__init__()
+        self.absent: set[str] = set()
+        """Ids that were looked for in the stretch and are not there."""
+        self._agents: set[str] = set()
+        self._asked: set[str] = set()
+        self._questions_left = max_questions
+
+    def prepare(self, rows: Iterable[Row], *, fails: Callable[[Row], bool]) -> None:
+        """Bring in what stands one step behind some events; `fails` says whether inner events matter."""
+        rows = list(rows)
+        self.add(rows)
+        for row in rows:
+            self.read_agent(row["agent_id"])
+            if row["event_type"] == "agent_message" and not is_sent(row):
+                self.read_agent(row["extra"].get("sender"))
+        ids, around, inside = self._unknown(rows, fails)
+        if (ids or around or inside) and self._questions_left > 0:
+            self._questions_left -= 1
+            self._ask(ids, around, inside)
+        self.absent |= {each for each in ids if each not in self.by_id}
+
+    def _unknown(self, rows: list[Row], fails: Callable[[Row], bool]) -> tuple[set[str], set[str], set[str]]:
+        ids, around, inside = set(), set(), set()
+        for row in rows:
+            error_id = row["extra"].get("error_id")
+            named = [*row["causes"], *([error_id] if isinstance(error_id, str) else [])]
+            ids |= {each for each in named if each not in self.by_id}
+            if row["parent_span_id"] and row["parent_span_id"] not in self.by_span:
+                around.add(row["parent_span_id"])
+            if row["span_id"] and error_id is None and fails(row):
+                inside.add(row["span_id"])
+        new = [{each for each in group if each not in self._asked} for group in (ids, around)]
+        # a span's inside is another question than the span itself
+        inside = {each for each in inside if f"in {each}" not in self._asked}
+        self._asked |= new[0] | new[1] | {f"in {each}" for each in inside}
+        return new[0], new[1], inside
+
+    def read_agent(self, agent_id: Any) -> None:
+        """Bring in one agent's events of the stretch, of so many agents as a walk may need."""
+        if isinstance(agent_id, str) and agent_id not in self._agents and len(self._agents) < MAX_AGENTS:
+            self._agents.add(agent_id)
+            self._add_agent(agent_id)
+
+    def _ask(self, ids: set[str], around: set[str], inside: set[str]) -> None:
+        """Add events by id, the spans around others, and what happened inside spans."""
+        raise NotImplementedError
+
+    def _add_agent(self, agent_id: str) -> None:
+        """Add the events of an agent."""
+        raise NotImplementedError
+
+
+def is_sent(row: Row) -> bool:
+    """Whether a message event is the sender's half."""
+    return str(row["extra"].get("direction", "")).startswith("sen")
+
+
+def load_event(engine: Engine, event_id: str) -> Row | None:
+    """One event by its id, None if the session does not hold it."""
+    try:
+        place = list(split_event_id(event_id))
+    except ValueError:
+        return None
+    found = engine.rows(
+        f"SELECT {EVENT_COLUMNS} FROM {whole_lines()} WHERE writer = ? AND seq = ? LIMIT 1", place
+    )
+    return engine_row(found[0]) if found else None
+
 
 MAX_EVENTS_EACH = 20_000
 """How many events of one agent are held, the newest of the stretch."""

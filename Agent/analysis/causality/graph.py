@@ -17,8 +17,7 @@ from Agent.analysis.causality.chains import (
     event_of,
     is_failure,
 )
-from Agent.analysis.causality.event_links import Links, find_event
-from Agent.analysis.causality.event_window import Row, time_us
+from Agent.analysis.causality.event_links import Links, Row, find_event, time_us
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.event_dict import EVENT_COLUMNS, engine_row
 from Agent.analysis.query.views import whole_lines

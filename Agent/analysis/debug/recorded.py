@@ -10,13 +10,12 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from Agent.analysis.causality.chains import Edge, chain, is_failure
-from Agent.analysis.causality.event_links import Links, find_event
-from Agent.analysis.causality.event_window import time_us
+from Agent.analysis.causality.event_links import Links, find_event, time_us
 from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.question.question import Question, stems
 from Agent.analysis.debug.root_causes import Log
 from Agent.analysis.query.engine import Engine
-from Agent.analysis.session.integrity import in_flight
+from Agent.analysis.session import in_flight
 from Agent.analysis.text import plural
 from Agent.tree.read.reader import TreeReader
 

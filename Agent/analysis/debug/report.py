@@ -12,7 +12,7 @@ from typing import Any
 from Agent.analysis.causality.chains import Edge
 from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.question.question import Question
-from Agent.analysis.session.lookup import trace_root
+from Agent.analysis.session import trace_root
 from Agent.analysis.text import WIDTH, section, table
 from Agent.errors import InputError
 from Agent.tree.files.session import open_session

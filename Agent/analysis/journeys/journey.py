@@ -1,18 +1,314 @@
-"""The way of one agent through a session, event by event; read from that agent's files alone."""
+"""One agent's way through a session: event by event, and in overview; read from that agent's files alone."""
 
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
-from typing import Any, Final
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
+from Agent.analysis.journeys.activity import ActivityCount
+from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.event_dict import event_row
-from Agent.analysis.session.lookup import agent_events
-from Agent.analysis.stats.distribution import number
-from Agent.event.clock import format_timestamp
+from Agent.analysis.query.views import scan
+from Agent.analysis.session import agent_events, counted_losses, unknown_agent
+from Agent.analysis.stats import number, ranked
+from Agent.archive.sealed.reader import open_reader
+from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
+from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering.span_tree import Forest, Node, build_forest
-from Agent.tree.read.reader import TreeReader
+from Agent.tree.layout import list_sessions
+from Agent.tree.read.losses import Gap
+from Agent.tree.read.reader import OpenSpan, TreeReader
+
+__all__ = ["Busy", "journey_overview", "journeys_overview", "record_gaps"]
+
+MAX_STRETCHES: Final = 4096
+
+
+class Stretch(NamedTuple):
+    """A time between two busy ones, in microseconds; `after` and `before` are the events at its ends."""
+
+    start_us: int
+    end_us: int
+    after: str
+    before: str
+
+    @property
+    def length_us(self) -> int:
+        """How long it was."""
+        return self.end_us - self.start_us
+
+
+class Busy:
+    """The union of intervals; `add` takes them in the order of their ends, as spans are written.
+
+    Of more than 4096 separate times the ones with the least between them are held as one: `blur_us` says up
+    to which length idle stretches are no longer distinguished.
+    """
+
+    def __init__(self, most: int = MAX_STRETCHES) -> None:
+        self._most = most
+        self._times: list[tuple[int, int, str, str]] = []
+        self.blur_us = 0
+
+    def add(self, start_us: int, end_us: int, event_id: str) -> None:
+        """Take what was done from then to then, an instant being both."""
+        start_us = min(start_us, end_us)
+        last_us, first, last = end_us, event_id, event_id
+        while self._times and self._times[-1][1] >= start_us:
+            before = self._times.pop()
+            first = before[2] if before[0] <= start_us else first
+            last = before[3] if before[1] > last_us else last
+            start_us, last_us = min(start_us, before[0]), max(last_us, before[1])
+        self._times.append((start_us, last_us, first, last))
+        if len(self._times) > self._most:
+            self._merge()
+
+    def _merge(self) -> None:
+        """Hold those times as one between which little lies, so that half of them are left."""
+        between = sorted(b[0] - a[1] for a, b in zip(self._times, self._times[1:], strict=False))
+        self.blur_us = max(self.blur_us, between[len(between) // 2])
+        merged = [self._times[0]]
+        for time in self._times[1:]:
+            before = merged[-1]
+            if time[0] - before[1] <= self.blur_us:
+                merged[-1] = (before[0], time[1], before[2], time[3])
+            else:
+                merged.append(time)
+        self._times = merged
+
+    @property
+    def busy_us(self) -> int:
+        """How long something was going on, what `blur_us` no longer distinguishes included."""
+        return sum(end - start for start, end, _, _ in self._times)
+
+    @property
+    def idle_us(self) -> int:
+        """How long nothing was, between the first and the last."""
+        return self._times[-1][1] - self._times[0][0] - self.busy_us if self._times else 0
+
+    @property
+    def first_us(self) -> int | None:
+        """When it began."""
+        return self._times[0][0] if self._times else None
+
+    def stretches(self, most: int) -> list[Stretch]:
+        """The longest idle stretches, in order of time."""
+        pairs = zip(self._times, self._times[1:], strict=False)
+        found = [Stretch(a[1], b[0], a[3], b[2]) for a, b in pairs]
+        longest = sorted(found, key=lambda each: (-each.length_us, each.start_us))[:most]
+        return sorted(longest)
+
+
+IDLE_STRETCHES: Final = 5
+MAX_GAPS: Final = 50
+_SPOILING: Final = frozenset({"lost", "unacknowledged", "unknown"})
+
+
+class _Overview:
+    """What is kept of the events, one after another."""
+
+    def __init__(self, agent_id: str) -> None:
+        self.activity = ActivityCount(agent_id)
+        self.busy = Busy()
+        self.writers: Counter[str] = Counter()
+        self.runs: set[str] = set()
+        self.spans = 0
+
+    def add(self, event: Event) -> None:
+        self.activity.add(event)
+        self.writers[event.writer] += 1
+        if event.run_id is not None and len(self.runs) < 1000:
+            self.runs.add(event.run_id)
+        at_us, taken_ms = event.timestamp_us, None
+        if event.span_id is not None:
+            self.spans += 1
+            taken_ms = number(event.extra.get("duration_ms"))
+        length_us = round(taken_ms * 1000) if taken_ms is not None and 0 <= taken_ms < 1e12 else 0
+        self.busy.add(at_us - length_us, at_us, event.id)
+
+
+def journey_overview(
+    reader: TreeReader,
+    agent_id: str,
+    engine: Engine | None = None,
+    each: Callable[[Event], None] = lambda _event: None,
+) -> dict[str, Any]:
+    """One agent's journey through one session, in totals; memory is flat in its length.
+
+    Args:
+        reader: of the session.
+        agent_id: whose journey.
+        engine: over the whole session, to look for what the recording lacks; without one it does not look.
+        each: is given every event on the way, in order.
+
+    Returns:
+        What `activity.agent_activity` gives, `session_id`, `started_at` (the beginning of the first span),
+        `duration_s`, `busy_s`, `idle_s`, `idle` (the 5 longest stretches: start, end, seconds, and the ids of
+        the events around), `idle_blur_s` (shorter stretches are not distinguished), `spans`, `in_flight` (of
+        this agent), `runs`, `damaged_lines` (in its files), `gaps` (`record_gaps`, or None).
+
+    Raises:
+        AgentNotFound: the session knows no such agent.
+    """
+    kept = _Overview(agent_id)
+    damaged_before = reader.damaged_lines
+    for event in agent_events(reader, agent_id):
+        kept.add(event)
+        each(event)
+    damaged = reader.damaged_lines - damaged_before
+    told = kept.activity.result()
+    first_us = kept.busy.first_us or 0
+    return told | {
+        "session_id": reader.session.name.removeprefix("session_"),
+        "started_at": format_timestamp(first_us),
+        "duration_s": (kept.busy.busy_us + kept.busy.idle_us) / 1e6,
+        "busy_s": kept.busy.busy_us / 1e6,
+        "idle_s": kept.busy.idle_us / 1e6,
+        "idle": [_stretch(each.start_us, each.end_us, each.after, each.before)
+                 for each in kept.busy.stretches(IDLE_STRETCHES)],
+        "idle_blur_s": kept.busy.blur_us / 1e6,
+        "spans": kept.spans,
+        "in_flight": [_open(span) for span in reader.in_flight() if span.agent_id == agent_id],
+        "runs": sorted(kept.runs),
+        "damaged_lines": damaged,
+        "gaps": None if engine is None else record_gaps(reader, engine, list(kept.writers)),
+    }  # fmt: skip
+
+
+def _open(span: OpenSpan) -> dict[str, Any]:
+    return {
+        "name": span.name,
+        "span_id": span.span_id,
+        "started_at": format_timestamp(span.started_us),
+        "alive": span.alive,
+    }
+
+
+def _stretch(start_us: int, end_us: int, after: str, before: str) -> dict[str, Any]:
+    return {
+        "start": format_timestamp(start_us),
+        "end": format_timestamp(end_us),
+        "seconds": (end_us - start_us) / 1e6,
+        "after": after,
+        "before": before,
+    }
+
+
+def record_gaps(reader: TreeReader, engine: Engine, writers: list[str]) -> list[dict[str, Any]]:
+    """What some writers took numbers for and what stands in no file: it may have been of any of their agents.
+
+    Returns:
+        In order, at most 50: `writer`, `verdict` (lost, unacknowledged, unknown, retired, as in
+        `losses()`), `count`, `first_seq`, `last_seq`, and the times of the writer's events next to them,
+        `after` and `before` (None if there is none).
+    """
+    found = counted_losses(reader.session, engine) or reader.losses()
+    gaps = [
+        (account.writer, gap)
+        for account in found.writers
+        if account.writer in writers
+        for gap in account.gaps
+        if gap.verdict in _SPOILING or gap.verdict == "retired"
+    ][:MAX_GAPS]
+    around = _neighbours(engine, gaps) if gaps else {}
+    return [_placed(writer, gap, around.get(place, {})) for place, (writer, gap) in enumerate(gaps)]
+
+
+def _neighbours(engine: Engine, gaps: list[tuple[str, Gap]]) -> dict[int, dict[str, Any]]:
+    """The times next to each gap, all out of one scan; a writer's times never decrease."""
+    found = engine.rows(
+        "WITH gaps AS (SELECT unnest($1::BIGINT[]) AS place, unnest($2::VARCHAR[]) AS owner, "
+        "unnest($3::BIGINT[]) AS first_seq, unnest($4::BIGINT[]) AS last_seq) "
+        "SELECT place, max(ts_us) FILTER (WHERE seq < first_seq) AS after_us, "
+        "min(ts_us) FILTER (WHERE seq > last_seq) AS before_us "
+        f"FROM (SELECT ts_us, writer, seq FROM {scan()} WHERE list_contains($2, writer)) JOIN gaps "
+        "ON owner = writer AND seq BETWEEN first_seq - 1000 AND last_seq + 1000 GROUP BY place",
+        [
+            list(range(len(gaps))),
+            [writer for writer, _ in gaps],
+            [gap.first_seq for _, gap in gaps],
+            [gap.last_seq for _, gap in gaps],
+        ],
+    )
+    return {row["place"]: row for row in found}
+
+
+def _placed(writer: str, gap: Gap, around: dict[str, Any]) -> dict[str, Any]:
+    after_us, before_us = around.get("after_us"), around.get("before_us")
+    return {
+        "writer": writer,
+        "verdict": gap.verdict,
+        "count": gap.count,
+        "first_seq": gap.first_seq,
+        "last_seq": gap.last_seq,
+        "after": None if after_us is None else format_timestamp(after_us),
+        "before": None if before_us is None else format_timestamp(before_us),
+    }
+
+
+def journeys_overview(root: Path, agent_id: str) -> dict[str, Any]:
+    """An agent's way through every session under a root.
+
+    Returns:
+        `sessions`: the `overview` of each, oldest first; and in total `events`, `actions`, `errors`,
+        `busy_s`, `first_seen`, `last_seen`, `between_s` (from one session's end to the next one's beginning:
+        neither idle nor a gap, nothing was running that was recorded), `action_counts`, and `unread`: by its
+        id, why a session could not be read, so that it counts in none of these.
+
+    Raises:
+        AgentNotFound: no session under the root knows the agent.
+    """
+    sessions: list[dict[str, Any]] = []
+    newest: TreeReader | None = None
+    unread: dict[str, str] = {}
+    for ref in list_sessions(root):
+        try:
+            reader = open_reader(ref.path)
+            if reader.holds_agent(agent_id):
+                newest = reader
+                sessions.append(journey_overview(reader, agent_id))
+        except SessionNotFound:
+            continue  # pruned meanwhile: it is none of the sessions any more
+        except AgentNotFound:
+            continue  # a file of that name holds no readable event of the agent
+        except DamagedInput as error:
+            unread[ref.session_id] = str(error)
+    if not sessions:
+        refs = list_sessions(root)
+        if newest is None and refs:
+            newest = open_reader(refs[-1].path)
+        if newest is None:
+            raise AgentNotFound(f"no agent {agent_id!r}", path=root, remedy="no session was recorded there")
+        raise unknown_agent(newest, agent_id)
+    actions: Counter[str] = Counter()
+    for session in sessions:
+        actions.update(session["action_counts"])
+    return {
+        "agent_id": agent_id,
+        "sessions": sessions,
+        "events": sum(session["total_logs"] for session in sessions),
+        "actions": actions.total(),
+        "errors": sum(session["errors"] for session in sessions),
+        "busy_s": sum(session["busy_s"] for session in sessions),
+        "first_seen": min(session["started_at"] for session in sessions),
+        "last_seen": max(session["last_seen"] for session in sessions),
+        "between_s": _between_s(sessions),
+        "action_counts": ranked(actions),
+        "unread": unread,
+    }
+
+
+def _between_s(sessions: list[dict[str, Any]]) -> float:
+    spans = sorted((parse_timestamp(s["started_at"]), parse_timestamp(s["last_seen"])) for s in sessions)
+    covered = Busy()
+    for start_us, end_us in sorted(spans, key=lambda span: span[1]):
+        covered.add(start_us, end_us, "")
+    return covered.idle_us / 1e6
+
 
 MAX_TREE_EVENTS: Final = 100_000
 _LONGEST_MS: Final = 1e12

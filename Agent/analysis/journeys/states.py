@@ -13,7 +13,7 @@ from typing import Any, Final
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.event_dict import BY_ORDER
 from Agent.analysis.query.views import scan
-from Agent.analysis.session.lookup import agent_events
+from Agent.analysis.session import agent_events
 from Agent.errors import EventNotFound, UsageError
 from Agent.event.clock import EPOCH, parse_timestamp
 from Agent.event.ids import split_event_id

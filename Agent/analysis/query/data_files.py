@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from Agent.analysis.query.scan_sources import LIVE, OLDER, REGULAR, SEALED, VERBATIM
+from Agent.analysis.query.views import LIVE, OLDER, REGULAR, SEALED, VERBATIM
 from Agent.archive.sealed.parquet_rows import literal, promoted_columns
 from Agent.archive.sealed.parts import Part, SealedSegment, archive_dir, read_parts
 from Agent.tree.files.lines import open_file

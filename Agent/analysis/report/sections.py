@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from Agent.analysis.errors.fingerprints import told_pattern
+from Agent.analysis.errors import told_pattern
 from Agent.analysis.report import blocks
-from Agent.analysis.report.amounts import clock, count, milliseconds, number, plural, seconds
 from Agent.analysis.report.blocks import (
     Block,
     Cell,
@@ -21,6 +20,7 @@ from Agent.analysis.report.blocks import (
     Title,
     Words,
 )
+from Agent.analysis.text import clock, count, milliseconds, number, plural, seconds
 from Agent.errors import EventNotFound
 from Agent.event.clock import parse_timestamp
 from Agent.event.ids import split_event_id

@@ -10,12 +10,10 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from Agent.analysis import text
-from Agent.analysis.errors import failures
-from Agent.analysis.interactions import summary as interactions
-from Agent.analysis.journeys import states, timeline
-from Agent.analysis.learning import summary as learning
-from Agent.analysis.performance import summary as performance
+from Agent.analysis import errors as failures
+from Agent.analysis import interactions, learning, performance, text
+from Agent.analysis import session as integrity
+from Agent.analysis.journeys import activity, states
 from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.views import IS_ERROR, scan
 from Agent.analysis.report.blocks import (
@@ -32,9 +30,8 @@ from Agent.analysis.report.blocks import (
     Words,
 )
 from Agent.analysis.report.sections import Facts, header, sections
-from Agent.analysis.session import integrity
-from Agent.analysis.session.lookup import SessionRef, find
-from Agent.analysis.stats.distribution import ranked
+from Agent.analysis.session import SessionRef, find
+from Agent.analysis.stats import ranked
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import InputError
 from Agent.event.clock import format_timestamp, parse_timestamp
@@ -148,7 +145,7 @@ def session_summary(path: Path, reader: TreeReader, engine: Engine) -> dict[str,
         "learning": learning.learning_progress(engine),
         "interactions": interactions.interaction_summary(engine),
         "performance": performance.performance_summary(engine),
-        "marks": timeline.marks(engine),
+        "marks": activity.marks(engine),
         "in_flight": integrity.in_flight(reader),
         "losses": losses,
     }
@@ -234,7 +231,7 @@ def export_analysis(target: Path, path: Path, reader: TreeReader, engine: Engine
     body = {
         "analysis_version": EXPORT_VERSION,
         **session_summary(path, reader, engine),
-        "timeline": timeline.timeline(engine),
+        "timeline": activity.timeline(engine),
         "checkpoints": states.checkpoints(engine),
         "recent_errors": failures.errors(engine, limit=200),
     }

@@ -12,9 +12,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from Agent.archive.erase.checkpoints import FoundCheckpoints, erase_checkpoints, find_checkpoints
+import orjson
+
 from Agent.archive.erase.files import (
+    FoundCheckpoints,
+    erase_checkpoints,
+    erase_from_mirrors,
     find_artifacts,
+    find_checkpoints,
+    find_in_mirrors,
     find_replays,
     remove_artifacts,
     remove_leftovers,
@@ -34,23 +40,16 @@ from Agent.archive.erase.lines import (
     rewrite,
     settle_torn_tails,
 )
-from Agent.archive.erase.mirrors import erase_from_mirrors, find_in_mirrors
-from Agent.archive.erase.plan import (
-    plan_file,
-    read_plan,
-    remove_plan,
-    remove_unfinished_plans,
-    write_plan,
-)
 from Agent.archive.erase.proof import Proof, holds, prove
 from Agent.archive.erase.target import AGENT, MATCH, RUN, ErasedArtifact, Target
-from Agent.archive.maintenance.chain_erased import account_in_chains
+from Agent.archive.maintenance.chain_check import account_in_chains
 from Agent.archive.maintenance.recover import recover_session
 from Agent.archive.sealed.reader import open_reader
 from Agent.archive.sealed.sealing import seal, tidy
 from Agent.errors import NotErased, SessionInUse, SessionNotFound, UsageError
 from Agent.flight.checkpoints.storage.packs import is_written_to
-from Agent.tree.files.file_locks import locked
+from Agent.tree.files.descriptors import locked
+from Agent.tree.files.session import read_stored, replace_durably
 from Agent.tree.layout import (
     boards_dir,
     entries_in,
@@ -61,10 +60,20 @@ from Agent.tree.layout import (
 )
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.read.summary import write_summary
-from Agent.tree.retention.removal import delete_tree, finish_removals, living_writers, written_elsewhere
+from Agent.tree.retention.retention import delete_tree, finish_removals, living_writers, written_elsewhere
 from Agent.tree.write.kept_counts import forget_counts
 
-__all__ = ["SHORTEST_VALUE", "ErasedSession", "Erasure", "erase", "pending", "target_of"]
+__all__ = [
+    "erase",
+    "ErasedSession",
+    "Erasure",
+    "pending",
+    "plan_file",
+    "read_plan",
+    "SHORTEST_VALUE",
+    "target_of",
+    "write_plan",
+]
 
 SHORTEST_VALUE: Final = 3
 """A shorter value stands in the bytes of nearly every file."""
@@ -380,3 +389,45 @@ def _erase_session(found: _Found, target: Target, *, resumed: bool) -> None:
     is_record = _id(session) in target.sealed
     if was_sealed or is_record:
         seal(session, remove=is_record)
+
+
+PLAN_NAME: Final = ".erasing.json"
+PLAN_VERSION: Final = 1
+
+
+def plan_file(root: Path) -> Path:
+    """Where the plan stands."""
+    return root / PLAN_NAME
+
+
+def read_plan(root: Path) -> Target | None:
+    """What an erasure that was interrupted had begun to erase; None where none was.
+
+    Raises:
+        DamagedInput: there is a plan that cannot be read.
+    """
+    what = "the plan of an erasure that was interrupted"
+    return read_stored(plan_file(root), _target_in, what, "remove it, and erase the same again")
+
+
+def _target_in(stored: Any) -> Target:
+    if stored["version"] != PLAN_VERSION:
+        raise ValueError(f"it is of version {stored['version']!r}")
+    return Target.from_object(stored["target"])
+
+
+def write_plan(root: Path, target: Target) -> None:
+    """Put the plan in place, on the disk itself; OSError if that is refused."""
+    stored = {"version": PLAN_VERSION, "target": target.to_object()}
+    replace_durably(plan_file(root), orjson.dumps(stored, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def remove_plan(root: Path) -> None:
+    """Take the plan away."""
+    plan_file(root).unlink(missing_ok=True)
+
+
+def remove_unfinished_plans(root: Path) -> None:
+    """Remove what is half written of a plan."""
+    for path in root.glob(f".{PLAN_NAME}.*.new"):
+        path.unlink(missing_ok=True)

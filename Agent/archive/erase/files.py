@@ -1,30 +1,50 @@
-"""Files that are to be erased: artifacts and their blobs, replays, whole runs, and values in descriptions.
-
-`erase` calls these for each session, behind the lines that tell of artifacts.
-"""
+"""Erasing in the other files of a session: artifacts, checkpoints and the category files that people read."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
+from Agent.archive.erase.lines import lines_of, rewrite
 from Agent.archive.erase.target import AGENT, MATCH, ErasedArtifact, Target
-from Agent.errors import DamagedInput
+from Agent.errors import DamagedInput, NotErased, RunNotFound
+from Agent.flight.checkpoints.storage.files import INDEX_NAME, REMOVED_FACT, RunFiles, shared_chunks_dir
+from Agent.flight.checkpoints.storage.index import Row
+from Agent.flight.checkpoints.storage.packs import PACK_SUFFIX, remove_unshared
+from Agent.flight.checkpoints.storage.run import RunCheckpoints, remove
+from Agent.flight.checkpoints.store import LocalCheckpointStore
+from Agent.record.encode.redaction import Redactor
 from Agent.tree.files.lines import open_file
 from Agent.tree.files.session import replace_file
-from Agent.tree.layout import claims_dir, cursors_dir, entries_in, recovered_file, runs_dir, session_file
-from Agent.tree.retention.removal import delete_tree
+from Agent.tree.layout import (
+    MIRROR_FILES,
+    claims_dir,
+    cursors_dir,
+    entries_in,
+    recovered_file,
+    runs_dir,
+    session_file,
+)
+from Agent.tree.retention.retention import delete_tree
 from Agent.tree.write.artifacts import artifacts_dir, blobs_dir
 
 __all__ = [
-    "ERASED_TEXT",
     "chunks_of",
+    "erase_checkpoints",
+    "erase_from_mirrors",
+    "ERASED_TEXT",
     "find_artifacts",
+    "find_checkpoints",
+    "find_in_mirrors",
     "find_replays",
+    "FoundCheckpoints",
     "remove_artifacts",
     "remove_leftovers",
     "remove_runs",
@@ -218,3 +238,199 @@ def _without_spans(account: Any, target: Target) -> Any:
 
 def _directories(parent: Path) -> list[Path]:
     return [path for path in entries_in(parent) if path.is_dir() and not path.is_symlink()]
+
+
+@dataclass(slots=True)
+class FoundCheckpoints:
+    """The checkpoints that go, by run."""
+
+    whole: list[str] = field(default_factory=list)
+    """Runs whose checkpoints go with all that belongs to them."""
+    numbers: dict[Path, list[int]] = field(default_factory=dict)
+    """Of others the numbers that go."""
+    count: int = 0
+
+
+def find_checkpoints(session: Path, target: Target) -> FoundCheckpoints:
+    """Find the checkpoints that go.
+
+    Raises:
+        NotErased: one of them cannot be read, so nobody can say whether it holds the value.
+        OSError: an index cannot be opened.
+    """
+    found = FoundCheckpoints()
+    for index in sorted(runs_dir(session).glob(f"*/checkpoints/{INDEX_NAME}")):
+        directory = index.parent
+        with _opened(session, directory) as run:
+            rows = run.files.index.everything()
+            whole = directory.parent.name in target.run_dirs
+            named = target.kind == MATCH and target.is_named_by(run.run_id)
+            if whole or named or run.files.index.fact(REMOVED_FACT) is not None:
+                found.whole.append(run.run_id)
+                found.count += len(rows)
+                continue
+            numbers = list(_going(run, rows, target))
+            if numbers or _is_unfinished(run, rows):
+                found.numbers[directory] = numbers
+                found.count += len(numbers)
+    return found
+
+
+def erase_checkpoints(session: Path, found: FoundCheckpoints) -> None:
+    """Remove what was found, and what removals that were killed had left.
+
+    Raises:
+        OSError, DamagedInput: something cannot be written; what was done counts.
+    """
+    with LocalCheckpointStore(session, redactor=Redactor(b"")) as store:
+        for run_id in found.whole:
+            # One whose removal was interrupted is finished when it is looked for, and then is none.
+            with contextlib.suppress(RunNotFound):
+                store.delete_checkpoints(run_id)
+    for directory, numbers in found.numbers.items():
+        with _opened(session, directory) as run:
+            going = set(numbers)
+            remove(run, [row for row in run.files.index.everything() if row.number in going])
+            run.files.index.shrink(whole=True)
+    remove_unshared(shared_chunks_dir(session))
+
+
+def _is_unfinished(run: RunCheckpoints, rows: list[Row]) -> bool:
+    """Whether a removal that was killed has left bytes behind that belong to no checkpoint."""
+    sizes = {path.name: path.stat().st_size for path in run.files.directory.glob(f"*{PACK_SUFFIX}")}
+    for row in rows:
+        sizes[row.pack] = sizes.get(row.pack, 0) - row.frame_bytes
+    wanted = run.files.index.all_chunks()
+    is_stray = any(digest not in wanted for digest in run.files.chunks.names())
+    return is_stray or any(sizes.values()) or any(row.removed for row in rows)
+
+
+@contextlib.contextmanager
+def _opened(session: Path, directory: Path) -> Iterator[RunCheckpoints]:
+    """One run's checkpoints, closed behind the block."""
+    files = RunFiles(directory, shared_chunks_dir(session), make=False)
+    run = RunCheckpoints(files.index.fact("run_id") or directory.parent.name, files)
+    try:
+        yield run
+    finally:
+        run.close()
+
+
+def _going(run: RunCheckpoints, rows: list[Row], target: Target) -> Iterator[int]:
+    if target.kind == AGENT:
+        yield from (row.number for row in rows if row.agent_id == target.value and not row.removed)
+        rows = [row for row in rows if row.agent_id is None]
+    elif target.kind != MATCH:
+        return
+    chains: dict[int, list[Row]] = {}
+    for row in rows:
+        chains.setdefault(row.chain, []).append(row)
+    for chain in chains.values():
+        yield from _matching(run, sorted(chain, key=lambda row: row.position), target)
+
+
+def _matching(run: RunCheckpoints, chain: list[Row], target: Target) -> Iterator[int]:
+    """Those of a chain whose document, or whose row, holds the value; those of a run that hold the agent."""
+    value: Any = None
+    try:
+        for row in chain:
+            value = run.files.after(value, row)
+            if row.removed:
+                continue
+            if target.kind == AGENT:
+                state = value.get("state") if isinstance(value, dict) else None
+                if isinstance(state, dict) and target.value in state:
+                    yield row.number
+                continue
+            told = orjson.dumps({name: getattr(row, name) for name in Row.__slots__})
+            if target.forms.find(orjson.dumps(value)) is not None or target.forms.find(told) is not None:
+                yield row.number
+    except (DamagedInput, FileNotFoundError) as error:
+        raise NotErased(
+            f"a checkpoint of run {run.run_id!r} cannot be read, so it cannot be searched",
+            path=getattr(error, "path", None) or getattr(error, "filename", None),
+            remedy="restore it from a copy, or delete the checkpoints of that run, and erase again",
+        ) from error
+
+
+_TEXT: Final = ".text"
+_HEADER: Final = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+_ID_AT_END: Final = re.compile(rb"\(([a-z2-7]{8}-[0-9]+)\)\Z")
+
+
+def find_in_mirrors(root: Path, target: Target) -> int:
+    """How many lines of the mirrors go, their text twins left out."""
+    return sum(_lines_going(path, target, set()) for category, path in _files(root) if not _is_twin(category))
+
+
+def erase_from_mirrors(root: Path, target: Target) -> None:
+    """Take what goes out of every mirror.
+
+    The twins come first: which of their entries go is known by the ids in the mirrors.
+
+    Raises:
+        OSError: one of them cannot be read or replaced.
+    """
+    ids: set[bytes] = set()
+    plain = [path for category, path in _files(root) if not _is_twin(category)]
+    going = [path for path in plain if _lines_going(path, target, ids)]
+    for category, path in _files(root):
+        if _is_twin(category) and _twin_holds(path, target, ids):
+            rewrite(path, _EntryJudge(target, ids).kept)
+    for path in going:
+        rewrite(path, lambda line: target.judge(line, "").kept)
+
+
+def _is_twin(category: str) -> bool:
+    return category.endswith(_TEXT)
+
+
+def _files(root: Path) -> Iterator[tuple[str, Path]]:
+    """Every mirror with its backups."""
+    for category, name in MIRROR_FILES.items():
+        live = root / name
+        for path in sorted(live.parent.glob(f"{live.name}*")):
+            number = path.name.removeprefix(live.name)
+            if path.is_file() and not path.is_symlink() and (not number or number[1:].isdigit()):
+                yield category, path
+
+
+def _lines_going(path: Path, target: Target, ids: set[bytes]) -> int:
+    count = 0
+    for line in lines_of(path):
+        kept, event = target.judge(line, "")
+        if kept is not line:
+            count += 1
+            if event is not None:
+                ids.add(event.id.encode())
+    return count
+
+
+def _twin_holds(path: Path, target: Target, ids: set[bytes]) -> bool:
+    judge = _EntryJudge(target, ids)
+    return any(judge.kept(line) is None for line in lines_of(path))
+
+
+class _EntryJudge:
+    """Judges the lines of a text twin: an entry is a line that begins with its time, and those below it.
+
+    A value may stand below the first line only; then what of the entry goes are the lines that hold it.
+    """
+
+    def __init__(self, target: Target, ids: set[bytes]) -> None:
+        self._target = target
+        self._ids = ids
+        self._goes = False
+
+    def kept(self, line: bytes) -> bytes | None:
+        """What stays of the next line."""
+        if _HEADER.match(line):
+            self._goes = self._header_goes(line)
+        holds = self._target.kind == MATCH and self._target.forms.find(line) is not None
+        return None if self._goes or holds else line
+
+    def _header_goes(self, line: bytes) -> bool:
+        found = _ID_AT_END.search(line)
+        if found is not None and found[1] in self._ids:
+            return True
+        return self._target.kind == AGENT and f" [{self._target.value}] ".encode() in line

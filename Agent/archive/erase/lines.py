@@ -19,7 +19,7 @@ import orjson
 from Agent.archive.erase.target import AGENT, Target
 from Agent.archive.sealed.part_writer import open_connection
 from Agent.archive.sealed.parts import Part, drop_part, read_parts
-from Agent.archive.sealed.sealed_lines import file_lines, unseal
+from Agent.archive.sealed.reader import file_lines, unseal
 from Agent.errors import DamagedInput
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
@@ -27,8 +27,15 @@ from Agent.tree.files.lines import first_id, read_lines
 from Agent.tree.files.sequence_set import SeqSet, dropped_by, last_seq_in
 from Agent.tree.files.session import replace_file, replacing
 from Agent.tree.layout import cursors_dir, runs_dir
-from Agent.tree.read.recovery_log import Recovery, TornTail, read_recovery, write_recovery
-from Agent.tree.read.retention_log import ERASED, read_account, write_account
+from Agent.tree.read.removal_logs import (
+    ERASED,
+    Recovery,
+    TornTail,
+    read_account,
+    read_recovery,
+    write_account,
+    write_recovery,
+)
 from Agent.tree.write.artifacts import ROOT_RUN
 
 __all__ = [

@@ -20,7 +20,7 @@ import orjson
 from Agent.archive.erase.files import chunks_of
 from Agent.archive.erase.lines import sealed_lines
 from Agent.archive.erase.target import AGENT, Target
-from Agent.archive.maintenance.chain_erased import names_in_chain
+from Agent.archive.maintenance.chain_check import names_in_chain
 from Agent.archive.sealed.parts import read_parts
 from Agent.tree.layout import list_sessions, parse_file_name, safe_name
 

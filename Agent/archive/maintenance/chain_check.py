@@ -1,52 +1,51 @@
 """Compares a session's lines with the chains of its writers: names edited blocks, proves single events.
 
-What a policy retired is explained by the account of retired numbers, what an erasure took by what
-`chain_erased` left in the chain, and lines that were sealed are read out of the archive.
+What a policy retired is explained by the account of retired numbers, what an erasure took by what it left
+in the chain, and lines that were sealed are read out of the archive.
 """
 
 from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import orjson
 
 from Agent.archive.sealed.part_writer import open_connection
 from Agent.archive.sealed.parts import Part, read_parts
-from Agent.archive.sealed.sealed_lines import file_lines
+from Agent.archive.sealed.reader import file_lines
 from Agent.errors import DamagedInput, InputError, UsageError
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
-from Agent.tree.files.hash_tree import (
+from Agent.tree.files.lines import first_id, id_of, open_file
+from Agent.tree.files.session import open_session, replace_durably
+from Agent.tree.layout import boards_dir, chain_file, chains_dir, parse_file_name, segment_order, tree_files
+from Agent.tree.read.removal_logs import ERASED, read_account
+from Agent.tree.write.chain import (
+    LINES,
+    BlockState,
+    ChainBlock,
+    FileChain,
+    WriterChain,
     audit_path,
     head_text,
     leaf_of_bytes,
     leaf_of_lines,
+    read_chains,
     root_of,
     session_head,
+    write_chain,
 )
-from Agent.tree.files.lines import first_id, id_of, open_file
-from Agent.tree.files.session import open_session
-from Agent.tree.layout import boards_dir, chain_file, parse_file_name, segment_order, tree_files
-from Agent.tree.read.retention_log import read_account
-from Agent.tree.write.chain import LINES, BlockState, ChainBlock, FileChain, WriterChain, read_chains
 from Agent.tree.write.crash_board import read_board
 
-__all__ = [
-    "ChainGap",
-    "ChainReport",
-    "ChainedFiles",
-    "Edit",
-    "check_chains",
-    "leaf_of",
-    "prove_event",
-    "walk",
-]
+__all__ = ["account_in_chains", "ChainReport", "check_chains", "names_in_chain", "prove_event", "walk"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -496,3 +495,72 @@ def _proof(
         "heads": heads,
         "head": session_head(heads),
     }
+
+
+ERASED_NAME: Final = "[erased]"
+"""Stands in the place of the name of a file of which nothing is left."""
+
+
+def account_in_chains(session: Path, going: Mapping[str, Callable[[bytes], bytes | None]]) -> None:
+    """Enter what the blocks of some files will be.
+
+    Args:
+        session: the session's directory.
+        going: by name the files that are about to be rewritten, with what stays of a line.
+
+    Raises:
+        OSError: a file cannot be read, or a chain not be replaced.
+    """
+    if not going:
+        return
+    chains = read_chains(session)
+    with ChainedFiles(session, chains) as chained:
+        changed = {
+            file.writer
+            for file, name in chained.files
+            if name is not None and name in going and _enter(chained, name, file, going[name])
+        }
+    for writer in changed:
+        # a damaged chain stays as it is; verify reports it
+        if chains[writer].problem is None:
+            replace_durably(chain_file(session, writer), write_chain(chains[writer]))
+
+
+def _enter(chained: ChainedFiles, name: str, file: FileChain, keep: Callable[[bytes], bytes | None]) -> bool:
+    """Enter what the blocks of a file will be; whether any loses lines. An edited one stays as it is."""
+    states, wrong = standing(chained, name, file)
+    if wrong:
+        return False
+    is_changed, first = False, None
+    after: list[BlockState] = []
+    for found in walk(file, states, chained.lines(name)):
+        kept = [left + b"\n" for line in found.lines if (left := keep(line[:-1])) is not None]
+        is_changed |= kept != found.lines
+        first = first or next(iter(kept), None)
+        after.append(BlockState(sum(map(len, kept)), len(kept), leaf_of(found.block.kind, kept)))
+    if not is_changed:
+        return False
+    for block, state, new in zip(file.blocks, states, after, strict=True):
+        block.was = state if state != block.written else None
+        block.now = new
+        if new != block.written:
+            block.why = ERASED
+    file.file, file.first_id = (ERASED_NAME, None) if first is None else (name, id_of(first))
+    return True
+
+
+def names_in_chain(path: Path) -> Iterator[bytes] | None:
+    """The names in a chain's file; None where it is none. Its digests hold any short text by chance."""
+    if path.parent.name != chains_dir(Path()).name or path.parent.parent.name != ".state":
+        return None
+    return _names(path)
+
+
+def _names(path: Path) -> Iterator[bytes]:
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            stored = orjson.loads(line) if line else {}
+            if "file" in stored:
+                yield str(stored["file"]).encode() + b"\n"
+        except (orjson.JSONDecodeError, TypeError):
+            yield line + b"\n"

@@ -15,7 +15,7 @@ from Agent.event.kinds import LEVELS
 from Agent.event.model import Event, RedactedBytes
 from Agent.event.payloads import KINDS
 from Agent.tree.layout import MIRROR_FILES, list_sessions
-from Agent.tree.retention.removal import delete_tree, living_writers
+from Agent.tree.retention.retention import delete_tree, living_writers
 from Agent.tree.write.mirror import Mirrors
 
 __all__ = ["rebuild_mirrors"]

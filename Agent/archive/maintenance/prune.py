@@ -14,11 +14,10 @@ from typing import Any
 
 from Agent.errors import InputError, UsageError
 from Agent.event.clock import parse_timestamp
-from Agent.flight.checkpoints.model import Removed
-from Agent.flight.checkpoints.policy import RetentionPolicy
+from Agent.flight.checkpoints.model import Removed, RetentionPolicy
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import list_sessions
-from Agent.tree.retention.removal import finish_removals, left_overs, remove_session, why_in_use
+from Agent.tree.retention.retention import finish_removals, left_overs, remove_session, why_in_use
 
 __all__ = ["Policy", "PrunedSession", "Pruning", "prune", "prune_checkpoints"]
 

@@ -16,21 +16,25 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.errors import InputError, SessionInUse
 from Agent.event.clock import format_timestamp
 from Agent.event.codec import DamagedLine, decode_line
-from Agent.tree.files.file_locks import locked
+from Agent.tree.files.descriptors import locked
 from Agent.tree.files.lines import RawLine, after_last_newline, open_file, tail_writer
 from Agent.tree.files.session import open_session, update_session
-from Agent.tree.files.tally import Tally
 from Agent.tree.layout import boards_dir, entries_in, summary_file, tree_files
-from Agent.tree.read.loss_scan import Writers
-from Agent.tree.read.losses import Losses, WriterLosses
+from Agent.tree.read.losses import Losses, WriterLosses, Writers
 from Agent.tree.read.reader import OpenSpan
-from Agent.tree.read.recovery_log import RecoveredWriter, Recovery, TornTail, read_recovery, write_recovery
-from Agent.tree.read.retention_log import read_account
+from Agent.tree.read.removal_logs import (
+    RecoveredWriter,
+    Recovery,
+    TornTail,
+    read_account,
+    read_recovery,
+    write_recovery,
+)
 from Agent.tree.read.summary import write_summary
-from Agent.tree.retention.removal import living_writers, written_elsewhere
-from Agent.tree.retention.retention import finish_removal
+from Agent.tree.retention.retention import finish_removal, living_writers, written_elsewhere
 from Agent.tree.write.artifacts import blobs_dir
 from Agent.tree.write.crash_board import remove_board
+from Agent.tree.write.kept_counts import Tally
 
 __all__ = ["Recovered", "recover_session"]
 

@@ -21,8 +21,7 @@ from Agent.tree.files.lines import Damage, first_id, open_file
 from Agent.tree.files.sequence_set import dropped_by
 from Agent.tree.layout import parse_file_name
 from Agent.tree.read.losses import WriterLosses
-from Agent.tree.read.recovery_log import Recovery, read_recovery
-from Agent.tree.read.retention_log import ERASED, read_account
+from Agent.tree.read.removal_logs import ERASED, Recovery, read_account, read_recovery
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, new_hash, read_artifact
 
 __all__ = ["DamagedArtifact", "Verification", "VerifiedWriter", "verify"]

@@ -1,7 +1,7 @@
 """The parts of an archive: a Parquet file each, and beside it a JSON file that says which segments it holds.
 
 A part exists when its JSON file does, so one rename makes it and one unlink takes it away. `seal` makes
-parts; `sealed_lines`, the views of `Agent.analysis` and what verifies and prunes ask `read_parts`.
+parts; `reader`, the views of `Agent.analysis` and what verifies and prunes ask `read_parts`.
 """
 
 from __future__ import annotations

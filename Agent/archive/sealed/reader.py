@@ -7,24 +7,35 @@ also where they are sealed: for one agent's questions that is the shorter way.
 # ruff: noqa: S608 - statements are put together from names of this package; values are quoted
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import hashlib
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from Agent.archive.sealed.numbers import add_numbers, count_others, rows_to_read
 from Agent.archive.sealed.parquet_rows import LINE_BYTES, literal
-from Agent.archive.sealed.part_writer import open_connection
+from Agent.archive.sealed.part_writer import DIGEST_BYTES, escaped, open_connection
 from Agent.archive.sealed.parts import Part, SealedSegment, archive_dir, read_parts
-from Agent.archive.sealed.sealed_lines import part_source
 from Agent.errors import DamagedInput
+from Agent.event.clock import format_timestamp
 from Agent.tree.files.lines import RawLine
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.tree.files.tally import Tally
-from Agent.tree.layout import parse_file_name, segment_order
+from Agent.tree.files.session import replacing, sync_directory
+from Agent.tree.layout import DIRECTORY_MODE, parse_file_name, segment_order
 from Agent.tree.read.reader import TreeReader
+from Agent.tree.write.kept_counts import Tally
 
-__all__ = ["ArchiveLines", "open_reader"]
+__all__ = [
+    "ArchiveLines",
+    "bits_of",
+    "digests_of",
+    "file_lines",
+    "NUMBER_BITS",
+    "open_reader",
+    "PIECE",
+    "unseal",
+]
 
 _BATCH_ROWS: Final = 4096
 
@@ -44,7 +55,7 @@ def open_reader(session: Path) -> TreeReader:
 class ArchiveLines:
     """The lines of segments whose files were removed after they were sealed.
 
-    `Agent.tree.read.archive_seam.ColdLines`.
+    `Agent.tree.read.reader.ColdLines`.
 
     Args:
         session: the session's directory.
@@ -207,3 +218,183 @@ def _place(file: str) -> tuple[str, str, str, float]:
     path = Path(file)
     name = parse_file_name(path.name)
     return (path.parent.as_posix(), *(segment_order(name) if name is not None else (path.name, "", 0.0)))
+
+
+PIECE: Final = "seq >> 16"
+"""Which 65536 numbers one belongs to, as `SeqSet.add_bits` takes them."""
+NUMBER_BITS: Final = "bitstring_agg((seq & 65535)::INTEGER, 0, 65535)::BLOB"
+"""The numbers of a group of one piece; a bit for each, since retention leaves them scattered."""
+_LOWEST_FIRST: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+"""The engine's bit strings begin with the highest bit of a byte, ours with the lowest."""
+
+Doubtful = list[tuple[str, int]]
+"""(writer, piece) where a number comes twice: only reading tells which line is the event."""
+
+
+def bits_of(answer: Any) -> int:
+    """What `NUMBER_BITS` gave, the lowest number in the lowest bit."""
+    return int.from_bytes(bytes(answer).translate(_LOWEST_FIRST), "little")
+
+
+def add_numbers(connection: Any, rows: str, kinds: Collection[str], seen: dict[str, SeqSet]) -> Doubtful:
+    """Put the numbers of events into `seen` that need no reading; which pieces were left out.
+
+    Args:
+        connection: to DuckDB.
+        rows: sealed rows as a relation, with a condition after WHERE.
+        kinds: those to be read.
+        seen: the numbers by writer.
+    """
+    doubtful: Doubtful = []
+    cursor = connection.execute(
+        f"SELECT writer, {PIECE} AS piece, count(*), {NUMBER_BITS} FROM {rows} "
+        f"AND NOT coalesce({_to_read(kinds)}, true) GROUP BY ALL"
+    )
+    while row := cursor.fetchone():
+        writer, piece, count, answer = row
+        bits = bits_of(answer)
+        if bits.bit_count() == count:
+            seen.setdefault(writer, SeqSet()).add_bits(piece, bits)
+        else:
+            doubtful.append((writer, piece))
+    return doubtful
+
+
+def count_others(
+    connection: Any, rows: str, kinds: Collection[str], doubtful: Doubtful, tally: Tally
+) -> None:
+    """Count the events whose lines `rows_to_read` leaves out; arguments as for `add_numbers`."""
+    others = f"{rows} AND NOT {rows_to_read(kinds, doubtful)}"
+    cursor = connection.execute(f"SELECT event_type, level, agent_id, count(*) FROM {others} GROUP BY ALL")
+    while found := cursor.fetchmany(_BATCH_ROWS):
+        for kind, level, agent_id, number in found:
+            tally.add(kind, level, agent_id, number)
+    first_us, last_us = connection.execute(f"SELECT min(ts_us), max(ts_us) FROM {others}").fetchone()
+    if first_us is not None:
+        tally.reach(format_timestamp(first_us), format_timestamp(last_us))
+
+
+def rows_to_read(kinds: Collection[str], doubtful: Doubtful) -> str:
+    """The condition on the rows that `add_numbers` left out."""
+    condition = f"coalesce({_to_read(kinds)}, true)"
+    if doubtful:
+        listed = ", ".join(f"({literal(writer)}, {piece})" for writer, piece in doubtful)
+        condition += f" OR (writer, {PIECE}) IN ({listed})"
+    return f"({condition})"
+
+
+def _to_read(kinds: Collection[str]) -> str:
+    """Damaged lines, those that are kept as they stand, and events of these kinds; NULL counts as true."""
+    if not kinds:
+        return "(event_type IS NULL OR raw IS NOT NULL)"
+    listed = ", ".join(map(literal, sorted(kinds)))
+    return f"(event_type IS NULL OR raw IS NOT NULL OR event_type IN ({listed}))"
+
+
+def part_source(parts: Iterable[Part]) -> str:
+    """The rows of some parts as a relation."""
+    paths = ", ".join(literal(escaped(str(part.parquet))) for part in parts)
+    return f"read_parquet([{paths}])"
+
+
+def file_lines(
+    connection: Any, part: Part, files: Sequence[str] | None = None
+) -> Iterator[tuple[str, int, bytes]]:
+    """(file, number, bytes) of a part's lines in the order of files and numbers; of some files, or of all.
+
+    A part is about a hundred megabytes of lines at most; it is sorted, which may take as much memory.
+    """
+    wanted = "" if files is None else f"WHERE file IN ({', '.join(literal(name) for name in files)})"
+    cursor = connection.cursor()
+    try:
+        cursor.execute(
+            f"SELECT file, line, {LINE_BYTES} FROM {part_source([part])} {wanted} ORDER BY file, line"
+        )
+        while rows := cursor.fetchmany(_BATCH_ROWS):
+            yield from rows
+    finally:
+        cursor.close()
+
+
+def digests_of(connection: Any, part: Part) -> dict[str, str]:
+    """The digest of each file of a part as it would be if it were written again."""
+    by_name = {segment.file: segment for segment in part.segments}
+    found: dict[str, str] = {}
+    for file, lines in _by_file(file_lines(connection, part)):
+        digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        for chunk in _chunks(lines, by_name[file]):
+            digest.update(chunk)
+        found[file] = digest.hexdigest()
+    return found
+
+
+def _by_file(rows: Iterator[tuple[str, int, bytes]]) -> Iterator[tuple[str, Iterator[bytes]]]:
+    from itertools import groupby
+
+    for file, group in groupby(rows, key=lambda row: row[0]):
+        yield file, (row[2] for row in group)
+
+
+def _chunks(lines: Iterator[bytes], segment: SealedSegment) -> Iterator[bytes]:
+    """The bytes of a file from its lines, with the newlines that it had."""
+    batch: list[bytes] = []
+    for line in lines:
+        if len(batch) == _BATCH_ROWS:
+            yield b"\n".join(batch) + b"\n"
+            batch = []
+        batch.append(line)
+    if batch:
+        yield b"\n".join(batch) + (b"\n" if segment.ends_with_newline else b"")
+
+
+def unseal(
+    session: str | os.PathLike[str],
+    into: str | os.PathLike[str] | None = None,
+    *,
+    only: Sequence[Part] | None = None,
+) -> list[Path]:
+    """Write the sealed files of a session again as they were, each checked against its digest.
+
+    Args:
+        session: the session's directory.
+        into: the directory to write to; default: the session itself, where the files that still stand there
+            are left alone.
+        only: the parts whose files are wanted; default: all.
+
+    Returns:
+        The files written.
+
+    Raises:
+        DamagedInput: a file differs from what was sealed; it is not put in place.
+    """
+    path = Path(session)
+    target = path if into is None else Path(into)
+    written: list[Path] = []
+    with open_connection(path) as connection:
+        for part in read_parts(path) if only is None else only:
+            by_name = {segment.file: segment for segment in part.segments}
+            missing = [name for name in by_name if not (target / name).exists()]
+            if not missing:
+                continue
+            for file, lines in _by_file(file_lines(connection, part, missing)):
+                written.append(_restore(part, by_name[file], lines, target / file))
+    return written
+
+
+def _restore(part: Part, segment: SealedSegment, lines: Iterator[bytes], target: Path) -> Path:
+    target.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    with replacing(target) as file:
+        for chunk in _chunks(lines, segment):
+            digest.update(chunk)
+            file.write(chunk)
+        if digest.hexdigest() != segment.digest:
+            raise DamagedInput(
+                f"{segment.file} differs from what was sealed",
+                path=part.parquet,
+                remedy="take the archive from a copy",
+            )
+        file.flush()
+        os.utime(file.fileno(), ns=(segment.mtime_ns, segment.mtime_ns))
+    sync_directory(target.parent)
+    return target

@@ -1,7 +1,7 @@
 """`seal`: the finished segments of a session become Parquet, checked by reading them back.
 
 A part is written aside, read back, brought to the disk and then made known by one rename: killed anywhere, a
-session is sealed up to some part, and `seal` continues from there. Next: `sealed_lines` reads the parts.
+session is sealed up to some part, and `seal` continues from there. Next: `reader` reads the parts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from Agent.archive.sealed.part_writer import cores, open_connection, remove_left_spills, write_rows
+from Agent.archive.sealed.part_writer import (
+    Finished,
+    cores,
+    finished_segments,
+    open_connection,
+    remove_left_spills,
+    write_rows,
+)
 from Agent.archive.sealed.parts import (
     Part,
     SealedSegment,
@@ -29,14 +36,13 @@ from Agent.archive.sealed.parts import (
     usable_segments,
     write_part,
 )
-from Agent.archive.sealed.sealable_files import Finished, finished_segments
-from Agent.archive.sealed.sealed_lines import digests_of
+from Agent.archive.sealed.reader import digests_of
 from Agent.errors import DamagedInput, UsageError
 from Agent.event.clock import format_timestamp
-from Agent.tree.files.file_locks import locked
+from Agent.tree.files.descriptors import locked
 from Agent.tree.files.session import sync_directory
 from Agent.tree.layout import DIRECTORY_MODE, entries_in
-from Agent.tree.read.read_leases import nothing_retired
+from Agent.tree.retention.in_use import nothing_retired
 
 __all__ = ["PART_BYTES", "Sealed", "seal", "tidy"]
 

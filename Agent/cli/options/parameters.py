@@ -17,9 +17,9 @@ from Agent.tree.default_root import default_root as configured_root
 
 if TYPE_CHECKING:
     from Agent.event.model import Event
+    from Agent.replay.compare.normaliser import Normaliser
 
 __all__ = [
-    "Since",
     "agent_argument",
     "agent_option",
     "analyzer_of",
@@ -29,13 +29,16 @@ __all__ = [
     "configured_root",
     "examples",
     "find_code_here",
+    "ignore_option",
     "json_option",
+    "normalise_option",
     "root_option",
     "run_argument",
     "session_argument",
     "session_beside",
     "session_of",
     "session_option",
+    "Since",
     "since_option",
     "type_option",
     "until_option",
@@ -276,4 +279,43 @@ type_option = click.option(
     shell_complete=_complete_kinds,
     metavar="KIND",
     help="Only this kind of event; repeatable.",
+)
+
+
+_NEAR = 1e-9
+"""How far numbers may be apart where nobody says how far."""
+
+
+def _normaliser(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> Normaliser:
+    from Agent.errors import UsageError
+    from Agent.replay.compare.normaliser import Normaliser
+
+    stored: dict[str, Any] = {}
+    for value in (part for each in values for part in each.split(",") if part):
+        name, sign, number = value.partition("=")
+        try:
+            stored[name] = float(number) if sign else True
+        except ValueError:
+            raise click.BadParameter(f"{number!r} is not a number", ctx, param) from None
+    if stored.get("floats") is True:
+        stored["floats"] = _NEAR
+    try:
+        return Normaliser.from_object(stored)
+    except UsageError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+normalise_option = click.option(
+    "--normalise",
+    "normaliser",
+    multiple=True,
+    callback=_normaliser,
+    metavar="WHAT",
+    help="Differences to allow: ids, times, order, paths, floats[=1e-9]; repeatable, or separated by commas.",
+)
+ignore_option = click.option(
+    "--ignore",
+    multiple=True,
+    metavar="FIELD",
+    help="Ignore this field: field, agent.field or a pattern; repeatable, named in the report.",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 __all__ = ["bar", "shown", "shown_forks", "working"]
 
@@ -60,27 +61,26 @@ class _Bar:
 @contextmanager
 def shown(what: str = "reading the session") -> Iterator[None]:
     """Show how far long queries of `Agent.analysis` are while this is open."""
-    if not sys.stderr.isatty():
-        yield
-        return
     from Agent.analysis.query.progress import listener
 
-    with bar(what) as show:
-        token = listener.set(show)
-        try:
-            yield
-        finally:
-            listener.reset(token)
+    with _heard(listener, what):
+        yield
 
 
 @contextmanager
 def shown_forks(what: str) -> Iterator[None]:
     """Show how far forks are while this is open, where they take longer than a second."""
+    from Agent.replay.worker.progress import listener
+
+    with _heard(listener, what):
+        yield
+
+
+@contextmanager
+def _heard(listener: ContextVar[Callable[[float], None] | None], what: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    from Agent.replay.worker.progress import listener
-
     with bar(what) as show:
         token = listener.set(show)
         try:

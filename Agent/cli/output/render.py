@@ -16,8 +16,10 @@ from typing import Any, Final
 
 import click
 
+from Agent.analysis.text import count, plural
+from Agent.analysis.text import seconds as duration
+
 __all__ = [
-    "LEVEL_STYLES",
     "clean",
     "clip",
     "count",
@@ -26,9 +28,11 @@ __all__ = [
     "emit",
     "emit_bytes",
     "emit_json",
+    "emit_judged",
     "emit_report",
     "emit_text",
     "heading",
+    "LEVEL_STYLES",
     "note",
     "paint",
     "pairs",
@@ -37,9 +41,10 @@ __all__ = [
     "size",
     "table",
     "uses_colour",
+    "VERDICT_STYLES",
     "width_of_page",
-    "wrapped",
     "width_of_terminal",
+    "wrapped",
 ]
 
 MAX_WIDTH = 100
@@ -245,16 +250,6 @@ def in_columns(
     return "  ".join(parts).rstrip()
 
 
-def count(number: int) -> str:
-    """A whole number with its thousands set apart."""
-    return f"{number:,}"
-
-
-def plural(number: int, noun: str) -> str:
-    """A number with its noun: 1 error, 2 errors."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def size(size_bytes: int) -> str:
     """A number of bytes in the unit that reads best."""
     amount = float(size_bytes)
@@ -265,12 +260,28 @@ def size(size_bytes: int) -> str:
     return f"{amount:.1f} TiB"
 
 
-def duration(seconds: float) -> str:
-    """A span of time in the unit that reads best."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+VERDICT_STYLES: dict[str, dict[str, Any]] = {
+    "IDENTICAL": {"fg": "green", "bold": True},
+    "EQUIVALENT": {"fg": "green", "bold": True},
+    "DIVERGED": {"fg": "red", "bold": True},
+    "UNVERIFIED": {"fg": "yellow", "bold": True},
+}
+
+
+def emit_judged(
+    text: str, verdict: str, *, name: str = "", indent: str = "", width: int | None = None
+) -> None:
+    """Print a report whose first line begins with a verdict, that set off.
+
+    Args:
+        name: is put behind the verdict.
+        indent: stands before each line.
+        width: where lines are wrapped; they are not without it.
+    """
+    shown = paint(verdict, **VERDICT_STYLES[verdict]) + (f" {name}:" if name else "")
+    for number, line in enumerate(text.splitlines()):
+        lines = wrapped(indent + clean(line), width)
+        if number == 0:
+            lines[0] = lines[0].replace(verdict, shown, 1)
+        for each in lines:
+            emit(each)

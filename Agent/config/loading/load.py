@@ -10,16 +10,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from Agent.config.loading.options import SETTABLE, Options, with_changes
-from Agent.config.loading.settings import (
+from Agent.config.loading.options import (
     DEFAULT,
+    SETTABLE,
     TABLES,
+    Options,
     Setting,
     Settings,
     check_each,
     differing,
     put_together,
     taken_apart,
+    with_changes,
 )
 from Agent.errors import ConfigurationError
 from Agent.record.health import note, say

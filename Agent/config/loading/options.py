@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+# Imported where it is used: it is a twentieth of what importing the package costs.
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from Agent.config.loading.checks import level_number, near_miss
 from Agent.errors import ConfigurationError
-from Agent.event.kinds import Category
+from Agent.event.kinds import LEVEL_OFF, LEVELS, Category
 
-# Imported where it is used: it is a twentieth of what importing the package costs.
 if TYPE_CHECKING:
     from pathlib import Path
 
     from Agent.config.loading.handler_config import Outputs
+
 
 DURABILITIES = ("kernel", "disk", "queued")
 CAPTURES = ("full", "redacted", "metadata")
@@ -185,3 +185,93 @@ def with_changes(options: Options, changes: Mapping[str, Any]) -> Options:
             raise ConfigurationError(f"trace_root is {root!r}", remedy="give the path of a directory")
         changes["trace_root"] = _path(root)
     return checked(replace(options, **changes))
+
+
+def near_miss(name: object, names: Iterable[str]) -> str:
+    """` (did you mean ...?)` where one of the names is near, else nothing."""
+    import difflib
+
+    near = difflib.get_close_matches(str(name).lower(), list(map(str, names)), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def level_number(name: str) -> int:
+    """The number of a level's name; ConfigurationError for any other word."""
+    upper = str(name).upper()
+    if upper == "OFF":
+        return LEVEL_OFF
+    if upper not in LEVELS:
+        raise ConfigurationError(f"unknown level {name!r}", remedy=f"use one of {', '.join(LEVELS)} or OFF")
+    return LEVELS[upper]
+
+
+TABLES = ("levels", "rotation", "captures")
+DEFAULT = "default"
+
+
+class Setting(NamedTuple):
+    """A value and where it comes from."""
+
+    value: Any
+    origin: str
+    """`default`, `argument`, `LOGGING_CONFIG`, the name of a variable, or the path of a file."""
+    line: int | None = None
+    """The line in that file, counted from 1, where it could be found."""
+
+    def __str__(self) -> str:
+        return f"{self.origin}:{self.line}" if self.line is not None else self.origin
+
+
+Settings = dict[str, Setting]
+"""`level`, `levels.learning`, `rotation.agents` ... to what is set there."""
+
+
+def taken_apart(values: Mapping[str, Any], origin: str) -> Settings:
+    """The settings that some values make; tables become one a category."""
+    found: Settings = {}
+    for name, value in values.items():
+        if name in TABLES and isinstance(value, Mapping):
+            found.update({f"{name}.{key}": Setting(entry, origin) for key, entry in value.items()})
+        else:
+            found[name] = Setting(value, origin)
+    return found
+
+
+def put_together(settings: Mapping[str, Setting]) -> dict[str, Any]:
+    """The values of options that settings make; the reverse of `taken_apart`."""
+    values: dict[str, Any] = {}
+    for name, setting in settings.items():
+        option, dot, category = name.partition(".")
+        value = setting.value
+        if dot:
+            entry = tuple(value) if isinstance(value, list) else value
+            values.setdefault(option, {})[category] = entry
+        else:
+            values[name] = value
+    return values
+
+
+def differing(options: Options) -> dict[str, Any]:
+    """What some options say beyond the defaults."""
+    plain = Options()
+    return {
+        name: getattr(options, name) for name in SETTABLE if getattr(options, name) != getattr(plain, name)
+    }
+
+
+def check_each(settings: Mapping[str, Setting]) -> None:
+    """Nothing where each setting can be; otherwise one error that says where the first wrong one stands."""
+    for name, setting in settings.items():
+        try:
+            with_changes(Options(), put_together({name: setting}))
+        except ConfigurationError as error:
+            raise misplaced(error.message, setting, error.remedy) from None
+
+
+def misplaced(message: str, setting: Setting, remedy: str | None) -> ConfigurationError:
+    """The error about a setting, with its place: a file and its line, or a variable before the message."""
+    if setting.origin.startswith("AGENT_TRACE_"):
+        return ConfigurationError(f"{setting.origin}: {message}", remedy=remedy)
+    if "/" in setting.origin or "\\" in setting.origin:
+        return ConfigurationError(message, path=setting.origin, line=setting.line, remedy=remedy)
+    return ConfigurationError(message, remedy=remedy)

@@ -12,9 +12,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from Agent.config.loading.checks import near_miss
-from Agent.config.loading.options import SETTABLE
-from Agent.config.loading.settings import Setting, Settings, check_each, misplaced, taken_apart
+from Agent.config.loading.options import (
+    SETTABLE,
+    Setting,
+    Settings,
+    check_each,
+    misplaced,
+    near_miss,
+    taken_apart,
+)
 from Agent.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -1,23 +1,18 @@
-"""One call of a model while it is open: its request, its answer, piece by piece where it streams, its event.
-
-`model_streams.py` and the wrappers in `recorded_models/` open and end it. A replay answers it like a tool's.
-"""
+"""Calls of models: recorded as a block or as a stream, with tokens and what they cost."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from Agent.errors import UsageError
 from Agent.event.kinds import Category
-from Agent.flight.calls.call_payload import CallParts
-from Agent.flight.calls.call_site import call_site, player_here
-from Agent.flight.open_runs.artifact_saving import save_call_part
+from Agent.flight.calls.tool_recording import call_site, player_here
+from Agent.flight.open_runs.artifact_saving import CallParts, save_call_part
 from Agent.flight.open_runs.context import Run, settled_scope, surrounding_run
-from Agent.flight.open_runs.never_raise import pipeline_of_first_call
-from Agent.flight.open_runs.prices import Usage, cost_of
-from Agent.flight.open_runs.run_events import emit_run_event
+from Agent.flight.open_runs.run_events import emit_run_event, pipeline_of_first_call
 from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope, current_scope
 from Agent.record.emit.installed import LIMITS
@@ -26,9 +21,19 @@ from Agent.record.encode.safe_text import as_message, message_of
 from Agent.record.tracing.failures import outcome_of, record_error
 
 if TYPE_CHECKING:
+    from Agent.flight.calls.tool_calls import Codec
     from Agent.record.emit.pipeline import Pipeline
 
-__all__ = ["ModelFacts", "OpenModelCall", "note_trouble", "open_model_call"]
+__all__ = [
+    "cost_of",
+    "ModelFacts",
+    "open_model_call",
+    "OpenModelCall",
+    "Price",
+    "record_model_stream",
+    "set_prices",
+    "Usage",
+]
 
 _INFO = 20
 _LIMIT = LIMITS[Category.EVENTS.value]
@@ -366,3 +371,248 @@ def note_trouble(what: str, error: BaseException) -> None:
     if active is not None:
         active.health.trouble(what, error)
         active.health.drop("a part of a model call could not be recorded")
+
+
+_INPUT = ("prompt_tokens", "input_tokens")
+_OUTPUT = ("completion_tokens", "output_tokens")
+
+
+class Price(NamedTuple):
+    """What tokens of one model cost, for so many of them."""
+
+    input: float
+    output: float
+    per_tokens: int = 1_000_000
+    currency: str = "USD"
+
+
+class Usage(NamedTuple):
+    """How many tokens a call took, None where the model did not say."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    details: dict[str, Any] | None = None
+    """What else the model said of it, as plain values."""
+
+
+_prices: dict[str, Price] = {}
+
+
+def set_prices(table: Mapping[str, Price | tuple[float, float] | Mapping[str, Any]]) -> None:
+    """Have model calls recorded with their cost from here on; replaces the table that was given before.
+
+    Args:
+        table: {model name: (price of input, of output)} for a million tokens, a `Price`, or a mapping of
+            its fields. A name that ends in `*` stands for all that begin so; the longest one counts.
+
+    Raises:
+        UsageError: a price is none.
+    """
+    made = {}
+    for name, given in table.items():
+        try:
+            price = Price(**given) if isinstance(given, Mapping) else Price(*given)
+            if price.input < 0 or price.output < 0 or price.per_tokens < 1:
+                raise ValueError("negative")  # noqa: TRY301 - the one way out for what is no price
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                f"the price of {name} is invalid: {error}",
+                remedy="give (input, output) for a million tokens, or a Price",
+            ) from None
+        made[name] = price
+    _prices.clear()
+    _prices.update(made)
+
+
+def cost_of(model_name: str, prompt_tokens: int | None, completion_tokens: int | None) -> dict[str, Any]:
+    """`cost` and `currency` of a call; empty where the table or the number of tokens is not known."""
+    if not _prices or not isinstance(model_name, str):
+        return {}
+    price = _prices.get(model_name) or _price_of_family(model_name)
+    counts = (prompt_tokens, completion_tokens)
+    if price is None or all(type(count) is not int for count in counts):
+        return {}
+    sums = [count * each for count, each in zip(counts, price[:2], strict=True) if type(count) is int]
+    return {"cost": round(sum(sums) / price.per_tokens, 12), "currency": price.currency}
+
+
+def _price_of_family(model_name: str) -> Price | None:
+    beginnings = [name for name in _prices if name.endswith("*") and model_name.startswith(name[:-1])]
+    return _prices[max(beginnings, key=len)] if beginnings else None
+
+
+def usage_of(told: Any) -> Usage | None:
+    """The numbers of tokens in what a model says of them, a mapping or an object; None without any."""
+    if told is None or isinstance(told, Usage):
+        return told
+    prompt, completion = _first_count(told, _INPUT), _first_count(told, _OUTPUT)
+    return None if prompt is None and completion is None else Usage(prompt, completion)
+
+
+def _first_count(told: Any, names: tuple[str, ...]) -> int | None:
+    for name in names:
+        value = told.get(name) if isinstance(told, Mapping) else getattr(told, name, None)
+        if type(value) is int:
+            return value
+    return None
+
+
+class ModelStream:
+    """A stream that is recorded while it is read, once, with `for` or with `async for`.
+
+    An error in its middle, and a reader who stops, leave what came until then. What is told of it stands here
+    when it has ended.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        facts: ModelFacts,
+        prompt: Any,
+        text: Callable[[Any], str | None] | None,
+        usage: Callable[[Any], Any] | None,
+        codec: Codec | None,
+    ) -> None:
+        self._source = source
+        self._facts = facts
+        self._prompt = prompt
+        self._text_of = text
+        self._usage_of = usage
+        self._codec = codec
+        self._texts: list[str] = []
+        self._call: OpenModelCall | None = None
+        self.usage: Usage | None = None
+        """The tokens that it took, as far as its pieces tell."""
+        self.cost: float | None = None
+        """By the table of `set_prices`."""
+        self.output_ref: str | None = None
+        """The artifact of its text."""
+
+    @property
+    def output(self) -> str | None:
+        """The text of all pieces so far; None where none has one."""
+        return "".join(self._texts) if self._texts else None
+
+    @property
+    def first_chunk_ms(self) -> float | None:
+        """The time to the first piece."""
+        return self._call.first_chunk_ms if self._call is not None else None
+
+    def __iter__(self) -> Iterator[Any]:
+        call = self._open()
+        source: Any = None
+        try:
+            with call.inside():
+                source = self._recorded(call)
+                if source is None:
+                    source = self._live()
+                pieces = iter(source)
+            for chunk in call.pieces(pieces):
+                self._take(call, chunk)
+                yield chunk
+            _raise_recorded(call)
+        except GeneratorExit:
+            call.close(lambda: self.output, lambda: self.usage)
+            if hasattr(source, "close"):
+                source.close()
+            raise
+        except BaseException as error:
+            call.fail(error, lambda: self.output)
+            raise
+        self._end(call)
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        call = self._open()
+        source: Any = None
+        try:
+            recorded = self._recorded(call)
+            if recorded is not None:
+                for chunk in recorded:
+                    self._take(call, chunk)
+                    yield chunk
+                _raise_recorded(call)
+            else:
+                with call.inside():
+                    source = self._live()
+                    if hasattr(source, "__await__"):
+                        source = await source
+                    pieces = aiter(source)
+                async for chunk in call.pieces_async(pieces):
+                    self._take(call, chunk)
+                    yield chunk
+        except GeneratorExit:
+            call.close(lambda: self.output, lambda: self.usage)
+            if hasattr(source, "aclose"):
+                await source.aclose()
+            raise
+        except BaseException as error:
+            call.fail(error, lambda: self.output)
+            raise
+        self._end(call)
+
+    def _open(self) -> OpenModelCall:
+        self._texts = []
+        self._call = open_model_call(self._facts, lambda: {"prompt": self._prompt}, streams=True)
+        return self._call
+
+    def _recorded(self, call: OpenModelCall) -> Iterable[Any] | None:
+        """The recorded pieces, None where the model itself gives them."""
+        if call.answer is None:
+            return None
+        items: Iterable[Any] = call.answer.items or ()
+        return items if self._codec is None else [self._codec.decode(item) for item in items]
+
+    def _live(self) -> Any:
+        return self._source() if callable(self._source) else self._source
+
+    def _take(self, call: OpenModelCall, chunk: Any) -> None:
+        codec = self._codec
+        call.chunk(lambda: chunk if codec is None else codec.encode(chunk))
+        try:
+            text = self._text_of(chunk) if self._text_of is not None else chunk
+            told = self._usage_of(chunk) if self._usage_of is not None else _field(chunk, "usage")
+            self.usage = usage_of(told) or self.usage
+        except Exception as error:  # noqa: BLE001 - functions of the user's: the stream goes on without them
+            note_trouble("what a piece of a model's answer says", error)
+            return
+        if isinstance(text, str):
+            self._texts.append(text)
+
+    def _end(self, call: OpenModelCall) -> None:
+        told = call.end(lambda: self.output, lambda: self.usage)
+        self.cost, self.output_ref = told.get("cost"), told.get("output_ref")
+
+
+def record_model_stream(
+    source: Iterable[Any] | AsyncIterable[Any] | Callable[[], Any],
+    *,
+    model_name: str,
+    prompt: Any = None,
+    model_provider: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    step_id: str | None = None,
+    text: Callable[[Any], str | None] | None = None,
+    usage: Callable[[Any], Any] | None = None,
+    codec: Codec | None = None,
+) -> ModelStream:
+    """Record the streamed answer of a model while it is read: pieces, text, tokens, time to the first, cost.
+
+    Args:
+        source: the stream, or a function that begins it: in a replay that one is not called.
+        prompt: what was asked, any value; a replay finds the call by it.
+        text: the text of a piece; without it pieces that are text are taken as it.
+        usage: what a piece says of tokens, in names such as `prompt_tokens` or `input_tokens`; without it the
+            `usage` of a piece, if it has one.
+        codec: encodes pieces that have no exact form of their own, and decodes them in a replay.
+    """
+    facts = ModelFacts(model_name, None, model_provider, params, step_id)
+    return ModelStream(source, facts, prompt, text, usage, codec)
+
+
+def _raise_recorded(call: OpenModelCall) -> None:
+    if call.answer is not None and call.answer.error is not None:
+        raise call.answer.error
+
+
+def _field(chunk: Any, name: str) -> Any:
+    return chunk.get(name) if isinstance(chunk, Mapping) else getattr(chunk, name, None)

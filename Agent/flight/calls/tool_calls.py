@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextvars import Token
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from Agent.flight.calls.call_payload import CallParts
+from Agent.flight.open_runs.artifact_saving import CallParts
 from Agent.flight.open_runs.context import Run, settled_scope, surrounding_run
 from Agent.flight.open_runs.run_events import emit_run_event
 from Agent.record.emit.context import SpanScope, current_scope, learn_secrets

@@ -7,17 +7,18 @@ runs, and `tool_calls.py` records it.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from Agent.errors import ConfigurationError, RecordingMiss
 from Agent.event.kinds import Category
-from Agent.flight.calls.call_site import call_site, player_here
-from Agent.flight.open_runs.never_raise import pipeline_of_first_call
+from Agent.flight.open_runs.run_events import pipeline_of_first_call
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
 from Agent.record.emit.installed import LIMITS
-from Agent.record.emit.player import Answer, CallPlace, TracedCall
+from Agent.record.emit.player import Answer, CallPlace, Player, TracedCall, current_player
 from Agent.record.encode.safe_text import as_message
 from Agent.record.tracing.decorators import refuse_untraceable
 from Agent.record.tracing.function_facts import is_async_generator, is_coroutine, is_generator
@@ -25,6 +26,8 @@ from Agent.record.tracing.traced_function import UNOBSERVED, Steps, TraceSpec, U
 
 if TYPE_CHECKING:
     from Agent.flight.calls.tool_calls import Codec, OpenToolCall
+
+__all__ = ["call_site", "OPEN_PLAYERS", "player_here", "record_tool", "TOOLS", "ToolSpec"]
 
 
 def replayed_items(name: str, answer: Answer, like: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,8 +59,6 @@ def _was_sent(name: str) -> RecordingMiss:
         remedy="record what it depends on as an argument, or allow the call",
     )
 
-
-__all__ = ["TOOLS", "ToolSpec", "record_tool"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -316,3 +317,42 @@ class _Answered(Unobserved):
 
     def __init__(self, body: Callable[..., Any]) -> None:
         self.body = body
+
+
+OPEN_PLAYERS: list[Player] = []
+"""The replays of tools that are open in this process, the newest last."""
+
+
+def player_here() -> Player | None:
+    """The player that is to be asked, None outside of every replay."""
+    player = current_player.get()
+    if player is None and OPEN_PLAYERS:
+        return OPEN_PLAYERS[-1]
+    return player
+
+
+# What stands between a call and the function that made it: this package, event loops, executors, wrappers.
+_BETWEEN = ("Agent.record.", "Agent.flight.", "asyncio.", "concurrent.futures.", "contextlib", "functools")
+# Where a task or a thread begins: what stands below only waits for it, and differs from program to program.
+_BEGINNINGS = frozenset({"asyncio.events", "asyncio.base_events", "asyncio.runners", "threading"})
+_COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>")
+
+
+def call_site(depth: int) -> str:
+    """The qualified name of the function that calls, "" if there is none, as of a task of its own.
+
+    Args:
+        depth: how many callers up the search begins; 1 is the caller of this function.
+    """
+    frame: FrameType | None = sys._getframe(depth)  # noqa: SLF001 - the one way to the caller at this price
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", ""))
+        if module in _BEGINNINGS:
+            return ""
+        if not module.startswith(_BETWEEN):
+            name = frame.f_code.co_qualname
+            # From Python 3.12 on these have no frames of their own.
+            if not name.endswith(_COMPREHENSIONS):
+                return name
+        frame = frame.f_back
+    return ""

@@ -8,26 +8,42 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar, Token
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from types import BuiltinFunctionType, FunctionType, MethodType, TracebackType
+from typing import TYPE_CHECKING, Any, Final
 
 from Agent.errors import RunNotFound
 from Agent.event.kinds import Category
-from Agent.flight.checkpoints.model import Checkpoint, CheckpointInfo, Removed
-from Agent.flight.checkpoints.policy import RetentionPolicy
+from Agent.event.values.digest import code_digest, digest_bytes
+from Agent.flight.checkpoints.model import (
+    Checkpoint,
+    CheckpointInfo,
+    CheckpointPolicy,
+    CheckpointTrigger,
+    Removed,
+    RetentionPolicy,
+)
 from Agent.flight.checkpoints.storage.files import checkpoints_dir
 from Agent.flight.checkpoints.store import LocalCheckpointStore
-from Agent.flight.open_runs.context import RunScope, is_run_id, settled_scope
+from Agent.flight.open_runs.context import OPEN_RUNS, Run, RunScope, is_run_id, settled_scope
 from Agent.record.emit import installed as recording
 from Agent.record.emit.context import SpanScope, current_scope
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.event_template import AgentBinding
+from Agent.record.encode.safe_text import as_message
 from Agent.record.loggers.loggers import INFO, present
+from Agent.record.state.introspection import read_state
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import list_sessions
 
-__all__ = ["SessionCheckpoints", "checkpoint_store"]
+if TYPE_CHECKING:
+    from Agent.record.tracing.traced_call import Call
+
+__all__ = ["begin_checkpoints", "checkpoint_store"]
 
 
 def emit_checkpoint(pipeline: Pipeline, info: CheckpointInfo, binding: AgentBinding | None = None) -> str:
@@ -208,3 +224,308 @@ checkpoint_store = SessionCheckpoints()
 """Where checkpoints go and come from; see `SessionCheckpoints`."""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=checkpoint_store.after_fork_in_child)
+
+
+_FAILURE: Final = "failure"
+"""The step under which a run that failed outside of any step leaves its state."""
+_FUNCTIONS: Final = (FunctionType, MethodType, BuiltinFunctionType, partial)
+_taking: ContextVar[bool] = ContextVar("agent_trace_taking_checkpoint", default=False)
+"""Whether a checkpoint is being taken here: what the user's `trace_state` does then is no step."""
+
+
+@dataclass(slots=True)
+class _Agent:
+    """An agent that has acted in the run."""
+
+    trigger: CheckpointTrigger
+    binding: AgentBinding
+    ref: Callable[[], object | None]
+    code: str = ""
+    event_id: str = ""
+    steps: int = 0
+
+
+def begin_checkpoints(
+    pipeline: Pipeline, run: Run, policy: CheckpointPolicy | None, state: Any, labels: Mapping[str, Any]
+) -> None:
+    """Let a run that begins leave checkpoints, where it wants any and its recording keeps files.
+
+    Args:
+        run: that begins.
+        policy: when; None with a `state`: on errors alone.
+        state: what the run's own state is: a function that gives it, an object that exposes it, or a value.
+        labels: of the run; `agent_version` is taken from them where an agent has none.
+    """
+    if (policy is None and state is None) or pipeline.artifacts is None:
+        return
+    if policy is not None and not isinstance(policy, CheckpointPolicy):
+        raise TypeError(f"checkpoints is not a CheckpointPolicy but {type(policy).__name__}")
+    if pipeline.watcher is None:
+        pipeline.watcher = _Watcher()
+    run.checkpoints = RunCheckpointing(pipeline, run, policy or CheckpointPolicy(), state, labels)
+
+
+class RunCheckpointing:
+    """What decides about the checkpoints of one run; see `begin_checkpoints`."""
+
+    def __init__(
+        self, pipeline: Pipeline, run: Run, policy: CheckpointPolicy, state: Any, labels: Mapping[str, Any]
+    ) -> None:
+        self._pipeline, self._run, self._policy, self._state = pipeline, run, policy, state
+        self._run_id = run.directory_id
+        self._version = labels.get("agent_version")
+        self._whole: CheckpointTrigger | None = None
+        if policy.of != "agents" or state is not None:
+            self._whole = policy.trigger(self._run_id)
+        self._agents: dict[str, _Agent] = {}
+        self._in_tick: dict[str, _Agent] = {}
+        """Those that have acted since a tick ended."""
+        self._steps = 0
+        self._stepped = False
+        """Whether a step of the run has ended since a tick did."""
+        self._phase: str | None = None
+        self._reason: str | None = None
+        """Of the run's last checkpoint."""
+        self._was_saved = False
+
+    def state_told(self, state: Any) -> None:
+        """The program says what the run's state is now."""
+        self._state = state
+        if self._whole is None:
+            self._whole = self._policy.trigger(self._run_id)
+
+    def step_ended(self, step_id: str, *, failed: bool) -> None:
+        """A step of the run, `finish_step`, has ended."""
+        self._stepped = True
+        with _Taking(self._pipeline) as is_step:
+            if is_step:
+                self._take_whole(step_id, settled_scope(), error=failed)
+
+    def phase_began(self, name: str) -> None:
+        """What happens from here on belongs to that phase."""
+        self._phase = name
+
+    def action_ended(self, call: Call, event_id: str, *, failed: bool) -> None:
+        """The outermost action of an agent has ended."""
+        with _Taking(self._pipeline) as is_step:
+            if is_step:
+                self._action_ended(call, event_id, settled_scope(), failed=failed)
+
+    def _action_ended(self, call: Call, event_id: str, scope: SpanScope | None, *, failed: bool) -> None:
+        step_id = self._open_step(scope)
+        tick = None if scope is None else scope.tick
+        agent_id = call.binding.agent_id
+        if call.tracker is not None and agent_id is not None:
+            agent = self._agents.get(agent_id)
+            if agent is None:
+                trigger = self._policy.trigger(self._run_id)
+                agent = self._agents[agent_id] = _Agent(trigger, call.binding, call.tracker.obj)
+            agent.ref, agent.event_id, agent.steps = call.tracker.obj, event_id, agent.steps + 1
+            agent.code = (call.spec.code or call.spec.identify()).digest
+            if tick is not None:
+                self._in_tick[agent_id] = agent  # what is due by ticks is due at their ends
+            if self._policy.of != "run":
+                self._take_of(agent_id, agent, step_id or f"step_{agent.steps}", scope, error=failed)
+        if call.root and step_id is None and tick is None:
+            self._steps += 1
+            self._take_whole(f"step_{self._steps}", scope, error=failed)
+
+    def tick_ended(self, number: int) -> None:
+        """A step of the simulation has ended."""
+        acted, self._in_tick = self._in_tick, {}
+        stepped, self._stepped = self._stepped, False
+        scope = settled_scope()
+        for agent_id, agent in acted.items() if self._policy.of != "run" else ():
+            with _Taking(self._pipeline) as is_step:
+                if is_step:
+                    self._take_of(agent_id, agent, f"tick_{number}", scope, tick=number, steps=0)
+        with _Taking(self._pipeline) as is_step:
+            if is_step and self._open_step(scope) is None and (scope is None or not scope.actions):
+                # Where steps of the run have ended within it, they were what counts as steps.
+                self._take_whole(f"tick_{number}", scope, tick=number, steps=0 if stepped else 1)
+
+    def run_ended(self, *, ok: bool) -> None:
+        """The run has ended."""
+        with _Taking(self._pipeline) as is_step:
+            if is_step and not ok and self._reason != "error":
+                self._take_whole(_FAILURE, settled_scope(), error=True)
+        if not self._was_saved and not self._agents and self._state is None:
+            self._pipeline.health.note("a run wanted checkpoints and nothing in it exposed state")
+        checkpoint_store.note_outcome(self._run_id, ok=ok)
+
+    def _open_step(self, scope: SpanScope | None) -> str | None:
+        """The innermost step of the run that is open around here."""
+        names = () if scope is None else scope.path
+        return next((name for name in reversed(names) if name in self._run.steps), None)
+
+    def _take_of(
+        self,
+        agent_id: str,
+        agent: _Agent,
+        name: str,
+        scope: SpanScope | None,
+        *,
+        error: bool = False,
+        tick: int | None = None,
+        steps: int = 1,
+    ) -> None:
+        now_ns = self._pipeline.monotonic_ns()
+        reason = agent.trigger.due(now_ns, tick=tick, phase=self._phase, error=error, steps=steps)
+        obj = agent.ref() if reason is not None else None
+        if obj is None:
+            return
+        taken = Checkpoint(
+            self._run_id,
+            name,
+            dict(read_state(obj).fields),
+            agent_id=agent_id,
+            agent_version=_version_of(obj) or self._version,
+            code=agent.code,
+            tick=tick if scope is None or tick is not None else scope.tick,
+            phase=self._phase,
+            reason=reason,
+            event_id=agent.event_id or None,
+        )
+        self._save(taken, agent.binding)
+
+    def _take_whole(
+        self,
+        name: str,
+        scope: SpanScope | None,
+        *,
+        error: bool = False,
+        tick: int | None = None,
+        steps: int = 1,
+    ) -> None:
+        """Take one of everything, if it is due."""
+        if self._whole is None:
+            return
+        if tick is None and scope is not None:
+            tick = scope.tick
+        now_ns = self._pipeline.monotonic_ns()
+        reason = self._whole.due(now_ns, tick=tick, phase=self._phase, error=error, steps=steps)
+        state = self._whole_state() if reason is not None else None
+        self._reason = reason or self._reason
+        if state is None:
+            return
+        taken = Checkpoint(
+            self._run_id,
+            name,
+            state,
+            agent_version=self._only_version() or self._version,
+            code=self._code(),
+            tick=tick,
+            phase=self._phase,
+            reason=reason,
+        )
+        self._save(taken, None)
+
+    def _whole_state(self) -> Any:
+        """What the program said is the run's state; without that the states of its agents, by their ids."""
+        if self._state is not None:
+            return _exposed(self._state)
+        living = ((agent_id, agent.ref()) for agent_id, agent in list(self._agents.items()))
+        found = {agent_id: dict(read_state(obj).fields) for agent_id, obj in living if obj is not None}
+        return found or None
+
+    def _only_version(self) -> str | None:
+        """The version of its agents, where they have the same."""
+        objects = [agent.ref() for agent in list(self._agents.values())]
+        versions = {_version_of(obj) for obj in objects if obj is not None}
+        return versions.pop() if len(versions) == 1 else None
+
+    def _code(self) -> str | None:
+        """The digest of the code that ran: of the one traced function, of all of them, or of the program."""
+        codes = sorted({agent.code for agent in list(self._agents.values())})
+        if not codes:
+            return _program_digest()
+        return codes[0] if len(codes) == 1 else digest_bytes(" ".join(codes).encode())
+
+    def _save(self, taken: Checkpoint, binding: AgentBinding | None) -> None:
+        saved = checkpoint_store.take(self._pipeline, taken, binding)
+        self._was_saved = self._was_saved or saved is not None
+
+
+class _Watcher:
+    """Brings what ends to the run in which it does."""
+
+    def action_ended(self, call: Call, event_id: str, error: BaseException | None) -> None:
+        """See `RunWatcher`."""
+        taken = _of_scope()
+        if taken is not None:
+            taken.action_ended(call, event_id, failed=error is not None)
+
+    def tick_ended(self, number: int) -> None:
+        """See `RunWatcher`."""
+        taken = _of_scope()
+        if taken is not None:
+            taken.tick_ended(number)
+
+    def phase_began(self, name: str) -> None:
+        """See `RunWatcher`."""
+        taken = _of_scope()
+        if taken is not None:
+            taken.phase_began(name)
+
+
+def _of_scope() -> RunCheckpointing | None:
+    """What takes checkpoints of the run around here."""
+    scope = settled_scope()
+    run = None if scope is None or scope.run_id is None else OPEN_RUNS.get(scope.run_id)
+    found = None if run is None else run.checkpoints
+    return found if isinstance(found, RunCheckpointing) else None
+
+
+class _Taking:
+    """Around whatever may take a checkpoint: not within another, and no trouble gets any further."""
+
+    __slots__ = ("_health", "_token")
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._health = pipeline.health
+        self._token: Token[bool] | None = None
+
+    def __enter__(self) -> bool:
+        if _taking.get():
+            return False
+        self._token = _taking.set(True)
+        return True
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> bool:
+        if self._token is not None:
+            _taking.reset(self._token)
+        if error is None or not isinstance(error, Exception):
+            return False
+        self._health.trouble("a checkpoint", error)
+        self._health.drop("a checkpoint could not be taken")
+        return True
+
+
+def _exposed(state: Any) -> Any:
+    """The state that a program handed over: what its function gives, and of an object what it exposes."""
+    if isinstance(state, _FUNCTIONS):
+        state = state()
+    if isinstance(state, Mapping) or type(state).__module__ == "builtins":
+        return state
+    return dict(read_state(state).fields)
+
+
+def _version_of(obj: object) -> str | None:
+    version = getattr(obj, "agent_version", None)
+    return None if version is None else as_message(version)
+
+
+@cache
+def _program_digest() -> str | None:
+    """The digest of the program's own file; None at a prompt, or where it cannot be read."""
+    import sys
+
+    main = sys.modules.get("__main__")
+    path = getattr(main, "__file__", None)
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:  # type: ignore[arg-type]
+            return code_digest("__main__", "", file.read())
+    except (OSError, TypeError):
+        return None  # there is no file, so there is nothing to tell

@@ -15,20 +15,26 @@ from typing import Any, Self
 
 from Agent.errors import EventNotFound, RunNotFound, UsageError
 from Agent.event.clock import EPOCH
-from Agent.flight.checkpoints.model import ABOUT, Checkpoint, CheckpointInfo, CheckpointProblem, Removed
-from Agent.flight.checkpoints.policy import RetentionPolicy, is_failed, newest_us
-from Agent.flight.checkpoints.storage.files import RemovedMeanwhile
-from Agent.flight.checkpoints.storage.index import Row
-from Agent.flight.checkpoints.storage.open_runs import OpenRuns
-from Agent.flight.checkpoints.storage.removal import problems, remove, sweep
-from Agent.flight.checkpoints.storage.run import RunCheckpoints
-from Agent.flight.checkpoints.storage.values import (
+from Agent.flight.checkpoints.model import (
+    ABOUT,
+    Checkpoint,
+    CheckpointInfo,
+    CheckpointProblem,
+    Removed,
+    RetentionPolicy,
+    is_failed,
+    newest_us,
+)
+from Agent.flight.checkpoints.storage.delta import (
     CHECKPOINT_LIMITS,
     Document,
     decode_document,
     encode_document,
     plain_document,
 )
+from Agent.flight.checkpoints.storage.files import RemovedMeanwhile
+from Agent.flight.checkpoints.storage.index import Row
+from Agent.flight.checkpoints.storage.run import OpenRuns, RunCheckpoints, problems, remove, sweep
 from Agent.flight.open_runs.fold import recorded_outcome
 from Agent.record.emit import installed as recording
 from Agent.record.encode.capture import Capture

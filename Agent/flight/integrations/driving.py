@@ -8,8 +8,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from Agent.errors import MissingExtra, RecordingMiss, UsageError
-from Agent.flight.calls.model_calls import OpenModelCall
-from Agent.flight.open_runs.prices import Usage
+from Agent.flight.calls.model_calls import OpenModelCall, Usage
 
 __all__ = [
     "RECORDED",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from Agent.flight.calls.model_calls import ModelFacts, OpenModelCall, open_model_call
+from Agent.flight.calls.model_calls import ModelFacts, OpenModelCall, Usage, open_model_call
 from Agent.flight.integrations.driving import (
     Shape,
     drive_async,
@@ -13,7 +13,6 @@ from Agent.flight.integrations.driving import (
     interface,
     recorded_copy,
 )
-from Agent.flight.open_runs.prices import Usage
 
 __all__ = ["recorded"]
 

@@ -1,20 +1,21 @@
-"""Artifacts on their way from a call to the run's directory, and the event that says so.
-
-`record/encode/artifact_bytes.py` made the bytes, `tree/write/artifacts.py` stores them.
-"""
+"""What a run saves beside its events: artifacts, outputs, large parts of calls, and digests of them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from Agent.event.values.digest import without_tokens
+from Agent.event.pointers import fold_tags, value_at
+from Agent.event.script_names import module_name, without_script
+from Agent.event.values.digest import digest_named, without_tokens
 from Agent.flight.open_runs.context import Run
 from Agent.flight.open_runs.run_events import emit_run_event
-from Agent.flight.open_runs.tagged_values import compared
 from Agent.record.encode.artifact_bytes import EncodedArtifact, cleaned, encode_artifact, encode_json, is_text
 from Agent.record.encode.safe_text import as_message
+from Agent.record.tracing.changed_arguments import args_after
 from Agent.tree.layout import safe_name
 from Agent.tree.write.artifacts import ARTIFACT_SCHEME, Stored, artifact_ref, new_hash, safe_path
 
@@ -24,7 +25,16 @@ if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline
     from Agent.record.encode.capture import Capture
 
-__all__ = ["save_artifact", "save_call_part", "save_encoded_part", "save_step_output"]
+__all__ = [
+    "CallParts",
+    "compared",
+    "is_unseen",
+    "opaque_key",
+    "save_artifact",
+    "save_call_part",
+    "save_step_output",
+    "Tagged",
+]
 
 _NOT_STORED = "an artifact could not be stored"
 
@@ -168,3 +178,250 @@ def _not_stored(pipeline: Pipeline, path: str, error: Exception) -> str:
     pipeline.health.trouble(_NOT_STORED, error)
     pipeline.health.drop(_NOT_STORED)
     return artifact_ref(path)
+
+
+_SCRIPT = "__main__."
+_SCRIPT_BYTES = b"__main__"
+_COMPARED = ("digest", "reference", "handle")
+_OF_CUTS = ("head", "class", "repr")
+_LARGE = frozenset({"opaque", "truncated"})
+_DESCRIBED = ("class", "repr", "attributes", "failure")
+
+
+class Tagged(NamedTuple):
+    """A JSON value and its tags, as pointers into it."""
+
+    value: Any
+    types: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal arguments, in any order of their names; "" where a part of them cannot be seen."""
+        kinds = self.types.values()
+        if "opaque" not in kinds and "truncated" not in kinds:
+            return digest_named(self.value, self.types)
+        unseen: list[str] = []
+
+        def reduced(tag: str, node: Any, at: str) -> Any:
+            if tag == "opaque" and type(node) is dict:
+                node = opaque_key(node)
+            if is_unseen(tag, node):
+                unseen.append(at)
+            return node
+
+        value = fold_tags(self.value, self.types, "", reduced)
+        return "" if unseen else digest_named(value, self.types)
+
+    @property
+    def unseen(self) -> str | None:
+        """The first part that cannot be seen, and why; None where all of it can."""
+        for pointer, tag in self.types.items():
+            node = value_at(self.value, pointer) if tag in {"opaque", "truncated"} else None
+            if type(node) is dict and is_unseen(tag, node):
+                return f"{pointer.removeprefix('/')} cannot be seen: {node['unseen']}"
+        return None
+
+    def with_script(self, modules: Collection[str]) -> Tagged:
+        """The same value as the script itself would have recorded it.
+
+        Args:
+            modules: names under which this process imported the script, whose own name for itself is
+                `__main__`.
+        """
+        if not modules or not self.types:
+            return self
+        names = "|".join(map(re.escape, sorted(modules, key=len, reverse=True)))
+        in_tag, in_text = re.compile(rf":(?:{names})\."), re.compile(rf"(?<![\w.])(?:{names})\.")
+        types = {at: in_tag.sub(f":{_SCRIPT}", tag, count=1) for at, tag in self.types.items()}
+        if "opaque" not in types.values():
+            return Tagged(self.value, types)
+
+        def renamed(tag: str, node: Any, _at: str) -> Any:
+            if tag != "opaque" or type(node) is not dict:
+                return node
+            texts = {key: node[key] for key in ("class", "repr") if type(node.get(key)) is str}
+            return {**node, **{key: in_text.sub(_SCRIPT, text) for key, text in texts.items()}}
+
+        return Tagged(fold_tags(self.value, self.types, "", renamed), types)
+
+
+def opaque_key(node: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells an object without a codec from others.
+
+    That is the digest of its content, or the name of what it refers to; in recordings made before content
+    digests its description.
+    """
+    if "unseen" in node:
+        return {"unseen": node["unseen"]}
+    if str(node.get("digest", "")).startswith("c") or "reference" in node or "handle" in node:
+        return {key: node[key] for key in _COMPARED if key in node}
+    return {key: node[key] for key in _DESCRIBED if key in node}
+
+
+def is_unseen(tag: str, node: Any) -> bool:
+    """Whether that is all that is known of a value: that it could not be looked into."""
+    return tag in {"opaque", "truncated"} and type(node) is dict and "unseen" in node
+
+
+class Compared(NamedTuple):
+    """What of a document is the same in another process that makes the same document."""
+
+    content: bytes | None
+    """The document without secrets, names of the script and descriptions; None where it has none of them."""
+    unseen: tuple[str, ...]
+    """Why parts of it cannot be seen, so that equal content proves nothing of them."""
+
+
+def compared(content: bytes, types: Mapping[str, str]) -> Compared:
+    """What is compared of a text or a JSON document.
+
+    Args:
+        content: in UTF-8.
+        types: the tags of a JSON document, by pointer.
+    """
+    unseen: list[str] = []
+
+    def reduced(tag: str, node: Any, _at: str) -> Any:
+        if type(node) is not dict:
+            return node
+        if is_unseen(tag, node):
+            unseen.append(str(node["unseen"]))
+        if tag == "truncated":
+            kept = {key: each for key, each in node.items() if key not in _OF_CUTS}
+            name, mark, cls = str(node.get("tag", "")).partition(":")
+            return {**kept, "tag": f"{name}{mark}{without_script(cls)}"}
+        return {**opaque_key(node), "same_as": node.get("same_as")}
+
+    told = content
+    large = {at: tag for at, tag in types.items() if tag in _LARGE}
+    if large:
+        told = orjson.dumps(fold_tags(orjson.loads(content), large, "", reduced))
+    if _SCRIPT_BYTES in told:
+        told = told.replace(_SCRIPT_BYTES, str(module_name("__main__")).encode("utf-8", "replace"))
+    told = without_tokens(told) or told
+    return Compared(None if told == content else told, tuple(dict.fromkeys(unseen)))
+
+
+LARGE_BYTES = 16_384
+"""From this size on a value stands in a file of its own."""
+_MAX_HELD_BYTES = 32 * 1024 * 1024
+"""How much of the items of a generator is held until it ends."""
+
+
+class CallParts:
+    """Collects the parts of one call, each as it is at that moment.
+
+    Args:
+        call_id: under which artifacts of the call lie.
+        tool: the name of what is called, by which it is told how much of it is kept.
+    """
+
+    __slots__ = (
+        "_call_id", "_found", "_held_bytes", "_item_types", "_items", "_lost", "_members", "_pipeline",
+        "_run", "_tool", "types",
+    )  # fmt: skip
+
+    def __init__(self, pipeline: Pipeline, run: Run, call_id: str, tool: str | None = None) -> None:
+        self._tool = tool
+        self._pipeline = pipeline
+        self._run = run
+        self._call_id = call_id
+        self._members: list[bytes] = []
+        self._items: list[bytes] = []
+        self._item_types: dict[str, str] = {}
+        self._found: list[str] = []
+        self._held_bytes = 0
+        self._lost = False
+        self.types: dict[str, str] = {}
+        """The tags of the members, as pointers into the event's payload."""
+
+    def members(self) -> bytes:
+        """The members of a JSON object, with commas between them."""
+        return b",".join(self._members)
+
+    def add(self, member: bytes) -> None:
+        """Add a member that is JSON already."""
+        self._members.append(member)
+
+    @property
+    def secrets(self) -> list[str]:
+        """The secrets that names gave away in the parts taken so far; later parts are searched for them."""
+        return self._found
+
+    def take(self, part: str, value: Any) -> None:
+        """Add a value: `"part": ...`, or `"part_ref": ...` where it is large."""
+        capture = self._pipeline.capture
+        raw = None if self._found else capture.judge.value(value)
+        if raw is not None and len(raw) < LARGE_BYTES and capture.judge.clean(raw):
+            self._members.append(b'"%s":%s' % (part.encode(), raw))
+            return
+        if raw is None or len(raw) < LARGE_BYTES:
+            known = tuple(self._found)
+            body, types = capture.body({part: value}, found=self._found)
+            if known:
+                body, types = self._pipeline.redactor.without(known, body, types, "/extra")
+            if len(body) < LARGE_BYTES and (not types or "truncated" not in types.values()):
+                self._members.append(body)
+                self.types.update(types or {})
+                return
+        ref = save_call_part(self._pipeline, self._run, self._call_id, part, value, None, tool=self._tool)
+        self._members.append(b'"%s_ref":%s' % (part.encode(), orjson.dumps(ref)))
+
+    def take_changes(self, arguments: dict[str, Any] | None, result: object) -> None:
+        """Add what the body changed in place of arguments that stand in the event.
+
+        Args:
+            arguments: those that were taken as `args`; None where none of them can change.
+            result: what the call gave.
+        """
+        taken = [member for member in self._members if member.startswith(b'"args":')]
+        if arguments is None or not taken:
+            return
+        raw, types = args_after(self._pipeline.capture, arguments, taken[0], self.types, result)
+        if raw:
+            self._members.append(raw[:-1])
+            self.types.update(types or {})
+
+    def take_item(self, item: Any) -> None:
+        """Keep one item of a series."""
+        if self._lost:
+            return
+        capture = self._pipeline.capture
+        raw = capture.judge.value(item)
+        if raw is None or not capture.judge.clean(raw):
+            body, types = capture.body({"item": item}, "")
+            raw = body[len(b'"item":') :]
+            place = f"/extra/items/{len(self._items)}"
+            for pointer, tag in (types or {}).items():
+                self._item_types[place + pointer.removeprefix("/item")] = tag
+        self._items.append(raw)
+        self._held_bytes += len(raw)
+        if self._held_bytes > _MAX_HELD_BYTES:
+            self.lose_items()
+
+    def lose_items(self) -> None:
+        """Give the items up: only their number will stand in the recording."""
+        self._lost = True
+        self._items.clear()
+        self._item_types.clear()
+        self._pipeline.health.note("the items of a generator were not kept")
+
+    def end_items(self) -> None:
+        """Add what was kept of the series."""
+        if self._lost:
+            return
+        if self._held_bytes + len(self._items) < LARGE_BYTES:
+            self._members.append(b'"items":[%s]' % b",".join(self._items))
+            self.types.update(self._item_types)
+            return
+        self._members.append(b'"items_ref":%s' % orjson.dumps(self.save_items("items")))
+
+    def save_items(self, part: str) -> str | None:
+        """Store what was kept of the series as an artifact; None where nothing was."""
+        if self._lost or not self._items:
+            return None
+        prefix = len("/extra/items")
+        types = {pointer[prefix:]: tag for pointer, tag in self._item_types.items()}
+        encoded = encode_json(self._pipeline.capture, [orjson.loads(raw) for raw in self._items])
+        encoded = encoded._replace(types={**types, **(encoded.types or {})} or None)
+        return save_encoded_part(self._pipeline, self._run, self._call_id, part, encoded, tool=self._tool)

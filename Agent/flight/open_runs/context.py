@@ -118,7 +118,7 @@ class OpenStep(_Open):
 
 
 class CheckpointsOfRun(Protocol):
-    """What takes the checkpoints of one run while it is recorded; `checkpoints.during_run` has it."""
+    """What takes the checkpoints of one run while it is recorded; `checkpoints.recording` has it."""
 
     def state_told(self, state: Any) -> None:
         """The program said what its state is."""

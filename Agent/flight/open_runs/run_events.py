@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import Any
 
 import orjson
 
@@ -17,19 +18,18 @@ from Agent.event.kinds import LEVEL_NAMES, Category
 from Agent.event.payloads import KINDS
 from Agent.event.schema import CURRENT_SCHEMA
 from Agent.flight.open_runs.context import Run, settled_scope
+from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope
-from Agent.record.emit.installed import LIMITS
+from Agent.record.emit.installed import LIMITS, current_pipeline
+from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.event_template import AgentBinding
-from Agent.record.encode.safe_text import message_of
+from Agent.record.encode.safe_text import as_text, message_of
 from Agent.record.health import say
 from Agent.record.loggers.loggers import INFO, WARNING
 from Agent.record.tracing.failures import outcome_of, record_error
 from Agent.tree.layout import RUN_CATEGORY
 
-if TYPE_CHECKING:
-    from Agent.record.emit.pipeline import Pipeline
-
-__all__ = ["emit_run_event", "ending_of", "is_recorded", "note_misuse"]
+__all__ = ["emit_run_event", "ending_of", "Guard", "note_misuse", "pipeline_of_first_call"]
 
 _LIMIT = LIMITS[Category.EVENTS.value]
 _NONE: Mapping[str, Any] = {}
@@ -174,3 +174,41 @@ def note_misuse(pipeline: Pipeline, what: str, detail: str) -> None:
         say(f"{what} ({pipeline.redactor.text(detail)[:200]}); `Agent.health()` counts it")
     slot = pipeline.binding(None, None, "flight", Category.SYSTEM.value).slot("log", WARNING)
     pipeline.emit(slot, f"{what}: {detail}")
+
+
+def pipeline_of_first_call() -> Pipeline | None:
+    """The pipeline, set up by the first call of all; None where that shows that nothing is to be recorded."""
+    try:
+        pipeline = current_pipeline()
+    except RuntimeError as error:
+        # where recording was given up, or waits, that was said once
+        if is_recorded() and not isinstance(error, installed.NotRecording):
+            say(f"recording is not set up: {as_text(error)}")
+        return None
+    # Only now a level is set.
+    return pipeline if is_recorded() else None
+
+
+class Guard:
+    """Gives the pipeline, None where nothing is recorded; no error of recording leaves the block."""
+
+    __slots__ = ("_call", "_pipeline")
+
+    def __init__(self, call: str) -> None:
+        self._call = call
+        self._pipeline: Pipeline | None = None
+
+    def __enter__(self) -> Pipeline | None:
+        if is_recorded():
+            self._pipeline = installed.active or pipeline_of_first_call()
+        return self._pipeline
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> bool:
+        if error is None or not isinstance(error, Exception):
+            return False
+        if self._pipeline is not None:
+            self._pipeline.health.trouble(f"recorder.{self._call}", error)
+            self._pipeline.health.drop("an event of a run could not be made")
+        return True

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from Agent.event.kinds import RunStatus
+from Agent.flight.calls.model_calls import cost_of
 from Agent.flight.open_runs.artifact_saving import save_artifact, save_call_part, save_step_output
 from Agent.flight.open_runs.context import (
     OPEN_RUNS,
@@ -26,9 +27,7 @@ from Agent.flight.open_runs.context import (
     settled_scope,
     surrounding_run,
 )
-from Agent.flight.open_runs.never_raise import Guard
-from Agent.flight.open_runs.prices import cost_of
-from Agent.flight.open_runs.run_events import emit_run_event, ending_of, note_misuse
+from Agent.flight.open_runs.run_events import Guard, emit_run_event, ending_of, note_misuse
 from Agent.record.emit import installed
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.safe_text import as_message, as_text
@@ -37,8 +36,7 @@ from Agent.tree.layout import safe_name
 from Agent.tree.write.artifacts import artifact_ref, safe_path
 
 if TYPE_CHECKING:
-    from Agent.flight.checkpoints.model import StepEvent
-    from Agent.flight.checkpoints.policy import CheckpointPolicy
+    from Agent.flight.checkpoints.model import CheckpointPolicy, StepEvent
 
 
 # They work with `with` and `async with`, and call what `recorder.py` offers as calls.
@@ -176,7 +174,7 @@ class Recorder:
                 note_misuse(pipeline, "a run was given an id that none can have", as_text(run_id))
             self._start(pipeline, identity, self._agent if agent is None else agent, labels)
             if checkpoints is not None or state is not None:
-                from Agent.flight.checkpoints.during_run import begin_checkpoints
+                from Agent.flight.checkpoints.recording import begin_checkpoints
 
                 labels = {**self._labels, **as_fields(labels)}
                 begin_checkpoints(pipeline, OPEN_RUNS[identity], checkpoints, state, labels)

@@ -16,7 +16,7 @@ from Agent.flight.calls.tool_calls import OpenToolCall, ToolFacts
 from Agent.flight.checkpoints.model import StepEvent
 from Agent.flight.open_runs.context import OPEN_RUNS
 from Agent.flight.open_runs.fold import Step
-from Agent.flight.open_runs.never_raise import Guard
+from Agent.flight.open_runs.run_events import Guard
 
 __all__ = ["read_step_events", "write_step_event"]
 

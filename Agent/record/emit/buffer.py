@@ -17,8 +17,7 @@ from Agent.event.model import RedactedBytes
 from Agent.record.emit.timestamps import Stamps
 from Agent.record.encode.event_template import AgentBinding, Slot
 from Agent.record.health import Health
-from Agent.tree.write.blocking import wait_for
-from Agent.tree.write.sink import Sink, Stream
+from Agent.tree.write.sink import Sink, Stream, wait_for
 
 
 class EventBuffer:

@@ -19,7 +19,7 @@ from Agent.record.emit.installed import LIMITS, current_pipeline
 from Agent.record.encode.safe_text import MAX_SHOWN_CHARS, as_message, as_text
 from Agent.record.health import note, say
 from Agent.record.tracing.failures import current_exception, record_error, recorded_id
-from Agent.tree.write.blocking import Waits, collect_waits
+from Agent.tree.write.sink import Waits, collect_waits
 
 if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline

@@ -22,7 +22,7 @@ from Agent.replay.compare.emitted_events import describe, event_difference, sort
 from Agent.replay.compare.locating import place_in
 from Agent.replay.plan.actions import FRAMEWORK_KINDS
 from Agent.replay.plan.recording import ACTION_KINDS, began_us
-from Agent.tree.files.run_lineage import Lineage
+from Agent.tree.files.session import Lineage
 
 PASSED_OVER = FRAMEWORK_KINDS | {
     *("metric", "throughput", "checkpoint", "system.init", "system.config", "system.module"),

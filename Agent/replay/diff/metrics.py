@@ -16,7 +16,7 @@ from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.flight.runs.reading import list_runs
 from Agent.replay.diff.run_comparison import compare_runs
 from Agent.tree.default_root import default_root
-from Agent.tree.files.run_lineage import lineage_of
+from Agent.tree.files.session import lineage_of
 from Agent.tree.layout import list_sessions, runs_dir
 
 

@@ -20,7 +20,7 @@ from Agent.flight.checkpoints.state_fold import is_outside_write
 from Agent.flight.runs.reading import RunRef
 from Agent.flight.runs.reading import find_run as find_flight_run
 from Agent.replay.plan.reference import check_agent, find_run
-from Agent.tree.files.run_lineage import Lineage, lineage_of
+from Agent.tree.files.session import Lineage, lineage_of
 from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import CATEGORY_FILES, agent_files, category_files
 from Agent.tree.read.reader import TreeReader

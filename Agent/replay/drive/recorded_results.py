@@ -13,8 +13,15 @@ from typing import Any, NamedTuple
 from Agent.errors import RecordingMiss
 from Agent.event.model import Event
 from Agent.event.pointers import escape
-from Agent.flight.matching.recorded_calls import CallBook, Decoding, calls_among
-from Agent.flight.matching.tool_matching import Match, Nearest, RequestedCall, Rung
+from Agent.flight.matching.recorded_calls import (
+    CallBook,
+    Decoding,
+    Match,
+    Nearest,
+    RequestedCall,
+    Rung,
+    calls_among,
+)
 from Agent.flight.matching.tool_replayer import ToolReplayer
 from Agent.flight.runs.reading import RunRef
 from Agent.record.emit.player import Answer, TracedCall

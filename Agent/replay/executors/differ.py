@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from Agent.flight.checkpoints.storage.values import CHECKPOINT_LIMITS
+from Agent.flight.checkpoints.storage.delta import CHECKPOINT_LIMITS
 from Agent.record.encode.capture import Capture
 from Agent.record.encode.redaction import Redactor
 from Agent.record.state.agents import agent_id_of

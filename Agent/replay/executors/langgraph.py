@@ -22,10 +22,16 @@ from Agent.errors import (
 )
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.flight.integrations.driving import interface
-from Agent.flight.integrations.graph_calls import GRAPH_STEP, NODE_STEP, node_step_id
-from Agent.flight.integrations.graph_values import FRAMEWORK, made_ids, plain_values, restored_values
-from Agent.flight.matching.replaying import replaying_tools
-from Agent.flight.matching.tool_replayer import ToolReplayer
+from Agent.flight.integrations.langgraph import (
+    FRAMEWORK,
+    GRAPH_STEP,
+    NODE_STEP,
+    made_ids,
+    node_step_id,
+    plain_values,
+    restored_values,
+)
+from Agent.flight.matching.tool_replayer import ToolReplayer, replaying_tools
 from Agent.flight.recorded_graphs import plain_graph
 from Agent.flight.runs.reading import RunRef
 from Agent.record.encode.safe_text import message_of

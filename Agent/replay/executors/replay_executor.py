@@ -15,8 +15,7 @@ from typing import Any
 
 from Agent.errors import AgentTraceError, RecordingMiss, RunNotFound, UsageError
 from Agent.event.model import RedactedBytes
-from Agent.flight.matching.replaying import replaying_tools
-from Agent.flight.matching.tool_replayer import ToolReplayer
+from Agent.flight.matching.tool_replayer import ToolReplayer, replaying_tools
 from Agent.flight.runs.reading import RunRef, read_run
 from Agent.record.emit.installed import active_pipeline, install_pipeline
 from Agent.record.emit.opening import LineSink, record_lines

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
-from Agent.flight.matching.value_diff_text import shown_where_they_part
+from Agent.flight.matching.tool_replayer import shown_where_they_part
 from Agent.replay.compare.outcome import SourceRead, short
 from Agent.replay.executors.differ import recorded_form
 from Agent.replay.forks.patches import Patch

@@ -15,8 +15,7 @@ from types import FrameType
 from typing import Any, Final
 
 from Agent.errors import RunNotFound
-from Agent.flight.matching.recorded_calls import CallBook, read_calls
-from Agent.flight.matching.tool_matching import RequestedCall
+from Agent.flight.matching.recorded_calls import CallBook, RequestedCall, read_calls
 from Agent.flight.matching.tool_replayer import ToolReplayer
 from Agent.flight.runs.reading import RunRef
 from Agent.record.emit.player import CallPlace

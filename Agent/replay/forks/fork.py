@@ -21,7 +21,7 @@ from Agent.event.model import Event, RedactedBytes
 from Agent.event.ordering.order import order_key
 from Agent.event.pointers import escape, unescape
 from Agent.event.values.serialise import to_json
-from Agent.flight.calls.call_site import OPEN_PLAYERS
+from Agent.flight.calls.tool_recording import OPEN_PLAYERS
 from Agent.flight.runs.reading import RunRef
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope

@@ -16,8 +16,7 @@ import orjson
 from Agent.errors import RecordingMiss, ReplayError
 from Agent.event.kinds import LEVELS
 from Agent.event.model import Event
-from Agent.flight.matching.recorded_calls import CALL_KINDS, CallBook
-from Agent.flight.matching.tool_matching import Match
+from Agent.flight.matching.recorded_calls import CALL_KINDS, CallBook, Match
 from Agent.flight.matching.tool_replayer import ToolReplayer, check_live, is_live
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.emit.player import Answer, TracedCall

@@ -20,8 +20,7 @@ from Agent.record.emit.opening import options_of_replay, record_session
 from Agent.record.encode.redaction import Redactor
 from Agent.record.tracing.state_events import emit_last_states
 from Agent.replay.forks.fork import Brought, Fork
-from Agent.tree.files.run_lineage import FORKED, RESUMED, Lineage
-from Agent.tree.files.session import SessionInfo, create_session, update_session
+from Agent.tree.files.session import FORKED, RESUMED, Lineage, SessionInfo, create_session, update_session
 from Agent.tree.read.summary import write_summary
 from Agent.tree.write.sink import Stream
 from Agent.tree.write.writer import SessionWriter

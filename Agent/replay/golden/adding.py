@@ -29,7 +29,7 @@ from Agent.replay.plan.target import Target, target_name
 from Agent.replay.rerun import check_holds_actions, ignored_names
 from Agent.tree.files.session import SessionInfo
 from Agent.tree.layout import DIRECTORY_MODE
-from Agent.tree.retention.removal import delete_tree
+from Agent.tree.retention.retention import delete_tree
 
 _MOST_DIFFERENCES: Final = 20
 _SETTINGS: Final = ("redact", "state", "level", "levels")

@@ -23,7 +23,7 @@ from Agent.replay.golden.trace import GoldenTrace, golden_place
 from Agent.replay.judging.report import ReplayReport, Verdict
 from Agent.replay.plan.recording import Recording, read_recording
 from Agent.replay.worker.parallel import Progress
-from Agent.tree.retention.removal import delete_tree
+from Agent.tree.retention.retention import delete_tree
 
 __all__ = ["ShrunkGolden", "shrink_golden"]
 

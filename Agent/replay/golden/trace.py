@@ -16,7 +16,7 @@ import orjson
 from Agent.errors import DamagedInput, RunNotFound, UsageError
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, safe_name
-from Agent.tree.retention.removal import delete_tree
+from Agent.tree.retention.retention import delete_tree
 
 __all__ = [
     "DEFAULT_DIRECTORY",

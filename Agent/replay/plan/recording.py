@@ -16,8 +16,7 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.model import Event
 from Agent.event.ordering.order import order_key
-from Agent.tree.files.run_lineage import lineage_within
-from Agent.tree.files.session import SessionInfo, open_session
+from Agent.tree.files.session import SessionInfo, lineage_within, open_session
 from Agent.tree.layout import find_session
 
 ACTION_KINDS = frozenset({"agent_action", "learning_update"})

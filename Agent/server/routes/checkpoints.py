@@ -9,21 +9,25 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from Agent.export.labels import is_identity
+from Agent.export.allowed import is_identity
 from Agent.server.access import GrantedReplay
 from Agent.server.errors import Problem
+from Agent.server.limits import made_of_json
 from Agent.server.replays.replays import Replays, no_checkpoint
-from Agent.server.request_bodies import made_of_json
 from Agent.server.routes.ingest import BODY_ERRORS, json_body
-from Agent.server.routes.parameters import Cursor, Limit, page_answer
-from Agent.server.routes.replay_schemas import (
+from Agent.server.routes.schemas import (
+    ERRORS,
     CheckpointAnswer,
     CreatedAnswer,
+    Cursor,
+    Limit,
+    PageAnswer,
     WholeCheckpointAnswer,
     checkpoint_answer,
+    page_answer,
+    refusals,
     whole_checkpoint_answer,
 )
-from Agent.server.routes.schemas import ERRORS, PageAnswer, refusals
 from Agent.store import Project
 
 __all__ = ["NOT_FOUND", "NO_CONTENT", "checkpoint_router"]

@@ -14,7 +14,7 @@ from Agent.export.reading import read_batch, read_run
 from Agent.server.access import Granted
 from Agent.server.counters import Counters
 from Agent.server.errors import Problem
-from Agent.server.request_bodies import made_of_json
+from Agent.server.limits import made_of_json
 from Agent.server.routes.schemas import ERRORS, BatchAnswer, RefusedItem, StoredRunAnswer, refusals
 from Agent.server.settings import ServerSettings
 from Agent.store import Ingested, Project, Store

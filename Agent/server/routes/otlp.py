@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from Agent.export.messages import MAX_ITEMS
+from Agent.event.kinds import FailureCode, RunStatus, StepType
+from Agent.export.allowed import AllowList
+from Agent.export.failure_classes import classify
+from Agent.export.messages import MAX_ITEMS, Dropped, FailureMessage, RunMessage, StepMessage, elapsed_ms
 from Agent.server.access import Granted
 from Agent.server.counters import Counters
 from Agent.server.errors import Problem
-from Agent.server.otlp.runs import ReadSpans, read_spans
-from Agent.server.request_bodies import json_of, made_of_body
+from Agent.server.limits import json_of, made_of_body
 from Agent.server.routes.ingest import BODY_ERRORS
 from Agent.server.routes.schemas import ERRORS
 from Agent.server.settings import ServerSettings
@@ -188,3 +192,228 @@ def _told(read: ReadSpans) -> str:
         more = f" and {len(read.dropped) - _SHOWN_PATHS} more" if len(read.dropped) > _SHOWN_PATHS else ""
         parts.append(f"left out, for it may not be stored: {shown}{more}")
     return "; ".join(parts)
+
+
+_SPAN: Final = "/spans/*/attributes"
+_RESOURCE: Final = "/resource/attributes"
+_NS_PER_US: Final = 1000
+_LAST_US: Final = 253_402_300_800_000_000
+_ERROR: Final = 2
+_MAX_LISTED: Final = 16
+
+_STEP_TYPES: Final = {
+    "execute_tool": StepType.TOOL,
+    "chat": StepType.RESPOND,
+    "text_completion": StepType.RESPOND,
+    "generate_content": StepType.RESPOND,
+    "embeddings": StepType.RETRIEVE,
+    "retrieval": StepType.RETRIEVE,
+    "plan": StepType.PLAN,
+    # spans of OpenInference say it so
+    "TOOL": StepType.TOOL,
+    "LLM": StepType.RESPOND,
+    "EMBEDDING": StepType.RETRIEVE,
+    "RETRIEVER": StepType.RETRIEVE,
+    "RERANKER": StepType.RETRIEVE,
+}
+"""By `gen_ai.operation.name`; other operations, such as `invoke_agent`, have no type of their own."""
+
+_NAMES: Final = {
+    StepType.TOOL: ("gen_ai.tool.name", "tool.name"),
+    StepType.RESPOND: ("gen_ai.response.model", "gen_ai.request.model", "llm.model_name"),
+    StepType.RETRIEVE: ("gen_ai.data_source.id", "gen_ai.request.model", "embedding.model_name"),
+}
+_OTHER_NAMES: Final = ("gen_ai.agent.name", "gen_ai.workflow.name", "agent.name")
+_AGENT_NAMES: Final = ("gen_ai.agent.name", "gen_ai.agent.id", "agent.name")
+_LABELS: Final = frozenset(
+    "gen_ai.operation.name gen_ai.provider.name gen_ai.system gen_ai.request.model gen_ai.response.model "
+    "gen_ai.agent.name gen_ai.agent.id gen_ai.agent.version gen_ai.tool.name gen_ai.tool.type "
+    "gen_ai.output.type gen_ai.workflow.name gen_ai.data_source.id gen_ai.conversation.id error.type "
+    "gen_ai.response.finish_reasons openinference.span.kind tool.name llm.model_name llm.provider llm.system "
+    "embedding.model_name agent.name".split()
+)
+
+
+@dataclass(slots=True)
+class ReadSpans:
+    """What a body holds: runs as far as it tells of them, what was left out, and spans that are none."""
+
+    runs: list[RunMessage] = field(default_factory=list)
+    dropped: Dropped = field(default_factory=Dropped)
+    rejected: int = 0
+    problem: str = ""
+    """Why the first of the rejected ones is none."""
+    spans: int = 0
+
+
+@dataclass(slots=True)
+class _Trace:
+    """What the body says of one trace."""
+
+    run: RunMessage
+    steps: dict[str, StepMessage] = field(default_factory=dict)
+    failures: dict[str, FailureMessage] = field(default_factory=dict)
+
+
+class _NoSpan(ValueError):
+    """A span without what every span has."""
+
+
+def read_spans(message: Any) -> ReadSpans:
+    """The runs that an ExportTraceServiceRequest tells of.
+
+    A span that comes again is the same step of the same run, whatever batch it comes in.
+    """
+    read = ReadSpans()
+    allowed = AllowList()
+    traces: dict[str, _Trace] = {}
+    for of_resource in message.resource_spans:
+        service = _service(of_resource.resource.attributes, allowed)
+        for of_scope in of_resource.scope_spans:
+            for span in of_scope.spans:
+                read.spans += 1
+                try:
+                    _add(traces, span, service, allowed)
+                except _NoSpan as problem:
+                    read.rejected += 1
+                    read.problem = read.problem or str(problem)
+    read.dropped = allowed.dropped
+    read.runs = [
+        replace(each.run, steps=tuple(each.steps.values()), failures=tuple(each.failures.values()))
+        for each in traces.values()
+    ]
+    return read
+
+
+def _add(traces: dict[str, _Trace], span: Any, service: Mapping[str, str], allowed: AllowList) -> None:
+    trace_id, span_id = _id(span.trace_id, 16, "trace_id"), _id(span.span_id, 8, "span_id")
+    started_us, ended_us = _us(span.start_time_unix_nano, "start"), _us(span.end_time_unix_nano, "end")
+    attributes = {each.key: _plain(each.value) for each in span.attributes}
+    operation = attributes.get("gen_ai.operation.name", attributes.get("openinference.span.kind"))
+    step_type = _STEP_TYPES.get(operation, StepType.OTHER) if isinstance(operation, str) else StepType.OTHER
+    metadata = _metadata(attributes, allowed)
+    failed = span.status.code == _ERROR
+    trace = traces.setdefault(trace_id, _Trace(RunMessage(trace_id)))
+    trace.steps[span_id] = StepMessage(
+        step_id=span_id,
+        step_key=span_id,
+        position=started_us,
+        step_type=step_type.value,
+        name=_name(step_type, metadata, span.name, allowed),
+        started_us=started_us,
+        latency_ms=elapsed_ms(started_us, ended_us),
+        status="error" if failed else "ok",
+        metadata=metadata,
+    )
+    if span.status.message:
+        allowed.dropped.note("/spans/*/status/message")
+    error_type = _error_type(span.events, metadata, allowed)
+    if failed:
+        trace.failures[span_id] = _failure(span_id, step_type, error_type, ended_us)
+    if not span.parent_span_id:
+        trace.run = _whole_run(trace_id, span, metadata, service, (started_us, ended_us))
+
+
+def _whole_run(
+    trace_id: str, span: Any, metadata: Mapping[str, Any], service: Mapping[str, str], times: tuple[int, int]
+) -> RunMessage:
+    """What the span without a parent says of its run. Others say nothing: their order must not matter."""
+    agent = next((metadata[key] for key in _AGENT_NAMES if key in metadata), None)
+    told = {"service": service.get("service.name"), "conversation": metadata.get("gen_ai.conversation.id")}
+    status = RunStatus.FAILURE if span.status.code == _ERROR else RunStatus.SUCCESS
+    return RunMessage(
+        run_id=trace_id,
+        agent_id=agent or service.get("service.name"),
+        agent_version=metadata.get("gen_ai.agent.version") or service.get("service.version"),
+        status=status.value,
+        started_us=times[0],
+        ended_us=times[1],
+        labels={key: value for key, value in told.items() if value is not None},
+    )
+
+
+def _service(attributes: Iterable[Any], allowed: AllowList) -> dict[str, str]:
+    """Name and version of the program; nothing else of a resource is kept: it names people and machines."""
+    found: dict[str, str] = {}
+    for each in attributes:
+        if each.key in ("service.name", "service.version"):
+            text = allowed.label(_plain(each.value), f"{_RESOURCE}/{each.key}")
+            if text is not None:
+                found[each.key] = text
+    return found
+
+
+def _metadata(attributes: Mapping[str, Any], allowed: AllowList) -> dict[str, Any]:
+    """Numbers and flags under names that tell nothing, and the labels that are known; others are counted."""
+    numbers = {key: value for key, value in attributes.items() if not isinstance(value, (str, list))}
+    kept = allowed.metadata(numbers, _SPAN) if numbers else {}
+    for key, value in attributes.items():
+        if key in numbers:
+            continue
+        if key not in _LABELS:
+            allowed.drop(_SPAN, key)
+            continue
+        listed = value[:_MAX_LISTED] if isinstance(value, list) else [value]
+        found = [text for each in listed if (text := allowed.label(each, f"{_SPAN}/{key}")) is not None]
+        if found:
+            kept[key] = ",".join(found)
+    return kept
+
+
+def _name(step_type: StepType, metadata: Mapping[str, Any], span_name: str, allowed: AllowList) -> str | None:
+    """What a step is called: its tool, model or agent, else the span's own name where that is a label."""
+    known = next((metadata[key] for key in _NAMES.get(step_type, _OTHER_NAMES) if key in metadata), None)
+    if known is not None:
+        return str(known)
+    return allowed.label(span_name, "/spans/*/name")
+
+
+def _error_type(events: Iterable[Any], metadata: Mapping[str, Any], allowed: AllowList) -> str | None:
+    """The class of the exception that ended a span; the texts of its events are left out."""
+    found = metadata.get("error.type")
+    for event in events:
+        for each in event.attributes:
+            if each.key == "exception.type":
+                name = _plain(each.value)
+                known = allowed.label(name, "/spans/*/events/*/attributes/exception.type")
+                found = found or known
+            else:
+                allowed.drop("/spans/*/events/*/attributes", each.key)
+    return None if found is None else str(found)
+
+
+def _failure(span_id: str, step_type: StepType, error_type: str | None, occurred_us: int) -> FailureMessage:
+    module, _, name = (error_type or "").rpartition(".")
+    step = step_type.value
+    failure_type, code = classify(name, step if step_type is not StepType.OTHER else None, module)
+    return FailureMessage(
+        failure_id=span_id,
+        failure_type=failure_type.value,
+        failure_code=code.value if name else FailureCode.UNKNOWN.value,
+        step_id=span_id,
+        step_key=span_id,
+        occurred_us=occurred_us,
+    )
+
+
+def _id(value: bytes, length: int, name: str) -> str:
+    if len(value) != length or not any(value):
+        raise _NoSpan(f"{name} is not an id of {length} bytes")
+    return value.hex()
+
+
+def _us(unix_ns: int, name: str) -> int:
+    unix_us = unix_ns // _NS_PER_US
+    if not 0 < unix_us < _LAST_US:
+        raise _NoSpan(f"it has no time of its {name}")
+    return unix_us
+
+
+def _plain(value: Any) -> Any:
+    """The value of an attribute: a text, number, flag or list of texts; None in a list for what is none."""
+    kind = value.WhichOneof("value")
+    if kind in ("string_value", "bool_value", "int_value", "double_value"):
+        return getattr(value, kind)
+    if kind == "array_value":
+        return [each.string_value or None for each in value.array_value.values]
+    return [None]

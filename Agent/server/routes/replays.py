@@ -9,22 +9,25 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from Agent.export.labels import is_label
+from Agent.export.allowed import is_label
 from Agent.server.access import GrantedReplay
 from Agent.server.errors import Problem
+from Agent.server.limits import made_of_json
 from Agent.server.replays.replays import Replays, json_text
-from Agent.server.request_bodies import made_of_json
 from Agent.server.routes.checkpoints import NO_CONTENT, NOT_FOUND
 from Agent.server.routes.ingest import BODY_ERRORS, json_body
-from Agent.server.routes.parameters import Cursor, Limit, page_answer
-from Agent.server.routes.replay_schemas import (
+from Agent.server.routes.schemas import (
+    ERRORS,
+    Cursor,
     DiffAnswer,
+    Limit,
     ListedReplayAnswer,
+    PageAnswer,
     ReplayAnswer,
     listed_replay_answer,
+    page_answer,
     replay_answer,
 )
-from Agent.server.routes.schemas import ERRORS, PageAnswer
 from Agent.store import Project
 
 __all__ = ["replay_router"]

@@ -4,40 +4,64 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
-from pydantic import BaseModel
+import orjson
+from fastapi import Query, Response
+from pydantic import AfterValidator, BaseModel
 
-from Agent.event.clock import format_timestamp
+from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.event.kinds import LEVEL_NAMES
 from Agent.export.messages import elapsed_ms
+from Agent.server.errors import Problem
+from Agent.store import Page
+from Agent.store.replay_store import RUNNING_REPLAY
 
 __all__ = [
-    "ERRORS",
+    "AGENT",
     "BatchAnswer",
+    "cause_answer",
     "CauseAnswer",
+    "checkpoint_answer",
+    "CheckpointAnswer",
     "CountsAnswer",
+    "CreatedAnswer",
+    "Cursor",
+    "DiffAnswer",
+    "error_group_answer",
     "ErrorGroupAnswer",
+    "ERRORS",
+    "event_answer",
     "EventAnswer",
+    "failure_answer",
     "FailureAnswer",
     "HealthAnswer",
+    "journey_step_answer",
     "JourneyStepAnswer",
+    "Label",
+    "Limit",
+    "listed_replay_answer",
+    "ListedReplayAnswer",
+    "page_answer",
     "PageAnswer",
+    "plain_uid",
+    "refusals",
+    "replay_answer",
+    "ReplayAnswer",
+    "run_answer",
     "RunAnswer",
+    "session_answer",
     "SessionAnswer",
     "Shown",
+    "step_answer",
     "StepAnswer",
     "StoredRunAnswer",
-    "cause_answer",
-    "error_group_answer",
-    "event_answer",
-    "failure_answer",
-    "journey_step_answer",
-    "refusals",
-    "run_answer",
-    "session_answer",
-    "shape_of",
-    "step_answer",
+    "Time",
+    "UID",
+    "Uid",
+    "unix_us",
+    "whole_checkpoint_answer",
+    "WholeCheckpointAnswer",
 ]
 
 _LAST_US: Final = 253_402_300_800_000_000  # the first microsecond of the year 10000
@@ -378,3 +402,184 @@ def cause_answer(row: Mapping[str, Any]) -> Shown:
 def _time(unix_us: int | None) -> str | None:
     """None as well for what no calendar here holds."""
     return format_timestamp(unix_us) if unix_us is not None and 0 <= unix_us < _LAST_US else None
+
+
+INTERRUPTED: Final = "interrupted"
+ReplayStatus = Literal["running", "completed", "failed", "timed_out", "out_of_memory", "interrupted"]
+
+
+class CheckpointAnswer(BaseModel):
+    """A checkpoint without its state."""
+
+    checkpoint_id: str
+    trace_id: str
+    step_id: str
+    agent_id: str | None
+    saved_at: str | None
+    tick: int | None
+    reason: str | None
+    event_id: str | None
+
+
+class WholeCheckpointAnswer(CheckpointAnswer):
+    """A checkpoint; `state_types` tags what plain JSON cannot hold, by its pointer in `state`."""
+
+    state: Any
+    state_types: dict[str, str]
+
+
+class CreatedAnswer(BaseModel):
+    """The checkpoints of a run, and those that are new.
+
+    `not_sent` names artifacts that are missing, `hidden_by` fields that are recorded in full states only, so
+    that the state behind other steps is not known.
+    """
+
+    trace_id: str
+    checkpoint_ids: list[str]
+    created: list[str]
+    not_sent: list[str]
+    hidden_by: list[str]
+
+
+class ProblemAnswer(BaseModel):
+    """Why a replay has no result."""
+
+    message: str
+    remedy: str | None
+
+
+class DifferenceAnswer(BaseModel):
+    """What a replay gave differently, key by key."""
+
+    summary: str
+    has_changes: bool
+    changed: dict[str, Any]
+    added: dict[str, Any]
+    removed: dict[str, Any]
+
+
+class ResultAnswer(BaseModel):
+    """What continuing from a checkpoint gave, beside what was recorded.
+
+    `verdict` is null of a comparison: where something was modified.
+    """
+
+    executor: str
+    verdict: str | None
+    reasons: list[str]
+    completed: bool
+    user_code_ran: bool
+    error: str | None
+    duration_ms: float
+    input: Any
+    output: Any
+    original_output: Any
+    diff: DifferenceAnswer
+    divergence: str | None
+    notes: list[str]
+    details: dict[str, Any]
+
+
+class ListedReplayAnswer(BaseModel):
+    """A replay, with what was asked for."""
+
+    replay_id: str
+    trace_id: str
+    checkpoint_id: str
+    status: ReplayStatus
+    created_at: str
+    finished_at: str | None
+    request: dict[str, Any]
+    problem: ProblemAnswer | None
+
+
+class ReplayAnswer(ListedReplayAnswer):
+    """A replay with what it gave; `result` is null while it runs, and where it gave nothing."""
+
+    result: ResultAnswer | None
+
+
+class DiffAnswer(BaseModel):
+    """The difference that a replay found."""
+
+    replay_id: str
+    verdict: str | None
+    diff: DifferenceAnswer
+    original_output: Any
+    output: Any
+
+
+_checkpoint = shape_of(CheckpointAnswer, trace_id="run_id")
+_listed_replay = shape_of(ListedReplayAnswer, trace_id="run_id")
+
+
+def checkpoint_answer(row: Mapping[str, Any]) -> Shown:
+    """A checkpoint as lists show it."""
+    item = _checkpoint(row)
+    if not row["saved_us"]:  # the state before the first step, which was given and not saved
+        item["saved_at"] = None
+    return item
+
+
+def whole_checkpoint_answer(row: Mapping[str, Any]) -> WholeCheckpointAnswer:
+    """A checkpoint with its state."""
+    state, types = orjson.loads(row["state"]), orjson.loads(row["state_types"])
+    return WholeCheckpointAnswer(**checkpoint_answer(row), state=state, state_types=types)
+
+
+def listed_replay_answer(row: Mapping[str, Any], now_us: int) -> Shown:
+    """A replay as lists show it."""
+    status = row["status"]
+    problem = None if row["problem"] is None else orjson.loads(row["problem"])
+    if status == RUNNING_REPLAY and now_us > row["due_us"]:
+        status = INTERRUPTED
+        problem = {"message": "the server that ran it has stopped", "remedy": "replay the checkpoint again"}
+    told = {"status": status, "request": orjson.loads(row["request"]), "problem": problem}
+    return _listed_replay(row) | told
+
+
+def replay_answer(row: Mapping[str, Any], now_us: int) -> ReplayAnswer:
+    """A replay with what it gave."""
+    result = None if row["result"] is None else orjson.loads(row["result"])
+    return ReplayAnswer(**listed_replay_answer(row, now_us), result=result)
+
+
+_UUID: Final = r"^[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}$"
+
+AGENT: Final = Query(max_length=200, description="The agent's id, as sent.")
+UID: Final = Query(pattern=_UUID, description="A session's UUID.")
+
+Label = Annotated[str | None, Query(max_length=200)]
+Uid = Annotated[str | None, UID]
+Time = Annotated[str | None, Query(max_length=40, description="RFC 3339, in UTC unless it names a zone.")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="Items on a page.")]
+Cursor = Annotated[
+    str | None,
+    Query(max_length=1000, description="next_cursor of the previous page; empty for the first."),
+    AfterValidator(lambda text: text or None),
+]
+
+
+def plain_uid(text: str | None) -> str | None:
+    """A UUID as the database has it, however it was written."""
+    return None if text is None else str(uuid.UUID(text))
+
+
+def unix_us(name: str, text: str | None) -> int | None:
+    """The time in a parameter; Problem 422 where it holds none."""
+    if text is None:
+        return None
+    try:
+        # a plus in a URL that was not escaped arrives as a blank
+        return parse_timestamp(text.strip().replace(" +", "+").replace(" ", "+" if "T" in text else " "))
+    except (ValueError, OverflowError):
+        raise Problem(
+            422, "invalid", f"parameter {name} is not a time", remedy="write it as 2026-11-20T10:30:45Z"
+        ) from None
+
+
+def page_answer(page: Page, shape: Callable[[Any], Shown]) -> Response:
+    """The page as JSON, each row in its shape: the answer itself, which nothing else looks through again."""
+    told = {"items": [shape(row) for row in page.items], "next_cursor": page.next_cursor}
+    return Response(orjson.dumps(told), media_type="application/json")

@@ -17,24 +17,27 @@ from Agent.event.clock import format_timestamp
 from Agent.event.codec import LINE_PREFIX, DamagedLine, decode_line
 from Agent.event.ids import WRITER_CHARS, split_event_id
 from Agent.event.model import Event
+from Agent.event.schema import CURRENT_SCHEMA
 from Agent.tree.files.segment import error_name
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import parse_file_name
 
 __all__ = [
-    "Damage",
-    "Inode",
-    "LineDecoder",
-    "OrderKey",
-    "RawLine",
     "after_last_newline",
     "begins_otherwise",
+    "Damage",
     "event_behind",
     "event_key",
+    "Inode",
+    "is_built",
     "line_key",
+    "LineDecoder",
     "open_file",
+    "OrderKey",
     "own_line",
+    "RawLine",
     "read_lines",
+    "RegularFiles",
 ]
 
 Inode = tuple[int, int]
@@ -320,3 +323,58 @@ def event_behind(line: bytes) -> tuple[int, Event] | None:
         except DamagedLine:
             at = line.find(LINE_PREFIX, at + 1)
     return None
+
+
+_regular_bytes: Callable[[int, int, int, int], int] | None
+try:
+    from Agent.tree.files import _heads
+
+    _regular_bytes = _heads.regular_bytes
+except ImportError:  # built without a compiler, or run from a source tree in which nothing was built
+    _regular_bytes = None
+
+_IRREGULAR: Final = -1
+
+
+def is_built() -> bool:
+    """Whether the native part is there."""
+    return _regular_bytes is not None
+
+
+class RegularFiles:
+    """The regular files among those of a session, each looked at once as far as it grows."""
+
+    def __init__(self) -> None:
+        self._reached: dict[int, tuple[int, int]] = {}
+        """Inode to the time of change and how far its lines are regular."""
+
+    def holds(self, path: Path, listed: tuple[int, int, int]) -> bool:
+        """Whether every line of a file is whole and begins as ours do, as far as it was there when listed.
+
+        Such a line can still be no event: where what follows its beginning is no JSON, or not ours.
+        """
+        inode, size_bytes, mtime_ns = listed
+        if _regular_bytes is None or inode < 0:
+            return False
+        changed_ns, reached = self._reached.get(inode, (mtime_ns, 0))
+        if reached == size_bytes and changed_ns == mtime_ns:
+            return True
+        if reached == _IRREGULAR and changed_ns == mtime_ns:
+            return False
+        if not 0 < reached < size_bytes:
+            # what did not grow was written again
+            reached = 0
+        try:
+            fd, status = open_file(path)
+        except OSError:
+            return False  # whoever reads it says what is wrong
+        try:
+            if status.st_ino != inode:
+                return False
+            reached = _regular_bytes(fd, reached, size_bytes, CURRENT_SCHEMA)
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+        self._reached[inode] = mtime_ns, reached if reached == size_bytes else _IRREGULAR
+        return reached == size_bytes

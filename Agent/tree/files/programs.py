@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 from Agent.errors import AgentTraceError
-from Agent.tree.files.file_locks import close_lock, open_lock
+from Agent.tree.files.descriptors import close_lock, open_lock
 from Agent.tree.files.session import SessionInfo, open_session
 from Agent.tree.files.writer_claim import boot_id, hostname, process_start_ticks
 from Agent.tree.layout import DIRECTORY_MODE, is_session_name, make_root, programs_dir

@@ -10,10 +10,9 @@ import orjson
 
 from Agent.event.model import Event
 from Agent.tree.files.session import replace_file
-from Agent.tree.files.tally import Tally
 from Agent.tree.layout import summary_file
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.write.kept_counts import MOST_ERRORS, KeptCounts, forget_counts, shown_error
+from Agent.tree.write.kept_counts import MOST_ERRORS, KeptCounts, Tally, forget_counts, shown_error
 
 __all__ = ["SUMMARY_VERSION", "summarise", "write_summary"]
 

@@ -1,6 +1,7 @@
-"""Whether some process still has a file open for writing: asked before a rolled segment is removed.
+"""What still needs a rolled segment: a process that has it open, a reader's lease, or a sender's cursor.
 
-A rolled segment is never opened again, so one that nobody has open stays as it is.
+A rolled segment is never opened again, so one that nobody has open stays as it is. A file that is open stays
+readable, so only readers that go by name, as a query engine does, take a lease.
 """
 
 from __future__ import annotations
@@ -9,13 +10,27 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from Agent.tree.files.lines import open_file
-from Agent.tree.layout import FILE_MODE
+import orjson
 
-__all__ = ["WriterWatch"]
+from Agent.tree.files.descriptors import close_lock, locked, open_lock
+from Agent.tree.files.lines import first_id, open_file
+from Agent.tree.files.session import replace_file
+from Agent.tree.layout import (
+    DIRECTORY_MODE,
+    FILE_MODE,
+    cursors_dir,
+    entries_in,
+    reading_lock_file,
+    retention_lock_file,
+    safe_name,
+)
+
+__all__ = ["held_by_cursors", "IsHeld", "nobody_reads", "nothing_retired", "write_cursor", "WriterWatch"]
 
 # where the system cannot tell who has a file open, it is left alone for so long after its last change
 _SETTLED_S: Final = 30.0
@@ -86,3 +101,85 @@ def _leases_work(directory: Path) -> bool:
                 path.unlink()
     except OSError:
         return False
+
+
+_LOOK_AGAIN_S: Final = 0.02
+_PATIENCE_S: Final = 3.0
+
+
+@contextmanager
+def nothing_retired(session: Path) -> Iterator[None]:
+    """While this is open retention leaves the segments of a session; a pass under way is waited for.
+
+    Where nothing was ever retired, or locks are not to be had, there is nothing to wait for.
+    """
+    try:
+        import fcntl
+
+        fd = open_lock(reading_lock_file(session), create=False)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        # past whoever removes, or waits to: readers that come one after another do not hold it up for ever
+        entrance = open_lock(retention_lock_file(session), create=False)
+        try:
+            fcntl.flock(entrance, fcntl.LOCK_SH)
+            fcntl.flock(fd, fcntl.LOCK_SH)
+        finally:
+            close_lock(entrance)
+        yield
+    finally:
+        close_lock(fd)
+
+
+@contextmanager
+def nobody_reads(session: Path) -> Iterator[bool]:
+    """Whether nobody reads by name, now and while this is open; waits a few seconds for those who do.
+
+    To be opened by the one who has the lock of retention, which keeps others from beginning to read.
+    """
+    patience_s = time.monotonic() + _PATIENCE_S
+    while True:
+        with locked(reading_lock_file(session), create=True) as alone:
+            if alone or time.monotonic() >= patience_s:
+                yield alone
+                return
+        time.sleep(_LOOK_AGAIN_S)
+
+
+IsHeld = Callable[[Path, os.stat_result], bool]
+"""Whether somebody still has to read a segment; asked by retention, which then takes another one."""
+
+
+def write_cursor(session: Path, name: str, cursor: dict[str, Any]) -> None:
+    """Leave how far somebody is; OSError if it cannot be written."""
+    directory = cursors_dir(session)
+    directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    replace_file(
+        directory / f"{safe_name(name)}.json", orjson.dumps(cursor, option=orjson.OPT_APPEND_NEWLINE)
+    )
+
+
+def held_by_cursors(session: Path) -> IsHeld:
+    """What the cursors of a session say: a segment is held until each of them has read it to its end.
+
+    A cursor that cannot be read holds everything.
+    """
+    read: list[dict[str, int] | None] = []
+    for path in entries_in(cursors_dir(session), ".json"):
+        try:
+            files = orjson.loads(path.read_bytes())["files"]
+            read.append({str(entry["first_id"]): int(entry["offset"]) for entry in files})
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, TypeError, KeyError):
+            read.append(None)
+    if not read:
+        return lambda _path, _status: False
+
+    def is_held(path: Path, status: os.stat_result) -> bool:
+        begins_with = str(first_id(path))
+        return any(far is None or far.get(begins_with, 0) < status.st_size for far in read)
+
+    return is_held

@@ -11,21 +11,36 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 
 from Agent.event.clock import format_timestamp
 from Agent.tree.files.descriptors import give_back, out_of_the_way
-from Agent.tree.files.error_counters import ErrorCounters
-from Agent.tree.files.hash_tree import Frontier, head_text, leaf_of_bytes, leaf_of_lines
 from Agent.tree.files.lines import Inode, id_of, open_file
+from Agent.tree.files.segment import ErrorCounters
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, chain_file, chains_dir, entries_in
 
-__all__ = ["BlockState", "ChainBlock", "FileChain", "LineChain", "WriterChain", "read_chains", "write_chain"]
+__all__ = [
+    "audit_path",
+    "BlockState",
+    "ChainBlock",
+    "FileChain",
+    "Frontier",
+    "head_text",
+    "leaf_of_bytes",
+    "leaf_of_lines",
+    "LineChain",
+    "read_chains",
+    "root_of",
+    "session_head",
+    "write_chain",
+    "WriterChain",
+]
 
 BLOCK_LINES: Final = 64
 """How many lines a block holds that can be proved line by line."""
@@ -449,3 +464,80 @@ def _record(block: ChainBlock, index: int, name: str | None, first_id: str | Non
 
 def _state_object(state: BlockState) -> dict[str, Any]:
     return {"size": state.size_bytes, "lines": state.lines, "leaf": state.leaf.hex()}
+
+
+_LINES, _NODE, _BYTES = b"\0", b"\1", b"\2"
+
+
+def leaf_of_lines(lines: Iterable[bytes]) -> bytes:
+    """The leaf of a block whose lines can be proved one by one, made of their digests without newlines."""
+    return sha256(_LINES + b"".join([sha256(line).digest() for line in lines])).digest()
+
+
+def leaf_of_bytes(block: bytes | memoryview) -> bytes:
+    """The leaf of a block that is proved as a whole; the interpreter lock is free while it is made."""
+    hasher = sha256(_BYTES)
+    hasher.update(block)
+    return hasher.digest()
+
+
+def _node(left: bytes, right: bytes) -> bytes:
+    return sha256(_NODE + left + right).digest()
+
+
+class Frontier:
+    """The root of leaves that come one after another, of which only whole subtrees are kept."""
+
+    def __init__(self, leaves: Iterable[bytes] = ()) -> None:
+        self.count = 0
+        self._subtrees: list[tuple[int, bytes]] = []
+        for leaf in leaves:
+            self.add(leaf)
+
+    def add(self, leaf: bytes) -> None:
+        """Take the next leaf."""
+        self.count += 1
+        size = 1
+        while self._subtrees and self._subtrees[-1][0] == size:
+            leaf = _node(self._subtrees.pop()[1], leaf)
+            size *= 2
+        self._subtrees.append((size, leaf))
+
+    def root(self) -> bytes:
+        """The root over all leaves so far."""
+        if not self._subtrees:
+            return sha256(b"").digest()
+        root = self._subtrees[-1][1]
+        for _, left in reversed(self._subtrees[:-1]):
+            root = _node(left, root)
+        return root
+
+
+def root_of(leaves: Iterable[bytes]) -> bytes:
+    """The root over some leaves."""
+    return Frontier(leaves).root()
+
+
+def audit_path(leaves: Sequence[bytes], index: int) -> list[tuple[Literal["left", "right"], bytes]]:
+    """What leads from a leaf to the root: on which side the next digest stands, and the digest."""
+    path: list[tuple[Literal["left", "right"], bytes]] = []
+    begin, end = 0, len(leaves)
+    while end - begin > 1:
+        middle = begin + (1 << (end - begin - 1).bit_length() - 1)
+        if index < middle:
+            path.append(("right", root_of(leaves[middle:end])))
+            end = middle
+        else:
+            path.append(("left", root_of(leaves[begin:middle])))
+            begin = middle
+    return path[::-1]
+
+
+def head_text(writer: str, count: int, root: bytes) -> str:
+    """The head of one writer: its id, how many blocks, and the root over them."""
+    return f"{writer}:{count}:{root.hex()}"
+
+
+def session_head(heads: Iterable[str]) -> str:
+    """The head of a session: one digest over the heads of its writers."""
+    return sha256("\n".join(sorted(heads)).encode()).hexdigest()

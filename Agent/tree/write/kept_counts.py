@@ -17,18 +17,19 @@ from typing import Any, Final
 
 import orjson
 
+from Agent.event.model import Event
 from Agent.tree.files.lines import first_id
-from Agent.tree.files.tally import Tally
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, retired_file, tree_files
 
 __all__ = [
-    "MOST_ERRORS",
-    "KeptCounts",
     "files_of_others",
     "forget_counts",
     "keep_counts",
+    "KeptCounts",
+    "MOST_ERRORS",
     "read_counts",
     "shown_error",
+    "Tally",
 ]
 
 MOST_ERRORS: Final = 100
@@ -172,3 +173,32 @@ def _listed(directory: Path) -> Iterable[Path]:
 
 def _counts_dir(session: Path) -> Path:
     return session / ".state" / "counts"
+
+
+class Tally:
+    """Counts of events that were seen one by one, or counted elsewhere."""
+
+    def __init__(self) -> None:
+        self.kinds: Counter[str] = Counter()
+        self.levels: Counter[str] = Counter()
+        self.agents: Counter[str] = Counter()
+        self.first: str | None = None
+        """The earliest timestamp."""
+        self.last: str | None = None
+
+    def see(self, event: Event) -> None:
+        """Count one event."""
+        self.add(event.kind, event.level, event.agent_id)
+        self.reach(event.timestamp, event.timestamp)
+
+    def add(self, kind: str, level: str, agent_id: str | None, number: int = 1) -> None:
+        """Count so many events that are alike."""
+        self.kinds[kind] += number
+        self.levels[level] += number
+        if agent_id is not None:
+            self.agents[agent_id] += number
+
+    def reach(self, first: str, last: str) -> None:
+        """Take note of when some were."""
+        self.first = first if self.first is None else min(self.first, first)
+        self.last = last if self.last is None else max(self.last, last)

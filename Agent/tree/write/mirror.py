@@ -18,10 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from Agent.event.model import RedactedBytes
-from Agent.tree.files.descriptors import give_back, let_go, names, out_of_the_way
-from Agent.tree.files.error_counters import ErrorCounters
-from Agent.tree.files.file_locks import locked
-from Agent.tree.files.segment import error_name
+from Agent.tree.files.descriptors import give_back, let_go, locked, names, out_of_the_way
+from Agent.tree.files.segment import ErrorCounters, error_name
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, MIRROR_FILES
 
 __all__ = ["DEFAULT_ROTATION", "Form", "Mirrors"]

@@ -15,8 +15,7 @@ from typing import Final, Literal, cast
 
 from Agent.event.model import RedactedBytes
 from Agent.tree.layout import RUN_CATEGORY
-from Agent.tree.write.blocking import wait_for
-from Agent.tree.write.sink import DurableStream, NoRoom, Sink, Stream
+from Agent.tree.write.sink import DurableStream, NoRoom, Sink, Stream, wait_for
 
 __all__ = ["QUEUE_FULL", "QueuedSink", "QueuedStream", "WhenFull"]
 

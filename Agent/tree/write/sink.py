@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from Agent.event.model import RedactedBytes
+if TYPE_CHECKING:
+    from Agent.event.model import RedactedBytes
 
-__all__ = ["DurableStream", "NoRoom", "Sink", "Stream"]
+__all__ = ["collect_waits", "collecting", "DurableStream", "NoRoom", "Sink", "Stream", "wait_for", "Waits"]
 
 
 class NoRoom(Exception):
@@ -72,3 +74,35 @@ class Sink(Protocol):
     def close(self, *, clean: bool = True) -> None:
         """Write out what is held, give back descriptors; `clean` says that `log.closed` was written."""
         ...
+
+
+Waits = list[Callable[[], object]]
+
+
+class _Collecting(threading.local):
+    """What the thread collects; None where it waits in place."""
+
+    waits: Waits | None = None
+
+
+_collecting = _Collecting()
+
+
+def collecting() -> bool:
+    """Whether the waits of this thread are collected."""
+    return _collecting.waits is not None
+
+
+def wait_for(work: Callable[[], object]) -> None:
+    """Do now what takes its time, or leave it to whoever collects the waits of this thread."""
+    waits = _collecting.waits
+    if waits is None:
+        work()
+    elif work not in waits:
+        waits.append(work)
+
+
+def collect_waits(waits: Waits | None) -> Waits | None:
+    """Let the waits of this thread go into that list, None to wait in place; gives what held before."""
+    before, _collecting.waits = _collecting.waits, waits
+    return before

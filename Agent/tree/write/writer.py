@@ -18,18 +18,13 @@ from Agent.event.clock import format_timestamp
 from Agent.event.ids import new_writer_id
 from Agent.event.model import RedactedBytes
 from Agent.tree.files.descriptors import most_open
-from Agent.tree.files.error_counters import ErrorCounters
-from Agent.tree.files.segment import Segment
+from Agent.tree.files.segment import ErrorCounters, Segment
 from Agent.tree.files.writer_claim import Claim, boot_id, hostname, process_start_ticks, write_claim
 from Agent.tree.layout import RUN_CATEGORY, agents_dir, boards_dir, category_file, run_dir, safe_name
-from Agent.tree.write.batch import write_lines
-from Agent.tree.write.blocking import collecting, wait_for
 from Agent.tree.write.chain import LineChain
 from Agent.tree.write.crash_board import Board, NoBoard
-from Agent.tree.write.group_commit import GroupCommit
-from Agent.tree.write.open_files import OpenFiles
-from Agent.tree.write.segment_writer import OwnFile, WriterState
-from Agent.tree.write.sink import DurableStream
+from Agent.tree.write.segment_writer import GroupCommit, OpenFiles, OwnFile, WriterState
+from Agent.tree.write.sink import DurableStream, collecting, wait_for
 
 __all__ = [
     "DEFAULT_MAX_OPEN_FILES",
@@ -37,6 +32,7 @@ __all__ = [
     "Durability",
     "SessionStream",
     "SessionWriter",
+    "write_lines",
 ]
 
 DEFAULT_SEGMENT_SIZE_BYTES: Final = 64 * 1024 * 1024
@@ -289,3 +285,66 @@ class SessionWriter:
         if self._state.closed:
             return
         self._begin()
+
+
+def write_lines(
+    file: OwnFile, lines: Sequence[RedactedBytes], write_one: Callable[[RedactedBytes], bool]
+) -> list[RedactedBytes]:
+    """Hand lines to the kernel in their order; those that were not written.
+
+    Args:
+        file: whose open segment takes as many as fit.
+        write_one: writes a single line: the first of a file, one that needs another segment.
+    """
+    refused: list[RedactedBytes] = []
+    at = 0
+    while at < len(lines):
+        taken = _write_together(file, lines, at)
+        if taken == 0:
+            if not write_one(lines[at]):
+                refused.append(lines[at])
+            taken = 1
+        at += taken
+    return refused
+
+
+def _write_together(file: OwnFile, lines: Sequence[RedactedBytes], begin: int) -> int:
+    """Write as many lines as the open segment has room for at once; how many are whole on the disk.
+
+    As in `SessionStream.write` the pin keeps the descriptor open. 0 says that no line was written.
+    """
+    segment = file.segment
+    segment.pins.append(None)
+    try:
+        if file.segment is not segment or segment.torn:
+            return 0
+        end, size_bytes = begin, 0
+        while end < len(lines) and size_bytes + len(lines[end]) <= segment.room_bytes:
+            size_bytes += len(lines[end])
+            end += 1
+        if end - begin < 2:
+            return 0
+        segment.room_bytes -= size_bytes
+        data = b"".join(lines[begin:end])
+        try:
+            sent_bytes = _write(segment.fd, data)
+        except OSError:
+            # Nothing was written. Each line meets the refusal by itself, where it is answered and counted.
+            segment.room_bytes += size_bytes
+            return 0
+    finally:
+        segment.pins.pop()
+    if sent_bytes == size_bytes:
+        return end - begin
+    return _whole_lines(file, lines, begin, sent_bytes)
+
+
+def _whole_lines(file: OwnFile, lines: Sequence[RedactedBytes], begin: int, sent_bytes: int) -> int:
+    """How many lines are there after a short write; the torn one behind them is sent again, whole."""
+    at = begin
+    while sent_bytes >= len(lines[at]):
+        sent_bytes -= len(lines[at])
+        at += 1
+    if sent_bytes > 0 and file.resend(lines[at]):
+        at += 1
+    return at - begin

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from Agent.cli.options import parameters
-from Agent.cli.options.normalising import ignore_option, normalise_option
+from Agent.cli.options.parameters import ignore_option, normalise_option
 from Agent.cli.output import render
 from Agent.cli.output.progress import bar
-from Agent.cli.output.verdicts import VERDICT_STYLES, emit_judged
+from Agent.cli.output.render import VERDICT_STYLES, emit_judged
 from Agent.errors import RunNotFound
 
 if TYPE_CHECKING:

@@ -1,8 +1,9 @@
-"""`runs`: the recorded runs under a root, and what one of them did and left."""
+"""`runs`: the recorded runs, or one of them: its steps, calls of tools and models, and checkpoints."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -11,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from Agent.cli.commands.deeper import run_calls, run_checkpoints
-from Agent.cli.commands.everyday.sessions import indented
+from Agent.cli.commands.everyday.analyze import indented
 from Agent.cli.options import parameters
 from Agent.cli.output import render
-from Agent.cli.output.session_rows import origin_of
-from Agent.tree.files.run_lineage import as_tree, lineage_of
+from Agent.cli.output.event_lines import origin_of
+from Agent.tree.files.session import as_tree, lineage_of
 
 if TYPE_CHECKING:
-    from Agent.flight.open_runs.fold import Step
+    from Agent.flight.checkpoints.model import CheckpointInfo, Removed
+    from Agent.flight.open_runs.fold import ModelCall, Step, ToolCall
     from Agent.flight.runs.reading import RunRecord, RunRef, RunSummary
 
 
@@ -150,9 +151,9 @@ def runs(
     elif what == "steps":
         _steps(record.steps)
     elif what == "tool_calls":
-        run_calls.tools(record.tool_calls)
+        tools(record.tool_calls)
     elif what == "model_calls":
-        run_calls.models(record.model_calls, record.summary)
+        models(record.model_calls, record.summary)
     elif what == "artifacts":
         _artifacts(record)
     else:
@@ -238,7 +239,7 @@ def _show(record: RunRecord) -> None:
         facts.append(("open steps", ", ".join(run.open_steps[:_SHOWN_ROWS])))
     if run.model_calls:
         tokens = f"{render.count(run.prompt_tokens)} + {render.count(run.completion_tokens)} tokens"
-        paid = "".join(f", {run_calls.cost(sum_, currency)}" for currency, sum_ in run.costs.items())
+        paid = "".join(f", {cost(sum_, currency)}" for currency, sum_ in run.costs.items())
         facts.append(("model calls", f"{render.count(run.model_calls)} ({tokens}{paid}), --models"))
     if run.tool_calls:
         facts.append(("tool calls", f"{render.count(run.tool_calls)}, --tools"))
@@ -273,7 +274,7 @@ def _checkpoints(record: RunRecord, *, as_json: bool) -> None:
     if as_json:
         render.emit_json([asdict(row) for row in found])
     else:
-        run_checkpoints.show(found)
+        show(found)
 
 
 def _of(rows: tuple[Any, ...], option: str) -> str:
@@ -379,3 +380,174 @@ def _metrics(root: Path, context: click.Context, *, as_json: bool, is_alone: boo
 
 def _rate(count: int, of: int, noun: str) -> str:
     return "-" if not of else f"{count / of:.0%}, {render.count(count)} of {render.plural(of, noun)}"
+
+
+_STATES: dict[str, dict[str, Any]] = {
+    "error": {"fg": "red"},
+    "cancelled": {"fg": "yellow"},
+    "closed": {"fg": "yellow"},
+    "recorded": {"fg": "cyan"},
+}
+"""`closed` is a stream that nobody read to its end, `recorded` an answer that a replay gave."""
+
+
+def tools(calls: Sequence[ToolCall]) -> None:
+    """A row for each call of a tool, in recorded order."""
+    if not calls:
+        render.note("no tool calls in this run; @record_tool records them")
+        return
+    render.table(
+        ("TIME (UTC)", "TOOL", "KIND", "STATE", "DURATION", "CALLED IN", "WITHIN"),
+        [
+            (
+                _time_of_day(each.timestamp),
+                each.name,
+                each.kind or "-",
+                _call_state(each.outcome, each.answered_by),
+                _duration(each.duration_ms),
+                each.site or "-",
+                " > ".join(each.path) or "-" if each.error is None else str(each.error),
+            )
+            for each in calls
+        ],
+        right=("DURATION",),
+        styles={"STATE": _STATES},
+    )
+
+
+def models(calls: Sequence[ModelCall], run: RunSummary) -> None:
+    """A row for each call of a model, and their sum."""
+    if not calls:
+        render.note("no model calls in this run; recorder.record_model_call and recorded_model record them")
+        return
+    render.table(
+        ("TIME (UTC)", "MODEL", "STATE", "IN", "OUT", "COST", "FIRST", "DURATION", "WITHIN"),
+        [
+            (
+                _time_of_day(each.timestamp),
+                each.model_name or "-",
+                _call_state(each.outcome, each.answered_by),
+                _count(each.prompt_tokens),
+                _count(each.completion_tokens),
+                "-" if each.cost is None else cost(each.cost, each.currency),
+                _duration(each.first_chunk_ms),
+                _duration(each.latency_ms),
+                " > ".join(each.path) or each.step_id or "-",
+            )
+            for each in calls
+        ],
+        right=("IN", "OUT", "COST", "FIRST", "DURATION"),
+        styles={"STATE": _STATES},
+    )
+    sums = [f"{render.count(run.prompt_tokens)} + {render.count(run.completion_tokens)} tokens"]
+    sums += [cost(paid, currency) for currency, paid in run.costs.items()]
+    unpriced = sum(each.cost is None and each.answered_by is None for each in calls)
+    if unpriced:
+        sums.append(f"{unpriced} of unknown cost (set_prices sets prices)")
+    render.note("together " + ", ".join(sums))
+
+
+def cost(paid: float, currency: str | None) -> str:
+    """A sum of money with enough digits for a single call."""
+    digits = 2 if paid >= 1 else 6
+    return f"{paid:,.{digits}f} {currency or ''}".rstrip()
+
+
+def _call_state(outcome: str | None, answered_by: str | None) -> str:
+    return outcome or ("ok" if answered_by is None else "recorded")
+
+
+def _count(tokens: int | None) -> str:
+    return "-" if tokens is None else render.count(tokens)
+
+
+def _duration(milliseconds: float | None) -> str:
+    return "-" if milliseconds is None else render.duration(milliseconds / 1000)
+
+
+def _time_of_day(timestamp: str) -> str:
+    return timestamp[11:23]
+
+
+_DAY_S = 86_400
+_STYLES: dict[str, dict[str, Any]] = {"error": {"fg": "red"}}
+
+
+def show(found: Sequence[CheckpointInfo]) -> None:
+    """A row for each checkpoint, in the order in which they were saved, and their sum."""
+    if not found:
+        render.note(
+            "no checkpoints in this run; recorder.run(..., checkpoints=CheckpointPolicy(...)) saves them"
+        )
+        return
+    render.table(
+        ("STEP", "AGENT", "TIME (UTC)", "WHY", "TICK", "PHASE", "STATE", "STORED", "AS", "VERSION", "CODE"),
+        [
+            (
+                each.step_id,
+                each.agent_id or "-",
+                each.timestamp[11:23],
+                each.reason or "-",
+                "-" if each.tick is None else str(each.tick),
+                each.phase or "-",
+                render.size(each.state_bytes),
+                render.size(each.size_bytes),
+                each.kind,
+                each.agent_version or "-",
+                (each.code or "-")[:8],
+            )
+            for each in found
+        ],
+        right=("TICK", "STATE", "STORED"),
+        styles={"WHY": _STYLES},
+    )
+    whole, stored = sum(each.state_bytes for each in found), sum(each.size_bytes for each in found)
+    render.note(
+        f"{render.plural(len(found), 'checkpoint')}: {render.size(whole)} of state in {render.size(stored)}"
+    )
+
+
+def prune_runs(
+    root: Path,
+    older_than_s: float | None,
+    failed_older_than_s: float | None,
+    keep_last: int | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Remove checkpoints by a policy, those of failed runs later."""
+    from Agent.archive.maintenance.prune import prune_checkpoints
+    from Agent.flight.checkpoints.model import RetentionPolicy
+
+    usual = RetentionPolicy()
+    policy = RetentionPolicy(
+        keep_days=usual.keep_days if older_than_s is None else older_than_s / _DAY_S,
+        keep_failed_days=usual.keep_failed_days
+        if failed_older_than_s is None
+        else failed_older_than_s / _DAY_S,
+        keep_last=keep_last,
+    )
+    verb = "would be removed" if dry_run else "removed"
+
+    def tell(session_id: str, removed: Removed) -> None:
+        if not as_json:
+            render.emit(f"{session_id}: {_told(removed)} {verb}")
+
+    done = prune_checkpoints(root, policy, dry_run=dry_run, on_session=tell)
+    if as_json:
+        render.emit_json({"root": str(root), "dry_run": dry_run, **asdict(done)})
+        return
+    freed = "" if dry_run else f", {render.size(max(done.size_bytes, 0))} freed"
+    render.emit(f"{_told(done)} {verb}{freed}")
+    if done.waiting:
+        render.note(
+            f"{done.waiting} more will be removed once the process that writes to their run has ended"
+        )
+    if done.damaged:
+        render.note(f"{done.damaged} of the remaining ones cannot be loaded")
+
+
+def _told(removed: Removed) -> str:
+    runs = f", {render.plural(removed.runs, 'run')} whole" if removed.runs else ""
+    return render.plural(removed.checkpoints, "checkpoint") + runs

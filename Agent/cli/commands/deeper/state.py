@@ -140,7 +140,7 @@ def _show_changes(found: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _show_checkpoints(analyzer: Any, agent: str, *, as_json: bool) -> None:
-    from Agent.analysis.session.lookup import unknown_agent
+    from Agent.analysis.session import unknown_agent
 
     if not analyzer.reader.holds_agent(agent):
         raise unknown_agent(analyzer.reader, agent)

@@ -1,4 +1,4 @@
-"""Commands that explain a session: `analyze` and `debug`; what they say is `Agent.analysis`'s."""
+"""`sessions`, `analyze`, `debug`, `errors`, `causes`: which sessions exist, what happened in one, and why."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from Agent.cli.options import parameters
 from Agent.cli.output import render
 from Agent.cli.output.progress import shown, shown_forks
+from Agent.tree.files.session import as_tree
 
 
 @click.command(
@@ -123,3 +124,214 @@ def debug(
         text = report.to_text(width) if show_all else report.to_screen(width=width)
         render.emit_report(text, width=render.width_of_terminal())
     return 0 if report.status == "cause" else 1
+
+
+_LOOKS: dict[str, dict[str, Any]] = {
+    "rising": {"fg": "red"},
+    "burst": {"fg": "yellow"},
+    "over": {"dim": True},
+}
+LIMIT = 8
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace errors", "agent-trace errors last --tail", "agent-trace errors --json"
+    )
+)
+@click.argument("run", metavar="[RUN]", required=False, shell_complete=parameters.complete_runs)
+@parameters.limit_option("Only the N most frequent patterns.", LIMIT)
+@click.option("--tail", is_flag=True, help="Show what the agent did before each example.")
+@parameters.session_option
+@parameters.json_option
+@parameters.root_option
+def errors(run: str | None, limit: int, tail: bool, session: str, as_json: bool, root: Path) -> None:
+    """Group the errors of a session by pattern.
+
+    A pattern is errors of one type, raised in one place, whose messages differ only in numbers, ids, paths
+    and quoted parts. Each pattern names the event id of an example, for agent-trace causes ID.
+    """
+    from Agent.analysis import LogAnalyzer
+    from Agent.analysis.errors import journey_tail
+
+    analyzer = LogAnalyzer(parameters.session_of(run) or session, root)
+    with shown():
+        patterns = analyzer.find_error_patterns()
+    rows = patterns["fingerprints"][:limit]
+    if as_json:
+        for row in rows:
+            row["tail"] = journey_tail(analyzer.reader, row)
+        render.emit_json(patterns)
+        return
+    if not patterns["total_errors"]:
+        render.note("no errors")
+        return
+    width = max(len(render.count(row["count"])) for row in rows)
+    for row in rows:
+        _show(row, width)
+        if tail:
+            for event in journey_tail(analyzer.reader, row):
+                line = f"{event['timestamp'][11:23]}  {render.clean(event['message'])}  {event['id']}"
+                room = render.width_of_page() - width - 8
+                render.emit(" " * (width + 8) + render.paint(render.clip(line, room), dim=True))
+    _show_together(patterns)
+    hidden = patterns["total_fingerprints"] - len(rows)
+    more = f", {render.plural(hidden, 'pattern')} more" if hidden > 0 else ""
+    render.note(f"{render.plural(patterns['total_errors'], 'error')} in total{more}")
+
+
+def _show(row: dict[str, Any], width: int) -> None:
+    from Agent.analysis.errors import told_pattern
+
+    number = render.paint(f"{render.count(row['count']).rjust(width)} x", bold=True)
+    room = render.width_of_page() - width - 6
+    render.emit(f"  {number}  {render.clip(render.clean(told_pattern(row)), room)}")
+    trend = row["trend"]
+    when = f"{row['first_seen'][:23].replace('T', ' ')} to {row['last_seen'][11:23]}"
+    place = f"in {row['place']}, " if row["place"] else ""
+    agents = ", ".join(row["agent_ids"][:3]) + (", ..." if row["agents"] > 3 else "")
+    who = f"{render.plural(row['agents'], 'agent')} ({agents})" if row["agents"] else "no agent"
+    shown_trend = render.paint("too few for a trend" if trend == "few" else trend, **_LOOKS.get(trend, {}))
+    render.emit(
+        " " * (width + 6)
+        + f"{shown_trend}, "
+        + render.paint(f"{when}, for example {row['example_id']}", dim=True)
+    )
+    render.emit(" " * (width + 6) + render.paint(render.clip(render.clean(f"{place}{who}"), room), dim=True))
+
+
+def _show_together(patterns: dict[str, Any]) -> None:
+    names = {row["fingerprint"]: row for row in patterns["fingerprints"]}
+    pairs = [p for p in patterns["together"] if p["first"] in names and p["second"] in names][:3]
+    if pairs:
+        render.emit()
+        render.emit("  come together")
+    for pair in pairs:
+        first, second = (render.clean(names[pair[key]]["shape"])[:34] for key in ("first", "second"))
+        often = f"{pair['windows']} times within a second ({pair['expected']:g} by chance)"
+        if pair["spans"]:
+            often = f"in {render.plural(pair['spans'], 'span')}, {often}"
+        render.emit(f"    {first!r} and {second!r}: {often}")
+
+
+CAUSES_LIMIT = 12
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace causes k3v9q2ma-1042",
+        "agent-trace causes k3v9q2ma-1042 last --lookback 600 --effects",
+        "agent-trace causes k3v9q2ma-1042 --format svg > causes.svg",
+    )
+)
+@click.argument("event_id", metavar="ID")
+@click.argument("run", metavar="[RUN]", required=False, shell_complete=parameters.complete_runs)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "dot", "svg"]),
+    default="text",
+    help="Output format; dot is for Graphviz, svg is an image.",
+)
+@click.option(
+    "--lookback",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    metavar="S",
+    help="How many seconds to look back for causes.",
+)
+@click.option(
+    "--effects", is_flag=True, help="Also show what the event led to, over the same number of seconds."
+)
+@parameters.limit_option("Only the N nearest causes, as text.", CAUSES_LIMIT)
+@parameters.session_option
+@parameters.json_option
+@parameters.root_option
+def causes(
+    event_id: str,
+    run: str | None,
+    form: str,
+    lookback: float,
+    effects: bool,
+    limit: int,
+    session: str,
+    as_json: bool,
+    root: Path,
+) -> int:
+    """Show what led to an event, across agents.
+
+    Each step back is recorded (a span, a cause, a message, an error) or inferred by a named rule, and shows
+    its reason. RUN is a session or SESSION/AGENT. Exit code 1: no cause was found.
+    """
+    from Agent.analysis import LogAnalyzer
+
+    analyzer = LogAnalyzer(parameters.session_of(run) or session, root)
+    with shown():
+        graph = analyzer.causal_graph(event_id, lookback, with_effects=effects)
+    if as_json or form == "json":
+        render.emit_json(graph.to_dict())
+    elif form == "dot":
+        render.emit(graph.to_dot().rstrip("\n"))
+    elif form == "svg":
+        from Agent.analysis.causal_svg import to_svg
+
+        render.emit(to_svg(graph).rstrip("\n"))
+    else:
+        for line in graph.to_text(limit).splitlines():
+            render.emit(render.clip(render.clean(line), render.width_of_terminal() or len(line) + 1))
+    return 0 if graph.causes or graph.effects or graph.missing else 1
+
+
+STATE_STYLES: dict[str, dict[str, Any]] = {"running": {"fg": "green"}, "crashed": {"fg": "red"}}
+
+
+@click.command(epilog=parameters.examples("agent-trace sessions", "agent-trace sessions --json"))
+@parameters.limit_option("Only the newest N sessions.")
+@parameters.json_option
+@parameters.root_option
+def sessions(limit: int | None, as_json: bool, root: Path) -> None:
+    """List the recorded sessions, newest last.
+
+    Each row shows the id, start, duration, numbers of agents, events and errors, and whether the session is
+    running, closed or crashed. A forked or resumed session is listed under its origin.
+    """
+    from Agent.cli.output.event_lines import session_rows
+
+    rows = session_rows(root, limit)
+    if as_json:
+        render.emit_json({"root": str(root), "sessions": rows})
+        return
+    if not rows:
+        render.note(f"no session was recorded in {root} yet; agent-trace demo records one")
+        return
+    tree = as_tree((row["session_id"], (row["origin"] or {}).get("session_id")) for row in rows)
+    by_id = {row["session_id"]: row for row in rows}
+    render.table(
+        ("SESSION", "STARTED (UTC)", "DURATION", "AGENTS", "EVENTS", "ERRORS", "STATE"),
+        [
+            (
+                indented(row["session_id"], depth),
+                (row["started_at"] or "-")[:19].replace("T", " "),
+                "-" if row["duration_s"] is None else render.duration(row["duration_s"]),
+                render.count(row["agents"]),
+                render.count(row["events"]),
+                render.count(row["errors"]),
+                row["state"],
+            )
+            for row, depth in ((by_id[name], depth) for name, depth in tree)
+        ],
+        right=("DURATION", "AGENTS", "EVENTS", "ERRORS"),
+        styles={"STATE": STATE_STYLES},
+    )
+    for row in rows:
+        if row["origin"]:
+            origin = row["origin"]
+            verb = origin["relation"].removesuffix("_from")
+            render.note(f"{row['session_id']} was {verb} from {origin['run']} at {origin['step']}")
+        if row["problem"]:
+            render.note(f"{row['session_id']}: {row['problem']}; its events are still readable")
+
+
+def indented(name: str, depth: int) -> str:
+    """A name in a tree: behind what it comes from, and a little to the right."""
+    return f"{'  ' * (depth - 1)}└ {name}" if depth else name

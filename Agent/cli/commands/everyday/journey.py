@@ -65,7 +65,7 @@ def journey(
     session: an id, a unique prefix of one, a path, or last. With --json, each line is one event as recorded;
     with --summary, --tree or --all-sessions it is one document.
     """
-    from Agent.analysis.session.lookup import find
+    from Agent.analysis.session import find
     from Agent.archive.sealed.reader import open_reader
 
     if how["all_sessions"]:
@@ -92,7 +92,7 @@ def _show_events(
     *,
     as_json: bool,
 ) -> None:
-    from Agent.analysis.session.lookup import agent_events
+    from Agent.analysis.session import agent_events
 
     chosen: Iterable[Event] = (event for event in agent_events(reader, agent) if selection(event))
     if not _print_events(chosen if limit is None else deque(chosen, maxlen=limit), as_json=as_json):
@@ -115,7 +115,7 @@ def _print_events(events: Iterable[Event], *, as_json: bool = False) -> int:
 
 def _show_screen(reader: TreeReader, agent: str) -> None:
     """The totals and the last events."""
-    from Agent.analysis.journeys.overview import journey_overview
+    from Agent.analysis.journeys.journey import journey_overview
 
     last: deque[Event] = deque(maxlen=SCREEN_EVENTS)
     found = journey_overview(reader, agent, each=last.append)
@@ -130,7 +130,7 @@ def _show_screen(reader: TreeReader, agent: str) -> None:
 
 
 def _show_summary(reader: TreeReader, agent: str, *, gaps: bool, as_json: bool) -> None:
-    from Agent.analysis.journeys.overview import journey_overview
+    from Agent.analysis.journeys.journey import journey_overview
     from Agent.analysis.query.engine import open_engine
 
     found = journey_overview(reader, agent, open_engine(reader.session) if gaps else None)
@@ -246,7 +246,7 @@ def _tree_line(row: dict[str, Any]) -> str:
 
 
 def _show_all_sessions(root: Path, agent: str, *, as_json: bool) -> None:
-    from Agent.analysis.journeys.overview import journeys_overview
+    from Agent.analysis.journeys.journey import journeys_overview
 
     found = journeys_overview(root, agent)
     for session_id, why in found["unread"].items():

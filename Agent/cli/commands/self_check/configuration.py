@@ -1,8 +1,12 @@
-"""The command `config`: which settings hold, where each comes from, and which files and presets there are."""
+"""`config` and `version`: the settings and their origin, and which versions run here."""
 
 from __future__ import annotations
 
 import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,9 @@ import orjson
 from Agent.cli.options import parameters
 from Agent.cli.output import render
 from Agent.errors import AgentTraceError
+from Agent.version import __version__
+
+__all__ = ["config", "STYLES", "version"]
 
 STYLES: dict[str, dict[str, Any]] = {"missing": {"dim": True}, "read": {"fg": "green"}}
 
@@ -42,8 +49,8 @@ def show(origin: bool, as_json: bool) -> int:
     environment variable, agent-trace.toml or [tool.agent-trace] in pyproject.toml of this directory or the
     nearest one above, the user's file, the preset, LOGGING_CONFIG, the default.
     """
-    from Agent.config.loading.settings import TABLES
-    from Agent.config.resolved_options import effective_settings
+    from Agent.config.loading.options import TABLES
+    from Agent.config.logging_config import effective_settings
 
     found = effective_settings()
     if as_json:
@@ -157,3 +164,33 @@ def _complete(incomplete: str) -> list[str]:
     from Agent.config.loading.toml_files import preset_names
 
     return [name for name in preset_names() if name.startswith(incomplete)]
+
+
+_LIBRARIES = ("orjson", "duckdb", "zstandard", "watchdog")
+
+
+@click.command(epilog=parameters.examples("agent-trace version --json"))
+@parameters.json_option
+def version(as_json: bool) -> None:
+    """Show the versions of Agent Trace, Python and libraries.
+
+    Include them in a bug report.
+    """
+    found = {
+        "agent-trace": __version__,
+        "python": platform.python_version(),
+        "platform": f"{sys.platform} {platform.machine()}",
+        **{name: _version(name) for name in _LIBRARIES},
+    }
+    if as_json:
+        render.emit_json(found)
+        return
+    for name, number in found.items():
+        render.emit(f"{name:<12}  {number or 'not installed'}")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version_of(name)
+    except PackageNotFoundError:
+        return None

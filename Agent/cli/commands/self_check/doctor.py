@@ -122,7 +122,7 @@ def _python() -> Check:
 
 def _native_parts() -> Check:
     from Agent.record.encode.native import native
-    from Agent.tree.files.line_prefix import is_built
+    from Agent.tree.files.lines import is_built
 
     missing = [name for name, built in (("judge", native is not None), ("heads", is_built())) if not built]
     if missing:

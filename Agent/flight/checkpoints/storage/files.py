@@ -1,7 +1,7 @@
 """The files of one run's checkpoints: its index, its packs and chunks, and the claim of whoever writes there.
 
-Everything that changes them goes through `changing`, one transaction of the index. `run` saves and
-loads with it, `removal` removes and collects.
+Everything that changes them goes through `changing`, one transaction of the index. `run` saves, loads
+and removes with it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from typing import Any, Final
 import orjson
 
 from Agent.errors import DamagedInput
-from Agent.flight.checkpoints.storage.chunks import ChunkFiles, chunk_digest, split
 from Agent.flight.checkpoints.storage.delta import apply
 from Agent.flight.checkpoints.storage.index import CheckpointIndex, Row
 from Agent.flight.checkpoints.storage.packs import (
     PACK_SUFFIX,
+    ChunkFiles,
     PackReader,
     PackWriter,
+    chunk_digest,
     compressed,
     is_written_to,
+    split,
 )
 from Agent.tree.layout import run_dir, runs_dir
 

@@ -1,1 +1,0 @@
-"""The behaviour of two sessions or two groups of agents in numbers, side by side."""

@@ -1,0 +1,561 @@
+"""Behaviour in numbers, side by side: how large each difference is, and whether noise explains it.
+
+Units are agents where both sides have enough, else blocks of
+time: events of one agent resemble each other, and counting them one by one would make noise look certain.
+"""
+
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from Agent.analysis.errors import FINGERPRINT, shape_of
+from Agent.analysis.query.engine import Engine, open_engine
+from Agent.analysis.query.views import IS_ERROR, scan, whole_lines
+from Agent.analysis.stats import holm, welch
+from Agent.analysis.text import cell, plural, section, short_number, table
+from Agent.errors import UsageError
+
+ALPHA = 0.05
+MIN_LATENCY_RATIO = 1.25
+"""Latencies of one session that differ by less are called alike."""
+MIN_RATIO_OF_SESSIONS = 1.5
+"""The same for two sessions, beyond what all operations have in common: no machine is equally busy twice."""
+MAX_ERRORS = 50
+_MIN_OPERATIONS = 3
+METHOD = (
+    "Welch's test on the values of {units}, corrected for {tests} comparisons by Holm's method; a difference "
+    "is called real below 5 %. Latencies are tested by blocks of time on a logarithmic scale, and real "
+    "only from {ratio} times on{common}."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviourDifference:
+    """One thing that was compared.
+
+    `what` is kind, action, reward, error or latency; `first` and `second` are rates (per agent and tick or
+    second), means, or milliseconds; `low` and `high` bound the difference, for latencies the ratio, at 95 %;
+    `chance` is corrected for the number of comparisons, None where there are too few values to tell.
+    """
+
+    what: str
+    name: str
+    first: float
+    second: float
+    low: float | None
+    high: float | None
+    chance: float | None
+    is_real: bool
+    note: str = ""
+    """new or gone, for errors that one side lacks; what the test cannot say."""
+
+    @property
+    def change(self) -> float | None:
+        """The second over the first, less one; None where the first is 0."""
+        return self.second / self.first - 1.0 if self.first else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The difference as plain values."""
+        return {name: getattr(self, name) for name in self.__slots__} | {"change": self.change}
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviourComparison:
+    """Two sides and every difference between them, real ones first."""
+
+    first: dict[str, Any]
+    second: dict[str, Any]
+    differences: tuple[BehaviourDifference, ...]
+    unit: str
+    """Of rates: per agent and tick, or second."""
+    method: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def real(self) -> tuple[BehaviourDifference, ...]:
+        """The differences that noise does not explain."""
+        return tuple(each for each in self.differences if each.is_real)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The comparison as plain values, ready for JSON."""
+        return {
+            "first": self.first,
+            "second": self.second,
+            "unit": self.unit,
+            "method": self.method,
+            "real": len(self.real),
+            "differences": [each.to_dict() for each in self.differences],
+            "notes": list(self.notes),
+        }
+
+    def __str__(self) -> str:
+        return comparison_text(self.to_dict())
+
+
+def compare_sessions(first: Path, second: Path) -> BehaviourComparison:
+    """Two sessions, each as a whole.
+
+    Args:
+        first: the directory of the one that is taken for the usual.
+        second: the one whose differences are asked for.
+    """
+    sides = _sides(first, second)
+    if sides[0].by_agent != sides[1].by_agent:
+        # only one of them has enough agents: both by blocks of time
+        sides = _sides(first, second, by_time=True)
+    return _compared(sides[0], sides[1], are_sessions=True)
+
+
+def _sides(*paths: Path, by_time: bool = False) -> list[ComparedSide]:
+    sides = []
+    for path in paths:
+        label = path.name.removeprefix("session_")
+        with open_engine(path) as engine:
+            sides.append(gather(engine, [label], by_time=by_time)[label])
+    return sides
+
+
+def compare_by(session: Path, field: str, chosen: Sequence[str] = ()) -> BehaviourComparison:
+    """One session's events by the value of a field, such as `agent_version`.
+
+    Args:
+        session: its directory.
+        field: a key of the payload, or one of agent_id, agent_role, level, logger, run_id, code, tick.
+        chosen: the two values to compare; default: the two that most events have, in their own order.
+
+    Raises:
+        UsageError: the field has no two values, or not those.
+    """
+    with open_engine(session) as engine:
+        known = values(engine, field)
+        picked = list(chosen) or sorted(value for value, _ in known[:2])
+        absent = [value for value in picked if value not in dict(known)]
+        if len(picked) != 2 or absent:
+            seen = ", ".join(value for value, _ in known[:8]) or "none"
+            raise UsageError(
+                f"{field} has no two values to compare" if not absent else f"{field} is never {absent[0]!r}",
+                path=session,
+                remedy=f"its values are: {seen}",
+            )
+        sides = gather(engine, picked, field)
+    rest = [value for value, _ in known if value not in picked]
+    notes = [f"other values of {field} are ignored: {', '.join(rest[:6])}"] if rest else []
+    return _compared(sides[picked[0]], sides[picked[1]], notes)
+
+
+def _compared(
+    first: ComparedSide, second: ComparedSide, notes: Sequence[str] = (), *, are_sessions: bool = False
+) -> BehaviourComparison:
+    by_tick = bool(first.ticks and second.ticks)
+    latencies = list(_latencies(first, second))
+    common = _common_ratio(latencies) if are_sessions else 1.0
+    untested = [*_rates(first, second, by_tick), *_rewards(first, second), *latencies]
+    tested = [each for each in untested if each.chance is not None]
+    corrected = iter(holm([each.chance for each in tested if each.chance is not None]))
+    made = []
+    for each in untested:
+        chance = None if each.chance is None else next(corrected)
+        real = chance is not None and chance < ALPHA and _matters(each, common, are_sessions)
+        made.append(
+            BehaviourDifference(
+                each.what, each.name, each.first, each.second, each.low, each.high, chance, real, each.note
+            )
+        )
+    made.sort(key=lambda d: (not d.is_real, 1.0 if d.chance is None else d.chance, d.what, d.name))
+    units = "agents" if first.by_agent else f"{BLOCKS} blocks of time"
+    return BehaviourComparison(
+        _told(first),
+        _told(second),
+        tuple(made),
+        "per agent and tick" if by_tick else "per agent and second",
+        METHOD.format(
+            units=units,
+            tests=len(tested),
+            ratio=MIN_RATIO_OF_SESSIONS if are_sessions else MIN_LATENCY_RATIO,
+            common=f" beyond the {common:.2f} times that the medians of all operations have in common"
+            if are_sessions
+            else "",
+        ),
+        (*notes, *_doubts(first, second, by_tick=by_tick, are_sessions=are_sessions)),
+    )
+
+
+def _told(side: ComparedSide) -> dict[str, Any]:
+    return {
+        "label": side.label, "events": side.events, "agents": side.agents, "ticks": side.ticks or None,
+        "seconds": side.seconds,
+    }  # fmt: skip
+
+
+def _doubts(first: ComparedSide, second: ComparedSide, *, by_tick: bool, are_sessions: bool) -> Iterator[str]:
+    if are_sessions:
+        what = "latencies" if by_tick else "latencies and rates per second"
+        yield f"machine load affects the {what} of two sessions: repeat each to be sure"
+    if not first.by_agent:
+        yield "few agents: blocks of time are compared, and their values may be correlated"
+    if bool(first.ticks) != bool(second.ticks):
+        yield "only one side has ticks, so rates are per second"
+
+
+def _common_ratio(latencies: Sequence[BehaviourDifference]) -> float:
+    """By what the medians of all operations differ alike: the machine's part; 1 where they are few."""
+    ratios = sorted(each.second / each.first for each in latencies if " p50 " in each.name and each.first > 0)
+    return statistics.median(ratios) if len(ratios) >= _MIN_OPERATIONS else 1.0
+
+
+def _matters(each: BehaviourDifference, common: float, are_sessions: bool) -> bool:
+    if each.what != "latency":
+        return True
+    if each.first <= 0 or each.second <= 0:
+        return False
+    ratio = each.second / each.first / common
+    ratio = max(ratio, 1 / ratio)
+    if not are_sessions:
+        return ratio >= MIN_LATENCY_RATIO
+    # the slowest calls of a session tell of the machine's worst moments
+    return " p50 " in each.name and ratio >= MIN_RATIO_OF_SESSIONS
+
+
+def _rates(first: ComparedSide, second: ComparedSide, by_tick: bool) -> Iterator[BehaviourDifference]:
+    spans = [float(side.ticks) if by_tick else side.seconds for side in (first, second)]
+    # a unit may be several agents, or the share that all have in a block
+    units = [len(side.units) if first.by_agent else BLOCKS for side in (first, second)]
+    agents = [max(1, side.agents) for side in (first, second)]
+    spans = [span * many / max(1, unit) for span, many, unit in zip(spans, agents, units, strict=True)]
+    names = sorted(first.counts.keys() | second.counts.keys())
+    errors = sorted(
+        (name for name in names if name[0] == "error"),
+        key=lambda name: -sum(sum(side.counts.get(name, {}).values()) for side in (first, second)),
+    )
+    kept = set(errors[:MAX_ERRORS])
+    for what, name in names:
+        if what == "error" and (what, name) not in kept:
+            continue
+        rates = [
+            [
+                side.counts.get((what, name), {}).get(unit, 0) / span if span > 0 else 0.0
+                for unit in sorted(side.units)
+            ]
+            for side, span in zip((first, second), spans, strict=True)
+        ]
+        shown = first.errors.get(name) or second.errors.get(name, name) if what == "error" else name
+        note = ""
+        if what == "error" and bool(sum(rates[0])) != bool(sum(rates[1])):
+            note = "new" if sum(rates[1]) else "gone"
+        yield _tested(what, shown, rates[0], rates[1], note)
+
+
+def _rewards(first: ComparedSide, second: ComparedSide) -> Iterator[BehaviourDifference]:
+    means = [[total / n for n, total in side.rewards.values()] for side in (first, second)]
+    if means[0] and means[1]:
+        yield _tested("reward", "mean reward", means[0], means[1])
+
+
+def _latencies(first: ComparedSide, second: ComparedSide) -> Iterator[BehaviourDifference]:
+    for name in sorted(first.latencies.keys() & second.latencies.keys()):
+        for place, label in ((1, "p50"), (2, "p95")):
+            logs = [
+                [math.log(max(row[place], 1e-6)) for row in side.latencies[name].values()]
+                for side in (first, second)
+            ]
+            found = welch(logs[0], logs[1])
+            yield BehaviourDifference(
+                "latency", f"{name} {label} ms", math.exp(found.mean_1), math.exp(found.mean_2),
+                None if found.low is None else math.exp(found.low),
+                None if found.high is None else math.exp(found.high), found.chance, False,
+                "" if found.chance is not None else "too few to tell",
+            )  # fmt: skip
+
+
+def _tested(
+    what: str, name: str, first: list[float], second: list[float], note: str = ""
+) -> BehaviourDifference:
+    found = welch(first, second)
+    if found.chance is None:
+        note = f"{note}, too few to tell" if note else "too few to tell"
+    return BehaviourDifference(
+        what, cell(name), found.mean_1, found.mean_2, found.low, found.high, found.chance, False, note
+    )
+
+
+BLOCKS = 12
+MAX_UNITS = 400
+MIN_AGENTS = 8
+_MIN_TICKS = BLOCKS
+_COLUMNS = frozenset({"agent_id", "agent_role", "level", "logger", "run_id", "code", "session_id", "tick"})
+_KEYS = (
+    "action_type", "metric_name", "reward", "duration_ms", "error_type", "error_message", "fingerprint",
+    "error_id", "learning_stage", "context",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class ComparedSide:
+    """One side: how long it ran, its units, and what each did.
+
+    `counts` is {(what, name): {unit: how many}}; `rewards` {unit: (how many, sum)}; `latencies` {operation:
+    {block: (how many, median, 95th percentile in ms)}}; `errors` {fingerprint: their message, less
+    what differs from one to the other}.
+    """
+
+    label: str
+    events: int = 0
+    agents: int = 0
+    ticks: int = 0
+    seconds: float = 0.0
+    by_agent: bool = False
+    units: set[int] = field(default_factory=set)
+    counts: defaultdict[tuple[str, str], dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+    rewards: dict[int, tuple[int, float]] = field(default_factory=dict)
+    latencies: defaultdict[str, dict[int, tuple[int, float, float]]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    errors: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    first: int
+    last: int
+    by_tick: bool
+
+    def block(self) -> str:
+        width = max(1, -(-(self.last - self.first + 1) // BLOCKS))
+        return f"({'tick' if self.by_tick else 'ts_us'} - {self.first}) // {width}"
+
+
+def value_of(name: str) -> str:
+    """An expression for a field that a person names: of the envelope, or a key of the payload."""
+    if name in _COLUMNS:
+        return f"{name}::VARCHAR"
+    pointer = name.replace("~", "~0").replace("/", "~1").replace("'", "''")
+    return f"(extra->>'/{pointer}')"
+
+
+def values(engine: Engine, name: str) -> list[tuple[str, int]]:
+    """The values of a field in a session with how many events carry each, most first."""
+    rows = engine.rows(
+        f"SELECT {value_of(name)} AS value, count(*) AS n FROM {whole_lines()} WHERE "
+        f"{value_of(name)} IS NOT NULL GROUP BY value ORDER BY n DESC, value LIMIT 50"
+    )
+    return [(row["value"], row["n"]) for row in rows]
+
+
+def gather(
+    engine: Engine, sides: Sequence[str], by: str | None = None, *, by_time: bool = False
+) -> dict[str, ComparedSide]:
+    """The sides of one session: the whole of it, or the events of each value of a field.
+
+    An event without the field counts where its agent's events with it do, if those all agree.
+
+    Args:
+        engine: over the session.
+        sides: the label of the whole, or the values of the field that are compared.
+        by: the field, None for the whole.
+        by_time: units are blocks of time even where there are agents enough.
+    """
+    made = {label: ComparedSide(label) for label in sides}
+    ends = _ends(engine, made, by)
+    by_agent = not by_time and all(side.agents >= MIN_AGENTS for side in made.values())
+    for side in made.values():
+        side.by_agent = by_agent
+    if ends is None:
+        return made
+    block = ends.block()
+    unit = f"(hash(agent_id) % {MAX_UNITS if _many(made) else 2**31 - 1})::INTEGER"
+    if not by_agent:
+        unit = f"({block})::INTEGER"
+    _count(engine, made, by, unit)
+    _time(engine, made, by, block)
+    if not by_agent:
+        for side in made.values():
+            side.units = set(range(BLOCKS))
+    return made
+
+
+def _many(made: dict[str, ComparedSide]) -> bool:
+    return max(side.agents for side in made.values()) > MAX_UNITS
+
+
+def _source(by: str | None, *keys: str) -> str:
+    """A scan with a column `side`."""
+    if by is None:
+        return f"(SELECT *, $1[1] AS side FROM {scan(*keys)})"
+    if by in _COLUMNS:
+        return f"(SELECT *, {by}::VARCHAR AS side FROM {scan(*keys)})"
+    return (
+        f"(SELECT s.*, coalesce(own.value, agents.value) AS side FROM {scan(*keys)} s "
+        "LEFT JOIN compared_events own ON own.writer = s.writer AND own.seq = s.seq "
+        "LEFT JOIN compared_agents agents ON agents.agent_id = s.agent_id)"
+    )
+
+
+def _ends(engine: Engine, made: dict[str, ComparedSide], by: str | None) -> _Ends | None:
+    if by is not None and by not in _COLUMNS:
+        engine.rows(
+            "CREATE OR REPLACE TEMP TABLE compared_events AS SELECT writer, seq, agent_id, "
+            f"{value_of(by)} AS value FROM {whole_lines()} WHERE {value_of(by)} IS NOT NULL"
+        )
+        engine.rows(
+            "CREATE OR REPLACE TEMP TABLE compared_agents AS SELECT agent_id, min(value) AS value FROM "
+            "compared_events WHERE agent_id IS NOT NULL GROUP BY agent_id HAVING count(DISTINCT value) = 1"
+        )
+    rows = engine.rows(
+        "SELECT side, count(*) AS n, count(DISTINCT agent_id) AS agents, min(tick) AS first_tick, "
+        "max(tick) AS last_tick, min(ts_us) AS first_us, max(ts_us) AS last_us, count(tick) AS ticked, "
+        "count(*) FILTER (WHERE agent_id IS NOT NULL) AS owned "
+        f"FROM {_source(by)} WHERE list_contains($1, side) GROUP BY side",
+        [list(made)],
+    )
+    for row in rows:
+        side = made[row["side"]]
+        side.events, side.agents = row["n"], row["agents"]
+        side.seconds = (row["last_us"] - row["first_us"]) / 1e6
+        if row["first_tick"] is not None and row["ticked"] * 2 >= row["owned"]:
+            side.ticks = row["last_tick"] - row["first_tick"] + 1
+    if not rows:
+        return None
+    if all(made[row["side"]].ticks >= _MIN_TICKS for row in rows):
+        return _Ends(min(r["first_tick"] for r in rows), max(r["last_tick"] for r in rows), True)
+    return _Ends(min(r["first_us"] for r in rows), max(r["last_us"] for r in rows), False)
+
+
+def _count(engine: Engine, made: dict[str, ComparedSide], by: str | None, unit: str) -> None:
+    what = f"CASE WHEN {IS_ERROR} THEN 'error' WHEN event_type = 'agent_action' THEN 'action' ELSE 'kind' END"
+    name = (
+        f"CASE WHEN {IS_ERROR} THEN {FINGERPRINT} WHEN event_type = 'agent_action' "
+        "THEN coalesce(action_type, '') ELSE event_type END"
+    )
+    rows = engine.rows(
+        f"WITH told AS (SELECT side, agent_id, {what} AS what, {name} AS name, message, reward, tick, ts_us, "
+        f"event_type FROM {_source(by, *_KEYS)} WHERE list_contains($1, side) AND agent_id IS NOT NULL AND "
+        "event_type NOT IN ('code', 'state')) "
+        f"SELECT side, unit, what, name, count(*) AS n, "
+        "min(message) FILTER (WHERE what = 'error') AS message, "
+        "max(message) FILTER (WHERE what = 'error') AS last_message, "
+        "count(reward) FILTER (WHERE event_type = 'reward' AND isfinite(reward)) AS rewards, "
+        "sum(reward) FILTER (WHERE event_type = 'reward' AND isfinite(reward)) AS total "
+        f"FROM (SELECT *, {unit} AS unit FROM told) GROUP BY side, unit, what, name",
+        [list(made)],
+    )
+    for row in rows:
+        side, at = made[row["side"]], row["unit"]
+        if at is None:
+            continue
+        side.units.add(at)
+        side.counts[row["what"], row["name"]][at] = row["n"]
+        if row["what"] == "error":
+            told, last = row["message"] or "", row["last_message"] or ""
+            known = side.errors.setdefault(row["name"], told)
+            if not known == told == last:
+                side.errors[row["name"]] = shape_of(told)
+        if row["rewards"]:
+            side.rewards[at] = (row["rewards"], row["total"])
+
+
+def _time(engine: Engine, made: dict[str, ComparedSide], by: str | None, block: str) -> None:
+    operation = (
+        "CASE WHEN event_type = 'agent_action' THEN coalesce(action_type, '') "
+        "WHEN event_type = 'metric' THEN coalesce(metric_name, '') ELSE event_type END"
+    )
+    rows: list[dict[str, Any]] = engine.rows(
+        f"SELECT side, {operation} AS operation, ({block})::INTEGER AS block, count(*) AS n, "
+        "approx_quantile(duration_ms, 0.5) AS p50, approx_quantile(duration_ms, 0.95) AS p95 "
+        f"FROM {_source(by, *_KEYS)} WHERE list_contains($1, side) AND duration_ms IS NOT NULL AND "
+        "isfinite(duration_ms) AND duration_ms >= 0 GROUP BY ALL",
+        [list(made)],
+    )
+    for row in rows:
+        if row["block"] is not None and row["n"] >= 3:
+            made[row["side"]].latencies[row["operation"]][row["block"]] = (row["n"], row["p50"], row["p95"])
+
+
+MAX_REAL = 20
+MAX_NOISE = 5
+
+
+def comparison_text(found: Mapping[str, Any]) -> str:
+    """The sides, the differences that noise does not explain, and the largest of those that it may.
+
+    Args:
+        found: what `Comparison.to_dict` gives.
+    """
+    head = [f"{label} {_side(side)}" for label, side in (("A", found["first"]), ("B", found["second"]))]
+    real = [each for each in found["differences"] if each["is_real"]]
+    noise = [each for each in found["differences"] if not each["is_real"]]
+    parts = ["\n".join(head)]
+    if real:
+        parts.append(section(f"Differences that noise does not explain: {len(real)}", _rows(real, MAX_REAL)))
+    else:
+        parts.append("No difference that noise does not explain.")
+    one_sided = [each for each in noise if each["note"].startswith(("new", "gone"))]
+    title = "Only on one side, but too few or too close together to be sure"
+    parts.append(section(title, _rows(one_sided, MAX_NOISE)))
+    noise = [each for each in noise if each not in one_sided]
+    changed = [each for each in noise if each["first"] != each["second"]]
+    parts.append(section(f"Noise may explain: {plural(len(noise), 'comparison')}", _rows(changed, MAX_NOISE)))
+    how = [f"rates are {found['unit']}", *_wrapped(found["method"]), *found["notes"]]
+    return "\n\n".join(part for part in [*parts, section("How", how)] if part)
+
+
+def _side(side: Mapping[str, Any]) -> str:
+    ticks = f", {side['ticks']} ticks" if side["ticks"] else ""
+    seconds = short_number(round(side["seconds"], 1))
+    events, agents = plural(side["events"], "event"), plural(side["agents"], "agent")
+    return f"{side['label']}: {events} of {agents} in {seconds} s{ticks}"
+
+
+def _rows(differences: Sequence[Mapping[str, Any]], limit: int) -> list[str]:
+    if not differences:
+        return []
+    rows: list[Sequence[Any]] = [("", "", "A", "B", "change", "95 % interval", "chance")]
+    rows += [
+        (
+            each["what"],
+            each["name"],
+            short_number(each["first"]),
+            short_number(each["second"]),
+            _change(each),
+            _interval(each),
+            _chance(each),
+        )
+        for each in differences[:limit]
+    ]
+    hidden = len(differences) - limit
+    return [*table(rows, frozenset({2, 3, 4, 6})), *([f"... and {hidden} more"] if hidden > 0 else [])]
+
+
+def _change(each: Mapping[str, Any]) -> str:
+    """A difference in words: +35 %, x 20, new."""
+    first, second, change = each["first"], each["second"], each["change"]
+    if each["note"].startswith(("new", "gone")):
+        return str(each["note"])
+    if change is None or first < 0 or second < 0:
+        return f"{'+' if second >= first else ''}{short_number(second - first)}"
+    return f"x {short_number(second / first)}" if change >= 2 else f"{change:+.0%}"
+
+
+def _interval(each: Mapping[str, Any]) -> str:
+    if each["low"] is None or each["high"] is None:
+        return "-"
+    mark = "x " if each["what"] == "latency" else ""
+    return f"{mark}{short_number(each['low'])} to {short_number(each['high'])}"
+
+
+def _chance(each: Mapping[str, Any]) -> str:
+    if each["chance"] is None:
+        return str(each["note"])
+    return "< 0.001" if each["chance"] < 0.001 else f"{each['chance']:.3f}"
+
+
+def _wrapped(text: str) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, 96)

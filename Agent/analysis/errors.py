@@ -1,0 +1,337 @@
+"""What went wrong: every error once, the patterns of errors, how each goes on, and what comes with it."""
+
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from hashlib import blake2b
+from itertools import combinations
+from typing import Any, Final
+
+from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.event_dict import EVENT_COLUMNS, engine_row, event_row
+from Agent.analysis.query.views import IS_ERROR, scan, whole_lines
+from Agent.errors import AgentNotFound
+from Agent.event.clock import format_timestamp, parse_timestamp
+from Agent.tree.read.reader import TreeReader
+
+NUMBERS: Final = r"0[xX][0-9a-fA-F]+|\b[0-9a-fA-F]{8,}\b|[0-9]+(?:[.,:][0-9]+)*"
+"""What the engine replaces by #, in the syntax that RE2 and Python share."""
+
+_NUMBERS = re.compile(NUMBERS, re.ASCII)
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")
+_PATH = re.compile(
+    r"(?:[A-Za-z]:\\|https?://|(?<![\w.])~?/)[^\s,;:)\]]+|(?<![\w.#~-])(?:[\w.#~-]+[/\\]){2,}[\w.#~-]*"
+)
+_ID = re.compile(r"(?<![\w-])[\w-]*#[\w-]*#[\w#-]*|#[A-Za-z_][\w-]*")
+# What tells errors apart stands at their beginning.
+_SHAPED_CHARS = 2000
+_FRAME = re.compile(r'File "([^"\n]+)", line \d+, in ([^\n]+)')
+_FOREIGN = re.compile(
+    r"[/\\](?:site|dist)-packages[/\\]|[/\\]lib[/\\]python[0-9.]+[/\\]|[/\\]Lib[/\\]|^<frozen "
+    r"|[/\\]Agent[/\\]record[/\\]"
+)
+
+
+def shape_of(message: str) -> str:
+    """A message without numbers, ids, quoted values and paths; one without numbers already gives the same."""
+    shape = _NUMBERS.sub("#", message[:_SHAPED_CHARS])
+    shape = _QUOTED.sub("'*'", shape)
+    shape = _PATH.sub("<path>", shape)
+    return " ".join(_ID.sub("#", shape).split())
+
+
+def place_of(traceback: str | None) -> str:
+    """The innermost function of one's own code in a traceback, as file:function; empty if there is none.
+
+    Own is what lies neither in the standard library nor among installed packages; without such a frame it is
+    the innermost of all.
+    """
+    frames = _FRAME.findall(traceback or "")
+    own = [frame for frame in frames if not _FOREIGN.search(frame[0])]
+    if not frames:
+        return ""
+    path, function = (own or frames)[-1]
+    file = path.replace("\\", "/").rpartition("/")[2]
+    return f"{file}:{function.strip()}"
+
+
+def fingerprint(error_type: str | None, message: str, place: str) -> str:
+    """What errors of one sort have in common, as 16 hexadecimal digits."""
+    text = "|".join((error_type or "", shape_of(message), place))
+    return blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+def told_pattern(pattern: Mapping[str, Any]) -> str:
+    """What the errors of a pattern say: the message, less what changes where not all say the same."""
+    if not pattern["varies"]:
+        return str(pattern["message"] or pattern["error_type"] or "(no message)")
+    return ": ".join(part for part in (pattern["error_type"], pattern["shape"]) if part)
+
+
+TOP_MESSAGES = 20
+TOP_PATTERNS = 50
+MAX_ERRORS = 10_000
+"""How many errors a list of them holds, the newest."""
+MAX_SHAPES = 20_000
+TOP_TOGETHER = 10
+WINDOW_US = 1_000_000
+"""Errors that come within such a window, or inside one span, come together."""
+TAIL = 5
+NO_AGENT = "(no agent)"
+NO_TYPE = "(logged)"
+
+_SLICES = 10
+_MIN_TREND = 5
+_MIN_TOGETHER = 3
+_RARE = 0.01
+
+# Two errors are alike, roughly, if they differ in numbers only: `fingerprint` then joins such groups.
+_SHAPE = f"regexp_replace(coalesce(error_message, message, ''), '{NUMBERS}', '#', 'g')"
+FINGERPRINT = f"left(md5(concat(coalesce(error_type, ''), '|', {_SHAPE})), 16)"
+"""An expression for a rough fingerprint, where a number of groups is all that is wanted."""
+_KEYS = ("error_type", "error_message", "error_id", "traceback", "fingerprint")
+
+
+class Errors(list[dict[str, Any]]):
+    """Errors as event dicts, newest last; `total` says how many there are in all."""
+
+    total: int = 0
+
+
+def error_patterns(engine: Engine, ends_us: tuple[int, int] | None = None) -> dict[str, Any]:
+    """Every error of the session counted once, and what they have in common.
+
+    An error is an event of kind `error`, or a line of level ERROR or CRITICAL that does not point at one.
+
+    Args:
+        engine: over the session.
+        ends_us: the times of its first and last event; looked for where they are not known.
+
+    Returns:
+        `total_errors`; `most_common_messages`, a list of (message, count), most frequent first, at most 20;
+        `by_type`, `by_agent`, `by_level` ({name: count}); `fingerprints`, at most 50 dicts with fingerprint,
+        error_type, message (of the first), shape (the message without what changes), varies (whether the
+        messages differ), place, count, agents
+        (how many), agent_ids (the first 5), first_seen, last_seen, trend (see `stats`), slices (counts in
+        tenths of the session), example_id (the first) and example_agent; `total_fingerprints`;
+        `together`, at most 10 dicts with the fingerprints `first`
+        and `second`, how often both come within a second (`windows`) and how often chance would make that
+        (`expected`), and in how many spans both are (`spans`).
+    """
+    engine.make_table(
+        "error_lines",
+        "SELECT ts_us, writer, seq, level, message, agent_id, "
+        "parent_span_id, error_type, hash(coalesce(error_type, ''), shape, coalesce(fingerprint, '')) AS "
+        "shape_hash, traceback, coalesce(error_message, message, '') AS error_message "
+        "FROM (SELECT ts_us, writer, seq, level, message, agent_id, parent_span_id, error_type, fingerprint, "
+        f"traceback, error_message, {_SHAPE} AS shape FROM {scan(*_KEYS)} WHERE {IS_ERROR})",
+    )
+    try:
+        messages = engine.rows(
+            "SELECT coalesce(message, '') AS name, count(*) AS n FROM error_lines GROUP BY name "
+            f"ORDER BY n DESC, name LIMIT {TOP_MESSAGES}"
+        )
+        first_us, last_us = ends_us or _ends_us(engine)
+        span_us = max(1, last_us - first_us)
+        patterns, member_of = _patterns(engine, first_us, span_us)
+        return {
+            "total_errors": engine.row("SELECT count(*) AS n FROM error_lines")["n"],
+            "most_common_messages": [(row["name"], row["n"]) for row in messages],
+            "by_type": _counts(engine, f"coalesce(error_type, '{NO_TYPE}')"),
+            "by_agent": _counts(engine, f"coalesce(agent_id, '{NO_AGENT}')"),
+            "by_level": _counts(engine, "level"),
+            "fingerprints": patterns[:TOP_PATTERNS],
+            "total_fingerprints": len(patterns),
+            "together": _together(engine, patterns[:TOP_MESSAGES], member_of, span_us),
+        }
+    finally:
+        engine.drop_table("error_lines")
+
+
+def _ends_us(engine: Engine) -> tuple[int, int]:
+    row = engine.row(f"SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM {scan()}")
+    return row["first_us"] or 0, row["last_us"] or 0
+
+
+def _counts(engine: Engine, column: str) -> dict[str, int]:
+    found = engine.rows(
+        f"SELECT {column} AS name, count(*) AS n FROM error_lines GROUP BY 1 ORDER BY n DESC, name"
+    )
+    return {row["name"]: row["n"] for row in found}
+
+
+def _patterns(engine: Engine, first_us: int, span_us: int) -> tuple[list[dict[str, Any]], dict[int, str]]:
+    """The patterns, most frequent first, and {hash of a rough shape: the fingerprint it belongs to}."""
+    at = f"least({_SLICES - 1}, (ts_us - {first_us}) * {_SLICES} // {span_us})"
+    slices = ", ".join(f"count(*) FILTER (WHERE {at} = {n})" for n in range(_SLICES))
+    order = "(ts_us, writer, seq)"
+    groups = engine.rows(
+        f"SELECT shape_hash, arg_min(error_type, {order}) AS error_type, "
+        f"arg_min(message, {order}) AS message, arg_min(error_message, {order}) AS error_message, "
+        f"arg_min(traceback, {order}) AS traceback, "
+        "count(*) AS count, min(error_message) <> max(error_message) AS varies, "
+        "list_sort(list(DISTINCT agent_id))[:1000] AS agent_ids, "
+        "count(DISTINCT agent_id) AS agents, "
+        f"min(ts_us) AS first_us, max(ts_us) AS last_us, avg(ts_us - {first_us}) AS mean_us, "
+        f"arg_min(concat(writer, '-', seq), {order}) AS example_id, "
+        f"arg_min(agent_id, {order}) AS example_agent, [{slices}] AS slices FROM error_lines "
+        "GROUP BY shape_hash ORDER BY count DESC, first_us, example_id "
+        f"LIMIT {MAX_SHAPES}"
+    )
+    joined: dict[str, list[dict[str, Any]]] = {}
+    member_of = {}
+    for group in groups:
+        place = place_of(group["traceback"])
+        group["place"] = place
+        name = fingerprint(group["error_type"], group["error_message"], place)
+        joined.setdefault(name, []).append(group)
+        member_of[group["shape_hash"]] = name
+    patterns = [_joined(name, group, first_us, span_us) for name, group in joined.items()]
+    patterns.sort(key=lambda row: (-row["count"], row["first_seen"], row["fingerprint"]))
+    return patterns, member_of
+
+
+def _joined(name: str, groups: list[dict[str, Any]], begin_us: int, span_us: int) -> dict[str, Any]:
+    first = min(groups, key=lambda group: (group["first_us"], group["example_id"]))
+    count = sum(group["count"] for group in groups)
+    agents = sorted({agent for group in groups for agent in group["agent_ids"] if agent is not None})
+    last_us = max(group["last_us"] for group in groups)
+    mean = sum(group["mean_us"] * group["count"] for group in groups) / count
+    slices = [sum(group["slices"][n] for group in groups) for n in range(_SLICES)]
+    return {
+        "fingerprint": name,
+        "error_type": first["error_type"],
+        "message": first["message"],
+        "shape": shape_of(first["error_message"]),
+        "varies": len(groups) > 1 or first["varies"],
+        "place": first["place"] or None,
+        "count": count,
+        "agents": max(len(agents), *(group["agents"] for group in groups)),
+        "agent_ids": agents[:5],
+        "first_seen": format_timestamp(first["first_us"]),
+        "last_seen": format_timestamp(last_us),
+        "trend": trend(slices, mean / span_us, (last_us - begin_us) / span_us),
+        "slices": slices,
+        "example_id": first["example_id"],
+        "example_agent": first["example_agent"],
+    }
+
+
+def trend(slices: list[int], mean: float, last: float) -> str:
+    """How errors of one pattern are spread over the session: rising, falling, steady, burst, over or few.
+
+    `over`: none came for so long that a steady rate would make that once in a hundred sessions. `burst`: four
+    of five came within a tenth of the session. Else Laplace's trend test on the mean time (D. R. Cox and
+    P. A. W. Lewis, The Statistical Analysis of Series of Events, 1966), at one in a hundred on either side.
+
+    Args:
+        slices: counts in tenths of the session.
+        mean: the mean time, as a share of the session.
+        last: the last time, likewise.
+    """
+    count = sum(slices)
+    if count < _MIN_TREND:
+        return "few"
+    if max(slices) >= 0.8 * count:
+        return "burst"
+    if last < 1.0 and count * math.log(max(last, 1e-9)) < math.log(_RARE):
+        return "over"
+    score = (mean - 0.5) * math.sqrt(12 * count)
+    return "rising" if score > 2.33 else "falling" if score < -2.33 else "steady"
+
+
+def _together(
+    engine: Engine, patterns: list[dict[str, Any]], member_of: dict[int, str], span_us: int
+) -> list[dict[str, Any]]:
+    """Pairs of patterns that come together more often than chance makes them."""
+    names = {row["fingerprint"] for row in patterns}
+    hashes = [each for each, name in member_of.items() if name in names]
+    if len(names) < 2:
+        return []
+    both: dict[str, dict[tuple[str, str], int]] = {}
+    alone: defaultdict[str, int] = defaultdict(int)
+    for key in (f"(ts_us // {WINDOW_US})", "parent_span_id"):
+        counts: defaultdict[tuple[str, str], int] = defaultdict(int)
+        # the sets of patterns that occur, with how often: few, however many windows there are
+        sets = engine.rows(
+            "SELECT members, count(*) AS n FROM (SELECT list_sort(list(DISTINCT shape_hash)) AS members "
+            f"FROM error_lines WHERE list_contains($1, shape_hash) AND {key} IS NOT NULL GROUP BY {key}) "
+            "GROUP BY members ORDER BY n DESC LIMIT 10000",
+            [hashes],
+        )
+        for row in sets:
+            present = sorted({member_of[each] for each in row["members"]})
+            for pair in combinations(present, 2):
+                counts[pair] += row["n"]
+            if key.startswith("("):
+                for name in present:
+                    alone[name] += row["n"]
+        both["windows" if key.startswith("(") else "spans"] = counts
+    return _unusual_pairs(both, alone, max(1, span_us // WINDOW_US + 1))
+
+
+def _unusual_pairs(
+    both: dict[str, dict[tuple[str, str], int]], alone: dict[str, int], windows: int
+) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    pairs = both["windows"].keys() | both["spans"].keys()
+    for first, second in pairs:
+        seen, spans = both["windows"].get((first, second), 0), both["spans"].get((first, second), 0)
+        expected = alone[first] * alone[second] / windows
+        unusual = seen >= _MIN_TOGETHER and _poisson_tail(seen, expected) * len(pairs) < _RARE
+        if unusual or spans >= _MIN_TOGETHER:
+            found.append(
+                {
+                    "first": first, "second": second, "windows": seen, "expected": round(expected, 2),
+                    "spans": spans,
+                }
+            )  # fmt: skip
+    found.sort(key=lambda pair: (-pair["spans"] - pair["windows"], pair["first"], pair["second"]))
+    return found[:TOP_TOGETHER]
+
+
+def _poisson_tail(count: int, mean: float) -> float:
+    if mean <= 0:
+        return 0.0
+    below = math.fsum(math.exp(n * math.log(mean) - mean - math.lgamma(n + 1)) for n in range(count))
+    return max(0.0, 1.0 - below)
+
+
+def journey_tail(reader: TreeReader, pattern: dict[str, Any], count: int = TAIL) -> list[dict[str, Any]]:
+    """What the agent of a pattern's example did last before it, and the example itself, as event dicts."""
+    if pattern["example_agent"] is None:
+        return []
+    until_us = parse_timestamp(pattern["first_seen"]) + 1
+    last: deque[Any] = deque(maxlen=count + 1)
+    try:
+        for event in reader.events(pattern["example_agent"], until_us=until_us):
+            last.append(event)
+            if event.id == pattern["example_id"]:
+                break
+    except AgentNotFound:
+        return []
+    return [event_row(event) for event in last]
+
+
+def errors(engine: Engine, agent_id: str | None = None, limit: int | None = None) -> Errors:
+    """Errors as event dicts, newest last; of one agent, or only the newest so many, if asked for.
+
+    At most 10,000, the newest, unless `limit` asks for more; `total` of the list says how many there are.
+    """
+    most = MAX_ERRORS if limit is None else max(0, int(limit))
+    source = (
+        f"FROM (SELECT *, extra->>'$.error_id' AS error_id FROM {whole_lines()}) "
+        f"WHERE {IS_ERROR} AND (agent_id = $1 OR $1 IS NULL)"
+    )
+    found = engine.rows(
+        f"SELECT {EVENT_COLUMNS} {source} ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT {most}", [agent_id]
+    )
+    made = Errors(engine_row(row) for row in reversed(found))
+    made.total = len(made)
+    if len(made) == most:
+        made.total = engine.row(f"SELECT count(*) AS n {source}", [agent_id])["n"]
+    return made

@@ -1,1 +1,0 @@
-"""Every error once, grouped by fingerprint, with what came before and after."""

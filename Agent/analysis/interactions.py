@@ -1,0 +1,584 @@
+"""Who interacted with whom, what spread, and how messages flowed: the parts, and one summary."""
+
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from Agent.analysis.query.engine import Engine, kept
+from Agent.analysis.query.event_dict import BY_ORDER
+from Agent.analysis.query.views import scan
+from Agent.analysis.stats import quantile_columns
+from Agent.errors import InputError
+from Agent.event.clock import format_timestamp
+from Agent.event.kinds import Category
+from Agent.event.payloads import KINDS
+
+__all__ = ["cascade", "top_cascades"]
+
+_KINDS: Final = (
+    *(name for name, kind in KINDS.items() if kind.category is Category.INTERACTIONS),
+    "agent_message",
+    "content_generation",
+)
+_KEYS: Final = (
+    "interaction_type", "source_id", "target_id", "content_id", "connection_type", "strength", "size",
+    "depth", "root_agent_id", "collaboration_type", "participants", "direction", "message_id", "sender",
+    "recipient",
+)  # fmt: skip
+
+
+@contextmanager
+def interaction_lines(engine: Engine) -> Iterator[str]:
+    """What stands behind FROM for the events between agents: place, id, tick, agent, kind and payload."""
+    kinds = ", ".join(f"'{kind}'" for kind in _KINDS)
+    query = (
+        f"(SELECT {BY_ORDER}, id, tick, agent_id, event_type, {', '.join(_KEYS)} FROM {scan(*_KEYS)} "
+        f"WHERE event_type IN ({kinds}))"
+    )
+    with kept(engine, "interaction_lines", query) as source:
+        yield source.text
+
+
+TOP: Final = 10
+
+
+def interaction_report(engine: Engine, *, edges: bool = False) -> dict[str, Any]:
+    """The summary with the graph, the trees of what spread, and the messages in full.
+
+    Returns:
+        What `interaction_summary` gives, with `messages` as `messages.message_flow` has them, `graph`
+        (`social_graph`, with every edge if `edges`), and `top_cascades`
+        (`cascades.top_cascades`).
+    """
+    with interaction_lines(engine) as lines:
+        found = _summary(engine, lines)
+        return found | {
+            "messages": found["messages"] | message_flow(engine, lines),
+            "graph": social_graph(engine, lines, with_edges=edges),
+            "top_cascades": top_cascades(engine, lines, TOP),
+        }
+
+
+def interaction_summary(engine: Engine) -> dict[str, Any]:
+    """Who dealt with whom and with what.
+
+    Returns:
+        `total_interactions` (events of kind interaction) and `by_type`; `top_viral_content` (content with the
+        largest cascade event, then with most shares and interactions; dicts with content_id, cascade_size (0
+        where no cascade event tells of it), interactions, shares); `most_active` agents; `connections`,
+        `cascades`, `collaborations` and `messages` (dicts with their `total`).
+    """
+    with interaction_lines(engine) as lines:
+        return _summary(engine, lines)
+
+
+def _summary(engine: Engine, lines: str) -> dict[str, Any]:
+    by_type = _counts(engine, lines, "interaction_type", "interaction")
+    return {
+        "total_interactions": sum(by_type.values()),
+        "by_type": by_type,
+        "top_viral_content": _viral_content(engine, lines),
+        "most_active": _counts(engine, lines, "coalesce(source_id, agent_id)", "interaction", TOP),
+        "connections": _connections(engine, lines),
+        "cascades": _cascades(engine, lines),
+        "collaborations": _collaborations(engine, lines),
+        "messages": _messages(engine, lines),
+    }
+
+
+def _counts(engine: Engine, lines: str, column: str, kind: str, limit: int | None = None) -> dict[str, int]:
+    bound = "" if limit is None else f"LIMIT {limit}"
+    found = engine.rows(
+        f"SELECT coalesce({column}, '') AS name, count(*) AS n FROM {lines} WHERE event_type = ? "
+        f"GROUP BY name ORDER BY n DESC, name {bound}",
+        [kind],
+    )
+    return {row["name"]: row["n"] for row in found}
+
+
+def _viral_content(engine: Engine, lines: str) -> list[dict[str, Any]]:
+    return engine.rows(
+        "SELECT content_id, coalesce(max(size) FILTER (WHERE event_type = 'cascade'), 0) AS cascade_size, "
+        "count(*) FILTER (WHERE event_type = 'interaction') AS interactions, "
+        "count(*) FILTER (WHERE event_type = 'interaction' AND interaction_type ILIKE 'share%') AS shares "
+        f"FROM {lines} WHERE content_id IS NOT NULL AND event_type IN ('interaction', 'cascade') "
+        "GROUP BY content_id ORDER BY cascade_size DESC, shares DESC, interactions DESC, content_id "
+        f"LIMIT {TOP}"
+    )
+
+
+def _connections(engine: Engine, lines: str) -> dict[str, Any]:
+    by_type = _counts(engine, lines, "connection_type", "connection")
+    hubs = engine.rows(
+        "SELECT agent, count(*) AS n FROM (SELECT unnest([source_id, target_id]) AS agent FROM "
+        f"{lines} "
+        "WHERE event_type = 'connection') WHERE agent IS NOT NULL GROUP BY agent ORDER BY n DESC, agent "
+        f"LIMIT {TOP}"
+    )
+    return {
+        "total": sum(by_type.values()),
+        "by_type": by_type,
+        "most_connected": {row["agent"]: row["n"] for row in hubs},
+    }
+
+
+def _cascades(engine: Engine, lines: str) -> dict[str, Any]:
+    sums = engine.row(
+        "SELECT count(*) AS total, count(DISTINCT content_id) AS contents, max(size) AS largest, "
+        f"avg(size) AS mean_size, max(depth) AS deepest FROM {lines} WHERE event_type = 'cascade'"
+    )
+    sums["top"] = engine.rows(
+        "SELECT content_id, max(size) AS size, max(depth) AS depth, arg_max(root_agent_id, size) AS "
+        "root_agent_id, "
+        f"arg_max(id, size) AS id FROM {lines} WHERE event_type = 'cascade' GROUP BY content_id "
+        f"ORDER BY size DESC NULLS LAST, content_id LIMIT {TOP}"
+    )
+    return sums
+
+
+def _collaborations(engine: Engine, lines: str) -> dict[str, Any]:
+    by_type = _counts(engine, lines, "collaboration_type", "collaboration")
+    largest = engine.row(
+        f"SELECT max(json_array_length(participants)) AS n FROM {lines} WHERE event_type = "
+        "'collaboration' "
+        "AND json_type(participants) = 'ARRAY'"
+    )
+    return {"total": sum(by_type.values()), "by_type": by_type, "largest": largest["n"]}
+
+
+def _messages(engine: Engine, lines: str) -> dict[str, Any]:
+    directions = _counts(engine, lines, "direction", "agent_message")
+    pairs = engine.rows(
+        f"SELECT sender, recipient, count(*) AS n FROM {lines} WHERE event_type = 'agent_message' "
+        f"AND direction LIKE 'sen%' GROUP BY sender, recipient ORDER BY n DESC, sender, recipient LIMIT {TOP}"
+    )
+    never = engine.row(
+        f"SELECT count(*) AS n FROM (SELECT message_id FROM {lines} WHERE event_type = "
+        "'agent_message' "
+        "GROUP BY message_id HAVING bool_or(direction LIKE 'sen%') AND NOT bool_or(direction LIKE 'rec%'))"
+    )
+    return {
+        "total": sum(directions.values()),
+        "by_direction": directions,
+        "never_received": never["n"],
+        "busiest_pairs": pairs,
+    }
+
+
+IS_SHARE: Final = (
+    "(event_type = 'interaction' AND "
+    "regexp_matches(lower(interaction_type), '^(re-?share|share|re-?post|re-?tweet|forward)'))"
+)
+MAX_SHARES: Final = 20_000
+_STEPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+
+
+def top_cascades(engine: Engine, lines: str, top: int = 10) -> list[dict[str, Any]]:
+    """The content that spread furthest, each as `cascade`, the largest first; of `events`."""
+    if top < 1:
+        return []
+    rows = engine.rows(
+        f"SELECT content_id, greatest(count(DISTINCT who) FILTER (WHERE is_share), "
+        "coalesce(max(size), 0)) AS reach FROM (SELECT content_id, coalesce(source_id, agent_id) AS who, "
+        f"{IS_SHARE} AS is_share, CASE WHEN event_type = 'cascade' THEN size END AS size FROM {lines} "
+        f"WHERE event_type = 'cascade' OR {IS_SHARE}) WHERE content_id IS NOT NULL "
+        f"GROUP BY content_id ORDER BY reach DESC, content_id LIMIT {int(top)}"
+    )
+    return _told(engine, lines, [row["content_id"] for row in rows])
+
+
+def cascade(engine: Engine, lines: str, content_id: str) -> dict[str, Any]:
+    """How one piece of content spread; `lines` is what `events` gives.
+
+    Returns:
+        `content_id`; `source`: `shares` where there is a tree, else `cascade events`; `root_agent_id`; `size`
+        (distinct agents that shared, without the author), `depth`, `breadth` (most at one depth), `by_depth`,
+        `shares` (events, repeated ones included), `seconds_to` ({number of agents: seconds until so many had
+        shared}) `half_s` (until half of them had), counted from `started_at`, which is the time of
+        `started_by`: content_generation, or the first share; `recorded`: what the last `cascade` event says
+        of it (id, size, depth), None without one; `tree`: dicts in order, parents first, with depth,
+        agent_id, id (of the share), tick and after_s.
+
+    Raises:
+        InputError: nobody shared it, and no cascade event names it.
+    """
+    found = _told(engine, lines, [content_id])
+    if not found:
+        raise InputError(
+            f"no event shares {content_id!r}", remedy="agent-trace interactions lists shared content"
+        )
+    return found[0]
+
+
+def _told(engine: Engine, lines: str, contents: list[str]) -> list[dict[str, Any]]:
+    if not contents:
+        return []
+    made = {
+        row["content_id"]: row
+        for row in engine.rows(
+            "SELECT content_id, min(ts_us) AS ts_us, arg_min(agent_id, ts_us) AS agent_id "
+            f"FROM {lines} WHERE event_type = 'content_generation' "
+            "AND list_contains($1, content_id) GROUP BY content_id",
+            [contents],
+        )
+    }
+    rows = engine.rows(
+        f"SELECT content_id, event_type, {BY_ORDER}, id, tick, size, depth, root_agent_id, "
+        "coalesce(source_id, agent_id) AS who, target_id AS from_whom "
+        f"FROM {lines} WHERE (event_type = 'cascade' OR {IS_SHARE}) AND list_contains($1, content_id) "
+        f"QUALIFY row_number() OVER (PARTITION BY content_id ORDER BY {BY_ORDER}) <= {MAX_SHARES} "
+        f"ORDER BY {BY_ORDER}",
+        [contents],
+    )
+    by_content: dict[str, list[dict[str, Any]]] = {name: [] for name in contents}
+    for row in rows:
+        by_content[row["content_id"]].append(row)
+    return [_cascade(name, lines, made.get(name)) for name, lines in by_content.items() if lines]
+
+
+def _cascade(name: str, rows: list[dict[str, Any]], made: dict[str, Any] | None) -> dict[str, Any]:
+    events = [row for row in rows if row["event_type"] == "cascade"]
+    shares = [row for row in rows if row["event_type"] == "interaction"]
+    recorded = None
+    if events:
+        recorded = {key: events[-1][key] for key in ("id", "size", "depth")}
+    root = next((row["root_agent_id"] for row in reversed(events) if row["root_agent_id"]), None)
+    root = root or (made["agent_id"] if made else None)
+    if not shares:
+        return {
+            "content_id": name,
+            "source": "cascade events",
+            "root_agent_id": root,
+            "size": max((row["size"] or 0 for row in events), default=0),
+            "depth": max((row["depth"] for row in events if row["depth"] is not None), default=None),
+            "breadth": None,
+            "by_depth": None,
+            "shares": None,
+            "seconds_to": {},
+            "half_s": None,
+            "started_at": None,
+            "started_by": None,
+            "recorded": recorded,
+            "tree": [],
+        }
+    return _tree_of(name, shares, root, made) | {"recorded": recorded}
+
+
+def _tree_of(
+    name: str, shares: list[dict[str, Any]], root: str | None, made: dict[str, Any] | None
+) -> dict[str, Any]:
+    root = root or next((row["from_whom"] for row in shares if row["from_whom"]), None)
+    began_us = made["ts_us"] if made else shares[0]["ts_us"]
+    depths: dict[str, int] = {} if root is None else {root: 0}
+    children: dict[str, list[dict[str, Any]]] = {}
+    reached: list[int] = []
+    for row in shares:
+        who, parent = row["who"], row["from_whom"] or root
+        if who is None or who in depths:
+            continue  # shared before, or the author's own
+        if parent is None:
+            depths[who], parent = 1, ""
+        else:
+            # of somebody who is not known to have shared it: another beginning
+            depths[who] = depths.setdefault(parent, 0) + 1
+        children.setdefault(parent, []).append(row)
+        reached.append(row["ts_us"])
+    counts = Counter(depths[row["who"]] for rows in children.values() for row in rows)
+    return {
+        "content_id": name,
+        "source": "shares",
+        "root_agent_id": root,
+        "size": len(reached),
+        "depth": max(counts, default=0),
+        "breadth": max(counts.values(), default=0),
+        "by_depth": [counts[depth] for depth in range(1, max(counts, default=0) + 1)],
+        "shares": len(shares),
+        "seconds_to": {n: (reached[n - 1] - began_us) / 1e6 for n in _STEPS if n <= len(reached)},
+        "half_s": (reached[(len(reached) - 1) // 2] - began_us) / 1e6 if reached else None,
+        "started_at": format_timestamp(began_us),
+        "started_by": "content_generation" if made else "first share",
+        "tree": _flat(children, depths, began_us),
+    }
+
+
+def _flat(
+    children: dict[str, list[dict[str, Any]]], depths: dict[str, int], began_us: int
+) -> list[dict[str, Any]]:
+    """The shares in order of the tree; by an own stack, since a chain may be long."""
+    sharers = {row["who"] for rows in children.values() for row in rows}
+    roots = [name for name in children if name not in sharers]
+    pending = [row for name in reversed(roots) for row in reversed(children[name])]
+    told = []
+    while pending:
+        row = pending.pop()
+        told.append(
+            {
+                "depth": depths[row["who"]],
+                "agent_id": row["who"],
+                "from": row["from_whom"],
+                "id": row["id"],
+                "tick": row["tick"],
+                "after_s": (row["ts_us"] - began_us) / 1e6,
+            }
+        )
+        pending += reversed(children.get(row["who"], []))
+    return told
+
+
+MAX_EDGES: Final = 100_000
+
+_TABLES: Final = ("graph_edges", "graph_pairs", "graph_ties", "graph_labels", "graph_next")
+
+
+def social_graph(engine: Engine, lines: str, top: int = TOP, *, with_edges: bool = False) -> dict[str, Any]:
+    """The graph of a session's agents, told in numbers; weights are counts of events.
+
+    `lines` is what `events` gives.
+
+    Interactions that name a target, ties, and messages sent are directed edges; working together is an
+    undirected one, which counts for neighbours and components only.
+
+    Returns:
+        `nodes`; `edges` (distinct ordered pairs, without loops); `self_edges`; `by_type`: {type: edges,
+        weight}; `reciprocity` (share of the edges whose reverse is there, None without edges); `density`;
+        `components` (weakly connected: `count`, `largest`, `sizes` of the ten largest); `top_connectors`
+        (most neighbours first: agent_id, neighbours, out, in, weight_out, weight_in); `strongest` (pairs:
+        source, target, weight, types); `collaborations` (pairs who worked together most); with `with_edges`,
+        `edge_list`: every pair and type, the heaviest 100,000.
+    """
+    with _tables(engine, lines):
+        counts = engine.row(
+            "SELECT (SELECT count(*) FROM graph_labels) AS nodes, count(*) AS edges, "
+            "(SELECT count(*) FROM (SELECT DISTINCT source FROM graph_edges WHERE source = target)) AS "
+            "self_edges, "
+            "count(*) FILTER (WHERE EXISTS (SELECT 1 FROM graph_pairs r WHERE r.source = p.target AND "
+            "r.target = p.source)) AS mutual FROM graph_pairs p"
+        )
+        nodes, edges = counts["nodes"], counts["edges"]
+        found: dict[str, Any] = {
+            "nodes": nodes,
+            "edges": edges,
+            "self_edges": counts["self_edges"],
+            "by_type": _by_type(engine),
+            "reciprocity": counts["mutual"] / edges if edges else None,
+            "density": edges / (nodes * (nodes - 1)) if nodes > 1 else None,
+            "components": _components(engine),
+            "top_connectors": _connectors(engine, top),
+            "strongest": _strongest(engine, top),
+            "collaborations": _collaborating_pairs(engine, top),
+        }
+        if with_edges:
+            found["edge_list"] = engine.rows(
+                "SELECT source, target, type, weight FROM graph_edges "
+                f"ORDER BY weight DESC, source, target, type LIMIT {MAX_EDGES}"
+            )
+        return found
+
+
+@contextmanager
+def _tables(engine: Engine, lines: str) -> Iterator[None]:
+    """One scan fills a table of weighted edges; the others are made of that."""
+    try:
+        engine.rows(
+            "CREATE OR REPLACE TEMP TABLE graph_edges AS SELECT source, target, type, is_mutual, "
+            f"count(*) AS weight FROM ({_raw_edges(lines)}) "
+            "WHERE source IS NOT NULL AND target IS NOT NULL GROUP BY ALL"
+        )
+        engine.rows(
+            "CREATE OR REPLACE TEMP TABLE graph_pairs AS SELECT source, target, sum(weight)::BIGINT AS "
+            "weight "
+            "FROM graph_edges WHERE NOT is_mutual AND source <> target GROUP BY ALL"
+        )
+        engine.rows(
+            "CREATE OR REPLACE TEMP TABLE graph_ties AS SELECT DISTINCT a, b FROM ("
+            "SELECT source AS a, target AS b FROM graph_edges UNION ALL SELECT target, source FROM "
+            "graph_edges)"
+        )
+        _label_components(engine)
+        yield
+    finally:
+        for name in _TABLES:
+            engine.rows(f"DROP TABLE IF EXISTS {name}")
+
+
+def _raw_edges(lines: str) -> str:
+    """A query for (source, target, type, is_mutual), a row for each event and pair."""
+    return f"""
+        WITH joint AS (SELECT type, list_sort(list_distinct(TRY_CAST(participants AS VARCHAR[]))) AS who FROM
+            (SELECT 'collaboration:' || coalesce(collaboration_type, '') AS type, participants FROM {lines}
+            WHERE event_type = 'collaboration' AND json_type(participants) = 'ARRAY')),
+        first AS (SELECT type, who, unnest(range(1, len(who))) AS i FROM joint),
+        pairs AS (SELECT who[i] AS source, unnest(who[i + 1:]) AS target, type FROM first)
+        SELECT coalesce(source_id, agent_id) AS source, target_id AS target,
+            'interaction:' || coalesce(interaction_type, '') AS type, false AS is_mutual
+            FROM {lines} WHERE event_type = 'interaction'
+        UNION ALL SELECT source_id, target_id, 'connection:' || coalesce(connection_type, ''), false
+            FROM {lines} WHERE event_type = 'connection'
+        UNION ALL SELECT sender, recipient, 'message', false
+            FROM {lines} WHERE event_type = 'agent_message' AND direction LIKE 'sen%'
+        UNION ALL SELECT source, target, type, true FROM pairs"""
+
+
+def _label_components(engine: Engine) -> None:
+    """Give each node the least name that it is connected with; a label jumps to its label's own each time."""
+    engine.rows(
+        "CREATE OR REPLACE TEMP TABLE graph_labels AS SELECT a AS node, least(a, min(b)) AS label "
+        "FROM graph_ties GROUP BY a"
+    )
+    while True:
+        engine.rows(
+            "CREATE OR REPLACE TEMP TABLE graph_next AS SELECT l.node, least(l.label, min(o.label)) AS label "
+            "FROM graph_labels l JOIN graph_ties t ON t.a = l.node JOIN graph_labels o ON o.node = t.b "
+            "GROUP BY l.node, l.label"
+        )
+        changed = engine.row(
+            "SELECT count(*) AS n FROM graph_next n JOIN graph_labels l USING (node) WHERE n.label <> l.label"
+        )
+        if not changed["n"]:
+            return
+        engine.rows(
+            "CREATE OR REPLACE TEMP TABLE graph_labels AS SELECT n.node, j.label "
+            "FROM graph_next n JOIN graph_next j ON j.node = n.label"
+        )
+
+
+def _by_type(engine: Engine) -> dict[str, dict[str, int]]:
+    rows = engine.rows(
+        "SELECT type, count(*) AS edges, sum(weight)::BIGINT AS weight FROM graph_edges GROUP BY type "
+        "ORDER BY weight DESC, type"
+    )
+    return {row.pop("type"): row for row in rows}
+
+
+def _components(engine: Engine) -> dict[str, Any]:
+    return engine.row(
+        "SELECT count(*) AS count, coalesce(max(n), 0) AS largest, "
+        f"coalesce(list(n ORDER BY n DESC)[:{TOP}], []) AS sizes "
+        "FROM (SELECT count(*) AS n FROM graph_labels GROUP BY label)"
+    )
+
+
+def _connectors(engine: Engine, top: int) -> list[dict[str, Any]]:
+    return engine.rows(
+        "WITH o AS (SELECT source AS node, count(*) AS n, sum(weight)::BIGINT AS w FROM graph_pairs GROUP "
+        "BY 1), "
+        "i AS (SELECT target AS node, count(*) AS n, sum(weight)::BIGINT AS w FROM graph_pairs GROUP BY 1), "
+        "t AS (SELECT a AS node, count(*) FILTER (WHERE a <> b) AS n FROM graph_ties GROUP BY 1) "
+        'SELECT t.node AS agent_id, t.n AS neighbours, coalesce(o.n, 0) AS out, coalesce(i.n, 0) AS "in", '
+        "coalesce(o.w, 0) AS weight_out, coalesce(i.w, 0) AS weight_in "
+        "FROM t LEFT JOIN o USING (node) LEFT JOIN i USING (node) "
+        f"ORDER BY neighbours DESC, weight_out + weight_in DESC, agent_id LIMIT {int(top)}"
+    )
+
+
+def _strongest(engine: Engine, top: int) -> list[dict[str, Any]]:
+    return engine.rows(
+        "SELECT source, target, p.weight, list(DISTINCT e.type ORDER BY e.type) AS types FROM (SELECT * FROM "
+        f"graph_pairs ORDER BY weight DESC, source, target LIMIT {int(top)}) p JOIN graph_edges e "
+        "USING (source, target) WHERE NOT e.is_mutual GROUP BY ALL ORDER BY weight DESC, source, target"
+    )
+
+
+def _collaborating_pairs(engine: Engine, top: int) -> list[dict[str, Any]]:
+    return engine.rows(
+        "SELECT source AS one, target AS other, sum(weight)::BIGINT AS times FROM graph_edges WHERE "
+        "is_mutual "
+        f"GROUP BY ALL ORDER BY times DESC, one, other LIMIT {int(top)}"
+    )
+
+
+_SENT: Final = "direction LIKE 'sen%'"
+_RECEIVED: Final = "direction LIKE 'rec%'"
+
+
+def message_flow(engine: Engine, lines: str, top: int = TOP) -> dict[str, Any]:
+    """What became of the messages of a session; both ends of one have its `message_id`.
+
+    `lines` is what `events` gives.
+
+    Returns:
+        `sent` and `received` (events); `delivered`; `never_received`; of these `undelivered`: one that was
+        sent to the same agent later has been received, so it was lost or left lying (the others may have been
+        under way at the end); `never_sent` (received, and nobody on record sent it); `received_twice`;
+        `latency_ms` from sending to the first receipt: count, mean, p50, p95, p99, max, `quantiles` (exact or
+        approximate), and `negative` (receipts before the sending: clocks of two machines); `slowest`,
+        `oldest_undelivered` (message_id with sender, recipient, sent_at, and sent_id, the event of the
+        sending); `by_agent` (most unread first: agent_id, sent, received, unread); `pairs`.
+    """
+    try:
+        engine.rows(
+            "CREATE OR REPLACE TEMP TABLE message_ends AS SELECT message_id, "
+            f"min(ts_us) FILTER (WHERE {_SENT}) AS sent_us, min(ts_us) FILTER (WHERE {_RECEIVED}) AS "
+            "received_us, "
+            f"arg_min(id, ts_us) FILTER (WHERE {_SENT}) AS sent_id, "
+            f"count(*) FILTER (WHERE {_SENT}) AS sent, count(*) FILTER (WHERE {_RECEIVED}) AS received, "
+            "min(sender) AS sender, min(recipient) AS recipient "
+            f"FROM {lines} WHERE event_type = 'agent_message' "
+            "GROUP BY message_id"
+        )
+        return _message_counts(engine) | {
+            "latency_ms": _latency(engine),
+            "slowest": _named(engine, "latency_ms IS NOT NULL", "latency_ms DESC", top),
+            "oldest_undelivered": _named(engine, "is_undelivered", "sent_us", top),
+            "by_agent": _by_agent(engine, top),
+            "pairs": engine.rows(
+                "SELECT sender, recipient, sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received "
+                "FROM message_ends GROUP BY ALL ORDER BY sent DESC, received DESC, sender, recipient "
+                f"LIMIT {int(top)}"
+            ),
+        }
+    finally:
+        engine.rows("DROP TABLE IF EXISTS message_ends")
+
+
+_JUDGED: Final = """(SELECT m.*, (received_us - sent_us) / 1000.0 AS latency_ms,
+    coalesce(sent > 0 AND received = 0 AND sent_us < l.last_us, false) AS is_undelivered
+    FROM message_ends m LEFT JOIN (SELECT recipient, max(sent_us) AS last_us FROM message_ends
+    WHERE received > 0 GROUP BY recipient) l USING (recipient))"""
+
+
+def _message_counts(engine: Engine) -> dict[str, Any]:
+    return engine.row(
+        "SELECT coalesce(sum(sent), 0)::BIGINT AS sent, coalesce(sum(received), 0)::BIGINT AS received, "
+        "count(*) FILTER (WHERE sent > 0 AND received > 0) AS delivered, "
+        "count(*) FILTER (WHERE sent > 0 AND received = 0) AS never_received, "
+        "count(*) FILTER (WHERE is_undelivered) AS undelivered, "
+        "count(*) FILTER (WHERE sent = 0 AND received > 0) AS never_sent, "
+        f"count(*) FILTER (WHERE received > 1) AS received_twice FROM {_JUDGED}"
+    )
+
+
+def _latency(engine: Engine) -> dict[str, Any]:
+    pairs = engine.row("SELECT count(*) AS n FROM message_ends WHERE sent > 0 AND received > 0")["n"]
+    columns, quantiles = quantile_columns("latency_ms", pairs)
+    found = engine.row(
+        f"SELECT {columns}, count(*) FILTER (WHERE latency_ms < 0) AS negative FROM {_JUDGED} "
+        "WHERE latency_ms IS NOT NULL"
+    )
+    return {"count": found.pop("measured")} | found | {"quantiles": quantiles}
+
+
+def _named(engine: Engine, which: str, order: str, top: int) -> list[dict[str, Any]]:
+    rows = engine.rows(
+        f"SELECT message_id, sender, recipient, sent_us, sent_id, latency_ms FROM {_JUDGED} WHERE {which} "
+        f"ORDER BY {order}, message_id LIMIT {int(top)}"
+    )
+    for row in rows:
+        sent_us = row.pop("sent_us")
+        row["sent_at"] = None if sent_us is None else format_timestamp(sent_us)
+    return rows
+
+
+def _by_agent(engine: Engine, top: int) -> list[dict[str, Any]]:
+    return engine.rows(
+        "SELECT agent_id, sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, "
+        "sum(unread)::BIGINT AS unread FROM ("
+        "SELECT sender AS agent_id, sent, 0 AS received, 0 AS unread FROM message_ends UNION ALL "
+        "SELECT recipient, 0, received, (sent > 0 AND received = 0)::INTEGER FROM message_ends) "
+        "WHERE agent_id IS NOT NULL GROUP BY agent_id "
+        f"ORDER BY 4 DESC, sum(sent + received) DESC, agent_id LIMIT {int(top)}"
+    )

@@ -1,0 +1,627 @@
+"""How agents learn: sums, curves, whether learning settled, and which experience led to which update."""
+
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+from __future__ import annotations
+
+import math
+import re
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from Agent.analysis.journeys.journey import event_name
+from Agent.analysis.query.engine import Engine, Source, kept
+from Agent.analysis.query.event_dict import BY_ORDER
+from Agent.analysis.query.views import scan, whole_lines
+from Agent.analysis.session import agent_events
+from Agent.analysis.stats import SIGNIFICANCE, pettitt, plateau
+from Agent.errors import UsageError
+from Agent.event.kinds import Category
+from Agent.event.model import Event
+from Agent.event.payloads import KINDS
+from Agent.tree.read.reader import TreeReader
+
+__all__ = ["learning_lineage", "learning_report"]
+
+CURVE_POINTS = 50
+RECENT_CONVERGENCE = 20
+MAX_METRICS = 20
+
+LEARNING_KINDS = tuple(name for name, kind in KINDS.items() if kind.category is Category.LEARNING)
+
+_FINITE = "FILTER (WHERE event_type = 'reward' AND isfinite(reward))"
+_SUMS = f"""
+    count(*) FILTER (WHERE event_type = 'training_step') AS total_training_steps,
+    coalesce(fsum(reward) {_FINITE}, 0.0) AS total_rewards,
+    count(*) FILTER (WHERE event_type = 'reward') AS reward_count,
+    avg(reward) {_FINITE} AS mean_reward,
+    min(reward) {_FINITE} AS min_reward,
+    max(reward) {_FINITE} AS max_reward,
+    arg_max(cumulative_reward, (ts_us, writer, seq)) FILTER (WHERE event_type = 'reward'
+        AND cumulative_reward IS NOT NULL) AS cumulative_reward,
+    count(*) FILTER (WHERE event_type = 'exploration') AS exploration_count,
+    count(*) FILTER (WHERE event_type = 'exploration' AND exploration) AS explored,
+    arg_max(epsilon, (ts_us, writer, seq)) FILTER (WHERE event_type = 'exploration' AND epsilon IS NOT NULL)
+    AS epsilon, count(*) FILTER (WHERE event_type = 'learning_update') AS learning_updates, count(*) FILTER
+    (WHERE event_type = 'policy_update') AS policy_updates, count(*) FILTER (WHERE event_type =
+    'convergence') AS convergence_count
+"""
+_KEYS = (
+    "reward",
+    "cumulative_reward",
+    "exploration",
+    "epsilon",
+    "learning_stage",
+    "metrics",
+    "metric",
+    "value",
+    "policy_data",
+    "old_policy",
+    "new_policy",
+    "strategy_type",
+    "old_strategy",
+    "new_strategy",
+    "reason",
+)
+
+
+def learning_progress(engine: Engine, agent_id: str | None = None) -> dict[str, Any]:
+    """How one agent, or every agent, learned.
+
+    Rewards that are not finite count in `reward_count` and in no sum.
+
+    Args:
+        engine: over the session, or over the agent's files alone.
+        agent_id: None for everything, learning of no single agent included.
+
+    Returns:
+        The sums of `_SUMS`, `exploration_share` (0 to 1, None without exploration), `learning_stages`,
+        `reward_curve` and `metric_curves` (at most 50 points each), `convergence` (the last 20) and, for
+        every agent, `by_agent` with the sums again.
+    """
+    with learning_lines(engine, agent_id) as (lines, parameters):
+        return progress_of(engine, agent_id, lines, parameters)
+
+
+def progress_of(engine: Engine, agent_id: str | None, lines: str, parameters: list[Any]) -> dict[str, Any]:
+    """`learning_progress` over lines that are kept (`learning_lines`)."""
+    progress = {"agent_id": agent_id} | _shared(engine.row(f"SELECT {_SUMS} FROM {lines}", parameters))
+    progress["learning_stages"] = _stages(engine, lines, parameters)
+    progress["reward_curve"] = _reward_curve(engine, lines, parameters)
+    progress["metric_curves"] = _metric_curves(engine, lines, parameters)
+    progress["convergence"] = _convergence(engine, lines, parameters)
+    if agent_id is None:
+        found = engine.rows(
+            f"SELECT agent_id, {_SUMS} FROM {lines} WHERE agent_id IS NOT NULL AND "
+            "event_type <> 'strategy_update' GROUP BY agent_id ORDER BY agent_id"
+        )
+        progress["by_agent"] = {row.pop("agent_id"): _shared(row) for row in found}
+    return progress
+
+
+@contextmanager
+def learning_lines(engine: Engine, agent_id: str | None) -> Iterator[Source]:
+    """The events of learning, of one agent or of all, read once where they are not too many."""
+    kinds = ", ".join(f"'{kind}'" for kind in (*LEARNING_KINDS, "strategy_update"))
+    whose = "" if agent_id is None else " AND agent_id = $1"
+    columns = "ts_us, writer, seq, id, timestamp, tick, agent_id, event_type, causes"
+    query = f"(SELECT {columns}, {', '.join(_KEYS)} FROM {scan(*_KEYS)} WHERE event_type IN ({kinds}){whose})"
+    with kept(engine, "learning_lines", query, [] if agent_id is None else [agent_id]) as source:
+        yield source
+
+
+def _shared(sums: dict[str, Any]) -> dict[str, Any]:
+    count = sums["exploration_count"]
+    return sums | {"exploration_share": sums["explored"] / count if count else None}
+
+
+def _stages(engine: Engine, lines: str, parameters: list[Any]) -> dict[str, int]:
+    found = engine.rows(
+        f"SELECT coalesce(learning_stage, '') AS stage, count(*) AS n FROM {lines} "
+        "WHERE event_type = 'learning_update' GROUP BY stage ORDER BY n DESC, stage",
+        parameters,
+    )
+    return {row["stage"]: row["n"] for row in found}
+
+
+_BUCKET = (
+    f"least(floor((ts_us - first_us) * {CURVE_POINTS} / greatest(last_us - first_us, 1)), "
+    f"{CURVE_POINTS - 1})::BIGINT"
+)
+
+
+def _reward_curve(engine: Engine, lines: str, parameters: list[Any]) -> list[dict[str, Any]]:
+    """Rewards in at most 50 equal spans of time, with the running sum."""
+    found = engine.rows(
+        f"WITH r AS (SELECT ts_us, timestamp, tick, reward FROM {lines} WHERE event_type = 'reward' "
+        "AND isfinite(reward)), edges AS (SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM r) "
+        f"SELECT {_BUCKET} AS bucket, min(timestamp) AS timestamp, min(tick) AS tick, count(*) AS count, "
+        "fsum(reward) AS sum, avg(reward) AS mean FROM r, edges GROUP BY bucket ORDER BY bucket",
+        parameters,
+    )
+    running = 0.0
+    for row in found:
+        running += row["sum"]
+        row["cumulative"] = running
+        del row["bucket"]
+    return found
+
+
+def _metric_curves(engine: Engine, lines: str, parameters: list[Any]) -> dict[str, list[dict[str, Any]]]:
+    """The numbers in the `metrics` of training steps, by name, in at most 50 equal spans of time."""
+    found = engine.rows(
+        "WITH t AS (SELECT ts_us, timestamp, tick, unnest(json_keys(metrics::JSON)) AS name, "
+        "metrics::JSON AS metrics "
+        f"FROM {lines} WHERE event_type = 'training_step' AND json_valid(metrics) "
+        "AND json_type(metrics::JSON) = 'OBJECT'), "
+        "v AS (SELECT ts_us, timestamp, tick, name, "
+        "try_cast(json_extract_string(metrics, '/' || replace(replace(name, '~', '~0'), '/', '~1')) AS "
+        "DOUBLE) AS value "
+        "FROM t), edges AS (SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM v) "
+        f"SELECT name, {_BUCKET} AS bucket, min(timestamp) AS timestamp, min(tick) AS tick, count(*) AS "
+        "count, "
+        "avg(value) AS mean FROM v, edges WHERE isfinite(value) GROUP BY name, bucket ORDER BY name, bucket",
+        parameters,
+    )
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for row in found:
+        del row["bucket"]
+        name = row.pop("name")
+        if name in curves or len(curves) < MAX_METRICS:
+            curves.setdefault(name, []).append(row)
+    return curves
+
+
+def _convergence(engine: Engine, lines: str, parameters: list[Any]) -> list[dict[str, Any]]:
+    return engine.rows(
+        "SELECT * FROM (SELECT id, timestamp, tick, agent_id, metric, value, ts_us, writer, seq FROM "
+        f"{lines} "
+        "WHERE event_type = 'convergence' ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT "
+        f"{RECENT_CONVERGENCE}) "
+        f"ORDER BY {BY_ORDER}",
+        parameters,
+    )
+
+
+AXES: Final = ("tick", "time", "episode")
+POINTS: Final = 50
+RECENT_CHANGES: Final = 20
+_CHANGES: Final = ("policy_update", "strategy_update")
+
+
+def learning_report(engine: Engine, agent_id: str | None = None, by: str | None = None) -> dict[str, Any]:
+    """How one agent, or everybody, learned: sums, curves, changes, convergence.
+
+    Args:
+        engine: over the session, or over the agent's files alone.
+        agent_id: None for everything.
+        by: what the curves run along: tick, time or episode (a key `episode` in the payload of the rewards);
+            None for ticks where the rewards have them, else time.
+
+    Returns:
+        What `learning_progress` gives, and `curves` (`curves`), `changes`: {`counts` by
+        kind, `last`: the last 20 policy and strategy updates, each with `before` and `after`}.
+
+    Raises:
+        UsageError: there is no such axis, or no reward has it.
+    """
+    with learning_lines(engine, agent_id) as source:
+        return progress_of(engine, agent_id, *source) | {
+            "curves": learning_curves(engine, source, agent_id, by),
+            "changes": _changes(engine, source),
+        }
+
+
+def learning_curves(
+    engine: Engine, source: Source, agent_id: str | None = None, by: str | None = None
+) -> dict[str, Any]:
+    """Rewards and exploration in at most 50 equal parts of the axis; `source` is `learning.learning_lines`.
+
+    Returns:
+        `by`; `rewards`: dicts with first and last (place on the axis), count, sum, mean, moving_mean (over
+        `moving_mean_points` points, weighted by count) and cumulative; `exploration`: first, last, choices,
+        explored, share, epsilon; `convergence`: `stats.plateau` over the means, with `since` on the axis;
+        `shift`: where the means break into two levels (`at`, `before`, `after`, `p_value`, `method`), None
+        where they do not.
+
+    Raises:
+        UsageError: as `learning_report`.
+    """
+    axis = _axis(engine, source, agent_id, by)
+    placed = _placed(source, agent_id, axis)
+    rewards = _rewards(engine, placed, axis)
+    return {
+        "by": axis,
+        "moving_mean_points": _window(len(rewards)),
+        "rewards": rewards,
+        "exploration": _exploration(engine, placed, axis),
+        "convergence": _plateau(rewards),
+        "shift": _shift(rewards),
+    }
+
+
+def _axis(engine: Engine, source: Source, agent_id: str | None, by: str | None) -> str:
+    if by is not None and by not in AXES:
+        raise UsageError(f"{by!r} is not an axis", remedy=f"use {', '.join(AXES)}")
+    if by == "time":
+        return by
+    axis = by or "tick"
+    text, parameters = _placed(source, agent_id, axis)
+    counts = engine.row(
+        f"SELECT count(*) AS n, count(place) AS placed FROM {text} WHERE event_type = 'reward'", parameters
+    )
+    if by is not None and counts["n"] and not counts["placed"]:
+        remedy = {
+            "tick": "record inside `with tick(n):`, or use --by time",
+            "episode": "bind it: LearningLogger(...).bind(episode=3).log_reward(...), or use --by tick",
+        }
+        raise UsageError(f"no reward has a {by}".replace("a e", "an e"), remedy=remedy[by])
+    return axis if by is not None or counts["placed"] * 2 > counts["n"] else "time"
+
+
+def _whose(agent_id: str | None) -> list[Any]:
+    return [] if agent_id is None else [agent_id]
+
+
+def _placed(source: Source, agent_id: str | None, axis: str) -> Source:
+    """The source with a column `place`, and `explored` for what is a key and a kind at once."""
+    if axis == "episode":
+        # a user's own key: only the payload's text holds it
+        whose = "" if agent_id is None else " AND agent_id = $1"
+        return Source(
+            "(SELECT event_type, try_cast(extra->>'$.episode' AS BIGINT) AS place, "
+            "try_cast(extra->>'$.reward' AS DOUBLE) AS reward, "
+            "try_cast(extra->>'$.exploration' AS BOOLEAN) AS explored, "
+            "try_cast(extra->>'$.epsilon' AS DOUBLE) AS epsilon "
+            f"FROM {whole_lines()} WHERE event_type IN ('reward', 'exploration'){whose})",
+            _whose(agent_id),
+        )
+    place = "tick" if axis == "tick" else "ts_us"
+    return Source(
+        f"(SELECT event_type, {place} AS place, reward, exploration AS explored, epsilon FROM {source.text})",
+        source.parameters,
+    )
+
+
+_BUCKETS: Final = f"""
+    e AS (SELECT min(place) AS low, max(place) AS high FROM placed),
+    b AS (SELECT *, CASE WHEN high - low < {POINTS} THEN place - low
+        ELSE ((place - low)::DOUBLE * {POINTS} / (high - low + 1))::DOUBLE END AS spot FROM placed, e)"""
+
+
+def _rewards(engine: Engine, placed: Source, axis: str) -> list[dict[str, Any]]:
+    points = engine.rows(
+        f"WITH placed AS (SELECT place, reward FROM {placed.text} WHERE event_type = 'reward' "
+        f"AND place IS NOT NULL AND isfinite(reward)), {_BUCKETS} "
+        "SELECT min(place) AS first, max(place) AS last, count(*) AS count, fsum(reward) AS sum, "
+        "fsum(reward) / count(*) AS mean FROM b GROUP BY floor(spot) ORDER BY first",
+        placed.parameters,
+    )
+    window = _window(len(points))
+    running = 0.0
+    for at, point in enumerate(points):
+        running += point["sum"]
+        behind = points[max(0, at - window + 1) : at + 1]
+        count = sum(each["count"] for each in behind)
+        point["moving_mean"] = math.fsum(each["sum"] for each in behind) / count
+        point["cumulative"] = running
+    return [_on_axis(point, axis) for point in points]
+
+
+def _window(points: int) -> int:
+    """Over how many points the moving mean goes: a tenth of them, at least three."""
+    return max(3, points // 10)
+
+
+def _on_axis(point: dict[str, Any], axis: str) -> dict[str, Any]:
+    """The point with times as text."""
+    if axis != "time":
+        return point
+    from Agent.event.clock import format_timestamp
+
+    return point | {key: format_timestamp(point[key]) for key in ("first", "last")}
+
+
+def _exploration(engine: Engine, placed: Source, axis: str) -> list[dict[str, Any]]:
+    points = engine.rows(
+        f"WITH placed AS (SELECT place, explored, epsilon FROM {placed.text} "
+        f"WHERE event_type = 'exploration' AND place IS NOT NULL), {_BUCKETS} "
+        "SELECT min(place) AS first, max(place) AS last, count(*) AS choices, "
+        "count(*) FILTER (WHERE explored) AS explored, avg(epsilon) AS epsilon "
+        "FROM b GROUP BY floor(spot) ORDER BY first",
+        placed.parameters,
+    )
+    return [_on_axis(point | {"share": point["explored"] / point["choices"]}, axis) for point in points]
+
+
+def _plateau(points: list[dict[str, Any]]) -> dict[str, Any]:
+    found = plateau([point["mean"] for point in points])
+    if found["since"] is not None:
+        found["since"] = points[found["since"]]["first"]
+    return found
+
+
+def _shift(points: list[dict[str, Any]]) -> dict[str, Any] | None:
+    place, p_value = pettitt([point["mean"] for point in points])
+    if not place or p_value >= SIGNIFICANCE:
+        return None
+    before, after = (_mean(part) for part in (points[:place], points[place:]))
+    return {
+        "at": points[place]["first"],
+        "before": before,
+        "after": after,
+        "p_value": p_value,
+        "method": f"Pettitt 1979, p < {SIGNIFICANCE}",
+    }
+
+
+def _mean(points: list[dict[str, Any]]) -> float:
+    total = math.fsum(point["sum"] for point in points)
+    return total / int(sum(point["count"] for point in points))
+
+
+def _changes(engine: Engine, source: Source) -> dict[str, Any]:
+    kinds = ", ".join(f"'{kind}'" for kind in _CHANGES)
+    lines = f"(SELECT * FROM {source.text} WHERE event_type IN ({kinds}))"
+    counts = engine.rows(
+        f"SELECT event_type, count(*) AS n FROM {lines} GROUP BY event_type ORDER BY n DESC, event_type",
+        source.parameters,
+    )
+    last = engine.rows(
+        "SELECT * FROM (SELECT id, timestamp, tick, agent_id, event_type, causes, strategy_type, reason, "
+        "coalesce(old_policy, old_strategy) AS before, "
+        "coalesce(new_policy, new_strategy, policy_data) AS after, "
+        f"{BY_ORDER} FROM {lines} ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT {RECENT_CHANGES}) "
+        f"ORDER BY {BY_ORDER}",
+        source.parameters,
+    )
+    return {"counts": {row["event_type"]: row["n"] for row in counts}, "last": [_change(row) for row in last]}
+
+
+def _change(row: dict[str, Any]) -> dict[str, Any]:
+    made = {key: row[key] for key in ("id", "timestamp", "tick", "agent_id", "event_type")}
+    made["causes"] = list(row["causes"] or ())
+    made |= {"strategy_type": row["strategy_type"], "reason": row["reason"]}
+    return made | {key: _value(row[key]) for key in ("before", "after")}
+
+
+def _value(text: str | None) -> Any:
+    """A payload's value of any type, which the engine gives as text."""
+    import orjson
+
+    if text is None:
+        return None
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+
+
+UPDATES: Final = frozenset({"learning_update", "policy_update", "strategy_update", "training_step"})
+EXPERIENCES: Final = frozenset({"reward", "exploration", "interaction", "agent_message"})
+KEPT_UPDATES: Final = 100
+_REMEMBERED: Final = 4096
+_FOLLOWED: Final = 4096
+_MAX_NAMED: Final = 64
+_EVENT_ID: Final = re.compile(r"\b[a-z2-7]{8}-[1-9][0-9]{0,11}\b")
+
+RULE_SPAN: Final = "a reward in the span of the update"
+RULE_EXPERIENCE: Final = "rewards since the update before"
+RULE_USE: Final = "the first choice or action after it"
+
+
+def learning_lineage(reader: TreeReader, agent_id: str, limit: int = KEPT_UPDATES) -> dict[str, Any]:
+    """The chains experience -> update -> use of one agent, from its files alone; memory is flat.
+
+    Args:
+        reader: of the session.
+        agent_id: who learned.
+        limit: how many of the last updates are told; all are counted.
+
+    Returns:
+        `updates`: the last ones, oldest first, dicts with id, timestamp, tick, event_type, name, `experience`
+        and `used_by` (lists of edges: id, event_type, name, tick, reward where it is one, `source`: recorded
+        or inferred, `rule`: causes, payload, or the rule's name; an id that is none of this agent's events
+        has no event_type), `experience_count` (a list holds at most 64). Of all: `count`,
+        `with_recorded_experience`, `with_recorded_use`, `rewards_used`: how many rewards led to an update by
+        recorded edges.
+
+    Raises:
+        AgentNotFound: the session knows no such agent.
+    """
+    lineage = _Lineage(limit)
+    for event in agent_events(reader, agent_id):
+        lineage.add(event)
+    return {"agent_id": agent_id} | lineage.told()
+
+
+class _Update:
+    """One update under way: what is known of it so far."""
+
+    __slots__ = ("experience", "experience_count", "row", "since", "since_count", "used_by", "used_recorded")
+
+    def __init__(self, event: Event, since: list[dict[str, Any]], since_count: int) -> None:
+        self.since, self.since_count = since, since_count
+        self.row = _row(event)
+        self.experience: list[dict[str, Any]] = []
+        self.experience_count = 0
+        self.used_by: list[dict[str, Any]] = []
+        self.used_recorded = False
+
+
+class _Lineage:
+    """The fold over an agent's events."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._followed: OrderedDict[str, _Update] = OrderedDict()
+        self._unused: deque[_Update] = deque(maxlen=_FOLLOWED)
+        self._seen: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._since: deque[dict[str, Any]] = deque(maxlen=_MAX_NAMED)
+        self._since_count = 0
+        self._by_span: OrderedDict[str, list[str]] = OrderedDict()
+        self._waiting: dict[str, list[_Update]] = {}
+        self._rewards_used: set[str] = set()
+        self.count = self.with_experience = self.with_use = self.rewards_used = 0
+
+    def add(self, event: Event) -> None:
+        """Take the next event of the agent."""
+        self._note_use(event)
+        if event.kind in EXPERIENCES or event.kind in UPDATES or event.kind == "agent_action":
+            self._remember(event)
+        if event.kind == "reward":
+            self._since.append(self._seen[event.id])
+            self._since_count += 1
+            self._give_late(event)
+        if event.kind in UPDATES:
+            self._add_update(event)
+
+    def _remember(self, event: Event) -> None:
+        self._seen[event.id] = _row(event)
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+        if event.kind == "reward" and event.parent_span_id is not None:
+            self._by_span.setdefault(event.parent_span_id, []).append(event.id)
+            if len(self._by_span) > _REMEMBERED:
+                self._by_span.popitem(last=False)
+
+    def _add_update(self, event: Event) -> None:
+        update = _Update(event, list(self._since), self._since_count)
+        self._since.clear()
+        self._since_count = 0
+        self.count += 1
+        named = dict.fromkeys(event.causes, "causes")
+        for event_id in _ids_in(event):
+            named.setdefault(event_id, "payload")
+        for event_id, rule in named.items():
+            # an id in a payload is one of an event only if there was such an event
+            if rule != "payload" or event_id in self._seen:
+                self._add_experience(update, self._seen.get(event_id, {"id": event_id}), "recorded", rule)
+        self.with_experience += bool(update.experience)
+        if not update.experience:
+            self._infer(event, update)
+        self._followed[event.id] = update
+        self._unused.append(update)
+        if len(self._followed) > max(_FOLLOWED, self._limit):
+            self._followed.popitem(last=False)
+
+    def _add_experience(self, update: _Update, row: dict[str, Any], source: str, rule: str) -> None:
+        update.experience_count += 1
+        if len(update.experience) < _MAX_NAMED:
+            update.experience.append(row | {"source": source, "rule": rule})
+        if source == "recorded" and row.get("event_type") == "reward":
+            # ids of the rewards named lately, so that one that two updates name counts once
+            if row["id"] not in self._rewards_used:
+                self.rewards_used += 1
+                self._rewards_used.add(row["id"])
+            if len(self._rewards_used) > 4 * _REMEMBERED:
+                self._rewards_used.intersection_update(self._seen)
+
+    def _infer(self, event: Event, update: _Update) -> None:
+        span = event.parent_span_id
+        for event_id in self._by_span.get(span or "", ()):
+            if event_id in self._seen:
+                self._add_experience(update, self._seen[event_id], "inferred", RULE_SPAN)
+        if span is None:
+            self._infer_from_before(update)
+        elif not update.experience:
+            # its reward may be told after it, in the same span: it is waited for until that span ends
+            self._waiting.setdefault(span, []).append(update)
+            if len(self._waiting) > _REMEMBERED:
+                for waiting in self._waiting.pop(next(iter(self._waiting))):
+                    self._infer_from_before(waiting)
+
+    def _infer_from_before(self, update: _Update) -> None:
+        if not update.experience:
+            for row in update.since:
+                self._add_experience(update, row, "inferred", RULE_EXPERIENCE)
+            update.experience_count = max(update.experience_count, update.since_count)
+
+    def _give_late(self, reward: Event) -> None:
+        for update in self._waiting.get(reward.parent_span_id or "", ()):
+            self._add_experience(update, self._seen[reward.id], "inferred", RULE_SPAN)
+
+    def _note_use(self, event: Event) -> None:
+        """Note who this event says it was led by, and what comes first after an update."""
+        if event.span_id is not None:
+            for waiting in self._waiting.pop(event.span_id, ()):
+                self._infer_from_before(waiting)
+        named = dict.fromkeys(event.causes, "causes")
+        if event.kind in UPDATES or event.kind in {"agent_action", "decision", "exploration"}:
+            for event_id in _ids_in(event):
+                named.setdefault(event_id, "payload")
+        for event_id, rule in named.items():
+            update = self._followed.get(event_id)
+            if update is not None:
+                self.with_use += not update.used_recorded
+                update.used_recorded = True
+                if len(update.used_by) < _MAX_NAMED:
+                    update.used_by.append(_row(event) | {"source": "recorded", "rule": rule})
+        is_choice = event.kind in {"exploration", "decision"}
+        if is_choice or (event.kind == "agent_action" and event.extra.get("root")):
+            for update in self._unused:
+                if not update.used_by and event.span_id != update.row["parent_span_id"]:
+                    update.used_by.append(_row(event) | {"source": "inferred", "rule": RULE_USE})
+            # the action that an update stands in ends after it, and did not use it
+            self._unused = deque((each for each in self._unused if not each.used_by), maxlen=_FOLLOWED)
+
+    def told(self) -> dict[str, Any]:
+        """What `learning_lineage` gives, but for the agent."""
+        for waiting in self._waiting.values():
+            for update in waiting:
+                self._infer_from_before(update)
+        last = list(self._followed.values())[-self._limit :]
+        return {
+            "count": self.count,
+            "with_recorded_experience": self.with_experience,
+            "with_recorded_use": self.with_use,
+            "rewards_used": self.rewards_used,
+            "updates": [_told(update) for update in last],
+        }
+
+
+def _told(update: _Update) -> dict[str, Any]:
+    used = [edge for edge in update.used_by if edge["source"] == "recorded"] or update.used_by
+    return update.row | {
+        "experience_count": update.experience_count,
+        "experience": [_edge(edge) for edge in update.experience],
+        "used_by": [_edge(edge) for edge in used],
+    }
+
+
+def _edge(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in {"span_id", "parent_span_id"}}
+
+
+def _row(event: Event) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "id": event.id,
+        "timestamp": event.timestamp,
+        "tick": event.tick,
+        "event_type": event.kind,
+        "name": event_name(event),
+        "span_id": event.span_id,
+        "parent_span_id": event.parent_span_id,
+    }
+    if event.kind == "reward":
+        row |= {"reward": event.extra.get("reward"), "action_id": event.extra.get("action_id")}
+    return row
+
+
+def _ids_in(event: Event) -> Iterator[str]:
+    """The event ids that stand in a payload, at most 64 of them."""
+    found = 0
+    pending: deque[Any] = deque(event.extra.values())
+    looked = 0
+    while pending and found < _MAX_NAMED and looked < 1000:
+        value = pending.popleft()
+        looked += 1
+        if isinstance(value, str):
+            for match in _EVENT_ID.findall(value[:200]):
+                found += 1
+                yield match
+        elif isinstance(value, dict):
+            pending.extend(value.values())
+        elif isinstance(value, list):
+            pending.extend(value)

@@ -1,1 +1,0 @@
-"""Rewards, exploration and updates: sums, curves, and which experience led to which update."""

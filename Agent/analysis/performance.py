@@ -1,0 +1,468 @@
+"""How long things take and what they use: per operation, per agent, over time, and as one summary."""
+
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import median
+from typing import Any, Final
+
+from Agent.analysis.query.engine import Engine, kept
+from Agent.analysis.query.event_dict import BY_ORDER
+from Agent.analysis.query.views import scan
+from Agent.analysis.stats import (
+    EXACT_ROWS,
+    SIGNIFICANCE,
+    mann_kendall,
+    pettitt,
+    quantile_columns,
+    sen_slope,
+)
+from Agent.event.clock import format_timestamp, parse_timestamp
+from Agent.event.payloads import KINDS
+
+__all__ = [
+    "latency_steps",
+    "operations",
+    "performance_report",
+    "performance_summary",
+    "resource_curve",
+    "throughput_curve",
+]
+
+
+def performance_summary(engine: Engine) -> dict[str, Any]:
+    """Durations in milliseconds, metrics, throughput, resources, the slowest spans, the bottlenecks.
+
+    Returns:
+        `operations` and `actions`: {name: count, errors, total_ms, mean, p50, p95, p99, max, self_ms} of
+        measured blocks and of actions; `other_spans`: dicts of the rest (`operations`);
+        `quantiles`: exact or approximate; `metrics`: the same numbers over the values of metrics without a
+        duration, with their `unit`; `throughput` by operation; `resources`; `slowest` (10 spans);
+        `bottlenecks` (operations by the time that is their own: kind, name, count, total_ms, self_ms, share).
+    """
+    with _sources(engine) as (spans, measured):
+        return _summary(engine, spans, measured, with_trees=False)
+
+
+def performance_report(engine: Engine) -> dict[str, Any]:
+    """The summary with everything over time besides.
+
+    Returns:
+        What `performance_summary` gives, each of `slowest` with its tree, and `latency_steps`
+        (`latency.latency_steps`), `throughput_curve`, `resource_curve`.
+    """
+    with _sources(engine) as (spans, measured):
+        return _summary(engine, spans, measured, with_trees=True) | {
+            "latency_steps": latency_steps(engine, spans),
+            "throughput_curve": throughput_curve(engine),
+            "resource_curve": resource_curve(engine, measured),
+        }
+
+
+_MEASURED: Final = (
+    "metric_name", "unit", "value", "duration_ms", "operation", "count", "duration_s", "per_second",
+    "memory_bytes", "cpu_percent", "open_files",
+)  # fmt: skip
+
+
+@contextmanager
+def _sources(engine: Engine) -> Iterator[tuple[str, str]]:
+    """The two sorts of rows that everything here is made of."""
+    others = (
+        f"(SELECT ts_us, event_type, {', '.join(_MEASURED)} FROM {scan(*_MEASURED)} "
+        "WHERE event_type IN ('metric', 'throughput', 'resource') "
+        "AND (event_type <> 'metric' OR duration_ms IS NULL))"
+    )
+    with kept(engine, "timed", timed_spans()) as spans, kept(engine, "measured", others) as measured:
+        yield spans.text, measured.text
+
+
+def _summary(engine: Engine, spans: str, measured: str, *, with_trees: bool) -> dict[str, Any]:
+    found = operations(engine, spans)
+    rows = found["operations"]
+    return {
+        "operations": _by_name(rows, "metric"),
+        "actions": _by_name(rows, "agent_action"),
+        "other_spans": [row for row in rows if row["kind"] not in {"metric", "agent_action"}],
+        "quantiles": found["quantiles"],
+        "spans": found["spans"],
+        "metrics": _values(engine, measured),
+        "throughput": _throughput(engine, measured),
+        "resources": _resources(engine, measured),
+        "slowest": slowest_spans(engine, spans, TOP, with_trees=with_trees),
+        "bottlenecks": _bottlenecks(rows),
+    }
+
+
+def _by_name(rows: list[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
+    shown = ("count", "errors", "total_ms", "mean", "p50", "p95", "p99", "max", "self_ms", "concurrent")
+    return {row["name"]: {key: row[key] for key in shown} for row in rows if row["kind"] == kind}
+
+
+def _values(engine: Engine, measured: str) -> dict[str, dict[str, Any]]:
+    lines = (
+        f"(SELECT metric_name, unit, try_cast(value AS DOUBLE) AS number FROM {measured} "
+        "WHERE event_type = 'metric' AND metric_name IS NOT NULL)"
+    )
+    columns, _ = quantile_columns("number", engine.row(f"SELECT count(*) AS n FROM {lines}")["n"])
+    rows = engine.rows(
+        f"SELECT metric_name AS name, any_value(unit) AS unit, {columns} FROM {lines} GROUP BY metric_name "
+        f"ORDER BY measured DESC, name LIMIT {MAX_NAMES}"
+    )
+    return {row.pop("name"): {"count": row.pop("measured")} | row for row in rows}
+
+
+def _throughput(engine: Engine, measured: str) -> dict[str, dict[str, Any]]:
+    rows = engine.rows(
+        "SELECT coalesce(operation, '') AS name, count(*) AS samples, fsum(count) AS count, "
+        "fsum(duration_s) AS duration_s, max(per_second) AS best_per_second "
+        f"FROM {measured} "
+        "WHERE event_type = 'throughput' GROUP BY 1 ORDER BY 1"
+    )
+    for row in rows:
+        seconds = row["duration_s"]
+        row["per_second"] = row["count"] / seconds if seconds else None
+    return {row.pop("name"): row for row in rows}
+
+
+def _resources(engine: Engine, measured: str) -> dict[str, Any]:
+    return engine.row(
+        "SELECT count(*) AS samples, max(memory_bytes) AS max_memory_bytes, "
+        "avg(memory_bytes) AS mean_memory_bytes, max(cpu_percent) AS max_cpu_percent, "
+        "avg(cpu_percent) AS mean_cpu_percent, max(open_files) AS max_open_files "
+        f"FROM {measured} WHERE event_type = 'resource'"
+    )
+
+
+def _bottlenecks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By own time; by total where own times were not looked for, which counts nested spans in each."""
+    measure = "self_ms" if any(row["self_ms"] is not None for row in rows) else "total_ms"
+    whole = sum(row[measure] or 0.0 for row in rows)
+    ranked = sorted(rows, key=lambda row: (-(row[measure] or 0.0), row["kind"], row["name"]))[:TOP]
+    shown = ("kind", "name", "count", "total_ms", "self_ms")
+    return [
+        {key: row[key] for key in shown} | {"share": (row[measure] or 0.0) / whole if whole else 0.0}
+        for row in ranked
+    ]
+
+
+TOP: Final = 10
+MAX_NAMES: Final = 200
+MAX_TREE: Final = 100
+MAX_LEVELS: Final = 12
+SELF_SPANS: Final = 20_000_000
+"""Of more spans than these the own times are not looked for: the join of all with all takes its time."""
+
+TIMED: Final = (
+    "agent_action", "metric", "learning_update", "context_exit", "tool.call", "model.call",
+)  # fmt: skip
+_NAMES: Final = {kind: KINDS[kind].about for kind in TIMED}
+_CASES: Final = " ".join(f"WHEN '{kind}' THEN {name}" for kind, name in _NAMES.items())
+_NAME: Final = f"coalesce(CASE event_type {_CASES} END, '')"
+_KEYS: Final = (*dict.fromkeys(_NAMES.values()), "duration_ms", "latency_ms", "outcome", "error_id")
+
+
+def timed_spans() -> str:
+    """A sub-query for what has a duration.
+
+    Its columns: ts_us, writer, seq, tick, agent_id, kind, name, span_id, parent_span_id, duration_ms
+    (finite), failed.
+    """
+    kinds = ", ".join(f"'{kind}'" for kind in TIMED)
+    duration = "CASE WHEN event_type = 'model.call' THEN latency_ms ELSE duration_ms END"
+    return (
+        f"(SELECT * FROM (SELECT {BY_ORDER}, tick, agent_id, event_type AS kind, {_NAME} AS name, span_id, "
+        f"parent_span_id, {duration} AS duration_ms, "
+        "(coalesce(outcome, 'ok') = 'error' OR error_id IS NOT NULL) AS failed "
+        f"FROM {scan(*_KEYS)} WHERE event_type IN ({kinds})) WHERE isfinite(duration_ms))"
+    )
+
+
+def operations(engine: Engine, spans: str) -> dict[str, Any]:
+    """Every operation of a session; `spans` is `timed_spans()`, or where it is kept.
+
+    Returns:
+        `operations`: dicts, the most total time first, at most 200, with kind, name, count, errors, total_ms,
+        mean, p50, p95, p99, max (milliseconds), and of spans `self_ms` (what their own children do not
+        account for; not below 0), `self_share` (of all own time) and `concurrent` (spans whose children
+        together took longer than they did: they ran side by side); `quantiles`: exact or approximate; `spans`
+        (how many were measured); `self_times`: whether the own times were looked for.
+    """
+    number = engine.row(f"SELECT count(*) AS n FROM {spans}")["n"]
+    columns, quantiles = quantile_columns("duration_ms", number)
+    rows = engine.rows(
+        f"SELECT kind, name, {columns}, count(*) FILTER (WHERE failed) AS errors, "
+        f"fsum(duration_ms) AS total_ms FROM {spans} GROUP BY kind, name "
+        f"ORDER BY total_ms DESC, kind, name LIMIT {MAX_NAMES}"
+    )
+    own = _own_times(engine, spans) if number <= SELF_SPANS else {}
+    whole = sum(each["self_ms"] for each in own.values())
+    nothing = {"self_ms": None, "concurrent": None}
+    told = []
+    for row in rows:
+        named = {"kind": row.pop("kind"), "name": row.pop("name"), "count": row.pop("measured")}
+        named |= row | own.get((named["kind"], named["name"]), nothing)
+        self_ms = named["self_ms"]
+        told.append(named | {"self_share": self_ms / whole if whole and self_ms is not None else None})
+    return {
+        "operations": told,
+        "quantiles": quantiles,
+        "spans": number,
+        "self_times": number <= SELF_SPANS,
+    }
+
+
+def _own_times(engine: Engine, spans: str) -> dict[tuple[str, str], dict[str, Any]]:
+    rows = engine.rows(
+        f"WITH s AS (SELECT kind, name, span_id, parent_span_id, duration_ms FROM {spans} "
+        "WHERE span_id IS NOT NULL), "
+        "c AS (SELECT parent_span_id AS parent, sum(duration_ms) AS inner_ms FROM s "
+        "WHERE parent_span_id IS NOT NULL GROUP BY 1) "
+        "SELECT kind, name, sum(greatest(duration_ms - coalesce(inner_ms, 0), 0)) AS self_ms, "
+        # a difference below a microsecond is one of rounding
+        "count(*) FILTER (WHERE inner_ms > duration_ms + 0.001) AS concurrent "
+        "FROM s LEFT JOIN c ON c.parent = s.span_id GROUP BY kind, name"
+    )
+    return {(row.pop("kind"), row.pop("name")): row for row in rows}
+
+
+def slowest_spans(
+    engine: Engine, spans: str, top: int = TOP, *, with_trees: bool = True
+) -> list[dict[str, Any]]:
+    """The spans that took longest, the longest first; `spans` is `timed_spans()`, or where it is kept.
+
+    Returns:
+        Dicts with id, timestamp, started_at, tick, agent_id, kind, name, duration_ms, failed, span_id,
+        parent_span_id, and with trees `self_ms` and `tree`: what happened inside, parents first, in order of
+        beginning: depth, id, agent_id, kind, name, duration_ms, after_ms (from the beginning of the slow
+            span);
+        of more than 100 the first, `tree_left_out` says how many are not told.
+    """
+    rows = engine.rows(f"SELECT * FROM {spans} ORDER BY duration_ms DESC, {BY_ORDER} LIMIT {int(top)}")
+    told = [_span(row) for row in rows]
+    if with_trees:
+        inside = _children(engine, spans, rows)
+        for row, span in zip(rows, told, strict=True):
+            tree, left_out = _tree(row, inside)
+            taken = sum(each["duration_ms"] for each in tree if each["depth"] == 1)
+            span |= {
+                "self_ms": max(0.0, span["duration_ms"] - taken),
+                "tree": tree,
+                "tree_left_out": left_out,
+            }
+    return told
+
+
+def _span(row: dict[str, Any]) -> dict[str, Any]:
+    started_us = row["ts_us"] - round(row["duration_ms"] * 1000)
+    return {
+        "id": f"{row['writer']}-{row['seq']}",
+        "timestamp": format_timestamp(row["ts_us"]),
+        "started_at": format_timestamp(max(started_us, 0)),
+        **{
+            key: row[key]
+            for key in (
+                "tick", "agent_id", "kind", "name", "duration_ms", "failed", "span_id", "parent_span_id",
+            )
+        },
+    }  # fmt: skip
+
+
+def _children(engine: Engine, spans: str, slow: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The spans inside the slow ones by the span around them, a level at a time, in order of beginning."""
+    wanted = list({row["span_id"] for row in slow if row["span_id"] is not None})
+    found: dict[str, list[dict[str, Any]]] = {}
+    if not wanted:
+        return found
+    # what happened inside ended by then, and not before it began
+    first = min(row["ts_us"] - round(row["duration_ms"] * 1000) for row in slow) - 1000
+    last = max(row["ts_us"] for row in slow)
+    within = f"WHERE ts_us BETWEEN {int(first)} AND {int(last)} AND list_contains($1, parent_span_id)"
+    for _ in range(MAX_LEVELS):
+        rows = engine.rows(
+            f"SELECT *, ts_us - (duration_ms * 1000)::BIGINT AS started_us FROM {spans} {within} "
+            f"QUALIFY row_number() OVER (PARTITION BY parent_span_id ORDER BY {BY_ORDER}) <= {MAX_TREE + 1} "
+            f"ORDER BY started_us, {BY_ORDER}",
+            [wanted],
+        )
+        seen = set(found)
+        wanted = list({row["span_id"] for row in rows if row["span_id"] is not None} - seen)
+        for row in rows:
+            found.setdefault(row["parent_span_id"], []).append(row)
+        if not wanted:
+            break
+    return found
+
+
+def _tree(slow: dict[str, Any], inside: dict[str, list[dict[str, Any]]]) -> tuple[list[dict[str, Any]], int]:
+    began_us = slow["ts_us"] - round(slow["duration_ms"] * 1000)
+    told: list[dict[str, Any]] = []
+    left_out = 0
+    walked = {slow["span_id"]}
+    pending = [(1, row) for row in reversed(inside.get(slow["span_id"] or "", []))]
+    while pending:
+        depth, row = pending.pop()
+        if len(told) >= MAX_TREE:
+            left_out += 1
+            continue
+        told.append(
+            {
+                "depth": depth,
+                "id": f"{row['writer']}-{row['seq']}",
+                "agent_id": row["agent_id"],
+                "kind": row["kind"],
+                "name": row["name"],
+                "duration_ms": row["duration_ms"],
+                "after_ms": (row["started_us"] - began_us) / 1000,
+            }
+        )
+        if row["span_id"] is not None and row["span_id"] not in walked:
+            walked.add(row["span_id"])
+            pending += [(depth + 1, child) for child in reversed(inside.get(row["span_id"], []))]
+    return told, left_out
+
+
+BUCKETS: Final = 60
+LEAST_BUCKETS: Final = 8
+LEAST_SPANS: Final = 40
+LEAST_RATIO: Final = 1.5
+MAX_OPERATIONS: Final = 50
+
+
+def latency_steps(engine: Engine, spans: str) -> dict[str, Any]:
+    """The operations whose duration jumped at some time to another level and stayed there.
+
+    `spans` is `operations.timed_spans()`, or where it is kept. The medians of at most 60 equal parts of the
+    session are tested by Pettitt; told is what is significant and changed by at least half. Looked at are the
+    50 operations with most time and at least 40 spans.
+
+    Returns:
+        `steps`, the largest change first: kind, name, at (time of the first span after it), tick, before_ms,
+        after_ms (medians of the parts before and after), ratio, p_value, spans; `method`, `by` (tick or
+        time), `parameters`.
+    """
+    edges = engine.row(
+        "SELECT count(*) AS n, count(tick) AS ticked, min(tick) AS low_tick, max(tick) AS high_tick, "
+        f"min(ts_us) AS low, max(ts_us) AS high FROM {spans}"
+    )
+    by_tick = edges["ticked"] * 2 > edges["n"]
+    low, high = (edges["low_tick"], edges["high_tick"]) if by_tick else (edges["low"], edges["high"])
+    told = {
+        "method": f"Pettitt 1979 over medians, p < {SIGNIFICANCE}",
+        "by": "tick" if by_tick else "time",
+        "parameters": {"buckets": BUCKETS, "least_ratio": LEAST_RATIO, "least_spans": LEAST_SPANS},
+    }
+    if low is None:
+        return {"steps": [], **told}
+    # beyond a million spans a sketch finds the middle of each part
+    middle = "quantile_cont" if edges["n"] <= EXACT_ROWS else "approx_quantile"
+    width = max(1, -(-(high - low + 1) // BUCKETS))
+    place = f"(({'tick' if by_tick else 'ts_us'} - {low}) // {width})"
+    rows = engine.rows(
+        f"SELECT kind, name, {place} AS bucket, count(*) AS n, {middle}(duration_ms, 0.5) AS median, "
+        f"min(ts_us) AS first_us, min(tick) AS tick FROM {spans} WHERE {place} IS NOT NULL "
+        f"AND (kind, name) IN (SELECT (kind, name) FROM {spans} GROUP BY kind, name HAVING "
+        "count(*) >= "
+        f"{LEAST_SPANS} ORDER BY sum(duration_ms) DESC LIMIT {MAX_OPERATIONS}) "
+        "GROUP BY ALL ORDER BY kind, name, bucket"
+    )
+    series: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        series.setdefault((row["kind"], row["name"]), []).append(row)
+    steps = [step for name, points in series.items() if (step := _step(name, points)) is not None]
+    steps.sort(key=lambda step: (-max(step["ratio"], 1 / step["ratio"]), step["kind"], step["name"]))
+    return {"steps": steps, **told}
+
+
+def _step(name: tuple[str, str], points: list[dict[str, Any]]) -> dict[str, Any] | None:
+    medians = [point["median"] for point in points]
+    if len(medians) < LEAST_BUCKETS:
+        return None
+    place, p_value = pettitt(medians)
+    if not place or p_value >= SIGNIFICANCE:
+        return None
+    before, after = median(medians[:place]), median(medians[place:])
+    if min(before, after) <= 0 or max(before / after, after / before) < LEAST_RATIO:
+        return None
+    return {
+        "kind": name[0],
+        "name": name[1],
+        "at": format_timestamp(points[place]["first_us"]),
+        "tick": points[place]["tick"],
+        "before_ms": before,
+        "after_ms": after,
+        "ratio": after / before,
+        "p_value": p_value,
+        "spans": sum(point["n"] for point in points),
+    }
+
+
+def _bucketed(engine: Engine, source: str, columns: str) -> list[dict[str, Any]]:
+    """A row for each part of the time that a source covers: start, seconds, and the columns."""
+    edges = engine.row(f"SELECT min(ts_us) AS low, max(ts_us) AS high FROM {source}")
+    if edges["low"] is None:
+        return []
+    low, high = edges["low"], edges["high"]
+    width = max(1, -(-(high - low + 1) // BUCKETS))
+    rows = engine.rows(
+        f"SELECT (ts_us - {low}) // {width} AS bucket, {columns} FROM {source} WHERE ts_us IS NOT NULL "
+        "GROUP BY bucket ORDER BY bucket"
+    )
+    for row in rows:
+        start = low + row.pop("bucket") * width
+        row["start"] = format_timestamp(start)
+        row["seconds"] = min(width, high - start + 1) / 1e6
+    return rows
+
+
+def throughput_curve(engine: Engine) -> list[dict[str, Any]]:
+    """Events and actions in at most 60 equal parts of the session, empty ones left out.
+
+    Returns:
+        Dicts with start, seconds (length of the part), events, actions, events_per_s, actions_per_s.
+    """
+    rows = _bucketed(
+        engine,
+        scan(),
+        "count(*) AS events, count(*) FILTER (WHERE event_type = 'agent_action') AS actions",
+    )
+    for row in rows:
+        row["events_per_s"] = row["events"] / row["seconds"]
+        row["actions_per_s"] = row["actions"] / row["seconds"]
+    return rows
+
+
+def resource_curve(engine: Engine, source: str) -> dict[str, Any]:
+    """Memory, processor and open files over time, and whether memory only grows.
+
+    `source` holds ts_us, event_type, memory_bytes, cpu_percent and open_files.
+
+    Returns:
+        `points`: start, seconds, samples, memory_bytes (mean), cpu_percent (mean), open_files (most);
+        `memory`: `rising` (by Mann and Kendall over the points), `bytes_per_s` (Sen's slope), `p_value`,
+        `first` and `last` (bytes); None with less than eight points.
+    """
+    lines = f"(SELECT * FROM {source} WHERE event_type = 'resource')"
+    points = _bucketed(
+        engine,
+        lines,
+        "count(*) AS samples, avg(memory_bytes) AS memory_bytes, avg(cpu_percent) AS cpu_percent, "
+        "max(open_files) AS open_files",
+    )
+    memory = [point["memory_bytes"] for point in points if point["memory_bytes"] is not None]
+    seconds = [parse_timestamp(point["start"]) / 1e6 for point in points if point["memory_bytes"] is not None]
+    if len(memory) < LEAST_BUCKETS:
+        return {"points": points, "memory": None}
+    slope, p_value = sen_slope(memory, seconds), mann_kendall(memory)
+    return {
+        "points": points,
+        "memory": {
+            "rising": slope > 0 and p_value < SIGNIFICANCE,
+            "bytes_per_s": slope,
+            "p_value": p_value,
+            "first": memory[0],
+            "last": memory[-1],
+        },
+    }

@@ -1,1 +1,0 @@
-"""Where the time goes: operations, slow spans, throughput and resources over time."""

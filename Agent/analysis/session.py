@@ -1,0 +1,345 @@
+"""Which session is asked about; what this process itself still holds back is flushed first.
+
+Next: `engine` for aggregates, the reader for questions about one agent.
+"""
+
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from Agent.analysis.query.engine import Engine, open_engine
+from Agent.analysis.query.views import numbers, scan, whole_lines
+from Agent.analysis.stats import ranked
+from Agent.archive.sealed.reader import NUMBER_BITS, PIECE, ArchiveLines, bits_of, open_reader
+from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
+from Agent.event.clock import format_timestamp
+from Agent.event.model import Event
+from Agent.tree import layout
+from Agent.tree.default_root import default_root
+from Agent.tree.files.lines import DamageLog, Inode, LineDecoder, RawLine
+from Agent.tree.files.sequence_set import SeqSet
+from Agent.tree.layout import tree_files
+from Agent.tree.read.losses import Accounting, Losses, Writers, add_said
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.read.removal_logs import read_account
+from Agent.tree.read.tailing import Tail
+
+SessionRef = str | os.PathLike[str] | None
+
+
+def trace_root(root: str | os.PathLike[str] | None = None) -> Path:
+    """The trace root: the one given, else the one configured, else ./trace."""
+    return Path(root) if root is not None else default_root()
+
+
+def find(session: SessionRef = None, root: str | os.PathLike[str] | None = None) -> Path:
+    """The directory of the session asked about, flushed if this process records into it.
+
+    Args:
+        session: None for the one that this process records, else the newest; an id, a unique prefix or a
+            path.
+        root: the trace root; see `trace_root`.
+
+    Raises:
+        SessionNotFound: there is none of that name, or it holds no file yet.
+    """
+    current = flush_recording()
+    path = current if session is None and root is None and current is not None else None
+    if path is None:
+        path = layout.find_session(trace_root(root), session)
+    if not open_reader(path).has_files():
+        raise SessionNotFound(
+            "the session has no events yet",
+            path=path,
+            remedy="record something first, or name another session",
+        )
+    return path
+
+
+def flush_recording() -> Path | None:
+    """Write out what this process buffers; the directory it records into, None if it records nothing."""
+    pipeline = sys.modules.get("Agent.record.emit.installed")
+    if pipeline is None:  # nobody records in this process
+        return None
+    pipeline.flush_active()
+    sink = getattr(pipeline.active_pipeline(), "sink", None)
+    # A sink that writes no tree, such as one in memory, has no directory.
+    directory = getattr(sink, "session", None)
+    return directory if isinstance(directory, Path) else None
+
+
+def agent_events(reader: TreeReader, agent_id: str) -> Iterator[Event]:
+    """The events of one agent in order, from its files alone.
+
+    Raises:
+        AgentNotFound: the session holds no readable event of that agent; close names are the remedy.
+    """
+    found = False
+    if reader.holds_agent(agent_id):
+        for event in reader.agent_events(agent_id):
+            found = True
+            yield event
+    if not found:
+        raise unknown_agent(reader, agent_id)
+
+
+def unknown_agent(reader: TreeReader, agent_id: str) -> AgentNotFound:
+    """The error for an agent that the session does not know, with the names that come close."""
+    known = sorted({agent.agent_id for agent in reader.agents() if agent.agent_id})
+    close = difflib.get_close_matches(agent_id, known, n=3, cutoff=0.5)
+    if close:
+        remedy = f"did you mean {', '.join(close)}?"
+    elif known:
+        some = ", ".join(known[:5])
+        remedy = f"it has {len(known)} agents: {some}{', ...' if len(known) > 5 else ''}"
+    else:
+        remedy = "no agent was recorded in it"
+    return AgentNotFound(f"no agent {agent_id!r} in this session", remedy=remedy)
+
+
+_LOOKS: Final = 3
+
+
+def in_flight(reader: TreeReader) -> list[dict[str, Any]]:
+    """The spans that had begun and not ended, oldest first; `alive` says whether their process still runs."""
+    return [
+        {
+            "agent_id": span.agent_id,
+            "name": span.name,
+            "span_id": span.span_id,
+            "started_at": format_timestamp(span.started_us),
+            "writer": span.writer,
+            "pid": span.pid,
+            "alive": span.alive,
+        }
+        for span in reader.in_flight()
+    ]
+
+
+def losses(path: Path, reader: TreeReader, engine: Engine) -> dict[str, Any]:
+    """What the recording lacks, by writer and in total.
+
+    Returns:
+        What `Losses.to_dict` gives, `total_lost`, and `dropped`: {reason: count} of the events that were
+        never written and never had a number, as recording itself tells.
+    """
+    counted = _count(path, engine)
+    if counted is None:
+        found, dropped = reader.losses(), _dropped(engine)
+    else:
+        found, count = counted
+        dropped = Counter[str]()
+        for reason, number in count.dropped.values():
+            dropped[reason] += number
+    with suppress(DamagedInput):  # which `found` tells of
+        dropped.update(read_account(path).dropped_before(path))
+    return {"total_lost": found.total_lost, "dropped": ranked(dropped)} | found.to_dict()
+
+
+def _dropped(engine: Engine) -> Counter[str]:
+    rows = engine.rows(
+        f"SELECT coalesce(reason, '') AS reason, sum(count)::BIGINT AS n FROM {scan('reason', 'count')} "
+        "WHERE event_type = 'log.dropped' GROUP BY 1"
+    )
+    return Counter({row["reason"]: row["n"] or 0 for row in rows})
+
+
+def counted_losses(path: Path, engine: Engine) -> Losses | None:
+    """The account from numbers alone, without decoding all lines; None where only reading can tell.
+
+    Of files that hold damaged lines all are decoded, since a whole event may stand behind a torn one. Only
+    reading tells where a running process damaged something or seems to have lost something, and where a
+    number comes twice.
+    """
+    counted = _count(path, engine)
+    return None if counted is None else counted[0]
+
+
+@dataclass(slots=True)
+class _Count:
+    """What one look at all lines came to; each part may be told of twice and counts once."""
+
+    seen: dict[str, SeqSet] = field(default_factory=dict)
+    closed: dict[str, int] = field(default_factory=dict)
+    retired: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    dropped: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
+    is_damaged: bool = False
+
+    def account(self) -> Accounting:
+        return Accounting(self.seen, self.closed, self.retired)
+
+
+def _count(path: Path, engine: Engine) -> tuple[Losses, _Count] | None:
+    count: _Count | None = None
+    for _ in range(_LOOKS):
+        # before the files: what a running writer takes from here on is not demanded of them
+        writers = Writers(path, None if count is None else count.account())
+        standing = _standing(path)
+        count = _counted_lines(engine)
+        if count is None or not _catch_up(path, standing, count, writers):
+            return None
+        damaged = _read_damaged(path, engine, count, writers) if count.is_damaged else 0
+        if damaged is None:
+            return None
+        account = count.account()
+        try:
+            # after the files: what retention removed meanwhile it had entered before
+            add_said(account, path)
+        except DamagedInput:
+            return None  # the reader, who is asked then, tells what is damaged
+        found = writers.losses(account, damaged)
+        if writers.are_explained(found):
+            return found, count
+    return None
+
+
+def _counted_lines(engine: Engine) -> _Count | None:
+    """Numbers as bits, and what lines say of the recording, in one scan; None if a number comes twice."""
+    count = _Count()
+    without_count = False
+    for row in engine.rows(
+        f"SELECT CASE WHEN is_whole THEN writer END AS owner, CASE WHEN is_whole THEN {PIECE} END AS piece, "
+        f"count(*) AS n, {NUMBER_BITS} AS bits, "
+        "list({'seq': seq, 'said': said}) FILTER (WHERE said IS NOT NULL) AS lines "
+        f"FROM {numbers()} GROUP BY owner, piece"
+    ):
+        writer = row["owner"]
+        if writer is None:
+            count.is_damaged = True
+            continue
+        bits = 0 if row["piece"] is None else bits_of(row["bits"])
+        if bits.bit_count() != row["n"]:
+            return None
+        count.seen.setdefault(writer, SeqSet()).add_bits(row["piece"], bits)
+        for line in row["lines"] or ():
+            seq, said = line["seq"], line["said"]
+            if said["event_type"] == "log.closed":
+                count.closed[writer] = max(count.closed.get(writer, 0), seq, said["last_seq"] or 0)
+            elif said["event_type"] == "log.dropped":
+                count.dropped[writer, seq] = (said["reason"] or "", said["count"] or 0)
+            else:
+                without_count |= said["count"] is None
+    if without_count:
+        count.retired = _retired_by_event(engine)
+    count.is_damaged |= bool(engine.damaged_in_archive)
+    return count
+
+
+def _retired_by_event(engine: Engine) -> dict[str, list[tuple[int, int]]]:
+    """The ranges that were retired as events tell; one with a count is for people, the account has those."""
+    retired: dict[str, list[tuple[int, int]]] = {}
+    for row in engine.rows(
+        "SELECT extra->>'$.writer' AS named, try_cast(extra->>'$.first_seq' AS BIGINT) AS first_seq, "
+        f"try_cast(extra->>'$.last_seq' AS BIGINT) AS last_seq FROM {whole_lines()} "
+        "WHERE event_type = 'log.retired' AND (extra->'$.count') IS NULL"
+    ):
+        if row["named"] and row["first_seq"] is not None and row["last_seq"] is not None:
+            retired.setdefault(row["named"], []).append((row["first_seq"], row["last_seq"]))
+    return retired
+
+
+def _standing(path: Path) -> dict[Path, Inode]:
+    """The files that stand now, and which each is."""
+    found: dict[Path, Inode] = {}
+    for file in tree_files(path):
+        with suppress(FileNotFoundError):  # rolled or retired since it was listed
+            status = file.lstat()
+            found[file] = (status.st_dev, status.st_ino)
+    return found
+
+
+def _catch_up(path: Path, before: dict[Path, Inode], count: _Count, writers: Writers) -> bool:
+    """Read what stands under another name than before; whether all of it is whole.
+
+    The engine reads by name: where a file was rolled before it came to it, it read the new one alone.
+    """
+    now = _standing(path)
+    moved = [file for file, inode in now.items() if before.get(file) != inode]
+    damage = DamageLog()
+    decoder = LineDecoder(damage, writers.knows)
+    account = count.account()
+    for raw in Tail(path, damage.note_unreadable, lambda: moved).new_lines():
+        event = decoder.decode(raw)
+        if event is not None:
+            account.see(event)
+            _note_dropped(count, event)
+    for writer, seqs in decoder.seen.items():
+        count.seen.setdefault(writer, SeqSet()).update(seqs)
+    return damage.count == 0
+
+
+def _read_damaged(path: Path, engine: Engine, count: _Count, writers: Writers) -> int | None:
+    """Read the files that hold damaged lines, and count what stands in them; how many lines are damaged.
+
+    None where somebody may be writing such a line just now, or where the engine sees other lines as damaged.
+    """
+    if writers.alive:
+        return None
+    told = engine.damaged_lines()
+    names = [path / Path(name).relative_to(path.resolve()) for name in told]
+    damage = DamageLog()
+    decoder = LineDecoder(damage, writers.knows)
+    account = count.account()
+    for raw in _lines_of(path, names, damage):
+        event = decoder.decode(raw)
+        if event is not None:
+            account.see(event)
+            _note_dropped(count, event)
+    for writer, seqs in decoder.seen.items():
+        count.seen.setdefault(writer, SeqSet()).update(seqs)
+    return damage.count if damage.count == sum(told.values()) else None
+
+
+def _lines_of(path: Path, files: list[Path], damage: DamageLog) -> Iterator[RawLine]:
+    """The lines of files that nobody writes, also of those that are sealed and gone."""
+    there = [file for file in files if file.exists()]
+    tail = Tail(path, damage.note_unreadable, lambda: there)
+    yield from tail.new_lines()
+    yield from (place.rest for place in tail.places.values() if place.rest is not None)
+    archive = ArchiveLines(path)
+    for file in files:
+        if file not in there:
+            yield from archive.lines(file)
+
+
+def _note_dropped(count: _Count, event: Event) -> None:
+    if event.kind == "log.dropped":
+        number = event.extra.get("count")
+        reason = str(event.extra.get("reason") or "")
+        count.dropped[event.writer, event.seq] = (reason, number if isinstance(number, int) else 0)
+
+
+def session_counts(session: Path) -> dict[str, Any]:
+    """How much a session holds, by the engine: in flat memory, and without decoding every line if it can.
+
+    Returns:
+        `events`, `agents`, `errors`, `lost` (counts), `first_timestamp`, `last_timestamp` (None without
+        events).
+
+    Raises:
+        SessionNotFound: there is no such session.
+        MissingExtra: duckdb is not installed.
+    """
+    reader = open_reader(session)
+    with open_engine(session) as engine:
+        row = engine.row(
+            "SELECT count(*) AS events, count(DISTINCT agent_id) AS agents, "
+            "count(*) FILTER (WHERE event_type = 'error') AS errors, "
+            f"min(ts_us) AS first_us, max(ts_us) AS last_us FROM {scan()}"
+        )
+        found = counted_losses(session, engine) or reader.losses()
+    first_us, last_us = row.pop("first_us"), row.pop("last_us")
+    return row | {
+        "lost": found.total_lost,
+        "first_timestamp": None if first_us is None else format_timestamp(first_us),
+        "last_timestamp": None if last_us is None else format_timestamp(last_us),
+    }

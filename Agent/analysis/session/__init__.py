@@ -1,1 +1,0 @@
-"""Which session is asked about, and whether its record is whole."""

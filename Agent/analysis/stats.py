@@ -1,0 +1,339 @@
+"""Distributions, trends, change points and tests of means; nothing here knows of sessions."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+__all__ = [
+    "describe",
+    "EXACT_ROWS",
+    "holm",
+    "mann_kendall",
+    "mser",
+    "number",
+    "pettitt",
+    "plateau",
+    "quantile",
+    "quantile_columns",
+    "ranked",
+    "sen_slope",
+    "SIGNIFICANCE",
+    "two_sided",
+    "Welch",
+    "welch",
+]
+
+SIGNIFICANCE: Final = 0.01
+LEAST_POINTS: Final = 10
+
+
+def _ranked(values: Sequence[float]) -> list[float]:
+    """The values to twelve digits: what differs by the order of adding only is a tie."""
+    return [float(f"{value:.12g}") for value in values]
+
+
+def mann_kendall(values: Sequence[float]) -> float:
+    """How likely so much rising or falling is by chance (two-sided p), ties allowed for.
+
+    Source: H. B. Mann, Econometrica 13 (1945) 245; M. G. Kendall, Rank Correlation Methods (1975).
+    """
+    n = len(values)
+    if n < 3:
+        return 1.0
+    values = _ranked(values)
+    score = sum((b > a) - (b < a) for place, a in enumerate(values) for b in values[place + 1 :])
+    ties = sum(t * (t - 1) * (2 * t + 5) for t in Counter(values).values())
+    variance = (n * (n - 1) * (2 * n + 5) - ties) / 18
+    if variance <= 0 or score == 0:
+        return 1.0
+    z = (abs(score) - 1) / math.sqrt(variance)
+    return math.erfc(z / math.sqrt(2))
+
+
+def sen_slope(values: Sequence[float], places: Sequence[float] | None = None) -> float:
+    """The median of the slopes between all pairs; `places` say where the values stand, by default 0, 1, 2 ...
+
+    Source: P. K. Sen, Journal of the American Statistical Association 63 (1968) 1379.
+    """
+    at = range(len(values)) if places is None else places
+    slopes = sorted(
+        (values[right] - values[left]) / (at[right] - at[left])
+        for left in range(len(values))
+        for right in range(left + 1, len(values))
+    )
+    if not slopes:
+        return 0.0
+    middle = len(slopes) // 2
+    return slopes[middle] if len(slopes) % 2 else (slopes[middle - 1] + slopes[middle]) / 2
+
+
+def pettitt(values: Sequence[float]) -> tuple[int, float]:
+    """Before which place the series breaks into two levels, and how likely that is by chance (p).
+
+    Source: A. N. Pettitt, Applied Statistics 28 (1979) 126; the approximation of p is its equation for K.
+    """
+    n = len(values)
+    if n < 4:
+        return 0, 1.0
+    values = _ranked(values)
+    running = best = place = 0
+    for t in range(n - 1):
+        running += sum((values[t] > other) - (values[t] < other) for other in values)
+        if abs(running) > best:
+            best, place = abs(running), t + 1
+    return place, min(1.0, 2 * math.exp(-6 * best * best / (n**3 + n**2)))
+
+
+def mser(values: Sequence[float]) -> int:
+    """How many of the first values to leave out so that the mean of the others is most certain.
+
+    More than half says that the series did not settle. Source: K. P. White, Simulation 69 (1997) 323: the
+    marginal standard error rule.
+    """
+    values = _ranked(values)
+    n = len(values)
+    total = squares = 0.0
+    best, place = math.inf, 0
+    for cut in range(n - 1, -1, -1):
+        total += values[cut]
+        squares += values[cut] * values[cut]
+        left = n - cut
+        if left < max(5, n // 10):
+            continue
+        error = max(squares - total * total / left, 0.0) / (left * left)
+        # the earliest of equals: nothing is left out without need
+        if error <= best * (1 + 1e-9):
+            best, place = error, cut
+    return place
+
+
+def plateau(values: Sequence[float]) -> dict[str, Any]:
+    """Whether a series settled, from where on, and at which level.
+
+    What MSER leaves must be at least half of the series, and show no trend by Mann and Kendall. Enough for
+    either are ten values.
+
+    Returns:
+        `converged`, `state` (`settled`, `rising`, `falling`, `unsettled` or `too few points`), `since` (place
+        of the first value of the plateau), `level` (its mean), `spread` (its standard deviation), `slope`
+        (Sen's, per place), `p_value` (of the trend), `method`, `source`, `parameters`.
+    """
+    found: dict[str, Any] = {
+        "converged": False,
+        "state": "too few points",
+        "since": None,
+        "level": None,
+        "spread": None,
+        "slope": None,
+        "p_value": None,
+        "method": "MSER truncation, then Mann-Kendall on the rest",
+        "source": "White 1997; Mann 1945, Kendall 1975; slope: Sen 1968",
+        "parameters": {"significance": SIGNIFICANCE, "least_points": LEAST_POINTS, "points": len(values)},
+    }
+    if len(values) < LEAST_POINTS:
+        return found
+    since = mser(values)
+    unsettled = since > len(values) // 2
+    rest = values[len(values) // 2 :] if unsettled else values[since:]
+    p_value, slope = mann_kendall(rest), sen_slope(rest)
+    level = math.fsum(rest) / len(rest)
+    state = "unsettled" if unsettled else "settled"
+    if p_value < SIGNIFICANCE:
+        state = "rising" if slope > 0 else "falling" if slope < 0 else state
+    return found | {
+        "converged": state == "settled",
+        "state": state,
+        "since": since if state == "settled" else None,
+        "level": level,
+        "spread": math.sqrt(math.fsum((each - level) ** 2 for each in rest) / len(rest)),
+        "slope": slope,
+        "p_value": p_value,
+    }
+
+
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+EXACT_ROWS = 1_000_000
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The value below which that share of an ordered, non-empty sequence lies, interpolated."""
+    place = share * (len(ordered) - 1)
+    low = math.floor(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def describe(values: Sequence[float]) -> dict[str, Any]:
+    """Count, mean, p50, p95, p99 and max of some numbers; only a count of 0 for none."""
+    finite = sorted(value for value in values if math.isfinite(value))
+    if not finite:
+        return {"count": 0}
+    made: dict[str, Any] = {"count": len(finite), "mean": math.fsum(finite) / len(finite)}
+    made.update({name: quantile(finite, share) for name, share in QUANTILES.items()})
+    made["max"] = finite[-1]
+    return made
+
+
+def quantile_columns(column: str, rows: int) -> tuple[str, str]:
+    """`describe_columns` for that many rows, and what its quantiles are: `exact` or `approximate`.
+
+    Exact ones hold every number in memory; beyond a million of them a sketch takes their place.
+    """
+    if rows <= EXACT_ROWS:
+        return describe_columns(column), "exact"
+    return describe_columns(column, "approx_quantile"), "approximate (t-digest)"
+
+
+def describe_columns(column: str, function: str = "quantile_cont") -> str:
+    """The same numbers as SQL columns over one numeric column, `count` named `measured`."""
+    finite = f"FILTER (WHERE isfinite({column}))"
+    quantiles = ", ".join(
+        f"{function}({column}, {share}) {finite} AS {name}" for name, share in QUANTILES.items()
+    )
+    return (
+        f"count({column}) {finite} AS measured, fsum({column}) {finite} / measured AS mean, {quantiles}, "
+        f"max({column}) {finite} AS max"
+    )
+
+
+def ranked(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts by name, the most frequent first, then by name."""
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def number(value: object) -> float | None:
+    """A JSON number, or the text of one (NaN, an integer beyond 64 bit), as a float; else None."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return float(value)
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return None
+    return None
+
+
+CONFIDENCE = 0.95
+_MAX_TERMS = 300
+_TINY = 1e-300
+
+
+@dataclass(frozen=True, slots=True)
+class Welch:
+    """The difference of two means (second less first), its interval, and how often chance makes it.
+
+    `chance` is None where there are too few values to tell; the interval then is, too.
+    """
+
+    mean_1: float
+    mean_2: float
+    low: float | None
+    high: float | None
+    chance: float | None
+
+    @property
+    def difference(self) -> float:
+        """The second mean less the first."""
+        return self.mean_2 - self.mean_1
+
+
+def welch(first: Sequence[float], second: Sequence[float], level: float = CONFIDENCE) -> Welch:
+    """The test on two sets of values; `level` is that of the interval.
+
+    The chance is never below that of the rarest of all ways in which the values could have been dealt to the
+    two sets: a few values that happen to be alike prove little, however small their spread.
+
+    B. L. Welch, "The generalization of Student's problem when several different population variances are
+    involved", Biometrika 34 (1947).
+    """
+    n1, n2 = len(first), len(second)
+    mean_1 = math.fsum(first) / n1 if n1 else 0.0
+    mean_2 = math.fsum(second) / n2 if n2 else 0.0
+    if n1 < 2 or n2 < 2:
+        return Welch(mean_1, mean_2, None, None, None)
+    part_1 = math.fsum((value - mean_1) ** 2 for value in first) / (n1 - 1) / n1
+    part_2 = math.fsum((value - mean_2) ** 2 for value in second) / (n2 - 1) / n2
+    difference, error = mean_2 - mean_1, math.sqrt(part_1 + part_2)
+    if error <= 1e-12 * max(abs(mean_1), abs(mean_2)):
+        if abs(difference) <= 1e-12 * max(abs(mean_1), abs(mean_2)):
+            return Welch(mean_1, mean_2, difference, difference, 1.0)
+        return Welch(mean_1, mean_2, difference, difference, _rarest_deal(n1, n2))
+    freedom = (part_1 + part_2) ** 2 / (part_1**2 / (n1 - 1) + part_2**2 / (n2 - 1))
+    chance = max(two_sided(difference / error, freedom), _rarest_deal(n1, n2))
+    half = _quantile(freedom, level) * error
+    return Welch(mean_1, mean_2, difference - half, difference + half, chance)
+
+
+def _rarest_deal(n1: int, n2: int) -> float:
+    """Two of all ways to deal the values to the two sets: those in which one holds the largest."""
+    return min(1.0, 2.0 * math.exp(math.lgamma(n1 + 1) + math.lgamma(n2 + 1) - math.lgamma(n1 + n2 + 1)))
+
+
+def two_sided(t: float, freedom: float) -> float:
+    """The chance that Student's t is at least that far from 0, by the incomplete beta function."""
+    return _beta(freedom / 2, 0.5, freedom / (freedom + t * t))
+
+
+def _quantile(freedom: float, level: float) -> float:
+    """How far from 0 that share of Student's t lies at most."""
+    low, high = 0.0, 2.0
+    while two_sided(high, freedom) > 1 - level:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        if two_sided(middle, freedom) > 1 - level:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _beta(a: float, b: float, x: float) -> float:
+    if x <= 0.0 or x >= 1.0:
+        return 0.0 if x <= 0.0 else 1.0
+    scale = math.exp(
+        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    )
+    if x < (a + 1) / (a + b + 2):
+        return scale * _fraction(a, b, x) / a
+    return 1.0 - scale * _fraction(b, a, 1.0 - x) / b
+
+
+def _fraction(a: float, b: float, x: float) -> float:
+    """The continued fraction of the incomplete beta function, by Lentz's method."""
+    c, d = 1.0, 1.0 / (_safe(1.0 - (a + b) * x / (a + 1)))
+    value = d
+    for m in range(1, _MAX_TERMS):
+        for numerator in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
+            d = 1.0 / _safe(1.0 + numerator * d)
+            c = _safe(1.0 + numerator / c)
+            value *= c * d
+        if abs(c * d - 1.0) < 1e-14:
+            break
+    return value
+
+
+def _safe(value: float) -> float:
+    return value if abs(value) > _TINY else _TINY
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """The chances corrected for their number, so that one false alarm among all stays as rare as each says.
+
+    S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statistics 6 (1979).
+    """
+    corrected = [1.0] * len(chances)
+    worst = 0.0
+    for done, place in enumerate(sorted(range(len(chances)), key=lambda place: chances[place])):
+        worst = max(worst, min(1.0, chances[place] * (len(chances) - done)))
+        corrected[place] = worst
+    return corrected

@@ -1,1 +1,0 @@
-"""Statistics over short lists of numbers: quantiles, trends, change points, Welch's test."""

@@ -1,0 +1,390 @@
+"""Formatters, filters and handlers that the user chose, built and fed; nobody comes here who chose none.
+
+`handler_config.py` has read what was said. What a category file holds is made when its batch is written, off
+the path of the recorded code; an additional handler is called on it, as `logging` does.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from Agent.config.loading.handler_config import HANDLER_CATEGORIES, LOGGER_CATEGORIES, Outputs
+from Agent.config.loading.options import Options
+from Agent.config.text_mirrors import MirrorsForPeople, as_log_record
+from Agent.errors import ConfigurationError
+from Agent.event.kinds import Category
+from Agent.record.health import say
+from Agent.tree.layout import MIRROR_FILES
+from Agent.tree.write.mirror import Mirrors
+
+if TYPE_CHECKING:
+    from Agent.record.emit.pipeline import MirrorSink
+
+__all__ = ["handler_counts", "open_copies", "open_outlets", "Outlets"]
+
+Take = Callable[[bytes], None]
+
+
+class _Takers(NamedTuple):
+    """Who gets the lines of one category."""
+
+    names: tuple[str, ...]
+    """All that its logger names, in their order."""
+    files: Mapping[str, Take]
+    handlers: Mapping[str, logging.Handler]
+    judge: logging.Filterer | None
+    """The filters of its logger."""
+
+
+class _Own(threading.local):
+    """What this thread is about."""
+
+    busy = False
+    """In the code of a handler, filter or formatter: what it logs is recorded, and not handed out again."""
+    line = b""
+    taken_by: tuple[str, ...] = ()
+    """Who got the line that was handed out last: an error comes once as what it is, once as an error."""
+
+
+class Outlets:
+    """The category files in the user's form, and additional handlers; shared by all threads of a process.
+
+    Raises:
+        ConfigurationError: the standard library could not build what the configuration describes.
+    """
+
+    def __init__(self, outputs: Outputs) -> None:
+        self._outputs = outputs
+        self.failures: Counter[str] = Counter()
+        self._own = _Own()
+        self._mirrors: Mirrors | None = None
+        # What is particular about a category file, held by a handler that itself writes nothing.
+        shells = {
+            _file_name(category): {"class": "logging.NullHandler", **form.settings}
+            for category, form in outputs.forms.items()
+            if form.settings
+        }
+        built, self._filters = build_outputs(outputs, {**outputs.handlers, **shells})
+        self._shells = {name: built.pop(name) for name in shells}
+        self._handlers = built
+        for name, handler in built.items():
+            if type(handler).handleError is logging.Handler.handleError:
+                # Counted and told once, where the inherited one prints a traceback for each event.
+                handler.handleError = self._counter_of(name)  # type: ignore[method-assign,assignment]
+
+    def _counter_of(self, name: str) -> Callable[[logging.LogRecord], None]:
+        def count(_record: logging.LogRecord) -> None:
+            import sys
+
+            self._failed(f"handler {name!r}", sys.exc_info()[1])
+
+        return count
+
+    def open_mirrors(self, root: Path, rotation: Mapping[str, tuple[int, int]] | None) -> Mirrors:
+        """The category files that some logger names, where and how they are wanted."""
+        named = {name for route in self._outputs.routes.values() for name in route}
+        wanted = [category for category in HANDLER_CATEGORIES.values() if _file_name(category) in named]
+        files = {
+            category: form.filename
+            for category, form in self._outputs.forms.items()
+            if form.filename is not None
+        }
+        taken = {files.get(category.value, MIRROR_FILES[category.value]) for category in wanted}
+        twins = [
+            f"{category.value}.text"
+            for category in wanted
+            if _file_name(category) in self._outputs.routes[category.value]
+            and MIRROR_FILES.get(f"{category.value}.text", "") not in {*taken, ""}
+        ]
+        return Mirrors(
+            root,
+            rotation=rotation,
+            categories=(*(category.value for category in wanted), *twins),
+            files=files,
+            forms={
+                category: self._in_form(shell)
+                for category in MIRROR_FILES
+                if (shell := self._shells.get(_file_name(category))) is not None
+            },
+        )
+
+    def attach(self, mirrors: Mirrors | None) -> None:
+        """Hand lines on to these category files, None where there are none."""
+        self._mirrors = mirrors
+
+    def adder(self, category: str) -> Take | None:
+        """The function that takes a category's lines; None where nobody is to get them."""
+        mirrors = self._mirrors
+        if category.endswith(".text"):
+            return mirrors.adder(category) if mirrors is not None else None
+        names = self._outputs.routes[category]
+        files: dict[str, Take] = {}
+        for name in names:
+            own_category = HANDLER_CATEGORIES.get(name)
+            take = mirrors.adder(own_category.value) if mirrors is not None and own_category else None
+            if take is not None:
+                files[name] = take
+        handlers = self._handlers_of(category)
+        judge = self._filters.get(category)
+        takers = _Takers(names, files, handlers, judge)
+        if category == Category.ERRORS.value and self._handlers:
+            return lambda line: self._hand_out_error(line, takers)
+        if not files and not handlers:
+            return None
+        special = handlers or judge is not None or not self._shells.keys().isdisjoint(files) or len(files) > 1
+        if not special and not self._may_come_twice(category):
+            return next(iter(files.values()))
+        return lambda line: self._hand_out(line, takers)
+
+    def _handlers_of(self, category: str) -> dict[str, logging.Handler]:
+        """The additional handlers of a category's logger."""
+        route = self._outputs.routes[category]
+        return {name: self._handlers[name] for name in route if name in self._handlers}
+
+    def _hand_out_error(self, line: bytes, takers: _Takers) -> None:
+        """The same for an error: handlers of the logger that told it get it, too, as `logging` has it."""
+        record = self._record_of(line)
+        category = LOGGER_CATEGORIES.get(record.name.partition(".")[0]) if record is not None else None
+        before = self._own.taken_by if self._own.line is line else ()
+        self._hand_out(line, takers)
+        if category is not None and category != Category.ERRORS:
+            theirs = {
+                name: each
+                for name, each in self._handlers_of(category.value).items()
+                if name not in before and name not in takers.names
+            }
+            if theirs:
+                self._hand_out(line, _Takers(before, {}, theirs, self._filters.get(category.value)))
+
+    def _hand_out(self, line: bytes, takers: _Takers) -> None:
+        """Give a line to files and, as a record, to handlers; to none that has it already."""
+        own = self._own
+        before = own.taken_by if own.line is line else ()
+        nested, own.busy = own.busy, True
+        try:
+            record = None
+            if (takers.handlers or takers.judge is not None) and not nested:
+                record = self._record_of(line)
+                if record is not None and takers.judge is not None and not self._passes(takers.judge, record):
+                    return
+            for name, take in takers.files.items():
+                # What a formatter logs would make it format again, for ever.
+                if name not in before and not (nested and name in self._shells):
+                    take(line)
+            if nested:
+                self.failures["logged by a handler, filter or formatter itself"] += 1
+            elif record is not None:
+                for name, handler in takers.handlers.items():
+                    if name not in before:
+                        self._handle(name, handler, record)
+        finally:
+            own.busy = nested
+        own.line, own.taken_by = line, takers.names
+
+    def _may_come_twice(self, category: str) -> bool:
+        """Whether an error of this category finds a handler of its own among those of errors."""
+        routes, errors = self._outputs.routes, Category.ERRORS.value
+        others = routes if category == errors else (category,)
+        return any(set(routes[other]) & set(routes[errors]) for other in others if other != errors)
+
+    def _record_of(self, line: bytes) -> logging.LogRecord | None:
+        try:
+            return as_log_record(line)
+        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            self._failed("making a log record", error)
+            return None
+
+    def _passes(self, judge: logging.Filterer, record: logging.LogRecord) -> bool:
+        try:
+            return bool(judge.filter(record))
+        except Exception as error:  # noqa: BLE001 - a filter of the user's may do anything
+            self._failed("a filter of a logger", error)
+            return True
+
+    def _handle(self, name: str, handler: logging.Handler, record: logging.LogRecord) -> None:
+        if record.levelno < handler.level:
+            return
+        try:
+            handler.handle(record)
+        except Exception as error:  # noqa: BLE001 - a handler of the user's may do anything
+            self._failed(f"handler {name!r}", error)
+
+    def _in_form(self, shell: logging.Handler) -> Callable[[list[bytes]], list[bytes]]:
+        """What makes the lines of a category file of those of the recording, a batch at a time."""
+        own = self._own
+
+        def in_form(lines: list[bytes]) -> list[bytes]:
+            nested, own.busy = own.busy, True
+            try:
+                return [made for line in lines if (made := self._made(line, shell)) is not None]
+            finally:
+                own.busy = nested
+
+        return in_form
+
+    def _made(self, line: bytes, shell: logging.Handler) -> bytes | None:
+        """A line as a category file has it: as it was where that fails, None where a filter is against it."""
+        try:
+            record = as_log_record(line)
+            kept: Any = record.levelno >= shell.level and shell.filter(record)
+            if not kept:
+                return None
+            if shell.formatter is None:
+                return line
+            text = shell.formatter.format(kept if isinstance(kept, logging.LogRecord) else record)
+        except Exception as error:  # noqa: BLE001 - a formatter of the user's may do anything
+            self._failed("a formatter or filter of a category file", error)
+            return line
+        return f"{text}\n".encode("utf-8", "backslashreplace")
+
+    def _failed(self, what: str, error: BaseException | None) -> None:
+        reason = f"{what}: {type(error).__name__}"
+        self.failures[reason] += 1
+        if self.failures[reason] == 1:
+            say(f"{what} failed: {type(error).__name__}: {error}; `Agent.health()` counts it")
+
+    def flush(self) -> None:
+        """Write out what category files and handlers hold back."""
+        if self._mirrors is not None:
+            self._mirrors.flush()
+        self._each("flush")
+
+    def close(self) -> None:
+        """Write out and stop; the handlers were built here, so they end here."""
+        if self._mirrors is not None:
+            self._mirrors.close()
+        self._each("flush")
+        self._each("close")
+
+    def _each(self, what: str) -> None:
+        nested, self._own.busy = self._own.busy, True
+        for name, handler in self._handlers.items():
+            try:
+                getattr(handler, what)()
+            except Exception as error:  # noqa: BLE001 - a handler of the user's may do anything
+                self._failed(f"handler {name!r}", error)
+        self._own.busy = nested
+
+
+def _file_name(category: str) -> str:
+    """The name of a category's handler, empty for a twin."""
+    return next((name for name, own in HANDLER_CATEGORIES.items() if own.value == category), "")
+
+
+_DEFERRED = "target not configured yet"
+
+
+def build_outputs(
+    outputs: Outputs, handlers: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, logging.Handler], dict[str, logging.Filterer]]:
+    """The handlers by name, and by category what judges for its logger.
+
+    Raises:
+        ConfigurationError: the standard library refused an entry; its reason is in the message.
+    """
+    parts = {"formatters": outputs.formatters, "filters": outputs.filters, "handlers": handlers}
+    # It replaces entries by what it builds of them.
+    anew = {section: {key: _entry(entry) for key, entry in each.items()} for section, each in parts.items()}
+    configurator = logging.config.DictConfigurator({"version": 1, **anew})
+    config: Any = configurator.config
+    for section, build in (
+        ("formatters", configurator.configure_formatter),
+        ("filters", configurator.configure_filter),
+    ):
+        for name in config[section]:
+            config[section][name] = _build(section, name, build, config[section][name])
+    _build_handlers(configurator, config["handlers"])
+    judges = {}
+    for category, names in outputs.logger_filters.items():
+        judges[category] = logging.Filterer()
+        _build(
+            "filters",
+            ", ".join(map(str, names)),
+            lambda each: configurator.add_filters(*each),
+            (judges[category], names),
+        )
+    return dict(config["handlers"]), judges
+
+
+def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of its own, in which a class that is no name stands as the factory that it is."""
+    if isinstance(entry.get("class"), type):
+        return {"()": entry["class"], **{key: value for key, value in entry.items() if key != "class"}}
+    return dict(entry)
+
+
+def _build_handlers(configurator: Any, entries: Any) -> None:
+    """Each handler in place of its entry; one whose target is another handler comes after it."""
+    waiting = []
+    for name in sorted(entries):
+        try:
+            entries[name] = configurator.configure_handler(entries[name])
+        except ValueError as error:
+            if _DEFERRED not in str(error.__cause__):
+                raise _refused("handlers", name, error) from error
+            waiting.append(name)
+        except Exception as error:
+            raise _refused("handlers", name, error) from error
+    for name in waiting:
+        entries[name] = _build("handlers", name, configurator.configure_handler, entries[name])
+
+
+def _build(section: str, name: str, build: Callable[[Any], Any], entry: Any) -> Any:
+    try:
+        return build(entry)
+    except Exception as error:
+        raise _refused(section, name, error) from error
+
+
+def _refused(section: str, name: str, error: BaseException) -> ConfigurationError:
+    cause = error.__cause__ or error
+    reason = " ".join(str(cause).split()) or type(cause).__name__
+    return ConfigurationError(
+        f"{section.removesuffix('s')} {name!r} cannot be built: {reason}",
+        remedy="use the form of logging.config.dictConfig",
+    )
+
+
+def open_outlets(outputs: Outputs | None) -> Outlets | None:
+    """The user's formatters and handlers, built; None, and nothing loaded, where there are none.
+
+    Raises:
+        ConfigurationError: the standard library could not build one of them.
+    """
+    if outputs is None:
+        return None
+
+    return Outlets(outputs)
+
+
+def open_copies(
+    root: Path, options: Options, outlets: Outlets | None
+) -> tuple[Mirrors | None, MirrorSink | None]:
+    """The category files, and what the pipeline hands lines to; None where nobody wants any."""
+    from Agent.tree.write.mirror import Mirrors
+
+    rotation = options.rotation or None
+    mirrors = None
+    if options.mirrors:
+        mirrors = (
+            Mirrors(root, rotation=rotation) if outlets is None else outlets.open_mirrors(root, rotation)
+        )
+    if mirrors is not None:
+        mirrors.make_directories()
+    if outlets is not None:
+        outlets.attach(mirrors)
+    takers = mirrors if outlets is None else outlets
+    copies = MirrorsForPeople(takers, console=options.console) if takers or options.console else None
+    return mirrors, copies
+
+
+def handler_counts(copies: MirrorSink | None) -> dict[str, int]:
+    """How often the user's handlers, filters and formatters failed, by reason."""
+    takers = copies.takers if isinstance(copies, MirrorsForPeople) else None
+    return dict(getattr(takers, "failures", {}))

@@ -1,1 +1,0 @@
-"""Formatters, filters and handlers that the user chose, built and fed."""

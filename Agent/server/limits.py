@@ -1,0 +1,301 @@
+"""Limits of a server: connections and how long one may idle, and bodies of requests, packed and unpacked."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
+
+import h11
+import orjson
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from Agent.server.errors import Problem
+from Agent.server.settings import ServerSettings, is_loopback
+
+__all__ = ["BoundedConnection", "json_of", "large_bodies", "made_of_body", "made_of_json"]
+
+MAX_CONNECTIONS: Final = 512
+MAX_OF_ONE_CLIENT: Final = 384
+"""Of one address, so that one client cannot keep out all others. Programs of this machine share theirs, and
+are bounded together only."""
+_MOST_TOLD: Final = 128
+"""So many more are told so; what comes beyond them is closed at once, before files run out."""
+HEAD_S: Final = 10.0
+"""How long the head of a request may take, the first byte included."""
+REST_S: Final = 30.0
+"""How long the rest of a body may take whose request is answered, since the answer is read behind it; and how
+long an answer may wait to be read."""
+_RETRY_AFTER_S: Final = 2
+
+
+class BoundedConnection(H11Protocol):
+    """HTTP/1.1 as uvicorn speaks it, within these bounds."""
+
+    _overdue: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Counts the connection, and gives its first head its time."""
+        super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS or self._is_one_too_many():
+            self.app = _too_many
+        if len(self.connections) > MAX_CONNECTIONS + _MOST_TOLD:
+            transport.close()
+        self._watch()
+
+    def _is_one_too_many(self) -> bool:
+        host = self.client[0] if self.client is not None else "localhost"
+        if is_loopback(host):
+            return False
+        clients = (getattr(each, "client", None) for each in self.connections)
+        own = [client for client in clients if client is not None and client[0] == host]
+        return len(own) > MAX_OF_ONE_CLIENT
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Gives the place free."""
+        self._unwatch()
+        self._read_again()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Takes what comes; what is no part of a request that is being answered has its time."""
+        super().data_received(data)
+        self._watch()
+
+    def pause_writing(self) -> None:
+        """Waits for who does not read the answers to what it asks, and not for ever."""
+        super().pause_writing()
+        self._read_again()
+        self._unread = self.loop.call_later(REST_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Goes on with one who reads again."""
+        self._read_again()
+        super().resume_writing()
+
+    def on_response_complete(self) -> None:
+        """Leaves a connection that waits for its next request to uvicorn, which ends it after a while."""
+        self._unwatch()
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words
+        """Says that this is no HTTP, as any other problem is said."""
+        problem = Problem(400, "malformed", "this is not a request of HTTP/1.1")
+        answer = problem.answer()
+        headers = [*answer.raw_headers, (b"connection", b"close")]
+        events = (
+            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Data(data=bytes(answer.body)),
+            h11.EndOfMessage(),
+        )
+        for event in events:
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _watch(self) -> None:
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if answering:
+            self._unwatch()
+        elif self._overdue is None and not self.transport.is_closing():
+            longest_s = REST_S if self.conn.their_state is h11.SEND_BODY else HEAD_S
+            self._overdue = self.loop.call_later(longest_s, self.transport.close)
+
+    def _read_again(self) -> None:
+        unread, self._unread = self._unread, None
+        if unread is not None:
+            unread.cancel()
+
+    def _unwatch(self) -> None:
+        overdue, self._overdue = self._overdue, None
+        if overdue is not None:
+            overdue.cancel()
+
+
+async def _too_many(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers every request of a connection that is one too many."""
+    problem = Problem(
+        503,
+        "unavailable",
+        "the server has reached its limit of connections",
+        remedy="send it again",
+        headers={"Retry-After": str(_RETRY_AFTER_S), "Connection": "close"},
+    )
+    await problem.answer()(scope, receive, send)
+
+
+T = TypeVar("T")
+
+_ZLIB_WINDOWS: Final = {"gzip": 31, "deflate": 15}
+_ENCODINGS: Final = "identity, gzip, deflate, zstd"
+_MAX_WINDOW_BYTES: Final = 1 << 27
+_PORTION_BYTES: Final = 1024
+_MAX_MEMBERS: Final = 1_000
+_MAX_CONTAINERS: Final = 1_000_000
+_LARGE_BYTES: Final = 65_536
+_LARGE_AT_ONCE: Final = 2
+
+
+def large_bodies() -> asyncio.Semaphore:
+    """The turns of an app's large bodies, `app.state.large_bodies`."""
+    return asyncio.Semaphore(_LARGE_AT_ONCE)
+
+
+async def made_of_json(
+    request: Request, settings: ServerSettings, make: Callable[[Any], T], *, optional: bool = False
+) -> T:
+    """What `make` makes of the JSON value that a request brings.
+
+    Args:
+        make: called in a thread; it should keep no more of the value than it needs.
+        optional: a request without a body brings an empty object.
+
+    Raises:
+        Problem: 400 where it is no JSON, 408 too slow, 413 too large, 415 of a type that is not taken.
+    """
+    if optional and not _has_body(request):
+        return make({})
+    return await made_of_body(
+        request, settings, ("application/json",), lambda _type, unpacked: make(json_of(unpacked))
+    )
+
+
+async def made_of_body(
+    request: Request,
+    settings: ServerSettings,
+    media_types: tuple[str, ...],
+    make: Callable[[str, bytes], T],
+    *,
+    limit_bytes: int | None = None,
+) -> T:
+    """What `make` makes of a body's type and its bytes unpacked.
+
+    Args:
+        media_types: those that are taken.
+        make: called in a thread, for a large body in its turn.
+        limit_bytes: of the unpacked body, where that may hold less than others.
+
+    Raises:
+        Problem: 400 where it is damaged, 408 too slow, 413 too large, 415 of a type that is not taken.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in media_types:
+        remedy = f"send Content-Type: {' or '.join(media_types)}"
+        raise Problem(415, "unsupported", "the body's type is not supported", remedy=remedy)
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "zstd", *_ZLIB_WINDOWS):
+        raise Problem(
+            415, "unsupported", "the body's encoding is not supported", remedy=f"use one of {_ENCODINGS}"
+        )
+    try:
+        async with asyncio.timeout(settings.body_timeout_s):
+            sent = await _read_sent(request, settings.max_sent_bytes)
+    except TimeoutError:
+        raise Problem(408, "malformed", "the body did not arrive in time", remedy="send it again") from None
+    except ClientDisconnect:
+        raise Problem(400, "malformed", "the body ended early") from None
+    most = (
+        settings.max_unpacked_bytes if limit_bytes is None else min(limit_bytes, settings.max_unpacked_bytes)
+    )
+
+    def made() -> T:
+        return make(media_type, _unpacked(sent, encoding, most))
+
+    # in a thread: a large body takes a while to unpack and to read, and others are answered meanwhile
+    if encoding == "identity" and len(sent) <= _LARGE_BYTES:
+        return await run_in_threadpool(made)
+    async with request.app.state.large_bodies:
+        return await run_in_threadpool(made)
+
+
+def _has_body(request: Request) -> bool:
+    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
+
+
+async def _read_sent(request: Request, limit_bytes: int) -> bytes:
+    announced = request.headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced) > limit_bytes:
+        raise _too_large("as sent", limit_bytes)
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit_bytes:
+            raise _too_large("as sent", limit_bytes)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _too_large(which: str, limit_bytes: int) -> Problem:
+    return Problem(
+        413, "too_large", f"the body is larger {which} than {limit_bytes:,} bytes", remedy="send it in parts"
+    )
+
+
+def json_of(unpacked: bytes) -> Any:
+    """The value that a body holds as JSON.
+
+    Raises:
+        Problem: 400 where it is none, 413 where it is made of more parts than anything worth storing.
+    """
+    if unpacked.count(b"{") + unpacked.count(b"[") > _MAX_CONTAINERS:
+        text = f"the body holds more than {_MAX_CONTAINERS:,} objects and arrays"
+        raise Problem(413, "too_large", text, remedy="send it in parts")
+    try:
+        return orjson.loads(unpacked)
+    except ValueError:
+        raise Problem(400, "malformed", "the body is not JSON in UTF-8") from None
+
+
+def _unpacked(sent: bytes, encoding: str, limit_bytes: int) -> bytes:
+    """At most the limit is ever made of a body, however much it promises."""
+    if encoding == "identity":
+        if len(sent) > limit_bytes:
+            raise _too_large("unpacked", limit_bytes)
+        return sent
+    import zstandard
+
+    try:
+        return b"".join(_members(sent, encoding, limit_bytes))
+    except (zlib.error, zstandard.ZstdError):
+        raise Problem(400, "malformed", f"the body is not valid {encoding}") from None
+
+
+def _members(sent: bytes, encoding: str, limit_bytes: int) -> Iterator[bytes]:
+    """The parts of a body, member after member: packed bodies that are put together are one body.
+
+    Raises:
+        Problem: it is too large, or ends within a member.
+        zlib.error, zstandard.ZstdError: it is damaged, or something else follows.
+    """
+    at, size_bytes = 0, 0
+    for _ in range(_MAX_MEMBERS):
+        unpacker, done = _unpacker(encoding), False
+        while at < len(sent) and not done:
+            # what a little of it unfolds to is bounded, whichever the encoding
+            portion = sent[at : at + _PORTION_BYTES]
+            part = unpacker.decompress(portion)
+            size_bytes += len(part)
+            if size_bytes > limit_bytes:
+                raise _too_large("unpacked", limit_bytes)
+            yield part
+            done = unpacker.eof
+            at += len(portion) - len(unpacker.unused_data)
+        if not done:
+            raise Problem(400, "malformed", f"the body's {encoding} ends early")
+        if at >= len(sent):
+            return
+    raise Problem(400, "malformed", f"the body is {encoding} of more than {_MAX_MEMBERS:,} members")
+
+
+def _unpacker(encoding: str) -> Any:
+    """Unpacks one member."""
+    if encoding == "zstd":
+        import zstandard
+
+        return zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES).decompressobj()
+    return zlib.decompressobj(_ZLIB_WINDOWS[encoding])

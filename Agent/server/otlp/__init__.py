@@ -1,1 +1,0 @@
-"""Spans of OpenTelemetry as runs with steps."""

@@ -1,0 +1,531 @@
+"""What the service asks of its database: events, runs, counts, error groups and journeys."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    case,
+    cast,
+    collate,
+    func,
+    literal_column,
+    or_,
+    select,
+)
+
+from Agent.errors import UsageError
+from Agent.event.ids import event_id, split_event_id
+from Agent.store.rows import EventFilter, Page, RunFilter, plain_rows, read_cursor, read_page, shown_columns
+from Agent.store.schema import EVENTS, FAILURES, RUNS, SESSIONS, STEPS
+
+__all__ = [
+    "count_runs",
+    "events_by_id",
+    "events_of_agent",
+    "events_of_spans",
+    "find_run",
+    "list_error_groups",
+    "list_events",
+    "list_failures",
+    "list_journey",
+    "list_runs",
+    "list_sessions",
+    "list_steps",
+]
+
+_MAX_FAILURES: Final = 1_000
+_MOST_LINKED: Final = 5_000
+_MOST_NAMED: Final = 5_000
+"""Below the number of parameters that either database takes; of more the first are looked for."""
+
+
+def list_runs(
+    connection: Connection, project_id: int, wanted: RunFilter, *, limit: int = 50, cursor: str | None = None
+) -> Page:
+    """Runs, newest first."""
+    statement = narrowed_runs(select(*shown_columns(RUNS)), project_id, wanted)
+    order = RUNS.c.listed_us, RUNS.c.run_id
+    return read_page(connection, statement, *order, limit=limit, cursor=cursor, newest_first=True)
+
+
+def narrowed_runs(statement: Select[Any], project_id: int, wanted: RunFilter) -> Select[Any]:
+    """The statement over the runs of a project that are meant."""
+    names = ("agent_id", "agent_version", "status", "failure_type", "failure_code", "session_uid")
+    return _narrowed(statement, RUNS.c.listed_us, project_id, wanted, names)
+
+
+def _narrowed(
+    statement: Select[Any],
+    time: Column[Any],
+    project_id: int,
+    wanted: RunFilter | EventFilter,
+    names: Iterable[str],
+) -> Select[Any]:
+    """The statement over a project's rows with these values, of the time that is meant."""
+    columns = time.table.c
+    statement = statement.where(columns.project_id == project_id)
+    for name in names:
+        if (value := getattr(wanted, name)) is not None:
+            statement = statement.where(columns[name] == value)
+    if wanted.since_us is not None:
+        statement = statement.where(time >= wanted.since_us)
+    if wanted.until_us is not None:
+        statement = statement.where(time < wanted.until_us)
+    return statement
+
+
+def find_run(connection: Connection, project_id: int, run_id: str) -> dict[str, Any] | None:
+    """One run, None where the project has none of that id."""
+    wanted = RUNS.c.project_id == project_id, RUNS.c.run_id == run_id
+    return next(iter(plain_rows(connection, select(*shown_columns(RUNS)).where(*wanted))), None)
+
+
+def list_steps(
+    connection: Connection, project_id: int, run_id: str, *, limit: int = 200, cursor: str | None = None
+) -> Page:
+    """The steps of a run, in order."""
+    statement = select(*shown_columns(STEPS)).where(
+        STEPS.c.project_id == project_id, STEPS.c.run_id == run_id
+    )
+    return read_page(connection, statement, STEPS.c.position, STEPS.c.step_key, limit=limit, cursor=cursor)
+
+
+def list_failures(connection: Connection, project_id: int, run_id: str) -> list[dict[str, Any]]:
+    """The failures of a run, in order; at most a thousand."""
+    return plain_rows(
+        connection,
+        select(*shown_columns(FAILURES))
+        .where(FAILURES.c.project_id == project_id, FAILURES.c.run_id == run_id)
+        .order_by(FAILURES.c.occurred_us.nulls_last(), FAILURES.c.failure_id)
+        .limit(_MAX_FAILURES),
+    )
+
+
+def list_events(
+    connection: Connection,
+    project_id: int,
+    wanted: EventFilter,
+    *,
+    limit: int = 200,
+    cursor: str | None = None,
+) -> Page:
+    """Events of a session or of a run, oldest first; one agent's are its journey.
+
+    Raises:
+        UsageError: neither a session nor a run is named.
+    """
+    if wanted.session_uid is None and wanted.run_id is None:
+        raise UsageError("events are read by session or by run", remedy="give session_uid or run_id")
+    statement = narrowed_events(connection, select(*shown_columns(EVENTS)), project_id, wanted)
+    return read_page(connection, statement, EVENTS.c.ts_us, EVENTS.c.event_id, limit=limit, cursor=cursor)
+
+
+def narrowed_events(
+    connection: Connection, statement: Select[Any], project_id: int, wanted: EventFilter
+) -> Select[Any]:
+    """The statement over the events of a project that are meant."""
+    session_uid = wanted.session_uid
+    if session_uid is None and wanted.run_id is not None:
+        # the session says in which partition a run's events lie
+        run = find_run(connection, project_id, wanted.run_id)
+        session_uid = run["session_uid"] if run is not None else None
+    if session_uid is not None:
+        statement = statement.where(EVENTS.c.session_uid == session_uid)
+    if wanted.min_severity is not None:
+        statement = statement.where(EVENTS.c.severity >= wanted.min_severity)
+    return _narrowed(statement, EVENTS.c.ts_us, project_id, wanted, ("run_id", "agent_id", "kind"))
+
+
+def list_sessions(
+    connection: Connection, project_id: int, *, limit: int = 50, cursor: str | None = None
+) -> Page:
+    """Sessions, newest first."""
+    statement = select(*shown_columns(SESSIONS)).where(SESSIONS.c.project_id == project_id)
+    order = SESSIONS.c.first_us, SESSIONS.c.session_uid
+    return read_page(connection, statement, *order, limit=limit, cursor=cursor, newest_first=True)
+
+
+def events_by_id(
+    connection: Connection, project_id: int, session_uid: str, ids: Collection[str]
+) -> list[dict[str, Any]]:
+    """Those of the ids that are stored, of the first 5,000."""
+    return plain_rows(
+        connection, _of_session(project_id, session_uid).where(EVENTS.c.event_id.in_(_named(ids)))
+    )
+
+
+def events_of_agent(
+    connection: Connection, project_id: int, session_uid: str, agent_id: str, *, since_us: int, until_us: int
+) -> list[dict[str, Any]]:
+    """What an agent did in a stretch of time, newest first; the newest 5,000 of it."""
+    return plain_rows(
+        connection,
+        _of_session(project_id, session_uid)
+        .where(EVENTS.c.agent_id == agent_id, EVENTS.c.ts_us.between(since_us, until_us))
+        .order_by(EVENTS.c.ts_us.desc(), EVENTS.c.event_id.desc())
+        .limit(_MOST_LINKED),
+    )
+
+
+def events_of_spans(
+    connection: Connection,
+    project_id: int,
+    session_uid: str,
+    *,
+    around: Collection[str],
+    within: Collection[str],
+    since_us: int,
+    until_us: int,
+) -> list[dict[str, Any]]:
+    """The spans `around` themselves, and what happened right in those of `within`, in a stretch of time."""
+    linked = or_(EVENTS.c.span_id.in_(_named(around)), EVENTS.c.parent_span_id.in_(_named(within)))
+    return plain_rows(
+        connection,
+        _of_session(project_id, session_uid)
+        .where(EVENTS.c.ts_us.between(since_us, until_us), linked)
+        .order_by(EVENTS.c.ts_us.desc(), EVENTS.c.event_id.desc())
+        .limit(_MOST_LINKED),
+    )
+
+
+def _of_session(project_id: int, session_uid: str) -> Select[Any]:
+    return select(*shown_columns(EVENTS)).where(
+        EVENTS.c.project_id == project_id, EVENTS.c.session_uid == session_uid
+    )
+
+
+def _named(names: Collection[str]) -> list[str]:
+    return sorted(names)[:_MOST_NAMED]
+
+
+SAMPLED_RUNS: Final = 10_000
+"""Latencies are of the steps of so many of the newest runs, so that the question stays bounded."""
+
+_MAX_GROUPS: Final = 100
+
+
+def count_runs(connection: Connection, project_id: int, wanted: RunFilter) -> dict[str, Any]:
+    """Counts over all runs that are meant, and latencies over the newest of them."""
+    by_status = _counted(connection, project_id, wanted, [RUNS.c.status])
+    failed = case((RUNS.c.status == "failure", 1), else_=0)
+    agents = connection.execute(
+        narrowed_runs(
+            select(RUNS.c.agent_id, func.count().label("runs"), func.sum(failed).label("failed")),
+            project_id,
+            wanted,
+        )
+        .group_by(RUNS.c.agent_id)
+        .order_by(func.count().desc(), RUNS.c.agent_id)
+        .limit(_MAX_GROUPS)
+    )
+    failures = [
+        row
+        for row in _counted(connection, project_id, wanted, [RUNS.c.failure_type, RUNS.c.failure_code])
+        if row["failure_type"] is not None
+    ]
+    return {
+        "runs": sum(row["runs"] for row in by_status),
+        "by_status": {row["status"]: row["runs"] for row in by_status},
+        "agents": [dict(row) for row in agents.mappings()],
+        "failures": failures,
+        "run_ms": _run_latency(connection, project_id, wanted),
+        "steps": _step_latencies(connection, project_id, wanted),
+        "sampled_runs": SAMPLED_RUNS,
+    }
+
+
+def _counted(
+    connection: Connection, project_id: int, wanted: RunFilter, by: list[ColumnElement[Any]]
+) -> list[dict[str, Any]]:
+    rows = connection.execute(
+        narrowed_runs(select(*by, func.count().label("runs")), project_id, wanted)
+        .group_by(*by)
+        .order_by(func.count().desc(), *by)
+        .limit(_MAX_GROUPS)
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+def _summary(value: ColumnElement[Any], place: ColumnElement[Any], total: ColumnElement[Any]) -> list[Any]:
+    """Mean, the value below which half and 95 % lie (the nearest that occurred), and the greatest."""
+
+    def quantile(part: float) -> ColumnElement[Any]:
+        return func.min(case((place >= total * part, value)))
+
+    return [
+        func.count().label("count"),
+        func.avg(value).label("mean"),
+        quantile(0.5).label("p50"),
+        quantile(0.95).label("p95"),
+        func.max(value).label("max"),
+    ]
+
+
+def _run_latency(connection: Connection, project_id: int, wanted: RunFilter) -> dict[str, Any] | None:
+    newest = (
+        narrowed_runs(
+            select(((RUNS.c.ended_us - RUNS.c.started_us) / 1000.0).label("ms")), project_id, wanted
+        )
+        .where(RUNS.c.ended_us >= RUNS.c.started_us)  # both are known, and no clock was set back meanwhile
+        .order_by(RUNS.c.listed_us.desc(), RUNS.c.run_id.desc())
+        .limit(SAMPLED_RUNS)
+        .subquery()
+    )
+    ranked = select(
+        newest.c.ms,
+        func.row_number().over(order_by=newest.c.ms).label("place"),
+        func.count().over().label("total"),
+    ).subquery()
+    row = connection.execute(select(*_summary(ranked.c.ms, ranked.c.place, ranked.c.total))).mappings().one()
+    return _plain(dict(row)) if row["count"] else None
+
+
+def _step_latencies(connection: Connection, project_id: int, wanted: RunFilter) -> list[dict[str, Any]]:
+    newest = (
+        narrowed_runs(select(RUNS.c.run_id), project_id, wanted)
+        .order_by(RUNS.c.listed_us.desc(), RUNS.c.run_id.desc())
+        .limit(SAMPLED_RUNS)
+        .subquery()
+    )
+    ranked = (
+        select(
+            STEPS.c.step_type,
+            STEPS.c.latency_ms,
+            func.row_number()
+            .over(partition_by=STEPS.c.step_type, order_by=STEPS.c.latency_ms)
+            .label("place"),
+            func.count().over(partition_by=STEPS.c.step_type).label("total"),
+        )
+        .join(newest, newest.c.run_id == STEPS.c.run_id)
+        .where(STEPS.c.project_id == project_id, STEPS.c.latency_ms.is_not(None))
+        .subquery()
+    )
+    rows = connection.execute(
+        select(ranked.c.step_type, *_summary(ranked.c.latency_ms, ranked.c.place, ranked.c.total))
+        .group_by(ranked.c.step_type)
+        .order_by(ranked.c.step_type)
+    )
+    return [_plain(dict(row)) for row in rows.mappings()]
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """PostgreSQL gives decimals where SQLite gives floats."""
+    return {
+        name: round(float(value), 3) if name in ("mean", "p50", "p95", "max") else value
+        for name, value in row.items()
+    }
+
+
+SAMPLED_ERRORS: Final = 100_000
+"""Groups are made of so many of the newest errors that are meant, so that the question stays bounded."""
+
+_MOST_AGENTS: Final = 20
+_KEY_CHARS: Final = 120
+"""A cursor holds a key, and is a parameter of at most 1,000 characters however much of it is escaped."""
+
+
+def list_error_groups(
+    connection: Connection,
+    project_id: int,
+    wanted: EventFilter,
+    *,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page:
+    """Groups of errors, the one that came last first.
+
+    An item has `group_key`, `fingerprint`, `kind`, `name` (the class of the error), `failure_type`,
+    `failure_code`, `first_us`, `last_us`, `errors`, `agents` (how many), `agent_ids` (those with most of
+    them, twenty at most), and of the newest `session_uid`, `run_id` and `event_id`.
+    """
+    errors = _errors(connection, project_id, wanted)
+    groups = _groups(errors).subquery()
+    order = groups.c.last_us, groups.c.group_key
+    page = read_page(connection, select(groups), *order, limit=limit, cursor=cursor, newest_first=True)
+    agents = _agents(connection, errors, [item["group_key"] for item in page.items])
+    for item in page.items:
+        item["agent_ids"] = agents.get(item["group_key"], [])
+    return page
+
+
+def _errors(connection: Connection, project_id: int, wanted: EventFilter) -> Select[Any]:
+    """The newest errors that are meant, each with the key of its group."""
+
+    def told(name: str) -> ColumnElement[Any]:
+        return cast(EVENTS.c.body[name].as_string(), Text)
+
+    # an error without a fingerprint is one with others of its kind and name
+    key: ColumnElement[Any] = func.substr(
+        func.coalesce(told("fingerprint"), EVENTS.c.kind + ":" + func.coalesce(EVENTS.c.name, "")),
+        1,
+        _KEY_CHARS,
+    )
+    if connection.dialect.name == "postgresql":
+        key = collate(key, "C")  # SQLite orders by bytes anyway
+    columns = [EVENTS.c[name] for name in "ts_us event_id kind name agent_id run_id".split()]
+    statement = select(
+        *columns,
+        cast(EVENTS.c.session_uid, Text).label("session_uid"),
+        key.label("group_key"),
+        *(told(name).label(name) for name in ("fingerprint", "failure_type", "failure_code")),
+    )
+    narrowed = narrowed_events(connection, statement, project_id, wanted)
+    # as a literal, so that any plan can use the index that holds errors alone
+    return (
+        narrowed.where(EVENTS.c.severity >= literal_column("40"))
+        .order_by(EVENTS.c.ts_us.desc(), EVENTS.c.event_id.desc())
+        .limit(SAMPLED_ERRORS)
+    )
+
+
+def _groups(errors: Select[Any]) -> Select[Any]:
+    each = errors.subquery()
+    newest_first = [each.c.ts_us.desc(), each.c.event_id.desc()]
+    placed = select(
+        each, func.row_number().over(partition_by=each.c.group_key, order_by=newest_first).label("place")
+    ).subquery()
+
+    def of_newest(name: str) -> ColumnElement[Any]:
+        return func.max(case((placed.c.place == 1, placed.c[name]))).label(name)
+
+    names = "fingerprint kind name failure_type failure_code session_uid run_id event_id".split()
+    return select(
+        placed.c.group_key,
+        func.min(placed.c.ts_us).label("first_us"),
+        func.max(placed.c.ts_us).label("last_us"),
+        func.count().label("errors"),
+        func.count(placed.c.agent_id.distinct()).label("agents"),
+        *map(of_newest, names),
+    ).group_by(placed.c.group_key)
+
+
+def _agents(connection: Connection, errors: Select[Any], keys: list[str]) -> dict[str, list[str]]:
+    """Of each group the agents with most of its errors."""
+    if not keys:
+        return {}
+    each = errors.subquery()
+    counted = (
+        select(each.c.group_key, each.c.agent_id, func.count().label("errors"))
+        .where(each.c.group_key.in_(keys), each.c.agent_id.is_not(None))
+        .group_by(each.c.group_key, each.c.agent_id)
+        .subquery()
+    )
+    most_first = [counted.c.errors.desc(), counted.c.agent_id]
+    placed = select(
+        counted, func.row_number().over(partition_by=counted.c.group_key, order_by=most_first).label("place")
+    ).subquery()
+    rows = connection.execute(
+        select(placed.c.group_key, placed.c.agent_id)
+        .where(placed.c.place <= _MOST_AGENTS)
+        .order_by(placed.c.group_key, placed.c.place)
+    )
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for group_key, agent_id in rows:
+        found[group_key].append(agent_id)
+    return found
+
+
+_MOST_LOOKED_FOR: Final = 5_000
+"""How many ids a page may ask for to know what is missing; gaps beyond that stay unknown."""
+
+_Gap = tuple[str, range]
+
+
+def list_journey(
+    connection: Connection,
+    project_id: int,
+    wanted: EventFilter,
+    *,
+    limit: int = 200,
+    cursor: str | None = None,
+) -> Page:
+    """Events of one agent, oldest first, each with what lies between it and the one before.
+
+    Beside its columns an item has `started_us`; `gap_ms`, the time of which nothing of the agent is told,
+    None for the first; and `missing`, how many events of the same writer between the two are not stored,
+    None where that was not looked at.
+
+    Raises:
+        UsageError: no agent is named, or neither a session nor a run.
+    """
+    if wanted.agent_id is None:
+        raise UsageError("a journey is of one agent", remedy="give agent_id")
+    page = list_events(connection, project_id, wanted, limit=limit, cursor=cursor)
+    before = read_cursor(cursor) if cursor is not None else None
+    ended_us = None if before is None else before[0]
+    for item in page.items:
+        item["started_us"] = _started_us(item)
+        item["gap_ms"] = None if ended_us is None else max(0, item["started_us"] - ended_us) / 1000
+        ended_us = item["ts_us"]
+    _count_missing(connection, project_id, page.items, None if before is None else before[1])
+    return page
+
+
+def _started_us(item: dict[str, Any]) -> int:
+    ended_us: int = item["ts_us"]
+    duration_ms: float | None = item["duration_ms"]
+    if item["span_id"] is None or duration_ms is None:
+        return ended_us
+    return max(0, ended_us - max(0, round(duration_ms * 1000)))
+
+
+def _count_missing(
+    connection: Connection, project_id: int, items: Sequence[dict[str, Any]], before: str | None
+) -> None:
+    """Writes `missing` into the items: numbers that their writers took in between and that are not stored."""
+    gaps = _gaps(items, before)
+    asked: defaultdict[str, set[str]] = defaultdict(set)
+    left = _MOST_LOOKED_FOR
+    looked_at: dict[int, _Gap] = {}
+    for place, (writer, numbers) in gaps.items():
+        if len(numbers) <= left:
+            left -= len(numbers)
+            looked_at[place] = (writer, numbers)
+            asked[items[place]["session_uid"]].update(event_id(writer, number) for number in numbers)
+    stored = {
+        (uid, known) for uid, ids in asked.items() for known in _stored(connection, project_id, uid, ids)
+    }
+    for place, item in enumerate(items):
+        gap = looked_at.get(place)
+        item["missing"] = None
+        if gap is not None:
+            ids = ((item["session_uid"], event_id(gap[0], number)) for number in gap[1])
+            item["missing"] = sum(each not in stored for each in ids)
+
+
+def _gaps(items: Sequence[dict[str, Any]], before: str | None) -> dict[int, _Gap]:
+    """The numbers between an item and the last one of its writer, by the item's place."""
+    last: dict[str, int] = {}
+    gaps: dict[int, _Gap] = {}
+    if before is not None:
+        with contextlib.suppress(ValueError):  # the cursor may be somebody's own, and name no event
+            last = dict([split_event_id(before)])
+    for place, item in enumerate(items):
+        writer, number = split_event_id(item["event_id"])
+        if writer in last:
+            gaps[place] = (writer, range(last[writer] + 1, number))
+        last[writer] = max(number, last.get(writer, 0))
+    return gaps
+
+
+def _stored(connection: Connection, project_id: int, session_uid: str, ids: Iterable[str]) -> set[str]:
+    wanted = sorted(ids)
+    if not wanted:
+        return set()
+    found = connection.execute(
+        select(EVENTS.c.event_id).where(
+            EVENTS.c.project_id == project_id,
+            EVENTS.c.session_uid == session_uid,
+            EVENTS.c.event_id.in_(wanted),
+        )
+    )
+    return set(found.scalars())

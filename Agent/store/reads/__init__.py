@@ -1,1 +1,0 @@
-"""Queries: lists, counts, groups of errors, journeys."""

@@ -1,0 +1,416 @@
+"""A batch into the database, in one transaction: its events, and the runs they belong to.
+
+An event that is there already is passed over, or completed where it lacks content that the project takes by
+now: a body takes the place of the stored one only where it adds to it. The parts of a run are merged so that
+their order does not matter: what nobody said overwrites nothing, an end is never taken back, and where two
+really differ the first stays. So a batch may come again, in whole or in part, at any time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    bindparam,
+    case,
+    func,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+
+from Agent.event.ids import uuid7_unix_ms
+from Agent.export.messages import RUNNING
+from Agent.store.rows import EventRow, FailureRow, Ingested, RunRow, StepRow
+from Agent.store.schema import EVENTS, FAILURES, RUNS, SESSIONS, STEPS
+
+__all__ = ["ingest_batch", "make_month", "month_of_id", "Months"]
+
+_IDS_PER_QUESTION: Final = 5_000
+"""Below the number of parameters that either database takes in one statement."""
+
+_OF_EVENT: Final = tuple(field.name for field in fields(EventRow))
+_OF_STEP: Final = tuple(field.name for field in fields(StepRow))
+_OF_FAILURE: Final = tuple(field.name for field in fields(FailureRow))
+
+_DIGESTED: Final = "~"
+"""How a name begins that left its machine as a digest."""
+
+# Events go into PostgreSQL by one statement of arrays, which the database unpacks: a statement for each event
+# takes several times as long, and COPY knows no duplicates.
+_POSTGRESQL: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
+_TYPES: Final = {name: EVENTS.c[name].type.compile(_POSTGRESQL).partition(" ")[0] for name in _OF_EVENT}
+_NAMES: Final = ", ".join(_OF_EVENT)
+_TAKEN: Final = ", ".join(f"CAST({name} AS {of})" for name, of in _TYPES.items())
+_GIVEN: Final = ", ".join(
+    f"CAST(:{name} AS {'TEXT' if of == 'JSONB' else of}[])" for name, of in _TYPES.items()
+)
+_INSERT_ARRAYS: Final = text(
+    f"INSERT INTO events (project_id, {_NAMES}) SELECT :project_id, {_TAKEN} "  # noqa: S608 - names of the table
+    f"FROM unnest({_GIVEN}) AS given ({_NAMES}) ON CONFLICT DO NOTHING"
+)
+_UPDATE_ARRAYS: Final = text(
+    "UPDATE events SET body = CAST(given.body AS JSONB) "
+    "FROM unnest(CAST(:ids AS TEXT[]), CAST(:bodies AS TEXT[])) AS given (event_id, body) "
+    "WHERE events.project_id = :project_id AND events.session_uid = CAST(:session_uid AS UUID) "
+    "AND events.event_id = given.event_id"
+)
+
+_Upsert = postgresql.Insert | sqlite.Insert
+
+
+def ingest_batch(
+    connection: Connection,
+    project_id: int,
+    events: Sequence[EventRow],
+    runs: Sequence[RunRow],
+    *,
+    session_id: str | None = None,
+    content: bool = False,
+    now_us: int,
+) -> Ingested:
+    """Stores what is new of a batch; the caller commits.
+
+    Args:
+        connection: within a transaction of its own.
+        project_id: whose data it is.
+        events: in any order; one that comes twice in it counts once.
+        runs: whole runs, or what these events say of them.
+        session_id: the name that the events' session has at home.
+        content: the project takes content, so that events which are there without may be completed.
+        now_us: stands for the time of a run of which no time is known.
+    """
+    accepted = 0
+    for session_uid, of_session in _by_session(events):
+        stored = _write_events(connection, project_id, session_uid, of_session, session_id)
+        if content and stored < len(of_session):
+            _add_content(connection, project_id, session_uid, of_session)
+        accepted += stored
+    runs_new = _write_runs(connection, project_id, runs, now_us)
+    return Ingested(accepted, len(events) - accepted, len(runs), runs_new)
+
+
+def _insert(connection: Connection, table: Table) -> _Upsert:
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
+def _by_session(events: Iterable[EventRow]) -> Iterator[tuple[str, list[EventRow]]]:
+    """The events of each session, each id once; all sorted, so that two writers never wait for each other."""
+    sessions: dict[str, dict[str, EventRow]] = {}
+    for event in events:
+        sessions.setdefault(event.session_uid, {}).setdefault(event.event_id, event)
+    for session_uid in sorted(sessions):
+        by_id = sessions[session_uid]
+        yield session_uid, [by_id[event_id] for event_id in sorted(by_id)]
+
+
+def _write_events(
+    connection: Connection,
+    project_id: int,
+    session_uid: str,
+    events: Sequence[EventRow],
+    session_id: str | None,
+) -> int:
+    """How many were new; the events are of one session, and each is there once."""
+    if connection.dialect.name == "postgresql":
+        stored = _insert_arrays(connection, project_id, events)
+    else:
+        rows = [_values(event, _OF_EVENT) | {"project_id": project_id} for event in events]
+        statement = _insert(connection, EVENTS).on_conflict_do_nothing()
+        counted = {"preserve_rowcount": True}
+        stored = connection.execute(statement, rows, execution_options=counted).rowcount
+    times = [event.ts_us for event in events]
+    statement = _insert(connection, SESSIONS)
+    new, old = statement.excluded, SESSIONS.c
+    merged = statement.on_conflict_do_update(
+        index_elements=["project_id", "session_uid"],
+        set_={
+            "session_id": func.coalesce(old.session_id, new.session_id),
+            "first_us": _least(old.first_us, new.first_us),
+            "last_us": case((new.last_us > old.last_us, new.last_us), else_=old.last_us),
+            "events": old.events + new.events,
+        },
+    )
+    values = {
+        "project_id": project_id,
+        "session_uid": session_uid,
+        "session_id": session_id,
+        "first_us": min(times),
+        "last_us": max(times),
+        "events": stored,
+    }
+    connection.execute(merged, values)
+    return stored
+
+
+def _insert_arrays(connection: Connection, project_id: int, events: Sequence[EventRow]) -> int:
+    """Stores those events that are not there yet, and says how many they were."""
+    columns: dict[str, Any] = {name: [getattr(event, name) for event in events] for name in _OF_EVENT}
+    columns["causes"] = [_json(causes) if causes else None for causes in columns["causes"]]
+    columns["body"] = [_json(body) for body in columns["body"]]
+    return connection.execute(_INSERT_ARRAYS, columns | {"project_id": project_id}).rowcount
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _add_content(
+    connection: Connection, project_id: int, session_uid: str, events: Sequence[EventRow]
+) -> None:
+    """Completes those events of a session that are stored with less than is given here."""
+    of_session = (EVENTS.c.project_id == project_id, EVENTS.c.session_uid == session_uid)
+    for begin in range(0, len(events), _IDS_PER_QUESTION):
+        given = {event.event_id: event.body for event in events[begin : begin + _IDS_PER_QUESTION]}
+        stored = connection.execute(
+            select(EVENTS.c.event_id, EVENTS.c.body).where(*of_session, EVENTS.c.event_id.in_(given))
+        ).all()
+        grown = {
+            event_id: given[event_id]
+            for event_id, body in sorted(stored, key=lambda row: row.event_id)
+            if body != given[event_id] and _adds(body, given[event_id])
+        }
+        if grown and connection.dialect.name == "postgresql":
+            told = {"project_id": project_id, "session_uid": session_uid}
+            bodies = {"ids": list(grown), "bodies": [_json(body) for body in grown.values()]}
+            connection.execute(_UPDATE_ARRAYS, told | bodies)
+        elif grown:
+            connection.execute(
+                update(EVENTS)
+                .where(*of_session, EVENTS.c.event_id == bindparam("of_event"))
+                .values(body=bindparam("grown", type_=EVENTS.c.body.type)),
+                [{"of_event": event_id, "grown": body} for event_id, body in grown.items()],
+            )
+
+
+def _adds(stored: Any, given: Any) -> bool:
+    """Whether everything that is stored is in what is given."""
+    if isinstance(stored, Mapping):
+        return isinstance(given, Mapping) and all(
+            name in given and _adds(value, given[name]) for name, value in stored.items()
+        )
+    if isinstance(stored, list):
+        return isinstance(given, list) and len(given) == len(stored) and all(map(_adds, stored, given))
+    if isinstance(stored, str) and isinstance(given, str) and stored.startswith(_DIGESTED):
+        return True
+    return bool(stored == given)
+
+
+def _write_runs(connection: Connection, project_id: int, runs: Sequence[RunRow], now_us: int) -> int:
+    """How many were new."""
+    if not runs:
+        return 0
+    ordered = sorted(runs, key=lambda run: run.run_id)
+    known = _known_runs(connection, project_id, [run.run_id for run in ordered])
+    connection.execute(_merge_runs(connection), [_run_values(project_id, run, now_us) for run in ordered])
+    steps = [
+        _values(step, _OF_STEP) | {"project_id": project_id, "run_id": run.run_id}
+        for run in ordered
+        for step in sorted(run.steps, key=lambda step: step.step_key)
+    ]
+    if steps:
+        connection.execute(_merge_steps(connection), steps)
+    failures = [
+        _values(failure, _OF_FAILURE) | {"project_id": project_id, "run_id": run.run_id}
+        for run in ordered
+        for failure in sorted(run.failures, key=lambda failure: failure.failure_id)
+    ]
+    if failures:
+        connection.execute(_merge_failures(connection), failures)
+        _settle_failures(connection, project_id, {each["run_id"] for each in failures})
+    return len({run.run_id for run in ordered} - known)
+
+
+def _known_runs(connection: Connection, project_id: int, run_ids: Sequence[str]) -> set[str]:
+    known: set[str] = set()
+    for begin in range(0, len(run_ids), _IDS_PER_QUESTION):
+        found = connection.execute(
+            select(RUNS.c.run_id).where(
+                RUNS.c.project_id == project_id,
+                RUNS.c.run_id.in_(run_ids[begin : begin + _IDS_PER_QUESTION]),
+            )
+        )
+        known.update(found.scalars())
+    return known
+
+
+def _run_values(project_id: int, run: RunRow, now_us: int) -> dict[str, Any]:
+    times = [run.started_us, run.ended_us]
+    times += [step.started_us for step in run.steps] + [failure.occurred_us for failure in run.failures]
+    known = [each for each in times if each is not None]
+    return {
+        "project_id": project_id,
+        "run_id": run.run_id,
+        "session_uid": run.session_uid,
+        "listed_us": run.started_us if run.started_us is not None else min(known, default=now_us),
+        "started_us": run.started_us,
+        "ended_us": run.ended_us,
+        "status": run.status,
+        "agent_id": run.agent_id,
+        "agent_version": run.agent_version,
+        "parent_run_id": run.parent_run_id,
+        "labels": run.labels,
+    }
+
+
+def _values(row: object, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
+
+
+def _least(old: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
+    return case((new < old, new), else_=old)
+
+
+def _merge_runs(connection: Connection) -> _Upsert:
+    statement = _insert(connection, RUNS)
+    new, old = statement.excluded, RUNS.c
+    ends = and_(old.status == RUNNING, new.status != RUNNING)
+    first_stays = ("started_us", "session_uid", "agent_id", "agent_version", "parent_run_id")
+    changes: dict[str, Any] = {name: func.coalesce(old[name], new[name]) for name in first_stays}
+    changes["status"] = case((ends, new.status), else_=old.status)
+    changes["ended_us"] = case((ends, new.ended_us), else_=func.coalesce(old.ended_us, new.ended_us))
+    changes["labels"] = _united(connection, old.labels, new.labels)
+    changes["listed_us"] = case(
+        (old.started_us.is_not(None), old.listed_us),
+        (new.started_us.is_not(None), new.listed_us),
+        else_=_least(old.listed_us, new.listed_us),
+    )
+    return statement.on_conflict_do_update(index_elements=["project_id", "run_id"], set_=changes)
+
+
+def _merge_steps(connection: Connection) -> _Upsert:
+    statement = _insert(connection, STEPS)
+    new, old = statement.excluded, STEPS.c
+    open_yet = func.coalesce(old.status, RUNNING) == RUNNING
+    first_stays = ("step_type", "name", "started_us", "latency_ms")
+    changes: dict[str, Any] = {name: func.coalesce(old[name], new[name]) for name in first_stays}
+    changes["position"] = _least(old.position, new.position)
+    changes["status"] = case((open_yet, func.coalesce(new.status, old.status)), else_=old.status)
+    changes["metadata"] = _united(connection, old.metadata, new.metadata)
+    return statement.on_conflict_do_update(index_elements=["project_id", "run_id", "step_key"], set_=changes)
+
+
+def _merge_failures(connection: Connection) -> _Upsert:
+    statement = _insert(connection, FAILURES)
+    message = func.coalesce(FAILURES.c.message, statement.excluded.message)
+    return statement.on_conflict_do_update(
+        index_elements=["project_id", "run_id", "failure_id"], set_={"message": message}
+    )
+
+
+def _united(connection: Connection, old: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Both objects in one; of a key in both the first value stays."""
+    if connection.dialect.name == "postgresql":
+        return new.op("||")(old)
+    return func.json_patch(new, old)
+
+
+def _settle_failures(connection: Connection, project_id: int, run_ids: Iterable[str]) -> None:
+    """Writes to each run which failure it is listed under: its first."""
+    rows: list[Mapping[str, Any]] = [{"of_run": run_id} for run_id in sorted(run_ids)]
+
+    def first(column: ColumnElement[Any]) -> Any:
+        return (
+            select(column)
+            .where(FAILURES.c.project_id == RUNS.c.project_id, FAILURES.c.run_id == RUNS.c.run_id)
+            .order_by(FAILURES.c.occurred_us.nulls_last(), FAILURES.c.failure_id)
+            .limit(1)
+            .correlate(RUNS)
+            .scalar_subquery()
+        )
+
+    connection.execute(
+        update(RUNS)
+        .where(RUNS.c.project_id == project_id, RUNS.c.run_id == bindparam("of_run"))
+        .values(failure_type=first(FAILURES.c.failure_type), failure_code=first(FAILURES.c.failure_code)),
+        rows,
+    )
+
+
+_FIRST_MONTH: Final = (2020, 1)
+_MONTHS_AHEAD: Final = 3
+_LOCK_NUMBER: Final = 0x6D6F_6E74  # "mont": two processes make a month one after the other
+
+Month = tuple[int, int]
+
+
+def month_of_id(text_id: str) -> Month | None:
+    """The year and month in a UUIDv7; None where the id is none."""
+    try:
+        moment = datetime.fromtimestamp(uuid7_unix_ms(text_id) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return moment.year, moment.month
+
+
+def _following(month: Month) -> Month:
+    year, number = month
+    return (year + 1, 1) if number == 12 else (year, number + 1)
+
+
+def _bound(month: Month) -> str:
+    """The first UUID of a month."""
+    unix_ms = int(datetime(*month, 1, tzinfo=UTC).timestamp() * 1000)
+    digits = f"{unix_ms:012x}"
+    return f"{digits[:8]}-{digits[8:]}-0000-0000-000000000000"
+
+
+class Months:
+    """Which months have their partitions, so that ingest asks the database once for each."""
+
+    def __init__(self) -> None:
+        self._there: set[Month] = set()
+        self._lock = threading.Lock()
+
+    def missing(self, ids: Iterable[str], now: datetime) -> list[Month]:
+        """The months that these ids need and that were not made yet, and this month and the next likewise.
+
+        Args:
+            ids: of sessions and runs.
+            now: months up to three ahead of it are made, none later.
+        """
+        last = month = (now.year, now.month)
+        for _ in range(_MONTHS_AHEAD):
+            last = _following(last)
+        wanted = {found for found in map(month_of_id, ids) if found and _FIRST_MONTH <= found <= last}
+        wanted |= {month, _following(month)}
+        with self._lock:
+            return sorted(wanted - self._there)
+
+    def made(self, month: Month) -> None:
+        """Remembers that a month is there."""
+        with self._lock:
+            self._there.add(month)
+
+
+def make_month(connection: Connection, month: Month) -> None:
+    """Makes the partitions of a month where they are not there; the caller commits."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK_NUMBER})
+    name = f"{month[0]}_{month[1]:02}"
+    begin, end = _bound(month), _bound(_following(month))
+    for table in ("events", "steps"):
+        if connection.execute(text("SELECT to_regclass(:name)"), {"name": f"{table}_{name}"}).scalar():
+            continue
+        try:
+            with connection.begin_nested():
+                connection.execute(
+                    text(
+                        f"CREATE TABLE IF NOT EXISTS {table}_{name} PARTITION OF {table} "
+                        f"FOR VALUES FROM ('{begin}') TO ('{end}')"
+                    )
+                )
+        except IntegrityError:
+            continue  # rows of that month came while it was far ahead; the default partition keeps them

@@ -1,1 +1,0 @@
-"""Batches of events and runs into the database, and its partitions."""

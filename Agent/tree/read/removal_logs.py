@@ -1,0 +1,437 @@
+"""What a session says of lines that its files no longer hold: removed by retention, recovered, or archived.
+
+Retention writes its account before it removes a file; `losses` and all that count read it afterwards.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import zlib
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import orjson
+
+from Agent.event.clock import parse_timestamp
+from Agent.event.ids import split_event_id
+from Agent.event.model import Event
+from Agent.event.schema import CURRENT_SCHEMA
+from Agent.tree.files.lines import DamageLog, LineDecoder, RawLine, open_file, read_lines
+from Agent.tree.files.sequence_set import SeqSet, dropped_by, last_seq_in, retired_by, runs_of_bits
+from Agent.tree.files.session import read_stored, replace_durably
+from Agent.tree.layout import recovered_file, retired_file
+from Agent.tree.write.crash_board import BoardSpan
+from Agent.tree.write.kept_counts import Tally
+
+__all__ = [
+    "ACCOUNT_VERSION",
+    "ColdLines",
+    "ERASED",
+    "read_account",
+    "read_recovery",
+    "read_removal",
+    "RecoveredWriter",
+    "Recovery",
+    "Removal",
+    "RetiredAccount",
+    "ScannedFile",
+    "TornTail",
+    "write_account",
+    "write_recovery",
+]
+
+ACCOUNT_VERSION: Final = 1
+ERASED: Final = "erased"
+"""The reason under which events count that somebody had erased; those of a policy have none."""
+_TELLING: Final = frozenset({"log.closed", "log.dropped", "log.retired"})
+_RUNS_AS_TEXT = 64
+_PIECE_BYTES = 8192
+_CHUNK_BYTES = 64 * 1024
+_BURST_LINES = 50
+_TIMESTAMP_CHARS = 27
+_HIGHEST_SEQ = 10**11
+
+
+@dataclass(slots=True)
+class Removal:
+    """One file that goes: which it is, and what only it says."""
+
+    file: str
+    inode: int
+    size_bytes: int
+    events: int = 0
+    damaged_lines: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    """What its `log.dropped` events tell: {reason: count}."""
+
+    def still_there(self, session: Path) -> bool:
+        """Whether that very file stands in the session."""
+        try:
+            status = (session / self.file).lstat()
+        except OSError:
+            return False
+        return (status.st_ino, status.st_size) == (self.inode, self.size_bytes)
+
+
+@dataclass(slots=True)
+class ScannedFile:
+    """What was read in a file that is to go."""
+
+    removal: Removal
+    numbers: dict[str, SeqSet]
+    """The numbers of its events, by writer."""
+    told: dict[str, SeqSet] = field(default_factory=dict)
+    """Numbers that its own `log.retired` events, where they have no count, say were retired."""
+    closed: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class RetiredAccount:
+    """What was removed from a session by policy, exactly.
+
+    `removing` are the files of the last step: their numbers are in the account already, and whoever finds one
+    of them still there goes on to remove it. Until then its events are read, and do not count as retired.
+    """
+
+    numbers: dict[str, SeqSet] = field(default_factory=dict)
+    """The numbers retired, by writer."""
+    closed: dict[str, int] = field(default_factory=dict)
+    """The last numbers of writers whose `log.closed` was retired."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    files: int = 0
+    size_bytes: int = 0
+    events: int = 0
+    damaged_lines: int = 0
+    removing: list[Removal] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+    """How many of the events went for another reason than a policy's."""
+
+    def add(self, found: ScannedFile) -> None:
+        """Enter a file that is about to be removed."""
+        for numbers in (found.numbers, found.told):
+            for writer, seqs in numbers.items():
+                self.numbers.setdefault(writer, SeqSet()).update(seqs)
+        for writer, last in found.closed.items():
+            self.closed[writer] = max(self.closed.get(writer, 0), last)
+        self.removing.append(found.removal)
+
+    def dropped_before(self, session: Path) -> Counter[str]:
+        """What the `log.dropped` events told that are no longer there."""
+        gone = [removal.dropped for removal in self.removing if not removal.still_there(session)]
+        return sum(gone, Counter(self.dropped))
+
+    def settle(self, session: Path) -> list[Removal]:
+        """Book the files of the last step that are gone; those that are still there stay in `removing`."""
+        gone: list[Removal] = []
+        staying: list[Removal] = []
+        for removal in self.removing:
+            (staying if removal.still_there(session) else gone).append(removal)
+        self.removing = staying
+        for removal in gone:
+            self.files += 1
+            self.size_bytes += removal.size_bytes
+            self.events += removal.events
+            self.damaged_lines += removal.damaged_lines
+            self.dropped.update(removal.dropped)
+        return gone
+
+
+def read_removal(
+    session: Path,
+    path: Path,
+    is_known_writer: Callable[[str], bool],
+    breathe: Callable[[], object] = lambda: None,
+) -> ScannedFile:
+    """What a file holds, as the account keeps it.
+
+    Args:
+        session: the session's directory.
+        path: the file.
+        is_known_writer: as for `LineDecoder`.
+        breathe: called every fifty lines, for a pause in which other threads get their turn.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    fd, status = open_file(path)
+    os.close(fd)
+    damage = DamageLog()
+    decoder = LineDecoder(damage, is_known_writer)
+    found = ScannedFile(
+        Removal(path.relative_to(session).as_posix(), status.st_ino, status.st_size), decoder.seen
+    )
+    quick = _QuickLook(decoder.seen)
+    for number, raw in enumerate(read_lines(path, (status.st_dev, status.st_ino), chunk_bytes=_CHUNK_BYTES)):
+        if number % _BURST_LINES == 0:
+            breathe()
+        if quick.took(raw.line):
+            found.removal.events += 1
+        elif raw.line:
+            event = decoder.decode(raw)
+            if event is not None:
+                found.removal.events += 1
+                _note(found, event)
+    found.removal.damaged_lines = damage.count
+    return found
+
+
+class _QuickLook:
+    """Knows most events by their envelope alone, three times as fast as the decoder does."""
+
+    def __init__(self, seen: dict[str, SeqSet]) -> None:
+        self._seen = seen
+        self._second = ""
+        self._writer = ""
+        self._add: Callable[[int], bool] = lambda _: False
+
+    def took(self, line: bytes) -> bool:
+        """Whether a line is a plain event, entered now; False where only the decoder can tell."""
+        try:
+            stored = orjson.loads(line)
+            timestamp, identity, extra = stored["timestamp"], stored["id"], stored["extra"]
+            if (
+                stored["schema_version"] != CURRENT_SCHEMA
+                or "type" in stored
+                or extra.get("event_type") in _TELLING
+                or ("causes" in stored and not isinstance(stored["causes"], list))
+                or len(timestamp) != _TIMESTAMP_CHARS
+            ):
+                return False
+            if timestamp[:20] != self._second:
+                parse_timestamp(timestamp)
+                self._second = timestamp[:20]
+            elif not timestamp[20:26].isdigit() or timestamp[26] != "Z":
+                return False
+            writer, seq = split_event_id(identity)
+            if writer != self._writer:
+                self._writer, self._add = writer, self._seen.setdefault(writer, SeqSet()).add
+            return self._add(seq)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return False
+
+
+def _note(found: ScannedFile, event: Event) -> None:
+    """Keep what an event says beyond its own number."""
+    if event.kind == "log.closed":
+        found.closed[event.writer] = last_seq_in(event)
+    elif event.kind == "log.dropped":
+        reason, count = dropped_by(event)
+        found.removal.dropped[reason] += count
+    elif event.kind == "log.retired" and (retired := retired_by(event)) is not None:
+        with contextlib.suppress(ValueError):  # a range that cannot be is no account of anything
+            found.told.setdefault(retired[0], SeqSet()).update(_of_ranges([retired[1:]]))
+
+
+def read_account(session: Path) -> RetiredAccount:
+    """The account of a session; an empty one where nothing was retired.
+
+    Raises:
+        DamagedInput: it is there and cannot be read.
+    """
+    remedy = "without it they count as unknown; nothing more is retired until it is removed"
+    found = read_stored(retired_file(session), _from_object, "the account of retired events", remedy)
+    return found or RetiredAccount()
+
+
+def write_account(session: Path, account: RetiredAccount) -> None:
+    """Put the account in place, on the disk itself; OSError if that is refused."""
+    data = orjson.dumps(_to_object(account), option=orjson.OPT_APPEND_NEWLINE)
+    replace_durably(retired_file(session), data)
+
+
+def _to_object(account: RetiredAccount) -> dict[str, Any]:
+    return {
+        "version": ACCOUNT_VERSION,
+        "files": account.files,
+        "size_bytes": account.size_bytes,
+        "events": account.events,
+        "damaged_lines": account.damaged_lines,
+        "dropped": account.dropped,
+        "closed": account.closed,
+        "removing": [
+            [entry.file, entry.inode, entry.size_bytes, entry.events, entry.damaged_lines, entry.dropped]
+            for entry in account.removing
+        ],
+        "reasons": account.reasons,
+        "writers": {writer: _numbers_object(found) for writer, found in sorted(account.numbers.items())},
+    }
+
+
+def _from_object(stored: Any) -> RetiredAccount:
+    if stored["version"] != ACCOUNT_VERSION:
+        raise ValueError(f"it is of version {stored['version']!r}")
+    return RetiredAccount(
+        numbers={writer: _numbers_from(found) for writer, found in stored["writers"].items()},
+        closed={writer: int(last) for writer, last in stored["closed"].items()},
+        dropped=Counter({reason: int(count) for reason, count in stored["dropped"].items()}),
+        files=int(stored["files"]),
+        size_bytes=int(stored["size_bytes"]),
+        events=int(stored["events"]),
+        damaged_lines=int(stored["damaged_lines"]),
+        removing=[
+            Removal(str(file), int(inode), int(size), int(events), int(damaged), Counter(dropped))
+            for file, inode, size, events, damaged, dropped in stored["removing"]
+        ],
+        reasons=Counter({reason: int(count) for reason, count in stored.get("reasons", {}).items()}),
+    )
+
+
+def _numbers_object(found: SeqSet) -> dict[str, Any]:
+    """Ranges where there are few, bits where numbers are scattered: never more than a bit a number or so."""
+    ranges: list[list[int]] = []
+    bits: dict[str, str] = {}
+    for index, chunk in found.bits():
+        if (chunk & ~(chunk << 1)).bit_count() > _RUNS_AS_TEXT:
+            packed = zlib.compress(chunk.to_bytes(_PIECE_BYTES, "little"), 1)
+            bits[str(index)] = base64.b64encode(packed).decode()
+            continue
+        for first, last in runs_of_bits(index << 16, chunk):
+            if ranges and ranges[-1][1] == first - 1:
+                ranges[-1][1] = last
+            else:
+                ranges.append([first, last])
+    return {"ranges": ranges, "bits": bits}
+
+
+def _numbers_from(stored: Any) -> SeqSet:
+    found = _of_ranges(stored["ranges"])
+    for index, text in stored["bits"].items():
+        if not 0 <= int(index) <= _HIGHEST_SEQ >> 16:
+            raise ValueError(f"a range of numbers at {index}")
+        packed = base64.b64decode(text, validate=True)
+        try:
+            data = zlib.decompressobj().decompress(packed, _PIECE_BYTES)
+        except zlib.error as error:
+            raise ValueError(str(error)) from None
+        found.add_bits(int(index), int.from_bytes(data, "little"))
+    return found
+
+
+def _of_ranges(ranges: Any) -> SeqSet:
+    found = SeqSet()
+    for first, last in ranges:
+        # a wild number would take the memory that its range covers
+        if not 0 < first <= last <= _HIGHEST_SEQ:
+            raise ValueError(f"a range from {first} to {last}")
+        found.add_range(first, last)
+    return found
+
+
+RECOVERY_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TornTail:
+    """The unfinished end of a file: it stays where it is, and a newline was put behind it."""
+
+    file: str
+    line_number: int
+    offset: int
+    size_bytes: int
+    writer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveredWriter:
+    """The account of a writer that was killed: `gaps` are (first, last, verdict) of what was not there then.
+
+    Whatever else up to `last_seq` is missing later was there, and was lost since.
+    """
+
+    last_seq: int
+    gaps: tuple[tuple[int, int, str], ...] = ()
+    open_spans: tuple[BoardSpan, ...] = ()
+
+
+@dataclass(slots=True)
+class Recovery:
+    """What recovering a session came to so far."""
+
+    recovered_at: str | None = None
+    writers: dict[str, RecoveredWriter] = field(default_factory=dict)
+    torn_tails: list[TornTail] = field(default_factory=list)
+
+    def tells_of(self, file: str, line_number: int) -> bool:
+        """Whether a damaged line is a torn tail that was found then."""
+        return any(tail.file == file and tail.line_number == line_number for tail in self.torn_tails)
+
+
+def read_recovery(session: Path) -> Recovery:
+    """What was found out; an empty one where the session was never recovered.
+
+    Raises:
+        DamagedInput: it is there and cannot be read.
+    """
+    remedy = "without it the losses of its writers are unknown"
+    found = read_stored(recovered_file(session), _recovered_from, "the account of a recovery", remedy)
+    return found or Recovery()
+
+
+def write_recovery(session: Path, recovery: Recovery) -> None:
+    """Put it in place, on the disk itself; OSError if that is refused."""
+    stored: dict[str, Any] = {
+        "version": RECOVERY_VERSION,
+        "recovered_at": recovery.recovered_at,
+        "writers": {
+            writer: {
+                "last_seq": account.last_seq,
+                "gaps": account.gaps,
+                "open_spans": [asdict(span) for span in account.open_spans],
+            }
+            for writer, account in sorted(recovery.writers.items())
+        },
+        "torn_tails": [asdict(tail) for tail in recovery.torn_tails],
+    }
+    replace_durably(
+        recovered_file(session), orjson.dumps(stored, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    )
+
+
+def _recovered_from(stored: Any) -> Recovery:
+    if stored["version"] != RECOVERY_VERSION:
+        raise ValueError(f"it is of version {stored['version']!r}")
+    return Recovery(
+        recovered_at=stored["recovered_at"],
+        writers={
+            writer: RecoveredWriter(
+                int(account["last_seq"]),
+                tuple((int(first), int(last), str(verdict)) for first, last, verdict in account["gaps"]),
+                tuple(BoardSpan(**span) for span in account["open_spans"]),
+            )
+            for writer, account in stored["writers"].items()
+        },
+        torn_tails=[TornTail(**tail) for tail in stored["torn_tails"]],
+    )
+
+
+class ColdLines(Protocol):
+    """Lines of segments that are not there as files, under the names that they had."""
+
+    def files(self) -> dict[Path, str | None]:
+        """The names of the segments, in order, and the agent of the first event of each."""
+
+    def lines(self, path: Path) -> Iterator[RawLine]:
+        """The lines of one segment in the order in which they stood, without blank ones."""
+
+    def all_lines(self) -> Iterator[RawLine]:
+        """The lines of all segments, each segment's in their order."""
+
+    def lines_to_read(
+        self, kinds: Collection[str], seen: dict[str, SeqSet], tally: Tally | None = None
+    ) -> Iterator[RawLine]:
+        """The lines of events of some kinds, and those of which only reading tells what they are.
+
+        Before the first of them, the numbers of all other events are put into `seen`, by writer, and those
+        events are counted in `tally`.
+        """
+
+    def ordered_lines(self, since_us: int | None, until_us: int | None) -> Iterator[RawLine]:
+        """The lines of all segments in order of (timestamp, writer, seq).
+
+        A line that is no event stands behind those before it in its segment.
+        """
