@@ -1,5 +1,6 @@
 """Recording keeps no reference that it does not need: the counts of the constants stay what they were."""
 
+import contextlib
 import gc
 import sys
 
@@ -28,10 +29,8 @@ class Worker:
 
 
 def swallow(call):
-    try:
+    with contextlib.suppress(ValueError, KeyError):
         call()
-    except (ValueError, KeyError):
-        pass
 
 
 def test_no_call_leaks_a_reference_to_a_constant(recorded):
