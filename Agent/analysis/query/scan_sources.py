@@ -12,6 +12,7 @@ from typing import Final
 
 from Agent.archive.sealed.parquet_columns import (
     MAX_LINE_BYTES,
+    has_payload,
     is_event,
     is_object,
     quoted_name,
@@ -229,7 +230,7 @@ def verbatim_lines(columns: Mapping[str, str], payload: Mapping[str, str] | None
     parsed = f"json_transform(decode(raw), {literal(structure({**columns, 'extra': extra}))})"
     return (
         f"(SELECT *, {parsed} AS j FROM {_rows(VERBATIM)} "
-        f"WHERE raw IS NOT NULL AND event_type IS NOT NULL {_ONLY})"
+        f"WHERE raw IS NOT NULL AND event_type IS NOT NULL AND {has_payload('decode(raw)')} {_ONLY})"
     )
 
 

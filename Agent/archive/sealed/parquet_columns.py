@@ -92,6 +92,11 @@ def says_something(of: str = "") -> str:
     return f"({of}type IS NOT NULL OR {of}extra IS NOT NULL)"
 
 
+def has_payload(text: str) -> str:
+    """The same of a line's text: read as a struct, a payload that is no object looks like an empty one."""
+    return f"({text}->>'$.type' IS NOT NULL OR json_type({text}, '$.extra') = 'OBJECT')"
+
+
 def is_object(column: str) -> str:
     """Whether a column of JSON, as the engine reads it, holds an object."""
     return f"starts_with({column}::VARCHAR, '{{')"

@@ -15,6 +15,7 @@ from Agent.archive.sealed.parquet_columns import (
     ENVELOPE,
     NO_KIND,
     PROMOTED,
+    has_payload,
     is_event,
     order_columns,
     payload_columns,
@@ -216,8 +217,9 @@ def _columns_of(payload: dict[str, str]) -> dict[str, str]:
         "agent_id": "p.agent_id",
         "event_type": f"coalesce(p.event_type, '{NO_KIND}')",
     }
+    is_whole = f"{is_event('w.')} AND {has_payload('text')}"
     columns = {
-        name: f"CASE WHEN fits THEN {fitting.get(name, name)} WHEN {is_event('w.')} THEN {expression} END"
+        name: f"CASE WHEN fits THEN {fitting.get(name, name)} WHEN {is_whole} THEN {expression} END"
         for name, expression in kept.items()
     }
     columns |= {name: f"CASE WHEN fits THEN {name} END" for name in (*_STORED, "extra")}
