@@ -94,7 +94,7 @@ def says_something(of: str = "") -> str:
 
 def has_payload(text: str) -> str:
     """The same of a line's text: read as a struct, a payload that is no object looks like an empty one."""
-    return f"({text}->>'$.type' IS NOT NULL OR json_type({text}, '$.extra') = 'OBJECT')"
+    return f"TRY({text}->>'$.type' IS NOT NULL OR json_type({text}, '$.extra') = 'OBJECT')"
 
 
 def is_object(column: str) -> str:
