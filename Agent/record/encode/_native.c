@@ -206,7 +206,9 @@ static int may_follow_name(const char *blank, const char *end) {
     /* a word with a digit */
     for (const char *at = blank + 1; at < end && at < blank + 17 && *at != ' ' && *at != '"'; at++)
         if (*at >= '0' && *at <= '9') return 1;
-    if (end - blank > 4 && memcmp(blank + 1, "for ", 4) == 0) return 1;
+    static const Literal FOR = {"for ", 4};
+    if (end - blank > 4 && same_folded(blank + 1, &FOR)) return 1;
+    if (end - blank > 8 && memcmp(blank + 1, "provided", 8) == 0) return 1;
     return (end - blank > 3 && memcmp(blank + 1, "is ", 3) == 0) || (end - blank > 4 && memcmp(blank + 1, "was ", 4) == 0);
 }
 

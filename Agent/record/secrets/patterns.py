@@ -116,6 +116,7 @@ _FORMS: Final = {
     "htpasswd": r"htpasswd(?:[ ]+-\w+)*?[ ]+-\w*b\w*(?:[ ]+-\w+)*[ ]+\S+[ ]+\S+[ ]+(?P<secret>\S+)",
     "thin:": r"(?i)thin:[\w.]{1,60}/(?P<secret>[^\s@]{3,100})@",
     "identified by": r"""(?i)identified[ ]by[ ]+(?:password[ ]+)?\\{0,3}["'](?P<secret>[^"'\\\r\n]{1,200})""",
+    "set password for": r"""(?i)set[ ]password[ ]for[ ]+[^=\r\n]{1,120}=[ ]{0,3}(?:password\()?\\{0,3}["'](?P<secret>[^"'\\\r\n]{1,200})""",
     "login": r"""(?i)login\s{1,20}\S{1,100}\s{1,20}password[ \t]{1,20}(?P<secret>[^\s"'\\]{1,200})""",
     "sig=": r"""(?i)(?<=[?&])sig=(?P<secret>[^&\s"'\\]{8,})""",
 }
