@@ -221,9 +221,9 @@ def _gather(
             events += 1
     if ref.run_id is not None:
         for event in reader.events(kinds={"code", "source.state"}):
-            is_needed = (
-                event.id in states if event.kind == "source.state" else event.extra.get("digest") in codes
-            )
+            digest = event.extra.get("digest")
+            is_code = isinstance(digest, str) and digest in codes
+            is_needed = event.id in states if event.kind == "source.state" else is_code
             if event.run_id not in wanted and is_needed:
                 written.add(file_of(event), encode_event(event))
                 events += 1

@@ -8,6 +8,7 @@
     --stride N       only every N-th k
     --most N         no k beyond
     --seed S         of the random and the drawn kills
+    --workers N      threads that drive runs; one for each processor without it
     --again WHAT     one run as a problem's line names it
 
 Without any of the first four it does all, with 1000 random kills. Exit code 1 where something was wrong.
@@ -91,6 +92,7 @@ def main() -> int:
     parser.add_argument("--stride", type=int, default=1)
     parser.add_argument("--most", type=int, default=400)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 2)
     parser.add_argument("--only", default="", help="scenario/call, either may be missing")
     given = parser.parse_args()
     everything = not (
@@ -118,7 +120,7 @@ def main() -> int:
     print(f"seed {given.seed}; what was wrong is kept under {directory}")
     print(_SHAPE.format(*HEAD, ""))
     total, by_call = Row("total", "", ""), {}
-    for row in fill_all(cells, directory, workers=os.cpu_count() or 2):
+    for row in fill_all(cells, directory, workers=given.workers):
         for problem, times in Counter(row.problems).most_common(3):
             print(f"    {problem[:400]}{f' (x{times})' if times > 1 else ''}", flush=True)
         if given.drawn or given.drawn_faults:

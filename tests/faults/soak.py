@@ -5,9 +5,11 @@ session, with small segments, mirrors that rotate, and retention; a follower and
 At the end every number that a writer took stands in a file or under `retired`, every id that a call returned
 among them, and what the processes take of the machine was flat. Exit code 1 where something of it does not hold.
 
+Memory is judged from when the session came to its limit: before, it goes with the number of files.
+
 What is asked for: --minutes, --processes, --agents in all, --rate of calls a second by each writer,
---max-session-mb of retention (0: keep all), --segment-kb, --every of the samples in seconds, --directory to work
-in (kept), --json for the report's path.
+--max-session-mb of retention (0: keep all), --segment-kb, --every of the samples and --analyze-every of the
+analyzer's rounds in seconds, --directory to work in (kept), --json for the report's path.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ MEMORY_GROWTH_SHARE = 0.05
 OPEN_FILES_GROWTH = 3.0
 THREADS_GROWTH = 1.0
 _END_PATIENCE_S = 600.0
+_LEAST_SAMPLES = 4
 
 
 @dataclass(frozen=True)
@@ -234,11 +237,25 @@ def _judge_size(soak: Soak) -> None:
     )
 
 
+def _warm_s(soak: Soak) -> float:
+    """When the session came to its limit; until then its files become more, and who reads them knows more of them."""
+    full = soak.plan.max_session_bytes * 0.9
+    return (
+        next((one["at_s"] for one in soak.sizes if one["size_bytes"] >= full), float("inf")) if full else 0.0
+    )
+
+
 def _trends(soak: Soak) -> dict[str, dict[str, Any]]:
     """The trend of each quantity of each process, and whether it is flat."""
     bounds = {"open_files": OPEN_FILES_GROWTH, "threads": THREADS_GROWTH}
     trends: dict[str, dict[str, Any]] = {}
-    for name, taken in soak.samples.items():
+    warm_s = _warm_s(soak)
+    for name, every in soak.samples.items():
+        taken = [one for one in every if one.at_s >= warm_s]
+        soak.expect(
+            len(taken) >= _LEAST_SAMPLES or not soak.plan.judge_growth,
+            f"{name}: not judged, the session came to its limit at {warm_s:.0f} s; take a lower one, or more minutes",
+        )
         for quantity in ("rss_bytes", "uss_bytes", "open_files", "threads"):
             points = [(one.at_s, float(getattr(one, quantity))) for one in taken]
             if len(points) < 4:
@@ -289,6 +306,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=150.0)
     parser.add_argument("--max-session-mb", type=float, default=300.0)
     parser.add_argument("--segment-kb", type=float, default=32.0)
+    parser.add_argument("--analyze-every", type=float, default=30.0)
     parser.add_argument("--every", type=float, default=10.0)
     parser.add_argument("--directory", type=Path)
     parser.add_argument("--json", type=Path)
@@ -302,8 +320,9 @@ def main() -> int:
         rate=given.rate,
         max_session_bytes=int(given.max_session_mb * 1e6),
         segment_size_bytes=int(given.segment_kb * 1024),
+        analyze_s=given.analyze_every,
         sample_s=given.every,
-        judge_growth=given.minutes >= 5,
+        judge_growth=given.minutes >= 4,
     )
     print(f"works in {directory}", flush=True)
     soak = run(plan, directory, talk=True)

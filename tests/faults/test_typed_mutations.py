@@ -14,6 +14,7 @@ import pytest
 from support.processes import run_python
 from support.session_files import record_files
 
+from Agent import LogAnalyzer
 from Agent.cli.main import EXIT_BUG, main
 from Agent.event.codec import DamagedLine, decode_line
 
@@ -86,7 +87,17 @@ COMMANDS = [
     ["causes", "{id}"], ["diff", "last", "last"], ["diff", "last", "last", "--stats"], ["tail", "-n", "500"],
     ["tail", "--json"], ["play", "last"], ["play", "last/a2"], ["learning"], ["interactions"], ["performance"],
     ["state", "a2"], ["state", "a1", "--json"], ["runs"], ["runs", "{run}"], ["sql", "SELECT * FROM events"],
-    ["sql", "SELECT count(*) FROM spans"], ["verify"],
+    ["sql", "SELECT count(*) FROM spans"], ["verify"], ["state", "a1", "--why", "cash"], ["prove", "{id}"],
+    ["runs", "{run}", "--steps"], ["runs", "{run}", "--tools"], ["erase", "--match", "tea", "--dry-run"],
+]  # fmt: skip
+WORKING = [
+    ["runs", "{run}", "--export", "{zip}"], ["replay", "last/a2"], ["resume", "{run}", "--step", "one"],
+    ["golden", "add", "{run}", "--dir", "{golden}"], ["recover"], ["prune", "--keep", "5"],
+]  # fmt: skip
+"""Those that write something."""
+SEALED = [
+    ["analyze"], ["errors"], ["journey", "a2"], ["debug", "a2 fails"], ["state", "a2"], ["learning"], ["interactions"],
+    ["performance"], ["diff", "last", "last"], ["sql", "SELECT * FROM events"], ["verify"],
 ]  # fmt: skip
 
 
@@ -150,8 +161,13 @@ def mutate(root: Path, chance: random.Random, count: int) -> int:
     return damaged
 
 
-def check(root: Path, capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> None:
-    """Runs every reading command over a tree; fails where one meets what nobody foresaw."""
+def check(
+    root: Path,
+    capsys: pytest.CaptureFixture[str],
+    patch: pytest.MonkeyPatch,
+    commands: list[list[str]] = COMMANDS,
+) -> None:
+    """Runs commands over a tree; fails where one meets what nobody foresaw."""
     patch.setenv("AGENT_TRACE_ROOT", str(root))
     session = next(root.glob("session_*"))
     for cache in (session / "trace_summary.json", root.parent / "report.html"):
@@ -161,8 +177,10 @@ def check(root: Path, capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPa
         "{out}": str(root.parent / "report.html"),
         "{id}": first,
         "{run}": next((session / "runs").iterdir()).name,
+        "{zip}": str(root.parent / "run.zip"),
+        "{golden}": str(root.parent / "golden"),
     }
-    for command in COMMANDS:
+    for command in commands:
         code = main(["--debug", *(names.get(word, word) for word in command)])
         said = capsys.readouterr()
         assert code != EXIT_BUG, (command, said.err[-3000:])
@@ -179,6 +197,25 @@ def test_values_of_a_wrong_type_break_no_reading_command(recorded, tmp_path, cap
     assert json.loads(capsys.readouterr().out)["damaged_lines"] == damaged
 
 
+def events_of(session: Path) -> dict[str, tuple[str, str | None]]:
+    with LogAnalyzer(session) as analyzer:
+        rows = analyzer.sql("SELECT id, event_type, agent_id FROM events")
+        return {row["id"]: (row["event_type"], row["agent_id"]) for row in rows}
+
+
+@pytest.mark.integration
+def test_sealing_lines_of_a_wrong_type_changes_no_answer(recorded, tmp_path, capsys, monkeypatch):
+    root = tmp_path / "trace"
+    shutil.copytree(recorded, root, symlinks=True)
+    mutate(root, random.Random(20261123), 100)
+    session = next(root.glob("session_*"))
+    live = events_of(session)
+    monkeypatch.setenv("AGENT_TRACE_ROOT", str(root))
+    assert main(["seal"]) == 0
+    assert events_of(session) == live
+    check(root, capsys, monkeypatch, SEALED)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(40))
 def test_values_of_a_wrong_type_break_no_reading_command_in_many_trees(
@@ -188,7 +225,9 @@ def test_values_of_a_wrong_type_break_no_reading_command_in_many_trees(
     root = tmp_path / "trace"
     shutil.copytree(recorded, root, symlinks=True)
     mutate(root, random.Random(seed), 3 if seed % 2 else 300)
-    check(root, capsys, monkeypatch)
+    check(root, capsys, monkeypatch, COMMANDS + WORKING)
+    main(["seal"])
+    check(root, capsys, monkeypatch, SEALED)
 
 
 @pytest.mark.integration

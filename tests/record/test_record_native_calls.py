@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from record_kit import recording
 from strategies import json_values
 
-from Agent import health, setup_logging, shutdown_logging, tick
+from Agent import AgentLogger, health, setup_logging, shutdown_logging, tick
 from Agent.event.values.serialise import to_json
 from Agent.record.emit.context import current_scope
 from Agent.record.emit.pipeline import RecordOptions
@@ -374,3 +374,27 @@ def test_an_error_of_recording_never_gets_out_of_a_call(monkeypatch):
         assert walker.give(4) == 4
         assert recorded.of("agent_action")[-1]["extra"]["result"] == 4
         assert sum(recorded.health.dropped.values()) == 2
+
+
+class Stop(BaseException):
+    """What a signal handler raises, as KeyboardInterrupt is."""
+
+
+def test_an_event_that_has_its_number_is_written_before_a_signal_ends_the_call():
+    with recording() as recorded:
+        own, logger = recorded.pipeline.stamps.threads.own, AgentLogger("a", "x")
+        logger.log_action("first", {"n": 0})
+        store = own.store
+
+        def interrupted(_):
+            own.store = store
+            raise Stop
+
+        own.store = interrupted
+        with pytest.raises(Stop):
+            logger.log_action("second", {"n": 1})
+        logger.log_action("third", {"n": 2})
+        names = [event["extra"]["action_type"] for event in recorded.of("agent_action")]
+        numbers = [int(event["id"].partition("-")[2]) for event in recorded.events]
+    assert names == ["first", "second", "third"]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))

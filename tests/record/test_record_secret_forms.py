@@ -99,6 +99,14 @@ FORMS = {
     "<apiToken>\n  {S}\n</apiToken>": some(20) + "7",
     '<add key="ApiToken" value="{S}"/>': some(20) + "7",
     "CREATE USER bob IDENTIFIED BY '{S}'": some(12),
+    "SET PASSWORD FOR 'bob'@'h' = '{S}'": some(12),
+    "user: bob\npassword: |\n  {S}\nhost: h": some(14) + "7a",
+    "password: >-\r\n    {S}": some(14) + "7a",
+    "Incorrect API key provided: {S}. You can find yours at x": some(22) + "7a",
+    "the token '{S}' is expired": some(20) + "7a",
+    "wifi key: {S}": some(14) + "7a",
+    "Authentication: {S}": some(20) + "7a",
+    "Fastly-Key: {S}": some(20) + "7a",
     "ALTER ROLE bob WITH PASSWORD '{S}'": some(12),
     'Content-Disposition: form-data; name="password"\r\n\r\n{S}\r\n--b': some(12),
     "password:\n  {S}\n": some(11) + "7",
@@ -249,6 +257,8 @@ HARMLESS_TEXTS = [
     "getPassword('db')", "password = os.environ['DB_PASSWORD']", "api_key: ${API_KEY}", "password: <your password>",
     "token=xxxxxxxxxxxxxxxxxxxx", "x-api-key: YOUR_API_KEY_HERE", "hf_requiredCharacteristicTypesForDisplayMetadata",
     "SUMO_KEY: AbCeFG123", "api_token = 'abc_123_xyz'", "fake_token='9f2c6d1a0b3c4d5e'", 'nonexistentKey: "k9Xw2pQ7rT4m"',
+    "Authentication: required", "authentication=oauth2", "unexpected token 'x1' at line 3", "key: |\n  see below",
+    "the key provided: none", "token 'identifier' was expected", "password provided by the user", "wifi: on",
     "status code: 200, exit_code=1", "see https://example.org/?page=2&sort=key", "my-bot xoxb-my-bot-token-goes-here",
 ]  # fmt: skip
 

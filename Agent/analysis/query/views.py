@@ -13,6 +13,7 @@ from Agent.archive.sealed.parquet_rows import (
     NO_KIND,
     TIME_TEXT,
     flat_keys,
+    has_payload,
     is_event,
     is_object,
     literal,
@@ -412,7 +413,7 @@ def verbatim_lines(columns: Mapping[str, str], payload: Mapping[str, str] | None
     parsed = f"json_transform(decode(raw), {literal(structure({**columns, 'extra': extra}))})"
     return (
         f"(SELECT *, {parsed} AS j FROM {_rows(VERBATIM)} "
-        f"WHERE raw IS NOT NULL AND event_type IS NOT NULL {_ONLY})"
+        f"WHERE raw IS NOT NULL AND event_type IS NOT NULL AND {has_payload('decode(raw)')} {_ONLY})"
     )
 
 

@@ -99,6 +99,11 @@ def says_something(of: str = "") -> str:
     return f"({of}type IS NOT NULL OR {of}extra IS NOT NULL)"
 
 
+def has_payload(text: str) -> str:
+    """The same of a line's text: read as a struct, a payload that is no object looks like an empty one."""
+    return f"TRY({text}->>'$.type' IS NOT NULL OR json_type({text}, '$.extra') = 'OBJECT')"
+
+
 def is_object(column: str) -> str:
     """Whether a column of JSON, as the engine reads it, holds an object."""
     return f"starts_with({column}::VARCHAR, '{{')"
@@ -337,8 +342,9 @@ def _columns_of(payload: dict[str, str]) -> dict[str, str]:
         "agent_id": "p.agent_id",
         "event_type": f"coalesce(p.event_type, '{NO_KIND}')",
     }
+    is_whole = f"{is_event('w.')} AND {has_payload('text')}"
     columns = {
-        name: f"CASE WHEN fits THEN {fitting.get(name, name)} WHEN {is_event('w.')} THEN {expression} END"
+        name: f"CASE WHEN fits THEN {fitting.get(name, name)} WHEN {is_whole} THEN {expression} END"
         for name, expression in kept.items()
     }
     columns |= {name: f"CASE WHEN fits THEN {name} END" for name in (*_STORED, "extra")}

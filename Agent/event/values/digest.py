@@ -141,7 +141,8 @@ def _with_order(tag: str, node: Any) -> Any:
 def _dump(value: Any, *, has_order: bool = False) -> bytes:
     ask_memory_for(value)
     try:
-        return orjson.dumps(value, option=None if has_order else orjson.OPT_SORT_KEYS)
+        # 0, not None: orjson 3.13.0 leaks a reference to None that it is given as `option`
+        return orjson.dumps(value, option=0 if has_order else orjson.OPT_SORT_KEYS)
     except (TypeError, ValueError, RecursionError):
         return _dump_flat(value, has_order=has_order)  # too deep, or of what orjson refuses
 

@@ -209,10 +209,18 @@ static long long time_of(Lane *lane, PyObject *thread) {
     return now_us;
 }
 
+/* What a signal handler raises, as KeyboardInterrupt, may come out of any call of Python code. It is kept until an event
+   that has its number is written: 1; 0 where nothing is kept. */
+static int put_off(PyObject **kept) {
+    if (kept[0] != NULL || PyErr_ExceptionMatches(PyExc_Exception)) return 0;
+    PyErr_Fetch(&kept[0], &kept[1], &kept[2]);
+    return 1;
+}
+
 /* Number, stamp and write one line, as `Pipeline._put`; its id, "" if it was not written. */
 static PyObject *put_parts(Lane *lane, PyObject *slot, Part *given, int given_count) {
     PyObject *identity = NULL, *line = NULL, *seq = NULL, *writer = NULL, *second = NULL, *answer = NULL;
-    PyObject *stamps = lane->stamps, *thread = PyObject_GetAttr(lane->threads, W_own);
+    PyObject *stamps = lane->stamps, *kept[3] = {NULL}, *thread = PyObject_GetAttr(lane->threads, W_own);
     if (thread == NULL || !IS_A(thread, THREAD) || !IS_A(slot, SLOT)) goto wrong;
     long long now_us = time_of(lane, thread);
     if (PyErr_Occurred()) goto done;
@@ -245,8 +253,8 @@ static PyObject *put_parts(Lane *lane, PyObject *slot, Part *given, int given_co
         goto done;
     }
     PyObject *stored = PyObject_CallOneArg(GET(thread, THREAD_store), seq);
-    if (stored == NULL) goto done;
-    Py_DECREF(stored);
+    if (stored == NULL && !put_off(kept)) goto done;
+    Py_XDECREF(stored);
     writer = PyObject_GetAttr(lane->sink, W_writer);
     unsigned long long number = PyLong_AsUnsignedLongLong(seq);
     if (writer == NULL || PyErr_Occurred()) goto done;
@@ -265,13 +273,13 @@ static PyObject *put_parts(Lane *lane, PyObject *slot, Part *given, int given_co
         Py_INCREF(mirror);
         mirrored = PyObject_CallOneArg(mirror, line);
         Py_DECREF(mirror);
-        if (mirrored == NULL) goto done;
-        Py_DECREF(mirrored);
+        if (mirrored == NULL && !put_off(kept)) goto done;
+        Py_XDECREF(mirrored);
     }
     if (GET(slot, SLOT_is_read) == Py_True) {
         PyObject *arguments[] = {slot, line}, *was_read = PyObject_Vectorcall(lane->read, arguments, 2, NULL);
-        if (was_read == NULL) goto done;
-        Py_DECREF(was_read);
+        if (was_read == NULL && !put_off(kept)) goto done;
+        Py_XDECREF(was_read);
     }
     PyObject *unreported = PyObject_GetAttr(lane->health, W_unreported);
     Py_ssize_t drops = unreported == NULL ? -1 : PyObject_Size(unreported);
@@ -286,6 +294,12 @@ static PyObject *put_parts(Lane *lane, PyObject *slot, Part *given, int given_co
 wrong:
     if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "an event of other classes than those that were learnt");
 done:
+    if (kept[0] != NULL && !PyErr_Occurred()) {
+        Py_CLEAR(answer);
+        PyErr_Restore(kept[0], kept[1], kept[2]);
+    } else {
+        for (int i = 0; i < 3; i++) Py_XDECREF(kept[i]);
+    }
     Py_XDECREF(second);
     Py_XDECREF(thread);
     Py_XDECREF(seq);
@@ -329,10 +343,12 @@ static PyObject *current(PyObject *variable) {
 }
 
 static PyObject *lane_emit_plain(Lane *lane, PyObject *const *arguments, Py_ssize_t count) {
-    if (count != 3 || !IS_A(arguments[0], SLOT)) {
+    if (count != 3) {
         PyErr_SetString(PyExc_TypeError, "emit_plain(slot, label, payload)");
         return NULL;
     }
+    /* A slot of a reloaded module: the user's call must not fail for it. */
+    if (!IS_A(arguments[0], SLOT)) return PyObject_Vectorcall(lane->emit, arguments, 3, NULL);
     PyObject *slot = arguments[0], *label = arguments[1], *payload = arguments[2], *answer = NULL;
     PyObject *scope = current(lane->scope), *links = NO_BYTES, *head = NULL, *raw = NULL;
     int is_plain = scope != NULL && PyUnicode_CheckExact(label) && PyDict_CheckExact(payload) && PyDict_GET_SIZE(payload) > 0;

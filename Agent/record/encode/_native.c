@@ -206,7 +206,9 @@ static int may_follow_name(const char *blank, const char *end) {
     /* a word with a digit */
     for (const char *at = blank + 1; at < end && at < blank + 17 && *at != ' ' && *at != '"'; at++)
         if (*at >= '0' && *at <= '9') return 1;
-    if (end - blank > 4 && memcmp(blank + 1, "for ", 4) == 0) return 1;
+    static const Literal FOR = {"for ", 4};
+    if (end - blank > 4 && same_folded(blank + 1, &FOR)) return 1;
+    if (end - blank > 8 && memcmp(blank + 1, "provided", 8) == 0) return 1;
     return (end - blank > 3 && memcmp(blank + 1, "is ", 3) == 0) || (end - blank > 4 && memcmp(blank + 1, "was ", 4) == 0);
 }
 
@@ -1284,26 +1286,45 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_native", .m_size = -1, .m_methods = functions};
+/* The classes, words and hooks above stand once in the process: a second copy of the package, imported anew or in another
+   interpreter, would change them under the first. It does without, in Python. */
+static int is_taken;
 
-PyMODINIT_FUNC PyInit__native(void) {
+static int fill_module(PyObject *self) {
+    if (is_taken) {
+        PyErr_SetString(PyExc_ImportError, "another copy of the package in this process uses the native part");
+        return -1;
+    }
     PyDateTime_IMPORT;
-    if (PyDateTimeAPI == NULL || PyType_Ready(&judge_type) < 0 || !make_words()) return NULL;
+    if (PyDateTimeAPI == NULL || PyType_Ready(&judge_type) < 0 || !make_words()) return -1;
     fill_tables();
-    if ((UNCHANGING = PyDict_New()) == NULL || (NUMBER_TAGS = PyDict_New()) == NULL) return NULL;
+    if ((UNCHANGING = PyDict_New()) == NULL || (NUMBER_TAGS = PyDict_New()) == NULL) return -1;
     TAG_TUPLE = PyUnicode_InternFromString("tuple");
     TAG_UUID = PyUnicode_InternFromString("uuid");
     TAG_DATETIME = PyUnicode_InternFromString("datetime");
     TAG_DATE = PyUnicode_InternFromString("date");
     TAG_OPAQUE = PyUnicode_InternFromString("opaque");
+    if (!TAG_TUPLE || !TAG_UUID || !TAG_DATETIME || !TAG_DATE || !TAG_OPAQUE) return -1;
     static const char *const marks[4] = {"~", "~0", "/", "~1"};
     for (int i = 0; i < 4; i++)
-        if ((MARKS[i] = PyUnicode_InternFromString(marks[i])) == NULL) return NULL;
-    PyObject *self = PyModule_Create(&module);
-    if (self == NULL || !TAG_TUPLE || !TAG_UUID || !TAG_DATETIME || !TAG_DATE || !TAG_OPAQUE) return NULL;
+        if ((MARKS[i] = PyUnicode_InternFromString(marks[i])) == NULL) return -1;
     if (PyModule_AddObjectRef(self, "Judge", (PyObject *)&judge_type) < 0
         || PyModule_AddObjectRef(self, "Lane", (PyObject *)&lane_type) < 0
         || PyModule_AddObjectRef(self, "Opener", (PyObject *)&opener_type) < 0)
-        Py_CLEAR(self);
-    return self;
+        return -1;
+    is_taken = 1;
+    return 0;
 }
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, fill_module},
+#ifdef Py_mod_multiple_interpreters
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, .m_name = "_native", .m_size = 0, .m_methods = functions, .m_slots = slots};
+
+PyMODINIT_FUNC PyInit__native(void) { return PyModuleDef_Init(&module); }

@@ -49,11 +49,11 @@ _VENDORS: Final = (
     "openai|anthropic|azure|aws|gcp|google|gemini|stripe|github|gitlab|slack|sendgrid|twilio|mailgun|huggingface|hf|"
     "cohere|groq|mistral|deepseek|openrouter|tavily|pinecone|cloudflare|datadog|okta|algolia|heroku|linear|notion|"
     "hubspot|snyk|mailchimpe?|sonar|sourcegraph|square|shopify|figma|netlify|vercel|supabase|telegram|discord|twitter|"
-    "dropbox|asana|airtable|newrelic|pagerduty|segment|mixpanel|amplitude|mapbox|firebase|sentry|bitbucket|jira"
+    "dropbox|asana|airtable|fastly|newrelic|pagerduty|segment|mixpanel|amplitude|mapbox|firebase|sentry|bitbucket|jira"
 )
 _KEY_OWNERS: Final = (
     f"api|access|private|priv|secret|encryption|decryption|signing|ssh|gpg|pgp|rsa|hmac|aes|deploy|webhook|auth|jwt|"
-    f"session|storage|cipher|crypto|fernet|vapid|service|{_VENDORS}"
+    f"session|storage|cipher|crypto|fernet|vapid|service|wifi|wpa2?|{_VENDORS}"
 )
 _TOKEN_OWNERS: Final = f"api|auth|access|refresh|bearer|session|id|o?auth2?|csrf|xsrf|bot|personal|security|npm|pypi|vault|{_VENDORS}"
 # What a name may go on with and still be that of the secret itself.
@@ -76,7 +76,7 @@ _SURE_NAME: Final = rf"""(?x)
     | connection_?string | credit_?card | card_?num(?:ber)?
     """
 _LIKELY_NAME: Final = rf"""(?x)
-      (?:^|_)(?:sid|(?:php|j|asp)?sess(?:ion)?_?id|connect_sid|oauth2?|hmac|dsn|iban|salt|signature|sig|x?api_?token)$
+      (?:^|_)(?:sid|(?:php|j|asp)?sess(?:ion)?_?id|connect_sid|oauth2?|hmac|dsn|iban|salt|signature|sig|authentication|x?api_?token)$
     | (?:^|_)secrets?_ | (?:^|_)webhook(?:_?ur[li])?$
     | (?:^|_|(?<=[a-z]))(?:license|account|db|database|master|client|consumer|subscription|admin|app|application|host|server|shared
       |data|root|project|[a-z]+auth)_?keys?{_SUFFIX}

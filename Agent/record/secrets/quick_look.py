@@ -30,7 +30,7 @@ NAME_ENDS: Final = tuple(
     sorted(
         {
             *b"password passwords passwd pass phrase passcode pwd pw secret secrets token tokens key keys auth".split(),
-            *b"authorization authorisation cred creds credential credentials cookie cookies sig signature pin".split(),
+            *b"authorization authorisation authentication cred creds credential credentials cookie cookies sig signature pin".split(),
             *b"otp totp ssn psk cvv cvc jwt csrf xsrf sid sessionid session_id sessid sess_id mnemonic passkey bearer".split(),
             *b"oauth hmac dsn iban salt webhook webhook_url webhookurl webhook_uri kennwort passwort contrasena".split(),
             *b"passe senha wachtwoord haslo parola sifre card_number cardnumber card_num cardnum creditcard".split(),
@@ -96,7 +96,7 @@ _LAST_LETTERS: Final = frozenset(name[-1:] for name in NAME_ENDS)
 _VALUE_END: Final = re.compile(rb'"[,\]}]').finditer
 _FIELDS: Final = re.compile(rb"\$[^$]{1,8}\$").search
 # A blank before the word of a sentence, an option, or the value of an option that carries a password.
-_AFTER_NAME: Final = re.compile(rb" (?=is |was |for |[-'\\]|[^ \"]{0,15}[0-9])").finditer
+_AFTER_NAME: Final = re.compile(rb" (?=is |was |(?i:for )|provided|[-'\\]|[^ \"]{0,15}[0-9])").finditer
 _OPTION: Final = re.compile(rb" -(?:[aAwPpSu]|-user)").search
 
 
