@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from Agent.config.loading.handler_config import HANDLER_CATEGORIES, LOGGER_CATEGORIES, Outputs
+from Agent.config.loading.handler_config import HANDLER_CATEGORIES, LOGGER_CATEGORIES
 from Agent.config.loading.options import Options
+from Agent.config.loading.outputs import Outputs
 from Agent.config.text_mirrors import MirrorsForPeople, as_log_record
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import Category

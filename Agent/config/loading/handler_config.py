@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from Agent.config.loading.options import Options, level_number, near_miss
+from Agent.config.loading.outputs import MirrorForm, Outputs, made_by
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVELS, Category
 
@@ -47,52 +47,7 @@ _LOGGER_KEYS = frozenset({"level", "handlers", "filters", "propagate"})
 _UTF8 = {"utf-8", "utf8", "utf_8"}
 
 
-@dataclass(frozen=True, slots=True)
-class MirrorForm:
-    """What a category file has beyond its sizes."""
-
-    filename: str | None = None
-    """Its place, relative to the trace root unless absolute; None for the usual one."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """`formatter`, `level` and `filters`, as `dictConfig` takes them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outputs:
-    """Who gets the events of each category, where that is not what comes by default."""
-
-    routes: Mapping[str, tuple[str, ...]]
-    """Category to the names of its handlers, in order."""
-    forms: Mapping[str, MirrorForm]
-    """Category to what is particular about its file."""
-    handlers: Mapping[str, Mapping[str, Any]]
-    """Additional handlers that some logger names."""
-    logger_filters: Mapping[str, tuple[str, ...]]
-    """Category to the names of its logger's filters."""
-    formatters: Mapping[str, Mapping[str, Any]]
-    filters: Mapping[str, Mapping[str, Any]]
-
-    def described(self) -> dict[str, Any]:
-        """For `session.json` and `config show`: names and classes, and no argument of a handler."""
-        return {
-            "routes": {category: list(names) for category, names in self.routes.items()},
-            "handlers": {name: str(made_by(entry)) for name, entry in self.handlers.items()},
-            "files": {
-                category: {
-                    "filename": form.filename,
-                    **{key: str(value) for key, value in form.settings.items()},
-                }
-                for category, form in self.forms.items()
-            },
-        }
-
-
 PLAIN_ROUTES = {category.value: (name,) for name, category in HANDLER_CATEGORIES.items()}
-
-
-def made_by(entry: Mapping[str, Any]) -> Any:
-    """The class or factory of a handler, formatter or filter, None where it names none."""
-    return entry.get("()", entry.get("class"))
 
 
 def outputs_in(

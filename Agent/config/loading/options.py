@@ -14,7 +14,7 @@ from Agent.event.kinds import LEVEL_OFF, LEVELS, Category
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from Agent.config.loading.handler_config import Outputs
+    from Agent.config.loading.outputs import Outputs
 
 
 DURABILITIES = ("kernel", "disk", "queued")

@@ -15,36 +15,27 @@ import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType
 from typing import Any, NamedTuple
 
 import orjson
 
 from Agent.event.classes import (
     MOST_CLASSES,
-    attributes_of,
     class_name,
-    find_in_classes,
-    has_own_reduction,
-    mro_of,
-    remember,
-    solid_base,
     text_or_none,
 )
 from Agent.event.limits import Limits
-from Agent.event.locks import attributes_without_waiters, has_waiters, is_lock
 from Agent.event.script_names import (
-    NAMED_CACHES,
     class_text,
     imported,
     module_name,
     without_addresses,
     without_script,
 )
-from Agent.event.values.class_codecs import class_reducer
+from Agent.event.values.class_plans import ClassPlan, plan_attributes, plan_of
 from Agent.event.values.codecs import builtin_reducer
 from Agent.event.values.contents import (
-    CALLABLE,
     Name,
     Pieces,
     Unreadable,
@@ -59,7 +50,6 @@ from Agent.event.values.opaque import (
     Content,
     OpaqueKind,
     StandIn,
-    form_head,
 )
 from Agent.event.values.plain import (
     DUMP_OPTIONS,
@@ -76,8 +66,6 @@ __all__ = [
     "WITH_OWN",
     "ReachedObjects",
     "content_of",
-    "is_plain_class",
-    "plan_of",
     "short_digest",
 ]
 
@@ -182,13 +170,13 @@ def content_of(
         return Content(OpaqueKind.UNSEEN, f"{class_name(type(error))} while it was read")
 
 
-def _with_own(value: object, plan: _Plan, content: Content, reading: Reading) -> Content:
+def _with_own(value: object, plan: ClassPlan, content: Content, reading: Reading) -> Content:
     """Add a digest of the object's plain attributes to an environment reference passed in a call."""
     if content.kind is not OpaqueKind.REFERENCE or reading.owner is not None:
         return content
     own = {
         name: held
-        for name, held in _attributes(value, plan).items()
+        for name, held in plan_attributes(value, plan).items()
         if type(held) in SCALARS or (type(held) is tuple and all_scalars(held))
     }
     data = orjson.dumps(own, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
@@ -213,7 +201,7 @@ _TOO_LARGE = "more than "
 _TOO_MANY_BYTES = f"{_TOO_LARGE}{MAX_BYTES // 1_000_000} MB"
 
 
-def _counted(value: object, plan: _Plan, content: Content) -> Content:
+def _counted(value: object, plan: ClassPlan, content: Content) -> Content:
     """Count that an object of a class of the program or of a library was too large to be compared."""
     cls = type(value)
     module = class_name(cls).partition(".")[0]
@@ -226,9 +214,9 @@ def _counted(value: object, plan: _Plan, content: Content) -> Content:
     return content
 
 
-def _of_scalars(value: object, plan: _Plan, hides: Hides | None) -> Content | None:
+def _of_scalars(value: object, plan: ClassPlan, hides: Hides | None) -> Content | None:
     """The short way for an object whose attributes are plain scalars: what the walk would give; else None."""
-    attributes = _attributes(value, plan)
+    attributes = plan_attributes(value, plan)
     values = attributes.values()
     if not attributes or len(attributes) > _FEW or not all_scalars(values) or not all_strings(attributes):
         return None
@@ -673,11 +661,11 @@ class _Walk:
         self._push([class_text(cls), codec.encode(value)])
         return True
 
-    def _object(self, value: Any, plan: _Plan) -> None:
+    def _object(self, value: Any, plan: ClassPlan) -> None:
         """Write class, content and attributes of any other object."""
         pieces = None if plan.is_simple else pieces_of(value, plan.base)
         self._out += plan.head
-        attributes = _attributes(value, plan)
+        attributes = plan_attributes(value, plan)
         if attributes and not self._flat_attributes(attributes):
             items = sorted(attributes.items(), key=_name_key)
             self._steps.append((partial(self._pairs, items), b"."))
@@ -711,95 +699,6 @@ _SCALARS = SCALARS | {bytes}
 _INTEGERS = frozenset({int})
 _COUNTING = frozenset({int, bool, type(None)})
 _NO_SECRETS = ("", None, True, False)
-
-_LAZY: dict[str, frozenset[str]] = {
-    "pandas": frozenset({"_cache", "_item_cache", "_id", "_references", "_is_copy", "_engine"}),
-    "numpy.ma": frozenset({"_basedict", "_sharedmask"}),
-}
-"""Attributes that libraries fill when something is asked of the object, and that say nothing of it."""
-
-
-class _Plan(NamedTuple):
-    """What is known of the objects of a class before one is looked at."""
-
-    head: bytes
-    base: type
-    is_value: bool
-    """They count by what they hold."""
-    is_simple: bool
-    """Attributes are all that they have."""
-    is_named: bool
-    """They may be classes, modules, functions that read a source, or handles."""
-    lazy: frozenset[str]
-    has_waiters: bool
-    """They know who waits for them, which is none of their content."""
-    form: dict[str, str] | None
-    """What the form of each object begins with; None where more than attributes is told of one."""
-
-
-def is_plain_class(cls: type) -> bool:
-    """Whether attributes are all that an object of the class is, so that it can be made again from them.
-
-    Classes that say themselves how they are copied, or what happens when an object goes, are left alone.
-    """
-    plan = plan_of(cls)
-    return (
-        plan.form is not None
-        and registered_codec(cls) is None
-        and not has_own_reduction(cls)
-        and find_in_classes(cls, "__del__") is None
-        and find_in_classes(cls, "__agent_trace_recorded__") is None
-    )
-
-
-_plans: dict[type, _Plan] = {}
-NAMED_CACHES.append(_plans)
-
-
-def plan_of(cls: type) -> _Plan:
-    """What is known of the objects of a class."""
-    try:
-        return _plans[cls]
-    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
-        return remember(_plans, cls, _make_plan(cls))
-
-
-def _make_plan(cls: type) -> _Plan:
-    name = class_text(cls).encode("utf-8", "replace")
-    base = solid_base(cls)
-    line = [class_name(each) for each in mro_of(cls)]
-    lazy = [names for library, names in _LAZY.items() if any(each.startswith(f"{library}.") for each in line)]
-    is_value = class_reducer(cls) is not None
-    is_simple = base is object and builtin_reducer(cls) is None and registered_codec(cls) is None
-    is_named = handle_of(cls) is not None or issubclass(cls, type | ModuleType | StandIn) or cls in CALLABLE
-    is_told = is_simple and not is_value and not is_named and not any(lazy) and not is_lock(cls)
-    return _Plan(
-        head=b"Os%d:" % len(name) + name,
-        base=base,
-        is_value=is_value,
-        is_simple=is_simple,
-        is_named=is_named,
-        lazy=frozenset[str]().union(*lazy),
-        has_waiters=has_waiters(cls),
-        form=form_head(cls) if is_told else None,
-    )
-
-
-def _attributes(value: Any, plan: _Plan) -> dict[str, Any]:
-    """Attributes by name; of an enum's member its name and value."""
-    if plan.base is FunctionType or issubclass(plan.base, type):
-        return {}  # their readers have them
-    try:
-        found = attributes_without_waiters(value) if plan.has_waiters else attributes_of(value)
-    except ValueError as error:
-        raise Unreadable(f"{class_name(type(value))} hides its attributes") from error
-    if "_name_" in found and "_value_" in found:
-        return {name: found[name] for name in ("_name_", "_value_")}
-    if "__module__" in found:
-        found = {**found, "__module__": module_name(found["__module__"])}
-    if plan.lazy:
-        return {name: item for name, item in found.items() if name not in plan.lazy}
-    return found
 
 
 def _utf8(name: str) -> bytes:

@@ -15,8 +15,9 @@ from Agent.event.locks import is_name_of_lock, make_lock
 from Agent.event.pointers import copy_tree, escape, leads_to, value_at
 from Agent.event.script_names import class_text, without_script
 from Agent.event.values.class_codecs import Binding, bare_instance
+from Agent.event.values.class_plans import is_plain_class
 from Agent.event.values.codecs import BUILDERS
-from Agent.event.values.content import content_of, is_plain_class
+from Agent.event.values.content import content_of
 from Agent.event.values.opaque import CONTENT, CYCLE, NAMED, OBJECT, SAME, SHARED, STAND_IN, OpaqueKind
 from Agent.event.values.parts import CELL, LOCAL, PART_BUILDERS, local_code, named_object
 from Agent.event.values.registered import REGISTERED, REGISTERED_NAMES, RegisteredCodec

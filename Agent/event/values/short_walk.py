@@ -17,9 +17,11 @@ from Agent.event.limits import Limits
 from Agent.event.pointers import escape
 from Agent.event.script_names import imported
 from Agent.event.values.arrays import number_tag
-from Agent.event.values.content import plan_of, short_digest
+from Agent.event.values.class_plans import plan_of
+from Agent.event.values.content import short_digest
 from Agent.event.values.digest import ALGORITHM
 from Agent.event.values.opaque import LARGE_BYTES, SHOWN_ATTRIBUTES, TEXT_CHARS
+from Agent.event.values.parts import name_of
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, all_strings, any_nonfinite
 from Agent.event.values.reading import AgentOf, Hides
 from Agent.event.values.registered import registered_codec
@@ -115,6 +117,8 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
     if plan.form is None or registered_codec(type(value)) is not None:
         return None
     if agent_of is not None and agent_of(value) is not None:
+        return None
+    if name_of(value) is not None:
         return None
     found = attributes_of(value)
     if not found or len(found) > SHOWN_ATTRIBUTES or not all_strings(found):

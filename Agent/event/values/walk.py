@@ -17,8 +17,9 @@ from Agent.event.limits import Limits
 from Agent.event.locks import is_lock, parts_of_idle
 from Agent.event.pointers import escape
 from Agent.event.values.class_codecs import class_reducer
+from Agent.event.values.class_plans import is_plain_class
 from Agent.event.values.codecs import builtin_reducer
-from Agent.event.values.content import ReachedObjects, content_of, is_plain_class
+from Agent.event.values.content import ReachedObjects, content_of
 from Agent.event.values.contents import handle_of, reference_of
 from Agent.event.values.digest import ALGORITHM, canonical_bytes, digest_json
 from Agent.event.values.opaque import (

@@ -15,7 +15,7 @@ import orjson
 from Agent.event.classes import attributes_of, remove_attributes, restore_attributes
 from Agent.event.model import Event
 from Agent.event.pointers import escape, unescape, value_at
-from Agent.event.values.content import is_plain_class
+from Agent.event.values.class_plans import is_plain_class
 from Agent.event.values.opaque import OpaqueKind
 from Agent.event.values.reading import Places
 from Agent.event.values.serialise import to_json
