@@ -47,3 +47,49 @@ def test_another_difference_says_since_when_large_fields_were_not_compared(toy):
     report = toy.replay()
     assert (report.verdict, report.divergence.step) == ("DIVERGED", 13)
     assert "fields over 4 KiB of a (board) were compared last behind step 8" in str(report)
+
+
+SHARED_BOX = """
+import threading
+
+LAST = 1
+
+def box():
+    made = threading.local()
+    made.items = [*range(5_000), LAST]
+    return made
+
+class Peer:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.box = "b", "peer", None
+
+    @trace_agent_action
+    def look(self):
+        return 1
+
+class Ant:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.box, self.peer = "a", "ant", None, Peer()
+
+    @trace_agent_action
+    def move(self):
+        self.box = self.peer.box = box()
+        return self.peer.look()
+
+def build(spec):
+    ant = Ant()
+    return {"a": ant, "b": ant.peer}
+
+def main():
+    ant = Ant()
+    for _ in range(4):
+        ant.move()
+"""
+
+
+def test_a_large_object_that_is_shared_with_an_agent_that_does_not_run_is_no_proof_where_it_differs(toy):
+    report = toy.record(SHARED_BOX).replay("last/a")
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("LAST = 1", "LAST = 2").replay("last/a")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "a.box differs from the recording, and agents that do not run share it" in " ".join(report.reasons)

@@ -19,6 +19,9 @@ from Agent.replay.plan.recording import AgentFacts
 from Agent.replay.plan.values import is_tag_of_generator
 
 
+SHARED = "shared with agents that do not run"
+
+
 class FieldRules:
     """The rules for the fields of one replay; what comes of them goes into the outcome.
 
@@ -71,6 +74,17 @@ class FieldRules:
             return False
         self._add(self._outcome.references, f"{agent_id}.{name} ({why})")
         return all(tag == "opaque" or is_tag_of_generator(tag or "") for tag in tags)
+
+    def is_shared(self, agent_id: str, name: str) -> bool:
+        """Whether a field that takes no part is one that agents share which do not run."""
+        return not self._known.get((agent_id, name)) and self._elsewhere.get(agent_id, {}).get(name) == SHARED
+
+    def doubt_shared(self, agent_id: str, name: str) -> None:
+        """Say that such a field differs: others may have changed it, or the code that ran."""
+        self._outcome.reason(
+            f"{agent_id}.{name} differs from the recording, and agents that do not run share it: replay them "
+            f"as well (--all), or ignore the field: --ignore {name}"
+        )
 
     def kept(
         self, agent_id: str, fields: Mapping[str, Any], types: Mapping[str, str], pointer: str
@@ -154,7 +168,7 @@ def _held_elsewhere(facts: Mapping[str, AgentFacts], live: Iterable[str]) -> dic
         why = dict.fromkeys(sorted(fact.written_outside), WRITTEN_OUTSIDE)
         for name, others in fact.shared_objects.items():
             if others - running:
-                why[name] = "shared with agents that do not run"
+                why[name] = SHARED
         if why:
             found[agent_id] = why
     return found

@@ -170,6 +170,10 @@ def differences_of(
             if name in held
         ]
         if rules.leaves_out(agent_id, name, *tags):
+            if rules.is_shared(agent_id, name) and name in recorded and name in present:
+                one = Recorded(recorded[name], types, at)
+                if comparison.compare(one, Recorded(present[name], present_types or {}, at))[0] is not None:
+                    rules.doubt_shared(agent_id, name)
             continue
         if name not in recorded and rules.is_newer(
             Recorded(present, present_types or {}, pointer), f"/{escape(name)}"
