@@ -124,7 +124,8 @@ def explain(
         question = replace(question, naming=events_naming(engine, lines, question.things))
         if seen.axis is not None:
             with no_collection():
-                log, is_sample = read_log(engine, lines, seen.axis)
+                named = [each.id for each in question.naming]
+                log, is_sample = read_log(engine, lines, seen.axis, named)
             looked_at.append(_read(log, is_sample))
         evidence = matching_messages(engine, lines, question)
     with no_collection():

@@ -18,7 +18,6 @@ from Agent.replay.compare.outcome import ReplayOutcome
 from Agent.replay.plan.recording import AgentFacts
 from Agent.replay.plan.values import is_tag_of_generator
 
-
 SHARED = "shared with agents that do not run"
 
 

@@ -3,7 +3,7 @@
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
@@ -103,24 +103,26 @@ def _axis(rows: list[dict[str, Any]]) -> Axis | None:
     return Axis(False, min(row["first_us"] for row in timed), max(row["last_us"] for row in timed))
 
 
-def read_log(engine: Engine, lines: str, axis: Axis) -> tuple[Log, bool]:
+def read_log(engine: Engine, lines: str, axis: Axis, named: Collection[str] = ()) -> tuple[Log, bool]:
     """The acts of a session, and whether they are a sample.
 
     Args:
         engine: over the session.
         lines: what stands behind FROM for the columns of `EVENT_COLUMNS`.
         axis: how time is told; steps here are finer.
+        named: ids of events that stay in a sample, such as those that name what a text names.
     """
     silent = ", ".join(f"'{kind}'" for kind in sorted(SILENT_KINDS))
     where = f"event_type NOT IN ({silent})"
     number = engine.row(f"SELECT count(*) AS n FROM {lines} WHERE {where}")["n"]
     share = -(-number // MAX_ACTS)
     if share > 1:
-        # what is seldom stays whole; of what is common every so many-th
+        # what is seldom, or named, stays whole; of what is common every so many-th
         seldom = ", ".join(f"'{kind}'" for kind in _SELDOM_KINDS)
-        where += f" AND (event_type IN ({seldom}) OR {_SPREAD} % {share} = 0)"
+        where += f" AND (event_type IN ({seldom}) OR {_SPREAD} % {share} = 0 OR id IN (SELECT unnest($1)))"
     query = f"SELECT {EVENT_COLUMNS} FROM {lines} WHERE {where} ORDER BY {BY_ORDER} LIMIT {2 * MAX_ACTS}"
-    with kept(engine, "debug_acts", f"({query})") as source:
+    parameters = [list(named)] if share > 1 else []
+    with kept(engine, "debug_acts", f"({query})", parameters) as source:
         read = engine.row(f"SELECT count(*) AS n FROM {source.text}")["n"]
         log = read_acts(_plain(engine, source.text, read), steps(axis, read))
     return log, share > 1
