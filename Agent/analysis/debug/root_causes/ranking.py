@@ -213,24 +213,32 @@ def _asked_after(found: list[Hypothesis], symptoms: dict[int, float]) -> list[fl
 def _chain(
     found: list[Hypothesis], n: int, after: dict[int, int], symptoms: dict[int, float], web: Web
 ) -> list[Step]:
-    """The way from a candidate to what the issue speaks of; by time alone where nothing links them."""
-    steps: list[Step] = []
-    seen = {n}
-    most = max(symptoms.values(), default=0.0) or 1.0
+    """The way from a candidate to what the issue speaks of; by time alone where nothing links them.
+
+    What the issue speaks of less than of the candidate itself is no end of it, and where the candidate is
+    all that the issue speaks of, nor is anybody else.
+    """
+    start, steps, seen = found[n], list[Step](), {n}
+    ends = {
+        m: weight
+        for m, weight in symptoms.items()
+        if m != n
+        and weight
+        and found[m].step >= start.step
+        and found[m].relevance >= start.relevance
+        and (start.relevance < 1.0 or found[m].owner == start.owner)
+    }
+    most = max(ends.values(), default=0.0)
     while n in after and after[n] not in seen and len(steps) < MAX_CHAIN:
         before, n = n, after[n]
         seen.add(n)
         shared = [token for token in found[n].tokens if token in found[before].tokens]
         rule = "shared_value" if shared else "handed_on"
         steps.append(Step(found[n].findings[0], rule, max(shared, key=web.weight, default=None)))
-        if symptoms.get(n, 0.0) >= most / 2:
+        if ends.get(n, 0.0) >= most / 2 > 0:
             return steps
-    # what leads elsewhere explains nothing that was asked about
     # within one step the log's order need not be that of cause and effect
-    later = {
-        m: weight for m, weight in symptoms.items() if m != n and weight and found[m].step >= found[n].step
-    }
-    return [Step(found[max(later, key=lambda m: later[m])].findings[0], "change_after")] if later else []
+    return [Step(found[max(ends, key=lambda m: ends[m])].findings[0], "change_after")] if ends else []
 
 
 MAX_CHAIN: Final = 5
