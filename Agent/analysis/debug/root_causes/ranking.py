@@ -215,8 +215,7 @@ def _chain(
 ) -> list[Step]:
     """The way from a candidate to what the issue speaks of; by time alone where nothing links them.
 
-    What the issue speaks of less than of the candidate itself is no end of it, and where the candidate is
-    all that the issue speaks of, nor is anybody else.
+    What somebody else does is an end of it only if the issue speaks of that more than of the candidate.
     """
     start, steps, seen = found[n], list[Step](), {n}
     ends = {
@@ -225,8 +224,7 @@ def _chain(
         if m != n
         and weight
         and found[m].step >= start.step
-        and found[m].relevance >= start.relevance
-        and (start.relevance < 1.0 or found[m].owner == start.owner)
+        and (found[m].relevance > start.relevance or found[m].owner == start.owner)
     }
     most = max(ends.values(), default=0.0)
     while n in after and after[n] not in seen and len(steps) < MAX_CHAIN:
