@@ -61,7 +61,9 @@ class Airport:
         self.log |= {desk: AgentLogger(desk, "desk") for desk in DESKS}
         self.log |= {cart: AgentLogger(cart, "cart") for cart in CARTS}
         self.log |= {f"gate-{stand}": AgentLogger(f"gate-{stand}", "gate") for stand in STANDS}
-        self.log |= {name: AgentLogger(name, name) for name in ("tower", "reclaim", "switchboard", "security")}
+        self.log |= {
+            name: AgentLogger(name, name) for name in ("tower", "reclaim", "switchboard", "security")
+        }
 
     def belt_of(self, flight: int) -> str:
         """Return the belt that keeps the bags of a flight."""

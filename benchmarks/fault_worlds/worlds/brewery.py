@@ -52,7 +52,9 @@ class Brewery:
         """Brew a batch and fill it into a cask."""
         case, rng = self.case, self.case.rng(f"brew/{topic}")
         self.number += 1
-        batch = Batch(self.number, round(2 ** rng.uniform(0, 6.5), 1), tap_at, rng.choice(HANDS), victim=victim)
+        batch = Batch(
+            self.number, round(2 ** rng.uniform(0, 6.5), 1), tap_at, rng.choice(HANDS), victim=victim
+        )
         if victim:
             batch.hops_g = round(rng.uniform(30, 70), 1)
         planned = self.log["brewmaster"].log_action(
@@ -151,8 +153,10 @@ class Brewery:
         for batch in [batch for batch in self.batches if batch.tap_at == now]:
             rng = case.rng(f"tap/{batch.number}/{batch.victim}")
             self.batches.remove(batch)
-            line = "line-5" if batch.victim else rng.choice(
-                [name for name in LINES[:4] if name not in self.open_lines]
+            line = (
+                "line-5"
+                if batch.victim
+                else rng.choice([name for name in LINES[:4] if name not in self.open_lines])
             )
             drawn = self.log[batch.hand].log_action(
                 "draw", {"batch": batch.number, "line": line}, causes=batch.last

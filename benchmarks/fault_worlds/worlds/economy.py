@@ -246,7 +246,10 @@ class Realm:
             self.logs["market"].log_action("load_fees", {"table": self.table})
         for _ in range(rng.randint(0, 2)):
             self.ticket += 1
-            player, item = rng.choice([name for name in PLAYERS if name != "Gale"]), rng.choice(("arrow", "torch"))
+            player, item = (
+                rng.choice([name for name in PLAYERS if name != "Gale"]),
+                rng.choice(("arrow", "torch")),
+            )
             for _ in range(rng.choice((1, 1, 2))):
                 self.logs["questmaster"].log_action(
                     "grant", {"ticket": self.ticket, "player": player, "item": item}

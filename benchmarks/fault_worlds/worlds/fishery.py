@@ -216,10 +216,10 @@ class Coast:
                 rng.choice(("radio_channel", "light_colour")), now % 9, rng.randint(1, 9)
             )
         if rng.random() < 0.3:
-            self.cannery.log_action("order_fish", {"species": "cod", "kg": rng.randint(50, 90), "boat": "Dunlin"})
-            self.market.log_action(
-                "deliver", {"species": "cod", "kg": rng.randint(30, 90), "to": "cannery"}
+            self.cannery.log_action(
+                "order_fish", {"species": "cod", "kg": rng.randint(50, 90), "boat": "Dunlin"}
             )
+            self.market.log_action("deliver", {"species": "cod", "kg": rng.randint(30, 90), "to": "cannery"})
         if rng.random() < 0.12:
             boat = rng.choice(BOATS)
             self.boats[boat].error("Net torn", {"metres": rng.randint(1, 9)})

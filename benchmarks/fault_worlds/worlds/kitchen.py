@@ -13,7 +13,14 @@ from Agent import SystemLogger, instrument
 from benchmarks.fault_worlds.kit import Case, World, call
 
 ROUNDS = 120
-DISHES = {"steak": "grill", "lamb": "grill", "turbot": "fish", "mussels": "fish", "tart": "sweet", "ice": "sweet"}
+DISHES = {
+    "steak": "grill",
+    "lamb": "grill",
+    "turbot": "fish",
+    "mussels": "fish",
+    "tart": "sweet",
+    "ice": "sweet",
+}
 PLACES = ("passage", "terrace", "bar")
 
 
@@ -388,7 +395,8 @@ class Evening:
                     continue
                 got = cook.fetch(order, "sole", 1, self.pantry)
                 case.hop(
-                    call("pantry", "hand_out", item="sole", order=order), call(cook.name, "fetch", order=order)
+                    call("pantry", "hand_out", item="sole", order=order),
+                    call(cook.name, "fetch", order=order),
                 )
                 if not got:
                     waiter.apologise(5, "no sole")
