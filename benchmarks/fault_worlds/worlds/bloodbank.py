@@ -110,12 +110,20 @@ class Bank:
         unit["order"] = number
         lost = self.struck("dead_letter", victim)
         if lost or rng.random() < 0.1:
-            parked = self.act("exchange", "park", asked, number=number, to="registry", reason="format")
+            parked = self.put_aside(number, "registry", asked)
             if lost:
                 self.case.root(parked)
                 return
             asked = self.act("exchange", "repost", parked, number=number, to="registry")
         self.book(number, unit, asked, rng.random() < 0.5, victim)
+
+    def put_aside(self, number: str, to: str, asked: str | None) -> str:
+        """Put a note aside that the exchange cannot deliver at once."""
+        if "exchange" not in self.loggers:
+            self.loggers["exchange"] = AgentLogger("exchange", "staff")
+        return self.loggers["exchange"].warning(
+            "Format not understood, note put aside", {"number": number, "to": to}, causes=asked
+        )
 
     def book(self, number: str, unit: Unit, why: str, twice: bool, victim: bool) -> None:
         """Enter an order into the list of bookings; two clerks may have the list open."""
@@ -163,6 +171,7 @@ class Bank:
         """Tell every depot that keeps a unit of a donor to withdraw it; where none is left, nobody is told."""
         donor = units[0]["donor"]
         raised = self.act("laboratory", "recall", donor=donor, units=[unit["unit"] for unit in units])
+        told = raised
         for number, unit in enumerate(units):
             if self.struck("omitted_message", victim) and number == 1:
                 self.case.root(raised, told)
@@ -257,7 +266,7 @@ class Bank:
         if rng.random() < 0.2:
             self.act(rng.choice(DEPOTS), "count_shelf", units=len(self.units))
         if rng.random() < 0.1:
-            self.act("exchange", "park", number=f"N{now}", to="canteen", reason="format")
+            self.put_aside(f"N{now}", "canteen", None)
         if rng.random() < 0.1:
             failed = self.act("clerk-Emil", "log_in", user="emil")
             bad = self.loggers["clerk-Emil"].error("Password expired", {"user": "emil"}, causes=failed)

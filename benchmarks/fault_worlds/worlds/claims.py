@@ -348,6 +348,7 @@ class Insurer:
                         "My premium went up although I never reported any damage",
                         "renewals asks a customer for more, and she has had no claim",
                         f"Customer {customer} pays too much",
+                        "hotline has a customer whose premium went up for no reason",
                     )
             case "swallowed_failure":
                 self.settle(claim, 2400, 300)
@@ -372,6 +373,7 @@ class Insurer:
                         f"We did not get our share for {claim} back",
                         "reinsurance refused a large claim",
                         "Money that we should get from others does not come",
+                        "audit misses money that reinsurance should have sent",
                         agent="audit",
                     )
             case "stale_cache":
@@ -386,6 +388,7 @@ class Insurer:
                         "P7 was paid less than the contract says",
                         "Somebody got too little money for a damage",
                         "Pilar settled a claim too low",
+                        "hotline hears that a payment is too low",
                     )
 
     def settle(self, claim: str, amount: int, excess: int) -> None:
@@ -430,6 +433,7 @@ class Insurer:
                 "The books do not add up, we paid out less than we owe",
                 "audit finds a difference that it cannot explain",
                 "Customers together have received less than was agreed",
+                "audit says that the books do not add up",
                 agent="audit",
             )
 

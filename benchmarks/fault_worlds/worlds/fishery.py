@@ -119,7 +119,7 @@ class Coast:
                 )
                 self.tell("Carina", "Egret", area, "none" if case.strikes("false_belief", now) else "plenty")
             case "forgotten_undo":
-                done = self.warden.log_action("close_area", {"area": area, "why": "seals"})
+                done = self.warden.warning("Area closed", {"area": area, "why": "seals"})
                 self.closed[area] = TIDES if case.strikes("forgotten_undo", now) else now
                 if case.faulty:
                     case.root(done)
@@ -182,7 +182,7 @@ class Coast:
                 "There is no hake to be had",
                 "Egret came back without hake",
                 "Workers were sent home because no fish was delivered",
-                f"Nobody brings hake from {area} any more",
+                "cannery waits for hake, and market has none",
             )
 
     def everyday(self, now: int) -> None:
@@ -199,7 +199,7 @@ class Coast:
             one, two = rng.sample(BOATS, 2)
             self.tell(one, two, area, rng.choice(("none", "plenty", "some")))
         if rng.random() < 0.3 and area not in self.closed:
-            self.warden.log_action("close_area", {"area": area, "why": rng.choice(("seals", "mines"))})
+            self.warden.warning("Area closed", {"area": area, "why": rng.choice(("seals", "mines"))})
             self.closed[area] = TIDES if rng.random() < 0.1 else now
         if rng.random() < 0.25:
             quay = rng.choice(("quay-west", "quay-east"))

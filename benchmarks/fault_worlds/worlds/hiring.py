@@ -294,6 +294,7 @@ class Department:
                             f"{number} declined since the pay is far too low",
                             "payroll offers experienced people the pay of beginners",
                             "Good people turn us down because of the pay",
+                            "manager lost a candidate over money",
                         )
                 case "false_belief":
                     answer = tamsin.propose(number, "Falcon")
@@ -307,6 +308,7 @@ class Department:
                             "Falcon gets no candidates although it needs people",
                             "manager of Falcon waits for candidates",
                             "A team has open places and nobody is sent",
+                            "frontdesk sees nobody come for Falcon",
                         )
                 case "wrong_merge":
                     reached = tamsin.phone(number)["reached"]
@@ -318,6 +320,7 @@ class Department:
                             "Tamsin called and a stranger answered",
                             f"{number} cannot be reached",
                             "We lose a candidate because nobody can reach her",
+                            "manager wants to hire somebody who cannot be found",
                         )
                 case "wrong_recipient":
                     came = self.desk.expect(number, now)["came"]

@@ -296,6 +296,7 @@ class Evening:
                     "Guests wait for dishes that the kitchen never heard of",
                     f"{waiter.name} says that orders do not reach the kitchen",
                     "Tickets no longer arrive",
+                    "Mirko waits for tickets that do not come",
                 )
             await asyncio.sleep(0)
             if rng.random() < 0.6:
@@ -405,6 +406,7 @@ class Evening:
                         "Table 5 does not get the sole that was reserved for it",
                         "Sanna had nothing to cook for guests who had reserved a dish",
                         "A dish that we had promised is not there",
+                        "Vera had to disappoint guests who had reserved",
                         "pantry has less than it promised",
                     )
         if case.has("doubled_act"):
@@ -439,6 +441,7 @@ class Evening:
                     call("Vera", "apologise", table=10 * now + 8, why="no plates"),
                     "A large group waits because there are no plates",
                     "Dishes are ready and do not go out",
+                    "Vera has a group that waits while the food gets cold",
                     f"{self.cooks[now % 2].name} has food ready and nothing to put it on",
                 )
         oldest = house.waiting["sweet"][0] if house.waiting["sweet"] else None
