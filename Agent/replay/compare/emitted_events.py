@@ -245,10 +245,18 @@ def _payload(event: Event, rules: ComparedFields | None = None) -> Recorded:
         if rest[1] is not None:
             # Another recording has other tokens; the mark says that a secret takes no part.
             payload["digest"] = f"{_HIDDEN} {rest[1]}"
+        if isinstance(payload.get("value_types"), dict):
+            payload["value_types"] = _without_parts(payload["value_types"])
         if "unseen" in payload:
             payload["unseen"] = {"unseen": ", ".join(map(str, payload["unseen"]))}
             types["/extra/unseen"] = "opaque"
     return Recorded(payload, types, "/extra")
+
+
+def _without_parts(tags: Mapping[str, Any]) -> dict[str, Any]:
+    """The tags of values without those of what makes an object again: that is not its content."""
+    objects = tuple(f"{at}/" for at, tag in tags.items() if tag == "opaque")
+    return {at: tag for at, tag in tags.items() if not at.startswith(objects)}
 
 
 def _hold_the_same(one: Event, other: Event) -> bool:
