@@ -63,7 +63,7 @@ def test_errors_fit_one_screen_and_name_trend_place_and_agents(ask, recorded):
     assert len(done.stdout.splitlines()) <= ONE_SCREEN
     # A trend goes by the clock, and the errors of a simulation come as fast as the machine lets them.
     assert any(trend in done.stdout for trend in ("steady", "rising", "falling", "burst"))
-    assert "trends.py:lookup, 1 agent (trend_service)" in done.stdout
+    assert "creators.py:lookup, 1 agent (trend_service)" in done.stdout
     with_tail = ask("errors", "--tail").stdout
     rows = json.loads(ask("errors", "--json").stdout)["fingerprints"]
     assert all(row["tail"][-1]["id"] == row["example_id"] for row in rows)

@@ -251,7 +251,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tree_kit import Recorder
-from Agent.tree.write import rotation
+from Agent.tree.files import segment as rotation
 from Agent.tree.write.writer import SessionWriter
 recorder = Recorder(SessionWriter(Path(sys.argv[1]), segment_size_bytes=1000))
 for _ in range(10):
