@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+# Loaded with the package: a fork in another thread must not meet it half imported by the first event.
+import logging  # noqa: F401
 import sys
 import time
 from typing import TYPE_CHECKING
