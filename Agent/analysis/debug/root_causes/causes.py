@@ -71,7 +71,7 @@ def causes_in(log: Log, question: Question, issue: Issue | None = None) -> list[
 
 def findings_in(log: Log, question: Question, issue: Issue) -> list[Finding]:
     """Where the relations of a session break, and what is unusual near what a text names."""
-    nearby.walk(log, issue.seeds(log))
+    nearby.walk(log, issue.seeds(log), issue.heard(log))
     found = [finding for find in DETECTORS for finding in find(log)]
     if "slow" not in question.topics:
         # how long things take is the machine's affair as often as the program's
