@@ -91,6 +91,8 @@ class Hypothesis:
 
 def _telling(finding: Finding) -> Sequence[Act]:
     """The acts that show it; those of a change of rate only stand for the steps that are counted."""
+    if finding.rule == "follow-up missing":
+        return [*finding.extras, *finding.acts]
     return finding.extras or finding.acts[:1] if finding.rule == "rate changes" else finding.acts
 
 

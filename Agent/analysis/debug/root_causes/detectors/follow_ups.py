@@ -150,12 +150,19 @@ def _missing(log: Log, lives: dict[Any, list[Act]], turns: dict[int, Turn]) -> I
                 if (act.step + horizon < log.steps if forward else act.step >= horizon)
             ]  # fmt: skip
             rule = "follow-up missing" if forward else "precondition missing"
-            yield from scan_rare(
-                rule,
-                f"{_told(turn)} -> {_told(other)}" if forward else f"{_told(other)} before {_told(turn)}",
-                inside,
-                most=MOST,
-            )
+            about = f"{_told(turn)} -> {_told(other)}" if forward else f"{_told(other)} before {_told(turn)}"
+            for each in scan_rare(rule, about, inside, most=MOST):
+                if forward and len(each.acts) == 1:
+                    each.extras = _ends(each.first, turn, lives, each.first.step + horizon)
+                yield each
+
+
+def _ends(act: Act, turn: Turn, lives: dict[Any, list[Act]], until: int) -> tuple[Act, ...]:
+    """Where the trail of a thing ends, after an act that something did not follow."""
+    name = turn[3].rpartition(" ")[2]
+    thing = next(thing for thing, named in zip(act.things, act.named, strict=True) if named == name)
+    after = [each for each in lives[thing] if act.place < each.place and each.step <= until]
+    return tuple(after[-1:])
 
 
 def _carried(lives: dict[Any, list[Act]]) -> Iterator[Finding]:
