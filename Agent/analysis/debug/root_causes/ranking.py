@@ -359,6 +359,8 @@ def _is_one_change(one: Hypothesis, other: Hypothesis) -> bool:
         and second.rule in BLURRED
     ):
         return True
+    if first.rule == second.rule == "follow-up missing" and first.extras and first.extras == second.extras:
+        return True
     return first.rule in LACKING and second.rule == first.rule and _lacks(first) == _lacks(second)
 
 
