@@ -166,6 +166,7 @@ _SAID: Final = {
     **dict.fromkeys(("value beyond range", "length beyond range"), _BEYOND),
     **dict.fromkeys(("new value", "new form", "new error", "fields differ"), _NEW),
     "order never seen": _NEW,
+    "moved far": "{about} moved from {usual} to {found} at {since}, further than ever before",
     **dict.fromkeys(("dependency broken", "not kept", "answers differ"), _INSTEAD),
     **dict.fromkeys(("follow-up missing", "precondition missing"), _MISSING),
     "drifts": "{about}{where} begins to drift at {since}, by {found} each time",
