@@ -6,7 +6,7 @@ A thing is what an identifier names: an order, a document. An entity is one of a
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import Any, Final
 
@@ -32,9 +32,10 @@ def find(log: Log) -> Iterator[Finding]:
     outcomes = _outcomes(log)
     lives = {thing: acts for thing, acts in log.by_thing.items() if 1 <= len(acts) <= MAX_LIFE}
     turns = {act.place: _turn(act, outcomes) for acts in lives.values() for act in acts}
+    yield from _undone(log, outcomes)
     if len(lives) < MIN_TIMES:
         return
-    yield from _missing(log, lives, turns)
+    yield from _missing(log, lives, turns, _named)
     yield from _again(lives)
     yield from _carried(lives)
     yield from _handled(log, lives)
@@ -116,7 +117,29 @@ def _turn(act: Act, outcomes: dict[Any, str]) -> Turn:
     return (act.role, act.kind, act.name, "failed" if act.failed else ended)
 
 
-def _missing(log: Log, lives: dict[Any, list[Act]], turns: dict[int, Turn]) -> Iterator[Finding]:
+def _undone(log: Log, outcomes: dict[Any, str]) -> Iterator[Finding]:
+    """What is done to one of a few entities and undone again: opened and closed, lent and brought back."""
+    seldom: dict[tuple[str, str], list[Act]] = {}
+    for entity, acts in _entities(log).items():
+        counts = Counter(act.sort for act in acts)
+        kept = [act for act in acts if counts[act.sort] <= MAX_SELDOM]
+        if len(kept) > 1:
+            seldom[entity] = kept
+    turns = {act.place: _turn(act, outcomes) for acts in seldom.values() for act in acts}
+    yield from _missing(log, seldom, turns, lambda _, entity: str(entity[0]))
+
+
+MAX_SELDOM: Final = 30
+
+
+def _named(act: Act, thing: Any) -> str:
+    """The field under which an act names a thing."""
+    return act.named[act.things.index(thing)]
+
+
+def _missing(
+    log: Log, lives: Mapping[Any, list[Act]], turns: dict[int, Turn], named: Callable[[Act, Any], str]
+) -> Iterator[Finding]:
     """Acts that are followed, or preceded, by another about the same thing nearly always.
 
     What follows counts until the same act comes again: a bed is cleaned after each guest.
@@ -124,15 +147,17 @@ def _missing(log: Log, lives: dict[Any, list[Act]], turns: dict[int, Turn]) -> I
     for forward in (True, False):
         lags: dict[tuple[Turn, Turn], list[int]] = defaultdict(list)
         starts: dict[Turn, list[tuple[Act, dict[Turn, int]]]] = defaultdict(list)
+        about_of: dict[tuple[int, Turn], Any] = {}
         for thing, life in lives.items():
             last: dict[Turn, int] = {}
             again: dict[Turn, dict[Turn, None]] = defaultdict(dict)
             for act in reversed(life if forward else life[::-1]):
                 # an act may be about several things, and only one of them comes back
-                turn = (*turns[act.place][:3], f"{turns[act.place][3]} {act.named[act.things.index(thing)]}")
+                turn = (*turns[act.place][:3], f"{turns[act.place][3]} {named(act, thing)}")
                 since = again[turn] if turn in last else last
                 after = {other: abs(last[other] - act.step) for other in since if other != turn}
                 starts[turn].append((act, after))
+                about_of[act.place, turn] = thing
                 for other, lag in after.items():
                     lags[turn, other].append(lag)
                 last[turn] = act.step
@@ -154,15 +179,13 @@ def _missing(log: Log, lives: dict[Any, list[Act]], turns: dict[int, Turn]) -> I
             about = f"{_told(turn)} -> {_told(other)}" if forward else f"{_told(other)} before {_told(turn)}"
             for each in scan_rare(rule, about, inside, most=MOST):
                 if forward and len(each.acts) == 1:
-                    each.extras = _ends(each.first, turn, lives, each.first.step + horizon)
+                    each.extras = _ends(each.first, lives[about_of[each.first.place, turn]], each.first.step + horizon)
                 yield each
 
 
-def _ends(act: Act, turn: Turn, lives: dict[Any, list[Act]], until: int) -> tuple[Act, ...]:
+def _ends(act: Act, life: Sequence[Act], until: int) -> tuple[Act, ...]:
     """Where the trail of a thing ends, after an act that something did not follow."""
-    name = turn[3].rpartition(" ")[2]
-    thing = next(thing for thing, named in zip(act.things, act.named, strict=True) if named == name)
-    after = [each for each in lives[thing] if act.place < each.place and each.step <= until]
+    after = [each for each in life if act.place < each.place and each.step <= until]
     return tuple(after[-1:])
 
 
