@@ -76,17 +76,18 @@ class Hypothesis:
         return self.acts[0].agent if self.acts else _owner(self.findings[0])
 
     def shown(self) -> list[Act]:
-        """The acts to name, those that began it first."""
-        acts: dict[str, Act] = {}
-        for act in [
-            *self.acts,
-            *(_telling(self.findings[0])[:2] if self.findings else ()),
-            *self.triggers[:3],
-            *self.path[:3],
-            *(act for each in self.findings[:4] for act in [*_telling(each)[:3], *each.extras[:3]]),
-        ]:
-            acts.setdefault(act.id, act)
-        return list(acts.values())[:MAX_SHOWN]
+        """The acts to name: those of which most findings tell, then what came before, then the others."""
+        told: dict[str, tuple[float, Act]] = {}
+        for number, finding in enumerate(self.findings):
+            for place, act in enumerate([*_telling(finding)[:3], *finding.extras[:3]]):
+                worth = _worth(finding) / (1 + place) + (FIRST if number == 0 else 0.0) / (1 + place)
+                told[act.id] = told.get(act.id, (0.0, act))[0] + worth, act
+        own = [act for _, act in sorted(told.values(), key=lambda pair: (-pair[0], pair[1].place))]
+        acts = [*self.acts, *own[:2], *self.triggers[:3], *self.path[:3], *own[2:]]
+        return list({act.id: act for act in acts}.values())[:MAX_SHOWN]
+
+
+FIRST: Final = float(__import__("os").environ.get("FIRST","3.0"))
 
 
 def _telling(finding: Finding) -> Sequence[Act]:
