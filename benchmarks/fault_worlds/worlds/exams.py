@@ -14,7 +14,20 @@ from benchmarks.fault_worlds.kit import Case, World
 STEPS = 110
 SUBJECTS = ("history", "biology", "french", "geometry")
 GIVEN = ("Anna", "Tom", "Ivo", "Lea", "Nils", "Rosa", "Max", "Ida", "Paul", "Vera")
-FAMILY = ("Berg", "Lang", "Moser", "Keller", "Voss", "Haas", "Brandt", "Roth", "Kuhn", "Adler", "Falk", "Seidel")
+FAMILY = (
+    "Berg",
+    "Lang",
+    "Moser",
+    "Keller",
+    "Voss",
+    "Haas",
+    "Brandt",
+    "Roth",
+    "Kuhn",
+    "Adler",
+    "Falk",
+    "Seidel",
+)
 TOLERANCE = 4
 
 
@@ -63,9 +76,9 @@ class Board:
         }
         roles = {name: "marker" for names in self.markers.values() for name in names}
         roles |= {f"chief_{subject}": "chief examiner" for subject in SUBJECTS}
-        roles |= {name: "scanning" for name in ("scan_room_1", "scan_room_2", "scan_room_3")}
+        roles |= dict.fromkeys(("scan_room_1", "scan_room_2", "scan_room_3"), "scanning")
         roles |= {"desk_north": "results", "desk_south": "results", "registry": "registry"}
-        roles |= {name: "moderator" for name in ("moderator_1", "moderator_2")}
+        roles |= dict.fromkeys(("moderator_1", "moderator_2"), "moderator")
         roles |= {"helpline_1": "helpline", "helpline_2": "helpline", "caretaker": "house"}
         self.log = {name: AgentLogger(name, role) for name, role in roles.items()}
         self.scheme = dict.fromkeys(SUBJECTS, 1)
@@ -90,9 +103,13 @@ class Board:
 
     def register(self, name: str, born: str) -> Candidate:
         region = self.rng.choice("NS")
-        candidate = Candidate(f"{region}{1000 + 7 * len(self.candidates) + self.rng.randint(0, 6)}", name, born)
+        candidate = Candidate(
+            f"{region}{1000 + 7 * len(self.candidates) + self.rng.randint(0, 6)}", name, born
+        )
         self.candidates.append(candidate)
-        self.log["registry"].log_action("register", {"candidate": candidate.number, "name": name, "born": born})
+        self.log["registry"].log_action(
+            "register", {"candidate": candidate.number, "name": name, "born": born}
+        )
         return candidate
 
     def birthday(self) -> str:
@@ -108,7 +125,9 @@ class Board:
                 "keep_both", {"candidates": [one.number, other.number], **details}, reasoning="two people"
             )
         merged = self.log["registry"].log_decision(
-            "join_entries", {"kept": one.number, "dropped": other.number, **details}, reasoning="entered twice"
+            "join_entries",
+            {"kept": one.number, "dropped": other.number, **details},
+            reasoning="entered twice",
         )
         other.known = False
         with caused_by(merged):
@@ -138,13 +157,24 @@ class Board:
     def scan(self, now: int, candidate: Candidate, subject: str, broken: bool = False) -> Paper:
         rng = self.rng
         paper = Paper(
-            f"P{3000 + len(self.papers)}", candidate, subject, rng.choice(self.markers[subject]), rng.randint(6, 14)
+            f"P{3000 + len(self.papers)}",
+            candidate,
+            subject,
+            rng.choice(self.markers[subject]),
+            rng.randint(6, 14),
         )
         self.papers.append(paper)
         candidate.sat = True
-        room = self.log[rng.choice(("scan_room_1", "scan_room_2", "scan_room_3"))]
+        room_name = rng.choice(("scan_room_1", "scan_room_2", "scan_room_3"))
+        room = self.log[room_name]
         scanned = room.log_action(
-            "feed_script", {"script": paper.script, "candidate": candidate.number, "subject": subject, "sheets": paper.sheets}
+            "feed_script",
+            {
+                "script": paper.script,
+                "candidate": candidate.number,
+                "subject": subject,
+                "sheets": paper.sheets,
+            },
         )
         with caused_by(scanned):
             if rng.random() < 0.08:
@@ -156,7 +186,7 @@ class Board:
                 "store_images",
                 {"script": paper.script, "images": paper.images, "blank_backs": blank, "result": "complete"},
             )
-            self.post(room.agent_id, paper.marker, script=paper.script, subject=subject)
+            self.post(room_name, paper.marker, script=paper.script, subject=subject)
         return paper
 
     def mark(self, now: int, paper: Paper) -> None:
@@ -168,14 +198,19 @@ class Board:
             "mark_script", {"script": paper.script, "scheme": self.knows[paper.marker], "marks": paper.marks}
         )
         number, subject = paper.candidate.number, paper.subject
-        desk, other = f"desk_{paper.candidate.region}", "desk_south" if paper.candidate.region == "north" else "desk_north"
+        desk, other = (
+            f"desk_{paper.candidate.region}",
+            "desk_south" if paper.candidate.region == "north" else "desk_north",
+        )
         stray = paper.candidate is self.stray and case.strikes("wrong_recipient")
         slip = {"candidate": number, "script": paper.script, "marks": paper.marks}
         with caused_by(paper.marked):
             if stray or rng.random() < 0.05:
                 sent, came = self.post(paper.marker, other, **slip)
                 with caused_by(came):
-                    filed = self.log[other].log_action("file_slip", {"candidate": number, "tray": "strangers"})
+                    filed = self.log[other].log_action(
+                        "file_slip", {"candidate": number, "tray": "strangers"}
+                    )
                     if stray:
                         case.root(sent, came)
                         case.hop(filed)
@@ -184,7 +219,9 @@ class Board:
             else:
                 sent, came = self.post(paper.marker, desk, **slip)
         with caused_by(came):
-            self.log[desk].log_action("enter_mark", {"candidate": number, "subject": subject, "marks": paper.marks})
+            self.log[desk].log_action(
+                "enter_mark", {"candidate": number, "subject": subject, "marks": paper.marks}
+            )
         paper.candidate.entered[subject] = paper.marks
 
     def second_reading(self, paper: Paper) -> None:
@@ -192,7 +229,13 @@ class Board:
         marks = paper.truth + self.rng.randint(-2, 2)
         with caused_by(paper.marked):
             read = moderator.log_action(
-                "read_again", {"script": paper.script, "marks": marks, "first_marks": paper.marks, "scheme": self.scheme[paper.subject]}
+                "read_again",
+                {
+                    "script": paper.script,
+                    "marks": marks,
+                    "first_marks": paper.marks,
+                    "scheme": self.scheme[paper.subject],
+                },
             )
         if abs(marks - paper.marks) > TOLERANCE:
             gap = marks - paper.marks
@@ -231,15 +274,17 @@ class Board:
     # Results
 
     def publish(self, candidate: Candidate) -> None:
-        helper = self.log[self.rng.choice(("helpline_1", "helpline_2"))]
+        helper = self.rng.choice(("helpline_1", "helpline_2"))
         desk = f"desk_{candidate.region}"
-        with caused_by(self.post(helper.agent_id, desk, ask=candidate.number)[1]):
+        with caused_by(self.post(helper, desk, ask=candidate.number)[1]):
             if not candidate.known:
-                answer = self.log[desk].log_action("answer", {"candidate": candidate.number, "result": "no such number"})
+                answer = self.log[desk].log_action(
+                    "answer", {"candidate": candidate.number, "result": "no such number"}
+                )
                 if candidate.sat:
                     self.case.symptom(
                         answer,
-                        f"{candidate.number} called {helper.agent_id} and was told that there is no such number, with the entry card in hand!",
+                        f"{candidate.number} called {helper} and was told that there is no such number, with the entry card in hand!",
                         f"The office says that {candidate.number} does not exist. My daughter sat there for three hours.",
                         "Somebody who took the examination with us is not known to anyone any more.",
                     )
@@ -249,20 +294,22 @@ class Board:
             if candidate.sat and not candidate.entered:
                 self.case.symptom(
                     answer,
-                    f"{candidate.number} is reported absent, and {helper.agent_id} cannot explain it. The paper was handed in and scanned.",
+                    f"{candidate.number} is reported absent, and {helper} cannot explain it. The paper was handed in and scanned.",
                     f"Why does the result of {candidate.number} say absent? There is a receipt for the script.",
                     "People who were there and wrote are listed as absent today.",
                 )
 
     def appeal(self, paper: Paper) -> None:
-        helper = self.log[self.rng.choice(("helpline_1", "helpline_2"))]
+        helper = self.rng.choice(("helpline_1", "helpline_2"))
         moderator = self.rng.choice(("moderator_1", "moderator_2"))
-        asked, came = self.post(helper.agent_id, moderator, appeal=paper.script)
+        asked, came = self.post(helper, moderator, appeal=paper.script)
         if self.case.has("swallowed_failure") and paper is self.blank:
             self.case.trigger(asked)
             self.case.hop(asked, came)
         with caused_by(came):
-            opened = self.log[moderator].log_action("open_images", {"script": paper.script, "images": paper.images})
+            opened = self.log[moderator].log_action(
+                "open_images", {"script": paper.script, "images": paper.images}
+            )
         if not paper.images:
             self.case.symptom(
                 opened,
@@ -277,18 +324,25 @@ class Board:
         rng = self.case.rng(f"everyday/{now}")
         if rng.random() < 0.4:
             name = rng.choice(sorted(self.log))
-            setting, choices = rng.choice((("break_minutes", (10, 15, 20)), ("lamp", ("warm", "cold")), ("music", ("off", "low"))))
+            setting, choices = rng.choice(
+                (("break_minutes", (10, 15, 20)), ("lamp", ("warm", "cold")), ("music", ("off", "low")))
+            )
             old, new = rng.sample(choices, 2)
             self.log[name].log_state_change({setting: old}, {setting: new}, trigger="by hand")
         if rng.random() < 0.15:
-            self.log["caretaker"].log_action(rng.choice(("open_windows", "refill_paper", "water_plants", "change_bulb", "wind_clock")), {"room": rng.randint(1, 20)})
+            self.log["caretaker"].log_action(
+                rng.choice(("open_windows", "refill_paper", "water_plants", "change_bulb", "wind_clock")),
+                {"room": rng.randint(1, 20)},
+            )
         if rng.random() < 0.1:
             room = self.log[rng.choice(("desk_north", "desk_south", "registry"))]
             with caused_by(room.warning("printer offline", {"tries": 1})):
                 room.log_action("print_again", {"tries": 2})
         if now == self.case.decoy_at:
             self.log["caretaker"].warning("power cut in the east wing", {"seconds": 40})
-            self.log[self.rng.choice(("desk_north", "desk_south"))].log_action("restart_screen", {"program": "results"})
+            self.log[self.rng.choice(("desk_north", "desk_south"))].log_action(
+                "restart_screen", {"program": "results"}
+            )
 
     def step(self, now: int) -> None:
         case, rng = self.case, self.rng
@@ -310,7 +364,9 @@ class Board:
             fresh.append(self.scan(now, self.stray, rng.choice(SUBJECTS)))
         if case.has("swallowed_failure") and now == case.begin:
             candidate = self.register(self.person(), self.birthday())
-            self.blank = self.scan(now, candidate, rng.choice(SUBJECTS), case.strikes("swallowed_failure", now))
+            self.blank = self.scan(
+                now, candidate, rng.choice(SUBJECTS), case.strikes("swallowed_failure", now)
+            )
             if case.strikes("swallowed_failure", now):
                 case.root(self.blank.stored)
             fresh.append(self.blank)
@@ -345,4 +401,10 @@ def play(case: Case) -> None:
             board.step(now)
 
 
-WORLD = World("exams", "edges", ("wrong_merge", "wrong_recipient", "swallowed_failure", "omitted_message"), play, author=4)
+WORLD = World(
+    "exams",
+    "edges",
+    ("wrong_merge", "wrong_recipient", "swallowed_failure", "omitted_message"),
+    play,
+    author=4,
+)

@@ -14,8 +14,36 @@ from benchmarks.fault_worlds.kit import Case, World
 
 STEPS = 130
 BERTHS = ("Elm", "Oak", "Ash", "Fir", "Yew", "Box", "Bay", "Lime")
-FIRST = ("Calder", "Morven", "Tresco", "Lindis", "Orrin", "Sark", "Brede", "Wharfe", "Nadder", "Kyle", "Ouse", "Teme")
-SECOND = ("Star", "Trader", "Maid", "Bridge", "Wind", "Spirit", "Carrier", "Queen", "Venture", "Tide", "Rose", "Lark", "Pride", "Sound")
+FIRST = (
+    "Calder",
+    "Morven",
+    "Tresco",
+    "Lindis",
+    "Orrin",
+    "Sark",
+    "Brede",
+    "Wharfe",
+    "Nadder",
+    "Kyle",
+    "Ouse",
+    "Teme",
+)
+SECOND = (
+    "Star",
+    "Trader",
+    "Maid",
+    "Bridge",
+    "Wind",
+    "Spirit",
+    "Carrier",
+    "Queen",
+    "Venture",
+    "Tide",
+    "Rose",
+    "Lark",
+    "Pride",
+    "Sound",
+)
 DRY = ("timber", "tiles", "cable", "paper")
 COLD = ("fish", "butter", "vaccine")
 CREW_ROPES = 3
@@ -75,7 +103,11 @@ class Port:
             "harbour_office": "office",
         }
         for number in range(1, 5):
-            roles |= {f"pilot_{number}": "pilot", f"carrier_{number}": "carrier", f"forwarder_{number}": "forwarder"}
+            roles |= {
+                f"pilot_{number}": "pilot",
+                f"carrier_{number}": "carrier",
+                f"forwarder_{number}": "forwarder",
+            }
         self.log = {name: AgentLogger(name, role) for name, role in roles.items()}
         self.slots: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
         self.arrivals: dict[int, list[Ship]] = defaultdict(list)
@@ -122,7 +154,10 @@ class Port:
         ship.berth = ship.likes if ship.likes in free else self.case.rng(f"berth/{ship.name}").choice(free)
         self.slots[ship.berth].append((ship.due, ship.due + ship.stay, ship.name))
         ship.booked = self.log[planner].log_decision(
-            "book_berth", {"ship": ship.name, "berth": ship.berth}, reasoning="free for the whole stay", causes=[looked]
+            "book_berth",
+            {"ship": ship.name, "berth": ship.berth},
+            reasoning="free for the whole stay",
+            causes=[looked],
         )
         self.arrivals[ship.due].append(ship)
         order = self.log[planner].send(ship.pilot, {"ship": ship.name, "berth": ship.berth})
@@ -193,7 +228,9 @@ class Port:
             return
         if self.ropes < CREW_ROPES:
             short = self.log["rope_store"].log_action(
-                "refuse_ropes", {"ship": ship.name, "asked": CREW_ROPES, "left": self.ropes}, causes=[ship.booked]
+                "refuse_ropes",
+                {"ship": ship.name, "asked": CREW_ROPES, "left": self.ropes},
+                causes=[ship.booked],
             )
             self.case.symptom(
                 short,
@@ -210,17 +247,23 @@ class Port:
             causes=[ship.booked],
         )
         ship.rope_event = taken
-        moored = pilot.log_action("moor", {"ship": ship.name, "berth": ship.berth}, causes=[ship.booked, taken])
+        moored = pilot.log_action(
+            "moor", {"ship": ship.name, "berth": ship.berth}, causes=[ship.booked, taken]
+        )
         if ship.name in self.twins:
             self.case.hop(moored)
         self.departures[now + ship.stay - 1].append(ship)
         for _ in range(self.rng.randint(1, 2)):
-            self.land(now, ship.name, pilot.agent_id, now + round(math.exp(self.rng.uniform(0.7, 4.0))))
+            self.land(now, ship.name, ship.pilot, now + round(math.exp(self.rng.uniform(0.7, 4.0))))
 
     def leave(self, ship: Ship) -> None:
         left = self.log[ship.pilot].log_action("cast_off", {"ship": ship.name, "berth": ship.berth})
         del self.at_quay[ship.berth]
-        if ship.pilot == self.culprit and self.routine[ship.pilot] == "by lorry" and self.case.strikes("leaked_resource"):
+        if (
+            ship.pilot == self.culprit
+            and self.routine[ship.pilot] == "by lorry"
+            and self.case.strikes("leaked_resource")
+        ):
             self.leaks += 1
             if self.leaks <= 3:
                 self.case.root(left, ship.rope_event)
@@ -249,7 +292,9 @@ class Port:
         box.row = row
         box.warm = cargo in COLD and row % 2 == 1  # only even rows have sockets
         planned = self.log["yard_desk"].log_decision(
-            "assign_row", {"box": box.number, "cargo": cargo, "row": row}, reasoning="next free place for this cargo"
+            "assign_row",
+            {"box": box.number, "cargo": cargo, "row": row},
+            reasoning="next free place for this cargo",
         )
         carrier = self.log[f"carrier_{rng.randint(1, 4)}"]
         plug = {} if cargo in DRY else {"plugged_in": not box.warm}
@@ -263,7 +308,9 @@ class Port:
         lost = marked and case.strikes("dead_letter", now)
         mishap = rng.random() < 0.12
         papers = {"box": box.number, "papers": f"P{rng.randint(1000, 9999)}"}
-        letter = self.log[box.forwarder].send("customs" if lost or mishap else "customs_desk", papers, causes=[box.placed])
+        letter = self.log[box.forwarder].send(
+            "customs" if lost or mishap else "customs_desk", papers, causes=[box.placed]
+        )
         if lost or mishap:
             aside = self.log["post_room"].log_action(
                 "set_letter_aside", {"box": box.number, "addressed_to": "customs"}, causes=[letter.event_id]
@@ -276,7 +323,9 @@ class Port:
         else:
             box.papers = True
             came = self.log["customs_desk"].receive(letter)
-            box.cleared = self.log["customs_desk"].log_action("stamp_papers", {"box": box.number}, causes=[came])
+            box.cleared = self.log["customs_desk"].log_action(
+                "stamp_papers", {"box": box.number}, causes=[came]
+            )
         return box
 
     def fetch_letters(self, now: int) -> None:
@@ -285,7 +334,9 @@ class Port:
             letter = self.log[box.forwarder].send("customs_desk", {"box": box.number}, causes=[fetched])
             came = self.log["customs_desk"].receive(letter)
             box.papers = True
-            box.cleared = self.log["customs_desk"].log_action("stamp_papers", {"box": box.number}, causes=[came])
+            box.cleared = self.log["customs_desk"].log_action(
+                "stamp_papers", {"box": box.number}, causes=[came]
+            )
 
     def collect(self, box: Box) -> None:
         gate = self.log[self.rng.choice(("gate_1", "gate_2"))]
@@ -293,7 +344,9 @@ class Port:
         called = gate.log_action("lorry_arrives", {"lorry": lorry, "box": box.number}, causes=[box.placed])
         if not box.papers:
             self.case.trigger(called)
-            sent = gate.log_action("turn_lorry_away", {"lorry": lorry, "box": box.number, "because": "no stamp"}, causes=[called])
+            sent = gate.log_action(
+                "turn_lorry_away", {"lorry": lorry, "box": box.number, "because": "no stamp"}, causes=[called]
+            )
             self.case.symptom(
                 sent,
                 f"A driver came for box {box.number} and was sent home from {gate.agent_id} because no stamp was there.",
@@ -301,9 +354,13 @@ class Port:
                 "A lorry was turned away at the gate today although all the papers for its load had been posted in time.",
             )
             return
-        out = gate.log_action("let_lorry_out", {"lorry": lorry, "box": box.number}, causes=[called, box.cleared])
+        out = gate.log_action(
+            "let_lorry_out", {"lorry": lorry, "box": box.number}, causes=[called, box.cleared]
+        )
         degrees = 17 if box.warm else 4 if box.cargo in COLD else 14
-        opened = gate.log_action("open_box", {"box": box.number, "cargo": box.cargo, "degrees": degrees}, causes=[out])
+        opened = gate.log_action(
+            "open_box", {"box": box.number, "cargo": box.cargo, "degrees": degrees}, causes=[out]
+        )
         if box.warm:
             self.case.symptom(
                 opened,
@@ -318,15 +375,28 @@ class Port:
         rng = self.case.rng(f"everyday/{now}")
         if rng.random() < 0.35:
             name = rng.choice(sorted(self.log))
-            setting, low, high = rng.choice((("radio_channel", 6, 14), ("lamp_level", 1, 5), ("tea_break", 9, 16)))
+            setting, low, high = rng.choice(
+                (("radio_channel", 6, 14), ("lamp_level", 1, 5), ("tea_break", 9, 16))
+            )
             self.log[name].log_state_change(
                 {setting: rng.randint(low, high)}, {setting: rng.randint(low, high)}, trigger="shift leader"
             )
         if rng.random() < 0.12:
-            failed = self.log[f"carrier_{rng.randint(1, 4)}"].warning("hydraulics slow", {"oil_bar": rng.randint(80, 99)})
+            failed = self.log[f"carrier_{rng.randint(1, 4)}"].warning(
+                "hydraulics slow", {"oil_bar": rng.randint(80, 99)}
+            )
             self.log["harbour_office"].log_action("send_fitter", {"done": True}, causes=[failed])
         if rng.random() < 0.15:
-            chore = rng.choice(("sweep_quay", "grease_winch", "read_tide_gauge", "count_fenders", "test_siren", "paint_bollard"))
+            chore = rng.choice(
+                (
+                    "sweep_quay",
+                    "grease_winch",
+                    "read_tide_gauge",
+                    "count_fenders",
+                    "test_siren",
+                    "paint_bollard",
+                )
+            )
             self.log["harbour_office"].log_action(chore, {"minutes": rng.randint(5, 50)})
         if rng.random() < 0.05:
             self.log["lookout"].warning("fog bank", {"sight_m": rng.randint(200, 900)})
@@ -337,7 +407,9 @@ class Port:
         name = self.culprit if now == turn else self.new_routine.get(now, "")
         if name:
             changed = self.log[name].log_state_change(
-                {"ropes_go_back": self.routine[name]}, {"ropes_go_back": "by lorry"}, trigger="new launch timetable"
+                {"ropes_go_back": self.routine[name]},
+                {"ropes_go_back": "by lorry"},
+                trigger="new launch timetable",
             )
             self.routine[name] = "by lorry"
             if self.case.strikes("leaked_resource", now):
@@ -356,7 +428,11 @@ class Port:
         if case.has("leaked_resource") and case.begin <= now <= case.end + 8:
             spacing = max(1, (case.end - case.begin) // 8)
             if (now - case.begin) % spacing == 0 or now >= case.end - 3:
-                busy = {berth for berth in BERTHS if any(first <= now + 3 and last >= now for first, last, _ in self.slots[berth])}
+                busy = {
+                    berth
+                    for berth in BERTHS
+                    if any(first <= now + 3 and last >= now for first, last, _ in self.slots[berth])
+                }
                 free = [berth for berth in BERTHS if berth not in busy]
                 if free:
                     ship, seen = self.announce(now, now, free[0], self.culprit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 from Agent import tick, trace_agent_action
 from benchmarks.fault_worlds.kit import Case, World, call
@@ -44,7 +45,9 @@ class Desk(Actor):
     agent_role = "request desk"
 
     @trace_agent_action()
-    def enter_request(self, number: str, target: str, band: str, magnitude: float, exposure: float) -> dict[str, object]:
+    def enter_request(
+        self, number: str, target: str, band: str, magnitude: float, exposure: float
+    ) -> dict[str, Any]:
         return {"accepted": True, "in_hours": self.site.hours(number)}
 
 
@@ -60,21 +63,21 @@ class Telescope(Actor):
         self.error_arcsec = 0.0
 
     @trace_agent_action()
-    def point(self, number: str, target: str) -> dict[str, object]:
+    def point(self, number: str, target: str) -> dict[str, Any]:
         self.error_arcsec += self.creep
         offset = self.error_arcsec + self.site.noise(f"point/{number}", 0.35)
         self.site.pointed(self, number)
         return {"target": target, "offset_arcsec": round(abs(offset), 2)}
 
     @trace_agent_action()
-    def expose(self, number: str, seconds: float) -> dict[str, object]:
+    def expose(self, number: str, seconds: float) -> dict[str, Any]:
         width = 1.3 + self.site.noise(f"width/{number}", 0.2)
         if self.guide_gain > 1.5 and self.site.wind_m_s > 9:
             width += 3.1
         return {"seconds": seconds, "width_arcsec": round(width, 2)}
 
     @trace_agent_action()
-    def observe(self, number: str, target: str, seconds: float) -> dict[str, object]:
+    def observe(self, number: str, target: str, seconds: float) -> dict[str, Any]:
         aimed = self.point(number, target)
         shot = self.expose(number, seconds)
         return {"offset_arcsec": aimed["offset_arcsec"], **shot}
@@ -94,7 +97,7 @@ class Calibrator(Actor):
     agent_role = "calibration"
 
     @trace_agent_action()
-    def renew_flat(self, band: str) -> dict[str, object]:
+    def renew_flat(self, band: str) -> dict[str, Any]:
         site = self.site
         site.flats[band] += 1
         missed = site.missed_reducer(band)
@@ -121,7 +124,9 @@ class Reducer(Actor):
         return f"{band}-{self.held[band]}"
 
     @trace_agent_action()
-    def reduce(self, number: str, band: str, offset_arcsec: float, width_arcsec: float, seconds: float) -> dict[str, object]:
+    def reduce(
+        self, number: str, band: str, offset_arcsec: float, width_arcsec: float, seconds: float
+    ) -> dict[str, Any]:
         if band not in self.held:
             self.load_flat(band)
         request = self.site.requests[number]
@@ -141,7 +146,7 @@ class Astronomer(Actor):
     agent_role = "astronomer"
 
     @trace_agent_action()
-    def judge(self, number: str, target: str, catalogue: float, image: dict[str, float]) -> dict[str, object]:
+    def judge(self, number: str, target: str, catalogue: float, image: dict[str, Any]) -> dict[str, Any]:
         why = "good"
         if image["signal_to_noise"] == 0:
             why = "no star in the slit"
@@ -178,7 +183,7 @@ class Mast(Actor):
     agent_role = "weather"
 
     @trace_agent_action()
-    def read_mast(self, wind_m_s: float, humidity: int) -> dict[str, object]:
+    def read_mast(self, wind_m_s: float, humidity: int) -> dict[str, Any]:
         self.site.wind_m_s = wind_m_s
         return {"safe": wind_m_s < 20}
 
@@ -196,7 +201,7 @@ class Site:
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        case.window(STEPS, 5 if case.has("slow_drift") else 2)
+        case.window(STEPS, 8 if case.has("slow_drift") else 2)
         self.rng = case.rng("night")
         self.now = 0
         self.wind_m_s = 4.0
@@ -215,7 +220,11 @@ class Site:
         self.pipeline = who.randrange(3)
         self.band = who.choice(BANDS)
         self.drifts = 0
-        self.gusts = [step for step in case.rng("gusts").sample(range(3, STEPS), 9) if not case.begin - 1 <= step <= case.end]
+        self.gusts = [
+            step
+            for step in case.rng("gusts").sample(range(3, STEPS), 9)
+            if not case.begin - 1 <= step <= case.end
+        ]
         self.swaps = case.rng("swaps").sample(range(5, STEPS - 3), 5)
         self.flat_days = case.rng("flats").sample(range(4, STEPS - 3), 7)
 
@@ -236,7 +245,15 @@ class Site:
             self.drifts += 1
             self.case.root(call(telescope.agent_id, "point", number=number))
 
-    def ask(self, slot: int, magnitude: float, band: str = "", telescope: int = -1, reducer: int = -1, wrong: bool = False) -> Request:
+    def ask(
+        self,
+        slot: int,
+        magnitude: float,
+        band: str = "",
+        telescope: int = -1,
+        reducer: int = -1,
+        wrong: bool = False,
+    ) -> Request:
         rng = self.rng
         number = f"R{len(self.requests) + 101}"
         seconds = round(0.5 + 40 * 10 ** (0.4 * (magnitude - 15)), 1)
@@ -304,11 +321,15 @@ class Site:
     def everyday(self) -> None:
         rng = self.case.rng(f"everyday/{self.now}")
         if rng.random() < 0.35:
-            name, values = rng.choice((("guide_gain", (0.6, 0.7, 0.9, 1.0)), ("dew_heater", (1, 2, 3)), ("dew_heater", (1, 2, 3))))
+            name, values = rng.choice(
+                (("guide_gain", (0.6, 0.7, 0.9, 1.0)), ("dew_heater", (1, 2, 3)), ("dew_heater", (1, 2, 3)))
+            )
             others = [item for number, item in enumerate(self.telescopes) if number != self.scope]
             rng.choice(self.engineers).adjust(rng.choice(others).agent_id, name, rng.choice(values))
         if rng.random() < 0.15:
-            what = rng.choice(("wipe dome rail", "check oil", "empty trap", "count filters", "log sky brightness"))
+            what = rng.choice(
+                ("wipe dome rail", "check oil", "empty trap", "count filters", "log sky brightness")
+            )
             rng.choice(self.engineers).chore(what, rng.randint(5, 30))
         if rng.random() < 0.08:
             station = rng.choice(("valley", "ridge"))
@@ -318,9 +339,13 @@ class Site:
                 self.mast.call_again(station)
         if self.now in self.swaps:
             others = [item for number, item in enumerate(self.telescopes) if number != self.scope]
-            rng.choice(self.engineers).replace_part(rng.choice(others).agent_id, "encoder", f"E{rng.randint(100, 999)}")
+            rng.choice(self.engineers).replace_part(
+                rng.choice(others).agent_id, "encoder", f"E{rng.randint(100, 999)}"
+            )
         if self.now in self.flat_days:
-            bands = [band for band in BANDS if band != self.band] if self.case.has("stale_cache") else list(BANDS)
+            bands = (
+                [band for band in BANDS if band != self.band] if self.case.has("stale_cache") else list(BANDS)
+            )
             self.calibrator.renew_flat(rng.choice(bands))
         if self.now == self.case.decoy_at:
             self.engineers[0].chore("reset dome light", 2)
@@ -344,7 +369,8 @@ class Site:
             self.engineers[0].replace_part(scope.agent_id, "encoder", "E77")
             if case.strikes("slow_drift", self.now):
                 case.root(
-                    call("engineer_1", "replace_part", serial="E77"), call(scope.agent_id, "fit_part", serial="E77")
+                    call("engineer_1", "replace_part", serial="E77"),
+                    call(scope.agent_id, "fit_part", serial="E77"),
                 )
                 scope.creep = 3.6 / (case.end - case.begin)
             for step in range(case.begin + 1, case.end + 6):
@@ -354,9 +380,7 @@ class Site:
             value = 2.4 if case.strikes("config_change", self.now) else 0.9
             self.engineers[1].adjust(scope.agent_id, "guide_gain", value)
             if case.strikes("config_change", self.now):
-                case.root(
-                    call("engineer_2", "adjust", value=value), call(scope.agent_id, "put", value=value)
-                )
+                case.root(call("engineer_2", "adjust", value=value), call(scope.agent_id, "put", value=value))
             self.ask(case.end, 13.5, telescope=self.scope)
 
     def step(self, now: int) -> None:
@@ -385,4 +409,6 @@ def play(case: Case) -> None:
             site.step(now)
 
 
-WORLD = World("observatory", "spans", ("stale_cache", "slow_drift", "wrong_unit", "config_change"), play, author=4)
+WORLD = World(
+    "observatory", "spans", ("stale_cache", "slow_drift", "wrong_unit", "config_change"), play, author=4
+)

@@ -191,7 +191,17 @@ TRACED = {
     Lift: ("lift", ["carry", "set_speed", "brake_once", "tighten_brake"]),
     Patroller: (
         "patrol",
-        ["bring_class", "see_class_off", "probe_snow", "check_nets", "mend_net", "set_markers", "open_piste", "help_fallen", "drill"],
+        [
+            "bring_class",
+            "see_class_off",
+            "probe_snow",
+            "check_nets",
+            "mend_net",
+            "set_markers",
+            "open_piste",
+            "help_fallen",
+            "drill",
+        ],
     ),
     Guest: ("guests", ["fall"]),
     Mechanic: ("mechanic", ["test_brake", "grease", "read_sensor", "read_sensor_again"]),
@@ -262,11 +272,12 @@ class Hill:
             guide.see_class_off(lift, number)
             if self.forgets(number):
                 self.case.root(
-                    call(guide.agent_id, "see_class_off", number=number), call(guide.agent_id, "bring_class", number=number)
+                    call(guide.agent_id, "see_class_off", number=number),
+                    call(guide.agent_id, "bring_class", number=number),
                 )
-        for name, lift in self.lifts.items():
-            seats = self.seats[name] if lift.speed >= 3 else self.slow_seats(lift)
-            lift.carry(ARRIVALS + self.case.rng(f"come/{name}/{self.now}").randint(-5, 5), seats)
+        for name, machine in self.lifts.items():
+            seats = self.seats[name] if machine.speed >= 3 else self.slow_seats(machine)
+            machine.carry(ARRIVALS + self.case.rng(f"come/{name}/{self.now}").randint(-5, 5), seats)
         for place, name in enumerate(LIFTS):
             if (self.now + place) % 2:
                 continue
@@ -388,10 +399,13 @@ class Hill:
                 self.foremen[0].give_order(shop.agent_id, order, note)
                 if case.strikes("starved_queue", now):
                     case.root(
-                        call("foreman_1", "give_order", note=note), call(shop.agent_id, "set_order", order="boards last")
+                        call("foreman_1", "give_order", note=note),
+                        call(shop.agent_id, "set_order", order="boards last"),
                     )
             elif place == 1 and now % 17 == 5:
-                self.foremen[1].give_order(shop.agent_id, rng.choice(("boards last", "boots last", "as they come")), self.count())
+                self.foremen[1].give_order(
+                    shop.agent_id, rng.choice(("boards last", "boots last", "as they come")), self.count()
+                )
             for _ in range(BENCH_JOBS if place == 0 else 3):
                 pile = self.piles[place]
                 if pile:
@@ -421,7 +435,9 @@ class Hill:
         if rng.random() < 0.3:
             rng.choice(self.mechanics).grease(rng.choice(LIFTS))
         if rng.random() < 0.3:
-            rng.choice(self.stewards).chore(rng.choice(("sweep platform", "salt steps", "fill napkins", "sell map", "wipe window")))
+            rng.choice(self.stewards).chore(
+                rng.choice(("sweep platform", "salt steps", "fill napkins", "sell map", "wipe window"))
+            )
         if rng.random() < 0.1:
             rng.choice(self.patrol).drill(rng.choice(("beacon search", "rope rescue", "radio check")))
         if rng.random() < 0.1:
@@ -466,4 +482,10 @@ def play(case: Case) -> None:
             one.undo()
 
 
-WORLD = World("skiarea", "spans", ("starved_queue", "forgotten_undo", "omitted_step", "swallowed_failure"), play, author=4)
+WORLD = World(
+    "skiarea",
+    "spans",
+    ("starved_queue", "forgotten_undo", "omitted_step", "swallowed_failure"),
+    play,
+    author=4,
+)

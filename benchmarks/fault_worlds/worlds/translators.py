@@ -145,7 +145,9 @@ class Account(Member):
 
     @trace_agent_action()
     async def tell(self, reviser: str, client: str, topic: str, value: str) -> str:
-        return await next(one for one in self.bureau.revisers if one.agent_id == reviser).hear(client, topic, value)
+        return await next(one for one in self.bureau.revisers if one.agent_id == reviser).hear(
+            client, topic, value
+        )
 
 
 class Shelf(Member):
@@ -175,7 +177,9 @@ class Courier(Member):
     @trace_agent_action()
     async def deliver(self, document: str, client: str, revision: int) -> dict[str, Any]:
         order = self.bureau.documents[document]
-        return await self.bureau.clients[client].read(document, order.words, order.tone, revision, order.latest)
+        return await self.bureau.clients[client].read(
+            document, order.words, order.tone, revision, order.latest
+        )
 
     @trace_agent_action()
     async def call_portal(self, host: str) -> str:
@@ -194,9 +198,17 @@ class Client(Member):
     agent_role = "client"
 
     @trace_agent_action()
-    async def read(self, document: str, words: dict[str, str], tone: str, revision: int, sent: int) -> dict[str, Any]:
+    async def read(
+        self, document: str, words: dict[str, str], tone: str, revision: int, sent: int
+    ) -> dict[str, Any]:
         odd = sorted(word for term, word in words.items() if word != WORDS[term][0])
-        return {"odd_words": odd, "address": tone, "wished": self.bureau.wishes[self.agent_id], "my_correction": sent, "in_text": revision}
+        return {
+            "odd_words": odd,
+            "address": tone,
+            "wished": self.bureau.wishes[self.agent_id],
+            "my_correction": sent,
+            "in_text": revision,
+        }
 
 
 class Bureau:
@@ -246,7 +258,14 @@ class Bureau:
         busy = self.case.rng(f"busy/{document}/{attempt}").random() < 0.2
         return {"status": "busy" if busy or broken else "done", "left": self.allowance}
 
-    def order(self, due: int, client: str = "", reviser: int = -1, translator: int = -1, terms: list[str] | None = None) -> Document:
+    def order(
+        self,
+        due: int,
+        client: str = "",
+        reviser: int = -1,
+        translator: int = -1,
+        terms: list[str] | None = None,
+    ) -> Document:
         rng = self.rng
         case = self.case
         client = client or rng.choice(CLIENTS)
@@ -258,7 +277,9 @@ class Bureau:
                 reviser = (reviser + 1) % 3
             if case.has("trusted_tool") and translator == self.member:
                 translator = 4
-        document = Document(f"D{100 + len(self.documents)}", client, translator, reviser, due, chosen, rng.randint(1, 12))
+        document = Document(
+            f"D{100 + len(self.documents)}", client, translator, reviser, due, chosen, rng.randint(1, 12)
+        )
         self.documents[document.name] = document
         self.due[due].append(document)
         return document
@@ -288,7 +309,9 @@ class Bureau:
                     output="polished",
                 )
         with recorder.step("revise", f"Revise {document.name}"):
-            document.tone = (await self.revisers[document.reviser].revise(document.name, document.client))["tone"]
+            document.tone = (await self.revisers[document.reviser].revise(document.name, document.client))[
+                "tone"
+            ]
             await self.shelf.put_revision(document.name, 1)
             document.latest = 1
 
@@ -298,7 +321,12 @@ class Bureau:
         if swapped:
             await self.shelf.put_revision(document.name, late)
             await self.shelf.put_revision(document.name, early)
-            self.case.root(*(call("text_shelf", "put_revision", document=document.name, revision=number) for number in (early, late)))
+            self.case.root(
+                *(
+                    call("text_shelf", "put_revision", document=document.name, revision=number)
+                    for number in (early, late)
+                )
+            )
         else:
             if self.case.rng(f"hold/{document.name}").random() < 0.3:
                 await self.shelf.hold_back(document.name, late)
@@ -315,7 +343,9 @@ class Bureau:
         fetched = call(courier.agent_id, "pick_up", document=document.name)
         if answer["odd_words"]:
             odd = answer["odd_words"][0]
-            case.hop(call(self.translators[document.translator].agent_id, "translate", document=document.name))
+            case.hop(
+                call(self.translators[document.translator].agent_id, "translate", document=document.name)
+            )
             case.symptom(
                 ref,
                 f"{document.client} laughs at {document.name}: it says {odd}, in a manual for a gearbox.",
@@ -343,7 +373,9 @@ class Bureau:
         rng = self.case.rng(f"everyday/{self.now}")
         if rng.random() < 0.5:
             self.tickets += 1
-            await rng.choice(self.translators[3:]).prepare(rng.choice(CLIENTS), rng.choice(sorted(WORDS)), self.tickets)
+            await rng.choice(self.translators[3:]).prepare(
+                rng.choice(CLIENTS), rng.choice(sorted(WORDS)), self.tickets
+            )
         if rng.random() < 0.5:
             client, topic = rng.choice(CLIENTS), rng.choice(("tone", "units", "quotes"))
             value = {"tone": self.wishes[client], "units": "metric", "quotes": "low"}[topic]
@@ -360,7 +392,11 @@ class Bureau:
             except ConnectionError:
                 await self.couriers[0].call_portal_again(host)
         if rng.random() < 0.2:
-            await self.couriers[1].chore(rng.choice(("sort inbox", "archive invoices", "back up memory", "greet visitor", "update price list")))
+            await self.couriers[1].chore(
+                rng.choice(
+                    ("sort inbox", "archive invoices", "back up memory", "greet visitor", "update price list")
+                )
+            )
         if self.now == self.case.decoy_at:
             await self.couriers[1].chore("renew licence of the spelling checker")
             await self.translators[3].set_profile("brisk", 2)
@@ -379,7 +415,9 @@ class Bureau:
                 case.hop(call(translator.agent_id, "prepare", ticket=self.tickets))
         if case.has("false_belief"):
             true = self.wishes[self.client]
-            value = ("informal" if true == "formal" else "formal") if case.strikes("false_belief", now) else true
+            value = (
+                ("informal" if true == "formal" else "formal") if case.strikes("false_belief", now) else true
+            )
             account, reviser = self.accounts[self.member], self.revisers[self.member]
             await account.tell(reviser.agent_id, self.client, "tone", value)
             if case.strikes("false_belief", now):
@@ -435,4 +473,6 @@ def play(case: Case) -> None:
     asyncio.run(session(case))
 
 
-WORLD = World("translators", "spans", ("trusted_tool", "false_belief", "out_of_order", "retry_storm"), play, author=4)
+WORLD = World(
+    "translators", "spans", ("trusted_tool", "false_belief", "out_of_order", "retry_storm"), play, author=4
+)
