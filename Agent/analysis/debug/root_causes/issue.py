@@ -31,8 +31,12 @@ FAILING: Final = frozenset({"fails", "error comes up", "new error"})
 LINKS: Final = frozenset({"agent", "span", "event", "=", "#"})
 """Tokens of these sorts are no words of a text."""
 _WORD: Final = re.compile(r"[a-z0-9]+")
+CLEARLY: Final = 0.7
+"""An event that fits the text so well beside the one that fits it best may be what it speaks of."""
 MAX_HEARD: Final = 60
-HEARD: Final = float(__import__("os").environ.get("HEARD","0.8"))
+"""What more events say is no symptom to begin from."""
+HEARD: Final = 0.8
+"""How near an event is that says all that the text says, beside one that holds a thing that it names."""
 COUNTED: Final = frozenset({"rate changes", "never done"})
 
 
@@ -107,6 +111,23 @@ class Issue:
             for place in places:
                 found[place] = HEARD * self.told[place] * (1 - math.log(begin) / size)
         return found
+
+    def ends(self, log: Log) -> int | None:
+        """The step of the last event that the text may speak of; None where it speaks of none.
+
+        That is the last of those that say most of its words, or hold a thing that it names, and are seldom.
+        """
+        size = math.log(max(2, len(log.acts)))
+        named = self.tokens | {("agent", agent) for agent in self.agents}
+        holders = {act.place for token in named for act in log.by_token.get(token, ())}
+        found = {
+            place: (self.told.get(place, 0.0) + (place in holders))
+            * (1 - math.log(len(log.by_sort[log.acts[place].sort])) / size)
+            for place in {*self.told, *holders}
+            if log.acts[place].kind not in QUIET
+        }
+        least = CLEARLY * max(found.values(), default=0.0)
+        return max((log.acts[place].step for place, value in found.items() if value >= least > 0), default=None)
 
     def relevance(self, hypothesis: Hypothesis) -> float:
         """From 0 to 1: whom it is about, and what of that."""
