@@ -418,7 +418,7 @@ def lives(orders: int, *, odd: int) -> Diary:
 
 def test_what_leads_to_a_named_thing_is_near_it_and_less_so_by_each_hop() -> None:
     log = lives(40, odd=20).log()
-    nearby.walk(log, {"p-20": 0.9})
+    nearby.walk(log, {"p-20": 0.9}, {})
     by_name = {(act.name, act.values.get("order") or act.values["parcel"]): act.near for act in log.acts}
     assert by_name["send", "p-20"] == by_name["pack", "o-20"] == 0.9
     assert 0 < by_name["take", "o-20"] < 0.9
