@@ -418,7 +418,7 @@ def lives(orders: int, *, odd: int) -> Diary:
 
 def test_what_leads_to_a_named_thing_is_near_it_and_less_so_by_each_hop() -> None:
     log = lives(40, odd=20).log()
-    nearby.walk(log, {"p-20": 0.9})
+    nearby.walk(log, {"p-20": 0.9}, {})
     by_name = {(act.name, act.values.get("order") or act.values["parcel"]): act.near for act in log.acts}
     assert by_name["send", "p-20"] == by_name["pack", "o-20"] == 0.9
     assert 0 < by_name["take", "o-20"] < 0.9
@@ -428,7 +428,7 @@ def test_what_leads_to_a_named_thing_is_near_it_and_less_so_by_each_hop() -> Non
 def test_one_deviation_is_told_where_it_is_near_what_was_named_and_only_there() -> None:
     for named, expected in (("o-20", 1), ("o-7", 0)):
         log = lives(40, odd=20).log()
-        nearby.walk(log, {named: 0.9})
+        nearby.walk(log, {named: 0.9}, {})
         told = [each for each in follow_ups.find(log) if each.local and each.rule == "not carried on"]
         near = [each for each in told if each.first.near > 0.5]
         assert len({each.first.id for each in near}) == expected

@@ -179,6 +179,11 @@ def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
         log.peers[role].append(agent)
     _one_path(log)
     for act in acts:
+        if act.kind == "agent_message":
+            # who sends orders to three kinds of agents does three things
+            other = act.values.get("recipient" if act.name == "sent" else "sender")
+            role = roles.get(other, "") if isinstance(other, str) else ""
+            act.name += f" {'to' if act.name == 'sent' else 'from'} {role}" if role else ""
         act.sort = act.role, act.kind, act.name
     _name_things(log)
     _add_parts(log)

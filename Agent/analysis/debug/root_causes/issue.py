@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Hashable
+from functools import lru_cache
+from itertools import chain, groupby
 from typing import Final
 
 from Agent.analysis.debug.question.question import Question, stems
 from Agent.analysis.debug.root_causes.acts import Act, Log
-from Agent.analysis.debug.root_causes.ranking import Hypothesis
+from Agent.analysis.debug.root_causes.ranking import QUIET, Hypothesis
 from Agent.analysis.debug.root_causes.scan import Finding
 
 __all__ = ["Issue"]
@@ -28,6 +31,12 @@ FAILING: Final = frozenset({"fails", "error comes up", "new error"})
 LINKS: Final = frozenset({"agent", "span", "event", "=", "#"})
 """Tokens of these sorts are no words of a text."""
 _WORD: Final = re.compile(r"[a-z0-9]+")
+CLEARLY: Final = 0.7
+"""An event that fits the text so well beside the one that fits it best may be what it speaks of."""
+MAX_HEARD: Final = 60
+"""What more events say is no symptom to begin from."""
+HEARD: Final = 0.8
+"""How near an event is that says all that the text says, beside one that holds a thing that it names."""
 COUNTED: Final = frozenset({"rate changes", "never done"})
 
 
@@ -45,6 +54,8 @@ class Issue:
         self.named = frozenset(each.id for each in question.naming)
         self.spaced = f" {' '.join(_WORD.findall(self.text))} "
         self.tokens = self._named_tokens(log)
+        self.told = self._told(log, question)
+        """{place of an act: from 0 to 1, how much of what the text says it says, too}."""
 
     def _named_tokens(self, log: Log) -> frozenset[Hashable]:
         """The things and values that the text names."""
@@ -67,6 +78,56 @@ class Issue:
         agents = {("agent", agent) for agent in self.agents}
         named = [token for token in self.tokens | agents if token in log.by_token]
         return {token: 1 - math.log(len(log.by_token[token])) / size for token in named}
+
+    def _told(self, log: Log, question: Question) -> dict[int, float]:
+        """How much of the words of the text the name and the values of each act hold."""
+        words = frozenset(word for each in question.words for word in stems(each))
+        holders: dict[str, list[int]] = {word: [] for word in words}
+        for act in log.acts:
+            if act.kind in QUIET:
+                continue
+            texts = [act.name, *(value for value in act.values.values() if isinstance(value, str))]
+            for word in words.intersection(chain.from_iterable(map(_stems, texts))):
+                holders[word].append(act.place)
+        size = math.log(max(2, len(log.acts)))
+        worth = {word: 1 - math.log(len(held)) / size for word, held in holders.items() if held}
+        found: dict[int, float] = defaultdict(float)
+        for word, value in worth.items():
+            for place in holders[word]:
+                found[place] += value / sum(worth.values())
+        return found
+
+    def heard(self, log: Log) -> dict[int, float]:
+        """{place: nearness} of the acts that say most of what the text says, unless they are many."""
+        size = math.log(max(2, len(log.acts)))
+        ordered = sorted(self.told.items(), key=lambda pair: (-pair[1], pair[0]))
+        found: dict[int, float] = {}
+        begin = 0
+        for _, group in groupby(ordered, key=lambda pair: round(pair[1], 6)):
+            places = [place for place, _ in group]
+            begin += len(places)
+            if begin > MAX_HEARD:
+                break
+            for place in places:
+                found[place] = HEARD * self.told[place] * (1 - math.log(begin) / size)
+        return found
+
+    def ends(self, log: Log) -> int | None:
+        """The step of the last event that the text may speak of; None where it speaks of none.
+
+        That is the last of those that say most of its words, or hold a thing that it names, and are seldom.
+        """
+        size = math.log(max(2, len(log.acts)))
+        named = self.tokens | {("agent", agent) for agent in self.agents}
+        holders = {act.place for token in named for act in log.by_token.get(token, ())}
+        found = {
+            place: (self.told.get(place, 0.0) + (place in holders))
+            * (1 - math.log(len(log.by_sort[log.acts[place].sort])) / size)
+            for place in {*self.told, *holders}
+            if log.acts[place].kind not in QUIET
+        }
+        least = CLEARLY * max(found.values(), default=0.0)
+        return max((log.acts[place].step for place, value in found.items() if value >= least > 0), default=None)
 
     def relevance(self, hypothesis: Hypothesis) -> float:
         """From 0 to 1: whom it is about, and what of that."""
@@ -128,6 +189,11 @@ class Issue:
 
     def _is_said(self, value: object) -> bool:
         return isinstance(value, str) and len(value) >= MIN_VALUE and value.lower() in self.text
+
+
+@lru_cache(maxsize=65_536)
+def _stems(text: str) -> tuple[str, ...]:
+    return tuple(stems(text))
 
 
 def _second(act: Act) -> float:

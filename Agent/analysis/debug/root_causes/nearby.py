@@ -15,7 +15,7 @@ from itertools import count
 from statistics import median
 from typing import Final
 
-from Agent.analysis.debug.root_causes.acts import Log
+from Agent.analysis.debug.root_causes.acts import Act, Log
 from Agent.analysis.debug.root_causes.scan import Finding
 
 __all__ = ["find", "walk"]
@@ -29,7 +29,7 @@ MAX_NEAR: Final = 1_500
 QUIET: Final = frozenset({"log", "state"})
 
 
-def walk(log: Log, named: Mapping[Hashable, float]) -> None:
+def walk(log: Log, named: Mapping[Hashable, float], heard: Mapping[int, float]) -> None:
     """Fill `near` of every act: 1 at what holds a named thing that few others hold, less by each hop.
 
     Args:
@@ -42,6 +42,19 @@ def walk(log: Log, named: Mapping[Hashable, float]) -> None:
     heapq.heapify(heap)
     size = math.log(max(2, len(log.acts)))
     reached = 0
+
+    def spread(act: Act) -> None:
+        for other in act.tokens:
+            value = act.near * HOP * (1 - math.log(len(log.by_token[other])) / size)
+            if value > max(LEAST, best.get(other, 0.0)):
+                best[other] = value
+                heapq.heappush(heap, (-value, next(order), other))
+
+    for place, value in heard.items():
+        act = log.acts[place]
+        if value > act.near:
+            act.near = value
+            spread(act)
     while heap and reached < MAX_NEAR:
         minus, _, token = heapq.heappop(heap)
         if -minus < best[token]:
@@ -54,11 +67,7 @@ def walk(log: Log, named: Mapping[Hashable, float]) -> None:
                 continue
             reached += act.near == 0
             act.near = -minus
-            for other in act.tokens:
-                value = act.near * HOP * (1 - math.log(len(log.by_token[other])) / size)
-                if value > max(LEAST, best.get(other, 0.0)):
-                    best[other] = value
-                    heapq.heappush(heap, (-value, next(order), other))
+            spread(act)
 
 
 def find(log: Log) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ A thing is what an identifier names: an order, a document. An entity is one of a
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import Any, Final
 
@@ -29,14 +29,16 @@ def find(log: Log) -> Iterator[Finding]:
     """Violations in the lives of things."""
     yield from _out_of_order(log)
     yield from _leads_back(log)
+    outcomes = _outcomes(log)
     lives = {thing: acts for thing, acts in log.by_thing.items() if 1 <= len(acts) <= MAX_LIFE}
+    turns = {act.place: _turn(act, outcomes) for acts in lives.values() for act in acts}
+    yield from _undone(log, outcomes)
     if len(lives) < MIN_TIMES:
         return
-    outcomes = _outcomes(log)
-    turns = {act.place: _turn(act, outcomes) for acts in lives.values() for act in acts}
-    yield from _missing(log, lives, turns)
+    yield from _missing(log, lives, turns, _named)
     yield from _again(lives)
     yield from _carried(lives)
+    yield from _handled(log, lives)
 
 
 def _entities(log: Log) -> dict[tuple[str, str], list[Act]]:
@@ -115,7 +117,29 @@ def _turn(act: Act, outcomes: dict[Any, str]) -> Turn:
     return (act.role, act.kind, act.name, "failed" if act.failed else ended)
 
 
-def _missing(log: Log, lives: dict[Any, list[Act]], turns: dict[int, Turn]) -> Iterator[Finding]:
+def _undone(log: Log, outcomes: dict[Any, str]) -> Iterator[Finding]:
+    """What is done to one of a few entities and undone again: opened and closed, lent and brought back."""
+    seldom: dict[tuple[str, str], list[Act]] = {}
+    for entity, acts in _entities(log).items():
+        counts = Counter(act.sort for act in acts)
+        kept = [act for act in acts if counts[act.sort] <= MAX_SELDOM]
+        if len(kept) > 1:
+            seldom[entity] = kept
+    turns = {act.place: _turn(act, outcomes) for acts in seldom.values() for act in acts}
+    yield from _missing(log, seldom, turns, lambda _, entity: str(entity[0]))
+
+
+MAX_SELDOM: Final = 30
+
+
+def _named(act: Act, thing: Any) -> str:
+    """The field under which an act names a thing."""
+    return act.named[act.things.index(thing)]
+
+
+def _missing(
+    log: Log, lives: Mapping[Any, list[Act]], turns: dict[int, Turn], named: Callable[[Act, Any], str]
+) -> Iterator[Finding]:
     """Acts that are followed, or preceded, by another about the same thing nearly always.
 
     What follows counts until the same act comes again: a bed is cleaned after each guest.
@@ -123,15 +147,17 @@ def _missing(log: Log, lives: dict[Any, list[Act]], turns: dict[int, Turn]) -> I
     for forward in (True, False):
         lags: dict[tuple[Turn, Turn], list[int]] = defaultdict(list)
         starts: dict[Turn, list[tuple[Act, dict[Turn, int]]]] = defaultdict(list)
+        about_of: dict[tuple[int, Turn], Any] = {}
         for thing, life in lives.items():
             last: dict[Turn, int] = {}
             again: dict[Turn, dict[Turn, None]] = defaultdict(dict)
             for act in reversed(life if forward else life[::-1]):
                 # an act may be about several things, and only one of them comes back
-                turn = (*turns[act.place][:3], f"{turns[act.place][3]} {act.named[act.things.index(thing)]}")
+                turn = (*turns[act.place][:3], f"{turns[act.place][3]} {named(act, thing)}")
                 since = again[turn] if turn in last else last
                 after = {other: abs(last[other] - act.step) for other in since if other != turn}
                 starts[turn].append((act, after))
+                about_of[act.place, turn] = thing
                 for other, lag in after.items():
                     lags[turn, other].append(lag)
                 last[turn] = act.step
@@ -150,12 +176,17 @@ def _missing(log: Log, lives: dict[Any, list[Act]], turns: dict[int, Turn]) -> I
                 if (act.step + horizon < log.steps if forward else act.step >= horizon)
             ]  # fmt: skip
             rule = "follow-up missing" if forward else "precondition missing"
-            yield from scan_rare(
-                rule,
-                f"{_told(turn)} -> {_told(other)}" if forward else f"{_told(other)} before {_told(turn)}",
-                inside,
-                most=MOST,
-            )
+            about = f"{_told(turn)} -> {_told(other)}" if forward else f"{_told(other)} before {_told(turn)}"
+            for each in scan_rare(rule, about, inside, most=MOST):
+                if forward and len(each.acts) == 1:
+                    each.extras = _ends(each.first, lives[about_of[each.first.place, turn]], each.first.step + horizon)
+                yield each
+
+
+def _ends(act: Act, life: Sequence[Act], until: int) -> tuple[Act, ...]:
+    """Where the trail of a thing ends, after an act that something did not follow."""
+    after = [each for each in life if act.place < each.place and each.step <= until]
+    return tuple(after[-1:])
 
 
 def _carried(lives: dict[Any, list[Act]]) -> Iterator[Finding]:
@@ -209,6 +240,37 @@ SOME: Final = 40
 MAX_CARRIED: Final = 12
 MAX_WHOLE: Final = 300
 MIN_VALUES: Final = 4
+
+
+def _handled(log: Log, lives: dict[Any, list[Act]]) -> Iterator[Finding]:
+    """Things that one agent of a role deals with, as a rule, and another one of that role does once."""
+    seen: dict[tuple[str, str], list[Observation]] = defaultdict(list)
+    parts: dict[tuple[str, str, int], tuple[str, str]] = {}
+    for thing, life in lives.items():
+        held: dict[str, list[tuple[Act, str, str]]] = defaultdict(list)
+        for act in life:
+            name = act.named[act.things.index(thing)]
+            for agent in dict.fromkeys((act.agent, *act.mentions)):
+                if len(log.peers.get(log.roles.get(agent, ""), ())) > 1:
+                    held[log.roles[agent]].append((act, name, agent))
+        for role, dealt in held.items():
+            counts = Counter(agent for _, _, agent in dealt)
+            common, often = counts.most_common(1)[0]
+            if len(dealt) < MIN_DEALT or 2 * often <= len(dealt):
+                continue
+            for act, name, agent in dealt:
+                if agent != common:
+                    parts[role, name, act.place] = common, agent
+                seen[role, name].append(Observation(act, agent != common))
+    for (role, name), observations in sorted(seen.items()):
+        observations.sort(key=lambda each: each.act.place)
+        if len(observations) >= MIN_TIMES:
+            for each in scan_rare("not kept", f"{role} of one {name}", observations, most=0.1):
+                each.usual, each.found = parts[role, name, each.first.place]
+                yield each
+
+
+MIN_DEALT: Final = 3
 
 
 def _told(turn: Turn) -> str:
