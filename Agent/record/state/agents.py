@@ -335,9 +335,10 @@ class Probe:
     def _digest(self, value: object) -> object:
         """What is equal as long as a value is what it was: a digest, or the state of a generator itself."""
         python_random = sys.modules.get("random")
-        if python_random is not None and type(value) is python_random.Random:
-            # A tenth of the time that a digest takes.
-            return value.getstate()
+        if python_random is not None:
+            state_of = python_random.Random.getstate
+            if type(value) is python_random.Random:
+                return state_of(value)  # in a tenth of the time that a digest takes
         content = content_of(value, self._agent_of)
         if content.size_bytes > _LARGE_BYTES:
             self.left -= _AS_MANY_SMALL
