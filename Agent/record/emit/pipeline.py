@@ -55,6 +55,9 @@ class Lane(Protocol):
     put: Put
     emit_plain: EmitPlain
 
+    def hold(self, function: Put | None, /) -> None:
+        """Have a function take the lines of calls in the place of `put`; None ends that."""
+
 
 def _leveled(levels: Levels, put: Put) -> Put:
     """`put`, which has each line as its level wants it."""

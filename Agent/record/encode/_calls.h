@@ -41,7 +41,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
     W(_note_other_context) W(action_ended) W(codes_told) W(code) W(tail) W(arguments) W(not_recorded) W(agent_id)      \
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
-    W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(_written)
+    W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(_written) W(admitted) W(redactor)
 #define WORD(name) static PyObject *W_##name;
 WORDS(WORD)
 #define WORD_ROW(name) {&W_##name, #name},
@@ -84,6 +84,7 @@ typedef struct {
     PyObject *scope, *room_error, *write_globals;
     PyObject *pipeline, *known, *gone, *probe; /* of its agents */
     PyObject *plain_read; /* the function that reads a state which is what an object's `__dict__` holds */
+    PyObject *holder; /* takes the lines of calls in the place of `put`; NULL where nobody does */
     long long state_period, entry_looks, probes;
     int strict_state;
     PyObject *board, *free, *indices; /* NULL until a span is opened on it */
@@ -530,7 +531,7 @@ static int is_named(PyObject *agent, PyObject *named) {
     return now == named;
 }
 
-enum { SAME, CHANGED_SCALAR, OTHER };
+enum { SAME, CHANGED, OTHER };
 
 /* How a field compares with what was recorded of it last; only a field that is met with its own text is looked at. */
 static int compared(PyObject *tracker, PyObject *name, PyObject *value) {
@@ -547,7 +548,7 @@ static int compared(PyObject *tracker, PyObject *name, PyObject *value) {
     if (is_plain) {
         if (before != NULL && is_same_scalar(before, value)) return SAME;
         if (PyUnicode_Check(value) && PyUnicode_GET_LENGTH(value) > HEAVY_BYTES) return OTHER;
-        return PyDict_GetItemWithError(GET(tracker, TRACKER__ignored), name) == NULL ? CHANGED_SCALAR : OTHER;
+        return PyDict_GetItemWithError(GET(tracker, TRACKER__ignored), name) == NULL ? CHANGED : OTHER;
     }
     if (PyDict_GetItemWithError(GET(tracker, TRACKER__ignored), name) == (PyObject *)Py_TYPE(value)) return before == NULL ? SAME : OTHER;
     PyObject *held_then = before == NULL ? NULL : PyDict_GetItemWithError(GET(tracker, TRACKER__held), name);
@@ -559,10 +560,52 @@ static int compared(PyObject *tracker, PyObject *name, PyObject *value) {
     return meet_any(&all, value, &at, 0, 0) && at == all.count ? SAME : OTHER;
 }
 
-/* `"code":...,"state":...` of an entry whose changed fields are scalars; NULL where Python has to look, perhaps with an
+/* What a field with a list or a dict holds now, (its JSON, the objects in it, None), as `StateTracker._held` keeps it; NULL
+   where Python has to look, perhaps with an exception. */
+static PyObject *taken_container(Lane *lane, PyObject *tracker, PyObject *name, PyObject *value) {
+    if (!PyDict_CheckExact(value) && !PyList_CheckExact(value)) return NULL;
+    if (PySet_Contains(GET(tracker, TRACKER_heavy), name) != 0 || PyDict_Contains(GET(tracker, TRACKER__ignored), name) != 0) return NULL;
+    /* Before it is encoded, so that a change by another thread meanwhile is noticed. */
+    PyObject *objects = snapshot(NULL, value), *raw = objects == NULL ? NULL : judge_value(lane->judge, value), *taken = NULL;
+    if (raw != NULL && PyBytes_CheckExact(raw) && PyBytes_GET_SIZE(raw) <= HEAVY_BYTES) taken = PyTuple_Pack(3, raw, objects, Py_None);
+    Py_XDECREF(objects);
+    Py_XDECREF(raw);
+    if (taken == NULL && PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_Exception)) PyErr_Clear();
+    return taken;
+}
+
+/* Whether the JSON of a container is what it was. */
+static int is_same_json(PyObject *before, PyObject *raw) {
+    return before != NULL && PyBytes_CheckExact(before) && PyBytes_GET_SIZE(before) == PyBytes_GET_SIZE(raw)
+           && memcmp(PyBytes_AS_STRING(before), PyBytes_AS_STRING(raw), (size_t)PyBytes_GET_SIZE(raw)) == 0;
+}
+
+/* Keep what containers hold now. 0, or -1 with an exception. */
+static int keep_containers(PyObject *tracker, PyObject *containers) {
+    PyObject *last = GET(tracker, TRACKER_last), *held_now = GET(tracker, TRACKER__held), *name, *taken;
+    for (Py_ssize_t at = 0; PyDict_Next(containers, &at, &name, &taken);) {
+        PyObject *before = PyDict_GetItemWithError(last, name), *raw = PyTuple_GET_ITEM(taken, 0);
+        if (is_same_json(before, raw)) {
+            /* the tracker knows what it holds by this very object */
+            PyObject *again = PyTuple_Pack(3, before, PyTuple_GET_ITEM(taken, 1), Py_None);
+            if (again == NULL) return -1;
+            taken = again;
+        } else {
+            if (PyDict_SetItem(last, name, raw) < 0) return -1;
+            Py_INCREF(taken);
+        }
+        int failed = PyTuple_GET_ITEM(taken, 1) != Py_None ? PyDict_SetItem(held_now, name, taken) < 0
+                     : PyDict_Contains(held_now, name) == 1 && PyDict_DelItem(held_now, name) < 0;
+        Py_DECREF(taken);
+        if (failed) return -1;
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* `"code":...,"state":...` of an entry whose changed fields are plain; NULL where Python has to look, perhaps with an
    exception. */
 static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
-    PyObject *tracker = GET(call, CALL_tracker), *changed = NULL, *name, *value, *tail = NULL, *raw = NULL;
+    PyObject *tracker = GET(call, CALL_tracker), *changed = NULL, *containers = NULL, *name, *value, *tail = NULL, *raw = NULL;
     PyObject *fields = fields_of(lane, tracker, GET(call, CALL_target));
     if (fields == NULL) return NULL;
     PyObject *last = GET(tracker, TRACKER_last), *heavy = GET(tracker, TRACKER_heavy);
@@ -576,19 +619,27 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
         Py_INCREF(name); /* an agent among them may be asked for its id */
         Py_INCREF(value);
         int how = compared(tracker, name, value);
-        if (how == CHANGED_SCALAR && PyDict_SetItem(changed, name, value) < 0) how = OTHER;
+        PyObject *taken = how == OTHER ? taken_container(lane, tracker, name, value) : NULL;
+        if (taken != NULL) {
+            if (containers == NULL) containers = PyDict_New();
+            if (containers != NULL && PyDict_SetItem(containers, name, taken) == 0)
+                how = is_same_json(PyDict_GetItemWithError(last, name), PyTuple_GET_ITEM(taken, 0)) ? SAME : CHANGED;
+            Py_DECREF(taken);
+        }
+        if (how == CHANGED && PyDict_SetItem(changed, name, value) < 0) how = OTHER;
         met += PyDict_Contains(last, name) == 1 || (PySet_GET_SIZE(heavy) > 0 && PySet_Contains(heavy, name) == 1);
         Py_DECREF(name);
         Py_DECREF(value);
         if (how == OTHER) goto done;
     }
     if (PyErr_Occurred() || met != PyDict_GET_SIZE(last) + PySet_GET_SIZE(heavy)) goto done; /* one is gone */
+    if (containers != NULL && keep_containers(tracker, containers) < 0) goto done;
     if (PyDict_GET_SIZE(changed) == 0) {
         tail = PyObject_GetAttr(code, W_tail_unchanged);
         goto done;
     }
     for (at = 0; PyDict_Next(changed, &at, &name, &value);)
-        if (PyDict_SetItem(last, name, value) < 0) goto done;
+        if ((containers == NULL || PyDict_Contains(containers, name) == 0) && PyDict_SetItem(last, name, value) < 0) goto done;
     raw = judge_value(lane->judge, changed);
     if (raw == NULL) goto done;
     if (raw == Py_None || (lane->judge->looks_clean != Py_None && is_clean(lane->judge, raw, 1) != 1)) {
@@ -606,6 +657,7 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
 done:
     Py_XDECREF(raw);
     Py_XDECREF(changed);
+    Py_XDECREF(containers);
     Py_DECREF(fields);
     return tail;
 }
@@ -639,7 +691,7 @@ done:
 /* Whether a field is seen, without encoding it, to be other than an action left it. */
 static int is_rewritten(PyObject *tracker, PyObject *name, PyObject *value) {
     int how = compared(tracker, name, value);
-    if (how != OTHER) return how == CHANGED_SCALAR;
+    if (how != OTHER) return how == CHANGED;
     PyObject *heavy = GET(tracker, TRACKER_heavy);
     if (PySet_GET_SIZE(heavy) > 0 && PySet_Contains(heavy, name) == 1) return 0;
     if (PyUnicode_Check(value) && PyUnicode_GET_LENGTH(value) > HEAVY_BYTES) return 0;
@@ -694,18 +746,20 @@ static int is_only_counted(Lane *lane, const Opener *opener, PyObject *call, PyO
 /* The arguments by name, a new dict. */
 static PyObject *named_arguments(const Opener *opener, PyObject *args, PyObject *kwargs) {
     Py_ssize_t count = PyTuple_GET_SIZE(args), first = opener->is_method;
-    if (PyDict_GET_SIZE(kwargs) > 0 || count > opener->max_plain_args)
+    if (count > opener->max_plain_args)
         return PyObject_CallMethodObjArgs(opener->spec, W_arguments, args, kwargs, NULL);
     PyObject *arguments = PyDict_New();
     for (Py_ssize_t i = first; arguments != NULL && i < count && i - first < PyTuple_GET_SIZE(opener->names); i++)
         if (PyDict_SetItem(arguments, PyTuple_GET_ITEM(opener->names, i - first), PyTuple_GET_ITEM(args, i)) < 0)
             Py_CLEAR(arguments);
+    if (arguments != NULL && PyDict_GET_SIZE(kwargs) > 0 && PyDict_Update(arguments, kwargs) < 0) Py_CLEAR(arguments);
     return arguments;
 }
 
-/* `"args":...,` of a call, encoded before the body can change them; those found to be secrets, None, or NULL. */
-static PyObject *take_arguments(Lane *lane, const Opener *opener, PyObject *call, PyObject *args, PyObject *kwargs, int may_answer) {
-    PyObject *arguments = named_arguments(opener, args, kwargs), *kept = NULL, *raw = NULL, *found = NULL;
+/* `"args":...,` of a call, encoded before the body can change them; those found to be secrets, None, or NULL. Takes the
+   reference to the arguments by name. */
+static PyObject *take_arguments(Lane *lane, PyObject *call, PyObject *arguments, int may_answer) {
+    PyObject *kept = NULL, *raw = NULL, *found = NULL;
     if (arguments == NULL) return NULL;
     if (may_answer && (kept = held(NULL, arguments)) == NULL) goto done;
     if (PyDict_GET_SIZE(arguments) == 0) {
@@ -789,9 +843,9 @@ static PyObject *next_span(Lane *lane) {
     return text;
 }
 
-/* Open the call, as `Call.__init__`; NULL with an exception. */
+/* Open the call, as `Call.__init__`; `arguments` are those by name, or NULL. NULL with an exception. */
 static PyObject *opened(Lane *lane, const Opener *opener, PyObject *target, PyObject *known, PyObject *scope, PyObject *args,
-                        PyObject *kwargs) {
+                        PyObject *kwargs, PyObject *arguments) {
     PyObject *call = CLASS[CALL]->tp_alloc(CLASS[CALL], 0), *binding, *found = NULL, *inside = NULL;
     if (call == NULL) return NULL;
     int is_first = scope == Py_None || PyTuple_GET_SIZE(GET(scope, SCOPE_actions)) == 0;
@@ -833,7 +887,8 @@ static PyObject *opened(Lane *lane, const Opener *opener, PyObject *target, PyOb
         }
     }
     if (opener->captures) {
-        found = take_arguments(lane, opener, call, args, kwargs, is_entry && !is_root);
+        PyObject *named = arguments != NULL ? Py_NewRef(arguments) : named_arguments(opener, args, kwargs);
+        found = take_arguments(lane, call, named, is_entry && !is_root);
         if (found == NULL) goto failed;
     } else {
         PUT(call, CALL_args_body, Py_NewRef(NO_BYTES));
@@ -883,12 +938,12 @@ static PyObject *opener_call(Opener *opener, PyObject *const *given, size_t flag
         PyErr_SetString(PyExc_TypeError, "begin(args, kwargs)");
         return NULL;
     }
-    PyObject *args = given[0], *kwargs = given[1], *target = Py_None, *known = NULL, *call = NULL, *player = NULL, *scope = NULL;
+    PyObject *args = given[0], *kwargs = given[1], *target = Py_None, *known = NULL, *call = NULL, *player = NULL, *scope = NULL, *leave = NULL, *arguments = NULL;
     if (PyLong_AsLong(GET(opener->limit, LIMIT_value)) > opener->level) Py_RETURN_NONE;
     PyObject *pipeline = PyDict_GetItemWithError(opener->installed, W_active); /* borrowed */
     Lane *lane = pipeline == NULL || pipeline == Py_None || CLASS[CALL] != opener->call_type ? NULL : lane_of(pipeline);
     if (lane == NULL) goto special;
-    if ((player = current(opener->player)) != Py_None || (scope = current(opener->scope)) == NULL) goto special;
+    if ((player = current(opener->player)) == NULL || (scope = current(opener->scope)) == NULL) goto special;
     if (scope != Py_None && !IS_A(scope, SCOPE)) goto special;
     if (opener->is_method && PyTuple_GET_SIZE(args) > 0) {
         target = PyTuple_GET_ITEM(args, 0);
@@ -899,8 +954,20 @@ static PyObject *opener_call(Opener *opener, PyObject *const *given, size_t flag
         }
     }
     if (known == NULL && (scope == Py_None || GET(scope, SCOPE_agent) == Py_None)) goto special;
-    call = opened(lane, opener, target, known, scope, args, kwargs);
-    if (call == NULL && PyErr_ExceptionMatches(PyExc_Exception)) {
+    if (player != Py_None) {
+        arguments = named_arguments(opener, args, kwargs);
+        if (arguments == NULL) goto done;
+        leave = PyObject_CallMethodObjArgs(opener->spec, W_admitted, player, known == NULL ? Py_None : known, scope, target, arguments, NULL);
+        if (leave == NULL) goto done; /* a replay's refusal is its answer */
+        if (PyTuple_Check(leave)) {   /* an `Answer` */
+            call = Py_NewRef(leave);
+            goto done;
+        }
+    }
+    call = opened(lane, opener, target, known, scope, args, kwargs, arguments);
+    if (leave != NULL) {
+        if (call != NULL) PUT(call, CALL_leave, Py_NewRef(leave));
+    } else if (call == NULL && PyErr_ExceptionMatches(PyExc_Exception)) {
         PyObject *kind, *error, *traceback;
         PyErr_Fetch(&kind, &error, &traceback);
         PyErr_NormalizeException(&kind, &error, &traceback);
@@ -919,6 +986,8 @@ done:
     Py_XDECREF(player);
     Py_XDECREF(scope);
     Py_XDECREF(known);
+    Py_XDECREF(leave);
+    Py_XDECREF(arguments);
     return call;
 }
 
@@ -945,10 +1014,38 @@ done:
     return tail;
 }
 
+/* Have the redactor look at arguments and result: what is left of them with their tags, and that as a body. 1, or 0 with an
+   exception. */
+static int look_closely(Lane *lane, PyObject **body, PyObject **looked_at, PyObject *types) {
+    PyObject *redactor = PyObject_GetAttr(lane->pipeline, W_redactor);
+    if (redactor == NULL) return 0;
+    *looked_at = PyObject_CallMethod(redactor, "payload", "y#Os", PyBytes_AS_STRING(*body), PyBytes_GET_SIZE(*body) - 1, types, "/extra");
+    Py_DECREF(redactor);
+    if (*looked_at == NULL) return 0;
+    if (!PyTuple_CheckExact(*looked_at) || PyTuple_GET_SIZE(*looked_at) != 2 || !PyBytes_Check(PyTuple_GET_ITEM(*looked_at, 0))
+        || (PyTuple_GET_ITEM(*looked_at, 1) != Py_None && !PyDict_CheckExact(PyTuple_GET_ITEM(*looked_at, 1)))) {
+        PyErr_SetString(PyExc_TypeError, "payload gives bytes and tags");
+        return 0;
+    }
+    Part parts[] = {part_of(PyTuple_GET_ITEM(*looked_at, 0)), {",", 1}};
+    Py_XSETREF(*body, joined(parts, 2));
+    return *body != NULL;
+}
+
+/* The line of a call for who stands in the place of `put`: its head, its links, the slot's part of `extra`, and the rest. */
+static PyObject *held_line(Lane *lane, PyObject *slot, const Part *parts, int count) {
+    PyObject *holder = Py_NewRef(lane->holder), *answer = NULL;
+    PyObject *pieces[] = {slot, joined(parts, 1), joined(parts + 1, 4), joined(parts + 5, 1), joined(parts + 6, count - 6)};
+    if (pieces[1] && pieces[2] && pieces[3] && pieces[4]) answer = PyObject_Vectorcall(holder, pieces, 5, NULL);
+    for (int i = 1; i < 5; i++) Py_XDECREF(pieces[i]);
+    Py_DECREF(holder);
+    return answer;
+}
+
 /* Write the event of a call that went well, where its body is plain; its id, or None for Python to do it, or NULL. */
 static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObject *result, long long duration_ns) {
     PyObject *spec = GET(call, CALL_spec), *scope = NULL, *links = NULL, *slots = GET(GET(call, CALL_binding), BINDING_slots);
-    PyObject *slot_key = NULL, *slot = NULL, *label = NULL, *line_head = NULL, *head = NULL, *tail = NULL, *both = NULL, *answer = NULL;
+    PyObject *slot_key = NULL, *slot = NULL, *label = NULL, *line_head = NULL, *head = NULL, *tail = NULL, *both = NULL, *looked_at = NULL, *answer = NULL;
     char *duration = NULL;
     int is_special = 1;
     PyObject *is_plain = PyObject_GetAttr(spec, W_is_plain);
@@ -974,9 +1071,13 @@ static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObjec
     Part bodies[] = {part_of(body), {"\"result\":", result == NULL ? 0 : 9}, {"", 0}, {",", result != NULL}};
     if (result != NULL) bodies[2] = part_of(result);
     if ((both = joined(bodies, 4)) == NULL) goto done;
-    if (PyBytes_GET_SIZE(both) > 0 && lane->judge->looks_clean != Py_None && is_clean(lane->judge, both, 1) != 1) goto done;
     if (is_true(GET(call, CALL_is_entry)) && (tail = entry_tail(lane, call, spec)) == NULL) goto done;
     if (tail != NULL) is_special = 0; /* the changes count as told */
+    if (PyBytes_GET_SIZE(both) > 0 && lane->judge->looks_clean != Py_None) {
+        int clean = is_clean(lane->judge, both, 1);
+        if (clean < 0 || (clean == 0 && !look_closely(lane, &both, &looked_at, types))) goto done;
+        if (looked_at != NULL) types = PyTuple_GET_ITEM(looked_at, 1);
+    }
     if ((tail != NULL && !PyBytes_CheckExact(tail)) || (types != Py_None && PyDict_GET_SIZE(types) > 0)) {
         /* with the tags of arguments and result, then of changed values */
         PyObject *changed = NULL, *bytes = tail == NULL ? NO_BYTES : tail, *whole = NULL;
@@ -1011,7 +1112,7 @@ static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObjec
     if (tail != NULL) parts[count++] = part_of(tail);
     parts[count++] = (Part){"}\n", 2};
     is_special = 0;
-    answer = put_parts(lane, slot, parts, count);
+    answer = lane->holder == NULL ? put_parts(lane, slot, parts, count) : held_line(lane, slot, parts, count);
 done:
     if (is_special && !PyErr_Occurred()) answer = Py_NewRef(Py_None);
     Py_XDECREF(slot_key);
@@ -1020,6 +1121,7 @@ done:
     Py_XDECREF(scope);
     Py_XDECREF(links);
     Py_XDECREF(both);
+    Py_XDECREF(looked_at);
     Py_XDECREF(tail);
     Py_XDECREF(head);
     PyMem_Free(duration);
@@ -1171,6 +1273,7 @@ static int lane_traverse(Lane *lane, visitproc visit, void *arg) {
     LANE_PARTS(PART_VISIT)
     Py_VISIT(lane->judge);
     Py_VISIT(lane->board);
+    Py_VISIT(lane->holder);
     return 0;
 }
 
@@ -1179,6 +1282,7 @@ static int lane_clear(Lane *lane) {
     LANE_PARTS(PART_CLEAR)
     Py_CLEAR(lane->judge);
     Py_CLEAR(lane->board);
+    Py_CLEAR(lane->holder);
     Py_CLEAR(lane->free);
     Py_CLEAR(lane->indices);
     if (lane->table.buf != NULL) PyBuffer_Release(&lane->table);
@@ -1191,7 +1295,14 @@ static void lane_dealloc(Lane *lane) {
     Py_TYPE(lane)->tp_free((PyObject *)lane);
 }
 
+/* hold(function): have it take the lines of calls, with the arguments of `put`; None ends that. */
+static PyObject *lane_hold(Lane *lane, PyObject *function) {
+    Py_XSETREF(lane->holder, function == Py_None ? NULL : Py_NewRef(function));
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef lane_methods[] = {
+    {"hold", (PyCFunction)lane_hold, METH_O, "Have a function take the lines of calls; None ends that."},
     {"put", (PyCFunction)(void (*)(void))lane_put, METH_FASTCALL, "Number, stamp and write one line; its id."},
     {"emit_plain", (PyCFunction)(void (*)(void))lane_emit_plain, METH_FASTCALL, "The event of a plain payload; its id."},
     {NULL, NULL, 0, NULL},

@@ -60,7 +60,6 @@ class Call:
         scope: SpanScope | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        arguments: dict[str, Any] | None = None,
     ) -> None:
         self.spec, self.pipeline, self.target = spec, pipeline, target
         self.leave: Callable[[Any, BaseException | None], None] | None = None
@@ -85,7 +84,7 @@ class Call:
         the objects in them."""
         found: list[str] | None = None
         if spec.capture_args:
-            arguments = arguments or spec.arguments(args, kwargs)
+            arguments = spec.arguments(args, kwargs)
             # Before they are encoded, so that a change by another thread meanwhile is noticed.
             kept = held(arguments) if self.is_entry and not self.root else None
             raw = pipeline.capture.judge.value(arguments) if arguments else b"{}"

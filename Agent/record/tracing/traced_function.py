@@ -19,7 +19,7 @@ from Agent.record import health
 from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope, current_scope
 from Agent.record.emit.installed import current_pipeline
-from Agent.record.emit.player import Answer, TracedCall, current_player
+from Agent.record.emit.player import Answer, Player, TracedCall, current_player
 from Agent.record.tracing.function_facts import CO_ITERABLE_COROUTINE, FunctionFacts, is_async_generator
 from Agent.tree.undisturbed import undisturbed
 
@@ -72,13 +72,11 @@ class TraceSpec(FunctionFacts):
             player = current_player.get()
             if player is None:
                 return call_type(self, pipeline, target, known, scope, args, kwargs)
-            arguments = self.arguments(args, kwargs)
-            described = self._traced_call(target, known, scope, arguments)
-            answer = player.enter(described)
-            if answer is not None:
-                return answer
-            call = call_type(self, pipeline, target, known, scope, args, kwargs, arguments)
-            call.leave = lambda result, error: player.leave(described, result, error)
+            leave = self.admitted(player, known, scope, target, self.arguments(args, kwargs))
+            if isinstance(leave, Answer):
+                return leave
+            call = call_type(self, pipeline, target, known, scope, args, kwargs)
+            call.leave = leave
         except Exception as error:
             if current_player.get() is not None:
                 raise  # a replay's refusal is its answer
@@ -91,16 +89,18 @@ class TraceSpec(FunctionFacts):
         health.trouble(f"the call of {self.qualname}", error)
         health.lost("a call could not be recorded")
 
-    def _traced_call(
+    def admitted(
         self,
-        target: object,
+        player: Player,
         known: Known | None,
         scope: SpanScope | None,
+        target: object,
         arguments: dict[str, Any],
-    ) -> TracedCall:
+    ) -> Answer | Callable[[Any, BaseException | None], None]:
+        """What a player says of a call: the Answer that stands for the body, or whom to tell of its end."""
         agent = known.binding if known is not None else scope.agent if scope is not None else None
         # By position, which takes half the time.
-        return TracedCall(
+        described = TracedCall(
             self.kind,
             agent.agent_id if agent is not None else None,
             agent.agent_role if agent is not None else None,
@@ -111,6 +111,8 @@ class TraceSpec(FunctionFacts):
             scope is None or not scope.actions,
             self.is_stepped,
         )
+        answer = player.enter(described)
+        return functools.partial(player.leave, described) if answer is None else answer
 
 
 class Steps(Protocol):

@@ -148,7 +148,8 @@ class RecordedPlayer:
         """Return the recorded response, or None for the code of live agents."""
         if self.is_stopped:
             raise ReplayStopped
-        action = self.action
+        lane = current_lane.get() or self._only
+        action = lane.action
         if action is not None and get_ident() != self._thread_id:
             self._enter_in_thread(call)
         if (
@@ -157,7 +158,7 @@ class RecordedPlayer:
             and call.kind in _ACTION_KINDS
             and not call.is_generator
         ):
-            self._enter_live(call, action)
+            self._enter_live(call, action, lane)
             return None
         if action is None:
             if call.kind in CALL_KINDS:
@@ -171,7 +172,7 @@ class RecordedPlayer:
         if call.kind not in _ACTION_KINDS:
             self._measured(call)
             return None
-        if not self.has_begun:
+        if not lane.has_begun:
             self.stop(
                 f"{_named(call)} was called before {action.call.name} of {action.agent_id} began, "
                 "where the recording does not look"
@@ -180,7 +181,7 @@ class RecordedPlayer:
 
     def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:  # noqa: ARG002
         """A live call ended."""
-        tokens = self._lane.tokens
+        tokens = (current_lane.get() or self._only).tokens
         place = len(tokens) - 1
         while place >= 0 and tokens[place][0] is not call:
             place -= 1
@@ -194,16 +195,15 @@ class RecordedPlayer:
     def begin(self, action: DrivenAction) -> None:
         """From now on this action is replayed."""
         self._thread_id = get_ident()
-        lane = self._lane
-        lane.begin(action)
+        (current_lane.get() or self._only).begin(action)
         _open_call.set(None)
 
     def end(self) -> PlannedCall | None:
         """The action is over; a recorded call of it that was not made, None if all were."""
-        lane = self._lane
+        lane = current_lane.get() or self._only
         action, lane.action = lane.action, None
         _open_call.set(None)
-        return None if action is None else self._missing(action.call)
+        return None if action is None or not action.call.children else self._missing(action.call)
 
     def stop(self, reason: str) -> NoReturn:
         """End the replay here: nothing more can be proved."""
@@ -253,8 +253,8 @@ class RecordedPlayer:
             return
         self.stop(f"{_named(call)} is only measured (trace_performance), so the recording has no response")
 
-    def _enter_live(self, call: TracedCall, action: DrivenAction) -> None:
-        above, lane = _open_call.get(), self._lane
+    def _enter_live(self, call: TracedCall, action: DrivenAction, lane: Lane) -> None:
+        above = _open_call.get()
         recorded: PlannedCall | None
         if not lane.has_begun and call.agent_id == action.agent_id and _name(call) == action.call.name:
             lane.has_begun = True

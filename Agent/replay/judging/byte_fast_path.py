@@ -39,8 +39,9 @@ class ExpectedLine:
         self._held: tuple[Slot, bytes, bytes, bytes, bytes] | None = None
         self._place = 0
         """How many lines stood before it."""
-        # the lane in C writes without asking who stands before the sink
-        pipeline.lane, pipeline.put = None, self._put
+        pipeline.put = self._put
+        if pipeline.lane is not None:
+            pipeline.lane.hold(self._put)
 
     def learn(self, action: DrivenAction, code: str | None) -> None:
         """Such an action agreed: from now on the next ones of that agent and method may go the short way.

@@ -80,6 +80,8 @@ class NumpySeeds:
 
     def take(self) -> list[SourceRead]:
         """The reads that nothing took the place of; they are told once."""
+        if not self._open:
+            return []
         found, self._open = list(self._open.values()), {}
         return found
 

@@ -401,10 +401,12 @@ class Driver:
         action = driven_here() or self._current
         if action is None or recorded is not action.call:
             return
-        self._outside.compare(action, target)
-        for event in action.before:
-            self._impose(action, event, target)
-        written = self._facts[agent_id].written_outside if agent_id in self._facts else ()
+        if action.before or self._pipeline.options.strict_state:
+            self._outside.compare(action, target)
+            for event in action.before:
+                self._impose(action, event, target)
+        facts = self._facts.get(agent_id)
+        written = () if facts is None else facts.written_outside
         if agent_id in self._suspects or written:
             for name, generator in generators_in(target):
                 if adoption_of(generator) is None and (agent_id in self._suspects or name in written):
@@ -601,7 +603,10 @@ class Driver:
         )
 
     def _call(self, method: Any, args: list[Any], kwargs: dict[str, Any]) -> None:
-        awaitable = self._awaitable(method, method(*args, **kwargs))
+        result = method(*args, **kwargs)
+        if result is None or type(result) in _PLAIN:
+            return
+        awaitable = self._awaitable(method, result)
         if awaitable is not None:
 
             async def awaited() -> Any:
