@@ -66,12 +66,12 @@ KINDS: tuple[KindOfValue, ...] = (
     KindOfValue(
         "restorable",
         "plain data and containers of the standard library, subclasses of builtins, dates, UUID, Decimal, "
-        "Fraction, IP addresses, Path, range, slice, enums, dataclasses, attrs, named tuples, pydantic models, "
-        "exceptions, SimpleNamespace, patterns, array.array, in-memory files, random.Random, arrays, scalars "
-        "and generators of numpy, tables, indexes and times of pandas, classes with a registered codec; other "
-        "Python objects whose attributes are all restorable and no generator, with locks and queues inside "
-        "that nobody holds or waits for; outside of fields also classes, functions, lambdas, partials and "
-        "bound methods of the program",
+        "Fraction, IP addresses, Path, range, slice, enums, dataclasses, attrs, named tuples, pydantic "
+        "models, exceptions, SimpleNamespace, patterns, array.array, in-memory files, random.Random, arrays, "
+        "scalars and generators of numpy, tables, indexes and times of pandas, classes with a registered "
+        "codec; other Python objects whose attributes are all restorable and no generator, with locks and "
+        "queues inside that nobody holds or waits for; outside of fields also classes, functions, lambdas, "
+        "partials and bound methods of the program",
         "compared as values; can drive a replay",
     ),
     KindOfValue(

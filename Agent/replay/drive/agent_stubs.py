@@ -228,7 +228,9 @@ def doubt_what_was_built(outcome: ReplayOutcome, reads: Sequence[SourceRead]) ->
         return
     named = ", ".join(f"{read.source} by {read.function} ({read.file}:{read.line})" for read in reads[:3])
     sources = {read.source for read in reads}
-    seeded = "give it one seed in the program and in the factory, as a seed argument or by `random.seed(number)`"
+    seeded = (
+        "give it one seed in the program and in the factory, as a seed argument or by `random.seed(number)`"
+    )
     recorded = "build it in a traced action of the agent, inside `with recorded_sources():`"
     if any(source.startswith(_UNSEEDED) for source in sources):
         remedy = f"no seed reaches that: {recorded}, or leave out the field that keeps it"
