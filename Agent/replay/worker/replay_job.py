@@ -213,7 +213,7 @@ def _divergence_built(bench: Workbench, one: Event, other: Event, difference: Di
         recorded=difference.recorded,
         replayed=difference.replayed,
         path=f"/{path}" if path else "",
-        place="while the factory ran",
+        place="what the factory did",
         tick=one.tick,
     )
 
