@@ -55,3 +55,38 @@ def test_what_was_drawn_is_put_back_with_the_first_state_that_holds_it(toy):
     toy.record(TREE.replace("{rest}", "[]").replace("{in_constructor}", "self.node = Node()"))
     report = toy.replay("last/a")
     assert report.verdict == "IDENTICAL", str(report)
+
+
+MODEL = """
+import random
+
+class Model:
+    agent_id = "a"
+
+    def __init__(self, seed=None):
+        self.dice = Dice(random.SystemRandom().randrange(2**32) if seed is None else seed)
+
+    @trace_agent_action
+    def step(self):
+        return self.dice.side
+
+class Dice:
+    def __init__(self, seed):
+        self.side, self.rest = random.Random(seed).randrange(2**32), iter([1])
+
+def build(spec):
+    return Model({seed})
+
+def main():
+    Model({seed}).step()
+"""
+
+
+def test_a_seed_that_was_not_given_is_asked_for_and_that_helps(toy):
+    toy.record(MODEL.replace("{seed}", ""))
+    report = toy.replay("last/a")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "random.SystemRandom by Model.__init__" in report.reasons[0]
+    assert "give it a seed argument, in the program and in the factory" in report.reasons[0]
+    toy.record(MODEL.replace("{seed}", "7"))
+    assert toy.replay("last/a").verdict == "IDENTICAL"

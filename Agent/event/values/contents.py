@@ -65,24 +65,19 @@ class KindOfValue(NamedTuple):
 KINDS: tuple[KindOfValue, ...] = (
     KindOfValue(
         "restorable",
-        "None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset, deque, Counter, "
-        "OrderedDict, defaultdict, datetime, date, time, timedelta, UUID, Decimal, Fraction, IP addresses "
-        "and networks, Path, range, slice, complex, enums, dataclasses, classes of attrs, named tuples, "
-        "pydantic models, subclasses of builtins, numpy scalars, arrays and generators, random.Random, "
-        "classes with a registered codec; objects of other Python classes whose attributes are all "
-        "restorable, also where they hold each other, but no generator, and, inside of these, locks, "
-        "conditions, semaphores, events and queues of the standard library that nobody holds or waits for; "
-        "SimpleNamespace, exceptions, UserDict, ChainMap, mappingproxy, views of dicts, array.array, "
-        "in-memory files, patterns, time zones; structured, object and masked arrays; Timestamp, Timedelta, "
-        "Period, Interval, Categorical, Series, Index, RangeIndex and DataFrame of pandas; outside of fields "
-        "also classes, functions, lambdas, partials and bound methods of the program itself",
+        "plain data and containers of the standard library, subclasses of builtins, dates, UUID, Decimal, "
+        "Fraction, IP addresses, Path, range, slice, enums, dataclasses, attrs, named tuples, pydantic "
+        "models, exceptions, SimpleNamespace, patterns, array.array, in-memory files, random.Random, arrays, "
+        "scalars and generators of numpy, tables, indexes and times of pandas, classes with a registered "
+        "codec; other Python objects whose attributes are all restorable and no generator, with locks and "
+        "queues inside that nobody holds or waits for; outside of fields also classes, functions, lambdas, "
+        "partials and bound methods of the program",
         "compared as values; can drive a replay",
     ),
     KindOfValue(
         "comparable",
-        "other objects by their attributes and slots; ctypes data, other objects of pandas, other functions "
-        "and those in fields, generators, coroutines, iterators, SimpleQueue, weak references, values over "
-        "the size limits",
+        "other objects by their attributes and slots; other functions and those in fields, generators, "
+        "iterators, weak references, ctypes data, other objects of pandas, values over the size limits",
         "compared by a digest over the whole content (16 MB or 100,000 values at most)",
     ),
     KindOfValue(

@@ -227,14 +227,17 @@ def doubt_what_was_built(outcome: ReplayOutcome, reads: Sequence[SourceRead]) ->
     if not is_other and (outcome.divergence is None or not is_kept):
         return
     named = ", ".join(f"{read.source} by {read.function} ({read.file}:{read.line})" for read in reads[:3])
+    sources = {read.source for read in reads}
     seeded = (
         "give it one seed in the program and in the factory, as a seed argument or by `random.seed(number)`"
     )
-    recorded = (
-        "no seed reaches that: build it in a traced action of the agent, inside `with recorded_sources():`, "
-        "or leave out the field that keeps it"
-    )
-    remedy = recorded if any(read.source.startswith(_UNSEEDED) for read in reads) else seeded
+    recorded = "build it in a traced action of the agent, inside `with recorded_sources():`"
+    if any(source.startswith(_UNSEEDED) for source in sources):
+        remedy = f"no seed reaches that: {recorded}, or leave out the field that keeps it"
+    elif _SYSTEM_RANDOM in sources:
+        remedy = f"give it a seed argument, in the program and in the factory; if it takes none, {recorded}"
+    else:
+        remedy = seeded
     text = f"the target drew chance that is in no record while it built what is replayed: {named}; {remedy}"
     if is_other:
         # that the factory made another object follows from it
@@ -243,7 +246,9 @@ def doubt_what_was_built(outcome: ReplayOutcome, reads: Sequence[SourceRead]) ->
         outcome.doubts.append(text)
 
 
-_UNSEEDED = ("uuid", "os.urandom", "secrets", "random.SystemRandom")
+_UNSEEDED = ("uuid", "os.urandom", "secrets")
+_SYSTEM_RANDOM = "random.SystemRandom"
+"""What libraries take a seed from that they were not given."""
 
 
 def _argument(name: str) -> str:

@@ -288,7 +288,7 @@ def judge(outcome: ReplayOutcome) -> tuple[Verdict, list[str]]:
     if not reasons and outcome.counts.informative == 0:
         reasons.append(
             "nothing informative was compared: no result, no changed field, no event, no call; an empty "
-            "method would have passed"
+            "method would have passed: trace methods that return or change something"
         )
     if reasons:
         return Verdict.UNVERIFIED, reasons

@@ -691,9 +691,12 @@ class Driver:
         reason = (
             f"field {name} of {agent_id} {MADE_OTHERWISE}{place}: recorded "
             f"{difference.recorded!r}, made {difference.replayed!r}; build it in the factory as it was "
-            f"before the first action, or ignore it: --ignore {name}"
+            f"before the first action, or ignore it: --ignore {name}; if its constructor was changed, "
+            "--strict-factory makes that the difference"
         )
         names = self._of_code_alone(first, obj)
+        if not names and self._is_factory_strict:
+            self._differs_at_first(agent_id, first, name, difference)
         if not names:
             self._player.stop(reason)
         self._outcome.changed_inside.update({f"{agent_id}.{each}": reason for each in names})

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from Agent.replay.compare.comparison import OLDER
-from Agent.replay.compare.outcome import redacted_texts
-from Agent.replay.drive.agent_stubs import doubt_what_was_built
+from Agent.event.codec import decode_line
+from Agent.event.model import Event
+from Agent.replay.compare.comparison import OLDER, Difference
+from Agent.replay.compare.emitted_events import EffectDifference, describe, event_difference
+from Agent.replay.compare.outcome import Divergence, redacted_texts
+from Agent.replay.drive.agent_stubs import MADE_OTHERWISE, doubt_what_was_built
 from Agent.replay.plan.actions import DrivenAction, Plan, groups_of, make_plan, ran_in_one_loop
+from Agent.replay.plan.recording import ACTION_KINDS
 from Agent.replay.plan.target import TargetFailed, TargetNotImported, objects_in, target_not_found
 from Agent.replay.sources.field_reads import FieldReads, classes_of_agents
 from Agent.replay.worker.workbench import Prepared, Workbench, turn_recording_away
@@ -49,7 +53,9 @@ def replay_on(bench: Workbench) -> None:
         bench.outcome.reason(str(error))
         bench.outcome.agents = [bench.agent_id] if bench.agent_id is not None else []
         return
+    built = list(bench.sink.lines)
     _drive(bench)
+    _judge_what_was_built(bench, built)
     _conclude(bench, field_reads)
 
 
@@ -146,6 +152,70 @@ def _count(bench: Workbench, plan: Plan, live: frozenset[str]) -> None:
         outcome.remarks.append(f"{inside} actions of agents inside others happened outside replayed actions")
     if plan.undriven.get(""):
         outcome.remarks.append(f"{plan.undriven['']} actions belong to no agent and were not replayed")
+
+
+def _judge_what_was_built(bench: Workbench, lines: Sequence[bytes]) -> None:
+    """Where changed code of an agent ran in the factory, what it did there is the first difference."""
+    outcome = bench.outcome
+    if not lines or not any(MADE_OTHERWISE in reason for reason in outcome.reasons):
+        return
+    if bench.watch.built_by_chance():
+        return
+    mark = bench.comparison.mark()
+    found = _first_difference_built(bench, map(decode_line, lines))
+    bench.comparison.go_back(mark)
+    if found is None:
+        return
+    outcome.reasons[:] = [reason for reason in outcome.reasons if MADE_OTHERWISE not in reason]
+    outcome.divergence = found
+    outcome.remark("the factory called the action that differs; the object that it made follows from that")
+
+
+def _first_difference_built(bench: Workbench, replayed: Iterable[Event]) -> Divergence | None:
+    """The first difference while the factory ran, if changed code made it of what began as recorded."""
+    recorded: dict[str, Iterator[Event]] = {}
+    for other in replayed:
+        if other.kind != "state" and other.kind not in ACTION_KINDS:
+            continue
+        agent_id = str(other.agent_id)
+        if agent_id not in recorded:
+            recorded[agent_id] = _states_and_actions(bench, agent_id)
+        one = next(recorded[agent_id], None)
+        if one is None or describe(one) != describe(other):
+            return None
+        difference = event_difference(one, other, bench.comparison)
+        if difference is not None:
+            is_outcome = _is_outcome(difference, one, other)
+            return _divergence_built(bench, one, other, difference) if is_outcome else None
+    return None
+
+
+def _states_and_actions(bench: Workbench, agent_id: str) -> Iterator[Event]:
+    kinds = {"state", *ACTION_KINDS}
+    return (each for each in bench.recording.events if each.agent_id == agent_id and each.kind in kinds)
+
+
+def _is_outcome(difference: Difference, one: Event, other: Event) -> bool:
+    is_begin = one.kind == "state" or difference.path.startswith("/args")
+    return not is_begin and None not in {one.code, other.code} and one.code != other.code
+
+
+def _divergence_built(bench: Workbench, one: Event, other: Event, difference: Difference) -> Divergence:
+    agent_id, action = str(one.agent_id), str(one.extra.get("action_type"))
+    bench.outcome.code[f"{agent_id}.{action}"] = {"recorded": str(one.code), "replayed": str(other.code)}
+    field, _, path = EffectDifference("", difference, agent_id).field.partition("/")
+    return Divergence(
+        step=0,
+        event_id=one.id,
+        action=action,
+        agent_id=agent_id,
+        field=field or "effects",
+        recorded=difference.recorded,
+        replayed=difference.replayed,
+        path=f"/{path}" if path else "",
+        place="what the factory did",
+        tick=one.tick,
+    )
 
 
 def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:

@@ -1,0 +1,46 @@
+"""A difference without changed code counts if other hash seeds show it, too."""
+
+from dataclasses import replace
+
+from Agent.replay import rerun
+
+READER = """
+from pathlib import Path
+
+class Reader:
+    agent_id = "a"
+
+    @trace_agent_action
+    def read(self):
+        return Path(__file__).with_name("answer.txt").read_text()
+
+def build(spec):
+    return Reader()
+
+def main():
+    Reader().read()
+"""
+
+
+def test_a_difference_has_to_come_under_two_more_hash_seeds(toy, monkeypatch):
+    answer = toy.directory / "answer.txt"
+    answer.write_text("one")
+    toy.record(READER)
+    answer.write_text("two")
+    monkeypatch.setattr(rerun, "launches_anew", lambda: True)
+    in_child = rerun._in_child
+    for other, verdict, replays in ((None, "DIVERGED", 3), (2, "UNVERIFIED", 2), (3, "UNVERIFIED", 3)):
+        count = 0
+
+        def with_another_order(*args, other=other, **kwargs):
+            nonlocal count
+            count += 1
+            outcome, *output = in_child(*args, **kwargs)
+            if count == other:
+                outcome.divergence = replace(outcome.divergence, replayed="another")
+            return outcome, *output
+
+        monkeypatch.setattr(rerun, "_in_child", with_another_order)
+        report = toy.replay()
+        assert (report.verdict, count) == (verdict, replays), str(report)
+        assert ("in another process the difference is another one" in str(report)) == (other is not None)
