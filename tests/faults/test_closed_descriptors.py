@@ -183,3 +183,36 @@ def test_a_number_that_was_closed_from_outside_is_no_other_files_before_its_owne
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(fd)
     give_back(*opened[2])
+
+
+CHECKPOINTS = """
+import os, resource, sys
+from Agent import health, setup_logging, shutdown_logging
+from Agent.flight import checkpoint_store
+
+root, own = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+setup_logging(trace_root=root)
+for number in range(6):
+    checkpoint_store.save_checkpoint("run-7", f"step_{number}", {"n": number, "all": list(range(900))}, tick=number)
+    if number == 2:
+        os.closerange(3, 256)
+        files = [open(f"{own}/{n}", "w+b") for n in range(100)]
+print([checkpoint_store.load_checkpoint("run-7", f"step_{n}").state["n"] for n in range(6)], health()["dropped"])
+shutdown_logging()
+print({file.name: os.stat(file.name).st_size for file in files if os.stat(file.name).st_size})
+"""
+
+
+@pytest.mark.integration
+def test_an_index_of_checkpoints_whose_descriptors_were_closed_is_made_anew_and_no_foreign_file_is_touched(
+    tmp_path,
+):
+    """SQLite writes by number, and its numbers are the lowest: 36,864 and 547,992 bytes went into two own files."""
+    own = tmp_path / "own"
+    own.mkdir()
+    environment = {"HOME": str(tmp_path), "AGENT_TRACE_SESSION": ""}
+    done = run_python("-c", CHECKPOINTS, str(tmp_path / "trace"), str(own), cwd=tmp_path, **environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["[0, 1, 2, 3, 4, 5] {}", "{}"]
+    assert done.stderr == ""
