@@ -119,7 +119,7 @@ def is_closed(path: Path) -> bool:
 
 
 def _open_files(path: Path) -> tuple[tuple[int, int] | None, list[tuple[int, tuple[int, int]]]]:
-    """The inode of a database, and what descriptors name it, its log or the log's map, where somebody lists them."""
+    """The inode of a database, and what descriptors name it, its log or that one's map."""
     inodes = [_inode(path.with_name(f"{path.name}{end}")) for end in ("", "-wal", "-shm")]
     found = []
     with contextlib.suppress(OSError):
