@@ -18,6 +18,8 @@ from Agent.record.encode.safe_text import message_of
 class Health:
     """Counters of one pipeline; `dropped` maps a reason to the number of events it cost."""
 
+    __slots__ = ("_safe_events", "dropped", "events", "notes", "too_deep", "unreported")
+
     def __init__(self) -> None:
         self.events = 0
         """Events written."""

@@ -72,6 +72,9 @@ HARMLESS = [
     "--password-file /run/secrets/db", "docker run --secret id=npm,src=.npmrc x", "the --username and --password options of it",
     'curl -sL --user "$1:$2" "$3"', "pip install detect-secrets==1.5.0", "docs: [abort-multipart-upload](https://h/a?b:c)",
     "password: !vault |", "TOKEN: ${{ secrets.GITHUB_TOKEN }}", "mysql -u root -p", "ls -la && cp -p a b",
+    "curl -k https://h/ | openssl x509 -noout", "openssl enc -k", "openssl rsa -in k.pem -passin pass:$PW -passin file:pw.txt",
+    "smbclient -U bob //h/share", "smbclient -U bob%$PW //h/share", r"net use Z: \\h\share", r"net use * \\h\share /persistent:yes",
+    r"net use Z: \\h\share * /user:bob", "tar -U -k f.tar", "we net use 5 of them",
     # sentences and logs
     "password reset requested for user 7", "Failed password for root from 10.0.0.1 port 22 ssh2", "your password expires in 14 days",
     "csrf: disabled", "jwt: malformed", "1Password v8.10.1", "Pass 'name' to disambiguate", "Authorization: none", "auth: none",
@@ -90,6 +93,9 @@ def test_code_prose_and_labels_that_speak_of_secrets_stay():
 FORMS = [
     "jdbc:oracle:thin:scott/{}@//h:1521/orcl", "redis-cli -a {} ping", "ldapsearch -D cn=a -w {} -b dc=x", "mongosh -u a -p {}",
     "sqlcmd -U sa -P {} -Q x", "zip -P {} a.zip b", "htpasswd -b file bob {}", "echo {} | sudo -S ls", "echo 'bob:{}' | chpasswd",
+    "smbclient -U bob%{} //h/share", "smbclient //h/share --user=D/bob%{} -c ls", "rpcclient -U 'bob%{}' h", "net ads join -U admin%{}",
+    "openssl enc -aes-256-cbc -in a -k {} -out b", "openssl rsa -in k.pem -passin pass:{} -out k2.pem", "openssl pkcs12 -passout pass:{}",
+    r"net use Z: \\h\share {} /user:D\bob", r"net use \\h\share /user:bob {}", r"net use * \\h\share {}",
     "keytool -storepass {} -list", "curl -u {}: https://h/", "Password for user bob: {}", "set password {}", "| password | {} |",
     "password -> {}", "password\t{}", "username admin privilege 15 password 0 {}", "requirepass {}", "bindpw {}", "psk={}",
     '(password . "{}")', '<Setting Name="ApiKey">{}</Setting>', "<input type=password name=password value='{}'>", "{SHA}{}Rt9zXc5vB2",

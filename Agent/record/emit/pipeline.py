@@ -527,5 +527,5 @@ class Pipeline:
 
 
 if native is not None:
-    own = (AgentBinding, Slot, SpanScope, Stamps, ThreadStamps)
+    own = (AgentBinding, Health, Slot, SpanScope, Stamps, ThreadStamps)
     native.learn({each.__name__: each for each in (*own, *writer.CLASSES_WRITTEN_BY)})

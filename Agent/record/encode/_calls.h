@@ -5,9 +5,10 @@
    both equal. What is special is left to their methods, at the step where it shows, with what was done so far. */
 
 /* The slots of Python classes that are read and written here, by their place in the object. */
-enum { CALL, SCOPE, AGENT, BINDING, SLOT, TRACKER, THREAD, STAMPS, STREAM, OWN_FILE, SEGMENT, LIMIT, CLASSES };
+enum { CALL, SCOPE, AGENT, BINDING, SLOT, TRACKER, THREAD, STAMPS, STREAM, OWN_FILE, SEGMENT, LIMIT, HEALTH, CLASSES };
 static const char *const CLASS_NAMES[CLASSES] = {"Call", "SpanScope", "Known", "AgentBinding", "Slot", "StateTracker",
-                                                 "ThreadStamps", "Stamps", "SessionStream", "OwnFile", "Segment", "Limit"};
+                                                 "ThreadStamps", "Stamps", "SessionStream", "OwnFile", "Segment", "Limit",
+                                                 "Health"};
 static PyTypeObject *CLASS[CLASSES];
 #define MEMBERS(M)                                                                                                     \
     M(CALL, args_body) M(CALL, binding) M(CALL, board_slot) M(CALL, changeable) M(CALL, is_entry) M(CALL, is_probed)   \
@@ -23,7 +24,8 @@ static PyTypeObject *CLASS[CLASSES];
     M(TRACKER, watched)                                                                                                \
     M(THREAD, generation) M(THREAD, last_us) M(THREAD, store)                                                          \
     M(STAMPS, generation) M(STAMPS, look_at_us) M(STAMPS, second)                                                      \
-    M(STREAM, _file) M(OWN_FILE, segment) M(SEGMENT, fd) M(SEGMENT, pins) M(SEGMENT, room_bytes) M(LIMIT, value)
+    M(STREAM, _file) M(OWN_FILE, segment) M(SEGMENT, fd) M(SEGMENT, pins) M(SEGMENT, room_bytes) M(LIMIT, value)     \
+    M(HEALTH, events) M(HEALTH, unreported)
 #define NUMBER(class, name) class##_##name,
 enum { MEMBERS(NUMBER) MEMBER_COUNT };
 #define ROW(class, name) {class, #name},
@@ -35,7 +37,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
 
 /* Words of Python, made once. */
 #define WORDS(W)                                                                                                       \
-    W(own) W(look) W(drop) W(trouble) W(join_board) W(next_seq) W(writer) W(write) W(_write) W(events) W(unreported)   \
+    W(own) W(look) W(drop) W(trouble) W(join_board) W(next_seq) W(writer) W(write) W(_write)   \
     W(refused) W(write_slowly) W(resend) W(lane) W(active) W(open_reads) W(watcher) W(left) W(begins)      \
     W(_look_at_state) W(_careful_arguments) W(_args_and_changes) W(_with_result) W(_emit) W(_trouble) W(_state_tail)   \
     W(_note_other_context) W(action_ended) W(codes_told) W(code) W(tail) W(arguments) W(not_recorded) W(agent_id)      \
@@ -87,6 +89,8 @@ typedef struct {
     PyObject *holder; /* takes the lines of calls in the place of `put`; NULL where nobody does */
     long long state_period, entry_looks, probes;
     int strict_state;
+    PyObject *own; /* what `threads` has for the thread of the last event; NULL before the first */
+    uint64_t own_thread;
     PyObject *board, *free, *indices; /* NULL until a span is opened on it */
     Py_buffer table;
     long long base, spans_at_bytes, span_slots;
@@ -103,19 +107,6 @@ static PyObject *joined(const Part *parts, int count) {
 }
 
 /* ---- a line ---- */
-
-static int add_one(PyObject *object, PyObject *name) {
-    PyObject *before = PyObject_GetAttr(object, name), *after = NULL;
-    if (before != NULL) {
-        PyObject *one = PyLong_FromLong(1);
-        if (one != NULL) after = PyNumber_Add(before, one);
-        Py_XDECREF(one);
-        Py_DECREF(before);
-    }
-    int failed = after == NULL || PyObject_SetAttr(object, name, after) < 0;
-    Py_XDECREF(after);
-    return failed ? -1 : 0;
-}
 
 /* `SessionStream.write` for a segment with room; every other stream writes by itself. 1, 0 if it was not written, -1. */
 static int write_line(Lane *lane, PyObject *stream, PyObject *line) {
@@ -218,10 +209,22 @@ static int put_off(PyObject **kept) {
     return 1;
 }
 
+/* What `threads` has for this thread, a new reference: asked once while one thread records, not for each event. */
+static PyObject *own_of(Lane *lane) {
+    uint64_t thread = PyThreadState_GetID(PyThreadState_Get());
+    if (lane->own == NULL || lane->own_thread != thread) {
+        PyObject *own = PyObject_GetAttr(lane->threads, W_own);
+        if (own == NULL) return NULL;
+        lane->own_thread = thread;
+        Py_XSETREF(lane->own, own);
+    }
+    return Py_NewRef(lane->own);
+}
+
 /* Number, stamp and write one line, as `Pipeline._put`; its id, "" if it was not written. */
 static PyObject *put_parts(Lane *lane, PyObject *slot, Part *given, int given_count) {
     PyObject *identity = NULL, *line = NULL, *seq = NULL, *writer = NULL, *second = NULL, *answer = NULL;
-    PyObject *stamps = lane->stamps, *kept[3] = {NULL}, *thread = PyObject_GetAttr(lane->threads, W_own);
+    PyObject *stamps = lane->stamps, *kept[3] = {NULL}, *thread = own_of(lane);
     if (thread == NULL || !IS_A(thread, THREAD) || !IS_A(slot, SLOT)) goto wrong;
     long long now_us = time_of(lane, thread);
     if (PyErr_Occurred()) goto done;
@@ -264,7 +267,9 @@ static PyObject *put_parts(Lane *lane, PyObject *slot, Part *given, int given_co
     int written = write_line(lane, stream, line);
     Py_DECREF(stream);
     if (written == 0) answer = dropped_event(lane, "the file system refused the write");
-    if (written != 1 || add_one(lane->health, W_events) < 0) goto done;
+    PyObject *events = written != 1 ? NULL : PyLong_FromLongLong(PyLong_AsLongLong(GET(lane->health, HEALTH_events)) + 1);
+    if (events == NULL) goto done;
+    PUT(lane->health, HEALTH_events, events);
     PyObject *cell = GET(slot, SLOT_written);
     if (!PyList_CheckExact(cell) || PyList_GET_SIZE(cell) < 1) goto wrong;
     PyObject *count = PyLong_FromLongLong(PyLong_AsLongLong(PyList_GET_ITEM(cell, 0)) + 1);
@@ -282,9 +287,7 @@ static PyObject *put_parts(Lane *lane, PyObject *slot, Part *given, int given_co
         if (was_read == NULL && !put_off(kept)) goto done;
         Py_XDECREF(was_read);
     }
-    PyObject *unreported = PyObject_GetAttr(lane->health, W_unreported);
-    Py_ssize_t drops = unreported == NULL ? -1 : PyObject_Size(unreported);
-    Py_XDECREF(unreported);
+    Py_ssize_t drops = PyObject_Size(GET(lane->health, HEALTH_unreported));
     if (drops > 0) {
         PyObject *reported = PyObject_CallNoArgs(lane->report_drops);
         if (reported == NULL) drops = -1;
@@ -1258,7 +1261,8 @@ static int lane_init(Lane *lane, PyObject *args, PyObject *kwargs) {
                                                              &lane->state_period, &lane->entry_looks,
                                                              &lane->strict_state, &lane->probes LANE_PARTS(PART_PLACE)))
         return PyErr_Occurred() ? -1 : (PyErr_SetString(PyExc_TypeError, "a lane is made once"), -1);
-    if (!PyContextVar_CheckExact(scope) || !PyDict_CheckExact(known) || !PyDict_CheckExact(write_globals) || !IS_A(stamps, STAMPS)) {
+    if (!PyContextVar_CheckExact(scope) || !PyDict_CheckExact(known) || !PyDict_CheckExact(write_globals) || !IS_A(stamps, STAMPS)
+        || !IS_A(health, HEALTH)) {
         PyErr_SetString(PyExc_TypeError, "a lane is made of the parts of a pipeline");
         return -1;
     }
@@ -1272,6 +1276,7 @@ static int lane_traverse(Lane *lane, visitproc visit, void *arg) {
 #define PART_VISIT(name) Py_VISIT(lane->name);
     LANE_PARTS(PART_VISIT)
     Py_VISIT(lane->judge);
+    Py_VISIT(lane->own);
     Py_VISIT(lane->board);
     Py_VISIT(lane->holder);
     return 0;
@@ -1281,6 +1286,7 @@ static int lane_clear(Lane *lane) {
 #define PART_CLEAR(name) Py_CLEAR(lane->name);
     LANE_PARTS(PART_CLEAR)
     Py_CLEAR(lane->judge);
+    Py_CLEAR(lane->own);
     Py_CLEAR(lane->board);
     Py_CLEAR(lane->holder);
     Py_CLEAR(lane->free);

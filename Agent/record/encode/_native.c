@@ -184,19 +184,20 @@ static int holds(const char *raw, const char *end, char first, const char *text)
     return 0;
 }
 
-/* Whether `Bearer`, `Basic` or `identified by` stands before a blank. */
+/* Whether `Bearer`, `Basic`, `identified by` or `net use` stands before a blank. */
 static int ends_scheme(const char *raw, const char *blank) {
-    static const Literal BEARER = {"earer", 5}, BASIC = {"asic", 4}, BY = {"identified by", 13};
+    static const Literal BEARER = {"earer", 5}, BASIC = {"asic", 4}, BY = {"identified by", 13}, NET = {"net use", 7};
     unsigned char last = LOWER[blank > raw ? (unsigned char)blank[-1] : 0];
     if (last == 'r') return blank - raw >= 5 && same_folded(blank - 5, &BEARER);
     if (last == 'c') return blank - raw >= 4 && same_folded(blank - 4, &BASIC);
+    if (last == 'e') return blank - raw >= 7 && same_folded(blank - 7, &NET);
     return last == 'y' && blank - raw >= 13 && same_folded(blank - 13, &BY);
 }
 
-/* Whether a blank stands before an option that carries a password with some programs: `-p`, `-u`, `--user`. */
+/* Whether a blank stands before an option that carries a password with some programs: `-p`, `-k`, `-u`, `--user`. */
 static int begins_option(const char *blank, const char *end) {
     if (end - blank < 3 || blank[1] != '-') return 0;
-    return strchr("aAwPpSu", blank[2]) != NULL || (end - blank > 6 && memcmp(blank + 2, "-user", 5) == 0);
+    return strchr("aAwPpSuUkK", blank[2]) != NULL || (end - blank > 6 && memcmp(blank + 2, "-user", 5) == 0);
 }
 
 /* Whether what follows a blank may be the secret of the name before it. */

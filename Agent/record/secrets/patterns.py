@@ -107,6 +107,20 @@ _CURL_USER: Final = (
 _OPTION_OF_TOOL: Final = (
     r"""(?i:[ ]-[paw])[ ]?\\{0,3}["']?(?P<secret>(?!\d+:\d)[^\s"'$<\-\\][^\s"'$<\\]{2,100})"""
 )
+# smbclient(1), rpcclient(1), smbget(1), net(8): `-U user%password`, and `--user=` alike
+_SAMBA_USER: Final = (
+    r"""(?i:smbclient|rpcclient|smbget|net[ ](?:ads|rpc))[^\r\n|;&]{0,200}?[ ](?:-U|--user)[ =]{0,3}\\{0,3}["']?"""
+    r"""[^\s%"']{1,100}%(?P<secret>[^\s"'$<\\]{1,100})"""
+)
+# openssl-passphrase-options(1): `-passin pass:X`; openssl-enc(1): `-k X`, and a key in hexadecimal digits
+_OPENSSL_PASS: Final = r"""(?i)-pass(?:in|out)?[ ]+\\{0,3}["']?pass:(?P<secret>[^\s"'$<\\]{1,200})"""
+_OPENSSL_KEY: Final = r"""(?i:[ ]-k)[ ]+\\{0,3}["']?(?P<secret>(?!\w+://)[^\s"'$<\-\\][^\s"'$<\\]{2,200})"""
+# https://learn.microsoft.com/windows-server/administration/windows-commands/net-use: the password stands behind the
+# share, or at the end behind `/user:`
+_NET_USE: Final = (
+    r"""(?i)net[ ]use[ ]+(?:(?:[a-z]:|lpt\d:?|\*)[ ]+)?\\{2,8}[^\s"']{3,200}[ ]+(?:/user:\S{1,100}[ ]+)?"""
+    r"""(?P<secret>[^\s"'/*$%<\\][^\s"'\\]{2,100})"""
+)
 # Literal, in lower case -> expression; the group `secret`, or else the whole, is the secret.
 _FORMS: Final = {
     "private-lines": _PUTTY_KEY,
@@ -128,6 +142,10 @@ _FORMS: Final = {
     "-u": _CURL_USER,
     "--user": _CURL_USER,
     **dict.fromkeys((" -p", " -a", " -w"), _OPTION_OF_TOOL),
+    " -k": _OPENSSL_KEY,
+    "-pass": _OPENSSL_PASS,
+    **dict.fromkeys(("smbclient ", "rpcclient ", "smbget ", "net ads ", "net rpc "), _SAMBA_USER),
+    "net use ": _NET_USE,
     "echo ": r"""echo[ ]+(?:-n[ ]+)?["']?(?:[\w.\-]+:)?(?P<secret>[^\s"'|$`:]{4,100})["']?[ ]*\|[^|\n]{0,60}?(?:chpasswd|sudo -S|-stdin\b)""",
     "htpasswd": r"htpasswd(?:[ ]+-\w+)*?[ ]+-\w*b\w*(?:[ ]+-\w+)*[ ]+\S+[ ]+\S+[ ]+(?P<secret>\S+)",
     "thin:": r"(?i)thin:[\w.]{1,60}/(?P<secret>[^\s@]{3,100})@",
@@ -159,6 +177,7 @@ _TOOLS: Final = {
         ),
         *("docker login", "podman login", "nerdctl login"),
     ),
+    " -k": ("openssl ",),
     " -a": ("redis-cli", "valkey-cli", "snmp"),
     " -w": ("ldapsearch", "ldapadd", "ldapmodify", "ldapdelete", "ldappasswd", "ldapwhoami"),
 }

@@ -97,7 +97,7 @@ _VALUE_END: Final = re.compile(rb'"[,\]}]').finditer
 _FIELDS: Final = re.compile(rb"\$[^$]{1,8}\$").search
 # A blank before the word of a sentence, an option, or the value of an option that carries a password.
 _AFTER_NAME: Final = re.compile(rb" (?=is |was |(?i:for )|provided|[-'\\]|[^ \"]{0,15}[0-9])").finditer
-_OPTION: Final = re.compile(rb" -(?:[aAwPpSu]|-user)").search
+_OPTION: Final = re.compile(rb" -(?:[aAwPpSuUkK]|-user)").search
 
 
 def _expression(literal: bytes) -> bytes:
@@ -150,6 +150,8 @@ def _texts_are_harmless(raw: bytes) -> bool:
 def _blanks_are_harmless(raw: bytes) -> bool:
     lower = raw.lower()
     if lower.find(b"earer ") >= 0 or lower.find(b"asic ") >= 0 or lower.find(b"identified by ") >= 0:
+        return False
+    if lower.find(b"net use ") >= 0:
         return False
     if raw.find(b"--") >= 0 and not _names_are_harmless(raw, b" "):
         return False

@@ -1,12 +1,14 @@
-/* How far a file consists of lines that begin as this package's own do, and whether its bytes are plain text.
+/* How far a file consists of lines that begin as this package's own do, whether its bytes are plain text, and the write
+   of a line.
 
    Accelerators. What begins so needs no look at its number, its time and its version row by row: that may be wrong
    in one direction only, a line that it does not know is looked at by whoever asks. What is plain is the same as in
-   `line_stats.py`, to the byte. */
+   `line_stats.py`, to the byte. The write is `descriptors.write_own`. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
@@ -165,11 +167,49 @@ static PyObject *marks_of(PyObject *Py_UNUSED(module), PyObject *arguments) {
     return Py_BuildValue("nnni", marks.newlines, marks.first, marks.last, marks.state);
 }
 
+static long own_flags = -1; /* what the system tells of the descriptors of log files; -1 where nothing is compared */
+
+static PyObject *know_flags(PyObject *Py_UNUSED(module), PyObject *flags) {
+    long known = PyLong_AsLong(flags);
+    if (known == -1 && PyErr_Occurred()) return NULL;
+    own_flags = known;
+    Py_RETURN_NONE;
+}
+
+/* `os.write` into a descriptor that has the flags of a log file; into another OSError(EBADF), and no byte. */
+static PyObject *write_own(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "write_own(fd, data)");
+        return NULL;
+    }
+    long fd = PyLong_AsLong(arguments[0]);
+    Py_buffer data;
+    if ((fd == -1 && PyErr_Occurred()) || PyObject_GetBuffer(arguments[1], &data, PyBUF_SIMPLE) < 0) return NULL;
+    ssize_t written = -1;
+    int failed = EBADF;
+    do {
+        /* Under the interpreter's lock: until it is let go, no Python of another thread closes the descriptor. */
+        if (own_flags >= 0 && fcntl((int)fd, F_GETFL) != own_flags) break;
+        Py_BEGIN_ALLOW_THREADS
+        written = write((int)fd, data.buf, (size_t)data.len);
+        failed = errno;
+        Py_END_ALLOW_THREADS
+    } while (written < 0 && failed == EINTR && PyErr_CheckSignals() == 0);
+    PyBuffer_Release(&data);
+    if (written >= 0) return PyLong_FromSsize_t(written);
+    if (PyErr_Occurred()) return NULL;
+    errno = failed;
+    return PyErr_SetFromErrno(PyExc_OSError);
+}
+
 static PyMethodDef functions[] = {
     {"regular_bytes", regular_bytes, METH_VARARGS,
      "regular_bytes(fd, offset, size, newest_schema): up to where, from a line's beginning on, lines are regular."},
     {"marks_of", marks_of, METH_VARARGS,
      "marks_of(chunk, state): newlines, where the first and the last stands, and the state for the next chunk."},
+    {"write_own", (PyCFunction)(void (*)(void))write_own, METH_FASTCALL,
+     "write_own(fd, data): os.write into a log file; OSError(EBADF) and no byte into what has other flags."},
+    {"know_flags", know_flags, METH_O, "know_flags(flags): what the system tells of a log file's descriptor; -1: nothing."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from Agent.tree.layout import FILE_MODE
 
-__all__ = ["close_lock", "give_back", "let_go", "locked", "most_open", "names", "open_lock", "out_of_the_way"]
+__all__ = [
+    "close_lock",
+    "give_back",
+    "know_log",
+    "let_go",
+    "locked",
+    "most_open",
+    "names",
+    "open_lock",
+    "out_of_the_way",
+    "write_own",
+]
 
 _HIGHEST_NUMBER: Final = 4096
 _ours: set[int] = set()
@@ -20,11 +32,9 @@ _ours: set[int] = set()
 def out_of_the_way(fd: int) -> int:
     """The same open file under a descriptor that is far from those which a program gets for its own files.
 
-    A program that closes all descriptors and opens files gets the lowest numbers: a log that still wrote to
-    one of those would write into the program's own file. At a high number it meets EBADF, and opens its file
-    again. That has to hold for each file of ours, so no number is given to a second one before the first gave
-    it back. Asking before each write which file the number names would cost a system call. The descriptor
-    handed in is closed, unless there is no other.
+    A program that closes all descriptors and opens files gets the lowest numbers, and seldom comes as far as
+    ours. No number is given to a second file of ours before the first gave it back, since `write_own` does
+    not tell one log from another. The descriptor handed in is closed, unless there is no other.
 
     Raises:
         OSError: only a number is left that another file of ours had.
@@ -66,6 +76,57 @@ def give_back(fd: int, inode: tuple[int, int]) -> None:
 def let_go(fd: int) -> None:
     """Forget a number that was closed from outside."""
     _ours.discard(fd)
+
+
+_known_flags = -1
+"""What the system tells of the descriptors of our log files; -1 where nothing is compared."""
+
+
+def _write_own(fd: int, data: bytes) -> int:
+    """`os.write` into a log file; into a descriptor that is no longer one, OSError(EBADF) and no byte.
+
+    A log file is opened with flags that hardly anybody combines: to append, never to wait, never through a
+    link. Asking for these costs a third of what asking for device and inode does.
+    """
+    if _known_flags >= 0 and _get_flags(fd) != _known_flags:
+        raise OSError(errno.EBADF, "the descriptor names another file by now")
+    return os.write(fd, data)
+
+
+def know_log(fd: int) -> None:
+    """Have `write_own` know the flags of a log file that was just opened.
+
+    Where the system tells others of the next one, they say nothing, and nothing is compared any more.
+    """
+    global _known_flags, _is_known
+    flags = _get_flags(fd)
+    if flags == _known_flags:
+        return
+    _known_flags, _is_known = -1 if _is_known else flags, True
+    if _know_flags is not None:
+        _know_flags(_known_flags)
+
+
+try:
+    from fcntl import F_GETFL, fcntl
+
+    def _get_flags(fd: int) -> int:
+        return fcntl(fd, F_GETFL)
+except ImportError:  # not a Unix
+
+    def _get_flags(fd: int) -> int:  # noqa: ARG001
+        return -1
+
+
+_is_known = False
+_know_flags: Callable[[int], None] | None
+write_own: Callable[[int, bytes], int]
+try:
+    from Agent.tree.files import _heads
+
+    write_own, _know_flags = _heads.write_own, _heads.know_flags
+except (ImportError, AttributeError):  # not built, or built from an older source
+    write_own, _know_flags = _write_own, None
 
 
 def most_open(wanted: int) -> int:

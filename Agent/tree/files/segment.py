@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from Agent.tree.files.descriptors import give_back, out_of_the_way
+from Agent.tree.files.descriptors import give_back, know_log, out_of_the_way
 from Agent.tree.layout import FILE_MODE
 
 __all__ = [
@@ -97,6 +97,7 @@ def _opened(fd: int, limit_bytes: int) -> Segment:
     fd = out_of_the_way(fd)
     try:
         status = os.fstat(fd)
+        know_log(fd)
     except OSError:
         os.close(fd)
         raise

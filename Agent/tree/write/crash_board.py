@@ -7,8 +7,10 @@ kernel, so a killed process leaves them as they were; `losses` and `reader.in_fl
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import mmap
+import operator
 import os
 import struct
 import threading
@@ -165,10 +167,8 @@ class Board:
             words[_W_THREADS] += 1
             slot = _THREADS_AT + self._take_thread_slot()
 
-        def store(seq: int) -> None:
-            words[slot] = seq
-
-        return store
+        # with no frame of Python: each event calls it
+        return functools.partial(operator.setitem, words, slot)
 
     def _take_thread_slot(self) -> int:
         me = weakref.ref(threading.current_thread())

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from Agent.event.model import RedactedBytes
-from Agent.tree.files.descriptors import give_back, let_go, locked, names, out_of_the_way
+from Agent.tree.files.descriptors import give_back, let_go, locked, out_of_the_way
 from Agent.tree.files.segment import ErrorCounters, error_name
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, MIRROR_FILES
 
@@ -252,14 +252,16 @@ class Mirrors:
             self._append(mirror, lines[half:], most)
             return
         try:
-            if mirror.fd >= 0 and not names(mirror.fd, mirror.inode):
+            size_bytes = -1 if mirror.fd < 0 else _size_of(mirror.fd, mirror.inode)
+            if mirror.fd >= 0 and size_bytes < 0:
                 # closed from outside, and perhaps the number of somebody else's file by now
                 let_go(mirror.fd)
                 mirror.fd, mirror.look_at_ns = -1, 0
             mirror.room_bytes -= len(batch)
             if mirror.room_bytes < 0 or time.monotonic_ns() > mirror.look_at_ns:
                 self._open_for(mirror, len(batch))
-            if not _ends_with_newline(mirror.fd):
+                size_bytes = os.fstat(mirror.fd).st_size
+            if size_bytes and os.pread(mirror.fd, 1, size_bytes - 1) != b"\n":
                 # a torn piece of a process that was killed, or met a full disk
                 batch = b"\n" + batch
             written = os.write(mirror.fd, batch)
@@ -394,10 +396,13 @@ def _is_ours_alone(status: os.stat_result) -> bool:
     return not (by_group or status.st_mode & stat.S_IWOTH)
 
 
-def _ends_with_newline(fd: int) -> bool:
-    """Whether nothing stands behind the last newline of a file."""
-    size_bytes = os.fstat(fd).st_size
-    return size_bytes == 0 or os.pread(fd, 1, size_bytes - 1) == b"\n"
+def _size_of(fd: int, inode: tuple[int, int]) -> int:
+    """The size of a mirror in bytes; -1 where the descriptor names another file by now."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return -1
+    return status.st_size if (status.st_dev, status.st_ino) == inode else -1
 
 
 def _inode(path: Path) -> int | None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from Agent.tree.files.descriptors import let_go
+from Agent.tree.files.descriptors import let_go, names, write_own
 from Agent.tree.files.segment import (
     CLOSED,
     ErrorCounters,
@@ -77,6 +77,10 @@ class GroupCommit:
                 return self._answers.pop(ticket)
 
     def _sync_one(self, segment: Segment) -> bool:
+        if not names(segment.fd, segment.inode):
+            # closed from outside since the line was written; to sync another file would say nothing of it
+            self._counts.add("sync:EBADF")
+            return False
         try:
             _sync_data(segment.fd)
         except OSError as error:
@@ -214,8 +218,9 @@ class OpenFiles:
         self._graveyard = []
         for segment in segments:
             try:
-                if segment.pins:
-                    null = os.open(os.devnull, os.O_WRONLY | getattr(os, "O_CLOEXEC", 0))
+                if segment.pins and names(segment.fd, segment.inode):
+                    # with the flags of a log file: its write takes place, or it would be made again elsewhere
+                    null = open_aside(Path(os.devnull))
                     os.dup2(null, segment.fd, inheritable=False)
                     os.close(null)
                 else:
@@ -231,7 +236,7 @@ _REPLACED = frozenset({errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, err
 _TOO_MANY = frozenset({errno.EMFILE, errno.ENFILE})
 # a refused roll is tried again when this part of a segment has been written on top
 _GRACE_PARTS = 16
-_write = os.write
+_write = write_own
 # what the events of a run take: whoever reads them reads one file
 _NO_LIMIT_BYTES = 1 << 62
 

@@ -17,7 +17,7 @@ from Agent.errors import ConfigurationError
 from Agent.event.clock import format_timestamp
 from Agent.event.ids import new_writer_id
 from Agent.event.model import RedactedBytes
-from Agent.tree.files.descriptors import most_open
+from Agent.tree.files.descriptors import most_open, write_own
 from Agent.tree.files.segment import ErrorCounters, Segment
 from Agent.tree.files.writer_claim import Claim, boot_id, hostname, process_start_ticks, write_claim
 from Agent.tree.layout import RUN_CATEGORY, agents_dir, boards_dir, category_file, run_dir, safe_name
@@ -38,7 +38,7 @@ __all__ = [
 DEFAULT_SEGMENT_SIZE_BYTES: Final = 64 * 1024 * 1024
 DEFAULT_MAX_OPEN_FILES: Final = 1024
 Durability = Literal["kernel", "disk", "buffered", "queued"]
-_write = os.write
+_write = write_own
 
 
 class SessionStream:

@@ -7,6 +7,7 @@ one time, and a kill leaves either the row with its frame or a frame without a r
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import sqlite3
@@ -19,9 +20,10 @@ from Agent.errors import DamagedInput
 from Agent.event.clock import format_timestamp
 from Agent.flight.checkpoints.model import CheckpointInfo
 from Agent.flight.checkpoints.storage.packs import make_directory
+from Agent.tree.files.descriptors import names
 from Agent.tree.layout import FILE_MODE
 
-__all__ = ["CheckpointIndex", "Row"]
+__all__ = ["CheckpointIndex", "Row", "is_closed"]
 
 _VERSION: Final = 1
 _BUSY_SECONDS: Final = 30
@@ -96,6 +98,39 @@ _PUT: Final = f"INSERT OR REPLACE INTO checkpoints ({_COLUMNS}) VALUES ({', '.jo
 _WHERE_AGENT: Final = " AND coalesce(agent_id, '') = coalesce(?, '')"
 
 
+_CLOSED: Final = (
+    "the index of checkpoints {}: this program closed its descriptors; rebuild_index(run_id) makes it anew"
+)
+_lost: set[tuple[int, int] | None] = set()
+"""Device and inode of the databases whose descriptors were closed while SQLite had them open."""
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def is_closed(path: Path) -> bool:
+    """Whether this program closed the descriptors of an index while SQLite had it open."""
+    return bool(_lost) and _inode(path) in _lost
+
+
+def _open_files(path: Path) -> tuple[tuple[int, int] | None, list[tuple[int, tuple[int, int]]]]:
+    """The inode of a database, and what descriptors name it, its log or that one's map."""
+    inodes = [_inode(path.with_name(f"{path.name}{end}")) for end in ("", "-wal", "-shm")]
+    found = []
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/dev/fd"):  # noqa: PTH208 - names are enough
+            with contextlib.suppress(OSError):  # that of the listing itself
+                status = os.fstat(int(name))
+                if (inode := (status.st_dev, status.st_ino)) in inodes:
+                    found.append((int(name), inode))
+    return inodes[0], found
+
+
 class CheckpointIndex:
     """The index of one run, opened by one process; every error of SQLite comes out as one of ours.
 
@@ -119,6 +154,9 @@ class CheckpointIndex:
         self._is_fixed = not make and not os.access(path.parent, os.W_OK)
         self._durable = durable
         self._connection: sqlite3.Connection | None = None
+        self._files: list[tuple[int, tuple[int, int]]] = []
+        """What the connection has open: descriptor, device and inode."""
+        self._inode: tuple[int, int] | None = None
         with self.telling():
             if not self._is_fixed:
                 self._set_up(self._db)
@@ -127,6 +165,8 @@ class CheckpointIndex:
     def _db(self) -> sqlite3.Connection:
         """The connection, made again after `suspend`."""
         if self._connection is None:
+            if is_closed(self.path):
+                raise OSError(errno.EBADF, _CLOSED.format(self.path))
             self._connection = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?{'immutable=1' if self._is_fixed else 'mode=rw'}",
                 uri=True,
@@ -139,7 +179,29 @@ class CheckpointIndex:
                 self._connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
                 # What was erased shall not stand in free pages.
                 self._connection.execute("PRAGMA secure_delete = ON")
+                # The log and its map are opened by the first look.
+                self._connection.execute("PRAGMA user_version").fetchone()
+                self._inode, self._files = _open_files(self.path)
         return self._connection
+
+    def _give_up_if_closed(self) -> None:
+        """See whether the program closed what the connection has open: the numbers may name other files.
+
+        The connection is given up and never closed, since that would write, too, and close those files. And
+        no other one of this process may be opened to this file: SQLite would share the map of the log.
+        """
+        if self._connection is None or self.pid != os.getpid():
+            return
+        if all(names(fd, inode) for fd, inode in self._files):
+            return
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
+        _lost.add(self._inode)
+        self._connection, self._files = None, []
+
+    def was_closed(self) -> bool:
+        """Whether the program closed the descriptors of the file, so that nothing can be asked of it."""
+        self._give_up_if_closed()
+        return is_closed(self.path)
 
     def _set_up(self, db: sqlite3.Connection) -> None:
         version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -154,13 +216,15 @@ class CheckpointIndex:
 
     def suspend(self) -> None:
         """Close it until it is needed again; in another process than that which opened it touch nothing."""
+        self._give_up_if_closed()
         if self._connection is not None and self.pid == os.getpid():
             self._connection.close()
             self._connection = None
 
     @contextlib.contextmanager
     def telling(self) -> Iterator[None]:
-        """Turns SQLite's errors into `DamagedInput` and `OSError`."""
+        """Turns SQLite's errors into `DamagedInput` and `OSError`; nothing is asked of foreign files."""
+        self._give_up_if_closed()
         try:
             yield
         except (sqlite3.OperationalError, sqlite3.InterfaceError) as error:

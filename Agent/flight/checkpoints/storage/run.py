@@ -30,7 +30,7 @@ from Agent.flight.checkpoints.storage.files import (
     checkpoints_dir,
     shared_chunks_dir,
 )
-from Agent.flight.checkpoints.storage.index import CheckpointIndex, Row
+from Agent.flight.checkpoints.storage.index import CheckpointIndex, Row, is_closed
 from Agent.flight.checkpoints.storage.packs import PACK_SUFFIX, frames, is_written_to, remove_unshared
 from Agent.record.health import say
 from Agent.tree.layout import runs_dir
@@ -337,6 +337,12 @@ class OpenRuns:
         if run is not None and not run.files.index.path.exists():
             self.end(run)
             run = None
+        if run is not None and run.files.index.was_closed():
+            self.end(run)
+            run = None
+        if run is None and is_closed(directory / INDEX_NAME):
+            # All that was saved stands in the packs.
+            rebuild(directory)
         if run is None and (make or (directory / INDEX_NAME).exists()):
             run = self._opened(directory, make=make, run_id=run_id)
         if run is not None and run.files.index.fact(REMOVED_FACT) is not None:
