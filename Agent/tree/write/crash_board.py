@@ -49,7 +49,6 @@ _STARTED_WORD = 3
 _NAMES_AT_BYTES = (_SPANS_AT + SPAN_SLOTS * _SPAN_WORDS) * 8
 # the start stands last, and marks the slot as taken: a process killed half way leaves a free slot
 _SPAN = struct.Struct("<16sIIQ")
-_SPAN_BYTES = struct.Struct("<16sII").size
 _LENGTH = struct.Struct("<H")
 _NAME_BYTES = 1000
 _FURTHER_NAMES = 1_000_000
