@@ -180,7 +180,7 @@ def _put_in_place(temporary: Path, path: Path, further: Path) -> tuple[Path, OSE
         try:
             os.link(temporary, name, follow_symlinks=False)
         except FileExistsError:
-            continue
+            continue  # another process has the name: the next one
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise

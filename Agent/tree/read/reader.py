@@ -618,5 +618,5 @@ def _inode(path: Path) -> Inode | None:
     try:
         status = path.lstat()
     except OSError:
-        return None
+        return None  # gone: equal to no other
     return (status.st_dev, status.st_ino)

@@ -172,7 +172,7 @@ def held_by_cursors(session: Path) -> IsHeld:
             files = orjson.loads(path.read_bytes())["files"]
             read.append({str(entry["first_id"]): int(entry["offset"]) for entry in files})
         except FileNotFoundError:
-            continue
+            continue  # its reader has finished and removed it
         except (OSError, ValueError, TypeError, KeyError):
             read.append(None)
     if not read:

@@ -318,7 +318,7 @@ def read_board(path: Path) -> BoardView | None:
     try:
         data = path.read_bytes()
     except OSError:
-        return None
+        return None  # without a board the lines alone say what was lost
     if len(data) != SIZE_BYTES:
         return None
     words = memoryview(data).cast("Q")
