@@ -249,7 +249,7 @@ def lock_sending(session: Path, destination: Destination) -> int | None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # what is told is that it is held
             close_lock(lock)
         raise SessionInUse(
             f"another process is sending this session to {destination.place}",

@@ -534,7 +534,7 @@ class Walk:
         try:
             return [len(orjson.dumps(key)) + 1 for key in keys]
         except TypeError:
-            return None
+            return None  # the caller takes them one by one
 
     def _cut_mapping(self, items: dict[str, Any], sizes: list[int], pointer: str, tag: str) -> Any:
         mark = len(self.types), len(self.opaque)

@@ -160,7 +160,7 @@ def roll_segment(
         live, untidy = _put_in_place(temporary, path, further)
     except BaseException:
         segment.close()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the error that is raised counts
             temporary.unlink()
         raise
     return Rolled(segment, live, number, untidy)

@@ -97,7 +97,7 @@ def _leases_work(directory: Path) -> bool:
             for fd in (writing, reading):
                 if fd >= 0:
                     os.close(fd)
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # never made, or removed already
                 path.unlink()
     except OSError:
         return False
