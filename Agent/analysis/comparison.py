@@ -369,7 +369,8 @@ def gather(
     if ends is None:
         return made
     block = ends.block()
-    unit = f"(hash(agent_id) % {MAX_UNITS if _many(made) else 2**31 - 1})::INTEGER"
+    are_many = max(side.agents for side in made.values()) > MAX_UNITS
+    unit = f"(hash(agent_id) % {MAX_UNITS if are_many else 2**31 - 1})::INTEGER"
     if not by_agent:
         unit = f"({block})::INTEGER"
     _count(engine, made, by, unit)
@@ -378,10 +379,6 @@ def gather(
         for side in made.values():
             side.units = set(range(BLOCKS))
     return made
-
-
-def _many(made: dict[str, ComparedSide]) -> bool:
-    return max(side.agents for side in made.values()) > MAX_UNITS
 
 
 def _source(by: str | None, *keys: str) -> str:

@@ -260,10 +260,6 @@ def _axis(engine: Engine, source: Source, agent_id: str | None, by: str | None) 
     return axis if by is not None or counts["placed"] * 2 > counts["n"] else "time"
 
 
-def _whose(agent_id: str | None) -> list[Any]:
-    return [] if agent_id is None else [agent_id]
-
-
 def _placed(source: Source, agent_id: str | None, axis: str) -> Source:
     """The source with a column `place`, and `explored` for what is a key and a kind at once."""
     if axis == "episode":
@@ -275,7 +271,7 @@ def _placed(source: Source, agent_id: str | None, axis: str) -> Source:
             "try_cast(extra->>'$.exploration' AS BOOLEAN) AS explored, "
             "try_cast(extra->>'$.epsilon' AS DOUBLE) AS epsilon "
             f"FROM {whole_lines()} WHERE event_type IN ('reward', 'exploration'){whose})",
-            _whose(agent_id),
+            [] if agent_id is None else [agent_id],
         )
     place = "tick" if axis == "tick" else "ts_us"
     return Source(

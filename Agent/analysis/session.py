@@ -10,7 +10,7 @@ import difflib
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,18 +111,7 @@ _LOOKS: Final = 3
 
 def in_flight(reader: TreeReader) -> list[dict[str, Any]]:
     """The spans that had begun and not ended, oldest first; `alive` says whether their process still runs."""
-    return [
-        {
-            "agent_id": span.agent_id,
-            "name": span.name,
-            "span_id": span.span_id,
-            "started_at": format_timestamp(span.started_us),
-            "writer": span.writer,
-            "pid": span.pid,
-            "alive": span.alive,
-        }
-        for span in reader.in_flight()
-    ]
+    return [span.to_dict() | {"alive": span.alive} for span in reader.in_flight()]
 
 
 def losses(path: Path, reader: TreeReader, engine: Engine) -> dict[str, Any]:
@@ -265,15 +254,7 @@ def _catch_up(path: Path, before: dict[Path, Inode], count: _Count, writers: Wri
     now = _standing(path)
     moved = [file for file, inode in now.items() if before.get(file) != inode]
     damage = DamageLog()
-    decoder = LineDecoder(damage, writers.knows)
-    account = count.account()
-    for raw in Tail(path, damage.note_unreadable, lambda: moved).new_lines():
-        event = decoder.decode(raw)
-        if event is not None:
-            account.see(event)
-            _note_dropped(count, event)
-    for writer, seqs in decoder.seen.items():
-        count.seen.setdefault(writer, SeqSet()).update(seqs)
+    _count_lines(Tail(path, damage.note_unreadable, lambda: moved).new_lines(), damage, count, writers)
     return damage.count == 0
 
 
@@ -287,16 +268,21 @@ def _read_damaged(path: Path, engine: Engine, count: _Count, writers: Writers) -
     told = engine.damaged_lines()
     names = [path / Path(name).relative_to(path.resolve()) for name in told]
     damage = DamageLog()
+    _count_lines(_lines_of(path, names, damage), damage, count, writers)
+    return damage.count if damage.count == sum(told.values()) else None
+
+
+def _count_lines(lines: Iterable[RawLine], damage: DamageLog, count: _Count, writers: Writers) -> None:
+    """Add lines to the count that are read here, beside the engine."""
     decoder = LineDecoder(damage, writers.knows)
     account = count.account()
-    for raw in _lines_of(path, names, damage):
+    for raw in lines:
         event = decoder.decode(raw)
         if event is not None:
             account.see(event)
             _note_dropped(count, event)
     for writer, seqs in decoder.seen.items():
         count.seen.setdefault(writer, SeqSet()).update(seqs)
-    return damage.count if damage.count == sum(told.values()) else None
 
 
 def _lines_of(path: Path, files: list[Path], damage: DamageLog) -> Iterator[RawLine]:

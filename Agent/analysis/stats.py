@@ -215,7 +215,7 @@ def number(value: object) -> float | None:
         try:
             return float(value)
         except ValueError:
-            return None
+            return None  # a text that is no number
     return None
 
 

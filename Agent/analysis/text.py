@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 WIDTH = 100
@@ -49,17 +49,6 @@ def short_number(value: float) -> str:
     if abs(value) >= 1:
         return f"{value:.2f}"
     return f"{value:.3g}"
-
-
-def told_setting(extra: Mapping[str, Any], show: Callable[[Any], str]) -> str:
-    """What a change of configuration says, as far as it says it: pool was set from 32 to 1."""
-    name = extra.get("name")
-    told = f"{name if isinstance(name, str) else 'the configuration'} was set"
-    if extra.get("old_value") is not None:
-        told += f" from {show(extra['old_value'])}"
-    if "new_value" in extra or "old_value" in extra:
-        told += f" to {show(extra.get('new_value'))}"
-    return told
 
 
 def sparkline(values: Sequence[float]) -> str:

@@ -153,7 +153,7 @@ def _is_here(session: Path, source: Path) -> DamagedInput:
 def _remove_leftovers(root: Path) -> None:
     """Remove what imports that were killed left behind; one that runs holds a lock on its directory."""
     for path in root.glob(f"{_STAGING}*"):
-        with contextlib.suppress(OSError), locked(path) as is_alone:
+        with contextlib.suppress(OSError), locked(path) as is_alone:  # gone, or another user's: it stays
             if is_alone and not path.is_symlink():
                 delete_tree(path)
 
@@ -245,7 +245,7 @@ def _check_events(staging: Path, manifest: Manifest, source: Path) -> dict[str, 
 def _describe(staging: Path, manifest: Manifest, source: Path) -> None:
     """Make the description again of what is known to be harmless: no host, no process, no code to load."""
     stored: Any = None
-    with contextlib.suppress(FileNotFoundError, orjson.JSONDecodeError):
+    with contextlib.suppress(FileNotFoundError, orjson.JSONDecodeError):  # then it is made of the manifest
         stored = orjson.loads(session_file(staging).read_bytes())
     if not isinstance(stored, dict):
         raise refused("it has no description of its session", source)

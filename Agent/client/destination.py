@@ -194,7 +194,7 @@ class Connection:
         """Hang up."""
         connection, self._open = self._open, None
         if connection is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # broken already
                 connection.close()
 
 

@@ -245,11 +245,11 @@ def lock_sending(session: Path, destination: Destination) -> int | None:
         directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         lock = open_lock(directory / f"{safe_name(destination.cursor_name)}.lock", create=True)
     except OSError:
-        return None
+        return None  # the service stores an event once, so sending twice does no harm
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # what is told is that it is held
             close_lock(lock)
         raise SessionInUse(
             f"another process is sending this session to {destination.place}",

@@ -60,7 +60,7 @@ def text_or_none(value: object) -> str | None:
         try:
             value.encode()
         except UnicodeEncodeError:
-            return None
+            return None  # a lone surrogate
         return value
     return None
 

@@ -170,14 +170,10 @@ def _may_stay(key: str, value: Any, with_labels: bool) -> bool:
         return may_hold(key, a_number=True)
     if isinstance(value, (int, float)):
         return _number(value, "") is not _MISSING and not _is_card(value) and may_hold(key, a_number=True)
+    # digits in quotes tell as little as a number
     return (
-        with_labels and isinstance(value, str) and is_label(value) and may_hold(key, a_number=_is_code(value))
+        with_labels and isinstance(value, str) and is_label(value) and may_hold(key, a_number=value.isdigit())
     )
-
-
-def _is_code(value: str) -> bool:
-    """Whether a label is a number in quotes, which tells as little as one."""
-    return value.isdigit()
 
 
 def _is_card(value: float) -> bool:

@@ -109,7 +109,7 @@ def _status_of(error: BaseException) -> FailureCode | None:
     try:
         attributes = attributes_of(error)
     except ValueError:
-        return None
+        return None  # its attributes cannot be read without running code
     for name in _STATUS_NAMES:
         status = attributes.get(name)
         if type(status) is int and status in _STATUS:

@@ -171,7 +171,7 @@ def read_time(value: object) -> int | None:
     try:
         ts_us = parse_timestamp(value)
     except (ValueError, OverflowError):
-        return None
+        return None  # a field that is no time says nothing
     return ts_us if 0 <= ts_us < _YEAR_10000_US else None
 
 

@@ -88,10 +88,8 @@ class _RecordedGraph:
     def stream(self, input: Any, config: Any = None, **more: Any) -> Iterator[Any]:  # noqa: A002
         """The graph's own `stream`, which `invoke` uses, too; each super-step leaves a checkpoint."""
         inherited = super().stream  # type: ignore[misc]
-        call = open_call.get()
-        if call is not None and call.graph is self and not call.is_streaming:
-            call.is_streaming = True
-            view = Chunks(call, more, is_own=True)
+        view = _view_for_invoke(self, more)
+        if view is not None:
             return _tapped(inherited(input, config, **view.asked), view)
         own = GraphCall(self, input, config, more.get("context"))
         own.is_streaming = True
@@ -100,14 +98,21 @@ class _RecordedGraph:
     def astream(self, input: Any, config: Any = None, **more: Any) -> AsyncIterator[Any]:  # noqa: A002
         """The graph's own `astream`, likewise."""
         inherited = super().astream  # type: ignore[misc]
-        call = open_call.get()
-        if call is not None and call.graph is self and not call.is_streaming:
-            call.is_streaming = True
-            view = Chunks(call, more, is_own=True)
+        view = _view_for_invoke(self, more)
+        if view is not None:
             return _atapped(inherited(input, config, **view.asked), view)
         own = GraphCall(self, input, config, more.get("context"))
         own.is_streaming = True
         return astreamed(own, lambda **asked: inherited(input, config, **asked), more)
+
+
+def _view_for_invoke(graph: Any, more: dict[str, Any]) -> Chunks | None:
+    """What looks at the chunks where `invoke`, which is recorded already, asks for the stream; else None."""
+    call = open_call.get()
+    if call is None or call.graph is not graph or call.is_streaming:
+        return None
+    call.is_streaming = True
+    return Chunks(call, more, is_own=True)
 
 
 def _tapped(chunks: Iterator[Any], view: Chunks) -> Iterator[Any]:

@@ -73,7 +73,7 @@ def install_problems(app: FastAPI, role: str) -> None:
     """Lets every error of the app, which is of that role, come out as a `Problem`."""
     makers: dict[type[Exception], Callable[[Any], Problem]] = {
         Problem: lambda problem: problem,
-        AgentTraceError: _of_input,
+        AgentTraceError: lambda error: Problem(422, "invalid", error.message, remedy=error.remedy),
         RequestValidationError: _of_parameters,
         OperationalError: _of_database,
         InterfaceError: _of_database,
@@ -94,10 +94,6 @@ def _handler(maker: Callable[[Any], Problem]) -> Callable[[Request, Exception], 
         return maker(error).answer()
 
     return handle
-
-
-def _of_input(error: AgentTraceError) -> Problem:
-    return Problem(422, "invalid", error.message, remedy=error.remedy)
 
 
 def _of_parameters(error: RequestValidationError) -> Problem:

@@ -352,7 +352,7 @@ def month_of_id(text_id: str) -> Month | None:
     try:
         moment = datetime.fromtimestamp(uuid7_unix_ms(text_id) / 1000, UTC)
     except (ValueError, OverflowError, OSError):
-        return None
+        return None  # no UUIDv7, or a time beyond the calendar
     return moment.year, moment.month
 
 

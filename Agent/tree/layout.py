@@ -332,7 +332,7 @@ def tree_entries(session: Path) -> Iterator[os.DirEntry[str]]:
             with os.scandir(directory) as entries:
                 yield from (entry for entry in entries if is_tree_file(session, Path(entry.path)))
         except (FileNotFoundError, NotADirectoryError):
-            continue
+            continue  # a run removed meanwhile, or a session without agents
 
 
 def is_tree_file(session: Path, path: Path) -> bool:
@@ -380,7 +380,7 @@ def make_root(root: Path) -> None:
     try:
         fd = os.open(root / "README.md", flags, FILE_MODE)
     except FileExistsError:
-        return
+        return  # the README.md is there: nothing is overwritten
     with os.fdopen(fd, "w", encoding="utf-8") as readme:
         readme.write(_ROOT_README)
 
@@ -397,7 +397,7 @@ def create_session_dir(root: Path, session_id: str) -> tuple[Path, str]:
         try:
             session.mkdir(mode=DIRECTORY_MODE)
         except FileExistsError:
-            continue
+            continue  # taken, so the next id is tried
         for directory in (agents_dir(session), session / ".state", claims_dir(session), boards_dir(session)):
             directory.mkdir(mode=DIRECTORY_MODE)
         return session, final_id

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from analysis_kit import Platform, SessionBuilder
 
 from Agent.analysis import DebugReport, LogAnalyzer, debug_issue
 from Agent.analysis.debug.report import CLEAR, NOTHING_FOUND
-from Agent.analysis.text import told_setting
 from Agent.tree.layout import session_file
 
 Planted = Callable[..., Platform]
@@ -362,11 +360,3 @@ def test_an_agent_with_a_bare_number_for_a_name_is_told_with_its_role_and_errors
     # there is no error to look at, though the causes have several links
     assert max(len(cause.edges) for cause in report.causes) >= 1
     assert not any(command.startswith("agent-trace errors") for command in report.commands)
-
-
-def test_a_setting_is_told_as_far_as_it_says_what_it_was() -> None:
-    told = partial(told_setting, show=repr)
-    assert told({"name": "pool", "old_value": 32, "new_value": 1}) == "pool was set from 32 to 1"
-    assert told({"name": "pool", "new_value": None}) == "pool was set to None"
-    assert told({"name": "pool"}) == "pool was set"
-    assert told({"name": {"pool": 4}}) == "the configuration was set"

@@ -2,10 +2,12 @@
 
 import gc
 import os
+from pathlib import Path
 
 import pytest
 
 from Agent.errors import ReplayError, TargetNotFound, UsageError
+from Agent.replay.worker.child_process import child_environment
 from Agent.replay.worker.jobs import Job, as_object, from_object, run_job
 from Agent.replay.worker.parallel import Forks
 
@@ -20,6 +22,11 @@ def test_a_job_answers_or_raises_here_what_it_raised_there():
     with pytest.raises(TargetNotFound, match="no_such_module_anywhere") as caught:
         run_job(IMPORT, {"target": "no_such_module_anywhere:build"})
     assert caught.value.remedy
+
+
+def test_a_worker_process_is_given_the_directory_that_holds_the_package():
+    package_parent = Path(child_environment()["PYTHONPATH"].split(os.pathsep)[0])
+    assert (package_parent / "Agent" / "errors.py").is_file()
 
 
 def test_a_process_that_answers_nothing_is_a_failure_in_words():

@@ -225,17 +225,21 @@ def chain(
                 unwanted = edge.basis == INFERRED and rules is not None and edge.rule not in rules
                 if known or too_old or unwanted or inferred > max_inferred:
                     continue
-                found[cause["id"]] = cause | {
-                    "started_at": format_timestamp(started_us(cause)),
-                    "edge": edge.to_dict(),
-                    "hops": hops,
-                    "inferred_hops": inferred,
-                }
+                found[cause["id"]] = _reached(cause, edge, hops, inferred)
                 reached.append((cause, inferred))
                 if len(found) == MAX_CAUSES:
                     return _nearest_first(row, found)
         front = reached
     return _nearest_first(row, found)
+
+
+def _reached(row: Row, edge: Edge, hops: int, inferred: int) -> dict[str, Any]:
+    return row | {
+        "started_at": format_timestamp(started_us(row)),
+        "edge": edge.to_dict(),
+        "hops": hops,
+        "inferred_hops": inferred,
+    }
 
 
 def _nearest_first(row: Row, found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -285,12 +289,7 @@ def effects(
                 inferred = guesses + (edge is not None and edge.basis == INFERRED)
                 if edge is None or inferred > 1 or order(effect) < order(cause):
                     continue
-                found[effect["id"]] = effect | {
-                    "started_at": format_timestamp(started_us(effect)),
-                    "edge": edge.to_dict(),
-                    "hops": hops,
-                    "inferred_hops": inferred,
-                }
+                found[effect["id"]] = _reached(effect, edge, hops, inferred)
                 reached.append((effect, inferred))
                 if len(found) == MAX_CAUSES:
                     return _nearest_first(row, found)

@@ -163,7 +163,7 @@ def load_event(engine: Engine, event_id: str) -> Row | None:
     try:
         place = list(split_event_id(event_id))
     except ValueError:
-        return None
+        return None  # no id, so no event's
     found = engine.rows(
         f"SELECT {EVENT_COLUMNS} FROM {whole_lines()} WHERE writer = ? AND seq = ? LIMIT 1", place
     )
@@ -253,7 +253,7 @@ def _place(event_id: str) -> tuple[str, int] | None:
     try:
         return split_event_id(event_id)
     except ValueError:
-        return None
+        return None  # a text of the program's own
 
 
 def find_event(reader: TreeReader, engine: Engine, event_id: str) -> Row | None:

@@ -205,7 +205,7 @@ def _state_of(*directories: Path) -> _State:
         try:
             status = directory.stat()
         except OSError:
-            return None
+            return None  # not there: its files are listed anew each time
         if time.time_ns() - status.st_mtime_ns < _SETTLED_NS:
             return None
         found += (status.st_ino, status.st_mtime_ns)
@@ -457,7 +457,7 @@ def _read(path: Path, listed: Standing) -> bytes | None:
     try:
         fd, status = open_file(path)
     except OSError:
-        return None
+        return None  # rolled: the caller looks for its new name
     try:
         return os.read(fd, listed.size_bytes) if status.st_ino == listed.inode else None
     finally:

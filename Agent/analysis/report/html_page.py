@@ -46,6 +46,7 @@ def page(asked: SessionQuestions, *, now: datetime | None = None) -> str:
     made_at = (now or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M UTC")
     facts = gather(asked)
     head = header(facts)
+    style = files("Agent.analysis.report").joinpath("html_page.css").read_text("utf-8")
     document = tag(
         "html",
         tag(
@@ -55,7 +56,7 @@ def page(asked: SessionQuestions, *, now: datetime | None = None) -> str:
             Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
             Markup('<meta name="referrer" content="no-referrer">'),
             tag("title", head.title),
-            tag("style", Markup(_style())),
+            tag("style", Markup(style)),
         ),
         tag(
             "body",
@@ -66,10 +67,6 @@ def page(asked: SessionQuestions, *, now: datetime | None = None) -> str:
         lang="en",
     )
     return f"<!DOCTYPE html>\n{document}\n"
-
-
-def _style() -> str:
-    return files("Agent.analysis.report").joinpath("html_page.css").read_text("utf-8")
 
 
 def _head(head: Head) -> Markup:

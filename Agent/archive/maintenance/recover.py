@@ -61,17 +61,7 @@ class Recovered:
             "path": str(self.session),
             "changed": self.changed,
             "killed_writers": [writer.writer for writer in self.writers],
-            "open_spans": [
-                {
-                    "agent_id": span.agent_id,
-                    "name": span.name,
-                    "span_id": span.span_id,
-                    "started_at": format_timestamp(span.started_us),
-                    "writer": span.writer,
-                    "pid": span.pid,
-                }
-                for span in self.open_spans
-            ],
+            "open_spans": [span.to_dict() for span in self.open_spans],
             "torn_tails": [
                 {"file": tail.file, "line": tail.line_number, "size_bytes": tail.size_bytes}
                 for tail in self.torn_tails

@@ -286,7 +286,7 @@ def _session_uid(session: Path) -> str | None:
     try:
         return open_session(session).session_uid
     except InputError:
-        return None
+        return None  # sealed all the same, without it
 
 
 def _write(connection: Any, group: list[Finished], seen: list[_Seen], target: Path) -> list[_ReadBack]:

@@ -148,7 +148,7 @@ def _number(value: Any) -> float | None:
     try:
         return float(value)
     except (ValueError, OverflowError):
-        return None
+        return None  # no number: a condition that needs one says so
 
 
 def parse_condition(text: str) -> FieldTest:

@@ -184,7 +184,7 @@ def _stored_summary(session: Path) -> dict[str, Any] | None:
     try:
         counts = _summed(stored)
     except (KeyError, TypeError):
-        return None
+        return None  # it lacks a count: all is counted again
     times = (counts.pop("first_timestamp"), counts.pop("last_timestamp"))
     is_sound = all(type(n) is int for n in counts.values()) and all(isinstance(t, str | None) for t in times)
     return stored if is_sound else None

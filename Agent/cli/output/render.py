@@ -98,19 +98,15 @@ def emit_json(document: Any) -> None:
     import orjson
 
     options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
-    _write_bytes(orjson.dumps(document, default=_plain, option=options))
-
-
-def emit_bytes(line: bytes) -> None:
-    """A line of the recording as it stands."""
-    _write_bytes(line)
+    emit_bytes(orjson.dumps(document, default=_plain, option=options))
 
 
 _UNSEEN: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """What JSON leaves as it is and some terminals obey: more control characters, marks that turn text around."""
 
 
-def _write_bytes(data: bytes) -> None:
+def emit_bytes(data: bytes) -> None:
+    """Bytes as they are, such as lines of the recording; what a terminal would obey is escaped there."""
     sys.stdout.flush()  # what was printed as text stands before it
     if sys.stdout.isatty():
         text = data.decode("utf-8", "surrogateescape")

@@ -67,7 +67,7 @@ def number_tag(cls: type) -> str | None:
     try:
         return _number_tags[cls]
     except KeyError:
-        pass
+        pass  # the first of its type: looked at below
     except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
         return None
     tag = None

@@ -401,7 +401,7 @@ def at_name(module: Any, qualname: str) -> Iterator[Any]:
         try:
             namespace = namespace_of(found) if issubclass(type(found), type) else vars(found)
         except TypeError:
-            return
+            return  # it has no attributes to go into
         found = namespace.get(part)
     for _ in range(_MOST_WRAPPERS):
         yield found

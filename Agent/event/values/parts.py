@@ -376,7 +376,7 @@ def _build_filled_by_function(reduced: Any, argument: str, binding: Binding) -> 
         try:
             module, qualname = binding.module(".".join(parts[:cut])), ".".join(parts[cut:])
         except LookupError:
-            continue
+            continue  # a class of the module one level up
         if not is_harmless(module, qualname):
             continue
         codes = _codes_at(module, qualname)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 __all__ = ["USUAL", "AgentOf", "Hides", "Named", "Places", "Reading"]
 
@@ -21,7 +21,8 @@ class Hides(Protocol):
         """Whether neither the names, all known, nor the JSON can hold a secret; False means: look closely."""
 
 
-AgentOf = Callable[[object], "str | int | None"]
+AgentOf: TypeAlias = Callable[[object], "str | int | None"]
+"""The id of the agent that an object is, None for other objects."""
 
 
 class Places:

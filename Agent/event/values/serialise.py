@@ -23,10 +23,9 @@ from Agent.event.values.plain import (
     least_bytes,
     plain_bytes,
 )
-from Agent.event.values.reading import USUAL, Reading
+from Agent.event.values.reading import USUAL, AgentOf, Reading
 from Agent.event.values.short_walk import common_bytes, form_of_scalars
 from Agent.event.values.values import encode_value
-from Agent.event.values.walk import AgentOf
 
 __all__ = ["DEFAULT_LIMITS", "Dumped", "Limits", "to_json"]
 

@@ -47,7 +47,7 @@ def common_bytes(value: Any, pointer: str, limits: Limits) -> tuple[bytes, dict[
     try:
         copy = _copy(value, pointer, types, 0)
     except _Special:
-        return None
+        return None  # the whole walk takes it
     data = orjson.dumps(copy, None, DUMP_OPTIONS)
     # So short that no bound can be broken; the tags of many small values count, too.
     if len(data) > limits.unread_bytes or len(types) > limits.max_items // 64:

@@ -16,9 +16,9 @@ from Agent.event.pointers import fold_tags
 from Agent.event.values.class_codecs import Binding
 from Agent.event.values.graph import Graph, Unrestored, restore_tag
 from Agent.event.values.opaque import shorten
-from Agent.event.values.reading import USUAL, Reading
+from Agent.event.values.reading import USUAL, AgentOf, Reading
 from Agent.event.values.registered import register_codec
-from Agent.event.values.walk import AgentOf, BudgetSpent, RepeatsSpent, Walk
+from Agent.event.values.walk import BudgetSpent, RepeatsSpent, Walk
 
 __all__ = [
     "DEFAULT_LIMITS",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -46,13 +46,10 @@ from Agent.event.values.plain import (
     least_bytes,
     scalars_fit,
 )
-from Agent.event.values.reading import USUAL, Named, Reading
+from Agent.event.values.reading import USUAL, AgentOf, Named, Reading
 from Agent.event.values.registered import registered_codec
 
-__all__ = ["AgentOf", "BudgetSpent", "RepeatsSpent", "Walk"]
-
-AgentOf: TypeAlias = Callable[[object], "str | int | None"]
-"""The id of the agent that an object is, None for other objects."""
+__all__ = ["BudgetSpent", "RepeatsSpent", "Walk"]
 
 _NO_TAG = ("opaque", "truncated")
 _ORDERED_KINDS = ({str}, {int})
@@ -537,7 +534,7 @@ class Walk:
         try:
             return [len(orjson.dumps(key)) + 1 for key in keys]
         except TypeError:
-            return None
+            return None  # the caller takes them one by one
 
     def _cut_mapping(self, items: dict[str, Any], sizes: list[int], pointer: str, tag: str) -> Any:
         mark = len(self.types), len(self.opaque)

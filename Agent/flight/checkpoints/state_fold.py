@@ -5,12 +5,11 @@ Analysis asks it about a moment and follows fields with it; a checkpoint is wher
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from Agent.errors import DamagedInput, EventNotFound, RunNotFound
-from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
 from Agent.event.pointers import escape
 from Agent.flight.checkpoints.model import CheckpointInfo
@@ -20,7 +19,6 @@ __all__ = [
     "change_of",
     "fold_events",
     "is_outside_write",
-    "later_than",
     "settle_from_store",
 ]
 
@@ -175,21 +173,6 @@ def fold_events(fold: StateFold, events: Iterable[Event]) -> StateFold:
     for event in events:
         fold.add(event)
     return fold
-
-
-def later_than(checkpoint: CheckpointInfo, events: Iterable[Event]) -> Iterator[Event]:
-    """Those events of an agent that a checkpoint does not hold yet.
-
-    Args:
-        checkpoint: with the `event_id` of the last event that it holds, else by its time.
-        events: of that agent, in their order.
-    """
-    saved_us = parse_timestamp(checkpoint.timestamp)
-    is_later = False
-    for event in events:
-        if is_later or event.timestamp_us > saved_us:
-            yield event
-        is_later = is_later or event.id == checkpoint.event_id
 
 
 class RecordedStates(Protocol):

@@ -283,7 +283,7 @@ class LocalCheckpointStore:
             try:
                 run = self._runs.get(run_id)
             except RunNotFound:
-                return
+                return  # no checkpoint, so nothing to prune
             with run.files.changing():
                 run.files.index.note("outcome", "success" if ok else "failure")
             self._runs.end(run)

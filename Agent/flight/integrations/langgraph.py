@@ -361,7 +361,6 @@ class Chunks:
             mode = graph.stream_mode
         self._modes = [mode] if isinstance(mode, str) else list(mode)
         self._is_single = not isinstance(mode, list)
-        self._has_places = bool(more.get("subgraphs"))
         self._is_typed = more.get("version") == "v2"
         self._keys: Any = None
         self.asked = {**more, "stream_mode": [*dict.fromkeys([*self._modes, "values"])]}

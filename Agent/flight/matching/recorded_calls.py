@@ -611,5 +611,5 @@ class RecordedProgram(Mapping[str, Any]):
         try:
             argv = open_session(self._session).argv
         except InputError:
-            return None
+            return None  # no module is taken for the program's then
         return Path(argv[0]).name if argv else None

@@ -134,7 +134,7 @@ def usage() -> dict[str, Any]:
             found["open_files"] = max(len(os.listdir(directory)) - 1, 0)  # noqa: PTH208 - numbers, not paths
             break
         except OSError:
-            continue
+            continue  # a system that lists them elsewhere, or nowhere
     data: dict[str, Any] = {"threads": threading.active_count()}
     try:
         import resource

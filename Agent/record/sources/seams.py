@@ -143,7 +143,7 @@ def environment_seams() -> list[Seam]:
             try:
                 return getitem(self, key)
             except KeyError:
-                return None
+                return None  # unset, which is recorded as null
 
         name = _text(key)
         if name is None:

@@ -514,7 +514,7 @@ class RecordedGraphCall:
             try:
                 known = store.list_checkpoints(run_id)
             except RunNotFound:
-                return
+                return  # the run left no checkpoint
             for info in known:
                 found = _STATE.fullmatch(info.step_id)
                 if info.agent_id is not None or found is None or found[1] != self.call:

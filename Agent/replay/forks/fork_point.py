@@ -138,7 +138,7 @@ def _checkpoint(step: str, recording: Recording, ref: RunRef) -> tuple[Checkpoin
             try:
                 infos = store.list_checkpoints(run_id)
             except RunNotFound:
-                continue
+                continue  # that run left no checkpoint
             same = [info for info in infos if info.step_id == step]
             own = [info for info in same if info.agent_id in {None, recording.agent_id}] or same[:1]
             if own:
@@ -301,7 +301,7 @@ def _nearest_checkpoint(
             try:
                 infos = store.list_checkpoints(run_id, agent_id)
             except RunNotFound:
-                continue
+                continue  # that run left no checkpoint
             taken = [info for info in infos if info.event_id in places and not info.opaque]
             if not taken:
                 continue

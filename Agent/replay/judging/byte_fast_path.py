@@ -83,7 +83,7 @@ class ExpectedLine:
         """The ids of its effects if it left just what was expected; else all of it is in the sink now."""
         held, self._held, self._agent_id = self._held, None, None
         if held is None:
-            return None
+            return None  # the long way compares it
         lines = self._sink.lines
         if not action.effects:
             if not lines:

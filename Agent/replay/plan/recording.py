@@ -252,7 +252,7 @@ def _number(span_id: str | None) -> int | None:
     try:
         return None if span_id is None else int(span_id, 16)
     except ValueError:
-        return None
+        return None  # no hexadecimal number: not an id of ours
 
 
 def began_us(event: Event) -> float:
@@ -362,7 +362,7 @@ def recorded_script(session: Path, info: SessionInfo | None = None) -> Path | No
                 return Path(info.argv[0]) if info.argv else None
             session, info = find_session(session.parent, lineage.session_id), None
         except (SessionNotFound, DamagedInput):
-            return None
+            return None  # the original is gone
     return None
 
 

@@ -90,7 +90,7 @@ def explicit_run(run: RunRef, root: str | os.PathLike[str] | None = None) -> Fli
     try:
         found = find_flight_run(run, root)
     except SessionNotFound:
-        return None
+        return None  # then it may name a session or an agent
     except RunNotFound as error:
         if "is the beginning of" in error.message:
             raise

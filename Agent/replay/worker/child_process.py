@@ -163,7 +163,7 @@ def child_environment() -> dict[str, str]:
     while str(seed) == os.environ.get("PYTHONHASHSEED"):
         seed = 1 + secrets.randbelow(2**32 - 1)
     environment["PYTHONHASHSEED"] = str(seed)
-    package = str(Path(__file__).resolve().parents[2])
+    package = str(Path(__file__).resolve().parents[3])
     behind = environment.get("PYTHONPATH")
     environment["PYTHONPATH"] = package if not behind else f"{package}{os.pathsep}{behind}"
     return environment

@@ -237,7 +237,7 @@ def _serve(control: socket.socket) -> _Task | None:
         try:
             got, descriptors, *_ = socket.recv_fds(control, 1, 3)
         except ConnectionError:
-            return None
+            return None  # the process that asked has ended
         _reap()
         if not got:
             return None

@@ -210,7 +210,7 @@ def locked(path: Path, *, create: bool = False, wait: bool = False) -> Iterator[
 def _forget_in_child() -> None:
     """The thread that holds a lock is the parent's; a copy of its descriptor would hold on when that dies."""
     for fd in _open:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the program has closed it
             os.close(fd)
     _open.clear()
 

@@ -101,7 +101,7 @@ def _read_chunk(path: Path, inode: Inode, offset: int, size_bytes: int) -> bytes
     try:
         fd, status = open_file(path)
     except FileNotFoundError:
-        return None
+        return None  # rolled or retired; the caller looks for its new name
     try:
         if (status.st_dev, status.st_ino) != inode:
             return None
@@ -195,7 +195,7 @@ def first_id(path: Path) -> str | None:
     try:
         fd, _ = open_file(path)
     except OSError:
-        return None
+        return None  # gone or unreadable: compared by its inode, if at all
     try:
         return id_of(os.read(fd, _ID_WITHIN_BYTES))
     finally:
@@ -300,7 +300,7 @@ class LineDecoder:
         try:
             return event_key(decode_line(line))
         except DamagedLine:
-            return None
+            return None  # `decode` notes the damage
 
     def _is_new(self, writer: str, seq: int) -> bool:
         seen = self.seen.get(writer)

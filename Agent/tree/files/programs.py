@@ -72,7 +72,7 @@ class Meeting:
         try:
             info = open_session(path)
         except AgentTraceError:
-            return None
+            return None  # gone or damaged: the program begins another
         return path if info.recovered_at is None and self._program.is_of(info) else None
 
     def agree(self, session: Path) -> None:

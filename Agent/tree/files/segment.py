@@ -161,7 +161,7 @@ def roll_segment(
         live, untidy = _put_in_place(temporary, path, further)
     except BaseException:
         segment.close()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the error that is raised counts
             temporary.unlink()
         raise
     return Rolled(segment, live, number, untidy)
@@ -181,7 +181,7 @@ def _put_in_place(temporary: Path, path: Path, further: Path) -> tuple[Path, OSE
         try:
             os.link(temporary, name, follow_symlinks=False)
         except FileExistsError:
-            continue
+            continue  # another process has the name: the next one
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise

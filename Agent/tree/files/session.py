@@ -158,7 +158,7 @@ def read_stored(path: Path, make: Callable[[Any], _Stored], what: str, remedy: s
     try:
         return make(orjson.loads(path.read_bytes()))
     except FileNotFoundError:
-        return None
+        return None  # never written; all else that fails is damage
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DamagedInput(f"{what} cannot be read: {error}", path=path, remedy=remedy) from None
 
@@ -200,7 +200,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the error that is raised counts
             temporary.unlink()
         raise
 

@@ -56,7 +56,7 @@ def boot_id() -> str | None:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
-        return None
+        return None  # a system without /proc
 
 
 @lru_cache(maxsize=1)

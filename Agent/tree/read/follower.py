@@ -280,7 +280,7 @@ class Follower:
                 try:
                     status = path.lstat()
                 except FileNotFoundError:
-                    continue
+                    continue  # rolled or retired since it was listed
                 if (status.st_dev, status.st_ino) not in self._tail.places:
                     yield path, (status.st_dev, status.st_ino)
 
@@ -290,7 +290,7 @@ class Follower:
             try:
                 fd, status = open_file(path)
             except OSError:
-                continue
+                continue  # gone, or unreadable, which the next poll notes
             try:
                 offset = after_last_newline(fd, status.st_size)
                 begins_with = first_id(path)

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import orjson
 
@@ -110,6 +110,17 @@ class OpenSpan:
     writer: str
     pid: int
     alive: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The span as a JSON object, without whether its process is alive: that changes."""
+        return {
+            "agent_id": self.agent_id,
+            "name": self.name,
+            "span_id": self.span_id,
+            "started_at": format_timestamp(self.started_us),
+            "writer": self.writer,
+            "pid": self.pid,
+        }
 
 
 class TreeReader:
@@ -607,5 +618,5 @@ def _inode(path: Path) -> Inode | None:
     try:
         status = path.lstat()
     except OSError:
-        return None
+        return None  # gone: equal to no other
     return (status.st_dev, status.st_ino)

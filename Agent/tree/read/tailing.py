@@ -133,7 +133,7 @@ class Tail:
             try:
                 status = path.lstat()
             except FileNotFoundError:
-                continue
+                continue  # rolled or retired since it was listed
             inode = (status.st_dev, status.st_ino)
             # a file that is just being rolled has both names
             if inode not in met:
@@ -221,7 +221,7 @@ class Tail:
             try:
                 status = path.lstat()
             except FileNotFoundError:
-                continue
+                continue  # rolled or retired since it was listed
             if (status.st_dev, status.st_ino) == inode:
                 place.path = path
                 return path

@@ -97,7 +97,7 @@ def _leases_work(directory: Path) -> bool:
             for fd in (writing, reading):
                 if fd >= 0:
                     os.close(fd)
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # never made, or removed already
                 path.unlink()
     except OSError:
         return False
@@ -172,7 +172,7 @@ def held_by_cursors(session: Path) -> IsHeld:
             files = orjson.loads(path.read_bytes())["files"]
             read.append({str(entry["first_id"]): int(entry["offset"]) for entry in files})
         except FileNotFoundError:
-            continue
+            continue  # its reader has finished and removed it
         except (OSError, ValueError, TypeError, KeyError):
             read.append(None)
     if not read:

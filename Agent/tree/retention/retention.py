@@ -164,7 +164,7 @@ class Retention:
             try:
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
-                continue
+                continue  # another process has removed it
             total_bytes += status.st_size
             name = parse_file_name(entry.name)
             if name is not None and name.segment is not None and stat.S_ISREG(status.st_mode):
@@ -195,7 +195,7 @@ class Retention:
                     continue
                 found = read_removal(self.session, path, claims.__contains__, breathe)
             except FileNotFoundError:
-                continue
+                continue  # another process has removed it
             account.add(found)
             _count(by_writer, found)
             size_bytes = found.removal.size_bytes
@@ -330,7 +330,7 @@ def written_elsewhere(session: Path, *, now_s: float | None = None) -> str | Non
     try:
         info = open_session(session)
     except InputError:
-        return None
+        return None  # no description that could name another machine
     if info.ended_at is not None or info.host in {"", hostname()}:
         return None
     if now_s - _newest_change(session) >= _QUIET_S:

@@ -51,7 +51,6 @@ _STARTED_WORD = 3
 _NAMES_AT_BYTES = (_SPANS_AT + SPAN_SLOTS * _SPAN_WORDS) * 8
 # the start stands last, and marks the slot as taken: a process killed half way leaves a free slot
 _SPAN = struct.Struct("<16sIIQ")
-_SPAN_BYTES = struct.Struct("<16sII").size
 _LENGTH = struct.Struct("<H")
 _NAME_BYTES = 1000
 _FURTHER_NAMES = 1_000_000
@@ -319,7 +318,7 @@ def read_board(path: Path) -> BoardView | None:
     try:
         data = path.read_bytes()
     except OSError:
-        return None
+        return None  # without a board the lines alone say what was lost
     if len(data) != SIZE_BYTES:
         return None
     words = memoryview(data).cast("Q")

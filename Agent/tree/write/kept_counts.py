@@ -96,7 +96,7 @@ def keep_counts(session: Path, counts: KeptCounts) -> None:
         "errors": counts.errors,
     }
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # a cache: without it lines are counted again
         directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         path = directory / f"{min(counts.writers)}.json"
         # under its name only when it is whole
@@ -116,7 +116,7 @@ def read_counts(session: Path) -> KeptCounts:
     if os.path.lexists(retired_file(session)) or (session / "archive").is_dir():
         return found
     for path in paths:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # what it lacks is counted again
             found.add(_from_object(orjson.loads(path.read_bytes())))
     return found
 

@@ -409,7 +409,7 @@ def _inode(path: Path) -> int | None:
     try:
         return path.lstat().st_ino
     except FileNotFoundError:
-        return None
+        return None  # moved away: it is opened anew
 
 
 def _backup(path: Path, number: int) -> Path:

@@ -180,7 +180,7 @@ class SessionWriter:
         return LineChain(self.session, writer, self._counts, self._keep_head)
 
     def _keep_head(self, blocks: int, root: bytes) -> None:
-        self.board.keep_head(blocks, root)
+        self.board.keep_head(blocks, root)  # asked late: the board is made after the chain
 
     def _claim(self) -> str:
         pid = os.getpid()

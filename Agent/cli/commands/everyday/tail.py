@@ -289,7 +289,7 @@ def _read_cursor(file: Path, session: Path) -> dict[str, Any] | None:
         place = orjson.loads(file.read_bytes())
         name = place["session"]
     except FileNotFoundError:
-        return None
+        return None  # the first call with this file
     except (ValueError, TypeError, KeyError):
         raise DamagedInput(
             "not a cursor file", path=file, remedy="remove it to start with the first event"

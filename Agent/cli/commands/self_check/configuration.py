@@ -193,4 +193,4 @@ def _version(name: str) -> str | None:
     try:
         return version_of(name)
     except PackageNotFoundError:
-        return None
+        return None  # shown as not installed

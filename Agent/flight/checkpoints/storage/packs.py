@@ -89,7 +89,7 @@ def make_directory(path: Path) -> None:
     try:
         path.mkdir(mode=DIRECTORY_MODE)
     except FileExistsError:
-        return
+        return  # made before, or by another process
     except FileNotFoundError:
         make_directory(path.parent)
         path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
@@ -266,7 +266,7 @@ def _next_frame(data: memoryview, offset: int) -> tuple[int, bytes] | None:
         try:
             parts.append(reader.decompress(block))
         except ZstdError:
-            return None
+            return None  # cut off or damaged: the caller reports the rest
         if reader.eof:
             return begin + len(block) - len(reader.unused_data) - offset, b"".join(parts)
     return None
