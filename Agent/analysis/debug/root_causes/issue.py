@@ -127,7 +127,8 @@ class Issue:
             if log.acts[place].kind not in QUIET
         }
         least = CLEARLY * max(found.values(), default=0.0)
-        return max((log.acts[place].step for place, value in found.items() if value >= least > 0), default=None)
+        clear = [log.acts[place].step for place, value in found.items() if value >= least > 0]
+        return max(clear, default=None)
 
     def relevance(self, hypothesis: Hypothesis) -> float:
         """From 0 to 1: whom it is about, and what of that."""

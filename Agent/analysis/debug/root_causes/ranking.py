@@ -120,8 +120,8 @@ WEIGHTS: Final = {
 }
 """Fitted by maximum likelihood, with a penalty of 0.003 on the squares, to 437 sessions with a planted fault.
 
-The weight of relevance was set by hand before the others were fitted; fitted with them it is 1.19, and then an
-issue that names one agent is answered with others more often.
+The weight of relevance was set by hand before the others were fitted; fitted with them it is 1.19, and then
+an issue that names one agent is answered with others more often.
 
 strength    how sure it is that something is odd there, from 0 to 1
 rules       the logarithm of one more than how many relations break there; of fields that decide one

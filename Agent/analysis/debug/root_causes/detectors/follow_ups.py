@@ -179,7 +179,8 @@ def _missing(
             about = f"{_told(turn)} -> {_told(other)}" if forward else f"{_told(other)} before {_told(turn)}"
             for each in scan_rare(rule, about, inside, most=MOST):
                 if forward and len(each.acts) == 1:
-                    each.extras = _ends(each.first, lives[about_of[each.first.place, turn]], each.first.step + horizon)
+                    life = lives[about_of[each.first.place, turn]]
+                    each.extras = _ends(each.first, life, each.first.step + horizon)
                 yield each
 
 
