@@ -604,3 +604,21 @@ def test_the_graph_is_not_walked_over_from_each_field(monkeypatch):
         counts.append(len(visits))
     # A field costs no more than what is near it; the whole graph is some 5,000 values.
     assert counts[2] - counts[1] < 10 * 600 and counts[1] - counts[0] < 10 * 600, counts
+
+
+def model_with(kind):
+    pydantic = pytest.importorskip("pydantic")
+
+    class Refund(pydantic.BaseModel):
+        order: str
+        amount: kind
+        parts: list[Refund] = []
+
+    return Refund
+
+
+def test_a_schema_of_pydantic_tells_its_classes_without_their_ids():
+    one, other, changed = model_with(int), model_with(int), model_with(float)
+    for name in ("__pydantic_validator__", "__pydantic_serializer__"):
+        first, second, third = (digest(getattr(each, name)) for each in (one, other, changed))
+        assert first == second != third

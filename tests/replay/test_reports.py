@@ -191,3 +191,42 @@ def test_a_difference_of_an_agent_inside_others_is_named_as_its_own(toy):
     assert (found.step, found.tick, found.inner_agent_id) == (3, 2, "w0")
     assert found.where.startswith("result['order'].price of w0, in effect 1")
     assert found.texts == ("3", "4")
+
+
+INSIDE = """
+class Inner:
+    agent_id = "inner"
+
+    @trace_agent_action
+    def ask(self, number):
+        return number * 2
+
+class Outer:
+    agent_id = "outer"
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    @trace_agent_action
+    def run(self, number):
+        return self.inner.ask(number) + 1
+
+def make():
+    inner = Inner()
+    return {"outer": Outer(inner), "inner": inner}
+
+def build(spec):
+    return make()
+
+def main():
+    agents = make()
+    for number in range(3):
+        agents["outer"].run(number)
+"""
+
+
+def test_changed_code_of_an_agent_that_acts_inside_another_is_named(toy):
+    report = toy.record(INSIDE).change("number * 2", "number * 2 + (number > 1)").replay("last")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 3), str(report)
+    assert report.changed_code == ("inner.ask",)
+    assert "no recorded code changed" not in str(report)

@@ -372,3 +372,67 @@ def test_a_generator_that_the_program_draws_from_between_the_actions_is_no_state
     assert "chance (changed between its actions)" in str(report)
     report = toy.record(source.replace("{draw}", "self.chance.random()")).replay()
     assert report.verdict == "UNVERIFIED", str(report)
+
+
+INBOXES = """
+import asyncio
+
+class Person:
+    def __init__(self, name, people):
+        self.agent_id, self.agent_role = name, "person"
+        self.inbox = asyncio.Queue()
+        self.people = people
+        self.heard = []
+
+    @trace_agent_action
+    def talk(self, number):
+        while not self.inbox.empty():
+            self.heard.append(self.inbox.get_nowait())
+        for person in self.people.values():
+            if person is not self:
+                person.inbox.put_nowait(self.agent_id + str(number))
+        return len(self.heard)
+
+def make():
+    people = {}
+    for name in ("ann", "bob", "cy"):
+        people[name] = Person(name, people)
+    return people
+
+def build(spec):
+    made = make()
+    return made if spec.agent_id is None else made[spec.agent_id]
+
+def main():
+    people = make()
+    for number in range(12):
+        for person in people.values():
+            person.talk(number)
+"""
+
+
+def test_a_queue_of_one_agent_that_others_fill_is_compared_in_a_whole_replay(toy):
+    report = toy.record(INBOXES).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert not report.outcome.references, str(report)
+    assert toy.replay("last/bob").verdict == "UNVERIFIED"  # nobody fills it there
+    report = toy.change("str(number)", "str(number + (number == 7))").replay("last")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 23), str(report)
+
+
+FILLED_BY_BOTH = INBOXES.replace(
+    """            person.talk(number)
+""",
+    """            person.inbox.put_nowait("main")
+            person.heard.append("main")
+            person.talk(number)
+""",
+)
+
+
+def test_a_queue_that_agents_and_the_program_fill_gives_no_false_difference(toy):
+    report = toy.record(FILLED_BY_BOTH).replay("last")
+    assert report.verdict != "DIVERGED", str(report)
+    report = toy.change("return len(self.heard)", "return len(self.heard) + (number == 7)").replay("last")
+    assert report.verdict in {"DIVERGED", "UNVERIFIED"}, str(report)
+    assert report.divergence is None or "not written" not in str(report), str(report)

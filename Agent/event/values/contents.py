@@ -7,6 +7,7 @@ of them calls a method that a user wrote, and none consumes anything.
 from __future__ import annotations
 
 import gc
+import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -34,6 +35,7 @@ from Agent.event.classes import (
     remember,
     solid_base,
 )
+from Agent.event.script_names import without_script
 
 __all__ = [
     "CALLABLE",
@@ -637,6 +639,27 @@ def _hash(value: Any) -> Pieces:
 _C_CALLABLES = frozenset({"method_descriptor", "cython_function_or_method", "wrapper_descriptor"})
 
 
+_CLASS_ID = re.compile(r"([A-Za-z_][\w.<>]*):([1-9]\d{8,19})\b")
+"""A class by its dotted name and its `id()`, as schemas of pydantic refer to it."""
+
+
+def _without_class_ids(value: Any) -> Any:
+    """What a schema holds, in copies whose texts are without the ids of classes: no two runs share one."""
+    kind = type(value)
+    if kind is str:
+        return _CLASS_ID.sub(_leave_out_id, value) if ":" in value else value
+    if kind is dict:
+        return {_without_class_ids(key): _without_class_ids(item) for key, item in value.items()}
+    return kind(map(_without_class_ids, value)) if kind is list or kind is tuple else value
+
+
+def _leave_out_id(found: re.Match[str]) -> str:
+    name = found[1]
+    cls = find_class(name if "." in name else f"builtins.{name}")
+    is_id = "<locals>" in name if cls is None else id(cls) == int(found[2])
+    return f"{without_script(name)}:" if is_id else found[0]
+
+
 def _reduced(value: Any, base: type, name: str) -> Pieces:
     """What a class written in C tells `copy` and `pickle` about its objects, by its own function in C."""
     for each in mro_of(base):
@@ -648,6 +671,8 @@ def _reduced(value: Any, base: type, name: str) -> Pieces:
                 continue
             try:
                 found = member(value)
+                if name.startswith("pydantic_core."):
+                    found = _without_class_ids(found)
             except Exception as error:
                 raise Unreadable(f"{name} cannot be taken apart ({type(error).__name__})") from error
             if type(found) is tuple and reduction == "__reduce__":

@@ -1,8 +1,9 @@
 """Which object is which agent, found by its `agent_id`, by its logger, or by what `instrument` was told.
 
 `Probe` finds out whether something else than traced actions changes generators, and objects that several
-agents hold. A single agent's state does not tell whose action changed them. So they are looked at whenever
-one of the first outermost actions of the program ends, and again when the next one begins.
+agents hold, or that others reach through the one that holds them. A single agent's state does not tell whose
+action changed them. So they are looked at whenever one of the first outermost actions of the program ends,
+and again when the next one begins. Who changes an object counts as one of those who hold it.
 """
 
 from __future__ import annotations
@@ -285,7 +286,7 @@ class Probe:
         agent_of: the id of an object that is an agent, None for others.
     """
 
-    __slots__ = ("_agent_of", "_digests", "_held", "_open", "_written", "left")
+    __slots__ = ("_agent_of", "_begun", "_digests", "_held", "_open", "_written", "left")
 
     def __init__(self, agent_of: Callable[[object], str | None], *, is_on: bool) -> None:
         self._agent_of = agent_of
@@ -294,33 +295,39 @@ class Probe:
         self._open = 0
         self._held: dict[int, Callable[[], object]] = {}
         self._digests: dict[int, object] = {}
+        self._begun: dict[int, object] = {}
+        """As the action began that runs, if it is the only one."""
         self._written: dict[int, Callable[[], object]] = {}
 
     def begins(self) -> bool:
         """An action begins: what differs from the end of the last one was changed in between. True."""
         self._open += 1
         digests, self._digests = self._digests, {}
+        self._begun = digests if self._open == 1 else {}
         # While others run they may change it.
         for key, before in digests.items() if self._open == 1 else ():
             if self._digest(self._held[key]()) != before:
                 self._written[key] = self._held.pop(key)
         return True
 
-    def ended(self, values: Iterable[object]) -> None:
-        """An action ended.
+    def ended(self, values: Iterable[object]) -> list[object]:
+        """An action ended; what else was looked at before it and that it changed.
 
         Args:
             values: those of its agent that others may change.
         """
+        begun, self._begun = self._begun, {}
         self._open -= 1
         self.left -= 1
         for value in map(_changing, values):
             if len(self._held) < _MOST_VALUES and not self.is_written(value):
                 self._held.setdefault(id(value), _reference(value))
         self._digests = {} if self._open else {key: self._digest(held()) for key, held in self._held.items()}
+        changed = [self._held[key]() for key, now in self._digests.items() if begun.get(key, now) != now]
         if self.left <= 0:
             self._held.clear()
             self._digests.clear()
+        return changed
 
     @property
     def has_found(self) -> bool:

@@ -95,13 +95,12 @@ def emit_outside(
 
 
 def values_of_many(tracker: StateTracker, obj: object) -> list[object]:
-    """What others may change: shared objects, and generators whose draws nobody records."""
-    if not tracker.heavy and not tracker.held_together:
-        return []
+    """What others may change: objects, and generators whose draws nobody records."""
     return [
         value
         for name, value in tracker.present(obj).items()
         if name in tracker.held_together
+        or is_object(value, agent_id_of)
         or (sort_of(type(value)) is Sort.GENERATOR and _adopted_at(value) is None)
     ]
 

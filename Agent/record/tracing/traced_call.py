@@ -19,8 +19,8 @@ from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope, current_scope, learn_secrets
 from Agent.record.emit.installed import Limit
 from Agent.record.encode.native import native
-from Agent.record.state.agents import Known
-from Agent.record.state.tracker import StateTracker
+from Agent.record.state.agents import Known, agent_id_of
+from Agent.record.state.tracker import StateTracker, is_object
 from Agent.record.tracing.changed_arguments import args_after, cannot_change, held, result_is, still_holds
 from Agent.record.tracing.failures import outcome_of, record_error
 from Agent.record.tracing.held_arguments import places_held
@@ -252,7 +252,9 @@ class Call:
                 code.tell(pipeline)
             if self.is_probed:
                 values = () if self.tracker is None else values_of_many(self.tracker, self.target)
-                pipeline.agents.probe.ended(values)
+                for changed in pipeline.agents.probe.ended(values):
+                    if is_object(changed, agent_id_of):
+                        pipeline.agents.holders.note(changed, str(self.binding.agent_id))
             if self.tracker is not None:
                 tail, state_types = changes_tail(pipeline, self.tracker, self.target, code)
                 types = _tags(types, state_types)

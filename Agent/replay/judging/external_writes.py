@@ -72,8 +72,9 @@ class OutsideWrites:
         before = tracker.last.copy()
         written, gone = tracker.changes(obj)
         is_shared = self._kit.pipeline.agents.holders.is_shared
+        facts = self._kit.recording.agents[action.agent_id]
         for name, value in list(written.items()):
-            if is_object(value, agent_id_of) and is_shared(value):
+            if is_object(value, agent_id_of) and (is_shared(value) or name in facts.shared_objects):
                 # As recording has it: the end of the action tells what others changed in it.
                 del written[name], tracker.last[name]
                 if name in before:
@@ -81,6 +82,8 @@ class OutsideWrites:
         recorded = {name: event for event in events for name in event.extra["changed"]}
         removed = {str(name) for event in events for name in event.extra.get("unset") or ()}
         for name in (*written, *gone):
+            if name in facts.written_outside and is_object(written.get(name), agent_id_of):
+                continue  # what such an object holds is not in the recording
             if name in recorded or name in removed:
                 self._compare_field(action, name, written.get(name, ABSENT), recorded.get(name))
             else:

@@ -103,6 +103,7 @@ class ActionJudge:
         effects = effects_of(replayed, events)
         self._identifiers.see(effects)
         self.note_code(action, str(replayed.code))
+        self.note_code_inside(action, effects)
         informative = self._ending(action, replayed, events)
         # What others did inside comes first in time, and the action's own result and state are made of it.
         is_answered = missing is not None and missing.agent_id not in self._live
@@ -296,12 +297,23 @@ class ActionJudge:
         told.setdefault("recorded", str(action.event.code))
         told.setdefault("replayed", code)
 
+    def note_code_inside(self, action: DrivenAction, effects: Sequence[Event]) -> None:
+        """The same of other agents' methods whose code ran inside the action."""
+        recorded = {name: code for name, code in map(_code_of, action.effects) if code is not None}
+        for event in effects:
+            name, code = _code_of(event)
+            if code is not None and name in recorded and event.agent_id in self._live:
+                told = self._outcome.code.setdefault(name, {})
+                told.setdefault("recorded", recorded[name])
+                told.setdefault("replayed", code)
+
     def look_back(self, action: DrivenAction, effects: Sequence[Event]) -> None:
         """Where a call was another than the recorded one: an effect before it that was too comes first.
 
         Args:
             effects: what the action had left by then.
         """
+        self.note_code_inside(action, effects)
         told = self._outcome.divergence
         if told is None or told.step != action.number or told.field not in {"args", "calls"}:
             return
@@ -339,6 +351,13 @@ class ActionJudge:
         if self._outcome.divergence is None:
             self._outcome.divergence = divergence
         raise ReplayStopped
+
+
+def _code_of(event: Event) -> tuple[str, str | None]:
+    """The name of an agent's method, and the digest of its code; None where the event tells none."""
+    if event.code is None or not is_traced_action(event):
+        return "", None
+    return f"{event.agent_id}.{method_name(event)}", event.code
 
 
 def _driven_event(action: DrivenAction, events: Sequence[Event]) -> Event | None:

@@ -188,7 +188,7 @@ class ReplayReport:
             "what these methods call"
         )
         inner = self.divergence.inner_agent_id if self.divergence is not None else ""
-        if inner:
+        if inner and not any(name.startswith(f"{inner}.") for name in self.outcome.code):
             told += f", as what {inner} did inside"
         if self.outcome.environment.get("state") == "strict":
             return told
