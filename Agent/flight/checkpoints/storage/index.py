@@ -118,17 +118,17 @@ def is_closed(path: Path) -> bool:
     return bool(_lost) and _inode(path) in _lost
 
 
-def _open_files(path: Path) -> tuple[tuple[int, int] | None, list[tuple[int, tuple[int, int]]]]:
-    """The inode of a database, and what descriptors name it, its log or that one's map."""
-    inodes = [_inode(path.with_name(f"{path.name}{end}")) for end in ("", "-wal", "-shm")]
-    found = []
+def _open_files(path: Path) -> set[tuple[int, tuple[int, int]]]:
+    """What descriptors of this process name a database, its log or that one's map, where they are listed."""
+    inodes = {_inode(path.with_name(f"{path.name}{end}")) for end in ("", "-wal", "-shm")}
+    found = set()
     with contextlib.suppress(OSError):
         for name in os.listdir("/dev/fd"):  # noqa: PTH208 - names are enough
             with contextlib.suppress(OSError):  # that of the listing itself
                 status = os.fstat(int(name))
                 if (inode := (status.st_dev, status.st_ino)) in inodes:
-                    found.append((int(name), inode))
-    return inodes[0], found
+                    found.add((int(name), inode))
+    return found
 
 
 class CheckpointIndex:
@@ -154,7 +154,7 @@ class CheckpointIndex:
         self._is_fixed = not make and not os.access(path.parent, os.W_OK)
         self._durable = durable
         self._connection: sqlite3.Connection | None = None
-        self._files: list[tuple[int, tuple[int, int]]] = []
+        self._files: set[tuple[int, tuple[int, int]]] = set()
         """What the connection has open: descriptor, device and inode."""
         self._inode: tuple[int, int] | None = None
         with self.telling():
@@ -167,6 +167,7 @@ class CheckpointIndex:
         if self._connection is None:
             if is_closed(self.path):
                 raise OSError(errno.EBADF, _CLOSED.format(self.path))
+            others = set() if self._is_fixed else _open_files(self.path)
             self._connection = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?{'immutable=1' if self._is_fixed else 'mode=rw'}",
                 uri=True,
@@ -181,7 +182,8 @@ class CheckpointIndex:
                 self._connection.execute("PRAGMA secure_delete = ON")
                 # The log and its map are opened by the first look.
                 self._connection.execute("PRAGMA user_version").fetchone()
-                self._inode, self._files = _open_files(self.path)
+                # Those of another connection of this process go when that one is closed.
+                self._inode, self._files = _inode(self.path), _open_files(self.path) - others
         return self._connection
 
     def _give_up_if_closed(self) -> None:
@@ -196,7 +198,7 @@ class CheckpointIndex:
             return
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
         _lost.add(self._inode)
-        self._connection, self._files = None, []
+        self._connection, self._files = None, set()
 
     def was_closed(self) -> bool:
         """Whether the program closed the descriptors of the file, so that nothing can be asked of it."""
