@@ -1,6 +1,7 @@
 """System calls that fail, disks that are full, files that vanish: the program goes on, and says what it lacks."""
 
 import json
+import fcntl
 import os
 import random
 import shutil
@@ -101,10 +102,15 @@ def full_disk(trace_root):
     own = [fd for fd in _descriptors() if _link_of(fd) == name]
     assert len(own) == 1
     kept = os.dup(own[0])
-    full = os.open("/dev/full", os.O_WRONLY)
+    full = _open_full(like=own[0])
     yield logger, lambda is_full: os.dup2(full if is_full else kept, own[0], inheritable=False)
     os.close(full)
     os.close(kept)
+
+
+def _open_full(like):
+    """A full disk behind the flags of a log file: what has others is a file of the program's."""
+    return os.open("/dev/full", fcntl.fcntl(like, fcntl.F_GETFL))
 
 
 def _descriptors():
@@ -174,7 +180,7 @@ def test_what_fails_while_recording_ends_is_named_on_stderr(trace_root, capfd):
     setup_logging(trace_root=trace_root)
     AgentLogger("creator_001", "creator").log_action("write", {})
     (system,) = (fd for fd in _descriptors() if _link_of(fd) == str(only_session(trace_root) / "system.log"))
-    full = os.open("/dev/full", os.O_WRONLY)
+    full = _open_full(like=system)
     os.dup2(full, system, inheritable=False)
     os.close(full)
     shutdown_logging()
