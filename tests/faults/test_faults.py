@@ -1,7 +1,7 @@
 """System calls that fail, disks that are full, files that vanish: the program goes on, and says what it lacks."""
 
-import json
 import fcntl
+import json
 import os
 import random
 import shutil
