@@ -90,11 +90,10 @@ def _driven(root: Path, actions: int, *, is_watched: bool) -> Taken:
     """A re-drive in this process, as its child process does it."""
     from time import process_time
 
-    from Agent.replay.judging.report import Verdict, judge
-    from Agent.replay.plan.reference import find_run
+    from Agent.replay.compare.outcome import Verdict, judge
+    from Agent.replay.plan.recording import find_run
     from Agent.replay.worker.driver import Driver
-    from Agent.replay.worker.replay_job import replay_on
-    from Agent.replay.worker.workbench import Workbench
+    from Agent.replay.worker.workbench import Workbench, replay_on
 
     spent: list[float] = []
     drive = Driver.run

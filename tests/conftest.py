@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from Agent.replay.worker.child_process import Child, Launcher, launched_by, spawn
 from Agent.replay.worker.fork_server import ForkServer
+from Agent.replay.worker.jobs import Child, Launcher, launched_by, spawn
 
 # `support` holds what several tests share; it is found under either import mode of pytest.
 sys.path.insert(0, str(Path(__file__).parent))

@@ -20,11 +20,10 @@ from Agent.archive.erase.files import chunks_of, files_below
 from Agent.archive.run_package import MANIFEST, Manifest, artifact_member, is_member_path, wrong_artifact
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import DamagedInput, RunNotFound, SessionInUse, UsageError
-from Agent.event.codec import encode_event
+from Agent.event.codec import CURRENT_SCHEMA, encode_event
 from Agent.event.kinds import Home
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
-from Agent.event.schema import CURRENT_SCHEMA
 from Agent.flight.checkpoints.storage.files import checkpoints_dir
 from Agent.flight.checkpoints.storage.packs import PACK_SUFFIX, is_written_to
 from Agent.flight.runs.reading import RunRef, read_run

@@ -16,8 +16,8 @@ from typing import IO, Any, Final
 import orjson
 
 from Agent.errors import DamagedInput
+from Agent.event.codec import CURRENT_SCHEMA
 from Agent.event.model import Event
-from Agent.event.schema import CURRENT_SCHEMA
 from Agent.tree.layout import CATEGORY_FILES, parse_file_name, safe_name
 from Agent.tree.write.artifacts import ROOT_RUN
 

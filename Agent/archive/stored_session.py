@@ -14,12 +14,11 @@ import orjson
 
 from Agent.archive.run_export import file_of
 from Agent.event.clock import format_timestamp
-from Agent.event.codec import encode_event
+from Agent.event.codec import CURRENT_SCHEMA, encode_event
 from Agent.event.ids import session_id_for
 from Agent.event.kinds import LEVEL_NAMES, Home
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
-from Agent.event.schema import CURRENT_SCHEMA
 from Agent.event.values.values import decode_value
 from Agent.flight.checkpoints.model import Checkpoint
 from Agent.tree.files.session import SessionInfo, create_session

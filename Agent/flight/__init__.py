@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from Agent.lazy_names import lazy_names as _lazy_names
 
 if TYPE_CHECKING:
-    from Agent.event.values.registered import register_codec
+    from Agent.event.values.codecs import register_codec
     from Agent.flight.calls.model_calls import Price, record_model_stream, set_prices
     from Agent.flight.calls.tool_recording import record_tool
     from Agent.flight.checkpoints.model import (
@@ -65,7 +65,7 @@ _HOMES = {
     "recorded_sources": "Agent.record.sources.sources",
     "Recorder": "runs.recorder",
     "recorder": "runs.recorder",
-    "register_codec": "Agent.event.values.registered",
+    "register_codec": "Agent.event.values.codecs",
     "replaying_tools": "matching.tool_replayer",
     "RetentionPolicy": "checkpoints.model",
     "RunRecord": "runs.reading",

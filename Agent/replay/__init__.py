@@ -2,7 +2,7 @@
 
 from Agent.flight.matching.tool_replayer import ToolReplayer
 from Agent.replay.compare.normaliser import Normaliser
-from Agent.replay.compare.outcome import Divergence, SourceRead
+from Agent.replay.compare.outcome import Divergence, ReplayReport, SourceRead, Verdict
 from Agent.replay.diff.first_difference import CommonCause, RunDivergence
 from Agent.replay.diff.metrics import ReplayMetrics, replay_metrics
 from Agent.replay.diff.run_comparison import RunComparison, compare_runs
@@ -11,17 +11,21 @@ from Agent.replay.executors.replay_executor import ReplayExecutor
 from Agent.replay.executors.result import ReplayConfig, ReplayResult
 from Agent.replay.executors.saved_points import CheckpointManager, SavedCheckpoint
 from Agent.replay.forks.forking import ForkResult, fork_run, resume_from_checkpoint
-from Agent.replay.golden.adding import AddedGolden, add_golden
-from Agent.replay.golden.checking import GoldenReport, check_golden
+from Agent.replay.forks.sweeping import SweepReport, sweep_forks
+from Agent.replay.golden.adding import AddedGolden, accept_golden, add_golden, update_golden
 from Agent.replay.golden.shrinking import ShrunkGolden, shrink_golden
-from Agent.replay.golden.trace import GoldenTrace, find_golden, list_goldens, remove_golden
-from Agent.replay.golden.updating import accept_golden, update_golden
+from Agent.replay.golden.trace import (
+    GoldenReport,
+    GoldenTrace,
+    check_golden,
+    find_golden,
+    list_goldens,
+    remove_golden,
+)
 from Agent.replay.history import HistoryReport, ReplayedRun, replay_agents, replay_runs
-from Agent.replay.judging.report import ReplayReport, Verdict
 from Agent.replay.plan.target import remember_target
 from Agent.replay.playback import Playback, PlayedStep, play_run
 from Agent.replay.rerun import replay_run
-from Agent.replay.sweeps.sweeping import SweepReport, sweep_forks
 
 __all__ = [
     "accept_golden",

@@ -29,14 +29,18 @@ from Agent.errors import (
 )
 from Agent.record.emit.installed import flush_active
 from Agent.replay.compare.normaliser import Normaliser
-from Agent.replay.compare.outcome import Divergence
-from Agent.replay.judging.report import EXIT_CODES, ReplayReport, Verdict
-from Agent.replay.plan.recording import ACTION_KINDS, session_info
-from Agent.replay.plan.reference import RunRef, RunReference, check_agent, find_run
+from Agent.replay.compare.outcome import EXIT_CODES, Divergence, ReplayReport, Verdict
+from Agent.replay.plan.recording import (
+    ACTION_KINDS,
+    RunRef,
+    RunReference,
+    check_agent,
+    find_run,
+    session_info,
+)
 from Agent.replay.plan.target import Target, target_name
 from Agent.replay.rerun import RedriveOptions, drive_again, ignored_names
-from Agent.replay.worker.fork_server import Workers
-from Agent.replay.worker.parallel import Progress, cores, in_parallel
+from Agent.replay.worker.fork_server import Progress, Workers, cores, in_parallel
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import list_sessions
 

@@ -12,10 +12,9 @@ from typing import Any
 from Agent.archive.sealed.reader import open_reader
 from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
-from Agent.event.ordering.order import order_key
+from Agent.event.ordering import order_key
 from Agent.record.emit.installed import flush_active
-from Agent.replay.plan.recording import ACTION_KINDS, began_us
-from Agent.replay.plan.reference import RunRef, check_agent, explicit_run, find_run
+from Agent.replay.plan.recording import ACTION_KINDS, RunRef, began_us, check_agent, explicit_run, find_run
 from Agent.tree.read.reader import TreeReader
 
 _PLAYED = ACTION_KINDS | {"tool.call", "model.call", "step.finished"}

@@ -24,23 +24,27 @@ from Agent.event.ids import session_id_for
 from Agent.event.model import Event as RecordedEvent
 from Agent.event.values.opaque import WRITTEN_OUTSIDE
 from Agent.record.emit.installed import flush_active
-from Agent.replay.compare.locating import locate
 from Agent.replay.compare.normaliser import Normaliser
-from Agent.replay.compare.outcome import Divergence, ReplayOutcome
-from Agent.replay.judging.report import ReplayReport, Verdict, judge
-from Agent.replay.plan.recording import ACTION_KINDS, session_info
-from Agent.replay.plan.reference import RunRef, RunReference, check_agent, explicit_run, find_run
+from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayReport, Verdict, judge, locate
+from Agent.replay.plan.recording import (
+    ACTION_KINDS,
+    RunRef,
+    RunReference,
+    check_agent,
+    explicit_run,
+    find_run,
+    session_info,
+)
 from Agent.replay.plan.target import Target, target_name
-from Agent.replay.worker.child_process import launches_anew
 from Agent.replay.worker.fork_server import Worker
-from Agent.replay.worker.jobs import Job, run_job, run_job_in_terminal
+from Agent.replay.worker.jobs import Job, launches_anew, run_job, run_job_in_terminal
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, run_dir
 
 ROOT_RUN = "root"
 _HASH_SEEDS = 2
 """How many other hash seeds a difference without changed code has to come through: two members of a set
 stand in the same order under half of all seeds."""
-_REPLAY = Job("replay", "Agent.replay.worker.replay_job:replay")
+_REPLAY = Job("replay", "Agent.replay.worker.workbench:replay")
 
 
 @dataclass(frozen=True, slots=True)

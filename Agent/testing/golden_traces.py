@@ -18,9 +18,8 @@ from syrupy.data import SnapshotCollections
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from Agent.errors import AgentTraceError, RunNotFound
-from Agent.replay.golden.checking import GoldenReport, check_golden
-from Agent.replay.golden.trace import DEFAULT_DIRECTORY, GoldenTrace, find_golden
-from Agent.replay.golden.updating import update_golden
+from Agent.replay.golden.adding import update_golden
+from Agent.replay.golden.trace import DEFAULT_DIRECTORY, GoldenReport, GoldenTrace, check_golden, find_golden
 from Agent.replay.plan.target import Target, target_name
 
 __all__ = ["GoldenTraces", "golden_traces_for"]

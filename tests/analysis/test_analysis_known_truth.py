@@ -13,9 +13,8 @@ from support.known_truth.command import main
 from Agent.analysis import LogAnalyzer
 from Agent.archive import open_reader
 from Agent.errors import UsageError
-from Agent.event.codec import encode_event
+from Agent.event.codec import encode_event, validate_event
 from Agent.event.model import Event
-from Agent.event.schema import validate_event
 from Agent.tree.layout import tree_files
 
 

@@ -28,7 +28,7 @@ from Agent import (
 )
 from Agent.config.recording import current_session
 from Agent.errors import ConfigurationError
-from Agent.event.schema import validate_event
+from Agent.event.codec import validate_event
 from Agent.testing import record_in_memory
 from Agent.tree.files.session import open_session
 from Agent.tree.read.reader import TreeReader

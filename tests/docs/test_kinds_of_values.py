@@ -2,7 +2,7 @@
 
 from support.processes import REPOSITORY
 
-from Agent.event.values.contents import KINDS
+from Agent.event.values.class_contents import KINDS
 
 
 def test_the_table_of_kinds_of_values_is_the_one_that_the_code_has():

@@ -29,11 +29,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.event.script_names import module_name
-from Agent.event.values.content import _Walk, content_of
+from Agent.event.values.content_digest import _Walk, content_of
 from Agent.event.values.opaque import OpaqueKind, describe
 from Agent.event.values.reading import USUAL, Places, Reading
-from Agent.event.values.serialise import DEFAULT_LIMITS, Limits, to_json
-from Agent.event.values.short_walk import form_of_scalars
+from Agent.event.values.serialise import DEFAULT_LIMITS, Limits, form_of_scalars, to_json
 
 
 class Box:
@@ -383,7 +382,7 @@ def test_digests_do_not_depend_on_the_hash_seed():
     program = textwrap.dedent("""
         import collections, sys
         sys.path.insert(0, sys.argv[1])
-        from Agent.event.values.content import content_of
+        from Agent.event.values.content_digest import content_of
         class Box:
             def __init__(self, inside): self.inside = inside
         print(content_of(Box([{"a", "b", "c", (1, "x")}, frozenset(["d", "e"]), {"k": {"l", "m"}}])).text)
@@ -474,7 +473,7 @@ def test_ordinary_objects_have_a_short_form_and_others_have_none():
 
 
 def test_a_codec_that_is_registered_later_takes_the_place_of_the_short_form():
-    from Agent.event.values.registered import REGISTERED, REGISTERED_NAMES, register_codec
+    from Agent.event.values.codecs import REGISTERED, REGISTERED_NAMES, register_codec
 
     class Late(Box):
         pass

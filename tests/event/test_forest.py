@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.event.model import Event
-from Agent.event.ordering.span_tree import Forest, Mark, Node, build_forest
+from Agent.event.ordering import Forest, Mark, Node, build_forest
 
 
 def flatten(forest):

@@ -8,7 +8,7 @@ import threading
 
 import orjson
 
-from Agent.event.values.content import content_of
+from Agent.event.values.content_digest import content_of
 from Agent.event.values.opaque import OpaqueKind, StandIn
 from Agent.event.values.reading import Reading
 from Agent.event.values.serialise import to_json

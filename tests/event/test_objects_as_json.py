@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from Agent.event.values.content import content_of
+from Agent.event.values.content_digest import content_of
 from Agent.event.values.reading import Reading
 from Agent.event.values.serialise import to_json
 from Agent.event.values.values import Unrestored, decode_value

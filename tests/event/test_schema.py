@@ -2,9 +2,9 @@
 
 import pytest
 
+from Agent.event.codec import CURRENT_SCHEMA, SchemaError, migrate_event, validate_event
 from Agent.event.kinds import Home
 from Agent.event.payloads import KINDS
-from Agent.event.schema import CURRENT_SCHEMA, SchemaError, migrate_event, validate_event
 
 SAMPLES = {
     "string": "x",
@@ -117,14 +117,14 @@ def test_an_unknown_version_is_refused(version):
 
 
 def test_an_older_version_is_brought_up_step_by_step(monkeypatch):
-    from Agent.event import schema
+    from Agent.event import codec
 
-    monkeypatch.setattr(schema, "CURRENT_SCHEMA", 3)
-    monkeypatch.setitem(schema._UPCASTERS, 1, lambda event: {**event, "steps": ["1 to 2"]})
-    monkeypatch.setitem(schema._UPCASTERS, 2, lambda event: {**event, "steps": [*event["steps"], "2 to 3"]})
+    monkeypatch.setattr(codec, "CURRENT_SCHEMA", 3)
+    monkeypatch.setitem(codec._UPCASTERS, 1, lambda event: {**event, "steps": ["1 to 2"]})
+    monkeypatch.setitem(codec._UPCASTERS, 2, lambda event: {**event, "steps": [*event["steps"], "2 to 3"]})
     event = {**sample("log"), "schema_version": 1}
-    assert schema.migrate_event(event)["steps"] == ["1 to 2", "2 to 3"]
-    assert schema.migrate_event(event)["schema_version"] == 3
+    assert codec.migrate_event(event)["steps"] == ["1 to 2", "2 to 3"]
+    assert codec.migrate_event(event)["schema_version"] == 3
     assert event["schema_version"] == 1
 
 

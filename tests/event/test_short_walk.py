@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Agent.event.limits import DEFAULT_LIMITS, Limits
-from Agent.event.values.short_walk import common_bytes
+from Agent.event.values.reading import DEFAULT_LIMITS, Limits
+from Agent.event.values.serialise import common_bytes
 from Agent.event.values.values import encode_value
 
 leaves = st.one_of(

@@ -13,7 +13,7 @@ from Agent import setup_logging, shutdown_logging
 from Agent.archive.maintenance.verify import verify
 from Agent.config.loading.load import options_from
 from Agent.errors import ConfigurationError, RecordingMiss
-from Agent.event.schema import validate_event
+from Agent.event.codec import validate_event
 from Agent.flight import (
     LocalCheckpointStore,
     Recorder,

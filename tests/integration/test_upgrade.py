@@ -11,8 +11,7 @@ from uuid import UUID
 import pytest
 from support.session_files import only_session, record_files
 
-from Agent.event.codec import encode_event, event_to_object
-from Agent.event.schema import CURRENT_SCHEMA, validate_event
+from Agent.event.codec import CURRENT_SCHEMA, encode_event, event_to_object, validate_event
 from Agent.event.values.values import decode_value
 from Agent.tree.read.reader import TreeReader
 from Agent.utils import LogAnalyzer, debug_issue

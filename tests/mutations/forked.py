@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from Agent.replay.worker import jobs
-from Agent.replay.worker.child_process import Ended, write_request
+from Agent.replay.worker.jobs import Ended, write_request
 
 _SPARE_WORDS = 2000
 

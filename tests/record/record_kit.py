@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from Agent.event.codec import decode_line
-from Agent.event.schema import validate_event
+from Agent.event.codec import decode_line, validate_event
 from Agent.record.emit.installed import active_pipeline
 from Agent.record.emit.pipeline import RecordOptions
 from Agent.testing import FakeClock, record_in_memory

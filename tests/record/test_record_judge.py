@@ -14,8 +14,8 @@ from record_kit import recording
 from sameness import same
 from strategies import hostile_values, json_values, restorable_values
 
-from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.values import serialise
+from Agent.event.values.reading import DEFAULT_LIMITS, Limits
 from Agent.event.values.serialise import to_json
 from Agent.event.values.values import decode_value
 from Agent.record.emit import timestamps

@@ -9,8 +9,7 @@ from record_kit import recording
 from sameness import same
 from strategies import json_values, restorable_values
 
-from Agent.event.codec import decode_line, encode_event
-from Agent.event.schema import validate_event
+from Agent.event.codec import decode_line, encode_event, validate_event
 from Agent.event.values.values import decode_value
 from Agent.record.emit.context import SpanScope, current_scope
 from Agent.utils import AgentLogger, trace_agent_action

@@ -6,8 +6,8 @@ import pickle
 import pytest
 from record_kit import recording
 
+from Agent.event.codec import validate_event
 from Agent.event.payloads import KINDS
-from Agent.event.schema import validate_event
 from Agent.record.loggers.loggers import EventLogger
 from Agent.testing import FakeClock
 from Agent.utils import AgentLogger, InteractionLogger, LearningLogger, PerformanceLogger, SystemLogger

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from record_kit import recording
 
-from Agent.event.schema import validate_event
+from Agent.event.codec import validate_event
 from Agent.record.emit.context import caused_by
 from Agent.record.encode.redaction import Redactor
 from Agent.record.secrets.names import is_secret_name

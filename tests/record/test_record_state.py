@@ -22,8 +22,8 @@ from record_kit import recording
 from sameness import same
 from strategies import hostile_values
 
-from Agent.event.limits import DEFAULT_LIMITS
 from Agent.event.values.digest import digest_named
+from Agent.event.values.reading import DEFAULT_LIMITS
 from Agent.event.values.values import decode_value
 from Agent.record.emit.pipeline import RecordOptions
 from Agent.record.encode.capture import make_judge

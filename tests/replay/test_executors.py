@@ -16,7 +16,7 @@ from Agent.flight import StepEvent, checkpoint_store, record_tool, recorder
 from Agent.replay import CheckpointManager, ReplayConfig, ReplayExecutor
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.executors import AgentExecutor, Execution, register_executor, unregister_executor
-from Agent.replay.executors.differ import compute_diff, recorded_difference
+from Agent.replay.executors.result import compute_diff, recorded_difference
 from Agent.replay.executors.saved_points import CheckpointName, parse_checkpoint_id
 
 CALLS: list[str] = []

@@ -11,7 +11,7 @@ from Agent.record.emit.installed import install_pipeline
 from Agent.record.emit.opening import LineSink
 from Agent.record.emit.pipeline import Pipeline, RecordOptions
 from Agent.record.encode.redaction import Redactor
-from Agent.replay.judging.byte_fast_path import ExpectedLine
+from Agent.replay.drive.judge import ExpectedLine
 from Agent.replay.plan.actions import DrivenAction, PlannedCall
 from Agent.utils import AgentLogger, trace_agent_action
 

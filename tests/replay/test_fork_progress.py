@@ -8,7 +8,7 @@ import pytest
 
 from Agent.cli.output.progress import shown_forks
 from Agent.replay import fork_run
-from Agent.replay.worker import progress
+from Agent.replay.worker import jobs
 from Agent.tree.layout import list_sessions
 
 SLOW = """
@@ -38,12 +38,12 @@ def build(spec):
 @pytest.fixture
 def heard(monkeypatch):
     """The shares that a listener is told, without the patience of a terminal."""
-    monkeypatch.setattr(progress, "_PATIENCE_S", 0.0)
-    monkeypatch.setattr(progress, "_INTERVAL_S", 0.02)
+    monkeypatch.setattr(jobs, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(jobs, "_INTERVAL_S", 0.02)
     shares = []
-    token = progress.listener.set(shares.append)
+    token = jobs.listener.set(shares.append)
     yield shares
-    progress.listener.reset(token)
+    jobs.listener.reset(token)
 
 
 def test_a_slow_fork_tells_how_far_it_is(toy, heard):
@@ -57,7 +57,7 @@ def test_a_slow_fork_tells_how_far_it_is(toy, heard):
 
 
 def test_who_waits_hears_the_last_share_that_was_told_and_then_that_it_is_over(tmp_path, heard):
-    with progress.followed(tmp_path):
+    with jobs.followed(tmp_path):
         (tmp_path / "progress").write_text("0.4000")
         end = time.monotonic() + 10
         while 0.4 not in heard and time.monotonic() < end:
@@ -67,8 +67,8 @@ def test_who_waits_hears_the_last_share_that_was_told_and_then_that_it_is_over(t
 
 
 def test_nothing_is_followed_where_nobody_listens(tmp_path):
-    with progress.followed(tmp_path):
-        assert progress.listener.get() is None
+    with jobs.followed(tmp_path):
+        assert jobs.listener.get() is None
 
 
 def test_a_bar_is_drawn_on_a_terminal_alone(monkeypatch):
@@ -78,12 +78,12 @@ def test_a_bar_is_drawn_on_a_terminal_alone(monkeypatch):
 
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with shown_forks("forking"):
-        assert progress.listener.get() is None
+        assert jobs.listener.get() is None
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("TERM", "xterm")
     with shown_forks("forking"):
-        told = progress.listener.get()
+        told = jobs.listener.get()
         assert told is not None
         told(0.5)
     assert "forking" in sys.stderr.getvalue()
-    assert progress.listener.get() is None
+    assert jobs.listener.get() is None

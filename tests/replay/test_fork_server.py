@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from Agent.replay.worker.child_process import Ended, launched_by, launches_anew, run_module, spawn
-from Agent.replay.worker.fork_server import ForkServer
-from Agent.replay.worker.parallel import in_parallel
+from Agent.replay.worker.fork_server import ForkServer, in_parallel
+from Agent.replay.worker.jobs import Ended, launched_by, launches_anew, run_module, spawn
 
 pytestmark = pytest.mark.process
 

@@ -10,7 +10,7 @@ import pytest
 
 from Agent.errors import SessionNotFound, UsageError
 from Agent.replay import replay_runs
-from Agent.replay.worker.parallel import in_parallel
+from Agent.replay.worker.fork_server import in_parallel
 
 COUNTER = """
 class Counter:
@@ -126,7 +126,7 @@ def test_a_child_process_ends_when_it_is_told_to(history):
     history.change("self.total += amount", "__import__('time').sleep(60); self.total += amount")
     from concurrent.futures import CancelledError
 
-    from Agent.replay.plan.reference import find_run
+    from Agent.replay.plan.recording import find_run
     from Agent.replay.rerun import RedriveOptions, drive_again
 
     stop = threading.Event()

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from Agent.errors import ReplayError, TargetNotFound, UsageError
-from Agent.replay.worker.child_process import child_environment
-from Agent.replay.worker.jobs import Job, as_object, from_object, run_job
-from Agent.replay.worker.parallel import Forks
+from Agent.replay.worker.fork_server import Forks
+from Agent.replay.worker.jobs import Job, as_object, child_environment, from_object, run_job
 
 pytestmark = pytest.mark.process
 
-IMPORT = Job("import", "Agent.replay.worker.target_check:import_alone")
+IMPORT = Job("import", "Agent.replay.worker.jobs:import_alone")
 
 
 def test_a_job_answers_or_raises_here_what_it_raised_there():

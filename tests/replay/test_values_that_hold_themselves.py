@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import orjson
 import pytest
 
-from Agent.event.limits import Limits
-from Agent.event.values.content import content_of
+from Agent.event.values.content_digest import content_of
+from Agent.event.values.reading import Limits
 from Agent.event.values.serialise import to_json
 from Agent.event.values.values import decode_value
 from Agent.flight.integrations.langgraph import made_ids
 from Agent.replay.drive.states import agents_in, generators_in, held_together
-from Agent.replay.experiments.message_drop import without_message
+from Agent.replay.experiments.interventions import without_message
 
 PROCESSOR_S = 20.0
 """Ten times what the slowest of these takes; a walk that doubles 40 times takes days."""

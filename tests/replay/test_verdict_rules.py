@@ -3,10 +3,17 @@
 import pytest
 
 from Agent.errors import SessionNotFound
-from Agent.replay.compare.outcome import Counts, Divergence, ReplayOutcome, SourceRead
-from Agent.replay.judging.report import EXIT_CODES, Verdict, judge
-from Agent.replay.plan.reference import find_run
-from Agent.replay.worker.child_process import launched_by, spawn
+from Agent.replay.compare.outcome import (
+    EXIT_CODES,
+    Counts,
+    Divergence,
+    ReplayOutcome,
+    SourceRead,
+    Verdict,
+    judge,
+)
+from Agent.replay.plan.recording import find_run
+from Agent.replay.worker.jobs import launched_by, spawn
 from Agent.tree.layout import create_session_dir
 
 DIFFERENCE = Divergence(1, "x-1", "act", "a", "result", 1, 2)

@@ -95,7 +95,7 @@ def test_an_agent_that_dies_hangs_or_acts_at_import_harms_no_other(toy, old, new
 def test_replays_of_a_worker_end_when_they_are_told_to(toy):
     toy.record(CROWD).change("COUNT[0] += 1", "time.sleep(60)")
     stop = threading.Event()
-    from Agent.replay.plan.reference import find_run
+    from Agent.replay.plan.recording import find_run
     from Agent.replay.rerun import drive_again
     from Agent.replay.worker.fork_server import Worker
 

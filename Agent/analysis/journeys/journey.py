@@ -18,7 +18,7 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.event.model import Event
-from Agent.event.ordering.span_tree import Forest, Node, build_forest
+from Agent.event.ordering import Forest, Node, build_forest
 from Agent.tree.layout import list_sessions
 from Agent.tree.read.losses import Gap
 from Agent.tree.read.reader import OpenSpan, TreeReader

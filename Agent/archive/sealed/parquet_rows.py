@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from Agent.event.codec import CURRENT_SCHEMA
 from Agent.event.kinds import Home
 from Agent.event.model import ENVELOPE_KEYS
 from Agent.event.payloads import KINDS
-from Agent.event.schema import CURRENT_SCHEMA
 
 __all__ = [
     "copy_statement",

@@ -73,7 +73,7 @@ def target_option(text: str = _TARGET_HELP) -> Callable[[F], F]:
 
 def _found_target(ctx: click.Context, _param: click.Parameter, target: str | None) -> str | None:
     if target is not None and not ctx.resilient_parsing:
-        from Agent.replay.worker.target_check import check_target
+        from Agent.replay.worker.jobs import check_target
 
         find_code_here()
         check_target(target)

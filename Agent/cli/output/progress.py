@@ -70,7 +70,7 @@ def shown(what: str = "reading the session") -> Iterator[None]:
 @contextmanager
 def shown_forks(what: str) -> Iterator[None]:
     """Show how far forks are while this is open, where they take longer than a second."""
-    from Agent.replay.worker.progress import listener
+    from Agent.replay.worker.jobs import listener
 
     with _heard(listener, what):
         yield

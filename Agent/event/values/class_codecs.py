@@ -26,7 +26,7 @@ from Agent.event.classes import (
     solid_base,
     text_or_none,
 )
-from Agent.event.limits import Limits
+from Agent.event.values.reading import Limits
 
 __all__ = ["BUILDERS", "Binding", "Builder", "Reducer", "bare_instance", "class_reducer", "is_model"]
 

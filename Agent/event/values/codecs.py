@@ -1,4 +1,4 @@
-"""The table of builtin codecs: for each type that plain JSON lacks, the way there and the way back.
+"""The codec of each type: builtin, registered by users, or known from the class.
 
 `values.py` walks a value and asks this table at each node. A codec reduces one level only: what it puts into
 the reduced form is walked in turn, so a codec never sees depth, cycles or budgets.
@@ -11,16 +11,51 @@ import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
-from typing import Any
+from types import FunctionType, ModuleType
+from typing import Any, NamedTuple
 
-from Agent.event.classes import class_name, text_or_none
-from Agent.event.limits import Limits
+from Agent.errors import UsageError
+from Agent.event.classes import (
+    attributes_of,
+    class_name,
+    find_in_classes,
+    has_own_reduction,
+    mro_of,
+    remember,
+    solid_base,
+    text_or_none,
+)
+from Agent.event.script_names import NAMED_CACHES, class_text, module_name
 from Agent.event.values.arrays import ARRAY_BUILDERS, numpy_reducer, reduce_random
 from Agent.event.values.class_codecs import BUILDERS as CLASS_BUILDERS
 from Agent.event.values.class_codecs import Binding, Builder, Reducer, class_reducer
-from Agent.event.values.opaque import head_of_bytes
+from Agent.event.values.class_contents import CALLABLE, Unreadable, handle_of
+from Agent.event.values.opaque import (
+    StandIn,
+    attributes_without_waiters,
+    form_head,
+    has_waiters,
+    head_of_bytes,
+    is_lock,
+)
+from Agent.event.values.reading import Limits
 
-__all__ = ["BUILDERS", "Binding", "builtin_reducer", "class_reducer", "is_builtin_type", "pairs_of"]
+__all__ = [
+    "Binding",
+    "BUILDERS",
+    "builtin_reducer",
+    "class_reducer",
+    "ClassPlan",
+    "is_plain_class",
+    "pairs_of",
+    "plan_attributes",
+    "plan_of",
+    "register_codec",
+    "REGISTERED",
+    "registered_codec",
+    "REGISTERED_NAMES",
+    "RegisteredCodec",
+]
 
 _FACTORIES: dict[str, Any] = {
     f.__name__: f
@@ -346,3 +381,131 @@ BUILDERS: Mapping[str, Builder] = {
     **ARRAY_BUILDERS,
     **CLASS_BUILDERS,
 }
+
+
+# Codecs that users register for their own classes; the one table of this package that can grow.
+
+
+class RegisteredCodec(NamedTuple):
+    """The way there and back for one class."""
+
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+
+
+REGISTERED: dict[type, RegisteredCodec] = {}
+REGISTERED_NAMES: dict[str, RegisteredCodec] = {}
+
+
+def registered_codec(cls: type) -> RegisteredCodec | None:
+    """The codec registered for exactly this class."""
+    try:
+        return REGISTERED.get(cls) if REGISTERED else None
+    except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
+        return None
+
+
+def register_codec(cls: type, encode: Callable[[Any], Any], decode: Callable[[Any], Any]) -> None:
+    """Record instances of exactly this class by `encode`, and bring them back by `decode`.
+
+    Args:
+        cls: the class; UsageError for types that have their place in the recording already.
+        encode: gives a dict with string keys, a list or a tuple, a string, a finite number, a bool or None;
+            what stands inside may be anything that can be recorded.
+        decode: makes the object again from that; of a tuple it gets a list.
+    """
+    if is_builtin_type(cls):
+        raise UsageError(f"{class_name(cls)} has a codec of its own", remedy="register a class of yours")
+    REGISTERED[cls] = REGISTERED_NAMES[class_name(cls)] = RegisteredCodec(encode, decode)
+
+
+# What is known of the objects of a class before one is looked at.
+
+_LAZY: dict[str, frozenset[str]] = {
+    "pandas": frozenset({"_cache", "_item_cache", "_id", "_references", "_is_copy", "_engine"}),
+    "numpy.ma": frozenset({"_basedict", "_sharedmask"}),
+}
+"""Attributes that libraries fill when something is asked of the object, and that say nothing of it."""
+
+
+class ClassPlan(NamedTuple):
+    """What is known of the objects of a class before one is looked at."""
+
+    head: bytes
+    base: type
+    is_value: bool
+    """They count by what they hold."""
+    is_simple: bool
+    """Attributes are all that they have."""
+    is_named: bool
+    """They may be classes, modules, functions that read a source, or handles."""
+    lazy: frozenset[str]
+    has_waiters: bool
+    """They know who waits for them, which is none of their content."""
+    form: dict[str, str] | None
+    """What the form of each object begins with; None where more than attributes is told of one."""
+
+
+def is_plain_class(cls: type) -> bool:
+    """Whether attributes are all that an object of the class is, so that it can be made again from them.
+
+    Classes that say themselves how they are copied, or what happens when an object goes, are left alone.
+    """
+    plan = plan_of(cls)
+    return (
+        plan.form is not None
+        and registered_codec(cls) is None
+        and not has_own_reduction(cls)
+        and find_in_classes(cls, "__del__") is None
+        and find_in_classes(cls, "__agent_trace_recorded__") is None
+    )
+
+
+_plans: dict[type, ClassPlan] = {}
+NAMED_CACHES.append(_plans)
+
+
+def plan_of(cls: type) -> ClassPlan:
+    """What is known of the objects of a class."""
+    try:
+        return _plans[cls]
+    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
+        return remember(_plans, cls, _make_plan(cls))
+
+
+def _make_plan(cls: type) -> ClassPlan:
+    name = class_text(cls).encode("utf-8", "replace")
+    base = solid_base(cls)
+    line = [class_name(each) for each in mro_of(cls)]
+    lazy = [names for library, names in _LAZY.items() if any(each.startswith(f"{library}.") for each in line)]
+    is_value = class_reducer(cls) is not None
+    is_simple = base is object and builtin_reducer(cls) is None and registered_codec(cls) is None
+    is_named = handle_of(cls) is not None or issubclass(cls, type | ModuleType | StandIn) or cls in CALLABLE
+    is_told = is_simple and not is_value and not is_named and not any(lazy) and not is_lock(cls)
+    return ClassPlan(
+        head=b"Os%d:" % len(name) + name,
+        base=base,
+        is_value=is_value,
+        is_simple=is_simple,
+        is_named=is_named,
+        lazy=frozenset[str]().union(*lazy),
+        has_waiters=has_waiters(cls),
+        form=form_head(cls) if is_told else None,
+    )
+
+
+def plan_attributes(value: Any, plan: ClassPlan) -> dict[str, Any]:
+    """Attributes by name; of an enum's member its name and value."""
+    if plan.base is FunctionType or issubclass(plan.base, type):
+        return {}  # their readers have them
+    try:
+        found = attributes_without_waiters(value) if plan.has_waiters else attributes_of(value)
+    except ValueError as error:
+        raise Unreadable(f"{class_name(type(value))} hides its attributes") from error
+    if "_name_" in found and "_value_" in found:
+        return {name: found[name] for name in ("_name_", "_value_")}
+    if "__module__" in found:
+        found = {**found, "__module__": module_name(found["__module__"])}
+    if plan.lazy:
+        return {name: item for name, item in found.items() if name not in plan.lazy}
+    return found

@@ -37,11 +37,11 @@ from Agent.event.classes import (
     restore_attributes,
     solid_base,
 )
+from Agent.event.values.arrays import Form, table_form
 from Agent.event.values.class_codecs import Binding, Builder
+from Agent.event.values.class_contents import at_name, pieces_of
 from Agent.event.values.codecs import pairs_of
-from Agent.event.values.content import content_of
-from Agent.event.values.contents import at_name, pieces_of
-from Agent.event.values.table_parts import Form, table_form
+from Agent.event.values.content_digest import content_of
 
 __all__ = ["CELL", "LOCAL", "PART_BUILDERS", "local_code", "name_of", "named_object", "parts_of"]
 

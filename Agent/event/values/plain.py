@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from Agent.event.limits import Limits
+from Agent.event.values.reading import Limits
 
 __all__ = [
     "DUMP_OPTIONS",

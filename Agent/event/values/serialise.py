@@ -1,4 +1,4 @@
-"""Any value to JSON bytes: by orjson alone if nothing needs a tag, otherwise by the walk.
+"""Any value to JSON bytes: by orjson alone, by the short walk, or by the full walk.
 
 This is the step of the hot path between payload and line; redaction comes next. It never raises: the last
 fallback is an object that says what failed.
@@ -6,28 +6,37 @@ fallback is an object that says what failed.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
 from operator import itemgetter
 from typing import Any
 
 import orjson
 
-from Agent.event.classes import class_name
-from Agent.event.limits import DEFAULT_LIMITS, Limits
+from Agent.event.classes import attributes_of, class_name
+from Agent.event.pointers import escape
+from Agent.event.script_names import imported
 from Agent.event.values.arrays import number_tag
+from Agent.event.values.codecs import plan_of, registered_codec
+from Agent.event.values.content_digest import short_digest
+from Agent.event.values.digest import ALGORITHM
+from Agent.event.values.opaque import LARGE_BYTES, SHOWN_ATTRIBUTES, TEXT_CHARS
+from Agent.event.values.parts import name_of
 from Agent.event.values.plain import (
     DUMP_OPTIONS,
     SCALARS,
+    all_strings,
     any_nonfinite,
     ask_memory,
     ask_memory_for,
     least_bytes,
     plain_bytes,
 )
-from Agent.event.values.reading import USUAL, AgentOf, Reading
-from Agent.event.values.short_walk import common_bytes, form_of_scalars
+from Agent.event.values.reading import DEFAULT_LIMITS, USUAL, AgentOf, Hides, Limits, Reading
 from Agent.event.values.values import encode_value
 
-__all__ = ["DEFAULT_LIMITS", "Dumped", "Limits", "to_json"]
+__all__ = ["common_bytes", "DEFAULT_LIMITS", "Dumped", "form_of_scalars", "Limits", "to_json"]
 
 
 class Dumped(tuple[bytes, "dict[str, str] | None", tuple[str, ...]]):
@@ -119,3 +128,135 @@ def _walked(value: Any, pointer: str, limits: Limits, agent_of: AgentOf | None, 
     name = class_name(type(value))
     form = {"repr": "<not recorded>", "class": name, "failure": failure, "unseen": "it could not be read"}
     return Dumped((_dumps(form), {pointer: "opaque"}, (pointer,)))
+
+
+# The short walk: payloads of plain values with UUIDs, times, tuples and numpy's numbers among them.
+#
+# `to_json` tries it between plain and the whole walk, and it gives what `encode_value` gives, or
+# nothing.
+
+_MAX_DEPTH = 12
+_NEVER_SPECIAL = SCALARS - {float}
+
+
+class _Special(Exception):
+    """Something for the whole walk."""
+
+
+def common_bytes(value: Any, pointer: str, limits: Limits) -> tuple[bytes, dict[str, str]] | None:
+    """The JSON of the value and its tags; None where anything in it is not common.
+
+    Raises what orjson raises for surrogates and large integers.
+    """
+    if limits.max_depth <= _MAX_DEPTH + 1:
+        return None
+    types: dict[str, str] = {}
+    try:
+        copy = _copy(value, pointer, types, 0)
+    except _Special:
+        return None  # the whole walk takes it
+    data = orjson.dumps(copy, None, DUMP_OPTIONS)
+    # So short that no bound can be broken; the tags of many small values count, too.
+    if len(data) > limits.unread_bytes or len(types) > limits.max_items // 64:
+        return None
+    return data, types
+
+
+def _copy(value: Any, pointer: str, types: dict[str, str], depth: int) -> Any:
+    kind = type(value)
+    if kind is dict:
+        return _copy_dict(value, pointer, types, depth)
+    if kind is list or kind is tuple:
+        if depth > _MAX_DEPTH:
+            raise _Special
+        if kind is tuple:
+            types[pointer] = "tuple"
+        if SCALARS.issuperset(map(type, value)) and not any_nonfinite(value):
+            return list(value)
+        return [_copy(item, f"{pointer}/{index}", types, depth + 1) for index, item in enumerate(value)]
+    if kind in SCALARS:
+        if value != value or value in (float("inf"), float("-inf")):
+            raise _Special
+        return value
+    if kind is datetime:
+        if (value.tzinfo is not None and value.tzinfo is not UTC) or value.fold:
+            raise _Special
+        types[pointer] = "datetime"
+        return value.isoformat()
+    if kind is date:
+        types[pointer] = "date"
+        return value.isoformat()
+    if kind is getattr(sys.modules.get("uuid"), "UUID", None):
+        types[pointer] = "uuid"
+        return str(value)
+    tag = number_tag(kind)
+    if tag is not None:
+        number = value.item()
+        if type(number) is float and number - number != 0.0:
+            raise _Special
+        types[pointer] = tag
+        return number
+    raise _Special
+
+
+def _copy_dict(value: dict[Any, Any], pointer: str, types: dict[str, str], depth: int) -> dict[str, Any]:
+    if depth > _MAX_DEPTH:
+        raise _Special
+    copy: dict[str, Any] = {}
+    for key, item in value.items():
+        if type(key) is not str:
+            raise _Special
+        kind = type(item)
+        if kind in _NEVER_SPECIAL or (kind is float and item - item == 0.0):
+            copy[key] = item
+        else:
+            copy[key] = _copy(item, f"{pointer}/{escape(key)}", types, depth + 1)
+    return copy
+
+
+def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object) -> dict[str, Any] | None:
+    """`describe(value, content_of(value))` in one step for an object of few short plain scalars.
+
+    None for every other value, for agents, and where a name is not known or a text may hold a secret. Raises
+    what orjson raises for surrogates and large integers, and what a hidden `__dict__` raises.
+    """
+    plan = plan_of(type(value))
+    if plan.form is None or registered_codec(type(value)) is not None:
+        return None
+    if agent_of is not None and agent_of(value) is not None:
+        return None
+    if name_of(value) is not None:
+        return None
+    found = attributes_of(value)
+    if not found or len(found) > SHOWN_ATTRIBUTES or not all_strings(found):
+        return None
+    if "__module__" in found or "_name_" in found:  # `_attributes` gives these in another way
+        return None
+    if not _are_short_scalars(found.values()):
+        return None
+    data = orjson.dumps(found, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
+    if len(data) > TEXT_CHARS and (len(data) > LARGE_BYTES // 2 or max(map(len, found)) > TEXT_CHARS):
+        return None
+    if hides is not None and not hides.is_harmless(found, data):
+        return None
+    data = imported(data)
+    digest = short_digest(b"%sj.%d:%s" % (plan.head, len(data), data)).hex()
+    return {**plan.form, "attributes": found, "digest": f"{ALGORITHM}:{digest}"}
+
+
+def _are_short_scalars(values: Iterable[Any]) -> bool:
+    """Whether each value is one that `describe` shows as it is."""
+    for value in values:
+        kind = type(value)
+        if kind is str:
+            if len(value) > TEXT_CHARS:
+                return False
+        elif kind is int:
+            if value.bit_length() > 63:
+                return False
+        elif kind is float:
+            if value - value != 0.0:
+                return False
+        elif kind is not bool and value is not None:
+            return False
+    return True

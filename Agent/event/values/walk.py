@@ -13,14 +13,11 @@ from typing import Any, NamedTuple
 import orjson
 
 from Agent.event.classes import attributes_of, class_name
-from Agent.event.limits import Limits
-from Agent.event.locks import is_lock, parts_of_idle
 from Agent.event.pointers import escape
 from Agent.event.values.class_codecs import class_reducer
-from Agent.event.values.class_plans import is_plain_class
-from Agent.event.values.codecs import builtin_reducer
-from Agent.event.values.content import ReachedObjects, content_of
-from Agent.event.values.contents import handle_of, reference_of
+from Agent.event.values.class_contents import handle_of, reference_of
+from Agent.event.values.codecs import builtin_reducer, is_plain_class, registered_codec
+from Agent.event.values.content_digest import ReachedObjects, content_of
 from Agent.event.values.digest import ALGORITHM, canonical_bytes, digest_json
 from Agent.event.values.opaque import (
     CONTENT,
@@ -35,6 +32,8 @@ from Agent.event.values.opaque import (
     describe,
     form_head,
     head_of_text,
+    is_lock,
+    parts_of_idle,
 )
 from Agent.event.values.parts import name_of, parts_of
 from Agent.event.values.plain import (
@@ -46,8 +45,7 @@ from Agent.event.values.plain import (
     least_bytes,
     scalars_fit,
 )
-from Agent.event.values.reading import USUAL, AgentOf, Named, Reading
-from Agent.event.values.registered import registered_codec
+from Agent.event.values.reading import USUAL, AgentOf, Limits, Named, Reading
 
 __all__ = ["BudgetSpent", "RepeatsSpent", "Walk"]
 

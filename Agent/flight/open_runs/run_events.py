@@ -13,10 +13,9 @@ from typing import Any
 
 import orjson
 
-from Agent.event.codec import run_key, run_pointer
+from Agent.event.codec import CURRENT_SCHEMA, run_key, run_pointer
 from Agent.event.kinds import LEVEL_NAMES, Category
 from Agent.event.payloads import KINDS
-from Agent.event.schema import CURRENT_SCHEMA
 from Agent.flight.open_runs.context import Run, settled_scope
 from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope

@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from Agent.event.clock import Clock, SystemClock
-from Agent.event.codec import LINE_PREFIX
+from Agent.event.codec import CURRENT_SCHEMA, LINE_PREFIX
 from Agent.event.kinds import Category
-from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.payloads import KINDS
-from Agent.event.schema import CURRENT_SCHEMA
+from Agent.event.values.reading import DEFAULT_LIMITS, Limits
 from Agent.record.emit.buffer import DurableErrors, EventBuffer
 from Agent.record.emit.context import SpanScope, current_scope
 from Agent.record.emit.timestamps import SpanBoard, Stamps, ThreadStamps

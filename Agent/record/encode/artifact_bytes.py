@@ -15,9 +15,9 @@ from typing import IO, Any, NamedTuple
 
 import orjson
 
-from Agent.event.limits import Limits
 from Agent.event.model import RedactedBytes
 from Agent.event.values.plain import DUMP_OPTIONS
+from Agent.event.values.reading import Limits
 from Agent.event.values.serialise import to_json
 from Agent.record.encode.capture import Capture, Types
 from Agent.record.encode.redaction import Redactor, redacted

@@ -31,7 +31,7 @@ EXEMPT_MODULES = frozenset(
 )
 """Modules on whose behalf nothing counts; this package is another one, but for its demo."""
 
-_STANDS_IN = "Agent.replay.sources.numpy_seeds"
+_STANDS_IN = "Agent.replay.drive.numpy_seeds"
 """Code of ours through which numpy reads entropy: on whose behalf, the frames behind it say."""
 OWN, NOT_OWN = "Agent.", "Agent.demo"
 """How names of modules of this package begin, and of those that count as the user's."""

@@ -17,9 +17,9 @@ from typing import Any
 
 from Agent.event.classes import attributes_of, find_in_classes, remember
 from Agent.event.values.class_codecs import class_reducer
-from Agent.event.values.content import content_of
+from Agent.event.values.codecs import REGISTERED
+from Agent.event.values.content_digest import content_of
 from Agent.event.values.opaque import OpaqueKind
-from Agent.event.values.registered import REGISTERED
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.safe_text import as_message
 from Agent.record.health import note

@@ -18,7 +18,7 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from Agent.event.classes import class_name, find_in_classes, remember
-from Agent.event.values.contents import TRACING, handle_of, is_over_memory
+from Agent.event.values.class_contents import TRACING, handle_of, is_over_memory
 
 
 class Sort(IntEnum):

@@ -35,16 +35,15 @@ from uuid import UUID
 import orjson
 
 from Agent.event.classes import class_name, find_in_classes, remember, solid_base
-from Agent.event.limits import DEFAULT_LIMITS
 from Agent.event.pointers import value_at
 from Agent.event.values.arrays import number_tag
 from Agent.event.values.class_codecs import class_reducer
-from Agent.event.values.content import content_of
-from Agent.event.values.contents import is_over_memory
+from Agent.event.values.class_contents import is_over_memory
+from Agent.event.values.codecs import REGISTERED
+from Agent.event.values.content_digest import content_of
 from Agent.event.values.opaque import OpaqueKind, describe
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, ask_memory, least_bytes
-from Agent.event.values.reading import Hides, Places, Reading
-from Agent.event.values.registered import REGISTERED
+from Agent.event.values.reading import DEFAULT_LIMITS, Hides, Places, Reading
 from Agent.event.values.serialise import Dumped, to_json
 from Agent.record.encode.capture import MOST_WITH_AGENTS, Types, is_plain
 from Agent.record.encode.native import native

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from Agent.event.classes import attributes_of, remember
-from Agent.event.values.class_plans import is_plain_class
+from Agent.event.values.codecs import is_plain_class
 from Agent.event.values.plain import SCALARS
 
 __all__ = ["at_place", "places_held"]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 
 from Agent.event.pointers import escape, fold_tags
-from Agent.event.values.content import WITH_OWN
+from Agent.event.values.content_digest import WITH_OWN
 from Agent.event.values.digest import canonical_bytes, differ_in_tokens_alone
 from Agent.event.values.opaque import WRITTEN_OUTSIDE, OpaqueKind
 from Agent.replay.compare.normaliser import Normaliser, Overlooked
@@ -109,7 +109,7 @@ SameId = Callable[[str, str], bool]
 
 
 class ComparedFields(Protocol):
-    """Which fields of agents take part, and what comparing them could not see; `drive.fields` has it."""
+    """Which fields of agents take part, and what comparing them could not see; `drive.states` has it."""
 
     def kept(
         self, agent_id: str, fields: Mapping[str, Any], types: Mapping[str, str], pointer: str

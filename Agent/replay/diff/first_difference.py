@@ -1,6 +1,6 @@
 """Where two sequences of events part: pairs in order, compared field by field, ids and times left out.
 
-`StatePairs` compares the states beside them, which are folded from what the events tell. `bisection.py`
+`StatePairs` compares the states beside them, which are folded from what the events tell. `run_comparison.py`
 says in which part of two sessions to look, `run_comparison.py` gives it all of two runs.
 """
 
@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from Agent.event.model import Event
-from Agent.event.ordering.order import order_key
+from Agent.event.ordering import order_key
 from Agent.event.pointers import escape, unescape
 from Agent.flight.checkpoints.state_fold import StateFold
 from Agent.replay.compare.comparison import ABSENT, Comparison, Difference, Recorded, shown
 from Agent.replay.compare.emitted_events import describe, event_difference, sort_key
-from Agent.replay.compare.locating import place_in
+from Agent.replay.compare.outcome import place_in
 from Agent.replay.plan.actions import FRAMEWORK_KINDS
 from Agent.replay.plan.recording import ACTION_KINDS, began_us
 from Agent.tree.files.session import Lineage

@@ -18,7 +18,7 @@ from Agent.replay.compare.comparison import Recorded
 from Agent.replay.compare.outcome import ReplayOutcome, SourceRead
 from Agent.replay.drive.player import Positional
 from Agent.replay.plan.recording import Recording
-from Agent.replay.plan.values import Decoder
+from Agent.replay.plan.target import Decoder
 
 _INIT = "/extra/init"
 MADE_OTHERWISE = "cannot be restored, and the factory made a different one"

@@ -10,10 +10,10 @@ from Agent.record.emit.pipeline import Pipeline
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.emitted_events import Identifiers
 from Agent.replay.compare.outcome import ReplayOutcome
-from Agent.replay.drive.fields import FieldRules
 from Agent.replay.drive.player import RecordedPlayer
+from Agent.replay.drive.states import FieldRules
 from Agent.replay.plan.recording import Recording
-from Agent.replay.plan.values import Decoder
+from Agent.replay.plan.target import Decoder
 
 
 @dataclass(frozen=True, slots=True)

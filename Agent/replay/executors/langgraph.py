@@ -37,8 +37,7 @@ from Agent.flight.runs.reading import RunRef
 from Agent.record.encode.safe_text import message_of
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.outcome import short
-from Agent.replay.executors.differ import recorded_difference
-from Agent.replay.executors.result import Execution
+from Agent.replay.executors.result import Execution, recorded_difference
 from Agent.replay.executors.saved_points import DoneStep, done_steps
 from Agent.replay.executors.watched import ExecutorWatch, replayer_behind, watched
 from Agent.replay.forks.patches import merged

@@ -6,15 +6,18 @@ Meanwhile tools and models of the run return recorded responses, and network acc
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentTraceError, RecordingMiss, RunNotFound, UsageError
 from Agent.event.model import RedactedBytes
+from Agent.flight.checkpoints.state_fold import StateFold, fold_events
 from Agent.flight.matching.tool_replayer import ToolReplayer, replaying_tools
 from Agent.flight.runs.reading import RunRef, read_run
 from Agent.record.emit.installed import active_pipeline, install_pipeline
@@ -22,15 +25,15 @@ from Agent.record.emit.opening import LineSink, record_lines
 from Agent.record.emit.pipeline import Pipeline
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.outcome import short
-from Agent.replay.executors import registry
-from Agent.replay.executors.differ import compute_diff, order_difference
 from Agent.replay.executors.result import (
     NOT_GIVEN,
     AgentExecutor,
     Execution,
     ReplayConfig,
     ReplayResult,
+    compute_diff,
     judge_execution,
+    order_difference,
 )
 from Agent.replay.executors.saved_points import (
     CheckpointManager,
@@ -39,6 +42,7 @@ from Agent.replay.executors.saved_points import (
     given_and_output,
 )
 from Agent.replay.executors.watched import ExecutorWatch, replayer_behind, watched
+from Agent.replay.forks.forking import ForkResult, fork_run, resume_from_checkpoint
 from Agent.replay.forks.patches import apply_patch, check_patch, merged
 from Agent.replay.plan.recording import session_info
 from Agent.replay.rerun import keep_json, make_replay_directory
@@ -122,8 +126,8 @@ class ReplayExecutor:
         given, original, shown = await asyncio.to_thread(self._recorded, saved)
         name = config.executor or str(await asyncio.to_thread(_framework, saved, shown, config))
         told = self._told(saved, config, name, original)
-        chosen = registry.MOCK if config.dry_run else name
-        executor = registry.find_executor(chosen)
+        chosen = MOCK if config.dry_run else name
+        executor = find_executor(chosen)
         began = time.perf_counter()
         execution, error = await self._executed(
             executor, _input(given, config), _state(saved, config), told, config
@@ -169,7 +173,7 @@ class ReplayExecutor:
         ref = RunRef(Path(told["session"]), told["run_id"])
         watch = ExecutorWatch(allows_network=bool(config.live))
         replayer: ToolReplayer | None = None
-        is_users = type(executor) is registry.FunctionExecutor or not type(executor).__module__.startswith(
+        is_users = type(executor) is FunctionExecutor or not type(executor).__module__.startswith(
             "Agent.replay.executors."
         )
         try:
@@ -236,14 +240,14 @@ def _labels(saved: SavedCheckpoint) -> dict[str, Any]:
 def _framework(saved: SavedCheckpoint, shown: str | None, config: ReplayConfig) -> str:
     """The executor of a run: what its label says, what its steps show, what its session remembers."""
     label = _labels(saved).get("framework")
-    if isinstance(label, str) and (registry.is_registered(label) or label in registry.registered_names()):
+    if isinstance(label, str) and (is_registered(label) or label in registered_names()):
         return label
     if shown is not None:
         return shown
     if config.target is not None:
-        return registry.TRACED
+        return TRACED
     info = session_info(saved.session)
-    return registry.TRACED if info is not None and info.targets else registry.GENERIC
+    return TRACED if info is not None and info.targets else GENERIC
 
 
 def _result(
@@ -298,3 +302,177 @@ def _keep(saved: SavedCheckpoint, result: ReplayResult, source: RunSource | None
     keep_json(directory / "report.json", report)
     if source is not None:
         source.keep_replay(saved.session, saved.info, directory.name, report)
+
+
+# Executors by name: those of this package, and those that users register.
+
+ExecutorFunction = Callable[..., Awaitable[Any]]
+
+
+class FunctionExecutor:
+    """An executor that is one async function."""
+
+    def __init__(self, function: ExecutorFunction) -> None:
+        self.function = function
+
+    async def execute(
+        self,
+        input: Any,  # noqa: A002 - as the protocol has it
+        state: Any,
+        config: Mapping[str, Any],
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """What the function gives."""
+        return await self.function(input, state, config, overrides=overrides)
+
+
+class OwnExecutor(FunctionExecutor):
+    """One of this package, which needs no watch."""
+
+
+async def _mock(
+    given: Any, state: Any, config: Mapping[str, Any], overrides: Mapping[str, Any] | None = None
+) -> Execution:
+    """Give `overrides["output"]`, or the recorded output; show what the real executor would be given."""
+    return Execution(
+        {"output": config["original_output"], **(overrides or {})}["output"],
+        user_code_ran=False,
+        reasons=["a dry run: no user code ran, and no model or tool"],
+        details={"would_run": config["would_run"], "input": given, "state": state},
+    )
+
+
+async def _generic(_given: Any, _state: Any, config: Mapping[str, Any], **_overrides: Any) -> Execution:
+    """Give the recorded output: no code was named that could make another."""
+    return Execution(
+        config["original_output"],
+        user_code_ran=False,
+        reasons=[
+            "no user code ran: no executor can continue "
+            f"{config['framework'] or 'this run'}, so the output is the recorded one; "
+            "register_executor(name, function) and ReplayConfig(target=...) name code"
+        ],
+    )
+
+
+async def _traced(
+    _given: Any, _state: Any, config: Mapping[str, Any], overrides: Mapping[str, Any] | None = None
+) -> Execution:
+    """Go on with the traced actions of a run, in a worker process: a comparison of the states at the end.
+
+    Raises:
+        UsageError: another input was asked for.
+        TargetNotGiven: no code was named, and the session remembers none.
+    """
+    if config["modified_input"] is not None:
+        raise UsageError(
+            "the recorded actions are called with their recorded arguments",
+            remedy="change the state instead, ReplayConfig(modified_state={...})",
+        )
+    result = await asyncio.to_thread(_forked, config, dict(overrides or {}))
+    parted = result.comparison.divergence
+    original = await asyncio.to_thread(_final_states, Path(config["session"]), result)
+    return Execution(
+        _single(result.states),
+        original=_single(original),
+        reasons=[] if result.stopped is None else [f"it stopped: {result.stopped}"],
+        notes=[str(result.comparison)],
+        divergence=None if parted is None else str(parted),
+        is_comparison=True,
+        details={"fork_id": result.fork_id, "comparison": result.comparison.to_dict()},
+    )
+
+
+MOCK, GENERIC, LANGGRAPH, TRACED = "mock", "generic", "langgraph", "traced"
+_OWN: dict[str, ExecutorFunction] = {MOCK: _mock, GENERIC: _generic, TRACED: _traced}
+_REGISTERED: dict[str, AgentExecutor] = {}
+
+
+def register_executor(name: str, executor: ExecutorFunction | AgentExecutor) -> None:
+    """Use this code to continue runs of a framework, in this process.
+
+    Args:
+        name: the framework: a run's label `framework`, or `ReplayConfig(executor=...)`. A name in use,
+            including those of this package, is replaced.
+        executor: an async function of (input, state, config, overrides=None), or an `AgentExecutor`.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if not isinstance(name, str) or not name:
+        raise UsageError(f"{name!r} is not a name of an executor", remedy="give a text")
+    if isinstance(executor, type):
+        raise UsageError(
+            f"the executor {name} is the class {executor.__name__}", remedy="give an object of it"
+        )
+    if isinstance(executor, AgentExecutor) and inspect.iscoroutinefunction(executor.execute):
+        _REGISTERED[name] = executor
+    elif callable(executor) and _is_async(executor):
+        _REGISTERED[name] = FunctionExecutor(executor)
+    else:
+        raise UsageError(
+            f"the executor {name} is neither an async function nor an object with an async execute()",
+            remedy="async def my_executor(input, state, config, overrides=None): ...",
+        )
+
+
+def _is_async(function: Any) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - whether calling it gives a coroutine is the question
+    )
+
+
+def unregister_executor(name: str) -> None:
+    """Remove a registered executor; one of this package is restored."""
+    _REGISTERED.pop(name, None)
+
+
+def registered_names() -> list[str]:
+    """Return the names of all executors."""
+    return sorted({*_REGISTERED, *_OWN, LANGGRAPH})
+
+
+def find_executor(name: str) -> AgentExecutor:
+    """The executor of a name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = _REGISTERED.get(name)
+    if found is not None:
+        return found
+    if name in _OWN:
+        return OwnExecutor(_OWN[name])
+    if name == LANGGRAPH:
+        from Agent.replay.executors.langgraph import LangGraphExecutor
+
+        return LangGraphExecutor()
+    raise UsageError(
+        f"no executor {name!r} is registered in this process",
+        remedy=f"register_executor({name!r}, function); there are {', '.join(registered_names())}",
+    )
+
+
+def is_registered(name: str) -> bool:
+    """Whether a user registered one of that name here."""
+    return name in _REGISTERED
+
+
+def _forked(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> ForkResult:
+    run, root = config["run"], Path(config["session"]).parent
+    how = {"live": config["live"], "timeout_seconds": config["timeout_seconds"]}
+    patch, seed = config["modified_state"], overrides.get("seed")
+    if patch is None and seed is None:
+        return resume_from_checkpoint(run, config["step_id"], config["target"], root, **how)
+    return fork_run(run, config["step_id"], patch, config["target"], root, seed=seed, **how)[1]
+
+
+def _final_states(session: Path, result: ForkResult) -> dict[str, Any]:
+    """The fields of those agents at the end of the original."""
+    reader = open_reader(session)
+    return {agent: dict(fold_events(StateFold(), reader.events(agent)).fields) for agent in result.states}
+
+
+def _single(states: Mapping[str, Any]) -> Any:
+    """Of one agent its fields, of several {agent: fields}."""
+    return next(iter(states.values())) if len(states) == 1 else dict(states)

@@ -21,7 +21,7 @@ from Agent.flight.runs.reading import RunRef
 from Agent.record.emit.player import CallPlace
 from Agent.record.sources.callers import asker_of, module_of
 from Agent.replay.compare.outcome import SourceRead
-from Agent.replay.sources.watched import SourceWatch
+from Agent.replay.drive.watched import SourceWatch
 
 _NETWORK: Final = {
     "socket.connect",

@@ -21,7 +21,7 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.errors import EventNotFound, ReplayError
 from Agent.event.codec import decode_line
 from Agent.event.model import Event
-from Agent.event.ordering.order import order_key
+from Agent.event.ordering import order_key
 from Agent.event.pointers import escape
 from Agent.flight.checkpoints.state_fold import StateFold, fold_events
 from Agent.flight.matching.recorded_calls import CALL_KINDS
@@ -33,19 +33,29 @@ from Agent.record.tracing.failures import Unanswerable
 from Agent.replay.compare.comparison import Recorded
 from Agent.replay.compare.outcome import ReplayStopped
 from Agent.replay.drive.states import put_back, remove_fields
-from Agent.replay.experiments.interventions import Intervention, PlannedPlace, interventions_at, place_of
-from Agent.replay.experiments.message_drop import GONE, DroppedMessage, same_message, without_message
-from Agent.replay.experiments.metrics import Measure, MetricTally, recorded_outcome, recorded_value
+from Agent.replay.experiments.interventions import (
+    GONE,
+    DroppedMessage,
+    Intervention,
+    Measure,
+    MetricTally,
+    PlannedPlace,
+    interventions_at,
+    place_of,
+    recorded_outcome,
+    recorded_value,
+    same_message,
+    without_message,
+)
 from Agent.replay.forks.fork import Brought, Fork, acting_in
 from Agent.replay.forks.fork_point import ForkPoint, ForkTrigger
 from Agent.replay.forks.outcome import OutcomeOf
-from Agent.replay.forks.player import ForkPlayer
-from Agent.replay.forks.sources import seed_generators
+from Agent.replay.forks.player import ForkPlayer, seed_generators
+from Agent.replay.forks.sweep_job import DIED, silenced
 from Agent.replay.plan.actions import DrivenAction, Plan
 from Agent.replay.plan.recording import ACTION_KINDS, method_name
-from Agent.replay.sweeps.sweep_job import DIED, silenced
+from Agent.replay.worker.fork_server import Forks
 from Agent.replay.worker.jobs import as_object, from_object
-from Agent.replay.worker.parallel import Forks
 
 MIN_SEEDS = 5
 PATIENCE_S = 30.0

@@ -1,4 +1,4 @@
-"""What can be done at a moment to have a run without what happened there.
+"""What an experiment does at its moment to have the run without what happened, and what it measures.
 
 An ordinary value, where one is needed, is that of the nearest call of the same agent and name which is not
 itself under suspicion and gave, or was given, something else. The moment of an event is an action that is
@@ -7,16 +7,20 @@ replayed, a call inside one, a message that one sends, or the time between two.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+import gc
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import orjson
 
 from Agent.event.model import Event
-from Agent.event.ordering.order import order_key
+from Agent.event.ordering import order_key
+from Agent.flight.checkpoints.state_fold import StateFold, fold_events
 from Agent.flight.matching.recorded_calls import CALL_KINDS
+from Agent.record.messages import Message
+from Agent.replay.forks.outcome import ABSENT, STOPPED, ForkOutcome, OutcomeOf
 from Agent.replay.plan.actions import DrivenAction, Plan, PlannedCall
 from Agent.replay.plan.recording import Recording, is_traced_action, method_name
 
@@ -286,3 +290,262 @@ def messages_in(value: Any) -> list[str]:
             return [str(value["id"])]
         return [found for item in value.values() for found in messages_in(item)]
     return [found for item in value for found in messages_in(item)] if isinstance(value, list) else []
+
+
+# Messages that are held back: taken away where they wait, or taken out of what a call is given.
+#
+# `player.py` looks for one after each call; `experiment.py` changes arguments.
+
+_MAX_SEARCHES = 100
+"""So often a message that is to be dropped is looked for: each time all objects are."""
+
+
+class DroppedMessage:
+    """A message that was sent and is taken away from wherever it waits: lists, queues, sets, mappings.
+
+    Args:
+        message_id: its id in this fork.
+    """
+
+    def __init__(self, message_id: str) -> None:
+        self._id = message_id
+        self._searches = 0
+        self.is_gone = False
+        gc.unfreeze()  # what is frozen is not found
+        self._message: Message | None = None
+
+    @property
+    def message_id(self) -> str:
+        """Its id in this fork."""
+        return self._id
+
+    def take_away(self) -> None:
+        """Look for it, once more."""
+        if self.is_gone or self._searches >= _MAX_SEARCHES:
+            return
+        self._searches += 1
+        if self._message is None:
+            self._message = next(
+                (each for each in gc.get_objects() if type(each) is Message and each.id == self._id), None
+            )
+        if self._message is not None:
+            self.is_gone = _taken_from_all(self._message)
+
+
+def _taken_from_all(message: object) -> bool:
+    """Whether anything held it that could give it up, also inside a tuple, as queues by priority do."""
+    found = False
+    for holder in gc.get_referrers(message):
+        if type(holder) is tuple:
+            outer = [each for each in gc.get_referrers(holder) if _taken_from(each, holder)]
+            found = found or bool(outer)
+        else:
+            found = _taken_from(holder, message) or found
+    return found
+
+
+def _taken_from(holder: object, item: object) -> bool:
+    if isinstance(holder, (list, deque)):
+        places = [place for place, each in enumerate(holder) if each is item]
+        for place in reversed(places):
+            del holder[place]
+        return bool(places)
+    if isinstance(holder, set):
+        holder.discard(item)
+        return True
+    if isinstance(holder, dict):
+        # attributes and variables stand in mappings too, by their names: those are not queues
+        own = getattr(item, "id", None)
+        keys = [key for key, each in holder.items() if each is item and (key == own or not _is_name(key))]
+        for key in keys:
+            del holder[key]
+        return bool(keys)
+    return False
+
+
+def _is_name(key: object) -> bool:
+    return isinstance(key, str) and key.isidentifier()
+
+
+def without_message(value: Any, message_id: str) -> Any:
+    """A value with the message taken out of every list and mapping in it; GONE where it is the message."""
+    return _without(value, message_id, {})
+
+
+def _without(value: Any, message_id: str, made: dict[int, tuple[Any, Any]]) -> Any:
+    if _is_message(value, message_id):
+        return GONE
+    if not isinstance(value, (list, tuple, deque)) and type(value) is not dict:
+        return value
+    if id(value) in made:
+        return made[id(value)][1]
+    made[id(value)] = value, value  # within itself a value stays as it is
+    kept: Any
+    if type(value) is dict:
+        items = {key: _without(item, message_id, made) for key, item in value.items()}
+        kept = {key: item for key, item in items.items() if item is not GONE}
+    else:
+        parts = [_without(item, message_id, made) for item in value]
+        parts = [item for item in parts if item is not GONE]
+        kept = type(value)(parts) if type(value) in {list, tuple, deque} else value
+    made[id(value)] = value, kept
+    return kept
+
+
+def _is_message(value: Any, message_id: str) -> bool:
+    if isinstance(value, Message):
+        return value.id == message_id
+    return type(value) is dict and message_id in {value.get("id"), value.get("message_id")}
+
+
+GONE: Any = object()
+"""What is left of a value that was nothing but the message."""
+
+
+def same_message(recorded: Any, given: Any, message_id: str) -> str:
+    """The id of the message that stands where a recorded one stood; the recorded one where none does."""
+    if isinstance(recorded, dict):
+        own = recorded.get("id", recorded.get("message_id"))
+        if own == message_id:
+            new = given.id if isinstance(given, Message) else None
+            if isinstance(given, dict):
+                new = given.get("id", given.get("message_id"))
+            return str(new) if new is not None else message_id
+        found = given if isinstance(given, dict) else {}
+        pairs = [(value, found.get(key)) for key, value in recorded.items()]
+    elif isinstance(recorded, list) and isinstance(given, (list, tuple)):
+        pairs = list(zip(recorded, given, strict=False))
+    else:
+        return message_id
+    ids = (same_message(one, other, message_id) for one, other in pairs)
+    return next((each for each in ids if each != message_id), message_id)
+
+
+# What a trial looks at: how often agents do a thing, their mean reward, or a field at the end.
+#
+# What comes after the moment of the trial is counted, and the same in the recording, so that a fork which
+# does not do again what was recorded is known by it.
+
+COUNT = "count"
+REWARD = "reward"
+STATE = "state"
+
+ERROR_SERIES = "error"
+_NAMED = {
+    "agent_action": ("action", "action_type"),
+    "decision": ("decision", "decision_type"),
+    "interaction": ("interaction", "interaction_type"),
+    "agent_message": ("message", "direction"),
+    "tool.call": ("tool", "name"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One number that a run has behind a moment."""
+
+    sort: str
+    """count, reward or state."""
+    series: tuple[str, ...] = ()
+    """What is counted: `action:publish`, `error`, `tool:search`, `reward` ..."""
+    agents: tuple[str, ...] = ()
+    """Whose; everybody's where empty."""
+    outcome: str = ""
+    """Of a state: a field at the end or a condition on one, as `sweep_forks` takes it."""
+
+    def to_object(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {
+            "sort": self.sort,
+            "series": list(self.series),
+            "agents": list(self.agents),
+            "outcome": self.outcome,
+        }
+
+    @classmethod
+    def from_object(cls, stored: dict[str, Any]) -> Measure:
+        """Back from a JSON object."""
+        return cls(stored["sort"], tuple(stored["series"]), tuple(stored["agents"]), stored["outcome"])
+
+    def is_of(self, agent_id: str | None) -> bool:
+        """Whether what an agent does counts."""
+        return not self.agents or agent_id in self.agents
+
+
+def series_of(event: Event) -> str:
+    """The sort of thing that an event tells of, as `debug` names it."""
+    is_grave = event.level in {"ERROR", "CRITICAL"} and event.extra.get("error_id") is None
+    if event.kind == "error" or is_grave:
+        return ERROR_SERIES
+    sort, key = _NAMED.get(event.kind, (event.kind, ""))
+    return f"{sort}:{event.extra.get(key) or ''}" if key else sort
+
+
+@dataclass(slots=True)
+class MetricTally:
+    """What has come so far."""
+
+    measure: Measure
+    count: int = 0
+    rewards: list[float] = field(default_factory=list)
+
+    def see(self, event: Event) -> None:
+        """An event came."""
+        measure = self.measure
+        if measure.sort == STATE or not measure.is_of(event.agent_id):
+            return
+        if measure.sort == REWARD:
+            reward = event.extra.get("reward")
+            if event.kind == "reward" and isinstance(reward, (int, float)) and not isinstance(reward, bool):
+                self.rewards.append(float(reward))
+        elif series_of(event) in measure.series:
+            self.count += 1
+
+    def see_answer(self, series: str, agent_id: str | None, *, failed: bool) -> None:
+        """A call was answered with recorded responses, which leaves no event."""
+        measure = self.measure
+        if measure.sort == COUNT and measure.is_of(agent_id):
+            self.count += (series in measure.series) + (failed and ERROR_SERIES in measure.series)
+
+    def value(self, fork: ForkOutcome | None = None) -> Any:
+        """What was looked at, as a JSON value; None where there was nothing to measure."""
+        if fork is not None and fork.stopped is not None:
+            return STOPPED
+        if self.measure.sort == REWARD:
+            return sum(self.rewards) / len(self.rewards) if self.rewards else None
+        if self.measure.sort == STATE:
+            return None if fork is None else OutcomeOf.parse(self.measure.outcome).of(fork)
+        return self.count
+
+
+def recorded_value(measure: Measure, events: Iterable[Event], live: Collection[str]) -> Any:
+    """The same of recorded events.
+
+    Args:
+        events: those behind the moment.
+        live: agents whose code runs in a fork; of others only answered calls are known there.
+    """
+    tally = MetricTally(measure)
+    for event in events:
+        is_call = event.kind in _NAMED and event.span_id is not None and event.kind != "decision"
+        if event.agent_id is None or event.agent_id in live or is_call or event.kind == ERROR_SERIES:
+            tally.see(event)
+    return tally.value()
+
+
+def recorded_outcome(measure: Measure, events: Sequence[Event], given: Sequence[str]) -> Any:
+    """A field at the end, or a condition on one, as the recording has it; None where it does not tell.
+
+    Args:
+        events: all of the run.
+        given: agents with an object of their own.
+    """
+    outcome = OutcomeOf.parse(measure.outcome)
+    agents = {event.agent_id for event in events} - {None}
+    states = {
+        str(agent_id): fold_events(StateFold(), (each for each in events if each.agent_id == agent_id)).fields
+        for agent_id in agents
+        if outcome.concerns(str(agent_id), given)
+    }
+    is_told = OutcomeOf.parse(outcome.field).of(ForkOutcome(agents=list(given), states=states)) != ABSENT
+    return outcome.of(ForkOutcome(agents=list(given), states=states)) if is_told else None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from Agent.errors import AgentNotFound, AgentTraceError, ReplayError, TargetNotGiven, UsageError
-from Agent.replay.experiments.metrics import Measure
+from Agent.replay.experiments.interventions import Measure
 from Agent.replay.forks.forking import fork_request
 from Agent.replay.forks.outcome import STOPPED, OutcomeOf
 from Agent.replay.plan.target import Target

@@ -1,6 +1,6 @@
 """A fork in the worker process: what the target gives is brought to the point, and goes on.
 
-`recording.py` does so once and records it, `sweep_job.py` with many changes at one point, and experiments
+`record_fork` does so once and records it, `sweep_job.py` with many changes at one point, and experiments
 with and without what happened there.
 """
 
@@ -8,35 +8,41 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
 
-from Agent.errors import ReplayError, UsageError
+from Agent.errors import AgentTraceError, ReplayError, UsageError
+from Agent.event.clock import format_timestamp
 from Agent.event.model import Event, RedactedBytes
-from Agent.event.ordering.order import order_key
+from Agent.event.ordering import order_key
 from Agent.event.pointers import escape, unescape
 from Agent.event.values.serialise import to_json
 from Agent.flight.calls.tool_recording import OPEN_PLAYERS
 from Agent.flight.runs.reading import RunRef
+from Agent.flight.runs.recorder import Recorder
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
 from Agent.record.emit.installed import install_pipeline
-from Agent.record.emit.opening import LineSink, options_of_replay, record_lines
+from Agent.record.emit.opening import LineSink, options_of_replay, record_lines, record_session
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.emit.player import current_player
 from Agent.record.encode.event_template import AgentBinding
+from Agent.record.encode.redaction import Redactor
 from Agent.record.encode.safe_text import message_of
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import read_state
 from Agent.record.state.tracker import StateTracker
-from Agent.record.tracing.state_events import emit_state
+from Agent.record.tracing.state_events import emit_last_states, emit_state
 from Agent.replay.compare.comparison import Recorded
-from Agent.replay.compare.outcome import ReplayStopped
+from Agent.replay.compare.outcome import ReplayStopped, judge
 from Agent.replay.drive.states import put_back, remove_fields
 from Agent.replay.forks.fork_point import (
     ForkPoint,
@@ -49,16 +55,17 @@ from Agent.replay.forks.fork_point import (
 )
 from Agent.replay.forks.outcome import ForkOutcome, RaisedError
 from Agent.replay.forks.patches import Patch, apply_patch
-from Agent.replay.forks.player import Echo, ForkAnswers, ForkPlayer, answerable
-from Agent.replay.forks.sources import ForkSources, seed_generators
-from Agent.replay.judging.report import judge
+from Agent.replay.forks.player import Echo, ForkAnswers, ForkPlayer, ForkSources, answerable, seed_generators
 from Agent.replay.plan.actions import DrivenAction, Plan, make_plan
 from Agent.replay.plan.recording import AgentFacts, is_traced_action
-from Agent.replay.plan.target import TargetFailed, objects_in
-from Agent.replay.plan.values import Decoder
+from Agent.replay.plan.target import Decoder, TargetFailed, objects_in
 from Agent.replay.worker.driver import Driver
-from Agent.replay.worker.progress import tell
+from Agent.replay.worker.jobs import tell
 from Agent.replay.worker.workbench import Workbench, turn_recording_away
+from Agent.tree.files.session import FORKED, RESUMED, Lineage, SessionInfo, create_session, update_session
+from Agent.tree.read.summary import write_summary
+from Agent.tree.write.sink import Stream
+from Agent.tree.write.writer import SessionWriter
 
 
 @dataclass(slots=True)
@@ -583,3 +590,151 @@ def _patch(
         outcome.note(f"the patch adds the field {name!r}, which {agent_id} does not have")
     if not patched.changed and not patched.removed:
         outcome.note(f"the patch changes nothing of {agent_id}")
+
+
+# A fork in the worker process that is recorded: a new session beside the original's, with one run in it.
+#
+# The session says where it comes from; nothing of it enters the categories across sessions.
+
+
+class HeardSink:
+    """A sink whose every line is heard before the next is made; all else is the sink's own."""
+
+    def __init__(self, sink: SessionWriter, hear: Callable[[bytes], None]) -> None:
+        self._sink = sink
+        self._hear = hear
+
+    def open_stream(self, agent_id: str | None, category: str) -> Stream:
+        """The stream, heard."""
+        return _HeardStream(self._sink.open_stream(agent_id, category), self._hear)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sink, name)
+
+
+class _HeardStream:
+    def __init__(self, stream: Any, hear: Callable[[bytes], None]) -> None:
+        self._stream = stream
+        self._hear = hear
+
+    def write(self, line: RedactedBytes) -> bool:
+        """Write a line, then let it be heard."""
+        written: bool = self._stream.write(line)
+        self._hear(line)
+        return written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class ForkRecording:
+    """One fork as it is recorded.
+
+    Args:
+        root: the trace root, where the session is made.
+        run_id: the id of the run in it.
+        lineage: where it comes from.
+        configuration: settings of the original that count for what is recorded.
+        targets: what replays it.
+        hear: hears each line, None for nobody.
+
+    Raises:
+        OSError: the root cannot be written.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        run_id: str,
+        lineage: Lineage,
+        configuration: dict[str, Any],
+        targets: dict[str, str],
+        hear: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self.run_id = run_id
+        redactor = Redactor(os.urandom(32), enabled=bool(configuration.get("redact", True)))
+        command = "fork" if lineage.relation == FORKED else "resume"
+        info = SessionInfo.begun_now(
+            argv=("agent-trace", command),
+            configuration=configuration,
+            targets=targets,
+            other={lineage.relation: redactor.object(lineage.to_object())},
+        )
+        self.session = create_session(root, info)
+        writer = SessionWriter(self.session)
+        sink: Any = None if hear is None else HeardSink(writer, hear)
+        options = options_of_replay(configuration.get("state"), gone_states=True)
+        self.pipeline = record_session(self.session, writer, redactor, options, sink=sink)
+        self.pipeline.announce(writer, writer.durability)
+        self._recorder = Recorder()
+        self._lineage = lineage
+
+    def begin_run(self, agent_id: str | None) -> None:
+        """Begin the run; the pipeline is the installed one by now."""
+        labels = {self._lineage.relation: f"{self._lineage.run} at {self._lineage.step}"}
+        self._recorder.start_run(agent_id, labels, run_id=self.run_id)
+
+    def discard(self) -> None:
+        """Take the session away again: what was asked for could not be done."""
+        self.pipeline.close()
+        shutil.rmtree(self.session)
+
+    def end(self, *, ok: bool, error: str | None, status: str | None) -> None:
+        """End the run, write the last states, close the session."""
+        self._recorder.finish_run(ok, error, status=status, run_id=self.run_id)
+        emit_last_states(self.pipeline)
+        self.pipeline.close()
+        update_session(self.session, ended_at=format_timestamp(time.time_ns() // 1000))
+        write_summary(self.session)
+
+
+def _lineage(request: dict[str, Any], brought: Brought, agents: list[str]) -> Lineage:
+    """What the fork's session says of where it comes from."""
+    return Lineage(
+        run=request["run"],
+        session_id=request["session_id"],
+        session_uid=request["session_uid"],
+        step=request["step"],
+        run_id=request["fork_id"],
+        patch=request["patch"],
+        seed=request["seed"],
+        agents=tuple(agents),
+        by_itself=brought.resume is not None,
+        from_event=None if brought.first is None else brought.first.id,
+        from_timestamp=None if brought.first is None else brought.first.timestamp,
+        relation=RESUMED if request["patch"] is None and request["seed"] is None else FORKED,
+    )
+
+
+def record_fork(request: dict[str, Any]) -> dict[str, Any]:
+    """Carry out one request of `forking.py`."""
+    fork = Fork(request, is_telling=True)
+    brought = fork.bring()
+    bench, outcome = fork.bench, fork.outcome
+    info = bench.recording.info
+    fork.turn_away()()
+    recording = ForkRecording(
+        Path(request["root"]),
+        request["fork_id"],
+        _lineage(request, brought, sorted(bench.objects)),
+        {} if info is None else dict(info.configuration),
+        dict.fromkeys([*outcome.agents, "*"], request["target"]),
+        fork.hear if brought.point.effect is not None else None,
+    )
+    fork.turn_away()
+    alone = outcome.agents[0] if len(outcome.agents) == 1 else None
+    try:
+        fork.go_on(
+            brought,
+            recording.pipeline,
+            request["patch"],
+            request["seed"],
+            lambda _player: recording.begin_run(alone),
+        )
+    except AgentTraceError:
+        recording.discard()
+        raise
+    ended_well = outcome.stopped is None and not outcome.errors
+    told = outcome.stopped or (str(outcome.errors[-1]) if outcome.errors else None)
+    recording.end(ok=ended_well, error=told, status="partial" if outcome.stopped else None)
+    return {"session": str(recording.session), "outcome": outcome.to_object()}

@@ -17,7 +17,7 @@ from Agent.errors import AgentTraceError, EventNotFound, RunNotFound
 from Agent.event.clock import parse_timestamp
 from Agent.event.codec import decode_line
 from Agent.event.model import Event
-from Agent.event.ordering.order import order_key
+from Agent.event.ordering import order_key
 from Agent.event.values.digest import canonical_bytes
 from Agent.flight.checkpoints.model import CheckpointInfo
 from Agent.flight.checkpoints.state_fold import StateFold, fold_events
@@ -28,10 +28,10 @@ from Agent.record.sources.callers import is_foreign_name
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.introspection import Sort, sort_of
 from Agent.replay.compare.emitted_events import describe
+from Agent.replay.drive.source_results import GeneratorPlaces
 from Agent.replay.drive.states import generators_in, held_together
 from Agent.replay.plan.actions import DrivenAction, Plan
 from Agent.replay.plan.recording import AgentFacts, Recording
-from Agent.replay.sources.rng_draws import GeneratorPlaces
 
 _LIBRARIES = {"site-packages", "dist-packages"}
 

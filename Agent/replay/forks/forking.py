@@ -23,7 +23,7 @@ from Agent.replay.plan.recording import session_info
 from Agent.replay.plan.target import Target, target_name
 from Agent.replay.worker.jobs import Job, run_job
 
-_FORK = Job("fork", "Agent.replay.forks.recording:record_fork")
+_FORK = Job("fork", "Agent.replay.forks.fork:record_fork")
 
 
 @dataclass(frozen=True)

@@ -1,35 +1,66 @@
-"""A recorded run made into a golden trace: reduced to what a replay needs, written, and checked at once.
+"""Golden traces made and brought up to date: reduced to what a replay needs, written and checked.
 
 It is put together in a directory beside its place and gets its name when the check has shown that it holds.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from Agent.archive.run_export import export_run
 from Agent.errors import ReplayError, SessionNotFound, UsageError
+from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
 from Agent.flight.runs.reading import RunRef
 from Agent.flight.runs.reading import find_run as find_any_run
+from Agent.record.emit.context import states_of
 from Agent.record.emit.installed import flush_active
 from Agent.replay.compare.normaliser import Normaliser
-from Agent.replay.golden.checking import GoldenReport, check_golden
-from Agent.replay.golden.selection import needed
-from Agent.replay.golden.trace import DEFAULT_DIRECTORY, GoldenTrace, golden_place, write_file
-from Agent.replay.plan.recording import Recording, read_recording, session_info
-from Agent.replay.plan.reference import RunReference, find_run
+from Agent.replay.compare.outcome import ReplayReport
+from Agent.replay.forks.forking import resume_from_checkpoint
+from Agent.replay.golden.trace import (
+    DEFAULT_DIRECTORY,
+    Accepted,
+    GoldenReport,
+    GoldenTrace,
+    check_golden,
+    check_unpacked,
+    golden_place,
+    unpacked,
+    up_to,
+    write_file,
+)
+from Agent.replay.plan.actions import DrivenAction, Plan, make_plan
+from Agent.replay.plan.recording import Recording, RunReference, find_run, read_recording, session_info
 from Agent.replay.plan.target import Target, target_name
 from Agent.replay.rerun import check_holds_actions, ignored_names
 from Agent.tree.files.session import SessionInfo
 from Agent.tree.layout import DIRECTORY_MODE
 from Agent.tree.retention.retention import delete_tree
+
+__all__ = [
+    "accept_golden",
+    "add_golden",
+    "AddedGolden",
+    "asked_for",
+    "choose",
+    "Chosen",
+    "inside_agents",
+    "keep_recording",
+    "needed",
+    "source_of_test",
+    "update_golden",
+    "write_test",
+]
 
 _MOST_DIFFERENCES: Final = 20
 _SETTINGS: Final = ("redact", "state", "level", "levels")
@@ -277,3 +308,271 @@ def _identifier(name: str) -> str:
 def _quoted(name: str) -> str:
     """The name as Python writes it, in the quotes that formatters leave alone."""
     return json.dumps(name) if name.isprintable() else repr(name)
+
+
+# Which events of a session a replay needs: of one agent, of some agents, of the first steps.
+#
+# A golden trace keeps these, `shrinking.py` looks for the fewest that still fail.
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A part of a recording that can be replayed alone."""
+
+    given: frozenset[str]
+    """Agents of which the target gives an object, as far as their code is to run."""
+    inside: frozenset[str]
+    """Agents whose code runs inside theirs."""
+    actions: tuple[DrivenAction, ...]
+    is_whole: bool
+    """Nothing was left out at the end, so that the last states hold."""
+
+    @property
+    def agents(self) -> frozenset[str]:
+        """All agents whose code runs."""
+        return self.given | self.inside
+
+
+def choose(
+    recording: Recording, given: Collection[str], inside: Collection[str], until: str | None = None
+) -> Chosen | None:
+    """What is replayed of these agents, up to the action of that event; None where that is not replayed."""
+    live = frozenset({*given, *inside})
+    plan: Plan = make_plan(recording, frozenset(given), live)
+    actions = plan.actions
+    if until is not None:
+        place = next((place for place, action in enumerate(actions, 1) if action.event.id == until), None)
+        if place is None:
+            return None
+        actions = actions[:place]
+    is_whole = len(actions) == len(plan.actions)
+    return Chosen(frozenset(given), frozenset(inside), tuple(actions), is_whole)
+
+
+def needed(recording: Recording, chosen: Chosen | None = None) -> Callable[[Event], bool]:
+    """Tells of each event of the session whether a replay of that part needs it.
+
+    Args:
+        chosen: the part; without it everything in the recording, which may be one agent's.
+    """
+    kept = recording.events if chosen is None else list(_events_of(recording, chosen))
+    ids = {event.id for event in kept}
+    codes = {event.code for event in kept if event.code is not None}
+    states: set[Any] = set()
+    for event in kept:
+        states |= states_of(event.extra.get("reads"))
+    # Whether a generator is shared with somebody who is not replayed is told by the others' first states.
+    is_shared = any(facts.shared_with for facts in recording.agents.values())
+
+    def is_needed(event: Event) -> bool:
+        if event.id in ids or event.kind == "log.dropped":
+            return True
+        if event.kind == "code":
+            return event.extra.get("digest") in codes
+        if event.kind == "source.state":
+            return event.id in states
+        return is_shared and event.kind == "state" and event.extra.get("reason") == "first"
+
+    return is_needed
+
+
+def _events_of(recording: Recording, chosen: Chosen) -> Iterable[Event]:
+    """The replayed actions with all that is inside them, and the states around them."""
+    spans = {action.event.span_id for action in chosen.actions}
+    parents = {event.span_id: event.parent_span_id for event in recording.events if event.span_id is not None}
+    around = {
+        event.id for action in chosen.actions for event in (*action.before, *action.after, action.event)
+    }
+    for facts in recording.agents.values():
+        if facts.agent_id in chosen.agents and facts.first_state is not None:
+            around.add(facts.first_state.id)
+    for event in recording.events:
+        is_end = event.kind == "state" and event.extra.get("reason") in {"exit", "gone"}
+        if event.id in around or (chosen.is_whole and is_end and event.agent_id in chosen.agents):
+            yield event
+            continue
+        span_id, seen = event.parent_span_id, 0
+        while span_id is not None and span_id not in spans and seen < 10_000:
+            span_id, seen = parents.get(span_id), seen + 1
+        if span_id in spans:
+            yield event
+
+
+def inside_agents(report: ReplayReport, recording: Recording) -> set[str]:
+    """Agents whose code ran, or can have run, inside the replayed ones."""
+    outcome = report.outcome
+    answered = set(outcome.answered)
+    nested = {facts.agent_id for facts in recording.agents.values() if facts.entries and not facts.roots}
+    return (set(outcome.inside) | (nested - answered if outcome.inside else set())) - set(outcome.agents)
+
+
+def asked_for(golden: GoldenTrace, recording: Recording) -> str | None:
+    """The agent that the target is asked for where only a part of a whole run is replayed."""
+    if golden.agents is not None:
+        return golden.asked_for
+    # whoever is asked for a part builds what it builds for the whole run
+    roots = [facts.agent_id for facts in recording.agents.values() if facts.roots]
+    return roots[0] if len(roots) == 1 else None
+
+
+# A golden trace brought up to date: the recorded actions run with the present code, and recorded again.
+#
+# An accepted change keeps the older recording up to a step, and checks it from then on.
+#
+# What other agents, tools and models answered stays as it was recorded; a call that has no answer there
+# cannot be made up, so then the run has to be recorded again.
+
+
+def update_golden(golden: GoldenTrace, target: str | None = None) -> GoldenReport:
+    """Keep what the code does now in place of what it did; the golden trace is as it was if that fails.
+
+    Accepted changes before which the code still does what was recorded stay; the report names the others.
+
+    Args:
+        target: other code than the golden trace names; it is named there from now on.
+
+    Raises:
+        ReplayError: nothing was proved by driving it, or the code calls what has no recorded response.
+    """
+    with unpacked(golden) as reference:
+        before = check_unpacked(golden, reference, target)
+        if before.report.exit_code == 4:
+            return before  # whatever stands in the way of a verdict would stand in the way of the next one
+    kept = tuple(each for each in golden.accepted if _still_applies(golden, each, target))
+    older = {each.file: golden.directory / each.file for each in kept if each.file}
+    report = record_anew(replace(golden, target=target or golden.target, accepted=kept), golden, older)
+    return replace(report, dropped=tuple(each for each in golden.accepted if each not in kept))
+
+
+def _still_applies(golden: GoldenTrace, change: Accepted, target: str | None) -> bool:
+    """Whether the code does what was recorded before an accepted change."""
+    if not change.file:
+        return True
+    with unpacked(golden, golden.directory / change.file) as reference:
+        return check_unpacked(up_to(golden, change), reference, target).passes
+
+
+def record_anew(
+    draft: GoldenTrace, golden: GoldenTrace, older: Mapping[str, Path] | None = None
+) -> GoldenReport:
+    """Record a golden trace with the present code and the recorded responses, and keep that in its place.
+
+    Args:
+        draft: what it says of itself from now on.
+        golden: what is there; it stays where this fails.
+        older: recordings up to accepted changes, by the name of the file.
+
+    Raises:
+        UsageError: it holds only some agents of a run.
+        ReplayError: the code calls what has no recorded response, or does not do the same twice.
+    """
+    if golden.agents is not None:
+        raise UsageError(
+            f"{golden.name} replays only some agents of a run, so it cannot be recorded again",
+            remedy="record the run again, and add it with --replace",
+        )
+    with unpacked(golden) as reference:
+        fork = resume_from_checkpoint(
+            _named(str(reference.session), golden.agent_id),
+            "0",
+            draft.target,
+            timeout_seconds=golden.timeout_seconds,
+        )
+        if fork.stopped is not None:
+            raise ReplayError(
+                f"{golden.name} cannot be recorded again from what it holds: {fork.stopped}",
+                remedy=f"record the run again: agent-trace golden add RUN --name {golden.name} --replace",
+            )
+        recording = read_recording(fork.session, golden.agent_id)
+        only = needed(recording) if golden.agent_id is not None else None
+        added = keep_recording(draft, RunRef(fork.session, None), only, older=older)
+    if not added.is_kept:
+        why = added.report.report.reasons or (str(added.report.report.divergence),)
+        raise ReplayError(
+            f"{golden.name} was recorded again, and the code does not do the same twice: {why[0]}",
+            path=golden.directory,
+            remedy="the golden trace is as it was",
+        )
+    return added.report
+
+
+def _named(session: str, agent_id: str | None) -> str:
+    return session if agent_id is None else f"{session}{os.sep}{agent_id}"
+
+
+def accept_golden(golden: GoldenTrace, step: int, reason: str, target: str | None = None) -> GoldenReport:
+    """Accept what the present code does from a step on, and keep checking what came before.
+
+    Args:
+        golden: the golden trace, which fails with this code.
+        step: the first replayed action that may differ, as reports number them from 1.
+        reason: why the new behaviour is right.
+        target: other code than the golden trace names; it is named there from now on.
+
+    Raises:
+        UsageError: there is no such step, no reason, or nothing differs.
+        ReplayError: it differs before that step, nothing was proved, or the code does not do the same twice.
+    """
+    if not reason.strip():
+        raise UsageError("a change is accepted for a reason", remedy='give --reason "..."')
+    found = check_golden(golden, target)
+    first = found.report.divergence
+    if found.passes:
+        raise UsageError(f"{golden.name} passes: there is no new behaviour to accept")
+    if found.report.exit_code == 4 or first is None:
+        why = (*found.report.reasons, *found.undeclared, "nothing was proved")[0]
+        raise ReplayError(f"nothing can be accepted of {golden.name}: {why}")
+    if first.step < step:
+        raise ReplayError(
+            f"{golden.name} differs at step {first.step} already, before step {step}: {first}",
+            remedy=f"mend that, or accept from step {first.step} on",
+        )
+    with tempfile.TemporaryDirectory(prefix="agent-trace-golden-") as place:
+        change, *trimmed = (
+            _cut(golden, each, step, found.report, Path(place))
+            for each in (None, *(each for each in golden.accepted if each.file))
+        )
+        change = replace(change, reason=" ".join(reason.split()), at=format_timestamp(time.time_ns() // 1000))
+        kept = (*(each for each in trimmed if each.file), change)
+        older = {each.file: Path(place, each.file) for each in kept if each.file}
+        draft = replace(golden, target=target or golden.target, accepted=kept)
+        return record_anew(draft, golden, older)
+
+
+def _cut(
+    golden: GoldenTrace, change: Accepted | None, step: int, report: ReplayReport, place: Path
+) -> Accepted:
+    """An older recording, or the present one, up to a step, in a file of the directory; nothing if that is 1.
+
+    Raises:
+        UsageError: the present recording has no such step.
+    """
+    source = golden.recording if change is None else golden.directory / change.file
+    with unpacked(golden, source) as reference:
+        recording = read_recording(reference.session, golden.agent_id)
+        given = [each for each in report.outcome.agents if each in recording.agents]
+        inside = inside_agents(report, recording)
+        whole = choose(recording, given, inside)
+        assert whole is not None  # noqa: S101 - without an end there is nothing that could be missing
+        if change is None and not 1 <= step <= len(whole.actions):
+            raise UsageError(f"{golden.name} has no step {step}", remedy=f"it has 1 to {len(whole.actions)}")
+        made = change or Accepted(step, "", whole.actions[step - 1].event.id)
+        if step == 1:
+            return replace(made, file="")
+        chosen = choose(
+            recording, given, inside, whole.actions[min(step, len(whole.actions) + 1) - 2].event.id
+        )
+        assert chosen is not None  # noqa: S101 - the event is one of its actions
+        name = change.file if change is not None else _free_name(golden, step)
+        export_run(RunRef(reference.session, None), place / name, only=needed(recording, chosen))
+        if golden.agent_id is None:
+            agents = tuple(sorted(chosen.agents))
+            made = replace(made, agents=agents, asked_for=asked_for(golden, recording))
+        return replace(made, file=name)
+
+
+def _free_name(golden: GoldenTrace, step: int) -> str:
+    """A name for the older recording that no other accepted change has."""
+    taken = {each.file for each in golden.accepted}
+    names = (f"before_step_{step}{f'_{number}' if number else ''}.zip" for number in itertools.count())
+    return next(name for name in names if name not in taken)

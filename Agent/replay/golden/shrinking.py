@@ -16,13 +16,11 @@ from typing import Any
 from Agent.archive.run_export import export_run
 from Agent.errors import UsageError
 from Agent.flight.runs.reading import RunRef
-from Agent.replay.golden.adding import keep_recording
-from Agent.replay.golden.checking import GoldenReport, check_golden, unpacked
-from Agent.replay.golden.selection import Chosen, asked_for, choose, inside_agents, needed
-from Agent.replay.golden.trace import GoldenTrace, golden_place
-from Agent.replay.judging.report import ReplayReport, Verdict
+from Agent.replay.compare.outcome import ReplayReport, Verdict
+from Agent.replay.golden.adding import Chosen, asked_for, choose, inside_agents, keep_recording, needed
+from Agent.replay.golden.trace import GoldenReport, GoldenTrace, check_golden, golden_place, unpacked
 from Agent.replay.plan.recording import Recording, read_recording
-from Agent.replay.worker.parallel import Progress
+from Agent.replay.worker.fork_server import Progress
 from Agent.tree.retention.retention import delete_tree
 
 __all__ = ["ShrunkGolden", "shrink_golden"]

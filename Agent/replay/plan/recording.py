@@ -1,4 +1,4 @@
-"""A session's data about a run, read once: its events, who acted in it, and how complete it is.
+"""Which run is meant, as people name it, and a session's data about that run, read once.
 
 For one agent, only what happened inside its actions is kept. `actions.py` turns it into a plan. The classes
 of the recorded script are in `__main__` there, and in another module in a replay.
@@ -6,18 +6,23 @@ of the recorded script are in `__main__` there, and in another module in a repla
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from Agent.archive.sealed.reader import open_reader
-from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
+from Agent.errors import AgentNotFound, DamagedInput, RunNotFound, SessionNotFound
 from Agent.event.model import Event
-from Agent.event.ordering.order import order_key
+from Agent.event.ordering import order_key
+from Agent.flight.runs.reading import RunRef as FlightRun
+from Agent.flight.runs.reading import find_run as find_flight_run
+from Agent.tree.default_root import default_root
 from Agent.tree.files.session import SessionInfo, lineage_within, open_session
-from Agent.tree.layout import find_session
+from Agent.tree.layout import agents_dir, find_session, session_file
+from Agent.tree.read.reader import TreeReader
 
 ACTION_KINDS = frozenset({"agent_action", "learning_update"})
 
@@ -401,3 +406,101 @@ def script_module(target_module: str, session: Path, info: SessionInfo | None) -
         return target_module
     whole = found.get(str(script.absolute()))
     return whole if whole is not None or len(found) != 1 else next(iter(found.values()))
+
+
+# Which run is meant: `last`, a session, or one agent of a session, as people name them.
+#
+
+RunRef = str | os.PathLike[str] | None
+
+
+class RunReference(NamedTuple):
+    """A session's root run, or one agent of it."""
+
+    session: Path
+    agent_id: str | None
+
+    @property
+    def name(self) -> str:
+        """How it is named on a command line."""
+        session_id = self.session.name.removeprefix("session_")
+        return session_id if self.agent_id is None else f"{session_id}/{self.agent_id}"
+
+
+def find_run(
+    run: RunRef = "last", root: str | os.PathLike[str] | None = None, agent_id: str | None = None
+) -> RunReference:
+    """The run of that name.
+
+    Args:
+        run: "last" or None for the newest session that a program recorded, "last-fork" for the newest that
+            was forked or resumed, a session's id, a unique prefix of it or its path; each may be followed by
+            `/agent_id`, and an agent's id may hold slashes itself.
+        root: the trace root; the one configured, then ./trace without it.
+        agent_id: one agent of the session, where `run` names none.
+
+    Raises:
+        SessionNotFound: nothing, or more than one session, answers to that name.
+    """
+    place = Path(root) if root is not None else default_root()
+    if run is None or run == "last":
+        return RunReference(find_session(place, None), agent_id)
+    if isinstance(run, os.PathLike):
+        return RunReference(find_session(place, run), agent_id)
+    text = str(run)
+    for session_text, rest in _readings(text):
+        path = Path(session_text)
+        if session_file(path).is_file() or agents_dir(path).is_dir():
+            return RunReference(path, rest or agent_id)
+    first_failure: SessionNotFound | None = None
+    for session_text, rest in ((text, ""), _split(text)):
+        try:
+            return RunReference(find_session(place, session_text), rest or agent_id)
+        except SessionNotFound as failure:
+            first_failure = failure
+    assert first_failure is not None  # noqa: S101 - the loop ran, for the type checker
+    raise first_failure
+
+
+def check_agent(reader: TreeReader, agent_id: str) -> None:
+    """Raise AgentNotFound, with agents that there are, unless the session holds that one."""
+    if reader.holds_agent(agent_id):
+        return
+    known = [agent.agent_id for agent in reader.agents()]
+    raise AgentNotFound(
+        f"no agent {agent_id!r} in this session",
+        path=reader.session,
+        remedy=f"it knows {', '.join(known[:5]) or 'none'}{', ...' if len(known) > 5 else ''}",
+    )
+
+
+def explicit_run(run: RunRef, root: str | os.PathLike[str] | None = None) -> FlightRun | None:
+    """The run of the recorder that is meant, by its id or the only beginning of one; None where none is.
+
+    Raises:
+        RunNotFound: several runs begin so.
+    """
+    if not isinstance(run, str) or run == "last":
+        return None
+    try:
+        found = find_flight_run(run, root)
+    except SessionNotFound:
+        return None  # then it may name a session or an agent
+    except RunNotFound as error:
+        if "is the beginning of" in error.message:
+            raise
+        return None
+    return found if found.run_id is not None else None
+
+
+def _split(text: str) -> tuple[str, str]:
+    session_text, _, rest = text.partition("/")
+    return session_text, rest
+
+
+def _readings(text: str) -> list[tuple[str, str]]:
+    """Every way to read the text as `path/agent_id`, the longest path first; none where it holds no slash."""
+    if os.sep not in text:
+        return []
+    cuts = [len(text), *(place for place in range(len(text) - 1, 0, -1) if text[place] == os.sep)]
+    return [(text[:cut], text[cut + 1 :]) for cut in cuts]

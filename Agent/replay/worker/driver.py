@@ -1,6 +1,6 @@
 """The driver: calls each planned action on the factory's object, and compares it with the recording.
 
-`replay_job.py` has it carry out a whole plan. A fork has it go up to a point, and on from there without
+`workbench.py` has it carry out a whole plan. A fork has it go up to a point, and on from there without
 comparing.
 """
 
@@ -33,8 +33,11 @@ from Agent.replay.compare.outcome import Divergence, ReplayStopped, short
 from Agent.replay.compare.python_text import python_path
 from Agent.replay.drive.agent_stubs import MADE_OTHERWISE
 from Agent.replay.drive.calls import MisfitArguments, bind_arguments, bound_method, in_debugger, scope_fields
+from Agent.replay.drive.judge import ActionJudge, ExpectedLine
 from Agent.replay.drive.kit import ReplayKit
 from Agent.replay.drive.player import current_lane, driven_here
+from Agent.replay.drive.snapshots import LastStates, OutsideWrites, WholeStates
+from Agent.replay.drive.source_results import SourceAnswers
 from Agent.replay.drive.states import (
     SharedValues,
     agents_in,
@@ -47,10 +50,7 @@ from Agent.replay.drive.states import (
     state_difference,
     state_differences,
 )
-from Agent.replay.judging.byte_fast_path import ExpectedLine
-from Agent.replay.judging.external_writes import OutsideWrites
-from Agent.replay.judging.judge import ActionJudge
-from Agent.replay.judging.snapshots import LastStates, WholeStates
+from Agent.replay.drive.watched import SourceWatch
 from Agent.replay.plan.actions import (
     DrivenAction,
     Plan,
@@ -61,13 +61,11 @@ from Agent.replay.plan.actions import (
     ran_in_one_loop,
 )
 from Agent.replay.plan.recording import sharing_agents
-from Agent.replay.sources.source_results import SourceAnswers
-from Agent.replay.sources.watched import SourceWatch
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from Agent.replay.interleaved import Turns
+    from Agent.replay.drive.calls import Turns
 
 _PLAIN = frozenset({bool, int, float, str, dict, list, tuple})
 """Results that are neither awaited nor iterated for what they are."""
@@ -276,7 +274,7 @@ class Driver:
 
     def _drive_together(self, group: Sequence[DrivenAction]) -> None:
         """Drive actions that ran at the same time; of several differences the first action's is kept."""
-        from Agent.replay.interleaved import LaneEnded, Turns
+        from Agent.replay.drive.calls import LaneEnded, Turns
 
         found = self._found
         reasons = list(self._outcome.reasons)
@@ -625,7 +623,7 @@ class Driver:
 
     def _event_loop(self) -> AbstractEventLoop:
         if self._loop is None:
-            from Agent.replay.interleaved import loop_that_notices
+            from Agent.replay.drive.calls import loop_that_notices
 
             self._loop = loop_that_notices(self._is_stuck)
         return self._loop

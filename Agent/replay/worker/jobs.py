@@ -1,4 +1,4 @@
-"""Jobs: what a worker process is asked to do, how it answers, and how its errors come back.
+"""Jobs: what a worker process is asked, how it starts, how far it is, and how its answer comes back.
 
 `run_job` asks; `main` is the worker process. A request is a JSON file that names the function which carries
 it out and the file that takes the answer: `{"answer": ...}` or `{"error": ...}`.
@@ -6,22 +6,207 @@ it out and the file that takes the answer: `{"answer": ...}` or `{"error": ...}`
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import difflib
 import importlib
+import importlib.util
+import os
+import secrets
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
 
 from Agent import errors
-from Agent.errors import AgentTraceError, ReplayError
-from Agent.replay.worker.child_process import Ended, child_environment, run_module, write_request
-from Agent.replay.worker.progress import followed
+from Agent.errors import AgentTraceError, ReplayError, TargetNotFound
+from Agent.replay.plan.target import TargetNotImported, import_target, target_name, target_not_found
+
+__all__ = [
+    "answer",
+    "as_object",
+    "check_target",
+    "Child",
+    "child_environment",
+    "Ended",
+    "followed",
+    "from_object",
+    "Job",
+    "launched_by",
+    "Launcher",
+    "launches_anew",
+    "listener",
+    "main",
+    "run_job",
+    "run_job_in_terminal",
+    "run_module",
+    "spawn",
+    "tell",
+    "write_request",
+]
+
+# The other process in which code is replayed: under another hash seed, and without this one's recording.
+#
+# One is started for each job.
+
+_LOOK_S = 0.2
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a child process ended, and what it printed."""
+
+    stdout: str
+    stderr: str
+    returncode: int | None
+    """None: it took longer than it may, and was stopped."""
+
+    @property
+    def last_words(self) -> str:
+        """How it ended, for one that left no outcome."""
+        last = self.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        return f"the child process ended with {self.returncode} before it could report: {last[0]}"
+
+
+class Child(Protocol):
+    """A process that carries out a request; a `subprocess.Popen` is one."""
+
+    @property
+    def pid(self) -> int:
+        """Its id, and that of its process group."""
+
+    returncode: int | Any
+
+    def communicate(self, *, timeout: float | None = None) -> tuple[str, str]:
+        """What it printed, once it has ended; subprocess.TimeoutExpired before that."""
+
+    def kill(self) -> None:
+        """End it."""
+
+
+class Launcher(Protocol):
+    """Starts a process in which a module carries out the request in a file, under an environment."""
+
+    def __call__(self, module: str, request: Path, environment: Mapping[str, str]) -> Child:
+        """The process, leader of a group of its own."""
+
+
+def spawn(module: str, request: Path, environment: Mapping[str, str]) -> Child:
+    """A new interpreter."""
+    return subprocess.Popen(  # noqa: S603 - this interpreter, this package, a file of ours
+        [sys.executable, "-m", module, str(request)],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        process_group=0,
+    )
+
+
+_launcher: ContextVar[Launcher] = ContextVar("launcher", default=spawn)
+
+
+@contextlib.contextmanager
+def launched_by(launcher: Launcher) -> Iterator[None]:
+    """Start child processes so until the block ends, also in threads that run in a copy of this context."""
+    token = _launcher.set(launcher)
+    try:
+        yield
+    finally:
+        _launcher.reset(token)
+
+
+def launches_anew() -> bool:
+    """Whether each child process is a new interpreter."""
+    return _launcher.get() is spawn
+
+
+def run_module(
+    module: str,
+    request: Mapping[str, Any],
+    directory: Path,
+    timeout_seconds: float | None,
+    stop: Event | None = None,
+) -> Ended:
+    """Let a module of this package carry out a request, which it gets as a file in that directory.
+
+    Whatever ends this call early, an interrupt too, ends that process and those that it forked.
+
+    Args:
+        stop: set by another thread, it ends them as well, with CancelledError.
+    """
+    process = _launcher.get()(module, write_request(request, directory), child_environment())
+    try:
+        stdout, stderr = _output(process, timeout_seconds, stop)
+    except subprocess.TimeoutExpired:
+        stdout, stderr = _end(process)
+        return Ended(stdout, stderr, None)
+    except BaseException:
+        _end(process)
+        raise
+    return Ended(stdout, stderr, process.returncode)
+
+
+def write_request(request: Mapping[str, Any], directory: Path) -> Path:
+    """Write the file that a worker process reads."""
+    path = directory / "request.json"
+    path.write_bytes(orjson.dumps(request))
+    return path
+
+
+def _output(process: Child, timeout_seconds: float | None, stop: Event | None) -> tuple[str, str]:
+    """What a process printed, once it has ended."""
+    if stop is None:
+        return process.communicate(timeout=timeout_seconds)
+    ends_at = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    while True:
+        try:
+            return process.communicate(timeout=_LOOK_S)
+        except subprocess.TimeoutExpired:
+            if stop.is_set():
+                raise CancelledError from None
+            if ends_at is not None and time.monotonic() >= ends_at:
+                raise
+
+
+def _end(process: Child) -> tuple[str, str]:
+    """End a child process and those that it forked; what they had printed."""
+    if hasattr(os, "killpg"):
+        # an interrupt can come when it has just ended
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    return process.communicate()
+
+
+def child_environment() -> dict[str, str]:
+    """The caller's environment without its recording, under another hash seed."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_TRACE_")}
+    seed = 1 + secrets.randbelow(2**32 - 1)
+    while str(seed) == os.environ.get("PYTHONHASHSEED"):
+        seed = 1 + secrets.randbelow(2**32 - 1)
+    environment["PYTHONHASHSEED"] = str(seed)
+    package = str(Path(__file__).resolve().parents[3])
+    behind = environment.get("PYTHONPATH")
+    environment["PYTHONPATH"] = package if not behind else f"{package}{os.pathsep}{behind}"
+    return environment
+
 
 _MODULE = "Agent.replay.worker.jobs"
 _MAX_OUTPUT_CHARS = 20_000
@@ -150,3 +335,140 @@ def from_object(stored: Mapping[str, Any]) -> AgentTraceError:
 
 if __name__ == "__main__":
     main(sys.argv[1])
+
+
+# How far a child process is, told through a file to whoever waits for it.
+#
+# `tell` is called in the child as often as it likes; `followed` reads what it told, in the process that
+# waits.
+
+listener: ContextVar[Callable[[float], None] | None] = ContextVar("fork_listener", default=None)
+"""Told the share that is done, 0.0 to 1.0, of forks that take longer than a second."""
+
+_PATIENCE_S: Final = 1.0
+_INTERVAL_S: Final = 0.2
+_FILE: Final = "progress"
+
+_told_at = 0.0
+
+
+def tell(directory: Path, done: int, total: int) -> None:
+    """Say how much is done; a few times a second it reaches who waits."""
+    global _told_at  # noqa: PLW0603 - when this process told it last
+    now = time.monotonic()
+    if now - _told_at < _INTERVAL_S or total <= 0:
+        return
+    _told_at = now
+    path = directory / f"{_FILE}.new"
+    path.write_text(f"{min(done / total, 1.0):.4f}")
+    path.rename(directory / _FILE)
+
+
+@contextmanager
+def followed(directory: Path) -> Iterator[None]:
+    """Tell the listener what a child process tells in that directory while this is open."""
+    told = listener.get()
+    if told is None:
+        yield
+        return
+    ended = threading.Event()
+    thread = threading.Thread(
+        target=_follow, args=(directory / _FILE, told, ended), name="agent-trace fork progress", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _follow(path: Path, told: Callable[[float], None], ended: threading.Event) -> None:
+    """Tell what stands in the file until it has ended; nothing of what is soon over."""
+    began = not ended.wait(_PATIENCE_S)
+    while began and not ended.is_set():
+        told(_share(path))
+        ended.wait(_INTERVAL_S)
+    if began:
+        told(1.0)
+
+
+def _share(path: Path) -> float:
+    try:
+        return min(float(path.read_text()), 0.99)  # the end is told when the process has ended
+    except (OSError, ValueError):
+        return 0.0  # nothing was told yet
+
+
+# Whether a target can be imported, asked before a recording is read.
+#
+# Source is read first, and nothing runs. Where that leaves a doubt, a child process imports the module.
+
+_IMPORT = Job("import", "Agent.replay.worker.jobs:import_alone")
+
+
+def check_target(target: str) -> None:
+    """Raise unless `module:factory` can be imported in a process with the `sys.path` of this one.
+
+    Raises:
+        UsageError: it is no such name.
+        TargetNotFound: there is no such module or factory, or importing the module fails.
+    """
+    module_name, _, qualname = target_name(target, None, None).partition(":")
+    names = _names_in(module_name)
+    if qualname in names:
+        return
+    try:
+        result = run_job(_IMPORT, {"target": target})
+    except TargetNotFound as error:
+        close = difflib.get_close_matches(qualname, names, 1)
+        if close:
+            raise TargetNotFound(error.message, remedy=f"did you mean {module_name}:{close[0]}?") from None
+        raise
+    if result.answer is None:
+        raise target_not_found(f"the target {module_name} ends the process that imports it")
+
+
+def _names_in(module_name: str) -> list[str]:
+    """The functions and classes at the top of a module's source; empty where it is not found or not read."""
+    try:
+        source = _source(module_name)
+        tree = None if source is None else ast.parse(source.read_bytes())
+    except (ImportError, OSError, SyntaxError, ValueError, AttributeError):
+        return []
+    return [] if tree is None else list(_defined(tree))
+
+
+def _source(module_name: str) -> Path | None:
+    """The file of a module that is in no package, or in a regular one on disk; nothing is imported."""
+    head, *parts = module_name.split(".")
+    spec = importlib.util.find_spec(head)
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin)
+    for part in parts:
+        below = path.parent / part
+        path = below / "__init__.py" if (below / "__init__.py").is_file() else below.with_suffix(".py")
+    return path if path.suffix == ".py" else None
+
+
+def _defined(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+
+
+def import_alone(request: dict[str, Any]) -> dict[str, Any]:
+    """Import the target that a request names, in the worker process.
+
+    Raises:
+        TargetNotFound: that is not possible.
+    """
+    from Agent.replay.worker.workbench import turn_recording_away
+
+    turn_recording_away(Path(request["outcome_path"]).parent)
+    try:
+        import_target(request["target"])
+    except TargetNotImported as error:
+        raise target_not_found(str(error)) from error
+    return {}

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from Agent.event.clock import format_timestamp
-from Agent.event.codec import LINE_PREFIX, DamagedLine, decode_line
+from Agent.event.codec import CURRENT_SCHEMA, LINE_PREFIX, DamagedLine, decode_line
 from Agent.event.ids import WRITER_CHARS, split_event_id
 from Agent.event.model import Event
-from Agent.event.schema import CURRENT_SCHEMA
 from Agent.tree.files.segment import error_name
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import parse_file_name

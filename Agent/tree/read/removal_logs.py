@@ -18,9 +18,9 @@ from typing import Any, Final, Protocol
 import orjson
 
 from Agent.event.clock import parse_timestamp
+from Agent.event.codec import CURRENT_SCHEMA
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
-from Agent.event.schema import CURRENT_SCHEMA
 from Agent.tree.files.lines import DamageLog, LineDecoder, RawLine, open_file, read_lines
 from Agent.tree.files.sequence_set import SeqSet, dropped_by, last_seq_in, retired_by, runs_of_bits
 from Agent.tree.files.session import read_stored, replace_durably

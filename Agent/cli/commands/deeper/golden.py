@@ -19,10 +19,9 @@ from Agent.errors import RunNotFound
 
 if TYPE_CHECKING:
     from Agent.replay.compare.normaliser import Normaliser
-    from Agent.replay.golden.checking import GoldenReport
     from Agent.replay.golden.shrinking import ShrunkGolden
-    from Agent.replay.golden.trace import GoldenTrace
-    from Agent.replay.worker.parallel import Progress
+    from Agent.replay.golden.trace import GoldenReport, GoldenTrace
+    from Agent.replay.worker.fork_server import Progress
 
 
 def shrunk(
@@ -220,8 +219,8 @@ def check(
 
     Exit code 0: all pass; 1: one behaves differently; 4: one proved nothing.
     """
-    from Agent.replay.golden.checking import check_golden
-    from Agent.replay.worker.parallel import in_parallel
+    from Agent.replay.golden.trace import check_golden
+    from Agent.replay.worker.fork_server import in_parallel
 
     parameters.find_code_here()
     found = _named(names, directory)
@@ -255,7 +254,7 @@ def update(names: tuple[str, ...], target: str | None, directory: Path, as_json:
     Like pytest --snapshot-update: replays the recorded actions with recorded responses, and keeps the result
     as the new recording. A replay that proves nothing changes nothing (exit code 4).
     """
-    from Agent.replay.golden.updating import update_golden
+    from Agent.replay.golden.adding import update_golden
 
     parameters.find_code_here()
     reports = []
@@ -288,7 +287,7 @@ def accept(name: str, step: int, reason: str, target: str | None, directory: Pat
     Up to STEP, the golden trace still checks the first recording; from STEP on, it holds the current
     behaviour. It stores step and reason. Refused if something differs before STEP.
     """
-    from Agent.replay.golden.updating import accept_golden
+    from Agent.replay.golden.adding import accept_golden
 
     parameters.find_code_here()
     (found,) = _named((name,), directory)

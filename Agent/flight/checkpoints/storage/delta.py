@@ -22,9 +22,9 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from Agent.errors import DamagedInput
-from Agent.event.limits import Limits
 from Agent.event.pointers import escape, unescape
 from Agent.event.values.digest import digest_bytes
+from Agent.event.values.reading import Limits
 from Agent.event.values.values import decode_value
 from Agent.record.encode.capture import Capture
 

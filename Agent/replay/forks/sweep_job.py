@@ -21,8 +21,8 @@ from Agent.record.state.introspection import read_state
 from Agent.replay.forks.fork import Brought, Fork
 from Agent.replay.forks.outcome import STOPPED, OutcomeOf
 from Agent.replay.forks.patches import Patch, leaves, of_leaves
+from Agent.replay.worker.fork_server import Forks
 from Agent.replay.worker.jobs import from_object
-from Agent.replay.worker.parallel import Forks
 
 
 class SweepVariant(NamedTuple):

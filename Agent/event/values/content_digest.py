@@ -1,8 +1,8 @@
 """The digest of everything that a value holds, for values that no codec restores.
 
 Two values have the same digest if their classes, attributes, items and bytes are equal; functions, if their
-names and what they hold are. The walk calls no method of the value and consumes nothing. `contents.py` has
-the table of what is inside a value.
+names and what they hold are. The walk calls no method of the value and consumes nothing. `class_contents.py`
+has the table of what is inside a value.
 
 Lists, mappings and values of restorable classes count by content, even if they occur more than once. Other
 objects count by position: at its second occurrence an object is written as the place of its first. What an
@@ -25,7 +25,6 @@ from Agent.event.classes import (
     class_name,
     text_or_none,
 )
-from Agent.event.limits import Limits
 from Agent.event.script_names import (
     class_text,
     imported,
@@ -33,9 +32,7 @@ from Agent.event.script_names import (
     without_addresses,
     without_script,
 )
-from Agent.event.values.class_plans import ClassPlan, plan_attributes, plan_of
-from Agent.event.values.codecs import builtin_reducer
-from Agent.event.values.contents import (
+from Agent.event.values.class_contents import (
     Name,
     Pieces,
     Unreadable,
@@ -44,6 +41,7 @@ from Agent.event.values.contents import (
     pieces_of,
     reference_of,
 )
+from Agent.event.values.codecs import ClassPlan, builtin_reducer, plan_attributes, plan_of, registered_codec
 from Agent.event.values.digest import ALGORITHM
 from Agent.event.values.opaque import (
     LARGE_BYTES,
@@ -59,8 +57,7 @@ from Agent.event.values.plain import (
     any_nonfinite,
     ask_memory_for,
 )
-from Agent.event.values.reading import USUAL, AgentOf, Hides, Named, Reading
-from Agent.event.values.registered import registered_codec
+from Agent.event.values.reading import USUAL, AgentOf, Hides, Limits, Named, Reading
 
 __all__ = [
     "WITH_OWN",

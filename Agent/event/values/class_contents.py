@@ -417,7 +417,7 @@ _HOLDERS = (staticmethod, classmethod)
 _MOST_WRAPPERS = 16
 
 
-_PACKAGE_FILES = __file__[: -len("event/values/contents.py")]
+_PACKAGE_FILES = __file__[: -len("event/values/class_contents.py")]
 _SEAM_FILES = f"{_PACKAGE_FILES}record/sources/"
 
 

@@ -25,7 +25,7 @@ from Agent.replay.plan.target import Target
 from Agent.replay.rerun import keep_json, make_replay_directory
 from Agent.replay.worker.jobs import Job, run_job
 
-_SWEEP = Job("fork", "Agent.replay.sweeps.sweep_job:sweep")
+_SWEEP = Job("fork", "Agent.replay.forks.sweep_job:sweep")
 _SHOWN_VALUES = 8
 _BAR_CHARS = 30
 

@@ -60,8 +60,8 @@ from Agent.record.sources.watch import (
     touch_notice,
 )
 from Agent.replay.compare.outcome import ReplayOutcome, SourceRead
+from Agent.replay.drive.numpy_seeds import NumpySeeds
 from Agent.replay.drive.threads import ThreadWatch
-from Agent.replay.sources.numpy_seeds import NumpySeeds
 
 if TYPE_CHECKING:
     from Agent.replay.plan.actions import DrivenAction

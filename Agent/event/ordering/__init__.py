@@ -1,1 +1,0 @@
-"""Events of any number of writers in one order, and spans as trees."""

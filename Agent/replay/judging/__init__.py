@@ -1,1 +1,0 @@
-"""Each replayed action against its recording, and the verdict over all of them."""

@@ -1,1 +1,0 @@
-"""Chance, clock, environment and files during a replay: answered from the recording, and watched."""

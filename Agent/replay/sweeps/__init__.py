@@ -1,1 +1,0 @@
-"""Many forks of one point, and how an outcome is distributed over them."""
