@@ -63,6 +63,10 @@ def test_what_occurs_twice_or_leads_back_comes_back_as_the_same_object():
     rows = [1]
     loop, child = Plain(n=[1]), Slotted()
     loop.children, child.left, child.right = [child], loop, rows
+    for holder in (Plain(a=loop.n), types.SimpleNamespace(a=1)):
+        # the first one's attributes are its content, and the second refers to that
+        first, second = again([holder, types.SimpleNamespace(a=holder)])
+        assert second.a is first
     pair = again(Plain(one=rows, other=rows))
     assert pair.one is pair.other
     made = again(loop)

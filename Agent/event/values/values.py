@@ -273,6 +273,9 @@ class Graph:
             return self._made[pointer]
         node = self._at(pointer)
         if node is None:
+            above = pointer.removesuffix(f"/{CONTENT}")
+            if above != pointer and type(self._at(above)) is dict:
+                return self._elsewhere(above)  # its attributes are its content, and stand there only once
             raise LookupError(pointer)
         return self._node(node, pointer)
 
