@@ -173,6 +173,7 @@ def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
                 float(duration) if isinstance(duration, int | float) else None,
             )
         )  # fmt: skip
+    _one_name(acts, roles)
     _add_roles(acts, roles)
     log = Log(acts, roles, last + 1)
     for agent, role in sorted(roles.items()):
@@ -194,6 +195,22 @@ def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
     _add_groups(log)
     _add_tokens(log)
     return log
+
+
+def _one_name(acts: Sequence[Act], agents: Mapping[str, str]) -> None:
+    """Give events whose names differ in an agent or a number one name: limit/till_3 becomes limit/*."""
+    known: dict[str, tuple[str, str]] = {}
+    for act in acts:
+        if act.name not in known:
+            parts = _NAME_PARTS.split(act.name)
+            named = next((part for part in parts if part in agents), "") if len(parts) > 1 else ""
+            known[act.name] = _NUMBER.sub("#", act.name.replace(named, "*") if named else act.name), named
+        act.name, named = known[act.name]
+        if named:
+            act.values["name"] = named
+
+
+_NAME_PARTS: Final = re.compile(r"[^\w-]+")
 
 
 def _add_roles(acts: Sequence[Act], roles: dict[str, str]) -> None:
@@ -265,7 +282,7 @@ def _name(kind: str, extra: Mapping[str, Any], message: str, values: Mapping[str
     for key in NAMES:
         name = extra.get(key)
         if isinstance(name, str):
-            return _NUMBER.sub("#", name)
+            return name
     return _NUMBER.sub("#", message)[:MAX_TEXT] if kind in {"log", "error"} else ""
 
 

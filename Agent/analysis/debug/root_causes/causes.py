@@ -32,10 +32,10 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
 MAX_CAUSES: Final = 6
 MAX_ALSO: Final = 4
 MAX_EVENTS: Final = 12
-EVEN: Final = 3.3
-"""Fitted as 2.79; 0.5 more, because in worlds that nothing was fitted to fewer first causes were true."""
-OF_ODDS: Final = 0.22
-OF_SCORE: Final = 0.26
+EVEN: Final = 3.1
+"""Fitted as 2.59; 0.5 more, because in worlds that nothing was fitted to fewer first causes were true."""
+OF_ODDS: Final = 0.17
+OF_SCORE: Final = 0.24
 LEAST: Final = 0.05
 ALWAYS_OTHERS: Final = 0.05
 """Something that the session does not show has at least this share."""
@@ -101,7 +101,7 @@ def cause_of(hypothesis: Hypothesis) -> Cause:
 def confidence(hypothesis: Hypothesis) -> float:
     """How likely a hypothesis is true: a logistic regression on its share among all and on its score.
 
-    Fitted to the first causes of 483 sessions with a planted fault and 240 without, each ranked by weights
+    Fitted to the first causes of 512 sessions with a planted fault and 253 without, each ranked by weights
     that were fitted without its world.
     """
     odds = math.log(hypothesis.chance / max(1 - hypothesis.chance, ALWAYS_OTHERS))

@@ -82,6 +82,8 @@ class Issue:
     def _told(self, log: Log, question: Question) -> dict[int, float]:
         """How much of the words of the text the name and the values of each act hold."""
         words = frozenset(word for each in question.words for word in stems(each))
+        # the name of a thing says whom it is about, not what happened
+        words -= {word for token in self.tokens if isinstance(token, str) for word in stems(token)}
         holders: dict[str, list[int]] = {word: [] for word in words}
         for act in log.acts:
             if act.kind in QUIET:
