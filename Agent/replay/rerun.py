@@ -186,7 +186,7 @@ def drive_again(
     def once_more(turns: str, *, look_at_fields: bool = False) -> tuple[ReplayOutcome, str, str]:
         return _in_child(reference, target, options, worker, turns=turns, look_at_fields=look_at_fields)
 
-    if outcome.beside and outcome.divergence is not None:
+    if outcome.beside and (outcome.divergence is not None or outcome.is_waiting):
         outcome, stdout, stderr = _in_other_turns((outcome, stdout, stderr), once_more)
     # Where no code changed, it may be the order of a set; forks of one process have one hash seed.
     looks_at_hashes = outcome.is_same_code and launches_anew()
@@ -245,13 +245,15 @@ def _in_other_turns(
     differs is as good as the recorded one. A difference counts where one action after the other gives the
     same, or, where code changed, agrees with less of the recording.
     """
-    for turns in ("loose", "sequential"):
+    for turns in ("prompt", "loose", "sequential"):
+        if turns == "prompt" and not first[0].has_paused:
+            continue
         other = once_more(turns)
         if judge(other[0])[0] in {Verdict.IDENTICAL, Verdict.EQUIVALENT}:
             return other
     outcome, found, later = first[0], first[0].divergence, other[0].divergence
     is_less = outcome.changed_code and found is not None and later is not None and later.step < found.step
-    if later != found and not is_less:
+    if found is not None and later != found and not is_less:
         outcome.doubts.append(
             f"steps ran at one time, as step {outcome.beside} did, and in another order the difference is "
             "another one: replay each agent alone"

@@ -145,7 +145,70 @@ def main():
 def test_an_action_that_waits_for_what_nothing_brings_ends_the_replay_and_says_so(toy):
     report = toy.record(FED).replay("last", timeout_seconds=30)
     assert report.verdict == "UNVERIFIED"
-    assert "eat of a waits for what nothing in this replay does" in str(report)
+    assert f"eat of a waits at {toy.name}.py:12 (return await self.plate.get()) for what nothing" in str(
+        report
+    )
+
+
+POLLING = """
+import asyncio
+
+PAUSE_S = 0
+
+class Clerk:
+    def __init__(self, name, house):
+        self.agent_id, self.agent_role, self.house, self.looks = name, "clerk", house, 0
+
+    @trace_agent_action
+    async def sell(self):
+        self.house["price"] = 10
+        while self.house["price"] > LEAST:
+            self.house["price"] -= 1
+            await asyncio.sleep(PAUSE_S)
+        self.house["sold"].set()
+
+    @trace_agent_action
+    async def watch(self):
+        while not self.house["sold"].is_set():
+            self.looks += 1
+            await asyncio.sleep(PAUSE_S)
+        return self.looks
+
+LEAST = 4
+
+def table():
+    house = {"price": 0, "sold": asyncio.Event()}
+    return {name: Clerk(name, house) for name in "abc"}
+
+def build(spec):
+    return table()
+
+def build_one(spec):
+    return table()[spec.agent_id]
+
+def main():
+    async def day():
+        clerks = table()
+        await asyncio.gather(clerks["a"].sell(), clerks["b"].watch(), clerks["c"].watch())
+    asyncio.run(day())
+"""
+
+
+def test_agents_that_look_again_and_again_are_identical_and_one_alone_ends_by_itself(toy):
+    for pause_s in ("0", "0.02"):
+        toy.record(POLLING.replace("PAUSE_S = 0", f"PAUSE_S = {pause_s}"))
+        report = toy.replay("last")
+        assert report.verdict == "IDENTICAL", str(report)
+        report = toy.replay("last/b", factory="build_one")
+        assert report.verdict == "UNVERIFIED", str(report)
+        assert f"watch of b waits at {toy.name}.py:" in str(report)
+        assert "(await asyncio.sleep(PAUSE_S)) for what nothing in this replay does" in str(report)
+
+
+def test_a_difference_is_told_although_others_now_wait_for_ever(toy):
+    toy.record(POLLING).change('self.house["sold"].set()', "return 7")
+    report = toy.replay("last")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
 
 
 PEERS = """

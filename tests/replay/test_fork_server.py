@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -153,6 +155,51 @@ def test_other_settings_of_python_get_a_new_interpreter(server, tmp_path, monkey
     with launched_by(server):
         ended = run_module("program_of_a_child", {"code": "print(sys.flags.optimize)"}, tmp_path, 30.0)
     assert ended.stdout == "2\n"
+
+
+SPINNING = """
+import os, time
+from pathlib import Path
+from Agent.replay.worker.jobs import end_with_parent
+
+def spin(request):
+    parent_id = os.getpid()
+    if os.fork() == 0:
+        end_with_parent(parent_id)
+        Path(request["told"]).write_text(f"{parent_id} {os.getpid()}.")
+    while True:
+        pass
+"""
+CALLER = """
+import sys, tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from Agent.replay.worker.jobs import run_module
+from Agent.replay.worker.fork_server import forked_children
+
+_, told, forks = sys.argv
+request = {"job": "spinning_job:spin", "sys_path": sys.path, "told": told, "outcome_path": told + ".outcome"}
+with ExitStack() as stack:
+    if forks == "forked":
+        stack.enter_context(forked_children())
+    run_module("Agent.replay.worker.jobs", request, Path(tempfile.mkdtemp(dir=Path(told).parent)), None)
+"""
+
+
+@pytest.mark.parametrize("kind", ["new", "forked"])
+def test_a_child_and_its_forks_end_when_the_process_that_waits_for_them_is_killed(kind, tmp_path):
+    (tmp_path / "spinning_job.py").write_text(SPINNING)
+    told = tmp_path / "told"
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    with subprocess.Popen([sys.executable, "-c", CALLER, str(told), kind], env=environment) as caller:
+        for _ in range(3000):
+            if told.exists() and told.read_text().endswith("."):
+                break
+            time.sleep(0.01)
+        caller.kill()
+    children = [int(pid) for pid in told.read_text().rstrip(".").split()]
+    assert len(children) == 2
+    assert all(_ends(pid) for pid in children)
 
 
 @pytest.mark.integration

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -65,7 +65,7 @@ from Agent.replay.plan.recording import sharing_agents
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from Agent.replay.drive.calls import Turns
+    from Agent.replay.drive.calls import Patience, Turns
 
 _PLAIN = frozenset({bool, int, float, str, dict, list, tuple})
 """Results that are neither awaited nor iterated for what they are."""
@@ -75,6 +75,25 @@ PreparedCall = tuple[Any, list[Any], dict[str, Any]]
 
 def _stands_at(pointer: str, places: Collection[str]) -> bool:
     return any(pointer == place or pointer.startswith(f"{place}/") for place in places)
+
+
+@contextmanager
+def _cancelled_as_recorded(action: DrivenAction | None) -> Iterator[None]:
+    """Cancel this task after as long as the recorded action took, if it was cancelled from outside."""
+    if action is None or action.event.extra.get("outcome") != "cancelled":
+        yield
+        return
+    import asyncio
+
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - it is used in coroutines
+    took_s = max(action.event.timestamp_us - action.call.began_us, 0.0) / 1e6
+    timer = asyncio.get_running_loop().call_later(took_s, task.cancel)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        task.uncancel()
 
 
 class Stopper(Protocol):
@@ -91,7 +110,7 @@ class Driver:
         objects: the factory's objects, by agent.
         request: `keep_going` is how many differences to look for behind the first; `pdb`, the number of the
             action before which the debugger is to open; `turns`, how concurrent actions are replayed:
-            `sequential`, `loose`, or as they seem to have run.
+            `sequential`, `loose`, `prompt`, or as they seem to have run.
     """
 
     def __init__(
@@ -121,6 +140,7 @@ class Driver:
         self._stop_at = int(request.get("pdb") or 0)
         self._is_sequential = request.get("turns") == "sequential" or bool(self._stop_at)
         self._is_loose = request.get("turns") == "loose"
+        self._is_prompt = request.get("turns") == "prompt"
         self._expected = ExpectedLine(self._pipeline, self._sink)
         self._outside = OutsideWrites(kit, self._put_back)
         self._entered: set[int] = set()
@@ -135,9 +155,12 @@ class Driver:
         self._is_ending = False
         """What is still open is to end, whatever it did."""
         self._turns: Turns | None = None
+        self._patience: Patience | None = None
         self._found: list[Divergence] = []
         """Differences of actions that are replayed while others are."""
         self._patched: Collection[str] = ()
+        self._goes_its_own_way = False
+        """Nothing is compared any more."""
         self._seen: list[Event] = []
         """The first lines that the actions left, decoded."""
         self._suspects = sharing_agents(objects, self._facts, kit.live)
@@ -212,6 +235,7 @@ class Driver:
             patched: fields that differ on purpose, `agent.field` where there are several agents.
         """
         self._patched = patched
+        self._goes_its_own_way = True
         # From here on nothing but `stop` is asked of a player.
         self._player = player  # type: ignore[assignment]
         self._pipeline = pipeline
@@ -234,6 +258,7 @@ class Driver:
         Args:
             prepared: other arguments.
         """
+        self._current = action
         obj = self._objects[action.agent_id]
         method, args, kwargs = prepared or self.prepared(action)
         # What a function around the traced one writes, as Mesa counts its steps, it writes here again.
@@ -296,11 +321,14 @@ class Driver:
         self._sources.begin()
         self._current = group[0]
         self._watch.begin(group[0])
+        turns = Turns(group, drive, is_loose=self._is_loose, is_prompt=self._is_prompt)
+        loop = self._event_loop(group)
         try:
-            self._turns = Turns(group, drive, is_loose=self._is_loose)
-            self._event_loop().run_until_complete(self._turns.run())
+            self._turns = turns
+            loop.run_until_complete(turns.run())
         finally:
             self._turns = None
+            self._outcome.has_paused = self._outcome.has_paused or turns.has_paused
             self._watch.end()
             if found:
                 self._outcome.divergence = min(found, key=lambda divergence: divergence.step)
@@ -323,7 +351,8 @@ class Driver:
         try:
             awaitable = self._awaitable(method, method(*args, **kwargs))
             if awaitable is not None:
-                await awaitable
+                with _cancelled_as_recorded(action):
+                    await awaitable
         except ReplayStopped:
             pass  # it is looked for below
         except BaseException as raised:
@@ -608,9 +637,12 @@ class Driver:
         if awaitable is not None:
 
             async def awaited() -> Any:
-                return await awaitable
+                with _cancelled_as_recorded(action):
+                    return await awaitable
 
-            self._event_loop().run_until_complete(awaited())
+            action = None if self._goes_its_own_way else self._current
+            loop = self._event_loop(() if self._current is None else [self._current])
+            loop.run_until_complete(awaited())
 
     def _awaitable(self, method: Any, result: Any) -> Awaitable[Any] | None:
         """What is to be awaited of what a method gave."""
@@ -621,25 +653,46 @@ class Driver:
             self._player.stop(f"{name} is a generator, and the recording has only the number of its items")
         return result if inspect.isawaitable(result) else None
 
-    def _event_loop(self) -> AbstractEventLoop:
-        if self._loop is None:
-            from Agent.replay.drive.calls import loop_that_notices
+    def _event_loop(self, group: Sequence[DrivenAction]) -> AbstractEventLoop:
+        """The loop that all actions share, for these."""
+        from Agent.replay.drive.calls import Patience, ReplayLoop
 
-            self._loop = loop_that_notices(self._is_stuck)
+        self._patience = Patience(group, is_compared=not self._goes_its_own_way)
+        if self._loop is None:
+            self._loop = ReplayLoop(self._is_stuck, self._has_turned)
         return self._loop
 
+    def _has_turned(self, skipped_s: float) -> None:
+        counts = self._outcome.counts
+        seen = counts.driven, counts.answers, self._pipeline.stamps.threads.own.last_us
+        if self._patience is not None and self._patience.is_over(seen, skipped_s):
+            self._is_stuck()
+
     def _is_stuck(self) -> None:
+        """Nothing comes of what the loop does: begin the next action, or end the replay."""
         if self._turns is not None and self._turns.go_on():
             return
-        if self._found:
+        if self._found or self._is_ending:
             raise ReplayStopped
-        if not self._is_ending:
-            action = self._current
-            what = "the driven code" if action is None else f"{action.call.name} of {action.agent_id}"
-            self._player.stop(
-                f"{what} waits for what nothing in this replay does, such as an item from a task without a "
-                "traced action: replay the whole session, or trace that task"
-            )
+        self._outcome.is_waiting = True
+        self._player.stop(
+            f"{self._told_of_wait()} for what nothing in this replay does, such as an item from a task "
+            "without a traced action: replay the whole session, or trace that task"
+        )
+
+    def _told_of_wait(self) -> str:
+        """The action that waits, and where."""
+        import asyncio
+
+        from Agent.replay.drive.calls import place_of_wait
+
+        waiting = None if self._turns is None else self._turns.waiting()
+        action = self._current if waiting is None else waiting[0]
+        if action is None:
+            return "the driven code waits"
+        tasks = asyncio.all_tasks(self._loop) if waiting is None else {waiting[1]}
+        place = next(filter(None, map(place_of_wait, tasks)), "")
+        return f"{action.call.name} of {action.agent_id} waits{place}"
 
     def _events(self) -> list[Event]:
         lines = self._sink.lines
@@ -788,6 +841,8 @@ class Driver:
             task.cancel()
         if tasks:
             self._outcome.remarks.append(f"{len(tasks)} background tasks were still open at the end")
-            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            # Tasks that go on although they are cancelled are left as they are.
+            with suppress(ReplayStopped):
+                self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self._loop.close()
         self._loop = None

@@ -32,7 +32,7 @@ from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Event, Lock
+from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, TypeVar
 
@@ -45,6 +45,7 @@ from Agent.replay.worker.jobs import (
     answer,
     as_object,
     child_environment,
+    end_with_parent,
     from_object,
     launched_by,
     launches_anew,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 __all__ = ["cores", "Forks", "ForkServer", "in_parallel", "main", "Progress", "Worker", "Workers"]
 
 _MODULES = (
+    "ctypes",
     "Agent.utils",
     "Agent.replay.worker.jobs",
     "Agent.replay.worker.workbench",
@@ -266,9 +268,11 @@ def _reap() -> None:
 def _watch_over(link: socket.socket, stdout: int, stderr: int) -> _Task:
     """Fork the child of one request, say which process it is and how it ended; returns in the child alone."""
     task = orjson.loads(link.makefile("rb").readline())
+    parent_id = os.getpid()
     child = os.fork()
     if child == 0:
         link.close()
+        end_with_parent(parent_id)
         return _begin(task, stdout, stderr)
     try:
         _report(link, child)
@@ -280,14 +284,24 @@ def _report(link: socket.socket, child: int) -> None:
     with contextlib.suppress(OSError):  # it did so itself, and has ended already
         os.setpgid(child, child)
     link.sendall(_NUMBER.pack(child))
+    caller = Thread(target=_end_without_caller, args=(link, child), daemon=True)
+    caller.start()
     # Reaped when the caller knows that it ended, so that nothing else gets the id that it may kill.
     ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
     assert ended is not None  # noqa: S101 - without WNOHANG there is one
     code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
     link.sendall(_NUMBER.pack(code))
-    while link.recv(1):
-        pass
+    caller.join()
     os.waitpid(child, 0)
+
+
+def _end_without_caller(link: socket.socket, child: int) -> None:
+    """End a child and its forks when nobody waits for it any more; one that has ended keeps its number."""
+    with contextlib.suppress(OSError):
+        while link.recv(1):
+            pass
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
 
 
 def _begin(task: dict[str, Any], stdout: int, stderr: int) -> _Task:
@@ -581,8 +595,10 @@ class Forks:
             descriptor, path = tempfile.mkstemp(dir=self._directory)
             os.close(descriptor)
             answers.append(Path(path))
+            parent_id = os.getpid()
             pid = os.fork()
             if pid == 0:
+                end_with_parent(parent_id)
                 _answer(task, Path(path))
             running.add(pid)
         while running:

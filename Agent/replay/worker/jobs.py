@@ -6,6 +6,7 @@ it out and the file that takes the answer: `{"answer": ...}` or `{"error": ...}`
 
 from __future__ import annotations
 
+import _thread
 import ast
 import contextlib
 import difflib
@@ -24,6 +25,7 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from threading import Event
 from typing import Any, Final, NamedTuple, Protocol
@@ -40,6 +42,7 @@ __all__ = [
     "check_target",
     "Child",
     "child_environment",
+    "end_with_parent",
     "Ended",
     "followed",
     "from_object",
@@ -62,6 +65,7 @@ __all__ = [
 # One is started for each job.
 
 _LOOK_S = 0.2
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ class Launcher(Protocol):
 def spawn(module: str, request: Path, environment: Mapping[str, str]) -> Child:
     """A new interpreter."""
     return subprocess.Popen(  # noqa: S603 - this interpreter, this package, a file of ours
-        [sys.executable, "-m", module, str(request)],
+        [sys.executable, "-m", module, str(request), str(os.getpid())],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -167,6 +171,46 @@ def write_request(request: Mapping[str, Any], directory: Path) -> Path:
     path = directory / "request.json"
     path.write_bytes(orjson.dumps(request))
     return path
+
+
+def end_with_parent(parent_id: int) -> None:
+    """Let the system kill this process when the one that started it has ended, however that came about.
+
+    A killed parent cannot end its child itself, and what the child carries out may never end. Forks of this
+    process have to ask for themselves.
+
+    Args:
+        parent_id: the process that started it.
+    """
+    if os.name == "nt":
+        return  # Windows keeps the number of a parent that has ended
+    prctl = _prctl()
+    # Linux sends the signal when the thread that started this process ends; that one waits for it.
+    if prctl is not None and prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) == 0:
+        if os.getppid() != parent_id:  # it had ended before the system was asked
+            os._exit(1)
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent_id:
+            time.sleep(_LOOK_S)
+        os._exit(1)
+
+    # No `threading.Thread`: replayed code and the event loop of a replay count the threads.
+    _thread.start_new_thread(watch, ())
+
+
+@cache
+def _prctl() -> Callable[..., int] | None:
+    """The function by which Linux is asked; None elsewhere."""
+    if sys.platform != "linux":
+        return None
+    import ctypes
+
+    function = getattr(ctypes.CDLL(None), "prctl", None)
+    if function is not None:
+        function.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+    return function
 
 
 def _output(process: Child, timeout_seconds: float | None, stop: Event | None) -> tuple[str, str]:
@@ -299,8 +343,10 @@ def _whole(job: Job, request: Mapping[str, Any], directory: Path) -> dict[str, A
     }
 
 
-def main(request_path: str) -> None:
-    """Carry out the job in a file: the worker process."""
+def main(request_path: str, parent_id: str = "") -> None:
+    """Carry out the job in a file: the worker process, which ends when the parent named here has ended."""
+    if parent_id:
+        end_with_parent(int(parent_id))
     request = orjson.loads(Path(request_path).read_bytes())
     module, _, name = request["job"].partition(":")
     answer(request, getattr(importlib.import_module(module), name))
@@ -334,7 +380,7 @@ def from_object(stored: Mapping[str, Any]) -> AgentTraceError:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
 
 
 # How far a child process is, told through a file to whoever waits for it.
