@@ -259,16 +259,19 @@ class StateTracker:
         """Return the agent, or None once it was garbage-collected."""
         return self._ref()
 
-    def changes(self, obj: object, only: Collection[str] | None = None) -> tuple[dict[str, Any], list[str]]:
+    def changes(
+        self, obj: object, only: Collection[str] | None = None, present: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Any], list[str]]:
         """The fields that differ from those last recorded, and the names that are gone.
 
         Both count as recorded now.
 
         Args:
             only: the fields to look at; None for all.
+            present: the fields as they are; None to ask the agent.
         """
         try:
-            present, heavy = self._read(obj), self.heavy
+            present, heavy = self._read(obj) if present is None else present, self.heavy
             items: Iterable[tuple[str, Any]] | None
             if only is not None:
                 items = [(name, present[name]) for name in only if name in present]
