@@ -249,12 +249,13 @@ def lines_of(steps, redact, options):
     RecordOptions(entry_looks=0),
 )
 @example(
-    [("give", "mood", 1)] * 8 + [("put", "mood", np.float64(0)), ("swap", "mood", None)],
+    [("set", "mood", None)] * 7
+    + [("set", "mood", np.float64(0)), ("set", "energy", np.float64(1)), ("swap", "mood", None)],
     False,
     RecordOptions(),
 )
 @example(
-    [("give", "mood", 1)] * 8 + [step for value in REWRITES for step in (("outside", "mood", value), ACTS)],
+    [("give", "mood", 1)] * 9 + [step for value in REWRITES for step in (("outside", "mood", value), ACTS)],
     False,
     RecordOptions(),
 )
