@@ -205,6 +205,18 @@ def test_agents_that_look_again_and_again_are_identical_and_one_alone_ends_by_it
         assert "(await asyncio.sleep(PAUSE_S)) for what nothing in this replay does" in str(report)
 
 
+def test_what_the_recording_of_first_states_delayed_begins_at_once(toy):
+    # To record this field takes more than the millisecond above which a replay lets an action begin late.
+    toy.record(
+        POLLING.replace('"clerk", house, 0', '"clerk", house, 0\n        self.books = list(range(60_000))')
+    )
+    report = toy.replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    toy.change("self.looks += 1", "self.looks += 1 + (self.looks == 3)")
+    report = toy.replay("last")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 2), str(report)
+
+
 def test_a_difference_is_told_although_others_now_wait_for_ever(toy):
     toy.record(POLLING).change('self.house["sold"].set()', "return 7")
     report = toy.replay("last")
