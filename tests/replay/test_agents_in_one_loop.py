@@ -151,7 +151,7 @@ def test_an_action_that_waits_for_what_nothing_brings_ends_the_replay_and_says_s
 
 
 POLLING = """
-import asyncio
+import asyncio, time
 
 PAUSE_S = 0
 
@@ -205,11 +205,10 @@ def test_agents_that_look_again_and_again_are_identical_and_one_alone_ends_by_it
         assert "(await asyncio.sleep(PAUSE_S)) for what nothing in this replay does" in str(report)
 
 
-def test_what_the_recording_of_first_states_delayed_begins_at_once(toy):
-    # To record this field takes more than the millisecond above which a replay lets an action begin late.
-    toy.record(
-        POLLING.replace('"clerk", house, 0', '"clerk", house, 0\n        self.books = list(range(60_000))')
-    )
+def test_what_began_late_because_the_loop_was_blocked_begins_at_once(toy):
+    # As the recording of a large first state does, which takes its time while no other task goes on.
+    blocked = POLLING.replace(".sell(), ", ".sell(), block(), ")
+    toy.record(blocked.replace("LEAST = 4\n", "LEAST = 4\n\nasync def block():\n    time.sleep(0.1)\n"))
     report = toy.replay("last")
     assert report.verdict == "IDENTICAL", str(report)
     toy.change("self.looks += 1", "self.looks += 1 + (self.looks == 3)")
