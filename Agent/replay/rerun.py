@@ -243,7 +243,7 @@ def _in_other_turns(
 
     The recording does not tell to the microsecond which of them began first. An order in which nothing
     differs is as good as the recorded one. A difference counts where one action after the other gives the
-    same, or, where code changed, agrees with less of the recording.
+    same, or, where code changed, agrees with less of the recording or cannot come to an end.
     """
     for turns in ("prompt", "loose", "sequential"):
         if turns == "prompt" and not first[0].has_paused:
@@ -251,14 +251,22 @@ def _in_other_turns(
         other = once_more(turns)
         if judge(other[0])[0] in {Verdict.IDENTICAL, Verdict.EQUIVALENT}:
             return other
+        if turns == "prompt" and _agreed_steps(other[0]) > _agreed_steps(first[0]):
+            first = other
     outcome, found, later = first[0], first[0].divergence, other[0].divergence
-    is_less = outcome.changed_code and found is not None and later is not None and later.step < found.step
+    is_shorter = later is not None and found is not None and later.step < found.step
+    is_less = outcome.changed_code and (is_shorter or other[0].is_waiting)
     if found is not None and later != found and not is_less:
         outcome.doubts.append(
             f"steps ran at one time, as step {outcome.beside} did, and in another order the difference is "
             "another one: replay each agent alone"
         )
     return first
+
+
+def _agreed_steps(outcome: ReplayOutcome) -> int:
+    """How far a replay went as recorded; 0 where it ended without a difference."""
+    return 0 if outcome.divergence is None else outcome.divergence.step - 1
 
 
 def _in_child(

@@ -193,6 +193,23 @@ OPTIONS = st.sampled_from(
 )
 
 
+ACTS = ("put", "energy", 1)
+REWRITES = (
+    np.float64(0),
+    [1],
+    [2],
+    {"a": (1,)},
+    {"a": (2,)},
+    {1: 2},
+    {1: 3},
+    {"b"},
+    {"c"},
+    Mood.CALM,
+    Mood.LOUD,
+    7,
+)
+
+
 def lines_of(steps, redact, options):
     with recording(options, FakeClock(), redact) as recorded:
         assert (recorded.pipeline.lane is None) == (judging.native is None)
@@ -231,12 +248,40 @@ def lines_of(steps, redact, options):
     True,
     RecordOptions(entry_looks=0),
 )
+@example(
+    [("set", "mood", None)] * 7
+    + [("set", "mood", np.float64(0)), ("set", "energy", np.float64(1)), ("swap", "mood", None)],
+    False,
+    RecordOptions(),
+)
+@example(
+    [("give", "mood", 1)] * 9 + [step for value in REWRITES for step in (("outside", "mood", value), ACTS)],
+    False,
+    RecordOptions(),
+)
 def test_a_call_leaves_the_same_lines_with_and_without_the_native_part(steps, redact, options):
     quick = lines_of(steps, redact, options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judging, "native", None)
-        patch.setattr(tracking, "snapshot", tracking._no_snapshot)
+        patch.setattr(tracking, "snapshot", tracking._snapshot)
+        patch.setattr(tracking, "still_is", tracking._still_is)
         assert lines_of(steps, redact, options) == quick
+
+
+@settings(max_examples=50, deadline=None)
+@given(VALUES)
+@example([[[[[[[[[1]]]]]]]]])
+@example([[[[[[[[1]]]]]]]])
+@example([0] * 94)
+@example([0] * 95)
+@example({"a": [0] * 91})
+@example({"a": [0] * 92})
+def test_a_value_has_the_same_snapshot_with_and_without_the_native_part(value):
+    snapshot = native.snapshot(value)
+    twin = tracking._snapshot(value)
+    assert (twin and [*map(id, twin)]) == (snapshot and [*map(id, snapshot)])
+    if snapshot is not None:
+        assert tracking._still_is(value, snapshot) and native.still_is(value, snapshot)
 
 
 @pytest.mark.parametrize(
@@ -254,9 +299,9 @@ def test_a_call_leaves_the_same_lines_with_and_without_the_native_part(steps, re
 def test_a_value_that_changed_in_place_is_not_what_it_was(change):
     value = {"list": [1, 2], "inner": ({"a": 1}, {"a", "b"}), "at": np.float64(1.5), "on": date(2026, 1, 2)}
     snapshot = native.snapshot(value)
-    assert native.still_is(value, snapshot)
+    assert native.still_is(value, snapshot) and tracking._still_is(value, snapshot)
     change(value)
-    assert not native.still_is(value, snapshot)
+    assert not native.still_is(value, snapshot) and not tracking._still_is(value, snapshot)
 
 
 def test_what_may_change_unseen_has_no_snapshot():
@@ -273,7 +318,7 @@ def test_what_may_change_unseen_has_no_snapshot():
         {1: 2},
         [0] * 200,
     ):
-        assert native.snapshot(value) is None
+        assert native.snapshot(value) is None and tracking._snapshot(value) is None
 
 
 @given(NUMBERS)

@@ -151,7 +151,7 @@ def test_an_action_that_waits_for_what_nothing_brings_ends_the_replay_and_says_s
 
 
 POLLING = """
-import asyncio
+import asyncio, time
 
 PAUSE_S = 0
 
@@ -203,6 +203,17 @@ def test_agents_that_look_again_and_again_are_identical_and_one_alone_ends_by_it
         assert report.verdict == "UNVERIFIED", str(report)
         assert f"watch of b waits at {toy.name}.py:" in str(report)
         assert "(await asyncio.sleep(PAUSE_S)) for what nothing in this replay does" in str(report)
+
+
+def test_what_began_late_because_the_loop_was_blocked_begins_at_once(toy):
+    # As the recording of a large first state does, which takes its time while no other task goes on.
+    blocked = POLLING.replace(".sell(), ", ".sell(), block(), ")
+    toy.record(blocked.replace("LEAST = 4\n", "LEAST = 4\n\nasync def block():\n    time.sleep(0.1)\n"))
+    report = toy.replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    toy.change("self.looks += 1", "self.looks += 1 + (self.looks == 3)")
+    report = toy.replay("last")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 2), str(report)
 
 
 def test_a_difference_is_told_although_others_now_wait_for_ever(toy):

@@ -13,13 +13,14 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import GetSetDescriptorType, MemberDescriptorType
-from typing import Any
+from typing import Any, NamedTuple
 
 from Agent.event.classes import attributes_of, find_in_classes, remember
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.codecs import REGISTERED
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.opaque import OpaqueKind
+from Agent.event.values.reading import Places, Reading
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.safe_text import as_message
 from Agent.record.health import note
@@ -279,6 +280,14 @@ _LARGE_BYTES = 64 * 1024
 _AS_MANY_SMALL = 8
 
 
+class _LookedAt(NamedTuple):
+    """A value that others may change."""
+
+    refer: Callable[[], object]
+    beside: dict[int, Callable[[], object]]
+    """All such values of its agent: what it holds of these counts there, as it does in the agent's state."""
+
+
 class Probe:
     """What one pipeline finds out about values that change between actions.
 
@@ -293,7 +302,7 @@ class Probe:
         self.left = _ACTIONS if is_on else 0
         """Of so many more actions the values are looked at; large ones count for several."""
         self._open = 0
-        self._held: dict[int, Callable[[], object]] = {}
+        self._held: dict[int, _LookedAt] = {}
         self._digests: dict[int, object] = {}
         self._begun: dict[int, object] = {}
         """As the action began that runs, if it is the only one."""
@@ -306,8 +315,8 @@ class Probe:
         self._begun = digests if self._open == 1 else {}
         # While others run they may change it.
         for key, before in digests.items() if self._open == 1 else ():
-            if self._digest(self._held[key]()) != before:
-                self._written[key] = self._held.pop(key)
+            if self._digest(self._held[key]) != before:
+                self._written[key] = self._held.pop(key).refer
         return True
 
     def ended(self, values: Iterable[object]) -> list[object]:
@@ -319,15 +328,25 @@ class Probe:
         begun, self._begun = self._begun, {}
         self._open -= 1
         self.left -= 1
-        for value in map(_changing, values):
-            if len(self._held) < _MOST_VALUES and not self.is_written(value):
-                self._held.setdefault(id(value), _reference(value))
-        self._digests = {} if self._open else {key: self._digest(held()) for key, held in self._held.items()}
-        changed = [self._held[key]() for key, now in self._digests.items() if begun.get(key, now) != now]
+        now = {} if self._open else {key: self._digest(each) for key, each in self._held.items()}
+        changed = [self._held[key].refer() for key, digest in now.items() if begun.get(key, digest) != digest]
+        self._look_at([_changing(value) for value in values], now)
+        self._digests = now
         if self.left <= 0:
             self._held.clear()
             self._digests.clear()
         return changed
+
+    def _look_at(self, values: list[object], digests: dict[int, object]) -> None:
+        """Look at the values of one agent from now on, where they do not come to too many."""
+        beside = {id(value): _reference(value) for value in values}
+        for value in values:
+            known = self._held.get(id(value))
+            is_new = known is None and len(self._held) < _MOST_VALUES and not self.is_written(value)
+            if is_new or (known is not None and known.beside.keys() < beside.keys()):
+                self._held[id(value)] = each = _LookedAt(beside[id(value)], beside)
+                if not self._open:
+                    digests[id(value)] = self._digest(each)
 
     @property
     def has_found(self) -> bool:
@@ -339,14 +358,16 @@ class Probe:
         known = self._written.get(id(_changing(value)))
         return known is not None and known() is _changing(value)
 
-    def _digest(self, value: object) -> object:
+    def _digest(self, looked_at: _LookedAt) -> object:
         """What is equal as long as a value is what it was: a digest, or the state of a generator itself."""
+        value = looked_at.refer()
         python_random = sys.modules.get("random")
         if python_random is not None:
             state_of = python_random.Random.getstate
             if type(value) is python_random.Random:
                 return state_of(value)  # in a tenth of the time that a digest takes
-        content = content_of(value, self._agent_of)
+        places = Places({str(key): refer() for key, refer in looked_at.beside.items()})
+        content = content_of(value, self._agent_of, Reading(places=places))
         if content.size_bytes > _LARGE_BYTES:
             self.left -= _AS_MANY_SMALL
         return content.text if content.kind is OpaqueKind.COMPARABLE else ""

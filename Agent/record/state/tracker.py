@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import gc
 import json
+import operator
 import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum, EnumType
 from types import (
@@ -259,16 +260,19 @@ class StateTracker:
         """Return the agent, or None once it was garbage-collected."""
         return self._ref()
 
-    def changes(self, obj: object, only: Collection[str] | None = None) -> tuple[dict[str, Any], list[str]]:
+    def changes(
+        self, obj: object, only: Collection[str] | None = None, present: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Any], list[str]]:
         """The fields that differ from those last recorded, and the names that are gone.
 
         Both count as recorded now.
 
         Args:
             only: the fields to look at; None for all.
+            present: the fields as they are; None to ask the agent.
         """
         try:
-            present, heavy = self._read(obj), self.heavy
+            present, heavy = self._read(obj) if present is None else present, self.heavy
             items: Iterable[tuple[str, Any]] | None
             if only is not None:
                 items = [(name, present[name]) for name in only if name in present]
@@ -614,14 +618,6 @@ class StateTracker:
         return exposed
 
 
-def _no_snapshot(_value: Any) -> None:
-    """Without the native part each value is encoded to be compared."""
-
-
-def _is_nothing(_value: Any, _snapshot: tuple[Any, ...]) -> bool:
-    return False
-
-
 _UNCHANGING = (date, timedelta, Decimal, UUID, range)
 
 
@@ -633,9 +629,62 @@ def _stays(cls: type) -> bool:
     return isinstance(generic, type) and issubclass(cls, generic) and cls.__name__ not in {"void", "object_"}
 
 
-snapshot: Callable[[Any], tuple[Any, ...] | None] = _no_snapshot
+_ALWAYS_SAME = SCALARS | {bytes, complex}
+_OF_ITEMS = frozenset({list, tuple, set, frozenset})
+_HEAP_TYPE = 1 << 9
+_MOST_DEPTH, _MOST_HELD = 8, 96
+"""Of snapshots, in Python as in C: the same values have none."""
+
+
+def _snapshot(value: Any) -> tuple[Any, ...] | None:
+    met: list[Any] = []
+    try:
+        return tuple(met) if _meets_all(value, met, 0) else None
+    except RuntimeError:  # another thread changes a container in it
+        return None
+
+
+def _still_is(value: Any, before: tuple[Any, ...]) -> bool:
+    now = _snapshot(value)
+    return now is not None and len(now) == len(before) and all(map(operator.is_, now, before))
+
+
+def _meets_all(value: Any, met: list[Any], depth: int) -> bool:
+    """Write down a container, all in it, and its end; False where that cannot tell whether it changed."""
+    if depth > _MOST_DEPTH or not _meets(value, met):
+        return False
+    kind = type(value)
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str or not _meets(key, met) or not _meets_all(item, met, depth + 1):
+                return False
+    elif kind in _OF_ITEMS:
+        if not all(_meets_all(item, met, depth + 1) for item in value):
+            return False
+    else:
+        return _is_unchanging(value)
+    return _meets(value, met)
+
+
+def _meets(value: Any, met: list[Any]) -> bool:
+    met.append(value)
+    return len(met) <= _MOST_HELD
+
+
+def _is_unchanging(value: Any) -> bool:
+    kind = type(value)
+    if kind in _ALWAYS_SAME:
+        return True
+    if kind is datetime:
+        return value.tzinfo is None or value.tzinfo is UTC
+    if kind.__flags__ & _HEAP_TYPE and type(kind) not in (type, EnumType):
+        return False
+    return _stays(kind)
+
+
+snapshot: Callable[[Any], tuple[Any, ...] | None] = _snapshot
 """All objects in a value; None where something in it may change unseen, or it is too large."""
-still_is: Callable[[Any, tuple[Any, ...]], bool] = _is_nothing
+still_is: Callable[[Any, tuple[Any, ...]], bool] = _still_is
 """Whether a value holds those very objects, so that nothing changed."""
 if native is not None:
     native.judge_types(_stays, EnumType)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -94,11 +94,11 @@ def emit_outside(
     pipeline.emit(binding.slot("state_change", 20), "outside", payload)
 
 
-def values_of_many(tracker: StateTracker, obj: object) -> list[object]:
-    """What others may change: objects, and generators whose draws nobody records."""
+def values_of_many(tracker: StateTracker, present: Mapping[str, Any]) -> list[object]:
+    """What others may change of an agent's fields: objects, and generators whose draws nobody records."""
     return [
         value
-        for name, value in tracker.present(obj).items()
+        for name, value in present.items()
         if name in tracker.held_together
         or is_object(value, agent_id_of)
         or (sort_of(type(value)) is Sort.GENERATOR and _adopted_at(value) is None)
@@ -246,10 +246,18 @@ def _adopted_at(generator: object) -> str | None:
 
 
 def changes_tail(
-    pipeline: Pipeline, tracker: StateTracker, obj: object, code: CodeIdentity
+    pipeline: Pipeline,
+    tracker: StateTracker,
+    obj: object,
+    code: CodeIdentity,
+    present: Mapping[str, Any] | None = None,
 ) -> tuple[bytes, Types | None]:
-    """The bytes `,"code":...,"state":{...}` of an action that ends, and the tags of the changed values."""
-    changed, gone = tracker.changes(obj)
+    """The bytes `,"code":...,"state":{...}` of an action that ends, and the tags of the changed values.
+
+    Args:
+        present: the fields as they are, if the agent was asked for them already.
+    """
+    changed, gone = tracker.changes(obj, present=present)
     if tracker.heavy and tracker.actions <= pipeline.options.probes:
         tracker.probe(obj, pipeline.capture.reading.hides)
     elif tracker.probed:

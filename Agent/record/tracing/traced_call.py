@@ -8,7 +8,7 @@ for the outermost action of an agent, the code that ran and what it changed of i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
@@ -250,13 +250,18 @@ class Call:
             code = spec.code or spec.identify()
             if code not in pipeline.codes_told:
                 code.tell(pipeline)
+            present = None
             if self.is_probed:
-                values = () if self.tracker is None else values_of_many(self.tracker, self.target)
+                values: Iterable[object] = ()
+                if self.tracker is not None:
+                    # An agent is asked for its state once; where that fails, again, so that the end tells it.
+                    present = self.tracker.present(self.target) or None
+                    values = values_of_many(self.tracker, present or {})
                 for changed in pipeline.agents.probe.ended(values):
                     if is_object(changed, agent_id_of):
                         pipeline.agents.holders.note(changed, str(self.binding.agent_id))
             if self.tracker is not None:
-                tail, state_types = changes_tail(pipeline, self.tracker, self.target, code)
+                tail, state_types = changes_tail(pipeline, self.tracker, self.target, code, present)
                 types = _tags(types, state_types)
             else:
                 tail = code.tail

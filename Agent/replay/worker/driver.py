@@ -17,8 +17,7 @@ import orjson
 
 from Agent.event.codec import decode_line
 from Agent.event.model import Event
-from Agent.event.pointers import copy_tree, escape, unescape, value_at
-from Agent.event.values.opaque import OpaqueKind
+from Agent.event.pointers import copy_tree, escape
 from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope, current_scope
 from Agent.record.emit.installed import install_pipeline
@@ -32,7 +31,14 @@ from Agent.replay.compare.comparison import Difference, Recorded
 from Agent.replay.compare.outcome import Divergence, ReplayStopped, short
 from Agent.replay.compare.python_text import python_path
 from Agent.replay.drive.agent_stubs import MADE_OTHERWISE
-from Agent.replay.drive.calls import MisfitArguments, bind_arguments, bound_method, in_debugger, scope_fields
+from Agent.replay.drive.calls import (
+    MisfitArguments,
+    bind_arguments,
+    bound_method,
+    in_debugger,
+    scope_fields,
+    told_of_argument,
+)
 from Agent.replay.drive.judge import ActionJudge, ExpectedLine
 from Agent.replay.drive.kit import ReplayKit
 from Agent.replay.drive.player import current_lane, driven_here
@@ -65,7 +71,7 @@ from Agent.replay.plan.recording import sharing_agents
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from Agent.replay.drive.calls import Patience, Turns
+    from Agent.replay.drive.interleaved import ReplayLoop, Turns
 
 _PLAIN = frozenset({bool, int, float, str, dict, list, tuple})
 """Results that are neither awaited nor iterated for what they are."""
@@ -75,25 +81,6 @@ PreparedCall = tuple[Any, list[Any], dict[str, Any]]
 
 def _stands_at(pointer: str, places: Collection[str]) -> bool:
     return any(pointer == place or pointer.startswith(f"{place}/") for place in places)
-
-
-@contextmanager
-def _cancelled_as_recorded(action: DrivenAction | None) -> Iterator[None]:
-    """Cancel this task after as long as the recorded action took, if it was cancelled from outside."""
-    if action is None or action.event.extra.get("outcome") != "cancelled":
-        yield
-        return
-    import asyncio
-
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - it is used in coroutines
-    took_s = max(action.event.timestamp_us - action.call.began_us, 0.0) / 1e6
-    timer = asyncio.get_running_loop().call_later(took_s, task.cancel)
-    try:
-        yield
-    finally:
-        timer.cancel()
-        task.uncancel()
 
 
 class Stopper(Protocol):
@@ -151,11 +138,10 @@ class Driver:
         self._answered_at: list[int] = []
         """How many lines the action had left when each of its calls was answered."""
         self._current: DrivenAction | None = None
-        self._loop: AbstractEventLoop | None = None
+        self._loop: ReplayLoop | None = None
         self._is_ending = False
         """What is still open is to end, whatever it did."""
         self._turns: Turns | None = None
-        self._patience: Patience | None = None
         self._found: list[Divergence] = []
         """Differences of actions that are replayed while others are."""
         self._patched: Collection[str] = ()
@@ -299,7 +285,7 @@ class Driver:
 
     def _drive_together(self, group: Sequence[DrivenAction]) -> None:
         """Drive actions that ran at the same time; of several differences the first action's is kept."""
-        from Agent.replay.drive.calls import LaneEnded, Turns
+        from Agent.replay.drive.interleaved import LaneEnded, Turns
 
         found = self._found
         reasons = list(self._outcome.reasons)
@@ -342,6 +328,8 @@ class Driver:
 
     async def _drive_beside(self, action: DrivenAction) -> None:
         """Drive an action in a task, while others drive theirs."""
+        from Agent.replay.drive.interleaved import cancelled_as_recorded
+
         obj = self._objects[action.agent_id]
         method, args, kwargs = self._prepared(action.call, obj)
         self._note_ending(action)
@@ -351,7 +339,7 @@ class Driver:
         try:
             awaitable = self._awaitable(method, method(*args, **kwargs))
             if awaitable is not None:
-                with _cancelled_as_recorded(action):
+                with cancelled_as_recorded(action):
                     await awaitable
         except ReplayStopped:
             pass  # it is looked for below
@@ -577,7 +565,7 @@ class Driver:
         own = tuple(f"/extra/args/{escape(name)}" for name in held)
         lacking = [each for each in restored.unrestored if not _stands_at(each.partition(" at ")[2], own)]
         if lacking or not isinstance(restored.value, dict):
-            self._player.stop(self._told_of_argument(call, lacking))
+            self._player.stop(told_of_argument(call, lacking))
         if restored.is_redacted:
             self._outcome.doubts.append(f"an argument of {call.told} is redacted")
         return {**restored.value, **held}
@@ -604,40 +592,16 @@ class Driver:
         difference, _ = self._comparison.compare(Recorded(recorded, event.types or {}, pointer), here)
         return difference is None
 
-    def _told_of_argument(self, call: PlannedCall, unrestored: Sequence[str]) -> str:
-        """Why an argument cannot be given again, and what to do about it."""
-        if not unrestored:
-            return f"the arguments of {call.told} cannot be restored: they are not a mapping of names"
-        event, at = call.event, unrestored[0].partition(" at ")[2]
-        form = value_at(event.extra, at.removeprefix("/extra"))
-        args, first = event.extra["args"], unescape(at.split("/")[3])
-        place = python_path(
-            at[len(f"/extra/args/{escape(first)}") :],
-            args.get(first),
-            event.types,
-            f"/extra/args/{escape(first)}",
-            first,
-        )
-        what = unrestored[0].partition(" at ")[0]
-        if type(form) is dict:
-            what = str(form.get("class", what))
-            if OpaqueKind.UNSEEN in form:
-                what = f"{what}: {form[OpaqueKind.UNSEEN]}"
-        return (
-            f"argument {place} of {call.told} cannot be restored ({what}): pass plain data, or call "
-            "`Agent.flight.register_codec(cls, encode, decode)` for a class in it, in the program and in the "
-            "factory's module"
-        )
-
     def _call(self, method: Any, args: list[Any], kwargs: dict[str, Any]) -> None:
         result = method(*args, **kwargs)
         if result is None or type(result) in _PLAIN:
             return
         awaitable = self._awaitable(method, result)
         if awaitable is not None:
+            from Agent.replay.drive.interleaved import cancelled_as_recorded
 
             async def awaited() -> Any:
-                with _cancelled_as_recorded(action):
+                with cancelled_as_recorded(action):
                     return await awaitable
 
             action = None if self._goes_its_own_way else self._current
@@ -655,44 +619,27 @@ class Driver:
 
     def _event_loop(self, group: Sequence[DrivenAction]) -> AbstractEventLoop:
         """The loop that all actions share, for these."""
-        from Agent.replay.drive.calls import Patience, ReplayLoop
+        from Agent.replay.drive.interleaved import Patience, ReplayLoop
 
-        self._patience = Patience(group, is_compared=not self._goes_its_own_way)
         if self._loop is None:
-            self._loop = ReplayLoop(self._is_stuck, self._has_turned)
+            self._loop = ReplayLoop(self._is_stuck, self._progress)
+        self._loop.patience = Patience(group, is_compared=not self._goes_its_own_way)
         return self._loop
 
-    def _has_turned(self, skipped_s: float) -> None:
+    def _progress(self) -> object:
         counts = self._outcome.counts
-        seen = counts.driven, counts.answers, self._pipeline.stamps.threads.own.last_us
-        if self._patience is not None and self._patience.is_over(seen, skipped_s):
-            self._is_stuck()
+        return counts.driven, counts.answers, self._pipeline.stamps.threads.own.last_us
 
     def _is_stuck(self) -> None:
         """Nothing comes of what the loop does: begin the next action, or end the replay."""
+        from Agent.replay.drive.interleaved import told_of_wait
+
         if self._turns is not None and self._turns.go_on():
             return
-        if self._found or self._is_ending:
+        if self._found or self._is_ending or self._loop is None:
             raise ReplayStopped
         self._outcome.is_waiting = True
-        self._player.stop(
-            f"{self._told_of_wait()} for what nothing in this replay does, such as an item from a task "
-            "without a traced action: replay the whole session, or trace that task"
-        )
-
-    def _told_of_wait(self) -> str:
-        """The action that waits, and where."""
-        import asyncio
-
-        from Agent.replay.drive.calls import place_of_wait
-
-        waiting = None if self._turns is None else self._turns.waiting()
-        action = self._current if waiting is None else waiting[0]
-        if action is None:
-            return "the driven code waits"
-        tasks = asyncio.all_tasks(self._loop) if waiting is None else {waiting[1]}
-        place = next(filter(None, map(place_of_wait, tasks)), "")
-        return f"{action.call.name} of {action.agent_id} waits{place}"
+        self._player.stop(told_of_wait(self._loop, self._turns, self._current))
 
     def _events(self) -> list[Event]:
         lines = self._sink.lines
