@@ -33,8 +33,6 @@ LINKS: Final = frozenset({"agent", "span", "event", "=", "#"})
 _WORD: Final = re.compile(r"[a-z0-9]+")
 CLEARLY: Final = 0.7
 """An event that fits the text so well beside the one that fits it best may be what it speaks of."""
-SELDOM: Final = 0.5
-"""Of N events a sort has at most the root of N."""
 MAX_HEARD: Final = 60
 """What more events say is no symptom to begin from."""
 HEARD: Final = 0.8
@@ -119,17 +117,16 @@ class Issue:
     def ends(self, log: Log) -> int | None:
         """The step of the last event that the text may speak of; None where it speaks of none.
 
-        That is the last of those that say most of its words, or hold a thing that it names, and are seldom.
-        What comes again and again is no symptom, and ends where the symptom begins.
+        That is the last of those that say most of its words, or hold what it names, and are seldom.
         """
         size = math.log(max(2, len(log.acts)))
-        # a seldom act of an agent that is named may as well be the cause
-        holders = {act.place for token in self.tokens for act in log.by_token.get(token, ())}
+        named = self.tokens | {("agent", agent) for agent in self.agents}
+        holders = {act.place for token in named for act in log.by_token.get(token, ())}
         found: dict[int, float] = {}
         for place in {*self.told, *holders}:
             act = log.acts[place]
             seldom = 1 - math.log(len(log.by_sort[act.sort])) / size
-            if seldom >= SELDOM and act.kind not in QUIET:
+            if act.kind not in QUIET:
                 found[place] = (self.told.get(place, 0.0) + (place in holders)) * seldom
         least = CLEARLY * max(found.values(), default=0.0)
         clear = [log.acts[place].step for place, value in found.items() if value >= least > 0]
