@@ -32,10 +32,9 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
 MAX_CAUSES: Final = 6
 MAX_ALSO: Final = 4
 MAX_EVENTS: Final = 12
-EVEN: Final = 3.1
-"""Fitted as 2.59; 0.5 more, because in worlds that nothing was fitted to fewer first causes were true."""
-OF_ODDS: Final = 0.17
-OF_SCORE: Final = 0.24
+EVEN: Final = 3.05
+OF_ODDS: Final = 0.27
+OF_SCORE: Final = 0.26
 LEAST: Final = 0.05
 ALWAYS_OTHERS: Final = 0.05
 """Something that the session does not show has at least this share."""

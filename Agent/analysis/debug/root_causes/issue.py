@@ -117,17 +117,17 @@ class Issue:
     def ends(self, log: Log) -> int | None:
         """The step of the last event that the text may speak of; None where it speaks of none.
 
-        That is the last of those that say most of its words, or hold a thing that it names, and are seldom.
+        That is the last of those that say most of its words, or hold what it names, and are seldom.
         """
         size = math.log(max(2, len(log.acts)))
         named = self.tokens | {("agent", agent) for agent in self.agents}
         holders = {act.place for token in named for act in log.by_token.get(token, ())}
-        found = {
-            place: (self.told.get(place, 0.0) + (place in holders))
-            * (1 - math.log(len(log.by_sort[log.acts[place].sort])) / size)
-            for place in {*self.told, *holders}
-            if log.acts[place].kind not in QUIET
-        }
+        found: dict[int, float] = {}
+        for place in {*self.told, *holders}:
+            act = log.acts[place]
+            seldom = 1 - math.log(len(log.by_sort[act.sort])) / size
+            if act.kind not in QUIET:
+                found[place] = (self.told.get(place, 0.0) + (place in holders)) * seldom
         least = CLEARLY * max(found.values(), default=0.0)
         clear = [log.acts[place].step for place, value in found.items() if value >= least > 0]
         return max(clear, default=None)
