@@ -154,7 +154,7 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
     symptoms = {n: each.strength * each.relevance for n, each in enumerate(found) if each.findings}
     after = _measure(log, found, symptoms, web, rare, asked)
     for n, each in enumerate(found):
-        each.chain = _chain(found, n, after, symptoms, web)
+        each.chain = _chain(found, n, after, symptoms, web, asked.agents)
         each.score = sum(weight * each.measures[name] for name, weight in WEIGHTS.items())
     found.sort(key=lambda each: (-each.score, each.first.place))
     total = sum(math.exp(each.score - found[0].score) for each in found)
@@ -229,11 +229,17 @@ def _asked_after(found: list[Hypothesis], symptoms: dict[int, float]) -> list[fl
 
 
 def _chain(
-    found: list[Hypothesis], n: int, after: dict[int, int], symptoms: dict[int, float], web: Web
+    found: list[Hypothesis],
+    n: int,
+    after: dict[int, int],
+    symptoms: dict[int, float],
+    web: Web,
+    named: frozenset[str],
 ) -> list[Step]:
     """The way from a candidate to what the issue speaks of; by time alone where nothing links them.
 
-    What somebody else does is an end of it only if the issue speaks of that more than of the candidate.
+    What somebody else does is an end of it only if the issue speaks of that more than of the candidate, and
+    does not name the candidate's agent.
     """
     start, steps, seen = found[n], list[Step](), {n}
     ends = {
@@ -242,7 +248,10 @@ def _chain(
         if m != n
         and weight
         and found[m].step >= start.step
-        and (found[m].relevance > start.relevance or found[m].owner == start.owner)
+        and (
+            found[m].owner == start.owner
+            or (found[m].relevance > start.relevance and start.owner not in named)
+        )
     }
     most = max(ends.values(), default=0.0)
     while n in after and after[n] not in seen and len(steps) < MAX_CHAIN:
@@ -254,7 +263,11 @@ def _chain(
         if ends.get(n, 0.0) >= most / 2 > 0:
             return steps
     # within one step the log's order need not be that of cause and effect
-    return [Step(found[max(ends, key=lambda m: ends[m])].findings[0], "change_after")] if ends else []
+    clear = [m for m, weight in ends.items() if weight >= most / 2]
+    if not clear:
+        return []
+    first = min(clear, key=lambda m: (found[m].step, -ends[m]))
+    return [Step(found[first].findings[0], "change_after")]
 
 
 MAX_CHAIN: Final = 5
