@@ -26,7 +26,8 @@ LEAST: Final = 0.08
 MAX_SHARED: Final = 300
 """What more events share links none of them."""
 MAX_NEAR: Final = 1_500
-QUIET: Final = frozenset({"log", "state"})
+UNTOLD: Final = frozenset({"log", "state"})
+"""Texts and states tell of a deviation elsewhere; where a trail ends they are told as well."""
 
 
 def walk(log: Log, named: Mapping[Hashable, float], heard: Mapping[int, float]) -> None:
@@ -72,7 +73,7 @@ def walk(log: Log, named: Mapping[Hashable, float], heard: Mapping[int, float]) 
 
 def find(log: Log) -> Iterator[Finding]:
     """Acts near what the issue names, of a sort that is seldom beside the others that are near."""
-    near = [act for act in log.acts if act.near and not act.failed and act.kind not in QUIET]
+    near = [act for act in log.acts if act.near and not act.failed and act.kind not in UNTOLD]
     counts = Counter(act.sort for act in near)
     if not counts:
         return
