@@ -165,7 +165,8 @@ def why_no_tracing() -> str | None:
         if tracer.poll() is not None:
             told = (tracer.stderr.read() if tracer.stderr else b"").decode(errors="replace")
             return f"strace cannot attach to a process here: {told.strip()[:200]}"
-        tracer.terminate()
+        # strace forks while it begins, and that child would hold the pipe open
+        os.killpg(tracer.pid, signal.SIGKILL)
         tracer.communicate()
         return None
     finally:
