@@ -20,9 +20,9 @@ class Cause:
     agent_ids: tuple[str, ...]
     edges: tuple[Edge, ...]
     confidence: float
-    """0 to 0.95: of causes at 0.8, four in five are true."""
+    """0 to 0.95; docs/EXPLAIN.md says how many first causes are true at each value."""
     sort: str = "act"
-    """The broken rule (`dependency broken`, `rate changes` ...), `act`, `event`, `record` or `open`."""
+    """The broken rule (`follow-up missing`, `rate changes` ...), `act`, `event`, `record` or `open`."""
 
     def to_dict(self) -> dict[str, Any]:
         """The cause as plain values."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import groupby
 from typing import Any, Final
 
 from Agent.analysis.causality.chains import INFERRED, RECORDED, Edge
@@ -32,9 +33,9 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
 MAX_CAUSES: Final = 6
 MAX_ALSO: Final = 4
 MAX_EVENTS: Final = 12
-EVEN: Final = 3.05
-OF_ODDS: Final = 0.27
-OF_SCORE: Final = 0.26
+EVEN: Final = 2.87
+OF_ODDS: Final = 0.18
+OF_SCORE: Final = 0.27
 LEAST: Final = 0.05
 ALWAYS_OTHERS: Final = 0.05
 """Something that the session does not show has at least this share."""
@@ -142,17 +143,22 @@ def _finding(finding: Finding) -> str:
     said = _SAID.get(finding.rule, "{about}{where}: {rule} {times} (first event {id})")
     low, high = map(_short, finding.usual) if isinstance(finding.usual, tuple) else ("", "")
     return said.format(
-        about=finding.about, where=where, since=since, times=times, rule=finding.rule, id=act.id, low=low,
+        about=_about(finding), where=where, since=since, times=times, rule=finding.rule, id=act.id, low=low,
         high=high, usual=_short(finding.usual), found=_short(finding.found), of=finding.of,
         present=finding.of - number,
     )  # fmt: skip
 
 
+def _about(finding: Finding) -> str:
+    """What it is about, a word once where an event is named as its only field is."""
+    return " ".join(word for word, _ in groupby(finding.about.split()))
+
+
 def _rate(finding: Finding, where: str, since: str) -> str:
     before, after = _short(finding.usual), _short(finding.found)
     if finding.found == 0:
-        return f"no {finding.about}{where} from {since} on; {before} per step before"
-    return f"{finding.about}{where}: {before} per step before {since}, {after} after"
+        return f"no {_about(finding)}{where} from {since} on; {before} per step before"
+    return f"{_about(finding)}{where}: {before} per step before {since}, {after} after"
 
 
 _BEYOND: Final = "{about} is {found} at {since}; {low} to {high} before"
@@ -162,19 +168,15 @@ _MOVED: Final = "{about}{where} moved from {usual} to {found} at {since}"
 _MISSING: Final = "{about}{where} is missing {times}; present in {present} of {of} cases"
 _SAID: Final = {
     **dict.fromkeys(("level shifts", "duration shifts"), _MOVED),
-    **dict.fromkeys(("value beyond range", "length beyond range"), _BEYOND),
+    "value beyond range": _BEYOND,
     **dict.fromkeys(("new value", "new form", "new error", "fields differ"), _NEW),
     "order never seen": _NEW,
-    "moved far": "{about} moved from {usual} to {found} at {since}, further than ever before",
-    **dict.fromkeys(("dependency broken", "not kept", "answers differ"), _INSTEAD),
+    "not kept": _INSTEAD,
     **dict.fromkeys(("follow-up missing", "precondition missing"), _MISSING),
     "drifts": "{about}{where} begins to drift at {since}, by {found} each time",
     "never done": "no {about}; its {of} peers have {usual} each",
-    "repeated": "{about} was called {found} times at {since}; at most {high} before",
     "empty": "{about}{where} is empty {times}",
-    "leads back": "{about} returned to where it came from {times}",
     "happens again": "{about}{where} was repeated for the same thing {times}",
-    "said twice": "{about}{where} repeats an earlier event {times}",
 }
 """How a finding of each rule is told."""
 
@@ -191,6 +193,7 @@ def _sentence(hypothesis: Hypothesis, told: str) -> str:
 def _explained(hypothesis: Hypothesis, told: str) -> str:
     parts = [f"{told}."]
     parts += [f"Also {_who(each)}{_finding(each)}." for each in hypothesis.findings[1:MAX_ALSO]]
+    parts += [f"At the same step {_told(each)[1]}." for each in hypothesis.beside]
     if hypothesis.triggers:
         acts = "; ".join(
             f"{_name(act.agent, act) or 'the session'} {_act(act)} at {_moment(act)} (event {act.id})"
@@ -217,6 +220,10 @@ def _edges(hypothesis: Hypothesis) -> Iterator[Edge]:
             yield Edge(act.id, first.id, basis, "seldom_act_before_change", f"{_act(act)} just before")
         for act in hypothesis.path[:1]:
             yield Edge(act.id, first.id, INFERRED, "same_thing", f"{_act(act)} was about the same thing")
+    for side in hypothesis.beside:
+        if side.first.id != first.id:
+            basis = RECORDED if first.id in side.first.causes else INFERRED
+            yield Edge(first.id, side.first.id, basis, "same_incident", _told(side)[1])
     before = first
     for step in hypothesis.chain:
         act = step.finding.first

@@ -167,7 +167,7 @@ class Issue:
         if any(self._is_said(value) for value in act.values.values()):
             return VALUE
         if self.agents:
-            return OTHER if is_said else 0.0
+            return OTHER if is_said or not self.agents.isdisjoint(act.mentions) else 0.0
         if fits and (is_said or act.role in self.roles):
             return VALUE
         return FITS if fits else NAMED if is_said else 0.0
@@ -179,7 +179,7 @@ class Issue:
             return "error" in topics
         if rule == "duration shifts":
             return "slow" in topics
-        if rule in {"happens again", "repeated"}:
+        if rule == "happens again":
             return "loop" in topics
         if rule in COUNTED or rule == "level shifts":
             less = finding.found < finding.usual
@@ -191,7 +191,10 @@ class Issue:
         return False
 
     def _is_said(self, value: object) -> bool:
-        return isinstance(value, str) and len(value) >= MIN_VALUE and value.lower() in self.text
+        """Whether the text names a value; whom an event only mentions is not whom it is about."""
+        if not isinstance(value, str) or len(value) < MIN_VALUE or value in self.agents:
+            return False
+        return value.lower() in self.text
 
 
 @lru_cache(maxsize=65_536)

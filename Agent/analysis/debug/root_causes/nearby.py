@@ -27,7 +27,7 @@ MAX_SHARED: Final = 300
 """What more events share links none of them."""
 MAX_NEAR: Final = 1_500
 UNTOLD: Final = frozenset({"log", "state"})
-"""Texts and states tell of a deviation elsewhere; where a trail ends they are told as well."""
+"""Log lines and states only report a deviation that happened elsewhere."""
 
 
 def walk(log: Log, named: Mapping[Hashable, float], heard: Mapping[int, float]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
@@ -70,6 +71,8 @@ class Hypothesis:
     """What happened before to the thing that the first finding is about."""
     chain: list[Step] = field(default_factory=list)
     """From it to what the issue speaks of."""
+    beside: list[Hypothesis] = field(default_factory=list)
+    """Less likely candidates at the same step about the same things: parts of the same incident."""
 
     @property
     def first(self) -> Act:
@@ -83,14 +86,21 @@ class Hypothesis:
 
     def shown(self) -> list[Act]:
         """The acts to name: those of which most findings tell, then what came before, then the others."""
+        own = self.own_acts()
+        sides = [acts[:2] for acts in (own, *(each.own_acts() for each in self.beside))]
+        told = [acts[n] for n in range(2) for acts in sides if n < len(acts)]
+        acts = [*told, *self.triggers[:3], *self.path[:3], *own]
+        return list({act.id: act for act in acts}.values())[:MAX_SHOWN]
+
+    def own_acts(self) -> list[Act]:
+        """The acts of its own findings; first those that most of the findings are about."""
         told: dict[str, tuple[float, Act]] = {}
         for number, finding in enumerate(self.findings):
             for place, act in enumerate([*_telling(finding)[:3], *finding.extras[:3]]):
                 worth = _worth(finding) / (1 + place) + (FIRST if number == 0 else 0.0) / (1 + place)
                 told[act.id] = told.get(act.id, (0.0, act))[0] + worth, act
         own = [act for _, act in sorted(told.values(), key=lambda pair: (-pair[0], pair[1].place))]
-        acts = [*self.acts, *own[:2], *self.triggers[:3], *self.path[:3], *own[2:]]
-        return list({act.id: act for act in acts}.values())[:MAX_SHOWN]
+        return [*self.acts, *own]
 
 
 FIRST: Final = 3.0
@@ -105,33 +115,35 @@ def _telling(finding: Finding) -> Sequence[Act]:
 
 
 WEIGHTS: Final = {
-    "strength": 2.82,
-    "rules": 1.16,
-    "odd": 1.18,
-    "single": 1.34,
-    "failure": -0.23,
+    "strength": 2.45,
+    "rules": 1.04,
+    "odd": 1.29,
+    "single": 1.23,
     "relevance": 2.0,
-    "before": 3.04,
-    "reach": 0.31,
-    "late": 3.04,
-    "near": 4.07,
+    "before": 5.52,
+    "reach": 0.37,
+    "late": 1.38,
+    "recent": 1.77,
+    "alike": -0.3,
+    "near": 3.59,
     "end": -1.43,
 }
-"""Fitted by maximum likelihood, with a penalty of 0.003 on the squares, to 462 sessions with a planted fault.
+"""Fitted by maximum likelihood, with a penalty of 0.003 on the squares, to 512 sessions with a planted fault.
 
 The weight of relevance was set by hand before the others were fitted; fitted with them it is 0.9, and then
 an issue that names one agent is answered with others more often.
 
 strength    how sure it is that something is odd there, from 0 to 1
-rules       the logarithm of one more than how many relations break there; of fields that decide one
-            another there are as many as pairs, so these do not count
+rules       the logarithm of one more than how many relations break there
 odd         the logarithm of how far its numbers lie outside those of its like, at most 3
 single      whether it is one event rather than a course
-failure     whether it is a failure or a line of text: those tell of a cause and are seldom one
 relevance   how much of it the issue speaks of, from 0 to 1
 before      the share of what the issue speaks of that begins after it
 reach       the logarithm of how much changes after it in what is linked to it
 late        the logarithm of its place in the first quarter, else 0: at the beginning all is new
+recent      before, times the logarithm of its place among all steps: what is nearer to the issue is likelier
+alike       the logarithm of one more than how many findings of its rule are surer: what breaks everywhere
+            says little
 near        how near it is to a thing that the issue names, as far as it is not odd by itself
 end         whether it is not before the last event that the issue may speak of, and not by whom it names
 """
@@ -162,7 +174,7 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
     for each in found:
         each.chance = math.exp(each.score - found[0].score) / total
         each.symptom = 1 - missing
-    kept = _apart(found)
+    kept = _apart(found, web)
     contacts = {agent: set(own) for agent, own in web.whence.items()}
     for each in kept:
         if each.findings:
@@ -184,6 +196,7 @@ def _measure(
     whole = sum(symptoms.values()) or 1.0
     asked = _asked_after(found, symptoms)
     ends = issue.ends(log)
+    alike = _alike(found)
     for n, each in enumerate(found):
         first, is_act = each.first, not each.findings
         single = not is_act and (len(each.findings[0].acts) == 1 or each.findings[0].found == 1)
@@ -195,22 +208,44 @@ def _measure(
             "rules": math.log1p(_relations(each.findings)),
             "odd": min(MAX_ODD, math.log1p(rare.odd(first))),
             "single": float(single),
-            "failure": float(first.failed or first.kind == "log"),
             "relevance": each.relevance,
             "before": asked[n] / whole,
             "reach": math.log(LEAST + reach[n]),
             "near": near * (1 - each.strength),
-            # a seldom act of an agent that is named may be either, the symptom or the cause
+            # a rare act of a named agent may be the symptom or the cause
             "end": float(ends is not None and each.step >= ends and each.owner not in issue.agents),
             "late": min(0.0, math.log((first.step + 1) / (FIRST_QUARTER * log.steps))),
+            "recent": asked[n] / whole * math.log((first.step + 1) / log.steps),
+            "alike": alike[n],
         }
     return after
 
 
+def _alike(found: Sequence[Hypothesis]) -> list[float]:
+    """For each candidate, log(1 + n) of the n surer findings of its rule; of several rules the least."""
+    by_rule: dict[str, list[float]] = defaultdict(list)
+    for each in found:
+        for finding in each.findings:
+            if not finding.local:
+                by_rule[finding.rule].append(-finding.nats)
+    for nats in by_rule.values():
+        nats.sort()
+    return [
+        min(
+            (
+                math.log1p(bisect_left(by_rule[finding.rule], -finding.nats))
+                for finding in each.findings
+                if not finding.local
+            ),
+            default=0.0,
+        )
+        for each in found
+    ]
+
+
 def _relations(findings: Sequence[Finding]) -> int:
     """How many relations break; items of one list are one."""
-    told = {(each.rule, _ITEM.sub("[]", each.about)) for each in findings if not each.local}
-    return sum(rule != "dependency broken" for rule, _ in told)
+    return len({(each.rule, _ITEM.sub("[]", each.about)) for each in findings if not each.local})
 
 
 _ITEM: Final = re.compile(r"\[[0-9]+\]")
@@ -353,22 +388,41 @@ HANDED: Final = 0.8
 MIN_LINK: Final = 0.1
 
 
-def _apart(found: list[Hypothesis]) -> list[Hypothesis]:
+def _apart(found: list[Hypothesis], web: Web) -> list[Hypothesis]:
     """Without those that say what a likelier one says already, which gets their share."""
     kept: list[Hypothesis] = []
     said: dict[str, Hypothesis] = {}
     for each in found:
         own = [act.id for act in each.shown()]
         same = next((other for other in kept if _is_one_change(other, each)), None)
+        if same is None and own[0] in said and (len(own) == 1 or own[1] in said):
+            same = said[own[0]]
+        if same is None:
+            same = next((other for other in kept if _is_one_incident(other, each, web)), None)
+            if same is not None and len(same.beside) < MAX_BESIDE:
+                same.beside.append(each)
+                for act in own[:2]:
+                    said.setdefault(act, same)
         if same is not None:
             same.chance += each.chance
-        elif own[0] in said and (len(own) == 1 or own[1] in said):
-            said[own[0]].chance += each.chance
         elif len(kept) < MAX_KEPT:
             kept.append(each)
             for identity in own:
                 said.setdefault(identity, each)
     return kept
+
+
+MAX_BESIDE: Final = 2
+MAX_INCIDENT: Final = 40
+"""Events belong to one incident only if at most this many share the thing, value or message."""
+
+
+def _is_one_incident(one: Hypothesis, other: Hypothesis, web: Web) -> bool:
+    """Whether both begin at one step with acts about a thing, value or message that few others share."""
+    if one.step != other.step:
+        return False
+    shared = set(one.first.tokens).intersection(other.first.tokens)
+    return any(web.sizes[token] <= MAX_INCIDENT for token in shared)
 
 
 def _is_one_change(one: Hypothesis, other: Hypothesis) -> bool:

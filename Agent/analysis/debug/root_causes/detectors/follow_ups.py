@@ -28,7 +28,6 @@ Turn = tuple[str, str, str, str]
 def find(log: Log) -> Iterator[Finding]:
     """Violations in the lives of things."""
     yield from _out_of_order(log)
-    yield from _leads_back(log)
     outcomes = _outcomes(log)
     lives = {thing: acts for thing, acts in log.by_thing.items() if 1 <= len(acts) <= MAX_LIFE}
     turns = {act.place: _turn(act, outcomes) for acts in lives.values() for act in acts}
@@ -75,28 +74,6 @@ def _out_of_order(log: Log) -> Iterator[Finding]:
     for name, seen in steps.items():
         seen.sort(key=lambda each: each.act.place)
         yield from scan_novel("order never seen", f"events about one {name}", seen, least=20)
-
-
-def _leads_back(log: Log) -> Iterator[Finding]:
-    """What is passed to another agent and by that one back again."""
-    for sort, acts in log.by_sort.items():
-        passed: set[Hashable] = set()
-        seen = []
-        for act in acts:
-            if len(act.mentions) != 1 or not act.agent:
-                continue
-            about = tuple(
-                value for value in act.values.values() if isinstance(value, str) and value not in log.roles
-            )
-            seen.append(Observation(act, (act.mentions[0], act.agent, about) in passed))
-            passed.add((act.agent, act.mentions[0], about))
-        if about_something(seen):
-            yield from scan_rare("leads back", sort[2] or sort[1], seen)
-
-
-def about_something(seen: list[Observation]) -> bool:
-    """Whether acts say what is passed, more than to whom."""
-    return bool(seen) and all(len(each.act.values) > 1 for each in seen)
 
 
 def _outcomes(log: Log) -> dict[Any, str]:
@@ -291,5 +268,11 @@ def _again(lives: dict[Any, list[Act]]) -> Iterator[Finding]:
             seen[act.sort, True].append(Observation(act, by_one[act.sort, act.agent] > 1))
     for observations in seen.values():
         observations.sort(key=lambda each: each.act.place)
-        act = observations[0].act
-        yield from scan_rare("happens again", f"{act.name or act.kind}", observations)
+        last = observations[3 * len(observations) // 4 :]
+        # of a few things that come round, most come again in the end
+        if sum(each.value for each in last) <= COMES_ROUND * len(last):
+            act = observations[0].act
+            yield from scan_rare("happens again", f"{act.name or act.kind}", observations)
+
+
+COMES_ROUND: Final = 1 / 3

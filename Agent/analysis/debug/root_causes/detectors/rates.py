@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from Agent.analysis.debug.root_causes.acts import Act, Log
 from Agent.analysis.debug.root_causes.scan import (
     Finding,
     Observation,
-    scan_beyond,
     scan_counts,
     scan_novel,
     scan_numbers,
@@ -31,7 +30,6 @@ def find(log: Log) -> Iterator[Finding]:
     """Changes of rates, of failures and of durations."""
     yield from _counts(log)
     yield from _never(log)
-    yield from _repeats(log)
     yield from _failures(log)
     yield from _durations(log)
 
@@ -75,30 +73,6 @@ def _counts(log: Log) -> Iterator[Finding]:
             yield from scan_counts("rate changes", sort[2] or sort[1], {"": whole})
 
 
-def _repeats(log: Log) -> Iterator[Finding]:
-    """The same call again and again within one step, far more often than one was before."""
-    for sort, acts in log.by_sort.items():
-        if sort[1] not in CALLS:
-            continue
-        counts: Counter[tuple[int, str, Hashable]] = Counter()
-        last: dict[tuple[int, str, Hashable], Act] = {}
-        for act in acts:
-            given = frozenset(item for item in act.values.items() if item[0].startswith(GIVEN))
-            key = act.step, act.agent, given
-            counts[key] += 1
-            last[key] = act
-        series = [Observation(last[key], number) for key, number in counts.items()]
-        series.sort(key=lambda each: each.act.place)
-        if max(counts.values()) >= MIN_REPEATED:
-            repeated = scan_beyond("repeated", f"{sort[2] or sort[1]} in one step", series)
-            yield from (each for each in repeated if each.found >= MIN_REPEATED)
-
-
-CALLS: Final = frozenset({"agent_action", "tool.call", "error", "learning_update"})
-GIVEN: Final = ("args", "action_data")
-MIN_REPEATED: Final = 10
-
-
 def _failures(log: Log) -> Iterator[Finding]:
     by_name: dict[tuple[str, str], list[Act]] = defaultdict(list)
     for sort, acts in log.by_sort.items():
@@ -113,13 +87,13 @@ def _failures(log: Log) -> Iterator[Finding]:
     if errors:
         seen = [Observation(act, (act.name, act.message.split(":")[0][:40])) for act in errors]
         yield from scan_novel("new error", "error", seen, least=4)
-        sorts: dict[tuple[str, str], list[Act]] = defaultdict(list)
-        for act in errors:
-            sorts[act.role, act.name] = []
-        for key in sorts:
-            beside = [act for act in log.acts if act.role == key[0]]
-            rows = [Observation(act, _is_error(act) and act.name == key[1]) for act in beside]
-            yield from scan_rare("error comes up", key[1], rows, most=0.9, base=0.5)
+        sorts = dict.fromkeys((act.role, act.name) for act in errors)
+        for role, name in sorts:
+            beside = [act for act in log.acts if act.role == role]
+            rows = [Observation(act, _is_error(act) and act.name == name) for act in beside]
+            onsets = scan_rare("error comes up", name, rows, most=0.9, base=0.5)
+            # one that never comes again was dealt with
+            yield from (each for each in onsets if len(each.acts) > 1)
 
 
 def _is_error(act: Act) -> bool:

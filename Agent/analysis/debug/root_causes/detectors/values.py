@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
@@ -19,7 +18,7 @@ from Agent.analysis.debug.root_causes.scan import (
     scan_rare,
 )
 
-__all__ = ["OUTPUTS", "find"]
+__all__ = ["find"]
 
 
 def find(log: Log) -> Iterator[Finding]:
@@ -54,11 +53,7 @@ def find(log: Log) -> Iterator[Finding]:
                 if len(set(forms.values())) > 1:
                     written = [Observation(act, forms.get(value, "bool")) for act, value in seen]
                     yield from scan_novel("new form", label, written)
-                if any(isinstance(value, str) and len(value) >= LONG for value in distinct):
-                    texts = [Observation(act, len(value)) for act, value in seen if isinstance(value, str)]
-                    yield from scan_beyond("length beyond range", label, texts)
         yield from _shapes(sort[2] or sort[1], acts)
-        yield from _moves(sort[2] or sort[1], acts)
 
 
 def columns(acts: list[Act], agents: Collection[str]) -> dict[str, list[Observation]]:
@@ -135,21 +130,6 @@ def _all_numbers(seen: list[Observation]) -> bool:
     return {int, float}.issuperset(type(each.value) for each in seen) and all(
         each.value == each.value for each in seen
     )
-
-
-def _moves(label: str, acts: list[Act]) -> Iterator[Finding]:
-    """Settings that are moved further than they ever were."""
-    moved: dict[str, list[Observation]] = defaultdict(list)
-    for act in acts:
-        for path, old in act.before.items():
-            new = act.values.get(path)
-            if is_number(old) and is_number(new) and old > 0 and new > 0:
-                moved[path].append(Observation(act, abs(math.log(new / old))))
-    for path, seen in moved.items():
-        if len(seen) >= 3:
-            for each in scan_beyond("moved far", f"{label} {path}", seen):
-                each.usual, each.found = each.first.before[path], each.first.values[path]
-                yield each
 
 
 def _shapes(label: str, acts: list[Act]) -> Iterator[Finding]:
