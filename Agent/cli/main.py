@@ -17,8 +17,6 @@ from Agent.analysis.query.progress import Bounds, bounds, told_deadline
 from Agent.errors import AgentTraceError
 from Agent.version import __version__
 
-__all__ = ["cli", "main", "run", "SectionedGroup", "SECTIONS"]
-
 
 class CommandEntry(NamedTuple):
     """One command: its name, where it is defined (`module:attribute`) and its line in the help."""
@@ -28,16 +26,15 @@ class CommandEntry(NamedTuple):
     summary: str
 
 
-def _section(title: str, package: str, *rows: tuple[str, str, str]) -> tuple[str, tuple[CommandEntry, ...]]:
-    """A section whose commands stand in one package: the name, the module and the line of each."""
-    where = f"Agent.cli.commands.{package}"
+def _section(title: str, *rows: tuple[str, str, str]) -> tuple[str, tuple[CommandEntry, ...]]:
+    """A section: the name, the module and the line of each command."""
+    where = "Agent.cli.commands"
     return title, tuple(CommandEntry(name, f"{where}.{module}:{name}", line) for name, module, line in rows)
 
 
 SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
     _section(
         "Everyday",
-        "everyday",
         ("demo", "demo", "Record a simulation, explain it, and replay it."),
         ("sessions", "analyze", "List the recorded sessions, newest last."),
         ("analyze", "analyze", "Report what happened in a session."),
@@ -52,21 +49,19 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
     ),
     _section(
         "Deeper",
-        "deeper",
-        ("learning", "statistics", "Show how agents learned."),
-        ("interactions", "statistics", "Show who interacted with whom, and what spread."),
-        ("performance", "statistics", "Show where the time goes."),
+        ("learning", "analyze", "Show how agents learned."),
+        ("interactions", "analyze", "Show who interacted with whom, and what spread."),
+        ("performance", "analyze", "Show where the time goes."),
         ("state", "state", "Show an agent's state at a moment."),
         ("runs", "runs", "List the recorded runs, newest first, or show one."),
-        ("resume", "fork", "Continue a recorded run from a point, as a new run."),
-        ("fork", "fork", "Continue a recorded run from a point, with something changed."),
+        ("resume", "replay", "Continue a recorded run from a point, as a new run."),
+        ("fork", "replay", "Continue a recorded run from a point, with something changed."),
         ("golden", "golden", "Keep recorded runs as tests, and check them."),
         ("sql", "sql", "Query a session's events in SQL."),
         ("lnav", "lnav", "Read logs with lnav, the log file navigator."),
     ),
     _section(
         "Keeping",
-        "keeping",
         ("seal", "maintenance", "Convert finished segments to Parquet."),
         ("recover", "maintenance", "Finish a session whose program was killed."),
         ("verify", "maintenance", "Check that a session is complete and unedited."),
@@ -76,14 +71,12 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
     ),
     _section(
         "Sharing",
-        "sharing",
         ("serve", "serve", "Run the service, a shared database of runs."),
         ("keys", "serve", "Create, list and revoke API keys of the service."),
         ("ship", "ship", "Send live or finished sessions to a service."),
     ),
     _section(
         "Self",
-        "self_check",
         ("doctor", "doctor", "Check that recording and replay work here."),
         ("config", "configuration", "Show the settings and where they come from."),
         ("version", "configuration", "Show the versions of Agent Trace, Python and libraries."),
@@ -116,7 +109,7 @@ class SectionedGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Click's own, which is told about a closed pipe under another name."""
-        from Agent.cli.output.progress import shown
+        from Agent.cli.progress import shown
 
         try:
             with shown():

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from Agent.analysis.debug.experiment_seam import CauseTester, HowToTest, Measurable
 
-__all__ = ["begin_by_default"]
-
 
 def begin_by_default() -> None:
     """Set up what nobody set up: called by the first event.
@@ -68,7 +66,7 @@ def begin_by_default() -> None:
 
 
 def _configured_root() -> Path:
-    from Agent.config.loading.load import configured_root
+    from Agent.config.load import configured_root
 
     return configured_root()
 

@@ -14,9 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from Agent.config.loading.handler_config import HANDLER_CATEGORIES, LOGGER_CATEGORIES
-from Agent.config.loading.options import Options
-from Agent.config.loading.outputs import Outputs
+from Agent.config.handler_config import HANDLER_CATEGORIES, LOGGER_CATEGORIES
+from Agent.config.options import Options, Outputs
 from Agent.config.text_mirrors import MirrorsForPeople, as_log_record
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import Category
@@ -26,8 +25,6 @@ from Agent.tree.write.mirror import Mirrors
 
 if TYPE_CHECKING:
     from Agent.record.emit.pipeline import MirrorSink
-
-__all__ = ["handler_counts", "open_copies", "open_outlets", "Outlets"]
 
 Take = Callable[[bytes], None]
 

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from Agent.config.loading.handler_config import (
+from Agent.config.handler_config import (
     HANDLER_CATEGORIES,
     JSON_FORMATTER,
     TEXT_FORMATTER,
 )
-from Agent.config.loading.load import found_settings, options_from, preset_values
-from Agent.config.loading.options import (
+from Agent.config.load import found_settings, options_from, preset_values
+from Agent.config.options import (
     DEFAULT,
     SETTABLE,
     TABLES,
@@ -157,7 +157,7 @@ def _begin(options: Options, outlets: Outlets | None = None) -> RecordingSession
 
 def options_in(config: Mapping[str, Any]) -> Options:
     """The options in a value shaped like `LOGGING_CONFIG`; ConfigurationError names what it cannot mean."""
-    from Agent.config.loading.handler_config import read_sections
+    from Agent.config.handler_config import read_sections
 
     return read_sections(config)
 

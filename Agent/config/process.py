@@ -18,19 +18,6 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from Agent.tree.files.programs import Program
 
-__all__ = [
-    "Hooks",
-    "Unrecorded",
-    "call_at_last",
-    "has_ended",
-    "note_obstacle",
-    "obstacle",
-    "program",
-    "set_hooks",
-    "unrecorded",
-    "wiring_lock",
-]
-
 
 def _nothing() -> None:
     """Where nothing was recorded yet, nothing is to be done."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-from Agent.config.loading.load import redaction_key
-from Agent.config.loading.options import Options, level_number
+from Agent.config.load import redaction_key
+from Agent.config.options import Options, level_number
 from Agent.config.process import Hooks, note_obstacle, obstacle, set_hooks, unrecorded, wiring_lock
 from Agent.errors import ConfigurationError
 from Agent.record.emit import installed

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from Agent.config.loading.options import Options
+from Agent.config.options import Options
 from Agent.errors import AgentTraceError
 from Agent.event.kinds import Category
 from Agent.record.emit.pipeline import Pipeline
@@ -18,7 +18,7 @@ from Agent.record.emit.pipeline import Pipeline
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from Agent.tree.retention.retention import Retention, Retired
+    from Agent.tree.retention import Retention, Retired
 
 _INTERVAL_S: Final = 0.25
 # what retention may take of the time, so that the program is not slowed by it
@@ -97,7 +97,7 @@ class Keeper:
 
     def _retire(self) -> Retired | None:
         """One pass; None if it could not be made, or another process is at it."""
-        from Agent.tree.retention.retention import Retention
+        from Agent.tree.retention import Retention
 
         with self._turn:
             if self._retention is None:
@@ -129,7 +129,7 @@ class Keeper:
         return not self._stopping.is_set()
 
     def _tell(self, done: Retired) -> None:
-        from Agent.tree.retention.retention import POLICY
+        from Agent.tree.retention import POLICY
 
         pipeline = self._pipeline
         for part in done.writers:
@@ -147,7 +147,7 @@ class Keeper:
             pipeline.emit(slot, f"{part.events} events from {span} were retired", payload)
 
     def _remove_sessions(self) -> None:
-        from Agent.tree.retention.retention import finish_removals, oldest_beyond, remove_session, why_in_use
+        from Agent.tree.retention import finish_removals, oldest_beyond, remove_session, why_in_use
 
         root = self._session.parent
         try:

@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from Agent.config.loading.load import configured_root
-from Agent.config.loading.options import SETTABLE, Options
+from Agent.config.load import configured_root
+from Agent.config.options import SETTABLE, Options
 from Agent.config.process import program
 from Agent.errors import ConfigurationError
 from Agent.event.clock import format_timestamp
@@ -27,18 +27,8 @@ from Agent.tree.files.session import SessionInfo, create_session, open_session, 
 from Agent.tree.files.writer_claim import process_start_ticks
 from Agent.tree.layout import boards_dir
 from Agent.tree.read.summary import write_summary
-from Agent.tree.retention.retention import living_writers
+from Agent.tree.retention import living_writers
 from Agent.tree.write.kept_counts import read_counts
-
-__all__ = [
-    "SESSION_VARIABLE",
-    "Entry",
-    "end_program",
-    "enter_session",
-    "leave_session",
-    "open_to_children",
-    "unwritable",
-]
 
 SESSION_VARIABLE: Final = "AGENT_TRACE_SESSION"
 """Tells child processes which session to join: `pid:start:path` of the process that began it."""

@@ -20,8 +20,6 @@ from Agent.event.payloads import KINDS
 if TYPE_CHECKING:
     from Agent.record.emit.pipeline import MirrorSink
 
-__all__ = ["as_log_record", "as_text", "MirrorsForPeople"]
-
 _TWINNED = frozenset({"system", "errors"})
 _ENVELOPE = frozenset({"agent_id", "agent_role", "event_type", "traceback"})
 

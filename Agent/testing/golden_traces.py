@@ -22,8 +22,6 @@ from Agent.replay.golden.adding import update_golden
 from Agent.replay.golden.trace import DEFAULT_DIRECTORY, GoldenReport, GoldenTrace, check_golden, find_golden
 from Agent.replay.plan.target import Target, target_name
 
-__all__ = ["GoldenTraces", "golden_traces_for"]
-
 
 class ExpectedOutcome(SingleFileSnapshotExtension):
     """Where syrupy finds what is expected: in the golden trace's own directory, whose path is the index."""
@@ -53,6 +51,7 @@ class GoldenTraces:
         directories: where they may be, the nearest first.
         snapshot: syrupy's own.
         code_directories: where targets are looked for besides `sys.path`, as `agent-trace golden check` does.
+        here: of the test, for a directory that the test names.
     """
 
     def __init__(
@@ -60,20 +59,26 @@ class GoldenTraces:
         directories: list[Path],
         snapshot: SnapshotAssertion,
         code_directories: Sequence[Path] = (),
+        here: Path = Path(),
     ) -> None:
+        self._here = here
         self._directories = directories
         self._code_directories = tuple(code_directories)
         self._snapshot = snapshot.use_extension(ExpectedOutcome)
 
-    def __call__(self, name: str, *, target: Target | None = None) -> GoldenReport:
+    def __call__(
+        self, name: str, *, target: Target | None = None, directory: str | Path | None = None
+    ) -> GoldenReport:
         """Fail the test unless the present code does what the golden trace holds; else the report of it.
 
         Args:
             name: of the golden trace.
             target: other code than it names: `module:factory`, or such a function.
+            directory: that of the golden traces, as seen from the test's own; default: `golden_traces` beside
+                the test or above it, else `tests/golden_traces` of the project.
         """
         __tracebackhide__ = True
-        golden = self._find(name)
+        golden = self._find(name, self._directories if directory is None else [self._here / directory])
         try:
             code = None if target is None else target_name(target, None, None)
             with _importable(self._code_directories + _project_of(golden)):
@@ -99,10 +104,10 @@ class GoldenTraces:
     def _is_update(self) -> bool:
         return bool(self._snapshot.update_snapshots)
 
-    def _find(self, name: str) -> GoldenTrace:
+    def _find(self, name: str, directories: Sequence[Path]) -> GoldenTrace:
         __tracebackhide__ = True
         missing: RunNotFound | None = None
-        for directory in self._directories:
+        for directory in directories:
             try:
                 return find_golden(name, directory)
             except RunNotFound as error:
@@ -124,6 +129,7 @@ def golden_traces_for(request: pytest.FixtureRequest) -> GoldenTraces:
         directories or [root / DEFAULT_DIRECTORY],
         request.getfixturevalue("snapshot"),
         [root, request.config.invocation_params.dir],
+        here,
     )
 
 

@@ -16,7 +16,7 @@ import pytest
 from support.processes import child_environment
 from support.session_files import events_in, of_agent, of_kind, session_events
 
-from Agent.cli.commands.everyday import tail as newest
+from Agent.cli.commands import tail as newest
 from Agent.event.clock import format_timestamp
 from Agent.event.codec import decode_line, encode_event
 from Agent.event.model import Event
@@ -300,6 +300,20 @@ def test_the_newest_events_are_read_from_the_ends_of_the_files(tmp_path, monkeyp
     assert len(read) < 20
     odd = newest.newest_lines(tmp_path, files, 3, lambda event: event.seq == 7).lines
     assert [event.id for _, event in odd] == ["aaaaaaaa-7", "bbbbbbbb-7"]
+
+
+def test_a_line_of_many_blocks_is_read_back_in_time_that_grows_with_its_length(tmp_path, monkeypatch):
+    file = tmp_path / "a.log"
+    lines = [bytes([97 + number % 26]) * number for number in (1, 15, 16, 17, 300, 2_000_000, 5)]
+    file.write_bytes(b"\n".join([*lines, b"being written"]))
+    monkeypatch.setattr(newest, "BLOCK_BYTES", 64)
+    began_s = time.process_time()
+    assert list(newest._lines_backwards(file)) == lines[::-1]
+    assert time.process_time() - began_s < 3  # 20 s where each block copies what was read before
+    for size in (1, 2, 7):
+        monkeypatch.setattr(newest, "BLOCK_BYTES", size)
+        file.write_bytes(b"\nab\n\n\nc\n")
+        assert list(newest._lines_backwards(file)) == [b"c", b"ab"]
 
 
 @pytest.mark.integration

@@ -5,9 +5,9 @@ import tomllib
 
 import pytest
 
-from Agent.config.loading.load import options_from
-from Agent.config.loading.options import SETTABLE
-from Agent.config.loading.toml_files import preset_names
+from Agent.config.load import options_from
+from Agent.config.options import SETTABLE
+from Agent.config.toml_files import preset_names
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ def test_a_place_that_cannot_be_made_is_one_line_and_exit_code_2(run, tmp_path):
 
 
 def test_the_defaults_of_the_command_are_those_of_the_simulation():
-    from Agent.cli.commands.everyday import demo
+    from Agent.cli.commands import demo
     from Agent.demo import platform
 
     assert (demo.AGENTS, demo.TICKS, demo.SEED) == (

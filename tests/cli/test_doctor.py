@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from Agent.cli.commands.self_check import doctor
+from Agent.cli.commands import doctor
 
 
 def checks(answer: str) -> dict[str, dict]:

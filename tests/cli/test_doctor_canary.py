@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from Agent.cli.commands.self_check import canary
-from Agent.testing.canary.entry_points import ARGV, ENTRANCES, argument_words
-from Agent.testing.canary.secrets import plants
+from Agent.testing import canary
+from Agent.testing.canary_entries import argument_words
+from Agent.testing.canary_secrets import ARGV, ENTRANCES, plants
 
 SEED = "a seed"
 

@@ -4,7 +4,12 @@ import io
 import json
 import sys
 
-from Agent.cli.output import render
+from Agent.cli import render
+from Agent.cli.commands.sql import FORMATS
+from Agent.cli.commands.tail import _Screen
+from Agent.cli.selection import Selection
+from Agent.event.codec import encode_event
+from Agent.event.model import Event
 
 
 class Terminal(io.TextIOWrapper):
@@ -35,3 +40,23 @@ def test_a_terminal_gets_no_character_that_it_obeys_and_the_same_json(monkeypatc
         assert seen.decode().replace("\n", "").isprintable()
     assert shown(monkeypatch, render.emit_bytes, line, is_terminal=False) == line
     assert shown(monkeypatch, render.emit_bytes, b"\xff\xfe{\n", is_terminal=True) == b"\xff\xfe{\n"
+
+
+def test_events_and_answers_in_sql_do_not_drive_a_terminal_either(monkeypatch):
+    evil = "".join(map(chr, (0x9B, 0x202E))) + "31m \x1b[2J"
+    event = Event("2026-11-20T10:30:45.123456Z", "aaaaaaaa-1", 1, "log", "s", message=evil)
+    line = encode_event(event)[:-1]
+    for is_terminal in (True, False):
+        seen = [
+            shown(monkeypatch, _Screen(Selection(), as_json=True).show, [(line, event)], is_terminal=is_terminal),
+            *(
+                shown(
+                    monkeypatch, lambda rows, form=form: FORMATS[form]([evil], rows), iter([[(evil,)]]),
+                    is_terminal=is_terminal,
+                )
+                for form in ("json", "csv")
+            ),
+        ]  # fmt: skip
+        assert json.loads(seen[0])["message"] == evil and json.loads(seen[1]) == [{evil: evil}]
+        for text in seen:
+            assert text.decode().replace("\n", "").isprintable() == is_terminal

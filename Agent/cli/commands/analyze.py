@@ -1,0 +1,443 @@
+"""What `Agent.analysis` finds: `sessions`, `analyze`, `debug`, `errors`, `causes` and the statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from Agent.cli import parameters, render
+from Agent.cli.progress import shown, shown_forks
+from Agent.tree.files.session import as_tree
+
+if TYPE_CHECKING:
+    from Agent.analysis.report.blocks import Section
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace analyze",
+        "agent-trace analyze 20261120_103045 --json",
+        "agent-trace analyze --html report.html",
+    )
+)
+@click.argument(
+    "session_argument", metavar="[SESSION]", required=False, shell_complete=parameters.complete_sessions
+)
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write one self-contained HTML report with charts instead.",
+)
+@parameters.session_options
+def analyze(session_argument: str | None, page: Path | None, session: str, as_json: bool, root: Path) -> None:
+    """Report what happened in a session.
+
+    Agents and their actions, errors, learning, interactions, performance, and whether the log is complete.
+    SESSION is an id, a unique prefix of one, a path, or last.
+    """
+    from Agent.analysis import LogAnalyzer, analyze_session
+
+    if page is not None:
+        with shown():
+            written = LogAnalyzer(session_argument or session, root).write_html(page)
+        facts = {"path": str(written), "size_bytes": written.stat().st_size}
+        if as_json:
+            render.emit_json(facts)
+        else:
+            render.emit(f"{written} ({render.size(written.stat().st_size)})")
+        return
+    report = analyze_session(session_argument or session, root)
+    if as_json:
+        render.emit_json(report.to_dict())
+    else:
+        render.emit_report(str(report), width=render.width_of_terminal())
+
+
+@click.command(
+    epilog=parameters.examples(
+        'agent-trace debug "Agent creator_017 stopped publishing"',
+        'agent-trace debug "lookup times out" --markdown',
+        'agent-trace debug "Agent creator_017 stopped publishing" --test --target mymodule:build',
+    )
+)
+@click.argument("issue", metavar="TEXT")
+@click.option("--markdown", is_flag=True, help="Print Markdown, to paste into an issue.")
+@click.option("--all", "show_all", is_flag=True, help="Show every cause, and every candidate.")
+@click.option("--test", is_flag=True, help="Test the leading causes by forks with and without them.")
+@parameters.target_option(
+    text="Test: the target, preferably one that builds all agents; default: the one the session remembers."
+)
+@click.option(
+    "--outcome",
+    metavar="FIELD",
+    help="Test: the outcome to measure, a field at the end or FIELD>VALUE; default: taken from TEXT.",
+)
+@click.option("--live", multiple=True, metavar="NAME", help="Test: a call that may be executed; repeatable.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Test: number of other random seeds; default 19.",
+)
+@parameters.session_options
+def debug(
+    issue: str,
+    markdown: bool,
+    show_all: bool,
+    test: bool,
+    session: str,
+    as_json: bool,
+    root: Path,
+    **how: Any,
+) -> int:
+    """Find what explains an issue described in words.
+
+    Finds the agents, kinds of events, errors and times that TEXT names, and ranks what may have caused it.
+    --test runs your code from the moment of each leading cause, with and without it, under several seeds, and
+    reports the difference. Exit code 1: no explanation was found.
+    """
+    from Agent.analysis import LogAnalyzer
+
+    context = click.get_current_context()
+    if not issue.strip():
+        raise click.UsageError("TEXT is empty; describe the problem in a few words", context)
+    if not test and any(given not in (None, ()) for given in how.values()):
+        raise click.UsageError("--target, --outcome, --live and --seeds require --test", context)
+    if test:
+        parameters.find_code_here()
+    with shown(), shown_forks("testing the causes"):
+        report = LogAnalyzer(session, root).debug_issue(
+            issue, test=test, **{name: given for name, given in how.items() if given is not None}
+        )
+    if as_json:
+        render.emit_json(report.to_dict())
+    elif markdown:
+        render.emit(report.to_markdown())
+    else:
+        width = render.width_of_page()
+        text = report.to_text(width) if show_all else report.to_screen(width=width)
+        render.emit_report(text, width=render.width_of_terminal())
+    return 0 if report.status == "cause" else 1
+
+
+_LOOKS: dict[str, dict[str, Any]] = {
+    "rising": {"fg": "red"},
+    "burst": {"fg": "yellow"},
+    "over": {"dim": True},
+}
+LIMIT = 8
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace errors", "agent-trace errors last --tail", "agent-trace errors --json"
+    )
+)
+@click.argument("run", metavar="[RUN]", required=False, shell_complete=parameters.complete_runs)
+@parameters.limit_option("Only the N most frequent patterns.", LIMIT)
+@click.option("--tail", is_flag=True, help="Show what the agent did before each example.")
+@parameters.session_options
+def errors(run: str | None, limit: int, tail: bool, session: str, as_json: bool, root: Path) -> None:
+    """Group the errors of a session by pattern.
+
+    A pattern is errors of one type, raised in one place, whose messages differ only in numbers, ids, paths
+    and quoted parts. Each pattern names the event id of an example, for agent-trace causes ID.
+    """
+    from Agent.analysis import LogAnalyzer
+    from Agent.analysis.errors import journey_tail
+
+    analyzer = LogAnalyzer(parameters.session_of(run) or session, root)
+    with shown():
+        patterns = analyzer.find_error_patterns()
+    rows = patterns["fingerprints"][:limit]
+    if as_json:
+        for row in rows:
+            row["tail"] = journey_tail(analyzer.reader, row)
+        render.emit_json(patterns)
+        return
+    if not patterns["total_errors"]:
+        render.note("no errors")
+        return
+    width = max(len(render.count(row["count"])) for row in rows)
+    for row in rows:
+        _show(row, width)
+        if tail:
+            for event in journey_tail(analyzer.reader, row):
+                line = f"{event['timestamp'][11:23]}  {render.clean(event['message'])}  {event['id']}"
+                room = render.width_of_page() - width - 8
+                render.emit(" " * (width + 8) + render.paint(render.clip(line, room), dim=True))
+    _show_together(patterns)
+    hidden = patterns["total_fingerprints"] - len(rows)
+    more = f", {render.plural(hidden, 'pattern')} more" if hidden > 0 else ""
+    render.note(f"{render.plural(patterns['total_errors'], 'error')} in total{more}")
+
+
+def _show(row: dict[str, Any], width: int) -> None:
+    from Agent.analysis.errors import told_pattern
+
+    number = render.paint(f"{render.count(row['count']).rjust(width)} x", bold=True)
+    room = render.width_of_page() - width - 6
+    render.emit(f"  {number}  {render.clip(render.clean(told_pattern(row)), room)}")
+    trend = row["trend"]
+    when = f"{row['first_seen'][:23].replace('T', ' ')} to {row['last_seen'][11:23]}"
+    place = f"in {row['place']}, " if row["place"] else ""
+    agents = ", ".join(row["agent_ids"][:3]) + (", ..." if row["agents"] > 3 else "")
+    who = f"{render.plural(row['agents'], 'agent')} ({agents})" if row["agents"] else "no agent"
+    shown_trend = render.paint("too few for a trend" if trend == "few" else trend, **_LOOKS.get(trend, {}))
+    render.emit(
+        " " * (width + 6)
+        + f"{shown_trend}, "
+        + render.paint(f"{when}, for example {row['example_id']}", dim=True)
+    )
+    render.emit(" " * (width + 6) + render.paint(render.clip(render.clean(f"{place}{who}"), room), dim=True))
+
+
+def _show_together(patterns: dict[str, Any]) -> None:
+    names = {row["fingerprint"]: row for row in patterns["fingerprints"]}
+    pairs = [p for p in patterns["together"] if p["first"] in names and p["second"] in names][:3]
+    if pairs:
+        render.emit()
+        render.emit("  come together")
+    for pair in pairs:
+        first, second = (render.clean(names[pair[key]]["shape"])[:34] for key in ("first", "second"))
+        often = f"{pair['windows']} times within a second ({pair['expected']:g} by chance)"
+        if pair["spans"]:
+            often = f"in {render.plural(pair['spans'], 'span')}, {often}"
+        render.emit(f"    {first!r} and {second!r}: {often}")
+
+
+CAUSES_LIMIT = 12
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace causes k3v9q2ma-1042",
+        "agent-trace causes k3v9q2ma-1042 last --lookback 600 --effects",
+        "agent-trace causes k3v9q2ma-1042 --format svg > causes.svg",
+    )
+)
+@click.argument("event_id", metavar="ID")
+@click.argument("run", metavar="[RUN]", required=False, shell_complete=parameters.complete_runs)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "dot", "svg"]),
+    default="text",
+    help="Output format; dot is for Graphviz, svg is an image.",
+)
+@click.option(
+    "--lookback",
+    type=parameters.Number(min=0),
+    default=60.0,
+    metavar="S",
+    help="How many seconds to look back for causes.",
+)
+@click.option(
+    "--effects", is_flag=True, help="Also show what the event led to, over the same number of seconds."
+)
+@parameters.limit_option("Only the N nearest causes, as text.", CAUSES_LIMIT)
+@parameters.session_options
+def causes(
+    event_id: str,
+    run: str | None,
+    form: str,
+    lookback: float,
+    effects: bool,
+    limit: int,
+    session: str,
+    as_json: bool,
+    root: Path,
+) -> int:
+    """Show what led to an event, across agents.
+
+    Each step back is recorded (a span, a cause, a message, an error) or inferred by a named rule, and shows
+    its reason. RUN is a session or SESSION/AGENT. Exit code 1: no cause was found.
+    """
+    from Agent.analysis import LogAnalyzer
+
+    analyzer = LogAnalyzer(parameters.session_of(run) or session, root)
+    with shown():
+        graph = analyzer.causal_graph(event_id, lookback, with_effects=effects)
+    if as_json or form == "json":
+        render.emit_json(graph.to_dict())
+    elif form == "dot":
+        render.emit(graph.to_dot().rstrip("\n"))
+    elif form == "svg":
+        render.emit(graph.to_svg().rstrip("\n"))
+    else:
+        for line in graph.to_text(limit).splitlines():
+            render.emit(render.clip(render.clean(line), render.width_of_terminal() or len(line) + 1))
+    return 0 if graph.causes or graph.effects or graph.missing else 1
+
+
+STATE_STYLES: dict[str, dict[str, Any]] = {"running": {"fg": "green"}, "crashed": {"fg": "red"}}
+
+
+@click.command(epilog=parameters.examples("agent-trace sessions", "agent-trace sessions --json"))
+@parameters.limit_option("Only the newest N sessions.")
+@parameters.common_options
+def sessions(limit: int | None, as_json: bool, root: Path) -> None:
+    """List the recorded sessions, newest last.
+
+    Each row shows the id, start, duration, numbers of agents, events and errors, and whether the session is
+    running, closed or crashed. A forked or resumed session is listed under its origin.
+    """
+    from Agent.cli.event_lines import session_rows
+
+    rows = session_rows(root, limit)
+    if as_json:
+        render.emit_json({"root": str(root), "sessions": rows})
+        return
+    if not rows:
+        render.note(f"no session was recorded in {root} yet; agent-trace demo records one")
+        return
+    tree = as_tree((row["session_id"], (row["origin"] or {}).get("session_id")) for row in rows)
+    by_id = {row["session_id"]: row for row in rows}
+    render.table(
+        ("SESSION", "STARTED (UTC)", "DURATION", "AGENTS", "EVENTS", "ERRORS", "STATE"),
+        [
+            (
+                indented(row["session_id"], depth),
+                (row["started_at"] or "-")[:19].replace("T", " "),
+                "-" if row["duration_s"] is None else render.duration(row["duration_s"]),
+                render.count(row["agents"]),
+                render.count(row["events"]),
+                render.count(row["errors"]),
+                row["state"],
+            )
+            for row, depth in ((by_id[name], depth) for name, depth in tree)
+        ],
+        right=("DURATION", "AGENTS", "EVENTS", "ERRORS"),
+        styles={"STATE": STATE_STYLES},
+    )
+    for row in rows:
+        if row["origin"]:
+            origin = row["origin"]
+            verb = origin["relation"].removesuffix("_from")
+            render.note(f"{row['session_id']} was {verb} from {origin['run']} at {origin['step']}")
+        if row["problem"]:
+            render.note(f"{row['session_id']}: {row['problem']}; its events are still readable")
+
+
+def indented(name: str, depth: int) -> str:
+    """A name in a tree: behind what it comes from, and a little to the right."""
+    return f"{'  ' * (depth - 1)}└ {name}" if depth else name
+
+
+_LEARNING = (
+    "total_training_steps",
+    "reward_count",
+    "exploration_count",
+    "learning_updates",
+    "policy_updates",
+)
+
+
+def _print(sections: Iterable[Section]) -> None:
+    from Agent.analysis.report.session_report import sections_text
+
+    render.emit_report(sections_text(sections), width=render.width_of_terminal())
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace learning",
+        "agent-trace learning creator_001",
+        "agent-trace learning creator_001 --by time --json",
+    )
+)
+@click.argument("agent", metavar="[AGENT]", required=False, shell_complete=parameters.complete_agents)
+@parameters.session_argument
+@click.option(
+    "--by",
+    type=click.Choice(("tick", "time", "episode")),
+    default=None,
+    show_default=False,
+    help="The x axis of the curves; default: ticks if the rewards have them, else time.",
+)
+@parameters.session_options
+def learning(
+    agent: str | None, run: str | None, by: str | None, session: str, as_json: bool, root: Path
+) -> None:
+    """Show how agents learned.
+
+    Rewards and exploration over time, what changed the policy, and whether the rewards settled. For one
+    agent, also which experience led to which update, and which later action used it. RUN is a session: an id,
+    a unique prefix of one, a path, or last.
+    """
+    analyzer = parameters.analyzer_of(run, session, root, agent)
+    found = analyzer.learning_report(agent, by)
+    if agent is not None:
+        found["lineage"] = analyzer.learning_lineage(agent)
+    if as_json:
+        render.emit_json(found)
+        return
+    if not any(found[key] for key in _LEARNING) and not found["changes"]["counts"]:
+        render.note("no learning events; LearningLogger and trace_learning_update record them")
+        return
+    from Agent.analysis.report.details import learning_sections
+
+    _print(learning_sections(found))
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace interactions",
+        "agent-trace interactions --content creator_031-post-008",
+        "agent-trace interactions last --json",
+    )
+)
+@parameters.session_argument
+@click.option("--content", metavar="ID", help="Show how this piece of content spread, as a tree.")
+@parameters.session_options
+def interactions(run: str | None, content: str | None, session: str, as_json: bool, root: Path) -> None:
+    """Show who interacted with whom, and what spread.
+
+    The graph of interactions, connections and messages, the content that spread furthest, who worked
+    together, and messages that nobody received. RUN is a session: an id, a unique prefix of one, a path, or
+    last.
+    """
+    from Agent.analysis.report.details import cascade_sections, interaction_sections
+
+    analyzer = parameters.analyzer_of(run, session, root)
+    found = analyzer.interaction_report(edges=as_json) if content is None else analyzer.cascade(content)
+    if as_json:
+        render.emit_json(found)
+        return
+    if content is not None:
+        _print(cascade_sections(found))
+        return
+    if not found["graph"]["nodes"] and not found["total_interactions"] and not found["cascades"]["total"]:
+        render.note("no interactions; InteractionLogger and AgentLogger.send record them")
+        return
+    _print(interaction_sections(found))
+    if any(row["tree"] for row in found["top_cascades"]):
+        first = found["top_cascades"][0]["content_id"]
+        render.note(f"agent-trace interactions --content {first} shows how one spread")
+
+
+@click.command(epilog=parameters.examples("agent-trace performance", "agent-trace performance last --json"))
+@parameters.session_argument
+@parameters.session_options
+def performance(run: str | None, session: str, as_json: bool, root: Path) -> None:
+    """Show where the time goes.
+
+    Every operation with its quantiles and its own time (without what was measured inside it), operations that
+    became slower or faster, the slowest spans with what happened in them, throughput and resources. RUN is a
+    session: an id, a unique prefix of one, a path, or last.
+    """
+    found = parameters.analyzer_of(run, session, root).performance_report()
+    if as_json:
+        render.emit_json(found)
+        return
+    if not found["spans"] and not found["metrics"]:
+        render.note("nothing was measured; trace_performance and trace_agent_action measure")
+        return
+    from Agent.analysis.report.details import performance_sections
+
+    _print(performance_sections(found))

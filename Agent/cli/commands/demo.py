@@ -1,0 +1,264 @@
+"""The command `demo`: a simulation recorded, explained, replayed with the same and with other code."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from Agent.cli import parameters, render
+from Agent.cli.commands.replay import show_replay
+from Agent.cli.progress import bar, working
+from Agent.tree.default_root import default_root
+
+if TYPE_CHECKING:
+    from Agent.demo.recording import DemoRecording
+    from Agent.replay import ReplayReport
+
+AGENTS, TICKS, SEED = 60, 96, 7
+"""The defaults of `Agent.demo.platform`, which is not loaded for the help."""
+
+REPAIRED = "Agent.demo.targets:repaired_creator"
+
+
+@click.command(
+    epilog=parameters.examples("agent-trace demo", "agent-trace demo --seed 3 --agents 200 --place ./trace")
+)
+@click.option("--seed", type=int, default=SEED, metavar="N", help="Seed of the simulation.")
+@click.option("--agents", type=click.IntRange(min=2), default=AGENTS, metavar="N", help="Number of creators.")
+@click.option("--ticks", type=click.IntRange(min=12), default=TICKS, metavar="N", help="Number of ticks.")
+@click.option(
+    "--place",
+    "--root",
+    "root",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=default_root,
+    show_default="as configured, else trace",
+    envvar="AGENT_TRACE_ROOT",
+    show_envvar=True,
+    help="Trace root to record in.",
+)
+@parameters.json_option
+def demo(seed: int, agents: int, ticks: int, root: Path, as_json: bool) -> int:
+    """Record a simulation, explain it, and replay it.
+
+    The simulation is a content platform: creators learn what to publish and when, an audience reacts, posts
+    spread, a tool fails now and then, and one creator has a bug. The demo finds the bug, replays that creator
+    from its log, and replays it again with the bug fixed. The same seed gives the same simulation. Exit code
+    0: every step had the expected result.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+    from contextvars import copy_context
+
+    show = not as_json
+    recording, seconds = _record(root, seed, agents, ticks)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        # The replays are processes of their own: they run while the record is being explained.
+        same, repaired = (
+            pool.submit(copy_context().run, _replay, recording, root, target) for target in (None, REPAIRED)
+        )
+        answer: dict[str, Any] = {"recording": _recording_object(recording, root, seconds)}
+        if show:
+            _show_recording(recording, seconds)
+        answer["analysis"] = _analyze(recording, root, show=show)
+        answer["debug"] = _debug(recording, root, show=show)
+        if show:
+            _show_replays(recording, root, same.result, repaired.result)
+    answer["replay"], answer["replay_repaired"] = same.result().to_dict(), repaired.result().to_dict()
+    answer["next_commands"] = _next_commands(recording, root, _tick_of_fault(recording, repaired.result()))
+    if as_json:
+        render.emit_json(answer)
+    else:
+        _show_end(recording, answer["next_commands"])
+    verdicts = (str(same.result().verdict), str(repaired.result().verdict))
+    return 0 if verdicts == ("IDENTICAL", "DIVERGED") and answer["debug"]["causes"] else 1
+
+
+def _record(root: Path, seed: int, agents: int, ticks: int) -> tuple[DemoRecording, float]:
+    """The simulation recorded, and how many seconds that took."""
+    from Agent.demo.platform import Settings
+    from Agent.demo.recording import record_session
+
+    began = time.perf_counter()
+    settings = Settings(agents=agents, ticks=ticks, seed=seed)
+    with bar("simulating") as show:
+        recording = record_session(root, settings, lambda tick: show(tick / ticks))
+    return recording, time.perf_counter() - began
+
+
+def _agent(recording: DemoRecording) -> str:
+    """The agent that the demo is about."""
+    return recording.settings.throttled_client
+
+
+def _issue(recording: DemoRecording) -> str:
+    return f"Agent {_agent(recording)} stopped publishing"
+
+
+def _run(recording: DemoRecording) -> str:
+    return f"{recording.session_id}/{_agent(recording)}"
+
+
+def _place(root: Path) -> str:
+    """What a command needs to find the root again."""
+    return "" if default_root() == root else f" --root {shlex.quote(str(root))}"
+
+
+def _command(line: str) -> None:
+    """A command line as one would type it."""
+    render.emit("  " + render.paint(f"$ {line}", fg="cyan"))
+    render.emit()
+
+
+def _recording_object(recording: DemoRecording, root: Path, seconds: float) -> dict[str, Any]:
+    outcome = asdict(recording.outcome)
+    outcome["cascades"] = len(recording.outcome.cascades)
+    return {
+        "session_id": recording.session_id,
+        "session": str(recording.session),
+        "root": str(root),
+        "seconds": round(seconds, 3),
+        "settings": asdict(recording.settings),
+        "outcome": outcome,
+        "fault_agent_id": _agent(recording),
+    }
+
+
+def _show_recording(recording: DemoRecording, seconds: float) -> None:
+    settings, outcome = recording.settings, recording.outcome
+    largest = max((cascade.size for cascade in outcome.cascades), default=0)
+    render.heading("A content platform, simulated and recorded", f"seed {settings.seed}")
+    render.pairs(
+        (
+            (
+                "size",
+                f"{settings.agents} creators, 4 audience segments, 1 trend service, {settings.ticks} ticks",
+            ),
+            ("posts", f"{outcome.posts:,}, which got {outcome.likes:,} likes, {outcome.comments:,} comments"),
+            (
+                "shares",
+                f"{outcome.shares:,}, {len(outcome.cascades)} cascades, the largest with {largest} shares",
+            ),
+            ("among agents", f"{outcome.messages} messages, {outcome.collaborations} joint posts"),
+            ("failures", f"{outcome.failures} lookups at the trend service"),
+            ("took", f"{seconds:.1f} s, recording included"),
+        )
+    )
+
+
+def _analyze(recording: DemoRecording, root: Path, *, show: bool) -> dict[str, Any]:
+    from Agent.analysis import analyze_session
+
+    if show:
+        render.heading("What happened")
+        _command(f"agent-trace analyze {recording.session_id}{_place(root)}")
+    with working("Reading the log"):
+        report = analyze_session(recording.session_id, root)
+    if show:
+        render.emit_report(str(report), indent="  ", width=render.width_of_page())
+    return report.to_dict()
+
+
+def _debug(recording: DemoRecording, root: Path, *, show: bool) -> dict[str, Any]:
+    from Agent.analysis import LogAnalyzer
+
+    if show:
+        render.heading("A bug to find")
+        _command(f'agent-trace debug "{_issue(recording)}"{_place(root)}')
+    with working("Looking for causes"):
+        report = LogAnalyzer(recording.session_id, root).debug_issue(_issue(recording))
+    if show:
+        for cause in report.causes[:1]:
+            render.paragraph(cause.title, bold=True)
+            render.paragraph(cause.explanation)
+            render.paragraph(f"confidence {cause.confidence:.2f}", dim=True)
+        if not report.causes:
+            render.paragraph("Nothing found that explains it; try a longer simulation: --ticks 96")
+    return report.to_dict()
+
+
+def _replay(recording: DemoRecording, root: Path, target: str | None) -> ReplayReport:
+    from Agent.replay import replay_run
+
+    return replay_run(_run(recording), target, root)
+
+
+def _show_replays(
+    recording: DemoRecording,
+    root: Path,
+    same: Callable[[], ReplayReport],
+    repaired: Callable[[], ReplayReport],
+) -> None:
+    """Both replays, each shown when it is done."""
+    width = render.width_of_page()
+    render.heading("The same agent, replayed from its log")
+    _command(f"agent-trace replay {_run(recording)}{_place(root)}")
+    with working("Replaying"):
+        report = same()
+    show_replay(report, indent="  ", width=width)
+    render.heading("The same agent with one line changed")
+    render.paragraph("The quota error gives its retry time in seconds; this creator reads it as ticks.")
+    for line in _changed_lines():
+        render.emit("  " + render.paint(line, fg="red" if line.startswith("-") else "green"))
+    render.emit()
+    _command(f"agent-trace replay {_run(recording)} --target {REPAIRED}{_place(root)}")
+    with working("Replaying"):
+        report = repaired()
+    show_replay(report, indent="  ", width=width)
+
+
+def _changed_lines() -> list[str]:
+    """The line of the creator that the repaired one has otherwise, from their sources."""
+    import difflib
+    import inspect
+
+    from Agent.demo.creators import Creator
+    from Agent.demo.targets import RepairedCreator
+
+    before, after = (inspect.getsource(cls.ticks_to_wait).splitlines() for cls in (Creator, RepairedCreator))
+    difference = difflib.unified_diff(before, after, lineterm="", n=0)
+    return [f"{line[0]} {line[1:].strip()}" for line in difference if line[:3] not in ("---", "+++", "@@ ")]
+
+
+def _next_commands(recording: DemoRecording, root: Path, tick: int) -> list[str]:
+    place, session = _place(root), recording.session_id
+    stretch = f"--since tick:{max(tick - 2, 0)} --until tick:{tick + 2}"
+    return [
+        f"agent-trace journey {_agent(recording)} {stretch}{place}",
+        f"agent-trace errors --session {session}{place}",
+        f"agent-trace play {_run(recording)}{place}",
+        f"agent-trace replay {session}/creator_001 --target Agent.demo.targets:changed_creator{place}",
+        f"agent-trace tail -n 10 --type cascade --session {session}{place}",
+    ]
+
+
+def _tick_of_fault(recording: DemoRecording, repaired: ReplayReport) -> int:
+    """When the repaired creator first did otherwise; when the agent last published if it never did."""
+    from Agent.archive.sealed.reader import open_reader
+
+    if repaired.divergence is not None:
+        for event in open_reader(recording.session).agent_events(_agent(recording)):
+            if event.id == repaired.divergence.event_id and event.tick is not None:
+                return event.tick
+    return recording.outcome.last_published.get(_agent(recording), 0)
+
+
+def _show_end(recording: DemoRecording, commands: list[str]) -> None:
+    render.heading("Where the files are, and what to try next")
+    agent = recording.session / "agents" / f"{_agent(recording)}.log"
+    render.pairs(
+        (
+            ("log files", f"{recording.session}/"),
+            ("one agent", agent),
+            ("the code", "Agent/demo/creators.py, Agent/demo/targets.py"),
+        )
+    )
+    render.emit()
+    for command in commands:
+        render.emit("  " + render.paint(f"$ {command}", fg="cyan"))

@@ -1,0 +1,354 @@
+"""The command `doctor`: looks at the environment and tries out what recording, reading and replay need."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from Agent.cli import parameters, render
+from Agent.version import __version__
+
+if TYPE_CHECKING:
+    from Agent.testing.canary import Entrance
+
+OK, WARN, FAIL = "ok", "warn", "fail"
+STYLES: dict[str, dict[str, Any]] = {
+    OK: {"fg": "green"},
+    WARN: {"fg": "yellow"},
+    FAIL: {"fg": "red", "bold": True},
+}
+LIBRARIES = ("orjson", "click", "rich", "duckdb", "watchdog")
+FREE_BYTES_NEEDED, FREE_BYTES_WANTED = 64 * 1024 * 1024, 1024 * 1024 * 1024
+OPEN_FILES_WANTED = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at: what was found, and what to do where it is not right."""
+
+    name: str
+    state: str
+    found: str
+    remedy: str = ""
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace doctor", "agent-trace doctor --json", "agent-trace doctor --canary"
+    )
+)
+@click.option(
+    "--canary",
+    is_flag=True,
+    help="Plant made-up secrets through every entry point of a temporary recording, then search its "
+    "files for them.",
+)
+@parameters.common_options
+def doctor(as_json: bool, root: Path, canary: bool) -> int:
+    """Check that recording and replay work here.
+
+    Checks versions, the trace root, disk space, open files, inotify and the board; records, reads and replays
+    a small simulation in a temporary directory; and counts what the newest session lost. With --canary, it
+    checks instead whether redaction, as configured here, lets a secret through. Exit code 1: a check failed.
+    """
+    if canary:
+        return _search_for_secrets(as_json=as_json)
+    checks = []
+    for check in _all_checks(root):
+        checks.append(check)
+        if not as_json:
+            _show(check)
+    wrong = [check for check in checks if check.state == FAIL]
+    if as_json:
+        render.emit_json(
+            {
+                "ok": not wrong,
+                "version": __version__,
+                "root": str(root),
+                "checks": [asdict(check) for check in checks],
+            }
+        )
+    else:
+        render.emit()
+        render.emit(f"{render.plural(len(wrong), 'check')} failed" if wrong else "all required checks passed")
+    return 1 if wrong else 0
+
+
+def _show(check: Check) -> None:
+    state = render.paint(check.state.ljust(4), **STYLES[check.state])
+    render.emit(f"  {state}  {check.name.ljust(14)}  {render.clean(check.found)}")
+    if check.remedy:
+        render.emit(f"{'':8}{'':16}{render.clean(check.remedy)}")
+
+
+def _all_checks(root: Path) -> Iterator[Check]:
+    """The checks in their order; one that breaks down is itself a failed check."""
+    looks: tuple[tuple[str, Callable[[], Check]], ...] = (
+        ("python", _python),
+        ("libraries", _libraries),
+        ("native parts", _native_parts),
+        ("trace root", lambda: _root(root)),
+        ("disk space", lambda: _disk_space(root)),
+        ("open files", _open_files),
+        ("inotify", _inotify),
+        ("board", lambda: _board(root)),
+        ("self-test", _self_test),
+        ("newest session", lambda: _newest_session(root)),
+    )
+    for name, look in looks:
+        try:
+            yield look()
+        except Exception as error:  # noqa: BLE001 - what breaks here is the finding
+            yield Check(name, FAIL, f"{type(error).__name__}: {error}")
+
+
+def _python() -> Check:
+    found = f"Agent Trace {__version__}, Python {sys.version.split()[0]}, {sys.platform}"
+    if not sys.platform.startswith("linux"):
+        return Check(
+            "python", WARN, found, "only Linux is fully supported; elsewhere, record from one process"
+        )
+    return Check("python", OK, found)
+
+
+def _native_parts() -> Check:
+    from Agent.record.encode.native import native
+    from Agent.tree.files.lines import is_built
+
+    missing = [name for name, built in (("judge", native is not None), ("heads", is_built())) if not built]
+    if missing:
+        remedy = "events cost about 50 % more, queries of JSON lines 25 %; install with a C compiler"
+        return Check("native parts", WARN, f"not built; Python is used for: {', '.join(missing)}", remedy)
+    return Check("native parts", OK, "built")
+
+
+def _libraries() -> Check:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found, missing = [], []
+    for name in LIBRARIES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Check("libraries", FAIL, f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}")
+    return Check("libraries", OK, ", ".join(found))
+
+
+def _nearest(root: Path) -> Path:
+    """The directory itself, or the nearest one above it that is there."""
+    place = root.absolute()
+    while not place.is_dir() and place != place.parent:
+        place = place.parent
+    return place
+
+
+def _root(root: Path) -> Check:
+    name, remedy = "trace root", "choose another with --root or AGENT_TRACE_ROOT, or change its permissions"
+    place = _nearest(root)
+    if root.exists() and not root.is_dir():
+        return Check(name, FAIL, f"{root} is not a directory", remedy)
+    try:
+        with tempfile.NamedTemporaryFile(dir=place, prefix=".agent-trace-doctor-") as file:
+            file.write(b"can this be written?")
+            file.flush()
+    except OSError as error:
+        return Check(name, FAIL, f"{place} cannot be written: {error.strerror}", remedy)
+    if place != root.absolute():
+        return Check(name, OK, f"{root} does not exist yet and can be created")
+    rights = root.stat().st_mode & 0o777
+    if rights & 0o077:
+        return Check(
+            name, WARN, f"{root} is writable, and others can read it (mode {rights:o})", f"chmod 700 {root}"
+        )
+    return Check(name, OK, f"{root} is writable, and only by you")
+
+
+def _disk_space(root: Path) -> Check:
+    free = shutil.disk_usage(_nearest(root)).free
+    found = f"{render.size(free)} free"
+    if free < FREE_BYTES_NEEDED:
+        return Check(
+            "disk space", FAIL, found, "free some space: recording would soon lose events, and report it"
+        )
+    return Check("disk space", OK if free >= FREE_BYTES_WANTED else WARN, found)
+
+
+def _open_files() -> Check:
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= limit < OPEN_FILES_WANTED:
+        return Check(
+            "open files", WARN, f"limit {limit}", f"ulimit -n {OPEN_FILES_WANTED}, or lower max_open_files"
+        )
+    return Check("open files", OK, f"limit {limit if limit >= 0 else 'none'}")
+
+
+def _inotify() -> Check:
+    """Whether a change in a directory wakes a watcher; without it following looks again and again."""
+    import threading
+
+    from watchdog.events import FileSystemEvent, FileSystemEventHandler
+    from watchdog.observers import Observer
+
+    woken = threading.Event()
+
+    class Waker(FileSystemEventHandler):
+        def on_any_event(self, event: FileSystemEvent) -> None:  # noqa: ARG002
+            woken.set()
+
+    with tempfile.TemporaryDirectory(prefix="agent-trace-doctor-") as place:
+        observer = Observer()
+        observer.schedule(Waker(), place)
+        try:
+            observer.start()
+        except OSError as error:
+            return Check(
+                "inotify",
+                WARN,
+                f"cannot watch files: {error.strerror}; tail -f polls instead",
+                "raise fs.inotify.max_user_instances or max_user_watches",
+            )
+        try:
+            Path(place, "file").touch()
+            heard = woken.wait(2.0)
+        finally:
+            observer.stop()
+            observer.join()
+    if heard:
+        return Check("inotify", OK, "changes wake tail -f immediately")
+    return Check("inotify", WARN, "no notification of changes here; tail -f polls instead")
+
+
+def _board(root: Path) -> Check:
+    """Whether the file that tells what was under way at a crash can be made beside the record."""
+    from Agent.tree.write.crash_board import Board, read_board
+
+    nearest = _nearest(root)
+    place = nearest if os.access(nearest, os.W_OK) else Path(tempfile.gettempdir())
+    with tempfile.TemporaryDirectory(prefix=".agent-trace-doctor-", dir=place) as directory:
+        path = Path(directory, "board")
+        board = Board.create(path)
+        board.thread_slot()(41)
+        board.open_span("0123456789abcdef", "agent", "action", 1)
+        view = read_board(path)
+        board.remove()
+    if view is None or view.last_seq != 41 or [span.name for span in view.open_spans] != ["action"]:
+        return Check("board", FAIL, "a board returns other values than were stored")
+    return Check("board", OK, "last numbers and open spans survive a kill")
+
+
+def _self_test() -> Check:
+    """Records a small simulation, reads every event back and drives one agent again."""
+    from Agent.demo.platform import Settings
+    from Agent.demo.recording import record_session
+    from Agent.replay import replay_run
+    from Agent.tree.read.reader import TreeReader
+
+    with tempfile.TemporaryDirectory(prefix="agent-trace-doctor-") as place:
+        root = Path(place, "trace")
+        recording = record_session(root, Settings(agents=3, ticks=12))
+        reader = TreeReader(recording.session)
+        kinds = [event.kind for event in reader.events()]
+        losses = reader.losses()
+        report = replay_run(
+            f"{recording.session_id}/creator_001", target="Agent.demo.targets:creator", root=root
+        )
+    posts = kinds.count("content_generation")
+    if posts != recording.outcome.posts or not losses.clean:
+        return Check(
+            "self-test",
+            FAIL,
+            f"{recording.outcome.posts} posts were published, {posts} read; lost: {losses.total_lost}",
+        )
+    if report.verdict != "IDENTICAL":
+        return Check(
+            "self-test",
+            FAIL,
+            f"{render.plural(len(kinds), 'event')} read, but the replay is {report.verdict}",
+        )
+    return Check("self-test", OK, f"{len(kinds)} events recorded and read, one agent replayed: IDENTICAL")
+
+
+def _newest_session(root: Path) -> Check:
+    from Agent.tree.layout import list_sessions
+    from Agent.tree.read.reader import TreeReader
+
+    known = list_sessions(root)
+    if not known:
+        return Check("newest session", OK, "no session yet")
+    losses = TreeReader(known[-1].path).losses()
+    found = f"{known[-1].session_id}: {losses.total_read:,} events read, {losses.total_lost:,} lost"
+    if not losses.clean:
+        return Check(
+            "newest session",
+            FAIL,
+            f"{found}, {losses.total_unknown:,} unexplained",
+            "see its log.dropped events",
+        )
+    if losses.damaged_lines:
+        return Check(
+            "newest session", WARN, f"{found}, {render.plural(losses.damaged_lines, 'damaged line')}"
+        )
+    return Check("newest session", OK, found)
+
+
+_LOOKS: dict[str, dict[str, Any]] = {
+    "not found": {"fg": "green"},
+    "FOUND": {"fg": "red", "bold": True},
+    "NOT RECORDED": {"fg": "red", "bold": True},
+    "not installed": {"fg": "yellow"},
+}
+
+
+def _search_for_secrets(*, as_json: bool) -> int:
+    """Plant secrets, search for them and print what was found; 0 where no secret was, else 1."""
+    from Agent.testing.canary import ABSENT, plant_and_search
+
+    def tell(durability: str) -> None:
+        if not as_json:
+            render.note(f"planting secrets under durability {durability} ...")
+
+    found = plant_and_search(tell)
+    if as_json:
+        rows = [asdict(entrance) for entrance in found.entrances]
+        told = {"files": found.files, "bytes": found.size_bytes, "entrances": rows}
+        render.emit_json({"ok": not found.wrong, **told})
+        return 1 if found.wrong else 0
+    _show_entrances(found.entrances)
+    planted = sum(entrance.planted for entrance in found.entrances if entrance.state != ABSENT)
+    failed = f"{render.plural(len(found.wrong), 'entrance')} failed" if found.wrong else "none found"
+    render.emit()
+    render.emit(
+        f"{planted:,} secrets planted, {found.files} files and {render.size(found.size_bytes)} searched: "
+        + failed
+    )
+    return 1 if found.wrong else 0
+
+
+def _show_entrances(rows: list[Entrance]) -> None:
+    """One line an entrance; what was found stands below it."""
+    width = max(len(row.name) for row in rows)
+    for durability in dict.fromkeys(row.durability for row in rows):
+        render.heading(f"durability {durability}")
+        for row in rows:
+            if row.durability != durability:
+                continue
+            state = render.paint(row.state.ljust(13), **_LOOKS[row.state])
+            render.emit(f"  {state}  {row.name.ljust(width)}  {row.planted:>3} planted")
+            for shape in dict.fromkeys(leak.shape for leak in row.leaks):
+                files = [render.clean(leak.file) for leak in row.leaks if leak.shape == shape]
+                more = f" and {render.plural(len(files) - 1, 'other file')}" if len(files) > 1 else ""
+                render.emit(f"{'':17}{shape} in {files[0]}{more}")
+            if row.unrecorded:
+                render.emit(f"{'':17}found in no file, so not checked: {', '.join(row.unrecorded)}")

@@ -1,1 +1,0 @@
-"""Commands that explain and replay: the first group of the help."""

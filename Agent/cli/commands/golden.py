@@ -1,0 +1,400 @@
+"""`golden`: recorded runs kept as tests: added, listed, checked, brought up to date, made small, removed."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from Agent.cli import parameters, render
+from Agent.cli.parameters import ignore_option, normalise_option
+from Agent.cli.progress import bar
+from Agent.cli.render import VERDICT_STYLES, emit_judged
+from Agent.errors import RunNotFound
+
+if TYPE_CHECKING:
+    from Agent.replay.compare.normaliser import Normaliser
+    from Agent.replay.golden.shrinking import ShrunkGolden
+    from Agent.replay.golden.trace import GoldenReport, GoldenTrace
+    from Agent.replay.worker.fork_server import Progress
+
+
+def shrunk(
+    trace: str,
+    target: str | None,
+    name: str | None,
+    directory: Path,
+    progress: Progress,
+    *,
+    normaliser: Normaliser,
+    timeout: float | None,
+    root: Path,
+) -> ShrunkGolden:
+    """The smallest golden trace that fails as the golden trace, or the run, of that name does.
+
+    Raises:
+        RunNotFound, SessionNotFound: there is neither.
+        UsageError: it does not fail.
+    """
+    from Agent.replay.golden.adding import add_golden
+    from Agent.replay.golden.shrinking import shrink_golden
+    from Agent.replay.golden.trace import find_golden
+
+    try:
+        golden = find_golden(trace, directory)
+    except RunNotFound as no_golden:
+        with tempfile.TemporaryDirectory(prefix="agent-trace-golden-") as place:
+            try:
+                added = add_golden(
+                    trace,
+                    target,
+                    root,
+                    directory=place,
+                    normaliser=normaliser,
+                    timeout_seconds=timeout,
+                    failing=True,
+                )
+            except RunNotFound:
+                raise no_golden from None
+            if not added.is_kept:
+                from Agent.errors import ReplayError
+
+                why = (*added.report.report.reasons, "it contains nothing that can be replayed")[0]
+                raise ReplayError(f"{trace} cannot be made smaller: {why}") from None
+            new = name or f"{added.golden.name}-shrunk"
+            return shrink_golden(added.golden, name=new, directory=directory, progress=progress)
+    return shrink_golden(golden, target, name=name, progress=progress)
+
+
+_directory_option = click.option(
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("tests", "golden_traces"),
+    metavar="DIR",
+    help="Directory of golden traces.",
+)
+_target_option = parameters.target_option(text="Another target than the golden trace, or the session, names.")
+_timeout_option = parameters.timeout_option("timeout")
+
+
+@click.group(
+    epilog=parameters.examples(
+        "agent-trace golden add last/creator_017 --name quota-incident",
+        "agent-trace golden check --json",
+        "agent-trace golden shrink quota-incident",
+    )
+)
+def golden() -> None:
+    """Keep recorded runs as tests, and check them.
+
+    A golden trace is a directory with everything that a replay of one run needs. `check`, or the pytest
+    fixture golden_trace, replays it with the current code, without network access.
+    """
+
+
+@golden.command(
+    epilog=parameters.examples(
+        "agent-trace golden add last/creator_017 --name quota-incident --test",
+        "agent-trace golden add 20261120_103045 --target shop.agents:build --normalise ids,times",
+    )
+)
+@parameters.run_argument
+@click.option("--name", metavar="NAME", help="Name of the golden trace; default: the agent or run.")
+@_target_option
+@normalise_option
+@ignore_option
+@parameters.network_option
+@_timeout_option
+@click.option("--replace", "replace_old", is_flag=True, help="Replace the golden trace of that name.")
+@click.option(
+    "--failing", is_flag=True, help="Keep it even if the code behaves differently: a test that fails now."
+)
+@click.option(
+    "--test",
+    "test_file",
+    is_flag=False,
+    flag_value="",
+    metavar="[FILE]",
+    help="Also write a test; default FILE: beside the golden traces.",
+)
+@_directory_option
+@parameters.common_options
+def add(run: str, timeout: float | None, test_file: str | None, as_json: bool, **how: Any) -> int:
+    """Keep a run as a golden trace.
+
+    Replays the run twice with the current code, under two hash seeds, and keeps it if both match. If fields
+    cannot be seen or differ between the two, it prints the ignore= line that leaves them out. Exit code 0:
+    added; 1: the code behaves differently; 4: nothing was proved. RUN is last, a session, SESSION/agent_id,
+    or a run.
+    """
+    from Agent.replay.golden.adding import add_golden, source_of_test, write_test
+
+    parameters.find_code_here()
+    with bar("replaying") as show:
+        show(0.0)
+        added = add_golden(run, timeout_seconds=timeout, **how)
+        show(1.0)
+    test = None
+    if added.is_kept and test_file is not None:
+        test = write_test(added.golden, Path(test_file) if test_file else None)
+    if as_json:
+        found = {"added": added.is_kept, **_described(added.golden), "check": added.report.to_dict()}
+        render.emit_json(found if test is None else {**found, "test": str(test)})
+        return added.exit_code
+    _show(added.failing)
+    if added.ignorable:
+        _name_ignorable(added.ignorable, run, is_kept=added.is_kept)
+    if not added.is_kept:
+        render.note("not added: a golden trace must pass; --failing keeps it as a test that fails now")
+        return added.exit_code
+    told = f"added {added.golden.directory}, {render.size(added.golden.size_bytes)}"
+    if test is not None:
+        render.emit(f"{told}; its test: {test}")
+    else:
+        render.emit(f"{told}; its test, which --test writes:")
+        for line in source_of_test(added.golden).splitlines()[3:]:
+            render.emit(f"  {line}")
+    render.note("it contains inputs and outputs of the run; review it before you commit it")
+    missing = [name for name in ("pytest", "syrupy") if find_spec(name) is None]
+    if missing:
+        render.note(f"its test needs {' and '.join(missing)}: pip install 'agent-trace[golden]'")
+    return added.exit_code
+
+
+@golden.command("list", epilog=parameters.examples("agent-trace golden list"))
+@_directory_option
+@parameters.json_option
+def list_(directory: Path, as_json: bool) -> None:
+    """List the golden traces."""
+    from Agent.replay.golden.trace import list_goldens
+
+    found = list_goldens(directory)
+    if as_json:
+        render.emit_json([_described(each) for each in found])
+        return
+    if not found:
+        render.note(f"no golden traces in {directory}; agent-trace golden add RUN makes one")
+        return
+    render.table(
+        ["NAME", "DRIVES", "TARGET", "MAY DIFFER", "RECORDED", "SIZE"],
+        [
+            [
+                each.name,
+                each.agent_id
+                or (f"{len(each.agents)} agents" if each.agents is not None else "the whole run"),
+                each.target,
+                ", ".join(filter(None, (str(each.normaliser), *each.ignore))) or "-",
+                each.recorded_at[:16].replace("T", " "),
+                render.size(each.size_bytes),
+            ]
+            for each in found
+        ],
+    )
+
+
+@golden.command(
+    epilog=parameters.examples(
+        "agent-trace golden check",
+        "agent-trace golden check quota-incident --target Agent.demo.targets:repaired_creator",
+    )
+)
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@_target_option
+@parameters.workers_option("Number of parallel replays; default: all cores.")
+@_directory_option
+@parameters.json_option
+def check(
+    names: tuple[str, ...], target: str | None, workers: int | None, directory: Path, as_json: bool
+) -> int:
+    """Replay golden traces with the current code: NAME, or all of them.
+
+    Exit code 0: all pass; 1: one behaves differently; 4: one proved nothing.
+    """
+    from Agent.replay.golden.trace import check_golden
+    from Agent.replay.worker.fork_server import in_parallel
+
+    parameters.find_code_here()
+    found = _named(names, directory)
+    with bar("replaying golden traces") as show:
+        reports = in_parallel([partial(check_golden, each, target) for each in found], workers, show)
+    codes = {report.exit_code for report in reports}
+    exit_code = next((code for code in (1, 4) if code in codes), 0)
+    if as_json:
+        render.emit_json({"exit_code": exit_code, "golden_traces": [report.to_dict() for report in reports]})
+        return exit_code
+    for report in reports:
+        if report.passes:
+            render.emit(f"{_verdict(report)} {report.name}")
+            for change in report.golden.accepted:
+                render.emit(f"  {change}")
+        else:
+            _show(report, with_name=True)
+    passed = sum(report.passes for report in reports)
+    render.emit(f"{passed:,} of {render.plural(len(reports), 'golden trace')} passed")
+    return exit_code
+
+
+@golden.command(epilog=parameters.examples("agent-trace golden update quota-incident"))
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@_target_option
+@_directory_option
+@parameters.json_option
+def update(names: tuple[str, ...], target: str | None, directory: Path, as_json: bool) -> int:
+    """Replace the recording by the current behaviour.
+
+    Like pytest --snapshot-update: replays the recorded actions with recorded responses, and keeps the result
+    as the new recording. A replay that proves nothing changes nothing (exit code 4).
+    """
+    from Agent.replay.golden.adding import update_golden
+
+    parameters.find_code_here()
+    reports = []
+    found = _named(names, directory)
+    with bar("recording again") as show:
+        for number, each in enumerate(found, 1):
+            reports.append(update_golden(each, target))
+            show(number / len(found))
+    if as_json:
+        render.emit_json([report.to_dict() for report in reports])
+    for report in [] if as_json else reports:
+        _show(report, with_name=True)
+    return max(report.exit_code for report in reports)
+
+
+@golden.command(
+    epilog=parameters.examples(
+        'agent-trace golden accept quota-incident 42 --reason "the quota is 20 since release 3"',
+    )
+)
+@click.argument("name", metavar="NAME")
+@click.argument("step", metavar="STEP", type=click.IntRange(min=1))
+@click.option("--reason", required=True, metavar="TEXT", help="Why the new behaviour is right.")
+@_target_option
+@_directory_option
+@parameters.json_option
+def accept(name: str, step: int, reason: str, target: str | None, directory: Path, as_json: bool) -> int:
+    """Accept the current behaviour from a step on.
+
+    Up to STEP, the golden trace still checks the first recording; from STEP on, it holds the current
+    behaviour. It stores step and reason. Refused if something differs before STEP.
+    """
+    from Agent.replay.golden.adding import accept_golden
+
+    parameters.find_code_here()
+    (found,) = _named((name,), directory)
+    with bar("recording again"):
+        report = accept_golden(found, step, reason, target)
+    if as_json:
+        render.emit_json(report.to_dict())
+    else:
+        _show(report, with_name=True)
+    return report.exit_code
+
+
+@golden.command(
+    epilog=parameters.examples(
+        "agent-trace golden shrink quota-incident",
+        "agent-trace golden shrink last --target shop.agents:build --name smaller --test tests/test_it.py",
+    )
+)
+@click.argument("trace", metavar="NAME|RUN")
+@_target_option
+@click.option("--name", metavar="NAME", help="Name of the small golden trace; default: NAME-shrunk.")
+@click.option(
+    "--test",
+    "test_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Test file to write; default: beside the directory of golden traces.",
+)
+@normalise_option
+@_timeout_option
+@_directory_option
+@parameters.common_options
+def shrink(
+    trace: str,
+    target: str | None,
+    name: str | None,
+    test_path: Path | None,
+    directory: Path,
+    as_json: bool,
+    **how: Any,
+) -> int:
+    """Find the smallest part of a golden trace, or run, that still fails.
+
+    Searches for the shortest beginning and the fewest agents that still fail in the same way, keeps them as a
+    separate golden trace, and writes a test that fails now. Exit code 0: done.
+    """
+    from Agent.replay.golden.adding import write_test
+
+    parameters.find_code_here()
+    with bar("searching for a smaller failure") as show:
+        found = shrunk(trace, target, name, directory, show, **how)
+    divergence = found.report.report.divergence
+    why = str(divergence) if divergence is not None else found.report.report.reasons[0]
+    test = write_test(found.golden, test_path, f"fails since {why}")
+    if as_json:
+        render.emit_json({**found.to_dict(), "test": str(test)})
+        return 0
+    render.emit(
+        f"{found.golden.name}: {found.actions[0]:,} of {render.plural(found.actions[1], 'action')}, "
+        f"{found.agents[0]:,} of {render.plural(found.agents[1], 'agent')}, "
+        f"after {render.plural(found.trials, 'trial')}"
+    )
+    if not found.is_smallest:
+        render.note("no trials left: a smaller one may exist")
+    _show(found.report)
+    render.emit(f"kept as {found.golden.directory}; {test} fails until the code again does what was recorded")
+    return 0
+
+
+@golden.command(epilog=parameters.examples("agent-trace golden remove quota-incident"))
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@_directory_option
+def remove(names: tuple[str, ...], directory: Path) -> None:
+    """Remove golden traces; tests that use them then fail in CI."""
+    from Agent.replay.golden.trace import remove_golden
+
+    for each in _named(names, directory):
+        render.emit(f"removed {remove_golden(each.name, directory).directory}")
+
+
+def _name_ignorable(names: tuple[str, ...], run: str, *, is_kept: bool) -> None:
+    """Say how to leave out fields that cannot be seen, or differ from one replay to the next."""
+    listed = ", ".join(f'"{name}"' for name in names)
+    again = f"agent-trace golden add {run} {' '.join(f'--ignore {name}' for name in names)}"
+    render.note(f"cannot be seen, or differ between two replays: {', '.join(names)}")
+    render.note(f"to ignore it in the program: instrument(..., ignore=[{listed}])")
+    render.note(f"to ignore it here: {again}{' --replace' if is_kept else ''}")
+
+
+def _named(names: tuple[str, ...], directory: Path) -> list[GoldenTrace]:
+    """The golden traces of these names, all without one; each must be there."""
+    from Agent.errors import RunNotFound
+    from Agent.replay.golden.trace import find_golden, list_goldens
+
+    if names:
+        return [find_golden(name, directory) for name in dict.fromkeys(names)]
+    found = list_goldens(directory)
+    if not found:
+        raise RunNotFound("no golden traces", path=directory, remedy="agent-trace golden add RUN makes one")
+    return found
+
+
+def _described(each: GoldenTrace) -> dict[str, Any]:
+    return {**each.to_object(), "directory": str(each.directory), "size_bytes": each.size_bytes}
+
+
+def _verdict(report: GoldenReport) -> str:
+    verdict = str(report.report.verdict)
+    return render.paint(verdict, **VERDICT_STYLES[verdict])
+
+
+def _show(report: GoldenReport, *, with_name: bool = False) -> None:
+    name = report.name if with_name else ""
+    emit_judged(str(report), str(report.report.verdict), name=name, width=render.width_of_terminal())

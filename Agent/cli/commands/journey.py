@@ -1,0 +1,288 @@
+"""`journey`: what one agent did: in totals, event by event, as a tree, or across all sessions."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from Agent.cli import parameters, render
+from Agent.cli.event_lines import event_line
+from Agent.cli.selection import FieldTest, Selection, where_option
+
+if TYPE_CHECKING:
+    from Agent.event.model import Event
+    from Agent.tree.read.reader import TreeReader
+
+SCREEN_EVENTS = 20
+TREE_LINES = 40
+_TREE_WINDOW = 400
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace journey creator_001",
+        "agent-trace journey creator_001 --since tick:40 --until tick:50 --type agent_action",
+        "agent-trace journey creator_001 --tree",
+        "agent-trace journey creator_001 --all-sessions",
+    )
+)
+@parameters.agent_argument
+@parameters.session_argument
+@click.option("--all", "-A", "everything", is_flag=True, help="Every event, without a summary.")
+@parameters.limit_option("Only the last N events.")
+@parameters.since_option
+@parameters.until_option
+@parameters.type_option
+@where_option
+@click.option("--tree", is_flag=True, help="Show how actions are nested, and how long each took.")
+@click.option("--summary", is_flag=True, help="Only the summary.")
+@click.option("--gaps", is_flag=True, help="Also look for missing events; reads the whole session.")
+@click.option("--all-sessions", is_flag=True, help="Include every session of the trace root.")
+@parameters.session_options
+def journey(
+    agent: str,
+    run: str | None,
+    since: parameters.Since | None,
+    until: parameters.Since | None,
+    kinds: tuple[str, ...],
+    where: tuple[FieldTest, ...],
+    limit: int | None,
+    session: str,
+    as_json: bool,
+    root: Path,
+    **how: bool,
+) -> None:
+    """Show what one agent did, in order.
+
+    Reads only that agent's files. Prints totals, then the last events; --all prints every event. RUN is a
+    session: an id, a unique prefix of one, a path, or last. With --json, each line is one event as recorded;
+    with --summary, --tree or --all-sessions it is one document.
+    """
+    from Agent.analysis.session import find
+    from Agent.archive.sealed.reader import open_reader
+
+    if how["all_sessions"]:
+        _show_all_sessions(root, agent, as_json=as_json)
+        return
+    reader = open_reader(find(parameters.session_beside(run, session, agent), root))
+    if how["tree"]:
+        _show_tree(reader, agent, limit, everything=how["everything"], as_json=as_json)
+    elif how["summary"] or how["gaps"]:
+        _show_summary(reader, agent, gaps=how["gaps"], as_json=as_json)
+    elif as_json or how["everything"] or any((limit, since, until, kinds, where)):
+        selection = Selection(kinds=kinds, fields=where, since=since, until=until)
+        _show_events(reader, agent, selection, limit, as_json=as_json)
+    else:
+        _show_screen(reader, agent)
+    render.note_damage(reader.damaged_lines)
+
+
+def _show_events(
+    reader: TreeReader,
+    agent: str,
+    selection: Selection,
+    limit: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    from Agent.analysis.session import agent_events
+
+    chosen: Iterable[Event] = (event for event in agent_events(reader, agent) if selection(event))
+    if not _print_events(chosen if limit is None else deque(chosen, maxlen=limit), as_json=as_json):
+        render.note(f"no event of {agent} matches that kind and time")
+
+
+def _print_events(events: Iterable[Event], *, as_json: bool = False) -> int:
+    """Print events as they come, and give their number."""
+    from Agent.event.codec import encode_event
+
+    width = render.width_of_terminal()
+    number = 0
+    for number, event in enumerate(events, 1):  # noqa: B007 - it is given at the end
+        if as_json:
+            render.emit_bytes(encode_event(event))
+        else:
+            render.emit(event_line(event, width=width, with_agent=False))
+    return number
+
+
+def _show_screen(reader: TreeReader, agent: str) -> None:
+    """The totals and the last events."""
+    from Agent.analysis.journeys.journey import journey_overview
+
+    last: deque[Event] = deque(maxlen=SCREEN_EVENTS)
+    found = journey_overview(reader, agent, each=last.append)
+    _print_overview(found)
+    render.emit()
+    _print_events(last)
+    if found["total_logs"] > len(last):
+        render.note(
+            f"the last {len(last)} of {render.count(found['total_logs'])} events; --all shows all, "
+            "--tree the nesting, --since tick:40 those from there on"
+        )
+
+
+def _show_summary(reader: TreeReader, agent: str, *, gaps: bool, as_json: bool) -> None:
+    from Agent.analysis.journeys.journey import journey_overview
+    from Agent.analysis.query.engine import open_engine
+
+    found = journey_overview(reader, agent, open_engine(reader.session) if gaps else None)
+    if as_json:
+        render.emit_json(found)
+    else:
+        _print_overview(found)
+
+
+def _print_overview(found: dict[str, Any]) -> None:
+    role = f" ({found['agent_role']})" if found["agent_role"] else ""
+    render.emit(
+        render.paint(render.clean(f"{found['agent_id']}{role}"), bold=True)
+        + f" in session {found['session_id']}"
+    )
+    ticks = "" if found["first_tick"] is None else f", ticks {found['first_tick']} to {found['last_tick']}"
+    rows: list[tuple[str, object]] = [
+        ("events", f"{render.count(found['total_logs'])} in {render.duration(found['duration_s'])}{ticks}"),
+        ("first, last", f"{_moment(found['started_at'])}  to  {_moment(found['last_seen'])}"),
+    ]
+    if found["action_counts"]:
+        rows.append(("actions", _ranked(found["action_counts"])))
+    others = {kind: count for kind, count in found["event_types"].items() if kind != "agent_action"}
+    if others:
+        rows.append(("other events", _ranked(others)))
+    if found["errors"]:
+        last = found["recent_errors"][-1]
+        rows.append(("errors", render.clip(f"{found['errors']:,}, the last: {last['message']}", 84)))
+    rows.append(("busy, idle", _idle(found)))
+    for each in found["in_flight"]:
+        gone = "" if each["alive"] else ", its process is gone"
+        rows.append(("still open", f"{each['name']} since {_moment(each['started_at'])}{gone}"))
+    rows.append(("record", _record(found)))
+    render.pairs(rows, cut=True)
+
+
+def _idle(found: dict[str, Any]) -> str:
+    told = f"{render.duration(found['busy_s'])}, {render.duration(found['idle_s'])}"
+    longest = max(found["idle"], key=lambda each: each["seconds"], default=None)
+    if longest is not None and longest["seconds"] > 0:
+        told += f"; longest idle {render.duration(longest['seconds'])} from {longest['start'][11:23]}"
+    return told
+
+
+def _record(found: dict[str, Any]) -> str:
+    parts = []
+    if found["damaged_lines"]:
+        parts.append(f"{render.plural(found['damaged_lines'], 'damaged line')} in its files")
+    if found["gaps"] is None:
+        parts.append("missing events were not checked (--gaps)")
+    for gap in (found["gaps"] or [])[:4]:
+        where = f"between {_clock(gap['after'])} and {_clock(gap['before'])}"
+        what = f"{render.plural(gap['count'], 'event')} {gap['verdict']}"
+        parts.append(f"{what} {where} by {gap['writer']}, possibly of this agent")
+    if found["gaps"] is not None and len(found["gaps"]) > 4:
+        parts.append(f"{len(found['gaps']) - 4} more gaps (--json)")
+    return "; ".join(parts) or "nothing missing"
+
+
+def _ranked(counts: dict[str, int], most: int = 6) -> str:
+    told = ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:most])
+    return f"{told}, {len(counts) - most} more" if len(counts) > most else told
+
+
+def _moment(timestamp: str) -> str:
+    return timestamp[:23].replace("T", " ")
+
+
+def _clock(timestamp: str | None) -> str:
+    return "its end" if timestamp is None else timestamp[11:23]
+
+
+def _show_tree(reader: TreeReader, agent: str, limit: int | None, *, everything: bool, as_json: bool) -> None:
+    from Agent.analysis.journeys.journey import MAX_TREE_EVENTS, journey_tree
+
+    most = MAX_TREE_EVENTS if as_json or everything else _TREE_WINDOW
+    rows, left_out = journey_tree(reader, agent, limit or most)
+    if as_json:
+        render.emit_json({"agent_id": agent, "left_out": left_out, "nodes": rows})
+        return
+    cut = 0
+    if not everything and limit is None and len(rows) > TREE_LINES:
+        # from the first outermost one after which all fits
+        starts = [place for place, row in enumerate(rows) if row["depth"] == 0]
+        cut = next((place for place in starts if len(rows) - place <= TREE_LINES), starts[-1])
+    for row in rows[cut:]:
+        render.emit(_tree_line(row))
+    if cut or left_out:
+        render.note(
+            f"the last {render.count(len(rows) - cut)} of {render.count(len(rows) + left_out)} steps; "
+            "--tree --all shows all, --tree -n 500 the last 500 events"
+        )
+
+
+def _tree_line(row: dict[str, Any]) -> str:
+    if row["id"] is None:
+        what = f"{row['name'] or 'a span'}, still open"
+        head = " " * 20
+        return f"{head}{'  ' * row['depth']}{render.paint(f'({render.clean(what)})', dim=True)}"
+    tick = "" if row["tick"] is None else f"t{row['tick']}"
+    head = render.paint(f"{row['started_at'][11:23]}  {tick:>5} ", dim=True)
+    name = row["name"] if row["name"] != row["event_type"] else row["message"] or row["event_type"]
+    if row["event_type"] != "agent_action" and name != row["message"]:
+        name = f"{row['event_type']}: {name}"
+    took = "" if row["duration_ms"] is None else f"  {row['duration_ms']:.3g} ms"
+    if row["children"] and row["self_ms"] is not None:
+        took += f", {row['self_ms']:.3g} ms self"
+    outcome = f"  {row['outcome']}" if row["outcome"] else ""
+    look = render.LEVEL_STYLES.get(row["level"], {})
+    room = max(render.width_of_page() - 22 - 2 * row["depth"] - len(took) - len(outcome), 16)
+    text = render.paint(render.clip(render.clean(name), room), **look)
+    return f"{head} {'  ' * row['depth']}{text}{render.paint(took + outcome, dim=True)}"
+
+
+def _show_all_sessions(root: Path, agent: str, *, as_json: bool) -> None:
+    from Agent.analysis.journeys.journey import journeys_overview
+
+    found = journeys_overview(root, agent)
+    for session_id, why in found["unread"].items():
+        render.note(f"{session_id} was skipped: {why}")
+    if as_json:
+        render.emit_json(found)
+        return
+    sessions = found["sessions"]
+    render.emit(
+        render.paint(render.clean(agent), bold=True) + f" in {render.plural(len(sessions), 'session')}"
+    )
+    render.pairs(
+        [
+            ("events", render.count(found["events"])),
+            ("first, last", f"{_moment(found['first_seen'])}  to  {_moment(found['last_seen'])}"),
+            ("actions", _ranked(found["action_counts"]) or "none"),
+            ("errors", render.count(found["errors"])),
+            ("between sessions", render.duration(found["between_s"])),
+        ],
+        cut=True,
+    )
+    render.emit()
+    rows = sessions[-SCREEN_EVENTS:]
+    render.table(
+        ("SESSION", "FIRST (UTC)", "DURATION", "IDLE", "EVENTS", "ACTIONS", "ERRORS", "TICKS"),
+        [
+            (
+                row["session_id"],
+                _moment(row["started_at"])[:19],
+                render.duration(row["duration_s"]),
+                render.duration(row["idle_s"]),
+                render.count(row["total_logs"]),
+                render.count(sum(row["action_counts"].values())),
+                render.count(row["errors"]),
+                "-" if row["first_tick"] is None else f"{row['first_tick']} to {row['last_tick']}",
+            )
+            for row in rows
+        ],
+        right=("DURATION", "IDLE", "EVENTS", "ACTIONS", "ERRORS"),
+    )
+    if len(rows) < len(sessions):
+        render.note(f"the newest {len(rows)} of {len(sessions)} sessions; --json has all")

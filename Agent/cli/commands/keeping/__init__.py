@@ -1,1 +1,0 @@
-"""Commands that look after what is recorded: seal, recover, verify, prune, erase."""

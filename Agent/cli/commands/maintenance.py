@@ -1,0 +1,471 @@
+"""Commands that look after what is recorded: `recover`, `verify`, `prove`, `prune`; `Agent.archive` works."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from Agent.cli import parameters, render
+from Agent.cli.commands.runs import prune_runs
+from Agent.errors import SessionInUse
+
+if TYPE_CHECKING:
+    from Agent.archive.prune import PrunedSession, Pruning
+    from Agent.archive.recover import Recovered
+    from Agent.archive.verify import Verification
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_UNITS_BYTES = {"": 1, "b": 1} | {
+    name: base**power
+    for power, letter in enumerate("kmgt", 1)
+    for name, base in ((letter, 1000), (f"{letter}b", 1000), (f"{letter}ib", 1024))
+}
+_SHOWN_ARTIFACTS = 10
+_SHOWN_EDITS = 10
+_NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
+_VERDICT_STYLES: dict[str, dict[str, Any]] = {
+    "running": {"fg": "green"},
+    "killed": {"fg": "red"},
+    "recovered": {"fg": "yellow"},
+}
+
+
+@click.command(epilog=parameters.examples("agent-trace recover", "agent-trace recover --all --mirrors"))
+@click.argument("session", metavar="[SESSION]", default="last", shell_complete=parameters.complete_sessions)
+@click.option("--all", "every", is_flag=True, help="Every session under the root to which nobody writes.")
+@click.option("--mirrors", is_flag=True, help="Also rebuild the category files of all sessions.")
+@parameters.common_options
+def recover(session: str, every: bool, mirrors: bool, as_json: bool, root: Path) -> None:
+    """Finish a session whose program was killed.
+
+    Records what was lost and which spans were open, ends torn files, and writes the summary. No event is
+    changed or dropped; a session that ended well is not changed. Without SESSION: the newest.
+    """
+    from Agent.archive.recover import recover_session
+    from Agent.tree.layout import find_session, list_sessions
+
+    done: list[Recovered] = []
+    passed_over: list[tuple[str, str]] = []
+    if every:
+        for ref in list_sessions(root):
+            try:
+                done.append(recover_session(ref.path))
+            except SessionInUse as error:
+                passed_over.append((ref.session_id, error.message))
+                render.note(f"{ref.session_id} was skipped: {error.message}")
+    else:
+        done.append(recover_session(find_session(root, session)))
+    rebuilt = _rebuild(root) if mirrors else None
+    if as_json:
+        render.emit_json(
+            {
+                "sessions": [each.to_dict() for each in done],
+                "passed_over": [{"session_id": name, "reason": reason} for name, reason in passed_over],
+                "mirrors": rebuilt,
+            }
+        )
+        return
+    for each in done:
+        _show_recovered(each)
+    if rebuilt is not None:
+        lines = render.plural(sum(rebuilt.values()), "line")
+        render.emit(f"the category files were rebuilt, {lines} in total")
+
+
+def _rebuild(root: Path) -> dict[str, int]:
+    import orjson
+
+    from Agent.archive.recover import rebuild_mirrors
+    from Agent.config.text_mirrors import as_text
+
+    def text(line: bytes) -> str:
+        return as_text({"level": "INFO", "logger": "", "message": "", "extra": {}, **orjson.loads(line)})
+
+    return rebuild_mirrors(root, as_text=text)
+
+
+def _show_recovered(done: Recovered) -> None:
+    name = done.session.name.removeprefix("session_")
+    for line in done.notes:
+        render.note(line)
+    if not done.changed:
+        render.emit(f"{name}: nothing to do, {_account(done)}")
+        return
+    render.heading(f"Recovered {name}", _account(done))
+    render.pairs(
+        [
+            (
+                "killed writers",
+                ", ".join(f"{each.writer} (process {each.pid})" for each in done.writers) or "none",
+            ),
+            ("events read", render.count(done.losses.total_read)),
+            ("lost", render.count(done.losses.total_lost)),
+            ("unacknowledged", f"{done.losses.total_unacknowledged:,}{_why_unacknowledged(done)}"),
+            ("unknown", render.count(done.losses.total_unknown)),
+            ("retired", render.count(done.losses.total_retired)),
+            ("torn ends", ", ".join(f"{each.file}:{each.line_number}" for each in done.torn_tails) or "none"),
+        ]
+    )
+    if done.open_spans:
+        render.emit()
+        render.table(
+            ("AGENT", "STILL OPEN"),
+            [(span.agent_id or "-", span.name) for span in done.open_spans],
+        )
+
+
+def _why_unacknowledged(done: Recovered) -> str:
+    """What unacknowledged events were, which depends on the durability of their writers."""
+    kinds = {each.durability for each in done.losses.writers if each.unacknowledged}
+    if not kinds:
+        return ""
+    held = kinds & {"queued", "buffered"}
+    return (
+        f" (held in memory, durability {' and '.join(sorted(held))})" if held else " (calls had not returned)"
+    )
+
+
+def _account(done: Recovered) -> str:
+    return "nothing lost" if done.losses.clean else "events are lost, see agent-trace verify"
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace verify", "agent-trace verify last --json", 'agent-trace verify last --head "$KEPT_HEAD"'
+    )
+)
+@click.argument("run", metavar="[RUN]", default="last", shell_complete=parameters.complete_sessions)
+@click.option(
+    "--head",
+    "heads",
+    multiple=True,
+    metavar="HEAD",
+    help="A head that was kept elsewhere: of the session, or of a writer.",
+)
+@parameters.common_options
+def verify(run: str, heads: tuple[str, ...], as_json: bool, root: Path) -> int:
+    """Check that a session is complete and unedited.
+
+    Accounts for every event of every writer, compares lines, artifacts and sealed parts with their digests,
+    and names the first edited block. Exit code 1: events are lost or missing without an explanation, or
+    something is damaged or edited. Calls cut off by a kill, and events retired by a policy, are shown but are
+    not failures. Without RUN: the newest session.
+
+    Somebody who can write to the files can recompute their digests; only a head kept elsewhere detects that.
+    """
+    from Agent.archive.erase.erasing import plan_file
+    from Agent.archive.verify import verify as verify_session
+    from Agent.tree.layout import find_session
+
+    found = verify_session(find_session(root, parameters.session_of(run)), heads)
+    if plan_file(root).exists():
+        render.note("an erasure under this root was interrupted; agent-trace erase finishes it")
+    if as_json:
+        render.emit_json(found.to_dict())
+    else:
+        _show_verification(found)
+    return 0 if found.sound else 1
+
+
+def _show_verification(found: Verification) -> None:
+    numbers = ("TAKEN", "READ", "LOST", "UNACK", "UNKNOWN", "RETIRED", "DAMAGED", "TORN")
+    render.table(
+        ("WRITER", "PROCESS", "STATE", *numbers),
+        [
+            (
+                row.writer,
+                "-" if row.pid is None else row.pid,
+                row.state,
+                *(
+                    render.count(number)
+                    for number in (
+                        row.taken,
+                        row.read,
+                        row.lost,
+                        row.unacknowledged,
+                        row.unknown,
+                        row.retired,
+                        row.damaged_lines,
+                        row.torn_tails,
+                    )
+                ),
+            )
+            for row in found.writers
+        ],
+        right=numbers,
+        styles={"STATE": _VERDICT_STYLES},
+    )
+    render.emit()
+    read = sum(row.read for row in found.writers)
+    name = found.session.name.removeprefix("session_")
+    _show_chain(found)
+    for reason, number in found.dropped.items():
+        render.emit(f"{render.plural(number, 'event')} could not be written: {render.clean(reason)}")
+    if found.sound:
+        beside = f" and {render.plural(found.artifacts, 'artifact')}" if found.artifacts else ""
+        render.emit(f"{name} is sound: {render.plural(read, 'event')}{beside} read, none lost")
+        if found.erased:
+            render.note(f"{render.plural(found.erased, 'event')} of the retired ones were erased on request")
+        if any(row.state == "killed" for row in found.writers):
+            render.note(f"a writer was killed; agent-trace recover {name} finishes its session")
+        return
+    render.emit(render.paint(f"{name} is not sound: {', '.join(_faults(found))}", fg="red"))
+    for edit in found.chain.edits[:_SHOWN_EDITS] if found.chain is not None else ():
+        render.emit(f"  {render.clean(str(edit))}")
+    for artifact in found.damaged_artifacts[:_SHOWN_ARTIFACTS]:
+        render.emit(f"  {render.clean(artifact.path)}: {artifact.problem}")
+    for path in found.damaged_parts:
+        render.emit(f"  {render.clean(path)}: differs from what was sealed")
+    for path in found.changed_files:
+        render.emit(f"  {render.clean(path)}: its lines differ from those that were sealed")
+
+
+def _show_chain(found: Verification) -> None:
+    """What the digests of blocks say, besides of edits."""
+    chain = found.chain
+    if chain is None:
+        render.note(
+            "recorded without digests of its lines: an edit that leaves a valid event cannot be detected"
+        )
+        return
+    where = " of unedited files" if chain.edits else f" in {render.plural(chain.blocks, 'block')}"
+    render.emit(f"{render.plural(chain.lines, 'line')}{where} match their digests")
+    for why in sorted({gap.why for gap in chain.gaps}):
+        gaps = [gap for gap in chain.gaps if gap.why == why]
+        lines = render.plural(sum(gap.lines for gap in gaps), "line")
+        render.emit(f"{lines} of {render.plural(sum(gap.blocks for gap in gaps), 'block')} were {why}")
+    if chain.uncovered:
+        verb = "is" if chain.uncovered == 1 else "are"
+        render.emit(f"{render.plural(chain.uncovered, 'line')} {verb} in no block")
+    render.emit(f"head {chain.head}")
+
+
+@click.command(
+    epilog=parameters.examples("agent-trace prove k3v9q2ma-1042", "agent-trace prove k3v9q2ma-1042 --json")
+)
+@click.argument("event_id", metavar="ID")
+@click.argument("run", metavar="[RUN]", default="last", shell_complete=parameters.complete_sessions)
+@parameters.common_options
+def prove(event_id: str, run: str, as_json: bool, root: Path) -> None:
+    """Prove that an event is part of a session.
+
+    The proof is for somebody who has the head of the session. With --json: the event's line, and the digests
+    between it and the head; the program in docs/RELIABILITY.md checks them without the session. Without RUN:
+    the newest session.
+    """
+    from Agent.archive.chain_check import prove_event
+    from Agent.tree.layout import find_session
+
+    proof = prove_event(find_session(root, parameters.session_of(run)), event_id)
+    if as_json:
+        render.emit_json(proof)
+        return
+    render.emit(render.clean(f"{event_id} is in {proof['place']}"))
+    render.emit(
+        f"block {proof['block']} of the {proof['blocks']} of writer {proof['writer']}, {proof['time']}"
+    )
+    render.emit(f"{len(proof['path'])} digests lead to the head {proof['head']}")
+
+
+def _faults(found: Verification) -> list[str]:
+    """What keeps a session from being sound, counted."""
+    edits = [] if found.chain is None else found.chain.edits
+    counted = (
+        (found.damaged_lines, "damaged line", ""),
+        (len(found.damaged_artifacts), "damaged artifact", ""),
+        (len(found.damaged_parts), "damaged part", " of the archive"),
+        (len(found.changed_files), "file", " changed since sealing"),
+    )
+    return [
+        *([f"{found.lost:,} lost"] if found.lost else []),
+        *([f"{found.unknown:,} missing without an explanation"] if found.unknown else []),
+        *(f"{render.plural(number, noun)}{rest}" for number, noun, rest in counted if number),
+        *([f"{len(edits):,} edited or gone"] if edits else []),
+    ]
+
+
+def _parse(value: str, units: dict[str, int], what: str) -> float:
+    found = _NUMBER.fullmatch(value.strip())
+    unit = None if found is None else units.get(found[2].lower())
+    if found is None or unit is None:
+        raise click.BadParameter(f"{value!r} is not {what}")
+    return float(found[1]) * unit
+
+
+def _age(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    return None if value is None else _parse(value, _UNITS_S, "an age, write 12h, 30d or 4w")
+
+
+def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    return None if value is None else int(_parse(value, _UNITS_BYTES, "a size, write 500MB or 2GB"))
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace prune --keep-sessions 20 --dry-run",
+        "agent-trace prune --older-than 30d --max-bytes 2GB",
+        "agent-trace prune --checkpoints",
+        "agent-trace prune --checkpoints --older-than 7d --failed-older-than 60d --keep-last 10",
+    )
+)
+@click.option("--keep-sessions", type=click.IntRange(min=0), metavar="N", help="Keep the newest N.")
+@click.option(
+    "--older-than", callback=_age, metavar="AGE", help="Remove sessions that ended longer ago, such as 30d."
+)
+@click.option(
+    "--max-bytes", callback=_size, metavar="SIZE", help="Remove the oldest until the rest fits, such as 2GB."
+)
+@click.option(
+    "--checkpoints",
+    is_flag=True,
+    help="Remove checkpoints instead: after 14 days, those of failed runs after 90.",
+)
+@click.option(
+    "--failed-older-than", callback=_age, metavar="AGE", help="The age for checkpoints of failed runs."
+)
+@click.option(
+    "--keep-last",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="For each agent in a successful run, keep only the last N, plus errors and phases.",
+)
+@click.option("--dry-run", "-n", is_flag=True, help="Show what would be removed, without removing it.")
+@parameters.common_options
+def prune(
+    keep_sessions: int | None,
+    older_than: float | None,
+    max_bytes: int | None,
+    checkpoints: bool,
+    failed_older_than: float | None,
+    keep_last: int | None,
+    dry_run: bool,
+    as_json: bool,
+    root: Path,
+) -> None:
+    """Remove whole sessions by policy, oldest first.
+
+    A session is removed if any rule matches, but never while a process writes to it. After a kill, the next
+    prune continues. The option max_session_bytes limits a running session. With --checkpoints, runs stay and
+    their checkpoints are removed, those of failed and crashed runs later.
+    """
+    if checkpoints:
+        if keep_sessions is not None or max_bytes is not None:
+            raise click.UsageError("--keep-sessions and --max-bytes are for whole sessions")
+        prune_runs(root, older_than, failed_older_than, keep_last, dry_run=dry_run, as_json=as_json)
+        return
+    if failed_older_than is not None or keep_last is not None:
+        raise click.UsageError("--failed-older-than and --keep-last are for --checkpoints")
+    from Agent.archive.prune import Policy
+    from Agent.archive.prune import prune as prune_sessions
+
+    def tell(session: PrunedSession) -> None:
+        if not as_json:
+            render.emit(f"removed {session.session_id}, {render.size(session.size_bytes)}: {session.reason}")
+
+    done = prune_sessions(
+        root, Policy(keep_sessions, older_than, max_bytes), dry_run=dry_run, on_removed=tell
+    )
+    if as_json:
+        render.emit_json({"root": str(root), **done.to_dict()})
+    else:
+        _show_pruning(done)
+
+
+def _show_pruning(done: Pruning) -> None:
+    for session in done.sessions:
+        if session.in_use is not None:
+            render.note(f"{session.session_id} is kept although it is {session.reason}: {session.in_use}")
+        elif done.dry_run:
+            render.emit(
+                f"would remove {session.session_id}, {render.size(session.size_bytes)}: {session.reason}"
+            )
+    if done.finished:
+        what = render.plural(done.finished, "removal")
+        render.note(f"{what} interrupted earlier {'would be finished' if done.dry_run else 'finished'}")
+    verb = "would free" if done.dry_run else "freed"
+    render.emit(
+        f"{verb} {render.size(done.freed_bytes)}; "
+        f"{render.plural(done.kept, 'session')} of {render.size(done.kept_bytes)} "
+        f"{'stays' if done.kept == 1 else 'stay'}"
+    )
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace seal", "agent-trace seal --all --remove", "agent-trace seal 20261120_103045 --json"
+    )
+)
+@click.argument("session", required=False, shell_complete=parameters.complete_sessions)
+@click.option("--all", "every", is_flag=True, help="Every session of the trace root.")
+@click.option(
+    "--remove",
+    is_flag=True,
+    help="Remove the JSON lines of sealed segments, once the copy has been read back byte by byte.",
+)
+@click.option("--restore", is_flag=True, help="Undo: restore the JSON lines exactly.")
+@parameters.common_options
+def seal(session: str | None, every: bool, remove: bool, restore: bool, as_json: bool, root: Path) -> int:
+    """Convert finished segments to Parquet.
+
+    Takes a tenth of the space, and queries are faster with the same answers. Segments that a running process
+    still writes, and those already sealed, are left alone. SESSION is an id, a unique prefix of one, a path,
+    or last (the default).
+    """
+    from Agent.tree.layout import find_session, list_sessions
+
+    context = click.get_current_context()
+    if every and session is not None:
+        raise click.UsageError("give SESSION or --all", context)
+    if remove and restore:
+        raise click.UsageError("give --remove or --restore", context)
+    paths = [ref.path for ref in list_sessions(root)] if every else [find_session(root, session or "last")]
+    answers = [_restore(path, as_json) if restore else _seal(path, remove, as_json) for path in paths]
+    if as_json:
+        render.emit_json(answers if every else answers[0])
+    elif not paths:
+        render.note("no session here yet")
+    return 0
+
+
+def _seal(path: Path, remove: bool, as_json: bool) -> dict[str, object]:
+    from Agent.archive.sealed.sealing import seal as seal_session
+    from Agent.cli.progress import bar
+
+    name = path.name.removeprefix("session_")
+    with bar(f"sealing {name}") as show:
+        done = seal_session(path, remove, progress=lambda ready, total: show(ready / max(total, 1)))
+    if as_json:
+        return done.to_dict()
+    if done.segments:
+        ratio = done.json_bytes / max(done.parquet_bytes, 1)
+        render.emit(
+            f"{name}: {render.plural(done.segments, 'file')}, {render.plural(done.events, 'event')} sealed, "
+            f"{render.size(done.json_bytes)} in {render.size(done.parquet_bytes)} (1/{ratio:.1f})"
+        )
+    elif done.already:
+        render.emit(f"{name}: already sealed, {render.plural(done.already, 'file')}")
+    else:
+        render.emit(f"{name}: nothing to seal")
+    if done.removed:
+        render.emit(
+            f"{name}: {render.plural(done.removed, 'JSON file')} removed, {render.size(done.removed_bytes)}"
+        )
+    if done.damaged:
+        render.note(f"{render.plural(done.damaged, 'damaged line')} kept unchanged")
+    if done.waiting:
+        file, why = next(iter(done.waiting.items()))
+        render.note(f"{render.plural(len(done.waiting), 'file')} skipped: {file}: {why}")
+    return {}
+
+
+def _restore(path: Path, as_json: bool) -> dict[str, object]:
+    from Agent.archive.sealed.reader import unseal
+
+    written = unseal(path)
+    names = [file.relative_to(path).as_posix() for file in written]
+    if not as_json:
+        render.emit(f"{path.name.removeprefix('session_')}: {render.plural(len(names), 'file')} restored")
+    return {"session": str(path), "restored": names}

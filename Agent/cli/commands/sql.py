@@ -1,0 +1,270 @@
+"""`sql`: a session's events in SQL, as a table, CSV, JSON or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from Agent.cli import parameters, render
+from Agent.cli.progress import shown
+
+if TYPE_CHECKING:
+    from Agent.analysis.query.sql_result import SqlResult
+
+QUERY_BYTES = 1_000_000
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace sql --schema",
+        'agent-trace sql "SELECT action_type, count(*), avg(duration_ms) FROM actions GROUP BY ALL"',
+        'agent-trace sql "SELECT agent_id, sum(reward) FROM rewards GROUP BY ALL" last --csv',
+        "agent-trace sql - 20261120_103045/creator_001 < question.sql",
+    )
+)
+@click.argument("query", metavar="QUERY", required=False)
+@click.argument("run", metavar="[RUN]", required=False, shell_complete=parameters.complete_runs)
+@click.option("--schema", is_flag=True, help="Show the views and their columns instead.")
+@click.option("--json", "form", flag_value="json", help="Print a JSON array with an object for each row.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV with a header line.")
+@click.option("--table", "form", flag_value="table", default=True, help="Print a table (default).")
+@parameters.limit_option("At most N rows.  [default: 200 in a table, else all]")
+@click.option(
+    "--timeout",
+    type=parameters.Number(min=0, min_open=True),
+    default=600,
+    metavar="SECONDS",
+    help="Stop a query that takes longer.",
+)
+@parameters.session_option
+@parameters.root_option
+def sql(
+    query: str | None,
+    run: str | None,
+    schema: bool,
+    form: str,
+    limit: int | None,
+    timeout: float,
+    session: str,
+    root: Path,
+) -> None:
+    """Query a session's events in SQL.
+
+    The views are events, actions, errors, rewards, interactions, messages, metrics, spans and more; --schema
+    lists them with their columns. The dialect is DuckDB's; a query can write and load nothing. QUERY is - for
+    stdin, RUN a session, or SESSION/agent_id for one agent's events.
+    """
+    from Agent.analysis.query.progress import bounds
+    from Agent.analysis.query.sql_result import SqlResult
+
+    if schema and query is not None and run is None:
+        query, run = None, query  # the one argument is the session then
+    if not schema and not (query or "").strip():
+        raise click.UsageError(
+            'say what to ask, as in agent-trace sql "SELECT count(*) FROM events"',
+            click.get_current_context(),
+        )
+    engine = _engine(run or session, root)
+    token = bounds.set(bounds.get()._replace(deadline_s=timeout))
+    try:
+        with shown("querying the session"):
+            if schema:
+                _show_schema(engine, form)
+                return
+            write_rows(SqlResult(engine, _text(query or "")), form, limit)
+    finally:
+        bounds.reset(token)
+        engine.close()
+
+
+def _engine(run: str, root: Path) -> Any:
+    """The engine over a session, or over one agent of it."""
+    from Agent.analysis.query.engine import open_engine
+    from Agent.analysis.session import find, unknown_agent
+    from Agent.archive.sealed.reader import open_reader
+
+    is_path = Path(run).is_dir()
+    name, _, agent = (run, "", "") if is_path else run.partition("/")
+    path = find(name, root)
+    if not agent:
+        return open_engine(path)
+    reader = open_reader(path)
+    if not reader.holds_agent(agent):
+        raise unknown_agent(reader, agent)
+    return open_engine(path, agent)
+
+
+def _text(query: str) -> str:
+    """The query, from stdin where it is a dash."""
+    if query != "-":
+        return query
+    text = sys.stdin.read(QUERY_BYTES + 1)
+    if len(text) > QUERY_BYTES:
+        raise click.UsageError("the query on stdin is longer than a million characters")
+    return text
+
+
+def _show_schema(engine: Any, form: str) -> None:
+    from Agent.analysis.query.views import names
+
+    columns = {name: engine.user_columns(f"FROM {name}") for name in names()}
+    if form == "json":
+        render.emit_json(columns)
+    elif form == "csv":
+        rows = [(view, name, sql_type) for view, found in columns.items() for name, sql_type in found.items()]
+        FORMATS["csv"](["view", "column", "type"], iter([rows]))
+    else:
+        for view, found in columns.items():
+            render.emit(render.paint(view, bold=True))
+            shown_columns = ", ".join(f"{name} {sql_type}" for name, sql_type in found.items())
+            render.paragraph(shown_columns)
+
+
+TABLE_ROWS: Final = 200
+_LEAST_WIDTH: Final = 6
+_GAP: Final = 2
+
+Rows = Iterator[Sequence[tuple[Any, ...]]]
+NUMBERS: Final = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "DOUBLE", "FLOAT", "DECIMAL", "U")
+
+
+def write_rows(result: SqlResult, form: str, limit: int | None) -> None:
+    """Print an answer in one of the formats, at most `limit` rows of it."""
+    if form == "table":
+        _write_table(result, limit)
+    else:
+        FORMATS[form](result.columns, _first(result.batches(most=limit), limit))
+
+
+def _first(batches: Iterator[list[tuple[Any, ...]]], limit: int | None) -> Rows:
+    left = limit
+    for batch in batches:
+        yield batch if left is None else batch[:left]
+        if left is not None:
+            left -= len(batch)
+            if left <= 0:
+                return
+
+
+def _write_json(columns: Sequence[str], batches: Rows) -> None:
+    """An array, an object a line; written as rows come."""
+    import orjson
+
+    out = sys.stdout.buffer
+    sys.stdout.flush()
+    options = orjson.OPT_NON_STR_KEYS
+    lead = b"[\n"
+    for batch in batches:
+        for row in batch:
+            line = orjson.dumps(dict(zip(columns, row, strict=True)), default=_json, option=options)
+            out.write(lead + render.as_shown(line))
+            lead = b",\n"
+    out.write(b"[]\n" if lead == b"[\n" else b"\n]\n")
+    out.flush()
+
+
+def _json(value: object) -> object:
+    """What JSON has no form for: bytes as hexadecimal, all else as text."""
+    return value.hex() if isinstance(value, bytes | bytearray | memoryview) else str(value)
+
+
+def _write_csv(columns: Sequence[str], batches: Rows) -> None:
+    """Comma-separated values, quoted as RFC 4180 has them; null is empty, nested values are JSON.
+
+    Lines end as those of every other command do, so that `tail -1` and `read` get no carriage return. On a
+    terminal, what that would obey is escaped.
+    """
+    shown = _shown_cell if sys.stdout.isatty() else _cell
+    out = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", errors="backslashreplace", newline="")
+    sys.stdout.flush()
+    try:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(map(shown, columns))
+        for batch in batches:
+            writer.writerows([shown(value) for value in row] for row in batch)
+        out.flush()
+    finally:
+        out.detach()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list | dict):
+        import orjson
+
+        return orjson.dumps(value, default=_json, option=orjson.OPT_NON_STR_KEYS).decode()
+    return value
+
+
+def _shown_cell(value: Any) -> Any:
+    cell = _cell(value)
+    return render.clean(cell) if isinstance(cell, str) else cell
+
+
+def _write_table(result: SqlResult, limit: int | None) -> None:
+    most = limit or TABLE_ROWS
+    batches = result.batches(most + 1, most + 1)
+    rows = list(islice(chain.from_iterable(batches), most + 1))
+    cells = [
+        ["null" if value is None else render.clean(_short(value)) for value in row] for row in rows[:most]
+    ]
+    right = {name for name, sql_type in result.types.items() if sql_type.startswith(NUMBERS)}
+    width = render.width_of_terminal()
+    widths = _widths(result.columns, cells, width)
+    if widths is None:
+        _write_records(result.columns, cells, width)
+    else:
+        _write_grid(result.columns, cells, widths, right)
+    if not cells:
+        render.note("no rows")
+    elif len(rows) > most:
+        render.note(f"{render.plural(most, 'row')} shown; for more, use -n N, --csv or --json")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(_cell(value))
+
+
+def _widths(columns: Sequence[str], cells: list[list[str]], room: int | None) -> list[int] | None:
+    """How wide each column is so that a line fits, the widest being cut first; None where they cannot fit."""
+    widths = [max(map(render.display_width, column)) for column in zip(columns, *cells, strict=True)] or [0]
+    if room is None:
+        return widths
+    room -= _GAP * (len(widths) - 1)
+    if sum(min(width, _LEAST_WIDTH) for width in widths) > room:
+        return None
+    while sum(widths) > room:
+        widest = max(range(len(widths)), key=widths.__getitem__)
+        widths[widest] -= 1
+    return widths
+
+
+def _write_grid(
+    columns: Sequence[str], cells: list[list[str]], widths: list[int], right: Iterable[str]
+) -> None:
+    sides = [name in set(right) for name in columns]
+    render.emit(render.paint(render.in_columns(columns, widths, sides), bold=True))
+    for row in cells:
+        render.emit(render.in_columns(row, widths, sides))
+
+
+def _write_records(columns: Sequence[str], cells: list[list[str]], width: int | None) -> None:
+    """Each row as a block of names and values, where a table would be too wide."""
+    names = max(map(render.display_width, columns))
+    for number, row in enumerate(cells, 1):
+        render.emit(render.paint(f"row {number}", bold=True))
+        for name, cell in zip(columns, row, strict=True):
+            text = cell if width is None else render.clip(cell, max(width - names - 4, _LEAST_WIDTH))
+            render.emit(f"  {render.paint(name.ljust(names), dim=True)}  {text}")
+
+
+FORMATS: Final[dict[str, Callable[[Sequence[str], Rows], None]]] = {"json": _write_json, "csv": _write_csv}
+"""The formats that are written row by row."""

@@ -1,0 +1,261 @@
+"""How answers look: headings, aligned columns, numbers and colours; data to stdout, notes to stderr.
+
+The command modules hand over plain values; nothing is computed about a session here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import textwrap
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import click
+
+from Agent.analysis import text as words
+
+count, plural, duration = words.count, words.plural, words.seconds
+
+MAX_WIDTH = 100
+LEVEL_STYLES: dict[str, dict[str, Any]] = {
+    "DEBUG": {"dim": True},
+    "INFO": {},
+    "WARNING": {"fg": "yellow"},
+    "ERROR": {"fg": "red"},
+    "CRITICAL": {"fg": "red", "bold": True},
+}
+
+
+def uses_colour() -> bool:
+    """Whether stdout is a terminal whose user did not ask for plain text."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and sys.stdout.isatty()
+
+
+def width_of_page() -> int:
+    """How many columns a page of output may take: at most 100."""
+    return min(MAX_WIDTH, shutil.get_terminal_size((MAX_WIDTH, 24)).columns)
+
+
+def width_of_terminal() -> int | None:
+    """How many columns the terminal has, None where stdout is none: what is piped is not cut."""
+    return shutil.get_terminal_size((MAX_WIDTH, 24)).columns if sys.stdout.isatty() else None
+
+
+def paint(text: str, **style: Any) -> str:
+    """The text in a style of `click.style`, plain where colours are off."""
+    return click.style(text, **style) if style and uses_colour() else text
+
+
+def emit(text: str = "") -> None:
+    """One piece of the answer, on stdout."""
+    click.echo(text, color=uses_colour())
+
+
+def note(text: str) -> None:
+    """Something beside the answer, on stderr."""
+    click.echo(text, err=True)
+
+
+def note_damage(damaged: int) -> None:
+    """Report how many damaged lines were skipped, if any."""
+    if damaged:
+        note(f"{plural(damaged, 'damaged line')} {'was' if damaged == 1 else 'were'} skipped")
+
+
+def emit_json(document: Any) -> None:
+    """The answer as one JSON document."""
+    import orjson
+
+    options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
+    emit_bytes(orjson.dumps(document, default=_plain, option=options))
+
+
+_UNSEEN: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""What JSON leaves as it is and some terminals obey: more control characters, marks that turn text around."""
+
+
+def emit_bytes(data: bytes) -> None:
+    """Bytes as they are, such as lines of the recording; what a terminal would obey is escaped there."""
+    sys.stdout.flush()  # what was printed as text stands before it
+    sys.stdout.buffer.write(as_shown(data))
+    sys.stdout.buffer.flush()
+
+
+def as_shown(data: bytes) -> bytes:
+    """JSON as stdout gets it: on a terminal, what it would obey is escaped, which reads as the same."""
+    if not sys.stdout.isatty():
+        return data
+    text = data.decode("utf-8", "surrogateescape")
+    escaped = _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return escaped.encode("utf-8", "surrogateescape")
+
+
+def _plain(value: object) -> object:
+    """What JSON has no form for: mappings, sets and paths of the packages below."""
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(str, value))
+    if isinstance(value, Mapping):
+        return dict(value)
+    return str(value)
+
+
+def clean(text: object) -> str:
+    """A value as one printable line: what a trace holds must not drive the reader's terminal."""
+    line = str(text)
+    if line.isprintable():
+        return line
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+
+
+def display_width(text: str) -> int:
+    """How many columns a text without escapes takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    return len(text) + wide - sum(unicodedata.combining(char) != 0 for char in text)
+
+
+def clip(text: str, width: int) -> str:
+    """The text in at most `width` columns, with an ellipsis where something is left out."""
+    if display_width(text) <= width:
+        return text
+    while text and display_width(text) > width - 1:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def heading(title: str, aside: str = "") -> None:
+    """The title of a section, underlined, with a remark at its right."""
+    room = width_of_page() - len(title) - len(aside)
+    emit()
+    emit(paint(title, bold=True) + (" " * max(room, 2) + paint(aside, dim=True) if aside else ""))
+    rule = "─" if (sys.stdout.encoding or "").lower().startswith("utf") else "-"
+    emit(paint(rule * width_of_page(), dim=True))
+
+
+def pairs(rows: Iterable[tuple[str, object]], *, cut: bool = False) -> None:
+    """Names and values in two columns; with `cut` each value is cut to its line."""
+    rows = list(rows)
+    width = max((display_width(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        shown = clip(clean(value), width_of_page() - width - 4) if cut else clean(value)
+        emit("  " + paint(name.ljust(width), dim=True) + "  " + shown)
+
+
+def emit_report(text: str, indent: str = "", width: int | None = None) -> None:
+    """A report that another room wrote: its headings, which begin at the margin, are set off."""
+    for line in text.splitlines():
+        is_heading = line[:1].strip() != ""
+        for shown in wrapped((indent + clean(line)).rstrip(), width):
+            emit(paint(shown, bold=True) if is_heading else shown)
+
+
+def emit_text(text: str) -> None:
+    """A text that another package wrote, its lines wrapped to the terminal."""
+    width = width_of_terminal()
+    for line in text.splitlines():
+        for shown in wrapped(clean(line), width):
+            emit(shown)
+
+
+def wrapped(line: str, width: int | None) -> list[str]:
+    """A line broken at blanks so that it fits, what follows being indented further; whole without a width."""
+    if width is None or display_width(line) <= width:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    return textwrap.wrap(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def paragraph(text: str, **style: Any) -> None:
+    """Running text, wrapped to the page."""
+    for line in textwrap.wrap(clean(text), width_of_page() - 2):
+        emit("  " + paint(line, **style))
+
+
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    styles: dict[str, dict[str, dict[str, Any]]] | None = None,
+) -> None:
+    """Aligned columns under their names; those in `right` are set right, the last takes what room is left.
+
+    `styles` is {column: {cell: style}}, a style being keywords of `click.style`.
+    """
+    cells = [[clean(value) for value in row] for row in rows]
+    widths = [max(map(display_width, column)) for column in zip(columns, *cells, strict=True)]
+    room = width_of_page() - 2 - sum(widths[:-1]) - 2 * (len(widths) - 1)
+    if columns[-1] not in right:
+        widths[-1] = max(room, 12)
+    sides = [name in right for name in columns]
+    emit("  " + in_columns(columns, widths, sides, [{"dim": True}] * len(columns)))
+    for row in cells:
+        looks = [(styles or {}).get(name, {}).get(cell, {}) for name, cell in zip(columns, row, strict=True)]
+        emit(("  " + in_columns(row, widths, sides, looks)).rstrip())
+
+
+def in_columns(
+    cells: Sequence[str],
+    widths: Sequence[int],
+    to_right: Sequence[bool],
+    looks: Sequence[Mapping[str, Any]] | None = None,
+) -> str:
+    """One line of a table: each cell cut or padded to its width, two blanks apart.
+
+    Args:
+        cells: what stands there.
+        widths: of the columns, in cells of the terminal.
+        to_right: which columns are set right.
+        looks: keywords of `click.style` for each cell.
+    """
+    parts = []
+    for cell, width, is_right, look in zip(cells, widths, to_right, looks or [{}] * len(cells), strict=True):
+        text = clip(cell, width)
+        padding = " " * (width - display_width(text))
+        shown = paint(text, **look)
+        parts.append(padding + shown if is_right else shown + padding)
+    return "  ".join(parts).rstrip()
+
+
+def size(size_bytes: int) -> str:
+    """A number of bytes in the unit that reads best."""
+    amount = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+VERDICT_STYLES: dict[str, dict[str, Any]] = {
+    "IDENTICAL": {"fg": "green", "bold": True},
+    "EQUIVALENT": {"fg": "green", "bold": True},
+    "DIVERGED": {"fg": "red", "bold": True},
+    "UNVERIFIED": {"fg": "yellow", "bold": True},
+}
+
+
+def emit_judged(
+    text: str, verdict: str, *, name: str = "", indent: str = "", width: int | None = None
+) -> None:
+    """Print a report whose first line begins with a verdict, that set off.
+
+    Args:
+        name: is put behind the verdict.
+        indent: stands before each line.
+        width: where lines are wrapped; they are not without it.
+    """
+    shown = paint(verdict, **VERDICT_STYLES[verdict]) + (f" {name}:" if name else "")
+    for number, line in enumerate(text.splitlines()):
+        lines = wrapped(indent + clean(line), width)
+        if number == 0:
+            lines[0] = lines[0].replace(verdict, shown, 1)
+        for each in lines:
+            emit(each)

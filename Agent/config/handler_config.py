@@ -1,0 +1,318 @@
+"""What `LOGGING_CONFIG` says about who gets which event, in what form: read and checked here, not yet built.
+
+The sections are those of the standard library's `dictConfig`. `handlers.py` comes next: it builds from them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from Agent.config.options import MirrorForm, Options, Outputs, level_number, made_by, near_miss
+from Agent.errors import ConfigurationError
+from Agent.event.kinds import LEVELS, Category
+
+# The names in `LOGGING_CONFIG`: which handler is the file of which category, which logger its source.
+JSON_FORMATTER = {"()": "Agent.config.text_mirrors.JsonLines"}
+TEXT_FORMATTER = {"()": "Agent.config.text_mirrors.TextLines"}
+HANDLER_CATEGORIES = {
+    "agent_file": Category.AGENTS,
+    "learning_file": Category.LEARNING,
+    "interaction_file": Category.INTERACTIONS,
+    "performance_file": Category.PERFORMANCE,
+    "system_file": Category.SYSTEM,
+    "error_file": Category.ERRORS,
+    "event_file": Category.EVENTS,
+}
+LOGGER_CATEGORIES = {name.removesuffix("_file"): category for name, category in HANDLER_CATEGORIES.items()}
+
+_FILE_CLASS = "logging.handlers.RotatingFileHandler"
+_FILE_KEYS = frozenset(
+    {
+        "filename",
+        "maxBytes",
+        "backupCount",
+        "class",
+        "formatter",
+        "encoding",
+        "level",
+        "filters",
+        "mode",
+        "delay",
+    }
+)
+_LOGGER_KEYS = frozenset({"level", "handlers", "filters", "propagate"})
+_UTF8 = {"utf-8", "utf8", "utf_8"}
+
+
+PLAIN_ROUTES = {category.value: (name,) for name, category in HANDLER_CATEGORIES.items()}
+
+
+def outputs_in(
+    config: Mapping[str, Mapping[str, Mapping[str, Any]]], root: Mapping[str, Any]
+) -> Outputs | None:
+    """What the sections of a configuration say, None where it is what comes by default.
+
+    Args:
+        config: the sections `formatters`, `filters`, `handlers` and `loggers`.
+        root: the section `root`: its handlers get the events of all loggers that propagate.
+
+    Raises:
+        ConfigurationError: for what cannot be meant.
+    """
+    handlers = config["handlers"]
+    forms = {}
+    for name, category in HANDLER_CATEGORIES.items():
+        form = _form(name, handlers.get(name, {}), config)
+        if form != MirrorForm():
+            forms[category.value] = form
+    own = {name: entry for name, entry in handlers.items() if name not in HANDLER_CATEGORIES}
+    for name, entry in own.items():
+        if made_by(entry) is None:
+            near = near_miss(name, HANDLER_CATEGORIES)
+            raise ConfigurationError(
+                f"handler {name!r} has neither class nor (){near}",
+                remedy=f"give it a class; the category files are {', '.join(HANDLER_CATEGORIES)}",
+            )
+        _check_names(f"handler {name!r}", entry, config)
+    known = [*HANDLER_CATEGORIES, *own]
+    shared = _names("the root logger", "handlers", root, known, ())
+    routes, filters = {}, {}
+    for name, category in LOGGER_CATEGORIES.items():
+        logger = config["loggers"].get(name, {})
+        default = (f"{name}_file",)
+        route = _names(f"logger {name!r}", "handlers", logger, known, default)
+        if logger.get("propagate", True):
+            route = (*route, *shared)
+        routes[category.value] = tuple(dict.fromkeys(route))
+        needed = _names(f"logger {name!r}", "filters", logger, config["filters"], ())
+        if needed:
+            filters[category.value] = needed
+    _check_apart(forms, {name for route in routes.values() for name in route})
+    if routes == PLAIN_ROUTES and not forms and not filters:
+        return None
+    used = {name: own[name] for route in routes.values() for name in route if name in own}
+    return Outputs(routes, forms, used, filters, config["formatters"], config["filters"])
+
+
+def check_logger(name: str, logger: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Nothing where a logger of that name can be set so."""
+    if name not in known:
+        raise ConfigurationError(
+            f"logger {name!r} is not a source of events{near_miss(name, known)}",
+            remedy=f"use one of {', '.join(known)}; logging.Filter('agent.creator') picks by role",
+        )
+    unknown = sorted(set(map(str, logger)) - _LOGGER_KEYS)
+    if unknown:
+        raise ConfigurationError(
+            f"logger {name!r} has the setting {unknown[0]!r}{near_miss(unknown[0], _LOGGER_KEYS)}",
+            remedy=f"set {', '.join(sorted(_LOGGER_KEYS))}",
+        )
+
+
+def _names(
+    who: str, key: str, entry: Mapping[str, Any], known: Any, default: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The handlers or filters that an entry names, each of which must be known."""
+    given = entry.get(key, default)
+    if isinstance(given, str) or not isinstance(given, list | tuple):
+        raise ConfigurationError(f"{key} of {who} is {given!r}", remedy="give a list of names")
+    for name in given:
+        # What is no name is a filter itself, which `dictConfig` takes as well.
+        if (key == "handlers" or isinstance(name, str)) and name not in known:
+            raise ConfigurationError(
+                f"{who} names {key.removesuffix('s')} {name!r}, which is not defined{near_miss(name, known)}",
+                remedy=f"define it under {key!r}",
+            )
+    return tuple(given)
+
+
+def _check_names(who: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """Nothing where the formatter, the filters and the level that a handler names are there."""
+    formatter = entry.get("formatter")
+    if formatter is not None and not (isinstance(formatter, str) and formatter in config["formatters"]):
+        raise ConfigurationError(
+            f"{who} names formatter {formatter!r}, which is not there"
+            f"{near_miss(formatter, config['formatters'])}",
+            remedy="define it under 'formatters'",
+        )
+    _names(who, "filters", entry, config["filters"], ())
+    if "level" in entry and not isinstance(entry["level"], int) and str(entry["level"]).upper() != "NOTSET":
+        level_number(entry["level"])
+
+
+def _form(name: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> MirrorForm:
+    """What is particular about a category file."""
+    who = f"handler {name!r}"
+    unknown = sorted(set(map(str, entry)) - _FILE_KEYS)
+    if unknown:
+        raise ConfigurationError(
+            f"{who} has the setting {unknown[0]!r}{near_miss(unknown[0], _FILE_KEYS)}",
+            remedy=f"a category file takes {', '.join(sorted(_FILE_KEYS))}; other handlers take other names",
+        )
+    for key, allowed in (("class", {_FILE_CLASS}), ("encoding", _UTF8), ("mode", {"a"})):
+        value = entry.get(key)
+        text = f"{value.__module__}.{value.__qualname__}" if isinstance(value, type) else value
+        if value is not None and str(text).lower() not in {word.lower() for word in allowed}:
+            raise ConfigurationError(
+                f"{who} has {key} {value!r}, but is a rotating file of UTF-8 lines that is appended to",
+                remedy=f"leave {key} out, or add a handler under another name",
+            )
+    _check_names(who, entry, config)
+    settings = {key: entry[key] for key in ("formatter", "level", "filters") if entry.get(key)}
+    formatter = config["formatters"].get(settings.get("formatter"))
+    if formatter is not None and dict(formatter) == JSON_FORMATTER:
+        # The lines are that already.
+        del settings["formatter"]
+    if level_of(settings.get("level", 0)) <= 10:
+        settings.pop("level", None)
+    return MirrorForm(_place(who, entry, HANDLER_CATEGORIES[name].value), settings)
+
+
+def level_of(level: Any) -> int:
+    """A level by number or name; `NOTSET` is 0."""
+    return level if isinstance(level, int) else 0 if str(level).upper() == "NOTSET" else level_number(level)
+
+
+def _place(who: str, entry: Mapping[str, Any], category: str) -> str | None:
+    """Where a category file is wanted, None for its usual place."""
+    from Agent.tree.layout import MIRROR_FILES
+
+    given = entry.get("filename")
+    if given is None:
+        return None
+    if not isinstance(given, str | os.PathLike) or not os.fspath(given):
+        raise ConfigurationError(f"{who} has filename {given!r}", remedy="give the path of a file")
+    path = os.path.normpath(os.fspath(given))
+    parts = path.replace("\\", "/").split("/")
+    wrong = ""
+    if not path.isprintable():
+        wrong = "has unprintable characters"
+    elif os.path.isabs(path):  # noqa: PTH117
+        pass
+    elif parts[0] in {"..", "."}:
+        wrong = "is outside the trace root"
+    elif any(part.startswith(".") for part in parts):
+        wrong = "is hidden"
+    elif parts[0].startswith("session_") or parts[0] == "runs" or path == "README.md":
+        wrong = "is inside a session"
+    if wrong:
+        raise ConfigurationError(
+            f"{who} has filename {given!r}, which {wrong}",
+            remedy="choose a file below the trace root, or an absolute path",
+        )
+    return None if path == os.path.normpath(MIRROR_FILES[category]) else path
+
+
+def _check_apart(forms: Mapping[str, MirrorForm], used: set[str]) -> None:
+    """Nothing where no two category files that are written have one name."""
+    from Agent.tree.layout import MIRROR_FILES
+
+    holders: dict[str, str] = {}
+    for name, category in HANDLER_CATEGORIES.items():
+        if name not in used:
+            continue
+        form = forms.get(category.value)
+        path = form.filename if form is not None and form.filename else MIRROR_FILES[category.value]
+        other = holders.setdefault(os.path.normcase(path), name)
+        if other != name:
+            raise ConfigurationError(
+                f"handlers {other!r} and {name!r} have one filename, {path!r}",
+                remedy=f"let both loggers name {other!r} in their handlers",
+            )
+
+
+_SECTIONS = ("formatters", "filters", "handlers", "loggers")
+_KEYS = frozenset({"version", "disable_existing_loggers", "incremental", "root", *_SECTIONS})
+_START = "start from a copy of Agent.config.logging_config.LOGGING_CONFIG"
+
+
+def read_sections(config: Any) -> Options:
+    """The options in a value shaped like `LOGGING_CONFIG`; ConfigurationError names what it cannot mean."""
+    if not isinstance(config, Mapping) or config.get("version", 1) != 1:
+        raise ConfigurationError("the logging configuration is not a mapping with version 1", remedy=_START)
+    unknown = sorted(set(map(str, config)) - _KEYS)
+    if unknown:
+        raise ConfigurationError(
+            f"the logging configuration has {unknown[0]!r}, which is not a section"
+            f"{near_miss(unknown[0], _KEYS)}",
+            remedy=_START,
+        )
+    if config.get("incremental"):
+        raise ConfigurationError(
+            "incremental logging configurations are not supported", remedy="leave that out"
+        )
+    sections = {name: _section(config, name) for name in _SECTIONS}
+    root = config.get("root", {})
+    if not isinstance(root, Mapping):
+        raise ConfigurationError("'root' of the logging configuration is not a mapping", remedy=_START)
+    check_logger("root", root, {"root": None})
+    if root.get("filters"):
+        raise ConfigurationError(
+            "the root logger has filters, but no events",
+            remedy="set filters at loggers or handlers",
+        )
+    rotation = _rotation_in(sections["handlers"])
+    return Options(
+        levels=_levels_in(sections["loggers"], root.get("level", "DEBUG")),
+        rotation=rotation,
+        outputs=outputs_in(sections, root),
+    )
+
+
+def _rotation_in(handlers: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, int]]:
+    """Category to the sizes of its file, where they are not the usual ones."""
+    from Agent.tree.write.mirror import DEFAULT_ROTATION
+
+    rotation = {}
+    for name, category in HANDLER_CATEGORIES.items():
+        handler, default = handlers.get(name, {}), DEFAULT_ROTATION[category.value]
+        size, backups = handler.get("maxBytes", default[0]), handler.get("backupCount", default[1])
+        whole = all(isinstance(number, int) and not isinstance(number, bool) for number in (size, backups))
+        if not whole or size < 1 or backups < 0:
+            raise ConfigurationError(
+                f"handler {name!r} has maxBytes {size!r} and backupCount {backups!r}",
+                remedy="use whole numbers, at least 1 byte and 0 backups",
+            )
+        if (size, backups) != default:
+            rotation[category.value] = (size, backups)
+    return rotation
+
+
+def _levels_in(loggers: Mapping[str, Mapping[str, Any]], inherited: Any) -> dict[str, str]:
+    """Category to its level, where that is above DEBUG; a logger without one has that of the root."""
+    for name, logger in loggers.items():
+        check_logger(name, logger, LOGGER_CATEGORIES)
+    levels = {}
+    for name, category in LOGGER_CATEGORIES.items():
+        level = loggers.get(name, {}).get("level", inherited)
+        text = _level_name(level)
+        if level_number(text) > LEVELS["DEBUG"]:
+            levels[category.value] = text
+    return levels
+
+
+def _level_name(level: Any) -> str:
+    """A level as `dictConfig` takes it, by name or by number."""
+    if isinstance(level, int) and not isinstance(level, bool):
+        above = [name for name, number in LEVELS.items() if number >= level]
+        return above[0] if above else "OFF"
+    return "DEBUG" if str(level).upper() == "NOTSET" else str(level)
+
+
+def _section(config: Mapping[str, Any], name: str) -> dict[str, Mapping[str, Any]]:
+    """One section as it is now; what its owner changes later does not change it."""
+    section = config.get(name, {})
+    if not isinstance(section, Mapping) or not all(isinstance(entry, Mapping) for entry in section.values()):
+        raise ConfigurationError(
+            f"{name!r} of the logging configuration is not a mapping of mappings", remedy=_START
+        )
+    return {str(key): _copied(entry) for key, entry in section.items()}
+
+
+def _copied(value: Any) -> Any:
+    """Mappings and lists again, what they hold as it is: streams and classes are not to be copied."""
+    if isinstance(value, Mapping):
+        return {key: _copied(entry) for key, entry in value.items()}
+    return [_copied(entry) for entry in value] if isinstance(value, list) else value

@@ -1,1 +1,0 @@
-"""Where options come from: defaults, files, environment, `LOGGING_CONFIG`."""

@@ -1,0 +1,166 @@
+"""Plants made-up secrets through every entrance and searches the files for them: `doctor --canary`.
+
+The program that plants is `canary_entries.py`, in a process of its own and a temporary trace root.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from zstandard import ZstdDecompressor
+
+from Agent.errors import AgentTraceError
+from Agent.testing.canary_entries import argument_words
+from Agent.testing.canary_secrets import ARGV, ENTRANCES, Plant, plants
+
+DURABILITIES = ("kernel", "queued")
+CLEAN, LEAKED, UNRECORDED, ABSENT = "not found", "FOUND", "NOT RECORDED", "not installed"
+_TIMEOUT_S: Final = 300
+_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+_ENDING_BYTES: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """A secret that was found: its shape, and the file under the trace root."""
+
+    shape: str
+    file: str
+
+
+@dataclass(slots=True)
+class Entrance:
+    """What came of the secrets that were planted through one entrance."""
+
+    name: str
+    durability: str
+    planted: int
+    state: str = CLEAN
+    leaks: list[Leak] = field(default_factory=list)
+    unrecorded: list[str] = field(default_factory=list)
+    """Shapes whose harmless marker is in no file: what nobody recorded, nobody can have redacted."""
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether a secret was found, or nothing was there to be searched."""
+        return self.state in {LEAKED, UNRECORDED}
+
+
+@dataclass(slots=True)
+class Searched:
+    """What came of all entrances, and how much was searched."""
+
+    entrances: list[Entrance] = field(default_factory=list)
+    files: int = 0
+    size_bytes: int = 0
+
+    @property
+    def wrong(self) -> list[Entrance]:
+        """The entrances through which a secret came, or that could not be checked."""
+        return [entrance for entrance in self.entrances if entrance.is_wrong]
+
+
+def plant_and_search(before: Callable[[str], object] = lambda _durability: None) -> Searched:
+    """Plant secrets through every entrance under each durability, and search the files for them.
+
+    Args:
+        before: told each durability before it begins.
+    """
+    found = Searched()
+    for durability in DURABILITIES:
+        before(durability)
+        with tempfile.TemporaryDirectory(prefix="agent-trace-canary-") as place:
+            seed = secrets.token_hex(16)
+            root = Path(place, "trace")
+            missing = plant_all(root, durability, seed)
+            contents = contents_of(root)
+            found.entrances += search(contents, durability, seed, missing)
+            found.files += len(contents)
+            found.size_bytes += sum(map(len, contents.values()))
+    return found
+
+
+def plant_all(root: Path, durability: str, seed: str) -> list[str]:
+    """Let a process of its own record; the entrances that are not installed."""
+    package_parent = str(Path(__file__).resolve().parents[2])
+    environment = {name: value for name, value in os.environ.items() if name != "AGENT_TRACE_SESSION"}
+    paths = (package_parent, environment.get("PYTHONPATH", ""))
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    command = [sys.executable, "-m", "Agent.testing.canary_entries", str(root), durability]
+    done = subprocess.run(  # noqa: S603 - our own module
+        [*command, *argument_words(seed)],
+        input=seed,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise AgentTraceError(f"the program that plants the secrets failed: {last[0]}")
+    return done.stdout.split("\n")[:-1]
+
+
+def contents_of(root: Path) -> dict[str, bytes]:
+    """Every file under the root by its path below it, and unpacked where it is compressed; every name."""
+    found = {
+        str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
+    }
+    for name, data in list(found.items()):
+        if data.startswith(_ZSTD):
+            reader = ZstdDecompressor().stream_reader(io.BytesIO(data), read_across_frames=True)
+            found[f"{name}, decompressed"] = reader.read()
+    found["file names"] = "\n".join(str(path.relative_to(root)) for path in root.rglob("*")).encode()
+    return found
+
+
+def search(
+    contents: Mapping[str, bytes], durability: str, seed: str, missing: Iterable[str] = ()
+) -> list[Entrance]:
+    """Look for the secrets of every entrance in these files, as they are, escaped, quoted and as base64."""
+    absent = set(missing)
+    everything = b"\n".join(contents.values())
+    endings = {everything[at : at + _ENDING_BYTES] for at in range(len(everything) - _ENDING_BYTES + 1)}
+    found = []
+    for name in (*ENTRANCES, ARGV):
+        planted = plants(seed, name)
+        entrance = Entrance(name, durability, len(planted))
+        found.append(entrance)
+        if name in absent:
+            entrance.state = ABSENT
+            continue
+        for plant in planted:
+            _judge(entrance, plant, contents, everything, endings)
+        if entrance.leaks:
+            entrance.state = LEAKED
+        elif entrance.unrecorded:
+            entrance.state = UNRECORDED
+    return found
+
+
+def _judge(
+    entrance: Entrance,
+    plant: Plant,
+    contents: Mapping[str, bytes],
+    everything: bytes,
+    endings: Collection[bytes],
+) -> None:
+    # what does not even end anywhere need not be looked for in megabytes
+    forms = [form for form in plant.forms() if form[-_ENDING_BYTES:] in endings and form in everything]
+    entrance.leaks += [
+        Leak(plant.shape, file)
+        for file, data in (contents.items() if forms else ())
+        if any(form in data for form in forms)
+    ]
+    if plant.marker.encode() not in everything:
+        entrance.unrecorded.append(plant.shape)

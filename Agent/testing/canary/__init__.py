@@ -1,1 +1,0 @@
-"""Made-up secrets planted through every entrance, which `doctor --canary` then searches for on disk."""

@@ -1,0 +1,509 @@
+"""Every way by which a value of the user's comes into the files, each as one function that takes a secret.
+
+`canary.py` runs this module as a process: `python -m Agent.testing.canary_entries ROOT DURABILITY`, more
+words behind and the seed on stdin, and searches what it wrote. It prints the names of the entrances that are
+not installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import io
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from Agent import caused_by, instrument, receive, setup_logging, shutdown_logging
+from Agent.event.kinds import Category
+from Agent.flight import Recorder, checkpoint_store, record_tool
+from Agent.testing.canary_secrets import ARGV, ENTRANCES, NEEDS, Plant, entrance, plants
+from Agent.utils import (
+    AgentLogger,
+    InteractionLogger,
+    LearningLogger,
+    PerformanceLogger,
+    SystemLogger,
+    measure_performance,
+    trace_agent_action,
+    trace_context,
+    trace_errors,
+    trace_learning_update,
+    trace_performance,
+)
+
+
+class PlantedFailure(Exception):
+    """What goes wrong in a program: with arguments, attributes and a cause."""
+
+
+class Agent:
+    """An agent with everything about it traced."""
+
+    def __init__(self, agent_id: str, held: Any = None) -> None:
+        self.agent_id = agent_id
+        self.held = held
+
+    @trace_agent_action
+    def act(self, given: Any, *, named: Any = None) -> Any:
+        """Take and give back."""
+        return given if named is None else None
+
+    @trace_agent_action
+    def keep(self, given: list[Any]) -> None:
+        """Change the state."""
+        self.held = given[0].value
+
+    @trace_agent_action
+    def fail(self, plant: Plant) -> None:
+        """Raise out of a traced call."""
+        raise PlantedFailure(plant.text)
+
+    @trace_agent_action
+    def produce(self, plant: Plant) -> Generator[Any, None, Any]:
+        """Yield, and give back at the end."""
+        yield plant.value
+        return plant.fields
+
+    @trace_agent_action
+    async def stream(self, plant: Plant) -> AsyncIterator[Any]:
+        """The same, asynchronously."""
+        yield plant.value
+
+    @trace_learning_update(update_type="bandit")
+    def learn(self, given: Any) -> Any:
+        """An update."""
+        return given
+
+    @trace_performance
+    def measured(self, given: Any) -> Any:
+        """A measured call."""
+        return given
+
+    @trace_errors()
+    def risk(self, plant: Plant) -> None:
+        """Raise with a cause and a note."""
+        error = PlantedFailure(plant.fields)
+        error.context = plant.value  # type: ignore[attr-defined]
+        error.add_note(plant.text)
+        raise error from ValueError(plant.text)
+
+
+@dataclass
+class PlantedSettings:
+    """A value with a field."""
+
+    held: Any
+
+
+class Opaque:
+    """Something that can only be shown by its `repr`."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return f"<Opaque {self._text}>"
+
+
+@entrance("message of a logger")
+def _message(plant: Plant) -> None:
+    AgentLogger("writer").info(plant.text)
+
+
+@entrance("extra of a logger")
+def _extra(plant: Plant) -> None:
+    AgentLogger("writer").warning("with extra", extra=plant.fields)
+
+
+@entrance("log_action")
+def _action(plant: Plant) -> None:
+    AgentLogger("actor").log_action("call", plant.value, plant.fields)
+
+
+@entrance("type of an action")
+def _label(plant: Plant) -> None:
+    AgentLogger("actor").log_action(plant.text)
+
+
+@entrance("decisions and changes")
+def _decision(plant: Plant) -> None:
+    logger = AgentLogger("decider")
+    logger.log_decision("choose", plant.fields, plant.text)
+    logger.log_state_change({"a": 1}, plant.fields, plant.text)
+    logger.log_strategy_update("s", plant.value, plant.value, plant.text)
+    logger.log_content_generation("post", "p1", plant.fields)
+
+
+@entrance("other typed loggers")
+def _typed(plant: Plant) -> None:
+    LearningLogger("bandit", "learner").log_training_step(1, plant.fields, plant.value)
+    InteractionLogger().log_interaction("like", "a", "b", "c", plant.value)
+    SystemLogger().log_config("setting", plant.value, plant.fields)
+    SystemLogger().log_simulation_start("run", plant.fields)
+
+
+@entrance("ids in a payload")
+def _ids(plant: Plant) -> None:
+    InteractionLogger().log_interaction("like", plant.text, plant.text, plant.text)
+
+
+@entrance("performance metrics")
+def _metrics(plant: Plant) -> None:
+    PerformanceLogger().log_metric("m", 1.0, data=plant.value)
+    with measure_performance(plant.text):
+        pass
+
+
+@entrance("bound fields")
+def _bound(plant: Plant) -> None:
+    AgentLogger("binder").bind(**plant.fields).info("bound")
+
+
+@entrance("trace_context")
+def _context(plant: Plant) -> None:
+    with trace_context(AgentLogger("surrounded"), "work", **plant.fields):
+        AgentLogger("surrounded").info("inside")
+
+
+@entrance("caused_by")
+def _causes(plant: Plant) -> None:
+    # What is no id is left out, so the marker comes in beside it.
+    with caused_by(plant.text):
+        AgentLogger("caused").info(plant.marker)
+
+
+@entrance("arguments of a traced call")
+def _arguments(plant: Plant) -> None:
+    Agent("worker").act(1, named=plant.value)
+
+
+@entrance("result of a traced call")
+def _result(plant: Plant) -> None:
+    Agent("worker").act(plant.value)
+
+
+@entrance("arguments of learning and measured calls")
+def _learned(plant: Plant) -> None:
+    Agent("worker").learn(plant.value)
+    Agent("worker").measured(plant.value)
+
+
+@entrance("state of an agent")
+def _state(plant: Plant) -> None:
+    agent = Agent("stateful", plant.value)
+    agent.act(1)
+    agent.keep([_Hidden(plant.value)])
+
+
+class _Hidden:
+    """Carries a value past the capture of arguments."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "<hidden>"
+
+
+@entrance("constructor arguments")
+def _constructed(plant: Plant) -> None:
+    class Made:
+        def __init__(self, held: Any) -> None:
+            self.agent_id = "made"
+            del held
+
+        def act(self) -> None:
+            """Do something."""
+
+    instrument(Made, methods=["__init__", "act"])
+    Made(plant.value).act()
+
+
+@entrance("generators")
+def _generated(plant: Plant) -> None:
+    list(Agent("generator").produce(plant))
+
+    async def drain() -> None:
+        async for _ in Agent("generator").stream(plant):
+            pass
+
+    asyncio.run(drain())
+
+
+@entrance("error of a traced call")
+def _escaping(plant: Plant) -> None:
+    with contextlib.suppress(PlantedFailure):
+        Agent("failing").fail(plant)
+
+
+@entrance("error with cause and note")
+def _chained(plant: Plant) -> None:
+    with contextlib.suppress(PlantedFailure):
+        Agent("failing").risk(plant)
+
+
+@entrance("logger.exception")
+def _exception(plant: Plant) -> None:
+    try:
+        raise PlantedFailure(plant.text, plant.fields)  # noqa: TRY301 - what is raised here is the point
+    except PlantedFailure:
+        AgentLogger("catcher").exception(plant.text, extra=plant.fields)
+
+
+def _module(source: str, plant: Plant) -> Any:
+    """A module of the program's, with the secret in its source; its file stands beside the trace root."""
+    name = f"planted_{plant.marker}"
+    Path(sys.path[0], f"{name}.py").write_text(source, encoding="utf-8")
+    importlib.invalidate_caches()
+    return importlib.import_module(name)
+
+
+@entrance("source in a traceback")
+def _traceback(plant: Plant) -> None:
+    module = _module(f"def broken():\n    raise LookupError({plant.text!r})\n", plant)
+    try:
+        module.broken()
+    except LookupError:
+        AgentLogger("catcher").exception("broken")
+
+
+@entrance("source of a traced function")
+def _source(plant: Plant) -> None:
+    module = _module(f"def act(self):\n    used = {plant.value!r}\n    return len(used)\n", plant)
+    coded = type("Coded", (), {"agent_id": "coded", "act": trace_agent_action(module.act)})
+    coded().act()
+
+
+@entrance("messages between agents")
+def _messages(plant: Plant) -> None:
+    message = AgentLogger("sender").send("receiver", plant.value)
+    AgentLogger("receiver").receive(message)
+
+    class Speaker(Agent):
+        @trace_agent_action
+        def listen(self) -> None:
+            receive(message)
+
+    Speaker("speaker").listen()
+
+
+@entrance("values with types")
+def _values(plant: Plant) -> None:
+    logger = AgentLogger("holder")
+    logger.log_action("dataclass", {"settings": PlantedSettings(plant.value), "tuple": (plant.value, 1)})
+    logger.log_action("pairs", {"table": {(1, 2): plant.value}, "set": {plant.text}})
+
+
+@entrance("objects shown by their repr")
+def _opaque(plant: Plant) -> None:
+    AgentLogger("holder").log_action("opaque", {"object": Opaque(plant.text)})
+
+
+@entrance("awaited calls")
+def _awaited(plant: Plant) -> None:
+    async def log() -> None:
+        await AgentLogger("awaiting").alog_action("call", plant.value)
+        await AgentLogger("awaiting").aerror(plant.text)
+
+    asyncio.run(log())
+
+
+@entrance("logging bridge")
+def _logging(plant: Plant) -> None:
+    from Agent.bridges import TraceHandler
+
+    foreign = logging.getLogger("canary")
+    foreign.propagate = False
+    foreign.handlers = foreign.handlers or [TraceHandler()]
+    foreign.warning("called with %s", plant.text, extra=plant.fields)
+    try:
+        raise PlantedFailure(plant.text)  # noqa: TRY301 - as above
+    except PlantedFailure:
+        foreign.exception(plant.text)
+
+
+@entrance("structlog bridge")
+def _structlog(plant: Plant) -> None:
+    import structlog
+
+    from Agent.bridges import structlog_renderer
+
+    log = structlog.wrap_logger(None, processors=[structlog_renderer])
+    with structlog.contextvars.bound_contextvars(**plant.fields):
+        log.info(plant.text, **{f"own_{key}": value for key, value in plant.fields.items()})
+
+
+def argument_words(seed: str) -> list[str]:
+    """A command line that carries secrets: `--password X`, `--api-key=X`, whole texts."""
+    words: list[str] = []
+    for plant in plants(seed, ARGV):
+        if isinstance(plant.value, str):
+            words.append(plant.text)
+        elif plant.shape == "password":
+            words += ["--note", plant.marker, "--password", plant.secret]
+        elif plant.shape == "API key by name":
+            words += [f"--note={plant.marker}", f"--api-key={plant.secret}"]
+        else:
+            words.append(f"--options={plant.text}")
+    return words
+
+
+def run(root: str, durability: str, seed: str) -> list[str]:
+    """Plant every secret in a session of its own; the names of the entrances that are not installed."""
+    from importlib.util import find_spec
+
+    # Where `_module` puts its files; the directory is a temporary one.
+    sys.path.insert(0, str(Path(root).absolute().parent))
+    # All levels, since what is not recorded proves nothing; small segments, so that files roll, too.
+    setup_logging(
+        trace_root=root,
+        durability=durability,
+        level="DEBUG",
+        levels={category.value: "DEBUG" for category in Category},
+        segment_size_bytes=64 * 1024,
+    )
+    missing = [name for name, module in NEEDS.items() if find_spec(module) is None]
+    for name, enter in ENTRANCES.items():
+        if name not in missing:
+            for plant in plants(seed, name):
+                enter(plant)
+    shutdown_logging()
+    return missing
+
+
+_recorder = Recorder(agent="runner")
+
+
+class PlantedRunFailure(Exception):
+    """What ends a run."""
+
+
+@record_tool
+def give_back(given: Any) -> Any:
+    """A tool."""
+    return given
+
+
+@record_tool(kind="write")
+def refuse(plant: Plant) -> None:
+    """A tool that fails."""
+    raise PlantedRunFailure(plant.text)
+
+
+@record_tool
+def give_each(given: list[Any]) -> Any:
+    """A tool that answers piece by piece."""
+    yield from given
+
+
+@entrance("labels of a run")
+def _labels(plant: Plant) -> None:
+    with Recorder(labels=plant.fields).run(None, {"label": plant.value}):
+        pass
+
+
+@entrance("end of a run")
+def _end(plant: Plant) -> None:
+    _recorder.start_run()
+    _recorder.finish_run(ok=False, error=plant.text)
+    with contextlib.suppress(PlantedRunFailure), _recorder.run():
+        raise PlantedRunFailure(plant.text)
+
+
+@entrance("names of steps")
+def _steps(plant: Plant) -> None:
+    # The file of a step is named by a hash of its id, so the marker comes in by its name.
+    with _recorder.run(), _recorder.step(plant.text, plant.text):
+        pass
+
+
+@entrance("outputs of steps")
+def _outputs(plant: Plant) -> None:
+    with _recorder.run(), _recorder.step("one") as step:
+        step.output = {"held": plant.value, "more": [plant.text]}
+
+
+@entrance("model calls")
+def _models(plant: Plant) -> None:
+    with _recorder.run():
+        _recorder.record_model_call(
+            "one",
+            model_name=f"model {plant.text}",
+            params=plant.fields,
+            prompt=plant.text,
+            output=[{"role": "user", "content": plant.text}],
+            **{f"own_{key}": value for key, value in plant.fields.items()},
+        )
+        _recorder.record_model_call(prompt={"held": plant.value}, output=plant.text)
+
+
+@entrance("tools")
+def _tools(plant: Plant) -> None:
+    with _recorder.run():
+        give_back(plant.value)
+        give_back(given=[plant.text] * 400)
+        list(give_each([plant.value, plant.text]))
+        with contextlib.suppress(PlantedRunFailure):
+            refuse(plant)
+
+
+@entrance("text artifacts")
+def _texts(plant: Plant) -> None:
+    with _recorder.run():
+        _recorder.save_artifact("notes.txt", plant.text)
+        _recorder.save_artifact("bytes.txt", plant.text.encode())
+        _recorder.save_artifact("open.txt", io.StringIO(plant.text))
+
+
+@entrance("artifacts of values")
+def _run_values(plant: Plant) -> None:
+    with _recorder.run():
+        _recorder.save_artifact("value.json", {"held": plant.value, "set": {plant.text}})
+
+
+@entrance("artifacts of files")
+def _files(plant: Plant) -> None:
+    path = Path(sys.path[0], f"planted_{plant.marker}.txt")
+    path.write_text(plant.text, encoding="utf-8")
+    with _recorder.run():
+        _recorder.save_artifact("file.txt", path)
+
+
+@entrance("names of artifacts")
+def _names(plant: Plant) -> None:
+    with _recorder.run():
+        _recorder.save_artifact(f"reports/{plant.text}.txt", f"about {plant.marker}")
+
+
+@entrance("checkpoints")
+def _checkpoints(plant: Plant) -> None:
+    # Small and large: what is large lies in chunks of its own.
+    padding = [{"n": n, "word": "filler"} for n in range(600)]
+    for step_id, more in (("small", None), ("large", padding)):
+        checkpoint_store.save_checkpoint(
+            "checkpointed",
+            f"{step_id} {plant.text}",
+            {"held": plant.value, "tuple": (plant.text, 1), "more": more},
+            messages=[{"role": "user", "content": plant.text}],
+            tool_calls=[{"name": "t", "args": plant.fields}],
+        )
+
+
+@entrance("environment")
+def _environment(plant: Plant) -> None:
+    # Nothing of it is recorded; the marker comes in beside it.
+    os.environ[f"PLANTED_{plant.marker}".upper()] = plant.text
+    AgentLogger("surrounded").info(plant.marker)
+
+
+if __name__ == "__main__":
+    for absent in run(sys.argv[1], sys.argv[2], sys.stdin.readline().strip()):
+        sys.stdout.write(f"{absent}\n")
