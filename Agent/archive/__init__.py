@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["open_reader", "seal", "Sealed", "unseal"]
 
 _HOMES = {
-    "open_reader": "sealed.reader",
-    "Sealed": "sealed.sealing",
-    "seal": "sealed.sealing",
-    "unseal": "sealed.reader",
+    "sealed.reader": "open_reader unseal",
+    "sealed.sealing": "seal Sealed",
 }
 
 __getattr__ = _lazy_names(__name__, _HOMES)

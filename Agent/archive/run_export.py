@@ -32,8 +32,6 @@ from Agent.tree.files.session import open_session
 from Agent.tree.layout import CATEGORY_FILES, FILE_MODE, category_file, run_dir, run_ids, safe_name
 from Agent.tree.write.artifacts import ROOT_RUN, artifacts_dir, new_hash
 
-__all__ = ["ExportedRun", "export_run", "file_of"]
-
 _EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
 _OPEN_FILES: Final = 48
 _BIG_BYTES: Final = 1 << 31
@@ -137,7 +135,7 @@ def _runs_of(ref: RunRef) -> tuple[str, ...]:
 
 
 def _refuse_if_open(ref: RunRef, runs: tuple[str, ...]) -> None:
-    from Agent.tree.retention.retention import living_writers
+    from Agent.tree.retention import living_writers
 
     open_ones = [run for run in runs if read_run(RunRef(ref.session, run)).summary.state == "running"]
     if open_ones or (ref.run_id is None and living_writers(ref.session)):

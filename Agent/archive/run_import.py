@@ -30,6 +30,7 @@ from Agent.archive.run_package import (
 from Agent.errors import DamagedInput, InputError
 from Agent.event.clock import format_timestamp
 from Agent.event.codec import DamagedLine, decode_line
+from Agent.event.model import Event
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.flight.runs.reading import RunRef, read_run
 from Agent.tree.files.descriptors import locked
@@ -50,10 +51,8 @@ from Agent.tree.layout import (
 )
 from Agent.tree.read.removal_logs import RetiredAccount, write_account
 from Agent.tree.read.summary import write_summary
-from Agent.tree.retention.retention import delete_tree
-from Agent.tree.write.artifacts import ROOT_RUN, make_run_dir, new_hash
-
-__all__ = ["NOT_EXPORTED", "ImportedRun", "import_run"]
+from Agent.tree.retention import delete_tree
+from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, make_run_dir, new_hash
 
 NOT_EXPORTED: Final = "not exported"
 """The reason under which the numbers count that a writer took outside of the run."""
@@ -228,6 +227,8 @@ def _check_events(staging: Path, manifest: Manifest, source: Path) -> dict[str, 
                         f"{path.name} holds the number {event.seq}, too far from the others", source
                     )
                 seen_runs.add(own_run)
+                if event.kind == "artifact.saved":
+                    _check_reference(staging, event, path, source)
                 wrong = wrong_artifact(event, manifest.members)
                 if wrong is not None:
                     raise refused(f"{wrong} was changed", source)
@@ -240,6 +241,14 @@ def _check_events(staging: Path, manifest: Manifest, source: Path) -> dict[str, 
     if missing:
         raise refused(f"it has no events of run {missing[0]}", source)
     return numbers
+
+
+def _check_reference(staging: Path, event: Event, path: Path, source: Path) -> None:
+    """DamagedInput where an event of an artifact names no file of its run."""
+    try:
+        artifact_path(staging, event.run_id or ROOT_RUN, str(event.extra.get("ref")))
+    except DamagedInput as error:
+        raise refused(f"{path.name} has the event {event.id[:40]}, but {error.message}", source) from None
 
 
 def _describe(staging: Path, manifest: Manifest, source: Path) -> None:

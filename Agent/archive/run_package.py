@@ -19,21 +19,7 @@ from Agent.errors import DamagedInput
 from Agent.event.codec import CURRENT_SCHEMA
 from Agent.event.model import Event
 from Agent.tree.layout import CATEGORY_FILES, parse_file_name, safe_name
-from Agent.tree.write.artifacts import ROOT_RUN
-
-__all__ = [
-    "FORMAT",
-    "MANIFEST",
-    "PACKAGE_VERSION",
-    "PackageLimits",
-    "Manifest",
-    "artifact_member",
-    "check_members",
-    "is_member_path",
-    "open_package",
-    "refused",
-    "wrong_artifact",
-]
+from Agent.tree.write.artifacts import ARTIFACT_SCHEME, ROOT_RUN
 
 FORMAT: Final = "agent-trace run"
 PACKAGE_VERSION: Final = 1
@@ -141,7 +127,8 @@ def _most_bytes(path: str) -> float:
 
 def artifact_member(event: Event) -> str:
     """The member that an `artifact.saved` event tells of."""
-    return f"runs/{event.run_id or ROOT_RUN}/artifacts/{event.extra.get('path')}"
+    ref = str(event.extra.get("ref"))
+    return f"runs/{event.run_id or ROOT_RUN}/artifacts/{ref.removeprefix(ARTIFACT_SCHEME)}"
 
 
 def wrong_artifact(event: Event, members: Mapping[str, tuple[int, str]]) -> str | None:

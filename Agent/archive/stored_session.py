@@ -32,8 +32,6 @@ from Agent.tree.write.artifacts import (
     safe_path,
 )
 
-__all__ = ["StoredSession", "restored_checkpoint", "restored_event"]
-
 _BESIDE: Final = ("message", "state", "types", "artifact_text", "logger", "code")
 
 

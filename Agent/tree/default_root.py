@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["default_root", "find"]
-
 
 def _here() -> Path:
     from pathlib import Path

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
-__all__ = ["undisturbed"]
-
 _TIMERS: Final = ("SIGALRM", "SIGVTALRM", "SIGPROF")
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import erase_kit as kit
 
 from Agent.archive.erase.erasing import erase, plan_file, read_plan, target_of
-from Agent.archive.maintenance.verify import verify
+from Agent.archive.verify import verify
 
 CHANGES = {
     "os.rename",

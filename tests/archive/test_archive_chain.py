@@ -18,10 +18,10 @@ from support.processes import REPOSITORY, child_environment
 
 from Agent import AgentLogger, PerformanceLogger, setup_logging, shutdown_logging
 from Agent.archive import seal, unseal
+from Agent.archive.chain_check import check_chains, prove_event
 from Agent.archive.erase.erasing import erase, target_of
-from Agent.archive.maintenance.chain_check import check_chains, prove_event
-from Agent.archive.maintenance.recover import recover_session
-from Agent.archive.maintenance.verify import verify
+from Agent.archive.recover import recover_session
+from Agent.archive.verify import verify
 from Agent.errors import InputError, UsageError
 from Agent.flight import Recorder
 from Agent.tree.files.segment import ErrorCounters
@@ -83,6 +83,18 @@ def test_a_recorded_session_is_covered_to_its_last_line(closed):
     assert len(found.chain.heads) == 2 == len(told(closed))
     assert len(list((closed / "agents").iterdir())) > 6
     assert found.to_dict()["chain"]["head"] == found.chain.head
+
+
+def test_an_event_of_a_writer_that_never_began_here_is_not_what_a_kept_head_stands_for(session):
+    head = verify(session).chain.head
+    path = max(session.glob("agents/agent_1*.log"))
+    line = path.read_bytes().splitlines(keepends=True)[-1]
+    event = json.loads(line)
+    with path.open("ab") as file:
+        file.write(line.replace(event["id"].encode(), b"zzzzzzzz-1"))
+    assert [edit.file for edit in edits(session, head)] == [f"agents/{path.name}"]
+    assert not verify(session, [head]).sound
+    assert verify(session).chain.uncovered == 1
 
 
 EDITS = ("byte", "delete", "swap", "repeat", "insert", "truncate", "remove", "newline", "empty")

@@ -15,13 +15,13 @@ from support.session_files import session_directories
 import Agent
 from Agent import setup_logging, shutdown_logging
 from Agent.archive.erase.erasing import erase, pending, plan_file, target_of, write_plan
-from Agent.archive.maintenance.verify import verify
 from Agent.archive.sealed.sealing import seal
+from Agent.archive.verify import verify
 from Agent.errors import NotErased, SessionInUse, SessionNotFound, UsageError
 from Agent.flight import LocalCheckpointStore, Recorder, find_run, list_runs, read_run
+from Agent.tree.in_use import write_cursor
 from Agent.tree.read.follower import Follower
 from Agent.tree.read.removal_logs import read_account
-from Agent.tree.retention.in_use import write_cursor
 from Agent.utils import AgentLogger
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Agent.tree.files import line_stats
-from Agent.tree.files.line_stats import ODD_BYTES, LineMarks
+from Agent.tree.files import lines as file_lines
+from Agent.tree.files.lines import ODD_BYTES, LineMarks
 
 PIECES = st.one_of(
     st.binary(max_size=12),
@@ -40,16 +40,16 @@ def is_odd(data: bytes) -> bool:
 @pytest.mark.parametrize("is_built", [True, False])
 @given(pieces=st.lists(PIECES, max_size=8), size=st.integers(1, 40))
 def test_lines_are_counted_and_odd_bytes_seen_however_the_bytes_come(is_built, pieces, size):
-    native = line_stats._marks_of
+    native = file_lines._marks_of
     if is_built and native is None:
         pytest.skip("the native part was not built")
     data = b"".join(pieces)
     chunks = [data[at : at + size] for at in range(0, len(data), size)]
-    line_stats._marks_of = native if is_built else None
+    file_lines._marks_of = native if is_built else None
     try:
         found = told(chunks)
     finally:
-        line_stats._marks_of = native
+        file_lines._marks_of = native
     lines = data.count(b"\n") + (1 if data and not data.endswith(b"\n") else 0)
     assert found == (lines, data.endswith(b"\n"), is_odd(data))
 

@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-from Agent.archive.maintenance.prune import Policy, prune
+from Agent.archive.prune import Policy, prune
 from Agent.errors import UsageError
 from Agent.event.clock import format_timestamp
 from Agent.tree.files.session import SessionInfo, create_session, update_session
 from Agent.tree.files.writer_claim import Claim, boot_id, hostname, process_start_ticks, write_claim
 from Agent.tree.layout import list_sessions
-from Agent.tree.retention.retention import finish_removals, why_in_use
+from Agent.tree.retention import finish_removals, why_in_use
 
 DAY_S = 86400
 NOW_S = 1_795_170_645.0

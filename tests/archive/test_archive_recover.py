@@ -10,9 +10,8 @@ import time
 import pytest
 from support.processes import child_environment
 
-from Agent.archive.maintenance.mirrors import rebuild_mirrors
-from Agent.archive.maintenance.recover import recover_session
-from Agent.archive.maintenance.verify import verify
+from Agent.archive.recover import rebuild_mirrors, recover_session
+from Agent.archive.verify import verify
 from Agent.errors import SessionInUse, SessionNotFound
 from Agent.tree.files.session import open_session, update_session
 from Agent.tree.layout import boards_dir, list_sessions, summary_file, tree_files

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from support.session_files import session_directories
 
 from Agent import LogAnalyzer, setup_logging, shutdown_logging
-from Agent.archive.maintenance.verify import verify
 from Agent.archive.run_export import export_run
 from Agent.archive.run_import import import_run
 from Agent.archive.run_package import PackageLimits
 from Agent.archive.sealed.sealing import seal
+from Agent.archive.verify import verify
 from Agent.errors import AgentTraceError, DamagedInput, InputError, SessionInUse, UsageError
 from Agent.flight import Recorder, find_run, list_runs, read_run
 from Agent.utils import AgentLogger
@@ -311,7 +311,9 @@ def test_lines_that_are_no_events_of_the_run_are_refused(recorded, tmp_path):
     lines = members[name].splitlines(keepends=True)
     moved = json.loads(lines[0]) | {"run_id": recorded[1]["inner0"]}
     far = json.loads(lines[0]) | {"id": json.loads(lines[0])["id"][:9] + str(10**15)}
+    astray = json.loads(lines[0]) | {"type": "artifact.saved", "ref": None}
     for wrong in (
+        [json.dumps(astray).encode() + b"\n", *lines[1:]],
         [*lines, b"no event\n"], [*lines, lines[0]], [json.dumps(moved).encode() + b"\n", *lines[1:]],
         [json.dumps(far).encode() + b"\n", *lines[1:]], [], [b"[" * 100_000 + b"\n"],
     ):  # fmt: skip

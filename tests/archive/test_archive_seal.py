@@ -18,8 +18,8 @@ from support.processes import child_environment
 
 from Agent import AgentLogger, setup_logging, shutdown_logging
 from Agent.archive import open_reader, seal, unseal
-from Agent.archive.maintenance.verify import verify
 from Agent.archive.sealed.parts import archive_dir, drop_part, read_parts, write_part
+from Agent.archive.verify import verify
 from Agent.errors import DamagedInput, SessionNotFound, UsageError
 from Agent.event.codec import encode_event
 from Agent.event.model import Event

@@ -9,9 +9,9 @@ import pytest
 from support.session_files import record_files
 
 from Agent import AgentLogger, LogAnalyzer, setup_logging, shutdown_logging
-from Agent.archive.maintenance.verify import verify
 from Agent.archive.sealed import parquet_rows, part_writer
 from Agent.archive.sealed.sealing import seal
+from Agent.archive.verify import verify
 
 
 @pytest.fixture

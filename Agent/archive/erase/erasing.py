@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import orjson
 
+from Agent.archive.chain_check import account_in_chains
 from Agent.archive.erase.files import (
     FoundCheckpoints,
     erase_checkpoints,
@@ -42,8 +43,7 @@ from Agent.archive.erase.lines import (
 )
 from Agent.archive.erase.proof import Proof, holds, prove
 from Agent.archive.erase.target import AGENT, MATCH, RUN, ErasedArtifact, Target
-from Agent.archive.maintenance.chain_check import account_in_chains
-from Agent.archive.maintenance.recover import recover_session
+from Agent.archive.recover import recover_session
 from Agent.archive.sealed.reader import open_reader
 from Agent.archive.sealed.sealing import seal, tidy
 from Agent.errors import NotErased, SessionInUse, SessionNotFound, UsageError
@@ -60,20 +60,8 @@ from Agent.tree.layout import (
 )
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.read.summary import write_summary
-from Agent.tree.retention.retention import delete_tree, finish_removals, living_writers, written_elsewhere
+from Agent.tree.retention import delete_tree, finish_removals, living_writers, written_elsewhere
 from Agent.tree.write.kept_counts import forget_counts
-
-__all__ = [
-    "erase",
-    "ErasedSession",
-    "Erasure",
-    "pending",
-    "plan_file",
-    "read_plan",
-    "SHORTEST_VALUE",
-    "target_of",
-    "write_plan",
-]
 
 SHORTEST_VALUE: Final = 3
 """A shorter value stands in the bytes of nearly every file."""

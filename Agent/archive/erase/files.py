@@ -32,25 +32,8 @@ from Agent.tree.layout import (
     runs_dir,
     session_file,
 )
-from Agent.tree.retention.retention import delete_tree
+from Agent.tree.retention import delete_tree
 from Agent.tree.write.artifacts import artifacts_dir, blobs_dir
-
-__all__ = [
-    "chunks_of",
-    "erase_checkpoints",
-    "erase_from_mirrors",
-    "ERASED_TEXT",
-    "find_artifacts",
-    "find_checkpoints",
-    "find_in_mirrors",
-    "find_replays",
-    "FoundCheckpoints",
-    "remove_artifacts",
-    "remove_leftovers",
-    "remove_runs",
-    "scrub",
-    "sweep_blobs",
-]
 
 ERASED_TEXT: Final = "[erased]"
 """Stands in the place of a value in a description."""

@@ -38,19 +38,6 @@ from Agent.tree.read.removal_logs import (
 )
 from Agent.tree.write.artifacts import ROOT_RUN
 
-__all__ = [
-    "FoundLines",
-    "drop_cursor_entries",
-    "enter",
-    "find_lines",
-    "find_sealed",
-    "lines_of",
-    "open_parts",
-    "rewrite",
-    "sealed_lines",
-    "settle_torn_tails",
-]
-
 _BATCH_LINES: Final = 4096
 
 

@@ -17,14 +17,12 @@ from typing import Any, Final
 
 import orjson
 
+from Agent.archive.chain_check import names_in_chain
 from Agent.archive.erase.files import chunks_of
 from Agent.archive.erase.lines import sealed_lines
 from Agent.archive.erase.target import AGENT, Target
-from Agent.archive.maintenance.chain_check import names_in_chain
 from Agent.archive.sealed.parts import read_parts
 from Agent.tree.layout import list_sessions, parse_file_name, safe_name
-
-__all__ = ["Left", "Proof", "holds", "prove"]
 
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _GZIP: Final = b"\x1f\x8b"

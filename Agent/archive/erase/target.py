@@ -24,8 +24,6 @@ from Agent.tree.files.lines import event_behind
 from Agent.tree.layout import safe_name
 from Agent.tree.write.artifacts import ROOT_RUN
 
-__all__ = ["AGENT", "base64_forms", "ErasedArtifact", "Judged", "MATCH", "RUN", "Target"]
-
 SHORTEST_BASE64: Final = 6
 """A shorter run of base64 stands in other data by chance; it is not looked for."""
 _ESCAPED_TWICE: Final = ("JSON", "JSON in JSON")

@@ -10,29 +10,6 @@ from Agent.event.kinds import Home
 from Agent.event.model import ENVELOPE_KEYS
 from Agent.event.payloads import KINDS
 
-__all__ = [
-    "copy_statement",
-    "ENVELOPE",
-    "flat_keys",
-    "HEX_MARK",
-    "is_event",
-    "is_object",
-    "LINE_BYTES",
-    "literal",
-    "MAX_LINE_BYTES",
-    "NO_KIND",
-    "order_columns",
-    "payload_columns",
-    "promoted_columns",
-    "quoted_name",
-    "ROW_GROUP_ROWS",
-    "rows_of",
-    "says_something",
-    "structure",
-    "TEXT_BYTES",
-    "TIME_TEXT",
-]
-
 ENVELOPE: Final = {
     "timestamp": "VARCHAR",
     "id": "VARCHAR",

@@ -32,27 +32,10 @@ from Agent.archive.sealed.parts import SealedSegment
 from Agent.errors import DamagedInput, InputError, MissingExtra, SessionNotFound
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
-from Agent.tree.files.line_stats import ODD_BYTES, LineMarks
-from Agent.tree.files.lines import first_id, open_file
+from Agent.tree.files.lines import ODD_BYTES, LineMarks, first_id, open_file
 from Agent.tree.files.session import open_session
 from Agent.tree.files.writer_claim import Claim, read_claims
 from Agent.tree.layout import FILE_MODE, category_files, log_files, parse_file_name
-
-__all__ = [
-    "cores",
-    "DIGEST_BYTES",
-    "escaped",
-    "file_digest",
-    "Finished",
-    "finished_segments",
-    "load_duckdb",
-    "open_connection",
-    "remove_left_spills",
-    "Segments",
-    "settings_of",
-    "write_rows",
-    "Written",
-]
 
 MEMORY_LIMIT_MB: Final = 1000
 DIGEST_BYTES: Final = 32

@@ -18,18 +18,6 @@ from Agent.tree.files.lines import first_id
 from Agent.tree.files.session import replace_durably, sync_directory
 from Agent.tree.layout import entries_in
 
-__all__ = [
-    "ARCHIVE_VERSION",
-    "Part",
-    "SealedSegment",
-    "archive_dir",
-    "drop_part",
-    "mark_removed",
-    "read_parts",
-    "usable_segments",
-    "write_part",
-]
-
 ARCHIVE_VERSION: Final = 1
 _SUFFIX: Final = ".parquet"
 

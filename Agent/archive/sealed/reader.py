@@ -26,17 +26,6 @@ from Agent.tree.layout import DIRECTORY_MODE, parse_file_name, segment_order
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.write.kept_counts import Tally
 
-__all__ = [
-    "ArchiveLines",
-    "bits_of",
-    "digests_of",
-    "file_lines",
-    "NUMBER_BITS",
-    "open_reader",
-    "PIECE",
-    "unseal",
-]
-
 _BATCH_ROWS: Final = 4096
 
 

@@ -41,10 +41,8 @@ from Agent.errors import DamagedInput, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.session import sync_directory
+from Agent.tree.in_use import nothing_retired
 from Agent.tree.layout import DIRECTORY_MODE, entries_in
-from Agent.tree.retention.in_use import nothing_retired
-
-__all__ = ["PART_BYTES", "Sealed", "seal", "tidy"]
 
 PART_BYTES: Final = 96 * 1024 * 1024
 """About how much of JSON lines one part holds; it is in memory while it is written."""

@@ -3,7 +3,7 @@
 
    Accelerators. What begins so needs no look at its number, its time and its version row by row: that may be wrong
    in one direction only, a line that it does not know is looked at by whoever asks. What is plain is the same as in
-   `line_stats.py`, to the byte. The write is `descriptors.write_own`. */
+   `lines.py`, to the byte. The write is `descriptors.write_own`. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

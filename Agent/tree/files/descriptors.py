@@ -11,19 +11,6 @@ from typing import Final
 
 from Agent.tree.layout import FILE_MODE
 
-__all__ = [
-    "close_lock",
-    "give_back",
-    "know_log",
-    "let_go",
-    "locked",
-    "most_open",
-    "names",
-    "open_lock",
-    "out_of_the_way",
-    "write_own",
-]
-
 _HIGHEST_NUMBER: Final = 4096
 _ours: set[int] = set()
 """The numbers under which files of ours are open, as far as those who opened them know."""

@@ -22,8 +22,6 @@ from Agent.tree.files.session import SessionInfo, open_session
 from Agent.tree.files.writer_claim import boot_id, hostname, process_start_ticks
 from Agent.tree.layout import DIRECTORY_MODE, is_session_name, make_root, programs_dir
 
-__all__ = ["Meeting", "Program", "meet"]
-
 keeps_apart = False
 """Set by a replay: what the code records that it calls belongs to no program's session."""
 

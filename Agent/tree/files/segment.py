@@ -16,18 +16,6 @@ from typing import Final, NamedTuple
 from Agent.tree.files.descriptors import give_back, know_log, out_of_the_way
 from Agent.tree.layout import FILE_MODE
 
-__all__ = [
-    "claim_segment",
-    "CLOSED",
-    "error_name",
-    "ErrorCounters",
-    "numbered",
-    "open_aside",
-    "reopen_segment",
-    "roll_segment",
-    "Segment",
-]
-
 _APPEND: Final = (
     os.O_WRONLY
     | os.O_APPEND

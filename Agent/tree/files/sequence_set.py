@@ -7,8 +7,6 @@ from typing import Final, Self
 
 from Agent.event.model import Event
 
-__all__ = ["SeqSet", "dropped_by", "last_seq_in", "retired_by", "runs_of_bits"]
-
 _BITS: Final = 1 << 16
 _COMPLETE: Final = bytearray(b"\xff" * (_BITS // 8))
 _ALL: Final = (1 << _BITS) - 1

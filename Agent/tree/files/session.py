@@ -24,24 +24,6 @@ from Agent.tree.files.writer_claim import boot_id, hostname, process_start_ticks
 from Agent.tree.layout import FILE_MODE, FORKED, RESUMED, create_session_dir, session_file
 from Agent.version import __version__
 
-__all__ = [
-    "as_tree",
-    "create_session",
-    "FORKED",
-    "Lineage",
-    "lineage_of",
-    "lineage_within",
-    "open_session",
-    "read_stored",
-    "replace_durably",
-    "replace_file",
-    "replacing",
-    "RESUMED",
-    "SessionInfo",
-    "sync_directory",
-    "update_session",
-]
-
 _Stored = TypeVar("_Stored")
 
 

@@ -14,9 +14,6 @@ import orjson
 
 from Agent.tree.layout import FILE_MODE, claims_dir, entries_in
 
-__all__ = ["Claim", "boot_id", "hostname", "process_start_ticks", "read_claims", "write_claim"]
-
-
 # the number that Linux gives to the namespace of the machine itself
 _FIRST_PID_NAMESPACE = "4026531836"
 

@@ -34,8 +34,6 @@ from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import agents_dir, is_tree_file, tree_files
 from Agent.tree.read.tailing import FilePosition, Tail
 
-__all__ = ["CURSOR_VERSION", "Follower"]
-
 CURSOR_VERSION: Final = 1
 _POLL_BYTES: Final = 4 * 1024 * 1024
 _POLL_INTERVAL_S: Final = 0.05

@@ -17,9 +17,6 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-__all__ = ["Notices", "start_notices"]
-
-
 # Openings and closings, the reader's own among them, would be most of what is told in a busy session.
 _WANTED: list[type[FileSystemEvent]] = [FileModifiedEvent, FileCreatedEvent, FileMovedEvent]
 

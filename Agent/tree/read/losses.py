@@ -23,8 +23,6 @@ from Agent.tree.read.tailing import Tail
 from Agent.tree.write.crash_board import BoardView, read_board
 from Agent.tree.write.kept_counts import Tally
 
-__all__ = ["Accounting", "add_said", "Gap", "Losses", "Scan", "WriterLosses", "Writers"]
-
 _KEPT_RETIRED_RANGES: Final = 1000
 HELD_IN_MEMORY: Final = frozenset({"buffered", "queued"})
 """The durabilities under which a number is taken before its line goes to a file, and others with it."""

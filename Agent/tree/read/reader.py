@@ -52,8 +52,6 @@ from Agent.tree.read.removal_logs import ColdLines, read_recovery
 from Agent.tree.write.crash_board import BoardSpan
 from Agent.tree.write.kept_counts import KeptCounts, Tally, files_of_others
 
-__all__ = ["OpenSpan", "TreeReader"]
-
 # `reader` asks, so that one agent's journey reads no run that it had nothing to do with.
 
 _CHUNK_BYTES: Final = 1024 * 1024

@@ -28,23 +28,6 @@ from Agent.tree.layout import recovered_file, retired_file
 from Agent.tree.write.crash_board import BoardSpan
 from Agent.tree.write.kept_counts import Tally
 
-__all__ = [
-    "ACCOUNT_VERSION",
-    "ColdLines",
-    "ERASED",
-    "read_account",
-    "read_recovery",
-    "read_removal",
-    "RecoveredWriter",
-    "Recovery",
-    "Removal",
-    "RetiredAccount",
-    "ScannedFile",
-    "TornTail",
-    "write_account",
-    "write_recovery",
-]
-
 ACCOUNT_VERSION: Final = 1
 ERASED: Final = "erased"
 """The reason under which events count that somebody had erased; those of a policy have none."""

@@ -14,8 +14,6 @@ from Agent.tree.layout import summary_file
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.write.kept_counts import MOST_ERRORS, KeptCounts, Tally, forget_counts, shown_error
 
-__all__ = ["SUMMARY_VERSION", "summarise", "write_summary"]
-
 SUMMARY_VERSION = 1
 _SHOWN_DAMAGES = 100
 _SHOWN_SPANS = 1000

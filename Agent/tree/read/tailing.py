@@ -15,8 +15,6 @@ from pathlib import Path
 from Agent.tree.files.lines import Inode, RawLine, begins_otherwise, id_of, read_lines
 from Agent.tree.layout import parse_file_name, retired_file, stem_files, tree_files
 
-__all__ = ["FilePosition", "Tail"]
-
 # so long after it was rolled a segment that has not grown is left alone, and one that is away is gone
 _SETTLED_S = 2.0
 _LEAST_SHARE_BYTES = 64 * 1024

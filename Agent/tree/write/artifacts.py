@@ -24,20 +24,6 @@ from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, run_dir, runs_dir, safe
 if TYPE_CHECKING:
     from hashlib import blake2b as Hash  # noqa: N812 - the class under the name of what it is
 
-__all__ = [
-    "ARTIFACT_SCHEME",
-    "ROOT_RUN",
-    "ArtifactFiles",
-    "Stored",
-    "artifact_path",
-    "artifact_ref",
-    "artifacts_dir",
-    "make_run_dir",
-    "new_hash",
-    "read_artifact",
-    "safe_path",
-]
-
 ARTIFACT_SCHEME: Final = "artifact://artifacts/"
 """How a reference begins; the path below the run's `artifacts/` follows."""
 

@@ -1,7 +1,7 @@
 """The chain of one writer: a digest of each block of its lines, and a hash tree over the blocks.
 
 A thread makes blocks of what stands in the files, the end of the writer makes the last ones; no logging call
-does. `.state/chain/<writer>.jsonl` gets a line for each block. `Agent.archive.maintenance.chain_check`
+does. `.state/chain/<writer>.jsonl` gets a line for each block. `Agent.archive.chain_check`
 compares.
 """
 
@@ -24,23 +24,6 @@ from Agent.tree.files.descriptors import give_back, out_of_the_way
 from Agent.tree.files.lines import Inode, id_of, open_file
 from Agent.tree.files.segment import ErrorCounters
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, chain_file, chains_dir, entries_in
-
-__all__ = [
-    "audit_path",
-    "BlockState",
-    "ChainBlock",
-    "FileChain",
-    "Frontier",
-    "head_text",
-    "leaf_of_bytes",
-    "leaf_of_lines",
-    "LineChain",
-    "read_chains",
-    "root_of",
-    "session_head",
-    "write_chain",
-    "WriterChain",
-]
 
 BLOCK_LINES: Final = 64
 """How many lines a block holds that can be proved line by line."""
@@ -296,34 +279,40 @@ class LineChain:
         try:
             if found != inode:
                 return
-            for data, end in self._whole_lines(fd, place, full_only=is_fine and not everything):
+            for data, end, is_last in self._whole_lines(fd, place):
                 if background and self._gives_way():
                     return
                 if place.offset == 0:
                     place.first_id = id_of(data)
-                blocks = _fine_blocks(data, end) if is_fine else _coarse_blocks(data, end)
+                if not is_fine:
+                    blocks = _coarse_blocks(data, end)
+                else:
+                    lines = data[: end - 1].split(b"\n")
+                    if is_last and not everything:
+                        rest = len(lines) % BLOCK_LINES  # the last block waits until it is full
+                        size = sum(map(len, lines[len(lines) - rest :])) + rest + len(data) - end
+                        place.enough_bytes = size * BLOCK_LINES // max(rest, 1)
+                        del lines[len(lines) - rest :]
+                    blocks = _fine_blocks(lines)
                 for state in self._paced(blocks) if is_fine and background else blocks:
                     self._add(place, path, LINES if is_fine else BYTES, state)
         finally:
             give_back(fd, found)
 
-    def _whole_lines(self, fd: int, place: _Place, *, full_only: bool) -> Iterator[tuple[bytes, int]]:
-        """What stands behind the covered lines, about a megabyte at a time, and where the last line ends."""
+    def _whole_lines(self, fd: int, place: _Place) -> Iterator[tuple[bytes, int, bool]]:
+        """What stands behind the covered lines, about a megabyte at a time.
+
+        With where the last line ends, and whether the file ends there.
+        """
         want_bytes = _READ_BYTES
         while data := os.pread(fd, want_bytes, place.offset):
-            end = data.rfind(b"\n") + 1
-            if len(data) < want_bytes and full_only:
-                # the last block waits until it is full
-                keep = data.count(b"\n") % BLOCK_LINES
-                for _ in range(keep):
-                    end = data.rfind(b"\n", 0, end - 1) + 1
-                place.enough_bytes = (len(data) - end) * BLOCK_LINES // max(keep, 1)
+            end, is_last = data.rfind(b"\n") + 1, len(data) < want_bytes
             if end:
-                yield data, end
-            elif len(data) == want_bytes:
+                yield data, end, is_last
+            elif not is_last:
                 want_bytes *= 2
                 continue
-            if len(data) < want_bytes:
+            if is_last:
                 return
             want_bytes = _READ_BYTES
 
@@ -366,8 +355,7 @@ class LineChain:
         self._on_head(*made)
 
 
-def _fine_blocks(data: bytes, end: int) -> Iterator[BlockState]:
-    lines = data[: end - 1].split(b"\n")
+def _fine_blocks(lines: list[bytes]) -> Iterator[BlockState]:
     for at in range(0, len(lines), BLOCK_LINES):
         part = lines[at : at + BLOCK_LINES]
         yield BlockState(sum(map(len, part)) + len(part), len(part), leaf_of_lines(part))

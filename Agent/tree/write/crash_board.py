@@ -23,18 +23,6 @@ from typing import Final
 from Agent.tree.files.descriptors import give_back, let_go, names, out_of_the_way
 from Agent.tree.layout import FILE_MODE
 
-__all__ = [
-    "SIZE_BYTES",
-    "SPAN_SLOTS",
-    "THREAD_SLOTS",
-    "Board",
-    "BoardSpan",
-    "BoardView",
-    "NoBoard",
-    "read_board",
-    "remove_board",
-]
-
 SIZE_BYTES: Final = 128 * 1024
 THREAD_SLOTS: Final = 256
 SPAN_SLOTS: Final = 1024

@@ -21,17 +21,6 @@ from Agent.event.model import Event
 from Agent.tree.files.lines import first_id
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, retired_file, tree_files
 
-__all__ = [
-    "files_of_others",
-    "forget_counts",
-    "keep_counts",
-    "KeptCounts",
-    "MOST_ERRORS",
-    "read_counts",
-    "shown_error",
-    "Tally",
-]
-
 MOST_ERRORS: Final = 100
 """How many errors of a session are shown by its summary."""
 _VERSION: Final = 1

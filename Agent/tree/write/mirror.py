@@ -22,8 +22,6 @@ from Agent.tree.files.descriptors import give_back, let_go, locked, out_of_the_w
 from Agent.tree.files.segment import ErrorCounters, error_name
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, MIRROR_FILES
 
-__all__ = ["DEFAULT_ROTATION", "Form", "Mirrors"]
-
 Form = Callable[[list[bytes]], list[bytes]]
 """Makes the lines of a file of a batch of those of the recording."""
 

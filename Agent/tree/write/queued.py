@@ -17,8 +17,6 @@ from Agent.event.model import RedactedBytes
 from Agent.tree.layout import RUN_CATEGORY
 from Agent.tree.write.sink import DurableStream, NoRoom, Sink, Stream, wait_for
 
-__all__ = ["QUEUE_FULL", "QueuedSink", "QueuedStream", "WhenFull"]
-
 WhenFull = Literal["block", "drop_new"]
 QUEUE_FULL: Final = "queue_full"
 """The reason under which events are counted for which there was no room."""

@@ -30,9 +30,8 @@ from Agent.tree.files.segment import (
     roll_segment,
 )
 from Agent.tree.layout import DIRECTORY_MODE
+from Agent.tree.undisturbed import undisturbed
 from Agent.tree.write.chain import LineChain
-
-__all__ = ["GroupCommit", "OpenFiles", "OwnFile", "WriterState"]
 
 _sync_data = getattr(os, "fdatasync", os.fsync)
 
@@ -292,6 +291,22 @@ class OwnFile:
     def forget_segment(self, segment: Segment) -> None:
         """Keep what is needed to open the file again after an eviction."""
         self._torn = segment.torn
+
+    @undisturbed()
+    def make_room(self, size_bytes: int) -> bool | None:
+        """Open or roll the file for a line without a number, so that what a handler raises leaves no gap.
+
+        False if that was refused, which is counted; None where this thread is inside already.
+        """
+        files = self._shared.files
+        with files.lock:
+            if files.busy:
+                return None
+            files.busy = True
+            try:
+                return self._segment_for(size_bytes) is not CLOSED
+            finally:
+                files.busy = False
 
     def write_slowly(self, line: bytes) -> bool:
         """Send a line that the fast path could not; False if it was not written, which is counted."""

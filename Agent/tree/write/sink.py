@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from Agent.event.model import RedactedBytes
 
-__all__ = ["collect_waits", "collecting", "DurableStream", "NoRoom", "Sink", "Stream", "wait_for", "Waits"]
-
 
 class NoRoom(Exception):
     """A sink takes no further event now.

@@ -26,15 +26,6 @@ from Agent.tree.write.crash_board import Board, NoBoard
 from Agent.tree.write.segment_writer import GroupCommit, OpenFiles, OwnFile, WriterState
 from Agent.tree.write.sink import DurableStream, collecting, wait_for
 
-__all__ = [
-    "DEFAULT_MAX_OPEN_FILES",
-    "DEFAULT_SEGMENT_SIZE_BYTES",
-    "Durability",
-    "SessionStream",
-    "SessionWriter",
-    "write_lines",
-]
-
 DEFAULT_SEGMENT_SIZE_BYTES: Final = 64 * 1024 * 1024
 DEFAULT_MAX_OPEN_FILES: Final = 1024
 Durability = Literal["kernel", "disk", "buffered", "queued"]

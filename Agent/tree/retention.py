@@ -21,6 +21,7 @@ from Agent.errors import InputError
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.session import SessionInfo, open_session
 from Agent.tree.files.writer_claim import boot_id, hostname, process_start_ticks, read_claims
+from Agent.tree.in_use import IsHeld, WriterWatch, held_by_cursors, nobody_reads
 from Agent.tree.layout import (
     SessionRef,
     entries_in,
@@ -38,23 +39,6 @@ from Agent.tree.read.removal_logs import (
     read_removal,
     write_account,
 )
-from Agent.tree.retention.in_use import IsHeld, WriterWatch, held_by_cursors, nobody_reads
-
-__all__ = [
-    "delete_tree",
-    "finish_removal",
-    "finish_removals",
-    "left_overs",
-    "living_writers",
-    "oldest_beyond",
-    "POLICY",
-    "remove_session",
-    "Retention",
-    "Retired",
-    "why_in_use",
-    "WriterRetired",
-    "written_elsewhere",
-]
 
 POLICY: Final = "max_session_bytes"
 # a pass frees this part of the limit beyond what it must, so that not every roll makes another

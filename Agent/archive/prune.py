@@ -17,9 +17,7 @@ from Agent.event.clock import parse_timestamp
 from Agent.flight.checkpoints.model import Removed, RetentionPolicy
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import list_sessions
-from Agent.tree.retention.retention import finish_removals, left_overs, remove_session, why_in_use
-
-__all__ = ["Policy", "PrunedSession", "Pruning", "prune", "prune_checkpoints"]
+from Agent.tree.retention import finish_removals, left_overs, remove_session, why_in_use
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -26,6 +26,7 @@ from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
 from Agent.tree.files.lines import first_id, id_of, open_file
 from Agent.tree.files.session import open_session, replace_durably
+from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import boards_dir, chain_file, chains_dir, parse_file_name, segment_order, tree_files
 from Agent.tree.read.removal_logs import ERASED, read_account
 from Agent.tree.write.chain import (
@@ -44,8 +45,6 @@ from Agent.tree.write.chain import (
     write_chain,
 )
 from Agent.tree.write.crash_board import read_board
-
-__all__ = ["account_in_chains", "ChainReport", "check_chains", "names_in_chain", "prove_event", "walk"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,14 +279,22 @@ def check_chains(session: Path, told: Mapping[str, str], kept: Iterable[str] = (
             else:
                 covered[name] = _compare(chained, name, file, report)
         ended = {writer for writer, chain in chains.items() if chain.ended}
+        # A head says nothing of writers without a chain: those that began here have a claim at least.
+        known = {*chains, *read_claims(session)} if kept else None
+
+        def is_added(writer: str) -> bool:
+            return writer in ended or (known is not None and writer not in known)
+
         edited = {edit.file for edit in report.edits}
         for name in chained.first_ids:
-            count, added = _lines_behind(chained, name, covered.get(name, 0), ended)
+            count, added = _lines_behind(chained, name, covered.get(name, 0), is_added)
             report.uncovered += count
             if added and name not in edited:
                 problem = (
                     f"{added:,} of the events after the last block were added after their writer had ended"
                 )
+                if known is not None:
+                    problem += ", or by one that never began here"
                 report.edits.append(Edit(name, problem))
     report.edits.sort(key=lambda edit: edit.time or "~")
     report.edits += _wrong_heads(session, chains, boards, told, kept, report.head)
@@ -362,22 +369,24 @@ def _heads_of_boards(session: Path) -> dict[str, list[str]]:
     return found
 
 
-def _lines_behind(chained: ChainedFiles, name: str, covered: int, ended: Collection[str]) -> tuple[int, int]:
-    """How many lines stand behind the last block of a file; how many are events of writers that had ended."""
+def _lines_behind(
+    chained: ChainedFiles, name: str, covered: int, is_added: Callable[[str], bool]
+) -> tuple[int, int]:
+    """How many lines stand behind the last block of a file; how many are events that nobody wrote there."""
     count = added = 0
     try:
         for line in islice(chained.lines(name), covered, None):
             count += 1
-            added += _is_of(line, ended, chained)
+            added += _is_of(line, is_added, chained)
     except OSError:
         return 0, 0  # reading its events tells of it
     return count, added
 
 
-def _is_of(line: bytes, writers: Collection[str], chained: ChainedFiles) -> bool:
+def _is_of(line: bytes, is_wanted: Callable[[str], bool], chained: ChainedFiles) -> bool:
     """Whether a line is an event of one of the writers, torn ones and those that are about to go left out."""
     event_id = id_of(line)
-    if event_id is None or split_event_id(event_id)[0] not in writers or chained.is_retired(event_id):
+    if event_id is None or not is_wanted(split_event_id(event_id)[0]) or chained.is_retired(event_id):
         return False
     try:
         decode_line(line.removesuffix(b"\n"))

@@ -1,6 +1,6 @@
 """Finishes a session whose processes were killed: torn tails, exact losses, open spans, description, summary.
 
-`verify` proves the result; `mirrors` makes the copies for people again.
+`verify` proves the result; `rebuild_mirrors` makes the copies for people again.
 """
 
 from __future__ import annotations
@@ -8,18 +8,30 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import InputError, SessionInUse
 from Agent.event.clock import format_timestamp
-from Agent.event.codec import DamagedLine, decode_line
+from Agent.event.codec import DamagedLine, decode_line, encode_event
+from Agent.event.kinds import LEVELS
+from Agent.event.model import Event, RedactedBytes
+from Agent.event.payloads import KINDS
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.lines import RawLine, after_last_newline, open_file, tail_writer
 from Agent.tree.files.session import open_session, update_session
-from Agent.tree.layout import boards_dir, entries_in, summary_file, tree_files
+from Agent.tree.layout import (
+    MIRROR_FILES,
+    boards_dir,
+    entries_in,
+    list_sessions,
+    summary_file,
+    tree_files,
+)
 from Agent.tree.read.losses import Losses, WriterLosses, Writers
 from Agent.tree.read.reader import OpenSpan
 from Agent.tree.read.removal_logs import (
@@ -31,12 +43,11 @@ from Agent.tree.read.removal_logs import (
     write_recovery,
 )
 from Agent.tree.read.summary import write_summary
-from Agent.tree.retention.retention import finish_removal, living_writers, written_elsewhere
+from Agent.tree.retention import delete_tree, finish_removal, living_writers, written_elsewhere
 from Agent.tree.write.artifacts import blobs_dir
 from Agent.tree.write.crash_board import remove_board
 from Agent.tree.write.kept_counts import Tally
-
-__all__ = ["Recovered", "recover_session"]
+from Agent.tree.write.mirror import Mirrors
 
 
 @dataclass(slots=True)
@@ -232,3 +243,113 @@ def _last_timestamp(session: Path, recovery: Recovery) -> str:
     for _ in open_reader(session).scan((), tally):
         pass  # none is asked for
     return tally.last or recovery.recovered_at or format_timestamp(time.time_ns() // 1000)
+
+
+_MAKING: Final = ".mirrors-"
+_BATCH_LINES: Final = 64
+_TEXT: Final = ".text"
+
+
+def rebuild_mirrors(
+    root: Path,
+    *,
+    as_text: Callable[[bytes], str] | None = None,
+) -> dict[str, int]:
+    """Make every mirror under a root again, session after session, each in its order.
+
+    They are made beside the old ones and take their places at the end; killed before that, nothing has
+    changed, and the next one begins again.
+
+    Args:
+        root: the trace root.
+        as_text: a line as the text twins show it; without it they are left out.
+
+    Returns:
+        How many lines each category got.
+
+    Raises:
+        SessionInUse: a process records under that root, and writes to the mirrors itself.
+        OSError: they cannot be written.
+    """
+    for ref in list_sessions(root):
+        living = living_writers(ref.path)
+        if living:
+            raise SessionInUse(
+                f"process {min(living.values())} records here and writes to the mirrors",
+                path=ref.path,
+                remedy="rebuild them when no process records",
+            )
+    for left in root.glob(f"{_MAKING}*"):
+        delete_tree(left)
+    place = root / f"{_MAKING}{os.urandom(4).hex()}"
+    place.mkdir(mode=0o700)
+    counts = _fill(root, place, as_text)
+    for category, name in MIRROR_FILES.items():
+        if as_text is not None or not category.endswith(_TEXT):
+            _take_place(root / name, place / name)
+    delete_tree(place)
+    return dict(counts)
+
+
+def _fill(
+    root: Path,
+    place: Path,
+    as_text: Callable[[bytes], str] | None,
+) -> Counter[str]:
+    mirrors = Mirrors(place)
+    # closed from the start: what is added is written at once, by this thread
+    mirrors.close()
+    waiting: defaultdict[str, list[bytes]] = defaultdict(list)
+    counts: Counter[str] = Counter()
+
+    def write(category: str) -> None:
+        mirrors.add(category, RedactedBytes(b"".join(waiting.pop(category, []))))
+
+    for ref in list_sessions(root):
+        for event in open_reader(ref.path).events():
+            line = encode_event(event)
+            for category in _categories(event):
+                counts[category] += 1
+                waiting[category].append(line)
+                if as_text is not None and category + _TEXT in MIRROR_FILES:
+                    waiting[category + _TEXT].append(as_text(line).encode("utf-8", "replace"))
+                if len(waiting[category]) >= _BATCH_LINES:
+                    write(category)
+                    write(category + _TEXT)
+    for category in list(waiting):
+        write(category)
+    mirrors.close()
+    failures = mirrors.counts.snapshot()
+    if failures:
+        raise InputError(
+            f"the mirrors could not be written: {', '.join(sorted(failures))}",
+            path=place,
+            remedy="free space, or change the permissions; the old ones are unchanged",
+        )
+    return counts
+
+
+def _categories(event: Event) -> set[str]:
+    """The mirrors that show an event: that of its category, and that of errors where it is one."""
+    kind = KINDS.get(event.kind)
+    if kind is None or event.kind == "log":
+        # a free message belongs to whose logger wrote it
+        first = event.logger.partition(".")[0]
+        plural = {"agent": "agents", "interaction": "interactions"}.get(first, first)
+        category = plural if plural in MIRROR_FILES else "agents" if event.agent_id is not None else "system"
+    else:
+        category = str(kind.category)
+    found = {category if category in MIRROR_FILES else "events"}
+    if LEVELS.get(event.level, 0) >= LEVELS["ERROR"]:
+        found.add("errors")
+    return found
+
+
+def _take_place(old: Path, new: Path) -> None:
+    """Put a mirror and its backups where the old ones stand."""
+    for path in sorted(old.parent.glob(f"{old.name}*")):
+        if path.name == old.name or path.name.removeprefix(f"{old.name}.").isdigit():
+            path.unlink()
+    for path in sorted(new.parent.glob(f"{new.name}*")):
+        old.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.rename(old.parent / path.name)

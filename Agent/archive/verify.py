@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from Agent.archive.maintenance.chain_check import ChainReport, check_chains
+from Agent.archive.chain_check import ChainReport, check_chains
 from Agent.archive.sealed.part_writer import DIGEST_BYTES, file_digest
 from Agent.archive.sealed.parts import Part, read_parts
 from Agent.archive.sealed.reader import open_reader
@@ -23,8 +23,6 @@ from Agent.tree.layout import parse_file_name
 from Agent.tree.read.losses import WriterLosses
 from Agent.tree.read.removal_logs import ERASED, Recovery, read_account, read_recovery
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, new_hash, read_artifact
-
-__all__ = ["DamagedArtifact", "Verification", "VerifiedWriter", "verify"]
 
 _ID: Final = re.compile(r'"id":"([a-z2-7]{8})-')
 _UNKNOWN: Final = "?"

@@ -30,8 +30,6 @@ from Agent.tree.layout import (
     safe_name,
 )
 
-__all__ = ["held_by_cursors", "IsHeld", "nobody_reads", "nothing_retired", "write_cursor", "WriterWatch"]
-
 # where the system cannot tell who has a file open, it is left alone for so long after its last change
 _SETTLED_S: Final = 30.0
 

@@ -1,1 +1,0 @@
-"""Recover, verify and prune sessions; rebuild mirrors; compare lines with their chains."""
