@@ -127,6 +127,16 @@ def has_own_reduction(cls: type) -> bool:
     return False
 
 
+def is_installed(file: str) -> bool:
+    """Whether a module came with Python or was installed, so that it is no module of the program's own."""
+    import sysconfig
+
+    if "site-packages" in file or "dist-packages" in file:
+        return True
+    paths = sysconfig.get_paths()
+    return file.startswith(tuple(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")))
+
+
 def remember(known: dict[type, T], cls: type, found: T) -> T:
     """Keep what was found of a class among what is known of others; what was found."""
     with suppress(Exception):  # a metaclass whose __hash__ or __eq__ raises: then it is found each time again

@@ -9,6 +9,7 @@ import contextlib
 import copy
 import ctypes
 import functools
+import importlib
 import io
 import itertools
 import os
@@ -621,3 +622,28 @@ def test_a_schema_of_pydantic_tells_its_classes_without_their_ids():
     for name in ("__pydantic_validator__", "__pydantic_serializer__"):
         first, second, third = (digest(getattr(each, name)) for each in (one, other, changed))
         assert first == second != third
+
+
+def test_what_a_library_works_out_when_asked_is_no_content(tmp_path, monkeypatch):
+    source = """
+from functools import cached_property
+class Graph:
+    def __init__(self): self.edges = [(1, 2)]
+    @cached_property
+    def degree(self): return len(self.edges)
+"""
+    for place in ("site-packages", "own"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / f"graph_{place[:4]}.py").write_text(source)
+        monkeypatch.syspath_prepend(tmp_path / place)
+    library, own = importlib.import_module("graph_site"), importlib.import_module("graph_own")
+
+    class Mine(library.Graph):
+        pass
+
+    for cls, is_content in ((library.Graph, False), (Mine, False), (own.Graph, True)):
+        graph, asked = cls(), cls()
+        assert asked.degree == 1 and "degree" in vars(asked)
+        assert (content_of(graph).text != content_of(asked).text) is is_content
+        asked.edges.append((2, 3))
+        assert content_of(graph).text != content_of(asked).text

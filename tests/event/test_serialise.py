@@ -89,7 +89,7 @@ def test_plain_values_take_the_fast_way(value, monkeypatch):
 
     monkeypatch.setattr(serialise, "encode_value", no_walk)
     dumped = to_json(value, "/x")
-    assert dumped == (orjson.dumps(value), None, ())
+    assert dumped == (orjson.dumps(value), None, (), None)
 
 
 @pytest.mark.parametrize(

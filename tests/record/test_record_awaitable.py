@@ -320,7 +320,8 @@ def test_a_full_queue_is_awaited_while_the_loop_goes_on(queued):
 def test_an_awaited_error_is_in_its_file_when_it_answers_and_the_loop_goes_on(queued):
     async def main():
         waiting = asyncio.create_task(count_turns(AgentLogger("a").aerror("broken")))
-        await asyncio.sleep(0.05)
+        for _ in range(20):  # turns, not time: a machine may stand still
+            await asyncio.sleep(0.005)
         assert not waiting.done()
         queued.gate.set()
         turns, event_id = await waiting

@@ -21,7 +21,7 @@ from Agent.event.values.values import decode_value
 from Agent.flight.checkpoints.state_fold import StateFold, fold_events
 from Agent.record.emit.pipeline import RecordOptions
 from Agent.record.state.agents import agent_id_of
-from Agent.record.state.tracker import is_plain_data
+from Agent.record.state.plain_data import is_plain_data
 from Agent.record.tracing.state_events import emit_last_states
 from Agent.utils import trace_agent_action
 

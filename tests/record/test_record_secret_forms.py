@@ -51,6 +51,28 @@ def is_drawn(token, key):
     return not is_words(key[len(token.prefix) :])
 
 
+def test_a_token_of_a_sentence_and_the_response_of_a_digest_are_replaced_and_names_with_numbers_are_kept():
+    for _ in range(50):
+        key, response = f"{some(24)}1aB2cD3eF4", some(32, HEX)
+        for sentence in (
+            "Invalid token {}",
+            "token '{}' has expired",
+            "the token {}, please",
+            "sent Basic {} to it",
+        ):
+            assert key not in recorded(sentence.format(key)), key
+        for digest in ('nonce="{1}", uri="/", response="{0}"', "nonce={1} response={0}"):
+            assert response not in recorded(digest.format(response, some(16, HEX)))
+        assert response in recorded(f"the response={response}")
+    for harmless in (
+        "token container_1445087491445_0005_01_000002", "the token end_of_sequence_marker_v2 ends",
+        "token org.apache.hadoop.security.AMRMTokenIdentifier2", "token src/tokenizers/models/bert_tokenizer2.py",
+        "basic AuthenticationConfiguration2Factory", "12 ms per token latency_ms_p50_2026_11_20",
+        "token distribution-2026-11-20T10:30:45", "basic arithmetic/operations/tests/12",
+    ):  # fmt: skip
+        assert recorded(harmless) == harmless
+
+
 def test_a_key_of_every_row_is_replaced_wherever_it_stands():
     for token in tokens():
         key = next(key for key in iter(lambda: sample(token), None) if is_drawn(token, key))

@@ -1,5 +1,6 @@
 """Timers wait while recording does what it does once, so that a handler that raises cannot keep it from its end."""
 
+import contextlib
 import inspect
 import os
 import re
@@ -11,9 +12,13 @@ import threading
 import pytest
 from support.processes import child_environment
 
+from Agent import AgentLogger, setup_logging, shutdown_logging
+from Agent.record.encode.native import native
 from Agent.record.secrets import names as secret_names
 from Agent.record.tracing.traced_function import TraceSpec
+from Agent.tree.read.reader import TreeReader
 from Agent.tree.undisturbed import undisturbed
+from Agent.tree.write import segment_writer
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="no timers of Unix")
 
@@ -114,6 +119,46 @@ def test_what_a_handler_interrupts_is_there_the_next_time(raising, monkeypatch):
         patch.setattr(secret_names.re, "compile", interrupted(re.compile))
         with pytest.raises(Stop):
             secret_names.compiled("a|b")
+
+
+@pytest.mark.skipif(native is None, reason="in Python an event has its number before its file is opened")
+def test_what_a_handler_raises_while_a_file_is_opened_or_rolled_leaves_no_gap(trace_root, monkeypatch):
+    session = setup_logging(trace_root=trace_root, segment_size_bytes=4096)
+    interruptions, kept = [], []
+
+    def stop(*_):
+        raise Stop
+
+    def twice(real):
+        def interrupted(*given):
+            number = (signal.SIGALRM, signal.SIGUSR1)[len(interruptions) % 2]
+            if len(interruptions) % 4 < 2:
+                interruptions.append(number)
+                os.kill(os.getpid(), number)
+                return real(*given)
+            made = real(*given)
+            interruptions.append(number)
+            os.kill(os.getpid(), number)
+            return made
+
+        return interrupted
+
+    before = {each: signal.signal(each, stop) for each in (signal.SIGALRM, signal.SIGUSR1)}
+    try:
+        with monkeypatch.context() as patch:
+            for name in ("claim_segment", "roll_segment", "reopen_segment"):
+                patch.setattr(segment_writer, name, twice(getattr(segment_writer, name)))
+            for number in range(200):
+                with contextlib.suppress(Stop):
+                    kept.append(AgentLogger(f"agent_{number % 4}").log_action("act", {"text": "x" * 200}))
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    shutdown_logging()
+    assert len(interruptions) > 20 and len(kept) < 200 and all(kept)
+    losses = TreeReader(session.path).losses()
+    assert (losses.total_lost, losses.total_unknown, losses.damaged_lines) == (0, 0, 0)
+    assert set(kept) <= {event.id for event in TreeReader(session.path).events()}
 
 
 COLD = """

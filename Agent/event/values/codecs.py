@@ -11,6 +11,7 @@ import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from functools import cached_property
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
@@ -20,7 +21,9 @@ from Agent.event.classes import (
     class_name,
     find_in_classes,
     has_own_reduction,
+    is_installed,
     mro_of,
+    namespace_of,
     remember,
     solid_base,
     text_or_none,
@@ -478,6 +481,7 @@ def _make_plan(cls: type) -> ClassPlan:
     base = solid_base(cls)
     line = [class_name(each) for each in mro_of(cls)]
     lazy = [names for library, names in _LAZY.items() if any(each.startswith(f"{library}.") for each in line)]
+    lazy += [_cached(each) for each in mro_of(cls)]
     is_value = class_reducer(cls) is not None
     is_simple = base is object and builtin_reducer(cls) is None and registered_codec(cls) is None
     is_named = handle_of(cls) is not None or issubclass(cls, type | ModuleType | StandIn) or cls in CALLABLE
@@ -492,6 +496,19 @@ def _make_plan(cls: type) -> ClassPlan:
         has_waiters=has_waiters(cls),
         form=form_head(cls) if is_told else None,
     )
+
+
+def _cached(cls: type) -> frozenset[str]:
+    """The attributes in which a class of an installed library caches what follows from the others.
+
+    Not those of the program's own classes: what they compute is what a replay compares.
+    """
+    namespace = namespace_of(cls)
+    names = [name for name, found in namespace.items() if type(found) is cached_property]
+    title = namespace.get("__module__") if names else None
+    module = sys.modules.get(title) if type(title) is str else None
+    file = vars(module).get("__file__") if isinstance(module, ModuleType) else None
+    return frozenset(names) if type(file) is str and is_installed(file) else frozenset()
 
 
 def plan_attributes(value: Any, plan: ClassPlan) -> dict[str, Any]:

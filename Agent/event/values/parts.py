@@ -31,6 +31,7 @@ from Agent.event.classes import (
     class_name,
     find_class,
     has_own_reduction,
+    is_installed,
     mro_of,
     namespace_of,
     remember,
@@ -78,17 +79,7 @@ def is_harmless(module: Any, name: str) -> bool:
         return type(found) is numpy.ufunc or (type(found) is type and issubclass(found, numpy.generic))
     file = vars(module).get("__file__")
     is_ours = title.startswith("Agent.") and not title.startswith("Agent.demo.")
-    return type(file) is str and not is_ours and not _is_installed(file)
-
-
-def _is_installed(file: str) -> bool:
-    """Whether a module came with Python or was installed, so that it is no module of the program's own."""
-    import sysconfig
-
-    if "site-packages" in file or "dist-packages" in file:
-        return True
-    paths = sysconfig.get_paths()
-    return file.startswith(tuple(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")))
+    return type(file) is str and not is_ours and not is_installed(file)
 
 
 def parts_of(value: Any, kind: type, *, takes_code: bool = True) -> tuple[str, Any] | None:

@@ -7,7 +7,7 @@ fallback is an object that says what failed.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime
 from operator import itemgetter
 from typing import Any
@@ -39,8 +39,8 @@ from Agent.event.values.values import encode_value
 __all__ = ["common_bytes", "DEFAULT_LIMITS", "Dumped", "form_of_scalars", "Limits", "to_json"]
 
 
-class Dumped(tuple[bytes, "dict[str, str] | None", tuple[str, ...]]):
-    """A value as bytes: (json, types, opaque).
+class Dumped(tuple[bytes, "dict[str, str] | None", tuple[str, ...], "Collection[str] | None"]):
+    """A value as bytes: (json, types, opaque, attributes).
 
     A tuple subclass, because a NamedTuple takes twice as long to build.
     """
@@ -50,6 +50,9 @@ class Dumped(tuple[bytes, "dict[str, str] | None", tuple[str, ...]]):
     json: bytes = property(itemgetter(0), doc="One JSON value in UTF-8, no newline in it.")  # type: ignore[assignment]
     types: dict[str, str] | None = property(itemgetter(1), doc="{JSON Pointer: tag}, None for plain values.")  # type: ignore[assignment]
     opaque: tuple[str, ...] = property(itemgetter(2), doc="Pointers of what cannot be restored.")  # type: ignore[assignment]
+    attributes: Collection[str] | None = property(
+        itemgetter(3), doc="Names, if short scalars are all it holds."
+    )  # type: ignore[assignment]
 
 
 _dumps = orjson.dumps
@@ -85,7 +88,7 @@ def to_json(
                 if (data.find(b"null") < 0 or not any_nonfinite(value.values())) and len(
                     data
                 ) <= limits.unread_bytes:
-                    return Dumped((data, None, ()))
+                    return Dumped((data, None, (), None))
             plain = plain_bytes(value, limits)
         elif kind is list:
             plain = plain_bytes(value, limits)
@@ -94,13 +97,13 @@ def to_json(
             if plain is None and kind is not tuple and number_tag(kind) is None:
                 form = form_of_scalars(agent_of, reading.hides, value)
                 if form is not None:
-                    return Dumped((_dumps(form), {pointer: "opaque"}, (pointer,)))
+                    return Dumped((_dumps(form), {pointer: "opaque"}, (pointer,), form["attributes"]))
         if plain is not None:
-            return Dumped((plain, None, ()))
+            return Dumped((plain, None, (), None))
         if agent_of is None or kind is dict or kind is list or kind is tuple or number_tag(kind) is not None:
             common = common_bytes(value, pointer, limits)
             if common is not None:
-                return Dumped((common[0], common[1] or None, ()))
+                return Dumped((common[0], common[1] or None, (), None))
     except Exception:  # noqa: BLE001, S110 - a surrogate, a big integer, a dict that another thread changes
         pass  # nothing is lost: the walk encodes the value again, and records what it cannot read
     return _walked(value, pointer, limits, agent_of, reading)
@@ -121,13 +124,13 @@ def _walked(value: Any, pointer: str, limits: Limits, agent_of: AgentOf | None, 
         ask_memory_for(encoded.value)
         data = _dumps(encoded.value, None, DUMP_OPTIONS)
         if len(data) <= limits.max_bytes:
-            return Dumped((data, encoded.types or None, encoded.opaque))
+            return Dumped((data, encoded.types or None, encoded.opaque, None))
         failure = "TooLarge"
     except Exception as error:  # noqa: BLE001 - the last rung: whatever failed, the line is written
         failure = type(error).__name__
     name = class_name(type(value))
     form = {"repr": "<not recorded>", "class": name, "failure": failure, "unseen": "it could not be read"}
-    return Dumped((_dumps(form), {pointer: "opaque"}, (pointer,)))
+    return Dumped((_dumps(form), {pointer: "opaque"}, (pointer,), None))
 
 
 # The short walk: payloads of plain values with UUIDs, times, tuples and numpy's numbers among them.

@@ -82,7 +82,7 @@ class MirrorSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RecordOptions:
-    """The options of recording; `config/loading/options.py` builds them from the user's settings."""
+    """The options of recording; `config/options.py` builds them from the user's settings."""
 
     limits: Limits = DEFAULT_LIMITS
     buffer_entries: int = 100

@@ -38,7 +38,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
 /* Words of Python, made once. */
 #define WORDS(W)                                                                                                       \
     W(own) W(look) W(drop) W(trouble) W(join_board) W(next_seq) W(writer) W(write) W(_write)   \
-    W(refused) W(write_slowly) W(resend) W(lane) W(active) W(open_reads) W(watcher) W(left) W(begins)      \
+    W(refused) W(write_slowly) W(make_room) W(resend) W(lane) W(active) W(open_reads) W(watcher) W(left) W(begins)      \
     W(_look_at_state) W(_careful_arguments) W(_args_and_changes) W(_with_result) W(_emit) W(_trouble) W(_state_tail)   \
     W(_note_other_context) W(action_ended) W(codes_told) W(code) W(tail) W(arguments) W(not_recorded) W(agent_id)      \
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
@@ -163,6 +163,27 @@ static int write_line(Lane *lane, PyObject *stream, PyObject *line) {
     return is_written;
 }
 
+/* Opens or rolls the file of a line before the line has its number: that is done in Python, where a handler of the program
+   may raise. 1; 0 where the system refused; -1. A stream of another class, or a torn file, sees to it as it writes. */
+static int make_room(PyObject *stream, const Part *parts, int count) {
+    enum { STAMP_BYTES = 96 }; /* the time and the id, with their keys */
+    PyObject *file = IS_A(stream, STREAM) ? GET(stream, STREAM__file) : NULL;
+    PyObject *segment = file != NULL && IS_A(file, OWN_FILE) ? GET(file, OWN_FILE_segment) : NULL;
+    PyObject *room = segment != NULL && IS_A(segment, SEGMENT) ? GET(segment, SEGMENT_room_bytes) : NULL;
+    if (room == NULL) return 1;
+    long long needed = STAMP_BYTES;
+    for (int i = 0; i < count; i++) needed += parts[i].size;
+    if (PyLong_AsLongLong(room) >= needed) return 1;
+    if (PyErr_Occurred()) return -1;
+    Py_INCREF(file);
+    PyObject *size = PyLong_FromLongLong(needed), *made = size == NULL ? NULL : PyObject_CallMethodOneArg(file, W_make_room, size);
+    int answer = made == NULL ? -1 : made != Py_False;
+    Py_XDECREF(made);
+    Py_XDECREF(size);
+    Py_DECREF(file);
+    return answer;
+}
+
 static PyObject *dropped_event(Lane *lane, const char *reason) {
     PyObject *done = PyObject_CallMethod(lane->health, "drop", "s", reason);
     if (done == NULL) return NULL;
@@ -223,7 +244,7 @@ static PyObject *own_of(Lane *lane) {
 
 /* Number, stamp and write one line, as `Pipeline._put`; its id, "" if it was not written. */
 static PyObject *put_parts(Lane *lane, PyObject *slot, Part *given, int given_count) {
-    PyObject *identity = NULL, *line = NULL, *seq = NULL, *writer = NULL, *second = NULL, *answer = NULL;
+    PyObject *identity = NULL, *line = NULL, *seq = NULL, *writer = NULL, *second = NULL, *answer = NULL, *stream = NULL;
     PyObject *stamps = lane->stamps, *kept[3] = {NULL}, *thread = own_of(lane);
     if (thread == NULL || !IS_A(thread, THREAD) || !IS_A(slot, SLOT)) goto wrong;
     long long now_us = time_of(lane, thread);
@@ -251,6 +272,10 @@ static PyObject *put_parts(Lane *lane, PyObject *slot, Part *given, int given_co
         if (joined_board == NULL) goto done;
         Py_DECREF(joined_board);
     }
+    PyObject *binding = GET(slot, SLOT_binding);
+    stream = Py_NewRef(GET(binding, BINDING_stream));
+    int has_room = make_room(stream, given, given_count);
+    if (has_room < 0) goto done;
     seq = PyObject_CallMethodNoArgs(lane->sink, W_next_seq);
     if (seq == NULL) {
         answer = without_room(lane, slot, given, given_count);
@@ -263,9 +288,7 @@ static PyObject *put_parts(Lane *lane, PyObject *slot, Part *given, int given_co
     unsigned long long number = PyLong_AsUnsignedLongLong(seq);
     if (writer == NULL || PyErr_Occurred()) goto done;
     if (!stamped_line(second, (unsigned long)fraction, writer, number, given, given_count, &line, &identity)) goto done;
-    PyObject *binding = GET(slot, SLOT_binding), *stream = Py_NewRef(GET(binding, BINDING_stream));
-    int written = write_line(lane, stream, line);
-    Py_DECREF(stream);
+    int written = has_room ? write_line(lane, stream, line) : 0;
     if (written == 0) answer = dropped_event(lane, "the file system refused the write");
     PyObject *events = written != 1 ? NULL : PyLong_FromLongLong(PyLong_AsLongLong(GET(lane->health, HEALTH_events)) + 1);
     if (events == NULL) goto done;
@@ -305,6 +328,7 @@ done:
         for (int i = 0; i < 3; i++) Py_XDECREF(kept[i]);
     }
     Py_XDECREF(second);
+    Py_XDECREF(stream);
     Py_XDECREF(thread);
     Py_XDECREF(seq);
     Py_XDECREF(writer);

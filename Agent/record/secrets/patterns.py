@@ -95,6 +95,14 @@ _USER_INFO: Final = (
     r"""|(?P<alone>[\w\-.~]{16,200})(?=@[\w\[]))"""
 )
 _SCHEME: Final = r"(?i)(?<![a-z])(?:bearer|basic)[ ]+(?P<secret>[\w\-.=+/~]{8,})"
+# `Invalid token X` and the like: a name without a sign behind it, so that only what is drawn counts
+_TOKEN_OF_SENTENCE: Final = (
+    r"""(?i)(?<![\w\-])(?<!per )token[ ]+\\{0,3}["'`]?(?P<secret>[\w\-.=+/~]{20,200})(?![\w/(])"""
+)
+# RFC 7616: what proves the password, in parameters outside their header too
+_DIGEST_RESPONSE: Final = (
+    r"""(?i)(?<![\w\-])response=\\{0,3}["']?(?P<secret>[0-9a-f]{32}(?:[0-9a-f]{32})?)(?![\w\-])"""
+)
 _COOKIES: Final = r"""(?i)cookie(?:\\{0,3}["'])?[ ]{0,3}:[ ]{0,3}(?:\\{0,3}["'])?(?P<secret>[^\s"'\\=,:;]{1,200}=[^\r\n"'\\]{1,4000})"""
 _HASH: Final = (
     r"""\$(?:2[abxy]?\$\d\d\$[./A-Za-z0-9]{53}|argon2(?:id|i|d)\$[^\s"':]{30,300}"""
@@ -127,6 +135,8 @@ _FORMS: Final = {
     "://": _USER_INFO,
     "bearer ": _SCHEME,
     "basic ": _SCHEME,
+    "token ": _TOKEN_OF_SENTENCE,
+    "response=": _DIGEST_RESPONSE,
     "cookie": _COOKIES,
     ":a": r"(?<=\d{5}):(?P<secret>A[\w\-]{34})",
     "q~": r"(?<![\w~.\-][\w.~]{3}\d)(?<=[\w.~]{3}\d)Q~[\w~.\-]{31,34}(?![\w~.\-])",
@@ -182,6 +192,8 @@ _TOOLS: Final = {
     " -w": ("ldapsearch", "ldapadd", "ldapmodify", "ldapdelete", "ldappasswd", "ldapwhoami"),
 }
 """Options that carry a password with some programs only."""
+_BESIDE: Final = {**_TOOLS, "response=": ("nonce",)}
+"""What the text holds besides, where a literal alone means nothing."""
 # A bot's token at Discord, which has no prefix, and the private members of a key in JSON.
 _DISCORD_BOT: Final = r"(?<![\w.\-])[MNO][A-Za-z0-9]{23,27}\.[\w\-]{6}\.[\w\-]{27,40}"
 _PRIVATE_MEMBER: Final = (
@@ -194,7 +206,7 @@ _DATA_VALUE: Final = r"""(?m)^[ \t]+["']?[\w.\-/]{1,100}["']?:[ \t]*(?:[|>][-+]?
 def _forms(text: str, lower: str) -> Iterator[Span]:
     for literal, expression in _FORMS.items():
         at = lower.find(literal)
-        if at < 0 or (literal in _TOOLS and not any(tool in lower for tool in _TOOLS[literal])):
+        if at < 0 or (literal in _BESIDE and not any(tool in lower for tool in _BESIDE[literal])):
             continue
         pattern = _compiled(expression)
         while at >= 0:
@@ -267,7 +279,11 @@ def _is_credential(literal: str, value: str, *, is_user: bool) -> bool:
         return len(value) > 6 and (not is_placeholder(word) if word else looks_drawn(user))
     if literal == "bearer ":
         return has_digit(value) or (len(value) >= 20 and not value.islower())
+    if literal == "token ":
+        return _changes_often(value)
     if literal == "basic ":
+        if len(value) >= 20 and _changes_often(value):
+            return True
         try:
             # behind it a sentence may end, or the name of a file go on
             encoded = value.partition(".")[0].rstrip("=~")
@@ -278,6 +294,14 @@ def _is_credential(literal: str, value: str, *, is_user: bool) -> bool:
     if literal == ":a":
         return not is_wordlike(value)
     return not (is_user and is_wordlike(value))
+
+
+_CHANGE: Final = r"[a-z](?=[A-Z0-9])|[A-Z](?=[a-z0-9])|[0-9](?=[A-Za-z])"
+
+
+def _changes_often(value: str) -> bool:
+    """Whether small letters, capitals and digits take turns, as in what is drawn and not in names with numbers."""
+    return has_digit(value) and len(_compiled(_CHANGE).findall(value)) >= len(value) / 5
 
 
 # ---- together ----

@@ -34,7 +34,7 @@ NAME_ENDS: Final = tuple(
             *b"otp totp ssn psk cvv cvc jwt csrf xsrf sid sessionid session_id sessid sess_id mnemonic passkey bearer".split(),
             *b"oauth hmac dsn iban salt webhook webhook_url webhookurl webhook_uri kennwort passwort contrasena".split(),
             *b"passe senha wachtwoord haslo parola sifre card_number cardnumber card_num cardnum creditcard".split(),
-            *b"credit_card connection_string connectionstring private-lines thin words_list seed kty ?code &code".split(),
+            *b"credit_card connection_string connectionstring private-lines thin words_list seed kty nonce ?code &code".split(),
             *(b"card number", b"credit card", b"connection string", b"secret_code", b"kind"),
             *(b"token string", b"key string", b"secret string"),
             *(

@@ -30,6 +30,11 @@ EXEMPT_MODULES = frozenset(
     }
 )
 """Modules on whose behalf nothing counts; this package is another one, but for its demo."""
+FOR_THEMSELVES = frozenset({"joblib", "tqdm"})
+"""Libraries that read clocks and ids for progress and names of files, from which no value of a program comes.
+
+`recorded_sources()` keeps such reads and a replay answers them; not to have recorded them is no reason.
+"""
 
 _STANDS_IN = "Agent.replay.drive.numpy_seeds"
 """Code of ours through which numpy reads entropy: on whose behalf, the frames behind it say."""

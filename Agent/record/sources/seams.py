@@ -6,7 +6,7 @@ class, since the class takes no attributes, and another class would break pickle
 another interpreter has no such mapping, `watch.py` notices their reads. All reads of `os.environ` come by
 `__getitem__` and `__iter__` of its class. Names that other modules bound before (`from time import time`)
 are found in those modules and replaced, too. What hides in a default argument, a closure or an object is
-not: `watch.py` notices its use.
+not: `watch.py` notices its use. The ids that `uuid_utils` makes in compiled code have a seam of their own.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Seams:
             self._users += 1
             if self._users > 1:
                 return False
-            for owner, name, recorded in (*clock_seams(), *environment_seams()):
+            for owner, name, recorded in (*clock_seams(), *environment_seams(), *_id_seams()):
                 self._swaps.put(owner, name, recorded)
             self._restore_moments = replace_moments()
             rebind(self._swaps.pairs())
@@ -295,6 +295,40 @@ def _reading(
         return read_source(source, frame, lambda: original(*args, **kwargs), encode, decode)
 
     return read
+
+
+IDS_OF_LIBRARY = "uuid_utils"
+"""A compiled module that makes UUIDs and reads clock and entropy itself, as LangChain's ids of runs do."""
+_MADE_BY_LIBRARY = ("uuid1", "uuid4", "uuid6", "uuid7", "_uuid4_int", "_uuid7_int")
+
+
+def _id_seams() -> list[Seam]:
+    """(owner, attribute, what stands in its place) of that module, where the program has loaded it."""
+    library: Any = sys.modules.get(IDS_OF_LIBRARY)
+    cls = getattr(library, "UUID", None)
+    if cls is None:
+        return []
+
+    def decode(kept: str) -> Any:
+        return cls(int=int(kept, 16))
+
+    found: list[Seam] = []
+    for name in _MADE_BY_LIBRARY:
+        original = vars(library).get(name)
+        if original is None:
+            continue
+        source, is_number = f"{IDS_OF_LIBRARY}.{name.removeprefix('_')}", name.startswith("_")
+        to_text, from_text = (hex, _from_hex) if is_number else (_id_as_hex, decode)
+        found.append((library, name, _reading(original, source, to_text, from_text)))
+    return found
+
+
+def _from_hex(kept: str) -> int:
+    return int(kept, 16)
+
+
+def _id_as_hex(made: Any) -> str:
+    return hex(made.int)
 
 
 def _encode_uuid_time(value: Any) -> list[Any]:

@@ -7,7 +7,6 @@ so that it can still be recorded after the agent was garbage-collected.
 
 from __future__ import annotations
 
-import gc
 import json
 import operator
 import sys
@@ -17,30 +16,22 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from enum import Enum, EnumType
+from enum import EnumType
 from types import (
-    AsyncGeneratorType,
     BuiltinFunctionType,
-    CodeType,
-    CoroutineType,
-    FrameType,
     FunctionType,
-    GeneratorType,
     MethodType,
     ModuleType,
-    TracebackType,
 )
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 
-from Agent.event.classes import class_name, find_in_classes, remember, solid_base
 from Agent.event.pointers import value_at
 from Agent.event.values.arrays import number_tag
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.class_contents import is_over_memory
-from Agent.event.values.codecs import REGISTERED
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.opaque import OpaqueKind, describe
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, ask_memory, least_bytes
@@ -49,102 +40,7 @@ from Agent.event.values.serialise import Dumped, to_json
 from Agent.record.encode.capture import MOST_WITH_AGENTS, Types, is_plain
 from Agent.record.encode.native import native
 from Agent.record.state.introspection import Exposed, Sort, exposure_of, read_state, sort_of
-
-_MOST_CONTAINERS = 100_000
-
-
-def is_plain_data(
-    value: Any, owner: object, agent_of: Callable[[object], str | None], known: set[int] | None = None
-) -> bool:
-    """Whether holding a value longer than its agent holds it changes nothing for the program.
-
-    It leads to no agent, no resource such as a file, no suspended generator, and to nothing with a `__del__`.
-
-    Args:
-        owner: the agent whose field it is; what leads there is none, whatever its class says.
-        agent_of: the id of an object that is an agent, None for others.
-        known: ids of objects that were found to be so in this very moment; those found now are added.
-    """
-    try:
-        return _leads_to_data_alone(value, owner, agent_of, set() if known is None else known)
-    except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
-        return False
-
-
-def _leads_to_data_alone(
-    value: Any, owner: object, agent_of: Callable[[object], str | None], known: set[int]
-) -> bool:
-    # The collector's own view: it calls no code of the user's, and what it does not track leads nowhere.
-    pending: list[Any] = [value] if gc.is_tracked(value) else []
-    seen: set[int] = set()
-    while pending:
-        node = pending.pop()
-        if id(node) in seen or id(node) in known or isinstance(node, (type, ModuleType, CodeType)):
-            continue
-        if node is owner or len(seen) >= _MOST_CONTAINERS:
-            return False
-        seen.add(id(node))
-        cls = type(node)
-        sort = sort_of(cls)
-        if sort is Sort.ARRAY or issubclass(cls, Enum) or _is_of_recording_or_numpy(node, cls, sort):
-            continue
-        if sort not in (Sort.VALUE, Sort.GENERATOR) and not _is_data_class(node, cls, sort, agent_of):
-            return False
-        # The globals of a function are its module's, which it does not keep alive.
-        inside = _held_by_function(node) if cls is FunctionType else gc.get_referents(node)
-        pending += filter(gc.is_tracked, inside)
-    known |= seen
-    return True
-
-
-def references_within(value: Any) -> int:
-    """How often what a value leads to holds the value itself."""
-    pending, seen, found = [value], {id(value)}, 0
-    while pending and len(seen) < _MOST_CONTAINERS:
-        node = pending.pop()
-        inside = _held_by_function(node) if type(node) is FunctionType else gc.get_referents(node)
-        for each in inside:
-            found += each is value
-            if id(each) not in seen and gc.is_tracked(each) and not isinstance(each, (type, ModuleType)):
-                seen.add(id(each))
-                pending.append(each)
-    return found
-
-
-def _held_by_function(function: Any) -> list[Any]:
-    return [function.__closure__, function.__defaults__, function.__kwdefaults__, vars(function)]
-
-
-def _is_of_recording_or_numpy(node: object, cls: type, sort: Sort) -> bool:
-    """Whether it is what an adopted `random.Random` has in place of its methods, or a generator of numpy."""
-    if cls is FunctionType:
-        return "agent_trace_adopted" in vars(node)
-    return sort is Sort.GENERATOR and any(str(base.__module__).startswith("numpy.") for base in cls.__mro__)
-
-
-def _is_data_class(node: object, cls: type, sort: Sort, agent_of: Callable[[object], str | None]) -> bool:
-    """Whether it is no agent, and of a class whose objects do nothing when they go."""
-    if sort is not Sort.UNKNOWN or agent_of(node) is not None:
-        return False
-    found = _go_quietly.get(cls)
-    return remember(_go_quietly, cls, _goes_quietly(cls)) if found is None else found
-
-
-_go_quietly: dict[type, bool] = {}
-
-
-def _goes_quietly(cls: type) -> bool:
-    """Whether nothing happens when an object of the class goes."""
-    if cls in _SUSPENDED or find_in_classes(cls, "__del__") is not None:
-        return False
-    base = solid_base(cls)
-    if base is object or class_name(base).partition(".")[0] in sys.stdlib_module_names:
-        return True
-    return class_reducer(cls) is not None or cls in REGISTERED
-
-
-_SUSPENDED = (GeneratorType, CoroutineType, AsyncGeneratorType, FrameType, TracebackType)
-
+from Agent.record.state.plain_data import is_plain_data
 
 _ABSENT = object()
 _AGENT = b"agent "
@@ -196,7 +92,7 @@ class StateTracker:
         "__weakref__", "_actions_before", "_agent_of", "_environments", "_held", "_ignored",
         "_is_explicit", "_is_listed", "_keeping",
         "_opaque", "_probing", "_read", "_reading", "_ref", "_refused", "_value_bytes", "actions", "borrowed",
-        "cls", "failure", "heavy", "held_together", "init", "kept", "last", "places", "probed",
+        "cls", "failure", "forms", "heavy", "held_together", "init", "kept", "last", "places", "probed",
         "shared", "watched", "written_outside",
     )  # fmt: skip
 
@@ -255,6 +151,8 @@ class StateTracker:
         self.failure: Exception | None = None
         """Why the state could not be looked at the last time; whoever tells it takes it away."""
         self.init: tuple[bytes, Types | None] | None = None
+        self.forms: dict[str, tuple[Collection[str], bytes]] = {}
+        """The attributes and the JSON of small objects, as the last look at the state encoded them."""
 
     def obj(self) -> object | None:
         """Return the agent, or None once it was garbage-collected."""
@@ -376,6 +274,7 @@ class StateTracker:
         """The same, of the present state and those of its items that may differ."""
         changed: dict[str, Any] = {}
         gone: list[str] = []
+        self.forms.clear()
         last = self.last
         heavy = self.heavy
         ignored = self._ignored
@@ -580,6 +479,8 @@ class StateTracker:
         if not dumped.types:
             return dumped.json
         raw = dumped.json + orjson.dumps(dumped.types)
+        if dumped.attributes is not None:
+            self.forms[name] = dumped.attributes, dumped.json
         if dumped.opaque:
             if is_heavy(raw):
                 self._opaque.add(name)
@@ -610,6 +511,7 @@ class StateTracker:
                 if raw is not None:
                     self.last[name] = raw
                     self._hold(name, value, objects)
+        self.forms.clear()
         if self._keeping is not None:
             self.kept.clear()
             self._refused.clear()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from Agent.event.pointers import unescape, value_at
+from Agent.event.pointers import escape, unescape, value_at
 from Agent.event.values.digest import digest_named
 from Agent.event.values.opaque import WRITTEN_OUTSIDE, OpaqueKind
 from Agent.event.values.reading import Named, Places
@@ -21,15 +21,19 @@ from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.safe_text import clean_head
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import Sort, read_class_state, sort_of
-from Agent.record.state.tracker import StateTracker, is_object, references_within
+from Agent.record.state.plain_data import references_within
+from Agent.record.state.tracker import StateTracker, is_object
 from Agent.record.tracing.function_facts import CodeIdentity
 
 if TYPE_CHECKING:
     from Agent.record.state.agents import Known
 
 _FIELDS = "/extra/fields"
+_CHANGED = "/state/set"
 CLASS_FIELDS = "/extra/class_fields"
 _UNCHANGING = frozenset({str, bytes})
+Forms = Mapping[str, tuple[Collection[str], bytes]]
+"""The attributes of small objects, and their JSON, by field."""
 
 
 def emit_state(
@@ -258,6 +262,9 @@ def changes_tail(
         present: the fields as they are, if the agent was asked for them already.
     """
     changed, gone = tracker.changes(obj, present=present)
+    forms = tracker.forms
+    if forms:
+        tracker.forms = {}
     if tracker.heavy and tracker.actions <= pipeline.options.probes:
         tracker.probe(obj, pipeline.capture.reading.hides)
     elif tracker.probed:
@@ -268,7 +275,7 @@ def changes_tail(
         return code.tail, None
     if not changed and not gone:
         return code.tail_unchanged, None
-    return tail_of_changes(pipeline, tracker, obj, code, changed, gone)
+    return tail_of_changes(pipeline, tracker, obj, code, changed, gone, forms)
 
 
 def tail_of_changes(
@@ -278,17 +285,46 @@ def tail_of_changes(
     code: CodeIdentity,
     changed: dict[str, Any],
     gone: list[str],
+    forms: Forms | None = None,
 ) -> tuple[bytes, Types | None]:
-    """The same of fields that are known to have changed, or to be gone."""
-    raw = pipeline.capture.judge.value(changed)
+    """The same of fields that are known to have changed, or to be gone.
+
+    Args:
+        forms: what the look that found them has encoded already.
+    """
+    raw = pipeline.capture.judge.value(changed) if not forms else None
     if raw is not None and pipeline.capture.judge.clean(raw):
         unset = _names(pipeline, gone) if gone else b"[]"
         return b'%s,"state":{"set":%s,"unset":%s}' % (code.tail, raw, unset), None
     body, types = b"", None
-    if changed:
-        body, types = pipeline.capture.user_body(changed, "/state/set", places=Places(tracker.present(obj)))
+    encoded = _encoded(pipeline, changed, forms) if forms else None
+    if encoded is not None:
+        body, types = encoded
+    elif changed:
+        body, types = pipeline.capture.user_body(changed, _CHANGED, places=Places(tracker.present(obj)))
     unset = _names(pipeline, gone)
     return b'%s,"state":{"set":{%s},"unset":%s}' % (code.tail, body, unset), types
+
+
+def _encoded(pipeline: Pipeline, changed: dict[str, Any], forms: Forms) -> tuple[bytes, Types] | None:
+    """The inner JSON of the fields, those in `forms` as they are there; None where one may hold a secret."""
+    capture = pipeline.capture
+    if not capture.redactor.keys_pass(changed):
+        return None
+    parts, types = [], {}
+    for name, value in changed.items():
+        if name in forms:
+            attributes, raw = forms[name]
+            if not capture.redactor.is_harmless(attributes, raw):
+                return None
+            parts.append(orjson.dumps(name) + b":" + raw)
+            types[f"{_CHANGED}/{escape(name)}"] = "opaque"
+        else:
+            alone = capture.judge.value({name: value})
+            if alone is None or not capture.judge.clean(alone):
+                return None
+            parts.append(alone[1:-1])
+    return b",".join(parts), types
 
 
 def _names(pipeline: Pipeline, names: list[str]) -> bytes:
