@@ -4,9 +4,10 @@ Importing the package loads the decorators and loggers only, and creates nothing
 the rest.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from Agent.config.first_event import begin_by_default as _begin_by_default
+from Agent.lazy_names import lazy_names as _lazy_names
 from Agent.record.emit import installed as _installed
 from Agent.record.emit.context import caused_by
 from Agent.record.emit.installed import tick
@@ -62,27 +63,14 @@ __all__ = [
 
 _installed.bootstrap = _begin_by_default
 
-_LATER = {
-    "analyze_session": "Agent.analysis",
-    "debug_issue": "Agent.analysis",
-    "DebugReport": "Agent.analysis",
-    "health": "Agent.config.logging_config",
-    "LogAnalyzer": "Agent.analysis",
-    "receive": "Agent.record.messages",
-    "send": "Agent.record.messages",
-    "setup_logging": "Agent.config.logging_config",
-    "shutdown_logging": "Agent.config.logging_config",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """The names of analysis, set-up and messages, loaded when they are first asked for."""
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = globals()[name] = getattr(import_module(_LATER[name]), name)
-    return value
+__getattr__ = _lazy_names(
+    __name__,
+    {
+        "Agent.analysis": "analyze_session debug_issue DebugReport LogAnalyzer",
+        "Agent.config.logging_config": "health setup_logging shutdown_logging",
+        "Agent.record.messages": "receive send",
+    },
+)
 
 
 def __dir__() -> list[str]:

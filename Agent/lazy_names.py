@@ -1,13 +1,13 @@
-"""The public names of a package, each loaded from its module when it is first asked for."""
+"""Names that are loaded when they are first asked for, and the one error where their extra is missing."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Final
 
-__all__ = ["lazy_names"]
+from Agent.errors import MissingExtra
 
 
 def lazy_names(
@@ -19,12 +19,13 @@ def lazy_names(
 
     Args:
         package: its full name.
-        homes: by public name the module that holds it, below the package or by its full name.
+        homes: by module, below the package or by its full name, the public names that it holds.
         within: the block that a module is imported in, such as one that explains what is not installed.
     """
+    home_of = {name: module for module, names in homes.items() for name in names.split()}
 
     def find(name: str) -> Any:
-        home = homes.get(name)
+        home = home_of.get(name)
         if home is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         from importlib import import_module
@@ -36,3 +37,35 @@ def lazy_names(
         return value
 
     return find
+
+
+_OF_EXTRA: Final = {
+    "alembic": "alembic",
+    "fastapi": "fastapi",
+    "google": "protobuf",
+    "opentelemetry": "opentelemetry-proto",
+    "psycopg": "psycopg[binary]",
+    "pydantic": "fastapi",
+    "sqlalchemy": "sqlalchemy",
+    "starlette": "fastapi",
+    "uvicorn": "uvicorn",
+}
+
+
+@contextmanager
+def extra_needed() -> Iterator[None]:
+    """Turns the failed import of a library of the extra into one clear error.
+
+    Raises:
+        MissingExtra: a library of the extra `server` is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        library = _OF_EXTRA.get((error.name or "").partition(".")[0])
+        if library is None:
+            raise
+        raise MissingExtra(
+            f"the service needs {library}, which is not installed",
+            remedy='install it with: pip install "agent-trace[server]"',
+        ) from None

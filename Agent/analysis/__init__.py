@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["DebugReport", "LogAnalyzer", "analyze_session", "debug_issue"]
 
 _HOMES = {
-    "analyze_session": "report.session_report",
-    "debug_issue": "debug.debug_issue",
-    "DebugReport": "debug.debug_issue",
-    "LogAnalyzer": "analyzer",
+    "analyzer": "LogAnalyzer",
+    "debug.debug_issue": "debug_issue DebugReport",
+    "report.session_report": "analyze_session",
 }
 
 __getattr__ = _lazy_names(__name__, _HOMES)

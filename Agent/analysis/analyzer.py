@@ -37,6 +37,7 @@ class LogAnalyzer:
 
     Raises:
         SessionNotFound: the session does not exist, or is empty.
+        UsageError: the deadline is no number of seconds.
     """
 
     def __init__(

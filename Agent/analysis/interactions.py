@@ -17,8 +17,6 @@ from Agent.event.clock import format_timestamp
 from Agent.event.kinds import Category
 from Agent.event.payloads import KINDS
 
-__all__ = ["cascade", "top_cascades"]
-
 _KINDS: Final = (
     *(name for name, kind in KINDS.items() if kind.category is Category.INTERACTIONS),
     "agent_message",

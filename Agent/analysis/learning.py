@@ -22,8 +22,6 @@ from Agent.event.model import Event
 from Agent.event.payloads import KINDS
 from Agent.tree.read.reader import TreeReader
 
-__all__ = ["learning_lineage", "learning_report"]
-
 CURVE_POINTS = 50
 RECENT_CONVERGENCE = 20
 MAX_METRICS = 20

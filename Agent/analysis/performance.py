@@ -22,15 +22,6 @@ from Agent.analysis.stats import (
 from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.event.payloads import KINDS
 
-__all__ = [
-    "latency_steps",
-    "operations",
-    "performance_report",
-    "performance_summary",
-    "resource_curve",
-    "throughput_curve",
-]
-
 
 def performance_summary(engine: Engine) -> dict[str, Any]:
     """Durations in milliseconds, metrics, throughput, resources, the slowest spans, the bottlenecks.

@@ -8,25 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = [
-    "describe",
-    "EXACT_ROWS",
-    "holm",
-    "mann_kendall",
-    "mser",
-    "number",
-    "pettitt",
-    "plateau",
-    "quantile",
-    "quantile_columns",
-    "ranked",
-    "sen_slope",
-    "SIGNIFICANCE",
-    "two_sided",
-    "Welch",
-    "welch",
-]
-
 SIGNIFICANCE: Final = 0.01
 LEAST_POINTS: Final = 10
 

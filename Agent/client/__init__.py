@@ -7,16 +7,10 @@ from Agent.lazy_names import lazy_names as _lazy_names
 if TYPE_CHECKING:
     from Agent.client.tracer import AgentRun, AgentStep, AgentTracer
 
-__all__ = [
-    "AgentRun",
-    "AgentStep",
-    "AgentTracer",
-]
+__all__ = ["AgentRun", "AgentStep", "AgentTracer"]
 
 _HOMES = {
-    "AgentRun": "tracer",
-    "AgentStep": "tracer",
-    "AgentTracer": "tracer",
+    "tracer": "AgentRun AgentStep AgentTracer",
 }
 
 __getattr__ = _lazy_names(__name__, _HOMES)

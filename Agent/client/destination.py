@@ -24,16 +24,6 @@ from Agent.errors import ConfigurationError, NotDelivered
 from Agent.export.writing import encode_body
 from Agent.version import __version__
 
-__all__ = [
-    "bodies_of",
-    "Connection",
-    "Delivery",
-    "DeliveryOutcome",
-    "Destination",
-    "ServiceResponse",
-    "Stopped",
-]
-
 EVENTS_PATH: Final = "/v1/events"
 _TIMEOUT_S: Final = 30.0
 _MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024

@@ -26,8 +26,6 @@ from Agent.record.health import note, say
 from Agent.tree.files.descriptors import close_lock, open_lock
 from Agent.tree.layout import DIRECTORY_MODE, cursors_dir, safe_name
 
-__all__ = ["finish_sender", "lock_sending", "Sender", "sender_for"]
-
 _MODULE: Final = "Agent.client.sender_process"
 _NOTHING: Final[dict[str, Any]] = {"delivered": False, "sent": 0, "problem": "nothing is being sent"}
 

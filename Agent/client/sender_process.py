@@ -24,8 +24,6 @@ from Agent.client.shipment import Shipment
 from Agent.errors import AgentTraceError, NotDelivered, SessionInUse
 from Agent.record.health import say
 
-__all__ = ["main"]
-
 _GRACE_S: Final = 30.0
 """How long it goes on trying after the agent's process ended."""
 

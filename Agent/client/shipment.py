@@ -23,7 +23,7 @@ from Agent.client.destination import (
     bodies_of,
 )
 from Agent.client.sender import lock_sending
-from Agent.config.loading.load import redaction_key
+from Agent.config.load import redaction_key
 from Agent.errors import DamagedInput
 from Agent.event.model import Event
 from Agent.export.allowed import AllowList
@@ -33,9 +33,9 @@ from Agent.tree.files.descriptors import close_lock
 from Agent.tree.files.lines import DamageLog, LineDecoder
 from Agent.tree.files.session import open_session
 from Agent.tree.files.writer_claim import read_claims
+from Agent.tree.in_use import write_cursor
 from Agent.tree.layout import boards_dir, cursors_dir, safe_name, tree_files
 from Agent.tree.read.follower import Follower
-from Agent.tree.retention.in_use import write_cursor
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
 
 MAX_ARTIFACT_BYTES: Final = 512 * 1024
@@ -59,8 +59,6 @@ def artifact_text(session: Path, event: Event) -> str | None:
         return None  # the event goes without it, which the service tells whoever asks for a replay
     return None if "\0" in text else text
 
-
-__all__ = ["Shipment", "is_written"]
 
 _ARCHIVE: Final = "archive"
 _CONTENT: Final = "content"

@@ -27,8 +27,6 @@ from Agent.record.health import note, say
 from Agent.record.loggers.loggers import WARNING, as_fields, present
 from Agent.record.tracing.failures import fingerprint, place_of
 
-__all__ = ["AgentRun", "AgentStep", "AgentTracer"]
-
 _EXIT_TIMEOUT_S: Final = 5.0
 
 

@@ -40,22 +40,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AllowList": "allowed",
-    "Batch": "messages",
-    "classify": "failure_classes",
-    "classify_exception": "failure_classes",
-    "Dropped": "messages",
-    "encode_body": "writing",
-    "event_to_wire": "writing",
-    "EventMessage": "messages",
-    "FailureMessage": "messages",
-    "read_batch": "reading",
-    "read_run": "reading",
-    "Refused": "messages",
-    "RunMessage": "messages",
-    "session_to_wire": "writing",
-    "StepMessage": "messages",
-    "WireError": "messages",
+    "allowed": "AllowList",
+    "failure_classes": "classify classify_exception",
+    "messages": "Batch Dropped EventMessage FailureMessage Refused RunMessage StepMessage WireError",
+    "reading": "read_batch read_run",
+    "writing": "encode_body event_to_wire session_to_wire",
 }
 
 __getattr__ = _lazy_names(__name__, _HOMES)

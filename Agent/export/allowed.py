@@ -22,8 +22,6 @@ from Agent.export.messages import Dropped
 from Agent.record.secrets.names import is_secret_name, plain_name
 from Agent.record.secrets.patterns import secrets_in
 
-__all__ = ["AllowList", "hidden_name", "holds_content", "is_identity", "is_label", "may_hold"]
-
 _MAX_INTEGER: Final = 2**63 - 1
 _MAX_MEMBERS: Final = 64
 _MISSING: Final = object()

@@ -13,8 +13,6 @@ from typing import Final
 from Agent.event.classes import attributes_of, class_name, mro_of
 from Agent.event.kinds import FailureCode, FailureType, StepType
 
-__all__ = ["classify", "classify_exception"]
-
 _OF_STEPS: Final = {
     StepType.TOOL.value: FailureType.TOOL,
     StepType.RETRIEVE.value: FailureType.RETRIEVAL,

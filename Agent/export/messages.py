@@ -15,24 +15,6 @@ from typing import Any, Final, NamedTuple
 from Agent.event.clock import parse_timestamp
 from Agent.event.kinds import FailureCode, FailureType, RunStatus
 
-__all__ = [
-    "Batch",
-    "Dropped",
-    "elapsed_ms",
-    "EventMessage",
-    "FailureMessage",
-    "MAX_ITEMS",
-    "NO_TIME",
-    "read_time",
-    "Refused",
-    "RunMessage",
-    "RUNNING",
-    "runs_of_events",
-    "StepMessage",
-    "WIRE_VERSION",
-    "WireError",
-]
-
 WIRE_VERSION: Final = 1
 MAX_ITEMS: Final = 10_000
 """How many events and runs a batch may hold."""

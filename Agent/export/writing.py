@@ -17,8 +17,6 @@ from Agent.export.failure_classes import classify
 from Agent.export.messages import WIRE_VERSION
 from Agent.tree.files.session import SessionInfo
 
-__all__ = ["encode_body", "event_to_wire", "session_to_wire"]
-
 _ENVELOPE: Final = frozenset({"agent_id", "agent_role", "event_type"})
 _OPTIONS: Final = orjson.OPT_NON_STR_KEYS
 

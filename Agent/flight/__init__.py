@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from Agent.flight.checkpoints.store import LocalCheckpointStore
     from Agent.flight.integrations import recorded_model
     from Agent.flight.matching.tool_replayer import ToolReplayer, replaying_tools
-    from Agent.flight.runs.reading import RunRecord, RunSummary, find_run, list_runs, read_run
+    from Agent.flight.open_runs.fold import RunSummary
+    from Agent.flight.runs.reading import RunRecord, find_run, list_runs, read_run
     from Agent.flight.runs.recorder import Recorder, recorder
     from Agent.record.sources.sources import recorded_sources
 
@@ -50,29 +51,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Checkpoint": "checkpoints.model",
-    "checkpoint_store": "checkpoints.recording",
-    "CheckpointPolicy": "checkpoints.model",
-    "CheckpointStore": "checkpoints.model",
-    "find_run": "runs.reading",
-    "list_runs": "runs.reading",
-    "LocalCheckpointStore": "checkpoints.store",
-    "Price": "calls.model_calls",
-    "read_run": "runs.reading",
-    "record_model_stream": "calls.model_calls",
-    "record_tool": "calls.tool_recording",
-    "recorded_model": "integrations",
-    "recorded_sources": "Agent.record.sources.sources",
-    "Recorder": "runs.recorder",
-    "recorder": "runs.recorder",
-    "register_codec": "Agent.event.values.codecs",
-    "replaying_tools": "matching.tool_replayer",
-    "RetentionPolicy": "checkpoints.model",
-    "RunRecord": "runs.reading",
-    "RunSummary": "runs.reading",
-    "set_prices": "calls.model_calls",
-    "StepEvent": "checkpoints.model",
-    "ToolReplayer": "matching.tool_replayer",
+    "Agent.event.values.codecs": "register_codec",
+    "Agent.record.sources.sources": "recorded_sources",
+    "calls.model_calls": "Price record_model_stream set_prices",
+    "calls.tool_recording": "record_tool",
+    "checkpoints.model": "Checkpoint CheckpointPolicy CheckpointStore RetentionPolicy StepEvent",
+    "checkpoints.recording": "checkpoint_store",
+    "checkpoints.store": "LocalCheckpointStore",
+    "integrations": "recorded_model",
+    "matching.tool_replayer": "replaying_tools ToolReplayer",
+    "open_runs.fold": "RunSummary",
+    "runs.reading": "find_run list_runs read_run RunRecord",
+    "runs.recorder": "Recorder recorder",
 }
 
 __getattr__ = _lazy_names(__name__, _HOMES)

@@ -22,8 +22,6 @@ from Agent.flight.integrations.langgraph import (
     streamed,
 )
 
-__all__ = ["plain_graph", "recorded_graph"]
-
 _PLAIN = "agent_trace_plain_graph"
 
 

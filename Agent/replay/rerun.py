@@ -11,10 +11,10 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -24,6 +24,7 @@ from Agent.event.ids import session_id_for
 from Agent.event.model import Event as RecordedEvent
 from Agent.event.values.opaque import WRITTEN_OUTSIDE
 from Agent.record.emit.installed import flush_active
+from Agent.replay.compare.comparison import SOMEWHERE_INSIDE
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayReport, Verdict, judge, locate
 from Agent.replay.plan.recording import (
@@ -44,6 +45,16 @@ ROOT_RUN = "root"
 _HASH_SEEDS = 2
 """How many other hash seeds a difference without changed code has to come through: two members of a set
 stand in the same order under half of all seeds."""
+_THREADS = "threads, "
+"""What begins the text of `ReplayOutcome.unsteady` that names where threads were begun."""
+_STATE = "state."
+_SAME_ORDERS = 3
+"""How many replays have to end at the same difference where threads may have an order of their own."""
+_MOST_ORDERS = 6
+_Replayed: TypeAlias = tuple[ReplayOutcome, str, str]
+"""What a replay gave, with its two outputs."""
+_OnceMore: TypeAlias = Callable[[str], _Replayed]
+"""Replays another time, with turns as in `Driver`."""
 _REPLAY = Job("replay", "Agent.replay.worker.workbench:replay")
 
 
@@ -183,34 +194,31 @@ def drive_again(
     is_written = any(WRITTEN_OUTSIDE in name for name in outcome.references)
     reads_others = is_written or reference.agent_id is not None
 
-    def once_more(turns: str, *, look_at_fields: bool = False) -> tuple[ReplayOutcome, str, str]:
+    def once_more(turns: str, *, look_at_fields: bool = False) -> _Replayed:
         return _in_child(reference, target, options, worker, turns=turns, look_at_fields=look_at_fields)
 
     if outcome.beside and (outcome.divergence is not None or outcome.is_waiting):
         outcome, stdout, stderr = _in_other_turns((outcome, stdout, stderr), once_more)
     # Where no code changed, it may be the order of a set; forks of one process have one hash seed.
     looks_at_hashes = outcome.is_same_code and launches_anew()
-    if (reads_others or outcome.unsteady or looks_at_hashes) and judge(outcome)[0] is Verdict.DIVERGED:
+    has_threads = any(each.startswith(_THREADS) for each in outcome.unsteady)
+    may_agree = has_threads and outcome.is_same_code
+    may_change = reads_others or outcome.unsteady or looks_at_hashes
+    if may_agree or (may_change and judge(outcome)[0] is Verdict.DIVERGED):
         # To look at every field that is read takes time, and where nothing differs it changes nothing.
         if looks_at_hashes:
             worker = None
-        again, *_ = once_more("", look_at_fields=reads_others)
-        outcome.doubts += [doubt for doubt in again.doubts if doubt not in outcome.doubts]
-        for _ in range(_HASH_SEEDS - 1 if looks_at_hashes else 0):
-            if again.divergence != outcome.divergence:
-                break
-            again, *_ = once_more("")
-        if outcome.unsteady and again.divergence != outcome.divergence:
-            outcome.doubts.append(
-                "the difference changes from replay to replay, possibly because of: "
-                + "; ".join(outcome.unsteady[:3])
-                + _leaving_out(outcome.divergence)
-            )
-        elif looks_at_hashes and again.divergence != outcome.divergence:
-            outcome.doubts.append(
-                "in another process the difference is another one: sort what the code walks there, if it is "
-                "a set, and keep no id of a thread, a process or an object" + _leaving_out(outcome.divergence)
-            )
+        again = once_more("", look_at_fields=reads_others)
+        outcome.doubts += [doubt for doubt in again[0].doubts if doubt not in outcome.doubts]
+        if has_threads:
+            doubts, tried = outcome.doubts, ((outcome, stdout, stderr), again)
+            outcome, stdout, stderr = _in_other_orders_of_threads(tried, once_more)
+            outcome.doubts += [doubt for doubt in doubts if doubt not in outcome.doubts]
+            if outcome.is_same_code and judge(outcome)[0] is Verdict.DIVERGED:
+                options = _without_order(options, outcome.divergence)
+                outcome, stdout, stderr = _beyond_order((outcome, stdout, stderr), once_more)
+        else:
+            _check_is_steady(outcome, again[0], once_more, looks_at_hashes=looks_at_hashes)
     if outcome.divergence is not None:
         outcome.divergence, *outcome.further = locate(
             [outcome.divergence, *outcome.further], reference.session
@@ -229,16 +237,112 @@ def drive_again(
     return report
 
 
+def _check_is_steady(
+    outcome: ReplayOutcome, again: ReplayOutcome, once_more: _OnceMore, *, looks_at_hashes: bool
+) -> None:
+    """Doubt a difference that is another one in another replay.
+
+    Args:
+        again: what the second replay gave.
+        looks_at_hashes: look under one more hash seed, too.
+    """
+    for _ in range(_HASH_SEEDS - 1 if looks_at_hashes else 0):
+        if again.divergence != outcome.divergence:
+            break
+        again, *_ = once_more("")
+    if again.divergence == outcome.divergence:
+        return
+    if outcome.unsteady:
+        outcome.doubts.append(_changes(outcome))
+    elif looks_at_hashes:
+        outcome.doubts.append(
+            "in another process the difference is another one: sort what the code walks there, if it is "
+            "a set, and keep no id of a thread, a process or an object" + _leaving_out(outcome.divergence)
+        )
+
+
+def _changes(outcome: ReplayOutcome) -> str:
+    """Why a difference proves nothing that is another one in each replay."""
+    return (
+        "the difference may be another one in each replay, because of: "
+        + "; ".join(outcome.unsteady[:3])
+        + _leaving_out(outcome.divergence)
+    )
+
+
+def _in_other_orders_of_threads(tried: tuple[_Replayed, _Replayed], once_more: _OnceMore) -> _Replayed:
+    """What comes of a difference where an action began threads, which have an order of their own each time.
+
+    An order in which nothing differs is as good as the recorded one, where no code changed. Otherwise the
+    replay counts that agrees with most of the recording, once `_SAME_ORDERS` of them end at its difference:
+    those that ended before it only came to another order there.
+
+    Args:
+        tried: the first two replays.
+    """
+    found = list(tried)
+    first = found[0][0]
+    while True:
+        last = found[-1][0]
+        if first.is_same_code and judge(last)[0] in {Verdict.IDENTICAL, Verdict.EQUIVALENT}:
+            last.remark(
+                f"its threads take turns in another order each time: replay {len(found)} agrees with the "
+                f"recording, the first one did not, {first.divergence}"
+            )
+            return found[-1]
+        best = max(found, key=lambda each: _agreed_steps(each[0]))
+        furthest = [each[0].divergence for each in found if _agreed_steps(each[0]) == _agreed_steps(best[0])]
+        is_one = furthest.count(best[0].divergence) == len(furthest)
+        if is_one and len(furthest) == _SAME_ORDERS:
+            return best
+        is_open = last.divergence is not None and (is_one or first.is_same_code)
+        if not is_open or len(found) == _MOST_ORDERS:
+            best[0].doubts.append(_changes(best[0]))
+            return best
+        found.append(once_more(""))
+
+
+def _without_order(options: RedriveOptions, found: Divergence | None) -> RedriveOptions:
+    """Options under which a difference shows that is more than the order in which threads did things.
+
+    In an object of which the recording has a digest alone nobody can tell, so its field is left out.
+    """
+    normaliser = replace(options.normaliser or Normaliser(), order=True)
+    is_digest = found is not None and str(found.replayed).endswith(SOMEWHERE_INSIDE)
+    if found is None or not is_digest or not found.field.startswith(_STATE):
+        return replace(options, normaliser=normaliser)
+    name = found.field.removeprefix(_STATE)
+    return replace(options, normaliser=normaliser, ignore=(*options.ignore, name))
+
+
+def _beyond_order(found: _Replayed, once_more: _OnceMore) -> _Replayed:
+    """What comes of a difference among threads that may be nothing but a rare order in the recording.
+
+    Args:
+        found: each replay ended at its difference.
+        once_more: replays without regard to order.
+    """
+    seen = [found]
+    for _ in range(_SAME_ORDERS):
+        other = once_more("")
+        if judge(other[0])[0] is not Verdict.DIVERGED:
+            break
+        same = next((each for each in seen if each[0].divergence == other[0].divergence), None)
+        if same is not None:
+            return same
+        seen.append(other)
+    found[0].doubts.append(_changes(found[0]))
+    return found
+
+
 def _leaving_out(found: Divergence | None) -> str:
     """What to do about a field that is another in each replay."""
-    if found is None or not found.field.startswith("state."):
+    if found is None or not found.field.startswith(_STATE):
         return ""
-    return f"; if the field does not matter: --ignore {found.field.removeprefix('state.')}"
+    return f"; if the field does not matter: --ignore {found.field.removeprefix(_STATE)}"
 
 
-def _in_other_turns(
-    first: tuple[ReplayOutcome, str, str], once_more: Callable[[str], tuple[ReplayOutcome, str, str]]
-) -> tuple[ReplayOutcome, str, str]:
+def _in_other_turns(first: _Replayed, once_more: _OnceMore) -> _Replayed:
     """What comes of a difference among actions that ran at the same time, once they take turns otherwise.
 
     The recording does not tell to the microsecond which of them began first. An order in which nothing

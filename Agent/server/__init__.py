@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from Agent.lazy_names import extra_needed as _extra_needed
 from Agent.lazy_names import lazy_names as _lazy_names
-from Agent.store.extra import extra_needed as _extra_needed
 
 if TYPE_CHECKING:
     from Agent.server.app import make_app
@@ -13,10 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["make_app", "RunningServer", "serve", "ServerSettings"]
 
 _HOMES = {
-    "make_app": "app",
-    "RunningServer": "running",
-    "serve": "running",
-    "ServerSettings": "settings",
+    "app": "make_app",
+    "running": "RunningServer serve",
+    "settings": "ServerSettings",
 }
 
 __getattr__ = _lazy_names(__name__, _HOMES, _extra_needed)

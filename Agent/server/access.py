@@ -50,8 +50,6 @@ class Pace:
         return 0.0 if allowed else (1 - left) / self._per_second
 
 
-__all__ = ["Access", "Granted", "GrantedReplay"]
-
 _FORWARDED: Final = ("forwarded", "via", "x-real-ip", "true-client-ip", "cf-connecting-ip")
 _FORWARDED_BEGIN: Final = "x-forwarded-"
 

@@ -14,7 +14,7 @@ from Agent.server.access import Access, Granted
 from Agent.server.counters import Counters, CountRequests
 from Agent.server.errors import Problem, install_problems
 from Agent.server.limits import large_bodies
-from Agent.server.replays.replays import Replays
+from Agent.server.replays import Replays
 from Agent.server.routes.checkpoints import checkpoint_router
 from Agent.server.routes.ingest import ingest_router
 from Agent.server.routes.otlp import otlp_router
@@ -71,9 +71,6 @@ def complete_openapi(app: FastAPI, role: ServerRole, settings: ServerSettings) -
         return told
 
     app.openapi = document  # type: ignore[method-assign]  # which is how FastAPI has it
-
-
-__all__ = ["make_app"]
 
 
 def make_app(settings: ServerSettings, *, role: ServerRole, and_replay: bool = False) -> FastAPI:

@@ -16,8 +16,6 @@ from starlette.exceptions import HTTPException
 
 from Agent.errors import AgentTraceError
 
-__all__ = ["Problem", "install_problems"]
-
 _log = logging.getLogger(__name__)
 
 _RETRY_AFTER_S: Final = 2

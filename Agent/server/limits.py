@@ -18,8 +18,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from Agent.server.errors import Problem
 from Agent.server.settings import ServerSettings, is_loopback
 
-__all__ = ["BoundedConnection", "json_of", "large_bodies", "made_of_body", "made_of_json"]
-
 MAX_CONNECTIONS: Final = 512
 MAX_OF_ONE_CLIENT: Final = 384
 """Of one address, so that one client cannot keep out all others. Programs of this machine share theirs, and

@@ -22,8 +22,6 @@ from Agent.server.settings import ServerRole, ServerSettings
 from Agent.store import open_store
 from Agent.store.engines import parse_url, shown_url
 
-__all__ = ["RunningServer", "serve", "ServerRole", "started_lines", "warnings_of"]
-
 _START_S = 30.0
 _DRAIN_S = 10
 _KEEP_ALIVE_S = 30

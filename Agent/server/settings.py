@@ -10,8 +10,6 @@ from typing import Final, Literal
 
 from Agent.errors import UsageError
 
-__all__ = ["INGEST_PORT", "QUERY_PORT", "ServerRole", "ServerSettings", "default_database_url", "is_loopback"]
-
 ServerRole = Literal["ingest", "query", "replay"]
 
 INGEST_PORT: Final = 8000

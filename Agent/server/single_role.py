@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 from Agent.errors import AgentTraceError
 
 if TYPE_CHECKING:
-    from Agent.server.running import RunningServer, ServerRole
-
-__all__ = ["run_role"]
+    from Agent.server.running import RunningServer
+    from Agent.server.settings import ServerRole
 
 _EXIT_INTERRUPTED = 130
 
 
 def run_role(role: str, arguments: Sequence[str]) -> int:
     """Runs one role until it is ended, and gives the exit code; a mistake is one line on stderr."""
-    from Agent.store.extra import extra_needed
+    from Agent.lazy_names import extra_needed
 
     try:
         with extra_needed():

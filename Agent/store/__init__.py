@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from Agent.lazy_names import extra_needed as _extra_needed
 from Agent.lazy_names import lazy_names as _lazy_names
-from Agent.store.extra import extra_needed as _extra_needed
 
 if TYPE_CHECKING:
     from Agent.store.database import Store
@@ -33,23 +33,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ApiKey": "keys",
-    "create_pool": "pool",
-    "EventFilter": "rows",
-    "EventRow": "rows",
-    "FailureRow": "rows",
-    "Ingested": "rows",
-    "IssuedKey": "keys",
-    "open_store": "pool",
-    "Page": "rows",
-    "Pool": "pool",
-    "Project": "keys",
-    "Role": "engines",
-    "RunFilter": "rows",
-    "RunRow": "rows",
-    "Scope": "keys",
-    "StepRow": "rows",
-    "Store": "database",
+    "database": "Store",
+    "engines": "Role",
+    "keys": "ApiKey IssuedKey Project Scope",
+    "pool": "create_pool open_store Pool",
+    "rows": "EventFilter EventRow FailureRow Ingested Page RunFilter RunRow StepRow",
 }
 
 __getattr__ = _lazy_names(__name__, _HOMES, _extra_needed)

@@ -19,8 +19,6 @@ from Agent.store.keys import Project
 from Agent.store.rows import EventRow, Ingested, RunRow
 from Agent.store.writes import Months, ingest_batch, make_month
 
-__all__ = ["Store", "asked", "told"]
-
 Its = ParamSpec("Its")
 Given = TypeVar("Given")
 _OfProject = Callable[Concatenate[Connection, int, Its], Given]

@@ -19,8 +19,6 @@ from sqlalchemy.pool import QueuePool
 from Agent.errors import UsageError
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE
 
-__all__ = ["READER_ROLE", "WRITES", "Role", "fold_log", "make_engine", "parse_url", "shown_url"]
-
 READER_ROLE: Final = "agent_trace_reader"
 """The role of PostgreSQL that queries take on; it holds SELECT and nothing else."""
 

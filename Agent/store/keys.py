@@ -16,23 +16,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from Agent.errors import InputError, UsageError
 from Agent.store.schema import API_KEYS, PROJECTS
 
-__all__ = [
-    "add_project",
-    "ApiKey",
-    "authenticate",
-    "DEFAULT_PROJECT",
-    "find_project",
-    "Grant",
-    "issue_key",
-    "IssuedKey",
-    "list_keys",
-    "list_projects",
-    "Project",
-    "revoke_key",
-    "Scope",
-    "set_content",
-]
-
 DEFAULT_PROJECT: Final = "default"
 """The project of requests without a key."""
 

@@ -16,8 +16,6 @@ from sqlalchemy import Connection, text
 from Agent.errors import DamagedInput, InputError
 from Agent.version import __version__
 
-__all__ = ["check_version", "migrate", "schema_sql"]
-
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 _LOCK_NUMBER: Final = 0x6167_7472  # "agtr": any number that others are unlikely to take
 

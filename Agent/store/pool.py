@@ -35,10 +35,8 @@ from Agent.store.replay_store import CheckpointRow, ReplayRow, ReplayStore, Sent
 from Agent.store.rows import MAX_LIMIT
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import DIRECTORY_MODE
-from Agent.tree.retention.retention import delete_tree
+from Agent.tree.retention import delete_tree
 from Agent.tree.write.artifacts import ROOT_RUN, make_run_dir
-
-__all__ = ["create_pool", "open_store", "Pool"]
 
 _ELIDED: Final = "://..."
 _NO_UID: Final = "00000000-0000-0000-0000-000000000000"

@@ -27,21 +27,6 @@ from Agent.event.ids import event_id, split_event_id
 from Agent.store.rows import EventFilter, Page, RunFilter, plain_rows, read_cursor, read_page, shown_columns
 from Agent.store.schema import EVENTS, FAILURES, RUNS, SESSIONS, STEPS
 
-__all__ = [
-    "count_runs",
-    "events_by_id",
-    "events_of_agent",
-    "events_of_spans",
-    "find_run",
-    "list_error_groups",
-    "list_events",
-    "list_failures",
-    "list_journey",
-    "list_runs",
-    "list_sessions",
-    "list_steps",
-]
-
 _MAX_FAILURES: Final = 1_000
 _MOST_LINKED: Final = 5_000
 _MOST_NAMED: Final = 5_000

@@ -17,15 +17,6 @@ from Agent.store.rows import MAX_LIMIT, EventFilter, Page, plain_rows, read_page
 from Agent.store.schema import CHECKPOINTS, REPLAYS, SESSIONS
 from Agent.tree.layout import safe_name
 
-__all__ = [
-    "RUNNING_REPLAY",
-    "CheckpointRow",
-    "ReplayRow",
-    "ReplayStore",
-    "SentSession",
-    "checkpoint_id_of",
-]
-
 RUNNING_REPLAY: Final = "running"
 """The status of a replay that has not ended."""
 

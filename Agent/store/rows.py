@@ -12,27 +12,12 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, Select, Table, Uuid, bindparam, tuple_
 
 from Agent.errors import UsageError
-from Agent.export.messages import EventMessage as EventRow
-from Agent.export.messages import FailureMessage as FailureRow
-from Agent.export.messages import RunMessage as RunRow
-from Agent.export.messages import StepMessage as StepRow
+from Agent.export.messages import EventMessage, FailureMessage, RunMessage, StepMessage
 
-__all__ = [
-    "EventFilter",
-    "EventRow",
-    "FailureRow",
-    "Ingested",
-    "make_cursor",
-    "MAX_LIMIT",
-    "Page",
-    "plain_rows",
-    "read_cursor",
-    "read_page",
-    "RunFilter",
-    "RunRow",
-    "shown_columns",
-    "StepRow",
-]
+EventRow = EventMessage
+FailureRow = FailureMessage
+RunRow = RunMessage
+StepRow = StepMessage
 
 
 class Ingested(NamedTuple):

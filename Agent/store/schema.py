@@ -25,19 +25,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-__all__ = [
-    "API_KEYS",
-    "CHECKPOINTS",
-    "EVENTS",
-    "FAILURES",
-    "METADATA",
-    "PROJECTS",
-    "REPLAYS",
-    "RUNS",
-    "SESSIONS",
-    "STEPS",
-]
-
 METADATA: Final = MetaData()
 
 _ID: Final = Text().with_variant(Text(collation="C"), "postgresql")

@@ -35,8 +35,6 @@ from Agent.export.messages import RUNNING
 from Agent.store.rows import EventRow, FailureRow, Ingested, RunRow, StepRow
 from Agent.store.schema import EVENTS, FAILURES, RUNS, SESSIONS, STEPS
 
-__all__ = ["ingest_batch", "make_month", "month_of_id", "Months"]
-
 _IDS_PER_QUESTION: Final = 5_000
 """Below the number of parameters that either database takes in one statement."""
 

@@ -1,7 +1,8 @@
 """Loggers, decorators, blocks and analysis under the import path `Agent.utils`. Names only."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from Agent.lazy_names import lazy_names as _lazy_names
 from Agent.record.loggers.loggers import AgentLogger
 from Agent.record.loggers.program_loggers import PerformanceLogger, SystemLogger
 from Agent.record.loggers.resources import ResourceSampler
@@ -36,11 +37,4 @@ __all__ = [
     "trace_performance",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """The names of analysis, loaded when they are first asked for."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from Agent import analysis
-
-    return getattr(analysis, name)
+__getattr__ = _lazy_names(__name__, {"Agent.analysis": "analyze_session debug_issue DebugReport LogAnalyzer"})

@@ -18,7 +18,7 @@ from Agent import AgentLogger, LogAnalyzer, setup_logging, shutdown_logging
 from Agent.analysis.query.progress import Bounds, bounds
 from Agent.archive.sealed.part_writer import settings_of
 from Agent.cli.main import main
-from Agent.errors import InputError, MissingExtra
+from Agent.errors import InputError, MissingExtra, UsageError
 
 ENDLESS = "SELECT count(*) FROM range(1000000000000) a, range(1000) b WHERE a.range % 7 = b.range"
 
@@ -44,6 +44,18 @@ def test_a_query_of_python_is_stopped_at_its_deadline_and_the_next_one_answers(s
                 break
         else:
             pytest.fail("no later query answers")
+
+
+def test_a_deadline_that_is_no_number_of_seconds_is_refused_in_one_line(session, capsys):
+    for wrong in ("nan", "inf", "-1", "0", "1e300", "x"):
+        assert main(["sql", "--timeout", wrong, "SELECT 1"]) == 2
+        said = capsys.readouterr().err
+        assert "--timeout" in said and len(said.splitlines()) == 1, said
+        value = wrong if wrong == "x" else float(wrong)
+        with pytest.raises(UsageError, match="not a number of seconds"):
+            LogAnalyzer(session, deadline_s=value)
+    with pytest.raises(UsageError), LogAnalyzer(session, deadline_s=True):
+        pass
 
 
 def test_the_command_is_stopped_at_its_timeout_in_words(session, capsys):

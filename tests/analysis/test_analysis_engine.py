@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,10 @@ from analysis_kit import SessionBuilder
 
 from Agent.analysis import LogAnalyzer
 from Agent.analysis.causality.event_links import load_event
+from Agent.analysis.query import engine, views
 from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.views import ENVELOPE, names, payload_columns, scan, whole_lines
-from Agent.errors import InputError, MissingExtra, SessionNotFound, UsageError
+from Agent.errors import DamagedInput, InputError, MissingExtra, SessionNotFound, UsageError
 from Agent.event.payloads import KINDS
 
 
@@ -123,6 +125,23 @@ def test_a_line_of_many_megabytes_is_one_event(builder: SessionBuilder) -> None:
 
 
 @pytest.mark.further
+def test_a_line_that_no_event_can_be_is_passed_over_or_named_where_sql_has_no_room_for_it(
+    builder: SessionBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (views, engine):
+        monkeypatch.setattr(module, "MAX_LINE_BYTES", 1_000_000)
+    builder.emit("log", "a")
+    builder.emit("log", "a")
+    with builder.file_of("a").open("ab") as file:
+        file.write(b"y" * 3_000_000 + b"\n")
+    # Whether the engine has room depends on how it shares the file among its threads.
+    try:
+        answer = str(list(LogAnalyzer(builder.path).sql("SELECT count(*) AS n FROM events")))
+    except DamagedInput as error:
+        answer = str(error)
+    assert answer == "[{'n': 2}]" or re.search(r"longer than .*a\.log:3\); remove that line", answer)
+
+
 def test_every_view_can_be_asked_and_has_the_keys_of_its_kinds(builder: SessionBuilder) -> None:
     builder.emit(
         "agent_action", "a", action_type="act", args={"x": [1]}, result=None, duration_ms=2.5, span="s1"

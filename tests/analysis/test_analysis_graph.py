@@ -9,7 +9,6 @@ import pytest
 from analysis_kit import SessionBuilder
 
 from Agent.analysis import LogAnalyzer
-from Agent.analysis.causal_svg import to_svg
 from Agent.analysis.causality.event_links import find_event
 from Agent.archive.sealed.sealing import seal
 from Agent.errors import DamagedInput
@@ -64,7 +63,7 @@ def test_an_absent_cause_is_a_node_that_says_so(builder: SessionBuilder, story: 
     assert "not in the recording" in gone.why
     assert f"{gone.id}: {gone.why}" in graph.to_text()
     assert "aaaabbbb-999" in graph.to_dot()
-    assert "aaaabbbb-999" in to_svg(graph)
+    assert "aaaabbbb-999" in graph.to_svg()
     assert graph.to_dict()["missing"] == [gone.to_dict()]
 
 
@@ -115,7 +114,7 @@ def test_dot_has_a_line_for_every_node_and_edge_and_quotes_what_it_must(
 
 
 def test_svg_is_one_whole_document_that_loads_nothing(builder: SessionBuilder, story: dict[str, str]) -> None:
-    text = to_svg(LogAnalyzer(builder.path).causal_graph(story["action"], with_effects=True))
+    text = LogAnalyzer(builder.path).causal_graph(story["action"], with_effects=True).to_svg()
     root = ET.fromstring(text)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert "script" not in text and "href" not in text and text.count("http") == 1

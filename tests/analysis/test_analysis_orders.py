@@ -74,28 +74,6 @@ def test_two_writes_after_two_reads_of_one_shelf_are_named(builder: SessionBuild
         assert is_calm(report), str(report)
 
 
-@pytest.mark.parametrize("is_circle", [True, False])
-def test_a_referral_that_leads_back_in_a_circle_is_named(builder: SessionBuilder, is_circle: bool) -> None:
-    draw, closing = random.Random(3), ""
-    offices = [f"office_{n}" for n in range(5)]
-    for tick in ticks(builder):
-        if tick % 4 == 1:
-            matter = draw.randrange(5)
-            pupil = offices[(matter + draw.randrange(1, 5)) % 5]
-            act(builder, pupil, "office", "refer", matter=f"matter {matter}", to=offices[matter])
-        if tick == FAULT_TICK:
-            act(builder, offices[3], "office", "refer", matter="matter 2", to=offices[2])
-            if is_circle:
-                closing = act(builder, offices[2], "office", "refer", matter="matter 2", to=offices[3])
-        for office in offices:
-            act(builder, office, "office", "stamp", sheets=draw.randint(1, 9))
-    report = debug_issue("some people are sent from one office to the next and back", session=builder.path)
-    if is_circle:
-        assert is_named(report, [closing]), str(report)
-    else:
-        assert is_calm(report), str(report)
-
-
 @pytest.mark.parametrize("is_poisoned", [True, False])
 def test_what_brought_in_the_value_that_all_failing_calls_have_is_named(
     builder: SessionBuilder, is_poisoned: bool

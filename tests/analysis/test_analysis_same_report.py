@@ -11,7 +11,7 @@ import pytest
 from analysis_kit import START_US
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_analysis_sealed_answers import same
+from test_analysis_sealed import assert_same
 
 from Agent.analysis import LogAnalyzer
 from Agent.archive import seal
@@ -161,4 +161,4 @@ def test_however_the_events_lie_the_report_is_the_same_and_what_was_damaged_is_c
         found, damaged = report_of(laid_out)
     assert nothing == 0
     assert damaged == sum(each.damage is not None for each in placed)
-    same(expected, found)
+    assert_same(expected, found)

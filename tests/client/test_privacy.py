@@ -9,12 +9,12 @@ import pytest
 from support.databases import contents_of, postgres_server
 
 from Agent import AgentLogger, setup_logging, shutdown_logging
-from Agent.cli.commands.self_check.canary import _plant, search
 from Agent.client import AgentTracer
 from Agent.client.destination import Destination
 from Agent.client.shipment import Shipment
 from Agent.flight import record_tool, recorder
-from Agent.testing.canary.secrets import ENTRANCES, plants
+from Agent.testing.canary import plant_all, search
+from Agent.testing.canary_secrets import ENTRANCES, plants
 from Agent.tree.layout import list_sessions
 
 pytest.importorskip("fastapi", reason="the service needs the extra [server]")
@@ -53,7 +53,7 @@ def ship_all(root, url):
 def test_the_canarys_secrets_and_the_texts_around_them_are_nowhere_in_the_database(service, tmp_path):
     running, url = service
     root, seed = tmp_path / "planted", "0123456789abcdef0123456789abcdef"
-    missing = _plant(root, "kernel", seed)
+    missing = plant_all(root, "kernel", seed)
     assert ship_all(root, running.ingest_url) > 100
     contents = contents_of(url)
     entrances = search(contents, "kernel", seed, missing)

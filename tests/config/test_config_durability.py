@@ -223,7 +223,7 @@ def test_a_file_that_was_closed_meanwhile_is_counted_not_opened_again(trace_root
 
 @pytest.mark.parametrize("durability", ["disc", "", None, 1, "queue", True])
 def test_an_unknown_durability_is_refused(trace_root, durability):
-    from Agent.config.loading.options import Options, with_changes
+    from Agent.config.options import Options, with_changes
 
     with pytest.raises(ConfigurationError, match="durability"):
         with_changes(Options(), {"durability": durability})

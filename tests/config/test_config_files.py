@@ -15,9 +15,10 @@ from support.processes import run_python
 
 import Agent
 from Agent import AgentLogger, setup_logging
-from Agent.config.loading.load import ENVIRONMENT, found_settings, options_from
-from Agent.config.loading.options import SETTABLE, Options
-from Agent.config.loading.toml_files import (
+from Agent.config.load import ENVIRONMENT, found_settings, options_from
+from Agent.config.logging_config import effective_settings
+from Agent.config.options import SETTABLE, Options
+from Agent.config.toml_files import (
     line_of,
     preset_names,
     preset_path,
@@ -27,7 +28,6 @@ from Agent.config.loading.toml_files import (
     state_of,
     user_path,
 )
-from Agent.config.logging_config import effective_settings
 from Agent.errors import ConfigurationError
 from Agent.tree.default_root import default_root
 
@@ -360,7 +360,7 @@ def test_private_files_stay_private(user, project):
     """Looking for files makes none."""
     options_from({})
     assert list(project.rglob("*.toml")) == [] and list(user.parent.iterdir()) == []
-    assert sys.modules["Agent.config.loading.load"].configured_root() == Path("trace")
+    assert sys.modules["Agent.config.load"].configured_root() == Path("trace")
 
 
 SCALARS = st.sampled_from(
@@ -410,7 +410,7 @@ def test_an_installed_package_finds_its_presets_where_the_build_puts_them(tmp_pa
     assert done.stdout.strip() == (repository / "config" / "production.toml").read_text().strip()
     where = run_python(
         "-c",
-        "import Agent.config.loading.toml_files as p; print(p._directory())",
+        "import Agent.config.toml_files as p; print(p._directory())",
         cwd=tmp_path,
         PYTHONPATH=str(site),
     )

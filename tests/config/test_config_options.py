@@ -7,9 +7,9 @@ import stat
 import pytest
 
 import Agent
-from Agent.config.loading.load import ENVIRONMENT, options_from, redaction_key
-from Agent.config.loading.options import SETTABLE, Options, checked, with_changes
+from Agent.config.load import ENVIRONMENT, options_from, redaction_key
 from Agent.config.logging_config import LOGGING_CONFIG, health, options_in, setup_logging
+from Agent.config.options import SETTABLE, Options, checked, with_changes
 from Agent.errors import ConfigurationError
 from Agent.tree.write.mirror import DEFAULT_ROTATION
 

@@ -579,7 +579,7 @@ def test_what_is_no_event_makes_no_record():
 def test_without_choices_of_the_users_a_line_goes_straight_to_its_file(config, trace_root):
     """What nobody asked for costs nothing: no module is loaded, and no function stands between."""
     from Agent.config.handlers import open_copies
-    from Agent.config.loading.options import Options
+    from Agent.config.options import Options
 
     assert setup_logging(config).options.outputs is None
     shutdown_logging()

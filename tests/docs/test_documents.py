@@ -24,16 +24,6 @@ UNPARSABLE = ['"logger": {']
 """How the only block begins that is a fragment of configuration and no Python (its comment left out)."""
 
 
-@pytest.fixture
-def document(request) -> Path:
-    directory = request.config.getoption("--documents")
-    if directory is None:
-        pytest.skip("needs the source document: give its directory with --documents=DIR")
-    found = sorted((request.config.invocation_params.dir / directory).glob(PATTERN))
-    assert len(found) == 1, f"{directory} holds {len(found)} files {PATTERN}"
-    return found[0]
-
-
 @dataclass
 class Course:
     """What a run of the document left: its names, what it printed, and the results that later blocks replace."""

@@ -28,11 +28,7 @@ OLD_EXECUTORS, NEW_EXECUTORS = "from agenttrace_replay.executors import", "from 
 
 
 @pytest.fixture
-def blocks(request) -> list[Block]:
-    directory = request.config.getoption("--documents")
-    if directory is None:
-        pytest.skip("needs the source document: give its directory with --documents=DIR")
-    (document,) = (request.config.invocation_params.dir / directory).glob(PATTERN)
+def blocks(document) -> list[Block]:
     return python_blocks(document.read_text(encoding="utf-8"))
 
 
@@ -110,7 +106,7 @@ def test_the_executor_of_the_document_is_registered_and_its_output_compared(
 @pytest.mark.integration
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_the_curls_of_the_document_are_answered_by_a_service_that_was_started_as_the_readme_says(
-    request, blocks, trace_root, tmp_path, database
+    document, blocks, trace_root, tmp_path, database
 ):
     pytest.importorskip("fastapi", reason="the service needs the extra [server]")
     from Agent.server import RunningServer, ServerSettings
@@ -120,9 +116,6 @@ def test_the_curls_of_the_document_are_answered_by_a_service_that_was_started_as
         url = postgres_server().make_database("executor_curls")
     fill(url, trace_root)
     with RunningServer(ServerSettings(url, ingest_port=0, query_port=0)) as server:
-        (document,) = (request.config.invocation_params.dir / request.config.getoption("--documents")).glob(
-            PATTERN
-        )
         (curls,) = [
             block for block in blocks_of(document.read_text(encoding="utf-8")) if "curl" in block.source
         ]

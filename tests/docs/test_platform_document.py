@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from support.databases import contents_of, postgres_server
@@ -29,16 +28,6 @@ _numbers = itertools.count(1)
 CURL = re.compile(r"^curl (http://localhost:8001\S+)$", re.MULTILINE)
 
 pytest.importorskip("fastapi", reason="the service needs the extra [server]")
-
-
-@pytest.fixture
-def document(request) -> Path:
-    directory = request.config.getoption("--documents")
-    if directory is None:
-        pytest.skip("needs the source document: give its directory with --documents=DIR")
-    found = sorted((request.config.invocation_params.dir / directory).glob(PATTERN))
-    assert len(found) == 1, f"{directory} holds {len(found)} files {PATTERN}"
-    return found[0]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -21,16 +21,6 @@ UNPARSABLE = "# Finish the run (success)"
 
 
 @pytest.fixture
-def document(request) -> Path:
-    directory = request.config.getoption("--documents")
-    if directory is None:
-        pytest.skip("needs the source document: give its directory with --documents=DIR")
-    found = sorted((request.config.invocation_params.dir / directory).glob(PATTERN))
-    assert len(found) == 1, f"{directory} holds {len(found)} files {PATTERN}"
-    return found[0]
-
-
-@pytest.fixture
 def blocks(document) -> list[Block]:
     return python_blocks(document.read_text(encoding="utf-8"))
 

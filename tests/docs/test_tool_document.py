@@ -45,11 +45,7 @@ def build(spec):
 
 
 @pytest.fixture
-def blocks(request) -> dict[str, Block]:
-    directory = request.config.getoption("--documents")
-    if directory is None:
-        pytest.skip("needs the source document: give its directory with --documents=DIR")
-    (document,) = (request.config.invocation_params.dir / directory).glob(PATTERN)
+def blocks(document) -> dict[str, Block]:
     found = python_blocks(document.read_text(encoding="utf-8"))
     marks = {
         "recording": "@record_tool",

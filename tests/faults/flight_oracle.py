@@ -26,8 +26,8 @@ from oracle import Verdict, read_plainly
 from support.session_files import session_directories
 
 from Agent.archive.erase.erasing import erase, pending, target_of
-from Agent.archive.maintenance.recover import recover_session
-from Agent.archive.maintenance.verify import verify
+from Agent.archive.recover import recover_session
+from Agent.archive.verify import verify
 from Agent.errors import AgentTraceError, EventNotFound, RunNotFound
 from Agent.flight import LocalCheckpointStore, RetentionPolicy, read_run
 from Agent.flight.checkpoints.model import CheckpointInfo

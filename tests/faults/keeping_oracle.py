@@ -16,14 +16,14 @@ from support.session_files import session_directories
 from Agent.analysis.query.engine import open_engine
 from Agent.analysis.query.views import scan
 from Agent.archive import open_reader, seal, unseal
-from Agent.archive.maintenance.prune import Policy, prune
-from Agent.archive.maintenance.recover import recover_session
-from Agent.archive.maintenance.verify import verify
+from Agent.archive.prune import Policy, prune
+from Agent.archive.recover import recover_session
 from Agent.archive.sealed.parts import archive_dir
+from Agent.archive.verify import verify
 from Agent.tree.layout import list_sessions, tree_files
 from Agent.tree.read.follower import Follower
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.retention.retention import left_overs
+from Agent.tree.retention import left_overs
 
 
 def judge_following(verdict: Verdict, outcome: Outcome) -> None:

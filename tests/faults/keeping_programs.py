@@ -16,15 +16,14 @@ from told import TEXTS, Told, act, end, in_threads, write_many
 import Agent.config.recording
 from Agent import AgentLogger, setup_logging, shutdown_logging
 from Agent.archive import seal
-from Agent.archive.maintenance.mirrors import rebuild_mirrors
-from Agent.archive.maintenance.prune import Policy, prune
-from Agent.archive.maintenance.recover import recover_session
+from Agent.archive.prune import Policy, prune
+from Agent.archive.recover import rebuild_mirrors, recover_session
 from Agent.archive.sealed.part_writer import open_connection
 from Agent.errors import AgentTraceError
 from Agent.tree.files.session import replace_file
 from Agent.tree.layout import list_sessions
 from Agent.tree.read.follower import Follower
-from Agent.tree.retention.retention import Retention
+from Agent.tree.retention import Retention
 
 MAX_SESSION_BYTES = 16_000
 QUEUE_SIZE = 20

@@ -25,7 +25,7 @@ from told import Told, end, in_threads, write_many
 
 import Agent.config.text_mirrors
 import Agent.tree.read.summary
-import Agent.tree.retention.retention
+import Agent.tree.retention
 import Agent.tree.write.mirror
 import Agent.tree.write.writer
 from Agent import AgentLogger, PerformanceLogger, health, setup_logging, shutdown_logging
@@ -199,7 +199,7 @@ def sabotage(mutation: str, seed: int) -> None:
     if sabotage_flight(mutation):
         return
     if mutation == "unsaid":
-        Agent.tree.retention.retention.write_account = lambda session, account: None
+        Agent.tree.retention.write_account = lambda session, account: None
         return
     if mutation == "ahead":
         sound = Follower.cursor

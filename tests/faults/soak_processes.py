@@ -226,9 +226,10 @@ def follow(spec: dict[str, Any]) -> dict[str, Any]:
                 leave(directory / "lag.json", lags[-1])
         if stop.exists():
             break
-        cursor = json.loads(json.dumps(follower.cursor()))
+        cursor = json.dumps(follower.cursor())
         follower.close()
-        follower = Follower(session, cursor=cursor)
+        del follower  # as where another process goes on; two at once would be what is measured
+        follower = Follower(session, cursor=json.loads(cursor))
         resumed += 1
     damaged = len(follower.damage())
     follower.close()

@@ -10,7 +10,7 @@ from support.processes import run_python
 from support.session_files import record_files
 
 from Agent import AgentLogger, health, setup_logging, shutdown_logging
-from Agent.archive.maintenance.verify import verify
+from Agent.archive.verify import verify
 from Agent.tree.files import descriptors
 from Agent.tree.files.descriptors import give_back, let_go, out_of_the_way
 from Agent.tree.write import segment_writer, writer

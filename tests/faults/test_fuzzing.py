@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from session_kit import START_US, Copied, line_of
 
-from Agent.archive.maintenance.recover import recover_session
+from Agent.archive.recover import recover_session
 from Agent.errors import AgentTraceError
 from Agent.event.clock import format_timestamp
 from Agent.event.codec import DamagedLine, decode_line, encode_event
@@ -22,7 +22,7 @@ from Agent.tree.layout import create_session_dir, session_file
 from Agent.tree.read.follower import Follower
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.read.removal_logs import read_account
-from Agent.tree.retention.retention import Retention
+from Agent.tree.retention import Retention
 from Agent.tree.write.writer import SessionWriter
 
 VALUES = st.recursive(

@@ -15,7 +15,7 @@ from support.processes import child_environment
 from Agent.analysis import LogAnalyzer
 from Agent.tree.layout import create_session_dir
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.retention.retention import Retention
+from Agent.tree.retention import Retention
 
 pytestmark = pytest.mark.integration
 

@@ -20,7 +20,7 @@ from support.session_files import only_session
 
 from Agent.tree.files.writer_claim import Claim, boot_id, hostname, process_start_ticks, read_claims
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.retention.retention import why_in_use
+from Agent.tree.retention import why_in_use
 
 MOUNTS = ("unshare", "-rm")
 A_MACHINE = ("unshare", "-rpuf", "--mount-proc")

@@ -21,7 +21,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from session_kit import START_US, Copied, ids_in, line_of, plain_ids
 from support.session_files import record_files
 
-from Agent.archive.maintenance.recover import recover_session
+from Agent.archive.recover import recover_session
 from Agent.event.clock import format_timestamp
 from Agent.event.codec import encode_event
 from Agent.event.model import Event, RedactedBytes
@@ -29,7 +29,7 @@ from Agent.tree.layout import create_session_dir
 from Agent.tree.read.follower import Follower
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.read.removal_logs import read_account
-from Agent.tree.retention.retention import Retention
+from Agent.tree.retention import Retention
 from Agent.tree.write.queued import QueuedSink
 from Agent.tree.write.writer import SessionWriter
 

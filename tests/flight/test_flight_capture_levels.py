@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from support.session_files import only_session, session_events
 
 from Agent import setup_logging, shutdown_logging
-from Agent.archive.maintenance.verify import verify
-from Agent.config.loading.load import options_from
+from Agent.archive.verify import verify
+from Agent.config.load import options_from
 from Agent.errors import ConfigurationError, RecordingMiss
 from Agent.event.codec import validate_event
 from Agent.flight import (

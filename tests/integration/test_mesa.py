@@ -10,6 +10,7 @@ import pytest
 from support.processes import run_python
 from support.session_files import kind_of, of_kind, only_session, session_events
 
+from Agent.analysis.journeys.journey import journey_tree
 from Agent.utils import LogAnalyzer
 
 pytestmark = pytest.mark.integration
@@ -109,6 +110,39 @@ def test_the_last_state_of_each_household_is_what_the_model_ended_with(wealth):
         last[event["extra"]["agent_id"]] = event["extra"]["fields"]
     assert {agent: fields["wealth"] for agent, fields in last.items()} == wealth.told["wealth"]
     assert sum(wealth.told["wealth"].values()) == 60
+
+
+def test_performance_counts_each_step_of_each_household(wealth):
+    with LogAnalyzer(session=wealth.session) as analyzer:
+        found = analyzer.performance_report()["actions"]
+    actions = of_kind(wealth.events, "agent_action")
+    took = {
+        name: [e["extra"]["duration_ms"] for e in actions if e["extra"]["action_type"] == name]
+        for name in found
+    }
+    assert found["step"]["count"] == len(wealth.told["agents"]) * STEPS
+    assert found["give_money"]["count"] == len(took["give_money"])
+    assert found["step"]["total_ms"] == pytest.approx(sum(took["step"]))
+    assert found["step"]["self_ms"] == pytest.approx(sum(took["step"]) - sum(took["give_money"]), rel=1e-6)
+
+
+def test_journeys_and_states_are_those_of_the_model(wealth):
+    analyzer = LogAnalyzer(session=wealth.session)
+    for agent in map(str, wealth.told["agents"][::14]):
+        found = analyzer.journey_overview(agent)
+        assert found["action_counts"]["step"] == STEPS
+        assert (found["first_tick"], found["last_tick"]) == (0, STEPS - 1)
+        assert analyzer.state_at(agent, "9999-01-01")["fields"]["wealth"] == wealth.told["wealth"][agent]
+        # what the fold says before a later full state is what the household's own action left behind
+        mine = [event for event in wealth.events if event["extra"].get("agent_id") == agent]
+        for event in of_kind(mine, "agent_action")[::40]:
+            if "wealth" in (left := event.get("state", {}).get("set", {})):
+                assert analyzer.state_at(agent, event["id"])["fields"]["wealth"] == left["wealth"]
+        rows, _ = journey_tree(analyzer.reader, agent)
+        depths = Counter((row["name"], row["depth"]) for row in rows)
+        assert (depths["step", 0], depths["give_money", 0]) == (STEPS, 0)
+        assert depths["give_money", 1] == found["action_counts"].get("give_money", 0)
+    analyzer.close()
 
 
 def journey(traced: Traced) -> list[Any]:

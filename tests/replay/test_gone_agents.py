@@ -287,3 +287,13 @@ def test_a_change_in_the_last_action_of_an_object_that_went_with_its_agent_is_ne
     report = toy.change("self.sum += number", last).replay()
     assert report.verdict == "UNVERIFIED", str(report)
     assert "box of a" in report.reasons[0]
+
+
+def test_a_large_field_that_holds_validators_of_pydantic_is_compared_as_the_agent_left_it(toy):
+    pytest.importorskip("pydantic")
+    source = KEEPER.replace("{more}", "pass").replace("import random", "import random, pydantic")
+    source = source.replace("[0] * 3000", "[pydantic.TypeAdapter(list[int]), *[0] * 3000]")
+    report = toy.record(source).replay()
+    assert (report.verdict, report.unseen_at_end) == ("IDENTICAL", ()), str(report)
+    report = toy.change("self.rows.append(number)", "self.rows.append(number + (number == 2))").replay()
+    assert report.verdict != "IDENTICAL", str(report)

@@ -1,5 +1,7 @@
 """Chance, time and environment that were recorded: a re-drive reads them again, no more and no less."""
 
+import sys
+
 import pytest
 
 from Agent.record.sources import watch
@@ -576,5 +578,56 @@ def test_one_generator_that_the_target_adopts_elsewhere_is_the_one(toy):
     source = two(build="global A, B; A = B = recorder.adopt(random.Random(9))").replace(
         "[A.random(), B.random()]", "[A.random(), 1]"
     )
+    report = toy.record(source).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+
+
+COMPILED_IDS = """
+import sys, types
+from Agent.flight import recorded_sources
+
+class UUID:
+    def __init__(self, int): self.int = int
+
+def entropy():
+    with open("/dev/urandom", "rb") as source:
+        return int.from_bytes(source.read(16))
+
+library = types.ModuleType("uuid_utils")
+library.UUID, library._uuid7_int = UUID, lambda *_: entropy()
+library.uuid4 = lambda: UUID(int=entropy())
+sys.modules["uuid_utils"] = library
+from uuid_utils import _uuid7_int
+
+class Agent:
+    agent_id, agent_role = "a", "r"
+    def __init__(self): self.seen = []
+    @trace_agent_action
+    def act(self, number):
+        self.seen += [_uuid7_int(None, None), library.uuid4().int]
+        return number * 2
+
+def build(spec): return Agent()
+
+def main():
+    agent = Agent()
+    with recorded_sources():
+        for number in range(3): agent.act(number)
+"""
+
+
+def test_ids_that_a_compiled_library_makes_are_recorded_and_answered(toy, monkeypatch):
+    monkeypatch.setitem(sys.modules, "uuid_utils", None)
+    report = toy.record(COMPILED_IDS).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("number * 2", "number * 3").replay()
+    assert (report.verdict, report.divergence.step, report.divergence.field) == ("DIVERGED", 2, "result")
+    report = toy.change("_uuid7_int(None, None)", "_uuid7_int(None, None) or _uuid7_int()").replay()
+    assert report.verdict == "DIVERGED", str(report)
+
+
+def test_unrecorded_ids_of_a_compiled_library_do_not_count_where_nothing_keeps_them(toy, monkeypatch):
+    monkeypatch.setitem(sys.modules, "uuid_utils", None)
+    source = COMPILED_IDS.replace("with recorded_sources():", "if True:").replace("self.seen +=", "_ =")
     report = toy.record(source).replay()
     assert report.verdict == "IDENTICAL", str(report)

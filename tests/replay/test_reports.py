@@ -89,7 +89,7 @@ def test_a_difference_without_changed_code_says_where_to_look(toy):
 
 
 def test_lines_of_a_report_fit_a_terminal(toy):
-    from Agent.cli.output.render import wrapped
+    from Agent.cli.render import wrapped
 
     report = toy.record(SHOP).change("RATE = 2", "RATE = 3").replay()
     assert all(len(part) <= 80 for line in str(report).splitlines()[:6] for part in wrapped(line, 80))

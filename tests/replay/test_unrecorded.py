@@ -445,3 +445,31 @@ def main():
     verdicts = {name: str(toy.replay(f"last/{name}").verdict) for name in calls}
     known = dict.fromkeys(["constant", "local", "attribute", "sum"], "IDENTICAL")
     assert verdicts == known | dict.fromkeys(["none", "bare", "default"], "UNVERIFIED")
+
+
+PROGRESS = """
+import time
+from tqdm import tqdm
+
+class Agent:
+    agent_id, agent_role = "a", "r"
+    @trace_agent_action
+    def act(self, number): return sum(tqdm(range(number)))
+    @trace_agent_action
+    def timed(self): return [time.time() > 0 for _ in tqdm(range(2))]
+
+def build(spec): return Agent()
+
+def main():
+    agent = Agent()
+    for number in range(1, 4): agent.act(number)
+"""
+
+
+def test_clocks_that_a_progress_bar_reads_are_no_reason_and_those_of_the_program_are(toy):
+    pytest.importorskip("tqdm")
+    report = toy.record(PROGRESS).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.record(PROGRESS.replace("agent.act(number)", "agent.timed()")).replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert [read.source for read in report.outcome.sources] == ["time.time"], str(report)

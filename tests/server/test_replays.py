@@ -23,10 +23,9 @@ from Agent import shutdown_logging, trace_agent_action
 from Agent.client.destination import Destination
 from Agent.client.shipment import Shipment
 from Agent.flight import recorder
-from Agent.server import RunningServer, ServerSettings
-from Agent.server.replays import replays
-from Agent.server.replays.replays import ReplayWorkers
-from Agent.server.replays.replays import _environment as worker_environment
+from Agent.server import RunningServer, ServerSettings, replays
+from Agent.server.replays import ReplayWorkers
+from Agent.server.replays import _environment as worker_environment
 from Agent.store import Scope, open_store
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import list_sessions
@@ -265,7 +264,7 @@ def running_workers(worker_root: Path) -> list[str]:
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             told = path.read_bytes()
-            if b"Agent.server.replays.worker_process" in told and os.fsencode(worker_root) in told:
+            if b"Agent.server.worker_process" in told and os.fsencode(worker_root) in told:
                 found.append(path.parent.name)
     return found
 

@@ -1,5 +1,6 @@
 """The pytest fixture `golden_trace`, in test runs of their own as a user starts them."""
 
+import os
 import shutil
 import sys
 import tomllib
@@ -7,6 +8,9 @@ from importlib.metadata import entry_points
 
 import pytest
 from support.processes import REPOSITORY, run_python
+
+from Agent.replay.golden.adding import write_test
+from Agent.replay.golden.trace import list_goldens
 
 pytestmark = pytest.mark.integration
 
@@ -107,6 +111,16 @@ def test_the_pytest_command_finds_the_code_of_a_project_without_a_configuration(
     # -P leaves the current directory off the path, as the command `pytest` does and `python -m pytest` does not
     done = project.run(sys.executable, "-P", "-m", "pytest", "-p", "no:randomly", *plugins, *arguments)
     done.assert_outcomes(passed=1)
+
+
+def test_golden_traces_in_a_directory_of_another_name_are_found_by_the_test_that_is_written(project):
+    (project.path / "tests" / "golden_traces").rename(project.path / "goldens")
+    (project.path / "tests" / "test_till.py").unlink()
+    golden = list_goldens(project.path / "goldens")[0]
+    for name in ("test_beside.py", "tests/deeper/test_below.py"):
+        test = write_test(golden, project.path / name)
+        assert f'directory="{os.path.relpath(project.path / "goldens", test.parent)}"' in test.read_text()
+    driven(project).assert_outcomes(passed=2)
 
 
 def test_a_test_fails_with_the_first_difference_and_what_can_be_done(project):

@@ -23,8 +23,6 @@ from Agent.tree.layout import list_sessions
 from Agent.tree.read.losses import Gap
 from Agent.tree.read.reader import OpenSpan, TreeReader
 
-__all__ = ["Busy", "journey_overview", "journeys_overview", "record_gaps"]
-
 MAX_STRETCHES: Final = 4096
 
 

@@ -22,8 +22,6 @@ from Agent.event.values.values import decode_value
 from Agent.flight.checkpoints.state_fold import StateFold, change_of, fold_events, settle_from_store
 from Agent.tree.read.reader import TreeReader
 
-__all__ = ["MAX_CHANGES", "StateFold", "checkpoints", "field_changes", "state_at"]
-
 MAX_CHANGES: Final = 20
 Moment = str | int | datetime
 

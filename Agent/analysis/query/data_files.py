@@ -24,20 +24,6 @@ from Agent.archive.sealed.parts import Part, SealedSegment, archive_dir, read_pa
 from Agent.tree.files.lines import open_file
 from Agent.tree.layout import agents_dir, parse_file_name, runs_dir, safe_name, tree_files
 
-__all__ = [
-    "KnownFiles",
-    "KnownParts",
-    "KnownSources",
-    "LEAST_FILES",
-    "Pack",
-    "Sources",
-    "Standing",
-    "escape",
-    "find_sources",
-    "new_pack",
-    "standing_at",
-]
-
 FORMS: Final = (LIVE, REGULAR, SEALED, OLDER, VERBATIM)
 _BLANK: Final = b" \t\n\f\r"
 _WILD: Final = str.maketrans({char: f"[{char}]" for char in "*?["})

@@ -12,6 +12,7 @@ import re
 import secrets
 import shutil
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -42,27 +43,13 @@ from Agent.analysis.query.progress import (
     told_deadline,
 )
 from Agent.analysis.query.views import LIVE, has_legs, names_files, reads_files, resolve
+from Agent.archive.sealed.parquet_rows import MAX_LINE_BYTES
 from Agent.archive.sealed.part_writer import cores, load_duckdb, settings_of
 from Agent.archive.sealed.parts import archive_dir
-from Agent.errors import InputError, MissingExtra, UsageError
-from Agent.tree.files.lines import RegularFiles
+from Agent.errors import DamagedInput, InputError, MissingExtra, UsageError
+from Agent.tree.files.lines import RegularFiles, open_file
+from Agent.tree.in_use import nothing_retired
 from Agent.tree.layout import agent_files, agents_dir
-from Agent.tree.retention.in_use import nothing_retired
-
-__all__ = [
-    "Answer",
-    "columns_of",
-    "Engine",
-    "FilesMoved",
-    "kept",
-    "MAX_ROWS",
-    "MEMORY_LIMIT",
-    "MOST_THREADS",
-    "open_engine",
-    "Source",
-    "Spill",
-    "told",
-]
 
 # `engine` makes one with each connection and lets it go with it.
 
@@ -128,6 +115,9 @@ class Engine:
         archive: whether what is sealed is read from the session's archive, too.
         agent_id: whose rows of the archive are wanted, where not all.
         deadline_s: how long one query may take; None for as long as it takes.
+
+    Raises:
+        UsageError: the deadline is no number of seconds.
     """
 
     def __init__(
@@ -139,6 +129,11 @@ class Engine:
         agent_id: str | None = None,
         deadline_s: float | None = None,
     ) -> None:
+        if deadline_s is not None and not _is_deadline(deadline_s):
+            raise UsageError(
+                f"deadline_s is {deadline_s!r}, not a number of seconds",
+                remedy="give a number above 0, or None for no limit",
+            )
         self._deadline_s = deadline_s
         self._given = session
         self._session = session.resolve()
@@ -421,6 +416,8 @@ class Engine:
         except duckdb.Error as error:
             if is_ending():
                 raise SystemExit from None  # interrupted, in a thread that ends with the interpreter
+            if (long := _LONG_LINE.search(str(error))) is not None:
+                raise _too_long(Path(long[1])) from error
             raise _bad_query(error, sql) from error
 
     def _open(self) -> Any:
@@ -472,6 +469,12 @@ class Engine:
         return connection
 
 
+def _is_deadline(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return 0 < value <= threading.TIMEOUT_MAX
+
+
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 """Every engine that opened a connection: one still open when the interpreter ends makes pages of noise."""
 
@@ -502,6 +505,25 @@ def _bad_query(error: Exception, query: str) -> UsageError:
     return UsageError(
         f"the query failed: {told(error, query)}",
         remedy=f"the views are {', '.join(views.names())}",
+    )
+
+
+_LONG_LINE: Final = re.compile(r'"maximum_object_size" of .* reading file "(.*)" \(')
+
+
+def _too_long(path: Path) -> DamagedInput:
+    """What is said of a file with a line that the engine has no room for; recording writes none."""
+    number, size_bytes = 1, 0
+    with contextlib.suppress(OSError), os.fdopen(open_file(path)[0], "rb") as file:
+        while size_bytes <= MAX_LINE_BYTES and (data := file.readline(1 << 20)):
+            size_bytes += len(data)
+            if data.endswith(b"\n"):
+                number, size_bytes = number + 1, 0
+    return DamagedInput(
+        f"a line is longer than {MAX_LINE_BYTES >> 20} MiB, which no event is, and SQL cannot pass over it",
+        path=path,
+        line=number,
+        remedy="remove that line; `verify` and `tail` read the file as it is",
     )
 
 

@@ -13,19 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, Typ
 if TYPE_CHECKING:
     from queue import SimpleQueue
 
-__all__ = [
-    "Bounds",
-    "bounds",
-    "call_at_exit",
-    "has_expired",
-    "in_use",
-    "interruptible",
-    "is_ending",
-    "listener",
-    "told_deadline",
-    "watched",
-]
-
 Answer = TypeVar("Answer")
 
 listener: ContextVar[Callable[[float], None] | None] = ContextVar("listener", default=None)

@@ -11,8 +11,6 @@ from typing import Any, Final, overload
 
 from Agent.analysis.query.engine import Engine
 
-__all__ = ["SqlResult"]
-
 _SHOWN_ROWS: Final = 50
 _SHOWN_CHARS: Final = 200
 

@@ -27,20 +27,6 @@ from Agent.archive.sealed.parquet_rows import (
 from Agent.event.model import ENVELOPE_KEYS
 from Agent.event.payloads import KINDS
 
-__all__ = [
-    "either",
-    "has_legs",
-    "LIVE",
-    "names_files",
-    "OLDER",
-    "reads_files",
-    "REGULAR",
-    "resolve",
-    "SEALED",
-    "select",
-    "VERBATIM",
-]
-
 _VIEWS: Final = {
     view: tuple(name for name, kind in KINDS.items() if kind.view == view)
     for view in dict.fromkeys(kind.view for kind in KINDS.values() if kind.view)

@@ -35,8 +35,6 @@ from Agent.analysis.report.session_report import write_whole
 from Agent.analysis.text import count, milliseconds, number
 from Agent.version import __version__
 
-__all__ = ["curve", "Markup", "page", "ranges", "stacked_bars", "tag", "text", "write_page"]
-
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _CODE_CHARS: Final = 6000
 

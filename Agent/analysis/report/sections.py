@@ -25,8 +25,6 @@ from Agent.errors import EventNotFound
 from Agent.event.clock import parse_timestamp
 from Agent.event.ids import split_event_id
 
-__all__ = ["Facts", "SessionQuestions", "gather", "header", "sections"]
-
 BUCKETS: Final = 96
 EXAMPLES: Final = 12
 CHAINS: Final = 4
@@ -39,7 +37,7 @@ LEARNERS: Final = 10
 ACTIONS: Final = 25
 SPANS: Final = 25
 _OTHER: Final = "other"
-_NUMBERS: Final = frozenset(range(1, 9))
+NUMBERS: Final = frozenset(range(1, 9))
 PATTERNS: Final = 12
 MORE_PATTERNS: Final = 50
 OPERATIONS: Final = 14
@@ -137,6 +135,11 @@ def sections(facts: Facts) -> Iterator[blocks.Section]:
         ("Interactions", _interactions(summary["interactions"])),
         ("Completeness", _record(summary)),
     )
+    return filled(*made)
+
+
+def filled(*made: tuple[str, list[Block]]) -> Iterator[blocks.Section]:
+    """Those sections that have something to say."""
     return (blocks.Section(title, inner) for title, inner in made if inner)
 
 
@@ -205,7 +208,7 @@ def _agents(summary: Mapping[str, Any]) -> list[Block]:
             )
             for role, of in sorted(roles.items(), key=lambda pair: -len(pair[1]))[:AGENTS]
         ]
-        made.append(Grid(("role", "agents", "events", "actions", "errors"), rows, _NUMBERS))
+        made.append(Grid(("role", "agents", "events", "actions", "errors"), rows, NUMBERS))
         made.append(Title("Most errors, then most events"))
     ranked = sorted(agents.items(), key=lambda pair: (-pair[1]["errors"], -pair[1]["events"], pair[0]))
     made.append(_agent_table(ranked[:AGENTS]))
@@ -243,13 +246,14 @@ def _actions(summary: Mapping[str, Any]) -> list[Block]:
     rows = [
         (Cell(name or "(no name)", "name"), count(amount)) for name, amount in list(actions.items())[:ACTIONS]
     ]
-    made: list[Block] = [Grid(("action", "count"), rows, _NUMBERS)]
+    made: list[Block] = [Grid(("action", "count"), rows, NUMBERS)]
     if len(actions) > ACTIONS:
         made.append(Words(f"{count(len(actions) - ACTIONS)} more.", "soft"))
     return made
 
 
-def _learning(progress: Mapping[str, Any]) -> list[Block]:
+def learned(progress: Mapping[str, Any]) -> list[Block]:
+    """The sums of learning in a sentence."""
     told = [
         (progress["total_training_steps"], "training steps"),
         (progress["reward_count"], "rewards"),
@@ -264,7 +268,11 @@ def _learning(progress: Mapping[str, Any]) -> list[Block]:
     if progress["exploration_share"] is not None:
         choices = count(progress["exploration_count"])
         words.append(f"explored in {progress['exploration_share']:.0%} of {choices} choices")
-    made: list[Block] = [Words("; ".join(words) + ".")] if words else []
+    return [Words("; ".join(words) + ".")] if words else []
+
+
+def _learning(progress: Mapping[str, Any]) -> list[Block]:
+    made = learned(progress)
     curves = [("Mean reward over time", progress["reward_curve"])]
     curves += [(name, points) for name, points in list(progress["metric_curves"].items())[:CURVES]]
     drawn = [(Title(name), _curve(name, points)) for name, points in curves if len(points) > 2]
@@ -274,7 +282,7 @@ def _learning(progress: Mapping[str, Any]) -> list[Block]:
         made.append(SideBySide(drawn[1:]))
     learners = {k: v for k, v in progress.get("by_agent", {}).items() if v["reward_count"]}
     if len(learners) > 1:
-        made += _learners(learners)
+        made += rewards_by_agent(learners)
     return made
 
 
@@ -287,7 +295,8 @@ def _curve(name: str, points: list[Mapping[str, Any]]) -> Block:
     return blocks.Curve([point["mean"] for point in points], tips, ends, f"{name} over time")
 
 
-def _learners(learners: Mapping[str, Mapping[str, Any]]) -> list[Block]:
+def rewards_by_agent(learners: Mapping[str, Mapping[str, Any]]) -> list[Block]:
+    """Who was rewarded most and least."""
     ranked = sorted(learners.items(), key=lambda pair: (-pair[1]["total_rewards"], pair[0]))
     if len(ranked) <= LEARNERS:
         return [Title("Reward by agent"), _rewards_of(ranked)]
@@ -307,7 +316,7 @@ def _rewards_of(learners: list[tuple[str, Mapping[str, Any]]]) -> Block:
         )
         for name, row in learners
     ]
-    return Grid(("agent", "total reward", "mean", "rewards"), cells, _NUMBERS)
+    return Grid(("agent", "total reward", "mean", "rewards"), cells, NUMBERS)
 
 
 def _in_flight(spans: list[Mapping[str, Any]]) -> list[Block]:
@@ -411,7 +420,7 @@ def _performance(found: Mapping[str, Any]) -> list[Block]:
             for row in found["slowest"]
         ]
         made += [Title("Slowest"), Grid(("took", "what", "agent", "tick", "event"), rows, frozenset({0, 3}))]
-    made += _metrics(found)
+    made += metrics(found)
     peak = found["resources"].get("max_memory_bytes")
     if peak:
         made.append(Words(f"Memory at most {peak / 1e6:,.0f} MB.", "soft"))
@@ -434,7 +443,8 @@ def _latencies(timed: list[tuple[str, Mapping[str, Any]]]) -> Block:
     return Grid(names, rows, frozenset(range(2, 9)))
 
 
-def _metrics(found: Mapping[str, Any]) -> list[Block]:
+def metrics(found: Mapping[str, Any]) -> list[Block]:
+    """The values of metrics without a duration."""
     rows = [
         (
             Cell(name, "name"),
@@ -490,11 +500,11 @@ def _interactions(found: Mapping[str, Any]) -> list[Block]:
     ]
     if viral:
         names = ("content", "cascade", "shares", "interactions")
-        columns.append([Title("Spread furthest"), Grid(names, viral, _NUMBERS)])
+        columns.append([Title("Spread furthest"), Grid(names, viral, NUMBERS)])
     pairs = [
         (Cell(f"{row['sender']} → {row['recipient']}", "name"), count(row["n"]))
         for row in messages["busiest_pairs"]
     ]
     if pairs:
-        columns.append([Title("Messages"), Grid(("from → to", "sent"), pairs, _NUMBERS)])
+        columns.append([Title("Messages"), Grid(("from → to", "sent"), pairs, NUMBERS)])
     return [*made, SideBySide(columns)] if columns else made

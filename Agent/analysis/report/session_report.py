@@ -72,8 +72,12 @@ class Analysis(Mapping[str, Any]):
 
 def _report_text(head: Head, parts: Iterable[Section]) -> str:
     """A report for a terminal: of each table and list the first few rows, without what is folded away."""
-    told = [f"{head.title}\n  {head.about}"]
-    told += (text.section(each.title, chain.from_iterable(map(_lines, each.blocks))) for each in parts)
+    return f"{head.title}\n  {head.about}\n\n{sections_text(parts)}"
+
+
+def sections_text(parts: Iterable[Section]) -> str:
+    """Sections as text: a title at the margin, its blocks indented."""
+    told = (text.section(each.title, chain.from_iterable(map(_lines, each.blocks))) for each in parts)
     return "\n\n".join(part for part in told if part)
 
 

@@ -24,17 +24,6 @@ if TYPE_CHECKING:
     from Agent.flight.calls.tool_calls import Codec
     from Agent.record.emit.pipeline import Pipeline
 
-__all__ = [
-    "cost_of",
-    "ModelFacts",
-    "open_model_call",
-    "OpenModelCall",
-    "Price",
-    "record_model_stream",
-    "set_prices",
-    "Usage",
-]
-
 _INFO = 20
 _LIMIT = LIMITS[Category.EVENTS.value]
 _MAX_ERROR_CHARS = 400

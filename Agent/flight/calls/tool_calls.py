@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline
     from Agent.record.encode.event_template import AgentBinding
 
-__all__ = ["Codec", "OpenToolCall", "SteppedToolCall", "ToolFacts"]
-
 _MAX_ERROR_CHARS = 400
 
 

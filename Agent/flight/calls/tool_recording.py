@@ -27,8 +27,6 @@ from Agent.record.tracing.traced_function import UNOBSERVED, Steps, TraceSpec, U
 if TYPE_CHECKING:
     from Agent.flight.calls.tool_calls import Codec, OpenToolCall
 
-__all__ = ["call_site", "OPEN_PLAYERS", "player_here", "record_tool", "TOOLS", "ToolSpec"]
-
 
 def replayed_items(name: str, answer: Answer, like: Callable[..., Any]) -> Callable[..., Any]:
     """A generator function that takes any arguments and gives the recorded items."""

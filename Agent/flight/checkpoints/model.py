@@ -11,21 +11,12 @@ from Agent.errors import UsageError
 from Agent.event.clock import parse_timestamp
 from Agent.event.values.digest import digest_bytes
 
-__all__ = [
-    "ABOUT",
-    "Checkpoint",
-    "CheckpointInfo",
-    "CheckpointPolicy",
-    "CheckpointProblem",
-    "CheckpointStore",
-    "CheckpointTrigger",
-    "Removed",
-    "RetentionPolicy",
-    "StepEvent",
-]
-
 ABOUT: Final = ("agent_version", "code", "tick", "phase", "reason", "event_id")
 """What is known of a checkpoint besides its place and its state, wherever it is kept."""
+
+
+STEP_EVENT: Final = "step_event"
+"""The type of a step that was recorded whole."""
 
 
 @dataclass(slots=True)
@@ -40,6 +31,11 @@ class StepEvent:
     tool_result: Any = None
     output_state: dict[str, Any] = field(default_factory=dict)
     timestamp: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def output(self) -> dict[str, Any]:
+        """What the output of its step keeps of it."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "step_id"}
 
     @classmethod
     def of(cls, source: object) -> StepEvent:

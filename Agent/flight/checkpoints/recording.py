@@ -43,8 +43,6 @@ from Agent.tree.layout import list_sessions
 if TYPE_CHECKING:
     from Agent.record.tracing.traced_call import Call
 
-__all__ = ["begin_checkpoints", "checkpoint_store"]
-
 
 def emit_checkpoint(pipeline: Pipeline, info: CheckpointInfo, binding: AgentBinding | None = None) -> str:
     """Write the event of a checkpoint that was saved, and give its id; it stands in the run of that."""

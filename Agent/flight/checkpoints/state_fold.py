@@ -14,14 +14,6 @@ from Agent.event.model import Event
 from Agent.event.pointers import escape
 from Agent.flight.checkpoints.model import CheckpointInfo
 
-__all__ = [
-    "StateFold",
-    "change_of",
-    "fold_events",
-    "is_outside_write",
-    "settle_from_store",
-]
-
 _HEAVY_BYTES: Final = 4096
 _GENERATORS: Final = ("random.Random", "numpy.Generator", "numpy.RandomState")
 _ABSENT: Any = object()

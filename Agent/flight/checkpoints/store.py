@@ -75,9 +75,6 @@ def checkpoint_of(row: Row, run_id: str) -> Checkpoint:
     )
 
 
-__all__ = ["LocalCheckpointStore"]
-
-
 class LocalCheckpointStore:
     """The checkpoints of one session's runs, in its directory; threads and processes may share it.
 

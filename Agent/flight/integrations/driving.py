@@ -10,18 +10,6 @@ from typing import Any, NamedTuple
 from Agent.errors import MissingExtra, RecordingMiss, UsageError
 from Agent.flight.calls.model_calls import OpenModelCall, Usage
 
-__all__ = [
-    "RECORDED",
-    "Shape",
-    "decoded",
-    "drive",
-    "drive_async",
-    "drive_stream",
-    "drive_stream_async",
-    "interface",
-    "recorded_copy",
-]
-
 RECORDED = "__agent_trace_recorded__"
 """The attribute that marks the class of a recorded model."""
 

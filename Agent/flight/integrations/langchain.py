@@ -16,8 +16,6 @@ from Agent.flight.integrations.driving import (
     recorded_copy,
 )
 
-__all__ = ["recorded"]
-
 _PACKAGE = "langchain-core"
 _chat_models = interface("langchain_core.language_models.chat_models", _PACKAGE)
 _messages = interface("langchain_core.messages", _PACKAGE)

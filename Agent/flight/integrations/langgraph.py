@@ -16,25 +16,6 @@ from Agent.flight.open_runs.context import OPEN_RUNS
 from Agent.flight.runs.recorder import RunBlock, StepBlock, recorder
 from Agent.record.emit import installed
 
-__all__ = [
-    "astreamed",
-    "Chunks",
-    "FRAMEWORK",
-    "GRAPH_STEP",
-    "GraphCall",
-    "INNER_GRAPH_STEP",
-    "INNER_NODE_STEP",
-    "kept",
-    "made_ids",
-    "NODE_STEP",
-    "node_step",
-    "node_step_id",
-    "open_call",
-    "plain_values",
-    "restored_values",
-    "streamed",
-]
-
 GRAPH_STEP: Final = "langgraph.graph"
 NODE_STEP: Final = "langgraph.node"
 INNER_GRAPH_STEP: Final = "langgraph.inner_graph"

@@ -14,8 +14,6 @@ from Agent.flight.integrations.driving import (
     recorded_copy,
 )
 
-__all__ = ["recorded"]
-
 _PACKAGE = "openai-agents"
 _items = interface("agents.items", _PACKAGE)
 _usage_module = interface("agents.usage", _PACKAGE)

@@ -9,8 +9,6 @@ from typing import Any
 from Agent.flight.calls.model_calls import ModelFacts, OpenModelCall, Usage, open_model_call
 from Agent.flight.integrations.driving import RECORDED, Shape, decoded, drive_async, interface
 
-__all__ = ["recorded"]
-
 _PACKAGE = "pydantic-ai-slim"
 _messages = interface("pydantic_ai.messages", _PACKAGE)
 _models = interface("pydantic_ai.models", _PACKAGE)

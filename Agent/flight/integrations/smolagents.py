@@ -9,8 +9,6 @@ from typing import Any
 from Agent.flight.calls.model_calls import ModelFacts, OpenModelCall, Usage, open_model_call
 from Agent.flight.integrations.driving import Shape, drive, drive_stream, interface, recorded_copy
 
-__all__ = ["recorded"]
-
 _models = interface("smolagents.models", "smolagents")
 
 

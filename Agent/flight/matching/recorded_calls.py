@@ -33,23 +33,6 @@ from Agent.tree.files.session import open_session
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
 
-__all__ = [
-    "CALL_KINDS",
-    "CallBook",
-    "calls_among",
-    "Decoding",
-    "distances",
-    "find_match",
-    "Match",
-    "Nearest",
-    "read_calls",
-    "RecordedCall",
-    "RecordedProgram",
-    "RequestedCall",
-    "Rung",
-    "Tagged",
-]
-
 CALL_KINDS = {"tool.call": "name", "model.call": "model_name"}
 """The kinds that are answered with recorded responses, and the key that names what is called."""
 

@@ -40,8 +40,6 @@ from Agent.record.health import say
 from Agent.record.loggers.loggers import WARNING
 from Agent.record.state.agents import agent_id_of
 
-__all__ = ["replaying_tools", "shown_where_they_part", "ToolReplayer"]
-
 _SHOWN_CHARS = 120
 Decode = Callable[[Any], Any]
 

@@ -25,17 +25,6 @@ if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline
     from Agent.record.encode.capture import Capture
 
-__all__ = [
-    "CallParts",
-    "compared",
-    "is_unseen",
-    "opaque_key",
-    "save_artifact",
-    "save_call_part",
-    "save_step_output",
-    "Tagged",
-]
-
 _NOT_STORED = "an artifact could not be stored"
 
 

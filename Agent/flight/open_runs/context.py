@@ -21,19 +21,6 @@ if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline
     from Agent.record.encode.event_template import AgentBinding
 
-__all__ = [
-    "OpenStep",
-    "Run",
-    "RunScope",
-    "is_open",
-    "is_run_id",
-    "new_run_id",
-    "open_run",
-    "settled_scope",
-    "surrounding_run",
-]
-
-
 _MAX_FIRST_BYTES = 4 * 1024 * 1024
 
 

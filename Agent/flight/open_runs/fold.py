@@ -16,17 +16,6 @@ from Agent.event.model import Event
 from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.read.reader import TreeReader
 
-__all__ = [
-    "Artifact",
-    "ModelCall",
-    "RunFold",
-    "RunSummary",
-    "Step",
-    "ToolCall",
-    "is_written_by_somebody",
-    "recorded_outcome",
-]
-
 
 @dataclass(slots=True)
 class Step:

@@ -28,8 +28,6 @@ from Agent.record.loggers.loggers import INFO, WARNING
 from Agent.record.tracing.failures import outcome_of, record_error
 from Agent.tree.layout import RUN_CATEGORY
 
-__all__ = ["emit_run_event", "ending_of", "Guard", "note_misuse", "pipeline_of_first_call"]
-
 _LIMIT = LIMITS[Category.EVENTS.value]
 _NONE: Mapping[str, Any] = {}
 

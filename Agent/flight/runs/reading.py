@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import orjson
+
 from Agent.errors import RunNotFound, SessionNotFound
 from Agent.event.kinds import Home
 from Agent.event.model import Event
@@ -32,8 +34,6 @@ from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
 
 if TYPE_CHECKING:
     from Agent.flight.checkpoints.model import CheckpointInfo, StepEvent
-
-__all__ = ["RunRecord", "RunRef", "RunSummary", "find_run", "list_runs", "read_run"]
 
 _RUN_KINDS = frozenset(name for name, kind in KINDS.items() if kind.home is Home.RUN)
 _SHOWN_MATCHES = 5
@@ -66,9 +66,16 @@ class RunRecord:
 
     def step_events(self) -> Iterator[StepEvent]:
         """Its steps that `recorder.record_step` recorded, as they were given; DamagedInput."""
-        from Agent.flight.runs.step_events import read_step_events
+        from Agent.event.values.values import decode_value
+        from Agent.flight.checkpoints.model import STEP_EVENT, StepEvent
 
-        return read_step_events(self)
+        saved = [event.extra for event in self.events() if event.kind == "artifact.saved"]
+        types = {extra.get("ref"): extra.get("value_types") or {} for extra in saved}
+        for step in self.steps:
+            if step.step_type == STEP_EVENT and step.output_ref is not None:
+                stored = orjson.loads(b"".join(self.read(step.output_ref)))
+                found = decode_value(stored, types.get(step.output_ref, {}))
+                yield StepEvent.of({**found, "step_id": step.step_id})
 
     def checkpoints(self) -> list[CheckpointInfo]:
         """Its checkpoints, in the order in which they were saved, as far as none was pruned.

@@ -121,8 +121,6 @@ class AttachBlock(RecorderBlock):
             self._recorder.part(*joined)
 
 
-__all__ = ["Recorder", "recorder"]
-
 T = TypeVar("T")
 
 
@@ -257,9 +255,23 @@ class Recorder:
 
         Its tool call is recorded like any other, and its output state is saved in the run's checkpoints.
         """
-        from Agent.flight.runs.step_events import write_step_event
+        from Agent.flight.calls.tool_calls import OpenToolCall, ToolFacts
+        from Agent.flight.checkpoints.model import STEP_EVENT, StepEvent
 
-        return write_step_event(self, step)
+        with Guard("record_step") as pipeline:
+            step = StepEvent.of(step)
+            if pipeline is None:
+                return self.finish_step(step.step_id)
+            self.start_step(step.step_id, step_type=STEP_EVENT)
+            if step.tool_name:
+                facts = ToolFacts(str(step.tool_name), "read", str(step.tool_name), None)
+                call = OpenToolCall(facts, pipeline, None, dict(step.tool_args), "", None, None)
+                call.end(step.tool_result)
+            run = OPEN_RUNS.get(self.current_run_id or "")
+            if run is not None and run.checkpoints is not None:
+                run.checkpoints.state_told(step.output_state)
+            return self.finish_step(step.step_id, None, step.output)
+        return ""
 
     def record_model_call(  # noqa: PLR0913, PLR0917 - what a model call is told by
         self,

@@ -27,6 +27,8 @@ _OF_NAMES = frozenset({"dataclass", "pydantic", "namedtuple"})
 _ELSEWHERE = ("shared with ", "environment ", WRITTEN_OUTSIDE)
 _REDACTED = "/redacted"
 _OF_CUTS = frozenset({"head", "digest", "unseen"})
+SOMEWHERE_INSIDE = ", changed somewhere inside"
+"""Ends the text of an object whose content differs from the recorded one; where is not in the recording."""
 _MAX_SHOWN_CHARS = 400
 _SCRIPT = re.compile(r"\b__main__\b")
 _MOST_UNORDERED = 2_000
@@ -551,7 +553,7 @@ def _inside_object(one: Any, other: Any, path: str) -> Difference:
             if left.get(name, ABSENT) != right.get(name, ABSENT):
                 at = f"{path}/{escape(name)}"
                 return Difference(at, shown(left.get(name, ABSENT)), shown(right.get(name, ABSENT)))
-    return Difference(path, _shown_object(one), f"{_shown_object(other)}, changed somewhere inside")
+    return Difference(path, _shown_object(one), f"{_shown_object(other)}{SOMEWHERE_INSIDE}")
 
 
 def _shown_place(form: Mapping[str, Any]) -> str:

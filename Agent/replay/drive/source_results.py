@@ -20,6 +20,7 @@ from Agent.record.emit.player import making_answer
 from Agent.record.sources.adopted import Adopted, living
 from Agent.record.sources.callers import Asker, asker_of, is_own
 from Agent.record.sources.generators import adopted_of, hidden_random
+from Agent.record.sources.seams import IDS_OF_LIBRARY
 from Agent.replay.compare.comparison import Difference, Recorded
 from Agent.replay.drive.kit import ReplayKit
 from Agent.replay.drive.player import described_call, driven_here, open_call
@@ -127,7 +128,9 @@ class SourceAnswers:
         reads = self._reads()
         values = None if reads is None else reads.values.get(source)
         if reads is None or values is None:
-            self._watch.unrecorded(source, frame)
+            # Without `recorded_sources()` nobody sees what compiled code makes, in no program.
+            if not source.startswith(IDS_OF_LIBRARY):
+                self._watch.unrecorded(source, frame)
             return now()
         number = reads.taken[source]
         if number == len(values):

@@ -38,6 +38,7 @@ from Agent.record.emit.context import ENVIRONMENT
 from Agent.record.emit.player import making_answer
 from Agent.record.sources.adopted import Adopted, living
 from Agent.record.sources.callers import (
+    FOR_THEMSELVES,
     Asker,
     asker_of,
     is_import_of_library,
@@ -416,6 +417,7 @@ class SourceWatch:
         if (
             making_answer.get()
             or self.is_seeded(source)
+            or module_of(asker) in FOR_THEMSELVES
             or is_remade(asker)
             or _is_configuration(source, asker)
         ):

@@ -62,7 +62,8 @@ from Agent.replay.plan.target import Decoder, TargetFailed, objects_in
 from Agent.replay.worker.driver import Driver
 from Agent.replay.worker.jobs import tell
 from Agent.replay.worker.workbench import Workbench, turn_recording_away
-from Agent.tree.files.session import FORKED, RESUMED, Lineage, SessionInfo, create_session, update_session
+from Agent.tree.files.session import Lineage, SessionInfo, create_session, update_session
+from Agent.tree.layout import FORKED, RESUMED
 from Agent.tree.read.summary import write_summary
 from Agent.tree.write.sink import Stream
 from Agent.tree.write.writer import SessionWriter

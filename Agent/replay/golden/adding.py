@@ -45,7 +45,7 @@ from Agent.replay.plan.target import Target, target_name
 from Agent.replay.rerun import check_holds_actions, ignored_names
 from Agent.tree.files.session import SessionInfo
 from Agent.tree.layout import DIRECTORY_MODE
-from Agent.tree.retention.retention import delete_tree
+from Agent.tree.retention import delete_tree
 
 __all__ = [
     "accept_golden",
@@ -269,19 +269,34 @@ def _refuse_if_lacking(recording: Recording) -> None:
         )
 
 
-def source_of_test(golden: GoldenTrace, why: str = "") -> str:
+def source_of_test(golden: GoldenTrace, why: str = "", path: Path | None = None) -> str:
     """The test as text.
 
     Args:
         why: what the test is about, a clause without a full stop.
+        path: the file that it will stand in; default: as `write_test`.
     """
     what = " ".join(why.split()) or f"the code still does what {golden.origin} did"
     told = f"{golden.name}: {what}".replace("\\", "/").replace('"', "'").rstrip(".")
     told = told if len(told) <= _MAX_CHARS else told[: _MAX_CHARS - 3] + ".."
     return (
         f'"""{told}."""\n\n\n'
-        f"def test_{_identifier(golden.name)}(golden_trace):\n    golden_trace({_quoted(golden.name)})\n"
+        f"def test_{_identifier(golden.name)}(golden_trace):\n"
+        f"    golden_trace({_quoted(golden.name)}{_place_of(golden, path or _beside(golden))})\n"
     )
+
+
+def _place_of(golden: GoldenTrace, test: Path) -> str:
+    """A further argument with the directory of golden traces, where the fixture does not look by itself."""
+    place, beneath = golden.directory.parent.absolute(), test.parent.absolute()
+    is_above = place.name == DEFAULT_DIRECTORY.name and beneath.is_relative_to(place.parent)
+    if is_above or place == DEFAULT_DIRECTORY.absolute():
+        return ""
+    return f", directory={_quoted(Path(os.path.relpath(place, beneath)).as_posix())}"
+
+
+def _beside(golden: GoldenTrace) -> Path:
+    return golden.directory.parent.parent / f"test_golden_{_identifier(golden.name)}.py"
 
 
 def write_test(golden: GoldenTrace, path: Path | None = None, why: str = "") -> Path:
@@ -293,11 +308,11 @@ def write_test(golden: GoldenTrace, path: Path | None = None, why: str = "") -> 
     Raises:
         UsageError: there is a file of that name which is no such test.
     """
-    target = path or golden.directory.parent.parent / f"test_golden_{_identifier(golden.name)}.py"
-    if target.exists() and f"golden_trace({_quoted(golden.name)})" not in target.read_text("utf-8"):
+    target = path or _beside(golden)
+    if target.exists() and f"golden_trace({_quoted(golden.name)}" not in target.read_text("utf-8"):
         raise UsageError("the file already exists", path=target, remedy="choose another name with --test")
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(source_of_test(golden, why), "utf-8")
+    target.write_text(source_of_test(golden, why, target), "utf-8")
     return target
 
 

@@ -21,7 +21,7 @@ from Agent.replay.golden.adding import Chosen, asked_for, choose, inside_agents,
 from Agent.replay.golden.trace import GoldenReport, GoldenTrace, check_golden, golden_place, unpacked
 from Agent.replay.plan.recording import Recording, read_recording
 from Agent.replay.worker.fork_server import Progress
-from Agent.tree.retention.retention import delete_tree
+from Agent.tree.retention import delete_tree
 
 __all__ = ["ShrunkGolden", "shrink_golden"]
 

@@ -26,7 +26,7 @@ from Agent.replay.plan.recording import RunReference
 from Agent.replay.rerun import RedriveOptions, drive_again
 from Agent.tree.files.session import update_session
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, safe_name
-from Agent.tree.retention.retention import delete_tree
+from Agent.tree.retention import delete_tree
 
 __all__ = [
     "Accepted",

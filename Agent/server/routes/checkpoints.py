@@ -13,7 +13,7 @@ from Agent.export.allowed import is_identity
 from Agent.server.access import GrantedReplay
 from Agent.server.errors import Problem
 from Agent.server.limits import made_of_json
-from Agent.server.replays.replays import Replays, no_checkpoint
+from Agent.server.replays import Replays, no_checkpoint
 from Agent.server.routes.ingest import BODY_ERRORS, json_body
 from Agent.server.routes.schemas import (
     ERRORS,
@@ -29,8 +29,6 @@ from Agent.server.routes.schemas import (
     whole_checkpoint_answer,
 )
 from Agent.store import Project
-
-__all__ = ["NOT_FOUND", "NO_CONTENT", "checkpoint_router"]
 
 NOT_FOUND: Final = refusals({404: "The project has nothing with that id."})
 NO_CONTENT: Final = refusals(

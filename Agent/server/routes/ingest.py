@@ -19,8 +19,6 @@ from Agent.server.routes.schemas import ERRORS, BatchAnswer, RefusedItem, Stored
 from Agent.server.settings import ServerSettings
 from Agent.store import Ingested, Project, Store
 
-__all__ = ["BODY_ERRORS", "ingest_router", "json_body"]
-
 T = TypeVar("T")
 
 BODY_ERRORS: Final = refusals(

@@ -15,6 +15,7 @@ from Agent.event.kinds import FailureCode, RunStatus, StepType
 from Agent.export.allowed import AllowList
 from Agent.export.failure_classes import classify
 from Agent.export.messages import MAX_ITEMS, Dropped, FailureMessage, RunMessage, StepMessage, elapsed_ms
+from Agent.lazy_names import extra_needed
 from Agent.server.access import Granted
 from Agent.server.counters import Counters
 from Agent.server.errors import Problem
@@ -23,12 +24,9 @@ from Agent.server.routes.ingest import BODY_ERRORS
 from Agent.server.routes.schemas import ERRORS
 from Agent.server.settings import ServerSettings
 from Agent.store import Project, Store
-from Agent.store.extra import extra_needed
 
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
-__all__ = ["MAX_OTLP_BYTES", "otlp_router"]
 
 PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"

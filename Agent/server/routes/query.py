@@ -52,8 +52,6 @@ from Agent.server.routes.schemas import (
 )
 from Agent.store import EventFilter, Page, Project, RunFilter, Store
 
-__all__ = ["query_router"]
-
 _MISSING: Final = refusals({404: "The project has no run with that id."})
 _NO_EVENT: Final = refusals({404: "The project has no event with that id in that session."})
 

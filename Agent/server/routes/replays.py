@@ -13,7 +13,7 @@ from Agent.export.allowed import is_label
 from Agent.server.access import GrantedReplay
 from Agent.server.errors import Problem
 from Agent.server.limits import made_of_json
-from Agent.server.replays.replays import Replays, json_text
+from Agent.server.replays import Replays, json_text
 from Agent.server.routes.checkpoints import NO_CONTENT, NOT_FOUND
 from Agent.server.routes.ingest import BODY_ERRORS, json_body
 from Agent.server.routes.schemas import (
@@ -29,8 +29,6 @@ from Agent.server.routes.schemas import (
     replay_answer,
 )
 from Agent.store import Project
-
-__all__ = ["replay_router"]
 
 _KEYS: Final = frozenset("modified_input dry_run modified_state overrides executor timeout_seconds".split())
 _REFUSED: Final = {

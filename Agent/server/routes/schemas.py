@@ -17,53 +17,6 @@ from Agent.server.errors import Problem
 from Agent.store import Page
 from Agent.store.replay_store import RUNNING_REPLAY
 
-__all__ = [
-    "AGENT",
-    "BatchAnswer",
-    "cause_answer",
-    "CauseAnswer",
-    "checkpoint_answer",
-    "CheckpointAnswer",
-    "CountsAnswer",
-    "CreatedAnswer",
-    "Cursor",
-    "DiffAnswer",
-    "error_group_answer",
-    "ErrorGroupAnswer",
-    "ERRORS",
-    "event_answer",
-    "EventAnswer",
-    "failure_answer",
-    "FailureAnswer",
-    "HealthAnswer",
-    "journey_step_answer",
-    "JourneyStepAnswer",
-    "Label",
-    "Limit",
-    "listed_replay_answer",
-    "ListedReplayAnswer",
-    "page_answer",
-    "PageAnswer",
-    "plain_uid",
-    "refusals",
-    "replay_answer",
-    "ReplayAnswer",
-    "run_answer",
-    "RunAnswer",
-    "session_answer",
-    "SessionAnswer",
-    "Shown",
-    "step_answer",
-    "StepAnswer",
-    "StoredRunAnswer",
-    "Time",
-    "UID",
-    "Uid",
-    "unix_us",
-    "whole_checkpoint_answer",
-    "WholeCheckpointAnswer",
-]
-
 _LAST_US: Final = 253_402_300_800_000_000  # the first microsecond of the year 10000
 T = TypeVar("T")
 

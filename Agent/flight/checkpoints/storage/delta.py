@@ -28,18 +28,6 @@ from Agent.event.values.reading import Limits
 from Agent.event.values.values import decode_value
 from Agent.record.encode.capture import Capture
 
-__all__ = [
-    "apply",
-    "CHECKPOINT_LIMITS",
-    "decode_document",
-    "Delta",
-    "diff",
-    "Document",
-    "encode_document",
-    "plain_document",
-    "same",
-]
-
 Block = tuple[int, int, int]
 """Position in the old list, position in the new one, number of equal items."""
 

@@ -30,15 +30,6 @@ from Agent.flight.checkpoints.storage.packs import (
 )
 from Agent.tree.layout import run_dir, runs_dir
 
-__all__ = [
-    "INDEX_NAME",
-    "REMOVED_FACT",
-    "RemovedMeanwhile",
-    "RunFiles",
-    "checkpoints_dir",
-    "shared_chunks_dir",
-]
-
 INDEX_NAME: Final = "index.sqlite"
 REMOVED_FACT: Final = "removed"
 """Stands in the index of a run that is being removed as a whole."""

@@ -23,8 +23,6 @@ from Agent.flight.checkpoints.storage.packs import make_directory
 from Agent.tree.files.descriptors import names
 from Agent.tree.layout import FILE_MODE
 
-__all__ = ["CheckpointIndex", "Row", "is_closed"]
-
 _VERSION: Final = 1
 _BUSY_SECONDS: Final = 30
 _ERRNO: Final = {

@@ -19,21 +19,8 @@ import orjson
 
 from Agent.errors import DamagedInput
 from Agent.tree.files.descriptors import give_back, let_go, names, out_of_the_way
+from Agent.tree.files.session import sync_directory
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE
-
-__all__ = [
-    "chunk_digest",
-    "ChunkFiles",
-    "compressed",
-    "frames",
-    "is_written_to",
-    "make_directory",
-    "PACK_SUFFIX",
-    "PackReader",
-    "PackWriter",
-    "remove_unshared",
-    "split",
-]
 
 PACK_SUFFIX: Final = ".jsonl.zst"
 _LEVEL: Final = 3
@@ -95,15 +82,6 @@ def make_directory(path: Path) -> None:
         path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
 
 
-def fsync_directory(directory: Path) -> None:
-    """Bring the names in a directory to the disk itself."""
-    fd = os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 class PackWriter:
     """One pack that this process appends to.
 
@@ -123,7 +101,7 @@ class PackWriter:
         self._open(os.O_CREAT | os.O_EXCL)
         _lock(self.fd)
         if durable:
-            fsync_directory(path.parent)
+            sync_directory(path.parent)
 
     def append(self, frame: bytes) -> int:
         """Write one frame at the end; the offset at which it begins. What failed is taken back.
@@ -397,7 +375,7 @@ class ChunkFiles:
                 temporary.unlink()
             raise
         if self.durable:
-            fsync_directory(path.parent)
+            sync_directory(path.parent)
 
     def get(self, digest: str) -> bytes:
         """The bytes of a chunk.

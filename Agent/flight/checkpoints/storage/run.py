@@ -35,8 +35,6 @@ from Agent.flight.checkpoints.storage.packs import PACK_SUFFIX, frames, is_writt
 from Agent.record.health import say
 from Agent.tree.layout import runs_dir
 
-__all__ = ["OpenRuns", "problems", "remove", "RunCheckpoints", "sweep"]
-
 MAX_CHAIN: Final = 64
 """Most deltas on one snapshot."""
 _MAX_DELTAS: Final = 2.0

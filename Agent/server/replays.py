@@ -20,13 +20,11 @@ import orjson
 
 from Agent.event.ids import uuid7
 from Agent.server.errors import Problem
-from Agent.server.replays.worker_process import OUTCOME, REQUEST, SPOOL
 from Agent.server.settings import ServerSettings
+from Agent.server.worker_process import OUTCOME, REQUEST, SPOOL
 from Agent.store import Project
 from Agent.store.replay_store import CheckpointRow, ReplayRow, ReplayStore, SentSession, checkpoint_id_of
-from Agent.tree.retention.retention import delete_tree
-
-__all__ = ["json_text", "Replays", "ReplayWorkers"]
+from Agent.tree.retention import delete_tree
 
 _GRACE_S: Final = 30
 _START_S: Final = 15
@@ -435,7 +433,7 @@ class ReplayWorkers:
     def _outcome(self, directory: Path, timeout_s: float) -> dict[str, Any]:
         with (directory / "stderr").open("wb") as stderr:
             process = subprocess.Popen(  # noqa: S603 - this interpreter, this package, a directory of ours
-                [sys.executable, "-P", "-m", "Agent.server.replays.worker_process", str(directory)],
+                [sys.executable, "-P", "-m", "Agent.server.worker_process", str(directory)],
                 cwd=directory,
                 env=_environment(directory),
                 stdin=subprocess.DEVNULL,
@@ -500,7 +498,7 @@ def _read_outcome(directory: Path, returncode: int) -> dict[str, Any]:
 def _environment(directory: Path) -> dict[str, str]:
     """What a worker sees of the server's environment: no address, key or password."""
     environment = {name: os.environ[name] for name in _KEPT_WORDS if name in os.environ}
-    package = str(Path(__file__).resolve().parents[3])
+    package = str(Path(__file__).resolve().parents[2])
     behind = environment.get("PYTHONPATH")
     # the worker is in a directory of its own
     places = [str(Path(place).absolute()) for place in behind.split(os.pathsep)] if behind else []

@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["OUTCOME", "REQUEST", "SPOOL", "main"]
-
 REQUEST: Final = "request.json"
 SPOOL: Final = "events.jsonl"
 OUTCOME: Final = "outcome.json"

@@ -1,0 +1,298 @@
+"""What the reports on learning, interactions and performance say in full, in the blocks of all reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import orjson
+
+from Agent.analysis.report import blocks
+from Agent.analysis.report.blocks import Block, Cell, Grid, Title, Words
+from Agent.analysis.report.sections import (
+    NUMBERS,
+    OPERATIONS,
+    STEPS,
+    TYPES,
+    filled,
+    learned,
+    metrics,
+    rewards_by_agent,
+)
+from Agent.analysis.text import clock, count, milliseconds, number, plural, seconds
+
+CHANGES: Final = 5
+UPDATES: Final = 4
+CONNECTED: Final = 5
+SLOWEST: Final = 3
+TREE: Final = 6
+CASCADE: Final = 30
+
+
+def learning_sections(found: Mapping[str, Any]) -> Iterator[blocks.Section]:
+    """`learning_report` in full; of one agent with its `lineage` (`learning_lineage`)."""
+    learners = {k: v for k, v in found.get("by_agent", {}).items() if v["reward_count"]}
+    return filled(
+        ("Everybody" if found["agent_id"] is None else found["agent_id"], learned(found)),
+        (f"Over time, by {found['curves']['by']}", _curves(found["curves"])),
+        ("Agents", rewards_by_agent(learners) if learners else []),
+        ("Policy and strategy changes", _changes(found["changes"])),
+        ("From experience to use", _lineage(found["lineage"]) if "lineage" in found else []),
+    )
+
+
+def _curves(curves: Mapping[str, Any]) -> list[Block]:
+    made: list[Block] = []
+    of_rewards, of_choices = curves["rewards"], curves["exploration"]
+    drawn = (("Mean reward", of_rewards, "mean"), ("Moving mean", of_rewards, "moving_mean"))
+    for name, points, key in (*drawn, ("Explored", of_choices, "share")):
+        if len(points) > 1:
+            values, places = [point[key] for point in points], [_place(point["first"]) for point in points]
+            ends = places[0], _place(points[-1]["last"])
+            span = f"{number(min(values))} to {number(max(values))}, from {ends[0]} to {ends[1]}"
+            made += [Title(f"{name}: {span}"), blocks.Curve(values, places, ends, name)]
+    settled, shift = curves["convergence"], curves["shift"]
+    if settled["state"] == "too few points":
+        return made
+    said = f"are still {settled['state']} at the end"
+    if settled["converged"]:
+        said = f"are settled since {_place(settled['since'])} at {number(settled['level'])}"
+    elif settled["state"] == "unsettled":
+        said = "did not settle"
+    made.append(Words(f"Rewards {said} ({settled['method']})."))
+    if shift is not None:
+        change = f"from {number(shift['before'])} to {number(shift['after'])}"
+        made.append(Words(f"They shift at {_place(shift['at'])} {change} ({shift['method']})."))
+    return made
+
+
+def _place(place: object) -> str:
+    return clock(place)[:8] if isinstance(place, str) else str(place)
+
+
+def _changes(changes: Mapping[str, Any]) -> list[Block]:
+    rows = [
+        (clock(row["timestamp"]), row["tick"], row["agent_id"], _change(row), row["id"])
+        for row in changes["last"][-CHANGES:]
+    ]
+    if not rows:
+        return []
+    counts = ", ".join(f"{name} {count(amount)}" for name, amount in changes["counts"].items())
+    return [Words(f"{counts}."), Grid(("at", "tick", "agent", "change", "event"), rows, frozenset({1}))]
+
+
+def _change(row: Mapping[str, Any]) -> str:
+    before, after = (
+        value if isinstance(value, str) else orjson.dumps(value).decode()
+        for value in (row["before"], row["after"])
+    )
+    step = after if row["before"] is None else f"{before} -> {after}"
+    return step if len(step) <= 40 else f"{step[:39]}…"
+
+
+def _lineage(lineage: Mapping[str, Any]) -> list[Block]:
+    if not lineage["count"]:
+        return []
+    made: list[Block] = [
+        Words(
+            f"{plural(lineage['count'], 'update')}, {count(lineage['with_recorded_experience'])} with "
+            f"recorded experience, {count(lineage['with_recorded_use'])} with a recorded use."
+        )
+    ]
+    for update in lineage["updates"][-UPDATES:]:
+        tick = "" if update["tick"] is None else f" tick {update['tick']}"
+        came = _edges(update["experience"], update["experience_count"])
+        used = _edges(update["used_by"], len(update["used_by"]))
+        what = f"{clock(update['timestamp'])}{tick} {update['name']} {update['id']}"
+        made.append(Words(f"{what}: from {came}; used by {used}"))
+    return made
+
+
+def _edges(edges: list[Mapping[str, Any]], amount: int) -> str:
+    if not edges:
+        return "nothing recorded"
+    told = ", ".join(_edge(edge) for edge in edges[:3]) + (
+        f" and {count(amount - 3)} more" if amount > 3 else ""
+    )
+    first = edges[0]
+    return f"{told} ({'recorded' if first['source'] == 'recorded' else 'inferred: ' + first['rule']})"
+
+
+def _edge(edge: Mapping[str, Any]) -> str:
+    if edge.get("event_type") == "reward":
+        return f"reward {number(edge['reward'])} {edge['id']}"
+    return f"{edge.get('name', 'an event of another session')} {edge['id']}"
+
+
+def interaction_sections(found: Mapping[str, Any]) -> Iterator[blocks.Section]:
+    """`interaction_report` in full."""
+    graph, messages = found["graph"], found["messages"]
+    joint = [
+        f"{row['one']} and {row['other']} {row['times']} x" for row in graph["collaborations"][:CONNECTED]
+    ]
+    lost = [
+        (clock(row["sent_at"]), row["sender"], row["recipient"], row["sent_id"])
+        for row in messages["oldest_undelivered"]
+    ]
+    return filled(
+        ("Interactions", _graph(graph)),
+        ("Spread furthest", _spread(found["top_cascades"])),
+        ("Worked together", [Words(", ".join(joint) + ".")] if joint else []),
+        ("Messages", _messages(messages)),
+        (
+            "Never received, although a later one was",
+            [Grid(("sent", "from", "to", "event"), lost)] if lost else [],
+        ),
+    )
+
+
+def _graph(graph: Mapping[str, Any]) -> list[Block]:
+    parts = graph["components"]
+    back = "-" if graph["reciprocity"] is None else f"{graph['reciprocity']:.1%}"
+    made: list[Block] = [
+        Words(
+            f"{plural(graph['nodes'], 'agent')}, {count(graph['edges'])} directed edges, {back} of them "
+            f"reciprocated, {plural(parts['count'], 'component')}, the largest of {count(parts['largest'])}."
+        )
+    ]
+    types = [
+        f"{name} {count(row['weight'])} on {plural(row['edges'], 'pair')}"
+        for name, row in list(graph["by_type"].items())[:TYPES]
+    ]
+    made += [Words(", ".join(types) + ".", "soft")] if types else []
+    keys = ("neighbours", "out", "in", "weight_out", "weight_in")
+    rows = [
+        (Cell(row["agent_id"], "name"), *(count(row[key]) for key in keys))
+        for row in graph["top_connectors"][:CONNECTED]
+    ]
+    names = ("agent", "neighbours", "out", "in", "events out", "events in")
+    return [*made, Title("Most connected"), Grid(names, rows, NUMBERS)] if rows else made
+
+
+def _spread(top: list[Mapping[str, Any]]) -> list[Block]:
+    rows = [
+        (
+            Cell(row["content_id"], "name"),
+            count(row["size"]),
+            row["depth"],
+            row["breadth"],
+            seconds(row["half_s"]),
+            row["root_agent_id"],
+        )
+        for row in top[:CONNECTED]
+    ]
+    names = ("content", "sharers", "depth", "breadth", "half within", "from")
+    return [Grid(names, rows, frozenset({1, 2, 3, 4}))] if rows else []
+
+
+def _messages(messages: Mapping[str, Any]) -> list[Block]:
+    if not messages["sent"] and not messages["received"]:
+        return []
+    words = [f"{count(messages['sent'])} sent, {count(messages['received'])} received"]
+    words.append(f"{count(messages['never_received'])} never received")
+    if messages["undelivered"]:
+        words.append(f"{count(messages['undelivered'])} of these although a later one to the same agent was")
+    if messages["never_sent"]:
+        words.append(f"{count(messages['never_sent'])} received whose sending was not recorded")
+    latency = messages["latency_ms"]
+    if latency["count"]:
+        took = ", ".join(f"{key} {milliseconds(latency[key])}" for key in ("p50", "p95", "p99", "max"))
+        words.append(f"from sending to receipt {took} ({latency['quantiles']})")
+    unread = [
+        f"{row['agent_id']} {row['unread']}" for row in messages["by_agent"][:CONNECTED] if row["unread"]
+    ]
+    words += [f"most unread: {', '.join(unread)}"] if unread else []
+    return [Words("; ".join(words) + ".")]
+
+
+def cascade_sections(found: Mapping[str, Any]) -> Iterator[blocks.Section]:
+    """How one piece of content spread (`interactions.cascade`), as a tree."""
+    words = [plural(found["size"], "sharer")]
+    words += [] if found["depth"] is None else [f"{found['depth']} deep"]
+    words += [] if found["breadth"] is None else [f"at most {found['breadth']} wide"]
+    made: list[Block] = [Words(", ".join(words) + ".")]
+    if found["seconds_to"]:
+        reached = ", ".join(f"{amount} in {seconds(took)}" for amount, took in found["seconds_to"].items())
+        made.append(Words(f"Reached {reached}, counted from the {found['started_by']}.", "soft"))
+    said = found["recorded"]
+    if found["tree"] and said and (said["size"], said["depth"]) != (found["size"], found["depth"]):
+        itself = f"{said['size']} sharers, {said['depth']} levels deep: {said['id']}"
+        made.append(Words(f"The program itself logged {itself}.", "soft"))
+    if found["tree"]:
+        made.append(Words(found["root_agent_id"] or "(unknown)"))
+    else:
+        made.append(Words("Only cascade events exist, so there is no tree.", "soft"))
+    for row in found["tree"][:CASCADE]:
+        after = f"+{seconds(row['after_s'])}  {row['id']}"
+        made.append(Words(f"{'  ' * row['depth']}{row['agent_id']}  {after}"))
+    if len(found["tree"]) > CASCADE:
+        made.append(Words(f"{count(len(found['tree']) - CASCADE)} more.", "soft"))
+    return filled((found["content_id"], made))
+
+
+def performance_sections(found: Mapping[str, Any]) -> Iterator[blocks.Section]:
+    """`performance_report` in full."""
+    steps = found["latency_steps"]
+    return filled(
+        (f"{plural(found['spans'], 'span')}, the operations with the most own time first", _own_time(found)),
+        ("Slower or faster", [*map(_latency_step, steps["steps"][:STEPS])]),
+        ("Slowest spans", [block for span in found["slowest"][:SLOWEST] for block in _slow(span)]),
+        ("Load", _load(found)),
+    )
+
+
+def _own_time(found: Mapping[str, Any]) -> list[Block]:
+    numbers = {("metric", name): row for name, row in found["operations"].items()}
+    numbers |= {("agent_action", name): row for name, row in found["actions"].items()}
+    numbers |= {(row["kind"], row["name"]): row for row in found["other_spans"]}
+    rows = []
+    for row in found["bottlenecks"]:
+        of = numbers[row["kind"], row["name"]]
+        took = (milliseconds(of[key]) for key in ("p50", "p95", "p99", "max", "self_ms"))
+        name = Cell((row["name"] or "(no name)")[:24], "name")
+        rows.append((name, count(row["count"]), count(of["errors"]), *took, f"{row['share']:.0%}"))
+    names = ("operation", "count", "failed", "p50", "p95", "p99", "max", "own time", "share")
+    return [Grid(names, rows, NUMBERS)] if rows else []
+
+
+def _latency_step(step: Mapping[str, Any]) -> Block:
+    factor = f"{step['ratio']:.3g} x slower" if step["ratio"] > 1 else f"{1 / step['ratio']:.3g} x faster"
+    change = f"{milliseconds(step['before_ms'])} to {milliseconds(step['after_ms'])}"
+    tick = "" if step["tick"] is None else f" (tick {step['tick']})"
+    return Words(f"{step['name']}: {factor}, {change}, from {clock(step['at'])}{tick} on")
+
+
+def _slow(span: Mapping[str, Any]) -> Iterator[Block]:
+    tick = "" if span["tick"] is None else f" tick {span['tick']}"
+    who = f" of {span['agent_id']}" if span["agent_id"] else ""
+    took = f"{milliseconds(span['duration_ms'])}, own time {milliseconds(span['self_ms'])}"
+    yield Words(f"{clock(span['started_at'])}{tick} {span['name']}{who}: {took}  {span['id']}")
+    for row in span["tree"][:TREE]:
+        yield Words(f"{'  ' * row['depth']}{row['name']}  {milliseconds(row['duration_ms'])}", "soft")
+    hidden = len(span["tree"]) - TREE + span["tree_left_out"]
+    if hidden > 0:
+        yield Words(f"  and {count(hidden)} more", "soft")
+
+
+def _load(found: Mapping[str, Any]) -> list[Block]:
+    made: list[Block] = []
+    curve = found["throughput_curve"]
+    if len(curve) > 1:
+        rates, places = [point["events_per_s"] for point in curve], [clock(point["start"]) for point in curve]
+        name = f"Events per second: {count(min(rates))} to {count(max(rates))}"
+        made += [Title(name), blocks.Curve(rates, places, (places[0], places[-1]), name)]
+    rows = [
+        (Cell(name, "name"), number(row["per_second"]))
+        for name, row in list(found["throughput"].items())[:OPERATIONS]
+        if row["per_second"] is not None
+    ]
+    made += [Grid(("throughput", "per second"), rows, NUMBERS)] if rows else []
+    made += metrics(found)
+    used, memory = found["resources"], found["resource_curve"]["memory"]
+    words = []
+    if used["samples"] and used["max_memory_bytes"]:
+        rising = " and rising" if memory and memory["rising"] else ""
+        words.append(f"memory at most {used['max_memory_bytes'] / 1e6:,.0f} MB{rising}")
+    if used["samples"] and used["mean_cpu_percent"] is not None:
+        words.append(f"processor {used['mean_cpu_percent']:.0f} %, at most {used['max_cpu_percent']:.0f} %")
+    return [*made, Words("; ".join(words).capitalize() + ".")] if words else made

@@ -1,1 +1,0 @@
-"""Replays that the service runs in worker processes."""

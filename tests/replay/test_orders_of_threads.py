@@ -1,0 +1,73 @@
+"""A difference where threads take part, which have another order in each replay."""
+
+import pytest
+
+from Agent.replay.compare.outcome import Counts, Divergence, ReplayOutcome, judge
+from Agent.replay.rerun import RedriveOptions, _beyond_order, _in_other_orders_of_threads, _without_order
+
+
+def at(step, value=4):
+    """What a replay gave that ended at a difference; step 0 for one without any."""
+    differs = Divergence(step, f"w-{step}", "ask", "a", "result", 3, value) if step else None
+    return ReplayOutcome(
+        counts=Counts(driven=6, informative=6),
+        divergence=differs,
+        code={"a.ask": {"recorded": "1", "replayed": "1"}},
+        unsteady=["threads, ask (program.py:7)"],
+    )
+
+
+def verdict_of(*replays):
+    given = iter([(each, "", "") for each in replays])
+    chosen, *_ = _in_other_orders_of_threads((next(given), next(given)), lambda _turns: next(given))
+    return judge(chosen)[0], chosen.divergence and chosen.divergence.step, len(list(given))
+
+
+@pytest.mark.parametrize(
+    ("replays", "verdict"),
+    [
+        pytest.param([at(4), at(4), at(4)], ("DIVERGED", 4, 0), id="each time the same"),
+        pytest.param(
+            [at(4), at(1), at(4), at(4)], ("DIVERGED", 4, 0), id="one ended at another order before"
+        ),
+        pytest.param([at(1, 7), at(1, 8), at(4), at(4), at(4)], ("DIVERGED", 4, 0), id="two did"),
+        pytest.param([at(1), at(4), at(0)], ("IDENTICAL", None, 0), id="an order agrees"),
+        pytest.param([at(4, n) for n in range(6)], ("UNVERIFIED", 4, 0), id="another one each time"),
+        pytest.param(
+            [at(4), at(4), at(1), at(4, 5), at(4), at(4)], ("UNVERIFIED", 4, 0), id="two at one step"
+        ),
+        pytest.param([at(n) for n in range(1, 7)], ("UNVERIFIED", 6, 0), id="never twice the same"),
+    ],
+)
+def test_a_difference_among_threads_counts_where_the_furthest_replays_end_at_it(replays, verdict):
+    assert verdict_of(*replays) == verdict
+
+
+def test_changed_code_that_agrees_in_some_orders_of_its_threads_proves_nothing():
+    changed = [at(2), at(0)]
+    for each in changed:
+        each.code["a.ask"]["replayed"] = "2"
+    assert verdict_of(*changed) == ("UNVERIFIED", 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("without_order", "verdict"),
+    [
+        pytest.param([at(2)], ("DIVERGED", 2), id="the same difference"),
+        pytest.param([at(1), at(2)], ("DIVERGED", 2), id="the same, once another order does not come first"),
+        pytest.param([at(4), at(4)], ("DIVERGED", 4), id="a later one, beside what is left out"),
+        pytest.param([at(0)], ("UNVERIFIED", 2), id="nothing but the order"),
+        pytest.param([at(4), at(5), at(6)], ("UNVERIFIED", 2), id="another one each time"),
+    ],
+)
+def test_a_difference_that_may_be_the_order_of_threads_alone_proves_nothing(without_order, verdict):
+    given = iter([(each, "", "") for each in without_order])
+    outcome, *_ = _beyond_order((at(2), "", ""), lambda _turns: next(given))
+    assert (judge(outcome)[0], outcome.divergence.step) == verdict
+
+
+def test_a_field_is_left_out_only_where_the_recording_has_nothing_but_a_digest_of_it():
+    differs = Divergence(2, "w-2", "ask", "a", "state.memory", "<M>", "<M>, changed somewhere inside")
+    loose = _without_order(RedriveOptions(ignore=("log",)), differs)
+    assert (loose.ignore, loose.normaliser.order) == (("log", "memory"), True)
+    assert _without_order(RedriveOptions(), at(2).divergence).ignore == ()
