@@ -3,7 +3,7 @@
 A harness that finds nothing wrong then finds nothing at all.
 """
 
-from Agent.event.values import content_digest
+from Agent.event.values.content_digest import short_digest
 
-_SIZE = len(content_digest._digest(b""))
-vars(content_digest)["_digest"] = lambda data: b"\0" * _SIZE
+# Its code, not its name: other modules have imported the function itself.
+short_digest.__code__ = (lambda data: b"\0" * 8).__code__
