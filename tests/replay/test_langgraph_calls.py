@@ -117,7 +117,10 @@ def test_a_graph_that_raised_is_proved_by_raising_the_same(drive):
     fixed = again("step_0", 'raise ValueError("no such order")', 'return {"n": 2}')
     assert fixed.verdict == "DIVERGED"
     other = again("step_0", "no such order", "no such thing")
-    assert (other.verdict, "recorded to raise ValueError: no such order" in str(other)) == ("DIVERGED", True)
+    assert (other.verdict, "the recorded call raised ValueError: no such order" in str(other)) == (
+        "DIVERGED",
+        True,
+    )
 
 
 LOOPING = """
@@ -237,9 +240,8 @@ USER = "ada"
 def test_what_nodes_read_of_configuration_and_context_is_there_again(drive):
     again = drive(SETTINGS)
     assert again("step_0").verdict == "IDENTICAL"
-    opaque = drive(
-        SETTINGS.replace('USER = "ada"', 'class Ada:\n    def __str__(self): return "ada"\nUSER = Ada()')
-    )
+    ada = "class Ada:\n    def __init__(self): self.words = iter(input, '')\n    def __str__(self): return 'ada'\n"
+    opaque = drive(SETTINGS.replace("USER}", "Ada()}") + ada)
     result = opaque("step_0")
     assert result.verdict == "UNVERIFIED"
     assert "configurable/user, which the call was given, has no form" in result.reasons[0]

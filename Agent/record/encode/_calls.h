@@ -39,7 +39,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
 #define WORDS(W)                                                                                                       \
     W(own) W(look) W(drop) W(trouble) W(join_board) W(next_seq) W(writer) W(write) W(_write)   \
     W(refused) W(write_slowly) W(make_room) W(resend) W(lane) W(active) W(open_reads) W(watcher) W(left) W(begins)      \
-    W(_look_at_state) W(_careful_arguments) W(_args_and_changes) W(_with_result) W(_emit) W(_trouble) W(_state_tail)   \
+    W(_look_at_state) W(plain_body) W(_careful_arguments) W(_args_and_changes) W(_with_result) W(_emit) W(_trouble) W(_state_tail)   \
     W(_note_other_context) W(action_ended) W(codes_told) W(code) W(tail) W(arguments) W(not_recorded) W(agent_id)      \
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
@@ -1072,14 +1072,15 @@ static PyObject *held_line(Lane *lane, PyObject *slot, const Part *parts, int co
 /* Write the event of a call that went well, where its body is plain; its id, or None for Python to do it, or NULL. */
 static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObject *result, long long duration_ns) {
     PyObject *spec = GET(call, CALL_spec), *scope = NULL, *links = NULL, *slots = GET(GET(call, CALL_binding), BINDING_slots);
-    PyObject *slot_key = NULL, *slot = NULL, *label = NULL, *line_head = NULL, *head = NULL, *tail = NULL, *both = NULL, *looked_at = NULL, *answer = NULL;
+    PyObject *slot_key = NULL, *slot = NULL, *label = NULL, *line_head = NULL, *head = NULL, *tail = NULL, *both = NULL, *looked_at = NULL, *read = NULL, *answer = NULL;
     char *duration = NULL;
     int is_special = 1;
     PyObject *is_plain = PyObject_GetAttr(spec, W_is_plain);
     Py_XDECREF(is_plain);
     if (is_plain != Py_True) goto done;
     PyObject *types = GET(call, CALL_types);
-    if ((types != Py_None && !PyDict_CheckExact(types)) || GET(call, CALL_reads) != Py_None || PyObject_Size(GET(call, CALL_secrets)) != 0) goto done;
+    if ((types != Py_None && !PyDict_CheckExact(types)) || PyObject_Size(GET(call, CALL_secrets)) != 0) goto done;
+    if (GET(call, CALL_reads) != Py_None && ((read = PyObject_CallMethodNoArgs(GET(call, CALL_reads), W_plain_body)) == NULL || !PyBytes_CheckExact(read))) goto done;
     if ((slot_key = PyObject_GetAttr(spec, W_slot_key)) == NULL || (label = PyObject_GetAttr(spec, W_label)) == NULL) goto done;
     if ((slot = PyDict_GetItemWithError(slots, slot_key)) == NULL || !IS_A(slot, SLOT)) goto done;
     if ((line_head = PyDict_GetItemWithError(GET(slot, SLOT_heads), label)) == NULL) goto done;
@@ -1095,9 +1096,10 @@ static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObjec
     }
     /* Arguments and result were encoded without a search of their texts; one sweep does it for both. */
     Part parts[16] = {{NULL, 0}};
-    Part bodies[] = {part_of(body), {"\"result\":", result == NULL ? 0 : 9}, {"", 0}, {",", result != NULL}};
+    Part bodies[] = {part_of(body), {"\"result\":", result == NULL ? 0 : 9}, {"", 0}, {",", result != NULL}, {"", 0}};
     if (result != NULL) bodies[2] = part_of(result);
-    if ((both = joined(bodies, 4)) == NULL) goto done;
+    if (read != NULL) bodies[4] = part_of(read);
+    if ((both = joined(bodies, 5)) == NULL) goto done;
     if (is_true(GET(call, CALL_is_entry)) && (tail = entry_tail(lane, call, spec)) == NULL) goto done;
     if (tail != NULL) is_special = 0; /* the changes count as told */
     if (PyBytes_GET_SIZE(both) > 0 && lane->judge->looks_clean != Py_None) {
@@ -1149,6 +1151,7 @@ done:
     Py_XDECREF(links);
     Py_XDECREF(both);
     Py_XDECREF(looked_at);
+    Py_XDECREF(read);
     Py_XDECREF(tail);
     Py_XDECREF(head);
     PyMem_Free(duration);

@@ -128,6 +128,11 @@ def place_of_caller() -> str:
         frame = frame.f_back
     code = None if frame is None else frame.f_code
     place = "?" if code is None else f"{PurePath(code.co_filename).stem}.{code.co_qualname}"
+    return numbered(place)
+
+
+def numbered(place: str) -> str:
+    """The place with the ordinal of the generator that is adopted there now."""
     _places[place] += 1
     return f"{place}#{_places[place]}"
 

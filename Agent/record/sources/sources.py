@@ -17,7 +17,7 @@ from Agent.record.emit.context import Reads
 from Agent.record.encode.safe_text import as_message
 from Agent.record.health import note, trouble
 from Agent.record.sources import adopted as adopted_generators
-from Agent.record.sources.adopted import Adopted
+from Agent.record.sources.adopted import Adopted, numbered
 from Agent.record.sources.generators import (
     adopt_random,
     adopt_random_module,
@@ -41,12 +41,14 @@ class _Adoptions:
         self.has_numpy = False
         self.notice: ReadNotice | None = None
         """Of the outermost block."""
+        self.is_lasting = False
         self.lasting_notice: ReadNotice | None = None
         """Of what `adopt` adopted: draws alone."""
 
-    def open(self, *, lasting: bool = False) -> None:
+    def open(self, *, lasting: bool = False, notices: bool = True) -> None:
         """From now on actions keep what they read."""
-        if lasting and self.lasting_notice is None:
+        self.is_lasting |= lasting
+        if lasting and notices and self.lasting_notice is None:
             self.lasting_notice = ReadNotice(draws_only=True)
         installed.open_reads = self._reads
 
@@ -55,7 +57,7 @@ class _Adoptions:
         notice, self.notice = self.notice, None
         if notice is not None:
             notice.tell_counts()
-        if self.lasting_notice is None:
+        if not self.is_lasting:
             installed.open_reads = None
 
     def _reads(self, function: object) -> Reads:
@@ -108,6 +110,17 @@ def adopt(source: T, name: str | None = None) -> T:
         return source
     _adoptions.open(lasting=True)
     return found  # type: ignore[no-any-return]
+
+
+def adopt_held(generator: random.Random, place: str) -> None:
+    """Have the draws of a generator recorded that the recorder itself came upon.
+
+    Args:
+        place: the class that holds it, and its attribute.
+    """
+    if generator is not hidden_random and adopted_of(generator) is None:
+        adopt_random(generator, numbered(place))
+        _adoptions.open(lasting=True, notices=False)  # which nobody asked for, and they take time
 
 
 def _adopt(source: Any, name: str | None) -> Any:

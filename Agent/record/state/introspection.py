@@ -17,7 +17,7 @@ from functools import cached_property, lru_cache
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from Agent.event.classes import class_name, find_in_classes, remember
+from Agent.event.classes import attributes_of, class_name, find_in_classes, remember
 from Agent.event.values.class_contents import TRACING, handle_of, is_over_memory
 
 
@@ -304,6 +304,16 @@ def read_state(obj: object) -> Exposed:
 
 
 _NO_STATE = frozenset({"agent_id", "agent_role", "trace_ignore", "logger"})
+
+
+def generators_of(held: object) -> dict[str, Any]:
+    """The attributes of an object that are generators of the class `random.Random`."""
+    generator_class = getattr(sys.modules.get("random"), "Random", None)
+    try:
+        attributes = {} if generator_class is None else attributes_of(held)
+    except ValueError:  # the class hides them
+        return {}
+    return {name: value for name, value in attributes.items() if type(value) is generator_class}
 
 
 def read_class_state(cls: type) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from Agent.record.encode.capture import Types
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.safe_text import clean_head
 from Agent.record.state.agents import agent_id_of
-from Agent.record.state.introspection import Sort, read_class_state, sort_of
+from Agent.record.state.introspection import Sort, generators_of, read_class_state, sort_of
 from Agent.record.state.plain_data import references_within
 from Agent.record.state.tracker import StateTracker, is_object
 from Agent.record.tracing.function_facts import CodeIdentity
@@ -49,6 +49,8 @@ def emit_state(
     except Exception as error:  # noqa: BLE001 - it is the user's `trace_state`, or a property
         pipeline.health.trouble("reading the state of an agent", error)
         return
+    if reason == "first" and installed.source_player is None:
+        _adopt_held_generators(exposed.fields)
     adopted = _note_shared(pipeline, binding, tracker, exposed.fields)
     fields = _with_references(exposed.fields, tracker)
     inner, types = pipeline.capture.user_body(fields, _FIELDS, binding.agent_id, Places(exposed.fields))
@@ -178,7 +180,11 @@ def _note_shared(
         if sort is Sort.GENERATOR:
             if installed.open_reads is not None and (place := _adopted_at(value)) is not None:
                 adopted[name] = place
-        elif not is_object(value, agent_id_of):
+        elif is_object(value, agent_id_of):
+            for attribute, generator in generators_of(value).items():
+                if (place := _adopted_at(generator)) is not None:
+                    adopted[f"{name}.{attribute}"] = place
+        else:
             continue
         holders = pipeline.agents.holders.note(value, agent_id)
         other = next((each for each in holders if each != agent_id), None)
@@ -191,6 +197,20 @@ def _note_shared(
         if holders[0] != agent_id:
             tracker.borrowed[name] = weakref.ref(value)
     return adopted
+
+
+def _adopt_held_generators(fields: dict[str, Any]) -> None:
+    """Have draws recorded from generators that belong to what an agent holds, such as its model.
+
+    Whoever holds the same object draws from them, too, and so may code that is not traced: no agent's
+    state tells where they stand.
+    """
+    for value in fields.values():
+        if is_object(value, agent_id_of):
+            for attribute, generator in generators_of(value).items():
+                from Agent.record.sources.sources import adopt_held
+
+                adopt_held(generator, f"{type(value).__qualname__}.{attribute}")
 
 
 def _with_references(fields: dict[str, Any], tracker: StateTracker) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from Agent.record.emit.player import TracedCall
 from Agent.record.sources.generators import adopt_random
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.identity import TRACED
+from Agent.record.state.introspection import generators_of, read_state
 from Agent.record.tracing.held_arguments import at_place
 from Agent.replay.compare.comparison import Difference, Recorded
 from Agent.replay.compare.outcome import Divergence, ReplayStopped, short
@@ -430,16 +431,31 @@ class Driver:
     def _allow_generators(self, agent_id: str, target: object) -> None:
         """Let draws from an agent's generators come by its state, unless they were recorded one by one."""
         facts = self._facts.get(agent_id)
+        known = {} if facts is None else facts.adopted
+        for name, place in known.items():
+            self._identify_held(target, name, place)
         for name, generator in generators_in(target):
-            if facts is not None and name in facts.adopted:
-                if isinstance(generator, random.Random):
-                    adopt_random(generator, "?")
-                adopted = adoption_of(generator)
-                if adopted is not None:
-                    self._sources.identify(adopted, facts.adopted[name])
-                    continue
+            if name in known and self._identify(generator, known[name]):
+                continue
             if facts is None or name not in facts.written_outside:
                 self._watch.allow(generator)
+
+    def _identify_held(self, target: object, name: str, place: str) -> None:
+        """The same for a generator that is an attribute of what a field holds, named FIELD.ATTRIBUTE."""
+        field, _, attribute = name.partition(".")
+        held = read_state(target).fields.get(field) if attribute else None
+        generator = None if held is None else generators_of(held).get(attribute)
+        if generator is not None:
+            self._identify(generator, place)
+
+    def _identify(self, generator: Any, place: str) -> bool:
+        """Answer the draws from a generator that was recorded under that place; whether it can be adopted."""
+        if isinstance(generator, random.Random):
+            adopt_random(generator, "?")
+        adopted = adoption_of(generator)
+        if adopted is not None:
+            self._sources.identify(adopted, place)
+        return adopted is not None
 
     def call_back(self, recorded: PlannedCall) -> None:
         """Make a call into a replayed agent that an answered call made in the recording."""
