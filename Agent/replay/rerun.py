@@ -51,6 +51,9 @@ _STATE = "state."
 _SAME_ORDERS = 3
 """How many replays have to end at the same difference where threads may have an order of their own."""
 _MOST_ORDERS = 6
+_CLOCK_SHIFTS_S = (40 * 86_400 + 5 * 3_600 + 61, 3 * 365 * 86_400 + 3_599)
+"""How far ahead the clocks of libraries are in further replays: other days, hours, and years."""
+_GREEN = {Verdict.IDENTICAL, Verdict.EQUIVALENT}
 _Replayed: TypeAlias = tuple[ReplayOutcome, str, str]
 """What a replay gave, with its two outputs."""
 _OnceMore: TypeAlias = Callable[[str], _Replayed]
@@ -190,12 +193,13 @@ def drive_again(
         TargetNotFound: the target cannot be imported.
         CancelledError: `options.stop` was set.
     """
-    outcome, stdout, stderr = _in_child(reference, target, options, worker)
+    outcome, stdout, stderr = _in_child(reference, target, options, worker, {})
     is_written = any(WRITTEN_OUTSIDE in name for name in outcome.references)
     reads_others = is_written or reference.agent_id is not None
 
-    def once_more(turns: str, *, look_at_fields: bool = False) -> _Replayed:
-        return _in_child(reference, target, options, worker, turns=turns, look_at_fields=look_at_fields)
+    def once_more(turns: str, *, look_at_fields: bool = False, clock_shift_s: int = 0) -> _Replayed:
+        more = {"look_at_fields": look_at_fields, "turns": turns, "clock_shift_s": clock_shift_s}
+        return _in_child(reference, target, options, worker, more)
 
     if outcome.beside and (outcome.divergence is not None or outcome.is_waiting):
         outcome, stdout, stderr = _in_other_turns((outcome, stdout, stderr), once_more)
@@ -219,6 +223,7 @@ def drive_again(
                 outcome, stdout, stderr = _beyond_order((outcome, stdout, stderr), once_more)
         else:
             _check_is_steady(outcome, again[0], once_more, looks_at_hashes=looks_at_hashes)
+    _look_at_libraries(outcome, once_more)
     if outcome.divergence is not None:
         outcome.divergence, *outcome.further = locate(
             [outcome.divergence, *outcome.further], reference.session
@@ -261,6 +266,33 @@ def _check_is_steady(
         )
 
 
+def _look_at_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replayed]) -> None:
+    """Take back that libraries read clocks and chance, where nothing depends on what they read.
+
+    A framework makes ids and times of its own, of which nothing that is compared may come. That is shown:
+    with clocks that are years apart and with other draws, replays have to come to the same as this one. What
+    the user's own code reads counts in any case.
+    """
+    reads = outcome.sources
+    is_alone = bool(reads) and all(read.is_of_library for read in reads)
+    without = replace(outcome, sources=[])
+    if not is_alone or judge(without)[0] is Verdict.UNVERIFIED:
+        return
+    for shift_s in _CLOCK_SHIFTS_S:
+        other, *_ = once_more("", clock_shift_s=shift_s)
+        bare = replace(other, sources=[])
+        is_same = other.divergence == outcome.divergence and judge(bare)[0] is judge(without)[0]
+        if not is_same or not all(read.is_of_library for read in other.sources):
+            return
+    outcome.sources = []
+    places = ", ".join(f"{read.source} by {read.function} ({read.file}:{read.line})" for read in reads[:2])
+    more = f" and {len(reads) - 2} more" if len(reads) > 2 else ""
+    outcome.remark(
+        f"installed libraries read {places}{more}, which is not recorded; "
+        f"{len(_CLOCK_SHIFTS_S)} more replays with other times and draws came to the same"
+    )
+
+
 def _changes(outcome: ReplayOutcome) -> str:
     """Why a difference proves nothing that is another one in each replay."""
     return (
@@ -284,7 +316,7 @@ def _in_other_orders_of_threads(tried: tuple[_Replayed, _Replayed], once_more: _
     first = found[0][0]
     while True:
         last = found[-1][0]
-        if first.is_same_code and judge(last)[0] in {Verdict.IDENTICAL, Verdict.EQUIVALENT}:
+        if first.is_same_code and judge(last)[0] in _GREEN:
             last.remark(
                 f"its threads take turns in another order each time: replay {len(found)} agrees with the "
                 f"recording, the first one did not, {first.divergence}"
@@ -353,7 +385,7 @@ def _in_other_turns(first: _Replayed, once_more: _OnceMore) -> _Replayed:
         if turns == "prompt" and not first[0].has_paused:
             continue
         other = once_more(turns)
-        if judge(other[0])[0] in {Verdict.IDENTICAL, Verdict.EQUIVALENT}:
+        if judge(other[0])[0] in _GREEN:
             return other
         if turns == "prompt" and _agreed_steps(other[0]) > _agreed_steps(first[0]):
             first = other
@@ -378,12 +410,10 @@ def _in_child(
     target: str,
     options: RedriveOptions,
     worker: Worker | None,
-    *,
-    look_at_fields: bool = False,
-    turns: str = "",
+    more: dict[str, Any],
 ) -> tuple[ReplayOutcome, str, str]:
-    """Replay in a worker process; `turns` as in `Driver`."""
-    request = {**_request(reference, target, options), "look_at_fields": look_at_fields, "turns": turns}
+    """Replay in a worker process; `more` is what else the request says."""
+    request = {**_request(reference, target, options), **more}
     run = None if worker is None else worker.run
     result = run_job(_REPLAY, request, options.timeout_seconds, options.stop, run)
     if result.answer is not None:

@@ -137,7 +137,7 @@ def _first_difference(before: list[Acted], after: list[Acted]) -> tuple[int | No
     """The number of the first action, from 0, in which they differ, and whether it was given something else."""
     for at, (one, other) in enumerate(zip(before, after, strict=False)):
         if one != other:
-            return at, one[0] != other[0] and at > 0
+            return at, one[0] != other[0]
     return (None, False) if len(before) == len(after) else (min(len(before), len(after)), True)
 
 

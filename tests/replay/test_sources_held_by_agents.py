@@ -403,3 +403,100 @@ def test_a_clock_that_is_read_by_its_id_is_recorded_or_told(toy):
     report = toy.record(CLOCK.replace("BLOCK", "__import__('contextlib').nullcontext()")).replay("last/a")
     assert report.verdict == "UNVERIFIED", str(report)
     assert "time.clock_gettime read by Watchman.look (toy_module_" in str(report)
+
+
+READING_LIBRARY = """
+class Agent:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.count = "a", "user", 0
+
+    @trace_agent_action
+    def act(self):
+        import stamping_library
+        self.count += 1
+        return self.count * 2, stamping_library.{what}
+
+def build(spec):
+    return Agent()
+
+def main():
+    agent = Agent()
+    for _ in range(3):
+        agent.act()
+"""
+
+
+@pytest.fixture
+def stamping_library(tmp_path, monkeypatch):
+    library = tmp_path / "site-packages"
+    library.mkdir()
+    (library / "stamping_library.py").write_text(
+        "import datetime, random, time, uuid\n"
+        "def stamp(): return bool(time.time()) and bool(uuid.uuid4()) and random.random() < 2\n"
+        "def year(): return datetime.datetime.now().year\n"
+        "def luck(): return random.random() < 0.5\n"
+    )
+    monkeypatch.syspath_prepend(str(library))
+    yield
+    sys.modules.pop("stamping_library", None)
+
+
+@pytest.mark.process
+def test_a_library_s_clock_that_nothing_depends_on_is_a_note(toy, stamping_library):
+    report = toy.record(READING_LIBRARY.format(what="stamp()")).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "note: installed libraries read time.time by stamp (stamping_library.py:2)" in str(report)
+    toy.write(READING_LIBRARY.format(what="stamp()").replace("* 2", "* 3"))
+    report = toy.replay()
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
+
+
+@pytest.mark.further
+@pytest.mark.process
+@pytest.mark.parametrize("what", ["year()", "luck()"])
+def test_a_library_s_clock_that_a_result_depends_on_proves_nothing(toy, stamping_library, what):
+    report = toy.record(READING_LIBRARY.format(what=what)).replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert f"{what[:-2]} (stamping_library.py:" in str(report)
+
+
+MODEL = """
+import random
+from Agent import instrument
+
+class Model:
+    def __init__(self):
+        self.random, self.agents = random.Random(3), []
+        self.agents += [Trader(number, self) for number in range(4)]
+
+class Trader:
+    def __init__(self, number, model):
+        self.agent_id, self.agent_role, self.model, self.coins = f"t{number}", "trader", model, 5
+
+    @trace_agent_action
+    def give(self):
+        other = self.model.random.choice(self.model.agents)
+        self.coins -= 1
+        other.coins += 1
+        return other.agent_id
+
+def build(spec):
+    return {trader.agent_id: trader for trader in Model().agents}
+
+def main():
+    model = Model()
+    for _ in range(5):
+        for trader in model.random.sample(model.agents, 4):
+            trader.give()
+"""
+
+
+@pytest.mark.process
+def test_draws_from_a_generator_of_the_model_replay_though_other_code_draws_from_it_too(toy):
+    toy.record(MODEL)
+    report = toy.replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert toy.replay("last/t2").verdict == "IDENTICAL"
+    toy.write(MODEL.replace("choice(self.model.agents)", "choice(self.model.agents[:3])"))
+    report = toy.replay("last")
+    assert report.verdict == "DIVERGED", str(report)

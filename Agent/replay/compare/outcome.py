@@ -109,6 +109,8 @@ class SourceRead:
     file: str
     line: int
     step: int
+    is_of_library: bool = False
+    """Code of an installed library read it, and another replay may read something else there."""
 
     def __str__(self) -> str:
         return f"{self.source} read by {self.function} ({self.file}:{self.line}) in step {self.step}"

@@ -10,6 +10,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from Agent.event.pointers import escape
 from Agent.record.emit.context import ALL_NAMES, ENVIRONMENT, kinds_of_draws
 from Agent.record.emit.player import making_answer
 from Agent.record.sources.adopted import Adopted, living
-from Agent.record.sources.callers import Asker, asker_of, is_own
+from Agent.record.sources.callers import Asker, asker_of, is_of_library, is_own
 from Agent.record.sources.generators import adopted_of, hidden_random
 from Agent.record.sources.seams import IDS_OF_LIBRARY
 from Agent.replay.compare.comparison import Difference, Recorded
@@ -100,12 +101,14 @@ class SourceAnswers:
 
     Args:
         watch: takes what the record does not hold.
+        clock_shift_s: how far ahead the clocks are that libraries read and the record does not hold.
     """
 
-    def __init__(self, kit: ReplayKit, watch: SourceWatch) -> None:
+    def __init__(self, kit: ReplayKit, watch: SourceWatch, clock_shift_s: int = 0) -> None:
         self._recording = kit.recording
         self._player = kit.player
         self._watch = watch
+        self._clock_shift_s = clock_shift_s
         self._decoder = kit.decoder
         self._outcome = kit.outcome
         self.is_putting = False
@@ -131,7 +134,7 @@ class SourceAnswers:
             # Without `recorded_sources()` nobody sees what compiled code makes, in no program.
             if not source.startswith(IDS_OF_LIBRARY):
                 self._watch.unrecorded(source, frame)
-            return now()
+            return self._shifted(now(), frame) if self._clock_shift_s else now()
         number = reads.taken[source]
         if number == len(values):
             self._more(f"{number} reads of {source}", f"one more, by {_place(frame)}")
@@ -140,6 +143,17 @@ class SourceAnswers:
             return decode(values[number])
         except Exception as error:  # noqa: BLE001 - it was hidden, or somebody changed it
             self._player.stop(f"what {source} gave is not in the recording: {type(error).__name__}: {error}")
+
+    def _shifted(self, value: T, frame: FrameType) -> T:
+        """What a library reads from a clock that is ahead; other values as they are."""
+        moved: Any = value
+        if is_of_library(frame.f_code.co_filename):
+            if isinstance(value, (float, int)):
+                is_ns = isinstance(value, int)
+                moved = value + self._clock_shift_s * (1_000_000_000 if is_ns else 1)
+            elif isinstance(value, datetime):
+                moved = value + timedelta(seconds=self._clock_shift_s)
+        return moved  # type: ignore[no-any-return]
 
     def variable(self, name: str, frame: FrameType, now: Callable[[], Any]) -> Any:
         """See `SourcePlayer`; a variable that was recorded anywhere with one value has that everywhere."""

@@ -88,6 +88,8 @@ _REFUSED = {
 
 
 T = TypeVar("T")
+VARIED_SOURCES = ("time.", "datetime.", "os.urandom", "uuid", "secrets", "random")
+"""Sources that give something else in another replay with `clock_shift_s`."""
 _WRITING = frozenset({"open", "os.remove", "os.rename", "os.truncate", "sqlite3.connect"})
 """Names of the audit events by which files are written."""
 _AUDITED = _REFUSED.keys() | _WRITING
@@ -431,7 +433,14 @@ class SourceWatch:
         self._add_at(source, asker.f_code, asker.f_lineno)
 
     def _add_at(self, source: str, code: CodeType, line: int) -> None:
-        read = SourceRead(source, code.co_qualname, Path(code.co_filename).name, line, self._step)
+        read = SourceRead(
+            source,
+            code.co_qualname,
+            Path(code.co_filename).name,
+            line,
+            self._step,
+            is_of_library=source.startswith(VARIED_SOURCES) and is_of_library(code.co_filename),
+        )
         if self._seeds.holds(read):
             return
         self._read_now.add(source)

@@ -6,6 +6,7 @@ A replay and a fork (`forks/fork.py`) are carried out on one.
 from __future__ import annotations
 
 import os
+import random
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -168,6 +169,8 @@ class Workbench:
             self.decoder = Decoder(self._find_agent, module)
             self.comparison.main_module = module
         spec = self._spec()
+        if self.request.get("clock_shift_s"):
+            random.seed()  # as the clocks differ, so do draws that no seed determines
         try:
             with self.watch.building():
                 return build(factory, spec, name)
@@ -230,7 +233,7 @@ class Workbench:
             self.fields,
             self._make_player(live),
         )
-        sources = SourceAnswers(self.kit, self.watch)
+        sources = SourceAnswers(self.kit, self.watch, self.request.get("clock_shift_s", 0))
         installed.source_player = sources
         self.driver = Driver(self.kit, plan, self.given, self.watch, sources, self.request)
         return self.driver
