@@ -21,14 +21,41 @@ import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = HERE / "programs"
 GREEN = {"IDENTICAL", "EQUIVALENT"}
 TIMEOUT_S = 300
-Acted = tuple[str, str]
-"""What an action was given, its agent's state included, and what came of it."""
+MOST_AGENTS = 2
+"""How many agents of a program are replayed alone."""
+
+
+class Acted(NamedTuple):
+    """One action by the program's own account."""
+
+    number: int
+    """In the order in which actions returned."""
+    given: str
+    """Its arguments, and its agent's state before."""
+    came: str
+    """Its result, and its agent's state behind it."""
+
+
+class FirstDifference(NamedTuple):
+    """Where two runs begin to differ."""
+
+    number: int
+    step: tuple[str, int]
+    is_given: bool
+    """The action was given something else, so that a replay with the recorded arguments may differ later."""
+
+
+Told = dict[str, list[Acted]]
+Step = tuple[str, int]
+"""An agent, and the number of one of its actions, from 0."""
+WHOLE = ""
+"""Stands for all agents of a session, replayed together."""
 
 
 def main() -> int:
@@ -72,8 +99,9 @@ def tried(programs: Path, name: str, unchanged_only: bool) -> list[dict[str, Any
         ended = _run([sys.executable, f"{name}.py"], home, TRACE_ROOT="trace")
         if ended.returncode:
             return [_row(name, "", "record", "no program", told=ended.stderr[-600:])]
+        described["agents"] = [WHOLE, *described["agents"][:MOST_AGENTS]]
         rows = [_unchanged(home, name, described, agent) for agent in described["agents"]]
-        if not unchanged_only:
+        if described["deterministic"] and not unchanged_only:
             before = _oracle(home, name, Path(place) / "before.jsonl")
             for number, change in enumerate(described["changes"]):
                 rows += _changed(Path(place), home, (name, source, described, number, change, before))
@@ -104,12 +132,15 @@ def _changed(place: Path, home: Path, case: tuple[Any, ...]) -> list[dict[str, A
     after = _oracle(changed, name, place / f"after{number}.jsonl")
     rows = []
     for agent in described["agents"]:
-        step, is_given = _first_difference(before.get(agent, []), after.get(agent, []))
+        agents = {*before, *after} if agent == WHOLE else {agent}
+        differences = [_first_difference(each, before, after) for each in agents]
+        first = min((each for each in differences if each is not None), default=None)
+        step, is_given = (None, False) if first is None else (first.step, first.is_given)
         report = _replay(changed, agent, described["target"])
-        found = _place_of(report, home, agent)
+        found = _place_of(report, home)
         verdict = report["verdict"]
         if verdict == "DIVERGED":
-            is_later = is_given and step is not None and found is not None and found >= step
+            is_later = is_given and step is not None and found is not None and found[1] >= step[1]
             judged = (
                 "right" if step == found or is_later else "another step" if step is not None else "false red"
             )
@@ -121,29 +152,34 @@ def _changed(place: Path, home: Path, case: tuple[Any, ...]) -> list[dict[str, A
     return rows
 
 
-def _oracle(home: Path, name: str, path: Path) -> dict[str, list[Acted]]:
-    """What each agent did by the program's own account: one text for each action, in the order they returned."""
+def _oracle(home: Path, name: str, path: Path) -> Told:
+    """What each agent did by the program's own account: an entry for each action, in the order they returned."""
     with tempfile.TemporaryDirectory() as root:
         _run([sys.executable, f"{name}.py"], home, TRACE_ROOT=root, ORACLE=str(path))
-    told: dict[str, list[Acted]] = {}
-    for line in path.read_text().splitlines() if path.exists() else []:
+    told: Told = {}
+    for number, line in enumerate(path.read_text().splitlines() if path.exists() else []):
         entry = json.loads(line)
         given, came = f"{entry['action']} {entry['given']}", f"{entry['result']} {entry['state']}"
-        told.setdefault(str(entry["agent"]), []).append((given, came))
+        told.setdefault(str(entry["agent"]), []).append(Acted(number, given, came))
     return told
 
 
-def _first_difference(before: list[Acted], after: list[Acted]) -> tuple[int | None, bool]:
-    """The number of the first action, from 0, in which they differ, and whether it was given something else."""
-    for at, (one, other) in enumerate(zip(before, after, strict=False)):
-        if one != other:
-            return at, one[0] != other[0]
-    return (None, False) if len(before) == len(after) else (min(len(before), len(after)), True)
+def _first_difference(agent: str, before: Told, after: Told) -> FirstDifference | None:
+    """Where the actions of an agent begin to differ."""
+    ours, theirs = before.get(agent, []), after.get(agent, [])
+    for at, (one, other) in enumerate(zip(ours, theirs, strict=False)):
+        if one[1:] != other[1:]:
+            return FirstDifference(one.number, (agent, at), one.given != other.given)
+    if len(ours) == len(theirs):
+        return None
+    at = min(len(ours), len(theirs))
+    return FirstDifference(ours[at].number if at < len(ours) else sys.maxsize, (agent, at), True)
 
 
-def _place_of(report: dict[str, Any], home: Path, agent: str) -> int | None:
-    """The number of the action that the report calls the first difference, among those of its agent."""
-    event = (report.get("divergence") or {}).get("event_id")
+def _place_of(report: dict[str, Any], home: Path) -> Step | None:
+    """The agent whose action the report calls the first difference, and the number of that action."""
+    told = report.get("divergence") or {}
+    agent = str(told.get("agent_id"))
     lines = [
         json.loads(line)
         for path in home.glob("trace/session_*/agents/*.log")
@@ -155,11 +191,20 @@ def _place_of(report: dict[str, Any], home: Path, agent: str) -> int | None:
         if line["extra"].get("event_type") == "agent_action" and str(line["extra"].get("agent_id")) == agent
     ]
     actions = sorted(dict.fromkeys(actions), key=lambda each: int(each.rpartition("-")[2]))
-    return actions.index(event) if event in actions else None
+    return (agent, actions.index(told["event_id"])) if told.get("event_id") in actions else None
 
 
 def _replay(home: Path, agent: str, target: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "Agent", "replay", f"last/{agent}", "--target", target, "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "Agent",
+        "replay",
+        f"last/{agent}".rstrip("/"),
+        "--target",
+        target,
+        "--json",
+    ]
     ended = _run(command, home, AGENT_TRACE_ROOT="trace")
     try:
         report: dict[str, Any] = json.loads(ended.stdout)
@@ -195,7 +240,7 @@ def _row(
 
 
 def _line(row: dict[str, Any]) -> str:
-    words = [f"{row['program']}/{row['agent']}", row["what"], row["judged"], row["verdict"] or ""]
+    words = [f"{row['program']}/{row['agent'] or '(all)'}", row["what"], row["judged"], row["verdict"] or ""]
     if row.get("wanted") is not None or row.get("found") is not None:
         words.append(f"step {row.get('found')} (oracle {row.get('wanted')})")
     if row["judged"] != "right":

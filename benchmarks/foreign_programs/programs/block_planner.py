@@ -1,4 +1,5 @@
 """Blocks world. Two planners share a table; each plans with iterative deepening, executes one step, replans."""
+
 from __future__ import annotations
 
 import os
@@ -164,7 +165,13 @@ def main():
             if move:
                 world[move[0]] = move[1]
     for planner in planners:
-        print(planner.agent_id, planner.expanded, planner.history["replans"], planner.history["failures"], len(planner.cache))
+        print(
+            planner.agent_id,
+            planner.expanded,
+            planner.history["replans"],
+            planner.history["failures"],
+            len(planner.cache),
+        )
     print(world)
 
 

@@ -1,4 +1,5 @@
 """SARSA and Q-learning walkers on a home-made gymnasium cliff; the environment is ours, the API is gymnasium's."""
+
 import os
 
 import gymnasium as gym

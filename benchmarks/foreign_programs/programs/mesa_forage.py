@@ -1,4 +1,5 @@
 """Ants on a Mesa grid: food, pheromone (numpy layer), nest. Each ant keeps a short memory."""
+
 import os
 
 import mesa

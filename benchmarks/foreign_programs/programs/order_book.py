@@ -1,4 +1,5 @@
 """A limit order book with three trading desks and one exchange, price-time priority with heaps."""
+
 import bisect
 import heapq
 import itertools

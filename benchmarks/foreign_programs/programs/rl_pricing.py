@@ -1,4 +1,5 @@
 """Two shops learn prices against each other (independent Q-learning, numpy tables, attrs classes)."""
+
 import os
 
 import attrs

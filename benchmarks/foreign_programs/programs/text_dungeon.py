@@ -1,4 +1,5 @@
 """Two adventurers and a thief in a text dungeon. The parser is a registry of verbs."""
+
 import os
 import random
 import textwrap
@@ -14,6 +15,7 @@ def verb(*names):
         for name in names:
             VERBS[name] = function
         return function
+
     return register
 
 
