@@ -1,5 +1,4 @@
 """Fish schooling in agentpy with zones and fright; agentpy's agents are instrumented from outside."""
-
 import os
 
 import agentpy as ap
@@ -92,7 +91,7 @@ def main():
         with tick(step):
             seen = [(f.place.tolist(), f.heading.tolist()) for f in fish]
             for k, one in enumerate(fish):
-                others = seen[:k] + seen[k + 1 :]
+                others = seen[:k] + seen[k + 1:]
                 one.steer([p for p, _ in others], [h for _, h in others])
             for one in fish:
                 one.swim(2 + step % 3)

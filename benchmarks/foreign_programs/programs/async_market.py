@@ -1,5 +1,4 @@
 """Farmers' market with asyncio: sellers and buyers talk over queues, a broker task pairs them."""
-
 import asyncio
 import os
 import random
@@ -104,13 +103,9 @@ class Buyer:
 
 
 def people():
-    sellers = [
-        Seller("Willem", {"eggs": money(3), "honey": money("6.5")}, 1),
-        Seller("Fatma", {"leek": money("2.2"), "cheese": money(8), "eggs": money("3.3")}, 2),
-    ]
-    buyers = [
-        Buyer(n, p, ["eggs", "leek"], s) for n, p, s in (("Ines", 20, 3), ("Joao", 12, 4), ("Lena", 30, 5))
-    ]
+    sellers = [Seller("Willem", {"eggs": money(3), "honey": money("6.5")}, 1),
+               Seller("Fatma", {"leek": money("2.2"), "cheese": money(8), "eggs": money("3.3")}, 2)]
+    buyers = [Buyer(n, p, ["eggs", "leek"], s) for n, p, s in (("Ines", 20, 3), ("Joao", 12, 4), ("Lena", 30, 5))]
     return sellers, buyers
 
 
@@ -140,7 +135,7 @@ async def market():
             while not offers.empty():
                 offer = offers.get_nowait()
                 taken = None
-                for buyer in buyers[day % 3 :] + buyers[: day % 3]:
+                for buyer in buyers[day % 3:] + buyers[:day % 3]:
                     if await buyer.consider(offer.seller, offer.good, offer.price):
                         taken = offer.price
                         break

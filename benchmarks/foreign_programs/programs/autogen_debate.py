@@ -1,5 +1,4 @@
 """A debate club on AutoGen AgentChat. The chat client is local: it argues from a word list, and calls a fact tool first."""
-
 import asyncio
 import os
 import zlib
@@ -8,34 +7,15 @@ from typing import Any, Mapping, Sequence
 
 from autogen_agentchat.agents import AssistantAgent
 from autogen_core import FunctionCall
-from autogen_core.models import (
-    ChatCompletionClient,
-    CreateResult,
-    FunctionExecutionResultMessage,
-    ModelFamily,
-    ModelInfo,
-    RequestUsage,
-)
+from autogen_core.models import (ChatCompletionClient, CreateResult, FunctionExecutionResultMessage, ModelFamily, ModelInfo,
+                                 RequestUsage)
 
 from Agent import setup_logging, tick, trace_agent_action
 from oracle import watch
 
-MOTIONS = [
-    "homework should be optional",
-    "cities need fewer cars",
-    "robots may vote",
-    "tea beats coffee",
-    "exams are unfair",
-    "zoos must close",
-    "night trains are the future",
-]
-REASONS = [
-    "because people asked for it",
-    "as history shows",
-    "since it is cheaper",
-    "and children agree",
-    "by all evidence",
-]
+MOTIONS = ["homework should be optional", "cities need fewer cars", "robots may vote", "tea beats coffee",
+           "exams are unfair", "zoos must close", "night trains are the future"]
+REASONS = ["because people asked for it", "as history shows", "since it is cheaper", "and children agree", "by all evidence"]
 
 
 def evidence(topic: str) -> str:
@@ -49,9 +29,7 @@ class Sophist(ChatCompletionClient):
     def __init__(self, stance):
         self.stance = stance
 
-    async def create(
-        self, messages: Sequence[Any], *, tools: Sequence[Any] = (), **kwargs: Any
-    ) -> CreateResult:
+    async def create(self, messages: Sequence[Any], *, tools: Sequence[Any] = (), **kwargs: Any) -> CreateResult:
         usage = RequestUsage(prompt_tokens=1, completion_tokens=1)
         last = messages[-1]
         if isinstance(last, FunctionExecutionResultMessage):
@@ -60,12 +38,8 @@ class Sophist(ChatCompletionClient):
             text = f"I am {self.stance}: {n} studies, {REASONS[zlib.crc32(whole.encode()) % 5]}"
             return CreateResult(finish_reason="stop", content=text, usage=usage, cached=False)
         topic = str(last.content).split(":")[-1].split()[-1]
-        return CreateResult(
-            finish_reason="function_calls",
-            usage=usage,
-            cached=False,
-            content=[FunctionCall(id="c1", name="evidence", arguments='{"topic": "%s"}' % topic)],
-        )
+        return CreateResult(finish_reason="function_calls", usage=usage, cached=False,
+                            content=[FunctionCall(id="c1", name="evidence", arguments='{"topic": "%s"}' % topic)])
 
     async def create_stream(self, *args: Any, **kwargs: Any):
         yield await self.create(*args, **kwargs)
@@ -89,13 +63,8 @@ class Sophist(ChatCompletionClient):
 
     @property
     def model_info(self) -> ModelInfo:
-        return ModelInfo(
-            vision=False,
-            function_calling=True,
-            json_output=False,
-            family=ModelFamily.UNKNOWN,
-            structured_output=False,
-        )
+        return ModelInfo(vision=False, function_calling=True, json_output=False, family=ModelFamily.UNKNOWN,
+                         structured_output=False)
 
 
 class Debater:
@@ -107,13 +76,8 @@ class Debater:
         self.doubt = 0.0
 
     def _assistant(self):
-        return AssistantAgent(
-            self.agent_id,
-            Sophist(self.stance),
-            tools=[evidence],
-            reflect_on_tool_use=True,
-            system_message=f"You argue {self.stance} the motion.",
-        )
+        return AssistantAgent(self.agent_id, Sophist(self.stance), tools=[evidence], reflect_on_tool_use=True,
+                              system_message=f"You argue {self.stance} the motion.")
 
     @trace_agent_action()
     @watch

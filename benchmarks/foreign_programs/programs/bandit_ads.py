@@ -1,5 +1,4 @@
 """Three bandit strategies compete for ad slots: Thompson, UCB and an epsilon-greedy with forgetting."""
-
 import abc
 import math
 import os
@@ -41,7 +40,8 @@ class Strategy(abc.ABC):
         self.best = None
 
     @abc.abstractmethod
-    def score(self, arm): ...
+    def score(self, arm):
+        ...
 
     @trace_agent_action()
     @watch
@@ -100,7 +100,7 @@ class Forgetful(Strategy):
     def feedback(self, name, clicked):
         self.window.append((name, clicked))
         if len(self.window) > self.memory:
-            self.window = self.window[-self.memory :]
+            self.window = self.window[-self.memory:]
         self.arms[name].shown += 1
         self.arms[name].clicks += clicked
         self.earned += clicked

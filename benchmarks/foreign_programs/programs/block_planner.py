@@ -1,5 +1,4 @@
 """Blocks world. Two planners share a table; each plans with iterative deepening, executes one step, replans."""
-
 from __future__ import annotations
 
 import os
@@ -165,13 +164,7 @@ def main():
             if move:
                 world[move[0]] = move[1]
     for planner in planners:
-        print(
-            planner.agent_id,
-            planner.expanded,
-            planner.history["replans"],
-            planner.history["failures"],
-            len(planner.cache),
-        )
+        print(planner.agent_id, planner.expanded, planner.history["replans"], planner.history["failures"], len(planner.cache))
     print(world)
 
 

@@ -1,5 +1,4 @@
 """Four players play knock-out whist with seeded decks; each keeps a memory of suits others have run out of."""
-
 import os
 from collections import defaultdict
 from functools import lru_cache, total_ordering
@@ -68,13 +67,7 @@ class Player:
     @watch
     def call_trump(self):
         """The longest suit; between equals, the one with the higher cards."""
-        best = max(
-            SUITS,
-            key=lambda s: (
-                sum(c.suit == s for c in self.hand),
-                sum(c.rank for c in self.hand if c.suit == s),
-            ),
-        )
+        best = max(SUITS, key=lambda s: (sum(c.suit == s for c in self.hand), sum(c.rank for c in self.hand if c.suit == s)))
         return best
 
     @trace_agent_action()
@@ -146,7 +139,7 @@ def main():
             deck = [r + s for s in SUITS for r in RANKS]
             dealer.shuffle(deck)
             for k, player in enumerate(seats):
-                player.receive(deck[k * size : (k + 1) * size])
+                player.receive(deck[k * size:(k + 1) * size])
             leader = number % 4
             trump = seats[leader].call_trump()
             for _ in range(size):
@@ -160,10 +153,7 @@ def main():
                 for player in seats:
                     player.observe(led, plays, seats[leader].agent_id)
             best = max(p.tricks for p in seats)
-            print(
-                f"round {number:2} {size:2} cards, trump {trump}:",
-                " ".join(f"{p.agent_id}={p.tricks}" for p in seats),
-            )
+            print(f"round {number:2} {size:2} cards, trump {trump}:", " ".join(f"{p.agent_id}={p.tricks}" for p in seats))
             for player in seats:
                 player.settle(best)
     try:

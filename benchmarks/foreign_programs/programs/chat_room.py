@@ -1,5 +1,4 @@
 """A chat room with bots. Messages go through an async moderator; every bot has a tiny Markov chain."""
-
 import asyncio
 import os
 import random
@@ -114,9 +113,7 @@ async def evening(agents):
                     if refused < 3:
                         print(error)
                     continue
-                await asyncio.gather(
-                    *(other.listen(bot.agent_id, verdict["text"]) for other in bots if other is not bot)
-                )
+                await asyncio.gather(*(other.listen(bot.agent_id, verdict["text"]) for other in bots if other is not bot))
     print("refused", refused)
     for minute, author, text in list(moderator.floor)[-6:]:
         print(f"{minute:2} <{author}> {text}")

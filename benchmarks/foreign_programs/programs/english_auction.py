@@ -1,5 +1,4 @@
 """English and Dutch auctions for a box of used cameras. Bidders have private values and a budget."""
-
 import os
 import random
 from dataclasses import dataclass, field
@@ -46,14 +45,7 @@ class Bidder:
         self.style = style
         self.budget = budget
         self.rng = random.Random(f"bidder/{agent_id}")
-        self.tastes = {
-            "rangefinder": 1.4,
-            "reflex": 1.1,
-            "folding": 0.9,
-            "box": 0.6,
-            "mint": 1.3,
-            "parts": 0.5,
-        }
+        self.tastes = {"rangefinder": 1.4, "reflex": 1.1, "folding": 0.9, "box": 0.6, "mint": 1.3, "parts": 0.5}
         self.won = []
         self.limits = {}
         self.seen_rivals = set()
@@ -100,16 +92,13 @@ class Bidder:
 
 
 def make_bidders():
-    return {
-        b.agent_id: b
-        for b in (
-            Bidder("anneke", Style.STEADY, 420),
-            Bidder("bruno", Style.JUMPER, 520),
-            Bidder("carla", Style.TIMID, 610),
-            Bidder("dmitri", Style.JUMPER, 300),
-            Bidder("eun", Style.STEADY, 380),
-        )
-    }
+    return {b.agent_id: b for b in (
+        Bidder("anneke", Style.STEADY, 420),
+        Bidder("bruno", Style.JUMPER, 520),
+        Bidder("carla", Style.TIMID, 610),
+        Bidder("dmitri", Style.JUMPER, 300),
+        Bidder("eun", Style.STEADY, 380),
+    )}
 
 
 def build(spec):

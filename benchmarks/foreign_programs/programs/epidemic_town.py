@@ -1,5 +1,4 @@
 """SEIR on a small town with households, workplaces and a clinic. Plain Python, __slots__ because it was slow once."""
-
 from __future__ import annotations
 
 import os
@@ -22,17 +21,7 @@ def contact_risk(sick, size, masks):
 
 
 class Household:
-    __slots__ = (
-        "agent_id",
-        "members",
-        "clock",
-        "_rng",
-        "quarantine",
-        "diary",
-        "workplaces",
-        "vaccinated",
-        "__weakref__",
-    )
+    __slots__ = ("agent_id", "members", "clock", "_rng", "quarantine", "diary", "workplaces", "vaccinated", "__weakref__")
 
     def __init__(self, agent_id, size, workplaces, seed):
         self.agent_id = agent_id

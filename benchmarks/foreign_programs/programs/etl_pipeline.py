@@ -1,5 +1,4 @@
 """Asyncio ETL: a reader yields rows, two cleaners work behind a queue, a loader writes batches; retries with ids."""
-
 import asyncio
 import csv
 import io

@@ -1,5 +1,4 @@
 """Async money changers quote currencies to each other; a ring of callbacks spreads price updates."""
-
 import asyncio
 import functools
 import math
@@ -98,9 +97,7 @@ async def day(changers, rng):
             await bus.emit(currency, world[currency])
             sell, buy = rng.choice(CURRENCIES), rng.choice(CURRENCIES)
             amount = rng.randint(10, 60)
-            offers = await asyncio.gather(
-                *(c.quote(sell, buy, amount) for c in changers.values()), return_exceptions=True
-            )
+            offers = await asyncio.gather(*(c.quote(sell, buy, amount) for c in changers.values()), return_exceptions=True)
             good = [(o, n) for o, n in zip(offers, changers) if isinstance(o, float)]
             if good:
                 price, name = max(good)

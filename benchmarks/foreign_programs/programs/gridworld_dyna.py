@@ -7,7 +7,11 @@ from typing import NamedTuple
 from Agent import LearningLogger, setup_logging, tick, trace_agent_action
 from oracle import watch
 
-MAZE = ["..........", "..####....", "..#..#.##.", "..#..#..#.", "S.#.....#G"]
+MAZE = ["..........",
+        "..####....",
+        "..#..#.##.",
+        "..#..#..#.",
+        "S.#.....#G"]
 ACTIONS = {"u": (-1, 0), "d": (1, 0), "l": (0, -1), "r": (0, 1)}
 
 
@@ -39,10 +43,7 @@ class Dyna:
         cell = tuple(cell)
         if self.rng.random() < self.epsilon:
             return self.rng.choice("udlr")
-        scored = [
-            (round(self.q.get((cell, a), 0.0), 9) + self.bonus * (a not in self.model.get(cell, ())), a)
-            for a in ACTIONS
-        ]
+        scored = [(round(self.q.get((cell, a), 0.0), 9) + self.bonus * (a not in self.model.get(cell, ())), a) for a in ACTIONS]
         top = max(s for s, _ in scored)
         return self.rng.choice([a for s, a in scored if s == top])
 

@@ -1,5 +1,4 @@
 """SARSA and Q-learning walkers on a home-made gymnasium cliff; the environment is ours, the API is gymnasium's."""
-
 import os
 
 import gymnasium as gym

@@ -1,5 +1,4 @@
 """Librarians answer questions with a Haystack pipeline: BM25 over an in-memory store, a prompt and a scripted generator."""
-
 import os
 import zlib
 from collections import OrderedDict
@@ -21,17 +20,8 @@ SHELF = [
     "Owls turn their heads far because their eyes cannot move.",
     "Lighthouses once burned coal and whale oil behind glass lenses.",
 ]
-QUESTIONS = [
-    "how do bees dance",
-    "why is the lake turquoise",
-    "what makes flour rise",
-    "moon and tides",
-    "owls eyes",
-    "coal in a lighthouse",
-    "dragons",
-    "numerals for trade",
-    "glass",
-]
+QUESTIONS = ["how do bees dance", "why is the lake turquoise", "what makes flour rise", "moon and tides", "owls eyes",
+             "coal in a lighthouse", "dragons", "numerals for trade", "glass"]
 TEMPLATE = """Answer for a {{ reader }}.
 {% for d in documents %}- {{ d.content }}
 {% endfor %}Question: {{ question }}"""
@@ -57,9 +47,7 @@ def make_pipeline(top_k):
     store.write_documents([Document(id=f"d{k}", content=text) for k, text in enumerate(SHELF)])
     pipe = Pipeline()
     pipe.add_component("find", InMemoryBM25Retriever(store, top_k=top_k))
-    pipe.add_component(
-        "prompt", PromptBuilder(TEMPLATE, required_variables=["reader", "documents", "question"])
-    )
+    pipe.add_component("prompt", PromptBuilder(TEMPLATE, required_variables=["reader", "documents", "question"]))
     pipe.add_component("llm", Extractor())
     pipe.connect("find.documents", "prompt.documents")
     pipe.connect("prompt.prompt", "llm.prompt")
@@ -84,10 +72,8 @@ class Librarian:
             self.stats["hits"] += 1
             return self.cache[question]
         self.stats["misses"] += 1
-        result = self.pipeline.run(
-            {"find": {"query": question}, "prompt": {"question": question, "reader": self.reader}},
-            include_outputs_from={"find"},
-        )
+        result = self.pipeline.run({"find": {"query": question}, "prompt": {"question": question, "reader": self.reader}},
+                                   include_outputs_from={"find"})
         for document in result["find"]["documents"]:
             if document.score and document.score > 0.5:
                 self.stats["sources"][document.id] = self.stats["sources"].get(document.id, 0) + 1

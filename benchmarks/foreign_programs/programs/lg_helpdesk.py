@@ -1,5 +1,4 @@
 """Help desk: each clerk is a LangGraph graph (classify -> tool -> answer) around a scripted chat model."""
-
 import operator
 import os
 import re
@@ -14,10 +13,8 @@ from langgraph.graph import END, START, StateGraph
 from Agent import AgentLogger, setup_logging, tick, trace_agent_action
 from oracle import watch
 
-ORDERS = {
-    f"A{n}": {"item": item, "days": n % 9, "price": 10 + 3 * n}
-    for n, item in enumerate(["kettle", "toaster", "lamp", "fan", "scale", "mixer", "radio", "clock"] * 3)
-}
+ORDERS = {f"A{n}": {"item": item, "days": n % 9, "price": 10 + 3 * n} for n, item in
+          enumerate(["kettle", "toaster", "lamp", "fan", "scale", "mixer", "radio", "clock"] * 3)}
 
 
 @tool
@@ -34,9 +31,7 @@ class ScriptedModel(GenericFakeChatModel):
         prompt = "\n".join(str(m.content) for m in messages)
         last = str(messages[-1].content).lower()
         if "classify" in prompt:
-            label = (
-                "refund" if "money" in last or "refund" in last else "status" if "where" in last else "other"
-            )
+            label = "refund" if "money" in last or "refund" in last else "status" if "where" in last else "other"
             self.messages = iter([AIMessage(content=label, id="c")])
         else:
             tone = ["Certainly", "Of course", "Sure", "With pleasure"][zlib.crc32(prompt.encode()) % 4]
@@ -79,10 +74,7 @@ class Clerk:
         return graph.compile()
 
     def _classify(self, state):
-        prompt = [
-            SystemMessage("You classify tickets into refund, status or other."),
-            HumanMessage(state["text"]),
-        ]
+        prompt = [SystemMessage("You classify tickets into refund, status or other."), HumanMessage(state["text"])]
         label = self.model.invoke(prompt).content
         return {"label": label, "trail": [("label", label)]}
 
@@ -106,9 +98,7 @@ class Clerk:
         else:
             line = "a colleague will call you"
         self.last_prompt = f"Write one friendly line: {line}"
-        answer = self.model.invoke(
-            [SystemMessage("You are a clerk."), HumanMessage(self.last_prompt)]
-        ).content
+        answer = self.model.invoke([SystemMessage("You are a clerk."), HumanMessage(self.last_prompt)]).content
         return {"answer": answer, "trail": [("reply", len(answer))]}
 
     @trace_agent_action()
@@ -132,14 +122,8 @@ def build(spec):
     return clerks if spec.agent_id is None else clerks[spec.agent_id]
 
 
-TEXTS = [
-    "Where is my order A{}?",
-    "I want my money back for A{}",
-    "Your shop is lovely ({})",
-    "refund A{} please",
-    "where did A{} go",
-    " ",
-]
+TEXTS = ["Where is my order A{}?", "I want my money back for A{}", "Your shop is lovely ({})", "refund A{} please",
+         "where did A{} go", " "]
 
 
 def main():

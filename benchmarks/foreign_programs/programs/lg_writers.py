@@ -1,5 +1,4 @@
 """Writer and critic subgraphs in LangGraph with a MemorySaver; a supervisor loops until the critic is happy."""
-
 import os
 import zlib
 from typing import TypedDict
@@ -19,7 +18,6 @@ WORDS = "moon river stone light winter bird glass road iron salt ember leaf".spl
 
 class Muse(BaseChatModel):
     """Picks words from the checksum of the prompt; deterministic, and sensitive to every letter."""
-
     width: int = 5
 
     @property
@@ -31,7 +29,7 @@ class Muse(BaseChatModel):
         seed = zlib.crc32(prompt.encode())
         words = []
         for _ in range(self.width):
-            seed = (seed * 1103515245 + 12345) % 2**31
+            seed = (seed * 1103515245 + 12345) % 2 ** 31
             words.append(WORDS[(seed >> 16) % len(WORDS)])
         return ChatResult(generations=[ChatGeneration(message=AIMessage(content=" ".join(words), id="muse"))])
 
@@ -44,12 +42,10 @@ class Draft(TypedDict, total=False):
 
 
 class Writer:
-    template = ChatPromptTemplate.from_messages(
-        [
-            ("system", "You write one line of verse about {theme}."),
-            ("human", "Improve: {line}. The critic says: {marks}"),
-        ]
-    )
+    template = ChatPromptTemplate.from_messages([
+        ("system", "You write one line of verse about {theme}."),
+        ("human", "Improve: {line}. The critic says: {marks}"),
+    ])
 
     def __init__(self, agent_id, width=5):
         self.agent_id = agent_id
@@ -62,9 +58,7 @@ class Writer:
     @trace_agent_action()
     @watch
     def write(self, theme, line, marks):
-        prompt = self.template.format_messages(
-            theme=theme, line=line or "nothing yet", marks=", ".join(marks) or "fine"
-        )
+        prompt = self.template.format_messages(theme=theme, line=line or "nothing yet", marks=", ".join(marks) or "fine")
         text = self.muse.invoke(prompt).content
         self.drafts += 1
         for word in text.split():
@@ -117,10 +111,8 @@ def build(spec):
 
 def make_graph(writer, critic):
     def write(state):
-        return {
-            "line": writer.write(state["theme"], state.get("line", ""), state.get("marks", [])),
-            "rounds": state.get("rounds", 0) + 1,
-        }
+        return {"line": writer.write(state["theme"], state.get("line", ""), state.get("marks", [])),
+                "rounds": state.get("rounds", 0) + 1}
 
     def judge(state):
         try:
@@ -144,9 +136,7 @@ def main():
     for night in range(16):
         with tick(night):
             for name, graph in graphs.items():
-                out = graph.invoke(
-                    {"theme": WORDS[night % len(WORDS)]}, {"configurable": {"thread_id": f"{name}{night}"}}
-                )
+                out = graph.invoke({"theme": WORDS[night % len(WORDS)]}, {"configurable": {"thread_id": f"{name}{night}"}})
                 print(f"{night:2} {name:7} {out['line']:40} {out['rounds']} {out['marks']}")
     print(agents["critic"].verdicts, sorted(agents["critic"].banned), agents["sappho"].best)
 

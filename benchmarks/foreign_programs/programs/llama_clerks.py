@@ -1,5 +1,4 @@
 """Insurance clerks with llama-index: a custom LLM, function tools and a small workflow per claim."""
-
 import asyncio
 import os
 import random
@@ -59,9 +58,7 @@ class ClaimFlow(Workflow):
 
     @step
     async def assess(self, ev: StartEvent) -> Assessed:
-        text = (
-            await self.llm.acomplete(PROMPT.format(clerk=self.clerk, kind=ev.kind, amount=ev.amount))
-        ).text
+        text = (await self.llm.acomplete(PROMPT.format(clerk=self.clerk, kind=ev.kind, amount=ev.amount))).text
         share = float(self.tool.call(kind=ev.kind).raw_output)
         return Assessed(word=text.split()[0], share=share, amount=ev.amount)
 
@@ -121,12 +118,7 @@ async def year():
             for clerk in clerks:
                 customer, kind = rng.choice(["Ode", "Pim", "Quin", "Rosa"]), rng.choice(list(TABLE))
                 try:
-                    print(
-                        week,
-                        clerk.agent_id,
-                        customer,
-                        await clerk.handle(customer, kind, rng.randint(50, 1100)),
-                    )
+                    print(week, clerk.agent_id, customer, await clerk.handle(customer, kind, rng.randint(50, 1100)))
                 except PermissionError as error:
                     print(week, error)
                 if week % 6 == 5:

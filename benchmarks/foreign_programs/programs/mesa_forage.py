@@ -1,5 +1,4 @@
 """Ants on a Mesa grid: food, pheromone (numpy layer), nest. Each ant keeps a short memory."""
-
 import os
 
 import mesa

@@ -1,5 +1,4 @@
 """Mesa: Boltzmann wealth with loans and grudges."""
-
 import os
 
 import mesa
@@ -24,9 +23,7 @@ class Trader(mesa.Agent):
         if self.random.random() < self.thrift:
             self.trail.append("kept")
             return None
-        other = self.random.choice(
-            [a for a in self.model.traders if a is not self and a.unique_id not in self.grudges]
-        )
+        other = self.random.choice([a for a in self.model.traders if a is not self and a.unique_id not in self.grudges])
         self.wealth -= 1
         other.wealth += 1
         self.trail.append(other.unique_id)

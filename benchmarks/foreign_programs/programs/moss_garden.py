@@ -1,5 +1,4 @@
 """Cellular automaton: moss spreads over a stone garden cut into tiles; each tile is an agent that trades borders."""
-
 import hashlib
 import os
 
@@ -15,7 +14,7 @@ SALT = os.urandom(2)
 def chance(*parts):
     """A stable pseudo-random number for a place and a time, without carrying a generator around."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=4, salt=SALT).digest()
-    return int.from_bytes(digest, "big") / 2**32
+    return int.from_bytes(digest, "big") / 2 ** 32
 
 
 class Tile:
@@ -47,17 +46,11 @@ class Tile:
     def grow(self, season):
         padded = np.zeros((SIDE + 2, SIDE + 2), dtype=np.uint8)
         padded[1:-1, 1:-1] = self.moss
-        for side, where in {
-            "north": (0, slice(1, -1)),
-            "south": (-1, slice(1, -1)),
-            "west": (slice(1, -1), 0),
-            "east": (slice(1, -1), -1),
-        }.items():
+        for side, where in {"north": (0, slice(1, -1)), "south": (-1, slice(1, -1)),
+                            "west": (slice(1, -1), 0), "east": (slice(1, -1), -1)}.items():
             if side in self.border:
                 padded[where] = self.border[side]
-        around = sum(
-            np.roll(np.roll(padded, dr, 0), dc, 1) for dr in (-1, 0, 1) for dc in (-1, 0, 1) if dr or dc
-        )[1:-1, 1:-1]
+        around = sum(np.roll(np.roll(padded, dr, 0), dc, 1) for dr in (-1, 0, 1) for dc in (-1, 0, 1) if dr or dc)[1:-1, 1:-1]
         born = (self.moss == 0) & (around == 3)
         survive = (self.moss == 1) & (around >= 2) & (around <= 4)
         self.moss = (born | survive).astype(np.uint8)
@@ -75,12 +68,7 @@ class Tile:
     @trace_agent_action()
     @watch
     def edge(self, side):
-        strip = {
-            "north": self.moss[0],
-            "south": self.moss[-1],
-            "west": self.moss[:, 0],
-            "east": self.moss[:, -1],
-        }[side]
+        strip = {"north": self.moss[0], "south": self.moss[-1], "west": self.moss[:, 0], "east": self.moss[:, -1]}[side]
         return strip.tolist()
 
 
@@ -103,12 +91,7 @@ def main():
     for season in range(16):
         with tick(season):
             for (r, c), tile in place.items():
-                for side, (dr, dc) in {
-                    "north": (-1, 0),
-                    "south": (1, 0),
-                    "west": (0, -1),
-                    "east": (0, 1),
-                }.items():
+                for side, (dr, dc) in {"north": (-1, 0), "south": (1, 0), "west": (0, -1), "east": (0, 1)}.items():
                     other = place.get((r + dr, c + dc))
                     if other and season % 2 == 0:
                         tile.receive(side, other.edge(OPPOSITE[side]))

@@ -1,5 +1,4 @@
 """Rumours on a small-world network (networkx). A person believes a rumour from enough trusted friends."""
-
 import os
 import random
 

@@ -1,5 +1,4 @@
 """Supply network: depots route parcels over a road graph that loses edges; alternatives are sampled from shortest paths."""
-
 import os
 import random
 
@@ -72,9 +71,7 @@ class Depot:
     @trace_agent_action()
     @watch
     def month_end(self):
-        heavy = sorted(
-            ((d["load"], *sorted((a, b))) for a, b, d in self.roads.edges(data=True)), reverse=True
-        )[:2]
+        heavy = sorted(((d["load"], *sorted((a, b))) for a, b, d in self.roads.edges(data=True)), reverse=True)[:2]
         for _, _, d in self.roads.edges(data=True):
             d["load"] //= 2
         return heavy

@@ -1,21 +1,11 @@
 """Clinic reception with the OpenAI Agents SDK: triage hands off to specialists; context object carries the chart."""
-
 import asyncio
 import json
 import os
 import random
 from dataclasses import dataclass, field
 
-from agents import (
-    Agent,
-    Model,
-    ModelResponse,
-    RunContextWrapper,
-    Runner,
-    Usage,
-    function_tool,
-    set_tracing_disabled,
-)
+from agents import (Agent, Model, ModelResponse, RunContextWrapper, Runner, Usage, function_tool, set_tracing_disabled)
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 
 from agent_trace import setup_logging, tick, trace_agent_action
@@ -52,19 +42,12 @@ _instrument = random.Random()  # the pulse oximeter is a little off
 
 
 def say(text):
-    return ResponseOutputMessage(
-        id="m",
-        type="message",
-        role="assistant",
-        status="completed",
-        content=[ResponseOutputText(type="output_text", text=text, annotations=[])],
-    )
+    return ResponseOutputMessage(id="m", type="message", role="assistant", status="completed", content=[
+        ResponseOutputText(type="output_text", text=text, annotations=[])])
 
 
 def call(name, **arguments):
-    return ResponseFunctionToolCall(
-        id="f", call_id=f"{name}-1", type="function_call", name=name, arguments=json.dumps(arguments)
-    )
+    return ResponseFunctionToolCall(id="f", call_id=f"{name}-1", type="function_call", name=name, arguments=json.dumps(arguments))
 
 
 class Protocol(Model):
@@ -75,12 +58,8 @@ class Protocol(Model):
 
     async def get_response(self, system_instructions, input, *args, **kwargs):
         items = [{"role": "user", "content": input}] if isinstance(input, str) else list(input)
-        outputs = [
-            i["output"] for i in items if isinstance(i, dict) and i.get("type") == "function_call_output"
-        ]
-        return ModelResponse(
-            output=[self.tree(items[0]["content"], outputs)], usage=Usage(), response_id=None
-        )
+        outputs = [i["output"] for i in items if isinstance(i, dict) and i.get("type") == "function_call_output"]
+        return ModelResponse(output=[self.tree(items[0]["content"], outputs)], usage=Usage(), response_id=None)
 
     def stream_response(self, *args, **kwargs):
         raise NotImplementedError
@@ -105,12 +84,8 @@ class Doctor:
 
     def __init__(self, agent_id):
         self.agent_id = agent_id
-        self.agent = Agent[Chart](
-            name=agent_id,
-            instructions=f"You are the {agent_id} doctor.",
-            tools=[measure, prescribe],
-            model=Protocol(self.trees[agent_id]),
-        )
+        self.agent = Agent[Chart](name=agent_id, instructions=f"You are the {agent_id} doctor.",
+                                  tools=[measure, prescribe], model=Protocol(self.trees[agent_id]))
         self.charts = {}
         self.advice = []
 

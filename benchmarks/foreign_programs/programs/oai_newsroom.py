@@ -1,37 +1,19 @@
 """A newsroom on the OpenAI Agents SDK: an editor hands over to desks; the model is a local class."""
-
 import asyncio
 import os
 import zlib
 from collections import Counter
 
-from agents import (
-    Agent,
-    Model,
-    ModelResponse,
-    RunConfig,
-    Runner,
-    Usage,
-    function_tool,
-    handoff,
-    set_tracing_disabled,
-)
+from agents import Agent, Model, ModelResponse, RunConfig, Runner, Usage, function_tool, handoff, set_tracing_disabled
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 
 import Agent as agent_trace
 from oracle import watch
 
 set_tracing_disabled(True)
-WIRE = [
-    ("storm", "sports final delayed by storm"),
-    ("bank", "bank lifts rates again"),
-    ("cup", "cup semifinal tonight"),
-    ("vote", "parliament vote on rates"),
-    ("zoo", "baby panda at the zoo"),
-    ("match", "late goal wins match"),
-    ("oil", "oil price slips"),
-    ("rain", "rain for the weekend match"),
-]
+WIRE = [("storm", "sports final delayed by storm"), ("bank", "bank lifts rates again"), ("cup", "cup semifinal tonight"),
+        ("vote", "parliament vote on rates"), ("zoo", "baby panda at the zoo"), ("match", "late goal wins match"),
+        ("oil", "oil price slips"), ("rain", "rain for the weekend match")]
 SPORT = {"sports", "cup", "match", "goal"}
 
 
@@ -46,13 +28,8 @@ class HouseModel(Model):
         self.style = style
 
     def _message(self, text):
-        return ResponseOutputMessage(
-            id="m",
-            type="message",
-            role="assistant",
-            status="completed",
-            content=[ResponseOutputText(type="output_text", text=text, annotations=[])],
-        )
+        return ResponseOutputMessage(id="m", type="message", role="assistant", status="completed", content=[
+            ResponseOutputText(type="output_text", text=text, annotations=[])])
 
     async def get_response(self, system_instructions, input, *args, **kwargs):
         items = [input] if isinstance(input, str) else input
@@ -60,13 +37,8 @@ class HouseModel(Model):
         story = input if isinstance(input, str) else items[0]["content"]
         if not outputs:
             topic = story.split(":")[0]
-            out = ResponseFunctionToolCall(
-                id="f",
-                call_id="c1",
-                type="function_call",
-                name="archive",
-                arguments='{"topic": "%s"}' % topic,
-            )
+            out = ResponseFunctionToolCall(id="f", call_id="c1", type="function_call", name="archive",
+                                           arguments='{"topic": "%s"}' % topic)
         else:
             headline = story.split(":")[1].strip().title()
             times = outputs[-1]["output"].split()[-2]
@@ -106,10 +78,7 @@ class Desk:
 
 
 def newsroom():
-    return {
-        d.agent_id: d
-        for d in (Desk("sport", "Write with passion.", "!"), Desk("news", "Be neutral and short."))
-    }
+    return {d.agent_id: d for d in (Desk("sport", "Write with passion.", "!"), Desk("news", "Be neutral and short."))}
 
 
 def build(spec):

@@ -2,7 +2,6 @@
 
 Use `@watch` directly under the tool's decorator, or `watch_class(cls, [methods], id_attr)` before instrument().
 """
-
 import collections
 import datetime
 import enum
@@ -17,37 +16,10 @@ import types
 
 _PATH = os.environ.get("ORACLE")
 _LOCK = threading.Lock()
-_OPAQUE = (
-    "mesa",
-    "simpy",
-    "asyncio",
-    "threading",
-    "_thread",
-    "langgraph",
-    "langchain_core",
-    "agents",
-    "smolagents",
-    "pydantic_ai",
-    "Agent",
-    "agent_trace",
-    "haystack",
-    "llama_index",
-    "autogen_core",
-    "autogen_agentchat",
-    "agentpy",
-    "logging",
-    "queue",
-    "_queue",
-    "concurrent",
-    "weakref",
-    "gymnasium",
-    "salabim",
-    "contextvars",
-    "_asyncio",
-    "pettingzoo",
-    "axelrod",
-    "openai",
-)
+_OPAQUE = ("mesa", "simpy", "asyncio", "threading", "_thread", "langgraph", "langchain_core", "agents", "smolagents",
+           "pydantic_ai", "Agent", "agent_trace", "haystack", "llama_index", "autogen_core", "autogen_agentchat",
+           "agentpy", "logging", "queue", "_queue", "concurrent", "weakref", "gymnasium", "salabim", "contextvars",
+           "_asyncio", "pettingzoo", "axelrod", "openai")
 _is_agent_cache = {}
 
 
@@ -101,11 +73,7 @@ def _opaque(cls):
 
 
 def text(value, seen=(), top=False):
-    if (
-        value is None
-        or isinstance(value, (bool, int, float, complex, str, bytes))
-        and not isinstance(value, enum.Enum)
-    ):
+    if value is None or isinstance(value, (bool, int, float, complex, str, bytes)) and not isinstance(value, enum.Enum):
         return repr(value)
     if isinstance(value, enum.Enum):
         return "%s.%s" % (type(value).__name__, value.name)
@@ -134,16 +102,13 @@ def text(value, seen=(), top=False):
         return repr(value)
     if isinstance(value, BaseException):
         return "%s(%s)" % (type(value).__name__, ", ".join(t(v) for v in value.args))
-    if isinstance(
-        value, (types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial)
-    ):
+    if isinstance(value, (types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial)):
         return "<function %s>" % getattr(value, "__qualname__", type(value).__name__)
     if isinstance(value, (types.GeneratorType, types.CoroutineType, types.ModuleType)):
         return "<%s>" % type(value).__name__
     module = type(value).__module__.split(".")[0]
     if module == "numpy":
         import numpy as np
-
         if isinstance(value, np.ndarray):
             return "array(%s, %s, %s)" % (value.dtype, value.shape, t(value.tolist()))
         if isinstance(value, np.generic):
@@ -157,22 +122,16 @@ def text(value, seen=(), top=False):
             return "%s<%r>" % (type(value).__name__, value.to_csv())
         return repr(value)
     if module == "networkx":
-        return "Graph(nodes=%s, edges=%s)" % (
-            t({n: dict(d) for n, d in value.nodes(data=True)}),
-            t([(a, b, dict(d)) for a, b, d in value.edges(data=True)]),
-        )
+        return "Graph(nodes=%s, edges=%s)" % (t({n: dict(d) for n, d in value.nodes(data=True)}),
+                                             t([(a, b, dict(d)) for a, b, d in value.edges(data=True)]))
     if module in ("decimal", "fractions", "uuid", "pathlib", "ipaddress"):
         return repr(value)
     if not top and _is_agent_type(type(value)):
         return "<agent %s>" % agent_name(value)
     if not top and _opaque(type(value)):
         return "<%s>" % type(value).__name__
-    return (
-        type(value).__name__
-        + "("
-        + ", ".join("%s=%s" % (k, t(v)) for k, v in fields(value).items() if not k.startswith("_abc_"))
-        + ")"
-    )
+    return type(value).__name__ + "(" + ", ".join(
+        "%s=%s" % (k, t(v)) for k, v in fields(value).items() if not k.startswith("_abc_")) + ")"
 
 
 def _given(self, args, kwargs):
@@ -180,15 +139,8 @@ def _given(self, args, kwargs):
 
 
 def _emit(self, action, result, attr, given):
-    line = json.dumps(
-        {
-            "agent": agent_name(self, attr),
-            "action": action,
-            "result": result,
-            "state": text(self, top=True),
-            "given": given,
-        }
-    )
+    line = json.dumps({"agent": agent_name(self, attr), "action": action, "result": result,
+                       "state": text(self, top=True), "given": given})
     with _LOCK:
         with open(_PATH, "a") as out:
             out.write(line + "\n")
@@ -201,7 +153,6 @@ def watch(function=None, *, id_attr=None):
         return function
     name = function.__name__
     if inspect.iscoroutinefunction(function):
-
         @functools.wraps(function)
         async def wrapper(self, *args, **kwargs):
             given = _given(self, args, kwargs)
@@ -213,7 +164,6 @@ def watch(function=None, *, id_attr=None):
             _emit(self, name, text(result), id_attr, given)
             return result
     elif inspect.isgeneratorfunction(function):
-
         @functools.wraps(function)
         def wrapper(self, *args, **kwargs):
             items = []
@@ -227,7 +177,6 @@ def watch(function=None, *, id_attr=None):
                 raise
             _emit(self, name, "yields [" + ", ".join(items) + "]", id_attr, given)
     else:
-
         @functools.wraps(function)
         def wrapper(self, *args, **kwargs):
             given = _given(self, args, kwargs)
@@ -238,7 +187,6 @@ def watch(function=None, *, id_attr=None):
                 raise
             _emit(self, name, text(result), id_attr, given)
             return result
-
     wrapper._oracle_watched = True
     return wrapper
 

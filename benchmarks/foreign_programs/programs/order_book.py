@@ -1,5 +1,4 @@
 """A limit order book with three trading desks and one exchange, price-time priority with heaps."""
-
 import bisect
 import heapq
 import itertools

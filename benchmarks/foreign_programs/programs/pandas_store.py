@@ -1,5 +1,4 @@
 """Store managers forecast demand and reorder stock; each keeps its ledger in a data frame."""
-
 import os
 
 import numpy as np
@@ -43,12 +42,8 @@ class StoreManager:
     def learn(self, demand):
         for sku, wanted in demand.items():
             miss = wanted - self.forecast.loc[sku, "level"]
-            self.forecast.loc[sku, "level"] = round(
-                self.forecast.loc[sku, "level"] + self.smoothing * miss, 5
-            )
-            self.forecast.loc[sku, "error"] = round(
-                0.9 * self.forecast.loc[sku, "error"] + 0.1 * abs(miss), 5
-            )
+            self.forecast.loc[sku, "level"] = round(self.forecast.loc[sku, "level"] + self.smoothing * miss, 5)
+            self.forecast.loc[sku, "error"] = round(0.9 * self.forecast.loc[sku, "error"] + 0.1 * abs(miss), 5)
         return float(self.forecast["error"].sum().round(4))
 
     @trace_agent_action()

@@ -1,5 +1,4 @@
 """Island model genetic algorithm: every island is an agent and evolves in a thread pool; migrants travel after each epoch."""
-
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field

@@ -1,5 +1,4 @@
 """Travel agents on Pydantic AI. A FunctionModel plays the language model: it calls a tool, then concludes."""
-
 import asyncio
 import json
 import os
@@ -13,14 +12,8 @@ from pydantic_ai.models.function import FunctionModel
 from agent_trace import setup_logging, tick, trace_agent_action
 from oracle import watch
 
-PRICES = {
-    ("Oslo", "Bergen"): 420,
-    ("Oslo", "Riga"): 890,
-    ("Riga", "Vilnius"): 260,
-    ("Bergen", "Riga"): 1130,
-    ("Vilnius", "Oslo"): 940,
-    ("Lodz", "Oslo"): 770,
-}
+PRICES = {("Oslo", "Bergen"): 420, ("Oslo", "Riga"): 890, ("Riga", "Vilnius"): 260, ("Bergen", "Riga"): 1130,
+          ("Vilnius", "Oslo"): 940, ("Lodz", "Oslo"): 770}
 
 
 class Trip(BaseModel):
@@ -120,14 +113,8 @@ async def season(agents):
                 for j in range(3):
                     origin = towns[(month + j) % 5]
                     goal = towns[(month * 2 + j + k + 1) % 5]
-                    print(
-                        agent.agent_id,
-                        origin,
-                        goal,
-                        await agent.plan_trip(
-                            {"origin": origin, "goal": goal, "people": 1 + (month + j * k) % 4}
-                        ),
-                    )
+                    print(agent.agent_id, origin, goal, await agent.plan_trip(
+                        {"origin": origin, "goal": goal, "people": 1 + (month + j * k) % 4}))
                 print(agent.review(month))
 
 

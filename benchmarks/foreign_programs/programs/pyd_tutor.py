@@ -1,5 +1,4 @@
 """Language tutors with Pydantic AI structured output; the pupil model forgets with time. FunctionModel, no network."""
-
 import os
 import random
 from datetime import date, timedelta
@@ -13,18 +12,8 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 from Agent import AgentLogger, setup_logging, tick, trace_agent_action
 from oracle import watch
 
-VOCAB = {
-    "hus": "house",
-    "bil": "car",
-    "tog": "train",
-    "sol": "sun",
-    "regn": "rain",
-    "brød": "bread",
-    "ost": "cheese",
-    "fjell": "mountain",
-    "skog": "forest",
-    "katt": "cat",
-}
+VOCAB = {"hus": "house", "bil": "car", "tog": "train", "sol": "sun", "regn": "rain", "brød": "bread", "ost": "cheese",
+         "fjell": "mountain", "skog": "forest", "katt": "cat"}
 
 
 class Grade(StrEnum):
@@ -58,13 +47,7 @@ def teacher(messages, info: AgentInfo):
     word = fields["word"]
     hint = VOCAB[word][: int(fields["letters"])] + "..." + str(len(prompt))
     tool = info.output_tools[0].name
-    return ModelResponse(
-        parts=[
-            ToolCallPart(
-                tool, {"word": word, "hint": hint, "level": int(fields["box"]) + 1}, tool_call_id="x"
-            )
-        ]
-    )
+    return ModelResponse(parts=[ToolCallPart(tool, {"word": word, "hint": hint, "level": int(fields["box"]) + 1}, tool_call_id="x")])
 
 
 class Tutor:
@@ -142,13 +125,7 @@ def main():
                     except LookupError as error:
                         print(error)
                         break
-                    print(
-                        today,
-                        tutor.agent_id,
-                        task["word"],
-                        task["hint"],
-                        tutor.grade(task["word"], pupil_answer(rng, task["word"], task["level"]), today),
-                    )
+                    print(today, tutor.agent_id, task["word"], task["hint"], tutor.grade(task["word"], pupil_answer(rng, task["word"], task["level"]), today))
     for tutor in tutors:
         print(tutor.agent_id, {w: c.box for w, c in tutor.cards.items()}, tutor.calendar)
 

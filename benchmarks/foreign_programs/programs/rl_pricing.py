@@ -1,5 +1,4 @@
 """Two shops learn prices against each other (independent Q-learning, numpy tables, attrs classes)."""
-
 import os
 
 import attrs

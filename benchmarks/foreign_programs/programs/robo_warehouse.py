@@ -1,5 +1,4 @@
 """Warehouse robots coordinated by an asyncio dispatcher; routes with A*, reservations in a set."""
-
 import asyncio
 import heapq
 import os
@@ -39,7 +38,7 @@ def a_star(start, goal, avoid):
             return path[::-1]
         for cell in neighbours(here):
             price = cost[here] + 1 + (3 if cell in avoid else 0)
-            if price < cost.get(cell, 10**6):
+            if price < cost.get(cell, 10 ** 6):
                 cost[cell], came[cell] = price, here
                 heapq.heappush(heap, (price + abs(cell[0] - goal[0]) + abs(cell[1] - goal[1]), cell))
     return []
@@ -79,11 +78,7 @@ class Robot:
             return "idle"
         following = self.route[0]
         if following in {tuple(c) for c in occupied}:
-            if (
-                self.partner is not None
-                and self.partner.cell == following
-                and self.agent_id < self.partner.agent_id
-            ):
+            if self.partner is not None and self.partner.cell == following and self.agent_id < self.partner.agent_id:
                 self.route.rotate(0)
             return "blocked"
         self.cell = self.route.popleft()

@@ -1,5 +1,4 @@
 """Airport security in salabim: guards (agents) screen passengers from lanes; a supervisor opens and closes lanes."""
-
 import datetime as dt
 import os
 import random
@@ -35,9 +34,7 @@ class Guard:
             self.found[item] += 1
             seconds += 90
             if item == "knife" and self.found["knife"] > 2:
-                raise SystemError(
-                    f"alarm: passenger {number} with a knife at {OPENING + dt.timedelta(seconds=clock):%H:%M}"
-                )
+                raise SystemError(f"alarm: passenger {number} with a knife at {OPENING + dt.timedelta(seconds=clock):%H:%M}")
         return max(20.0, round(seconds, 2))
 
     @trace_agent_action()
@@ -69,24 +66,14 @@ class Supervisor:
             self.open[closed[0]] = True
             self.history.append((round(clock), "open", closed[0]))
         elif total < 3 and len(closed) < 2:
-            idle = min(
-                (lane for lane, state in self.open.items() if state), key=lambda lane: (queues[lane], lane)
-            )
+            idle = min((lane for lane, state in self.open.items() if state), key=lambda lane: (queues[lane], lane))
             self.open[idle] = False
             self.history.append((round(clock), "close", idle))
         return dict(self.open)
 
 
 def staff():
-    return {
-        a.agent_id: a
-        for a in (
-            Guard("lane_a"),
-            Guard("lane_b", strict=0.2),
-            Guard("lane_c", seconds=60, break_after=15),
-            Supervisor(),
-        )
-    }
+    return {a.agent_id: a for a in (Guard("lane_a"), Guard("lane_b", strict=0.2), Guard("lane_c", seconds=60, break_after=15), Supervisor())}
 
 
 def build(spec):
@@ -137,13 +124,7 @@ def main():
     env.run(till=20000)
     for name in queues:
         guard = people[name]
-        print(
-            name,
-            dict(guard.found),
-            guard.rules["seconds"],
-            [f"{t:%H:%M}" for t in guard.shift],
-            len(queues[name]),
-        )
+        print(name, dict(guard.found), guard.rules["seconds"], [f"{t:%H:%M}" for t in guard.shift], len(queues[name]))
     print(people["supervisor"].history[-3:], alarms[:2])
 
 

@@ -1,5 +1,4 @@
 """Cluster schedulers: worker threads pull from a shared condition variable in a strict turn order (token passing)."""
-
 import heapq
 import itertools
 import os
@@ -104,15 +103,7 @@ def worker(node, turn, order, shared):
 def main():
     setup_logging(trace_root=os.environ["TRACE_ROOT"])
     rng = random.Random(10)
-    tasks = [
-        Task(
-            n,
-            rng.choice([1, 2, 4, 8]),
-            rng.choice([4, 8, 32]),
-            EPOCH + timedelta(minutes=10 * (n + rng.randint(1, 20))),
-        )
-        for n in range(110)
-    ]
+    tasks = [Task(n, rng.choice([1, 2, 4, 8]), rng.choice([4, 8, 32]), EPOCH + timedelta(minutes=10 * (n + rng.randint(1, 20)))) for n in range(110)]
     heapq.heapify(tasks)
     shared = {"turn": 0, "tasks": tasks, "errors": []}
     turn = threading.Condition()

@@ -1,5 +1,4 @@
 """Ferries between three islands in simpy; captains (slots classes) wait for vans, the tide and each other."""
-
 import os
 import random
 from collections import deque

@@ -1,5 +1,4 @@
 """Emergency department in simpy: nurses triage, doctors treat; both are traced as agents."""
-
 import heapq
 import os
 import random
@@ -76,16 +75,8 @@ class Doctor:
 
 
 def staff():
-    return {
-        a.agent_id: a
-        for a in (
-            Nurse("nurse_joy", 1),
-            Nurse("nurse_kim", 2),
-            Doctor("dr_abe", 3),
-            Doctor("dr_bly", 4, 0.9),
-            Doctor("dr_coe", 5, 1.2),
-        )
-    }
+    return {a.agent_id: a for a in (Nurse("nurse_joy", 1), Nurse("nurse_kim", 2), Doctor("dr_abe", 3),
+                                    Doctor("dr_bly", 4, 0.9), Doctor("dr_coe", 5, 1.2))}
 
 
 def build(spec):
@@ -123,9 +114,7 @@ def main():
     people = staff()
     queue, log = [], []
     bell = simpy.Container(env)
-    env.process(
-        arrivals(env, [people["nurse_joy"], people["nurse_kim"]], queue, bell, random.Random(99), log)
-    )
+    env.process(arrivals(env, [people["nurse_joy"], people["nurse_kim"]], queue, bell, random.Random(99), log))
     for name in ("dr_abe", "dr_bly", "dr_coe"):
         env.process(work(env, people[name], queue, bell, 12))
     env.run(until=60 * 24)

@@ -1,5 +1,4 @@
 """A small lab: smolagents' ToolCallingAgent with a rule-based model plans titrations."""
-
 import os
 
 from smolagents import ChatMessage, Model, ToolCallingAgent, tool
@@ -38,14 +37,10 @@ class RuleModel(Model):
         super().__init__(model_id="rules")
         self.turn = 0
 
-    def generate(
-        self, messages, stop_sequences=None, response_format=None, tools_to_call_from=None, **kwargs
-    ):
+    def generate(self, messages, stop_sequences=None, response_format=None, tools_to_call_from=None, **kwargs):
         self.turn += 1
-        text = " ".join(
-            str(part.get("text", "")) for m in messages if isinstance(m.content, list) for part in m.content
-        )
-        text = text[text.rindex("TASK:") :]
+        text = " ".join(str(part.get("text", "")) for m in messages if isinstance(m.content, list) for part in m.content)
+        text = text[text.rindex("TASK:"):]
         task = text[5:].split(";")[0].split()
         observed = text.count("Observation")
         if observed == 0:
@@ -54,17 +49,8 @@ class RuleModel(Model):
             call = ("mix", {"volume": float(task[1]), "strength": 0.1})
         else:
             call = ("final_answer", {"answer": f"{task[0]}:{text.rsplit('Observation:', 1)[-1].split()[0]}"})
-        return ChatMessage(
-            role=MessageRole.ASSISTANT,
-            content="",
-            tool_calls=[
-                ChatMessageToolCall(
-                    id=f"t{self.turn}",
-                    type="function",
-                    function=ChatMessageToolCallFunction(name=call[0], arguments=call[1]),
-                )
-            ],
-        )
+        return ChatMessage(role=MessageRole.ASSISTANT, content="", tool_calls=[ChatMessageToolCall(
+            id=f"t{self.turn}", type="function", function=ChatMessageToolCallFunction(name=call[0], arguments=call[1]))])
 
 
 class Chemist:
@@ -76,9 +62,7 @@ class Chemist:
         self.retries = 0
 
     def _agent(self):
-        return ToolCallingAgent(
-            tools=[pka, mix], model=RuleModel(), max_steps=5, verbosity_level=LogLevel.OFF
-        )
+        return ToolCallingAgent(tools=[pka, mix], model=RuleModel(), max_steps=5, verbosity_level=LogLevel.OFF)
 
     @trace_agent_action()
     @watch
@@ -123,9 +107,7 @@ def main():
                 for j in range(2):
                     acid = acids[(day + 2 * j + k) % len(acids)]
                     try:
-                        print(
-                            day, chemist.agent_id, chemist.titrate(acid, 40.0 + 13 * ((day + k) % 4) + 5 * j)
-                        )
+                        print(day, chemist.agent_id, chemist.titrate(acid, 40.0 + 13 * ((day + k) % 4) + 5 * j))
                     except RuntimeError as error:
                         print(day, error)
                 if day % 3 == 2:

@@ -1,5 +1,4 @@
 """Two adventurers and a thief in a text dungeon. The parser is a registry of verbs."""
-
 import os
 import random
 import textwrap
@@ -15,7 +14,6 @@ def verb(*names):
         for name in names:
             VERBS[name] = function
         return function
-
     return register
 
 

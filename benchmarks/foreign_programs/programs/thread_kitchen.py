@@ -1,5 +1,4 @@
 """A restaurant kitchen: waiters feed queues, each cook is one worker thread with its own queue and a tool rack."""
-
 import os
 import queue
 import random

@@ -1,5 +1,4 @@
 """Gold miners, one thread each, with a barrier per day and a shared (locked) town bank."""
-
 import os
 import random
 import threading
@@ -116,22 +115,13 @@ def main():
     morning = threading.Barrier(len(MINERS), action=between)
     errors = defaultdict(list)
     miners = [Miner(*row) for row in MINERS.items()]
-    threads = [
-        threading.Thread(target=life, args=(m, bank, morning, errors), name=m.agent_id) for m in miners
-    ]
+    threads = [threading.Thread(target=life, args=(m, bank, morning, errors), name=m.agent_id) for m in miners]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     for miner in miners:
-        print(
-            miner.agent_id,
-            bank.accounts[miner.agent_id],
-            miner.gold,
-            miner.claims,
-            miner.stories[-1:],
-            errors[miner.agent_id],
-        )
+        print(miner.agent_id, bank.accounts[miner.agent_id], miner.gold, miner.claims, miner.stories[-1:], errors[miner.agent_id])
 
 
 if __name__ == "__main__":

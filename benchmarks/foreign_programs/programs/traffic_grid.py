@@ -71,7 +71,7 @@ class Intersection:
     def discharge(self, step):
         now = START + timedelta(seconds=10 * step)
         gone = []
-        for d in (Dir.N, Dir.S) if self.green == "NS" else (Dir.E, Dir.W):
+        for d in ((Dir.N, Dir.S) if self.green == "NS" else (Dir.E, Dir.W)):
             for _ in range(2 if self.held else 1):
                 if not self.queues[d]:
                     break
@@ -115,19 +115,13 @@ def main():
             for _ in range(rng.choice([2, 3, 4, 6])):
                 d = rng.choice(list(Dir))
                 lane = rng.randrange(SIZE)
-                x, y = {Dir.E: (0, lane), Dir.W: (SIZE - 1, lane), Dir.N: (lane, SIZE - 1), Dir.S: (lane, 0)}[
-                    d
-                ]
+                x, y = {Dir.E: (0, lane), Dir.W: (SIZE - 1, lane), Dir.N: (lane, SIZE - 1), Dir.S: (lane, 0)}[d]
                 turns = "".join(rng.choice("sslr") for _ in range(3))
                 arrivals.append((x, y, next(plates), d, turns))
             for light in lights.values():
                 light.control(step)
                 for plate, route in light.discharge(step):
-                    d = (
-                        next(d for d in Dir if True)
-                        if not route
-                        else Dir((int(hash_turn(route)) + light.x) % 4)
-                    )
+                    d = next(d for d in Dir if True) if not route else Dir((int(hash_turn(route)) + light.x) % 4)
                     dx, dy = MOVE[d]
                     x, y = light.x + dx, light.y + dy
                     if route and 0 <= x < SIZE and 0 <= y < SIZE:
@@ -141,13 +135,7 @@ def main():
                     refused.append(str(error))
     for light in lights.values():
         mean = sum(light.waits) / max(1, len(light.waits))
-        print(
-            light.agent_id,
-            light.stats["passed"],
-            light.stats["switches"],
-            f"{mean:.1f}s",
-            light.stats["worst"],
-        )
+        print(light.agent_id, light.stats["passed"], light.stats["switches"], f"{mean:.1f}s", light.stats["worst"])
     print("finished", finished, "refused", len(refused), refused[-1:])
 
 
