@@ -69,7 +69,7 @@ from Agent import instrument
 
 class Place:
     def __init__(self, seed):
-        self.random, self.visits = random.Random(seed), 0
+        self.dice, self.visits = [random.Random(seed)], 0
 
 class Walker:
     def __init__(self, number, place):
@@ -496,6 +496,7 @@ def test_draws_from_a_generator_of_the_model_replay_though_other_code_draws_from
     toy.record(MODEL)
     report = toy.replay("last")
     assert report.verdict == "IDENTICAL", str(report)
+    assert "all fields seen" in str(report)
     assert toy.replay("last/t2").verdict == "IDENTICAL"
     toy.write(MODEL.replace("choice(self.model.agents)", "choice(self.model.agents[:3])"))
     report = toy.replay("last")

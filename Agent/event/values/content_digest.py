@@ -639,6 +639,9 @@ class _Walk:
             self._marks += 1
             self._out += self._generators[id(value)]
             return True
+        if cls.__name__ == "Random" and _is_adopted(value):
+            self._out += b"a"
+            return True
         try:
             tag, reduced = reducer(value, _WIDE)
         except ValueError:
@@ -696,6 +699,11 @@ _SCALARS = SCALARS | {bytes}
 _INTEGERS = frozenset({int})
 _COUNTING = frozenset({int, bool, type(None)})
 _NO_SECRETS = ("", None, True, False)
+
+
+def _is_adopted(generator: Any) -> bool:
+    """Whether draws from a `random.Random` are recorded: they are compared, and where it stands follows."""
+    return hasattr(vars(generator).get("random"), "agent_trace_adopted")
 
 
 def _utf8(name: str) -> bytes:

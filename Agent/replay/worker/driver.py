@@ -412,6 +412,7 @@ class Driver:
             if id(target) not in self._entered:
                 self._entered.add(id(target))
                 if self._objects.get(agent_id) is target:
+                    self._identify_held(agent_id, target)  # as they were when the first state was recorded
                     self._restore(agent_id, target)
                 self._allow_generators(agent_id, target)
         action = driven_here() or self._current
@@ -430,23 +431,24 @@ class Driver:
 
     def _allow_generators(self, agent_id: str, target: object) -> None:
         """Let draws from an agent's generators come by its state, unless they were recorded one by one."""
+        self._identify_held(agent_id, target)
         facts = self._facts.get(agent_id)
         known = {} if facts is None else facts.adopted
-        for name, place in known.items():
-            self._identify_held(target, name, place)
         for name, generator in generators_in(target):
             if name in known and self._identify(generator, known[name]):
                 continue
             if facts is None or name not in facts.written_outside:
                 self._watch.allow(generator)
 
-    def _identify_held(self, target: object, name: str, place: str) -> None:
-        """The same for a generator that is an attribute of what a field holds, named FIELD.ATTRIBUTE."""
-        field, _, attribute = name.partition(".")
-        held = read_state(target).fields.get(field) if attribute else None
-        generator = None if held is None else generators_of(held).get(attribute)
-        if generator is not None:
-            self._identify(generator, place)
+    def _identify_held(self, agent_id: str, target: object) -> None:
+        """Adopt the generators of what an agent holds that were adopted, each named FIELD.ATTRIBUTE."""
+        facts = self._facts.get(agent_id)
+        for name, place in ({} if facts is None else facts.adopted).items():
+            field, _, attribute = name.partition(".")
+            held = read_state(target).fields.get(field) if attribute else None
+            generator = None if held is None else generators_of(held).get(attribute)
+            if generator is not None:
+                self._identify(generator, place)
 
     def _identify(self, generator: Any, place: str) -> bool:
         """Answer the draws from a generator that was recorded under that place; whether it can be adopted."""
