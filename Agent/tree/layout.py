@@ -442,7 +442,12 @@ def _is_fork(session: Path) -> bool:
     return isinstance(stored, dict) and not stored.keys().isdisjoint({FORKED, RESUMED})
 
 
+def is_directory(path: Path) -> bool:
+    """Whether a directory is there; unlike `Path.is_dir` False also for a name that is too long for one."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def _session_at(path: Path) -> Path:
-    if session_file(path).is_file() or agents_dir(path).is_dir():
+    if is_directory(path) and (session_file(path).is_file() or agents_dir(path).is_dir()):
         return path
     raise SessionNotFound("no session there", path=path, remedy="give the path of a session_... directory")

@@ -45,8 +45,9 @@ POLICY: Final = "max_session_bytes"
 _SLACK_PARTS: Final = 16
 # what a cursor or a reader holds may come to so many times the limit
 _HELD_TIMES: Final = 2
-# what one step of a pass removes, so that its account is written before long
+# what one step of a pass removes, so that its account is written before long and stays small
 _STEP_BYTES: Final = 256 * 1024 * 1024
+_STEP_FILES: Final = 1000
 
 
 class WriterRetired(NamedTuple):
@@ -137,6 +138,7 @@ class Retention:
             # said on the disk, then done: whoever is killed in between leaves both, and the next one goes on
             write_account(self.session, account)
             _remove(self.session, account, at_once=not alone)
+            going = going and not account.removing
         done.writers = tuple(by_writer[name] for name in sorted(by_writer))
         return done
 
@@ -189,7 +191,7 @@ class Retention:
             step_bytes += size_bytes
             if done.left_bytes <= target_bytes or not breathe():
                 return False
-            if step_bytes >= _STEP_BYTES:
+            if step_bytes >= _STEP_BYTES or len(account.removing) >= _STEP_FILES:
                 return True
         return False
 

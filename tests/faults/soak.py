@@ -5,7 +5,8 @@ session, with small segments, mirrors that rotate, and retention; a follower and
 At the end every number that a writer took stands in a file or under `retired`, every id that a call returned
 among them, and what the processes take of the machine was flat. Exit code 1 where something of it does not hold.
 
-Memory is judged from when the session came to its limit: before, it goes with the number of files.
+Memory is judged from when the session came to its limit, before which it goes with the number of files, to the
+time at which the writers end: then each agent's state is written at once, and whoever follows takes that in.
 
 What is asked for: --minutes, --processes, --agents in all, --rate of calls a second by each writer,
 --max-session-mb of retention (0: keep all), --segment-kb, --every of the samples and --analyze-every of the
@@ -251,7 +252,7 @@ def _trends(soak: Soak) -> dict[str, dict[str, Any]]:
     trends: dict[str, dict[str, Any]] = {}
     warm_s = _warm_s(soak)
     for name, every in soak.samples.items():
-        taken = [one for one in every if one.at_s >= warm_s]
+        taken = [one for one in every if warm_s <= one.at_s <= soak.plan.seconds]
         soak.expect(
             len(taken) >= _LEAST_SAMPLES or not soak.plan.judge_growth,
             f"{name}: not judged, the session came to its limit at {warm_s:.0f} s; take a lower one, or more minutes",

@@ -292,11 +292,11 @@ def analyze(spec: dict[str, Any]) -> dict[str, Any]:
         except Exception as error:
             failures.append(f"{type(error).__name__}: {error}"[:500])
         rounds += 1
-        ended = time.monotonic()
-        while time.monotonic() < began + spec["every_s"] and not (directory / "stop").exists():
-            time.sleep(0.2)
         # DuckDB's threads give their pages back within two seconds after the connection is closed
-        if time.monotonic() > ended + REST_S:
+        rested = time.monotonic() + REST_S
+        while time.monotonic() < max(began + spec["every_s"], rested) and not (directory / "stop").exists():
+            time.sleep(0.2)
+        if time.monotonic() >= rested:
             taken = sample(os.getpid(), time.monotonic() - spec["began_s"])
             at_rest += [taken.to_dict()] if taken else []
     return {

@@ -20,12 +20,15 @@ from strategies import json_values
 from Agent import AgentLogger, health, setup_logging, shutdown_logging, tick
 from Agent.event.values.serialise import to_json
 from Agent.record.emit.context import current_scope
+from Agent.record.emit.installed import active_pipeline
 from Agent.record.emit.pipeline import RecordOptions
 from Agent.record.encode import capture as judging
 from Agent.record.encode.native import native
 from Agent.record.state import tracker as tracking
 from Agent.testing import FakeClock
-from Agent.tree.write import writer
+from Agent.tree.layout import list_sessions
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.write import segment_writer, writer
 from Agent.tree.write.crash_board import read_board
 from Agent.utils import trace_agent_action
 
@@ -359,9 +362,9 @@ def test_the_board_shows_a_call_while_its_body_runs(tmp_path):
         shutdown_logging()
 
 
-def refused_and_torn(directory, patch):
+def refused_and_torn(directory, durability, patch):
     """What the files and the counters say where the system refuses one line and tears another one."""
-    setup_logging(trace_root=directory)
+    setup_logging(trace_root=directory, durability=durability)
 
     class Baker:
         agent_id = "baker"
@@ -378,6 +381,7 @@ def refused_and_torn(directory, patch):
         ways = (write, refuses, write, lambda fd, line: write(fd, line[:10]), write)
         for number, way in enumerate(ways):
             patch.setattr(writer, "_write", way)
+            patch.setattr(segment_writer, "_write", way)
             baker.bake(number)
         told = health()
     finally:
@@ -389,13 +393,14 @@ def refused_and_torn(directory, patch):
     return found, told["dropped"], told["notes"], told["events"]
 
 
-def test_a_line_that_is_refused_or_torn_is_met_as_without_the_native_part(tmp_path):
+@pytest.mark.parametrize("durability", ["kernel", "disk"])
+def test_a_line_that_is_refused_or_torn_is_met_as_without_the_native_part(tmp_path, durability):
     with pytest.MonkeyPatch.context() as patch:
-        quick = refused_and_torn(tmp_path / "quick", patch)
+        quick = refused_and_torn(tmp_path / "quick", durability, patch)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judging, "native", None)
-        assert refused_and_torn(tmp_path / "slow", patch) == quick
-    assert {"0", "2", "3", "4"} <= set(quick[0])
+        assert refused_and_torn(tmp_path / "slow", durability, patch) == quick
+    assert {"0", "2", "4"} <= set(quick[0])
 
 
 def test_an_error_of_recording_never_gets_out_of_a_call(monkeypatch):
@@ -443,3 +448,33 @@ def test_an_event_that_has_its_number_is_written_before_a_signal_ends_the_call()
         numbers = [int(event["id"].partition("-")[2]) for event in recorded.events]
     assert names == ["first", "second", "third"]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+@pytest.mark.parametrize("what", ["store", "_sync_one", "bring_to_disk"])
+def test_a_synced_event_that_has_its_number_is_written_before_a_signal_ends_the_call(
+    trace_root, monkeypatch, what
+):
+    setup_logging(trace_root=trace_root, durability="disk")
+    logger = AgentLogger("a", "x")
+    logger.log_action("first")
+    pipeline = active_pipeline()
+    place = {
+        "store": pipeline.stamps.threads.own,
+        "_sync_one": segment_writer.GroupCommit,
+        "bring_to_disk": writer.SyncedStream,
+    }[what]
+
+    def interrupted(*_):
+        raise Stop
+
+    monkeypatch.setattr(place, what, interrupted)
+    with pytest.raises(Stop):
+        logger.log_action("second")
+    monkeypatch.undo()
+    logger.log_action("third")
+    shutdown_logging()
+    (session,) = (found.path for found in list_sessions(trace_root))
+    actions = [event.extra["action_type"] for event in TreeReader(session).events("a")]
+    assert actions == ["first", "second", "third"]
+    losses = TreeReader(session).losses()
+    assert losses.clean and losses.total_lost == 0

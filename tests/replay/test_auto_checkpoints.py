@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from Agent import setup_logging, shutdown_logging, trace_agent_action
-from Agent.errors import EventNotFound
+from Agent.errors import EventNotFound, RunNotFound
 from Agent.replay import CheckpointManager
 
 
@@ -80,3 +80,24 @@ def test_where_no_state_is_known_the_field_that_hides_it_is_named(trace_root):
     manager = CheckpointManager(trace_root)
     with pytest.raises(EventNotFound, match="lock"):
         asyncio.run(manager.auto_checkpoint_trace("last/odd"))
+
+
+class Counter:
+    def __init__(self, agent_id):
+        self.agent_id, self.count = agent_id, 0
+
+    @trace_agent_action
+    def step(self):
+        self.count += 1
+
+
+@pytest.mark.parametrize("agent_id", ["a", "x" * 3000, 17, "a/b", "a\0b"])
+def test_an_agent_of_any_id_has_checkpoints_and_its_id_alone_names_no_run(trace_root, agent_id):
+    setup_logging(trace_root=trace_root)
+    Counter(agent_id).step()
+    shutdown_logging()
+    manager = CheckpointManager(trace_root)
+    assert len(asyncio.run(manager.auto_checkpoint_trace(f"last/{agent_id}"))) == 2
+    for name in (agent_id, f"{trace_root}/{agent_id}"):
+        with pytest.raises(RunNotFound, match="no run"):
+            asyncio.run(manager.auto_checkpoint_trace(name))

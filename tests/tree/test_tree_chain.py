@@ -5,13 +5,15 @@ import hashlib
 import os
 import random
 import time
+import tracemalloc
 
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tree_kit import Recorder
+from tree_kit import Recorder, make_line
 
+from Agent.tree.files.segment import ErrorCounters
 from Agent.tree.layout import boards_dir, chain_file, tree_files
 from Agent.tree.write import chain
 from Agent.tree.write.chain import (
@@ -125,6 +127,24 @@ def test_the_thread_covers_full_blocks_while_the_writer_goes_on(session, monkeyp
     assert [block.written.lines for file in known.files.values() for block in file.blocks] == [64, 64, 64]
     recorder.close()
     assert len(read_chains(session)[recorder.sink.writer].leaves) == 5
+
+
+def test_a_pass_over_small_files_takes_no_more_memory_than_they_hold(session):
+    made = LineChain(session, "writer", ErrorCounters(), lambda _blocks, _root: None)
+    for number in range(20):
+        path = session / "agents" / f"agent_{number}.log"
+        path.write_bytes(b"".join(make_line("writer", number * 30 + k) for k in range(1, 31)))
+        status = path.stat()
+        made.began((status.st_dev, status.st_ino), path)
+    tracemalloc.start()
+    try:
+        made.cover()
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    made.close(ended=False)
+    assert sum(len(file.blocks) for file in read_chains(session)["writer"].files.values()) == 20
+    assert most_bytes < chain._READ_BYTES // 4
 
 
 def test_the_board_keeps_the_head_and_log_closed_may_tell_it(session):

@@ -101,16 +101,16 @@ def test_a_file_that_is_rolled_while_one_goes_on_comes_no_second_time(at, sessio
     recorder.write("agent_b")
     first = Follower(session)
     assert seqs(first.poll()) == [1, 2]
-    list_files, rolled = follower_module.tree_files, []
+    list_files, rolled = follower_module.tree_entries, []
 
     def list_and_roll(session):
-        files = list_files(session)
+        files = list(list_files(session))
         if not rolled:
             while not (session / "agents" / "agent_a.1.log").exists():
                 rolled.append(recorder.write("agent_a"))
         return files
 
-    monkeypatch.setattr(follower_module, "tree_files", list_and_roll)
+    monkeypatch.setattr(follower_module, "tree_entries", list_and_roll)
     if at == "the cursor":
         again = Follower(session, cursor=first.cursor())
         assert seqs(again.poll()) == rolled

@@ -1,5 +1,6 @@
 """Retention: what goes is said first, exactly, whatever is read, killed or damaged meanwhile."""
 
+import contextlib
 import os
 import random
 import signal
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from tree_kit import Recorder, make_line
 
 from Agent.errors import DamagedInput
+from Agent.tree import in_use, retention
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.in_use import WriterWatch, nothing_retired, write_cursor
 from Agent.tree.layout import parse_file_name, retired_file, tree_files
@@ -88,6 +90,45 @@ def test_a_live_file_stays_however_small_the_limit(session):
     assert done.left_bytes == size_bytes(session)
     recorder.write("agent_0")
     recorder.close()
+    assert TreeReader(session).losses().clean
+
+
+def test_a_large_pass_goes_in_steps_whose_account_is_small(session, monkeypatch):
+    writer = record(session).sink.writer
+    before = read_numbers(session, writer)
+    steps = []
+
+    def write_and_note(place, account):
+        steps.append(len(account.removing))
+        write_account(place, account)
+
+    monkeypatch.setattr(retention, "_STEP_FILES", 3)
+    monkeypatch.setattr(retention, "write_account", write_and_note)
+    done = Retention(session, 40_000).run()
+    assert len(steps) > 2 and max(steps) == 3 and sum(steps) == done.files
+    assert retired_numbers(session, writer) == before - read_numbers(session, writer)
+    assert done.left_bytes == size_bytes(session) <= 40_000
+    assert TreeReader(session).losses().clean
+
+
+def test_a_pass_of_many_steps_ends_where_somebody_begins_to_read(session, monkeypatch):
+    record(session)
+    Retention(session, 90_000).run()
+    reading = contextlib.ExitStack()
+
+    def read_from_here(place, account):
+        write_account(place, account)
+        reading.enter_context(nothing_retired(place))
+
+    monkeypatch.setattr(retention, "_STEP_FILES", 3)
+    monkeypatch.setattr(in_use, "_PATIENCE_S", 0.0)
+    with monkeypatch.context() as patch, reading:
+        patch.setattr(retention, "write_account", read_from_here)
+        assert Retention(session, 60_000).run().files == 3
+    assert len(read_account(session).removing) == 3
+    assert TreeReader(session).losses().clean
+    Retention(session, 60_000).run()
+    assert size_bytes(session) <= 60_000
     assert TreeReader(session).losses().clean
 
 

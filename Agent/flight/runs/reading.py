@@ -28,7 +28,7 @@ from Agent.flight.open_runs.fold import (
     is_written_by_somebody,
 )
 from Agent.tree.default_root import default_root
-from Agent.tree.layout import SessionRef, find_session, list_sessions, run_dir, run_ids
+from Agent.tree.layout import SessionRef, find_session, is_directory, list_sessions, run_dir, run_ids
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
 
@@ -184,7 +184,7 @@ def find_run(run: str | os.PathLike[str] | None = None, root: str | os.PathLike[
 
 def _at_path(path: Path) -> RunRef | None:
     """The run whose directory, or whose session's directory, that is."""
-    if not path.is_dir() or os.sep not in os.fspath(path):
+    if os.sep not in os.fspath(path) or not is_directory(path):
         return None
     path = path.resolve()
     if path.parent.name == "runs" and path.parent.parent.name.startswith("session_"):

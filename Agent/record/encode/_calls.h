@@ -5,10 +5,10 @@
    both equal. What is special is left to their methods, at the step where it shows, with what was done so far. */
 
 /* The slots of Python classes that are read and written here, by their place in the object. */
-enum { CALL, SCOPE, AGENT, BINDING, SLOT, TRACKER, THREAD, STAMPS, STREAM, OWN_FILE, SEGMENT, LIMIT, HEALTH, CLASSES };
+enum { CALL, SCOPE, AGENT, BINDING, SLOT, TRACKER, THREAD, STAMPS, STREAM, SYNCED, OWN_FILE, SEGMENT, LIMIT, HEALTH, CLASSES };
 static const char *const CLASS_NAMES[CLASSES] = {"Call", "SpanScope", "Known", "AgentBinding", "Slot", "StateTracker",
-                                                 "ThreadStamps", "Stamps", "SessionStream", "OwnFile", "Segment", "Limit",
-                                                 "Health"};
+                                                 "ThreadStamps", "Stamps", "SessionStream", "SyncedStream", "OwnFile", "Segment",
+                                                 "Limit", "Health"};
 static PyTypeObject *CLASS[CLASSES];
 #define MEMBERS(M)                                                                                                     \
     M(CALL, args_body) M(CALL, binding) M(CALL, board_slot) M(CALL, changeable) M(CALL, is_entry) M(CALL, is_probed)   \
@@ -43,7 +43,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
     W(_note_other_context) W(action_ended) W(codes_told) W(code) W(tail) W(arguments) W(not_recorded) W(agent_id)      \
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
-    W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(_written) W(admitted) W(redactor)
+    W(sync) W(bring_to_disk) W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(_written) W(admitted) W(redactor)
 #define WORD(name) static PyObject *W_##name;
 WORDS(WORD)
 #define WORD_ROW(name) {&W_##name, #name},
@@ -108,9 +108,24 @@ static PyObject *joined(const Part *parts, int count) {
 
 /* ---- a line ---- */
 
-/* `SessionStream.write` for a segment with room; every other stream writes by itself. 1, 0 if it was not written, -1. */
-static int write_line(Lane *lane, PyObject *stream, PyObject *line) {
-    PyObject *file = IS_A(stream, STREAM) ? GET(stream, STREAM__file) : NULL;
+/* What a signal handler raises, as KeyboardInterrupt, may come out of any call of Python code. It is kept until an event
+   that has its number is written: 1; 0 where nothing is kept. */
+static int put_off(PyObject **kept) {
+    if (kept[0] != NULL || PyErr_ExceptionMatches(PyExc_Exception)) return 0;
+    PyErr_Fetch(&kept[0], &kept[1], &kept[2]);
+    return 1;
+}
+
+/* The file of a stream that is written to here; a `SyncedStream` has the slots of its base. */
+static PyObject *file_of(PyObject *stream) {
+    return IS_A(stream, STREAM) || IS_A(stream, SYNCED) ? GET(stream, STREAM__file) : NULL;
+}
+
+/* `write` of both streams for a segment with room; every other stream writes by itself. 1, 0 if it was not written, -1.
+   What a handler raises while a line that is written is brought to the disk is kept. */
+static int write_line(Lane *lane, PyObject *stream, PyObject *line, PyObject **kept) {
+    PyObject *file = file_of(stream);
+    int is_synced = IS_A(stream, SYNCED);
     PyObject *segment = file != NULL && IS_A(file, OWN_FILE) ? GET(file, OWN_FILE_segment) : NULL;
     PyObject *answer = NULL, *room = segment != NULL && IS_A(segment, SEGMENT) ? GET(segment, SEGMENT_room_bytes) : NULL;
     long long left = room == NULL ? -1 : PyLong_AsLongLong(room) - PyBytes_GET_SIZE(line);
@@ -137,10 +152,17 @@ static int write_line(Lane *lane, PyObject *stream, PyObject *line) {
         Py_ssize_t count = written == NULL ? -1 : PyLong_AsSsize_t(written), last = PyList_GET_SIZE(pins);
         PyObject *kind, *failure, *traceback;
         PyErr_Fetch(&kind, &failure, &traceback);
-        int popped = last > 0 ? PyList_SetSlice(pins, last - 1, last, NULL) : 0;
+        int is_whole = count == PyBytes_GET_SIZE(line);
+        int popped = last > 0 && !(is_synced && is_whole) ? PyList_SetSlice(pins, last - 1, last, NULL) : 0;
         PyErr_Restore(kind, failure, traceback);
-        if (popped == 0 && count == PyBytes_GET_SIZE(line)) {
+        if (popped == 0 && is_whole && is_synced) {
+            answer = PyObject_CallMethodOneArg(stream, W_bring_to_disk, segment); /* takes the pin away */
+            if (answer == NULL && put_off(kept)) answer = Py_NewRef(Py_True);
+        } else if (popped == 0 && is_whole) {
             answer = Py_NewRef(Py_True);
+        } else if (is_synced && PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_OSError)) {
+            PyErr_Clear(); /* it comes again, to who goes on from there */
+            answer = PyObject_CallMethodOneArg(stream, W_write, line);
         } else if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_OSError)) {
             PyErr_Fetch(&kind, &failure, &traceback);
             PyErr_NormalizeException(&kind, &failure, &traceback);
@@ -150,6 +172,7 @@ static int write_line(Lane *lane, PyObject *stream, PyObject *line) {
             Py_XDECREF(traceback);
         } else if (!PyErr_Occurred()) {
             answer = PyObject_CallMethodOneArg(file, count < 0 ? W_write_slowly : W_resend, line);
+            if (is_synced && answer == Py_True) Py_SETREF(answer, PyObject_CallMethodNoArgs(stream, W_sync));
         }
         Py_XDECREF(written);
         Py_DECREF(fd);
@@ -167,7 +190,7 @@ static int write_line(Lane *lane, PyObject *stream, PyObject *line) {
    may raise. 1; 0 where the system refused; -1. A stream of another class, or a torn file, sees to it as it writes. */
 static int make_room(PyObject *stream, const Part *parts, int count) {
     enum { STAMP_BYTES = 96 }; /* the time and the id, with their keys */
-    PyObject *file = IS_A(stream, STREAM) ? GET(stream, STREAM__file) : NULL;
+    PyObject *file = file_of(stream);
     PyObject *segment = file != NULL && IS_A(file, OWN_FILE) ? GET(file, OWN_FILE_segment) : NULL;
     PyObject *room = segment != NULL && IS_A(segment, SEGMENT) ? GET(segment, SEGMENT_room_bytes) : NULL;
     if (room == NULL) return 1;
@@ -220,14 +243,6 @@ static long long time_of(Lane *lane, PyObject *thread) {
     if (kept == NULL) return -1;
     PUT(thread, THREAD_last_us, kept);
     return now_us;
-}
-
-/* What a signal handler raises, as KeyboardInterrupt, may come out of any call of Python code. It is kept until an event
-   that has its number is written: 1; 0 where nothing is kept. */
-static int put_off(PyObject **kept) {
-    if (kept[0] != NULL || PyErr_ExceptionMatches(PyExc_Exception)) return 0;
-    PyErr_Fetch(&kept[0], &kept[1], &kept[2]);
-    return 1;
 }
 
 /* What `threads` has for this thread, a new reference: asked once while one thread records, not for each event. */
@@ -288,7 +303,7 @@ static PyObject *put_parts(Lane *lane, PyObject *slot, Part *given, int given_co
     unsigned long long number = PyLong_AsUnsignedLongLong(seq);
     if (writer == NULL || PyErr_Occurred()) goto done;
     if (!stamped_line(second, (unsigned long)fraction, writer, number, given, given_count, &line, &identity)) goto done;
-    int written = has_room ? write_line(lane, stream, line) : 0;
+    int written = has_room ? write_line(lane, stream, line, kept) : 0;
     if (written == 0) answer = dropped_event(lane, "the file system refused the write");
     PyObject *events = written != 1 ? NULL : PyLong_FromLongLong(PyLong_AsLongLong(GET(lane->health, HEALTH_events)) + 1);
     if (events == NULL) goto done;

@@ -204,6 +204,7 @@ class CheckpointManager:
     def find(self, trace_id: str) -> RunRef:
         """The run that is meant, one that left nothing but checkpoints included; RunNotFound."""
         flush_active()
+        trace_id = trace_id if trace_id is None else str(trace_id)
         if self.source is not None:
             return self._find_by(self.source, trace_id)
         return self._find_here(trace_id)

@@ -21,7 +21,7 @@ from Agent.flight.runs.reading import RunRef as FlightRun
 from Agent.flight.runs.reading import find_run as find_flight_run
 from Agent.tree.default_root import default_root
 from Agent.tree.files.session import SessionInfo, lineage_within, open_session
-from Agent.tree.layout import agents_dir, find_session, session_file
+from Agent.tree.layout import agents_dir, find_session, is_directory, session_file
 from Agent.tree.read.reader import TreeReader
 
 ACTION_KINDS = frozenset({"agent_action", "learning_update"})
@@ -450,7 +450,7 @@ def find_run(
     text = str(run)
     for session_text, rest in _readings(text):
         path = Path(session_text)
-        if session_file(path).is_file() or agents_dir(path).is_dir():
+        if is_directory(path) and (session_file(path).is_file() or agents_dir(path).is_dir()):
             return RunReference(path, rest or agent_id)
     first_failure: SessionNotFound | None = None
     for session_text, rest in ((text, ""), _split(text)):

@@ -88,7 +88,7 @@ def _read_chunk(path: Path, inode: Inode, offset: int, size_bytes: int) -> bytes
         if (status.st_dev, status.st_ino) != inode:
             return None
         os.lseek(fd, offset, os.SEEK_SET)
-        return os.read(fd, size_bytes)
+        return os.read(fd, min(size_bytes, max(status.st_size - offset, 0)))
     finally:
         os.close(fd)
 

@@ -31,7 +31,7 @@ from Agent.tree.files.lines import (
     own_line,
 )
 from Agent.tree.files.writer_claim import read_claims
-from Agent.tree.layout import agents_dir, is_tree_file, tree_files
+from Agent.tree.layout import agents_dir, is_tree_file, tree_entries
 from Agent.tree.read.tailing import FilePosition, Tail
 
 CURSOR_VERSION: Final = 1
@@ -254,17 +254,21 @@ class Follower:
     def _resume(self, cursor: Mapping[str, Any]) -> None:
         """Find the cursor's files again by their first event, which no other file has."""
         try:
-            version, entries = cursor["version"], list(cursor["files"])
+            version, entries = cursor["version"], cursor["files"]
             by_id = {entry["first_id"]: _place_of(entry) for entry in entries}
-            by_inode = {(entry["dev"], entry["inode"]): _place_of(entry) for entry in entries}
+            empty = {
+                (entry["dev"], entry["inode"]): _place_of(entry)
+                for entry in entries
+                if entry["first_id"] is None
+            }
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedInput(f"the cursor is damaged: {error!r}", remedy="follow from the start") from None
         if version != CURSOR_VERSION:
             raise DamagedInput(f"the cursor is of version {version!r}", remedy="follow from the start")
         for path, inode in self._files_twice():
             begins_with = first_id(path)
-            place = by_inode.get(inode) if begins_with is None else by_id.get(begins_with)
-            if place is not None and place[2] == begins_with:
+            place = empty.get(inode) if begins_with is None else by_id.get(begins_with)
+            if place is not None:
                 self._tail.places[inode] = FilePosition(path, *place)
 
     def _files_twice(self) -> Iterator[tuple[Path, Inode]]:
@@ -274,13 +278,13 @@ class Follower:
         it is met under the name that it keeps.
         """
         for _ in range(2):
-            for path in tree_files(self.session):
+            for entry in tree_entries(self.session):
                 try:
-                    status = path.lstat()
+                    status = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue  # rolled or retired since it was listed
                 if (status.st_dev, status.st_ino) not in self._tail.places:
-                    yield path, (status.st_dev, status.st_ino)
+                    yield Path(entry.path), (status.st_dev, status.st_ino)
 
     def _skip(self) -> None:
         """Put every place behind the last whole line that is there now."""

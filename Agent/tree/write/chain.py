@@ -46,7 +46,7 @@ _PAUSE_S: Final = 0.001
 _PATIENCE_S: Final = 10.0
 _QUIET_S: Final = 5.0
 _ENOUGH_BYTES: Final = BLOCK_LINES * 100
-_RECORDS_AT_ONCE: Final = 4096
+_SAVED_BYTES: Final = 64 * 1024
 LINES, BYTES = "lines", "bytes"
 _END: Final = b'{"end":true}\n'
 
@@ -138,8 +138,8 @@ class LineChain:
         self._next_index = itertools.count().__next__
         self._tree = Frontier()
         self._saved = (0, self._tree.root())
-        self._records: list[bytes] = []
-        self._unsaved = b""
+        # in one piece: each record of a list would be left between holes that the lines of a file made
+        self._unsaved = bytearray()
         self._turn = threading.RLock()
         self._busy = False
         self._wanted = False
@@ -229,10 +229,10 @@ class LineChain:
                     except OSError as error:
                         self._counts.fail("chain", error)
                         self._ends = False
-                if len(self._records) >= _RECORDS_AT_ONCE:
+                if len(self._unsaved) >= _SAVED_BYTES:
                     self._save()
             if self._ends:
-                self._records.append(_END)
+                self._unsaved += _END
             self._save()
             self._ended = self._ends
         except OSError as error:
@@ -279,7 +279,7 @@ class LineChain:
         try:
             if found != inode:
                 return
-            for data, end, is_last in self._whole_lines(fd, place):
+            for data, end, is_last in self._whole_lines(fd, place, status.st_size):
                 if background and self._gives_way():
                     return
                 if place.offset == 0:
@@ -299,12 +299,14 @@ class LineChain:
         finally:
             give_back(fd, found)
 
-    def _whole_lines(self, fd: int, place: _Place) -> Iterator[tuple[bytes, int, bool]]:
+    def _whole_lines(self, fd: int, place: _Place, size_bytes: int) -> Iterator[tuple[bytes, int, bool]]:
         """What stands behind the covered lines, about a megabyte at a time.
 
         With where the last line ends, and whether the file ends there.
         """
-        want_bytes = _READ_BYTES
+        # A megabyte for each of thousands of small files finds no room among what the pass keeps of those
+        # before it, so the heap would grow with every file.
+        want_bytes = min(_READ_BYTES, max(size_bytes - place.offset, 0) + 1)
         while data := os.pread(fd, want_bytes, place.offset):
             end, is_last = data.rfind(b"\n") + 1, len(data) < want_bytes
             if end:
@@ -329,16 +331,14 @@ class LineChain:
         block = ChainBlock(self._tree.count, kind, format_timestamp(time.time_ns() // 1000), state)
         name = None if place.told == path else path.relative_to(self._session).as_posix()
         place.told = path
-        self._records.append(_record(block, place.index, name, place.first_id))
+        self._unsaved += _record(block, place.index, name, place.first_id)
         self._tree.add(state.leaf)
         place.offset += state.size_bytes
 
     def _save(self) -> None:
         """Append the blocks that are not in the chain's file yet; OSError if that is refused."""
-        if not self._records and not self._unsaved:
+        if not self._unsaved:
             return
-        self._unsaved += b"".join(self._records)
-        self._records.clear()
         made = (self._tree.count, self._tree.root())
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         chains_dir(self._session).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
@@ -348,7 +348,7 @@ class LineChain:
         try:
             while self._unsaved:
                 # a refusal half way goes on at that very byte the next time: nobody else appends here
-                self._unsaved = self._unsaved[os.write(fd, self._unsaved) :]
+                del self._unsaved[: os.write(fd, self._unsaved)]
         finally:
             give_back(fd, (status.st_dev, status.st_ino))
         self._saved = made

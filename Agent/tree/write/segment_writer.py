@@ -73,7 +73,9 @@ class GroupCommit:
                     verdicts[id(waiting)] = self._sync_one(waiting)
             with self._lock:
                 self._answers.update((number, verdicts[id(waiting)]) for number, waiting in batch)
-                return self._answers.pop(ticket)
+                verdict = self._answers.pop(ticket, None)
+        # none where a handler ended the sync of who had taken this one's turn as well
+        return self._sync_one(segment) if verdict is None else verdict
 
     def _sync_one(self, segment: Segment) -> bool:
         if not names(segment.fd, segment.inode):
@@ -325,7 +327,7 @@ class OwnFile:
             return True
 
         written = self._in_turn(line, write_and_pin, sync=True)
-        return self._sync(pinned[0]) if pinned else written
+        return self.sync_pinned(pinned[0]) if pinned else written
 
     def sync(self) -> bool:
         """Wait until what the open segment holds is on the disk; False if that cannot be said, counted."""
@@ -340,11 +342,11 @@ class OwnFile:
 
         self._in_turn(b"", pin)
         if pinned:
-            return self._sync(pinned[0])
+            return self.sync_pinned(pinned[0])
         self._shared.counts.add("sync_missed")  # evicted since, or this thread is inside already
         return False
 
-    def _sync(self, pinned: Segment) -> bool:
+    def sync_pinned(self, pinned: Segment) -> bool:
         """Bring a pinned segment to the disk and unpin it; what follows a refusal goes to another segment."""
         try:
             if self._shared.commit.sync(pinned):

@@ -82,10 +82,6 @@ class SessionStream:
         return self._file.sync()
 
 
-CLASSES_WRITTEN_BY = (SessionStream, OwnFile, Segment)
-"""Those whose slots recording in C reads, where it does what `SessionStream.write` does."""
-
-
 class SyncedStream(SessionStream):
     """A stream that syncs every line."""
 
@@ -100,6 +96,18 @@ class SyncedStream(SessionStream):
         if written:
             wait_for(self.sync)
         return written
+
+    def bring_to_disk(self, segment: Segment) -> bool:
+        """Sync a segment that was pinned for a line that it holds now, and unpin it; False as of `sync`."""
+        if not collecting():
+            return self._file.sync_pinned(segment)
+        segment.pins.pop()
+        wait_for(self.sync)
+        return True
+
+
+CLASSES_WRITTEN_BY = (SessionStream, SyncedStream, OwnFile, Segment)
+"""Those whose slots recording in C reads, where it does what `write` of the streams does."""
 
 
 class SessionWriter:
