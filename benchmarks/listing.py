@@ -127,7 +127,7 @@ def stamp(us: int) -> str:
 
 def questions(asker: Asker, chance: random.Random, runs: int) -> dict[str, Callable[[], Any]]:
     """What is asked, each with values of its own every time."""
-    from Agent.store.rows import make_cursor
+    from Agent.store.schema import make_cursor
 
     def moment_us() -> int:
         return FIRST_US + chance.randrange(YEAR_US)

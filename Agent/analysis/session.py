@@ -25,13 +25,12 @@ from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
 from Agent.tree import layout
 from Agent.tree.default_root import default_root
-from Agent.tree.files.lines import DamageLog, Inode, LineDecoder, RawLine
+from Agent.tree.files.lines import DamageLog, Inode, LineDecoder, RawLine, Tail
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import tree_files
 from Agent.tree.read.losses import Accounting, Losses, Writers, add_said
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.read.removal_logs import read_account
-from Agent.tree.read.tailing import Tail
 
 SessionRef = str | os.PathLike[str] | None
 

@@ -18,8 +18,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from Agent.archive.sealed.part_writer import open_connection
-from Agent.archive.sealed.parts import Part, read_parts
+from Agent.archive.sealed.parts import Part, open_connection, read_parts
 from Agent.archive.sealed.reader import file_lines
 from Agent.errors import DamagedInput, InputError, UsageError
 from Agent.event.codec import DamagedLine, decode_line

@@ -26,6 +26,7 @@ from Agent.tree.files.lines import RawLine, after_last_newline, open_file, tail_
 from Agent.tree.files.session import open_session, update_session
 from Agent.tree.layout import (
     MIRROR_FILES,
+    NO_FOLLOW,
     boards_dir,
     entries_in,
     list_sessions,
@@ -191,7 +192,7 @@ def _end_tails(session: Path) -> bool:
     """Put a newline behind each file that ends without one, so that nothing is glued to its last line."""
     changed = False
     for path in _plain_files(session):
-        flags = os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        flags = os.O_RDWR | os.O_APPEND | NO_FOLLOW
         fd = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
         try:
             size_bytes = os.fstat(fd).st_size

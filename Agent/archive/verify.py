@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from Agent.archive.chain_check import ChainReport, check_chains
-from Agent.archive.sealed.part_writer import DIGEST_BYTES, file_digest
-from Agent.archive.sealed.parts import Part, read_parts
+from Agent.archive.sealed.parts import DIGEST_BYTES, Part, file_digest, read_parts
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import DamagedInput
 from Agent.event.model import Event

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from Agent.errors import ConfigurationError, NotDelivered
-from Agent.export.writing import encode_body
+from Agent.export.wire import encode_body
 from Agent.version import __version__
 
 EVENTS_PATH: Final = "/v1/events"

@@ -28,14 +28,14 @@ from Agent.errors import DamagedInput
 from Agent.event.model import Event
 from Agent.export.allowed import AllowList
 from Agent.export.messages import Dropped
-from Agent.export.writing import event_to_wire, session_to_wire
+from Agent.export.wire import event_to_wire, session_to_wire
 from Agent.tree.files.descriptors import close_lock
 from Agent.tree.files.lines import DamageLog, LineDecoder
 from Agent.tree.files.session import open_session
 from Agent.tree.files.writer_claim import read_claims
-from Agent.tree.in_use import write_cursor
 from Agent.tree.layout import boards_dir, cursors_dir, safe_name, tree_files
 from Agent.tree.read.follower import Follower
+from Agent.tree.retention import write_cursor
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
 
 MAX_ARTIFACT_BYTES: Final = 512 * 1024

@@ -17,9 +17,8 @@ from Agent.client.sender import Sender, finish_sender, sender_for
 from Agent.errors import UsageError
 from Agent.event.kinds import FailureCode, FailureType, RunStatus, StepType
 from Agent.export.failure_classes import classify_exception
-from Agent.flight.open_runs.context import is_open, open_run
-from Agent.flight.open_runs.run_events import Guard, emit_run_event, ending_of, note_misuse
-from Agent.flight.runs.recorder import Recorder, RecorderBlock
+from Agent.flight.open_runs import Guard, emit_run_event, ending_of, is_open, note_misuse, open_run
+from Agent.flight.run_recorder import Recorder, RecorderBlock
 from Agent.record.emit import installed
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.safe_text import as_message, as_text, message_of

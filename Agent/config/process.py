@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from Agent.tree.files.programs import Program
+    from Agent.tree.files.session import Program
 
 
 def _nothing() -> None:
@@ -107,7 +107,7 @@ def program() -> Program | None:
     processes = sys.modules.get("multiprocessing.process")
     if processes is None:
         return None
-    from Agent.tree.files.programs import Program
+    from Agent.tree.files.session import Program
 
     own = Program.of(os.getpid())
     parent = processes.parent_process()

@@ -1,7 +1,7 @@
 """Which session this process records into: that of its program, if it has one, or a new one.
 
 The session of the process that started this one comes through the environment. Processes that were started
-before there was one meet under the trace root (`tree/files/programs.py`).
+before there was one meet under the trace root (`tree/files/session.py`).
 
 `recording.begin` asks once, before it opens a writer there.
 """
@@ -22,8 +22,7 @@ from Agent.errors import ConfigurationError
 from Agent.event.clock import format_timestamp
 from Agent.record.encode.redaction import Redactor
 from Agent.record.health import say
-from Agent.tree.files.programs import Program, meet
-from Agent.tree.files.session import SessionInfo, create_session, open_session, update_session
+from Agent.tree.files.session import Program, SessionInfo, create_session, meet, open_session, update_session
 from Agent.tree.files.writer_claim import process_start_ticks
 from Agent.tree.layout import boards_dir
 from Agent.tree.read.summary import write_summary

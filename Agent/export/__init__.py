@@ -17,8 +17,7 @@ if TYPE_CHECKING:
         StepMessage,
         WireError,
     )
-    from Agent.export.reading import read_batch, read_run
-    from Agent.export.writing import encode_body, event_to_wire, session_to_wire
+    from Agent.export.wire import encode_body, event_to_wire, read_batch, read_run, session_to_wire
 
 __all__ = [
     "AllowList",
@@ -43,8 +42,7 @@ _HOMES = {
     "allowed": "AllowList",
     "failure_classes": "classify classify_exception",
     "messages": "Batch Dropped EventMessage FailureMessage Refused RunMessage StepMessage WireError",
-    "reading": "read_batch read_run",
-    "writing": "encode_body event_to_wire session_to_wire",
+    "wire": "encode_body event_to_wire read_batch read_run session_to_wire",
 }
 
 __getattr__ = _lazy_names(__name__, _HOMES)

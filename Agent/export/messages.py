@@ -1,8 +1,8 @@
 """What crosses the wire and is stored behind it: runs with their steps and failures, and events.
 
-`writing.py` makes the wire of the recording's events, `reading.py` makes these of the wire, `store/` keeps
-them. Each is declared here alone: its fields are the columns of its table. Times are whole microseconds since
-1970; what nobody said is None. A run, and a step, may be partial: what one batch says of it.
+`wire.py` makes the wire of the recording's events, and these of the wire; `store/` keeps them. Each is
+declared here alone: its fields are the columns of its table. Times are whole microseconds since 1970; what
+nobody said is None. A run, and a step, may be partial: what one batch says of it.
 """
 
 from __future__ import annotations

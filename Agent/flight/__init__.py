@@ -6,8 +6,6 @@ from Agent.lazy_names import lazy_names as _lazy_names
 
 if TYPE_CHECKING:
     from Agent.event.values.codecs import register_codec
-    from Agent.flight.calls.model_calls import Price, record_model_stream, set_prices
-    from Agent.flight.calls.tool_recording import record_tool
     from Agent.flight.checkpoints.model import (
         Checkpoint,
         CheckpointPolicy,
@@ -18,10 +16,12 @@ if TYPE_CHECKING:
     from Agent.flight.checkpoints.recording import checkpoint_store
     from Agent.flight.checkpoints.store import LocalCheckpointStore
     from Agent.flight.integrations import recorded_model
-    from Agent.flight.matching.tool_replayer import ToolReplayer, replaying_tools
-    from Agent.flight.open_runs.fold import RunSummary
-    from Agent.flight.runs.reading import RunRecord, find_run, list_runs, read_run
-    from Agent.flight.runs.recorder import Recorder, recorder
+    from Agent.flight.model_calls import Price, record_model_stream, set_prices
+    from Agent.flight.run_fold import RunSummary
+    from Agent.flight.run_reading import RunRecord, find_run, list_runs, read_run
+    from Agent.flight.run_recorder import Recorder, recorder
+    from Agent.flight.tool_calls import record_tool
+    from Agent.flight.tool_replayer import ToolReplayer, replaying_tools
     from Agent.record.sources.sources import recorded_sources
 
 __all__ = [
@@ -53,16 +53,16 @@ __all__ = [
 _HOMES = {
     "Agent.event.values.codecs": "register_codec",
     "Agent.record.sources.sources": "recorded_sources",
-    "calls.model_calls": "Price record_model_stream set_prices",
-    "calls.tool_recording": "record_tool",
+    "model_calls": "Price record_model_stream set_prices",
+    "tool_calls": "record_tool",
     "checkpoints.model": "Checkpoint CheckpointPolicy CheckpointStore RetentionPolicy StepEvent",
     "checkpoints.recording": "checkpoint_store",
     "checkpoints.store": "LocalCheckpointStore",
     "integrations": "recorded_model",
-    "matching.tool_replayer": "replaying_tools ToolReplayer",
-    "open_runs.fold": "RunSummary",
-    "runs.reading": "find_run list_runs read_run RunRecord",
-    "runs.recorder": "Recorder recorder",
+    "tool_replayer": "replaying_tools ToolReplayer",
+    "run_fold": "RunSummary",
+    "run_reading": "find_run list_runs read_run RunRecord",
+    "run_recorder": "Recorder recorder",
 }
 
 __getattr__ = _lazy_names(__name__, _HOMES)

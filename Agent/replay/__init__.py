@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from Agent.lazy_names import lazy_names as _lazy_names
 
 if TYPE_CHECKING:
-    from Agent.flight.matching.tool_replayer import ToolReplayer
+    from Agent.flight.tool_replayer import ToolReplayer
     from Agent.replay.compare.normaliser import Normaliser
     from Agent.replay.compare.outcome import Divergence, ReplayReport, SourceRead, Verdict
     from Agent.replay.diff.first_difference import CommonCause, RunDivergence
@@ -80,7 +80,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Agent.flight.matching.tool_replayer": "ToolReplayer",
+    "Agent.flight.tool_replayer": "ToolReplayer",
     "compare.normaliser": "Normaliser",
     "compare.outcome": "Divergence ReplayReport SourceRead Verdict",
     "diff.first_difference": "CommonCause RunDivergence",

@@ -15,15 +15,14 @@ from Agent.server.counters import Counters, CountRequests
 from Agent.server.errors import Problem, install_problems
 from Agent.server.limits import large_bodies
 from Agent.server.replays import Replays
-from Agent.server.routes.checkpoints import checkpoint_router
 from Agent.server.routes.ingest import ingest_router
 from Agent.server.routes.otlp import otlp_router
 from Agent.server.routes.query import query_router
-from Agent.server.routes.replays import replay_router
+from Agent.server.routes.replays import checkpoint_router, replay_router
 from Agent.server.routes.schemas import ERRORS, HealthAnswer
 from Agent.server.settings import ServerRole, ServerSettings
 from Agent.store import Role, Scope, Store, open_store
-from Agent.store.replay_store import ReplayStore
+from Agent.store.database import ReplayStore
 from Agent.version import __version__
 
 _PARAMETERS: Final = {

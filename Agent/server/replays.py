@@ -23,7 +23,8 @@ from Agent.server.errors import Problem
 from Agent.server.settings import ServerSettings
 from Agent.server.worker_process import OUTCOME, REQUEST, SPOOL
 from Agent.store import Project
-from Agent.store.replay_store import CheckpointRow, ReplayRow, ReplayStore, SentSession, checkpoint_id_of
+from Agent.store.database import ReplayStore, SentSession, checkpoint_id_of
+from Agent.store.schema import CheckpointRow, ReplayRow
 from Agent.tree.retention import delete_tree
 
 _GRACE_S: Final = 30

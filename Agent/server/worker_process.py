@@ -55,7 +55,7 @@ def limit_process(memory_bytes: int, timeout_s: float) -> None:
 def _outcome(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     import orjson
 
-    from Agent.archive.stored_session import StoredSession
+    from Agent.archive.run_import import StoredSession
     from Agent.errors import AgentTraceError, DamagedInput
     from Agent.export.allowed import holds_content
 
@@ -122,7 +122,7 @@ async def _checkpoints(session: Path, request: Mapping[str, Any]) -> tuple[list[
 
 
 async def _replay(session: Path, request: Mapping[str, Any]) -> dict[str, Any]:
-    from Agent.archive.stored_session import restored_checkpoint
+    from Agent.archive.run_import import restored_checkpoint
     from Agent.flight.checkpoints.store import LocalCheckpointStore
     from Agent.replay.executors.replay_executor import ReplayExecutor
     from Agent.replay.executors.result import ReplayConfig

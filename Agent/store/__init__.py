@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from Agent.store.engines import Role
     from Agent.store.keys import ApiKey, IssuedKey, Project, Scope
     from Agent.store.pool import Pool, create_pool, open_store
-    from Agent.store.rows import EventFilter, EventRow, FailureRow, Ingested, Page, RunFilter, RunRow, StepRow
+    from Agent.store.schema import (
+        EventFilter,
+        EventRow,
+        FailureRow,
+        Ingested,
+        Page,
+        RunFilter,
+        RunRow,
+        StepRow,
+    )
 
 __all__ = [
     "ApiKey",
@@ -37,7 +46,7 @@ _HOMES = {
     "engines": "Role",
     "keys": "ApiKey IssuedKey Project Scope",
     "pool": "create_pool open_store Pool",
-    "rows": "EventFilter EventRow FailureRow Ingested Page RunFilter RunRow StepRow",
+    "schema": "EventFilter EventRow FailureRow Ingested Page RunFilter RunRow StepRow",
 }
 
 __getattr__ = _lazy_names(__name__, _HOMES, _extra_needed)

@@ -1,23 +1,30 @@
-"""Connections to either database, each role with no more rights than it needs."""
+"""Connections to either database, each role with the rights that it needs; the schema, brought up to date."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sqlite3
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 import orjson
-from sqlalchemy import Engine, create_engine, event
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import QueuePool
 
-from Agent.errors import UsageError
+from Agent.errors import DamagedInput, InputError, UsageError
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE
+from Agent.version import __version__
 
 READER_ROLE: Final = "agent_trace_reader"
 """The role of PostgreSQL that queries take on; it holds SELECT and nothing else."""
@@ -148,7 +155,7 @@ def _make_file(path: Path) -> None:
     # A file that is there is not opened: closing it would give up the locks that this process holds on it by
     # other connections, and the next process to leave would remove the file of new rows under them.
     with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE))
 
 
 def _postgres_engine(url: URL, role: Role) -> Engine:
@@ -181,3 +188,84 @@ def _postgres_engine(url: URL, role: Role) -> Engine:
             connection.commit()
 
     return engine
+
+
+_MIGRATIONS: Final = Path(__file__).with_name("migrations")
+_LOCK_NUMBER: Final = 0x6167_7472  # "agtr": any number that others are unlikely to take
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def migrate(connection: Connection) -> None:
+    """Brings the schema to this package's version; processes that come together wait for each other.
+
+    Raises:
+        InputError: a newer version of this package wrote the database.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK_NUMBER})
+    current = _current(connection)
+    if current == _newest():
+        return
+    _refuse_unknown(current)
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def check_version(connection: Connection) -> None:
+    """Passes where the schema is of this package's version.
+
+    Raises:
+        InputError: there is no schema yet, or it is of another version.
+    """
+    current = _current(connection)
+    if current is None:
+        raise InputError(
+            "the database has no Agent Trace schema yet",
+            remedy="start the ingest role first: agent-trace serve --role ingest",
+        )
+    _refuse_unknown(current)
+    if current != _newest():
+        raise InputError(
+            f"the database has schema version {current}, this package needs {_newest()}",
+            remedy="start the ingest role once to migrate the schema",
+        )
+
+
+def schema_sql() -> str:
+    """The whole schema as SQL for PostgreSQL, as `schema.sql` beside this module holds it."""
+    config = _config()
+    output = io.StringIO()
+    config.attributes["output"] = output
+    command.upgrade(config, "head", sql=True)
+    lines = [line.rstrip() for line in output.getvalue().splitlines()]
+    return "\n".join(lines).strip() + "\n"
+
+
+def _current(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _newest() -> str:
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise DamagedInput("the package has no migrations", path=_MIGRATIONS, remedy="install it again")
+    return head
+
+
+def _refuse_unknown(current: str | None) -> None:
+    known = {each.revision for each in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if current is not None and current not in known:
+        raise InputError(
+            f"the database has schema version {current[:40]}, which agent-trace {__version__} does not know",
+            remedy="use the version of agent-trace that wrote it, or a newer one",
+        )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema_sql())  # python -m Agent.store.engines > Agent/store/schema.sql

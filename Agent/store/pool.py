@@ -21,18 +21,16 @@ import orjson
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from Agent.archive.stored_session import StoredSession, restored_checkpoint
+from Agent.archive.run_import import StoredSession, restored_checkpoint
 from Agent.errors import InputError, RunNotFound, UsageError
 from Agent.event.clock import parse_timestamp
+from Agent.flight.checkpoints.files import checkpoints_dir
 from Agent.flight.checkpoints.model import CheckpointInfo
-from Agent.flight.checkpoints.storage.files import checkpoints_dir
 from Agent.flight.checkpoints.store import LocalCheckpointStore
-from Agent.store.database import Store
-from Agent.store.engines import WRITES, Role, make_engine, parse_url, shown_url
+from Agent.store.database import ReplayStore, SentSession, Store, checkpoint_id_of
+from Agent.store.engines import WRITES, Role, check_version, make_engine, migrate, parse_url, shown_url
 from Agent.store.keys import DEFAULT_PROJECT, Project, add_project
-from Agent.store.migrating import check_version, migrate
-from Agent.store.replay_store import CheckpointRow, ReplayRow, ReplayStore, SentSession, checkpoint_id_of
-from Agent.store.rows import MAX_LIMIT
+from Agent.store.schema import MAX_LIMIT, CheckpointRow, ReplayRow
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import DIRECTORY_MODE
 from Agent.tree.retention import delete_tree

@@ -24,8 +24,20 @@ from sqlalchemy import (
 
 from Agent.errors import UsageError
 from Agent.event.ids import event_id, split_event_id
-from Agent.store.rows import EventFilter, Page, RunFilter, plain_rows, read_cursor, read_page, shown_columns
-from Agent.store.schema import EVENTS, FAILURES, RUNS, SESSIONS, STEPS
+from Agent.store.schema import (
+    EVENTS,
+    FAILURES,
+    RUNS,
+    SESSIONS,
+    STEPS,
+    EventFilter,
+    Page,
+    RunFilter,
+    plain_rows,
+    read_cursor,
+    read_page,
+    shown_columns,
+)
 
 _MAX_FAILURES: Final = 1_000
 _MOST_LINKED: Final = 5_000

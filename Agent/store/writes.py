@@ -32,8 +32,18 @@ from sqlalchemy.exc import IntegrityError
 
 from Agent.event.ids import uuid7_unix_ms
 from Agent.export.messages import RUNNING
-from Agent.store.rows import EventRow, FailureRow, Ingested, RunRow, StepRow
-from Agent.store.schema import EVENTS, FAILURES, RUNS, SESSIONS, STEPS
+from Agent.store.schema import (
+    EVENTS,
+    FAILURES,
+    RUNS,
+    SESSIONS,
+    STEPS,
+    EventRow,
+    FailureRow,
+    Ingested,
+    RunRow,
+    StepRow,
+)
 
 _IDS_PER_QUESTION: Final = 5_000
 """Below the number of parameters that either database takes in one statement."""

@@ -5,6 +5,6 @@
 - `files`: what one file holds: lines, segments, claims, `session.json`.
 - `write`, in the order of a line's way: `sink`, `writer`, `segment_writer`; beside it `mirror`, `artifacts`,
   the `crash_board` and the `chain` of digests.
-- `read`: `reader` merges files into one order, `tailing` and `follower` read on, `losses` has the account.
+- `read`: `reader` merges files into one order, `follower` reads on, `losses` has the account.
 - `retention`: what is removed, and what still needs it.
 """

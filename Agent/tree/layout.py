@@ -19,6 +19,10 @@ from Agent.errors import SessionNotFound
 
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
+NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+"""Opens no link; 0 where the system has no such flag."""
+NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW
+"""Makes a file that must not exist yet."""
 
 CATEGORY_FILES: Final = {
     "learning": "learning",
@@ -327,9 +331,8 @@ def entries_in(directory: Path, ending: str = "") -> list[Path]:
 def make_root(root: Path) -> None:
     """Make the root of the tree and, once, the README.md that says what it is."""
     root.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     try:
-        fd = os.open(root / "README.md", flags, FILE_MODE)
+        fd = os.open(root / "README.md", NEW_FILE, FILE_MODE)
     except FileExistsError:
         return  # the README.md is there: nothing is overwritten
     with os.fdopen(fd, "w", encoding="utf-8") as readme:

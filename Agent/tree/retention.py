@@ -1,7 +1,9 @@
-"""Keeps the record of a session under a size: rolled segments go, oldest first, once it is said what goes.
+"""Keeps the record of a session under a size, and removes whole sessions: rolled segments go, oldest first.
 
-`retired` is the account that is written before anything is removed. The room above runs this on a thread of
-its own, never inside a logging call.
+`removal_logs` has the account that is written before anything is removed. What is still needed stays: by a
+process that has it open, by a reader's lease, or by a sender's cursor. A rolled segment is never opened
+again, and a file that is open stays readable, so only readers that go by name, as a query engine does, take a
+lease. `config` runs this on a thread of its own, never inside a logging call.
 """
 
 from __future__ import annotations
@@ -9,26 +11,35 @@ from __future__ import annotations
 import contextlib
 import heapq
 import os
+import signal
 import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import orjson
 
 from Agent.errors import InputError
-from Agent.tree.files.descriptors import locked
-from Agent.tree.files.session import SessionInfo, open_session
+from Agent.tree.files.descriptors import close_lock, locked, open_lock
+from Agent.tree.files.lines import first_id, open_file
+from Agent.tree.files.session import SessionInfo, open_session, replace_file
 from Agent.tree.files.writer_claim import boot_id, hostname, process_start_ticks, read_claims
-from Agent.tree.in_use import IsHeld, WriterWatch, held_by_cursors, nobody_reads
 from Agent.tree.layout import (
+    DIRECTORY_MODE,
+    FILE_MODE,
+    NO_FOLLOW,
     SessionRef,
+    cursors_dir,
     entries_in,
     list_sessions,
     parse_file_name,
+    reading_lock_file,
     retention_lock_file,
     retention_pass_file,
+    safe_name,
     tree_entries,
     tree_files,
 )
@@ -39,6 +50,159 @@ from Agent.tree.read.removal_logs import (
     read_removal,
     write_account,
 )
+
+# where the system cannot tell who has a file open, it is left alone for so long after its last change
+_SETTLED_S: Final = 30.0
+
+
+class WriterWatch:
+    """Tells whether a file is open for writing, by the system's leases where they can be trusted.
+
+    Args:
+        directory: on the same file system; a file is made there once to see whether leases work.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._leases: bool | None = None
+
+    def is_open(self, path: Path) -> bool:
+        """Whether somebody may still write to that file; OSError if it cannot be opened."""
+        if self._leases is None:
+            self._leases = _leases_work(self._directory)
+        fd, status = open_file(path)
+        try:
+            if self._leases:
+                return not _can_lease(fd)
+            age_s = time.time() - max(status.st_mtime, status.st_ctime)
+            return age_s < _SETTLED_S
+        finally:
+            os.close(fd)
+
+
+def _can_lease(fd: int) -> bool:
+    """Whether a lease for reading is granted, which it is only if nobody has the file open for writing."""
+    fcntl: Any = __import__("fcntl")
+    try:
+        # who opens the file in this moment makes the kernel send a signal, whose default must not be to die
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError:
+        return False
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return True
+
+
+def _leases_work(directory: Path) -> bool:
+    """Whether leases are refused for a file that is open for writing, and granted for one that is not."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    if not hasattr(fcntl, "F_SETLEASE") or not hasattr(fcntl, "F_SETSIG"):
+        return False
+    path = directory / f".lease.{os.getpid()}"
+    flags = os.O_WRONLY | os.O_CREAT | NO_FOLLOW
+    try:
+        writing = os.open(path, flags, FILE_MODE)
+        reading = -1
+        try:
+            reading = os.open(path, os.O_RDONLY | NO_FOLLOW)
+            refused = not _can_lease(reading)
+            os.close(writing)
+            writing = -1
+            return refused and _can_lease(reading)
+        finally:
+            for fd in (writing, reading):
+                if fd >= 0:
+                    os.close(fd)
+            with contextlib.suppress(OSError):  # never made, or removed already
+                path.unlink()
+    except OSError:
+        return False
+
+
+_LOOK_AGAIN_S: Final = 0.02
+_PATIENCE_S: Final = 3.0
+
+
+@contextmanager
+def nothing_retired(session: Path) -> Iterator[None]:
+    """While this is open retention leaves the segments of a session; a pass under way is waited for.
+
+    Where nothing was ever retired, or locks are not to be had, there is nothing to wait for.
+    """
+    try:
+        import fcntl
+
+        fd = open_lock(reading_lock_file(session), create=False)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        # past whoever removes, or waits to: readers that come one after another do not hold it up for ever
+        entrance = open_lock(retention_lock_file(session), create=False)
+        try:
+            fcntl.flock(entrance, fcntl.LOCK_SH)
+            fcntl.flock(fd, fcntl.LOCK_SH)
+        finally:
+            close_lock(entrance)
+        yield
+    finally:
+        close_lock(fd)
+
+
+@contextmanager
+def nobody_reads(session: Path) -> Iterator[bool]:
+    """Whether nobody reads by name, now and while this is open; waits a few seconds for those who do.
+
+    To be opened by the one who has the lock of retention, which keeps others from beginning to read.
+    """
+    patience_s = time.monotonic() + _PATIENCE_S
+    while True:
+        with locked(reading_lock_file(session), create=True) as alone:
+            if alone or time.monotonic() >= patience_s:
+                yield alone
+                return
+        time.sleep(_LOOK_AGAIN_S)
+
+
+IsHeld = Callable[[Path, os.stat_result], bool]
+"""Whether somebody still has to read a segment; asked by retention, which then takes another one."""
+
+
+def write_cursor(session: Path, name: str, cursor: dict[str, Any]) -> None:
+    """Leave how far somebody is; OSError if it cannot be written."""
+    directory = cursors_dir(session)
+    directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    replace_file(
+        directory / f"{safe_name(name)}.json", orjson.dumps(cursor, option=orjson.OPT_APPEND_NEWLINE)
+    )
+
+
+def held_by_cursors(session: Path) -> IsHeld:
+    """What the cursors of a session say: a segment is held until each of them has read it to its end.
+
+    A cursor that cannot be read holds everything.
+    """
+    read: list[dict[str, int] | None] = []
+    for path in entries_in(cursors_dir(session), ".json"):
+        try:
+            files = orjson.loads(path.read_bytes())["files"]
+            read.append({str(entry["first_id"]): int(entry["offset"]) for entry in files})
+        except FileNotFoundError:
+            continue  # its reader has finished and removed it
+        except (OSError, ValueError, TypeError, KeyError):
+            read.append(None)
+    if not read:
+        return lambda _path, _status: False
+
+    def is_held(path: Path, status: os.stat_result) -> bool:
+        begins_with = str(first_id(path))
+        return any(far is None or far.get(begins_with, 0) < status.st_size for far in read)
+
+    return is_held
+
 
 POLICY: Final = "max_session_bytes"
 # a pass frees this part of the limit beyond what it must, so that not every roll makes another

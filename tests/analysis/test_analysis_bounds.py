@@ -16,7 +16,7 @@ from support.processes import child_environment, wait_until_it_computes
 
 from Agent import AgentLogger, LogAnalyzer, setup_logging, shutdown_logging
 from Agent.analysis.query.progress import Bounds, bounds
-from Agent.archive.sealed.part_writer import settings_of
+from Agent.archive.sealed.parts import settings_of
 from Agent.cli.main import main
 from Agent.errors import InputError, MissingExtra, UsageError
 

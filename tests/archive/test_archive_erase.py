@@ -19,9 +19,9 @@ from Agent.archive.sealed.sealing import seal
 from Agent.archive.verify import verify
 from Agent.errors import NotErased, SessionInUse, SessionNotFound, UsageError
 from Agent.flight import LocalCheckpointStore, Recorder, find_run, list_runs, read_run
-from Agent.tree.in_use import write_cursor
 from Agent.tree.read.follower import Follower
 from Agent.tree.read.removal_logs import read_account
+from Agent.tree.retention import write_cursor
 from Agent.utils import AgentLogger
 
 

@@ -331,15 +331,15 @@ def damaged(session):
 
 def spied(monkeypatch):
     """Which rows are asked for, part by part: without proof, with it."""
-    from Agent.archive.sealed import part_writer
+    from Agent.archive.sealed import parts
 
-    asked, rows_of = [], part_writer.rows_of
+    asked, rows_of = [], parts.rows_of
 
     def note(lines, *, unproven=False):
         asked.append("unproven" if unproven else "proven")
         return rows_of(lines, unproven=unproven)
 
-    monkeypatch.setattr(part_writer, "rows_of", note)
+    monkeypatch.setattr(parts, "rows_of", note)
     return asked
 
 
@@ -415,12 +415,12 @@ def test_a_line_that_is_taken_for_json_wrongly_is_found(tmp_path, monkeypatch):
     ],
 )
 def test_a_part_that_does_not_hold_the_lines_in_their_places_is_refused(spoiled, tmp_path, monkeypatch):
-    from Agent.archive.sealed import part_writer
+    from Agent.archive.sealed import parts
 
     session = one_file(tmp_path, [WHOLE % (number, number) for number in range(1, 9)])
-    copy = part_writer.copy_statement
+    copy = parts.copy_statement
     monkeypatch.setattr(
-        part_writer, "copy_statement", lambda rows, target, uid: copy(spoiled.format(rows=rows), target, uid)
+        parts, "copy_statement", lambda rows, target, uid: copy(spoiled.format(rows=rows), target, uid)
     )
     with pytest.raises(DamagedInput, match="does not read back"):
         seal(session, remove=True)

@@ -9,7 +9,7 @@ import pytest
 from support.session_files import record_files
 
 from Agent import AgentLogger, LogAnalyzer, setup_logging, shutdown_logging
-from Agent.archive.sealed import parquet_rows, part_writer
+from Agent.archive.sealed import parquet_rows, parts
 from Agent.archive.sealed.sealing import seal
 from Agent.archive.verify import verify
 
@@ -54,14 +54,14 @@ def without_ids(rows: str, target: str, _uid: str | None) -> str:
 def test_parts_of_both_forms_are_read_together(session, monkeypatch, older_first):
     ids = lines_of(session)
     calls = 0
-    newer = part_writer.copy_statement
+    newer = parts.copy_statement
 
     def by_turns(rows: str, target: str, uid: str | None) -> str:
         nonlocal calls
         calls += 1
         return (without_ids if calls % 2 == older_first else newer)(rows, target, uid)
 
-    monkeypatch.setattr(part_writer, "copy_statement", by_turns)
+    monkeypatch.setattr(parts, "copy_statement", by_turns)
     seal(session, remove=True, part_bytes=1)
     assert calls >= 3 and not record_files(session)
     with LogAnalyzer(session) as analyzer:

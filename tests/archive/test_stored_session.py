@@ -5,13 +5,12 @@ import contextlib
 import orjson
 
 from Agent import AgentLogger, shutdown_logging, trace_agent_action
-from Agent.archive.stored_session import StoredSession, restored_event
+from Agent.archive.run_import import StoredSession, restored_event
 from Agent.client.shipment import artifact_text
 from Agent.export.allowed import AllowList, holds_content
-from Agent.export.reading import read_batch
-from Agent.export.writing import event_to_wire
+from Agent.export.wire import event_to_wire, read_batch
 from Agent.flight import recorder
-from Agent.flight.runs.reading import RunRef, read_run
+from Agent.flight.run_reading import RunRef, read_run
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import list_sessions
 from Agent.tree.read.reader import TreeReader

@@ -5,8 +5,7 @@ import orjson
 from Agent import shutdown_logging
 from Agent.client.shipment import MAX_ARTIFACT_BYTES, artifact_text
 from Agent.export.allowed import AllowList
-from Agent.export.reading import read_batch
-from Agent.export.writing import event_to_wire
+from Agent.export.wire import event_to_wire, read_batch
 from Agent.flight import recorder
 from Agent.tree.layout import list_sessions
 from Agent.tree.read.reader import TreeReader

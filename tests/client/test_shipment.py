@@ -16,9 +16,9 @@ from Agent.client.destination import Destination, Stopped
 from Agent.client.shipment import Shipment
 from Agent.errors import NotDelivered, SessionInUse
 from Agent.flight import recorder
-from Agent.tree.in_use import held_by_cursors
 from Agent.tree.layout import list_sessions, tree_files
 from Agent.tree.read.reader import TreeReader
+from Agent.tree.retention import held_by_cursors
 
 
 def never(_seconds):

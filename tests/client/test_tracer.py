@@ -17,7 +17,7 @@ from Agent import health
 from Agent.client import AgentTracer
 from Agent.errors import ConfigurationError, UsageError
 from Agent.flight import list_runs, read_run
-from Agent.flight.runs.reading import find_run
+from Agent.flight.run_reading import find_run
 from Agent.tree.layout import list_sessions
 from Agent.tree.read.reader import TreeReader
 

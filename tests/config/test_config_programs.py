@@ -12,8 +12,7 @@ import pytest
 from support.processes import child_environment, run_python
 from support.session_files import of_kind, only_session, session_directories, session_events
 
-from Agent.tree.files.programs import Program, meet
-from Agent.tree.files.session import SessionInfo, create_session, open_session, update_session
+from Agent.tree.files.session import Program, SessionInfo, create_session, meet, open_session, update_session
 from Agent.tree.read.reader import TreeReader
 
 POOL = """
@@ -297,8 +296,8 @@ def test_one_of_many_that_meet_at_once_makes_the_session(tmp_path, program):
 
 @pytest.mark.process
 def test_a_process_that_was_stopped_while_it_held_the_meeting_stops_no_other(tmp_path, program, monkeypatch):
-    monkeypatch.setattr("Agent.tree.files.programs._PATIENCE_S", 0.1)
-    held = "from Agent.tree.files.programs import *; import sys, time\n"
+    monkeypatch.setattr("Agent.tree.files.session._PATIENCE_S", 0.1)
+    held = "from Agent.tree.files.session import *; import sys, time\n"
     held += f"with meet(__import__('pathlib').Path('.'), Program{tuple(program)}, create=True):\n"
     held += "    print(flush=True); time.sleep(60)"
     with subprocess.Popen(

@@ -20,7 +20,8 @@ STORING, STEPPING = "from Agent.flight import checkpoint_store\n", "from datetim
 
 TRAVELLING = "from Agent.replay import compare_runs, fork_run, resume_from_checkpoint\n"
 AGENT = """
-from Agent.flight import record_tool, recorder
+from Agent.flight import record_tool
+from Agent.flight import recorder
 from Agent.utils import trace_agent_action
 
 @record_tool

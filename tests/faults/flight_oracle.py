@@ -31,7 +31,7 @@ from Agent.archive.verify import verify
 from Agent.errors import AgentTraceError, EventNotFound, RunNotFound
 from Agent.flight import LocalCheckpointStore, RetentionPolicy, read_run
 from Agent.flight.checkpoints.model import CheckpointInfo
-from Agent.flight.runs.reading import RunRecord, RunRef
+from Agent.flight.run_reading import RunRecord, RunRef
 from Agent.record.encode.redaction import Redactor
 from Agent.tree.read.reader import TreeReader
 

@@ -16,7 +16,7 @@ from told import TEXTS, Told, end
 from Agent import AgentLogger, setup_logging, shutdown_logging
 from Agent.archive.erase.erasing import erase, target_of
 from Agent.flight import CheckpointPolicy, LocalCheckpointStore, RetentionPolicy, checkpoint_store, recorder
-from Agent.flight.checkpoints.storage.index import CheckpointIndex
+from Agent.flight.checkpoints.files import CheckpointIndex
 from Agent.record.encode.redaction import Redactor
 from Agent.tree.write.artifacts import ArtifactFiles
 from Agent.utils import trace_agent_action

@@ -21,7 +21,8 @@ import os
 import sys
 import threading
 
-from Agent.flight import record_tool, recorder
+from Agent.flight import record_tool
+from Agent.flight import recorder
 
 
 @record_tool

@@ -21,7 +21,8 @@ from Agent.event.codec import DamagedLine, decode_line
 PROGRAM = """
 import sys
 from Agent import AgentLogger, receive, send, setup_logging, shutdown_logging, tick, trace_agent_action
-from Agent.flight import record_tool, recorder
+from Agent.flight import record_tool
+from Agent.flight import recorder
 from Agent.utils import InteractionLogger, LearningLogger, PerformanceLogger
 
 setup_logging(trace_root=sys.argv[1])

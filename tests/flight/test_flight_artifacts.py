@@ -21,7 +21,7 @@ from Agent import health, setup_logging, shutdown_logging
 from Agent.errors import DamagedInput
 from Agent.event.model import RedactedBytes
 from Agent.flight import find_run, read_run, recorder
-from Agent.flight.open_runs.artifact_saving import compared
+from Agent.flight.artifact_saving import compared
 from Agent.tree.files.session import SessionInfo, create_session
 from Agent.tree.write.artifacts import (
     ArtifactFiles,

@@ -26,6 +26,8 @@ from hypothesis import strategies as st
 from Agent.errors import DamagedInput, EventNotFound, RunNotFound, SessionInUse, UsageError
 from Agent.event.model import Event
 from Agent.event.values.values import Unrestored, decode_value
+from Agent.flight.checkpoints.delta import apply, diff
+from Agent.flight.checkpoints.files import CheckpointIndex, checkpoints_dir, shared_chunks_dir
 from Agent.flight.checkpoints.model import (
     Checkpoint,
     CheckpointPolicy,
@@ -33,13 +35,10 @@ from Agent.flight.checkpoints.model import (
     RetentionPolicy,
     StepEvent,
 )
+from Agent.flight.checkpoints.packs import split
 from Agent.flight.checkpoints.recording import checkpoint_store
+from Agent.flight.checkpoints.run import OpenRuns
 from Agent.flight.checkpoints.state_fold import StateFold, fold_events
-from Agent.flight.checkpoints.storage.delta import apply, diff
-from Agent.flight.checkpoints.storage.files import checkpoints_dir, shared_chunks_dir
-from Agent.flight.checkpoints.storage.index import CheckpointIndex
-from Agent.flight.checkpoints.storage.packs import split
-from Agent.flight.checkpoints.storage.run import OpenRuns
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.record.encode.redaction import Redactor
 
@@ -964,7 +963,7 @@ def test_a_save_that_fails_is_counted_and_does_not_raise(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("Agent.flight.checkpoints.storage.packs.PackWriter.append", refused)
+        patch.setattr("Agent.flight.checkpoints.packs.PackWriter.append", refused)
         assert checkpoint_store.save_checkpoint("r", "2", {"n": 2}) is None
     assert health()["dropped"] == {"a checkpoint could not be written": 1}
     assert "No space" in capfd.readouterr().err

@@ -69,7 +69,8 @@ TOOLS = """
 import os
 import random
 from Agent import AgentLogger, trace_agent_action
-from Agent.flight import record_model_stream, record_tool, recorder
+from Agent.flight import record_model_stream, record_tool
+from Agent.flight import recorder
 
 
 def world():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.event.values.values import encode_value
-from Agent.flight.matching.recorded_calls import (
+from Agent.flight.recorded_calls import (
     Match,
     RecordedCall,
     RequestedCall,

@@ -337,7 +337,7 @@ def test_a_codec_makes_the_answer_again(trace_root):
     assert ToolReplayer(run.run_id).replay("price_of", {"what": "tea"}).cents == 3
     with replaying_tools(run.run_id):
         assert price("tea").cents == 3
-    from Agent.flight.calls.tool_recording import TOOLS
+    from Agent.flight.tool_calls import TOOLS
 
     del TOOLS["price_of"]
     with pytest.raises(RecordingMiss, match="codec of price_of, which is not imported"):

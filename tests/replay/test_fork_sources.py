@@ -10,7 +10,8 @@ from Agent.tree.layout import list_sessions
 
 SOURCES = """
 import datetime, os, random, secrets, time, uuid
-from Agent.flight import recorded_sources, recorder
+from Agent.flight import recorded_sources
+from Agent.flight import recorder
 
 class Agent:
     def __init__(self, rng):
@@ -44,7 +45,8 @@ def main():
 
 NUMPY = """
 import numpy
-from Agent.flight import recorded_sources, recorder
+from Agent.flight import recorded_sources
+from Agent.flight import recorder
 
 class Agent:
     def __init__(self, rng):

@@ -10,7 +10,8 @@ from Agent.tree.layout import list_sessions
 from Agent.tree.read.reader import TreeReader
 
 LOOP = """
-from Agent.flight import record_tool, recorder
+from Agent.flight import record_tool
+from Agent.flight import recorder
 
 @record_tool
 def search_docs(query, attempt):
@@ -73,7 +74,8 @@ CHANCE = COUNTER.replace(
 ).replace("number * self.step_size", "number * self.step_size + self.chance.randint(0, 3)")
 
 FREE = """
-from Agent.flight import checkpoint_store, recorder
+from Agent.flight import checkpoint_store
+from Agent.flight import recorder
 
 class Walker:
     def __init__(self):
@@ -107,7 +109,8 @@ def build(spec):
 
 KEPT = """
 import random
-from Agent.flight import CheckpointPolicy, recorder
+from Agent.flight import CheckpointPolicy
+from Agent.flight import recorder
 
 class Counter:
     def __init__(self):

@@ -319,7 +319,8 @@ def test_an_update_of_what_proves_nothing_changes_nothing(shop, goldens):
 
 
 IN_A_RUN = """
-from Agent.flight import record_tool, recorder
+from Agent.flight import record_tool
+from Agent.flight import recorder
 
 @record_tool
 def search(query):

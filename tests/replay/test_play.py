@@ -114,7 +114,8 @@ def test_an_agent_that_is_not_there_is_an_error(toy):
 
 
 RECORDED_RUN = """
-from Agent.flight import record_tool, recorder
+from Agent.flight import record_tool
+from Agent.flight import recorder
 
 @record_tool
 def search(query):

@@ -10,7 +10,8 @@ MODULE = """
 import asyncio, datetime, os, random, secrets, time, uuid
 from random import random as bare_random
 from time import time as bare_time
-from Agent.flight import recorded_sources, recorder
+from Agent.flight import recorded_sources
+from Agent.flight import recorder
 from Agent.utils import trace_performance
 {imports}
 

@@ -173,7 +173,8 @@ def test_a_run_that_is_not_there_is_one_error(toy, rings):
 
 
 RUNS = """
-from Agent.flight import record_tool, recorder
+from Agent.flight import record_tool
+from Agent.flight import recorder
 
 @record_tool
 def price(city):

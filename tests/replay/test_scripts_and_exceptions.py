@@ -6,14 +6,15 @@ import sys
 
 import pytest
 
-from Agent.flight.open_runs.artifact_saving import Tagged
+from Agent.flight.artifact_saving import Tagged
 from Agent.record.tracing.failures import LACKING, Unanswerable, remake_error, value_in
 from Agent.replay import replay_run
 
 SCRIPT = """
 import collections, dataclasses, enum, logging
 from Agent import setup_logging, shutdown_logging
-from Agent.flight import record_tool, recorder
+from Agent.flight import record_tool
+from Agent.flight import recorder
 from Agent.utils import AgentLogger, trace_agent_action
 
 class Colour(enum.Enum):

@@ -26,7 +26,8 @@ SOURCE = """
 from collections import OrderedDict, UserDict, deque, namedtuple
 from dataclasses import dataclass
 from Agent import AgentLogger, send, trace_agent_action
-from Agent.flight import record_tool, recorder
+from Agent.flight import record_tool
+from Agent.flight import recorder
 
 @dataclass
 class Two:

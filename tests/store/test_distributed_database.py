@@ -15,7 +15,7 @@ pytest.importorskip("sqlalchemy", reason="the store needs the extra [server]")
 from sqlalchemy import UniqueConstraint
 
 import Agent.store
-from Agent.store.migrating import schema_sql
+from Agent.store.engines import schema_sql
 from Agent.store.schema import METADATA
 
 PAGE = REPOSITORY / "docs" / "DISTRIBUTED_DATABASE.md"

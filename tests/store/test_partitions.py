@@ -10,7 +10,7 @@ from sqlalchemy import text
 import Agent.store
 from Agent.event.ids import uuid7
 from Agent.store import EventFilter, EventRow, RunRow, StepRow, open_store
-from Agent.store.migrating import schema_sql
+from Agent.store.engines import schema_sql
 from Agent.store.writes import month_of_id
 
 
@@ -89,7 +89,7 @@ def test_one_session_is_read_from_one_partition(database_url):
 def test_schema_sql_is_what_the_migrations_say():
     path = Path(Agent.store.__file__).with_name("schema.sql")
     assert path.read_text() == schema_sql(), (
-        "make it again: python -m Agent.store.migrating > Agent/store/schema.sql"
+        "make it again: python -m Agent.store.engines > Agent/store/schema.sql"
     )
 
 

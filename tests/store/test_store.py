@@ -26,8 +26,7 @@ from Agent.store import (
     Store,
     open_store,
 )
-from Agent.store.rows import make_cursor
-from Agent.store.schema import METADATA
+from Agent.store.schema import METADATA, make_cursor
 
 T0 = 1_795_170_645_000_000
 SESSION = uuid7(T0 // 1000, b"0123456789")

@@ -17,8 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tree_kit import START_US, Recorder, make_line, make_session
 
 from Agent.errors import DamagedInput, SessionNotFound
+from Agent.tree.files import lines as lines_module
 from Agent.tree.read import follower as follower_module
-from Agent.tree.read import tailing as tailing_module
 from Agent.tree.read.follower import Follower
 from Agent.tree.write.writer import SessionWriter
 
@@ -124,7 +124,7 @@ def test_segments_that_vanish_while_they_are_read_cost_no_listing_each(session, 
         recorder.write("agent_a")
     rolled = sorted((session / "agents").glob("agent_a.*.log"))
     assert len(rolled) > 10
-    list_files, listings = tailing_module.tree_files, []
+    list_files, listings = lines_module.tree_files, []
 
     def list_and_retire(session):
         files = list_files(session)
@@ -133,7 +133,7 @@ def test_segments_that_vanish_while_they_are_read_cost_no_listing_each(session, 
             path.unlink(missing_ok=True)
         return files
 
-    monkeypatch.setattr(tailing_module, "tree_files", list_and_retire)
+    monkeypatch.setattr(lines_module, "tree_files", list_and_retire)
     follower = Follower(session)
     assert 0 < len(follower.poll()) < 60
     assert len(listings) == 1
@@ -261,7 +261,7 @@ def test_a_long_session_is_taken_in_pieces_of_bounded_size(session, monkeypatch)
 
 
 def test_a_removed_segment_is_forgotten_so_that_its_inode_can_be_used_again(session, recorder, monkeypatch):
-    monkeypatch.setattr("Agent.tree.read.tailing._SETTLED_S", 0.0)
+    monkeypatch.setattr("Agent.tree.files.lines._SETTLED_S", 0.0)
     for _ in range(12):
         recorder.write()
     follower = Follower(session)
@@ -302,7 +302,7 @@ def test_much_that_waits_in_many_files_is_read_with_few_looks_at_all_of_them(ses
     follower = Follower(session)
     look, looks = follower._tail._files, []
     monkeypatch.setattr(follower._tail, "_files", lambda: looks.append(1) or look())
-    monkeypatch.setattr("Agent.tree.read.tailing._LISTING_INTERVAL_S", 60.0)
+    monkeypatch.setattr("Agent.tree.files.lines._LISTING_INTERVAL_S", 60.0)
     polls = [follower.poll()]
     # what is written meanwhile, into a file that was read already and into a new one, comes before the end
     (session / "agents" / "b.log").write_bytes(make_line(W, 302))
@@ -351,7 +351,7 @@ def follow_in_thread(follower, stop, seen):
 @pytest.mark.parametrize("notices", ["watchdog", "none", "exhausted"])
 def test_an_event_is_out_soon_after_it_was_written(notices, session, monkeypatch):
     if notices == "none":
-        monkeypatch.setitem(sys.modules, "Agent.tree.read.fs_watch", None)
+        monkeypatch.setitem(sys.modules, "watchdog.observers", None)
     if notices == "exhausted":
         from watchdog.observers import Observer
 

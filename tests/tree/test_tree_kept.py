@@ -5,9 +5,8 @@ import threading
 import pytest
 from tree_kit import Recorder
 
-from Agent.tree.in_use import nobody_reads, nothing_retired
 from Agent.tree.layout import retention_lock_file
-from Agent.tree.retention import Retention
+from Agent.tree.retention import Retention, nobody_reads, nothing_retired
 from Agent.tree.write.writer import SessionWriter
 
 
@@ -26,7 +25,7 @@ def segments(session):
 
 
 def test_nothing_is_removed_while_somebody_reads_and_then_it_is(full, monkeypatch):
-    monkeypatch.setattr("Agent.tree.in_use._PATIENCE_S", 0.1)
+    monkeypatch.setattr("Agent.tree.retention._PATIENCE_S", 0.1)
     retention = Retention(full, 30_000)
     before = segments(full)
     with nothing_retired(full), nothing_retired(full):
@@ -37,7 +36,7 @@ def test_nothing_is_removed_while_somebody_reads_and_then_it_is(full, monkeypatc
 
 
 def test_a_reader_who_goes_on_for_ever_does_not_fill_the_disk(full, monkeypatch):
-    monkeypatch.setattr("Agent.tree.in_use._PATIENCE_S", 0.05)
+    monkeypatch.setattr("Agent.tree.retention._PATIENCE_S", 0.05)
     before = segments(full)
     with nothing_retired(full):
         Retention(full, 10_000).run()

@@ -3,11 +3,11 @@
 import pytest
 from tree_kit import Recorder, make_line
 
+from Agent.tree.files import lines
+from Agent.tree.files.lines import Tail
 from Agent.tree.layout import agents_dir, retired_file
-from Agent.tree.read import tailing
 from Agent.tree.read.follower import Follower
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.read.tailing import Tail
 from Agent.tree.write.crash_board import NoBoard
 from Agent.tree.write.writer import SessionWriter
 
@@ -163,7 +163,7 @@ def test_a_file_that_is_rolled_while_its_inode_is_looked_at_is_not_followed_twic
     # what begins anew at a cursor remembers no ids
     follower = Follower(session, cursor=first.cursor())
     busy.write("a")
-    look = tailing.begins_otherwise
+    look = lines.begins_otherwise
     live = agents_dir(session) / "a.log"
 
     def roll_and_look(*arguments):
@@ -172,7 +172,7 @@ def test_a_file_that_is_rolled_while_its_inode_is_looked_at_is_not_followed_twic
             live.touch()
         return look(*arguments)
 
-    monkeypatch.setattr(tailing, "begins_otherwise", roll_and_look)
+    monkeypatch.setattr(lines, "begins_otherwise", roll_and_look)
     events = [event for _ in range(3) for event in follower.poll()]
     assert live.with_name("a.1.log").exists()
     assert [event.seq for event in events] == [7]

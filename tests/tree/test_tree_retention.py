@@ -14,12 +14,11 @@ from tree_kit import Recorder, make_line
 from Agent.errors import DamagedInput
 from Agent.tree import in_use, retention
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.tree.in_use import WriterWatch, nothing_retired, write_cursor
 from Agent.tree.layout import parse_file_name, retired_file, tree_files
 from Agent.tree.read.follower import Follower
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.read.removal_logs import RetiredAccount, read_account, write_account
-from Agent.tree.retention import Retention, finish_removal
+from Agent.tree.retention import Retention, WriterWatch, finish_removal, nothing_retired, write_cursor
 from Agent.tree.write.writer import SessionWriter
 
 SEGMENT_BYTES = 4096
@@ -204,10 +203,10 @@ def test_a_segment_that_somebody_may_still_write_to_stays(session):
 
 def test_where_leases_are_not_to_be_had_a_young_segment_counts_as_open(session, monkeypatch):
     record(session)
-    monkeypatch.setattr("Agent.tree.in_use._leases_work", lambda _: False)
+    monkeypatch.setattr("Agent.tree.retention._leases_work", lambda _: False)
     oldest = min(tree_files(session), key=lambda path: path.stat().st_mtime_ns)
     assert WriterWatch(session).is_open(oldest)
-    monkeypatch.setattr("Agent.tree.in_use.time.time", lambda: oldest.stat().st_ctime + 31)
+    monkeypatch.setattr("Agent.tree.retention.time.time", lambda: oldest.stat().st_ctime + 31)
     assert not WriterWatch(session).is_open(oldest)
 
 

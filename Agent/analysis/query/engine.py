@@ -44,12 +44,11 @@ from Agent.analysis.query.progress import (
 )
 from Agent.analysis.query.views import LIVE, has_legs, names_files, reads_files, resolve
 from Agent.archive.sealed.parquet_rows import MAX_LINE_BYTES
-from Agent.archive.sealed.part_writer import cores, load_duckdb, settings_of
-from Agent.archive.sealed.parts import archive_dir
+from Agent.archive.sealed.parts import archive_dir, cores, load_duckdb, settings_of
 from Agent.errors import DamagedInput, InputError, MissingExtra, UsageError
 from Agent.tree.files.lines import RegularFiles, open_file
-from Agent.tree.in_use import nothing_retired
 from Agent.tree.layout import agent_files, agents_dir
+from Agent.tree.retention import nothing_retired
 
 # `engine` makes one with each connection and lets it go with it.
 

@@ -1,6 +1,6 @@
 """What is to be erased: an agent, a run with the runs begun in it, or whatever holds a value.
 
-`lines` asks it of every line, the other modules of files; `proof` searches for its traces.
+`files` asks it about every line and file; `proof` searches for its traces.
 """
 
 from __future__ import annotations

@@ -1,22 +1,44 @@
 """The parts of an archive: a Parquet file each, and beside it a JSON file that says which segments it holds.
 
-A part exists when its JSON file does, so one rename makes it and one unlink takes it away. `seal` makes
-parts; `reader`, the views of `Agent.analysis` and what verifies and prunes ask `read_parts`.
+A part exists when its JSON file does, so one rename makes it and one unlink removes it. On its way to the
+disk it is read back line by line; what a row is stands in `parquet_rows`. `sealing` decides which segments
+and makes parts known; `reader`, the views of `Agent.analysis` and what verifies and prunes ask `read_parts`.
 """
 
+# ruff: noqa: S608 - statements are put together from names of this package and quoted paths
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import hashlib
+import itertools
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
 import orjson
 
-from Agent.errors import DamagedInput
-from Agent.tree.files.lines import first_id
-from Agent.tree.files.session import replace_durably, sync_directory
-from Agent.tree.layout import entries_in
+from Agent.archive.sealed.parquet_rows import (
+    HEX_MARK,
+    LINE_BYTES,
+    TEXT_BYTES,
+    copy_statement,
+    literal,
+    promoted_columns,
+    rows_of,
+)
+from Agent.errors import DamagedInput, InputError, MissingExtra, SessionNotFound
+from Agent.event.codec import DamagedLine, decode_line
+from Agent.event.ids import split_event_id
+from Agent.tree.files.lines import ODD_BYTES, LineMarks, first_id, open_file
+from Agent.tree.files.session import open_session, replace_durably, sync_directory
+from Agent.tree.files.writer_claim import Claim, read_claims
+from Agent.tree.layout import FILE_MODE, category_files, entries_in, log_files, parse_file_name
 
 ARCHIVE_VERSION: Final = 1
 _SUFFIX: Final = ".parquet"
@@ -173,3 +195,420 @@ def usable_segments(session: Path, part: Part) -> tuple[SealedSegment, ...]:
     if part.json_removed:
         return part.segments
     return tuple(each for each in part.segments if each.is_file(session / each.file))
+
+
+MEMORY_LIMIT_MB: Final = 1000
+DIGEST_BYTES: Final = 32
+_OLDEST_DUCKDB: Final = (1, 4)
+_CHUNK_BYTES: Final = 256 * 1024
+"""Few enough that they are still in the processor's cache when they are looked at a second time."""
+_LEFT_S: Final = 3600.0
+"""Another machine may have a process of that number that is at work on a shared disk."""
+_LEAST_LINE_BYTES: Final = 2 * 1024 * 1024
+_LEAST_BUFFER_BYTES: Final = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What stands in a part that was written."""
+
+    segments: tuple[SealedSegment, ...]
+    verbatim: int
+    digest: str
+    promoted: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What one look at the bytes of a file says."""
+
+    marks: LineMarks
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadBack:
+    """What the rows of one file say, read from the part that was written."""
+
+    lines: int
+    same: int
+    """Those that come back as they were loaded, in their place."""
+    size_bytes: int
+    """Of the lines that were loaded, each with a newline."""
+    events: int
+    damaged: int
+    verbatim: int
+    """Events among the lines that are kept as they stand."""
+    agent_id: str | None
+    first_us: int | None
+    last_us: int | None
+
+
+@contextlib.contextmanager
+def open_connection(session: Path, share: int = 1) -> Iterator[Any]:
+    """A DuckDB connection of bounded memory, whose overflow goes into the session's `.state` if it can.
+
+    Args:
+        session: its directory.
+        share: of how many that work side by side it is one; each has its share of the memory, and one core.
+
+    Raises:
+        MissingExtra: duckdb is not installed.
+    """
+    duckdb = load_duckdb("the archive")
+    state = session / ".state"
+    place = state if os.access(state, os.W_OK) else None
+    spill = Path(tempfile.mkdtemp(prefix=f"spill-{os.getpid()}-", dir=place))
+    try:
+        connection = duckdb.connect(
+            config={
+                "memory_limit": f"{MEMORY_LIMIT_MB // share}MB",
+                "autoinstall_known_extensions": False,
+                "temp_directory": str(spill),
+                "threads": cores() if share == 1 else 1,
+                **settings_of(duckdb),
+            }
+        )
+        try:
+            yield connection
+        finally:
+            connection.close()
+    finally:
+        shutil.rmtree(spill, ignore_errors=True)
+
+
+def remove_left_spills(session: Path) -> None:
+    """Take away what engines of killed processes left in `.state`, an hour after it was last written to."""
+    for spill in (session / ".state").glob("spill-*"):
+        pid = spill.name.split("-")[1]
+        if pid.isdecimal() and not _runs(int(pid)) and time.time() - spill.stat().st_mtime > _LEFT_S:
+            shutil.rmtree(spill, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def load_duckdb(what: str) -> Any:
+    """The module; MissingExtra if there is none, or one that is too old for `what`."""
+    try:
+        import duckdb
+    except ImportError as error:
+        raise MissingExtra(f"{what} needs duckdb", remedy="pip install duckdb") from error
+    if _version_of(duckdb) < _OLDEST_DUCKDB:
+        oldest = ".".join(map(str, _OLDEST_DUCKDB))
+        raise MissingExtra(
+            f"{what} needs duckdb {oldest} or newer, and {duckdb.__version__} is installed",
+            remedy=f"pip install 'duckdb>={oldest}'",
+        )
+    return duckdb
+
+
+def settings_of(duckdb: Any) -> dict[str, Any]:
+    """Settings that not every version knows."""
+    # For reading ahead from afar there would be eight threads: with a local disk they only hold memory.
+    return {"async_threads": 1} if _version_of(duckdb) >= (2, 0) else {}
+
+
+def _version_of(duckdb: Any) -> tuple[int, ...]:
+    found = re.match(r"(\d+)\.(\d+)", str(duckdb.__version__))
+    return (0, 0) if found is None else (int(found[1]), int(found[2]))
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def write_rows(connection: Any, group: list[Finished], target: Path) -> Written:
+    """Write the rows of some segments into a new file, read it back, and bring it to the disk.
+
+    Raises:
+        DamagedInput: it does not read back as it was written, or a segment changed meanwhile.
+    """
+    with contextlib.ExitStack() as stack:
+        seen = [_look_at(each.path) for each in group]
+        sources = [
+            _as_text(each.path, stack) if look.marks.is_odd else each.path
+            for each, look in zip(group, seen, strict=True)
+        ]
+        longest = max(_LEAST_LINE_BYTES, *(2 * look.marks.longest + 2 for look in seen))
+        _load(connection, sources, longest)
+    back = _write(connection, group, seen, target)
+    connection.execute("DROP TABLE sealed_lines")
+    digest = file_digest(target, sync=True)
+    segments = []
+    for each, look, rows in zip(group, seen, back, strict=True):
+        status = each.path.lstat()
+        if (status.st_size, status.st_mtime_ns) != (each.size_bytes, each.mtime_ns):
+            raise DamagedInput(
+                "the file changed while it was sealed",
+                path=each.path,
+                remedy="seal again when no process writes it",
+            )
+        segments.append(
+            SealedSegment(
+                file=each.file,
+                size_bytes=each.size_bytes,
+                lines=look.marks.lines,
+                events=rows.events,
+                damaged=rows.damaged,
+                digest=look.digest,
+                ends_with_newline=look.marks.ends_with_newline,
+                mtime_ns=each.mtime_ns,
+                first_id=first_id(each.path),
+                agent_id=rows.agent_id,
+                first_us=rows.first_us,
+                last_us=rows.last_us,
+            )
+        )
+    return Written(tuple(segments), sum(rows.verbatim for rows in back), digest, promoted_columns())
+
+
+def _look_at(path: Path) -> _Seen:
+    """Read a file once."""
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    marks = LineMarks()
+    fd, _ = open_file(path)
+    with os.fdopen(fd, "rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            marks.take(chunk)
+    return _Seen(marks, digest.hexdigest())
+
+
+def _as_text(path: Path, stack: contextlib.ExitStack) -> Path:
+    """A copy in which lines that are no plain text stand in hexadecimal, behind a mark."""
+    copy = tempfile.NamedTemporaryFile(prefix="lines-", suffix=".log")  # noqa: SIM115 - the stack closes it
+    stack.enter_context(copy)
+    fd, _ = open_file(path)
+    with os.fdopen(fd, "rb") as file:
+        for line in file:
+            ended = line.endswith(b"\n")
+            plain = line[:-1] if ended else line
+            copy.write(_plain_or_hex(plain) + (b"\n" if ended else b""))
+    copy.flush()
+    return Path(copy.name)
+
+
+def _plain_or_hex(line: bytes) -> bytes:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return HEX_MARK.encode() + line.hex().encode()
+    return HEX_MARK.encode() + line.hex().encode() if any(byte in line for byte in ODD_BYTES) else line
+
+
+def _load(connection: Any, sources: list[Path], longest: int) -> None:
+    """The lines of the files as a table, in their order; `rowid` then numbers them."""
+    listed = ", ".join(literal(escaped(str(path))) for path in sources)
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE sealed_lines AS SELECT file_index::BIGINT AS number, "
+        "coalesce(text, '') AS text FROM "
+        f"read_csv([{listed}], columns={{text: 'VARCHAR'}}, delim={literal(chr(1))}, quote='', escape='', "
+        f"header=false, auto_detect=false, new_line='\\n', comment='', max_line_size={longest}, "
+        f"buffer_size={max(4 * longest, _LEAST_BUFFER_BYTES)})"
+    )
+
+
+def escaped(path: str) -> str:
+    """A path in which nothing is a wildcard."""
+    return "".join(f"[{char}]" if char in "*?[" else char for char in path)
+
+
+def _session_uid(session: Path) -> str | None:
+    """What tells the session from every other one; None where its description is gone."""
+    try:
+        return open_session(session).session_uid
+    except InputError:
+        return None  # sealed all the same, without it
+
+
+def _write(connection: Any, group: list[Finished], seen: list[_Seen], target: Path) -> list[_ReadBack]:
+    """Write the rows of the loaded lines, read them back, and compare; their number and size, with the files.
+
+    Rows come without proof first, which costs a third less; where that goes wrong, they come with it.
+    """
+    import duckdb  # opening the connection has said clearly if it is missing
+
+    file, line = _place(group, seen)
+    lines = f"(SELECT {file} AS file, {line} AS line, text FROM sealed_lines)"
+    session_uid = _session_uid(target.parent.parent)
+    back: list[_ReadBack] = []
+    for unproven in (True, False):
+        target.unlink(missing_ok=True)
+        _make_private(target)
+        try:
+            connection.execute(copy_statement(rows_of(lines, unproven=unproven), str(target), session_uid))
+        except duckdb.InvalidInputException:
+            # a line that looks like ours is no JSON
+            if not unproven:
+                raise
+            continue
+        back = _read_back(connection, group, seen, target)
+        if all(found.same == found.lines for found in back):
+            break
+    else:
+        raise DamagedInput(
+            "the sealed part does not read back identically",
+            path=target,
+            remedy="the JSON lines are unchanged; please report this",
+        )
+    for each, look, found in zip(group, seen, back, strict=True):
+        expected = each.size_bytes + (0 if look.marks.ends_with_newline or not look.marks.lines else 1)
+        if (found.lines, found.size_bytes) != (look.marks.lines, expected):
+            raise DamagedInput(
+                f"{found.lines} of {look.marks.lines} lines were read while it was sealed",
+                path=each.path,
+                remedy="the JSON lines are unchanged; please report this",
+            )
+    return back
+
+
+def _place(group: list[Finished], seen: list[_Seen]) -> tuple[str, str]:
+    """The file of a loaded line and its number there, from the `number` of the file and the `rowid`."""
+    names = ", ".join(literal(each.file) for each in group)
+    starts = itertools.accumulate((look.marks.lines for look in seen[:-1]), initial=0)
+    return f"([{names}])[number + 1]", f"(rowid - ([{', '.join(map(str, starts))}])[number + 1] + 1)"
+
+
+def _make_private(target: Path) -> None:
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE))
+
+
+def _read_back(connection: Any, group: list[Finished], seen: list[_Seen], target: Path) -> list[_ReadBack]:
+    """Each loaded line beside the row that stands in its place, by file.
+
+    Rows that are in another order, too many or too few make lines that are not the same.
+    """
+    file, line = _place(group, seen)
+    same = f"file = {file} AND line = {line} AND {LINE_BYTES} = {TEXT_BYTES}"
+    blank = "regexp_full_match(TRY(decode(raw)), '\\s*')"
+    # both sides as they are scanned: what is computed below the join would be copied for it
+    rows = connection.execute(
+        f"SELECT number, count(number), count(*) FILTER (WHERE {same}), sum(octet_length({TEXT_BYTES}) + 1), "
+        "count(event_type), "
+        f"count(*) FILTER (WHERE event_type IS NULL AND NOT coalesce({blank}, false)), "
+        "count(*) FILTER (WHERE event_type IS NOT NULL AND raw IS NOT NULL), "
+        "arg_min(agent_id, line) FILTER (WHERE event_type IS NOT NULL), min(ts_us), max(ts_us) "
+        "FROM (SELECT rowid, number, text FROM sealed_lines) "
+        f"POSITIONAL JOIN read_parquet({literal(escaped(str(target)))}) GROUP BY number"
+    ).fetchall()
+    by_number = {row[0]: _ReadBack(*row[1:]) for row in rows}
+    # rows that stand behind the last loaded line have no number
+    excess = by_number.pop(None, None)
+    nothing = _ReadBack(0, 0, 0, 0, 0, 0, None, None, None)
+    found = [by_number.get(number, nothing) for number in range(len(group))]
+    return found if excess is None else [replace(each, same=-1) for each in found]
+
+
+def file_digest(path: Path, *, sync: bool = False) -> str:
+    """BLAKE2b of a file's bytes, which are brought to the disk if asked for."""
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+        if sync:
+            os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+_TAIL_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A file that nobody writes any more."""
+
+    file: str
+    path: Path
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(slots=True)
+class Segments:
+    """The files of a session that can be sealed, and those that cannot with the reason."""
+
+    segments: list[Finished] = field(default_factory=list)
+    waiting: dict[str, str] = field(default_factory=dict)
+
+
+def finished_segments(session: Path) -> Segments:
+    """The session's files whose writer has ended, by name; empty ones are left out.
+
+    Raises:
+        SessionNotFound: there is no such directory.
+    """
+    if not session.is_dir():
+        raise SessionNotFound(
+            "no session there", path=session, remedy="give the path of a session_... directory"
+        )
+    found = Segments()
+    running = _running_writers(session)
+    for path in log_files(session):  # a run's own events stay the plain file that people read
+        try:
+            status = path.lstat()
+        except FileNotFoundError:  # rolled since it was listed: its writer runs
+            continue
+        file = path.relative_to(session).as_posix()
+        if path.is_symlink() or not status.st_size:
+            continue
+        writer = _writer_of(path)
+        if writer in running or (writer is None and running):
+            claim = running.get(writer or "") or next(iter(running.values()))
+            found.waiting[file] = f"writer {claim.writer} (process {claim.pid}) still runs"
+            continue
+        found.segments.append(Finished(file, path, status.st_size, status.st_mtime_ns))
+    return found
+
+
+def _running_writers(session: Path) -> dict[str, Claim]:
+    """The writers whose process runs and that have not said in the recording that they ended."""
+    alive = {writer: claim for writer, claim in read_claims(session).items() if claim.is_alive()}
+    if alive:
+        for writer in _closed_writers(category_files(session, "system")):
+            alive.pop(writer, None)
+    return alive
+
+
+def _closed_writers(files: Iterable[Path]) -> set[str]:
+    """The writers whose last words stand at the end of one of these files."""
+    closed = set()
+    for path in files:
+        try:
+            fd, status = open_file(path)
+        except OSError:
+            # Rolled, or not ours to read: then its writer counts as running, and its files wait, named.
+            continue
+        try:
+            os.lseek(fd, max(status.st_size - _TAIL_BYTES, 0), os.SEEK_SET)
+            lines = os.read(fd, _TAIL_BYTES).split(b"\n")
+        finally:
+            os.close(fd)
+        for line in lines:
+            if b'"log.closed"' in line:
+                try:
+                    event = decode_line(line)
+                except DamagedLine:
+                    continue  # cut where reading began, or torn: no last words
+                if event.kind == "log.closed":
+                    closed.add(event.writer)
+    return closed
+
+
+def _writer_of(path: Path) -> str | None:
+    """Who wrote a file: its first event says so, else its name; None where neither does."""
+    event_id = first_id(path)
+    if event_id is not None:
+        return split_event_id(event_id)[0]
+    name = parse_file_name(path.name)
+    return None if name is None else name.writer

@@ -15,8 +15,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from Agent.archive.sealed.parquet_rows import LINE_BYTES, literal
-from Agent.archive.sealed.part_writer import DIGEST_BYTES, escaped, open_connection
-from Agent.archive.sealed.parts import Part, SealedSegment, archive_dir, read_parts
+from Agent.archive.sealed.parts import (
+    DIGEST_BYTES,
+    Part,
+    SealedSegment,
+    archive_dir,
+    escaped,
+    open_connection,
+    read_parts,
+)
 from Agent.errors import DamagedInput
 from Agent.event.clock import format_timestamp
 from Agent.tree.files.lines import RawLine

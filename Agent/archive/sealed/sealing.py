@@ -18,31 +18,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from Agent.archive.sealed.part_writer import (
-    Finished,
-    cores,
-    finished_segments,
-    open_connection,
-    remove_left_spills,
-    write_rows,
-)
 from Agent.archive.sealed.parts import (
+    Finished,
     Part,
     SealedSegment,
     archive_dir,
+    cores,
     drop_part,
+    finished_segments,
     mark_removed,
+    open_connection,
     read_parts,
+    remove_left_spills,
     usable_segments,
     write_part,
+    write_rows,
 )
 from Agent.archive.sealed.reader import digests_of
 from Agent.errors import DamagedInput, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.session import sync_directory
-from Agent.tree.in_use import nothing_retired
 from Agent.tree.layout import DIRECTORY_MODE, entries_in
+from Agent.tree.retention import nothing_retired
 
 PART_BYTES: Final = 96 * 1024 * 1024
 """About how much of JSON lines one part holds; it is in memory while it is written."""

@@ -11,8 +11,7 @@ import click
 from Agent.cli import parameters, render
 
 if TYPE_CHECKING:
-    from Agent.archive.erase.erasing import Erasure
-    from Agent.archive.erase.proof import Proof
+    from Agent.archive.erase.erasing import Erasure, Proof
     from Agent.archive.erase.target import Target
 
 _SHOWN = 20
@@ -84,7 +83,7 @@ def _target(root: Path, agent: str | None, run: str | None, match: str | None) -
     before = pending(root)
     if run is None or (before is not None and (before.kind, before.value) == ("run", run)):
         return target
-    from Agent.flight.runs.reading import find_run
+    from Agent.flight.run_reading import find_run
 
     ref = find_run(run, root)
     if ref.agent_id is not None:

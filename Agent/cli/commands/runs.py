@@ -20,8 +20,8 @@ from Agent.tree.files.session import as_tree, lineage_of
 
 if TYPE_CHECKING:
     from Agent.flight.checkpoints.model import CheckpointInfo, Removed
-    from Agent.flight.open_runs.fold import ModelCall, RunSummary, Step, ToolCall
-    from Agent.flight.runs.reading import RunRecord, RunRef
+    from Agent.flight.run_fold import ModelCall, RunSummary, Step, ToolCall
+    from Agent.flight.run_reading import RunRecord, RunRef
 
 
 def export_file(ref: RunRef, target: str, *, as_json: bool) -> None:
@@ -70,7 +70,7 @@ _SHOWN_LABEL_CHARS = 40
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The ids of the newest runs, and the sessions."""
-    from Agent.flight.runs.reading import list_runs
+    from Agent.flight.run_reading import list_runs
 
     root = Path(ctx.params.get("root") or default_root())
     found = [each.run_id for each in islice(list_runs(root), 50)]
@@ -135,7 +135,7 @@ def runs(
             raise click.UsageError("steps, artifacts and exports need a RUN", context)
         _list(root, limit, as_json=as_json)
         return
-    from Agent.flight.runs.reading import find_run, read_run
+    from Agent.flight.run_reading import find_run, read_run
 
     if target is not None:
         export_file(find_run(run, root), target, as_json=as_json)
@@ -172,7 +172,7 @@ def _point_at_children(record: RunRecord, what: str | None, *, as_json: bool) ->
 
 
 def _list(root: Path, limit: int | None, *, as_json: bool) -> None:
-    from Agent.flight.runs.reading import list_runs
+    from Agent.flight.run_reading import list_runs
 
     count = limit or _LISTED
     found = list(islice(list_runs(root), count + 1))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from Agent.errors import RunNotFound
 from Agent.event.kinds import Category
 from Agent.event.values.digest import code_digest, digest_bytes
+from Agent.flight.checkpoints.files import checkpoints_dir
 from Agent.flight.checkpoints.model import (
     Checkpoint,
     CheckpointInfo,
@@ -27,9 +28,8 @@ from Agent.flight.checkpoints.model import (
     Removed,
     RetentionPolicy,
 )
-from Agent.flight.checkpoints.storage.files import checkpoints_dir
 from Agent.flight.checkpoints.store import LocalCheckpointStore
-from Agent.flight.open_runs.context import OPEN_RUNS, Run, RunScope, is_run_id, settled_scope
+from Agent.flight.open_runs import OPEN_RUNS, Run, RunScope, is_run_id, settled_scope
 from Agent.record.emit import installed as recording
 from Agent.record.emit.context import SpanScope, current_scope
 from Agent.record.emit.pipeline import Pipeline

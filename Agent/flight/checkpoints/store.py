@@ -15,6 +15,14 @@ from typing import Any, Self
 
 from Agent.errors import EventNotFound, RunNotFound, UsageError
 from Agent.event.clock import EPOCH
+from Agent.flight.checkpoints.delta import (
+    CHECKPOINT_LIMITS,
+    Document,
+    decode_document,
+    encode_document,
+    plain_document,
+)
+from Agent.flight.checkpoints.files import RemovedMeanwhile, Row
 from Agent.flight.checkpoints.model import (
     ABOUT,
     Checkpoint,
@@ -25,17 +33,8 @@ from Agent.flight.checkpoints.model import (
     is_failed,
     newest_us,
 )
-from Agent.flight.checkpoints.storage.delta import (
-    CHECKPOINT_LIMITS,
-    Document,
-    decode_document,
-    encode_document,
-    plain_document,
-)
-from Agent.flight.checkpoints.storage.files import RemovedMeanwhile
-from Agent.flight.checkpoints.storage.index import Row
-from Agent.flight.checkpoints.storage.run import OpenRuns, RunCheckpoints, problems, remove, sweep
-from Agent.flight.open_runs.fold import recorded_outcome
+from Agent.flight.checkpoints.run import OpenRuns, RunCheckpoints, problems, remove, sweep
+from Agent.flight.run_fold import recorded_outcome
 from Agent.record.emit import installed as recording
 from Agent.record.encode.capture import Capture
 from Agent.record.encode.redaction import Redactor

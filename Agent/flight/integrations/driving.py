@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
 from Agent.errors import MissingExtra, RecordingMiss, UsageError
-from Agent.flight.calls.model_calls import OpenModelCall, Usage
+from Agent.flight.model_calls import Driven, OpenModelCall, Usage, streamed, streamed_async
 
 RECORDED = "__agent_trace_recorded__"
 """The attribute that marks the class of a recorded model."""
@@ -93,53 +94,26 @@ async def drive_async(call: OpenModelCall, live: Callable[[], Awaitable[Any]], s
 
 def drive_stream(call: OpenModelCall, live: Callable[[], Any], shape: Shape) -> Iterator[Any]:
     """The pieces: of the recording where there is one, else of the model; what came is kept in any case."""
-    seen: list[Any] = []
-    source: Any = None
-    try:
-        with call.inside():
-            source = iter(_recorded_chunks(call, shape) if call.answer is not None else live())
-        for chunk in call.pieces(source):
-            _take(call, shape, seen, chunk)
-            yield chunk
-        _raise_recorded(call)
-    except GeneratorExit:
-        call.close(_whole(shape, seen), _usage(shape, seen))
-        if hasattr(source, "close"):
-            source.close()
-        raise
-    except BaseException as error:
-        call.fail(error, _whole(shape, seen))
-        raise
-    call.end(_whole(shape, seen), _usage(shape, seen))
+    return streamed(call, _driven(call, live, shape))
 
 
-async def drive_stream_async(
+def drive_stream_async(
     call: OpenModelCall, live: Callable[[], Any], shape: Shape
-) -> AsyncIterator[Any]:
+) -> AsyncGenerator[Any, None]:
     """The same for an asynchronous stream."""
+    return streamed_async(call, _driven(call, live, shape))
+
+
+def _driven(call: OpenModelCall, live: Callable[[], Any], shape: Shape) -> Driven:
+    """How a stream of that shape is driven."""
     seen: list[Any] = []
-    source: Any = None
-    try:
-        with call.inside():
-            source = aiter(live() if call.answer is None else _one_by_one(_recorded_chunks(call, shape)))
-        async for chunk in call.pieces_async(source):
-            _take(call, shape, seen, chunk)
-            yield chunk
-        _raise_recorded(call)
-    except GeneratorExit:
-        call.close(_whole(shape, seen), _usage(shape, seen))
-        if hasattr(source, "aclose"):
-            await source.aclose()
-        raise
-    except BaseException as error:
-        call.fail(error, _whole(shape, seen))
-        raise
-    call.end(_whole(shape, seen), _usage(shape, seen))
 
+    def take(chunk: Any) -> None:
+        call.chunk(lambda: shape.encode_chunk(chunk))
+        seen.append(chunk)
 
-def _take(call: OpenModelCall, shape: Shape, seen: list[Any], chunk: Any) -> None:
-    call.chunk(lambda: shape.encode_chunk(chunk))
-    seen.append(chunk)
+    begin = live if call.answer is None else partial(_recorded_chunks, call, shape)
+    return begin, take, _whole(shape, seen), _usage(shape, seen)
 
 
 def _whole(shape: Shape, seen: list[Any]) -> Callable[[], Any]:
@@ -183,16 +157,6 @@ def _recorded_chunks(call: OpenModelCall, shape: Shape) -> Iterator[Any]:
         )
     for item in answer.items:
         yield decoded(shape.decode_chunk, item, call)
-
-
-async def _one_by_one(chunks: Iterator[Any]) -> AsyncIterator[Any]:
-    for chunk in chunks:
-        yield chunk
-
-
-def _raise_recorded(call: OpenModelCall) -> None:
-    if call.answer is not None and call.answer.error is not None:
-        raise call.answer.error
 
 
 def decoded(decode: Callable[[Any], Any], recorded: Any, call: OpenModelCall) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from Agent.flight.calls.model_calls import ModelFacts, OpenModelCall, Usage, open_model_call
 from Agent.flight.integrations.driving import (
     Shape,
     drive,
@@ -15,6 +14,7 @@ from Agent.flight.integrations.driving import (
     interface,
     recorded_copy,
 )
+from Agent.flight.model_calls import ModelFacts, OpenModelCall, Usage, open_model_call
 
 _PACKAGE = "langchain-core"
 _chat_models = interface("langchain_core.language_models.chat_models", _PACKAGE)
@@ -91,7 +91,7 @@ def _astream(base: Any, name: str, shape: Shape) -> Any:
             async for chunk in driven:
                 yield chunk
         finally:
-            await driven.aclose()  # type: ignore[attr-defined]
+            await driven.aclose()
 
     return stream
 

@@ -12,8 +12,8 @@ from typing import Any, Final, Self
 
 from Agent.flight.checkpoints.recording import checkpoint_store
 from Agent.flight.integrations.driving import interface
-from Agent.flight.open_runs.context import OPEN_RUNS
-from Agent.flight.runs.recorder import RunBlock, StepBlock, recorder
+from Agent.flight.open_runs import OPEN_RUNS
+from Agent.flight.run_recorder import RunBlock, StepBlock, recorder
 from Agent.record.emit import installed
 
 GRAPH_STEP: Final = "langgraph.graph"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from Agent.flight.calls.model_calls import ModelFacts, OpenModelCall, Usage, open_model_call
 from Agent.flight.integrations.driving import (
     Shape,
     drive_async,
@@ -13,6 +12,7 @@ from Agent.flight.integrations.driving import (
     interface,
     recorded_copy,
 )
+from Agent.flight.model_calls import ModelFacts, OpenModelCall, Usage, open_model_call
 
 _PACKAGE = "openai-agents"
 _items = interface("agents.items", _PACKAGE)
@@ -43,7 +43,7 @@ def recorded(model: Any) -> Any:
             async for event in driven:
                 yield event
         finally:
-            await driven.aclose()  # type: ignore[attr-defined]
+            await driven.aclose()
 
     return recorded_copy(model, {"get_response": get_response, "stream_response": stream_response})
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from Agent.flight.calls.model_calls import ModelFacts, OpenModelCall, Usage, open_model_call
 from Agent.flight.integrations.driving import RECORDED, Shape, decoded, drive_async, interface
+from Agent.flight.model_calls import ModelFacts, OpenModelCall, Usage, open_model_call
 
 _PACKAGE = "pydantic-ai-slim"
 _messages = interface("pydantic_ai.messages", _PACKAGE)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from Agent.flight.calls.model_calls import ModelFacts, OpenModelCall, Usage, open_model_call
 from Agent.flight.integrations.driving import Shape, drive, drive_stream, interface, recorded_copy
+from Agent.flight.model_calls import ModelFacts, OpenModelCall, Usage, open_model_call
 
 _models = interface("smolagents.models", "smolagents")
 

@@ -13,7 +13,7 @@ import orjson
 
 from Agent.errors import InputError
 from Agent.flight.checkpoints.store import LocalCheckpointStore
-from Agent.flight.runs.reading import list_runs
+from Agent.flight.run_reading import list_runs
 from Agent.replay.diff.run_comparison import compare_runs
 from Agent.tree.default_root import default_root
 from Agent.tree.files.session import lineage_of

@@ -17,8 +17,8 @@ from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.flight.checkpoints.state_fold import is_outside_write
-from Agent.flight.runs.reading import RunRef
-from Agent.flight.runs.reading import find_run as find_flight_run
+from Agent.flight.run_reading import RunRef
+from Agent.flight.run_reading import find_run as find_flight_run
 from Agent.replay.plan.recording import check_agent, find_run
 from Agent.tree.files.session import Lineage, lineage_of
 from Agent.tree.files.writer_claim import read_claims

@@ -18,7 +18,7 @@ import orjson
 from Agent.errors import RecordingMiss
 from Agent.event.model import Event
 from Agent.event.pointers import escape
-from Agent.flight.matching.recorded_calls import (
+from Agent.flight.recorded_calls import (
     CALL_KINDS,
     CallBook,
     Decoding,
@@ -28,8 +28,8 @@ from Agent.flight.matching.recorded_calls import (
     Rung,
     calls_among,
 )
-from Agent.flight.matching.tool_replayer import ToolReplayer
-from Agent.flight.runs.reading import RunRef
+from Agent.flight.run_reading import RunRef
+from Agent.flight.tool_replayer import ToolReplayer
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.emit.player import Answer, TracedCall
 from Agent.record.tracing.changed_arguments import with_changes

@@ -31,9 +31,9 @@ from Agent.flight.integrations.langgraph import (
     plain_values,
     restored_values,
 )
-from Agent.flight.matching.tool_replayer import ToolReplayer, replaying_tools
 from Agent.flight.recorded_graphs import plain_graph
-from Agent.flight.runs.reading import RunRef
+from Agent.flight.run_reading import RunRef
+from Agent.flight.tool_replayer import ToolReplayer, replaying_tools
 from Agent.record.encode.safe_text import message_of
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.outcome import short

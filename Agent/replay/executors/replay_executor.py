@@ -18,8 +18,8 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentTraceError, RecordingMiss, RunNotFound, UsageError
 from Agent.event.model import RedactedBytes
 from Agent.flight.checkpoints.state_fold import StateFold, fold_events
-from Agent.flight.matching.tool_replayer import ToolReplayer, replaying_tools
-from Agent.flight.runs.reading import RunRef, read_run
+from Agent.flight.run_reading import RunRef, read_run
+from Agent.flight.tool_replayer import ToolReplayer, replaying_tools
 from Agent.record.emit.installed import active_pipeline, install_pipeline
 from Agent.record.emit.opening import LineSink, record_lines
 from Agent.record.emit.pipeline import Pipeline

@@ -10,8 +10,8 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 import orjson
 
-from Agent.flight.checkpoints.storage.delta import CHECKPOINT_LIMITS
-from Agent.flight.matching.tool_replayer import shown_where_they_part
+from Agent.flight.checkpoints.delta import CHECKPOINT_LIMITS
+from Agent.flight.tool_replayer import shown_where_they_part
 from Agent.record.encode.capture import Capture
 from Agent.record.encode.redaction import Redactor
 from Agent.record.state.agents import agent_id_of

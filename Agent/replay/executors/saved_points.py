@@ -23,14 +23,14 @@ from Agent.errors import EventNotFound, RunNotFound, SessionNotFound, UsageError
 from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
 from Agent.event.values.values import decode_value
+from Agent.flight.checkpoints.files import checkpoints_dir
 from Agent.flight.checkpoints.model import Checkpoint, CheckpointInfo
 from Agent.flight.checkpoints.state_fold import StateFold
-from Agent.flight.checkpoints.storage.files import checkpoints_dir
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.flight.integrations.langgraph import GRAPH_STEP, INNER_GRAPH_STEP, INNER_NODE_STEP, NODE_STEP
-from Agent.flight.matching.recorded_calls import RecordedProgram
-from Agent.flight.open_runs.fold import Step
-from Agent.flight.runs.reading import RunRecord, RunRef, find_run, read_run
+from Agent.flight.recorded_calls import RecordedProgram
+from Agent.flight.run_fold import Step
+from Agent.flight.run_reading import RunRecord, RunRef, find_run, read_run
 from Agent.record.emit.installed import flush_active
 from Agent.replay.plan.recording import ACTION_KINDS
 from Agent.tree.default_root import default_root

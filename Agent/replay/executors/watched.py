@@ -15,9 +15,9 @@ from types import FrameType
 from typing import Any, Final
 
 from Agent.errors import RunNotFound
-from Agent.flight.matching.recorded_calls import CallBook, RequestedCall, read_calls
-from Agent.flight.matching.tool_replayer import ToolReplayer
-from Agent.flight.runs.reading import RunRef
+from Agent.flight.recorded_calls import CallBook, RequestedCall, read_calls
+from Agent.flight.run_reading import RunRef
+from Agent.flight.tool_replayer import ToolReplayer
 from Agent.record.emit.player import CallPlace
 from Agent.record.sources.callers import asker_of, module_of
 from Agent.replay.compare.outcome import SourceRead

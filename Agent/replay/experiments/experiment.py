@@ -24,7 +24,7 @@ from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.pointers import escape
 from Agent.flight.checkpoints.state_fold import StateFold, fold_events
-from Agent.flight.matching.recorded_calls import CALL_KINDS
+from Agent.flight.recorded_calls import CALL_KINDS
 from Agent.record.emit.context import current_scope
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.emit.player import Answer, TracedCall

@@ -18,7 +18,7 @@ import orjson
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.flight.checkpoints.state_fold import StateFold, fold_events
-from Agent.flight.matching.recorded_calls import CALL_KINDS
+from Agent.flight.recorded_calls import CALL_KINDS
 from Agent.record.messages import Message
 from Agent.replay.forks.outcome import ABSENT, STOPPED, ForkOutcome, OutcomeOf
 from Agent.replay.plan.actions import DrivenAction, Plan, PlannedCall

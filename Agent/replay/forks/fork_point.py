@@ -22,7 +22,7 @@ from Agent.event.values.digest import canonical_bytes
 from Agent.flight.checkpoints.model import CheckpointInfo
 from Agent.flight.checkpoints.state_fold import StateFold, fold_events
 from Agent.flight.checkpoints.store import LocalCheckpointStore
-from Agent.flight.runs.reading import RunRef
+from Agent.flight.run_reading import RunRef
 from Agent.record.emit.context import kinds_of_draws
 from Agent.record.sources.callers import is_foreign_name
 from Agent.record.sources.sources import adoption_of

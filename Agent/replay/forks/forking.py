@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from Agent.flight.open_runs.context import new_run_id
-from Agent.flight.runs.reading import RunRef
+from Agent.flight.open_runs import new_run_id
+from Agent.flight.run_reading import RunRef
 from Agent.record.emit.installed import flush_active
 from Agent.replay.diff.run_comparison import RunComparison, RunName, compare_runs
 from Agent.replay.diff.run_side import open_side

@@ -23,8 +23,8 @@ from Agent.event.kinds import LEVELS
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.values.digest import digest_bytes
-from Agent.flight.matching.recorded_calls import CALL_KINDS, CallBook, Match
-from Agent.flight.matching.tool_replayer import ToolReplayer, check_live, is_live
+from Agent.flight.recorded_calls import CALL_KINDS, CallBook, Match
+from Agent.flight.tool_replayer import ToolReplayer, check_live, is_live
 from Agent.record.emit import installed
 from Agent.record.emit.context import kinds_of_draws
 from Agent.record.emit.pipeline import Pipeline

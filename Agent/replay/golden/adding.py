@@ -20,8 +20,8 @@ from Agent.archive.run_export import export_run
 from Agent.errors import ReplayError, SessionNotFound, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
-from Agent.flight.runs.reading import RunRef
-from Agent.flight.runs.reading import find_run as find_any_run
+from Agent.flight.run_reading import RunRef
+from Agent.flight.run_reading import find_run as find_any_run
 from Agent.record.emit.context import states_of
 from Agent.record.emit.installed import flush_active
 from Agent.replay.compare.normaliser import Normaliser

@@ -15,7 +15,7 @@ from typing import Any
 
 from Agent.archive.run_export import export_run
 from Agent.errors import UsageError
-from Agent.flight.runs.reading import RunRef
+from Agent.flight.run_reading import RunRef
 from Agent.replay.compare.outcome import ReplayReport, Verdict
 from Agent.replay.golden.adding import Chosen, asked_for, choose, inside_agents, keep_recording, needed
 from Agent.replay.golden.trace import GoldenReport, GoldenTrace, check_golden, golden_place, unpacked

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import nextafter
 
 from Agent.event.model import Event
-from Agent.flight.matching.recorded_calls import CALL_KINDS
+from Agent.flight.recorded_calls import CALL_KINDS
 from Agent.replay.compare.emitted_events import is_point
 from Agent.replay.plan.recording import Recording, began_us, is_traced_action, method_name
 

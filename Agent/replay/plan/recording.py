@@ -17,8 +17,8 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound, DamagedInput, RunNotFound, SessionNotFound
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
-from Agent.flight.runs.reading import RunRef as FlightRun
-from Agent.flight.runs.reading import find_run as find_flight_run
+from Agent.flight.run_reading import RunRef as FlightRun
+from Agent.flight.run_reading import find_run as find_flight_run
 from Agent.tree.default_root import default_root
 from Agent.tree.files.session import SessionInfo, lineage_within, open_session
 from Agent.tree.layout import agents_dir, find_session, is_directory, session_file

@@ -293,7 +293,7 @@ def turn_recording_away(directory: Path) -> Callable[[], None]:
 
     What it gives ends that.
     """
-    from Agent.tree.files import programs, session
+    from Agent.tree.files import session
     from Agent.tree.layout import create_session_dir
 
     def elsewhere(root: Path, session_id: str) -> tuple[Path, str]:  # noqa: ARG001 - the one it would have been
@@ -301,10 +301,10 @@ def turn_recording_away(directory: Path) -> Callable[[], None]:
 
     def back() -> None:
         vars(session)["create_session_dir"] = create_session_dir
-        programs.keeps_apart = False
+        session.keeps_apart = False
 
     vars(session)["create_session_dir"] = elsewhere
-    programs.keeps_apart = True
+    session.keeps_apart = True
     return back
 
 

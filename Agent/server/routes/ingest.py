@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from Agent.event.kinds import FailureCode, FailureType, RunStatus, StepType
 from Agent.export.messages import MAX_ITEMS, Batch, Dropped, WireError
-from Agent.export.reading import read_batch, read_run
+from Agent.export.wire import read_batch, read_run
 from Agent.server.access import Granted
 from Agent.server.counters import Counters
 from Agent.server.errors import Problem

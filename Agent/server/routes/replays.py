@@ -1,34 +1,185 @@
-"""The routes of replays: continue from a checkpoint, and read what came of it."""
+"""The routes of checkpoints and replays: list, make, show and delete, continue from one, read the result."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from typing import Annotated, Any, Final
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from Agent.export.allowed import is_label
+from Agent.export.allowed import is_identity, is_label
 from Agent.server.access import GrantedReplay
 from Agent.server.errors import Problem
 from Agent.server.limits import made_of_json
-from Agent.server.replays import Replays, json_text
-from Agent.server.routes.checkpoints import NO_CONTENT, NOT_FOUND
+from Agent.server.replays import Replays, json_text, no_checkpoint
 from Agent.server.routes.ingest import BODY_ERRORS, json_body
 from Agent.server.routes.schemas import (
     ERRORS,
+    CheckpointAnswer,
+    CreatedAnswer,
     Cursor,
     DiffAnswer,
     Limit,
     ListedReplayAnswer,
     PageAnswer,
     ReplayAnswer,
+    WholeCheckpointAnswer,
+    checkpoint_answer,
     listed_replay_answer,
     page_answer,
+    refusals,
     replay_answer,
+    whole_checkpoint_answer,
 )
 from Agent.store import Project
+
+NOT_FOUND: Final = refusals({404: "The project has nothing with that id."})
+NO_CONTENT: Final = refusals(
+    {409: "The run was sent without content, or cannot be replayed here; the message says why."}
+)
+WaitMade = Annotated[
+    float, Query(ge=0, le=60, description="Seconds to wait for them; after that the answer is 202.")
+]
+_MAX_STEP_CHARS: Final = 200
+_MAX_LISTED: Final = 1000
+_CHECKPOINT_KEYS: Final = frozenset({"auto", "checkpoint_id", "step_id", "agent_id", "state"})
+_CHECKPOINT_BODY: Final[dict[str, Any]] = {
+    "properties": {
+        "auto": {
+            "type": "boolean",
+            "description": "Create one after each step of the run. The default if the body is empty.",
+        },
+        "step_id": {
+            "type": "string",
+            "maxLength": _MAX_STEP_CHARS,
+            "description": "With a state: the step that it follows.",
+        },
+        "agent_id": {"type": "string", "maxLength": _MAX_STEP_CHARS},
+        "checkpoint_id": {"type": "string", "maxLength": 128, "description": "Its name."},
+        "state": {"description": "Any JSON. Stores one checkpoint as given."},
+    },
+    "additionalProperties": False,
+    "examples": [{"auto": True}, {"step_id": "step_3", "state": {"query": "weather"}}],
+}
+
+
+def checkpoint_router(replays: Replays) -> APIRouter:
+    """The routes over a store of replays."""
+    router = APIRouter(prefix="/api", responses=ERRORS | NOT_FOUND)
+    store, settings = replays.store, replays.settings
+
+    @router.get(
+        "/traces/{trace_id}/checkpoints",
+        summary="List the checkpoints of a run, in order",
+        response_model=PageAnswer[CheckpointAnswer],
+    )
+    def list_checkpoints(
+        project: GrantedReplay, trace_id: str, limit: Limit = 200, cursor: Cursor = None
+    ) -> Response:
+        """A trace is a run by its id, or a session by its UUID."""
+        replays.trace(project, trace_id)
+        page = store.list_checkpoints(project, trace_id, limit=limit, cursor=cursor)
+        return page_answer(page, checkpoint_answer)
+
+    @router.post(
+        "/traces/{trace_id}/checkpoints",
+        status_code=201,
+        summary="Create the checkpoints of a run, or store one",
+        openapi_extra=json_body(_CHECKPOINT_BODY, required=False),
+        responses=BODY_ERRORS
+        | NO_CONTENT
+        | {202: {"model": CreatedAnswer, "description": "They are still being created; ask again."}},
+    )
+    async def post_checkpoints(
+        request: Request,
+        response: Response,
+        project: GrantedReplay,
+        trace_id: str,
+        wait_s: WaitMade = 2.0,
+    ) -> CreatedAnswer:
+        """Behind each step whose state is known; a run that has checkpoints keeps those. Nothing runs."""
+        given = await made_of_json(request, settings, _checked_checkpoint, optional=True)
+        lacking: list[str] = []
+        hidden: list[str] = []
+        if "state" in given:
+            created = [await run_in_threadpool(replays.keep_checkpoint, project, trace_id, given)]
+        else:
+            future = await run_in_threadpool(replays.begin_making, project, trace_id)
+            waiting = asyncio.wrap_future(future)
+            # where nobody waits any more, the next request is told what came of it
+            waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+            ended, _ = await asyncio.wait({waiting}, timeout=wait_s)
+            response.headers["Location"] = f"/api/traces/{quote(trace_id, safe='')}/checkpoints"
+            if not ended:
+                response.status_code = 202
+                return CreatedAnswer(
+                    trace_id=trace_id, checkpoint_ids=[], created=[], not_sent=[], hidden_by=[]
+                )
+            replays.told(project, trace_id)
+            created, lacking, hidden = waiting.result()
+        ids = await run_in_threadpool(_ids, project, trace_id)
+        return CreatedAnswer(
+            trace_id=trace_id, checkpoint_ids=ids, created=created, not_sent=lacking, hidden_by=hidden
+        )
+
+    def _ids(project: Project, trace_id: str) -> list[str]:
+        page = store.list_checkpoints(project, trace_id, limit=_MAX_LISTED)
+        return [row["checkpoint_id"] for row in page.items]
+
+    @router.get("/checkpoints/{checkpoint_id}", summary="Show a checkpoint with its state")
+    def get_checkpoint(project: GrantedReplay, checkpoint_id: str) -> WholeCheckpointAnswer:
+        """By its id, as it is listed."""
+        found = store.find_checkpoint(project, checkpoint_id)
+        if found is None:
+            raise no_checkpoint()
+        return whole_checkpoint_answer(found[0])
+
+    @router.delete("/checkpoints/{checkpoint_id}", status_code=204, summary="Delete a checkpoint")
+    def delete_checkpoint(project: GrantedReplay, checkpoint_id: str) -> Response:
+        """Its replays stay: they hold what they gave themselves."""
+        if not store.delete_checkpoint(project, checkpoint_id):
+            raise no_checkpoint()
+        return Response(status_code=204)
+
+    return router
+
+
+def _checked_checkpoint(value: object) -> dict[str, Any]:
+    """What a body says.
+
+    Raises:
+        Problem: 422 with the place in it that is wrong.
+    """
+    if not isinstance(value, dict):
+        raise Problem(422, "invalid", "the body is not an object", remedy='send {"auto": true}')
+    for key in value.keys() - _CHECKPOINT_KEYS:
+        raise Problem(422, "invalid", f"unknown key {key[:40]!r}", remedy='send {"auto": true}')
+    if "state" not in value:
+        if value.get("auto", True) is not True or value.keys() - {"auto"}:
+            raise Problem(
+                422, "invalid", "it is neither auto nor a state", remedy="give auto, or step_id and state"
+            )
+        return value
+    if value.get("auto"):
+        raise Problem(422, "invalid", "it is both auto and a state", remedy="give one of the two")
+    step_id, agent_id, checkpoint_id = (value.get(key) for key in ("step_id", "agent_id", "checkpoint_id"))
+    for key, name in (("step_id", step_id), ("agent_id", agent_id)):
+        needed = key == "step_id" or name is not None
+        if needed and not (isinstance(name, str) and 0 < len(name) <= _MAX_STEP_CHARS and name.isprintable()):
+            raise Problem(422, "invalid", f"{key} is not a name", path=f"/{key}", remedy="give a short text")
+    if checkpoint_id is not None and not (isinstance(checkpoint_id, str) and is_identity(checkpoint_id)):
+        raise Problem(
+            422,
+            "invalid",
+            "checkpoint_id is not an id",
+            path="/checkpoint_id",
+            remedy="use letters, digits, dots, dashes and underscores, or omit it",
+        )
+    return value
+
 
 _KEYS: Final = frozenset("modified_input dry_run modified_state overrides executor timeout_seconds".split())
 _REFUSED: Final = {

@@ -15,7 +15,7 @@ from Agent.event.kinds import LEVEL_NAMES
 from Agent.export.messages import elapsed_ms
 from Agent.server.errors import Problem
 from Agent.store import Page
-from Agent.store.replay_store import RUNNING_REPLAY
+from Agent.store.schema import RUNNING_REPLAY
 
 _LAST_US: Final = 253_402_300_800_000_000  # the first microsecond of the year 10000
 T = TypeVar("T")

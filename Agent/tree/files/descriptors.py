@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from Agent.tree.layout import FILE_MODE
+from Agent.tree.layout import FILE_MODE, NO_FOLLOW
 
 _HIGHEST_NUMBER: Final = 4096
 _ours: set[int] = set()
@@ -138,7 +138,6 @@ def names(fd: int, inode: tuple[int, int]) -> bool:
     return (status.st_dev, status.st_ino) == inode
 
 
-_FLAGS: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 _open: set[int] = set()
 
 
@@ -148,7 +147,7 @@ def open_lock(path: Path, *, create: bool) -> int:
     Raises:
         OSError: it cannot be opened, or is not there and not to be made.
     """
-    fd = os.open(path, (os.O_RDWR | os.O_CREAT if create else os.O_RDONLY) | _FLAGS, FILE_MODE)
+    fd = os.open(path, (os.O_RDWR | os.O_CREAT if create else os.O_RDONLY) | NO_FOLLOW, FILE_MODE)
     _open.add(fd)
     return fd
 

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from Agent.tree.files.descriptors import give_back, know_log, out_of_the_way
-from Agent.tree.layout import FILE_MODE
+from Agent.tree.layout import FILE_MODE, NO_FOLLOW
 
 _APPEND: Final = (
     os.O_WRONLY
     | os.O_APPEND
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NOFOLLOW", 0)
+    | NO_FOLLOW
     # says nothing to a plain file; a pipe that somebody put in its place would be waited for
     | getattr(os, "O_NONBLOCK", 0)
     | getattr(os, "O_BINARY", 0)

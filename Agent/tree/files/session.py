@@ -1,27 +1,45 @@
-"""`session.json`: what a session was, who ran it and what can replay it.
+"""`session.json`: what a session was, who ran it, what can replay it; how processes agree on one session.
 
-Written when the session is made, and replaced as a whole whenever something is added.
+The file is written when the session is made, and replaced as a whole whenever something is added.
+
+Processes of one program that were started before any of them had a session meet in
+`<root>/.programs/<pid>-<start>@<place>`, named after the process that the others descend from. It holds the
+name of the session; a process that begins to record keeps it locked until it knows its session, so that one
+is made.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO, Self, TypeVar
+from typing import Any, BinaryIO, Final, NamedTuple, Self, TypeVar
 
 import orjson
 
-from Agent.errors import DamagedInput, SessionNotFound
+from Agent.errors import AgentTraceError, DamagedInput, SessionNotFound
 from Agent.event.clock import format_timestamp
 from Agent.event.ids import session_id_for, uuid7
-from Agent.tree.files.descriptors import locked
+from Agent.tree.files.descriptors import close_lock, locked, open_lock
 from Agent.tree.files.writer_claim import boot_id, hostname, process_start_ticks
-from Agent.tree.layout import FILE_MODE, FORKED, RESUMED, create_session_dir, session_file
+from Agent.tree.layout import (
+    DIRECTORY_MODE,
+    FILE_MODE,
+    FORKED,
+    NO_FOLLOW,
+    RESUMED,
+    create_session_dir,
+    is_session_name,
+    make_root,
+    programs_dir,
+    session_file,
+)
 from Agent.version import __version__
 
 _Stored = TypeVar("_Stored")
@@ -174,7 +192,7 @@ def replace_file(path: Path, data: bytes) -> None:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A new file that is synced and takes the place of `path` if the block ends without an error."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NO_FOLLOW
     try:
         with os.fdopen(os.open(temporary, flags, FILE_MODE), "wb") as file:
             yield file
@@ -195,7 +213,7 @@ def replace_durably(path: Path, data: bytes) -> None:
 
 def sync_directory(directory: Path) -> None:
     """Bring the names in a directory to the disk."""
-    fd = os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
+    fd = os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     try:
         os.fsync(fd)
     finally:
@@ -284,3 +302,163 @@ def as_tree(rows: Iterable[tuple[str, str | None]]) -> list[tuple[str, int]]:
         found.append((name, depth))
         waiting += [(child, depth + 1) for child in reversed(children.get(name, []))]
     return found
+
+
+keeps_apart = False
+"""Set by a replay: what the code records that it calls belongs to no program's session."""
+
+_PATIENCE_S: Final = 5.0
+"""How long to wait for another process; one that was stopped meanwhile must not stop this one."""
+_LONGEST_NAME: Final = 255
+
+
+class Program(NamedTuple):
+    """The process that all processes of a program descend from."""
+
+    pid: int
+    start_ticks: int
+
+    @classmethod
+    def of(cls, pid: int) -> Self | None:
+        """That of a running process; None where the system does not say when it started."""
+        ticks = process_start_ticks(pid)
+        return None if ticks is None else cls(pid, ticks)
+
+    def is_of(self, info: SessionInfo) -> bool:
+        """Whether a session is this program's."""
+        return (info.pid, info.process_start_ticks, info.host, info.boot_id) == (*self, hostname(), boot_id())
+
+
+class Meeting:
+    """What a program's processes agreed on; it is locked as long as it is held.
+
+    Args:
+        root: the trace root.
+        program: whose sessions count.
+        fd: of the open file.
+    """
+
+    def __init__(self, root: Path, program: Program, fd: int) -> None:
+        self._root = root
+        self._program = program
+        self._fd = fd
+
+    def session(self) -> Path | None:
+        """The session that was agreed on; None if there is none that may still be written to."""
+        name = os.pread(self._fd, _LONGEST_NAME, 0).decode("utf-8", "replace").strip()
+        path = self._root / name
+        if not is_session_name(name) or not _is_own_directory(path):
+            return None
+        try:
+            info = open_session(path)
+        except AgentTraceError:
+            return None  # gone or damaged: the program begins another
+        return path if info.recovered_at is None and self._program.is_of(info) else None
+
+    def agree(self, session: Path) -> None:
+        """Have the processes that come later join this one."""
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{session.name}\n".encode(), 0)
+
+    def forget(self) -> None:
+        """Have the processes that come later begin again; files that killed programs left go, too."""
+        directory = programs_dir(self._root)
+        place = _place()
+        for name in os.listdir(directory):  # noqa: PTH208 - names are enough
+            process, _, where = name.partition("@")
+            pid, _, ticks = process.partition("-")
+            if where != place or not pid.isdigit() or not ticks.isdigit():
+                continue
+            left = Program(int(pid), int(ticks))
+            if left == self._program or Program.of(left.pid) != left:
+                with contextlib.suppress(FileNotFoundError):
+                    (directory / name).unlink()
+        with contextlib.suppress(OSError):  # not empty
+            directory.rmdir()
+
+
+@contextlib.contextmanager
+def meet(root: Path, program: Program, *, create: bool) -> Iterator[Meeting | None]:
+    """Hold a program's meeting under a trace root; None where its processes cannot meet.
+
+    That is: without advisory locks, where the root cannot be written, where the file or its directory belongs
+    to somebody else or may be written by others, and where another process holds it for 5 s.
+
+    Args:
+        root: the trace root.
+        program: whose processes meet.
+        create: whether to make root and file; else None where they are not there.
+    """
+    if keeps_apart:
+        yield None
+        return
+    try:
+        if create:
+            make_root(root)
+        fd = _locked(_directory(root, create=create) / _name(program), create=create)
+    except (ImportError, OSError):
+        fd = None
+    if fd is None:
+        yield None
+        return
+    try:
+        yield Meeting(root, program, fd)
+    finally:
+        close_lock(fd)
+
+
+def _directory(root: Path, *, create: bool) -> Path:
+    directory = programs_dir(root)
+    if create:
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(mode=DIRECTORY_MODE)
+    if not _is_own_directory(directory):
+        raise PermissionError(13, "others can write there", str(directory))
+    return directory
+
+
+def _name(program: Program) -> str:
+    return f"{program.pid}-{program.start_ticks}@{_place()}"
+
+
+def _place() -> str:
+    """Where a pid means what it means here: this machine or container, since it was booted."""
+    return blake2b(f"{hostname()}|{boot_id()}".encode(), digest_size=6).hexdigest()
+
+
+def _is_own_directory(path: Path) -> bool:
+    """Whether it is a directory, no link, of this user's, that nobody else may write."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and _is_own(status)
+
+
+def _is_own(status: os.stat_result) -> bool:
+    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _locked(path: Path, *, create: bool) -> int | None:
+    """A descriptor of the file of this name, locked; None if it cannot be trusted, or is held too long."""
+    fcntl: Any = __import__("fcntl")
+    until = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < until:
+        fd = open_lock(path, create=create)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            close_lock(fd)
+            time.sleep(0.002)
+            continue
+        except OSError:
+            close_lock(fd)
+            raise
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode) and _is_own(status) and status.st_nlink == 1:
+            return fd
+        close_lock(fd)
+        # without a name it was removed meanwhile, and the next to come makes another
+        if status.st_nlink:
+            return None
+    return None

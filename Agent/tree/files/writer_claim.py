@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from Agent.tree.layout import FILE_MODE, claims_dir, entries_in
+from Agent.tree.layout import FILE_MODE, NEW_FILE, claims_dir, entries_in
 
 # the number that Linux gives to the namespace of the machine itself
 _FIRST_PID_NAMESPACE = "4026531836"
@@ -86,9 +86,8 @@ def process_start_ticks(pid: int) -> int | None:
 
 def write_claim(session: Path, claim: Claim) -> None:
     """Leave the claim; FileExistsError if that id is taken."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
     path = claims_dir(session) / f"{claim.writer}.json"
-    fd = os.open(path, flags, FILE_MODE)
+    fd = os.open(path, NEW_FILE, FILE_MODE)
     try:
         data = orjson.dumps(asdict(claim), option=orjson.OPT_APPEND_NEWLINE)
         if os.write(fd, data) != len(data):

@@ -7,11 +7,12 @@ first.
 from __future__ import annotations
 
 import bisect
+import logging
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -21,9 +22,11 @@ from Agent.event.model import Event
 from Agent.tree.files.lines import (
     Damage,
     DamageLog,
+    FilePosition,
     Inode,
     LineDecoder,
     RawLine,
+    Tail,
     after_last_newline,
     event_key,
     first_id,
@@ -32,7 +35,6 @@ from Agent.tree.files.lines import (
 )
 from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import agents_dir, is_tree_file, tree_entries
-from Agent.tree.read.tailing import FilePosition, Tail
 
 CURSOR_VERSION: Final = 1
 _POLL_BYTES: Final = 4 * 1024 * 1024
@@ -303,17 +305,13 @@ class Follower:
     def _start_notices(self) -> None:
         if self._observer is not None:
             return
-        try:
-            from Agent.tree.read.fs_watch import start_notices
-        except ImportError:
-            self._observer = False
-            return
-        self._observer = start_notices((self.session, agents_dir(self.session)), self._wake_for) or False
+        self._observer = _start_notices((self.session, agents_dir(self.session)), self._wake_for) or False
 
     def close(self) -> None:
         """End the notices."""
         if self._observer:
             self._observer.stop()
+            self._observer.join(timeout=5.0)
         self._observer = None
 
     def __enter__(self) -> Self:
@@ -338,3 +336,46 @@ def _settled(events: list[tuple[RawLine, Event]], settle_s: float) -> int:
 
 def _place_of(entry: Mapping[str, Any]) -> tuple[int, int, str | None]:
     return int(entry["offset"]), int(entry["line_number"]), entry["first_id"]
+
+
+class _Waker:
+    """Tells which file was written to, and None where names change."""
+
+    def __init__(self, wake: Callable[[Path | None], None]) -> None:
+        self._wake = wake
+
+    def dispatch(self, event: Any) -> None:
+        """What watchdog calls with each notice."""
+        # reading gives notice too, which would wake the reader for ever
+        if event.event_type == "modified":
+            # a directory is said to be modified whenever a file in it is closed
+            if not event.is_directory:
+                self._wake(Path(os.fsdecode(event.src_path)))
+        elif event.event_type in {"created", "moved"}:
+            self._wake(None)
+
+
+def _start_notices(directories: Iterable[Path], wake: Callable[[Path | None], None]) -> Any:
+    """An observer that calls `wake` with each file that is written to, and with None where names change.
+
+    None where the system gives no notice: watchdog is not installed, or inotify's watches or instances are
+    used up. Whoever waits has to look by himself then.
+    """
+    try:
+        from watchdog.events import FileCreatedEvent, FileModifiedEvent, FileMovedEvent
+        from watchdog.observers import Observer
+    except ImportError:
+        return None
+    # a queue that overflowed costs nothing here, since a look at the files decides: it is not worth a warning
+    logging.getLogger("watchdog").addHandler(logging.NullHandler())
+    # openings and closings, the reader's own among them, would be most of what is told in a busy session
+    wanted = [FileModifiedEvent, FileCreatedEvent, FileMovedEvent]
+    observer: Any = Observer()
+    try:
+        for directory in directories:
+            observer.schedule(_Waker(wake), str(directory), recursive=False, event_filter=wanted)
+        observer.start()
+    except (OSError, RuntimeError):
+        observer.stop()
+        return None
+    return observer

@@ -14,12 +14,11 @@ from typing import Any, Final
 
 from Agent.errors import DamagedInput
 from Agent.event.model import Event
-from Agent.tree.files.lines import DamageLog, LineDecoder, RawLine, tail_writer
+from Agent.tree.files.lines import DamageLog, LineDecoder, RawLine, Tail, tail_writer
 from Agent.tree.files.sequence_set import SeqSet, last_seq_in, retired_by
 from Agent.tree.files.writer_claim import Claim, read_claims
 from Agent.tree.layout import boards_dir
 from Agent.tree.read.removal_logs import ColdLines, RecoveredWriter, read_account, read_recovery
-from Agent.tree.read.tailing import Tail
 from Agent.tree.write.crash_board import BoardView, read_board
 from Agent.tree.write.kept_counts import Tally
 
@@ -496,9 +495,7 @@ class Scan:
             self._close(account, writers)
             if writers.are_explained(self.losses):
                 break
-        for place in tail.places.values():
-            if place.rest is not None and not writers.may_finish(place.rest):
-                yield place.rest
+        yield from (rest for rest in tail.rests() if not writers.may_finish(rest))
         self._close(account, writers)
 
     def _close(self, account: Accounting, writers: Writers) -> None:

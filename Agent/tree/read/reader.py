@@ -26,12 +26,11 @@ from Agent.tree.files.lines import (
     LineDecoder,
     OrderKey,
     RawLine,
+    Tail,
     event_key,
-    first_id,
     line_key,
     open_file,
     own_line,
-    read_lines,
 )
 from Agent.tree.files.segment import numbered
 from Agent.tree.layout import (
@@ -190,7 +189,7 @@ class TreeReader:
         found: dict[str, list[Path]] = {}
         for run_id in self.run_ids():
             paths = run_files(self.session, run_id)
-            firsts = (first_event(chain, decoder) for chain in chains_of(paths))
+            firsts = (first_event(self.session, chain, decoder) for chain in chains_of(paths))
             agent_id = next(
                 (first.agent_id for first in firsts if first is not None and first.agent_id), None
             )
@@ -217,7 +216,7 @@ class TreeReader:
             if agent_id is not None and path.parent == in_agents:
                 found.setdefault(agent_id, []).append(path)
         for chain in chains_of(path for path in self.files() if path.parent == in_agents):
-            event = first_event(chain, decoder)
+            event = first_event(self.session, chain, decoder)
             if event is not None and event.agent_id is not None:
                 found.setdefault(event.agent_id, []).extend(chain.paths)
         for agent_id, files in self._files_of_runs().items():
@@ -307,7 +306,8 @@ class TreeReader:
         wanted = None if kinds is None else frozenset(kinds)
         # Sealed segments come as one ordered sequence, since there may be thousands of them.
         sequence = self._cold.ordered_lines(since_us, until_us) if self._cold and with_cold else None
-        lines = merged_lines(chains_of(paths), decoder, writers.may_finish, self._cold, sequence)
+        chains = chains_of(paths)
+        lines = merged_lines(self.session, chains, decoder, writers.may_finish, self._cold, sequence)
         for key, _, raw, decoded in lines:
             if not since <= key[0] < until:
                 continue
@@ -396,8 +396,6 @@ def _in_order(paths: list[Path]) -> tuple[Path, ...]:
 
 _MEMORY_BYTES: Final = 16 * 1024 * 1024
 _MEMORY_LINES: Final = 32 * 1024
-# a segment may be rolled a few times while it is read
-_ROLLS_AHEAD: Final = 64
 
 Ordered = tuple[OrderKey, int, RawLine, Event | None]
 
@@ -448,9 +446,9 @@ def chains_of(paths: Iterable[Path]) -> list[FileSequence]:
     ]
 
 
-def first_event(chain: FileSequence, decoder: LineDecoder) -> Event | None:
+def first_event(session: Path, chain: FileSequence, decoder: LineDecoder) -> Event | None:
     """The first event of a chain, reading no further."""
-    for raw in _chain_lines(chain, 8 * 1024, decoder):
+    for raw in _chain_lines(session, chain, 8 * 1024, decoder):
         event = decoder.decode(raw) if raw.complete else None
         if event is not None:
             return event
@@ -458,6 +456,7 @@ def first_event(chain: FileSequence, decoder: LineDecoder) -> Event | None:
 
 
 def merged_lines(
+    session: Path,
     chains: list[FileSequence],
     decoder: LineDecoder,
     is_unfinished: Callable[[RawLine], bool],
@@ -470,6 +469,7 @@ def merged_lines(
     window of up to 2,048 lines. One that is later still comes late, never twice and never not at all.
 
     Args:
+        session: whose.
         chains: what to read.
         decoder: the one that decodes the lines afterwards.
         is_unfinished: whether a line without its newline may still get it, and so is left out.
@@ -480,7 +480,7 @@ def merged_lines(
     gone = frozenset() if cold is None else frozenset(cold.files())
     ordered = [
         _merged_in_order(
-            _chain_lines(chain, room.chunk_bytes, decoder, cold, gone), room, decoder, is_unfinished
+            _chain_lines(session, chain, room.chunk_bytes, decoder, cold, gone), room, decoder, is_unfinished
         )
         for chain in chains
     ]
@@ -524,6 +524,7 @@ def _merged_in_order(
 
 
 def _chain_lines(
+    session: Path,
     chain: FileSequence,
     chunk_bytes: int,
     decoder: LineDecoder,
@@ -531,58 +532,25 @@ def _chain_lines(
     gone: frozenset[Path] = frozenset(),
 ) -> Iterator[RawLine]:
     """The lines of a chain, those of segments that are rolled meanwhile included."""
+    tail = Tail(session, decoder.damage.note_unreadable, chunk_bytes=chunk_bytes)
     last = 0
-    done: dict[Inode, str | None] = {}
     began = _inode(chain.live)
     for number in chain.numbers:
-        if cold is not None and numbered(chain.live, number) in gone:
-            yield from cold.lines(numbered(chain.live, number))
-        yield from _file_lines(numbered(chain.live, number), chain, number, chunk_bytes, decoder, done)
+        yield from _lines_at(numbered(chain.live, number), tail, cold, gone)
         last = number
-    while True:
-        following = _next_number(chain, last, began)
-        if following is None:
-            break
+    while (following := _next_number(chain, last, began)) is not None:
         # rolled since the files were listed; retention may have removed some of those since
         last = following
-        yield from _file_lines(numbered(chain.live, last), chain, last, chunk_bytes, decoder, done)
-    if cold is not None and chain.live in gone:
-        yield from cold.lines(chain.live)
-    yield from _file_lines(chain.live, chain, last, chunk_bytes, decoder, done)
+        yield from _lines_at(numbered(chain.live, last), tail, None, gone)
+    yield from _lines_at(chain.live, tail, cold, gone)
 
 
-def _file_lines(
-    path: Path,
-    chain: FileSequence,
-    last: int,
-    chunk_bytes: int,
-    decoder: LineDecoder,
-    done: dict[Inode, str | None],
-) -> Iterator[RawLine]:
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        return  # rolled, or removed by retention, which has said so before
-    except OSError as error:
-        decoder.damage.note_unreadable(path, (-1, hash(path)), error)
-        return
-    inode = (status.st_dev, status.st_ino)
-    begins_with = first_id(path)
-    # the inode of a segment that was removed is given to a new file
-    if inode in done and done[inode] == begins_with:
-        return
-    done[inode] = begins_with
-    try:
-        for raw in read_lines(
-            path, inode, chunk_bytes=chunk_bytes, find_again=lambda inode: _find_again(chain, last, inode)
-        ):
-            if raw.line:
-                yield raw
-    except FileNotFoundError:
-        # removed by retention, which has said so before
-        return
-    except OSError as error:
-        decoder.damage.note_unreadable(path, inode, error)
+def _lines_at(path: Path, tail: Tail, cold: ColdLines | None, gone: frozenset[Path]) -> Iterator[RawLine]:
+    """The lines of the file of that name, what stands behind its last newline included."""
+    if cold is not None and path in gone:
+        yield from cold.lines(path)
+    yield from tail.new_lines(only=(path,))
+    yield from tail.rests()
 
 
 def _next_number(chain: FileSequence, last: int, began: Inode | None) -> int | None:
@@ -602,14 +570,6 @@ def _next_number(chain: FileSequence, last: int, began: Inode | None) -> int | N
         if number > last
     ]
     return min(later, default=None)
-
-
-def _find_again(chain: FileSequence, last: int, inode: Inode) -> Path | None:
-    for number in range(last + 1, last + _ROLLS_AHEAD):
-        path = numbered(chain.live, number)
-        if _inode(path) == inode:
-            return path
-    return None
 
 
 def _inode(path: Path) -> Inode | None:

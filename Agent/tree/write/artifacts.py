@@ -19,7 +19,7 @@ from Agent.errors import DamagedInput, InputError
 from Agent.event.model import RedactedBytes
 from Agent.tree.files.lines import open_file
 from Agent.tree.files.session import open_session, sync_directory
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, run_dir, runs_dir, safe_name
+from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NEW_FILE, run_dir, runs_dir, safe_name
 
 if TYPE_CHECKING:
     from hashlib import blake2b as Hash  # noqa: N812 - the class under the name of what it is
@@ -36,9 +36,6 @@ _MAX_DEPTH: Final = 16
 _MIN_SHARED_BYTES: Final = 4096
 _CHUNK_BYTES: Final = 1024 * 1024
 _MAX_COUNTERS: Final = 65_536
-_EXCLUSIVE: Final = (
-    os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
-)
 # What a file system answers that knows no hard links, or no more of them.
 _NO_LINK: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 
@@ -273,7 +270,7 @@ class ArtifactFiles:
 
     def _write_new(self, path: str, chunks: Iterable[bytes]) -> None:
         """Write a file that did not exist; nothing is left of it if that fails."""
-        fd = os.open(path, _EXCLUSIVE, FILE_MODE)
+        fd = os.open(path, NEW_FILE, FILE_MODE)
         try:
             try:
                 for chunk in chunks:

@@ -23,7 +23,7 @@ from Agent.event.clock import format_timestamp
 from Agent.tree.files.descriptors import give_back, out_of_the_way
 from Agent.tree.files.lines import Inode, id_of, open_file
 from Agent.tree.files.segment import ErrorCounters
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, chain_file, chains_dir, entries_in
+from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NO_FOLLOW, chain_file, chains_dir, entries_in
 
 BLOCK_LINES: Final = 64
 """How many lines a block holds that can be proved line by line."""
@@ -340,9 +340,9 @@ class LineChain:
         if not self._unsaved:
             return
         made = (self._tree.count, self._tree.root())
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_FOLLOW
         chains_dir(self._session).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-        fd = os.open(chain_file(self._session, self._writer), flags | getattr(os, "O_CLOEXEC", 0), FILE_MODE)
+        fd = os.open(chain_file(self._session, self._writer), flags, FILE_MODE)
         fd = out_of_the_way(fd)
         status = os.fstat(fd)
         try:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from Agent.tree.files.descriptors import give_back, let_go, names, out_of_the_way
-from Agent.tree.layout import FILE_MODE
+from Agent.tree.layout import FILE_MODE, NO_FOLLOW
 
 SIZE_BYTES: Final = 128 * 1024
 THREAD_SLOTS: Final = 256
@@ -131,10 +131,7 @@ class Board:
         Raises:
             OSError: the disk is full, the directory cannot be written.
         """
-        flags = (
-            os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
-        )
-        fd = os.open(path, flags, FILE_MODE)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_FOLLOW, FILE_MODE)
         try:
             _reserve(fd)
             return cls(path, fd)
@@ -254,7 +251,7 @@ class Board:
                 let_go(self._further_fd)  # closed from outside
                 self._further_fd = -1
             if self._further_fd < 0:
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_FOLLOW
                 self._further_fd = out_of_the_way(os.open(_names_path(self.path), flags, FILE_MODE))
                 status = os.fstat(self._further_fd)
                 self._further_inode = (status.st_dev, status.st_ino)

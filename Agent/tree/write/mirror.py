@@ -20,7 +20,7 @@ from typing import Final
 from Agent.event.model import RedactedBytes
 from Agent.tree.files.descriptors import give_back, let_go, locked, out_of_the_way
 from Agent.tree.files.segment import ErrorCounters, error_name
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, MIRROR_FILES
+from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, MIRROR_FILES, NO_FOLLOW
 
 Form = Callable[[list[bytes]], list[bytes]]
 """Makes the lines of a file of a batch of those of the recording."""
@@ -52,8 +52,7 @@ _FLAGS = (
     os.O_RDWR
     | os.O_APPEND
     | os.O_CREAT
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NOFOLLOW", 0)
+    | NO_FOLLOW
     # nobody waits for a pipe that somebody put in its place
     | getattr(os, "O_NONBLOCK", 0)
 )
@@ -379,7 +378,7 @@ def _open(path: Path, root: Path) -> int:
         is_anothers = directory != root and directory.stat().st_uid not in {os.geteuid(), 0}
         if is_anothers or not _is_ours_alone(directory.stat()):
             raise OSError(errno.EPERM, "others may replace files in it", str(directory))
-    place = os.open(path.parent, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
+    place = os.open(path.parent, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     try:
         return os.open(path.name, _FLAGS, FILE_MODE, dir_fd=place)
     finally:

@@ -1,20 +1,26 @@
-"""From the wire to values: bodies of `POST /v1/events` and `POST /v1/runs`, judged again by the allow-list.
+"""The wire: an event as it may leave the machine, many as one body, and bodies back to values.
 
-Both functions are total: whatever JSON comes in, a result or a `WireError` comes out. Nothing that the
-allow-list does not know gets past them unless the project takes content.
+Without content an event leaves as its envelope and what `allowed.py` lets through; with content it leaves as
+it was recorded, which is after redaction. Reading judges again by the allow-list, and is total: whatever JSON
+comes in, a result or a `WireError` comes out. Nothing that the allow-list does not know gets past it unless
+the project takes content.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
+
+import orjson
 
 from Agent.event.ids import is_session_id, split_event_id
 from Agent.event.kinds import LEVELS, FailureCode, FailureType, RunStatus, StepType
+from Agent.event.model import Event
 from Agent.event.payloads import KINDS
 from Agent.export.allowed import AllowList
+from Agent.export.failure_classes import classify
 from Agent.export.messages import (
     MAX_ITEMS,
     NO_TIME,
@@ -31,6 +37,94 @@ from Agent.export.messages import (
     read_time,
     runs_of_events,
 )
+from Agent.tree.files.session import SessionInfo
+
+_OUTSIDE_PAYLOAD: Final = frozenset({"agent_id", "agent_role", "event_type"})
+_OPTIONS: Final = orjson.OPT_NON_STR_KEYS
+
+
+def event_to_wire(
+    event: Event, allowed: AllowList, *, content: bool = False, artifact_text: str | None = None
+) -> bytes:
+    """One event as a JSON object.
+
+    Args:
+        event: as the recording has it.
+        allowed: decides what may leave, and counts what may not.
+        content: let payload, message and state leave, too.
+        artifact_text: with content, what the artifact holds that the event tells of.
+    """
+    wire: dict[str, Any] = {
+        "timestamp": event.timestamp,
+        "id": event.id,
+        "schema_version": event.schema_version,
+        "kind": event.kind,
+    }
+    if event.level != "INFO":
+        wire["level"] = event.level
+    if event.logger and (logger := allowed.label(event.logger, "/logger")):
+        wire["logger"] = logger
+    for name in ("run_id", "span_id", "parent_span_id"):
+        value = getattr(event, name)
+        if value is not None and (shown := allowed.identity(value, f"/{name}")) is not None:
+            wire[name] = shown
+    if event.tick is not None:
+        wire["tick"] = event.tick
+    if event.causes:
+        wire["causes"] = event.causes
+    for key in ("agent_id", "agent_role"):
+        value = event.extra.get(key)
+        if value is not None and (shown := allowed.name(value, f"/{key}")) is not None:
+            wire[key] = shown
+    if event.code is not None:
+        wire["code"] = event.code
+    payload = {key: value for key, value in event.extra.items() if key not in _OUTSIDE_PAYLOAD}
+    error_type = payload.get("error_type") if event.kind == "error" else None
+    if isinstance(error_type, str) and "failure_code" not in payload:
+        module = payload.get("error_module")
+        sort = classify(error_type, error_module=module if isinstance(module, str) else None)
+        payload.update(failure_type=sort[0].value, failure_code=sort[1].value)
+    if content:
+        if "parent_run_id" in payload:  # called as that run is, whose id may leave as a digest
+            payload["parent_run_id"] = allowed.identity(payload["parent_run_id"], "/extra/parent_run_id")
+        wire["extra"] = payload
+        _add_content(wire, event)
+        if artifact_text is not None:
+            wire["artifact_text"] = artifact_text
+        return orjson.dumps(wire, option=_OPTIONS)
+    wire["extra"] = allowed.payload(event.kind, payload)
+    _note_content(event, allowed)
+    return orjson.dumps(wire)
+
+
+def _add_content(wire: dict[str, Any], event: Event) -> None:
+    for name in ("message", "state", "types"):
+        value = getattr(event, name)
+        if value:
+            wire[name] = value
+
+
+def _note_content(event: Event, allowed: AllowList) -> None:
+    """Count what stood beside the payload; messages of other kinds than `log` say what the payload says."""
+    if event.kind == "log" and event.message:
+        allowed.dropped.note("/message")
+    if event.state:
+        allowed.dropped.note("/state")
+
+
+def session_to_wire(info: SessionInfo) -> dict[str, Any]:
+    """What a body says of its session: its names and its time; host, arguments and settings stay here."""
+    wire: dict[str, Any] = {"session_uid": info.session_uid, "session_id": info.session_id}
+    if info.started_at:
+        wire["started_at"] = info.started_at
+    return wire
+
+
+def encode_body(session: Mapping[str, Any], events: Sequence[bytes], *, content: bool = False) -> bytes:
+    """The body of `POST /v1/events` with these events, which `event_to_wire` made."""
+    head = orjson.dumps({"wire_version": WIRE_VERSION, "content": content, "session": session})
+    return b'%s,"events":[%s]}' % (head[:-1], b",".join(events))
+
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _EVENT_ID: Final = re.compile(r"[a-z2-7]{8}-[1-9][0-9]{0,18}", re.ASCII)
@@ -46,14 +140,6 @@ _ENVELOPE: Final = frozenset(
 _BESIDE: Final[dict[str, type]] = {"message": str, "state": dict, "types": dict, "artifact_text": str}
 """What stands beside a payload where content is sent, by its type."""
 _RESERVED: Final = frozenset({*_BESIDE, "logger", "code"})
-
-
-class _NotOne(ValueError):
-    """An item that is no event: where in it, and why."""
-
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(problem)
-        self.path, self.problem = path, problem
 
 
 def read_batch(value: object, *, content: bool = False) -> tuple[Batch, Dropped]:
@@ -82,8 +168,8 @@ def read_batch(value: object, *, content: bool = False) -> tuple[Batch, Dropped]
     for index, item in enumerate(items):
         try:
             events.append(_event(item, uid, allowed, with_content=with_content))
-        except _NotOne as problem:
-            refused.append(Refused(index, f"/events/{index}{problem.path}", problem.problem))
+        except WireError as error:
+            refused.append(Refused(index, f"/events/{index}{error.path}", error.problem))
     runs = runs_of_events(events)
     for index, document in enumerate(documents):
         try:
@@ -123,15 +209,15 @@ def _session_uid(session: object) -> str:
 
 def _event(item: object, uid: str, allowed: AllowList, *, with_content: bool) -> EventMessage:
     if not isinstance(item, dict):
-        raise _NotOne("", "it is not an object")
+        raise WireError("", "it is not an object")
     kind, extra = item.get("kind"), item.get("extra", {})
     if not isinstance(kind, str) or (kind not in KINDS and allowed.label(kind, "/kind") is None):
-        raise _NotOne("/kind", "it is not a known kind")
+        raise WireError("/kind", "it is not a known kind")
     if not isinstance(extra, dict):
-        raise _NotOne("/extra", "it is not an object")
+        raise WireError("/extra", "it is not an object")
     level = item.get("level", "INFO")
     if not isinstance(level, str) or level not in LEVELS:
-        raise _NotOne("/level", "it is not a level")
+        raise WireError("/level", "it is not a level")
     body = _content(item, extra, allowed) if with_content else allowed.payload(kind, extra)
     if not with_content:
         for key in item.keys() - _ENVELOPE | item.keys() & _BESIDE.keys():
@@ -141,7 +227,7 @@ def _event(item: object, uid: str, allowed: AllowList, *, with_content: bool) ->
             body[key] = text
     run_id = None if item.get("run_id") is None else allowed.identity(item["run_id"], "/run_id")
     if run_id is None and item.get("run_id") is not None:
-        raise _NotOne("/run_id", "it is not an id")
+        raise WireError("/run_id", "it is not an id")
     name, duration_ms, outcome = _columns(kind, body)
     return EventMessage(
         session_uid=uid,
@@ -172,14 +258,14 @@ def _optional(read: Any, item: Mapping[str, Any], key: str) -> str | None:
 def _event_id(value: object) -> str:
     is_one = isinstance(value, str) and _EVENT_ID.fullmatch(value) is not None
     if not is_one or split_event_id(str(value))[1] > _MAX_INTEGER:
-        raise _NotOne("/id", "it is not a writer-number")
+        raise WireError("/id", "it is not a writer-number")
     return str(value)
 
 
 def _timestamp(value: object) -> int:
     ts_us = read_time(value)
     if ts_us is None:
-        raise _NotOne("/timestamp", NO_TIME)
+        raise WireError("/timestamp", NO_TIME)
     return ts_us
 
 

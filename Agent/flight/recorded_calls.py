@@ -24,8 +24,8 @@ from Agent.event.model import Event
 from Agent.event.pointers import escape
 from Agent.event.values.digest import canonical_bytes, differ_in_tokens_alone, is_shape
 from Agent.event.values.values import Unrestored, decode_value
-from Agent.flight.open_runs.artifact_saving import Tagged, is_unseen, opaque_key
-from Agent.flight.runs.reading import RunRef, read_run
+from Agent.flight.artifact_saving import Tagged, is_unseen, opaque_key
+from Agent.flight.run_reading import RunRef, read_run
 from Agent.record.emit.player import Answer
 from Agent.record.tracing.changed_arguments import with_changes
 from Agent.record.tracing.failures import LACKING, Unanswerable, remake_error, value_in

@@ -18,7 +18,7 @@ from Agent.errors import RunNotFound, SessionNotFound
 from Agent.event.kinds import Home
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
-from Agent.flight.open_runs.fold import (
+from Agent.flight.run_fold import (
     Artifact,
     ModelCall,
     RunFold,

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from Agent.errors import UsageError
 from Agent.event.kinds import Category
-from Agent.flight.calls.tool_recording import call_site, player_here
-from Agent.flight.open_runs.artifact_saving import CallParts, save_call_part
-from Agent.flight.open_runs.context import Run, settled_scope, surrounding_run
-from Agent.flight.open_runs.run_events import emit_run_event, pipeline_of_first_call
+from Agent.flight.artifact_saving import CallParts, save_call_part
+from Agent.flight.open_runs import (
+    Run,
+    emit_run_event,
+    open_on_board,
+    pipeline_of_first_call,
+    settled_scope,
+    surrounding_run,
+)
+from Agent.flight.tool_calls import call_site, player_here
 from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope, current_scope
 from Agent.record.emit.installed import LIMITS
@@ -21,7 +36,7 @@ from Agent.record.encode.safe_text import as_message, message_of
 from Agent.record.tracing.failures import outcome_of, record_error
 
 if TYPE_CHECKING:
-    from Agent.flight.calls.tool_calls import Codec
+    from Agent.flight.tool_calls import Codec
     from Agent.record.emit.pipeline import Pipeline
 
 _INFO = 20
@@ -56,7 +71,7 @@ class OpenModelCall:
         recording: writes it; None where nothing is recorded.
     """
 
-    __slots__ = ("_leave", "_owner", "_recording", "answer")
+    __slots__ = ("_leave", "_owner", "_recording", "answer", "told")
 
     def __init__(
         self,
@@ -69,6 +84,8 @@ class OpenModelCall:
         self._recording = recording
         self._leave = leave
         self._owner = owner
+        self.told: dict[str, Any] = {}
+        """What the event says of output and cost, once the call has ended."""
 
     @contextmanager
     def inside(self) -> Iterator[None]:
@@ -120,12 +137,12 @@ class OpenModelCall:
         if self._recording is not None:
             self._recording.chunk(make)
 
-    def end(self, make: Making, usage: Callable[[], Usage | None] | None = None) -> dict[str, Any]:
-        """The answer is whole: write the event; what stands in it of cost and of the output."""
-        told = self._recording.finish(make, usage, None) if self._recording is not None else {}
+    def end(self, make: Making, usage: Callable[[], Usage | None] | None = None) -> None:
+        """The answer is whole: write the event."""
+        if self._recording is not None:
+            self.told = self._recording.finish(make, usage, None)
         if self._leave is not None:
             self._leave(None, None)
-        return told
 
     def fail(self, error: BaseException, make: Making | None = None) -> None:
         """The call raised, perhaps after some pieces; `make` gives what there is of the answer."""
@@ -140,6 +157,73 @@ class OpenModelCall:
             self._recording.finish(make, usage, None, outcome="closed")
         if self._leave is not None:
             self._leave(None, None)
+
+    @contextmanager
+    def ending(self, make: Making, usage: Callable[[], Usage | None]) -> Iterator[None]:
+        """Write the event as the block ends: whole, left by its reader, or with an error."""
+        try:
+            yield
+        except GeneratorExit:
+            self.close(make, usage)
+            raise
+        except BaseException as error:
+            self.fail(error, make)
+            raise
+        self.end(make, usage)
+
+    def raise_recorded(self) -> None:
+        """Raise what ended the recorded call, where it raised."""
+        if self.answer is not None and self.answer.error is not None:
+            raise self.answer.error
+
+
+Driven = tuple[Callable[[], Any], Callable[[Any], None], Making, Callable[[], "Usage | None"]]
+"""How a stream is driven: what begins it, is told of each piece, and gives output and usage so far."""
+
+
+def streamed(call: OpenModelCall, driven: Driven) -> Iterator[Any]:
+    """The pieces of a stream; what came of it is recorded however it ends."""
+    begin, take, output, usage = driven
+    source: Any = None
+    try:
+        with call.ending(output, usage):
+            with call.inside():
+                source = begin()
+                pieces = iter(source)
+            for piece in call.pieces(pieces):
+                take(piece)
+                yield piece
+            call.raise_recorded()
+    except GeneratorExit:
+        if hasattr(source, "close"):
+            source.close()
+        raise
+
+
+async def streamed_async(call: OpenModelCall, driven: Driven) -> AsyncGenerator[Any, None]:
+    """The same for an asynchronous stream, whose recorded pieces come from a plain iterator."""
+    begin, take, output, usage = driven
+    source: Any = None
+    try:
+        with call.ending(output, usage):
+            with call.inside():
+                source = begin()
+                if hasattr(source, "__await__"):
+                    source = await source
+                pieces = aiter(source if call.answer is None else _one_by_one(source))
+            async for piece in call.pieces_async(pieces):
+                take(piece)
+                yield piece
+            call.raise_recorded()
+    except GeneratorExit:
+        if hasattr(source, "aclose"):
+            await source.aclose()
+        raise
+
+
+async def _one_by_one(pieces: Iterable[Any]) -> AsyncIterator[Any]:
+    for piece in pieces:
+        yield piece
 
 
 def open_model_call(
@@ -225,15 +309,8 @@ class _Recording:
         self._prompt_ref = save_call_part(
             pipeline, self._run, self._span_id, "prompt", asked, facts.step_id, tool=facts.model_name
         )
-        self._board_slot = -1
-        if pipeline.board is not None:
-            agent = self._scope.agent if self._scope is not None else None
-            self._board_slot = pipeline.board.open_span(
-                self._span_id,
-                agent.agent_id if agent is not None else None,
-                f"model {facts.model_name}",
-                pipeline.wall_ns() // 1000,
-            )
+        agent = self._scope.agent if self._scope is not None else None
+        self._board_slot = open_on_board(pipeline, self._span_id, agent, f"model {facts.model_name}")
         self._started_ns = pipeline.monotonic_ns()
 
     def chunk(self, make: Making) -> None:
@@ -489,70 +566,31 @@ class ModelStream:
 
     def __iter__(self) -> Iterator[Any]:
         call = self._open()
-        source: Any = None
-        try:
-            with call.inside():
-                source = self._recorded(call)
-                if source is None:
-                    source = self._live()
-                pieces = iter(source)
-            for chunk in call.pieces(pieces):
-                self._take(call, chunk)
-                yield chunk
-            _raise_recorded(call)
-        except GeneratorExit:
-            call.close(lambda: self.output, lambda: self.usage)
-            if hasattr(source, "close"):
-                source.close()
-            raise
-        except BaseException as error:
-            call.fail(error, lambda: self.output)
-            raise
-        self._end(call)
+        yield from streamed(call, self._driven(call))
+        self._ended(call)
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         call = self._open()
-        source: Any = None
-        try:
-            recorded = self._recorded(call)
-            if recorded is not None:
-                for chunk in recorded:
-                    self._take(call, chunk)
-                    yield chunk
-                _raise_recorded(call)
-            else:
-                with call.inside():
-                    source = self._live()
-                    if hasattr(source, "__await__"):
-                        source = await source
-                    pieces = aiter(source)
-                async for chunk in call.pieces_async(pieces):
-                    self._take(call, chunk)
-                    yield chunk
-        except GeneratorExit:
-            call.close(lambda: self.output, lambda: self.usage)
-            if hasattr(source, "aclose"):
-                await source.aclose()
-            raise
-        except BaseException as error:
-            call.fail(error, lambda: self.output)
-            raise
-        self._end(call)
+        async with aclosing(streamed_async(call, self._driven(call))) as pieces:
+            async for chunk in pieces:
+                yield chunk
+        self._ended(call)
 
     def _open(self) -> OpenModelCall:
         self._texts = []
         self._call = open_model_call(self._facts, lambda: {"prompt": self._prompt}, streams=True)
         return self._call
 
-    def _recorded(self, call: OpenModelCall) -> Iterable[Any] | None:
-        """The recorded pieces, None where the model itself gives them."""
+    def _driven(self, call: OpenModelCall) -> Driven:
+        take = partial(self._take, call)
+        return partial(self._begin, call), take, lambda: self.output, lambda: self.usage
+
+    def _begin(self, call: OpenModelCall) -> Any:
+        """The recorded pieces, or the model's own."""
         if call.answer is None:
-            return None
+            return self._source() if callable(self._source) else self._source
         items: Iterable[Any] = call.answer.items or ()
         return items if self._codec is None else [self._codec.decode(item) for item in items]
-
-    def _live(self) -> Any:
-        return self._source() if callable(self._source) else self._source
 
     def _take(self, call: OpenModelCall, chunk: Any) -> None:
         codec = self._codec
@@ -567,9 +605,8 @@ class ModelStream:
         if isinstance(text, str):
             self._texts.append(text)
 
-    def _end(self, call: OpenModelCall) -> None:
-        told = call.end(lambda: self.output, lambda: self.usage)
-        self.cost, self.output_ref = told.get("cost"), told.get("output_ref")
+    def _ended(self, call: OpenModelCall) -> None:
+        self.cost, self.output_ref = call.told.get("cost"), call.told.get("output_ref")
 
 
 def record_model_stream(
@@ -596,11 +633,6 @@ def record_model_stream(
     """
     facts = ModelFacts(model_name, None, model_provider, params, step_id)
     return ModelStream(source, facts, prompt, text, usage, codec)
-
-
-def _raise_recorded(call: OpenModelCall) -> None:
-    if call.answer is not None and call.answer.error is not None:
-        raise call.answer.error
 
 
 def _field(chunk: Any, name: str) -> Any:

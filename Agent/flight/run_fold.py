@@ -1,6 +1,6 @@
 """The fold that makes of a run's events what people ask of it: total, whatever is damaged or missing.
 
-`reading.py` feeds it. A run without `run.finished` is one that crashed, unless a writer of it still runs.
+`run_reading.py` feeds it. A run without `run.finished` is one that crashed, unless a writer of it still runs.
 """
 
 from __future__ import annotations

@@ -21,17 +21,19 @@ import orjson
 
 from Agent.errors import DamagedInput, RunNotFound, SessionInUse
 from Agent.event.clock import format_timestamp, parse_timestamp
-from Agent.flight.checkpoints.model import ABOUT, CheckpointProblem, Removed
-from Agent.flight.checkpoints.storage.delta import Document, diff
-from Agent.flight.checkpoints.storage.files import (
+from Agent.flight.checkpoints.delta import Document, diff
+from Agent.flight.checkpoints.files import (
     INDEX_NAME,
     REMOVED_FACT,
+    CheckpointIndex,
+    Row,
     RunFiles,
     checkpoints_dir,
+    is_closed,
     shared_chunks_dir,
 )
-from Agent.flight.checkpoints.storage.index import CheckpointIndex, Row, is_closed
-from Agent.flight.checkpoints.storage.packs import PACK_SUFFIX, frames, is_written_to, remove_unshared
+from Agent.flight.checkpoints.model import ABOUT, CheckpointProblem, Removed
+from Agent.flight.checkpoints.packs import PACK_SUFFIX, frames, is_written_to, remove_unshared
 from Agent.record.health import say
 from Agent.tree.layout import runs_dir
 

@@ -18,8 +18,8 @@ import orjson
 
 from Agent.errors import RecordingMiss, ReplayError, UsageError
 from Agent.event.pointers import unescape
-from Agent.flight.calls.tool_recording import OPEN_PLAYERS, TOOLS
-from Agent.flight.matching.recorded_calls import (
+from Agent.flight.artifact_saving import Tagged
+from Agent.flight.recorded_calls import (
     CallBook,
     Match,
     Nearest,
@@ -28,8 +28,8 @@ from Agent.flight.matching.recorded_calls import (
     find_match,
     read_calls,
 )
-from Agent.flight.open_runs.artifact_saving import Tagged
-from Agent.flight.runs.reading import RunRef, find_run
+from Agent.flight.run_reading import RunRef, find_run
+from Agent.flight.tool_calls import OPEN_PLAYERS, TOOLS
 from Agent.record.emit import installed
 from Agent.record.emit.installed import flush_active
 from Agent.record.emit.player import Answer, CallPlace, Player, TracedCall, current_player

@@ -2,7 +2,7 @@
 
 Each frame is a whole zstd frame that says itself whose it is, so `zstd -dc` shows a pack as JSON lines and
 the index can be made again from packs alone. A pack has one writer, which holds a lock on it as long as it
-writes; `run` decides what goes in, `index` remembers where it stands.
+writes; `run` decides what goes in, the index in `files` remembers where it stands.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import orjson
 from Agent.errors import DamagedInput
 from Agent.tree.files.descriptors import give_back, let_go, names, out_of_the_way
 from Agent.tree.files.session import sync_directory
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE
+from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NO_FOLLOW
 
 PACK_SUFFIX: Final = ".jsonl.zst"
 _LEVEL: Final = 3
@@ -64,11 +64,6 @@ def decompressed(data: bytes, path: Path) -> bytes:
 
 def _damaged(why: str, path: Path) -> DamagedInput:
     return DamagedInput(f"a checkpoint is damaged: {why}", path=path, remedy="restore the file from a copy")
-
-
-def file_flags() -> int:
-    """What every file here is opened with besides: not inherited, no symbolic link followed."""
-    return getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
 def make_directory(path: Path) -> None:
@@ -129,7 +124,7 @@ class PackWriter:
         return offset
 
     def _open(self, more_flags: int = 0) -> None:
-        self.fd = out_of_the_way(os.open(self.path, _APPEND | more_flags | file_flags(), FILE_MODE))
+        self.fd = out_of_the_way(os.open(self.path, _APPEND | more_flags | NO_FOLLOW, FILE_MODE))
         status = os.fstat(self.fd)
         self._inode = (status.st_dev, status.st_ino)
 
@@ -159,7 +154,7 @@ def is_written_to(path: Path) -> bool:
     try:
         import fcntl
 
-        fd = os.open(path, os.O_RDONLY | file_flags())
+        fd = os.open(path, os.O_RDONLY | NO_FOLLOW)
     except (ImportError, FileNotFoundError):
         return False  # without advisory locks one process records alone; what is gone is nobody's
     try:
@@ -180,7 +175,7 @@ class PackReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._fd = os.open(path, os.O_RDONLY | file_flags())
+        self._fd = os.open(path, os.O_RDONLY | NO_FOLLOW)
 
     def frame(self, offset: int, size_bytes: int) -> dict[str, Any]:
         """The JSON object of one frame; DamagedInput if there is no such frame at that place."""
@@ -362,7 +357,7 @@ class ChunkFiles:
 
     def _write(self, path: Path, data: bytes) -> None:
         temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | file_flags(), FILE_MODE)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NO_FOLLOW, FILE_MODE)
         try:
             with os.fdopen(fd, "wb") as file:
                 file.write(data)

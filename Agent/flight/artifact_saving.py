@@ -11,8 +11,7 @@ import orjson
 from Agent.event.pointers import fold_tags, value_at
 from Agent.event.script_names import module_name, without_script
 from Agent.event.values.digest import digest_named, without_tokens
-from Agent.flight.open_runs.context import Run
-from Agent.flight.open_runs.run_events import emit_run_event
+from Agent.flight.open_runs import Run, emit_run_event
 from Agent.record.encode.artifact_bytes import EncodedArtifact, cleaned, encode_artifact, encode_json, is_text
 from Agent.record.encode.safe_text import as_message
 from Agent.record.tracing.changed_arguments import args_after

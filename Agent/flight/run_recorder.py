@@ -1,8 +1,8 @@
 """The recorder: runs, their steps, model calls and artifacts, as calls and as blocks.
 
 Most programs use `from Agent.flight import recorder`. Calls never raise; failures are counted in
-`Agent.health()`. `context.py` tracks what is open, `run_events.py` writes the events, `artifact_saving.py`
-the artifacts.
+`Agent.health()`. `open_runs.py` tracks what is open and writes the events, `artifact_saving.py` saves the
+artifacts.
 """
 
 from __future__ import annotations
@@ -13,21 +13,24 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from Agent.event.kinds import RunStatus
-from Agent.flight.calls.model_calls import cost_of
-from Agent.flight.open_runs.artifact_saving import save_artifact, save_call_part, save_step_output
-from Agent.flight.open_runs.context import (
+from Agent.flight.artifact_saving import save_artifact, save_call_part, save_step_output
+from Agent.flight.model_calls import cost_of
+from Agent.flight.open_runs import (
     OPEN_RUNS,
+    Guard,
     OpenStep,
     Run,
     RunScope,
+    emit_run_event,
+    ending_of,
     is_open,
     is_run_id,
     new_run_id,
+    note_misuse,
     open_run,
     settled_scope,
     surrounding_run,
 )
-from Agent.flight.open_runs.run_events import Guard, emit_run_event, ending_of, note_misuse
 from Agent.record.emit import installed
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.safe_text import as_message, as_text
@@ -37,9 +40,6 @@ from Agent.tree.write.artifacts import artifact_ref, safe_path
 
 if TYPE_CHECKING:
     from Agent.flight.checkpoints.model import CheckpointPolicy, StepEvent
-
-
-# They work with `with` and `async with`, and call what `recorder.py` offers as calls.
 
 
 class RecorderBlock:
@@ -255,8 +255,8 @@ class Recorder:
 
         Its tool call is recorded like any other, and its output state is saved in the run's checkpoints.
         """
-        from Agent.flight.calls.tool_calls import OpenToolCall, ToolFacts
         from Agent.flight.checkpoints.model import STEP_EVENT, StepEvent
+        from Agent.flight.tool_calls import OpenToolCall, ToolFacts
 
         with Guard("record_step") as pipeline:
             step = StepEvent.of(step)

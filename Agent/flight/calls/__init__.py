@@ -1,1 +1,0 @@
-"""Calls of tools and models while they are recorded: one call, opened, answered, written."""

@@ -1,1 +1,0 @@
-"""Checkpoints of one run on disk: packs, chunks, the index, and deltas between states."""

@@ -1,0 +1,468 @@
+"""What is open (runs, steps, the scope of each), and the lines of their events.
+
+`run_recorder.py` opens and closes runs and steps; tools and checkpoints ask `surrounding_run()` where they
+are. The events of a run are flat lines: `run.*`, `step.*`, `model.call`, `tool.call`, `artifact.saved`.
+Inside a run they go to its `events.jsonl`, outside one to the agent's file. They take the session's numbers
+like all events, so that the account of losses covers them. `run_reading.py` reads them back.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+
+from Agent.event.codec import CURRENT_SCHEMA, DamagedLine, decode_line, run_key, run_pointer
+from Agent.event.ids import uuid7
+from Agent.event.kinds import LEVEL_NAMES, Category
+from Agent.event.payloads import KINDS
+from Agent.record.emit import installed
+from Agent.record.emit.context import SpanScope, current_scope
+from Agent.record.emit.installed import LIMITS, current_pipeline
+from Agent.record.emit.pipeline import Pipeline
+from Agent.record.encode.event_template import AgentBinding
+from Agent.record.encode.safe_text import as_text, message_of
+from Agent.record.health import say
+from Agent.record.loggers.loggers import INFO, WARNING
+from Agent.record.tracing.failures import outcome_of, record_error
+from Agent.tree.layout import RUN_CATEGORY, run_files, safe_name
+from Agent.tree.write.artifacts import ROOT_RUN
+
+if TYPE_CHECKING:
+    from Agent.record.emit.pipeline import Pipeline
+
+_MAX_FIRST_BYTES = 4 * 1024 * 1024
+
+
+class RunScope(SpanScope):
+    """The scope inside a run or a step; one that was closed out of turn is left as soon as that is seen."""
+
+    __slots__ = ("before", "closed")
+
+    def __init__(
+        self,
+        before: SpanScope | None,
+        run_id: str | None,
+        span_id: str | None,
+        agent: AgentBinding | None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(before, span_id=span_id, name=name, agent=agent)
+        if run_id is not None and (before is None or before.run_id is None):
+            self.path = ()  # a run is the same wherever it is begun
+        self.run_id = run_id
+        self.before = before
+        self.closed = False
+
+    def enter(self) -> None:
+        """Let what happens from here on happen in it."""
+        current_scope.set(self)
+
+    def leave(self) -> None:
+        """Close it; where it is the current one, what is still open around it becomes that."""
+        self.closed = True
+        current_scope.set(settled_scope())
+
+    def detach(self) -> None:
+        """Close it where it cannot be left, since other threads and tasks may stand in it."""
+        self.closed = True
+        self.run_id = self.span_id = None
+        self.links = b""
+
+
+def settled_scope() -> SpanScope | None:
+    """The current scope without those that were closed meanwhile."""
+    scope = current_scope.get()
+    while isinstance(scope, RunScope) and scope.closed:
+        scope = scope.before
+    return scope
+
+
+def open_on_board(pipeline: Pipeline, span_id: str, agent: AgentBinding | None, name: str) -> int:
+    """Put a span on the board, so that it is named after a crash; its place, -1 where there is no board."""
+    if pipeline.board is None:
+        return -1
+    agent_id = None if agent is None else agent.agent_id
+    return pipeline.board.open_span(span_id, agent_id, name, pipeline.wall_ns() // 1000)
+
+
+class _Open:
+    """A span that is open on the board, too, so that it is named after a crash."""
+
+    __slots__ = ("_board", "_slot", "scope", "span_id", "started_ns")
+
+    def __init__(self, pipeline: Pipeline, scope: RunScope, name: str) -> None:
+        self.scope = scope
+        self.span_id = scope.span_id or ""
+        self.started_ns = pipeline.monotonic_ns()
+        self._board = pipeline.board
+        self._slot = open_on_board(pipeline, self.span_id, scope.agent, name)
+
+    def close(self, pipeline: Pipeline) -> float:
+        """Take it off the board and out of the scope; how long it was open, in milliseconds."""
+        # After a fork the board is another one, on which this place is somebody else's.
+        if self._slot >= 0 and self._board is not None and self._board is pipeline.board:
+            self._board.close_span(self._slot)
+            self._slot = -1
+        self.scope.leave()
+        return (pipeline.monotonic_ns() - self.started_ns) / 1e6
+
+
+class OpenStep(_Open):
+    """A step that was started and not finished."""
+
+    __slots__ = ("name", "step_id")
+
+    def __init__(self, pipeline: Pipeline, scope: RunScope, step_id: str, name: str | None) -> None:
+        super().__init__(pipeline, scope, pipeline.redactor.text(name or step_id))
+        self.step_id = step_id
+        self.name = name
+
+
+class CheckpointsOfRun(Protocol):
+    """What takes the checkpoints of one run while it is recorded; `checkpoints.recording` has it."""
+
+    def state_told(self, state: Any) -> None:
+        """The program said what its state is."""
+
+    def step_ended(self, step_id: str, *, failed: bool) -> None:
+        """A step of the run has ended."""
+
+    def run_ended(self, *, ok: bool) -> None:
+        """The run has ended."""
+
+
+class Run:
+    """A run as this process knows it: one that it began, one of another process, or a session's root run.
+
+    Args:
+        run_id: stands in its events; None for the root run, whose events carry none.
+        agent_id: whose run it is.
+        parent: the run around it.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, run_id: str | None, agent_id: str | None = None, parent: Run | None = None
+    ) -> None:
+        self.run_id = run_id
+        self.agent_id = agent_id
+        self.parent = parent
+        self.pipeline = pipeline
+        self.steps: dict[str, list[OpenStep]] = {}
+        self.span: _Open | None = None
+        self.ended = False
+        self.binding: AgentBinding | None = None
+        """What its events are written through, made with the first."""
+        self.checkpoints: CheckpointsOfRun | None = None
+        """What takes them, where the run was begun with a policy."""
+        self.graph_calls = 0
+        """How many calls of recorded graphs were begun in it."""
+
+    def enter(self, pipeline: Pipeline, before: SpanScope | None, agent: AgentBinding | None) -> None:
+        """Let what happens from here on be part of it."""
+        scope = RunScope(before, self.run_id, pipeline.next_span_id(), agent, f"run {self.agent_id or '-'}")
+        self.span = _Open(pipeline, scope, f"run {self.run_id}")
+        scope.enter()
+
+    def end(self, *, ok: bool) -> None:
+        """Let nothing more happen in it; its outcome says how long its checkpoints are kept."""
+        self.steps.clear()
+        if self.checkpoints is not None:
+            self.checkpoints.run_ended(ok=ok)
+        elif (recording := sys.modules.get("Agent.flight.checkpoints.recording")) is not None:
+            recording.checkpoint_store.note_outcome(self.directory_id, ok=ok)  # saved by the program itself
+        self.ended = True
+        OPEN_RUNS.pop(self.run_id or "", None)
+
+    def add(self, step: OpenStep) -> None:
+        """Keep a step that was started."""
+        self.steps.setdefault(step.step_id, []).append(step)
+
+    def take(self, step_id: str) -> OpenStep | None:
+        """The open step of that id, no longer open: of several the one around the caller, else the newest."""
+        open_steps = self.steps.get(step_id)
+        if not open_steps:
+            return None
+        around = _scopes_around()
+        found = next((step for step in reversed(open_steps) if step.scope in around), open_steps[-1])
+        open_steps.remove(found)
+        if not open_steps:
+            self.steps.pop(step_id, None)
+        return found
+
+    def open_steps(self) -> list[OpenStep]:
+        """The steps that were started and not finished, oldest first."""
+        found = [step for same in list(self.steps.values()) for step in same]
+        return sorted(found, key=lambda step: step.started_ns)
+
+    @property
+    def directory_id(self) -> str:
+        """The name under which its artifacts lie."""
+        return self.run_id or ROOT_RUN
+
+
+def _scopes_around() -> list[Any]:
+    found = []
+    scope = current_scope.get()
+    while isinstance(scope, RunScope):
+        found.append(scope)
+        scope = scope.before
+    return found
+
+
+OPEN_RUNS: dict[str, Run] = {}
+"""The runs that this process takes part in, by id."""
+_roots: dict[Pipeline, Run] = {}
+
+
+def new_run_id() -> str:
+    """A UUIDv7."""
+    unix_ms, rest_ns = divmod(time.time_ns(), 1_000_000)
+    # Behind the millisecond stands which part of it (RFC 9562, method 3): ids sort as runs began.
+    part = (rest_ns << 12) // 1_000_000
+    return uuid7(unix_ms, part.to_bytes(2, "big") + os.urandom(8))
+
+
+def is_run_id(text: str) -> bool:
+    """Whether the text can be the id of a run: letters, digits, `_`, `.` and `-`, in small letters."""
+    return safe_name(text) == text and text != ROOT_RUN
+
+
+def open_run(run_id: str, pipeline: Pipeline) -> Run:
+    """The run of that id; one that was begun elsewhere is joined."""
+    run = OPEN_RUNS.get(run_id)
+    if run is None or run.pipeline is not pipeline:
+        run = OPEN_RUNS[run_id] = Run(pipeline, run_id, _agent_of(pipeline, run_id))
+    return run
+
+
+def is_open(run_id: str) -> bool:
+    """Whether this process takes part in that run and it has not been finished."""
+    return run_id in OPEN_RUNS
+
+
+def _agent_of(pipeline: Pipeline, run_id: str) -> str | None:
+    """Whose run it is, as the process that began it wrote down; None where that cannot be read."""
+    if pipeline.artifacts is None:
+        return None
+    for path in run_files(pipeline.artifacts.session, run_id):
+        try:
+            with path.open("rb") as file:
+                return decode_line(file.readline(_MAX_FIRST_BYTES)).agent_id
+        except FileNotFoundError:
+            continue  # removed since it was listed
+        except (OSError, DamagedLine) as error:
+            pipeline.health.trouble("reading whose run it is", error)
+    return None
+
+
+def surrounding_run(pipeline: Pipeline) -> Run:
+    """The run in which the caller stands; the session's root run outside of any."""
+    scope = settled_scope()
+    run = OPEN_RUNS.get(scope.run_id) if scope is not None and scope.run_id is not None else None
+    if run is not None and not run.ended and run.pipeline is pipeline:
+        return run
+    root = _roots.get(pipeline)
+    if root is None:
+        root = _roots.setdefault(pipeline, Run(pipeline, None))
+        pipeline.at_close.append(lambda: _leave_all(pipeline))
+    return root
+
+
+def _leave_all(pipeline: Pipeline) -> None:
+    """Let nothing that is recorded into a later session look as if it happened in a run of this one."""
+    runs = [run for run in list(OPEN_RUNS.values()) if run.pipeline is pipeline]
+    for run in (*runs, _roots.pop(pipeline)):
+        for span in (run.span, *run.open_steps()):
+            if span is not None:
+                span.scope.detach()
+        OPEN_RUNS.pop(run.run_id or "", None)
+
+
+_LIMIT = LIMITS[Category.EVENTS.value]
+_NONE: Mapping[str, Any] = {}
+
+
+def is_recorded(level: int = INFO) -> bool:
+    """Whether events of runs of that level are recorded now."""
+    return _LIMIT.value <= level
+
+
+def emit_run_event(  # noqa: PLR0913 - what a line is made of
+    pipeline: Pipeline,
+    run: Run,
+    kind: str,
+    payload: Mapping[str, Any],
+    *,
+    scope: SpanScope | None = None,
+    span_id: str | None = None,
+    causes: tuple[str, ...] = (),
+    fields: Mapping[str, Any] = _NONE,
+    judged: bytes = b"",
+    judged_types: Mapping[str, str] | None = None,
+    level: int = INFO,
+) -> str:
+    """Write one event of a run and give its id, "" if it could not be written.
+
+    Args:
+        run: as `surrounding_run` gives it.
+        kind: one whose home is the run view.
+        payload: values of the kind's own keys.
+        scope: in which it happened; the current one without it.
+        span_id: its own span, where the event is one.
+        causes: ids of events that led to this one.
+        fields: the user's own keys; one that has the name of one of ours moves to `user.<key>`.
+        judged: further members of the payload as JSON, in which no secret is left, and their tags.
+    """
+    scope = settled_scope() if scope is None else scope
+    agent = scope.agent if scope is not None else None
+    agent_id = agent.agent_id if agent is not None else None
+    if run.agent_id is not None and (agent_id is None or kind.startswith("run.")):
+        agent_id = run.agent_id
+    about = {} if agent_id is None else {"agent_id": agent_id}
+    if agent is not None and agent.agent_id == agent_id and agent.agent_role is not None:
+        about["agent_role"] = agent.agent_role
+    body, types = pipeline.capture.body({**about, **payload})
+    if judged_types:
+        types = {**(types or {}), **judged_types}
+    around = scope.fields if scope is not None and scope.fields else _NONE
+    if around or fields:
+        users = _user_fields(pipeline, kind, {**around, **fields}, payload.keys() | about.keys())
+        more, more_types = pipeline.capture.user_body(users, "/extra")
+        body = b",".join((body, more)) if more else body
+        types = {**(types or {}), **more_types} if more_types else types
+    if judged:
+        body = b",".join((body, judged)) if body else judged
+    if scope is not None and scope.secrets:
+        body, types = pipeline.redactor.without(scope.secrets, body, types, "/extra")
+    if types:
+        flat = {run_pointer(pointer): tag for pointer, tag in types.items()}
+        body = b'%s,"types":%s' % (body, orjson.dumps(flat))
+    slot = _binding_of(pipeline, run, agent).slot(kind, level)
+    head = _head(pipeline.session_id, kind, level)
+    return pipeline.put(slot, head, _links(run, scope, span_id, causes), b"," if body else b"", body + b"}\n")
+
+
+def ending_of(pipeline: Pipeline, run: Run, error: str | BaseException | None) -> dict[str, Any]:
+    """What an event says of the error that ended it."""
+    if error is None:
+        return {}
+    if not isinstance(error, BaseException):
+        return {"error": error, "outcome": "error"}
+    outcome = outcome_of(error)
+    told: dict[str, Any] = {"error": f"{type(error).__qualname__}: {message_of(error)}", "outcome": outcome}
+    if outcome == "error":
+        scope = settled_scope()
+        agent = scope.agent if scope is not None else None
+        binding = agent or pipeline.binding(run.agent_id, None, "flight", "errors")
+        told["error_id"] = record_error(pipeline, binding, error)
+    return told
+
+
+def _user_fields(pipeline: Pipeline, kind: str, fields: Mapping[str, Any], own_keys: Any) -> dict[str, Any]:
+    """The user's keys under names that are free in a flat line."""
+    taken = own_keys | {field.name for field in KINDS[kind].fields} | {"agent_id", "agent_role"}
+    moved = pipeline.health.moved(fields, taken)
+    return {run_key(key) if type(key) is str else str(key): value for key, value in moved.items()}
+
+
+def _binding_of(pipeline: Pipeline, run: Run, agent: AgentBinding | None) -> AgentBinding:
+    """What an event of the run is written through: the run's file; for the root run the agent's."""
+    if run.run_id is None:
+        if agent is not None and agent.agent_id is not None:
+            return agent
+        return pipeline.binding(None, None, "flight", Category.EVENTS.value)
+    if run.binding is None:
+        category = RUN_CATEGORY + run.run_id
+        # Not one of the pipeline's own, which it keeps as long as it lives: runs come and go.
+        run.binding = AgentBinding(
+            agent_id=None,
+            agent_role=None,
+            logger="flight",
+            category=Category.EVENTS.value,
+            stream=pipeline.sink.open_stream(None, category),
+            envelope=b"",
+            redactor=pipeline.redactor,
+            emit_plain=pipeline.emit_plain,
+            mirror_of=pipeline.mirror_of,
+            room=pipeline.room,
+        )
+    return run.binding
+
+
+@lru_cache(maxsize=256)
+def _head(session_id: str, kind: str, level: int) -> bytes:
+    """The bytes from the end of the id to the session or level."""
+    begin = orjson.dumps({"type": kind, "session_id": session_id})[1:-1]
+    head = b'","schema_version":%d,%s' % (CURRENT_SCHEMA, begin)
+    return head if level == INFO else b'%s,"level":"%s"' % (head, LEVEL_NAMES[level].encode())
+
+
+def _links(run: Run, scope: SpanScope | None, span_id: str | None, causes: tuple[str, ...]) -> bytes:
+    # Ids are letters, digits and signs that JSON writes as they are.
+    links = "" if run.run_id is None else f',"run_id":"{run.run_id}"'
+    if span_id is not None:
+        links += f',"span_id":"{span_id}"'
+    if scope is not None:
+        if scope.span_id is not None and scope.span_id != span_id:
+            links += f',"parent_span_id":"{scope.span_id}"'
+        if scope.causes:
+            causes = tuple(dict.fromkeys((*scope.causes, *causes)))
+    if causes:
+        links += f',"causes":{orjson.dumps(causes).decode()}'
+    if scope is not None and scope.tick is not None:
+        links += f',"tick":{scope.tick}'
+    return links.encode()
+
+
+def note_misuse(pipeline: Pipeline, what: str, detail: str) -> None:
+    """Count a call that makes no sense where it stands, tell it once, and record it each time."""
+    pipeline.health.note(what)
+    if pipeline.health.notes[what] == 1:
+        say(f"{what} ({pipeline.redactor.text(detail)[:200]}); `Agent.health()` counts it")
+    slot = pipeline.binding(None, None, "flight", Category.SYSTEM.value).slot("log", WARNING)
+    pipeline.emit(slot, f"{what}: {detail}")
+
+
+def pipeline_of_first_call() -> Pipeline | None:
+    """The pipeline, set up by the first call of all; None where that shows that nothing is to be recorded."""
+    try:
+        pipeline = current_pipeline()
+    except RuntimeError as error:
+        # where recording was given up, or waits, that was said once
+        if is_recorded() and not isinstance(error, installed.NotRecording):
+            say(f"recording is not set up: {as_text(error)}")
+        return None
+    # Only now a level is set.
+    return pipeline if is_recorded() else None
+
+
+class Guard:
+    """Gives the pipeline, None where nothing is recorded; no error of recording leaves the block."""
+
+    __slots__ = ("_call", "_pipeline")
+
+    def __init__(self, call: str) -> None:
+        self._call = call
+        self._pipeline: Pipeline | None = None
+
+    def __enter__(self) -> Pipeline | None:
+        if is_recorded():
+            self._pipeline = installed.active or pipeline_of_first_call()
+        return self._pipeline
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> bool:
+        if error is None or not isinstance(error, Exception):
+            return False
+        if self._pipeline is not None:
+            self._pipeline.health.trouble(f"recorder.{self._call}", error)
+            self._pipeline.health.drop("an event of a run could not be made")
+        return True

@@ -1,1 +1,0 @@
-"""The recorder that users call, and recorded runs read back."""
