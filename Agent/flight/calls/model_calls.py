@@ -14,9 +14,16 @@ from Agent.flight.open_runs.artifact_saving import CallParts, save_call_part
 from Agent.flight.open_runs.context import Run, settled_scope, surrounding_run
 from Agent.flight.open_runs.run_events import emit_run_event, pipeline_of_first_call
 from Agent.record.emit import installed
-from Agent.record.emit.context import SpanScope, current_scope
+from Agent.record.emit.context import (
+    Answer,
+    CallPlace,
+    Player,
+    SpanScope,
+    TracedCall,
+    current_scope,
+    making_answer,
+)
 from Agent.record.emit.installed import LIMITS
-from Agent.record.emit.player import Answer, CallPlace, Player, TracedCall, making_answer
 from Agent.record.encode.safe_text import as_message, message_of
 from Agent.record.tracing.failures import outcome_of, record_error
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from Agent.flight.open_runs.artifact_saving import CallParts
 from Agent.flight.open_runs.context import Run, settled_scope, surrounding_run
 from Agent.flight.open_runs.run_events import emit_run_event
-from Agent.record.emit.context import SpanScope, current_scope, learn_secrets
-from Agent.record.emit.player import Answer
+from Agent.record.emit.context import Answer, SpanScope, current_scope, learn_secrets
 from Agent.record.encode.safe_text import message_of
 from Agent.record.tracing.changed_arguments import cannot_change
 from Agent.record.tracing.failures import outcome_of, record_error

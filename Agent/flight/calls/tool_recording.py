@@ -16,13 +16,18 @@ from Agent.errors import ConfigurationError, RecordingMiss
 from Agent.event.kinds import Category
 from Agent.flight.open_runs.run_events import pipeline_of_first_call
 from Agent.record.emit import installed
-from Agent.record.emit.context import current_scope
+from Agent.record.emit.context import Answer, CallPlace, Player, TracedCall, current_player, current_scope
 from Agent.record.emit.installed import LIMITS
-from Agent.record.emit.player import Answer, CallPlace, Player, TracedCall, current_player
 from Agent.record.encode.safe_text import as_message
-from Agent.record.tracing.decorators import refuse_untraceable
+from Agent.record.tracing.decorators import (
+    UNOBSERVED,
+    Steps,
+    TraceSpec,
+    Unobserved,
+    refuse_untraceable,
+    wrap_generator,
+)
 from Agent.record.tracing.function_facts import is_async_generator, is_coroutine, is_generator
-from Agent.record.tracing.traced_function import UNOBSERVED, Steps, TraceSpec, Unobserved, wrap_generator
 
 if TYPE_CHECKING:
     from Agent.flight.calls.tool_calls import Codec, OpenToolCall

@@ -31,8 +31,8 @@ from Agent.flight.matching.recorded_calls import (
 from Agent.flight.open_runs.artifact_saving import Tagged
 from Agent.flight.runs.reading import RunRef, find_run
 from Agent.record.emit import installed
+from Agent.record.emit.context import Answer, CallPlace, Player, TracedCall, current_player
 from Agent.record.emit.installed import flush_active
-from Agent.record.emit.player import Answer, CallPlace, Player, TracedCall, current_player
 from Agent.record.encode.artifact_bytes import encode_json
 from Agent.record.encode.capture import Capture
 from Agent.record.encode.redaction import Redactor
