@@ -22,7 +22,7 @@ from pathlib import Path
 import orjson
 
 from Agent.record.encode.redaction import Redactor
-from Agent.record.secrets.quick_look import looks_clean
+from Agent.record.secrets.issuers import looks_clean
 from benchmarks.gitleaks_cases import Rule, entropy, read_rules
 from benchmarks.second_oracle import Line, generated, lines_of, lines_with
 

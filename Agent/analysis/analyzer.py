@@ -9,16 +9,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from Agent.analysis import comparison, errors, interactions, learning, performance
+from Agent.analysis import comparison, errors, interactions, journeys, learning, performance, states
 from Agent.analysis import session as analysis_session
 from Agent.analysis.causality import chains
 from Agent.analysis.causality import graph as causal_graph
 from Agent.analysis.debug import debug_issue as debug
 from Agent.analysis.debug.experiment_seam import HowToTest
 from Agent.analysis.interactions import interaction_lines
-from Agent.analysis.journeys import activity, journey, states
-from Agent.analysis.query import sql_result
-from Agent.analysis.query.engine import Engine, open_engine
+from Agent.analysis.query.engine import Engine, SqlResult, open_engine
 from Agent.analysis.report import html_page, session_report
 from Agent.analysis.session import SessionRef, find, flush_recording, unknown_agent
 from Agent.archive.sealed.reader import open_reader
@@ -90,24 +88,24 @@ class LogAnalyzer:
     # one agent
 
     def analyze_agent_activity(self, agent_id: str) -> dict[str, Any]:
-        """Count what one agent did (`activity.agent_activity`)."""
-        return activity.agent_activity(self.reader, agent_id)
+        """Count what one agent did (`journeys.agent_activity`)."""
+        return journeys.agent_activity(self.reader, agent_id)
 
     def trace_agent_journey(self, agent_id: str, *, nested: bool = False) -> list[dict[str, Any]]:
-        """Return one agent's events with their nesting depth (`journey.agent_journey`); [] if unknown."""
+        """Return one agent's events with their nesting depth (`journeys.agent_journey`); [] if unknown."""
         try:
-            return journey.agent_journey(self.reader, agent_id, nested=nested)
+            return journeys.agent_journey(self.reader, agent_id, nested=nested)
         except AgentNotFound:
             return []
 
     def journey_overview(self, agent_id: str, *, gaps: bool = False) -> dict[str, Any]:
-        """Summarise one agent's journey: totals, idle times, gaps (`journey.journey_overview`)."""
-        return journey.journey_overview(self.reader, agent_id, self.engine if gaps else None)
+        """Summarise one agent's journey: totals, idle times, gaps (`journeys.journey_overview`)."""
+        return journeys.journey_overview(self.reader, agent_id, self.engine if gaps else None)
 
     def journeys_overview(self, agent_id: str) -> dict[str, Any]:
-        """Summarise one agent through every session (`journey.journeys_overview`)."""
+        """Summarise one agent through every session (`journeys.journeys_overview`)."""
         flush_recording()
-        return journey.journeys_overview(self.path.parent, agent_id)
+        return journeys.journeys_overview(self.path.parent, agent_id)
 
     def state_at(self, agent_id: str, when: str | int | datetime) -> dict[str, Any]:
         """Return an agent's state after an event, at a time or at the end of a tick (`states.state_at`)."""
@@ -172,9 +170,9 @@ class LogAnalyzer:
         """List the moments whose full state was recorded (`states.checkpoints`)."""
         return states.checkpoints(self.engine, agent_id, limit)
 
-    def timeline(self, buckets: int = activity.DEFAULT_BUCKETS) -> dict[str, Any]:
-        """Count events over time, with the marks (`activity.timeline`)."""
-        return activity.timeline(self.engine, buckets)
+    def timeline(self, buckets: int = journeys.DEFAULT_BUCKETS) -> dict[str, Any]:
+        """Count events over time, with the marks (`journeys.timeline`)."""
+        return journeys.timeline(self.engine, buckets)
 
     # why
 
@@ -244,9 +242,9 @@ class LogAnalyzer:
         """Write the session as one HTML report (`html_page.write_page`); return its path."""
         return html_page.write_page(Path(path), self)
 
-    def sql(self, query: str) -> sql_result.SqlResult:
+    def sql(self, query: str) -> SqlResult:
         """Run one reading SQL statement over the views (`views.names`); each row is a dict."""
-        return sql_result.SqlResult(self.engine, query)
+        return SqlResult(self.engine, query)
 
     def to_df(self, query: str = "SELECT * FROM events ORDER BY ts_us, writer, seq") -> Any:
         """Return a query's rows, by default all events, as a pandas DataFrame (MissingExtra without it)."""

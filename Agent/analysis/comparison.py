@@ -433,8 +433,7 @@ def _count(engine: Engine, made: dict[str, ComparedSide], by: str | None, unit: 
     rows = engine.rows(
         f"WITH told AS (SELECT side, agent_id, {what} AS what, {name} AS name, message, reward, tick, ts_us, "
         f"event_type FROM {_source(by, *_KEYS)} WHERE list_contains($1, side) AND agent_id IS NOT NULL AND "
-        "event_type NOT IN ('code', 'state')) "
-        f"SELECT side, unit, what, name, count(*) AS n, "
+        f"event_type NOT IN ('code', 'state')) SELECT side, unit, what, name, count(*) AS n, "
         "min(message) FILTER (WHERE what = 'error') AS message, "
         "max(message) FILTER (WHERE what = 'error') AS last_message, "
         "count(reward) FILTER (WHERE event_type = 'reward' AND isfinite(reward)) AS rewards, "

@@ -12,8 +12,7 @@ from itertools import combinations
 from typing import Any, Final
 
 from Agent.analysis.query.engine import Engine
-from Agent.analysis.query.event_dict import EVENT_COLUMNS, engine_row, event_row
-from Agent.analysis.query.views import IS_ERROR, scan, whole_lines
+from Agent.analysis.query.views import EVENT_COLUMNS, IS_ERROR, engine_row, event_row, scan, whole_lines
 from Agent.errors import AgentNotFound
 from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.tree.read.reader import TreeReader
@@ -174,13 +173,11 @@ def _patterns(engine: Engine, first_us: int, span_us: int) -> tuple[list[dict[st
         f"arg_min(message, {order}) AS message, arg_min(error_message, {order}) AS error_message, "
         f"arg_min(traceback, {order}) AS traceback, "
         "count(*) AS count, min(error_message) <> max(error_message) AS varies, "
-        "list_sort(list(DISTINCT agent_id))[:1000] AS agent_ids, "
-        "count(DISTINCT agent_id) AS agents, "
+        "list_sort(list(DISTINCT agent_id))[:1000] AS agent_ids, count(DISTINCT agent_id) AS agents, "
         f"min(ts_us) AS first_us, max(ts_us) AS last_us, avg(ts_us - {first_us}) AS mean_us, "
         f"arg_min(concat(writer, '-', seq), {order}) AS example_id, "
         f"arg_min(agent_id, {order}) AS example_agent, [{slices}] AS slices FROM error_lines "
-        "GROUP BY shape_hash ORDER BY count DESC, first_us, example_id "
-        f"LIMIT {MAX_SHAPES}"
+        f"GROUP BY shape_hash ORDER BY count DESC, first_us, example_id LIMIT {MAX_SHAPES}"
     )
     joined: dict[str, list[dict[str, Any]]] = {}
     member_of = {}

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from Agent.analysis.query.engine import Engine, kept
-from Agent.analysis.query.event_dict import BY_ORDER
-from Agent.analysis.query.views import scan
+from Agent.analysis.query.views import BY_ORDER, scan
 from Agent.analysis.stats import quantile_columns
 from Agent.errors import InputError
 from Agent.event.clock import format_timestamp
@@ -112,8 +111,7 @@ def _viral_content(engine: Engine, lines: str) -> list[dict[str, Any]]:
 def _connections(engine: Engine, lines: str) -> dict[str, Any]:
     by_type = _counts(engine, lines, "connection_type", "connection")
     hubs = engine.rows(
-        "SELECT agent, count(*) AS n FROM (SELECT unnest([source_id, target_id]) AS agent FROM "
-        f"{lines} "
+        f"SELECT agent, count(*) AS n FROM (SELECT unnest([source_id, target_id]) AS agent FROM {lines} "
         "WHERE event_type = 'connection') WHERE agent IS NOT NULL GROUP BY agent ORDER BY n DESC, agent "
         f"LIMIT {TOP}"
     )
@@ -141,8 +139,7 @@ def _cascades(engine: Engine, lines: str) -> dict[str, Any]:
 def _collaborations(engine: Engine, lines: str) -> dict[str, Any]:
     by_type = _counts(engine, lines, "collaboration_type", "collaboration")
     largest = engine.row(
-        f"SELECT max(json_array_length(participants)) AS n FROM {lines} WHERE event_type = "
-        "'collaboration' "
+        f"SELECT max(json_array_length(participants)) AS n FROM {lines} WHERE event_type = 'collaboration' "
         "AND json_type(participants) = 'ARRAY'"
     )
     return {"total": sum(by_type.values()), "by_type": by_type, "largest": largest["n"]}
@@ -155,8 +152,7 @@ def _messages(engine: Engine, lines: str) -> dict[str, Any]:
         f"AND direction LIKE 'sen%' GROUP BY sender, recipient ORDER BY n DESC, sender, recipient LIMIT {TOP}"
     )
     never = engine.row(
-        f"SELECT count(*) AS n FROM (SELECT message_id FROM {lines} WHERE event_type = "
-        "'agent_message' "
+        f"SELECT count(*) AS n FROM (SELECT message_id FROM {lines} WHERE event_type = 'agent_message' "
         "GROUP BY message_id HAVING bool_or(direction LIKE 'sen%') AND NOT bool_or(direction LIKE 'rec%'))"
     )
     return {
@@ -388,8 +384,7 @@ def _tables(engine: Engine, lines: str) -> Iterator[None]:
         )
         engine.rows(
             "CREATE OR REPLACE TEMP TABLE graph_pairs AS SELECT source, target, sum(weight)::BIGINT AS "
-            "weight "
-            "FROM graph_edges WHERE NOT is_mutual AND source <> target GROUP BY ALL"
+            "weight FROM graph_edges WHERE NOT is_mutual AND source <> target GROUP BY ALL"
         )
         engine.rows(
             "CREATE OR REPLACE TEMP TABLE graph_ties AS SELECT DISTINCT a, b FROM ("
@@ -484,8 +479,7 @@ def _strongest(engine: Engine, top: int) -> list[dict[str, Any]]:
 def _collaborating_pairs(engine: Engine, top: int) -> list[dict[str, Any]]:
     return engine.rows(
         "SELECT source AS one, target AS other, sum(weight)::BIGINT AS times FROM graph_edges WHERE "
-        "is_mutual "
-        f"GROUP BY ALL ORDER BY times DESC, one, other LIMIT {int(top)}"
+        f"is_mutual GROUP BY ALL ORDER BY times DESC, one, other LIMIT {int(top)}"
     )
 
 
@@ -511,12 +505,10 @@ def message_flow(engine: Engine, lines: str, top: int = TOP) -> dict[str, Any]:
         engine.rows(
             "CREATE OR REPLACE TEMP TABLE message_ends AS SELECT message_id, "
             f"min(ts_us) FILTER (WHERE {_SENT}) AS sent_us, min(ts_us) FILTER (WHERE {_RECEIVED}) AS "
-            "received_us, "
-            f"arg_min(id, ts_us) FILTER (WHERE {_SENT}) AS sent_id, "
+            f"received_us, arg_min(id, ts_us) FILTER (WHERE {_SENT}) AS sent_id, "
             f"count(*) FILTER (WHERE {_SENT}) AS sent, count(*) FILTER (WHERE {_RECEIVED}) AS received, "
             "min(sender) AS sender, min(recipient) AS recipient "
-            f"FROM {lines} WHERE event_type = 'agent_message' "
-            "GROUP BY message_id"
+            f"FROM {lines} WHERE event_type = 'agent_message' GROUP BY message_id"
         )
         return _message_counts(engine) | {
             "latency_ms": _latency(engine),

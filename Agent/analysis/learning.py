@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from Agent.analysis.journeys.journey import event_name
+from Agent.analysis.journeys import event_name
 from Agent.analysis.query.engine import Engine, Source, kept
-from Agent.analysis.query.event_dict import BY_ORDER
-from Agent.analysis.query.views import scan, whole_lines
+from Agent.analysis.query.views import BY_ORDER, scan, whole_lines
 from Agent.analysis.session import agent_events
 from Agent.analysis.stats import SIGNIFICANCE, pettitt, plateau
 from Agent.errors import UsageError
@@ -150,13 +149,10 @@ def _metric_curves(engine: Engine, lines: str, parameters: list[Any]) -> dict[st
     """The numbers in the `metrics` of training steps, by name, in at most 50 equal spans of time."""
     found = engine.rows(
         "WITH t AS (SELECT ts_us, timestamp, tick, unnest(json_keys(metrics::JSON)) AS name, "
-        "metrics::JSON AS metrics "
-        f"FROM {lines} WHERE event_type = 'training_step' AND json_valid(metrics) "
-        "AND json_type(metrics::JSON) = 'OBJECT'), "
-        "v AS (SELECT ts_us, timestamp, tick, name, "
+        f"metrics::JSON AS metrics FROM {lines} WHERE event_type = 'training_step' AND json_valid(metrics) "
+        "AND json_type(metrics::JSON) = 'OBJECT'), v AS (SELECT ts_us, timestamp, tick, name, "
         "try_cast(json_extract_string(metrics, '/' || replace(replace(name, '~', '~0'), '/', '~1')) AS "
-        "DOUBLE) AS value "
-        "FROM t), edges AS (SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM v) "
+        "DOUBLE) AS value FROM t), edges AS (SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM v) "
         f"SELECT name, {_BUCKET} AS bucket, min(timestamp) AS timestamp, min(tick) AS tick, count(*) AS "
         "count, "
         "avg(value) AS mean FROM v, edges WHERE isfinite(value) GROUP BY name, bucket ORDER BY name, bucket",
@@ -174,10 +170,8 @@ def _metric_curves(engine: Engine, lines: str, parameters: list[Any]) -> dict[st
 def _convergence(engine: Engine, lines: str, parameters: list[Any]) -> list[dict[str, Any]]:
     return engine.rows(
         "SELECT * FROM (SELECT id, timestamp, tick, agent_id, metric, value, ts_us, writer, seq FROM "
-        f"{lines} "
-        "WHERE event_type = 'convergence' ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT "
-        f"{RECENT_CONVERGENCE}) "
-        f"ORDER BY {BY_ORDER}",
+        f"{lines} WHERE event_type = 'convergence' ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT "
+        f"{RECENT_CONVERGENCE}) ORDER BY {BY_ORDER}",
         parameters,
     )
 

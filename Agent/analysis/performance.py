@@ -9,8 +9,7 @@ from statistics import median
 from typing import Any, Final
 
 from Agent.analysis.query.engine import Engine, kept
-from Agent.analysis.query.event_dict import BY_ORDER
-from Agent.analysis.query.views import scan
+from Agent.analysis.query.views import BY_ORDER, scan
 from Agent.analysis.stats import (
     EXACT_ROWS,
     SIGNIFICANCE,
@@ -108,8 +107,7 @@ def _values(engine: Engine, measured: str) -> dict[str, dict[str, Any]]:
 def _throughput(engine: Engine, measured: str) -> dict[str, dict[str, Any]]:
     rows = engine.rows(
         "SELECT coalesce(operation, '') AS name, count(*) AS samples, fsum(count) AS count, "
-        "fsum(duration_s) AS duration_s, max(per_second) AS best_per_second "
-        f"FROM {measured} "
+        f"fsum(duration_s) AS duration_s, max(per_second) AS best_per_second FROM {measured} "
         "WHERE event_type = 'throughput' GROUP BY 1 ORDER BY 1"
     )
     for row in rows:
@@ -354,8 +352,7 @@ def latency_steps(engine: Engine, spans: str) -> dict[str, Any]:
     rows = engine.rows(
         f"SELECT kind, name, {place} AS bucket, count(*) AS n, {middle}(duration_ms, 0.5) AS median, "
         f"min(ts_us) AS first_us, min(tick) AS tick FROM {spans} WHERE {place} IS NOT NULL "
-        f"AND (kind, name) IN (SELECT (kind, name) FROM {spans} GROUP BY kind, name HAVING "
-        "count(*) >= "
+        f"AND (kind, name) IN (SELECT (kind, name) FROM {spans} GROUP BY kind, name HAVING count(*) >= "
         f"{LEAST_SPANS} ORDER BY sum(duration_ms) DESC LIMIT {MAX_OPERATIONS}) "
         "GROUP BY ALL ORDER BY kind, name, bucket"
     )

@@ -1,9 +1,13 @@
-"""Answers as text for a terminal or a file: plain columns, no colour, a bounded number of lines."""
+"""Answers as text: plain columns of a bounded number of lines, values in words, and templates of pages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 WIDTH = 100
 TOP = 8
@@ -105,3 +109,32 @@ def clock(timestamp: str | None, *, date: bool = False) -> str:
     if not timestamp:
         return "-"
     return f"{timestamp[:10]} {timestamp[11:19]}" if date else timestamp[11:23]
+
+
+MOST_CHARS: Final = 400
+"""How much of a value stands in a page."""
+
+
+def shown(value: object, most: int = MOST_CHARS) -> str:
+    """A value as text: cut after so many characters, without what cannot be shown."""
+    plain = str(value)
+    if len(plain) > most:
+        plain = plain[: most - 1] + "…"
+    if plain.isprintable():
+        return plain
+    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in plain)
+
+
+def template(name: str, **filters: Callable[..., Any]) -> Template:
+    """A template of `templates/`; what it prints is escaped, and shown as by `shown`."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: value if hasattr(value, "__html__") else shown(value),
+    )
+    environment.filters |= filters
+    environment.tests["kind"] = lambda value, kind: type(value).__name__ == kind
+    return environment.get_template(name)

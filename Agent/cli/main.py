@@ -52,13 +52,13 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         ("learning", "analyze", "Show how agents learned."),
         ("interactions", "analyze", "Show who interacted with whom, and what spread."),
         ("performance", "analyze", "Show where the time goes."),
-        ("state", "state", "Show an agent's state at a moment."),
+        ("state", "journey", "Show an agent's state at a moment."),
         ("runs", "runs", "List the recorded runs, newest first, or show one."),
         ("resume", "replay", "Continue a recorded run from a point, as a new run."),
         ("fork", "replay", "Continue a recorded run from a point, with something changed."),
         ("golden", "golden", "Keep recorded runs as tests, and check them."),
         ("sql", "sql", "Query a session's events in SQL."),
-        ("lnav", "lnav", "Read logs with lnav, the log file navigator."),
+        ("lnav", "tail", "Read logs with lnav, the log file navigator."),
     ),
     _section(
         "Keeping",
@@ -67,19 +67,19 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         ("verify", "maintenance", "Check that a session is complete and unedited."),
         ("prove", "maintenance", "Prove that an event is part of a session."),
         ("prune", "maintenance", "Remove whole sessions by policy, oldest first."),
-        ("erase", "erase", "Erase an agent, a run or a value, with proof."),
+        ("erase", "maintenance", "Erase an agent, a run or a value, with proof."),
     ),
     _section(
         "Sharing",
         ("serve", "serve", "Run the service, a shared database of runs."),
         ("keys", "serve", "Create, list and revoke API keys of the service."),
-        ("ship", "ship", "Send live or finished sessions to a service."),
+        ("ship", "serve", "Send live or finished sessions to a service."),
     ),
     _section(
         "Self",
         ("doctor", "doctor", "Check that recording and replay work here."),
-        ("config", "configuration", "Show the settings and where they come from."),
-        ("version", "configuration", "Show the versions of Agent Trace, Python and libraries."),
+        ("config", "doctor", "Show the settings and where they come from."),
+        ("version", "doctor", "Show the versions of Agent Trace, Python and libraries."),
     ),
 )
 """The sections of the help with their commands."""
@@ -109,7 +109,7 @@ class SectionedGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Click's own, which is told about a closed pipe under another name."""
-        from Agent.cli.progress import shown
+        from Agent.cli.render import shown
 
         try:
             with shown():

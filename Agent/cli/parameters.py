@@ -29,11 +29,17 @@ _UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w":
 _AGO = re.compile(r"-(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|min|h|d|w)", re.ASCII)
 
 
-def examples(*lines: str) -> str:
-    """The end of a command's help: what it looks like in use."""
-    return "\b\n" + "\n".join(
-        ["Example:" if len(lines) == 1 else "Examples:", *(f"  {line}" for line in lines)]
-    )
+def command(*examples: str, of: click.Group | None = None, **how: Any) -> Callable[[Any], click.Command]:
+    """`click.command`, or that of a group, with examples of use at the end of the help."""
+    title = "Example:" if len(examples) == 1 else "Examples:"
+    epilog = "\b\n" + "\n".join([title, *(f"  {line}" for line in examples)])
+    return (click.command if of is None else of.command)(epilog=epilog, **how)
+
+
+def group(*examples: str, **how: Any) -> Callable[[Any], click.Group]:
+    """`click.group`, with examples likewise."""
+    made: Callable[[Any], Any] = command(*examples, cls=click.Group, **how)
+    return made
 
 
 def find_code_here() -> None:

@@ -12,6 +12,8 @@ from typing import Any
 from Agent.config.options import MirrorForm, Options, Outputs, level_number, made_by, near_miss
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVELS, Category
+from Agent.tree.layout import MIRROR_FILES
+from Agent.tree.write.mirror import DEFAULT_ROTATION
 
 # The names in `LOGGING_CONFIG`: which handler is the file of which category, which logger its source.
 JSON_FORMATTER = {"()": "Agent.config.text_mirrors.JsonLines"}
@@ -177,8 +179,6 @@ def level_of(level: Any) -> int:
 
 def _place(who: str, entry: Mapping[str, Any], category: str) -> str | None:
     """Where a category file is wanted, None for its usual place."""
-    from Agent.tree.layout import MIRROR_FILES
-
     given = entry.get("filename")
     if given is None:
         return None
@@ -207,8 +207,6 @@ def _place(who: str, entry: Mapping[str, Any], category: str) -> str | None:
 
 def _check_apart(forms: Mapping[str, MirrorForm], used: set[str]) -> None:
     """Nothing where no two category files that are written have one name."""
-    from Agent.tree.layout import MIRROR_FILES
-
     holders: dict[str, str] = {}
     for name, category in HANDLER_CATEGORIES.items():
         if name not in used:
@@ -263,8 +261,6 @@ def read_sections(config: Any) -> Options:
 
 def _rotation_in(handlers: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, int]]:
     """Category to the sizes of its file, where they are not the usual ones."""
-    from Agent.tree.write.mirror import DEFAULT_ROTATION
-
     rotation = {}
     for name, category in HANDLER_CATEGORIES.items():
         handler, default = handlers.get(name, {}), DEFAULT_ROTATION[category.value]

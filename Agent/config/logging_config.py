@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from Agent.config.handler_config import (
     HANDLER_CATEGORIES,
     JSON_FORMATTER,
+    LOGGER_CATEGORIES,
     TEXT_FORMATTER,
+    read_sections,
 )
 from Agent.config.load import found_settings, options_from, preset_values
 from Agent.config.options import (
@@ -39,6 +41,8 @@ from Agent.config.recording import (
     shutdown_logging,
 )
 from Agent.event.kinds import Category
+from Agent.tree.layout import MIRROR_FILES
+from Agent.tree.write.mirror import DEFAULT_ROTATION
 
 if TYPE_CHECKING:
     from Agent.config.handlers import Outlets
@@ -53,44 +57,22 @@ __all__ = [
     "shutdown_logging",
 ]
 
-_MEGABYTE = 1024 * 1024
-
 LOGGING_CONFIG: dict[str, Any] = {
     "version": 1,
     # `json` is a line of the recording, `text` what people read; add your own: format, datefmt, style, class.
     "formatters": {"json": dict(JSON_FORMATTER), "text": dict(TEXT_FORMATTER)},
     "filters": {},
-    # Category files; a handler of any other name needs a class, and a logger that names it.
+    # `agent_file`, `learning_file` ...: the category files with their sizes, each named by the logger of its
+    # events. A handler of any other name needs a class, and a logger that names it.
     "handlers": {
-        "agent_file": {"filename": "agents/agents.log", "maxBytes": 200 * _MEGABYTE, "backupCount": 10},
-        "learning_file": {
-            "filename": "learning/learning.log",
-            "maxBytes": 100 * _MEGABYTE,
-            "backupCount": 10,
-        },
-        "interaction_file": {
-            "filename": "interactions/interactions.log",
-            "maxBytes": 100 * _MEGABYTE,
-            "backupCount": 10,
-        },
-        "performance_file": {
-            "filename": "performance/performance.log",
-            "maxBytes": 50 * _MEGABYTE,
-            "backupCount": 5,
-        },
-        "system_file": {"filename": "system/system.jsonl", "maxBytes": 50 * _MEGABYTE, "backupCount": 5},
-        "error_file": {"filename": "errors/errors.jsonl", "maxBytes": 50 * _MEGABYTE, "backupCount": 5},
-        "event_file": {"filename": "events/events.log", "maxBytes": 100 * _MEGABYTE, "backupCount": 10},
+        name: {
+            "filename": MIRROR_FILES[category],
+            "maxBytes": DEFAULT_ROTATION[category][0],
+            "backupCount": DEFAULT_ROTATION[category][1],
+        }
+        for name, category in HANDLER_CATEGORIES.items()
     },
-    "loggers": {
-        "agent": {"handlers": ["agent_file"], "level": "DEBUG"},
-        "learning": {"handlers": ["learning_file"], "level": "DEBUG"},
-        "interaction": {"handlers": ["interaction_file"], "level": "DEBUG"},
-        "performance": {"handlers": ["performance_file"], "level": "DEBUG"},
-        "system": {"handlers": ["system_file"], "level": "DEBUG"},
-        "error": {"handlers": ["error_file"], "level": "DEBUG"},
-        "event": {"handlers": ["event_file"], "level": "DEBUG"},
-    },
+    "loggers": {name: {"handlers": [f"{name}_file"], "level": "DEBUG"} for name in LOGGER_CATEGORIES},
     # Its handlers get the events of every logger.
     "root": {"handlers": []},
 }
@@ -157,8 +139,6 @@ def _begin(options: Options, outlets: Outlets | None = None) -> RecordingSession
 
 def options_in(config: Mapping[str, Any]) -> Options:
     """The options in a value shaped like `LOGGING_CONFIG`; ConfigurationError names what it cannot mean."""
-    from Agent.config.handler_config import read_sections
-
     return read_sections(config)
 
 
@@ -178,8 +158,6 @@ def effective_settings() -> EffectiveSettings:
     Raises:
         ConfigurationError: a file or variable says something that cannot be.
     """
-    from Agent.tree.write.mirror import DEFAULT_ROTATION
-
     base = options_in(LOGGING_CONFIG)
     found, preset = found_settings({}, base=base)
     settings = {name: found[name] for name in SETTABLE if name not in TABLES}

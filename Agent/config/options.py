@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-DURABILITIES = ("kernel", "disk", "queued")
 CAPTURES = ("full", "redacted", "metadata")
-QUEUE_FULL = ("block", "drop_new")
 
 
 def _path(text: str | PathLike[str]) -> Path:
@@ -81,15 +79,15 @@ class Options:
     """The lowest level that is recorded: DEBUG, INFO, WARNING, ERROR, CRITICAL or OFF."""
     levels: Mapping[str, str] = field(default_factory=dict)
     """The same by category, where it differs."""
-    segment_size_bytes: int = 64 * 1024 * 1024
+    segment_size_bytes: int = field(default=64 * 1024 * 1024, metadata={"least": 4096})
     """A session file that would grow beyond is rolled first."""
-    max_open_files: int = 1024
+    max_open_files: int = field(default=1024, metadata={"least": 4})
     """How many descriptors serve all agents."""
     mirrors: bool = True
     """Whether the category files across sessions are written."""
     rotation: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Category to (size in bytes, number of old files) of its mirror, where it differs from the default."""
-    buffer_entries: int = 100
+    buffer_entries: int = field(default=100, metadata={"least": 0})
     """How many performance metrics are held back at most; 0 writes each at once."""
     redact: bool = True
     """Whether secrets are replaced before they reach the disk."""
@@ -99,24 +97,24 @@ class Options:
     """The same by category, by `tool:PATTERN` and by `field:PATTERN`, where it differs."""
     console: bool = False
     """Whether each event is shown on stderr, too."""
-    state: str = "exit"
+    state: str = field(default="exit", metadata={"words": ("exit", "strict")})
     """`strict` looks at an agent's state when each action begins, too, not only when its first ones do."""
     board: bool = True
     """Whether open spans are kept where a kill leaves them readable."""
-    durability: str = "kernel"
+    durability: str = field(default="kernel", metadata={"words": ("kernel", "disk", "queued")})
     """What holds when a call returns: `kernel` survives a kill of the process, `disk` a power cut as well.
 
     `queued` hands events to a thread that writes them: the call waits for no disk, a kill may lose the queue.
     """
     sync_errors: bool = True
     """Whether errors are brought to the disk under `kernel`, too; a burst of them shares one sync."""
-    queue_size: int = 10_000
+    queue_size: int = field(default=10_000, metadata={"least": 1})
     """How many events wait at most under `queued`."""
-    queue_full: str = "block"
+    queue_full: str = field(default="block", metadata={"words": ("block", "drop_new")})
     """What a call does when they are that many: `block` waits, `drop_new` drops its event and counts it."""
-    max_session_bytes: int = 0
+    max_session_bytes: int = field(default=0, metadata={"least": 0})
     """What a session's files may come to before its oldest segments are retired; 0 keeps all."""
-    keep_sessions: int = 0
+    keep_sessions: int = field(default=0, metadata={"least": 0})
     """How many sessions stay under the root; 0 keeps all."""
     seal_at_end: bool = False
     """Whether the session is sealed into Parquet when it ends; its JSON lines stay."""
@@ -131,16 +129,6 @@ SETTABLE = tuple(name for name in Options.__dataclass_fields__ if name != "outpu
 """The options that can be set by name."""
 
 
-_LEAST = {
-    "segment_size_bytes": 4096,
-    "max_open_files": 4,
-    "buffer_entries": 0,
-    "queue_size": 1,
-    "max_session_bytes": 0,
-    "keep_sessions": 0,
-}
-
-
 def checked(options: Options) -> Options:
     """The same options; ConfigurationError names the first that cannot be."""
     level_number(options.level)
@@ -150,21 +138,19 @@ def checked(options: Options) -> Options:
         _check_category(category)
         level_number(level)
     _check_captures(options)
-    for name, least in _LEAST.items():
-        value = getattr(options, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ConfigurationError(f"{name} is {value!r}", remedy=f"use a whole number of at least {least}")
-    for name in ("mirrors", "redact", "console", "board", "sync_errors", "seal_at_end"):
-        if not isinstance(getattr(options, name), bool):
-            raise ConfigurationError(f"{name} is {getattr(options, name)!r}", remedy="use true or false")
+    for name, option in Options.__dataclass_fields__.items():
+        value, remedy = getattr(options, name), None
+        if isinstance(option.default, bool):
+            remedy = None if isinstance(value, bool) else "use true or false"
+        elif isinstance(option.default, int):
+            least = option.metadata["least"]
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                remedy = f"use a whole number of at least {least}"
+        elif value not in option.metadata.get("words", (value,)):
+            remedy = f"use {' or '.join(option.metadata['words'])}"
+        if remedy is not None:
+            raise ConfigurationError(f"{name} is {value!r}", remedy=remedy)
     _check_rotation(options.rotation)
-    if options.state not in ("exit", "strict"):
-        raise ConfigurationError(f"state is {options.state!r}", remedy="use exit or strict")
-    for name, words in (("durability", DURABILITIES), ("queue_full", QUEUE_FULL)):
-        if getattr(options, name) not in words:
-            raise ConfigurationError(
-                f"{name} is {getattr(options, name)!r}", remedy=f"use {' or '.join(words)}"
-            )
     return options
 
 

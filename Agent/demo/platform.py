@@ -1,14 +1,17 @@
-"""The platform: builds the agents, replays them tick by tick, lets posts spread; `run_demo` is the way in."""
+"""The platform: builds the agents, replays them tick by tick, lets posts spread, and records all of it."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from Agent import setup_logging, shutdown_logging
 from Agent import tick as trace_tick
 from Agent.demo.creators import KINDS, SLOTS, Creator, TrendService
+from Agent.tree.files.session import update_session
 from Agent.utils import AgentLogger, InteractionLogger, SystemLogger, measure_performance, trace_agent_action
 
 MAX_DEPTH = 12
@@ -303,3 +306,34 @@ class Audience:
                     data={"count": count},
                 )
         return {"likes": likes, "comments": comments, "shares": shares}
+
+
+TARGET = "Agent.demo.targets:creator"
+"""What replays a creator; the session remembers it for each."""
+
+
+@dataclass(frozen=True)
+class DemoRecording:
+    """A finished recording: where it lies and what really happened in it."""
+
+    session_id: str
+    session: Path
+    settings: Settings
+    outcome: Outcome
+
+
+def record_session(
+    root: Path, settings: Settings, progress: Callable[[int], None] = lambda _: None
+) -> DemoRecording:
+    """Runs the simulation as one session under `root`; `progress` hears the number of each tick.
+
+    Raises:
+        ConfigurationError: the root cannot be written, or the environment holds a wrong setting.
+    """
+    session = setup_logging(trace_root=root, level="DEBUG")
+    try:
+        outcome = run_demo(settings, progress)
+    finally:
+        shutdown_logging()
+    update_session(session.path, targets=dict.fromkeys(outcome.last_published, TARGET))
+    return DemoRecording(session.session_id, session.path, settings, outcome)

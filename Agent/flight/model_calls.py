@@ -29,9 +29,16 @@ from Agent.flight.open_runs import (
 )
 from Agent.flight.tool_calls import call_site, player_here
 from Agent.record.emit import installed
-from Agent.record.emit.context import SpanScope, current_scope
+from Agent.record.emit.context import (
+    Answer,
+    CallPlace,
+    Player,
+    SpanScope,
+    TracedCall,
+    current_scope,
+    making_answer,
+)
 from Agent.record.emit.installed import LIMITS
-from Agent.record.emit.player import Answer, CallPlace, Player, TracedCall, making_answer
 from Agent.record.encode.safe_text import as_message, message_of
 from Agent.record.tracing.failures import outcome_of, record_error
 

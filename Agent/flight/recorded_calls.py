@@ -26,7 +26,7 @@ from Agent.event.values.digest import canonical_bytes, differ_in_tokens_alone, i
 from Agent.event.values.values import Unrestored, decode_value
 from Agent.flight.artifact_saving import Tagged, is_unseen, opaque_key
 from Agent.flight.run_reading import RunRef, read_run
-from Agent.record.emit.player import Answer
+from Agent.record.emit.context import Answer
 from Agent.record.tracing.changed_arguments import with_changes
 from Agent.record.tracing.failures import LACKING, Unanswerable, remake_error, value_in
 from Agent.tree.files.session import open_session

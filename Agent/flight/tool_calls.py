@@ -26,15 +26,29 @@ from Agent.flight.open_runs import (
     surrounding_run,
 )
 from Agent.record.emit import installed
-from Agent.record.emit.context import SpanScope, current_scope, learn_secrets
+from Agent.record.emit.context import (
+    Answer,
+    CallPlace,
+    Player,
+    SpanScope,
+    TracedCall,
+    current_player,
+    current_scope,
+    learn_secrets,
+)
 from Agent.record.emit.installed import LIMITS
-from Agent.record.emit.player import Answer, CallPlace, Player, TracedCall, current_player
 from Agent.record.encode.safe_text import as_message, message_of
 from Agent.record.tracing.changed_arguments import cannot_change
-from Agent.record.tracing.decorators import refuse_untraceable
+from Agent.record.tracing.decorators import (
+    UNOBSERVED,
+    Steps,
+    TraceSpec,
+    Unobserved,
+    refuse_untraceable,
+    wrap_generator,
+)
 from Agent.record.tracing.failures import outcome_of, record_error
 from Agent.record.tracing.function_facts import is_async_generator, is_coroutine, is_generator
-from Agent.record.tracing.traced_function import UNOBSERVED, Steps, TraceSpec, Unobserved, wrap_generator
 
 if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline

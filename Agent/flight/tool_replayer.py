@@ -31,8 +31,8 @@ from Agent.flight.recorded_calls import (
 from Agent.flight.run_reading import RunRef, find_run
 from Agent.flight.tool_calls import OPEN_PLAYERS, TOOLS
 from Agent.record.emit import installed
+from Agent.record.emit.context import Answer, CallPlace, Player, TracedCall, current_player
 from Agent.record.emit.installed import flush_active
-from Agent.record.emit.player import Answer, CallPlace, Player, TracedCall, current_player
 from Agent.record.encode.artifact_bytes import encode_json
 from Agent.record.encode.capture import Capture
 from Agent.record.encode.redaction import Redactor

@@ -19,8 +19,7 @@ from typing import Final
 from zstandard import ZstdDecompressor
 
 from Agent.errors import AgentTraceError
-from Agent.testing.canary_entries import argument_words
-from Agent.testing.canary_secrets import ARGV, ENTRANCES, Plant, plants
+from Agent.testing.canary_entries import ARGV, ENTRANCES, Plant, argument_words, plants
 
 DURABILITIES = ("kernel", "queued")
 CLEAN, LEAKED, UNRECORDED, ABSENT = "not found", "FOUND", "NOT RECORDED", "not installed"

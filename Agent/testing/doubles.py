@@ -9,8 +9,7 @@ from Agent.event.codec import decode_line
 from Agent.event.model import Event, RedactedBytes
 from Agent.record.emit.context import current_scope
 from Agent.record.emit.installed import install_pipeline
-from Agent.record.emit.opening import LineSink, record_lines
-from Agent.record.emit.pipeline import RecordOptions
+from Agent.record.emit.pipeline import LineSink, RecordOptions, record_lines
 
 
 class FakeClock:

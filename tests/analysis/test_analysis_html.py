@@ -10,7 +10,8 @@ import pytest
 from analysis_kit import START_US, WRITER, SessionBuilder
 
 from Agent.analysis import LogAnalyzer
-from Agent.analysis.report.html_page import Markup, curve, page, stacked_bars, tag
+from Agent.analysis.report.html_page import block_html, page
+from Agent.analysis.report.sections import Bars, Curve, Grid, Words
 from Agent.cli.main import main
 from Agent.errors import InputError
 from Agent.event.clock import format_timestamp
@@ -163,25 +164,24 @@ def test_the_command_writes_the_page(
     assert Read(target.read_text()).text
 
 
-def test_markup_is_made_by_tags_alone() -> None:
-    assert (
-        tag("b", "<i>", tag("i", "&"), class_='"x"') == '<b class="&quot;x&quot;">&lt;i&gt;<i>&amp;</i></b>'
-    )
-    assert isinstance(tag("b"), Markup)
+def test_what_a_block_says_is_escaped_printable_and_of_a_bounded_length() -> None:
+    assert block_html(Words("<i>&\u202e", 'a"b')) == '<p class="a&#34;b">&lt;i&gt;&amp;\\u202e</p>'
+    assert len(Read(block_html(Grid(("a",), [("x" * 1000,)]))).text) < 500
+    assert len(Read(block_html(Words("x" * 1000, "code"))).text) == 1000
 
 
 @pytest.mark.parametrize(
     "values", [[0.0, 0.0], [5.0, 5.0, 5.0], [-3.0, 1e9], [1e-12, 2e-12], [-7.0, -6.0], [100.0, 101.0]]
 )
 def test_a_curve_stays_inside_its_frame(values: list[float]) -> None:
-    read = Read(curve(values, ["tip"] * len(values), ("a", "b"), label="c"))
+    read = Read(block_html(Curve(values, ["tip"] * len(values), ("a", "b"), "c")))
     assert [0 <= float(a["cy"] or -1) <= 170 for name, a in read.tags if name == "circle"] == [True] * len(
         values
     )
 
 
 def test_bars_are_as_high_as_their_numbers() -> None:
-    read = Read(stacked_bars([{"a": 1, "b": 3}, {}], ["a", "b"], ["", ""], ("x", "y"), label="bars"))
+    read = Read(block_html(Bars([{"a": 1, "b": 3}, {}], ["a", "b"], ["", ""], ("x", "y"), "bars")))
     tall = {
         a["class"]: float(a["height"] or 0) for name, a in read.tags if name == "rect" and a["class"] != "hit"
     }

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from Agent.analysis.causality.effect_sizes import newcombe, wilson
+from Agent.analysis.causality.chains import newcombe, wilson
 from Agent.analysis.stats import mann_kendall, pettitt, sen_slope, two_sided, welch
 
 pytestmark = pytest.mark.further  # SciPy takes a second to load

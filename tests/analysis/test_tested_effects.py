@@ -2,8 +2,7 @@
 
 import pytest
 
-from Agent.analysis.causality.chains import INFERRED, Edge
-from Agent.analysis.causality.effect_sizes import judged, judged_chance, newcombe, wilson
+from Agent.analysis.causality.chains import INFERRED, Edge, judged, judged_chance, newcombe, wilson
 from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.experiment_seam import HowToTest
 from Agent.analysis.debug.experiments import complaint_of

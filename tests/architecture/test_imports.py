@@ -19,6 +19,7 @@ HEAVY = (
     "sqlalchemy",
     "sqlite3",
     "structlog",
+    "jinja2",
     "watchdog",
 )
 

@@ -16,7 +16,7 @@ RECORD = """
 import sys
 from pathlib import Path
 from Agent.demo.platform import Settings
-from Agent.demo.recording import record_session
+from Agent.demo.platform import record_session
 
 recording = record_session(Path(sys.argv[1]), Settings(agents=20, ticks=48, seed=7))
 print(recording.session_id)

@@ -5,9 +5,8 @@ import tomllib
 
 import pytest
 
-from Agent.config.load import options_from
+from Agent.config.load import options_from, preset_names
 from Agent.config.options import SETTABLE
-from Agent.config.toml_files import preset_names
 
 
 @pytest.fixture

@@ -37,8 +37,8 @@ def test_it_leaves_nothing_behind(run, tmp_path, trace_root):
 def test_a_root_that_is_a_file_fails(run, tmp_path):
     file = tmp_path / "file"
     file.write_text("")
-    found = doctor._root(file)
-    assert (found.state, "not a directory" in found.found) == ("fail", True)
+    state, found, _ = doctor._root(file)
+    assert (state, "not a directory" in found) == ("fail", True)
     done = run("doctor", "--json", AGENT_TRACE_ROOT=str(file / "below"))
     assert checks(done.stdout)["trace root"]["state"] in {"fail", "ok"}
 
@@ -47,15 +47,15 @@ def test_a_root_that_is_a_file_fails(run, tmp_path):
 def test_a_root_that_cannot_be_written_fails(tmp_path):
     place = tmp_path / "closed"
     place.mkdir(mode=0o500)
-    assert doctor._root(place / "trace").state == "fail"
+    assert doctor._root(place / "trace")[0] == "fail"
 
 
 def test_a_root_that_others_may_enter_is_a_warning_with_a_remedy(tmp_path):
     tmp_path.chmod(0o755)
-    found = doctor._root(tmp_path)
-    assert (found.state, found.remedy) == ("warn", f"chmod 700 {tmp_path}")
+    state, _, remedy = doctor._root(tmp_path)
+    assert (state, remedy) == ("warn", f"chmod 700 {tmp_path}")
     tmp_path.chmod(0o700)
-    assert doctor._root(tmp_path).state == "ok"
+    assert doctor._root(tmp_path)[0] == "ok"
 
 
 def test_a_lost_event_fails_and_is_exit_code_1(run, recorded, trace_root):
@@ -77,7 +77,7 @@ def test_little_room_on_the_disk_is_a_warning_and_almost_none_a_failure(monkeypa
         monkeypatch.setattr(
             doctor.shutil, "disk_usage", lambda _, free=free: shutil._ntuple_diskusage(0, 0, free)
         )
-        states.append(doctor._disk_space(tmp_path).state)
+        states.append(doctor._disk_space(tmp_path)[0])
     assert states == ["ok", "warn", "fail"]
 
 
@@ -92,5 +92,5 @@ def test_a_check_that_breaks_down_is_a_failed_check(monkeypatch, tmp_path):
 
 def test_a_library_that_is_missing_is_named(monkeypatch):
     monkeypatch.setattr(doctor, "LIBRARIES", ("orjson", "no-such-library"))
-    found = doctor._libraries()
-    assert (found.state, found.remedy) == ("fail", "pip install no-such-library")
+    state, _, remedy = doctor._libraries()
+    assert (state, remedy) == ("fail", "pip install no-such-library")

@@ -8,8 +8,7 @@ import json
 import pytest
 
 from Agent.testing import canary
-from Agent.testing.canary_entries import argument_words
-from Agent.testing.canary_secrets import ARGV, ENTRANCES, plants
+from Agent.testing.canary_entries import ARGV, ENTRANCES, argument_words, plants
 
 SEED = "a seed"
 

@@ -24,6 +24,7 @@ HEAVY = (
     "rich",
     "duckdb",
     "asyncio",
+    "jinja2",
     "watchdog",
     "sqlite3",
     "orjson",

@@ -13,7 +13,7 @@ import subprocess
 import pytest
 from support.session_files import events_in, of_kind, session_events
 
-from Agent.cli.commands.lnav import format_bytes
+from Agent.cli.commands.tail import format_bytes
 
 AGENT = "creator_003"
 needs_lnav = pytest.mark.skipif(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from Agent.cli.event_lines import Selection, field_values, parse_condition
 from Agent.cli.parameters import Since
-from Agent.cli.selection import Selection, field_values, parse_condition
 from Agent.event.model import Event
 
 EVENT = Event(

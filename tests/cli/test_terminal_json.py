@@ -7,7 +7,7 @@ import sys
 from Agent.cli import render
 from Agent.cli.commands.sql import FORMATS
 from Agent.cli.commands.tail import _Screen
-from Agent.cli.selection import Selection
+from Agent.cli.event_lines import Selection
 from Agent.event.codec import encode_event
 from Agent.event.model import Event
 

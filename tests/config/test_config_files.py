@@ -15,11 +15,11 @@ from support.processes import run_python
 
 import Agent
 from Agent import AgentLogger, setup_logging
-from Agent.config.load import ENVIRONMENT, found_settings, options_from
-from Agent.config.logging_config import effective_settings
-from Agent.config.options import SETTABLE, Options
-from Agent.config.toml_files import (
+from Agent.config.load import (
+    ENVIRONMENT,
+    found_settings,
     line_of,
+    options_from,
     preset_names,
     preset_path,
     project_file,
@@ -28,6 +28,8 @@ from Agent.config.toml_files import (
     state_of,
     user_path,
 )
+from Agent.config.logging_config import effective_settings
+from Agent.config.options import SETTABLE, Options
 from Agent.errors import ConfigurationError
 from Agent.tree.default_root import default_root
 
@@ -410,7 +412,7 @@ def test_an_installed_package_finds_its_presets_where_the_build_puts_them(tmp_pa
     assert done.stdout.strip() == (repository / "config" / "production.toml").read_text().strip()
     where = run_python(
         "-c",
-        "import Agent.config.toml_files as p; print(p._directory())",
+        "import Agent.config.load as p; print(p._directory())",
         cwd=tmp_path,
         PYTHONPATH=str(site),
     )

@@ -10,8 +10,7 @@ import pytest
 from support.processes import run_python
 from support.session_files import of_agent, of_kind, session_events
 
-from Agent.demo.platform import Settings
-from Agent.demo.recording import DemoRecording, record_session
+from Agent.demo.platform import DemoRecording, Settings, record_session
 
 SETTINGS = Settings(agents=20, ticks=48, seed=11)
 FAULTY = "creator_017"
@@ -21,7 +20,7 @@ RECORD = """
 import dataclasses, json, sys
 from pathlib import Path
 from Agent.demo.platform import Settings
-from Agent.demo.recording import record_session
+from Agent.demo.platform import record_session
 
 recording = record_session(Path(sys.argv[1]), Settings(**json.loads(sys.argv[2])))
 print(recording.session)

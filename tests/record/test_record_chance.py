@@ -24,7 +24,7 @@ import pytest
 from Agent import trace_agent_action
 from Agent.errors import ConfigurationError
 from Agent.record.emit import installed
-from Agent.record.sources import sources, watch
+from Agent.record.sources import sources
 from Agent.record.sources.generators import adopted_of, release_random
 from Agent.record.sources.sources import adopt, adoption_of, recorded_sources
 
@@ -150,7 +150,7 @@ def unanswered(monkeypatch):
     monkeypatch.setattr(sources, "answer_hidden_reads", lambda: None)
 
 
-@pytest.mark.skipif(watch.native is None, reason="built without its native part")
+@pytest.mark.skipif(sources.native is None, reason="built without its native part")
 def test_a_clock_that_no_seam_reaches_is_kept_as_all_others(act):
     clock = functools.partial(time.time)  # bound before the seams are put in
     with recorded_sources() as block:
@@ -162,9 +162,9 @@ def test_a_clock_that_no_seam_reaches_is_kept_as_all_others(act):
 
 @pytest.mark.further
 @pytest.mark.usefixtures("unanswered")
-@pytest.mark.parametrize("native", [watch.native, None])
+@pytest.mark.parametrize("native", [sources.native, None])
 def test_what_hides_from_the_seams_is_noticed_once_a_place_and_counted(act, recorded, monkeypatch, native):
-    monkeypatch.setattr(watch, "native", native)
+    monkeypatch.setattr(sources, "native", native)
     with recorded_sources() as block:
         for _ in range(3):
             _, reads = act(lambda: hidden())
@@ -387,7 +387,7 @@ def test_a_subclass_of_datetime_gives_its_own_and_a_patched_one_is_left_alone(ac
         assert (fixed.year, reads) == (2000, None)
         monkeypatch.undo()
         given, reads = act(lambda: now())  # bound before
-        is_answered = watch.native is not None
+        is_answered = sources.native is not None
         assert reads == ({"datetime.datetime.now": [given.isoformat()]} if is_answered else None)
     assert [read.source for read in block.unrecorded] == ([] if is_answered else ["datetime.datetime.now"])
     assert pickle.loads(pickle.dumps(datetime.datetime.now())).year >= 2024
@@ -563,7 +563,7 @@ def test_a_profiler_that_is_at_work_is_left_alone(act, recorded):
     finally:
         sys.setprofile(None)
     # Only a profile hook of our own would be in its way.
-    has_hook = watch.touch_notice() is None
+    has_hook = sources.touch_notice() is None
     assert bool(block.unrecorded) is not has_hook
     assert any("a profiler is at work" in note for note in recorded.health.notes) is has_hook
 
@@ -575,7 +575,7 @@ def test_a_clock_that_c_code_calls_is_noticed_by_the_native_watch_alone(act):
     with recorded_sources() as block:
         _, reads = act(lambda: clock())  # bound before the seams were put in
     assert reads is None
-    assert [read.source for read in block.unrecorded] == (["time.time"] if watch.touch_notice() else [])
+    assert [read.source for read in block.unrecorded] == (["time.time"] if sources.touch_notice() else [])
 
 
 @pytest.mark.further

@@ -9,8 +9,7 @@ from record_kit import recording
 
 from Agent.errors import ConfigurationError
 from Agent.event.values.digest import code_digest
-from Agent.record.emit.context import current_scope
-from Agent.record.emit.player import Answer, current_player
+from Agent.record.emit.context import Answer, current_player, current_scope
 from Agent.testing import FakeClock
 from Agent.utils import (
     AgentLogger,

@@ -13,9 +13,8 @@ from record_kit import recording
 
 from Agent import instrument
 from Agent.errors import RecordingMiss
-from Agent.record.emit.context import current_scope
+from Agent.record.emit.context import Answer, current_player, current_scope
 from Agent.record.emit.installed import tick
-from Agent.record.emit.player import Answer, current_player
 from Agent.testing import FakeClock
 from Agent.utils import (
     AgentLogger,

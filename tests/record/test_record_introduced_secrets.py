@@ -7,7 +7,7 @@ from record_kit import recording
 
 from Agent.record.encode import capture as judging
 from Agent.record.encode.redaction import Redactor
-from Agent.record.secrets.quick_look import looks_clean
+from Agent.record.secrets.issuers import looks_clean
 from Agent.utils import AgentLogger, trace_agent_action
 
 SECRETS = [

@@ -18,11 +18,11 @@ from Agent.event.values import serialise
 from Agent.event.values.reading import DEFAULT_LIMITS, Limits
 from Agent.event.values.serialise import to_json
 from Agent.event.values.values import decode_value
-from Agent.record.emit import timestamps
+from Agent.record.emit import lines
 from Agent.record.encode import capture as judging
 from Agent.record.encode.capture import Capture, SweepingJudge, make_judge
 from Agent.record.encode.redaction import Redactor
-from Agent.record.secrets.quick_look import NAME_ENDS, NAMES_NEARBY, literals, looks_clean
+from Agent.record.secrets.issuers import NAME_ENDS, NAMES_NEARBY, literals, looks_clean
 from Agent.utils import AgentLogger
 
 needs_native = pytest.mark.skipif(judging.native is None, reason="the native judge was not built")
@@ -303,7 +303,7 @@ def test_of_a_state_only_what_may_differ_is_looked_at(present, last, ignored):
 @given(st.integers(0, 999_999), st.integers(1, 2**63), st.lists(st.binary(max_size=20), max_size=5))
 def test_a_line_is_stamped_the_same_way_by_both(microsecond, seq, parts):
     given_ = ('{"timestamp":"2026-11-20T10:30:45.', microsecond, "k3v9q2ma", seq, *parts)
-    assert judging.native.stamped(*given_) == timestamps._stamped(*given_)
+    assert judging.native.stamped(*given_) == lines._stamped(*given_)
 
 
 @needs_native

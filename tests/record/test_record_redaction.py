@@ -18,9 +18,9 @@ from record_kit import recording
 from Agent.event.codec import validate_event
 from Agent.record.emit.context import caused_by
 from Agent.record.encode.redaction import Redactor
+from Agent.record.secrets.issuers import looks_clean
 from Agent.record.secrets.names import is_secret_name
 from Agent.record.secrets.patterns import secrets_in
-from Agent.record.secrets.quick_look import looks_clean
 from Agent.utils import (
     AgentLogger,
     InteractionLogger,

@@ -12,10 +12,9 @@ import pytest
 from record_kit import recording
 
 from Agent.record.encode.redaction import Redactor
-from Agent.record.secrets.issuers import ALPHABETS, tokens
+from Agent.record.secrets.issuers import ALPHABETS, looks_clean, tokens
 from Agent.record.secrets.names import LIKELY, NONE, SURE, is_words, name_says
 from Agent.record.secrets.patterns import secrets_in
-from Agent.record.secrets.quick_look import looks_clean
 from Agent.utils import AgentLogger, trace_agent_action
 
 CHANCE = random.Random(20261121)

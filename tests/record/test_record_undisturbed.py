@@ -15,7 +15,7 @@ from support.processes import child_environment
 from Agent import AgentLogger, setup_logging, shutdown_logging
 from Agent.record.encode.native import native
 from Agent.record.secrets import names as secret_names
-from Agent.record.tracing.traced_function import TraceSpec
+from Agent.record.tracing.decorators import TraceSpec
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.undisturbed import undisturbed
 from Agent.tree.write import segment_writer

@@ -8,7 +8,7 @@ import pytest
 
 from Agent import setup_logging, shutdown_logging
 from Agent.flight import record_tool, recorder, replaying_tools
-from Agent.record.emit.player import Answer
+from Agent.record.emit.context import Answer
 from Agent.record.tracing.changed_arguments import with_changes
 from Agent.record.tracing.failures import LACKING, Unanswerable
 

@@ -8,8 +8,7 @@ import pytest
 from Agent import tick
 from Agent.event.codec import decode_line
 from Agent.record.emit.installed import install_pipeline
-from Agent.record.emit.opening import LineSink
-from Agent.record.emit.pipeline import Pipeline, RecordOptions
+from Agent.record.emit.pipeline import LineSink, Pipeline, RecordOptions
 from Agent.record.encode.redaction import Redactor
 from Agent.replay.drive.judge import ExpectedLine
 from Agent.replay.plan.actions import DrivenAction, PlannedCall

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from Agent.cli.progress import shown_forks
+from Agent.cli.render import shown_forks
 from Agent.replay import fork_run
 from Agent.replay.worker import jobs
 from Agent.tree.layout import list_sessions

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from Agent.record.sources import watch
+from Agent.record.sources import sources
 
 MODULE = """
 import asyncio, datetime, os, random, secrets, time, uuid
@@ -354,12 +354,12 @@ def test_what_is_kept_as_a_shape_cannot_be_read_again(toy):
     assert [read.source for read in report.outcome.sources] == ["secrets"]
 
 
-WITHOUT_NATIVE = "import Agent.record.sources.watch as watch\nwatch.native = None\nimport asyncio"
+WITHOUT_NATIVE = "import Agent.record.sources.sources as watch\nwatch.native = None\nimport asyncio"
 
 
 @pytest.mark.further
 def test_a_read_that_went_round_when_it_was_recorded_casts_doubt_on_a_difference(toy, monkeypatch):
-    monkeypatch.setattr(watch, "native", watch.native)  # the module takes it away, here and in the child
+    monkeypatch.setattr(sources, "native", sources.native)  # the module takes it away, here and in the child
     toy.record(module("hidden() > 0").replace("import asyncio", WITHOUT_NATIVE))
     report = toy.change("value = hidden() > 0", "value = False").replay()
     assert report.verdict == "UNVERIFIED", str(report)
@@ -368,7 +368,7 @@ def test_a_read_that_went_round_when_it_was_recorded_casts_doubt_on_a_difference
 
 @pytest.mark.further
 def test_without_the_native_part_a_clock_that_no_seam_reaches_is_noticed_by_its_place(toy, monkeypatch):
-    monkeypatch.setattr(watch, "native", watch.native)  # as above
+    monkeypatch.setattr(sources, "native", sources.native)  # as above
     source = module("[hidden(), random.Random().random()]").replace("import asyncio", WITHOUT_NATIVE)
     report = toy.record(source).replay()
     assert report.verdict == "UNVERIFIED"
@@ -416,7 +416,7 @@ def main():
 
 
 @pytest.mark.further
-@pytest.mark.skipif(watch.native is None, reason="built without its native part")
+@pytest.mark.skipif(sources.native is None, reason="built without its native part")
 def test_clocks_in_default_arguments_closures_factories_and_c_code_give_what_was_recorded(toy):
     report = toy.record(HIDDEN_CLOCKS).replay()
     assert report.verdict == "IDENTICAL", str(report)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from Agent.record.sources import callers
+from Agent.record.sources import adopted
 
 HOLDER = """
 import random, time
@@ -232,7 +232,7 @@ def test_a_library_is_imported_while_its_module_is_and_not_while_it_is_run(tmp_p
     (library / "asking_library.py").write_text("asked(_getframe())\ndef ask(): asked(_getframe())\n")
     said = []
     monkeypatch.setattr(
-        "builtins.asked", lambda frame: said.append(callers.is_import_of_library(frame)), raising=False
+        "builtins.asked", lambda frame: said.append(adopted.is_import_of_library(frame)), raising=False
     )
     monkeypatch.setattr("builtins._getframe", sys._getframe, raising=False)
     monkeypatch.syspath_prepend(str(library))

@@ -3,7 +3,7 @@
 import pytest
 
 from Agent.analysis import debug_issue
-from Agent.analysis.causality.effect_sizes import judged, judged_chance
+from Agent.analysis.causality.chains import judged, judged_chance
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import ReplayError, TargetNotGiven
 from Agent.replay import sweep_forks

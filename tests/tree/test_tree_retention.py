@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tree_kit import Recorder, make_line
 
 from Agent.errors import DamagedInput
-from Agent.tree import in_use, retention
+from Agent.tree import retention
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import parse_file_name, retired_file, tree_files
 from Agent.tree.read.follower import Follower
@@ -120,7 +120,7 @@ def test_a_pass_of_many_steps_ends_where_somebody_begins_to_read(session, monkey
         reading.enter_context(nothing_retired(place))
 
     monkeypatch.setattr(retention, "_STEP_FILES", 3)
-    monkeypatch.setattr(in_use, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(retention, "_PATIENCE_S", 0.0)
     with monkeypatch.context() as patch, reading:
         patch.setattr(retention, "write_account", read_from_here)
         assert Retention(session, 60_000).run().files == 3

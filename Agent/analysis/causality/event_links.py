@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from Agent.analysis.query.engine import Engine
-from Agent.analysis.query.event_dict import EVENT_COLUMNS, engine_row, event_row
-from Agent.analysis.query.views import whole_lines
+from Agent.analysis.query.views import EVENT_COLUMNS, engine_row, event_row, whole_lines
 from Agent.analysis.stats import number
 from Agent.errors import AgentNotFound
 from Agent.event.clock import parse_timestamp

@@ -28,8 +28,7 @@ from Agent.analysis.debug.question.question import read_question
 from Agent.analysis.debug.report import CLEAR, DebugReport, commands_for
 from Agent.analysis.debug.root_causes import Log, read_log, root_causes, survey
 from Agent.analysis.query.engine import Engine, kept, open_engine
-from Agent.analysis.query.event_dict import EVENT_COLUMNS
-from Agent.analysis.query.views import whole_lines
+from Agent.analysis.query.views import EVENT_COLUMNS, whole_lines
 from Agent.analysis.session import SessionRef, find, losses
 from Agent.analysis.text import plural
 from Agent.archive.sealed.reader import open_reader

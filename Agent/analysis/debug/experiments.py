@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from Agent.analysis.causality.chains import TESTED, Edge
-from Agent.analysis.causality.effect_sizes import CauseTest, judged, judged_chance
+from Agent.analysis.causality.chains import TESTED, CauseTest, Edge, judged, judged_chance
 from Agent.analysis.debug.causes import MAX_CONFIDENCE, Cause
 from Agent.analysis.debug.experiment_seam import HowToTest, Measurable, TriedEvent, cause_tester
 from Agent.analysis.debug.question.question import Question

@@ -1,4 +1,4 @@
 """DuckDB over the lines of a session.
 
-`engine` runs, `views` names, `data_files` finds, `event_dict` shapes what comes back.
+`engine` runs, `views` names and shapes what comes back, `data_files` finds.
 """

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from Agent.analysis.query.views import LIVE, OLDER, REGULAR, SEALED, VERBATIM
 from Agent.archive.sealed.parquet_rows import literal, promoted_columns
@@ -24,6 +24,7 @@ from Agent.archive.sealed.parts import Part, SealedSegment, archive_dir, read_pa
 from Agent.tree.files.lines import open_file
 from Agent.tree.layout import agents_dir, parse_file_name, runs_dir, safe_name, tree_files
 
+Entry = TypeVar("Entry")
 FORMS: Final = (LIVE, REGULAR, SEALED, OLDER, VERBATIM)
 _BLANK: Final = b" \t\n\f\r"
 _WILD: Final = str.maketrans({char: f"[{char}]" for char in "*?["})
@@ -83,49 +84,38 @@ class Sources:
         return replace(self, live=tuple(found[False]), regular=tuple(found[True]))
 
 
-class KnownParts:
-    """The parts of a session's archive, read again where one may have come, changed or gone.
+class Listing(Generic[Entry]):
+    """What some directories hold, read again where a name in them may have come, changed or gone.
 
     Args:
-        session: the session's directory.
+        directories: gives them; none where what they hold is to be read each time.
+        read: reads it.
     """
 
-    def __init__(self, session: Path) -> None:
-        self._session = session
-        self._parts: list[Part] = []
+    def __init__(self, directories: Callable[[], Sequence[Path]], read: Callable[[], list[Entry]]) -> None:
+        self._directories, self._read = directories, read
+        self._entries: list[Entry] = []
         self._seen: _State = None
 
-    def read(self) -> list[Part]:
-        """As `read_parts`; every change of a part is a change of the directory."""
-        state = _state_of(archive_dir(self._session))
+    def read(self) -> list[Entry]:
+        """The entries; the same list as before where no name has changed."""
+        state = _state_of(*self._directories())
         if state is None or state != self._seen:
-            self._parts = read_parts(self._session)
-            self._seen = state
-        return self._parts
+            self._entries, self._seen = self._read(), state
+        return self._entries
 
 
-class KnownFiles:
-    """The files of a session, listed again where one may have come, gone or got another name.
+def parts_of(session: Path) -> Listing[Part]:
+    """The parts of a session's archive: every change of one is a change of the directory."""
+    return Listing(lambda: [archive_dir(session)], lambda: read_parts(session))
 
-    Args:
-        session: the session's directory.
-    """
 
-    def __init__(self, session: Path) -> None:
-        self._session = session
-        self._files: list[Path] = []
-        self._seen: _State = None
-
-    def read(self) -> list[Path]:
-        """As `tree_files`."""
-        state = None
-        # a run has a directory of its own in there
-        if not os.path.lexists(runs_dir(self._session)):
-            state = _state_of(self._session, agents_dir(self._session))
-        if state is None or state != self._seen:
-            self._files = tree_files(self._session)
-            self._seen = state
-        return self._files
+def files_of(session: Path) -> Listing[Path]:
+    """The files of a session, in which a run has a directory of its own."""
+    return Listing(
+        lambda: [] if os.path.lexists(runs_dir(session)) else [session, agents_dir(session)],
+        lambda: tree_files(session),
+    )
 
 
 class KnownSources:
@@ -144,7 +134,7 @@ class KnownSources:
         list_files: Callable[[], Sequence[Path]],
         agent_id: str | None = None,
         *,
-        parts: KnownParts | None = None,
+        parts: Listing[Part] | None = None,
     ) -> None:
         self._session = session
         self._list_files = list_files
@@ -183,8 +173,8 @@ _SETTLED_NS: Final = 2_000_000_000
 def _state_of(*directories: Path) -> _State:
     """What is another when a name in the directories changed; None where that cannot be told.
 
-    It cannot be where one is not there, or has just changed: what comes in the same instant changes its time
-    no further.
+    It cannot be where there are none, and where one is missing or has just changed: what comes in the same
+    instant changes its time no further.
     """
     found: list[int] = []
     for directory in directories:
@@ -195,7 +185,7 @@ def _state_of(*directories: Path) -> _State:
         if time.time_ns() - status.st_mtime_ns < _SETTLED_NS:
             return None
         found += (status.st_ino, status.st_mtime_ns)
-    return tuple(found)
+    return tuple(found) or None
 
 
 def find_sources(

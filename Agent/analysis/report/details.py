@@ -7,13 +7,17 @@ from typing import Any, Final
 
 import orjson
 
-from Agent.analysis.report import blocks
-from Agent.analysis.report.blocks import Block, Cell, Grid, Title, Words
+from Agent.analysis.report import sections as blocks
 from Agent.analysis.report.sections import (
     NUMBERS,
     OPERATIONS,
     STEPS,
     TYPES,
+    Block,
+    Cell,
+    Grid,
+    Title,
+    Words,
     filled,
     learned,
     metrics,

@@ -1,29 +1,127 @@
-"""What a report on a session says, section by section, as plain data; one that is empty is left out."""
+"""What a report on a session says, as plain data: sections of blocks, which `session_report` prints."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from Agent.analysis.errors import told_pattern
-from Agent.analysis.report import blocks
-from Agent.analysis.report.blocks import (
-    Block,
-    Cell,
-    Entries,
-    Entry,
-    Fold,
-    Grid,
-    Share,
-    SideBySide,
-    Title,
-    Words,
-)
 from Agent.analysis.text import clock, count, milliseconds, number, plural, seconds
 from Agent.errors import EventNotFound
 from Agent.event.clock import parse_timestamp
 from Agent.event.ids import split_event_id
+
+
+class Cell(NamedTuple):
+    """A cell of a grid that is set off: `name` or `bad`."""
+
+    text: str
+    look: str
+
+
+class Share(NamedTuple):
+    """A cell that shows a share, 0 to 1, and what it is of."""
+
+    part: float
+    tip: str
+
+
+class Words(NamedTuple):
+    """A paragraph; `look` is good, warn, bad, soft, or code, whose lines stay as they are."""
+
+    text: str
+    look: str | None = None
+
+
+class Title(NamedTuple):
+    """The title of the blocks behind it."""
+
+    text: str
+
+
+class Grid(NamedTuple):
+    """Rows under their names; `right` holds the columns of numbers."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    right: frozenset[int] = frozenset()
+
+
+class Bars(NamedTuple):
+    """Bars over time, each made of the parts `names`; a mark is (share of the width, words)."""
+
+    bars: Sequence[Mapping[str, float]]
+    names: Sequence[str]
+    tips: Sequence[str]
+    ends: tuple[str, str]
+    label: str
+    marks: Sequence[tuple[float, str]] = ()
+    colours: Sequence[int] | None = None
+    height: int = 220
+
+
+class Curve(NamedTuple):
+    """One curve over time."""
+
+    values: Sequence[float]
+    tips: Sequence[str]
+    ends: tuple[str, str]
+    label: str
+
+
+class Ranges(NamedTuple):
+    """For each operation its p50, p95 and p99 in milliseconds."""
+
+    rows: Sequence[tuple[str, Mapping[str, Any]]]
+    label: str
+
+
+class Fold(NamedTuple):
+    """Something that is shown where it is asked for."""
+
+    summary: str
+    blocks: Sequence[Block]
+
+
+class Entry(NamedTuple):
+    """One thing of a list: how often, what, what is known of it, and more."""
+
+    times: str
+    text: str
+    about: str
+    more: Sequence[Fold]
+
+
+class Entries(NamedTuple):
+    """Several of them."""
+
+    entries: Sequence[Entry]
+
+
+class SideBySide(NamedTuple):
+    """Blocks in columns, where there is room."""
+
+    columns: Sequence[Sequence[Block]]
+
+
+Block = Words | Title | Grid | Bars | Curve | Ranges | Fold | Entries | SideBySide
+
+
+class Section(NamedTuple):
+    """A titled part of a report."""
+
+    title: str
+    blocks: Sequence[Block]
+
+
+class Head(NamedTuple):
+    """What a report is about, in a line and in a few numbers: (name, value, look)."""
+
+    title: str
+    about: str
+    numbers: Sequence[tuple[str, str, str | None]]
+
 
 BUCKETS: Final = 96
 EXAMPLES: Final = 12
@@ -99,7 +197,7 @@ def _tracebacks(asked: SessionQuestions, event_ids: list[str]) -> dict[str, str]
     return {row["id"]: row["text"] for row in asked.sql(query) if row["text"]}
 
 
-def header(facts: Facts) -> blocks.Head:
+def header(facts: Facts) -> Head:
     """What the session was, in a line and a few numbers."""
     summary = facts.summary
     lost, dropped = _lost(summary)
@@ -118,10 +216,10 @@ def header(facts: Facts) -> blocks.Head:
         ("still open", count(len(summary["in_flight"])), "warn" if summary["in_flight"] else None),
     ]
     about = f"{what} in {seconds(summary['duration_s'])}, {when}"
-    return blocks.Head(f"Session {summary['session_id']}", about, numbers)
+    return Head(f"Session {summary['session_id']}", about, numbers)
 
 
-def sections(facts: Facts) -> Iterator[blocks.Section]:
+def sections(facts: Facts) -> Iterator[Section]:
     """The sections that have something to say, in the order in which one asks."""
     summary = facts.summary
     made = (
@@ -138,9 +236,9 @@ def sections(facts: Facts) -> Iterator[blocks.Section]:
     return filled(*made)
 
 
-def filled(*made: tuple[str, list[Block]]) -> Iterator[blocks.Section]:
+def filled(*made: tuple[str, list[Block]]) -> Iterator[Section]:
     """Those sections that have something to say."""
-    return (blocks.Section(title, inner) for title, inner in made if inner)
+    return (Section(title, inner) for title, inner in made if inner)
 
 
 def _activity(facts: Facts) -> list[Block]:
@@ -157,12 +255,12 @@ def _activity(facts: Facts) -> list[Block]:
     colours = [*range(len(top)), 6]
     marks = _marks(facts.timeline)
     made: list[Block] = [
-        blocks.Bars(bars, names, tips, ends, "Events over time by kind", marks, colours),
+        Bars(bars, names, tips, ends, "Events over time by kind", marks, colours),
     ]
     if facts.summary["errors"]["total_errors"]:
         failed = [{"errors": bucket["errors"]} for bucket in buckets]
         label = "Errors over time"
-        made += [Title(label), blocks.Bars(failed, ["errors"], tips, ends, label, colours=[5], height=90)]
+        made += [Title(label), Bars(failed, ["errors"], tips, ends, label, colours=[5], height=90)]
     return made
 
 
@@ -292,7 +390,7 @@ def _curve(name: str, points: list[Mapping[str, Any]]) -> Block:
         for point in points
     ]
     ends = clock(points[0]["timestamp"]), clock(points[-1]["timestamp"])
-    return blocks.Curve([point["mean"] for point in points], tips, ends, f"{name} over time")
+    return Curve([point["mean"] for point in points], tips, ends, f"{name} over time")
 
 
 def rewards_by_agent(learners: Mapping[str, Mapping[str, Any]]) -> list[Block]:
@@ -411,7 +509,7 @@ def _performance(found: Mapping[str, Any]) -> list[Block]:
     made: list[Block] = []
     if timed:
         made += [
-            blocks.Ranges(timed[:OPERATIONS], "Latency by operation: p50, p95, p99"),
+            Ranges(timed[:OPERATIONS], "Latency by operation: p50, p95, p99"),
             _latencies(timed[:OPERATIONS]),
         ]
     if found["slowest"]:

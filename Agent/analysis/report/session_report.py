@@ -11,27 +11,26 @@ from textwrap import wrap
 from typing import Any
 
 from Agent.analysis import errors as failures
-from Agent.analysis import interactions, learning, performance, text
+from Agent.analysis import interactions, journeys, learning, performance, states, text
 from Agent.analysis import session as integrity
-from Agent.analysis.journeys import activity, states
-from Agent.analysis.query.engine import Engine, open_engine
+from Agent.analysis.query.engine import Engine, kept, open_engine
 from Agent.analysis.query.views import IS_ERROR, scan
-from Agent.analysis.report.blocks import (
+from Agent.analysis.report.sections import (
     Block,
     Cell,
     Curve,
     Entries,
+    Facts,
     Grid,
-    Head,
     Section,
     Share,
     SideBySide,
     Title,
     Words,
+    header,
+    sections,
 )
-from Agent.analysis.report.sections import Facts, header, sections
 from Agent.analysis.session import SessionRef, find
-from Agent.analysis.stats import ranked
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import InputError
 from Agent.event.clock import format_timestamp, parse_timestamp
@@ -59,8 +58,7 @@ class Analysis(Mapping[str, Any]):
     def __str__(self) -> str:
         facts = Facts(self._summary, {"buckets": [], "marks": []}, {}, {})
         head = header(facts)
-        about = f"{self._summary['path']}\n  {head.about}"
-        return _report_text(head._replace(about=about), sections(facts))
+        return f"{head.title}\n  {self._summary['path']}\n  {head.about}\n\n{sections_text(sections(facts))}"
 
     def __repr__(self) -> str:
         return f"<Analysis of session {self._summary['session_id']}: {self._summary['total_events']} events>"
@@ -70,13 +68,8 @@ class Analysis(Mapping[str, Any]):
         return dict(self._summary)
 
 
-def _report_text(head: Head, parts: Iterable[Section]) -> str:
-    """A report for a terminal: of each table and list the first few rows, without what is folded away."""
-    return f"{head.title}\n  {head.about}\n\n{sections_text(parts)}"
-
-
 def sections_text(parts: Iterable[Section]) -> str:
-    """Sections as text: a title at the margin, its blocks indented."""
+    """Sections as text: a title at the margin, its blocks indented; the first rows of each table and list."""
     told = (text.section(each.title, chain.from_iterable(map(_lines, each.blocks))) for each in parts)
     return "\n\n".join(part for part in told if part)
 
@@ -149,75 +142,57 @@ def session_summary(path: Path, reader: TreeReader, engine: Engine) -> dict[str,
         "learning": learning.learning_progress(engine),
         "interactions": interactions.interaction_summary(engine),
         "performance": performance.performance_summary(engine),
-        "marks": activity.marks(engine),
+        "marks": journeys.marks(engine),
         "in_flight": integrity.in_flight(reader),
         "losses": losses,
     }
 
 
 def _counts(engine: Engine) -> dict[str, Any]:
-    """Everything that can be counted in one pass, folded from groups small enough to hold."""
-    groups = engine.rows(
-        "SELECT agent_id, max(agent_role) AS role, event_type, level, "
+    """Everything that can be counted in one pass over the lines, of groups small enough to hold."""
+    query = (
+        "(SELECT agent_id, max(agent_role) AS role, event_type, level, "
         "CASE WHEN event_type = 'agent_action' THEN coalesce(action_type, '') END AS action, count(*) AS n, "
         f"count(*) FILTER (WHERE {IS_ERROR}) AS errors, min(ts_us) AS first_us, max(ts_us) AS last_us, "
         f"min(tick) AS first_tick, max(tick) AS last_tick FROM {scan('action_type', 'error_id')} "
-        "GROUP BY agent_id, event_type, level, action"
+        "GROUP BY agent_id, event_type, level, action)"
     )
-    event_types: dict[str, int] = {}
-    levels: dict[str, int] = {}
-    actions: dict[str, int] = {}
-    agents: dict[str, dict[str, Any]] = {}
-    for row in groups:
-        event_types[row["event_type"]] = event_types.get(row["event_type"], 0) + row["n"]
-        levels[row["level"]] = levels.get(row["level"], 0) + row["n"]
-        if row["action"] is not None:
-            actions[row["action"]] = actions.get(row["action"], 0) + row["n"]
-        if row["agent_id"] is not None:
-            _add_agent(agents.setdefault(row["agent_id"], _no_agent()), row)
-    first_us, last_us = _least(groups, "first_us"), _most(groups, "last_us")
+    with kept(engine, "session_groups", query) as groups:
+        ends = (
+            "min(first_us) AS first_us, max(last_us) AS last_us, sum(n)::BIGINT AS events, "
+            "min(first_tick) AS first_tick, max(last_tick) AS last_tick"
+        )
+        whole = engine.row(f"SELECT {ends} FROM {groups.text}")
+        agents = engine.rows(
+            "SELECT agent_id, max(role) AS role, sum(errors)::BIGINT AS errors, "
+            f"coalesce(sum(n) FILTER (WHERE action IS NOT NULL), 0)::BIGINT AS actions, {ends} "
+            f"FROM {groups.text} WHERE agent_id IS NOT NULL GROUP BY agent_id ORDER BY agent_id"
+        )
+        by_name = {
+            key: engine.rows(
+                f"SELECT {key} AS name, sum(n)::BIGINT AS n FROM {groups.text} "
+                f"WHERE {key} IS NOT NULL GROUP BY name ORDER BY n DESC, name"
+            )
+            for key in ("event_type", "level", "action")
+        }
+    first_us, last_us = whole["first_us"], whole["last_us"]
     return {
         "first_seen": _time(first_us),
         "last_seen": _time(last_us),
-        "duration_s": (last_us - first_us) / 1e6 if first_us is not None and last_us is not None else 0.0,
-        "first_tick": _least(groups, "first_tick"),
-        "last_tick": _most(groups, "last_tick"),
-        "total_events": sum(event_types.values()),
-        "event_types": ranked(event_types),
-        "levels": ranked(levels),
-        "actions": ranked(actions),
-        "agents": {agent_id: _told(agents[agent_id]) for agent_id in sorted(agents)},
+        "duration_s": 0.0 if first_us is None else (last_us - first_us) / 1e6,
+        "first_tick": whole["first_tick"],
+        "last_tick": whole["last_tick"],
+        "total_events": whole["events"] or 0,
+        **{f"{key}s": {row["name"]: row["n"] for row in rows} for key, rows in by_name.items()},
+        "agents": {
+            row["agent_id"]: {
+                **{key: row[key] for key in ("role", "events", "actions", "errors")},
+                "first_seen": _time(row["first_us"]),
+                "last_seen": _time(row["last_us"]),
+            }
+            for row in agents
+        },
     }
-
-
-def _no_agent() -> dict[str, Any]:
-    return {"role": None, "events": 0, "actions": 0, "errors": 0, "first_us": [], "last_us": []}
-
-
-def _add_agent(agent: dict[str, Any], row: dict[str, Any]) -> None:
-    agent["role"] = row["role"] or agent["role"]
-    agent["events"] += row["n"]
-    agent["actions"] += row["n"] if row["action"] is not None else 0
-    agent["errors"] += row["errors"]
-    for key in ("first_us", "last_us"):
-        if row[key] is not None:
-            agent[key].append(row[key])
-
-
-def _told(agent: dict[str, Any]) -> dict[str, Any]:
-    first, last = agent.pop("first_us"), agent.pop("last_us")
-    return agent | {
-        "first_seen": _time(min(first, default=None)),
-        "last_seen": _time(max(last, default=None)),
-    }
-
-
-def _least(rows: list[dict[str, Any]], key: str) -> int | None:
-    return min((row[key] for row in rows if row[key] is not None), default=None)
-
-
-def _most(rows: list[dict[str, Any]], key: str) -> int | None:
-    return max((row[key] for row in rows if row[key] is not None), default=None)
 
 
 def _time(us: int | None) -> str | None:
@@ -235,7 +210,7 @@ def export_analysis(target: Path, path: Path, reader: TreeReader, engine: Engine
     body = {
         "analysis_version": EXPORT_VERSION,
         **session_summary(path, reader, engine),
-        "timeline": activity.timeline(engine),
+        "timeline": journeys.timeline(engine),
         "checkpoints": states.checkpoints(engine),
         "recent_errors": failures.errors(engine, limit=200),
     }

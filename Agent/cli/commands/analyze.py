@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from Agent.cli import parameters, render
-from Agent.cli.progress import shown, shown_forks
+from Agent.cli.render import shown, shown_forks
 from Agent.tree.files.session import as_tree
 
 if TYPE_CHECKING:
-    from Agent.analysis.report.blocks import Section
+    from Agent.analysis.report.sections import Section
 
 
-@click.command(
-    epilog=parameters.examples(
-        "agent-trace analyze",
-        "agent-trace analyze 20261120_103045 --json",
-        "agent-trace analyze --html report.html",
-    )
+@parameters.command(
+    "agent-trace analyze",
+    "agent-trace analyze 20261120_103045 --json",
+    "agent-trace analyze --html report.html",
 )
 @click.argument(
     "session_argument", metavar="[SESSION]", required=False, shell_complete=parameters.complete_sessions
@@ -58,12 +56,10 @@ def analyze(session_argument: str | None, page: Path | None, session: str, as_js
         render.emit_report(str(report), width=render.width_of_terminal())
 
 
-@click.command(
-    epilog=parameters.examples(
-        'agent-trace debug "Agent creator_017 stopped publishing"',
-        'agent-trace debug "lookup times out" --markdown',
-        'agent-trace debug "Agent creator_017 stopped publishing" --test --target mymodule:build',
-    )
+@parameters.command(
+    'agent-trace debug "Agent creator_017 stopped publishing"',
+    'agent-trace debug "lookup times out" --markdown',
+    'agent-trace debug "Agent creator_017 stopped publishing" --test --target mymodule:build',
 )
 @click.argument("issue", metavar="TEXT")
 @click.option("--markdown", is_flag=True, help="Print Markdown, to paste into an issue.")
@@ -133,11 +129,7 @@ _LOOKS: dict[str, dict[str, Any]] = {
 LIMIT = 8
 
 
-@click.command(
-    epilog=parameters.examples(
-        "agent-trace errors", "agent-trace errors last --tail", "agent-trace errors --json"
-    )
-)
+@parameters.command("agent-trace errors", "agent-trace errors last --tail", "agent-trace errors --json")
 @click.argument("run", metavar="[RUN]", required=False, shell_complete=parameters.complete_runs)
 @parameters.limit_option("Only the N most frequent patterns.", LIMIT)
 @click.option("--tail", is_flag=True, help="Show what the agent did before each example.")
@@ -214,12 +206,10 @@ def _show_together(patterns: dict[str, Any]) -> None:
 CAUSES_LIMIT = 12
 
 
-@click.command(
-    epilog=parameters.examples(
-        "agent-trace causes k3v9q2ma-1042",
-        "agent-trace causes k3v9q2ma-1042 last --lookback 600 --effects",
-        "agent-trace causes k3v9q2ma-1042 --format svg > causes.svg",
-    )
+@parameters.command(
+    "agent-trace causes k3v9q2ma-1042",
+    "agent-trace causes k3v9q2ma-1042 last --lookback 600 --effects",
+    "agent-trace causes k3v9q2ma-1042 --format svg > causes.svg",
 )
 @click.argument("event_id", metavar="ID")
 @click.argument("run", metavar="[RUN]", required=False, shell_complete=parameters.complete_runs)
@@ -278,7 +268,7 @@ def causes(
 STATE_STYLES: dict[str, dict[str, Any]] = {"running": {"fg": "green"}, "crashed": {"fg": "red"}}
 
 
-@click.command(epilog=parameters.examples("agent-trace sessions", "agent-trace sessions --json"))
+@parameters.command("agent-trace sessions", "agent-trace sessions --json")
 @parameters.limit_option("Only the newest N sessions.")
 @parameters.common_options
 def sessions(limit: int | None, as_json: bool, root: Path) -> None:
@@ -344,12 +334,10 @@ def _print(sections: Iterable[Section]) -> None:
     render.emit_report(sections_text(sections), width=render.width_of_terminal())
 
 
-@click.command(
-    epilog=parameters.examples(
-        "agent-trace learning",
-        "agent-trace learning creator_001",
-        "agent-trace learning creator_001 --by time --json",
-    )
+@parameters.command(
+    "agent-trace learning",
+    "agent-trace learning creator_001",
+    "agent-trace learning creator_001 --by time --json",
 )
 @click.argument("agent", metavar="[AGENT]", required=False, shell_complete=parameters.complete_agents)
 @parameters.session_argument
@@ -385,12 +373,10 @@ def learning(
     _print(learning_sections(found))
 
 
-@click.command(
-    epilog=parameters.examples(
-        "agent-trace interactions",
-        "agent-trace interactions --content creator_031-post-008",
-        "agent-trace interactions last --json",
-    )
+@parameters.command(
+    "agent-trace interactions",
+    "agent-trace interactions --content creator_031-post-008",
+    "agent-trace interactions last --json",
 )
 @parameters.session_argument
 @click.option("--content", metavar="ID", help="Show how this piece of content spread, as a tree.")
@@ -421,7 +407,7 @@ def interactions(run: str | None, content: str | None, session: str, as_json: bo
         render.note(f"agent-trace interactions --content {first} shows how one spread")
 
 
-@click.command(epilog=parameters.examples("agent-trace performance", "agent-trace performance last --json"))
+@parameters.command("agent-trace performance", "agent-trace performance last --json")
 @parameters.session_argument
 @parameters.session_options
 def performance(run: str | None, session: str, as_json: bool, root: Path) -> None:

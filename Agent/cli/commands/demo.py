@@ -13,11 +13,11 @@ import click
 
 from Agent.cli import parameters, render
 from Agent.cli.commands.replay import show_replay
-from Agent.cli.progress import bar, working
+from Agent.cli.render import bar, working
 from Agent.tree.default_root import default_root
 
 if TYPE_CHECKING:
-    from Agent.demo.recording import DemoRecording
+    from Agent.demo.platform import DemoRecording
     from Agent.replay import ReplayReport
 
 AGENTS, TICKS, SEED = 60, 96, 7
@@ -26,9 +26,7 @@ AGENTS, TICKS, SEED = 60, 96, 7
 REPAIRED = "Agent.demo.targets:repaired_creator"
 
 
-@click.command(
-    epilog=parameters.examples("agent-trace demo", "agent-trace demo --seed 3 --agents 200 --place ./trace")
-)
+@parameters.command("agent-trace demo", "agent-trace demo --seed 3 --agents 200 --place ./trace")
 @click.option("--seed", type=int, default=SEED, metavar="N", help="Seed of the simulation.")
 @click.option("--agents", type=click.IntRange(min=2), default=AGENTS, metavar="N", help="Number of creators.")
 @click.option("--ticks", type=click.IntRange(min=12), default=TICKS, metavar="N", help="Number of ticks.")
@@ -82,8 +80,7 @@ def demo(seed: int, agents: int, ticks: int, root: Path, as_json: bool) -> int:
 
 def _record(root: Path, seed: int, agents: int, ticks: int) -> tuple[DemoRecording, float]:
     """The simulation recorded, and how many seconds that took."""
-    from Agent.demo.platform import Settings
-    from Agent.demo.recording import record_session
+    from Agent.demo.platform import Settings, record_session
 
     began = time.perf_counter()
     settings = Settings(agents=agents, ticks=ticks, seed=seed)

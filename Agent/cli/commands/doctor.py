@@ -1,23 +1,29 @@
-"""The command `doctor`: looks at the environment and tries out what recording, reading and replay need."""
+"""`doctor` tries out what recording and replay need; `config` and `version` show what holds here."""
 
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import orjson
 
 from Agent.cli import parameters, render
+from Agent.errors import AgentTraceError
 from Agent.version import __version__
 
 if TYPE_CHECKING:
     from Agent.testing.canary import Entrance
+
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 STYLES: dict[str, dict[str, Any]] = {
@@ -40,11 +46,11 @@ class Check:
     remedy: str = ""
 
 
-@click.command(
-    epilog=parameters.examples(
-        "agent-trace doctor", "agent-trace doctor --json", "agent-trace doctor --canary"
-    )
-)
+Finding = tuple[str, str] | tuple[str, str, str]
+"""State, what was found, and what to do."""
+
+
+@parameters.command("agent-trace doctor", "agent-trace doctor --json", "agent-trace doctor --canary")
 @click.option(
     "--canary",
     is_flag=True,
@@ -91,7 +97,7 @@ def _show(check: Check) -> None:
 
 def _all_checks(root: Path) -> Iterator[Check]:
     """The checks in their order; one that breaks down is itself a failed check."""
-    looks: tuple[tuple[str, Callable[[], Check]], ...] = (
+    looks: tuple[tuple[str, Callable[[], Finding]], ...] = (
         ("python", _python),
         ("libraries", _libraries),
         ("native parts", _native_parts),
@@ -105,32 +111,30 @@ def _all_checks(root: Path) -> Iterator[Check]:
     )
     for name, look in looks:
         try:
-            yield look()
+            yield Check(name, *look())
         except Exception as error:  # noqa: BLE001 - what breaks here is the finding
             yield Check(name, FAIL, f"{type(error).__name__}: {error}")
 
 
-def _python() -> Check:
+def _python() -> Finding:
     found = f"Agent Trace {__version__}, Python {sys.version.split()[0]}, {sys.platform}"
     if not sys.platform.startswith("linux"):
-        return Check(
-            "python", WARN, found, "only Linux is fully supported; elsewhere, record from one process"
-        )
-    return Check("python", OK, found)
+        return WARN, found, "only Linux is fully supported; elsewhere, record from one process"
+    return OK, found
 
 
-def _native_parts() -> Check:
+def _native_parts() -> Finding:
     from Agent.record.encode.native import native
     from Agent.tree.files.lines import is_built
 
     missing = [name for name, built in (("judge", native is not None), ("heads", is_built())) if not built]
     if missing:
         remedy = "events cost about 50 % more, queries of JSON lines 25 %; install with a C compiler"
-        return Check("native parts", WARN, f"not built; Python is used for: {', '.join(missing)}", remedy)
-    return Check("native parts", OK, "built")
+        return WARN, f"not built; Python is used for: {', '.join(missing)}", remedy
+    return OK, "built"
 
 
-def _libraries() -> Check:
+def _libraries() -> Finding:
     from importlib.metadata import PackageNotFoundError, version
 
     found, missing = [], []
@@ -140,8 +144,8 @@ def _libraries() -> Check:
         except PackageNotFoundError:
             missing.append(name)
     if missing:
-        return Check("libraries", FAIL, f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}")
-    return Check("libraries", OK, ", ".join(found))
+        return FAIL, f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}"
+    return OK, ", ".join(found)
 
 
 def _nearest(root: Path) -> Path:
@@ -152,49 +156,43 @@ def _nearest(root: Path) -> Path:
     return place
 
 
-def _root(root: Path) -> Check:
-    name, remedy = "trace root", "choose another with --root or AGENT_TRACE_ROOT, or change its permissions"
+def _root(root: Path) -> Finding:
+    remedy = "choose another with --root or AGENT_TRACE_ROOT, or change its permissions"
     place = _nearest(root)
     if root.exists() and not root.is_dir():
-        return Check(name, FAIL, f"{root} is not a directory", remedy)
+        return FAIL, f"{root} is not a directory", remedy
     try:
         with tempfile.NamedTemporaryFile(dir=place, prefix=".agent-trace-doctor-") as file:
             file.write(b"can this be written?")
             file.flush()
     except OSError as error:
-        return Check(name, FAIL, f"{place} cannot be written: {error.strerror}", remedy)
+        return FAIL, f"{place} cannot be written: {error.strerror}", remedy
     if place != root.absolute():
-        return Check(name, OK, f"{root} does not exist yet and can be created")
+        return OK, f"{root} does not exist yet and can be created"
     rights = root.stat().st_mode & 0o777
     if rights & 0o077:
-        return Check(
-            name, WARN, f"{root} is writable, and others can read it (mode {rights:o})", f"chmod 700 {root}"
-        )
-    return Check(name, OK, f"{root} is writable, and only by you")
+        return WARN, f"{root} is writable, and others can read it (mode {rights:o})", f"chmod 700 {root}"
+    return OK, f"{root} is writable, and only by you"
 
 
-def _disk_space(root: Path) -> Check:
+def _disk_space(root: Path) -> Finding:
     free = shutil.disk_usage(_nearest(root)).free
     found = f"{render.size(free)} free"
     if free < FREE_BYTES_NEEDED:
-        return Check(
-            "disk space", FAIL, found, "free some space: recording would soon lose events, and report it"
-        )
-    return Check("disk space", OK if free >= FREE_BYTES_WANTED else WARN, found)
+        return FAIL, found, "free some space: recording would soon lose events, and report it"
+    return OK if free >= FREE_BYTES_WANTED else WARN, found
 
 
-def _open_files() -> Check:
+def _open_files() -> Finding:
     import resource
 
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= limit < OPEN_FILES_WANTED:
-        return Check(
-            "open files", WARN, f"limit {limit}", f"ulimit -n {OPEN_FILES_WANTED}, or lower max_open_files"
-        )
-    return Check("open files", OK, f"limit {limit if limit >= 0 else 'none'}")
+        return WARN, f"limit {limit}", f"ulimit -n {OPEN_FILES_WANTED}, or lower max_open_files"
+    return OK, f"limit {limit if limit >= 0 else 'none'}"
 
 
-def _inotify() -> Check:
+def _inotify() -> Finding:
     """Whether a change in a directory wakes a watcher; without it following looks again and again."""
     import threading
 
@@ -213,8 +211,7 @@ def _inotify() -> Check:
         try:
             observer.start()
         except OSError as error:
-            return Check(
-                "inotify",
+            return (
                 WARN,
                 f"cannot watch files: {error.strerror}; tail -f polls instead",
                 "raise fs.inotify.max_user_instances or max_user_watches",
@@ -226,11 +223,11 @@ def _inotify() -> Check:
             observer.stop()
             observer.join()
     if heard:
-        return Check("inotify", OK, "changes wake tail -f immediately")
-    return Check("inotify", WARN, "no notification of changes here; tail -f polls instead")
+        return OK, "changes wake tail -f immediately"
+    return WARN, "no notification of changes here; tail -f polls instead"
 
 
-def _board(root: Path) -> Check:
+def _board(root: Path) -> Finding:
     """Whether the file that tells what was under way at a crash can be made beside the record."""
     from Agent.tree.write.crash_board import Board, read_board
 
@@ -244,14 +241,13 @@ def _board(root: Path) -> Check:
         view = read_board(path)
         board.remove()
     if view is None or view.last_seq != 41 or [span.name for span in view.open_spans] != ["action"]:
-        return Check("board", FAIL, "a board returns other values than were stored")
-    return Check("board", OK, "last numbers and open spans survive a kill")
+        return FAIL, "a board returns other values than were stored"
+    return OK, "last numbers and open spans survive a kill"
 
 
-def _self_test() -> Check:
+def _self_test() -> Finding:
     """Records a small simulation, reads every event back and drives one agent again."""
-    from Agent.demo.platform import Settings
-    from Agent.demo.recording import record_session
+    from Agent.demo.platform import Settings, record_session
     from Agent.replay import replay_run
     from Agent.tree.read.reader import TreeReader
 
@@ -266,41 +262,29 @@ def _self_test() -> Check:
         )
     posts = kinds.count("content_generation")
     if posts != recording.outcome.posts or not losses.clean:
-        return Check(
-            "self-test",
+        return (
             FAIL,
             f"{recording.outcome.posts} posts were published, {posts} read; lost: {losses.total_lost}",
         )
     if report.verdict != "IDENTICAL":
-        return Check(
-            "self-test",
-            FAIL,
-            f"{render.plural(len(kinds), 'event')} read, but the replay is {report.verdict}",
-        )
-    return Check("self-test", OK, f"{len(kinds)} events recorded and read, one agent replayed: IDENTICAL")
+        return FAIL, f"{render.plural(len(kinds), 'event')} read, but the replay is {report.verdict}"
+    return OK, f"{len(kinds)} events recorded and read, one agent replayed: IDENTICAL"
 
 
-def _newest_session(root: Path) -> Check:
+def _newest_session(root: Path) -> Finding:
     from Agent.tree.layout import list_sessions
     from Agent.tree.read.reader import TreeReader
 
     known = list_sessions(root)
     if not known:
-        return Check("newest session", OK, "no session yet")
+        return OK, "no session yet"
     losses = TreeReader(known[-1].path).losses()
     found = f"{known[-1].session_id}: {losses.total_read:,} events read, {losses.total_lost:,} lost"
     if not losses.clean:
-        return Check(
-            "newest session",
-            FAIL,
-            f"{found}, {losses.total_unknown:,} unexplained",
-            "see its log.dropped events",
-        )
+        return FAIL, f"{found}, {losses.total_unknown:,} unexplained", "see its log.dropped events"
     if losses.damaged_lines:
-        return Check(
-            "newest session", WARN, f"{found}, {render.plural(losses.damaged_lines, 'damaged line')}"
-        )
-    return Check("newest session", OK, found)
+        return WARN, f"{found}, {render.plural(losses.damaged_lines, 'damaged line')}"
+    return OK, found
 
 
 _LOOKS: dict[str, dict[str, Any]] = {
@@ -352,3 +336,172 @@ def _show_entrances(rows: list[Entrance]) -> None:
                 render.emit(f"{'':17}{shape} in {files[0]}{more}")
             if row.unrecorded:
                 render.emit(f"{'':17}found in no file, so not checked: {', '.join(row.unrecorded)}")
+
+
+FILE_STYLES: dict[str, dict[str, Any]] = {"missing": {"dim": True}, "read": {"fg": "green"}}
+
+
+@parameters.group(
+    "agent-trace config show --origin",
+    "agent-trace config show --json",
+    "agent-trace config presets production",
+    no_args_is_help=True,
+)
+def config() -> None:
+    """Show the settings and where they come from."""
+
+
+@parameters.command(
+    "agent-trace config show --origin", "agent-trace config show > agent-trace.toml", of=config
+)
+@click.option("--origin", is_flag=True, help="Show the origin of each setting.")
+@parameters.json_option
+def show(origin: bool, as_json: bool) -> int:
+    """Print every setting in effect here, as TOML.
+
+    The first of these sources wins: an argument of setup_logging in the program itself (unknown here), an
+    environment variable, agent-trace.toml or [tool.agent-trace] in pyproject.toml of this directory or the
+    nearest one above, the user's file, the preset, LOGGING_CONFIG, the default.
+    """
+    from Agent.config.logging_config import effective_settings
+    from Agent.config.options import TABLES
+
+    found = effective_settings()
+    if as_json:
+        entries = {
+            name: {"value": setting.value, "origin": setting.origin, "line": setting.line}
+            for name, setting in found.settings.items()
+        }
+        preset = found.preset
+        chosen = (
+            None if preset is None else {"value": preset.value, "origin": preset.origin, "line": preset.line}
+        )
+        render.emit_json({"preset": chosen, "settings": entries, "outputs": found.outputs})
+        return 0
+    lines = [] if found.preset is None else [("preset", found.preset)]
+    lines += [(name, setting) for name, setting in found.settings.items() if "." not in name]
+    width = max(len(f"{name} = {_toml(setting.value)}") for name, setting in lines) + 2
+    for name, setting in lines:
+        _line(name, setting, width if origin else 0)
+    for table in TABLES:
+        render.emit(f"\n[{table}]")
+        for name, setting in found.settings.items():
+            if name.startswith(f"{table}."):
+                _line(_toml_key(name.partition(".")[2]), setting, width if origin else 0)
+    if found.outputs is not None:
+        render.emit("\n# LOGGING_CONFIG also sets formatters or handlers:")
+        render.emit(f"# {orjson.dumps(found.outputs).decode()}")
+    return 0
+
+
+def _line(name: str, setting: Any, width: int) -> None:
+    """One setting; with a width, its source as a comment in that column."""
+    text = f"{name} = {_toml(setting.value)}"
+    where = render.paint(f"# {render.clean(setting)}", dim=True)
+    render.emit(f"{text.ljust(width)}{where}" if width else text)
+
+
+def _toml_key(name: str) -> str:
+    """A name as a key of TOML, quoted unless it is one word of letters."""
+    return name if name.isidentifier() and name.isascii() else _toml(name)
+
+
+def _toml(value: Any) -> str:
+    """A value of an option as TOML, of which these are a part that JSON has, too."""
+    return orjson.dumps(str(value) if isinstance(value, Path) else value).decode().replace(",", ", ")
+
+
+@parameters.command("agent-trace config path", of=config)
+@parameters.json_option
+def path(as_json: bool) -> int:
+    """List the configuration files that are searched, nearest first, and whether each was used."""
+    from Agent.config.load import project_paths, state_of, user_path
+
+    rows: list[tuple[str, str]] = []
+    found = False
+    for place in project_paths():
+        is_hidden = found and os.path.exists(place)  # noqa: PTH110
+        state = "not read: a nearer file was found" if is_hidden else _state(state_of, place)
+        found = found or state == "read" or state.startswith("wrong")
+        rows.append((place, state))
+    own = user_path(os.environ)
+    if own is not None:
+        rows.append((own, _state(state_of, own)))
+    if as_json:
+        render.emit_json([{"path": place, "state": state} for place, state in rows])
+        return 0
+    width = max(len(place) for place, _ in rows) + 2
+    for place, state in rows:
+        style = FILE_STYLES.get(state, {"fg": "yellow"})
+        render.emit(f"{render.clean(place).ljust(width)}{render.paint(render.clean(state), **style)}")
+    return 0
+
+
+def _state(state_of: Any, place: str) -> str:
+    try:
+        return str(state_of(place))
+    except AgentTraceError as error:
+        return f"wrong: {error.message}"
+
+
+@parameters.command("agent-trace config presets", "agent-trace config presets production", of=config)
+@click.argument("name", required=False, shell_complete=lambda *words: _complete(words[-1]))
+@parameters.json_option
+def presets(name: str | None, as_json: bool) -> int:
+    """List the presets, or print the settings of one.
+
+    Select a preset with preset = "production" in a file, AGENT_TRACE_PRESET=production, or
+    setup_logging(preset="production").
+    """
+    from Agent.config.load import preset_names, preset_path, preset_values
+
+    if name is not None:
+        if as_json:
+            render.emit_json(preset_values(name))
+        else:
+            render.emit(preset_path(name).read_text(encoding="utf-8").rstrip())
+        return 0
+    if as_json:
+        render.emit_json({each: preset_values(each) for each in preset_names()})
+        return 0
+    width = max(map(len, preset_names())) + 2
+    for each in preset_names():
+        about = preset_path(each).read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+        render.emit(f"{each.ljust(width)}{about}")
+    return 0
+
+
+def _complete(incomplete: str) -> list[str]:
+    from Agent.config.load import preset_names
+
+    return [name for name in preset_names() if name.startswith(incomplete)]
+
+
+_LIBRARIES = ("orjson", "duckdb", "zstandard", "watchdog")
+
+
+@parameters.command("agent-trace version --json")
+@parameters.json_option
+def version(as_json: bool) -> None:
+    """Show the versions of Agent Trace, Python and libraries.
+
+    Include them in a bug report.
+    """
+    found = {
+        "agent-trace": __version__,
+        "python": platform.python_version(),
+        "platform": f"{sys.platform} {platform.machine()}",
+        **{name: _version(name) for name in _LIBRARIES},
+    }
+    if as_json:
+        render.emit_json(found)
+        return
+    for name, number in found.items():
+        render.emit(f"{name:<12}  {number or 'not installed'}")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version_of(name)
+    except PackageNotFoundError:
+        return None  # shown as not installed

@@ -12,8 +12,7 @@ import click
 
 from Agent.cli import parameters, render
 from Agent.cli.parameters import ignore_option, normalise_option
-from Agent.cli.progress import bar
-from Agent.cli.render import VERDICT_STYLES, emit_judged
+from Agent.cli.render import VERDICT_STYLES, bar, emit_judged
 from Agent.errors import RunNotFound
 
 if TYPE_CHECKING:
@@ -82,12 +81,10 @@ _target_option = parameters.target_option(text="Another target than the golden t
 _timeout_option = parameters.timeout_option("timeout")
 
 
-@click.group(
-    epilog=parameters.examples(
-        "agent-trace golden add last/creator_017 --name quota-incident",
-        "agent-trace golden check --json",
-        "agent-trace golden shrink quota-incident",
-    )
+@parameters.group(
+    "agent-trace golden add last/creator_017 --name quota-incident",
+    "agent-trace golden check --json",
+    "agent-trace golden shrink quota-incident",
 )
 def golden() -> None:
     """Keep recorded runs as tests, and check them.
@@ -97,11 +94,10 @@ def golden() -> None:
     """
 
 
-@golden.command(
-    epilog=parameters.examples(
-        "agent-trace golden add last/creator_017 --name quota-incident --test",
-        "agent-trace golden add 20261120_103045 --target shop.agents:build --normalise ids,times",
-    )
+@parameters.command(
+    "agent-trace golden add last/creator_017 --name quota-incident --test",
+    "agent-trace golden add 20261120_103045 --target shop.agents:build --normalise ids,times",
+    of=golden,
 )
 @parameters.run_argument
 @click.option("--name", metavar="NAME", help="Name of the golden trace; default: the agent or run.")
@@ -166,7 +162,7 @@ def add(run: str, timeout: float | None, test_file: str | None, as_json: bool, *
     return added.exit_code
 
 
-@golden.command("list", epilog=parameters.examples("agent-trace golden list"))
+@parameters.command("agent-trace golden list", of=golden, name="list")
 @_directory_option
 @parameters.json_option
 def list_(directory: Path, as_json: bool) -> None:
@@ -197,11 +193,10 @@ def list_(directory: Path, as_json: bool) -> None:
     )
 
 
-@golden.command(
-    epilog=parameters.examples(
-        "agent-trace golden check",
-        "agent-trace golden check quota-incident --target Agent.demo.targets:repaired_creator",
-    )
+@parameters.command(
+    "agent-trace golden check",
+    "agent-trace golden check quota-incident --target Agent.demo.targets:repaired_creator",
+    of=golden,
 )
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @_target_option
@@ -239,7 +234,7 @@ def check(
     return exit_code
 
 
-@golden.command(epilog=parameters.examples("agent-trace golden update quota-incident"))
+@parameters.command("agent-trace golden update quota-incident", of=golden)
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @_target_option
 @_directory_option
@@ -266,10 +261,8 @@ def update(names: tuple[str, ...], target: str | None, directory: Path, as_json:
     return max(report.exit_code for report in reports)
 
 
-@golden.command(
-    epilog=parameters.examples(
-        'agent-trace golden accept quota-incident 42 --reason "the quota is 20 since release 3"',
-    )
+@parameters.command(
+    'agent-trace golden accept quota-incident 42 --reason "the quota is 20 since release 3"', of=golden
 )
 @click.argument("name", metavar="NAME")
 @click.argument("step", metavar="STEP", type=click.IntRange(min=1))
@@ -296,11 +289,10 @@ def accept(name: str, step: int, reason: str, target: str | None, directory: Pat
     return report.exit_code
 
 
-@golden.command(
-    epilog=parameters.examples(
-        "agent-trace golden shrink quota-incident",
-        "agent-trace golden shrink last --target shop.agents:build --name smaller --test tests/test_it.py",
-    )
+@parameters.command(
+    "agent-trace golden shrink quota-incident",
+    "agent-trace golden shrink last --target shop.agents:build --name smaller --test tests/test_it.py",
+    of=golden,
 )
 @click.argument("trace", metavar="NAME|RUN")
 @_target_option
@@ -353,7 +345,7 @@ def shrink(
     return 0
 
 
-@golden.command(epilog=parameters.examples("agent-trace golden remove quota-incident"))
+@parameters.command("agent-trace golden remove quota-incident", of=golden)
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @_directory_option
 def remove(names: tuple[str, ...], directory: Path) -> None:

@@ -13,8 +13,7 @@ import orjson
 
 from Agent.cli import parameters, render
 from Agent.cli.parameters import ignore_option, normalise_option
-from Agent.cli.progress import bar, shown, shown_forks
-from Agent.cli.render import emit_judged
+from Agent.cli.render import bar, emit_judged, shown, shown_forks
 
 if TYPE_CHECKING:
     from Agent.replay import ForkResult, ReplayReport
@@ -46,9 +45,7 @@ def _moment(since: parameters.Since | None) -> datetime | None:
     return datetime.fromtimestamp(since.timestamp_us / 1e6, UTC)
 
 
-@click.command(
-    epilog=parameters.examples("agent-trace play last/creator_017", "agent-trace play last --json")
-)
+@parameters.command("agent-trace play last/creator_017", "agent-trace play last --json")
 @parameters.run_argument
 @parameters.agent_option
 @parameters.common_options
@@ -82,13 +79,11 @@ def play(run: str, agent: str | None, as_json: bool, root: Path) -> int:
     return played.exit_code
 
 
-@click.command(
-    epilog=parameters.examples(
-        "agent-trace replay last/creator_017",
-        "agent-trace replay last/creator_017 --target Agent.demo.targets:repaired_creator",
-        "agent-trace replay --all --target shop.agents:build",
-        "agent-trace replay --all --agent 'creator_*' --since=-7d --json",
-    )
+@parameters.command(
+    "agent-trace replay last/creator_017",
+    "agent-trace replay last/creator_017 --target Agent.demo.targets:repaired_creator",
+    "agent-trace replay --all --target shop.agents:build",
+    "agent-trace replay --all --agent 'creator_*' --since=-7d --json",
 )
 @click.argument("run", metavar="[RUN]", required=False, shell_complete=parameters.complete_runs)
 @parameters.agent_option
@@ -161,14 +156,12 @@ def show_replay(report: ReplayReport, *, indent: str = "", width: int | None = N
     emit_judged(str(report), str(report.verdict), indent=indent, width=width)
 
 
-@click.command(
-    epilog=parameters.examples(
-        "agent-trace diff 20261120_103045 20261121_090000",
-        "agent-trace diff 20261120_103045/creator_017 last/creator_017 --json",
-        "agent-trace diff --stats 20261120_103045 20261121_090000",
-        "agent-trace diff --stats --by agent_version last",
-        "agent-trace diff --stats --by agent_version --values 1.2,1.3 --json",
-    )
+@parameters.command(
+    "agent-trace diff 20261120_103045 20261121_090000",
+    "agent-trace diff 20261120_103045/creator_017 last/creator_017 --json",
+    "agent-trace diff --stats 20261120_103045 20261121_090000",
+    "agent-trace diff --stats --by agent_version last",
+    "agent-trace diff --stats --by agent_version --values 1.2,1.3 --json",
 )
 @click.argument("runs", metavar="[A] [B]", nargs=-1, shell_complete=parameters.complete_runs)
 @click.option("--exhaustive", is_flag=True, help="Compare every event instead of bisecting.")
@@ -322,11 +315,9 @@ _options = parameters.together(
 )
 
 
-@click.command(
-    epilog=parameters.examples(
-        "agent-trace resume 01a1f918 --step step_5",
-        "agent-trace resume last/creator_017 --step tick:40 --target Agent.demo.targets:creator",
-    )
+@parameters.command(
+    "agent-trace resume 01a1f918 --step step_5",
+    "agent-trace resume last/creator_017 --step tick:40 --target Agent.demo.targets:creator",
 )
 @_options
 def resume(run: str, agent: str | None, step: str, as_json: bool, **how: Any) -> int:
@@ -345,14 +336,12 @@ def resume(run: str, agent: str | None, step: str, as_json: bool, **how: Any) ->
     return _show(result, as_json=as_json)
 
 
-@click.command(
-    epilog=parameters.examples(
-        """agent-trace fork 01a1f918 --step step_3 --modify '{"max_retries": 3}'""",
-        """agent-trace fork last/creator_017 --step tick:20 --modify '{"followers": 5000}'""",
-        "agent-trace fork last/creator_017 --step tick:20 --seed 3",
-        "agent-trace fork last/creator_017 --step tick:20 --sweep --seeds 50 --outcome followers",
-        "agent-trace fork last/a_7 --step 9 --sweep --vary wait=1,2,4 --outcome 'done=true'",
-    )
+@parameters.command(
+    """agent-trace fork 01a1f918 --step step_3 --modify '{"max_retries": 3}'""",
+    """agent-trace fork last/creator_017 --step tick:20 --modify '{"followers": 5000}'""",
+    "agent-trace fork last/creator_017 --step tick:20 --seed 3",
+    "agent-trace fork last/creator_017 --step tick:20 --sweep --seeds 50 --outcome followers",
+    "agent-trace fork last/a_7 --step 9 --sweep --vary wait=1,2,4 --outcome 'done=true'",
 )
 @_options
 @click.option(

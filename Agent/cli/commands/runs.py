@@ -78,16 +78,14 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     return runs + parameters.complete_runs(ctx, param, incomplete)
 
 
-@click.command(
-    epilog=parameters.examples(
-        "agent-trace runs",
-        "agent-trace runs 01a1f918",
-        "agent-trace runs 01a1f918 --steps",
-        "agent-trace runs 01a1f918 --models",
-        "agent-trace runs 01a1f918 --artifact steps/plan.json",
-        "agent-trace runs 01a1f918 --export run.zip",
-        "agent-trace runs --import run.zip",
-    )
+@parameters.command(
+    "agent-trace runs",
+    "agent-trace runs 01a1f918",
+    "agent-trace runs 01a1f918 --steps",
+    "agent-trace runs 01a1f918 --models",
+    "agent-trace runs 01a1f918 --artifact steps/plan.json",
+    "agent-trace runs 01a1f918 --export run.zip",
+    "agent-trace runs --import run.zip",
 )
 @click.argument("run", metavar="[RUN]", required=False, shell_complete=_complete)
 @click.option("--steps", "what", flag_value="steps", help="Every step of RUN.")

@@ -13,21 +13,19 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from Agent.cli import parameters, render
-from Agent.cli.progress import shown
+from Agent.cli.render import shown
 
 if TYPE_CHECKING:
-    from Agent.analysis.query.sql_result import SqlResult
+    from Agent.analysis.query.engine import SqlResult
 
 QUERY_BYTES = 1_000_000
 
 
-@click.command(
-    epilog=parameters.examples(
-        "agent-trace sql --schema",
-        'agent-trace sql "SELECT action_type, count(*), avg(duration_ms) FROM actions GROUP BY ALL"',
-        'agent-trace sql "SELECT agent_id, sum(reward) FROM rewards GROUP BY ALL" last --csv',
-        "agent-trace sql - 20261120_103045/creator_001 < question.sql",
-    )
+@parameters.command(
+    "agent-trace sql --schema",
+    'agent-trace sql "SELECT action_type, count(*), avg(duration_ms) FROM actions GROUP BY ALL"',
+    'agent-trace sql "SELECT agent_id, sum(reward) FROM rewards GROUP BY ALL" last --csv',
+    "agent-trace sql - 20261120_103045/creator_001 < question.sql",
 )
 @click.argument("query", metavar="QUERY", required=False)
 @click.argument("run", metavar="[RUN]", required=False, shell_complete=parameters.complete_runs)
@@ -61,8 +59,8 @@ def sql(
     lists them with their columns. The dialect is DuckDB's; a query can write and load nothing. QUERY is - for
     stdin, RUN a session, or SESSION/agent_id for one agent's events.
     """
+    from Agent.analysis.query.engine import SqlResult
     from Agent.analysis.query.progress import bounds
-    from Agent.analysis.query.sql_result import SqlResult
 
     if schema and query is not None and run is None:
         query, run = None, query  # the one argument is the session then

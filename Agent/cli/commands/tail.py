@@ -1,17 +1,21 @@
-"""`tail`: the newest events, and those that come, of all agents in order; `selection` says which are wanted.
+"""`tail`: the newest events, and those that come, of all agents in order; `lnav`: a format for the navigator.
 
-What it prints goes out when nothing more is there to be read, so that a flood costs few writes.
+What `tail` prints goes out when nothing more is there to be read, so that a flood costs few writes.
+`formats/agent_trace.json` tells lnav, the log file navigator, of time, level, agent and every named field,
+for its SQL too.
 """
 
 from __future__ import annotations
 
 import heapq
+import os
 import select
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -19,8 +23,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 
 from Agent.cli import parameters, render
-from Agent.cli.event_lines import event_line
-from Agent.cli.selection import LEVEL_NAMES, FieldTest, Selection, conditions, where_option
+from Agent.cli.event_lines import LEVEL_NAMES, FieldTest, Selection, conditions, event_line, where_option
+from Agent.errors import InputError
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
 
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from Agent.tree.files.sequence_set import SeqSet
     from Agent.tree.read.follower import Follower
     from Agent.tree.read.reader import TreeReader
+
 
 LINES: Final = 20
 SETTLE_S: Final = 0.008
@@ -46,13 +51,11 @@ def _split_short(
     return "" in values, conditions(ctx, param, tuple(value for value in values if value))
 
 
-@click.command(
-    epilog=parameters.examples(
-        "agent-trace tail -f",
-        "agent-trace tail -n 50 -a creator_001 -l warning",
-        "agent-trace tail -f -t agent_action -f 'duration_ms>100'",
-        "agent-trace tail --since -3h -f extra.args.topic=tea --json",
-    )
+@parameters.command(
+    "agent-trace tail -f",
+    "agent-trace tail -n 50 -a creator_001 -l warning",
+    "agent-trace tail -f -t agent_action -f 'duration_ms>100'",
+    "agent-trace tail --since -3h -f extra.args.topic=tea --json",
 )
 @click.option(
     "--follow", "-F", is_flag=True, help="Wait for further events until interrupted; so does -f alone."
@@ -468,3 +471,76 @@ def _lines_backwards(path: Path) -> Iterator[bytes]:
             yield from (piece for piece in reversed(whole) if piece)
         if not at_end and (rest := b"".join(reversed(parts))):
             yield rest
+
+
+FORMAT_NAME: Final = "agent_trace"
+"""The name of the format, which is that of its table in lnav's SQL too."""
+
+
+def format_bytes() -> bytes:
+    """The format file as it is shipped."""
+    return files("Agent.cli").joinpath("formats", f"{FORMAT_NAME}.json").read_bytes()
+
+
+def formats_directory() -> Path:
+    """Where lnav looks for formats: in `~/.lnav` where that is there, else in its configuration directory."""
+    home = Path.home()
+    configured = os.environ.get("XDG_CONFIG_HOME")
+    if not configured and (home / ".lnav").is_dir():
+        return home / ".lnav" / "formats"
+    return (Path(configured) if configured else home / ".config") / "lnav" / "formats"
+
+
+@parameters.group(
+    "agent-trace lnav install",
+    "lnav trace/session_20261120_103045/agents",
+    "agent-trace tail -f --json | lnav",
+)
+def lnav() -> None:
+    """Read logs with lnav, the log file navigator.
+
+    Once installed, the format shows time, level, agent and message of each line, also in rotated and
+    compressed files. In lnav's SQL prompt the table is agent_trace.
+    """
+
+
+@lnav.command()
+@click.option(
+    "--to",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Another directory of formats.  [default: lnav's own]",
+)
+@parameters.json_option
+def install(directory: Path | None, as_json: bool) -> None:
+    """Write the format file to lnav's directory, and print its path.
+
+    Replaces an older one. With --to, pass lnav the directory above `formats` by lnav -I.
+    """
+    target = (directory or formats_directory()) / FORMAT_NAME / f"{FORMAT_NAME}.json"
+    written = format_bytes()
+    try:
+        is_current = target.is_file() and target.read_bytes() == written
+        if not is_current:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            beside = target.with_suffix(f".{os.getpid()}.part")
+            beside.write_bytes(written)
+            beside.replace(target)
+    except OSError as error:
+        raise InputError(
+            f"the format cannot be installed: {error.strerror}",
+            path=target,
+            remedy="choose a writable directory with --to",
+        ) from error
+    if as_json:
+        render.emit_json({"path": str(target), "format": FORMAT_NAME, "changed": not is_current})
+        return
+    render.emit(str(target))
+    render.note("it was already installed" if is_current else "now try: lnav trace/session_*/agents")
+
+
+@lnav.command("show")
+def show_format() -> None:
+    """Print the format file."""
+    render.emit_bytes(format_bytes())

@@ -1,7 +1,7 @@
 """structlog's events in the tree: one processor, put into the chain that the program has.
 
 Bound values and `structlog.contextvars` become keys of the event's `extra`. From here an event goes through
-`external_records.py`.
+`logging_bridge.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, NoReturn
 
 from Agent.errors import MissingExtra
-from Agent.record.bridges.external_records import Foreign, is_recorded, level_below, named, record_foreign
+from Agent.record.bridges.logging_bridge import (
+    Foreign,
+    exception_in,
+    is_recorded,
+    level_below,
+    named,
+    record_foreign,
+)
 from Agent.record.encode.safe_text import as_text
 
 try:
@@ -75,7 +82,9 @@ def _level(method_name: str, event_dict: Mapping[str, Any]) -> int:
 def _read(logger: Any, level: int, event_dict: Mapping[str, Any]) -> Foreign:
     fields: dict[Any, Any] = {**get_contextvars(), **event_dict}
     message = as_text(fields.pop("event", ""))
-    error = _exception(fields.pop("exc_info", None))
+    info = fields.pop("exc_info", None)
+    # True means the current one
+    error = exception_in(sys.exc_info() if info and not isinstance(info, BaseException | tuple) else info)
     for key in ("level", "level_number", "_record", "_from_structlog"):
         fields.pop(key, None)
     name = fields.pop("logger", None)
@@ -89,12 +98,3 @@ def _rendered(logger: Any, level: int, rendered: Any) -> Foreign:
         rendered.decode("utf-8", "replace") if isinstance(rendered, bytes | bytearray) else as_text(rendered)
     )
     return Foreign(named(getattr(logger, "name", None), "structlog"), level, text, {})
-
-
-def _exception(info: Any) -> BaseException | None:
-    """The exception that `exc_info` means: itself, a tuple of three, or True for the current one."""
-    if isinstance(info, BaseException):
-        return info
-    if isinstance(info, tuple) and len(info) == 3:
-        return info[1] if isinstance(info[1], BaseException) else None
-    return sys.exc_info()[1] if info else None

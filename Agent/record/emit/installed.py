@@ -16,8 +16,8 @@ from Agent.record.emit.context import Reads, SpanScope, current_scope
 from Agent.record.health import attend, note
 
 if TYPE_CHECKING:
+    from Agent.record.emit.context import SourcePlayer
     from Agent.record.emit.pipeline import Pipeline
-    from Agent.record.emit.player import SourcePlayer
 
 
 active: Pipeline | None = None

@@ -2,7 +2,8 @@
 
 A logger or decorator checks the level and calls `Pipeline.emit`. Payload bytes come from `capture.py`, the
 context from `context.py`. The line goes to a `Sink`, such as `tree/write/writer.py`; `config/recording.py`
-chooses the sink.
+chooses the sink. `record_session` makes the pipeline of a session's files, `record_lines` one whose lines
+reach no tree, as in replays.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
@@ -19,11 +21,11 @@ import orjson
 from Agent.event.clock import Clock, SystemClock
 from Agent.event.codec import CURRENT_SCHEMA, LINE_PREFIX
 from Agent.event.kinds import Category
+from Agent.event.model import RedactedBytes
 from Agent.event.payloads import KINDS
 from Agent.event.values.reading import DEFAULT_LIMITS, Limits
-from Agent.record.emit.buffer import DurableErrors, EventBuffer
 from Agent.record.emit.context import SpanScope, current_scope
-from Agent.record.emit.timestamps import SpanBoard, Stamps, ThreadStamps
+from Agent.record.emit.lines import DurableErrors, EventBuffer, SpanBoard, Stamps, ThreadStamps
 from Agent.record.encode.capture import Capture, Types
 from Agent.record.encode.event_template import AgentBinding, EmitPlain, HeadRoom, Slot
 from Agent.record.encode.native import native
@@ -37,8 +39,10 @@ from Agent.tree.write.kept_counts import MOST_ERRORS, KeptCounts, shown_error
 from Agent.tree.write.sink import NoRoom, Sink
 
 if TYPE_CHECKING:
-    from Agent.record.emit.player import RunWatcher
+    from Agent.record.emit.context import RunWatcher
     from Agent.tree.write.artifacts import ArtifactFiles
+    from Agent.tree.write.sink import Sink
+    from Agent.tree.write.writer import SessionWriter
 
 
 _NO_PAYLOAD: Mapping[str, Any] = {}
@@ -528,3 +532,99 @@ class Pipeline:
 if native is not None:
     own = (AgentBinding, Health, Slot, SpanScope, Stamps, ThreadStamps)
     native.learn({each.__name__: each for each in (*own, *writer.CLASSES_WRITTEN_BY)})
+
+
+SESSION = "session_"
+
+
+class LineSink:
+    """Takes the lines of one pipeline; `lines` holds those since the last `clear()`.
+
+    Args:
+        writer: as whom it numbers events.
+    """
+
+    def __init__(self, writer: str) -> None:
+        self.writer = writer
+        self.lines: list[bytes] = []
+        self.next_seq = itertools.count(1).__next__
+
+    def open_stream(self, agent_id: str | None, category: str) -> LineSink:  # noqa: ARG002 - one for all
+        """This sink is its own only stream."""
+        return self
+
+    def write(self, line: RedactedBytes) -> bool:
+        """Keep a line."""
+        self.lines.append(line)
+        return True
+
+    def clear(self) -> None:
+        """Forget what was written so far."""
+        self.lines.clear()
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self, *, clean: bool = True) -> None:
+        """Nothing is open."""
+
+
+def options_of_replay(state: object, *, gone_states: bool = False) -> RecordOptions:
+    """How a replay records: what was written from outside is in the recording, so it looks for nothing.
+
+    Args:
+        state: the session's setting, `strict` or `exit`.
+        gone_states: write the last state of agents that are gone.
+    """
+    return RecordOptions(strict_state=state == "strict", entry_looks=0, probes=0, gone_states=gone_states)
+
+
+def record_session(
+    session: Path,
+    writer: SessionWriter,
+    redactor: Redactor,
+    options: RecordOptions,
+    *,
+    sink: Sink | None = None,
+    mirrors: MirrorSink | None = None,
+    open_buffered: Callable[[], Sink] | None = None,
+) -> Pipeline:
+    """The pipeline of a session's directory: its files, its board, its artifacts.
+
+    Args:
+        writer: of its files.
+        sink: stands before the writer, where anything does.
+        mirrors: see `Pipeline`, as `open_buffered`.
+    """
+    from Agent.tree.write.artifacts import ArtifactFiles
+
+    return Pipeline(
+        writer if sink is None else sink,
+        session_id=session.name.removeprefix(SESSION),
+        redactor=redactor,
+        options=options,
+        mirrors=mirrors,
+        board=writer.board,
+        open_buffered=open_buffered,
+        artifacts=ArtifactFiles(session, sync=writer.durability == "disk"),
+    )
+
+
+def record_lines(
+    sink: Sink,
+    session_id: str,
+    *,
+    redact: bool = True,
+    key: bytes | None = None,
+    options: RecordOptions | None = None,
+    clock: Clock | None = None,
+) -> Pipeline:
+    """A pipeline whose lines reach no tree.
+
+    Args:
+        sink: takes them.
+        session_id: part of every event.
+        key: of the tokens for secrets; None: one that nobody knows.
+    """
+    redactor = Redactor(os.urandom(32) if key is None else key, enabled=redact)
+    return Pipeline(sink, session_id=session_id, redactor=redactor, options=options, clock=clock)

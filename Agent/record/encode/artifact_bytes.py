@@ -24,8 +24,6 @@ from Agent.record.encode.redaction import Redactor, redacted
 from Agent.record.encode.safe_text import as_message
 from Agent.record.secrets.names import LIKELY, SURE, looks_drawn
 
-__all__ = ["JSON", "EncodedArtifact", "cleaned", "encode_artifact", "encode_json"]
-
 JSON = "application/json"
 TEXT = "text/plain"
 CSV = "text/csv"

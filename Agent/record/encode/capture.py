@@ -21,7 +21,7 @@ from Agent.event.values.reading import DEFAULT_LIMITS, Limits, Places, Reading
 from Agent.event.values.serialise import form_of_scalars, to_json
 from Agent.record.encode.native import native
 from Agent.record.encode.redaction import Redactor, hides_text
-from Agent.record.secrets.quick_look import NAME_ENDS, NAMES_NEARBY, literals, looks_clean
+from Agent.record.secrets.issuers import NAME_ENDS, NAMES_NEARBY, literals, looks_clean
 
 AgentOf = Callable[[object], str | None]
 MOST_WITH_AGENTS = 500

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from Agent.record.encode.capture import Capture
     from Agent.record.encode.event_template import Slot
 
-__all__ = ["below", "CAPTURE_LEVELS", "CaptureLevels", "FULL", "is_kept", "METADATA", "REDACTED", "shape_of"]
 
 FULL: Final = "full"
 REDACTED: Final = "redacted"

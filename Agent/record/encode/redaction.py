@@ -20,6 +20,7 @@ import orjson
 from Agent.event.model import RedactedBytes
 from Agent.event.pointers import escape
 from Agent.record.encode.safe_text import printable
+from Agent.record.secrets.issuers import looks_clean
 from Agent.record.secrets.names import (
     LIKELY,
     NONE,
@@ -32,7 +33,6 @@ from Agent.record.secrets.names import (
     plain_name,
 )
 from Agent.record.secrets.patterns import replaced, scheme_and_credential
-from Agent.record.secrets.quick_look import looks_clean
 
 BYTES_TAGS = frozenset({"bytes", "bytearray"})
 PAIR_TAGS = ("map", "Counter", "defaultdict", "OrderedDict")

@@ -14,31 +14,6 @@ from typing import Final
 
 from Agent.tree.undisturbed import undisturbed
 
-__all__ = [
-    "compiled",
-    "counts_on",
-    "has_digit",
-    "is_below",
-    "is_code",
-    "is_even",
-    "is_filler",
-    "is_issued",
-    "is_placeholder",
-    "is_prose",
-    "is_secret_name",
-    "is_wordlike",
-    "is_words",
-    "least_secret_number",
-    "LIKELY",
-    "looks_drawn",
-    "marks_an_example",
-    "may_be_number",
-    "name_says",
-    "NONE",
-    "plain_name",
-    "SURE",
-]
-
 NONE, LIKELY, SURE = 0, 1, 2
 _LEAST_SECRET: Final = 100.0
 

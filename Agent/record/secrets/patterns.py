@@ -34,8 +34,6 @@ from Agent.record.secrets.names import (
 )
 from Agent.record.secrets.names import compiled as _compiled
 
-__all__ = ["replaced", "scheme_and_credential", "secrets_in"]
-
 # ---- keys that are marked by their issuer ----
 
 _RUN: Final = r"[A-Za-z0-9_\-+/.=~$]{16,}+"

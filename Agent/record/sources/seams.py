@@ -3,10 +3,10 @@
 `uuid4`, `secrets` and `SystemRandom` all read `os.urandom`, so that one is enough; `date.today()` and
 `datetime.today()` read `time.time`. `datetime.now` and `utcnow` are replaced in the mapping behind their
 class, since the class takes no attributes, and another class would break pickles and `isinstance`; where
-another interpreter has no such mapping, `watch.py` notices their reads. All reads of `os.environ` come by
+another interpreter has no such mapping, `sources.py` notices their reads. All reads of `os.environ` come by
 `__getitem__` and `__iter__` of its class. Names that other modules bound before (`from time import time`)
 are found in those modules and replaced, too. What hides in a default argument, a closure or an object is
-not: `watch.py` notices its use. The ids that `uuid_utils` makes in compiled code have a seam of their own.
+not: `sources.py` notices its use. The ids that `uuid_utils` makes in compiled code have a seam of their own.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from Agent.record.emit import installed
 from Agent.record.emit.context import ALL_NAMES
-from Agent.record.sources.adopted import reads_here
-from Agent.record.sources.callers import asker_of, is_foreign_name
+from Agent.record.sources.adopted import asker_of, is_foreign_name, reads_here
 
 T = TypeVar("T")
 Seam = tuple[Any, str, Callable[..., Any]]

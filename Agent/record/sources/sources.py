@@ -1,33 +1,341 @@
-"""`recorded_sources()` and `adopt()`: what turns the recording of chance and time on.
+"""`recorded_sources()` and `adopt()` turn the recording of chance and time on; the watch finds the rest.
 
 Within an action that is traced, what the code reads is kept in its event; outside of any nothing is.
+
+The watch sees calls of the C functions that read clock and chance, by whatever name. So it finds a
+generator that nobody adopted by the place of the call, and a clock in a default argument or a field's
+factory, which is recorded and answered as the seams do it. The native part puts stand-ins into the
+definitions of these functions, and no other call costs more than before; without it a profile hook looks at
+all calls that Python code makes. A replay watches by the same table; what it does with a find is its own
+business.
 """
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
 import random
 import sys
-from types import ModuleType, TracebackType
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from types import FrameType, ModuleType, TracebackType
 from typing import Any, Self, TypeVar
 
 from Agent.errors import ConfigurationError
+from Agent.event.kinds import Category
 from Agent.record.emit import installed
 from Agent.record.emit.context import Reads
+from Agent.record.encode.native import native
 from Agent.record.encode.safe_text import as_message
-from Agent.record.health import note, trouble
+from Agent.record.health import note, say, trouble
 from Agent.record.sources import adopted as adopted_generators
-from Agent.record.sources.adopted import Adopted, numbered
+from Agent.record.sources.adopted import (
+    NOT_OWN,
+    OWN,
+    Adopted,
+    Asker,
+    asker_of,
+    is_import_of_library,
+    is_remade,
+    numbered,
+    reads_here,
+)
 from Agent.record.sources.generators import (
+    AdoptedDraws,
+    AdoptedRandom,
+    adopt_numpy,
     adopt_random,
     adopt_random_module,
     adopted_of,
     hidden_random,
+    numpy_module_seams,
+    numpy_random_module,
     release_random_module,
 )
-from Agent.record.sources.numpy_generators import adopt_numpy, numpy_module_seams, numpy_random_module
-from Agent.record.sources.seams import Swaps, rebind, seams
-from Agent.record.sources.watch import ReadNotice, UnrecordedRead, answer_hidden_reads, end_hidden_reads
+from Agent.record.sources.seams import CLOCKS, CLOCKS_BY_ID, Swaps, read_moment, read_source, rebind, seams
+
+Hook = Callable[[FrameType, str, Any], None]
+
+_MOMENTS = frozenset({"now", "utcnow"})  # `today` asks `time.time` by its name
+_ENTROPY = frozenset({"urandom", "getrandom"})
+_DRAWS = frozenset({"random", "getrandbits"})
+_SEEDS = frozenset({"seed", "setstate"})
+WATCHED_NAMES = CLOCKS | CLOCKS_BY_ID | _MOMENTS | _ENTROPY | _DRAWS
+"""Names of the C functions that are looked at."""
+UNADOPTED = "a random.Random outside the exposed state"
+_MAX_SITES = 1_000
+_FIRST_CALLS = 32
+_EVERY = 64
+_seeder_codes = (random.Random.seed.__code__, random.Random.setstate.__code__)
+# By identity: the hash of a code object is rebuilt, from all of it, each time.
+SEEDERS = frozenset(map(id, _seeder_codes))
+"""The code that seeds a generator, by identity."""
+
+
+def begin_hook(hook: Hook, known: dict[int, Any] | None = None) -> None:
+    """Have this thread tell of watched calls, and every thread that begins from here on.
+
+    Args:
+        known: by their ids, generators whose draws need not be told; a profile hook is told of them, too.
+    """
+    threading.setprofile(partial(_begin_in_thread, hook, known))
+    _set(hook, known)
+
+
+def has_hook(hook: Hook) -> bool:
+    """Whether this thread tells this one: a profiler that came later takes the place of a profile hook."""
+    return present_hook() is hook
+
+
+def present_hook() -> Any:
+    """What stands where `begin_hook` would put a hook in this thread; None for nothing."""
+    return native.told_hook() if native is not None and _is_watching(native) else sys.getprofile()
+
+
+def end_hook() -> None:
+    """Tell of nothing any more."""
+    if native is not None and _is_watching(native):
+        native.watch_calls(None, None)
+    else:
+        sys.setprofile(None)
+    threading.setprofile(None)
+
+
+def answer_hidden_reads() -> None:
+    """Record and answer clocks that no seam reaches, too: those in default arguments, closures and C code."""
+    if native is not None and _is_watching(native):
+        native.answer_reads(_answer)
+
+
+def end_hidden_reads() -> None:
+    """No longer do that."""
+    if native is not None and _is_watching(native):
+        native.answer_reads(None)
+
+
+def _answer(function: Any, frame: FrameType) -> Any:
+    """What a watched function gives that was called without arguments; None where nobody wants to know."""
+    if installed.source_player is None and reads_here() is None:
+        return None
+    source = source_of_call(function, function.__name__, lambda _: True)
+    if source is None:
+        return None
+    if source.startswith("datetime."):
+        return read_moment(function.__name__, function.__self__, None, function, frame)
+    return read_source(source, frame, function)
+
+
+def touch_notice() -> Callable[[Callable[[], None] | None], None] | None:
+    """What takes a function to be called once, before the generator of the functions of `random` changes.
+
+    None where only its state tells that it did.
+    """
+    return native.before_touch if native is not None and _is_watching(native) else None
+
+
+def _begin_in_thread(
+    hook: Hook, known: dict[int, Any] | None, frame: FrameType, event: str, argument: Any
+) -> None:
+    """The first event of a new thread."""
+    if native is not None:
+        sys.setprofile(None)
+    _set(hook, known)
+    hook(frame, event, argument)
+
+
+def _set(hook: Hook, known: dict[int, Any] | None) -> None:
+    if native is not None and _is_watching(native):
+        native.watch_calls(hook, known)
+    else:
+        sys.setprofile(hook)
+
+
+@cache
+def _is_watching(native: Any) -> bool:
+    """Whether the native part can watch, which is told here what: whatever stands in its place by now."""
+    if not hasattr(native, "told_hook"):
+        return False
+    clocks: Any = importlib.import_module("time")
+    system: Any = sys.modules.get("posix") or sys.modules["nt"]
+    moments: Any = importlib.import_module("_datetime").datetime
+    twister: Any = vars(sys.modules["_random"].Random)
+    found = [
+        inspect.unwrap(getattr(clocks, name))
+        for name in sorted(CLOCKS | CLOCKS_BY_ID)
+        if hasattr(clocks, name)
+    ]
+    found += [getattr(system, name) for name in sorted(_ENTROPY) if hasattr(system, name)]
+    found += [inspect.unwrap(vars(moments)[name]) for name in sorted(_MOMENTS)]
+    drawing, seeding = (tuple(twister[name] for name in sorted(names)) for names in (_DRAWS, _SEEDS))
+    hidden = vars(sys.modules["random"])["_inst"]
+    return bool(native.set_watched(tuple(found), drawing, seeding, OWN, NOT_OWN, hidden))
+
+
+def seeds_with_known_values(frame: FrameType) -> bool:
+    """Whether a call of one of `SEEDERS` seeds with what the code has, not with entropy."""
+    return frame.f_code.co_name != "seed" or frame.f_locals.get("a") is not None
+
+
+def source_of_call(function: Any, name: str, is_known: Callable[[Any], bool]) -> str | None:
+    """The source that a C function of a watched name reads, None for any other function.
+
+    Args:
+        is_known: whether draws from a generator count as recorded.
+    """
+    owner = getattr(function, "__self__", None)
+    if name in _DRAWS and isinstance(owner, sys.modules["_random"].Random):
+        if owner is vars(sys.modules["random"])["_inst"]:
+            return "random"
+        return None if is_known(owner) else UNADOPTED
+    module = getattr(function, "__module__", None)
+    if (name in CLOCKS or name in CLOCKS_BY_ID) and module == "time":
+        return f"time.{name}"
+    if name in _ENTROPY and module in {"posix", "nt"}:
+        return f"os.{name}"
+    if name in _MOMENTS and isinstance(owner, type):
+        datetime = sys.modules.get("datetime")
+        if datetime is not None and issubclass(owner, datetime.date):
+            kind = "datetime" if issubclass(owner, datetime.datetime) else "date"
+            return f"datetime.{kind}.{name}"
+    return None
+
+
+@dataclass(slots=True)
+class UnrecordedRead:
+    """A place in the code that read a source past the recorder."""
+
+    source: str
+    function: str
+    file: str
+    line: int
+    count: int = 1
+
+    def __str__(self) -> str:
+        times = "" if self.count == 1 else f", {self.count} times"
+        return f"{self.source} read by {self.function} ({self.file}:{self.line}{times})"
+
+
+class ReadNotice:
+    """Notices what traced actions read past the recorder, once a place and counted.
+
+    Args:
+        is_full: look at every action; else at the first calls of each traced function and some of the later
+            ones, since what is looked at takes some three times as long.
+        draws_only: clocks are nobody's business.
+    """
+
+    def __init__(self, *, is_full: bool = False, draws_only: bool = False) -> None:
+        self.found: dict[tuple[str, str, int], UnrecordedRead] = {}
+        self._is_full = is_full
+        self._draws_only = draws_only
+        self._hook = self._profile
+        self._seeded: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._calls: Counter[object] = Counter()
+        self._told: dict[tuple[str, str, int], int] = {}
+
+    def begin(self, function: object) -> bool:
+        """An action begins, a call of this function: whether it is looked at, and `end` is to be called."""
+        self._calls[function] += 1
+        number = self._calls[function]
+        if not (self._is_full or number <= _FIRST_CALLS or number % _EVERY == 0):
+            return False
+        present = present_hook()
+        if present is not None or installed.source_player is not None:
+            if present is not None and not isinstance(getattr(present, "__self__", None), ReadNotice):
+                note("a profiler is at work, so reads past the recorder are not noticed")
+            return False
+        begin_hook(self._hook)
+        return True
+
+    def end(self) -> None:
+        """That action ended."""
+        if has_hook(self._hook):
+            end_hook()
+
+    def tell_counts(self) -> None:
+        """Write how often each place was seen to read."""
+        for place, read in self.found.items():
+            if read.count > self._told.get(place, 1):
+                self._told[place] = read.count
+                _tell(read, {"count": read.count})
+
+    def _profile(self, frame: FrameType, event: str, argument: Any) -> None:
+        if event != "c_call":
+            if event == "call" and id(frame.f_code) in SEEDERS:
+                self._see_seed(frame)
+            return
+        name = argument.__name__
+        if name not in (_DRAWS if self._draws_only else WATCHED_NAMES) or reads_here() is None:
+            return
+        source = source_of_call(argument, name, self._is_known)
+        if source is None:
+            return
+        asker = asker_of(frame)
+        if asker is None or is_remade(asker.frame):
+            return
+        if source == UNADOPTED and is_import_of_library(asker.frame):
+            return
+        owner = getattr(argument, "__self__", None)
+        if isinstance(owner, random.Random):
+            adopted = adopted_of(owner)
+            if isinstance(adopted, AdoptedRandom):
+                adopted.restart()  # its count is behind by this draw
+        self._note(source, asker)
+
+    def _see_seed(self, frame: FrameType) -> None:
+        """A generator that an action seeds with known values draws known numbers."""
+        generator = frame.f_locals.get("self")
+        if reads_here() is not None and seeds_with_known_values(frame):
+            self._seeded.add(generator)
+        else:
+            self._seeded.discard(generator)
+
+    def _is_known(self, generator: Any) -> bool:
+        """Whether a draw from it can be made again: from its agent's state, or from its seed."""
+        if not isinstance(generator, random.Random):
+            return False
+        adopted = adopted_of(generator)
+        if adopted is not None:
+            # What draws inside one of its own methods is part of what that gives.
+            return isinstance(adopted, AdoptedDraws) and adopted.drawing_thread == threading.get_ident()
+        active = installed.active_pipeline()
+        is_state = active is not None and active.agents.holders.is_of_one(generator)
+        return is_state or generator in self._seeded
+
+    def _note(self, source: str, asker: Asker) -> None:
+        code, line = asker.frame.f_code, asker.frame.f_lineno
+        place = (source, code.co_filename, line)
+        known = self.found.get(place)
+        if known is not None:
+            known.count += 1
+            return
+        if len(self.found) >= _MAX_SITES:
+            note("more places read past the recorder than are named")
+            return
+        file = os.path.basename(code.co_filename)  # noqa: PTH119 - a text, not a file
+        read = self.found[place] = UnrecordedRead(source, code.co_qualname, file, line)
+        note("a source was read past the recorder")
+        active = installed.active_pipeline()
+        if active is not None and self.tell_counts not in active.at_close:
+            active.at_close.append(self.tell_counts)
+        if len(self.found) == 1:
+            say(f"{read} goes past the recorder, so a replay cannot prove anything; Agent.health() counts")
+        _tell(read, {})
+
+
+def _tell(read: UnrecordedRead, more: dict[str, Any]) -> None:
+    active = installed.active_pipeline()
+    if active is None:
+        return
+    slot = active.binding(None, None, "sources", Category.SYSTEM.value).slot("source.read", 30)
+    payload = {"source": read.source, "call": read.function, "file": read.file, "line": read.line, **more}
+    active.emit(slot, read.source, payload)
+
 
 T = TypeVar("T")
 

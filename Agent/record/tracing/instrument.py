@@ -9,9 +9,8 @@ from typing import Any, Self
 from Agent.errors import ConfigurationError
 from Agent.record.emit.installed import level_of
 from Agent.record.state.identity import TRACED, Identity, clear_identity, own_identity, set_identity
-from Agent.record.tracing.decorators import record_construction, refuse_untraceable, wrap
+from Agent.record.tracing.decorators import TraceSpec, record_construction, refuse_untraceable, wrap
 from Agent.record.tracing.function_facts import is_coroutine
-from Agent.record.tracing.traced_function import TraceSpec
 
 _ABSENT = object()
 

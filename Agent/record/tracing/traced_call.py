@@ -1,6 +1,6 @@
 """One traced call while it is open, from its arguments to its event.
 
-`traced_function.py` says when there is one.
+`decorators.py` says when there is one.
 
 At entry the arguments become bytes, before the body can change them; at exit the result, the duration and,
 for the outermost action of an agent, the code that ran and what it changed of its state.
@@ -21,9 +21,15 @@ from Agent.record.emit.installed import Limit
 from Agent.record.encode.native import native
 from Agent.record.state.agents import Known, agent_id_of
 from Agent.record.state.tracker import StateTracker, is_object
-from Agent.record.tracing.changed_arguments import args_after, cannot_change, held, result_is, still_holds
+from Agent.record.tracing.changed_arguments import (
+    args_after,
+    cannot_change,
+    held,
+    places_held,
+    result_is,
+    still_holds,
+)
 from Agent.record.tracing.failures import outcome_of, record_error
-from Agent.record.tracing.held_arguments import places_held
 from Agent.record.tracing.state_events import (
     changes_tail,
     emit_gone_states,

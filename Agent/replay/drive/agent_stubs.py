@@ -13,7 +13,7 @@ from typing import Any
 from Agent.errors import RecordingMiss
 from Agent.event.pointers import escape
 from Agent.event.values.values import Unrestored
-from Agent.record.emit.player import Answer, Player, TracedCall
+from Agent.record.emit.context import Answer, Player, TracedCall
 from Agent.replay.compare.comparison import Recorded
 from Agent.replay.compare.outcome import ReplayOutcome, SourceRead
 from Agent.replay.drive.player import Positional

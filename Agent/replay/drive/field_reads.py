@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from types import FrameType
 from typing import Any
 
-from Agent.record.sources.callers import is_foreign_name, is_own
+from Agent.record.sources.adopted import is_foreign_name, is_own
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import read_state
 from Agent.replay.plan.recording import Recording

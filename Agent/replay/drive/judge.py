@@ -15,8 +15,7 @@ from typing import Any, NoReturn
 import orjson
 
 from Agent.event.model import Event
-from Agent.record.emit.opening import LineSink
-from Agent.record.emit.pipeline import Pipeline
+from Agent.record.emit.pipeline import LineSink, Pipeline
 from Agent.record.encode.event_template import Slot
 from Agent.replay.compare.comparison import ABSENT, NAMES_OF_STATE, Difference, Recorded, shown
 from Agent.replay.compare.emitted_events import (

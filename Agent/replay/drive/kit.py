@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from Agent.event.model import Event
-from Agent.record.emit.opening import LineSink
-from Agent.record.emit.pipeline import Pipeline
+from Agent.record.emit.pipeline import LineSink, Pipeline
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.emitted_events import Identifiers
 from Agent.replay.compare.outcome import ReplayOutcome

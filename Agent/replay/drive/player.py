@@ -30,8 +30,8 @@ from Agent.flight.recorded_calls import (
 )
 from Agent.flight.run_reading import RunRef
 from Agent.flight.tool_replayer import ToolReplayer
+from Agent.record.emit.context import Answer, TracedCall
 from Agent.record.emit.pipeline import Pipeline
-from Agent.record.emit.player import Answer, TracedCall
 from Agent.record.tracing.changed_arguments import with_changes
 from Agent.record.tracing.failures import LACKING, Unanswerable, remake_error, value_in
 from Agent.replay.compare.comparison import NAMES, OLDER, Comparison, Difference, Recorded, shown

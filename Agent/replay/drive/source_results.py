@@ -16,10 +16,8 @@ from typing import Any, TypeVar
 
 from Agent.event.model import Event
 from Agent.event.pointers import escape
-from Agent.record.emit.context import ALL_NAMES, ENVIRONMENT, kinds_of_draws
-from Agent.record.emit.player import making_answer
-from Agent.record.sources.adopted import Adopted, living
-from Agent.record.sources.callers import Asker, asker_of, is_of_library, is_own
+from Agent.record.emit.context import ALL_NAMES, ENVIRONMENT, kinds_of_draws, making_answer
+from Agent.record.sources.adopted import Adopted, Asker, asker_of, is_of_library, is_own, living
 from Agent.record.sources.generators import adopted_of, hidden_random
 from Agent.record.sources.seams import IDS_OF_LIBRARY
 from Agent.replay.compare.comparison import Difference, Recorded

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import CodeType, FrameType
 from typing import Any
 
-from Agent.record.sources.callers import is_of_library, is_own, module_of
+from Agent.record.sources.adopted import is_of_library, is_own, module_of
 
 __all__ = ["ThreadWatch"]
 

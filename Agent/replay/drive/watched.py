@@ -3,10 +3,10 @@
 The seams of `record/sources/` stand in their places here, too: `source_results.py` answers from the
 recording,
 and what that does not hold comes here. Reads that go round the seams are seen where they end, in the C
-functions themselves or by a profile hook (`record/sources/watch.py`), by whatever name they are called;
+functions themselves or by a profile hook (`record/sources/sources.py`), by whatever name they are called;
 states
 compared before and after see draws that those cannot. What counts is who asked: the first frame outside the
-standard library, see `record/sources/callers.py`.
+standard library, see `record/sources/adopted.py`.
 
 Watched beside the recorded ones: draws from any `random.Random` that is not part of the exposed state and was
 not seeded during the action; the start of a thread; sockets and new processes, which are refused as well.
@@ -34,28 +34,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
 from Agent.record.emit import installed
-from Agent.record.emit.context import ENVIRONMENT
-from Agent.record.emit.player import making_answer
-from Agent.record.sources.adopted import Adopted, living
-from Agent.record.sources.callers import (
+from Agent.record.emit.context import ENVIRONMENT, making_answer
+from Agent.record.sources.adopted import (
     FOR_THEMSELVES,
+    Adopted,
     Asker,
     asker_of,
     is_import_of_library,
     is_of_library,
     is_own,
     is_remade,
+    living,
     module_of,
 )
-from Agent.record.sources.generators import adopted_of, hidden_random
-from Agent.record.sources.numpy_generators import numpy_random_module
-from Agent.record.sources.sources import recorded_sources
-from Agent.record.sources.watch import (
+from Agent.record.sources.generators import adopted_of, hidden_random, numpy_random_module
+from Agent.record.sources.sources import (
     SEEDERS,
     WATCHED_NAMES,
     begin_hook,
     end_hook,
     has_hook,
+    recorded_sources,
     seeds_with_known_values,
     source_of_call,
     touch_notice,

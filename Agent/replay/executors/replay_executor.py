@@ -21,8 +21,7 @@ from Agent.flight.checkpoints.state_fold import StateFold, fold_events
 from Agent.flight.run_reading import RunRef, read_run
 from Agent.flight.tool_replayer import ToolReplayer, replaying_tools
 from Agent.record.emit.installed import active_pipeline, install_pipeline
-from Agent.record.emit.opening import LineSink, record_lines
-from Agent.record.emit.pipeline import Pipeline
+from Agent.record.emit.pipeline import LineSink, Pipeline, record_lines
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.outcome import short
 from Agent.replay.executors.result import (

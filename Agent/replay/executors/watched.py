@@ -18,8 +18,8 @@ from Agent.errors import RunNotFound
 from Agent.flight.recorded_calls import CallBook, RequestedCall, read_calls
 from Agent.flight.run_reading import RunRef
 from Agent.flight.tool_replayer import ToolReplayer
-from Agent.record.emit.player import CallPlace
-from Agent.record.sources.callers import asker_of, module_of
+from Agent.record.emit.context import CallPlace
+from Agent.record.sources.adopted import asker_of, module_of
 from Agent.replay.compare.outcome import SourceRead
 from Agent.replay.drive.watched import SourceWatch
 

@@ -25,9 +25,8 @@ from Agent.event.ordering import order_key
 from Agent.event.pointers import escape
 from Agent.flight.checkpoints.state_fold import StateFold, fold_events
 from Agent.flight.recorded_calls import CALL_KINDS
-from Agent.record.emit.context import current_scope
+from Agent.record.emit.context import Answer, TracedCall, current_scope
 from Agent.record.emit.pipeline import Pipeline
-from Agent.record.emit.player import Answer, TracedCall
 from Agent.record.state.introspection import read_state
 from Agent.record.tracing.failures import Unanswerable
 from Agent.replay.compare.comparison import Recorded

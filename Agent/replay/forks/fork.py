@@ -29,11 +29,9 @@ from Agent.flight.run_reading import RunRef
 from Agent.flight.run_recorder import Recorder
 from Agent.flight.tool_calls import OPEN_PLAYERS
 from Agent.record.emit import installed
-from Agent.record.emit.context import current_scope
+from Agent.record.emit.context import current_player, current_scope
 from Agent.record.emit.installed import install_pipeline
-from Agent.record.emit.opening import LineSink, options_of_replay, record_lines, record_session
-from Agent.record.emit.pipeline import Pipeline
-from Agent.record.emit.player import current_player
+from Agent.record.emit.pipeline import LineSink, Pipeline, options_of_replay, record_lines, record_session
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.redaction import Redactor
 from Agent.record.encode.safe_text import message_of

@@ -24,7 +24,7 @@ from Agent.flight.checkpoints.state_fold import StateFold, fold_events
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.flight.run_reading import RunRef
 from Agent.record.emit.context import kinds_of_draws
-from Agent.record.sources.callers import is_foreign_name
+from Agent.record.sources.adopted import is_foreign_name
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.introspection import Sort, sort_of
 from Agent.replay.compare.emitted_events import describe

@@ -26,9 +26,8 @@ from Agent.event.values.digest import digest_bytes
 from Agent.flight.recorded_calls import CALL_KINDS, CallBook, Match
 from Agent.flight.tool_replayer import ToolReplayer, check_live, is_live
 from Agent.record.emit import installed
-from Agent.record.emit.context import kinds_of_draws
+from Agent.record.emit.context import Answer, TracedCall, kinds_of_draws
 from Agent.record.emit.pipeline import Pipeline
-from Agent.record.emit.player import Answer, TracedCall
 from Agent.record.sources.adopted import Adopted, living
 from Agent.record.sources.seams import CLOCK_FORMS, CLOCKS
 from Agent.record.tracing.failures import Unanswerable

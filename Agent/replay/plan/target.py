@@ -26,7 +26,7 @@ from Agent.event.pointers import copy_tree
 from Agent.event.values.opaque import STAND_IN, StandIn
 from Agent.event.values.values import decode_value
 from Agent.record.emit import installed
-from Agent.record.sources.callers import is_own
+from Agent.record.sources.adopted import is_own
 from Agent.record.state.agents import agent_id_of
 from Agent.replay.compare.comparison import Recorded
 from Agent.tree.files.session import SessionInfo, update_session

@@ -19,15 +19,14 @@ from Agent.event.codec import decode_line
 from Agent.event.model import Event
 from Agent.event.pointers import copy_tree, escape
 from Agent.record.emit import installed
-from Agent.record.emit.context import SpanScope, current_scope
+from Agent.record.emit.context import SpanScope, TracedCall, current_scope
 from Agent.record.emit.installed import install_pipeline
 from Agent.record.emit.pipeline import Pipeline
-from Agent.record.emit.player import TracedCall
 from Agent.record.sources.generators import adopt_random
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.identity import TRACED
 from Agent.record.state.introspection import generators_of, read_state
-from Agent.record.tracing.held_arguments import at_place
+from Agent.record.tracing.changed_arguments import at_place
 from Agent.replay.compare.comparison import Difference, Recorded
 from Agent.replay.compare.outcome import Divergence, ReplayStopped, short
 from Agent.replay.compare.python_text import python_path

@@ -20,10 +20,9 @@ from Agent.event.kinds import LEVEL_OFF, LEVELS
 from Agent.event.model import Event
 from Agent.event.script_names import name_script
 from Agent.record.emit import installed
+from Agent.record.emit.context import current_player
 from Agent.record.emit.installed import LIMITS, install_pipeline
-from Agent.record.emit.opening import LineSink, options_of_replay, record_lines
-from Agent.record.emit.pipeline import Pipeline
-from Agent.record.emit.player import current_player
+from Agent.record.emit.pipeline import LineSink, Pipeline, options_of_replay, record_lines
 from Agent.record.state.tracker import count_as_script
 from Agent.replay.compare.comparison import OLDER, Comparison, Difference
 from Agent.replay.compare.emitted_events import EffectDifference, Identifiers, describe, event_difference

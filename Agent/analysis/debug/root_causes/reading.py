@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from Agent.analysis.debug.root_causes.acts import SILENT_KINDS, Log, read_acts
 from Agent.analysis.query.engine import Engine, kept
-from Agent.analysis.query.event_dict import BY_ORDER, EVENT_COLUMNS, engine_row
-from Agent.analysis.query.views import IS_ERROR, scan
+from Agent.analysis.query.views import BY_ORDER, EVENT_COLUMNS, IS_ERROR, engine_row, scan
 
 __all__ = ["MAX_ACTS", "Axis", "Survey", "read_log", "steps", "survey"]
 

@@ -11,8 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from Agent.analysis.query.engine import Engine
-from Agent.analysis.query.event_dict import BY_ORDER
-from Agent.analysis.query.views import scan
+from Agent.analysis.query.views import BY_ORDER, scan
 from Agent.analysis.session import agent_events
 from Agent.errors import EventNotFound, UsageError
 from Agent.event.clock import EPOCH, parse_timestamp

@@ -1,1 +1,0 @@
-"""What one agent did and was, event by event, and the timeline of the session."""
