@@ -14,7 +14,16 @@ from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.record.emit.installed import flush_active
-from Agent.replay.plan.recording import ACTION_KINDS, RunRef, began_us, check_agent, explicit_run, find_run
+from Agent.replay.plan.recording import (
+    ACTION_KINDS,
+    RunRef,
+    began_us,
+    check_agent,
+    explicit_run,
+    find_run,
+    parents_of,
+    spans_around,
+)
 from Agent.tree.read.reader import TreeReader
 
 _PLAYED = ACTION_KINDS | {"tool.call", "model.call", "step.finished"}
@@ -170,10 +179,13 @@ def play_run(
 
 def _steps(events: list[Event]) -> Iterator[PlayedStep]:
     actions = [event for event in events if event.kind in _PLAYED]
-    parents = {event.span_id: event.parent_span_id for event in events}
+    parents = parents_of(events)
     by_span = {event.span_id: event for event in actions if event.span_id is not None}
     errors = {event.id: event for event in events if event.kind == "error"}
-    above = {event.id: _above(event, parents, by_span) for event in actions}
+    above = {
+        event.id: [by_span[span_id] for span_id in spans_around(event, parents) if span_id in by_span]
+        for event in actions
+    }
     began = {event.id: began_us(event) for event in actions}
     for event in actions:
         # A call began before what happened inside it, however late its own event tells.
@@ -191,17 +203,6 @@ _ANSWERS = ("result", "result_ref", "output_ref")
 def _name_of(event: Event) -> str:
     """What was done, by the name that its kind has for it."""
     return str(next((event.extra[key] for key in _NAMES if event.extra.get(key)), event.message))
-
-
-def _above(event: Event, parents: dict[str | None, str | None], by_span: dict[str, Event]) -> list[Event]:
-    """The recorded actions around an event."""
-    found: list[Event] = []
-    span_id = event.parent_span_id
-    while span_id is not None and len(found) < 1_000:
-        if span_id in by_span:
-            found.append(by_span[span_id])
-        span_id = parents.get(span_id)
-    return found
 
 
 def _step(number: int, event: Event, depth: int, began: float, errors: dict[str, Event]) -> PlayedStep:

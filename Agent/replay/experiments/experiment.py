@@ -30,7 +30,7 @@ from Agent.record.emit.pipeline import Pipeline
 from Agent.record.emit.player import Answer, TracedCall
 from Agent.record.state.introspection import read_state
 from Agent.record.tracing.failures import Unanswerable
-from Agent.replay.compare.comparison import Recorded
+from Agent.replay.compare.comparison import Recorded, in_payload
 from Agent.replay.compare.outcome import ReplayStopped
 from Agent.replay.drive.states import put_back, remove_fields
 from Agent.replay.experiments.interventions import (
@@ -56,6 +56,7 @@ from Agent.replay.plan.actions import DrivenAction, Plan
 from Agent.replay.plan.recording import ACTION_KINDS, method_name
 from Agent.replay.worker.fork_server import Forks
 from Agent.replay.worker.jobs import as_object, from_object
+from Agent.replay.worker.workbench import turn_recording_away
 
 MIN_SEEDS = 5
 PATIENCE_S = 30.0
@@ -88,7 +89,7 @@ class Experiment:
     """
 
     def __init__(self, request: dict[str, Any]) -> None:
-        self.measure = Measure.from_object(request["measure"])
+        self.measure = Measure(**request["measure"])
         self.tally = MetricTally(self.measure)
         shows = OutcomeOf.parse(self.measure.outcome or "error").concerns
         self.fork = Fork(request, self._point, shows=shows)
@@ -137,7 +138,7 @@ class Experiment:
     def import_target(self) -> None:
         """Load the target's module, once for all that are forked off; what is wrong with it is told later."""
         bench = self.fork.bench
-        self.fork.turn_away()
+        turn_recording_away(bench.directory)
         bench.install()
         with contextlib.suppress(Exception):  # it is imported again where its error has somebody to hear it
             importlib.import_module(str(bench.request["target"]).partition(":")[0])
@@ -325,8 +326,7 @@ class Experiment:
         assert event is not None  # noqa: S101 - these two kinds are made with it
         if chosen.sort == "answer":
             return self._answer_of(event)
-        recorded = Recorded(event.extra["args"], event.types or {}, "/extra/args")
-        restored = self.fork.bench.decoder.restore(recorded)
+        restored = self.fork.bench.decoder.restore(in_payload(event, "args"))
         if restored.unrestored:
             self._player.stop(f"the arguments of event {event.id} cannot be restored")
         return self._called_with(call, restored.value)
@@ -533,7 +533,7 @@ def _sound(told: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def try_events(request: dict[str, Any]) -> dict[str, Any]:
-    """Carry out one request of `run_experiments.py`."""
+    """Carry out one request of `Trials`."""
     began = time.monotonic()
     experiment = Experiment(request)
     experiment.import_target()

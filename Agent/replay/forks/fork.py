@@ -24,14 +24,14 @@ from Agent.event.clock import format_timestamp
 from Agent.event.model import Event, RedactedBytes
 from Agent.event.ordering import order_key
 from Agent.event.pointers import escape, unescape
-from Agent.event.values.serialise import to_json
+from Agent.event.values.values import to_json
 from Agent.flight.calls.tool_recording import OPEN_PLAYERS
 from Agent.flight.runs.reading import RunRef
 from Agent.flight.runs.recorder import Recorder
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
 from Agent.record.emit.installed import install_pipeline
-from Agent.record.emit.opening import LineSink, options_of_replay, record_lines, record_session
+from Agent.record.emit.opening import UnkeptLines, options_of_replay, record_lines, record_session
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.emit.player import current_player
 from Agent.record.encode.event_template import AgentBinding
@@ -53,11 +53,10 @@ from Agent.replay.forks.fork_point import (
     start_for,
     with_state,
 )
-from Agent.replay.forks.outcome import ForkOutcome, RaisedError
-from Agent.replay.forks.patches import Patch, apply_patch
+from Agent.replay.forks.outcome import ForkOutcome, Patch, RaisedError, apply_patch
 from Agent.replay.forks.player import Echo, ForkAnswers, ForkPlayer, ForkSources, answerable, seed_generators
 from Agent.replay.plan.actions import DrivenAction, Plan, make_plan
-from Agent.replay.plan.recording import AgentFacts, is_traced_action
+from Agent.replay.plan.recording import AgentFacts, is_traced_action, parents_of, spans_around
 from Agent.replay.plan.target import Decoder, TargetFailed, objects_in
 from Agent.replay.worker.driver import Driver
 from Agent.replay.worker.jobs import tell
@@ -84,23 +83,6 @@ class Brought:
     """What the recording answers from there on."""
     sources: ForkSources
     """What gives clocks and chance from there on."""
-
-
-class UnkeptLines(LineSink):
-    """Takes lines and keeps none.
-
-    Args:
-        hear: hears each.
-    """
-
-    def __init__(self, hear: Callable[[bytes], None]) -> None:
-        super().__init__("unstored")  # an id of a writer, since lines are read again
-        self._hear = hear
-
-    def write(self, line: RedactedBytes) -> bool:
-        """Let a line be heard and forget it."""
-        self._hear(line)
-        return True
 
 
 class Fork:
@@ -141,7 +123,7 @@ class Fork:
         Raises:
             AgentTraceError: there is no such point, or it cannot be reached; the text says why.
         """
-        self.turn_away()
+        turn_recording_away(self.bench.directory)
         self.bench.install()
         try:
             self._build()
@@ -247,7 +229,9 @@ class Fork:
             hear: hears each line; default: `hear`.
         """
         state = self.bench.recording.configuration("state", default="exit")
-        pipeline = record_lines(UnkeptLines(hear or self.hear), "swept", options=options_of_replay(state))
+        pipeline = record_lines(
+            UnkeptLines("unstored", hear or self.hear), "swept", options=options_of_replay(state)
+        )
         for tracker, _, obj in trackers(pipeline, self.everybody(), self.bench.recording.agents):
             tracker.full(obj)
         return pipeline
@@ -261,10 +245,6 @@ class Fork:
         """A line was recorded."""
         if self.trigger is not None:
             self.trigger.hear(line)
-
-    def turn_away(self) -> Callable[[], None]:
-        """Keep what the target sets up out of the tree; what it gives ends that."""
-        return turn_recording_away(self.bench.directory)
 
     def go_on(
         self,
@@ -413,14 +393,13 @@ class Fork:
     def _entries(self) -> list[Event]:
         """The outermost actions that belong to the run: made in it, or around its beginning."""
         events = self.bench.recording.events
-        parents = {event.span_id: event.parent_span_id for event in events if event.span_id is not None}
-        around = set()
-        for event in events:
-            if event.kind == "run.started" and event.run_id in self._run_ids:
-                span_id = event.parent_span_id
-                while span_id is not None and span_id not in around:
-                    around.add(span_id)
-                    span_id = parents.get(span_id)
+        parents = parents_of(events)
+        around = {
+            span_id
+            for event in events
+            if event.kind == "run.started" and event.run_id in self._run_ids
+            for span_id in spans_around(event, parents)
+        }
         return [
             event
             for event in events
@@ -713,7 +692,7 @@ def record_fork(request: dict[str, Any]) -> dict[str, Any]:
     brought = fork.bring()
     bench, outcome = fork.bench, fork.outcome
     info = bench.recording.info
-    fork.turn_away()()
+    turn_recording_away(bench.directory)()
     recording = ForkRecording(
         Path(request["root"]),
         request["fork_id"],
@@ -722,7 +701,7 @@ def record_fork(request: dict[str, Any]) -> dict[str, Any]:
         dict.fromkeys([*outcome.agents, "*"], request["target"]),
         fork.hear if brought.point.effect is not None else None,
     )
-    fork.turn_away()
+    turn_recording_away(bench.directory)
     alone = outcome.agents[0] if len(outcome.agents) == 1 else None
     try:
         fork.go_on(

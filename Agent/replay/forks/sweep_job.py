@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 import orjson
 
 from Agent.event.pointers import value_at
-from Agent.event.values.serialise import to_json
+from Agent.event.values.values import to_json
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import read_state
 from Agent.replay.forks.fork import Brought, Fork
-from Agent.replay.forks.outcome import STOPPED, OutcomeOf
-from Agent.replay.forks.patches import Patch, leaves, of_leaves
+from Agent.replay.forks.outcome import STOPPED, OutcomeOf, Patch, leaves, of_leaves
 from Agent.replay.worker.fork_server import Forks
 from Agent.replay.worker.jobs import from_object
 

@@ -13,8 +13,6 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-import orjson
-
 from Agent.event.codec import decode_line
 from Agent.event.model import Event
 from Agent.event.pointers import copy_tree, escape
@@ -28,7 +26,7 @@ from Agent.record.sources.sources import adoption_of
 from Agent.record.state.identity import TRACED
 from Agent.record.state.introspection import generators_of, read_state
 from Agent.record.tracing.held_arguments import at_place
-from Agent.replay.compare.comparison import Difference, Recorded
+from Agent.replay.compare.comparison import Difference, Recorded, as_captured, in_payload
 from Agent.replay.compare.outcome import Divergence, ReplayStopped, short
 from Agent.replay.compare.python_text import python_path
 from Agent.replay.drive.agent_stubs import MADE_OTHERWISE
@@ -41,8 +39,7 @@ from Agent.replay.drive.calls import (
     told_of_argument,
 )
 from Agent.replay.drive.judge import ActionJudge, ExpectedLine
-from Agent.replay.drive.kit import ReplayKit
-from Agent.replay.drive.player import current_lane, driven_here
+from Agent.replay.drive.player import ReplayKit, current_lane, driven_here
 from Agent.replay.drive.snapshots import LastStates, OutsideWrites, WholeStates
 from Agent.replay.drive.source_results import SourceAnswers
 from Agent.replay.drive.states import (
@@ -575,7 +572,7 @@ class Driver:
                 "one: replay what calls it instead"
             )
 
-        recorded = Recorded(event.extra["args"], event.types or {}, "/extra/args")
+        recorded = in_payload(event, "args")
         restored = self._decoder.restore_argument(recorded, used)
         held = self._held_arguments(event, obj)
         own = tuple(f"/extra/args/{escape(name)}" for name in held)
@@ -603,8 +600,7 @@ class Driver:
         return found
 
     def _is_as_recorded(self, value: object, recorded: Any, event: Event, pointer: str) -> bool:
-        body, types = self._pipeline.capture.body({"value": value}, pointer)
-        here = Recorded(orjson.loads(b"{" + body + b"}")["value"], types or {}, f"{pointer}/value")
+        here = as_captured(self._pipeline.capture.body({"value": value}, pointer), pointer).part("value")
         difference, _ = self._comparison.compare(Recorded(recorded, event.types or {}, pointer), here)
         return difference is None
 
