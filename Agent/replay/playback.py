@@ -24,6 +24,7 @@ from Agent.replay.plan.recording import (
     parents_of,
     spans_around,
 )
+from Agent.tree.read.losses import Losses
 from Agent.tree.read.reader import TreeReader
 
 _PLAYED = ACTION_KINDS | {"tool.call", "model.call", "step.finished"}
@@ -67,14 +68,6 @@ class PlayedStep:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """What the recording lacks."""
-
-    damage: tuple[str, ...]
-    is_complete: bool
-
-
 @dataclass(frozen=True)
 class Playback:
     """The recorded steps of a run in the order in which they began.
@@ -92,27 +85,26 @@ class Playback:
     """What read them."""
 
     @cached_property
-    def _account(self) -> _Account:
-        losses = self.reader.losses()
+    def _losses(self) -> Losses:
+        return self.reader.losses()
+
+    @cached_property
+    def damage(self) -> tuple[str, ...]:
+        """Return unreadable lines and missing events."""
         damage = [
             f"{place.path.name}:{place.line_number}: {place.reason}"
             for place in self.reader.damage()
             if not place.reason.startswith("torn")
         ]
-        missing = losses.total_lost + losses.total_unknown
+        missing = self._losses.total_lost + self._losses.total_unknown
         if missing:
             damage.append(f"{missing} events are missing")
-        return _Account(tuple(damage), all(writer.closed for writer in losses.writers))
-
-    @property
-    def damage(self) -> tuple[str, ...]:
-        """Return unreadable lines and missing events."""
-        return self._account.damage
+        return tuple(damage)
 
     @property
     def is_complete(self) -> bool:
         """Whether every process of the session ended cleanly."""
-        return self._account.is_complete
+        return all(writer.closed for writer in self._losses.writers)
 
     @property
     def sound(self) -> bool:

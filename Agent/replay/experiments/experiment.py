@@ -47,7 +47,7 @@ from Agent.replay.experiments.interventions import (
     same_message,
     without_message,
 )
-from Agent.replay.forks.fork import Brought, Fork, acting_in
+from Agent.replay.forks.fork import Fork, acting_in
 from Agent.replay.forks.fork_point import ForkPoint, ForkTrigger
 from Agent.replay.forks.outcome import OutcomeOf
 from Agent.replay.forks.player import ForkPlayer, seed_generators
@@ -146,10 +146,10 @@ class Experiment:
     def bring_to(self, suspicion: Suspicion) -> None:
         """Bring everything to the action that holds the moment; what follows are recorded actions."""
         self._suspicion = suspicion
-        self.brought: Brought = self.fork.bring()
+        self.fork.bring()
         if self.measure.agents and not self._live & {*self.measure.agents}:
             raise ReplayError(f"the code of {self.measure.agents[0]} does not run in what the target builds")
-        self._refuse_entries(self.brought.plan)
+        self._refuse_entries(self.fork.plan)
         bench = self.fork.bench
         self._calls = bench.answers(bench.pipeline).calls_among(self.fork.own_events())
 
@@ -174,7 +174,7 @@ class Experiment:
     def recorded(self) -> Any:
         """The measure of the recording itself, behind the moment; None where the record does not tell it."""
         events = self.fork.own_events()
-        first = self.brought.first
+        first = self.fork.first
         if self.measure.outcome:
             return recorded_outcome(self.measure, events, sorted(self.fork.bench.given))
         if self.place is not None:
@@ -192,7 +192,7 @@ class Experiment:
             pipeline: records it, into a sink that lets `hear` hear.
         """
         self._variant, self._pipeline = variant, pipeline
-        self.fork.go_on(self.brought, pipeline, begin=self._observe, call=self._call)
+        self.fork.go_on(pipeline, begin=self._observe, call=self._call)
         outcome, dropping = self.fork.outcome, self._dropping
         if outcome.stopped is None and not self._has_come:
             outcome.stopped = "the moment was not reached again"
@@ -399,12 +399,12 @@ class Experiment:
 
     def _call(self, number: int, action: DrivenAction) -> Exception | None:
         """Call an action; the first one holds the moment."""
-        error = self._call_first(action) if not number else self.brought.driver.go_on(action, None)
+        error = self._call_first(action) if not number else self.fork.driver.go_on(action, None)
         self._look_for_message()
         return error
 
     def _call_first(self, action: DrivenAction) -> Exception | None:
-        place, driver = self.place, self.brought.driver
+        place, driver = self.place, self.fork.driver
         if place is None:
             return driver.go_on(action, None)
         if place.sort == "action":
@@ -420,7 +420,7 @@ class Experiment:
 
     def _call_moment(self, action: DrivenAction) -> Exception | None:
         """Call the action that is the moment itself."""
-        driver, chosen = self.brought.driver, self._variant.intervention
+        driver, chosen = self.fork.driver, self._variant.intervention
         sort = None if chosen is None else chosen.sort
         self._begin()
         error = None
@@ -514,7 +514,7 @@ def _affordable(request: dict[str, Any], baseline: dict[str, Any]) -> int:
 
 def _in_fork(experiment: Experiment, variant: ExperimentVariant, pipeline: Pipeline) -> dict[str, Any]:
     """What a fork of this process tells of one variant."""
-    experiment.brought.driver.leave_loop()
+    experiment.fork.driver.leave_loop()
     experiment.carry_out(variant, pipeline)
     fork = experiment.fork.outcome
     return {

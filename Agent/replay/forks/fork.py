@@ -13,7 +13,6 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +67,15 @@ from Agent.tree.write.sink import Stream
 from Agent.tree.write.writer import SessionWriter
 
 
-@dataclass(slots=True)
-class Brought:
-    """Everything at the point, ready to be changed and to go on."""
+class Fork:
+    """One fork, from the request to the outcome: `bring` to the point, and `go_on`, once or in several forks.
+
+    Args:
+        request: the request of `forking.py`.
+        find: finds another point than the request names, from which recorded actions are called in any case.
+        is_telling: whether it tells who waits how far it is; of many forks only all of them do.
+        shows: which agents' states the outcome holds, given the agent and those with an object.
+    """
 
     plan: Plan
     point: ForkPoint
@@ -80,20 +85,9 @@ class Brought:
     resume: Callable[[], Any] | None
     """By which the agent continues by itself; None where the recorded actions are called."""
     answers: ForkAnswers
-    """What the recording answers from there on."""
+    """What the recording answers from the point on."""
     sources: ForkSources
     """What gives clocks and chance from there on."""
-
-
-class Fork:
-    """One fork, from the request to the outcome.
-
-    Args:
-        request: the request of `forking.py`.
-        find: finds another point than the request names, from which recorded actions are called in any case.
-        is_telling: whether it tells who waits how far it is; of many forks only all of them do.
-        shows: which agents' states the outcome holds, given the agent and those with an object.
-    """
 
     def __init__(
         self,
@@ -117,7 +111,7 @@ class Fork:
         self.trigger: ForkTrigger | None = None
         """Hears what is recorded, where the point lies inside an action."""
 
-    def bring(self) -> Brought:
+    def bring(self) -> None:
         """Bring everything to the point.
 
         Raises:
@@ -143,20 +137,19 @@ class Fork:
         may_resume = self._find is None and len(given) == 1
         resume = resume_of(self.bench.objects[given[0]]) if may_resume else None
         if resume is not None and point.state is not None:
-            return self._brought_by_state(plan, point, given[0], resume)
+            self._bring_by_state(plan, point, given[0], resume)
+            return
         if not plan.actions:
             raise ReplayError(
                 "this run has no recorded action that can be replayed, and the target's object has no "
                 "trace_resume()",
                 remedy="trace the agent's methods, or give its class trace_restore(state) and trace_resume()",
             )
-        return self._brought_by_actions(plan, point, given, resume)
+        self._bring_by_actions(plan, point, given, resume)
 
-    def _brought_by_state(
-        self, plan: Plan, point: ForkPoint, agent_id: str, resume: Callable[[], Any]
-    ) -> Brought:
+    def _bring_by_state(self, plan: Plan, point: ForkPoint, agent_id: str, resume: Callable[[], Any]) -> None:
         assert point.state is not None  # noqa: S101 - the caller looked
-        restored = self.bench.decoder.restore(Recorded(point.state.fields, point.state.types, ""))
+        restored = self.bench.decoder.restore(point.state)
         if restored.unrestored:
             raise ReplayError(f"the state at {point.what} cannot be restored: {restored.unrestored[0]}")
         if not isinstance(restored.value, dict):
@@ -168,11 +161,11 @@ class Fork:
         self.outcome.start = point.what
         self.outcome.remaining = len(plan.actions) - point.index
         later = (event for event in self.own_events() if point.is_behind(event))
-        return self._brought(plan, point, driver, next(later, None), resume)
+        self._begin_at(plan, point, driver, next(later, None), resume)
 
-    def _brought_by_actions(
+    def _bring_by_actions(
         self, plan: Plan, point: ForkPoint, given: list[str], resume: Callable[[], Any] | None
-    ) -> Brought:
+    ) -> None:
         recording = self.bench.recording
         objects = {name: self.bench.objects[name] for name in given}
         is_alone = objects.keys() == self.bench.objects.keys()
@@ -197,24 +190,25 @@ class Fork:
         for doubt in self.bench.outcome.doubts[:3]:
             self.outcome.note(doubt)
         keeps_on = resume if point.effect is None else None
-        return self._brought(plan, point, driver, first_event(point, plan), keeps_on)
+        self._begin_at(plan, point, driver, first_event(point, plan), keeps_on)
 
-    def _brought(
+    def _begin_at(
         self,
         plan: Plan,
         point: ForkPoint,
         driver: Driver,
         first: Event | None,
         resume: Callable[[], Any] | None,
-    ) -> Brought:
-        """With what the recording holds from the point on."""
+    ) -> None:
+        """Take in where everything stands, with what the recording holds from there on."""
+        self.plan, self.point, self.driver, self.first, self.resume = plan, point, driver, first, resume
         rest = plan.actions[point.index :]
-        sources = ForkSources(self.bench.kit, self.bench.watch)
-        driver.read_by(sources)
+        self.sources = ForkSources(self.bench.kit, self.bench.watch)
+        driver.read_by(self.sources)
         wall_us = rest[0].call.began_us if rest and resume is None else 0.0
         last_us = (first or self.bench.recording.events[-1]).timestamp_us
-        sources.begin_forks(first, wall_us or float(last_us), self.outcome)
-        return Brought(plan, point, driver, first, resume, self._answers(rest, first), sources)
+        self.sources.begin_forks(first, wall_us or float(last_us), self.outcome)
+        self.answers = self._answers(rest, first)
 
     def tell_progress(self) -> None:
         """Let whoever waits know how many of the actions are done, those before the point among them."""
@@ -248,7 +242,6 @@ class Fork:
 
     def go_on(
         self,
-        brought: Brought,
         pipeline: Pipeline,
         patch: Patch | None = None,
         seed: int | None = None,
@@ -265,9 +258,9 @@ class Fork:
         Raises:
             UsageError: the patch does not fit.
         """
-        driver, point, answers, sources = brought.driver, brought.point, brought.answers, brought.sources
+        driver, point, sources = self.driver, self.point, self.sources
         install_pipeline(pipeline)
-        player = self._fork_player(answers, pipeline)
+        player = self._fork_player(pipeline)
         driver.hand_over(player, pipeline, self.outcome.changed)
         sources.go_on(player)
         player.left = sources.left
@@ -279,22 +272,22 @@ class Fork:
         if point.effect is None:
             change()
         else:
-            self.trigger = ForkTrigger(point.effect, brought.plan.actions[point.index].effects, change)
+            self.trigger = ForkTrigger(point.effect, self.plan.actions[point.index].effects, change)
         if pipeline.artifacts is not None:
-            before = Counter(action.agent_id for action in brought.plan.actions[: point.index])
+            before = Counter(action.agent_id for action in self.plan.actions[: point.index])
             tell_states(pipeline, self.everybody(), self.bench.recording.agents, before)
         self.bench.watch.is_on = False
-        if not answers.reads_sources:
+        if not self.answers.reads_sources:
             installed.open_reads = None
         self.bench.watch.allows_network = bool(self._live)
         began, used = time.monotonic(), time.process_time()
         with contextlib.suppress(ReplayStopped):  # the outcome knows why
-            if brought.resume is not None:
-                self._resume(driver, brought.resume, player)
+            if self.resume is not None:
+                self._go_on_alone(self.resume, player)
             else:
                 around = current_scope.get()
                 calls = call or (lambda _number, action: driver.go_on(action, around))
-                self._drive_rest(brought.plan.actions[point.index :], player, calls)
+                self._drive_rest(self.plan.actions[point.index :], player, calls)
         self.outcome.seconds = time.monotonic() - began
         self.outcome.processor_seconds = time.process_time() - used
         driver.close()
@@ -308,8 +301,8 @@ class Fork:
         if not trigger.has_acted and self.outcome.stopped is None:
             self.outcome.stopped = f"{self.outcome.point} was not reached, so nothing was changed"
 
-    def _resume(self, driver: Driver, resume: Callable[[], Any], player: ForkPlayer) -> None:
-        error = driver.raised_by(resume, [], {})
+    def _go_on_alone(self, resume: Callable[[], Any], player: ForkPlayer) -> None:
+        error = self.driver.raised_by(resume, [], {})
         self.outcome.note("the agent continued by its own trace_resume()")
         if error is not None:
             self.outcome.errors.append(raised(error, None, self.outcome.agents[0], "trace_resume"))
@@ -370,18 +363,19 @@ class Fork:
             [action.call for action in rest],
         )
 
-    def _fork_player(self, answers: ForkAnswers, pipeline: Pipeline) -> ForkPlayer:
+    def _fork_player(self, pipeline: Pipeline) -> ForkPlayer:
+        bench = self.bench
+        is_recorded = pipeline.artifacts is not None
         player = ForkPlayer(
-            answers,
-            self.bench.answers(pipeline),
-            self.bench.comparison,
+            self.answers,
+            bench.answers(pipeline),
+            bench.comparison,
             self.outcome,
+            pipeline,
+            Echo(pipeline, bench.errors, bench.recording.codes) if is_recorded else None,
             live=self._live,
         )
-        player.pipeline = pipeline
-        if pipeline.artifacts is not None:
-            player.echo = Echo(pipeline, self.bench.errors, self.bench.recording.codes)
-        self.bench.peers.answer_by(lambda: player, player.stop)
+        bench.peers.answer_by(lambda: player, player.stop)
         return player
 
     def _note_states(self, pipeline: Pipeline) -> None:
@@ -668,7 +662,7 @@ class ForkRecording:
         write_summary(self.session)
 
 
-def _lineage(request: dict[str, Any], brought: Brought, agents: list[str]) -> Lineage:
+def _lineage(request: dict[str, Any], fork: Fork) -> Lineage:
     """What the fork's session says of where it comes from."""
     return Lineage(
         run=request["run"],
@@ -678,10 +672,10 @@ def _lineage(request: dict[str, Any], brought: Brought, agents: list[str]) -> Li
         run_id=request["fork_id"],
         patch=request["patch"],
         seed=request["seed"],
-        agents=tuple(agents),
-        by_itself=brought.resume is not None,
-        from_event=None if brought.first is None else brought.first.id,
-        from_timestamp=None if brought.first is None else brought.first.timestamp,
+        agents=tuple(sorted(fork.bench.objects)),
+        by_itself=fork.resume is not None,
+        from_event=None if fork.first is None else fork.first.id,
+        from_timestamp=None if fork.first is None else fork.first.timestamp,
         relation=RESUMED if request["patch"] is None and request["seed"] is None else FORKED,
     )
 
@@ -689,23 +683,22 @@ def _lineage(request: dict[str, Any], brought: Brought, agents: list[str]) -> Li
 def record_fork(request: dict[str, Any]) -> dict[str, Any]:
     """Carry out one request of `forking.py`."""
     fork = Fork(request, is_telling=True)
-    brought = fork.bring()
+    fork.bring()
     bench, outcome = fork.bench, fork.outcome
     info = bench.recording.info
     turn_recording_away(bench.directory)()
     recording = ForkRecording(
         Path(request["root"]),
         request["fork_id"],
-        _lineage(request, brought, sorted(bench.objects)),
+        _lineage(request, fork),
         {} if info is None else dict(info.configuration),
         dict.fromkeys([*outcome.agents, "*"], request["target"]),
-        fork.hear if brought.point.effect is not None else None,
+        fork.hear if fork.point.effect is not None else None,
     )
     turn_recording_away(bench.directory)
     alone = outcome.agents[0] if len(outcome.agents) == 1 else None
     try:
         fork.go_on(
-            brought,
             recording.pipeline,
             request["patch"],
             request["seed"],
