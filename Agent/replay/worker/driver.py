@@ -77,10 +77,6 @@ PreparedCall = tuple[Any, list[Any], dict[str, Any]]
 """A bound method, and its arguments."""
 
 
-def _stands_at(pointer: str, places: Collection[str]) -> bool:
-    return any(pointer == place or pointer.startswith(f"{place}/") for place in places)
-
-
 class Stopper(Protocol):
     """A player that can end a replay."""
 
@@ -384,10 +380,9 @@ class Driver:
     def _tell_of_large_fields(self) -> None:
         found = self._outcome.divergence
         obj = None if found is None else self._objects.get(found.agent_id)
-        if found is not None and obj is not None:
-            told = self._whole.told_of_large(found, obj)
-            if told:
-                self._outcome.remark(told)
+        told = "" if found is None or obj is None else self._whole.told_of_large(found, obj)
+        if told:
+            self._outcome.remark(told)
 
     def _put_first_in_front(self) -> None:
         found = self._outcome.further
@@ -575,8 +570,10 @@ class Driver:
         recorded = in_payload(event, "args")
         restored = self._decoder.restore_argument(recorded, used)
         held = self._held_arguments(event, obj)
-        own = tuple(f"/extra/args/{escape(name)}" for name in held)
-        lacking = [each for each in restored.unrestored if not _stands_at(each.partition(" at ")[2], own)]
+        own = tuple(f"/extra/args/{escape(name)}/" for name in held)
+        lacking = [
+            each for each in restored.unrestored if not f"{each}/".partition(" at ")[2].startswith(own)
+        ]
         if lacking or not isinstance(restored.value, dict):
             self._player.stop(told_of_argument(call, lacking))
         if restored.is_redacted:
@@ -593,16 +590,12 @@ class Driver:
             self._restore(agent_id, obj)
         found: dict[str, Any] = {}
         for name, place in places.items():
-            value, recorded = at_place(obj, place), event.extra["args"].get(name)
-            pointer = f"/extra/args/{escape(name)}"
-            if value is not None and self._is_as_recorded(value, recorded, event, pointer):
+            value, pointer = at_place(obj, place), f"/extra/args/{escape(name)}"
+            recorded = Recorded(event.extra["args"].get(name), event.types or {}, pointer)
+            here = as_captured(self._pipeline.capture.body({"value": value}, pointer), pointer).part("value")
+            if value is not None and self._comparison.difference(recorded, here) is None:
                 found[name] = value
         return found
-
-    def _is_as_recorded(self, value: object, recorded: Any, event: Event, pointer: str) -> bool:
-        here = as_captured(self._pipeline.capture.body({"value": value}, pointer), pointer).part("value")
-        difference, _ = self._comparison.compare(Recorded(recorded, event.types or {}, pointer), here)
-        return difference is None
 
     def _call(self, method: Any, args: list[Any], kwargs: dict[str, Any]) -> None:
         result = method(*args, **kwargs)
