@@ -85,7 +85,7 @@ def _end_program() -> None:
 
 
 def _trials(session: Path, complaint: Measurable, how: HowToTest) -> CauseTester:
-    from Agent.replay.experiments.run_experiments import DEFAULT_SEEDS, Trials
+    from Agent.replay.experiments.interventions import DEFAULT_SEEDS, Trials
 
     return Trials(
         session,

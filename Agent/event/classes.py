@@ -12,22 +12,6 @@ from contextlib import suppress
 from types import GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any, Final, NamedTuple, TypeVar
 
-__all__ = [
-    "MOST_CLASSES",
-    "attributes_of",
-    "class_name",
-    "find_class",
-    "find_in_classes",
-    "has_own_reduction",
-    "mro_of",
-    "namespace_of",
-    "remember",
-    "remove_attributes",
-    "restore_attributes",
-    "solid_base",
-    "text_or_none",
-]
-
 T = TypeVar("T")
 
 MOST_CLASSES: Final = 4096

@@ -12,8 +12,6 @@ import orjson
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 
-__all__ = ["build_forest", "Forest", "Mark", "Node", "order_key"]
-
 
 def order_key(event: Event) -> tuple[str, str, int]:
     """(timestamp, writer, seq) of any event, also of one whose id or timestamp is malformed."""

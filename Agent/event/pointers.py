@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["copy_tree", "escape", "fold_tags", "leads_to", "unescape", "value_at"]
-
-
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
@@ -26,20 +23,18 @@ def unescape(token: str) -> str:
     return token.replace("~1", "/").replace("~0", "~") if "~" in token else token
 
 
-def value_at(value: Any, pointer: str) -> Any:
-    """What stands at a JSON Pointer in a JSON value, None where nothing does."""
+def value_at(value: Any, pointer: str, default: Any = None) -> Any:
+    """What stands at a JSON Pointer in a JSON value, the default where nothing does."""
     for token in pointer.split("/")[1:]:
         value = _child(value, token)
         if value is _NOTHING:
-            return None
+            return default
     return value
 
 
 def leads_to(value: Any, pointer: str) -> bool:
     """Whether anything stands at a JSON Pointer in a JSON value."""
-    for token in pointer.split("/")[1:]:
-        value = _child(value, token)
-    return value is not _NOTHING
+    return value_at(value, pointer, _NOTHING) is not _NOTHING
 
 
 def copy_tree(value: Any) -> Any:

@@ -10,16 +10,6 @@ import orjson
 
 from Agent.event.classes import class_name
 
-__all__ = [
-    "NAMED_CACHES",
-    "class_text",
-    "imported",
-    "module_name",
-    "name_script",
-    "without_addresses",
-    "without_script",
-]
-
 _MAIN: Final = b'"__main__"'
 _ADDRESS: Final = re.compile(rb" at 0x[0-9a-f]{9,16}(?=[>;])")
 NAMED_CACHES: Final[list[dict[type, Any]]] = []

@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from Agent.replay.executors.saved_points import CheckpointManager, SavedCheckpoint
     from Agent.replay.forks.forking import ForkResult, fork_run, resume_from_checkpoint
     from Agent.replay.forks.sweeping import SweepReport, sweep_forks
-    from Agent.replay.golden.adding import AddedGolden, accept_golden, add_golden, update_golden
-    from Agent.replay.golden.shrinking import ShrunkGolden, shrink_golden
+    from Agent.replay.golden.adding import (
+        AddedGolden,
+        ShrunkGolden,
+        accept_golden,
+        add_golden,
+        shrink_golden,
+        update_golden,
+    )
     from Agent.replay.golden.trace import (
         GoldenReport,
         GoldenTrace,
@@ -92,8 +98,7 @@ _HOMES = {
     "executors.saved_points": "CheckpointManager SavedCheckpoint",
     "forks.forking": "fork_run ForkResult resume_from_checkpoint",
     "forks.sweeping": "sweep_forks SweepReport",
-    "golden.adding": "accept_golden add_golden AddedGolden update_golden",
-    "golden.shrinking": "shrink_golden ShrunkGolden",
+    "golden.adding": "accept_golden add_golden AddedGolden shrink_golden ShrunkGolden update_golden",
     "golden.trace": "check_golden find_golden GoldenReport GoldenTrace list_goldens remove_golden",
     "history": "HistoryReport replay_agents replay_runs ReplayedRun",
     "plan.target": "remember_target",

@@ -44,8 +44,6 @@ from Agent.replay.worker.fork_server import Progress, Workers, cores, in_paralle
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import list_sessions
 
-__all__ = ["HistoryReport", "ReplayedRun", "replay_agents", "replay_runs"]
-
 _MOST_NAMED = 5
 _MOST_GROUPS = 20
 

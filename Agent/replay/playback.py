@@ -14,7 +14,17 @@ from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.record.emit.installed import flush_active
-from Agent.replay.plan.recording import ACTION_KINDS, RunRef, began_us, check_agent, explicit_run, find_run
+from Agent.replay.plan.recording import (
+    ACTION_KINDS,
+    RunRef,
+    began_us,
+    check_agent,
+    explicit_run,
+    find_run,
+    parents_of,
+    spans_around,
+)
+from Agent.tree.read.losses import Losses
 from Agent.tree.read.reader import TreeReader
 
 _PLAYED = ACTION_KINDS | {"tool.call", "model.call", "step.finished"}
@@ -58,14 +68,6 @@ class PlayedStep:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """What the recording lacks."""
-
-    damage: tuple[str, ...]
-    is_complete: bool
-
-
 @dataclass(frozen=True)
 class Playback:
     """The recorded steps of a run in the order in which they began.
@@ -83,27 +85,26 @@ class Playback:
     """What read them."""
 
     @cached_property
-    def _account(self) -> _Account:
-        losses = self.reader.losses()
+    def _losses(self) -> Losses:
+        return self.reader.losses()
+
+    @cached_property
+    def damage(self) -> tuple[str, ...]:
+        """Return unreadable lines and missing events."""
         damage = [
             f"{place.path.name}:{place.line_number}: {place.reason}"
             for place in self.reader.damage()
             if not place.reason.startswith("torn")
         ]
-        missing = losses.total_lost + losses.total_unknown
+        missing = self._losses.total_lost + self._losses.total_unknown
         if missing:
             damage.append(f"{missing} events are missing")
-        return _Account(tuple(damage), all(writer.closed for writer in losses.writers))
-
-    @property
-    def damage(self) -> tuple[str, ...]:
-        """Return unreadable lines and missing events."""
-        return self._account.damage
+        return tuple(damage)
 
     @property
     def is_complete(self) -> bool:
         """Whether every process of the session ended cleanly."""
-        return self._account.is_complete
+        return all(writer.closed for writer in self._losses.writers)
 
     @property
     def sound(self) -> bool:
@@ -170,10 +171,13 @@ def play_run(
 
 def _steps(events: list[Event]) -> Iterator[PlayedStep]:
     actions = [event for event in events if event.kind in _PLAYED]
-    parents = {event.span_id: event.parent_span_id for event in events}
+    parents = parents_of(events)
     by_span = {event.span_id: event for event in actions if event.span_id is not None}
     errors = {event.id: event for event in events if event.kind == "error"}
-    above = {event.id: _above(event, parents, by_span) for event in actions}
+    above = {
+        event.id: [by_span[span_id] for span_id in spans_around(event, parents) if span_id in by_span]
+        for event in actions
+    }
     began = {event.id: began_us(event) for event in actions}
     for event in actions:
         # A call began before what happened inside it, however late its own event tells.
@@ -191,17 +195,6 @@ _ANSWERS = ("result", "result_ref", "output_ref")
 def _name_of(event: Event) -> str:
     """What was done, by the name that its kind has for it."""
     return str(next((event.extra[key] for key in _NAMES if event.extra.get(key)), event.message))
-
-
-def _above(event: Event, parents: dict[str | None, str | None], by_span: dict[str, Event]) -> list[Event]:
-    """The recorded actions around an event."""
-    found: list[Event] = []
-    span_id = event.parent_span_id
-    while span_id is not None and len(found) < 1_000:
-        if span_id in by_span:
-            found.append(by_span[span_id])
-        span_id = parents.get(span_id)
-    return found
 
 
 def _step(number: int, event: Event, depth: int, began: float, errors: dict[str, Event]) -> PlayedStep:

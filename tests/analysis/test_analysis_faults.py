@@ -16,7 +16,7 @@ from Agent.analysis.debug import experiment_seam
 from Agent.analysis.debug.experiment_seam import HowToTest, Measurable
 from Agent.analysis.debug.report import CLEAR
 from Agent.errors import UsageError
-from Agent.replay.experiments.run_experiments import Tried
+from Agent.replay.experiments.interventions import Tried
 
 AGENTS, TICKS, FAULT_TICK = 8, 48, 24
 VICTIM = "worker_3"

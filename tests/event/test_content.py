@@ -33,7 +33,7 @@ from Agent.event.script_names import module_name
 from Agent.event.values.content_digest import _Walk, content_of
 from Agent.event.values.opaque import OpaqueKind, describe
 from Agent.event.values.reading import USUAL, Places, Reading
-from Agent.event.values.serialise import DEFAULT_LIMITS, Limits, form_of_scalars, to_json
+from Agent.event.values.values import DEFAULT_LIMITS, Limits, form_of_scalars, to_json
 
 
 class Box:

@@ -11,8 +11,7 @@ import orjson
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.opaque import OpaqueKind, StandIn
 from Agent.event.values.reading import Reading
-from Agent.event.values.serialise import to_json
-from Agent.event.values.values import Unrestored, decode_value
+from Agent.event.values.values import Unrestored, decode_value, to_json
 
 KEEPING = Reading(keeps_content=True)
 

@@ -21,8 +21,7 @@ from hypothesis import strategies as st
 
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.reading import Reading
-from Agent.event.values.serialise import to_json
-from Agent.event.values.values import Unrestored, decode_value
+from Agent.event.values.values import Unrestored, decode_value, to_json
 
 KEEPING = Reading(keeps_content=True)
 

@@ -17,9 +17,8 @@ from sameness import same
 from shapes import Colour
 from strategies import any_values, json_values, restorable_values
 
-from Agent.event.values import serialise
-from Agent.event.values.serialise import DEFAULT_LIMITS, Limits, to_json
-from Agent.event.values.values import decode_value, encode_value
+from Agent.event.values import values
+from Agent.event.values.values import DEFAULT_LIMITS, Limits, decode_value, encode_value, to_json
 
 SMALL = Limits(max_string_chars=24, max_bytes=1024, max_items=20, max_depth=3)
 
@@ -87,7 +86,7 @@ def test_plain_values_take_the_fast_way(value, monkeypatch):
     def no_walk(*args):
         raise AssertionError("walked")
 
-    monkeypatch.setattr(serialise, "encode_value", no_walk)
+    monkeypatch.setattr(values, "encode_value", no_walk)
     dumped = to_json(value, "/x")
     assert dumped == (orjson.dumps(value), None, (), None)
 
@@ -160,7 +159,7 @@ def test_when_the_walk_fails_too_a_minimal_object_says_so(monkeypatch):
     def failing(*args):
         raise MemoryError
 
-    monkeypatch.setattr(serialise, "encode_value", failing)
+    monkeypatch.setattr(values, "encode_value", failing)
     dumped = to_json({1}, "/x")
     assert orjson.loads(dumped.json) == {
         "repr": "<not recorded>",

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.event.values.reading import DEFAULT_LIMITS, Limits
-from Agent.event.values.serialise import common_bytes
-from Agent.event.values.values import encode_value
+from Agent.event.values.values import common_bytes, encode_value
 
 leaves = st.one_of(
     st.none(),

@@ -21,7 +21,8 @@ from shapes import Access, Colour, Point, Rows, Settings
 from strategies import json_values, restorable_values
 
 from Agent.errors import UsageError
-from Agent.event.values.values import Unrestored, decode_value, encode_value, register_codec
+from Agent.event.values.codecs import register_codec
+from Agent.event.values.values import Unrestored, decode_value, encode_value
 
 
 def through_json(value, pointer="/extra/args/x", **options):

@@ -14,10 +14,9 @@ from record_kit import recording
 from sameness import same
 from strategies import hostile_values, json_values, restorable_values
 
-from Agent.event.values import serialise
+from Agent.event.values import values
 from Agent.event.values.reading import DEFAULT_LIMITS, Limits
-from Agent.event.values.serialise import to_json
-from Agent.event.values.values import decode_value
+from Agent.event.values.values import decode_value, to_json
 from Agent.record.emit import lines
 from Agent.record.encode import capture as judging
 from Agent.record.encode.capture import Capture, SweepingJudge, make_judge
@@ -353,15 +352,15 @@ def test_payloads_with_objects_are_what_the_longest_way_gives(payload):
     def agent_of(value):
         return "m" if type(value) is Member else None
 
-    slow_form = serialise.form_of_scalars
+    slow_form = values.form_of_scalars
     short, long = (Capture(Redactor(b"key"), agent_of=agent_of) for _ in range(2))
     # twice: names are known from then on
     found = [short.body(payload) for _ in range(2)]
-    serialise.form_of_scalars = lambda *_: None
+    values.form_of_scalars = lambda *_: None
     try:
         assert found == [long.careful_body(payload, "/extra") for _ in range(2)]
     finally:
-        serialise.form_of_scalars = slow_form
+        values.form_of_scalars = slow_form
 
 
 @needs_native

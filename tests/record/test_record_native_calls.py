@@ -18,7 +18,7 @@ from record_kit import recording
 from strategies import json_values
 
 from Agent import AgentLogger, health, setup_logging, shutdown_logging, tick
-from Agent.event.values.serialise import to_json
+from Agent.event.values.values import to_json
 from Agent.record.emit.context import current_scope
 from Agent.record.emit.installed import active_pipeline
 from Agent.record.emit.pipeline import RecordOptions

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.errors import UsageError
-from Agent.replay.forks.patches import apply_patch, leaves, merged, of_leaves
+from Agent.replay.forks.outcome import apply_patch, leaves, merged, of_leaves
 
 RFC_7386 = [
     ({"a": "b"}, {"a": "c"}, {"a": "c"}),

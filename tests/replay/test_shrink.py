@@ -5,8 +5,7 @@ from support.processes import run_python
 
 from Agent.errors import TargetNotFound, UsageError
 from Agent.replay import add_golden, check_golden, find_golden, shrink_golden
-from Agent.replay.golden.adding import source_of_test, write_test
-from Agent.replay.golden.shrinking import _minimal
+from Agent.replay.golden.adding import _minimal, source_of_test, write_test
 
 MARKET = """
 class Stock:

@@ -11,8 +11,7 @@ import pytest
 
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.reading import Limits
-from Agent.event.values.serialise import to_json
-from Agent.event.values.values import decode_value
+from Agent.event.values.values import decode_value, to_json
 from Agent.flight.integrations.langgraph import made_ids
 from Agent.replay.drive.states import agents_in, generators_in, held_together
 from Agent.replay.experiments.interventions import without_message

@@ -17,7 +17,7 @@ from Agent.errors import RunNotFound
 
 if TYPE_CHECKING:
     from Agent.replay.compare.normaliser import Normaliser
-    from Agent.replay.golden.shrinking import ShrunkGolden
+    from Agent.replay.golden.adding import ShrunkGolden
     from Agent.replay.golden.trace import GoldenReport, GoldenTrace
     from Agent.replay.worker.fork_server import Progress
 
@@ -39,8 +39,7 @@ def shrunk(
         RunNotFound, SessionNotFound: there is neither.
         UsageError: it does not fail.
     """
-    from Agent.replay.golden.adding import add_golden
-    from Agent.replay.golden.shrinking import shrink_golden
+    from Agent.replay.golden.adding import add_golden, shrink_golden
     from Agent.replay.golden.trace import find_golden
 
     try:

@@ -17,8 +17,6 @@ from Agent.event.values.class_codecs import Binding, Builder, Reducer
 from Agent.event.values.digest import ALGORITHM, digest_bytes
 from Agent.event.values.reading import Limits
 
-__all__ = ["ARRAY_BUILDERS", "Form", "number_tag", "numpy_reducer", "reduce_random", "table_form"]
-
 _BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 _ARRAY_DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c(8|16)|[mM]8(\[\d{0,6}\w{1,2}\])?|U\d{1,4})\Z")
 _SCALAR_KINDS = "biufcmM"

@@ -28,8 +28,6 @@ from Agent.event.classes import (
 )
 from Agent.event.values.reading import Limits
 
-__all__ = ["BUILDERS", "Binding", "Builder", "Reducer", "bare_instance", "class_reducer", "is_model"]
-
 Reducer: TypeAlias = Callable[[Any, Limits], tuple[str, Any]]
 """From a value to (tag, reduced form)."""
 

@@ -37,20 +37,6 @@ from Agent.event.classes import (
 )
 from Agent.event.script_names import without_script
 
-__all__ = [
-    "CALLABLE",
-    "KINDS",
-    "TRACING",
-    "Name",
-    "Pieces",
-    "Unreadable",
-    "at_name",
-    "handle_of",
-    "is_over_memory",
-    "pieces_of",
-    "reference_of",
-]
-
 
 class Unreadable(Exception):
     """The value cannot be taken apart; the text says why."""

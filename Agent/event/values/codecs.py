@@ -43,23 +43,6 @@ from Agent.event.values.opaque import (
 )
 from Agent.event.values.reading import Limits
 
-__all__ = [
-    "Binding",
-    "BUILDERS",
-    "builtin_reducer",
-    "class_reducer",
-    "ClassPlan",
-    "is_plain_class",
-    "pairs_of",
-    "plan_attributes",
-    "plan_of",
-    "register_codec",
-    "REGISTERED",
-    "registered_codec",
-    "REGISTERED_NAMES",
-    "RegisteredCodec",
-]
-
 _FACTORIES: dict[str, Any] = {
     f.__name__: f
     for f in (list, dict, set, int, float, str, tuple, bool, frozenset, bytes, deque, Counter, OrderedDict)

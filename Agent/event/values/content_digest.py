@@ -20,18 +20,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from Agent.event.classes import (
-    MOST_CLASSES,
-    class_name,
-    text_or_none,
-)
-from Agent.event.script_names import (
-    class_text,
-    imported,
-    module_name,
-    without_addresses,
-    without_script,
-)
+from Agent.event.classes import MOST_CLASSES, class_name, text_or_none
+from Agent.event.script_names import class_text, imported, module_name, without_addresses, without_script
 from Agent.event.values.class_contents import (
     Name,
     Pieces,
@@ -58,13 +48,6 @@ from Agent.event.values.plain import (
     ask_memory_for,
 )
 from Agent.event.values.reading import USUAL, AgentOf, Hides, Limits, Named, Reading
-
-__all__ = [
-    "WITH_OWN",
-    "ReachedObjects",
-    "content_of",
-    "short_digest",
-]
 
 MAX_NODES = 100_000
 MAX_BYTES = 16_000_000

@@ -12,19 +12,6 @@ import orjson
 from Agent.event.pointers import escape, fold_tags
 from Agent.event.values.plain import ask_memory_for
 
-__all__ = [
-    "ALGORITHM",
-    "canonical_bytes",
-    "code_digest",
-    "differ_in_tokens_alone",
-    "digest_bytes",
-    "digest_json",
-    "digest_named",
-    "is_shape",
-    "named_bytes",
-    "without_tokens",
-]
-
 ALGORITHM = "c1"
 """What digests of content begin with, `c1:`; those without it were made before content was looked at."""
 

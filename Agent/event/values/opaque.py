@@ -28,34 +28,6 @@ from Agent.event.classes import (
 )
 from Agent.event.values.digest import ALGORITHM, digest_bytes
 
-__all__ = [
-    "attributes_without_waiters",
-    "CONTENT",
-    "Content",
-    "CYCLE",
-    "describe",
-    "form_head",
-    "has_waiters",
-    "head_of_bytes",
-    "head_of_text",
-    "is_lock",
-    "is_name_of_lock",
-    "LARGE_BYTES",
-    "make_lock",
-    "NAMED",
-    "OBJECT",
-    "OpaqueKind",
-    "parts_of_idle",
-    "SAME",
-    "SHARED",
-    "shorten",
-    "SHOWN_ATTRIBUTES",
-    "STAND_IN",
-    "StandIn",
-    "TEXT_CHARS",
-    "WRITTEN_OUTSIDE",
-]
-
 CONTENT = "content"
 """The key of a form under which everything stands that the object holds, where it can be made again."""
 OBJECT = "object"

@@ -44,8 +44,6 @@ from Agent.event.values.class_contents import at_name, pieces_of
 from Agent.event.values.codecs import pairs_of
 from Agent.event.values.content_digest import content_of
 
-__all__ = ["CELL", "LOCAL", "PART_BUILDERS", "local_code", "name_of", "named_object", "parts_of"]
-
 LOCAL = "local"
 """The tag of a local function or a lambda: its code is looked for by its name, what it holds is recorded."""
 CELL = "cell"

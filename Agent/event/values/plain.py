@@ -1,4 +1,4 @@
-"""The sweep that says whether orjson alone may write a value; `serialise.py` tries it before anything else.
+"""The sweep that says whether orjson alone may write a value; `to_json` tries it before anything else.
 
 Plain means: exact dict, list, str, int, float, bool and None, nothing that needs a tag and nothing to cut.
 """
@@ -11,20 +11,6 @@ from typing import Any
 import orjson
 
 from Agent.event.values.reading import Limits
-
-__all__ = [
-    "DUMP_OPTIONS",
-    "SCALARS",
-    "all_scalars",
-    "all_strings",
-    "any_nonfinite",
-    "ask_memory",
-    "ask_memory_for",
-    "exceeds",
-    "least_bytes",
-    "plain_bytes",
-    "scalars_fit",
-]
 
 SCALARS = frozenset({str, int, float, bool, type(None)})
 _STRINGS = frozenset({str})

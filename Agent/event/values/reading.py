@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-__all__ = ["AgentOf", "DEFAULT_LIMITS", "Hides", "Limits", "Named", "Places", "Reading", "USUAL"]
-
-# How much of one value is kept: the bounds that the walk cuts at and `serialise.py` lets pass unread.
+# How much of one value is kept: the bounds that the walk cuts at and `to_json` lets pass unread.
 #
 # A bound protects the program that is being recorded, so each is a cost that one call may have, not a
 # taste.

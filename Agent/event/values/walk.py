@@ -47,8 +47,6 @@ from Agent.event.values.plain import (
 )
 from Agent.event.values.reading import USUAL, AgentOf, Limits, Named, Reading
 
-__all__ = ["BudgetSpent", "RepeatsSpent", "Walk"]
-
 _NO_TAG = ("opaque", "truncated")
 _ORDERED_KINDS = ({str}, {int})
 _DECIMAL_BITS = 13_000  # about 3,900 digits; some way beyond, Python refuses to convert

@@ -569,6 +569,24 @@ class LineSink:
         """Nothing is open."""
 
 
+class UnkeptLines(LineSink):
+    """Takes lines and keeps none.
+
+    Args:
+        writer: as whom it numbers events; an id of a writer where lines are read again.
+        hear: hears each.
+    """
+
+    def __init__(self, writer: str, hear: Callable[[bytes], None] = lambda _line: None) -> None:
+        super().__init__(writer)
+        self._hear = hear
+
+    def write(self, line: RedactedBytes) -> bool:
+        """Let a line be heard and forget it."""
+        self._hear(line)
+        return True
+
+
 def options_of_replay(state: object, *, gone_states: bool = False) -> RecordOptions:
     """How a replay records: what was written from outside is in the recording, so it looks for nothing.
 

@@ -18,7 +18,7 @@ import orjson
 from Agent.event.model import RedactedBytes
 from Agent.event.values.plain import DUMP_OPTIONS
 from Agent.event.values.reading import Limits
-from Agent.event.values.serialise import to_json
+from Agent.event.values.values import to_json
 from Agent.record.encode.capture import Capture, Types
 from Agent.record.encode.redaction import Redactor, redacted
 from Agent.record.encode.safe_text import as_message

@@ -18,7 +18,7 @@ from Agent.event.pointers import escape
 from Agent.event.values.arrays import number_tag
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, ask_memory, exceeds
 from Agent.event.values.reading import DEFAULT_LIMITS, Limits, Places, Reading
-from Agent.event.values.serialise import form_of_scalars, to_json
+from Agent.event.values.values import form_of_scalars, to_json
 from Agent.record.encode.native import native
 from Agent.record.encode.redaction import Redactor, hides_text
 from Agent.record.secrets.issuers import NAME_ENDS, NAMES_NEARBY, literals, looks_clean

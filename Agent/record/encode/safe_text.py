@@ -42,7 +42,7 @@ def as_message(value: object) -> str:
         if isinstance(value, BaseException):
             return message_of(value)
         if issubclass(type(value), _CONTAINERS):
-            from Agent.event.values.serialise import to_json
+            from Agent.event.values.values import to_json
 
             return to_json(value, "").json.decode()
         text = value if type(value) is str else str(value)

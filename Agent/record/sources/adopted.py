@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import os
 import re
 import sys
 import threading
@@ -76,6 +77,12 @@ class Asker(NamedTuple):
 def module_of(frame: FrameType) -> str:
     """The top-level package of the code that runs in a frame."""
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def place_of(frame: FrameType) -> str:
+    """Where a frame is, as `function (file.py:12)`."""
+    code = frame.f_code
+    return f"{code.co_qualname} ({os.path.basename(code.co_filename)}:{frame.f_lineno})"  # noqa: PTH119 - a text
 
 
 def is_own(frame: FrameType) -> bool:

@@ -36,7 +36,7 @@ from Agent.event.values.content_digest import content_of
 from Agent.event.values.opaque import OpaqueKind, describe
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, ask_memory, least_bytes
 from Agent.event.values.reading import DEFAULT_LIMITS, Hides, Places, Reading
-from Agent.event.values.serialise import Dumped, to_json
+from Agent.event.values.values import Dumped, to_json
 from Agent.record.encode.capture import MOST_WITH_AGENTS, Types, is_plain
 from Agent.record.encode.native import native
 from Agent.record.state.introspection import Exposed, Sort, exposure_of, read_state, sort_of

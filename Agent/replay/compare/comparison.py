@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
+from Agent.event.model import Event
 from Agent.event.pointers import escape, fold_tags
 from Agent.event.values.content_digest import WITH_OWN
 from Agent.event.values.digest import canonical_bytes, differ_in_tokens_alone
@@ -40,6 +41,21 @@ class Recorded(NamedTuple):
     value: Any
     types: Mapping[str, str]
     pointer: str
+
+    def part(self, name: str) -> Recorded:
+        """What a mapping has under a name."""
+        return Recorded(self.value[name], self.types, f"{self.pointer}/{escape(name)}")
+
+
+def in_payload(event: Event, name: str) -> Recorded:
+    """What the payload of an event has under a name; None where it has nothing."""
+    return Recorded(event.extra.get(name), event.types or {}, f"/extra/{escape(name)}")
+
+
+def as_captured(captured: tuple[bytes, Mapping[str, str] | None], pointer: str) -> Recorded:
+    """Values by name, as a pipeline's capture gives them for that pointer."""
+    body, types = captured
+    return Recorded(orjson.loads(b"{" + body + b"}"), types or {}, pointer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,6 @@ from typing import Any, Final, NamedTuple
 
 from Agent.errors import UsageError
 
-__all__ = ["Normaliser", "Overlooked"]
-
 _HEX = "0-9a-fA-F"
 _ID: Final = re.compile(
     rf"(?<![0-9A-Za-z])(?:[{_HEX}]{{8}}(?:-[{_HEX}]{{4}}){{3}}-[{_HEX}]{{12}}"  # a UUID

@@ -25,22 +25,6 @@ from Agent.tree.read.reader import TreeReader
 if TYPE_CHECKING:
     from Agent.record.encode.redaction import Redactor
 
-__all__ = [
-    "Counts",
-    "Divergence",
-    "EXIT_CODES",
-    "judge",
-    "locate",
-    "place_in",
-    "redacted_texts",
-    "ReplayOutcome",
-    "ReplayReport",
-    "ReplayStopped",
-    "short",
-    "SourceRead",
-    "Verdict",
-]
-
 _COUNTERS = ("answered", "inside", "undriven", "notes", "imposed")
 _KEYS = orjson.OPT_NON_STR_KEYS
 

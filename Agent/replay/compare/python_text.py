@@ -13,8 +13,6 @@ import orjson
 
 from Agent.event.pointers import unescape
 
-__all__ = ["differing_pieces", "differing_texts", "python_path", "python_text"]
-
 _OF_ATTRIBUTES: Final = frozenset({"dataclass", "pydantic", "namedtuple", "opaque"})
 _OF_PAIRS: Final = frozenset({"map", "Counter", "defaultdict", "OrderedDict"})
 _MARKS: Final = {

@@ -17,7 +17,7 @@ from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.pointers import escape, unescape
 from Agent.flight.checkpoints.state_fold import StateFold
-from Agent.replay.compare.comparison import ABSENT, Comparison, Difference, Recorded, shown
+from Agent.replay.compare.comparison import ABSENT, Comparison, Difference, Recorded, in_payload, shown
 from Agent.replay.compare.emitted_events import describe, event_difference, sort_key
 from Agent.replay.compare.outcome import place_in
 from Agent.replay.plan.actions import FRAMEWORK_KINDS
@@ -297,14 +297,10 @@ class StreamWalk:
         ):
             if describe(outer) != describe(its_like):
                 continue
-            args = self._comparison.difference(_args(outer), _args(its_like), ("",))
+            args = self._comparison.difference(in_payload(outer, "args"), in_payload(its_like, "args"), ("",))
             if args is not None:
                 return outer, its_like, Difference(f"/args{args.path}", args.recorded, args.replayed)
         return one, other, found
-
-
-def _args(event: Event) -> Recorded:
-    return Recorded(event.extra.get("args"), event.types or {}, "/extra/args")
 
 
 def _around(event: Event, later: Sequence[Event]) -> list[Event]:

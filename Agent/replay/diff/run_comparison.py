@@ -18,7 +18,7 @@ from Agent.errors import ReplayError
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
 from Agent.record.emit.installed import flush_active
-from Agent.replay.compare.comparison import Comparison, Recorded
+from Agent.replay.compare.comparison import Comparison, in_payload
 from Agent.replay.compare.emitted_events import describe, event_difference
 from Agent.replay.compare.outcome import ReplayOutcome
 from Agent.replay.compare.python_text import differing_texts
@@ -434,10 +434,8 @@ class Bisection:
         return False
 
     def _states_differ(self, one: Event, other: Event) -> bool:
-        sides = [
-            Recorded(event.extra.get("fields"), event.types or {}, "/extra/fields") for event in (one, other)
-        ]
-        return self._comparison.difference(sides[0], sides[1], ("",)) is not None
+        sides = in_payload(one, "fields"), in_payload(other, "fields")
+        return self._comparison.difference(*sides, ("",)) is not None
 
     def _state_behind(self, key: StreamKey, place: float) -> str | None:
         """What the last full state of an agent before a place says; None where none stands near."""

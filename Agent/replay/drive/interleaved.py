@@ -22,8 +22,6 @@ from typing import Any
 from Agent.replay.drive.player import Lane, current_lane
 from Agent.replay.plan.actions import DrivenAction, overlap
 
-__all__ = ["LaneEnded", "Patience", "ReplayLoop", "Turns", "cancelled_as_recorded", "told_of_wait"]
-
 _PAUSE_US = 1_000
 _LONGEST_PAUSE_S = 0.1
 _TURNS = 100_000

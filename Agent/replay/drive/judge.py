@@ -17,7 +17,7 @@ import orjson
 from Agent.event.model import Event
 from Agent.record.emit.pipeline import LineSink, Pipeline
 from Agent.record.encode.event_template import Slot
-from Agent.replay.compare.comparison import ABSENT, NAMES_OF_STATE, Difference, Recorded, shown
+from Agent.replay.compare.comparison import ABSENT, NAMES_OF_STATE, Difference, Recorded, in_payload, shown
 from Agent.replay.compare.emitted_events import (
     EffectDifference,
     as_change,
@@ -28,11 +28,10 @@ from Agent.replay.compare.emitted_events import (
     state_of,
 )
 from Agent.replay.compare.outcome import Divergence, ReplayStopped
-from Agent.replay.drive.kit import ReplayKit
-from Agent.replay.drive.player import described_call, divergence_of
+from Agent.replay.drive.player import ReplayKit, divergence_of
 from Agent.replay.drive.states import field_of
 from Agent.replay.plan.actions import DrivenAction, PlannedCall, has_concurrent_calls, is_of_framework
-from Agent.replay.plan.recording import is_traced_action, method_name
+from Agent.replay.plan.recording import is_traced_action, method_name, parents_of, spans_around
 
 _NO_CHANGE: dict[str, Any] = {"set": {}, "unset": []}
 
@@ -157,7 +156,7 @@ class ActionJudge:
 
     def _is_missing(self, action: DrivenAction, missing: PlannedCall | None) -> None:
         if missing is not None:
-            self._differs(action, "calls", Difference("", described_call(missing), "<not made>"))
+            self._differs(action, "calls", Difference("", missing.whose, "<not made>"))
 
     def _result(self, action: DrivenAction, replayed: Event) -> int:
         if action.event.extra.get("outcome") is not None:
@@ -167,10 +166,8 @@ class ActionJudge:
             self._outcome.remark(f"results of {name} are not captured, so they are not compared")
             return 0
         self._outcome.counts.results += 1
-        result = action.event.extra["result"]
         found, agreed = self._comparison.compare(
-            Recorded(result, action.event.types or {}, "/extra/result"),
-            Recorded(replayed.extra["result"], replayed.types or {}, "/extra/result"),
+            in_payload(action.event, "result"), in_payload(replayed, "result")
         )
         if found is not None:
             self._differs(action, "result", found)
@@ -178,7 +175,7 @@ class ActionJudge:
             f"step {action.number}: the result of {action.call.name} of {action.agent_id}", agreed
         )
         is_named = any("" in each for each in (agreed.references, agreed.handles, agreed.unseen))
-        return int(result is not None and not is_named)
+        return int(action.event.extra["result"] is not None and not is_named)
 
     def _error(self, action: DrivenAction, replayed: Event, events: Sequence[Event]) -> None:
         one = self._errors.get(str(action.event.extra.get("error_id")))
@@ -379,17 +376,15 @@ def _driven_event(action: DrivenAction, events: Sequence[Event]) -> Event | None
 
 def effects_of(driven: Event, events: Sequence[Event], *, metrics: bool = False) -> list[Event]:
     """The events inside the replayed call, in order; its measurements instead if asked for."""
-    parents = {event.span_id: event.parent_span_id for event in events if event.span_id is not None}
-    found = []
-    for event in events:
-        if event is driven or is_of_framework(event) or (event.kind == "metric") is not metrics:
-            continue
-        span_id = event.parent_span_id
-        while span_id is not None and span_id != driven.span_id:
-            span_id = parents.get(span_id)
-        if span_id is not None:
-            found.append(event)
-    return found
+    parents = parents_of(events)
+    return [
+        event
+        for event in events
+        if event is not driven
+        and not is_of_framework(event)
+        and (event.kind == "metric") is metrics
+        and any(span_id == driven.span_id for span_id in spans_around(event, parents))
+    ]
 
 
 def _ending_of(event: Event, errors: dict[str, Event]) -> str:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar, Token
+from dataclasses import dataclass
 from pathlib import Path
 from threading import get_ident
 from typing import Any, NamedTuple, NoReturn, Protocol
-
-import orjson
 
 from Agent.errors import RecordingMiss
 from Agent.event.model import Event
@@ -31,13 +30,25 @@ from Agent.flight.recorded_calls import (
 from Agent.flight.run_reading import RunRef
 from Agent.flight.tool_replayer import ToolReplayer
 from Agent.record.emit.context import Answer, TracedCall
-from Agent.record.emit.pipeline import Pipeline
+from Agent.record.emit.pipeline import LineSink, Pipeline
 from Agent.record.tracing.changed_arguments import with_changes
 from Agent.record.tracing.failures import LACKING, Unanswerable, remake_error, value_in
-from Agent.replay.compare.comparison import NAMES, OLDER, Comparison, Difference, Recorded, shown
+from Agent.replay.compare.comparison import (
+    NAMES,
+    OLDER,
+    Comparison,
+    Difference,
+    Recorded,
+    as_captured,
+    in_payload,
+    shown,
+)
+from Agent.replay.compare.emitted_events import Identifiers
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped
-from Agent.replay.drive.threads import ThreadWatch
+from Agent.replay.drive.states import FieldRules
+from Agent.replay.drive.watched import ThreadWatch
 from Agent.replay.plan.actions import DrivenAction, PlannedCall
+from Agent.replay.plan.recording import Recording
 from Agent.replay.plan.target import Decoder
 
 _ONE_BY_ONE = "call it in the action itself, or await one asyncio.to_thread after the other"
@@ -342,7 +353,7 @@ class RecordedPlayer:
             if found is None:
                 earlier = [other for other in waiting[: waiting.index(child)] if not other.overlaps(child)]
                 if earlier:
-                    self._diverge(action, "calls", _told(earlier[0]), _named(call), place="order")
+                    self._diverge(action, "calls", earlier[0].whose, _named(call), place="order")
                 return child
             first_difference = first_difference or (child, found)
         if first_difference is not None:
@@ -350,7 +361,7 @@ class RecordedPlayer:
             self._diverge(
                 action, "args", found.recorded, found.replayed, path=found.path, place=f"{_named(call)}"
             )
-        expected = _told(waiting[0]) if waiting else NO_CALL
+        expected = waiting[0].whose if waiting else NO_CALL
         if not waiting:
             self._stop_in_thread(call)
         self._diverge(action, "calls", expected, _named(call))
@@ -432,15 +443,6 @@ def open_call() -> PlannedCall | None:
     return _open_call.get()
 
 
-def described_call(call: PlannedCall) -> str:
-    """A recorded call in a few words."""
-    return _told(call)
-
-
-def _told(call: PlannedCall) -> str:
-    return f"{call.name} of {call.agent_id}"
-
-
 def _name(call: TracedCall) -> str:
     return call.qualname.rpartition(".")[2]
 
@@ -477,12 +479,8 @@ def named_arguments(call: TracedCall, event: Event) -> Mapping[str, Any]:
 
 def both_arguments(call: TracedCall, event: Event, pipeline: Pipeline) -> tuple[Recorded, Recorded]:
     """The recorded arguments of a call, and those that it is given now, as they would be recorded."""
-    body, types = pipeline.capture.body({"args": dict(named_arguments(call, event))})
-    made = orjson.loads(b"{" + body + b"}")["args"]
-    return (
-        Recorded(event.extra["args"], event.types or {}, "/extra/args"),
-        Recorded(made, types or {}, "/extra/args"),
-    )
+    made = pipeline.capture.body({"args": dict(named_arguments(call, event))})
+    return in_payload(event, "args"), as_captured(made, "/extra").part("args")
 
 
 def _wraps_traced(call: TracedCall) -> bool:
@@ -555,7 +553,7 @@ class AnswerBook:
             raise Unanswerable(f"it was {outcome}, and its exception is not in the recording")
         if "result" not in event.extra:
             raise Unanswerable("its result was not captured (capture_result=False)")
-        restored = self._decoder.restore(Recorded(event.extra["result"], event.types or {}, "/extra/result"))
+        restored = self._decoder.restore(in_payload(event, "result"))
         if restored.unrestored:
             raise Unanswerable(f"its result cannot be restored: {restored.unrestored[0]}")
         return Answer(
@@ -663,3 +661,26 @@ class ActionTools:
         one = nearest[0]
         path = max(one.distance, key=lambda at: one.distance[at])
         return ToolMiss("args", one.call.arguments.value, asked.arguments.value, path)
+
+
+# What the parts of one replay share; the workbench makes it when the target's objects are there.
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayKit:
+    """What records, restores, answers and compares, and what takes the findings."""
+
+    recording: Recording
+    live: frozenset[str]
+    """Agents whose code runs."""
+    errors: dict[str, Event]
+    """The recorded error events by id."""
+    outcome: ReplayOutcome
+    pipeline: Pipeline
+    sink: LineSink
+    decoder: Decoder
+    comparison: Comparison
+    identifiers: Identifiers
+    fields: FieldRules
+    """Which fields take part."""
+    player: RecordedPlayer

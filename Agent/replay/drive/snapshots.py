@@ -11,10 +11,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-import orjson
-
 from Agent.event.model import Event
-from Agent.event.pointers import escape, value_at
+from Agent.event.pointers import value_at
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.opaque import Content, OpaqueKind
 from Agent.flight.checkpoints.state_fold import StateFold
@@ -23,12 +21,18 @@ from Agent.record.sources.sources import adoption_of
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import Sort, read_class_state, read_state, sort_of
 from Agent.record.state.tracker import is_object
-from Agent.record.tracing.state_events import CLASS_FIELDS
-from Agent.replay.compare.comparison import ABSENT, NAMES, Difference, Recorded, shown
+from Agent.replay.compare.comparison import (
+    ABSENT,
+    NAMES,
+    Difference,
+    Recorded,
+    as_captured,
+    in_payload,
+    shown,
+)
 from Agent.replay.compare.outcome import Divergence
 from Agent.replay.drive.judge import ActionJudge
-from Agent.replay.drive.kit import ReplayKit
-from Agent.replay.drive.player import divergence_of
+from Agent.replay.drive.player import ReplayKit, divergence_of
 from Agent.replay.drive.states import (
     differences_of,
     generators_in,
@@ -145,11 +149,10 @@ class WholeStates:
         return next((found for found in self._class_differences(event, obj) if found[0] in names), None)
 
     def _class_differences(self, event: Event, obj: object) -> Iterator[tuple[str, Difference]]:
-        recorded = event.extra.get("class_fields")
-        present = read_class_state(type(obj))
+        kit, present = self._kit, read_class_state(type(obj))
         yield from differences_of(
-            str(event.agent_id), recorded, event.types or {}, present, CLASS_FIELDS, self._kit.pipeline,
-            self._kit.comparison, self._kit.fields,
+            str(event.agent_id), in_payload(event, "class_fields"), present, kit.pipeline, kit.comparison,
+            kit.fields,
         )  # fmt: skip
 
     def _is_class_live(self, obj: object) -> bool:
@@ -328,9 +331,7 @@ class LastStates:
     def _differ(self, first: Event, last: Event) -> bool:
         """Whether two full states differ by more than by what has nothing to compare, such as a lock."""
         mark = self._kit.comparison.mark()
-        one, other = (
-            Recorded(each.extra["fields"], each.types or {}, "/extra/fields") for each in (first, last)
-        )
+        one, other = (in_payload(each, "fields") for each in (first, last))
         found = self._kit.comparison.difference(one, other, NAMES)
         self._kit.comparison.go_back(mark)
         return found is not None
@@ -456,10 +457,8 @@ class OutsideWrites:
     def _compare_field(self, action: DrivenAction, name: str, value: Any, event: Event | None) -> None:
         """Stop if replayed code wrote a field that has another value after this action in the recording."""
         if event is not None and value is not ABSENT:
-            body, types = self._kit.pipeline.capture.user_body({name: value}, _CHANGED)
-            pointer = f"{_CHANGED}/{escape(name)}"
-            one = Recorded(event.extra["changed"][name], event.types or {}, pointer)
-            other = Recorded(orjson.loads(b"{" + body + b"}")[name], types or {}, pointer)
+            made = self._kit.pipeline.capture.user_body({name: value}, _CHANGED)
+            one, other = in_payload(event, "changed").part(name), as_captured(made, _CHANGED).part(name)
             if self._kit.comparison.difference(one, other) is None:
                 return
         elif event is None and value is ABSENT:
@@ -487,5 +486,5 @@ class OutsideWrites:
 def _shown_field(written: Mapping[str, Any], name: str, pipeline: Pipeline) -> Any:
     if name not in written:
         return "<removed>"
-    body, _ = pipeline.capture.user_body({name: written[name]}, _CHANGED)
-    return shown(orjson.loads(b"{" + body + b"}")[name])
+    made = pipeline.capture.user_body({name: written[name]}, _CHANGED)
+    return shown(as_captured(made, _CHANGED).value[name])

@@ -6,7 +6,6 @@ a difference; a source of which the recording has nothing there is noted by the 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -17,12 +16,11 @@ from typing import Any, TypeVar
 from Agent.event.model import Event
 from Agent.event.pointers import escape
 from Agent.record.emit.context import ALL_NAMES, ENVIRONMENT, kinds_of_draws, making_answer
-from Agent.record.sources.adopted import Adopted, Asker, asker_of, is_of_library, is_own, living
+from Agent.record.sources.adopted import Adopted, Asker, asker_of, is_of_library, is_own, living, place_of
 from Agent.record.sources.generators import adopted_of, hidden_random
 from Agent.record.sources.seams import IDS_OF_LIBRARY
-from Agent.replay.compare.comparison import Difference, Recorded
-from Agent.replay.drive.kit import ReplayKit
-from Agent.replay.drive.player import described_call, driven_here, open_call
+from Agent.replay.compare.comparison import Difference, in_payload
+from Agent.replay.drive.player import ReplayKit, driven_here, open_call
 from Agent.replay.drive.watched import SourceWatch
 from Agent.replay.plan.actions import DrivenAction, PlannedCall
 from Agent.replay.plan.recording import Recording
@@ -135,7 +133,7 @@ class SourceAnswers:
             return self._shifted(now(), frame) if self._clock_shift_s else now()
         number = reads.taken[source]
         if number == len(values):
-            self._more(f"{number} reads of {source}", f"one more, by {_place(frame)}")
+            self._more(f"{number} reads of {source}", f"one more, by {place_of(frame)}")
         reads.taken[source] += 1
         try:
             return decode(values[number])
@@ -226,10 +224,10 @@ class SourceAnswers:
                 recorded, replayed = left
                 if any(draws.is_free for draws in self._of(call).draws) and not self._adopts_any():
                     self._player.stop(
-                        f"{described_call(call)} drew from an adopted generator, and the target adopted "
+                        f"{call.whose} drew from an adopted generator, and the target adopted "
                         "none: call recorder.adopt() where it makes its generators"
                     )
-                self._diverge(recorded, replayed, described_call(call), action)
+                self._diverge(recorded, replayed, call.whose, action)
 
     def _adopts_any(self) -> bool:
         return any(reads.of for reads in self._calls.values())
@@ -302,9 +300,7 @@ class SourceAnswers:
             event = self._recording.generator_states.get(event_id)
             if event is None:
                 return None
-            restored = self._decoder.restore(
-                Recorded(event.extra.get("value"), event.types or {}, "/extra/value")
-            )
+            restored = self._decoder.restore(in_payload(event, "value"))
             self._bases[event_id] = None if restored.unrestored else restored.value
         return self._bases[event_id]
 
@@ -323,7 +319,7 @@ class SourceAnswers:
 
     def _more(self, recorded: str, replayed: str) -> None:
         call = open_call()
-        self._diverge(recorded, replayed, "" if call is None else described_call(call))
+        self._diverge(recorded, replayed, "" if call is None else call.whose)
 
     def _diverge(self, recorded: str, replayed: str, place: str, action: DrivenAction | None = None) -> None:
         action = action or driven_here() or self._watch.action
@@ -338,11 +334,6 @@ def _module_of(adopted: Adopted) -> str:
     return "numpy.random" if adopted.name == "numpy.RandomState" else ""
 
 
-def _place(frame: FrameType) -> str:
-    code = frame.f_code
-    return f"{code.co_qualname} ({os.path.basename(code.co_filename)}:{frame.f_lineno})"  # noqa: PTH119 - a text
-
-
 def _drawer() -> Asker | None:
     """Who draws: the first frame outside this package, or whoever that one does it for."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the one way to a caller
@@ -353,7 +344,7 @@ def _drawer() -> Asker | None:
 
 def _asker() -> str:
     asker = _drawer()
-    return "code of a library" if asker is None else _place(asker.frame)
+    return "code of a library" if asker is None else place_of(asker.frame)
 
 
 def recorded_counts(recording: Recording, agent_id: str | None) -> dict[str, int]:

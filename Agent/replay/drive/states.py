@@ -19,11 +19,21 @@ from Agent.event.pointers import escape, unescape, value_at
 from Agent.event.values.codecs import is_plain_class
 from Agent.event.values.opaque import WRITTEN_OUTSIDE, OpaqueKind
 from Agent.event.values.reading import Places
-from Agent.event.values.serialise import to_json
+from Agent.event.values.values import to_json
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import Sort, read_state, restore_state, sort_of
-from Agent.replay.compare.comparison import ABSENT, OLDER, Agreement, Comparison, Difference, Recorded, shown
+from Agent.replay.compare.comparison import (
+    ABSENT,
+    OLDER,
+    Agreement,
+    Comparison,
+    Difference,
+    Recorded,
+    as_captured,
+    in_payload,
+    shown,
+)
 from Agent.replay.compare.outcome import ReplayOutcome
 from Agent.replay.plan.recording import AgentFacts
 from Agent.replay.plan.target import Decoder, is_tag_of_generator
@@ -131,19 +141,16 @@ def state_differences(
     places = None if is_alone else Places(fields)
     if names is not None:
         fields = {name: value for name, value in fields.items() if name in names}
-    recorded = event.extra.get("fields")
+    recorded = in_payload(event, "fields")
     yield from differences_of(
-        str(event.agent_id), recorded, event.types or {}, fields, _FIELDS, pipeline, comparison, rules, names,
-        places,
-    )  # fmt: skip
+        str(event.agent_id), recorded, fields, pipeline, comparison, rules, names, places
+    )
 
 
 def differences_of(
     agent_id: str,
-    recorded: Any,
-    types: Mapping[str, str],
+    recorded: Recorded,
     fields: Mapping[str, Any],
-    pointer: str,
     pipeline: Pipeline,
     comparison: Comparison,
     rules: FieldRules,
@@ -153,42 +160,34 @@ def differences_of(
     """The fields in which recorded ones and those of an object differ.
 
     Args:
-        recorded: the recorded fields as JSON, with their tags in `types`.
         fields: those of the object.
-        pointer: where the recorded ones stand in their event.
         rules, names: as above.
         places: where objects stand in all fields of the object, where these are fields of one.
     """
-    body, present_types = pipeline.capture.user_body(fields, pointer, agent_id, places)
-    present = orjson.loads(b"{" + body + b"}")
-    if not isinstance(recorded, dict):
-        yield "", Difference("", shown(recorded), shown(present))
+    pointer = recorded.pointer
+    present = as_captured(pipeline.capture.user_body(fields, pointer, agent_id, places), pointer)
+    if not isinstance(recorded.value, dict):
+        yield "", Difference("", shown(recorded.value), shown(present.value))
         return
-    for name in sorted(recorded.keys() | present.keys() if names is None else names):
-        at = f"{pointer}/{escape(name)}"
-        tags = [
-            known.get(at)
-            for held, known in ((recorded, types), (present, present_types or {}))
-            if name in held
-        ]
-        if rules.leaves_out(agent_id, name, *tags):
-            if rules.is_shared(agent_id, name) and name in recorded and name in present:
-                one = Recorded(recorded[name], types, at)
-                if comparison.compare(one, Recorded(present[name], present_types or {}, at))[0] is not None:
-                    rules.doubt_shared(agent_id, name)
+    for name in sorted(recorded.value.keys() | present.value.keys() if names is None else names):
+        sides = [each.part(name) for each in (recorded, present) if name in each.value]
+        is_on_both = len(sides) == len((recorded, present))
+        if rules.leaves_out(agent_id, name, *(each.types.get(each.pointer) for each in sides)):
+            if (
+                is_on_both
+                and rules.is_shared(agent_id, name)
+                and comparison.difference(sides[0], sides[1]) is not None
+            ):
+                rules.doubt_shared(agent_id, name)
             continue
-        if name not in recorded and rules.is_newer(
-            Recorded(present, present_types or {}, pointer), f"/{escape(name)}"
-        ):
+        if name not in recorded.value and rules.is_newer(present, f"/{escape(name)}"):
             rules.note(agent_id, name, Agreement(older={""}))
             continue
-        if name not in recorded or name not in present:
-            one, other = recorded.get(name, ABSENT), present.get(name, ABSENT)
+        if not is_on_both:
+            one, other = (each.value.get(name, ABSENT) for each in (recorded, present))
             yield name, Difference("", shown(one), shown(other))
             continue
-        found, agreed = comparison.compare(
-            Recorded(recorded[name], types, at), Recorded(present[name], present_types or {}, at)
-        )
+        found, agreed = comparison.compare(sides[0], sides[1])
         rules.note(agent_id, name, agreed)
         if found is not None:
             yield name, found

@@ -37,10 +37,15 @@ from Agent.flight.tool_replayer import ToolReplayer, replaying_tools
 from Agent.record.encode.safe_text import message_of
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.outcome import short
-from Agent.replay.executors.result import Execution, recorded_difference
+from Agent.replay.executors.result import (
+    Execution,
+    ExecutorWatch,
+    recorded_difference,
+    replayer_behind,
+    watched,
+)
 from Agent.replay.executors.saved_points import DoneStep, done_steps
-from Agent.replay.executors.watched import ExecutorWatch, replayer_behind, watched
-from Agent.replay.forks.patches import merged
+from Agent.replay.forks.outcome import merged
 from Agent.replay.plan.target import TargetFailed, build, import_target, target_name
 from Agent.tree.files.session import open_session
 

@@ -16,23 +16,25 @@ from typing import Any
 
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentTraceError, RecordingMiss, RunNotFound, UsageError
-from Agent.event.model import RedactedBytes
 from Agent.flight.checkpoints.state_fold import StateFold, fold_events
 from Agent.flight.run_reading import RunRef, read_run
 from Agent.flight.tool_replayer import ToolReplayer, replaying_tools
 from Agent.record.emit.installed import active_pipeline, install_pipeline
-from Agent.record.emit.pipeline import LineSink, Pipeline, record_lines
+from Agent.record.emit.pipeline import Pipeline, UnkeptLines, record_lines
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.outcome import short
 from Agent.replay.executors.result import (
     NOT_GIVEN,
     AgentExecutor,
     Execution,
+    ExecutorWatch,
     ReplayConfig,
     ReplayResult,
     compute_diff,
     judge_execution,
     order_difference,
+    replayer_behind,
+    watched,
 )
 from Agent.replay.executors.saved_points import (
     CheckpointManager,
@@ -40,9 +42,8 @@ from Agent.replay.executors.saved_points import (
     SavedCheckpoint,
     given_and_output,
 )
-from Agent.replay.executors.watched import ExecutorWatch, replayer_behind, watched
 from Agent.replay.forks.forking import ForkResult, fork_run, resume_from_checkpoint
-from Agent.replay.forks.patches import apply_patch, check_patch, merged
+from Agent.replay.forks.outcome import apply_patch, check_patch, merged
 from Agent.replay.plan.recording import session_info
 from Agent.replay.rerun import keep_json, make_replay_directory
 from Agent.tree.write.artifacts import ROOT_RUN
@@ -62,7 +63,7 @@ def recording_turned_away() -> Iterator[None]:
         is_mine = bool(_open) or active_pipeline() is None
         if is_mine:
             if not _open:
-                made = record_lines(_Nowhere("replay"), "replay")
+                made = record_lines(UnkeptLines("replay"), "replay")
                 install_pipeline(made)
             else:
                 made = _open[0]
@@ -76,14 +77,6 @@ def recording_turned_away() -> Iterator[None]:
                 # Somebody who set up recording meanwhile keeps it.
                 if not _open and active_pipeline() is made:
                     install_pipeline(None)
-
-
-class _Nowhere(LineSink):
-    """Takes lines and keeps none."""
-
-    def write(self, line: RedactedBytes) -> bool:  # noqa: ARG002 - that is its point
-        """Take a line."""
-        return True
 
 
 class ReplayExecutor:

@@ -1,5 +1,5 @@
 """Try what may have caused something: the run with it and without it, from its moment on.
 
-`run_experiments` is the way in; `interventions` finds the moment and says what can be done there,
-`experiment` does it in a worker process, `interventions` also counts what came of it.
+`Trials` in `interventions` is the way in; that module also finds the moment, says what can be done there and
+counts what came of it. `experiment` does it in a worker process.
 """

@@ -29,7 +29,7 @@ from Agent.record.emit.context import Answer, TracedCall, current_scope
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.state.introspection import read_state
 from Agent.record.tracing.failures import Unanswerable
-from Agent.replay.compare.comparison import Recorded
+from Agent.replay.compare.comparison import Recorded, in_payload
 from Agent.replay.compare.outcome import ReplayStopped
 from Agent.replay.drive.states import put_back, remove_fields
 from Agent.replay.experiments.interventions import (
@@ -46,7 +46,7 @@ from Agent.replay.experiments.interventions import (
     same_message,
     without_message,
 )
-from Agent.replay.forks.fork import Brought, Fork, acting_in
+from Agent.replay.forks.fork import Fork, acting_in
 from Agent.replay.forks.fork_point import ForkPoint, ForkTrigger
 from Agent.replay.forks.outcome import OutcomeOf
 from Agent.replay.forks.player import ForkPlayer, seed_generators
@@ -55,6 +55,7 @@ from Agent.replay.plan.actions import DrivenAction, Plan
 from Agent.replay.plan.recording import ACTION_KINDS, method_name
 from Agent.replay.worker.fork_server import Forks
 from Agent.replay.worker.jobs import as_object, from_object
+from Agent.replay.worker.workbench import turn_recording_away
 
 MIN_SEEDS = 5
 PATIENCE_S = 30.0
@@ -87,7 +88,7 @@ class Experiment:
     """
 
     def __init__(self, request: dict[str, Any]) -> None:
-        self.measure = Measure.from_object(request["measure"])
+        self.measure = Measure(**request["measure"])
         self.tally = MetricTally(self.measure)
         shows = OutcomeOf.parse(self.measure.outcome or "error").concerns
         self.fork = Fork(request, self._point, shows=shows)
@@ -136,7 +137,7 @@ class Experiment:
     def import_target(self) -> None:
         """Load the target's module, once for all that are forked off; what is wrong with it is told later."""
         bench = self.fork.bench
-        self.fork.turn_away()
+        turn_recording_away(bench.directory)
         bench.install()
         with contextlib.suppress(Exception):  # it is imported again where its error has somebody to hear it
             importlib.import_module(str(bench.request["target"]).partition(":")[0])
@@ -144,10 +145,10 @@ class Experiment:
     def bring_to(self, suspicion: Suspicion) -> None:
         """Bring everything to the action that holds the moment; what follows are recorded actions."""
         self._suspicion = suspicion
-        self.brought: Brought = self.fork.bring()
+        self.fork.bring()
         if self.measure.agents and not self._live & {*self.measure.agents}:
             raise ReplayError(f"the code of {self.measure.agents[0]} does not run in what the target builds")
-        self._refuse_entries(self.brought.plan)
+        self._refuse_entries(self.fork.plan)
         bench = self.fork.bench
         self._calls = bench.answers(bench.pipeline).calls_among(self.fork.own_events())
 
@@ -172,7 +173,7 @@ class Experiment:
     def recorded(self) -> Any:
         """The measure of the recording itself, behind the moment; None where the record does not tell it."""
         events = self.fork.own_events()
-        first = self.brought.first
+        first = self.fork.first
         if self.measure.outcome:
             return recorded_outcome(self.measure, events, sorted(self.fork.bench.given))
         if self.place is not None:
@@ -190,7 +191,7 @@ class Experiment:
             pipeline: records it, into a sink that lets `hear` hear.
         """
         self._variant, self._pipeline = variant, pipeline
-        self.fork.go_on(self.brought, pipeline, begin=self._observe, call=self._call)
+        self.fork.go_on(pipeline, begin=self._observe, call=self._call)
         outcome, dropping = self.fork.outcome, self._dropping
         if outcome.stopped is None and not self._has_come:
             outcome.stopped = "the moment was not reached again"
@@ -324,8 +325,7 @@ class Experiment:
         assert event is not None  # noqa: S101 - these two kinds are made with it
         if chosen.sort == "answer":
             return self._answer_of(event)
-        recorded = Recorded(event.extra["args"], event.types or {}, "/extra/args")
-        restored = self.fork.bench.decoder.restore(recorded)
+        restored = self.fork.bench.decoder.restore(in_payload(event, "args"))
         if restored.unrestored:
             self._player.stop(f"the arguments of event {event.id} cannot be restored")
         return self._called_with(call, restored.value)
@@ -398,12 +398,12 @@ class Experiment:
 
     def _call(self, number: int, action: DrivenAction) -> Exception | None:
         """Call an action; the first one holds the moment."""
-        error = self._call_first(action) if not number else self.brought.driver.go_on(action, None)
+        error = self._call_first(action) if not number else self.fork.driver.go_on(action, None)
         self._look_for_message()
         return error
 
     def _call_first(self, action: DrivenAction) -> Exception | None:
-        place, driver = self.place, self.brought.driver
+        place, driver = self.place, self.fork.driver
         if place is None:
             return driver.go_on(action, None)
         if place.sort == "action":
@@ -419,7 +419,7 @@ class Experiment:
 
     def _call_moment(self, action: DrivenAction) -> Exception | None:
         """Call the action that is the moment itself."""
-        driver, chosen = self.brought.driver, self._variant.intervention
+        driver, chosen = self.fork.driver, self._variant.intervention
         sort = None if chosen is None else chosen.sort
         self._begin()
         error = None
@@ -513,7 +513,7 @@ def _affordable(request: dict[str, Any], baseline: dict[str, Any]) -> int:
 
 def _in_fork(experiment: Experiment, variant: ExperimentVariant, pipeline: Pipeline) -> dict[str, Any]:
     """What a fork of this process tells of one variant."""
-    experiment.brought.driver.leave_loop()
+    experiment.fork.driver.leave_loop()
     experiment.carry_out(variant, pipeline)
     fork = experiment.fork.outcome
     return {
@@ -532,7 +532,7 @@ def _sound(told: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def try_events(request: dict[str, Any]) -> dict[str, Any]:
-    """Carry out one request of `run_experiments.py`."""
+    """Carry out one request of `Trials`."""
     began = time.monotonic()
     experiment = Experiment(request)
     experiment.import_target()

@@ -13,7 +13,6 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,14 @@ from Agent.event.clock import format_timestamp
 from Agent.event.model import Event, RedactedBytes
 from Agent.event.ordering import order_key
 from Agent.event.pointers import escape, unescape
-from Agent.event.values.serialise import to_json
+from Agent.event.values.values import to_json
 from Agent.flight.run_reading import RunRef
 from Agent.flight.run_recorder import Recorder
 from Agent.flight.tool_calls import OPEN_PLAYERS
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_player, current_scope
 from Agent.record.emit.installed import install_pipeline
-from Agent.record.emit.pipeline import LineSink, Pipeline, options_of_replay, record_lines, record_session
+from Agent.record.emit.pipeline import Pipeline, UnkeptLines, options_of_replay, record_lines, record_session
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.redaction import Redactor
 from Agent.record.encode.safe_text import message_of
@@ -51,11 +50,10 @@ from Agent.replay.forks.fork_point import (
     start_for,
     with_state,
 )
-from Agent.replay.forks.outcome import ForkOutcome, RaisedError
-from Agent.replay.forks.patches import Patch, apply_patch
+from Agent.replay.forks.outcome import ForkOutcome, Patch, RaisedError, apply_patch
 from Agent.replay.forks.player import Echo, ForkAnswers, ForkPlayer, ForkSources, answerable, seed_generators
 from Agent.replay.plan.actions import DrivenAction, Plan, make_plan
-from Agent.replay.plan.recording import AgentFacts, is_traced_action
+from Agent.replay.plan.recording import AgentFacts, is_traced_action, parents_of, spans_around
 from Agent.replay.plan.target import Decoder, TargetFailed, objects_in
 from Agent.replay.worker.driver import Driver
 from Agent.replay.worker.jobs import tell
@@ -67,9 +65,15 @@ from Agent.tree.write.sink import Stream
 from Agent.tree.write.writer import SessionWriter
 
 
-@dataclass(slots=True)
-class Brought:
-    """Everything at the point, ready to be changed and to go on."""
+class Fork:
+    """One fork, from the request to the outcome: `bring` to the point, and `go_on`, once or in several forks.
+
+    Args:
+        request: the request of `forking.py`.
+        find: finds another point than the request names, from which recorded actions are called in any case.
+        is_telling: whether it tells who waits how far it is; of many forks only all of them do.
+        shows: which agents' states the outcome holds, given the agent and those with an object.
+    """
 
     plan: Plan
     point: ForkPoint
@@ -79,37 +83,9 @@ class Brought:
     resume: Callable[[], Any] | None
     """By which the agent continues by itself; None where the recorded actions are called."""
     answers: ForkAnswers
-    """What the recording answers from there on."""
+    """What the recording answers from the point on."""
     sources: ForkSources
     """What gives clocks and chance from there on."""
-
-
-class UnkeptLines(LineSink):
-    """Takes lines and keeps none.
-
-    Args:
-        hear: hears each.
-    """
-
-    def __init__(self, hear: Callable[[bytes], None]) -> None:
-        super().__init__("unstored")  # an id of a writer, since lines are read again
-        self._hear = hear
-
-    def write(self, line: RedactedBytes) -> bool:
-        """Let a line be heard and forget it."""
-        self._hear(line)
-        return True
-
-
-class Fork:
-    """One fork, from the request to the outcome.
-
-    Args:
-        request: the request of `forking.py`.
-        find: finds another point than the request names, from which recorded actions are called in any case.
-        is_telling: whether it tells who waits how far it is; of many forks only all of them do.
-        shows: which agents' states the outcome holds, given the agent and those with an object.
-    """
 
     def __init__(
         self,
@@ -133,13 +109,13 @@ class Fork:
         self.trigger: ForkTrigger | None = None
         """Hears what is recorded, where the point lies inside an action."""
 
-    def bring(self) -> Brought:
+    def bring(self) -> None:
         """Bring everything to the point.
 
         Raises:
             AgentTraceError: there is no such point, or it cannot be reached; the text says why.
         """
-        self.turn_away()
+        turn_recording_away(self.bench.directory)
         self.bench.install()
         try:
             self._build()
@@ -159,20 +135,19 @@ class Fork:
         may_resume = self._find is None and len(given) == 1
         resume = resume_of(self.bench.objects[given[0]]) if may_resume else None
         if resume is not None and point.state is not None:
-            return self._brought_by_state(plan, point, given[0], resume)
+            self._bring_by_state(plan, point, given[0], resume)
+            return
         if not plan.actions:
             raise ReplayError(
                 "this run has no recorded action that can be replayed, and the target's object has no "
                 "trace_resume()",
                 remedy="trace the agent's methods, or give its class trace_restore(state) and trace_resume()",
             )
-        return self._brought_by_actions(plan, point, given, resume)
+        self._bring_by_actions(plan, point, given, resume)
 
-    def _brought_by_state(
-        self, plan: Plan, point: ForkPoint, agent_id: str, resume: Callable[[], Any]
-    ) -> Brought:
+    def _bring_by_state(self, plan: Plan, point: ForkPoint, agent_id: str, resume: Callable[[], Any]) -> None:
         assert point.state is not None  # noqa: S101 - the caller looked
-        restored = self.bench.decoder.restore(Recorded(point.state.fields, point.state.types, ""))
+        restored = self.bench.decoder.restore(point.state)
         if restored.unrestored:
             raise ReplayError(f"the state at {point.what} cannot be restored: {restored.unrestored[0]}")
         if not isinstance(restored.value, dict):
@@ -184,11 +159,11 @@ class Fork:
         self.outcome.start = point.what
         self.outcome.remaining = len(plan.actions) - point.index
         later = (event for event in self.own_events() if point.is_behind(event))
-        return self._brought(plan, point, driver, next(later, None), resume)
+        self._begin_at(plan, point, driver, next(later, None), resume)
 
-    def _brought_by_actions(
+    def _bring_by_actions(
         self, plan: Plan, point: ForkPoint, given: list[str], resume: Callable[[], Any] | None
-    ) -> Brought:
+    ) -> None:
         recording = self.bench.recording
         objects = {name: self.bench.objects[name] for name in given}
         is_alone = objects.keys() == self.bench.objects.keys()
@@ -213,24 +188,25 @@ class Fork:
         for doubt in self.bench.outcome.doubts[:3]:
             self.outcome.note(doubt)
         keeps_on = resume if point.effect is None else None
-        return self._brought(plan, point, driver, first_event(point, plan), keeps_on)
+        self._begin_at(plan, point, driver, first_event(point, plan), keeps_on)
 
-    def _brought(
+    def _begin_at(
         self,
         plan: Plan,
         point: ForkPoint,
         driver: Driver,
         first: Event | None,
         resume: Callable[[], Any] | None,
-    ) -> Brought:
-        """With what the recording holds from the point on."""
+    ) -> None:
+        """Take in where everything stands, with what the recording holds from there on."""
+        self.plan, self.point, self.driver, self.first, self.resume = plan, point, driver, first, resume
         rest = plan.actions[point.index :]
-        sources = ForkSources(self.bench.kit, self.bench.watch)
-        driver.read_by(sources)
+        self.sources = ForkSources(self.bench.kit, self.bench.watch)
+        driver.read_by(self.sources)
         wall_us = rest[0].call.began_us if rest and resume is None else 0.0
         last_us = (first or self.bench.recording.events[-1]).timestamp_us
-        sources.begin_forks(first, wall_us or float(last_us), self.outcome)
-        return Brought(plan, point, driver, first, resume, self._answers(rest, first), sources)
+        self.sources.begin_forks(first, wall_us or float(last_us), self.outcome)
+        self.answers = self._answers(rest, first)
 
     def tell_progress(self) -> None:
         """Let whoever waits know how many of the actions are done, those before the point among them."""
@@ -245,7 +221,9 @@ class Fork:
             hear: hears each line; default: `hear`.
         """
         state = self.bench.recording.configuration("state", default="exit")
-        pipeline = record_lines(UnkeptLines(hear or self.hear), "swept", options=options_of_replay(state))
+        pipeline = record_lines(
+            UnkeptLines("unstored", hear or self.hear), "swept", options=options_of_replay(state)
+        )
         for tracker, _, obj in trackers(pipeline, self.everybody(), self.bench.recording.agents):
             tracker.full(obj)
         return pipeline
@@ -260,13 +238,8 @@ class Fork:
         if self.trigger is not None:
             self.trigger.hear(line)
 
-    def turn_away(self) -> Callable[[], None]:
-        """Keep what the target sets up out of the tree; what it gives ends that."""
-        return turn_recording_away(self.bench.directory)
-
     def go_on(
         self,
-        brought: Brought,
         pipeline: Pipeline,
         patch: Patch | None = None,
         seed: int | None = None,
@@ -283,9 +256,9 @@ class Fork:
         Raises:
             UsageError: the patch does not fit.
         """
-        driver, point, answers, sources = brought.driver, brought.point, brought.answers, brought.sources
+        driver, point, sources = self.driver, self.point, self.sources
         install_pipeline(pipeline)
-        player = self._fork_player(answers, pipeline)
+        player = self._fork_player(pipeline)
         driver.hand_over(player, pipeline, self.outcome.changed)
         sources.go_on(player)
         player.left = sources.left
@@ -297,22 +270,22 @@ class Fork:
         if point.effect is None:
             change()
         else:
-            self.trigger = ForkTrigger(point.effect, brought.plan.actions[point.index].effects, change)
+            self.trigger = ForkTrigger(point.effect, self.plan.actions[point.index].effects, change)
         if pipeline.artifacts is not None:
-            before = Counter(action.agent_id for action in brought.plan.actions[: point.index])
+            before = Counter(action.agent_id for action in self.plan.actions[: point.index])
             tell_states(pipeline, self.everybody(), self.bench.recording.agents, before)
         self.bench.watch.is_on = False
-        if not answers.reads_sources:
+        if not self.answers.reads_sources:
             installed.open_reads = None
         self.bench.watch.allows_network = bool(self._live)
         began, used = time.monotonic(), time.process_time()
         with contextlib.suppress(ReplayStopped):  # the outcome knows why
-            if brought.resume is not None:
-                self._resume(driver, brought.resume, player)
+            if self.resume is not None:
+                self._go_on_alone(self.resume, player)
             else:
                 around = current_scope.get()
                 calls = call or (lambda _number, action: driver.go_on(action, around))
-                self._drive_rest(brought.plan.actions[point.index :], player, calls)
+                self._drive_rest(self.plan.actions[point.index :], player, calls)
         self.outcome.seconds = time.monotonic() - began
         self.outcome.processor_seconds = time.process_time() - used
         driver.close()
@@ -326,8 +299,8 @@ class Fork:
         if not trigger.has_acted and self.outcome.stopped is None:
             self.outcome.stopped = f"{self.outcome.point} was not reached, so nothing was changed"
 
-    def _resume(self, driver: Driver, resume: Callable[[], Any], player: ForkPlayer) -> None:
-        error = driver.raised_by(resume, [], {})
+    def _go_on_alone(self, resume: Callable[[], Any], player: ForkPlayer) -> None:
+        error = self.driver.raised_by(resume, [], {})
         self.outcome.note("the agent continued by its own trace_resume()")
         if error is not None:
             self.outcome.errors.append(raised(error, None, self.outcome.agents[0], "trace_resume"))
@@ -388,18 +361,19 @@ class Fork:
             [action.call for action in rest],
         )
 
-    def _fork_player(self, answers: ForkAnswers, pipeline: Pipeline) -> ForkPlayer:
+    def _fork_player(self, pipeline: Pipeline) -> ForkPlayer:
+        bench = self.bench
+        is_recorded = pipeline.artifacts is not None
         player = ForkPlayer(
-            answers,
-            self.bench.answers(pipeline),
-            self.bench.comparison,
+            self.answers,
+            bench.answers(pipeline),
+            bench.comparison,
             self.outcome,
+            pipeline,
+            Echo(pipeline, bench.errors, bench.recording.codes) if is_recorded else None,
             live=self._live,
         )
-        player.pipeline = pipeline
-        if pipeline.artifacts is not None:
-            player.echo = Echo(pipeline, self.bench.errors, self.bench.recording.codes)
-        self.bench.peers.answer_by(lambda: player, player.stop)
+        bench.peers.answer_by(lambda: player, player.stop)
         return player
 
     def _note_states(self, pipeline: Pipeline) -> None:
@@ -411,14 +385,13 @@ class Fork:
     def _entries(self) -> list[Event]:
         """The outermost actions that belong to the run: made in it, or around its beginning."""
         events = self.bench.recording.events
-        parents = {event.span_id: event.parent_span_id for event in events if event.span_id is not None}
-        around = set()
-        for event in events:
-            if event.kind == "run.started" and event.run_id in self._run_ids:
-                span_id = event.parent_span_id
-                while span_id is not None and span_id not in around:
-                    around.add(span_id)
-                    span_id = parents.get(span_id)
+        parents = parents_of(events)
+        around = {
+            span_id
+            for event in events
+            if event.kind == "run.started" and event.run_id in self._run_ids
+            for span_id in spans_around(event, parents)
+        }
         return [
             event
             for event in events
@@ -687,7 +660,7 @@ class ForkRecording:
         write_summary(self.session)
 
 
-def _lineage(request: dict[str, Any], brought: Brought, agents: list[str]) -> Lineage:
+def _lineage(request: dict[str, Any], fork: Fork) -> Lineage:
     """What the fork's session says of where it comes from."""
     return Lineage(
         run=request["run"],
@@ -697,10 +670,10 @@ def _lineage(request: dict[str, Any], brought: Brought, agents: list[str]) -> Li
         run_id=request["fork_id"],
         patch=request["patch"],
         seed=request["seed"],
-        agents=tuple(agents),
-        by_itself=brought.resume is not None,
-        from_event=None if brought.first is None else brought.first.id,
-        from_timestamp=None if brought.first is None else brought.first.timestamp,
+        agents=tuple(sorted(fork.bench.objects)),
+        by_itself=fork.resume is not None,
+        from_event=None if fork.first is None else fork.first.id,
+        from_timestamp=None if fork.first is None else fork.first.timestamp,
         relation=RESUMED if request["patch"] is None and request["seed"] is None else FORKED,
     )
 
@@ -708,23 +681,22 @@ def _lineage(request: dict[str, Any], brought: Brought, agents: list[str]) -> Li
 def record_fork(request: dict[str, Any]) -> dict[str, Any]:
     """Carry out one request of `forking.py`."""
     fork = Fork(request, is_telling=True)
-    brought = fork.bring()
+    fork.bring()
     bench, outcome = fork.bench, fork.outcome
     info = bench.recording.info
-    fork.turn_away()()
+    turn_recording_away(bench.directory)()
     recording = ForkRecording(
         Path(request["root"]),
         request["fork_id"],
-        _lineage(request, brought, sorted(bench.objects)),
+        _lineage(request, fork),
         {} if info is None else dict(info.configuration),
         dict.fromkeys([*outcome.agents, "*"], request["target"]),
-        fork.hear if brought.point.effect is not None else None,
+        fork.hear if fork.point.effect is not None else None,
     )
-    fork.turn_away()
+    turn_recording_away(bench.directory)
     alone = outcome.agents[0] if len(outcome.agents) == 1 else None
     try:
         fork.go_on(
-            brought,
             recording.pipeline,
             request["patch"],
             request["seed"],

@@ -27,6 +27,7 @@ from Agent.record.emit.context import kinds_of_draws
 from Agent.record.sources.adopted import is_foreign_name
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.introspection import Sort, sort_of
+from Agent.replay.compare.comparison import Recorded
 from Agent.replay.compare.emitted_events import describe
 from Agent.replay.drive.source_results import GeneratorPlaces
 from Agent.replay.drive.states import generators_in, held_together
@@ -34,13 +35,6 @@ from Agent.replay.plan.actions import DrivenAction, Plan
 from Agent.replay.plan.recording import AgentFacts, Recording
 
 _LIBRARIES = {"site-packages", "dist-packages"}
-
-
-class KeptState(NamedTuple):
-    """A state as the recording has it."""
-
-    fields: Any
-    types: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +47,7 @@ class ForkPoint:
     """How many whole actions stand before it."""
     effect: Event | None = None
     """Behind which effect of the action that follows; None before that action begins."""
-    state: KeptState | None = None
+    state: Recorded | None = None
     """What a checkpoint keeps of this very place."""
     saved_us: int = 0
     """When that was saved."""
@@ -131,7 +125,7 @@ def _known(recording: Recording, ref: RunRef) -> str:
     return f"; its steps: {', '.join(names)}{', ...' if len(steps) > 5 else ''}" if names else ""
 
 
-def _checkpoint(step: str, recording: Recording, ref: RunRef) -> tuple[CheckpointInfo, KeptState] | None:
+def _checkpoint(step: str, recording: Recording, ref: RunRef) -> tuple[CheckpointInfo, Recorded] | None:
     """The checkpoint of that step, of the run or of any run of a session whose root run is meant."""
     with LocalCheckpointStore(recording.session) as store:
         for run_id in [ref.run_id] if ref.run_id is not None else store.runs():
@@ -143,7 +137,7 @@ def _checkpoint(step: str, recording: Recording, ref: RunRef) -> tuple[Checkpoin
             own = [info for info in same if info.agent_id in {None, recording.agent_id}] or same[:1]
             if own:
                 fields, types = store.recorded_state(run_id, step, own[-1].agent_id)
-                return own[-1], KeptState(fields, types)
+                return own[-1], Recorded(fields, types, "")
     return None
 
 
@@ -161,7 +155,7 @@ def _recorded_step(step: str, recording: Recording, ref: RunRef) -> Event | None
     return chosen[-1] if chosen else None
 
 
-def _of_checkpoint(info: CheckpointInfo, state: KeptState, plan: Plan, recording: Recording) -> ForkPoint:
+def _of_checkpoint(info: CheckpointInfo, state: Recorded, plan: Plan, recording: Recording) -> ForkPoint:
     what = f"checkpoint {info.step_id}"
     event = next((each for each in recording.events if each.id == info.event_id), None)
     if event is not None:
@@ -223,8 +217,9 @@ def start_for(
         return Start(0, {}, "the beginning: the state of agents inside others cannot be restored")
     if point.state is not None and point.effect is None and len(agents) == 1:
         first = recording.agents[agents[0]].first_state if agents[0] in recording.agents else None
-        if isinstance(point.state.fields, dict) and _is_like(point.state.fields, first):
-            return Start(point.index, {agents[0]: _as_event(first, agents[0], *point.state)}, point.what)
+        if isinstance(point.state.value, dict) and _is_like(point.state.value, first):
+            state = _as_event(first, agents[0], point.state.value, dict(point.state.types))
+            return Start(point.index, {agents[0]: state}, point.what)
     if hidden is not None:
         return Start(0, {}, f"the beginning: no recorded state holds {hidden}")
     folds = {name: _folded(name, point, plan, recording) for name in agents}

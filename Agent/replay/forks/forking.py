@@ -17,8 +17,7 @@ from Agent.flight.run_reading import RunRef
 from Agent.record.emit.installed import flush_active
 from Agent.replay.diff.run_comparison import RunComparison, RunName, compare_runs
 from Agent.replay.diff.run_side import open_side
-from Agent.replay.forks.outcome import ForkOutcome, RaisedError
-from Agent.replay.forks.patches import Patch, check_patch
+from Agent.replay.forks.outcome import ForkOutcome, Patch, RaisedError, check_patch
 from Agent.replay.plan.recording import session_info
 from Agent.replay.plan.target import Target, target_name
 from Agent.replay.worker.jobs import Job, run_job

@@ -89,6 +89,8 @@ class ForkPlayer:
         answers: makes answers again.
         live: names of tools, models and agents that may be called live; True for all.
         outcome: takes what was answered, and why it stopped.
+        pipeline: records the fork; it makes arguments plain.
+        echo: writes what is answered into the record; None if there is none.
     """
 
     def __init__(
@@ -97,16 +99,14 @@ class ForkPlayer:
         answers: AnswerBook,
         comparison: Comparison,
         outcome: ForkOutcome,
+        pipeline: Pipeline,
+        echo: Echo | None,
         *,
         live: bool | Collection[str],
     ) -> None:
         self.live = recorded.own
-        self.pipeline: Pipeline | None = None
-        """What records the fork; it makes arguments plain."""
         self.current: PlannedCall | None = None
         """The recorded counterpart of the action that is replayed now."""
-        self.echo: Echo | None = None
-        """Writes what is answered into the record; None if there is none."""
         self.is_stopped = False
         self.observer: CallObserver | None = None
         self.left: Callable[[PlannedCall], None] = lambda _call: None
@@ -120,6 +120,8 @@ class ForkPlayer:
         self._answers = answers
         self._comparison = comparison
         self._outcome = outcome
+        self._pipeline = pipeline
+        self._echo = echo
         self._allowed = live
         self._known = recorded.known
         self._free: dict[tuple[str | None, str], list[PlannedCall]] = {}
@@ -255,7 +257,7 @@ class ForkPlayer:
         if found.parent is not self.current:
             self._outcome.moved += 1
         try:
-            event = found.event if self.echo is None else self.echo.write(found.event)
+            event = found.event if self._echo is None else self._echo.write(found.event)
             answer, lack = self._answers.answer(event, named_arguments(call, event))
         except Unanswerable as error:
             self.stop(f"the recorded response of {name} of {who} (event {found.event.id}): {error}")
@@ -274,8 +276,7 @@ class ForkPlayer:
         return None
 
     def _agrees(self, call: TracedCall, recorded: PlannedCall) -> bool:
-        assert self.pipeline is not None  # noqa: S101 - set before anything is replayed
-        both = both_arguments(call, recorded.event, self.pipeline)
+        both = both_arguments(call, recorded.event, self._pipeline)
         return self._comparison.difference(*both, NAMES) is None
 
 

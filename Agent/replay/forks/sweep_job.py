@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 import orjson
 
 from Agent.event.pointers import value_at
-from Agent.event.values.serialise import to_json
+from Agent.event.values.values import to_json
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import read_state
-from Agent.replay.forks.fork import Brought, Fork
-from Agent.replay.forks.outcome import STOPPED, OutcomeOf
-from Agent.replay.forks.patches import Patch, leaves, of_leaves
+from Agent.replay.forks.fork import Fork
+from Agent.replay.forks.outcome import STOPPED, OutcomeOf, Patch, leaves, of_leaves
 from Agent.replay.worker.fork_server import Forks
 from Agent.replay.worker.jobs import from_object
 
@@ -45,9 +44,8 @@ class PatchSweep:
         workers: how many run at the same time.
     """
 
-    def __init__(self, fork: Fork, brought: Brought, outcome: OutcomeOf, workers: int) -> None:
+    def __init__(self, fork: Fork, outcome: OutcomeOf, workers: int) -> None:
         self._fork = fork
-        self._brought = brought
         self._outcome = outcome
         self._forks = Forks(fork.bench.directory, workers, is_telling=True)
         self._pipeline = fork.unrecorded()
@@ -57,8 +55,8 @@ class PatchSweep:
         return [told or DIED for told in self._forks.run([partial(self._told, each) for each in variants])]
 
     def _told(self, variant: SweepVariant) -> dict[str, Any]:
-        self._brought.driver.leave_loop()
-        self._fork.go_on(self._brought, self._pipeline, *variant)
+        self._fork.driver.leave_loop()
+        self._fork.go_on(self._pipeline, *variant)
         fork = self._fork.outcome
         return {
             "value": self._outcome.of(fork),
@@ -117,9 +115,9 @@ def sweep(request: dict[str, Any]) -> dict[str, Any]:
     began = time.monotonic()
     outcome = OutcomeOf.parse(request["outcome"])
     fork = Fork(request, shows=outcome.concerns)
-    brought = fork.bring()
+    fork.bring()
     reached = time.monotonic()
-    tried_here = PatchSweep(fork, brought, outcome, request["workers"])
+    tried_here = PatchSweep(fork, outcome, request["workers"])
     variants = [SweepVariant(each["patch"], each["seed"]) for each in request["variants"]]
     with silenced():
         told = tried_here.try_all([SweepVariant(None, None), *variants])

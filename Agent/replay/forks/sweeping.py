@@ -19,8 +19,7 @@ import orjson
 from Agent.errors import UsageError
 from Agent.replay.diff.run_comparison import RunName
 from Agent.replay.forks.forking import fork_request
-from Agent.replay.forks.outcome import ERROR, STOPPED, OutcomeOf
-from Agent.replay.forks.patches import Patch, check_patch
+from Agent.replay.forks.outcome import ERROR, STOPPED, OutcomeOf, Patch, check_patch
 from Agent.replay.plan.target import Target
 from Agent.replay.rerun import keep_json, make_replay_directory
 from Agent.replay.worker.jobs import Job, run_job

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -20,26 +20,16 @@ import orjson
 
 from Agent.archive.run_import import import_run
 from Agent.errors import DamagedInput, RunNotFound, UsageError
+from Agent.event.model import Event as RecordedEvent
+from Agent.record.emit.context import states_of
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.outcome import ReplayReport, Verdict, short
-from Agent.replay.plan.recording import RunReference
+from Agent.replay.plan.actions import DrivenAction, make_plan
+from Agent.replay.plan.recording import Recording, RunReference, parents_of, spans_around
 from Agent.replay.rerun import RedriveOptions, drive_again
 from Agent.tree.files.session import update_session
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, safe_name
 from Agent.tree.retention import delete_tree
-
-__all__ = [
-    "Accepted",
-    "check_golden",
-    "DEFAULT_DIRECTORY",
-    "find_golden",
-    "golden_place",
-    "GoldenReport",
-    "GoldenTrace",
-    "list_goldens",
-    "remove_golden",
-    "unpacked",
-]
 
 DEFAULT_DIRECTORY: Final = Path("tests") / "golden_traces"
 """Where golden traces are, seen from a project's root."""
@@ -433,3 +423,106 @@ def unpacked(golden: GoldenTrace, recording: Path | None = None) -> Iterator[Run
         session = import_run(recording or golden.recording, Path(place, "trace")).session
         update_session(session, configuration=golden.settings, argv=(golden.program,))
         yield RunReference(session, golden.agent_id)
+
+
+# Which events of a session a replay needs: of one agent, of some agents, of the first steps.
+#
+# A golden trace keeps these, `shrink_golden` looks for the fewest that still fail.
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A part of a recording that can be replayed alone."""
+
+    given: frozenset[str]
+    """Agents of which the target gives an object, as far as their code is to run."""
+    inside: frozenset[str]
+    """Agents whose code runs inside theirs."""
+    actions: tuple[DrivenAction, ...]
+    is_whole: bool
+    """Nothing was left out at the end, so that the last states hold."""
+
+    @property
+    def agents(self) -> frozenset[str]:
+        """All agents whose code runs."""
+        return self.given | self.inside
+
+
+def choose(
+    recording: Recording, given: Collection[str], inside: Collection[str], until: str | None = None
+) -> Chosen | None:
+    """What is replayed of these agents, up to the action of that event; None where that is not replayed."""
+    live = frozenset({*given, *inside})
+    plan = make_plan(recording, frozenset(given), live)
+    actions = plan.actions
+    if until is not None:
+        place = next((place for place, action in enumerate(actions, 1) if action.event.id == until), None)
+        if place is None:
+            return None
+        actions = actions[:place]
+    is_whole = len(actions) == len(plan.actions)
+    return Chosen(frozenset(given), frozenset(inside), tuple(actions), is_whole)
+
+
+def needed(recording: Recording, chosen: Chosen | None = None) -> Callable[[RecordedEvent], bool]:
+    """Tells of each event of the session whether a replay of that part needs it.
+
+    Args:
+        chosen: the part; without it everything in the recording, which may be one agent's.
+    """
+    kept = recording.events if chosen is None else list(_events_of(recording, chosen))
+    ids = {event.id for event in kept}
+    codes = {event.code for event in kept if event.code is not None}
+    states: set[Any] = set()
+    for event in kept:
+        states |= states_of(event.extra.get("reads"))
+    # Whether a generator is shared with somebody who is not replayed is told by the others' first states.
+    is_shared = any(facts.shared_with for facts in recording.agents.values())
+
+    def is_needed(event: RecordedEvent) -> bool:
+        if event.id in ids or event.kind == "log.dropped":
+            return True
+        if event.kind == "code":
+            return event.extra.get("digest") in codes
+        if event.kind == "source.state":
+            return event.id in states
+        return is_shared and event.kind == "state" and event.extra.get("reason") == "first"
+
+    return is_needed
+
+
+def _events_of(recording: Recording, chosen: Chosen) -> Iterable[RecordedEvent]:
+    """The replayed actions with all that is inside them, and the states around them."""
+    spans = {action.event.span_id for action in chosen.actions}
+    parents = parents_of(recording.events)
+    around = {
+        event.id for action in chosen.actions for event in (*action.before, *action.after, action.event)
+    }
+    for facts in recording.agents.values():
+        if facts.agent_id in chosen.agents and facts.first_state is not None:
+            around.add(facts.first_state.id)
+    for event in recording.events:
+        is_end = event.kind == "state" and event.extra.get("reason") in {"exit", "gone"}
+        if (
+            event.id in around
+            or (chosen.is_whole and is_end and event.agent_id in chosen.agents)
+            or not spans.isdisjoint(spans_around(event, parents))
+        ):
+            yield event
+
+
+def inside_agents(report: ReplayReport, recording: Recording) -> set[str]:
+    """Agents whose code ran, or can have run, inside the replayed ones."""
+    outcome = report.outcome
+    answered = set(outcome.answered)
+    nested = {facts.agent_id for facts in recording.agents.values() if facts.entries and not facts.roots}
+    return (set(outcome.inside) | (nested - answered if outcome.inside else set())) - set(outcome.agents)
+
+
+def asked_for(golden: GoldenTrace, recording: Recording) -> str | None:
+    """The agent that the target is asked for where only a part of a whole run is replayed."""
+    if golden.agents is not None:
+        return golden.asked_for
+    # whoever is asked for a part builds what it builds for the whole run
+    roots = [facts.agent_id for facts in recording.agents.values() if facts.roots]
+    return roots[0] if len(roots) == 1 else None

@@ -14,7 +14,14 @@ from math import nextafter
 from Agent.event.model import Event
 from Agent.flight.recorded_calls import CALL_KINDS
 from Agent.replay.compare.emitted_events import is_point
-from Agent.replay.plan.recording import Recording, began_us, is_traced_action, method_name
+from Agent.replay.plan.recording import (
+    Recording,
+    began_us,
+    is_traced_action,
+    method_name,
+    parents_of,
+    spans_around,
+)
 
 FRAMEWORK_KINDS = frozenset(
     {
@@ -61,9 +68,14 @@ class PlannedCall:
     is_async: bool = False
 
     @property
+    def whose(self) -> str:
+        """Its name, and whose it is."""
+        return f"{self.name} of {self.agent_id}"
+
+    @property
     def told(self) -> str:
         """Return a short description of the call."""
-        return f"{self.name} of {self.agent_id} (event {self.event.id})"
+        return f"{self.whose} (event {self.event.id})"
 
     def overlaps(self, other: PlannedCall) -> bool:
         """Tell whether two calls ran concurrently, so that their order means nothing."""
@@ -249,15 +261,11 @@ def _add_gone(
     for event in recording.events:
         if event.kind == "state" and event.extra.get("reason") == "gone" and event.agent_id in live:
             plan.gone[event.agent_id] = event
-    for call in tree.calls.values() if plan.gone else ():
+    for call in tree.calls.values():
         agent_id = call.agent_id
-        above: PlannedCall | None = call
-        while agent_id in plan.gone and above is not None:
-            root = roots.get(str(above.event.span_id))
-            if root is not None:
-                plan.acted[agent_id] = max(plan.acted.get(agent_id, 0), root.number)
-                break
-            above = above.parent
+        root = _action_around(call, roots) if agent_id in plan.gone else None
+        if agent_id is not None and root is not None:
+            plan.acted[agent_id] = max(plan.acted.get(agent_id, 0), root.number)
 
 
 def is_outside_write(event: Event) -> bool:
@@ -286,14 +294,13 @@ class _CallTree:
     """The traced calls of a run, nested."""
 
     def __init__(self, recording: Recording) -> None:
-        self._parents: dict[str, str | None] = {}
+        self._parents = parents_of(recording.events)
         self._open = recording.open_agents
         self.calls: dict[str, PlannedCall] = {}
         self._tools: set[str] = set()
         for event in recording.events:
             if event.span_id is None:
                 continue
-            self._parents[event.span_id] = event.parent_span_id
             if event.kind == "tool.call":
                 self._tools.add(event.span_id)
             if is_traced_action(event):
@@ -372,12 +379,8 @@ class _CallTree:
 
     def is_open_above(self, call: PlannedCall, live: frozenset[str]) -> bool:
         """Whether it stands inside a live agent's step that has no end in the recording."""
-        span_id = call.event.parent_span_id
-        while span_id is not None:
-            if span_id not in self._parents:
-                return self._open.get(span_id) in live
-            span_id = self._parents[span_id]
-        return False
+        around = spans_around(call.event, self._parents)
+        return any(span_id not in self._parents and self._open.get(span_id) in live for span_id in around)
 
     def root_of(
         self, event: Event, roots: dict[str, DrivenAction], live: frozenset[str]
@@ -394,11 +397,7 @@ class _CallTree:
         is_call = event.span_id in self.calls
         if call is None or (call.agent_id not in live and not is_call):
             return None
-        while call is not None:
-            if str(call.event.span_id) in roots:
-                return roots[str(call.event.span_id)]
-            call = call.parent
-        return None
+        return _action_around(call, roots)
 
     def caller_of(
         self, event: Event, roots: dict[str, DrivenAction], live: frozenset[str]
@@ -407,31 +406,25 @@ class _CallTree:
         call = self.calls.get(event.span_id or "")
         if call is None or call.agent_id in live or call.parent is None or call.parent.agent_id not in live:
             return None
-        above: PlannedCall | None = call.parent
-        while above is not None:
-            if str(above.event.span_id) in roots:
-                return roots[str(above.event.span_id)]
-            above = above.parent
-        return None
+        return _action_around(call.parent, roots)
 
     def is_inside_tool(self, event: Event) -> bool:
         """Whether it happened in the body of a tool, which a replay answers instead of running it."""
-        span_id, seen = event.parent_span_id, 0
-        while self._tools and span_id is not None and seen < 10_000:
-            if span_id in self._tools:
-                return True
-            span_id = self._parents.get(span_id)
-            seen += 1
-        return False
+        return bool(self._tools) and not self._tools.isdisjoint(spans_around(event, self._parents))
 
     def is_inside_any(self, event: Event, roots: dict[str, DrivenAction]) -> bool:
         """Whether it happened anywhere inside a replayed action, answered calls included."""
-        call = self.enclosing(event.parent_span_id)
-        while call is not None:
-            if str(call.event.span_id) in roots:
-                return True
-            call = call.parent
-        return False
+        return _action_around(self.enclosing(event.parent_span_id), roots) is not None
+
+
+def _action_around(call: PlannedCall | None, roots: dict[str, DrivenAction]) -> DrivenAction | None:
+    """The replayed action that a call is or stands in."""
+    while call is not None:
+        root = roots.get(str(call.event.span_id))
+        if root is not None:
+            return root
+        call = call.parent
+    return None
 
 
 def has_concurrent_calls(action: DrivenAction) -> bool:

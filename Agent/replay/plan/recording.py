@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,8 +26,9 @@ from Agent.tree.read.reader import TreeReader
 
 ACTION_KINDS = frozenset({"agent_action", "learning_update"})
 
-
 _MOST_FORKS = 64
+_MOST_AROUND = 10_000
+"""Spans around an event that are looked at: those of a damaged recording may lead to themselves."""
 
 
 @dataclass(slots=True)
@@ -118,24 +119,24 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
     """
     reader = open_reader(session)
     recording = Recording(session, agent_id, session_info(session))
-    nesting = _Nesting()
+    nesting = _Nesting(agent_id)
     scan = reader.scan()
     for event in scan:
         _note_facts(recording, event)
         if agent_id is None:
             recording.events.append(event)
         else:
-            nesting.note(event, is_wanted=event.agent_id == agent_id and event.code is not None)
+            nesting.note(event)
     if agent_id is not None:
         if agent_id not in recording.agents:
             raise AgentNotFound(f"no readable event of agent {agent_id!r}", path=session)
         # A span's event comes after all that happened inside it, so what is inside is known by now only.
         # Where a process was killed, measurements that it held back are gone, and with them what they nested.
-        wanted = {True} if all(writer.closed for writer in scan.losses.writers) else {True, None}
+        wanted = {agent_id} if all(writer.closed for writer in scan.losses.writers) else {agent_id, None}
         recording.events = [
             event
             for event in reader.scan()
-            if event.agent_id == agent_id or nesting.is_inside(event) in wanted
+            if event.agent_id == agent_id or not wanted.isdisjoint(nesting.around(event))
         ]
     recording.events.sort(key=order_key)
     for damage in reader.damage():
@@ -159,18 +160,12 @@ class RecordingParts:
 
     def __init__(self, whole: Recording) -> None:
         self._whole = whole
-        self._parents: dict[str, str | None] = {}
-        self._owners: dict[str, frozenset[str | None]] = {}
-        for event in self._whole.events:
-            if event.span_id is not None:
-                self._parents[event.span_id] = event.parent_span_id
-                if event.code is not None and event.agent_id is not None:
-                    known = self._owners.get(event.span_id, frozenset())
-                    self._owners[event.span_id] = known | {event.agent_id}
+        nesting = _Nesting()
+        for event in whole.events:
+            nesting.note(event)
         self._events: dict[str | None, list[Event]] = {}
-        self._around: dict[str, frozenset[str | None]] = {}
-        for event in self._whole.events:
-            for agent_id in self._enclosing(event.parent_span_id) | {event.agent_id or ""}:
+        for event in whole.events:
+            for agent_id in nesting.around(event) | {event.agent_id or ""}:
                 self._events.setdefault(agent_id, []).append(event)
 
     def of(self, agent_id: str | None) -> Recording:
@@ -190,9 +185,42 @@ class RecordingParts:
             events = sorted({event.id: event for event in (*events, *orphans)}.values(), key=order_key)
         return replace(whole, agent_id=agent_id, events=events)
 
-    def _enclosing(self, span: str | None) -> frozenset[str | None]:
-        """The agents in whose entry actions a span stands; None among them where one around it is missing."""
-        passed: list[str] = []
+
+def session_info(session: Path) -> SessionInfo | None:
+    """What a session says of itself; None if that is lost: then targets and settings are missing."""
+    try:
+        return open_session(session)
+    except (SessionNotFound, DamagedInput):
+        return None
+
+
+class _Nesting:
+    """Which agents' entry actions a span stands in; numbers, since there may be millions of spans.
+
+    Args:
+        agent_id: whose actions count; everybody's without one.
+    """
+
+    def __init__(self, agent_id: str | None = None) -> None:
+        self._agent_id = agent_id
+        self._parents: dict[int, int | None] = {}
+        self._owners: dict[int, frozenset[str | None]] = {}
+        self._around: dict[int, frozenset[str | None]] = {}
+
+    def note(self, event: Event) -> None:
+        """Keep where a span stands, and whose it is."""
+        span = _number(event.span_id)
+        if span is None:
+            return
+        self._parents[span] = _number(event.parent_span_id)
+        owner = None if event.code is None else event.agent_id
+        if owner is not None and self._agent_id in {None, owner}:
+            self._owners[span] = self._owners.get(span, frozenset()) | {owner}
+
+    def around(self, event: Event) -> frozenset[str | None]:
+        """The agents in whose entry actions an event stands; None among them where a span is missing."""
+        passed = []
+        span = _number(event.parent_span_id)
         found: frozenset[str | None] = frozenset()
         while span is not None:
             if span in self._around:
@@ -205,52 +233,23 @@ class RecordingParts:
             self._around[span] = frozenset()  # for the time being, which also ends a circle
             span = self._parents[span]
         for each in reversed(passed):
-            found = self._around[each] = found | self._owners.get(each, frozenset())
+            if each in self._owners:
+                found |= self._owners[each]
+            self._around[each] = found
         return found
 
 
-def session_info(session: Path) -> SessionInfo | None:
-    """What a session says of itself; None if that is lost: then targets and settings are missing."""
-    try:
-        return open_session(session)
-    except (SessionNotFound, DamagedInput):
-        return None
+def parents_of(events: Iterable[Event]) -> dict[str, str | None]:
+    """{span: the one around it}."""
+    return {event.span_id: event.parent_span_id for event in events if event.span_id is not None}
 
 
-class _Nesting:
-    """Which span stands in which, and which are the wanted ones; numbers, since there may be millions."""
-
-    def __init__(self) -> None:
-        self._parents: dict[int, int | None] = {}
-        self._inside: dict[int, bool | None] = {}
-
-    def note(self, event: Event, *, is_wanted: bool) -> None:
-        """Keep where a span stands."""
-        span = _number(event.span_id)
-        if span is None:
-            return
-        self._parents[span] = _number(event.parent_span_id)
-        if is_wanted:
-            self._inside[span] = True
-
-    def is_inside(self, event: Event) -> bool | None:
-        """Whether the event stands in a wanted span; None where a span around it has no event."""
-        passed = []
-        span = _number(event.parent_span_id)
-        found: bool | None = False
-        while span is not None:
-            if span in self._inside:
-                found = self._inside[span]
-                break
-            passed.append(span)
-            self._inside[span] = False  # for the time being, which also ends a circle
-            if span not in self._parents:
-                found = None
-                break
-            span = self._parents[span]
-        for each in passed:
-            self._inside[each] = found
-        return found
+def spans_around(event: Event, parents: Mapping[str, str | None]) -> Iterator[str]:
+    """The spans around an event, the innermost first, up to one that is not recorded."""
+    span_id, count = event.parent_span_id, 0
+    while span_id is not None and count < _MOST_AROUND:
+        yield span_id
+        span_id, count = parents.get(span_id), count + 1
 
 
 def _number(span_id: str | None) -> int | None:

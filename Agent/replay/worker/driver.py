@@ -13,8 +13,6 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-import orjson
-
 from Agent.event.codec import decode_line
 from Agent.event.model import Event
 from Agent.event.pointers import copy_tree, escape
@@ -27,7 +25,7 @@ from Agent.record.sources.sources import adoption_of
 from Agent.record.state.identity import TRACED
 from Agent.record.state.introspection import generators_of, read_state
 from Agent.record.tracing.changed_arguments import at_place
-from Agent.replay.compare.comparison import Difference, Recorded
+from Agent.replay.compare.comparison import Difference, Recorded, as_captured, in_payload
 from Agent.replay.compare.outcome import Divergence, ReplayStopped, short
 from Agent.replay.compare.python_text import python_path
 from Agent.replay.drive.agent_stubs import MADE_OTHERWISE
@@ -40,8 +38,7 @@ from Agent.replay.drive.calls import (
     told_of_argument,
 )
 from Agent.replay.drive.judge import ActionJudge, ExpectedLine
-from Agent.replay.drive.kit import ReplayKit
-from Agent.replay.drive.player import current_lane, driven_here
+from Agent.replay.drive.player import ReplayKit, current_lane, driven_here
 from Agent.replay.drive.snapshots import LastStates, OutsideWrites, WholeStates
 from Agent.replay.drive.source_results import SourceAnswers
 from Agent.replay.drive.states import (
@@ -77,10 +74,6 @@ _PLAIN = frozenset({bool, int, float, str, dict, list, tuple})
 """Results that are neither awaited nor iterated for what they are."""
 PreparedCall = tuple[Any, list[Any], dict[str, Any]]
 """A bound method, and its arguments."""
-
-
-def _stands_at(pointer: str, places: Collection[str]) -> bool:
-    return any(pointer == place or pointer.startswith(f"{place}/") for place in places)
 
 
 class Stopper(Protocol):
@@ -386,10 +379,9 @@ class Driver:
     def _tell_of_large_fields(self) -> None:
         found = self._outcome.divergence
         obj = None if found is None else self._objects.get(found.agent_id)
-        if found is not None and obj is not None:
-            told = self._whole.told_of_large(found, obj)
-            if told:
-                self._outcome.remark(told)
+        told = "" if found is None or obj is None else self._whole.told_of_large(found, obj)
+        if told:
+            self._outcome.remark(told)
 
     def _put_first_in_front(self) -> None:
         found = self._outcome.further
@@ -576,11 +568,13 @@ class Driver:
                 "one: replay what calls it instead"
             )
 
-        recorded = Recorded(event.extra["args"], event.types or {}, "/extra/args")
+        recorded = in_payload(event, "args")
         restored = self._decoder.restore_argument(recorded, used)
         held = self._held_arguments(event, obj)
-        own = tuple(f"/extra/args/{escape(name)}" for name in held)
-        lacking = [each for each in restored.unrestored if not _stands_at(each.partition(" at ")[2], own)]
+        own = tuple(f"/extra/args/{escape(name)}/" for name in held)
+        lacking = [
+            each for each in restored.unrestored if not f"{each}/".partition(" at ")[2].startswith(own)
+        ]
         if lacking or not isinstance(restored.value, dict):
             self._player.stop(told_of_argument(call, lacking))
         if restored.is_redacted:
@@ -597,17 +591,12 @@ class Driver:
             self._restore(agent_id, obj)
         found: dict[str, Any] = {}
         for name, place in places.items():
-            value, recorded = at_place(obj, place), event.extra["args"].get(name)
-            pointer = f"/extra/args/{escape(name)}"
-            if value is not None and self._is_as_recorded(value, recorded, event, pointer):
+            value, pointer = at_place(obj, place), f"/extra/args/{escape(name)}"
+            recorded = Recorded(event.extra["args"].get(name), event.types or {}, pointer)
+            here = as_captured(self._pipeline.capture.body({"value": value}, pointer), pointer).part("value")
+            if value is not None and self._comparison.difference(recorded, here) is None:
                 found[name] = value
         return found
-
-    def _is_as_recorded(self, value: object, recorded: Any, event: Event, pointer: str) -> bool:
-        body, types = self._pipeline.capture.body({"value": value}, pointer)
-        here = Recorded(orjson.loads(b"{" + body + b"}")["value"], types or {}, f"{pointer}/value")
-        difference, _ = self._comparison.compare(Recorded(recorded, event.types or {}, pointer), here)
-        return difference is None
 
     def _call(self, method: Any, args: list[Any], kwargs: dict[str, Any]) -> None:
         result = method(*args, **kwargs)

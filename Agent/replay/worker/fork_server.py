@@ -27,14 +27,13 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Event, Lock, Thread
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import orjson
 
@@ -57,8 +56,6 @@ from Agent.replay.worker.jobs import (
 
 if TYPE_CHECKING:
     from Agent.replay.worker.workbench import Prepared
-
-__all__ = ["cores", "Forks", "ForkServer", "in_parallel", "main", "Progress", "Worker", "Workers"]
 
 _MODULES = (
     "ctypes",
@@ -84,7 +81,7 @@ _OWN_THREADS = "agent-trace"
 _LOOK_S = 0.2
 
 
-class ForkServer:
+class ForkServer(AbstractContextManager["ForkServer"]):
     """Forks a child process for each request from one that is warm; started by the first request.
 
     A context manager: at the end the server ends, children that still run do not.
@@ -103,12 +100,7 @@ class ForkServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._environment: dict[str, str] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -235,12 +227,7 @@ def _settings(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-class _Task(NamedTuple):
-    module: str
-    request: str
-
-
-def _serve(control: socket.socket) -> _Task | None:
+def _serve(control: socket.socket) -> dict[str, Any] | None:
     """Fork for each request; in a child its task is returned, in the server None at the end."""
     while True:
         try:
@@ -265,15 +252,16 @@ def _reap() -> None:
             pass
 
 
-def _watch_over(link: socket.socket, stdout: int, stderr: int) -> _Task:
+def _watch_over(link: socket.socket, stdout: int, stderr: int) -> dict[str, Any]:
     """Fork the child of one request, say which process it is and how it ended; returns in the child alone."""
-    task = orjson.loads(link.makefile("rb").readline())
+    task: dict[str, Any] = orjson.loads(link.makefile("rb").readline())
     parent_id = os.getpid()
     child = os.fork()
     if child == 0:
         link.close()
         end_with_parent(parent_id)
-        return _begin(task, stdout, stderr)
+        _begin(task, stdout, stderr)
+        return task
     try:
         _report(link, child)
     finally:
@@ -304,7 +292,7 @@ def _end_without_caller(link: socket.socket, child: int) -> None:
         os.killpg(child, signal.SIGKILL)
 
 
-def _begin(task: dict[str, Any], stdout: int, stderr: int) -> _Task:
+def _begin(task: dict[str, Any], stdout: int, stderr: int) -> None:
     """Become what a new interpreter would be: group, output, directory, environment."""
     os.setpgid(0, 0)
     os.dup2(stdout, 1)
@@ -316,7 +304,6 @@ def _begin(task: dict[str, Any], stdout: int, stderr: int) -> _Task:
     os.environ.update(task["environment"])
     sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
     sys.pycache_prefix = os.environ.get("PYTHONPYCACHEPREFIX")
-    return _Task(task["module"], task["request"])
 
 
 def main(descriptor: int, target: str | None = None) -> None:
@@ -335,14 +322,14 @@ def main(descriptor: int, target: str | None = None) -> None:
     if prepared is not None:
         from Agent.replay.worker.workbench import replay
 
-        answer(orjson.loads(Path(task.request).read_bytes()), partial(replay, prepared=prepared))
+        answer(orjson.loads(Path(task["request"]).read_bytes()), partial(replay, prepared=prepared))
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)  # to take apart all that was imported would copy every page of it
-    sys.argv = [task.module, task.request]
+    sys.argv = [task["module"], task["request"]]
     # `__main__` has a copy of its own, as under `python -m`.
-    sys.modules.pop(task.module, None)
-    runpy.run_module(task.module, run_name="__main__", alter_sys=True)
+    sys.modules.pop(task["module"], None)
+    runpy.run_module(task["module"], run_name="__main__", alter_sys=True)
 
 
 def _prepare(request_path: Path, control: socket.socket) -> Prepared | None:
@@ -381,7 +368,7 @@ def can_fork() -> bool:
     return hasattr(os, "fork") and hasattr(socket, "send_fds")
 
 
-class Worker:
+class Worker(AbstractContextManager["Worker"]):
     """A process that has imported a target and forks for each replay; several threads may ask at once.
 
     Args:
@@ -406,9 +393,6 @@ class Worker:
         self._lock = threading.Lock()
         self._said: dict[str, Any] | None = None
         """What it said when the target was imported; None before that."""
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -455,7 +439,7 @@ class Worker:
         return self._stdout.read_text("utf-8", "replace"), self._stderr.read_text("utf-8", "replace")
 
 
-class Workers:
+class Workers(AbstractContextManager["Workers"]):
     """Workers by session and target, each from its first replay to its last; none for what is replayed once.
 
     Args:
@@ -467,9 +451,6 @@ class Workers:
         self._shared = {key for key, count in self._left.items() if count > 1 and can_fork()}
         self._begun: dict[tuple[Path, str], Worker] = {}
         self._lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         for worker in self._begun.values():

@@ -36,30 +36,6 @@ from Agent import errors
 from Agent.errors import AgentTraceError, ReplayError, TargetNotFound
 from Agent.replay.plan.target import TargetNotImported, import_target, target_name, target_not_found
 
-__all__ = [
-    "answer",
-    "as_object",
-    "check_target",
-    "Child",
-    "child_environment",
-    "end_with_parent",
-    "Ended",
-    "followed",
-    "from_object",
-    "Job",
-    "launched_by",
-    "Launcher",
-    "launches_anew",
-    "listener",
-    "main",
-    "run_job",
-    "run_job_in_terminal",
-    "run_module",
-    "spawn",
-    "tell",
-    "write_request",
-]
-
 # The other process in which code is replayed: under another hash seed, and without this one's recording.
 #
 # One is started for each job.

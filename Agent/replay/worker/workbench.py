@@ -31,15 +31,15 @@ from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStoppe
 from Agent.replay.drive.agent_stubs import (
     MADE_OTHERWISE,
     ConstructorArguments,
+    FieldReads,
     Peers,
     Spec,
+    classes_of_agents,
     constructor_arguments,
     doubt_what_was_built,
     what_the_spec_lacks,
 )
-from Agent.replay.drive.field_reads import FieldReads, classes_of_agents
-from Agent.replay.drive.kit import ReplayKit
-from Agent.replay.drive.player import AnswerBook, RecordedPlayer
+from Agent.replay.drive.player import AnswerBook, RecordedPlayer, ReplayKit
 from Agent.replay.drive.source_results import SourceAnswers, recorded_counts
 from Agent.replay.drive.states import FieldRules, restorable
 from Agent.replay.drive.watched import SourceWatch
