@@ -306,14 +306,20 @@ def read_state(obj: object) -> Exposed:
 _NO_STATE = frozenset({"agent_id", "agent_role", "trace_ignore", "logger"})
 
 
+def plain_attributes(obj: object) -> dict[str, Any]:
+    """The attributes of an object, read without any code of its class; none where the class hides them."""
+    try:
+        return attributes_of(obj)
+    except ValueError:
+        return {}
+
+
 def generators_of(held: object) -> dict[str, Any]:
     """The attributes of an object that are generators of the class `random.Random`."""
     generator_class = getattr(sys.modules.get("random"), "Random", None)
-    try:
-        attributes = {} if generator_class is None else attributes_of(held)
-    except ValueError:  # the class hides them
+    if generator_class is None:
         return {}
-    return {name: value for name, value in attributes.items() if type(value) is generator_class}
+    return {name: value for name, value in plain_attributes(held).items() if type(value) is generator_class}
 
 
 def read_class_state(cls: type) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from Agent.record.encode.capture import Types
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.safe_text import clean_head
 from Agent.record.state.agents import agent_id_of
-from Agent.record.state.introspection import Sort, generators_of, read_class_state, read_state, sort_of
+from Agent.record.state.introspection import Sort, generators_of, plain_attributes, read_class_state, sort_of
 from Agent.record.state.plain_data import references_within
 from Agent.record.state.tracker import StateTracker, is_object
 from Agent.record.tracing.function_facts import CodeIdentity
@@ -46,7 +46,7 @@ def emit_state(
     """Write a full `state` event of an agent; where its own code fails, that is counted and told."""
     try:
         if reason == "first" and installed.source_player is None:
-            adopt_held_generators(read_state(obj).fields)
+            _adopt_held_generators(plain_attributes(obj))
         exposed = tracker.full(obj)
     except Exception as error:  # noqa: BLE001 - it is the user's `trace_state`, or a property
         pipeline.health.trouble("reading the state of an agent", error)
@@ -199,7 +199,7 @@ def _note_shared(
     return adopted
 
 
-def adopt_held_generators(fields: dict[str, Any]) -> None:
+def _adopt_held_generators(fields: dict[str, Any]) -> None:
     """Have draws recorded from generators that belong to what an agent holds, such as its model.
 
     Whoever holds the same object draws from them, too, and so may code that is not traced: no agent's

@@ -23,7 +23,7 @@ from Agent.record.emit.pipeline import Pipeline
 from Agent.record.sources.generators import adopt_random
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.identity import TRACED
-from Agent.record.state.introspection import generators_of, read_state
+from Agent.record.state.introspection import generators_of, plain_attributes
 from Agent.record.tracing.changed_arguments import at_place
 from Agent.replay.compare.comparison import Difference, Recorded, as_captured, in_payload
 from Agent.replay.compare.outcome import Divergence, ReplayStopped, short
@@ -436,10 +436,9 @@ class Driver:
         facts = self._facts.get(agent_id)
         for name, place in ({} if facts is None else facts.adopted).items():
             field, _, attribute = name.partition(".")
-            held = read_state(target).fields.get(field) if attribute else None
-            generator = None if held is None else generators_of(held).get(attribute)
-            if generator is not None:
-                self._identify(generator, place)
+            held = generators_of(plain_attributes(target).get(field)) if attribute else {}
+            if attribute in held:
+                self._identify(held[attribute], place)
 
     def _identify(self, generator: Any, place: str) -> bool:
         """Answer the draws from a generator that was recorded under that place; whether it can be adopted."""
