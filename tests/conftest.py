@@ -218,5 +218,5 @@ def nobody_keeps_reads():
     sources = sys.modules.get("Agent.record.sources.sources")
     if sources is not None:
         sources.release_random_module()
-        sources._adoptions.lasting_notice = None
+        sources._adoptions.lasting_notice, sources._adoptions.is_lasting = None, False
         sources.installed.open_reads = None

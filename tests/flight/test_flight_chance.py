@@ -35,6 +35,7 @@ def test_the_recorder_and_recorders_of_ones_own_adopt():
         assert {event.run_id for event in bids} == {run.run_id}
     finally:
         sources._adoptions.lasting_notice = installed.open_reads = None
+        sources._adoptions.is_lasting = False
 
 
 def test_an_exported_run_takes_the_states_along_that_its_draws_begin_with(tmp_path):
@@ -57,6 +58,7 @@ def test_an_exported_run_takes_the_states_along_that_its_draws_begin_with(tmp_pa
     finally:
         shutdown_logging()
         sources._adoptions.lasting_notice = installed.open_reads = None
+        sources._adoptions.is_lasting = False
 
 
 def test_the_block_is_had_beside_the_recorder():
