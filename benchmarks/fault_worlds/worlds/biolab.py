@@ -276,7 +276,7 @@ class Lab:
             used += len(self.uploads[shift]) + 3 * (shift in self.flaws)
             most = max(most, used)
         self.room = self.left = most + 6
-        self.storm = self.room - before
+        self.storm = self.room - before + 3  # instead of the three attempts at the flaw of that shift
 
     def upload(self, person: str) -> None:
         """Upload a file; being refused because the month is used up is the symptom."""

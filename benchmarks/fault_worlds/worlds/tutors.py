@@ -259,7 +259,8 @@ class School:
                 pupil, subject = rng.choice(PUPILS), rng.choice(SUBJECTS)
                 talent = 5 * rng.randint(9, 19)
                 smudged = rng.choice((0, 0, 0, 1, 2))
-                if (pupil, subject) != (self.plan.pupil, self.plan.subject):
+                taken = {(one.pupil, one.subject) for one in self.tests.values() if one.day == day}
+                if (pupil, subject) not in taken | {(self.plan.pupil, self.plan.subject)}:
                     self.add_test(pupil, subject, day, talent, smudged)
         day = self.plan.end if self.case.has("false_belief") else self.plan.begin
         if self.case.has("config_change"):
