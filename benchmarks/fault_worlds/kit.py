@@ -24,11 +24,14 @@ from Agent import setup_logging, shutdown_logging
 KINDS: Mapping[str, str] = {
     "config_change": "a setting is changed to a harmful value, among harmless changes of settings",
     "dead_letter": "a message ends among the undeliverable ones, and nobody fetches it",
+    "deadlock": "two agents each hold what the other waits for, because one took its things in another order",
     "doubled_act": "an act that belongs once is done twice for the same thing",
+    "expired_permission": "a permission ends before it is used, because it was given for too short a time",
     "false_belief": "an agent adopts a belief from one false message, and acts on it later",
     "forgotten_undo": "a temporary measure is not taken back",
     "leaked_resource": "something that is held is not given back, until none is left",
     "lost_update": "a value is written back that was read before another change, which is lost",
+    "misrouted_thing": "a thing is brought to the wrong place",
     "off_by_one": "something is scheduled one place too early or too late",
     "omitted_message": "a message that belongs to an act is not sent",
     "omitted_step": "a step of a procedure is left out",
@@ -87,7 +90,7 @@ class World:
     Args:
         evidence: `edges` (causes are recorded), `spans` (calls nest) or `bare` (actions only).
         play: plays a case from the first to the last event.
-        author: 1 to 5; authors did not see each other's worlds.
+        author: 1 to 6; authors did not see each other's worlds.
     """
 
     name: str
