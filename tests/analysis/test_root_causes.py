@@ -12,7 +12,7 @@ from analysis_kit import SessionBuilder
 from Agent.analysis import debug_issue
 from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import Log, read_acts
-from Agent.analysis.debug.root_causes.detectors import continuity, dependencies, follow_ups, rates
+from Agent.analysis.debug.root_causes.detectors import continuity, dependencies, follow_ups, rates, values
 from Agent.analysis.debug.root_causes.ranking import Hypothesis, rank
 from Agent.analysis.debug.root_causes.reading import Axis, steps
 from Agent.analysis.debug.root_causes.scan import (
@@ -166,6 +166,42 @@ def test_two_numbers_that_are_equal_in_every_event_and_then_part_are_found() -> 
             diary.write(step, f"a{k}", action_type="weigh", args={"real": real}, result={"read": read})
     (first, *_) = found(dependencies.find, diary, "amounts part")
     assert (first.step, first.group) == (BREAK, (("agent", "a1"),))
+
+
+@pytest.mark.parametrize("since", [STEPS // 2, STEPS])
+def test_two_numbers_that_were_equal_and_part_for_good_are_found(since: int) -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        due = 31 + 17 * step % 90
+        diary.write(
+            step, "desk", action_type="book", due=due, booked=due - 1 - due % 7 if step >= since else due
+        )
+    parted = found(dependencies.find, diary, "amounts part")
+    assert [each.step for each in parted[:1]] == ([since] if since < STEPS else [])
+
+
+@pytest.mark.parametrize("unit", [1, 100])
+@pytest.mark.parametrize("is_rounded", [True, False])
+def test_numbers_that_are_rounded_from_a_step_on_are_found(unit: int, is_rounded: bool) -> None:
+    draw = random.Random(4)
+    diary = Diary()
+    for step in range(STEPS):
+        for k in range(2):
+            paid = draw.randrange(100, 900) * unit
+            rest = paid % (10 * unit) if is_rounded and k == 1 and step >= BREAK else 0
+            diary.write(step, f"a{k}", action_type="pay", share=(paid - rest) / 100)
+    (*first,) = found(values.find, diary, "rounded")[:1]
+    assert [(abs(each.step - BREAK) <= 1, each.group) for each in first] == (
+        [(True, (("agent", "a1"),))] if is_rounded else []
+    )
+
+
+def test_a_counter_that_all_bring_to_a_round_number_at_once_is_not_rounded() -> None:
+    diary = Diary()
+    for step in range(1, 28):
+        for k in range(8):
+            diary.write(step, f"a{k}", action_type="count", number=step)
+    assert found(values.find, diary, "rounded") == []
 
 
 def test_failures_begin_where_they_begin() -> None:
@@ -388,6 +424,27 @@ class Anything:
 
     def ends(self, log: Log) -> int | None:
         return None
+
+
+class Named(Anything):
+    """Speaks of an agent, and of nothing that it does."""
+
+    agents = frozenset({"a1"})
+
+
+def test_of_two_causes_the_one_of_whom_nobody_complains_is_likelier() -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        for k in range(1, 6):
+            diary.write(step, f"a{k}", action_type="weigh", kg=10 + (step + k) % 5)
+    log = diary.log()
+    broken = {act.agent: act for act in log.acts if act.step == BREAK}
+    breaks = [
+        Finding("value beyond range", agent, [broken[agent]], nats)
+        for agent, nats in (("a1", 8.0), ("a3", 6.0))
+    ]
+    assert [each.owner for each in rank(log, breaks, Anything())][:2] == ["a1", "a3"]
+    assert [each.owner for each in rank(log, breaks, Named())][:2] == ["a3", "a1"]
 
 
 def test_what_two_agents_do_about_one_thing_at_one_step_is_one_incident() -> None:

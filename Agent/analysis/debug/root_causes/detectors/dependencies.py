@@ -14,7 +14,8 @@ __all__ = ["find"]
 
 MIN_ACTS: Final = 12
 MAX_FIELDS: Final = 14
-HOLDS: Final = 0.75
+HOLDS: Final = 0.35
+"""A relation may be broken from a third of the session on, for good."""
 STRICT: Final = 0.03
 """A relation that was broken more often before is none."""
 
@@ -67,7 +68,9 @@ def _equal(label: str, acts: list[Act], columns: dict[str, Column]) -> Iterator[
         if often < HOLDS * len(gaps) or usual is False:
             continue
         seen = [Observation(act, gap != usual) for act, gap in gaps]
-        for each in scan_rare("amounts part", f"{label}: {one} and {other}", seen, base=STRICT):
+        for each in scan_rare(
+            "amounts part", f"{label}: {one} and {other}", seen, most=1 - HOLDS, base=STRICT
+        ):
             each.usual = usual
             yield each
 

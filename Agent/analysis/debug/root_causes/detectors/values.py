@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
+from decimal import Decimal
 from typing import Final
 
 from Agent.analysis.debug.root_causes.acts import MAX_LEVELS, Act, Log, is_number
@@ -37,6 +39,8 @@ def find(log: Log) -> Iterator[Finding]:
             numbers = seen if _all_numbers(seen) else [each for each in seen if is_number(each.value)]
             if len(numbers) > 0.9 * len(seen):
                 yield from scan_beyond("value beyond range", label, numbers)
+                if len(numbers) >= MIN_ROUNDED:
+                    yield from _rounded(label, numbers)
                 if len(seen) >= 20 and "*" not in path:
                     yield from _levels(label, numbers, path, levelled)
             elif len(seen) >= 12:
@@ -73,6 +77,40 @@ def columns(acts: list[Act], agents: Collection[str]) -> dict[str, list[Observat
         for path, value in act.values.items():
             found[one(path)].append(Observation(act, value))
     return found
+
+
+MIN_ROUNDED: Final = 12
+ROUND: Final = 0.65
+"""Of numbers of which more are rounder than the others, none is rounded."""
+
+
+def _rounded(label: str, numbers: list[Observation]) -> Iterator[Finding]:
+    """Numbers that are rounded from some moment on: their last figure stands before that of the others."""
+    places = [_last_place(each.value) for each in numbers]
+    counts = Counter(place for place in places if place is not None)
+    usual = min(counts, key=lambda place: (-counts[place], place), default=0)
+    rounder = [
+        Observation(each.act, place is None or place > usual)
+        for each, place in zip(numbers, places, strict=True)
+    ]
+    found = scan_rare("rounded", label, rounder, most=ROUND, base=BY_CHANCE)
+    values = {each.act.place: each.value for each in numbers}
+    for each in found:
+        # one round number that many say is none that was rounded
+        if len({values[act.place] for act in each.acts}) >= MIN_ROUNDED // 2:
+            yield each
+
+
+BY_CHANCE: Final = 0.25
+"""One number in ten ends with a zero by chance, and of a few some more."""
+
+
+def _last_place(value: float) -> int | None:
+    """The power of ten of the last figure that is not zero: -2 of 5.25, 1 of 120; None of zero."""
+    if not value or math.isinf(value):
+        return None
+    digits = Decimal(repr(value)).normalize()
+    return int(digits.as_tuple().exponent)
 
 
 LONG: Final = 16
