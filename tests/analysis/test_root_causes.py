@@ -441,7 +441,7 @@ def test_of_two_causes_the_one_of_whom_nobody_complains_is_likelier() -> None:
     broken = {act.agent: act for act in log.acts if act.step == BREAK}
     breaks = [
         Finding("value beyond range", agent, [broken[agent]], nats)
-        for agent, nats in (("a1", 8.0), ("a3", 6.0))
+        for agent, nats in (("a1", 8.0), ("a3", 7.5))
     ]
     assert [each.owner for each in rank(log, breaks, Anything())][:2] == ["a1", "a3"]
     assert [each.owner for each in rank(log, breaks, Named())][:2] == ["a3", "a1"]
