@@ -25,6 +25,7 @@ from Agent.event.model import Event as RecordedEvent
 from Agent.event.values.opaque import WRITTEN_OUTSIDE
 from Agent.record.emit.installed import flush_active
 from Agent.replay.compare.comparison import SOMEWHERE_INSIDE
+from Agent.replay.compare.library_values import form_of
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayReport, Verdict, judge, locate
 from Agent.replay.plan.recording import (
@@ -281,7 +282,7 @@ def _look_at_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replaye
     for shift_s in _CLOCK_SHIFTS_S:
         other, *_ = once_more("", clock_shift_s=shift_s)
         bare = replace(other, sources=[])
-        is_same = other.divergence == outcome.divergence and judge(bare)[0] is judge(without)[0]
+        is_same = _in_form(other) == _in_form(outcome) and judge(bare)[0] is judge(without)[0]
         if not is_same or not all(read.is_of_library for read in other.sources):
             return
     outcome.sources = []
@@ -291,6 +292,12 @@ def _look_at_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replaye
         f"installed libraries read {places}{more}, which is not recorded; "
         f"{len(_CLOCK_SHIFTS_S)} more replays with other times and draws came to the same"
     )
+
+
+def _in_form(outcome: ReplayOutcome) -> Divergence | None:
+    """The difference without the ids and times of libraries, which are others in each replay."""
+    found = outcome.divergence
+    return None if found is None else replace(found, replayed=form_of(found.replayed))
 
 
 def _changes(outcome: ReplayOutcome) -> str:

@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 
 from Agent.event.script_names import module_name
 from Agent.event.values.content_digest import _Walk, content_of
-from Agent.event.values.opaque import OpaqueKind, describe
+from Agent.event.values.opaque import Content, OpaqueKind, describe
 from Agent.event.values.reading import USUAL, Places, Reading
 from Agent.event.values.values import DEFAULT_LIMITS, Limits, form_of_scalars, to_json
 
@@ -323,7 +323,7 @@ def test_what_cannot_be_seen_says_why():
 
 
 def test_classes_and_modules_are_references_and_handles_are_named():
-    assert content_of(int) == (OpaqueKind.REFERENCE, "class builtins.int", 0, frozenset(), "")
+    assert content_of(int) == Content(OpaqueKind.REFERENCE, "class builtins.int")
     assert content_of(os)[:2] == (OpaqueKind.REFERENCE, "module os")
     for value, kind in (
         (threading.Lock(), "lock"),

@@ -33,6 +33,7 @@ from Agent.event.values.class_contents import (
 )
 from Agent.event.values.codecs import ClassPlan, builtin_reducer, plan_attributes, plan_of, registered_codec
 from Agent.event.values.digest import ALGORITHM
+from Agent.event.values.made_texts import MOST, any_may_be_made, may_be_made
 from Agent.event.values.opaque import (
     LARGE_BYTES,
     Content,
@@ -131,6 +132,8 @@ def content_of(
         walk = _Walk(agent_of, reading, reached=reached, instead=by_place)
         walk.run(value)
         content = walk.content()
+        if walk.may_hold_made:
+            content = _with_made(value, agent_of, reading, content)
         if not walk.has_code:
             if reached is not None:
                 walk.note_reached(reached, content)
@@ -148,6 +151,16 @@ def content_of(
         return _with_own(value, plan, _counted(value, plan, found), reading)
     except Exception as error:  # noqa: BLE001 - whatever a class of a stranger raises
         return Content(OpaqueKind.UNSEEN, f"{class_name(type(error))} while it was read")
+
+
+def _with_made(value: object, agent_of: AgentOf | None, reading: Reading, content: Content) -> Content:
+    """Add the ids and moments in the content, and the digest of the rest."""
+    made: list[str | float] = []
+    walk = _Walk(agent_of, reading, made=made)
+    walk.run(value)
+    if not 0 < len(made) <= MOST:
+        return content
+    return content._replace(made=tuple(made), without_made=walk.content().text)
 
 
 def _with_own(value: object, plan: ClassPlan, content: Content, reading: Reading) -> Content:
@@ -200,6 +213,8 @@ def _of_scalars(value: object, plan: ClassPlan, hides: Hides | None) -> Content 
     values = attributes.values()
     if not attributes or len(attributes) > _FEW or not all_scalars(values) or not all_strings(attributes):
         return None
+    if any_may_be_made(values):
+        return None
     ask_memory_for(attributes)
     try:
         data = orjson.dumps(attributes, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
@@ -246,8 +261,9 @@ class _Walk:
     __slots__ = (
         "_agent_of", "_agents", "_begun", "_closed", "_generators", "_hides", "_instead", "_is_far",
         "_is_hiding", "_is_of_object", "_kept",
-        "_leaves_out_code", "_marks", "_most_nodes", "_most_with_agents", "_nodes", "_open", "_order",
-        "_out", "_owner", "_places", "_reached", "_sets", "_size_bytes", "_stands", "_steps", "has_code",
+        "_leaves_out_code", "_made", "_marks", "_most_nodes", "_most_with_agents", "_nodes", "_open",
+        "_order", "_out", "_owner", "_places", "_reached", "_sets", "_size_bytes", "_stands", "_steps",
+        "has_code", "may_hold_made",
     )  # fmt: skip
 
     def __init__(
@@ -258,8 +274,12 @@ class _Walk:
         leaves_out_code: bool = False,
         reached: ReachedObjects | None = None,
         instead: Content | None = None,
+        made: list[str | float] | None = None,
     ) -> None:
         self._leaves_out_code = leaves_out_code
+        self._made = made
+        """Takes ids and moments, which are then left out of what is written."""
+        self.may_hold_made = False
         self._reached = reached if reached is not None and reached.nodes > MANY_NODES else None
         self._instead = instead
         self._most_nodes = MAX_NODES if instead is None else FEW_NODES
@@ -354,6 +374,8 @@ class _Walk:
             self._text(value)
         elif cls is int:
             self._integer(value)
+        elif cls is float and may_be_made(value) and self._takes(value):
+            self._out += b"v"
         elif cls is float:
             self._out += b"d" + (struct.pack(">d", value) if value == value else b"nan     ")
         elif cls is bytes:
@@ -371,10 +393,21 @@ class _Walk:
                 self._is_hiding = True
                 self._out += b"h" + _HIDDEN
                 return
+        if may_be_made(value) and self._takes(value):
+            self._out += b"v"
+            return
         if value == "__main__":
             value = str(module_name(value))
         data = without_addresses(value.encode("utf-8", "surrogatepass"))
         self._out += b"s%d:" % len(data) + data
+
+    def _takes(self, value: str | float) -> bool:
+        """Whether an id or a moment is written elsewhere; not of sets, whose members have no order."""
+        self.may_hold_made = self.may_hold_made or self._begun is None
+        if self._made is None or self._begun is not None:
+            return False
+        self._made.append(value)
+        return True
 
     def _sequence(self, value: Any, head: bytes) -> None:
         items = value[:]
@@ -410,6 +443,10 @@ class _Walk:
             return False
         # Integers without names hold no secret, and are no longer than they are many.
         is_counting = _COUNTING.issuperset(kinds) and type(container) is not dict
+        if not is_counting and len(values) <= _FEW and any_may_be_made((*container, *values)):
+            self.may_hold_made = self.may_hold_made or self._begun is None
+            if self._made is not None:
+                return False
         if not is_counting or len(values) > _SCALARS_A_NODE:
             ask_memory_for(container)
         try:

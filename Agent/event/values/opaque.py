@@ -94,6 +94,10 @@ class Content(NamedTuple):
     """The agents that it leads to."""
     without_code: str = ""
     """The digest of the rest, where the content holds code: the same while somebody edits the code."""
+    made: tuple[str | float, ...] = ()
+    """Ids and moments in the content, in order: a library may have made them."""
+    without_made: str = ""
+    """The digest of the rest, where there are any."""
 
 
 def describe(value: object, content: Content, failure: BaseException | None = None) -> dict[str, Any]:
@@ -102,8 +106,9 @@ def describe(value: object, content: Content, failure: BaseException | None = No
     Keys: `repr` (at most 200 characters, no memory address), `class`, `attributes` (up to 16 plain ones,
     where there are any), `failure` (why capture gave up, where it did), `size_bytes` (of large content),
     `agents` (how many it leads to, where there are any), `without_code` (the digest of what is no code, where
-    there is code), what makes it again (`content`, `named`, `shared`, `up`), and one of `digest`,
-    `reference`, `handle` and `unseen`.
+    there is code), `made` (ids and moments in the content, in order) and `without_made` (the digest of
+    the rest, where there are any), what makes it again (`content`, `named`, `shared`, `up`), and one of
+    `digest`, `reference`, `handle` and `unseen`.
     """
     cls = type(value)
     seen: dict[str, Any] = (
@@ -122,6 +127,9 @@ def describe(value: object, content: Content, failure: BaseException | None = No
         seen["agents"] = len(content.agents)
     if content.without_code:
         seen["without_code"] = content.without_code
+    if content.made:
+        seen["made"] = list(content.made)
+        seen["without_made"] = content.without_made
     seen[content.kind.value] = content.text
     return seen
 

@@ -18,6 +18,7 @@ from Agent.event.pointers import escape, fold_tags
 from Agent.event.values.content_digest import WITH_OWN
 from Agent.event.values.digest import canonical_bytes, differ_in_tokens_alone
 from Agent.event.values.opaque import WRITTEN_OUTSIDE, OpaqueKind
+from Agent.replay.compare.library_values import LibraryValues
 from Agent.replay.compare.normaliser import Normaliser, Overlooked
 from Agent.replay.compare.python_text import differing_pieces
 
@@ -157,6 +158,7 @@ class Comparison:
         normaliser: differences to allow; default: none.
         scripts: names of modules that are `__main__` where they run, on either side.
         fields: which fields of agents to compare; None compares all.
+        made: what installed libraries made in this replay, which may differ.
     """
 
     def __init__(
@@ -166,11 +168,12 @@ class Comparison:
         normaliser: Normaliser | None = None,
         scripts: Collection[str] = (),
         fields: ComparedFields | None = None,
+        made: LibraryValues | None = None,
     ) -> None:
         self.fields = fields
         self._scripts = "|".join(map(re.escape, sorted(scripts)))
         self.agreement = Agreement()
-        self.overlooked = Overlooked(normaliser or Normaliser())
+        self.overlooked = Overlooked(normaliser or Normaliser(), made)
         self.main_module = main_module
         self.passes_code = False
         """Whether values are equal that differ by nothing but code that they hold."""
@@ -343,6 +346,9 @@ class Comparison:
         if left != right and self.passes_code and rest and rest == other.get("without_code"):
             self.agreement.comparable += 1
             return None
+        if left != right and self._differ_in_made(one, other):
+            self.agreement.comparable += 1
+            return None
         if left != right:
             # Bytecode differs between versions of Python, so such digests say nothing about each other.
             versions = {_version_in(algorithm), _version_in(other_algorithm)}
@@ -354,6 +360,17 @@ class Comparison:
             self.agreement.redacted += 1
         self.agreement.comparable += 1
         return None
+
+    def _differ_in_made(self, one: Any, other: Any) -> bool:
+        """Whether two contents differ in nothing but ids and moments that libraries made."""
+        rest, made, other_made = one.get("without_made"), one.get("made"), other.get("made")
+        if rest is None or rest != other.get("without_made") or type(made) is not list:
+            return False
+        mark = self.mark()
+        if len(made) == len(other_made) and self._in_order(made, other_made, "") is None:
+            return True
+        self.go_back(mark)
+        return False
 
     def _cut(self, one: Any, other: Any, path: str) -> Difference | None:
         """Compare what stands for two values that were too large to be kept whole."""

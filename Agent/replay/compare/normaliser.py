@@ -14,6 +14,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Final, NamedTuple
 
 from Agent.errors import UsageError
+from Agent.event.values.made_texts import unit_of
+from Agent.replay.compare.library_values import LibraryValues
 
 _HEX = "0-9a-fA-F"
 _ID: Final = re.compile(
@@ -28,9 +30,6 @@ _TIME: Final = re.compile(
 _PATH: Final = re.compile(r"(?<![\w./~-])(?:~|[A-Za-z]:)?(?:[/\\][\w.@+~%-]+){2,}")
 _TEMPORARY: Final = re.compile(r"tmp[a-z0-9_]{8}")
 _TIME_TAGS: Final = frozenset({"datetime", "date", "time", "timedelta"})
-_EPOCH_S: Final = (946_684_800, 4_102_444_800)
-"""2000 to 2100: numbers there, or that many milli-, micro- or nanoseconds, are taken for moments."""
-_UNITS: Final = (1, 1_000, 1_000_000, 1_000_000_000)
 _CLOCKS: Final = ("time.", "datetime.")
 _MADE_IDS: Final = ("uuid.",)
 
@@ -39,6 +38,15 @@ class _Bindings(NamedTuple):
     """Which recorded id stands for which replayed one."""
 
     replayed: dict[str, str]
+    recorded: dict[str, str]
+
+
+class _Mark(NamedTuple):
+    """What `Overlooked` holds at one moment."""
+
+    counts: Counter[str]
+    bound: _Bindings
+    of_libraries: int
     recorded: dict[str, str]
 
 
@@ -101,23 +109,31 @@ class Overlooked:
 
     Args:
         normaliser: what may differ.
+        made: what installed libraries made in this replay.
     """
 
-    def __init__(self, normaliser: Normaliser) -> None:
+    def __init__(self, normaliser: Normaliser, made: LibraryValues | None = None) -> None:
         self.normaliser = normaliser
+        self.made = LibraryValues() if made is None else made
+        self.of_libraries = 0
+        """How many values agree but for what libraries made."""
         self.counts: Counter[str] = Counter()
         self._bound = _Bindings({}, {})
 
-    def mark(self) -> tuple[Counter[str], _Bindings]:
+    def mark(self) -> _Mark:
         """Where it stands now, to go back to after a try that failed."""
-        return Counter(self.counts), _Bindings(dict(self._bound.replayed), dict(self._bound.recorded))
+        bound = _Bindings(dict(self._bound.replayed), dict(self._bound.recorded))
+        return _Mark(Counter(self.counts), bound, self.of_libraries, dict(self.made.recorded))
 
-    def go_back(self, mark: tuple[Counter[str], _Bindings]) -> None:
+    def go_back(self, mark: _Mark) -> None:
         """Forget what was overlooked since then."""
-        self.counts, self._bound = mark
+        self.counts, self._bound, self.of_libraries, self.made.recorded = mark
 
     def text(self, recorded: str, replayed: str) -> bool:
         """Whether two texts that differ are equal but for what may differ."""
+        if self.made.text(recorded, replayed):
+            self.of_libraries += 1
+            return True
         mark = self.mark()
         one, other = self._without(recorded), self._without(replayed)
         same = one.rest == other.rest and len(one.ids) == len(other.ids)
@@ -138,12 +154,11 @@ class Overlooked:
         if tolerance and is_float and math.isclose(recorded, replayed, rel_tol=tolerance, abs_tol=1e-300):
             self.counts["floats"] += 1
             return True
-        if (
-            self.normaliser.times
-            and _unit_of(recorded) is not None
-            and _unit_of(recorded) == _unit_of(replayed)
-        ):
+        if self.normaliser.times and unit_of(recorded) is not None and unit_of(recorded) == unit_of(replayed):
             self.counts["times"] += 1
+            return True
+        if self.made.number(recorded, replayed):
+            self.of_libraries += 1
             return True
         return False
 
@@ -201,10 +216,3 @@ def _last_part(path: str) -> str:
     """What of a path has to agree: its last part, unless chance made that name."""
     last = re.split(r"[/\\]", path)[-1]
     return _TEMPORARY.sub("/<temporary>", last) if _TEMPORARY.fullmatch(last) else f"/{last}"
-
-
-def _unit_of(value: Any) -> int | None:
-    """In which parts of a second a number tells a moment; None where it tells none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return next((unit for unit in _UNITS if _EPOCH_S[0] * unit <= value < _EPOCH_S[1] * unit), None)

@@ -9,14 +9,13 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from types import FrameType
 from typing import Any, TypeVar
 
 from Agent.event.model import Event
 from Agent.event.pointers import escape
 from Agent.record.emit.context import ALL_NAMES, ENVIRONMENT, kinds_of_draws, making_answer
-from Agent.record.sources.adopted import Adopted, Asker, asker_of, is_of_library, is_own, living, place_of
+from Agent.record.sources.adopted import Adopted, Asker, asker_of, is_own, living, place_of
 from Agent.record.sources.generators import adopted_of, hidden_random
 from Agent.record.sources.seams import IDS_OF_LIBRARY
 from Agent.replay.compare.comparison import Difference, in_payload
@@ -130,7 +129,7 @@ class SourceAnswers:
             # Without `recorded_sources()` nobody sees what compiled code makes, in no program.
             if not source.startswith(IDS_OF_LIBRARY):
                 self._watch.unrecorded(source, frame)
-            return self._shifted(now(), frame) if self._clock_shift_s else now()
+            return self._watch.noted(now(), frame, self._clock_shift_s)
         number = reads.taken[source]
         if number == len(values):
             self._more(f"{number} reads of {source}", f"one more, by {place_of(frame)}")
@@ -139,17 +138,6 @@ class SourceAnswers:
             return decode(values[number])
         except Exception as error:  # noqa: BLE001 - it was hidden, or somebody changed it
             self._player.stop(f"what {source} gave is not in the recording: {type(error).__name__}: {error}")
-
-    def _shifted(self, value: T, frame: FrameType) -> T:
-        """What a library reads from a clock that is ahead; other values as they are."""
-        moved: Any = value
-        if is_of_library(frame.f_code.co_filename):
-            if isinstance(value, (float, int)):
-                is_ns = isinstance(value, int)
-                moved = value + self._clock_shift_s * (1_000_000_000 if is_ns else 1)
-            elif isinstance(value, datetime):
-                moved = value + timedelta(seconds=self._clock_shift_s)
-        return moved  # type: ignore[no-any-return]
 
     def variable(self, name: str, frame: FrameType, now: Callable[[], Any]) -> Any:
         """See `SourcePlayer`; a variable that was recorded anywhere with one value has that everywhere."""

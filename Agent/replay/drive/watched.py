@@ -64,6 +64,7 @@ from Agent.record.sources.sources import (
     source_of_call,
     touch_notice,
 )
+from Agent.replay.compare.library_values import LibraryValues
 from Agent.replay.compare.outcome import ReplayOutcome, SourceRead
 from Agent.replay.drive.numpy_seeds import NumpySeeds
 
@@ -131,6 +132,7 @@ class SourceWatch:
         """Entropy that the user's modules read while they were imported, which agents may use at any time."""
         self.clocks_at_import: list[str] = []
         """Clocks that they read then."""
+        self.made = LibraryValues()
         self._is_building = False
         self._is_importing = False
         self._seeds = NumpySeeds()
@@ -164,8 +166,12 @@ class SourceWatch:
         self.threads.put_in()
 
     @contextmanager
-    def building(self) -> Iterator[None]:
-        """While the target is imported and builds: what it draws of chance is in no record."""
+    def building(self, clock_shift_s: int = 0) -> Iterator[None]:
+        """While the target is imported and builds: what it draws of chance is in no record.
+
+        Args:
+            clock_shift_s: how far ahead the clocks are that libraries read.
+        """
         numpy_random = numpy_random_module()
         if not self._is_importing:
             self._seeds.put_in()
@@ -181,7 +187,7 @@ class SourceWatch:
             vars(numpy_random)["seed"] = noted
         self._is_building = True
         begin_hook(self._hook, self._allowed)
-        player, installed.source_player = installed.source_player, _BuildingPlayer(self._note)
+        player, installed.source_player = installed.source_player, _BuildingPlayer(self, clock_shift_s)
         try:
             with self._seeds.looking_at_made(None if self._is_importing else numpy_random):
                 yield
@@ -243,6 +249,10 @@ class SourceWatch:
         """Driven code reads a source of which the recording has nothing there."""
         if self.is_on:
             self._add(source, asker)
+
+    def noted(self, value: T, asker: FrameType, clock_shift_s: int) -> T:
+        """What an unrecorded read gives; what a library gets is kept, from clocks that are so far ahead."""
+        return self.made.kept(value, clock_shift_s) if is_of_library(asker.f_code.co_filename) else value
 
     @property
     def runs_target(self) -> bool:
@@ -491,13 +501,15 @@ class _BuildingPlayer:
     Draws of numpy's functions show in the state that they leave.
     """
 
-    def __init__(self, note: Callable[[str, FrameType], None]) -> None:
-        self._note = note
+    def __init__(self, watch: SourceWatch, clock_shift_s: int) -> None:
+        self._watch = watch
+        self._note = watch._note  # noqa: SLF001 - it is part of the watch
+        self._clock_shift_s = clock_shift_s
 
     def read(self, source: str, frame: FrameType, now: Callable[[], T], _decode: Callable[[Any], T]) -> T:
         """See `SourcePlayer`."""
         self._note(source, frame)
-        return now()
+        return self._watch.noted(now(), frame, self._clock_shift_s)
 
     def variable(self, _name: str, _frame: FrameType, now: Callable[[], Any]) -> Any:
         """See `SourcePlayer`."""

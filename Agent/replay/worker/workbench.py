@@ -99,15 +99,16 @@ class Workbench:
         self.redactor = self.pipeline.redactor
         self._identifiers = Identifiers()
         self.fields = FieldRules(self.outcome, request.get("ignore") or ())
+        self.watch = SourceWatch() if prepared is None else prepared.watch
         self.comparison = Comparison(
             None,
             self._same_id,
             Normaliser.from_object(request.get("normalise") or {}),
             fields=self.fields,
+            made=self.watch.made,
         )
         self.objects: dict[str, Any] = {}
         """What the target gave, by agent; None for those that are inside others."""
-        self.watch = SourceWatch() if prepared is None else prepared.watch
         self.watch.reachable = frozenset({"network"} if request.get("network") else ())
         self.watch.files.is_refusing = bool(request.get("no_writes"))
         self.outcome.opened_for_writing = self.watch.files.opened
@@ -171,7 +172,7 @@ class Workbench:
         if self.request.get("clock_shift_s"):
             random.seed()  # as the clocks differ, so do draws that no seed determines
         try:
-            with self.watch.building():
+            with self.watch.building(self.request.get("clock_shift_s", 0)):
                 return build(factory, spec, name)
         except FactoryRaised as error:
             raise TargetFailed(f"{error}{what_the_spec_lacks(spec)}") from error
@@ -514,7 +515,12 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
         outcome.normalisers.append(f"{agreement.redacted} redacted values, hidden on both sides")
     if agreement.identifiers:
         outcome.normalisers.append(f"{agreement.identifiers} ids of events, which are others in every run")
-    outcome.normalisers += bench.comparison.overlooked.told()
+    overlooked = bench.comparison.overlooked
+    outcome.normalisers += overlooked.told()
+    if overlooked.of_libraries:
+        outcome.remark(
+            f"{overlooked.of_libraries:,} values agree but for ids and times that installed libraries made"
+        )
     outcome.reasons = [_with_command(bench, reason) for reason in outcome.reasons]
     outcome.unseen = _listed(bench, "unseen")
     for names, key in ((outcome.ignored, "ignored"), (outcome.handles, "handles")):
@@ -526,7 +532,7 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
         for reason in outcome.changed_inside.values():
             outcome.reason(reason)
     doubt_what_was_built(outcome, bench.watch.built_by_chance())
-    bench.watch.tell(outcome, bench.comparison.overlooked.excuses)
+    bench.watch.tell(outcome, overlooked.excuses)
     if outcome.divergence is not None and outcome.answered and len(bench.objects) > 0:
         nested = [name for name in outcome.answered if name not in bench.peers.asked_for]
         if nested and bench.agent_id is None:

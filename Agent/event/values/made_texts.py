@@ -1,0 +1,35 @@
+"""Texts and numbers that a library may have made of a clock or of chance: by their form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+EPOCH_S: Final = (946_684_800, 4_102_444_800)
+"""2000 to 2100: numbers there, or that many milli-, micro- or nanoseconds, are taken for moments."""
+UNITS: Final = (1, 1_000, 1_000_000, 1_000_000_000)
+MOST: Final = 64
+"""So many of them are kept of one value."""
+_SHORTEST: Final = 16
+_LONGEST: Final = 200
+_FORM: Final = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-|[0-9a-fA-F]{16}|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d")
+
+
+def may_be_made(value: Any) -> bool:
+    """Whether a plain value has the form of an id, or of a moment since 2000 in seconds."""
+    if type(value) is str:
+        return _SHORTEST <= len(value) <= _LONGEST and _FORM.search(value) is not None
+    return type(value) is float and EPOCH_S[0] <= value < EPOCH_S[1]
+
+
+def unit_of(value: Any) -> int | None:
+    """In which parts of a second a number tells a moment; None where it tells none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return next((unit for unit in UNITS if EPOCH_S[0] * unit <= value < EPOCH_S[1] * unit), None)
+
+
+def any_may_be_made(values: Iterable[Any]) -> bool:
+    """Whether one of them does."""
+    return any(map(may_be_made, values))

@@ -1,0 +1,116 @@
+"""The ids and moments that installed libraries made in a replay, which are others in every run.
+
+What a library reads from a clock or draws for an id is not recorded. Where such a value is all that two texts
+or numbers differ by, they agree: the recorded one has the same form, and each replayed id stands for one
+recorded id throughout. `rerun.py` then replays twice more with other clocks and draws.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
+
+from Agent.event.values.made_texts import UNITS, unit_of
+
+T = TypeVar("T")
+_SHORTEST_ID: Final = 8
+_PIECES: Final = re.compile(
+    r"(?<![0-9A-Za-z])(?P<id>[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{8,64})(?![0-9A-Za-z])"
+    r"|(?P<day>\d{4}-\d\d-\d\d)[T ](?P<time>\d\d:\d\d:\d\d)(?:[.,]\d{1,9})?"
+)
+
+
+class LibraryValues:
+    """Collects what libraries made; tells whether a recorded and a replayed value differ in that alone."""
+
+    def __init__(self) -> None:
+        self._ids: set[str] = set()
+        self._seconds: set[str] = set()
+        """Moments by the second, in UTC, in local time and as they were made."""
+        self._numbers: set[float] = set()
+        self.recorded: dict[str, str] = {}
+        """The recorded id by the replayed one that stands for it."""
+
+    def __bool__(self) -> bool:
+        return bool(self._ids or self._numbers)
+
+    def kept(self, value: T, clock_shift_s: int) -> T:
+        """What a library's read gives, from a clock that is so far ahead; it is kept."""
+        moved: Any = value
+        if isinstance(value, (float, int)):
+            moved = value + clock_shift_s * (1_000_000_000 if isinstance(value, int) else 1)
+        elif isinstance(value, datetime):
+            moved = value + timedelta(seconds=clock_shift_s)
+        self.add(moved)
+        return moved  # type: ignore[no-any-return]
+
+    def add(self, value: object) -> None:
+        """Keep bytes of chance, a moment, or a number of seconds."""
+        if isinstance(value, bytes):
+            self._add_id(value.hex())
+            if len(value) == 16:  # `uuid4` sets six of the bits
+                high, low = f"{value[6] & 0x0F | 0x40:02x}", f"{value[8] & 0x3F | 0x80:02x}"
+                self._add_id(value[:6].hex() + high + value[7:8].hex() + low + value[9:].hex())
+        elif isinstance(value, datetime):
+            self._add_moment(value)
+        elif isinstance(value, (int, float)):
+            self._add_number(value)
+        else:  # an id of a library in compiled code
+            self._add_id(str(value).replace("-", "").lower())
+
+    def _add_id(self, made: str) -> None:
+        self._ids.update(made[:end] for end in range(_SHORTEST_ID, len(made) + 1))
+
+    def _add_number(self, value: float) -> None:
+        unit = unit_of(value)
+        if unit is None:
+            return
+        seconds = value / unit
+        self._numbers.add(value)
+        self._numbers.update(int(seconds * each) for each in UNITS)
+        for moment in (datetime.fromtimestamp(seconds, UTC), datetime.fromtimestamp(seconds)):  # noqa: DTZ006
+            self._seconds.add(f"{moment:%Y-%m-%dT%H:%M:%S}")
+
+    def _add_moment(self, moment: datetime) -> None:
+        self._seconds.add(f"{moment:%Y-%m-%dT%H:%M:%S}")
+        self._add_number(moment.timestamp())
+
+    def text(self, recorded: str, replayed: str) -> bool:
+        """Whether two texts differ in ids and moments alone, and the replayed ones are a library's."""
+        if not self or _PIECES.sub(_form, recorded) != _PIECES.sub(_form, replayed):
+            return False
+        bound: dict[str, str] = {}
+        for one, other in zip(_PIECES.finditer(recorded), _PIECES.finditer(replayed), strict=True):
+            if one[0] == other[0]:
+                continue
+            if other["id"] is None:
+                if f"{other['day']}T{other['time']}" not in self._seconds:
+                    return False
+            elif other["id"].replace("-", "").lower() not in self._ids:
+                return False
+            else:
+                bound[other["id"]] = one["id"]
+        return self._bind(bound)
+
+    def number(self, recorded: float, replayed: float) -> bool:
+        """Whether two numbers are moments, and the replayed one is a library's."""
+        return replayed in self._numbers and unit_of(recorded) == unit_of(replayed)
+
+    def _bind(self, bound: dict[str, str]) -> bool:
+        taken = {recorded: replayed for replayed, recorded in self.recorded.items()}
+        for replayed, recorded in bound.items():
+            if self.recorded.get(replayed, recorded) != recorded or taken.get(recorded, replayed) != replayed:
+                return False
+        self.recorded.update(bound)
+        return True
+
+
+def form_of(value: Any) -> str:
+    """A value as text, without its ids and moments: what two replays have in common."""
+    return _PIECES.sub(_form, repr(value))
+
+
+def _form(piece: re.Match[str]) -> str:
+    """What has to agree of an id or a moment: which of the two it is, and its length."""
+    return f"<id of {len(piece['id'])}>" if piece["id"] is not None else "<moment>"
