@@ -1,21 +1,14 @@
 """Sources of chance, time and surroundings, watched while an action is replayed: what was not recorded shows.
 
 The seams of `record/sources/` stand in their places here, too: `source_results.py` answers from the
-recording,
-and what that does not hold comes here. Reads that go round the seams are seen where they end, in the C
-functions themselves or by a profile hook (`record/sources/sources.py`), by whatever name they are called;
-states
-compared before and after see draws that those cannot. What counts is who asked: the first frame outside the
-standard library, see `record/sources/adopted.py`.
+recording, and what that does not hold comes here. Reads that go round the seams are seen where they end, in
+the C functions themselves or by a profile hook (`record/sources/sources.py`), by whatever name they are
+called; states compared before and after see draws that those cannot. What counts is who asked: the first
+frame outside the standard library, see `record/sources/adopted.py`.
 
 Watched beside the recorded ones: draws from any `random.Random` that is not part of the exposed state and was
 not seeded during the action; the start of a thread; sockets and new processes, which are refused as well.
-
-Cannot be noticed: draws inside C extensions from generators of their own and from numpy `Generator` objects
-outside the exposed state that nobody adopted; clock functions that C code calls by names which the seams do
-not reach (`functools.partial(time.time)` in an object); `id()`, `hash()` of an object, the order of a set of
-objects; files and databases; the name of the host, the working directory, the number of processors; memory
-and its collection.
+docs/REPLAY.md lists what cannot be noticed.
 """
 
 from __future__ import annotations
