@@ -33,7 +33,7 @@ from Agent.event.values.class_contents import (
 )
 from Agent.event.values.codecs import ClassPlan, builtin_reducer, plan_attributes, plan_of, registered_codec
 from Agent.event.values.digest import ALGORITHM
-from Agent.event.values.made_texts import MOST, any_may_be_made, may_be_made
+from Agent.event.values.made_texts import EPOCH_S, MOST, SHORTEST, any_may_be_made, may_be_made
 from Agent.event.values.opaque import (
     LARGE_BYTES,
     Content,
@@ -374,7 +374,7 @@ class _Walk:
             self._text(value)
         elif cls is int:
             self._integer(value)
-        elif cls is float and may_be_made(value) and self._takes(value):
+        elif cls is float and value >= EPOCH_S[0] and may_be_made(value) and self._takes(value):
             self._out += b"v"
         elif cls is float:
             self._out += b"d" + (struct.pack(">d", value) if value == value else b"nan     ")
@@ -393,7 +393,7 @@ class _Walk:
                 self._is_hiding = True
                 self._out += b"h" + _HIDDEN
                 return
-        if may_be_made(value) and self._takes(value):
+        if len(value) >= SHORTEST and may_be_made(value) and self._takes(value):
             self._out += b"v"
             return
         if value == "__main__":

@@ -11,16 +11,17 @@ EPOCH_S: Final = (946_684_800, 4_102_444_800)
 UNITS: Final = (1, 1_000, 1_000_000, 1_000_000_000)
 MOST: Final = 64
 """So many of them are kept of one value."""
-_SHORTEST: Final = 16
+SHORTEST: Final = 16
 _LONGEST: Final = 200
-_FORM: Final = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-|[0-9a-fA-F]{16}|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d")
+_HEX: Final = "[0-9a-fA-F]"
+_find: Final = re.compile(  # one beginning for all, which the search skips to at the speed of C
+    rf"{_HEX}{{4}}(?:{_HEX}{{4}}(?:-{_HEX}{{4}}-|{_HEX}{{8}})|-\d\d-\d\d[T ]\d\d:\d\d:\d\d)"
+).search
 
 
 def may_be_made(value: Any) -> bool:
     """Whether a plain value has the form of an id, or of a moment since 2000 in seconds."""
-    if type(value) is str:
-        return _SHORTEST <= len(value) <= _LONGEST and _FORM.search(value) is not None
-    return type(value) is float and EPOCH_S[0] <= value < EPOCH_S[1]
+    return any_may_be_made((value,))
 
 
 def unit_of(value: Any) -> int | None:
@@ -32,4 +33,11 @@ def unit_of(value: Any) -> int | None:
 
 def any_may_be_made(values: Iterable[Any]) -> bool:
     """Whether one of them does."""
-    return any(map(may_be_made, values))
+    for value in values:
+        kind = type(value)
+        if kind is str:
+            if SHORTEST <= len(value) <= _LONGEST and _find(value) is not None:
+                return True
+        elif kind is float and EPOCH_S[0] <= value < EPOCH_S[1]:
+            return True
+    return False
