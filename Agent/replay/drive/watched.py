@@ -82,16 +82,12 @@ _REFUSED = {
     "os.forkpty": "a new process",
     "os.exec": "a new process",
 }
-
-
 T = TypeVar("T")
 VARIED_SOURCES = ("time.", "datetime.", "os.urandom", "uuid", "secrets", "random")
 """Sources that give something else in another replay with `clock_shift_s`."""
 _WRITING = frozenset({"open", "os.remove", "os.rename", "os.truncate", "sqlite3.connect"})
 """Names of the audit events by which files are written."""
 _AUDITED = _REFUSED.keys() | _WRITING
-
-
 _TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_TRUNC
 _HOW = {"os.remove": "removed", "os.rename": "moved", "os.truncate": "cut"}
 
