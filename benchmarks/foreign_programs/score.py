@@ -159,7 +159,7 @@ def _oracle(home: Path, name: str, path: Path) -> Told:
     told: Told = {}
     for number, line in enumerate(path.read_text().splitlines() if path.exists() else []):
         entry = json.loads(line)
-        given, came = f"{entry['action']} {entry['given']}", f"{entry['result']} {entry['state']}"
+        given, came = f"{entry['action']} {entry.get('given', '')}", f"{entry['result']} {entry['state']}"
         told.setdefault(str(entry["agent"]), []).append(Acted(number, given, came))
     return told
 

@@ -612,11 +612,16 @@ def _is_large_inside(dumped: Dumped) -> bool:
 def is_object(value: object, agent_of: Callable[[object], str | None]) -> bool:
     """Whether it is an object of a class without a codec, which can change, and no agent."""
     cls = type(value)
-    if sort_of(cls) is not Sort.UNKNOWN or issubclass(cls, _NEVER_CHANGING) or class_reducer(cls) is not None:
+    sort = sort_of(cls)
+    if sort is Sort.ARRAY:
+        return getattr(getattr(value, "dtype", None), "kind", "") in _UNRESTORED_KINDS
+    if sort is not Sort.UNKNOWN or issubclass(cls, _NEVER_CHANGING) or class_reducer(cls) is not None:
         return False
     return cls.__module__ not in _MODULES_OF_CONSTANTS and agent_of(value) is None
 
 
+_UNRESTORED_KINDS = ("V", "O")
+"""Arrays of records and of objects: a digest is all that is recorded of them."""
 _MODULES_OF_CONSTANTS = frozenset("typing types re zoneinfo ipaddress fractions operator".split())
 """What classes of these make never changes, and may be one object for all who ask for it."""
 _NEVER_CHANGING = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, type)

@@ -150,6 +150,8 @@ class ReplayOutcome:
     """What the factory made otherwise than the recording has it before the first action."""
     unseen_at_end: dict[str, list[str]] = field(default_factory=dict)
     """Agent to fields that only full states hold, where none stands behind its last action."""
+    untouched: list[str] = field(default_factory=list)
+    """Large fields that differ though nothing that was replayed changed them, each with what to do."""
     imposed: Counter[str] = field(default_factory=Counter)
     """`agent.field` to how often a recorded write from outside was put in."""
     normalisers: list[str] = field(default_factory=list)

@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 from Agent.event.model import Event
 from Agent.event.pointers import value_at
 from Agent.event.values.content_digest import content_of
-from Agent.event.values.opaque import Content, OpaqueKind
+from Agent.event.values.opaque import LARGE_BYTES, Content, OpaqueKind
+from Agent.event.values.plain import SCALARS
 from Agent.flight.checkpoints.state_fold import StateFold
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.sources.sources import adoption_of
@@ -64,6 +65,8 @@ class WholeStates:
         """The step behind which an agent's whole state was compared last."""
         self._acted: dict[str, tuple[DrivenAction, int]] = {}
         """By agent its action that ended last, and how many have ended since a full state was compared."""
+        self._contents: dict[str, dict[str, str]] = {}
+        """By agent, the digests of its large fields when a full state was compared last."""
 
     def compare(self, action: DrivenAction, event: Event, obj: object) -> None:
         """Compare an object with a full state that stands beside an action.
@@ -76,11 +79,15 @@ class WholeStates:
         found = self._difference(action, event, obj)
         self._kit.outcome.counts.full_states += 1
         agent_id = str(event.agent_id)
+        while found is not None and self._is_untouched(agent_id, found[0], obj):
+            self._leave_out(agent_id, found[0])
+            found = self._difference(action, event, obj)
         last, count = self._acted.get(agent_id, (None, 0))
         if found is None:
             if last is not None:
                 self._seen[agent_id] = last.number
                 self._acted[agent_id] = last, 0
+                self._contents[agent_id] = _contents_of_large(obj)
             return
         name, difference = found
         since = None
@@ -135,8 +142,22 @@ class WholeStates:
         known = self._kit.pipeline.agents.find(obj)
         return () if known is None or known.tracker is None else known.tracker.heavy
 
+    def _is_untouched(self, agent_id: str, name: str, obj: object) -> bool:
+        """Whether a large field is as it was when it was compared last, and no code differs so far."""
+        before = self._contents.get(agent_id, {}).get(name)
+        is_same = before is not None and before == _contents_of_large(obj).get(name)
+        return is_same and not self._kit.outcome.changed_code
+
+    def _leave_out(self, agent_id: str, name: str) -> None:
+        self._kit.fields.leave_out(agent_id, name)
+        self._kit.outcome.untouched.append(
+            f"{agent_id}.{name} differs in a full state, and nothing that was replayed changed it: if the "
+            f"program changes it between the actions, do that in a traced action, or --ignore {name}"
+        )
+
     def begin(self, agent_id: str, event: Event, obj: object) -> None:
         """Take in what the agent's class held before its first action; what differs then is not compared."""
+        self._contents[agent_id] = _contents_of_large(obj)
         if not event.extra.get("class_fields") or not self._is_class_live(obj):
             return
         differing = {name for name, _ in self._class_differences(event, obj)}
@@ -179,6 +200,17 @@ class WholeStates:
         fields = restorable(event, self._kit.decoder).fields
         names = {name for name, generator in generators_in(obj) if adoption_of(generator) is not None}
         self._put_back(str(event.agent_id), obj, {name: fields[name] for name in fields.keys() & names})
+
+
+def _contents_of_large(obj: object) -> dict[str, str]:
+    """The digests of an agent's fields that may be so large that only full states hold them."""
+    found = {}
+    for name, value in read_state(obj).fields.items():
+        if type(value) not in SCALARS and sort_of(type(value)) is not Sort.GENERATOR:
+            content = content_of(value, agent_id_of)
+            if content.kind is OpaqueKind.COMPARABLE and content.size_bytes > LARGE_BYTES // 2:
+                found[name] = content.text
+    return found
 
 
 class LastStates:

@@ -446,6 +446,10 @@ class FieldRules:
             known = self._known[key] = self._is_ignored(agent_id, name)
         return known or self._is_elsewhere(agent_id, name, tags)
 
+    def leave_out(self, agent_id: str, name: str) -> None:
+        """Compare a field no more; whoever calls this says so."""
+        self._known[agent_id, name] = True
+
     def _is_ignored(self, agent_id: str, name: str) -> bool:
         full = f"{agent_id}.{name}"
         found = any(fnmatchcase(name, pattern) or fnmatchcase(full, pattern) for pattern in self._ignore)

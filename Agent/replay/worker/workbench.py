@@ -528,6 +528,10 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
     if field_reads is not None:
         outcome.doubts += field_reads.doubts(is_same_code=outcome.is_same_code)
     outcome.divergence = outcome.divergence or outcome.by_code_alone
+    for told in outcome.untouched if outcome.divergence is None else ():
+        outcome.reason(told)
+    if outcome.is_same_code:
+        outcome.doubts += outcome.untouched
     if outcome.divergence is None:
         for reason in outcome.changed_inside.values():
             outcome.reason(reason)

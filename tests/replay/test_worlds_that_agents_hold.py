@@ -1,0 +1,78 @@
+"""Large values that agents hold and that the program changes between their actions."""
+
+from __future__ import annotations
+
+import pytest
+
+WORLD = """
+import numpy as np
+
+class Walker:
+    def __init__(self, world):
+        self.agent_id, self.agent_role, self.at, self.world = "a", "walker", 0, world
+
+    @trace_agent_action
+    def go(self, steps):
+        self.at = (self.at + steps) % 24
+        return self.at
+
+def fresh():
+    return {world}
+
+def build(spec):
+    return Walker(fresh())
+
+def main():
+    world = fresh()
+    walker = Walker(world)
+    for number in range(20):
+        walker.go(number % 5)
+        {change}
+    return walker
+"""
+RECORDS = {
+    "world": 'np.zeros((24, 24), dtype=[("fuel", "i2"), ("heat", "f4"), ("wet", "?")])',
+    "change": 'world["heat"][number, 2] += 1.5',
+}
+CELLS = {
+    "world": '{f"cell {number}": {"fuel": 0, "near": [1, 2, 3]} for number in range(400)}',
+    "change": 'world["cell 3"]["fuel"] += 1',
+}
+
+
+@pytest.mark.process
+def test_an_array_of_records_that_the_program_changes_between_actions_is_seen_by_name(toy):
+    report = toy.record(_filled(RECORDS)).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "seen by name: world" in str(report)
+    toy.write(_filled(RECORDS).replace("% 24\n", "% 22\n"))
+    report = toy.replay()
+    assert (report.verdict, report.divergence.field) == ("DIVERGED", "result"), str(report)
+
+
+@pytest.mark.process
+def test_a_large_mapping_that_nothing_replayed_changed_proves_nothing_and_says_what_to_do(toy):
+    report = toy.record(_filled(CELLS)).replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "a.world differs in a full state, and nothing that was replayed changed it" in str(report)
+    assert toy.replay(ignore=["world"]).verdict == "IDENTICAL"
+
+
+@pytest.mark.process
+def test_a_large_mapping_that_changed_code_left_alone_is_a_difference(toy):
+    program = _filled(CELLS | {"change": "pass"})
+    touching = program.replace(
+        "        return self.at\n", '        self.world["cell 1"]["fuel"] += steps\n        return self.at\n'
+    )
+    toy.record(touching)
+    assert toy.replay().verdict == "IDENTICAL"
+    toy.write(program)
+    report = toy.replay()
+    assert (report.verdict, report.divergence.field) == ("DIVERGED", "state.world"), str(report)
+
+
+def _filled(parts: dict[str, str]) -> str:
+    program = WORLD
+    for name, text in parts.items():
+        program = program.replace(f"{{{name}}}", text)
+    return program
