@@ -340,7 +340,9 @@ def read_class_state(cls: type) -> dict[str, Any]:
             {one.name for one in dataclass_fields(base)} if "__dataclass_fields__" in vars(base) else ()
         )
         found |= {
-            name: value for name, value in own if name not in defaults and _is_class_data(base, name, value)
+            name: value
+            for name, value in own
+            if name[:2] != "__" and name not in defaults and _is_class_data(base, name, value)
         }
     return found
 
@@ -356,7 +358,7 @@ _WRAPPERS: dict[type, str] = {
 
 
 def _is_class_data(owner: type, name: str, value: Any) -> bool:
-    if name in _NO_STATE or name.startswith("__"):
+    if name in _NO_STATE:
         return False
     cls = type(value)
     if cls in _SCALARS:

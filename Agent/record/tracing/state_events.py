@@ -12,6 +12,7 @@ import orjson
 from Agent.event.pointers import escape, unescape, value_at
 from Agent.event.values.digest import digest_named
 from Agent.event.values.opaque import WRITTEN_OUTSIDE, OpaqueKind
+from Agent.event.values.plain import SCALARS
 from Agent.event.values.reading import Named, Places
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
@@ -176,6 +177,8 @@ def _note_shared(
     agent_id = str(binding.agent_id)
     tracker.borrowed.clear()
     for name, value in fields.items():
+        if type(value) in SCALARS:
+            continue
         sort = sort_of(type(value))
         if sort is Sort.GENERATOR:
             if installed.open_reads is not None and (place := _adopted_at(value)) is not None:
@@ -206,7 +209,7 @@ def _adopt_held_generators(fields: dict[str, Any]) -> None:
     state tells where they stand.
     """
     for value in fields.values():
-        if is_object(value, agent_id_of):
+        if type(value) not in SCALARS and is_object(value, agent_id_of):
             for attribute, generator in generators_of(value).items():
                 from Agent.record.sources.sources import adopt_held
 
