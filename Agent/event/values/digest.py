@@ -50,6 +50,18 @@ def digest_named(value: Any, types: Mapping[str, str] | None = None, pointer: st
     return f"{ALGORITHM}:{digest_bytes(named_bytes(value, types, pointer))}"
 
 
+def digest_named_json(data: bytes, types: Mapping[str, str] | None = None, pointer: str = "") -> str:
+    """The same of a mapping as JSON."""
+    value = orjson.loads(data)
+    if types or len(data) > _SMALL_BYTES:
+        return digest_named(value, types, pointer)
+    # What is small needs no look at the memory that is left, which takes longer than to write it.
+    return f"{ALGORITHM}:{digest_bytes(orjson.dumps({name: value[name] for name in sorted(value)}))}"
+
+
+_SMALL_BYTES = 65_536
+
+
 def named_bytes(value: Any, types: Mapping[str, str] | None = None, pointer: str = "") -> bytes:
     """The bytes of which `digest_named` is the digest."""
     if type(value) is dict:

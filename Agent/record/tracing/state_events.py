@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from Agent.event.pointers import escape, unescape, value_at
-from Agent.event.values.digest import digest_named
+from Agent.event.values.digest import digest_named_json
 from Agent.event.values.opaque import WRITTEN_OUTSIDE, OpaqueKind
 from Agent.event.values.plain import SCALARS
 from Agent.event.values.reading import Named, Places
@@ -247,7 +247,7 @@ def _write_state(
         hidden: names of fields that could not be kept.
         more: further mappings, each with its key, its JSON without braces, and its tags.
     """
-    digest = digest_named(orjson.loads(b"{" + inner + b"}"), _below(_FIELDS, types))
+    digest = digest_named_json(b"{" + inner + b"}", _below(_FIELDS, types))
     opaque, unseen = _fields_without_codec(b"{" + inner + b"}", types)
     about = {**about, "opaque": sorted(opaque), "unseen": sorted({*hidden, *unseen})}
     rest = {name: value for name, value in about.items() if value}

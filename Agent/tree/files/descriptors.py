@@ -7,9 +7,17 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from Agent.tree.layout import FILE_MODE, NO_FOLLOW
+
+fcntl: Any
+resource: Any
+try:
+    import fcntl
+    import resource
+except ImportError:  # not a Unix
+    fcntl = resource = None
 
 _HIGHEST_NUMBER: Final = 4096
 _ours: set[int] = set()
@@ -26,10 +34,7 @@ def out_of_the_way(fd: int) -> int:
     Raises:
         OSError: only a number is left that another file of ours had.
     """
-    try:
-        import fcntl
-        import resource
-    except ImportError:  # not a Unix
+    if fcntl is None or resource is None:
         return fd
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     least = _HIGHEST_NUMBER if soft == resource.RLIM_INFINITY else min(soft // 4 * 3, _HIGHEST_NUMBER)
@@ -94,15 +99,8 @@ def know_log(fd: int) -> None:
         _know_flags(_known_flags)
 
 
-try:
-    from fcntl import F_GETFL, fcntl
-
-    def _get_flags(fd: int) -> int:
-        return fcntl(fd, F_GETFL)
-except ImportError:  # not a Unix
-
-    def _get_flags(fd: int) -> int:  # noqa: ARG001
-        return -1
+def _get_flags(fd: int) -> int:
+    return -1 if fcntl is None else int(fcntl.fcntl(fd, fcntl.F_GETFL))
 
 
 _is_known = False
@@ -121,9 +119,7 @@ def most_open(wanted: int) -> int:
 
     The high numbers that `out_of_the_way` uses have room for twice that, and mirrors and packs need some.
     """
-    try:
-        import resource
-    except ImportError:  # not a Unix
+    if resource is None:
         return wanted
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft // 8))
@@ -154,8 +150,6 @@ def open_lock(path: Path, *, create: bool) -> int:
 
 def close_lock(fd: int) -> None:
     """Unlock and close: closing alone would leave the lock to a child that was forked meanwhile."""
-    import fcntl
-
     _open.discard(fd)
     try:
         fcntl.flock(fd, fcntl.LOCK_UN)
@@ -175,10 +169,7 @@ def locked(path: Path, *, create: bool = False, wait: bool = False) -> Iterator[
     Raises:
         OSError: it cannot be opened.
     """
-    try:
-        import fcntl
-    except ImportError:
-        # without advisory locks one process works alone
+    if fcntl is None:  # without advisory locks one process works alone
         yield True
         return
     fd = open_lock(path if create else path.resolve(), create=create)
