@@ -72,8 +72,7 @@ class Follower:
                 "no session there", path=session, remedy="give the path of a session_... directory"
             )
         self._damage = DamageLog()
-        self._claims: set[str] = set()
-        self._decoder = LineDecoder(self._damage, self._knows)
+        self._decoder = LineDecoder(self._damage, _KnownWriters(self.session).knows)
         self._tail = Tail(self.session, self._damage.note_unreadable)
         self._wake = threading.Event()
         self._observer: Any = None
@@ -86,11 +85,6 @@ class Follower:
             self._resume(cursor)
         elif not from_start:
             self._skip()
-
-    def _knows(self, writer: str) -> bool:
-        if writer not in self._claims:
-            self._claims = set(read_claims(self.session))
-        return writer in self._claims
 
     def poll(self) -> list[Event]:
         """What is new since the last poll, in order of (timestamp, writer, seq) within the poll.
@@ -321,6 +315,24 @@ class Follower:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _KnownWriters:
+    """The writers that have a claim in a session, read again where one is asked for that is not known.
+
+    No method of the follower, which would then hold itself: whoever goes on from a cursor would have the
+    places of two followers in memory.
+    """
+
+    def __init__(self, session: Path) -> None:
+        self._session = session
+        self._writers: set[str] = set()
+
+    def knows(self, writer: str) -> bool:
+        """Whether that writer has a claim."""
+        if writer not in self._writers:
+            self._writers = set(read_claims(self._session))
+        return writer in self._writers
 
 
 def _settled(events: list[tuple[RawLine, Event]], settle_s: float) -> int:
