@@ -145,7 +145,7 @@ class Shipment:
     def ship(self) -> int:
         """Send what is new since the last time; the number of events.
 
-        At most about 4 MiB of lines a call, so `behind` tells whether there is more.
+        At most about 1 MiB of lines a call, so `behind` tells whether there is more.
 
         Raises:
             Stopped, NotDelivered: see `Delivery.deliver`; these events are due again.

@@ -29,6 +29,7 @@ from Agent.record.encode.redaction import Redactor
 from Agent.record.health import Health, say
 from Agent.record.loggers.resources import stop_samplers
 from Agent.record.tracing.state_events import emit_last_states
+from Agent.tree.layout import agents_dir
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -265,7 +266,7 @@ def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     entry = enter_session(options, redactor)
     path = entry.path
     _writer = writer = _open_writer(path, options)
-    seen = _identity(path)
+    directories = _Directories(path)
     _mirrors, copies = open_copies(path.parent, options, outlets)
     _queue = _queued(writer, options) if options.durability == "queued" else None
     _pipeline = _open_pipeline(path, options, redactor, writer, copies)
@@ -274,7 +275,7 @@ def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     note_obstacle(None)
     _take_over(_pipeline)
     watched = _pipeline
-    watched.stamps.watch(lambda: _is_there(watched, path, seen))
+    watched.stamps.watch(lambda: _is_there(watched, directories))
     install_pipeline(_pipeline)
     for lack in lacks:
         _pipeline.health.note(lack)
@@ -308,14 +309,37 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _is_there(pipeline: Pipeline, path: Path, seen: tuple[int, int]) -> bool:
-    """Whether a pipeline's directory is still the one that was made; if not, let go of it."""
+class _Directories:
+    """The directories that a session's lines lie in, each known from when it was first there."""
+
+    def __init__(self, session: Path) -> None:
+        self._known: dict[Path, tuple[int, int] | None] = {
+            session: _identity(session),
+            agents_dir(session): None,
+        }
+
+    def are_there(self) -> bool:
+        """Whether none was removed or replaced; OSError if nobody can say."""
+        for path, known in self._known.items():
+            try:
+                found = _identity(path)
+            except (FileNotFoundError, NotADirectoryError):
+                if known is None:
+                    continue  # made with the first event of an agent
+                return False
+            if known is None:
+                self._known[path] = found
+            elif known != found:
+                return False
+        return True
+
+
+def _is_there(pipeline: Pipeline, directories: _Directories) -> bool:
+    """Whether a pipeline's directories are still those that were made; if not, let go of it."""
     if pipeline.is_gone or pipeline is not _pipeline:
         return not pipeline.is_gone
     try:
-        is_there = _identity(path) == seen
-    except (FileNotFoundError, NotADirectoryError):
-        is_there = False
+        is_there = directories.are_there()
     except OSError:
         return True  # nobody can say
     if is_there:

@@ -281,13 +281,23 @@ def log_files(session: Path) -> list[Path]:
 
 def tree_entries(session: Path) -> Iterator[os.DirEntry[str]]:
     """The files of `tree_files` in no order and one at a time, since a list of them takes 1 KB for each."""
-    runs = runs_dir(session)
-    for directory in (session, agents_dir(session), *(runs / name for name in run_ids(session))):
-        try:
-            with os.scandir(directory) as entries:
-                yield from (entry for entry in entries if is_tree_file(session, Path(entry.path)))
-        except (FileNotFoundError, NotADirectoryError):
-            continue  # a run removed meanwhile, or a session without agents
+    yield from _entries(session, ".log", frozenset(CATEGORY_FILES.values()))
+    yield from _entries(agents_dir(session), ".log")
+    for name in run_ids(session):
+        yield from _entries(runs_dir(session) / name, ".jsonl", frozenset({"events"}))
+
+
+def _entries(directory: Path, suffix: str, stems: frozenset[str] | None = None) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if not entry.name.endswith(suffix):
+                    continue
+                parsed = parse_file_name(entry.name)
+                if parsed is not None and (stems is None or parsed.stem in stems):
+                    yield entry
+    except (FileNotFoundError, NotADirectoryError):
+        return  # a run removed meanwhile, or a session without agents
 
 
 def is_tree_file(session: Path, path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,21 @@ def test_a_removed_root_loses_counted_events_and_recording_goes_on_in_a_new_one(
     shutdown_logging()
     (session,) = trace_root.glob("session_*")
     assert verify(session).dropped == {"the session's directory was removed": lost}
+
+
+def test_files_removed_within_a_session_lose_counted_events_and_another_writer_begins(trace_root):
+    first = setup_logging(trace_root=trace_root).path
+    logger = AgentLogger("a", "r")
+    before = [logger.log_action("before", {"n": n}) for n in range(50)]
+    time.sleep(0.005)
+    before.append(logger.log_action("before"))
+    _remove(first / "agents")
+    ids = [logger.log_action("after", {"n": n}) for n in range(2000)]
+    lost = health()["dropped"]["the session's directory was removed"]
+    written = recorded_ids(trace_root)
+    missing = [i for i in ids if i not in written]
+    assert len(missing) <= lost <= len(missing) + len(before) + 2
+    assert len(missing) < 2000
 
 
 def test_nothing_is_lost_twice_where_the_end_meets_the_removed_root(trace_root):

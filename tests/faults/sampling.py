@@ -31,13 +31,14 @@ class Sample:
 def sample(pid: int, at_s: float) -> Sample | None:
     """What a process takes now; None when it is gone.
 
-    `uss_bytes` are the pages that no other process shares: what ending the process would give back.
+    `uss_bytes` are the pages that the process wrote and shares with no other. Those of a library that it alone
+    has loaded are left out: they become its own when another process ends, whatever it does itself.
     """
     place = Path(f"/proc/{pid}")
     try:
         rss_bytes = int((place / "statm").read_text().split()[1]) * PAGE_BYTES
         rollup = (place / "smaps_rollup").read_text()
-        private = [line.split()[1] for line in rollup.splitlines() if line.startswith("Private_")]
+        private = [line.split()[1] for line in rollup.splitlines() if line.startswith("Private_Dirty:")]
         open_files = sum(1 for _ in (place / "fd").iterdir())
         threads = sum(1 for _ in (place / "task").iterdir())
     except (FileNotFoundError, ProcessLookupError):

@@ -226,10 +226,11 @@ def follow(spec: dict[str, Any]) -> dict[str, Any]:
                 leave(directory / "lag.json", lags[-1])
         if stop.exists():
             break
-        cursor = json.dumps(follower.cursor())
+        leave(directory / "cursor.json", follower.cursor())
         follower.close()
-        del follower  # as where another process goes on; two at once would be what is measured
-        follower = Follower(session, cursor=json.loads(cursor))
+        # as where another process goes on: two at once, or the text of a cursor, would be what is measured
+        del follower
+        follower = Follower(session, cursor=json.loads((directory / "cursor.json").read_bytes()))
         resumed += 1
     damaged = len(follower.damage())
     follower.close()

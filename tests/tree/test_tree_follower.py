@@ -1,5 +1,6 @@
 """Following: every line once, across rolling, new files, truncation and a restart from a cursor."""
 
+import gc
 import json
 import os
 import shutil
@@ -7,6 +8,8 @@ import sys
 import tempfile
 import threading
 import time
+import tracemalloc
+import weakref
 from collections import Counter
 from pathlib import Path
 
@@ -124,19 +127,64 @@ def test_segments_that_vanish_while_they_are_read_cost_no_listing_each(session, 
         recorder.write("agent_a")
     rolled = sorted((session / "agents").glob("agent_a.*.log"))
     assert len(rolled) > 10
-    list_files, listings = lines_module.tree_files, []
+    list_files, listings = lines_module.tree_entries, []
 
     def list_and_retire(session):
-        files = list_files(session)
+        files = list(list_files(session))
         listings.append(len(files))
         for path in rolled:
             path.unlink(missing_ok=True)
         return files
 
-    monkeypatch.setattr(lines_module, "tree_files", list_and_retire)
+    monkeypatch.setattr(lines_module, "tree_entries", list_and_retire)
     follower = Follower(session)
     assert 0 < len(follower.poll()) < 60
-    assert len(listings) == 1
+    # one look, which asks twice
+    assert len(listings) == 2
+
+
+@pytest.mark.parametrize("is_driven", [False, True])
+def test_a_follower_that_was_let_go_leaves_nothing_in_memory(is_driven, session, recorder):
+    recorder.write()
+    follower = Follower(session)
+    if is_driven:
+        with follower:
+            assert seqs(follower.follow(lambda: True)) == [1]
+    else:
+        assert seqs(follower.poll()) == [1]
+    held = weakref.ref(follower)
+    gc.disable()
+    try:
+        del follower
+        assert held() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("settled_s", [0.0, 60.0])
+def test_a_look_at_many_files_takes_no_memory_for_each(settled_s, session, monkeypatch):
+    monkeypatch.setattr(lines_module, "_SETTLED_S", settled_s)
+    for number in range(1500):
+        (session / "agents" / f"agent_{number:04d}.1.log").write_bytes(make_line(W, number + 1))
+    follower = Follower(session)
+    assert len(follower.poll()) == 1500
+    assert follower.poll() == []
+    tracemalloc.start()
+    try:
+        assert follower.poll() == []
+        held_bytes, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held_bytes < 100_000
+    assert peak_bytes < 150_000
+
+
+def test_a_follower_outlives_the_removal_of_its_session(session, recorder):
+    recorder.write()
+    follower = Follower(session)
+    assert seqs(follower.poll()) == [1]
+    shutil.rmtree(session)
+    assert follower.poll() == []
 
 
 def test_a_cursor_holds_after_the_session_was_copied(session, recorder, tmp_path):
@@ -300,8 +348,8 @@ def test_much_that_waits_in_many_files_is_read_with_few_looks_at_all_of_them(ses
     for number in range(300):
         (session / "agents" / f"a{number:03}.log").write_bytes(make_line(W, number + 1, text="x" * 1000))
     follower = Follower(session)
-    look, looks = follower._tail._files, []
-    monkeypatch.setattr(follower._tail, "_files", lambda: looks.append(1) or look())
+    look, looks = follower._tail._looked_at, []
+    monkeypatch.setattr(follower._tail, "_looked_at", lambda now: looks.append(1) or look(now))
     monkeypatch.setattr("Agent.tree.files.lines._LISTING_INTERVAL_S", 60.0)
     polls = [follower.poll()]
     # what is written meanwhile, into a file that was read already and into a new one, comes before the end

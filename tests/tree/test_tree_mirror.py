@@ -85,8 +85,7 @@ def test_a_thread_that_went_idle_is_woken_by_the_next_line(tmp_path, monkeypatch
     for number in range(5):
         add(b"%d\n" % number)
         wait_for(lambda number=number: len(mirror_lines(tmp_path)) == number + 1)
-        time.sleep(0.05)
-        assert mirrors._idle
+        wait_for(lambda: mirrors._idle)
     mirrors.close()
 
 

@@ -24,7 +24,7 @@ from Agent.event.ids import WRITER_CHARS, split_event_id
 from Agent.event.model import Event
 from Agent.tree.files.segment import error_name
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.tree.layout import NO_FOLLOW, parse_file_name, retired_file, stem_files, tree_files
+from Agent.tree.layout import NO_FOLLOW, parse_file_name, retired_file, stem_files, tree_entries
 
 Inode = tuple[int, int]
 OrderKey = tuple[bytes, bytes, int]
@@ -439,6 +439,7 @@ class FilePosition:
     size_bytes: int = 0
     mtime_ns: int = 0
     read_in_pass: int = 0
+    met_in_look: int = 0
     quiet_since: float | None = None
     absent_since: float | None = None
     rest: RawLine | None = None
@@ -451,7 +452,7 @@ class Tail:
     Args:
         session: the session's directory.
         on_unreadable: told of a file that cannot be read.
-        files: lists the files; all of the session's by default.
+        files: lists the files; without it, all of the session's are looked at.
         chunk_bytes: how much is read at once.
     """
 
@@ -466,13 +467,14 @@ class Tail:
         self._chunk_bytes = chunk_bytes
         self._retires = False
         self._on_unreadable = on_unreadable
-        self._files = files or (lambda: tree_files(session))
+        self._files = files
         self.places: dict[Inode, FilePosition] = {}
         self.truncated = 0
         self.vanished = 0
         """Files that went away before they were read to their end, as retention takes them."""
         self.behind = False
         self._pass = 0
+        self._look = 0
         self._waiting: deque[tuple[Inode, FilePosition]] = deque()
         self._share_bytes = 0
         self._list_again_s = 0.0
@@ -532,17 +534,9 @@ class Tail:
     def _grown_files(self, only: Collection[Path] | None) -> list[tuple[Inode, FilePosition]]:
         now = time.monotonic()
         self._retires = self._retires or os.path.lexists(retired_file(self._session))
+        self._look += 1
         grown: list[tuple[Inode, FilePosition]] = []
-        met: set[Inode] = set()
-        settled = {
-            place.path: inode
-            for inode, place in self.places.items()
-            if place.quiet_since is not None and now - place.quiet_since > _SETTLED_S
-        }
-        for path in self._files() if only is None else only:
-            if path in settled:
-                met.add(settled[path])
-                continue
+        for path in self._looked_at(now) if only is None else only:
             try:
                 status = path.lstat()
             except FileNotFoundError:
@@ -551,19 +545,45 @@ class Tail:
                 self._on_unreadable(path, (-1, hash(path)), error)
                 continue
             inode = (status.st_dev, status.st_ino)
+            known = self.places.get(inode)
             # a file that is just being rolled has both names
-            if inode not in met:
-                met.add(inode)
-                place = self._place(inode, path, status)
-                # what is no plain file is opened, too, so that it is reported
-                if status.st_size > place.offset or not stat.S_ISREG(status.st_mode):
-                    place.quiet_since = None
-                    grown.append((inode, place))
-                elif place.quiet_since is None and _is_rolled(path):
-                    place.quiet_since = now
+            if known is not None and known.met_in_look == self._look:
+                continue
+            place = self._place(inode, path, status)
+            place.met_in_look = self._look
+            # what is no plain file is opened, too, so that it is reported
+            if status.st_size > place.offset or not stat.S_ISREG(status.st_mode):
+                place.quiet_since = None
+                grown.append((inode, place))
+            elif place.quiet_since is None and _is_rolled(path):
+                place.quiet_since = now
         if only is None:
-            self._forget_absent(met, now)
+            self._forget_absent(now)
         return grown
+
+    def _looked_at(self, now: float) -> Iterator[Path]:
+        """The files whose state is asked for: those given, or all of the session's but the settled ones.
+
+        One at a time, and nothing is kept of a look, since a list of all files takes as much memory as their
+        places. A directory is looked at twice: one look can miss a file that gets its number just then.
+        """
+        if self._files is not None:
+            yield from self._files()
+            return
+        try:
+            device = self._session.stat().st_dev
+        except FileNotFoundError:
+            return  # the session was removed
+        for _ in range(2):
+            for entry in tree_entries(self._session):
+                # where the directory tells another number than the file itself, the file is asked
+                place = self.places.get((device, entry.inode()))
+                if place is not None and place.path.name == entry.name:
+                    if place.quiet_since is not None and now - place.quiet_since > _SETTLED_S:
+                        place.met_in_look, place.absent_since = self._look, None
+                    if place.met_in_look == self._look:
+                        continue
+                yield Path(entry.path)
 
     def _place(self, inode: Inode, path: Path, status: os.stat_result) -> FilePosition:
         place = self.places.setdefault(inode, FilePosition(path))
@@ -572,7 +592,10 @@ class Tail:
             place = self.places[inode] = FilePosition(path)
         elif self._is_reused(inode, place, path, status):
             place = self.places[inode] = FilePosition(path)
-        place.path, place.size_bytes, place.absent_since = path, status.st_size, None
+        # the path of an earlier look is kept: one of this look would keep its memory from being given back
+        if place.path != path:
+            place.path = path
+        place.size_bytes, place.absent_since = status.st_size, None
         place.mtime_ns = status.st_mtime_ns
         return place
 
@@ -582,13 +605,13 @@ class Tail:
             return False
         return begins_otherwise(path, inode, place.first_id)
 
-    def _forget_absent(self, met: set[Inode], now: float) -> None:
+    def _forget_absent(self, now: float) -> None:
         """Drop the places of files that are gone, whose inodes another file may get.
 
         One that is being rolled can be missed by a listing, so only one that stays away is gone.
         """
-        for inode in [inode for inode in self.places if inode not in met]:
-            place = self.places[inode]
+        absent = [pair for pair in self.places.items() if pair[1].met_in_look != self._look]
+        for inode, place in absent:
             if place.absent_since is None:
                 place.absent_since = now
             elif now - place.absent_since > _SETTLED_S:

@@ -37,7 +37,7 @@ from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import agents_dir, is_tree_file, tree_entries
 
 CURSOR_VERSION: Final = 1
-_POLL_BYTES: Final = 4 * 1024 * 1024
+_POLL_BYTES: Final = 1024 * 1024
 _POLL_INTERVAL_S: Final = 0.05
 _BUSY_INTERVAL_S: Final = 0.01
 # notices can be lost, so all files are looked at that often
@@ -72,8 +72,7 @@ class Follower:
                 "no session there", path=session, remedy="give the path of a session_... directory"
             )
         self._damage = DamageLog()
-        self._claims: set[str] = set()
-        self._decoder = LineDecoder(self._damage, self._knows)
+        self._decoder = LineDecoder(self._damage, _KnownWriters(self.session).knows)
         self._tail = Tail(self.session, self._damage.note_unreadable)
         self._wake = threading.Event()
         self._observer: Any = None
@@ -87,15 +86,10 @@ class Follower:
         elif not from_start:
             self._skip()
 
-    def _knows(self, writer: str) -> bool:
-        if writer not in self._claims:
-            self._claims = set(read_claims(self.session))
-        return writer in self._claims
-
     def poll(self) -> list[Event]:
         """What is new since the last poll, in order of (timestamp, writer, seq) within the poll.
 
-        At most about 4 MiB of lines a poll, so that a long session is taken in pieces; `behind` tells that
+        At most about 1 MiB of lines a poll, so that a long session is taken in pieces; `behind` tells that
         more is there.
         """
         return [event for _, event in self._take()]
@@ -257,21 +251,20 @@ class Follower:
         """Find the cursor's files again by their first event, which no other file has."""
         try:
             version, entries = cursor["version"], cursor["files"]
-            by_id = {entry["first_id"]: _place_of(entry) for entry in entries}
-            empty = {
-                (entry["dev"], entry["inode"]): _place_of(entry)
-                for entry in entries
-                if entry["first_id"] is None
-            }
+            for entry in entries:
+                _place_of(entry)
+            by_id = {entry["first_id"]: entry for entry in entries}
+            empty = {(entry["dev"], entry["inode"]): entry for entry in entries if entry["first_id"] is None}
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedInput(f"the cursor is damaged: {error!r}", remedy="follow from the start") from None
         if version != CURSOR_VERSION:
             raise DamagedInput(f"the cursor is of version {version!r}", remedy="follow from the start")
         for path, inode in self._files_twice():
             begins_with = first_id(path)
-            place = empty.get(inode) if begins_with is None else by_id.get(begins_with)
-            if place is not None:
-                self._tail.places[inode] = FilePosition(path, *place)
+            entry = empty.get(inode) if begins_with is None else by_id.get(begins_with)
+            if entry is not None:
+                # of the cursor, which goes away as a whole, not even the id is kept
+                self._tail.places[inode] = FilePosition(path, *_place_of(entry), begins_with)
 
     def _files_twice(self) -> Iterator[tuple[Path, Inode]]:
         """Every file that has no place yet, looked for twice.
@@ -323,6 +316,24 @@ class Follower:
         self.close()
 
 
+class _KnownWriters:
+    """The writers that have a claim in a session, read again where one is asked for that is not known.
+
+    No method of the follower, which would then hold itself: whoever goes on from a cursor would have the
+    places of two followers in memory.
+    """
+
+    def __init__(self, session: Path) -> None:
+        self._session = session
+        self._writers: set[str] = set()
+
+    def knows(self, writer: str) -> bool:
+        """Whether that writer has a claim."""
+        if writer not in self._writers:
+            self._writers = set(read_claims(self._session))
+        return writer in self._writers
+
+
 def _settled(events: list[tuple[RawLine, Event]], settle_s: float) -> int:
     """How many at the beginning of a sorted list are old enough; all, where a clock was set back."""
     if not events or not settle_s:
@@ -334,8 +345,8 @@ def _settled(events: list[tuple[RawLine, Event]], settle_s: float) -> int:
     return bisect.bisect_right(events, limit_us, key=lambda pair: pair[1].timestamp_us)
 
 
-def _place_of(entry: Mapping[str, Any]) -> tuple[int, int, str | None]:
-    return int(entry["offset"]), int(entry["line_number"]), entry["first_id"]
+def _place_of(entry: Mapping[str, Any]) -> tuple[int, int]:
+    return int(entry["offset"]), int(entry["line_number"])
 
 
 class _Waker:
