@@ -6,6 +6,7 @@ takes longer than a second, where stderr is a terminal.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -33,6 +34,9 @@ LEVEL_STYLES: dict[str, dict[str, Any]] = {
 }
 
 
+_STYLE: Final = re.compile(r"(\x1b\[[0-9;]*m)")
+
+
 def uses_colour() -> bool:
     """Whether stdout is a terminal whose user did not ask for plain text."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and sys.stdout.isatty()
@@ -54,13 +58,21 @@ def paint(text: str, **style: Any) -> str:
 
 
 def emit(text: str = "") -> None:
-    """One piece of the answer, on stdout."""
-    click.echo(text, color=uses_colour())
+    """One piece of the answer, on stdout; what a terminal obeys is escaped, but for styles and line ends."""
+    click.echo(_obeying_nothing(text), color=uses_colour())
 
 
 def note(text: str) -> None:
     """Something beside the answer, on stderr."""
-    click.echo(text, err=True)
+    click.echo(_obeying_nothing(text), err=True)
+
+
+def _obeying_nothing(text: str) -> str:
+    if text.isprintable():
+        return text
+    pieces = _STYLE.split(text)
+    pieces[::2] = ["\n".join(map(clean, piece.split("\n"))) for piece in pieces[::2]]
+    return "".join(pieces)
 
 
 def note_damage(damaged: int) -> None:
@@ -77,8 +89,7 @@ def emit_json(document: Any) -> None:
     emit_bytes(orjson.dumps(document, default=_plain, option=options))
 
 
-_UNSEEN: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""What JSON leaves as it is and some terminals obey: more control characters, marks that turn text around."""
+_DOUBTFUL: Final = re.compile(r"[^\t\n -~]")
 
 
 def emit_bytes(data: bytes) -> None:
@@ -89,12 +100,15 @@ def emit_bytes(data: bytes) -> None:
 
 
 def as_shown(data: bytes) -> bytes:
-    """JSON as stdout gets it: on a terminal, what it would obey is escaped, which reads as the same."""
+    """JSON as stdout gets it: on a terminal, what is not printable is escaped, which reads as the same."""
     if not sys.stdout.isatty():
         return data
-    text = data.decode("utf-8", "surrogateescape")
-    escaped = _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-    return escaped.encode("utf-8", "surrogateescape")
+    return _DOUBTFUL.sub(_escaped, data.decode("utf-8", "backslashreplace")).encode()
+
+
+def _escaped(found: re.Match[str]) -> str:
+    # JSON leaves as they are: DEL, the C1 controls, and marks that hide text or turn it around
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
 
 
 def _plain(value: object) -> object:

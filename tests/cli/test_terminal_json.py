@@ -39,7 +39,7 @@ def test_a_terminal_gets_no_character_that_it_obeys_and_the_same_json(monkeypatc
         assert "käse ✓" in seen.decode()
         assert seen.decode().replace("\n", "").isprintable()
     assert shown(monkeypatch, render.emit_bytes, line, is_terminal=False) == line
-    assert shown(monkeypatch, render.emit_bytes, b"\xff\xfe{\n", is_terminal=True) == b"\xff\xfe{\n"
+    assert shown(monkeypatch, render.emit_bytes, b"\xff\xfe{\n", is_terminal=True) == b"\\xff\\xfe{\n"
 
 
 def test_events_and_answers_in_sql_do_not_drive_a_terminal_either(monkeypatch):
