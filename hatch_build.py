@@ -1,6 +1,7 @@
 """Builds the native parts beside their sources: hatch for a wheel, `python hatch_build.py` in a checkout.
 
 The package works without it, so a machine without a compiler gets a wheel of Python alone and is told so.
+The wheel links to the repository at AGENT_TRACE_REPOSITORY_URL, if that is set.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any
 SOURCES = (Path("Agent/record/encode/_native.c"), Path("Agent/tree/files/_heads.c"))
 OPTIONS = ["-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter",
            "-Wno-missing-field-initializers", "-Wno-cast-function-type"]  # fmt: skip
+
+ADDRESS = "AGENT_TRACE_REPOSITORY_URL"
 
 
 def build(root: Path) -> list[Path]:
@@ -42,6 +45,7 @@ def _built(root: Path, source: Path) -> Path:
 
 try:
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+    from hatchling.metadata.plugin.interface import MetadataHookInterface
 except ImportError:  # run by hand
     pass
 else:
@@ -63,6 +67,14 @@ else:
             build_data["artifacts"] += [str(path.relative_to(root)) for path in built]
             build_data["pure_python"] = False
             build_data["infer_tag"] = True
+
+    class AddressHook(MetadataHookInterface):
+        """Adds a link to the repository, whose address whoever publishes the wheel states."""
+
+        def update(self, metadata: dict[str, Any]) -> None:
+            """Called by hatch for the fields that pyproject.toml calls dynamic."""
+            address = os.environ.get(ADDRESS)
+            metadata["urls"] = {"Repository": address} if address else {}
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
     --logs DIR       the same of loghub (https://github.com/logpai/loghub): 2,000 lines of each of 16 systems
     --sources DIR    sources and documents, such as `site-packages`: at most 60,000 lines of them
     --second         what detect-secrets finds as well: of formats, and of the lines of --logs and --sources
+    --shapes         our own shapes of secrets and harmless texts, each drawn five times
     --show           every case that went wrong
 
 Every text goes the way of a message: the quick look over its bytes first, then the close one.
@@ -18,6 +19,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -25,6 +27,7 @@ from Agent.record.encode.redaction import Redactor
 from Agent.record.secrets.issuers import looks_clean
 from benchmarks.gitleaks_cases import Rule, entropy, read_rules
 from benchmarks.second_oracle import Line, generated, lines_of, lines_with
+from benchmarks.shapes_of_secrets import harmless_values, secret_values
 
 _PIECE = 12
 
@@ -32,6 +35,15 @@ _PIECE = 12
 def recorded(text: str, redactor: Redactor) -> str:
     """The text as a message of it would be recorded."""
     return text if looks_clean(orjson.dumps({"m": text})) else redactor.text(text)
+
+
+def recorded_value(value: Any, redactor: Redactor) -> str:
+    """A text as a message of it would be recorded, any other value as an argument of it would be."""
+    return recorded(value, redactor) if isinstance(value, str) else _as_text(redactor.value(value, "", {}))
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def stays(secret: str, clean: str) -> bool:
@@ -103,6 +115,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--logs", type=Path, help="a checkout or a bare repository of loghub")
     parser.add_argument("--sources", type=Path, help="a folder of sources and documents")
     parser.add_argument("--second", action="store_true", help="compare with detect-secrets as well")
+    parser.add_argument("--shapes", action="store_true", help="our own shapes of secrets and harmless texts")
     parser.add_argument("--show", action="store_true", help="print every case that went wrong")
     given = parser.parse_args(arguments)
     redactor = Redactor(b"a key of the measurement")
@@ -110,6 +123,8 @@ def main(arguments: list[str]) -> int:
         _measure_rules(given.gitleaks, redactor, show=given.show)
     if given.second:
         _measure_formats(redactor, show=given.show)
+    if given.shapes:
+        _measure_shapes(redactor, show=given.show)
     if given.logs is not None:
         texts = log_lines(given.logs)
         lines = lines_with(texts) if given.second else [Line("log", text) for text in texts]
@@ -130,6 +145,34 @@ def _measure_formats(redactor: Redactor, *, show: bool) -> None:
     for sort, texts in left.items() if show else ():
         for text in texts[:4]:
             print(f"    {sort}: {text!r}")
+
+
+def _measure_shapes(redactor: Redactor, *, show: bool) -> None:
+    drawn, harmless_drawn = secret_values(), harmless_values()
+    left = shapes_in_clear(redactor)
+    _print("own shapes of secrets of which a drawn one stays in clear", len(left), len(drawn))
+    wrong = shapes_changed(redactor)
+    _print("own shapes of harmless texts of which a drawn one is changed", len(wrong), len(harmless_drawn))
+    for name, values in (left | wrong).items() if show else ():
+        print(f"    {name}: {len(values)}, such as {values[0]!r}")
+
+
+def shapes_in_clear(redactor: Redactor) -> dict[str, list[Any]]:
+    """Own shapes of secrets with the values of which something is left."""
+    found = {
+        name: [value for value, secret in values if stays(secret, recorded_value(value, redactor))]
+        for name, values in secret_values().items()
+    }
+    return {name: values for name, values in found.items() if values}
+
+
+def shapes_changed(redactor: Redactor) -> dict[str, list[Any]]:
+    """Own shapes of harmless texts with the values that are not recorded as they are."""
+    found = {
+        name: [value for value in values if recorded_value(value, redactor) != _as_text(value)]
+        for name, values in harmless_values().items()
+    }
+    return {name: values for name, values in found.items() if values}
 
 
 def _measure_lines(what: str, lines: list[Line], redactor: Redactor, given: argparse.Namespace) -> None:

@@ -223,10 +223,10 @@ def _end_in_query(limit_s: float | None) -> None:
 
 
 def _say(message: str, code: int) -> int:
-    """One line on stderr, whatever the message holds."""
-    line = " ".join(message.split())
-    printable = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
-    click.echo(f"{PROGRAM}: {printable}", err=True)
+    """One line on stderr, whatever the message holds; wrapped where that is a terminal."""
+    from Agent.cli import render
+
+    render.note(f"{PROGRAM}: {render.clean(' '.join(message.split()))}")
     return code
 
 

@@ -6,6 +6,7 @@ takes longer than a second, where stderr is a terminal.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -33,6 +34,9 @@ LEVEL_STYLES: dict[str, dict[str, Any]] = {
 }
 
 
+_STYLE: Final = re.compile(r"(\x1b\[[0-9;]*m)")
+
+
 def uses_colour() -> bool:
     """Whether stdout is a terminal whose user did not ask for plain text."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and sys.stdout.isatty()
@@ -54,13 +58,24 @@ def paint(text: str, **style: Any) -> str:
 
 
 def emit(text: str = "") -> None:
-    """One piece of the answer, on stdout."""
-    click.echo(text, color=uses_colour())
+    """One piece of the answer, on stdout; what a terminal obeys is escaped, but for styles and line ends."""
+    click.echo(_obeying_nothing(text), color=uses_colour())
 
 
 def note(text: str) -> None:
-    """Something beside the answer, on stderr."""
-    click.echo(text, err=True)
+    """Something beside the answer, on stderr; wrapped where that is a terminal."""
+    width = shutil.get_terminal_size((MAX_WIDTH, 24)).columns if sys.stderr.isatty() else None
+    for line in _obeying_nothing(text).split("\n"):
+        for shown in wrapped(line, width):
+            click.echo(shown, err=True)
+
+
+def _obeying_nothing(text: str) -> str:
+    if text.isprintable():
+        return text
+    pieces = _STYLE.split(text)
+    pieces[::2] = ["\n".join(map(clean, piece.split("\n"))) for piece in pieces[::2]]
+    return "".join(pieces)
 
 
 def note_damage(damaged: int) -> None:
@@ -77,8 +92,7 @@ def emit_json(document: Any) -> None:
     emit_bytes(orjson.dumps(document, default=_plain, option=options))
 
 
-_UNSEEN: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""What JSON leaves as it is and some terminals obey: more control characters, marks that turn text around."""
+_DOUBTFUL: Final = re.compile(r"[^\t\n -~]")
 
 
 def emit_bytes(data: bytes) -> None:
@@ -89,12 +103,15 @@ def emit_bytes(data: bytes) -> None:
 
 
 def as_shown(data: bytes) -> bytes:
-    """JSON as stdout gets it: on a terminal, what it would obey is escaped, which reads as the same."""
+    """JSON as stdout gets it: on a terminal, what is not printable is escaped, which reads as the same."""
     if not sys.stdout.isatty():
         return data
-    text = data.decode("utf-8", "surrogateescape")
-    escaped = _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-    return escaped.encode("utf-8", "surrogateescape")
+    return _DOUBTFUL.sub(_escaped, data.decode("utf-8", "backslashreplace")).encode()
+
+
+def _escaped(found: re.Match[str]) -> str:
+    # JSON leaves as they are: DEL, the C1 controls, and marks that hide text or turn it around
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
 
 
 def _plain(value: object) -> object:
@@ -165,13 +182,24 @@ def emit_text(text: str) -> None:
             emit(shown)
 
 
-def wrapped(line: str, width: int | None) -> list[str]:
+def emit_beside(head: str, columns: int, text: str) -> None:
+    """A text to the right of a head that takes so many columns, wrapped to the terminal there."""
+    width = width_of_terminal()
+    room = None if width is None else max(width - columns, _LEAST_ROOM)
+    for number, line in enumerate(wrapped(clean(text), room, indent=0)):
+        emit((head if number == 0 else " " * columns) + line)
+
+
+_LEAST_ROOM: Final = 20
+
+
+def wrapped(line: str, width: int | None, indent: int = 4) -> list[str]:
     """A line broken at blanks so that it fits, what follows being indented further; whole without a width."""
     if width is None or display_width(line) <= width:
         return [line]
-    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    further = " " * (len(line) - len(line.lstrip()) + indent)
     return textwrap.wrap(
-        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        line, width, subsequent_indent=further, break_long_words=False, break_on_hyphens=False
     )
 
 
@@ -194,14 +222,16 @@ def table(
     """
     cells = [[clean(value) for value in row] for row in rows]
     widths = [max(map(display_width, column)) for column in zip(columns, *cells, strict=True)]
-    room = width_of_page() - 2 - sum(widths[:-1]) - 2 * (len(widths) - 1)
+    least = sum(widths) if columns[-1] in right else sum(widths[:-1]) + 12
+    gap = 2 if 2 + least + 2 * (len(widths) - 1) <= width_of_page() else 1
+    room = width_of_page() - 2 - sum(widths[:-1]) - gap * (len(widths) - 1)
     if columns[-1] not in right:
         widths[-1] = max(room, 12)
     sides = [name in right for name in columns]
-    emit("  " + in_columns(columns, widths, sides, [{"dim": True}] * len(columns)))
+    emit("  " + in_columns(columns, widths, sides, [{"dim": True}] * len(columns), gap))
     for row in cells:
         looks = [(styles or {}).get(name, {}).get(cell, {}) for name, cell in zip(columns, row, strict=True)]
-        emit(("  " + in_columns(row, widths, sides, looks)).rstrip())
+        emit(("  " + in_columns(row, widths, sides, looks, gap)).rstrip())
 
 
 def in_columns(
@@ -209,14 +239,16 @@ def in_columns(
     widths: Sequence[int],
     to_right: Sequence[bool],
     looks: Sequence[Mapping[str, Any]] | None = None,
+    gap: int = 2,
 ) -> str:
-    """One line of a table: each cell cut or padded to its width, two blanks apart.
+    """One line of a table: each cell cut or padded to its width.
 
     Args:
         cells: what stands there.
         widths: of the columns, in cells of the terminal.
         to_right: which columns are set right.
         looks: keywords of `click.style` for each cell.
+        gap: how many blanks stand between two cells.
     """
     parts = []
     for cell, width, is_right, look in zip(cells, widths, to_right, looks or [{}] * len(cells), strict=True):
@@ -224,7 +256,7 @@ def in_columns(
         padding = " " * (width - display_width(text))
         shown = paint(text, **look)
         parts.append(padding + shown if is_right else shown + padding)
-    return "  ".join(parts).rstrip()
+    return (" " * gap).join(parts).rstrip()
 
 
 def size(size_bytes: int) -> str:

@@ -1,8 +1,19 @@
 """What is built and declared: licence, extras, and a wheel without sources of its built parts."""
 
+import importlib.util
+import sys
 import tomllib
+from types import SimpleNamespace
+from typing import Generic, TypeVar
 
 from support.processes import REPOSITORY
+
+Made = TypeVar("Made")
+
+
+class Hook(Generic[Made]):
+    """What hatch has when it builds; it is installed nowhere else."""
+
 
 DECLARED = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = DECLARED["project"]
@@ -30,3 +41,22 @@ def test_a_wheel_has_both_packages_and_no_c_source():
 def test_project_pages_a_user_looks_for_are_there():
     for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE"):
         assert (REPOSITORY / name).stat().st_size > 500, name
+
+
+def test_a_wheel_links_to_the_repository_that_its_publisher_states_and_to_nothing_else(monkeypatch):
+    assert "urls" in PROJECT["dynamic"] and "urls" not in PROJECT
+    assert "custom" in DECLARED["tool"]["hatch"]["metadata"]["hooks"]
+    hooks = {
+        "hatchling.builders.hooks.plugin.interface": {"BuildHookInterface": Hook},
+        "hatchling.metadata.plugin.interface": {"MetadataHookInterface": object},
+    }
+    for name, held in hooks.items():
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(**held))
+    spec = importlib.util.spec_from_file_location("hatch_build", REPOSITORY / "hatch_build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for address, urls in (("", {}), ("https://example.org/x", {"Repository": "https://example.org/x"})):
+        monkeypatch.setenv("AGENT_TRACE_REPOSITORY_URL", address)
+        metadata = {}
+        module.AddressHook().update(metadata)
+        assert metadata == {"urls": urls}

@@ -1,4 +1,4 @@
-"""JSON on a terminal: valid as ever, and without characters that a terminal obeys."""
+"""What a terminal gets: JSON as valid as ever, no character that it obeys, and lines that fit."""
 
 import io
 import json
@@ -8,6 +8,7 @@ from Agent.cli import render
 from Agent.cli.commands.sql import FORMATS
 from Agent.cli.commands.tail import _Screen
 from Agent.cli.event_lines import Selection
+from Agent.cli.main import _say
 from Agent.event.codec import encode_event
 from Agent.event.model import Event
 
@@ -39,7 +40,7 @@ def test_a_terminal_gets_no_character_that_it_obeys_and_the_same_json(monkeypatc
         assert "käse ✓" in seen.decode()
         assert seen.decode().replace("\n", "").isprintable()
     assert shown(monkeypatch, render.emit_bytes, line, is_terminal=False) == line
-    assert shown(monkeypatch, render.emit_bytes, b"\xff\xfe{\n", is_terminal=True) == b"\xff\xfe{\n"
+    assert shown(monkeypatch, render.emit_bytes, b"\xff\xfe{\n", is_terminal=True) == b"\\xff\\xfe{\n"
 
 
 def test_events_and_answers_in_sql_do_not_drive_a_terminal_either(monkeypatch):
@@ -60,3 +61,24 @@ def test_events_and_answers_in_sql_do_not_drive_a_terminal_either(monkeypatch):
         assert json.loads(seen[0])["message"] == evil and json.loads(seen[1]) == [{evil: evil}]
         for text in seen:
             assert text.decode().replace("\n", "").isprintable() == is_terminal
+
+
+def test_notes_errors_and_tables_fit_a_narrow_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("NO_COLOR", "1")
+    told = "a sentence of many words that says what went wrong, and which command shows more of it"
+    seen = []
+    for stream, show in (
+        ("stderr", lambda: render.note(told)),
+        ("stderr", lambda: _say(told, 3)),
+        ("stdout", lambda: render.emit_beside("a head  ", 8, told)),
+        ("stdout", lambda: render.table([f"COLUMN{n}" for n in range(7)], [range(7)], right=["COLUMN6"])),
+    ):
+        output = Terminal(is_terminal=True)
+        monkeypatch.setattr(sys, stream, output)
+        show()
+        output.flush()
+        seen.append(output.buffer.getvalue().decode())
+        assert max(map(len, seen[-1].splitlines())) <= 60, seen[-1]
+    assert " ".join(seen[0].split()) == told
+    assert " ".join(seen[1].split()) == f"agent-trace: {told}"

@@ -1,7 +1,7 @@
-"""The two error rates of redaction against cases of others, which are fetched and not kept here.
+"""The two error rates of redaction against shapes of our own, and cases of others, which are fetched and not kept here.
 
-`GITLEAKS_REPOSITORY` and `LOGHUB_REPOSITORY` name a checkout or a bare repository of each; without them the
-tests are skipped.
+`GITLEAKS_REPOSITORY` and `LOGHUB_REPOSITORY` name a checkout or a bare repository of each; without them
+their tests are skipped.
 """
 
 import os
@@ -21,6 +21,8 @@ from benchmarks.secrets import (
     log_lines,
     read_rules,
     recorded,
+    shapes_changed,
+    shapes_in_clear,
     stays,
 )
 
@@ -32,6 +34,11 @@ def place_of(variable):
     if not place:
         pytest.skip(f"{variable} names no repository, so its cases are not measured")
     return Path(place)
+
+
+def test_no_shape_of_our_own_stays_in_clear_and_no_harmless_text_is_changed():
+    assert shapes_in_clear(REDACTOR) == {}
+    assert shapes_changed(REDACTOR) == {}
 
 
 @pytest.fixture(scope="module")

@@ -242,7 +242,7 @@ def test_executors_that_do_not_load_are_the_mistake_of_the_server(service, sent,
     monkeypatch.setenv("PYTHONPATH", "/nowhere")
     answer = service.ask("POST", f"/api/checkpoints/{sent}:answer/replay?wait_s=60", {"executor": "shout"})
     assert answer.status_code == 500
-    assert "own_executors of this server's executors does not load" in answer.json()["error"]["message"]
+    assert "own_executors of this server's executors cannot be loaded" in answer.json()["error"]["message"]
 
 
 def test_a_worker_gets_relative_places_of_modules_from_where_the_server_was_started(tmp_path, monkeypatch):
@@ -402,8 +402,8 @@ def test_what_another_project_has_is_not_there_and_a_key_needs_the_scope(service
     ("body", "words"),
     [
         ([], "not an object"),
-        ({"target": "os:system"}, "loads no code"),
-        ({"live": True}, "for real"),
+        ({"target": "os:system"}, "does not load code"),
+        ({"live": True}, "does not call tools or models"),
         ({"surprise": 1}, "unknown key"),
         ({"dry_run": "yes"}, "dry_run"),
         ({"timeout_seconds": 0}, "timeout_seconds"),

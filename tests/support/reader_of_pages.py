@@ -26,6 +26,19 @@ from support.markdown import Block
 from support.processes import REPOSITORY, child_environment
 
 SHELLS = {"bash", "sh", "shell", "console"}
+
+
+def _json_lines(text: str) -> None:
+    """One document, or one a line."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        for line in text.splitlines():
+            json.loads(line)
+
+
+DATA = {"json": _json_lines, "toml": tomllib.loads}
+"""What is shown of files: it is at least what it says it is."""
 UNTRIED = {"placeholders", "elsewhere"}
 """Marks of blocks that are not run: names have to be replaced first, or it needs what a test has not."""
 LINE_SECONDS = 600  # for what hangs: the demo takes 20 s of processor, of a machine with other work
@@ -117,6 +130,12 @@ class Reader:
                 if line.strip() and not line.startswith("#"):
                     self._run(self._here(line), block)
             self.done["shell"] += 1
+        elif block.language in DATA:
+            try:
+                DATA[block.language](block.source)
+            except ValueError as error:
+                raise PageFailed(f"the block of line {block.line} is no {block.language}: {error}") from None
+            self.done["data"] += 1
 
     def close(self) -> None:
         """End all that still runs."""

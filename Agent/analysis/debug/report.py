@@ -14,6 +14,7 @@ from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.question.question import Question
 from Agent.analysis.session import trace_root
 from Agent.analysis.text import WIDTH, section, table
+from Agent.analysis.text import shown as printable
 from Agent.errors import InputError
 from Agent.tree.files.session import open_session
 
@@ -150,7 +151,8 @@ class DebugReport:
                 lines += [f"## {title}", "", *(f"- {item}" for item in items), ""]
         if self.commands:
             lines += ["## To look further", "", "```sh", *self.commands, "```", ""]
-        return "\n".join(lines)
+        whole = (" ".join(line.splitlines()) for line in lines)  # what was recorded begins no line of its own
+        return "\n".join(printable(line, len(line)) for line in whole)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, ready for JSON."""

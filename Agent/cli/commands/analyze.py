@@ -180,12 +180,11 @@ def _show(row: dict[str, Any], width: int) -> None:
     place = f"in {row['place']}, " if row["place"] else ""
     agents = ", ".join(row["agent_ids"][:3]) + (", ..." if row["agents"] > 3 else "")
     who = f"{render.plural(row['agents'], 'agent')} ({agents})" if row["agents"] else "no agent"
-    shown_trend = render.paint("too few for a trend" if trend == "few" else trend, **_LOOKS.get(trend, {}))
-    render.emit(
-        " " * (width + 6)
-        + f"{shown_trend}, "
-        + render.paint(f"{when}, for example {row['example_id']}", dim=True)
-    )
+    told_trend = "too few for a trend" if trend == "few" else trend
+    line = f"{' ' * (width + 6)}{told_trend}, {when}, for example {row['example_id']}"
+    for at, part in enumerate(render.wrapped(line, render.width_of_page())):
+        head = part.index(told_trend) + len(told_trend) if at == 0 else 0
+        render.emit(render.paint(part[:head], **_LOOKS.get(trend, {})) + render.paint(part[head:], dim=True))
     render.emit(" " * (width + 6) + render.paint(render.clip(render.clean(f"{place}{who}"), room), dim=True))
 
 

@@ -90,9 +90,9 @@ def doctor(as_json: bool, root: Path, canary: bool) -> int:
 
 def _show(check: Check) -> None:
     state = render.paint(check.state.ljust(4), **STYLES[check.state])
-    render.emit(f"  {state}  {check.name.ljust(14)}  {render.clean(check.found)}")
+    render.emit_beside(f"  {state}  {check.name.ljust(14)}  ", 24, check.found)
     if check.remedy:
-        render.emit(f"{'':8}{'':16}{render.clean(check.remedy)}")
+        render.emit_beside(" " * 24, 24, check.remedy)
 
 
 def _all_checks(root: Path) -> Iterator[Check]:
@@ -467,7 +467,7 @@ def presets(name: str | None, as_json: bool) -> int:
     width = max(map(len, preset_names())) + 2
     for each in preset_names():
         about = preset_path(each).read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
-        render.emit(f"{each.ljust(width)}{about}")
+        render.emit_beside(each.ljust(width), width, about)
     return 0
 
 

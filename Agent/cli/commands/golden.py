@@ -149,7 +149,7 @@ def add(run: str, timeout: float | None, test_file: str | None, as_json: bool, *
         return added.exit_code
     told = f"added {added.golden.directory}, {render.size(added.golden.size_bytes)}"
     if test is not None:
-        render.emit(f"{told}; its test: {test}")
+        render.emit_text(f"{told}; its test: {test}")
     else:
         render.emit(f"{told}; its test, which --test writes:")
         for line in source_of_test(added.golden).splitlines()[3:]:

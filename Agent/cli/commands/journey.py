@@ -398,7 +398,9 @@ def _show_changes(found: dict[str, Any], *, as_json: bool) -> None:
         after = _value(change["after"]) if "after" in change else "(not there)"
         step = f"{render.clip(before, 30)} -> {render.clip(after, 30)}"
         head = f"  {change['timestamp'][11:23]}  {tick:>5}  "
-        render.emit(f"{render.paint(head, dim=True)}{step}  by {change['action']}  {change['id']}")
+        render.emit(
+            f"{render.paint(head, dim=True)}{step}  by {render.clean(change['action'])}  {change['id']}"
+        )
     last = shown[-1]
     if last["arguments"]:
         render.emit(

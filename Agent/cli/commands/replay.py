@@ -259,7 +259,9 @@ def run_sweep(
         render.emit_json(report.to_dict())
     else:
         for line in str(report).splitlines():
-            render.emit(render.clean(line))
+            # a command stays whole, so that it can be copied
+            show_line = render.emit if "agent-trace " in line else render.emit_text
+            show_line(line)
     return report.exit_code
 
 

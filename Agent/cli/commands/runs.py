@@ -327,12 +327,11 @@ def _print_artifact(record: RunRecord, wanted: str) -> None:
         )
     for _ in record.read(found.ref):
         pass  # nothing is shown before all of it is known to be what was saved
+    if sys.stdout.isatty():  # whole: a character may begin in one chunk and end in the next
+        render.emit_bytes(b"".join(record.read(found.ref)).removesuffix(b"\n") + b"\n")
+        return
     for chunk in record.read(found.ref):
-        if not sys.stdout.isatty():
-            render.emit_bytes(chunk)
-            continue
-        for line in chunk.decode("utf-8", "backslashreplace").splitlines():
-            render.emit(render.clean(line))
+        render.emit_bytes(chunk)
 
 
 def _short(ref: str | None) -> str:

@@ -372,10 +372,14 @@ _PAIRED: Final = (
 )
 _REST: Final = r"""[^\s"'`&,;\\]*+"""
 _OPTION: Final = rf"""[ ]{{1,3}}(?:(?P<open>{_OPEN})(?P<quoted>[^\r\n]{{1,500}}?)(?P=open)|(?P<bare>[^\s"'&,;\\\-][^\s"'&,;\\]{{2,500}}))"""
+# `is X`, `to X`, `has been changed to X`
+_SAYING: Final = r"(?:(?:has|had|will|should|must|is|was|be|been|now|set|reset|changed|updated)[ ]){0,4}(?:is|was|be|now|(?P<to>to|as)|provided)"
 _SPOKEN: Final = (
-    rf"""(?:{_OPEN})?[ ]{{1,3}}(?:(?:is|was|provided):?(?:\s|\\[nr]){{1,6}}(?:{_OPEN})?(?P<bare>[^\s"'`,;\\]{{4,200}})"""
+    rf"""(?:{_OPEN})?[ ]{{1,3}}(?:{_SAYING}:?(?:\s|\\[nr]){{1,6}}(?:{_OPEN})?(?P<bare>[^\s"'`,;\\]{{4,200}})"""
     r"""|(?P<open>["'])(?P<quoted>[^"'\r\n]{1,200})(?P=open))"""
 )
+# What somebody brings a password to, or keeps it as: a place, an algorithm.
+_DESTINATION: Final = r"\w+://|[/.~]|(?:[a-z]+|[A-Z]+)[-_]?\d+\Z"
 # What stands right behind a name, as in the files of daemons, behind a column's line, or behind whose it is.
 _NEXT: Final = r"""(?:[ ]for(?:[ ][\w.@\-]{1,60}){1,2}:)?(?:[ \t]|\\t){1,8}(?:\|[ ]{1,8})?(?:[057][ ])?(?P<bare>[^\s"'`,;\\|]{6,200})"""
 _DIGITS: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}(?:[:=#]|is|was)?[ ]{0,3}\\{0,3}["']?(?P<bare>[A-Z]{0,2}\d[\dA-Z \-]{1,32}\d)(?![\w.])"""
@@ -472,7 +476,9 @@ def _behind(text: str, name: str, says: int, end: int) -> Span | None:
     if match is not None:
         if match["quoted"] is None:
             value = match["bare"].rstrip(".!?:)")
-            return (match.start("bare"), match.start("bare") + len(value)) if looks_drawn(value) else None
+            if not looks_drawn(value) or (match["to"] is not None and _compiled(_DESTINATION).match(value)):
+                return None
+            return match.start("bare"), match.start("bare") + len(value)
         # `Pass 'name' to choose` speaks of no password.
         if (
             plain != "pass"
