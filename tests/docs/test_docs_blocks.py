@@ -33,7 +33,9 @@ def command_lines(block: Block) -> list[list[str]]:
     if block.language not in SHELL_LANGUAGES:
         return []
     found = []
-    for line in block.source.replace("\\\n", " ").splitlines():
+    # what stands in $(...) is a call of its own, whose pipes are not this one's
+    source = re.sub(r"\$\(([^)]*)\)", "VALUE", block.source.replace("\\\n", " "))
+    for line in source.splitlines():
         for part in re.split(r"&&|\|\||[|;]", line.partition(" #")[0]):
             # what a program prints stands in such blocks, too, and may hold half a pair of quotes
             words = shlex.split(part.strip().removeprefix("$ ")) if "agent-trace" in part else []
