@@ -5,7 +5,7 @@ Plain means: exact dict, list, str, int, float, bool and None, nothing that need
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
@@ -17,7 +17,9 @@ _STRINGS = frozenset({str})
 _CONTAINERS = frozenset({dict, list})
 _NESTING = _CONTAINERS | {tuple}
 _PLAIN = SCALARS | _CONTAINERS
-_SMALL_BYTES = 65_536
+SMALL_BYTES = 65_536
+WALKED_BYTES = 8_192
+"""Above, memory is asked for before orjson is: for a whole value, and for a part that a walk meets."""
 _BYTES_A_BYTE = 24
 _NO_BOUND = 1 << 62
 _FEW_CONTAINERS = 256
@@ -31,7 +33,7 @@ DUMP_OPTIONS = (
 )
 
 
-def least_bytes(value: Any, most_bytes: int) -> int:
+def least_bytes(value: Any, most_bytes: int, length: Callable[[str], int] = len) -> int:
     """How many bytes the JSON of a value has at least; beyond `most_bytes` the counting stops.
 
     It looks into dicts, lists and tuples alone, 256 levels deep. Where few containers are met again and
@@ -42,7 +44,7 @@ def least_bytes(value: Any, most_bytes: int) -> int:
     for node in pending:
         kind = type(node)
         if kind is str:
-            least += len(node)
+            least += length(node)
         elif kind is dict or kind is list or kind is tuple:
             # n values take at least 2 n - 1 bytes, a string of n characters at least n
             least += 2 * len(node)
@@ -51,25 +53,25 @@ def least_bytes(value: Any, most_bytes: int) -> int:
                 for child in children:
                     child_kind = type(child)
                     if child_kind is str:
-                        least += len(child)
+                        least += length(child)
                     elif child_kind in _NESTING:
                         pending.append(child)
             else:
                 kinds = set(map(type, children))
                 if kind is dict:
-                    least += sum([len(key) for key in list(node) if type(key) is str])
+                    least += sum([length(key) for key in list(node) if type(key) is str])
                 if str in kinds:
-                    least += sum([len(child) for child in children if type(child) is str])
+                    least += sum([length(child) for child in children if type(child) is str])
                 if not kinds.isdisjoint(_NESTING):
                     pending += [child for child in children if type(child) in _NESTING]
         if least > most_bytes:
             break
         if len(pending) > _FEW_CONTAINERS:
-            return _least_bytes_by_levels(value, most_bytes)
+            return _least_bytes_by_levels(value, most_bytes, length)
     return least
 
 
-def _least_bytes_by_levels(value: Any, most_bytes: int) -> int:
+def _least_bytes_by_levels(value: Any, most_bytes: int, length: Callable[[str], int]) -> int:
     """What `least_bytes` gives, where there are so many containers that some may be met again and again."""
     least = 0
     level = [value]
@@ -80,9 +82,9 @@ def _least_bytes_by_levels(value: Any, most_bytes: int) -> int:
             kinds = set(map(type, children))
             least += 2 * len(node)
             if type(node) is dict:
-                least += sum([len(key) for key in list(node) if type(key) is str])
+                least += sum([length(key) for key in list(node) if type(key) is str])
             if str in kinds:
-                least += sum([len(child) for child in children if type(child) is str])
+                least += sum([length(child) for child in children if type(child) is str])
             if not kinds.isdisjoint(_NESTING):
                 below += [child for child in children if type(child) in _NESTING]
             if least > most_bytes:
@@ -100,20 +102,25 @@ def exceeds(value: Any, most_bytes: int) -> bool:
     return least_bytes(value, most_bytes) > most_bytes
 
 
-def ask_memory(json_bytes: int) -> None:
+def most_utf8(text: str) -> int:
+    """How many bytes of UTF-8 a text has at most, but for characters beyond U+FFFF."""
+    return len(text) if text.isascii() else 3 * len(text)
+
+
+def ask_memory(json_bytes: int, above_bytes: int = SMALL_BYTES) -> None:
     """MemoryError where orjson might not get what it needs for a JSON of at least that length.
 
     An allocation that fails inside orjson ends the process with SIGSEGV; one that fails here raises. Each
-    character may take six bytes, and the buffer doubles as it grows.
+    byte of UTF-8 may take six, or eight in the buffer, which doubles as it grows.
     """
-    if json_bytes > _SMALL_BYTES:
+    if json_bytes > above_bytes:
         bytearray(_BYTES_A_BYTE * json_bytes)
 
 
-def ask_memory_for(value: Any) -> None:
-    """The same for the JSON of a value."""
-    if exceeds(value, _SMALL_BYTES):
-        ask_memory(least_bytes(value, _NO_BOUND))
+def ask_memory_for(value: Any, above_bytes: int = WALKED_BYTES) -> None:
+    """The same for the JSON of a value, which may be a part of one that has taken most of the memory."""
+    if exceeds(value, above_bytes):
+        ask_memory(least_bytes(value, _NO_BOUND, most_utf8), above_bytes)
 
 
 def plain_bytes(value: dict[str, Any] | list[Any], limits: Limits) -> bytes | None:

@@ -39,10 +39,13 @@ from Agent.event.values.parts import name_of, parts_of
 from Agent.event.values.plain import (
     DUMP_OPTIONS,
     SCALARS,
+    WALKED_BYTES,
     all_scalars,
     all_strings,
     ask_memory,
+    ask_memory_for,
     least_bytes,
+    most_utf8,
     scalars_fit,
 )
 from Agent.event.values.reading import USUAL, AgentOf, Limits, Named, Reading
@@ -232,7 +235,7 @@ class Walk:
     def _text(self, value: str, pointer: str) -> Any:
         if len(value) > self.limits.max_string_chars:
             return self._cut_text(value, pointer)
-        ask_memory(len(value))
+        ask_memory(most_utf8(value), WALKED_BYTES)
         try:
             size, encoded = len(orjson.dumps(value)), value
         except TypeError:
@@ -453,7 +456,8 @@ class Walk:
         least = least_bytes(container, self.bytes_left)
         if least > self.bytes_left:
             return False
-        ask_memory(least)
+        if least > WALKED_BYTES:
+            ask_memory_for(container)
         try:
             data = orjson.dumps(container, None, DUMP_OPTIONS)
         except TypeError:
