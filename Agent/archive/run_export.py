@@ -19,7 +19,6 @@ from typing import IO, Any, Final
 
 import orjson
 
-from Agent.archive.erase.files import chunks_of, files_below
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import DamagedInput, RunNotFound, SessionInUse, UsageError
 from Agent.event.codec import CURRENT_SCHEMA, encode_event
@@ -30,12 +29,14 @@ from Agent.flight.checkpoints.files import checkpoints_dir
 from Agent.flight.checkpoints.packs import PACK_SUFFIX, is_written_to
 from Agent.flight.run_reading import RunRef, read_run
 from Agent.record.emit.context import states_of
+from Agent.tree.files.lines import chunks_of
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import (
     CATEGORY_FILES,
     FILE_MODE,
     NO_FOLLOW,
     category_file,
+    files_below,
     parse_file_name,
     run_dir,
     run_ids,

@@ -40,6 +40,7 @@ from Agent.event.model import Event
 from Agent.event.payloads import KINDS
 from Agent.event.values.values import decode_value
 from Agent.flight.checkpoints.model import Checkpoint
+from Agent.flight.checkpoints.packs import unpacked_chunks
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.flight.run_reading import RunRef, read_run
 from Agent.tree.files.descriptors import locked
@@ -306,23 +307,17 @@ def _last_time(staging: Path) -> str:
 
 def _check_compressed(staging: Path, source: Path, limits: PackageLimits) -> None:
     """Refuse checkpoints that decompress to more than they may."""
-    from zstandard import ZstdDecompressor, ZstdError
-
     left_bytes = limits.max_bytes
     for path in sorted(staging.glob("runs/*/checkpoints/**/*.zst")):
         try:
-            with path.open("rb") as file:
-                reader = ZstdDecompressor(max_window_size=1 << 27).stream_reader(
-                    file, read_across_frames=True
-                )
-                while chunk := reader.read(_CHUNK_BYTES):
-                    left_bytes -= len(chunk)
-                    if left_bytes < 0:
-                        raise refused(
-                            f"its checkpoints decompress to more than {limits.max_bytes:,} bytes", source
-                        )
-        except ZstdError as error:
-            raise refused(f"{path.name} is damaged: {error}", source) from None
+            for chunk in unpacked_chunks(path):
+                left_bytes -= len(chunk)
+                if left_bytes < 0:
+                    break
+        except DamagedInput as error:
+            raise refused(f"{path.name}: {error.message}", source) from None
+        if left_bytes < 0:
+            raise refused(f"its checkpoints decompress to more than {limits.max_bytes:,} bytes", source)
 
 
 def _account(staging: Path, numbers: dict[str, SeqSet]) -> None:

@@ -23,7 +23,7 @@ from Agent.archive.sealed.parts import archive_dir
 from Agent.cli.parameters import Since
 from Agent.cli.render import LEVEL_STYLES, clean, clip, display_width, paint
 from Agent.errors import InputError
-from Agent.event.clock import parse_timestamp
+from Agent.event.clock import seconds_between
 from Agent.event.kinds import LEVELS
 from Agent.event.model import ENVELOPE_KEYS, Event
 from Agent.event.payloads import KINDS
@@ -228,10 +228,8 @@ def _size_bytes(session: Path) -> int:
 
 
 def _seconds(started_at: str | None, until: str | None) -> float | None:
-    if started_at is None or until is None:
-        return None
     try:
-        return (parse_timestamp(until) - parse_timestamp(started_at)) / 1_000_000
+        return seconds_between(started_at, until)
     except ValueError:  # in a damaged session.json, or a damaged summary
         return None
 

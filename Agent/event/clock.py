@@ -48,6 +48,13 @@ def _hour(hours: int) -> str:
     return (EPOCH + timedelta(hours=hours)).isoformat()[:13]
 
 
+def seconds_between(started_at: str | None, until: str | None) -> float | None:
+    """How far two RFC 3339 times lie apart, None where one is missing; ValueError where one is none."""
+    if started_at is None or until is None:
+        return None
+    return (parse_timestamp(until) - parse_timestamp(started_at)) / 1_000_000
+
+
 def parse_timestamp(text: str) -> int:
     """Microseconds since 1970 of an RFC 3339 time; one without an offset is taken as UTC; ValueError."""
     moment = datetime.fromisoformat(text)

@@ -330,6 +330,12 @@ def _log_files(directory: Path, prefix: str = "", suffix: str = ".log") -> list[
     return sorted(parsed, key=lambda pair: segment_order(pair[1]))
 
 
+def files_below(directory: Path) -> list[Path]:
+    """Every plain file below a directory by name, links not followed."""
+    found = [Path(place, name) for place, _, names in os.walk(directory) for name in names]
+    return sorted(path for path in found if path.is_file() and not path.is_symlink())
+
+
 def entries_in(directory: Path, ending: str = "") -> list[Path]:
     """The entries of a directory whose names end so, by name; none where there is no such directory."""
     try:

@@ -25,7 +25,6 @@ from Agent.archive.chain_check import account_in_chains, names_in_chain
 from Agent.archive.erase.files import (
     FoundCheckpoints,
     FoundLines,
-    chunks_of,
     drop_cursor_entries,
     enter,
     erase_checkpoints,
@@ -53,9 +52,10 @@ from Agent.archive.recover import recover_session
 from Agent.archive.sealed.parts import read_parts
 from Agent.archive.sealed.reader import open_reader
 from Agent.archive.sealed.sealing import seal, tidy
-from Agent.errors import NotErased, SessionInUse, SessionNotFound, UsageError
-from Agent.flight.checkpoints.packs import is_written_to
+from Agent.errors import DamagedInput, NotErased, SessionInUse, SessionNotFound, UsageError
+from Agent.flight.checkpoints.packs import is_written_to, unpacked_chunks
 from Agent.tree.files.descriptors import locked
+from Agent.tree.files.lines import chunks_of
 from Agent.tree.files.session import read_stored, replace_durably
 from Agent.tree.layout import (
     boards_dir,
@@ -206,16 +206,9 @@ class _Unreadable(Exception):
 
 
 def _zstd_chunks(path: Path) -> Iterator[bytes]:
-    from zstandard import ZstdDecompressor, ZstdError
-
     try:
-        with (
-            path.open("rb") as file,
-            ZstdDecompressor().stream_reader(file, read_across_frames=True) as reader,
-        ):
-            while chunk := reader.read(_CHUNK_BYTES):
-                yield chunk
-    except ZstdError as error:
+        yield from unpacked_chunks(path)
+    except DamagedInput as error:
         raise _Unreadable from error
 
 

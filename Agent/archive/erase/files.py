@@ -29,7 +29,7 @@ from Agent.flight.checkpoints.packs import PACK_SUFFIX, remove_unshared
 from Agent.flight.checkpoints.run import RunCheckpoints, remove
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.record.encode.redaction import Redactor
-from Agent.tree.files.lines import first_id, open_file, read_lines
+from Agent.tree.files.lines import first_id, read_lines
 from Agent.tree.files.sequence_set import SeqSet, dropped_by, last_seq_in
 from Agent.tree.files.session import replace_file, replacing
 from Agent.tree.layout import (
@@ -37,6 +37,7 @@ from Agent.tree.layout import (
     claims_dir,
     cursors_dir,
     entries_in,
+    files_below,
     recovered_file,
     runs_dir,
     session_file,
@@ -307,23 +308,6 @@ def refuse_damaged_account(session: Path) -> None:
 
 ERASED_TEXT: Final = "[erased]"
 """Stands in the place of a value in a description."""
-_CHUNK_BYTES: Final = 1024 * 1024
-
-
-def chunks_of(path: Path) -> Iterator[bytes]:
-    """The bytes of a file in chunks; OSError if it cannot be read."""
-    fd, _ = open_file(path)
-    with os.fdopen(fd, "rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            yield chunk
-
-
-def files_below(directory: Path) -> list[Path]:
-    """Every plain file below a directory, links not followed."""
-    found = []
-    for place, _, names in os.walk(directory):
-        found += [Path(place, name) for name in names]
-    return sorted(path for path in found if path.is_file() and not path.is_symlink())
 
 
 def find_artifacts(

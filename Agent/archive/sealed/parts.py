@@ -35,9 +35,9 @@ from Agent.archive.sealed.parquet_rows import (
 from Agent.errors import DamagedInput, InputError, MissingExtra, SessionNotFound
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
-from Agent.tree.files.lines import ODD_BYTES, LineMarks, first_id, open_file
+from Agent.tree.files.lines import ODD_BYTES, LineMarks, chunks_of, first_id, open_file
 from Agent.tree.files.session import open_session, replace_durably, sync_directory
-from Agent.tree.files.writer_claim import Claim, read_claims
+from Agent.tree.files.writer_claim import Claim, is_running, read_claims
 from Agent.tree.layout import FILE_MODE, category_files, entries_in, log_files, parse_file_name
 
 ARCHIVE_VERSION: Final = 1
@@ -281,18 +281,8 @@ def remove_left_spills(session: Path) -> None:
     """Take away what engines of killed processes left in `.state`, an hour after it was last written to."""
     for spill in (session / ".state").glob("spill-*"):
         pid = spill.name.split("-")[1]
-        if pid.isdecimal() and not _runs(int(pid)) and time.time() - spill.stat().st_mtime > _LEFT_S:
+        if pid.isdecimal() and not is_running(int(pid)) and time.time() - spill.stat().st_mtime > _LEFT_S:
             shutil.rmtree(spill, ignore_errors=True)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def load_duckdb(what: str) -> Any:
@@ -377,11 +367,9 @@ def _look_at(path: Path) -> _Seen:
     """Read a file once."""
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     marks = LineMarks()
-    fd, _ = open_file(path)
-    with os.fdopen(fd, "rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            marks.take(chunk)
+    for chunk in chunks_of(path):
+        digest.update(chunk)
+        marks.take(chunk)
     return _Seen(marks, digest.hexdigest())
 
 

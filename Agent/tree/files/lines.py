@@ -77,6 +77,14 @@ def open_file(path: Path) -> tuple[int, os.stat_result]:
     raise OSError(errno.EINVAL, "not a plain file", str(path))
 
 
+def chunks_of(path: Path) -> Iterator[bytes]:
+    """The bytes of a file in chunks; OSError if it cannot be read."""
+    fd, _ = open_file(path)
+    with os.fdopen(fd, "rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
+
+
 def _read_chunk(path: Path, inode: Inode, offset: int, size_bytes: int) -> bytes | None:
     """Some bytes of the file with that inode; None if another stands under the name by now."""
     try:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from Agent.errors import DamagedInput, InputError
 from Agent.event.model import RedactedBytes
+from Agent.tree.files.descriptors import write_all
 from Agent.tree.files.lines import open_file
 from Agent.tree.files.session import open_session, sync_directory
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NEW_FILE, run_dir, runs_dir, safe_name
@@ -274,9 +275,7 @@ class ArtifactFiles:
         try:
             try:
                 for chunk in chunks:
-                    view = memoryview(chunk)
-                    while view:
-                        view = view[os.write(fd, view) :]
+                    write_all(fd, chunk)
                 if self._sync:
                     os.fsync(fd)
             finally:
