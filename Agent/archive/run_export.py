@@ -41,6 +41,7 @@ from Agent.tree.layout import (
     run_dir,
     run_ids,
     safe_name,
+    session_id_of,
 )
 from Agent.tree.write.artifacts import ARTIFACT_SCHEME, ROOT_RUN, artifacts_dir, new_hash
 
@@ -519,7 +520,7 @@ def _write(
             told["session.json"] = _add(package, "session.json", iter([description]), len(description))
             for name, path in sorted(members.items()):
                 told[name] = _add(package, name, chunks_of(path), path.stat().st_size)
-            session_id = ref.session.name.removeprefix("session_")
+            session_id = session_id_of(ref.session)
             manifest = Manifest(CURRENT_SCHEMA, session_id, info.session_uid, ref.run_id, runs, told)
             data = manifest.to_bytes()
             _add(package, MANIFEST, iter([data]), len(data))

@@ -16,7 +16,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,7 +31,7 @@ from Agent.archive.run_export import (
     wrong_artifact,
 )
 from Agent.errors import DamagedInput, InputError
-from Agent.event.clock import format_timestamp
+from Agent.event.clock import format_timestamp, moment_of
 from Agent.event.codec import CURRENT_SCHEMA, DamagedLine, decode_line, encode_event
 from Agent.event.ids import session_id_for
 from Agent.event.kinds import LEVEL_NAMES, Home
@@ -481,7 +480,7 @@ def restored_checkpoint(run_id: str, row: Mapping[str, Any]) -> Checkpoint:
         row["step_id"],
         decode_value(orjson.loads(row["state"]), kept),
         agent_id=row["agent_id"],
-        timestamp=datetime.fromtimestamp(row["saved_us"] / 1e6, UTC),
+        timestamp=moment_of(row["saved_us"]),
         tick=row["tick"],
         reason=row["reason"],
         event_id=row["event_id"],

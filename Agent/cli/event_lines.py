@@ -30,7 +30,7 @@ from Agent.event.payloads import KINDS
 from Agent.tree.files.session import Lineage, lineage_within, open_session
 from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import SessionRef, list_sessions, summary_file, tree_files
-from Agent.tree.read.summary import summarise
+from Agent.tree.read.summary import SUMMARY_VERSION, summarise
 
 LEFT_TO_JSON = frozenset(
     "agent_id agent_role event_type type call root class fields digest traceback fingerprint error_module "
@@ -181,8 +181,6 @@ def _state(running: bool, closed: bool, recovered: bool) -> str:
 def _stored_summary(session: Path) -> dict[str, Any] | None:
     """The summary that a clean end left, None if there is none that can be read."""
     import orjson
-
-    from Agent.tree.read.summary import SUMMARY_VERSION
 
     try:
         stored = orjson.loads(summary_file(session).read_bytes())

@@ -45,7 +45,7 @@ def format_timestamp(unix_us: int) -> str:
 @lru_cache(maxsize=1024)
 def _hour(hours: int) -> str:
     """The date and the hour; times that are written together share it, and a calendar costs most of one."""
-    return (EPOCH + timedelta(hours=hours)).isoformat()[:13]
+    return moment_of(hours * 3_600_000_000).isoformat()[:13]
 
 
 def seconds_between(started_at: str | None, until: str | None) -> float | None:
@@ -57,7 +57,16 @@ def seconds_between(started_at: str | None, until: str | None) -> float | None:
 
 def parse_timestamp(text: str) -> int:
     """Microseconds since 1970 of an RFC 3339 time; one without an offset is taken as UTC; ValueError."""
-    moment = datetime.fromisoformat(text)
+    return unix_us(datetime.fromisoformat(text))
+
+
+def moment_of(unix_us: int) -> datetime:
+    """The moment of some microseconds since 1970, in UTC."""
+    return EPOCH + timedelta(microseconds=unix_us)
+
+
+def unix_us(moment: datetime) -> int:
+    """Microseconds since 1970 of a moment; one without an offset is taken as UTC."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return (moment - EPOCH) // timedelta(microseconds=1)

@@ -14,6 +14,7 @@ from Agent.errors import RunNotFound
 from Agent.event.clock import seconds_between
 from Agent.event.model import Event
 from Agent.tree.files.writer_claim import read_claims
+from Agent.tree.layout import session_id_of
 from Agent.tree.read.reader import TreeReader
 
 
@@ -214,7 +215,7 @@ class RunFold:
         count = self._counts.get
         return RunSummary(
             run_id=self.run_id,
-            session_id=self.session.name.removeprefix("session_"),
+            session_id=session_id_of(self.session),
             session=self.session,
             agent=_text(begin.get("agent")),
             labels=labels if isinstance(labels, dict) else {},

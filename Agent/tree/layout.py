@@ -5,6 +5,7 @@ Writers go on to `segment` and `writer`; readers go on to `lines` and `reader`.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from base64 import b32encode
@@ -19,6 +20,8 @@ from Agent.errors import SessionNotFound
 
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
+NO_LINK: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+"""The errors by which a file system says that it makes no hard link, or not this one."""
 NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 """Opens no link; 0 where the system has no such flag."""
 NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW
@@ -218,6 +221,11 @@ def reading_lock_file(session: Path) -> Path:
 def programs_dir(root: Path) -> Path:
     """Where processes agree on a session that were started before there was one."""
     return root / ".programs"
+
+
+def session_id_of(session: Path) -> str:
+    """The id of the session in a directory, as its name has it."""
+    return session.name.removeprefix(_SESSION_PREFIX)
 
 
 def session_file(session: Path) -> Path:

@@ -35,6 +35,7 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.errors import InputError
 from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.tree.files.session import replace_file
+from Agent.tree.layout import session_id_of
 from Agent.tree.read.reader import TreeReader
 
 EXPORT_VERSION = 1
@@ -135,7 +136,7 @@ def session_summary(path: Path, reader: TreeReader, engine: Engine) -> dict[str,
     # who looks for losses meets every damaged line on the way
     losses = integrity.losses(path, reader, engine)
     return {
-        "session_id": path.name.removeprefix("session_"),
+        "session_id": session_id_of(path),
         "path": str(path),
         **counts,
         "damaged_lines": losses["damaged_lines"],

@@ -41,6 +41,7 @@ from Agent.tree.layout import (
     recovered_file,
     runs_dir,
     session_file,
+    session_id_of,
 )
 from Agent.tree.read.removal_logs import (
     ERASED,
@@ -104,7 +105,7 @@ def find_lines(session: Path, files: Iterable[Path], target: Target, found: Foun
     Raises:
         OSError: one of them cannot be read.
     """
-    session_id = session.name.removeprefix("session_")
+    session_id = session_id_of(session)
     for path in files:
         whole = is_whole(session, path, target)
         hit = False
@@ -124,7 +125,7 @@ def find_sealed(session: Path, target: Target, found: FoundLines) -> None:
         DamagedInput: a part cannot be read.
         MissingExtra: duckdb is not installed.
     """
-    session_id = session.name.removeprefix("session_")
+    session_id = session_id_of(session)
     for part, line in sealed_lines(part for part in read_parts(session) if part.json_removed):
         kept, event = target.judge(line, session_id)
         if kept is not line:
@@ -321,7 +322,7 @@ def find_artifacts(
         holds: whether a file holds the value.
         told: (directory of the run, path) of what `artifact.saved` events tell of that go.
     """
-    session_id = session.name.removeprefix("session_")
+    session_id = session_id_of(session)
     found = {ErasedArtifact(session_id, run_dir, path) for run_dir, path in told}
     if target.kind == MATCH:
         for run in _directories(runs_dir(session)):
@@ -335,7 +336,7 @@ def find_artifacts(
 
 def remove_artifacts(session: Path, artifacts: Iterable[ErasedArtifact]) -> None:
     """Remove artifacts of a session; OSError where one cannot be removed."""
-    session_id = session.name.removeprefix("session_")
+    session_id = session_id_of(session)
     for artifact in artifacts:
         if artifact.session_id != session_id:
             continue

@@ -477,7 +477,6 @@ class Tail:
         self._on_unreadable = on_unreadable
         self._files = files
         self.places: dict[Inode, FilePosition] = {}
-        self.truncated = 0
         self.vanished = 0
         """Files that went away before they were read to their end, as retention takes them."""
         self.behind = False
@@ -595,10 +594,7 @@ class Tail:
 
     def _place(self, inode: Inode, path: Path, status: os.stat_result) -> FilePosition:
         place = self.places.setdefault(inode, FilePosition(path))
-        if status.st_size < place.offset:
-            self.truncated += not self._retires
-            place = self.places[inode] = FilePosition(path)
-        elif self._is_reused(inode, place, path, status):
+        if status.st_size < place.offset or self._is_reused(inode, place, path, status):
             place = self.places[inode] = FilePosition(path)
         # the path of an earlier look is kept: one of this look would keep its memory from being given back
         if place.path != path:
