@@ -338,6 +338,15 @@ def _log_files(directory: Path, prefix: str = "", suffix: str = ".log") -> list[
     return sorted(parsed, key=lambda pair: segment_order(pair[1]))
 
 
+def inode_at(path: Path) -> tuple[int, int] | None:
+    """Device and inode of what stands under a name, links not followed; None where nothing does."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None  # gone: equal to no other
+    return status.st_dev, status.st_ino
+
+
 def files_below(directory: Path) -> list[Path]:
     """Every plain file below a directory by name, links not followed."""
     found = [Path(place, name) for place, _, names in os.walk(directory) for name in names]

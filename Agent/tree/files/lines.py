@@ -24,7 +24,7 @@ from Agent.event.ids import WRITER_CHARS, split_event_id
 from Agent.event.model import Event
 from Agent.tree.files.segment import error_name
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.tree.layout import NO_FOLLOW, parse_file_name, retired_file, stem_files, tree_entries
+from Agent.tree.layout import NO_FOLLOW, inode_at, parse_file_name, retired_file, stem_files, tree_entries
 
 Inode = tuple[int, int]
 OrderKey = tuple[bytes, bytes, int]
@@ -663,11 +663,7 @@ class Tail:
             # one that has its number keeps its name, so it was removed
             return None
         for path in stem_files(place.path.parent, name.stem, place.path.suffix):
-            try:
-                status = path.lstat()
-            except FileNotFoundError:
-                continue  # rolled or retired since it was listed
-            if (status.st_dev, status.st_ino) == inode:
+            if inode_at(path) == inode:
                 place.path = path
                 return path
         return None

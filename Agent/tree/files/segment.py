@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from Agent.tree.files.descriptors import give_back, know_log, out_of_the_way
-from Agent.tree.layout import FILE_MODE, NO_FOLLOW, NO_LINK
+from Agent.tree.layout import FILE_MODE, NO_FOLLOW, NO_LINK, inode_at
 
 _APPEND: Final = (
     os.O_WRONLY
@@ -140,7 +140,7 @@ def roll_segment(
             number += 1
         # Somebody may have moved it away, or an earlier roll came only so far; then another process may have
         # claimed the name since.
-        if _stands_at(path, inode):
+        if inode_at(path) == inode:
             path.rename(numbered(path, number))
         live, untidy = _put_in_place(temporary, path, further)
     except BaseException:
@@ -149,14 +149,6 @@ def roll_segment(
             temporary.unlink()
         raise
     return Rolled(segment, live, number, untidy)
-
-
-def _stands_at(path: Path, inode: tuple[int, int]) -> bool:
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        return False
-    return (status.st_dev, status.st_ino) == inode
 
 
 def _put_in_place(temporary: Path, path: Path, further: Path) -> tuple[Path, OSError | None]:
