@@ -21,6 +21,7 @@ from Agent.analysis.query.views import IS_ERROR, scan, whole_lines
 from Agent.analysis.stats import holm, welch
 from Agent.analysis.text import cell, plural, section, short_number, table
 from Agent.errors import UsageError
+from Agent.tree.layout import session_id_of
 
 ALPHA = 0.05
 MIN_LATENCY_RATIO = 1.25
@@ -116,7 +117,7 @@ def compare_sessions(first: Path, second: Path) -> BehaviourComparison:
 def _sides(*paths: Path, by_time: bool = False) -> list[ComparedSide]:
     sides = []
     for path in paths:
-        label = path.name.removeprefix("session_")
+        label = session_id_of(path)
         with open_engine(path) as engine:
             sides.append(gather(engine, [label], by_time=by_time)[label])
     return sides

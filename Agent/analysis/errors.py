@@ -298,12 +298,12 @@ def _poisson_tail(count: int, mean: float) -> float:
     return max(0.0, 1.0 - below)
 
 
-def journey_tail(reader: TreeReader, pattern: dict[str, Any], count: int = TAIL) -> list[dict[str, Any]]:
+def journey_tail(reader: TreeReader, pattern: dict[str, Any]) -> list[dict[str, Any]]:
     """What the agent of a pattern's example did last before it, and the example itself, as event dicts."""
     if pattern["example_agent"] is None:
         return []
     until_us = parse_timestamp(pattern["first_seen"]) + 1
-    last: deque[Any] = deque(maxlen=count + 1)
+    last: deque[Any] = deque(maxlen=TAIL + 1)
     try:
         for event in reader.events(pattern["example_agent"], until_us=until_us):
             last.append(event)

@@ -328,7 +328,7 @@ MAX_EDGES: Final = 100_000
 _TABLES: Final = ("graph_edges", "graph_pairs", "graph_ties", "graph_labels", "graph_next")
 
 
-def social_graph(engine: Engine, lines: str, top: int = TOP, *, with_edges: bool = False) -> dict[str, Any]:
+def social_graph(engine: Engine, lines: str, *, with_edges: bool = False) -> dict[str, Any]:
     """The graph of a session's agents, told in numbers; weights are counts of events.
 
     `lines` is what `events` gives.
@@ -361,9 +361,9 @@ def social_graph(engine: Engine, lines: str, top: int = TOP, *, with_edges: bool
             "reciprocity": counts["mutual"] / edges if edges else None,
             "density": edges / (nodes * (nodes - 1)) if nodes > 1 else None,
             "components": _components(engine),
-            "top_connectors": _connectors(engine, top),
-            "strongest": _strongest(engine, top),
-            "collaborations": _collaborating_pairs(engine, top),
+            "top_connectors": _connectors(engine),
+            "strongest": _strongest(engine),
+            "collaborations": _collaborating_pairs(engine),
         }
         if with_edges:
             found["edge_list"] = engine.rows(
@@ -455,7 +455,7 @@ def _components(engine: Engine) -> dict[str, Any]:
     )
 
 
-def _connectors(engine: Engine, top: int) -> list[dict[str, Any]]:
+def _connectors(engine: Engine) -> list[dict[str, Any]]:
     return engine.rows(
         "WITH o AS (SELECT source AS node, count(*) AS n, sum(weight)::BIGINT AS w FROM graph_pairs GROUP "
         "BY 1), "
@@ -464,22 +464,22 @@ def _connectors(engine: Engine, top: int) -> list[dict[str, Any]]:
         'SELECT t.node AS agent_id, t.n AS neighbours, coalesce(o.n, 0) AS out, coalesce(i.n, 0) AS "in", '
         "coalesce(o.w, 0) AS weight_out, coalesce(i.w, 0) AS weight_in "
         "FROM t LEFT JOIN o USING (node) LEFT JOIN i USING (node) "
-        f"ORDER BY neighbours DESC, weight_out + weight_in DESC, agent_id LIMIT {int(top)}"
+        f"ORDER BY neighbours DESC, weight_out + weight_in DESC, agent_id LIMIT {TOP}"
     )
 
 
-def _strongest(engine: Engine, top: int) -> list[dict[str, Any]]:
+def _strongest(engine: Engine) -> list[dict[str, Any]]:
     return engine.rows(
         "SELECT source, target, p.weight, list(DISTINCT e.type ORDER BY e.type) AS types FROM (SELECT * FROM "
-        f"graph_pairs ORDER BY weight DESC, source, target LIMIT {int(top)}) p JOIN graph_edges e "
+        f"graph_pairs ORDER BY weight DESC, source, target LIMIT {TOP}) p JOIN graph_edges e "
         "USING (source, target) WHERE NOT e.is_mutual GROUP BY ALL ORDER BY weight DESC, source, target"
     )
 
 
-def _collaborating_pairs(engine: Engine, top: int) -> list[dict[str, Any]]:
+def _collaborating_pairs(engine: Engine) -> list[dict[str, Any]]:
     return engine.rows(
         "SELECT source AS one, target AS other, sum(weight)::BIGINT AS times FROM graph_edges WHERE "
-        f"is_mutual GROUP BY ALL ORDER BY times DESC, one, other LIMIT {int(top)}"
+        f"is_mutual GROUP BY ALL ORDER BY times DESC, one, other LIMIT {TOP}"
     )
 
 
@@ -487,7 +487,7 @@ _SENT: Final = "direction LIKE 'sen%'"
 _RECEIVED: Final = "direction LIKE 'rec%'"
 
 
-def message_flow(engine: Engine, lines: str, top: int = TOP) -> dict[str, Any]:
+def message_flow(engine: Engine, lines: str) -> dict[str, Any]:
     """What became of the messages of a session; both ends of one have its `message_id`.
 
     `lines` is what `events` gives.
@@ -512,13 +512,13 @@ def message_flow(engine: Engine, lines: str, top: int = TOP) -> dict[str, Any]:
         )
         return _message_counts(engine) | {
             "latency_ms": _latency(engine),
-            "slowest": _named(engine, "latency_ms IS NOT NULL", "latency_ms DESC", top),
-            "oldest_undelivered": _named(engine, "is_undelivered", "sent_us", top),
-            "by_agent": _by_agent(engine, top),
+            "slowest": _named(engine, "latency_ms IS NOT NULL", "latency_ms DESC"),
+            "oldest_undelivered": _named(engine, "is_undelivered", "sent_us"),
+            "by_agent": _by_agent(engine),
             "pairs": engine.rows(
                 "SELECT sender, recipient, sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received "
                 "FROM message_ends GROUP BY ALL ORDER BY sent DESC, received DESC, sender, recipient "
-                f"LIMIT {int(top)}"
+                f"LIMIT {TOP}"
             ),
         }
     finally:
@@ -552,10 +552,10 @@ def _latency(engine: Engine) -> dict[str, Any]:
     return {"count": found.pop("measured")} | found | {"quantiles": quantiles}
 
 
-def _named(engine: Engine, which: str, order: str, top: int) -> list[dict[str, Any]]:
+def _named(engine: Engine, which: str, order: str) -> list[dict[str, Any]]:
     rows = engine.rows(
         f"SELECT message_id, sender, recipient, sent_us, sent_id, latency_ms FROM {_JUDGED} WHERE {which} "
-        f"ORDER BY {order}, message_id LIMIT {int(top)}"
+        f"ORDER BY {order}, message_id LIMIT {TOP}"
     )
     for row in rows:
         sent_us = row.pop("sent_us")
@@ -563,12 +563,12 @@ def _named(engine: Engine, which: str, order: str, top: int) -> list[dict[str, A
     return rows
 
 
-def _by_agent(engine: Engine, top: int) -> list[dict[str, Any]]:
+def _by_agent(engine: Engine) -> list[dict[str, Any]]:
     return engine.rows(
         "SELECT agent_id, sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, "
         "sum(unread)::BIGINT AS unread FROM ("
         "SELECT sender AS agent_id, sent, 0 AS received, 0 AS unread FROM message_ends UNION ALL "
         "SELECT recipient, 0, received, (sent > 0 AND received = 0)::INTEGER FROM message_ends) "
         "WHERE agent_id IS NOT NULL GROUP BY agent_id "
-        f"ORDER BY 4 DESC, sum(sent + received) DESC, agent_id LIMIT {int(top)}"
+        f"ORDER BY 4 DESC, sum(sent + received) DESC, agent_id LIMIT {TOP}"
     )

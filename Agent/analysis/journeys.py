@@ -18,7 +18,7 @@ from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import Forest, Node, build_forest
-from Agent.tree.layout import list_sessions
+from Agent.tree.layout import list_sessions, session_id_of
 from Agent.tree.read.losses import Gap
 from Agent.tree.read.reader import OpenSpan, TreeReader
 
@@ -328,7 +328,7 @@ def journey_overview(
     told = kept.activity.result()
     first_us = kept.busy.first_us or 0
     return told | {
-        "session_id": reader.session.name.removeprefix("session_"),
+        "session_id": session_id_of(reader.session),
         "started_at": format_timestamp(first_us),
         "duration_s": (kept.busy.busy_us + kept.busy.idle_us) / 1e6,
         "busy_s": kept.busy.busy_us / 1e6,

@@ -399,16 +399,15 @@ RULE_EXPERIENCE: Final = "rewards since the update before"
 RULE_USE: Final = "the first choice or action after it"
 
 
-def learning_lineage(reader: TreeReader, agent_id: str, limit: int = KEPT_UPDATES) -> dict[str, Any]:
+def learning_lineage(reader: TreeReader, agent_id: str) -> dict[str, Any]:
     """The chains experience -> update -> use of one agent, from its files alone; memory is flat.
 
     Args:
         reader: of the session.
         agent_id: who learned.
-        limit: how many of the last updates are told; all are counted.
 
     Returns:
-        `updates`: the last ones, oldest first, dicts with id, timestamp, tick, event_type, name, `experience`
+        `updates`: the last 100, oldest first, dicts with id, timestamp, tick, event_type, name, `experience`
         and `used_by` (lists of edges: id, event_type, name, tick, reward where it is one, `source`: recorded
         or inferred, `rule`: causes, payload, or the rule's name; an id that is none of this agent's events
         has no event_type), `experience_count` (a list holds at most 64). Of all: `count`,
@@ -418,7 +417,7 @@ def learning_lineage(reader: TreeReader, agent_id: str, limit: int = KEPT_UPDATE
     Raises:
         AgentNotFound: the session knows no such agent.
     """
-    lineage = _Lineage(limit)
+    lineage = _Lineage()
     for event in agent_events(reader, agent_id):
         lineage.add(event)
     return {"agent_id": agent_id} | lineage.told()
@@ -441,8 +440,7 @@ class _Update:
 class _Lineage:
     """The fold over an agent's events."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._followed: OrderedDict[str, _Update] = OrderedDict()
         self._unused: deque[_Update] = deque(maxlen=_FOLLOWED)
         self._seen: OrderedDict[str, dict[str, Any]] = OrderedDict()
@@ -491,7 +489,7 @@ class _Lineage:
             self._infer(event, update)
         self._followed[event.id] = update
         self._unused.append(update)
-        if len(self._followed) > max(_FOLLOWED, self._limit):
+        if len(self._followed) > _FOLLOWED:
             self._followed.popitem(last=False)
 
     def _add_experience(self, update: _Update, row: dict[str, Any], source: str, rule: str) -> None:
@@ -559,7 +557,7 @@ class _Lineage:
         for waiting in self._waiting.values():
             for update in waiting:
                 self._infer_from_before(update)
-        last = list(self._followed.values())[-self._limit :]
+        last = list(self._followed.values())[-KEPT_UPDATES:]
         return {
             "count": self.count,
             "with_recorded_experience": self.with_experience,

@@ -27,7 +27,7 @@ from Agent.tree import layout
 from Agent.tree.default_root import default_root
 from Agent.tree.files.lines import DamageLog, Inode, LineDecoder, RawLine, Tail
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.tree.layout import tree_files
+from Agent.tree.layout import inode_at, tree_files
 from Agent.tree.read.losses import Accounting, Losses, Writers, add_said
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.read.removal_logs import read_account
@@ -237,12 +237,7 @@ def _retired_by_event(engine: Engine) -> dict[str, list[tuple[int, int]]]:
 
 def _standing(path: Path) -> dict[Path, Inode]:
     """The files that stand now, and which each is."""
-    found: dict[Path, Inode] = {}
-    for file in tree_files(path):
-        with suppress(FileNotFoundError):  # rolled or retired since it was listed
-            status = file.lstat()
-            found[file] = (status.st_dev, status.st_ino)
-    return found
+    return {file: inode for file in tree_files(path) if (inode := inode_at(file)) is not None}
 
 
 def _catch_up(path: Path, before: dict[Path, Inode], count: _Count, writers: Writers) -> bool:

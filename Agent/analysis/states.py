@@ -7,14 +7,14 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.views import BY_ORDER, scan
 from Agent.analysis.session import agent_events
 from Agent.errors import EventNotFound, UsageError
-from Agent.event.clock import EPOCH, parse_timestamp
+from Agent.event.clock import parse_timestamp, unix_us
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.event.values.values import decode_value
@@ -84,17 +84,12 @@ def _last_tick(reader: TreeReader, agent_id: str, limit: _Limit) -> int | None:
 
 
 def field_changes(
-    reader: TreeReader,
-    engine: Engine,
-    agent_id: str,
-    name: str,
-    when: Moment | None = None,
-    limit: int = MAX_CHANGES,
+    reader: TreeReader, engine: Engine, agent_id: str, name: str, when: Moment | None = None
 ) -> dict[str, Any]:
     """How one field of an agent's state came to be what it is.
 
     Returns:
-        `count` of the changes by then, and the last `limit` of them as `changes`, oldest first: id,
+        `count` of the changes by then, and the last 20 of them as `changes`, oldest first: id,
         timestamp, tick, event_type, action, `before` and `after` (absent where the field was not there),
         `arguments`, `result`, `causes`, `span_id`, `parent_span_id` of the event.
 
@@ -102,7 +97,7 @@ def field_changes(
         AgentNotFound, UsageError: as `state_at`.
         EventNotFound: as `state_at`, or the agent had no field of that name by then.
     """
-    told: deque[dict[str, Any]] = deque(maxlen=limit)
+    told: deque[dict[str, Any]] = deque(maxlen=MAX_CHANGES)
     count = 0
     fold = StateFold()
     for event in _until(reader, engine, agent_id, None if when is None else _Limit.of(when, reader)):
@@ -146,8 +141,7 @@ class _Limit:
     @classmethod
     def of(cls, when: Moment, reader: TreeReader) -> _Limit:
         if isinstance(when, datetime):
-            aware = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
-            return cls(us=(aware - EPOCH) // timedelta(microseconds=1))
+            return cls(us=unix_us(when))
         if isinstance(when, int):
             return cls(tick=when)
         text = when.removeprefix("tick:")
@@ -183,8 +177,7 @@ def _time_of_day(clock: re.Match[str], text: str, reader: TreeReader) -> int:
     digits = (fraction or "").removeprefix(".")
     within_us = int(digits.ljust(6, "9")) if digits else 0
     of_day = ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1_000_000 + within_us
-    began = datetime.strptime(f"{begin[1]}{begin[2]}+0000", "%Y%m%d%H%M%S%z")
-    began_us = (began - EPOCH) // timedelta(microseconds=1)
+    began_us = unix_us(datetime.strptime(f"{begin[1]}{begin[2]}+0000", "%Y%m%d%H%M%S%z"))
     found = began_us - began_us % _DAY_US + of_day
     return found if found >= began_us else found + _DAY_US
 
@@ -193,16 +186,10 @@ def _time(text: str) -> int:
     try:
         return parse_timestamp(text)
     except ValueError:
-        pass  # no time of the recording; perhaps one as people write it
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
         raise UsageError(
             f"{text!r} is not a moment",
             remedy="give an event id, a time such as 2026-11-20T10:30:45Z or 10:30:45.123 (UTC), or tick:17",
         ) from None
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return (aware - EPOCH) // timedelta(microseconds=1)
 
 
 def _folded(reader: TreeReader, engine: Engine, agent_id: str, limit: _Limit) -> StateFold:

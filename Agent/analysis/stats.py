@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Final
 
 SIGNIFICANCE: Final = 0.01
@@ -41,15 +42,12 @@ def sen_slope(values: Sequence[float], places: Sequence[float] | None = None) ->
     Source: P. K. Sen, Journal of the American Statistical Association 63 (1968) 1379.
     """
     at = range(len(values)) if places is None else places
-    slopes = sorted(
+    slopes = [
         (values[right] - values[left]) / (at[right] - at[left])
         for left in range(len(values))
         for right in range(left + 1, len(values))
-    )
-    if not slopes:
-        return 0.0
-    middle = len(slopes) // 2
-    return slopes[middle] if len(slopes) % 2 else (slopes[middle - 1] + slopes[middle]) / 2
+    ]
+    return median(slopes) if slopes else 0.0
 
 
 def pettitt(values: Sequence[float]) -> tuple[int, float]:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from Agent.record.encode.safe_text import cut, shown_safely
+
 if TYPE_CHECKING:
     from jinja2 import Template
 
 WIDTH = 100
-TOP = 8
 
 
 def section(title: str, lines: Iterable[str]) -> str:
@@ -40,8 +41,7 @@ def cell(value: Any) -> str:
         return "-"
     if isinstance(value, float):
         return short_number(value)
-    line = " ".join(str(value).split())
-    return line if len(line) <= 60 else line[:59] + "…"
+    return cut(" ".join(str(value).split()), 60)
 
 
 def short_number(value: float) -> str:
@@ -117,12 +117,7 @@ MOST_CHARS: Final = 400
 
 def shown(value: object, most: int = MOST_CHARS) -> str:
     """A value as text: cut after so many characters, without what cannot be shown."""
-    plain = str(value)
-    if len(plain) > most:
-        plain = plain[: most - 1] + "…"
-    if plain.isprintable():
-        return plain
-    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in plain)
+    return "\n".join(map(shown_safely, cut(str(value), most).split("\n")))
 
 
 def template(name: str, **filters: Callable[..., Any]) -> Template:

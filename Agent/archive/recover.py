@@ -30,6 +30,7 @@ from Agent.tree.layout import (
     boards_dir,
     entries_in,
     list_sessions,
+    session_id_of,
     summary_file,
     tree_files,
 )
@@ -69,7 +70,7 @@ class Recovered:
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
         return {
-            "session_id": self.session.name.removeprefix("session_"),
+            "session_id": session_id_of(self.session),
             "path": str(self.session),
             "changed": self.changed,
             "killed_writers": [writer.writer for writer in self.writers],

@@ -19,7 +19,6 @@ from typing import IO, Any, Final
 
 import orjson
 
-from Agent.archive.erase.files import chunks_of, files_below
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import DamagedInput, RunNotFound, SessionInUse, UsageError
 from Agent.event.codec import CURRENT_SCHEMA, encode_event
@@ -30,16 +29,19 @@ from Agent.flight.checkpoints.files import checkpoints_dir
 from Agent.flight.checkpoints.packs import PACK_SUFFIX, is_written_to
 from Agent.flight.run_reading import RunRef, read_run
 from Agent.record.emit.context import states_of
+from Agent.tree.files.lines import chunks_of
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import (
     CATEGORY_FILES,
     FILE_MODE,
     NO_FOLLOW,
     category_file,
+    files_below,
     parse_file_name,
     run_dir,
     run_ids,
     safe_name,
+    session_id_of,
 )
 from Agent.tree.write.artifacts import ARTIFACT_SCHEME, ROOT_RUN, artifacts_dir, new_hash
 
@@ -518,7 +520,7 @@ def _write(
             told["session.json"] = _add(package, "session.json", iter([description]), len(description))
             for name, path in sorted(members.items()):
                 told[name] = _add(package, name, chunks_of(path), path.stat().st_size)
-            session_id = ref.session.name.removeprefix("session_")
+            session_id = session_id_of(ref.session)
             manifest = Manifest(CURRENT_SCHEMA, session_id, info.session_uid, ref.run_id, runs, told)
             data = manifest.to_bytes()
             _add(package, MANIFEST, iter([data]), len(data))

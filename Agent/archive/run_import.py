@@ -16,7 +16,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,7 +31,7 @@ from Agent.archive.run_export import (
     wrong_artifact,
 )
 from Agent.errors import DamagedInput, InputError
-from Agent.event.clock import format_timestamp
+from Agent.event.clock import format_timestamp, moment_of
 from Agent.event.codec import CURRENT_SCHEMA, DamagedLine, decode_line, encode_event
 from Agent.event.ids import session_id_for
 from Agent.event.kinds import LEVEL_NAMES, Home
@@ -40,6 +39,7 @@ from Agent.event.model import Event
 from Agent.event.payloads import KINDS
 from Agent.event.values.values import decode_value
 from Agent.flight.checkpoints.model import Checkpoint
+from Agent.flight.checkpoints.packs import unpacked_chunks
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.flight.run_reading import RunRef, read_run
 from Agent.tree.files.descriptors import locked
@@ -306,23 +306,17 @@ def _last_time(staging: Path) -> str:
 
 def _check_compressed(staging: Path, source: Path, limits: PackageLimits) -> None:
     """Refuse checkpoints that decompress to more than they may."""
-    from zstandard import ZstdDecompressor, ZstdError
-
     left_bytes = limits.max_bytes
     for path in sorted(staging.glob("runs/*/checkpoints/**/*.zst")):
         try:
-            with path.open("rb") as file:
-                reader = ZstdDecompressor(max_window_size=1 << 27).stream_reader(
-                    file, read_across_frames=True
-                )
-                while chunk := reader.read(_CHUNK_BYTES):
-                    left_bytes -= len(chunk)
-                    if left_bytes < 0:
-                        raise refused(
-                            f"its checkpoints decompress to more than {limits.max_bytes:,} bytes", source
-                        )
-        except ZstdError as error:
-            raise refused(f"{path.name} is damaged: {error}", source) from None
+            for chunk in unpacked_chunks(path):
+                left_bytes -= len(chunk)
+                if left_bytes < 0:
+                    break
+        except DamagedInput as error:
+            raise refused(f"{path.name}: {error.message}", source) from None
+        if left_bytes < 0:
+            raise refused(f"its checkpoints decompress to more than {limits.max_bytes:,} bytes", source)
 
 
 def _account(staging: Path, numbers: dict[str, SeqSet]) -> None:
@@ -486,7 +480,7 @@ def restored_checkpoint(run_id: str, row: Mapping[str, Any]) -> Checkpoint:
         row["step_id"],
         decode_value(orjson.loads(row["state"]), kept),
         agent_id=row["agent_id"],
-        timestamp=datetime.fromtimestamp(row["saved_us"] / 1e6, UTC),
+        timestamp=moment_of(row["saved_us"]),
         tick=row["tick"],
         reason=row["reason"],
         event_id=row["event_id"],

@@ -18,7 +18,7 @@ from Agent.errors import DamagedInput
 from Agent.event.model import Event
 from Agent.tree.files.lines import Damage, first_id, open_file
 from Agent.tree.files.sequence_set import dropped_by
-from Agent.tree.layout import parse_file_name
+from Agent.tree.layout import parse_file_name, session_id_of
 from Agent.tree.read.losses import WriterLosses
 from Agent.tree.read.removal_logs import ERASED, Recovery, read_account, read_recovery
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, new_hash, read_artifact
@@ -107,7 +107,7 @@ class Verification:
     def to_dict(self) -> dict[str, Any]:
         """As JSON: the verdict, totals, and a row for each writer."""
         return {
-            "session_id": self.session.name.removeprefix("session_"),
+            "session_id": session_id_of(self.session),
             "path": str(self.session),
             "sound": self.sound,
             **{name: sum(getattr(writer, name) for writer in self.writers) for name in ("taken", *_COUNTS)},

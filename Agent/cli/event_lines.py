@@ -23,14 +23,14 @@ from Agent.archive.sealed.parts import archive_dir
 from Agent.cli.parameters import Since
 from Agent.cli.render import LEVEL_STYLES, clean, clip, display_width, paint
 from Agent.errors import InputError
-from Agent.event.clock import parse_timestamp
+from Agent.event.clock import seconds_between
 from Agent.event.kinds import LEVELS
 from Agent.event.model import ENVELOPE_KEYS, Event
 from Agent.event.payloads import KINDS
 from Agent.tree.files.session import Lineage, lineage_within, open_session
 from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import SessionRef, list_sessions, summary_file, tree_files
-from Agent.tree.read.summary import summarise
+from Agent.tree.read.summary import SUMMARY_VERSION, summarise
 
 LEFT_TO_JSON = frozenset(
     "agent_id agent_role event_type type call root class fields digest traceback fingerprint error_module "
@@ -182,8 +182,6 @@ def _stored_summary(session: Path) -> dict[str, Any] | None:
     """The summary that a clean end left, None if there is none that can be read."""
     import orjson
 
-    from Agent.tree.read.summary import SUMMARY_VERSION
-
     try:
         stored = orjson.loads(summary_file(session).read_bytes())
     except (OSError, orjson.JSONDecodeError):
@@ -228,10 +226,8 @@ def _size_bytes(session: Path) -> int:
 
 
 def _seconds(started_at: str | None, until: str | None) -> float | None:
-    if started_at is None or until is None:
-        return None
     try:
-        return (parse_timestamp(until) - parse_timestamp(started_at)) / 1_000_000
+        return seconds_between(started_at, until)
     except ValueError:  # in a damaged session.json, or a damaged summary
         return None
 

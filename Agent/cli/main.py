@@ -123,11 +123,9 @@ class SectionedGroup(click.Group):
         """Click's own, with a suggestion in the error where a name is near."""
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in _BY_NAME:
-            from difflib import get_close_matches
+            from Agent.config.options import near_miss
 
-            near = get_close_matches(name, _BY_NAME, n=1)
-            hint = f", did you mean {near[0]}?" if near else ""
-            ctx.fail(f"there is no command {name!r}{hint}")
+            ctx.fail(f"there is no command {name!r}{near_miss(name, _BY_NAME)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -25,7 +25,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _TARGET_HELP = (
     "MODULE:NAME of a class or factory that builds the agent; default: the one the session remembers."
 )
-_UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _AGO = re.compile(r"-(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|min|h|d|w)", re.ASCII)
 
 
@@ -231,33 +231,26 @@ def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> Sin
         if value[5:].isdecimal():
             return Since(tick=int(value[5:]))
         raise click.BadParameter(f"{value!r} is not a tick, write tick:40", ctx, param)
-    from datetime import UTC, datetime
-
     ago = _AGO.fullmatch(value)
     if ago is not None:
-        return Since(timestamp_us=time.time_ns() // 1000 - round(float(ago[1]) * _UNITS_S[ago[2]] * 1e6))
+        return Since(timestamp_us=time.time_ns() // 1000 - round(float(ago[1]) * UNITS_S[ago[2]] * 1e6))
+    from Agent.event.clock import parse_timestamp
 
     try:
-        moment = datetime.fromisoformat(value)
+        return Since(timestamp_us=parse_timestamp(value))
     except ValueError:
         hint = "write -3h, 2026-11-20T10:30:45 (UTC) or tick:40"
         raise click.BadParameter(f"{value!r} is not a time, {hint}", ctx, param) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return Since(timestamp_us=round(moment.timestamp() * 1_000_000))
 
 
 def _known_kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     """The kinds of events that were named, each of which must be one."""
-    import difflib
-
+    from Agent.config.options import near_miss
     from Agent.event.payloads import KINDS
 
     for value in values:
         if value not in KINDS:
-            near = difflib.get_close_matches(value, KINDS, n=1)
-            hint = f", did you mean {near[0]}?" if near else ""
-            raise click.BadParameter(f"unknown kind of event {value!r}{hint}", ctx, param)
+            raise click.BadParameter(f"unknown kind of event {value!r}{near_miss(value, KINDS)}", ctx, param)
     return values
 
 

@@ -21,8 +21,9 @@ from typing import Any, Final
 import click
 
 from Agent.analysis import text as words
+from Agent.record.encode.safe_text import shown_safely
 
-count, plural, duration = words.count, words.plural, words.seconds
+count, plural, duration, clock = words.count, words.plural, words.seconds, words.clock
 
 MAX_WIDTH = 100
 LEVEL_STYLES: dict[str, dict[str, Any]] = {
@@ -35,6 +36,11 @@ LEVEL_STYLES: dict[str, dict[str, Any]] = {
 
 
 _STYLE: Final = re.compile(r"(\x1b\[[0-9;]*m)")
+
+
+def moment(timestamp: str) -> str:
+    """Date and time of a timestamp of the recording, to the millisecond."""
+    return timestamp[:23].replace("T", " ")
 
 
 def uses_colour() -> bool:
@@ -125,10 +131,7 @@ def _plain(value: object) -> object:
 
 def clean(text: object) -> str:
     """A value as one printable line: what a trace holds must not drive the reader's terminal."""
-    line = str(text)
-    if line.isprintable():
-        return line
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+    return shown_safely(str(text))
 
 
 def display_width(text: str) -> int:

@@ -118,9 +118,8 @@ class ServiceResponse:
 class Connection:
     """One connection to a service, opened by the first request and again whenever it was lost."""
 
-    def __init__(self, destination: Destination, timeout_s: float = _TIMEOUT_S) -> None:
+    def __init__(self, destination: Destination) -> None:
         self.destination = destination
-        self._timeout_s = timeout_s
         self._open: http.client.HTTPConnection | None = None
 
     def post(self, body: bytes, path: str = EVENTS_PATH) -> ServiceResponse:
@@ -177,8 +176,8 @@ class Connection:
         host = parts.hostname or ""
         if parts.scheme == "https":
             context = ssl.create_default_context()
-            return http.client.HTTPSConnection(host, parts.port, timeout=self._timeout_s, context=context)
-        return http.client.HTTPConnection(host, parts.port, timeout=self._timeout_s)
+            return http.client.HTTPSConnection(host, parts.port, timeout=_TIMEOUT_S, context=context)
+        return http.client.HTTPConnection(host, parts.port, timeout=_TIMEOUT_S)
 
     def close(self) -> None:
         """Hang up."""

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 from Agent.client.destination import Destination
 from Agent.client.sender import Sender, finish_sender, sender_for
 from Agent.errors import UsageError
-from Agent.event.kinds import FailureCode, FailureType, RunStatus, StepType
+from Agent.event.kinds import FAILURE_TYPES, RUN_STATUSES, FailureCode, FailureType, RunStatus, StepType
 from Agent.export.failure_classes import classify_exception
 from Agent.flight.open_runs import Guard, emit_run_event, ending_of, is_open, note_misuse, open_run
 from Agent.flight.run_recorder import Recorder, RecorderBlock
@@ -154,9 +154,7 @@ class AgentTracer:
         await self.aclose()
 
 
-_STATUSES: Final = frozenset(status.value for status in RunStatus)
 _STEP_TYPES: Final = frozenset(kind.value for kind in StepType)
-_FAILURE_TYPES: Final = frozenset(kind.value for kind in FailureType)
 
 _current_step: ContextVar[AgentStep | None] = ContextVar("agent_trace_client_step", default=None)
 
@@ -220,7 +218,7 @@ class AgentRun(RecorderBlock):
             if pipeline is None:
                 return ""
             kind = as_message(failure_type)
-            if kind not in _FAILURE_TYPES:
+            if kind not in FAILURE_TYPES:
                 note_misuse(pipeline, "a failure was given a type that is none", kind)
                 kind = FailureType.ORCHESTRATION.value
             run = open_run(self.run_id, pipeline)
@@ -247,7 +245,7 @@ class AgentRun(RecorderBlock):
         if not is_open(self.run_id):
             return ""
         told = None if status is None else as_message(status)
-        if told is not None and told not in _STATUSES:
+        if told is not None and told not in RUN_STATUSES:
             with Guard("finish") as pipeline:
                 if pipeline is not None:
                     note_misuse(pipeline, "a run was given a status that is none", told)

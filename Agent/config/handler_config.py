@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from Agent.config.options import MirrorForm, Options, Outputs, level_number, made_by, near_miss
+from Agent.config.options import MirrorForm, Options, Outputs, is_rotation, level_number, made_by, near_miss
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVELS, Category
 from Agent.tree.layout import MIRROR_FILES
@@ -265,8 +265,7 @@ def _rotation_in(handlers: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[i
     for name, category in HANDLER_CATEGORIES.items():
         handler, default = handlers.get(name, {}), DEFAULT_ROTATION[category.value]
         size, backups = handler.get("maxBytes", default[0]), handler.get("backupCount", default[1])
-        whole = all(isinstance(number, int) and not isinstance(number, bool) for number in (size, backups))
-        if not whole or size < 1 or backups < 0:
+        if not is_rotation((size, backups)):
             raise ConfigurationError(
                 f"handler {name!r} has maxBytes {size!r} and backupCount {backups!r}",
                 remedy="use whole numbers, at least 1 byte and 0 backups",

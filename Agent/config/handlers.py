@@ -365,8 +365,6 @@ def open_copies(
     root: Path, options: Options, outlets: Outlets | None
 ) -> tuple[Mirrors | None, MirrorSink | None]:
     """The category files, and what the pipeline hands lines to; None where nobody wants any."""
-    from Agent.tree.write.mirror import Mirrors
-
     rotation = options.rotation or None
     mirrors = None
     if options.mirrors:

@@ -81,8 +81,6 @@ def found_settings(
     arguments: Mapping[str, Any], environment: Mapping[str, str] | None = None, base: Options | None = None
 ) -> LoadedOptions:
     """Every option with its source; see `options_from`."""
-    from Agent.config.load import project_file, user_file
-
     environment = os.environ if environment is None else environment
     given = taken_apart({name: value for name, value in arguments.items() if value is not None}, "argument")
     variables = _variables(environment)
@@ -113,8 +111,6 @@ def preset_values(name: str) -> dict[str, Any]:
 
 
 def _settings_of(preset: Setting) -> Settings:
-    from Agent.config.load import read_preset
-
     return read_preset(preset).settings
 
 

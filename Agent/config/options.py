@@ -185,14 +185,15 @@ def _check_rotation(rotation: Any) -> None:
         raise ConfigurationError("rotation is not a mapping", remedy='use {"agents": (200_000_000, 10)}')
     for category, sizes in rotation.items():
         _check_category(category)
-        if not _is_rotation(sizes):
+        if not is_rotation(sizes):
             raise ConfigurationError(
                 f"the rotation of {category} is {sizes!r}",
                 remedy="give (size in bytes, number of old files), both whole numbers, the first at least 1",
             )
 
 
-def _is_rotation(sizes: Any) -> bool:
+def is_rotation(sizes: Any) -> bool:
+    """Whether that is the size of a file in bytes, and how many old ones are kept."""
     if not isinstance(sizes, tuple | list) or len(sizes) != 2:
         return False
     whole = all(isinstance(number, int) and not isinstance(number, bool) for number in sizes)

@@ -258,7 +258,6 @@ def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     """Begin to record into a new session, or into that of the process that started this one."""
     global _keeper, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - the one session of this process
     from Agent.config.handlers import open_copies
-    from Agent.config.recording import keeper_for
     from Agent.config.session_join import enter_session, open_to_children
 
     lacks: list[str] = []

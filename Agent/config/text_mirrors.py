@@ -16,6 +16,7 @@ from Agent.event.clock import parse_timestamp
 from Agent.event.codec import event_from_object
 from Agent.event.kinds import LEVELS, Home
 from Agent.event.payloads import KINDS
+from Agent.record.encode.safe_text import shown_safely
 
 if TYPE_CHECKING:
     from Agent.record.emit.pipeline import MirrorSink
@@ -70,13 +71,6 @@ class MirrorsForPeople:
             self.takers.close()
 
 
-def _one_line(text: Any) -> str:
-    """A text that cannot begin a line of its own: control characters stand as escapes."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text)
-    )
-
-
 def _json_line(details: dict[str, Any]) -> str:
     """JSON that a terminal only shows: what it would obey, such as C1 controls, stands as escapes of JSON."""
     text = orjson.dumps(details).decode()
@@ -91,22 +85,21 @@ def as_text(event: dict[str, Any]) -> str:
     """An event as the text twins hold it: one line, its payload and traceback indented below."""
     extra = event["extra"]
     time = event["timestamp"].replace("T", " ").removesuffix("Z")
-    who = f" [{_one_line(extra['agent_id'])}]" if "agent_id" in extra else ""
-    logger = _one_line(event["logger"])
-    lines = [f"{time} {event['level']} {logger}{who} {_one_line(event['message'])} ({event['id']})"]
+    who = f" [{shown_safely(str(extra['agent_id']))}]" if "agent_id" in extra else ""
+    logger = shown_safely(str(event["logger"]))
+    lines = [f"{time} {event['level']} {logger}{who} {shown_safely(str(event['message']))} ({event['id']})"]
     details = {key: value for key, value in extra.items() if key not in _ENVELOPE}
     if details:
         lines.append(f"    {_json_line(details)}")
     if "traceback" in extra:
-        lines.extend(f"    {_one_line(line)}" for line in str(extra["traceback"]).splitlines())
+        lines.extend(f"    {shown_safely(line)}" for line in str(extra["traceback"]).splitlines())
     return "\n".join(lines) + "\n"
 
 
 def _show(event: dict[str, Any]) -> None:
-    who = event["extra"].get("agent_id") or event["logger"]
-    text = (
-        f"{event['timestamp'][11:23]} {event['level']:<8} {_one_line(who)}: {_one_line(event['message'])}\n"
-    )
+    who = shown_safely(str(event["extra"].get("agent_id") or event["logger"]))
+    message = shown_safely(str(event["message"]))
+    text = f"{event['timestamp'][11:23]} {event['level']:<8} {who}: {message}\n"
     stream = sys.stderr
     if stream is None:
         return

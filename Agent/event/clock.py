@@ -45,12 +45,28 @@ def format_timestamp(unix_us: int) -> str:
 @lru_cache(maxsize=1024)
 def _hour(hours: int) -> str:
     """The date and the hour; times that are written together share it, and a calendar costs most of one."""
-    return (EPOCH + timedelta(hours=hours)).isoformat()[:13]
+    return moment_of(hours * 3_600_000_000).isoformat()[:13]
+
+
+def seconds_between(started_at: str | None, until: str | None) -> float | None:
+    """How far two RFC 3339 times lie apart, None where one is missing; ValueError where one is none."""
+    if started_at is None or until is None:
+        return None
+    return (parse_timestamp(until) - parse_timestamp(started_at)) / 1_000_000
 
 
 def parse_timestamp(text: str) -> int:
     """Microseconds since 1970 of an RFC 3339 time; one without an offset is taken as UTC; ValueError."""
-    moment = datetime.fromisoformat(text)
+    return unix_us(datetime.fromisoformat(text))
+
+
+def moment_of(unix_us: int) -> datetime:
+    """The moment of some microseconds since 1970, in UTC."""
+    return EPOCH + timedelta(microseconds=unix_us)
+
+
+def unix_us(moment: datetime) -> int:
+    """Microseconds since 1970 of a moment; one without an offset is taken as UTC."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return (moment - EPOCH) // timedelta(microseconds=1)

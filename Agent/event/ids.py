@@ -31,11 +31,9 @@ def split_event_id(text: str) -> tuple[str, int]:
 
 def session_id_for(unix_us: int) -> str:
     """Return the id of a session that starts at that time: YYYYMMDD_HHMMSS in UTC."""
-    from datetime import timedelta
+    from Agent.event.clock import moment_of
 
-    from Agent.event.clock import EPOCH
-
-    return (EPOCH + timedelta(microseconds=unix_us)).strftime("%Y%m%d_%H%M%S")
+    return moment_of(unix_us).strftime("%Y%m%d_%H%M%S")
 
 
 def uuid7(unix_ms: int, random10: bytes) -> str:

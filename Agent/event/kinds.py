@@ -36,6 +36,9 @@ class RunStatus(StrEnum):
     PARTIAL = "partial"
 
 
+RUN_STATUSES: frozenset[str] = frozenset(status.value for status in RunStatus)
+
+
 class StepType(StrEnum):
     """What a step of a run does."""
 
@@ -53,6 +56,9 @@ class FailureType(StrEnum):
     MODEL = "model"
     RETRIEVAL = "retrieval"
     ORCHESTRATION = "orchestration"
+
+
+FAILURE_TYPES: frozenset[str] = frozenset(kind.value for kind in FailureType)
 
 
 class FailureCode(StrEnum):

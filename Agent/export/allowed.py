@@ -16,7 +16,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
-from Agent.event.kinds import FailureType, RunStatus
+from Agent.event.kinds import FAILURE_TYPES, RUN_STATUSES
 from Agent.event.payloads import KINDS, Kind
 from Agent.export.messages import Dropped
 from Agent.record.secrets.names import is_secret_name, plain_name
@@ -28,8 +28,6 @@ _MISSING: Final = object()
 _CARD_DIGITS: Final = range(13, 20)
 
 _OUTCOMES: Final = frozenset("ok error cancelled interrupted closed success failure partial".split())
-_STATUSES: Final = frozenset(status.value for status in RunStatus)
-_FAILURE_TYPES: Final = frozenset(kind.value for kind in FailureType)
 
 
 class AllowList:
@@ -56,8 +54,8 @@ class AllowList:
             "numbers": self._numbers,
             "metadata": self._metadata,
             "outcome": _one_of(_OUTCOMES),
-            "status": _one_of(_STATUSES),
-            "failure_type": _one_of(_FAILURE_TYPES),
+            "status": _one_of(RUN_STATUSES),
+            "failure_type": _one_of(FAILURE_TYPES),
         }
 
     def payload(self, kind: str, extra: Mapping[str, Any], path: str = "/extra") -> dict[str, Any]:

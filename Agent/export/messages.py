@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from Agent.event.clock import parse_timestamp
-from Agent.event.kinds import FailureCode, FailureType, RunStatus
+from Agent.event.kinds import FAILURE_TYPES, RUN_STATUSES, FailureCode, FailureType, RunStatus
 
 WIRE_VERSION: Final = 1
 MAX_ITEMS: Final = 10_000
@@ -166,8 +166,6 @@ def elapsed_ms(started_us: int | None, ended_us: int | None) -> float | None:
 
 _TOLD_BY: Final = frozenset("run.started run.finished run.failure step.started step.finished".split())
 _FAILED: Final = frozenset({RunStatus.FAILURE.value, RunStatus.PARTIAL.value})
-_STATUSES: Final = frozenset(status.value for status in RunStatus)
-_FAILURE_TYPES: Final = frozenset(kind.value for kind in FailureType)
 _MOST_CHARS: Final = 200
 """Of a text that runs are found by; more than that no filter takes, and no index."""
 _MOST_MESSAGE_CHARS: Final = 20_000
@@ -196,7 +194,7 @@ class _Known:
     def end(self, event: EventMessage) -> None:
         ended_well = bool(event.body.get("ok"))
         plain = RunStatus.SUCCESS if ended_well else RunStatus.FAILURE
-        status = _one_of(event.body.get("status"), _STATUSES) or plain.value
+        status = _one_of(event.body.get("status"), RUN_STATUSES) or plain.value
         self.ending = event
         self.run = replace(
             self.run, agent_id=self.run.agent_id or event.agent_id, status=status, ended_us=event.ts_us
@@ -288,7 +286,7 @@ def _failure(event: EventMessage, failure_id: str) -> FailureMessage:
     message = body.get("failure_message")
     return FailureMessage(
         failure_id=failure_id,
-        failure_type=_one_of(body.get("failure_type"), _FAILURE_TYPES) or FailureType.ORCHESTRATION.value,
+        failure_type=_one_of(body.get("failure_type"), FAILURE_TYPES) or FailureType.ORCHESTRATION.value,
         failure_code=_text(code) or FailureCode.UNKNOWN.value,
         fingerprint=_text(body.get("fingerprint")),
         step_id=_text(body.get("step_id")),

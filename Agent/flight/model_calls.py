@@ -17,39 +17,32 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from Agent.errors import UsageError
-from Agent.event.kinds import Category
 from Agent.flight.artifact_saving import CallParts, save_call_part
 from Agent.flight.open_runs import (
     Run,
     emit_run_event,
+    is_recorded,
     open_on_board,
     pipeline_of_first_call,
     settled_scope,
     surrounding_run,
 )
-from Agent.flight.tool_calls import call_site, player_here
+from Agent.flight.tool_calls import NOWHERE, add_error, call_place, call_site, described_call, player_here
 from Agent.record.emit import installed
 from Agent.record.emit.context import (
     Answer,
-    CallPlace,
     Player,
     SpanScope,
-    TracedCall,
     current_scope,
     making_answer,
 )
-from Agent.record.emit.installed import LIMITS
-from Agent.record.encode.safe_text import as_message, message_of
-from Agent.record.tracing.failures import outcome_of, record_error
+from Agent.record.encode.safe_text import as_message
+from Agent.record.tracing.failures import outcome_of
 
 if TYPE_CHECKING:
     from Agent.flight.tool_calls import Codec
     from Agent.record.emit.pipeline import Pipeline
 
-_INFO = 20
-_LIMIT = LIMITS[Category.EVENTS.value]
-_MAX_ERROR_CHARS = 400
-_NOWHERE = SpanScope(None)
 _END: Any = object()
 
 _at_work: ContextVar[tuple[int, ...]] = ContextVar("agent_trace_models_at_work", default=())
@@ -247,8 +240,7 @@ def open_model_call(
         ReplayError: a replay has no answer.
     """
     player = player_here()
-    is_recorded = _LIMIT.value <= _INFO
-    if id(owner) in _at_work.get() or (player is None and not is_recorded):
+    if id(owner) in _at_work.get() or (player is None and not is_recorded()):
         return OpenModelCall(None, None, None)
     site = call_site(2)
     try:
@@ -260,7 +252,7 @@ def open_model_call(
         return OpenModelCall(None, None, None)
     answer, leave = _ask(player, facts, asked, site, streams) if player is not None else (None, None)
     recording = None
-    if is_recorded:
+    if is_recorded():
         try:
             pipeline = installed.active or pipeline_of_first_call()
             if pipeline is not None:
@@ -273,20 +265,8 @@ def open_model_call(
 def _ask(
     player: Player, facts: ModelFacts, asked: Any, site: str, streams: bool
 ) -> tuple[Answer | None, Callable[[Any, BaseException | None], None] | None]:
-    scope = current_scope.get()
-    agent = scope.agent if scope is not None else None
-    call = TracedCall(
-        kind="model.call",
-        agent_id=agent.agent_id if agent is not None else None,
-        agent_role=agent.agent_role if agent is not None else None,
-        action_type=facts.model_name,
-        qualname=facts.model_name,
-        args=asked,
-        target=None,
-        is_root=False,
-        is_generator=streams,
-        place=CallPlace(site, scope.path if scope is not None else ()),
-    )
+    name = facts.model_name
+    call = described_call("model.call", name, asked, call_place(site), qualname=name, streams=streams)
     answer = player.enter(call)
     return answer, None if answer is not None else lambda result, error: player.leave(call, result, error)
 
@@ -356,7 +336,7 @@ class _Recording:
                 self._run,
                 "model.call",
                 payload,
-                scope=self._scope or _NOWHERE,
+                scope=self._scope or NOWHERE,
                 span_id=self._span_id,
             )
         except Exception as trouble:  # noqa: BLE001 - recording never raises into the code that is recorded
@@ -416,14 +396,10 @@ class _Recording:
         return told
 
     def _ending(self, error: BaseException) -> dict[str, Any]:
-        outcome = outcome_of(error)
-        ending: dict[str, Any] = {"outcome": outcome}
-        if outcome == "error":
-            agent = self._scope.agent if self._scope is not None else None
-            binding = agent or self._pipeline.binding(self._run.agent_id, None, "flight", "errors")
-            ending["error"] = f"{type(error).__qualname__}: {message_of(error)[:_MAX_ERROR_CHARS]}"
-            more = {"call": as_message(self._facts.model_name)}
-            ending["error_id"] = record_error(self._pipeline, binding, error, more=more)
+        ending: dict[str, Any] = {"outcome": outcome_of(error)}
+        agent = self._scope.agent if self._scope is not None else None
+        agent = agent or self._pipeline.binding(self._run.agent_id, None, "flight", "errors")
+        add_error(ending, self._pipeline, agent, error, as_message(self._facts.model_name))
         return ending
 
 

@@ -294,7 +294,7 @@ def is_recorded(level: int = INFO) -> bool:
     return _LIMIT.value <= level
 
 
-def emit_run_event(  # noqa: PLR0913 - what a line is made of
+def emit_run_event(
     pipeline: Pipeline,
     run: Run,
     kind: str,
@@ -302,7 +302,6 @@ def emit_run_event(  # noqa: PLR0913 - what a line is made of
     *,
     scope: SpanScope | None = None,
     span_id: str | None = None,
-    causes: tuple[str, ...] = (),
     fields: Mapping[str, Any] = _NONE,
     judged: bytes = b"",
     judged_types: Mapping[str, str] | None = None,
@@ -316,7 +315,6 @@ def emit_run_event(  # noqa: PLR0913 - what a line is made of
         payload: values of the kind's own keys.
         scope: in which it happened; the current one without it.
         span_id: its own span, where the event is one.
-        causes: ids of events that led to this one.
         fields: the user's own keys; one that has the name of one of ours moves to `user.<key>`.
         judged: further members of the payload as JSON, in which no secret is left, and their tags.
     """
@@ -346,7 +344,7 @@ def emit_run_event(  # noqa: PLR0913 - what a line is made of
         body = b'%s,"types":%s' % (body, orjson.dumps(flat))
     slot = _binding_of(pipeline, run, agent).slot(kind, level)
     head = _head(pipeline.session_id, kind, level)
-    return pipeline.put(slot, head, _links(run, scope, span_id, causes), b"," if body else b"", body + b"}\n")
+    return pipeline.put(slot, head, _links(run, scope, span_id), b"," if body else b"", body + b"}\n")
 
 
 def ending_of(pipeline: Pipeline, run: Run, error: str | BaseException | None) -> dict[str, Any]:
@@ -404,7 +402,7 @@ def _head(session_id: str, kind: str, level: int) -> bytes:
     return head if level == INFO else b'%s,"level":"%s"' % (head, LEVEL_NAMES[level].encode())
 
 
-def _links(run: Run, scope: SpanScope | None, span_id: str | None, causes: tuple[str, ...]) -> bytes:
+def _links(run: Run, scope: SpanScope | None, span_id: str | None) -> bytes:
     # Ids are letters, digits and signs that JSON writes as they are.
     links = "" if run.run_id is None else f',"run_id":"{run.run_id}"'
     if span_id is not None:
@@ -413,11 +411,9 @@ def _links(run: Run, scope: SpanScope | None, span_id: str | None, causes: tuple
         if scope.span_id is not None and scope.span_id != span_id:
             links += f',"parent_span_id":"{scope.span_id}"'
         if scope.causes:
-            causes = tuple(dict.fromkeys((*scope.causes, *causes)))
-    if causes:
-        links += f',"causes":{orjson.dumps(causes).decode()}'
-    if scope is not None and scope.tick is not None:
-        links += f',"tick":{scope.tick}'
+            links += f',"causes":{orjson.dumps(tuple(dict.fromkeys(scope.causes))).decode()}'
+        if scope.tick is not None:
+            links += f',"tick":{scope.tick}'
     return links.encode()
 
 

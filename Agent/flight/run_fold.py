@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from Agent.errors import RunNotFound
-from Agent.event.clock import parse_timestamp
+from Agent.event.clock import seconds_between
 from Agent.event.model import Event
 from Agent.tree.files.writer_claim import read_claims
+from Agent.tree.layout import session_id_of
 from Agent.tree.read.reader import TreeReader
 
 
@@ -214,14 +215,14 @@ class RunFold:
         count = self._counts.get
         return RunSummary(
             run_id=self.run_id,
-            session_id=self.session.name.removeprefix("session_"),
+            session_id=session_id_of(self.session),
             session=self.session,
             agent=_text(begin.get("agent")),
             labels=labels if isinstance(labels, dict) else {},
             parent_run_id=_text(begin.get("parent_run_id")),
             started_at=self._first,
             finished_at=finished_at,
-            duration_s=_seconds(self._first, finished_at or self._last),
+            duration_s=seconds_between(self._first, finished_at or self._last),
             state=self._state(_text(end.get("status"))),
             ok=ok if isinstance(ok, bool) else None,
             error=end.get("error"),
@@ -287,12 +288,6 @@ def _row_of(row: type[_Row], event: Event, **keys: str) -> _Row:
     given = {**event.extra, "timestamp": event.timestamp}
     values = ((each.name, each.type, given.get(keys.get(each.name, each.name))) for each in fields(row))
     return row(**{name: _READERS[str(of_type)](value) for name, of_type, value in values})
-
-
-def _seconds(started_at: str | None, until: str | None) -> float | None:
-    if started_at is None or until is None:
-        return None
-    return (parse_timestamp(until) - parse_timestamp(started_at)) / 1_000_000
 
 
 def is_written_by_somebody(fold: RunFold) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
-from Agent.errors import RunNotFound, SessionNotFound
+from Agent.errors import InputError, RunNotFound, SessionNotFound
 from Agent.event.kinds import Home
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
@@ -28,7 +28,15 @@ from Agent.flight.run_fold import (
     is_written_by_somebody,
 )
 from Agent.tree.default_root import default_root
-from Agent.tree.layout import SessionRef, find_session, is_directory, list_sessions, run_dir, run_ids
+from Agent.tree.layout import (
+    SessionRef,
+    find_session,
+    is_directory,
+    list_sessions,
+    run_dir,
+    run_ids,
+    session_id_of,
+)
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
 
@@ -227,11 +235,10 @@ def _events_of(ref: RunRef) -> Iterator[Event]:
 
 
 def _root_id(session: Path) -> str:
-    from Agent.errors import InputError
     from Agent.tree.files.session import open_session
 
     try:
         return open_session(session).session_uid
     except InputError:
         # Without its description the session is known by its name alone; the runs in it are there.
-        return session.name.removeprefix("session_")
+        return session_id_of(session)

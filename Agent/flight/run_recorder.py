@@ -36,7 +36,7 @@ from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.safe_text import as_message, as_text
 from Agent.record.loggers.loggers import WARNING, as_fields, present
 from Agent.tree.layout import safe_name
-from Agent.tree.write.artifacts import artifact_ref, safe_path
+from Agent.tree.write.artifacts import artifact_ref, make_run_dir, safe_path
 
 if TYPE_CHECKING:
     from Agent.flight.checkpoints.model import CheckpointPolicy, StepEvent
@@ -418,8 +418,6 @@ class Recorder:
             parent_run_id=parent.run_id,
         )
         if pipeline.artifacts is not None:
-            from Agent.tree.write.artifacts import make_run_dir
-
             make_run_dir(pipeline.artifacts.session, run_id)
         emit_run_event(pipeline, run, "run.started", payload, scope=before)
         run.enter(pipeline, before, binding)

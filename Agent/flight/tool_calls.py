@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextvars import Token
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, overload
 
 from Agent.errors import ConfigurationError, RecordingMiss
-from Agent.event.kinds import Category
 from Agent.flight.artifact_saving import CallParts
 from Agent.flight.open_runs import (
     Run,
     emit_run_event,
+    is_recorded,
     open_on_board,
     pipeline_of_first_call,
     settled_scope,
@@ -36,7 +36,6 @@ from Agent.record.emit.context import (
     current_scope,
     learn_secrets,
 )
-from Agent.record.emit.installed import LIMITS
 from Agent.record.encode.safe_text import as_message, message_of
 from Agent.record.tracing.changed_arguments import cannot_change
 from Agent.record.tracing.decorators import (
@@ -170,17 +169,11 @@ class OpenToolCall:
 
     def _ending(self, error: BaseException) -> dict[str, Any]:
         """What the event says of an exception; it is recorded within the call's own span."""
-        outcome = outcome_of(error)
-        ending: dict[str, Any] = {"outcome": outcome}
-        if outcome == "error":
-            more = {"call": self._facts.qualname}
-            try:
-                told = f"{type(error).__qualname__}: {message_of(error)[:_MAX_ERROR_CHARS]}"
-                secrets = self._parts.secrets
-                ending["error"] = self._pipeline.redactor.text_without(secrets, told) if secrets else told
-                ending["error_id"] = record_error(self._pipeline, self._agent, error, more=more)
-            except Exception as trouble:  # noqa: BLE001 - the user's own exception is the one that must get out
-                self._trouble(trouble)
+        ending: dict[str, Any] = {"outcome": outcome_of(error)}
+        try:
+            add_error(ending, self._pipeline, self._agent, error, self._facts.qualname, self._parts.secrets)
+        except Exception as trouble:  # noqa: BLE001 - the user's own exception is the one that must get out
+            self._trouble(trouble)
         return ending
 
     def _close(self) -> None:
@@ -213,7 +206,7 @@ class OpenToolCall:
             self._run,
             "tool.call",
             payload,
-            scope=self._scope or _NOWHERE,
+            scope=self._scope or NOWHERE,
             span_id=self._span_id,
             judged=self._parts.members(),
             judged_types=self._parts.types,
@@ -224,7 +217,57 @@ class OpenToolCall:
         self._pipeline.health.drop("a call of a tool could not be recorded")
 
 
-_NOWHERE = SpanScope(None)
+NOWHERE = SpanScope(None)
+"""In which no span, agent or run is."""
+
+
+def add_error(
+    ending: dict[str, Any],
+    pipeline: Pipeline,
+    agent: AgentBinding,
+    error: BaseException,
+    call: str,
+    secrets: Sequence[str] = (),
+) -> None:
+    """Let what an event says of its end tell of an error, which is recorded; nothing for another outcome."""
+    if ending["outcome"] == "error":
+        told = f"{type(error).__qualname__}: {message_of(error)[:_MAX_ERROR_CHARS]}"
+        ending["error"] = pipeline.redactor.text_without(secrets, told) if secrets else told
+        ending["error_id"] = record_error(pipeline, agent, error, more={"call": call})
+
+
+def described_call(
+    kind: str,
+    name: str,
+    args: Mapping[str, Any],
+    place: CallPlace,
+    *,
+    qualname: str,
+    streams: bool,
+    target: Any = None,
+) -> TracedCall:
+    """A call of a tool or a model as a player is asked about it; the agent is the one around it."""
+    scope = current_scope.get()
+    agent = scope.agent if scope is not None else None
+    return TracedCall(
+        kind=kind,
+        agent_id=agent.agent_id if agent is not None else None,
+        agent_role=agent.agent_role if agent is not None else None,
+        action_type=name,
+        qualname=qualname,
+        args=args,
+        target=target,
+        is_root=False,
+        is_generator=streams,
+        place=place,
+    )
+
+
+def call_place(site: str, *, is_write: bool = False, idempotency_key: str | None = None) -> CallPlace:
+    """Where a call is made: the function that calls, and the spans around it."""
+    scope = current_scope.get()
+    path = scope.path if scope is not None else ()
+    return CallPlace(site, path, is_write=is_write, idempotency_key=idempotency_key)
 
 
 class SteppedToolCall(OpenToolCall):
@@ -337,8 +380,6 @@ def _was_sent(name: str) -> RecordingMiss:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_INFO = 20
-_LIMIT = LIMITS[Category.EVENTS.value]
 _SITE_DEPTH = 3  # the caller of the wrapper, seen from `call_site`
 
 TOOLS: dict[str, ToolSpec] = {}
@@ -378,15 +419,14 @@ class ToolSpec:
             ReplayError: a replay has no answer, or refuses a live call.
         """
         player = player_here()
-        is_recorded = _LIMIT.value <= _INFO
         if player is None:
-            if not is_recorded:
+            if not is_recorded():
                 return None
             return self._begin(args, kwargs, None, call_site(_SITE_DEPTH))
         site = call_site(_SITE_DEPTH)
         described = self._described(args, kwargs, site)
         answer = player.enter(described)
-        call = self._begin(args, kwargs, answer, site) if is_recorded else None
+        call = self._begin(args, kwargs, answer, site) if is_recorded() else None
         if call is None:
             return answer
         if answer is None:
@@ -433,24 +473,15 @@ class ToolSpec:
 
     def _described(self, args: tuple[Any, ...], kwargs: dict[str, Any], site: str) -> TracedCall:
         arguments = self._signature.arguments(args, kwargs)
-        scope = current_scope.get()
-        agent = scope.agent if scope is not None else None
-        return TracedCall(
-            kind="tool.call",
-            agent_id=agent.agent_id if agent is not None else None,
-            agent_role=agent.agent_role if agent is not None else None,
-            action_type=self.name,
+        key = None if self._key_of is None else self._key(arguments)
+        return described_call(
+            "tool.call",
+            self.name,
+            arguments,
+            call_place(site, is_write=self.kind == "write", idempotency_key=key),
             qualname=self.qualname,
-            args=arguments,
+            streams=self.is_stepped,
             target=self._signature.target_of(args),
-            is_root=False,
-            is_generator=self.is_stepped,
-            place=CallPlace(
-                site,
-                scope.path if scope is not None else (),
-                is_write=self.kind == "write",
-                idempotency_key=None if self._key_of is None else self._key(arguments),
-            ),
         )
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import orjson
 
 from Agent.errors import RecordingMiss, ReplayError, UsageError
-from Agent.event.pointers import unescape
+from Agent.event.pointers import value_at
 from Agent.flight.artifact_saving import Tagged
 from Agent.flight.recorded_calls import (
     CallBook,
@@ -322,18 +322,6 @@ def shown_where_they_part(one: Any, other: Any, chars: int = _SHOWN_DIFF_CHARS) 
 def _cut(text: str, begin: int, chars: int) -> str:
     end = begin + chars
     return f"{'...' if begin else ''}{text[begin:end]}{'...' if end < len(text) else ''}"
-
-
-def value_at(value: Any, pointer: str, default: Any = None) -> Any:
-    """The part of a JSON value at a JSON Pointer; the default if there is none."""
-    for token in pointer.split("/")[1:]:
-        if isinstance(value, dict) and unescape(token) in value:
-            value = value[unescape(token)]
-        elif isinstance(value, list) and token.isdigit() and int(token) < len(value):
-            value = value[int(token)]
-        else:
-            return default
-    return value
 
 
 _KINDS = frozenset({"tool.call", "model.call"})

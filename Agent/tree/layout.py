@@ -5,6 +5,7 @@ Writers go on to `segment` and `writer`; readers go on to `lines` and `reader`.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from base64 import b32encode
@@ -19,6 +20,8 @@ from Agent.errors import SessionNotFound
 
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
+NO_LINK: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+"""The errors by which a file system says that it makes no hard link, or not this one."""
 NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 """Opens no link; 0 where the system has no such flag."""
 NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW
@@ -220,6 +223,11 @@ def programs_dir(root: Path) -> Path:
     return root / ".programs"
 
 
+def session_id_of(session: Path) -> str:
+    """The id of the session in a directory, as its name has it."""
+    return session.name.removeprefix(_SESSION_PREFIX)
+
+
 def session_file(session: Path) -> Path:
     """The description of a session."""
     return session / "session.json"
@@ -328,6 +336,21 @@ def _log_files(directory: Path, prefix: str = "", suffix: str = ".log") -> list[
             return []
     parsed = [(name, found) for name in names if (found := parse_file_name(name)) is not None]
     return sorted(parsed, key=lambda pair: segment_order(pair[1]))
+
+
+def inode_at(path: Path) -> tuple[int, int] | None:
+    """Device and inode of what stands under a name, links not followed; None where nothing does."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None  # gone: equal to no other
+    return status.st_dev, status.st_ino
+
+
+def files_below(directory: Path) -> list[Path]:
+    """Every plain file below a directory by name, links not followed."""
+    found = [Path(place, name) for place, _, names in os.walk(directory) for name in names]
+    return sorted(path for path in found if path.is_file() and not path.is_symlink())
 
 
 def entries_in(directory: Path, ending: str = "") -> list[Path]:

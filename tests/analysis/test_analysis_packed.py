@@ -70,7 +70,7 @@ def test_without_room_they_are_read_by_name(files: Path, monkeypatch: pytest.Mon
         raise OSError(28, "no room")
 
     pack = Pack(files)
-    monkeypatch.setattr(data_files, "_write_all", refuse)
+    monkeypatch.setattr(data_files, "write_all", refuse)
     assert pack.fill({path: standing_at(path) for path in listed(files)}, list) == frozenset()
     assert content(pack) == b""
 

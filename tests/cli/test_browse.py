@@ -240,7 +240,7 @@ def test_a_time_that_is_none_is_a_usage_error(ask, since):
 def test_a_kind_that_is_none_is_a_usage_error_with_the_nearest(ask):
     done = ask("tail", "-t", "agent_actions")
     assert done.returncode == 2
-    assert "did you mean agent_action?" in done.stderr
+    assert "did you mean 'agent_action'?" in done.stderr
 
 
 @pytest.mark.parametrize("command", [["sessions"], ["journey", AGENT, "-n", "50"], ["tail", "-n", "50"]])

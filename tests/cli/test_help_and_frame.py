@@ -111,7 +111,7 @@ def loaded_by_the_package() -> set[str]:
     ("arguments", "says"),
     [
         (["no-such-command"], "no command 'no-such-command'"),
-        (["sesions"], "did you mean sessions?"),
+        (["sesions"], "did you mean 'sessions'?"),
         (["--no-such-option"], "--no-such-option"),
         (["journey"], "missing argument 'AGENT'"),
         (["debug", " "], "TEXT is empty"),

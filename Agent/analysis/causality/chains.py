@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from statistics import NormalDist
 from typing import Any, Literal
@@ -147,19 +147,12 @@ def judged_chance(told: str, recorded: Any, others: Sequence[Any], worse: int) -
     method = "from the nearest to the farthest of other seeds"
     test = CauseTest("INCONCLUSIVE", told, own, mean, own - mean, low, high, share, len(values), method)
     if len(numbers) < MIN_OTHERS:
-        return _with(
-            test, "INCONCLUSIVE", f"{len(numbers)} other seeds are too few; {MIN_OTHERS} are required"
-        )
+        return replace(test, reason=f"{len(numbers)} other seeds are too few; {MIN_OTHERS} are required")
     if low <= 0.0 <= high:
         as_bad = sum((value - own) * worse >= 0 if worse else value == own for value in numbers)
         told_others = f"{as_bad} of {len(numbers)} other seeds do {'as badly' if worse else 'the same'}"
-        return _with(test, "INCONCLUSIVE", told_others)
-    return _with(test, *_verdict(low, high, own - mean, worse))
-
-
-def _with(test: CauseTest, verdict: Verdict, reason: str | None) -> CauseTest:
-    from dataclasses import replace
-
+        return replace(test, reason=told_others)
+    verdict, reason = _verdict(low, high, own - mean, worse)
     return replace(test, verdict=verdict, reason=reason)
 
 
@@ -348,22 +341,13 @@ def _sender(row: Row) -> str:
     return str(row["extra"].get("sender"))
 
 
-def chain(
-    row: Row,
-    window: EventWindow,
-    *,
-    since_us: int | None = None,
-    rules: frozenset[str] | None = None,
-    max_inferred: int = MAX_INFERRED_HOPS,
-) -> list[dict[str, Any]]:
+def chain(row: Row, window: EventWindow, *, since_us: int | None = None) -> list[dict[str, Any]]:
     """The causes of an event, of those causes, and so on: nearest first, recorded before inferred.
 
     Args:
         row: the event.
         window: what may have led to it.
         since_us: nothing before this time is a cause.
-        rules: infer by these rules only; None for all.
-        max_inferred: how many inferred edges a way may hold.
 
     Returns:
         Event dicts with `started_at` (`timestamp` is the end of an action or a metric), `edge` (cause_id,
@@ -385,8 +369,7 @@ def chain(
                 is_around = cause["span_id"] and cause["span_id"] == effect["parent_span_id"]
                 known = known or (started_us(cause) > at and not is_around)
                 too_old = since_us is not None and time_us(cause) < since_us
-                unwanted = edge.basis == INFERRED and rules is not None and edge.rule not in rules
-                if known or too_old or unwanted or inferred > max_inferred:
+                if known or too_old or inferred > MAX_INFERRED_HOPS:
                     continue
                 found[cause["id"]] = _reached(cause, edge, hops, inferred)
                 reached.append((cause, inferred))

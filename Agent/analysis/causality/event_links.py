@@ -46,13 +46,12 @@ def started_us(row: Row) -> int:
 class EventWindow:
     """Events found by id, span, message and agent; more can be added at any time."""
 
-    def __init__(self, rows: Iterable[Row] = ()) -> None:
+    def __init__(self) -> None:
         self.by_id: dict[str, Row] = {}
         self.by_span: dict[str, Row] = {}
         self.inside: defaultdict[str, list[Row]] = defaultdict(list)
         self.sent: dict[str, Row] = {}
         self._by_agent: defaultdict[str, list[tuple[tuple[int, str, int], Row]]] = defaultdict(list)
-        self.add(rows)
 
     def add(self, rows: Iterable[Row]) -> None:
         """Take in events; those that are known already change nothing."""
@@ -159,10 +158,9 @@ def is_sent(row: Row) -> bool:
 
 def load_event(engine: Engine, event_id: str) -> Row | None:
     """One event by its id, None if the session does not hold it."""
-    try:
-        place = list(split_event_id(event_id))
-    except ValueError:
-        return None  # no id, so no event's
+    place = _place(event_id)
+    if place is None:
+        return None
     found = engine.rows(
         f"SELECT {EVENT_COLUMNS} FROM {whole_lines()} WHERE writer = ? AND seq = ? LIMIT 1", place
     )
@@ -187,29 +185,17 @@ class Links(FilledWindow):
         engine: over all of the session.
         since_us: where the stretch begins.
         until_us: its last microsecond.
-        max_queries: how often the engine may be asked.
-        lines: what it is asked, of `cached_events`; None for the files.
     """
 
-    def __init__(
-        self,
-        reader: TreeReader,
-        engine: Engine,
-        since_us: int,
-        until_us: int,
-        *,
-        max_queries: int = MAX_QUERIES,
-        lines: str | None = None,
-    ) -> None:
-        super().__init__(max_queries)
+    def __init__(self, reader: TreeReader, engine: Engine, since_us: int, until_us: int) -> None:
+        super().__init__(MAX_QUERIES)
         self._reader, self._engine = reader, engine
         self.since_us, self.until_us = since_us, until_us
-        self._lines = lines or whole_lines()
 
     def _ask(self, ids: set[str], around: set[str], inside: set[str]) -> None:
         places = [place for place in map(_place, ids) if place is not None]
         found = self._engine.rows(
-            f"SELECT {EVENT_COLUMNS} FROM {self._lines} WHERE ts_us BETWEEN $1 AND $2 AND ("
+            f"SELECT {EVENT_COLUMNS} FROM {whole_lines()} WHERE ts_us BETWEEN $1 AND $2 AND ("
             "(list_contains($3, seq) AND list_contains($4, concat(writer, '-', seq))) "
             "OR list_contains($5, span_id) OR list_contains($6, parent_span_id)) LIMIT $7",
             [

@@ -24,6 +24,7 @@ from Agent.analysis.text import shown, template
 from Agent.errors import DamagedInput
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
+from Agent.record.encode.safe_text import cut
 from Agent.tree.read.reader import TreeReader
 
 MAX_MISSING = 20
@@ -227,7 +228,7 @@ def told(row: Row) -> str:
 def _what(row: Row) -> str:
     message = " ".join(str(row["message"] or row["event_type"]).split())
     failed = " (failed)" if row["event_type"] != "error" and row["extra"].get("outcome") == "error" else ""
-    return (message if len(message) <= 80 else message[:79] + "…") + failed
+    return cut(message, 80) + failed
 
 
 def _tree(root: str, rows: Sequence[Row], near: str, far: str, missing: Sequence[Missing]) -> list[str]:

@@ -21,6 +21,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from Agent.analysis.query.views import LIVE, OLDER, REGULAR, SEALED, VERBATIM
 from Agent.archive.sealed.parquet_rows import literal, promoted_columns
 from Agent.archive.sealed.parts import Part, SealedSegment, archive_dir, read_parts
+from Agent.tree.files.descriptors import write_all
 from Agent.tree.files.lines import open_file
 from Agent.tree.layout import agents_dir, parse_file_name, runs_dir, safe_name, tree_files
 
@@ -398,9 +399,9 @@ class Pack:
             parts.append(data if data.endswith(b"\n") else data + b"\n")
             waiting_bytes += len(data)
             if waiting_bytes > _BATCH_BYTES:
-                _write_all(fd, b"".join(parts))
+                write_all(fd, b"".join(parts))
                 parts, waiting_bytes = [], 0
-        _write_all(fd, b"".join(parts))
+        write_all(fd, b"".join(parts))
         return taken
 
     def close(self) -> None:
@@ -443,9 +444,3 @@ def _read(path: Path, listed: Standing) -> bytes | None:
 def _by_inode(paths: Sequence[Path]) -> dict[int, Path]:
     found = {path: standing_at(path) for path in paths}
     return {listed.inode: path for path, listed in found.items() if listed is not None}
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

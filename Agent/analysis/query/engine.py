@@ -10,9 +10,6 @@ import contextlib
 import html
 import os
 import re
-import secrets
-import shutil
-import tempfile
 import threading
 import time
 import weakref
@@ -45,51 +42,12 @@ from Agent.analysis.query.progress import (
 )
 from Agent.analysis.query.views import LIVE, has_legs, names_files, reads_files, resolve
 from Agent.archive.sealed.parquet_rows import MAX_LINE_BYTES
-from Agent.archive.sealed.parts import archive_dir, cores, load_duckdb, settings_of
+from Agent.archive.sealed.parts import Spill, archive_dir, cores, load_duckdb, settings_of
 from Agent.errors import DamagedInput, InputError, MissingExtra, UsageError
+from Agent.record.encode.safe_text import cut
 from Agent.tree.files.lines import RegularFiles, open_file
 from Agent.tree.layout import agent_files, agents_dir
 from Agent.tree.retention import nothing_retired
-
-# `engine` makes one with each connection and lets it go with it.
-
-
-class Spill:
-    """A directory for large sorts and joins, for its owner alone and gone after `close`.
-
-    It lies in the session's `.state`, and is made when the engine needs it; what a killed process left there
-    `seal` removes. Where nothing can be written there, as in the session of somebody else, it is a private
-    temporary directory.
-
-    Args:
-        session: the session's directory.
-    """
-
-    def __init__(self, session: Path) -> None:
-        self.path = _place(session / ".state")
-        """What the engine is told; empty where there is no room: what is too large is refused then."""
-        # also where an engine is not closed but forgotten
-        self._remove = weakref.finalize(self, _remove, self.path, os.getpid())
-
-    def close(self) -> None:
-        """Give the room back."""
-        self._remove()
-
-
-def _place(state: Path) -> str:
-    if os.access(state, os.W_OK):
-        return str(state / f"spill-{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        return tempfile.mkdtemp(prefix="agent-trace-spill-")
-    except OSError:
-        return ""
-
-
-def _remove(path: str, pid: int) -> None:
-    # a child that was forked meanwhile has it from its parent, who may be using it
-    if path and pid == os.getpid():
-        shutil.rmtree(path, ignore_errors=True)
-
 
 MEMORY_LIMIT = "1GB"
 MOST_THREADS = 4
@@ -760,5 +718,4 @@ class SqlResult(Sequence[dict[str, Any]]):
 def _cell(value: object) -> str:
     if value is None:
         return "<i>null</i>"
-    text = str(value)
-    return html.escape(text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…")
+    return html.escape(cut(str(value), _SHOWN_CHARS))

@@ -86,10 +86,7 @@ def scan(*keys: str) -> str:
 
 def _of_line(payload: dict[str, str], of: str = "") -> dict[str, str]:
     """The columns of a scan, as expressions over what was read of a line."""
-    columns = order_columns(of) | {"timestamp": f"{of}timestamp", "id": f"{of}id"}
-    columns |= {name: f"{of}{name}" for name in _ENVELOPE_COLUMNS}
-    columns["level"] = f"coalesce({of}level, 'INFO')"
-    columns["state"] = f"CASE WHEN {is_object(f'{of}state')} THEN {of}state END"
+    columns = _envelope_of_line(of)
     columns["event_type"] = f"coalesce({of}type, {of}extra.event_type, '{NO_KIND}')"
     for name in payload:
         quoted = quoted_name(name)
@@ -97,6 +94,14 @@ def _of_line(payload: dict[str, str], of: str = "") -> dict[str, str]:
             inner = f"{of}extra.{quoted}"
             columns[name] = f"coalesce({inner}, {of}{quoted})" if name in flat_keys() else inner
     return columns | {"filename": SEALED_FILENAME if of else "filename"}
+
+
+def _envelope_of_line(of: str) -> dict[str, str]:
+    columns = order_columns(of) | {"timestamp": f"{of}timestamp", "id": f"{of}id"}
+    columns |= {name: f"{of}{name}" for name in _ENVELOPE_COLUMNS}
+    columns["level"] = f"coalesce({of}level, 'INFO')"
+    columns["state"] = f"CASE WHEN {is_object(f'{of}state')} THEN {of}state END"
+    return columns
 
 
 def _of_rows(form: str, payload: dict[str, str], promoted: dict[str, str]) -> str:
@@ -134,10 +139,7 @@ def _whole_of_line(of: str = "") -> dict[str, str]:
     # The payload of a run's flat line is put together of the keys that its kinds name.
     names = [*_AGENT, *sorted(flat_keys() - {*_AGENT})]
     members = ", ".join(f"'{name}', {of}{quoted_name(name)}" for name in names)
-    columns = order_columns(of) | {"timestamp": f"{of}timestamp", "id": f"{of}id"}
-    columns |= {name: f"{of}{name}" for name in _ENVELOPE_COLUMNS}
-    columns["level"] = f"coalesce({of}level, 'INFO')"
-    columns["state"] = f"CASE WHEN {is_object(f'{of}state')} THEN {of}state END"
+    columns = _envelope_of_line(of)
     columns |= {name: f"coalesce({of}extra->>'$.{name}', {of}{name})" for name in _AGENT}
     return columns | {
         "event_type": f"coalesce({of}type, {of}extra->>'$.event_type', '{NO_KIND}')",

@@ -24,6 +24,7 @@ from Agent.analysis.report.sections import (
     rewards_by_agent,
 )
 from Agent.analysis.text import clock, count, milliseconds, number, plural, seconds
+from Agent.record.encode.safe_text import cut
 
 CHANGES: Final = 5
 UPDATES: Final = 4
@@ -90,8 +91,7 @@ def _change(row: Mapping[str, Any]) -> str:
         value if isinstance(value, str) else orjson.dumps(value).decode()
         for value in (row["before"], row["after"])
     )
-    step = after if row["before"] is None else f"{before} -> {after}"
-    return step if len(step) <= 40 else f"{step[:39]}…"
+    return cut(after if row["before"] is None else f"{before} -> {after}", 40)
 
 
 def _lineage(lineage: Mapping[str, Any]) -> list[Block]:

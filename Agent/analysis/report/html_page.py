@@ -35,9 +35,9 @@ _TICKS: Final = 4
 _CODE_CHARS: Final = 6000
 
 
-def page(asked: SessionQuestions, *, now: datetime | None = None) -> str:
+def page(asked: SessionQuestions) -> str:
     """The page about one session; what it holds is asked of an analyzer's public methods."""
-    made_at = (now or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M UTC")
+    made_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     facts = gather(asked)
     made = _template("page.html").render(
         head=header(facts), sections=sections(facts), version=__version__, made_at=made_at

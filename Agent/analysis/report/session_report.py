@@ -34,6 +34,8 @@ from Agent.analysis.session import SessionRef, find
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import InputError
 from Agent.event.clock import format_timestamp, parse_timestamp
+from Agent.tree.files.session import replace_file
+from Agent.tree.layout import session_id_of
 from Agent.tree.read.reader import TreeReader
 
 EXPORT_VERSION = 1
@@ -134,7 +136,7 @@ def session_summary(path: Path, reader: TreeReader, engine: Engine) -> dict[str,
     # who looks for losses meets every damaged line on the way
     losses = integrity.losses(path, reader, engine)
     return {
-        "session_id": path.name.removeprefix("session_"),
+        "session_id": session_id_of(path),
         "path": str(path),
         **counts,
         "damaged_lines": losses["damaged_lines"],
@@ -224,18 +226,8 @@ def write_whole(target: Path, data: bytes) -> Path:
     Raises:
         InputError: the place cannot be written.
     """
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
     try:
-        try:
-            with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(target)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
+        replace_file(target, data)
     except OSError as error:
         raise InputError(
             f"the report cannot be written: {error.strerror}",

@@ -25,7 +25,6 @@ from Agent.archive.chain_check import account_in_chains, names_in_chain
 from Agent.archive.erase.files import (
     FoundCheckpoints,
     FoundLines,
-    chunks_of,
     drop_cursor_entries,
     enter,
     erase_checkpoints,
@@ -53,9 +52,10 @@ from Agent.archive.recover import recover_session
 from Agent.archive.sealed.parts import read_parts
 from Agent.archive.sealed.reader import open_reader
 from Agent.archive.sealed.sealing import seal, tidy
-from Agent.errors import NotErased, SessionInUse, SessionNotFound, UsageError
-from Agent.flight.checkpoints.packs import is_written_to
+from Agent.errors import DamagedInput, NotErased, SessionInUse, SessionNotFound, UsageError
+from Agent.flight.checkpoints.packs import is_written_to, unpacked_chunks
 from Agent.tree.files.descriptors import locked
+from Agent.tree.files.lines import chunks_of
 from Agent.tree.files.session import read_stored, replace_durably
 from Agent.tree.layout import (
     boards_dir,
@@ -64,6 +64,7 @@ from Agent.tree.layout import (
     parse_file_name,
     run_ids,
     safe_name,
+    session_id_of,
     summary_file,
     tree_files,
 )
@@ -206,16 +207,9 @@ class _Unreadable(Exception):
 
 
 def _zstd_chunks(path: Path) -> Iterator[bytes]:
-    from zstandard import ZstdDecompressor, ZstdError
-
     try:
-        with (
-            path.open("rb") as file,
-            ZstdDecompressor().stream_reader(file, read_across_frames=True) as reader,
-        ):
-            while chunk := reader.read(_CHUNK_BYTES):
-                yield chunk
-    except ZstdError as error:
+        yield from unpacked_chunks(path)
+    except DamagedInput as error:
         raise _Unreadable from error
 
 
@@ -431,7 +425,7 @@ def _dry(root: Path, target: Target | None) -> Erasure:
 def _told(target: Target, found: list[_Found]) -> Erasure:
     sessions = [
         ErasedSession(
-            each.session.name.removeprefix("session_"),
+            session_id_of(each.session),
             each.lines.events,
             each.lines.damaged,
             len(each.lines.files),
@@ -506,8 +500,8 @@ def _find(root: Path, target: Target) -> tuple[list[_Found], Target]:
             target = target.with_found(artifacts=artifacts)
             lines = _find_lines(session, target)
         if lines.parts:
-            target = target.with_found(sealed=frozenset([_id(session)]))
-        own = frozenset(each for each in target.artifacts if each.session_id == _id(session))
+            target = target.with_found(sealed=frozenset([session_id_of(session)]))
+        own = frozenset(each for each in target.artifacts if each.session_id == session_id_of(session))
         runs = sum(1 for run_id in run_ids(session) if run_id in target.run_dirs)
         checkpoints = find_checkpoints(session, target)
         replays = find_replays(session, target, holds_it)
@@ -520,10 +514,6 @@ def _find_lines(session: Path, target: Target) -> FoundLines:
     find_lines(session, tree_files(session), target, lines)
     find_sealed(session, target, lines)
     return lines
-
-
-def _id(session: Path) -> str:
-    return session.name.removeprefix("session_")
 
 
 def _runs_of(session: Path, target: Target) -> frozenset[str]:
@@ -540,7 +530,7 @@ def _runs_of(session: Path, target: Target) -> frozenset[str]:
 
 
 def _judge_of(session: Path, path: Path, target: Target) -> Callable[[bytes], bytes | None]:
-    whole, session_id = is_whole(session, path, target), _id(session)
+    whole, session_id = is_whole(session, path, target), session_id_of(session)
     return lambda line: target.judge(line, session_id, whole=whole).kept
 
 
@@ -574,7 +564,7 @@ def _erase_session(found: _Found, target: Target, *, resumed: bool) -> None:
         forget_counts(session)
     if (touched or changed) and summary_file(session).exists():
         write_summary(session, open_reader(session))
-    is_record = _id(session) in target.sealed
+    is_record = session_id_of(session) in target.sealed
     if was_sealed or is_record:
         seal(session, remove=is_record)
 

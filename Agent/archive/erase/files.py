@@ -29,7 +29,7 @@ from Agent.flight.checkpoints.packs import PACK_SUFFIX, remove_unshared
 from Agent.flight.checkpoints.run import RunCheckpoints, remove
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.record.encode.redaction import Redactor
-from Agent.tree.files.lines import first_id, open_file, read_lines
+from Agent.tree.files.lines import first_id, read_lines
 from Agent.tree.files.sequence_set import SeqSet, dropped_by, last_seq_in
 from Agent.tree.files.session import replace_file, replacing
 from Agent.tree.layout import (
@@ -37,9 +37,11 @@ from Agent.tree.layout import (
     claims_dir,
     cursors_dir,
     entries_in,
+    files_below,
     recovered_file,
     runs_dir,
     session_file,
+    session_id_of,
 )
 from Agent.tree.read.removal_logs import (
     ERASED,
@@ -103,7 +105,7 @@ def find_lines(session: Path, files: Iterable[Path], target: Target, found: Foun
     Raises:
         OSError: one of them cannot be read.
     """
-    session_id = session.name.removeprefix("session_")
+    session_id = session_id_of(session)
     for path in files:
         whole = is_whole(session, path, target)
         hit = False
@@ -123,7 +125,7 @@ def find_sealed(session: Path, target: Target, found: FoundLines) -> None:
         DamagedInput: a part cannot be read.
         MissingExtra: duckdb is not installed.
     """
-    session_id = session.name.removeprefix("session_")
+    session_id = session_id_of(session)
     for part, line in sealed_lines(part for part in read_parts(session) if part.json_removed):
         kept, event = target.judge(line, session_id)
         if kept is not line:
@@ -307,23 +309,6 @@ def refuse_damaged_account(session: Path) -> None:
 
 ERASED_TEXT: Final = "[erased]"
 """Stands in the place of a value in a description."""
-_CHUNK_BYTES: Final = 1024 * 1024
-
-
-def chunks_of(path: Path) -> Iterator[bytes]:
-    """The bytes of a file in chunks; OSError if it cannot be read."""
-    fd, _ = open_file(path)
-    with os.fdopen(fd, "rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            yield chunk
-
-
-def files_below(directory: Path) -> list[Path]:
-    """Every plain file below a directory, links not followed."""
-    found = []
-    for place, _, names in os.walk(directory):
-        found += [Path(place, name) for name in names]
-    return sorted(path for path in found if path.is_file() and not path.is_symlink())
 
 
 def find_artifacts(
@@ -337,7 +322,7 @@ def find_artifacts(
         holds: whether a file holds the value.
         told: (directory of the run, path) of what `artifact.saved` events tell of that go.
     """
-    session_id = session.name.removeprefix("session_")
+    session_id = session_id_of(session)
     found = {ErasedArtifact(session_id, run_dir, path) for run_dir, path in told}
     if target.kind == MATCH:
         for run in _directories(runs_dir(session)):
@@ -351,7 +336,7 @@ def find_artifacts(
 
 def remove_artifacts(session: Path, artifacts: Iterable[ErasedArtifact]) -> None:
     """Remove artifacts of a session; OSError where one cannot be removed."""
-    session_id = session.name.removeprefix("session_")
+    session_id = session_id_of(session)
     for artifact in artifacts:
         if artifact.session_id != session_id:
             continue

@@ -13,9 +13,11 @@ import hashlib
 import itertools
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -35,9 +37,9 @@ from Agent.archive.sealed.parquet_rows import (
 from Agent.errors import DamagedInput, InputError, MissingExtra, SessionNotFound
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
-from Agent.tree.files.lines import ODD_BYTES, LineMarks, first_id, open_file
+from Agent.tree.files.lines import ODD_BYTES, LineMarks, chunks_of, first_id, open_file
 from Agent.tree.files.session import open_session, replace_durably, sync_directory
-from Agent.tree.files.writer_claim import Claim, read_claims
+from Agent.tree.files.writer_claim import Claim, is_running, read_claims
 from Agent.tree.layout import FILE_MODE, category_files, entries_in, log_files, parse_file_name
 
 ARCHIVE_VERSION: Final = 1
@@ -256,43 +258,63 @@ def open_connection(session: Path, share: int = 1) -> Iterator[Any]:
         MissingExtra: duckdb is not installed.
     """
     duckdb = load_duckdb("the archive")
-    state = session / ".state"
-    place = state if os.access(state, os.W_OK) else None
-    spill = Path(tempfile.mkdtemp(prefix=f"spill-{os.getpid()}-", dir=place))
-    try:
+    with contextlib.closing(Spill(session)) as spill:
         connection = duckdb.connect(
             config={
                 "memory_limit": f"{MEMORY_LIMIT_MB // share}MB",
                 "autoinstall_known_extensions": False,
-                "temp_directory": str(spill),
+                "temp_directory": spill.path,
                 "threads": cores() if share == 1 else 1,
                 **settings_of(duckdb),
             }
         )
-        try:
+        with contextlib.closing(connection):
             yield connection
-        finally:
-            connection.close()
-    finally:
-        shutil.rmtree(spill, ignore_errors=True)
+
+
+class Spill:
+    """A directory for large sorts and joins, for its owner alone and gone after `close`.
+
+    It lies in the session's `.state`, and is made when the engine needs it; what a killed process left there
+    `seal` removes. Where nothing can be written there, as in the session of somebody else, it is a private
+    temporary directory.
+
+    Args:
+        session: the session's directory.
+    """
+
+    def __init__(self, session: Path) -> None:
+        self.path = _spill_path(session / ".state")
+        """What the engine is told; empty where there is no room: what is too large is refused then."""
+        # also where an engine is not closed but forgotten
+        self._remove = weakref.finalize(self, _remove_spill, self.path, os.getpid())
+
+    def close(self) -> None:
+        """Give the room back."""
+        self._remove()
+
+
+def _spill_path(state: Path) -> str:
+    if os.access(state, os.W_OK):
+        return str(state / f"spill-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        return tempfile.mkdtemp(prefix="agent-trace-spill-")
+    except OSError:
+        return ""
+
+
+def _remove_spill(path: str, pid: int) -> None:
+    # a child that was forked meanwhile has it from its parent, who may be using it
+    if path and pid == os.getpid():
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def remove_left_spills(session: Path) -> None:
     """Take away what engines of killed processes left in `.state`, an hour after it was last written to."""
     for spill in (session / ".state").glob("spill-*"):
         pid = spill.name.split("-")[1]
-        if pid.isdecimal() and not _runs(int(pid)) and time.time() - spill.stat().st_mtime > _LEFT_S:
+        if pid.isdecimal() and not is_running(int(pid)) and time.time() - spill.stat().st_mtime > _LEFT_S:
             shutil.rmtree(spill, ignore_errors=True)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def load_duckdb(what: str) -> Any:
@@ -377,11 +399,9 @@ def _look_at(path: Path) -> _Seen:
     """Read a file once."""
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     marks = LineMarks()
-    fd, _ = open_file(path)
-    with os.fdopen(fd, "rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            marks.take(chunk)
+    for chunk in chunks_of(path):
+        digest.update(chunk)
+        marks.take(chunk)
     return _Seen(marks, digest.hexdigest())
 
 

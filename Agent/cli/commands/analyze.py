@@ -160,7 +160,7 @@ def errors(run: str | None, limit: int, tail: bool, session: str, as_json: bool,
         _show(row, width)
         if tail:
             for event in journey_tail(analyzer.reader, row):
-                line = f"{event['timestamp'][11:23]}  {render.clean(event['message'])}  {event['id']}"
+                line = f"{render.clock(event['timestamp'])}  {render.clean(event['message'])}  {event['id']}"
                 room = render.width_of_page() - width - 8
                 render.emit(" " * (width + 8) + render.paint(render.clip(line, room), dim=True))
     _show_together(patterns)
@@ -176,7 +176,7 @@ def _show(row: dict[str, Any], width: int) -> None:
     room = render.width_of_page() - width - 6
     render.emit(f"  {number}  {render.clip(render.clean(told_pattern(row)), room)}")
     trend = row["trend"]
-    when = f"{row['first_seen'][:23].replace('T', ' ')} to {row['last_seen'][11:23]}"
+    when = f"{render.moment(row['first_seen'])} to {render.clock(row['last_seen'])}"
     place = f"in {row['place']}, " if row["place"] else ""
     agents = ", ".join(row["agent_ids"][:3]) + (", ..." if row["agents"] > 3 else "")
     who = f"{render.plural(row['agents'], 'agent')} ({agents})" if row["agents"] else "no agent"
@@ -292,7 +292,7 @@ def sessions(limit: int | None, as_json: bool, root: Path) -> None:
         [
             (
                 indented(row["session_id"], depth),
-                (row["started_at"] or "-")[:19].replace("T", " "),
+                render.clock(row["started_at"], date=True),
                 "-" if row["duration_s"] is None else render.duration(row["duration_s"]),
                 render.count(row["agents"]),
                 render.count(row["events"]),

@@ -135,17 +135,11 @@ def _native_parts() -> Finding:
 
 
 def _libraries() -> Finding:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found, missing = [], []
-    for name in LIBRARIES:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            missing.append(name)
+    found = {name: _version(name) for name in LIBRARIES}
+    missing = [name for name, number in found.items() if number is None]
     if missing:
         return FAIL, f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}"
-    return OK, ", ".join(found)
+    return OK, ", ".join(f"{name} {number}" for name, number in found.items())
 
 
 def _nearest(root: Path) -> Path:

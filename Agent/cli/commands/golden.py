@@ -13,7 +13,7 @@ import click
 from Agent.cli import parameters, render
 from Agent.cli.parameters import ignore_option, normalise_option
 from Agent.cli.render import VERDICT_STYLES, bar, emit_judged
-from Agent.errors import RunNotFound
+from Agent.errors import ReplayError, RunNotFound
 
 if TYPE_CHECKING:
     from Agent.replay.compare.normaliser import Normaliser
@@ -59,8 +59,6 @@ def shrunk(
             except RunNotFound:
                 raise no_golden from None
             if not added.is_kept:
-                from Agent.errors import ReplayError
-
                 why = (*added.report.report.reasons, "it contains nothing that can be replayed")[0]
                 raise ReplayError(f"{trace} cannot be made smaller: {why}") from None
             new = name or f"{added.golden.name}-shrunk"
@@ -366,7 +364,6 @@ def _name_ignorable(names: tuple[str, ...], run: str, *, is_kept: bool) -> None:
 
 def _named(names: tuple[str, ...], directory: Path) -> list[GoldenTrace]:
     """The golden traces of these names, all without one; each must be there."""
-    from Agent.errors import RunNotFound
     from Agent.replay.golden.trace import find_golden, list_goldens
 
     if names:

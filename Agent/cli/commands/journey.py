@@ -144,7 +144,7 @@ def _print_overview(found: dict[str, Any]) -> None:
     ticks = "" if found["first_tick"] is None else f", ticks {found['first_tick']} to {found['last_tick']}"
     rows: list[tuple[str, object]] = [
         ("events", f"{render.count(found['total_logs'])} in {render.duration(found['duration_s'])}{ticks}"),
-        ("first, last", f"{_moment(found['started_at'])}  to  {_moment(found['last_seen'])}"),
+        ("first, last", f"{render.moment(found['started_at'])}  to  {render.moment(found['last_seen'])}"),
     ]
     if found["action_counts"]:
         rows.append(("actions", _ranked(found["action_counts"])))
@@ -157,7 +157,7 @@ def _print_overview(found: dict[str, Any]) -> None:
     rows.append(("busy, idle", _idle(found)))
     for each in found["in_flight"]:
         gone = "" if each["alive"] else ", its process is gone"
-        rows.append(("still open", f"{each['name']} since {_moment(each['started_at'])}{gone}"))
+        rows.append(("still open", f"{each['name']} since {render.moment(each['started_at'])}{gone}"))
     rows.append(("record", _record(found)))
     render.pairs(rows, cut=True)
 
@@ -166,7 +166,7 @@ def _idle(found: dict[str, Any]) -> str:
     told = f"{render.duration(found['busy_s'])}, {render.duration(found['idle_s'])}"
     longest = max(found["idle"], key=lambda each: each["seconds"], default=None)
     if longest is not None and longest["seconds"] > 0:
-        told += f"; longest idle {render.duration(longest['seconds'])} from {longest['start'][11:23]}"
+        told += f"; longest idle {render.duration(longest['seconds'])} from {render.clock(longest['start'])}"
     return told
 
 
@@ -190,12 +190,8 @@ def _ranked(counts: dict[str, int], most: int = 6) -> str:
     return f"{told}, {len(counts) - most} more" if len(counts) > most else told
 
 
-def _moment(timestamp: str) -> str:
-    return timestamp[:23].replace("T", " ")
-
-
 def _clock(timestamp: str | None) -> str:
-    return "its end" if timestamp is None else timestamp[11:23]
+    return "its end" if timestamp is None else render.clock(timestamp)
 
 
 def _show_tree(reader: TreeReader, agent: str, limit: int | None, *, everything: bool, as_json: bool) -> None:
@@ -256,7 +252,7 @@ def _show_all_sessions(root: Path, agent: str, *, as_json: bool) -> None:
     render.pairs(
         [
             ("events", render.count(found["events"])),
-            ("first, last", f"{_moment(found['first_seen'])}  to  {_moment(found['last_seen'])}"),
+            ("first, last", f"{render.moment(found['first_seen'])}  to  {render.moment(found['last_seen'])}"),
             ("actions", _ranked(found["action_counts"]) or "none"),
             ("errors", render.count(found["errors"])),
             ("between sessions", render.duration(found["between_s"])),
@@ -270,7 +266,7 @@ def _show_all_sessions(root: Path, agent: str, *, as_json: bool) -> None:
         [
             (
                 row["session_id"],
-                _moment(row["started_at"])[:19],
+                render.clock(row["started_at"], date=True),
                 render.duration(row["duration_s"]),
                 render.duration(row["idle_s"]),
                 render.count(row["total_logs"]),
@@ -369,7 +365,7 @@ def _show_state(found: dict[str, Any], *, as_json: bool) -> None:
 
 def _point(point: dict[str, Any]) -> str:
     tick = "" if point["tick"] is None else f", tick {point['tick']}"
-    return f"{point['id']} ({point['timestamp'][:23].replace('T', ' ')}{tick})"
+    return f"{point['id']} ({render.moment(point['timestamp'])}{tick})"
 
 
 def _made(made: dict[str, Any]) -> str:
@@ -429,7 +425,7 @@ def _show_checkpoints(analyzer: Any, agent: str, *, as_json: bool) -> None:
         ("TIME (UTC)", "TICK", "ID", "REASON"),
         [
             (
-                row["timestamp"][:23].replace("T", " "),
+                render.moment(row["timestamp"]),
                 "-" if row["tick"] is None else row["tick"],
                 row["id"],
                 row["name"] or "-",

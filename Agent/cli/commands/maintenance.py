@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ import click
 
 from Agent.cli import parameters, render
 from Agent.cli.commands.runs import prune_runs
-from Agent.errors import SessionInUse
+from Agent.errors import RunNotFound, SessionInUse, UsageError
+from Agent.tree.layout import find_session, list_sessions, session_id_of
 
 if TYPE_CHECKING:
     from Agent.archive.erase.erasing import Erasure, Proof
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from Agent.archive.verify import Verification
 
 
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _UNITS_BYTES = {"": 1, "b": 1} | {
     name: base**power
     for power, letter in enumerate("kmgt", 1)
@@ -49,7 +50,6 @@ def recover(session: str, every: bool, mirrors: bool, as_json: bool, root: Path)
     changed or dropped; a session that ended well is not changed. Without SESSION: the newest.
     """
     from Agent.archive.recover import recover_session
-    from Agent.tree.layout import find_session, list_sessions
 
     done: list[Recovered] = []
     passed_over: list[tuple[str, str]] = []
@@ -92,7 +92,7 @@ def _rebuild(root: Path) -> dict[str, int]:
 
 
 def _show_recovered(done: Recovered) -> None:
-    name = done.session.name.removeprefix("session_")
+    name = session_id_of(done.session)
     for line in done.notes:
         render.note(line)
     if not done.changed:
@@ -160,7 +160,6 @@ def verify(run: str, heads: tuple[str, ...], as_json: bool, root: Path) -> int:
     """
     from Agent.archive.erase.erasing import plan_file
     from Agent.archive.verify import verify as verify_session
-    from Agent.tree.layout import find_session
 
     found = verify_session(find_session(root, parameters.session_of(run)), heads)
     if plan_file(root).exists():
@@ -202,7 +201,7 @@ def _show_verification(found: Verification) -> None:
     )
     render.emit()
     read = sum(row.read for row in found.writers)
-    name = found.session.name.removeprefix("session_")
+    name = session_id_of(found.session)
     _show_chain(found)
     for reason, number in found.dropped.items():
         render.emit(f"{render.plural(number, 'event')} could not be written: {render.clean(reason)}")
@@ -257,7 +256,6 @@ def prove(event_id: str, run: str, as_json: bool, root: Path) -> None:
     the newest session.
     """
     from Agent.archive.chain_check import prove_event
-    from Agent.tree.layout import find_session
 
     proof = prove_event(find_session(root, parameters.session_of(run)), event_id)
     if as_json:
@@ -287,7 +285,7 @@ def _faults(found: Verification) -> list[str]:
     ]
 
 
-def _parse(value: str, units: dict[str, int], what: str) -> float:
+def _parse(value: str, units: Mapping[str, float], what: str) -> float:
     found = _NUMBER.fullmatch(value.strip())
     unit = None if found is None else units.get(found[2].lower())
     if found is None or unit is None:
@@ -296,7 +294,7 @@ def _parse(value: str, units: dict[str, int], what: str) -> float:
 
 
 def _age(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
-    return None if value is None else _parse(value, _UNITS_S, "an age, write 12h, 30d or 4w")
+    return None if value is None else _parse(value, parameters.UNITS_S, "an age, write 12h, 30d or 4w")
 
 
 def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
@@ -410,8 +408,6 @@ def seal(session: str | None, every: bool, remove: bool, restore: bool, as_json:
     still writes, and those already sealed, are left alone. SESSION is an id, a unique prefix of one, a path,
     or last (the default).
     """
-    from Agent.tree.layout import find_session, list_sessions
-
     context = click.get_current_context()
     if every and session is not None:
         raise click.UsageError("give SESSION or --all", context)
@@ -430,7 +426,7 @@ def _seal(path: Path, remove: bool, as_json: bool) -> dict[str, object]:
     from Agent.archive.sealed.sealing import seal as seal_session
     from Agent.cli.render import bar
 
-    name = path.name.removeprefix("session_")
+    name = session_id_of(path)
     with bar(f"sealing {name}") as show:
         done = seal_session(path, remove, progress=lambda ready, total: show(ready / max(total, 1)))
     if as_json:
@@ -526,7 +522,6 @@ def erase(
 def _target(root: Path, agent: str | None, run: str | None, match: str | None) -> Target | None:
     """What is named; None where nothing is."""
     from Agent.archive.erase.erasing import pending, target_of
-    from Agent.errors import RunNotFound, UsageError
 
     if agent is run is match is None:
         return None
@@ -550,8 +545,6 @@ def _target(root: Path, agent: str | None, run: str | None, match: str | None) -
 
 def _ask(target: Target | None, root: Path) -> None:
     """Go on only if somebody says so."""
-    from Agent.errors import UsageError
-
     if target is None:
         return  # there is nothing to erase, which is said in a moment
     if not sys.stdin.isatty():

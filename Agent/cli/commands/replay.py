@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import orjson
 from Agent.cli import parameters, render
 from Agent.cli.parameters import ignore_option, normalise_option
 from Agent.cli.render import bar, emit_judged, shown, shown_forks
+from Agent.event.clock import moment_of
 
 if TYPE_CHECKING:
     from Agent.replay import ForkResult, ReplayReport
@@ -42,7 +43,7 @@ def _moment(since: parameters.Since | None) -> datetime | None:
         return None
     if since.timestamp_us is None:
         raise click.UsageError("--since takes a time here, not a tick", click.get_current_context())
-    return datetime.fromtimestamp(since.timestamp_us / 1e6, UTC)
+    return moment_of(since.timestamp_us)
 
 
 @parameters.command("agent-trace play last/creator_017", "agent-trace play last --json")

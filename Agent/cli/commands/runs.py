@@ -17,6 +17,7 @@ from Agent.cli.commands.analyze import indented
 from Agent.cli.event_lines import origin_of
 from Agent.tree.default_root import default_root
 from Agent.tree.files.session import as_tree, lineage_of
+from Agent.tree.layout import session_id_of
 
 if TYPE_CHECKING:
     from Agent.flight.checkpoints.model import CheckpointInfo, Removed
@@ -49,7 +50,7 @@ def import_file(source: str, root: Path, *, as_json: bool) -> None:
     if as_json:
         render.emit_json(done.to_dict())
         return
-    session = done.session.name.removeprefix("session_")
+    session = session_id_of(done.session)
     render.emit(f"{render.plural(done.events, 'event')} imported as session {session}")
     for run_id in done.runs:
         render.emit(f"  run {run_id}")
@@ -188,7 +189,7 @@ def _list(root: Path, limit: int | None, *, as_json: bool) -> None:
         [
             (
                 indented(each.run_id, depth),
-                _time(each.started_at),
+                render.clock(each.started_at, date=True),
                 "-" if each.duration_s is None else render.duration(each.duration_s),
                 each.state,
                 render.count(each.steps),
@@ -227,7 +228,8 @@ def _show(record: RunRecord) -> None:
     shown = run.session_id if run.state == "root" else run.run_id
     render.emit(f"{render.paint(f'{title} {shown}', bold=True)}  {_state(run)}")
     facts = [("agent", run.agent), ("labels", _labels(run, whole=True) or None), ("session", run.session_id)]
-    facts += [("started", run.started_at and _time(run.started_at)), ("parent run", run.parent_run_id)]
+    facts += [("started", run.started_at and render.clock(run.started_at, date=True))]
+    facts += [("parent run", run.parent_run_id)]
     if run.duration_s is not None and run.state != "root":
         facts.append(("duration", render.duration(run.duration_s)))
     if run.error is not None:
@@ -342,10 +344,6 @@ def _state(run: RunSummary) -> str:
     return render.paint(run.state, **STATE_STYLES.get(run.state, {}))
 
 
-def _time(timestamp: str | None) -> str:
-    return "-" if timestamp is None else timestamp[:19].replace("T", " ")
-
-
 def _labels(run: RunSummary, *, whole: bool = False) -> str:
     text = " ".join(f"{key}={value}" for key, value in run.labels.items())
     return text if whole else render.clip(render.clean(text), _SHOWN_LABEL_CHARS)
@@ -396,7 +394,7 @@ def tools(calls: Sequence[ToolCall]) -> None:
         ("TIME (UTC)", "TOOL", "KIND", "STATE", "DURATION", "CALLED IN", "WITHIN"),
         [
             (
-                _time_of_day(each.timestamp),
+                render.clock(each.timestamp),
                 each.name,
                 each.kind or "-",
                 _call_state(each.outcome, each.answered_by),
@@ -420,7 +418,7 @@ def models(calls: Sequence[ModelCall], run: RunSummary) -> None:
         ("TIME (UTC)", "MODEL", "STATE", "IN", "OUT", "COST", "FIRST", "DURATION", "WITHIN"),
         [
             (
-                _time_of_day(each.timestamp),
+                render.clock(each.timestamp),
                 each.model_name or "-",
                 _call_state(each.outcome, each.answered_by),
                 _count(each.prompt_tokens),
@@ -461,10 +459,6 @@ def _duration(milliseconds: float | None) -> str:
     return "-" if milliseconds is None else render.duration(milliseconds / 1000)
 
 
-def _time_of_day(timestamp: str) -> str:
-    return timestamp[11:23]
-
-
 _DAY_S = 86_400
 _STYLES: dict[str, dict[str, Any]] = {"error": {"fg": "red"}}
 
@@ -482,7 +476,7 @@ def show(found: Sequence[CheckpointInfo]) -> None:
             (
                 each.step_id,
                 each.agent_id or "-",
-                each.timestamp[11:23],
+                render.clock(each.timestamp),
                 each.reason or "-",
                 "-" if each.tick is None else str(each.tick),
                 each.phase or "-",

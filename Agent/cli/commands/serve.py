@@ -12,6 +12,7 @@ import click
 
 from Agent.cli import parameters, render
 from Agent.event.clock import format_timestamp
+from Agent.tree.layout import find_session, list_sessions, session_id_of
 
 if TYPE_CHECKING:
     from Agent.client.destination import Destination
@@ -358,7 +359,6 @@ def ship(
     SESSION is an id, a unique prefix of one, a path, or last (the default).
     """
     from Agent.client.destination import Destination
-    from Agent.tree.layout import find_session, list_sessions
 
     context = click.get_current_context()
     if every and session is not None:
@@ -480,7 +480,7 @@ def _answer(path: Path, shipment: Shipment | None) -> dict[str, Any]:
 
 
 def _show_shipment(answer: dict[str, Any], place: str) -> None:
-    name = Path(answer["session"]).name.removeprefix("session_")
+    name = session_id_of(Path(answer["session"]))
     if "skipped" in answer:
         render.note(f"{name}: {answer['skipped']}")
         return

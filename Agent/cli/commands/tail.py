@@ -24,7 +24,7 @@ import click
 
 from Agent.cli import parameters, render
 from Agent.cli.event_lines import LEVEL_NAMES, FieldTest, Selection, conditions, event_line, where_option
-from Agent.errors import InputError
+from Agent.errors import DamagedInput, InputError
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
 
@@ -280,8 +280,6 @@ class _Tail:
 def _read_cursor(file: Path, session: Path) -> dict[str, Any] | None:
     """The place in a session that a file keeps; None where it keeps none, or one in another session."""
     import orjson
-
-    from Agent.errors import DamagedInput
 
     try:
         place = orjson.loads(file.read_bytes())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import re
 import sys
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from types import (
     BuiltinFunctionType,
@@ -345,8 +345,6 @@ def _deque(value: Any) -> Pieces:
 
 
 def _defaultdict(value: Any) -> Pieces:
-    from collections import defaultdict
-
     factory = vars(defaultdict)["default_factory"].__get__(value)
     return Pieces("defaultdict", (factory,), mapping=tuple(dict.items(value)))
 

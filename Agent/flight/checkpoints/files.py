@@ -36,7 +36,7 @@ from Agent.flight.checkpoints.packs import (
     split,
 )
 from Agent.tree.files.descriptors import names
-from Agent.tree.layout import FILE_MODE, run_dir, runs_dir
+from Agent.tree.layout import FILE_MODE, inode_at, run_dir, runs_dir
 
 _VERSION: Final = 1
 _BUSY_SECONDS: Final = 30
@@ -118,22 +118,14 @@ _lost: set[tuple[int, int] | None] = set()
 """Device and inode of the databases whose descriptors were closed while SQLite had them open."""
 
 
-def _inode(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
 def is_closed(path: Path) -> bool:
     """Whether this program closed the descriptors of an index while SQLite had it open."""
-    return bool(_lost) and _inode(path) in _lost
+    return bool(_lost) and inode_at(path) in _lost
 
 
 def _open_files(path: Path) -> set[tuple[int, tuple[int, int]]]:
     """What descriptors of this process name a database, its log or that one's map, where they are listed."""
-    inodes = {_inode(path.with_name(f"{path.name}{end}")) for end in ("", "-wal", "-shm")}
+    inodes = {inode_at(path.with_name(f"{path.name}{end}")) for end in ("", "-wal", "-shm")}
     found = set()
     with contextlib.suppress(OSError):
         for name in os.listdir("/dev/fd"):  # noqa: PTH208 - names are enough
@@ -196,7 +188,7 @@ class CheckpointIndex:
                 # The log and its map are opened by the first look.
                 self._connection.execute("PRAGMA user_version").fetchone()
                 # Those of another connection of this process go when that one is closed.
-                self._inode, self._files = _inode(self.path), _open_files(self.path) - others
+                self._inode, self._files = inode_at(self.path), _open_files(self.path) - others
         return self._connection
 
     def _give_up_if_closed(self) -> None:

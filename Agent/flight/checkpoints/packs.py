@@ -18,14 +18,15 @@ from zlib import crc32
 import orjson
 
 from Agent.errors import DamagedInput
-from Agent.tree.files.descriptors import give_back, let_go, names, out_of_the_way
-from Agent.tree.files.session import sync_directory
+from Agent.tree.files.descriptors import give_back, let_go, names, out_of_the_way, write_all
+from Agent.tree.files.session import replacing, sync_directory
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NO_FOLLOW
 
 PACK_SUFFIX: Final = ".jsonl.zst"
 _LEVEL: Final = 3
 _MAX_RAW_BYTES: Final = 1 << 31
 _BLOCK_BYTES: Final = 16_384
+_CHUNK_BYTES: Final = 1024 * 1024
 _APPEND: Final = os.O_RDWR | os.O_APPEND
 _codecs = threading.local()
 
@@ -58,6 +59,21 @@ def decompressed(data: bytes, path: Path) -> bytes:
         if decompressor is None:
             decompressor = _codecs.decompressor = ZstdDecompressor()
         return bytes(decompressor.decompress(data))
+    except ZstdError as error:
+        raise _damaged(str(error), path) from None
+
+
+def unpacked_chunks(path: Path) -> Iterator[bytes]:
+    """What all frames of a file hold, piece by piece; DamagedInput where they do not decompress."""
+    from zstandard import ZstdDecompressor, ZstdError
+
+    try:
+        with (
+            path.open("rb") as file,
+            ZstdDecompressor().stream_reader(file, read_across_frames=True) as reader,
+        ):
+            while chunk := reader.read(_CHUNK_BYTES):
+                yield chunk
     except ZstdError as error:
         raise _damaged(str(error), path) from None
 
@@ -111,10 +127,8 @@ class PackWriter:
             _lock(self.fd)
         elif self.fd < 0:
             self._open()
-        view = memoryview(frame)
         try:
-            while view:
-                view = view[os.write(self.fd, view) :]
+            write_all(self.fd, frame)
             if self.durable:
                 getattr(os, "fdatasync", os.fsync)(self.fd)
         except OSError:
@@ -356,19 +370,8 @@ class ChunkFiles:
         return True
 
     def _write(self, path: Path, data: bytes) -> None:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NO_FOLLOW, FILE_MODE)
-        try:
-            with os.fdopen(fd, "wb") as file:
-                file.write(data)
-                file.flush()
-                if self.durable:
-                    os.fsync(fd)
-            temporary.replace(path)
-        except OSError:
-            with contextlib.suppress(OSError):  # what is told is why it could not be written
-                temporary.unlink()
-            raise
+        with replacing(path, sync=self.durable) as file:
+            file.write(data)
         if self.durable:
             sync_directory(path.parent)
 

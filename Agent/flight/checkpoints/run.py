@@ -35,7 +35,7 @@ from Agent.flight.checkpoints.files import (
 from Agent.flight.checkpoints.model import ABOUT, CheckpointProblem, Removed
 from Agent.flight.checkpoints.packs import PACK_SUFFIX, frames, is_written_to, remove_unshared
 from Agent.record.health import say
-from Agent.tree.layout import runs_dir
+from Agent.tree.layout import files_below, runs_dir
 
 MAX_CHAIN: Final = 64
 """Most deltas on one snapshot."""
@@ -419,7 +419,7 @@ class OpenRuns:
         """Remove the directory of a run that is marked as removed; the bytes that are gone."""
         files = run.files
         freed = files.chunks.remove(files.chunks.names())
-        freed += sum(path.stat().st_size for path in files.directory.rglob("*") if path.is_file())
+        freed += sum(path.stat().st_size for path in files_below(files.directory))
         self.end(run)
         # Under another name at once, so that a kill leaves no half of it in its place.
         gone = files.directory.with_name(f"{files.directory.name}.{files.writer}{_REMOVED_SUFFIX}")
@@ -493,11 +493,11 @@ def sweep(run: RunCheckpoints) -> Removed:
 def _size_of(run: RunCheckpoints) -> int:
     """Bytes of the run's files that no other run shares."""
     total = 0
-    for path in run.files.directory.rglob("*"):
+    for path in files_below(run.files.directory):
         with contextlib.suppress(FileNotFoundError):
             found = path.stat()
             # the run's own name and that among the shared chunks
-            if path.is_file() and found.st_nlink <= 2:
+            if found.st_nlink <= 2:
                 total += found.st_size
     return total
 

@@ -9,12 +9,12 @@ import contextlib
 import os
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from Agent.errors import EventNotFound, RunNotFound, UsageError
-from Agent.event.clock import EPOCH
+from Agent.event.clock import moment_of, unix_us
 from Agent.flight.checkpoints.delta import (
     CHECKPOINT_LIMITS,
     Document,
@@ -43,12 +43,7 @@ from Agent.record.state.agents import agent_id_of
 
 def row_of(given: Checkpoint, redactor: Redactor) -> Row:
     """What the index says of a checkpoint; texts of the user's pass the redactor as values do."""
-    moment = given.timestamp
-    if moment is None:
-        saved_us = time.time_ns() // 1000
-    else:
-        aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-        saved_us = (aware - EPOCH) // timedelta(microseconds=1)
+    saved_us = time.time_ns() // 1000 if given.timestamp is None else unix_us(given.timestamp)
 
     def text(value: object) -> str | None:
         return None if value is None else redactor.text(str(value))
@@ -68,7 +63,7 @@ def checkpoint_of(row: Row, run_id: str) -> Checkpoint:
         run_id=run_id,
         step_id=row.step_id,
         agent_id=row.agent_id,
-        timestamp=EPOCH + timedelta(microseconds=row.saved_us),
+        timestamp=moment_of(row.saved_us),
         **{name: getattr(row, name) for name in ABOUT},
         info=row.info(run_id),
     )
@@ -234,7 +229,7 @@ class LocalCheckpointStore:
             OSError: something could not be written; what was done counts.
         """
         policy = policy or RetentionPolicy()
-        now_us = ((now or datetime.now(UTC)) - EPOCH) // timedelta(microseconds=1)
+        now_us = unix_us(now or datetime.now(UTC))
         outcome = Removed()
         with self._runs.lock:
             if not dry_run:

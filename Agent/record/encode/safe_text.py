@@ -36,6 +36,18 @@ def as_text(value: object) -> str:
         return f"<{class_name(cls)}>"
 
 
+def cut(text: str, most: int) -> str:
+    """The text in at most so many characters, with an ellipsis where something is left out."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def shown_safely(text: str) -> str:
+    """The text on one line that a terminal only shows: what it would obey stands as escapes of Python."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 def as_message(value: object) -> str:
     """The value as the text that its class gives it, which is asked for here; containers as JSON."""
     try:

@@ -70,6 +70,13 @@ def let_go(fd: int) -> None:
     _ours.discard(fd)
 
 
+def write_all(fd: int, data: bytes) -> None:
+    """Write the whole of some bytes, however many the system takes at a time."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
 _known_flags = -1
 """What the system tells of the descriptors of our log files; -1 where nothing is compared."""
 

@@ -24,7 +24,7 @@ from Agent.event.ids import WRITER_CHARS, split_event_id
 from Agent.event.model import Event
 from Agent.tree.files.segment import error_name
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.tree.layout import NO_FOLLOW, parse_file_name, retired_file, stem_files, tree_entries
+from Agent.tree.layout import NO_FOLLOW, inode_at, parse_file_name, retired_file, stem_files, tree_entries
 
 Inode = tuple[int, int]
 OrderKey = tuple[bytes, bytes, int]
@@ -75,6 +75,14 @@ def open_file(path: Path) -> tuple[int, os.stat_result]:
         return fd, status
     os.close(fd)
     raise OSError(errno.EINVAL, "not a plain file", str(path))
+
+
+def chunks_of(path: Path) -> Iterator[bytes]:
+    """The bytes of a file in chunks; OSError if it cannot be read."""
+    fd, _ = open_file(path)
+    with os.fdopen(fd, "rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
 
 
 def _read_chunk(path: Path, inode: Inode, offset: int, size_bytes: int) -> bytes | None:
@@ -469,7 +477,6 @@ class Tail:
         self._on_unreadable = on_unreadable
         self._files = files
         self.places: dict[Inode, FilePosition] = {}
-        self.truncated = 0
         self.vanished = 0
         """Files that went away before they were read to their end, as retention takes them."""
         self.behind = False
@@ -587,10 +594,7 @@ class Tail:
 
     def _place(self, inode: Inode, path: Path, status: os.stat_result) -> FilePosition:
         place = self.places.setdefault(inode, FilePosition(path))
-        if status.st_size < place.offset:
-            self.truncated += not self._retires
-            place = self.places[inode] = FilePosition(path)
-        elif self._is_reused(inode, place, path, status):
+        if status.st_size < place.offset or self._is_reused(inode, place, path, status):
             place = self.places[inode] = FilePosition(path)
         # the path of an earlier look is kept: one of this look would keep its memory from being given back
         if place.path != path:
@@ -659,11 +663,7 @@ class Tail:
             # one that has its number keeps its name, so it was removed
             return None
         for path in stem_files(place.path.parent, name.stem, place.path.suffix):
-            try:
-                status = path.lstat()
-            except FileNotFoundError:
-                continue  # rolled or retired since it was listed
-            if (status.st_dev, status.st_ino) == inode:
+            if inode_at(path) == inode:
                 place.path = path
                 return path
         return None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from Agent.tree.files.descriptors import give_back, know_log, out_of_the_way
-from Agent.tree.layout import FILE_MODE, NO_FOLLOW
+from Agent.tree.layout import FILE_MODE, NO_FOLLOW, NO_LINK, inode_at
 
 _APPEND: Final = (
     os.O_WRONLY
@@ -96,9 +96,6 @@ def error_name(error: OSError) -> str:
     return errno.errorcode.get(error.errno or 0, type(error).__name__)
 
 
-_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
-
-
 class Rolled(NamedTuple):
     """What a roll came to: the new segment, the live name it stands under, the number the old one got."""
 
@@ -143,7 +140,7 @@ def roll_segment(
             number += 1
         # Somebody may have moved it away, or an earlier roll came only so far; then another process may have
         # claimed the name since.
-        if _stands_at(path, inode):
+        if inode_at(path) == inode:
             path.rename(numbered(path, number))
         live, untidy = _put_in_place(temporary, path, further)
     except BaseException:
@@ -154,14 +151,6 @@ def roll_segment(
     return Rolled(segment, live, number, untidy)
 
 
-def _stands_at(path: Path, inode: tuple[int, int]) -> bool:
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        return False
-    return (status.st_dev, status.st_ino) == inode
-
-
 def _put_in_place(temporary: Path, path: Path, further: Path) -> tuple[Path, OSError | None]:
     """Name the new file, exclusively; the name that it got, and why it has two."""
     for name in (path, further):
@@ -170,7 +159,7 @@ def _put_in_place(temporary: Path, path: Path, further: Path) -> tuple[Path, OSE
         except FileExistsError:
             continue  # another process has the name: the next one
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if error.errno not in NO_LINK:
                 raise
             # a file system that knows no links has no exclusive renaming either
             temporary.rename(name)

@@ -189,7 +189,7 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     """A new file that is synced and takes the place of `path` if the block ends without an error."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NO_FOLLOW
@@ -197,7 +197,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with os.fdopen(os.open(temporary, flags, FILE_MODE), "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):  # the error that is raised counts

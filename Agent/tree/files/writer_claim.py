@@ -38,13 +38,18 @@ class Claim:
             return False
         if self.process_start_ticks is not None:
             return process_start_ticks(self.pid) == self.process_start_ticks
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
+        return is_running(self.pid)
+
+
+def is_running(pid: int) -> bool:
+    """Whether some process has that number now."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
         return True
+    return True
 
 
 @lru_cache(maxsize=1)

@@ -110,11 +110,6 @@ class Follower:
         return self._tail.behind
 
     @property
-    def truncated_files(self) -> int:
-        """How many files became shorter, and were read again from their beginning."""
-        return self._tail.truncated
-
-    @property
     def vanished_files(self) -> int:
         """How many files went away before they were read to their end; `losses()` tells what was retired."""
         return self._tail.vanished

@@ -38,6 +38,7 @@ from Agent.tree.layout import (
     agents_dir,
     category_file,
     category_files,
+    inode_at,
     parse_file_name,
     run_files,
     run_ids,
@@ -534,7 +535,7 @@ def _chain_lines(
     """The lines of a chain, those of segments that are rolled meanwhile included."""
     tail = Tail(session, decoder.damage.note_unreadable, chunk_bytes=chunk_bytes)
     last = 0
-    began = _inode(chain.live)
+    began = inode_at(chain.live)
     for number in chain.numbers:
         yield from _lines_at(numbered(chain.live, number), tail, cold, gone)
         last = number
@@ -555,7 +556,7 @@ def _lines_at(path: Path, tail: Tail, cold: ColdLines | None, gone: frozenset[Pa
 
 def _next_number(chain: FileSequence, last: int, began: Inode | None) -> int | None:
     """The number of the segment that was rolled after the last one read, None if there is none."""
-    live, following = _inode(chain.live), _inode(numbered(chain.live, last + 1))
+    live, following = inode_at(chain.live), inode_at(numbered(chain.live, last + 1))
     if following is not None:
         return last + 1 if following != live else None
     if live == began:
@@ -570,11 +571,3 @@ def _next_number(chain: FileSequence, last: int, began: Inode | None) -> int | N
         if number > last
     ]
     return min(later, default=None)
-
-
-def _inode(path: Path) -> Inode | None:
-    try:
-        status = path.lstat()
-    except OSError:
-        return None  # gone: equal to no other
-    return (status.st_dev, status.st_ino)

@@ -10,7 +10,7 @@ import orjson
 
 from Agent.event.model import Event
 from Agent.tree.files.session import replace_file
-from Agent.tree.layout import summary_file
+from Agent.tree.layout import session_id_of, summary_file
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.write.kept_counts import MOST_ERRORS, KeptCounts, Tally, forget_counts, shown_error
 
@@ -47,7 +47,7 @@ def summarise(
             errors = _earliest(errors)
     return {
         "summary_version": SUMMARY_VERSION,
-        "session_id": session.name.removeprefix("session_"),
+        "session_id": session_id_of(session),
         "events": tally.kinds.total(),
         "first_timestamp": tally.first,
         "last_timestamp": tally.last,

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from Agent.errors import DamagedInput, InputError
 from Agent.event.model import RedactedBytes
+from Agent.tree.files.descriptors import write_all
 from Agent.tree.files.lines import open_file
 from Agent.tree.files.session import open_session, sync_directory
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NEW_FILE, run_dir, runs_dir, safe_name
+from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NEW_FILE, NO_LINK, run_dir, runs_dir, safe_name
 
 if TYPE_CHECKING:
     from hashlib import blake2b as Hash  # noqa: N812 - the class under the name of what it is
@@ -37,7 +38,6 @@ _MIN_SHARED_BYTES: Final = 4096
 _CHUNK_BYTES: Final = 1024 * 1024
 _MAX_COUNTERS: Final = 65_536
 # What a file system answers that knows no hard links, or no more of them.
-_NO_LINK: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 
 
 class Stored(NamedTuple):
@@ -246,7 +246,7 @@ class ArtifactFiles:
             if not _same_content(blob, new):
                 return new
         except OSError as error:
-            if error.errno not in _NO_LINK:
+            if error.errno not in NO_LINK:
                 raise
         return blob if blob.exists() else new
 
@@ -274,9 +274,7 @@ class ArtifactFiles:
         try:
             try:
                 for chunk in chunks:
-                    view = memoryview(chunk)
-                    while view:
-                        view = view[os.write(fd, view) :]
+                    write_all(fd, chunk)
                 if self._sync:
                     os.fsync(fd)
             finally:
@@ -320,7 +318,7 @@ def _give_name(source: Path, new: Path, name: Path) -> None:
     try:
         os.link(source, name, follow_symlinks=False)
     except OSError as error:
-        if error.errno not in _NO_LINK:
+        if error.errno not in NO_LINK:
             raise
         # The blob has all the names that it can have, or there are no links here: the new file is the name's.
         if name.exists():

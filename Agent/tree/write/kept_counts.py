@@ -19,7 +19,8 @@ import orjson
 
 from Agent.event.model import Event
 from Agent.tree.files.lines import first_id
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NEW_FILE, retired_file, tree_files
+from Agent.tree.files.session import replacing
+from Agent.tree.layout import DIRECTORY_MODE, retired_file, tree_files
 
 MOST_ERRORS: Final = 100
 """How many errors of a session are shown by its summary."""
@@ -86,12 +87,8 @@ def keep_counts(session: Path, counts: KeptCounts) -> None:
     }
     with contextlib.suppress(OSError):  # a cache: without it lines are counted again
         directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-        path = directory / f"{min(counts.writers)}.json"
-        # under its name only when it is whole
-        aside = path.with_suffix(".new")
-        with os.fdopen(os.open(aside, NEW_FILE, FILE_MODE), "wb") as file:
+        with replacing(directory / f"{min(counts.writers)}.json", sync=False) as file:
             file.write(orjson.dumps(data))
-        aside.replace(path)
 
 
 def read_counts(session: Path) -> KeptCounts:

@@ -20,7 +20,7 @@ from typing import Final
 from Agent.event.model import RedactedBytes
 from Agent.tree.files.descriptors import give_back, let_go, locked, out_of_the_way
 from Agent.tree.files.segment import ErrorCounters, error_name
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, MIRROR_FILES, NO_FOLLOW
+from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, MIRROR_FILES, NO_FOLLOW, inode_at
 
 Form = Callable[[list[bytes]], list[bytes]]
 """Makes the lines of a file of a batch of those of the recording."""
@@ -299,7 +299,7 @@ class Mirrors:
                     mirror.look_at_ns = time.monotonic_ns() + _LOOK_AGAIN_NS
                     mirror.room_bytes = min(room_bytes, mirror.limit_bytes // _LOOKS)
                 return
-            if not self._rotate(mirror, named.st_ino):
+            if not self._rotate(mirror, mirror.inode):
                 return
             self._close_file(mirror)
         if mirror.fd < 0:
@@ -307,14 +307,14 @@ class Mirrors:
             ours = os.fstat(mirror.fd)
             mirror.inode = (ours.st_dev, ours.st_ino)
 
-    def _rotate(self, mirror: _Mirror, inode: int) -> bool:
+    def _rotate(self, mirror: _Mirror, inode: tuple[int, int]) -> bool:
         """Shift the backups by one; False if that failed, and the file just grows."""
         try:
             with locked(mirror.path.with_name(f".{mirror.path.name}.lock"), create=True) as is_alone:
                 if not is_alone:
                     # Nobody waits for the process that rotates: it may have been stopped just there.
                     return False
-                if _inode(mirror.path) != inode:
+                if inode_at(mirror.path) != inode:
                     # another process was faster
                     return True
                 if mirror.backups < 1:
@@ -400,13 +400,6 @@ def _size_of(fd: int, inode: tuple[int, int]) -> int:
     except OSError:
         return -1
     return status.st_size if (status.st_dev, status.st_ino) == inode else -1
-
-
-def _inode(path: Path) -> int | None:
-    try:
-        return path.lstat().st_ino
-    except FileNotFoundError:
-        return None  # moved away: it is opened anew
 
 
 def _backup(path: Path, number: int) -> Path:
