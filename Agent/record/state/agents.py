@@ -315,8 +315,10 @@ class Probe:
         self._begun = digests if self._open == 1 else {}
         # While others run they may change it.
         for key, before in digests.items() if self._open == 1 else ():
-            if self._digest(self._held[key]) != before:
-                self._written[key] = self._held.pop(key).refer
+            held = self._held.get(key)
+            if held is not None and self._digest(held) != before:
+                self._written[key] = held.refer
+                self._held.pop(key, None)
         return True
 
     def ended(self, values: Iterable[object]) -> list[object]:
@@ -328,8 +330,9 @@ class Probe:
         begun, self._begun = self._begun, {}
         self._open -= 1
         self.left -= 1
-        now = {} if self._open else {key: self._digest(each) for key, each in self._held.items()}
-        changed = [self._held[key].refer() for key, digest in now.items() if begun.get(key, digest) != digest]
+        held = {} if self._open else self._held.copy()  # another thread may come to an end, too
+        now = {key: self._digest(each) for key, each in held.items()}
+        changed = [held[key].refer() for key, digest in now.items() if begun.get(key, digest) != digest]
         self._look_at([_changing(value) for value in values], now)
         self._digests = now
         if self.left <= 0:
