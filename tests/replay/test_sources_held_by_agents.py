@@ -501,3 +501,45 @@ def test_draws_from_a_generator_of_the_model_replay_though_other_code_draws_from
     toy.write(MODEL.replace("choice(self.model.agents)", "choice(self.model.agents[:3])"))
     report = toy.replay("last")
     assert report.verdict == "DIVERGED", str(report)
+
+
+PEER = """
+import random
+from Agent import instrument
+
+class Dice:
+    def __init__(self, seed):
+        self.rng = random.Random(seed)
+
+class Judge:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.held = "judge", "judge", None
+
+    @trace_agent_action
+    def take(self, number):
+        return number
+
+class Player:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.judge, self.held = "a", "player", Judge(), None
+
+    @trace_agent_action
+    def step(self, number):
+        self.held = self.judge.held = Dice(number)
+        return self.judge.take(number)
+
+def build(spec):
+    return Player()
+
+def main():
+    player = Player()
+    for number in range(4):
+        player.step(number)
+    return player
+"""
+
+
+@pytest.mark.process
+def test_what_a_peer_s_first_state_adopted_is_adopted_where_the_peer_is_answered(toy):
+    report = toy.record(PEER).replay("last/a")
+    assert report.verdict == "IDENTICAL", str(report)

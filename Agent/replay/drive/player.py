@@ -112,7 +112,7 @@ class Stage(Protocol):
     def call_back(self, recorded: PlannedCall) -> None:
         """Make a call that an answered call made in the recording."""
 
-    def answered(self) -> None:
+    def answered(self, call: TracedCall) -> None:
         """A call of replayed code was answered."""
 
 
@@ -312,7 +312,7 @@ class RecordedPlayer:
         self._outcome.answered[str(call.agent_id)] += 1
         self._call_back(chosen)
         if self.stage is not None:
-            self.stage.answered()
+            self.stage.answered(call)
         try:
             answer, lack = self._answers.answer(chosen.event, named_arguments(call, chosen.event))
         except Unanswerable as error:

@@ -1,8 +1,4 @@
-"""The driver: calls each planned action on the factory's object, and compares it with the recording.
-
-`workbench.py` has it carry out a whole plan. A fork has it go up to a point, and on from there without
-comparing.
-"""
+"""Calls each planned action on the factory's object and compares it; behind a fork it only calls."""
 
 from __future__ import annotations
 
@@ -467,10 +463,13 @@ class Driver:
         except Exception:  # noqa: BLE001 - its error event is compared with the record; the caller is answered
             return
 
-    def answered(self) -> None:
+    def answered(self, call: TracedCall) -> None:
         """A call of the replayed action was answered: what it records from here on comes after that."""
         if current_lane.get() is None:
             self._answered_at.append(len(self._sink.lines))
+        if call.target is not None and id(call.target) not in self._entered:
+            self._entered.add(id(call.target))
+            self._identify_held(str(call.agent_id), call.target)  # its first state adopted what it held
 
     def _drive(self, action: DrivenAction) -> None:
         obj = self._objects[action.agent_id]
