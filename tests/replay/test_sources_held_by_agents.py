@@ -434,7 +434,7 @@ def stamping_library(tmp_path, monkeypatch):
         "import datetime, random, time, uuid\n"
         "def stamp(): return bool(time.time()) and bool(uuid.uuid4()) and random.random() < 2\n"
         "def year(): return datetime.datetime.now().year\n"
-        "def luck(): return random.random() < 0.5\n"
+        "def luck(): return round(random.random(), 6)\n"
     )
     monkeypatch.syspath_prepend(str(library))
     yield
