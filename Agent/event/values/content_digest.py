@@ -443,7 +443,8 @@ class _Walk:
             return False
         # Integers without names hold no secret, and are no longer than they are many.
         is_counting = _COUNTING.issuperset(kinds) and type(container) is not dict
-        if not is_counting and len(values) <= _FEW and any_may_be_made((*container, *values)):
+        keys = container if type(container) is dict else ()
+        if not is_counting and len(values) <= _FEW and (any_may_be_made(values) or any_may_be_made(keys)):
             self.may_hold_made = self.may_hold_made or self._begun is None
             if self._made is not None:
                 return False

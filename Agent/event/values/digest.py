@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from Agent.event.pointers import escape, fold_tags
-from Agent.event.values.plain import ask_memory_for
+from Agent.event.values.plain import SMALL_BYTES, ask_memory_for
 
 ALGORITHM = "c1"
 """What digests of content begin with, `c1:`; those without it were made before content was looked at."""
@@ -51,15 +51,12 @@ def digest_named(value: Any, types: Mapping[str, str] | None = None, pointer: st
 
 
 def digest_named_json(data: bytes, types: Mapping[str, str] | None = None, pointer: str = "") -> str:
-    """The same of a mapping as JSON."""
+    """`digest_named` of a mapping that is there as JSON."""
     value = orjson.loads(data)
-    if types or len(data) > _SMALL_BYTES:
+    if types or len(data) > SMALL_BYTES:
         return digest_named(value, types, pointer)
     # What is small needs no look at the memory that is left, which takes longer than to write it.
     return f"{ALGORITHM}:{digest_bytes(orjson.dumps({name: value[name] for name in sorted(value)}))}"
-
-
-_SMALL_BYTES = 65_536
 
 
 def named_bytes(value: Any, types: Mapping[str, str] | None = None, pointer: str = "") -> bytes:

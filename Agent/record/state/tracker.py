@@ -615,10 +615,8 @@ def is_object(value: object, agent_of: Callable[[object], str | None]) -> bool:
     sort = sort_of(cls)
     if sort is Sort.ARRAY:
         return getattr(getattr(value, "dtype", None), "kind", "") in _UNRESTORED_KINDS
-    if cls is MethodType:
-        return is_object(
-            cast("MethodType", value).__self__, agent_of
-        )  # it changes with the object that it is of
+    if cls is MethodType:  # it changes with its object
+        return is_object(cast("MethodType", value).__self__, agent_of)
     if sort is not Sort.UNKNOWN or issubclass(cls, _NEVER_CHANGING) or class_reducer(cls) is not None:
         return False
     return cls.__module__ not in _MODULES_OF_CONSTANTS and agent_of(value) is None

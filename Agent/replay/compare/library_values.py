@@ -1,8 +1,8 @@
 """The ids and moments that installed libraries made in a replay, which are others in every run.
 
 What a library reads from a clock or draws for an id is not recorded. Where such a value is all that two texts
-or numbers differ by, they agree: the recorded one has the same form, and each replayed id stands for one
-recorded id throughout. `rerun.py` then replays twice more with other clocks and draws.
+or numbers differ by, they agree if the recorded one has the same form. `Overlooked` sees to it that each
+replayed id stands for one recorded id throughout; `rerun.py` replays twice more with other clocks and draws.
 """
 
 from __future__ import annotations
@@ -22,15 +22,13 @@ _PIECES: Final = re.compile(
 
 
 class LibraryValues:
-    """Collects what libraries made; tells whether a recorded and a replayed value differ in that alone."""
+    """Collects what libraries made; tells where a recorded and a replayed value differ in that alone."""
 
     def __init__(self) -> None:
         self._ids: set[str] = set()
         self._seconds: set[str] = set()
         """Moments by the second, in UTC, in local time and as they were made."""
         self._numbers: set[float] = set()
-        self.recorded: dict[str, str] = {}
-        """The recorded id by the replayed one that stands for it."""
 
     def __bool__(self) -> bool:
         return bool(self._ids or self._numbers)
@@ -76,34 +74,27 @@ class LibraryValues:
         self._seconds.add(f"{moment:%Y-%m-%dT%H:%M:%S}")
         self._add_number(moment.timestamp())
 
-    def text(self, recorded: str, replayed: str) -> bool:
-        """Whether two texts differ in ids and moments alone, and the replayed ones are a library's."""
+    def ids_apart(self, recorded: str, replayed: str) -> list[tuple[str, str]] | None:
+        """The ids in which two texts differ, each with the replayed one that stands for it.
+
+        None where the texts differ in more than ids and moments, or a replayed one is not a library's.
+        """
         if not self or _PIECES.sub(_form, recorded) != _PIECES.sub(_form, replayed):
-            return False
-        bound: dict[str, str] = {}
+            return None
+        apart = []
         for one, other in zip(_PIECES.finditer(recorded), _PIECES.finditer(replayed), strict=True):
             if one[0] == other[0]:
                 continue
-            if other["id"] is None:
-                if f"{other['day']}T{other['time']}" not in self._seconds:
-                    return False
-            elif other["id"].replace("-", "").lower() not in self._ids:
-                return False
-            else:
-                bound[other["id"]] = one["id"]
-        return self._bind(bound)
+            if other["id"] is not None:
+                apart.append((one["id"], other["id"]))
+            elif f"{other['day']}T{other['time']}" not in self._seconds:
+                return None
+        is_of_library = all(other.replace("-", "").lower() in self._ids for _, other in apart)
+        return apart if is_of_library else None
 
     def number(self, recorded: float, replayed: float) -> bool:
         """Whether two numbers are moments, and the replayed one is a library's."""
         return replayed in self._numbers and unit_of(recorded) == unit_of(replayed)
-
-    def _bind(self, bound: dict[str, str]) -> bool:
-        taken = {recorded: replayed for replayed, recorded in self.recorded.items()}
-        for replayed, recorded in bound.items():
-            if self.recorded.get(replayed, recorded) != recorded or taken.get(recorded, replayed) != replayed:
-                return False
-        self.recorded.update(bound)
-        return True
 
 
 def form_of(value: Any) -> str:

@@ -47,7 +47,6 @@ class _Mark(NamedTuple):
     counts: Counter[str]
     bound: _Bindings
     of_libraries: int
-    recorded: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +122,22 @@ class Overlooked:
     def mark(self) -> _Mark:
         """Where it stands now, to go back to after a try that failed."""
         bound = _Bindings(dict(self._bound.replayed), dict(self._bound.recorded))
-        return _Mark(Counter(self.counts), bound, self.of_libraries, dict(self.made.recorded))
+        return _Mark(Counter(self.counts), bound, self.of_libraries)
 
     def go_back(self, mark: _Mark) -> None:
         """Forget what was overlooked since then."""
-        self.counts, self._bound, self.of_libraries, self.made.recorded = mark
+        self.counts, self._bound, self.of_libraries = mark
 
     def text(self, recorded: str, replayed: str) -> bool:
         """Whether two texts that differ are equal but for what may differ."""
-        if self.made.text(recorded, replayed):
+        mark = self.mark()
+        apart = self.made.ids_apart(recorded, replayed)
+        if apart is not None and all(self._bind(*pair) for pair in apart):
             self.of_libraries += 1
             return True
-        mark = self.mark()
+        if apart:
+            self.go_back(mark)
+            mark = self.mark()
         one, other = self._without(recorded), self._without(replayed)
         same = one.rest == other.rest and len(one.ids) == len(other.ids)
         same = same and all(map(self._bind, one.ids, other.ids))
