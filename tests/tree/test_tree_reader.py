@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -99,9 +100,11 @@ def test_one_agents_events_are_read_from_its_files_alone(session, monkeypatch):
         recorder.write(f"agent_{number % 4}")
     opened = []
     plain = os.open
+    reading = threading.get_ident()
 
     def note(path, *args, **kwargs):
-        opened.append(os.fspath(path))
+        if threading.get_ident() == reading:
+            opened.append(os.fspath(path))
         return plain(path, *args, **kwargs)
 
     monkeypatch.setattr(os, "open", note)
