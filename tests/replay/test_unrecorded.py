@@ -188,7 +188,7 @@ def main():
 def test_a_generator_outside_the_state_is_named(toy):
     toy.record("""
 import random
-RNG = random.Random(7)
+CHANCE = {"dice": random.Random(7)}
 
 class Gambler:
     def __init__(self):
@@ -196,7 +196,7 @@ class Gambler:
 
     @trace_agent_action
     def play(self):
-        return RNG.random()
+        return CHANCE["dice"].random()
 
 def build(spec):
     return Gambler()

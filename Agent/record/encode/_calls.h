@@ -11,7 +11,7 @@ static const char *const CLASS_NAMES[CLASSES] = {"Call", "SpanScope", "Known", "
                                                  "Limit", "Health"};
 static PyTypeObject *CLASS[CLASSES];
 #define MEMBERS(M)                                                                                                     \
-    M(CALL, args_body) M(CALL, binding) M(CALL, board_slot) M(CALL, changeable) M(CALL, is_entry) M(CALL, is_probed)   \
+    M(CALL, args_body) M(CALL, binding) M(CALL, board_slot) M(CALL, changeable) M(CALL, held) M(CALL, is_entry) M(CALL, is_probed)   \
     M(CALL, leave) M(CALL, pipeline) M(CALL, reads) M(CALL, root) M(CALL, secrets) M(CALL, span_id) M(CALL, spec)      \
     M(CALL, started_ns) M(CALL, target) M(CALL, token) M(CALL, tracker) M(CALL, types)                                 \
     M(SCOPE, actions) M(SCOPE, agent) M(SCOPE, causes) M(SCOPE, fields) M(SCOPE, links) M(SCOPE, path)                 \
@@ -20,7 +20,7 @@ static PyTypeObject *CLASS[CLASSES];
     M(BINDING, agent_id) M(BINDING, slots) M(BINDING, stream)                                                          \
     M(SLOT, binding) M(SLOT, extra) M(SLOT, heads) M(SLOT, is_read) M(SLOT, mirror) M(SLOT, written)                   \
     M(TRACKER, _held) M(TRACKER, _ignored) M(TRACKER, _keeping) M(TRACKER, _read) M(TRACKER, _refused)                 \
-    M(TRACKER, actions) M(TRACKER, failure) M(TRACKER, heavy) M(TRACKER, kept) M(TRACKER, last) M(TRACKER, probed)     \
+    M(TRACKER, actions) M(TRACKER, failure) M(TRACKER, heavy) M(TRACKER, held) M(TRACKER, kept) M(TRACKER, last) M(TRACKER, probed)     \
     M(TRACKER, watched)                                                                                                \
     M(THREAD, generation) M(THREAD, last_us) M(THREAD, store)                                                          \
     M(STAMPS, generation) M(STAMPS, look_at_us) M(STAMPS, second)                                                      \
@@ -39,7 +39,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
 #define WORDS(W)                                                                                                       \
     W(own) W(look) W(drop) W(trouble) W(join_board) W(next_seq) W(writer) W(write) W(_write)   \
     W(refused) W(write_slowly) W(make_room) W(resend) W(lane) W(active) W(open_reads) W(watcher) W(left) W(begins)      \
-    W(_look_at_state) W(plain_body) W(_careful_arguments) W(_args_and_changes) W(_with_result) W(_emit) W(_trouble) W(_state_tail)   \
+    W(_look_at_state) W(_tell_moves) W(ended) W(plain_body) W(_careful_arguments) W(_args_and_changes) W(_with_result) W(_emit) W(_trouble) W(_state_tail)   \
     W(_note_other_context) W(action_ended) W(codes_told) W(code) W(tail) W(arguments) W(not_recorded) W(agent_id)      \
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
@@ -84,7 +84,7 @@ typedef struct {
     Judge *judge;
     PyObject *sink, *wall_ns, *monotonic_ns, *stamps, *threads, *begin_second, *health, *emit, *read, *report_drops, *no_room;
     PyObject *scope, *room_error, *write_globals;
-    PyObject *pipeline, *known, *gone, *probe; /* of its agents */
+    PyObject *pipeline, *known, *gone, *held, *probe; /* of its agents */
     PyObject *plain_read; /* the function that reads a state which is what an object's `__dict__` holds */
     PyObject *holder; /* takes the lines of calls in the place of `put`; NULL where nobody does */
     long long state_period, entry_looks, probes;
@@ -904,6 +904,7 @@ static PyObject *opened(Lane *lane, const Opener *opener, PyObject *target, PyOb
     PUT(call, CALL_is_entry, truth(is_entry));
     PUT(call, CALL_types, Py_NewRef(Py_None));
     PUT(call, CALL_changeable, Py_NewRef(Py_None));
+    PUT(call, CALL_held, Py_NewRef(Py_None));
     PUT(call, CALL_reads, Py_NewRef(Py_None));
     binding = GET(call, CALL_binding);
     if (is_root) {
@@ -926,6 +927,16 @@ static PyObject *opened(Lane *lane, const Opener *opener, PyObject *target, PyOb
             PyObject *looked = PyObject_CallMethodObjArgs(call, W__look_at_state, known, target, NULL);
             if (looked == NULL) goto failed;
             Py_DECREF(looked);
+        }
+        PyObject *tracker = GET(known, AGENT_tracker);
+        PyObject *held = is_root && IS_A(tracker, TRACKER) ? GET(tracker, TRACKER_held) : Py_None;
+        if (held != Py_None) {
+            PUT(call, CALL_held, Py_NewRef(held));
+            PyObject *told = NULL, *moved = PyObject_CallMethodOneArg(lane->held, W_begins, GET(call, CALL_held));
+            if (moved != NULL) told = moved == Py_None ? Py_NewRef(moved) : PyObject_CallMethodOneArg(call, W__tell_moves, moved);
+            Py_XDECREF(moved);
+            if (told == NULL) goto failed;
+            Py_DECREF(told);
         }
     }
     if (opener->captures) {
@@ -1195,6 +1206,14 @@ static PyObject *ended(Lane *lane, PyObject *call, PyObject *result, long long d
         if (noted == NULL) return NULL;
         Py_DECREF(noted);
     }
+    if (GET(call, CALL_held) != Py_None) {
+        PyObject *held = Py_NewRef(GET(call, CALL_held));
+        PUT(call, CALL_held, Py_NewRef(Py_None));
+        PyObject *left = PyObject_CallMethodOneArg(lane->held, W_ended, held);
+        Py_DECREF(held);
+        if (left == NULL) return NULL;
+        Py_DECREF(left);
+    }
     if (changeable != Py_None && (result == Py_None || is_scalar(Py_TYPE(result))) && PyTuple_CheckExact(changeable)) {
         PyObject *arguments = PyTuple_GET_ITEM(changeable, 0), *kept = PyTuple_GET_ITEM(changeable, 2);
         if (PyDict_CheckExact(arguments) && PyTuple_CheckExact(kept)) {
@@ -1290,7 +1309,7 @@ static PyObject *quicken(PyObject *Py_UNUSED(module), PyObject *call_type) {
 
 #define LANE_PARTS(P)                                                                                                  \
     P(sink) P(wall_ns) P(monotonic_ns) P(stamps) P(threads) P(begin_second) P(health) P(emit) P(read) P(report_drops)  \
-    P(no_room) P(scope) P(room_error) P(write_globals) P(pipeline) P(known) P(gone) P(probe) P(plain_read)
+    P(no_room) P(scope) P(room_error) P(write_globals) P(pipeline) P(known) P(gone) P(held) P(probe) P(plain_read)
 
 static int lane_init(Lane *lane, PyObject *args, PyObject *kwargs) {
 #define PART_NAME(name) #name,
@@ -1299,7 +1318,7 @@ static int lane_init(Lane *lane, PyObject *args, PyObject *kwargs) {
 #define PART_VALUE(name) PyObject *name;
     LANE_PARTS(PART_VALUE)
 #define PART_PLACE(name) , &name
-    if (lane->judge != NULL || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!LLpLOOOOOOOOOOOOOOOOOOO", names, &judge_type, &judge,
+    if (lane->judge != NULL || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!LLpLOOOOOOOOOOOOOOOOOOOO", names, &judge_type, &judge,
                                                              &lane->state_period, &lane->entry_looks,
                                                              &lane->strict_state, &lane->probes LANE_PARTS(PART_PLACE)))
         return PyErr_Occurred() ? -1 : (PyErr_SetString(PyExc_TypeError, "a lane is made once"), -1);

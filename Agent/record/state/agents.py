@@ -24,6 +24,7 @@ from Agent.event.values.reading import Places, Reading
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.safe_text import as_message
 from Agent.record.health import note
+from Agent.record.state.held_objects import HeldObjects
 from Agent.record.state.identity import TRACED, identity_of
 from Agent.record.state.introspection import Sort, sort_of
 from Agent.record.state.tracker import Holders, StateTracker, ValueBytes
@@ -180,6 +181,7 @@ class Agents:
         self._known: dict[int, Known] = {}
         self.holders = Holders()
         self.probe = Probe(agent_id_of, is_on=is_probing)
+        self.held = HeldObjects(is_on=is_probing)
         self._keeping: deque[StateTracker] | None = deque() if is_keeping else None
         self.gone: deque[Known] = deque()
         """Agents that are gone and whose last state is to be recorded yet."""
@@ -228,7 +230,7 @@ class Agents:
 
     def looked_at(self) -> dict[str, Any]:
         """What the lane in C looks at before each action, by the names that it has there."""
-        return {"known": self._known, "gone": self.gone, "probe": self.probe}
+        return {"known": self._known, "gone": self.gone, "held": self.held, "probe": self.probe}
 
     def tracker(self, known: Known, obj: object) -> StateTracker:
         """The state tracker of an agent, made at its first action."""

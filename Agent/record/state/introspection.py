@@ -255,17 +255,17 @@ def _restore_model(obj: Any, fields: Mapping[str, Any]) -> None:
     parts = list(_parts_of_model(obj))
     for name, value in fields.items():
         part = next((each for each in parts if name in each), parts[0])
-        if not _is_put_in_place(part.get(name), value):
+        if not is_put_in_place(part.get(name), value):
             part[name] = value
 
 
 def _set_attributes(obj: Any, fields: Mapping[str, Any]) -> None:
     for name, value in fields.items():
-        if not _is_put_in_place(getattr(obj, name, None), value):
+        if not is_put_in_place(getattr(obj, name, None), value):
             object.__setattr__(obj, name, value)
 
 
-def _is_put_in_place(present: Any, value: Any) -> bool:
+def is_put_in_place(present: Any, value: Any) -> bool:
     """Give a generator the state of another; False where that is not what they are."""
     if sort_of(type(value)) is not Sort.GENERATOR or not isinstance(present, type(value)):
         return False

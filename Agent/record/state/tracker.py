@@ -39,6 +39,7 @@ from Agent.event.values.reading import DEFAULT_LIMITS, Hides, Places, Reading
 from Agent.event.values.values import Dumped, to_json
 from Agent.record.encode.capture import MOST_WITH_AGENTS, Types, is_plain
 from Agent.record.encode.native import native
+from Agent.record.state.held_objects import HeldObject
 from Agent.record.state.introspection import Exposed, Sort, exposure_of, read_state, sort_of
 from Agent.record.state.plain_data import is_plain_data
 
@@ -92,8 +93,8 @@ class StateTracker:
         "__weakref__", "_actions_before", "_agent_of", "_environments", "_held", "_ignored",
         "_is_explicit", "_is_listed", "_keeping",
         "_opaque", "_probing", "_read", "_reading", "_ref", "_refused", "_value_bytes", "actions", "borrowed",
-        "cls", "failure", "forms", "heavy", "held_together", "init", "kept", "last", "places", "probed",
-        "shared", "watched", "written_outside",
+        "cls", "failure", "forms", "heavy", "held", "held_together", "init", "kept", "last", "places",
+        "probed", "shared", "watched", "written_outside",
     )  # fmt: skip
 
     def __init__(
@@ -136,6 +137,8 @@ class StateTracker:
         self.shared: dict[str, str] = {}
         self.borrowed: dict[str, Callable[[], object | None]] = {}
         """Fields with an object that another agent held first: its content stands in that agent's state."""
+        self.held: tuple[HeldObject, ...] | None = None
+        """Objects and generators in its fields that code outside of actions may change; None for none."""
         self.held_together: dict[str, str] = {}
         """Fields with an object that another agent was seen with, and that agent."""
         self.written_outside: set[str] = set()
@@ -232,7 +235,8 @@ class StateTracker:
             present = self.present(obj)
             written = {name for name in objects | differing if not is_shared(present.get(name))}
             if is_written is not None:
-                written |= {name for name in (*self.last, *self.heavy) if is_written(present.get(name))}
+                names = {name for name in (*self.last, *self.heavy) if is_written(present.get(name))}
+                written |= {name for name in names if sort_of(type(present[name])) is not Sort.GENERATOR}
             written -= self.written_outside
         for name in objects | written:
             changed.pop(name, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -21,6 +21,14 @@ from Agent.record.encode.capture import Types
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.safe_text import clean_head
 from Agent.record.state.agents import agent_id_of
+from Agent.record.state.held_objects import (
+    GLOBALS,
+    STANDS,
+    Moves,
+    generators_in_fields,
+    global_generators,
+    is_numpy_generator,
+)
 from Agent.record.state.introspection import Sort, generators_of, plain_attributes, read_class_state, sort_of
 from Agent.record.state.plain_data import references_within
 from Agent.record.state.tracker import StateTracker, is_object
@@ -35,6 +43,7 @@ CLASS_FIELDS = "/extra/class_fields"
 _UNCHANGING = frozenset({str, bytes})
 Forms = Mapping[str, tuple[Collection[str], bytes]]
 """The attributes of small objects, and their JSON, by field."""
+_NO_PLACES: Mapping[str, int] = {}
 
 
 def emit_state(
@@ -48,11 +57,19 @@ def emit_state(
     try:
         if reason == "first" and installed.source_player is None:
             _adopt_held_generators(plain_attributes(obj))
+            _adopt_global_generators(type(obj))
         exposed = tracker.full(obj)
     except Exception as error:  # noqa: BLE001 - it is the user's `trace_state`, or a property
         pipeline.health.trouble("reading the state of an agent", error)
         return
     adopted = _note_shared(pipeline, binding, tracker, exposed.fields)
+    if installed.open_reads is not None:
+        for name, generator in global_generators(type(obj)).items():
+            place = _adopted_at(generator)
+            if place is not None and place.startswith(GLOBALS):  # not one that the program adopted itself
+                adopted[f"{GLOBALS}{name}"] = place
+    held = pipeline.agents.held.of(obj, exposed.fields, _is_object, is_first=reason == "first")
+    tracker.held = tuple(dict.fromkeys(held.values())) or None
     fields = _with_references(exposed.fields, tracker)
     inner, types = pipeline.capture.user_body(fields, _FIELDS, binding.agent_id, Places(exposed.fields))
     about = {
@@ -64,6 +81,7 @@ def emit_state(
         "shared_objects": tracker.held_together,
         "written_outside": sorted(tracker.written_outside),
         "adopted": adopted,
+        "held": {name: each.number for name, each in held.items()},
     }
     more = [(b'"init"', *tracker.init)] if reason == "first" and tracker.init is not None else []
     held_by_class = read_class_state(type(obj))
@@ -90,6 +108,8 @@ def emit_outside(
     agents = pipeline.agents
     is_written = agents.probe.is_written if agents.probe.has_found else None
     changed, gone, objects = tracker.changes_outside(obj, agents.holders.is_shared, is_written, only)
+    if is_written is not None:
+        _look_at_generators(pipeline, binding, tracker, obj, is_written)
     if not changed and not gone and not objects:
         return
     tracker.watched.update(changed, gone)
@@ -101,14 +121,60 @@ def emit_outside(
     pipeline.emit(binding.slot("state_change", 20), "outside", payload)
 
 
+def _is_object(value: object) -> bool:
+    return is_object(value, agent_id_of)
+
+
+def _look_at_generators(
+    pipeline: Pipeline,
+    binding: AgentBinding,
+    tracker: StateTracker,
+    obj: object,
+    is_written: Callable[[object], bool],
+) -> None:
+    """Have generators of `random` looked at from now on that something else draws from between actions."""
+    all_held, fields = pipeline.agents.held, tracker.present(obj)
+    moved = {
+        held.number: {STANDS: {"now": generator}}
+        for _, generator in generators_in_fields(fields)
+        if is_written(generator) and (held := all_held.found_moving(generator)) is not None
+    }
+    held_here = tracker.held or ()
+    new = {path: each for path, each in all_held.found_in(fields).items() if each not in held_here}
+    if new:
+        tracker.held = (*held_here, *dict.fromkeys(new.values()))
+        emit_moves(pipeline, binding, moved, {path: each.number for path, each in new.items()})
+
+
+def emit_moves(
+    pipeline: Pipeline,
+    binding: AgentBinding,
+    moved: Mapping[int, Moves],
+    held: Mapping[str, int] = _NO_PLACES,
+) -> None:
+    """Write what code outside of actions changed in what agents hold since the last action ended.
+
+    Args:
+        moved: what changed, by the number of the object.
+        held: where this agent has objects whose places no event tells yet.
+    """
+    payload = {"trigger": "held", "moved": {str(number): moves for number, moves in moved.items()}}
+    pipeline.emit(binding.slot("state_change", 20), "outside", {**payload, "held": held} if held else payload)
+
+
 def values_of_many(tracker: StateTracker, present: Mapping[str, Any]) -> list[object]:
     """What others may change of an agent's fields: objects, and generators whose draws nobody records."""
     return [
-        value
-        for name, value in present.items()
-        if name in tracker.held_together
-        or is_object(value, agent_id_of)
-        or (sort_of(type(value)) is Sort.GENERATOR and _adopted_at(value) is None)
+        *(
+            value
+            for name, value in present.items()
+            if name in tracker.held_together or is_object(value, agent_id_of)
+        ),
+        *(
+            generator
+            for _, generator in generators_in_fields(present)
+            if not is_numpy_generator(generator) and _adopted_at(generator) is None
+        ),
     ]
 
 
@@ -214,6 +280,15 @@ def _adopt_held_generators(fields: dict[str, Any]) -> None:
                 from Agent.record.sources.sources import adopt_held
 
                 adopt_held(generator, f"{type(value).__qualname__}.{attribute}")
+
+
+def _adopt_global_generators(cls: type) -> None:
+    """The same for generators that are global in the module of an agent's class."""
+    for name, generator in global_generators(cls).items():
+        if f"{type(generator).__module__}.{type(generator).__qualname__}" == "random.Random":
+            from Agent.record.sources.sources import adopt_held
+
+            adopt_held(generator, f"{GLOBALS}{name}")
 
 
 def _with_references(fields: dict[str, Any], tracker: StateTracker) -> dict[str, Any]:
@@ -386,4 +461,10 @@ def emit_last_states(pipeline: Pipeline) -> None:
         if known.tracker is not None:
             if pipeline.options.entry_looks:
                 emit_outside(pipeline, known.binding, known.tracker, obj)
+            held = known.tracker.held
+            if held is not None:
+                moved = pipeline.agents.held.begins(held)
+                pipeline.agents.held.ended(held)
+                if moved is not None:
+                    emit_moves(pipeline, known.binding, moved)
             emit_state(pipeline, known.binding, known.tracker, obj, "exit")

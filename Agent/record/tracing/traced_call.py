@@ -8,7 +8,7 @@ for the outermost action of an agent, the code that ran and what it changed of i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ from Agent.record.tracing.failures import outcome_of, record_error
 from Agent.record.tracing.state_events import (
     changes_tail,
     emit_gone_states,
+    emit_moves,
     emit_outside,
     emit_state,
     tail_of_changes,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline
     from Agent.record.encode.capture import Types
     from Agent.record.encode.event_template import AgentBinding
+    from Agent.record.state.held_objects import HeldObject, Moves
     from Agent.record.tracing.function_facts import CodeIdentity, FunctionFacts
 
 
@@ -51,8 +53,9 @@ class Call:
     """A traced call that is open."""
 
     __slots__ = (
-        "args_body", "binding", "board_slot", "changeable", "is_entry", "is_probed", "leave", "pipeline",
-        "reads", "root", "secrets", "span_id", "spec", "started_ns", "target", "token", "tracker", "types",
+        "args_body", "binding", "board_slot", "changeable", "held", "is_entry", "is_probed", "leave",
+        "pipeline", "reads", "root", "secrets", "span_id", "spec", "started_ns", "target", "token", "tracker",
+        "types",
     )  # fmt: skip
 
     _learn_secrets = staticmethod(learn_secrets)
@@ -82,8 +85,11 @@ class Call:
         self.root = spec.is_action and (scope is None or not scope.actions)
         self.is_entry = spec.is_action and (scope is None or binding not in scope.actions)
         self.is_probed = self.root and pipeline.agents.probe.left > 0 and pipeline.agents.probe.begins()
+        self.held: tuple[HeldObject, ...] | None = None
         if self.is_entry and known is not None:
             self._look_at_state(known, target)
+            if self.root and known.tracker is not None and known.tracker.held is not None:
+                self._look_at_held(known.tracker.held)
         self.types: Types | None = None
         self.changeable: tuple[dict[str, Any], bytes | None, tuple[Any, ...]] | None = None
         """Arguments that the body may change in place, where a replay may answer it; if plain, as JSON, and
@@ -155,6 +161,15 @@ class Call:
             reason = "first" if actions == 0 else "periodic"
             emit_state(pipeline, self.binding, tracker, target, reason)
         tracker.actions += 1
+
+    def _look_at_held(self, held: tuple[HeldObject, ...]) -> None:
+        self.held = held
+        moved = self.pipeline.agents.held.begins(held)
+        if moved is not None:
+            self._tell_moves(moved)
+
+    def _tell_moves(self, moved: Mapping[int, Moves]) -> None:
+        emit_moves(self.pipeline, self.binding, moved)
 
     def end(self, result: Any) -> None:
         """The body returned: write the event."""
@@ -242,6 +257,9 @@ class Call:
     def _emit(self, body: bytes, duration_ns: int) -> str:
         """Write the event; `body` is the arguments and the result, each with a comma behind it. Its id."""
         spec, pipeline, types = self.spec, self.pipeline, self.types
+        if self.held is not None:
+            held, self.held = self.held, None
+            pipeline.agents.held.ended(held)
         if self.reads is not None:
             self.reads.close()
             read, read_types = self.reads.body(pipeline.capture)

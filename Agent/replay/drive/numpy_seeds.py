@@ -32,6 +32,9 @@ class NumpySeeds:
         self.is_global_known = False
         """Whether a known seed was given to the generator behind the functions of `numpy.random`."""
         self._is_in = False
+        self._is_seeding_seen = False
+        self._given: list[Any] = []
+        """Mersenne twisters that were given a known seed."""
         self._is_reading = False
         self._read: SourceRead | None = None
         self._open: dict[int, SourceRead] = {}
@@ -51,7 +54,8 @@ class NumpySeeds:
         if self._is_in or twister is None or not hasattr(entropy, "randbits"):
             return
         self._is_in = True
-        read, seed = entropy.randbits, twister._legacy_seeding  # noqa: SLF001 - what all its seeding goes through
+        self.look_at_seeding()
+        read = entropy.randbits
 
         def randbits(bits: int) -> int:
             self._is_reading = True
@@ -64,19 +68,34 @@ class NumpySeeds:
                 self._open[value] = found
             return value
 
+        entropy.randbits = randbits
+
+    def look_at_seeding(self) -> None:
+        """See which Mersenne twisters are given a known seed, once numpy is loaded."""
+        twister: Any = getattr(sys.modules.get("numpy.random"), "MT19937", None)
+        if self._is_seeding_seen or twister is None:
+            return
+        self._is_seeding_seen = True
+        seed = twister._legacy_seeding  # noqa: SLF001 - what all its seeding goes through
+
         def legacy_seeding(generator: Any, value: Any) -> None:
             known = None if value is None else _entropy_of(generator)
             is_fresh = known in self._open and _is_fresh(generator)
             seed(generator, value)
-            if value is not None and generator is _bits_of_module():
-                self.is_global_known = True
+            if value is not None:
+                self._given.append(generator)
+                if generator is _bits_of_module():
+                    self.is_global_known = True
             if is_fresh:
                 self._open.pop(known, None)  # type: ignore[arg-type]
 
-        entropy.randbits = randbits
         # The class takes no attributes; its own dict does, and is told of the change.
         gc.get_referents(twister.__dict__)[0]["_legacy_seeding"] = legacy_seeding
         ctypes.pythonapi.PyType_Modified(ctypes.py_object(twister))
+
+    def not_given(self) -> list[Any]:
+        """Numpy's bit generators that were given no known seed."""
+        return [each for each in _bit_generators() if not any(given is each for given in self._given)]
 
     def take(self) -> list[SourceRead]:
         """The reads that nothing took the place of; they are told once."""
@@ -148,3 +167,18 @@ def _holders(made: _Made) -> tuple[int, ...]:
     """How many hold a generator, what it draws from, and its seed, from which others may be spawned."""
     bits = made.generator.bit_generator
     return sys.getrefcount(made.generator), sys.getrefcount(bits), sys.getrefcount(bits.seed_seq)
+
+
+def _bit_generators() -> list[Any]:
+    """All bit generators of numpy that live in this process, but for the one behind the module functions."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is None:
+        return []
+    hidden = numpy_random.mtrand._rand._bit_generator  # noqa: SLF001 - the one that has no public name
+    holders = [
+        each
+        for each in gc.get_objects()
+        if isinstance(each, (numpy_random.Generator, numpy_random.RandomState))
+    ]
+    found = {id(bits): bits for each in holders if (bits := each._bit_generator) is not hidden}  # noqa: SLF001 - as above
+    return list(found.values())

@@ -51,15 +51,13 @@ class WholeStates:
     """Compares full states.
 
     Args:
-        suspects: agents whose generators others may draw from, whose code does not run.
         put_back: puts fields onto an agent's object.
     """
 
-    def __init__(self, kit: ReplayKit, suspects: Collection[str], put_back: PutBack) -> None:
+    def __init__(self, kit: ReplayKit, put_back: PutBack) -> None:
         self._kit = kit
         self._class_fields: dict[str, set[str]] = {}
         """By agent, the data of its class that was as in the recording before its first action."""
-        self._suspects = suspects
         self._put_back = put_back
         self._seen: dict[str, int] = {}
         """The step behind which an agent's whole state was compared last."""
@@ -74,7 +72,7 @@ class WholeStates:
         Raises:
             ReplayStopped: they differ; the outcome says in which field.
         """
-        if action.agent_id in self._suspects:
+        if event.extra.get("adopted"):
             self._put_shared(event, obj)
         found = self._difference(action, event, obj)
         self._kit.outcome.counts.full_states += 1

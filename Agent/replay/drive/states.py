@@ -22,6 +22,7 @@ from Agent.event.values.reading import Places
 from Agent.event.values.values import to_json
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.state.agents import agent_id_of
+from Agent.record.state.held_objects import generators_in_fields, is_seen
 from Agent.record.state.introspection import Sort, read_state, restore_state, sort_of
 from Agent.replay.compare.comparison import (
     ABSENT,
@@ -255,35 +256,8 @@ def _find_agents(value: Any, depth: int, found: dict[str, object], seen: dict[in
 
 def generators_in(obj: object) -> Iterator[tuple[str, Any]]:
     """The generators in an object's exposed state, each with the name of its field."""
-    for name, value in read_state(obj).fields.items():
-        for generator in _generators(value, _MAX_DEPTH, {}):
-            yield name, generator
-
-
-def _generators(value: Any, depth: int, seen: dict[int, int]) -> Iterator[Any]:
-    if sort_of(type(value)) is Sort.GENERATOR:
-        yield value
-        return
-    items: Iterable[Any] = ()
-    if not depth or is_seen(value, depth, seen):
-        return
-    if isinstance(value, Mapping):
-        items = value.values()
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        items = value
-    elif hasattr(type(value), "__dataclass_fields__") and hasattr(value, "__dict__"):
-        items = vars(value).values()
-    for item in items:
-        yield from _generators(item, depth - 1, seen)
-
-
-def generator_state(generator: Any) -> str:
-    """A text that changes when the generator is drawn from."""
-    if hasattr(generator, "getstate"):
-        return repr(generator.getstate())
-    if hasattr(generator, "bit_generator"):
-        return repr(generator.bit_generator.state)
-    return repr(generator.get_state(legacy=False))
+    for place, generator in generators_in_fields(read_state(obj).fields):
+        yield place.partition("#")[0], generator
 
 
 class SharedValues:
@@ -368,20 +342,6 @@ def _find_holders(
     items = value.values() if isinstance(value, dict) else value if isinstance(value, _PLACED) else ()
     for item in items if depth else ():
         _find_holders(item, place, holders, depth - 1, seen)
-
-
-def is_seen(value: object, depth: int, seen: dict[int, int]) -> bool:
-    """Whether a walk was at the value already, with at least as many levels below it to go; notes it if not.
-
-    Args:
-        value: lives as long as the walk.
-        depth: the levels that are left.
-        seen: the levels that were left, by id.
-    """
-    if seen.get(id(value), -1) >= depth:
-        return True
-    seen[id(value)] = depth
-    return False
 
 
 def _can_be_shared(kind: type) -> bool:

@@ -3,18 +3,14 @@
 The seams of `record/sources/` stand in their places here, too: `source_results.py` answers from the
 recording, and what that does not hold comes here. Reads that go round the seams are seen where they end, in
 the C functions themselves or by a profile hook (`record/sources/sources.py`), by whatever name they are
-called; states compared before and after see draws that those cannot. What counts is who asked: the first
-frame outside the standard library, see `record/sources/adopted.py`.
-
-Watched beside the recorded ones: draws from any `random.Random` that is not part of the exposed state and was
-not seeded during the action; the start of a thread; sockets and new processes, which are refused as well.
-docs/REPLAY.md lists what cannot be noticed.
+called; states compared before and after see draws that those cannot. Who asks is the first frame outside the
+standard library (`record/sources/adopted.py`). Also watched: draws from any `random.Random` that is neither
+exposed nor seeded during the action, threads; sockets and new processes, which are refused.
 """
 
 from __future__ import annotations
 
 import contextvars
-import gc
 import os
 import random
 import stat
@@ -113,6 +109,8 @@ class SourceWatch:
         """What of it was used."""
         self.built_with: list[SourceRead] = []
         """Chance that the target drew while it built what is replayed."""
+        self._of_chance: dict[int, ref[Any]] = {}
+        """Generators of `random` that an imported module left without a known seed."""
         self._unseeded: list[tuple[ref[Any], SourceRead]] = []
         """Generators that were seeded from entropy meanwhile, and where: to make one is no draw yet."""
         self.files = FileWrites()
@@ -203,7 +201,7 @@ class SourceWatch:
         finally:
             self._is_importing = False
         if self._numpy_place is not None:
-            self._numpy_seeded = [(bits, repr(bits.state)) for bits in _numpy_bit_generators()]
+            self._numpy_seeded = [(bits, repr(bits.state)) for bits in self._seeds.not_given()]
 
     def put_in_seams(self) -> None:
         """Let sources be asked for through their seams; call it once the target is imported."""
@@ -223,6 +221,11 @@ class SourceWatch:
             or (isinstance(generator, random.Random) and adopted_of(generator) is adopted)
             for generator in self._granted.values()
         )
+
+    def is_of_chance(self, generator: Any) -> bool:
+        """Whether an imported module left it without a known seed."""
+        known = self._of_chance.get(id(generator))
+        return known is not None and known() is generator
 
     def answered(self, source: str) -> None:
         """Draws from this source are answered: that its state changes says nothing."""
@@ -382,8 +385,11 @@ class SourceWatch:
             return
         if seeds_with_known_values(frame):
             self._allowed[id(generator)] = generator
+            self._of_chance.pop(id(generator), None)
             return
         self._allowed.pop(id(generator), None)
+        if self._is_importing:
+            self._of_chance[id(generator)] = ref(generator)
         asker = asker_of(frame) if self._is_building and not self._is_importing else None
         if asker is not None and not is_import_of_library(asker.frame):
             code, line = asker.frame.f_code, asker.frame.f_lineno
@@ -413,6 +419,7 @@ class SourceWatch:
             return True
         if asker.via in {"secrets", "random.SystemRandom"} and not _NUMPY_SEEDERS.isdisjoint(code.co_names):
             self._numpy_place = replace(read, source="entropy for a numpy generator")
+            self._seeds.look_at_seeding()
         elif read not in self.imported_with:
             self.imported_with.append(read)
         return True
@@ -541,21 +548,6 @@ def _hook_of(watch: SourceWatch) -> Callable[[str, tuple[Any, ...]], None]:
             watch.files.look(event, arguments, sys._getframe(1))  # noqa: SLF001 - the one way to a caller
 
     return audit
-
-
-def _numpy_bit_generators() -> list[Any]:
-    """All bit generators of numpy that live in this process, but for the one behind the module functions."""
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is None:
-        return []
-    hidden = numpy_random.mtrand._rand._bit_generator  # noqa: SLF001 - the one that has no public name
-    holders = [
-        each
-        for each in gc.get_objects()
-        if isinstance(each, (numpy_random.Generator, numpy_random.RandomState))
-    ]
-    found = {id(bits): bits for each in holders if (bits := each._bit_generator) is not hidden}  # noqa: SLF001 - as above
-    return list(found.values())
 
 
 def _is_adopted(bits: Any) -> bool:

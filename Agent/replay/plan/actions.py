@@ -6,17 +6,19 @@ Made from a `Recording` once it is known which agents are replayed; `driver.py` 
 from __future__ import annotations
 
 import itertools
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nextafter
 
 from Agent.event.model import Event
+from Agent.event.ordering import order_key
 from Agent.flight.recorded_calls import CALL_KINDS
 from Agent.replay.compare.emitted_events import is_point
 from Agent.replay.plan.recording import (
     Recording,
     began_us,
+    is_held_move,
     is_traced_action,
     method_name,
     parents_of,
@@ -97,6 +99,8 @@ class DrivenAction:
     """Full states and writes from outside since the agent's action before."""
     after: list[Event] = field(default_factory=list)
     """Full states of an action that failed."""
+    moved: list[Event] = field(default_factory=list)
+    """What was changed in objects that agents hold, since any replayed action before."""
     effects: list[Event] = field(default_factory=list)
     """Events inside it, in order, those inside answered calls left out."""
     answered: int = 0
@@ -133,6 +137,8 @@ class Plan:
     """Agent, "" for none, to the number of its own actions that nothing here drives or contains."""
     functions: int = 0
     """Actions of replayed agents that are calls of functions, not of methods."""
+    moved_last: list[Event] = field(default_factory=list)
+    """What was changed in objects that agents hold, behind the last replayed action."""
     written_last: dict[str, list[Event]] = field(default_factory=dict)
     """Agent to what was written to it from outside behind its last action."""
     notes: Counter[str] = field(default_factory=Counter)
@@ -216,7 +222,7 @@ def _add_surroundings(
     waiting: dict[str, list[Event]] = {agent: [] for agent in given}
     latest: dict[str, DrivenAction] = {}
     for event in recording.events:
-        if is_of_framework(event):
+        if is_of_framework(event) or is_held_move(event):
             continue
         own = roots.get(event.span_id or "")
         if own is not None:
@@ -251,6 +257,7 @@ def _add_surroundings(
             waiting[agent].append(event)
         elif event.kind == "agent_action" and "call" not in event.extra:
             plan.notes[agent] += 1
+    _place_moves(plan, recording.moves, roots)
     plan.written_last = {agent: list(filter(is_outside_write, events)) for agent, events in waiting.items()}
 
 
@@ -271,6 +278,15 @@ def _add_gone(
 def is_outside_write(event: Event) -> bool:
     """Tell whether recording found the change when an action began, or at the end."""
     return event.extra.get("trigger") == "outside" and "changed" in event.extra
+
+
+def _place_moves(plan: Plan, moves: list[Event], roots: Mapping[str, DrivenAction]) -> None:
+    """Give each action the changes of what agents hold that were made before it: no action was open then."""
+    waiting = deque(moves)
+    for action in sorted(roots.values(), key=lambda each: order_key(each.event)):
+        while waiting and order_key(waiting[0]) < order_key(action.event):
+            action.moved.append(waiting.popleft())
+    plan.moved_last = list(waiting)
 
 
 def _place_state(

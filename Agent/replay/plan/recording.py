@@ -44,6 +44,8 @@ class AgentFacts:
     first_state: Event | None = None
     adopted: dict[str, str] = field(default_factory=dict)
     """Its fields that hold generators whose draws were recorded, and by what these are distinguished."""
+    held: dict[int, str] = field(default_factory=dict)
+    """Numbers of what it holds that code outside of actions may change, with the places."""
     lives: int = 0
     """First states: more than one means that several objects had this id."""
     has_exit: bool = False
@@ -94,6 +96,8 @@ class Recording:
     codes: dict[str, CodeFacts] = field(default_factory=dict)
     generator_states: dict[str, Event] = field(default_factory=dict)
     """States from which recorded draws are counted, by the event's id."""
+    moves: list[Event] = field(default_factory=list)
+    """Changes of what agents hold by code outside of actions, whichever agent's next action found them."""
     damage: list[str] = field(default_factory=list)
     lost: int = 0
     """Events that a cleanly closed or crashed writer took a number for and that are not there."""
@@ -139,6 +143,7 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
             if event.agent_id == agent_id or not wanted.isdisjoint(nesting.around(event))
         ]
     recording.events.sort(key=order_key)
+    recording.moves.sort(key=order_key)
     for damage in reader.damage():
         if damage.reason.startswith("torn"):
             recording.torn += 1
@@ -307,6 +312,9 @@ def _note_facts(recording: Recording, event: Event) -> None:
             facts.roots += event.extra.get("root") is True
     elif event.kind == "state":
         _note_state(facts, event)
+    elif is_held_move(event):
+        recording.moves.append(event)
+        _note_held(facts, event)
     elif event.kind == "state_change" and event.extra.get("trigger") == "outside":
         changed = event.extra.get("changed")
         facts.written.update(changed if isinstance(changed, dict) else ())
@@ -322,6 +330,7 @@ def _note_state(facts: AgentFacts, event: Event) -> None:
             facts.first_state = event
     elif reason == "exit":
         facts.has_exit = True
+    _note_held(facts, event)
     adopted = event.extra.get("adopted")
     facts.adopted.update(adopted if isinstance(adopted, dict) else {})
     together = event.extra.get("shared_objects")
@@ -333,6 +342,18 @@ def _note_state(facts: AgentFacts, event: Event) -> None:
         facts.shared_with.update(owners.values())
     elif event.extra.get("shared") and reason != "gone":
         facts.shared_with.add(None)
+
+
+def is_held_move(event: Event) -> bool:
+    """Tell whether code outside of actions changed what an agent holds."""
+    return event.kind == "state_change" and event.extra.get("trigger") == "held"
+
+
+def _note_held(facts: AgentFacts, event: Event) -> None:
+    held = event.extra.get("held")
+    for path, number in held.items() if isinstance(held, dict) else ():
+        if type(number) is int:
+            facts.held.setdefault(number, str(path))
 
 
 def sharing_agents(

@@ -18,6 +18,7 @@ from Agent.record.emit.installed import install_pipeline
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.sources.generators import adopt_random
 from Agent.record.sources.sources import adoption_of
+from Agent.record.state.held_objects import GLOBALS
 from Agent.record.state.identity import TRACED
 from Agent.record.state.introspection import generators_of, plain_attributes
 from Agent.record.tracing.changed_arguments import at_place
@@ -33,6 +34,7 @@ from Agent.replay.drive.calls import (
     scope_fields,
     told_of_argument,
 )
+from Agent.replay.drive.held_moves import HeldMoves, held_at
 from Agent.replay.drive.judge import ActionJudge, ExpectedLine
 from Agent.replay.drive.player import ReplayKit, current_lane, driven_here
 from Agent.replay.drive.snapshots import LastStates, OutsideWrites, WholeStates
@@ -40,7 +42,6 @@ from Agent.replay.drive.source_results import SourceAnswers
 from Agent.replay.drive.states import (
     SharedValues,
     agents_in,
-    generator_state,
     generators_in,
     is_generator,
     is_of_names,
@@ -139,8 +140,8 @@ class Driver:
         self._seen: list[Event] = []
         """The first lines that the actions left, decoded."""
         self._suspects = sharing_agents(objects, self._facts, kit.live)
-        self._whole = WholeStates(kit, self._suspects, self._put_back)
-        self._generators: dict[str, tuple[Any, str]] = {}
+        self._whole = WholeStates(kit, self._put_back)
+        self._held = HeldMoves(kit, objects)
         self.nearby: dict[str, object] = {}
         """Agents that driven ones hold: they stay what the factory made them."""
         self._last_states = LastStates(kit, plan, objects, self.nearby, self._judge, self._whole)
@@ -162,6 +163,8 @@ class Driver:
                 for agent_id, action in {each.agent_id: each for each in self._plan.actions}.items():
                     written = self._plan.written_last.get(agent_id, ())
                     self._outside.put_last(action, self._objects[agent_id], written)
+                for action in self._plan.actions[-1:]:
+                    self._held.put(action, self._plan.moved_last)
                 self._last_states.compare()
                 self._outside.end()
         except ReplayStopped:
@@ -240,6 +243,7 @@ class Driver:
         for event in action.before if hasattr(method, TRACED) else ():
             if is_outside_write(event):
                 self._impose(action, event, obj)
+        self._held.put(action, action.moved, is_compared=False)
         scope = SpanScope(
             around, tick=action.event.tick, fields=scope_fields(action.event, self._decoder) or None
         )
@@ -292,7 +296,7 @@ class Driver:
 
         self._sink.clear()
         self._seen.clear()
-        self._generators.clear()
+        self._held.begin_action()
         self._sources.begin()
         self._current = group[0]
         self._watch.begin(group[0])
@@ -312,8 +316,7 @@ class Driver:
                 found.clear()
         if self._player.is_stopped:
             raise ReplayStopped
-        if self._generators:
-            self._doubt_draws(group[0])
+        self._held.doubt_draws(group[0].agent_id)
 
     async def _drive_beside(self, action: DrivenAction) -> None:
         """Drive an action in a task, while others drive theirs."""
@@ -401,20 +404,21 @@ class Driver:
                 if self._objects.get(agent_id) is target:
                     self._identify_held(agent_id, target)  # as they were when the first state was recorded
                     self._restore(agent_id, target)
+                    self._held.begin(agent_id)
                 self._allow_generators(agent_id, target)
         action = driven_here() or self._current
         if action is None or recorded is not action.call:
             return
         if action.before or self._pipeline.options.strict_state:
             self._outside.compare(action, target)
-            for event in action.before:
+        # Full states last: they show what was written and moved.
+        for event in filter(is_outside_write, action.before):
+            self._impose(action, event, target)
+        self._held.put(action, action.moved)
+        for event in action.before:
+            if not is_outside_write(event):
                 self._impose(action, event, target)
-        facts = self._facts.get(agent_id)
-        written = () if facts is None else facts.written_outside
-        if agent_id in self._suspects or written:
-            for name, generator in generators_in(target):
-                if adoption_of(generator) is None and (agent_id in self._suspects or name in written):
-                    self._generators[name] = (generator, generator_state(generator))
+        self._held.watch_draws(agent_id, target, is_suspect=agent_id in self._suspects)
 
     def _allow_generators(self, agent_id: str, target: object) -> None:
         """Let draws from an agent's generators come by its state, unless they were recorded one by one."""
@@ -433,8 +437,11 @@ class Driver:
         for name, place in ({} if facts is None else facts.adopted).items():
             field, _, attribute = name.partition(".")
             held = generators_of(plain_attributes(target).get(field)) if attribute else {}
-            if attribute in held:
-                self._identify(held[attribute], place)
+            if name.startswith(GLOBALS):
+                held, attribute = vars(held_at(target, GLOBALS)), name[1:]
+            generator = held.get(attribute)
+            if generator is not None and not self._watch.is_of_chance(generator):
+                self._identify(generator, place)
 
     def _identify(self, generator: Any, place: str) -> bool:
         """Answer the draws from a generator that was recorded under that place; whether it can be adopted."""
@@ -486,7 +493,7 @@ class Driver:
         self._player.begin(action)
         self._sources.begin()
         self._expected.expect(action)
-        self._generators.clear()
+        self._held.begin_action()
         token = current_scope.set(self._scope_of(action))
         error: BaseException | None = None
         try:
@@ -505,8 +512,7 @@ class Driver:
         finally:
             current_scope.reset(token)
         self._outcome.counts.driven += 1
-        if self._generators:
-            self._doubt_draws(action)
+        self._held.doubt_draws(action.agent_id)
         if self._player.is_stopped:
             self._look_back(action, method)
             raise ReplayStopped
@@ -771,14 +777,6 @@ class Driver:
         """Fields that a fork has patched: they stay, whatever was written there from outside."""
         parts = (name.rpartition(".") for name in self._patched)
         return {name for owner, _, name in parts if owner in {"", agent_id}}
-
-    def _doubt_draws(self, action: DrivenAction) -> None:
-        for name, (generator, before) in self._generators.items():
-            if generator_state(generator) != before:
-                self._outcome.reason(
-                    f"{action.agent_id} draws from {name}, a generator that others draw from, too: their "
-                    "draws were not recorded; `recorder.adopt(generator)`, there and in the target, does"
-                )
 
     def close(self) -> None:
         """End what asyncio still holds."""

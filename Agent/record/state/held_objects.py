@@ -1,0 +1,423 @@
+"""What agents hold and code outside of their actions changes: a model's clock, an environment, a generator.
+
+Of an object its scalar attributes count and its generators of numpy, of a generator where it stands. They are
+looked at when an outermost action ends and when the next one begins. What differs was changed in between, by
+a scheduler that is not traced, and a replay makes the same change there. Two actions that are open at the
+same time tell nothing: whatever they change is theirs.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import itertools
+import sys
+import weakref
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dis import get_instructions, opmap
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from Agent.event.values.plain import SCALARS
+from Agent.record.encode.native import native
+from Agent.record.state.introspection import Sort, sort_of
+
+_MOST_OBJECTS = 256
+_MOST_OF_AGENT = 8
+_MOST_ATTRIBUTES = 200
+_MOST_MOVING = 16
+_LOOKS = 128
+"""How often generators are looked at for each agent that holds them, before and behind its actions."""
+_MOST_TEXT = 4096
+_ACTIONS = 24
+"""While no more outermost actions have ended, all objects are looked at, not the agent's alone."""
+_MAX_DEPTH = 6
+_MOST_ITEMS = 1000
+"""Of a container that is looked through for generators."""
+_NEVER = object()
+STANDS = ""
+"""In the place of an attribute's name: where a generator itself stands."""
+GLOBALS = ":"
+"""In the place of a field: the module of the agent's class."""
+Moves = dict[str, dict[str, Any]]
+"""Attribute to what it `was`, is `now`, and was when it was seen `first`. It is `unsure` where an action of
+an agent that does not hold the object may have changed it."""
+
+
+class HeldObject:
+    """One object or generator, as it was at the last look.
+
+    Args:
+        number: tells it from others in the session.
+        value: is not kept alive, if its class allows that.
+        names: the attributes that are looked at; None for all.
+    """
+
+    __slots__ = (
+        "_began", "_is_generator", "_marks", "_names", "_refer", "_skipped", "is_found", "is_moving", "last",
+        "looks_left", "number", "seen_at",
+    )  # fmt: skip
+
+    def __init__(self, number: int, value: object, names: Collection[str] | None = None) -> None:
+        self.number = number
+        self._names = names
+        self._refer = _reference(value)
+        self._is_generator = sort_of(type(value)) is Sort.GENERATOR
+        self.last: dict[str, Any] = {}
+        self._skipped: dict[str, type] = {}
+        self._marks: dict[str, str] = {}
+        """Where its generators stand."""
+        self.is_moving = False
+        """Whether something was seen to change it between actions."""
+        self.is_found = False
+        """Whether it is looked at for that alone."""
+        self.looks_left = 1
+        """How often its generators are looked at yet, which takes longer than the rest, while none moves."""
+        self.seen_at = -1
+        """How many outermost actions had ended at the last look."""
+        self.look()
+        self._began: dict[str, Any] = {**self.last, **self._copies(value)}
+
+    def found(self) -> None:
+        """It is a generator that was seen to move: nobody knows where it stood at first."""
+        self.is_moving = self.is_found = True
+        self._began.clear()
+
+    def is_looked_at(self) -> bool:
+        """Whether a look at it may tell something yet."""
+        return not self._is_generator or self.is_moving or self.looks_left > 0
+
+    def value(self) -> object | None:
+        """The object; None once it is gone."""
+        return self._refer()
+
+    def _copies(self, value: object) -> dict[str, Any]:
+        parts = {name: _part(value, name) for name in self._marks}
+        return {name: copy.deepcopy(part) for name, part in parts.items()}
+
+    def look(self) -> Moves | None:
+        """What differs from the last look, None for nothing; this is the last one now."""
+        value = self._refer()
+        if value is None:
+            return None
+        found: Moves = {}
+        is_for_generators = self.is_moving or self.looks_left > 0
+        if is_for_generators:
+            self.looks_left -= 1
+        if self._is_generator:
+            if is_for_generators:
+                self._look_at(found, STANDS, value)
+            return found or None
+        attributes = live_attributes(value)
+        if attributes is not None and self._names is not None:
+            attributes = {name: attributes[name] for name in self._names if name in attributes}
+        if attributes is None or len(attributes) > _MOST_ATTRIBUTES:
+            return None
+        if is_for_generators and self._marks:
+            for name in list(self._marks):
+                self._look_at(found, name, attributes.get(name))
+        differing = _differing(attributes, self.last, self._skipped)
+        if differing is not None:
+            self._take(found, attributes, differing)
+        return found or None
+
+    def _take(self, found: Moves, attributes: dict[str, Any], differing: list[tuple[str, Any]]) -> None:
+        last = self.last
+        for name, new in differing:
+            if type(new) in SCALARS and not (type(new) is str and len(new) > _MOST_TEXT):
+                before = last.get(name, _NEVER)
+                last[name] = new
+                if before == before or new == new:  # two that are not a number are the same
+                    found[name] = {"now": new} if before is _NEVER else {"was": before, "now": new}
+                continue
+            if is_numpy_generator(new) and name not in self._marks:
+                self._look_at(found, name, new)
+            self._skipped[name] = type(new)
+            last.pop(name, None)
+        for name in last.keys() - attributes.keys():
+            del last[name]
+
+    def _look_at(self, found: Moves, name: str, generator: object) -> None:
+        if sort_of(type(generator)) is not Sort.GENERATOR:
+            self._marks.pop(name, None)
+            return
+        before, mark = self._marks.get(name), generator_mark(generator)
+        if mark != before:
+            self._marks[name] = mark
+            found[name] = {"now": generator} if before is None else {"was": before, "now": generator}
+
+    def told(self, moves: Moves, *, is_sure: bool) -> Moves:
+        """The same with what was there at first, once for each attribute."""
+        for name, move in moves.items():
+            if name in self._began:
+                move["first"] = self._began.pop(name)
+            if not is_sure:
+                move.pop("was", None)
+                move["unsure"] = True
+        return moves
+
+
+class HeldObjects:
+    """What the agents of one pipeline hold.
+
+    Args:
+        is_on: whether anything is looked at.
+    """
+
+    def __init__(self, *, is_on: bool) -> None:
+        self._is_on = is_on
+        self._known: dict[int, HeldObject] = {}
+        self._moving: list[HeldObject] = []
+        self._globals: dict[int, frozenset[str]] = {}
+        """Which names of a module are looked at, by its id."""
+        self._numbers = itertools.count(1)
+        self._has_found = False
+        self._is_quiet = False
+        """Whether nothing moved, and the first actions are over."""
+        self._open = 0
+        self._ended = 0
+
+    def of(
+        self, obj: object, fields: Mapping[str, Any], is_object: Callable[[object], bool], *, is_first: bool
+    ) -> dict[str, HeldObject]:
+        """What an agent holds, by field, and the module of its class.
+
+        Args:
+            obj: the agent.
+            fields: its state.
+            is_object: whether a value can change and is no agent.
+            is_first: the agent's first action begins.
+        """
+        found: dict[str, HeldObject] = {}
+        if not self._is_on:
+            return found
+        more_looks = _LOOKS if is_first else 0
+        for name, value in fields.items():
+            if type(value) not in SCALARS and is_object(value) and live_attributes(value) is not None:
+                self._add(found, name, value, more_looks)
+        for place, generator in generators_in_fields(fields):
+            if is_numpy_generator(generator):
+                self._add(found, place, generator, more_looks)
+        module = sys.modules.get(type(obj).__module__)
+        if module is not None and self._has_globals(module):
+            self._add(found, GLOBALS, module, more_looks)
+        return found | self.found_in(fields)
+
+    def _has_globals(self, module: ModuleType) -> bool:
+        names = self._globals.get(id(module))
+        if names is None:
+            names = self._globals[id(module)] = _names_of_globals(module)
+        return bool(names)
+
+    def _add(self, found: dict[str, HeldObject], place: str, value: object, more_looks: int) -> None:
+        held = self._one(value) if len(found) < _MOST_OF_AGENT else None
+        if held is not None:
+            held.looks_left += more_looks
+        if held is not None and held.is_looked_at():
+            found[place] = held
+
+    def found_in(self, fields: Mapping[str, Any]) -> dict[str, HeldObject]:
+        """Generators in an agent's fields that were seen to be drawn from between actions, by place."""
+        found = {}
+        for place, generator in generators_in_fields(fields) if self._has_found else ():
+            known = self._known.get(id(generator))
+            if known is not None and known.is_found and known.value() is generator:
+                found[place] = known
+        return found
+
+    def found_moving(self, generator: object) -> HeldObject | None:
+        """Look at a generator that was seen to change between actions; None where it is looked at already."""
+        if not self._is_on or id(generator) in self._known:
+            return None
+        self._has_found = True
+        held = self._one(generator)
+        if held is not None:
+            held.found()
+            self._moving.append(held)
+        return held
+
+    def _one(self, value: object) -> HeldObject | None:
+        known = self._known.get(id(value))
+        if known is not None and known.value() is value:
+            return known
+        if len(self._known) >= _MOST_OBJECTS:
+            self._known = {key: each for key, each in self._known.items() if each.value() is not None}
+            if len(self._known) >= _MOST_OBJECTS:
+                return None
+        names = self._globals.get(id(value))
+        held = self._known[id(value)] = HeldObject(next(self._numbers), value, names)
+        held.seen_at = self._ended
+        held.looks_left = 0
+        return held
+
+    def begins(self, held: tuple[HeldObject, ...]) -> dict[int, Moves] | None:
+        """What was changed since the last action ended, None for nothing.
+
+        Args:
+            held: what the agent holds whose outermost action begins.
+        """
+        self._open += 1
+        if self._open > 1:
+            return None
+        moved: dict[int, Moves] = {}
+        for each in held if self._is_quiet else self._looked_at(held):
+            moves = each.look()
+            if moves is None:
+                continue
+            if not each.is_moving:
+                each.is_moving = True
+                self._moving.append(each)
+                self._is_quiet = False
+            moved[each.number] = each.told(moves, is_sure=each.seen_at == self._ended)
+        return moved or None
+
+    def ended(self, held: tuple[HeldObject, ...]) -> None:
+        """It ended: what it changed is its own."""
+        self._open -= 1
+        self._ended = ended = self._ended + 1
+        if self._open:
+            return
+        for each in held if self._is_quiet else self._looked_at(held):
+            each.look()
+            each.seen_at = ended
+        if ended == _ACTIONS:
+            self._is_quiet = not self._moving
+
+    def _looked_at(self, held: tuple[HeldObject, ...]) -> Iterable[HeldObject]:
+        """What may be moved without the agent's doing, too: at first all that is known."""
+        more = self._known.values() if self._ended < _ACTIONS else self._moving
+        return dict.fromkeys((*held, *tuple(more)[:_MOST_MOVING]))  # a copy: other threads add to it
+
+
+def live_attributes(value: object) -> dict[str, Any] | None:
+    """The very dict of an object's attributes, read without code of its class; None where it has none."""
+    try:
+        found = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return None
+    return found if type(found) is dict else None
+
+
+def is_numpy_generator(value: object) -> bool:
+    """Whether it is a generator of numpy whose draws are not recorded one by one."""
+    is_of_numpy = sort_of(type(value)) is Sort.GENERATOR and type(value).__module__.startswith("numpy.random")
+    return is_of_numpy and not hasattr(value, "agent_trace_adopted")
+
+
+def generators_in_fields(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The generators in values of plain containers and dataclasses, each with its place.
+
+    That is the field, and behind a `#` the number there, from 0, of one that is not the field's value itself.
+    """
+    for name, value in fields.items():
+        if type(value) in SCALARS:
+            continue
+        for number, generator in enumerate(_generators(value, _MAX_DEPTH, {})):
+            yield name if generator is value else f"{name}#{number}", generator
+
+
+def is_seen(value: object, depth: int, seen: dict[int, int]) -> bool:
+    """Whether a walk was at the value already, with at least as many levels below it to go; notes it if not.
+
+    Args:
+        value: lives as long as the walk.
+        depth: the levels that are left.
+        seen: the levels that were left, by id.
+    """
+    if seen.get(id(value), -1) >= depth:
+        return True
+    seen[id(value)] = depth
+    return False
+
+
+def _generators(value: Any, depth: int, seen: dict[int, int]) -> Iterator[Any]:
+    if sort_of(type(value)) is Sort.GENERATOR:
+        yield value
+        return
+    items: Any = ()
+    if not depth or is_seen(value, depth, seen):
+        return
+    if isinstance(value, Mapping):
+        items = value.values()
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        items = value
+    elif hasattr(type(value), "__dataclass_fields__") and hasattr(value, "__dict__"):
+        items = vars(value).values()
+    if len(items) > _MOST_ITEMS:
+        return
+    for item in items:
+        if type(item) not in SCALARS:
+            yield from _generators(item, depth - 1, seen)
+
+
+def generator_mark(generator: Any) -> str:
+    """A short text that changes when a generator is drawn from."""
+    if hasattr(generator, "getstate"):
+        _, words, gauss = generator.getstate()
+        return f"{words[0]:x}.{words[-1]:x}.{gauss}"
+    if hasattr(generator, "bit_generator"):
+        state, more = generator.bit_generator.state, ""
+    else:
+        state = generator.get_state(legacy=False)
+        more = f".{state['has_gauss']}"
+    inner = state["state"]
+    if "pos" in inner:
+        return f"{int(inner['key'][0]):x}.{int(inner['pos']):x}{more}"
+    if isinstance(inner.get("state"), int):
+        return f"{inner['state']:x}.{state['has_uint32']}"
+    counted = inner.get("counter", inner.get("state"))
+    words = ".".join(f"{int(word):x}" for word in counted)
+    return f"{words}.{state.get('buffer_pos', 0)}.{state['has_uint32']}{more}"
+
+
+def global_generators(cls: type) -> dict[str, Any]:
+    """The generators of `random` that are global in the module of a class, each with its name."""
+    found = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
+    return {
+        name: value
+        for name, value in list(found.items())
+        if sort_of(type(value)) is Sort.GENERATOR and not is_numpy_generator(value)
+    }
+
+
+def _names_of_globals(module: ModuleType) -> frozenset[str]:
+    """The global names of a module that its functions and methods assign, and those of numpy's generators."""
+    own = vars(module)
+    names = {name for name, value in list(own.items()) if is_numpy_generator(value)}
+    functions = [value for value in list(own.values()) if isinstance(value, FunctionType)]
+    for cls in list(own.values()):
+        if isinstance(cls, type) and cls.__module__ == module.__name__:
+            found = (inspect.unwrap(getattr(each, "__func__", each)) for each in list(vars(cls).values()))
+            functions += [each for each in found if isinstance(each, FunctionType)]
+    codes = [each.__code__ for each in functions if each.__globals__ is own]
+    while codes:
+        code = codes.pop()
+        codes += [each for each in code.co_consts if isinstance(each, CodeType)]
+        if opmap["STORE_GLOBAL"] in code.co_code[::2]:
+            names.update(each.argval for each in get_instructions(code) if each.opname == "STORE_GLOBAL")
+    return frozenset(names)
+
+
+def _part(value: object, name: str) -> Any:
+    return value if name == STANDS else (live_attributes(value) or {}).get(name)
+
+
+def _reference(value: object) -> Callable[[], object | None]:
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return lambda: value
+
+
+def _differing_in_python(
+    present: dict[str, Any], last: dict[str, Any], skipped: Mapping[str, type]
+) -> list[tuple[str, Any]]:
+    return [
+        (name, value)
+        for name, value in present.items()
+        if skipped.get(name) is not type(value)
+        and (name not in last or type(last[name]) is not type(value) or last[name] != value)
+    ]
+
+
+_differing: Any = _differing_in_python if native is None else native.differing

@@ -1,0 +1,223 @@
+"""Changes of what agents hold, which code outside of actions made in the recording: made again.
+
+`Agent/record/state/held_objects.py` finds them, each before an action. There, what is to be changed has to be
+as it was in the recording: else replayed code left it otherwise.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from Agent.event.model import Event
+from Agent.event.pointers import unescape
+from Agent.record.sources.sources import adoption_of
+from Agent.record.state.held_objects import (
+    GLOBALS,
+    STANDS,
+    generator_mark,
+    generators_in_fields,
+    is_numpy_generator,
+    live_attributes,
+)
+from Agent.record.state.introspection import Sort, is_put_in_place, read_state, sort_of
+from Agent.replay.compare.comparison import Difference, in_payload
+from Agent.replay.compare.outcome import short
+from Agent.replay.drive.player import ReplayKit
+from Agent.replay.drive.states import generators_in
+from Agent.replay.plan.actions import DrivenAction
+
+_ABSENT = object()
+
+
+class _First(NamedTuple):
+    """What was there when recording saw it first, of an attribute that was changed later."""
+
+    event: Event
+    number: str
+    name: str
+
+
+class HeldMoves:
+    """Puts what was changed between actions into what the replayed agents hold.
+
+    Args:
+        objects: the agents whose code runs.
+    """
+
+    def __init__(self, kit: ReplayKit, objects: Mapping[str, object]) -> None:
+        self._kit = kit
+        self._objects = objects
+        self._holders: dict[int, list[tuple[str, str]]] = defaultdict(list)
+        """Number to the agents that hold it, and where."""
+        for agent_id, facts in kit.recording.agents.items():
+            for number, path in facts.held.items():
+                self._holders[number].append((agent_id, path))
+        self._firsts: dict[int, list[_First]] = defaultdict(list)
+        self._generators: dict[str, tuple[Any, str]] = {}
+        """Of the action that runs: generators that others may draw from, too, and where they stood."""
+        for event in kit.recording.moves:
+            for key, moves in event.extra.get("moved", {}).items():
+                for name, move in moves.items():
+                    if "first" in move:
+                        self._firsts[int(key)].append(_First(event, key, name))
+
+    def begin(self, agent_id: str) -> None:
+        """Put in what an agent's objects were at first, where that changes without an action."""
+        facts = self._kit.recording.agents.get(agent_id)
+        for number in () if facts is None else facts.held:
+            for event, key, name in self._firsts.pop(number, ()):
+                held = self._found(number)
+                move = self._restored(event).get(key, {}).get(name, {})
+                if held is None or "first" not in move or _is(held, name, move["first"]):
+                    continue
+                what = _named("" if facts is None else facts.held[number], name)
+                made = _present(held, name)
+                told = f"{what}={short(_shown(made))}, recorded {short(_shown(move['first']))}"
+                if sort_of(type(made)) is Sort.GENERATOR:
+                    told = f"the random generator {what} in another state; the recorded state is used"
+                self._kit.outcome.factory_differences.append(f"{agent_id}: factory made {told}")
+                _put(held, name, move["first"])
+
+    def put(self, action: DrivenAction, events: Sequence[Event], *, is_compared: bool = True) -> None:
+        """Make the changes of these events.
+
+        Args:
+            is_compared: what replayed code left there has to be what it left in the recording.
+
+        Raises:
+            ReplayStopped: replayed code left something there that it did not leave in the recording.
+        """
+        for event in events:
+            for key, moves in self._restored(event).items():
+                number = int(key)
+                held = self._found(number)
+                for name, move in moves.items() if held is not None else ():
+                    if is_compared:
+                        self._compare(action, number, held, name, move)
+                    if "now" in move and not _is(held, name, move["now"]):
+                        _put(held, name, move["now"])
+
+    def _compare(
+        self, action: DrivenAction, number: int, held: object, name: str, move: Mapping[str, Any]
+    ) -> None:
+        if "now" not in move or _is(held, name, move["now"]):
+            return
+        outcome = self._kit.outcome
+        live = [each for each in self._holders[number] if each[0] in self._kit.live]
+        agent_id, path = next((each for each in live if each[0] == action.agent_id), live[0])
+        what = _named(path, name)
+        is_whole = all(each in self._kit.live for each, _ in self._holders[number])
+        if is_whole and "was" in move and not _is(held, name, move["was"], is_mark=True):
+            was, made = _shown(move["was"]), _shown(_present(held, name))
+            if outcome.changed_code:
+                place = f"what {agent_id} held before the step"
+                self._kit.player.differs(action, f"state.{what}", Difference("", was, made), place=place)
+            self._kit.player.stop(
+                f"{what} of {agent_id} was changed from outside before step {action.number}, from "
+                f"{short(was)}, and replayed code had left {short(made)} there"
+            )
+        if move.get("unsure") and outcome.changed_code:
+            outcome.reason(
+                f"{what} of {agent_id} was changed before step {action.number}, perhaps by an action of "
+                "another agent; whether changed code changes it differently is unknown"
+            )
+        outcome.imposed.update([f"{agent_id}.{what}"])
+
+    def begin_action(self) -> None:
+        """Another action is replayed."""
+        self._generators.clear()
+
+    def watch_draws(self, agent_id: str, obj: object, *, is_suspect: bool) -> None:
+        """Note where generators stand that agents draw from, too, whose code does not run.
+
+        Args:
+            is_suspect: such agents were seen with a generator of this one.
+        """
+        found = list(generators_in(obj)) if is_suspect else []
+        facts = self._kit.recording.agents.get(agent_id)
+        for number, path in facts.held.items() if facts is not None else ():
+            if all(each in self._kit.live for each, _ in self._holders[number]):
+                continue
+            held = held_at(obj, path)
+            if path == GLOBALS:
+                found += [
+                    (path + name, each) for name, each in vars(held).items() if is_numpy_generator(each)
+                ]
+            elif is_numpy_generator(held):
+                found.append((path, held))
+        for name, generator in found:
+            if adoption_of(generator) is None:
+                self._generators[name] = (generator, generator_mark(generator))
+
+    def doubt_draws(self, agent_id: str) -> None:
+        """Say that an action proves nothing that drew from one of these."""
+        for name, (generator, before) in self._generators.items():
+            if generator_mark(generator) != before:
+                self._kit.outcome.reason(
+                    f"{agent_id} draws from {name}, a generator that others draw from, too: their "
+                    "draws were not recorded; `recorder.adopt(generator)`, there and in the target, does"
+                )
+
+    def _found(self, number: int) -> object | None:
+        for agent_id, path in self._holders[number]:
+            obj = self._objects.get(agent_id)
+            held: object = None if obj is None else held_at(obj, path)
+            if held is not None:
+                return held
+        return None
+
+    def _restored(self, event: Event) -> dict[str, Any]:
+        """The changes of an event, by number and name; what cannot be restored is left out, and told."""
+        restored = self._kit.decoder.restore(in_payload(event, "moved"))
+        lacking = set()
+        for told in restored.unrestored:
+            number, name = told.partition(" at ")[2].split("/")[3:5]
+            lacking.add((number, unescape(name)))
+            self._kit.outcome.remark(f"a change from outside that cannot be restored was left out: {told}")
+        return {
+            number: {name: move for name, move in moves.items() if (number, name) not in lacking}
+            for number, moves in restored.value.items()
+        }
+
+
+def held_at(obj: object, path: str) -> Any:
+    """What an agent has in a field, in the `#`-th place for a generator in it, or the module of its class."""
+    if path == GLOBALS:
+        return sys.modules.get(type(obj).__module__)
+    fields = read_state(obj).fields
+    if "#" not in path:
+        return fields.get(path)
+    return next((each for place, each in generators_in_fields(fields) if place == path), None)
+
+
+def _present(held: object, name: str) -> Any:
+    return held if name == STANDS else (live_attributes(held) or {}).get(name, _ABSENT)
+
+
+def _is(held: object, name: str, value: Any, *, is_mark: bool = False) -> bool:
+    """Whether that is there now; of a generator its state, which may be told by its mark."""
+    present = _present(held, name)
+    if sort_of(type(present)) is Sort.GENERATOR:
+        if not is_mark and type(value) is not type(present):
+            return False
+        return generator_mark(present) == (value if is_mark else generator_mark(value))
+    return type(present) is type(value) and bool(present == value or present != present)
+
+
+def _put(held: object, name: str, value: Any) -> None:
+    attributes = live_attributes(held)
+    if not is_put_in_place(_present(held, name), value) and name != STANDS and attributes is not None:
+        attributes[name] = value
+
+
+def _shown(value: Any) -> Any:
+    if value is _ABSENT:
+        return "<absent>"
+    return f"generator at {generator_mark(value)[:12]}" if sort_of(type(value)) is Sort.GENERATOR else value
+
+
+def _named(path: str, name: str) -> str:
+    return f"{path}.{name}" if name and path != GLOBALS else path + name

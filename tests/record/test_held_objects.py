@@ -1,0 +1,146 @@
+"""Where code outside of actions changes what agents hold, recording finds it before the next action."""
+
+from __future__ import annotations
+
+import random
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from Agent.record.state.held_objects import HeldObjects, generator_mark, generators_in_fields
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=True),
+    st.text(max_size=8),
+    st.just("x" * 9000),
+)
+
+
+class Box:
+    pass
+
+
+@dataclass
+class Holder:
+    inner: object
+
+
+def _held(box: object, more: dict | None = None):
+    objects = HeldObjects(is_on=True)
+    return objects, tuple(
+        objects.of(
+            Holder(box), {"box": box, **(more or {})}, lambda each: isinstance(each, Box), is_first=True
+        ).values()
+    )
+
+
+def _same(one: object, other: object) -> bool:
+    return type(one) is type(other) and (one == other or one != one)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), SCALARS, st.booleans()), max_size=12))
+def test_each_change_between_two_actions_is_told_with_both_values(writes):
+    box = Box()
+    objects, held = _held(box)
+    for name, value, is_inside in writes:
+        if is_inside:
+            assert objects.begins(held) is None
+            setattr(box, name, value)
+            objects.ended(held)
+            continue
+        before = getattr(box, name, box)
+        setattr(box, name, value)
+        moved = objects.begins(held) or {}
+        objects.ended(held)
+        told = moved.get(held[0].number, {})
+        is_told = not (_same(before, value) or (type(value) is str and len(value) > 4096))
+        if is_told:
+            assert set(told) <= {name}
+            if name in told:  # a text that was too long once is not looked at again
+                assert _same(told[name]["now"], value)
+                assert "was" not in told[name] or _same(told[name]["was"], before)
+        else:
+            assert told == {}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: random.Random(3),
+        lambda: np.random.default_rng(3),
+        lambda: np.random.RandomState(3),
+        lambda: np.random.Generator(np.random.MT19937(3)),
+        lambda: np.random.Generator(np.random.Philox(3)),
+        lambda: np.random.Generator(np.random.SFC64(3)),
+        lambda: np.random.Generator(np.random.PCG64DXSM(3)),
+    ],
+)
+def test_the_mark_of_a_generator_is_another_after_each_draw_and_the_same_in_the_same_state(make):
+    one, other = make(), make()
+    draws = ["random"] if isinstance(one, random.Random) else ["random", "standard_normal"]
+    marks = [generator_mark(one)]
+    for number in range(700):
+        assert generator_mark(other) == marks[-1]
+        name = draws[number % len(draws)]
+        getattr(one, name)()
+        getattr(other, name)()
+        marks.append(generator_mark(one))
+    assert len(set(marks)) == len(marks)
+
+
+def test_half_a_word_is_a_draw_too():
+    generator = np.random.default_rng(1)
+    marks = []
+    for _ in range(4):
+        marks.append(generator_mark(generator))
+        generator.integers(0, 100, dtype=np.int32)
+    assert len(set(marks)) == 4
+
+
+def test_generators_are_found_in_containers_each_with_its_place():
+    one, two, three = random.Random(1), random.Random(2), np.random.default_rng(3)
+    fields = {"a": one, "b": {"x": [two], "y": (three, one)}, "c": Holder(two), "d": [1] * 2000}
+    found = dict(generators_in_fields(fields))
+    assert found == {"a": one, "b#0": two, "b#1": three, "b#2": one, "c#0": two}
+
+
+def test_two_actions_at_the_same_time_tell_nothing_and_the_next_one_again_does():
+    box = Box()
+    objects, held = _held(box)
+    assert objects.begins(held) is None
+    box.a = 1
+    assert objects.begins(held) is None
+    objects.ended(held)
+    objects.ended(held)
+    box.a = 2
+    assert objects.begins(held) == {held[0].number: {"a": {"was": 1, "now": 2}}}
+
+
+def test_threads_that_look_at_the_same_time_harm_nothing():
+    boxes = [Box() for _ in range(40)]
+    objects = HeldObjects(is_on=True)
+    failed: list[BaseException] = []
+
+    def act(box: Box) -> None:
+        try:
+            for number in range(200):
+                held = objects.of(box, {"box": box}, lambda each: isinstance(each, Box), is_first=True)
+                objects.begins(tuple(held.values()))
+                box.n = number
+                objects.ended(tuple(held.values()))
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=act, args=(box,)) for box in boxes]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert failed == []

@@ -1,0 +1,147 @@
+"""What code outside of actions changes in what agents hold is changed again by a replay, and nothing else is."""
+
+from __future__ import annotations
+
+import pytest
+
+PROGRAM = """
+import random
+import numpy as np
+
+class World:
+    def __init__(self):
+        self.time, self.count, self.agents = 0, 0, []
+        self.rng = {make}
+
+STEP = 0
+RNG = {make}
+
+class Walker:
+    def __init__(self, number, world):
+        self.agent_id, self.agent_role, self.total = f"w{number}", "walker", 0.0
+        self.own, self.box = {make}, {"rng": {make}, "weight": 1}
+        {fields}
+
+    @trace_agent_action
+    def go(self):
+        self.total += {read}
+        {write}
+        return round(self.total, 6)
+
+def fresh():
+    world = World()
+    world.agents = [Walker(number, world) for number in range(3)]
+    return world
+
+def build(spec):
+    found = {each.agent_id: each for each in fresh().agents}
+    return found if spec.agent_id is None else found[spec.agent_id]
+
+def main():
+    global STEP
+    world = fresh()
+    for step in range(9):
+        for walker in world.agents:
+            {change}
+            walker.go()
+    return world
+"""
+MAKES = {
+    "random": "random.Random(7)",
+    "numpy": "np.random.default_rng(7)",
+    "twister": "np.random.Generator(np.random.MT19937(7))",
+    "philox": "np.random.Generator(np.random.Philox(7))",
+}
+PLACES = {
+    "own": "walker.own",
+    "nested": 'walker.box["rng"]',
+    "shared": "walker.shared",
+    "world": "walker.world.rng",
+    "global": "RNG",
+}
+
+
+def _program(**parts: str) -> str:
+    program = PROGRAM
+    for name, text in {
+        "make": MAKES["random"],
+        "fields": "self.world = world",
+        "write": "pass",
+        **parts,
+    }.items():
+        program = program.replace(f"{{{name}}}", text)
+    return program
+
+
+def _drawn(make: str, place: str, change: str) -> str:
+    return _program(
+        make=MAKES[make],
+        fields="self.world, self.shared = world, world.rng",
+        read=f"{PLACES[place].replace('walker', 'self')}.random()",
+        change=change,
+    )
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("make", MAKES)
+def test_a_scheduler_may_draw_from_any_generator_that_agents_reach(toy, make):
+    for place, text in PLACES.items():
+        report = toy.record(_drawn(make, place, f"{text}.random()")).replay("last")
+        assert report.verdict == "IDENTICAL", (place, str(report))
+        assert report.exit_code == 0
+
+
+@pytest.mark.process
+def test_one_draw_more_by_an_action_differs_although_the_scheduler_draws_too(toy):
+    program = _drawn("numpy", "shared", "walker.own.random()")
+    toy.record(program)
+    toy.write(program.replace("        pass\n        return", "        self.own.random()\n        return"))
+    report = toy.replay("last")
+    assert (report.verdict, report.divergence.field) == ("DIVERGED", "state.own"), str(report)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("read", "change"),
+    [
+        ("self.world.time", "world.time = step"),
+        ("self.world.time", "world.time += 0.5"),
+        ("STEP", "STEP = step"),
+        ("(self.world.time or 0)", "world.time = None if step % 2 else step"),
+    ],
+)
+def test_clocks_of_a_world_and_of_a_module_are_set_as_they_were(toy, read, change):
+    report = toy.record(_program(read=read, change=change)).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "written from outside, repeated from the recording" in str(report)
+    single = toy.replay("last/w1")
+    assert single.verdict == "IDENTICAL", str(single)
+
+
+@pytest.mark.process
+def test_what_changed_code_leaves_in_a_shared_object_is_a_difference_although_no_result_shows_it(toy):
+    program = _program(read="1", write="self.world.count += 1", change="world.count += 10")
+    toy.record(program)
+    assert toy.replay("last").verdict == "IDENTICAL"
+    toy.write(program.replace("world.count += 1\n", "world.count += 2\n"))
+    report = toy.replay("last")
+    assert (report.verdict, report.divergence.field) == ("DIVERGED", "state.world.count"), str(report)
+    assert report.divergence.step == 2
+
+
+@pytest.mark.process
+def test_a_changed_result_differs_although_the_clock_is_set(toy):
+    program = _program(read="self.world.time", change="world.time = step")
+    toy.record(program)
+    toy.write(program.replace("self.total += self.world.time", "self.total += self.world.time * 2"))
+    report = toy.replay("last")
+    assert (report.verdict, report.divergence.field) == ("DIVERGED", "result"), str(report)
+
+
+@pytest.mark.process
+def test_a_single_agent_that_shares_a_generator_proves_nothing_and_is_never_a_difference(toy):
+    for make in MAKES:
+        for place in ("shared", "global"):
+            toy.record(_drawn(make, place, "pass"))
+            report = toy.replay("last/w1")
+            assert report.verdict in {"IDENTICAL", "UNVERIFIED"}, (make, place, str(report))
