@@ -39,7 +39,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
 #define WORDS(W)                                                                                                       \
     W(own) W(look) W(drop) W(trouble) W(join_board) W(next_seq) W(writer) W(write) W(_write)   \
     W(refused) W(write_slowly) W(make_room) W(resend) W(lane) W(active) W(open_reads) W(watcher) W(left) W(begins)      \
-    W(_look_at_state) W(_tell_moves) W(ended) W(plain_body) W(_careful_arguments) W(_args_and_changes) W(_with_result) W(_emit) W(_trouble) W(_state_tail)   \
+    W(_look_at_state) W(_tell_moves) W(ended) W(is_watching) W(plain_body) W(_careful_arguments) W(_args_and_changes) W(_with_result) W(_emit) W(_trouble) W(_state_tail)   \
     W(_note_other_context) W(action_ended) W(codes_told) W(code) W(tail) W(arguments) W(not_recorded) W(agent_id)      \
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
@@ -508,6 +508,8 @@ static int close_on_board(Lane *lane, PyObject *token) {
 
 /* ---- the beginning of a call ---- */
 
+static int is_true(PyObject *object) { return object == Py_True; }
+
 typedef struct {
     PyObject_HEAD
     vectorcallfunc vectorcall;
@@ -928,8 +930,16 @@ static PyObject *opened(Lane *lane, const Opener *opener, PyObject *target, PyOb
             if (looked == NULL) goto failed;
             Py_DECREF(looked);
         }
-        PyObject *tracker = GET(known, AGENT_tracker);
-        PyObject *held = is_root && IS_A(tracker, TRACKER) ? GET(tracker, TRACKER_held) : Py_None;
+    }
+    if (is_root) {
+        PyObject *tracker = known != NULL ? GET(known, AGENT_tracker) : Py_None;
+        PyObject *held = IS_A(tracker, TRACKER) ? GET(tracker, TRACKER_held) : Py_None;
+        if (held == Py_None) {
+            PyObject *watching = PyObject_GetAttr(lane->held, W_is_watching);
+            if (watching == NULL) goto failed;
+            if (is_true(watching)) held = NO_TUPLE;
+            Py_DECREF(watching);
+        }
         if (held != Py_None) {
             PUT(call, CALL_held, Py_NewRef(held));
             PyObject *told = NULL, *moved = PyObject_CallMethodOneArg(lane->held, W_begins, GET(call, CALL_held));
@@ -1045,8 +1055,6 @@ done:
 }
 
 /* ---- the end of a call ---- */
-
-static int is_true(PyObject *object) { return object == Py_True; }
 
 /* What the line of an entry ends with: code and changed fields; NULL where Python has to look, perhaps with an exception. */
 static PyObject *entry_tail(Lane *lane, PyObject *call, PyObject *spec) {

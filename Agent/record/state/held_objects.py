@@ -172,8 +172,8 @@ class HeldObjects:
         """Which names of a module are looked at, by its id."""
         self._numbers = itertools.count(1)
         self._has_found = False
-        self._is_quiet = False
-        """Whether nothing moved, and the first actions are over."""
+        self.is_watching = is_on
+        """Whether actions count of agents, too, that hold nothing of this kind."""
         self._open = 0
         self._ended = 0
 
@@ -233,6 +233,7 @@ class HeldObjects:
         held = self._one(generator)
         if held is not None:
             held.found()
+            self.is_watching = True
             self._moving.append(held)
         return held
 
@@ -260,15 +261,15 @@ class HeldObjects:
         if self._open > 1:
             return None
         moved: dict[int, Moves] = {}
-        for each in held if self._is_quiet else self._looked_at(held):
+        for each in self._looked_at(held) if self.is_watching else held:
             moves = each.look()
             if moves is None:
                 continue
             if not each.is_moving:
                 each.is_moving = True
                 self._moving.append(each)
-                self._is_quiet = False
-            moved[each.number] = each.told(moves, is_sure=each.seen_at == self._ended)
+            moved[each.number] = each.told(moves, is_sure=self.is_watching and each.seen_at == self._ended)
+        self.is_watching = self.is_watching or bool(moved)
         return moved or None
 
     def ended(self, held: tuple[HeldObject, ...]) -> None:
@@ -277,11 +278,11 @@ class HeldObjects:
         self._ended = ended = self._ended + 1
         if self._open:
             return
-        for each in held if self._is_quiet else self._looked_at(held):
+        for each in self._looked_at(held) if self.is_watching else held:
             each.look()
             each.seen_at = ended
         if ended == _ACTIONS:
-            self._is_quiet = not self._moving
+            self.is_watching = bool(self._moving)
 
     def _looked_at(self, held: tuple[HeldObject, ...]) -> Iterable[HeldObject]:
         """What may be moved without the agent's doing, too: at first all that is known."""

@@ -88,8 +88,8 @@ class Call:
         self.held: tuple[HeldObject, ...] | None = None
         if self.is_entry and known is not None:
             self._look_at_state(known, target)
-            if self.root and known.tracker is not None and known.tracker.held is not None:
-                self._look_at_held(known.tracker.held)
+        if self.root:
+            self._look_at_held(None if self.tracker is None else self.tracker.held)
         self.types: Types | None = None
         self.changeable: tuple[dict[str, Any], bytes | None, tuple[Any, ...]] | None = None
         """Arguments that the body may change in place, where a replay may answer it; if plain, as JSON, and
@@ -162,9 +162,13 @@ class Call:
             emit_state(pipeline, self.binding, tracker, target, reason)
         tracker.actions += 1
 
-    def _look_at_held(self, held: tuple[HeldObject, ...]) -> None:
-        self.held = held
-        moved = self.pipeline.agents.held.begins(held)
+    def _look_at_held(self, held: tuple[HeldObject, ...] | None) -> None:
+        """Tell what code outside of actions changed in what agents hold."""
+        objects = self.pipeline.agents.held
+        if held is None and not objects.is_watching:
+            return
+        self.held = held or ()
+        moved = objects.begins(self.held)
         if moved is not None:
             self._tell_moves(moved)
 

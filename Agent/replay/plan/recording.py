@@ -298,6 +298,8 @@ def _note_facts(recording: Recording, event: Event) -> None:
     if event.kind == "log.dropped":
         count = event.extra.get("count")
         recording.dropped += count if isinstance(count, int) else 1
+    if is_held_move(event):
+        recording.moves.append(event)
     agent_id = event.agent_id
     if agent_id is None:
         return
@@ -313,7 +315,6 @@ def _note_facts(recording: Recording, event: Event) -> None:
     elif event.kind == "state":
         _note_state(facts, event)
     elif is_held_move(event):
-        recording.moves.append(event)
         _note_held(facts, event)
     elif event.kind == "state_change" and event.extra.get("trigger") == "outside":
         changed = event.extra.get("changed")
