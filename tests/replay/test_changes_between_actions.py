@@ -145,3 +145,76 @@ def test_a_single_agent_that_shares_a_generator_proves_nothing_and_is_never_a_di
             toy.record(_drawn(make, place, "pass"))
             report = toy.replay("last/w1")
             assert report.verdict in {"IDENTICAL", "UNVERIFIED"}, (make, place, str(report))
+
+
+INBOX = """
+class Letter:
+    def __init__(self, text):
+        self.text = text
+
+class Clerk:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.inbox, self.done = "a", "clerk", [], 0
+
+    @trace_agent_action
+    def work(self):
+        if self.inbox:
+            self.done += len(self.inbox.pop().text)
+        return self.done
+
+def build(spec):
+    return Clerk()
+
+def main():
+    clerk = Clerk()
+    for number in range(30):
+        if number > 14 and number % 3 == 0:
+            clerk.inbox.append(Letter("x" * number))
+        clerk.work()
+"""
+
+
+@pytest.mark.process
+def test_objects_that_the_program_puts_into_a_list_late_are_put_there_again(toy):
+    report = toy.record(INBOX).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "written from outside, repeated from the recording: a.inbox" in str(report)
+    toy.change("len(self.inbox.pop().text)", "len(self.inbox.pop().text) + 1")
+    assert toy.replay().divergence.step == 16
+
+
+REMEMBERED = """
+import functools
+
+def remembered(method):
+    @functools.wraps(method)
+    def wrapper(self, *args):
+        answer = method(self, *args)
+        self.answers[args] = answer
+        return answer
+    return wrapper
+
+class Box:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.answers = "a", "box", {}
+
+    @trace_agent_action
+    @remembered
+    def offer(self, train, weight=3, *, loud=False):
+        return f"{train}{weight}{loud}"
+
+def build(spec):
+    return Box()
+
+def main():
+    box = Box()
+    box.offer("t")
+    box.offer("t", 4)
+"""
+
+
+@pytest.mark.process
+def test_a_decorator_that_takes_positions_alone_gets_them(toy):
+    report = toy.record(REMEMBERED).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    assert toy.change("{weight}", "{weight + 1}").replay().verdict == "DIVERGED"

@@ -598,6 +598,7 @@ static int compared(PyObject *tracker, PyObject *name, PyObject *value) {
     PyObject *held_then = before == NULL ? NULL : PyDict_GetItemWithError(GET(tracker, TRACKER__held), name);
     if (held_then == NULL || PyTuple_GET_ITEM(held_then, 0) != before) return OTHER;
     PyObject *snapshot = PyTuple_GET_ITEM(held_then, 1);
+    if (PyLong_CheckExact(snapshot)) return OTHER;
     if (PyWeakref_CheckRef(snapshot)) return PyWeakref_GET_OBJECT(snapshot) == value && is_named(value, PyTuple_GET_ITEM(held_then, 2)) ? SAME : OTHER;
     Held all = {((PyTupleObject *)snapshot)->ob_item, PyTuple_GET_SIZE(snapshot)};
     Py_ssize_t at = 0;
@@ -742,7 +743,9 @@ static int is_rewritten(PyObject *tracker, PyObject *name, PyObject *value) {
     if (value == Py_None || is_scalar(Py_TYPE(value))) return 1;
     PyObject *before = PyDict_GetItemWithError(GET(tracker, TRACKER_last), name);
     PyObject *held_then = before == NULL ? NULL : PyDict_GetItemWithError(GET(tracker, TRACKER__held), name);
-    return held_then != NULL && PyTuple_GET_ITEM(held_then, 0) == before;
+    if (held_then == NULL || PyTuple_GET_ITEM(held_then, 0) != before) return 0;
+    PyObject *members = PyTuple_GET_ITEM(held_then, 1);
+    return !PyLong_CheckExact(members) || PyLong_AsSsize_t(members) != members_of(value, 0);
 }
 
 /* Whether nothing is seen to have been written to an agent since its last action ended, and no field is gone. */

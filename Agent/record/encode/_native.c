@@ -874,6 +874,31 @@ static PyObject *still_holds(PyObject *Py_UNUSED(module), PyObject *const *argum
     return PyBool_FromLong(meet(&all, arguments[0], &at, 0, 0) && at == all.count);
 }
 
+/* How many members a container and those in it have, each container counting as one more; 0 for any other value. */
+static Py_ssize_t members_of(PyObject *value, int depth) {
+    PyTypeObject *kind = Py_TYPE(value);
+    Py_ssize_t found = 1;
+    if (depth > MAX_DEPTH) return 0;
+    if (kind == &PyDict_Type) {
+        PyObject *key, *item;
+        for (Py_ssize_t place = 0; PyDict_Next(value, &place, &key, &item);) found += 1 + members_of(item, depth + 1);
+    } else if (kind == &PyList_Type || kind == &PyTuple_Type) {
+        PyObject **items = PySequence_Fast_ITEMS(value);
+        for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(value); i++) found += 1 + members_of(items[i], depth + 1);
+    } else if (kind == &PySet_Type || kind == &PyFrozenSet_Type) {
+        found += PySet_GET_SIZE(value);
+    } else if (strcmp(kind->tp_name, "collections.deque") == 0) {
+        found += Py_SIZE(value);
+    } else {
+        return 0;
+    }
+    return found;
+}
+
+static PyObject *count_members(PyObject *Py_UNUSED(module), PyObject *value) {
+    return PyLong_FromSsize_t(members_of(value, 0));
+}
+
 /* ---- values that are what they were ---- */
 
 enum { MAX_TYPES = 1024 };
@@ -1279,6 +1304,7 @@ static PyMethodDef functions[] = {
     {"differing", (PyCFunction)(void (*)(void))differing, METH_FASTCALL,
      "The items of a state that are neither the scalars recorded last nor ignored; None for no change at all."},
     {"tag_numbers", (PyCFunction)(void (*)(void))tag_numbers, METH_FASTCALL, "Have numbers of a type stand as Python's."},
+    {"count_members", count_members, METH_O, "How many members a container and those in it have; 0 for any other value."},
     {"snapshot", snapshot, METH_O, "All objects in a value; None where something in it may change unseen."},
     {"still_is", (PyCFunction)(void (*)(void))still_is, METH_FASTCALL, "Whether a value holds those very objects."},
     {"judge_types", (PyCFunction)(void (*)(void))judge_types, METH_FASTCALL, "Who says which objects stay what they are."},

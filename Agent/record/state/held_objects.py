@@ -20,6 +20,7 @@ from typing import Any
 
 from Agent.event.values.plain import SCALARS
 from Agent.record.encode.native import native
+from Agent.record.health import trouble
 from Agent.record.state.introspection import Sort, sort_of
 
 _MOST_OBJECTS = 256
@@ -258,8 +259,13 @@ class HeldObjects:
             held: what the agent holds whose outermost action begins.
         """
         self._open += 1
-        if self._open > 1:
+        try:
+            return self._moved(held) if self._open == 1 else None
+        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            trouble("looking at what agents hold", error)
             return None
+
+    def _moved(self, held: tuple[HeldObject, ...]) -> dict[int, Moves] | None:
         moved: dict[int, Moves] = {}
         for each in self._looked_at(held) if self.is_watching else held:
             moves = each.look()
@@ -278,9 +284,12 @@ class HeldObjects:
         self._ended = ended = self._ended + 1
         if self._open:
             return
-        for each in self._looked_at(held) if self.is_watching else held:
-            each.look()
-            each.seen_at = ended
+        try:
+            for each in self._looked_at(held) if self.is_watching else held:
+                each.look()
+                each.seen_at = ended
+        except Exception as error:  # noqa: BLE001 - as above
+            trouble("looking at what agents hold", error)
         if ended == _ACTIONS:
             self.is_watching = bool(self._moving)
 
@@ -335,20 +344,32 @@ def _generators(value: Any, depth: int, seen: dict[int, int]) -> Iterator[Any]:
     if sort_of(type(value)) is Sort.GENERATOR:
         yield value
         return
-    items: Any = ()
     if not depth or is_seen(value, depth, seen):
         return
-    if isinstance(value, Mapping):
-        items = value.values()
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        items = value
-    elif hasattr(type(value), "__dataclass_fields__") and hasattr(value, "__dict__"):
-        items = vars(value).values()
-    if len(items) > _MOST_ITEMS:
-        return
-    for item in items:
+    for item in _items(value):
         if type(item) not in SCALARS:
             yield from _generators(item, depth - 1, seen)
+
+
+def _items(value: Any) -> Collection[Any]:
+    """What is in a container, a copy, read without code of its class; nothing of what is large."""
+    found: Collection[Any] = ()
+    for base, read in _CONTAINERS.items():
+        if isinstance(value, base):
+            found = value if base.__len__(value) <= _MOST_ITEMS else ()
+            return tuple(read(found)) if found is value else ()
+    if hasattr(type(value), "__dataclass_fields__"):
+        found = (live_attributes(value) or {}).values()
+    return tuple(found)
+
+
+_CONTAINERS: dict[Any, Any] = {
+    dict: dict.values,
+    list: list.__iter__,
+    tuple: tuple.__iter__,
+    set: set.__iter__,
+    frozenset: frozenset.__iter__,
+}
 
 
 def generator_mark(generator: Any) -> str:

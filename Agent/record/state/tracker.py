@@ -124,10 +124,11 @@ class StateTracker:
         self.kept: dict[str, Any] = {}
         """What heavy fields held when they were looked at last, as far as that does not lead back here."""
         self._refused: dict[str, type] = {}
-        self._held: dict[str, tuple[Any, tuple[Any, ...] | weakref.ref[Any], str | None]] = {}
+        self._held: dict[str, tuple[Any, tuple[Any, ...] | weakref.ref[Any] | int, str | None]] = {}
         """What was recorded last of a field, and all objects in its value: the same objects, nothing changed.
 
-        Of an agent that stands there itself, and its `agent_id` where that is its id.
+        Of an agent that stands there itself, and its `agent_id` where that is its id; where objects in the
+        value may have changed, how many members it had.
         """
         self._opaque: set[str] = set()
         self._is_listed = False
@@ -206,7 +207,10 @@ class StateTracker:
                     found.add(name)
             else:
                 raw, held = self._held.get(name, _NOTHING_HELD)[:2]
-                if type(held) is tuple and raw is last.get(name) and not still_is(value, held):
+                if raw is not last.get(name):
+                    continue
+                is_other = type(held) is tuple and not still_is(value, held)
+                if is_other or (type(held) is int and held != count_members(value)):
                     found.add(name)
         return found
 
@@ -338,6 +342,8 @@ class StateTracker:
                 return
         if objects is not None:
             self._held[name] = raw, objects, None
+        elif (members := count_members(value)) > 0:
+            self._held[name] = raw, members, None
         else:
             self._held.pop(name, None)
 
@@ -537,6 +543,7 @@ def _stays(cls: type) -> bool:
 
 _ALWAYS_SAME = SCALARS | {bytes, complex}
 _OF_ITEMS = frozenset({list, tuple, set, frozenset})
+_OF_MEMBERS = frozenset({set, frozenset, deque})
 _HEAP_TYPE = 1 << 9
 _MOST_DEPTH, _MOST_HELD = 8, 96
 """Of snapshots, in Python as in C: the same values have none."""
@@ -548,6 +555,16 @@ def _snapshot(value: Any) -> tuple[Any, ...] | None:
         return tuple(met) if _meets_all(value, met, 0) else None
     except RuntimeError:  # another thread changes a container in it
         return None
+
+
+def _count_members(value: Any, depth: int = 0) -> int:
+    kind = type(value)
+    if depth > _MOST_DEPTH:
+        return 0
+    if kind is dict or kind is list or kind is tuple:
+        items = value.values() if kind is dict else value
+        return 1 + sum(1 + _count_members(item, depth + 1) for item in items)
+    return 1 + len(value) if kind in _OF_MEMBERS else 0
 
 
 def _still_is(value: Any, before: tuple[Any, ...]) -> bool:
@@ -592,9 +609,11 @@ snapshot: Callable[[Any], tuple[Any, ...] | None] = _snapshot
 """All objects in a value; None where something in it may change unseen, or it is too large."""
 still_is: Callable[[Any, tuple[Any, ...]], bool] = _still_is
 """Whether a value holds those very objects, so that nothing changed."""
+count_members: Callable[[Any], int] = _count_members
+"""How many members a container and those in it have; 0 for any other value."""
 if native is not None:
     native.judge_types(_stays, EnumType)
-    snapshot, still_is = native.snapshot, native.still_is
+    snapshot, still_is, count_members = native.snapshot, native.still_is, native.count_members
 
 _LARGE_MARKS = (b'"size_bytes":', b'"agents":', b'"environment ')
 

@@ -87,6 +87,20 @@ def _binding_of(function: Any, names: tuple[str, ...]) -> _Binding:
     return _bind(MethodType(function, object()), names)
 
 
+_NOT_BY_POSITION = frozenset({inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.KEYWORD_ONLY})
+
+
+def _takes_positions_alone(method: Any) -> bool:
+    """Whether a decorator stands around the method whose function has `*args` and no keywords."""
+    function = getattr(method, "__func__", method)
+    while (inner := getattr(function, "__wrapped__", None)) is not None:
+        own = {each.kind for each in inspect.signature(function, follow_wrapped=False).parameters.values()}
+        if inspect.Parameter.VAR_POSITIONAL in own and inspect.Parameter.VAR_KEYWORD not in own:
+            return True
+        function = inner
+    return False
+
+
 def _bind(method: Any, names: tuple[str, ...]) -> _Binding:
     """See `bind_arguments`."""
     try:
@@ -96,11 +110,12 @@ def _bind(method: Any, names: tuple[str, ...]) -> _Binding:
     parameters = list(signature.parameters.values())
     rest = next((f"*{p.name}" for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), None)
     has_rest = rest in names
+    takes_positions = has_rest or _takes_positions_alone(method)
     positions: list[str] = []
     for parameter in parameters:
-        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+        if parameter.kind in _NOT_BY_POSITION or (takes_positions and parameter.name not in names):
             break
-        by_position = has_rest or parameter.kind is inspect.Parameter.POSITIONAL_ONLY
+        by_position = takes_positions or parameter.kind is inspect.Parameter.POSITIONAL_ONLY
         if by_position and parameter.name in names:
             positions.append(parameter.name)
     named = dict.fromkeys(name for name in names if name not in positions and not (has_rest and name == rest))
