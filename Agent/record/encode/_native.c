@@ -899,6 +899,22 @@ static PyObject *count_members(PyObject *Py_UNUSED(module), PyObject *value) {
     return PyLong_FromSsize_t(members_of(value, 0));
 }
 
+/* The words of a `random.Random` as CPython keeps them; `Agent/record/state/held_objects.py` tries whether it does. */
+typedef struct {
+    PyObject_HEAD
+    int index;
+    uint32_t words[624];
+} Twister;
+
+/* random_mark(generator): (first word, place of the next) of an object whose type has the layout of `random.Random`. */
+static PyObject *random_mark(PyObject *Py_UNUSED(module), PyObject *generator) {
+    PyTypeObject *kind = Py_TYPE(generator);
+    while (kind->tp_base != NULL && kind->tp_base != &PyBaseObject_Type) kind = kind->tp_base;
+    if (strcmp(kind->tp_name, "_random.Random") != 0 || kind->tp_basicsize < (Py_ssize_t)sizeof(Twister)) Py_RETURN_NONE;
+    Twister *twister = (Twister *)generator;
+    return Py_BuildValue("(ki)", (unsigned long)twister->words[0], twister->index);
+}
+
 /* ---- values that are what they were ---- */
 
 enum { MAX_TYPES = 1024 };
@@ -1304,6 +1320,7 @@ static PyMethodDef functions[] = {
     {"differing", (PyCFunction)(void (*)(void))differing, METH_FASTCALL,
      "The items of a state that are neither the scalars recorded last nor ignored; None for no change at all."},
     {"tag_numbers", (PyCFunction)(void (*)(void))tag_numbers, METH_FASTCALL, "Have numbers of a type stand as Python's."},
+    {"random_mark", random_mark, METH_O, "The first word of a `random.Random`, and the place of the next; None where they cannot be read."},
     {"count_members", count_members, METH_O, "How many members a container and those in it have; 0 for any other value."},
     {"snapshot", snapshot, METH_O, "All objects in a value; None where something in it may change unseen."},
     {"still_is", (PyCFunction)(void (*)(void))still_is, METH_FASTCALL, "Whether a value holds those very objects."},

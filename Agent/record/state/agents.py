@@ -1,6 +1,6 @@
 """Which object is which agent, found by its `agent_id`, by its logger, or by what `instrument` was told.
 
-`Probe` finds out whether something else than traced actions changes generators, and objects that several
+`Probe` finds out whether something else than traced actions changes objects that several
 agents hold, or that others reach through the one that holds them. A single agent's state does not tell whose
 action changed them. So they are looked at whenever one of the first outermost actions of the program ends,
 and again when the next one begins. Who changes an object counts as one of those who hold it.
@@ -8,7 +8,6 @@ and again when the next one begins. Who changes an object counts as one of those
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -26,7 +25,6 @@ from Agent.record.encode.safe_text import as_message
 from Agent.record.health import note
 from Agent.record.state.held_objects import HeldObjects
 from Agent.record.state.identity import TRACED, identity_of
-from Agent.record.state.introspection import Sort, sort_of
 from Agent.record.state.tracker import Holders, StateTracker, ValueBytes
 
 _values: dict[type, bool] = {}
@@ -335,7 +333,7 @@ class Probe:
         held = {} if self._open else self._held.copy()  # another thread may come to an end, too
         now = {key: self._digest(each) for key, each in held.items()}
         changed = [held[key].refer() for key, digest in now.items() if begun.get(key, digest) != digest]
-        self._look_at([_changing(value) for value in values], now)
+        self._look_at(list(values), now)
         self._digests = now
         if self.left <= 0:
             self._held.clear()
@@ -360,17 +358,12 @@ class Probe:
 
     def is_written(self, value: object) -> bool:
         """Whether something else than an action was seen to change that very value."""
-        known = self._written.get(id(_changing(value)))
-        return known is not None and known() is _changing(value)
+        known = self._written.get(id(value))
+        return known is not None and known() is value
 
     def _digest(self, looked_at: _LookedAt) -> object:
-        """What is equal as long as a value is what it was: a digest, or the state of a generator itself."""
+        """What is equal as long as a value is what it was."""
         value = looked_at.refer()
-        python_random = sys.modules.get("random")
-        if python_random is not None:
-            state_of = python_random.Random.getstate
-            if type(value) is python_random.Random:
-                return state_of(value)  # in a tenth of the time that a digest takes
         places = Places({str(key): refer() for key, refer in looked_at.beside.items()})
         content = content_of(value, self._agent_of, Reading(places=places))
         if content.size_bytes > _LARGE_BYTES:
@@ -378,18 +371,8 @@ class Probe:
         return content.text if content.kind is OpaqueKind.COMPARABLE else ""
 
 
-def _changing(value: object) -> object:
-    """What a value changes in: of a generator of numpy, which nobody can refer to weakly, its bits."""
-    for name in ("bit_generator", "_bit_generator"):
-        found: object = getattr(value, name, None) if sort_of(type(value)) is Sort.GENERATOR else None
-        if found is not None:
-            return found
-    return value
-
-
 def _reference(value: object) -> Callable[[], object]:
     try:
         return weakref.ref(value)
     except TypeError:
-        is_bits = type(value).__module__.startswith("numpy.random")
-        return (lambda: value) if is_bits else (lambda: None)
+        return lambda: None

@@ -55,7 +55,7 @@ class HeldObject:
     """
 
     __slots__ = (
-        "_began", "_is_generator", "_marks", "_names", "_refer", "_skipped", "is_found", "is_moving", "last",
+        "_began", "_is_generator", "_marks", "_names", "_refer", "_skipped", "is_moving", "last",
         "looks_left", "number", "seen_at",
     )  # fmt: skip
 
@@ -70,19 +70,12 @@ class HeldObject:
         """Where its generators stand."""
         self.is_moving = False
         """Whether something was seen to change it between actions."""
-        self.is_found = False
-        """Whether it is looked at for that alone."""
         self.looks_left = 1
         """How often its generators are looked at yet, which takes longer than the rest, while none moves."""
         self.seen_at = -1
         """How many outermost actions had ended at the last look."""
         self.look()
         self._began: dict[str, Any] = {**self.last, **self._copies(value)}
-
-    def found(self) -> None:
-        """It is a generator that was seen to move: nobody knows where it stood at first."""
-        self.is_moving = self.is_found = True
-        self._began.clear()
 
     def is_looked_at(self) -> bool:
         """Whether a look at it may tell something yet."""
@@ -131,7 +124,7 @@ class HeldObject:
                 if before == before or new == new:  # two that are not a number are the same
                     found[name] = {"now": new} if before is _NEVER else {"was": before, "now": new}
                 continue
-            if is_numpy_generator(new) and name not in self._marks:
+            if is_own_stream(new) and name not in self._marks:
                 self._look_at(found, name, new)
             self._skipped[name] = type(new)
             last.pop(name, None)
@@ -172,7 +165,6 @@ class HeldObjects:
         self._globals: dict[int, frozenset[str]] = {}
         """Which names of a module are looked at, by its id."""
         self._numbers = itertools.count(1)
-        self._has_found = False
         self.is_watching = is_on
         """Whether actions count of agents, too, that hold nothing of this kind."""
         self._open = 0
@@ -197,12 +189,12 @@ class HeldObjects:
             if type(value) not in SCALARS and is_object(value) and live_attributes(value) is not None:
                 self._add(found, name, value, more_looks)
         for place, generator in generators_in_fields(fields):
-            if is_numpy_generator(generator):
+            if is_own_stream(generator):
                 self._add(found, place, generator, more_looks)
         module = sys.modules.get(type(obj).__module__)
         if module is not None and self._has_globals(module):
             self._add(found, GLOBALS, module, more_looks)
-        return found | self.found_in(fields)
+        return found
 
     def _has_globals(self, module: ModuleType) -> bool:
         names = self._globals.get(id(module))
@@ -216,27 +208,6 @@ class HeldObjects:
             held.looks_left += more_looks
         if held is not None and held.is_looked_at():
             found[place] = held
-
-    def found_in(self, fields: Mapping[str, Any]) -> dict[str, HeldObject]:
-        """Generators in an agent's fields that were seen to be drawn from between actions, by place."""
-        found = {}
-        for place, generator in generators_in_fields(fields) if self._has_found else ():
-            known = self._known.get(id(generator))
-            if known is not None and known.is_found and known.value() is generator:
-                found[place] = known
-        return found
-
-    def found_moving(self, generator: object) -> HeldObject | None:
-        """Look at a generator that was seen to change between actions; None where it is looked at already."""
-        if not self._is_on or id(generator) in self._known:
-            return None
-        self._has_found = True
-        held = self._one(generator)
-        if held is not None:
-            held.found()
-            self.is_watching = True
-            self._moving.append(held)
-        return held
 
     def _one(self, value: object) -> HeldObject | None:
         known = self._known.get(id(value))
@@ -308,10 +279,17 @@ def live_attributes(value: object) -> dict[str, Any] | None:
     return found if type(found) is dict else None
 
 
-def is_numpy_generator(value: object) -> bool:
-    """Whether it is a generator of numpy whose draws are not recorded one by one."""
-    is_of_numpy = sort_of(type(value)) is Sort.GENERATOR and type(value).__module__.startswith("numpy.random")
-    return is_of_numpy and not hasattr(value, "agent_trace_adopted")
+def is_own_stream(value: object) -> bool:
+    """Whether it is a generator of numpy or `random` whose draws are not recorded one by one."""
+    if sort_of(type(value)) is not Sort.GENERATOR:
+        return False
+    if type(value).__module__.startswith("numpy.random"):
+        return not hasattr(value, "agent_trace_adopted")
+    return _is_random(value) and "getrandbits" not in vars(value)
+
+
+def _is_random(value: object) -> bool:
+    return f"{type(value).__module__}.{type(value).__qualname__}" == "random.Random"
 
 
 def generators_in_fields(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -375,8 +353,11 @@ _CONTAINERS: dict[Any, Any] = {
 def generator_mark(generator: Any) -> str:
     """A short text that changes when a generator is drawn from."""
     if hasattr(generator, "getstate"):
-        _, words, gauss = generator.getstate()
-        return f"{words[0]:x}.{words[-1]:x}.{gauss}"
+        found = None if native is None else native.random_mark(generator)
+        if found is None:
+            words = generator.getstate()[1]
+            found = words[0], words[-1]
+        return f"{found[0]:x}.{found[1]:x}.{getattr(generator, 'gauss_next', None)}"
     if hasattr(generator, "bit_generator"):
         state, more = generator.bit_generator.state, ""
     else:
@@ -395,17 +376,13 @@ def generator_mark(generator: Any) -> str:
 def global_generators(cls: type) -> dict[str, Any]:
     """The generators of `random` that are global in the module of a class, each with its name."""
     found = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
-    return {
-        name: value
-        for name, value in list(found.items())
-        if sort_of(type(value)) is Sort.GENERATOR and not is_numpy_generator(value)
-    }
+    return {name: value for name, value in list(found.items()) if _is_random(value)}
 
 
 def _names_of_globals(module: ModuleType) -> frozenset[str]:
     """The global names of a module that its functions and methods assign, and those of numpy's generators."""
     own = vars(module)
-    names = {name for name, value in list(own.items()) if is_numpy_generator(value)}
+    names = {name for name, value in list(own.items()) if is_own_stream(value)}
     functions = [value for value in list(own.values()) if isinstance(value, FunctionType)]
     for cls in list(own.values()):
         if isinstance(cls, type) and cls.__module__ == module.__name__:

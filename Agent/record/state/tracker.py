@@ -239,8 +239,7 @@ class StateTracker:
             present = self.present(obj)
             written = {name for name in objects | differing if not is_shared(present.get(name))}
             if is_written is not None:
-                names = {name for name in (*self.last, *self.heavy) if is_written(present.get(name))}
-                written |= {name for name in names if sort_of(type(present[name])) is not Sort.GENERATOR}
+                written |= {name for name in (*self.last, *self.heavy) if is_written(present.get(name))}
             written -= self.written_outside
         for name in objects | written:
             changed.pop(name, None)

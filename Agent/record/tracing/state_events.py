@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -23,11 +23,8 @@ from Agent.record.encode.safe_text import clean_head
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.held_objects import (
     GLOBALS,
-    STANDS,
     Moves,
-    generators_in_fields,
     global_generators,
-    is_numpy_generator,
 )
 from Agent.record.state.introspection import Sort, generators_of, plain_attributes, read_class_state, sort_of
 from Agent.record.state.plain_data import references_within
@@ -43,7 +40,6 @@ CLASS_FIELDS = "/extra/class_fields"
 _UNCHANGING = frozenset({str, bytes})
 Forms = Mapping[str, tuple[Collection[str], bytes]]
 """The attributes of small objects, and their JSON, by field."""
-_NO_PLACES: Mapping[str, int] = {}
 
 
 def emit_state(
@@ -108,8 +104,6 @@ def emit_outside(
     agents = pipeline.agents
     is_written = agents.probe.is_written if agents.probe.has_found else None
     changed, gone, objects = tracker.changes_outside(obj, agents.holders.is_shared, is_written, only)
-    if is_written is not None:
-        _look_at_generators(pipeline, binding, tracker, obj, is_written)
     if not changed and not gone and not objects:
         return
     tracker.watched.update(changed, gone)
@@ -125,56 +119,23 @@ def _is_object(value: object) -> bool:
     return is_object(value, agent_id_of)
 
 
-def _look_at_generators(
-    pipeline: Pipeline,
-    binding: AgentBinding,
-    tracker: StateTracker,
-    obj: object,
-    is_written: Callable[[object], bool],
-) -> None:
-    """Have generators of `random` looked at from now on that something else draws from between actions."""
-    all_held, fields = pipeline.agents.held, tracker.present(obj)
-    moved = {
-        held.number: {STANDS: {"now": generator}}
-        for _, generator in generators_in_fields(fields)
-        if is_written(generator) and (held := all_held.found_moving(generator)) is not None
-    }
-    held_here = tracker.held or ()
-    new = {path: each for path, each in all_held.found_in(fields).items() if each not in held_here}
-    if new:
-        tracker.held = (*held_here, *dict.fromkeys(new.values()))
-        emit_moves(pipeline, binding, moved, {path: each.number for path, each in new.items()})
-
-
-def emit_moves(
-    pipeline: Pipeline,
-    binding: AgentBinding,
-    moved: Mapping[int, Moves],
-    held: Mapping[str, int] = _NO_PLACES,
-) -> None:
+def emit_moves(pipeline: Pipeline, binding: AgentBinding, moved: Mapping[int, Moves]) -> None:
     """Write what code outside of actions changed in what agents hold since the last action ended.
 
     Args:
         moved: what changed, by the number of the object.
-        held: where this agent has objects whose places no event tells yet.
     """
     payload = {"trigger": "held", "moved": {str(number): moves for number, moves in moved.items()}}
-    pipeline.emit(binding.slot("state_change", 20), "outside", {**payload, "held": held} if held else payload)
+    pipeline.emit(binding.slot("state_change", 20), "outside", payload)
 
 
 def values_of_many(tracker: StateTracker, present: Mapping[str, Any]) -> list[object]:
-    """What others may change of an agent's fields: objects, and generators whose draws nobody records."""
+    """What others may change of an agent's fields, but for generators, which are looked at apart."""
     return [
-        *(
-            value
-            for name, value in present.items()
-            if name in tracker.held_together or is_object(value, agent_id_of)
-        ),
-        *(
-            generator
-            for _, generator in generators_in_fields(present)
-            if not is_numpy_generator(generator) and _adopted_at(generator) is None
-        ),
+        value
+        for name, value in present.items()
+        if sort_of(type(value)) is not Sort.GENERATOR
+        and (name in tracker.held_together or is_object(value, agent_id_of))
     ]
 
 
@@ -285,10 +246,9 @@ def _adopt_held_generators(fields: dict[str, Any]) -> None:
 def _adopt_global_generators(cls: type) -> None:
     """The same for generators that are global in the module of an agent's class."""
     for name, generator in global_generators(cls).items():
-        if f"{type(generator).__module__}.{type(generator).__qualname__}" == "random.Random":
-            from Agent.record.sources.sources import adopt_held
+        from Agent.record.sources.sources import adopt_held
 
-            adopt_held(generator, f"{GLOBALS}{name}")
+        adopt_held(generator, f"{GLOBALS}{name}")
 
 
 def _with_references(fields: dict[str, Any], tracker: StateTracker) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from Agent.record.state.held_objects import (
     STANDS,
     generator_mark,
     generators_in_fields,
-    is_numpy_generator,
+    is_own_stream,
     live_attributes,
 )
 from Agent.record.state.introspection import Sort, is_put_in_place, read_state, sort_of
@@ -143,10 +143,8 @@ class HeldMoves:
                 continue
             held = held_at(obj, path)
             if path == GLOBALS:
-                found += [
-                    (path + name, each) for name, each in vars(held).items() if is_numpy_generator(each)
-                ]
-            elif is_numpy_generator(held):
+                found += [(path + name, each) for name, each in vars(held).items() if is_own_stream(each)]
+            elif is_own_stream(held):
                 found.append((path, held))
         for name, generator in found:
             if adoption_of(generator) is None:
