@@ -14,10 +14,12 @@ from typing import Any
 
 from Agent.errors import RecordingMiss
 from Agent.event.pointers import escape
+from Agent.event.values.plain import SCALARS
 from Agent.event.values.values import Unrestored
 from Agent.record.emit.context import Answer, Player, TracedCall
 from Agent.record.sources.adopted import is_foreign_name, is_own, place_of
 from Agent.record.state.agents import agent_id_of
+from Agent.record.state.held_objects import is_own_stream, live_attributes
 from Agent.record.state.introspection import read_state
 from Agent.replay.compare.comparison import Recorded
 from Agent.replay.compare.outcome import ReplayOutcome, SourceRead
@@ -292,6 +294,7 @@ class FieldReads:
         self._is_looking = False
         self._found: dict[str, None] = {}
         self._outside = _held(objects, lambda agent_id: _written_outside(recording, agent_id))
+        self._told = _held(objects, lambda agent_id: _told(recording, agent_id, live))
         self._found_outside: dict[str, None] = {}
         self._shared = _held(objects, lambda agent_id: _shared(recording, agent_id, live))
         self._found_shared: dict[str, None] = {}
@@ -352,7 +355,7 @@ class FieldReads:
         if is_own(frame):
             return
         known = self._outside.get(id(obj))
-        if known is not None and known[0] is obj:
+        if known is not None and known[0] is obj and not (id(obj) in self._told and _is_looked_at(obj, name)):
             self._found_outside[f"{name} of {known[1]} by {place_of(frame)}"] = None
         known = self._shared.get(id(obj))
         if known is not None and known[0] is obj:
@@ -400,6 +403,24 @@ def _written_outside(recording: Recording, agent_id: str) -> Collection[str]:
     """The fields with an object that something else than the actions of its agent changed."""
     facts = recording.agents.get(agent_id)
     return () if facts is None else facts.written_outside
+
+
+def _told(recording: Recording, agent_id: str, live: frozenset[str]) -> Collection[str]:
+    """The fields with an object of which recording told what others changed of its scalars."""
+    facts = recording.agents.get(agent_id)
+    held = {} if facts is None else facts.held
+    outside = {
+        number for name, other in recording.agents.items() if name not in live for number in other.held
+    }
+    return [path for number, path in held.items() if number not in outside]
+
+
+def _is_looked_at(obj: object, name: str) -> bool:
+    """Whether recording looks at that attribute, or it is the class's, whose code reads others in turn."""
+    attributes = live_attributes(obj) or {}
+    if name not in attributes:
+        return hasattr(type(obj), name)
+    return type(attributes[name]) in SCALARS or is_own_stream(attributes[name])
 
 
 def _shared(recording: Recording, agent_id: str, live: frozenset[str]) -> Collection[str]:

@@ -146,6 +146,9 @@ class HeldMoves:
                 found += [(path + name, each) for name, each in vars(held).items() if is_own_stream(each)]
             elif is_own_stream(held):
                 found.append((path, held))
+            else:
+                parts = (live_attributes(held) or {}).items()
+                found += [(f"{path}.{name}", each) for name, each in list(parts) if is_own_stream(each)]
         for name, generator in found:
             if adoption_of(generator) is None:
                 self._generators[name] = (generator, generator_mark(generator))
