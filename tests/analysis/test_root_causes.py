@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -425,6 +425,9 @@ class Anything:
     def ends(self, log: Log) -> int | None:
         return None
 
+    def symptoms(self, log: Log, findings: Sequence[Finding]) -> dict[int, float]:
+        return {}
+
 
 class Named(Anything):
     """Speaks of an agent, and of nothing that it does."""
@@ -456,7 +459,7 @@ def test_what_two_agents_do_about_one_thing_at_one_step_is_one_incident() -> Non
     log = diary.log()
     kept = rank(log, list(follow_ups.find(log)), Anything())
     told = [act.agent for act in kept[0].shown()]
-    assert told[0] == "packer1" and set(told) == {"packer1", "desk1", "clerk1"}
+    assert told[0] == "packer1" and {"packer1", "desk1", "clerk1"} <= set(told) and "clerk2" not in told
     # what happens then to another order is another matter
     assert [each.step for each in kept if each.owner == "clerk2"] == [30]
 

@@ -18,6 +18,11 @@ _TOKEN = re.compile(r"[^\s,;:!?\"'()\[\]{}<>]+")
 _WORD = re.compile(r"[a-z]+|[0-9]+")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _TICK = re.compile(r"\b(?:tick|step|round|turn)\s*#?\s*([0-9]+)", re.IGNORECASE)
+_MOMENT = re.compile(
+    r"\b(tick|step|round|turn|second|minute|hour|day|night|week|month|quarter|year|shift|season|period|"
+    r"episode|cycle)\s*#?\s*([0-9]+)\b",
+    re.IGNORECASE,
+)
 _CLOCK = re.compile(r"(?<![0-9:])([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?(?![0-9:])")
 _EVENT_ID = re.compile(r"\b[a-z2-7]{8}-[0-9]+\b")
 
@@ -164,6 +169,8 @@ class Question:
     words: tuple[str, ...]
     """The words left to search messages for."""
     ticks: tuple[int, ...]
+    moments: tuple[tuple[str, int], ...]
+    """Numbered times that it names, ticks among them: ("day", 40)."""
     clock: tuple[tuple[int, int], ...]
     """Times of day that it names, UTC, as seconds since midnight and how many seconds they may be off."""
     event_ids: tuple[str, ...]
@@ -236,6 +243,7 @@ def read_question(text: str, agents: Mapping[str, str | None], series: Iterable[
         topics=frozenset(topics),
         words=tuple(dict.fromkeys(words)),
         ticks=tuple(int(number) for number in _TICK.findall(text)),
+        moments=tuple((unit.lower(), int(number)) for unit, number in _MOMENT.findall(text)),
         clock=tuple(_clock(*found) for found in _CLOCK.findall(text)),
         event_ids=tuple(_EVENT_ID.findall(text)),
         things=things_in(_CLOCK.sub(" ", _EVENT_ID.sub(" ", rest))),

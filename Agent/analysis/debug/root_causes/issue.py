@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable, Sequence
 from functools import lru_cache
 from itertools import chain, groupby
 from typing import Final
 
 from Agent.analysis.debug.question.question import Question, stems
 from Agent.analysis.debug.root_causes.acts import Act, Log
-from Agent.analysis.debug.root_causes.ranking import QUIET, Hypothesis
+from Agent.analysis.debug.root_causes.ranking import Hypothesis
 from Agent.analysis.debug.root_causes.scan import Finding
+from Agent.analysis.debug.root_causes.symptoms import QUIET, symptoms
 
 __all__ = ["Issue"]
 
@@ -51,6 +52,7 @@ class Issue:
         self.words = frozenset(stems(question.text))
         self.series = frozenset(name.partition(":")[2] or name for name in question.series)
         self.ticks, self.clock = question.ticks, question.clock
+        self.moments = question.moments
         self.named = frozenset(each.id for each in question.naming)
         self.spaced = f" {' '.join(_WORD.findall(self.text))} "
         self.tokens = self._named_tokens(log)
@@ -113,6 +115,19 @@ class Issue:
             for place in places:
                 found[place] = HEARD * self.told[place] * (1 - math.log(begin) / size)
         return found
+
+    def symptoms(self, log: Log, findings: Sequence[Finding]) -> dict[int, float]:
+        """{place: how likely it is that the text speaks of this event}."""
+        return symptoms(log, self.told, self.seeds(log), self._then(log), findings)
+
+    def _then(self, log: Log) -> Collection[int]:
+        """The places at the first moment that the text names and the session has: a tick, or its own day."""
+        for unit, number in self.moments:
+            at = [act.place for act in log.acts if act.tick == number]
+            at = at or [act.place for act in log.by_token.get((unit, number), ())]
+            if at:
+                return range(at[0], at[-1] + 1)
+        return ()
 
     def ends(self, log: Log) -> int | None:
         """The step of the last event that the text may speak of; None where it speaks of none.

@@ -7,16 +7,18 @@ weighted sum: the logarithm of how likely it is the cause beside the others (a c
 
 from __future__ import annotations
 
+import heapq
 import math
 import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort, is_number, leaf
 from Agent.analysis.debug.root_causes.scan import Finding
+from Agent.analysis.debug.root_causes.symptoms import LEAST_BLAME, QUIET, blame
 from Agent.analysis.debug.root_causes.web import Web, tokens_of
 
 __all__ = ["Asked", "Hypothesis", "Step", "rank"]
@@ -37,6 +39,9 @@ class Asked(Protocol):
 
     def ends(self, log: Log) -> int | None:
         """The step of the last event that the text may speak of; None where it speaks of none."""
+
+    def symptoms(self, log: Log, findings: Sequence[Finding]) -> dict[int, float]:
+        """{place: how likely it is that the text speaks of this event}."""
 
 
 class Step(NamedTuple):
@@ -68,7 +73,7 @@ class Hypothesis:
     triggers: list[Act] = field(default_factory=list)
     """Seldom acts by or about who changed, between what was usual and what was not."""
     path: list[Act] = field(default_factory=list)
-    """What happened before to the thing that the first finding is about."""
+    """What happened to the things that it is about, until right after it."""
     chain: list[Step] = field(default_factory=list)
     """From it to what the issue speaks of."""
     beside: list[Hypothesis] = field(default_factory=list)
@@ -85,12 +90,12 @@ class Hypothesis:
         return self.acts[0].agent if self.acts else _owner(self.findings[0])
 
     def shown(self) -> list[Act]:
-        """The acts to name: those of which most findings tell, then what came before, then the others."""
+        """The acts to name: those of which most findings tell, then others by how much blame reaches them."""
         own = self.own_acts()
         sides = [acts[:2] for acts in (own, *(each.own_acts() for each in self.beside))]
         told = [acts[n] for n in range(2) for acts in sides if n < len(acts)]
-        acts = [*told, *self.triggers[:3], *self.path[:3], *own]
-        return list({act.id: act for act in acts}.values())[:MAX_SHOWN]
+        others = sorted([*self.triggers, *self.path, *own], key=lambda act: -act.blame)
+        return list({act.id: act for act in [*told, *others]}.values())[:MAX_SHOWN]
 
     def own_acts(self) -> list[Act]:
         """The acts of its own findings; first those that most of the findings are about."""
@@ -115,29 +120,25 @@ def _telling(finding: Finding) -> Sequence[Act]:
 
 
 WEIGHTS: Final = {
-    "strength": 2.45,
-    "rules": 1.04,
-    "odd": 1.29,
-    "single": 1.23,
-    "relevance": 2.0,
-    "before": 5.52,
-    "reach": 0.37,
-    "late": 1.38,
-    "recent": 1.77,
-    "alike": -0.3,
-    "near": 3.59,
-    "end": -1.43,
-    "named": -0.5,
+    "strength": 1.29,
+    "rules": 0.9,
+    "single": 1.56,
+    "relevance": 0.92,
+    "before": 2.8,
+    "reach": 0.21,
+    "late": 1.06,
+    "recent": 1.1,
+    "alike": -0.19,
+    "near": 1.82,
+    "end": -1.32,
+    "named": -2.58,
+    "blame": 0.47,
+    "then": -1.97,
 }
-"""Fitted by maximum likelihood, with a penalty of 0.003 on the squares, to 512 sessions with a planted fault.
-
-The weight of relevance was set by hand before the others were fitted; fitted with them it is 0.9, and then
-an issue that names one agent is answered with others more often. So was that of named: fitted to sessions in
-which whom the issue names is seldom at fault it is -2.3, and then no such agent is ever suspected.
+"""Fitted by maximum likelihood, with a penalty of 0.003 on the squares, to 639 sessions with a planted fault.
 
 strength    how sure it is that something is odd there, from 0 to 1
 rules       the logarithm of one more than how many relations break there
-odd         the logarithm of how far its numbers lie outside those of its like, at most 3
 single      whether it is one event rather than a course
 relevance   how much of it the issue speaks of, from 0 to 1
 before      the share of what the issue speaks of that begins after it
@@ -148,8 +149,10 @@ alike       the logarithm of one more than how many findings of its rule are sur
             says little
 near        how near it is to a thing that the issue names, as far as it is not odd by itself
 end         whether it is not before the last event that the issue may speak of, and not by whom it names
-named       whether it is about an agent that the issue names: what is complained of is there more often than
-            what brought it about
+named       whether it is about an agent that the issue names, as far as it is not odd by itself: what is
+            complained of is there more often than what brought it about
+blame       the logarithm of how much of the blame that flows back from what the issue speaks of reaches it
+then        how much of what the issue speaks of is at its own step
 """
 
 
@@ -163,12 +166,15 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
     )
     if not found:
         return []  # nothing changes in this session, so its rare acts explain nothing
+    shares = asked.symptoms(log, findings)
+    blame(log, shares)
     found += _seldom(log, rare, found)
     for each in found:
         each.relevance = asked.relevance(each)
     web = Web(log)
     symptoms = {n: each.strength * each.relevance for n, each in enumerate(found) if each.findings}
-    after = _measure(log, found, symptoms, web, rare, asked)
+    after = _measure(log, found, symptoms, web, asked)
+    _measure_blame(log, found, shares)
     for n, each in enumerate(found):
         each.chain = _chain(found, n, after, symptoms, web, asked.agents)
         each.score = sum(weight * each.measures[name] for name, weight in WEIGHTS.items())
@@ -183,7 +189,7 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
     for each in kept:
         if each.findings:
             each.triggers = rare.triggers(each, contacts)
-            each.path = rare.upstream(each.findings[0].first)
+        each.path = rare.path(each.first)
     return kept
 
 
@@ -193,7 +199,7 @@ MIN_LOCAL: Final = 1.5
 
 
 def _measure(
-    log: Log, found: list[Hypothesis], symptoms: dict[int, float], web: Web, rare: Rarity, issue: Asked
+    log: Log, found: list[Hypothesis], symptoms: dict[int, float], web: Web, issue: Asked
 ) -> dict[int, int]:
     """Fill `measures`; what it gives says of each candidate to which one most of its blame is due."""
     reach, after = _blame(found, symptoms, web)
@@ -210,7 +216,6 @@ def _measure(
         each.measures = {
             "strength": each.strength,
             "rules": math.log1p(_relations(each.findings)),
-            "odd": min(MAX_ODD, math.log1p(rare.odd(first))),
             "single": float(single),
             "relevance": each.relevance,
             "before": asked[n] / whole,
@@ -218,12 +223,26 @@ def _measure(
             "near": near * (1 - each.strength),
             # a rare act of a named agent may be the symptom or the cause
             "end": float(ends is not None and each.step >= ends and each.owner not in issue.agents),
-            "named": float(each.owner in issue.agents),
+            "named": float(each.owner in issue.agents) * (1 - each.strength),
             "late": min(0.0, math.log((first.step + 1) / (FIRST_QUARTER * log.steps))),
             "recent": asked[n] / whole * math.log((first.step + 1) / log.steps),
             "alike": alike[n],
         }
     return after
+
+
+def _measure_blame(log: Log, found: Sequence[Hypothesis], shares: Mapping[int, float]) -> None:
+    """Add to `measures` what the blame that flows back from the symptoms says."""
+    at_step: dict[int, float] = defaultdict(float)
+    for place, share in shares.items():
+        at_step[log.acts[place].step] += share
+    for each in found:
+        most = max(act.blame for act in each.own_acts()[:MAX_OWN])
+        each.measures["blame"] = math.log(LEAST_BLAME + most)
+        each.measures["then"] = at_step.get(each.step, 0.0)
+
+
+MAX_OWN: Final = 6
 
 
 def _alike(found: Sequence[Hypothesis]) -> list[float]:
@@ -255,7 +274,6 @@ def _relations(findings: Sequence[Finding]) -> int:
 
 _ITEM: Final = re.compile(r"\[[0-9]+\]")
 LEAST: Final = 0.03
-MAX_ODD: Final = 3.0
 FIRST_QUARTER: Final = 0.25
 
 
@@ -465,22 +483,37 @@ def _lacks(finding: Finding) -> tuple[str, object]:
 SELDOM: Final = 0.06
 """An act is looked at for its effects if its sort comes at most so often a step."""
 MAX_SELDOM: Final = 300
+MAX_BLAMED: Final = 30
 
 
 def _seldom(log: Log, rare: Rarity, found: Sequence[Hypothesis]) -> list[Hypothesis]:
-    """Seldom acts, one for each sort and step; those that a finding is about already are left out."""
+    """Seldom acts, one for each sort and step, and those that most blame reaches.
+
+    Those that a finding is about already are left out.
+    """
     together: dict[Hashable, list[Act]] = {}
-    most = max(2.0, SELDOM * log.steps)
+    limit = max(2.0, SELDOM * log.steps)
     told = {act.id for each in found for act in _telling(each.findings[0])[:1]}
     for act in log.acts:
         if act.kind in QUIET or act.failed or act.kind == "log" or act.id in told:
             continue
-        if rare.steps_of[act.sort] <= most:
+        if rare.steps_of[act.sort] <= limit:
             together.setdefault((act.sort, act.step, act.agent), []).append(act)
     groups = sorted(together.values(), key=lambda acts: (rare.steps_of[acts[0].sort], acts[0].place))
+    listed = [acts[:4] for acts in groups[:MAX_SELDOM]]
+    told |= {act.id for acts in listed for act in acts}
+    reached: dict[tuple[Sort, str], Act] = {}
+    for act in log.acts:
+        if not act.blame or act.kind in QUIET or act.failed or act.id in told:
+            continue
+        # of what somebody does again and again, the time to which most blame leads
+        most = reached.setdefault((act.sort, act.agent), act)
+        if act.blame > most.blame:
+            reached[act.sort, act.agent] = act
+    listed += [[act] for act in heapq.nlargest(MAX_BLAMED, reached.values(), key=lambda act: act.blame)]
     return [
-        Hypothesis([], acts[0].step, tokens_of(acts), 1.0 / rare.steps_of[acts[0].sort], acts=acts[:4])
-        for acts in groups[:MAX_SELDOM]
+        Hypothesis([], acts[0].step, tokens_of(acts), 1.0 / rare.steps_of[acts[0].sort], acts=acts)
+        for acts in listed
     ]
 
 
@@ -499,25 +532,6 @@ class Rarity:
         # whoever does it, it is the same
         self.steps_of = {sort: len(steps[sort[1:]]) for sort in log.by_sort}
         self.by_agent = Counter((act.sort, act.agent) for act in log.acts)
-        self._numbers: dict[Sort, dict[str, dict[int, float]]] = {}
-
-    def odd(self, act: Act) -> float:
-        """How far a number of a seldom act lies outside those of its like, in units of their range."""
-        if self.steps_of[act.sort] > MAX_LIKE:
-            return 0.0
-        if act.sort not in self._numbers:
-            self._numbers[act.sort] = _numbers(self.log.by_sort[act.sort])
-        far = 0.0
-        for numbers in self._numbers[act.sort].values():
-            value = numbers.get(act.place)
-            others = [number for place, number in numbers.items() if place != act.place]
-            if value is None or len(others) < MIN_LIKE:
-                continue
-            low, high = min(others), max(others)
-            gap = max(low - value, value - high)
-            if gap > 0:
-                far = max(far, gap / max(high - low, 0.05 * max(abs(high), abs(low)), 1e-9))
-        return far
 
     def triggers(self, hypothesis: Hypothesis, contacts: dict[str, set[str]]) -> list[Act]:
         """Seldom acts by or about the owner, or by whom it deals with, just before the first finding."""
@@ -573,37 +587,19 @@ class Rarity:
                 return act
         return None
 
-    def upstream(self, act: Act) -> list[Act]:
-        """What happened before to the things that an act is about, nearest first."""
-        found: dict[int, Act] = {}
-        for thing in act.things:
-            life = self.log.by_thing[thing]
-            if len(life) <= MAX_LIFE:
-                for other in life:
-                    if other.place < act.place and other.kind not in QUIET:
-                        found[other.place] = other
-        places = sorted(found)
-        # how it began, and what came right before
-        return [found[place] for place in dict.fromkeys([*places[:1], *reversed(places)])]
+    def path(self, act: Act) -> list[Act]:
+        """What happened to the things that an act is about until a step later, what got most blame first."""
+        found = {
+            other.place: other
+            for thing in act.things
+            if len(life := self.log.by_thing[thing]) <= MAX_LIFE
+            for other in life
+            if other.step <= act.step + 1 and other.place != act.place and other.kind not in QUIET
+        }
+        return sorted(found.values(), key=lambda other: (-other.blame, other.place))
 
 
-def _numbers(acts: Sequence[Act]) -> dict[str, dict[int, float]]:
-    """{path: {place of an act: number}}; beside a number that replaced another by how much it was moved."""
-    found: dict[str, dict[int, float]] = defaultdict(dict)
-    for act in acts:
-        for path, value in act.values.items():
-            if is_number(value):
-                found[path][act.place] = value
-                old = act.before.get(path)
-                if is_number(old) and old > 0 and value > 0:
-                    found[f"{path} moved"][act.place] = abs(math.log(value / old))
-    return found
-
-
-MIN_LIKE: Final = 3
-MAX_LIKE: Final = 60
 MAX_LIFE: Final = 400
-QUIET: Final = frozenset({"context_entry", "context_exit", "state", "metric", "resource", "throughput"})
 BLURRED: Final = frozenset({"level shifts", "rate changes", "drifts"})
 BLUR: Final = 3
 BACK: Final = 0.1

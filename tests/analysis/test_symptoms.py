@@ -1,0 +1,98 @@
+"""Which events an issue speaks of, and where the blame for them comes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from Agent.analysis.debug.question.question import read_question
+from Agent.analysis.debug.root_causes.acts import Act, Log, read_acts
+from Agent.analysis.debug.root_causes.issue import Issue
+from Agent.analysis.debug.root_causes.scan import Finding
+from Agent.analysis.debug.root_causes.symptoms import blame, symptoms
+
+DAYS = 40
+ROLES = {"farm": None, "dairy": None, "shop": None}
+
+
+def row(place: int, day: int, agent: str, **extra: Any) -> dict[str, Any]:
+    return {
+        "id": f"e-{place}", "ts_us": place, "tick": day, "agent_id": agent, "event_type": "agent_action",
+        "agent_role": agent, "message": "", "level": "INFO", "extra": extra, "state": None, "span_id": None,
+        "parent_span_id": None, "causes": [],
+    }  # fmt: skip
+
+
+def cheeses() -> Log:
+    """Each day a farm fills a can, a dairy makes a cheese of it and a shop cuts that."""
+    rows: list[dict[str, Any]] = []
+    for day in range(DAYS):
+        for agent, extra in (
+            ("farm", {"action_type": "milk", "can": f"can-{day}"}),
+            ("dairy", {"action_type": "make", "can": f"can-{day}", "wheel": f"wheel-{day}"}),
+            (
+                "shop",
+                {"action_type": "cut", "wheel": f"wheel-{day}", "taste": "sour" if day == 20 else "good"},
+            ),
+        ):
+            rows.append(row(len(rows), day, agent, **extra))
+    return read_acts(rows, lambda each: each["tick"])
+
+
+def at(log: Log, name: str, day: int) -> Act:
+    return next(act for act in log.acts if act.name == name and act.step == day)
+
+
+def test_blame_flows_back_over_what_events_share_to_where_a_value_came_from() -> None:
+    log = cheeses()
+    blame(log, {at(log, "cut", 20).place: 1.0})
+    milk = {day: at(log, "milk", day).blame for day in range(DAYS)}
+    assert max(milk, key=lambda day: milk[day]) == 20
+    # what comes later brought nothing about
+    assert not any(act.blame for act in log.acts if act.step > 20)
+
+
+def test_no_more_blame_is_passed_on_than_there_is() -> None:
+    log = cheeses()
+    blame(log, {at(log, "cut", 20).place: 1.0})
+    once = sum(act.blame for act in log.acts)
+    assert 0.9 < once - 1.0 < 0.9 / (1 - 0.9)
+    # nothing of it stays for the next text that is asked about
+    blame(log, {at(log, "cut", 20).place: 1.0})
+    assert sum(act.blame for act in log.acts) == once
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("what did the shop cut on day 7", 7),
+        ("wheel-31 is no good", 31),
+        ("the shop sold something sour", 20),
+    ],
+)
+def test_the_event_that_says_or_holds_what_the_text_names_is_the_symptom(text: str, day: int) -> None:
+    log = cheeses()
+    issue = Issue(read_question(text, ROLES, []), log)
+    shares = issue.symptoms(log, [])
+    assert sum(shares.values()) == pytest.approx(1.0)
+    likeliest = max(shares, key=lambda place: shares[place])
+    assert (log.acts[likeliest].name, log.acts[likeliest].step) == ("cut", day)
+
+
+def test_of_events_that_fit_alike_the_odd_one_is_the_symptom() -> None:
+    log = cheeses()
+    odd = at(log, "cut", 12)
+    told = [
+        Finding("new value", "taste", [odd], 6.0),
+        Finding("about it", "", [log.acts[0]], 6.0, local=True),
+    ]
+    shares = symptoms(log, {}, {}, (), told)
+    assert max(shares, key=lambda place: shares[place]) == odd.place
+    assert shares[odd.place] > 10 * shares.get(0, 0.0)
+
+
+def test_a_session_without_acts_has_no_symptom() -> None:
+    log = read_acts([], lambda each: each["tick"])
+    assert symptoms(log, {}, {}, (), []) == {}
+    blame(log, {})
