@@ -10,12 +10,11 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from Agent.event.clock import parse_timestamp
 from Agent.event.codec import event_from_object
 from Agent.event.kinds import LEVELS, Home
 from Agent.event.payloads import KINDS
+from Agent.event.values.plain import read_json, write_json
 from Agent.record.encode.safe_text import shown_safely
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class MirrorsForPeople:
             """Give a line on, and its text to whoever reads text."""
             if take is not None:
                 take(line)
-            event = orjson.loads(line)
+            event = read_json(line)
             if twin is not None:
                 twin(as_text(event).encode("utf-8", "replace"))
             # An error goes to two mirrors and is shown once.
@@ -73,7 +72,7 @@ class MirrorsForPeople:
 
 def _json_line(details: dict[str, Any]) -> str:
     """JSON that a terminal only shows: what it would obey, such as C1 controls, stands as escapes of JSON."""
-    text = orjson.dumps(details).decode()
+    text = write_json(details).decode()
     if text.isprintable():
         return text
     import json
@@ -135,7 +134,7 @@ def as_log_record(line: bytes) -> logging.LogRecord:
     Raises:
         ValueError: the line is no event.
     """
-    event: dict[str, Any] = orjson.loads(line)
+    event: dict[str, Any] = read_json(line)
     if "type" in event:
         # A run's flat line, in the form of all others.
         flat = event_from_object(event)
@@ -167,7 +166,7 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
-        return orjson.dumps(_event_of(record)).decode()
+        return write_json(_event_of(record)).decode()
 
 
 class TextLines(logging.Formatter):

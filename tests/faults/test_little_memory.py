@@ -23,6 +23,10 @@ class Agent:
     def act(self, value):
         self.field = value
 
+class Thing:
+    def __init__(self, number):
+        self.number, self.text, self.more = number, "\u4e2d" * 20, [number, 0.5]
+
 agent = Agent()
 agent.act(1)
 logger.log_action("warm", {"value": "x" * 1000})
@@ -37,6 +41,12 @@ value = {
     "deep": lambda: [[["y" * 900] * 100] * 100] * 5,
     "tuple": lambda: ("x" * 500,) * 100_000,
     "bytes": lambda: b"x" * 50_000_000,
+    "floats": lambda: tuple(n * 0.37 for n in range(40_000)),
+    "wide texts": lambda: {f"key {n}": "\u4e2d" * 500 for n in range(300)},
+    "wide text": lambda: "\u4e2d" * 250_000,
+    "small dicts": lambda: [{"id": n, "name": f"\u00e9{n}", "x": n * 0.5} for n in range(9_000)],
+    "keys": lambda: {n: "x" * 5 for n in range(20_000)},
+    "objects": lambda: [Thing(n) for n in range(9_000)],
 }[kind]()
 in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (in_use + int(headroom_mb * 1e6),) * 2)
@@ -54,7 +64,10 @@ assert after
 shutdown_logging()
 print("alive")
 """
-KINDS = "text|escapes|list|escapes in a list|dict|nearly whole|numbers|deep|tuple|bytes".split("|")
+KINDS = (
+    "text|escapes|list|escapes in a list|dict|nearly whole|numbers|deep|tuple|bytes|"
+    "floats|wide texts|wide text|small dicts|keys|objects"
+).split("|")
 
 
 def outcome(place: Path, kind: str, headroom_mb: float) -> str:
@@ -79,6 +92,12 @@ def outcome(place: Path, kind: str, headroom_mb: float) -> str:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_large_value_does_not_end_a_process_with_little_memory(tmp_path, kind):
     assert outcome(tmp_path, kind, 5) == "alive"
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("headroom_mb", [2, 3, 4])
+def test_a_walk_that_is_refused_memory_again_and_again_comes_to_an_end(tmp_path, headroom_mb):
+    assert outcome(tmp_path, "objects", headroom_mb) == "alive"
 
 
 @pytest.mark.slow

@@ -46,7 +46,8 @@ from Agent.event.values.plain import (
     all_scalars,
     all_strings,
     any_nonfinite,
-    ask_memory_for,
+    ask_memory_for_more,
+    write_json,
 )
 from Agent.event.values.reading import USUAL, AgentOf, Hides, Limits, Named, Reading
 
@@ -172,7 +173,7 @@ def _with_own(value: object, plan: ClassPlan, content: Content, reading: Reading
         for name, held in plan_attributes(value, plan).items()
         if type(held) in SCALARS or (type(held) is tuple and all_scalars(held))
     }
-    data = orjson.dumps(own, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    data = write_json(own, DUMP_OPTIONS | orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
     if reading.hides is not None and not reading.hides.is_harmless(own, data):
         return content
     return content._replace(text=f"{content.text}{WITH_OWN}{ALGORITHM}:{short_digest(imported(data)).hex()}")
@@ -215,9 +216,8 @@ def _of_scalars(value: object, plan: ClassPlan, hides: Hides | None) -> Content 
         return None
     if any_may_be_made(values):
         return None
-    ask_memory_for(attributes)
     try:
-        data = orjson.dumps(attributes, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
+        data = write_json(attributes, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
     except (TypeError, ValueError):  # a large integer, a lone surrogate: the walk knows them
         return None
     if data.find(b"null") >= 0 and any_nonfinite(values):
@@ -230,6 +230,7 @@ def _of_scalars(value: object, plan: ClassPlan, hides: Hides | None) -> Content 
 
 
 _FEW = 1_000
+_ASKED_EACH = 100  # nodes
 _SCALARS_A_NODE = 16  # a sweep in C over so many costs less than one step of the walk
 
 
@@ -348,6 +349,8 @@ class _Walk:
 
     def _count(self, nodes: int) -> None:
         self._nodes += nodes
+        if not self._nodes % _ASKED_EACH:
+            ask_memory_for_more()
         if self._nodes > self._most_nodes:
             if self._instead is not None:
                 raise _HoldsMuch(self._instead)
@@ -448,10 +451,8 @@ class _Walk:
             self.may_hold_made = self.may_hold_made or self._begun is None
             if self._made is not None:
                 return False
-        if not is_counting or len(values) > _SCALARS_A_NODE:
-            ask_memory_for(container)
         try:
-            data = orjson.dumps(container, None, DUMP_OPTIONS)
+            data = write_json(container, DUMP_OPTIONS)
         except (TypeError, ValueError):
             return False
         if not is_counting:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from Agent.event.pointers import escape, fold_tags
-from Agent.event.values.plain import SMALL_BYTES, ask_memory_for
+from Agent.event.values.plain import read_json, write_json
 
 ALGORITHM = "c1"
 """What digests of content begin with, `c1:`; those without it were made before content was looked at."""
@@ -52,11 +52,10 @@ def digest_named(value: Any, types: Mapping[str, str] | None = None, pointer: st
 
 def digest_named_json(data: bytes, types: Mapping[str, str] | None = None, pointer: str = "") -> str:
     """`digest_named` of a mapping that is there as JSON."""
-    value = orjson.loads(data)
-    if types or len(data) > SMALL_BYTES:
+    value = read_json(data)
+    if types:
         return digest_named(value, types, pointer)
-    # What is small needs no look at the memory that is left, which takes longer than to write it.
-    return f"{ALGORITHM}:{digest_bytes(orjson.dumps({name: value[name] for name in sorted(value)}))}"
+    return f"{ALGORITHM}:{digest_bytes(write_json({name: value[name] for name in sorted(value)}))}"
 
 
 def named_bytes(value: Any, types: Mapping[str, str] | None = None, pointer: str = "") -> bytes:
@@ -135,10 +134,8 @@ def _with_order(tag: str, node: Any) -> Any:
 
 
 def _dump(value: Any, *, has_order: bool = False) -> bytes:
-    ask_memory_for(value)
     try:
-        # 0, not None: orjson 3.13.0 leaks a reference to None that it is given as `option`
-        return orjson.dumps(value, option=0 if has_order else orjson.OPT_SORT_KEYS)
+        return write_json(value, 0 if has_order else orjson.OPT_SORT_KEYS)
     except (TypeError, ValueError, RecursionError):
         return _dump_flat(value, has_order=has_order)  # too deep, or of what orjson refuses
 

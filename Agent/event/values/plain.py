@@ -5,7 +5,7 @@ Plain means: exact dict, list, str, int, float, bool and None, nothing that need
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -17,11 +17,6 @@ _STRINGS = frozenset({str})
 _CONTAINERS = frozenset({dict, list})
 _NESTING = _CONTAINERS | {tuple}
 _PLAIN = SCALARS | _CONTAINERS
-SMALL_BYTES = 65_536
-WALKED_BYTES = 8_192
-"""Above, memory is asked for before orjson is: for a whole value, and for a part that a walk meets."""
-_BYTES_A_BYTE = 24
-_NO_BOUND = 1 << 62
 _FEW_CONTAINERS = 256
 _MOST_LEVELS = 256  # orjson refuses to write more
 _MOST_AGAIN = 100_000
@@ -33,7 +28,7 @@ DUMP_OPTIONS = (
 )
 
 
-def least_bytes(value: Any, most_bytes: int, length: Callable[[str], int] = len) -> int:
+def least_bytes(value: Any, most_bytes: int) -> int:
     """How many bytes the JSON of a value has at least; beyond `most_bytes` the counting stops.
 
     It looks into dicts, lists and tuples alone, 256 levels deep. Where few containers are met again and
@@ -44,7 +39,7 @@ def least_bytes(value: Any, most_bytes: int, length: Callable[[str], int] = len)
     for node in pending:
         kind = type(node)
         if kind is str:
-            least += length(node)
+            least += len(node)
         elif kind is dict or kind is list or kind is tuple:
             # n values take at least 2 n - 1 bytes, a string of n characters at least n
             least += 2 * len(node)
@@ -53,25 +48,25 @@ def least_bytes(value: Any, most_bytes: int, length: Callable[[str], int] = len)
                 for child in children:
                     child_kind = type(child)
                     if child_kind is str:
-                        least += length(child)
+                        least += len(child)
                     elif child_kind in _NESTING:
                         pending.append(child)
             else:
                 kinds = set(map(type, children))
                 if kind is dict:
-                    least += sum([length(key) for key in list(node) if type(key) is str])
+                    least += sum([len(key) for key in list(node) if type(key) is str])
                 if str in kinds:
-                    least += sum([length(child) for child in children if type(child) is str])
+                    least += sum([len(child) for child in children if type(child) is str])
                 if not kinds.isdisjoint(_NESTING):
                     pending += [child for child in children if type(child) in _NESTING]
         if least > most_bytes:
             break
         if len(pending) > _FEW_CONTAINERS:
-            return _least_bytes_by_levels(value, most_bytes, length)
+            return _least_bytes_by_levels(value, most_bytes)
     return least
 
 
-def _least_bytes_by_levels(value: Any, most_bytes: int, length: Callable[[str], int]) -> int:
+def _least_bytes_by_levels(value: Any, most_bytes: int) -> int:
     """What `least_bytes` gives, where there are so many containers that some may be met again and again."""
     least = 0
     level = [value]
@@ -82,9 +77,9 @@ def _least_bytes_by_levels(value: Any, most_bytes: int, length: Callable[[str], 
             kinds = set(map(type, children))
             least += 2 * len(node)
             if type(node) is dict:
-                least += sum([length(key) for key in list(node) if type(key) is str])
+                least += sum([len(key) for key in list(node) if type(key) is str])
             if str in kinds:
-                least += sum([length(child) for child in children if type(child) is str])
+                least += sum([len(child) for child in children if type(child) is str])
             if not kinds.isdisjoint(_NESTING):
                 below += [child for child in children if type(child) in _NESTING]
             if least > most_bytes:
@@ -102,25 +97,80 @@ def exceeds(value: Any, most_bytes: int) -> bool:
     return least_bytes(value, most_bytes) > most_bytes
 
 
+# What orjson takes at most beside the value, in bytes of memory. It reserves eight bytes of its buffer for
+# each byte of UTF-8, and 144 for each child of a container as it begins, 288 in a dict. The buffer doubles.
+_AT_LEAST = 4_096
+_OF_A_WALK = 262_144
+_OF_A_BYTE = 24
+_OF_AN_ITEM = 48  # its JSON, where it is no text
+_OF_THE_WIDEST = 288  # for each key and each value of the container that has most
+_OF_A_BYTE_READ = 32
+_READ_LIST, _READ_DICT = 80, 240
+
+
 def most_utf8(text: str) -> int:
     """How many bytes of UTF-8 a text has at most, but for characters beyond U+FFFF."""
     return len(text) if text.isascii() else 3 * len(text)
 
 
-def ask_memory(json_bytes: int, above_bytes: int = SMALL_BYTES) -> None:
-    """MemoryError where orjson might not get what it needs for a JSON of at least that length.
+def ask_memory(utf8_bytes: int) -> None:
+    """MemoryError where orjson might not get what it needs for texts of that length.
 
-    An allocation that fails inside orjson ends the process with SIGSEGV; one that fails here raises. Each
-    byte of UTF-8 may take six, or eight in the buffer, which doubles as it grows.
+    An allocation that fails inside orjson ends the process with SIGSEGV; one that fails here raises.
     """
-    if json_bytes > above_bytes:
-        bytearray(_BYTES_A_BYTE * json_bytes)
+    bytes(_AT_LEAST + _OF_A_BYTE * utf8_bytes)
 
 
-def ask_memory_for(value: Any, above_bytes: int = WALKED_BYTES) -> None:
-    """The same for the JSON of a value, which may be a part of one that has taken most of the memory."""
-    if exceeds(value, above_bytes):
-        ask_memory(least_bytes(value, _NO_BOUND, most_utf8), above_bytes)
+def ask_memory_for_more() -> None:
+    """MemoryError while enough is left to take note of it: with nothing left, Python may hang."""
+    bytes(_OF_A_WALK)
+
+
+def ask_memory_for(value: Any) -> None:
+    """The same for any value without cycles."""
+    text_bytes = items = widest = 0
+    pending = [value]
+    children: Sequence[Any]
+    for node in pending:
+        kind = type(node)
+        if kind is dict:
+            children = [*node, *node.values()]
+        elif kind is list or kind is tuple:
+            children = node
+        else:
+            children = (node,)
+        count = len(children)
+        items += count
+        if count > widest:
+            widest = count
+        if count <= 2 * _SWEPT_FROM:
+            for child in children:
+                kind = type(child)
+                if kind is str:
+                    text_bytes += len(child) if child.isascii() else 3 * len(child)
+                elif kind in _NESTING:
+                    pending.append(child)
+            continue
+        kinds = set(map(type, children))
+        if str in kinds:
+            text_bytes += sum([most_utf8(child) for child in children if type(child) is str])
+        if not kinds.isdisjoint(_NESTING):
+            pending += [child for child in children if type(child) in _NESTING]
+    bytes(_AT_LEAST + _OF_A_BYTE * text_bytes + _OF_AN_ITEM * items + _OF_THE_WIDEST * widest)
+
+
+def write_json(value: Any, options: int = 0) -> bytes:
+    """`orjson.dumps`; MemoryError where there may be too little for it."""
+    ask_memory_for(value)
+    # 0, not None: orjson 3.13.0 leaks a reference to None that it is given as `option`
+    return orjson.dumps(value, None, options)
+
+
+def read_json(data: bytes) -> Any:
+    """`orjson.loads`; MemoryError where there may be too little for it."""
+    containers = _READ_LIST * data.count(b"[") + _READ_DICT * data.count(b"{")
+    bytes(_AT_LEAST + _OF_A_BYTE_READ * len(data) + containers)
+    return orjson.loads(data)
 
 
 def plain_bytes(value: dict[str, Any] | list[Any], limits: Limits) -> bytes | None:
@@ -130,7 +180,7 @@ def plain_bytes(value: dict[str, Any] | list[Any], limits: Limits) -> bytes | No
     """
     if not _is_plain(value, limits):
         return None
-    data = orjson.dumps(value, None, DUMP_OPTIONS)
+    data = write_json(value, DUMP_OPTIONS)
     # orjson writes NaN and infinities as null.
     if data.find(b"null") >= 0 and _any_leaf_nonfinite(value):
         return None

@@ -54,10 +54,9 @@ from Agent.event.values.plain import (
     SCALARS,
     all_strings,
     any_nonfinite,
-    ask_memory,
-    ask_memory_for,
-    least_bytes,
+    exceeds,
     plain_bytes,
+    write_json,
 )
 from Agent.event.values.reading import DEFAULT_LIMITS, USUAL, AgentOf, Hides, Limits, Reading
 from Agent.event.values.walk import BudgetSpent, RepeatsSpent, Walk
@@ -500,14 +499,12 @@ def to_json(
     """
     try:
         kind = type(value)
-        least = least_bytes(value, limits.max_bytes)
-        if least > limits.max_bytes:
+        if exceeds(value, limits.max_bytes):
             return _walked(value, pointer, limits, agent_of, reading)
-        ask_memory(least)
         if kind is dict:
             # Two sweeps in C: over the types of the values, and for the null that a NaN would leave.
             if _is_scalar(map(type, value.values())):
-                data = _dumps(value, None, DUMP_OPTIONS)
+                data = write_json(value, DUMP_OPTIONS)
                 if (data.find(b"null") < 0 or not any_nonfinite(value.values())) and len(
                     data
                 ) <= limits.unread_bytes:
@@ -520,7 +517,7 @@ def to_json(
             if plain is None and kind is not tuple and number_tag(kind) is None:
                 form = form_of_scalars(agent_of, reading.hides, value)
                 if form is not None:
-                    return Dumped((_dumps(form), {pointer: "opaque"}, (pointer,), form["attributes"]))
+                    return Dumped((write_json(form), {pointer: "opaque"}, (pointer,), form["attributes"]))
         if plain is not None:
             return Dumped((plain, None, (), None))
         if agent_of is None or kind is dict or kind is list or kind is tuple or number_tag(kind) is not None:
@@ -535,7 +532,7 @@ def to_json(
 def _scalar_bytes(value: Any, limits: Limits) -> bytes | None:
     if type(value) not in SCALARS:
         return None
-    data = _dumps(value, None, DUMP_OPTIONS)
+    data = write_json(value, DUMP_OPTIONS)
     if len(data) > limits.unread_bytes or (data == b"null" and value is not None):
         return None
     return data
@@ -544,8 +541,7 @@ def _scalar_bytes(value: Any, limits: Limits) -> bytes | None:
 def _walked(value: Any, pointer: str, limits: Limits, agent_of: AgentOf | None, reading: Reading) -> Dumped:
     try:
         encoded = encode_value(value, pointer, limits, agent_of, reading)
-        ask_memory_for(encoded.value)
-        data = _dumps(encoded.value, None, DUMP_OPTIONS)
+        data = write_json(encoded.value, DUMP_OPTIONS)
         if len(data) <= limits.max_bytes:
             return Dumped((data, encoded.types or None, encoded.opaque, None))
         failure = "TooLarge"
@@ -581,7 +577,7 @@ def common_bytes(value: Any, pointer: str, limits: Limits) -> tuple[bytes, dict[
         copy = _copy(value, pointer, types, 0)
     except _Special:
         return None  # the whole walk takes it
-    data = orjson.dumps(copy, None, DUMP_OPTIONS)
+    data = write_json(copy, DUMP_OPTIONS)
     # So short that no bound can be broken; the tags of many small values count, too.
     if len(data) > limits.unread_bytes or len(types) > limits.max_items // 64:
         return None
@@ -660,7 +656,7 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
         return None
     if not _are_short_scalars(found.values()):
         return None
-    data = orjson.dumps(found, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
+    data = write_json(found, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
     if len(data) > TEXT_CHARS and (len(data) > LARGE_BYTES // 2 or max(map(len, found)) > TEXT_CHARS):
         return None
     if hides is not None and not hides.is_harmless(found, data):

@@ -39,14 +39,14 @@ from Agent.event.values.parts import name_of, parts_of
 from Agent.event.values.plain import (
     DUMP_OPTIONS,
     SCALARS,
-    WALKED_BYTES,
     all_scalars,
     all_strings,
     ask_memory,
-    ask_memory_for,
-    least_bytes,
+    ask_memory_for_more,
+    exceeds,
     most_utf8,
     scalars_fit,
+    write_json,
 )
 from Agent.event.values.reading import USUAL, AgentOf, Limits, Named, Reading
 
@@ -80,6 +80,9 @@ def _retried(read: Callable[[], Any]) -> Any:
 _MOST_KEPT_BYTES = 65_536
 """Of an object whose content is larger only the digest is written."""
 _KEPT_LIMITS = Limits(max_bytes=_MOST_KEPT_BYTES)
+_NO_MEMORY = class_name(MemoryError)
+_MOST_REFUSED = 8
+_ASKED_EACH = 100  # values
 _GENERATORS = ("random.", "numpy.Generator", "numpy.RandomState")
 _UNCHANGING = frozenset({tuple, frozenset, bytes})
 _CHANGING = frozenset(
@@ -126,6 +129,7 @@ class Walk:
         "_contents",
         "_cuts",
         "_reached",
+        "_refused",
         "_seen",
         "_sets_around",
         "agent_of",
@@ -174,6 +178,7 @@ class Walk:
         self.first: dict[tuple[int, str], _First] = {}
         """Where containers and objects stood first, by id and by the name that they stand under."""
         self._sets_around = 0
+        self._refused = 0
         self.repeats_left = limits.max_repeats
         self._seen: dict[int, Any] | None = {} if limits.max_items > limits.max_repeats else None
         """What was met, so that nothing else gets its id; None where few values can be met at all."""
@@ -190,6 +195,8 @@ class Walk:
         self.items_left -= 1
         if self.items_left < 0:
             raise BudgetSpent
+        if not self.items_left % _ASKED_EACH:
+            ask_memory_for_more()
         kind = type(value)
         if kind is str:
             return self._text(value, pointer)
@@ -199,6 +206,7 @@ class Walk:
             return self._integer(value, pointer)
         if kind is float:
             if math.isfinite(value):
+                ask_memory(0)
                 return self._spend(len(orjson.dumps(value)), value)
             name = "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
             return self._tagged(self._spend(len(name) + 2, name), "float", pointer)
@@ -235,12 +243,12 @@ class Walk:
     def _text(self, value: str, pointer: str) -> Any:
         if len(value) > self.limits.max_string_chars:
             return self._cut_text(value, pointer)
-        ask_memory(most_utf8(value), WALKED_BYTES)
+        ask_memory(most_utf8(value))
         try:
             size, encoded = len(orjson.dumps(value)), value
         except TypeError:
             encoded = value.encode("unicode_escape").decode("ascii")
-            size = len(orjson.dumps(encoded))
+            size = len(write_json(encoded))
         if size > self.bytes_left:
             if not self.cutting or self.bytes_left < 512:
                 raise BudgetSpent
@@ -251,7 +259,7 @@ class Walk:
     def _cut_text(self, value: str, pointer: str) -> Any:
         chars = min(self.limits.head_chars, max(self.bytes_left, 0) // 8)
         head = head_of_text(value, chars)
-        return self._tagged(self._spend(len(orjson.dumps(head)), head), "truncated", pointer)
+        return self._tagged(self._spend(len(write_json(head)), head), "truncated", pointer)
 
     def _composite(self, value: Any, kind: type, pointer: str) -> Any:
         """The JSON of anything that is not a scalar; what fails on the way is described instead."""
@@ -286,6 +294,8 @@ class Walk:
         except BudgetSpent:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the value's own class raises
+            if type(error) is MemoryError:
+                self._lack_memory()
             self._forget(mark)
             content = self._content(value)
             form = describe(value, content, error)
@@ -316,7 +326,16 @@ class Walk:
             self.bytes_left -= len(pointer) + len(known.at) + 8
 
     def _content(self, value: Any, reached: ReachedObjects | None = None) -> Content:
-        return content_of(value, self.agent_of, self.reading, reached)
+        content = content_of(value, self.agent_of, self.reading, reached)
+        if content.text.startswith(_NO_MEMORY):
+            self._lack_memory()
+        return content
+
+    def _lack_memory(self) -> None:
+        """Note that memory was refused; after a few times the rest is cut, as each refusal takes long."""
+        self._refused += 1
+        if self._refused > _MOST_REFUSED:
+            raise BudgetSpent
 
     def _reduce(self, value: Any, kind: type, pointer: str) -> tuple[str, Any]:
         """The tag and the reduced form of a value, by the codec of its type."""
@@ -441,7 +460,7 @@ class Walk:
             form["digest"] = f"{ALGORITHM}:{digest_json(form)}"
         if begins is not None:
             form[CYCLE] = begins.at
-        return self._tagged(self._spend(len(orjson.dumps(form)), form), tag, pointer)
+        return self._tagged(self._spend(len(write_json(form)), form), tag, pointer)
 
     def _forget(self, mark: tuple[int, int]) -> None:
         """Drop the tags noted since the mark."""
@@ -453,13 +472,10 @@ class Walk:
         """Whether the container holds plain scalars only and fits; if so it is paid for."""
         if len(values) > self.items_left or not all_scalars(values):
             return False
-        least = least_bytes(container, self.bytes_left)
-        if least > self.bytes_left:
+        if exceeds(container, self.bytes_left):
             return False
-        if least > WALKED_BYTES:
-            ask_memory_for(container)
         try:
-            data = orjson.dumps(container, None, DUMP_OPTIONS)
+            data = write_json(container, DUMP_OPTIONS)
         except TypeError:
             return False
         if len(data) > self.bytes_left:
@@ -532,6 +548,7 @@ class Walk:
         if any(len(key) > self.limits.max_string_chars for key in keys):
             return None
         try:
+            ask_memory(3 * max(map(len, keys), default=0))
             return [len(orjson.dumps(key)) + 1 for key in keys]
         except TypeError:
             return None  # the caller takes them one by one

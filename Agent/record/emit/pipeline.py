@@ -23,6 +23,7 @@ from Agent.event.codec import CURRENT_SCHEMA, LINE_PREFIX
 from Agent.event.kinds import Category
 from Agent.event.model import RedactedBytes
 from Agent.event.payloads import KINDS
+from Agent.event.values.plain import read_json, write_json
 from Agent.event.values.reading import DEFAULT_LIMITS, Limits
 from Agent.record.emit.context import SpanScope, current_scope
 from Agent.record.emit.lines import DurableErrors, EventBuffer, SpanBoard, Stamps, ThreadStamps
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 _NO_PAYLOAD: Mapping[str, Any] = {}
 _REPORT_AGAIN_NS = 1_000_000_000
+_MANY_TAGS = 64  # writing fewer takes less memory than the line has
 
 
 Put = Callable[[Slot, bytes, bytes, bytes, bytes], str]
@@ -313,7 +315,10 @@ class Pipeline:
             if span_id is not None:
                 links = b',"span_id":"%s"%s' % (span_id.encode(), links)
             if types:
-                tail = b'%s,"types":%s' % (tail, orjson.dumps(types))
+                tail = b'%s,"types":%s' % (
+                    tail,
+                    orjson.dumps(types) if len(types) < _MANY_TAGS else write_json(types),
+                )
             extra = slot.extra if body else slot.extra_alone
             if buffered and self.buffer is not None:
                 held = b"".join((head, links, extra, body, b"}", tail))
@@ -365,7 +370,7 @@ class Pipeline:
         is_error = slot.kind == "error"
         if not is_error and b'"agent_id":' not in line:
             return
-        event = orjson.loads(line)
+        event = read_json(line)
         extra = event.get("extra", event)
         agent_id = extra.get("agent_id")
         if slot.binding.agent_id is None and isinstance(agent_id, str):
@@ -497,7 +502,7 @@ class Pipeline:
         self, slot: Slot, fields: Mapping[str, Any], body: bytes, types: Types | None
     ) -> tuple[bytes, Types | None]:
         """Return the payload with the fields of the enclosing contexts; inner and own keys win."""
-        present = orjson.loads(b"{" + body + b"}")
+        present = read_json(b"{" + body + b"}")
         added: dict[str, Any] = {}
         for key, value in fields.items():
             if key in slot.own_keys:

@@ -403,7 +403,7 @@ static PyObject *lane_emit_plain(Lane *lane, PyObject *const *arguments, Py_ssiz
     if (head != NULL) {
         Py_INCREF(head);
         Walk walk = {lane->judge, NULL, NULL, lane->judge->unread_bytes, 0, NULL};
-        if (walk_payload(&walk, payload) == 1) raw = dumped(lane->judge, payload, lane->judge->options, NULL);
+        if (walk_payload(&walk, payload) == 1) raw = dumped(&walk, payload, lane->judge->options, NULL);
         if (raw != NULL && may_stand(lane->judge, raw, walk.named) != 1) Py_CLEAR(raw);
     }
     if (raw == NULL) {

@@ -302,6 +302,8 @@ typedef struct {
     Py_ssize_t left;   /* of the bytes that its JSON may have; below 0 the codec is not asked to allocate them */
     int named;         /* whether a text ends like the name of a secret; the text behind it may be one */
     PyObject *objects; /* NULL until the first object without a codec; those met, each of them once */
+    Py_ssize_t beyond; /* bytes that its JSON may have above those counted in `left` */
+    Py_ssize_t widest; /* keys and values of the container that has most */
 } Walk;
 
 /* The place as text at the end of a buffer that ends at `end`; NULL where it does not fit or is not ASCII. */
@@ -397,12 +399,17 @@ static int is_small_number(const Judge *judge, PyObject *key, PyObject *value) {
     return fabs(number) < least;
 }
 
+static inline void note_width(Walk *walk, Py_ssize_t children) {
+    if (children > walk->widest) walk->widest = children;
+}
+
 /* 1 where JSON holds the value exactly (or with a tag), 0 where it needs another look, -1 with an exception. */
 static int walk_value(Walk *walk, PyObject *value, const Place *place, int depth) {
     PyTypeObject *kind = Py_TYPE(value);
     /* n values take at least 2 n - 1 bytes, a string of n characters at least n */
     if ((walk->left -= kind == &PyUnicode_Type ? PyUnicode_GET_LENGTH(value) : 2) < 0) return 0;
     if (kind == &PyUnicode_Type) {
+        if (!PyUnicode_IS_ASCII(value)) walk->beyond += 2 * PyUnicode_GET_LENGTH(value);
         if (!walk->named) walk->named = may_name(walk->judge, value);
         return 1;
     }
@@ -413,9 +420,11 @@ static int walk_value(Walk *walk, PyObject *value, const Place *place, int depth
     if (kind == &PyDict_Type) {
         PyObject *key, *item;
         Py_ssize_t at = 0;
+        note_width(walk, 2 * PyDict_GET_SIZE(value));
         while (PyDict_Next(value, &at, &key, &item)) {
             if (Py_TYPE(key) != &PyUnicode_Type) return 0;
             walk->left -= PyUnicode_GET_LENGTH(key);
+            if (!PyUnicode_IS_ASCII(key)) walk->beyond += 2 * PyUnicode_GET_LENGTH(key);
             int answer = PySet_Contains(walk->judge->known_keys, key);
             if (answer == 0) answer = is_small_number(walk->judge, key, item);
             if (answer != 1) return answer;
@@ -425,6 +434,7 @@ static int walk_value(Walk *walk, PyObject *value, const Place *place, int depth
         return 1;
     }
     if (kind == &PyList_Type) {
+        note_width(walk, PyList_GET_SIZE(value));
         for (; inner.index < PyList_GET_SIZE(value); inner.index++) {
             int answer = walk_value(walk, PyList_GET_ITEM(value, inner.index), &inner, depth + 1);
             if (answer != 1) return answer;
@@ -433,6 +443,7 @@ static int walk_value(Walk *walk, PyObject *value, const Place *place, int depth
     }
     if (kind == &PyTuple_Type) {
         Py_ssize_t size = PyTuple_GET_SIZE(value);
+        note_width(walk, size);
         /* a pair may be a name and its secret */
         if (size == 2 && PyUnicode_Check(PyTuple_GET_ITEM(value, 0))) return 0;
         int answer = tag(walk, place, TAG_TUPLE);
@@ -466,6 +477,7 @@ static int tag_object(Walk *walk, const Place *place, PyObject *value) {
             return name == NULL ? 0 : tag(walk, place, name);
     Py_INCREF(value);
     if (walk->objects == NULL) walk->objects = PyList_New(0);
+    walk->beyond += 512; /* what stands for it */
     int failed = walk->objects == NULL || PyList_Append(walk->objects, value) < 0;
     Py_DECREF(value);
     return failed ? -1 : tag(walk, place, name == NULL ? TAG_OPAQUE : name);
@@ -513,12 +525,21 @@ static PyObject *forms_of(Judge *judge, PyObject *objects) {
     return forms;
 }
 
-/* The JSON; `forms` is NULL, or has what stands for objects that the codec does not know. */
-static PyObject *dumped(Judge *judge, PyObject *value, PyObject *options, PyObject *forms) {
+/* As `ask_memory_for` in plain.py: an allocation that fails inside the codec ends the process. */
+static int has_memory(const Walk *walk) {
+    Py_ssize_t bytes = walk->judge->unread_bytes - walk->left + walk->beyond;
+    void *room = PyMem_RawMalloc(4096 + 24 * (size_t)bytes + 288 * (size_t)walk->widest);
+    PyMem_RawFree(room);
+    return room != NULL;
+}
+
+/* The JSON of what was walked; `forms` is NULL, or has what stands for objects that the codec does not know. */
+static PyObject *dumped(const Walk *walk, PyObject *value, PyObject *options, PyObject *forms) {
+    if (!has_memory(walk)) return PyErr_NoMemory();
     PyObject *form_of = forms == NULL ? Py_NewRef(Py_None) : PyCFunction_New(&form_at_definition, forms);
     if (form_of == NULL) return NULL;
     PyObject *arguments[] = {value, form_of, options};
-    PyObject *raw = PyObject_Vectorcall(judge->dumps, arguments, 3, NULL);
+    PyObject *raw = PyObject_Vectorcall(walk->judge->dumps, arguments, 3, NULL);
     Py_DECREF(form_of);
     if (raw != NULL && !PyBytes_CheckExact(raw)) {
         PyErr_SetString(PyExc_TypeError, "the codec gave no bytes");
@@ -530,6 +551,7 @@ static PyObject *dumped(Judge *judge, PyObject *value, PyObject *options, PyObje
 static int walk_payload(Walk *walk, PyObject *payload) {
     PyObject *key, *item;
     Py_ssize_t at = 0;
+    note_width(walk, 2 * PyDict_GET_SIZE(payload));
     while (PyDict_Next(payload, &at, &key, &item)) {
         if (Py_TYPE(key) != &PyUnicode_Type) return 0;
         Place place = {NULL, key, 0};
@@ -561,7 +583,7 @@ static PyObject *judge_line_end(Judge *judge, PyObject *payload) {
     if (!PyDict_CheckExact(payload)) Py_RETURN_NONE;
     Walk walk = {judge, NULL, NULL, judge->unread_bytes, 0, NULL};
     if (walk_payload(&walk, payload) != 1) return left_to_python();
-    PyObject *raw = dumped(judge, payload, judge->options, NULL), *end = NULL;
+    PyObject *raw = dumped(&walk, payload, judge->options, NULL), *end = NULL;
     if (may_stand(judge, raw, walk.named) == 1) {
         Py_ssize_t size = PyBytes_GET_SIZE(raw) - 1;
         end = PyBytes_FromStringAndSize(NULL, size + 2);
@@ -577,7 +599,7 @@ static PyObject *judge_line_end(Judge *judge, PyObject *payload) {
 static PyObject *judge_value(Judge *judge, PyObject *value) {
     Walk walk = {judge, NULL, NULL, judge->unread_bytes, 0, NULL};
     if (walk_value(&walk, value, NULL, 0) != 1) return left_to_python();
-    PyObject *raw = dumped(judge, value, judge->options, NULL);
+    PyObject *raw = dumped(&walk, value, judge->options, NULL);
     if (raw != NULL && PyBytes_GET_SIZE(raw) <= judge->unread_bytes) return raw;
     Py_XDECREF(raw);
     return left_to_python();
@@ -614,7 +636,7 @@ static PyObject *judge_tagged(Judge *judge, PyObject *const *arguments, Py_ssize
     int answer = walk_payload(&walk, arguments[0]);
     if (answer == 1 && walk.objects != NULL) answer = with_forms(&walk, arguments[0], &forms);
     if (answer == 1) {
-        raw = dumped(judge, arguments[0], walk.types == NULL ? judge->options : judge->tag_options, forms);
+        raw = dumped(&walk, arguments[0], walk.types == NULL ? judge->options : judge->tag_options, forms);
         if (may_stand(judge, raw, walk.named) == 1) result = PyTuple_Pack(2, raw, walk.types == NULL ? Py_None : walk.types);
     }
     Py_XDECREF(raw);

@@ -16,7 +16,7 @@ import orjson
 
 from Agent.event.pointers import escape
 from Agent.event.values.arrays import number_tag
-from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, ask_memory, exceeds
+from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, exceeds, read_json, write_json
 from Agent.event.values.reading import DEFAULT_LIMITS, Limits, Places, Reading
 from Agent.event.values.values import form_of_scalars, to_json
 from Agent.record.encode.native import native
@@ -120,10 +120,10 @@ class Capture:
         parts: list[bytes] = []
         types: Types = {}
         for key, value in payload.items():
-            dumped = to_json(value, f"{pointer}/{escape(key)}", self.limits, self.agent_of, reading)
-            parts.append(orjson.dumps(key) + b":" + dumped.json)
-            if dumped.types:
-                types.update(dumped.types)
+            encoded = to_json(value, f"{pointer}/{escape(key)}", self.limits, self.agent_of, reading)
+            parts.append(orjson.dumps(key) + b":" + encoded.json)
+            if encoded.types:
+                types.update(encoded.types)
         return self._redact(
             b",".join(parts), types or None, pointer, own_keys=frozenset(payload), found=found
         )
@@ -156,8 +156,8 @@ class Capture:
             reading = reading._replace(owner=owner, most_with_agents=MOST_WITH_AGENTS)
         if are_known:
             return self.careful_body(payload, pointer, reading=reading)
-        dumped = to_json(payload, pointer, self.limits, self.agent_of, reading)
-        raw, types = dumped.json, dumped.types
+        encoded = to_json(payload, pointer, self.limits, self.agent_of, reading)
+        raw, types = encoded.json, encoded.types
         if not raw.startswith(b"{") or (types and pointer in types):
             # Not a plain mapping of text keys: it stands under one key, tagged as what it is.
             moved = {f"{pointer}/value{known[len(pointer) :]}": tag for known, tag in (types or {}).items()}
@@ -186,8 +186,7 @@ class Capture:
     ) -> tuple[bytes, Types | None]:
         if not self._check:
             return body, types
-        ask_memory(len(body))
-        value = orjson.loads(b"{" + body + b"}")
+        value = read_json(b"{" + body + b"}")
         known_keys = self.known_keys
         keys_known = all(key in known_keys or key in own_keys for key in value)
         if (
@@ -308,7 +307,7 @@ class SweepingJudge:
             values = (value,) if known else value.values()
             if not all(is_plain(each, self._keys_pass) for each in values):
                 return None
-            raw = orjson.dumps(value, None, DUMP_OPTIONS)
+            raw = write_json(value, DUMP_OPTIONS)
         except Exception:  # noqa: BLE001 - a key that cannot be hashed, a dict that changes meanwhile
             return None
         return raw if len(raw) <= self._unread_bytes else None

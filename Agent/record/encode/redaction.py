@@ -19,6 +19,7 @@ import orjson
 
 from Agent.event.model import RedactedBytes
 from Agent.event.pointers import escape
+from Agent.event.values.plain import read_json, write_json
 from Agent.record.encode.safe_text import printable
 from Agent.record.secrets.issuers import looks_clean
 from Agent.record.secrets.names import (
@@ -505,7 +506,7 @@ class Redactor:
         if asked in self._harmless:
             return body, types
         tags = dict(types) if types else {}
-        clean = orjson.dumps(self.value(orjson.loads(b"{" + body + b"}"), pointer, tags, found))[1:-1]
+        clean = write_json(self.value(read_json(b"{" + body + b"}"), pointer, tags, found))[1:-1]
         if clean == body and tags == (types or {}) and len(body) <= _MOST_KEPT_BYTES:
             if len(self._harmless) >= _MOST_KEPT:
                 self._harmless.clear()
@@ -521,8 +522,8 @@ class Redactor:
         ):
             return body, types
         tags = dict(types) if types else {}
-        clean = Repeats(self, secrets).value(orjson.loads(b"{" + body + b"}"), pointer, tags)
-        return orjson.dumps(clean)[1:-1], tags or None
+        clean = Repeats(self, secrets).value(read_json(b"{" + body + b"}"), pointer, tags)
+        return write_json(clean)[1:-1], tags or None
 
     def text_without(self, secrets: Sequence[str], text: str) -> str:
         """A text without these secrets."""

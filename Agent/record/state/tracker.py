@@ -34,7 +34,7 @@ from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.class_contents import is_over_memory
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.opaque import OpaqueKind, describe
-from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, ask_memory, least_bytes
+from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, exceeds, read_json, write_json
 from Agent.event.values.reading import DEFAULT_LIMITS, Hides, Places, Reading
 from Agent.event.values.values import Dumped, to_json
 from Agent.record.encode.capture import MOST_WITH_AGENTS, Types, is_plain
@@ -472,11 +472,9 @@ class StateTracker:
         try:
             if kind is not dict and kind is not list:
                 return None
-            least = least_bytes(value, DEFAULT_LIMITS.max_bytes)
-            if least > DEFAULT_LIMITS.max_bytes or not is_plain(value, _any_keys):
+            if exceeds(value, DEFAULT_LIMITS.max_bytes) or not is_plain(value, _any_keys):
                 return None
-            ask_memory(least)
-            raw = orjson.dumps(value, None, DUMP_OPTIONS)
+            raw = write_json(value, DUMP_OPTIONS)
         except Exception:  # noqa: BLE001 - strange keys, a dict that another thread changes: the codec knows
             return None
         return raw
@@ -487,7 +485,7 @@ class StateTracker:
         self.places.end()
         if not dumped.types:
             return dumped.json
-        raw = dumped.json + orjson.dumps(dumped.types)
+        raw = dumped.json + write_json(dumped.types)
         if dumped.attributes is not None:
             self.forms[name] = dumped.attributes, dumped.json
         if dumped.opaque:
@@ -621,7 +619,7 @@ def _is_large_inside(dumped: Dumped) -> bool:
     """Whether the content of a value without a codec is large, or leads to other agents."""
     if not any(mark in dumped.json for mark in _LARGE_MARKS):
         return False
-    value = orjson.loads(dumped.json)
+    value = read_json(dumped.json)
     for pointer in dumped.opaque:
         form = value_at(value, pointer)
         if type(form) is dict and (

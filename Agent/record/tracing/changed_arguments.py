@@ -16,7 +16,7 @@ import orjson
 
 from Agent.event.classes import attributes_of, mro_of, remember, restore_attributes
 from Agent.event.values.codecs import is_plain_class
-from Agent.event.values.plain import SCALARS
+from Agent.event.values.plain import SCALARS, read_json, write_json
 from Agent.record.emit.context import Answer
 from Agent.record.encode.native import native
 from Agent.record.state.agents import agent_id_of
@@ -95,11 +95,11 @@ def args_after(
 
 def _changed_of_plain(capture: Capture, arguments: Mapping[str, Any], entry: bytes) -> dict[str, Any]:
     """Those of the arguments that are not what they were, where all were plain."""
-    before = orjson.loads(b"{%s}" % entry)["args"]
+    before = read_json(b"{%s}" % entry)["args"]
     changed = {}
     for name, value in arguments.items():
         raw = capture.judge.value(value)
-        if raw is None or orjson.dumps(before.get(name)) != raw:
+        if raw is None or write_json(before.get(name)) != raw:
             changed[name] = value
     return changed
 
@@ -114,13 +114,13 @@ def _changed(
     """The same for any others, of all arguments together: an object may stand in more than one of them."""
     if not may_be:
         return {}
-    before = orjson.loads(b"{%s}" % entry)["args"]
+    before = read_json(b"{%s}" % entry)["args"]
     body, found = capture.body({"args": dict(arguments)})
-    now = orjson.loads(b"{%s}" % body)["args"]
+    now = read_json(b"{%s}" % body)["args"]
     return {
         name: value
         for name, value in may_be.items()
-        if orjson.dumps(now[name]) != orjson.dumps(before.get(name))
+        if write_json(now[name]) != write_json(before.get(name))
         or _tags_of(name, found) != _tags_of(name, types)
     }
 
