@@ -118,11 +118,12 @@ class HeldObject:
     def _take(self, found: Moves, attributes: dict[str, Any], differing: list[tuple[str, Any]]) -> None:
         last = self.last
         for name, new in differing:
-            if type(new) in SCALARS and not (type(new) is str and len(new) > _MOST_TEXT):
+            if type(new) in SCALARS:
                 before = last.get(name, _NEVER)
                 last[name] = new
-                if before == before or new == new:  # two that are not a number are the same
-                    found[name] = {"now": new} if before is _NEVER else {"was": before, "now": new}
+                if not _is_long(new) and (before == before or new == new):  # two NaN are the same
+                    is_told = before is not _NEVER and not _is_long(before)
+                    found[name] = {"was": before, "now": new} if is_told else {"now": new}
                 continue
             if is_own_stream(new) and name not in self._marks:
                 self._look_at(found, name, new)
@@ -268,6 +269,10 @@ class HeldObjects:
         """What may be moved without the agent's doing, too: at first all that is known."""
         more = self._known.values() if self._ended < _ACTIONS else self._moving
         return dict.fromkeys((*held, *tuple(more)[:_MOST_MOVING]))  # a copy: other threads add to it
+
+
+def _is_long(value: object) -> bool:
+    return type(value) is str and len(value) > _MOST_TEXT
 
 
 def live_attributes(value: object) -> dict[str, Any] | None:

@@ -205,7 +205,8 @@ def _is(held: object, name: str, value: Any, *, is_mark: bool = False) -> bool:
         if not is_mark and type(value) is not type(present):
             return False
         return generator_mark(present) == (value if is_mark else generator_mark(value))
-    return type(present) is type(value) and bool(present == value or present != present)
+    are_nan = present != present and value != value
+    return type(present) is type(value) and bool(present == value or are_nan)
 
 
 def _put(held: object, name: str, value: Any) -> None:
