@@ -28,7 +28,7 @@ _MOST_OF_AGENT = 8
 _MOST_ATTRIBUTES = 200
 _MOST_MOVING = 16
 _LOOKS = 128
-"""How often generators are looked at for each agent that holds them, before and behind its actions."""
+"""How often an object is looked at for each agent that holds it, before and behind its actions."""
 _MOST_TEXT = 4096
 _ACTIONS = 24
 """While no more outermost actions have ended, all objects are looked at, not the agent's alone."""
@@ -71,7 +71,7 @@ class HeldObject:
         self.is_moving = False
         """Whether something was seen to change it between actions."""
         self.looks_left = 1
-        """How often its generators are looked at yet, which takes longer than the rest, while none moves."""
+        """How often it is looked at yet while nothing moves it."""
         self.seen_at = -1
         """How many outermost actions had ended at the last look."""
         self.look()
@@ -79,7 +79,7 @@ class HeldObject:
 
     def is_looked_at(self) -> bool:
         """Whether a look at it may tell something yet."""
-        return not self._is_generator or self.is_moving or self.looks_left > 0
+        return self.is_moving or self.looks_left > 0
 
     def value(self) -> object | None:
         """The object; None once it is gone."""
@@ -94,22 +94,21 @@ class HeldObject:
         value = self._refer()
         if value is None:
             return None
-        found: Moves = {}
-        is_for_generators = self.is_moving or self.looks_left > 0
-        if is_for_generators:
+        if not self.is_moving:
+            if self.looks_left <= 0:
+                return None
             self.looks_left -= 1
+        found: Moves = {}
         if self._is_generator:
-            if is_for_generators:
-                self._look_at(found, STANDS, value)
+            self._look_at(found, STANDS, value)
             return found or None
         attributes = live_attributes(value)
         if attributes is not None and self._names is not None:
             attributes = {name: attributes[name] for name in self._names if name in attributes}
         if attributes is None or len(attributes) > _MOST_ATTRIBUTES:
             return None
-        if is_for_generators and self._marks:
-            for name in list(self._marks):
-                self._look_at(found, name, attributes.get(name))
+        for name in list(self._marks):
+            self._look_at(found, name, attributes.get(name))
         differing = _differing(attributes, self.last, self._skipped)
         if differing is not None:
             self._take(found, attributes, differing)
