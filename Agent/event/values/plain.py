@@ -126,8 +126,28 @@ def ask_memory_for_more() -> None:
     bytes(_OF_A_WALK)
 
 
+_FEW_ITEMS, _SHORT_CHARS = 12, 64
+# So small a value takes at most 256 KiB, which are not asked for: asking takes ten times as long as writing.
+
+
+def _is_small(value: Any, levels: int) -> bool:
+    is_dict = type(value) is dict
+    if len(value) > _FEW_ITEMS or (is_dict and not _STRINGS.issuperset(map(type, value))):
+        return False
+    for child in value.values() if is_dict else value:
+        kind = type(child)
+        if kind is str:
+            if len(child) > _SHORT_CHARS:
+                return False
+        elif kind in _NESTING and not (levels and _is_small(child, levels - 1)):
+            return False
+    return not is_dict or sum(map(len, value)) <= _FEW_ITEMS * _SHORT_CHARS
+
+
 def ask_memory_for(value: Any) -> None:
-    """The same for any value without cycles."""
+    """The same for any value without cycles, but for small ones."""
+    if type(value) in _NESTING and _is_small(value, 1):
+        return
     text_bytes = items = widest = 0
     pending = [value]
     children: Sequence[Any]
