@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import Agent
+from Agent import trace_agent_action
 from Agent.record.state.held_objects import HeldObjects, generator_mark, generators_in_fields
 
 SCALARS = st.one_of(
@@ -143,3 +146,59 @@ def test_threads_that_look_at_the_same_time_harm_nothing():
     for each in threads:
         each.join()
     assert failed == []
+
+
+class Own(Mapping):
+    """A mapping of a program, whose `values` is a generator without a length."""
+
+    def __getitem__(self, key):
+        return 1
+
+    def __iter__(self):
+        return iter(["a"])
+
+    def __len__(self):
+        return 1
+
+    def values(self):
+        yield from [random.Random(1)]
+
+
+class Endless:
+    """Answers every question about itself with another one of its kind."""
+
+    def __getattr__(self, name):
+        return Endless()
+
+
+class Keeper:
+    answers = Endless()
+
+    def __init__(self):
+        self.agent_id, self.agent_role = "keeper", "keeper"
+        self.own, self.endless = Own(), Endless()
+
+    @trace_agent_action
+    def keep(self, number):
+        return number
+
+
+def test_what_a_program_holds_costs_no_event(recorded):
+    keeper = Keeper()
+    for number in range(30):
+        keeper.keep(number)
+    results = [each["extra"]["result"] for each in recorded.of("agent_action")]
+    assert results == list(range(30))
+    assert Agent.health()["dropped"] == {}
+    assert not any("hold" in each for each in Agent.health()["notes"])
+
+
+def test_actions_of_others_count_no_longer_once_the_first_ones_moved_nothing():
+    box = Box()
+    objects, held = _held(box)
+    for _ in range(40):  # two at a time, so that one is open whenever one ends
+        objects.begins(held)
+        objects.begins(held)
+        objects.ended(held)
+        objects.ended(held)
+    assert not objects.is_watching

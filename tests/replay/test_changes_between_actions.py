@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 PROGRAM = """
@@ -218,3 +220,14 @@ def test_a_decorator_that_takes_positions_alone_gets_them(toy):
     report = toy.record(REMEMBERED).replay()
     assert report.verdict == "IDENTICAL", str(report)
     assert toy.change("{weight}", "{weight + 1}").replay().verdict == "DIVERGED"
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("broken", ['"moved":3', '"moved":{"x":{}}', '"moved":{"1":{"time":4}}'])
+def test_a_change_that_cannot_be_read_is_damage(toy, broken):
+    toy.record(_program(read="self.world.time", change="world.time = step"))
+    for path in toy.root.glob("session_*/agents/*.log"):
+        path.write_text(re.sub(r'"moved":\{"1":\{.*?\}\}\}', broken, path.read_text()))
+    report = toy.replay("last")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "cannot be read" in str(report), str(report)

@@ -1,9 +1,9 @@
 """Which object is which agent, found by its `agent_id`, by its logger, or by what `instrument` was told.
 
-`Probe` finds out whether something else than traced actions changes objects that several
-agents hold, or that others reach through the one that holds them. A single agent's state does not tell whose
-action changed them. So they are looked at whenever one of the first outermost actions of the program ends,
-and again when the next one begins. Who changes an object counts as one of those who hold it.
+`Probe` finds out whether something else than traced actions changes objects that several agents hold, or
+that others reach through the one that holds them. A single agent's state does not tell whose action changed
+them. So they are looked at whenever one of the first outermost actions of the program ends, and again when
+the next one begins. Who changes an object counts as one of those who hold it.
 """
 
 from __future__ import annotations

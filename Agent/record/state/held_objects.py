@@ -36,7 +36,7 @@ _MAX_DEPTH = 6
 _MOST_ITEMS = 1000
 """Of a container that is looked through for generators."""
 _NEVER = object()
-STANDS = ""
+ITSELF = ""
 """In the place of an attribute's name: where a generator itself stands."""
 GLOBALS = ":"
 """In the place of a field: the module of the agent's class."""
@@ -100,7 +100,7 @@ class HeldObject:
             self.looks_left -= 1
         found: Moves = {}
         if self._is_generator:
-            self._look_at(found, STANDS, value)
+            self._look_at(found, ITSELF, value)
             return found or None
         attributes = live_attributes(value)
         if attributes is not None and self._names is not None:
@@ -162,8 +162,8 @@ class HeldObjects:
         self._is_on = is_on
         self._known: dict[int, HeldObject] = {}
         self._moving: list[HeldObject] = []
-        self._globals: dict[int, frozenset[str]] = {}
-        """Which names of a module are looked at, by its id."""
+        self._globals: dict[str, frozenset[str]] = {}
+        """Which global names are looked at, by module."""
         self._numbers = itertools.count(1)
         self.is_watching = is_on
         """Whether actions count of agents, too, that hold nothing of this kind."""
@@ -182,9 +182,21 @@ class HeldObjects:
             is_first: the agent's first action begins.
         """
         found: dict[str, HeldObject] = {}
-        if not self._is_on:
-            return found
-        more_looks = _LOOKS if is_first else 0
+        try:
+            if self._is_on:
+                self._fill(found, obj, fields, is_object, _LOOKS if is_first else 0)
+        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            trouble("looking for what an agent holds", error)
+        return found
+
+    def _fill(
+        self,
+        found: dict[str, HeldObject],
+        obj: object,
+        fields: Mapping[str, Any],
+        is_object: Callable[[object], bool],
+        more_looks: int,
+    ) -> None:
         for name, value in fields.items():
             if type(value) not in SCALARS and is_object(value) and live_attributes(value) is not None:
                 self._add(found, name, value, more_looks)
@@ -192,24 +204,28 @@ class HeldObjects:
             if is_own_stream(generator):
                 self._add(found, place, generator, more_looks)
         module = sys.modules.get(type(obj).__module__)
-        if module is not None and self._has_globals(module):
-            self._add(found, GLOBALS, module, more_looks)
-        return found
+        if isinstance(module, ModuleType):
+            names = self._globals.get(module.__name__)
+            if names is None:
+                names = self._globals[module.__name__] = _names_of_globals(module)
+            if names:
+                self._add(found, GLOBALS, module, more_looks, names)
 
-    def _has_globals(self, module: ModuleType) -> bool:
-        names = self._globals.get(id(module))
-        if names is None:
-            names = self._globals[id(module)] = _names_of_globals(module)
-        return bool(names)
-
-    def _add(self, found: dict[str, HeldObject], place: str, value: object, more_looks: int) -> None:
-        held = self._one(value) if len(found) < _MOST_OF_AGENT else None
+    def _add(
+        self,
+        found: dict[str, HeldObject],
+        place: str,
+        value: object,
+        more_looks: int,
+        names: Collection[str] | None = None,
+    ) -> None:
+        held = self._one(value, names) if len(found) < _MOST_OF_AGENT else None
         if held is not None:
             held.looks_left += more_looks
         if held is not None and held.is_looked_at():
             found[place] = held
 
-    def _one(self, value: object) -> HeldObject | None:
+    def _one(self, value: object, names: Collection[str] | None) -> HeldObject | None:
         known = self._known.get(id(value))
         if known is not None and known.value() is value:
             return known
@@ -217,7 +233,6 @@ class HeldObjects:
             self._known = {key: each for key, each in self._known.items() if each.value() is not None}
             if len(self._known) >= _MOST_OBJECTS:
                 return None
-        names = self._globals.get(id(value))
         held = self._known[id(value)] = HeldObject(next(self._numbers), value, names)
         held.seen_at = self._ended
         held.looks_left = 0
@@ -253,6 +268,8 @@ class HeldObjects:
         """It ended: what it changed is its own."""
         self._open -= 1
         self._ended = ended = self._ended + 1
+        if ended == _ACTIONS:
+            self.is_watching = bool(self._moving)
         if self._open:
             return
         try:
@@ -261,8 +278,6 @@ class HeldObjects:
                 each.seen_at = ended
         except Exception as error:  # noqa: BLE001 - as above
             trouble("looking at what agents hold", error)
-        if ended == _ACTIONS:
-            self.is_watching = bool(self._moving)
 
     def _looked_at(self, held: tuple[HeldObject, ...]) -> Iterable[HeldObject]:
         """What may be moved without the agent's doing, too: at first all that is known."""
@@ -335,14 +350,11 @@ def _generators(value: Any, depth: int, seen: dict[int, int]) -> Iterator[Any]:
 
 def _items(value: Any) -> Collection[Any]:
     """What is in a container, a copy, read without code of its class; nothing of what is large."""
-    found: Collection[Any] = ()
     for base, read in _CONTAINERS.items():
         if isinstance(value, base):
-            found = value if base.__len__(value) <= _MOST_ITEMS else ()
-            return tuple(read(found)) if found is value else ()
-    if hasattr(type(value), "__dataclass_fields__"):
-        found = (live_attributes(value) or {}).values()
-    return tuple(found)
+            return tuple(read(value)) if base.__len__(value) <= _MOST_ITEMS else ()
+    is_dataclass = hasattr(type(value), "__dataclass_fields__")
+    return tuple((live_attributes(value) or {}).values()) if is_dataclass else ()
 
 
 _CONTAINERS: dict[Any, Any] = {
@@ -379,7 +391,8 @@ def generator_mark(generator: Any) -> str:
 
 def global_generators(cls: type) -> dict[str, Any]:
     """The generators of `random` that are global in the module of a class, each with its name."""
-    found = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
+    module = sys.modules.get(cls.__module__)
+    found = vars(module) if isinstance(module, ModuleType) else {}
     return {name: value for name, value in list(found.items()) if _is_random(value)}
 
 
@@ -390,9 +403,11 @@ def _names_of_globals(module: ModuleType) -> frozenset[str]:
     functions = [value for value in list(own.values()) if isinstance(value, FunctionType)]
     for cls in list(own.values()):
         if isinstance(cls, type) and cls.__module__ == module.__name__:
-            found = (inspect.unwrap(getattr(each, "__func__", each)) for each in list(vars(cls).values()))
-            functions += [each for each in found if isinstance(each, FunctionType)]
-    codes = [each.__code__ for each in functions if each.__globals__ is own]
+            for each in list(vars(cls).values()):
+                method = each.__func__ if isinstance(each, (staticmethod, classmethod)) else each
+                if isinstance(method, FunctionType):
+                    functions.append(inspect.unwrap(method))
+    codes = [each.__code__ for each in functions if getattr(each, "__globals__", None) is own]
     while codes:
         code = codes.pop()
         codes += [each for each in code.co_consts if isinstance(each, CodeType)]
@@ -402,7 +417,7 @@ def _names_of_globals(module: ModuleType) -> frozenset[str]:
 
 
 def _part(value: object, name: str) -> Any:
-    return value if name == STANDS else (live_attributes(value) or {}).get(name)
+    return value if name == ITSELF else (live_attributes(value) or {}).get(name)
 
 
 def _reference(value: object) -> Callable[[], object | None]:

@@ -16,7 +16,7 @@ from Agent.event.pointers import unescape
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.held_objects import (
     GLOBALS,
-    STANDS,
+    ITSELF,
     generator_mark,
     generators_in_fields,
     is_own_stream,
@@ -59,7 +59,7 @@ class HeldMoves:
         self._generators: dict[str, tuple[Any, str]] = {}
         """Of the action that runs: generators that others may draw from, too, and where they stood."""
         for event in kit.recording.moves:
-            for key, moves in event.extra.get("moved", {}).items():
+            for key, moves in event.extra["moved"].items():
                 for name, move in moves.items():
                     if "first" in move:
                         self._firsts[int(key)].append(_First(event, key, name))
@@ -138,17 +138,19 @@ class HeldMoves:
         """
         found = list(generators_in(obj)) if is_suspect else []
         facts = self._kit.recording.agents.get(agent_id)
+        if facts is not None and facts.written_outside:  # of recordings that do not tell where they stood
+            fields = read_state(obj).fields
+            found += [(name, fields[name]) for name in facts.written_outside & fields.keys()]
+        found = [(name, each) for name, each in found if sort_of(type(each)) is Sort.GENERATOR]
         for number, path in facts.held.items() if facts is not None else ():
             if all(each in self._kit.live for each, _ in self._holders[number]):
                 continue
             held = held_at(obj, path)
-            if path == GLOBALS:
-                found += [(path + name, each) for name, each in vars(held).items() if is_own_stream(each)]
-            elif is_own_stream(held):
+            if is_own_stream(held):
                 found.append((path, held))
             else:
-                parts = (live_attributes(held) or {}).items()
-                found += [(f"{path}.{name}", each) for name, each in list(parts) if is_own_stream(each)]
+                parts = list((live_attributes(held) or {}).items())
+                found += [(_named(path, name), each) for name, each in parts if is_own_stream(each)]
         for name, generator in found:
             if adoption_of(generator) is None:
                 self._generators[name] = (generator, generator_mark(generator))
@@ -195,7 +197,7 @@ def held_at(obj: object, path: str) -> Any:
 
 
 def _present(held: object, name: str) -> Any:
-    return held if name == STANDS else (live_attributes(held) or {}).get(name, _ABSENT)
+    return held if name == ITSELF else (live_attributes(held) or {}).get(name, _ABSENT)
 
 
 def _is(held: object, name: str, value: Any, *, is_mark: bool = False) -> bool:
@@ -211,7 +213,7 @@ def _is(held: object, name: str, value: Any, *, is_mark: bool = False) -> bool:
 
 def _put(held: object, name: str, value: Any) -> None:
     attributes = live_attributes(held)
-    if not is_put_in_place(_present(held, name), value) and name != STANDS and attributes is not None:
+    if not is_put_in_place(_present(held, name), value) and name != ITSELF and attributes is not None:
         attributes[name] = value
 
 

@@ -299,7 +299,10 @@ def _note_facts(recording: Recording, event: Event) -> None:
         count = event.extra.get("count")
         recording.dropped += count if isinstance(count, int) else 1
     if is_held_move(event):
-        recording.moves.append(event)
+        if _can_be_read(event.extra.get("moved")):
+            recording.moves.append(event)
+        else:
+            recording.damage.append(f"event {event.id}: what code outside of actions changed cannot be read")
     agent_id = event.agent_id
     if agent_id is None:
         return
@@ -348,6 +351,16 @@ def _note_state(facts: AgentFacts, event: Event) -> None:
 def is_held_move(event: Event) -> bool:
     """Tell whether code outside of actions changed what an agent holds."""
     return event.kind == "state_change" and event.extra.get("trigger") == "held"
+
+
+def _can_be_read(moved: object) -> bool:
+    """Whether it is {number: {attribute: {...}}}."""
+    return isinstance(moved, dict) and all(
+        number.isdecimal()
+        and isinstance(moves, dict)
+        and all(isinstance(each, dict) for each in moves.values())
+        for number, moves in moved.items()
+    )
 
 
 def _note_held(facts: AgentFacts, event: Event) -> None:

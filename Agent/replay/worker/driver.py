@@ -18,7 +18,7 @@ from Agent.record.emit.installed import install_pipeline
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.sources.generators import adopt_random
 from Agent.record.sources.sources import adoption_of
-from Agent.record.state.held_objects import GLOBALS
+from Agent.record.state.held_objects import GLOBALS, live_attributes
 from Agent.record.state.identity import TRACED
 from Agent.record.state.introspection import generators_of, plain_attributes
 from Agent.record.tracing.changed_arguments import at_place
@@ -438,7 +438,7 @@ class Driver:
             field, _, attribute = name.partition(".")
             held = generators_of(plain_attributes(target).get(field)) if attribute else {}
             if name.startswith(GLOBALS):
-                held, attribute = vars(held_at(target, GLOBALS)), name[1:]
+                held, attribute = live_attributes(held_at(target, GLOBALS)) or {}, name[1:]
             generator = held.get(attribute)
             if generator is not None and not self._watch.is_of_chance(generator):
                 self._identify(generator, place)

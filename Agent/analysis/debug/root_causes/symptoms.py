@@ -19,14 +19,14 @@ from Agent.analysis.debug.root_causes.scan import Finding
 __all__ = ["LEAST_BLAME", "QUIET", "blame", "symptoms"]
 
 QUIET: Final = frozenset({"context_entry", "context_exit", "state", "metric", "resource", "throughput"})
-WEIGHTS: Final = {"said": 2.91, "named": 5.32, "odd": 0.63, "seldom": 6.41, "then": 3.75}
+WEIGHTS: Final = {"words": 2.91, "names": 5.32, "oddness": 0.63, "rarity": 6.41, "moment": 3.75}
 """Fitted by maximum likelihood to the events that show the symptom of planted faults.
 
-said        how much of the words of the text it says, beside the event that says most
-named       how much of what the text names it holds, in the same way
-odd         how surely something becomes unlike what was, in nats
-seldom      how seldom events of its sort are, from 0 to 1
-then        whether it is at the moment that the text names
+words       how much of the words of the text it says, beside the event that says most
+names       how much of what the text names it holds, in the same way
+oddness     how surely something becomes unlike what was, in nats
+rarity      how rare events of its sort are, from 0 to 1
+moment      whether it is at the moment that the text names
 """
 MAX_ODD: Final = 8.0
 MAX_SYMPTOMS: Final = 60
@@ -59,13 +59,13 @@ def symptoms(
             odd[place] = min(MAX_ODD, max(odd[place], finding.nats))
     most_said, most_held = max(said.values(), default=1.0), max(holds.values(), default=1.0)
     size = math.log(max(2, len(log.acts)))
-    seldom = {sort: 1 - math.log(len(acts)) / size for sort, acts in log.by_sort.items()}
+    rarity = {sort: 1 - math.log(len(acts)) / size for sort, acts in log.by_sort.items()}
     scores = {
-        act.place: WEIGHTS["said"] * said.get(act.place, 0.0) / most_said
-        + WEIGHTS["named"] * holds.get(act.place, 0.0) / most_held
-        + WEIGHTS["odd"] * odd.get(act.place, 0.0)
-        + WEIGHTS["seldom"] * seldom[act.sort]
-        + WEIGHTS["then"] * (act.place in then)
+        act.place: WEIGHTS["words"] * said.get(act.place, 0.0) / most_said
+        + WEIGHTS["names"] * holds.get(act.place, 0.0) / most_held
+        + WEIGHTS["oddness"] * odd.get(act.place, 0.0)
+        + WEIGHTS["rarity"] * rarity[act.sort]
+        + WEIGHTS["moment"] * (act.place in then)
         for act in log.acts
         if act.kind not in QUIET
     }
