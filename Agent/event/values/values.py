@@ -517,7 +517,8 @@ def to_json(
             if plain is None and kind is not tuple and number_tag(kind) is None:
                 form = form_of_scalars(agent_of, reading.hides, value)
                 if form is not None:
-                    return Dumped((write_json(form), {pointer: "opaque"}, (pointer,), form["attributes"]))
+                    # it is small: no more than what `form_of_scalars` has just written, and its class
+                    return Dumped((_dumps(form), {pointer: "opaque"}, (pointer,), form["attributes"]))
         if plain is not None:
             return Dumped((plain, None, (), None))
         if agent_of is None or kind is dict or kind is list or kind is tuple or number_tag(kind) is not None:

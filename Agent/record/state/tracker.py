@@ -485,7 +485,8 @@ class StateTracker:
         self.places.end()
         if not dumped.types:
             return dumped.json
-        raw = dumped.json + write_json(dumped.types)
+        is_single = len(dumped.types) == 1
+        raw = dumped.json + (orjson.dumps(dumped.types) if is_single else write_json(dumped.types))
         if dumped.attributes is not None:
             self.forms[name] = dumped.attributes, dumped.json
         if dumped.opaque:
