@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent import trace_agent_action
-from Agent.record.state.held_objects import HeldObjects, generator_mark, generators_in_fields
+from Agent.record.state.agent_writes import BetweenActions
+from Agent.record.state.held_objects import generator_mark, generators_in_fields
 
 SCALARS = st.one_of(
     st.none(),
@@ -34,10 +36,15 @@ class Holder:
     inner: object
 
 
+CALL = SimpleNamespace(
+    binding=SimpleNamespace(agent_id="a"), tracker=None, spec=SimpleNamespace(is_async=False)
+)
+
+
 def _held(box: object, more: dict | None = None):
-    objects = HeldObjects(is_on=True)
+    objects = BetweenActions({}, is_on=True)
     return objects, tuple(
-        objects.of(
+        objects.objects.of(
             Holder(box), {"box": box, **(more or {})}, lambda each: isinstance(each, Box), is_first=True
         ).values()
     )
@@ -53,14 +60,15 @@ def test_each_change_between_two_actions_is_told_with_both_values(writes):
     objects, held = _held(box)
     for name, value, is_inside in writes:
         if is_inside:
-            assert objects.begins(held) is None
+            assert objects.begins(held, CALL) is None
             setattr(box, name, value)
-            objects.ended(held)
+            objects.ended(held, CALL)
             continue
         before = getattr(box, name, box)
         setattr(box, name, value)
-        moved = objects.begins(held) or {}
-        objects.ended(held)
+        found = objects.begins(held, CALL)
+        moved = {} if found is None else found.moved
+        objects.ended(held, CALL)
         told = moved.get(held[0].number, {})
         is_told = not (_same(before, value) or (type(value) is str and len(value) > 4096))
         if is_told:
@@ -115,27 +123,31 @@ def test_generators_are_found_in_containers_each_with_its_place():
 def test_two_actions_at_the_same_time_tell_nothing_and_the_next_one_again_does():
     box = Box()
     objects, held = _held(box)
-    assert objects.begins(held) is None
+    assert objects.begins(held, CALL) is None
     box.a = 1
-    assert objects.begins(held) is None
-    objects.ended(held)
-    objects.ended(held)
+    assert objects.begins(held, CALL) is None
+    objects.ended(held, CALL)
+    objects.ended(held, CALL)
     box.a = 2
-    assert objects.begins(held) == {held[0].number: {"a": {"was": 1, "now": 2}}}
+    found = objects.begins(held, CALL)
+    assert found is not None
+    assert found.moved == {held[0].number: {"a": {"was": 1, "now": 2}}}
 
 
 def test_threads_that_look_at_the_same_time_harm_nothing():
     boxes = [Box() for _ in range(40)]
-    objects = HeldObjects(is_on=True)
+    objects = BetweenActions({}, is_on=True)
     failed: list[BaseException] = []
 
     def act(box: Box) -> None:
         try:
             for number in range(200):
-                held = objects.of(box, {"box": box}, lambda each: isinstance(each, Box), is_first=True)
-                objects.begins(tuple(held.values()))
+                held = objects.objects.of(
+                    box, {"box": box}, lambda each: isinstance(each, Box), is_first=True
+                )
+                objects.begins(tuple(held.values()), CALL)
                 box.n = number
-                objects.ended(tuple(held.values()))
+                objects.ended(tuple(held.values()), CALL)
         except BaseException as error:
             failed.append(error)
 
@@ -195,8 +207,8 @@ def test_actions_of_others_count_no_longer_once_the_first_ones_moved_nothing():
     box = Box()
     objects, held = _held(box)
     for _ in range(40):  # two at a time, so that one is open whenever one ends
-        objects.begins(held)
-        objects.begins(held)
-        objects.ended(held)
-        objects.ended(held)
+        objects.begins(held, CALL)
+        objects.begins(held, CALL)
+        objects.ended(held, CALL)
+        objects.ended(held, CALL)
     assert not objects.is_watching

@@ -39,7 +39,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
 #define WORDS(W)                                                                                                       \
     W(own) W(look) W(drop) W(trouble) W(join_board) W(next_seq) W(writer) W(write) W(_write)   \
     W(refused) W(write_slowly) W(make_room) W(resend) W(lane) W(active) W(open_reads) W(watcher) W(left) W(begins)      \
-    W(_look_at_state) W(_tell_moves) W(ended) W(is_watching) W(plain_body) W(_careful_arguments) W(_args_and_changes) W(_with_result) W(_emit) W(_trouble) W(_state_tail)   \
+    W(_look_at_state) W(_tell_found) W(ended) W(is_watching) W(plain_body) W(_careful_arguments) W(_args_and_changes) W(_with_result) W(_emit) W(_trouble) W(_state_tail)   \
     W(_note_other_context) W(action_ended) W(codes_told) W(code) W(tail) W(arguments) W(not_recorded) W(agent_id)      \
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
@@ -84,7 +84,7 @@ typedef struct {
     Judge *judge;
     PyObject *sink, *wall_ns, *monotonic_ns, *stamps, *threads, *begin_second, *health, *emit, *read, *report_drops, *no_room;
     PyObject *scope, *room_error, *write_globals;
-    PyObject *pipeline, *known, *gone, *held, *probe; /* of its agents */
+    PyObject *pipeline, *known, *gone, *between, *probe; /* of its agents */
     PyObject *plain_read; /* the function that reads a state which is what an object's `__dict__` holds */
     PyObject *holder; /* takes the lines of calls in the place of `put`; NULL where nobody does */
     long long state_period, entry_looks, probes;
@@ -938,15 +938,15 @@ static PyObject *opened(Lane *lane, const Opener *opener, PyObject *target, PyOb
         PyObject *tracker = known != NULL ? GET(known, AGENT_tracker) : Py_None;
         PyObject *held = IS_A(tracker, TRACKER) ? GET(tracker, TRACKER_held) : Py_None;
         if (held == Py_None) {
-            PyObject *watching = PyObject_GetAttr(lane->held, W_is_watching);
+            PyObject *watching = PyObject_GetAttr(lane->between, W_is_watching);
             if (watching == NULL) goto failed;
             if (is_true(watching)) held = NO_TUPLE;
             Py_DECREF(watching);
         }
         if (held != Py_None) {
             PUT(call, CALL_held, Py_NewRef(held));
-            PyObject *told = NULL, *moved = PyObject_CallMethodOneArg(lane->held, W_begins, GET(call, CALL_held));
-            if (moved != NULL) told = moved == Py_None ? Py_NewRef(moved) : PyObject_CallMethodOneArg(call, W__tell_moves, moved);
+            PyObject *told = NULL, *moved = PyObject_CallMethodObjArgs(lane->between, W_begins, GET(call, CALL_held), call, NULL);
+            if (moved != NULL) told = moved == Py_None ? Py_NewRef(moved) : PyObject_CallMethodOneArg(call, W__tell_found, moved);
             Py_XDECREF(moved);
             if (told == NULL) goto failed;
             Py_DECREF(told);
@@ -1220,7 +1220,7 @@ static PyObject *ended(Lane *lane, PyObject *call, PyObject *result, long long d
     if (GET(call, CALL_held) != Py_None) {
         PyObject *held = Py_NewRef(GET(call, CALL_held));
         PUT(call, CALL_held, Py_NewRef(Py_None));
-        PyObject *left = PyObject_CallMethodOneArg(lane->held, W_ended, held);
+        PyObject *left = PyObject_CallMethodObjArgs(lane->between, W_ended, held, call, NULL);
         Py_DECREF(held);
         if (left == NULL) return NULL;
         Py_DECREF(left);
@@ -1320,7 +1320,7 @@ static PyObject *quicken(PyObject *Py_UNUSED(module), PyObject *call_type) {
 
 #define LANE_PARTS(P)                                                                                                  \
     P(sink) P(wall_ns) P(monotonic_ns) P(stamps) P(threads) P(begin_second) P(health) P(emit) P(read) P(report_drops)  \
-    P(no_room) P(scope) P(room_error) P(write_globals) P(pipeline) P(known) P(gone) P(held) P(probe) P(plain_read)
+    P(no_room) P(scope) P(room_error) P(write_globals) P(pipeline) P(known) P(gone) P(between) P(probe) P(plain_read)
 
 static int lane_init(Lane *lane, PyObject *args, PyObject *kwargs) {
 #define PART_NAME(name) #name,

@@ -23,9 +23,9 @@ from Agent.event.values.reading import Places, Reading
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.safe_text import as_message
 from Agent.record.health import note
-from Agent.record.state.held_objects import HeldObjects
+from Agent.record.state.agent_writes import BetweenActions
 from Agent.record.state.identity import TRACED, identity_of
-from Agent.record.state.tracker import Holders, StateTracker, ValueBytes
+from Agent.record.state.tracker import Holders, Known, StateTracker, ValueBytes
 
 _values: dict[type, bool] = {}
 _by_attributes: dict[type, bool] = {}
@@ -138,24 +138,6 @@ def _stored_id(obj: object) -> object:
     return held
 
 
-class Known:
-    """What a pipeline remembers of one object: its binding, and its state once an action of it was traced."""
-
-    __slots__ = ("binding", "named", "ref", "tracker")
-
-    def __init__(self, ref: Callable[[], object], binding: AgentBinding, named: object) -> None:
-        self.ref = ref
-        self.binding = binding
-        self.named = named
-        self.tracker: StateTracker | None = None
-
-    @property
-    def has_unrecorded(self) -> bool:
-        """Whether only a full state shows all of its state, and there was one of it before."""
-        tracker = self.tracker
-        return tracker is not None and tracker.actions > 0 and bool(tracker.heavy)
-
-
 class Agents:
     """The agents that one pipeline has met.
 
@@ -179,7 +161,7 @@ class Agents:
         self._known: dict[int, Known] = {}
         self.holders = Holders()
         self.probe = Probe(agent_id_of, is_on=is_probing)
-        self.held = HeldObjects(is_on=is_probing)
+        self.between = BetweenActions(self._known, is_on=is_probing)
         self._keeping: deque[StateTracker] | None = deque() if is_keeping else None
         self.gone: deque[Known] = deque()
         """Agents that are gone and whose last state is to be recorded yet."""
@@ -228,7 +210,7 @@ class Agents:
 
     def looked_at(self) -> dict[str, Any]:
         """What the lane in C looks at before each action, by the names that it has there."""
-        return {"known": self._known, "gone": self.gone, "held": self.held, "probe": self.probe}
+        return {"known": self._known, "gone": self.gone, "between": self.between, "probe": self.probe}
 
     def tracker(self, known: Known, obj: object) -> StateTracker:
         """The state tracker of an agent, made at its first action."""

@@ -167,7 +167,6 @@ class HeldObjects:
         self._numbers = itertools.count(1)
         self.is_watching = is_on
         """Whether actions count of agents, too, that hold nothing of this kind."""
-        self._open = 0
         self._ended = 0
 
     def of(
@@ -238,20 +237,12 @@ class HeldObjects:
         held.looks_left = 0
         return held
 
-    def begins(self, held: tuple[HeldObject, ...]) -> dict[int, Moves] | None:
-        """What was changed since the last action ended, None for nothing.
+    def begins(self, held: tuple[HeldObject, ...]) -> dict[int, Moves]:
+        """What was changed since the last action ended.
 
         Args:
             held: what the agent holds whose outermost action begins.
         """
-        self._open += 1
-        try:
-            return self._moved(held) if self._open == 1 else None
-        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-            trouble("looking at what agents hold", error)
-            return None
-
-    def _moved(self, held: tuple[HeldObject, ...]) -> dict[int, Moves] | None:
         moved: dict[int, Moves] = {}
         for each in self._looked_at(held) if self.is_watching else held:
             moves = each.look()
@@ -262,22 +253,20 @@ class HeldObjects:
                 self._moving.append(each)
             moved[each.number] = each.told(moves, is_sure=self.is_watching and each.seen_at == self._ended)
         self.is_watching = self.is_watching or bool(moved)
-        return moved or None
+        return moved
 
-    def ended(self, held: tuple[HeldObject, ...]) -> None:
-        """It ended: what it changed is its own."""
-        self._open -= 1
+    def ended(self, held: tuple[HeldObject, ...], *, is_last: bool) -> None:
+        """It ended: what it changed is its own.
+
+        Args:
+            is_last: whether no other is open.
+        """
         self._ended = ended = self._ended + 1
         if ended == _ACTIONS:
             self.is_watching = bool(self._moving)
-        if self._open:
-            return
-        try:
-            for each in self._looked_at(held) if self.is_watching else held:
-                each.look()
-                each.seen_at = ended
-        except Exception as error:  # noqa: BLE001 - as above
-            trouble("looking at what agents hold", error)
+        for each in (self._looked_at(held) if self.is_watching else held) if is_last else ():
+            each.look()
+            each.seen_at = ended
 
     def _looked_at(self, held: tuple[HeldObject, ...]) -> Iterable[HeldObject]:
         """What may be moved without the agent's doing, too: at first all that is known."""

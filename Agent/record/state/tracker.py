@@ -38,6 +38,7 @@ from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, exceeds, read_json, 
 from Agent.event.values.reading import DEFAULT_LIMITS, Hides, Places, Reading
 from Agent.event.values.values import Dumped, to_json
 from Agent.record.encode.capture import MOST_WITH_AGENTS, Types, is_plain
+from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.native import native
 from Agent.record.state.held_objects import HeldObject
 from Agent.record.state.introspection import Exposed, Sort, exposure_of, read_state, sort_of
@@ -91,9 +92,10 @@ class StateTracker:
 
     __slots__ = (
         "__weakref__", "_actions_before", "_agent_of", "_environments", "_held", "_ignored",
-        "_is_explicit", "_is_listed", "_keeping",
+        "_is_listed", "_keeping",
         "_opaque", "_probing", "_read", "_reading", "_ref", "_refused", "_value_bytes", "actions", "borrowed",
-        "cls", "failure", "forms", "heavy", "held", "held_together", "init", "kept", "last", "places",
+        "cls", "failure", "forms", "heavy", "held", "held_together", "init",
+        "is_due", "is_explicit", "kept", "last", "places",
         "probed", "shared", "watched", "written_outside",
     )  # fmt: skip
 
@@ -118,7 +120,7 @@ class StateTracker:
         self._keeping = keeping
         self.cls = type(obj)
         exposure = exposure_of(self.cls)
-        self._read, self._is_explicit = exposure.read, exposure.is_explicit
+        self._read, self.is_explicit = exposure.read, exposure.is_explicit
         self.last: dict[str, Any] = {}
         self.heavy: set[str] = set()
         self.kept: dict[str, Any] = {}
@@ -152,6 +154,8 @@ class StateTracker:
         self._environments: dict[str, bytes] = {}
         """What stands for a field whose object is where agents live: its name is all that counts."""
         self.actions = 0
+        self.is_due = False
+        """In a replay: whether the next action began with a full state when it was recorded."""
         self.failure: Exception | None = None
         """Why the state could not be looked at the last time; whoever tells it takes it away."""
         self.init: tuple[bytes, Types | None] | None = None
@@ -446,7 +450,7 @@ class StateTracker:
             if sort is Sort.GENERATOR:
                 self.heavy.add(name)
                 return None
-            if not self._is_explicit and sort in _PERHAPS_AGENTS:
+            if not self.is_explicit and sort in _PERHAPS_AGENTS:
                 agent_id = self._agent_of(value)
                 if agent_id is not None:
                     return _AGENT + agent_id.encode("utf-8", "surrogatepass")
@@ -526,6 +530,24 @@ class StateTracker:
             if self.heavy:
                 self._keep(exposed.fields, obj)
         return exposed
+
+
+class Known:
+    """What a pipeline remembers of one object: its binding, and its state once an action of it was traced."""
+
+    __slots__ = ("binding", "named", "ref", "tracker")
+
+    def __init__(self, ref: Callable[[], object], binding: AgentBinding, named: object) -> None:
+        self.ref = ref
+        self.binding = binding
+        self.named = named
+        self.tracker: StateTracker | None = None
+
+    @property
+    def has_unrecorded(self) -> bool:
+        """Whether only a full state shows all of its state, and there was one of it before."""
+        tracker = self.tracker
+        return tracker is not None and tracker.actions > 0 and bool(tracker.heavy)
 
 
 _UNCHANGING = (date, timedelta, Decimal, UUID, range)

@@ -37,7 +37,7 @@ from Agent.tree.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from Agent.record.encode.capture import Types
-    from Agent.record.state.agents import Known
+    from Agent.record.state.tracker import Known
     from Agent.record.tracing.traced_call import Call
 
 

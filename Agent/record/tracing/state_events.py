@@ -20,19 +20,16 @@ from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.capture import Types
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.safe_text import clean_head
+from Agent.record.state.agent_writes import Found
 from Agent.record.state.agents import agent_id_of
-from Agent.record.state.held_objects import (
-    GLOBALS,
-    Moves,
-    global_generators,
-)
+from Agent.record.state.held_objects import GLOBALS, global_generators
 from Agent.record.state.introspection import Sort, generators_of, plain_attributes, read_class_state, sort_of
 from Agent.record.state.plain_data import references_within
 from Agent.record.state.tracker import StateTracker, is_object
 from Agent.record.tracing.function_facts import CodeIdentity
 
 if TYPE_CHECKING:
-    from Agent.record.state.agents import Known
+    from Agent.record.state.tracker import Known
 
 _FIELDS = "/extra/fields"
 _CHANGED = "/state/set"
@@ -64,7 +61,7 @@ def emit_state(
             place = _adopted_at(generator)
             if place is not None and place.startswith(GLOBALS):  # not one that the program adopted itself
                 adopted[f"{GLOBALS}{name}"] = place
-    held = pipeline.agents.held.of(obj, exposed.fields, _is_object, is_first=reason == "first")
+    held = pipeline.agents.between.objects.of(obj, exposed.fields, _is_object, is_first=reason == "first")
     tracker.held = tuple(dict.fromkeys(held.values())) or None
     fields = _with_references(exposed.fields, tracker)
     inner, types = pipeline.capture.user_body(fields, _FIELDS, binding.agent_id, Places(exposed.fields))
@@ -91,17 +88,21 @@ def emit_state(
 
 def emit_outside(
     pipeline: Pipeline,
-    binding: AgentBinding,
-    tracker: StateTracker,
+    known: Known,
     obj: object,
     only: Collection[str] | None = None,
+    *,
+    is_ahead: bool = False,
 ) -> None:
     """Write what anything other than the agent's own actions changed in it since the last one.
 
     Args:
         only: the fields to look at; None for all.
+        is_ahead: an action of another agent begins.
     """
-    agents = pipeline.agents
+    agents, tracker = pipeline.agents, known.tracker
+    if tracker is None:
+        return
     is_written = agents.probe.is_written if agents.probe.has_found else None
     changed, gone, objects = tracker.changes_outside(obj, agents.holders.is_shared, is_written, only)
     if not changed and not gone and not objects:
@@ -112,21 +113,30 @@ def emit_outside(
         payload["unset"] = gone
     if objects:
         payload["objects"] = objects
-    pipeline.emit(binding.slot("state_change", 20), "outside", payload)
+    writers = agents.between.told(known, obj, [*changed, *gone])
+    if writers:
+        payload["writers"] = {name: list(agents) for name, agents in writers.items()}
+    if is_ahead:
+        payload["ahead"] = True
+    pipeline.emit(known.binding.slot("state_change", 20), "outside", payload)
 
 
 def _is_object(value: object) -> bool:
     return is_object(value, agent_id_of)
 
 
-def emit_moves(pipeline: Pipeline, binding: AgentBinding, moved: Mapping[int, Moves]) -> None:
-    """Write what code outside of actions changed in what agents hold since the last action ended.
+def emit_found(pipeline: Pipeline, binding: AgentBinding, found: Found) -> None:
+    """Write what code outside of actions changed since the last action ended.
 
     Args:
-        moved: what changed, by the number of the object.
+        binding: the agent that acts next.
     """
-    payload = {"trigger": "held", "moved": {str(number): moves for number, moves in moved.items()}}
-    pipeline.emit(binding.slot("state_change", 20), "outside", payload)
+    for known, obj, fields in found.written:
+        emit_outside(pipeline, known, obj, fields, is_ahead=known.binding is not binding)
+    if found.moved:
+        moved = {str(number): moves for number, moves in found.moved.items()}
+        payload = {"trigger": "held", "moved": moved}
+        pipeline.emit(binding.slot("state_change", 20), "outside", payload)
 
 
 def values_of_many(tracker: StateTracker, present: Mapping[str, Any]) -> list[object]:
@@ -420,11 +430,10 @@ def emit_last_states(pipeline: Pipeline) -> None:
     for known, obj in pipeline.agents.living():
         if known.tracker is not None:
             if pipeline.options.entry_looks:
-                emit_outside(pipeline, known.binding, known.tracker, obj)
+                emit_outside(pipeline, known, obj)
             held = known.tracker.held
             if held is not None:
-                moved = pipeline.agents.held.begins(held)
-                pipeline.agents.held.ended(held)
-                if moved is not None:
-                    emit_moves(pipeline, known.binding, moved)
+                moved = pipeline.agents.between.objects.begins(held)
+                pipeline.agents.between.objects.ended(held, is_last=True)
+                emit_found(pipeline, known.binding, Found(moved, []))
             emit_state(pipeline, known.binding, known.tracker, obj, "exit")

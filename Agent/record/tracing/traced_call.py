@@ -8,7 +8,7 @@ for the outermost action of an agent, the code that ran and what it changed of i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,8 @@ from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope, current_scope, learn_secrets
 from Agent.record.emit.installed import Limit
 from Agent.record.encode.native import native
-from Agent.record.state.agents import Known, agent_id_of
-from Agent.record.state.tracker import StateTracker, is_object
+from Agent.record.state.agents import agent_id_of
+from Agent.record.state.tracker import Known, StateTracker, is_object
 from Agent.record.tracing.changed_arguments import (
     args_after,
     cannot_change,
@@ -32,8 +32,8 @@ from Agent.record.tracing.changed_arguments import (
 from Agent.record.tracing.failures import outcome_of, record_error
 from Agent.record.tracing.state_events import (
     changes_tail,
+    emit_found,
     emit_gone_states,
-    emit_moves,
     emit_outside,
     emit_state,
     tail_of_changes,
@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline
     from Agent.record.encode.capture import Types
     from Agent.record.encode.event_template import AgentBinding
-    from Agent.record.state.held_objects import HeldObject, Moves
+    from Agent.record.state.agent_writes import Found
+    from Agent.record.state.held_objects import HeldObject
     from Agent.record.tracing.function_facts import CodeIdentity, FunctionFacts
 
 
@@ -147,16 +148,18 @@ class Call:
         is_due = actions % pipeline.options.state_period == 0
         if not actions & (actions - 1) and tracker.heavy and self.root and actions:
             # Full states after 1, 2, 4, 8 ... actions, too, find a difference in a large field sooner.
-            is_due = is_due or tracker.holds_large(target)
+            is_large = tracker.holds_large(target) if pipeline.options.entry_looks else tracker.is_due
+            is_due = is_due or is_large
+        tracker.is_due = False
         # Also before a periodic full state: it would otherwise show writes that no event explains.
         if actions and (pipeline.options.strict_state if strict is None else strict):
-            emit_outside(pipeline, self.binding, tracker, target)
+            emit_outside(pipeline, known, target)
         elif actions and self.root:
             looks = pipeline.options.entry_looks
             if actions <= looks or (is_due and looks):
-                emit_outside(pipeline, self.binding, tracker, target)
+                emit_outside(pipeline, known, target)
             elif written := tracker.watched | (tracker.rewritten(target) if looks else frozenset()):
-                emit_outside(pipeline, self.binding, tracker, target, written)
+                emit_outside(pipeline, known, target, written)
         if is_due:
             reason = "first" if actions == 0 else "periodic"
             emit_state(pipeline, self.binding, tracker, target, reason)
@@ -164,16 +167,16 @@ class Call:
 
     def _look_at_held(self, held: tuple[HeldObject, ...] | None) -> None:
         """Tell what code outside of actions changed in what agents hold."""
-        objects = self.pipeline.agents.held
-        if held is None and not objects.is_watching:
+        between = self.pipeline.agents.between
+        if held is None and not between.is_watching:
             return
         self.held = held or ()
-        moved = objects.begins(self.held)
-        if moved is not None:
-            self._tell_moves(moved)
+        found = between.begins(self.held, self)
+        if found is not None:
+            self._tell_found(found)
 
-    def _tell_moves(self, moved: Mapping[int, Moves]) -> None:
-        emit_moves(self.pipeline, self.binding, moved)
+    def _tell_found(self, found: Found) -> None:
+        emit_found(self.pipeline, self.binding, found)
 
     def end(self, result: Any) -> None:
         """The body returned: write the event."""
@@ -263,7 +266,7 @@ class Call:
         spec, pipeline, types = self.spec, self.pipeline, self.types
         if self.held is not None:
             held, self.held = self.held, None
-            pipeline.agents.held.ended(held)
+            pipeline.agents.between.ended(held, self)
         if self.reads is not None:
             self.reads.close()
             read, read_types = self.reads.body(pipeline.capture)

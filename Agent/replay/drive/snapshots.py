@@ -388,10 +388,12 @@ class OutsideWrites:
 
     Args:
         put_back: puts fields onto an agent's object.
+        driven: the agents whose outermost actions are replayed.
     """
 
-    def __init__(self, kit: ReplayKit, put_back: PutBack) -> None:
+    def __init__(self, kit: ReplayKit, put_back: PutBack, driven: Collection[str]) -> None:
         self._kit = kit
+        self._driven = frozenset(driven)
         self._put_back = put_back
         self._objects: dict[str, tuple[object, Content]] = {}
         """What something else than actions changes, as it was when its agent's first action began."""
@@ -407,6 +409,27 @@ class OutsideWrites:
         for event in events:
             self.impose(action.agent_id, event, obj)
 
+    def put_ahead(
+        self,
+        action: DrivenAction,
+        objects: Mapping[str, object],
+        keeps: Callable[[str], Collection[str]],
+        *,
+        is_compared: bool = True,
+    ) -> None:
+        """Write what code outside of actions wrote to other agents before this one's action.
+
+        Args:
+            keeps: fields of an agent that stay as they are.
+            is_compared: what replayed code wrote there since has to be what it wrote in the recording.
+        """
+        for event in action.ahead:
+            agent_id = str(event.agent_id)
+            if is_compared:
+                names = {*event.extra["changed"], *map(str, event.extra.get("unset") or ())}
+                self._compare(action, agent_id, objects[agent_id], [event], names)
+            self.impose(agent_id, event, objects[agent_id], keeps(agent_id))
+
     def compare(self, action: DrivenAction, obj: object, events: Sequence[Event] | None = None) -> None:
         """Compare what replayed code wrote to an agent since its last action with the record.
 
@@ -418,16 +441,33 @@ class OutsideWrites:
         """
         if events is None:
             events = [event for event in action.before if is_outside_write(event)]
-        if not events and not self._kit.pipeline.options.strict_state:
-            return  # nobody looked; what replayed code wrote is compared when the action ends
+            self._note_due(action, obj)
+        if events or self._kit.pipeline.options.strict_state:
+            self._compare(action, action.agent_id, obj, events)
+        # Else nobody looked; what replayed code wrote is compared when the action ends.
+
+    def _note_due(self, action: DrivenAction, obj: object) -> None:
+        """Have a full state read before this action if one was then: what it shows is no change later."""
+        known = self._kit.pipeline.agents.find(obj)
+        if known is not None and known.tracker is not None:
+            known.tracker.is_due = any(event.kind == "state" for event in action.before)
+
+    def _compare(
+        self,
+        action: DrivenAction,
+        agent_id: str,
+        obj: object,
+        events: Sequence[Event],
+        only: Collection[str] | None = None,
+    ) -> None:
         known = self._kit.pipeline.agents.find(obj)
         tracker = None if known is None else known.tracker
         if tracker is None or tracker.actions == 0:
             return
         before = tracker.last.copy()
-        written, gone = tracker.changes(obj)
+        written, gone = tracker.changes(obj, only)
         is_shared = self._kit.pipeline.agents.holders.is_shared
-        facts = self._kit.recording.agents[action.agent_id]
+        facts = self._kit.recording.agents[agent_id]
         for name, value in list(written.items()):
             if is_object(value, agent_id_of) and (is_shared(value) or name in facts.shared_objects):
                 # As recording has it: the end of the action tells what others changed in it.
@@ -435,12 +475,15 @@ class OutsideWrites:
                 if name in before:
                     tracker.last[name] = before[name]
         recorded = {name: event for event in events for name in event.extra["changed"]}
-        removed = {str(name) for event in events for name in event.extra.get("unset") or ()}
-        for name in (*written, *gone):
+        removed = {str(name): event for event in events for name in event.extra.get("unset") or ()}
+        for name in dict.fromkeys((*written, *gone, *recorded, *removed)):
             if name in facts.written_outside and is_object(written.get(name), agent_id_of):
                 continue  # what such an object holds is not in the recording
-            if name in recorded or name in removed:
-                self._compare_field(action, name, written.get(name, ABSENT), recorded.get(name))
+            written_by = (recorded.get(name) or removed.get(name), agent_id)
+            if name not in written and name not in gone:
+                self._compare_unwritten(action, name, *written_by)
+            elif name in recorded or name in removed:
+                self._compare_field(action, name, written.get(name, ABSENT), recorded.get(name), *written_by)
             else:
                 self._differs(action, name, "<not written>", _shown_field(written, name, self._kit.pipeline))
 
@@ -455,10 +498,12 @@ class OutsideWrites:
         self._put_back(agent_id, obj, restored.value)
         names = [str(name) for name in event.extra.get("unset") or ()]
         remove_fields(obj, names)
-        self._kit.outcome.imposed.update(f"{agent_id}.{name}" for name in (*restored.value, *names))
+        names += restored.value
+        by_others = [name for name in names if not self._are_replayed(_writers(event, name))]
+        self._kit.outcome.imposed.update(f"{agent_id}.{name}" for name in by_others)
         known = self._kit.pipeline.agents.find(obj)
         if known is not None and known.tracker is not None and not self._kit.pipeline.options.strict_state:
-            known.tracker.changes(obj)  # so that they do not count as what the action does
+            known.tracker.changes(obj, names)  # so that they do not count as what the action does
 
     def begin(self, agent_id: str, obj: object, names: Collection[str]) -> None:
         """An agent's first state stands.
@@ -484,33 +529,76 @@ class OutsideWrites:
                 "them; whether changed code changes it differently is unknown"
             )
 
-    def _compare_field(self, action: DrivenAction, name: str, value: Any, event: Event | None) -> None:
+    def _compare_unwritten(self, action: DrivenAction, name: str, event: Event | None, agent_id: str) -> None:
+        """Stop if replayed code did not write a field that it wrote in the recording."""
+        writers = _writers(event, name)
+        others = self._driven - {agent_id}
+        if event is None or not others:
+            return
+        if self._are_replayed(writers):
+            told = shown(event.extra["changed"].get(name, "<removed>"))
+            self._differs(action, name, told, "<not written>", f"what {_named(writers)} wrote to {agent_id}")
+        elif self._kit.outcome.changed_code and (writers is None or not others.isdisjoint(writers)):
+            self._kit.outcome.reason(
+                f"{name} of {agent_id} was written before step {action.number}, perhaps by an action of "
+                "another agent; whether changed code writes it is unknown"
+            )
+
+    def _are_replayed(self, writers: Sequence[str | None] | None) -> bool:
+        """Whether all who wrote a field are known, and their code runs here."""
+        return bool(writers) and self._driven.issuperset(writers or ())
+
+    def _compare_field(
+        self,
+        action: DrivenAction,
+        name: str,
+        value: Any,
+        recorded: Event | None,
+        event: Event | None,
+        agent_id: str,
+    ) -> None:
         """Stop if replayed code wrote a field that has another value after this action in the recording."""
-        if event is not None and value is not ABSENT:
+        if recorded is not None and value is not ABSENT:
             made = self._kit.pipeline.capture.user_body({name: value}, _CHANGED)
-            one, other = in_payload(event, "changed").part(name), as_captured(made, _CHANGED).part(name)
+            one, other = in_payload(recorded, "changed").part(name), as_captured(made, _CHANGED).part(name)
             if self._kit.comparison.difference(one, other) is None:
                 return
-        elif event is None and value is ABSENT:
+        elif recorded is None and value is ABSENT:
             return
-        if self._kit.outcome.changed_code:
-            told = None if event is None else shown(event.extra["changed"].get(name, ABSENT))
-            self._differs(
-                action,
-                name,
-                told,
-                "<removed>" if value is ABSENT else _shown_field({name: value}, name, self._kit.pipeline),
-            )
+        writers = _writers(event, name)
+        if writers and len(writers) > 1 and writers[-1] is None:
+            return  # code outside of actions wrote it once more, and does so here
+        if self._kit.outcome.changed_code or self._are_replayed(writers):
+            told = None if recorded is None else shown(recorded.extra["changed"].get(name, ABSENT))
+            here = {} if value is ABSENT else {name: value}
+            self._differs(action, name, told, _shown_field(here, name, self._kit.pipeline))
         # Somebody who is not replayed may have written it once more: which of the two it is, nobody knows.
         self._kit.player.stop(
-            f"{name} of {action.agent_id} was written from outside before step {action.number}, and driven "
+            f"{name} of {agent_id} was written from outside before step {action.number}, and driven "
             "code writes it too, with another value"
         )
 
-    def _differs(self, action: DrivenAction, name: str, recorded: Any, replayed: Any) -> None:
+    def _differs(
+        self,
+        action: DrivenAction,
+        name: str,
+        recorded: Any,
+        replayed: Any,
+        place: str = "what was written to it before the step",
+    ) -> None:
         found = Difference("", recorded, replayed)
-        place = "what was written to it before the step"
         self._kit.player.differs(action, f"state.{name}", found, place=place)
+
+
+def _writers(event: Event | None, name: str) -> Sequence[str | None] | None:
+    """Who wrote a field, None for code outside of actions; None where the recording does not tell."""
+    told = None if event is None else event.extra.get("writers")
+    found = told.get(name) if isinstance(told, dict) else None
+    return found if isinstance(found, list) and found else None
+
+
+def _named(writers: Sequence[str | None] | None) -> str:
+    return ", ".join(filter(None, writers or ()))
 
 
 def _shown_field(written: Mapping[str, Any], name: str, pipeline: Pipeline) -> Any:

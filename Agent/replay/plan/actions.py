@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nextafter
 
@@ -101,6 +101,8 @@ class DrivenAction:
     """Full states of an action that failed."""
     moved: list[Event] = field(default_factory=list)
     """What was changed in objects that agents hold, since any replayed action before."""
+    ahead: list[Event] = field(default_factory=list)
+    """What code outside of actions wrote to other agents before it."""
     effects: list[Event] = field(default_factory=list)
     """Events inside it, in order, those inside answered calls left out."""
     answered: int = 0
@@ -222,7 +224,7 @@ def _add_surroundings(
     waiting: dict[str, list[Event]] = {agent: [] for agent in given}
     latest: dict[str, DrivenAction] = {}
     for event in recording.events:
-        if is_of_framework(event) or is_held_move(event):
+        if is_of_framework(event) or is_held_move(event) or _is_ahead(event):
             continue
         own = roots.get(event.span_id or "")
         if own is not None:
@@ -258,7 +260,8 @@ def _add_surroundings(
         elif event.kind == "agent_action" and "call" not in event.extra:
             plan.notes[agent] += 1
     _place_moves(plan, recording.moves, roots)
-    plan.written_last = {agent: list(filter(is_outside_write, events)) for agent, events in waiting.items()}
+    ahead = [event for event in recording.events if _is_ahead(event) and event.agent_id in given]
+    _add_last(plan, [*itertools.chain(*waiting.values()), *_place_ahead(ahead, roots)])
 
 
 def _add_gone(
@@ -278,6 +281,30 @@ def _add_gone(
 def is_outside_write(event: Event) -> bool:
     """Tell whether recording found the change when an action began, or at the end."""
     return event.extra.get("trigger") == "outside" and "changed" in event.extra
+
+
+def _add_last(plan: Plan, events: Iterable[Event]) -> None:
+    """Add what was written to agents behind the last action that it could be put in before."""
+    for event in filter(is_outside_write, events):
+        plan.written_last.setdefault(str(event.agent_id), []).append(event)
+
+
+def _is_ahead(event: Event) -> bool:
+    """Tell whether recording found a write to the event's agent when an action of another one began."""
+    return is_outside_write(event) and event.extra.get("ahead") is True
+
+
+def _place_ahead(ahead: list[Event], roots: Mapping[str, DrivenAction]) -> Iterable[Event]:
+    """Give each action what was written to other agents before it; what no action is behind."""
+    waiting = deque(ahead)
+    for action in sorted(roots.values(), key=lambda each: order_key(each.event)):
+        own: list[Event] = []
+        while waiting and order_key(waiting[0]) < order_key(action.event):
+            event = waiting.popleft()
+            (own if event.agent_id == action.agent_id else action.ahead).append(event)
+        if own:
+            action.before = sorted([*own, *action.before], key=order_key)
+    return waiting
 
 
 def _place_moves(plan: Plan, moves: list[Event], roots: Mapping[str, DrivenAction]) -> None:

@@ -119,7 +119,7 @@ class Driver:
         self._is_loose = request.get("turns") == "loose"
         self._is_prompt = request.get("turns") == "prompt"
         self._expected = ExpectedLine(self._pipeline, self._sink)
-        self._outside = OutsideWrites(kit, self._put_back)
+        self._outside = OutsideWrites(kit, self._put_back, objects)
         self._entered: set[int] = set()
         self._latest: dict[str, object] = {}
         """The object of each agent that acted last."""
@@ -243,6 +243,7 @@ class Driver:
         for event in action.before if hasattr(method, TRACED) else ():
             if is_outside_write(event):
                 self._impose(action, event, obj)
+        self._outside.put_ahead(action, self._objects, self._keeps, is_compared=False)
         self._held.put(action, action.moved, is_compared=False)
         scope = SpanScope(
             around, tick=action.event.tick, fields=scope_fields(action.event, self._decoder) or None
@@ -414,6 +415,8 @@ class Driver:
         # Full states last: they show what was written and moved.
         for event in filter(is_outside_write, action.before):
             self._impose(action, event, target)
+        if action.ahead:
+            self._outside.put_ahead(action, self._objects, self._keeps)
         self._held.put(action, action.moved)
         for event in action.before:
             if not is_outside_write(event):

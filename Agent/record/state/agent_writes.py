@@ -1,0 +1,323 @@
+"""Whose action wrote a field of another agent, or whether it was written between actions.
+
+What an agent's own state tells is that something else wrote it since its last action ended. Whether that was
+another agent's action, which a replay does again by itself, or code outside of actions, such as a scheduler,
+takes a look whenever an outermost action ends and when the next one begins: at all agents at first, then at
+those that were seen to be written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from Agent.event.values.plain import SCALARS
+from Agent.record.encode.event_template import AgentBinding
+from Agent.record.health import trouble
+from Agent.record.state.held_objects import HeldObject, HeldObjects, Moves
+from Agent.record.state.tracker import Known, StateTracker, count_members, snapshot, still_is
+
+_ACTIONS = 32
+"""While no more outermost actions have ended, all agents are looked at."""
+_MOST_AGENTS = 64
+_MOST_FIELDS = 64
+_COUNTED_ITEMS = 96
+Writers = tuple[str | None, ...]
+"""The agents whose outermost actions wrote a field, in order; None for code outside of actions."""
+
+
+class Written(NamedTuple):
+    """An agent that code outside of actions wrote to."""
+
+    known: Known
+    obj: object
+    fields: list[str]
+
+
+class Found(NamedTuple):
+    """What code outside of actions changed."""
+
+    moved: dict[int, Moves]
+    """By the number of the object."""
+    written: list[Written]
+
+
+class _Facts(Protocol):
+    @property
+    def is_async(self) -> bool: ...
+
+
+class Ended(Protocol):
+    """The call of an outermost action."""
+
+    binding: AgentBinding
+    tracker: StateTracker | None
+
+    @property
+    def spec(self) -> _Facts:
+        """What is known of its function."""
+
+
+class _Members(NamedTuple):
+    """What is equal as long as a value is not replaced, and nothing added to it or taken away."""
+
+    identity: int
+    number: int
+    last: int
+
+
+class _Looked:
+    """What one agent's fields held at the last look.
+
+    Args:
+        fields: the fields that are looked at; None for all.
+    """
+
+    __slots__ = ("fields", "known", "marks", "pending")
+
+    def __init__(self, known: Known, fields: set[str] | None) -> None:
+        self.known = known
+        self.fields = fields
+        self.marks: dict[str, object] = {}
+        self.pending: dict[str, Writers | None] = {}
+        """Who wrote what is not recorded yet; None where nobody can tell."""
+
+    def take(self, present: Mapping[str, Any]) -> None:
+        fields = present.keys() if self.fields is None else self.fields & present.keys()
+        self.marks = {name: _mark(present[name]) for name in tuple(fields)[:_MOST_FIELDS]}
+
+    def moved(self, present: Mapping[str, Any]) -> list[str]:
+        """The fields that hold something else than at the last look."""
+        marks = self.marks
+        found = [
+            name for name, mark in marks.items() if name not in present or _is_other(mark, present[name])
+        ]
+        if self.fields is None and len(marks) < _MOST_FIELDS:
+            found += [name for name in present if name not in marks]
+        return found
+
+
+class AgentWrites:
+    """Looks at the fields of the agents of one pipeline.
+
+    Args:
+        known: all agents, which others add to.
+        is_on: whether anything is looked at.
+    """
+
+    def __init__(self, known: Mapping[int, Known], *, is_on: bool) -> None:
+        self._known = known
+        self._looked: dict[StateTracker, _Looked] = {}
+        self._left = _ACTIONS if is_on else 0
+        self._is_on = is_on
+        self.is_watching = is_on
+        """Whether any agent is looked at."""
+        self._is_mixed = False
+        """Several actions have been open at the same time since the last look."""
+        self._threads: set[int] = set()
+
+    def begins(self, *, is_alone: bool) -> list[Written]:
+        """An outermost action begins: what was written since the last one ended.
+
+        Args:
+            is_alone: whether no other is open.
+        """
+        self._threads.add(threading.get_ident())
+        if not is_alone:
+            self._is_mixed = True
+            return []
+        found = []
+        for tracker, obj, looked in self._agents():
+            fields = looked.moved(tracker.present(obj))
+            if fields:
+                found.append(Written(looked.known, obj, fields))
+        return found
+
+    def ended(self, own: StateTracker | None, writer: str | None, *, is_async: bool, is_last: bool) -> None:
+        """An outermost action ended: what others than its agent hold now and did not before, it wrote.
+
+        Args:
+            own: the state of its agent.
+            writer: the agent.
+            is_last: whether no other is open.
+        """
+        if not is_last:
+            self._is_mixed = True
+            return
+        is_known = not self._is_mixed and len(self._threads) < 2 and writer is not None
+        self._is_mixed = False
+        if self._left:
+            self._left -= 1
+            self._add_all()
+        for tracker, obj, looked in self._agents():
+            present = tracker.present(obj)
+            fields = looked.moved(present) if looked.marks and tracker is not own else ()
+            if fields:
+                unrecorded = tracker.rewritten(obj)
+                for name in fields:
+                    if name not in unrecorded:
+                        looked.pending.pop(name, None)  # an action of its own, inside this one, told it
+                        continue
+                    before = looked.pending.get(name, ())
+                    if before is None or not is_known or (is_async and _has_other_tasks()):
+                        looked.pending[name] = None
+                    elif writer not in before:
+                        looked.pending[name] = (*before, writer)
+            elif tracker is own:
+                looked.pending.clear()
+            looked.take(present)
+        if self._left == 0 and self._is_on:
+            self._is_on = False
+            self._keep_written()
+
+    def told(self, known: Known, obj: object, fields: Iterable[str]) -> dict[str, Writers]:
+        """Who wrote these fields, which are recorded now; nothing of those of which nobody can tell.
+
+        From now on they are looked at.
+        """
+        tracker = known.tracker
+        if tracker is None or tracker.is_explicit:
+            return {}
+        present = tracker.present(obj)
+        looked = self._looked.get(tracker)
+        if looked is None:
+            if len(self._looked) < _MOST_AGENTS:
+                looked = self._looked[tracker] = _Looked(known, set(fields))
+                looked.take(present)
+                self.is_watching = True
+            return {}
+        moved = set(looked.moved(present))
+        writers: dict[str, Writers] = {}
+        for name in fields:
+            before = looked.pending.pop(name, ())
+            if name in moved and (before is not None):
+                writers[name] = (*before, None)
+            elif before:
+                writers[name] = before
+            if looked.fields is not None and len(looked.fields) < _MOST_FIELDS:
+                looked.fields.add(name)
+        looked.take(present)
+        return writers
+
+    def _agents(self) -> Iterator[tuple[StateTracker, object, _Looked]]:
+        for tracker, looked in list(self._looked.items()):
+            obj = tracker.obj()
+            if obj is None:
+                self._looked.pop(tracker, None)
+            elif tracker.actions:
+                yield tracker, obj, looked
+
+    def _add_all(self) -> None:
+        for known in list(self._known.values()):
+            tracker = known.tracker
+            if tracker is None or tracker.is_explicit or tracker in self._looked:
+                continue
+            if len(self._looked) >= _MOST_AGENTS:
+                return
+            self._looked[tracker] = _Looked(known, None)
+
+    def _keep_written(self) -> None:
+        """From now on look at what was seen to be written alone."""
+        for tracker, looked in list(self._looked.items()):
+            if looked.fields is None:
+                looked.fields = tracker.watched | looked.pending.keys()
+            if not looked.fields:
+                del self._looked[tracker]
+                continue
+            looked.marks = {name: mark for name, mark in looked.marks.items() if name in looked.fields}
+        self.is_watching = bool(self._looked)
+
+
+class BetweenActions:
+    """What code outside of actions changes: in agents, and in what they hold.
+
+    Args:
+        known: all agents, which others add to.
+        is_on: whether anything is looked at.
+    """
+
+    def __init__(self, known: Mapping[int, Known], *, is_on: bool) -> None:
+        self.objects = HeldObjects(is_on=is_on)
+        self.writes = AgentWrites(known, is_on=is_on)
+        self.is_watching = is_on
+        """Whether actions count of agents, too, that hold nothing that is looked at."""
+        self._open = 0
+
+    def begins(self, held: tuple[HeldObject, ...], _call: object) -> Found | None:
+        """What was changed since the last action ended, None for nothing.
+
+        Args:
+            held: what the agent holds whose outermost action begins.
+        """
+        self._open += 1
+        is_alone = self._open == 1
+        moved: dict[int, Moves] = {}
+        written: list[Written] = []
+        try:
+            if self.writes.is_watching:
+                written = self.writes.begins(is_alone=is_alone)
+            if is_alone:
+                moved = self.objects.begins(held)
+        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            trouble("looking at what agents hold", error)
+        self._watch()
+        return Found(moved, written) if moved or written else None
+
+    def ended(self, held: tuple[HeldObject, ...], call: Ended) -> None:
+        """It ended: what it changed is its own."""
+        self._open -= 1
+        is_last = self._open == 0
+        try:
+            self.objects.ended(held, is_last=is_last)
+            if self.writes.is_watching:
+                writer = call.binding.agent_id
+                self.writes.ended(call.tracker, writer, is_async=call.spec.is_async, is_last=is_last)
+        except Exception as error:  # noqa: BLE001 - as above
+            trouble("looking at what agents hold", error)
+        self._watch()
+
+    def told(self, known: Known, obj: object, fields: Iterable[str]) -> dict[str, Writers]:
+        """As `AgentWrites.told`."""
+        writers: dict[str, Writers] = {}
+        try:
+            writers = self.writes.told(known, obj, fields)
+        except Exception as error:  # noqa: BLE001 - as above
+            trouble("looking at who wrote to an agent", error)
+        self._watch()
+        return writers
+
+    def _watch(self) -> None:
+        self.is_watching = self.objects.is_watching or self.writes.is_watching
+
+
+def _has_other_tasks() -> bool:
+    """Whether something else can have run while an action waited."""
+    try:
+        return len(asyncio.all_tasks()) > 1
+    except RuntimeError:  # no event loop runs here
+        return True
+
+
+def _mark(value: Any) -> object:
+    kind = type(value)
+    if kind in SCALARS:
+        return value
+    if kind in _SIZED and len(value) > _COUNTED_ITEMS:
+        return _Members(id(value), len(value), id(value[-1]) if kind is list or kind is deque else 0)
+    found = snapshot(value)
+    return _Members(id(value), count_members(value), 0) if found is None else found
+
+
+_SIZED = frozenset({list, dict, set, frozenset, tuple, deque})
+
+
+def _is_other(mark: object, value: Any) -> bool:
+    if type(mark) is tuple:
+        return not still_is(value, mark)
+    if type(mark) is _Members:
+        now = _mark(value)
+        return type(now) is not _Members or now != mark
+    return type(mark) is not type(value) or bool(mark != value and (mark == mark or value == value))  # NaN
