@@ -1,6 +1,7 @@
 """What agents hold and code outside of their actions changes: a model's clock, an environment, a generator.
 
-Of an object its scalar attributes count and its generators of numpy, of a generator where it stands. They are
+Of an object its attributes count that are scalars, containers and arrays of plain values, or generators of
+numpy, and those of the objects that it holds; of a generator, where it stands. They are
 looked at when an outermost action ends and when the next one begins. What differs was changed in between, by
 a scheduler that is not traced, and a replay makes the same change there. Two actions that are open at the
 same time tell nothing: whatever they change is theirs.
@@ -18,9 +19,11 @@ from dis import get_instructions, opmap
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from Agent.event.values.content_digest import content_of
 from Agent.event.values.plain import SCALARS
 from Agent.record.encode.native import native
 from Agent.record.health import trouble
+from Agent.record.state.followed_values import copied, is_followed, is_same
 from Agent.record.state.introspection import Sort, sort_of
 
 _MOST_OBJECTS = 256
@@ -30,6 +33,9 @@ _MOST_MOVING = 16
 _LOOKS = 128
 """How often an object is looked at for each agent that holds it, before and behind its actions."""
 _MOST_TEXT = 4096
+_MOST_VALUES = 24
+_SMALL_ITEMS = 100
+_LOOKS_AT_LARGE = 512
 _ACTIONS = 24
 """While no more outermost actions have ended, all objects are looked at, not the agent's alone."""
 _MAX_DEPTH = 6
@@ -42,7 +48,25 @@ GLOBALS = ":"
 """In the place of a field: the module of the agent's class."""
 Moves = dict[str, dict[str, Any]]
 """Attribute to what it `was`, is `now`, and was when it was seen `first`. It is `unsure` where an action of
-an agent that does not hold the object may have changed it."""
+an agent that does not hold the object may have changed it. Of containers and arrays there is a digest of what
+they were, `was_content`; `in_place` tells that it is the same object, `lost` that it is too large by now."""
+
+
+class _Kept:
+    """A container or an array as it was at the last look.
+
+    Args:
+        taken: the copy, and the number of values in it.
+        value: is not kept.
+    """
+
+    __slots__ = ("copy", "identity", "looks_left", "size")
+
+    def __init__(self, taken: tuple[Any, int], value: object) -> None:
+        self.copy, self.size = taken
+        self.identity = id(value)
+        self.looks_left = _LOOKS_AT_LARGE
+        """How often a large one is looked at yet while it stays the same object and nothing moves it."""
 
 
 class HeldObject:
@@ -55,7 +79,7 @@ class HeldObject:
     """
 
     __slots__ = (
-        "_began", "_is_generator", "_marks", "_names", "_refer", "_skipped", "is_moving", "last",
+        "_began", "_is_generator", "_marks", "_names", "_refer", "_skipped", "_values", "is_moving", "last",
         "looks_left", "number", "seen_at",
     )  # fmt: skip
 
@@ -68,6 +92,8 @@ class HeldObject:
         self._skipped: dict[str, type] = {}
         self._marks: dict[str, str] = {}
         """Where its generators stand."""
+        self._values: dict[str, _Kept] = {}
+        """Its containers and arrays that are followed."""
         self.is_moving = False
         """Whether something was seen to change it between actions."""
         self.looks_left = 1
@@ -87,7 +113,8 @@ class HeldObject:
 
     def _copies(self, value: object) -> dict[str, Any]:
         parts = {name: _part(value, name) for name in self._marks}
-        return {name: copy.deepcopy(part) for name, part in parts.items()}
+        copies = {name: copy.deepcopy(part) for name, part in parts.items()}
+        return copies | {name: kept.copy for name, kept in self._values.items()}
 
     def look(self) -> Moves | None:
         """What differs from the last look, None for nothing; this is the last one now."""
@@ -112,6 +139,8 @@ class HeldObject:
         differing = _differing(attributes, self.last, self._skipped)
         if differing is not None:
             self._take(found, attributes, differing)
+        for name in tuple(self._values):
+            self._look_at_value(found, name, attributes.get(name))
         return found or None
 
     def _take(self, found: Moves, attributes: dict[str, Any], differing: list[tuple[str, Any]]) -> None:
@@ -128,6 +157,10 @@ class HeldObject:
                 self._look_at(found, name, new)
             self._skipped[name] = type(new)
             last.pop(name, None)
+            taken = copied(new) if name not in self._values and len(self._values) < _MOST_VALUES else None
+            if taken is not None:
+                self._values[name] = _Kept(taken, new)
+                found[name] = {"now": taken[0]}
         for name in last.keys() - attributes.keys():
             del last[name]
 
@@ -140,6 +173,29 @@ class HeldObject:
             self._marks[name] = mark
             found[name] = {"now": generator} if before is None else {"was": before, "now": generator}
 
+    def _look_at_value(self, found: Moves, name: str, value: object) -> None:
+        kept = self._values[name]
+        is_in_place = id(value) == kept.identity
+        if is_in_place:
+            if kept.looks_left <= 0 and kept.size > _SMALL_ITEMS:
+                return
+            kept.looks_left -= 1
+        if is_same(kept.copy, value):
+            kept.identity = id(value)
+            return
+        taken = copied(value)
+        if type(value) is not type(kept.copy) or taken is None:
+            del self._values[name]
+            if taken is None and type(value) not in SCALARS:
+                found[name] = {"lost": True}
+            return
+        if name not in found:
+            found[name] = {"was_content": content_of(kept.copy).text, "now": taken[0]}
+            if is_in_place:
+                found[name]["in_place"] = True
+        self._values[name] = fresh = _Kept(taken, value)
+        fresh.looks_left = kept.looks_left + _LOOKS
+
     def told(self, moves: Moves, *, is_sure: bool) -> Moves:
         """The same with what was there at first, once for each attribute."""
         for name, move in moves.items():
@@ -147,6 +203,7 @@ class HeldObject:
                 move["first"] = self._began.pop(name)
             if not is_sure:
                 move.pop("was", None)
+                move.pop("was_content", None)
                 move["unsure"] = True
         return moves
 
@@ -197,8 +254,13 @@ class HeldObjects:
         more_looks: int,
     ) -> None:
         for name, value in fields.items():
-            if type(value) not in SCALARS and is_object(value) and live_attributes(value) is not None:
-                self._add(found, name, value, more_looks)
+            attributes = None if type(value) in SCALARS else live_attributes(value)
+            if attributes is None or not is_object(value):
+                continue
+            self._add(found, name, value, more_looks)
+            for inner, part in tuple(attributes.items()) if len(attributes) <= _MOST_ATTRIBUTES else ():
+                if type(part) not in SCALARS and is_object(part) and _holds_values(part):
+                    self._add(found, f"{name}.{inner}", part, more_looks)
         for place, generator in generators_in_fields(fields):
             if is_own_stream(generator):
                 self._add(found, place, generator, more_looks)
@@ -272,6 +334,10 @@ class HeldObjects:
         """What may be moved without the agent's doing, too: at first all that is known."""
         more = self._known.values() if self._ended < _ACTIONS else self._moving
         return dict.fromkeys((*held, *tuple(more)[:_MOST_MOVING]))  # a copy: other threads add to it
+
+
+def _holds_values(value: object) -> bool:
+    return any(map(is_followed, (live_attributes(value) or {}).values()))
 
 
 def _is_long(value: object) -> bool:

@@ -75,6 +75,7 @@ def emit_state(
         "written_outside": sorted(tracker.written_outside),
         "adopted": adopted,
         "held": {name: each.number for name, each in held.items()},
+        "held_values": bool(held),
     }
     more = [(b'"init"', *tracker.init)] if reason == "first" and tracker.init is not None else []
     held_by_class = read_class_state(type(obj))

@@ -19,6 +19,7 @@ from Agent.event.values.values import Unrestored
 from Agent.record.emit.context import Answer, Player, TracedCall
 from Agent.record.sources.adopted import is_foreign_name, is_own, place_of
 from Agent.record.state.agents import agent_id_of
+from Agent.record.state.followed_values import is_followed
 from Agent.record.state.held_objects import is_own_stream, live_attributes
 from Agent.record.state.introspection import read_state
 from Agent.replay.compare.comparison import Recorded
@@ -295,6 +296,8 @@ class FieldReads:
         self._found: dict[str, None] = {}
         self._outside = _held(objects, lambda agent_id: _written_outside(recording, agent_id))
         self._told = _held(objects, lambda agent_id: _told(recording, agent_id, live))
+        self._told_inside = _held_inside(objects, lambda agent_id: _told(recording, agent_id, live))
+        self._with_values = any(facts.has_values for facts in recording.agents.values())
         self._found_outside: dict[str, None] = {}
         self._shared = _held(objects, lambda agent_id: _shared(recording, agent_id, live))
         self._found_shared: dict[str, None] = {}
@@ -355,13 +358,19 @@ class FieldReads:
         if is_own(frame):
             return
         known = self._outside.get(id(obj))
-        if known is not None and known[0] is obj and not (id(obj) in self._told and _is_looked_at(obj, name)):
+        if known is not None and known[0] is obj and not self._is_told(obj, name):
             self._found_outside[f"{name} of {known[1]} by {place_of(frame)}"] = None
         known = self._shared.get(id(obj))
         if known is not None and known[0] is obj:
             user = _user_of(frame)
             if not is_own(user):
                 self._found_shared[f"{known[1]} in {place_of(user)}"] = None
+
+    def _is_told(self, obj: object, name: str) -> bool:
+        """Whether recording told what others changed there."""
+        if (id(obj), name) in self._told_inside:
+            return True
+        return id(obj) in self._told and _is_looked_at(obj, name, with_values=self._with_values)
 
     def _look(self, obj: object, name: str) -> None:
         if self._is_looking or not self._is_on():
@@ -399,6 +408,17 @@ def _held(
     return found
 
 
+def _held_inside(
+    objects: Mapping[str, object], names_of: Callable[[str], Collection[str]]
+) -> set[tuple[int, str]]:
+    """Objects in fields of agents, by their ids, and the attributes with objects that are followed, too."""
+    found = set()
+    for agent_id, obj in objects.items():
+        for name, _, inner in (each.partition(".") for each in names_of(agent_id) if "." in each):
+            found.add((id(read_state(obj).fields.get(name)), inner))
+    return found
+
+
 def _written_outside(recording: Recording, agent_id: str) -> Collection[str]:
     """The fields with an object that something else than the actions of its agent changed."""
     facts = recording.agents.get(agent_id)
@@ -415,12 +435,17 @@ def _told(recording: Recording, agent_id: str, live: frozenset[str]) -> Collecti
     return [path for number, path in held.items() if number not in outside]
 
 
-def _is_looked_at(obj: object, name: str) -> bool:
-    """Whether recording looks at that attribute, or it is the class's, whose code reads others in turn."""
+def _is_looked_at(obj: object, name: str, *, with_values: bool) -> bool:
+    """Whether recording looks at that attribute, or it is the class's, whose code reads others in turn.
+
+    Args:
+        with_values: recording looks at containers and arrays, too.
+    """
     attributes = live_attributes(obj) or {}
     if name not in attributes:
         return hasattr(type(obj), name)
-    return type(attributes[name]) in SCALARS or is_own_stream(attributes[name])
+    value = attributes[name]
+    return type(value) in SCALARS or is_own_stream(value) or (with_values and is_followed(value))
 
 
 def _shared(recording: Recording, agent_id: str, live: frozenset[str]) -> Collection[str]:

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 from Agent.event.model import Event
 from Agent.event.pointers import unescape
+from Agent.event.values.content_digest import content_of
 from Agent.record.sources.sources import adoption_of
+from Agent.record.state.followed_values import copied, is_followed, is_same, pour
 from Agent.record.state.held_objects import (
     GLOBALS,
     ITSELF,
@@ -73,13 +75,14 @@ class HeldMoves:
                 move = self._restored(event).get(key, {}).get(name, {})
                 if held is None or "first" not in move or _is(held, name, move["first"]):
                     continue
+                move = {**move, "now": move["first"]}
                 what = _named("" if facts is None else facts.held[number], name)
                 made = _present(held, name)
                 told = f"{what}={short(_shown(made))}, recorded {short(_shown(move['first']))}"
                 if sort_of(type(made)) is Sort.GENERATOR:
                     told = f"the random generator {what} in another state; the recorded state is used"
                 self._kit.outcome.factory_differences.append(f"{agent_id}: factory made {told}")
-                _put(held, name, move["first"])
+                _put(held, name, move)
 
     def put(self, action: DrivenAction, events: Sequence[Event], *, is_compared: bool = True) -> None:
         """Make the changes of these events.
@@ -98,7 +101,12 @@ class HeldMoves:
                     if is_compared:
                         self._compare(action, number, held, name, move)
                     if "now" in move and not _is(held, name, move["now"]):
-                        _put(held, name, move["now"])
+                        _put(held, name, move)
+                    elif "lost" in move:
+                        what = _named(self._holders[number][0][1], name)
+                        self._kit.outcome.remark(
+                            f"{what} is not followed from step {action.number} on: it is too large"
+                        )
 
     def _compare(
         self, action: DrivenAction, number: int, held: object, name: str, move: Mapping[str, Any]
@@ -110,8 +118,9 @@ class HeldMoves:
         agent_id, path = next((each for each in live if each[0] == action.agent_id), live[0])
         what = _named(path, name)
         is_whole = all(each in self._kit.live for each, _ in self._holders[number])
-        if is_whole and "was" in move and not _is(held, name, move["was"], is_mark=True):
-            was, made = _shown(move["was"]), _shown(_present(held, name))
+        if is_whole and not _was(held, name, move):
+            was = _shown(move["was"]) if "was" in move else f"content {move['was_content']}"
+            made = _shown(_present(held, name))
             if outcome.changed_code:
                 place = f"what {agent_id} held before the step"
                 self._kit.player.differs(action, f"state.{what}", Difference("", was, made), place=place)
@@ -192,7 +201,9 @@ def held_at(obj: object, path: str) -> Any:
         return sys.modules.get(type(obj).__module__)
     fields = read_state(obj).fields
     if "#" not in path:
-        return fields.get(path)
+        name, _, inner = path.partition(".")
+        held = fields.get(name)
+        return (live_attributes(held) or {}).get(inner) if inner else held
     return next((each for place, each in generators_in_fields(fields) if place == path), None)
 
 
@@ -207,14 +218,26 @@ def _is(held: object, name: str, value: Any, *, is_mark: bool = False) -> bool:
         if not is_mark and type(value) is not type(present):
             return False
         return generator_mark(present) == (value if is_mark else generator_mark(value))
-    are_nan = present != present and value != value
-    return type(present) is type(value) and bool(present == value or are_nan)
+    if type(present) is not type(value):
+        return False
+    return is_same(value, present) if is_followed(value) else bool(present == value or present != present)
 
 
-def _put(held: object, name: str, value: Any) -> None:
-    attributes = live_attributes(held)
-    if not is_put_in_place(_present(held, name), value) and name != ITSELF and attributes is not None:
-        attributes[name] = value
+def _was(held: object, name: str, move: Mapping[str, Any]) -> bool:
+    """Whether that is there now that was there before it was changed, as far as that was recorded."""
+    if "was_content" in move:
+        return bool(content_of(_present(held, name)).text == move["was_content"])
+    return "was" not in move or _is(held, name, move["was"], is_mark=True)
+
+
+def _put(held: object, name: str, move: Mapping[str, Any]) -> None:
+    """Change an attribute; a container or an array in place where that was done in the recording."""
+    attributes, present, value = live_attributes(held), _present(held, name), move["now"]
+    if is_put_in_place(present, value) or name == ITSELF or attributes is None:
+        return
+    if not (move.get("in_place") and pour(present, value)):
+        taken = copied(value)
+        attributes[name] = value if taken is None else taken[0]  # it may be put in more than once
 
 
 def _shown(value: Any) -> Any:

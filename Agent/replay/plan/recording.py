@@ -46,6 +46,8 @@ class AgentFacts:
     """Its fields that hold generators whose draws were recorded, and by what these are distinguished."""
     held: dict[int, str] = field(default_factory=dict)
     """Numbers of what it holds that code outside of actions may change, with the places."""
+    has_values: bool = False
+    """Whether containers and arrays count there, as in newer recordings."""
     lives: int = 0
     """First states: more than one means that several objects had this id."""
     has_exit: bool = False
@@ -365,6 +367,7 @@ def _can_be_read(moved: object) -> bool:
 
 def _note_held(facts: AgentFacts, event: Event) -> None:
     held = event.extra.get("held")
+    facts.has_values = facts.has_values or event.extra.get("held_values") is True
     for path, number in held.items() if isinstance(held, dict) else ():
         if type(number) is int:
             facts.held.setdefault(number, str(path))
