@@ -224,6 +224,16 @@ def drive_again(
                 outcome, stdout, stderr = _beyond_order((outcome, stdout, stderr), once_more)
         else:
             _check_is_steady(outcome, again[0], once_more, looks_at_hashes=looks_at_hashes)
+    left_out: list[str] = []
+    while (name := _made_by_libraries(outcome, once_more)) and name not in left_out:
+        left_out.append(name)
+        options = replace(options, ignore=(*options.ignore, name))
+        outcome, stdout, stderr = once_more("")
+    if left_out:
+        outcome.remark(
+            f"{', '.join(left_out)}: not compared; there is a digest alone, and what installed libraries "
+            "read from clocks and chance is part of it, which is not recorded"
+        )
     _look_at_libraries(outcome, once_more)
     if outcome.divergence is not None:
         outcome.divergence, *outcome.further = locate(
@@ -294,6 +304,27 @@ def _look_at_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replaye
     )
 
 
+def _made_by_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replayed]) -> str | None:
+    """The field with a digest alone that differs because of what libraries read from clocks and chance.
+
+    No code changed, and under another clock the digest is another one again; or the factory made it so.
+    """
+    if outcome.is_made_by_libraries and not outcome.changed_code:
+        return outcome.made_otherwise
+    found, reads = outcome.divergence, outcome.sources
+    is_alone = bool(reads) and all(read.is_of_library for read in reads)
+    if not is_alone or not outcome.is_same_code or found is None or not _is_digest_of_field(found):
+        return None
+    other = once_more("", clock_shift_s=_CLOCK_SHIFTS_S[0])[0].divergence
+    if other is None or (other.event_id, other.field) != (found.event_id, found.field):
+        return None
+    return found.field.removeprefix(_STATE) if other.replayed != found.replayed else None
+
+
+def _is_digest_of_field(found: Divergence) -> bool:
+    return str(found.replayed).endswith(SOMEWHERE_INSIDE) and found.field.startswith(_STATE)
+
+
 def _in_form(outcome: ReplayOutcome) -> Divergence | None:
     """The difference without the ids and times of libraries, which are others in each replay."""
     found = outcome.divergence
@@ -347,8 +378,7 @@ def _without_order(options: RedriveOptions, found: Divergence | None) -> Redrive
     In an object of which the recording has a digest alone nobody can tell, so its field is left out.
     """
     normaliser = replace(options.normaliser or Normaliser(), order=True)
-    is_digest = found is not None and str(found.replayed).endswith(SOMEWHERE_INSIDE)
-    if found is None or not is_digest or not found.field.startswith(_STATE):
+    if found is None or not _is_digest_of_field(found):
         return replace(options, normaliser=normaliser)
     name = found.field.removeprefix(_STATE)
     return replace(options, normaliser=normaliser, ignore=(*options.ignore, name))

@@ -231,3 +231,90 @@ def test_a_change_that_cannot_be_read_is_damage(toy, broken):
     report = toy.replay("last")
     assert report.verdict == "UNVERIFIED", str(report)
     assert "cannot be read" in str(report), str(report)
+
+
+HELD_VALUES = """
+import asyncio
+from collections import deque
+import numpy as np
+
+class Roads:
+    def __init__(self):
+        self.edges, self.nodes = {(0, 1): 2.0}, {number: {"load": 0, "cap": 3} for number in range(4)}
+
+class World:
+    def __init__(self):
+        self.field, self.board = np.zeros((3, 2)), [[0, 0], [0, 0]]
+        self.prices, self.tags, self.events = {"tea": 3}, set(), deque(maxlen=3)
+        self.roads, self.large = Roads(), list(range(500))
+        self.board_view = self.board
+
+class Walker:
+    def __init__(self, name, world):
+        self.agent_id, self.world, self.post, self.total = name, world, asyncio.Queue(), 0.0
+
+    @trace_agent_action
+    def go(self, step):
+        {write}
+        self.total += {read}
+        return self.total
+
+def make():
+    world = World()
+    return world, [Walker("one", world), Walker("two", world)]
+
+def build(spec):
+    world, walkers = make()
+    found = {each.agent_id: each for each in walkers}
+    return found if spec.agent_id is None else found[spec.agent_id]
+
+def main():
+    world, walkers = make()
+    for step in range({steps}):
+        for walker in walkers:
+            {change}
+            walker.go(step)
+"""
+CHANGES = {
+    "an array, replaced": ("world.field = world.field + step", "float(self.world.field.sum())"),
+    "an array, in place": ("world.field[step % 3] += 1", "float(self.world.field[1, 0])"),
+    "a list in a list": ("world.board[step % 2][0] += step", "self.world.board_view[1][0]"),
+    "a dict": ("world.prices[f'p{step % 3}'] = step", "sum(self.world.prices.values())"),
+    "a set": ("world.tags.symmetric_difference_update({step % 4})", "sum(self.world.tags)"),
+    "a deque": ("world.events.append(('rain', step))", "sum(day for _, day in self.world.events)"),
+    "an inner object": ("world.roads.nodes[step % 4]['load'] += 1", "self.world.roads.nodes[2]['load']"),
+    "a queue": ("walker.post.put_nowait(step)", "self.post.get_nowait() if not self.post.empty() else 0"),
+    "a long list": ("world.large[7] += 1", "self.world.large[7]"),
+}
+
+
+def _held_values(change: str, read: str, write: str = "pass", steps: int = 9) -> str:
+    program = HELD_VALUES.replace("{change}", change).replace("{read}", read).replace("{write}", write)
+    return program.replace("{steps}", str(steps))
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_containers_and_arrays_that_a_scheduler_changes_are_changed_again(toy, kind):
+    toy.record(_held_values(*CHANGES[kind]))
+    report = toy.replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert any(kind != "a queue" or "post" in name for name in report.proof["imposed"]), str(report)
+    report = toy.change("return self.total", "return self.total + (step == 5)").replay("last")
+    assert report.verdict == "DIVERGED", str(report)
+
+
+@pytest.mark.parametrize("kind", ["an array, in place", "a list in a list", "a dict"])
+def test_what_changed_code_leaves_there_otherwise_is_no_false_green(toy, kind):
+    change, _ = CHANGES[kind]
+    write = change.replace("world.", "self.world.").replace("step", "int(self.total)")
+    toy.record(_held_values(change, "1", write))
+    assert toy.replay("last").verdict == "IDENTICAL"
+    report = toy.change(write, "pass").replay("last")
+    assert report.verdict in {"DIVERGED", "UNVERIFIED"}, str(report)
+
+
+def test_late_changes_of_containers_are_seen(toy):
+    change, read = CHANGES["a list in a list"]
+    toy.record(_held_values(f"if step > 60: {change}", read, steps=80))
+    report = toy.replay("last")
+    assert report.verdict == "IDENTICAL", str(report)

@@ -8,7 +8,7 @@ those that were seen to be written.
 
 from __future__ import annotations
 
-import asyncio
+import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -295,9 +295,10 @@ class BetweenActions:
 
 def _has_other_tasks() -> bool:
     """Whether something else can have run while an action waited."""
+    asyncio = sys.modules.get("asyncio")
     try:
-        return len(asyncio.all_tasks()) > 1
-    except RuntimeError:  # no event loop runs here
+        return asyncio is not None and len(asyncio.all_tasks()) > 1
+    except RuntimeError:  # no event loop of asyncio runs here
         return True
 
 

@@ -415,8 +415,7 @@ class Driver:
         # Full states last: they show what was written and moved.
         for event in filter(is_outside_write, action.before):
             self._impose(action, event, target)
-        if action.ahead:
-            self._outside.put_ahead(action, self._objects, self._keeps)
+        self._outside.put_ahead(action, self._objects, self._keeps)
         self._held.put(action, action.moved)
         for event in action.before:
             if not is_outside_write(event):
@@ -706,9 +705,10 @@ class Driver:
             "--strict-factory makes that the difference"
         )
         names = self._of_code_alone(first, obj)
-        if not names and self._is_factory_strict:
-            self._differs_at_first(agent_id, first, name, difference)
         if not names:
+            if self._is_factory_strict:
+                self._differs_at_first(agent_id, first, name, difference)
+            self._outcome.made_otherwise = name
             self._player.stop(reason)
         self._outcome.changed_inside.update({f"{agent_id}.{each}": reason for each in names})
 

@@ -1,0 +1,111 @@
+"""Containers and arrays between actions: each change is seen, and put into the very same object."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict, defaultdict, deque
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from Agent.record.state.followed_values import copied, is_followed, is_same, pour
+
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-9, 9),
+    st.floats(),
+    st.text(max_size=4),
+    st.binary(max_size=4),
+    st.dates(),
+)
+KEYS = st.one_of(st.integers(0, 5), st.text(max_size=2), st.tuples(st.integers(0, 3), st.integers(0, 3)))
+ARRAYS = arrays.arrays(st.sampled_from([np.float64, np.int32, np.bool_]), st.sampled_from([(), (3,), (2, 2)]))
+VALUES = st.recursive(
+    st.one_of(LEAVES, ARRAYS),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.lists(inner, max_size=4).map(tuple),
+        st.lists(inner, max_size=4).map(deque),
+        st.dictionaries(KEYS, inner, max_size=4),
+        st.dictionaries(KEYS, inner, max_size=4).map(OrderedDict),
+        st.dictionaries(KEYS, inner, max_size=4).map(lambda found: defaultdict(list, found)),
+        st.sets(KEYS, max_size=4),
+    ),
+    max_leaves=8,
+).filter(is_followed)
+
+
+@given(VALUES)
+def test_a_copy_is_the_same_and_stays_what_it_is(value):
+    kept, count = copied(value)
+    assert count >= 1
+    assert is_same(kept, value)
+    again, _ = copied(kept)
+    if pour(value, type(value)()) if type(value) is not np.ndarray else False:
+        assert is_same(again, kept)
+
+
+@given(VALUES, VALUES)
+def test_values_are_the_same_only_where_their_content_is(one, other):
+    same = is_same(copied(one)[0], other)
+    assert same == (repr(one) == repr(other) or _equal(one, other))
+
+
+def _equal(one, other):
+    """By another way than the code's: pickles of both, NaN aside."""
+    if type(one) is not type(other):
+        return False
+    if type(one) is np.ndarray:
+        return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(_equal(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple, deque)):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return one == other
+
+
+@given(VALUES, VALUES)
+def test_content_is_put_into_the_same_object_where_that_is_possible(value, other):
+    present, wanted = copy.deepcopy(value), copied(other)[0]
+    inner = [item for item in present if type(item) in (list, dict)] if type(present) is list else []
+    if not pour(present, wanted):
+        assert type(present) is not type(wanted) or type(wanted) in (tuple, frozenset, np.ndarray)
+        return
+    assert is_same(wanted, present) or "nan" in repr(wanted)
+    if type(present) is list and inner and type(wanted[0]) is type(present[0]) is type(value[0]):
+        assert present[0] is value[0] or present[0] is not wanted[0] or type(wanted[0]) not in (list, dict)
+
+
+class Loud(list):
+    """A list whose own methods must not run."""
+
+    def __iter__(self):
+        raise AssertionError("recording runs code of the program")
+
+    __eq__ = __len__ = __iter__
+    __hash__ = None
+
+
+def test_what_is_not_plain_or_too_large_is_not_followed():
+    for value in (
+        Loud(),
+        [Loud()],
+        {"a": object()},
+        [lambda: 1],
+        list(range(1000)),
+        np.zeros(10_000),
+        "text",
+        3,
+    ):
+        assert copied(value) is None
+    assert copied(np.array([object()], dtype=object)) is None
+
+
+def test_numbers_that_are_equal_and_of_other_types_are_other_values_in_arrays():
+    assert not is_same(np.array([1, 0]), np.array([1.0, 0.0]))
+    assert not is_same({"a": [np.array([1, 2])]}, {"a": [np.array([1, 3])]})
+    assert is_same({"a": [np.array([1, 2])]}, {"a": [np.array([1, 2])]})
+    assert not is_same({"a": 1, "b": 2}, {"b": 2, "a": 1})
