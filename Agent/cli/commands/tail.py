@@ -113,8 +113,8 @@ def tail(
 ) -> int:
     """Print the newest events, and follow them with -f.
 
-    Follows every agent across rotation and new files, in order. With --json, each line is an event exactly as
-    recorded; otherwise long values are cut to the terminal's width.
+    Follows every agent across rotation and new files, in order. With --json, each line is an event as
+    recorded, with escapes for what a terminal would obey; otherwise long values are cut to its width.
     """
     from Agent.tree.layout import find_session
 
@@ -145,7 +145,7 @@ class _Screen:
                 continue
             self.printed += 1
             if self._as_json:
-                sys.stdout.buffer.write(render.as_shown(line + b"\n"))
+                sys.stdout.buffer.write(render.harmless_json(line + b"\n"))
             else:
                 sys.stdout.write(event_line(event, width=self._width) + "\n")
             if self.printed % _BATCH == 0:
@@ -541,4 +541,4 @@ def install(directory: Path | None, as_json: bool) -> None:
 @lnav.command("show")
 def show_format() -> None:
     """Print the format file."""
-    render.emit_bytes(format_bytes())
+    render.emit_json_bytes(format_bytes())
