@@ -23,7 +23,7 @@ from Agent.archive.sealed.reader import file_lines
 from Agent.errors import DamagedInput, InputError, UsageError
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
-from Agent.tree.files.lines import first_id, id_of, open_file
+from Agent.tree.files.lines import MAX_LINE_BYTES, first_id, id_of, open_file
 from Agent.tree.files.session import open_session, replace_durably
 from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import boards_dir, chain_file, chains_dir, parse_file_name, segment_order, tree_files
@@ -134,7 +134,12 @@ class ChainedFiles(ExitStack):
         if name not in self._sealed:
             fd, _ = open_file(self._session / name)
             with os.fdopen(fd, "rb") as file:
-                yield from file
+                # of a line longer than any event the beginning will do: no digest fits it
+                is_new = True
+                while piece := file.readline(MAX_LINE_BYTES):
+                    if is_new:
+                        yield piece
+                    is_new = piece.endswith(b"\n")
             return
         if self._connection is None:
             self._connection = self.enter_context(open_connection(self._session))

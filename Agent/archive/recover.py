@@ -22,7 +22,7 @@ from Agent.event.kinds import LEVELS
 from Agent.event.model import Event, RedactedBytes
 from Agent.event.payloads import KINDS
 from Agent.tree.files.descriptors import locked
-from Agent.tree.files.lines import RawLine, after_last_newline, open_file, tail_writer
+from Agent.tree.files.lines import MAX_LINE_BYTES, RawLine, after_last_newline, open_file, tail_writer
 from Agent.tree.files.session import open_session, update_session
 from Agent.tree.layout import (
     MIRROR_FILES,
@@ -174,8 +174,9 @@ def _torn_tail(session: Path, path: Path) -> TornTail | None:
         if offset == status.st_size:
             return None
         os.lseek(fd, offset, os.SEEK_SET)
+        size_bytes = status.st_size - offset
         with os.fdopen(os.dup(fd), "rb") as file:
-            line = file.read()
+            line = file.read(min(size_bytes, MAX_LINE_BYTES))
             try:
                 decode_line(line)
             except DamagedLine:
@@ -183,7 +184,7 @@ def _torn_tail(session: Path, path: Path) -> TornTail | None:
                 number = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) + 1
                 raw = RawLine(line, path, (status.st_dev, status.st_ino), number, offset, False)
                 name = path.relative_to(session).as_posix()
-                return TornTail(name, number, offset, len(line), tail_writer(raw))
+                return TornTail(name, number, offset, size_bytes, tail_writer(raw))
     finally:
         os.close(fd)
     return None

@@ -43,6 +43,7 @@ from Agent.flight.checkpoints.packs import unpacked_chunks
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.flight.run_reading import RunRef, read_run
 from Agent.tree.files.descriptors import locked
+from Agent.tree.files.lines import MAX_LINE_BYTES
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.files.session import SessionInfo, create_session, open_session, replace_file
 from Agent.tree.layout import (
@@ -77,7 +78,6 @@ NOT_EXPORTED: Final = "not exported"
 """The reason under which the numbers count that a writer took outside of the run."""
 _STAGING: Final = ".importing-"
 _CHUNK_BYTES: Final = 1024 * 1024
-_MAX_LINE_BYTES: Final = 256 << 20
 _MAX_SEQ: Final = 1 << 32
 _MAX_SCATTERED: Final = 65_536
 """Into how many stretches of 65,536 the numbers may fall: each takes 8 KiB wherever they are counted."""
@@ -233,7 +233,7 @@ def _check_events(staging: Path, manifest: Manifest, source: Path) -> dict[str, 
     for path in tree_files(staging):
         own_run = path.parent.name if path.suffix == ".jsonl" else None
         with path.open("rb") as file:
-            for line in iter(lambda file=file: file.readline(_MAX_LINE_BYTES), b""):  # type: ignore[misc]
+            for line in iter(lambda file=file: file.readline(MAX_LINE_BYTES), b""):  # type: ignore[misc]
                 try:
                     event = decode_line(line)
                     _ = event.timestamp_us

@@ -22,7 +22,7 @@ import click
 from Agent.archive.sealed.parts import archive_dir
 from Agent.cli.parameters import Since
 from Agent.cli.render import LEVEL_STYLES, clean, clip, display_width, paint
-from Agent.errors import InputError
+from Agent.errors import DamagedInput, InputError
 from Agent.event.clock import seconds_between
 from Agent.event.kinds import LEVELS
 from Agent.event.model import ENVELOPE_KEYS, Event
@@ -213,7 +213,8 @@ def _counted(session: Path) -> dict[str, Any]:
     if archive_dir(session).is_dir() or _size_bytes(session) > _LARGE_BYTES:
         from Agent.analysis.session import session_counts
 
-        return session_counts(session)
+        with contextlib.suppress(DamagedInput):  # a line that SQL cannot pass over, reading can
+            return session_counts(session)
     return _summed(summarise(session))
 
 

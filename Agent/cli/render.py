@@ -95,29 +95,45 @@ def emit_json(document: Any) -> None:
     import orjson
 
     options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
-    emit_bytes(orjson.dumps(document, default=_plain, option=options))
+    emit_json_bytes(orjson.dumps(document, default=_plain, option=options))
 
 
-_DOUBTFUL: Final = re.compile(r"[^\t\n -~]")
+def emit_json_bytes(data: bytes) -> None:
+    """JSON as it was encoded, such as lines of the recording; what a terminal would obey is escaped."""
+    _write(harmless_json(data))
 
 
 def emit_bytes(data: bytes) -> None:
-    """Bytes as they are, such as lines of the recording; what a terminal would obey is escaped there."""
+    """Bytes as they are, such as those of an artifact; only on a terminal what that would obey is escaped."""
+    _write(_harmless(data) if sys.stdout.isatty() else data)
+
+
+def _write(data: bytes) -> None:
     sys.stdout.flush()  # what was printed as text stands before it
-    sys.stdout.buffer.write(as_shown(data))
+    sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 
 
-def as_shown(data: bytes) -> bytes:
-    """JSON as stdout gets it: on a terminal, what is not printable is escaped, which reads as the same."""
-    if not sys.stdout.isatty():
-        return data
+def harmless_json(data: bytes) -> bytes:
+    """The same JSON with escapes for what is not printable: sooner or later a pipe ends at a terminal."""
+    # A return between two values would move the cursor; inside a text it is escaped already.
+    data = data.replace(b"\r", b" ")
+    return data if data.isascii() and b"\x7f" not in data else _harmless(data)
+
+
+_DOUBTFUL: Final = re.compile(r"[^\t\n -~]+")
+
+
+def _harmless(data: bytes) -> bytes:
     return _DOUBTFUL.sub(_escaped, data.decode("utf-8", "backslashreplace")).encode()
 
 
 def _escaped(found: re.Match[str]) -> str:
     # JSON leaves as they are: DEL, the C1 controls, and marks that hide text or turn it around
-    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
+    text = found[0]
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def _plain(value: object) -> object:

@@ -16,7 +16,7 @@ from Agent.config import process
 from Agent.config.process import has_ended, note_obstacle, obstacle, unrecorded, wiring_lock
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVEL_OFF
-from Agent.record.emit.installed import LIMITS, NotRecording
+from Agent.record.emit.installed import LIMITS, NotRecording, active_pipeline
 from Agent.record.health import say
 from Agent.tree import default_root
 from Agent.tree.undisturbed import undisturbed
@@ -31,8 +31,7 @@ def begin_by_default() -> None:
     """Set up what nobody set up: called by the first event.
 
     What the operating system refuses, such as a root that cannot be written, is told once on stderr and
-    tried again
-    every second; the calls meanwhile are counted. A setting that cannot be is told once, and nothing is
+    tried again; the calls meanwhile are counted. A setting that cannot be is told once, and nothing is
     recorded; so it is with events that come after recording ended with the process.
 
     Raises:
@@ -44,25 +43,45 @@ def begin_by_default() -> None:
     if has_ended():
         say("events after the end of recording, during interpreter shutdown, are not recorded")
     else:
-        # Held while modules are loaded, too: a child forked meanwhile would have half of them for ever.
-        with wiring_lock(), undisturbed():
-            try:
-                from Agent.config.logging_config import begin_again
-
-                begin_again()
-            except Exception as error:  # noqa: BLE001 - the program is not to fail because it cannot be recorded
-                what = "" if isinstance(error, ConfigurationError) else f"{type(error).__name__}: "
-                if obstacle() is None:
-                    say(f"nothing is recorded: {what}{error}")
-                note_obstacle(f"{what}{error}")
-                if isinstance(error, OSError) or isinstance(error.__cause__, OSError):
-                    unrecorded.calls += 1
-                    unrecorded.try_again_ns = time.monotonic_ns() + unrecorded.RETRY_NS
-                    raise NotRecording from None
-            else:
-                return
+        refused = _begin()
+        if refused is None:
+            return
+        if _may_pass(refused):
+            unrecorded.calls += 1
+            raise NotRecording from None
     for limit in LIMITS.values():
         limit.value = LEVEL_OFF
+
+
+def _begin() -> Exception | None:
+    """Begin to record; what stands in the way, said and noted."""
+    # Held while modules are loaded, too: a child forked meanwhile would have half of them for ever.
+    with wiring_lock(), undisturbed():
+        try:
+            unrecorded.require_descriptors()
+            from Agent.config.logging_config import begin_again
+
+            begin_again()
+        except Exception as error:  # noqa: BLE001 - the program is not to fail because it cannot be recorded
+            what = "" if isinstance(error, ConfigurationError) else f"{type(error).__name__}: "
+            if obstacle() is None:
+                say(f"nothing is recorded: {what}{error}")
+            note_obstacle(f"{what}{error}")
+            if _may_pass(error):
+                unrecorded.try_again_ns = time.monotonic_ns() + unrecorded.RETRY_NS
+            return error
+    return None
+
+
+def _may_pass(refused: Exception) -> bool:
+    """Whether it is the system that refused, files, memory or a library, rather than a setting."""
+    return isinstance(refused, OSError | MemoryError | ImportError) or isinstance(refused.__cause__, OSError)
+
+
+def _begin_late() -> None:
+    """A last attempt, so that what was lost stands in a recording."""
+    if active_pipeline() is None and not has_ended():
+        _begin()
 
 
 def _configured_root() -> Path:
@@ -103,4 +122,5 @@ def _trials(session: Path, complaint: Measurable, how: HowToTest) -> CauseTester
 
 default_root.find = _configured_root
 experiment_seam.find = _trials
+process.begin_late = _begin_late
 process.end_program = _end_program

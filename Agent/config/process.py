@@ -7,6 +7,7 @@ do is in `recording.py`, which comes with the first event.
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import sys
 import threading
@@ -31,6 +32,15 @@ class Hooks(NamedTuple):
     after_fork_in_child: Callable[[], None] = _nothing
 
 
+def _lacks_descriptors() -> bool:
+    """Whether no file can be opened, because this process or the system has too many open."""
+    try:
+        os.close(os.open("/", os.O_RDONLY))
+    except OSError as error:
+        return error.errno in {errno.EMFILE, errno.ENFILE}
+    return False
+
+
 class Unrecorded:
     """The calls that came while nothing could be recorded, and when the next of them tries to begin again."""
 
@@ -39,10 +49,19 @@ class Unrecorded:
     def __init__(self) -> None:
         self.calls = 0
         self.try_again_ns = 0
+        self._lacked_descriptors = False
 
     def waits(self) -> bool:
-        """Whether it is too soon to try again."""
-        return time.monotonic_ns() < self.try_again_ns
+        """Whether it is too soon to try again; where descriptors were lacking, not once one is free."""
+        if time.monotonic_ns() >= self.try_again_ns:
+            return False
+        return not self._lacked_descriptors or _lacks_descriptors()
+
+    def require_descriptors(self) -> None:
+        """Raise OSError where none is free: modules that cannot be opened would be taken for missing ones."""
+        self._lacked_descriptors = _lacks_descriptors()
+        if self._lacked_descriptors:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     def tell(self) -> None:
         """Say on stderr how many there were, where no session came to hold their number."""
@@ -121,6 +140,8 @@ def program() -> Program | None:
     return own if found is None or found.start_ticks > own.start_ticks else found
 
 
+begin_late: Callable[[], None] = _nothing
+"""Begins a session that holds the number of unrecorded calls, if one can be made by now; set likewise."""
 end_program: Callable[[], None] = _nothing
 """Ends the session that other processes of this program began; set once, by `config/first_event.py`."""
 
@@ -132,6 +153,8 @@ def call_at_last(what: Callable[[], None]) -> None:
 
 def _end_with_process() -> None:
     global _ended  # noqa: PLW0603 - a process ends once
+    if unrecorded.calls:
+        begin_late()
     _ended = True
     _hooks.at_end()
     unrecorded.tell()
@@ -163,6 +186,7 @@ def _after_fork_in_child() -> None:
     # the child itself has not been told yet who started it
     parent = None if processes is None else processes.parent_process()
     _parents[_forking] = None if parent is None else parent.pid
+    unrecorded.take()
     _hooks.after_fork_in_child()
 
 

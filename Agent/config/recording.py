@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from Agent.config import process
 from Agent.config.load import redaction_key
 from Agent.config.options import Options, level_number
 from Agent.config.process import Hooks, note_obstacle, obstacle, set_hooks, unrecorded, wiring_lock
@@ -446,6 +447,8 @@ def shutdown_logging() -> None:
     What kept recording from beginning is forgotten, too: the next event tries again and says what it meets.
     """
     with wiring_lock():
+        if unrecorded.calls:
+            process.begin_late()
         if _pipeline is not None and not _pipeline.stamps.look() and _gone is not None:
             # What was lost with the directory is told by a session of its own.
             try:
@@ -606,8 +609,8 @@ _END = _End()
 
 def _end_as_child_of_multiprocessing() -> None:
     """See to the end of a child that `multiprocessing` started: it may end without atexit."""
-    process = sys.modules.get("multiprocessing.process")
-    if process is not None and process.parent_process() is not None:
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is not None and processes.parent_process() is not None:
         import multiprocessing.util
 
         _end_with_multiprocessing(multiprocessing.util)

@@ -31,36 +31,56 @@ def shown(monkeypatch, emit, value, *, is_terminal):
     return output.buffer.getvalue()
 
 
-def test_a_terminal_gets_no_character_that_it_obeys_and_the_same_json(monkeypatch):
-    value = {"text": "".join(map(chr, (0x1B, 0x7F, 0x9B, 0x202E, 0x2067, 0x200F))) + "käse ✓"}
+EVIL = "".join(map(chr, (0x1B, 0x7F, 0x9B, 0x202E, 0x2067, 0x200F, 0x2028))) + "käse ✓ 名前"
+
+
+def test_json_holds_no_character_that_a_terminal_obeys_and_is_the_same(monkeypatch):
+    value = {"text": EVIL}
     line = json.dumps(value, ensure_ascii=False).encode() + b"\n"
-    for emit, given in ((render.emit_json, value), (render.emit_bytes, line)):
-        seen = shown(monkeypatch, emit, given, is_terminal=True)
-        assert json.loads(seen) == value
-        assert "käse ✓" in seen.decode()
-        assert seen.decode().replace("\n", "").isprintable()
-    assert shown(monkeypatch, render.emit_bytes, line, is_terminal=False) == line
+    returns = line[:-2] + b"\r}\r\n"
+    for is_terminal in (True, False):
+        for emit, given in (
+            (render.emit_json, value),
+            (render.emit_json_bytes, line),
+            (render.emit_json_bytes, returns),
+            (render.emit_json_bytes, b'{"text":"\x7f"}'),
+        ):
+            seen = shown(monkeypatch, emit, given, is_terminal=is_terminal)
+            assert json.loads(seen) == (json.loads(given) if isinstance(given, bytes) else value)
+            assert seen.decode().replace("\n", "").isprintable(), seen
+    assert "käse ✓ 名前" in render.harmless_json(line).decode()
+
+
+def test_bytes_of_the_user_are_changed_for_a_terminal_alone(monkeypatch):
+    for data in (b"\xff\xfe{\n", EVIL.encode(), b"a\r\nb"):
+        assert shown(monkeypatch, render.emit_bytes, data, is_terminal=False) == data
+        assert (
+            shown(monkeypatch, render.emit_bytes, data, is_terminal=True)
+            .decode()
+            .replace("\n", "")
+            .isprintable()
+        )
     assert shown(monkeypatch, render.emit_bytes, b"\xff\xfe{\n", is_terminal=True) == b"\\xff\\xfe{\n"
 
 
 def test_events_and_answers_in_sql_do_not_drive_a_terminal_either(monkeypatch):
-    evil = "".join(map(chr, (0x9B, 0x202E))) + "31m \x1b[2J"
-    event = Event("2026-11-20T10:30:45.123456Z", "aaaaaaaa-1", 1, "log", "s", message=evil)
+    event = Event("2026-11-20T10:30:45.123456Z", "aaaaaaaa-1", 1, "log", "s", message=EVIL)
     line = encode_event(event)[:-1]
     for is_terminal in (True, False):
         seen = [
             shown(monkeypatch, _Screen(Selection(), as_json=True).show, [(line, event)], is_terminal=is_terminal),
             *(
                 shown(
-                    monkeypatch, lambda rows, form=form: FORMATS[form]([evil], rows), iter([[(evil,)]]),
+                    monkeypatch, lambda rows, form=form: FORMATS[form]([EVIL], rows), iter([[(EVIL,)]]),
                     is_terminal=is_terminal,
                 )
                 for form in ("json", "csv")
             ),
         ]  # fmt: skip
-        assert json.loads(seen[0])["message"] == evil and json.loads(seen[1]) == [{evil: evil}]
-        for text in seen:
-            assert text.decode().replace("\n", "").isprintable() == is_terminal
+        assert json.loads(seen[0])["message"] == EVIL and json.loads(seen[1]) == [{EVIL: EVIL}]
+        *documents, table = (text.decode().replace("\n", "").isprintable() for text in seen)
+        # columns of a pipe are data for another program; JSON has escapes that mean the same
+        assert all(documents) and table == is_terminal
 
 
 def test_notes_errors_and_tables_fit_a_narrow_terminal(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -95,9 +96,13 @@ def test_a_root_that_cannot_be_written_at_first_is_tried_again(trace_root, monke
 
 
 PROGRAM = """
-import os, resource, time
-from Agent import AgentLogger, health, shutdown_logging
-resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+import os, resource, sys
+from Agent import AgentLogger, health
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+lowest = os.open("/dev/null", os.O_RDONLY)
+os.close(lowest)
+# All numbers are in use, or the limit is the first that is free.
+resource.setrlimit(resource.RLIMIT_NOFILE, (lowest if sys.argv[1] == "lowered" else 64, most))
 held = []
 while True:
     try:
@@ -105,26 +110,51 @@ while True:
     except OSError:
         break
 logger = AgentLogger("a", "r")
-ids = [logger.log_action("x") for _ in range(10)]
-assert ids == [""] * 10, ids
-assert health()["dropped"] == {"nothing could be recorded": 10}, health()
+lost = [logger.log_action("x") for _ in range(100)]
+assert lost == [""] * 100, lost
+assert health()["dropped"] == {"nothing could be recorded": 100}, health()
+assert "Too many open files" in health()["obstacle"], health()
 for fd in held:
     os.close(fd)
-time.sleep(1.1)
-assert logger.log_action("y")
-shutdown_logging()
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+if sys.argv[2] == "goes on":
+    ids = [logger.log_action("y") for _ in range(100)]
+    assert all(ids), ids
+    assert health()["dropped"] == {"nothing could be recorded": 100}, health()
 """
 
 
-@pytest.mark.integration
-def test_a_program_without_descriptors_at_its_first_event_is_recorded_once_it_has_some(tmp_path):
+@pytest.mark.process
+@pytest.mark.parametrize(("way", "then"), [("used", "goes on"), ("lowered", "goes on"), ("used", "ends")])
+def test_a_program_without_descriptors_at_its_first_event_is_recorded_from_when_it_has_some(
+    tmp_path, way, then
+):
     root = tmp_path / "trace"
     done = run_python(
-        "-c", PROGRAM, cwd=tmp_path, HOME=str(tmp_path), AGENT_TRACE_ROOT=str(root), AGENT_TRACE_SESSION=""
+        "-c",
+        PROGRAM,
+        way,
+        then,
+        cwd=tmp_path,
+        HOME=str(tmp_path),
+        AGENT_TRACE_ROOT=str(root),
+        AGENT_TRACE_SESSION="",
     )
     assert done.returncode == 0, done.stderr
     (session,) = root.glob("session_*")
-    assert verify(session).dropped == {"nothing could be recorded": 10}
+    assert verify(session).dropped == {"nothing could be recorded": 100}
+
+
+@pytest.mark.process
+def test_a_child_counts_no_calls_that_its_parent_could_not_record(trace_root, monkeypatch):
+    trace_root.write_text("a file stands here")
+    monkeypatch.setenv("AGENT_TRACE_ROOT", str(trace_root))
+    assert AgentLogger("a", "r").log_action("x") == ""
+    child = os.fork()
+    if child == 0:
+        os._exit(process.unrecorded.calls)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert process.unrecorded.calls == 1
 
 
 @pytest.mark.process

@@ -301,6 +301,14 @@ def test_a_name_says_surely_likely_or_nothing():
         assert {name: name_says(name) for name in names.split()} == dict.fromkeys(names.split(), wanted)
 
 
+def test_under_a_name_that_describes_a_secret_a_value_is_judged_by_its_form_alone():
+    key = "ghp_" + some(36)
+    values = {"token_type": "bearer", "db_password_file": "/run/secrets/db", "key": "users/17/cart"}
+    assert REDACTOR.object(values) == values
+    for name in values:
+        assert REDACTOR.object({name: key})[name] != key
+
+
 def test_rows_of_letters_are_no_key_and_may_be_a_password():
     for value in ("AbCeFG123", "abc123def456", "qwerty-123-asdf"):
         assert recorded(f"service_api_key: {value}") == f"service_api_key: {value}"

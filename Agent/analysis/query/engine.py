@@ -41,11 +41,10 @@ from Agent.analysis.query.progress import (
     told_deadline,
 )
 from Agent.analysis.query.views import LIVE, has_legs, names_files, reads_files, resolve
-from Agent.archive.sealed.parquet_rows import MAX_LINE_BYTES
 from Agent.archive.sealed.parts import Spill, archive_dir, cores, load_duckdb, settings_of
 from Agent.errors import DamagedInput, InputError, MissingExtra, UsageError
 from Agent.record.encode.safe_text import cut
-from Agent.tree.files.lines import RegularFiles, open_file
+from Agent.tree.files.lines import MAX_LINE_BYTES, RegularFiles, open_file
 from Agent.tree.layout import agent_files, agents_dir
 from Agent.tree.retention import nothing_retired
 

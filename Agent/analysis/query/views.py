@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from Agent.archive.sealed.parquet_rows import (
     ENVELOPE,
-    MAX_LINE_BYTES,
     NO_KIND,
     TIME_TEXT,
     flat_keys,
@@ -27,6 +26,7 @@ from Agent.archive.sealed.parquet_rows import (
 from Agent.event.codec import is_state_change
 from Agent.event.model import ENVELOPE_KEYS, Event
 from Agent.event.payloads import KINDS
+from Agent.tree.files.lines import MAX_LINE_BYTES
 
 _VIEWS: Final = {
     view: tuple(name for name, kind in KINDS.items() if kind.view == view)

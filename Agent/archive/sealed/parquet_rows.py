@@ -30,7 +30,6 @@ ENVELOPE: Final = {
 }
 """The keys around the payload, and the type in which they are read."""
 
-MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 NO_KIND: Final = "log"
 
 PROMOTED: Final = (

@@ -37,7 +37,7 @@ from Agent.archive.sealed.parquet_rows import (
 from Agent.errors import DamagedInput, InputError, MissingExtra, SessionNotFound
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
-from Agent.tree.files.lines import ODD_BYTES, LineMarks, chunks_of, first_id, open_file
+from Agent.tree.files.lines import MAX_LINE_BYTES, ODD_BYTES, LineMarks, chunks_of, first_id, open_file
 from Agent.tree.files.session import open_session, replace_durably, sync_directory
 from Agent.tree.files.writer_claim import Claim, is_running, read_claims
 from Agent.tree.layout import FILE_MODE, category_files, entries_in, log_files, parse_file_name
@@ -358,6 +358,13 @@ def write_rows(connection: Any, group: list[Finished], target: Path) -> Written:
     """
     with contextlib.ExitStack() as stack:
         seen = [_look_at(each.path) for each in group]
+        for each, look in zip(group, seen, strict=True):
+            if look.marks.longest > MAX_LINE_BYTES:
+                raise DamagedInput(
+                    f"a line is longer than {MAX_LINE_BYTES >> 20} MiB, which no event is; it is not sealed",
+                    path=each.path,
+                    remedy="remove that line; `verify` names it",
+                )
         sources = [
             _as_text(each.path, stack) if look.marks.is_odd else each.path
             for each, look in zip(group, seen, strict=True)

@@ -102,7 +102,7 @@ def _print_events(events: Iterable[Event], *, as_json: bool = False) -> int:
     number = 0
     for number, event in enumerate(events, 1):  # noqa: B007 - it is given at the end
         if as_json:
-            render.emit_bytes(encode_event(event))
+            render.emit_json_bytes(encode_event(event))
         else:
             render.emit(event_line(event, width=width, with_agent=False))
     return number

@@ -162,7 +162,7 @@ def _write_json(columns: Sequence[str], batches: Rows) -> None:
     for batch in batches:
         for row in batch:
             line = orjson.dumps(dict(zip(columns, row, strict=True)), default=_json, option=options)
-            out.write(lead + render.as_shown(line))
+            out.write(lead + render.harmless_json(line))
             lead = b",\n"
     out.write(b"[]\n" if lead == b"[\n" else b"\n]\n")
     out.flush()

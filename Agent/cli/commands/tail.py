@@ -27,6 +27,7 @@ from Agent.cli.event_lines import LEVEL_NAMES, FieldTest, Selection, conditions,
 from Agent.errors import DamagedInput, InputError
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
+from Agent.tree.files.lines import MAX_LINE_BYTES
 
 if TYPE_CHECKING:
     from Agent.tree.files.sequence_set import SeqSet
@@ -113,8 +114,8 @@ def tail(
 ) -> int:
     """Print the newest events, and follow them with -f.
 
-    Follows every agent across rotation and new files, in order. With --json, each line is an event exactly as
-    recorded; otherwise long values are cut to the terminal's width.
+    Follows every agent across rotation and new files, in order. With --json, each line is an event as
+    recorded, with escapes for what a terminal would obey; otherwise long values are cut to its width.
     """
     from Agent.tree.layout import find_session
 
@@ -145,7 +146,7 @@ class _Screen:
                 continue
             self.printed += 1
             if self._as_json:
-                sys.stdout.buffer.write(render.as_shown(line + b"\n"))
+                sys.stdout.buffer.write(render.harmless_json(line + b"\n"))
             else:
                 sys.stdout.write(event_line(event, width=self._width) + "\n")
             if self.printed % _BATCH == 0:
@@ -454,21 +455,29 @@ def _lines_backwards(path: Path) -> Iterator[bytes]:
     with file:
         position = file.seek(0, 2)
         parts: list[bytes] = []  # of the line whose beginning is not yet read, last first
+        held_bytes = 0
         at_end = True
         while position > 0:
             step = min(BLOCK_BYTES, position)
             position -= step
             file.seek(position)
             parts.append(file.read(step))
+            held_bytes += step
             if b"\n" not in parts[-1]:
+                if held_bytes > MAX_LINE_BYTES:
+                    parts, held_bytes = [_TOO_LONG], 0
                 continue
             rest, *whole = b"".join(reversed(parts)).split(b"\n")
-            parts = [rest]
+            parts, held_bytes = [rest], len(rest)
             if at_end and whole:
                 whole, at_end = whole[:-1], False
             yield from (piece for piece in reversed(whole) if piece)
         if not at_end and (rest := b"".join(reversed(parts))):
             yield rest
+
+
+_TOO_LONG: Final = b"\0"
+"""What stands for the end of a line that is longer than any event: it makes no line one."""
 
 
 FORMAT_NAME: Final = "agent_trace"
@@ -541,4 +550,4 @@ def install(directory: Path | None, as_json: bool) -> None:
 @lnav.command("show")
 def show_format() -> None:
     """Print the format file."""
-    render.emit_bytes(format_bytes())
+    render.emit_json_bytes(format_bytes())

@@ -39,12 +39,18 @@ _FIRST_ID: Final = re.compile(rb'\{"timestamp":"[^"\n]*","id":"([a-z2-7]{8}-[0-9
 _ID_WITHIN_BYTES: Final = 256
 _STEP_BYTES: Final = 64 * 1024
 _CHUNK_BYTES: Final = 256 * 1024
+MAX_LINE_BYTES: Final = 64 * 1024 * 1024
+"""No event has a longer line; one that is longer is read over, and only its beginning is kept."""
+_KEPT_OF_LONG_BYTES: Final = 1024
 _KEPT_DAMAGES = 1000
 _SHOWN_CHARS = 200
 
 
 class RawLine(NamedTuple):
-    """A line as it stands in a file, without its newline; `complete` says whether it had one."""
+    """A line as it stands in a file, without its newline; `complete` says whether it had one.
+
+    Of one that is longer than any event `line` is the beginning, and `left_out_bytes` the rest.
+    """
 
     line: bytes
     path: Path
@@ -52,6 +58,7 @@ class RawLine(NamedTuple):
     number: int
     offset: int
     complete: bool
+    left_out_bytes: int = 0
 
 
 class Damage(NamedTuple):
@@ -108,6 +115,7 @@ def read_lines(
     number: int = 0,
     chunk_bytes: int = _CHUNK_BYTES,
     limit_bytes: int | None = None,
+    max_line_bytes: int | None = None,
     find_again: Callable[[Inode], Path | None] = lambda _: None,
 ) -> Iterator[RawLine]:
     """The lines of one file, blank ones too, without holding it open.
@@ -118,7 +126,8 @@ def read_lines(
         offset: where to begin, at the beginning of a line.
         number: how many lines stand before.
         chunk_bytes: how much is read at once.
-        limit_bytes: about how much is read in all.
+        limit_bytes: about how much is read in all, but at least one line.
+        max_line_bytes: of a longer line only the beginning is kept; None keeps all.
         find_again: tells the new name of a file that was rolled meanwhile.
 
     Raises:
@@ -126,7 +135,8 @@ def read_lines(
     """
     at, position = offset, offset
     parts: list[bytes] = []
-    while limit_bytes is None or position - offset < limit_bytes:
+    held_bytes = left_out_bytes = 0
+    while limit_bytes is None or position - offset < limit_bytes or at == offset:
         data = _read_chunk(path, inode, position, chunk_bytes)
         if data is None:
             renamed = find_again(inode)
@@ -138,19 +148,26 @@ def read_lines(
             break
         position += len(data)
         parts.append(data)
+        held_bytes += len(data)
         if b"\n" not in data:
+            if max_line_bytes is not None and held_bytes > max_line_bytes:
+                parts = [b"".join(parts)[:_KEPT_OF_LONG_BYTES]]
+                left_out_bytes += held_bytes - len(parts[0])
+                held_bytes = len(parts[0])
             continue
         pieces = b"".join(parts).split(b"\n")
         parts = [pieces.pop()]
+        held_bytes = len(parts[0])
         for piece in pieces:
             number += 1
-            yield RawLine(piece, path, inode, number, at, True)
-            at += len(piece) + 1
+            yield RawLine(piece, path, inode, number, at, True, left_out_bytes)
+            at += len(piece) + left_out_bytes + 1
+            left_out_bytes = 0
     else:
         return
     rest = b"".join(parts)
     if rest:
-        yield RawLine(rest, path, inode, number + 1, at, False)
+        yield RawLine(rest, path, inode, number + 1, at, False, left_out_bytes)
 
 
 def line_key(line: bytes) -> OrderKey | None:
@@ -273,10 +290,10 @@ class LineDecoder:
     def decode(self, raw: RawLine) -> Event | None:
         """The event on a line, also one behind a torn one; None if there is none, or none that is new."""
         try:
-            event = decode_line(raw.line)
+            event = _decoded(raw)
         except DamagedLine as error:
             self.damage.note(raw, f"torn: {error}" if not raw.complete else str(error))
-            behind = event_behind(raw.line)
+            behind = None if raw.left_out_bytes else event_behind(raw.line)
             return None if behind is None else self._believed(behind[1])
         writer, seq = split_event_id(event.id)
         if not self._is_new(writer, seq):
@@ -301,6 +318,12 @@ class LineDecoder:
         """An event that ends a damaged line, if it is new and of a known writer."""
         writer, seq = split_event_id(event.id)
         return event if self._is_known_writer(writer) and self._is_new(writer, seq) else None
+
+
+def _decoded(raw: RawLine) -> Event:
+    if raw.left_out_bytes:
+        raise DamagedLine("longer than any event")
+    return decode_line(raw.line)
 
 
 def event_behind(line: bytes) -> tuple[int, Event] | None:
@@ -631,6 +654,7 @@ class Tail:
             number=place.number,
             chunk_bytes=self._chunk_bytes,
             limit_bytes=share,
+            max_line_bytes=MAX_LINE_BYTES,
             # looking for one costs as much as listing all, which comes soon where a share is read
             find_again=lambda inode: self._find_again(place, inode) if share is None else None,
         )
@@ -639,7 +663,7 @@ class Tail:
                 if not raw.complete:
                     place.rest = raw
                     return
-                place.offset = raw.offset + len(raw.line) + 1
+                place.offset = raw.offset + len(raw.line) + raw.left_out_bytes + 1
                 place.number = raw.number
                 # not the line's number, which is counted from where following began
                 if raw.offset == 0:
