@@ -103,7 +103,7 @@ _ROWS = (
         "state",
         _AGENTS,
         "State of {agent_id} ({reason})",
-        "fields:object reason:string/label digest:string class?:string/label class_fields?:object init?:object shared?:array shared_with?:object shared_objects?:object written_outside?:array adopted?:object held?:object opaque?:array unseen?:array handles?:array ignored?:array",
+        "fields:object reason:string/label digest:string class?:string/label class_fields?:object init?:object shared?:array shared_with?:object shared_objects?:object written_outside?:array adopted?:object held?:object held_values?:boolean opaque?:array unseen?:array handles?:array ignored?:array",
         view="states",
     ),
     _kind(
@@ -124,7 +124,7 @@ _ROWS = (
         "state_change",
         _AGENTS,
         "State change: {trigger}",
-        "trigger:any/label old_state?:any new_state?:any changed?:object unset?:array objects?:array moved?:object held?:object",
+        "trigger:any/label old_state?:any new_state?:any changed?:object unset?:array objects?:array writers?:object ahead?:boolean moved?:object held?:object",
         view="states",
     ),
     _kind(
