@@ -568,3 +568,18 @@ def test_a_queue_that_agents_and_the_program_fill_gives_no_false_difference(toy)
     report = toy.change("return len(self.heard)", "return len(self.heard) + (number == 7)").replay("last")
     assert report.verdict in {"DIVERGED", "UNVERIFIED"}, str(report)
     assert report.divergence is None or "not written" not in str(report), str(report)
+
+
+@pytest.mark.parametrize(
+    "outside", ["reader.inbox.append('x' * 90)", "reader.inbox.pop()", "reader.inbox[:1] = [1, 2]"]
+)
+def test_a_large_field_that_code_outside_of_actions_changes_is_put_in_whole(toy, outside):
+    source = _letters("self.count += len(self.reader.inbox)", outside, last="pass", steps=90)
+    toy.record(
+        source.replace("self.inbox, self", "self.inbox, self").replace(
+            "= [], set()", "= ['y' * 90] * 80, set()"
+        )
+    )
+    report = toy.replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert report.proof["imposed"]["reader.inbox"], str(report)

@@ -199,7 +199,10 @@ class AgentWrites:
                 writers[name] = before
             if looked.fields is not None and len(looked.fields) < _MOST_FIELDS:
                 looked.fields.add(name)
-        looked.take(present)
+            if name in present:
+                looked.marks[name] = _mark(present[name])
+            else:
+                looked.marks.pop(name, None)
         return writers
 
     def _agents(self) -> Iterator[tuple[StateTracker, object, _Looked]]:

@@ -46,7 +46,7 @@ from Agent.record.state.plain_data import is_plain_data
 
 _ABSENT = object()
 _AGENT = b"agent "
-_NO_TAG = frozenset({"opaque", "truncated"})
+_MOST_LARGE_BYTES = 8 * 1024 * 1024
 
 
 _PERHAPS_AGENTS = (Sort.UNKNOWN, Sort.HANDLE)
@@ -95,7 +95,7 @@ class StateTracker:
         "_is_listed", "_keeping",
         "_opaque", "_probing", "_read", "_reading", "_ref", "_refused", "_value_bytes", "actions", "borrowed",
         "cls", "failure", "forms", "heavy", "held", "held_together", "init",
-        "is_due", "is_explicit", "kept", "last", "places",
+        "is_due", "is_explicit", "kept", "large_bytes_left", "last", "places",
         "probed", "shared", "watched", "written_outside",
     )  # fmt: skip
 
@@ -153,7 +153,8 @@ class StateTracker:
         self._probing = self._reading
         self._environments: dict[str, bytes] = {}
         """What stands for a field whose object is where agents live: its name is all that counts."""
-        self.actions = 0
+        self.actions, self.large_bytes_left = 0, _MOST_LARGE_BYTES
+        """How much of large fields may be written yet because code outside of actions changed them."""
         self.is_due = False
         """In a replay: whether the next action began with a full state when it was recorded."""
         self.failure: Exception | None = None

@@ -11,7 +11,7 @@ import orjson
 
 from Agent.event.pointers import escape, unescape, value_at
 from Agent.event.values.digest import digest_named_json
-from Agent.event.values.opaque import WRITTEN_OUTSIDE, OpaqueKind
+from Agent.event.values.opaque import CONTENT, WRITTEN_OUTSIDE, OpaqueKind
 from Agent.event.values.plain import SCALARS
 from Agent.event.values.reading import Named, Places
 from Agent.record.emit import installed
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _FIELDS = "/extra/fields"
 _CHANGED = "/state/set"
+_OUTSIDE = "/extra/changed"
 CLASS_FIELDS = "/extra/class_fields"
 _UNCHANGING = frozenset({str, bytes})
 Forms = Mapping[str, tuple[Collection[str], bytes]]
@@ -93,12 +94,14 @@ def emit_outside(
     obj: object,
     only: Collection[str] | None = None,
     *,
+    are_written: bool = False,
     is_ahead: bool = False,
 ) -> None:
     """Write what anything other than the agent's own actions changed in it since the last one.
 
     Args:
         only: the fields to look at; None for all.
+        are_written: these were seen to be written, so that large ones among them are recorded, too.
         is_ahead: an action of another agent begins.
     """
     agents, tracker = pipeline.agents, known.tracker
@@ -106,6 +109,8 @@ def emit_outside(
         return
     is_written = agents.probe.is_written if agents.probe.has_found else None
     changed, gone, objects = tracker.changes_outside(obj, agents.holders.is_shared, is_written, only)
+    if are_written and only is not None:
+        changed.update(_large_values(pipeline, known, tracker.present(obj), only))
     if not changed and not gone and not objects:
         return
     tracker.watched.update(changed, gone)
@@ -122,6 +127,32 @@ def emit_outside(
     pipeline.emit(known.binding.slot("state_change", 20), "outside", payload)
 
 
+def _large_values(
+    pipeline: Pipeline, known: Known, present: Mapping[str, Any], names: Iterable[str]
+) -> dict[str, Any]:
+    """Large fields that can be restored, as long as they do not come to too much."""
+    tracker, found = known.tracker, dict[str, Any]()
+    if tracker is None:
+        return found
+    for name in (tracker.heavy.intersection(names) & present.keys()) - tracker.written_outside:
+        value = present[name]
+        if name in tracker.borrowed or tracker.large_bytes_left <= 0 or _is_object(value):
+            continue
+        body, types = pipeline.capture.user_body({name: value}, _OUTSIDE, known.binding.agent_id)
+        tracker.large_bytes_left -= len(body)
+        if _is_restorable(body, types):
+            found[name] = value
+    return found
+
+
+def _is_restorable(body: bytes, types: Types | None) -> bool:
+    """Whether all values have a codec, or their whole content beside their description."""
+    lacking = [pointer for pointer, tag in (types or {}).items() if tag in _NO_CODEC]
+    value = orjson.loads(b"{" + body + b"}") if lacking else None
+    forms = [value_at(value, pointer[len(_OUTSIDE) :]) for pointer in lacking]
+    return all(type(form) is dict and CONTENT in form for form in forms)
+
+
 def _is_object(value: object) -> bool:
     return is_object(value, agent_id_of)
 
@@ -133,7 +164,8 @@ def emit_found(pipeline: Pipeline, binding: AgentBinding, found: Found) -> None:
         binding: the agent that acts next.
     """
     for known, obj, fields in found.written:
-        emit_outside(pipeline, known, obj, fields, is_ahead=known.binding is not binding)
+        is_ahead = known.binding is not binding
+        emit_outside(pipeline, known, obj, fields, are_written=True, is_ahead=is_ahead)
     if found.moved:
         moved = {str(number): moves for number, moves in found.moved.items()}
         payload = {"trigger": "held", "moved": moved}
