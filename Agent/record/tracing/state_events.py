@@ -110,7 +110,7 @@ def emit_outside(
     is_written = agents.probe.is_written if agents.probe.has_found else None
     changed, gone, objects = tracker.changes_outside(obj, agents.holders.is_shared, is_written, only)
     if are_written and only is not None:
-        changed.update(_large_values(pipeline, known, tracker.present(obj), only))
+        changed.update(_written_values(pipeline, known, tracker.present(obj), only, objects))
     if not changed and not gone and not objects:
         return
     tracker.watched.update(changed, gone)
@@ -127,16 +127,29 @@ def emit_outside(
     pipeline.emit(known.binding.slot("state_change", 20), "outside", payload)
 
 
-def _large_values(
-    pipeline: Pipeline, known: Known, present: Mapping[str, Any], names: Iterable[str]
+def _written_values(
+    pipeline: Pipeline,
+    known: Known,
+    present: Mapping[str, Any],
+    names: Iterable[str],
+    objects: Collection[str],
 ) -> dict[str, Any]:
-    """Large fields that can be restored, as long as they do not come to too much."""
+    """What fields hold that were written, even if that is what they held when the agent's last action ended.
+
+    Large fields count if they can be restored, and as long as they do not come to too much.
+    """
     tracker, found = known.tracker, dict[str, Any]()
     if tracker is None:
         return found
-    for name in (tracker.heavy.intersection(names) & present.keys()) - tracker.written_outside:
+    for name in (present.keys() & set(names)) - tracker.written_outside - tracker.borrowed.keys():
         value = present[name]
-        if name in tracker.borrowed or tracker.large_bytes_left <= 0 or _is_object(value):
+        if name in objects or _is_object(value):
+            continue
+        if name not in tracker.heavy:
+            if name in tracker.last:
+                found[name] = value
+            continue
+        if tracker.large_bytes_left <= 0:
             continue
         body, types = pipeline.capture.user_body({name: value}, _OUTSIDE, known.binding.agent_id)
         tracker.large_bytes_left -= len(body)
