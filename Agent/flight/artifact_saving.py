@@ -11,6 +11,7 @@ import orjson
 from Agent.event.pointers import fold_tags, value_at
 from Agent.event.script_names import module_name, without_script
 from Agent.event.values.digest import digest_named, without_tokens
+from Agent.event.values.plain import read_json, write_json
 from Agent.flight.open_runs import Run, emit_run_event
 from Agent.record.encode.artifact_bytes import EncodedArtifact, cleaned, encode_artifact, encode_json, is_text
 from Agent.record.encode.safe_text import as_message
@@ -125,7 +126,7 @@ def _save(pipeline: Pipeline, run: Run, path: str, encoded: EncodedArtifact, mor
     if isinstance(encoded.content, bytes):
         payload.update(_told_for_comparison(encoded.content, encoded))
     # As text these pointers would look like keys of the user's, and those of secrets would be hidden.
-    types = b'"value_types":' + orjson.dumps(encoded.types) if encoded.types else b""
+    types = b'"value_types":' + write_json(encoded.types) if encoded.types else b""
     emit_run_event(pipeline, run, "artifact.saved", payload, judged=types)
     return stored.ref
 
@@ -283,7 +284,7 @@ def compared(content: bytes, types: Mapping[str, str]) -> Compared:
     told = content
     large = {at: tag for at, tag in types.items() if tag in _LARGE}
     if large:
-        told = orjson.dumps(fold_tags(orjson.loads(content), large, "", reduced))
+        told = write_json(fold_tags(read_json(content), large, "", reduced))
     if _SCRIPT_BYTES in told:
         told = told.replace(_SCRIPT_BYTES, str(module_name("__main__")).encode("utf-8", "replace"))
     told = without_tokens(told) or told
@@ -410,6 +411,6 @@ class CallParts:
             return None
         prefix = len("/extra/items")
         types = {pointer[prefix:]: tag for pointer, tag in self._item_types.items()}
-        encoded = encode_json(self._pipeline.capture, [orjson.loads(raw) for raw in self._items])
+        encoded = encode_json(self._pipeline.capture, read_json(b"[%s]" % b",".join(self._items)))
         encoded = encoded._replace(types={**types, **(encoded.types or {})} or None)
         return save_encoded_part(self._pipeline, self._run, self._call_id, part, encoded, tool=self._tool)

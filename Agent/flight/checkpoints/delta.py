@@ -24,6 +24,7 @@ import orjson
 from Agent.errors import DamagedInput
 from Agent.event.pointers import escape, unescape
 from Agent.event.values.digest import digest_bytes
+from Agent.event.values.plain import ask_memory_for, read_json, write_json
 from Agent.event.values.reading import Limits
 from Agent.event.values.values import decode_value
 from Agent.record.encode.capture import Capture
@@ -169,6 +170,7 @@ def diff(old: Any, new: Any) -> Delta | None:
 
     Neither is changed; the delta shares values with `new`.
     """
+    ask_memory_for([old, new])
     return None if same(old, new) else _delta(old, new)
 
 
@@ -436,14 +438,14 @@ def encode_document(values: Mapping[str, Any], capture: Capture) -> Document:
     """The values under our own names as one JSON object, redacted; never raises for a value."""
     body, types = capture.body(values, "")
     text = b"{" + body + b"}"
-    value = orjson.loads(text)
+    value = read_json(text)
     if capture.levels is not None and capture.levels.reads_lines:
         types = dict(types or {})
         value = capture.levels.document(value, types)
-        text = orjson.dumps(value)
+        text = write_json(value)
     if types or _MARK in text:
         value = _marked(value, _trie(types or {}), escaping=_MARK in text)
-        text = orjson.dumps(value)
+        text = write_json(value)
     lost = tuple(pointer for pointer, tag in (types or {}).items() if tag in _LOST_TAGS)
     return Document(text, value, digest_bytes(text), lost)
 

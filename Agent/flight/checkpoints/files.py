@@ -22,6 +22,7 @@ import orjson
 
 from Agent.errors import DamagedInput
 from Agent.event.clock import format_timestamp
+from Agent.event.values.plain import read_json, write_json
 from Agent.flight.checkpoints.delta import apply
 from Agent.flight.checkpoints.model import CheckpointInfo
 from Agent.flight.checkpoints.packs import (
@@ -510,7 +511,7 @@ class RunFiles:
                 digests.append(digest)
             self.index.set_chunks(row.number, digests)
             content = {"chunks": digests}
-        line = orjson.dumps({**head, **content}, option=orjson.OPT_APPEND_NEWLINE)
+        line = write_json({**head, **content}, orjson.OPT_APPEND_NEWLINE)
         frame = compressed(line)
         row.pack, row.offset = self.append(frame)
         row.frame_bytes = len(frame)
@@ -542,7 +543,7 @@ class RunFiles:
             if "delta" in frame:
                 return value if frame["delta"] is None else apply(value, frame["delta"])
             if "chunks" in frame:
-                return orjson.loads(b"".join(map(self.chunks.get, frame["chunks"])))
+                return read_json(b"".join(map(self.chunks.get, frame["chunks"])))
             return frame["document"]
         except (LookupError, TypeError, ValueError) as error:
             raise DamagedInput(
@@ -605,7 +606,7 @@ class RunFiles:
         """The text of a document that was loaded; DamagedInput if it differs from what was saved."""
         from Agent.event.values.digest import digest_bytes
 
-        text = orjson.dumps(value)
+        text = write_json(value)
         if digest_bytes(text) != row.digest:
             raise DamagedInput(
                 f"the checkpoint of {row.step_id} differs from what was saved",

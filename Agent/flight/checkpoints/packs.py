@@ -18,6 +18,7 @@ from zlib import crc32
 import orjson
 
 from Agent.errors import DamagedInput
+from Agent.event.values.plain import ask_memory_for, read_json
 from Agent.tree.files.descriptors import give_back, let_go, names, out_of_the_way, write_all
 from Agent.tree.files.session import replacing, sync_directory
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NO_FOLLOW
@@ -211,7 +212,7 @@ class PackReader:
 
 def _frame_object(line: bytes, path: Path) -> dict[str, Any]:
     try:
-        found = orjson.loads(line)
+        found = read_json(line)
     except orjson.JSONDecodeError as error:
         raise DamagedInput(f"a frame of a checkpoint is not JSON: {error}", path=path) from None
     if type(found) is not dict:
@@ -272,6 +273,7 @@ def split(value: Any) -> list[bytes]:
     pending: list[bytes] = []
     length = 0
     pieces: list[bytes] = []
+    ask_memory_for(value)
     _pieces(value, pieces)
     for piece in pieces:
         pending.append(piece)

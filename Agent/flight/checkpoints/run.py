@@ -17,10 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
 from Agent.errors import DamagedInput, RunNotFound, SessionInUse
 from Agent.event.clock import format_timestamp, parse_timestamp
+from Agent.event.values.plain import read_json, write_json
 from Agent.flight.checkpoints.delta import Document, diff
 from Agent.flight.checkpoints.files import (
     INDEX_NAME,
@@ -146,7 +145,7 @@ class RunCheckpoints:
         delta: Any = None
         if head is not None and head.row.position < MAX_CHAIN:
             delta = diff(head.value, document.value)
-            delta_bytes = 4 if delta is None else len(orjson.dumps(delta))
+            delta_bytes = 4 if delta is None else len(write_json(delta))
             whole = len(document.text)
             if delta_bytes <= _MAX_DELTA * whole and (
                 head.delta_bytes + delta_bytes <= _MAX_DELTAS * max(whole, head.snapshot_bytes, _SMALL_BYTES)
@@ -525,7 +524,7 @@ def _rebase(run: RunCheckpoints, chain: int) -> int:
                     _write_again(run, row, base, files.verified(row, value))
                     lacks_base = False
                 # What a later row will stand on, where the next one goes.
-                base = orjson.dumps(value) if reading < last_kept and rows[reading + 1].removed else None
+                base = write_json(value) if reading < last_kept and rows[reading + 1].removed else None
             reading = last_kept + 1
         except (DamagedInput, FileNotFoundError):
             # Whatever stands on what cannot be read could not be loaded before either: it is counted.
@@ -536,9 +535,9 @@ def _rebase(run: RunCheckpoints, chain: int) -> int:
 
 def _write_again(run: RunCheckpoints, row: Row, base: bytes | None, text: bytes) -> None:
     """Write a row's frame as a delta on another document, or as a snapshot if there is none."""
-    value = orjson.loads(text)
+    value = read_json(text)
     row.position = row.position if base is not None else 0
-    delta = None if base is None else diff(orjson.loads(base), value)
+    delta = None if base is None else diff(read_json(base), value)
     told = frame_head(run.run_id, row)
     run.files.write(row, told, delta, is_delta=base is not None, value=value)
     run.files.index.put(row)

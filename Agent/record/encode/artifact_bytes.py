@@ -16,7 +16,7 @@ from typing import IO, Any, NamedTuple
 import orjson
 
 from Agent.event.model import RedactedBytes
-from Agent.event.values.plain import DUMP_OPTIONS
+from Agent.event.values.plain import DUMP_OPTIONS, read_json, write_json
 from Agent.event.values.reading import Limits
 from Agent.event.values.values import to_json
 from Agent.record.encode.capture import Capture, Types
@@ -97,8 +97,8 @@ def encode_json(capture: Capture, value: Any) -> EncodedArtifact:
     types: Types = dict(dumped.types or {})
     raw = dumped.json
     if capture.redactor.enabled:
-        clean = capture.redactor.value(orjson.loads(raw), "", types)
-        raw = orjson.dumps(clean, None, DUMP_OPTIONS)
+        clean = capture.redactor.value(read_json(raw), "", types)
+        raw = write_json(clean, DUMP_OPTIONS)
     return EncodedArtifact(JSON, redacted(raw + b"\n"), types or None)
 
 
@@ -107,8 +107,8 @@ def cleaned(capture: Capture, encoded: EncodedArtifact) -> EncodedArtifact:
     if not isinstance(encoded.content, bytes) or capture.redactor is not capture.strict:
         return encoded
     types: Types = dict(encoded.types or {})
-    clean = capture.redactor.value(orjson.loads(encoded.content), "", types)
-    raw = redacted(orjson.dumps(clean, None, DUMP_OPTIONS) + b"\n")
+    clean = capture.redactor.value(read_json(encoded.content), "", types)
+    raw = redacted(write_json(clean, DUMP_OPTIONS) + b"\n")
     return EncodedArtifact(encoded.media_type, raw, types or None)
 
 
@@ -141,16 +141,14 @@ def _encode_plain(
         kind = kind or TEXT
     if kind == JSON:
         try:
-            value = orjson.loads(data)
-        except orjson.JSONDecodeError:
+            value = read_json(data.encode())
+        except ValueError:
             # No JSON: as the value that it is, it becomes a JSON string.
             return encode_json(capture, data)
         types: Types = {}
         clean = capture.redactor.value(value, "", types) if capture.redactor.enabled else value
         if clean != value:
-            return EncodedArtifact(
-                JSON, redacted(orjson.dumps(clean, None, DUMP_OPTIONS) + b"\n"), types or None
-            )
+            return EncodedArtifact(JSON, redacted(write_json(clean, DUMP_OPTIONS) + b"\n"), types or None)
         return EncodedArtifact(JSON, redacted(data.encode()))
     return EncodedArtifact(kind, _clean_text(capture.redactor, data))
 
@@ -231,11 +229,11 @@ def _end_of_word(held: bytes) -> int:
 
 def _clean_document(redactor: Redactor, raw: bytes) -> RedactedBytes:
     try:
-        value = orjson.loads(raw)
+        value = read_json(raw)
     except orjson.JSONDecodeError:
         return _clean_text(redactor, raw.decode("utf-8", "surrogateescape"))
     clean = redactor.value(value, "", {})
-    return redacted(raw if clean == value else orjson.dumps(clean, None, DUMP_OPTIONS) + b"\n")
+    return redacted(raw if clean == value else write_json(clean, DUMP_OPTIONS) + b"\n")
 
 
 def _encode_array(data: Any, media_type: str | None) -> EncodedArtifact | None:

@@ -20,6 +20,7 @@ from Agent.event.kinds import Home
 from Agent.event.model import ENVELOPE_KEYS
 from Agent.event.payloads import KINDS
 from Agent.event.pointers import escape
+from Agent.event.values.plain import read_json, write_json
 from Agent.record.encode.artifact_bytes import JSON, EncodedArtifact
 from Agent.record.encode.redaction import Redactor, redacted
 
@@ -78,7 +79,7 @@ class CaptureLevels:
 
     def line(self, slot: Slot, raw: bytes) -> bytes:
         """An event as its level has it: JSON behind the id, which is not part of it, to the line's end."""
-        event = orjson.loads(_BEGIN + raw)
+        event = read_json(_BEGIN + raw)
         row = KINDS[slot.kind]
         is_run = row.home is Home.RUN
         payload: dict[str, Any] = event if is_run else event["extra"]
@@ -107,7 +108,7 @@ class CaptureLevels:
         event.pop("types", None)
         if types:
             event["types"] = types
-        return orjson.dumps(event)[len(_BEGIN) :] + b"\n"
+        return write_json(event)[len(_BEGIN) :] + b"\n"
 
     def _field(
         self, value: Any, pointer: str, path: str, level: str, types: Types, declared: str | None = None
@@ -170,7 +171,7 @@ class CaptureLevels:
         """What stands for an artifact of which the shape alone is kept: one JSON text."""
         content = encoded.content
         if encoded.media_type == JSON and isinstance(content, bytes):
-            value, types = orjson.loads(content), dict(encoded.types or {})
+            value, types = read_json(content), dict(encoded.types or {})
             shape = shape_of(value, "", types, self.redactor)
         elif encoded.media_type.startswith("text/plain") and isinstance(content, bytes):
             shape = shape_of(content.decode("utf-8", "surrogateescape"), "", {}, self.redactor)
@@ -179,7 +180,7 @@ class CaptureLevels:
                 (content,) if isinstance(content, bytes) else content
             )
             shape = f"[{encoded.media_type} {size_bytes}:{digest}]"
-        return EncodedArtifact(JSON, redacted(orjson.dumps(shape) + b"\n"), {"": "opaque"})
+        return EncodedArtifact(JSON, redacted(write_json(shape) + b"\n"), {"": "opaque"})
 
     def kept(
         self,
@@ -201,14 +202,12 @@ class CaptureLevels:
         encoded = encode(capture.at(level))
         if encoded.media_type == JSON and isinstance(encoded.content, bytes):
             keyed = level == METADATA and known[-1] in KEYED
-            if keyed or self._differs_below(
-                known[-1], orjson.loads(encoded.content) if self._fields else None
-            ):
+            if keyed or self._differs_below(known[-1], read_json(encoded.content) if self._fields else None):
                 # Of a value its parts may be distinguished; here texts must not have been read yet.
                 encoded = encode(capture)
                 types: Types = dict(encoded.types or {})
-                value = self._field(orjson.loads(cast("bytes", encoded.content)), "", known[-1], level, types)
-                return EncodedArtifact(JSON, redacted(orjson.dumps(value) + b"\n"), types or None), level
+                value = self._field(read_json(cast("bytes", encoded.content)), "", known[-1], level, types)
+                return EncodedArtifact(JSON, redacted(write_json(value) + b"\n"), types or None), level
         return (self.shaped(encoded) if level == METADATA else encoded), level
 
     def arguments(self, argv: list[str]) -> list[str]:
@@ -299,7 +298,7 @@ def shape_of(value: Any, pointer: str, types: Types, redactor: Redactor) -> Any:
     if value is None and not tags:
         return None
     try:
-        told = orjson.dumps([value, tags], option=orjson.OPT_SORT_KEYS)
+        told = write_json([value, tags], orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:  # bytes that are no text came as surrogates
         told = json.dumps([value, tags], sort_keys=True).encode()
     kind, size = _kind_and_size(value, tags.get(""))
