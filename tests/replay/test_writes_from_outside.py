@@ -583,3 +583,23 @@ def test_a_large_field_that_code_outside_of_actions_changes_is_put_in_whole(toy,
     report = toy.replay("last")
     assert report.verdict == "IDENTICAL", str(report)
     assert report.proof["imposed"]["reader.inbox"], str(report)
+
+
+def test_what_the_action_around_wrote_is_doubted_where_one_agent_is_replayed_alone(toy):
+    source = _letters(second="write(1)", last="agents['two'].ask()")
+    source = source.replace(
+        "return self.reader.open()", "self.reader.hp += 1\n        return self.reader.open()"
+    )
+    toy.record(source)
+    assert toy.replay("last").verdict == "IDENTICAL"
+    report = toy.replay("last/reader")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "replay the whole session" in report.reasons[0]
+
+
+def test_changed_code_before_an_agent_first_acts_leaves_the_question_who_made_its_first_state(toy):
+    toy.record(_letters("number or self.reader.inbox.append(self.agent_id)", second="write(1)"))
+    assert toy.replay("last").verdict == "IDENTICAL"
+    report = toy.change("number or self.reader.inbox.append(self.agent_id)", "pass").replay("last")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "inbox of reader is not what the recording has" in report.reasons[0]

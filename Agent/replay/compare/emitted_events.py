@@ -222,12 +222,15 @@ def event_difference(one: Event, other: Event, comparison: Comparison) -> Differ
     return Difference(f"/state{found.path}", found.recorded, found.replayed)
 
 
+UNCHANGED = "<unchanged>"
+
+
 def as_change(found: Difference) -> Difference:
     """A difference of two `{"set": ..., "unset": ...}`: what one of them does not name stayed as it was."""
     if found.path.count("/") != 2 or not found.path.startswith("/set/"):
         return found
     absent = shown(ABSENT)
-    told = ["<unchanged>" if each == absent else each for each in (found.recorded, found.replayed)]
+    told = [UNCHANGED if each == absent else each for each in (found.recorded, found.replayed)]
     return Difference(found.path, *told)
 
 

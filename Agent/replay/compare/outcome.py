@@ -133,6 +133,8 @@ class ReplayOutcome:
     """Why nothing can be proved, the first first."""
     doubts: list[str] = field(default_factory=list)
     """Why a difference, if there is one, would prove nothing."""
+    questions: list[str] = field(default_factory=list)
+    """What changed code may have done otherwise, and nothing tells: reasons where nothing differs."""
     remarks: list[str] = field(default_factory=list)
     """What a reader should know and what takes no part in the verdict."""
     sources: list[SourceRead] = field(default_factory=list)
@@ -188,6 +190,20 @@ class ReplayOutcome:
         """Keep that a field differs in nothing but the code that it holds; what the code does tells more."""
         self.by_code_alone = self.by_code_alone or divergence
         self.changed_inside.setdefault(f"{divergence.agent_id}.{name}", str(divergence))
+
+    def ask(self, question: str) -> None:
+        """Keep what changed code may have done otherwise, which nothing tells."""
+        if question not in self.questions:
+            self.questions.append(question)
+
+    def note_made(self, agent_id: str, name: str, told: str) -> None:
+        """Keep how the factory's object differs from the first recorded state, which replaces its state."""
+        self.factory_differences.append(f"{agent_id}: factory made {told}")
+        if self.changed_code:
+            self.ask(
+                f"{name} of {agent_id} is not what the recording has before its first action; changed code "
+                "ran before, and whether it is to write that is unknown: build it so in the factory"
+            )
 
     @property
     def changed_code(self) -> tuple[str, ...]:

@@ -129,7 +129,7 @@ class HeldMoves:
                 f"{short(was)}, and replayed code had left {short(made)} there"
             )
         if move.get("unsure") and outcome.changed_code:
-            outcome.reason(
+            outcome.ask(
                 f"{what} of {agent_id} was changed before step {action.number}, perhaps by an action of "
                 "another agent; whether changed code changes it differently is unknown"
             )

@@ -19,6 +19,7 @@ from Agent.record.emit.pipeline import LineSink, Pipeline
 from Agent.record.encode.event_template import Slot
 from Agent.replay.compare.comparison import ABSENT, NAMES_OF_STATE, Difference, Recorded, in_payload, shown
 from Agent.replay.compare.emitted_events import (
+    UNCHANGED,
     EffectDifference,
     as_change,
     describe,
@@ -212,9 +213,19 @@ class ActionJudge:
                     state_of(action.event, self._fields), made, NAMES_OF_STATE
                 )
             ):
+                if told.replayed == UNCHANGED:
+                    self._doubt_what_is_around(action, name)
                 self._diverge(divergence)
             self._outcome.note_code(name, divergence)
         return self._count_fields(recorded)
+
+    def _doubt_what_is_around(self, action: DrivenAction, name: str) -> None:
+        """Doubt that the action was to write a field: the recorded one around it may have done so."""
+        if action.event.extra.get("root") is not True and not self._outcome.changed_code:
+            self._outcome.doubts.append(
+                f"{name} of {action.agent_id} may have been written by the action of another agent around "
+                "this one, which is not replayed: replay the whole session"
+            )
 
     def _count_fields(self, state: Mapping[str, Any]) -> int:
         changed = len(state["set"]) + len(state.get("unset") or ())

@@ -539,7 +539,7 @@ class OutsideWrites:
             told = shown(event.extra["changed"].get(name, "<removed>"))
             self._differs(action, name, told, "<not written>", f"what {_named(writers)} wrote to {agent_id}")
         elif self._kit.outcome.changed_code and (writers is None or not others.isdisjoint(writers)):
-            self._kit.outcome.reason(
+            self._kit.outcome.ask(
                 f"{name} of {agent_id} was written before step {action.number}, perhaps by an action of "
                 "another agent; whether changed code writes it is unknown"
             )

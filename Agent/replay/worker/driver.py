@@ -734,7 +734,7 @@ class Driver:
             else:
                 made, recorded = short(difference.replayed), short(difference.recorded)
                 told = f"{name}{difference.path}={made}, recorded {recorded}"
-            self._outcome.factory_differences.append(f"{agent_id}: factory made {told}")
+            self._outcome.note_made(agent_id, name, told)
 
     def _differs_at_first(self, agent_id: str, first: Event, name: str, difference: Difference) -> NoReturn:
         action = driven_here() or self._current

@@ -533,7 +533,7 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
     if outcome.is_same_code:
         outcome.doubts += outcome.untouched
     if outcome.divergence is None:
-        for reason in outcome.changed_inside.values():
+        for reason in (*outcome.changed_inside.values(), *outcome.questions):
             outcome.reason(reason)
     doubt_what_was_built(outcome, bench.watch.built_by_chance())
     bench.watch.tell(outcome, overlooked.excuses)
