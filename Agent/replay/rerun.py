@@ -230,10 +230,7 @@ def drive_again(
         options = replace(options, ignore=(*options.ignore, name))
         outcome, stdout, stderr = once_more("")
     if left_out:
-        outcome.remark(
-            f"{', '.join(left_out)}: not compared; there is a digest alone, and what installed libraries "
-            "read from clocks and chance is part of it, which is not recorded"
-        )
+        _tell_left_out(outcome, ", ".join(left_out))
     _look_at_libraries(outcome, once_more)
     if outcome.divergence is not None:
         outcome.divergence, *outcome.further = locate(
@@ -307,18 +304,30 @@ def _look_at_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replaye
 def _made_by_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replayed]) -> str | None:
     """The field with a digest alone that differs because of what libraries read from clocks and chance.
 
-    No code changed, and under another clock the digest is another one again; or the factory made it so.
+    Under another clock the digest is another one again; or the factory made it so.
     """
-    if outcome.is_made_by_libraries and not outcome.changed_code:
+    if outcome.is_made_by_libraries:
         return outcome.made_otherwise
     found, reads = outcome.divergence, outcome.sources
     is_alone = bool(reads) and all(read.is_of_library for read in reads)
-    if not is_alone or not outcome.is_same_code or found is None or not _is_digest_of_field(found):
+    if not is_alone or found is None or not _is_digest_of_field(found):
         return None
     other = once_more("", clock_shift_s=_CLOCK_SHIFTS_S[0])[0].divergence
     if other is None or (other.event_id, other.field) != (found.event_id, found.field):
         return None
     return found.field.removeprefix(_STATE) if other.replayed != found.replayed else None
+
+
+def _tell_left_out(outcome: ReplayOutcome, names: str) -> None:
+    """Say which fields are not compared; where code changed, nobody knows whether it changed these."""
+    told = (
+        f"{names}: not compared; there is a digest alone, and what installed libraries read from clocks and "
+        "chance is part of it, which is not recorded"
+    )
+    if outcome.changed_code and outcome.divergence is None:
+        outcome.reason(f"{told}; code changed: if what it changes there does not matter: --ignore {names}")
+    else:
+        outcome.remark(told)
 
 
 def _is_digest_of_field(found: Divergence) -> bool:

@@ -603,3 +603,13 @@ def test_changed_code_before_an_agent_first_acts_leaves_the_question_who_made_it
     report = toy.change("number or self.reader.inbox.append(self.agent_id)", "pass").replay("last")
     assert report.verdict == "UNVERIFIED", str(report)
     assert "inbox of reader is not what the recording has" in report.reasons[0]
+
+
+def test_nothing_is_told_of_fields_that_nobody_else_wrote(toy):
+    toy.record(_letters(second="write(number)"))
+    report = toy.replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert not report.proof["imposed"], str(report)
+    lines = [path.read_text() for path in toy.root.rglob("*.log")]
+    assert lines
+    assert not any('"trigger":"outside"' in text for text in lines)

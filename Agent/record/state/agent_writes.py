@@ -131,9 +131,9 @@ class AgentWrites:
             return []
         found = []
         for tracker, obj, looked in self._agents():
-            fields = looked.moved(tracker.present(obj))
+            fields = looked.moved(tracker.present(obj)) if looked.marks else ()
             if fields:
-                found.append(Written(looked.known, obj, fields))
+                found.append(Written(looked.known, obj, list(fields)))
         return found
 
     def ended(self, own: StateTracker | None, writer: str | None, *, is_async: bool, is_last: bool) -> None:
