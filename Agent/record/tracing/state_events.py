@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _FIELDS = "/extra/fields"
 _CHANGED = "/state/set"
 _OUTSIDE = "/extra/changed"
+_MADE_FROM = (CONTENT, "attributes", "same_as")
 CLASS_FIELDS = "/extra/class_fields"
 _UNCHANGING = frozenset({str, bytes})
 Forms = Mapping[str, tuple[Collection[str], bytes]]
@@ -159,11 +160,11 @@ def _written_values(
 
 
 def _is_restorable(body: bytes, types: Types | None) -> bool:
-    """Whether all values have a codec, or their whole content beside their description."""
+    """Whether all values have a codec, or a description with a digest, from which they may be made again."""
     lacking = [pointer for pointer, tag in (types or {}).items() if tag in _NO_CODEC]
     value = orjson.loads(b"{" + body + b"}") if lacking else None
     forms = [value_at(value, pointer[len(_OUTSIDE) :]) for pointer in lacking]
-    return all(type(form) is dict and CONTENT in form for form in forms)
+    return all(type(form) is dict and not form.keys().isdisjoint(_MADE_FROM) for form in forms)
 
 
 def _is_object(value: object) -> bool:
