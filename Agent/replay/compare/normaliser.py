@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final, NamedTuple
 
 from Agent.errors import UsageError
+from Agent.event.script_names import without_addresses
 from Agent.event.values.made_texts import unit_of
 from Agent.replay.compare.library_values import LibraryValues
 
@@ -103,6 +104,10 @@ class Normaliser:
         return cls(**stored)
 
 
+def _without_addresses(text: str) -> bytes:
+    return without_addresses(text.encode("utf-8", "surrogatepass"))
+
+
 class Overlooked:
     """What one comparison overlooked of what was declared, counted; ids keep their counterparts.
 
@@ -129,7 +134,9 @@ class Overlooked:
         self.counts, self._bound, self.of_libraries = mark
 
     def text(self, recorded: str, replayed: str) -> bool:
-        """Whether two texts that differ are equal but for what may differ."""
+        """Whether two texts that differ are equal but for what may differ; no two runs share addresses."""
+        if " at 0x" in recorded and _without_addresses(recorded) == _without_addresses(replayed):
+            return True
         mark = self.mark()
         apart = self.made.ids_apart(recorded, replayed)
         if apart is not None and all(self._bind(*pair) for pair in apart):

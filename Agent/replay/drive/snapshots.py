@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from Agent.event.model import Event
-from Agent.event.pointers import value_at
+from Agent.event.pointers import unescape, value_at
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.opaque import LARGE_BYTES, Content, OpaqueKind
 from Agent.event.values.plain import SCALARS
@@ -37,6 +37,7 @@ from Agent.replay.drive.player import ReplayKit, divergence_of
 from Agent.replay.drive.states import (
     differences_of,
     generators_in,
+    is_function,
     remove_fields,
     restorable,
     state_difference,
@@ -479,6 +480,8 @@ class OutsideWrites:
         for name in dict.fromkeys((*written, *gone, *recorded, *removed)):
             if name in facts.written_outside and is_object(written.get(name), agent_id_of):
                 continue  # what such an object holds is not in the recording
+            if self._kit.fields.leaves_out(agent_id, name):
+                continue
             written_by = (recorded.get(name) or removed.get(name), agent_id)
             if name not in written and name not in gone:
                 self._compare_unwritten(action, name, *written_by)
@@ -489,8 +492,17 @@ class OutsideWrites:
 
     def impose(self, agent_id: str, event: Event, obj: object, keeps: Collection[str] = ()) -> None:
         """Write what was written there from outside, but for the fields that the caller keeps."""
-        changed = {name: value for name, value in event.extra["changed"].items() if name not in keeps}
-        restored = self._kit.decoder.restore(Recorded(changed, event.types or {}, _CHANGED))
+        changed = {
+            name: value
+            for name, value in event.extra["changed"].items()
+            if name not in keeps and not (is_function(value) and self._kit.fields.leaves_out(agent_id, name))
+        }
+        types = {
+            pointer: tag
+            for pointer, tag in (event.types or {}).items()
+            if unescape(pointer[len(_CHANGED) + 1 :].partition("/")[0]) in changed
+        }
+        restored = self._kit.decoder.restore(Recorded(changed, types, _CHANGED))
         if restored.unrestored:
             self._kit.player.stop(
                 f"a write to {agent_id} from outside cannot be restored: {restored.unrestored[0]}"

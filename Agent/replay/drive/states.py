@@ -121,6 +121,52 @@ def state_difference(
     return next(found, None)
 
 
+def beyond_functions(
+    event: Event,
+    obj: object,
+    pipeline: Pipeline,
+    comparison: Comparison,
+    rules: FieldRules,
+    outcome: ReplayOutcome,
+) -> tuple[str, Difference] | None:
+    """The first field in which an object's state differs from the recorded first one.
+
+    Functions that the program gave the object and the factory did not get a stand-in, and take no part.
+    """
+    while True:
+        found = state_difference(event, obj, pipeline, comparison, rules)
+        if found is None or not _put_stand_in(event, obj, found[0], outcome):
+            return found
+        rules.leave_out(str(event.agent_id), found[0])
+
+
+def _put_stand_in(event: Event, obj: object, name: str, outcome: ReplayOutcome) -> bool:
+    form = event.extra["fields"].get(name)
+    if not is_function(form) or read_state(obj).fields.get(name, obj) is not None:
+        return False
+    what = f"{name} of {event.agent_id}, {form['repr']}"
+    outcome.remark(f"{what}: the factory made None; something that does nothing stands for it")
+    outcome.ignored.append(f"{event.agent_id}.{name}")
+
+    def stand_in(*_args: Any, **_kwargs: Any) -> None:
+        told = f"{what}, was called, and what it does is not replayed: give it in the factory"
+        if told not in outcome.doubts:
+            outcome.doubts.append(told)
+        if outcome.changed_code:
+            outcome.ask(told)
+
+    try:
+        setattr(obj, name, stand_in)
+    except (AttributeError, TypeError):
+        return False
+    return True
+
+
+def is_function(form: object) -> bool:
+    """Whether it describes a function that no codec restores."""
+    return isinstance(form, dict) and form.get("class") == "builtins.function"
+
+
 def state_differences(
     event: Event,
     obj: object,

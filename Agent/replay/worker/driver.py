@@ -42,6 +42,7 @@ from Agent.replay.drive.source_results import SourceAnswers
 from Agent.replay.drive.states import (
     SharedValues,
     agents_in,
+    beyond_functions,
     generators_in,
     is_generator,
     is_of_names,
@@ -404,8 +405,8 @@ class Driver:
                 self._entered.add(id(target))
                 if self._objects.get(agent_id) is target:
                     self._identify_held(agent_id, target)  # as they were when the first state was recorded
-                    self._restore(agent_id, target)
                     self._held.begin(agent_id)
+                    self._restore(agent_id, target)
                 self._allow_generators(agent_id, target)
         action = driven_here() or self._current
         if action is None or recorded is not action.call:
@@ -685,7 +686,7 @@ class Driver:
             self._outcome.doubts.append(f"secrets in the first state of {agent_id} were replaced by tokens")
         self._whole.begin(agent_id, first, obj)
         self._outside.begin(agent_id, obj, self._facts[agent_id].written_outside)
-        found = state_difference(first, obj, self._pipeline, self._comparison, self._fields)
+        found = beyond_functions(first, obj, self._pipeline, self._comparison, self._fields, self._outcome)
         if found is None:
             return
         name, difference = found
@@ -714,9 +715,8 @@ class Driver:
 
     def _of_code_alone(self, first: Event, obj: object) -> list[str]:
         """The fields that differ, if that is by code alone that they hold; a replay shows what it does."""
-        with_code = [
-            name for name, _ in state_differences(first, obj, self._pipeline, self._comparison, self._fields)
-        ]
+        found = state_differences(first, obj, self._pipeline, self._comparison, self._fields)
+        with_code = [name for name, _ in found]
         is_code = self._comparison.passes_code_from_here(
             lambda: state_difference(first, obj, self._pipeline, self._comparison, self._fields)
         )
