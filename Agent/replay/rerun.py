@@ -304,10 +304,8 @@ def _look_at_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replaye
 def _made_by_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replayed]) -> str | None:
     """The field with a digest alone that differs because of what libraries read from clocks and chance.
 
-    Under another clock the digest is another one again; or the factory made it so.
+    Under another clock the digest is another one again.
     """
-    if outcome.is_made_by_libraries:
-        return outcome.made_otherwise
     found, reads = outcome.divergence, outcome.sources
     is_alone = bool(reads) and all(read.is_of_library for read in reads)
     if not is_alone or found is None or not _is_digest_of_field(found):

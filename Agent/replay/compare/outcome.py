@@ -150,10 +150,6 @@ class ReplayOutcome:
     """`agent.field` that belong to their process, such as locks and files."""
     factory_differences: list[str] = field(default_factory=list)
     """What the factory made otherwise than the recording has it before the first action."""
-    made_otherwise: str = ""
-    """The field that cannot be restored and that the factory made otherwise, which ended the replay."""
-    is_made_by_libraries: bool = False
-    """Installed libraries drew chance while the factory made it, and nothing else did."""
     unseen_at_end: dict[str, list[str]] = field(default_factory=dict)
     """Agent to fields that only full states hold, where none stands behind its last action."""
     untouched: list[str] = field(default_factory=list)

@@ -248,7 +248,6 @@ def doubt_what_was_built(outcome: ReplayOutcome, reads: Sequence[SourceRead]) ->
         remedy = seeded
     text = f"the target drew chance that is in no record while it built what is replayed: {named}; {remedy}"
     if is_other:
-        outcome.is_made_by_libraries = all(read.is_of_library for read in reads)
         # that the factory made another object follows from it
         outcome.reasons[:] = [text, *(each for each in outcome.reasons if MADE_OTHERWISE not in each)]
     else:

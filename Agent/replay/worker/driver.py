@@ -709,7 +709,6 @@ class Driver:
         if not names:
             if self._is_factory_strict:
                 self._differs_at_first(agent_id, first, name, difference)
-            self._outcome.made_otherwise = name
             self._player.stop(reason)
         self._outcome.changed_inside.update({f"{agent_id}.{each}": reason for each in names})
 
