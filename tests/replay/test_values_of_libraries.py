@@ -171,3 +171,67 @@ def test_an_id_that_the_program_makes_itself_proves_nothing(toy, ticket_library)
     report = toy.record(PROGRAM.replace("return ticket.id,", "return uuid4().hex,")).replay()
     assert report.verdict == "UNVERIFIED", str(report)
     assert "take" in str(report)
+
+
+TIMED = """
+import time
+
+class Timer:
+    def __init__(self):
+        self.rule = lambda number: number * 2
+        self.took_s, self.seen = [], []
+
+    def run(self, number):
+        began = time.time()
+        self.seen.append(self.rule(number))
+        self.took_s.append(time.time() - began)
+        return self.seen[-1]
+"""
+
+TIMES = """
+import timing_library
+
+class Runner:
+    def __init__(self):
+        self.agent_id, self.timer, self.total = "a", timing_library.Timer(), 0
+
+    @trace_agent_action
+    def go(self, number):
+        self.total += self.timer.run(number)
+        return self.total
+
+def build(spec):
+    return Runner()
+
+runner = Runner()
+
+def main():
+    for number in range(9):
+        runner.go(number)
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("old", "new", "verdict"),
+    [
+        ("return self.total", "return self.total", "IDENTICAL"),
+        ("return self.total", "return self.total + 0", "UNVERIFIED"),
+        ("return self.total", "return self.total + (number == 4)", "DIVERGED"),
+        ("self.timer.run(number)", "self.timer.run(number + (number == 4))", "DIVERGED"),
+    ],
+)
+def test_an_object_with_durations_that_a_library_measured_is_left_out(
+    toy, tmp_path, monkeypatch, old, new, verdict
+):
+    library = tmp_path / "site-packages"
+    library.mkdir()
+    (library / "timing_library.py").write_text(TIMED)
+    monkeypatch.syspath_prepend(str(library))
+    toy.record(TIMES)
+    toy.write(TIMES.replace(old, new))
+    report = toy.replay()
+    sys.modules.pop("timing_library", None)
+    assert report.verdict == verdict, str(report)
+    assert "timer: not compared" in str(report)
+    assert verdict != "DIVERGED" or report.divergence.step == 5
