@@ -385,7 +385,6 @@ def _one_path(log: Log) -> None:
 
 MIN_KEYS: Final = 3
 MAX_PARTS: Final = 4
-MAX_PART_LEVELS: Final = 14
 _PARTS: Final = re.compile(r"[^A-Za-z0-9]+")
 
 
@@ -409,12 +408,12 @@ def _add_parts(log: Log) -> None:
 
 def _places(texts: Mapping[str, list[str]]) -> list[int]:
     """The places of parts that take a few values, in names that take many."""
-    if len(texts) <= MAX_PART_LEVELS:
+    if len(texts) <= MAX_LEVELS:
         return []
     found = []
     for n in range(MAX_PARTS):
         counts = Counter(parts[n] for parts in texts.values() if len(parts) > max(1, n))
-        if 2 <= len(counts) <= MAX_PART_LEVELS and counts.total() >= 0.8 * len(texts):
+        if 2 <= len(counts) <= MAX_LEVELS and counts.total() >= 0.8 * len(texts):
             found.append(n)
     return found
 

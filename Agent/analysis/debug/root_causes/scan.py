@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median
@@ -30,6 +30,14 @@ __all__ = [
 ]
 
 CAP: Final = 40.0
+MIN_SEEN: Final = 12
+"""Of fewer observations no relation is learnt."""
+MAY_BREAK: Final = 0.65
+"""A relation may be broken from a third of the session on, for good."""
+STRICT: Final = 0.03
+"""A relation of two values that was broken more often before is none."""
+Shift = tuple[float, int, float, float]
+"""A change: nats, place, level before and after."""
 
 
 class Observation(NamedTuple):
@@ -288,33 +296,57 @@ def scan_numbers(
         field: what the owners are.
     """
     common = _common(series) if len(series) >= 4 else {}
-    scores: dict[str, tuple[float, int, float, float]] = {}
+    scores: dict[str, Shift] = {}
     for owner, seen in series.items():
         if len(seen) < 2 * least:
             continue
         values = [float(each.value) - common.get(each.act.step, 0.0) for each in seen]
         scores[owner] = _shift(values, max(least, len(seen) // 12))
-    ranked = sorted((score for score, *_ in scores.values()), reverse=True)
     found = []
-    for owner, (score, at, low, high) in scores.items():
-        # what the others' series do without any fault
-        others = ranked[1:] if score == ranked[0] else ranked
-        noise = others[len(others) // 4] if len(others) >= 3 else 3.0
-        nats = score / max(1.0, noise / 3.0) - math.log(max(1, len(series)))
-        if nats > 2.0:
-            values = [float(each.value) - common.get(each.act.step, 0.0) for each in series[owner]]
-            nats *= _suddenness(values, at, high - low)
-            nats = min(nats, _seldom_move(series, owner, abs(high - low)))
-        if nats > 2.0:
-            acts = [each.act for each in series[owner][at : at + 12]]
-            found.append(
-                Finding(
-                    rule, about, acts, min(CAP / 2, nats), ((field, owner),), usual=low, found=high,
-                    since=series[owner][at - 1].act.place, of=len(series[owner]),
-                )
-            )  # fmt: skip
-    found.sort(key=lambda each: (-each.nats, each.first.place))
-    return found[:4]
+    for owner, nats, (_, at, low, high) in _standing_out(scores, len(series)):
+        values = [float(each.value) - common.get(each.act.step, 0.0) for each in series[owner]]
+        worth = min(nats * _suddenness(values, at, high - low), _seldom_move(series, owner, abs(high - low)))
+        if worth > LEAST_CHANGE:
+            group = ((field, owner),)
+            found.append(_changed(rule, about, series[owner], at, worth, group, usual=low, found=high))
+    return _surest(found)
+
+
+def _standing_out(scores: Mapping[str, Shift], number: int) -> Iterator[tuple[str, float, Shift]]:
+    """The changes of `number` series that are sure beside what the others' series do without any fault."""
+    ranked = sorted((score for score, *_ in scores.values()), reverse=True)
+    for owner, change in scores.items():
+        others = ranked[1:] if change[0] == ranked[0] else ranked
+        noise = others[len(others) // 4] if len(others) >= 3 else NOISE
+        nats = change[0] / max(1.0, noise / NOISE) - math.log(max(1, number))
+        if nats > LEAST_CHANGE:
+            yield owner, nats, change
+
+
+LEAST_CHANGE: Final = 2.0
+NOISE: Final = 3.0
+"""As many nats the best change of a series without any has."""
+
+
+def _changed(
+    rule: str, about: str, seen: Sequence[Observation], at: int, nats: float,
+    group: tuple[tuple[str, str], ...], *, usual: float, found: float, before: int = 1,
+) -> Finding:  # fmt: skip
+    """A series that changes at a place, and so many observations before was as usual."""
+    acts = [each.act for each in seen[at : at + MAX_TOLD]]
+    since = seen[max(0, at - before)].act.place
+    return Finding(
+        rule, about, acts, min(CAP / 2, nats), group, usual=usual, found=found, since=since, of=len(seen)
+    )
+
+
+def _surest(found: list[Finding]) -> list[Finding]:
+    """A few of the findings of one scan, the surest first."""
+    return sorted(found, key=lambda each: (-each.nats, each.first.place))[:MAX_FOUND]
+
+
+MAX_TOLD: Final = 12
+MAX_FOUND: Final = 4
 
 
 def _seldom_move(series: Mapping[str, Sequence[Observation]], owner: str, change: float) -> float:
@@ -342,7 +374,7 @@ def scan_drift(rule: str, about: str, series: dict[str, list[Observation]]) -> l
     if len(series) < MIN_PEERS:
         return []
     common = _common(series)
-    scores: dict[str, tuple[float, int, float, float]] = {}
+    scores: dict[str, Shift] = {}
     for owner, seen in series.items():
         size = len(seen) // BLOCKS
         if size < 2:
@@ -354,23 +386,12 @@ def scan_drift(rule: str, about: str, series: dict[str, list[Observation]]) -> l
         # away from where it was, not back to it
         if abs(high) > 2 * abs(low):
             scores[owner] = score, (at + 1) * size, low / size, high / size
-    ranked = sorted((score for score, *_ in scores.values()), reverse=True)
     found = []
-    for owner, (score, at, low, high) in scores.items():
-        others = ranked[1:] if score == ranked[0] else ranked
-        noise = others[len(others) // 4] if len(others) >= 3 else 3.0
-        nats = score / max(1.0, noise / 3.0) - math.log(len(series))
-        if nats > 2.0:
-            seen = series[owner]
-            acts = [each.act for each in seen[at : at + 12]]
-            found.append(
-                Finding(
-                    rule, about, acts, min(CAP / 2, nats), (("agent", owner),), usual=low, found=high,
-                    since=seen[max(0, at - len(seen) // BLOCKS)].act.place, of=len(seen),
-                )
-            )  # fmt: skip
-    found.sort(key=lambda each: (-each.nats, each.first.place))
-    return found[:4]
+    for owner, nats, (_, at, low, high) in _standing_out(scores, len(series)):
+        seen = series[owner]
+        size, group = len(seen) // BLOCKS, (("agent", owner),)
+        found.append(_changed(rule, about, seen, at, nats, group, usual=low, found=high, before=size))
+    return _surest(found)
 
 
 BLOCKS: Final = 20
@@ -394,7 +415,7 @@ def _common(series: dict[str, list[Observation]]) -> dict[int, float]:
     return {step: median(values) if len(values) >= 3 else 0.0 for step, values in by_step.items()}
 
 
-def _shift(values: list[float], least: int) -> tuple[float, int, float, float]:
+def _shift(values: list[float], least: int) -> Shift:
     """The best change of level: (nats, place, level before and after); alike neighbours count less."""
     number = len(values)
     total = sum(values)
@@ -435,7 +456,7 @@ def scan_counts(rule: str, about: str, series: dict[str, list[Observation]]) -> 
     for seen in series.values():
         for at, each in enumerate(seen[::-1]):
             totals[number - 1 - at] += each.value
-    scores: dict[str, tuple[float, int, float, float]] = {}
+    scores: dict[str, Shift] = {}
     for owner, seen in series.items():
         if len(seen) < 8:
             continue
@@ -445,25 +466,14 @@ def scan_counts(rule: str, about: str, series: dict[str, list[Observation]]) -> 
         alone = _rate(own, [1.0] * len(own))
         beside = alone if len(series) < 3 or not alone[1] else _rate(own, rest, alone[1])
         scores[owner] = min(alone, beside, key=lambda each: each[0])
-    ranked = sorted((score for score, *_ in scores.values()), reverse=True)
     found = []
-    for owner, (score, at, low, high) in scores.items():
-        others = ranked[1:] if score == ranked[0] else ranked
-        noise = others[len(others) // 4] if len(others) >= 3 else 3.0
-        nats = score / max(1.0, noise / 3.0) - math.log(max(1, len(series)))
-        if nats > 2.0:
-            acts = [each.act for each in series[owner][at : at + 12]]
-            found.append(
-                Finding(
-                    rule, about, acts, min(CAP / 2, nats), (("agent", owner),) if owner else (),
-                    usual=low, found=high, since=series[owner][at - 1].act.place, of=len(series[owner]),
-                )
-            )  # fmt: skip
-    found.sort(key=lambda each: (-each.nats, each.first.place))
-    return found[:4]
+    for owner, nats, (_, at, low, high) in _standing_out(scores, len(series)):
+        group = (("agent", owner),) if owner else ()
+        found.append(_changed(rule, about, series[owner], at, nats, group, usual=low, found=high))
+    return _surest(found)
 
 
-def _rate(own: list[float], rest: list[float], only: int = 0) -> tuple[float, int, float, float]:
+def _rate(own: list[float], rest: list[float], only: int = 0) -> Shift:
     """The best change of a rate beside the others: a Poisson likelihood, less where counts scatter."""
     number, mine, others = len(own), sum(own), sum(rest)
     if mine < 4 or others <= 0:

@@ -6,19 +6,24 @@ from collections.abc import Hashable, Iterator
 from typing import Any, Final
 
 from Agent.analysis.debug.root_causes.acts import MAX_LEVELS, Act, Column, Log, columns_of
-from Agent.analysis.debug.root_causes.scan import Finding, Observation, scan_rare
+from Agent.analysis.debug.root_causes.scan import (
+    MAY_BREAK,
+    MIN_SEEN,
+    STRICT,
+    Finding,
+    Observation,
+    scan_rare,
+)
 
 __all__ = ["find"]
 
-MIN_ACTS: Final = 12
 MAX_KEPT: Final = 3
-STRICT: Final = 0.03
 
 
 def find(log: Log) -> Iterator[Finding]:
     """Numbers that do not move on, and things that change hands."""
     for sort, acts in log.by_sort.items():
-        if len(acts) < MIN_ACTS:
+        if len(acts) < MIN_SEEN:
             continue
         label = sort[2] or sort[1]
         columns = columns_of(acts)
@@ -49,9 +54,9 @@ def _stuck(label: str, acts: list[Act], columns: dict[str, Column]) -> Iterator[
             if act.agent in last:
                 seen.append(Observation(act, value == last[act.agent]))
             last[act.agent] = value
-        if len(seen) >= MIN_ACTS and 0 < sum(each.value for each in seen) <= MOST * len(seen):
+        if len(seen) >= MIN_SEEN and 0 < sum(each.value for each in seen) <= MAY_BREAK * len(seen):
             # two readings are the same by chance now and then
-            found = scan_rare("stuck", f"{label}: {path}", seen, most=MOST, base=STRICT)
+            found = scan_rare("stuck", f"{label}: {path}", seen, most=MAY_BREAK, base=STRICT)
             yield from (each for each in found if len(each.acts) >= MIN_STUCK)
 
 
@@ -70,11 +75,10 @@ def _keeps(label: str, acts: list[Act], paths: list[str]) -> Iterator[Finding]:
                 seen.append(Observation(act, value != known))
                 usual[act.place] = known
             last.update(dict.fromkeys(act.things, value))
-        if len(seen) >= MIN_ACTS and len({each.act.values[path] for each in seen}) > 1:
+        if len(seen) >= MIN_SEEN and len({each.act.values[path] for each in seen}) > 1:
             for each in scan_rare("not kept", f"{label}: {path}", seen, most=0.1):
                 each.usual, each.found = usual[each.first.place], each.first.values[path]
                 yield each
 
 
-MOST: Final = 0.65
 MIN_STUCK: Final = 4

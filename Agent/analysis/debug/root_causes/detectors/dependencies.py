@@ -8,22 +8,24 @@ from itertools import combinations
 from typing import Any, Final
 
 from Agent.analysis.debug.root_causes.acts import Act, Column, Log, columns_of, is_number
-from Agent.analysis.debug.root_causes.scan import Finding, Observation, scan_rare
+from Agent.analysis.debug.root_causes.scan import (
+    MAY_BREAK,
+    MIN_SEEN,
+    STRICT,
+    Finding,
+    Observation,
+    scan_rare,
+)
 
 __all__ = ["find"]
 
-MIN_ACTS: Final = 12
 MAX_FIELDS: Final = 14
-HOLDS: Final = 0.35
-"""A relation may be broken from a third of the session on, for good."""
-STRICT: Final = 0.03
-"""A relation that was broken more often before is none."""
 
 
 def find(log: Log) -> Iterator[Finding]:
     """Violations of what one field says of another in the same event."""
     for sort, acts in log.by_sort.items():
-        if len(acts) < MIN_ACTS:
+        if len(acts) < MIN_SEEN:
             continue
         yield from _equal(sort[2] or sort[1], acts, columns_of(acts))
 
@@ -62,14 +64,14 @@ def _equal(label: str, acts: list[Act], columns: dict[str, Column]) -> Iterator[
             continue
         gaps = list(_gaps(pairs))
         counts = Counter(gap for _, gap in gaps)
-        if len(gaps) < MIN_ACTS or len(counts) < 2:
+        if len(gaps) < MIN_SEEN or len(counts) < 2:
             continue
         usual, often = counts.most_common(1)[0]
-        if often < HOLDS * len(gaps) or usual is False:
+        if often < (1 - MAY_BREAK) * len(gaps) or usual is False:
             continue
         seen = [Observation(act, gap != usual) for act, gap in gaps]
         for each in scan_rare(
-            "amounts part", f"{label}: {one} and {other}", seen, most=1 - HOLDS, base=STRICT
+            "amounts part", f"{label}: {one} and {other}", seen, most=MAY_BREAK, base=STRICT
         ):
             each.usual = usual
             yield each

@@ -11,7 +11,13 @@ from itertools import combinations, pairwise
 from typing import Any, Final
 
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort, leaf
-from Agent.analysis.debug.root_causes.scan import Finding, Observation, scan_novel, scan_rare
+from Agent.analysis.debug.root_causes.scan import (
+    MAY_BREAK,
+    Finding,
+    Observation,
+    scan_novel,
+    scan_rare,
+)
 
 __all__ = ["find"]
 
@@ -19,7 +25,6 @@ MAX_LIFE: Final = 80
 """A thing with more events is a category."""
 MIN_TIMES: Final = 6
 FOLLOWS: Final = 0.4
-MOST: Final = 0.65
 MAX_ENTITIES: Final = 60
 MAX_NAME: Final = 40
 Turn = tuple[str, str, str, str]
@@ -154,7 +159,7 @@ def _missing(
             ]  # fmt: skip
             rule = "follow-up missing" if forward else "precondition missing"
             about = f"{_told(turn)} -> {_told(other)}" if forward else f"{_told(other)} before {_told(turn)}"
-            for each in scan_rare(rule, about, inside, most=MOST):
+            for each in scan_rare(rule, about, inside, most=MAY_BREAK):
                 if forward and len(each.acts) == 1:
                     life = lives[about_of[each.first.place, turn]]
                     each.extras = _ends(each.first, life, each.first.step + horizon)

@@ -11,6 +11,8 @@ from typing import Final
 
 from Agent.analysis.debug.root_causes.acts import MAX_LEVELS, Act, Log, is_number
 from Agent.analysis.debug.root_causes.scan import (
+    MAY_BREAK,
+    MIN_SEEN,
     Finding,
     Observation,
     scan_beyond,
@@ -39,13 +41,13 @@ def find(log: Log) -> Iterator[Finding]:
             numbers = seen if _all_numbers(seen) else [each for each in seen if is_number(each.value)]
             if len(numbers) > 0.9 * len(seen):
                 yield from scan_beyond("value beyond range", label, numbers)
-                if len(numbers) >= MIN_ROUNDED:
+                if len(numbers) >= MIN_SEEN:
                     yield from _rounded(label, numbers)
                 if len(seen) >= 20 and "*" not in path:
                     yield from _levels(label, numbers, path, levelled)
-            elif len(seen) >= 12:
+            elif len(seen) >= MIN_SEEN:
                 yield from scan_novel("new value", label, seen)
-            if len(seen) >= 12:
+            if len(seen) >= MIN_SEEN:
                 is_size = path.endswith("#")
                 empty = [
                     Observation(act, not value and (is_size or not is_number(value)))
@@ -79,11 +81,6 @@ def columns(acts: list[Act], agents: Collection[str]) -> dict[str, list[Observat
     return found
 
 
-MIN_ROUNDED: Final = 12
-ROUND: Final = 0.65
-"""Of numbers of which more are rounder than the others, none is rounded."""
-
-
 def _rounded(label: str, numbers: list[Observation]) -> Iterator[Finding]:
     """Numbers that are rounded from some moment on: their last figure stands before that of the others."""
     places = [_last_place(each.value) for each in numbers]
@@ -93,11 +90,11 @@ def _rounded(label: str, numbers: list[Observation]) -> Iterator[Finding]:
         Observation(each.act, place is None or place > usual)
         for each, place in zip(numbers, places, strict=True)
     ]
-    found = scan_rare("rounded", label, rounder, most=ROUND, base=BY_CHANCE)
+    found = scan_rare("rounded", label, rounder, most=MAY_BREAK, base=BY_CHANCE)
     values = {each.act.place: each.value for each in numbers}
     for each in found:
         # one round number that many say is none that was rounded
-        if len({values[act.place] for act in each.acts}) >= MIN_ROUNDED // 2:
+        if len({values[act.place] for act in each.acts}) >= MIN_SEEN // 2:
             yield each
 
 
