@@ -14,6 +14,7 @@ if _HERE not in sys.path:
 
 import pair_trials  # noqa: E402 - found by the line above
 import program_trials  # noqa: E402
+import world_trials  # noqa: E402
 import value_kit  # noqa: E402
 from pair_programs import ALL_KINDS, FAMILIES, make_value, pairs_of, program_of, why_not  # noqa: E402
 from value_kinds import KINDS  # noqa: E402
@@ -131,3 +132,10 @@ def test_a_comparison_without_digests_is_found_out(tmp_path):
 def test_a_program_of_a_stranger_is_identical_until_a_line_is_changed(tmp_path, name):
     program = next(program for program in program_trials.PROGRAMS if program.name == name)
     assert list(program_trials.problems(program, tmp_path)) == []
+
+
+@pytest.mark.integration
+@pytest.mark.process
+@pytest.mark.parametrize("number", range(4))
+def test_worlds_whose_agents_and_scheduler_write_the_same_things(number, tmp_path):
+    assert list(world_trials.problems(world_trials.world_of(1, number), tmp_path)) == []

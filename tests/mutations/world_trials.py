@@ -1,0 +1,244 @@
+"""Worlds in which agents, their peers and an untraced scheduler write the same things, replayed.
+
+    python tests/mutations/world_trials.py [--worlds 40] [--seed N]
+
+Each world is made by chance from the statements below. Unchanged it has to be IDENTICAL. Then one statement of an
+action is changed or taken out. What the world shows after each action, in a run without tracing, tells whether that
+had an effect: such a change must not be green. Exit code 1 where a verdict is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+HEAD = """
+import json
+import random
+from collections import deque
+
+import numpy as np
+
+from Agent import trace_agent_action
+
+SHOWN = None
+COUNT = 0
+STREAM = np.random.default_rng(11)
+
+
+class Item:
+    def __init__(self, value):
+        self.value = value
+
+
+class Clock:
+    def __init__(self):
+        self.time, self.book = 0, {"a": [1]}
+
+
+class World:
+    def __init__(self):
+        self.level, self.share, self.flag = 0, 1.5, False
+        self.draws, self.stream = random.Random(3), np.random.default_rng(9)
+        self.grid, self.prices, self.board = np.zeros((3, 3)), {"tea": 3}, [[0, 0], [0, 0]]
+        self.queue, self.tags, self.inner, self.agents = [], set(), Clock(), []
+
+
+def show(agent, result):
+    if SHOWN:
+        world = agent.world
+        seen = [(each.x, each.y, each.log, each.box, each.marks, [i.value for i in each.items]) for each in world.agents]
+        rest = world.level, world.share, world.flag, world.grid.tolist(), world.prices, world.board, world.queue
+        with open(SHOWN, "a") as file:
+            file.write(json.dumps([agent.agent_id, repr(result), repr(seen), repr(rest)]) + "\\n")
+"""
+READS = """self.world.level|self.world.share|int(self.world.flag)|int(self.world.grid.sum())|sum(self.world.prices.values())
+len(self.world.queue)|len(self.world.tags)|self.world.board[1][0]|sum(self.world.inner.book['a'])|self.world.inner.time
+self.world.draws.randint(0, 9)|int(self.world.stream.integers(0, 9))|int(STREAM.integers(0, 9))|COUNT|self.x|len(self.box)
+self.own.randint(0, 9)|sum(item.value for item in self.items)|len(self.peer.box)|self.peer.x|self.clock.time"""
+ACTS = """self.x += {r} % {k}|self.y = ({r} * {k}) % 97|self.log.append({r} % {k})|self.items.append(Item({k}))|self.own.random()
+self.box and self.box.pop(0)|self.clock.time += {k}|self.peer.x += {k}|self.peer.y = ({r} + {k}) % 31|self.peer.log.append({k})
+self.peer.items.append(Item({k}))|self.peer.box.append((n, {k}))|self.peer.marks['t{k}'] = n|self.peer.note(n + {k})
+self.peer.fresh_{k} = n|[each.box.append({k}) for each in self.world.agents if each is not self and n % {k} == 0]
+self.world.level += {k}|self.world.flag = not self.world.flag|self.world.prices[f'p{{n % {k}}}'] = {k}|self.world.queue.append({k})
+self.world.grid[(n + {k}) % len(self.world.grid), 0] += 1|self.world.queue and self.world.queue.pop()|self.world.stream.random()
+self.world.board[n % 2][1] += {k}|self.world.inner.book['a'].append(n % {k})|self.world.draws.random()|STREAM.random()"""
+OUTSIDE = """world.level += {k}|world.share = round(world.share * 0.5 + {k}, 3)|world.flag = not world.flag|world.draws.random()
+world.stream.random()|world.grid = world.grid * 0.5 + {k}|world.grid[step % 3] += {k}|world.prices['tea'] += {k}
+world.prices = {{**world.prices, 'q': step}}|world.queue.append(step)|world.queue.clear()|world.tags.add(step % {k})
+world.board[step % 2][0] += {k}|world.inner.book['a'].append({k})|world.inner.time += {k}|each.clock.time += {k}|COUNT += {k}
+STREAM.random()|each.own.random()|each.x += {k}|each.y = {k}|each.box.append({k})|each.log.append({k})|each.marks['s'] = {k}
+each.items.append(Item({k}))|world.agents[-1].x += {k}|world.agents[-1].box.append({k})"""
+AGENT = """
+
+class {cls}:
+    def __init__(self, number, world):
+        self.agent_id, self.world, self.peer = f"{cls}{{number}}", world, None
+        self.x, self.y, self.log, self.items, self.box, self.marks = number, 0, [], [], [], {{}}
+        self.clock, self.own = {clock}, random.Random(number)
+
+    @trace_agent_action
+    def note(self, n):
+        self.y = (self.y + n) % 53
+        return self.y
+
+    @trace_agent_action
+    def act(self, n):
+        global COUNT
+{statements}
+        result = {result}
+        show(self, result)
+        return result
+"""
+TAIL = """
+
+def fresh():
+    world = World()
+    world.agents = [cls(number, world) for cls in ({classes},) for number in range(2)]
+    for number, agent in enumerate(world.agents):
+        agent.peer = world.agents[number - 1]
+    return world
+
+
+def build(spec):
+    return {{agent.agent_id: agent for agent in fresh().agents}}
+
+
+world = fresh()
+
+
+def main():
+    global COUNT
+    for step in range(20):
+        for each in world.agents:
+            if step >= {start} and ({often} or each is world.agents[0]):
+{statements}
+            each.act(step)
+"""
+RUN = "import importlib, sys; made = importlib.import_module(sys.argv[1]); made.SHOWN = sys.argv[2]; made.main()"
+RECORD = (
+    "import importlib, sys; from Agent import setup_logging, shutdown_logging; made = importlib.import_module(sys.argv[1]); "
+    "setup_logging(trace_root=sys.argv[2]); made.main(); shutdown_logging()"
+)
+
+
+@dataclass(frozen=True)
+class World:
+    """A program, and the same with one statement of an action changed or taken out."""
+
+    name: str
+    source: str
+    changed: str
+
+
+def world_of(seed: int, number: int) -> World:
+    """The world that a seed and a number make."""
+    rng = random.Random(f"{seed}-{number}")
+
+    def drawn(statements: str) -> str:
+        text = rng.choice(re.split(r"[|\n]", statements))
+        return text.format(r=rng.choice(re.split(r"[|\n]", READS)), k=rng.randint(2, 9))
+
+    classes = ["A", "B"][: rng.randint(1, 2)]
+    lines: list[str] = []
+    source = HEAD
+    for cls in classes:
+        own = [f"        {drawn(ACTS)}" for _ in range(rng.randint(1, 4))]
+        lines += own
+        clock = rng.choice(["Clock()", "world.inner"])
+        result = rng.choice(["self.x + self.y", "self.y", rng.choice(re.split(r"[|\n]", READS))])
+        source += AGENT.format(cls=cls, clock=clock, statements="\n".join(own), result=result)
+    outside = "\n".join(f"                {drawn(OUTSIDE)}" for _ in range(rng.randint(1, 4)))
+    # Not before the first actions: what a factory does not make has to be built there.
+    start, often = rng.choice([1, 2, 7]), rng.random() < 0.5
+    source += TAIL.format(classes=", ".join(classes), start=start, often=often, statements=outside)
+    line = rng.choice(lines)
+    digit = list(re.finditer(r"\b[2-9]\b", line))
+    is_changed = bool(digit) and rng.random() < 0.4
+    at = digit[-1].start() if is_changed else 0
+    other = f"{line[:at]}{int(line[at]) % 9 + 1}{line[at + 1 :]}" if is_changed else "        pass"
+    return World(f"world_{seed}_{number}", source, source.replace(f"{line}\n", f"{other}\n", 1))
+
+
+def problems(world: World, directory: Path, tally: Counter[str] | None = None) -> Iterator[str]:
+    """What is wrong with the verdicts for a world."""
+    path, root = directory / f"{world.name}.py", directory / "recorded"
+    path.write_text(world.source)
+    before = _shown(world.name, directory)
+    _python(directory, "-c", RECORD, world.name, str(root))
+    verdict = _verdict(world.name, directory, root)
+    found = Counter([f"unchanged: {verdict}"])
+    if verdict != "IDENTICAL":
+        yield f"{world.name} unchanged: {verdict}"
+    path.write_text(world.changed)
+    os.utime(path, (2_000_000_000, 2_000_000_000))  # else the bytecode of the other one would be taken
+    has_effect = _shown(world.name, directory) != before
+    verdict = _verdict(world.name, directory, root)
+    found[f"changed {'with' if has_effect else 'without'} effect: {verdict}"] += 1
+    if has_effect and verdict not in {"DIVERGED", "UNVERIFIED"}:
+        yield f"{world.name} changed: {verdict}"
+    if tally is not None:
+        tally.update(found)
+
+
+def _shown(name: str, directory: Path) -> str:
+    file = directory / "shown.txt"
+    file.unlink(missing_ok=True)
+    _python(directory, "-c", RUN, name, str(file))
+    return file.read_text()
+
+
+def _verdict(name: str, directory: Path, root: Path) -> str:
+    done = _python(
+        directory, "-m", "Agent", "replay", "last", "--target", f"{name}:build", "--root", str(root), "--json",
+        check=False,
+    )  # fmt: skip
+    return str(json.loads(done)["verdict"]) if done.startswith("{") else done
+
+
+def _python(directory: Path, *arguments: str, check: bool = True) -> str:
+    paths = [str(directory), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if check and done.returncode:
+        raise RuntimeError(done.stderr)
+    return done.stdout
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--worlds", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
+    given = parser.parse_args()
+    tally: Counter[str] = Counter()
+    wrong = []
+    for number in range(given.worlds):
+        with tempfile.TemporaryDirectory() as directory:
+            wrong += problems(world_of(given.seed, number), Path(directory), tally)
+    print(f"seed {given.seed}")
+    for what, count in sorted(tally.items()):
+        print(f"{count:5} {what}")
+    for each in wrong:
+        print(f"wrong: {each}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
