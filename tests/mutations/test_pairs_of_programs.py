@@ -14,8 +14,8 @@ if _HERE not in sys.path:
 
 import pair_trials  # noqa: E402 - found by the line above
 import program_trials  # noqa: E402
-import world_trials  # noqa: E402
 import value_kit  # noqa: E402
+import world_trials  # noqa: E402
 from pair_programs import ALL_KINDS, FAMILIES, make_value, pairs_of, program_of, why_not  # noqa: E402
 from value_kinds import KINDS  # noqa: E402
 from value_places import PLACES  # noqa: E402
