@@ -372,9 +372,12 @@ def test_agents_with_ids_of_one_letter_keep_their_first_state(toy):
 LEARNER = """
 from collections import defaultdict
 
+class Trail(list):
+    pass
+
 class World:
     def __init__(self):
-        self.at, self.seen, self.limits = 0, [], [3, 4]
+        self.at, self.seen, self.limits = 0, Trail(), [3, 4]
 
     def move(self, to):
         self.at = to

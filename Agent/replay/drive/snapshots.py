@@ -508,9 +508,9 @@ class OutsideWrites:
                 f"a write to {agent_id} from outside cannot be restored: {restored.unrestored[0]}"
             )
         self._put_back(agent_id, obj, restored.value)
-        names = [str(name) for name in event.extra.get("unset") or ()]
-        remove_fields(obj, names)
-        names += restored.value
+        removed = [str(name) for name in event.extra.get("unset") or ()]
+        remove_fields(obj, removed)
+        names = [*restored.value, *removed]
         by_others = [name for name in names if not self._are_replayed(_writers(event, name))]
         self._kit.outcome.imposed.update(f"{agent_id}.{name}" for name in by_others)
         known = self._kit.pipeline.agents.find(obj)
