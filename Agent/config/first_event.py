@@ -54,7 +54,7 @@ def begin_by_default() -> None:
 
 
 def _begin() -> Exception | None:
-    """Begin to record; what stands in the way, said and noted."""
+    """Begin to record; return the error that prevents it, after reporting it."""
     # Held while modules are loaded, too: a child forked meanwhile would have half of them for ever.
     with wiring_lock(), undisturbed():
         try:
@@ -74,12 +74,12 @@ def _begin() -> Exception | None:
 
 
 def _may_pass(refused: Exception) -> bool:
-    """Whether it is the system that refused, files, memory or a library, rather than a setting."""
+    """Whether files, memory or a library are the cause, not a setting, so that a retry may succeed."""
     return isinstance(refused, OSError | MemoryError | ImportError) or isinstance(refused.__cause__, OSError)
 
 
 def _begin_late() -> None:
-    """A last attempt, so that what was lost stands in a recording."""
+    """Try once more at the end of the program, so that a recording has the count of lost calls."""
     if active_pipeline() is None and not has_ended():
         _begin()
 

@@ -212,3 +212,37 @@ def test_actions_of_others_count_no_longer_once_the_first_ones_moved_nothing():
         objects.ended(held, CALL)
         objects.ended(held, CALL)
     assert not objects.is_watching
+
+
+CONTENT = st.one_of(
+    SCALARS,
+    st.lists(st.integers(0, 3), max_size=3),
+    st.tuples(st.integers(0, 3)),
+    st.dictionaries(st.sampled_from("xy"), st.integers(0, 3), max_size=2),
+    st.just(list(range(700))),
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), CONTENT, st.booleans()), max_size=12))
+def test_an_object_to_which_the_moves_are_made_is_what_the_other_one_is(writes):
+    box, twin = Box(), Box()
+    objects, held = _held(box)
+    lost = set()
+    for name, value, is_inside in writes:
+        if is_inside:  # the twin's own code does it, too
+            objects.begins(held, CALL)
+            setattr(box, name, value)
+            setattr(twin, name, value)
+            objects.ended(held, CALL)
+            continue
+        setattr(box, name, value)
+        found = objects.begins(held, CALL)
+        objects.ended(held, CALL)
+        for moved, move in (found.moved if found else {}).get(held[0].number, {}).items():
+            if "now" in move:
+                setattr(twin, moved, move["now"])
+        if type(value) is list and len(value) == 700:
+            lost.add(name)  # nobody follows it from here on, until it is something else
+        elif not (type(value) is str and len(value) > 4096):
+            lost.discard(name)
+            assert repr(getattr(twin, name)) == repr(value)

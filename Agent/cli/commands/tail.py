@@ -477,7 +477,7 @@ def _lines_backwards(path: Path) -> Iterator[bytes]:
 
 
 _TOO_LONG: Final = b"\0"
-"""What stands for the end of a line that is longer than any event: it makes no line one."""
+"""Replaces a line that is longer than any event, so that it is counted as damaged."""
 
 
 FORMAT_NAME: Final = "agent_trace"

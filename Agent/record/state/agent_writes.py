@@ -62,7 +62,7 @@ class Ended(Protocol):
 
 
 class _Members(NamedTuple):
-    """What is equal as long as a value is not replaced, and nothing added to it or taken away."""
+    """Identifies a value and counts its members: equal until it is replaced, extended or shortened."""
 
     identity: int
     number: int
@@ -113,10 +113,12 @@ class AgentWrites:
         self._looked: dict[StateTracker, _Looked] = {}
         self._left = _ACTIONS if is_on else 0
         self._is_on = is_on
+        self._is_first = is_on
+        """Whether all agents are still looked at."""
         self.is_watching = is_on
         """Whether any agent is looked at."""
         self._is_mixed = False
-        """Several actions have been open at the same time since the last look."""
+        """Whether actions have overlapped since the last look."""
         self._threads: set[int] = set()
 
     def begins(self, *, is_alone: bool) -> list[Written]:
@@ -169,8 +171,8 @@ class AgentWrites:
             elif tracker is own:
                 looked.pending.clear()
             looked.take(present)
-        if self._left == 0 and self._is_on:
-            self._is_on = False
+        if self._left == 0 and self._is_first:
+            self._is_first = False
             self._keep_written()
 
     def told(self, known: Known, obj: object, fields: Iterable[str]) -> dict[str, Writers]:
@@ -179,7 +181,7 @@ class AgentWrites:
         From now on they are looked at.
         """
         tracker = known.tracker
-        if tracker is None or tracker.is_explicit:
+        if tracker is None or tracker.is_explicit or not self._is_on:
             return {}
         present = tracker.present(obj)
         looked = self._looked.get(tracker)

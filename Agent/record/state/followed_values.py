@@ -29,7 +29,7 @@ _KINDS_OF_ARRAYS = "biufcmM"
 
 
 class _TooMuchError(Exception):
-    """It is too large, or holds something else than plain values."""
+    """It is too large, or holds a value that is not plain."""
 
 
 def copied(value: object) -> tuple[Any, int] | None:

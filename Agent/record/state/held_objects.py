@@ -149,6 +149,7 @@ class HeldObject:
             if type(new) in SCALARS:
                 before = last.get(name, _NEVER)
                 last[name] = new
+                self._skipped.pop(name, None)
                 if not _is_long(new) and (before == before or new == new):  # two NaN are the same
                     is_told = before is not _NEVER and not _is_long(before)
                     found[name] = {"was": before, "now": new} if is_told else {"now": new}
@@ -157,7 +158,8 @@ class HeldObject:
                 self._look_at(found, name, new)
             self._skipped[name] = type(new)
             last.pop(name, None)
-            taken = copied(new) if name not in self._values and len(self._values) < _MOST_VALUES else None
+            self._values.pop(name, None)  # it is of another type now
+            taken = copied(new) if len(self._values) < _MOST_VALUES else None
             if taken is not None:
                 self._values[name] = _Kept(taken, new)
                 found[name] = {"now": taken[0]}
@@ -184,9 +186,9 @@ class HeldObject:
             kept.identity = id(value)
             return
         taken = copied(value)
-        if type(value) is not type(kept.copy) or taken is None:
+        if taken is None:
             del self._values[name]
-            if taken is None and type(value) not in SCALARS:
+            if type(value) not in SCALARS:
                 found[name] = {"lost": True}
             return
         if name not in found:

@@ -154,7 +154,7 @@ class StateTracker:
         self._environments: dict[str, bytes] = {}
         """What stands for a field whose object is where agents live: its name is all that counts."""
         self.actions, self.large_bytes_left = 0, _MOST_LARGE_BYTES
-        """How much of large fields may be written yet because code outside of actions changed them."""
+        """The budget left for recording large fields that code outside of actions changed."""
         self.is_due = False
         """In a replay: whether the next action began with a full state when it was recorded."""
         self.failure: Exception | None = None

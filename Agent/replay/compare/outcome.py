@@ -134,7 +134,7 @@ class ReplayOutcome:
     doubts: list[str] = field(default_factory=list)
     """Why a difference, if there is one, would prove nothing."""
     questions: list[str] = field(default_factory=list)
-    """What changed code may have done otherwise, and nothing tells: reasons where nothing differs."""
+    """Effects of changed code that the recording cannot confirm: UNVERIFIED if nothing differs."""
     remarks: list[str] = field(default_factory=list)
     """What a reader should know and what takes no part in the verdict."""
     sources: list[SourceRead] = field(default_factory=list)
@@ -188,7 +188,7 @@ class ReplayOutcome:
         self.changed_inside.setdefault(f"{divergence.agent_id}.{name}", str(divergence))
 
     def ask(self, question: str) -> None:
-        """Keep what changed code may have done otherwise, which nothing tells."""
+        """Note an effect of changed code that the recording cannot confirm."""
         if question not in self.questions:
             self.questions.append(question)
 
