@@ -128,7 +128,7 @@ def main():
 RUN = "import importlib, sys; made = importlib.import_module(sys.argv[1]); made.SHOWN = sys.argv[2]; made.main()"
 RECORD = (
     "import importlib, sys; from Agent import setup_logging, shutdown_logging; made = importlib.import_module(sys.argv[1]); "
-    "setup_logging(trace_root=sys.argv[2]); made.main(); shutdown_logging()"
+    "setup_logging(trace_root=sys.argv[2], state=sys.argv[3]); made.main(); shutdown_logging()"
 )
 
 
@@ -139,6 +139,8 @@ class World:
     name: str
     source: str
     changed: str
+    state: str
+    """How much of the agents is recorded, as `setup_logging(state=...)` takes it."""
 
 
 def world_of(seed: int, number: int) -> World:
@@ -167,7 +169,8 @@ def world_of(seed: int, number: int) -> World:
     is_changed = bool(digit) and rng.random() < 0.4
     at = digit[-1].start() if is_changed else 0
     other = f"{line[:at]}{int(line[at]) % 9 + 1}{line[at + 1 :]}" if is_changed else "        pass"
-    return World(f"world_{seed}_{number}", source, source.replace(f"{line}\n", f"{other}\n", 1))
+    state = rng.choice(["exit", "exit", "strict"])
+    return World(f"world_{seed}_{number}", source, source.replace(f"{line}\n", f"{other}\n", 1), state)
 
 
 def problems(world: World, directory: Path, tally: Counter[str] | None = None) -> Iterator[str]:
@@ -175,18 +178,18 @@ def problems(world: World, directory: Path, tally: Counter[str] | None = None) -
     path, root = directory / f"{world.name}.py", directory / "recorded"
     path.write_text(world.source)
     before = _shown(world.name, directory)
-    _python(directory, "-c", RECORD, world.name, str(root))
+    _python(directory, "-c", RECORD, world.name, str(root), world.state)
     verdict = _verdict(world.name, directory, root)
     found = Counter([f"unchanged: {verdict}"])
     if verdict != "IDENTICAL":
-        yield f"{world.name} unchanged: {verdict}"
+        yield f"{world.name} unchanged ({world.state}): {verdict}"
     path.write_text(world.changed)
     os.utime(path, (2_000_000_000, 2_000_000_000))  # else the bytecode of the other one would be taken
     has_effect = _shown(world.name, directory) != before
     verdict = _verdict(world.name, directory, root)
     found[f"changed {'with' if has_effect else 'without'} effect: {verdict}"] += 1
     if has_effect and verdict not in {"DIVERGED", "UNVERIFIED"}:
-        yield f"{world.name} changed: {verdict}"
+        yield f"{world.name} changed ({world.state}): {verdict}"
     if tally is not None:
         tally.update(found)
 

@@ -132,6 +132,44 @@ def test_what_changed_code_leaves_in_a_shared_object_is_a_difference_although_no
 
 
 @pytest.mark.process
+def test_what_actions_alone_leave_in_an_object_that_the_scheduler_changes_is_compared_before_its_next_change(
+    toy,
+):
+    program = _program(read="1", write="self.world.count += 1", change="world.time = step")
+    toy.record(program)
+    assert toy.replay("last").verdict == "IDENTICAL"
+    toy.write(program.replace("self.world.count += 1", "pass"))
+    report = toy.replay("last")
+    assert (report.verdict, report.divergence.field) == ("DIVERGED", "state.world.count"), str(report)
+    assert (
+        report.divergence.step == 7
+    )  # the clock moves at the steps 4 and 7: it is seen to be changed from 4 on
+
+
+@pytest.mark.process
+def test_what_actions_alone_leave_in_a_container_there_is_compared_at_the_end(toy):
+    program = _program(
+        read="1", write="self.world.__dict__.setdefault('seen', []).append(1)", change="world.time = step"
+    )
+    toy.record(program)
+    assert toy.replay("last").verdict == "IDENTICAL"
+    toy.write(program.replace("self.world.__dict__.setdefault('seen', []).append(1)", "pass"))
+    report = toy.replay("last")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "w0.world, which code outside of actions changes, too, did not end as in the recording" in str(
+        report
+    )
+
+
+@pytest.mark.process
+def test_a_constant_that_changes_such_an_object_otherwise_proves_nothing(toy):
+    program = "RATE = 1\n" + _program(read="1", write="self.world.count += RATE", change="world.time = step")
+    report = toy.record(program).change("RATE = 1", "RATE = 2").replay("last")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "world.count of " in str(report)
+
+
+@pytest.mark.process
 def test_a_changed_result_differs_although_the_clock_is_set(toy):
     program = _program(read="self.world.time", change="world.time = step")
     toy.record(program)

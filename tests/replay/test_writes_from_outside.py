@@ -198,6 +198,17 @@ def test_a_write_to_another_agent_that_the_record_does_not_hold_diverges(toy):
     assert report.divergence.recorded == "<not written>"
 
 
+def test_a_strict_recording_repeats_writes_to_an_agent_that_acts_inside_another_or_behind_it(toy):
+    nested = SHARED.replace("self.purse.coins += amount", "self.purse.coins += amount; self.purse.look()")
+    for source in (
+        nested.replace("{more}", "pass"),
+        nested.replace("{more}", "agents['purse'].coins = 50"),
+        SHARED.replace("{more}", "agents['purse'].coins = 50; agents['giver'].give(5)"),
+    ):
+        report = toy.record(source, state="strict").replay("last")
+        assert report.verdict == "IDENTICAL", str(report)
+
+
 def test_a_write_that_was_put_in_is_named(toy):
     toy.record(SHARED.replace("{more}", "agents['purse'].coins = 50"), state="strict")
     report = toy.replay("last/purse")

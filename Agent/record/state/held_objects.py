@@ -79,8 +79,8 @@ class HeldObject:
     """
 
     __slots__ = (
-        "_began", "_is_generator", "_marks", "_names", "_refer", "_skipped", "_values", "is_moving", "last",
-        "looks_left", "number", "seen_at",
+        "_acted", "_began", "_is_generator", "_marks", "_names", "_refer", "_skipped", "_values", "is_moving",
+        "last", "looks_left", "number", "seen_at",
     )  # fmt: skip
 
     def __init__(self, number: int, value: object, names: Collection[str] | None = None) -> None:
@@ -94,6 +94,8 @@ class HeldObject:
         """Where its generators stand."""
         self._values: dict[str, _Kept] = {}
         """Its containers and arrays that are followed."""
+        self._acted: set[str] = set()
+        """Its scalars that actions changed and no event tells yet."""
         self.is_moving = False
         """Whether something was seen to change it between actions."""
         self.looks_left = 1
@@ -198,8 +200,14 @@ class HeldObject:
         self._values[name] = fresh = _Kept(taken, value)
         fresh.looks_left = kept.looks_left + _LOOKS
 
+    def acted(self) -> None:
+        """An action ended: what differs from the last look, it changed."""
+        moves = self.look()
+        if moves is not None and self.is_moving:
+            self._acted.update(name for name in moves if name in self.last)
+
     def told(self, moves: Moves, *, is_sure: bool) -> Moves:
-        """The same with what was there at first, once for each attribute."""
+        """The same with what was there at first, once for each attribute, and what actions left in others."""
         for name, move in moves.items():
             if name in self._began:
                 move["first"] = self._began.pop(name)
@@ -207,6 +215,11 @@ class HeldObject:
                 move.pop("was", None)
                 move.pop("was_content", None)
                 move["unsure"] = True
+        if is_sure:
+            for name in self._acted - moves.keys():
+                if name in self.last and not _is_long(self.last[name]):
+                    moves[name] = {"was": self.last[name]}
+        self._acted.clear()
         return moves
 
 
@@ -301,21 +314,25 @@ class HeldObjects:
         held.looks_left = 0
         return held
 
-    def begins(self, held: tuple[HeldObject, ...]) -> dict[int, Moves]:
+    def begins(self, held: tuple[HeldObject, ...], *, is_over: bool = False) -> dict[int, Moves]:
         """What was changed since the last action ended.
 
         Args:
             held: what the agent holds whose outermost action begins.
+            is_over: no action begins: recording ends.
         """
         moved: dict[int, Moves] = {}
         for each in self._looked_at(held) if self.is_watching else held:
             moves = each.look()
-            if moves is None:
+            if moves is None and not (is_over and each.is_moving):
                 continue
             if not each.is_moving:
                 each.is_moving = True
                 self._moving.append(each)
-            moved[each.number] = each.told(moves, is_sure=self.is_watching and each.seen_at == self._ended)
+            is_sure = self.is_watching and each.seen_at == self._ended
+            told = each.told(moves or {}, is_sure=is_sure)
+            if told:
+                moved[each.number] = told
         self.is_watching = self.is_watching or bool(moved)
         return moved
 
@@ -329,7 +346,7 @@ class HeldObjects:
         if ended == _ACTIONS:
             self.is_watching = bool(self._moving)
         for each in (self._looked_at(held) if self.is_watching else held) if is_last else ():
-            each.look()
+            each.acted()
             each.seen_at = ended
 
     def _looked_at(self, held: tuple[HeldObject, ...]) -> Iterable[HeldObject]:

@@ -263,6 +263,12 @@ class StateTracker:
         self._probing = self._reading._replace(hides=hides)
         self.probed = self._forms_of(obj, self.heavy - self.written_outside - self.borrowed.keys())
 
+    def content_digests(self, obj: object, names: Iterable[str], hides: Hides | None) -> dict[str, str]:
+        """Digests of what objects in fields hold, without ids and times that a library made."""
+        self._probing = self._reading._replace(hides=hides)
+        forms = self._forms_of(obj, names)
+        return {name: form.get("without_made", form["digest"]) for name, form in forms.items()}
+
     def _forms_of(self, obj: object, names: Iterable[str]) -> dict[str, dict[str, Any]]:
         found = {}
         try:

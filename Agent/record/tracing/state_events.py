@@ -75,6 +75,7 @@ def emit_state(
         "shared_with": tracker.shared,
         "shared_objects": tracker.held_together,
         "written_outside": sorted(tracker.written_outside),
+        "outside_content": _outside_content(pipeline, tracker, obj) if reason == "exit" else {},
         "adopted": adopted,
         "held": {name: each.number for name, each in held.items()},
         "held_values": bool(held),
@@ -87,6 +88,12 @@ def emit_state(
     _write_state(pipeline, binding, reason, inner, types, about, (), more)
     if tracker.kept:
         pipeline.agents.look_through_kept()
+
+
+def _outside_content(pipeline: Pipeline, tracker: StateTracker, obj: object) -> dict[str, str]:
+    """Digests of the agent's own objects that something else than its actions changed, too."""
+    names = tracker.written_outside - tracker.borrowed.keys()
+    return tracker.content_digests(obj, names, pipeline.capture.reading.hides) if names else {}
 
 
 def emit_outside(
@@ -480,7 +487,7 @@ def emit_last_states(pipeline: Pipeline) -> None:
                 emit_outside(pipeline, known, obj)
             held = known.tracker.held
             if held is not None:
-                moved = pipeline.agents.between.objects.begins(held)
+                moved = pipeline.agents.between.objects.begins(held, is_over=True)
                 pipeline.agents.between.objects.ended(held, is_last=True)
                 emit_found(pipeline, known.binding, Found(moved, []))
             emit_state(pipeline, known.binding, known.tracker, obj, "exit")

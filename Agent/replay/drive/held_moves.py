@@ -111,9 +111,12 @@ class HeldMoves:
     def _compare(
         self, action: DrivenAction, number: int, held: object, name: str, move: Mapping[str, Any]
     ) -> None:
-        if "now" not in move or _is(held, name, move["now"]):
-            return
         outcome = self._kit.outcome
+        if "now" not in move:
+            if "was" not in move or not self._kit.live.issuperset(self._kit.recording.agents):
+                return
+        elif _is(held, name, move["now"]):
+            return
         live = [each for each in self._holders[number] if each[0] in self._kit.live]
         agent_id, path = next((each for each in live if each[0] == action.agent_id), live[0])
         what = _named(path, name)
@@ -125,9 +128,11 @@ class HeldMoves:
                 place = f"what {agent_id} held before the step"
                 self._kit.player.differs(action, f"state.{what}", Difference("", was, made), place=place)
             self._kit.player.stop(
-                f"{what} of {agent_id} was changed from outside before step {action.number}, from "
-                f"{short(was)}, and replayed code had left {short(made)} there"
+                f"{what} of {agent_id}, which code outside of actions changes, too, was {short(was)} before "
+                f"step {action.number}, and replayed code had left {short(made)} there"
             )
+        if "now" not in move:
+            return
         if move.get("unsure") and outcome.changed_code:
             outcome.ask(
                 f"{what} of {agent_id} was changed before step {action.number}, perhaps by an action of "

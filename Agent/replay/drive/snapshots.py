@@ -396,6 +396,8 @@ class OutsideWrites:
         self._kit = kit
         self._driven = frozenset(driven)
         self._put_back = put_back
+        self._agents: dict[str, object] = {}
+        """Those of which an object is compared at the end."""
         self._objects: dict[str, tuple[object, Content]] = {}
         """What something else than actions changes, as it was when its agent's first action began."""
 
@@ -429,7 +431,7 @@ class OutsideWrites:
             if is_compared:
                 names = {*event.extra["changed"], *map(str, event.extra.get("unset") or ())}
                 self._compare(action, agent_id, objects[agent_id], [event], names)
-            self.impose(agent_id, event, objects[agent_id], keeps(agent_id))
+            self.impose(agent_id, event, objects[agent_id], keeps(agent_id), is_ahead=True)
 
     def compare(self, action: DrivenAction, obj: object, events: Sequence[Event] | None = None) -> None:
         """Compare what replayed code wrote to an agent since its last action with the record.
@@ -490,8 +492,14 @@ class OutsideWrites:
             else:
                 self._differs(action, name, "<not written>", _shown_field(written, name, self._kit.pipeline))
 
-    def impose(self, agent_id: str, event: Event, obj: object, keeps: Collection[str] = ()) -> None:
-        """Write what was written there from outside, but for the fields that the caller keeps."""
+    def impose(
+        self, agent_id: str, event: Event, obj: object, keeps: Collection[str] = (), *, is_ahead: bool = False
+    ) -> None:
+        """Write what was written there from outside, but for the fields that the caller keeps.
+
+        Args:
+            is_ahead: an action of another agent comes next.
+        """
         changed = {
             name: value
             for name, value in event.extra["changed"].items()
@@ -514,7 +522,8 @@ class OutsideWrites:
         by_others = [name for name in names if not self._are_replayed(_writers(event, name))]
         self._kit.outcome.imposed.update(f"{agent_id}.{name}" for name in by_others)
         known = self._kit.pipeline.agents.find(obj)
-        if known is not None and known.tracker is not None and not self._kit.pipeline.options.strict_state:
+        is_next = self._kit.pipeline.options.strict_state and not is_ahead  # its action tells it
+        if known is not None and known.tracker is not None and not is_next:
             known.tracker.changes(obj, names)  # so that they do not count as what the action does
 
     def begin(self, agent_id: str, obj: object, names: Collection[str]) -> None:
@@ -524,22 +533,46 @@ class OutsideWrites:
             names: its fields with an object that something else than its actions changes.
         """
         fields = read_state(obj).fields
+        self._agents[agent_id] = obj
         for name in fields.keys() & names:
             content = content_of(fields[name], agent_id_of)
             self._objects[f"{agent_id}.{name}"] = fields[name], content
 
     def end(self) -> None:
-        """Say what actions changed themselves, so that nobody knows whether they changed it as before."""
-        changed = [
-            name
-            for name, (held, content) in self._objects.items()
-            if content_of(held, agent_id_of) != content
-        ]
+        """Compare objects that something other than actions changes, too, as they ended.
+
+        Where the recording has no digest of one, or agents acted that do not act here, nobody knows whether
+        changed code changed it as before.
+        """
+        changed = []
+        is_whole = self._driven.issuperset(self._kit.recording.agents)
+        for name, (held, content) in self._objects.items():
+            recorded = self._recorded_content(name) if is_whole else None
+            if recorded is None:
+                if content_of(held, agent_id_of) != content:
+                    changed.append(name)
+            elif self._kit.outcome.changed_code and recorded != self._content(name):
+                # Where no code changed, it holds something that nobody follows between the actions.
+                self._kit.outcome.ask(
+                    f"{name}, which code outside of actions changes, too, did not end as in the recording"
+                )
         if changed and self._kit.outcome.changed_code:
             self._kit.outcome.reason(
                 f"{', '.join(changed)}: changed by the replayed actions and, in the recording, also between "
                 "them; whether changed code changes it differently is unknown"
             )
+
+    def _recorded_content(self, place: str) -> str | None:
+        agent_id, _, name = place.rpartition(".")
+        return self._kit.recording.agents[agent_id].outside_content.get(name)
+
+    def _content(self, place: str) -> str | None:
+        agent_id, _, name = place.rpartition(".")
+        known = self._kit.pipeline.agents.find(self._agents[agent_id])
+        if known is None or known.tracker is None:
+            return None
+        hides = self._kit.pipeline.capture.reading.hides
+        return known.tracker.content_digests(self._agents[agent_id], [name], hides).get(name)
 
     def _compare_unwritten(self, action: DrivenAction, name: str, event: Event | None, agent_id: str) -> None:
         """Stop if replayed code did not write a field that it wrote in the recording."""

@@ -59,6 +59,8 @@ class AgentFacts:
     """Its fields that something else than its actions wrote, where recording looked for that."""
     written_outside: set[str] = field(default_factory=set)
     """Its fields with an object that something else than its actions changed in between."""
+    outside_content: dict[str, str] = field(default_factory=dict)
+    """Digests of these at the end."""
     calls: dict[str, str | None] = field(default_factory=dict)
     """Method name to the digest of the code that ran last."""
 
@@ -343,6 +345,8 @@ def _note_state(facts: AgentFacts, event: Event) -> None:
     for name, other in together.items() if isinstance(together, dict) else ():
         facts.shared_objects.setdefault(name, set()).add(str(other))
     facts.written_outside.update(map(str, event.extra.get("written_outside") or ()))
+    content = event.extra.get("outside_content")
+    facts.outside_content.update(content if isinstance(content, dict) else {})
     owners = event.extra.get("shared_with")
     if isinstance(owners, dict):
         facts.shared_with.update(owners.values())
