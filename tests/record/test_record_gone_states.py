@@ -10,9 +10,11 @@ from collections import Counter, defaultdict, deque
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from record_kit import recording
 from strategies import hostile_values
 
@@ -340,6 +342,10 @@ class Ending:
         [lambda: 1, print, len],
         defaultdict(lambda: 1),
         [partial(max, key=len)],
+        np.array([[1], "x"], dtype=object),
+        pd.DataFrame({"arm": ["one", "two"], "when": pd.to_datetime(["2020-01-01", "2021-01-01"])}),
+        pd.Series([[1], {2}], index=pd.MultiIndex.from_tuples([("a", 1), ("b", 2)])),
+        TypeAdapter(list[int]),
     ],
 )
 def test_data_is_told_from_what_may_lead_anywhere(value):
@@ -358,6 +364,9 @@ def test_data_is_told_from_what_may_lead_anywhere(value):
         [Agent("other").act],
         [sys.stdout],
         (number for number in range(3)),
+        np.array([Agent("other")], dtype=object),
+        [np.array([(1, Agent("other"))], dtype=[("a", int), ("b", object)])],
+        pd.DataFrame({"who": [Agent("other")]}),
     ],
 )
 def test_what_may_lead_anywhere_is_told_from_data(value):

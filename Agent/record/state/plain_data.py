@@ -24,6 +24,7 @@ from Agent.event.values.codecs import REGISTERED
 from Agent.record.state.introspection import Sort, sort_of
 
 _MOST_CONTAINERS = 100_000
+_OF_MEMBERS = (Sort.VALUE, Sort.GENERATOR, Sort.ARRAY)
 
 
 def is_plain_data(
@@ -48,7 +49,7 @@ def _leads_to_data_alone(
     value: Any, owner: object, agent_of: Callable[[object], str | None], known: set[int]
 ) -> bool:
     # The collector's own view: it calls no code of the user's, and what it does not track leads nowhere.
-    pending: list[Any] = [value] if gc.is_tracked(value) else []
+    pending: list[Any] = [value] if _leads_on(value) else []
     seen: set[int] = set()
     while pending:
         node = pending.pop()
@@ -59,15 +60,28 @@ def _leads_to_data_alone(
         seen.add(id(node))
         cls = type(node)
         sort = sort_of(cls)
-        if sort is Sort.ARRAY or issubclass(cls, Enum) or _is_of_recording_or_numpy(node, cls, sort):
+        if issubclass(cls, Enum) or _is_of_recording_or_numpy(node, cls, sort):
             continue
-        if sort not in (Sort.VALUE, Sort.GENERATOR) and not _is_data_class(node, cls, sort, agent_of):
+        if sort not in _OF_MEMBERS and not _is_data_class(node, cls, sort, agent_of):
             return False
-        # The globals of a function are its module's, which it does not keep alive.
-        inside = _held_by_function(node) if cls is FunctionType else gc.get_referents(node)
-        pending += filter(gc.is_tracked, inside)
+        pending += filter(_leads_on, _inside(node))
     known |= seen
     return True
+
+
+def _leads_on(value: object) -> bool:
+    return gc.is_tracked(value) or (sort_of(type(value)) is Sort.ARRAY and value.dtype.hasobject)  # type: ignore[attr-defined]
+
+
+def _inside(node: Any) -> list[Any]:
+    """What a value holds; of an array, which the collector passes over, its members if they are objects."""
+    if type(node) is FunctionType:
+        return _held_by_function(node)
+    held = gc.get_referents(node)
+    if sort_of(type(node)) is Sort.ARRAY and node.dtype.hasobject:
+        numpy = sys.modules["numpy"]
+        held += numpy.ndarray.tolist(numpy.ndarray.reshape(node, -1))
+    return held
 
 
 def references_within(value: Any) -> int:
@@ -75,16 +89,16 @@ def references_within(value: Any) -> int:
     pending, seen, found = [value], {id(value)}, 0
     while pending and len(seen) < _MOST_CONTAINERS:
         node = pending.pop()
-        inside = _held_by_function(node) if type(node) is FunctionType else gc.get_referents(node)
-        for each in inside:
+        for each in _inside(node):
             found += each is value
-            if id(each) not in seen and gc.is_tracked(each) and not isinstance(each, (type, ModuleType)):
+            if id(each) not in seen and _leads_on(each) and not isinstance(each, (type, ModuleType)):
                 seen.add(id(each))
                 pending.append(each)
     return found
 
 
 def _held_by_function(function: Any) -> list[Any]:
+    # Not its globals: they are its module's, which it does not keep alive.
     return [function.__closure__, function.__defaults__, function.__kwdefaults__, vars(function)]
 
 
@@ -112,11 +126,21 @@ def _goes_quietly(cls: type) -> bool:
         return False
     base = solid_base(cls)
     library = class_name(base).partition(".")[0]
-    if base is object or library in sys.stdlib_module_names or library in _OF_SCHEMAS:
+    if base is object or library in sys.stdlib_module_names or library in _OF_DATA:
         return True
-    return class_reducer(cls) is not None or cls in REGISTERED
+    return class_reducer(cls) is not None or cls in REGISTERED or _can_be_pickled(base)
 
 
-_OF_SCHEMAS = frozenset({"pydantic_core"})
-"""Libraries whose classes in C hold schemas and no resource: agents of Pydantic AI, `TypeAdapter`s."""
+def _can_be_pickled(base: type) -> bool:
+    """Whether a class made in C says itself how it is copied, as one with a resource cannot."""
+    found = [find_in_classes(base, name) for name in ("__reduce__", "__reduce_ex__", "__setstate__")]
+    own = [each for each in found if each not in _REDUCTIONS_OF_ALL]
+    return any(getattr(each, "__name__", "") not in _MADE_BY_CYTHON for each in own)
+
+
+_REDUCTIONS_OF_ALL = (None, object.__reduce__, object.__reduce_ex__)
+_MADE_BY_CYTHON = {"__reduce_cython__", "__setstate_cython__"}
+"""Every class of Cython has these; of many they raise."""
+_OF_DATA = frozenset({"pandas"})
+"""Libraries whose classes in C hold data alone, and do not all say how they are copied."""
 _SUSPENDED = (GeneratorType, CoroutineType, AsyncGeneratorType, FrameType, TracebackType)
