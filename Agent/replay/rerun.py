@@ -52,6 +52,8 @@ _STATE = "state."
 _SAME_ORDERS = 3
 """How many replays have to end at the same difference where threads may have an order of their own."""
 _MOST_ORDERS = 6
+_MOST_ALONE = 4
+"""How many agents are replayed alone where their order is unknown."""
 _CLOCK_SHIFTS_S = (40 * 86_400 + 5 * 3_600 + 61, 3 * 365 * 86_400 + 3_599)
 """How far ahead the clocks of libraries are in further replays: other days, hours, and years."""
 _GREEN = {Verdict.IDENTICAL, Verdict.EQUIVALENT}
@@ -194,6 +196,60 @@ def drive_again(
         TargetNotFound: the target cannot be imported.
         CancelledError: `options.stop` was set.
     """
+    outcome, stdout, stderr = _checked(reference, target, options, worker)
+    is_of_many = reference.agent_id is None and options.agents is None
+    may_differ = outcome.divergence is not None or outcome.changed_code
+    if is_of_many and outcome.has_unknown_order and may_differ and judge(outcome)[0] is Verdict.UNVERIFIED:
+        alone = _of_one_agent(
+            outcome, lambda agent_id: _checked(reference._replace(agent_id=agent_id), target, options, worker)
+        )
+        outcome, stdout, stderr = alone or (outcome, stdout, stderr)
+    if outcome.divergence is not None:
+        outcome.divergence, *outcome.further = locate(
+            [outcome.divergence, *outcome.further], reference.session
+        )
+    report = ReplayReport(
+        run=reference.name,
+        target=target,
+        outcome=outcome,
+        session=reference.session,
+        agent_id=reference.agent_id,
+        path=make_replay_directory(reference.session),
+        stdout=stdout,
+        stderr=stderr,
+    )
+    _keep(report)
+    return report
+
+
+def _of_one_agent(whole: ReplayOutcome, replay: Callable[[str], _Replayed]) -> _Replayed | None:
+    """The earliest difference of agents that are each replayed alone, None for none.
+
+    Where the order in which agents acted together is unknown, it does not matter to one whose others answer
+    from the recording. The agent at which the whole differed is tried, and those whose code changed.
+    """
+    first = [] if whole.divergence is None else [whole.divergence.agent_id]
+    changed = [name.rpartition(".")[0] for name in whole.changed_code]
+    found: list[tuple[int, _Replayed]] = []
+    for agent_id in tuple(dict.fromkeys((*first, *changed)))[:_MOST_ALONE]:
+        alone = replay(agent_id)
+        divergence = alone[0].divergence
+        if divergence is not None and judge(alone[0])[0] is Verdict.DIVERGED:
+            found.append((int(divergence.event_id.rpartition("-")[2]), alone))
+    if not found:
+        return None
+    _, earliest = min(found, key=lambda each: each[0])
+    earliest[0].remark(
+        f"{len(whole.agents)} agents acted at the same time, in an order that a replay does not impose: "
+        "changed agents were replayed alone, and this is the earliest difference"
+    )
+    return earliest
+
+
+def _checked(
+    reference: RunReference, target: str, options: RedriveOptions, worker: Worker | None
+) -> _Replayed:
+    """Replay, and once more wherever a difference or its absence may have come by chance."""
     outcome, stdout, stderr = _in_child(reference, target, options, worker, {})
     is_written = any(WRITTEN_OUTSIDE in name for name in outcome.references)
     reads_others = is_written or reference.agent_id is not None
@@ -232,22 +288,7 @@ def drive_again(
     if left_out:
         _tell_left_out(outcome, ", ".join(left_out))
     _look_at_libraries(outcome, once_more)
-    if outcome.divergence is not None:
-        outcome.divergence, *outcome.further = locate(
-            [outcome.divergence, *outcome.further], reference.session
-        )
-    report = ReplayReport(
-        run=reference.name,
-        target=target,
-        outcome=outcome,
-        session=reference.session,
-        agent_id=reference.agent_id,
-        path=make_replay_directory(reference.session),
-        stdout=stdout,
-        stderr=stderr,
-    )
-    _keep(report)
-    return report
+    return outcome, stdout, stderr
 
 
 def _check_is_steady(
@@ -437,6 +478,7 @@ def _in_other_turns(first: _Replayed, once_more: _OnceMore) -> _Replayed:
     is_shorter = later is not None and found is not None and later.step < found.step
     is_less = outcome.changed_code and (is_shorter or other[0].is_waiting)
     if found is not None and later != found and not is_less:
+        outcome.has_unknown_order = True
         outcome.doubts.append(
             f"steps ran at one time, as step {outcome.beside} did, and in another order the difference is "
             "another one: replay each agent alone"

@@ -398,6 +398,7 @@ def _drive(bench: Workbench) -> None:
     beside = [group for group in groups_of(plan.actions) if len(group) > 1]
     apart = [group for group in beside if not ran_in_one_loop(group)]
     if apart:
+        outcome.has_unknown_order = True
         outcome.doubts.append(_beside(apart[0][0]))
     else:
         near = [group for group in groups_of(plan.actions, is_loose=True) if ran_in_one_loop(group)]
