@@ -168,3 +168,54 @@ def test_a_mesa_model_alone_is_identical_with_a_seed_and_says_so_without_one(toy
         return
     assert report.verdict == "UNVERIFIED", str(report)
     assert "as a seed argument" in report.reasons[0] and "model.py" in report.reasons[0], report.reasons
+
+
+AT_ONCE = """
+import threading
+EXTRA = 0
+class Waiting:
+    def wait(self):
+        if self.barrier is not None: self.barrier.wait()
+WAITING = Waiting()
+WAITING.barrier = None
+
+class Worker:
+    def __init__(self, agent_id):
+        self.agent_id, self.total = agent_id, 0
+
+    @trace_agent_action
+    def work(self, number):
+        WAITING.wait()
+        self.total += number + (EXTRA if number == 7 and self.agent_id == "b" else 0)
+        return self.total
+
+def make():
+    return {name: Worker(name) for name in "abc"}
+
+def build(spec):
+    found = make()
+    return found if spec.agent_id is None else found[spec.agent_id]
+
+def main():
+    WAITING.barrier = threading.Barrier(3)
+    def act(worker):
+        for number in range(9):
+            worker.work(number)
+    threads = [threading.Thread(target=act, args=(each,)) for each in make().values()]
+    for each in threads: each.start()
+    for each in threads: each.join()
+    WAITING.barrier = None
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("EXTRA = 0", "EXTRA = 1"), ("self.total += number +", "self.total += number + (number == 7) +")],
+)
+def test_what_one_of_several_agents_in_threads_does_otherwise_is_found_whatever_their_order(toy, old, new):
+    toy.record(AT_ONCE)
+    assert toy.replay("last").verdict == "IDENTICAL"
+    report = toy.change(old, new).replay("last")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 8), str(report)
+    assert "in an order that a replay does not impose" in str(report)
