@@ -170,6 +170,13 @@ def test_a_constant_that_changes_such_an_object_otherwise_proves_nothing(toy):
 
 
 @pytest.mark.process
+def test_a_read_of_a_generator_whose_draws_are_recorded_leaves_no_doubt(toy):
+    program = "RATE = 1\n" + _program(read="RATE * self.world.rng.random()", change="world.time = step")
+    report = toy.record(program).change("RATE = 1", "RATE = 2").replay("last")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
+
+
+@pytest.mark.process
 def test_a_changed_result_differs_although_the_clock_is_set(toy):
     program = _program(read="self.world.time", change="world.time = step")
     toy.record(program)

@@ -18,10 +18,11 @@ from Agent.event.values.plain import SCALARS
 from Agent.event.values.values import Unrestored
 from Agent.record.emit.context import Answer, Player, TracedCall
 from Agent.record.sources.adopted import is_foreign_name, is_own, place_of
+from Agent.record.sources.sources import adoption_of
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.followed_values import is_followed
 from Agent.record.state.held_objects import is_own_stream, live_attributes
-from Agent.record.state.introspection import read_state
+from Agent.record.state.introspection import Sort, read_state, sort_of
 from Agent.replay.compare.comparison import Recorded
 from Agent.replay.compare.outcome import ReplayOutcome, SourceRead
 from Agent.replay.drive.player import Positional
@@ -436,16 +437,18 @@ def _told(recording: Recording, agent_id: str, live: frozenset[str]) -> Collecti
 
 
 def _is_looked_at(obj: object, name: str, *, with_values: bool) -> bool:
-    """Whether recording looks at that attribute, or it is the class's, whose code reads others in turn.
+    """Whether recording looks at that attribute or records what comes of it, or it is the class's.
 
     Args:
         with_values: recording looks at containers and arrays, too.
     """
     attributes = live_attributes(obj) or {}
     if name not in attributes:
-        return hasattr(type(obj), name)
+        return hasattr(type(obj), name)  # its code reads others in turn
     value = attributes[name]
-    return type(value) in SCALARS or is_own_stream(value) or (with_values and is_followed(value))
+    if sort_of(type(value)) is Sort.GENERATOR:
+        return is_own_stream(value) or adoption_of(value) is not None
+    return type(value) in SCALARS or (with_values and is_followed(value))
 
 
 def _shared(recording: Recording, agent_id: str, live: frozenset[str]) -> Collection[str]:
