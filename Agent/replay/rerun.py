@@ -144,7 +144,7 @@ def replay_run(  # noqa: PLR0913 - each is a question of its own
         no_writes=no_writes,
         keep_going=keep_going,
     )
-    report = drive_again(reference, name, options)
+    report = drive_again(reference, name, options, with_others=reference.agent_id is not None)
     if pdb and report.divergence is not None:
         run_job_in_terminal(_REPLAY, {**_request(reference, name, options), "pdb": report.divergence.step})
     return report
@@ -185,12 +185,19 @@ def check_holds_actions(reference: RunReference, events: Iterable[RecordedEvent]
 
 
 def drive_again(
-    reference: RunReference, target: str, options: RedriveOptions, worker: Worker | None = None
+    reference: RunReference,
+    target: str,
+    options: RedriveOptions,
+    worker: Worker | None = None,
+    *,
+    with_others: bool = False,
 ) -> ReplayReport:
     """Replay an existing run in a child process, and report.
 
     Args:
         worker: forks for it; without one a new process is started.
+        with_others: replay the whole session where one agent alone proves nothing, since it reads what
+            others change.
 
     Raises:
         TargetNotFound: the target cannot be imported.
@@ -204,6 +211,14 @@ def drive_again(
             outcome, lambda agent_id: _checked(reference._replace(agent_id=agent_id), target, options, worker)
         )
         outcome, stdout, stderr = alone or (outcome, stdout, stderr)
+    elif with_others and outcome.needs_others and judge(outcome)[0] is Verdict.UNVERIFIED:
+        whole = _checked(reference._replace(agent_id=None), target, options, worker)
+        if judge(whole[0])[0] is not Verdict.UNVERIFIED:
+            outcome, stdout, stderr = whole
+            outcome.remark(
+                f"{reference.agent_id} alone proves nothing, since it reads what others change: the whole "
+                "session was replayed"
+            )
     if outcome.divergence is not None:
         outcome.divergence, *outcome.further = locate(
             [outcome.divergence, *outcome.further], reference.session
@@ -271,6 +286,7 @@ def _checked(
             worker = None
         again = once_more("", look_at_fields=reads_others)
         outcome.doubts += [doubt for doubt in again[0].doubts if doubt not in outcome.doubts]
+        outcome.needs_others = outcome.needs_others or again[0].needs_others
         if has_threads:
             doubts, tried = outcome.doubts, ((outcome, stdout, stderr), again)
             outcome, stdout, stderr = _in_other_orders_of_threads(tried, once_more)

@@ -175,6 +175,8 @@ class ReplayOutcome:
     """What may make a difference another one each time: threads, clocks that are read at import."""
     beside: int = 0
     """The first step that may have run while another agent's did, in one event loop; 0 for none."""
+    needs_others: bool = False
+    """Whether what agents share that do not act here may be why nothing is proved."""
     has_unknown_order: bool = False
     """Whether agents acted at the same time, in an order that a replay cannot repeat."""
     has_paused: bool = False

@@ -173,6 +173,7 @@ class HeldMoves:
         """Say that an action proves nothing that drew from one of these."""
         for name, (generator, before) in self._generators.items():
             if generator_mark(generator) != before:
+                self._kit.outcome.needs_others = True
                 self._kit.outcome.reason(
                     f"{agent_id} draws from {name}, a generator that others draw from, too: their "
                     "draws were not recorded; `recorder.adopt(generator)`, there and in the target, does"

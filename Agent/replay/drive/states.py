@@ -476,6 +476,7 @@ class FieldRules:
 
     def doubt_shared(self, agent_id: str, name: str) -> None:
         """Say that such a field differs: others may have changed it, or the code that ran."""
+        self._outcome.needs_others = True
         self._outcome.reason(
             f"{agent_id}.{name} differs from the recording, and agents that do not run share it: replay the "
             f"whole session, or ignore the field: --ignore {name}"

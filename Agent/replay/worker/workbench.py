@@ -527,7 +527,9 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
     for names, key in ((outcome.ignored, "ignored"), (outcome.handles, "handles")):
         names += [name for name in _listed(bench, key) if name not in names]
     if field_reads is not None:
-        outcome.doubts += field_reads.doubts(is_same_code=outcome.is_same_code)
+        doubts = field_reads.doubts(is_same_code=outcome.is_same_code)
+        outcome.doubts += doubts
+        outcome.needs_others = outcome.needs_others or bool(doubts)
     outcome.divergence = outcome.divergence or outcome.by_code_alone
     for told in outcome.untouched if outcome.divergence is None else ():
         outcome.reason(told)
