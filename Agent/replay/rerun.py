@@ -146,7 +146,8 @@ def replay_run(  # noqa: PLR0913 - each is a question of its own
     )
     report = drive_again(reference, name, options, with_others=reference.agent_id is not None)
     if pdb and report.divergence is not None:
-        run_job_in_terminal(_REPLAY, {**_request(reference, name, options), "pdb": report.divergence.step})
+        replayed = reference._replace(agent_id=report.agent_id)
+        run_job_in_terminal(_REPLAY, {**_request(replayed, name, options), "pdb": report.divergence.step})
     return report
 
 
@@ -204,17 +205,21 @@ def drive_again(
         CancelledError: `options.stop` was set.
     """
     outcome, stdout, stderr = _checked(reference, target, options, worker)
-    is_of_many = reference.agent_id is None and options.agents is None
+    agent_id = reference.agent_id
+    is_of_many = agent_id is None and options.agents is None
     may_differ = outcome.divergence is not None or outcome.changed_code
     if is_of_many and outcome.has_unknown_order and may_differ and judge(outcome)[0] is Verdict.UNVERIFIED:
         alone = _of_one_agent(
             outcome, lambda agent_id: _checked(reference._replace(agent_id=agent_id), target, options, worker)
         )
-        outcome, stdout, stderr = alone or (outcome, stdout, stderr)
+        if alone is not None:
+            outcome, stdout, stderr = alone
+            agent_id = outcome.agents[0]
     elif with_others and outcome.needs_others and judge(outcome)[0] is Verdict.UNVERIFIED:
         whole = _checked(reference._replace(agent_id=None), target, options, worker)
         if judge(whole[0])[0] is not Verdict.UNVERIFIED:
             outcome, stdout, stderr = whole
+            agent_id = None
             outcome.remark(
                 f"{reference.agent_id} alone proves nothing, since it reads what others change: the whole "
                 "session was replayed"
@@ -228,7 +233,7 @@ def drive_again(
         target=target,
         outcome=outcome,
         session=reference.session,
-        agent_id=reference.agent_id,
+        agent_id=agent_id,
         path=make_replay_directory(reference.session),
         stdout=stdout,
         stderr=stderr,

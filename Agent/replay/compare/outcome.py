@@ -375,6 +375,7 @@ class ReplayReport:
     outcome: ReplayOutcome
     session: Path
     agent_id: str | None = None
+    """The one agent that was replayed; None for the whole session."""
     path: Path | None = None
     """The directory of this replay; None where it could not be written."""
     stdout: str = ""
