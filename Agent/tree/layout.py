@@ -5,6 +5,7 @@ Writers go on to `segment` and `writer`; readers go on to `lines` and `reader`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -385,10 +386,25 @@ def create_session_dir(root: Path, session_id: str) -> tuple[Path, str]:
             session.mkdir(mode=DIRECTORY_MODE)
         except FileExistsError:
             continue  # taken, so the next id is tried
-        for directory in (agents_dir(session), session / ".state", claims_dir(session), boards_dir(session)):
-            directory.mkdir(mode=DIRECTORY_MODE)
+        try:
+            for directory in _made_with(session):
+                directory.mkdir(mode=DIRECTORY_MODE)
+        except OSError:
+            remove_empty_session(session)
+            raise
         return session, final_id
     raise AssertionError("unreachable: the candidates never end")
+
+
+def _made_with(session: Path) -> tuple[Path, ...]:
+    return agents_dir(session), session / ".state", claims_dir(session), boards_dir(session)
+
+
+def remove_empty_session(session: Path) -> None:
+    """Remove the directories that a session began with, as far as they are empty: it could not be made."""
+    for directory in (*reversed(_made_with(session)), session):
+        with contextlib.suppress(OSError):  # whoever could not make it may not be able to remove it
+            directory.rmdir()
 
 
 def is_session_name(name: str) -> bool:

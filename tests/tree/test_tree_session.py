@@ -1,10 +1,12 @@
 """`session.json` and the writers' claims."""
 
+import errno
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import orjson
 import pytest
@@ -21,6 +23,7 @@ from Agent.tree.files.writer_claim import (
     read_claims,
     write_claim,
 )
+from Agent.tree.layout import list_sessions
 from Agent.tree.write.writer import SessionWriter
 
 INFO = SessionInfo(
@@ -165,3 +168,31 @@ def test_a_claim_is_exclusive(session):
     (claim,) = read_claims(session).values()
     with pytest.raises(FileExistsError):
         write_claim(session, claim)
+
+
+@pytest.mark.parametrize("call", ["mkdir", "fsync", "replace"])
+def test_a_session_that_cannot_be_made_leaves_no_directory_behind(tmp_path, monkeypatch, call):
+    root = tmp_path / "trace"
+    owner = Path if call == "replace" else os
+    original = getattr(owner, call)
+    for failing in range(1, 12):
+        count = 0
+
+        def once(*args, failing=failing, **named):
+            nonlocal count
+            count += 1
+            if count == failing:
+                raise OSError(errno.ENOSPC, "no space left on device")
+            return original(*args, **named)
+
+        monkeypatch.setattr(owner, call, once)
+        try:
+            create_session(root, INFO)
+        except OSError:
+            assert list_sessions(root) == []
+        else:
+            assert count < failing  # every call of this kind has failed once
+            return
+        finally:
+            monkeypatch.undo()
+    pytest.fail("it never came to its end")

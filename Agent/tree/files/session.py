@@ -38,6 +38,7 @@ from Agent.tree.layout import (
     is_session_name,
     make_root,
     programs_dir,
+    remove_empty_session,
     session_file,
 )
 from Agent.version import __version__
@@ -128,10 +129,14 @@ def create_session(root: Path, info: SessionInfo) -> Path:
     """Make a session's directory and description; a second one of the same second gets the id `<id>-2`.
 
     Raises:
-        OSError: the root cannot be written.
+        OSError: the root cannot be written; nothing is left of the session.
     """
     session, final_id = create_session_dir(root, info.session_id)
-    replace_file(session_file(session), _encode(replace(info, session_id=final_id)))
+    try:
+        replace_file(session_file(session), _encode(replace(info, session_id=final_id)))
+    except OSError:
+        remove_empty_session(session)
+        raise
     return session
 
 
