@@ -160,11 +160,15 @@ def display_width(text: str) -> int:
 
 def clip(text: str, width: int) -> str:
     """The text in at most `width` columns, with an ellipsis where something is left out."""
-    if display_width(text) <= width:
-        return text
-    while text and display_width(text) > width - 1:
-        text = text[:-1]
-    return text.rstrip() + "…"
+    kept = columns = 0
+    # a text may be as long as a line of a file: nothing behind what fits is looked at
+    for at, char in enumerate(text, start=1):
+        columns += display_width(char)
+        if columns > width:
+            return text[:kept].rstrip() + "…"
+        if columns < width:
+            kept = at
+    return text
 
 
 def heading(title: str, aside: str = "") -> None:

@@ -17,6 +17,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from Agent.tree.files.session import Program
 
 
@@ -50,16 +52,25 @@ class Unrecorded:
         self.calls = 0
         self.try_again_ns = 0
         self._lacked_descriptors = False
+        self._removed: Path | None = None
+        """The trace root in which something was removed."""
+
+    def wait_for_removal(self, root: Path) -> None:
+        """Try again when a trace root is gone, or after a while: until then it may be being emptied."""
+        self._removed = root
+        self.try_again_ns = time.monotonic_ns() + self.RETRY_NS
 
     def waits(self) -> bool:
         """Whether it is too soon to try again; where descriptors were lacking, not once one is free."""
         if time.monotonic_ns() >= self.try_again_ns:
             return False
+        if self._removed is not None:
+            return os.path.lexists(self._removed)
         return not self._lacked_descriptors or _lacks_descriptors()
 
     def require_descriptors(self) -> None:
         """Raise OSError where none is free: modules that cannot be opened would be taken for missing ones."""
-        self._lacked_descriptors = _lacks_descriptors()
+        self._lacked_descriptors, self._removed = _lacks_descriptors(), None
         if self._lacked_descriptors:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
@@ -73,7 +84,7 @@ class Unrecorded:
 
     def take(self) -> int:
         """How many there were; they count as told from here on."""
-        calls, self.calls, self.try_again_ns = self.calls, 0, 0
+        calls, self.calls, self.try_again_ns, self._removed = self.calls, 0, 0, None
         return calls
 
 

@@ -352,7 +352,7 @@ def _is_there(pipeline: Pipeline, directories: _Directories) -> bool:
 
 
 def _let_go(pipeline: Pipeline) -> None:
-    """Stop recording into a directory that is gone; the next event begins another session."""
+    """Stop recording into a directory that is gone; a later event begins another session."""
     global _gone, _keeper, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - as above
     from Agent.config.session_join import SESSION_VARIABLE
 
@@ -361,6 +361,8 @@ def _let_go(pipeline: Pipeline) -> None:
     pipeline.closed = pipeline.is_gone = True
     pipeline.health.lose_since_safe("the session's directory was removed")
     _gone = session.options, pipeline.health
+    note_obstacle("the session's directory was removed")
+    unrecorded.wait_for_removal(session.root)
     _keeper = _session = _pipeline = _writer = _queue = _mirrors = None
     install_pipeline(None)
     if os.environ.get(SESSION_VARIABLE, "").endswith(f":{session.path.absolute()}"):

@@ -335,9 +335,9 @@ def test_an_erasure_after_another_and_one_that_was_cut_short_are_no_edits(tmp_pa
     for left in range(4):
         budget = iter([None] * left)
 
-        def killed(path, judge, budget=budget):
+        def killed(path, judge, forms, budget=budget):
             next(budget)
-            return real(path, judge)
+            return real(path, judge, forms)
 
         with monkeypatch.context() as patch:
             patch.setattr(module, "rewrite", killed)

@@ -1,15 +1,21 @@
-"""Lines that are longer than any event: read over in little memory, and counted."""
+"""Long lines: those of events cost each command what reading them costs, longer ones are read over and counted."""
 
 import json
+import signal
 import tracemalloc
+from contextlib import contextmanager
 
 import pytest
-from support.session_files import only_session
+from support.session_files import only_session, session_directories
 
-from Agent import AgentLogger, setup_logging, shutdown_logging
+from Agent import AgentLogger, setup_logging, shutdown_logging, trace_agent_action
 from Agent.archive import chain_check, recover
+from Agent.archive.erase import files as erase_files
 from Agent.archive.sealed import parts
+from Agent.cli import render
 from Agent.cli.commands import tail
+from Agent.cli.main import SECTIONS
+from Agent.replay.diff.run_comparison import Meter, OutOfOrder, Track, number_of
 from Agent.tree.files import lines
 from Agent.tree.read.follower import Follower
 
@@ -40,7 +46,7 @@ def session(trace_root):
 
 @pytest.fixture
 def limited(monkeypatch):
-    for module in (lines, tail, chain_check, recover, parts):
+    for module in (lines, tail, chain_check, recover, parts, erase_files):
         monkeypatch.setattr(module, "MAX_LINE_BYTES", LIMIT_BYTES)
 
 
@@ -97,3 +103,149 @@ def test_a_follower_passes_an_event_longer_than_it_reads_at_once(session):
     assert not follower.behind
     assert 1000 in seen and max(seq for seq in seen if seq != 1000) > 30
     assert follower.damaged_lines == 1
+
+
+ASKED = {
+    "sessions": (),
+    "analyze": (),
+    "journey": ("a",),
+    "errors": (),
+    "debug": ("a fails",),
+    "causes": ("{event}",),
+    "diff": ("{one}", "{other}"),
+    "tail": ("-n", "50"),
+    "play": ("last/a",),
+    "learning": (),
+    "interactions": (),
+    "performance": (),
+    "state": ("a",),
+    "runs": (),
+    "sql": ("SELECT count(*) FROM events",),
+    "recover": (),
+    "verify": (),
+    "prove": ("{event}",),
+    "erase": ("--agent", "a", "--dry-run"),
+    "seal": (),
+}
+"""The commands that read a session's lines; `seal` comes last, since it writes beside them."""
+NOT_ASKED = frozenset(
+    "demo replay resume fork golden lnav prune serve keys ship doctor config version".split()
+)
+TEXT_BYTES = 1024 * 1024
+CPU_LIMIT_S = 10
+PEAK_BYTES = 40 * 2 * TEXT_BYTES
+"""A line holds its text twice, and `orjson` alone asks for 13 times what it reads; `diff` holds two lines."""
+
+
+class Agent:
+    def __init__(self, agent_id):
+        self.agent_id, self.total = agent_id, 0
+
+    @trace_agent_action()
+    def act(self):
+        self.total += 1
+
+
+class TooSlow(BaseException):
+    """A command took more processor time than reading its lines a few times does."""
+
+
+@contextmanager
+def limited_cpu(words):
+    def stop(number, frame):
+        raise TooSlow(words)
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, CPU_LIMIT_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+@pytest.fixture
+def long_events(trace_root):
+    """Two sessions with long texts in their events, one more in each of a kind that is slow to show."""
+    texts = ("x" * TEXT_BYTES, "\u4e2d\u0301" * (TEXT_BYTES // 5), "\u202e\x07" * (TEXT_BYTES // 9))
+    for last in (1, 2):
+        setup_logging(trace_root=trace_root)
+        Agent("a").act()
+        logger = AgentLogger("a", "r")
+        for number in range(30):
+            logger.log_action("x", {"n": number if number < 29 else last})
+        shutdown_logging()
+        path = session_directories(trace_root)[-1] / "agents" / "a.log"
+        whole = path.read_bytes().splitlines(keepends=True)
+        for place, text in enumerate(texts, start=5):
+            event = json.loads(whole[place])
+            event["extra"]["text"] = event["message"] = text
+            whole[place] = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        path.write_bytes(b"".join(whole))
+    return session_directories(trace_root)
+
+
+def test_every_command_that_reads_takes_long_events_in_their_stride(long_events, run, trace_root):
+    known = {entry.name for _, entries in SECTIONS for entry in entries}
+    assert known == set(ASKED) | NOT_ASKED
+    event = json.loads((long_events[-1] / "agents" / "a.log").read_bytes().splitlines()[5])["id"]
+    one, other = (session.name.removeprefix("session_") for session in long_events)
+    for command, words in ASKED.items():
+        asked = [command, *(word.format(event=event, one=one, other=other) for word in words)]
+        tracemalloc.start()
+        try:
+            with limited_cpu(asked):
+                done = run(*asked, AGENT_TRACE_ROOT=str(trace_root))
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        # The lines are not those that were written, so nothing is proved.
+        assert done.returncode in ({3} if command == "prove" else {0, 1}), (asked, done.stderr)
+        assert peak_bytes < PEAK_BYTES, (asked, peak_bytes)
+
+
+def test_lines_too_long_to_be_sought_among_are_read_once(tmp_path):
+    path = tmp_path / "a.log"
+    path.write_bytes(b"x" * LONG_BYTES + b"\n")
+    meter = Meter()
+    with pytest.raises(OutOfOrder, match="longer than 1 MiB"):
+        Track([path], number_of, meter).first_place()
+    assert meter.size_bytes < 4 * 1024 * 1024
+
+
+def test_clipping_looks_at_no_more_of_a_text_than_it_shows(monkeypatch):
+    shown = "\u4e2d" * 4 + "…"
+    looked = []
+    width_of = render.display_width
+    monkeypatch.setattr(render, "display_width", lambda text: looked.append(len(text)) or width_of(text))
+    assert render.clip("\u4e2d" * 1_000_000, 10) == shown
+    assert sum(looked) < 100
+
+
+def test_a_long_text_of_escapes_is_not_taken_apart_as_a_whole():
+    text = "\u202e" * 100_000
+    tracemalloc.start()
+    try:
+        shown = render.clean(text)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert shown == "\\u202e" * 100_000
+    assert peak_bytes < 4 * len(shown)
+
+
+def test_erasing_streams_what_is_longer_than_any_event(session, limited, run, trace_root):
+    whole = (session / "agents" / "a.log").read_bytes()
+    where = {"AGENT_TRACE_ROOT": str(trace_root)}
+    tracemalloc.start()
+    try:
+        dry = json.loads(run("erase", "--match", "yyyy", "--dry-run", "--json", **where).stdout)
+        done = run("erase", "--match", "yyyy", "--yes", "--json", **where)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert dry["sessions"][0]["damaged_lines"] == 1
+    assert json.loads(done.stdout)["proof"]["clean"], done.stdout
+    left = (session / "agents" / "a.log").read_bytes()
+    assert left == whole.replace(b"y" * LONG_BYTES + b"\n", b"") + b"\n"
+    assert peak_bytes < LONG_BYTES // 2

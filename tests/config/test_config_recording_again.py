@@ -57,12 +57,34 @@ def test_files_removed_within_a_session_lose_counted_events_and_another_writer_b
     time.sleep(0.005)
     before.append(logger.log_action("before"))
     _remove(first / "agents")
+    time.sleep(0.005)
+    assert logger.log_action("after") == ""
+    process.unrecorded.try_again_ns = 0
     ids = [logger.log_action("after", {"n": n}) for n in range(2000)]
     lost = health()["dropped"]["the session's directory was removed"]
     written = recorded_ids(trace_root)
     missing = [i for i in ids if i not in written]
-    assert len(missing) <= lost <= len(missing) + len(before) + 2
-    assert len(missing) < 2000
+    assert missing == []
+    # The one that noticed, and what was recorded in the millisecond before.
+    assert 1 <= lost <= len(before) + 3
+
+
+def test_nothing_is_made_in_a_root_that_is_being_removed(trace_root):
+    first = setup_logging(trace_root=trace_root).path
+    logger = AgentLogger("a", "r")
+    logger.log_action("before")
+    time.sleep(0.005)
+    _remove(first)
+    assert [logger.log_action("during", {"n": n}) for n in range(100)] == [""] * 100
+    assert list(trace_root.glob("session_*")) == []
+    told = health()
+    assert told["recording"] is False
+    assert told["obstacle"] == "the session's directory was removed"
+    _remove(trace_root)
+    assert logger.log_action("after")
+    # One noticed, and is counted with the session that was removed.
+    assert health()["dropped"]["nothing could be recorded"] == 99
+    assert len(recorded_ids(trace_root)) > 0
 
 
 def test_nothing_is_lost_twice_where_the_end_meets_the_removed_root(trace_root):

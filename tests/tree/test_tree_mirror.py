@@ -116,7 +116,31 @@ def test_without_backups_a_full_mirror_begins_anew(tmp_path):
     assert [int(line) for line in mirror_lines(tmp_path)] == [6]
 
 
-def test_a_mirror_that_was_deleted_or_rotated_by_others_is_opened_again(tmp_path):
+def test_nothing_is_put_for_a_while_into_a_directory_that_is_being_emptied(tmp_path):
+    mirrors = Mirrors(tmp_path)
+    mirrors.add("agents", b"one\n", urgent=True)
+    (tmp_path / "agents" / "agents.log").unlink()
+    mirrors.add("agents", b"two\n", urgent=True)
+    mirrors.add("agents", b"three\n", urgent=True)
+    (tmp_path / "agents").rmdir()
+    mirrors.add("agents", b"four\n", urgent=True)
+    assert not (tmp_path / "agents").exists()
+    assert mirrors.counts.snapshot() == {"mirror:removed": 3}
+
+
+def test_a_root_that_was_removed_is_not_made_again_by_a_mirror(tmp_path):
+    root = tmp_path / "trace"
+    root.mkdir()
+    mirrors = Mirrors(root)
+    root.rmdir()
+    mirrors.add("agents", b"one\n", urgent=True)
+    mirrors.close()
+    assert not root.exists()
+    assert mirrors.counts.snapshot() == {"mirror:ENOENT": 1}
+
+
+def test_a_mirror_that_was_deleted_or_rotated_by_others_is_opened_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("Agent.tree.write.mirror._REMOVAL_NS", 0)
     mirrors = Mirrors(tmp_path)
     mirrors.add("agents", b"one\n", urgent=True)
     (tmp_path / "agents" / "agents.log").unlink()

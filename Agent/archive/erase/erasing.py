@@ -552,7 +552,7 @@ def _erase_session(found: _Found, target: Target, *, resumed: bool) -> None:
     account_in_chains(session, {names[path]: judge for path, judge in judges.items()})
     drop_cursor_entries(session, lines.files)
     for path, judge in judges.items():
-        rewrite(path, judge)
+        rewrite(path, judge, target.forms)
     # Behind the lines that tell of them: the plan knows which they are.
     remove_artifacts(session, found.artifacts)
     remove_runs(session, target)

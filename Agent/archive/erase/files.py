@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import orjson
 
-from Agent.archive.erase.target import AGENT, MATCH, ErasedArtifact, Target
+from Agent.archive.erase.target import AGENT, MATCH, ByteForms, ErasedArtifact, Judged, Target
 from Agent.archive.sealed.parts import Part, drop_part, open_connection, read_parts
 from Agent.archive.sealed.reader import file_lines, unseal
 from Agent.errors import DamagedInput, NotErased, RunNotFound
@@ -29,7 +29,7 @@ from Agent.flight.checkpoints.packs import PACK_SUFFIX, remove_unshared
 from Agent.flight.checkpoints.run import RunCheckpoints, remove
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.record.encode.redaction import Redactor
-from Agent.tree.files.lines import first_id, read_lines
+from Agent.tree.files.lines import MAX_LINE_BYTES, RawLine, first_id, open_file, read_lines
 from Agent.tree.files.sequence_set import SeqSet, dropped_by, last_seq_in
 from Agent.tree.files.session import replace_file, replacing
 from Agent.tree.layout import (
@@ -56,6 +56,7 @@ from Agent.tree.retention import delete_tree
 from Agent.tree.write.artifacts import ROOT_RUN, artifacts_dir, blobs_dir
 
 _BATCH_LINES: Final = 4096
+_CHUNK_BYTES: Final = 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -93,10 +94,34 @@ class FoundLines:
             self.artifacts.add((event.run_id or ROOT_RUN, str(event.extra.get("path"))))
 
 
-def lines_of(path: Path) -> Iterator[bytes]:
-    """The lines of a file; OSError if it cannot be read."""
+def lines_of(path: Path) -> Iterator[RawLine]:
+    """The lines of a file, of those longer than any event the beginning; OSError if it cannot be read."""
     status = path.lstat()
-    return (raw.line for raw in read_lines(path, (status.st_dev, status.st_ino)))
+    return read_lines(path, (status.st_dev, status.st_ino), max_line_bytes=MAX_LINE_BYTES)
+
+
+def _whole_line(raw: RawLine) -> Iterator[bytes]:
+    """A line in chunks, without its newline."""
+    fd, _ = open_file(raw.path)
+    with os.fdopen(fd, "rb") as file:
+        file.seek(raw.offset)
+        left_bytes = len(raw.line) + raw.left_out_bytes
+        while chunk := file.read(min(left_bytes, _CHUNK_BYTES)):
+            left_bytes -= len(chunk)
+            yield chunk
+
+
+def _long_line_holds(raw: RawLine, forms: ByteForms) -> bool:
+    """Whether a line longer than any event holds what goes; it is never in memory as a whole."""
+    return raw.left_out_bytes > 0 and forms.find_in_stream(_whole_line(raw)) is not None
+
+
+def _judged(raw: RawLine, target: Target, session_id: str, *, whole: bool = False) -> Judged:
+    """What becomes of a line; one longer than any event goes if it holds what goes."""
+    judged = target.judge(raw.line, session_id, whole=whole)
+    if judged.kept is not None and _long_line_holds(raw, target.forms):
+        return Judged(None, None)
+    return judged
 
 
 def find_lines(session: Path, files: Iterable[Path], target: Target, found: FoundLines) -> None:
@@ -109,9 +134,9 @@ def find_lines(session: Path, files: Iterable[Path], target: Target, found: Foun
     for path in files:
         whole = is_whole(session, path, target)
         hit = False
-        for line in lines_of(path):
-            kept, event = target.judge(line, session_id, whole=whole)
-            if kept is not line:
+        for raw in lines_of(path):
+            kept, event = _judged(raw, target, session_id, whole=whole)
+            if kept is not raw.line:
                 hit = True
                 found.note(event)
         if hit or whole:
@@ -204,18 +229,19 @@ def enter(session: Path, found: FoundLines) -> None:
         write_account(session, account)
 
 
-def rewrite(path: Path, judge: Callable[[bytes], bytes | None]) -> None:
+def rewrite(path: Path, judge: Callable[[bytes], bytes | None], forms: ByteForms) -> None:
     """Take lines out of a file, which is replaced as a whole, or removed if nothing is left of it.
 
     Args:
         path: of the file, which keeps the time of its last change.
-        judge: what stays of a line.
+        judge: what stays of a line, or of the beginning of one that is longer than any event.
+        forms: such a line goes if it holds one of them.
 
     Raises:
         OSError: it cannot be read or replaced; it is as it was.
     """
     status = path.lstat()
-    batches = _kept_batches(path, judge)
+    batches = _kept_batches(path, judge, forms)
     first = next(batches, None)
     if first is None:
         path.unlink()
@@ -227,12 +253,18 @@ def rewrite(path: Path, judge: Callable[[bytes], bytes | None]) -> None:
         os.utime(file.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def _kept_batches(path: Path, judge: Callable[[bytes], bytes | None]) -> Iterator[bytes]:
+def _kept_batches(path: Path, judge: Callable[[bytes], bytes | None], forms: ByteForms) -> Iterator[bytes]:
     batch: list[bytes] = []
-    for line in lines_of(path):
-        kept = judge(line)
-        if kept is not None:
-            batch.append(kept)
+    for raw in lines_of(path):
+        kept = judge(raw.line)
+        if kept is None or _long_line_holds(raw, forms):
+            continue
+        batch.append(kept)
+        if raw.left_out_bytes:
+            yield from (line + b"\n" for line in batch[:-1])
+            batch = []
+            yield from _whole_line(raw)
+            yield b"\n"
         if len(batch) == _BATCH_LINES:
             yield b"\n".join(batch) + b"\n"
             batch = []
@@ -279,20 +311,21 @@ def _found_again(path: Path, tails: list[TornTail]) -> Iterator[TornTail]:
         return
     sizes = Counter(tail.size_bytes for tail in tails)
     waiting = sorted(tails, key=lambda tail: tail.line_number)
-    offset = 0
-    for number, line in enumerate(lines_of(path), start=1):
-        if sizes[len(line)] and _is_damaged(line):
-            match = next((tail for tail in waiting if tail.size_bytes == len(line)), None)
-            if match is not None and number <= match.line_number:
+    for raw in lines_of(path):
+        size_bytes = len(raw.line) + raw.left_out_bytes
+        if sizes[size_bytes] and _is_damaged(raw):
+            match = next((tail for tail in waiting if tail.size_bytes == size_bytes), None)
+            if match is not None and raw.number <= match.line_number:
                 waiting.remove(match)
-                sizes[len(line)] -= 1
-                yield TornTail(match.file, number, offset, len(line), match.writer)
-        offset += len(line) + 1
+                sizes[size_bytes] -= 1
+                yield TornTail(match.file, raw.number, raw.offset, size_bytes, match.writer)
 
 
-def _is_damaged(line: bytes) -> bool:
+def _is_damaged(raw: RawLine) -> bool:
+    if raw.left_out_bytes:
+        return True
     try:
-        decode_line(line)
+        decode_line(raw.line)
     except DamagedLine:
         return True
     return False
@@ -614,9 +647,9 @@ def erase_from_mirrors(root: Path, target: Target) -> None:
     going = [path for path in plain if _lines_going(path, target, ids)]
     for category, path in _files(root):
         if _is_twin(category) and _twin_holds(path, target, ids):
-            rewrite(path, _EntryJudge(target, ids).kept)
+            rewrite(path, _EntryJudge(target, ids).kept, target.forms)
     for path in going:
-        rewrite(path, lambda line: target.judge(line, "").kept)
+        rewrite(path, lambda line: target.judge(line, "").kept, target.forms)
 
 
 def _is_twin(category: str) -> bool:
@@ -635,9 +668,9 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
 
 def _lines_going(path: Path, target: Target, ids: set[bytes]) -> int:
     count = 0
-    for line in lines_of(path):
-        kept, event = target.judge(line, "")
-        if kept is not line:
+    for raw in lines_of(path):
+        kept, event = _judged(raw, target, "")
+        if kept is not raw.line:
             count += 1
             if event is not None:
                 ids.add(event.id.encode())
@@ -646,7 +679,7 @@ def _lines_going(path: Path, target: Target, ids: set[bytes]) -> int:
 
 def _twin_holds(path: Path, target: Target, ids: set[bytes]) -> bool:
     judge = _EntryJudge(target, ids)
-    return any(judge.kept(line) is None for line in lines_of(path))
+    return any(judge.kept(raw.line) is None or _long_line_holds(raw, target.forms) for raw in lines_of(path))
 
 
 class _EntryJudge:

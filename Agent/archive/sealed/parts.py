@@ -256,6 +256,7 @@ def open_connection(session: Path, share: int = 1) -> Iterator[Any]:
 
     Raises:
         MissingExtra: duckdb is not installed.
+        InputError: what is done with it needs more memory.
     """
     duckdb = load_duckdb("the archive")
     with contextlib.closing(Spill(session)) as spill:
@@ -269,7 +270,14 @@ def open_connection(session: Path, share: int = 1) -> Iterator[Any]:
             }
         )
         with contextlib.closing(connection):
-            yield connection
+            try:
+                yield connection
+            except duckdb.OutOfMemoryException as error:
+                raise InputError(
+                    f"its lines need more memory than the archive's limit of {MEMORY_LIMIT_MB // share} MB",
+                    path=session,
+                    remedy="leave the session unsealed, or erase what holds values of many megabytes",
+                ) from error
 
 
 class Spill:

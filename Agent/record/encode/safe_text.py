@@ -17,6 +17,9 @@ _ARGS: Any = BaseException.__dict__["args"]
 MAX_SHOWN_CHARS = 2000
 """How much of a text is a message."""
 
+# A text may be of many megabytes, and its characters as single texts take fifty times as much.
+_PIECE_CHARS = 4096
+
 # What may be cut off inside a secret; nothing shaped like one is longer, private keys aside.
 _MARGIN_CHARS = 600
 
@@ -45,6 +48,11 @@ def shown_safely(text: str) -> str:
     """The text on one line that a terminal only shows: what it would obey stands as escapes of Python."""
     if text.isprintable():
         return text
+    pieces = (text[at : at + _PIECE_CHARS] for at in range(0, len(text), _PIECE_CHARS))
+    return "".join(piece if piece.isprintable() else _escaped(piece) for piece in pieces)
+
+
+def _escaped(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 

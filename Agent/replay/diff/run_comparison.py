@@ -49,6 +49,8 @@ _CONTEXT = 1
 
 
 _BLOCK_BYTES = 2048
+_MAX_SOUGHT_BYTES = 1024 * 1024
+"""Beside longer lines, reading everything once is cheaper than reading them again wherever one is met."""
 _TICK = re.compile(rb'"tick":(-?\d+)')
 END = float("inf")
 """Where a line stands behind which nothing has a place any more."""
@@ -58,7 +60,7 @@ Axis = Callable[[bytes], int | None]
 
 
 class OutOfOrder(ReplayError):
-    """Places fall within a file, so nothing can be sought in it."""
+    """Nothing can be sought in a file: places fall within it, or a line is damaged or too long."""
 
 
 @dataclass(slots=True)
@@ -216,18 +218,24 @@ class Track:
 
         Args:
             whole: a line begins at the offset; else what comes first may be the rest of one, and is left out.
+
+        Raises:
+            OutOfOrder: a line is too long to be sought among.
         """
         at, rest, skips = offset, b"", not whole and offset > 0
         if skips:
             at -= 1  # a newline there says that a line begins right behind it
         position = at
         while position < end:
-            data = self._read(position, min(_BLOCK_BYTES, end - position))
+            # as much again as is held, so that a long line is not copied once for each block of it
+            data = self._read(position, min(max(_BLOCK_BYTES, len(rest)), end - position))
             if not data:
                 return
             position += len(data)
             pieces = (rest + data).split(b"\n")
             rest = pieces.pop()
+            if len(rest) > _MAX_SOUGHT_BYTES:
+                raise OutOfOrder(f"a line is longer than {_MAX_SOUGHT_BYTES >> 20} MiB")
             for piece in pieces:
                 start, at = at, at + len(piece) + 1
                 if skips:
@@ -298,7 +306,8 @@ class Bisection:
         """Where the two part first, None where their ends say nothing of a difference.
 
         Raises:
-            Unseekable: several writers, no common axis, segments that were sealed, lines out of order.
+            Unseekable: several writers, no common axis, segments that were sealed, lines out of order or
+                too long.
         """
         try:
             self._open()
@@ -457,15 +466,19 @@ class Bisection:
         return f"the full states of {key.name} at {at} are equal"
 
     def events(self, key: StreamKey, window: BisectionWindow) -> tuple[Iterator[Event], Iterator[Event]]:
-        """Both sides of a stream in a window, and in a place before and behind it."""
-        one, other = (
-            iter(
-                decoded(
-                    list(track.until(self._begin(track, window.first - _CONTEXT), window.last + _CONTEXT))
-                )
+        """Both sides of a stream in a window, and in a place before and behind it.
+
+        Raises:
+            Unseekable: a line in it is damaged or too long, or places fall.
+        """
+        first, last = window.first - _CONTEXT, window.last + _CONTEXT
+        try:
+            one, other = (
+                iter(decoded(list(track.until(self._begin(track, first), last))))
+                for track in self._pairs[key]
             )
-            for track in self._pairs[key]
-        )
+        except OutOfOrder as error:
+            raise Unseekable(error.message) from error
         return one, other
 
     def _begin(self, track: Track, place: float) -> int:

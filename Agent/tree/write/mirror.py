@@ -45,6 +45,8 @@ _APPEND_BYTES = 16_384
 _HELD_LINES = 32_768
 _INTERVAL_S = 0.05
 _LOOK_AGAIN_NS = 20_000_000
+_REMOVAL_NS = 1_000_000_000
+"""A file that was removed is made anew after so long: its directory may be about to go, too."""
 _LOOKS = 64
 _IDLE_ROUNDS = 20
 _END_PATIENCE_S = 5.0
@@ -62,8 +64,8 @@ class _Mirror:
     """One mirror file: what waits to be written, and the descriptor."""
 
     __slots__ = (
-        "backups", "fd", "form", "inode", "limit_bytes", "look_at_ns", "path", "room_bytes", "turn",
-        "waiting",
+        "backups", "fd", "form", "gone_since_ns", "inode", "limit_bytes", "look_at_ns", "path", "room_bytes",
+        "turn", "waiting",
     )  # fmt: skip
 
     def __init__(self, path: Path, limit_bytes: int, backups: int, form: Form | None) -> None:
@@ -79,6 +81,8 @@ class _Mirror:
         self.inode = (-1, -1)
         # Until this time, and for so many bytes, the descriptor counts as the file of that name.
         self.look_at_ns = self.room_bytes = 0
+        self.gone_since_ns = 0
+        """Since when no file of that name is there; 0 where one is."""
 
 
 class Mirrors:
@@ -257,7 +261,10 @@ class Mirrors:
             mirror.room_bytes -= len(batch)
             if mirror.room_bytes < 0 or time.monotonic_ns() > mirror.look_at_ns:
                 self._open_for(mirror, len(batch))
-                size_bytes = os.fstat(mirror.fd).st_size
+                status = os.fstat(mirror.fd)
+                size_bytes = status.st_size
+                if status.st_nlink == 0:
+                    self.counts.add("mirror:removed", len(lines))
             if size_bytes and os.pread(mirror.fd, 1, size_bytes - 1) != b"\n":
                 # a torn piece of a process that was killed, or met a full disk
                 batch = b"\n" + batch
@@ -280,6 +287,8 @@ class Mirrors:
         mirror.look_at_ns = mirror.room_bytes = 0
         for _ in range(3):
             if mirror.fd < 0:
+                # a root that was removed comes again with a session, not with a cache
+                self._root.stat()
                 mirror.path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
                 mirror.fd = out_of_the_way(_open(mirror.path, self._root))
             ours = os.fstat(mirror.fd)
@@ -287,8 +296,15 @@ class Mirrors:
             try:
                 named = mirror.path.lstat()
             except FileNotFoundError:
+                now_ns = time.monotonic_ns()
+                mirror.gone_since_ns = mirror.gone_since_ns or now_ns
+                if now_ns - mirror.gone_since_ns < _REMOVAL_NS:
+                    # whoever empties the directory would meet a file that was not there when it was listed
+                    return
+                mirror.gone_since_ns = 0
                 self._close_file(mirror)
                 continue
+            mirror.gone_since_ns = 0
             if (ours.st_dev, ours.st_ino) != (named.st_dev, named.st_ino):
                 # another process rotated
                 self._close_file(mirror)

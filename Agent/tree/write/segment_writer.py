@@ -545,9 +545,9 @@ class OwnFile:
                 return True
             return False
         if error.errno == errno.ENOENT:
-            # The directory was removed; later lines are still worth writing.
+            # The directory was removed; later lines are still worth writing, unless all of the session was.
             with contextlib.suppress(OSError):
-                self._directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+                self._directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
             return True
         return False
 
