@@ -81,7 +81,7 @@ def test_debug_finds_the_planted_fault(ask):
     answer = json.loads(ask("debug", ISSUE, "--json").stdout)
     assert done.returncode == (0 if answer["status"] == "cause" else 1), done.stderr
     # In a session as small as this one it may be a hint, and others may stand before it.
-    (found,) = [cause for cause in answer["causes"][:WITHIN] if "cooldown_until" in cause["explanation"]]
+    found = next(cause for cause in answer["causes"][:WITHIN] if "cooldown_until" in cause["explanation"])
     assert "creator_017" in found["explanation"]
     assert "TrendQuotaExceeded" in found["explanation"]
 

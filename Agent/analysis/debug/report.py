@@ -85,9 +85,11 @@ class DebugReport:
     def to_screen(self, causes: int = 3, lines: int = 40, width: int = WIDTH) -> str:
         """Return the report for one screen: as many of the first causes as fit, and the next steps."""
         parts = [self._head(width)]
+        if self.status == HINT:
+            parts.append(textwrap.fill(ONLY_HINTS, width))
         ending = section("Next steps", self.commands)
         # besides the causes: a blank line behind each part, and what tells of the causes left out
-        room = lines - len(parts[0].splitlines()) - len(ending.splitlines()) - 4
+        room = lines - len("\n\n".join(parts).splitlines()) - len(ending.splitlines()) - 4
         room -= len(section("Tests", _wrapped(self.tests, width)).splitlines())
         shown: list[str] = []
         for number, cause in enumerate(self.causes[:causes], 1):
@@ -97,8 +99,6 @@ class DebugReport:
                 break
             shown.append(text)
         parts += shown or [NOTHING_FOUND]
-        if self.status == HINT:
-            parts.insert(1, textwrap.fill(ONLY_HINTS, width))
         if len(self.causes) > len(shown):
             parts[-1] += f"\n\n   and {len(self.causes) - len(shown)} less likely: --all shows them"
         if not self.causes:

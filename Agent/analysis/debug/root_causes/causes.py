@@ -34,15 +34,14 @@ MAX_CAUSES: Final = 6
 MAX_ALSO: Final = 4
 MAX_EVENTS: Final = 12
 EVEN: Final = 2.5
-OF_ODDS: Final = 0.57
-OF_SCORE: Final = 0.46
+OF_ODDS: Final = 0.47
+OF_SCORE: Final = 0.49
 LEAST: Final = 0.05
-ALWAYS_OTHERS: Final = 0.05
 """Something that the session does not show has at least this share."""
 OTHER_MOMENT: Final = 0.5
 OTHER_AGENT: Final = 0.7
 """What nothing recorded ties to an agent that the text names is less sure."""
-MAX_CONFIDENCE: Final = 0.95
+MAX_CONFIDENCE: Final = 1 - LEAST
 _MAX_TEXT: Final = 60
 
 
@@ -102,10 +101,10 @@ def confidence(hypothesis: Hypothesis) -> float:
     """How likely a hypothesis is true: a logistic regression on its share among all and on its score.
 
     Fitted to the first causes of 639 sessions with a planted fault and 210 without, each ranked by weights
-    that were fitted without the worlds of its author. `EVEN` was fitted as 1.9 and set higher, so that few
+    that were fitted without the worlds of its author. `EVEN` was fitted as 2.0 and set higher, so that few
     sessions without a fault give a clear cause.
     """
-    odds = math.log(hypothesis.chance / max(1 - hypothesis.chance, ALWAYS_OTHERS))
+    odds = math.log(hypothesis.chance / max(1 - hypothesis.chance, LEAST))
     sure = 1 / (1 + math.exp(EVEN - OF_ODDS * odds - OF_SCORE * hypothesis.score))
     return round(min(MAX_CONFIDENCE, max(LEAST, sure)), 2)
 
@@ -201,7 +200,7 @@ def _explained(hypothesis: Hypothesis, told: str) -> str:
             f"{_name(act.agent, act) or 'the session'} {_act(act)} at {_moment(act)} (event {act.id})"
             for act in hypothesis.triggers[:2]
         )
-        parts.append(f"Just before: {acts}.")
+        parts.append(f"Before it: {acts}.")
     for step in hypothesis.chain:
         parts.append(f"-> {_who(step.finding)}{_finding(step.finding)}{_shared(step)}.")
     return " ".join(parts)
@@ -219,7 +218,7 @@ def _edges(hypothesis: Hypothesis) -> Iterator[Edge]:
     if not hypothesis.acts:
         for act in hypothesis.triggers[:2]:
             basis = RECORDED if act.id in first.causes else INFERRED
-            yield Edge(act.id, first.id, basis, "seldom_act_before_change", f"{_act(act)} just before")
+            yield Edge(act.id, first.id, basis, "seldom_act_before_change", f"{_act(act)} before")
         for act in [act for act in hypothesis.path if act.place < first.place][:1]:
             yield Edge(act.id, first.id, INFERRED, "same_thing", f"{_act(act)} was about the same thing")
     for side in hypothesis.beside:

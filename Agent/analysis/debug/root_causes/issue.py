@@ -12,18 +12,15 @@ from typing import Final
 
 from Agent.analysis.debug.question.question import Question, stems
 from Agent.analysis.debug.root_causes.acts import Act, Log
+from Agent.analysis.debug.root_causes.nearby import HOP
 from Agent.analysis.debug.root_causes.ranking import Hypothesis
 from Agent.analysis.debug.root_causes.scan import Finding
 from Agent.analysis.debug.root_causes.symptoms import QUIET, symptoms
 
 __all__ = ["Issue"]
 
-BOTH: Final = 1.0
-VALUE: Final = 0.8
-FITS: Final = 0.7
-NAMED: Final = 0.6
-OTHER: Final = 0.3
-"""The same of an agent that the text does not name, though it names one."""
+PARTLY: Final = 0.5
+"""How much of a hypothesis a text speaks of that names whom it is about, or what of that, and not both."""
 MIN_VALUE: Final = 3
 MIN_NUMBER: Final = 100
 """A smaller number may count anything."""
@@ -32,12 +29,8 @@ FAILING: Final = frozenset({"fails", "error comes up", "new error"})
 LINKS: Final = frozenset({"agent", "span", "event", "=", "#"})
 """Tokens of these sorts are no words of a text."""
 _WORD: Final = re.compile(r"[a-z0-9]+")
-CLEARLY: Final = 0.7
-"""An event that fits the text so well beside the one that fits it best may be what it speaks of."""
 MAX_HEARD: Final = 60
 """What more events say is no symptom to begin from."""
-HEARD: Final = 0.8
-"""How near an event is that says all that the text says, beside one that holds a thing that it names."""
 COUNTED: Final = frozenset({"rate changes", "never done"})
 
 
@@ -113,7 +106,7 @@ class Issue:
             if begin > MAX_HEARD:
                 break
             for place in places:
-                found[place] = HEARD * self.told[place] * (1 - math.log(begin) / size)
+                found[place] = HOP * self.told[place] * (1 - math.log(begin) / size)
         return found
 
     def symptoms(self, log: Log, findings: Sequence[Finding]) -> dict[int, float]:
@@ -129,28 +122,10 @@ class Issue:
                 return range(at[0], at[-1] + 1)
         return ()
 
-    def ends(self, log: Log) -> int | None:
-        """The step of the last event that the text may speak of; None where it speaks of none.
-
-        That is the last of those that say most of its words, or hold what it names, and are seldom.
-        """
-        size = math.log(max(2, len(log.acts)))
-        named = self.tokens | {("agent", agent) for agent in self.agents}
-        holders = {act.place for token in named for act in log.by_token.get(token, ())}
-        found: dict[int, float] = {}
-        for place in {*self.told, *holders}:
-            act = log.acts[place]
-            seldom = 1 - math.log(len(log.by_sort[act.sort])) / size
-            if act.kind not in QUIET:
-                found[place] = (self.told.get(place, 0.0) + (place in holders)) * seldom
-        least = CLEARLY * max(found.values(), default=0.0)
-        clear = [log.acts[place].step for place, value in found.items() if value >= least > 0]
-        return max(clear, default=None)
-
     def relevance(self, hypothesis: Hypothesis) -> float:
         """From 0 to 1: whom it is about, and what of that."""
         shares = [share for token, share in hypothesis.tokens.items() if token in self.tokens]
-        found = VALUE * max(shares, default=0.0)
+        found = PARTLY * max(shares, default=0.0)
         for act in hypothesis.acts[:1]:
             found = max(found, self._of(act, act.agent, act.name, fits=False))
         for finding in hypothesis.findings[:4]:
@@ -175,17 +150,13 @@ class Issue:
 
     def _of(self, act: Act, agent: str, about: str, *, fits: bool) -> float:
         if act.id in self.named:
-            return BOTH
+            return 1.0
         is_said = bool(self.words.intersection(stems(about))) or about in self.series
         if agent in self.agents:
-            return BOTH if fits or is_said else NAMED
+            return 1.0 if fits or is_said else PARTLY
         if any(self._is_said(value) for value in act.values.values()):
-            return VALUE
-        if self.agents:
-            return OTHER if is_said or not self.agents.isdisjoint(act.mentions) else 0.0
-        if fits and (is_said or act.role in self.roles):
-            return VALUE
-        return FITS if fits else NAMED if is_said else 0.0
+            return PARTLY
+        return PARTLY if not self.agents and (fits or is_said) else 0.0
 
     def _fits(self, finding: Finding) -> bool:
         """Whether a change is of the sort of which the text speaks, and in its direction."""

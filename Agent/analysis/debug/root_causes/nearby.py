@@ -18,7 +18,7 @@ from typing import Final
 from Agent.analysis.debug.root_causes.acts import Act, Log
 from Agent.analysis.debug.root_causes.scan import Finding
 
-__all__ = ["find", "walk"]
+__all__ = ["HOP", "find", "walk"]
 
 HOP: Final = 0.8
 """What is left of nearness by a hop from one event to another."""

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple, Protocol
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort, is_number, leaf
 from Agent.analysis.debug.root_causes.scan import Finding
 from Agent.analysis.debug.root_causes.symptoms import LEAST_BLAME, QUIET, blame
-from Agent.analysis.debug.root_causes.web import Web, tokens_of
+from Agent.analysis.debug.root_causes.web import MAX_LIFE, Web, tokens_of
 
 __all__ = ["Asked", "Hypothesis", "Step", "rank"]
 
@@ -36,9 +36,6 @@ class Asked(Protocol):
 
     def relevance(self, hypothesis: Hypothesis) -> float:
         """From 0 to 1, how much of a hypothesis it speaks of."""
-
-    def ends(self, log: Log) -> int | None:
-        """The step of the last event that the text may speak of; None where it speaks of none."""
 
     def symptoms(self, log: Log, findings: Sequence[Finding]) -> dict[int, float]:
         """{place: how likely it is that the text speaks of this event}."""
@@ -71,7 +68,7 @@ class Hypothesis:
     acts: list[Act] = field(default_factory=list)
     """The act that it is about, where that is no finding itself."""
     triggers: list[Act] = field(default_factory=list)
-    """Seldom acts by or about who changed, between what was usual and what was not."""
+    """Seldom acts by or about who changed, before it did."""
     path: list[Act] = field(default_factory=list)
     """What happened to the things that it is about, until right after it."""
     chain: list[Step] = field(default_factory=list)
@@ -100,16 +97,12 @@ class Hypothesis:
     def own_acts(self) -> list[Act]:
         """The acts of its own findings; first those that most of the findings are about."""
         told: dict[str, tuple[float, Act]] = {}
-        for number, finding in enumerate(self.findings):
+        for finding in self.findings:
             for place, act in enumerate([*_telling(finding)[:3], *finding.extras[:3]]):
-                worth = _worth(finding) / (1 + place) + (FIRST if number == 0 else 0.0) / (1 + place)
+                worth = _worth(finding) / (1 + place)
                 told[act.id] = told.get(act.id, (0.0, act))[0] + worth, act
         own = [act for _, act in sorted(told.values(), key=lambda pair: (-pair[0], pair[1].place))]
         return [*self.acts, *own]
-
-
-FIRST: Final = 3.0
-"""What the acts of the surest finding have ahead of those of the others, in nats."""
 
 
 def _telling(finding: Finding) -> Sequence[Act]:
@@ -120,20 +113,18 @@ def _telling(finding: Finding) -> Sequence[Act]:
 
 
 WEIGHTS: Final = {
-    "strength": 1.67,
-    "rules": 1.01,
-    "single": 1.74,
-    "relevance": 0.91,
-    "before": 2.69,
-    "reach": 0.23,
-    "late": 1.09,
-    "recent": 1.07,
-    "alike": -0.12,
-    "near": 1.88,
-    "end": -1.34,
-    "named": -2.7,
-    "blame": 0.45,
-    "then": -1.84,
+    "strength": 1.44,
+    "rules": 0.96,
+    "single": 1.56,
+    "relevance": 1.22,
+    "before": 2.21,
+    "reach": 0.16,
+    "late": 1.91,
+    "alike": -0.17,
+    "near": 1.64,
+    "named": -2.51,
+    "blame": 0.52,
+    "then": -2.66,
 }
 """Fitted by maximum likelihood, with a penalty of 0.003 on the squares, to 639 sessions with a planted fault.
 
@@ -144,11 +135,9 @@ relevance   how much of it the issue speaks of, from 0 to 1
 before      the share of what the issue speaks of that begins after it
 reach       the logarithm of how much changes after it in what is linked to it
 late        the logarithm of its place in the first quarter, else 0: at the beginning all is new
-recent      before, times the logarithm of its place among all steps: what is nearer to the issue is likelier
 alike       the logarithm of one more than how many findings of its rule are surer: what breaks everywhere
             says little
 near        how near it is to a thing that the issue names, as far as it is not odd by itself
-end         whether it is not before the last event that the issue may speak of, and not by whom it names
 named       whether it is about an agent that the issue names, as far as it is not odd by itself: what is
             complained of is there more often than what brought it about
 blame       the logarithm of how much of the blame that flows back from what the issue speaks of reaches it
@@ -161,14 +150,12 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
     if not log.acts:
         return []
     rare = Rarity(log)
-    found = _merged(
-        [each for each in findings if _worth(each) > (MIN_LOCAL if each.local else MIN_NATS)], log.steps
-    )
+    found = _merged([each for each in findings if _worth(each) > _least(each)])
     if not found:
         return []  # nothing changes in this session, so its rare acts explain nothing
     shares = asked.symptoms(log, findings)
     blame(log, shares)
-    found += _seldom(log, rare, found)
+    found += _blamed(log, rare, found)
     for each in found:
         each.relevance = asked.relevance(each)
     web = Web(log)
@@ -205,7 +192,6 @@ def _measure(
     reach, after = _blame(found, symptoms, web)
     whole = sum(symptoms.values()) or 1.0
     asked = _asked_after(found, symptoms)
-    ends = issue.ends(log)
     alike = _alike(found)
     for n, each in enumerate(found):
         first, is_act = each.first, not each.findings
@@ -219,13 +205,10 @@ def _measure(
             "single": float(single),
             "relevance": each.relevance,
             "before": asked[n] / whole,
-            "reach": math.log(LEAST + reach[n]),
+            "reach": math.log1p(reach[n]),
             "near": near * (1 - each.strength),
-            # a rare act of a named agent may be the symptom or the cause
-            "end": float(ends is not None and each.step >= ends and each.owner not in issue.agents),
             "named": float(each.owner in issue.agents) * (1 - each.strength),
             "late": min(0.0, math.log((first.step + 1) / (FIRST_QUARTER * log.steps))),
-            "recent": asked[n] / whole * math.log((first.step + 1) / log.steps),
             "alike": alike[n],
         }
     return after
@@ -237,12 +220,9 @@ def _measure_blame(log: Log, found: Sequence[Hypothesis], shares: Mapping[int, f
     for place, share in shares.items():
         at_step[log.acts[place].step] += share
     for each in found:
-        most = max(act.blame for act in each.own_acts()[:MAX_OWN])
+        most = max(act.blame for act in each.own_acts()[:MAX_SHOWN])
         each.measures["blame"] = math.log(LEAST_BLAME + most)
         each.measures["then"] = at_step.get(each.step, 0.0)
-
-
-MAX_OWN: Final = 6
 
 
 def _alike(found: Sequence[Hypothesis]) -> list[float]:
@@ -273,7 +253,6 @@ def _relations(findings: Sequence[Finding]) -> int:
 
 
 _ITEM: Final = re.compile(r"\[[0-9]+\]")
-LEAST: Final = 0.03
 FIRST_QUARTER: Final = 0.25
 
 
@@ -330,9 +309,6 @@ def _chain(
 
 MAX_CHAIN: Final = 5
 
-STAYS: Final = 0.5
-"""So much of what went wrong at a place would go wrong there without anything odd before it."""
-
 
 def _own(hypothesis: Hypothesis) -> list[Act]:
     """The acts that tell of whom it is about."""
@@ -370,9 +346,8 @@ def _blame(
                 links[m] = other.strength * link
                 reach[m] += each.strength * link
         total = sum(links.values())
-        stays = STAYS / (STAYS + total)
         for m, link in links.items():
-            share = held[n] * (1 - stays) * link / total
+            share = held[n] * link / total
             after[m] = max(after.get(m, (0.0, n)), (share, n))
             if found[m].first.place < each.first.place:  # what lies after it has had its turn
                 held[m] += share
@@ -391,24 +366,17 @@ def _links(found: list[Hypothesis], web: Web) -> Callable[[int], dict[int, float
     def links(n: int) -> dict[int, float]:
         miss: dict[int, float] = defaultdict(float)
         for token in found[n].tokens:
-            apart = math.log(1 - min(MAX_LINK, web.weight(token)))
+            apart = math.log(1 - web.weight(token))
             for m in carriers[token]:
                 miss[m] += apart
         made = {m: 1 - math.exp(apart) for m, apart in miss.items()}
         for agent, share in web.whence.get(found[n].owner, {}).items():
-            handed = HANDED * math.sqrt(share)
-            if handed > MIN_LINK:
-                for m in owned.get(agent, ()):
-                    made[m] = max(made.get(m, 0.0), handed)
+            for m in owned.get(agent, ()):
+                made[m] = max(made.get(m, 0.0), math.sqrt(share))
         made.pop(n, None)
-        return {m: link for m, link in made.items() if link > MIN_LINK}
+        return {m: link for m, link in made.items() if link > 0}
 
     return links
-
-
-MAX_LINK: Final = 0.95
-HANDED: Final = 0.8
-MIN_LINK: Final = 0.1
 
 
 def _apart(found: list[Hypothesis], web: Web) -> list[Hypothesis]:
@@ -436,8 +404,6 @@ def _apart(found: list[Hypothesis], web: Web) -> list[Hypothesis]:
 
 
 MAX_BESIDE: Final = 2
-MAX_INCIDENT: Final = 40
-"""Events belong to one incident only if at most this many share the thing, value or message."""
 
 
 def _is_one_incident(one: Hypothesis, other: Hypothesis, web: Web) -> bool:
@@ -445,7 +411,7 @@ def _is_one_incident(one: Hypothesis, other: Hypothesis, web: Web) -> bool:
     if one.step != other.step:
         return False
     shared = set(one.first.tokens).intersection(other.first.tokens)
-    return any(web.sizes[token] <= MAX_INCIDENT for token in shared)
+    return any(web.weight(token) >= 0.5 for token in shared)
 
 
 def _is_one_change(one: Hypothesis, other: Hypothesis) -> bool:
@@ -480,28 +446,12 @@ def _lacks(finding: Finding) -> tuple[str, object]:
     return after if arrow == " -> " else before, tuple(pair for pair in finding.group if pair[0] != "agent")
 
 
-SELDOM: Final = 0.06
-"""An act is looked at for its effects if its sort comes at most so often a step."""
-MAX_SELDOM: Final = 300
 MAX_BLAMED: Final = 30
 
 
-def _seldom(log: Log, rare: Rarity, found: Sequence[Hypothesis]) -> list[Hypothesis]:
-    """Seldom acts, one for each sort and step, and those that most blame reaches.
-
-    Those that a finding is about already are left out.
-    """
-    together: dict[Hashable, list[Act]] = {}
-    limit = max(2.0, SELDOM * log.steps)
+def _blamed(log: Log, rare: Rarity, found: Sequence[Hypothesis]) -> list[Hypothesis]:
+    """The acts that most blame reaches, but those that a finding is about already."""
     told = {act.id for each in found for act in _telling(each.findings[0])[:1]}
-    for act in log.acts:
-        if act.kind in QUIET or act.failed or act.kind == "log" or act.id in told:
-            continue
-        if rare.steps_of[act.sort] <= limit:
-            together.setdefault((act.sort, act.step, act.agent), []).append(act)
-    groups = sorted(together.values(), key=lambda acts: (rare.steps_of[acts[0].sort], acts[0].place))
-    listed = [acts[:4] for acts in groups[:MAX_SELDOM]]
-    told |= {act.id for acts in listed for act in acts}
     reached: dict[tuple[Sort, str], Act] = {}
     for act in log.acts:
         if not act.blame or act.kind in QUIET or act.failed or act.id in told:
@@ -510,10 +460,9 @@ def _seldom(log: Log, rare: Rarity, found: Sequence[Hypothesis]) -> list[Hypothe
         most = reached.setdefault((act.sort, act.agent), act)
         if act.blame > most.blame:
             reached[act.sort, act.agent] = act
-    listed += [[act] for act in heapq.nlargest(MAX_BLAMED, reached.values(), key=lambda act: act.blame)]
     return [
-        Hypothesis([], acts[0].step, tokens_of(acts), 1.0 / rare.steps_of[acts[0].sort], acts=acts)
-        for acts in listed
+        Hypothesis([], act.step, tokens_of([act]), 1.0 / rare.steps_of[act.sort], acts=[act])
+        for act in heapq.nlargest(MAX_BLAMED, reached.values(), key=lambda act: act.blame)
     ]
 
 
@@ -525,7 +474,6 @@ class Rarity:
         self.first_of_step: dict[int, int] = {}
         for act in log.acts:
             self.first_of_step.setdefault(act.step, act.place)
-        self.back = max(3, round(BACK * log.steps))
         steps: dict[tuple[str, str], set[int]] = defaultdict(set)
         for sort, acts in log.by_sort.items():
             steps[sort[1:]].update(act.step for act in acts)
@@ -534,17 +482,16 @@ class Rarity:
         self.by_agent = Counter((act.sort, act.agent) for act in log.acts)
 
     def triggers(self, hypothesis: Hypothesis, contacts: dict[str, set[str]]) -> list[Act]:
-        """Seldom acts by or about the owner, or by whom it deals with, just before the first finding."""
+        """Seldom acts by or about the owner, or by whom it deals with, before the first finding."""
         finding = hypothesis.findings[0]
         acts, first = self.log.acts, finding.first
         owners = {first.agent, *(value for _, value in finding.group)} - {""}
         near = set().union(*(contacts.get(owner, set()) for owner in owners)) if owners else set()
-        begin = self.first_of_step.get(max(0, first.step - self.back), 0)
         end = first.place
         if finding.rule in BLURRED:
             end = self.first_of_step.get(first.step + BLUR, len(acts)) - 1
         rated: list[tuple[float, int, Act]] = []
-        for act in acts[begin : end + 1]:
+        for act in acts[: end + 1]:
             if (act is first and finding.rule != "rate changes") or act.kind in QUIET:
                 continue
             if (
@@ -561,9 +508,7 @@ class Rarity:
             lag = abs(first.step - act.step) + 1
             if act.place < finding.since:
                 lag += 2  # the group was as usual afterwards
-            expected = own * lag / self.log.steps * far
-            if expected < MAX_EXPECTED:
-                rated.append((expected, act.place, act))
+            rated.append((own * lag * far, act.place, act))
         rated.sort(key=lambda each: each[:2])
         chosen: dict[object, Act] = {}
         by_others = self._set_by_others(owners, end)
@@ -575,7 +520,7 @@ class Rarity:
 
     def _set_by_others(self, owners: set[str], end: int) -> Act | None:
         """The last seldom act before a place by which somebody else names an owner, however long before."""
-        most = max(2.0, SELDOM * self.log.steps)
+        most = math.sqrt(self.log.steps)
         for act in reversed(self.log.acts[: end + 1]):
             if (
                 act.agent not in owners
@@ -599,19 +544,12 @@ class Rarity:
         return sorted(found.values(), key=lambda other: (-other.blame, other.place))
 
 
-MAX_LIFE: Final = 400
 BLURRED: Final = frozenset({"level shifts", "rate changes", "drifts"})
 BLUR: Final = 3
-BACK: Final = 0.1
-MAX_EXPECTED: Final = 0.8
 MAX_SHOWN: Final = 10
 
 
-EARLY: Final = 0.1
-"""A change within the first tenth has little past to be unlike."""
-
-
-def _merged(findings: Sequence[Finding], steps: int) -> list[Hypothesis]:
+def _merged(findings: Sequence[Finding]) -> list[Hypothesis]:
     by_key: dict[tuple[int, str], list[Finding]] = defaultdict(list)
     for finding in sorted(
         findings, key=lambda each: (-_worth(each), each.first.place, each.rule, each.about)
@@ -619,12 +557,7 @@ def _merged(findings: Sequence[Finding], steps: int) -> list[Hypothesis]:
         by_key[finding.step, _owner(finding)].append(finding)
     found = []
     for (step, _), group in by_key.items():
-        miss = 1.0
-        for n, each in enumerate(group[:4]):
-            miss *= 1 - _sure(_worth(each)) * (1.0 if n == 0 else 0.3)
-        is_late = group[0].rule == "never done" or step + 1 > EARLY * steps
-        early = 1.0 if is_late else (step + 1) / (EARLY * steps + 1)
-        made = Hypothesis(group, step, {}, (1 - miss) * early)
+        made = Hypothesis(group, step, {}, _sure(_worth(group[0])))
         made.tokens = tokens_of(_own(made)[:3])
         found.append(made)
     return found

@@ -195,8 +195,8 @@ def scan_novel(rule: str, about: str, seen: Sequence[Observation], *, least: int
         # those who do the same in one step say little more than one of them
         steps = len({each.act.step for each in seen[at // 2 : at]})
         chance = min(1.0, (recent + 1.0) / (math.sqrt(steps * (at - at // 2)) + 1.0))
-        nats = -math.log(chance) + min(3.0, math.log(count[value])) - 1.0
-        if nats > 1.5:
+        nats = -math.log(chance)
+        if nats > 1.0:
             acts = [each.act for each in seen[at:] if each.value == value][:40]
             usual = Counter(each.value for each in seen[:at]).most_common(3)
             found.append(
@@ -245,7 +245,6 @@ def _seldom_numbers(rule: str, about: str, seen: Sequence[Observation]) -> list[
 def scan_beyond(rule: str, about: str, seen: Sequence[Observation]) -> list[Finding]:
     """Numbers far beyond the range of all that came before, in units of that range."""
     low = high = math.nan
-    recent = 0.0
     found = []
     for n, (act, value) in enumerate(seen):
         if n >= 3:
@@ -260,12 +259,10 @@ def scan_beyond(rule: str, about: str, seen: Sequence[Observation]) -> list[Find
                 # of a number that never moved only its own size says what is far
                 alone = abs(math.log(value / high)) if high * value > 0 else 0.0
                 # as for heavy tails: far beyond counts by its logarithm, and few others say little
-                far = ratio if ratio <= 1 else 1 + 1.5 * math.log(ratio)
+                far = ratio if ratio <= 1 else 1 + math.log(ratio)
                 nats = (
                     min(far * math.log(n), (n - 1) * math.log1p(ratio)) if spread > 0 else math.log(n) + alone
                 )
-                # a series that goes on and on breaks its own record often
-                nats = min(nats, -math.log((recent + 1) / (n / 2 + 1)) + 2 * far)
                 if nats > 2.0:
                     found.append(
                         Finding(
@@ -273,7 +270,6 @@ def scan_beyond(rule: str, about: str, seen: Sequence[Observation]) -> list[Find
                             found=value, usual=(low, high),
                         )
                     )  # fmt: skip
-            recent = recent * (1 - 2 / n) + (gap > 0)
         low = value if math.isnan(low) else min(low, value)
         high = value if math.isnan(high) else max(high, value)
     found.sort(key=lambda each: (-each.nats, each.first.place))

@@ -10,9 +10,10 @@ from typing import Final
 
 from Agent.analysis.debug.root_causes.acts import Act, Log
 
-__all__ = ["Web", "tokens_of"]
+__all__ = ["MAX_LIFE", "Web", "tokens_of"]
 
 MAX_LIFE: Final = 400
+"""A thing with more events links none of them."""
 
 
 class Web:

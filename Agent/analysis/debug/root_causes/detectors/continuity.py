@@ -76,7 +76,7 @@ def _keeps(label: str, acts: list[Act], paths: list[str]) -> Iterator[Finding]:
                 usual[act.place] = known
             last.update(dict.fromkeys(act.things, value))
         if len(seen) >= MIN_SEEN and len({each.act.values[path] for each in seen}) > 1:
-            for each in scan_rare("not kept", f"{label}: {path}", seen, most=0.1):
+            for each in scan_rare("not kept", f"{label}: {path}", seen):
                 each.usual, each.found = usual[each.first.place], each.first.values[path]
                 yield each
 

@@ -248,7 +248,7 @@ def _handled(log: Log, lives: dict[Any, list[Act]]) -> Iterator[Finding]:
     for (role, name), observations in sorted(seen.items()):
         observations.sort(key=lambda each: each.act.place)
         if len(observations) >= MIN_TIMES:
-            for each in scan_rare("not kept", f"{role} of one {name}", observations, most=0.1):
+            for each in scan_rare("not kept", f"{role} of one {name}", observations):
                 each.usual, each.found = parts[role, name, each.first.place]
                 yield each
 

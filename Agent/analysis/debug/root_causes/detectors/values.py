@@ -63,13 +63,17 @@ def find(log: Log) -> Iterator[Finding]:
 
 
 def columns(acts: list[Act], agents: Collection[str]) -> dict[str, list[Observation]]:
-    """{path: observations}; what a value replaced was said before, and agents as keys are one path."""
+    """{path: observations}; what a value replaced was said before, and agents as keys are one path.
+
+    So are the items of a list: which of them stands where says less than what they are.
+    """
     found: dict[str, list[Observation]] = defaultdict(list)
     plain: dict[str, str] = {}
 
     def one(path: str) -> str:
         if path not in plain:
-            plain[path] = ".".join("*" if part in agents else part for part in path.split("."))
+            parts = _ITEM.sub("[]", path).split(".")
+            plain[path] = ".".join("*" if part in agents else part for part in parts)
         return plain[path]
 
     for act in acts:
@@ -79,6 +83,9 @@ def columns(acts: list[Act], agents: Collection[str]) -> dict[str, list[Observat
         for path, value in act.values.items():
             found[one(path)].append(Observation(act, value))
     return found
+
+
+_ITEM: Final = re.compile(r"\[[0-9]+\]")
 
 
 def _rounded(label: str, numbers: list[Observation]) -> Iterator[Finding]:
