@@ -51,7 +51,9 @@ def test_rewards_that_collapse_after_a_strategy_update_are_found_with_it(
     platform = planted(fault="collapse", with_ticks=with_ticks)
     causes = asked(platform, "the rewards of creator_005 collapsed").causes
     assert platform.facts["strategy"] in causes[0].event_ids
-    found = causes[:1] if with_ticks else causes  # without ticks calls just before it come first, with its event
+    found = (
+        causes[:1] if with_ticks else causes
+    )  # without ticks calls just before it come first, with its event
     assert any(each.title.startswith("creator_005: set video from 0.7 to 0 at ") for each in found)
 
 

@@ -219,3 +219,53 @@ def test_what_one_of_several_agents_in_threads_does_otherwise_is_found_whatever_
     report = toy.change(old, new).replay("last")
     assert (report.verdict, report.divergence.step) == ("DIVERGED", 8), str(report)
     assert "in an order that a replay does not impose" in str(report)
+
+
+LOCKSTEP = """
+import sys
+import threading
+from collections import deque
+
+class Hand:
+    def __init__(self, agent_id):
+        self.agent_id, self.inbox, self.done = agent_id, deque(), 0
+
+    @trace_agent_action
+    def take(self, number):
+        while self.inbox:
+            self.done += self.inbox.popleft()
+        return self.done
+
+def make():
+    return {name: Hand(name) for name in "abcd"}
+
+def build(spec):
+    found = make()
+    return found if spec.agent_id is None else found[spec.agent_id]
+
+def main():
+    hands, barrier, interval = make(), threading.Barrier(4), sys.getswitchinterval()
+    def work(hand, after):
+        for number in range(40):
+            barrier.wait()
+            hand.take(number)
+            barrier.wait()
+            after.inbox.extend([number] * 20)
+    names = list(hands)
+    threads = [threading.Thread(target=work, args=(hands[a], hands[b])) for a, b in zip(names, names[1:] + names[:1])]
+    sys.setswitchinterval(1e-6)
+    try:
+        for each in threads: each.start()
+        for each in threads: each.join()
+    finally:
+        sys.setswitchinterval(interval)
+"""
+
+
+@pytest.mark.process
+def test_what_threads_write_between_actions_is_recorded_whole_while_other_threads_act(toy):
+    toy.record(LOCKSTEP)
+    for name in "abcd":
+        report = toy.replay(f"last/{name}")
+        assert report.verdict == "IDENTICAL", str(report)
+    assert toy.replay("last").verdict != "DIVERGED"

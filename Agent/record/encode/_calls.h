@@ -39,7 +39,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
 #define WORDS(W)                                                                                                       \
     W(own) W(look) W(drop) W(trouble) W(join_board) W(next_seq) W(writer) W(write) W(_write)   \
     W(refused) W(write_slowly) W(make_room) W(resend) W(lane) W(active) W(open_reads) W(watcher) W(left) W(begins)      \
-    W(_look_at_state) W(_tell_found) W(ended) W(is_watching) W(plain_body) W(_careful_arguments) W(_args_and_changes) W(_with_result) W(_emit) W(_trouble) W(_state_tail)   \
+    W(_look_at_state) W(_look_between) W(ended) W(is_watching) W(plain_body) W(_careful_arguments) W(_args_and_changes) W(_with_result) W(_emit) W(_trouble) W(_state_tail)   \
     W(_note_other_context) W(action_ended) W(codes_told) W(code) W(tail) W(arguments) W(not_recorded) W(agent_id)      \
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
@@ -945,9 +945,7 @@ static PyObject *opened(Lane *lane, const Opener *opener, PyObject *target, PyOb
         }
         if (held != Py_None) {
             PUT(call, CALL_held, Py_NewRef(held));
-            PyObject *told = NULL, *moved = PyObject_CallMethodObjArgs(lane->between, W_begins, GET(call, CALL_held), call, NULL);
-            if (moved != NULL) told = moved == Py_None ? Py_NewRef(moved) : PyObject_CallMethodOneArg(call, W__tell_found, moved);
-            Py_XDECREF(moved);
+            PyObject *told = PyObject_CallMethodNoArgs(call, W__look_between);
             if (told == NULL) goto failed;
             Py_DECREF(told);
         }

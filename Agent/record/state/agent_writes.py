@@ -25,6 +25,8 @@ _ACTIONS = 32
 _MOST_AGENTS = 64
 _MOST_FIELDS = 64
 _COUNTED_ITEMS = 96
+LOOK_S = 0.1
+"""How long an action waits for a thread that looks: code of the program that runs then may wait for it."""
 Writers = tuple[str | None, ...]
 """The agents whose outermost actions wrote a field, in order; None for code outside of actions."""
 
@@ -128,7 +130,7 @@ class AgentWrites:
             is_alone: whether no other is open.
         """
         self._threads.add(threading.get_ident())
-        if not is_alone:
+        if not is_alone or self._has_threads():  # another thread's action may begin meanwhile
             self._is_mixed = True
             return []
         found = []
@@ -149,7 +151,7 @@ class AgentWrites:
         if not is_last:
             self._is_mixed = True
             return
-        is_known = not self._is_mixed and len(self._threads) < 2 and writer is not None
+        is_known = not self._is_mixed and not self._has_threads() and writer is not None
         self._is_mixed = False
         if self._left:
             self._left -= 1
@@ -181,7 +183,7 @@ class AgentWrites:
         From now on they are looked at.
         """
         tracker = known.tracker
-        if tracker is None or tracker.is_explicit or not self._is_on:
+        if tracker is None or tracker.is_explicit or not self._is_on or self._has_threads():
             return {}
         present = tracker.present(obj)
         looked = self._looked.get(tracker)
@@ -206,6 +208,10 @@ class AgentWrites:
             else:
                 looked.marks.pop(name, None)
         return writers
+
+    def _has_threads(self) -> bool:
+        """Whether actions ran in several threads, so that any moment may lie within another one's action."""
+        return len(self._threads) > 1
 
     def _agents(self) -> Iterator[tuple[StateTracker, object, _Looked]]:
         for tracker, looked in list(self._looked.items()):
@@ -249,6 +255,8 @@ class BetweenActions:
         self.writes = AgentWrites(known, is_on=is_on)
         self.is_watching = is_on
         """Whether actions count of agents, too, that hold nothing that is looked at."""
+        self.lock = threading.RLock()
+        """Held while one thread looks, so that no action of another thread changes what is looked at."""
         self._open = 0
 
     def begins(self, held: tuple[HeldObject, ...], _call: object) -> Found | None:
@@ -273,6 +281,7 @@ class BetweenActions:
 
     def ended(self, held: tuple[HeldObject, ...], call: Ended) -> None:
         """It ended: what it changed is its own."""
+        is_alone = self.lock.acquire(timeout=LOOK_S)
         self._open -= 1
         is_last = self._open == 0
         try:
@@ -282,6 +291,9 @@ class BetweenActions:
                 self.writes.ended(call.tracker, writer, is_async=call.spec.is_async, is_last=is_last)
         except Exception as error:  # noqa: BLE001 - as above
             trouble("looking at what agents hold", error)
+        finally:
+            if is_alone:
+                self.lock.release()
         self._watch()
 
     def told(self, known: Known, obj: object, fields: Iterable[str]) -> dict[str, Writers]:
@@ -293,6 +305,10 @@ class BetweenActions:
             trouble("looking at who wrote to an agent", error)
         self._watch()
         return writers
+
+    def after_fork_in_child(self) -> None:
+        """A thread that is not here may have held the lock."""
+        self.lock = threading.RLock()
 
     def _watch(self) -> None:
         self.is_watching = self.objects.is_watching or self.writes.is_watching

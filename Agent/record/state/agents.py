@@ -243,6 +243,7 @@ class Agents:
     def forget_states(self) -> None:
         """Let the next action of each agent begin with its whole state: a child writes files of its own."""
         self.gone.clear()
+        self.between.after_fork_in_child()
         for known in list(self._known.values()):
             if known.tracker is not None:
                 known.tracker.actions = 0

@@ -19,6 +19,7 @@ from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope, current_scope, learn_secrets
 from Agent.record.emit.installed import Limit
 from Agent.record.encode.native import native
+from Agent.record.state.agent_writes import LOOK_S
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.tracker import Known, StateTracker, is_object
 from Agent.record.tracing.changed_arguments import (
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline
     from Agent.record.encode.capture import Types
     from Agent.record.encode.event_template import AgentBinding
-    from Agent.record.state.agent_writes import Found
     from Agent.record.state.held_objects import HeldObject
     from Agent.record.tracing.function_facts import CodeIdentity, FunctionFacts
 
@@ -166,17 +166,22 @@ class Call:
         tracker.actions += 1
 
     def _look_at_held(self, held: tuple[HeldObject, ...] | None) -> None:
-        """Tell what code outside of actions changed in what agents hold."""
-        between = self.pipeline.agents.between
-        if held is None and not between.is_watching:
+        if held is None and not self.pipeline.agents.between.is_watching:
             return
         self.held = held or ()
-        found = between.begins(self.held, self)
-        if found is not None:
-            self._tell_found(found)
+        self._look_between()
 
-    def _tell_found(self, found: Found) -> None:
-        emit_found(self.pipeline, self.binding, found)
+    def _look_between(self) -> None:
+        """Tell what code outside of actions changed in what agents hold."""
+        between = self.pipeline.agents.between
+        is_alone = between.lock.acquire(timeout=LOOK_S)
+        try:
+            found = between.begins(self.held or (), self)
+            if found is not None:
+                emit_found(self.pipeline, self.binding, found)
+        finally:
+            if is_alone:
+                between.lock.release()
 
     def end(self, result: Any) -> None:
         """The body returned: write the event."""
