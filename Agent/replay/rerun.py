@@ -255,7 +255,8 @@ def _of_one_agent(whole: ReplayOutcome, replay: Callable[[str], _Replayed]) -> _
         alone = replay(agent_id)
         divergence = alone[0].divergence
         if divergence is not None and judge(alone[0])[0] is Verdict.DIVERGED:
-            found.append((int(divergence.event_id.rpartition("-")[2]), alone))
+            number = divergence.event_id.rpartition("-")[2]  # events of a process are numbered in order
+            found.append((int(number) if number.isdecimal() else divergence.step, alone))
     if not found:
         return None
     _, earliest = min(found, key=lambda each: each[0])
