@@ -217,13 +217,16 @@ def drive_again(
             agent_id = outcome.agents[0]
     elif with_others and outcome.needs_others and judge(outcome)[0] is Verdict.UNVERIFIED:
         whole = _checked(reference._replace(agent_id=None), target, options, worker)
-        if judge(whole[0])[0] is not Verdict.UNVERIFIED:
+        found = whole[0].divergence
+        if judge(whole[0])[0] is Verdict.DIVERGED and found is not None and found.agent_id != agent_id:
+            outcome.remark(f"the whole session differs first at another agent: {found.step_text}")
+        elif judge(whole[0])[0] is not Verdict.UNVERIFIED:
             outcome, stdout, stderr = whole
-            agent_id = None
             outcome.remark(
-                f"{reference.agent_id} alone proves nothing, since it reads what others change: the whole "
-                "session was replayed"
+                f"{agent_id} alone proves nothing, since it reads what others change: the whole session was "
+                "replayed"
             )
+            agent_id = None
     if outcome.divergence is not None:
         outcome.divergence, *outcome.further = locate(
             [outcome.divergence, *outcome.further], reference.session

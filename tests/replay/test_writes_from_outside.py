@@ -569,6 +569,11 @@ def test_a_queue_of_one_agent_that_others_fill_is_compared_in_a_whole_replay(toy
     )
     report = toy.change("str(number)", "str(number + (number == 7))").replay("last")
     assert (report.verdict, report.divergence.step) == ("DIVERGED", 23), str(report)
+    toy.record(INBOXES)
+    toy.change("return len(self.heard)", "return len(self.heard) + (self.agent_id == 'ann')")
+    report = toy.replay("last/bob")  # which does as before; what differs is another agent's
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "the whole session differs first at another agent: step 1, talk of ann" in str(report)
 
 
 FILLED_BY_BOTH = INBOXES.replace(
