@@ -95,8 +95,8 @@ def tested(
     by_chance, told = _chance_cause(chance[0], complaint)
     if by_chance is not None:
         found.append(by_chance)
-    found.sort(key=lambda cause: (not _is_shown(cause), -cause.confidence))
-    shown = sum(map(_is_shown, found))
+    found.sort(key=lambda cause: (-_shown_effect(cause), -cause.confidence))
+    shown = sum(_shown_effect(cause) > 0 for cause in found)
     lines = [
         f"{plural(len(leading), 'cause')} tested by forks with and without, measured by {complaint.told} "
         f"from that moment on: {shown or 'none'} shown"
@@ -184,5 +184,10 @@ def _is_refuted(test: CauseTest) -> bool:
     return test.verdict == "CONTRARY" or (test.effect == 0.0 and test.low == test.high)
 
 
-def _is_shown(cause: Cause) -> bool:
-    return any(edge.test is not None and edge.test.verdict == "SHOWN" for edge in cause.edges)
+def _shown_effect(cause: Cause) -> float:
+    """How much of what is measured forks showed to come of a cause; 0 where they showed nothing.
+
+    What brought about more stands in front: undoing a symptom undoes a part of what is complained of.
+    """
+    shown = [edge.test for edge in cause.edges if edge.test is not None and edge.test.verdict == "SHOWN"]
+    return max((abs(test.effect or 0.0) for test in shown), default=0.0)
