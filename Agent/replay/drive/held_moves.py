@@ -30,6 +30,7 @@ from Agent.replay.compare.outcome import short
 from Agent.replay.drive.player import ReplayKit
 from Agent.replay.drive.states import generators_in
 from Agent.replay.plan.actions import DrivenAction
+from Agent.replay.plan.recording import AgentFacts
 
 _ABSENT = object()
 
@@ -57,6 +58,8 @@ class HeldMoves:
         for agent_id, facts in kit.recording.agents.items():
             for number, path in facts.held.items():
                 self._holders[number].append((agent_id, path))
+        self._alone = {agent_id for agent_id, facts in kit.recording.agents.items() if self._is_alone(facts)}
+        """Agents that hold nothing from which others draw, as far as the recording tells."""
         self._firsts: dict[int, list[_First]] = defaultdict(list)
         self._generators: dict[str, tuple[Any, str]] = {}
         """Of the action that runs: generators that others may draw from, too, and where they stood."""
@@ -150,6 +153,8 @@ class HeldMoves:
         Args:
             is_suspect: such agents were seen with a generator of this one.
         """
+        if not is_suspect and agent_id in self._alone:
+            return
         found = list(generators_in(obj)) if is_suspect else []
         facts = self._kit.recording.agents.get(agent_id)
         if facts is not None and facts.written_outside:  # of recordings that do not tell where they stood
@@ -178,6 +183,10 @@ class HeldMoves:
                     f"{agent_id} draws from {name}, a generator that others draw from, too: their "
                     "draws were not recorded; `recorder.adopt(generator)`, there and in the target, does"
                 )
+
+    def _is_alone(self, facts: AgentFacts) -> bool:
+        holders = (each for number in facts.held for each, _ in self._holders[number])
+        return not facts.written_outside and all(each in self._kit.live for each in holders)
 
     def _found(self, number: int) -> object | None:
         for agent_id, path in self._holders[number]:

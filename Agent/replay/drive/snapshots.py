@@ -451,9 +451,11 @@ class OutsideWrites:
 
     def _note_due(self, action: DrivenAction, obj: object) -> None:
         """Have a full state read before this action if one was then: what it shows is no change later."""
+        if not any(event.kind == "state" for event in action.before):
+            return
         known = self._kit.pipeline.agents.find(obj)
         if known is not None and known.tracker is not None:
-            known.tracker.is_due = any(event.kind == "state" for event in action.before)
+            known.tracker.is_due = True
 
     def _compare(
         self,
