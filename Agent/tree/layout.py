@@ -401,7 +401,7 @@ def _made_with(session: Path) -> tuple[Path, ...]:
 
 
 def remove_empty_session(session: Path) -> None:
-    """Remove the directories that a session began with, as far as they are empty: it could not be made."""
+    """Remove the empty directories of a session that could not be created."""
     for directory in (*reversed(_made_with(session)), session):
         with contextlib.suppress(OSError):  # whoever could not make it may not be able to remove it
             directory.rmdir()

@@ -96,7 +96,7 @@ def problems(program: Program, directory: Path) -> Iterator[str]:
         return
     path = directory / f"{program.name}.py"
     path.write_text(text)
-    ended = _call([str(path.name)], directory)
+    ended = call([str(path.name)], directory)
     if ended.returncode != 0:
         yield f"{program.name}: it does not run\n{ended.stderr[-1000:]}"
         return
@@ -137,7 +137,7 @@ def replay(program: Program, directory: Path) -> Verdict:
         "--target",
         f"{program.name}:build",
     ]
-    ended = _call([*command, "--json"], directory)
+    ended = call([*command, "--json"], directory)
     if not ended.stdout.strip():
         return Verdict(f"exit code {ended.returncode}", None, ended.stderr[-1000:])
     told = json.loads(ended.stdout)
@@ -145,7 +145,8 @@ def replay(program: Program, directory: Path) -> Verdict:
     return Verdict(told["verdict"], divergence.get("step"), json.dumps({**told, "outcome": None})[:1500])
 
 
-def _call(arguments: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
+def call(arguments: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run Python there, with the package in reach and without writing bytecode."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("AGENT_TRACE")},
         "AGENT_TRACE_ROOT": str(directory / "trace"),

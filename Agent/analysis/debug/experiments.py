@@ -185,9 +185,9 @@ def _is_refuted(test: CauseTest) -> bool:
 
 
 def _shown_effect(cause: Cause) -> float:
-    """How much of what is measured forks showed to come of a cause; 0 where they showed nothing.
+    """The largest effect that forks showed a cause to have; 0 without such a test.
 
-    What brought about more stands in front: undoing a symptom undoes a part of what is complained of.
+    Causes are sorted by it: undoing a symptom removes only a part of what is complained of.
     """
     shown = [edge.test for edge in cause.edges if edge.test is not None and edge.test.verdict == "SHOWN"]
     return max((abs(test.effect or 0.0) for test in shown), default=0.0)

@@ -64,21 +64,29 @@ def _leads_to_data_alone(
             continue
         if sort not in _OF_MEMBERS and not _is_data_class(node, cls, sort, agent_of):
             return False
-        pending += filter(_leads_on, _inside(node))
+        inside = _inside(node)
+        pending += filter(gc.is_tracked, inside)
+        if any(sort_of(kind) is Sort.ARRAY for kind in set(map(type, inside))):
+            pending += filter(_holds_objects, inside)
     known |= seen
     return True
 
 
 def _leads_on(value: object) -> bool:
-    return gc.is_tracked(value) or (sort_of(type(value)) is Sort.ARRAY and value.dtype.hasobject)  # type: ignore[attr-defined]
+    return gc.is_tracked(value) or _holds_objects(value)
+
+
+def _holds_objects(value: Any) -> bool:
+    """Whether it is an array whose members are objects: the collector passes over these."""
+    return sort_of(type(value)) is Sort.ARRAY and bool(value.dtype.hasobject)
 
 
 def _inside(node: Any) -> list[Any]:
-    """What a value holds; of an array, which the collector passes over, its members if they are objects."""
+    """What a value holds, members of arrays of objects included."""
     if type(node) is FunctionType:
         return _held_by_function(node)
     held = gc.get_referents(node)
-    if sort_of(type(node)) is Sort.ARRAY and node.dtype.hasobject:
+    if _holds_objects(node):
         numpy = sys.modules["numpy"]
         held += numpy.ndarray.tolist(numpy.ndarray.reshape(node, -1))
     return held

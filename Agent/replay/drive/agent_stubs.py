@@ -437,7 +437,7 @@ def _told(recording: Recording, agent_id: str, live: frozenset[str]) -> Collecti
 
 
 def _is_looked_at(obj: object, name: str, *, with_values: bool) -> bool:
-    """Whether recording looks at that attribute or records what comes of it, or it is the class's.
+    """Whether the recording has the changes of an attribute, or the class defines it.
 
     Args:
         with_values: recording looks at containers and arrays, too.

@@ -58,8 +58,10 @@ class HeldMoves:
         for agent_id, facts in kit.recording.agents.items():
             for number, path in facts.held.items():
                 self._holders[number].append((agent_id, path))
-        self._alone = {agent_id for agent_id, facts in kit.recording.agents.items() if self._is_alone(facts)}
-        """Agents that hold nothing from which others draw, as far as the recording tells."""
+        self._unshared = {
+            agent_id for agent_id, facts in kit.recording.agents.items() if not self._may_share(facts)
+        }
+        """Agents without a generator that agents draw from whose code does not run."""
         self._firsts: dict[int, list[_First]] = defaultdict(list)
         self._generators: dict[str, tuple[Any, str]] = {}
         """Of the action that runs: generators that others may draw from, too, and where they stood."""
@@ -153,7 +155,7 @@ class HeldMoves:
         Args:
             is_suspect: such agents were seen with a generator of this one.
         """
-        if not is_suspect and agent_id in self._alone:
+        if not is_suspect and agent_id in self._unshared:
             return
         found = list(generators_in(obj)) if is_suspect else []
         facts = self._kit.recording.agents.get(agent_id)
@@ -184,9 +186,9 @@ class HeldMoves:
                     "draws were not recorded; `recorder.adopt(generator)`, there and in the target, does"
                 )
 
-    def _is_alone(self, facts: AgentFacts) -> bool:
+    def _may_share(self, facts: AgentFacts) -> bool:
         holders = (each for number in facts.held for each, _ in self._holders[number])
-        return not facts.written_outside and all(each in self._kit.live for each in holders)
+        return bool(facts.written_outside) or any(each not in self._kit.live for each in holders)
 
     def _found(self, number: int) -> object | None:
         for agent_id, path in self._holders[number]:
