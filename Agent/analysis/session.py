@@ -99,7 +99,8 @@ def unknown_agent(reader: TreeReader, agent_id: str) -> AgentNotFound:
         remedy = f"did you mean {', '.join(close)}?"
     elif known:
         some = ", ".join(known[:5])
-        remedy = f"it has {len(known)} agents: {some}{', ...' if len(known) > 5 else ''}"
+        count = "1 agent" if len(known) == 1 else f"{len(known)} agents"
+        remedy = f"it has {count}: {some}{', ...' if len(known) > 5 else ''}"
     else:
         remedy = "no agent was recorded in it"
     return AgentNotFound(f"no agent {agent_id!r} in this session", remedy=remedy)

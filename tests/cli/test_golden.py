@@ -63,6 +63,18 @@ def test_a_failing_one_is_told_and_made_small_with_a_test_that_fails(ask, kept, 
     assert ask("golden", "check", "one-shrunk").returncode == 1
 
 
+def test_a_passing_one_says_what_the_factory_builds_differently(ask, kept, tmp_path):
+    (tmp_path / "later.py").write_text(
+        "from Agent.demo import targets\n\n"
+        "def creator(spec):\n    one = targets.creator(spec)\n    one.followers = 7\n    return one\n"
+    )
+    done = ask("golden", "check", "--target", "later:creator")
+    assert done.returncode == 0, done.stdout
+    first, told, last = done.stdout.splitlines()
+    assert (first, last) == ("IDENTICAL one", "1 of 1 golden trace passed")
+    assert told.startswith("  creator_001: factory made followers=7, recorded ")
+
+
 @pytest.mark.further
 def test_what_the_code_does_not_do_is_not_added(ask, tmp_path):
     done = ask("golden", "add", "last/creator_001", "--target", CHANGED)

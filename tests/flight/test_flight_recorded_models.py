@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
+from contextlib import closing, contextmanager
 
 import pytest
 
@@ -26,6 +27,15 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 def models_of(run_id: str) -> list:
     return [event.extra for event in read_run(find_run(run_id)).events() if event.kind == "model.call"]
+
+
+@contextmanager
+def own_loop():
+    """The event loop that `run_sync` of a library uses and leaves open; a later test would fail by it."""
+    with closing(asyncio.new_event_loop()) as loop:
+        asyncio.set_event_loop(loop)
+        yield
+    asyncio.set_event_loop(None)
 
 
 def recorded_and_replayed(main, calls: list) -> list[dict]:
@@ -247,10 +257,9 @@ def test_models_of_the_openai_agents_sdk_are_recorded_and_replayed(trace_root):
 
     def main() -> list:
         calculator = agents.Agent(name="calc", tools=[add], model=model)
-        return [
-            agents.Runner.run_sync(calculator, "2+3?", run_config=silent).final_output,
-            asyncio.run(stream()),
-        ]
+        with own_loop():
+            output = agents.Runner.run_sync(calculator, "2+3?", run_config=silent).final_output
+        return [output, asyncio.run(stream())]
 
     found = recorded_and_replayed(main, calls)
     assert [call["model_name"] for call in found] == ["fake-1"] * 3
@@ -284,7 +293,9 @@ def test_models_of_pydantic_ai_are_recorded_and_replayed(trace_root):
             return [piece async for piece in given.stream_text(delta=True, debounce_by=None)]
 
     def main() -> list:
-        return [agent.run_sync("hi").output, asyncio.run(stream())]
+        with own_loop():
+            output = agent.run_sync("hi").output
+        return [output, asyncio.run(stream())]
 
     found = recorded_and_replayed(main, calls)
     assert len(found) == 4

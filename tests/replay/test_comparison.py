@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from Agent.event.values.values import encode_value
 from Agent.replay.compare.comparison import Comparison, Recorded
 from Agent.replay.compare.normaliser import Normaliser
+from Agent.replay.compare.python_text import python_path
 
 
 def recorded(value):
@@ -179,3 +180,14 @@ def test_a_key_without_a_codec_is_itself_whatever_token_its_secret_has():
     assert Comparison().difference(held(TOKEN, "1"), held(OTHER_TOKEN, "1")) is None
     found = Comparison().difference(held(TOKEN, "1"), held(OTHER_TOKEN, "2"))
     assert found is not None
+
+
+def test_an_object_that_serves_as_a_key_and_changed_differs_by_its_attribute():
+    one, other = ({Thing(1): "a", Thing(first): "b"} for first in (2, 5))
+    found = difference(one, other)
+    assert found is not None and found.path.endswith("/inside")
+    assert (found.recorded, found.replayed) == (2, 5)
+    told = python_path(found.path, start="held")
+    assert told.startswith("held[<") and "Thing object with inside=2>]" in told
+    missing = difference({Thing(1): "a", Thing(2): "b"}, {Thing(1): "a"})
+    assert missing is not None and missing.replayed == "<absent>"

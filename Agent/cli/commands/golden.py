@@ -222,8 +222,8 @@ def check(
     for report in reports:
         if report.passes:
             render.emit(f"{_verdict(report)} {report.name}")
-            for change in report.golden.accepted:
-                render.emit(f"  {change}")
+            for note in report.notes:
+                render.emit(f"  {note}")
         else:
             _show(report, with_name=True)
     passed = sum(report.passes for report in reports)

@@ -20,7 +20,7 @@ from Agent.event.values.digest import canonical_bytes, differ_in_tokens_alone
 from Agent.event.values.opaque import WRITTEN_OUTSIDE, OpaqueKind
 from Agent.replay.compare.library_values import LibraryValues
 from Agent.replay.compare.normaliser import Normaliser, Overlooked
-from Agent.replay.compare.python_text import differing_pieces
+from Agent.replay.compare.python_text import differing_pieces, object_text
 
 _UNORDERED = frozenset({"set", "frozenset"})
 _PAIRS = frozenset({"map", "Counter", "defaultdict"})
@@ -321,7 +321,7 @@ class Comparison:
             self.agreement.older.add(path)
             return None
         if WITH_OWN in left.text and WITH_OWN in right.text and left.text != right.text:
-            return _inside_object(one, other, path)
+            return self._inside_object(one, other, path)
         for content in (left, right):
             if content.kind is OpaqueKind.REFERENCE and content.text.startswith(_ELSEWHERE):
                 self.agreement.references[path] = content.text
@@ -339,6 +339,18 @@ class Comparison:
             return None if same else Difference(path, left.text, right.text)
         return self._digests(one, other, path)
 
+    def _inside_object(self, one: Any, other: Any, path: str) -> Difference:
+        """Two objects with other contents: the plain attribute that differs, where the recording shows it."""
+        held = (one.get("attributes"), other.get("attributes"))
+        is_one_class = self._walk(one.get("class"), other.get("class"), path) is None
+        if is_one_class and all(type(each) is dict for each in held):
+            left, right = held
+            for name in (*left, *(name for name in right if name not in left)):
+                if left.get(name, ABSENT) != right.get(name, ABSENT):
+                    at = f"{path}/{escape(name)}"
+                    return Difference(at, shown(left.get(name, ABSENT)), shown(right.get(name, ABSENT)))
+        return Difference(path, _shown_object(one), f"{_shown_object(other)}{SOMEWHERE_INSIDE}")
+
     def _digests(self, one: Any, other: Any, path: str) -> Difference | None:
         left, right = str(one["digest"]), str(other["digest"])
         algorithm, other_algorithm = left.partition(":")[0], right.partition(":")[0]
@@ -355,7 +367,7 @@ class Comparison:
             if len(versions) > 1 and "" not in versions:
                 self.agreement.unseen[path] = "code of another version of Python"
                 return None
-            return _inside_object(one, other, path)
+            return self._inside_object(one, other, path)
         if algorithm.endswith(_REDACTED):
             self.agreement.redacted += 1
         self.agreement.comparable += 1
@@ -507,6 +519,13 @@ class Comparison:
             {key: name for key, (name, _) in left.items()}, {key: name for key, (name, _) in right.items()}
         )
         right = {renamed.get(key, key): pair for key, pair in right.items()}
+        for key, other_key in zip(_only_in(left, right), _only_in(right, left), strict=False):
+            name, other_name = left[key][0], right[other_key][0]
+            if _is_object(name) and _is_object(other_name):
+                # An object that serves as a key has changed: its attribute says more than a missing key.
+                found = self._walk(name, other_name, f"{path}/{escape(_name_of(name))}")
+                if found is not None:
+                    return found
         for key in sorted(left.keys() | right.keys()):
             name, value = left.get(key, (None, ABSENT))
             other_name, other_value = right.get(key, (None, ABSENT))
@@ -568,25 +587,9 @@ def _content(form: Any) -> _FormOfContent:
 
 def _shown_object(form: Any) -> Any:
     """A value without a codec for people: what it is, its plain attributes, and its content's digest."""
-    text = str(form.get("repr"))
-    attributes = form.get("attributes")
-    if type(attributes) is dict:
-        inside = ", ".join(f"{name}={value!r}" for name, value in attributes.items())
-        text = f"{text.removesuffix('>')} with {inside}>"
+    text = object_text(form)
     digest = form.get("digest")
     return text if digest is None else f"{text} (content {str(digest).rpartition(':')[2]})"
-
-
-def _inside_object(one: Any, other: Any, path: str) -> Difference:
-    """Two objects with other contents: the plain attribute that differs, where the recording shows it."""
-    held = (one.get("attributes"), other.get("attributes"))
-    if one.get("class") == other.get("class") and all(type(each) is dict for each in held):
-        left, right = held
-        for name in (*left, *(name for name in right if name not in left)):
-            if left.get(name, ABSENT) != right.get(name, ABSENT):
-                at = f"{path}/{escape(name)}"
-                return Difference(at, shown(left.get(name, ABSENT)), shown(right.get(name, ABSENT)))
-    return Difference(path, _shown_object(one), f"{_shown_object(other)}{SOMEWHERE_INSIDE}")
 
 
 def _shown_place(form: Mapping[str, Any]) -> str:
@@ -642,6 +645,15 @@ def _by_key(pairs: list[Any]) -> dict[bytes, tuple[Any, Any]]:
         else:
             found[_key(pair)] = (pair, None)
     return found
+
+
+def _only_in(one: dict[bytes, Any], other: dict[bytes, Any]) -> list[bytes]:
+    """The keys of the first mapping that the second one lacks, in their order."""
+    return [key for key in one if key not in other] if one.keys() != other.keys() else []
+
+
+def _is_object(key: Any) -> bool:
+    return type(key) is _Tagged and key.tag == "opaque" and type(key.node) is dict
 
 
 def _name_of(key: Any) -> str:

@@ -100,7 +100,18 @@ def python_text(value: Any) -> str:
         return _tagged(value["tag"], value["value"])
     if value.keys() == {"order of keys"}:
         return f"keys in the order {_items(value['order of keys'])}"
+    if {"repr", "class"} <= value.keys():
+        return object_text(value)
     return "{" + ", ".join(f"{key!r}: {python_text(item)}" for key, item in value.items()) + "}"
+
+
+def object_text(form: Mapping[str, Any]) -> str:
+    """An object without a codec: its class and its plain attributes, as they were recorded."""
+    text, attributes = str(form.get("repr")), form.get("attributes")
+    if type(attributes) is not dict:
+        return text
+    inside = ", ".join(f"{name}={python_text(value)}" for name, value in attributes.items())
+    return f"{text.removesuffix('>')} with {inside}>"
 
 
 def _items(values: Any) -> str:
@@ -151,7 +162,7 @@ _WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
     "slice": lambda value: f"slice({_items(value)})",
     "ellipsis": lambda _: "...",
     "agent": lambda value: f"agent {value}",
-    "opaque": lambda value: str(value.get("repr", value)) if type(value) is dict else str(value),
+    "opaque": lambda value: object_text(value) if type(value) is dict and "repr" in value else str(value),
 }
 
 

@@ -88,6 +88,8 @@ class GoldenTrace:
     """Fields that take no part: `field`, `agent.field`, or patterns of them."""
     accepted: tuple[Accepted, ...] = ()
     """Changes of behaviour, in the order in which they were accepted."""
+    factory: tuple[str, ...] = ()
+    """How the factory's objects differed from the first recorded states when it was added."""
     network: bool = False
     """Whether replayed code may use the network."""
     timeout_seconds: float | None = None
@@ -123,6 +125,7 @@ class GoldenTrace:
             "accepts": list(self.accepts),
             **({"ignore": list(self.ignore)} if self.ignore else {}),
             **({"accepted": [asdict(each) for each in self.accepted]} if self.accepted else {}),
+            **({"factory": list(self.factory)} if self.factory else {}),
             "network": self.network,
             "timeout_seconds": self.timeout_seconds,
             "origin": self.origin,
@@ -235,6 +238,7 @@ def _golden(stored: Any, place: Path) -> GoldenTrace:
         accepts=tuple(map(str, stored["accepts"])),
         ignore=tuple(map(str, stored.get("ignore", ()))),
         accepted=tuple(map(_accepted, stored.get("accepted", ()))),
+        factory=tuple(map(str, stored.get("factory", ()))),
         network=stored["network"] is True,
         timeout_seconds=None if stored["timeout_seconds"] is None else float(stored["timeout_seconds"]),
         settings=stored["settings"],
@@ -289,6 +293,12 @@ class GoldenReport:
             return ()
         found = (kind_of(told) for told in self.report.outcome.normalisers)
         return tuple(dict.fromkeys(kind for kind in found if kind and kind not in self.golden.accepts))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a check that passes still says: what the factory builds since a change, and accepted changes."""
+        made = [told for told in self.report.outcome.factory_differences if told not in self.golden.factory]
+        return (*made, *map(str, self.golden.accepted))
 
     @property
     def passes(self) -> bool:

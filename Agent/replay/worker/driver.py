@@ -158,7 +158,7 @@ class Driver:
                         else:
                             self._drive_together(group)
                     except ReplayStopped:
-                        if not self._goes_on():
+                        if not self._goes_on(group[-1]):
                             raise
                 # The last action of each agent: later ones replace earlier ones in the mapping.
                 for agent_id, action in {each.agent_id: each for each in self._plan.actions}.items():
@@ -367,14 +367,15 @@ class Driver:
         tick, fields = action.event.tick, scope_fields(action.event, self._decoder)
         return SpanScope(None, tick=tick, fields=fields) if fields or tick is not None else None
 
-    def _goes_on(self) -> bool:
-        """Whether to look for further differences, this one being kept."""
+    def _goes_on(self, action: DrivenAction) -> bool:
+        """Whether to look for further differences behind the action, this one being kept."""
         found = self._outcome.divergence
         if found is None or len(self._outcome.further) >= self._keep_going:
             return False
         self._outcome.further.append(found)
         self._outcome.divergence = None
         self._player.is_stopped = False
+        self._whole.ended(action)
         return True
 
     def _tell_of_large_fields(self) -> None:
