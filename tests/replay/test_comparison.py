@@ -187,7 +187,8 @@ def test_an_object_that_serves_as_a_key_and_changed_differs_by_its_attribute():
     found = difference(one, other)
     assert found is not None and found.path.endswith("/inside")
     assert (found.recorded, found.replayed) == (2, 5)
-    told = python_path(found.path, start="held")
+    form = recorded(one)
+    told = python_path(found.path, form.value, form.types, start="held")
     assert told.startswith("held[<") and "Thing object with inside=2>]" in told
     missing = difference({Thing(1): "a", Thing(2): "b"}, {Thing(1): "a"})
     assert missing is not None and missing.replayed == "<absent>"

@@ -519,8 +519,7 @@ class ReplayReport:
         if any(read.source.partition(".")[0] in _RECORDABLE for read in outcome.sources):
             yield (
                 "to record such reads: `with recorded_sources():` around the program, and "
-                "`recorder.adopt(generator)` for its own generators (`from Agent.flight import recorded_sources, "
-                "recorder`)"
+                "`recorder.adopt(generator)` for its own generators; both are in Agent.flight"
             )
         for number, later in enumerate(outcome.further, 2):
             yield from _difference(later, f"difference {number}")
