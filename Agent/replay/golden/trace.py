@@ -296,7 +296,7 @@ class GoldenReport:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a passing check still says: what the factory has built differently since, and accepted changes."""
+        """What a check that passes still says: changes of what the factory builds, and accepted ones."""
         made = [told for told in self.report.outcome.factory_differences if told not in self.golden.factory]
         return (*made, *map(str, self.golden.accepted))
 
