@@ -75,7 +75,7 @@ def test_content_is_put_into_the_same_object_where_that_is_possible(value, other
         assert type(present) is not type(wanted) or type(wanted) in (tuple, frozenset, np.ndarray)
         return
     assert is_same(wanted, present) or "nan" in repr(wanted)
-    if type(present) is list and inner and type(wanted[0]) is type(present[0]) is type(value[0]):
+    if type(present) is list and inner and wanted and type(wanted[0]) is type(present[0]) is type(value[0]):
         assert present[0] is value[0] or present[0] is not wanted[0] or type(wanted[0]) not in (list, dict)
 
 
