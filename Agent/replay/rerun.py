@@ -27,7 +27,15 @@ from Agent.record.emit.installed import flush_active
 from Agent.replay.compare.comparison import SOMEWHERE_INSIDE
 from Agent.replay.compare.library_values import form_of
 from Agent.replay.compare.normaliser import Normaliser
-from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayReport, Verdict, judge, locate
+from Agent.replay.compare.outcome import (
+    Divergence,
+    ReplayOutcome,
+    ReplayReport,
+    Verdict,
+    joined_outcomes,
+    judge,
+    locate,
+)
 from Agent.replay.plan.recording import (
     ACTION_KINDS,
     RunRef,
@@ -52,7 +60,7 @@ _STATE = "state."
 _SAME_ORDERS = 3
 """How many replays have to end at the same difference where threads may have an order of their own."""
 _MOST_ORDERS = 6
-_MOST_ALONE = 4
+_MOST_ALONE = 12
 """How many agents are replayed alone where their order is unknown."""
 _CLOCK_SHIFTS_S = (40 * 86_400 + 5 * 3_600 + 61, 3 * 365 * 86_400 + 3_599)
 """How far ahead the clocks of libraries are in further replays: other days, hours, and years."""
@@ -209,12 +217,11 @@ def drive_again(
     is_of_many = agent_id is None and options.agents is None
     may_differ = outcome.divergence is not None or outcome.changed_code
     if is_of_many and outcome.has_unknown_order and may_differ and judge(outcome)[0] is Verdict.UNVERIFIED:
-        alone = _of_one_agent(
-            outcome, lambda agent_id: _checked(reference._replace(agent_id=agent_id), target, options, worker)
+        outcome, stdout, stderr = _one_by_one(
+            (outcome, stdout, stderr),
+            lambda agent_id: _checked(reference._replace(agent_id=agent_id), target, options, worker),
         )
-        if alone is not None:
-            outcome, stdout, stderr = alone
-            agent_id = outcome.agents[0]
+        agent_id = outcome.agents[0] if judge(outcome)[0] is Verdict.DIVERGED else None
     elif with_others and outcome.needs_others and judge(outcome)[0] is Verdict.UNVERIFIED:
         whole = _checked(reference._replace(agent_id=None), target, options, worker)
         found = whole[0].divergence
@@ -245,29 +252,37 @@ def drive_again(
     return report
 
 
-def _of_one_agent(whole: ReplayOutcome, replay: Callable[[str], _Replayed]) -> _Replayed | None:
-    """The earliest difference of agents that are each replayed alone, None for none.
+def _one_by_one(whole: _Replayed, replay: Callable[[str], _Replayed]) -> _Replayed:
+    """What comes of agents that are each replayed alone; the whole where that proves no more.
 
     Where the order in which agents acted together is unknown, it does not matter to one whose others answer
-    from the recording. The agent at which the whole differed is tried, and those whose code changed.
+    from the recording. The earliest difference counts. Where each agent does alone what it did, so do all of
+    them. Of many agents only the one at which the whole differed and those whose code changed are tried.
     """
-    first = [] if whole.divergence is None else [whole.divergence.agent_id]
-    changed = [name.rpartition(".")[0] for name in whole.changed_code]
-    found: list[tuple[int, _Replayed]] = []
-    for agent_id in tuple(dict.fromkeys((*first, *changed)))[:_MOST_ALONE]:
-        alone = replay(agent_id)
-        divergence = alone[0].divergence
-        if divergence is not None and judge(alone[0])[0] is Verdict.DIVERGED:
-            number = divergence.event_id.rpartition("-")[2]  # events of a process are numbered in order
-            found.append((int(number) if number.isdecimal() else divergence.step, alone))
-    if not found:
-        return None
-    _, earliest = min(found, key=lambda each: each[0])
-    earliest[0].remark(
-        f"{len(whole.agents)} agents acted at the same time, in an order that a replay does not impose: "
-        "changed agents were replayed alone, and this is the earliest difference"
-    )
-    return earliest
+    outcome = whole[0]
+    first = [] if outcome.divergence is None else [outcome.divergence.agent_id]
+    changed = [name.rpartition(".")[0] for name in outcome.changed_code]
+    is_each = len(outcome.agents) <= _MOST_ALONE
+    tried = outcome.agents if is_each else list(dict.fromkeys((*first, *changed)))[:_MOST_ALONE]
+    alone = [replay(agent_id) for agent_id in tried]
+    told = f"{len(outcome.agents)} agents acted at the same time, in an order that a replay does not impose: "
+    differing = [each for each in alone if judge(each[0])[0] is Verdict.DIVERGED]
+    if differing:
+        earliest = min(differing, key=lambda each: _place_of(each[0].divergence))
+        earliest[0].remark(f"{told}agents were replayed alone, and this is the earliest difference")
+        return earliest
+    if not is_each or any(judge(each)[0] not in _GREEN for each, *_ in alone):
+        return whole
+    merged = joined_outcomes([each for each, *_ in alone])
+    merged.agents, merged.answered = outcome.agents, outcome.answered
+    merged.remark(f"{told}each was replayed alone")
+    return merged, *whole[1:]
+
+
+def _place_of(found: Divergence | None) -> int:
+    """Where in the recording a difference is: events of a process are numbered in order."""
+    number = "" if found is None else found.event_id.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0 if found is None else found.step
 
 
 def _checked(

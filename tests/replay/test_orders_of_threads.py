@@ -3,7 +3,13 @@
 import pytest
 
 from Agent.replay.compare.outcome import Counts, Divergence, ReplayOutcome, judge
-from Agent.replay.rerun import RedriveOptions, _beyond_order, _in_other_orders_of_threads, _without_order
+from Agent.replay.rerun import (
+    RedriveOptions,
+    _beyond_order,
+    _in_other_orders_of_threads,
+    _one_by_one,
+    _without_order,
+)
 
 
 def at(step, value=4):
@@ -71,3 +77,24 @@ def test_a_field_is_left_out_only_where_the_recording_has_nothing_but_a_digest_o
     loose = _without_order(RedriveOptions(ignore=("log",)), differs)
     assert (loose.ignore, loose.normaliser.order) == (("log", "memory"), True)
     assert _without_order(RedriveOptions(), at(2).divergence).ignore == ()
+
+
+@pytest.mark.parametrize(
+    ("alone", "verdict"),
+    [
+        pytest.param({"a": at(0), "b": at(0)}, ("IDENTICAL", None, ["a", "b"], 12), id="each as it was"),
+        pytest.param({"a": at(3), "b": at(0)}, ("DIVERGED", 3, [], 6), id="the suspected one differs"),
+        pytest.param({"a": at(4), "b": at(2)}, ("DIVERGED", 2, [], 6), id="another one differs before"),
+        pytest.param(
+            {"a": at(0), "b": None}, ("UNVERIFIED", 5, ["a", "b"], 6), id="one alone proves nothing"
+        ),
+    ],
+)
+def test_agents_whose_order_is_unknown_are_identical_where_each_is_so_alone(alone, verdict):
+    whole = at(5)
+    whole.agents, whole.doubts = ["a", "b"], ["their order is not imposed"]
+    unproved = at(0)
+    unproved.reasons = ["a first state that cannot be restored"]
+    outcome, *_ = _one_by_one((whole, "", ""), lambda agent_id: (alone[agent_id] or unproved, "", ""))
+    step = outcome.divergence and outcome.divergence.step
+    assert (judge(outcome)[0], step, outcome.agents, outcome.counts.driven) == verdict

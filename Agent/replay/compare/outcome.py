@@ -5,9 +5,10 @@ Everything here is plain data, so that it travels from the child process to the 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections import ChainMap, Counter
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -613,6 +614,21 @@ class Verdict(StrEnum):
 
 EXIT_CODES = {Verdict.IDENTICAL: 0, Verdict.EQUIVALENT: 0, Verdict.DIVERGED: 1, Verdict.UNVERIFIED: 4}
 """What a command ends with."""
+
+
+def joined_outcomes(outcomes: Sequence[ReplayOutcome]) -> ReplayOutcome:
+    """One outcome of several replays without a difference, each of another agent of the run."""
+    joined = copy(outcomes[0])
+    joined.counts = Counts(
+        **{each.name: sum(getattr(one.counts, each.name) for one in outcomes) for each in fields(Counts)}
+    )
+    for name in (each.name for each in fields(ReplayOutcome)):
+        values = [getattr(one, name) for one in outcomes]
+        if type(values[0]) is list:
+            setattr(joined, name, list(dict.fromkeys(item for value in values for item in value)))
+        elif isinstance(values[0], dict):
+            setattr(joined, name, type(values[0])(ChainMap(*values)))
+    return joined
 
 
 def judge(outcome: ReplayOutcome) -> tuple[Verdict, list[str]]:
