@@ -346,8 +346,7 @@ def export_run(
                     for each in _files_of(ref.session, run)
                     if is_member_path(each[0], {run}) and (told is None or each[0] in told)
                 )
-            description = _description(ref.session)
-            manifest = _write(aside, members, description, ref, runs)
+            manifest = _write(aside, members, ref, runs)
             _refuse_damaged(ref.session, saved, manifest)
         _give_name(aside, target)
     except FileExistsError:
@@ -502,17 +501,11 @@ def _files_of(session: Path, run: str) -> Iterator[tuple[str, Path]]:
         yield f"runs/{run}/checkpoints/chunks/{path.name}", path
 
 
-def _description(session: Path) -> bytes:
-    """What goes along of `session.json`."""
-    stored = open_session(session).to_object()
-    shared = {name: stored[name] for name in _SHARED_FIELDS}
-    return orjson.dumps(shared, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-
-
-def _write(
-    aside: Path, members: dict[str, Path], description: bytes, ref: RunRef, runs: tuple[str, ...]
-) -> Manifest:
+def _write(aside: Path, members: dict[str, Path], ref: RunRef, runs: tuple[str, ...]) -> Manifest:
     info = open_session(ref.session)
+    stored = info.to_object()
+    shared = {name: stored[name] for name in _SHARED_FIELDS}
+    description = orjson.dumps(shared, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     told: dict[str, tuple[int, str]] = {}
     fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_FOLLOW, FILE_MODE)
     with os.fdopen(fd, "w+b") as file:

@@ -128,8 +128,8 @@ def import_run(
         _remove_leftovers(root)
         with _staging(root) as staging:
             _extract(package, manifest, staging, source, limits)
-            numbers = _check_events(staging, manifest, source)
-            _describe(staging, manifest, source)
+            numbers, last_us = _check_events(staging, manifest, source)
+            _describe(staging, manifest, source, last_us)
             _check_compressed(staging, source, limits)
             _account(staging, numbers)
             _rebuild_indices(staging, manifest, source)
@@ -157,15 +157,11 @@ def _refuse_if_here(root: Path, manifest: Manifest, source: Path) -> None:
             )
         with contextlib.suppress(InputError):  # a session without a description is another one
             if manifest.run_id is None and open_session(ref.path).session_uid == manifest.session_uid:
-                raise _is_here(ref.path, source)
-
-
-def _is_here(session: Path, source: Path) -> DamagedInput:
-    return DamagedInput(
-        f"the session in {source.name} already exists here",
-        path=session,
-        remedy="remove it first, or choose another --root",
-    )
+                raise DamagedInput(
+                    f"the session in {source.name} already exists here",
+                    path=ref.path,
+                    remedy="remove it first, or choose another --root",
+                )
 
 
 def _remove_leftovers(root: Path) -> None:
@@ -225,8 +221,13 @@ def _copy(package: zipfile.ZipFile, name: str, target: Path, most_bytes: int) ->
     return size_bytes, hasher.hexdigest()
 
 
-def _check_events(staging: Path, manifest: Manifest, source: Path) -> dict[str, SeqSet]:
-    """The numbers of the events by writer; DamagedInput where a line is no event, or not one of the runs."""
+def _check_events(staging: Path, manifest: Manifest, source: Path) -> tuple[dict[str, SeqSet], int]:
+    """The numbers of the events by writer, and the time of the last one.
+
+    Raises:
+        DamagedInput: a line is no event, or not one of the runs.
+    """
+    last_us = 0
     numbers: dict[str, SeqSet] = {}
     stretches: set[tuple[str, int]] = set()
     seen_runs: set[str | None] = set()
@@ -236,7 +237,7 @@ def _check_events(staging: Path, manifest: Manifest, source: Path) -> dict[str, 
             for line in iter(lambda file=file: file.readline(MAX_LINE_BYTES), b""):  # type: ignore[misc]
                 try:
                     event = decode_line(line)
-                    _ = event.timestamp_us
+                    last_us = max(last_us, event.timestamp_us)
                 except (DamagedLine, ValueError, OverflowError, RecursionError) as error:
                     raise refused(f"{path.name} has a line that is not an event: {error}", source) from None
                 stretches.add((event.writer, event.seq >> 16))
@@ -258,7 +259,7 @@ def _check_events(staging: Path, manifest: Manifest, source: Path) -> dict[str, 
     missing = [run for run in manifest.runs if run not in seen_runs]
     if missing:
         raise refused(f"it has no events of run {missing[0]}", source)
-    return numbers
+    return numbers, last_us
 
 
 def _check_reference(staging: Path, event: Event, path: Path, source: Path) -> None:
@@ -269,7 +270,7 @@ def _check_reference(staging: Path, event: Event, path: Path, source: Path) -> N
         raise refused(f"{path.name} has the event {event.id[:40]}, but {error.message}", source) from None
 
 
-def _describe(staging: Path, manifest: Manifest, source: Path) -> None:
+def _describe(staging: Path, manifest: Manifest, source: Path, last_us: int) -> None:
     """Make the description again of what is known to be harmless: no host, no process, no code to load."""
     stored: Any = None
     with contextlib.suppress(FileNotFoundError, orjson.JSONDecodeError):  # then it is made of the manifest
@@ -290,18 +291,10 @@ def _describe(staging: Path, manifest: Manifest, source: Path) -> None:
         if isinstance(versions, dict)
         else {},
         started_at=text("started_at"),
-        ended_at=text("ended_at") or _last_time(staging),
+        ended_at=text("ended_at") or format_timestamp(last_us),
         other={"imported": {"file": source.name, "run_id": manifest.run_id}},
     )
     replace_file(session_file(staging), orjson.dumps(info.to_object(), option=orjson.OPT_INDENT_2))
-
-
-def _last_time(staging: Path) -> str:
-    newest = 0
-    for path in tree_files(staging):
-        with path.open("rb") as file:
-            newest = max([newest, *(decode_line(line).timestamp_us for line in file)])
-    return format_timestamp(newest)
 
 
 def _check_compressed(staging: Path, source: Path, limits: PackageLimits) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections import Counter
@@ -12,13 +11,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from Agent.archive.chain_check import ChainReport, check_chains
-from Agent.archive.sealed.parts import DIGEST_BYTES, Part, file_digest, read_parts
+from Agent.archive.sealed.parts import Part, file_digest, read_parts, writer_of
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import DamagedInput
 from Agent.event.model import Event
-from Agent.tree.files.lines import Damage, first_id, open_file
+from Agent.tree.files.lines import Damage, open_file
 from Agent.tree.files.sequence_set import dropped_by
-from Agent.tree.layout import parse_file_name, session_id_of
+from Agent.tree.layout import session_id_of
 from Agent.tree.read.losses import WriterLosses
 from Agent.tree.read.removal_logs import ERASED, Recovery, read_account, read_recovery
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, new_hash, read_artifact
@@ -213,7 +212,7 @@ def _changed_files(session: Path, parts: list[Part]) -> Iterator[str]:
 
 
 def _digest(file: BinaryIO, size_bytes: int) -> str:
-    hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    hasher = new_hash()
     while size_bytes > 0 and (chunk := file.read(min(size_bytes, _CHUNK_BYTES))):
         hasher.update(chunk)
         size_bytes -= len(chunk)
@@ -239,22 +238,19 @@ class _Artifacts:
     def check(self, event: Event) -> None:
         """Look at the file that an `artifact.saved` event tells of."""
         ref, wanted = event.extra.get("ref"), event.extra.get("digest")
+        name, problem = str(ref)[:200], None
         try:
             path = artifact_path(self._session, event.run_id or ROOT_RUN, str(ref))
+            name = path.relative_to(self._session).as_posix()
+            self.checked += 1
+            if self._digest(path) != wanted and isinstance(wanted, str):
+                problem = "it differs from what was saved"
         except DamagedInput as error:
-            self.damaged.append(DamagedArtifact(str(ref)[:200], error.message))
-            return
-        self.checked += 1
-        try:
-            found = self._digest(path)
-        except (OSError, DamagedInput) as error:
-            told = error.message if isinstance(error, DamagedInput) else f"it is missing: {error.strerror}"
-            self.damaged.append(DamagedArtifact(path.relative_to(self._session).as_posix(), told))
-            return
-        if isinstance(wanted, str) and found != wanted:
-            self.damaged.append(
-                DamagedArtifact(path.relative_to(self._session).as_posix(), "it differs from what was saved")
-            )
+            problem = error.message
+        except OSError as error:
+            problem = f"it is missing: {error.strerror}"
+        if problem is not None:
+            self.damaged.append(DamagedArtifact(name, problem))
 
     def _digest(self, path: Path) -> str:
         status = path.lstat()
@@ -282,11 +278,7 @@ def _writer_of(entry: Damage) -> str:
     found = _ID.search(entry.text)
     if found is not None:
         return found[1]
-    name = parse_file_name(entry.path.name)
-    if name is not None and name.writer is not None:
-        return name.writer
-    begins_with = first_id(entry.path)
-    return _UNKNOWN if begins_with is None else begins_with.partition("-")[0]
+    return writer_of(entry.path) or _UNKNOWN
 
 
 def _row(account: WriterLosses, recovery: Recovery, damaged: int, torn: int) -> VerifiedWriter:

@@ -17,7 +17,7 @@ from typing import Any
 
 import erase_kit as kit
 
-from Agent.archive.erase.erasing import erase, plan_file, read_plan, target_of
+from Agent.archive.erase.erasing import erase, pending, plan_file, target_of
 from Agent.archive.verify import verify
 
 CHANGES = {
@@ -91,7 +91,7 @@ def one(root: Path, kind: str, value: str, k: int) -> dict[str, Any]:
         erase(place, target_of(**{kind: value}))
 
     def finished() -> dict[str, Any]:
-        done = erase(place, None if read_plan(place) is not None else target_of(**{kind: value}))
+        done = erase(place, None if pending(place) is not None else target_of(**{kind: value}))
         return {"resumed": done.resumed, "clean": done.proof.clean}
 
     code, _ = apart(killed)

@@ -479,10 +479,10 @@ def test_parts_are_alike_and_as_many_as_keep_all_cores_busy(session, monkeypatch
 def test_a_part_that_fails_ends_those_beside_it_and_nothing_of_them_is_left(session, monkeypatch):
     from Agent.archive.sealed import sealing
 
-    def fail_at_the_third(connection, group, target):
+    def fail_at_the_third(connection, group, target, name):
         if target.name == ".part-000003.parquet.new":
             raise DamagedInput("planted")
-        return write_rows(connection, group, target)
+        return write_rows(connection, group, target, name)
 
     write_rows = sealing.write_rows
     monkeypatch.setattr(sealing, "write_rows", fail_at_the_third)

@@ -31,7 +31,6 @@ from Agent.archive.erase.files import (
     erase_from_mirrors,
     find_artifacts,
     find_checkpoints,
-    find_in_mirrors,
     find_lines,
     find_replays,
     find_sealed,
@@ -84,6 +83,8 @@ _OPAQUE: Final = {
     b"%PDF": "PDF",
 }
 _CHUNK_BYTES: Final = 1024 * 1024
+_DAMAGE: Final = (DamagedInput, gzip.BadGzipFile, EOFError, zlib.error, sqlite3.Error)
+"""What reading raises where something compressed, or a database, is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,7 @@ def _search(path: Path, target: Target, proof: Proof) -> str | None:
     with path.open("rb") as file:
         head = file.read(16)
     if head.startswith(_ZSTD):
-        return _unpacked(target, proof, _zstd_chunks(path), "zstd")
+        return _unpacked(target, proof, unpacked_chunks(path), "zstd")
     if head.startswith(_GZIP):
         return _unpacked(target, proof, _gzip_chunks(path), "gzip")
     if head == _SQLITE:
@@ -194,7 +195,7 @@ def _search(path: Path, target: Target, proof: Proof) -> str | None:
 def _unpacked(target: Target, proof: Proof, chunks: Iterator[bytes], kind: str) -> str | None:
     try:
         found = target.forms.find_in_stream(chunks)
-    except _Unreadable:
+    except _DAMAGE:
         # Damage is not content: its bytes were searched as they stand.
         proof.not_looked_into[f"damaged {kind}"] = proof.not_looked_into.get(f"damaged {kind}", 0) + 1
         return None
@@ -202,41 +203,24 @@ def _unpacked(target: Target, proof: Proof, chunks: Iterator[bytes], kind: str) 
     return None if found is None else f"{found} in {kind}"
 
 
-class _Unreadable(Exception):
-    """Something compressed, or a database, does not read."""
-
-
-def _zstd_chunks(path: Path) -> Iterator[bytes]:
-    try:
-        yield from unpacked_chunks(path)
-    except DamagedInput as error:
-        raise _Unreadable from error
-
-
 def _gzip_chunks(path: Path) -> Iterator[bytes]:
-    try:
-        with gzip.open(path) as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                yield chunk
-    except (OSError, EOFError, zlib.error) as error:
-        raise _Unreadable from error
+    with gzip.open(path) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
 
 
 def _sqlite_rows(path: Path) -> Iterator[bytes]:
     """Every row of every table as JSON, so that a value that lies across pages is found."""
     # One that nobody has open is read as it stands, so that no companion files are made beside it.
     mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
-    try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as database:
-            tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-            for (table,) in tables:
-                quoted = table.replace('"', '""')
-                cursor = database.execute(f'SELECT * FROM "{quoted}"')  # noqa: S608 - a quoted name
-                names = [column[0] for column in cursor.description]
-                for row in cursor:
-                    yield orjson.dumps(dict(zip(names, row, strict=True)), default=_shown)
-    except sqlite3.Error as error:
-        raise _Unreadable from error
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as database:
+        tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        for (table,) in tables:
+            quoted = table.replace('"', '""')
+            cursor = database.execute(f'SELECT * FROM "{quoted}"')  # noqa: S608 - a quoted name
+            names = [column[0] for column in cursor.description]
+            for row in cursor:
+                yield orjson.dumps(dict(zip(names, row, strict=True)), default=_shown)
 
 
 def _shown(value: object) -> str:
@@ -347,11 +331,6 @@ def target_of(*, agent: str | None = None, run: str | None = None, match: str | 
     return Target(RUN, value, frozenset([value])) if kind == RUN else Target(MATCH, value)
 
 
-def pending(root: Path) -> Target | None:
-    """What an erasure that was interrupted had begun to erase under a root; DamagedInput as `read_plan`."""
-    return read_plan(root)
-
-
 def erase(
     root: Path,
     target: Target | None,
@@ -384,7 +363,7 @@ def erase(
                 "another process erases under this root", path=root, remedy="wait for it and try again"
             )
         _refuse_if_in_use(root)
-        before = read_plan(root)
+        before = pending(root)
         if dry_run:
             return _dry(root, target or before)
         if before is not None:
@@ -418,7 +397,7 @@ def _dry(root: Path, target: Target | None) -> Erasure:
     found, target = _find(root, target)
     done = _told(target, found)
     done.dry_run = True
-    done.mirror_lines = find_in_mirrors(root, target)
+    done.mirror_lines = erase_from_mirrors(root, target, dry_run=True)
     return done
 
 
@@ -445,8 +424,7 @@ def _erase(
 ) -> Erasure:
     with _telling(root):
         finish_removals(root)
-        remove_unfinished_plans(root)
-        for left in root.glob(".mirrors-*"):
+        for left in [*root.glob(f".{PLAN_NAME}.*.new"), *root.glob(".mirrors-*")]:
             delete_tree(left)
         for ref in list_sessions(root):
             remove_leftovers(ref.path)
@@ -460,11 +438,10 @@ def _erase(
         done = _told(target, found)
         done.resumed = resumed
         progress("mirrors", 0.0)
-        done.mirror_lines = find_in_mirrors(root, target)
-        erase_from_mirrors(root, target)
+        done.mirror_lines = erase_from_mirrors(root, target)
         progress("searching", 0.0)
         done.proof = prove(root, target, [plan_file(root)])
-        remove_plan(root)
+        plan_file(root).unlink(missing_ok=True)
     return done
 
 
@@ -578,7 +555,7 @@ def plan_file(root: Path) -> Path:
     return root / PLAN_NAME
 
 
-def read_plan(root: Path) -> Target | None:
+def pending(root: Path) -> Target | None:
     """What an erasure that was interrupted had begun to erase; None where none was.
 
     Raises:
@@ -598,14 +575,3 @@ def write_plan(root: Path, target: Target) -> None:
     """Put the plan in place, on the disk itself; OSError if that is refused."""
     stored = {"version": PLAN_VERSION, "target": target.to_object()}
     replace_durably(plan_file(root), orjson.dumps(stored, option=orjson.OPT_APPEND_NEWLINE))
-
-
-def remove_plan(root: Path) -> None:
-    """Take the plan away."""
-    plan_file(root).unlink(missing_ok=True)
-
-
-def remove_unfinished_plans(root: Path) -> None:
-    """Remove what is half written of a plan."""
-    for path in root.glob(f".{PLAN_NAME}.*.new"):
-        path.unlink(missing_ok=True)

@@ -629,13 +629,8 @@ _HEADER: Final = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 _ID_AT_END: Final = re.compile(rb"\(([a-z2-7]{8}-[0-9]+)\)\Z")
 
 
-def find_in_mirrors(root: Path, target: Target) -> int:
-    """How many lines of the mirrors go, their text twins left out."""
-    return sum(_lines_going(path, target, set()) for category, path in _files(root) if not _is_twin(category))
-
-
-def erase_from_mirrors(root: Path, target: Target) -> None:
-    """Take what goes out of every mirror.
+def erase_from_mirrors(root: Path, target: Target, *, dry_run: bool = False) -> int:
+    """Take what goes out of every mirror; how many lines go, their text twins left out.
 
     The twins come first: which of their entries go is known by the ids in the mirrors.
 
@@ -643,27 +638,25 @@ def erase_from_mirrors(root: Path, target: Target) -> None:
         OSError: one of them cannot be read or replaced.
     """
     ids: set[bytes] = set()
-    plain = [path for category, path in _files(root) if not _is_twin(category)]
-    going = [path for path in plain if _lines_going(path, target, ids)]
-    for category, path in _files(root):
-        if _is_twin(category) and _twin_holds(path, target, ids):
-            rewrite(path, _EntryJudge(target, ids).kept, target.forms)
-    for path in going:
-        rewrite(path, lambda line: target.judge(line, "").kept, target.forms)
+    counts = {path: _lines_going(path, target, ids) for path in _mirrors(root, twins=False)}
+    if not dry_run:
+        for path in _mirrors(root, twins=True):
+            if _twin_holds(path, target, ids):
+                rewrite(path, _EntryJudge(target, ids).kept, target.forms)
+        for path, count in counts.items():
+            if count:
+                rewrite(path, lambda line: target.judge(line, "").kept, target.forms)
+    return sum(counts.values())
 
 
-def _is_twin(category: str) -> bool:
-    return category.endswith(_TEXT)
-
-
-def _files(root: Path) -> Iterator[tuple[str, Path]]:
-    """Every mirror with its backups."""
+def _mirrors(root: Path, *, twins: bool) -> Iterator[Path]:
+    """Every mirror, or every text twin of one, with its backups."""
     for category, name in MIRROR_FILES.items():
         live = root / name
-        for path in sorted(live.parent.glob(f"{live.name}*")):
+        for path in sorted(live.parent.glob(f"{live.name}*")) if category.endswith(_TEXT) == twins else ():
             number = path.name.removeprefix(live.name)
             if path.is_file() and not path.is_symlink() and (not number or number[1:].isdigit()):
-                yield category, path
+                yield path
 
 
 def _lines_going(path: Path, target: Target, ids: set[bytes]) -> int:

@@ -35,12 +35,14 @@ from Agent.archive.sealed.parquet_rows import (
     rows_of,
 )
 from Agent.errors import DamagedInput, InputError, MissingExtra, SessionNotFound
+from Agent.event.clock import format_timestamp
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
 from Agent.tree.files.lines import MAX_LINE_BYTES, ODD_BYTES, LineMarks, chunks_of, first_id, open_file
 from Agent.tree.files.session import open_session, replace_durably, sync_directory
 from Agent.tree.files.writer_claim import Claim, is_running, read_claims
 from Agent.tree.layout import FILE_MODE, category_files, entries_in, log_files, parse_file_name
+from Agent.tree.write.artifacts import new_hash
 
 ARCHIVE_VERSION: Final = 1
 _SUFFIX: Final = ".parquet"
@@ -200,24 +202,11 @@ def usable_segments(session: Path, part: Part) -> tuple[SealedSegment, ...]:
 
 
 MEMORY_LIMIT_MB: Final = 1000
-DIGEST_BYTES: Final = 32
 _OLDEST_DUCKDB: Final = (1, 4)
-_CHUNK_BYTES: Final = 256 * 1024
-"""Few enough that they are still in the processor's cache when they are looked at a second time."""
 _LEFT_S: Final = 3600.0
 """Another machine may have a process of that number that is at work on a shared disk."""
 _LEAST_LINE_BYTES: Final = 2 * 1024 * 1024
 _LEAST_BUFFER_BYTES: Final = 32 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What stands in a part that was written."""
-
-    segments: tuple[SealedSegment, ...]
-    verbatim: int
-    digest: str
-    promoted: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,8 +347,14 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def write_rows(connection: Any, group: list[Finished], target: Path) -> Written:
+def write_rows(connection: Any, group: list[Finished], target: Path, name: str) -> Part:
     """Write the rows of some segments into a new file, read it back, and bring it to the disk.
+
+    Args:
+        connection: to DuckDB.
+        group: the segments.
+        target: the file.
+        name: of the part that the file is to become.
 
     Raises:
         DamagedInput: it does not read back as it was written, or a segment changed meanwhile.
@@ -407,13 +402,24 @@ def write_rows(connection: Any, group: list[Finished], target: Path) -> Written:
                 last_us=rows.last_us,
             )
         )
-    return Written(tuple(segments), sum(rows.verbatim for rows in back), digest, promoted_columns())
+    return Part(
+        name=name,
+        rows=sum(each.lines for each in segments),
+        events=sum(each.events for each in segments),
+        damaged=sum(each.damaged for each in segments),
+        verbatim=sum(rows.verbatim for rows in back),
+        size_bytes=target.stat().st_size,
+        digest=digest,
+        sealed_at=format_timestamp(time.time_ns() // 1000),
+        segments=tuple(segments),
+        promoted=promoted_columns(),
+        directory=target.parent,
+    )
 
 
 def _look_at(path: Path) -> _Seen:
     """Read a file once."""
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    marks = LineMarks()
+    digest, marks = new_hash(), LineMarks()
     for chunk in chunks_of(path):
         digest.update(chunk)
         marks.take(chunk)
@@ -547,13 +553,11 @@ def _read_back(connection: Any, group: list[Finished], seen: list[_Seen], target
 
 def file_digest(path: Path, *, sync: bool = False) -> str:
     """BLAKE2b of a file's bytes, which are brought to the disk if asked for."""
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
+        digest = hashlib.file_digest(file, new_hash).hexdigest()
         if sync:
             os.fsync(file.fileno())
-    return digest.hexdigest()
+    return digest
 
 
 _TAIL_BYTES: Final = 64 * 1024
@@ -569,16 +573,11 @@ class Finished:
     mtime_ns: int
 
 
-@dataclass(slots=True)
-class Segments:
-    """The files of a session that can be sealed, and those that cannot with the reason."""
-
-    segments: list[Finished] = field(default_factory=list)
-    waiting: dict[str, str] = field(default_factory=dict)
-
-
-def finished_segments(session: Path) -> Segments:
+def finished_segments(session: Path) -> tuple[list[Finished], dict[str, str]]:
     """The session's files whose writer has ended, by name; empty ones are left out.
+
+    Returns:
+        The files that can be sealed, and those that cannot with the reason.
 
     Raises:
         SessionNotFound: there is no such directory.
@@ -587,7 +586,7 @@ def finished_segments(session: Path) -> Segments:
         raise SessionNotFound(
             "no session there", path=session, remedy="give the path of a session_... directory"
         )
-    found = Segments()
+    finished, waiting = [], {}
     running = _running_writers(session)
     for path in log_files(session):  # a run's own events stay the plain file that people read
         try:
@@ -597,13 +596,13 @@ def finished_segments(session: Path) -> Segments:
         file = path.relative_to(session).as_posix()
         if path.is_symlink() or not status.st_size:
             continue
-        writer = _writer_of(path)
+        writer = writer_of(path)
         if writer in running or (writer is None and running):
             claim = running.get(writer or "") or next(iter(running.values()))
-            found.waiting[file] = f"writer {claim.writer} (process {claim.pid}) still runs"
+            waiting[file] = f"writer {claim.writer} (process {claim.pid}) still runs"
             continue
-        found.segments.append(Finished(file, path, status.st_size, status.st_mtime_ns))
-    return found
+        finished.append(Finished(file, path, status.st_size, status.st_mtime_ns))
+    return finished, waiting
 
 
 def _running_writers(session: Path) -> dict[str, Claim]:
@@ -640,7 +639,7 @@ def _closed_writers(files: Iterable[Path]) -> set[str]:
     return closed
 
 
-def _writer_of(path: Path) -> str | None:
+def writer_of(path: Path) -> str | None:
     """Who wrote a file: its first event says so, else its name; None where neither does."""
     event_id = first_id(path)
     if event_id is not None:

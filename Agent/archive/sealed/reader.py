@@ -7,7 +7,6 @@ also where they are sealed: for one agent's questions that is the shorter way.
 # ruff: noqa: S608 - statements are put together from names of this package; values are quoted
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ from typing import Any, Final
 
 from Agent.archive.sealed.parquet_rows import LINE_BYTES, literal
 from Agent.archive.sealed.parts import (
-    DIGEST_BYTES,
     Part,
     SealedSegment,
     archive_dir,
@@ -31,6 +29,7 @@ from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.files.session import replacing, sync_directory
 from Agent.tree.layout import DIRECTORY_MODE, parse_file_name, segment_order
 from Agent.tree.read.reader import TreeReader
+from Agent.tree.write.artifacts import new_hash
 from Agent.tree.write.kept_counts import Tally
 
 _BATCH_ROWS: Final = 4096
@@ -171,7 +170,7 @@ class ArchiveLines:
         for part, segment in gone:
             by_part.setdefault(part.name, []).append(segment.file)
         parts = [part for part in self._parts if part.name in by_part]
-        source = f"{part_source(parts).removesuffix(')')}, filename=true) WHERE true"
+        source = f"{part_source(parts)} WHERE true"
         for part in parts:
             files = by_part[part.name]
             if len(files) < len(part.segments):
@@ -201,11 +200,11 @@ class ArchiveLines:
         time_us = "ts_us"
         if any(part.damaged for part in self._parts if part.name in known):
             time_us = "coalesce(ts_us, max(ts_us) OVER (PARTITION BY filename, file ORDER BY line), 0)"
-        source = part_source([part for part in self._parts if part.name in known]).removesuffix(")")
+        source = part_source(part for part in self._parts if part.name in known)
         return (
             f"SELECT part, file, line, data FROM (SELECT parse_filename(filename, true) AS part, file, line, "
             f"{LINE_BYTES} AS data, {time_us} AS time_us, ts_us IS NULL AS is_late, writer, seq "
-            f"FROM {source}, filename=true) {'WHERE ' + ' AND '.join(bounds) if bounds else ''}) "
+            f"FROM {source} {'WHERE ' + ' AND '.join(bounds) if bounds else ''}) "
             f"WHERE (part, file) IN ({listed}) ORDER BY time_us, is_late, writer, seq, file, line"
         )
 
@@ -288,9 +287,9 @@ def _to_read(kinds: Collection[str]) -> str:
 
 
 def part_source(parts: Iterable[Part]) -> str:
-    """The rows of some parts as a relation."""
+    """The rows of some parts as a relation, with the file of each row."""
     paths = ", ".join(literal(escaped(str(part.parquet))) for part in parts)
-    return f"read_parquet([{paths}])"
+    return f"read_parquet([{paths}], filename=true)"
 
 
 def file_lines(
@@ -317,7 +316,7 @@ def digests_of(connection: Any, part: Part) -> dict[str, str]:
     by_name = {segment.file: segment for segment in part.segments}
     found: dict[str, str] = {}
     for file, lines in _by_file(file_lines(connection, part)):
-        digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        digest = new_hash()
         for chunk in _chunks(lines, by_name[file]):
             digest.update(chunk)
         found[file] = digest.hexdigest()
@@ -379,7 +378,7 @@ def unseal(
 
 def _restore(part: Part, segment: SealedSegment, lines: Iterator[bytes], target: Path) -> Path:
     target.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    digest = new_hash()
     with replacing(target) as file:
         for chunk in _chunks(lines, segment):
             digest.update(chunk)

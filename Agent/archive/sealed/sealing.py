@@ -36,7 +36,6 @@ from Agent.archive.sealed.parts import (
 )
 from Agent.archive.sealed.reader import digests_of
 from Agent.errors import DamagedInput, UsageError
-from Agent.event.clock import format_timestamp
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.session import sync_directory
 from Agent.tree.layout import DIRECTORY_MODE, entries_in
@@ -111,10 +110,10 @@ def seal(
     """
     path = Path(session)
     began = time.monotonic()
-    finished = finished_segments(path)
-    done = Sealed(path, waiting=finished.waiting)
+    finished, waiting = finished_segments(path)
+    done = Sealed(path, waiting=waiting)
     directory = archive_dir(path)
-    if not finished.segments and not directory.is_dir():
+    if not finished and not directory.is_dir():
         return done
     directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
     with locked(directory) as is_alone, nothing_retired(path):
@@ -124,8 +123,8 @@ def seal(
             )
         known = tidy(path)
         sealed = {each.file for part in known for each in part.segments if each.is_file(path / each.file)}
-        open_ones = [each for each in finished.segments if each.file not in sealed]
-        done.already = len(finished.segments) - len(open_ones)
+        open_ones = [each for each in finished if each.file not in sealed]
+        done.already = len(finished) - len(open_ones)
         total = sum(each.size_bytes for each in open_ones)
         with contextlib.closing(_make_parts(path, directory, _groups(open_ones, part_bytes))) as parts:
             for part in parts:
@@ -191,20 +190,7 @@ def _make_parts(session: Path, directory: Path, groups: list[list[Finished]]) ->
 def _make_part(connection: Any, directory: Path, name: str, group: list[Finished]) -> Part:
     aside = directory / f".{name}.parquet.new"
     try:
-        written = write_rows(connection, group, aside)
-        part = Part(
-            name=name,
-            rows=sum(each.lines for each in written.segments),
-            events=sum(each.events for each in written.segments),
-            damaged=sum(each.damaged for each in written.segments),
-            verbatim=written.verbatim,
-            size_bytes=aside.stat().st_size,
-            digest=written.digest,
-            sealed_at=format_timestamp(time.time_ns() // 1000),
-            segments=written.segments,
-            promoted=written.promoted,
-            directory=directory,
-        )
+        part = write_rows(connection, group, aside, name)
         aside.rename(part.parquet)
     except BaseException:
         aside.unlink(missing_ok=True)
