@@ -7,7 +7,6 @@ the path of the recorded code; an additional handler is called on it, as `loggin
 from __future__ import annotations
 
 import logging
-import logging.config
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -278,7 +277,9 @@ def build_outputs(
     parts = {"formatters": outputs.formatters, "filters": outputs.filters, "handlers": handlers}
     # It replaces entries by what it builds of them.
     anew = {section: {key: _entry(entry) for key, entry in each.items()} for section, each in parts.items()}
-    configurator = logging.config.DictConfigurator({"version": 1, **anew})
+    from logging.config import DictConfigurator  # with sockets and pickle, for few programs
+
+    configurator = DictConfigurator({"version": 1, **anew})
     config: Any = configurator.config
     for section, build in (
         ("formatters", configurator.configure_formatter),

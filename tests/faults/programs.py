@@ -210,23 +210,27 @@ def sabotage(mutation: str, seed: int) -> None:
 
         Follower.cursor = cursor  # type: ignore[method-assign]
         return
-    plain = Agent.tree.write.writer.SessionStream.write
+    sound_stream = Agent.tree.write.writer.SessionStream
     chance = random.Random(seed)
     count = iter(range(chance.randrange(1000), 10**9))
 
-    def write(self: Any, line: Any) -> bool:
-        if next(count) % 1000 != 999:
-            return plain(self, line)
-        if mutation == "drop":
-            return True
-        if mutation == "double":
-            return plain(self, line) and plain(self, line)
-        if mutation == "glue":
-            return plain(self, line[:-1])
-        assert mutation == "tear"
-        return plain(self, line[: len(line) // 2])
+    class SpoilingStream(sound_stream):  # type: ignore[misc, valid-type]
+        """Of another class than those whose lines are written in C, so that its `write` is called."""
 
-    Agent.tree.write.writer.SessionStream.write = write  # type: ignore[method-assign]
+        def write(self, line: Any) -> bool:
+            plain = super().write
+            if next(count) % 1000 != 999:
+                return plain(line)
+            if mutation == "drop":
+                return True
+            if mutation == "double":
+                return plain(line) and plain(line)
+            if mutation == "glue":
+                return plain(line[:-1])
+            assert mutation == "tear"
+            return plain(line[: len(line) // 2])
+
+    Agent.tree.write.writer.SessionStream = SpoilingStream  # type: ignore[misc]
 
 
 def allow_tracing() -> None:

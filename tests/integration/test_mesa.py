@@ -152,7 +152,12 @@ def journey(traced: Traced) -> list[Any]:
         (
             event.get("tick"),
             event["message"],
-            {key: value for key, value in event["extra"].items() if key not in own_to_a_run},
+            {
+                # what was drawn stands under the id of the event that has the draws
+                key: list(value.values()) if key == "reads" else value
+                for key, value in event["extra"].items()
+                if key not in own_to_a_run
+            },
             event.get("state"),
             event.get("code"),
         )

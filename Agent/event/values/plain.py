@@ -28,6 +28,11 @@ DUMP_OPTIONS = (
 )
 
 
+def has_own_hash(kind: type) -> bool:
+    """Whether to look a class up in a set would run code of its metaclass."""
+    return type(kind) is not type and type(kind).__hash__ is not type.__hash__
+
+
 def least_bytes(value: Any, most_bytes: int) -> int:
     """How many bytes the JSON of a value has at least; beyond `most_bytes` the counting stops.
 

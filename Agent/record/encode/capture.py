@@ -114,7 +114,8 @@ class Capture:
         """The same with every value looked at one by one."""
         self.careful_count += 1
         if native is not None:
-            for kind in set(map(type, payload.values())) - _told_kinds:
+            # A class of another metaclass is no number of numpy's, and may run code when it is hashed.
+            for kind in {each for each in map(type, payload.values()) if type(each) is type} - _told_kinds:
                 _tell_kind(kind)
         reading = self.reading if reading is None else reading
         parts: list[bytes] = []

@@ -8,6 +8,8 @@ from typing import Any
 
 TRACED = "__agent_trace__"
 """The attribute that marks a traced function."""
+traced_files: set[str] = set()
+"""Where traced functions stand: the program's own code, though it may be an installed library's."""
 
 
 class Identity:

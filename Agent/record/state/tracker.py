@@ -669,7 +669,9 @@ def is_object(value: object, agent_of: Callable[[object], str | None]) -> bool:
         return is_object(cast("MethodType", value).__self__, agent_of)
     if sort is not Sort.UNKNOWN or issubclass(cls, _NEVER_CHANGING) or class_reducer(cls) is not None:
         return False
-    return cls.__module__ not in _MODULES_OF_CONSTANTS and agent_of(value) is None
+    # A metaclass may have the class hide its own attributes.
+    module = type.__dict__["__module__"].__get__(cls)
+    return module not in _MODULES_OF_CONSTANTS and agent_of(value) is None
 
 
 _UNRESTORED_KINDS = ("V", "O")

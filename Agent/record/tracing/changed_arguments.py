@@ -16,7 +16,7 @@ import orjson
 
 from Agent.event.classes import attributes_of, mro_of, remember, restore_attributes
 from Agent.event.values.codecs import is_plain_class
-from Agent.event.values.plain import SCALARS, read_json, write_json
+from Agent.event.values.plain import SCALARS, has_own_hash, read_json, write_json
 from Agent.record.emit.context import Answer
 from Agent.record.encode.native import native
 from Agent.record.state.agents import agent_id_of
@@ -280,7 +280,7 @@ def places_held(arguments: Mapping[str, Any], target: object) -> dict[str, Place
     wanted = {
         id(value): name
         for name, value in arguments.items()
-        if (kind := type(value)) not in SCALARS and _can_change(kind)
+        if not has_own_hash(kind := type(value)) and kind not in SCALARS and _can_change(kind)
     }
     found: dict[str, Place] = {}
     if not wanted:
@@ -288,14 +288,14 @@ def places_held(arguments: Mapping[str, Any], target: object) -> dict[str, Place
     opened = 0
     for field, value in _attributes(target).items():
         kind = type(value)
-        if kind in SCALARS:
+        if has_own_hash(kind) or kind in SCALARS:
             continue
         _look(value, [field], wanted, found)
         if kind is list or kind is dict or opened == _MOST_OBJECTS or not _can_change(kind):
             continue
         opened += 1
         for name, held in _attributes(value).items():
-            if type(held) in SCALARS:
+            if has_own_hash(type(held)) or type(held) in SCALARS:
                 continue
             _look(held, [field, name], wanted, found)
     return found

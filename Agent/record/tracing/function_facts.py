@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from Agent.event.kinds import Category
 from Agent.record.emit.installed import LIMITS
+from Agent.record.state.identity import traced_files
 from Agent.tree.undisturbed import undisturbed
 
 if TYPE_CHECKING:
@@ -179,6 +180,9 @@ class FunctionFacts:
         is_method: bool | None = None,
     ) -> None:
         self.function = function
+        code = getattr(function, "__code__", None)
+        if code is not None:
+            traced_files.add(code.co_filename)
         self.kind = kind
         self.label = label
         self.level = level

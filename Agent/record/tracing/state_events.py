@@ -12,7 +12,7 @@ import orjson
 from Agent.event.pointers import escape, unescape, value_at
 from Agent.event.values.digest import digest_named_json
 from Agent.event.values.opaque import CONTENT, WRITTEN_OUTSIDE, OpaqueKind
-from Agent.event.values.plain import SCALARS
+from Agent.event.values.plain import SCALARS, has_own_hash
 from Agent.event.values.reading import Named, Places
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
@@ -268,7 +268,7 @@ def _note_shared(
     agent_id = str(binding.agent_id)
     tracker.borrowed.clear()
     for name, value in fields.items():
-        if type(value) in SCALARS:
+        if has_own_hash(type(value)) or type(value) in SCALARS:
             continue
         sort = sort_of(type(value))
         if sort is Sort.GENERATOR:
@@ -300,7 +300,7 @@ def _adopt_held_generators(fields: dict[str, Any]) -> None:
     state tells where they stand.
     """
     for value in fields.values():
-        if type(value) not in SCALARS and is_object(value, agent_id_of):
+        if not has_own_hash(type(value)) and type(value) not in SCALARS and is_object(value, agent_id_of):
             for attribute, generator in generators_of(value).items():
                 from Agent.record.sources.sources import adopt_held
 

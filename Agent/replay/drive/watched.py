@@ -53,6 +53,7 @@ from Agent.record.sources.sources import (
     source_of_call,
     touch_notice,
 )
+from Agent.record.state.identity import traced_files
 from Agent.replay.compare.library_values import LibraryValues
 from Agent.replay.compare.outcome import ReplayOutcome, SourceRead
 from Agent.replay.drive.numpy_seeds import NumpySeeds
@@ -448,7 +449,9 @@ class SourceWatch:
             Path(code.co_filename).name,
             line,
             self._step,
-            is_of_library=source.startswith(VARIED_SOURCES) and is_of_library(code.co_filename),
+            is_of_library=source.startswith(VARIED_SOURCES)
+            and is_of_library(code.co_filename)
+            and not (source.startswith("random") and code.co_filename in traced_files),
         )
         if self._seeds.holds(read):
             return
