@@ -262,7 +262,7 @@ class SourceWatch:
         outcome.unsteady += [f"a clock that is read at import, {each}" for each in self.clocks_at_import]
         outcome.unsteady += [f"threads, {place}" for place in self.threads.places]
         for what in dict.fromkeys(self.files.refused):
-            outcome.reason(f"--no-writes refused to write {what}")
+            outcome.reason(f"--no-writes refused {what}")
         for read in self.imported_with:
             if excuses(read.source) is None:
                 outcome.reason(
