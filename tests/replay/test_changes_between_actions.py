@@ -363,3 +363,60 @@ def test_late_changes_of_containers_are_seen(toy):
     toy.record(_held_values(f"if step > 60: {change}", read, steps=80))
     report = toy.replay("last")
     assert report.verdict == "IDENTICAL", str(report)
+
+
+KITS = """
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+{record}
+
+class Diver:
+    def __init__(self, number):
+        self.agent_id, self.agent_role, self.kit = f"d{number}", "diver", Kit()
+
+    @trace_agent_action
+    def swim(self):
+        if self.kit.air <= 0:
+            return "out of air"
+        self.kit.air -= 2
+        self.kit.bag.append(self.kit.air)
+        return self.kit.air
+
+def build(spec):
+    found = {f"d{number}": Diver(number) for number in range(2)}
+    return found if spec.agent_id is None else found[spec.agent_id]
+
+def main():
+    divers = [Diver(number) for number in range(2)]
+    for step in range(120):
+        for diver in divers:
+            if diver.swim() == "out of air":
+                diver.kit.air = 150
+                diver.kit.bag.clear()
+    return divers
+"""
+RECORDS = {
+    "a dataclass": "@dataclass\nclass Kit:\n    air: int = 200\n    bag: list = field(default_factory=list)\n"
+    "    lamp: object = field(default_factory=lambda: SimpleNamespace(on=True))\n",
+    "a dataclass with slots": "@dataclass(slots=True)\nclass Kit:\n    air: int = 200\n"
+    "    bag: list = field(default_factory=list)\n",
+    "slots": "class Kit:\n    __slots__ = ('air', 'bag')\n\n    def __init__(self):\n"
+    "        self.air, self.bag = 200, []\n",
+    "a pydantic model": "from pydantic import BaseModel\n\nclass Kit(BaseModel):\n    air: int = 200\n"
+    "    bag: list = []\n",
+    "an attrs class": "import attrs\n\n@attrs.define\nclass Kit:\n    air: int = 200\n"
+    "    bag: list = attrs.Factory(list)\n",
+    "attributes": "class Kit:\n    def __init__(self):\n        self.air, self.bag = 200, []\n",
+}
+
+
+@pytest.mark.parametrize("kind", RECORDS)
+@pytest.mark.parametrize("run", ["last", "last/d1"])
+def test_what_a_scheduler_writes_late_into_a_record_that_an_agent_holds_is_written_again(toy, kind, run):
+    toy.record(KITS.replace("{record}", RECORDS[kind]))
+    report = toy.replay(run)
+    assert report.verdict == "IDENTICAL", str(report)
+    assert any(name.endswith("kit.air") for name in report.proof["imposed"]), str(report)
+    report = toy.change("self.kit.air -= 2", "self.kit.air -= 1 + (len(self.kit.bag) < 90)").replay(run)
+    assert report.verdict == "DIVERGED", str(report)

@@ -59,7 +59,5 @@ def test_writes_are_refused_where_none_are_asked_for(toy, monkeypatch):
     )
     report = toy.replay()
     assert report.verdict == "UNVERIFIED"
-    assert any(
-        "--no-writes refused" in reason and "rows.csv" in reason for reason in report.reasons
-    )
+    assert any("--no-writes refused" in reason and "rows.csv" in reason for reason in report.reasons)
     assert (toy.directory / "rows.csv").read_bytes() == b"kept"

@@ -16,9 +16,10 @@ import sys
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dis import get_instructions, opmap
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any
 
+from Agent.event.classes import remember
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.plain import SCALARS
 from Agent.record.encode.native import native
@@ -203,7 +204,11 @@ class HeldObject:
     def acted(self) -> None:
         """An action ended: what differs from the last look, it changed."""
         moves = self.look()
-        if moves is not None and self.is_moving:
+        if moves is None:
+            return
+        # What actions change often is what other code changes, too, though perhaps late.
+        self.looks_left = max(self.looks_left, _LOOKS)
+        if self.is_moving:
             self._acted.update(name for name in moves if name in self.last)
 
     def told(self, moves: Moves, *, is_sure: bool) -> Moves:
@@ -364,12 +369,56 @@ def _is_long(value: object) -> bool:
 
 
 def live_attributes(value: object) -> dict[str, Any] | None:
-    """The very dict of an object's attributes, read without code of its class; None where it has none."""
+    """The very dict of an object's attributes, or one of its slots, read without code of its class.
+
+    None where it has neither.
+    """
     try:
         found = object.__getattribute__(value, "__dict__")
     except AttributeError:
-        return None
+        slots = _slots_of(type(value))
+        return dict(_in_slots(value, slots)) if slots else None
     return found if type(found) is dict else None
+
+
+def set_attribute(held: object, name: str, value: Any) -> None:
+    """Set what `live_attributes` reads, without code of the class."""
+    found = live_attributes(held)
+    if found is not None and not _slots_of(type(held)):
+        found[name] = value
+    else:
+        object.__setattr__(held, name, value)
+
+
+def _in_slots(value: object, slots: Mapping[str, MemberDescriptorType]) -> Iterator[tuple[str, Any]]:
+    for name, slot in slots.items():
+        try:
+            yield name, slot.__get__(value)
+        except AttributeError:
+            continue  # nothing was put there
+
+
+def _slots_of(cls: type) -> Mapping[str, MemberDescriptorType]:
+    """The slots of a class whose objects have no `__dict__`."""
+    try:
+        found = _slots.get(cls)
+    except Exception:  # noqa: BLE001 - a metaclass whose __hash__ raises
+        return {}
+    if found is None:
+        bases = [vars(base) for base in type.__dict__["__mro__"].__get__(cls)]
+        found = {
+            name: slot
+            for base in bases
+            if "__slots__" in base
+            for name, slot in base.items()
+            if type(slot) is MemberDescriptorType and name != "__weakref__"
+        }
+        has_dict = any("__dict__" in base for base in bases)
+        found = remember(_slots, cls, {} if has_dict else found)
+    return found
+
+
+_slots: dict[type, Mapping[str, MemberDescriptorType]] = {}
 
 
 def is_own_stream(value: object) -> bool:

@@ -674,6 +674,20 @@ def is_object(value: object, agent_of: Callable[[object], str | None]) -> bool:
     return module not in _MODULES_OF_CONSTANTS and agent_of(value) is None
 
 
+def can_be_held(value: object, agent_of: Callable[[object], str | None]) -> bool:
+    """Whether code outside of actions may change a value in place: an object, or one of a record class."""
+    cls = type(value)
+    if is_object(value, agent_of):
+        return True
+    is_record = sort_of(cls) is Sort.UNKNOWN and any(hasattr(cls, mark) for mark in _RECORD_MARKS)
+    return is_record and not _is_frozen(cls) and agent_of(value) is None
+
+
+def _is_frozen(cls: type) -> bool:
+    return bool(getattr(getattr(cls, "__dataclass_params__", None), "frozen", False))
+
+
+_RECORD_MARKS = ("__dataclass_fields__", "__attrs_attrs__", "__pydantic_fields__")
 _UNRESTORED_KINDS = ("V", "O")
 """Arrays of records and of objects: a digest is all that is recorded of them."""
 _MODULES_OF_CONSTANTS = frozenset("typing types re zoneinfo ipaddress fractions operator".split())

@@ -25,7 +25,7 @@ from Agent.record.state.agents import agent_id_of
 from Agent.record.state.held_objects import GLOBALS, global_generators
 from Agent.record.state.introspection import Sort, generators_of, plain_attributes, read_class_state, sort_of
 from Agent.record.state.plain_data import references_within
-from Agent.record.state.tracker import StateTracker, is_object
+from Agent.record.state.tracker import StateTracker, can_be_held, is_object
 from Agent.record.tracing.function_facts import CodeIdentity
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def emit_state(
             place = _adopted_at(generator)
             if place is not None and place.startswith(GLOBALS):  # not one that the program adopted itself
                 adopted[f"{GLOBALS}{name}"] = place
-    held = pipeline.agents.between.objects.of(obj, exposed.fields, _is_object, is_first=reason == "first")
+    held = pipeline.agents.between.objects.of(obj, exposed.fields, _can_be_held, is_first=reason == "first")
     tracker.held = tuple(dict.fromkeys(held.values())) or None
     fields = _with_references(exposed.fields, tracker)
     inner, types = pipeline.capture.user_body(fields, _FIELDS, binding.agent_id, Places(exposed.fields))
@@ -172,6 +172,10 @@ def _is_restorable(body: bytes, types: Types | None) -> bool:
     value = orjson.loads(b"{" + body + b"}") if lacking else None
     forms = [value_at(value, pointer[len(_OUTSIDE) :]) for pointer in lacking]
     return all(type(form) is dict and not form.keys().isdisjoint(_MADE_FROM) for form in forms)
+
+
+def _can_be_held(value: object) -> bool:
+    return can_be_held(value, agent_id_of)
 
 
 def _is_object(value: object) -> bool:

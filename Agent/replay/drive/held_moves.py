@@ -23,6 +23,7 @@ from Agent.record.state.held_objects import (
     generators_in_fields,
     is_own_stream,
     live_attributes,
+    set_attribute,
 )
 from Agent.record.state.introspection import Sort, is_put_in_place, read_state, sort_of
 from Agent.replay.compare.comparison import Difference, in_payload
@@ -249,12 +250,12 @@ def _was(held: object, name: str, move: Mapping[str, Any]) -> bool:
 
 def _put(held: object, name: str, move: Mapping[str, Any]) -> None:
     """Change an attribute; a container or an array in place where that was done in the recording."""
-    attributes, present, value = live_attributes(held), _present(held, name), move["now"]
-    if is_put_in_place(present, value) or name == ITSELF or attributes is None:
+    present, value = _present(held, name), move["now"]
+    if is_put_in_place(present, value) or name == ITSELF or live_attributes(held) is None:
         return
     if not (move.get("in_place") and pour(present, value)):
         taken = copied(value)
-        attributes[name] = value if taken is None else taken[0]  # it may be put in more than once
+        set_attribute(held, name, value if taken is None else taken[0])  # it may be put in more than once
 
 
 def _shown(value: Any) -> Any:
