@@ -33,6 +33,8 @@ _MOST_ATTRIBUTES = 200
 _MOST_MOVING = 16
 _LOOKS = 128
 """How often an object is looked at for each agent that holds it, before and behind its actions."""
+_LOOKS_AT_CHANGED = 4096
+"""How many of them the actions add that change the object: enough for two thousand actions."""
 _MOST_TEXT = 4096
 _MOST_VALUES = 24
 _SMALL_ITEMS = 100
@@ -80,8 +82,8 @@ class HeldObject:
     """
 
     __slots__ = (
-        "_acted", "_began", "_is_generator", "_marks", "_names", "_refer", "_skipped", "_values", "is_moving",
-        "last", "looks_left", "number", "seen_at",
+        "_acted", "_began", "_is_generator", "_marks", "_names", "_refer", "_skipped", "_spare", "_values",
+        "is_moving", "last", "looks_left", "number", "seen_at",
     )  # fmt: skip
 
     def __init__(self, number: int, value: object, names: Collection[str] | None = None) -> None:
@@ -101,6 +103,8 @@ class HeldObject:
         """Whether something was seen to change it between actions."""
         self.looks_left = 1
         """How often it is looked at yet while nothing moves it."""
+        self._spare = _LOOKS_AT_CHANGED
+        """How many more looks actions that change it bring about."""
         self.seen_at = -1
         """How many outermost actions had ended at the last look."""
         self.look()
@@ -207,7 +211,9 @@ class HeldObject:
         if moves is None:
             return
         # What actions change often is what other code changes, too, though perhaps late.
-        self.looks_left = max(self.looks_left, _LOOKS)
+        more = max(0, min(self._spare, _LOOKS - self.looks_left))
+        self.looks_left += more
+        self._spare -= more
         if self.is_moving:
             self._acted.update(name for name in moves if name in self.last)
 
