@@ -146,12 +146,13 @@ _OF_COMMANDS = frozenset({"--root", "--session", "-s", "--json"})
 """Options that most commands take, and other programs before the command."""
 
 EPILOG = f"""\b
-Exit codes: 0 fine, 1 a negative answer, 2 usage, 3 unreadable or missing input,
-4 unverified, 70 a bug in Agent Trace, 130 interrupted.
+Exit codes: 0 fine, 1 a negative answer, 2 usage, 3 unreadable or missing
+input, 4 unverified, 70 a bug in Agent Trace, 130 interrupted.
 
 \b
 Environment: AGENT_TRACE_ROOT (the trace root), NO_COLOR.
-Completion: eval "$(_AGENT_TRACE_COMPLETE=bash_source {PROGRAM})"  (or zsh_source, fish_source).
+Completion: eval "$(_AGENT_TRACE_COMPLETE=bash_source {PROGRAM})"
+(zsh_source and fish_source for those shells).
 Start with: {PROGRAM} demo
 """
 
