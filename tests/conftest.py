@@ -165,6 +165,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    # What is frozen is not collected at the end of the process either: DuckDB then lists it all as leaked.
+    gc.unfreeze()
+
+
 def _shut_down_recording() -> None:
     """Close what the test left open; nothing is imported for a test that recorded nothing."""
     module = sys.modules.get("Agent.config.logging_config")

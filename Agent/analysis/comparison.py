@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from Agent.analysis.errors import FINGERPRINT, shape_of
 from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.views import IS_ERROR, scan, whole_lines
 from Agent.analysis.stats import holm, welch
-from Agent.analysis.text import cell, plural, section, short_number, table
+from Agent.analysis.text import WIDTH, cell, plural, section, short_number, table
 from Agent.errors import UsageError
 from Agent.tree.layout import session_id_of
 
@@ -97,7 +98,11 @@ class BehaviourComparison:
         }
 
     def __str__(self) -> str:
-        return comparison_text(self.to_dict())
+        return self.to_text()
+
+    def to_text(self, width: int | None = None) -> str:
+        """Return the comparison as text; with a width, its tables are cut to that."""
+        return comparison_text(self.to_dict(), width)
 
 
 def compare_sessions(first: Path, second: Path) -> BehaviourComparison:
@@ -478,27 +483,33 @@ MAX_REAL = 20
 MAX_NOISE = 5
 
 
-def comparison_text(found: Mapping[str, Any]) -> str:
+def comparison_text(found: Mapping[str, Any], width: int | None = None) -> str:
     """The sides, the differences that noise does not explain, and the largest of those that it may.
 
     Args:
-        found: what `Comparison.to_dict` gives.
+        found: what `BehaviourComparison.to_dict` gives.
+        width: what a row of a table is cut to; paragraphs are never wider than a page.
     """
+    room = None if width is None else width - 2
     head = [f"{label} {_side(side)}" for label, side in (("A", found["first"]), ("B", found["second"]))]
     real = [each for each in found["differences"] if each["is_real"]]
     noise = [each for each in found["differences"] if not each["is_real"]]
     parts = ["\n".join(head)]
     if real:
-        parts.append(section(f"Differences that noise does not explain: {len(real)}", _rows(real, MAX_REAL)))
+        parts.append(
+            section(f"Differences that noise does not explain: {len(real)}", _rows(real, MAX_REAL, room))
+        )
     else:
         parts.append("No difference that noise does not explain.")
     one_sided = [each for each in noise if each["note"].startswith(("new", "gone"))]
     title = "Only on one side, but too few or too close together to be sure"
-    parts.append(section(title, _rows(one_sided, MAX_NOISE)))
+    parts.append(section(title, _rows(one_sided, MAX_NOISE, room)))
     noise = [each for each in noise if each not in one_sided]
     changed = [each for each in noise if each["first"] != each["second"]]
-    parts.append(section(f"Noise may explain: {plural(len(noise), 'comparison')}", _rows(changed, MAX_NOISE)))
-    how = [f"rates are {found['unit']}", *_wrapped(found["method"]), *found["notes"]]
+    title = f"Noise may explain: {plural(len(noise), 'comparison')}"
+    parts.append(section(title, _rows(changed, MAX_NOISE, room)))
+    method = textwrap.wrap(found["method"], min(room or WIDTH, WIDTH - 4))
+    how = [f"rates are {found['unit']}", *method, *found["notes"]]
     return "\n\n".join(part for part in [*parts, section("How", how)] if part)
 
 
@@ -509,7 +520,7 @@ def _side(side: Mapping[str, Any]) -> str:
     return f"{side['label']}: {events} of {agents} in {seconds} s{ticks}"
 
 
-def _rows(differences: Sequence[Mapping[str, Any]], limit: int) -> list[str]:
+def _rows(differences: Sequence[Mapping[str, Any]], limit: int, width: int | None) -> list[str]:
     if not differences:
         return []
     rows: list[Sequence[Any]] = [("", "", "A", "B", "change", "95 % interval", "chance")]
@@ -526,7 +537,7 @@ def _rows(differences: Sequence[Mapping[str, Any]], limit: int) -> list[str]:
         for each in differences[:limit]
     ]
     hidden = len(differences) - limit
-    return [*table(rows, frozenset({2, 3, 4, 6})), *([f"... and {hidden} more"] if hidden > 0 else [])]
+    return [*table(rows, frozenset({2, 3, 4, 6}), width), *([f"... and {hidden} more"] if hidden > 0 else [])]
 
 
 def _change(each: Mapping[str, Any]) -> str:
@@ -550,9 +561,3 @@ def _chance(each: Mapping[str, Any]) -> str:
     if each["chance"] is None:
         return str(each["note"])
     return "< 0.001" if each["chance"] < 0.001 else f"{each['chance']:.3f}"
-
-
-def _wrapped(text: str) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, 96)

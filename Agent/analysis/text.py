@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,19 +21,71 @@ def section(title: str, lines: Iterable[str]) -> str:
     return "\n".join([title, *body]) if body else ""
 
 
-def table(rows: Sequence[Sequence[Any]], right: frozenset[int] = frozenset()) -> list[str]:
-    """Rows in columns as wide as their widest cell; `right` holds the columns aligned to the right."""
+def table(
+    rows: Sequence[Sequence[Any]], right: frozenset[int] = frozenset(), width: int | None = None
+) -> list[str]:
+    """Rows in columns as wide as their widest cell.
+
+    Args:
+        right: the columns aligned to the right.
+        width: what a line may take; columns stand closer, and long texts are cut, so that it does.
+    """
     cells = [[cell(value) for value in row] for row in rows]
     if not cells:
         return []
     widths = [max(len(row[n]) for row in cells) for n in range(len(cells[0]))]
+    gap = 2
+    if width is not None:
+        widths, gap = fitted(widths, [n not in right for n in range(len(widths))], width)
     lines = []
     for row in cells:
-        padded = [
-            text.rjust(widths[n]) if n in right else text.ljust(widths[n]) for n, text in enumerate(row)
+        shown = [
+            text if len(text) <= most else text[: most - 1] + "…"
+            for text, most in zip(row, widths, strict=True)
         ]
-        lines.append("  ".join(padded).rstrip())
+        padded = [
+            text.rjust(widths[n]) if n in right else text.ljust(widths[n]) for n, text in enumerate(shown)
+        ]
+        lines.append((" " * gap).join(padded).rstrip())
     return lines
+
+
+def command_lines(line: str, width: int) -> list[str]:
+    """A command line, broken before its options where it is too long, so that a shell reads it as one."""
+    if len(line) <= width:
+        return [line]
+    parts: list[str] = []
+    for word in _SHELL_WORD.findall(line):
+        # the value of an option stays with it
+        if parts and not word.startswith("-") and parts[-1].startswith("-") and " " not in parts[-1]:
+            parts[-1] += f" {word}"
+        else:
+            parts.append(word)
+    margin = " " * (len(line) - len(line.lstrip()))
+    lines = [margin + parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + 1 + len(part) + len(" \\") <= width:
+            lines[-1] += f" {part}"
+        else:
+            lines[-1] += " \\"
+            lines.append(f"{margin}    {part}")
+    return lines
+
+
+_SHELL_WORD: Final = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:\\.|[^"\\])*"|'[^']*')+""")
+_LEAST_CELL: Final = 12
+
+
+def fitted(widths: Sequence[int], may_be_cut: Sequence[bool], room: int) -> tuple[list[int], int]:
+    """Widths of columns that fit into a line, the widest cut first, and the blanks between them."""
+    made, gaps = list(widths), len(widths) - 1
+    gap = 2 if sum(made) + 2 * gaps <= room else 1
+    while sum(made) + gap * gaps > room:
+        widest = max(range(len(made)), key=lambda at: made[at] if may_be_cut[at] else 0)
+        if not may_be_cut[widest] or made[widest] <= _LEAST_CELL:
+            break
+        made[widest] -= 1
+    return made, gap
 
 
 def cell(value: Any) -> str:

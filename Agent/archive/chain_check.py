@@ -456,7 +456,11 @@ def prove_event(session: Path, event_id: str) -> dict[str, Any]:
     chains = read_chains(session)
     chain = chains.get(writer)
     if chain is None:
-        raise InputError(f"writer {writer} has no chain", path=session, remedy="it was recorded without one")
+        raise InputError(
+            f"no block covers {event_id}",
+            path=session,
+            remedy="it does not exist, or its writer recorded no digests",
+        )
     mark = b'"id":"%s"' % event_id.encode()
     with ChainedFiles(session, chains) as chained:
         own = [(file, name) for file, name in chained.files if file.writer == writer and name is not None]

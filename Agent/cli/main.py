@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -142,16 +143,25 @@ EXIT_USAGE, EXIT_UNREADABLE, EXIT_BUG, EXIT_INTERRUPTED = 2, 3, 70, 130
 _QUERY_SECONDS, _QUERY_MEMORY_BYTES = 600, 2_000_000_000
 """What one query of a command may take: time, and memory beyond what the process has when it begins."""
 
+_REMEDIES = {
+    errno.ENOSPC: "; free disk space",
+    errno.EACCES: "; run it as a user who may do that",
+    errno.EPERM: "; run it as a user who may do that",
+    errno.EROFS: "; copy it to a place that can be written to",
+}
+"""What helps where the system refuses, to stand behind its own words."""
+
 _OF_COMMANDS = frozenset({"--root", "--session", "-s", "--json"})
 """Options that most commands take, and other programs before the command."""
 
 EPILOG = f"""\b
-Exit codes: 0 fine, 1 a negative answer, 2 usage, 3 unreadable or missing input,
-4 unverified, 70 a bug in Agent Trace, 130 interrupted.
+Exit codes: 0 fine, 1 a negative answer, 2 usage, 3 unreadable or missing
+input, 4 unverified, 70 a bug in Agent Trace, 130 interrupted.
 
 \b
 Environment: AGENT_TRACE_ROOT (the trace root), NO_COLOR.
-Completion: eval "$(_AGENT_TRACE_COMPLETE=bash_source {PROGRAM})"  (or zsh_source, fish_source).
+Completion: eval "$(_AGENT_TRACE_COMPLETE=bash_source {PROGRAM})"
+(zsh_source and fish_source for those shells).
 Start with: {PROGRAM} demo
 """
 
@@ -200,7 +210,8 @@ def main(arguments: Sequence[str], *, owns_process: bool = False) -> int:
         return _say(str(error), error.exit_code)
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""
-        return _say(f"{(error.strerror or str(error)).lower()}{place}", EXIT_UNREADABLE)
+        remedy = _REMEDIES.get(error.errno or 0, "")
+        return _say(f"{(error.strerror or str(error)).lower()}{place}{remedy}", EXIT_UNREADABLE)
     except Exception as error:  # noqa: BLE001
         return _own_bug(error, show="--debug" in arguments)
     finally:

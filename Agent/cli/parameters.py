@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from Agent.analysis.text import command_lines
 from Agent.tree.default_root import default_root
 
 if TYPE_CHECKING:
@@ -26,13 +27,16 @@ _TARGET_HELP = (
     "MODULE:NAME of a class or factory that builds the agent; default: the one the session remembers."
 )
 UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+_EXAMPLE_WIDTH = 76
+"""The help indents them by two columns and leaves two free, in a terminal of 80."""
 _AGO = re.compile(r"-(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|min|h|d|w)", re.ASCII)
 
 
 def command(*examples: str, of: click.Group | None = None, **how: Any) -> Callable[[Any], click.Command]:
     """`click.command`, or that of a group, with examples of use at the end of the help."""
     title = "Example:" if len(examples) == 1 else "Examples:"
-    epilog = "\b\n" + "\n".join([title, *(f"  {line}" for line in examples)])
+    lines = [shown for line in examples for shown in command_lines(f"  {line}", _EXAMPLE_WIDTH)]
+    epilog = "\b\n" + "\n".join([title, *lines])
     return (click.command if of is None else of.command)(epilog=epilog, **how)
 
 
@@ -194,6 +198,23 @@ def analyzer_of(run: str | None, session: str, root: Path, agent: str | None = N
     from Agent.analysis import LogAnalyzer
 
     return LogAnalyzer(session_beside(run, session, agent), root)
+
+
+def engine_of(run: str, root: Path) -> Any:
+    """The engine over a session, or over one agent of it where that is named behind a slash."""
+    from Agent.analysis.query.engine import open_engine
+    from Agent.analysis.session import find, unknown_agent
+    from Agent.archive.sealed.reader import open_reader
+
+    is_path = Path(run).is_dir()
+    name, _, agent = (run, "", "") if is_path else run.partition("/")
+    path = find(name, root)
+    if not agent:
+        return open_engine(path)
+    reader = open_reader(path)
+    if not reader.holds_agent(agent):
+        raise unknown_agent(reader, agent)
+    return open_engine(path, agent)
 
 
 session_argument = click.argument("run", metavar="[RUN]", required=False, shell_complete=complete_sessions)

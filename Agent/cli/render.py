@@ -23,7 +23,8 @@ import click
 from Agent.analysis import text as words
 from Agent.record.encode.safe_text import shown_safely
 
-count, plural, duration, clock = words.count, words.plural, words.seconds, words.clock
+count, plural, clock = words.count, words.plural, words.clock
+duration, milliseconds = words.seconds, words.milliseconds
 
 MAX_WIDTH = 100
 LEVEL_STYLES: dict[str, dict[str, Any]] = {
@@ -35,6 +36,7 @@ LEVEL_STYLES: dict[str, dict[str, Any]] = {
 }
 
 
+_WORD: Final = re.compile(r"(\s*)(\S+)")
 _STYLE: Final = re.compile(r"(\x1b\[[0-9;]*m)")
 
 
@@ -63,9 +65,15 @@ def paint(text: str, **style: Any) -> str:
     return click.style(text, **style) if style and uses_colour() else text
 
 
-def emit(text: str = "") -> None:
-    """One piece of the answer, on stdout; what a terminal obeys is escaped, but for styles and line ends."""
-    click.echo(_obeying_nothing(text), color=uses_colour())
+def emit(text: str = "", *, whole: bool = False) -> None:
+    """One piece of the answer, on stdout; what a terminal obeys is escaped, but for styles and line ends.
+
+    Lines are wrapped where stdout is a terminal, unless `whole`: those of a file.
+    """
+    width = None if whole else width_of_terminal()
+    for line in _obeying_nothing(text).split("\n"):
+        for shown in wrapped(line, width):
+            click.echo(shown, color=uses_colour())
 
 
 def note(text: str) -> None:
@@ -181,28 +189,35 @@ def heading(title: str, aside: str = "") -> None:
 
 
 def pairs(rows: Iterable[tuple[str, object]], *, cut: bool = False) -> None:
-    """Names and values in two columns; with `cut` each value is cut to its line."""
+    """Names and values in two columns; with `cut` each value is cut to its line, else it is wrapped."""
     rows = list(rows)
     width = max((display_width(name) for name, _ in rows), default=0)
     for name, value in rows:
         shown = clip(clean(value), width_of_page() - width - 4) if cut else clean(value)
-        emit("  " + paint(name.ljust(width), dim=True) + "  " + shown)
+        emit_beside("  " + paint(name.ljust(width), dim=True) + "  ", width + 4, shown)
 
 
 def emit_report(text: str, indent: str = "", width: int | None = None) -> None:
-    """A report that another room wrote: its headings, which begin at the margin, are set off."""
+    """A report that another package wrote: its headings, which begin at the margin, are set off."""
     for line in text.splitlines():
         is_heading = line[:1].strip() != ""
-        for shown in wrapped((indent + clean(line)).rstrip(), width):
+        for shown in fitting((indent + clean(line)).rstrip(), width):
             emit(paint(shown, bold=True) if is_heading else shown)
 
 
 def emit_text(text: str) -> None:
-    """A text that another package wrote, its lines wrapped to the terminal."""
+    """A text that another package wrote; a command line in it is broken so that it can be copied."""
     width = width_of_terminal()
     for line in text.splitlines():
-        for shown in wrapped(clean(line), width):
+        for shown in fitting(clean(line), width):
             emit(shown)
+
+
+def fitting(line: str, width: int | None) -> list[str]:
+    """A line of a report in so many columns; a command line in it can still be copied."""
+    if width is not None and len(line) > width and _COMMAND.match(line):
+        return words.command_lines(line, width)
+    return wrapped(line, width)
 
 
 def emit_beside(head: str, columns: int, text: str) -> None:
@@ -214,16 +229,25 @@ def emit_beside(head: str, columns: int, text: str) -> None:
 
 
 _LEAST_ROOM: Final = 20
+_COMMAND: Final = re.compile(r"(try it: |[\s$])*agent-trace [a-z]")
 
 
 def wrapped(line: str, width: int | None, indent: int = 4) -> list[str]:
     """A line broken at blanks so that it fits, what follows being indented further; whole without a width."""
-    if width is None or display_width(line) <= width:
+    if width is None or display_width(_STYLE.sub("", line)) <= width:
         return [line]
     further = " " * (len(line) - len(line.lstrip()) + indent)
-    return textwrap.wrap(
-        line, width, subsequent_indent=further, break_long_words=False, break_on_hyphens=False
-    )
+    lines, columns = [""], 0
+    for blanks, word in _WORD.findall(line):
+        room = width - columns - len(blanks)
+        needed = display_width(_STYLE.sub("", word))
+        if lines[-1] and needed > room and columns > len(further):
+            lines.append(further + word)
+            columns = len(further) + needed
+        else:
+            lines[-1] += blanks + word
+            columns += len(blanks) + needed
+    return lines
 
 
 def paragraph(text: str, **style: Any) -> None:
@@ -241,20 +265,52 @@ def table(
 ) -> None:
     """Aligned columns under their names; those in `right` are set right, the last takes what room is left.
 
+    On a terminal that is too narrow, each row takes two lines: its first cell, and the others below.
+
     `styles` is {column: {cell: style}}, a style being keywords of `click.style`.
     """
     cells = [[clean(value) for value in row] for row in rows]
     widths = [max(map(display_width, column)) for column in zip(columns, *cells, strict=True)]
-    least = sum(widths) if columns[-1] in right else sum(widths[:-1]) + 12
-    gap = 2 if 2 + least + 2 * (len(widths) - 1) <= width_of_page() else 1
-    room = width_of_page() - 2 - sum(widths[:-1]) - gap * (len(widths) - 1)
-    if columns[-1] not in right:
-        widths[-1] = max(room, 12)
     sides = [name in right for name in columns]
-    emit("  " + in_columns(columns, widths, sides, [{"dim": True}] * len(columns), gap))
+    terminal = width_of_terminal()
+    first = int(terminal is not None and _least(widths, sides) + len(widths) + 1 > terminal)
+    margin = " " * (4 if first else 2)
+    # half a time says nothing
+    whole = [is_right or name.endswith("(UTC)") for name, is_right in zip(columns, sides, strict=True)]
+    widths, gap = _fitted(widths[first:], sides[first:], whole[first:], len(margin))
+
+    def line(row: Sequence[str], looks: Sequence[Mapping[str, Any]]) -> None:
+        if first:
+            emit("  " + paint(row[0], **looks[0]))
+        emit((margin + in_columns(row[first:], widths, sides[first:], looks[first:], gap)).rstrip())
+
+    line(columns, [{"dim": True}] * len(columns))
     for row in cells:
         looks = [(styles or {}).get(name, {}).get(cell, {}) for name, cell in zip(columns, row, strict=True)]
-        emit(("  " + in_columns(row, widths, sides, looks, gap)).rstrip())
+        line(row, looks)
+
+
+_LEAST_LAST: Final = 12
+
+
+def _least(widths: Sequence[int], sides: Sequence[bool]) -> int:
+    """What the cells of a row need, the last of which may be cut where it is set left."""
+    return sum(widths[:-1]) + (widths[-1] if sides[-1] else min(widths[-1], _LEAST_LAST))
+
+
+def _fitted(
+    widths: Sequence[int], sides: Sequence[bool], whole: Sequence[bool], margin: int
+) -> tuple[list[int], int]:
+    """Widths of columns, the last as wide as the page leaves it, and the blanks between them."""
+    terminal = width_of_terminal()
+    page, gaps = width_of_page() - margin, len(widths) - 1
+    gap = 2 if _least(widths, sides) + 2 * gaps <= page else 1
+    made = list(widths)
+    if not sides[-1]:
+        made[-1] = max(page - sum(widths[:-1]) - gap * gaps, min(widths[-1], _LEAST_LAST))
+    if terminal is None:
+        return made, gap
+    return words.fitted(made, [not each for each in whole], terminal - margin)
 
 
 def in_columns(

@@ -153,8 +153,9 @@ def raising(error: BaseException) -> click.Command:
         (
             PermissionError(13, "Permission denied", "/t/session.json"),
             3,
-            "permission denied (/t/session.json)",
+            "permission denied (/t/session.json); run it as a user who may do that",
         ),
+        (OSError(28, "No space left on device"), 3, "no space left on device; free disk space"),
     ],
 )
 def test_an_error_of_the_rooms_below_is_one_line_and_its_exit_code(monkeypatch, capsys, error, code, line):

@@ -122,3 +122,13 @@ def test_no_session_of_that_name_is_one_line(ask):
         done = ask(command, "20000101")
         assert done.returncode == 3
         assert "no session '20000101'" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_an_event_that_was_never_recorded_is_in_no_block(ask):
+    done = ask("prove", "zzzzzzzz-1")
+    assert done.returncode == 3 and "no block covers zzzzzzzz-1" in done.stderr
+
+
+def test_where_nothing_is_recorded_there_is_nothing_to_recover(run, tmp_path):
+    done = run("recover", "--all", AGENT_TRACE_ROOT=str(tmp_path / "none"))
+    assert (done.returncode, done.stdout) == (0, "") and "no session was recorded" in done.stderr

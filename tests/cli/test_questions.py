@@ -166,3 +166,12 @@ def test_a_message_that_was_never_received_is_named_with_its_event(run):
     assert [line.split()[1:] for line in page.splitlines() if lost.event_id in line] == [
         ["ada", "ben", lost.event_id]
     ]
+
+
+def test_errors_of_one_agent_are_its_own(ask):
+    whole = json.loads(ask("errors", "--json").stdout)
+    own = json.loads(ask("errors", "last/trend_service", "--json").stdout)
+    assert 0 < own["total_errors"] <= whole["total_errors"]
+    assert json.loads(ask("errors", "last/creator_001", "--json").stdout)["total_errors"] == 0
+    done = ask("errors", "last/nobody")
+    assert done.returncode == 3 and "no agent 'nobody'" in done.stderr

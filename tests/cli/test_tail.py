@@ -308,3 +308,9 @@ def test_on_a_terminal_agents_have_colours_and_lines_fit(recorded):
             assert found[2] in words
     assert colours and all(len(each) == 1 for each in colours.values())
     assert len({next(iter(each)) for each in colours.values()}) > 1
+
+
+def test_a_cursor_that_cannot_be_kept_is_refused_before_anything_is_shown(ask):
+    done = ask("tail", "--cursor", "nowhere/place.json")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "(nowhere/place.json); choose a file in an existing directory" in done.stderr

@@ -74,7 +74,7 @@ class DebugReport:
             (f"{item['count']} x", item["message"], item["agent_id"], item["example_id"])
             for item in self.evidence
         ]
-        yield section("Messages about it", table(rows, frozenset({0})))
+        yield section("Messages about it", table(rows, frozenset({0}), width - 2))
         yield section("Examined", _wrapped(self.looked_at, width))
         yield section("Next steps", self.commands)
 

@@ -58,9 +58,14 @@ class Analysis(Mapping[str, Any]):
         return len(self._summary)
 
     def __str__(self) -> str:
+        return self.to_text()
+
+    def to_text(self, width: int | None = None) -> str:
+        """Return the report as text; with a width, its tables are cut to that."""
         facts = Facts(self._summary, {"buckets": [], "marks": []}, {}, {})
         head = header(facts)
-        return f"{head.title}\n  {self._summary['path']}\n  {head.about}\n\n{sections_text(sections(facts))}"
+        told = sections_text(sections(facts), width)
+        return f"{head.title}\n  {self._summary['path']}\n  {head.about}\n\n{told}"
 
     def __repr__(self) -> str:
         return f"<Analysis of session {self._summary['session_id']}: {self._summary['total_events']} events>"
@@ -70,22 +75,30 @@ class Analysis(Mapping[str, Any]):
         return dict(self._summary)
 
 
-def sections_text(parts: Iterable[Section]) -> str:
-    """Sections as text: a title at the margin, its blocks indented; the first rows of each table and list."""
-    told = (text.section(each.title, chain.from_iterable(map(_lines, each.blocks))) for each in parts)
+def sections_text(parts: Iterable[Section], width: int | None = None) -> str:
+    """Sections as text: a title at the margin, its blocks indented; the first rows of each table and list.
+
+    With a width, tables are cut to that; paragraphs are never wider than a page.
+    """
+    told = (
+        text.section(each.title, chain.from_iterable(_lines(block, width) for block in each.blocks))
+        for each in parts
+    )
     return "\n\n".join(part for part in told if part)
 
 
-def _lines(block: Block) -> Iterator[str]:
+def _lines(block: Block, width: int | None) -> Iterator[str]:
+    room = None if width is None else width - 2
     match block:
         case Words(words) | Title(words):
-            yield from wrap(words, text.WIDTH - 2)
+            yield from wrap(words, min(room or text.WIDTH, text.WIDTH - 2))
         case Grid(columns, rows, right):
             shares = {at for row in rows for at, value in enumerate(row) if isinstance(value, Share)}
             shown = [at for at in range(len(columns)) if at not in shares]
             cells: list[list[object]] = [[columns[at] for at in shown]]
             cells += [[_words_of(row[at]) for at in shown] for row in rows[:_TOP]]
-            yield from text.table(cells, frozenset(place for place, at in enumerate(shown) if at in right))
+            to_right = frozenset(place for place, at in enumerate(shown) if at in right)
+            yield from text.table(cells, to_right, room)
             yield from _more(len(rows))
         case Entries(entries):
             for entry in entries[:_TOP]:
@@ -96,7 +109,7 @@ def _lines(block: Block) -> Iterator[str]:
             yield text.sparkline(values)
         case SideBySide(columns):
             for column in columns:
-                yield from chain.from_iterable(map(_lines, column))
+                yield from chain.from_iterable(_lines(each, width) for each in column)
 
 
 def _words_of(value: object) -> object:

@@ -53,7 +53,8 @@ def analyze(session_argument: str | None, page: Path | None, session: str, as_js
     if as_json:
         render.emit_json(report.to_dict())
     else:
-        render.emit_report(str(report), width=render.width_of_terminal())
+        width = render.width_of_terminal()
+        render.emit_report(report.to_text(width), width=width)
 
 
 @parameters.command(
@@ -113,7 +114,7 @@ def debug(
     if as_json:
         render.emit_json(report.to_dict())
     elif markdown:
-        render.emit(report.to_markdown())
+        render.emit(report.to_markdown(), whole=True)
     else:
         width = render.width_of_page()
         text = report.to_text(width) if show_all else report.to_screen(width=width)
@@ -138,14 +139,15 @@ def errors(run: str | None, limit: int, tail: bool, session: str, as_json: bool,
     """Group the errors of a session by pattern.
 
     A pattern is errors of one type, raised in one place, whose messages differ only in numbers, ids, paths
-    and quoted parts. Each pattern names the event id of an example, for agent-trace causes ID.
+    and quoted parts. Each pattern names the event id of an example, for agent-trace causes ID. RUN is a
+    session, or SESSION/agent_id for one agent's errors.
     """
     from Agent.analysis import LogAnalyzer
-    from Agent.analysis.errors import journey_tail
+    from Agent.analysis.errors import error_patterns, journey_tail
 
     analyzer = LogAnalyzer(parameters.session_of(run) or session, root)
-    with shown():
-        patterns = analyzer.find_error_patterns()
+    with shown(), parameters.engine_of(run or session, root) as engine:
+        patterns = error_patterns(engine)
     rows = patterns["fingerprints"][:limit]
     if as_json:
         for row in rows:
@@ -176,7 +178,9 @@ def _show(row: dict[str, Any], width: int) -> None:
     room = render.width_of_page() - width - 6
     render.emit(f"  {number}  {render.clip(render.clean(told_pattern(row)), room)}")
     trend = row["trend"]
-    when = f"{render.moment(row['first_seen'])} to {render.clock(row['last_seen'])}"
+    when = render.moment(row["first_seen"])
+    if row["last_seen"] != row["first_seen"]:
+        when += f" to {render.clock(row['last_seen'])}"
     place = f"in {row['place']}, " if row["place"] else ""
     agents = ", ".join(row["agent_ids"][:3]) + (", ..." if row["agents"] > 3 else "")
     who = f"{render.plural(row['agents'], 'agent')} ({agents})" if row["agents"] else "no agent"
@@ -255,9 +259,9 @@ def causes(
     if as_json or form == "json":
         render.emit_json(graph.to_dict())
     elif form == "dot":
-        render.emit(graph.to_dot().rstrip("\n"))
+        render.emit(graph.to_dot().rstrip("\n"), whole=True)
     elif form == "svg":
-        render.emit(graph.to_svg().rstrip("\n"))
+        render.emit(graph.to_svg().rstrip("\n"), whole=True)
     else:
         for line in graph.to_text(limit).splitlines():
             render.emit(render.clip(render.clean(line), render.width_of_terminal() or len(line) + 1))
@@ -330,7 +334,8 @@ _LEARNING = (
 def _print(sections: Iterable[Section]) -> None:
     from Agent.analysis.report.session_report import sections_text
 
-    render.emit_report(sections_text(sections), width=render.width_of_terminal())
+    width = render.width_of_terminal()
+    render.emit_report(sections_text(sections, width), width=width)
 
 
 @parameters.command(

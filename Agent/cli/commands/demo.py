@@ -109,8 +109,8 @@ def _place(root: Path) -> str:
 
 def _command(line: str) -> None:
     """A command line as one would type it."""
-    render.emit("  " + render.paint(f"$ {line}", fg="cyan"))
-    render.emit()
+    for shown in render.fitting(f"  $ {line}", render.width_of_page()):
+        render.emit(render.paint(shown, fg="cyan"))
 
 
 def _recording_object(recording: DemoRecording, root: Path, seconds: float) -> dict[str, Any]:
@@ -155,10 +155,12 @@ def _analyze(recording: DemoRecording, root: Path, *, show: bool) -> dict[str, A
     if show:
         render.heading("What happened")
         _command(f"agent-trace analyze {recording.session_id}{_place(root)}")
+        render.emit()
     with working("Reading the log"):
         report = analyze_session(recording.session_id, root)
     if show:
-        render.emit_report(str(report), indent="  ", width=render.width_of_page())
+        width = render.width_of_page()
+        render.emit_report(report.to_text(width - 2), indent="  ", width=width)
     return report.to_dict()
 
 
@@ -168,6 +170,7 @@ def _debug(recording: DemoRecording, root: Path, *, show: bool) -> dict[str, Any
     if show:
         render.heading("A bug to find")
         _command(f'agent-trace debug "{_issue(recording)}"{_place(root)}')
+        render.emit()
     with working("Looking for causes"):
         report = LogAnalyzer(recording.session_id, root).debug_issue(_issue(recording))
     if show:
@@ -196,15 +199,18 @@ def _show_replays(
     width = render.width_of_page()
     render.heading("The same agent, replayed from its log")
     _command(f"agent-trace replay {_run(recording)}{_place(root)}")
+    render.emit()
     with working("Replaying"):
         report = same()
     show_replay(report, indent="  ", width=width)
     render.heading("The same agent with one line changed")
     render.paragraph("The quota error gives its retry time in seconds; this creator reads it as ticks.")
     for line in _changed_lines():
-        render.emit("  " + render.paint(line, fg="red" if line.startswith("-") else "green"))
+        for shown in render.fitting(f"  {line}", width):
+            render.emit(render.paint(shown, fg="red" if line.startswith("-") else "green"))
     render.emit()
     _command(f"agent-trace replay {_run(recording)} --target {REPAIRED}{_place(root)}")
+    render.emit()
     with working("Replaying"):
         report = repaired()
     show_replay(report, indent="  ", width=width)
@@ -258,4 +264,4 @@ def _show_end(recording: DemoRecording, commands: list[str]) -> None:
     )
     render.emit()
     for command in commands:
-        render.emit("  " + render.paint(f"$ {command}", fg="cyan"))
+        _command(command)

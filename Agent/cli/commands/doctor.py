@@ -384,7 +384,7 @@ def show(origin: bool, as_json: bool) -> int:
                 _line(_toml_key(name.partition(".")[2]), setting, width if origin else 0)
     if found.outputs is not None:
         render.emit("\n# LOGGING_CONFIG also sets formatters or handlers:")
-        render.emit(f"# {orjson.dumps(found.outputs).decode()}")
+        render.emit(f"# {orjson.dumps(found.outputs).decode()}", whole=True)
     return 0
 
 
@@ -392,7 +392,7 @@ def _line(name: str, setting: Any, width: int) -> None:
     """One setting; with a width, its source as a comment in that column."""
     text = f"{name} = {_toml(setting.value)}"
     where = render.paint(f"# {render.clean(setting)}", dim=True)
-    render.emit(f"{text.ljust(width)}{where}" if width else text)
+    render.emit(f"{text.ljust(width)}{where}" if width else text, whole=True)
 
 
 def _toml_key(name: str) -> str:
@@ -424,10 +424,11 @@ def path(as_json: bool) -> int:
     if as_json:
         render.emit_json([{"path": place, "state": state} for place, state in rows])
         return 0
-    width = max(len(place) for place, _ in rows) + 2
+    room = (render.width_of_terminal() or sys.maxsize) - max(len(state) for _, state in rows)
+    width = min(max(len(place) for place, _ in rows), room - 2)
     for place, state in rows:
         style = FILE_STYLES.get(state, {"fg": "yellow"})
-        render.emit(f"{render.clean(place).ljust(width)}{render.paint(render.clean(state), **style)}")
+        render.emit(f"{render.clean(place).ljust(width)}  {render.paint(render.clean(state), **style)}")
     return 0
 
 
@@ -453,7 +454,7 @@ def presets(name: str | None, as_json: bool) -> int:
         if as_json:
             render.emit_json(preset_values(name))
         else:
-            render.emit(preset_path(name).read_text(encoding="utf-8").rstrip())
+            render.emit(preset_path(name).read_text(encoding="utf-8").rstrip(), whole=True)
         return 0
     if as_json:
         render.emit_json({each: preset_values(each) for each in preset_names()})

@@ -226,9 +226,9 @@ def _tree_line(row: dict[str, Any]) -> str:
     name = row["name"] if row["name"] != row["event_type"] else row["message"] or row["event_type"]
     if row["event_type"] != "agent_action" and name != row["message"]:
         name = f"{row['event_type']}: {name}"
-    took = "" if row["duration_ms"] is None else f"  {row['duration_ms']:.3g} ms"
+    took = "" if row["duration_ms"] is None else f"  {render.milliseconds(row['duration_ms'])}"
     if row["children"] and row["self_ms"] is not None:
-        took += f", {row['self_ms']:.3g} ms self"
+        took += f", {render.milliseconds(row['self_ms'])} self"
     outcome = f"  {row['outcome']}" if row["outcome"] else ""
     look = render.LEVEL_STYLES.get(row["level"], {})
     room = max(render.width_of_page() - 22 - 2 * row["depth"] - len(took) - len(outcome), 16)

@@ -72,6 +72,8 @@ def recover(session: str, every: bool, mirrors: bool, as_json: bool, root: Path)
             }
         )
         return
+    if not done and not passed_over:
+        render.note(f"no session was recorded in {root} yet")
     for each in done:
         _show_recovered(each)
     if rebuilt is not None:
@@ -262,10 +264,12 @@ def prove(event_id: str, run: str, as_json: bool, root: Path) -> None:
         render.emit_json(proof)
         return
     render.emit(render.clean(f"{event_id} is in {proof['place']}"))
+    closed = render.moment(proof["time"])
     render.emit(
-        f"block {proof['block']} of the {proof['blocks']} of writer {proof['writer']}, {proof['time']}"
+        f"block {proof['block']} of the {proof['blocks']} of writer {proof['writer']}, closed {closed} UTC"
     )
-    render.emit(f"{len(proof['path'])} digests lead to the head {proof['head']}")
+    render.emit(f"{render.plural(len(proof['path']), 'digest')} from its line to the head of the session")
+    render.emit(f"head {proof['head']}")
 
 
 def _faults(found: Verification) -> list[str]:

@@ -233,7 +233,8 @@ def _in_numbers(
     if as_json:
         render.emit_json(found.to_dict())
     else:
-        render.emit_report(str(found), width=render.width_of_terminal())
+        width = render.width_of_terminal()
+        render.emit_report(found.to_text(width), width=width)
     return 1 if found.real else 0
 
 
@@ -259,10 +260,7 @@ def run_sweep(
     if as_json:
         render.emit_json(report.to_dict())
     else:
-        for line in str(report).splitlines():
-            # a command stays whole, so that it can be copied
-            show_line = render.emit if "agent-trace " in line else render.emit_text
-            show_line(line)
+        render.emit_text(str(report))
     return report.exit_code
 
 

@@ -23,7 +23,7 @@ QUERY_BYTES = 1_000_000
 
 @parameters.command(
     "agent-trace sql --schema",
-    'agent-trace sql "SELECT action_type, count(*), avg(duration_ms) FROM actions GROUP BY ALL"',
+    'agent-trace sql "SELECT action_type, avg(duration_ms) FROM actions GROUP BY ALL"',
     'agent-trace sql "SELECT agent_id, sum(reward) FROM rewards GROUP BY ALL" last --csv',
     "agent-trace sql - 20261120_103045/creator_001 < question.sql",
 )
@@ -69,7 +69,7 @@ def sql(
             'say what to ask, as in agent-trace sql "SELECT count(*) FROM events"',
             click.get_current_context(),
         )
-    engine = _engine(run or session, root)
+    engine = parameters.engine_of(run or session, root)
     token = bounds.set(bounds.get()._replace(deadline_s=timeout))
     try:
         with shown("querying the session"):
@@ -80,23 +80,6 @@ def sql(
     finally:
         bounds.reset(token)
         engine.close()
-
-
-def _engine(run: str, root: Path) -> Any:
-    """The engine over a session, or over one agent of it."""
-    from Agent.analysis.query.engine import open_engine
-    from Agent.analysis.session import find, unknown_agent
-    from Agent.archive.sealed.reader import open_reader
-
-    is_path = Path(run).is_dir()
-    name, _, agent = (run, "", "") if is_path else run.partition("/")
-    path = find(name, root)
-    if not agent:
-        return open_engine(path)
-    reader = open_reader(path)
-    if not reader.holds_agent(agent):
-        raise unknown_agent(reader, agent)
-    return open_engine(path, agent)
 
 
 def _text(query: str) -> str:

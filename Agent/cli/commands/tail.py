@@ -286,6 +286,10 @@ def _read_cursor(file: Path, session: Path) -> dict[str, Any] | None:
         place = orjson.loads(file.read_bytes())
         name = place["session"]
     except FileNotFoundError:
+        if not file.parent.is_dir():
+            raise InputError(
+                "the cursor cannot be kept there", path=file, remedy="choose a file in an existing directory"
+            ) from None
         return None  # the first call with this file
     except (ValueError, TypeError, KeyError):
         raise DamagedInput(

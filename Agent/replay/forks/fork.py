@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from Agent.errors import AgentTraceError, ReplayError, UsageError
+from Agent.errors import AgentTraceError, InputError, ReplayError, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.event.model import Event, RedactedBytes
 from Agent.event.ordering import order_key
@@ -611,7 +611,7 @@ class ForkRecording:
         hear: hears each line, None for nobody.
 
     Raises:
-        OSError: the root cannot be written.
+        InputError: the root cannot be written.
     """
 
     def __init__(
@@ -632,7 +632,14 @@ class ForkRecording:
             targets=targets,
             other={lineage.relation: redactor.object(lineage.to_object())},
         )
-        self.session = create_session(root, info)
+        try:
+            self.session = create_session(root, info)
+        except OSError as error:
+            raise InputError(
+                f"no session can be made there: {error.strerror or error}",
+                path=root,
+                remedy="copy the trace root to a place that you may write to",
+            ) from error
         writer = SessionWriter(self.session)
         sink: Any = None if hear is None else HeardSink(writer, hear)
         options = options_of_replay(configuration.get("state"), gone_states=True)

@@ -1,0 +1,183 @@
+"""Every command in a terminal of 80 columns: nothing is wider, and `--json` is read as JSON from a pipe."""
+
+import json
+import re
+import sys
+
+import pytest
+from test_terminal_answers import COMMANDS
+
+from Agent import AgentLogger, setup_logging, shutdown_logging, trace_agent_action
+from Agent.cli.main import EXIT_BUG
+from Agent.demo.platform import Settings, record_session
+from Agent.flight import recorder
+
+COLUMNS = 80
+AGENT = "creator_017"
+LONG = "a-writer-of-the-editorial-office-by-the-river"
+REPAIRED, CHANGED = (f"Agent.demo.targets:{name}_creator" for name in ("repaired", "changed"))
+STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+ASKED = {
+    "sessions": [[]],
+    "analyze": [[], ["--html", "report.html"], ["LONG"]],
+    "journey": [
+        [AGENT],
+        [AGENT, "--all"],
+        [AGENT, "--tree"],
+        [LONG, "-s", "LONG"],
+        [AGENT, "--all-sessions"],
+    ],
+    "errors": [[], ["--tail"], ["LONG", "--tail"]],
+    "debug": [[f"Agent {AGENT} stopped publishing", "--all"], [f"{LONG} fails", "-s", "LONG", "--all"]],
+    "causes": [["EVENT"], ["EVENT", "--effects"]],
+    "tail": [["-n", "100"], ["-n", "3", "-l", "error"]],
+    "play": [[f"last/{AGENT}"]],
+    "replay": [
+        [f"last/{AGENT}"],
+        [f"last/{AGENT}", "--target", REPAIRED, "--keep-going=3"],
+        ["--all", "--agent", "creator_00[1-4]", "--target", CHANGED],
+    ],
+    "learning": [[], ["creator_001"]],
+    "interactions": [[], ["--content", "creator_001-post-001"]],
+    "performance": [[], ["LONG"]],
+    "state": [[AGENT], [AGENT, "--why", "cooldown_until"], [AGENT, "--checkpoints"], [LONG, "LONG"]],
+    "resume": [["last/creator_001", "--step", "tick:40"]],
+    "fork": [
+        ["last/creator_001", "--step", "tick:40", "--modify", '{"followers": 5000}'],
+        [
+            "last/creator_001",
+            "--step",
+            "tick:40",
+            "--sweep",
+            "--vary",
+            "followers=10,999",
+            "--outcome",
+            "followers",
+        ],
+    ],
+    "diff": [
+        ["last/creator_001", "last-fork/creator_001"],
+        ["last", "LONG", "--stats"],
+        ["last", "--by", "agent_role"],
+    ],
+    "runs": [[], ["a-long-run"], ["a-long-run", "--steps"], ["a-long-run", "--artifacts"], ["last-fork"]],
+    "golden add": [["last/creator_001", "--name", "a-creator-that-was-kept"], ["last/creator_002", "--test"]],
+    "golden list": [[]],
+    "golden check": [[], ["creator_002", "--target", CHANGED]],
+    "golden shrink": [["creator_002", "--target", CHANGED]],
+    "golden accept": [["creator_002", "42", "--reason", "as it is now", "--target", CHANGED]],
+    "golden update": [["creator_002"]],
+    "golden remove": [["creator_002"]],
+    "sql": [["--schema"], ["SELECT * FROM events LIMIT 3"], ["SELECT agent_id, message FROM events LIMIT 3"]],
+    "lnav install": [["--to", "formats"]],
+    "recover": [[], ["--all", "--mirrors"]],
+    "seal": [[]],
+    "verify": [[], ["LONG"], ["--head", "0" * 64]],
+    "prove": [["EVENT"]],
+    "prune": [["--keep-sessions", "1", "--dry-run"], ["--checkpoints", "--dry-run"]],
+    "erase": [["--agent", AGENT, "--dry-run"], ["--agent", AGENT, "--yes"]],
+    "keys add": [["--project", "shop", "--scope", "ingest", "--label", "agents in production"]],
+    "keys list": [[]],
+    "keys content": [["shop", "--off"]],
+    "keys revoke": [["none"]],
+    "ship": [["--to", "http://127.0.0.1:9", "--patience", "0.1"]],
+    "doctor": [[]],
+    "config show": [[]],
+    "config path": [[]],
+    "config presets": [[], ["production"]],
+    "version": [[]],
+    "demo": [["--agents", "20", "--ticks", "48", "--root", "another"]],
+}
+"""What each command is asked, in this order: those that change the recording come after those that read it."""
+READING = frozenset(list(ASKED)[: list(ASKED).index("golden add")])
+"""The commands that are asked for JSON too."""
+NOT_ASKED = {"serve": "it does not end", "lnav show": "it prints a file for lnav"}
+
+
+class Writer:
+    def __init__(self):
+        self.agent_id = LONG
+        self.agent_role = "role-" * 12
+        self.a_field_with_a_name_that_explains_what_it_holds_and_why_and_since_when = 0
+
+    @trace_agent_action("write_an_article_about_the_weather_of_the_coming_week_for_the_morning_paper")
+    def write(self, text):
+        self.a_field_with_a_name_that_explains_what_it_holds_and_why_and_since_when += 1
+        if len(text) > 200:
+            raise ValueError(f"an article may not be longer than 200 characters: {text}")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A directory with two sessions under `trace`: of the demo, and one whose names are long."""
+    directory = tmp_path_factory.mktemp("desk")
+    root = directory / "trace"
+    setup_logging(trace_root=root)
+    recorder.start_run(
+        "an experiment with a long name", run_id="a-long-run", labels={"purpose": "words " * 30}
+    )
+    for step in ("one", "a-step-whose-name-is-longer-than-most-others-in-a-whole-newspaper"):
+        recorder.start_step(step, "write the article of the day, with all its pictures")
+        recorder.save_artifact(f"out/{step}/{'y' * 30}.json", {"text": "words " * 30})
+        recorder.finish_step(step)
+    writer = Writer()
+    for words in (1, 2, 50):
+        try:
+            writer.write("word " * words)
+        except ValueError:
+            AgentLogger(LONG, "role").warning("it failed: " + "again " * 40)
+    recorder.finish_run()
+    shutdown_logging()
+    long = next(root.glob("session_*")).name.removeprefix("session_")
+    return directory, record_session(root, Settings(agents=20, ticks=48, seed=7)).session, long
+
+
+def too_wide(text):
+    """The lines that do not fit, but for those that are one word without a blank."""
+    plain = [STYLE.sub("", line).rpartition("\r")[2] for line in text.splitlines()]
+    return [line for line in plain if len(line) > COLUMNS and max(map(len, line.split())) < COLUMNS - 12]
+
+
+def test_every_command_is_asked():
+    assert ASKED.keys() | NOT_ASKED.keys() == COMMANDS.keys()
+
+
+@pytest.mark.further
+@pytest.mark.process
+def test_every_answer_fits(place, run, monkeypatch):
+    directory, session, long = place
+    monkeypatch.chdir(directory)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("AGENT_TRACE_ROOT", "trace")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", str(COLUMNS))
+    lines = (session / "agents" / f"{AGENT}.log").read_text().splitlines()
+    event = next(each["id"] for each in map(json.loads, lines) if each.get("tick") == 16)
+    known = {"EVENT": event, "LONG": long}
+    wide = {}
+    for name, questions in ASKED.items():
+        takes_json = any(option.name == "as_json" for option in COMMANDS[name].params)
+        for question in questions:
+            asked = [*name.split(), *(known.get(word, word) for word in question)]
+            with monkeypatch.context() as terminal:
+                for stream in (sys.stdout, sys.stderr):
+                    terminal.setattr(stream, "isatty", lambda: True, raising=False)
+                done = run(*asked, HOME=str(directory))
+            assert done.returncode != EXIT_BUG, (asked, done.stderr)
+            wide[tuple(asked)] = too_wide(done.stdout + done.stderr)
+            if takes_json and name in READING:
+                done = run(*asked, "--json", HOME=str(directory))
+                assert "\x1b" not in done.stdout + done.stderr, asked
+                is_lines = name == "tail" or (
+                    name == "journey" and not {"--tree", "--all-sessions"} & {*asked}
+                )
+                for document in done.stdout.splitlines() if is_lines else [done.stdout]:
+                    assert json.loads(document) is not None, asked
+    assert not {asked: lines for asked, lines in wide.items() if lines}
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_every_help_fits(run, name):
+    done = run(*name.split(), "--help", COLUMNS=str(COLUMNS))
+    assert done.returncode == 0 and not too_wide(done.stdout), (name, too_wide(done.stdout))
