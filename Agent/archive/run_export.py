@@ -11,6 +11,7 @@ import re
 import struct
 import tempfile
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -63,6 +64,15 @@ _END_64: Final = b"PK\x06\x06"
 _LOCATOR_64: Final = b"PK\x06\x07"
 _LOCATOR_64_BYTES: Final = 20
 _MAX_COMMENT: Final = 65_535
+_UNREADABLE: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,11 +279,7 @@ def _manifest_bytes(package: zipfile.ZipFile, path: Path) -> bytes:
             data = file.read(_MAX_MANIFEST_BYTES + 1)
     except KeyError:
         raise refused("it has no manifest", path) from None
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError, ValueError) as error:
-        raise refused(f"its manifest cannot be read: {error}", path) from None
-    except Exception as error:
-        if type(error).__module__ != "zlib":
-            raise
+    except _UNREADABLE as error:
         raise refused(f"its manifest cannot be read: {error}", path) from None
     if len(data) > _MAX_MANIFEST_BYTES:
         raise refused("its manifest is too large", path)
