@@ -16,7 +16,8 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
 
 import click
 
@@ -88,6 +89,30 @@ def note_damage(damaged: int) -> None:
     """Report how many damaged lines were skipped, if any."""
     if damaged:
         note(f"{plural(damaged, 'damaged line')} {'was' if damaged == 1 else 'were'} skipped")
+
+
+JSON_WANTED: Final = "Agent.cli.json"
+"""Under this name the context of a command keeps whether --json was given."""
+
+
+def wants_json() -> bool:
+    """Whether the command that runs was asked for JSON."""
+    return bool(click.get_current_context().meta.get(JSON_WANTED))
+
+
+def gave_json(document: Callable[[], Any]) -> bool:
+    """Print the answer of a command as one JSON document, made then, where that is wanted; whether it is."""
+    if wants_json():
+        emit_json(document())
+    return wants_json()
+
+
+def give_each(answers: Sequence[Any], *, every: bool) -> None:
+    """What sessions answered, as JSON where that is wanted: a list of all, or the one that was asked."""
+    if wants_json():
+        emit_json(answers if every else answers[0])
+    elif not answers:
+        note("no session here yet")
 
 
 def emit_json(document: Any) -> None:
@@ -232,28 +257,36 @@ def paragraph(text: str, **style: Any) -> None:
         emit("  " + paint(line, **style))
 
 
-def table(
-    columns: Sequence[str],
-    rows: Iterable[Sequence[object]],
-    *,
-    right: Sequence[str] = (),
-    styles: dict[str, dict[str, dict[str, Any]]] | None = None,
-) -> None:
-    """Aligned columns under their names; those in `right` are set right, the last takes what room is left.
+_Row = TypeVar("_Row")
 
-    `styles` is {column: {cell: style}}, a style being keywords of `click.style`.
-    """
-    cells = [[clean(value) for value in row] for row in rows]
-    widths = [max(map(display_width, column)) for column in zip(columns, *cells, strict=True)]
-    least = sum(widths) if columns[-1] in right else sum(widths[:-1]) + 12
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[_Row]):
+    """A column of a table."""
+
+    name: str
+    cell: Callable[[_Row], object]
+    """What stands in a row; None shows as a dash."""
+    right: bool = False
+    """Whether it is set right."""
+    styles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By cell, keywords of `click.style`."""
+
+
+def table(rows: Iterable[_Row], *columns: Column[_Row]) -> None:
+    """Aligned columns under their names; the last takes what room is left, unless it is set right."""
+    values = [[column.cell(row) for column in columns] for row in rows]
+    cells = [["-" if value is None else clean(value) for value in row] for row in values]
+    names, sides = [column.name for column in columns], [column.right for column in columns]
+    widths = [max(map(display_width, column)) for column in zip(names, *cells, strict=True)]
+    least = sum(widths) if sides[-1] else sum(widths[:-1]) + 12
     gap = 2 if 2 + least + 2 * (len(widths) - 1) <= width_of_page() else 1
     room = width_of_page() - 2 - sum(widths[:-1]) - gap * (len(widths) - 1)
-    if columns[-1] not in right:
+    if not sides[-1]:
         widths[-1] = max(room, 12)
-    sides = [name in right for name in columns]
-    emit("  " + in_columns(columns, widths, sides, [{"dim": True}] * len(columns), gap))
+    emit("  " + in_columns(names, widths, sides, [{"dim": True}] * len(columns), gap))
     for row in cells:
-        looks = [(styles or {}).get(name, {}).get(cell, {}) for name, cell in zip(columns, row, strict=True)]
+        looks = [column.styles.get(cell, {}) for column, cell in zip(columns, row, strict=True)]
         emit(("  " + in_columns(row, widths, sides, looks, gap)).rstrip())
 
 
