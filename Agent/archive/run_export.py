@@ -44,7 +44,7 @@ from Agent.tree.layout import (
     safe_name,
     session_id_of,
 )
-from Agent.tree.write.artifacts import ARTIFACT_SCHEME, ROOT_RUN, artifacts_dir, new_hash
+from Agent.tree.write.artifacts import ARTIFACT_SCHEME, ROOT_RUN, artifacts_dir, give_name, new_hash
 
 FORMAT: Final = "agent-trace run"
 PACKAGE_VERSION: Final = 1
@@ -354,7 +354,7 @@ def export_run(
                 )
             manifest = _write(aside, members, ref, runs)
             _refuse_damaged(ref.session, saved, manifest)
-        _give_name(aside, target)
+        give_name(aside, aside, target)
     except FileExistsError:
         raise _is_there(target) from None
     finally:
@@ -364,16 +364,6 @@ def export_run(
 
 def _is_there(target: Path) -> UsageError:
     return UsageError("the file already exists", path=target, remedy="remove it, or choose another name")
-
-
-def _give_name(aside: Path, target: Path) -> None:
-    """Put a file in place that replaces none."""
-    try:
-        os.link(aside, target)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system that knows no hard links
-        aside.rename(target)
 
 
 def _runs_of(ref: RunRef) -> tuple[str, ...]:

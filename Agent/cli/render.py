@@ -6,7 +6,6 @@ takes longer than a second, where stderr is a terminal.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -22,7 +21,7 @@ from typing import Any, Final, Generic, TypeVar
 import click
 
 from Agent.analysis import text as words
-from Agent.record.encode.safe_text import shown_safely
+from Agent.record.encode.safe_text import json_shown_safely, shown_safely
 
 count, plural, duration, clock = words.count, words.plural, words.seconds, words.clock
 
@@ -146,19 +145,9 @@ def harmless_json(data: bytes) -> bytes:
     return data if data.isascii() and b"\x7f" not in data else _harmless(data)
 
 
-_DOUBTFUL: Final = re.compile(r"[^\t\n -~]+")
-
-
 def _harmless(data: bytes) -> bytes:
-    return _DOUBTFUL.sub(_escaped, data.decode("utf-8", "backslashreplace")).encode()
-
-
-def _escaped(found: re.Match[str]) -> str:
     # JSON leaves as they are: DEL, the C1 controls, and marks that hide text or turn it around
-    text = found[0]
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+    return json_shown_safely(data.decode("utf-8", "backslashreplace")).encode()
 
 
 def _plain(value: object) -> object:
