@@ -64,14 +64,7 @@ class Pruning:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
-        return {
-            "dry_run": self.dry_run,
-            "freed_bytes": self.freed_bytes,
-            "kept": self.kept,
-            "kept_bytes": self.kept_bytes,
-            "finished": self.finished,
-            "sessions": [asdict(session) for session in self.sessions],
-        }
+        return {"freed_bytes": self.freed_bytes, **asdict(self)}
 
 
 @dataclass(slots=True)
@@ -116,7 +109,10 @@ def prune(
     for candidate in found:
         if candidate.reason is None:
             continue
-        session = _pruned(candidate, candidate.reason, now_s, dry_run=dry_run)
+        in_use = why_in_use(candidate.path, now_s=now_s)
+        gone = in_use is None and not dry_run and remove_session(candidate.path)
+        path, size_bytes = str(candidate.path), candidate.size_bytes
+        session = PrunedSession(candidate.session_id, path, size_bytes, candidate.reason, in_use, gone)
         pruned.append(session)
         if session.removed:
             on_removed(session)
@@ -157,14 +153,6 @@ def prune_checkpoints(
             on_session(ref.session_id, removed)
         total.add(removed)
     return total
-
-
-def _pruned(candidate: _Candidate, reason: str, now_s: float, *, dry_run: bool) -> PrunedSession:
-    """Remove a session that has to go, unless somebody uses it."""
-    in_use = why_in_use(candidate.path, now_s=now_s)
-    gone = in_use is None and not dry_run and remove_session(candidate.path)
-    path = str(candidate.path)
-    return PrunedSession(candidate.session_id, path, candidate.size_bytes, reason, in_use, gone)
 
 
 def _choose(found: list[_Candidate], policy: Policy, now_s: float) -> None:

@@ -11,6 +11,7 @@ import re
 import struct
 import tempfile
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ from Agent.tree.layout import (
     safe_name,
     session_id_of,
 )
-from Agent.tree.write.artifacts import ARTIFACT_SCHEME, ROOT_RUN, artifacts_dir, new_hash
+from Agent.tree.write.artifacts import ARTIFACT_SCHEME, ROOT_RUN, artifacts_dir, give_name, new_hash
 
 FORMAT: Final = "agent-trace run"
 PACKAGE_VERSION: Final = 1
@@ -63,6 +64,15 @@ _END_64: Final = b"PK\x06\x06"
 _LOCATOR_64: Final = b"PK\x06\x07"
 _LOCATOR_64_BYTES: Final = 20
 _MAX_COMMENT: Final = 65_535
+_UNREADABLE: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,11 +279,7 @@ def _manifest_bytes(package: zipfile.ZipFile, path: Path) -> bytes:
             data = file.read(_MAX_MANIFEST_BYTES + 1)
     except KeyError:
         raise refused("it has no manifest", path) from None
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError, ValueError) as error:
-        raise refused(f"its manifest cannot be read: {error}", path) from None
-    except Exception as error:
-        if type(error).__module__ != "zlib":
-            raise
+    except _UNREADABLE as error:
         raise refused(f"its manifest cannot be read: {error}", path) from None
     if len(data) > _MAX_MANIFEST_BYTES:
         raise refused("its manifest is too large", path)
@@ -348,7 +354,7 @@ def export_run(
                 )
             manifest = _write(aside, members, ref, runs)
             _refuse_damaged(ref.session, saved, manifest)
-        _give_name(aside, target)
+        give_name(aside, aside, target)
     except FileExistsError:
         raise _is_there(target) from None
     finally:
@@ -358,16 +364,6 @@ def export_run(
 
 def _is_there(target: Path) -> UsageError:
     return UsageError("the file already exists", path=target, remedy="remove it, or choose another name")
-
-
-def _give_name(aside: Path, target: Path) -> None:
-    """Put a file in place that replaces none."""
-    try:
-        os.link(aside, target)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system that knows no hard links
-        aside.rename(target)
 
 
 def _runs_of(ref: RunRef) -> tuple[str, ...]:

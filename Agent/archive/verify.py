@@ -105,22 +105,17 @@ class Verification:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON: the verdict, totals, and a row for each writer."""
+        stored = asdict(self)
+        del stored["session"]
+        writers = stored.pop("writers")
         return {
             "session_id": session_id_of(self.session),
             "path": str(self.session),
             "sound": self.sound,
-            **{name: sum(getattr(writer, name) for writer in self.writers) for name in ("taken", *_COUNTS)},
-            "erased": self.erased,
-            "damaged_lines": self.damaged_lines,
-            "torn_tails": self.torn_tails,
-            "artifacts": self.artifacts,
-            "damaged_artifacts": [asdict(artifact) for artifact in self.damaged_artifacts],
-            "parts": self.parts,
-            "damaged_parts": list(self.damaged_parts),
-            "changed_files": list(self.changed_files),
-            "dropped": dict(self.dropped),
+            **{name: sum(writer[name] for writer in writers) for name in ("taken", *_COUNTS)},
+            **stored,
             "chain": None if self.chain is None else self.chain.to_dict(),
-            "writers": [asdict(writer) for writer in self.writers],
+            "writers": writers,
         }
 
 

@@ -146,8 +146,7 @@ def _row(ref: SessionRef) -> dict[str, Any]:
         problem = error.message
     running = any(claim.is_alive() for claim in read_claims(ref.path).values())
     closed = ended_at is not None and not running
-    summary = _stored_summary(ref.path) if closed else None
-    counts = _counted(ref.path) if summary is None else _summed(summary)
+    counts = (_stored_counts(ref.path) if closed else None) or _counted(ref.path)
     started_at = started_at or counts["first_timestamp"]
     until = ended_at or counts["last_timestamp"]
     return {
@@ -178,23 +177,21 @@ def _state(running: bool, closed: bool, recovered: bool) -> str:
     return "recovered" if recovered else "closed" if closed else "crashed"
 
 
-def _stored_summary(session: Path) -> dict[str, Any] | None:
-    """The summary that a clean end left, None if there is none that can be read."""
+def _stored_counts(session: Path) -> dict[str, Any] | None:
+    """The counts in the summary that a clean end left, None if there is none that can be read."""
     import orjson
 
     try:
         stored = orjson.loads(summary_file(session).read_bytes())
-    except (OSError, orjson.JSONDecodeError):
+        counts = _summed(stored) if stored["summary_version"] == SUMMARY_VERSION else None
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
         return None  # it is a cache: what it would say is counted again
-    if not isinstance(stored, dict) or stored.get("summary_version") != SUMMARY_VERSION:
+    if counts is None:
         return None
-    try:
-        counts = _summed(stored)
-    except (KeyError, TypeError):
-        return None  # it lacks a count: all is counted again
-    times = (counts.pop("first_timestamp"), counts.pop("last_timestamp"))
-    is_sound = all(type(n) is int for n in counts.values()) and all(isinstance(t, str | None) for t in times)
-    return stored if is_sound else None
+    times = counts["first_timestamp"], counts["last_timestamp"]
+    numbers = [number for name, number in counts.items() if not name.endswith("_timestamp")]
+    is_sound = all(type(n) is int for n in numbers) and all(isinstance(t, str | None) for t in times)
+    return counts if is_sound else None
 
 
 def _summed(summary: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from Agent.analysis.text import command_lines
+from Agent.cli import render
 from Agent.tree.default_root import default_root
 
 if TYPE_CHECKING:
@@ -92,16 +93,22 @@ def complete_agents(ctx: click.Context, _param: click.Parameter, incomplete: str
     return [CompletionItem(each.agent_id) for each in agents if each.agent_id.startswith(incomplete)]
 
 
-root_option = click.option(
-    "--root",
-    metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=default_root,
-    show_default="as configured, else trace",
-    envvar="AGENT_TRACE_ROOT",
-    show_envvar=True,
-    help="The trace root.",
-)
+def root_option_of(*names: str, text: str = "The trace root.") -> Callable[[F], F]:
+    """The trace root under these names."""
+    return click.option(
+        *names,
+        "root",
+        metavar="DIR",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=default_root,
+        show_default="as configured, else trace",
+        envvar="AGENT_TRACE_ROOT",
+        show_envvar=True,
+        help=text,
+    )
+
+
+root_option = root_option_of("--root")
 session_option = click.option(
     "--session",
     "-s",
@@ -110,7 +117,16 @@ session_option = click.option(
     shell_complete=complete_sessions,
     help="A session id, a unique prefix of one, a path, last, or last-fork.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _remember_json(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    ctx.meta[render.JSON_WANTED] = value
+
+
+json_option = click.option(
+    "--json", is_flag=True, expose_value=False, callback=_remember_json, help="Print JSON."
+)
+"""Commands do not see it: `render.gave_json` and `render.wants_json` do."""
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -191,6 +207,15 @@ def session_beside(run: str | None, session: str, agent: str | None = None) -> s
             )
         return name
     return run
+
+
+def sessions_of(session: str | None, root: Path, *, every: bool) -> list[Path]:
+    """Every session of the trace root, or the one named, by default the newest; click.UsageError for both."""
+    from Agent.tree.layout import find_session, list_sessions
+
+    if every and session is not None:
+        raise click.UsageError("give SESSION or --all", click.get_current_context())
+    return [ref.path for ref in list_sessions(root)] if every else [find_session(root, session or "last")]
 
 
 def analyzer_of(run: str | None, session: str, root: Path, agent: str | None = None) -> Any:

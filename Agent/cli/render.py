@@ -6,7 +6,6 @@ takes longer than a second, where stderr is a terminal.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -16,12 +15,13 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
 
 import click
 
 from Agent.analysis import text as words
-from Agent.record.encode.safe_text import shown_safely
+from Agent.record.encode.safe_text import json_shown_safely, shown_safely
 
 count, plural, clock = words.count, words.plural, words.clock
 duration, milliseconds = words.seconds, words.milliseconds
@@ -98,6 +98,30 @@ def note_damage(damaged: int) -> None:
         note(f"{plural(damaged, 'damaged line')} {'was' if damaged == 1 else 'were'} skipped")
 
 
+JSON_WANTED: Final = "Agent.cli.json"
+"""Under this name the context of a command keeps whether --json was given."""
+
+
+def wants_json() -> bool:
+    """Whether the command that runs was asked for JSON."""
+    return bool(click.get_current_context().meta.get(JSON_WANTED))
+
+
+def gave_json(document: Callable[[], Any]) -> bool:
+    """Print the answer of a command as one JSON document, made then, where that is wanted; whether it is."""
+    if wants_json():
+        emit_json(document())
+    return wants_json()
+
+
+def give_each(answers: Sequence[Any], *, every: bool) -> None:
+    """What sessions answered, as JSON where that is wanted: a list of all, or the one that was asked."""
+    if wants_json():
+        emit_json(answers if every else answers[0])
+    elif not answers:
+        note("no session here yet")
+
+
 def emit_json(document: Any) -> None:
     """The answer as one JSON document."""
     import orjson
@@ -129,19 +153,9 @@ def harmless_json(data: bytes) -> bytes:
     return data if data.isascii() and b"\x7f" not in data else _harmless(data)
 
 
-_DOUBTFUL: Final = re.compile(r"[^\t\n -~]+")
-
-
 def _harmless(data: bytes) -> bytes:
-    return _DOUBTFUL.sub(_escaped, data.decode("utf-8", "backslashreplace")).encode()
-
-
-def _escaped(found: re.Match[str]) -> str:
     # JSON leaves as they are: DEL, the C1 controls, and marks that hide text or turn it around
-    text = found[0]
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+    return json_shown_safely(data.decode("utf-8", "backslashreplace")).encode()
 
 
 def _plain(value: object) -> object:
@@ -256,27 +270,36 @@ def paragraph(text: str, **style: Any) -> None:
         emit("  " + paint(line, **style))
 
 
-def table(
-    columns: Sequence[str],
-    rows: Iterable[Sequence[object]],
-    *,
-    right: Sequence[str] = (),
-    styles: dict[str, dict[str, dict[str, Any]]] | None = None,
-) -> None:
-    """Aligned columns under their names; those in `right` are set right, the last takes what room is left.
+_Row = TypeVar("_Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[_Row]):
+    """A column of a table."""
+
+    name: str
+    cell: Callable[[_Row], object]
+    """What stands in a row; None shows as a dash."""
+    right: bool = False
+    """Whether it is set right."""
+    styles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By cell, keywords of `click.style`."""
+
+
+def table(rows: Iterable[_Row], *columns: Column[_Row]) -> None:
+    """Aligned columns under their names; the last takes what room is left, unless it is set right.
 
     On a terminal that is too narrow, each row takes two lines: its first cell, and the others below.
-
-    `styles` is {column: {cell: style}}, a style being keywords of `click.style`.
     """
-    cells = [[clean(value) for value in row] for row in rows]
-    widths = [max(map(display_width, column)) for column in zip(columns, *cells, strict=True)]
-    sides = [name in right for name in columns]
+    values = [[column.cell(row) for column in columns] for row in rows]
+    cells = [["-" if value is None else clean(value) for value in row] for row in values]
+    names, sides = [column.name for column in columns], [column.right for column in columns]
+    widths = [max(map(display_width, column)) for column in zip(names, *cells, strict=True)]
     terminal = width_of_terminal()
     first = int(terminal is not None and _least(widths, sides) + len(widths) + 1 > terminal)
     margin = " " * (4 if first else 2)
     # half a time says nothing
-    whole = [is_right or name.endswith("(UTC)") for name, is_right in zip(columns, sides, strict=True)]
+    whole = [column.right or column.name.endswith("(UTC)") for column in columns]
     widths, gap = _fitted(widths[first:], sides[first:], whole[first:], len(margin))
 
     def line(row: Sequence[str], looks: Sequence[Mapping[str, Any]]) -> None:
@@ -284,10 +307,9 @@ def table(
             emit("  " + paint(row[0], **looks[0]))
         emit((margin + in_columns(row[first:], widths, sides[first:], looks[first:], gap)).rstrip())
 
-    line(columns, [{"dim": True}] * len(columns))
+    line(names, [{"dim": True}] * len(columns))
     for row in cells:
-        looks = [(styles or {}).get(name, {}).get(cell, {}) for name, cell in zip(columns, row, strict=True)]
-        line(row, looks)
+        line(row, [column.styles.get(cell, {}) for column, cell in zip(columns, row, strict=True)])
 
 
 _LEAST_LAST: Final = 12

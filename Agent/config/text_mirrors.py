@@ -15,7 +15,7 @@ from Agent.event.codec import event_from_object
 from Agent.event.kinds import LEVELS, Home
 from Agent.event.payloads import KINDS
 from Agent.event.values.plain import read_json, write_json
-from Agent.record.encode.safe_text import shown_safely
+from Agent.record.encode.safe_text import json_shown_safely, shown_safely
 
 if TYPE_CHECKING:
     from Agent.record.emit.pipeline import MirrorSink
@@ -70,16 +70,6 @@ class MirrorsForPeople:
             self.takers.close()
 
 
-def _json_line(details: dict[str, Any]) -> str:
-    """JSON that a terminal only shows: what it would obey, such as C1 controls, stands as escapes of JSON."""
-    text = write_json(details).decode()
-    if text.isprintable():
-        return text
-    import json
-
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
-
-
 def as_text(event: dict[str, Any]) -> str:
     """An event as the text twins hold it: one line, its payload and traceback indented below."""
     extra = event["extra"]
@@ -89,7 +79,7 @@ def as_text(event: dict[str, Any]) -> str:
     lines = [f"{time} {event['level']} {logger}{who} {shown_safely(str(event['message']))} ({event['id']})"]
     details = {key: value for key, value in extra.items() if key not in _ENVELOPE}
     if details:
-        lines.append(f"    {_json_line(details)}")
+        lines.append(f"    {json_shown_safely(write_json(details).decode())}")
     if "traceback" in extra:
         lines.extend(f"    {shown_safely(line)}" for line in str(extra["traceback"]).splitlines())
     return "\n".join(lines) + "\n"

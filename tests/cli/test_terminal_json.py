@@ -87,12 +87,13 @@ def test_notes_errors_and_tables_fit_a_narrow_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setenv("NO_COLOR", "1")
     told = "a sentence of many words that says what went wrong, and which command shows more of it"
+    wide = [render.Column(f"COLUMN{n}", lambda row, n=n: row[n], right=n == 6) for n in range(7)]
     seen = []
     for stream, show in (
         ("stderr", lambda: render.note(told)),
         ("stderr", lambda: _say(told, 3)),
         ("stdout", lambda: render.emit_beside("a head  ", 8, told)),
-        ("stdout", lambda: render.table([f"COLUMN{n}" for n in range(7)], [range(7)], right=["COLUMN6"])),
+        ("stdout", lambda: render.table([range(7)], *wide)),
     ):
         output = Terminal(is_terminal=True)
         monkeypatch.setattr(sys, stream, output)

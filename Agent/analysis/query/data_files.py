@@ -20,7 +20,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from Agent.analysis.query.views import LIVE, OLDER, REGULAR, SEALED, VERBATIM
 from Agent.archive.sealed.parquet_rows import literal, promoted_columns
-from Agent.archive.sealed.parts import Part, SealedSegment, archive_dir, read_parts
+from Agent.archive.sealed.parts import Part, SealedSegment, archive_dir, escaped, read_parts
 from Agent.tree.files.descriptors import write_all
 from Agent.tree.files.lines import open_file
 from Agent.tree.layout import agents_dir, parse_file_name, runs_dir, safe_name, tree_files
@@ -28,7 +28,6 @@ from Agent.tree.layout import agents_dir, parse_file_name, runs_dir, safe_name, 
 Entry = TypeVar("Entry")
 FORMS: Final = (LIVE, REGULAR, SEALED, OLDER, VERBATIM)
 _BLANK: Final = b" \t\n\f\r"
-_WILD: Final = str.maketrans({char: f"[{char}]" for char in "*?["})
 
 
 class Standing(NamedTuple):
@@ -291,8 +290,8 @@ def _only(session: Path, read: list[tuple[Part, list[SealedSegment]]]) -> str:
 
 
 def _patterns(session: Path, paths: Iterable[Path]) -> tuple[str, ...]:
-    resolved = escape(f"{session.resolve()}{os.sep}")
-    return tuple(resolved + escape(name) for name in _below(session, paths))
+    resolved = escaped(f"{session.resolve()}{os.sep}")
+    return tuple(resolved + escaped(name) for name in _below(session, paths))
 
 
 def _below(session: Path, paths: Iterable[Path]) -> Iterator[str]:
@@ -301,11 +300,6 @@ def _below(session: Path, paths: Iterable[Path]) -> Iterator[str]:
     for path in paths:
         text = str(path)
         yield text[len(root) :] if text.startswith(root) else str(path.relative_to(session))
-
-
-def escape(path: str) -> str:
-    """A path in which nothing is a wildcard: unescaped, `a?b.log` would read `aXb.log` too."""
-    return path.translate(_WILD)
 
 
 def standing_at(path: Path) -> Standing | None:

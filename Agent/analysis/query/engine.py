@@ -26,7 +26,6 @@ from Agent.analysis.query.data_files import (
     Pack,
     Sources,
     Standing,
-    escape,
     files_of,
     new_pack,
     parts_of,
@@ -41,7 +40,7 @@ from Agent.analysis.query.progress import (
     told_deadline,
 )
 from Agent.analysis.query.views import LIVE, has_legs, names_files, reads_files, resolve
-from Agent.archive.sealed.parts import Spill, archive_dir, cores, load_duckdb, settings_of
+from Agent.archive.sealed.parts import Spill, archive_dir, connected, cores, escaped, load_duckdb
 from Agent.errors import DamagedInput, InputError, MissingExtra, UsageError
 from Agent.record.encode.safe_text import cut
 from Agent.tree.files.lines import MAX_LINE_BYTES, RegularFiles, open_file
@@ -382,15 +381,7 @@ class Engine:
             return self._connection
         duckdb = load_duckdb("an aggregate")
         self._spill = Spill(self._session)
-        connection = duckdb.connect(
-            config={
-                "memory_limit": MEMORY_LIMIT,
-                "autoinstall_known_extensions": False,
-                "temp_directory": self._spill.path,
-                "threads": min(cores(), MOST_THREADS),
-                **settings_of(duckdb),
-            }
-        )
+        connection = connected(duckdb, self._spill, MEMORY_LIMIT, min(cores(), MOST_THREADS))
         connection.execute("SET preserve_insertion_order = false")
         connection.execute("SET VARIABLE session = ?", [f"{self._session}/"])
         # Known to whoever listens, not written to the terminal by the engine itself. In Jupyter the engine
@@ -400,7 +391,7 @@ class Engine:
             connection.execute("SET enable_progress_bar_print = false")
         # From here on nothing but this session's files can be opened, whatever a query says.
         # The escaped form is what a pattern is checked against, the plain one what it matches.
-        allowed = [str(self._session), escape(str(self._session))]
+        allowed = [str(self._session), escaped(str(self._session))]
         connection.execute("SET allowed_directories = [?, ?]", allowed)
         self._pack = new_pack(self._session / ".state")
         if self._pack is not None:

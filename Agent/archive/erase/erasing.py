@@ -23,14 +23,12 @@ import orjson
 
 from Agent.archive.chain_check import account_in_chains, names_in_chain
 from Agent.archive.erase.files import (
-    FoundCheckpoints,
     FoundLines,
     drop_cursor_entries,
     enter,
     erase_checkpoints,
     erase_from_mirrors,
     find_artifacts,
-    find_checkpoints,
     find_lines,
     find_replays,
     find_sealed,
@@ -287,16 +285,8 @@ class Erasure:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
-        return {
-            "kind": self.kind,
-            "value": self.value,
-            "dry_run": self.dry_run,
-            "resumed": self.resumed,
-            "events": self.events,
-            "mirror_lines": self.mirror_lines,
-            "sessions": [asdict(session) for session in self.sessions],
-            "proof": None if self.proof is None else self.proof.to_dict(),
-        }
+        proof = None if self.proof is None else self.proof.to_dict()
+        return {**asdict(self), "events": self.events, "proof": proof}
 
 
 @dataclass(slots=True)
@@ -306,9 +296,8 @@ class _Found:
     session: Path
     lines: FoundLines
     artifacts: frozenset[ErasedArtifact]
-    checkpoints: FoundCheckpoints
     replays: list[Path]
-    runs: int
+    told: ErasedSession
 
 
 def target_of(*, agent: str | None = None, run: str | None = None, match: str | None = None) -> Target:
@@ -364,17 +353,18 @@ def erase(
             )
         _refuse_if_in_use(root)
         before = pending(root)
-        if dry_run:
-            return _dry(root, target or before)
-        if before is not None:
-            done = _erase(root, before, progress, resumed=True)
-            if target is None or (target.kind, target.value) == (before.kind, before.value):
-                return done
-        if target is None:
+        wanted = target or before
+        if wanted is None:
             raise UsageError(
                 "no erasure was interrupted", remedy="give --agent ID, --run ID or --match VALUE"
             )
-        return _erase(root, target, progress)
+        if dry_run:
+            return _dry(root, wanted)
+        if before is not None:
+            done = _erase(root, before, progress, resumed=True)
+            if (wanted.kind, wanted.value) == (before.kind, before.value):
+                return done
+        return _erase(root, wanted, progress)
 
 
 def _refuse_if_in_use(root: Path) -> None:
@@ -391,9 +381,7 @@ def _refuse_if_in_use(root: Path) -> None:
             raise SessionInUse(reason, path=ref.path, remedy="erase when no process records under this root")
 
 
-def _dry(root: Path, target: Target | None) -> Erasure:
-    if target is None:
-        raise UsageError("no erasure was interrupted", remedy="give --agent ID, --run ID or --match VALUE")
+def _dry(root: Path, target: Target) -> Erasure:
     found, target = _find(root, target)
     done = _told(target, found)
     done.dry_run = True
@@ -402,21 +390,8 @@ def _dry(root: Path, target: Target | None) -> Erasure:
 
 
 def _told(target: Target, found: list[_Found]) -> Erasure:
-    sessions = [
-        ErasedSession(
-            session_id_of(each.session),
-            each.lines.events,
-            each.lines.damaged,
-            len(each.lines.files),
-            len(each.lines.parts),
-            len(each.artifacts),
-            each.checkpoints.count,
-            len(each.replays),
-            each.runs,
-        )
-        for each in found
-    ]
-    return Erasure(target.kind, target.value, sessions=[each for each in sessions if each.anything])
+    sessions = [each.told for each in found if each.told.anything]
+    return Erasure(target.kind, target.value, sessions=sessions)
 
 
 def _erase(
@@ -479,10 +454,19 @@ def _find(root: Path, target: Target) -> tuple[list[_Found], Target]:
         if lines.parts:
             target = target.with_found(sealed=frozenset([session_id_of(session)]))
         own = frozenset(each for each in target.artifacts if each.session_id == session_id_of(session))
-        runs = sum(1 for run_id in run_ids(session) if run_id in target.run_dirs)
-        checkpoints = find_checkpoints(session, target)
         replays = find_replays(session, target, holds_it)
-        found.append(_Found(session, lines, own, checkpoints, replays, runs))
+        told = ErasedSession(
+            session_id_of(session),
+            events=lines.events,
+            damaged_lines=lines.damaged,
+            files=len(lines.files),
+            parts=len(lines.parts),
+            artifacts=len(own),
+            checkpoints=erase_checkpoints(session, target, dry_run=True),
+            replays=len(replays),
+            runs=len(target.run_dirs.intersection(run_ids(session))),
+        )
+        found.append(_Found(session, lines, own, replays, told))
     return found, target
 
 
@@ -514,12 +498,10 @@ def _judge_of(session: Path, path: Path, target: Target) -> Callable[[bytes], by
 def _erase_session(found: _Found, target: Target, *, resumed: bool) -> None:
     """The steps of one session; each can be done again, and leaves what the next ones need."""
     session, lines = found.session, found.lines
-    touched = resumed or any(
-        (lines.files, lines.parts, found.artifacts, found.checkpoints.count, found.replays, found.runs)
-    )
+    touched = resumed or found.told.anything
     if touched and entries_in(boards_dir(session)):
         recover_session(session)
-    erase_checkpoints(session, found.checkpoints)
+    erase_checkpoints(session, target)
     for replay in found.replays:
         delete_tree(replay)
     enter(session, lines)

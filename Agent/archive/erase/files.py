@@ -511,59 +511,37 @@ def _directories(parent: Path) -> list[Path]:
     return [path for path in entries_in(parent) if path.is_dir() and not path.is_symlink()]
 
 
-@dataclass(slots=True)
-class FoundCheckpoints:
-    """The checkpoints that go, by run."""
-
-    whole: list[str] = field(default_factory=list)
-    """Runs whose checkpoints go with all that belongs to them."""
-    numbers: dict[Path, list[int]] = field(default_factory=dict)
-    """Of others the numbers that go."""
-    count: int = 0
-
-
-def find_checkpoints(session: Path, target: Target) -> FoundCheckpoints:
-    """Find the checkpoints that go.
+def erase_checkpoints(session: Path, target: Target, *, dry_run: bool = False) -> int:
+    """Remove the checkpoints that go, and what removals that were killed had left; how many go.
 
     Raises:
         NotErased: one of them cannot be read, so nobody can say whether it holds the value.
-        OSError: an index cannot be opened.
+        OSError, DamagedInput: something cannot be opened or written; what was done counts.
     """
-    found = FoundCheckpoints()
+    count = 0
+    whole = []
     for index in sorted(runs_dir(session).glob(f"*/checkpoints/{INDEX_NAME}")):
-        directory = index.parent
-        with _opened(session, directory) as run:
+        with _opened(session, index.parent) as run:
             rows = run.files.index.everything()
-            whole = directory.parent.name in target.run_dirs
-            named = target.kind == MATCH and target.is_named_by(run.run_id)
-            if whole or named or run.files.index.fact(REMOVED_FACT) is not None:
-                found.whole.append(run.run_id)
-                found.count += len(rows)
+            is_named = target.kind == MATCH and target.is_named_by(run.run_id)
+            is_begun = run.files.index.fact(REMOVED_FACT) is not None
+            if is_named or is_begun or index.parent.parent.name in target.run_dirs:
+                whole.append(run.run_id)
+                count += len(rows)
                 continue
-            numbers = list(_going(run, rows, target))
-            if numbers or _is_unfinished(run, rows):
-                found.numbers[directory] = numbers
-                found.count += len(numbers)
-    return found
-
-
-def erase_checkpoints(session: Path, found: FoundCheckpoints) -> None:
-    """Remove what was found, and what removals that were killed had left.
-
-    Raises:
-        OSError, DamagedInput: something cannot be written; what was done counts.
-    """
-    with LocalCheckpointStore(session, redactor=Redactor(b"")) as store:
-        for run_id in found.whole:
-            # One whose removal was interrupted is finished when it is looked for, and then is none.
-            with contextlib.suppress(RunNotFound):
-                store.delete_checkpoints(run_id)
-    for directory, numbers in found.numbers.items():
-        with _opened(session, directory) as run:
-            going = set(numbers)
-            remove(run, [row for row in run.files.index.everything() if row.number in going])
-            run.files.index.shrink(whole=True)
-    remove_unshared(shared_chunks_dir(session))
+            numbers = set(_going(run, rows, target))
+            count += len(numbers)
+            if not dry_run and (numbers or _is_unfinished(run, rows)):
+                remove(run, [row for row in rows if row.number in numbers])
+                run.files.index.shrink(whole=True)
+    if not dry_run:
+        with LocalCheckpointStore(session, redactor=Redactor(b"")) as store:
+            for run_id in whole:
+                # One whose removal was interrupted is finished when it is looked for, and then is none.
+                with contextlib.suppress(RunNotFound):
+                    store.delete_checkpoints(run_id)
+        remove_unshared(shared_chunks_dir(session))
+    return count
 
 
 def _is_unfinished(run: RunCheckpoints, rows: list[Row]) -> bool:

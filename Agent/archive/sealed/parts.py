@@ -207,6 +207,7 @@ _LEFT_S: Final = 3600.0
 """Another machine may have a process of that number that is at work on a shared disk."""
 _LEAST_LINE_BYTES: Final = 2 * 1024 * 1024
 _LEAST_BUFFER_BYTES: Final = 32 * 1024 * 1024
+_WILD: Final = str.maketrans({char: f"[{char}]" for char in "*?["})
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,15 +250,8 @@ def open_connection(session: Path, share: int = 1) -> Iterator[Any]:
     """
     duckdb = load_duckdb("the archive")
     with contextlib.closing(Spill(session)) as spill:
-        connection = duckdb.connect(
-            config={
-                "memory_limit": f"{MEMORY_LIMIT_MB // share}MB",
-                "autoinstall_known_extensions": False,
-                "temp_directory": spill.path,
-                "threads": cores() if share == 1 else 1,
-                **settings_of(duckdb),
-            }
-        )
+        threads = cores() if share == 1 else 1
+        connection = connected(duckdb, spill, f"{MEMORY_LIMIT_MB // share}MB", threads)
         with contextlib.closing(connection):
             try:
                 yield connection
@@ -329,10 +323,18 @@ def load_duckdb(what: str) -> Any:
     return duckdb
 
 
-def settings_of(duckdb: Any) -> dict[str, Any]:
-    """Settings that not every version knows."""
-    # For reading ahead from afar there would be eight threads: with a local disk they only hold memory.
-    return {"async_threads": 1} if _version_of(duckdb) >= (2, 0) else {}
+def connected(duckdb: Any, spill: Spill, memory_limit: str, threads: int) -> Any:
+    """A DuckDB connection of bounded memory that loads nothing from afar."""
+    config = {
+        "memory_limit": memory_limit,
+        "autoinstall_known_extensions": False,
+        "temp_directory": spill.path,
+        "threads": threads,
+    }
+    if _version_of(duckdb) >= (2, 0):
+        # For reading ahead from afar there would be eight threads: with a local disk they only hold memory.
+        config["async_threads"] = 1
+    return duckdb.connect(config=config)
 
 
 def _version_of(duckdb: Any) -> tuple[int, ...]:
@@ -461,8 +463,8 @@ def _load(connection: Any, sources: list[Path], longest: int) -> None:
 
 
 def escaped(path: str) -> str:
-    """A path in which nothing is a wildcard."""
-    return "".join(f"[{char}]" if char in "*?[" else char for char in path)
+    """A path in which nothing is a wildcard: as it is, `a?b.log` would read `aXb.log` too."""
+    return path.translate(_WILD)
 
 
 def _session_uid(session: Path) -> str | None:

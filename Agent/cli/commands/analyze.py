@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from Agent.cli import parameters, render
-from Agent.cli.render import shown, shown_forks
+from Agent.cli.render import Column, shown, shown_forks
 from Agent.tree.files.session import as_tree
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     help="Write one self-contained HTML report with charts instead.",
 )
 @parameters.session_options
-def analyze(session_argument: str | None, page: Path | None, session: str, as_json: bool, root: Path) -> None:
+def analyze(session_argument: str | None, page: Path | None, session: str, root: Path) -> None:
     """Report what happened in a session.
 
     Agents and their actions, errors, learning, interactions, performance, and whether the log is complete.
@@ -43,16 +43,12 @@ def analyze(session_argument: str | None, page: Path | None, session: str, as_js
     if page is not None:
         with shown():
             written = LogAnalyzer(session_argument or session, root).write_html(page)
-        facts = {"path": str(written), "size_bytes": written.stat().st_size}
-        if as_json:
-            render.emit_json(facts)
-        else:
-            render.emit(f"{written} ({render.size(written.stat().st_size)})")
+        size_bytes = written.stat().st_size
+        if not render.gave_json(lambda: {"path": str(written), "size_bytes": size_bytes}):
+            render.emit(f"{written} ({render.size(size_bytes)})")
         return
     report = analyze_session(session_argument or session, root)
-    if as_json:
-        render.emit_json(report.to_dict())
-    else:
+    if not render.gave_json(report.to_dict):
         width = render.width_of_terminal()
         render.emit_report(report.to_text(width), width=width)
 
@@ -88,7 +84,6 @@ def debug(
     show_all: bool,
     test: bool,
     session: str,
-    as_json: bool,
     root: Path,
     **how: Any,
 ) -> int:
@@ -111,7 +106,7 @@ def debug(
         report = LogAnalyzer(session, root).debug_issue(
             issue, test=test, **{name: given for name, given in how.items() if given is not None}
         )
-    if as_json:
+    if render.wants_json():
         render.emit_json(report.to_dict())
     elif markdown:
         render.emit(report.to_markdown(), whole=True)
@@ -135,7 +130,7 @@ LIMIT = 8
 @parameters.limit_option("Only the N most frequent patterns.", LIMIT)
 @click.option("--tail", is_flag=True, help="Show what the agent did before each example.")
 @parameters.session_options
-def errors(run: str | None, limit: int, tail: bool, session: str, as_json: bool, root: Path) -> None:
+def errors(run: str | None, limit: int, tail: bool, session: str, root: Path) -> None:
     """Group the errors of a session by pattern.
 
     A pattern is errors of one type, raised in one place, whose messages differ only in numbers, ids, paths
@@ -149,7 +144,7 @@ def errors(run: str | None, limit: int, tail: bool, session: str, as_json: bool,
     with shown(), parameters.engine_of(run or session, root) as engine:
         patterns = error_patterns(engine)
     rows = patterns["fingerprints"][:limit]
-    if as_json:
+    if render.wants_json():
         for row in rows:
             row["tail"] = journey_tail(analyzer.reader, row)
         render.emit_json(patterns)
@@ -243,7 +238,6 @@ def causes(
     effects: bool,
     limit: int,
     session: str,
-    as_json: bool,
     root: Path,
 ) -> int:
     """Show what led to an event, across agents.
@@ -256,7 +250,7 @@ def causes(
     analyzer = LogAnalyzer(parameters.session_of(run) or session, root)
     with shown():
         graph = analyzer.causal_graph(event_id, lookback, with_effects=effects)
-    if as_json or form == "json":
+    if render.wants_json() or form == "json":
         render.emit_json(graph.to_dict())
     elif form == "dot":
         render.emit(graph.to_dot().rstrip("\n"), whole=True)
@@ -274,7 +268,7 @@ STATE_STYLES: dict[str, dict[str, Any]] = {"running": {"fg": "green"}, "crashed"
 @parameters.command("agent-trace sessions", "agent-trace sessions --json")
 @parameters.limit_option("Only the newest N sessions.")
 @parameters.common_options
-def sessions(limit: int | None, as_json: bool, root: Path) -> None:
+def sessions(limit: int | None, root: Path) -> None:
     """List the recorded sessions, newest last.
 
     Each row shows the id, start, duration, numbers of agents, events and errors, and whether the session is
@@ -283,8 +277,7 @@ def sessions(limit: int | None, as_json: bool, root: Path) -> None:
     from Agent.cli.event_lines import session_rows
 
     rows = session_rows(root, limit)
-    if as_json:
-        render.emit_json({"root": str(root), "sessions": rows})
+    if render.gave_json(lambda: {"root": str(root), "sessions": rows}):
         return
     if not rows:
         render.note(f"no session was recorded in {root} yet; agent-trace demo records one")
@@ -292,21 +285,14 @@ def sessions(limit: int | None, as_json: bool, root: Path) -> None:
     tree = as_tree((row["session_id"], (row["origin"] or {}).get("session_id")) for row in rows)
     by_id = {row["session_id"]: row for row in rows}
     render.table(
-        ("SESSION", "STARTED (UTC)", "DURATION", "AGENTS", "EVENTS", "ERRORS", "STATE"),
-        [
-            (
-                indented(row["session_id"], depth),
-                render.clock(row["started_at"], date=True),
-                "-" if row["duration_s"] is None else render.duration(row["duration_s"]),
-                render.count(row["agents"]),
-                render.count(row["events"]),
-                render.count(row["errors"]),
-                row["state"],
-            )
-            for row, depth in ((by_id[name], depth) for name, depth in tree)
-        ],
-        right=("DURATION", "AGENTS", "EVENTS", "ERRORS"),
-        styles={"STATE": STATE_STYLES},
+        [{**by_id[name], "name": indented(name, depth)} for name, depth in tree],
+        Column("SESSION", lambda row: row["name"]),
+        Column("STARTED (UTC)", lambda row: render.clock(row["started_at"], date=True)),
+        Column("DURATION", lambda row: render.duration(row["duration_s"]), right=True),
+        Column("AGENTS", lambda row: render.count(row["agents"]), right=True),
+        Column("EVENTS", lambda row: render.count(row["events"]), right=True),
+        Column("ERRORS", lambda row: render.count(row["errors"]), right=True),
+        Column("STATE", lambda row: row["state"], styles=STATE_STYLES),
     )
     for row in rows:
         if row["origin"]:
@@ -353,9 +339,7 @@ def _print(sections: Iterable[Section]) -> None:
     help="The x axis of the curves; default: ticks if the rewards have them, else time.",
 )
 @parameters.session_options
-def learning(
-    agent: str | None, run: str | None, by: str | None, session: str, as_json: bool, root: Path
-) -> None:
+def learning(agent: str | None, run: str | None, by: str | None, session: str, root: Path) -> None:
     """Show how agents learned.
 
     Rewards and exploration over time, what changed the policy, and whether the rewards settled. For one
@@ -366,8 +350,7 @@ def learning(
     found = analyzer.learning_report(agent, by)
     if agent is not None:
         found["lineage"] = analyzer.learning_lineage(agent)
-    if as_json:
-        render.emit_json(found)
+    if render.gave_json(lambda: found):
         return
     if not any(found[key] for key in _LEARNING) and not found["changes"]["counts"]:
         render.note("no learning events; LearningLogger and trace_learning_update record them")
@@ -385,7 +368,7 @@ def learning(
 @parameters.session_argument
 @click.option("--content", metavar="ID", help="Show how this piece of content spread, as a tree.")
 @parameters.session_options
-def interactions(run: str | None, content: str | None, session: str, as_json: bool, root: Path) -> None:
+def interactions(run: str | None, content: str | None, session: str, root: Path) -> None:
     """Show who interacted with whom, and what spread.
 
     The graph of interactions, connections and messages, the content that spread furthest, who worked
@@ -395,8 +378,9 @@ def interactions(run: str | None, content: str | None, session: str, as_json: bo
     from Agent.analysis.report.details import cascade_sections, interaction_sections
 
     analyzer = parameters.analyzer_of(run, session, root)
-    found = analyzer.interaction_report(edges=as_json) if content is None else analyzer.cascade(content)
-    if as_json:
+    is_data = render.wants_json()
+    found = analyzer.interaction_report(edges=is_data) if content is None else analyzer.cascade(content)
+    if is_data:
         render.emit_json(found)
         return
     if content is not None:
@@ -414,7 +398,7 @@ def interactions(run: str | None, content: str | None, session: str, as_json: bo
 @parameters.command("agent-trace performance", "agent-trace performance last --json")
 @parameters.session_argument
 @parameters.session_options
-def performance(run: str | None, session: str, as_json: bool, root: Path) -> None:
+def performance(run: str | None, session: str, root: Path) -> None:
     """Show where the time goes.
 
     Every operation with its quantiles and its own time (without what was measured inside it), operations that
@@ -422,8 +406,7 @@ def performance(run: str | None, session: str, as_json: bool, root: Path) -> Non
     session: an id, a unique prefix of one, a path, or last.
     """
     found = parameters.analyzer_of(run, session, root).performance_report()
-    if as_json:
-        render.emit_json(found)
+    if render.gave_json(lambda: found):
         return
     if not found["spans"] and not found["metrics"]:
         render.note("nothing was measured; trace_performance and trace_agent_action measure")

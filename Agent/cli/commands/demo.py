@@ -30,20 +30,9 @@ REPAIRED = "Agent.demo.targets:repaired_creator"
 @click.option("--seed", type=int, default=SEED, metavar="N", help="Seed of the simulation.")
 @click.option("--agents", type=click.IntRange(min=2), default=AGENTS, metavar="N", help="Number of creators.")
 @click.option("--ticks", type=click.IntRange(min=12), default=TICKS, metavar="N", help="Number of ticks.")
-@click.option(
-    "--place",
-    "--root",
-    "root",
-    metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=default_root,
-    show_default="as configured, else trace",
-    envvar="AGENT_TRACE_ROOT",
-    show_envvar=True,
-    help="Trace root to record in.",
-)
+@parameters.root_option_of("--place", "--root", text="Trace root to record in.")
 @parameters.json_option
-def demo(seed: int, agents: int, ticks: int, root: Path, as_json: bool) -> int:
+def demo(seed: int, agents: int, ticks: int, root: Path) -> int:
     """Record a simulation, explain it, and replay it.
 
     The simulation is a content platform: creators learn what to publish and when, an audience reacts, posts
@@ -54,7 +43,7 @@ def demo(seed: int, agents: int, ticks: int, root: Path, as_json: bool) -> int:
     from concurrent.futures import ThreadPoolExecutor
     from contextvars import copy_context
 
-    show = not as_json
+    show = not render.wants_json()
     recording, seconds = _record(root, seed, agents, ticks)
     with ThreadPoolExecutor(max_workers=1) as pool:
         # The replays are processes of their own: they run while the record is being explained.
@@ -70,9 +59,7 @@ def demo(seed: int, agents: int, ticks: int, root: Path, as_json: bool) -> int:
             _show_replays(recording, root, same.result, repaired.result)
     answer["replay"], answer["replay_repaired"] = same.result().to_dict(), repaired.result().to_dict()
     answer["next_commands"] = _next_commands(recording, root, _tick_of_fault(recording, repaired.result()))
-    if as_json:
-        render.emit_json(answer)
-    else:
+    if not render.gave_json(lambda: answer):
         _show_end(recording, answer["next_commands"])
     verdicts = (str(same.result().verdict), str(repaired.result().verdict))
     return 0 if verdicts == ("IDENTICAL", "DIVERGED") and answer["debug"]["causes"] else 1

@@ -58,7 +58,7 @@ Finding = tuple[str, str] | tuple[str, str, str]
     "files for them.",
 )
 @parameters.common_options
-def doctor(as_json: bool, root: Path, canary: bool) -> int:
+def doctor(root: Path, canary: bool) -> int:
     """Check that recording and replay work here.
 
     Checks versions, the trace root, disk space, open files, inotify and the board; records, reads and replays
@@ -66,23 +66,15 @@ def doctor(as_json: bool, root: Path, canary: bool) -> int:
     checks instead whether redaction, as configured here, lets a secret through. Exit code 1: a check failed.
     """
     if canary:
-        return _search_for_secrets(as_json=as_json)
+        return _search_for_secrets()
     checks = []
     for check in _all_checks(root):
         checks.append(check)
-        if not as_json:
+        if not render.wants_json():
             _show(check)
     wrong = [check for check in checks if check.state == FAIL]
-    if as_json:
-        render.emit_json(
-            {
-                "ok": not wrong,
-                "version": __version__,
-                "root": str(root),
-                "checks": [asdict(check) for check in checks],
-            }
-        )
-    else:
+    found = {"ok": not wrong, "version": __version__, "root": str(root), "checks": list(map(asdict, checks))}
+    if not render.gave_json(lambda: found):
         render.emit()
         render.emit(f"{render.plural(len(wrong), 'check')} failed" if wrong else "all required checks passed")
     return 1 if wrong else 0
@@ -289,19 +281,18 @@ _LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-def _search_for_secrets(*, as_json: bool) -> int:
+def _search_for_secrets() -> int:
     """Plant secrets, search for them and print what was found; 0 where no secret was, else 1."""
     from Agent.testing.canary import ABSENT, plant_and_search
 
     def tell(durability: str) -> None:
-        if not as_json:
+        if not render.wants_json():
             render.note(f"planting secrets under durability {durability} ...")
 
     found = plant_and_search(tell)
-    if as_json:
-        rows = [asdict(entrance) for entrance in found.entrances]
-        told = {"files": found.files, "bytes": found.size_bytes, "entrances": rows}
-        render.emit_json({"ok": not found.wrong, **told})
+    rows = [asdict(entrance) for entrance in found.entrances]
+    told = {"files": found.files, "bytes": found.size_bytes, "entrances": rows}
+    if render.gave_json(lambda: {"ok": not found.wrong, **told}):
         return 1 if found.wrong else 0
     _show_entrances(found.entrances)
     planted = sum(entrance.planted for entrance in found.entrances if entrance.state != ABSENT)
@@ -350,7 +341,7 @@ def config() -> None:
 )
 @click.option("--origin", is_flag=True, help="Show the origin of each setting.")
 @parameters.json_option
-def show(origin: bool, as_json: bool) -> int:
+def show(origin: bool) -> int:
     """Print every setting in effect here, as TOML.
 
     The first of these sources wins: an argument of setup_logging in the program itself (unknown here), an
@@ -361,16 +352,9 @@ def show(origin: bool, as_json: bool) -> int:
     from Agent.config.options import TABLES
 
     found = effective_settings()
-    if as_json:
-        entries = {
-            name: {"value": setting.value, "origin": setting.origin, "line": setting.line}
-            for name, setting in found.settings.items()
-        }
-        preset = found.preset
-        chosen = (
-            None if preset is None else {"value": preset.value, "origin": preset.origin, "line": preset.line}
-        )
-        render.emit_json({"preset": chosen, "settings": entries, "outputs": found.outputs})
+    entries = {name: setting._asdict() for name, setting in found.settings.items()}
+    chosen = None if found.preset is None else found.preset._asdict()
+    if render.gave_json(lambda: {"preset": chosen, "settings": entries, "outputs": found.outputs}):
         return 0
     lines = [] if found.preset is None else [("preset", found.preset)]
     lines += [(name, setting) for name, setting in found.settings.items() if "." not in name]
@@ -407,7 +391,7 @@ def _toml(value: Any) -> str:
 
 @parameters.command("agent-trace config path", of=config)
 @parameters.json_option
-def path(as_json: bool) -> int:
+def path() -> int:
     """List the configuration files that are searched, nearest first, and whether each was used."""
     from Agent.config.load import project_paths, state_of, user_path
 
@@ -421,8 +405,7 @@ def path(as_json: bool) -> int:
     own = user_path(os.environ)
     if own is not None:
         rows.append((own, _state(state_of, own)))
-    if as_json:
-        render.emit_json([{"path": place, "state": state} for place, state in rows])
+    if render.gave_json(lambda: [{"path": place, "state": state} for place, state in rows]):
         return 0
     room = (render.width_of_terminal() or sys.maxsize) - max(len(state) for _, state in rows)
     width = min(max(len(place) for place, _ in rows), room - 2)
@@ -442,7 +425,7 @@ def _state(state_of: Any, place: str) -> str:
 @parameters.command("agent-trace config presets", "agent-trace config presets production", of=config)
 @click.argument("name", required=False, shell_complete=lambda *words: _complete(words[-1]))
 @parameters.json_option
-def presets(name: str | None, as_json: bool) -> int:
+def presets(name: str | None) -> int:
     """List the presets, or print the settings of one.
 
     Select a preset with preset = "production" in a file, AGENT_TRACE_PRESET=production, or
@@ -451,13 +434,10 @@ def presets(name: str | None, as_json: bool) -> int:
     from Agent.config.load import preset_names, preset_path, preset_values
 
     if name is not None:
-        if as_json:
-            render.emit_json(preset_values(name))
-        else:
+        if not render.gave_json(lambda: preset_values(name)):
             render.emit(preset_path(name).read_text(encoding="utf-8").rstrip(), whole=True)
         return 0
-    if as_json:
-        render.emit_json({each: preset_values(each) for each in preset_names()})
+    if render.gave_json(lambda: {each: preset_values(each) for each in preset_names()}):
         return 0
     width = max(map(len, preset_names())) + 2
     for each in preset_names():
@@ -477,7 +457,7 @@ _LIBRARIES = ("orjson", "duckdb", "zstandard", "watchdog")
 
 @parameters.command("agent-trace version --json")
 @parameters.json_option
-def version(as_json: bool) -> None:
+def version() -> None:
     """Show the versions of Agent Trace, Python and libraries.
 
     Include them in a bug report.
@@ -488,8 +468,7 @@ def version(as_json: bool) -> None:
         "platform": f"{sys.platform} {platform.machine()}",
         **{name: _version(name) for name in _LIBRARIES},
     }
-    if as_json:
-        render.emit_json(found)
+    if render.gave_json(lambda: found):
         return
     for name, number in found.items():
         render.emit(f"{name:<12}  {number or 'not installed'}")

@@ -12,12 +12,12 @@ import click
 
 from Agent.cli import parameters, render
 from Agent.cli.parameters import ignore_option, normalise_option
-from Agent.cli.render import VERDICT_STYLES, bar, emit_judged
+from Agent.cli.render import VERDICT_STYLES, Column, bar, emit_judged
 from Agent.errors import ReplayError, RunNotFound
 
 if TYPE_CHECKING:
     from Agent.replay.compare.normaliser import Normaliser
-    from Agent.replay.golden.adding import ShrunkGolden
+    from Agent.replay.golden.adding import AddedGolden, ShrunkGolden
     from Agent.replay.golden.trace import GoldenReport, GoldenTrace
     from Agent.replay.worker.fork_server import Progress
 
@@ -117,7 +117,7 @@ def golden() -> None:
 )
 @_directory_option
 @parameters.common_options
-def add(run: str, timeout: float | None, test_file: str | None, as_json: bool, **how: Any) -> int:
+def add(run: str, timeout: float | None, test_file: str | None, **how: Any) -> int:
     """Keep a run as a golden trace.
 
     Replays the run twice with the current code, under two hash seeds, and keeps it if both match. If fields
@@ -135,9 +135,7 @@ def add(run: str, timeout: float | None, test_file: str | None, as_json: bool, *
     test = None
     if added.is_kept and test_file is not None:
         test = write_test(added.golden, Path(test_file) if test_file else None)
-    if as_json:
-        found = {"added": added.is_kept, **_described(added.golden), "check": added.report.to_dict()}
-        render.emit_json(found if test is None else {**found, "test": str(test)})
+    if render.gave_json(lambda: _added(added, test)):
         return added.exit_code
     _show(added.failing)
     if added.ignorable:
@@ -162,32 +160,34 @@ def add(run: str, timeout: float | None, test_file: str | None, as_json: bool, *
 @parameters.command("agent-trace golden list", of=golden, name="list")
 @_directory_option
 @parameters.json_option
-def list_(directory: Path, as_json: bool) -> None:
+def list_(directory: Path) -> None:
     """List the golden traces."""
     from Agent.replay.golden.trace import list_goldens
 
     found = list_goldens(directory)
-    if as_json:
-        render.emit_json([_described(each) for each in found])
+    if render.gave_json(lambda: [_described(each) for each in found]):
         return
     if not found:
         render.note(f"no golden traces in {directory}; agent-trace golden add RUN makes one")
         return
     render.table(
-        ["NAME", "DRIVES", "TARGET", "MAY DIFFER", "RECORDED", "SIZE"],
-        [
-            [
-                each.name,
-                each.agent_id
-                or (f"{len(each.agents)} agents" if each.agents is not None else "the whole run"),
-                each.target,
-                ", ".join(filter(None, (str(each.normaliser), *each.ignore))) or "-",
-                each.recorded_at[:16].replace("T", " "),
-                render.size(each.size_bytes),
-            ]
-            for each in found
-        ],
+        found,
+        Column("NAME", lambda each: each.name),
+        Column("DRIVES", _driven),
+        Column("TARGET", lambda each: each.target),
+        Column("MAY DIFFER", lambda each: _listed(str(each.normaliser), *each.ignore)),
+        Column("RECORDED", lambda each: each.recorded_at[:16].replace("T", " ")),
+        Column("SIZE", lambda each: render.size(each.size_bytes)),
     )
+
+
+def _listed(*names: str) -> str | None:
+    return ", ".join(filter(None, names)) or None
+
+
+def _driven(golden: GoldenTrace) -> str:
+    everyone = "the whole run" if golden.agents is None else f"{len(golden.agents)} agents"
+    return golden.agent_id or everyone
 
 
 @parameters.command(
@@ -200,9 +200,7 @@ def list_(directory: Path, as_json: bool) -> None:
 @parameters.workers_option("Number of parallel replays; default: all cores.")
 @_directory_option
 @parameters.json_option
-def check(
-    names: tuple[str, ...], target: str | None, workers: int | None, directory: Path, as_json: bool
-) -> int:
+def check(names: tuple[str, ...], target: str | None, workers: int | None, directory: Path) -> int:
     """Replay golden traces with the current code: NAME, or all of them.
 
     Exit code 0: all pass; 1: one behaves differently; 4: one proved nothing.
@@ -216,8 +214,8 @@ def check(
         reports = in_parallel([partial(check_golden, each, target) for each in found], workers, show)
     codes = {report.exit_code for report in reports}
     exit_code = next((code for code in (1, 4) if code in codes), 0)
-    if as_json:
-        render.emit_json({"exit_code": exit_code, "golden_traces": [report.to_dict() for report in reports]})
+    answer = {"exit_code": exit_code, "golden_traces": [report.to_dict() for report in reports]}
+    if render.gave_json(lambda: answer):
         return exit_code
     for report in reports:
         if report.passes:
@@ -236,7 +234,7 @@ def check(
 @_target_option
 @_directory_option
 @parameters.json_option
-def update(names: tuple[str, ...], target: str | None, directory: Path, as_json: bool) -> int:
+def update(names: tuple[str, ...], target: str | None, directory: Path) -> int:
     """Replace the recording by the current behaviour.
 
     Like pytest --snapshot-update: replays the recorded actions with recorded responses, and keeps the result
@@ -251,10 +249,9 @@ def update(names: tuple[str, ...], target: str | None, directory: Path, as_json:
         for number, each in enumerate(found, 1):
             reports.append(update_golden(each, target))
             show(number / len(found))
-    if as_json:
-        render.emit_json([report.to_dict() for report in reports])
-    for report in [] if as_json else reports:
-        _show(report, with_name=True)
+    if not render.gave_json(lambda: [report.to_dict() for report in reports]):
+        for report in reports:
+            _show(report, with_name=True)
     return max(report.exit_code for report in reports)
 
 
@@ -267,7 +264,7 @@ def update(names: tuple[str, ...], target: str | None, directory: Path, as_json:
 @_target_option
 @_directory_option
 @parameters.json_option
-def accept(name: str, step: int, reason: str, target: str | None, directory: Path, as_json: bool) -> int:
+def accept(name: str, step: int, reason: str, target: str | None, directory: Path) -> int:
     """Accept the current behaviour from a step on.
 
     Up to STEP, the golden trace still checks the first recording; from STEP on, it holds the current
@@ -279,9 +276,7 @@ def accept(name: str, step: int, reason: str, target: str | None, directory: Pat
     (found,) = _named((name,), directory)
     with bar("recording again"):
         report = accept_golden(found, step, reason, target)
-    if as_json:
-        render.emit_json(report.to_dict())
-    else:
+    if not render.gave_json(report.to_dict):
         _show(report, with_name=True)
     return report.exit_code
 
@@ -311,7 +306,6 @@ def shrink(
     name: str | None,
     test_path: Path | None,
     directory: Path,
-    as_json: bool,
     **how: Any,
 ) -> int:
     """Find the smallest part of a golden trace, or run, that still fails.
@@ -327,8 +321,7 @@ def shrink(
     divergence = found.report.report.divergence
     why = str(divergence) if divergence is not None else found.report.report.reasons[0]
     test = write_test(found.golden, test_path, f"fails since {why}")
-    if as_json:
-        render.emit_json({**found.to_dict(), "test": str(test)})
+    if render.gave_json(lambda: {**found.to_dict(), "test": str(test)}):
         return 0
     render.emit(
         f"{found.golden.name}: {found.actions[0]:,} of {render.plural(found.actions[1], 'action')}, "
@@ -372,6 +365,11 @@ def _named(names: tuple[str, ...], directory: Path) -> list[GoldenTrace]:
     if not found:
         raise RunNotFound("no golden traces", path=directory, remedy="agent-trace golden add RUN makes one")
     return found
+
+
+def _added(added: AddedGolden, test: Path | None) -> dict[str, Any]:
+    found = {"added": added.is_kept, **_described(added.golden), "check": added.report.to_dict()}
+    return found if test is None else {**found, "test": str(test)}
 
 
 def _described(each: GoldenTrace) -> dict[str, Any]:

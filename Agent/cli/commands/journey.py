@@ -11,6 +11,7 @@ import click
 
 from Agent.cli import parameters, render
 from Agent.cli.event_lines import FieldTest, Selection, event_line, where_option
+from Agent.cli.render import Column
 
 if TYPE_CHECKING:
     from Agent.event.model import Event
@@ -50,7 +51,6 @@ def journey(
     where: tuple[FieldTest, ...],
     limit: int | None,
     session: str,
-    as_json: bool,
     root: Path,
     **how: bool,
 ) -> None:
@@ -64,16 +64,16 @@ def journey(
     from Agent.archive.sealed.reader import open_reader
 
     if how["all_sessions"]:
-        _show_all_sessions(root, agent, as_json=as_json)
+        _show_all_sessions(root, agent)
         return
     reader = open_reader(find(parameters.session_beside(run, session, agent), root))
     if how["tree"]:
-        _show_tree(reader, agent, limit, everything=how["everything"], as_json=as_json)
+        _show_tree(reader, agent, limit, everything=how["everything"])
     elif how["summary"] or how["gaps"]:
-        _show_summary(reader, agent, gaps=how["gaps"], as_json=as_json)
-    elif as_json or how["everything"] or any((limit, since, until, kinds, where)):
+        _show_summary(reader, agent, gaps=how["gaps"])
+    elif render.wants_json() or how["everything"] or any((limit, since, until, kinds, where)):
         selection = Selection(kinds=kinds, fields=where, since=since, until=until)
-        _show_events(reader, agent, selection, limit, as_json=as_json)
+        _show_events(reader, agent, selection, limit)
     else:
         _show_screen(reader, agent)
     render.note_damage(reader.damaged_lines)
@@ -84,24 +84,22 @@ def _show_events(
     agent: str,
     selection: Selection,
     limit: int | None,
-    *,
-    as_json: bool,
 ) -> None:
     from Agent.analysis.session import agent_events
 
     chosen: Iterable[Event] = (event for event in agent_events(reader, agent) if selection(event))
-    if not _print_events(chosen if limit is None else deque(chosen, maxlen=limit), as_json=as_json):
+    if not _print_events(chosen if limit is None else deque(chosen, maxlen=limit)):
         render.note(f"no event of {agent} matches that kind and time")
 
 
-def _print_events(events: Iterable[Event], *, as_json: bool = False) -> int:
+def _print_events(events: Iterable[Event]) -> int:
     """Print events as they come, and give their number."""
     from Agent.event.codec import encode_event
 
-    width = render.width_of_terminal()
+    width, is_data = render.width_of_terminal(), render.wants_json()
     number = 0
     for number, event in enumerate(events, 1):  # noqa: B007 - it is given at the end
-        if as_json:
+        if is_data:
             render.emit_json_bytes(encode_event(event))
         else:
             render.emit(event_line(event, width=width, with_agent=False))
@@ -124,14 +122,12 @@ def _show_screen(reader: TreeReader, agent: str) -> None:
         )
 
 
-def _show_summary(reader: TreeReader, agent: str, *, gaps: bool, as_json: bool) -> None:
+def _show_summary(reader: TreeReader, agent: str, *, gaps: bool) -> None:
     from Agent.analysis.journeys import journey_overview
     from Agent.analysis.query.engine import open_engine
 
     found = journey_overview(reader, agent, open_engine(reader.session) if gaps else None)
-    if as_json:
-        render.emit_json(found)
-    else:
+    if not render.gave_json(lambda: found):
         _print_overview(found)
 
 
@@ -194,13 +190,12 @@ def _clock(timestamp: str | None) -> str:
     return "its end" if timestamp is None else render.clock(timestamp)
 
 
-def _show_tree(reader: TreeReader, agent: str, limit: int | None, *, everything: bool, as_json: bool) -> None:
+def _show_tree(reader: TreeReader, agent: str, limit: int | None, *, everything: bool) -> None:
     from Agent.analysis.journeys import MAX_TREE_EVENTS, journey_tree
 
-    most = MAX_TREE_EVENTS if as_json or everything else _TREE_WINDOW
+    most = MAX_TREE_EVENTS if render.wants_json() or everything else _TREE_WINDOW
     rows, left_out = journey_tree(reader, agent, limit or most)
-    if as_json:
-        render.emit_json({"agent_id": agent, "left_out": left_out, "nodes": rows})
+    if render.gave_json(lambda: {"agent_id": agent, "left_out": left_out, "nodes": rows}):
         return
     cut = 0
     if not everything and limit is None and len(rows) > TREE_LINES:
@@ -236,14 +231,13 @@ def _tree_line(row: dict[str, Any]) -> str:
     return f"{head} {'  ' * row['depth']}{text}{render.paint(took + outcome, dim=True)}"
 
 
-def _show_all_sessions(root: Path, agent: str, *, as_json: bool) -> None:
+def _show_all_sessions(root: Path, agent: str) -> None:
     from Agent.analysis.journeys import journeys_overview
 
     found = journeys_overview(root, agent)
     for session_id, why in found["unread"].items():
         render.note(f"{session_id} was skipped: {why}")
-    if as_json:
-        render.emit_json(found)
+    if render.gave_json(lambda: found):
         return
     sessions = found["sessions"]
     render.emit(
@@ -262,24 +256,22 @@ def _show_all_sessions(root: Path, agent: str, *, as_json: bool) -> None:
     render.emit()
     rows = sessions[-SCREEN_EVENTS:]
     render.table(
-        ("SESSION", "FIRST (UTC)", "DURATION", "IDLE", "EVENTS", "ACTIONS", "ERRORS", "TICKS"),
-        [
-            (
-                row["session_id"],
-                render.clock(row["started_at"], date=True),
-                render.duration(row["duration_s"]),
-                render.duration(row["idle_s"]),
-                render.count(row["total_logs"]),
-                render.count(sum(row["action_counts"].values())),
-                render.count(row["errors"]),
-                "-" if row["first_tick"] is None else f"{row['first_tick']} to {row['last_tick']}",
-            )
-            for row in rows
-        ],
-        right=("DURATION", "IDLE", "EVENTS", "ACTIONS", "ERRORS"),
+        rows,
+        Column("SESSION", lambda row: row["session_id"]),
+        Column("FIRST (UTC)", lambda row: render.clock(row["started_at"], date=True)),
+        Column("DURATION", lambda row: render.duration(row["duration_s"]), right=True),
+        Column("IDLE", lambda row: render.duration(row["idle_s"]), right=True),
+        Column("EVENTS", lambda row: render.count(row["total_logs"]), right=True),
+        Column("ACTIONS", lambda row: render.count(sum(row["action_counts"].values())), right=True),
+        Column("ERRORS", lambda row: render.count(row["errors"]), right=True),
+        Column("TICKS", _ticks),
     )
     if len(rows) < len(sessions):
         render.note(f"the newest {len(rows)} of {len(sessions)} sessions; --json has all")
+
+
+def _ticks(row: dict[str, Any]) -> str | None:
+    return None if row["first_tick"] is None else f"{row['first_tick']} to {row['last_tick']}"
 
 
 MAX_FIELDS = 40
@@ -308,7 +300,6 @@ def state(
     why: str | None,
     checkpoints: bool,
     session: str,
-    as_json: bool,
     root: Path,
 ) -> None:
     """Show an agent's state at a moment.
@@ -318,20 +309,19 @@ def state(
     """
     analyzer = parameters.analyzer_of(run, session, root, agent)
     if checkpoints:
-        _show_checkpoints(analyzer, agent, as_json=as_json)
+        _show_checkpoints(analyzer, agent)
     elif why is not None:
-        _show_changes(analyzer.field_changes(agent, why, at), as_json=as_json)
+        _show_changes(analyzer.field_changes(agent, why, at))
     else:
-        _show_state(analyzer.state_at(agent, _LAST if at is None else at), as_json=as_json)
+        _show_state(analyzer.state_at(agent, _LAST if at is None else at))
 
 
 _LAST = "9999-12-31T23:59:59.999999Z"
 
 
-def _show_state(found: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        del found["values"]  # the same as `fields` with `types`, as Python objects
-        render.emit_json(found)
+def _show_state(found: dict[str, Any]) -> None:
+    del found["values"]  # the same as `fields` with `types`, as Python objects
+    if render.gave_json(lambda: found):
         return
     as_of, base = found["as_of"], found["base"]
     render.emit(f"{render.paint(render.clean(found['agent_id']), bold=True)} after {_point(as_of)}")
@@ -343,8 +333,10 @@ def _show_state(found: dict[str, Any], *, as_json: bool) -> None:
         width = max(render.display_width(name) for name, _, _ in rows)
         room = render.width_of_page() - width - 44
         render.table(
-            ("FIELD", "VALUE", "MADE BY"),
-            [(name, render.clip(value, max(room, 20)), made) for name, value, made in rows],
+            rows,
+            Column("FIELD", lambda row: row[0]),
+            Column("VALUE", lambda row: render.clip(row[1], max(room, 20))),
+            Column("MADE BY", lambda row: row[2]),
         )
     for name, value in found["reported"].items():
         if name in found["fields"]:
@@ -379,9 +371,8 @@ def _value(value: Any) -> str:
     return render.clean(orjson.dumps(value).decode())
 
 
-def _show_changes(found: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        render.emit_json(found)
+def _show_changes(found: dict[str, Any]) -> None:
+    if render.gave_json(lambda: found):
         return
     render.emit(
         f"{render.paint(render.clean(found['field']), bold=True)} of {render.clean(found['agent_id'])}: "
@@ -409,30 +400,23 @@ def _show_changes(found: dict[str, Any], *, as_json: bool) -> None:
     render.note(f"agent-trace causes {last['id']} looks further back")
 
 
-def _show_checkpoints(analyzer: Any, agent: str, *, as_json: bool) -> None:
+def _show_checkpoints(analyzer: Any, agent: str) -> None:
     from Agent.analysis.session import unknown_agent
 
     if not analyzer.reader.holds_agent(agent):
         raise unknown_agent(analyzer.reader, agent)
-    found = analyzer.checkpoints(agent, None if as_json else MAX_CHECKPOINTS)
-    if as_json:
-        render.emit_json({"agent_id": agent, "checkpoints": found})
+    found = analyzer.checkpoints(agent, None if render.wants_json() else MAX_CHECKPOINTS)
+    if render.gave_json(lambda: {"agent_id": agent, "checkpoints": found}):
         return
     if not found:
         render.note(f"no full state of {agent} was recorded")
         return
     render.table(
-        ("TIME (UTC)", "TICK", "ID", "REASON"),
-        [
-            (
-                render.moment(row["timestamp"]),
-                "-" if row["tick"] is None else row["tick"],
-                row["id"],
-                row["name"] or "-",
-            )
-            for row in found
-        ],
-        right=("TICK",),
+        found,
+        Column("TIME (UTC)", lambda row: render.moment(row["timestamp"])),
+        Column("TICK", lambda row: row["tick"], right=True),
+        Column("ID", lambda row: row["id"]),
+        Column("REASON", lambda row: row["name"] or None),
     )
     if len(found) == MAX_CHECKPOINTS:
         render.note(f"the newest {len(found)}; --json has all")

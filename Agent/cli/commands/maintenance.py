@@ -12,6 +12,7 @@ import click
 
 from Agent.cli import parameters, render
 from Agent.cli.commands.runs import prune_runs
+from Agent.cli.render import Column
 from Agent.errors import RunNotFound, SessionInUse, UsageError
 from Agent.tree.layout import find_session, list_sessions, session_id_of
 
@@ -43,7 +44,7 @@ _VERDICT_STYLES: dict[str, dict[str, Any]] = {
 @click.option("--all", "every", is_flag=True, help="Every session under the root to which nobody writes.")
 @click.option("--mirrors", is_flag=True, help="Also rebuild the category files of all sessions.")
 @parameters.common_options
-def recover(session: str, every: bool, mirrors: bool, as_json: bool, root: Path) -> None:
+def recover(session: str, every: bool, mirrors: bool, root: Path) -> None:
     """Finish a session whose program was killed.
 
     Records what was lost and which spans were open, ends torn files, and writes the summary. No event is
@@ -52,25 +53,19 @@ def recover(session: str, every: bool, mirrors: bool, as_json: bool, root: Path)
     from Agent.archive.recover import recover_session
 
     done: list[Recovered] = []
-    passed_over: list[tuple[str, str]] = []
+    passed_over: list[dict[str, str]] = []
     if every:
         for ref in list_sessions(root):
             try:
                 done.append(recover_session(ref.path))
             except SessionInUse as error:
-                passed_over.append((ref.session_id, error.message))
+                passed_over.append({"session_id": ref.session_id, "reason": error.message})
                 render.note(f"{ref.session_id} was skipped: {error.message}")
     else:
         done.append(recover_session(find_session(root, session)))
     rebuilt = _rebuild(root) if mirrors else None
-    if as_json:
-        render.emit_json(
-            {
-                "sessions": [each.to_dict() for each in done],
-                "passed_over": [{"session_id": name, "reason": reason} for name, reason in passed_over],
-                "mirrors": rebuilt,
-            }
-        )
+    sessions = [each.to_dict() for each in done]
+    if render.gave_json(lambda: {"sessions": sessions, "passed_over": passed_over, "mirrors": rebuilt}):
         return
     if not done and not passed_over:
         render.note(f"no session was recorded in {root} yet")
@@ -118,8 +113,9 @@ def _show_recovered(done: Recovered) -> None:
     if done.open_spans:
         render.emit()
         render.table(
-            ("AGENT", "STILL OPEN"),
-            [(span.agent_id or "-", span.name) for span in done.open_spans],
+            done.open_spans,
+            Column("AGENT", lambda span: span.agent_id or None),
+            Column("STILL OPEN", lambda span: span.name),
         )
 
 
@@ -150,7 +146,7 @@ def _account(done: Recovered) -> str:
     help="A head that was kept elsewhere: of the session, or of a writer.",
 )
 @parameters.common_options
-def verify(run: str, heads: tuple[str, ...], as_json: bool, root: Path) -> int:
+def verify(run: str, heads: tuple[str, ...], root: Path) -> int:
     """Check that a session is complete and unedited.
 
     Accounts for every event of every writer, compares lines, artifacts and sealed parts with their digests,
@@ -166,40 +162,25 @@ def verify(run: str, heads: tuple[str, ...], as_json: bool, root: Path) -> int:
     found = verify_session(find_session(root, parameters.session_of(run)), heads)
     if plan_file(root).exists():
         render.note("an erasure under this root was interrupted; agent-trace erase finishes it")
-    if as_json:
-        render.emit_json(found.to_dict())
-    else:
+    if not render.gave_json(found.to_dict):
         _show_verification(found)
     return 0 if found.sound else 1
 
 
 def _show_verification(found: Verification) -> None:
-    numbers = ("TAKEN", "READ", "LOST", "UNACK", "UNKNOWN", "RETIRED", "DAMAGED", "TORN")
     render.table(
-        ("WRITER", "PROCESS", "STATE", *numbers),
-        [
-            (
-                row.writer,
-                "-" if row.pid is None else row.pid,
-                row.state,
-                *(
-                    render.count(number)
-                    for number in (
-                        row.taken,
-                        row.read,
-                        row.lost,
-                        row.unacknowledged,
-                        row.unknown,
-                        row.retired,
-                        row.damaged_lines,
-                        row.torn_tails,
-                    )
-                ),
-            )
-            for row in found.writers
-        ],
-        right=numbers,
-        styles={"STATE": _VERDICT_STYLES},
+        found.writers,
+        Column("WRITER", lambda row: row.writer),
+        Column("PROCESS", lambda row: row.pid),
+        Column("STATE", lambda row: row.state, styles=_VERDICT_STYLES),
+        Column("TAKEN", lambda row: render.count(row.taken), right=True),
+        Column("READ", lambda row: render.count(row.read), right=True),
+        Column("LOST", lambda row: render.count(row.lost), right=True),
+        Column("UNACK", lambda row: render.count(row.unacknowledged), right=True),
+        Column("UNKNOWN", lambda row: render.count(row.unknown), right=True),
+        Column("RETIRED", lambda row: render.count(row.retired), right=True),
+        Column("DAMAGED", lambda row: render.count(row.damaged_lines), right=True),
+        Column("TORN", lambda row: render.count(row.torn_tails), right=True),
     )
     render.emit()
     read = sum(row.read for row in found.writers)
@@ -250,7 +231,7 @@ def _show_chain(found: Verification) -> None:
 @click.argument("event_id", metavar="ID")
 @click.argument("run", metavar="[RUN]", default="last", shell_complete=parameters.complete_sessions)
 @parameters.common_options
-def prove(event_id: str, run: str, as_json: bool, root: Path) -> None:
+def prove(event_id: str, run: str, root: Path) -> None:
     """Prove that an event is part of a session.
 
     The proof is for somebody who has the head of the session. With --json: the event's line, and the digests
@@ -260,8 +241,7 @@ def prove(event_id: str, run: str, as_json: bool, root: Path) -> None:
     from Agent.archive.chain_check import prove_event
 
     proof = prove_event(find_session(root, parameters.session_of(run)), event_id)
-    if as_json:
-        render.emit_json(proof)
+    if render.gave_json(lambda: proof):
         return
     render.emit(render.clean(f"{event_id} is in {proof['place']}"))
     closed = render.moment(proof["time"])
@@ -342,7 +322,6 @@ def prune(
     failed_older_than: float | None,
     keep_last: int | None,
     dry_run: bool,
-    as_json: bool,
     root: Path,
 ) -> None:
     """Remove whole sessions by policy, oldest first.
@@ -354,7 +333,7 @@ def prune(
     if checkpoints:
         if keep_sessions is not None or max_bytes is not None:
             raise click.UsageError("--keep-sessions and --max-bytes are for whole sessions")
-        prune_runs(root, older_than, failed_older_than, keep_last, dry_run=dry_run, as_json=as_json)
+        prune_runs(root, older_than, failed_older_than, keep_last, dry_run=dry_run)
         return
     if failed_older_than is not None or keep_last is not None:
         raise click.UsageError("--failed-older-than and --keep-last are for --checkpoints")
@@ -362,15 +341,13 @@ def prune(
     from Agent.archive.prune import prune as prune_sessions
 
     def tell(session: PrunedSession) -> None:
-        if not as_json:
+        if not render.wants_json():
             render.emit(f"removed {session.session_id}, {render.size(session.size_bytes)}: {session.reason}")
 
     done = prune_sessions(
         root, Policy(keep_sessions, older_than, max_bytes), dry_run=dry_run, on_removed=tell
     )
-    if as_json:
-        render.emit_json({"root": str(root), **done.to_dict()})
-    else:
+    if not render.gave_json(lambda: {"root": str(root), **done.to_dict()}):
         _show_pruning(done)
 
 
@@ -405,35 +382,28 @@ def _show_pruning(done: Pruning) -> None:
 )
 @click.option("--restore", is_flag=True, help="Undo: restore the JSON lines exactly.")
 @parameters.common_options
-def seal(session: str | None, every: bool, remove: bool, restore: bool, as_json: bool, root: Path) -> int:
+def seal(session: str | None, every: bool, remove: bool, restore: bool, root: Path) -> int:
     """Convert finished segments to Parquet.
 
     Takes a tenth of the space, and queries are faster with the same answers. Segments that a running process
     still writes, and those already sealed, are left alone. SESSION is an id, a unique prefix of one, a path,
     or last (the default).
     """
-    context = click.get_current_context()
-    if every and session is not None:
-        raise click.UsageError("give SESSION or --all", context)
     if remove and restore:
-        raise click.UsageError("give --remove or --restore", context)
-    paths = [ref.path for ref in list_sessions(root)] if every else [find_session(root, session or "last")]
-    answers = [_restore(path, as_json) if restore else _seal(path, remove, as_json) for path in paths]
-    if as_json:
-        render.emit_json(answers if every else answers[0])
-    elif not paths:
-        render.note("no session here yet")
+        raise click.UsageError("give --remove or --restore", click.get_current_context())
+    paths = parameters.sessions_of(session, root, every=every)
+    render.give_each([_restore(path) if restore else _seal(path, remove) for path in paths], every=every)
     return 0
 
 
-def _seal(path: Path, remove: bool, as_json: bool) -> dict[str, object]:
+def _seal(path: Path, remove: bool) -> dict[str, object]:
     from Agent.archive.sealed.sealing import seal as seal_session
     from Agent.cli.render import bar
 
     name = session_id_of(path)
     with bar(f"sealing {name}") as show:
         done = seal_session(path, remove, progress=lambda ready, total: show(ready / max(total, 1)))
-    if as_json:
+    if render.wants_json():
         return done.to_dict()
     if done.segments:
         ratio = done.json_bytes / max(done.parquet_bytes, 1)
@@ -457,12 +427,12 @@ def _seal(path: Path, remove: bool, as_json: bool) -> dict[str, object]:
     return {}
 
 
-def _restore(path: Path, as_json: bool) -> dict[str, object]:
+def _restore(path: Path) -> dict[str, object]:
     from Agent.archive.sealed.reader import unseal
 
     written = unseal(path)
     names = [file.relative_to(path).as_posix() for file in written]
-    if not as_json:
+    if not render.wants_json():
         render.emit(f"{path.name.removeprefix('session_')}: {render.plural(len(names), 'file')} restored")
     return {"session": str(path), "restored": names}
 
@@ -490,15 +460,7 @@ _FORMS = {
 @click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--dry-run", "-n", is_flag=True, help="Show what would be erased, without erasing it.")
 @parameters.common_options
-def erase(
-    agent: str | None,
-    run: str | None,
-    match: str | None,
-    yes: bool,
-    dry_run: bool,
-    as_json: bool,
-    root: Path,
-) -> int:
+def erase(agent: str | None, run: str | None, match: str | None, yes: bool, dry_run: bool, root: Path) -> int:
     """Erase an agent, a run or a value, with proof.
 
     Removes whole events, artifacts and checkpoints from the logs, the mirrors, the archive and every cache
@@ -516,9 +478,7 @@ def erase(
 
     with bar("erasing") as show:
         done = erase_from(root, target, dry_run=dry_run, progress=lambda _step, part: show(part))
-    if as_json:
-        render.emit_json({"root": str(root), **done.to_dict()})
-    else:
+    if not render.gave_json(lambda: {"root": str(root), **done.to_dict()}):
         _show_erasure(done)
     return 1 if done.proof is not None and not done.proof.clean else 0
 

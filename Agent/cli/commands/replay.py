@@ -18,16 +18,16 @@ from Agent.event.clock import moment_of
 
 if TYPE_CHECKING:
     from Agent.replay import ForkResult, ReplayReport
+    from Agent.replay.playback import Playback
 
 
-def replay_all(*, agent: str | None, since: parameters.Since | None, as_json: bool, **how: Any) -> int:
+def replay_all(*, agent: str | None, since: parameters.Since | None, **how: Any) -> int:
     """Replay all that is asked for and show how it went; the exit code."""
     from Agent.replay.history import replay_runs
 
     with bar("replaying all runs") as show:
         report = replay_runs(agents=agent, since=_moment(since), progress=show, **how)
-    if as_json:
-        render.emit_json(report.to_dict())
+    if render.gave_json(report.to_dict):
         return report.exit_code
     emit_judged(str(report), str(report.verdict), width=render.width_of_terminal())
     if report.verdict == "DIVERGED":
@@ -50,7 +50,7 @@ def _moment(since: parameters.Since | None) -> datetime | None:
 @parameters.run_argument
 @parameters.agent_option
 @parameters.common_options
-def play(run: str, agent: str | None, as_json: bool, root: Path) -> int:
+def play(run: str, agent: str | None, root: Path) -> int:
     """Step through a run as recorded, without your code.
 
     Shows each step with its arguments, the recorded response and what it changed; at the end, whether the log
@@ -60,24 +60,25 @@ def play(run: str, agent: str | None, as_json: bool, root: Path) -> int:
     from Agent.replay import play_run
 
     played = play_run(run, root, agent)
-    if as_json:
-        render.emit_json(
-            {
-                "run": played.run,
-                "session": str(played.session),
-                "agent_id": played.agent_id,
-                "complete": played.is_complete,
-                "sound": played.sound,
-                "damage": list(played.damage),
-                "steps": [asdict(step) for step in played.steps],
-            }
-        )
+    if render.gave_json(lambda: _played(played)):
         return played.exit_code
     width = render.width_of_terminal()
     for line in played.lines():
         shown = render.clean(line)
         render.emit(shown if width is None else render.clip(shown, width))
     return played.exit_code
+
+
+def _played(played: Playback) -> dict[str, Any]:
+    return {
+        "run": played.run,
+        "session": str(played.session),
+        "agent_id": played.agent_id,
+        "complete": played.is_complete,
+        "sound": played.sound,
+        "damage": list(played.damage),
+        "steps": [asdict(step) for step in played.steps],
+    }
 
 
 @parameters.command(
@@ -118,7 +119,6 @@ def replay(
     every: bool,
     since: parameters.Since | None,
     workers: int | None,
-    as_json: bool,
     keep_going: int | None,
     pdb: bool,
     **how: Any,
@@ -141,13 +141,11 @@ def replay(
         raise click.UsageError("--keep-going and --pdb require a single RUN", context)
     parameters.find_code_here()
     if every:
-        return replay_all(agent=agent, since=since, workers=workers, as_json=as_json, **how)
+        return replay_all(agent=agent, since=since, workers=workers, **how)
     report = replay_run(
         run, how.pop("target"), how.pop("root"), agent, keep_going=keep_going or 0, pdb=pdb, **how
     )
-    if as_json:
-        render.emit_json(report.to_dict())
-    else:
+    if not render.gave_json(report.to_dict):
         show_replay(report, width=render.width_of_terminal())
     return report.exit_code
 
@@ -178,7 +176,6 @@ def diff(
     stats: bool,
     field: str | None,
     values: str | None,
-    as_json: bool,
     root: Path,
 ) -> int:
     """Find where two runs differ, or compare their statistics.
@@ -206,21 +203,17 @@ def diff(
     if exhaustive and is_in_numbers:
         raise click.UsageError("--exhaustive cannot be combined with --stats or --by", context)
     if is_in_numbers:
-        return _in_numbers(runs, field, values, root, as_json=as_json)
+        return _in_numbers(runs, field, values, root)
     from Agent.replay import compare_runs
 
     with bar("comparing") as show:
         found = compare_runs(runs[0], runs[1], root, exhaustive=exhaustive, progress=show)
-    if as_json:
-        render.emit_json(found.to_dict())
-    else:
+    if not render.gave_json(found.to_dict):
         render.emit_text(str(found))
     return found.exit_code
 
 
-def _in_numbers(
-    runs: tuple[str, ...], field: str | None, values: str | None, root: Path, *, as_json: bool
-) -> int:
+def _in_numbers(runs: tuple[str, ...], field: str | None, values: str | None, root: Path) -> int:
     from Agent.analysis import LogAnalyzer
 
     analyzer = LogAnalyzer(parameters.session_of(runs[0] if runs else "last"), root)
@@ -230,9 +223,7 @@ def _in_numbers(
             found = analyzer.compare_by(field, chosen)
         else:
             found = analyzer.compare(parameters.session_of(runs[1]))
-    if as_json:
-        render.emit_json(found.to_dict())
-    else:
+    if not render.gave_json(found.to_dict):
         width = render.width_of_terminal()
         render.emit_report(found.to_text(width), width=width)
     return 1 if found.real else 0
@@ -246,7 +237,6 @@ def run_sweep(
     seeds: int | None,
     vary: tuple[str, ...],
     outcome: str | None,
-    as_json: bool,
     **how: Any,
 ) -> int:
     """Try every change and show what came of them; the exit code."""
@@ -257,9 +247,7 @@ def run_sweep(
         report = sweep_forks(
             run, step, _patches(patch, vary), seeds=every_seed, outcome=outcome or "error", **how
         )
-    if as_json:
-        render.emit_json(report.to_dict())
-    else:
+    if not render.gave_json(report.to_dict):
         render.emit_text(str(report))
     return report.exit_code
 
@@ -291,14 +279,9 @@ def _values(text: str) -> tuple[str, list[Any]]:
     try:
         return name, orjson.loads(f"[{values}]")
     except orjson.JSONDecodeError:
-        return name, [_scalar(value.strip()) for value in values.split(",")]
+        from Agent.replay.forks.outcome import json_or_text
 
-
-def _scalar(text: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return text
+        return name, [json_or_text(value.strip()) for value in values.split(",")]
 
 
 _STEP_HELP = "Id of a checkpoint, step or event, tick:N, or the number of an action."
@@ -321,7 +304,7 @@ _options = parameters.together(
     "agent-trace resume last/creator_017 --step tick:40 --target Agent.demo.targets:creator",
 )
 @_options
-def resume(run: str, agent: str | None, step: str, as_json: bool, **how: Any) -> int:
+def resume(run: str, agent: str | None, step: str, **how: Any) -> int:
     """Continue a recorded run from a point, as a new run.
 
     Restores the state at the point from a checkpoint, or by replaying the actions before it, and runs the
@@ -334,7 +317,7 @@ def resume(run: str, agent: str | None, step: str, as_json: bool, **how: Any) ->
     parameters.find_code_here()
     with shown_forks("resuming"):
         result = resume_from_checkpoint(_of_agent(run, agent), step, **how)
-    return _show(result, as_json=as_json)
+    return _show(result)
 
 
 @parameters.command(
@@ -372,7 +355,6 @@ def fork(
     modify: str | None,
     seed: int | None,
     sweep: bool,
-    as_json: bool,
     **how: Any,
 ) -> int:
     """Continue a recorded run from a point, with something changed.
@@ -389,7 +371,7 @@ def fork(
     if sweep:
         if seed is not None:
             raise click.UsageError("a sweep takes --seeds instead", context)
-        return run_sweep(name, step, patch, as_json=as_json, **swept, **how)
+        return run_sweep(name, step, patch, **swept, **how)
     if any(swept.values()):
         raise click.UsageError("--seeds, --vary, --outcome and --workers require --sweep", context)
     if patch is None and seed is None:
@@ -398,7 +380,7 @@ def fork(
 
     with shown_forks("forking"):
         _, result = fork_run(name, step, patch, seed=seed, **how)
-    return _show(result, as_json=as_json)
+    return _show(result)
 
 
 def _of_agent(run: str, agent: str | None) -> str:
@@ -422,9 +404,7 @@ def _json(text: str | None, context: click.Context) -> Any:
         raise click.UsageError(f"--modify is not JSON: {error}", context) from None
 
 
-def _show(result: ForkResult, *, as_json: bool) -> int:
-    if as_json:
-        render.emit_json(result.to_dict())
-    else:
+def _show(result: ForkResult) -> int:
+    if not render.gave_json(result.to_dict):
         render.emit_text(str(result))
     return result.exit_code

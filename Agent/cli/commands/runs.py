@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from click.shell_completion import CompletionItem
 from Agent.cli import parameters, render
 from Agent.cli.commands.analyze import indented
 from Agent.cli.event_lines import origin_of
+from Agent.cli.render import Column
 from Agent.tree.default_root import default_root
 from Agent.tree.files.session import as_tree, lineage_of
 from Agent.tree.layout import session_id_of
@@ -25,13 +26,12 @@ if TYPE_CHECKING:
     from Agent.flight.run_reading import RunRecord, RunRef
 
 
-def export_file(ref: RunRef, target: str, *, as_json: bool) -> None:
+def export_file(ref: RunRef, target: str) -> None:
     """Write a run into a new file, and say what went along."""
     from Agent.archive.run_export import export_run
 
     done = export_run(ref, target)
-    if as_json:
-        render.emit_json(done.to_dict())
+    if render.gave_json(done.to_dict):
         return
     what = "run" if len(done.runs) == 1 else f"run with {render.plural(len(done.runs) - 1, 'run')} in it"
     if ref.run_id is None:
@@ -42,13 +42,12 @@ def export_file(ref: RunRef, target: str, *, as_json: bool) -> None:
     render.note("it contains inputs and outputs of the run; share it only with people who may see them")
 
 
-def import_file(source: str, root: Path, *, as_json: bool) -> None:
+def import_file(source: str, root: Path) -> None:
     """Take in a run, and say under which name it is found."""
     from Agent.archive.run_import import import_run
 
     done = import_run(source, root)
-    if as_json:
-        render.emit_json(done.to_dict())
+    if render.gave_json(done.to_dict):
         return
     session = session_id_of(done.session)
     render.emit(f"{render.plural(done.events, 'event')} imported as session {session}")
@@ -110,7 +109,6 @@ def runs(
     target: str | None,
     source: str | None,
     limit: int | None,
-    as_json: bool,
     root: Path,
 ) -> None:
     """List the recorded runs, newest first, or show one.
@@ -122,62 +120,58 @@ def runs(
     context = click.get_current_context()
     if metrics:
         alone = (run, what, artifact, target, source, limit)
-        _metrics(root, context, as_json=as_json, is_alone=set(alone) == {None})
+        _metrics(root, context, is_alone=set(alone) == {None})
         return
     if source is not None:
         if any(given is not None for given in (run, what, artifact, target)):
             raise click.UsageError("--import takes only the file", context)
-        import_file(source, root, as_json=as_json)
+        import_file(source, root)
         return
     if run is None:
         if what is not None or artifact is not None or target is not None:
             raise click.UsageError("steps, artifacts and exports need a RUN", context)
-        _list(root, limit, as_json=as_json)
+        _list(root, limit)
         return
     from Agent.flight.run_reading import find_run, read_run
 
     if target is not None:
-        export_file(find_run(run, root), target, as_json=as_json)
+        export_file(find_run(run, root), target)
         return
     record = read_run(find_run(run, root))
     if artifact is not None:
         _print_artifact(record, artifact)
-    elif what == "checkpoints":
-        _checkpoints(record, as_json=as_json)
-    elif as_json:
-        render.emit_json(_as_data(record) if what is None else [asdict(row) for row in getattr(record, what)])
-    elif what == "steps":
-        _steps(record.steps)
-    elif what == "tool_calls":
-        tools(record.tool_calls)
-    elif what == "model_calls":
-        models(record.model_calls, record.summary)
+        return
+    if what is None:
+        if not render.gave_json(lambda: _as_data(record)):
+            _show(record)
+        return
+    rows: Any = record.checkpoints() if what == "checkpoints" else getattr(record, what)
+    if render.gave_json(lambda: [asdict(row) for row in rows]):
+        return
+    if what == "model_calls":
+        models(rows, record.summary)
     elif what == "artifacts":
         _artifacts(record)
     else:
-        _show(record)
-    _point_at_children(record, what, as_json=as_json)
-
-
-def _point_at_children(record: RunRecord, what: str | None, *, as_json: bool) -> None:
-    """Where a run itself has none of what was asked for, name the runs in it."""
-    if what is None or as_json:
-        return
-    rows = record.checkpoints() if what == "checkpoints" else getattr(record, what)
+        shown: dict[str, Callable[[Any], None]] = {"steps": _steps, "tool_calls": tools, "checkpoints": show}
+        shown[what](rows)
     if record.children and not rows:
-        more = len(record.children) - 2
-        named = ", ".join(record.children[:2]) + (f" and {more} more" if more > 0 else "")
-        render.note(f"it has {render.plural(len(record.children), 'run')}: {named}")
+        render.note(f"it has {render.plural(len(record.children), 'run')}: {_children(record)}")
 
 
-def _list(root: Path, limit: int | None, *, as_json: bool) -> None:
+def _children(record: RunRecord) -> str:
+    """The first runs in a run."""
+    more = len(record.children) - 2
+    return ", ".join(record.children[:2]) + (f" and {more} more" if more > 0 else "")
+
+
+def _list(root: Path, limit: int | None) -> None:
     from Agent.flight.run_reading import list_runs
 
     count = limit or _LISTED
     found = list(islice(list_runs(root), count + 1))
     rows, more = found[:count], len(found) > count
-    if as_json:
-        render.emit_json({"root": str(root), "runs": [_row(each) for each in rows], "more": more})
+    if render.gave_json(lambda: {"root": str(root), "runs": [_row(each) for each in rows], "more": more}):
         return
     if not rows:
         render.note(f"no run was recorded in {root} yet; `agent-trace runs last` shows a session's root run")
@@ -185,22 +179,15 @@ def _list(root: Path, limit: int | None, *, as_json: bool) -> None:
     tree = as_tree((each.run_id, (_origin(each) or {}).get("run")) for each in rows)
     by_id = {each.run_id: each for each in rows}
     render.table(
-        ("RUN", "STARTED (UTC)", "DURATION", "STATE", "STEPS", "MODEL", "AGENT", "LABELS"),
-        [
-            (
-                indented(each.run_id, depth),
-                render.clock(each.started_at, date=True),
-                "-" if each.duration_s is None else render.duration(each.duration_s),
-                each.state,
-                render.count(each.steps),
-                render.count(each.model_calls),
-                each.agent or "-",
-                _labels(each),
-            )
-            for each, depth in ((by_id[name], depth) for name, depth in tree)
-        ],
-        right=("DURATION", "STEPS", "MODEL"),
-        styles={"STATE": STATE_STYLES},
+        [(by_id[name], depth) for name, depth in tree],
+        Column("RUN", lambda row: indented(row[0].run_id, row[1])),
+        Column("STARTED (UTC)", lambda row: render.clock(row[0].started_at, date=True)),
+        Column("DURATION", lambda row: render.duration(row[0].duration_s), right=True),
+        Column("STATE", lambda row: row[0].state, styles=STATE_STYLES),
+        Column("STEPS", lambda row: render.count(row[0].steps), right=True),
+        Column("MODEL", lambda row: render.count(row[0].model_calls), right=True),
+        Column("AGENT", lambda row: row[0].agent or None),
+        Column("LABELS", lambda row: _labels(row[0])),
     )
     if more:
         render.note(f"the newest {count}; -n shows more")
@@ -246,10 +233,7 @@ def _show(record: RunRecord) -> None:
     if kept:
         facts.append(("checkpoints", f"{render.count(kept)}, --checkpoints"))
     if record.children:
-        more = len(record.children) - 2
-        facts.append(
-            ("nested runs", ", ".join(record.children[:2]) + (f" and {more} more" if more > 0 else ""))
-        )
+        facts.append(("nested runs", _children(record)))
     render.pairs((name, value) for name, value in facts if value is not None)
     if run.started_at is None and run.state == "root":
         if record.children:
@@ -268,49 +252,28 @@ def _show(record: RunRecord) -> None:
         _artifacts(record, _SHOWN_ROWS)
 
 
-def _checkpoints(record: RunRecord, *, as_json: bool) -> None:
-    found = record.checkpoints()
-    if as_json:
-        render.emit_json([asdict(row) for row in found])
-    else:
-        show(found)
-
-
 def _of(rows: tuple[Any, ...], option: str) -> str:
     return f"{_SHOWN_ROWS} of {render.count(len(rows))}, {option} for all" if len(rows) > _SHOWN_ROWS else ""
 
 
-def _steps(steps: tuple[Step, ...]) -> None:
+def _steps(steps: Sequence[Step]) -> None:
     render.table(
-        ("STEP", "NAME", "STATE", "DURATION", "OUTPUT"),
-        [
-            (
-                step.step_id,
-                step.name or "-",
-                step.state,
-                "-" if step.duration_ms is None else render.duration(step.duration_ms / 1000),
-                _short(step.output_ref) if step.error is None else f"{step.error}",
-            )
-            for step in steps
-        ],
-        right=("DURATION",),
-        styles={"STATE": STATE_STYLES},
+        steps,
+        Column("STEP", lambda step: step.step_id),
+        Column("NAME", lambda step: step.name or None),
+        Column("STATE", lambda step: step.state, styles=STATE_STYLES),
+        Column("DURATION", lambda step: _duration(step.duration_ms), right=True),
+        Column("OUTPUT", lambda step: _short(step.output_ref) if step.error is None else step.error),
     )
 
 
 def _artifacts(record: RunRecord, limit: int | None = None) -> None:
     render.table(
-        ("ARTIFACT", "SIZE", "TYPE", "STEP"),
-        [
-            (
-                each.path,
-                "-" if each.size_bytes is None else render.size(each.size_bytes),
-                each.media_type or "-",
-                each.step_id or "",
-            )
-            for each in record.artifacts[:limit]
-        ],
-        right=("SIZE",),
+        record.artifacts[:limit],
+        Column("ARTIFACT", lambda each: each.path),
+        Column("SIZE", lambda each: None if each.size_bytes is None else render.size(each.size_bytes), True),
+        Column("TYPE", lambda each: each.media_type or None),
+        Column("STEP", lambda each: each.step_id or ""),
     )
     if record.artifacts:
         first = record.artifacts[0]
@@ -349,15 +312,14 @@ def _labels(run: RunSummary, *, whole: bool = False) -> str:
     return text if whole else render.clip(render.clean(text), _SHOWN_LABEL_CHARS)
 
 
-def _metrics(root: Path, context: click.Context, *, as_json: bool, is_alone: bool) -> None:
+def _metrics(root: Path, context: click.Context, *, is_alone: bool) -> None:
     """How checkpoints, replays and forks do: rates with the counts that they are made of."""
     if not is_alone:
         raise click.UsageError("--metrics covers all runs, and takes no other option", context)
     from Agent.replay.diff.metrics import replay_metrics
 
     found = replay_metrics(root)
-    if as_json:
-        render.emit_json({"root": str(root), **found.to_dict()})
+    if render.gave_json(lambda: {"root": str(root), **found.to_dict()}):
         return
     render.pairs(
         [
@@ -391,21 +353,14 @@ def tools(calls: Sequence[ToolCall]) -> None:
         render.note("no tool calls in this run; @record_tool records them")
         return
     render.table(
-        ("TIME (UTC)", "TOOL", "KIND", "STATE", "DURATION", "CALLED IN", "WITHIN"),
-        [
-            (
-                render.clock(each.timestamp),
-                each.name,
-                each.kind or "-",
-                _call_state(each.outcome, each.answered_by),
-                _duration(each.duration_ms),
-                each.site or "-",
-                " > ".join(each.path) or "-" if each.error is None else str(each.error),
-            )
-            for each in calls
-        ],
-        right=("DURATION",),
-        styles={"STATE": _STATES},
+        calls,
+        Column("TIME (UTC)", lambda each: render.clock(each.timestamp)),
+        Column("TOOL", lambda each: each.name),
+        Column("KIND", lambda each: each.kind or None),
+        Column("STATE", lambda each: _call_state(each.outcome, each.answered_by), styles=_STATES),
+        Column("DURATION", lambda each: _duration(each.duration_ms), right=True),
+        Column("CALLED IN", lambda each: each.site or None),
+        Column("WITHIN", lambda each: " > ".join(each.path) or None if each.error is None else each.error),
     )
 
 
@@ -415,23 +370,16 @@ def models(calls: Sequence[ModelCall], run: RunSummary) -> None:
         render.note("no model calls in this run; recorder.record_model_call and recorded_model record them")
         return
     render.table(
-        ("TIME (UTC)", "MODEL", "STATE", "IN", "OUT", "COST", "FIRST", "DURATION", "WITHIN"),
-        [
-            (
-                render.clock(each.timestamp),
-                each.model_name or "-",
-                _call_state(each.outcome, each.answered_by),
-                _count(each.prompt_tokens),
-                _count(each.completion_tokens),
-                "-" if each.cost is None else cost(each.cost, each.currency),
-                _duration(each.first_chunk_ms),
-                _duration(each.latency_ms),
-                " > ".join(each.path) or each.step_id or "-",
-            )
-            for each in calls
-        ],
-        right=("IN", "OUT", "COST", "FIRST", "DURATION"),
-        styles={"STATE": _STATES},
+        calls,
+        Column("TIME (UTC)", lambda each: render.clock(each.timestamp)),
+        Column("MODEL", lambda each: each.model_name or None),
+        Column("STATE", lambda each: _call_state(each.outcome, each.answered_by), styles=_STATES),
+        Column("IN", lambda each: render.count(each.prompt_tokens), right=True),
+        Column("OUT", lambda each: render.count(each.completion_tokens), right=True),
+        Column("COST", lambda each: cost(each.cost, each.currency), right=True),
+        Column("FIRST", lambda each: _duration(each.first_chunk_ms), right=True),
+        Column("DURATION", lambda each: _duration(each.latency_ms), right=True),
+        Column("WITHIN", lambda each: " > ".join(each.path) or each.step_id or None),
     )
     sums = [f"{render.count(run.prompt_tokens)} + {render.count(run.completion_tokens)} tokens"]
     sums += [cost(paid, currency) for currency, paid in run.costs.items()]
@@ -441,18 +389,16 @@ def models(calls: Sequence[ModelCall], run: RunSummary) -> None:
     render.note("together " + ", ".join(sums))
 
 
-def cost(paid: float, currency: str | None) -> str:
+def cost(paid: float | None, currency: str | None) -> str:
     """A sum of money with enough digits for a single call."""
+    if paid is None:
+        return "-"
     digits = 2 if paid >= 1 else 6
     return f"{paid:,.{digits}f} {currency or ''}".rstrip()
 
 
 def _call_state(outcome: str | None, answered_by: str | None) -> str:
     return outcome or ("ok" if answered_by is None else "recorded")
-
-
-def _count(tokens: int | None) -> str:
-    return "-" if tokens is None else render.count(tokens)
 
 
 def _duration(milliseconds: float | None) -> str:
@@ -471,25 +417,18 @@ def show(found: Sequence[CheckpointInfo]) -> None:
         )
         return
     render.table(
-        ("STEP", "AGENT", "TIME (UTC)", "WHY", "TICK", "PHASE", "STATE", "STORED", "AS", "VERSION", "CODE"),
-        [
-            (
-                each.step_id,
-                each.agent_id or "-",
-                render.clock(each.timestamp),
-                each.reason or "-",
-                "-" if each.tick is None else str(each.tick),
-                each.phase or "-",
-                render.size(each.state_bytes),
-                render.size(each.size_bytes),
-                each.kind,
-                each.agent_version or "-",
-                (each.code or "-")[:8],
-            )
-            for each in found
-        ],
-        right=("TICK", "STATE", "STORED"),
-        styles={"WHY": _STYLES},
+        found,
+        Column("STEP", lambda each: each.step_id),
+        Column("AGENT", lambda each: each.agent_id or None),
+        Column("TIME (UTC)", lambda each: render.clock(each.timestamp)),
+        Column("WHY", lambda each: each.reason or None, styles=_STYLES),
+        Column("TICK", lambda each: each.tick, right=True),
+        Column("PHASE", lambda each: each.phase or None),
+        Column("STATE", lambda each: render.size(each.state_bytes), right=True),
+        Column("STORED", lambda each: render.size(each.size_bytes), right=True),
+        Column("AS", lambda each: each.kind),
+        Column("VERSION", lambda each: each.agent_version or None),
+        Column("CODE", lambda each: each.code[:8] if each.code else None),
     )
     whole, stored = sum(each.state_bytes for each in found), sum(each.size_bytes for each in found)
     render.note(
@@ -504,29 +443,22 @@ def prune_runs(
     keep_last: int | None,
     *,
     dry_run: bool,
-    as_json: bool,
 ) -> None:
     """Remove checkpoints by a policy, those of failed runs later."""
     from Agent.archive.prune import prune_checkpoints
     from Agent.flight.checkpoints.model import RetentionPolicy
 
-    usual = RetentionPolicy()
-    policy = RetentionPolicy(
-        keep_days=usual.keep_days if older_than_s is None else older_than_s / _DAY_S,
-        keep_failed_days=usual.keep_failed_days
-        if failed_older_than_s is None
-        else failed_older_than_s / _DAY_S,
-        keep_last=keep_last,
-    )
+    ages_s = {"keep_days": older_than_s, "keep_failed_days": failed_older_than_s}
+    days: Any = {name: age_s / _DAY_S for name, age_s in ages_s.items() if age_s is not None}
+    policy = replace(RetentionPolicy(keep_last=keep_last), **days)
     verb = "would be removed" if dry_run else "removed"
 
     def tell(session_id: str, removed: Removed) -> None:
-        if not as_json:
+        if not render.wants_json():
             render.emit(f"{session_id}: {_told(removed)} {verb}")
 
     done = prune_checkpoints(root, policy, dry_run=dry_run, on_session=tell)
-    if as_json:
-        render.emit_json({"root": str(root), "dry_run": dry_run, **asdict(done)})
+    if render.gave_json(lambda: {"root": str(root), "dry_run": dry_run, **asdict(done)}):
         return
     freed = "" if dry_run else f", {render.size(max(done.size_bytes, 0))} freed"
     render.emit(f"{_told(done)} {verb}{freed}")

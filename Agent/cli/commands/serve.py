@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from Agent.cli import parameters, render
+from Agent.cli.render import Column
 from Agent.event.clock import format_timestamp
-from Agent.tree.layout import find_session, list_sessions, session_id_of
+from Agent.tree.layout import session_id_of
 
 if TYPE_CHECKING:
     from Agent.client.destination import Destination
@@ -58,7 +59,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @database_option
 @click.option("--host", default="127.0.0.1", help="Address to listen on; beyond loopback, keys are required.")
 @click.option("--require-key", is_flag=True, help="Require a key on this machine too.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Port of ingest and replay.")
+@click.option(
+    "--port", "ingest_port", type=click.IntRange(0, 65535), default=8000, help="Port of ingest and replay."
+)
 @click.option("--query-port", type=click.IntRange(0, 65535), default=8001, help="Port of query.")
 @click.option("--tls-certificate", metavar="FILE", type=_FILE, help="Serve HTTPS with this certificate.")
 @click.option("--tls-key", metavar="FILE", type=_FILE, help="The certificate's private key.")
@@ -71,6 +74,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option(
     "--rate",
+    "requests_per_second",
     metavar="N",
     type=parameters.Number(0, 100_000),
     default=100.0,
@@ -91,6 +95,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option(
     "--replay-timeout",
+    "replay_timeout_s",
     metavar="S",
     type=parameters.Number(1, 3600),
     default=60.0,
@@ -104,22 +109,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Memory that a replay may use.",
 )
 @parameters.json_option
-def serve(  # noqa: PLR0913, PLR0917 - one for each option
-    role: str,
-    database: str | None,
-    host: str,
-    require_key: bool,
-    port: int,
-    query_port: int,
-    tls_certificate: Path | None,
-    tls_key: Path | None,
-    max_body_mib: int,
-    rate: float,
-    executors: tuple[str, ...],
-    replay_workers: int,
-    replay_timeout: float,
-    replay_memory_mib: int,
-    as_json: bool,
+def serve(
+    role: str, database: str | None, max_body_mib: int, replay_memory_mib: int, **settings_by_name: Any
 ) -> None:
     """Run the service, a shared database of runs.
 
@@ -133,19 +124,10 @@ def serve(  # noqa: PLR0913, PLR0917 - one for each option
 
     settings = ServerSettings(
         database_url=database_of(database),
-        host=host,
-        require_key=require_key,
-        ingest_port=port,
-        query_port=query_port,
         max_sent_bytes=max_body_mib * _MIB,
         max_unpacked_bytes=4 * max_body_mib * _MIB,
-        requests_per_second=rate,
-        executors=executors,
-        replay_workers=replay_workers,
-        replay_timeout_s=replay_timeout,
         replay_memory_bytes=replay_memory_mib * _MIB,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
+        **settings_by_name,
     )
     every: list[ServerRole] = ["ingest", "query", "replay"]
     roles = every if role == "all" else [each for each in every if each == role]
@@ -153,7 +135,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one for each option
         render.note(line)
 
     def started(server: RunningServer) -> None:
-        if as_json:
+        if render.wants_json():
             urls = {name: getattr(server, f"{name}_url") for name in server.roles}
             render.emit_json(urls)
             return
@@ -206,14 +188,13 @@ def keys() -> None:
 @click.option("--label", metavar="TEXT", default="", help="A name for people.")
 @database_option
 @parameters.json_option
-def add(project: str, scopes: tuple[str, ...], label: str, database: str | None, as_json: bool) -> None:
+def add(project: str, scopes: tuple[str, ...], label: str, database: str | None) -> None:
     """Create a key and print it. It is shown only once and not stored."""
     from Agent.store import Scope
 
     with _store(database) as store:
         issued = store.issue_key(project, [Scope(each) for each in scopes], label=label)
-    if as_json:
-        render.emit_json({**_key_facts(issued.key), "key": issued.token})
+    if render.gave_json(lambda: {**_key_facts(issued.key), "key": issued.token}):
         return
     render.emit(issued.token)
     render.note(f"it is shown only this once; it allows {_scopes(issued.key)} of {project}")
@@ -222,46 +203,43 @@ def add(project: str, scopes: tuple[str, ...], label: str, database: str | None,
 @keys.command(name="list")
 @database_option
 @parameters.json_option
-def list_them(database: str | None, as_json: bool) -> None:
+def list_them(database: str | None) -> None:
     """List all keys, including revoked ones, and the projects."""
     with _store(database) as store:
         found, projects = store.list_keys(), store.list_projects()
-    if as_json:
-        render.emit_json(
-            {"keys": list(map(_key_facts, found)), "projects": list(map(_project_facts, projects))}
-        )
+    facts = {"keys": list(map(_key_facts, found)), "projects": list(map(_project_facts, projects))}
+    if render.gave_json(lambda: facts):
         return
     if found:
-        rows = [
-            (
-                key.key_id,
-                key.project,
-                _scopes(key),
-                _day(key.created_us),
-                _day(key.revoked_us),
-                key.label or "-",
-            )
-            for key in found
-        ]
-        render.table(("KEY", "PROJECT", "SCOPES", "MADE", "REVOKED", "LABEL"), rows)
+        render.table(
+            found,
+            Column("KEY", lambda key: key.key_id),
+            Column("PROJECT", lambda key: key.project),
+            Column("SCOPES", _scopes),
+            Column("MADE", lambda key: _day(key.created_us)),
+            Column("REVOKED", lambda key: _day(key.revoked_us)),
+            Column("LABEL", lambda key: key.label or None),
+        )
     else:
         render.emit("there is no key; agent-trace keys add makes one")
     render.emit()
-    render.table(("PROJECT", "CONTENT"), [(each.name, _taken(each.content_allowed)) for each in projects])
+    render.table(
+        projects,
+        Column("PROJECT", lambda each: each.name),
+        Column("CONTENT", lambda each: _taken(each.content_allowed)),
+    )
 
 
 @parameters.command("agent-trace keys revoke k3v9q2ma", of=keys)
 @click.argument("key_id", metavar="KEY")
 @database_option
 @parameters.json_option
-def revoke(key_id: str, database: str | None, as_json: bool) -> None:
+def revoke(key_id: str, database: str | None) -> None:
     """Revoke a key by its id (the part after atk_): it is refused from the next request on."""
     with _store(database) as store:
         key = store.revoke_key(key_id)
-    if as_json:
-        render.emit_json(_key_facts(key))
-        return
-    render.emit(f"{key.key_id} of {key.project} is revoked")
+    if not render.gave_json(lambda: _key_facts(key)):
+        render.emit(f"{key.key_id} of {key.project} is revoked")
 
 
 @parameters.command("agent-trace keys content shop --on", "agent-trace keys content shop --off", of=keys)
@@ -269,17 +247,15 @@ def revoke(key_id: str, database: str | None, as_json: bool) -> None:
 @click.option("--on/--off", "allowed", required=True, help="Store content from now on, or stop.")
 @database_option
 @parameters.json_option
-def content(project: str, allowed: bool, database: str | None, as_json: bool) -> None:
+def content(project: str, allowed: bool, database: str | None) -> None:
     """Set whether a project stores prompts, answers and messages that clients send.
 
     What is already stored stays. Clients also send content only if they are configured to.
     """
     with _store(database) as store:
         done = store.set_content(project, allowed=allowed)
-    if as_json:
-        render.emit_json(_project_facts(done))
-        return
-    render.emit(f"content of {done.name} is {_taken(done.content_allowed)} from now on")
+    if not render.gave_json(lambda: _project_facts(done)):
+        render.emit(f"content of {done.name} is {_taken(done.content_allowed)} from now on")
 
 
 def _key_facts(key: ApiKey) -> dict[str, Any]:
@@ -348,7 +324,6 @@ def ship(
     content: bool,
     again: bool,
     patience_s: float,
-    as_json: bool,
     root: Path,
 ) -> int:
     """Send live or finished sessions to a service.
@@ -360,26 +335,19 @@ def ship(
     """
     from Agent.client.destination import Destination
 
-    context = click.get_current_context()
-    if every and session is not None:
-        raise click.UsageError("give SESSION or --all", context)
     if every and follow:
-        raise click.UsageError("--follow needs a single session", context)
+        raise click.UsageError("--follow needs a single session", click.get_current_context())
     destination = Destination(url, api_key)
     if destination.shows_key:
         render.note(f"the API key goes to {destination.place} unencrypted; use https")
-    paths = [ref.path for ref in list_sessions(root)] if every else [find_session(root, session or "last")]
     answers = []
-    for path in paths:
+    for path in parameters.sessions_of(session, root, every=every):
         how = {"content": content, "again": again, "patience_s": patience_s}
         answer = _ship_one(path, destination, how, follow=follow, goes_on=every)
         answers.append(answer)
-        if not as_json:
+        if not render.wants_json():
             _show_shipment(answer, destination.place)
-    if as_json:
-        render.emit_json(answers if every else answers[0])
-    elif not paths:
-        render.note("no session here yet")
+    render.give_each(answers, every=every)
     return 1 if any(answer["refused"] for answer in answers) else 0
 
 

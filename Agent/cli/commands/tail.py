@@ -108,7 +108,6 @@ def tail(
     lines: int | None,
     cursor: Path | None,
     session: str,
-    as_json: bool,
     root: Path,
     **asked: Any,
 ) -> int:
@@ -125,7 +124,7 @@ def tail(
     if lines is None and not (wanted.since or wanted.until or cursor):
         lines = LINES
     path = find_session(root, session)
-    screen = _Screen(wanted, as_json=as_json)
+    screen = _Screen(wanted, as_json=render.wants_json())
     interrupted = _Tail(path, screen, lines, cursor).run(follow=follow or short[0])
     return EXIT_INTERRUPTED if interrupted else 0
 
@@ -524,7 +523,7 @@ def lnav() -> None:
     help="Another directory of formats.  [default: lnav's own]",
 )
 @parameters.json_option
-def install(directory: Path | None, as_json: bool) -> None:
+def install(directory: Path | None) -> None:
     """Write the format file to lnav's directory, and print its path.
 
     Replaces an older one. With --to, pass lnav the directory above `formats` by lnav -I.
@@ -544,8 +543,7 @@ def install(directory: Path | None, as_json: bool) -> None:
             path=target,
             remedy="choose a writable directory with --to",
         ) from error
-    if as_json:
-        render.emit_json({"path": str(target), "format": FORMAT_NAME, "changed": not is_current})
+    if render.gave_json(lambda: {"path": str(target), "format": FORMAT_NAME, "changed": not is_current}):
         return
     render.emit(str(target))
     render.note("it was already installed" if is_current else "now try: lnav trace/session_*/agents")

@@ -52,8 +52,18 @@ def shown_safely(text: str) -> str:
     return "".join(piece if piece.isprintable() else _escaped(piece) for piece in pieces)
 
 
-def _escaped(text: str) -> str:
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+def json_shown_safely(text: str) -> str:
+    """JSON that a terminal only shows: what it would obey, such as C1 controls, stands as escapes of JSON."""
+    if text.isprintable():
+        return text
+    import json
+    import re
+
+    return re.sub(r"[^\t\n -~]+", lambda found: _escaped(found[0], json.dumps), text)
+
+
+def _escaped(text: str, quoted: Callable[[str], str] = ascii) -> str:
+    return "".join(char if char.isprintable() else quoted(char)[1:-1] for char in text)
 
 
 def as_message(value: object) -> str:

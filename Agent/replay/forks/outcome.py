@@ -124,7 +124,7 @@ class OutcomeOf:
         found = _CONDITION.fullmatch(text.strip())
         if found is None:
             return cls(text, text.strip())
-        return cls(text, found["field"].strip(), found["sign"], _value(found["value"].strip()))
+        return cls(text, found["field"].strip(), found["sign"], json_or_text(found["value"].strip()))
 
     def of(self, fork: ForkOutcome) -> Any:
         """What came of a fork: a JSON value, whether a condition holds, or `stopped`."""
@@ -157,7 +157,8 @@ class OutcomeOf:
         return _at(states.get(owner, {}), self.field)
 
 
-def _value(text: str) -> Any:
+def json_or_text(text: str) -> Any:
+    """A value as somebody types it: JSON, and text where it is none."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -226,7 +226,7 @@ class ArtifactFiles:
             self._write_new(str(new), counted())
             digest = hasher.hexdigest()
             source = self._blob_of(digest, new) if size_bytes >= _MIN_SHARED_BYTES else new
-            final = self._claim(base, path, lambda free: _give_name(source, new, Path(free)))
+            final = self._claim(base, path, lambda free: give_name(source, new, Path(free)))
         finally:
             with contextlib.suppress(FileNotFoundError):
                 new.unlink()
@@ -313,8 +313,14 @@ def _numbered(path: str, number: int) -> str:
     return f"{path.removesuffix(suffix)}-{number}{suffix}"
 
 
-def _give_name(source: Path, new: Path, name: Path) -> None:
-    """Let a content be found under a name that is free."""
+def give_name(source: Path, new: Path, name: Path) -> None:
+    """Let a content be found under a name that is free; FileExistsError if it is not.
+
+    Args:
+        source: a file that holds it, which gets another name if the file system knows several.
+        new: another one, or the same, which gets this name otherwise.
+        name: the name.
+    """
     try:
         os.link(source, name, follow_symlinks=False)
     except OSError as error:
