@@ -101,6 +101,7 @@ def test_values_are_written_as_python_writes_them():
         ({"tag": "frozenset", "value": [1]}, "frozenset({1})"),
         ({"tag": "bytes", "value": "YWI="}, "b'ab'"),
         ({"tag": "dataclass:shop.Order", "value": {"price": 3}}, "Order(price=3)"),
+        ({"tag": "deque:9", "value": [1]}, "deque([1], maxlen=9)"),
         ({"tag": "enum:shop.Colour", "value": "red"}, "Colour('red')"),
         ({"tag": "map", "value": [[1, "a"], [2, None]]}, "{1: 'a', 2: None}"),
         ({"tag": "numpy.float64", "value": 1.5}, "numpy.float64(1.5)"),

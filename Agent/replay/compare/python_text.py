@@ -170,6 +170,8 @@ def _tagged(tag: str, value: Any) -> str:
     """A value whose type JSON does not have."""
     family, _, rest = tag.partition(":")
     try:
+        if family == "deque" and rest:
+            return f"deque([{_items(value)}], maxlen={rest})"
         if family in _WORDS:
             return _WORDS[family](value)
     except (TypeError, ValueError):  # a recording that was edited
