@@ -10,9 +10,11 @@ import pytest
 from analysis_kit import SessionBuilder
 
 from Agent.analysis import debug_issue
+from Agent.analysis.debug.question.question import read_question
 from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import Log, read_acts
 from Agent.analysis.debug.root_causes.detectors import continuity, dependencies, follow_ups, rates, values
+from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.ranking import Hypothesis, rank
 from Agent.analysis.debug.root_causes.reading import Axis, steps
 from Agent.analysis.debug.root_causes.scan import (
@@ -484,3 +486,11 @@ def test_agents_without_a_role_that_do_the_same_are_peers() -> None:
         "cid": "ann",
         "mill": "mill",
     }
+
+
+def test_a_word_that_every_event_holds_tells_none_from_another() -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        diary.write(step, "a1", action_type="weighing", kg=10)
+    question = read_question("weighing is odd", {"a1": "a"}, {"weighing"})
+    assert Issue(question, diary.log()).told == {}

@@ -87,7 +87,9 @@ class Issue:
             for word in words.intersection(chain.from_iterable(map(_stems, texts))):
                 holders[word].append(act.place)
         size = math.log(max(2, len(log.acts)))
-        worth = {word: 1 - math.log(len(held)) / size for word, held in holders.items() if held}
+        # a word that all acts hold tells none from another
+        some = {word: held for word, held in holders.items() if 0 < len(held) < len(log.acts)}
+        worth = {word: 1 - math.log(len(held)) / size for word, held in some.items()}
         found: dict[int, float] = defaultdict(float)
         for word, value in worth.items():
             for place in holders[word]:
