@@ -16,7 +16,6 @@ from support.processes import child_environment, wait_until_it_computes
 
 from Agent import AgentLogger, LogAnalyzer, setup_logging, shutdown_logging
 from Agent.analysis.query.progress import Bounds, bounds
-from Agent.archive.sealed.parts import settings_of
 from Agent.cli.main import main
 from Agent.errors import InputError, MissingExtra, UsageError
 
@@ -169,6 +168,18 @@ def test_an_engine_that_is_too_old_is_named_with_the_remedy(session, monkeypatch
     assert "pip install 'duckdb>=1.4'" in capsys.readouterr().err
 
 
-def test_a_setting_that_an_older_engine_does_not_know_is_left_out(monkeypatch):
-    monkeypatch.setattr(duckdb, "__version__", "1.4.5")
-    assert settings_of(duckdb) == {}
+@pytest.mark.parametrize("version", ["1.4.5", "2.0.0"])
+def test_a_setting_that_an_older_engine_does_not_know_is_left_out(session, monkeypatch, version):
+    asked, connect = [], duckdb.connect
+
+    def noted(*args, config):
+        asked.append(dict(config))
+        config.pop("async_threads", None)  # the installed engine may not know it
+        return connect(*args, config=config)
+
+    monkeypatch.setattr(duckdb, "__version__", version)
+    monkeypatch.setattr(duckdb, "connect", noted)
+    with LogAnalyzer(session) as analyzer:
+        analyzer.sql("SELECT 1")
+    assert asked
+    assert all(("async_threads" in config) == (version == "2.0.0") for config in asked)
