@@ -343,7 +343,8 @@ class _Directories:
 
 def _is_there(pipeline: Pipeline, directories: _Directories) -> bool:
     """Whether a pipeline's directories are still those that were made; if not, let go of it."""
-    if pipeline.is_gone or _now is None or pipeline is not _now.pipeline:
+    now = _now  # another thread may let go of it meanwhile
+    if pipeline.is_gone or now is None or pipeline is not now.pipeline:
         return not pipeline.is_gone
     try:
         is_there = directories.are_there()
@@ -543,7 +544,8 @@ def _tell_refused(new: Counter[str]) -> None:
 
 def current_session() -> RecordingSession | None:
     """The session that this process records into, None if it does not record."""
-    return None if _now is None else _now.session
+    now = _now  # another thread may let go of it meanwhile
+    return None if now is None else now.session
 
 
 def health() -> dict[str, Any]:
@@ -582,8 +584,9 @@ def health() -> dict[str, Any]:
 
 
 def _before_fork() -> None:
-    if _now is not None:
-        _now.pipeline.flush()
+    now = _now  # the lock of whoever ends recording may not be had
+    if now is not None:
+        now.pipeline.flush()
 
 
 def _after_fork_in_child() -> None:
