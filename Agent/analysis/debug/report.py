@@ -111,7 +111,10 @@ class DebugReport:
     @staticmethod
     def _cause(number: int, cause: Cause, width: int) -> str:
         head = textwrap.fill(f"{number}. {cause.title}", width, subsequent_indent="   ")
-        body = textwrap.fill(cause.explanation, width, initial_indent="   ", subsequent_indent="   ")
+        body = "\n".join(
+            textwrap.fill(line, width, initial_indent="   ", subsequent_indent="     ")
+            for line in cause.explanation.splitlines()
+        )
         level = f"confidence {cause.confidence:.2f}"
         level += "" if cause.confidence >= CLEAR else f", below {CLEAR}: a hint, not a finding"
         tests = "".join(f"\n{_test_line(edge, width)}" for edge in cause.edges if edge.test is not None)
@@ -126,7 +129,9 @@ class DebugReport:
             lines += [
                 f"### {number}. {cause.title}",
                 "",
-                f"Confidence {cause.confidence:.2f}. {cause.explanation}",
+                f"Confidence {cause.confidence:.2f}.",
+                "",
+                *(f"- {line}" for line in cause.explanation.splitlines()),
                 "",
             ]
             if cause.edges:

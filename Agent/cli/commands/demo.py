@@ -163,7 +163,8 @@ def _debug(recording: DemoRecording, root: Path, *, show: bool) -> dict[str, Any
     if show:
         for cause in report.causes[:1]:
             render.paragraph(cause.title, bold=True)
-            render.paragraph(cause.explanation)
+            for line in cause.explanation.splitlines():
+                render.paragraph(line)
             render.paragraph(f"confidence {cause.confidence:.2f}", dim=True)
         if not report.causes:
             render.paragraph("Nothing found that explains it; try a longer simulation: --ticks 96")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import groupby
@@ -151,7 +152,11 @@ def _finding(finding: Finding) -> str:
 
 def _about(finding: Finding) -> str:
     """What it is about, a word once where an event is named as its only field is."""
-    return " ".join(word for word, _ in groupby(finding.about.split()))
+    return " ".join(word for word, _ in groupby(_IN_EVENT.sub("", finding.about).split()))
+
+
+_IN_EVENT: Final = re.compile(r"\b(?:new_state|state|args)\.(?=\w)")
+"""Where in an event a field stands, which says nothing to a reader."""
 
 
 def _rate(finding: Finding, where: str, since: str) -> str:
@@ -192,18 +197,21 @@ def _sentence(hypothesis: Hypothesis, told: str) -> str:
 
 
 def _explained(hypothesis: Hypothesis, told: str) -> str:
-    parts = [f"{told}."]
-    parts += [f"Also {_who(each)}{_finding(each)}." for each in hypothesis.findings[1:MAX_ALSO]]
-    parts += [f"At the same step {_told(each)[1]}." for each in hypothesis.beside]
+    """From what came before it to what changed, a line each."""
+    lines = []
     if hypothesis.triggers:
         acts = "; ".join(
             f"{_name(act.agent, act) or 'the session'} {_act(act)} at {_moment(act)} (event {act.id})"
             for act in hypothesis.triggers[:2]
         )
-        parts.append(f"Before it: {acts}.")
-    for step in hypothesis.chain:
-        parts.append(f"-> {_who(step.finding)}{_finding(step.finding)}{_shared(step)}.")
-    return " ".join(parts)
+        lines.append(f"before: {acts}")
+    lines.append(f"first: {told}")
+    lines += [f"also: {_who(each)}{_finding(each)}" for each in hypothesis.findings[1:MAX_ALSO]]
+    lines += [f"at the same step: {_told(each)[1]}" for each in hypothesis.beside]
+    lines += [
+        f"then: {_who(step.finding)}{_finding(step.finding)}{_shared(step)}" for step in hypothesis.chain
+    ]
+    return "\n".join(lines)
 
 
 def _shared(step: Step) -> str:
