@@ -343,8 +343,7 @@ class _Directories:
 
 def _is_there(pipeline: Pipeline, directories: _Directories) -> bool:
     """Whether a pipeline's directories are still those that were made; if not, let go of it."""
-    now = _now  # another thread may let go of it meanwhile
-    if pipeline.is_gone or now is None or pipeline is not now.pipeline:
+    if pipeline.is_gone or _now is None or pipeline is not _now.pipeline:
         return not pipeline.is_gone
     try:
         is_there = directories.are_there()
@@ -544,8 +543,7 @@ def _tell_refused(new: Counter[str]) -> None:
 
 def current_session() -> RecordingSession | None:
     """The session that this process records into, None if it does not record."""
-    now = _now  # another thread may let go of it meanwhile
-    return None if now is None else now.session
+    return None if _now is None else _now.session
 
 
 def health() -> dict[str, Any]:
@@ -584,9 +582,8 @@ def health() -> dict[str, Any]:
 
 
 def _before_fork() -> None:
-    now = _now  # the lock of whoever ends recording may not be had
-    if now is not None:
-        now.pipeline.flush()
+    if _now is not None:
+        _now.pipeline.flush()
 
 
 def _after_fork_in_child() -> None:
