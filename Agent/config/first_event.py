@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from Agent.analysis.debug import experiment_seam
 from Agent.config import process
-from Agent.config.process import has_ended, unrecorded, wiring_lock
+from Agent.config.process import has_ended, note_obstacle, obstacle, unrecorded, wiring_lock
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVEL_OFF
 from Agent.record.emit.installed import LIMITS, NotRecording, active_pipeline
@@ -64,9 +64,9 @@ def _begin() -> Exception | None:
             begin_again()
         except Exception as error:  # noqa: BLE001 - the program is not to fail because it cannot be recorded
             what = "" if isinstance(error, ConfigurationError) else f"{type(error).__name__}: "
-            if unrecorded.obstacle is None:
+            if obstacle() is None:
                 say(f"nothing is recorded: {what}{error}")
-            unrecorded.obstacle = f"{what}{error}"
+            note_obstacle(f"{what}{error}")
             if _may_pass(error):
                 unrecorded.try_again_ns = time.monotonic_ns() + unrecorded.RETRY_NS
             return error

@@ -44,9 +44,8 @@ PRESET_VARIABLE = "AGENT_TRACE_PRESET"
 _EXAMPLES = {
     "levels": "learning=INFO,agents=WARNING",
     "captures": "learning=metadata,tool:search=full,field:prompt=metadata",
-    "rotation": "agents=200000000:10,errors=50000000:5",
 }
-"""How a variable holds a table."""
+"""How a variable holds a table of words."""
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -149,13 +148,13 @@ def _parse(variable: str, name: str, text: str) -> Any:
 def _entry(variable: str, name: str, part: str) -> tuple[str, Any]:
     """`learning=INFO` of a table of levels, `agents=200000000:10` of one of rotations."""
     category, equals, value = (piece.strip() for piece in part.partition("="))
+    if name in _EXAMPLES and equals and value:
+        return category, value
     size, colon, backups = value.partition(":")
     if name == "rotation" and colon:
         return category, (_whole(variable, part, size), _whole(variable, part, backups))
-    if name == "rotation" or not (equals and value):
-        remedy = f"write it as {_EXAMPLES[name]}"
-        raise ConfigurationError(f"{variable} holds {part.strip()!r}", remedy=remedy)
-    return category, value
+    example = _EXAMPLES.get(name, "agents=200000000:10,errors=50000000:5")
+    raise ConfigurationError(f"{variable} holds {part.strip()!r}", remedy=f"write it as {example}")
 
 
 def _whole(variable: str, whole: str, text: str) -> int:

@@ -51,8 +51,6 @@ class Unrecorded:
     def __init__(self) -> None:
         self.calls = 0
         self.try_again_ns = 0
-        self.obstacle: str | None = None
-        """Why nothing is recorded, None where nothing stands in the way."""
         self._lacked_descriptors = False
         self._removed: Path | None = None
         """The trace root in which something was removed."""
@@ -82,7 +80,7 @@ class Unrecorded:
         if calls:
             from Agent.record.health import say
 
-            say(f"{calls} events were not recorded: {self.obstacle or 'nothing could be recorded'}")
+            say(f"{calls} events were not recorded: {obstacle() or 'nothing could be recorded'}")
 
     def take(self) -> int:
         """How many there were; they count as told from here on."""
@@ -94,6 +92,7 @@ unrecorded = Unrecorded()
 _hooks = Hooks()
 _last: list[Callable[[], None]] = []
 _ended = False
+_obstacle: str | None = None
 _forking = 0
 """The process that forks now, as its child sees it."""
 _parents: dict[int, int | None] = {}
@@ -110,6 +109,17 @@ def wiring_lock() -> threading.RLock:
 def has_ended() -> bool:
     """Whether the process is ending and recording with it."""
     return _ended
+
+
+def note_obstacle(what: str | None) -> None:
+    """Keep why nothing is recorded; None once something is."""
+    global _obstacle  # noqa: PLW0603 - of the one recording of this process
+    _obstacle = what
+
+
+def obstacle() -> str | None:
+    """Why nothing is recorded, None where nothing stands in the way."""
+    return _obstacle
 
 
 def set_hooks(hooks: Hooks) -> None:

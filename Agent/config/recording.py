@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from Agent.config import process
 from Agent.config.load import redaction_key
 from Agent.config.options import Options, level_number
-from Agent.config.process import Hooks, set_hooks, unrecorded, wiring_lock
+from Agent.config.process import Hooks, note_obstacle, obstacle, set_hooks, unrecorded, wiring_lock
 from Agent.errors import AgentTraceError, ConfigurationError
 from Agent.event.kinds import Category
 from Agent.record.emit import installed
@@ -239,10 +239,6 @@ class _Recording:
         buffer = self.pipeline.buffer
         return getattr(buffer and buffer.sink, what, otherwise)
 
-    def rolled_segments(self) -> int:
-        """How many segments this process has rolled in the session."""
-        return self.writer.rolled_segments + int(self.buffered("rolled_segments", 0))
-
 
 _now: _Recording | None = None
 _gone: tuple[Options, Health] | None = None
@@ -279,7 +275,7 @@ def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     session = RecordingSession(pipeline.session_id, path, path.parent, options)
     _now = now = _Recording(session, pipeline, writer, queue, mirrors)
     set_levels(options)
-    unrecorded.obstacle = None
+    note_obstacle(None)
     _take_over(pipeline)
     pipeline.stamps.watch(lambda: _is_there(pipeline, directories))
     install_pipeline(pipeline)
@@ -290,7 +286,7 @@ def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     pipeline.announce(pipeline.sink, writer.durability)
     open_to_children(entry)
     if options.max_session_bytes > 0 or (entry.began and options.keep_sessions > 0):
-        now.keeper = Keeper(path, options, pipeline, now.rolled_segments, began=entry.began)
+        now.keeper = Keeper(path, options, pipeline, lambda: _rolled_segments(now), began=entry.began)
     _end_as_child_of_multiprocessing()
     return now.session
 
@@ -367,7 +363,7 @@ def _let_go(now: _Recording) -> None:
     pipeline.closed = pipeline.is_gone = True
     pipeline.health.lose_since_safe("the session's directory was removed")
     _gone = session.options, pipeline.health
-    unrecorded.obstacle = "the session's directory was removed"
+    note_obstacle("the session's directory was removed")
     unrecorded.wait_for_removal(session.root)
     _now = None
     install_pipeline(None)
@@ -430,6 +426,10 @@ def _open_pipeline(
     )
 
 
+def _rolled_segments(now: _Recording) -> int:
+    return now.writer.rolled_segments + int(now.buffered("rolled_segments", 0))
+
+
 def _queued(writer: SessionWriter, options: Options) -> QueuedSink:
     from Agent.tree.write.queued import QueuedSink
 
@@ -465,7 +465,7 @@ def shutdown_logging() -> None:
                 say(f"losses cannot be recorded: {error}")
         _shut_down()
         unrecorded.tell()
-        unrecorded.obstacle = None
+        note_obstacle(None)
         for limit in LIMITS.values():
             limit.value = 0
 
@@ -553,9 +553,10 @@ def health() -> dict[str, Any]:
     """
     now = _now
     if now is None or not now.pipeline.stamps.look():
-        answer: dict[str, Any] = {"recording": False}
-        if unrecorded.obstacle is not None:
-            answer["obstacle"] = unrecorded.obstacle
+        why = obstacle()
+        answer: dict[str, Any] = (
+            {"recording": False} if why is None else {"recording": False, "obstacle": why}
+        )
         dropped = {} if _gone is None else dict(_gone[1].dropped)
         if unrecorded.calls:
             dropped["nothing could be recorded"] = unrecorded.calls
