@@ -9,16 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from Agent.config.options import (
-    MirrorForm,
-    Options,
-    Outputs,
-    is_rotation,
-    level_number,
-    made_by,
-    near_miss,
-    refuse_unknown,
-)
+from Agent.config.options import MirrorForm, Options, Outputs, is_rotation, level_number, made_by, near_miss
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVELS, Category
 from Agent.tree.layout import MIRROR_FILES
@@ -114,8 +105,12 @@ def check_logger(name: str, logger: Mapping[str, Any], known: Mapping[str, Any])
             f"logger {name!r} is not a source of events{near_miss(name, known)}",
             remedy=f"use one of {', '.join(known)}; logging.Filter('agent.creator') picks by role",
         )
-    for key in sorted(map(str, logger)):
-        refuse_unknown(f"logger {name!r} has the setting", key, sorted(_LOGGER_KEYS), "set")
+    unknown = sorted(set(map(str, logger)) - _LOGGER_KEYS)
+    if unknown:
+        raise ConfigurationError(
+            f"logger {name!r} has the setting {unknown[0]!r}{near_miss(unknown[0], _LOGGER_KEYS)}",
+            remedy=f"set {', '.join(sorted(_LOGGER_KEYS))}",
+        )
 
 
 def _names(
@@ -145,7 +140,8 @@ def _check_names(who: str, entry: Mapping[str, Any], config: Mapping[str, Any]) 
             remedy="define it under 'formatters'",
         )
     _names(who, "filters", entry, config["filters"], ())
-    level_of(entry.get("level", 0))
+    if "level" in entry and not isinstance(entry["level"], int) and str(entry["level"]).upper() != "NOTSET":
+        level_number(entry["level"])
 
 
 def _form(name: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> MirrorForm:

@@ -168,8 +168,7 @@ class Outlets:
             record = None
             if (takers.handlers or takers.judge is not None) and not nested:
                 record = self._record_of(line)
-                judge = takers.judge if record is not None else None
-                if judge is not None and not self._tried("a filter of a logger", True, judge.filter, record):
+                if record is not None and takers.judge is not None and not self._passes(takers.judge, record):
                     return
             for name, take in takers.files.items():
                 # What a formatter logs would make it format again, for ever.
@@ -179,8 +178,8 @@ class Outlets:
                 self.failures["logged by a handler, filter or formatter itself"] += 1
             elif record is not None:
                 for name, handler in takers.handlers.items():
-                    if name not in before and record.levelno >= handler.level:
-                        self._tried(f"handler {name!r}", None, handler.handle, record)
+                    if name not in before:
+                        self._handle(name, handler, record)
         finally:
             own.busy = nested
         own.line, own.taken_by = line, takers.names
@@ -192,44 +191,53 @@ class Outlets:
         return any(set(routes[other]) & set(routes[errors]) for other in others if other != errors)
 
     def _record_of(self, line: bytes) -> logging.LogRecord | None:
-        record: logging.LogRecord | None = self._tried("making a log record", None, as_log_record, line)
-        return record
-
-    def _tried(self, what: str, otherwise: Any, call: Callable[..., Any], *arguments: Any) -> Any:
-        """What a call gives, or `otherwise` where it fails: code of the user's may do anything."""
         try:
-            return call(*arguments)
+            return as_log_record(line)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-            self._failed(what, error)
-            return otherwise
+            self._failed("making a log record", error)
+            return None
+
+    def _passes(self, judge: logging.Filterer, record: logging.LogRecord) -> bool:
+        try:
+            return bool(judge.filter(record))
+        except Exception as error:  # noqa: BLE001 - a filter of the user's may do anything
+            self._failed("a filter of a logger", error)
+            return True
+
+    def _handle(self, name: str, handler: logging.Handler, record: logging.LogRecord) -> None:
+        if record.levelno < handler.level:
+            return
+        try:
+            handler.handle(record)
+        except Exception as error:  # noqa: BLE001 - a handler of the user's may do anything
+            self._failed(f"handler {name!r}", error)
 
     def _in_form(self, shell: logging.Handler) -> Callable[[list[bytes]], list[bytes]]:
-        """What makes the lines of a category file of those of the recording, a batch at a time.
-
-        A line is as it was where that fails.
-        """
-        own, what = self._own, "a formatter or filter of a category file"
+        """What makes the lines of a category file of those of the recording, a batch at a time."""
+        own = self._own
 
         def in_form(lines: list[bytes]) -> list[bytes]:
             nested, own.busy = own.busy, True
             try:
-                made = [self._tried(what, line, self._made, line, shell) for line in lines]
+                return [made for line in lines if (made := self._made(line, shell)) is not None]
             finally:
                 own.busy = nested
-            return [line for line in made if line is not None]
 
         return in_form
 
-    @staticmethod
-    def _made(line: bytes, shell: logging.Handler) -> bytes | None:
-        """A line as a category file has it, None where a filter is against it."""
-        record = as_log_record(line)
-        kept: Any = record.levelno >= shell.level and shell.filter(record)
-        if not kept:
-            return None
-        if shell.formatter is None:
+    def _made(self, line: bytes, shell: logging.Handler) -> bytes | None:
+        """A line as a category file has it: as it was where that fails, None where a filter is against it."""
+        try:
+            record = as_log_record(line)
+            kept: Any = record.levelno >= shell.level and shell.filter(record)
+            if not kept:
+                return None
+            if shell.formatter is None:
+                return line
+            text = shell.formatter.format(kept if isinstance(kept, logging.LogRecord) else record)
+        except Exception as error:  # noqa: BLE001 - a formatter of the user's may do anything
+            self._failed("a formatter or filter of a category file", error)
             return line
-        text = shell.formatter.format(kept if isinstance(kept, logging.LogRecord) else record)
         return f"{text}\n".encode("utf-8", "backslashreplace")
 
     def _failed(self, what: str, error: BaseException | None) -> None:
@@ -254,7 +262,10 @@ class Outlets:
     def _each(self, what: str) -> None:
         nested, self._own.busy = self._own.busy, True
         for name, handler in self._handlers.items():
-            self._tried(f"handler {name!r}", None, getattr(handler, what))
+            try:
+                getattr(handler, what)()
+            except Exception as error:  # noqa: BLE001 - a handler of the user's may do anything
+                self._failed(f"handler {name!r}", error)
         self._own.busy = nested
 
 
@@ -337,6 +348,18 @@ def _refused(section: str, name: str, error: BaseException) -> ConfigurationErro
         f"{section.removesuffix('s')} {name!r} cannot be built: {reason}",
         remedy="use the form of logging.config.dictConfig",
     )
+
+
+def open_outlets(outputs: Outputs | None) -> Outlets | None:
+    """The user's formatters and handlers, built; None, and nothing loaded, where there are none.
+
+    Raises:
+        ConfigurationError: the standard library could not build one of them.
+    """
+    if outputs is None:
+        return None
+
+    return Outlets(outputs)
 
 
 def open_copies(

@@ -24,8 +24,8 @@ from Agent.config.options import (
     check_each,
     differing,
     misplaced,
+    near_miss,
     put_together,
-    refuse_unknown,
     taken_apart,
     with_changes,
 )
@@ -85,10 +85,9 @@ def found_settings(
     given = taken_apart({name: value for name, value in arguments.items() if value is not None}, "argument")
     variables = _variables(environment)
     project, user = project_file(), user_file(environment)
-    named = environment.get(PRESET_VARIABLE)
     choices = (
         given.pop("preset", None),
-        Setting(named, PRESET_VARIABLE) if named else None,
+        _chosen_by_variable(environment),
         project.preset if project else None,
         user.preset if user else None,
     )
@@ -97,7 +96,7 @@ def found_settings(
     settings = {name: Setting(getattr(plain, name), DEFAULT) for name in SETTABLE if name not in TABLES}
     settings.update(taken_apart(differing(base or plain), "LOGGING_CONFIG"))
     if preset is not None:
-        settings.update(read_preset(preset).settings)
+        settings.update(_settings_of(preset))
     for file in (user, project):
         if file is not None:
             settings.update(file.settings)
@@ -108,7 +107,16 @@ def found_settings(
 
 def preset_values(name: str) -> dict[str, Any]:
     """The options that a preset sets; ConfigurationError if there is none of that name."""
-    return put_together(read_preset(Setting(name, "argument")).settings)
+    return put_together(_settings_of(Setting(name, "argument")))
+
+
+def _settings_of(preset: Setting) -> Settings:
+    return read_preset(preset).settings
+
+
+def _chosen_by_variable(environment: Mapping[str, str]) -> Setting | None:
+    name = environment.get(PRESET_VARIABLE)
+    return Setting(name, PRESET_VARIABLE) if name else None
 
 
 def configured_root() -> Path:
@@ -402,9 +410,13 @@ def _no_toml(path: str, text: str, message: str) -> ConfigurationError:
 
 def _told(path: str, text: str, table: tuple[str, ...], document: Mapping[str, Any]) -> ConfigurationFile:
     for name in document:
-        if name != "preset":
-            line = line_of(text, (*table, name))
-            refuse_unknown("unknown option", name, SETTABLE, "options are", path=path, line=line)
+        if name not in SETTABLE and name != "preset":
+            raise ConfigurationError(
+                f"unknown option {name!r}{near_miss(name, SETTABLE)}",
+                path=path,
+                line=line_of(text, (*table, name)),
+                remedy=f"options are {', '.join(SETTABLE)}",
+            )
     found = {
         name: setting._replace(line=line_of(text, (*table, *name.split("."))))
         for name, setting in taken_apart(document, path).items()
@@ -436,7 +448,11 @@ def preset_names() -> list[str]:
 
 def preset_path(name: str) -> Path:
     """The file of a preset; ConfigurationError if there is none of that name."""
-    refuse_unknown("unknown preset", name, preset_names(), "use one of")
+    names = preset_names()
+    if name not in names:
+        raise ConfigurationError(
+            f"unknown preset {name!r}{near_miss(name, names)}", remedy=f"use one of {', '.join(names)}"
+        )
     return _directory() / f"{name}.toml"
 
 

@@ -96,7 +96,7 @@ def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> Re
         session = current_session()
         if session is None:
             wanted = options_from(options, base=options_in(LOGGING_CONFIG if config is None else config))
-            return _begin(wanted, _outlets(wanted))
+            return _begin(wanted)
         # What is not named stays as it is.
         base = session.options
         given = {name: value for name, value in options.items() if value is not None}
@@ -109,8 +109,10 @@ def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> Re
         wanted = with_changes(base, given)
         if wanted == replace(session.options, level=wanted.level, levels=wanted.levels):
             return set_levels(wanted)
+        from Agent.config.handlers import open_outlets
+
         # Built first: what cannot be is no reason to end what runs.
-        outlets = _outlets(wanted)
+        outlets = open_outlets(wanted.outputs)
         shutdown_logging()
         return _begin(wanted, outlets)
 
@@ -119,19 +121,14 @@ def begin_again() -> RecordingSession:
     """Begin with the options of the session whose directory was removed, else with the configured ones."""
     options = options_to_go_on_with()
     with wiring_lock():
-        return setup_logging() if options is None else _begin(options, _outlets(options))
+        return setup_logging() if options is None else _begin(options)
 
 
-def _outlets(options: Options) -> Outlets | None:
-    """The user's formatters and handlers, built; None, and nothing loaded, where there are none."""
-    if options.outputs is None:
-        return None
-    from Agent.config.handlers import Outlets
+def _begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
+    if outlets is None:
+        from Agent.config.handlers import open_outlets
 
-    return Outlets(options.outputs)
-
-
-def _begin(options: Options, outlets: Outlets | None) -> RecordingSession:
+        outlets = open_outlets(options.outputs)
     try:
         return begin(options, outlets)
     except BaseException:

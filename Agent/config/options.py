@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Imported where it is used: it is a twentieth of what importing the package costs.
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -129,24 +129,18 @@ SETTABLE = tuple(name for name in Options.__dataclass_fields__ if name != "outpu
 """The options that can be set by name."""
 
 
-TABLES = ("levels", "rotation", "captures")
-"""The options that are tables by category."""
-_TABLE_EXAMPLES = {
-    "levels": '{"learning": "INFO"}',
-    "rotation": '{"agents": (200_000_000, 10)}',
-    "captures": '{"field:prompt": "metadata"}',
-}
-
-
 def checked(options: Options) -> Options:
     """The same options; ConfigurationError names the first that cannot be."""
     level_number(options.level)
-    _check_capture("capture", options.capture)
+    if not isinstance(options.levels, Mapping):
+        raise ConfigurationError("levels is not a mapping", remedy='use {"learning": "INFO"}')
+    for category, level in options.levels.items():
+        _check_category(category)
+        level_number(level)
+    _check_captures(options)
     for name, option in Options.__dataclass_fields__.items():
         value, remedy = getattr(options, name), None
-        if name in TABLES:
-            _check_table(name, value)
-        elif isinstance(option.default, bool):
+        if isinstance(option.default, bool):
             remedy = None if isinstance(value, bool) else "use true or false"
         elif isinstance(option.default, int):
             least = option.metadata["least"]
@@ -156,34 +150,46 @@ def checked(options: Options) -> Options:
             remedy = f"use {' or '.join(option.metadata['words'])}"
         if remedy is not None:
             raise ConfigurationError(f"{name} is {value!r}", remedy=remedy)
+    _check_rotation(options.rotation)
     return options
 
 
-def _check_table(name: str, table: Any) -> None:
-    if not isinstance(table, Mapping):
-        raise ConfigurationError(f"{name} is not a mapping", remedy=f"use {_TABLE_EXAMPLES[name]}")
-    for key, entry in table.items():
-        sort, colon, pattern = str(key).partition(":")
-        if name != "captures" or not colon:
-            refuse_unknown("unknown category", key, sorted(Category), "use one of")
+def _check_captures(options: Options) -> None:
+    """Nothing where each name is a category or a pattern, and each level one."""
+    if not isinstance(options.captures, Mapping):
+        raise ConfigurationError("captures is not a mapping", remedy='use {"field:prompt": "metadata"}')
+    for name in options.captures:
+        sort, colon, pattern = str(name).partition(":")
+        if not colon:
+            _check_category(name)
         elif sort not in {"tool", "field"} or not pattern:
             raise ConfigurationError(
-                f"captures has {key!r}", remedy="name a category, tool:PATTERN or field:PATTERN"
+                f"captures has {name!r}", remedy="name a category, tool:PATTERN or field:PATTERN"
             )
-        if name == "levels":
-            level_number(entry)
-        elif name == "captures":
-            _check_capture(f"the capture of {key}", entry)
-        elif not is_rotation(entry):
+    for name, level in {"": options.capture, **options.captures}.items():
+        if level not in CAPTURES:
+            what = f"the capture of {name}" if name else "capture"
+            raise ConfigurationError(f"{what} is {level!r}", remedy=f"use {', '.join(CAPTURES)}")
+
+
+def _check_category(category: Any) -> None:
+    if category not in set(Category):
+        raise ConfigurationError(
+            f"unknown category {category!r}{near_miss(category, Category)}",
+            remedy=f"use one of {', '.join(sorted(Category))}",
+        )
+
+
+def _check_rotation(rotation: Any) -> None:
+    if not isinstance(rotation, Mapping):
+        raise ConfigurationError("rotation is not a mapping", remedy='use {"agents": (200_000_000, 10)}')
+    for category, sizes in rotation.items():
+        _check_category(category)
+        if not is_rotation(sizes):
             raise ConfigurationError(
-                f"the rotation of {key} is {entry!r}",
+                f"the rotation of {category} is {sizes!r}",
                 remedy="give (size in bytes, number of old files), both whole numbers, the first at least 1",
             )
-
-
-def _check_capture(what: str, level: Any) -> None:
-    if level not in CAPTURES:
-        raise ConfigurationError(f"{what} is {level!r}", remedy=f"use {', '.join(CAPTURES)}")
 
 
 def is_rotation(sizes: Any) -> bool:
@@ -196,8 +202,12 @@ def is_rotation(sizes: Any) -> bool:
 
 def with_changes(options: Options, changes: Mapping[str, Any]) -> Options:
     """The options with some of them set; ConfigurationError for a name that is none."""
-    for name in sorted(map(str, changes)):
-        refuse_unknown("unknown option", name, SETTABLE, "options are")
+    unknown = sorted(map(str, set(changes) - set(SETTABLE)))
+    if unknown:
+        raise ConfigurationError(
+            f"unknown option {unknown[0]!r}{near_miss(unknown[0], SETTABLE)}",
+            remedy=f"options are {', '.join(SETTABLE)}",
+        )
     changes = dict(changes)
     if "trace_root" in changes:
         root = changes["trace_root"]
@@ -215,14 +225,6 @@ def near_miss(name: object, names: Iterable[str]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
-def refuse_unknown(what: str, name: object, known: Collection[str], remedy: str, **place: Any) -> None:
-    """Nothing where a name is known; ConfigurationError with the nearest one, and all of them, otherwise."""
-    if name not in known:
-        raise ConfigurationError(
-            f"{what} {name!r}{near_miss(name, known)}", remedy=f"{remedy} {', '.join(known)}", **place
-        )
-
-
 def level_number(name: str) -> int:
     """The number of a level's name; ConfigurationError for any other word."""
     upper = str(name).upper()
@@ -233,6 +235,7 @@ def level_number(name: str) -> int:
     return LEVELS[upper]
 
 
+TABLES = ("levels", "rotation", "captures")
 DEFAULT = "default"
 
 

@@ -210,6 +210,15 @@ class Keeper:
         self._begin()
 
 
+def keeper_for(
+    session: Path, options: Options, pipeline: Pipeline, rolled: Callable[[], int], *, began: bool
+) -> Keeper | None:
+    """The keeper that the options ask for; None where they set no policy."""
+    if options.max_session_bytes <= 0 and not (began and options.keep_sessions > 0):
+        return None
+    return Keeper(session, options, pipeline, rolled, began=began)
+
+
 # The tree is imported where the first event needs it: importing the package should cost next to nothing.
 
 
@@ -223,43 +232,32 @@ class RecordingSession:
     options: Options
 
 
-@dataclass(slots=True)
-class _Recording:
-    """The session that is recorded into, and what does it."""
-
-    session: RecordingSession
-    pipeline: Pipeline
-    writer: SessionWriter
-    queue: QueuedSink | None
-    mirrors: Mirrors | None
-    keeper: Keeper | None = None
-
-    def buffered(self, what: str, otherwise: Any) -> Any:
-        """An attribute of the writer of performance metrics, where one was opened and has it."""
-        buffer = self.pipeline.buffer
-        return getattr(buffer and buffer.sink, what, otherwise)
-
-
-_now: _Recording | None = None
+_session: RecordingSession | None = None
 _gone: tuple[Options, Health] | None = None
 """What is left of a session whose directory was removed: its options, and the counts of its losses."""
+_pipeline: Pipeline | None = None
+_writer: SessionWriter | None = None
+_queue: QueuedSink | None = None
+_mirrors: Mirrors | None = None
+_keeper: Keeper | None = None
 
 
 def set_levels(options: Options) -> RecordingSession:
     """Let every category of the session that runs record from the level that the options give it."""
-    if _now is None:
+    global _session  # noqa: PLW0603 - the one session of this process
+    if _session is None:
         raise RuntimeError("levels can only be set during a session")
-    _now.session = replace(_now.session, options=options)
+    _session = replace(_session, options=options)
     overall = level_number(options.level)
     for category, limit in LIMITS.items():
         own = level_number(options.levels.get(category, "DEBUG"))
         limit.value = max(overall, own)
-    return _now.session
+    return _session
 
 
 def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     """Begin to record into a new session, or into that of the process that started this one."""
-    global _now  # noqa: PLW0603 - the one session of this process
+    global _keeper, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - the one session of this process
     from Agent.config.handlers import open_copies
     from Agent.config.session_join import enter_session, open_to_children
 
@@ -267,28 +265,27 @@ def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     redactor = _open_redactor(options, lacks)
     entry = enter_session(options, redactor)
     path = entry.path
-    writer = _open_writer(path, options)
+    _writer = writer = _open_writer(path, options)
     directories = _Directories(path)
-    mirrors, copies = open_copies(path.parent, options, outlets)
-    queue = _queued(writer, options) if options.durability == "queued" else None
-    pipeline = _open_pipeline(path, options, redactor, writer, queue, copies)
-    session = RecordingSession(pipeline.session_id, path, path.parent, options)
-    _now = now = _Recording(session, pipeline, writer, queue, mirrors)
+    _mirrors, copies = open_copies(path.parent, options, outlets)
+    _queue = _queued(writer, options) if options.durability == "queued" else None
+    _pipeline = _open_pipeline(path, options, redactor, writer, copies)
+    _session = RecordingSession(_pipeline.session_id, path, path.parent, options)
     set_levels(options)
     note_obstacle(None)
-    _take_over(pipeline)
-    pipeline.stamps.watch(lambda: _is_there(pipeline, directories))
-    install_pipeline(pipeline)
+    _take_over(_pipeline)
+    watched = _pipeline
+    watched.stamps.watch(lambda: _is_there(watched, directories))
+    install_pipeline(_pipeline)
     for lack in lacks:
-        pipeline.health.note(lack)
-    if queue is not None:
-        queue.tell_refusals_to(pipeline.health.take_back)
-    pipeline.announce(pipeline.sink, writer.durability)
+        _pipeline.health.note(lack)
+    if _queue is not None:
+        _queue.tell_refusals_to(_pipeline.health.take_back)
+    _pipeline.announce(_pipeline.sink, writer.durability)
     open_to_children(entry)
-    if options.max_session_bytes > 0 or (entry.began and options.keep_sessions > 0):
-        now.keeper = Keeper(path, options, pipeline, lambda: _rolled_segments(now), began=entry.began)
+    _keeper = keeper_for(path, options, _pipeline, lambda: _rolled_segments(writer), began=entry.began)
     _end_as_child_of_multiprocessing()
-    return now.session
+    return _session
 
 
 def options_to_go_on_with() -> Options | None:
@@ -339,7 +336,7 @@ class _Directories:
 
 def _is_there(pipeline: Pipeline, directories: _Directories) -> bool:
     """Whether a pipeline's directories are still those that were made; if not, let go of it."""
-    if pipeline.is_gone or _now is None or pipeline is not _now.pipeline:
+    if pipeline.is_gone or pipeline is not _pipeline:
         return not pipeline.is_gone
     try:
         is_there = directories.are_there()
@@ -349,31 +346,32 @@ def _is_there(pipeline: Pipeline, directories: _Directories) -> bool:
         pipeline.health.seen_safe()
         return True
     with wiring_lock():
-        if _now is not None and _now.pipeline is pipeline:
-            _let_go(_now)
+        if _pipeline is pipeline:
+            _let_go(pipeline)
     return False
 
 
-def _let_go(now: _Recording) -> None:
+def _let_go(pipeline: Pipeline) -> None:
     """Stop recording into a directory that is gone; a later event begins another session."""
-    global _gone, _now  # noqa: PLW0603 - as above
+    global _gone, _keeper, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - as above
     from Agent.config.session_join import SESSION_VARIABLE
 
-    session, pipeline = now.session, now.pipeline
+    session, writer, mirrors, keeper = _session, _writer, _mirrors, _keeper
+    assert session is not None and writer is not None  # noqa: S101 - they come and go with the pipeline
     pipeline.closed = pipeline.is_gone = True
     pipeline.health.lose_since_safe("the session's directory was removed")
     _gone = session.options, pipeline.health
     note_obstacle("the session's directory was removed")
     unrecorded.wait_for_removal(session.root)
-    _now = None
+    _keeper = _session = _pipeline = _writer = _queue = _mirrors = None
     install_pipeline(None)
     if os.environ.get(SESSION_VARIABLE, "").endswith(f":{session.path.absolute()}"):
         del os.environ[SESSION_VARIABLE]
-    if now.keeper is not None:
-        now.keeper.abandon()
-    now.writer.close(clean=False)
-    if now.mirrors is not None:
-        now.mirrors.close()
+    if keeper is not None:
+        keeper.abandon()
+    writer.close(clean=False)
+    if mirrors is not None:
+        mirrors.close()
 
 
 def _open_redactor(options: Options, lacks: list[str]) -> Redactor:
@@ -408,12 +406,7 @@ def _open_writer(path: Path, options: Options) -> SessionWriter:
 
 
 def _open_pipeline(
-    path: Path,
-    options: Options,
-    redactor: Redactor,
-    writer: SessionWriter,
-    queue: QueuedSink | None,
-    copies: MirrorSink | None,
+    path: Path, options: Options, redactor: Redactor, writer: SessionWriter, copies: MirrorSink | None
 ) -> Pipeline:
     how = RecordOptions(
         buffer_entries=options.buffer_entries,
@@ -422,12 +415,13 @@ def _open_pipeline(
     )
     open_buffered = (lambda: _buffered_writer(path, options)) if options.buffer_entries else None
     return record_session(
-        path, writer, redactor, how, sink=queue, mirrors=copies, open_buffered=open_buffered
+        path, writer, redactor, how, sink=_queue, mirrors=copies, open_buffered=open_buffered
     )
 
 
-def _rolled_segments(now: _Recording) -> int:
-    return now.writer.rolled_segments + int(now.buffered("rolled_segments", 0))
+def _rolled_segments(writer: SessionWriter) -> int:
+    buffer = _pipeline.buffer if _pipeline is not None else None
+    return writer.rolled_segments + getattr(buffer and buffer.sink, "rolled_segments", 0)
 
 
 def _queued(writer: SessionWriter, options: Options) -> QueuedSink:
@@ -457,7 +451,7 @@ def shutdown_logging() -> None:
     with wiring_lock():
         if unrecorded.calls:
             process.begin_late()
-        if _now is not None and not _now.pipeline.stamps.look() and _gone is not None:
+        if _pipeline is not None and not _pipeline.stamps.look() and _gone is not None:
             # What was lost with the directory is told by a session of its own.
             try:
                 begin(_gone[0])
@@ -471,11 +465,11 @@ def shutdown_logging() -> None:
 
 
 def _shut_down() -> None:
-    global _now  # noqa: PLW0603 - the one session of this process
-    now = _now
-    if now is None:
+    global _keeper, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - the one session of this process
+    session, pipeline, queue = _session, _pipeline, _queue
+    if session is None or pipeline is None:
         return
-    pipeline, counters = now.pipeline, _failure_counters(now)
+    counters = _failure_counters(pipeline)
     before = _refused(counters)
     stop_samplers()
     # While it is still installed: a `trace_state` of the user's may log something itself.
@@ -483,21 +477,21 @@ def _shut_down() -> None:
     if pipeline.mirrors is not None:
         # Likewise: a formatter of the user's may log, which would begin another session below.
         pipeline.mirrors.flush()
-    keeper, now.keeper = now.keeper, None
+    keeper, _keeper = _keeper, None
     if keeper is not None:
         keeper.stop()
-    _now = None
+    _session = _pipeline = _writer = _queue = _mirrors = None
     if installed.active_pipeline() is pipeline:
         install_pipeline(None)
     try:
-        if now.queue is not None:
-            now.queue.write_through()
+        if queue is not None:
+            queue.write_through()
         pipeline.close()
         if pipeline.counts().writers and not any(count() for count in counters):
             from Agent.tree.write.kept_counts import keep_counts
 
-            keep_counts(now.session.path, pipeline.counts())
-        _end_session(now.session)
+            keep_counts(session.path, pipeline.counts())
+        _end_session(session)
     except Exception as error:  # noqa: BLE001 - the end of recording is no reason for the program to fail
         say(f"recording did not end cleanly: {type(error).__name__}: {error}")
     _tell_refused(_refused(counters) - before)
@@ -518,11 +512,12 @@ def _end_session(session: RecordingSession) -> None:
         seal(session.path)
 
 
-def _failure_counters(now: _Recording) -> list[Callable[[], Mapping[str, int]]]:
+def _failure_counters(pipeline: Pipeline) -> list[Callable[[], Mapping[str, int]]]:
     """What counts the failures of this process's files."""
-    counters = [getattr(now.writer, "counters", None), now.buffered("counters", None)]
-    if now.mirrors is not None:
-        counters.append(now.mirrors.counts.snapshot)
+    held_back = pipeline.buffer.sink if pipeline.buffer is not None else None
+    counters = [getattr(sink, "counters", None) for sink in (_writer, held_back)]
+    if _mirrors is not None:
+        counters.append(_mirrors.counts.snapshot)
     return [count for count in counters if count is not None]
 
 
@@ -543,7 +538,7 @@ def _tell_refused(new: Counter[str]) -> None:
 
 def current_session() -> RecordingSession | None:
     """The session that this process records into, None if it does not record."""
-    return None if _now is None else _now.session
+    return _session
 
 
 def health() -> dict[str, Any]:
@@ -551,8 +546,10 @@ def health() -> dict[str, Any]:
 
     Where it could not begin, `obstacle` says why.
     """
-    now = _now
-    if now is None or not now.pipeline.stamps.look():
+    pipeline = _pipeline
+    if pipeline is not None and not pipeline.stamps.look():
+        pipeline = None
+    if pipeline is None or _session is None:
         why = obstacle()
         answer: dict[str, Any] = (
             {"recording": False} if why is None else {"recording": False, "obstacle": why}
@@ -563,41 +560,42 @@ def health() -> dict[str, Any]:
         return {**answer, "dropped": dropped} if dropped else answer
     from Agent.config.handlers import handler_counts
 
-    pipeline = now.pipeline
     pipeline.health.settle()
+    held_back = pipeline.buffer.sink if pipeline.buffer is not None else None
     return {
         "recording": True,
-        "session_id": now.session.session_id,
-        "path": str(now.session.path),
+        "session_id": _session.session_id,
+        "path": str(_session.path),
         "events": pipeline.health.events,
         "dropped": dict(pipeline.health.dropped),
         "notes": dict(pipeline.health.notes),
         "redacted": pipeline.redactor.count,
         "buffered": len(pipeline.buffer) if pipeline.buffer is not None else 0,
-        "queued": len(now.queue) if now.queue is not None else 0,
-        "writer": now.writer.counters(),
-        "buffered_writer": dict(now.buffered("counters", dict)()),
-        "mirrors": now.mirrors.counts.snapshot() if now.mirrors is not None else {},
+        "queued": len(_queue) if _queue is not None else 0,
+        "writer": _writer.counters() if _writer is not None else {},
+        "buffered_writer": dict(getattr(held_back, "counters", dict)()),
+        "mirrors": _mirrors.counts.snapshot() if _mirrors is not None else {},
         "handlers": handler_counts(pipeline.mirrors),
     }
 
 
 def _before_fork() -> None:
-    if _now is not None:
-        _now.pipeline.flush()
+    if _pipeline is not None:
+        _pipeline.flush()
 
 
 def _after_fork_in_child() -> None:
-    now = _now
-    if now is None:
+    pipeline = _pipeline
+    if pipeline is None:
         return
-    (now.writer if now.queue is None else now.queue).after_fork_in_child()
-    if now.mirrors is not None:
-        now.mirrors.after_fork_in_child()
-    now.pipeline.after_fork_in_child(now.writer.board)
-    now.pipeline.announce(now.pipeline.sink, now.writer.durability)
-    if now.keeper is not None:
-        now.keeper.after_fork_in_child()
+    if _writer is not None:
+        (_writer if _queue is None else _queue).after_fork_in_child()
+        if _mirrors is not None:
+            _mirrors.after_fork_in_child()
+        pipeline.after_fork_in_child(_writer.board)
+        pipeline.announce(pipeline.sink, _writer.durability)
+        if _keeper is not None:
+            _keeper.after_fork_in_child()
     forked = sys.modules.get("multiprocessing.util")
     if forked is not None:
         # Such children end without atexit; their own list of last things is cleared after this hook ran.

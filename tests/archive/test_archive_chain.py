@@ -259,7 +259,7 @@ def test_a_head_of_a_writer_holds_for_what_came_later(tmp_path):
     logger.log_action("a")
     from Agent.config import recording
 
-    early = recording._now.writer.head()
+    early = recording._writer.head()
     for number in range(200):
         logger.log_action("b", {"n": number})
     running = verify(session, [early])
@@ -290,7 +290,7 @@ def test_what_retention_took_is_a_gap_and_no_edit(tmp_path):
     for number in range(2000):
         logger.log_action("a", {"n": number})
         if number % 100 == 0:
-            recording._now.writer.head()
+            recording._writer.head()
     shutdown_logging()
     found = verify(session)
     assert found.sound, found.chain.edits

@@ -26,7 +26,7 @@ from Agent import (
     setup_logging,
     shutdown_logging,
 )
-from Agent.config.handlers import Outlets
+from Agent.config.handlers import open_outlets
 from Agent.config.logging_config import LOGGING_CONFIG, options_in
 from Agent.config.text_mirrors import as_log_record
 from Agent.errors import ConfigurationError
@@ -302,7 +302,7 @@ def test_a_handler_that_raises_is_counted_and_told_once_and_nobody_else_suffers(
     session = setup_logging(config)
     closed = io.StringIO()
     closed.close()
-    outlets = sys.modules["Agent.config.recording"]._now.pipeline.mirrors.takers
+    outlets = sys.modules["Agent.config.recording"]._pipeline.mirrors.takers
     outlets._handlers["failing"].stream = closed
     ids = [AgentLogger("a").info("told") for _ in range(5)]
     assert all(ids) and [record.event_id for record in kept.records] == ids
@@ -621,8 +621,7 @@ def test_whatever_a_configuration_holds_it_is_taken_or_refused_in_one_clear_erro
         if isinstance(node, dict):
             node[place[-1]] = value
     try:
-        outputs = options_in(config).outputs
-        outlets = None if outputs is None else Outlets(outputs)
+        outlets = open_outlets(options_in(config).outputs)
     except ConfigurationError as error:
         told = str(error)
         assert error.remedy and "\n" not in told, told  # noqa: PT017 - most of them are no error
