@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import threading
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -260,3 +262,29 @@ def test_an_object_to_which_the_moves_are_made_is_what_the_other_one_is(writes):
                 setattr(twin, moved, move["now"])
         if name not in lost and not _is_long(value):
             assert repr(getattr(twin, name)) == repr(value)
+
+
+class Slotted:
+    __slots__ = ("air", "box")
+
+
+@pytest.mark.parametrize("gone", ["the value", "its agent"])
+def test_a_value_without_weak_references_is_not_kept_alive(gone):
+    agent, box = Box(), Box()
+    agent.kit = Slotted()
+    agent.kit.air, agent.kit.box = 1, box
+    objects = BetweenActions({}, is_on=True)
+    (held,) = objects.objects.of(
+        agent, vars(agent), lambda each: type(each) is Slotted, is_first=True
+    ).values()
+    assert held.value() is agent.kit
+    agent.kit.air = 2
+    assert held.look() == {"air": {"was": 1, "now": 2}}
+    seen = weakref.ref(box)
+    del box
+    if gone == "the value":
+        agent.kit = None
+    else:
+        del agent
+    gc.collect()
+    assert (held.value(), seen()) == (None, None)

@@ -214,8 +214,9 @@ def check(names: tuple[str, ...], target: str | None, workers: int | None, direc
         reports = in_parallel([partial(check_golden, each, target) for each in found], workers, show)
     codes = {report.exit_code for report in reports}
     exit_code = next((code for code in (1, 4) if code in codes), 0)
-    answer = {"exit_code": exit_code, "golden_traces": [report.to_dict() for report in reports]}
-    if render.gave_json(lambda: answer):
+    if render.gave_json(
+        lambda: {"exit_code": exit_code, "golden_traces": [report.to_dict() for report in reports]}
+    ):
         return exit_code
     for report in reports:
         if report.passes:

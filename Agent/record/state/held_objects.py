@@ -47,6 +47,7 @@ _MOST_ITEMS = 1000
 _NEVER = object()
 ITSELF = ""
 """In the place of an attribute's name: where a generator itself stands."""
+Holder = tuple[object, str]
 GLOBALS = ":"
 """In the place of a field: the module of the agent's class."""
 Moves = dict[str, dict[str, Any]]
@@ -77,8 +78,9 @@ class HeldObject:
 
     Args:
         number: tells it from others in the session.
-        value: is not kept alive, if its class allows that.
+        value: is not kept alive, if its class allows that or the holder's does.
         names: the attributes that are looked at; None for all.
+        holder: the agent, and where it holds the value.
     """
 
     __slots__ = (
@@ -86,10 +88,12 @@ class HeldObject:
         "is_moving", "last", "looks_left", "number", "seen_at",
     )  # fmt: skip
 
-    def __init__(self, number: int, value: object, names: Collection[str] | None = None) -> None:
+    def __init__(
+        self, number: int, value: object, names: Collection[str] | None = None, holder: Holder | None = None
+    ) -> None:
         self.number = number
         self._names = names
-        self._refer = _reference(value)
+        self._refer = _reference(value, holder)
         self._is_generator = sort_of(type(value)) is Sort.GENERATOR
         self.last: dict[str, Any] = {}
         self._skipped: dict[str, type] = {}
@@ -283,10 +287,10 @@ class HeldObjects:
             attributes = None if type(value) in SCALARS else live_attributes(value)
             if attributes is None or not is_object(value):
                 continue
-            self._add(found, name, value, more_looks)
+            self._add(found, name, value, more_looks, holder=obj)
             for inner, part in tuple(attributes.items()) if len(attributes) <= _MOST_ATTRIBUTES else ():
                 if type(part) not in SCALARS and is_object(part) and _holds_values(part):
-                    self._add(found, f"{name}.{inner}", part, more_looks)
+                    self._add(found, f"{name}.{inner}", part, more_looks, holder=obj)
         for place, generator in generators_in_fields(fields):
             if is_own_stream(generator):
                 self._add(found, place, generator, more_looks)
@@ -305,14 +309,15 @@ class HeldObjects:
         value: object,
         more_looks: int,
         names: Collection[str] | None = None,
+        holder: object = None,
     ) -> None:
-        held = self._one(value, names) if len(found) < _MOST_OF_AGENT else None
+        held = self._one(value, names, (holder, place)) if len(found) < _MOST_OF_AGENT else None
         if held is not None:
             held.looks_left += more_looks
         if held is not None and held.is_looked_at():
             found[place] = held
 
-    def _one(self, value: object, names: Collection[str] | None) -> HeldObject | None:
+    def _one(self, value: object, names: Collection[str] | None, holder: Holder) -> HeldObject | None:
         known = self._known.get(id(value))
         if known is not None and known.value() is value:
             return known
@@ -320,7 +325,7 @@ class HeldObjects:
             self._known = {key: each for key, each in self._known.items() if each.value() is not None}
             if len(self._known) >= _MOST_OBJECTS:
                 return None
-        held = self._known[id(value)] = HeldObject(next(self._numbers), value, names)
+        held = self._known[id(value)] = HeldObject(next(self._numbers), value, names, holder)
         held.seen_at = self._ended
         held.looks_left = 0
         return held
@@ -549,11 +554,26 @@ def _part(value: object, name: str) -> Any:
     return value if name == ITSELF else (live_attributes(value) or {}).get(name)
 
 
-def _reference(value: object) -> Callable[[], object | None]:
+def _reference(value: object, holder: Holder | None) -> Callable[[], object | None]:
     try:
         return weakref.ref(value)
     except TypeError:
+        pass
+    agent, place = holder or (None, "")
+    try:
+        agent_reference = weakref.ref(agent)
+    except TypeError:
         return lambda: value
+    identity, kind = id(value), type(value)
+
+    def refer() -> object | None:
+        """The value while the agent holds it: an object with slots may have no weak references."""
+        found: object = agent_reference()
+        for name in place.split("."):
+            found = (live_attributes(found) or {}).get(name)
+        return found if id(found) == identity and type(found) is kind else None
+
+    return refer
 
 
 def _differing_in_python(
