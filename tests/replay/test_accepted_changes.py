@@ -3,7 +3,7 @@
 import pytest
 
 from Agent.errors import ReplayError, UsageError
-from Agent.replay import accept_golden, add_golden, check_golden, find_golden, update_golden
+from Agent.replay import Verdict, accept_golden, add_golden, check_golden, find_golden, update_golden
 
 TILL = """
 LIMIT = 100
@@ -59,7 +59,8 @@ def test_from_the_step_on_the_new_behaviour_holds_and_before_it_the_old(toy, run
     assert check_golden(golden).passes
     # the old behaviour from there on is a failure now
     toy.change("LIMIT = 9", "LIMIT = 100")
-    assert check_golden(golden).report.divergence.step == step
+    report = check_golden(golden).report
+    assert (report.verdict, report.divergence.step) == (Verdict.DIVERGED, step)
     # and what came before is checked against what was recorded first
     toy.change("LIMIT = 100", "LIMIT = 2")
     found = check_golden(golden)

@@ -5,6 +5,7 @@ Made from a `Recording` once it is known which agents are replayed; `driver.py` 
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -377,11 +378,16 @@ class _CallTree:
             for agent_id, facts in recording.agents.items()
             if recording.agent_id in {None, agent_id}
         }
+        ended: defaultdict[str, list[float]] = defaultdict(list)  # ends of earlier spans of a process, sorted
         for span_id in sorted(self.calls):
-            call = self.calls[span_id]
+            call, ends = self.calls[span_id], ended[span_id[:_PROCESS_DIGITS]]
             first = firsts.pop(str(call.agent_id), None) if call.event.state is not None else None
             if first is not None and first.writer == call.event.writer:
-                call.began_us = min(call.began_us, float(first.timestamp_us))
+                # In a recording that a replay made, all first states are older than any call.
+                behind = 0 if call.is_async else bisect.bisect_right(ends, call.began_us)
+                earliest = max(float(first.timestamp_us), ends[behind - 1] if behind else 0.0)
+                call.began_us = min(call.began_us, earliest)
+            bisect.insort(ends, float(call.event.timestamp_us))
         later: dict[str, float] = {}
         for span_id in sorted(self.calls, reverse=True):
             call, process = self.calls[span_id], span_id[:_PROCESS_DIGITS]
