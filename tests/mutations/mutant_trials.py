@@ -20,7 +20,7 @@ from pathlib import Path
 from forked import forks, in_fork
 from made_programs import TRACED_HEAD, Program, make_program
 from mutants import KINDS, OUTSIDE, mutants_of
-from plain_oracle import changes, outcome_of
+from plain_oracle import changes, changes_on_the_way, outcome_of
 
 import Agent.replay.compare.outcome
 from Agent.replay import ReplayReport, Verdict, replay_run
@@ -42,7 +42,7 @@ class Row:
     """In what the mutant's outcome differs, by the oracle."""
     verdict: str
     unseen: list[str]
-    """`agent.field` that the report itself names as not seen at the end."""
+    """`agent.field` that the report itself names as not seen at the end, or where it differed in the meantime."""
     told: str
     """The report's first lines."""
     written: str = ""
@@ -56,7 +56,7 @@ class Row:
 
         A write from outside that was recorded as that is put in where it was made, and all that follows from it is
         the same then: what was put in has to be that very field. Of all others each field that differs has to stand
-        among those that no full state shows at the end.
+        among those that no full state shows at the end, or that full states alone show and that end the same.
         """
         if self.written and self.written in self.imposed:
             return True
@@ -114,8 +114,11 @@ def work(task: Task) -> list[Row]:
             report = redrive(program, place, original, is_fresh=task.is_fresh)
         is_outside = mutant.kind == OUTSIDE
         before = outcome_of(program, is_by_actions=True) if is_outside else expected
-        changed = sorted(changes(before, outcome_of(program, mutant.body, is_by_actions=is_outside)))
-        rows.append(row_of(report, program, mutant.kind, mutant.what, changed))
+        after = outcome_of(program, mutant.body, is_by_actions=is_outside)
+        changed = sorted(changes(before, after))
+        row = row_of(report, program, mutant.kind, mutant.what, changed)
+        row.unseen += changes_on_the_way(before, after) & set(report.outcome.at_full_states)
+        rows.append(row)
     return rows
 
 

@@ -61,6 +61,11 @@ def changes(one: Outcome, other: Outcome) -> set[str]:
     return found
 
 
+def changes_on_the_way(one: Outcome, other: Outcome) -> set[str]:
+    """What differs, and is the same again at the end."""
+    return changes(one, other) - changes(one[-1:], other[-1:])
+
+
 def _loaded(program: Program, body: str) -> dict[str, Any]:
     module = ModuleType("plain_program")
     sys.modules[module.__name__] = module  # a dataclass looks there for what its annotations name

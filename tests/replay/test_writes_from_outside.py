@@ -691,3 +691,63 @@ def test_texts_that_differ_in_addresses_alone_agree(toy):
     toy.record(source.replace("{does}", "None").replace("{steps}", "3").replace("shop.on_sale =", "other ="))
     report = toy.replay("last/shop")
     assert report.verdict == "IDENTICAL", str(report)
+
+
+def test_fields_that_full_states_alone_show_are_named_where_actions_lie_between(toy):
+    toggles = """
+    def __init__(self):
+        self.agent_id = "keeper"
+        self.world = {"rows": [0] * 3000, "is_day": True}
+    @trace_agent_action
+    def act(self, number):
+        self.world["is_day"] = not self.world["is_day"]
+        return number
+"""
+    program = f"class Keeper:{toggles}\ndef build(spec):\n    return Keeper()\n\n"
+    program += (
+        "def main():\n    keeper = Keeper()\n    for number in range(TIMES):\n        keeper.act(number)\n"
+    )
+    report = toy.record(program.replace("TIMES", "6")).replay("last")
+    assert report.at_full_states == ("world",), str(report)
+    # Behind actions of an even number the flag is what it was, and all full states stand there or before.
+    assert str(report).splitlines()[0].endswith("all fields seen; at full states only: world")
+    report = toy.record(program.replace("TIMES", "1")).replay("last")
+    assert (report.verdict, report.at_full_states) == ("IDENTICAL", ()), str(report)
+
+
+def test_that_a_shared_object_was_written_to_is_no_effect_of_the_action_in_which_that_is_found(toy):
+    program = """
+class World:
+    def __init__(self):
+        self.rows = [0] * 3000
+
+class Worker:
+    def __init__(self, name, world):
+        self.agent_id, self.world, self.peer, self.x = name, world, None, 0
+    @trace_agent_action
+    def note(self, number):
+        self.x += number
+        return self.x
+    @trace_agent_action
+    def act(self, number):
+        return self.peer.note(number)
+
+def make():
+    world = World()
+    made = Worker("a", world), Worker("b", world)
+    made[0].peer, made[1].peer = made[1], made[0]
+    return world, made
+
+def build(spec):
+    return {each.agent_id: each for each in make()[1]}
+
+def main():
+    world, made = make()
+    for number in range(6):
+        for each in made:
+            if number > 1:
+                world.rows = [number] + world.rows[1:]
+            each.act(number)
+"""
+    report = toy.record(program, state="strict").replay("last")
+    assert report.verdict == "IDENTICAL", str(report)

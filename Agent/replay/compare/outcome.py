@@ -153,6 +153,8 @@ class ReplayOutcome:
     """What the factory made otherwise than the recording has it before the first action."""
     unseen_at_end: dict[str, list[str]] = field(default_factory=dict)
     """Agent to fields that only full states hold, where none stands behind its last action."""
+    at_full_states: list[str] = field(default_factory=list)
+    """`agent.field` over 4 KiB and generators, of agents with actions that no full state stands behind."""
     untouched: list[str] = field(default_factory=list)
     """Large fields that differ though nothing that was replayed changed them, each with what to do."""
     imposed: Counter[str] = field(default_factory=Counter)
@@ -439,6 +441,13 @@ class ReplayReport:
         )
 
     @property
+    def at_full_states(self) -> tuple[str, ...]:
+        """Fields over 4 KiB and generators: what they held between two full states was not compared."""
+        told = {*self.unseen, *self.ignored, *self.unseen_at_end}
+        told.update(self._own(each.partition(" (")[0] for each in self.outcome.references))
+        return tuple(name for name in self._own(self.outcome.at_full_states) if name not in told)
+
+    @property
     def proof(self) -> dict[str, Any]:
         """What was compared, in numbers and names."""
         proof = self.outcome.to_object()
@@ -477,8 +486,11 @@ class ReplayReport:
             "ignored": self.ignored,
         }
         seen = [f"{told}: {_names(names)}" for told, names in lacking.items() if names]
+        seen = seen or ["all fields seen" if counts.driven else "nothing was replayed"]
+        if self.at_full_states:
+            seen.append(f"at full states only: {_names(self.at_full_states)}")
         return f"{self.verdict} {who}: {counts.covered:,} of {counts.actions:,} actions covered{scope}; " + (
-            "; ".join(seen) or ("all fields seen" if counts.driven else "nothing was replayed")
+            "; ".join(seen)
         )
 
     @property

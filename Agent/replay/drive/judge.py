@@ -31,7 +31,13 @@ from Agent.replay.compare.emitted_events import (
 from Agent.replay.compare.outcome import Divergence, ReplayStopped
 from Agent.replay.drive.player import ReplayKit, divergence_of
 from Agent.replay.drive.states import field_of
-from Agent.replay.plan.actions import DrivenAction, PlannedCall, has_concurrent_calls, is_of_framework
+from Agent.replay.plan.actions import (
+    DrivenAction,
+    PlannedCall,
+    has_concurrent_calls,
+    is_of_framework,
+    names_only_objects,
+)
 from Agent.replay.plan.recording import is_traced_action, method_name, parents_of, spans_around
 
 _NO_CHANGE: dict[str, Any] = {"set": {}, "unset": []}
@@ -393,6 +399,7 @@ def effects_of(driven: Event, events: Sequence[Event], *, metrics: bool = False)
         for event in events
         if event is not driven
         and not is_of_framework(event)
+        and not names_only_objects(event)
         and (event.kind == "metric") is metrics
         and any(span_id == driven.span_id for span_id in spans_around(event, parents))
     ]

@@ -64,6 +64,8 @@ class WholeStates:
         """The step behind which an agent's whole state was compared last."""
         self._acted: dict[str, tuple[DrivenAction, int]] = {}
         """By agent its action that ended last, and how many have ended since a full state was compared."""
+        self._passed: set[str] = set()
+        """Agents with an action that no full state stands behind."""
         self._contents: dict[str, dict[str, str]] = {}
         """By agent, the digests of its large fields when a full state was compared last."""
 
@@ -115,6 +117,8 @@ class WholeStates:
     def ended(self, action: DrivenAction) -> None:
         """An action ended and agreed."""
         known = self._acted.get(action.agent_id)
+        if known is not None and known[1]:
+            self._passed.add(action.agent_id)
         self._acted[action.agent_id] = action, 1 if known is None else known[1] + 1
 
     def told_of_large(self, found: Divergence, obj: object) -> str:
@@ -186,13 +190,18 @@ class WholeStates:
             if agent_id not in self._kit.player.live
         )
 
+    def note_passed(self, agent_id: str, obj: object) -> None:
+        """Name the fields that only full states hold, where some of the agent's actions have none."""
+        if agent_id in self._passed:
+            names = (f"{agent_id}.{name}" for name in sorted(self._large(obj)))
+            self._kit.outcome.at_full_states.extend(names)
+
     def note_unseen(self, agent_id: str, obj: object, last: DrivenAction) -> None:
         """Name the fields that only full states hold, of an agent that has none behind its last action."""
         if self._seen.get(agent_id) == last.number:
             return
-        known = self._kit.pipeline.agents.find(obj)
-        if known is not None and known.tracker is not None and known.tracker.heavy:
-            self._kit.outcome.unseen_at_end[agent_id] = sorted(known.tracker.heavy)
+        if large := self._large(obj):
+            self._kit.outcome.unseen_at_end[agent_id] = sorted(large)
 
     def _put_shared(self, event: Event, obj: object) -> None:
         """Put adopted generators that others draw from where they stood then: their draws are compared."""
@@ -267,6 +276,7 @@ class LastStates:
             obj = self._object(agent_id)
             if obj is None or action is None:
                 continue
+            self._whole.note_passed(agent_id, obj)
             event, facts = self._plan.exits.get(agent_id), self._kit.recording.agents.get(agent_id)
             if agent_id in self._sought:
                 event = self._plan.gone[agent_id]

@@ -237,13 +237,7 @@ def _add_surroundings(
             continue
         root = tree.root_of(event, roots, live)
         if root is not None:
-            if event.kind == "metric":
-                # A peer with recorded responses does not run, so it measures nothing.
-                if event.agent_id is None or event.agent_id in live:
-                    root.metrics[str(event.extra.get("metric_name"))] += 1
-            else:
-                root.effects.append(event)
-                root.behind.append(root.answered)
+            _add_effect(root, event, live)
             continue
         caller = tree.caller_of(event, roots, live)
         if caller is not None:
@@ -265,6 +259,16 @@ def _add_surroundings(
     _add_last(plan, [*itertools.chain(*waiting.values()), *_place_ahead(ahead, roots)])
 
 
+def _add_effect(root: DrivenAction, event: Event, live: frozenset[str]) -> None:
+    if event.kind == "metric":
+        # A peer with recorded responses does not run, so it measures nothing.
+        if event.agent_id is None or event.agent_id in live:
+            root.metrics[str(event.extra.get("metric_name"))] += 1
+    elif not names_only_objects(event):
+        root.effects.append(event)
+        root.behind.append(root.answered)
+
+
 def _add_gone(
     recording: Recording, plan: Plan, tree: _CallTree, roots: dict[str, DrivenAction], live: frozenset[str]
 ) -> None:
@@ -282,6 +286,14 @@ def _add_gone(
 def is_outside_write(event: Event) -> bool:
     """Tell whether recording found the change when an action began, or at the end."""
     return event.extra.get("trigger") == "outside" and "changed" in event.extra
+
+
+def names_only_objects(event: Event) -> bool:
+    """Tell whether recording found that a held object had been written to since its agent's last action.
+
+    Where it looks depends on what it saw before; what the object holds is compared at full states.
+    """
+    return is_outside_write(event) and not event.extra["changed"] and not event.extra.get("unset")
 
 
 def _add_last(plan: Plan, events: Iterable[Event]) -> None:
