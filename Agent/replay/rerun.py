@@ -308,7 +308,7 @@ def _checked(
         # To look at every field that is read takes time, and where nothing differs it changes nothing.
         if looks_at_hashes:
             worker = None
-        again = once_more("", look_at_fields=reads_others)
+        again = once_more("", look_at_fields=reads_others or outcome.is_same_code)
         outcome.doubts += [doubt for doubt in again[0].doubts if doubt not in outcome.doubts]
         outcome.needs_others = outcome.needs_others or again[0].needs_others
         if has_threads:

@@ -7,7 +7,8 @@ is asked of it ends the replay as unverified, by name. How an agent was construc
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -17,7 +18,7 @@ from Agent.event.pointers import escape
 from Agent.event.values.plain import SCALARS
 from Agent.event.values.values import Unrestored
 from Agent.record.emit.context import Answer, Player, TracedCall
-from Agent.record.sources.adopted import is_foreign_name, is_own, place_of
+from Agent.record.sources.adopted import is_foreign_name, is_of_library, is_own, place_of
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.followed_values import is_followed
@@ -297,17 +298,24 @@ class FieldReads:
         self._found: dict[str, None] = {}
         self._outside = _held(objects, lambda agent_id: _written_outside(recording, agent_id))
         self._told = _held(objects, lambda agent_id: _told(recording, agent_id, live))
-        self._told_inside = _held_inside(objects, lambda agent_id: _told(recording, agent_id, live))
+        inside = _held_inside(objects, lambda agent_id: _told(recording, agent_id, live))
+        self._told_inside = {(id(obj), name) for obj, name, _ in inside}
+        for obj, name, path in inside:  # what a followed object reads of itself may not be followed
+            value = (live_attributes(obj) or {}).get(name)
+            if id(obj) in self._outside and value is not None:
+                self._outside[id(value)] = self._told[id(value)] = value, path
         self._with_values = any(facts.has_values for facts in recording.agents.values())
         self._found_outside: dict[str, None] = {}
         self._shared = _held(objects, lambda agent_id: _shared(recording, agent_id, live))
         self._found_shared: dict[str, None] = {}
+        self._found_variables: dict[str, None] = {}
 
-    def watch(self, classes: Iterator[type]) -> None:
+    def watch(self, classes: Iterable[type]) -> None:
         """Look at every read of an attribute of objects of these classes, from here on."""
-        names = frozenset().union(*self._changing.values())
-        for cls in set(classes) if names else ():
+        names, classes = frozenset().union(*self._changing.values()), set(classes)
+        for cls in classes if names else ():
             self._watch(cls, names, self._look)
+        self._watch_variables({cls.__module__ for cls in classes})
         for cls in {type(obj) for obj, _ in (*self._outside.values(), *self._shared.values())}:
             self._watch(cls, None, self._look_outside)
 
@@ -324,6 +332,12 @@ class FieldReads:
                 "program changes there between the actions is not in the recording; change it in a traced "
                 "action, or register a codec for it"
             )
+        if self._found_variables and is_same_code:
+            named = ", ".join(list(self._found_variables)[:_MOST_NAMED])
+            found.append(
+                f"the replayed code reads context variable {named}: what the program sets it to between the "
+                "actions is not in the recording; pass it as an argument, or set it in a traced action"
+            )
         if self._found_shared and is_same_code:
             found.append(
                 f"the driven code uses {', '.join(list(self._found_shared)[:_MOST_NAMED])}, which agents "
@@ -338,6 +352,20 @@ class FieldReads:
             f"{', '.join(list(self._found)[:_MOST_NAMED])}{more}; replay the whole run, or read them through "
             "a traced method",
         ]
+
+    def _watch_variables(self, modules: Iterable[str]) -> None:
+        """Look at reads of context variables of these modules: no recording holds what they are set to."""
+        for module in map(sys.modules.get, modules):
+            if module is None or is_of_library(str(getattr(module, "__file__", ""))):
+                continue
+            for name, value in list(vars(module).items()):
+                if type(value) is ContextVar:
+                    setattr(module, name, _WatchedVariable(value, self._look_at_variable))
+
+    def _look_at_variable(self, name: str) -> None:
+        frame = sys._getframe(2)  # noqa: SLF001 - the one way to a caller
+        if self._is_on() and not is_own(frame):
+            self._found_variables[f"{name} in {place_of(frame)}"] = None
 
     def _watch(self, cls: Any, names: frozenset[str] | None, look: Callable[[object, str], None]) -> None:
         original = cls.__getattribute__
@@ -388,6 +416,26 @@ class FieldReads:
             self._found[f"{name} of {agent_id} by {place_of(frame)}"] = None
 
 
+class _WatchedVariable:
+    """Stands for a context variable, and tells of reads of what replayed code has not set."""
+
+    def __init__(self, variable: ContextVar[Any], look: Callable[[str], None]) -> None:
+        self._variable, self._look = variable, look
+        self._is_own: ContextVar[bool] = ContextVar(f"{variable.name}, set in the replay", default=False)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._variable, name)
+
+    def get(self, *default: Any) -> Any:
+        if not self._is_own.get():
+            self._look(self._variable.name)
+        return self._variable.get(*default)
+
+    def set(self, value: Any) -> Token[Any]:
+        self._is_own.set(True)
+        return self._variable.set(value)
+
+
 def _user_of(frame: FrameType) -> FrameType:
     """The frame of the program or of a library behind a frame of the standard library."""
     found: FrameType | None = frame
@@ -411,12 +459,14 @@ def _held(
 
 def _held_inside(
     objects: Mapping[str, object], names_of: Callable[[str], Collection[str]]
-) -> set[tuple[int, str]]:
-    """Objects in fields of agents, by their ids, and the attributes with objects that are followed, too."""
-    found = set()
+) -> list[tuple[object, str, str]]:
+    """Objects in fields of agents, each with an attribute whose object is followed, too, and its path."""
+    found = []
     for agent_id, obj in objects.items():
-        for name, _, inner in (each.partition(".") for each in names_of(agent_id) if "." in each):
-            found.add((id(read_state(obj).fields.get(name)), inner))
+        for path in names_of(agent_id):
+            name, _, inner = path.partition(".")
+            if inner:
+                found.append((read_state(obj).fields.get(name), inner, f"{agent_id}.{path}"))
     return found
 
 

@@ -325,7 +325,8 @@ class LastStates:
         # What the program changes between actions is compared by name, however it ended.
         by_name = self._kit.recording.agents[agent_id].written_outside
         for name in sorted(late - event.extra["fields"].keys() - by_name):
-            if not self._kit.fields.leaves_out(agent_id, name):
+            is_passed = self._kit.fields.leaves_out(agent_id, name)
+            if not is_passed and not self._is_held_to_the_end(agent_id, name):
                 self._kit.outcome.reason(
                     f"how {name} of {agent_id} ended is not in the recording: {agent_id} was "
                     "garbage-collected before recording ended; keep it until shutdown_logging(), or ignore "
@@ -340,6 +341,15 @@ class LastStates:
                 self._differs(agent_id, event, name, difference)
         if passed:
             self._kit.outcome.unseen_at_end[agent_id] = passed
+
+    def _is_held_to_the_end(self, agent_id: str, name: str) -> bool:
+        """Whether a replayed agent holds that object that was there at the end, where it is compared."""
+        agents = self._kit.recording.agents
+        numbers = {number for number, path in agents[agent_id].held.items() if path == name}
+        return any(
+            other in agents and not numbers.isdisjoint(agents[other].held)
+            for other in self._objects.keys() & self._plan.exits.keys()
+        )
 
     def _differs(self, agent_id: str, event: Event, name: str, difference: Difference) -> NoReturn:
         action = self._last_action(agent_id)
