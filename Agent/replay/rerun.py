@@ -303,7 +303,7 @@ def _checked(
     looks_at_hashes = outcome.is_same_code and launches_anew()
     has_threads = any(each.startswith(_THREADS) for each in outcome.unsteady)
     may_agree = has_threads and outcome.is_same_code
-    may_change = reads_others or outcome.unsteady or looks_at_hashes
+    may_change = reads_others or outcome.unsteady or outcome.is_same_code
     if may_agree or (may_change and judge(outcome)[0] is Verdict.DIVERGED):
         # To look at every field that is read takes time, and where nothing differs it changes nothing.
         if looks_at_hashes:
@@ -519,9 +519,10 @@ def _in_other_turns(first: _Replayed, once_more: _OnceMore) -> _Replayed:
     is_less = outcome.changed_code and (is_shorter or other[0].is_waiting)
     if found is not None and later != found and not is_less:
         outcome.has_unknown_order = True
+        remedy = "replay each agent alone" if len(outcome.agents) > 1 else "await one action before the next"
         outcome.doubts.append(
             f"steps ran at one time, as step {outcome.beside} did, and in another order the difference is "
-            "another one: replay each agent alone"
+            f"another one: {remedy}"
         )
     return first
 

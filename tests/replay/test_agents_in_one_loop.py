@@ -262,3 +262,88 @@ def test_a_peer_that_acted_before_the_agent_makes_no_actions_concurrent(toy):
     toy.record(PEERS).change("self.total += number", "self.total += number + (number == 4)")
     report = toy.replay("last/buyer")
     assert (report.verdict, report.divergence.step) == ("DIVERGED", 5), str(report)
+
+
+SCANNER = """
+import asyncio
+
+class Scanner:
+    def __init__(self):
+        self.agent_id, self.busy, self.pages = "scanner", 0, []
+
+    @trace_agent_action
+    async def scan(self, page):
+        self.busy += 1
+        await asyncio.sleep(0)
+        self.pages.append(page * 2)
+        await asyncio.sleep(0)
+        self.busy -= 1
+        return len(self.pages)
+
+    @trace_agent_action
+    def load(self):
+        return self.busy
+
+def build(spec):
+    return Scanner()
+
+def main():
+    async def day():
+        scanner = Scanner()
+        for _ in range(3):
+            tasks = [asyncio.create_task(scanner.scan(page)) for page in range(4)]
+            await asyncio.sleep(0)
+            scanner.load()
+            await asyncio.gather(*tasks)
+    asyncio.run(day())
+"""
+
+
+def test_an_agent_with_several_of_its_actions_open_is_identical_and_never_green_once_one_changes(toy):
+    report = toy.record(SCANNER).replay("last")
+    assert (report.verdict, report.proof["counts"]["driven"]) == ("IDENTICAL", 15), str(report)
+    report = toy.change("page * 2", "page * 3").replay("last")
+    # One action after the other gives another difference, so that the order may be what differs.
+    assert (report.verdict, report.divergence.field) == ("UNVERIFIED", "state.pages"), str(report)
+
+
+STALLS = """
+from contextvars import ContextVar
+
+STALL = ContextVar("STALL", default="aisle")
+PRICE = 2
+
+class Visitor:
+    def __init__(self):
+        self.agent_id, self.seen = "a", []
+
+    @trace_agent_action
+    def look(self):
+        self.seen.append(STALL.get())
+        return price()
+
+def price():
+    return PRICE
+
+def build(spec):
+    return Visitor()
+
+def main():
+    visitor = Visitor()
+    for name in {names}:
+        {set}
+        visitor.look()
+"""
+
+
+def test_a_context_variable_that_code_outside_of_actions_sets_makes_a_difference_prove_nothing(toy):
+    report = toy.record(STALLS.replace("{names}", "'bc'").replace("{set}", "STALL.set(name)")).replay()
+    assert (report.verdict, report.divergence.field) == ("UNVERIFIED", "state.seen"), str(report)
+    assert "reads context variable STALL in Visitor.look" in report.reasons[0]
+
+
+def test_a_context_variable_that_nobody_sets_changes_no_verdict(toy):
+    report = toy.record(STALLS.replace("{names}", "'bc'").replace("{set}", "pass")).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("seen.append(STALL.get())", "seen.append(STALL.get() + '?')").replay()
+    assert report.verdict == "DIVERGED", str(report)

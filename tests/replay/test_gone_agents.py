@@ -297,3 +297,45 @@ def test_a_large_field_that_holds_validators_of_pydantic_is_compared_as_the_agen
     assert (report.verdict, report.unseen_at_end) == ("IDENTICAL", ()), str(report)
     report = toy.change("self.rows.append(number)", "self.rows.append(number + (number == 2))").replay()
     assert report.verdict != "IDENTICAL", str(report)
+
+
+SPEAKERS = """
+class Country:
+    def __init__(self):
+        self.rows, self.first = [0] * 3000, None
+
+class Speaker:
+    def __init__(self, name, country):
+        self.agent_id, self.country, self.said = name, country, 0
+        if name == "c":
+            country.first = self
+
+    @trace_agent_action
+    def speak(self, number):
+        self.said += number
+        self.country.rows[number] += 1
+        return self.said
+
+def build(spec):
+    country = Country()
+    return {name: Speaker(name, country) for name in spec.agent_ids}
+
+HOME = {}
+
+def main():
+    country = Country()
+    HOME.update((name, Speaker(name, country)) for name in "abc")
+    for number in range(9):
+        if number == 4:
+            del HOME["b"]
+        for speaker in list(HOME.values()):
+            speaker.speak(number)
+        del speaker
+"""
+
+
+def test_what_a_gone_agent_held_and_another_holds_to_the_end_is_compared_there(toy):
+    report = toy.record(SPEAKERS).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("rows[number] += 1", "rows[number] += 1 + (number == 2)").replay("last")
+    assert report.verdict == "DIVERGED", str(report)

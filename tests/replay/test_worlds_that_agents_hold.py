@@ -76,3 +76,49 @@ def _filled(parts: dict[str, str]) -> str:
     for name, text in parts.items():
         program = program.replace(f"{{{name}}}", text)
     return program
+
+
+GRID = """
+class Grid:
+    def __init__(self):
+        self.cells, self.marks = [[] for _ in range(9)], [0, 0, 0]
+
+class Drift:
+    def __init__(self, depth):
+        self.depth = depth
+
+class Town:
+    def __init__(self):
+        self.grid, self.hour = Grid(), 0
+
+class Plough:
+    def __init__(self, name, town):
+        self.agent_id, self.town, self.at = name, town, 0
+
+    @trace_agent_action
+    def clear(self):
+        self.at = (self.at + 1) % 9
+        return sum(drift.depth for drift in self.town.grid.cells[self.at])
+
+def fresh():
+    town = Town()
+    return town, [Plough(name, town) for name in "a"]
+
+def build(spec):
+    return {each.agent_id: each for each in fresh()[1]}
+
+def main():
+    town, ploughs = fresh()
+    for number in range(12):
+        town.hour += 1
+        town.grid.marks[number % 3] += 1
+        town.grid.cells[number * 4 % 9].append(Drift(number))
+        for each in ploughs:
+            each.clear()
+"""
+
+
+def test_what_a_followed_object_holds_and_the_program_changes_makes_a_difference_prove_nothing(toy):
+    report = toy.record(GRID).replay("last")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "cells of a.town.grid by Plough.clear" in report.reasons[0], str(report)

@@ -68,8 +68,8 @@ class Turns:
         self._tasks: set[asyncio.Task[None]] = set()
         self._open: dict[int, DrivenAction] = {}
         """What was begun and has not ended."""
-        self._task_of: dict[str, asyncio.Task[None]] = {}
-        """The task in which an agent acts."""
+        self._task_of: dict[int, asyncio.Task[None]] = {}
+        """The task of what is open."""
         self._stopped: set[str] = set()
         """Agents that cannot go on."""
         self._ended_us: dict[str, float] = {}
@@ -106,7 +106,7 @@ class Turns:
     def waiting(self) -> tuple[DrivenAction, asyncio.Task[None]] | None:
         """The first action that was begun and has not ended, and its task."""
         first = self._open.get(min(self._open, default=0))
-        return None if first is None else (first, self._task_of[first.agent_id])
+        return None if first is None else (first, self._task_of[first.number])
 
     def _take_ready(self) -> list[DrivenAction]:
         """The next actions whose turn has come."""
@@ -117,8 +117,7 @@ class Turns:
                 self._left.popleft()
                 continue
             held_up = any(
-                each.agent_id == action.agent_id or not overlap(each, action, is_loose=self._is_loose)
-                for each in (*self._open.values(), *ready)
+                not overlap(each, action, is_loose=self._is_loose) for each in (*self._open.values(), *ready)
             )
             if held_up:
                 break
@@ -128,7 +127,7 @@ class Turns:
     def _begin(self, actions: Sequence[DrivenAction]) -> None:
         for action in actions:
             self._open[action.number] = action
-            self._task_of[action.agent_id] = task = asyncio.create_task(self._run(action))
+            self._task_of[action.number] = task = asyncio.create_task(self._run(action))
             self._tasks.add(task)
 
     async def _run(self, action: DrivenAction) -> None:
@@ -146,10 +145,11 @@ class Turns:
     def _end(self, action: DrivenAction) -> DrivenAction | None:
         """An action ended; the next one where its own agent goes on at once and nobody else."""
         del self._open[action.number]
+        task = self._task_of.pop(action.number)
         self._ended_us[action.agent_id] = action.event.timestamp_us
         ready = self._take_ready()
         if [each.agent_id for each in ready] == [action.agent_id]:
-            self._open[ready[0].number] = ready[0]
+            self._open[ready[0].number], self._task_of[ready[0].number] = ready[0], task
             return ready[0]
         self._begin(ready)
         return None

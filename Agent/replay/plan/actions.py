@@ -254,6 +254,10 @@ def _add_surroundings(
             waiting[agent].append(event)
         elif event.kind == "agent_action" and "call" not in event.extra:
             plan.notes[agent] += 1
+    for agent, events in waiting.items():
+        waiting[agent] = _place_by_beginning(
+            [each for each in plan.actions if each.agent_id == agent], events
+        )
     _place_moves(plan, recording.moves, roots)
     ahead = [event for event in recording.events if _is_ahead(event) and event.agent_id in given]
     _add_last(plan, [*itertools.chain(*waiting.values()), *_place_ahead(ahead, roots)])
@@ -318,6 +322,25 @@ def _place_ahead(ahead: list[Event], roots: Mapping[str, DrivenAction]) -> Itera
         if own:
             action.before = sorted([*own, *action.before], key=order_key)
     return waiting
+
+
+def _place_by_beginning(own: Sequence[DrivenAction], waiting: list[Event]) -> list[Event]:
+    """Where actions of one agent overlap, what stands before one is what was found when it began.
+
+    Returns:
+        What was found behind the last beginning.
+    """
+    if not any(overlap(one, other) for one, other in itertools.pairwise(own)):
+        return waiting
+    events = sorted([*itertools.chain(*(each.before for each in own)), *waiting], key=order_key)
+    beginnings = [each.call.began_us for each in own]
+    for each in own:
+        each.before = []
+    left: list[Event] = []
+    for event in events:
+        place = bisect.bisect_left(beginnings, float(event.timestamp_us))
+        (own[place].before if place < len(own) else left).append(event)
+    return left
 
 
 def _place_moves(plan: Plan, moves: list[Event], roots: Mapping[str, DrivenAction]) -> None:
@@ -520,9 +543,11 @@ def overlap(one: DrivenAction, other: DrivenAction, *, is_loose: bool = False) -
         is_loose: whether it may have been, of two async actions: when one began is told too late by what
             capturing its outcome took.
     """
-    are_tasks = one.call.is_async and other.call.is_async and one.agent_id != other.agent_id
+    are_tasks = one.call.is_async and other.call.is_async
     slack_us = ASYNC_SLACK_US if is_loose and are_tasks else -OVERLAP_US
-    return other.call.began_us < one.event.timestamp_us + slack_us
+    # Events of a process are numbered in the order in which calls end.
+    is_within = other.event.writer == one.event.writer and other.event.seq < one.event.seq
+    return is_within or other.call.began_us < one.event.timestamp_us + slack_us
 
 
 def groups_of(actions: Sequence[DrivenAction], *, is_loose: bool = False) -> Iterator[list[DrivenAction]]:
@@ -540,13 +565,13 @@ def groups_of(actions: Sequence[DrivenAction], *, is_loose: bool = False) -> Ite
 def ran_in_one_loop(group: Sequence[DrivenAction]) -> bool:
     """Whether tasks of one event loop can have taken turns with actions that ran at the same time.
 
-    Of two such actions at least one has to be async, and no agent may have had two of them open.
+    Of two such actions at least one has to be async.
     """
     open_now: list[DrivenAction] = []
     for action in group:
         open_now = [each for each in open_now if overlap(each, action)]
         for each in open_now:
-            if each.agent_id == action.agent_id or not (each.call.is_async or action.call.is_async):
+            if not (each.call.is_async or action.call.is_async):
                 return False
         open_now.append(action)
     return len(group) > 1
