@@ -31,7 +31,7 @@ _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
     "context_entry": frozenset({"context_span"}),
     "context_exit": frozenset({"context_span"}),
     "throughput": frozenset({"duration_s", "per_second"}),
-    "state_change": frozenset({"writers", "ahead"}),  # a replay does not look for these
+    "state_change": frozenset({"writers", "ahead", "objects"}),  # a replay does not look for these
     # Where an artifact came to lie depends on what else was kept in the run; its name and digest do not.
     "artifact.saved": frozenset({"path", "ref"}),
     "step.started": frozenset({"step_span"}),

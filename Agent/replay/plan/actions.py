@@ -543,7 +543,7 @@ def overlap(one: DrivenAction, other: DrivenAction, *, is_loose: bool = False) -
         is_loose: whether it may have been, of two async actions: when one began is told too late by what
             capturing its outcome took.
     """
-    are_tasks = one.call.is_async and other.call.is_async
+    are_tasks = one.call.is_async and other.call.is_async and one.agent_id != other.agent_id
     slack_us = ASYNC_SLACK_US if is_loose and are_tasks else -OVERLAP_US
     # Events of a process are numbered in the order in which calls end.
     is_within = other.event.writer == one.event.writer and other.event.seq < one.event.seq
