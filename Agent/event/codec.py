@@ -17,9 +17,13 @@ from Agent.event.ids import split_event_id
 from Agent.event.kinds import LEVELS, Home
 from Agent.event.model import ENVELOPE_KEYS, Event
 from Agent.event.payloads import KINDS, Field
+from Agent.event.pointers import is_deeper
 
 LINE_PREFIX = b'{"timestamp":"'
 """How every line of the recording begins; a reader finds its way back on it."""
+
+MAX_DEPTH = 254
+"""How deep a line may be nested: what is deeper cannot be written as JSON again. Recorded ones stay below."""
 
 _RUN_KEYS = frozenset(ENVELOPE_KEYS) - {"extra"} | {"type"}
 _TEXTS = ("timestamp", "id", "kind", "session_id", "level", "logger", "message")
@@ -142,6 +146,8 @@ def decode_line(line: bytes) -> Event:
         raise DamagedLine(f"not JSON: {error}") from None
     if not isinstance(obj, dict):
         raise DamagedLine("not a JSON object")
+    if line.count(b"[") + line.count(b"{") > MAX_DEPTH and is_deeper(obj, MAX_DEPTH):
+        raise DamagedLine(f"nested deeper than {MAX_DEPTH} levels")
     return event_from_object(obj)
 
 

@@ -21,9 +21,17 @@ import orjson
 
 from Agent.event.clock import format_timestamp
 from Agent.tree.files.descriptors import give_back, out_of_the_way
-from Agent.tree.files.lines import Inode, id_of, open_file
+from Agent.tree.files.lines import Inode, id_of
 from Agent.tree.files.segment import ErrorCounters
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NO_FOLLOW, chain_file, chains_dir, entries_in
+from Agent.tree.layout import (
+    DIRECTORY_MODE,
+    FILE_MODE,
+    NO_FOLLOW,
+    chain_file,
+    chains_dir,
+    entries_in,
+    open_file,
+)
 
 BLOCK_LINES: Final = 64
 """How many lines a block holds that can be proved line by line."""
