@@ -104,6 +104,30 @@ def test_the_depth_of_a_line_has_a_limit():
     assert decode_line(wide).seq == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "payload", "number"),
+    [
+        ("agent_action", {"duration_ms": 10**400}, 1),
+        ("agent_action", {"duration_ms": 1e308}, 1),
+        ("metric", {"value": 10**400}, 1),
+        ("log.closed", {"last_seq": 2**63}, 1),
+        ("log.dropped", {"count": -(10**400)}, 1),
+        ("log", {}, 10**18),
+    ],
+)
+def test_numbers_with_which_nothing_can_be_counted_are_damage(kind, payload, number):
+    line = {
+        "timestamp": "2026-11-20T10:30:45.123456Z",
+        "id": f"zzzzzzzz-{number}",
+        "schema_version": 1,
+        "extra": {"event_type": kind, **payload},
+    }
+    with pytest.raises(DamagedLine, match=r"out of range|not an event id|infinity"):
+        decode_line(json.dumps(line).encode())
+    sound = {**line, "id": "zzzzzzzz-1", "extra": {**line["extra"], **dict.fromkeys(payload, 5)}}
+    assert decode_line(json.dumps(sound).encode()).kind == kind
+
+
 @pytest.mark.parametrize("thing", STANDING_IN)
 def test_what_is_no_file_is_never_waited_for(thing, tmp_path, impatient):
     STANDING_IN[thing](tmp_path / "x")
