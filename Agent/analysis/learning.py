@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from Agent.analysis.journeys import event_name
 from Agent.analysis.query.engine import Engine, Source, kept
-from Agent.analysis.query.views import BY_ORDER, scan, whole_lines
+from Agent.analysis.query.views import BY_ORDER, json_of, scan, whole_lines
 from Agent.analysis.session import agent_events
 from Agent.analysis.stats import SIGNIFICANCE, pettitt, plateau
 from Agent.errors import UsageError
@@ -371,19 +371,7 @@ def _change(row: dict[str, Any]) -> dict[str, Any]:
     made = {key: row[key] for key in ("id", "timestamp", "tick", "agent_id", "event_type")}
     made["causes"] = list(row["causes"] or ())
     made |= {"strategy_type": row["strategy_type"], "reason": row["reason"]}
-    return made | {key: _value(row[key]) for key in ("before", "after")}
-
-
-def _value(text: str | None) -> Any:
-    """A payload's value of any type, which the engine gives as text."""
-    import orjson
-
-    if text is None:
-        return None
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return text
+    return made | {key: json_of(row[key], row[key]) for key in ("before", "after")}
 
 
 UPDATES: Final = frozenset({"learning_update", "policy_update", "strategy_update", "training_step"})

@@ -19,6 +19,7 @@ from Agent.analysis.stats import (
     sen_slope,
 )
 from Agent.event.clock import format_timestamp, parse_timestamp
+from Agent.event.codec import LONGEST_MS
 from Agent.event.payloads import KINDS
 
 
@@ -157,7 +158,7 @@ def timed_spans() -> str:
     """A sub-query for what has a duration.
 
     Its columns: ts_us, writer, seq, tick, agent_id, kind, name, span_id, parent_span_id, duration_ms
-    (finite), failed.
+    (of an event, not out of range), failed.
     """
     kinds = ", ".join(f"'{kind}'" for kind in TIMED)
     duration = "CASE WHEN event_type = 'model.call' THEN latency_ms ELSE duration_ms END"
@@ -165,7 +166,7 @@ def timed_spans() -> str:
         f"(SELECT * FROM (SELECT {BY_ORDER}, tick, agent_id, event_type AS kind, {_NAME} AS name, span_id, "
         f"parent_span_id, {duration} AS duration_ms, "
         "(coalesce(outcome, 'ok') = 'error' OR error_id IS NOT NULL) AS failed "
-        f"FROM {scan(*_KEYS)} WHERE event_type IN ({kinds})) WHERE isfinite(duration_ms))"
+        f"FROM {scan(*_KEYS)} WHERE event_type IN ({kinds})) WHERE abs(duration_ms) <= {LONGEST_MS})"
     )
 
 

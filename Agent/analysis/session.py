@@ -137,7 +137,7 @@ def losses(path: Path, reader: TreeReader, engine: Engine) -> dict[str, Any]:
 def _dropped(engine: Engine) -> Counter[str]:
     rows = engine.rows(
         f"SELECT coalesce(reason, '') AS reason, sum(count)::BIGINT AS n FROM {scan('reason', 'count')} "
-        "WHERE event_type = 'log.dropped' GROUP BY 1"
+        "WHERE event_type = 'log.dropped' AND abs(count) < 1e15 GROUP BY 1"
     )
     return Counter({row["reason"]: row["n"] or 0 for row in rows})
 

@@ -23,10 +23,19 @@ from Agent.archive.sealed.reader import file_lines
 from Agent.errors import DamagedInput, InputError, UsageError
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
-from Agent.tree.files.lines import MAX_LINE_BYTES, first_id, id_of, open_file
+from Agent.tree.files.lines import MAX_LINE_BYTES, first_id, id_of
 from Agent.tree.files.session import open_session, replace_durably
 from Agent.tree.files.writer_claim import read_claims
-from Agent.tree.layout import boards_dir, chain_file, chains_dir, parse_file_name, segment_order, tree_files
+from Agent.tree.layout import (
+    boards_dir,
+    chain_file,
+    chains_dir,
+    open_file,
+    parse_file_name,
+    read_file,
+    segment_order,
+    tree_files,
+)
 from Agent.tree.read.removal_logs import ERASED, read_account
 from Agent.tree.write.chain import (
     LINES,
@@ -574,7 +583,7 @@ def names_in_chain(path: Path) -> Iterator[bytes] | None:
 
 
 def _names(path: Path) -> Iterator[bytes]:
-    for line in path.read_bytes().split(b"\n"):
+    for line in read_file(path).split(b"\n"):
         try:
             stored = orjson.loads(line) if line else {}
             if "file" in stored:

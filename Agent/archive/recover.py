@@ -22,7 +22,7 @@ from Agent.event.kinds import LEVELS
 from Agent.event.model import Event, RedactedBytes
 from Agent.event.payloads import KINDS
 from Agent.tree.files.descriptors import locked
-from Agent.tree.files.lines import MAX_LINE_BYTES, RawLine, after_last_newline, open_file, tail_writer
+from Agent.tree.files.lines import MAX_LINE_BYTES, RawLine, after_last_newline, tail_writer
 from Agent.tree.files.session import open_session, update_session
 from Agent.tree.layout import (
     MIRROR_FILES,
@@ -30,6 +30,7 @@ from Agent.tree.layout import (
     boards_dir,
     entries_in,
     list_sessions,
+    open_file,
     session_id_of,
     summary_file,
     tree_files,

@@ -56,6 +56,7 @@ from Agent.tree.layout import (
     list_sessions,
     log_files,
     make_root,
+    open_file,
     run_ids,
     runs_dir,
     session_file,
@@ -233,7 +234,7 @@ def _check_events(staging: Path, manifest: Manifest, source: Path) -> tuple[dict
     seen_runs: set[str | None] = set()
     for path in tree_files(staging):
         own_run = path.parent.name if path.suffix == ".jsonl" else None
-        with path.open("rb") as file:
+        with os.fdopen(open_file(path)[0], "rb") as file:
             for line in iter(lambda file=file: file.readline(MAX_LINE_BYTES), b""):  # type: ignore[misc]
                 try:
                     event = decode_line(line)

@@ -15,9 +15,9 @@ from Agent.archive.sealed.parts import Part, file_digest, read_parts, writer_of
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import DamagedInput
 from Agent.event.model import Event
-from Agent.tree.files.lines import Damage, open_file
+from Agent.tree.files.lines import Damage
 from Agent.tree.files.sequence_set import dropped_by
-from Agent.tree.layout import session_id_of
+from Agent.tree.layout import open_file, session_id_of
 from Agent.tree.read.losses import WriterLosses
 from Agent.tree.read.removal_logs import ERASED, Recovery, read_account, read_recovery
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, new_hash, read_artifact

@@ -29,7 +29,7 @@ from Agent.event.model import ENVELOPE_KEYS, Event
 from Agent.event.payloads import KINDS
 from Agent.tree.files.session import Lineage, lineage_within, open_session
 from Agent.tree.files.writer_claim import read_claims
-from Agent.tree.layout import SessionRef, list_sessions, summary_file, tree_files
+from Agent.tree.layout import SessionRef, list_sessions, read_file, summary_file, tree_files
 from Agent.tree.read.summary import SUMMARY_VERSION, summarise
 
 LEFT_TO_JSON = frozenset(
@@ -182,7 +182,7 @@ def _stored_counts(session: Path) -> dict[str, Any] | None:
     import orjson
 
     try:
-        stored = orjson.loads(summary_file(session).read_bytes())
+        stored = orjson.loads(read_file(summary_file(session)))
         counts = _summed(stored) if stored["summary_version"] == SUMMARY_VERSION else None
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
         return None  # it is a cache: what it would say is counted again

@@ -33,7 +33,7 @@ from Agent.tree.files.descriptors import close_lock
 from Agent.tree.files.lines import DamageLog, LineDecoder
 from Agent.tree.files.session import open_session
 from Agent.tree.files.writer_claim import read_claims
-from Agent.tree.layout import boards_dir, cursors_dir, safe_name, tree_files
+from Agent.tree.layout import boards_dir, cursors_dir, read_file, safe_name, tree_files
 from Agent.tree.read.follower import Follower
 from Agent.tree.retention import write_cursor
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
@@ -258,7 +258,7 @@ class Shipment:
     def _read_cursor(self) -> dict[str, Any]:
         path = cursors_dir(self.session) / f"{safe_name(self.destination.cursor_name)}.json"
         try:
-            stored = orjson.loads(path.read_bytes())
+            stored = orjson.loads(read_file(path))
         except (OSError, orjson.JSONDecodeError):
             return {}
         return stored if isinstance(stored, dict) else {}

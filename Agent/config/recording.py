@@ -369,7 +369,10 @@ def _let_go(pipeline: Pipeline) -> None:
         del os.environ[SESSION_VARIABLE]
     if keeper is not None:
         keeper.abandon()
-    writer.close(clean=False)
+    held_back = pipeline.buffer.sink if pipeline.buffer is not None else None
+    for sink in (writer, held_back):
+        if sink is not None:
+            sink.close(clean=False)
     if mirrors is not None:
         mirrors.close()
 

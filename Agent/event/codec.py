@@ -6,6 +6,7 @@ compares them with `encode_event`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any
@@ -17,13 +18,36 @@ from Agent.event.ids import split_event_id
 from Agent.event.kinds import LEVELS, Home
 from Agent.event.model import ENVELOPE_KEYS, Event
 from Agent.event.payloads import KINDS, Field
+from Agent.event.pointers import is_deeper
 
 LINE_PREFIX = b'{"timestamp":"'
 """How every line of the recording begins; a reader finds its way back on it."""
 
+MAX_DEPTH = 254
+"""How deep a line may be nested: what is deeper cannot be written as JSON again. Recorded ones stay below."""
+
 _RUN_KEYS = frozenset(ENVELOPE_KEYS) - {"extra"} | {"type"}
 _TEXTS = ("timestamp", "id", "kind", "session_id", "level", "logger", "message")
 _OPTIONAL_TEXTS = ("run_id", "span_id", "parent_span_id", "code")
+LONGEST_MS = 1e15
+"""Times that are longer are damage: nothing begins so long ago."""
+
+
+def _largest(kind: str, field: str) -> float:
+    if field.endswith("_ms"):
+        return LONGEST_MS
+    return 2**63 - 1 if kind.startswith("log.") else sys.float_info.max
+
+
+_NUMBERS = {
+    kind: tuple(
+        (field.name, _largest(kind, field.name))
+        for field in row.fields
+        if field.type in {"integer", "number"}
+    )
+    for kind, row in KINDS.items()
+}
+"""The numbers in the payload of each kind, and how large each may be."""
 _texts_of, _optional_texts_of = attrgetter(*_TEXTS), attrgetter(*_OPTIONAL_TEXTS)
 
 
@@ -142,6 +166,8 @@ def decode_line(line: bytes) -> Event:
         raise DamagedLine(f"not JSON: {error}") from None
     if not isinstance(obj, dict):
         raise DamagedLine("not a JSON object")
+    if line.count(b"[") + line.count(b"{") > MAX_DEPTH and is_deeper(obj, MAX_DEPTH):
+        raise DamagedLine(f"nested deeper than {MAX_DEPTH} levels")
     return event_from_object(obj)
 
 
@@ -193,6 +219,7 @@ def event_from_object(obj: Mapping[str, Any]) -> Event:
         raise DamagedLine("tick is not an integer")
     if event.state is not None and not is_state_change(event.state):
         raise DamagedLine("state is not an object that sets fields")
+    _check_numbers(event.kind, extra)
     try:
         split_event_id(event.id)
     except ValueError as error:
@@ -204,6 +231,14 @@ def event_from_object(obj: Mapping[str, Any]) -> Event:
     if not is_in_calendar:
         raise DamagedLine("malformed timestamp: outside the years 1 to 9999 in UTC")
     return event
+
+
+def _check_numbers(kind: str, extra: Mapping[str, Any]) -> None:
+    """DamagedLine where a number of a kind's own is so large that nothing can be counted or timed with it."""
+    for name, largest in _NUMBERS.get(kind, ()):
+        value = extra.get(name)
+        if (type(value) is float or type(value) is int) and not -largest <= value <= largest:
+            raise DamagedLine(f"{name} is out of range")
 
 
 def _texts(value: Any, name: str) -> tuple[str, ...]:

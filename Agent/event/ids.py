@@ -5,6 +5,8 @@ from __future__ import annotations
 # The calendar and base 32 are loaded by what needs them: every door of recording reads ids.
 
 WRITER_CHARS = 8
+SEQ_DIGITS = 18
+"""The digits of the largest number of an event, which fits into 64 bits."""
 
 
 def new_writer_id(random5: bytes) -> str:
@@ -24,7 +26,8 @@ def event_id(writer: str, seq: int) -> str:
 def split_event_id(text: str) -> tuple[str, int]:
     """Return the writer and the number of an event id; ValueError for other texts."""
     writer, dash, seq = text.rpartition("-")
-    if not dash or len(writer) != WRITER_CHARS or not seq.isascii() or not seq.isdigit():
+    is_number = seq.isascii() and seq.isdigit() and len(seq) <= SEQ_DIGITS
+    if not dash or len(writer) != WRITER_CHARS or not is_number:
         raise ValueError(f"not an event id: {text[:80]!r}")
     return writer, int(seq)
 

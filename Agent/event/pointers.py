@@ -5,7 +5,7 @@ Decoding and digests both stand on `fold_tags`: one restores what a tag means, t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -53,6 +53,20 @@ def copy_tree(value: Any) -> Any:
                 if copied:
                     pending.append(copied)
     return holder[0]
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether a JSON value is nested deeper than so many levels, without recursion."""
+    nodes = [value]
+    for _ in range(levels + 1):
+        nodes = [child for node in nodes if isinstance(node, dict | list) for child in _children(node)]
+        if not nodes:
+            return False
+    return True
+
+
+def _children(node: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return node.values() if isinstance(node, dict) else node
 
 
 def fold_tags(

@@ -31,7 +31,7 @@ from Agent.record.encode.safe_text import as_text, message_of
 from Agent.record.health import say
 from Agent.record.loggers.loggers import INFO, WARNING
 from Agent.record.tracing.failures import outcome_of, record_error
-from Agent.tree.layout import RUN_CATEGORY, run_files, safe_name
+from Agent.tree.layout import RUN_CATEGORY, open_file, run_files, safe_name
 from Agent.tree.write.artifacts import ROOT_RUN
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ def _agent_of(pipeline: Pipeline, run_id: str) -> str | None:
         return None
     for path in run_files(pipeline.artifacts.session, run_id):
         try:
-            with path.open("rb") as file:
+            with os.fdopen(open_file(path)[0], "rb") as file:
                 return decode_line(file.readline(_MAX_FIRST_BYTES)).agent_id
         except FileNotFoundError:
             continue  # removed since it was listed

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import re
+import stat
 from base64 import b32encode
 from collections.abc import Iterator
 from functools import lru_cache
@@ -25,6 +26,8 @@ NO_LINK: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 """The errors by which a file system says that it makes no hard link, or not this one."""
 NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 """Opens no link; 0 where the system has no such flag."""
+NO_FILE: Final = frozenset({errno.ENOENT, errno.EINVAL, errno.ELOOP, errno.ENXIO})
+"""What `open_file` answers where there is no plain file: none, a link, a directory, a pipe, a socket."""
 NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW
 """Makes a file that must not exist yet."""
 
@@ -348,6 +351,26 @@ def inode_at(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def open_file(path: Path) -> tuple[int, os.stat_result]:
+    """Open a plain file for reading, never through a link, never waiting for a pipe; else OSError."""
+    fd = os.open(path, os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        os.close(fd)
+        raise
+    if stat.S_ISREG(status.st_mode):
+        return fd, status
+    os.close(fd)
+    raise OSError(errno.EINVAL, "not a plain file", str(path))
+
+
+def read_file(path: Path) -> bytes:
+    """All bytes of a plain file; OSError as `open_file`."""
+    with os.fdopen(open_file(path)[0], "rb") as file:
+        return file.read()
+
+
 def files_below(directory: Path) -> list[Path]:
     """Every plain file below a directory by name, links not followed."""
     found = [Path(place, name) for place, _, names in os.walk(directory) for name in names]
@@ -488,7 +511,7 @@ def find_session(root: Path, ref: str | os.PathLike[str] | None = None) -> Path:
 def _is_fork(session: Path) -> bool:
     """Whether `fork` or `resume` made it; one whose description cannot be read counts as recorded."""
     try:
-        stored = orjson.loads(session_file(session).read_bytes())
+        stored = orjson.loads(read_file(session_file(session)))
     except (OSError, orjson.JSONDecodeError):
         return False
     return isinstance(stored, dict) and not stored.keys().isdisjoint({FORKED, RESUMED})

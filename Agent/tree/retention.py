@@ -24,7 +24,7 @@ import orjson
 
 from Agent.errors import InputError
 from Agent.tree.files.descriptors import close_lock, locked, open_lock
-from Agent.tree.files.lines import first_id, open_file
+from Agent.tree.files.lines import first_id
 from Agent.tree.files.session import SessionInfo, open_session, replace_file
 from Agent.tree.files.writer_claim import boot_id, hostname, process_start_ticks, read_claims
 from Agent.tree.layout import (
@@ -35,7 +35,9 @@ from Agent.tree.layout import (
     cursors_dir,
     entries_in,
     list_sessions,
+    open_file,
     parse_file_name,
+    read_file,
     reading_lock_file,
     retention_lock_file,
     retention_pass_file,
@@ -188,7 +190,7 @@ def held_by_cursors(session: Path) -> IsHeld:
     read: list[dict[str, int] | None] = []
     for path in entries_in(cursors_dir(session), ".json"):
         try:
-            files = orjson.loads(path.read_bytes())["files"]
+            files = orjson.loads(read_file(path))["files"]
             read.append({str(entry["first_id"]): int(entry["offset"]) for entry in files})
         except FileNotFoundError:
             continue  # its reader has finished and removed it

@@ -122,3 +122,22 @@ def test_nothing_in_the_package_prints_unpickles_evaluates_or_has_a_bare_except(
             if what:
                 found.append(f"{path.relative_to(REPOSITORY)}:{node.lineno} {what}")
     assert found == []
+
+
+READING = ("tree", "analysis", "archive", "flight", "export")
+WAITS_FOR_PIPES = re.compile(r"\.read_bytes\(|\.read_text\(|\.open\(|(?<![\w.])open\(")
+NOT_OF_THE_TREE = {
+    "Agent/analysis/query/progress.py",  # /proc
+    "Agent/archive/erase/erasing.py",  # gzip of a file that was looked at
+    "Agent/archive/run_export.py",  # its own package
+    "Agent/archive/run_import.py",  # the package that somebody names
+    "Agent/flight/checkpoints/recording.py",  # whatever the program's agents have open
+    "Agent/tree/files/writer_claim.py",  # /proc
+}
+
+
+def test_files_of_the_tree_are_opened_where_a_pipe_in_their_place_is_not_waited_for():
+    """By `open_file` and `read_file` of `layout.py`."""
+    found = matches(WAITS_FOR_PIPES, [path for name in READING for path in (PACKAGE / name).rglob("*.py")])
+    elsewhere = {line.partition(":")[0] for line in found if "os.open(" not in line and "_open(" not in line}
+    assert elsewhere == NOT_OF_THE_TREE

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import bisect
+import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ from Agent.errors import AgentNotFound
 from Agent.event.clock import parse_timestamp
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
+from Agent.tree.layout import NO_FILE, open_file
 from Agent.tree.read.reader import TreeReader
 
 Row = dict[str, Any]
@@ -264,9 +266,11 @@ def find_event(reader: TreeReader, engine: Engine, event_id: str) -> Row | None:
 def _line_with(path: Path, mark: bytes, start: int = 0) -> tuple[bytes, int] | None:
     """The first line from an offset on that holds some bytes, and where the next one begins."""
     try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return None  # rolled or retired meanwhile
+        file = os.fdopen(open_file(path)[0], "rb")
+    except OSError as error:
+        if error.errno not in NO_FILE:
+            raise
+        return None  # rolled or retired meanwhile, or no file
     with file:
         position = start
         while True:

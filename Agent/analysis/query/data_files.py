@@ -22,8 +22,7 @@ from Agent.analysis.query.views import LIVE, OLDER, REGULAR, SEALED, VERBATIM
 from Agent.archive.sealed.parquet_rows import literal, promoted_columns
 from Agent.archive.sealed.parts import Part, SealedSegment, archive_dir, escaped, read_parts
 from Agent.tree.files.descriptors import write_all
-from Agent.tree.files.lines import open_file
-from Agent.tree.layout import agents_dir, parse_file_name, runs_dir, safe_name, tree_files
+from Agent.tree.layout import agents_dir, open_file, parse_file_name, runs_dir, safe_name, tree_files
 
 Entry = TypeVar("Entry")
 FORMS: Final = (LIVE, REGULAR, SEALED, OLDER, VERBATIM)
@@ -303,13 +302,13 @@ def _below(session: Path, paths: Iterable[Path]) -> Iterator[str]:
 
 
 def standing_at(path: Path) -> Standing | None:
-    """What stands under a name now; None for a link, which is not followed."""
+    """What stands under a name now; None for what is no file, such as a link, which is not followed."""
     try:
         status = os.lstat(path)
     except OSError:
         # it stays in the list, so that whoever reads it says what is wrong
         return Standing(-1, 0, 0)
-    if stat.S_ISLNK(status.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return None
     return Standing(status.st_ino, status.st_size, status.st_mtime_ns)
 

@@ -43,8 +43,8 @@ from Agent.analysis.query.views import LIVE, has_legs, names_files, reads_files,
 from Agent.archive.sealed.parts import Spill, archive_dir, connected, cores, escaped, load_duckdb
 from Agent.errors import DamagedInput, InputError, MissingExtra, UsageError
 from Agent.record.encode.safe_text import cut
-from Agent.tree.files.lines import MAX_LINE_BYTES, RegularFiles, open_file
-from Agent.tree.layout import agent_files, agents_dir
+from Agent.tree.files.lines import MAX_LINE_BYTES, RegularFiles
+from Agent.tree.layout import agent_files, agents_dir, open_file
 from Agent.tree.retention import nothing_retired
 
 MEMORY_LIMIT = "1GB"

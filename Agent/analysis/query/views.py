@@ -23,9 +23,10 @@ from Agent.archive.sealed.parquet_rows import (
     says_something,
     structure,
 )
-from Agent.event.codec import is_state_change
+from Agent.event.codec import MAX_DEPTH, is_state_change
 from Agent.event.model import ENVELOPE_KEYS, Event
 from Agent.event.payloads import KINDS
+from Agent.event.pointers import is_deeper
 from Agent.tree.files.lines import MAX_LINE_BYTES
 
 _VIEWS: Final = {
@@ -444,18 +445,30 @@ def event_row(event: Event) -> dict[str, Any]:
 
 def engine_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """The same dict from a row of EVENT_COLUMNS, whose payload and state are JSON text."""
-    import orjson
-
     made = {key: row[key] for key in _PLAIN}
-    extra = orjson.loads(row["extra"]) if row["extra"] is not None else {}
+    extra = json_of(row["extra"]) or {}
     # The keys of a run's flat line that its kind does not have arrive as nulls.
     extra = {k: v for k, v in extra.items() if v is not None} if row["is_flat"] else extra
     made["extra"] = _with_texts(row["event_type"], extra)
     made["causes"] = list(row["causes"] or ())
-    state = orjson.loads(row["state"]) if row["state"] is not None else None
+    state = json_of(row["state"])
     # The engine reads an envelope less strictly than the codec.
     made["state"] = state if is_state_change(state) else None
     return {key: made[key] for key in _KEYS}
+
+
+def json_of(text: str | None, otherwise: Any = None) -> Any:
+    """The value of some JSON; `otherwise` where it is none, or so deep that readers call its line damaged."""
+    import orjson
+
+    if text is None:
+        return None
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:  # the engine takes what is deeper than this parser goes
+        return otherwise
+    is_flat = text.count("[") + text.count("{") <= MAX_DEPTH
+    return value if is_flat or not is_deeper(value, MAX_DEPTH) else otherwise
 
 
 def _with_texts(kind: str, extra: dict[str, Any]) -> dict[str, Any]:

@@ -58,6 +58,7 @@ from Agent.tree.layout import (
     boards_dir,
     entries_in,
     list_sessions,
+    open_file,
     parse_file_name,
     run_ids,
     safe_name,
@@ -176,7 +177,7 @@ def _search(path: Path, target: Target, proof: Proof) -> str | None:
     found = target.forms.find_in_stream(names_in_chain(path) or chunks_of(path))
     if found is not None:
         return found
-    with path.open("rb") as file:
+    with os.fdopen(open_file(path)[0], "rb") as file:
         head = file.read(16)
     if head.startswith(_ZSTD):
         return _unpacked(target, proof, unpacked_chunks(path), "zstd")

@@ -29,7 +29,7 @@ from Agent.flight.checkpoints.packs import PACK_SUFFIX, remove_unshared
 from Agent.flight.checkpoints.run import RunCheckpoints, remove
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.record.encode.redaction import Redactor
-from Agent.tree.files.lines import MAX_LINE_BYTES, RawLine, first_id, open_file, read_lines
+from Agent.tree.files.lines import MAX_LINE_BYTES, RawLine, first_id, read_lines
 from Agent.tree.files.sequence_set import SeqSet, dropped_by, last_seq_in
 from Agent.tree.files.session import replace_file, replacing
 from Agent.tree.layout import (
@@ -38,6 +38,8 @@ from Agent.tree.layout import (
     cursors_dir,
     entries_in,
     files_below,
+    open_file,
+    read_file,
     recovered_file,
     runs_dir,
     session_file,
@@ -280,7 +282,7 @@ def drop_cursor_entries(session: Path, files: Iterable[Path]) -> None:
     gone = {first for path in files if (first := first_id(path)) is not None}
     for path in sorted(cursors_dir(session).glob("*.json")):
         try:
-            stored = orjson.loads(path.read_bytes())
+            stored = orjson.loads(read_file(path))
             entries = list(stored["files"])
             kept = [entry for entry in entries if entry["first_id"] not in gone]
         except (ValueError, TypeError, KeyError):
@@ -405,7 +407,7 @@ def find_replays(session: Path, target: Target, holds: Callable[[Path], bool]) -
             files = files_below(replay)
             if target.kind != MATCH:
                 quoted = [orjson.dumps(name) for name in (target.value, *target.runs)]
-                hit = any(any(name in path.read_bytes() for name in quoted) for path in files)
+                hit = any(any(name in read_file(path) for name in quoted) for path in files)
             else:
                 hit = any(holds(path) for path in files) or target.is_named_by(replay.name)
             if hit:
@@ -454,7 +456,7 @@ def scrub(session: Path, target: Target) -> bool:
 
 def _scrub_file(path: Path, target: Target) -> bool:
     try:
-        stored = orjson.loads(path.read_bytes())
+        stored = orjson.loads(read_file(path))
     except orjson.JSONDecodeError as error:
         raise DamagedInput(
             f"it cannot be read, so nothing can be erased from it: {error}",

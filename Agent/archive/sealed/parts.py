@@ -38,10 +38,18 @@ from Agent.errors import DamagedInput, InputError, MissingExtra, SessionNotFound
 from Agent.event.clock import format_timestamp
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
-from Agent.tree.files.lines import MAX_LINE_BYTES, ODD_BYTES, LineMarks, chunks_of, first_id, open_file
+from Agent.tree.files.lines import MAX_LINE_BYTES, ODD_BYTES, LineMarks, chunks_of, first_id
 from Agent.tree.files.session import open_session, replace_durably, sync_directory
 from Agent.tree.files.writer_claim import Claim, is_running, read_claims
-from Agent.tree.layout import FILE_MODE, category_files, entries_in, log_files, parse_file_name
+from Agent.tree.layout import (
+    FILE_MODE,
+    category_files,
+    entries_in,
+    log_files,
+    open_file,
+    parse_file_name,
+    read_file,
+)
 from Agent.tree.write.artifacts import new_hash
 
 ARCHIVE_VERSION: Final = 1
@@ -148,7 +156,7 @@ def read_parts(session: Path) -> list[Part]:
 
 def _read_part(path: Path) -> Part:
     try:
-        part = Part.from_object(orjson.loads(path.read_bytes()), path.parent)
+        part = Part.from_object(orjson.loads(read_file(path)), path.parent)
         # ours were made under this name; another would lead out of the directory
         if part.name != path.stem:
             raise DamagedInput(f"it describes {part.name!r}", path=path, remedy=_REMEDY)
@@ -555,7 +563,7 @@ def _read_back(connection: Any, group: list[Finished], seen: list[_Seen], target
 
 def file_digest(path: Path, *, sync: bool = False) -> str:
     """BLAKE2b of a file's bytes, which are brought to the disk if asked for."""
-    with path.open("rb") as file:
+    with os.fdopen(open_file(path)[0], "rb") as file:
         digest = hashlib.file_digest(file, new_hash).hexdigest()
         if sync:
             os.fsync(file.fileno())

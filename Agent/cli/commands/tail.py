@@ -451,10 +451,14 @@ def _modified_us(path: Path) -> int:
 
 def _lines_backwards(path: Path) -> Iterator[bytes]:
     """The whole lines of a file, last first; what stands behind the last newline is still being written."""
+    from Agent.tree.layout import NO_FILE, open_file
+
     try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return  # rolled since it was listed: whoever asks looks again
+        file = os.fdopen(open_file(path)[0], "rb")
+    except OSError as error:
+        if error.errno not in NO_FILE:
+            raise
+        return  # rolled since it was listed: whoever asks looks again; what is no file `verify` names
     with file:
         position = file.seek(0, 2)
         parts: list[bytes] = []  # of the line whose beginning is not yet read, last first

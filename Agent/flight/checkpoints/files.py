@@ -173,6 +173,8 @@ class CheckpointIndex:
         if self._connection is None:
             if is_closed(self.path):
                 raise OSError(errno.EBADF, _CLOSED.format(self.path))
+            if not self.path.is_file():
+                raise OSError(errno.EINVAL, "not a plain file", str(self.path))
             others = set() if self._is_fixed else _open_files(self.path)
             self._connection = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?{'immutable=1' if self._is_fixed else 'mode=rw'}",

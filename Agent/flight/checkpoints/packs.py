@@ -21,7 +21,7 @@ from Agent.errors import DamagedInput
 from Agent.event.values.plain import ask_memory_for, read_json
 from Agent.tree.files.descriptors import give_back, let_go, names, out_of_the_way, write_all
 from Agent.tree.files.session import replacing, sync_directory
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NO_FOLLOW
+from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NO_FOLLOW, open_file, read_file
 
 PACK_SUFFIX: Final = ".jsonl.zst"
 _LEVEL: Final = 3
@@ -70,7 +70,7 @@ def unpacked_chunks(path: Path) -> Iterator[bytes]:
 
     try:
         with (
-            path.open("rb") as file,
+            os.fdopen(open_file(path)[0], "rb") as file,
             ZstdDecompressor().stream_reader(file, read_across_frames=True) as reader,
         ):
             while chunk := reader.read(_CHUNK_BYTES):
@@ -169,7 +169,7 @@ def is_written_to(path: Path) -> bool:
     try:
         import fcntl
 
-        fd = os.open(path, os.O_RDONLY | NO_FOLLOW)
+        fd, _ = open_file(path)
     except (ImportError, FileNotFoundError):
         return False  # without advisory locks one process records alone; what is gone is nobody's
     try:
@@ -190,7 +190,7 @@ class PackReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._fd = os.open(path, os.O_RDONLY | NO_FOLLOW)
+        self._fd, _ = open_file(path)
 
     def frame(self, offset: int, size_bytes: int) -> dict[str, Any]:
         """The JSON object of one frame; DamagedInput if there is no such frame at that place."""
@@ -225,7 +225,7 @@ def frames(path: Path, on_rest: Callable[[int], None]) -> Iterator[tuple[int, in
 
     `on_rest` is told how many bytes stand from there on; a save that a kill interrupted leaves some.
     """
-    data = memoryview(path.read_bytes())
+    data = memoryview(read_file(path))
     offset = 0
     while offset < len(data):
         found = _next_frame(data, offset)
@@ -363,7 +363,7 @@ class ChunkFiles:
     def _linked(self, shared: Path, path: Path, data: bytes) -> bool:
         try:
             # The very same bytes, or what is damaged there would be here, too.
-            if shared.read_bytes() != data:
+            if read_file(shared) != data:
                 return False
             path.unlink(missing_ok=True)
             path.hardlink_to(shared)
@@ -386,7 +386,7 @@ class ChunkFiles:
         path = self.path(digest)
         remedy = "checkpoints that need it cannot be loaded; the other chains of the run can"
         try:
-            chunk = decompressed(path.read_bytes(), path)
+            chunk = decompressed(read_file(path), path)
         except OSError as error:
             raise DamagedInput(
                 f"a chunk of a checkpoint cannot be read: {error.strerror}", path=path, remedy=remedy

@@ -34,7 +34,7 @@ from Agent.flight.checkpoints.files import (
 from Agent.flight.checkpoints.model import ABOUT, CheckpointProblem, Removed
 from Agent.flight.checkpoints.packs import PACK_SUFFIX, frames, is_written_to, remove_unshared
 from Agent.record.health import say
-from Agent.tree.layout import files_below, runs_dir
+from Agent.tree.layout import files_below, read_file, runs_dir
 
 MAX_CHAIN: Final = 64
 """Most deltas on one snapshot."""
@@ -555,7 +555,7 @@ def _rewrite_packs(run: RunCheckpoints) -> None:
             continue
         files.end_pack()
         with files.changing():
-            data = path.read_bytes()
+            data = read_file(path)
             for row in rows:
                 frame = data[row.offset : row.offset + row.frame_bytes]
                 if len(frame) < row.frame_bytes:

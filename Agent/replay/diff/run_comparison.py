@@ -34,6 +34,7 @@ from Agent.replay.diff.run_side import RunSide, StreamKey, align, open_side
 from Agent.replay.drive.states import FieldRules
 from Agent.replay.plan.recording import module_names
 from Agent.tree.files.lines import line_key
+from Agent.tree.layout import open_file
 
 # Bisection of two sessions: full states and what single actions set tell when they parted.
 #
@@ -247,7 +248,7 @@ class Track:
     def _read(self, offset: int, size: int) -> bytes:
         for begin, end, path in self._parts:
             if begin <= offset < end:
-                fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+                fd, _ = open_file(path)
                 try:
                     data = os.pread(fd, min(size, end - offset), offset - begin)
                 finally:

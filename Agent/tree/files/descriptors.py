@@ -20,6 +20,7 @@ except ImportError:  # not a Unix
     fcntl = resource = None
 
 _HIGHEST_NUMBER: Final = 4096
+_READ_BYTES: Final = 1024 * 1024
 _ours: set[int] = set()
 """The numbers under which files of ours are open, as far as those who opened them know."""
 
@@ -50,6 +51,32 @@ def out_of_the_way(fd: int) -> int:
         fd = high
     _ours.add(fd)
     return fd
+
+
+def is_removed(fd: int, inode: tuple[int, int]) -> bool:
+    """Whether a descriptor names that file (device, inode), which has no name any more."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return False
+    return (status.st_dev, status.st_ino) == inode and status.st_nlink == 0
+
+
+def open_unnamed(fd: int) -> int:
+    """A descriptor to read a file that may have lost its name, by one that writes to it.
+
+    Raises:
+        OSError: the system has no such way.
+    """
+    return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+
+
+def read_behind(fd: int, offset: int) -> bytes:
+    """All bytes of a file from an offset on."""
+    data = bytearray()
+    while block := os.pread(fd, _READ_BYTES, offset + len(data)):
+        data += block
+    return bytes(data)
 
 
 def give_back(fd: int, inode: tuple[int, int]) -> None:

@@ -24,7 +24,7 @@ from Agent.event.ids import WRITER_CHARS, split_event_id
 from Agent.event.model import Event
 from Agent.tree.files.segment import error_name
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.tree.layout import NO_FOLLOW, inode_at, parse_file_name, retired_file, stem_files, tree_entries
+from Agent.tree.layout import inode_at, open_file, parse_file_name, retired_file, stem_files, tree_entries
 
 Inode = tuple[int, int]
 OrderKey = tuple[bytes, bytes, int]
@@ -68,20 +68,6 @@ class Damage(NamedTuple):
     line_number: int
     reason: str
     text: str
-
-
-def open_file(path: Path) -> tuple[int, os.stat_result]:
-    """Open a plain file for reading, never through a link; OSError otherwise."""
-    fd = os.open(path, os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
-    try:
-        status = os.fstat(fd)
-    except OSError:
-        os.close(fd)
-        raise
-    if stat.S_ISREG(status.st_mode):
-        return fd, status
-    os.close(fd)
-    raise OSError(errno.EINVAL, "not a plain file", str(path))
 
 
 def chunks_of(path: Path) -> Iterator[bytes]:

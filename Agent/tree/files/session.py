@@ -38,6 +38,7 @@ from Agent.tree.layout import (
     is_session_name,
     make_root,
     programs_dir,
+    read_file,
     remove_empty_session,
     session_file,
 )
@@ -161,7 +162,7 @@ def read_stored(path: Path, make: Callable[[Any], _Stored], what: str, remedy: s
         DamagedInput: `what` cannot be read, since `make` did not get what it expects.
     """
     try:
-        return make(orjson.loads(path.read_bytes()))
+        return make(orjson.loads(read_file(path)))
     except FileNotFoundError:
         return None  # never written; all else that fails is damage
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from Agent.tree.layout import FILE_MODE, NEW_FILE, claims_dir, entries_in
+from Agent.tree.layout import FILE_MODE, NEW_FILE, claims_dir, entries_in, read_file
 
 # the number that Linux gives to the namespace of the machine itself
 _FIRST_PID_NAMESPACE = "4026531836"
@@ -110,7 +110,7 @@ def read_claims(session: Path) -> dict[str, Claim]:
 
 def _read_claim(path: Path, writer: str) -> Claim:
     try:
-        stored = orjson.loads(path.read_bytes())
+        stored = orjson.loads(read_file(path))
     except (OSError, orjson.JSONDecodeError):
         # the process was killed, or the disk was full, while it made its claim
         stored = None

@@ -30,11 +30,10 @@ from Agent.tree.files.lines import (
     after_last_newline,
     event_key,
     first_id,
-    open_file,
     own_line,
 )
 from Agent.tree.files.writer_claim import read_claims
-from Agent.tree.layout import agents_dir, is_tree_file, tree_entries
+from Agent.tree.layout import agents_dir, is_tree_file, open_file, tree_entries
 
 CURSOR_VERSION: Final = 1
 _POLL_BYTES: Final = 1024 * 1024

@@ -29,7 +29,6 @@ from Agent.tree.files.lines import (
     Tail,
     event_key,
     line_key,
-    open_file,
     own_line,
 )
 from Agent.tree.files.segment import numbered
@@ -39,6 +38,7 @@ from Agent.tree.layout import (
     category_file,
     category_files,
     inode_at,
+    open_file,
     parse_file_name,
     run_files,
     run_ids,

@@ -21,10 +21,10 @@ from Agent.event.clock import parse_timestamp
 from Agent.event.codec import CURRENT_SCHEMA
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
-from Agent.tree.files.lines import DamageLog, LineDecoder, RawLine, open_file, read_lines
+from Agent.tree.files.lines import DamageLog, LineDecoder, RawLine, read_lines
 from Agent.tree.files.sequence_set import SeqSet, dropped_by, last_seq_in, retired_by, runs_of_bits
 from Agent.tree.files.session import read_stored, replace_durably
-from Agent.tree.layout import recovered_file, retired_file
+from Agent.tree.layout import open_file, recovered_file, retired_file
 from Agent.tree.write.crash_board import BoardSpan
 from Agent.tree.write.kept_counts import Tally
 

@@ -18,9 +18,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from Agent.errors import DamagedInput, InputError
 from Agent.event.model import RedactedBytes
 from Agent.tree.files.descriptors import write_all
-from Agent.tree.files.lines import open_file
 from Agent.tree.files.session import open_session, sync_directory
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NEW_FILE, NO_LINK, run_dir, runs_dir, safe_name
+from Agent.tree.layout import (
+    DIRECTORY_MODE,
+    FILE_MODE,
+    NEW_FILE,
+    NO_LINK,
+    open_file,
+    run_dir,
+    runs_dir,
+    safe_name,
+)
 
 if TYPE_CHECKING:
     from hashlib import blake2b as Hash  # noqa: N812 - the class under the name of what it is

@@ -21,9 +21,17 @@ import orjson
 
 from Agent.event.clock import format_timestamp
 from Agent.tree.files.descriptors import give_back, out_of_the_way
-from Agent.tree.files.lines import Inode, id_of, open_file
+from Agent.tree.files.lines import Inode, id_of
 from Agent.tree.files.segment import ErrorCounters
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NO_FOLLOW, chain_file, chains_dir, entries_in
+from Agent.tree.layout import (
+    DIRECTORY_MODE,
+    FILE_MODE,
+    NO_FOLLOW,
+    chain_file,
+    chains_dir,
+    entries_in,
+    open_file,
+)
 
 BLOCK_LINES: Final = 64
 """How many lines a block holds that can be proved line by line."""
@@ -115,6 +123,10 @@ class _Place:
     """How much has to stand behind it for a full block, as far as its lines so far tell."""
     told: Path | None = None
     """The name that the chain knows."""
+    seen_bytes: int = 0
+    """How much of it was last seen under its name."""
+    missed: bool = False
+    """Whether the last pass found no such file."""
 
 
 class LineChain:
@@ -125,15 +137,22 @@ class LineChain:
         writer: the writer's id.
         counts: where failures are counted.
         on_head: told (blocks, root) when blocks are in the chain's file.
+        on_gone: told of a file that is no longer there; whether it goes on being written to.
     """
 
     def __init__(
-        self, session: Path, writer: str, counts: ErrorCounters, on_head: Callable[[int, bytes], None]
+        self,
+        session: Path,
+        writer: str,
+        counts: ErrorCounters,
+        on_head: Callable[[int, bytes], None],
+        on_gone: Callable[[Inode], bool] | None = None,
     ) -> None:
         self._session = session
         self._writer = writer
         self._counts = counts
         self._on_head = on_head
+        self._on_gone = on_gone
         self._places: dict[Inode, _Place] = {}
         self._next_index = itertools.count().__next__
         self._tree = Frontier()
@@ -165,6 +184,11 @@ class LineChain:
         place = self._places.get(inode)
         if place is not None:
             place.path, place.is_rolled = path, True
+
+    def let_go(self, inode: Inode) -> int:
+        """Forget a file that is no longer there; how many bytes it held when it last was."""
+        place = self._places.pop(inode, None)
+        return 0 if place is None else place.seen_bytes
 
     def cover(self) -> str:
         """Make blocks of every whole line that stands in files now, and give the head over all of them."""
@@ -214,7 +238,7 @@ class LineChain:
         try:
             if self._unsaved:
                 self._save()  # what a full disk refused: no more of it is held than one pass makes
-            grown = self._grown()
+            grown = self._grown(is_last=everything and not background)
             looked_s = time.monotonic() - began
             limit_bytes = FINE_BYTES if background else FINE_BYTES * _AT_THE_END
             is_fine = sum(size for _, _, size in grown) <= limit_bytes
@@ -247,24 +271,36 @@ class LineChain:
         """Whether somebody waits for the thread to leave the rest to them."""
         return self._wanted or self._stopping.is_set()
 
-    def _grown(self) -> list[tuple[Inode, _Place, int]]:
+    def _grown(self, *, is_last: bool) -> list[tuple[Inode, _Place, int]]:
         """The files that hold more than is covered, with the number of bytes."""
         found = []
         for inode, place in list(self._places.items()):
             try:
                 status = os.lstat(place.path)
-            except FileNotFoundError:
-                if place.is_rolled:  # retention took it; any other is being rolled just now
+            except (FileNotFoundError, NotADirectoryError):
+                if place.is_rolled:  # retention took it
                     self._places.pop(inode, None)
+                else:
+                    self._missed(inode, place, is_last=is_last)
                 continue
             if (status.st_dev, status.st_ino) != inode:
+                if not place.is_rolled:
+                    self._missed(inode, place, is_last=is_last)
                 continue
+            place.missed, place.seen_bytes = False, status.st_size
             size = status.st_size - place.offset
             if size > 0:
                 found.append((inode, place, size))
             elif place.is_rolled and time.time() - status.st_mtime > _QUIET_S:
                 self._places.pop(inode, None)
         return found
+
+    def _missed(self, inode: Inode, place: _Place, *, is_last: bool) -> None:
+        """Tell of a file that is not there twice: at first it is being rolled, or its directory emptied."""
+        if not place.missed and not is_last:
+            place.missed = True
+        elif self._on_gone is None or not self._on_gone(inode):
+            self._places.pop(inode, None)
 
     def _cover_file(
         self, inode: Inode, place: _Place, *, is_fine: bool, everything: bool, background: bool

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from Agent.tree.files.descriptors import give_back, let_go, names, out_of_the_way
-from Agent.tree.layout import FILE_MODE, NO_FOLLOW
+from Agent.tree.layout import FILE_MODE, NO_FOLLOW, read_file
 
 SIZE_BYTES: Final = 128 * 1024
 THREAD_SLOTS: Final = 256
@@ -301,7 +301,7 @@ def _names_path(path: Path) -> Path:
 def read_board(path: Path) -> BoardView | None:
     """What a board says, also while its writer runs; None if there is none or it was never finished."""
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError:
         return None  # without a board the lines alone say what was lost
     if len(data) != SIZE_BYTES:
@@ -312,7 +312,7 @@ def read_board(path: Path) -> BoardView | None:
     names = _read_names(data[_NAMES_AT_BYTES:], words[_W_NAMES])
     # usually all names found room on the board itself
     with contextlib.suppress(FileNotFoundError):
-        names += _read_names(_names_path(path).read_bytes(), None)
+        names += _read_names(read_file(_names_path(path)), None)
     return BoardView(
         last_seq_by_thread=tuple(seq for seq in words[_THREADS_AT:_SPANS_AT] if seq),
         threads=words[_W_THREADS],

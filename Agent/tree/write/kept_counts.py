@@ -20,7 +20,7 @@ import orjson
 from Agent.event.model import Event
 from Agent.tree.files.lines import first_id
 from Agent.tree.files.session import replacing
-from Agent.tree.layout import DIRECTORY_MODE, retired_file, tree_files
+from Agent.tree.layout import DIRECTORY_MODE, read_file, retired_file, tree_files
 
 MOST_ERRORS: Final = 100
 """How many errors of a session are shown by its summary."""
@@ -102,7 +102,7 @@ def read_counts(session: Path) -> KeptCounts:
         return found
     for path in paths:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # what it lacks is counted again
-            found.add(_from_object(orjson.loads(path.read_bytes())))
+            found.add(_from_object(orjson.loads(read_file(path))))
     return found
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from Agent.tree.files.descriptors import let_go, names, write_own
+from Agent.tree.files.descriptors import is_removed, let_go, names, open_unnamed, read_behind, write_own
 from Agent.tree.files.segment import (
     CLOSED,
     ErrorCounters,
@@ -29,7 +29,7 @@ from Agent.tree.files.segment import (
     reopen_segment,
     roll_segment,
 )
-from Agent.tree.layout import DIRECTORY_MODE
+from Agent.tree.layout import DIRECTORY_MODE, inode_at
 from Agent.tree.undisturbed import undisturbed
 from Agent.tree.write.chain import LineChain
 
@@ -246,6 +246,7 @@ _NO_LIMIT_BYTES = 1 << 62
 class WriterState:
     """What all files of one writer share."""
 
+    session: Path
     writer: str
     segment_size_bytes: int
     counts: ErrorCounters
@@ -381,6 +382,52 @@ class OwnFile:
             line, lambda: self._can_go_on(segment, error, len(line)) and self._send(self.segment, line)
         )
 
+    @undisturbed()
+    def replace_gone(self) -> None:
+        """Go on in a new file where the one that is written to was removed or moved away."""
+        files, segment = self._shared.files, self.segment
+        with files.lock:
+            path = self._path
+            if files.busy or path is None or segment is CLOSED or segment is not self.segment:
+                return
+            files.busy = True
+            try:
+                if not self._replace_removed(segment) and inode_at(path) != segment.inode:
+                    self._roll(segment)
+            finally:
+                files.busy = False
+
+    def _replace_removed(self, segment: Segment) -> bool:
+        """Write what a removed file got since it was last seen into a new one; False if it is not removed."""
+        shared = self._shared
+        if shared.closed or not is_removed(segment.fd, segment.inode):
+            return False
+        shared.counts.add("file_vanished")
+        lines = self._take_removed(segment, shared.chain.let_go(segment.inode))
+        self._path, self._torn = None, False
+        unwritten = sum(not self._write(line) for line in lines)
+        if unwritten:
+            shared.counts.add("vanished_lines", unwritten)
+        return True
+
+    def _take_removed(self, segment: Segment, seen_bytes: int) -> list[bytes]:
+        """Close a removed file when no write is under way; the lines that it held behind those bytes."""
+        shared = self._shared
+        try:
+            fd = open_unnamed(segment.fd)
+        except OSError as error:
+            shared.counts.fail("vanished", error)
+            shared.files.drop(self)
+            return []
+        try:
+            shared.files.drop(self)
+            until = time.monotonic() + _PATIENCE_S
+            while segment.pins and time.monotonic() < until:
+                time.sleep(_PATIENCE_S / 100)
+            return read_behind(fd, seen_bytes).splitlines(keepends=True)
+        finally:
+            os.close(fd)
+
     def _in_turn(self, line: bytes, work: Callable[[], bool], *, sync: bool = False) -> bool:
         """Do something under the lock; where this thread is inside already, write the line aside instead.
 
@@ -433,6 +480,8 @@ class OwnFile:
             return segment
         try:
             if segment.size_bytes() > 0:
+                if self._replace_removed(segment):
+                    return self._segment_for(size_bytes)
                 self._roll(segment)
         except OSError as error:
             return self.segment if self._can_go_on(segment, error, size_bytes) else CLOSED
@@ -546,8 +595,11 @@ class OwnFile:
             return False
         if error.errno == errno.ENOENT:
             # The directory was removed; later lines are still worth writing, unless all of the session was.
+            directory = self._shared.session
             with contextlib.suppress(OSError):
-                self._directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+                for part in self._directory.relative_to(directory).parts:
+                    directory /= part
+                    directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
             return True
         return False
 

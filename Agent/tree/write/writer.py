@@ -148,6 +148,7 @@ class SessionWriter:
         self._wall_ns = wall_ns
         self._counts = ErrorCounters()
         self._state = WriterState(
+            session=session,
             writer="",
             segment_size_bytes=segment_size_bytes,
             counts=self._counts,
@@ -176,10 +177,18 @@ class SessionWriter:
                 self._counts.fail("board", error)
 
     def _new_chain(self, writer: str) -> LineChain:
-        return LineChain(self.session, writer, self._counts, self._keep_head)
+        return LineChain(self.session, writer, self._counts, self._keep_head, self._replace_gone)
 
     def _keep_head(self, blocks: int, root: bytes) -> None:
         self.board.keep_head(blocks, root)  # asked late: the board is made after the chain
+
+    def _replace_gone(self, inode: tuple[int, int]) -> bool:
+        """Go on in a new file where one is gone; whether the old one is still written to."""
+        for file in (*self._files.values(), *self._run_files.values()):
+            if file.segment.inode == inode:
+                file.replace_gone()
+                return file.segment.inode == inode
+        return False
 
     def _claim(self) -> str:
         pid = os.getpid()
