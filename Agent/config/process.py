@@ -118,7 +118,7 @@ def note_obstacle(what: str | None) -> None:
 
 
 def obstacle() -> str | None:
-    """Why nothing is recorded, None where nothing stands in the way."""
+    """Why nothing is recorded; None if recording works."""
     return _obstacle
 
 

@@ -30,7 +30,7 @@ _RUN_KEYS = frozenset(ENVELOPE_KEYS) - {"extra"} | {"type"}
 _TEXTS = ("timestamp", "id", "kind", "session_id", "level", "logger", "message")
 _OPTIONAL_TEXTS = ("run_id", "span_id", "parent_span_id", "code")
 LONGEST_MS = 1e15
-"""Times that are longer are damage: nothing begins so long ago."""
+"""Longer durations are damage: these are 31,700 years."""
 
 
 def _largest(kind: str, field: str) -> float:

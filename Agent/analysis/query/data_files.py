@@ -302,7 +302,7 @@ def _below(session: Path, paths: Iterable[Path]) -> Iterator[str]:
 
 
 def standing_at(path: Path) -> Standing | None:
-    """What stands under a name now; None for what is no file, such as a link, which is not followed."""
+    """The file under a name now; None for anything else, such as a link, which is not followed."""
     try:
         status = os.lstat(path)
     except OSError:

@@ -458,7 +458,7 @@ def _lines_backwards(path: Path) -> Iterator[bytes]:
     except OSError as error:
         if error.errno not in NO_FILE:
             raise
-        return  # rolled since it was listed: whoever asks looks again; what is no file `verify` names
+        return  # it was rolled, and the caller looks again; or it is no file, which `verify` reports
     with file:
         position = file.seek(0, 2)
         parts: list[bytes] = []  # of the line whose beginning is not yet read, last first

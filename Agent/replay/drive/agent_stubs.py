@@ -435,6 +435,10 @@ class _WatchedVariable:
         self._is_own.set(True)
         return self._variable.set(value)
 
+    def reset(self, token: Token[Any]) -> None:
+        self._is_own.set(False)
+        self._variable.reset(token)
+
 
 def _user_of(frame: FrameType) -> FrameType:
     """The frame of the program or of a library behind a frame of the standard library."""

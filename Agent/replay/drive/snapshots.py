@@ -65,7 +65,7 @@ class WholeStates:
         self._acted: dict[str, tuple[DrivenAction, int]] = {}
         """By agent its action that ended last, and how many have ended since a full state was compared."""
         self._passed: set[str] = set()
-        """Agents with an action that no full state stands behind."""
+        """Agents with an action that no full state follows."""
         self._contents: dict[str, dict[str, str]] = {}
         """By agent, the digests of its large fields when a full state was compared last."""
 
@@ -343,7 +343,7 @@ class LastStates:
             self._kit.outcome.unseen_at_end[agent_id] = passed
 
     def _is_held_to_the_end(self, agent_id: str, name: str) -> bool:
-        """Whether a replayed agent holds that object that was there at the end, where it is compared."""
+        """Whether a replayed agent still held the object at the end of the run, where it is compared."""
         agents = self._kit.recording.agents
         numbers = {number for number, path in agents[agent_id].held.items() if path == name}
         return any(

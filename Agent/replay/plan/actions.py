@@ -254,10 +254,11 @@ def _add_surroundings(
             waiting[agent].append(event)
         elif event.kind == "agent_action" and "call" not in event.extra:
             plan.notes[agent] += 1
+    by_agent: defaultdict[str, list[DrivenAction]] = defaultdict(list)
+    for action in plan.actions:
+        by_agent[action.agent_id].append(action)
     for agent, events in waiting.items():
-        waiting[agent] = _place_by_beginning(
-            [each for each in plan.actions if each.agent_id == agent], events
-        )
+        waiting[agent] = _place_by_beginning(by_agent[agent], events)
     _place_moves(plan, recording.moves, roots)
     ahead = [event for event in recording.events if _is_ahead(event) and event.agent_id in given]
     _add_last(plan, [*itertools.chain(*waiting.values()), *_place_ahead(ahead, roots)])
@@ -325,10 +326,10 @@ def _place_ahead(ahead: list[Event], roots: Mapping[str, DrivenAction]) -> Itera
 
 
 def _place_by_beginning(own: Sequence[DrivenAction], waiting: list[Event]) -> list[Event]:
-    """Where actions of one agent overlap, what stands before one is what was found when it began.
+    """Give writes and states to the action that began next, where actions of one agent overlap.
 
     Returns:
-        What was found behind the last beginning.
+        Those after the last action began.
     """
     if not any(overlap(one, other) for one, other in itertools.pairwise(own)):
         return waiting
