@@ -5,12 +5,12 @@ import hashlib
 import os
 import random
 import time
-import tracemalloc
 
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.memory import traced_bytes
 from tree_kit import Recorder, make_line
 
 from Agent.tree.files.segment import ErrorCounters
@@ -129,6 +129,7 @@ def test_the_thread_covers_full_blocks_while_the_writer_goes_on(session, monkeyp
     assert len(read_chains(session)[recorder.sink.writer].leaves) == 5
 
 
+@pytest.mark.process
 def test_a_pass_over_small_files_takes_no_more_memory_than_they_hold(session):
     made = LineChain(session, "writer", ErrorCounters(), lambda _blocks, _root: None)
     for number in range(20):
@@ -136,13 +137,12 @@ def test_a_pass_over_small_files_takes_no_more_memory_than_they_hold(session):
         path.write_bytes(b"".join(make_line("writer", number * 30 + k) for k in range(1, 31)))
         status = path.stat()
         made.began((status.st_dev, status.st_ino), path)
-    tracemalloc.start()
-    try:
+
+    def cover():
         made.cover()
-        _, most_bytes = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    made.close(ended=False)
+        made.close(ended=False)
+
+    _, most_bytes = traced_bytes(cover)
     assert sum(len(file.blocks) for file in read_chains(session)["writer"].files.values()) == 20
     assert most_bytes < chain._READ_BYTES // 4
 

@@ -8,7 +8,6 @@ import sys
 import tempfile
 import threading
 import time
-import tracemalloc
 import weakref
 from collections import Counter
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from support.memory import traced_bytes
 from tree_kit import START_US, Recorder, make_line, make_session
 
 from Agent.errors import DamagedInput, SessionNotFound
@@ -161,6 +161,7 @@ def test_a_follower_that_was_let_go_leaves_nothing_in_memory(is_driven, session,
         gc.enable()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("settled_s", [0.0, 60.0])
 def test_a_look_at_many_files_takes_no_memory_for_each(settled_s, session, monkeypatch):
     monkeypatch.setattr(lines_module, "_SETTLED_S", settled_s)
@@ -169,12 +170,11 @@ def test_a_look_at_many_files_takes_no_memory_for_each(settled_s, session, monke
     follower = Follower(session)
     assert len(follower.poll()) == 1500
     assert follower.poll() == []
-    tracemalloc.start()
-    try:
+
+    def poll():
         assert follower.poll() == []
-        held_bytes, peak_bytes = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+
+    held_bytes, peak_bytes = traced_bytes(poll)
     assert held_bytes < 100_000
     assert peak_bytes < 150_000
 
