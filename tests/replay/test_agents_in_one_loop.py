@@ -68,11 +68,11 @@ def test_a_change_in_one_of_them_is_a_difference(toy):
     assert (report.verdict, report.divergence.step) == ("DIVERGED", 3), str(report)
 
 
-def test_a_change_elsewhere_proves_nothing_where_they_share_objects(toy):
+def test_a_change_elsewhere_is_a_difference_where_the_recording_has_the_module(toy):
     toy.record(TRADERS).change("LIMIT = 10", "LIMIT = 2")
     report = toy.replay("last")
-    assert (report.verdict, report.divergence is None) == ("UNVERIFIED", False), str(report)
-    assert "their order is not imposed" in str(report)
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
+    assert "changed since the recording, but in no traced method: toy_module" in str(report)
 
 
 def test_one_of_them_alone_proves_nothing_where_others_used_what_it_uses(toy):
@@ -303,8 +303,10 @@ def test_an_agent_with_several_of_its_actions_open_is_identical_and_never_green_
     report = toy.record(SCANNER).replay("last")
     assert (report.verdict, report.proof["counts"]["driven"]) == ("IDENTICAL", 15), str(report)
     report = toy.change("page * 2", "page * 3").replay("last")
-    # One action after the other gives another difference, so that the order may be what differs.
-    assert (report.verdict, report.divergence.field) == ("UNVERIFIED", "state.pages"), str(report)
+    # One action after the other gives another difference, so that the order may be what differs; which one
+    # is told depends on how long the first of them took.
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert report.divergence.field in {"state.pages", "state.busy"}, str(report)
 
 
 STALLS = """

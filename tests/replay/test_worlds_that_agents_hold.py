@@ -122,3 +122,97 @@ def test_what_a_followed_object_holds_and_the_program_changes_makes_a_difference
     report = toy.record(GRID).replay("last")
     assert report.verdict == "UNVERIFIED", str(report)
     assert "cells of a.town.grid by Plough.clear" in report.reasons[0], str(report)
+
+
+STAND = """
+class Tree:
+    def __init__(self, girth):
+        self.girth = girth
+
+class Stand:
+    def __init__(self):
+        self.day, self.trees = 0, {number: Tree(number + 1) for number in range(200)}
+
+def scent(tree):
+    return tree.girth * 3
+
+class Beetle:
+    def __init__(self, name, stand):
+        self.agent_id, self.stand, self.smelled = name, stand, 0
+
+    @trace_agent_action
+    def search(self):
+        self.smelled = scent(self.stand.trees[self.stand.day % 7])
+        return self.smelled
+
+def fresh():
+    stand = Stand()
+    return stand, [Beetle(name, stand) for name in "ab"]
+
+def build(spec):
+    return {each.agent_id: each for each in fresh()[1]}
+
+def main():
+    stand, beetles = fresh()
+    for number in range(12):
+        stand.day += 1
+        if number == 6:
+            for tree in stand.trees.values():
+                tree.girth -= 1
+        for each in beetles:
+            each.search()
+"""
+
+
+def test_what_is_not_looked_at_of_an_object_that_untraced_code_changes_makes_a_difference_prove_nothing(toy):
+    report = toy.record(STAND).replay("last")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert ".stand by Beetle.search" in report.reasons[0], str(report)
+
+
+def test_a_helper_that_changed_is_a_difference_although_untraced_code_changes_what_it_reads(toy):
+    report = toy.record(STAND).change("tree.girth * 3", "tree.girth * 4").replay("last")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
+    assert f"changed since the recording, but in no traced method: {toy.name}" in str(report)
+
+
+LAKES = """
+class Lake:
+    def __init__(self):
+        self.season, self.stock = 0, [float(number) for number in range(900)]
+        self.families = []
+
+class Family:
+    def __init__(self, name, lake):
+        self.agent_id, self.lake, self.taken = name, lake, 0
+        lake.families.append(self)
+
+    @trace_agent_action
+    def haul(self, nets):
+        self.taken += nets
+        return self.taken
+
+def fresh(growth):
+    lake = Lake()
+    return lake, [Family(f"family {growth} {number}", lake) for number in range(3)]
+
+def build(spec):
+    return {each.agent_id: each for growth in range(3) for each in fresh(growth)[1]}
+
+def main():
+    for growth in range(3):
+        lake, families = fresh(growth)
+        for season in range(14):
+            lake.season += 1
+            for number, family in enumerate(families):
+                family.haul(number + lake.season % 3)
+            lake.stock[season] -= 1.5
+"""
+
+
+def test_what_untraced_code_changes_is_noticed_of_worlds_that_come_late_too(toy):
+    report = toy.record(LAKES).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert report.proof["counts"]["driven"] == 126
+    report = toy.change("self.taken += nets", "self.taken += nets + (nets == 4)").replay("last")
+    assert (report.verdict, report.divergence.action) == ("DIVERGED", "haul"), str(report)

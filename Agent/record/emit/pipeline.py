@@ -157,6 +157,8 @@ class Pipeline:
         self.buffer = self._make_buffer(open_buffered)
         self.codes_told: set[object] = set()
         """The code whose `code` event this process has written."""
+        self.modules_told: set[str] = set()
+        """The loaded modules of which such an event has told, where they are the program's own."""
         self.durable_errors = DurableErrors(self.monotonic_ns) if self.options.sync_errors else None
         self.closed = False
         self.is_gone = False
@@ -489,6 +491,7 @@ class Pipeline:
         for cell in self.room.written.values():
             cell[0] = 0
         self.codes_told.clear()
+        self.modules_told.clear()
         if self.buffer is not None:
             self.buffer.forget()
         if self.durable_errors is not None:

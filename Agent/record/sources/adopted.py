@@ -156,7 +156,10 @@ def _sort_of(name: str) -> int:
 
 def is_of_library(path: str) -> bool:
     """Whether a file belongs to an installed library."""
-    return not {"site-packages", "dist-packages"}.isdisjoint(re.split(r"[\\/]", path))
+    return _INSTALLED.search(path) is not None
+
+
+_INSTALLED = re.compile(r"(?:^|[\\/])(?:site|dist)-packages(?:[\\/]|$)")
 
 
 def is_remade(frame: FrameType) -> bool:

@@ -166,6 +166,15 @@ class Agents:
         self.gone: deque[Known] = deque()
         """Agents that are gone and whose last state is to be recorded yet."""
 
+    @property
+    def has_written(self) -> bool:
+        """Whether any value was seen to change between actions."""
+        return self.probe.has_found or self.between.objects.has_written
+
+    def is_written(self, value: object) -> bool:
+        """Whether something else than an action was seen to change that very value."""
+        return self.probe.is_written(value) or self.between.objects.is_written(value)
+
     def find(self, obj: object) -> Known | None:
         """What is known of an object; None if it is no agent."""
         known = self._known.get(id(obj))

@@ -85,7 +85,7 @@ class HeldObject:
 
     __slots__ = (
         "_acted", "_began", "_is_generator", "_marks", "_names", "_refer", "_skipped", "_spare", "_values",
-        "is_moving", "last", "looks_left", "number", "seen_at",
+        "is_moving", "is_written", "last", "looks_left", "number", "seen_at",
     )  # fmt: skip
 
     def __init__(
@@ -105,6 +105,8 @@ class HeldObject:
         """Its scalars that actions changed and no event tells yet."""
         self.is_moving = False
         """Whether something was seen to change it between actions."""
+        self.is_written = False
+        """Whether it is an object that no action can have changed there."""
         self.looks_left = 1
         """How often it is looked at yet while nothing moves it."""
         self._spare = _LOOKS_AT_CHANGED
@@ -117,6 +119,11 @@ class HeldObject:
     def is_looked_at(self) -> bool:
         """Whether a look at it may tell something yet."""
         return self.is_moving or self.looks_left > 0
+
+    @property
+    def is_object(self) -> bool:
+        """Whether it is one that agents hold: no generator, no module."""
+        return not self._is_generator and self._names is None
 
     def value(self) -> object | None:
         """The object; None once it is gone."""
@@ -255,6 +262,8 @@ class HeldObjects:
         self.is_watching = is_on
         """Whether actions count of agents, too, that hold nothing of this kind."""
         self._ended = 0
+        self.has_written = False
+        """Whether anything else than an action was seen to change an object."""
 
     def of(
         self, obj: object, fields: Mapping[str, Any], is_object: Callable[[object], bool], *, is_first: bool
@@ -317,6 +326,11 @@ class HeldObjects:
         if held is not None and held.is_looked_at():
             found[place] = held
 
+    def is_written(self, value: object) -> bool:
+        """Whether something else than an action was seen to change that very object."""
+        known = self._known.get(id(value))
+        return known is not None and known.is_written and known.value() is value
+
     def _one(self, value: object, names: Collection[str] | None, holder: Holder) -> HeldObject | None:
         known = self._known.get(id(value))
         if known is not None and known.value() is value:
@@ -346,6 +360,8 @@ class HeldObjects:
                 each.is_moving = True
                 self._moving.append(each)
             is_sure = self.is_watching and each.seen_at == self._ended
+            if moves and is_sure and each.is_object:
+                each.is_written = self.has_written = True
             told = each.told(moves or {}, is_sure=is_sure)
             if told:
                 moved[each.number] = told

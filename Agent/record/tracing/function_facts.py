@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from Agent.event.kinds import Category
@@ -27,7 +27,17 @@ _CO_COROUTINE = 0x80
 CO_ITERABLE_COROUTINE = 0x100
 _CO_ASYNC_GENERATOR = 0x200
 _MAX_SOURCE_CHARS = 16_384
+_MOST_MODULES = 500
+_MOST_MODULE_BYTES = 1024 * 1024
 
+_SCRIPT = frozenset({"__main__", "__mp_main__"})
+"""What runs as a script, and what a process that `multiprocessing` started made of it."""
+_NOT_THE_PROGRAM = tuple(
+    os.path.dirname(path) + os.sep  # noqa: PTH120
+    for path in (os.__file__, sys.modules["Agent"].__file__)
+    if path
+)
+"""Where the standard library is, with what is installed beside it, and this package."""
 _RECEIVERS = frozenset({"self", "cls", "mcs", "_self", "this"})
 _ACTION_KINDS = frozenset({"agent_action", "learning_update"})
 _LABEL_KEY = {"agent_action": "action_type", "learning_update": "learning_stage", "metric": "metric_name"}
@@ -100,7 +110,7 @@ def _sort(function: Callable[..., Any]) -> int:
 
 def _importable(module: str) -> str:
     """The name under which a replay imports the module: a script's own, where it runs as `__main__`."""
-    if module != "__main__":
+    if module not in _SCRIPT:
         return module
     script = sys.modules[module]
     spec = getattr(script, "__spec__", None)
@@ -145,8 +155,46 @@ class CodeIdentity:
         payload: dict[str, Any] = {"digest": self.digest, "module": self.module, "qualname": self.qualname}
         if self.source is not None:
             payload["source"] = self.source[:_MAX_SOURCE_CHARS]
+        modules = _new_modules(pipeline.modules_told)
+        if modules:
+            payload["modules"] = modules
         slot = pipeline.binding(None, None, "system", "system").slot("code", 10)
         pipeline.emit(slot, self.qualname, payload)
+
+
+def _new_modules(told: set[str]) -> dict[str, str]:
+    """{module: digest} of the program's own modules that are loaded and not in `told`, which gets them.
+
+    At most 500 at a time: the next call tells of more.
+    """
+    found: dict[str, str] = {}
+    for name in sorted(sys.modules.keys() - told):
+        if len(found) == _MOST_MODULES:
+            break
+        told.add(name)
+        digest = module_digest(name)
+        if digest is not None:
+            found[_importable(name)] = digest
+    return found
+
+
+def module_digest(name: str) -> str | None:
+    """The digest of the source file of a loaded module; None for a library's, and where it cannot be read."""
+    module = sys.modules.get(name)
+    path = vars(module).get("__file__") if isinstance(module, ModuleType) else None
+    if type(path) is not str or not path.endswith(".py") or path.startswith(_NOT_THE_PROGRAM):
+        return None
+    from Agent.event.values.digest import digest_bytes
+    from Agent.record.sources.adopted import is_of_library
+
+    if is_of_library(path):
+        return None
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_MOST_MODULE_BYTES + 1)
+    except OSError:  # it is in an archive, or was removed
+        return None
+    return digest_bytes(content) if len(content) <= _MOST_MODULE_BYTES else None
 
 
 class FunctionFacts:

@@ -115,7 +115,7 @@ def emit_outside(
     agents, tracker = pipeline.agents, known.tracker
     if tracker is None:
         return
-    is_written = agents.probe.is_written if agents.probe.has_found else None
+    is_written = agents.is_written if agents.has_written else None
     changed, gone, objects = tracker.changes_outside(obj, agents.holders.is_shared, is_written, only)
     if are_written and only is not None:
         changed.update(_written_values(pipeline, known, tracker.present(obj), only, objects))

@@ -168,6 +168,10 @@ class ReplayOutcome:
     notes: Counter[str] = field(default_factory=Counter)
     code: dict[str, dict[str, str]] = field(default_factory=dict)
     """Method to the digests of the recorded and the replayed code; for people, no part of the verdict."""
+    changed_modules: list[str] = field(default_factory=list)
+    """The program's modules whose source files are others than when it was recorded."""
+    are_modules_known: bool = False
+    """Whether the recording has digests of them."""
     changed_inside: dict[str, str] = field(default_factory=dict)
     """`agent.field` of a state that holds other code than it did, and why that alone proves nothing."""
     by_code_alone: Divergence | None = None
@@ -528,6 +532,8 @@ class ReplayReport:
                 yield self._same_code
         if self.changed_code:
             yield f"changed since the recording: {_names(self.changed_code)}"
+        elif outcome.changed_modules:
+            yield f"changed since the recording, but in no traced method: {_names(outcome.changed_modules)}"
         yield from (f"because {reason}" for reason in self.reasons)
         if any(read.source.partition(".")[0] in _RECORDABLE for read in outcome.sources):
             yield (
@@ -544,16 +550,22 @@ class ReplayReport:
 
     @property
     def _same_code(self) -> str:
-        compared = _names(self.outcome.code)
-        told = (
-            f"no recorded code changed, of what was compared ({compared}): the difference comes from a "
-            "constructor, the factory, a constant, a file, a library, or code that is not compared, such as "
-            "what these methods call"
-        )
+        outcome = self.outcome
+        compared = _names(outcome.code)
+        told = f"no recorded code changed, of what was compared ({compared}): the difference comes from "
+        if outcome.changed_modules:
+            told += "other code of a module that changed, or from a file or a library"
+        elif outcome.are_modules_known:
+            told += "the factory, a file, the environment or a library; no module of the program changed"
+        else:
+            told += (
+                "a constructor, the factory, a constant, a file, a library, or code that is not compared, "
+                "such as what these methods call"
+            )
         inner = self.divergence.inner_agent_id if self.divergence is not None else ""
-        if inner and not any(name.startswith(f"{inner}.") for name in self.outcome.code):
+        if inner and not any(name.startswith(f"{inner}.") for name in outcome.code):
             told += f", as what {inner} did inside"
-        if self.outcome.environment.get("state") == "strict":
+        if outcome.environment.get("state") == "strict":
             return told
         return f'{told}; or from a write between the actions (record with state="strict" to see those)'
 

@@ -296,7 +296,8 @@ class FieldReads:
         self._is_on = is_on
         self._is_looking = False
         self._found: dict[str, None] = {}
-        self._outside = _held(objects, lambda agent_id: _written_outside(recording, agent_id))
+        moved = {int(number) for event in recording.moves for number in event.extra["moved"]}
+        self._outside = _held(objects, lambda agent_id: _written_outside(recording, agent_id, moved))
         self._told = _held(objects, lambda agent_id: _told(recording, agent_id, live))
         inside = _held_inside(objects, lambda agent_id: _told(recording, agent_id, live))
         self._told_inside = {(id(obj), name) for obj, name, _ in inside}
@@ -305,7 +306,8 @@ class FieldReads:
             if id(obj) in self._outside and value is not None:
                 self._outside[id(value)] = self._told[id(value)] = value, path
         self._with_values = any(facts.has_values for facts in recording.agents.values())
-        self._found_outside: dict[str, None] = {}
+        self._found_outside: dict[str, bool] = {}
+        """What is read, and whether a library does it."""
         self._shared = _held(objects, lambda agent_id: _shared(recording, agent_id, live))
         self._found_shared: dict[str, None] = {}
         self._found_variables: dict[str, None] = {}
@@ -327,10 +329,12 @@ class FieldReads:
         """
         found = []
         if self._found_outside and is_same_code:
+            # the program's own code first
+            reads = sorted(self._found_outside, key=lambda read: self._found_outside[read])
             found.append(
-                f"the replayed code reads {', '.join(list(self._found_outside)[:_MOST_NAMED])}: what the "
-                "program changes there between the actions is not in the recording; change it in a traced "
-                "action, or register a codec for it"
+                f"the replayed code reads {', '.join(reads[:_MOST_NAMED])}: what the program changes there "
+                "between the actions is not in the recording; change it in a traced action, or register a "
+                "codec for it"
             )
         if self._found_variables and is_same_code:
             named = ", ".join(list(self._found_variables)[:_MOST_NAMED])
@@ -388,7 +392,8 @@ class FieldReads:
             return
         known = self._outside.get(id(obj))
         if known is not None and known[0] is obj and not self._is_told(obj, name):
-            self._found_outside[f"{name} of {known[1]} by {place_of(frame)}"] = None
+            is_library = is_of_library(frame.f_code.co_filename)
+            self._found_outside[f"{name} of {known[1]} by {place_of(frame)}"] = is_library
         known = self._shared.get(id(obj))
         if known is not None and known[0] is obj:
             user = _user_of(frame)
@@ -474,10 +479,17 @@ def _held_inside(
     return found
 
 
-def _written_outside(recording: Recording, agent_id: str) -> Collection[str]:
-    """The fields with an object that something else than the actions of its agent changed."""
+def _written_outside(recording: Recording, agent_id: str, moved: Collection[int]) -> Collection[str]:
+    """The fields with an object that something else than the actions of its agent changed.
+
+    Args:
+        moved: the numbers of what code outside of actions changed: it may have changed more of an object than
+            recording looks at.
+    """
     facts = recording.agents.get(agent_id)
-    return () if facts is None else facts.written_outside
+    if facts is None:
+        return ()
+    return facts.written_outside | {path for number, path in facts.held.items() if number in moved}
 
 
 def _told(recording: Recording, agent_id: str, live: frozenset[str]) -> Collection[str]:

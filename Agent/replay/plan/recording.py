@@ -26,6 +26,7 @@ from Agent.tree.read.reader import TreeReader
 
 ACTION_KINDS = frozenset({"agent_action", "learning_update"})
 
+_DIGEST_CHARS = 16
 _MOST_FORKS = 64
 _MOST_AROUND = 10_000
 """Spans around an event that are looked at: those of a damaged recording may lead to themselves."""
@@ -98,6 +99,8 @@ class Recording:
     """In order of time, writer and number."""
     agents: dict[str, AgentFacts] = field(default_factory=dict)
     codes: dict[str, CodeFacts] = field(default_factory=dict)
+    modules: dict[str, str] = field(default_factory=dict)
+    """The program's own modules, each with the digest of its source file."""
     generator_states: dict[str, Event] = field(default_factory=dict)
     """States from which recorded draws are counted, by the event's id."""
     moves: list[Event] = field(default_factory=list)
@@ -289,12 +292,19 @@ def is_traced_action(event: Event) -> bool:
     return event.kind in ACTION_KINDS and event.span_id is not None and "call" in event.extra
 
 
+def _note_code(recording: Recording, extra: Mapping[str, Any]) -> None:
+    recording.codes[str(extra.get("digest"))] = CodeFacts(
+        str(extra.get("module", "")), str(extra.get("qualname", "")), extra.get("source")
+    )
+    modules = extra.get("modules")
+    for name, digest in modules.items() if isinstance(modules, dict) else ():
+        if len(str(digest)) == _DIGEST_CHARS:  # else hidden, as a secret is: the name sounded like one
+            recording.modules[str(name)] = str(digest)
+
+
 def _note_facts(recording: Recording, event: Event) -> None:
     if event.kind == "code":
-        extra = event.extra
-        recording.codes[str(extra.get("digest"))] = CodeFacts(
-            str(extra.get("module", "")), str(extra.get("qualname", "")), extra.get("source")
-        )
+        _note_code(recording, event.extra)
         return
     if event.kind == "source.state":
         recording.generator_states[event.id] = event

@@ -24,6 +24,7 @@ from Agent.record.emit.context import current_player
 from Agent.record.emit.installed import LIMITS, install_pipeline
 from Agent.record.emit.pipeline import LineSink, Pipeline, options_of_replay, record_lines
 from Agent.record.state.tracker import count_as_script
+from Agent.record.tracing.function_facts import module_digest
 from Agent.replay.compare.comparison import OLDER, Comparison, Difference
 from Agent.replay.compare.emitted_events import EffectDifference, Identifiers, describe, event_difference
 from Agent.replay.compare.normaliser import Normaliser
@@ -526,8 +527,13 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
     outcome.unseen = _listed(bench, "unseen")
     for names, key in ((outcome.ignored, "ignored"), (outcome.handles, "handles")):
         names += [name for name in _listed(bench, key) if name not in names]
+    outcome.are_modules_known = bool(bench.recording.modules)
+    outcome.changed_modules = [
+        name for name, digest in bench.recording.modules.items() if module_digest(name) not in {None, digest}
+    ]
     if field_reads is not None:
-        doubts = field_reads.doubts(is_same_code=outcome.is_same_code)
+        is_same = outcome.is_same_code and not outcome.changed_modules
+        doubts = field_reads.doubts(is_same_code=is_same)
         outcome.doubts += doubts
         outcome.needs_others = outcome.needs_others or bool(doubts)
     outcome.divergence = outcome.divergence or outcome.by_code_alone
