@@ -321,7 +321,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--worlds", help="names of worlds, separated by commas; default: all")
     parser.add_argument(
-        "--author", type=int, choices=(1, 2, 3, 4, 5, 6), help="only the worlds of one author; default: all"
+        "--author",
+        type=int,
+        choices=(1, 2, 3, 4, 5, 6, 7),
+        help="only the worlds of one author; default: all",
     )
     parser.add_argument("--out", type=Path, help="a JSON file for all answers")
     parser.add_argument("--prove", action="store_true", help="only check that each fault causes its symptom")
