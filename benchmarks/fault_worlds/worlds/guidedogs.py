@@ -221,6 +221,8 @@ class School:
             first = self.former if self.case.kind in ("wrong_credit", "false_belief") else self.able
             able = [first] if exercise == self.exercise else self.free(exercise)
             self.sign(self.rng.choice(self.trainers), self.rng.choice(able), exercise)
+        exercise = self.rng.choice([one for one in EXERCISES if one != self.exercise])
+        self.office.note_word(self.next(), self.rng.choice(self.free(exercise)), exercise, "breeder")
 
     def free(self, exercise: str) -> list[str]:
         """Return the dogs that can do this, without the one that matters."""

@@ -91,6 +91,8 @@ class Shop:
         opened = self.tickets.log_action("open_ticket", data)
         if target and case.has("swapped_fields"):
             case.root(opened)
+        elif target and case.has("misrouted_thing"):
+            case.trigger(opened)
         self.due.setdefault(due, []).append(job)
 
     def produce(self, step: int, job: Job) -> None:
@@ -187,8 +189,10 @@ class Shop:
         if not bad:
             log.log_action("accept_goods", data)
             return
+        reasons = (("late", late), ("cut", size), ("motif", plates != job.customer))
+        why = [word for word, there in (*reasons, ("colour", density < PALE_BELOW)) if there] or ["bill"]
         case.hop(*path)
-        event = log.log_action("send_back", data)
+        event = log.log_action("send_back", data | {"why": ", ".join(why)})
         what = {
             "misrouted_thing": "somebody else's artwork",
             "slow_drift": "grey and washed-out pages",
