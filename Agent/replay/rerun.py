@@ -506,19 +506,21 @@ def _in_other_turns(first: _Replayed, once_more: _OnceMore) -> _Replayed:
     differs is as good as the recorded one. A difference counts where one action after the other gives the
     same, or, where code changed, agrees with less of the recording or cannot come to an end.
     """
-    for turns in ("prompt", "loose", "sequential"):
-        if turns == "prompt" and not first[0].has_paused:
+    has_paused = first[0].has_paused
+    for turns in ("paced", "prompt", "loose", "sequential"):
+        if not {"paced": first[0].is_unpaced, "prompt": has_paused}.get(turns, True):
             continue
         other = once_more(turns)
         if judge(other[0])[0] in _GREEN:
             return other
-        if turns == "prompt" and _agreed_steps(other[0]) > _agreed_steps(first[0]):
+        has_paused = has_paused or other[0].has_paused
+        if turns in {"paced", "prompt"} and _agreed_steps(other[0]) > _agreed_steps(first[0]):
             first = other
     outcome, found, later = first[0], first[0].divergence, other[0].divergence
     is_shorter = later is not None and found is not None and later.step < found.step
     is_less = outcome.changed_code and (is_shorter or other[0].is_waiting)
     if found is not None and later != found and not is_less:
-        outcome.has_unknown_order = True
+        outcome.has_unknown_order = outcome.needs_others = True
         remedy = "replay each agent alone" if len(outcome.agents) > 1 else "await one action before the next"
         outcome.doubts.append(
             f"steps ran at one time, as step {outcome.beside} did, and in another order the difference is "

@@ -349,3 +349,121 @@ def test_a_context_variable_that_nobody_sets_changes_no_verdict(toy):
     assert report.verdict == "IDENTICAL", str(report)
     report = toy.change("seen.append(STALL.get())", "seen.append(STALL.get() + '?')").replay()
     assert report.verdict == "DIVERGED", str(report)
+
+
+GOSSIP = """
+import asyncio
+
+NAMES = "abcde"
+
+class Station:
+    def __init__(self, name):
+        self.agent_id, self.table, self.merged, self.same = name, {name: 0}, 0, 0
+
+    @trace_agent_action
+    async def measure(self, hour):
+        await asyncio.sleep(0)
+        self.table[self.agent_id] = hour
+        return hour
+
+    @trace_agent_action
+    def peers(self, hour):
+        at = NAMES.index(self.agent_id)
+        return [NAMES[(at + 1 + hour) % 5], NAMES[(at + 2) % 5]]
+
+    @trace_agent_action
+    async def receive(self, sender, table):
+        if table == self.table:
+            self.same += 1
+            return {}
+        for name, hour in table.items():
+            if self.table.get(name, -1) < hour:
+                self.table[name] = hour
+                self.merged += 1
+        await asyncio.sleep(0)
+        return {name: hour for name, hour in self.table.items() if name not in table}
+
+def build(spec):
+    return {name: Station(name) for name in NAMES} if spec.agent_id is None else Station(spec.agent_id)
+
+async def exchange(stations, sender, hour):
+    for peer in sender.peers(hour):
+        lacking = await stations[peer].receive(sender.agent_id, dict(sender.table))
+        if lacking:
+            await sender.receive(peer, lacking)
+
+def main():
+    async def day():
+        stations = {name: Station(name) for name in NAMES}
+        KEPT.append(stations)
+        for hour in range(1, 7):
+            await asyncio.gather(*(each.measure(hour) for each in stations.values()))
+            await asyncio.gather(*(exchange(stations, each, hour) for each in stations.values()))
+    asyncio.run(day())
+
+KEPT = []
+"""
+
+
+def test_tasks_that_await_agents_in_turn_take_turns_as_recorded(toy):
+    report = toy.record(GOSSIP).replay("last")
+    assert (report.verdict, len(report.proof["agents"])) == ("IDENTICAL", 5), str(report)
+    assert not report.outcome.remarks, str(report)
+    report = toy.change("self.merged += 1", "self.merged += 1 + (hour == 5)").replay("last")
+    assert (report.verdict, report.divergence.field) == ("DIVERGED", "state.merged"), str(report)
+
+
+def test_one_agent_whose_turns_depend_on_others_is_replayed_with_all(toy):
+    toy.record(GOSSIP)
+    for name in "abcde":
+        assert toy.replay(f"last/{name}").verdict == "IDENTICAL"
+
+
+TANK = """
+import asyncio
+
+class Tank:
+    def __init__(self):
+        self.agent_id, self.level = "tank", 0
+
+    @trace_agent_action
+    async def fill(self):
+        for _ in range(4):
+            await asyncio.sleep(0.05)
+            self.level += 1
+        return self.level
+
+class Gauge:
+    def __init__(self, tank):
+        self.agent_id, self.tank, self.read_so_far = "gauge", tank, []
+
+    @trace_agent_action
+    async def read(self):
+        await asyncio.sleep(0)
+        self.read_so_far.append(self.tank.level)
+        return self.tank.level
+
+def build(spec):
+    tank = Tank()
+    return {"tank": tank, "gauge": Gauge(tank)}
+
+def main():
+    async def watch(gauge):
+        for _ in range(4):
+            await gauge.read()
+            await asyncio.sleep(0.06)
+
+    async def day():
+        tank = Tank()
+        gauge = Gauge(tank)
+        KEPT.append(gauge)
+        await asyncio.gather(tank.fill(), watch(gauge))
+    asyncio.run(day())
+
+KEPT = []
+"""
+
+
+def test_what_a_task_waited_for_between_its_actions_is_waited_for_again_where_that_matters(toy):
+    report = toy.record(TANK).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)

@@ -8,9 +8,12 @@ for the outermost action of an agent, the code that ran and what it changed of i
 
 from __future__ import annotations
 
+import itertools
+import sys
 from collections.abc import Callable, Iterable
 from contextvars import Token
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import orjson
 
@@ -31,6 +34,7 @@ from Agent.record.tracing.changed_arguments import (
     still_holds,
 )
 from Agent.record.tracing.failures import outcome_of, record_error
+from Agent.record.tracing.function_facts import turns
 from Agent.record.tracing.state_events import (
     changes_tail,
     emit_found,
@@ -54,7 +58,7 @@ class Call:
     """A traced call that is open."""
 
     __slots__ = (
-        "args_body", "binding", "board_slot", "changeable", "held", "is_entry", "is_probed", "leave",
+        "args_body", "began", "binding", "board_slot", "changeable", "held", "is_entry", "is_probed", "leave",
         "pipeline", "reads", "root", "secrets", "span_id", "spec", "started_ns", "target", "token", "tracker",
         "types",
     )  # fmt: skip
@@ -329,7 +333,8 @@ class Call:
             return pipeline.emit(slot, spec.label, body=measured, span_id=self.span_id, buffered=True)
         if spec.is_async:
             capture_ns = pipeline.monotonic_ns() - self.started_ns - duration_ns
-            body = b'%s"capture_ms":%.6g,' % (body, capture_ns / 1e6)
+            loop = _task_number(), getattr(self, "began", 0), next(turns)
+            body = b'%s"capture_ms":%.6g,"loop":[%d,%d,%d],' % (body, capture_ns / 1e6, *loop)
         whole = b'%s%s"duration_ms":%.6g' % (spec.head_root if self.root else spec.head, body, duration_ms)
         return pipeline.emit(slot, spec.label, body=whole, types=types, span_id=self.span_id, tail=tail)
 
@@ -341,6 +346,25 @@ class Call:
 if native is not None:
     native.learn({each.__name__: each for each in (Call, Known, Limit, StateTracker)})
     native.quicken(Call)
+
+
+def _task_number() -> int:
+    """Tells the task of asyncio that runs from others of the process; 0 outside of any."""
+    asyncio = sys.modules.get("asyncio")
+    try:
+        task = None if asyncio is None else asyncio.current_task()
+    except RuntimeError:  # another library's event loop
+        return 0
+    if task is None:
+        return 0
+    number = _task_numbers.get(task)
+    if number is None:
+        number = _task_numbers[task] = next(_new_task_numbers)
+    return number
+
+
+_task_numbers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+_new_task_numbers = itertools.count(1)
 
 
 def _tags(types: Types | None, more: Types | None) -> Types | None:

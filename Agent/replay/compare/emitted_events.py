@@ -23,7 +23,17 @@ from Agent.replay.compare.comparison import (
 )
 
 _OWN_TO_A_RUN = frozenset(
-    {"duration_ms", "capture_ms", "error_id", "reads", "root", "args_after", "args_held", "result_is"}
+    {
+        "duration_ms",
+        "capture_ms",
+        "loop",
+        "error_id",
+        "reads",
+        "root",
+        "args_after",
+        "args_held",
+        "result_is",
+    }
 )
 _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
     "error": frozenset({"traceback", "fingerprint", "error_members", "error_cause"}),

@@ -22,7 +22,17 @@ from Agent.replay.plan.actions import PlannedCall
 from Agent.replay.plan.target import Decoder
 
 _OWN_KEYS = frozenset(
-    {"agent_id", "agent_role", "event_type", "call", "root", "duration_ms", "error_id", "capture_ms"}
+    {
+        "agent_id",
+        "agent_role",
+        "event_type",
+        "call",
+        "root",
+        "duration_ms",
+        "error_id",
+        "capture_ms",
+        "loop",
+    }
 )
 
 

@@ -8,17 +8,20 @@ passes at once.
 from __future__ import annotations
 
 import asyncio
+import bisect
 import linecache
 import os
 import selectors
 import threading
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from math import inf
 from pathlib import Path
 from typing import Any
 
+from Agent.replay.compare.outcome import ReplayOutcome
 from Agent.replay.drive.player import Lane, current_lane
 from Agent.replay.plan.actions import DrivenAction, overlap
 
@@ -61,6 +64,8 @@ class Turns:
     ) -> None:
         self.has_paused = False
         """Whether an action began late because it did so in the recording."""
+        self.is_unpaced = False
+        """Whether an action would have begun late."""
         self._is_prompt = is_prompt
         self._left = deque(group)
         self._is_loose = is_loose
@@ -81,6 +86,9 @@ class Turns:
         """Drive them all."""
         self._began_s = asyncio.get_running_loop().time()
         self._begin(self._take_ready())
+        await self._until_all_ended()
+
+    async def _until_all_ended(self) -> None:
         try:
             while self._tasks:
                 ended, _ = await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
@@ -92,6 +100,11 @@ class Turns:
         finally:
             for task in self._tasks:
                 task.cancel()
+
+    def tell(self, outcome: ReplayOutcome) -> None:
+        """Note what they did that may matter."""
+        outcome.has_paused = outcome.has_paused or self.has_paused
+        outcome.is_unpaced = outcome.is_unpaced or self.is_unpaced
 
     def go_on(self) -> bool:
         """Begin the next action, though what had ended before it in the recording has not; False without one.
@@ -156,15 +169,167 @@ class Turns:
 
     async def _pause_before(self, action: DrivenAction) -> None:
         """Take the time that the program took before an action, so that others get as far as then."""
-        if self._is_prompt:
-            return
         since_us = self._ended_us.get(action.agent_id, self._began_us)
-        if action.call.began_us - since_us > _PAUSE_US:
+        is_late = action.call.began_us - since_us > _PAUSE_US
+        self.is_unpaced = self.is_unpaced or (is_late and self._is_prompt)
+        if is_late and not self._is_prompt:
             due_s = self._began_s + (action.call.began_us - self._began_us) / 1e6
             left_s = due_s - asyncio.get_running_loop().time()
             if left_s > 0:
                 self.has_paused = True
                 await asyncio.sleep(min(left_s, _LONGEST_PAUSE_S))
+
+
+class RecordedTasks(Turns):
+    """The same for actions of which the recording has the tasks that they ran in.
+
+    Each of those tasks is one again, so that the loop gives turns as it did. An action begins once all have
+    ended that had ended before it. Tasks that began one behind the other are made together, as `gather` does.
+    Actions that are not async ran in one piece: each does so again behind what came before it.
+    """
+
+    async def run(self) -> None:
+        """Drive them all."""
+        self._began_s = asyncio.get_running_loop().time()
+        self._actions: dict[float, deque[DrivenAction]] = defaultdict(deque)
+        """The actions of each task that are left; those that are not async have a key of their own."""
+        self._task_at: dict[float, float] = {}
+        self._turns, self._behind = _in_one_order(self._left)
+        self._inline = {self._turns[each.number][0] for own in self._behind.values() for each in own}
+        actions = list(self._left)
+        self._left.clear()
+        for action in sorted(actions, key=lambda each: self._turns[each.number]):
+            turns = self._turns[action.number]
+            if action.call.task or turns[0] not in self._inline:
+                task = action.call.task or -turns[0]
+                self._actions[task].append(action)
+                self._task_at.update(dict.fromkeys(turns, task))
+        self._order = sorted(self._task_at)
+        self._fresh = deque(self._actions)
+        """Tasks that were not made yet, by what they begin with."""
+        beginnings, ends = zip(*self._turns.values(), strict=True)
+        self._not_begun, self._not_ended = sorted(beginnings, reverse=True), sorted(ends, reverse=True)
+        self._begun: set[float] = set()
+        self._ended: set[float] = set()
+        self._waiting: dict[float, asyncio.Future[None]] = {}
+        """Tasks that wait for their next action's turn, by that turn."""
+        self._start()
+        await self._until_all_ended()
+
+    def go_on(self) -> bool:
+        """Begin what waits for its turn, though what had ended before it has not; False without any."""
+        if self._waiting:
+            self._waiting.pop(min(self._waiting)).set_result(None)
+        elif self._fresh:
+            self._make(self._fresh.popleft())
+        else:
+            return False
+        return True
+
+    def _is_due(self, turn: float) -> bool:
+        """Whether all have begun that began before it, and ended that had ended."""
+        return _first(self._not_begun, self._begun) >= turn and _first(self._not_ended, self._ended) >= turn
+
+    def _start(self) -> None:
+        """Make the tasks that can begin, and those that began right behind them."""
+        made: set[float] = set()
+        last = 0.0
+        while self._fresh:
+            number = self._fresh[0]
+            turn = self._turns[self._actions[number][0].number][0]
+            if made:
+                between = self._order[
+                    bisect.bisect(self._order, last) : bisect.bisect_left(self._order, turn)
+                ]
+                if not made.issuperset(self._task_at[each] for each in between):
+                    return
+            elif not self._is_due(turn):
+                return
+            last = turn
+            made.add(number)
+            self._make(self._fresh.popleft())
+
+    def _make(self, number: float) -> None:
+        self._tasks.add(asyncio.create_task(self._run_all(self._actions[number])))
+
+    async def _run_all(self, actions: deque[DrivenAction]) -> None:
+        while actions:
+            action = actions.popleft()
+            turn, end = self._turns[action.number]
+            if not self._is_due(turn):
+                future = self._waiting[turn] = asyncio.get_running_loop().create_future()
+                await future
+            await self._pause_before(action)
+            await self._run_one(action)
+            for behind in self._behind.get(end, ()):
+                await self._run_one(behind)
+            self._wake()
+
+    def _wake(self) -> None:
+        """Let those go on whose turn has come."""
+        while self._waiting and self._is_due(first := min(self._waiting)):
+            self._waiting.pop(first).set_result(None)
+        self._start()
+
+    async def _run_one(self, action: DrivenAction) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for the type checker
+        self._open[action.number], self._task_of[action.number] = action, task
+        began, ended = self._turns[action.number]
+        self._begun.add(began)
+        self._wake()
+        current_lane.set(Lane())
+        try:
+            if action.agent_id not in self._stopped:
+                await self._drive(action)
+        except LaneEnded:
+            self._stopped.add(action.agent_id)
+        del self._open[action.number], self._task_of[action.number]
+        self._ended.add(ended)
+        self._ended_us[action.agent_id] = action.event.timestamp_us
+
+
+def _first(turns: list[float], passed: Collection[float]) -> float:
+    """The last of these turns that has not passed; those that have are taken off the end."""
+    while turns and turns[-1] in passed:
+        turns.pop()
+    return turns[-1] if turns else inf
+
+
+def turns_of(
+    group: Sequence[DrivenAction], drive: Callable[[DrivenAction], Awaitable[None]], order: str
+) -> Turns:
+    """What drives actions that ran at the same time, in one of the orders that `Driver` knows."""
+    has_tasks = all(action.call.task or not action.call.is_async for action in group)
+    if has_tasks and order in {"", "paced"} and len({action.event.writer for action in group}) == 1:
+        return RecordedTasks(group, drive, is_prompt=order != "paced")
+    return Turns(group, drive, is_loose=order == "loose", is_prompt=order == "prompt")
+
+
+def _in_one_order(
+    actions: Collection[DrivenAction],
+) -> tuple[dict[int, tuple[float, float]], dict[float, list[DrivenAction]]]:
+    """When each action began and ended, and behind which ends those came that are not async, if behind any.
+
+    Calls are in order of their beginnings, and their events in order of their ends.
+    """
+    tasks = [action for action in actions if action.call.task]
+    turns: dict[int, tuple[float, float]] = {action.number: action.call.turns for action in tasks}
+    begun = sorted((action.call.began_us, action.call.turns[0]) for action in tasks)
+    ended = sorted((action.event.seq, action.call.turns[1]) for action in tasks)
+    most_begun = list(accumulate((turn for _, turn in begun), max))
+    behind: defaultdict[float, list[DrivenAction]] = defaultdict(list)
+    others = sorted((each for each in actions if not each.call.task), key=lambda each: each.event.seq)
+    for number, action in enumerate(others, 1):
+        before = bisect.bisect_left(begun, (action.call.began_us, 0.0))
+        ends = bisect.bisect_left(ended, (action.event.seq, 0.0))
+        last_begun = most_begun[before - 1] if before else 0.0
+        last_ended = ended[ends - 1][1] if ends else 0.0
+        turn = max(last_begun, last_ended) + number / (len(others) + 1)
+        turns[action.number] = turn, turn
+        if last_ended > last_begun:
+            behind[last_ended].append(action)
+    return turns, behind
 
 
 class Patience:

@@ -69,6 +69,10 @@ class PlannedCall:
     is_taken: bool = False
     """It was answered, or happened again."""
     is_async: bool = False
+    task: int = 0
+    """Tells the task of asyncio in which it ended from others; 0 where that is not known."""
+    turns: tuple[int, int] = (0, 0)
+    """In the order of what async calls of its process did, when it began and when it ended."""
 
     @property
     def whose(self) -> str:
@@ -82,6 +86,8 @@ class PlannedCall:
 
     def overlaps(self, other: PlannedCall) -> bool:
         """Tell whether two calls ran concurrently, so that their order means nothing."""
+        if self.turns[1] and other.turns[1] and self.event.writer == other.event.writer:
+            return self.turns[0] < other.turns[1] and other.turns[0] < self.turns[1]
         # When a call began is told too late by what capturing its outcome took; only tasks take turns then.
         slack = ASYNC_SLACK_US if self.is_async and other.is_async else -2
         return (
@@ -385,12 +391,15 @@ class _CallTree:
                 self._tools.add(event.span_id)
             if is_traced_action(event):
                 code = recording.codes.get(event.code or "")
+                task, began, ended = _in_loop(event)
                 self.calls[event.span_id] = PlannedCall(
                     event,
                     event.agent_id,
                     method_name(event),
                     began_us(event),
                     is_async=bool(code is not None and code.is_async),
+                    task=task,
+                    turns=(began, ended),
                 )
         self._set_beginnings(recording)
         if not recording.is_complete:
@@ -544,6 +553,8 @@ def overlap(one: DrivenAction, other: DrivenAction, *, is_loose: bool = False) -
         is_loose: whether it may have been, of two async actions: when one began is told too late by what
             capturing its outcome took.
     """
+    if one.call.turns[1] and other.call.turns[1] and one.event.writer == other.event.writer:
+        return other.call.turns[0] < one.call.turns[1]
     are_tasks = one.call.is_async and other.call.is_async and one.agent_id != other.agent_id
     slack_us = ASYNC_SLACK_US if is_loose and are_tasks else -OVERLAP_US
     # Events of a process are numbered in the order in which calls end.
@@ -561,6 +572,14 @@ def groups_of(actions: Sequence[DrivenAction], *, is_loose: bool = False) -> Ite
         group.append(action)
     if group:
         yield group
+
+
+def _in_loop(event: Event) -> tuple[int, int, int]:
+    """Task, and turns in which it began and ended, of an async call; zeros where they are not recorded."""
+    match event.extra.get("loop"):
+        case [int(task), int(began), int(ended)]:
+            return task, began, ended
+    return 0, 0, 0
 
 
 def ran_in_one_loop(group: Sequence[DrivenAction]) -> bool:

@@ -88,7 +88,7 @@ class Driver:
         objects: the factory's objects, by agent.
         request: `keep_going` is how many differences to look for behind the first; `pdb`, the number of the
             action before which the debugger is to open; `turns`, how concurrent actions are replayed:
-            `sequential`, `loose`, `prompt`, or as they seem to have run.
+            `sequential`, `loose`, `prompt`, `paced`, or as they seem to have run.
     """
 
     def __init__(
@@ -116,9 +116,9 @@ class Driver:
         self._is_factory_strict = bool(request.get("strict_factory"))
         self._keep_going = int(request.get("keep_going") or 0)
         self._stop_at = int(request.get("pdb") or 0)
-        self._is_sequential = request.get("turns") == "sequential" or bool(self._stop_at)
-        self._is_loose = request.get("turns") == "loose"
-        self._is_prompt = request.get("turns") == "prompt"
+        self._order = str(request.get("turns") or "")
+        self._is_sequential = self._order == "sequential" or bool(self._stop_at)
+        self._is_loose = self._order == "loose"
         self._expected = ExpectedLine(self._pipeline, self._sink)
         self._outside = OutsideWrites(kit, self._put_back, objects)
         self._entered: set[int] = set()
@@ -280,7 +280,7 @@ class Driver:
 
     def _drive_together(self, group: Sequence[DrivenAction]) -> None:
         """Drive actions that ran at the same time; of several differences the first action's is kept."""
-        from Agent.replay.drive.interleaved import LaneEnded, Turns
+        from Agent.replay.drive.interleaved import LaneEnded, turns_of
 
         found = self._found
         reasons = list(self._outcome.reasons)
@@ -302,14 +302,14 @@ class Driver:
         self._sources.begin()
         self._current = group[0]
         self._watch.begin(group[0])
-        turns = Turns(group, drive, is_loose=self._is_loose, is_prompt=self._is_prompt)
+        turns = turns_of(group, drive, self._order)
         loop = self._event_loop(group)
         try:
             self._turns = turns
             loop.run_until_complete(turns.run())
         finally:
             self._turns = None
-            self._outcome.has_paused = self._outcome.has_paused or turns.has_paused
+            turns.tell(self._outcome)
             self._watch.end()
             if found:
                 self._outcome.divergence = min(found, key=lambda divergence: divergence.step)
