@@ -87,7 +87,7 @@ _ROWS = (
         _AGENTS,
         "Agent action: {action_type}",
         "action_type:string/name action_data?:any decision_context?:any args?:object result?:any outcome?:string/outcome "
-        "error_id?:string/id duration_ms?:number call?:string/name root?:boolean code_version?:string/label yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object args_held?:object result_is?:string capture_ms?:number loop?:array",
+        "error_id?:string/id duration_ms?:number call?:string/name root?:boolean code_version?:string/label yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object args_held?:object result_is?:string capture_ms?:number loop_turns?:array",
         is_span=True,
         about="action_type",
         view="actions",
@@ -103,7 +103,7 @@ _ROWS = (
         "state",
         _AGENTS,
         "State of {agent_id} ({reason})",
-        "fields:object reason:string/label digest:string class?:string/label class_fields?:object init?:object shared?:array shared_with?:object shared_objects?:object written_outside?:array outside_content?:object adopted?:object held?:object held_values?:boolean opaque?:array unseen?:array handles?:array ignored?:array",
+        "fields:object reason:string/label digest:string class?:string/label class_fields?:object init?:object shared?:array shared_with?:object shared_objects?:object written_outside?:array outside_content?:object adopted?:object held?:object held_values?:boolean opaque?:array unseen?:array handles?:array ignored?:array loop_turn?:integer",
         view="states",
     ),
     _kind(
@@ -124,7 +124,7 @@ _ROWS = (
         "state_change",
         _AGENTS,
         "State change: {trigger}",
-        "trigger:any/label old_state?:any new_state?:any changed?:object unset?:array objects?:array writers?:object ahead?:boolean moved?:object held?:object",
+        "trigger:any/label old_state?:any new_state?:any changed?:object unset?:array objects?:array writers?:object ahead?:boolean moved?:object held?:object loop_turn?:integer",
         view="states",
     ),
     _kind(
@@ -145,7 +145,7 @@ _ROWS = (
         _LEARNING,
         "Learning update: {learning_stage}",
         "learning_stage:any/name update_data?:any args?:object result?:any outcome?:string/outcome error_id?:string/id "
-        "duration_ms?:number call?:string/name yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object result_is?:string capture_ms?:number loop?:array",
+        "duration_ms?:number call?:string/name yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object result_is?:string capture_ms?:number loop_turns?:array",
         is_span=True,
         about="learning_stage",
         view="learning",

@@ -108,6 +108,20 @@ class RecordOptions:
     """Write the last state of agents that are gone before recording ends."""
 
 
+class Turns:
+    """Numbers the moments at which async calls of this process begin and end, and states in between."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self.is_used = False
+        """Whether there was an async call yet."""
+
+    def next(self) -> int:
+        """The next number."""
+        self.is_used = True
+        return next(self._numbers)
+
+
 class Pipeline:
     """Writes events to sinks; never raises into the recorded program.
 
@@ -157,6 +171,7 @@ class Pipeline:
         self.buffer = self._make_buffer(open_buffered)
         self.codes_told: set[object] = set()
         """The code whose `code` event this process has written."""
+        self.turns = Turns()
         self.modules_told: set[str] = set()
         """The loaded modules of which such an event has told, where they are the program's own."""
         self.durable_errors = DurableErrors(self.monotonic_ns) if self.options.sync_errors else None
@@ -492,6 +507,7 @@ class Pipeline:
             cell[0] = 0
         self.codes_told.clear()
         self.modules_told.clear()
+        self.turns = Turns()
         if self.buffer is not None:
             self.buffer.forget()
         if self.durable_errors is not None:

@@ -32,7 +32,6 @@ from Agent.record.tracing.function_facts import (
     is_async_generator,
     is_coroutine,
     is_generator,
-    turns,
 )
 from Agent.tree.undisturbed import undisturbed
 
@@ -328,7 +327,7 @@ def wrap(
                 return await function(*args, **kwargs)
             if type(call) is Answer:
                 return _answered(call)
-            call.began = next(turns)  # type: ignore[union-attr]
+            call.began = call.pipeline.turns.next()  # type: ignore[union-attr]
             try:
                 result = await function(*args, **kwargs)
             except BaseException as error:

@@ -6,7 +6,6 @@ source where a call is recorded.
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
 from collections.abc import Callable
@@ -47,10 +46,6 @@ _CATEGORY = {
     "learning_update": Category.LEARNING,
     "metric": Category.PERFORMANCE,
 }
-
-
-turns = itertools.count(1)
-"""Numbers the moments at which async calls of this process begin and end."""
 
 
 class Parameters(NamedTuple):

@@ -132,6 +132,8 @@ def emit_outside(
         payload["writers"] = {name: list(agents) for name, agents in writers.items()}
     if is_ahead:
         payload["ahead"] = True
+    if pipeline.turns.is_used:
+        payload["loop_turn"] = pipeline.turns.next()
     pipeline.emit(known.binding.slot("state_change", 20), "outside", payload)
 
 
@@ -353,6 +355,8 @@ def _write_state(
     digest = digest_named_json(b"{" + inner + b"}", _below(_FIELDS, types))
     opaque, unseen = _fields_without_codec(b"{" + inner + b"}", types)
     about = {**about, "opaque": sorted(opaque), "unseen": sorted({*hidden, *unseen})}
+    if pipeline.turns.is_used:
+        about["loop_turn"] = pipeline.turns.next()
     rest = {name: value for name, value in about.items() if value}
     said, _ = pipeline.capture.body({"reason": reason, "digest": digest, **rest})
     body = b'"fields":{' + inner + b"}," + said

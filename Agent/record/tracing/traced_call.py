@@ -34,7 +34,6 @@ from Agent.record.tracing.changed_arguments import (
     still_holds,
 )
 from Agent.record.tracing.failures import outcome_of, record_error
-from Agent.record.tracing.function_facts import turns
 from Agent.record.tracing.state_events import (
     changes_tail,
     emit_found,
@@ -333,8 +332,8 @@ class Call:
             return pipeline.emit(slot, spec.label, body=measured, span_id=self.span_id, buffered=True)
         if spec.is_async:
             capture_ns = pipeline.monotonic_ns() - self.started_ns - duration_ns
-            loop = _task_number(), getattr(self, "began", 0), next(turns)
-            body = b'%s"capture_ms":%.6g,"loop":[%d,%d,%d],' % (body, capture_ns / 1e6, *loop)
+            loop = _task_number(), getattr(self, "began", 0), pipeline.turns.next()
+            body = b'%s"capture_ms":%.6g,"loop_turns":[%d,%d,%d],' % (body, capture_ns / 1e6, *loop)
         whole = b'%s%s"duration_ms":%.6g' % (spec.head_root if self.root else spec.head, body, duration_ms)
         return pipeline.emit(slot, spec.label, body=whole, types=types, span_id=self.span_id, tail=tail)
 

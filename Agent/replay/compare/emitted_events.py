@@ -26,7 +26,8 @@ _OWN_TO_A_RUN = frozenset(
     {
         "duration_ms",
         "capture_ms",
-        "loop",
+        "loop_turns",
+        "loop_turn",
         "error_id",
         "reads",
         "root",

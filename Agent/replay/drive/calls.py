@@ -31,7 +31,7 @@ _OWN_KEYS = frozenset(
         "duration_ms",
         "error_id",
         "capture_ms",
-        "loop",
+        "loop_turns",
     }
 )
 

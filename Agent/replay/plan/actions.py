@@ -341,11 +341,17 @@ def _place_by_beginning(own: Sequence[DrivenAction], waiting: list[Event]) -> li
         return waiting
     events = sorted([*itertools.chain(*(each.before for each in own)), *waiting], key=order_key)
     beginnings = [each.call.began_us for each in own]
+    turns = [each.call.turns[0] for each in own]
+    has_turns = all(turns) and turns == sorted(turns)
     for each in own:
         each.before = []
     left: list[Event] = []
     for event in events:
-        place = bisect.bisect_left(beginnings, float(event.timestamp_us))
+        turn = event.extra.get("loop_turn")
+        if has_turns and type(turn) is int:
+            place = bisect.bisect_left(turns, turn)
+        else:
+            place = bisect.bisect_left(beginnings, float(event.timestamp_us))
         (own[place].before if place < len(own) else left).append(event)
     return left
 
@@ -576,7 +582,7 @@ def groups_of(actions: Sequence[DrivenAction], *, is_loose: bool = False) -> Ite
 
 def _in_loop(event: Event) -> tuple[int, int, int]:
     """Task, and turns in which it began and ended, of an async call; zeros where they are not recorded."""
-    match event.extra.get("loop"):
+    match event.extra.get("loop_turns"):
         case [int(task), int(began), int(ended)]:
             return task, began, ended
     return 0, 0, 0

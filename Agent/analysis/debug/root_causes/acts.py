@@ -34,7 +34,8 @@ ENVELOPE: Final = frozenset(
     {
         *NAMES, "agent_id", "agent_role", "event_type", "error_id", "call", "call_id", "root", "active_ms",
         "traceback", "fingerprint", "digest", "source", "span_id", "context_span", "class", "init", "shared",
-        "unseen", "capture_ms", "ref", "output_ref", "prompt_ref", "media_type", "step_span",
+        "unseen", "capture_ms", "loop_turns", "loop_turn", "ref", "output_ref", "prompt_ref", "media_type",
+        "step_span",
         "error_module", "error_args", "error_attributes", "error_members", "error_cause",
         "code_version", "yielded", "returned", "reads", "adopted", "args_after", "args_held", "result_is",
         "old_state", "old_value", "old_strategy", "old_policy", "old_parameters", "previous", "step_id",
