@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 import click
 
 from Agent.analysis import text as words
 from Agent.record.encode.safe_text import json_shown_safely, shown_safely
+from Agent.tree.layout import shown_name
 
 count, plural, clock = words.count, words.plural, words.clock
 duration, milliseconds = words.seconds, words.milliseconds
@@ -127,7 +129,20 @@ def emit_json(document: Any) -> None:
     import orjson
 
     options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
-    emit_json_bytes(orjson.dumps(document, default=_plain, option=options))
+    try:
+        data = orjson.dumps(document, default=_plain, option=options)
+    except orjson.JSONEncodeError:  # a path that is not UTF-8
+        data = orjson.dumps(_as_text(document), default=_plain, option=options)
+    emit_json_bytes(data)
+
+
+def _as_text(value: Any) -> Any:
+    """The same document, whatever in its texts is not UTF-8 as escapes."""
+    if isinstance(value, Mapping):
+        return {_as_text(key): _as_text(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_as_text(item) for item in value]
+    return shown_name(str(value)) if isinstance(value, (str, Path)) else value
 
 
 def emit_json_bytes(data: bytes) -> None:

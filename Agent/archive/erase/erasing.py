@@ -60,9 +60,11 @@ from Agent.tree.layout import (
     list_sessions,
     open_file,
     parse_file_name,
+    run_dirs,
     run_ids,
     safe_name,
     session_id_of,
+    shown_name,
     summary_file,
     tree_files,
 )
@@ -134,7 +136,7 @@ def prove(root: Path, target: Target, besides: Iterable[Path] = ()) -> Proof:
     for path in _everything_below(root):
         if path in left_out:
             continue
-        name = path.relative_to(root).as_posix()
+        name = shown_name(path.relative_to(root).as_posix())
         form = _name_tells(path, name, target)
         if form is None and path.is_file() and not path.is_symlink():
             form = _search(path, target, proof)
@@ -376,7 +378,8 @@ def _refuse_if_in_use(root: Path) -> None:
             if living
             else written_elsewhere(ref.path)
         )
-        for claim in ref.path.glob("runs/*/checkpoints/*.writer"):
+        claims = [claim for run in run_dirs(ref.path) for claim in entries_in(run / "checkpoints", ".writer")]
+        for claim in claims:
             reason = reason or ("a process writes checkpoints" if is_written_to(claim) else None)
         if reason is not None:
             raise SessionInUse(reason, path=ref.path, remedy="erase when no process records under this root")
@@ -400,7 +403,8 @@ def _erase(
 ) -> Erasure:
     with _telling(root):
         finish_removals(root)
-        for left in [*root.glob(f".{PLAN_NAME}.*.new"), *root.glob(".mirrors-*")]:
+        half_written = entries_in(root, ".new", f".{PLAN_NAME}.")
+        for left in [*half_written, *entries_in(root, beginning=".mirrors-")]:
             delete_tree(left)
         for ref in list_sessions(root):
             remove_leftovers(ref.path)

@@ -183,6 +183,10 @@ def _show_verification(found: Verification) -> None:
         Column("TORN", lambda row: render.count(row.torn_tails), right=True),
     )
     render.emit()
+    for odd in found.passed_over[:_SHOWN_ARTIFACTS]:
+        render.note(f"passed over: {render.clean(odd)}")
+    if len(found.passed_over) > _SHOWN_ARTIFACTS:
+        render.note(f"and {len(found.passed_over) - _SHOWN_ARTIFACTS:,} more")
     read = sum(row.read for row in found.writers)
     name = session_id_of(found.session)
     _show_chain(found)
