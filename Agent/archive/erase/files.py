@@ -406,6 +406,9 @@ def sweep_blobs(session: Path) -> None:
             path.unlink()
 
 
+_TEXTS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+
+
 def find_replays(session: Path, target: Target, holds: Callable[[Path], bool]) -> list[Path]:
     """The directories of replays in which something of the target stands; they can be made again."""
     found = []
@@ -413,8 +416,7 @@ def find_replays(session: Path, target: Target, holds: Callable[[Path], bool]) -
         for replay in _directories(run / "replays"):
             files = files_below(replay)
             if target.kind != MATCH:
-                quoted = [orjson.dumps(name) for name in (target.value, *target.runs)]
-                hit = any(any(name in read_file(path) for name in quoted) for path in files)
+                hit = any(not target.names.isdisjoint(_TEXTS.findall(read_file(path))) for path in files)
             else:
                 hit = any(holds(path) for path in files) or target.is_named_by(replay.name)
             if hit:
@@ -423,17 +425,11 @@ def find_replays(session: Path, target: Target, holds: Callable[[Path], bool]) -
 
 
 def remove_runs(session: Path, target: Target) -> None:
-    """Remove the directories of the runs that go, and the links to them.
-
-    Of a value: those whose names hold it, once nothing but their name is left.
-    """
+    """Remove the directories of the runs that go; of a value, those whose names hold it."""
     for run in _directories(runs_dir(session)):
         named = target.kind == MATCH and target.is_named_by(run.name)
         if run.name in target.run_dirs or named:
             delete_tree(run)
-    for link in entries_in(session.parent / "runs"):
-        if link.is_symlink() and link.readlink().parts[-3:-2] == (session.name,) and not link.exists():
-            link.unlink()
 
 
 def remove_leftovers(session: Path) -> None:

@@ -480,7 +480,7 @@ def erase(agent: str | None, run: str | None, match: str | None, yes: bool, dry_
         _ask(target or pending(root), root)
     from Agent.cli.render import bar
 
-    with bar("erasing") as show:
+    with bar("looking" if dry_run else "erasing") as show:
         done = erase_from(root, target, dry_run=dry_run, progress=lambda _step, part: show(part))
     if not render.gave_json(lambda: {"root": str(root), **done.to_dict()}):
         _show_erasure(done)
