@@ -23,7 +23,6 @@ import click
 
 from Agent.analysis import text as words
 from Agent.record.encode.safe_text import json_shown_safely, shown_safely
-from Agent.tree.layout import shown_name
 
 count, plural, clock = words.count, words.plural, words.clock
 duration, milliseconds = words.seconds, words.milliseconds
@@ -138,6 +137,8 @@ def emit_json(document: Any) -> None:
 
 def _as_text(value: Any) -> Any:
     """The same document, whatever in its texts is not UTF-8 as escapes."""
+    from Agent.tree.layout import shown_name
+
     if isinstance(value, Mapping):
         return {_as_text(key): _as_text(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
