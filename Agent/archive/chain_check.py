@@ -30,6 +30,7 @@ from Agent.tree.layout import (
     boards_dir,
     chain_file,
     chains_dir,
+    entries_in,
     open_file,
     parse_file_name,
     read_file,
@@ -375,7 +376,7 @@ def _compare(chained: ChainedFiles, name: str, file: FileChain, report: ChainRep
 
 def _heads_of_boards(session: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for path in boards_dir(session).glob("*.board"):
+    for path in entries_in(boards_dir(session), ".board"):
         board = read_board(path)
         if board is not None and board.heads:
             found[path.stem] = [head_text(path.stem, count, root) for count, root in board.heads]

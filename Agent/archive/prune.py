@@ -17,7 +17,7 @@ from Agent.event.clock import parse_timestamp
 from Agent.flight.checkpoints.model import Removed, RetentionPolicy
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import list_sessions
-from Agent.tree.retention import finish_removals, left_overs, remove_session, why_in_use
+from Agent.tree.retention import drop_dead_links, finish_removals, left_overs, remove_session, why_in_use
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +116,8 @@ def prune(
         pruned.append(session)
         if session.removed:
             on_removed(session)
+    if any(session.removed for session in pruned):
+        drop_dead_links(root)
     going = {session.session_id for session in pruned if session.in_use is None}
     staying = [candidate for candidate in found if candidate.session_id not in going]
     return Pruning(

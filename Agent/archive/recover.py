@@ -218,7 +218,7 @@ def _remove_boards(session: Path) -> bool:
 
 def _remove_half_saved(session: Path) -> bool:
     """Remove what of artifacts was half saved: it has no name yet, so nobody knows of it."""
-    left = sorted(blobs_dir(session).glob(".*.new"))
+    left = entries_in(blobs_dir(session), ".new", ".")
     for path in left:
         path.unlink(missing_ok=True)
     return bool(left)
@@ -273,6 +273,7 @@ def rebuild_mirrors(
 
     Raises:
         SessionInUse: a process records under that root, and writes to the mirrors itself.
+        InputError: no directory stands where one of them belongs.
         OSError: they cannot be written.
     """
     for ref in list_sessions(root):
@@ -283,7 +284,14 @@ def rebuild_mirrors(
                 path=ref.path,
                 remedy="rebuild them when no process records",
             )
-    for left in root.glob(f"{_MAKING}*"):
+    for place in sorted({(root / name).parent for name in MIRROR_FILES.values()}):
+        if os.path.lexists(place) and not place.is_dir():
+            raise InputError(
+                "something else stands in the place of a directory of category files",
+                path=place,
+                remedy="remove or rename it",
+            )
+    for left in entries_in(root, beginning=_MAKING):
         delete_tree(left)
     place = root / f"{_MAKING}{os.urandom(4).hex()}"
     place.mkdir(mode=0o700)
@@ -351,9 +359,9 @@ def _categories(event: Event) -> set[str]:
 
 def _take_place(old: Path, new: Path) -> None:
     """Put a mirror and its backups where the old ones stand."""
-    for path in sorted(old.parent.glob(f"{old.name}*")):
+    for path in entries_in(old.parent, beginning=old.name):
         if path.name == old.name or path.name.removeprefix(f"{old.name}.").isdigit():
             path.unlink()
-    for path in sorted(new.parent.glob(f"{new.name}*")):
+    for path in entries_in(new.parent, beginning=new.name):
         old.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.rename(old.parent / path.name)

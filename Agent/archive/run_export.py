@@ -37,6 +37,7 @@ from Agent.tree.layout import (
     FILE_MODE,
     NO_FOLLOW,
     category_file,
+    entries_in,
     files_below,
     parse_file_name,
     run_dir,
@@ -386,7 +387,7 @@ def _refuse_if_open(ref: RunRef, runs: tuple[str, ...]) -> None:
             "a process still records it", path=ref.session, remedy="export it after the run has ended"
         )
     for run in (*runs, ROOT_RUN):
-        for claim in checkpoints_dir(ref.session, run).glob("*.writer"):
+        for claim in entries_in(checkpoints_dir(ref.session, run), ".writer"):
             if is_written_to(claim):
                 raise SessionInUse(
                     "a process writes checkpoints of it",
@@ -491,9 +492,9 @@ def _files_of(session: Path, run: str) -> Iterator[tuple[str, Path]]:
     for path in files_below(base):
         yield f"runs/{run}/artifacts/{path.relative_to(base).as_posix()}", path
     checkpoints = run_dir(session, run) / "checkpoints"
-    for path in sorted(checkpoints.glob(f"*{PACK_SUFFIX}")):
+    for path in entries_in(checkpoints, PACK_SUFFIX):
         yield f"runs/{run}/checkpoints/{path.name}", path
-    for path in sorted((checkpoints / "chunks").glob("*.json.zst")):
+    for path in entries_in(checkpoints / "chunks", ".json.zst"):
         yield f"runs/{run}/checkpoints/chunks/{path.name}", path
 
 

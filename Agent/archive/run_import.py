@@ -53,6 +53,7 @@ from Agent.tree.layout import (
     agents_dir,
     boards_dir,
     claims_dir,
+    entries_in,
     list_sessions,
     log_files,
     make_root,
@@ -167,7 +168,7 @@ def _refuse_if_here(root: Path, manifest: Manifest, source: Path) -> None:
 
 def _remove_leftovers(root: Path) -> None:
     """Remove what imports that were killed left behind; one that runs holds a lock on its directory."""
-    for path in root.glob(f"{_STAGING}*"):
+    for path in entries_in(root, beginning=_STAGING):
         with contextlib.suppress(OSError), locked(path) as is_alone:  # gone, or another user's: it stays
             if is_alone and not path.is_symlink():
                 delete_tree(path)

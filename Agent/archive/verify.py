@@ -17,7 +17,7 @@ from Agent.errors import DamagedInput
 from Agent.event.model import Event
 from Agent.tree.files.lines import Damage
 from Agent.tree.files.sequence_set import dropped_by
-from Agent.tree.layout import open_file, session_id_of
+from Agent.tree.layout import open_file, passed_over, session_id_of, shown_name
 from Agent.tree.read.losses import WriterLosses
 from Agent.tree.read.removal_logs import ERASED, Recovery, read_account, read_recovery
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, new_hash, read_artifact
@@ -59,6 +59,18 @@ class DamagedArtifact:
 
 
 @dataclass(frozen=True, slots=True)
+class PassedOver:
+    """Something in the place of a session that is none of the tree's, so that nothing reads it."""
+
+    path: str
+    """Below the place that was looked into; bytes that are no text as escapes."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.reason})"
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """The accounts of all writers of a session, and whether it is sound."""
 
@@ -80,6 +92,8 @@ class Verification:
     """Files that stand beside the archive and are no longer what was sealed of them."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """How many events recording itself tells of that it could not write, by reason; they spoil nothing."""
+    passed_over: tuple[PassedOver, ...] = ()
+    """What was not read; it spoils nothing, and events that are missing for it count as such."""
     chain: ChainReport | None = None
     """What the digests say that were made while recording; None of a session that was recorded without."""
 
@@ -176,8 +190,18 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
         tuple(part.parquet.relative_to(session).as_posix() for part in damaged_parts),
         tuple(_changed_files(session, parts)),
         dict(sorted((+dropped).items())),
+        tuple(find_passed_over(session)),
         _chains(session, told, list(heads), is_running=any(row.state == "running" for row in rows)),
     )
+
+
+def find_passed_over(base: Path, *places: Path, below: bool = True) -> list[PassedOver]:
+    """What is passed over in a base or in these places of it; with `below` at any depth."""
+    return [
+        PassedOver(shown_name(path.relative_to(base).as_posix()), reason)
+        for place in places or (base,)
+        for path, reason in passed_over(place, below=below)
+    ]
 
 
 def _chains(

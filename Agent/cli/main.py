@@ -195,6 +195,7 @@ def main(arguments: Sequence[str], *, owns_process: bool = False) -> int:
             stream.reconfigure(errors="backslashreplace")
     token = bounds.set(Bounds(_QUERY_SECONDS, _QUERY_MEMORY_BYTES, _end_in_query if owns_process else None))
     try:
+        _refuse_what_is_no_text(arguments)
         result = cli.main(list(arguments), prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
     except (BrokenPipeError, PipeClosed):
@@ -217,6 +218,15 @@ def main(arguments: Sequence[str], *, owns_process: bool = False) -> int:
     finally:
         bounds.reset(token)
     return result if isinstance(result, int) else 0
+
+
+def _refuse_what_is_no_text(arguments: Sequence[str]) -> None:
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            shown = argument.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            raise click.UsageError(f"an argument is not UTF-8: {shown}") from None
 
 
 def _end_in_query(limit_s: float | None) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 import click
@@ -127,7 +128,22 @@ def emit_json(document: Any) -> None:
     import orjson
 
     options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
-    emit_json_bytes(orjson.dumps(document, default=_plain, option=options))
+    try:
+        data = orjson.dumps(document, default=_plain, option=options)
+    except orjson.JSONEncodeError:  # a path that is not UTF-8
+        data = orjson.dumps(_as_text(document), default=_plain, option=options)
+    emit_json_bytes(data)
+
+
+def _as_text(value: Any) -> Any:
+    """The same document, whatever in its texts is not UTF-8 as escapes."""
+    from Agent.tree.layout import shown_name
+
+    if isinstance(value, Mapping):
+        return {_as_text(key): _as_text(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_as_text(item) for item in value]
+    return shown_name(str(value)) if isinstance(value, (str, Path)) else value
 
 
 def emit_json_bytes(data: bytes) -> None:

@@ -374,6 +374,9 @@ def open_copies(
         )
     if mirrors is not None:
         mirrors.make_directories()
+        if mirrors.refused_at_first:
+            reasons = ", ".join(sorted(mirrors.refused_at_first))
+            say(f"some category files or links cannot be written ({reasons}); the session holds every event")
     if outlets is not None:
         outlets.attach(mirrors)
     takers = mirrors if outlets is None else outlets

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -519,9 +519,13 @@ def _failure_counters(pipeline: Pipeline) -> list[Callable[[], Mapping[str, int]
     """What counts the failures of this process's files."""
     held_back = pipeline.buffer.sink if pipeline.buffer is not None else None
     counters = [getattr(sink, "counters", None) for sink in (_writer, held_back)]
-    if _mirrors is not None:
-        counters.append(_mirrors.counts.snapshot)
+    if (mirrors := _mirrors) is not None:
+        counters.append(lambda: _told_of_none(mirrors.counts.snapshot(), mirrors.refused_at_first))
     return [count for count in counters if count is not None]
+
+
+def _told_of_none(counts: Mapping[str, int], told: Collection[str]) -> dict[str, int]:
+    return {reason: n for reason, n in counts.items() if reason not in told}
 
 
 def _refused(counted: Iterable[Callable[[], Mapping[str, int]]]) -> Counter[str]:

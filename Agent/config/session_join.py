@@ -21,6 +21,7 @@ from Agent.config.process import program
 from Agent.errors import ConfigurationError
 from Agent.event.clock import format_timestamp
 from Agent.record.encode.redaction import Redactor
+from Agent.record.encode.safe_text import printable
 from Agent.record.health import say
 from Agent.tree.files.session import Program, SessionInfo, create_session, meet, open_session, update_session
 from Agent.tree.files.writer_claim import process_start_ticks
@@ -177,13 +178,13 @@ def _create(options: Options, redactor: Redactor, descent: Program | None) -> Pa
 
 def _arguments(redactor: Redactor) -> list[str]:
     """The command line without its secrets, or the shapes of its words where those alone are kept."""
-    words = redactor.arguments(list(sys.argv))
+    words = redactor.arguments(list(map(printable, sys.argv)))
     return words if redactor.levels is None else redactor.levels.arguments(words)
 
 
 def _configuration(options: Options) -> dict[str, Any]:
     shown = {name: getattr(options, name) for name in SETTABLE}
-    shown["trace_root"] = str(options.trace_root)
+    shown["trace_root"] = printable(str(options.trace_root))
     return shown if options.outputs is None else {**shown, "outputs": options.outputs.described()}
 
 

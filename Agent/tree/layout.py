@@ -28,6 +28,8 @@ NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 """Opens no link; 0 where the system has no such flag."""
 NO_FILE: Final = frozenset({errno.ENOENT, errno.EINVAL, errno.ELOOP, errno.ENXIO})
 """What `open_file` answers where there is no plain file: none, a link, a directory, a pipe, a socket."""
+NO_DIRECTORY: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+"""What listing a directory answers where there is none: nothing, a file, a link to nothing or to itself."""
 NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW
 """Makes a file that must not exist yet."""
 
@@ -68,6 +70,7 @@ RESUMED: Final = "resumed_from"
 """Keys of `session.json` that hold what a forked or resumed run was made from."""
 
 _SESSION_PREFIX = "session_"
+_SURROGATE = re.compile("[\udc80-\udcff]")
 _PLAIN_NAME = re.compile(r"[a-z0-9_][a-z0-9_.\-]{0,99}")
 _UNSAFE_RUN = re.compile(r"[^A-Za-z0-9_.\-]+")
 _ENDS_LIKE_A_SEGMENT = re.compile(r"\.[0-9]+\Z")
@@ -269,14 +272,17 @@ def run_files(session: Path, run_id: str) -> list[Path]:
 
 def run_ids(session: Path) -> list[str]:
     """The ids of a session's explicit runs, oldest first where they are UUIDs of version 7."""
-    try:
-        names = [entry.name for entry in os.scandir(runs_dir(session)) if entry.is_dir(follow_symlinks=False)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    runs = runs_dir(session)
     return [
-        name for name in sorted(names) if (runs / name / "events.jsonl").is_file() or run_files(session, name)
+        run.name
+        for run in run_dirs(session)
+        if (run / "events.jsonl").is_file() or stem_files(run, "events", ".jsonl")
     ]
+
+
+def run_dirs(session: Path) -> list[Path]:
+    """The directories of a session's runs by name, those without events included; links not followed."""
+    runs = runs_dir(session)
+    return [runs / name for name in sorted(each.name for each in _below(runs) if _is_plain_directory(each))]
 
 
 def tree_files(session: Path) -> list[Path]:
@@ -300,16 +306,12 @@ def tree_entries(session: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _entries(directory: Path, suffix: str, stems: frozenset[str] | None = None) -> Iterator[os.DirEntry[str]]:
-    try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if not entry.name.endswith(suffix):
-                    continue
-                parsed = parse_file_name(entry.name)
-                if parsed is not None and (stems is None or parsed.stem in stems):
-                    yield entry
-    except (FileNotFoundError, NotADirectoryError):
-        return  # a run removed meanwhile, or a session without agents
+    for entry in _below(directory):
+        if not entry.name.endswith(suffix):
+            continue
+        parsed = parse_file_name(entry.name)
+        if parsed is not None and (stems is None or parsed.stem in stems):
+            yield entry
 
 
 def is_tree_file(session: Path, path: Path) -> bool:
@@ -329,15 +331,11 @@ def _log_files(directory: Path, prefix: str = "", suffix: str = ".log") -> list[
     # Twice, since one look can miss a file that gets its number just then: under the old name it was looked
     # for too late, under the new one too early.
     for _ in range(2):
-        try:
-            with os.scandir(directory) as entries:
-                names.update(
-                    entry.name
-                    for entry in entries
-                    if entry.name.startswith(prefix) and entry.name.endswith(suffix)
-                )
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        names.update(
+            entry.name
+            for entry in _below(directory)
+            if entry.name.startswith(prefix) and entry.name.endswith(suffix)
+        )
     parsed = [(name, found) for name in names if (found := parse_file_name(name)) is not None]
     return sorted(parsed, key=lambda pair: segment_order(pair[1]))
 
@@ -371,18 +369,109 @@ def read_file(path: Path) -> bytes:
         return file.read()
 
 
+def scan(directory: Path) -> Iterator[os.DirEntry[str]]:
+    """The entries of a directory in no order; none where there is no such directory.
+
+    Everything in the tree is listed here. A name that is not UTF-8 is none of the tree's: no line, no query
+    and no report could hold it. `passed_over` names what is left out.
+    """
+    try:
+        with os.scandir(directory) as entries:
+            yield from (entry for entry in entries if is_text(entry.name))
+    except OSError as error:
+        if error.errno not in NO_DIRECTORY:
+            raise
+
+
+def _below(directory: Path) -> Iterator[os.DirEntry[str]]:
+    """Those of a directory in a session; none of a link to one above it, whose files would count twice."""
+    return iter(()) if leads_above(directory) else scan(directory)
+
+
+def leads_above(path: Path) -> bool:
+    """Whether a path is a link to a directory that it lies in itself."""
+    if not path.is_symlink():
+        return False
+    # unlike `Path.resolve` it answers for a loop of links as well
+    real = os.path.realpath
+    return Path(real(path.parent)).is_relative_to(real(path))
+
+
+def is_text(name: str) -> bool:
+    """Whether a name is UTF-8; Python has bytes that are none as lone surrogates."""
+    return name.isascii() or not _SURROGATE.search(name)
+
+
+def _is_plain_directory(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False)
+
+
+def shown_name(name: str) -> str:
+    """A name as text, the bytes that are none as escapes."""
+    return name if is_text(name) else os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def passed_over(directory: Path, *, below: bool = True) -> Iterator[tuple[Path, str]]:
+    """What stands in a directory and is none of the tree's, each with the reason; links not followed.
+
+    Args:
+        directory: a session, or the trace root.
+        below: look into the directories in it, too.
+    """
+    waiting = [directory]
+    while waiting:
+        place = waiting.pop()
+        try:
+            with os.scandir(place) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            if error.errno not in NO_DIRECTORY:
+                raise
+            continue
+        for entry in found:
+            path = place / entry.name
+            if (why := _why_passed_over(entry, path)) is not None:
+                yield path, why
+            elif below and _is_plain_directory(entry):
+                waiting.append(path)
+
+
+def _why_passed_over(entry: os.DirEntry[str], path: Path) -> str | None:
+    if not is_text(entry.name):
+        return "its name is not UTF-8"
+    if entry.is_symlink():
+        return "a loop of links" if _is_loop(path) or leads_above(path) else None
+    is_known = entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
+    return None if is_known else "neither a file nor a directory"
+
+
+def _is_loop(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
+
+
 def files_below(directory: Path) -> list[Path]:
     """Every plain file below a directory by name, links not followed."""
-    found = [Path(place, name) for place, _, names in os.walk(directory) for name in names]
-    return sorted(path for path in found if path.is_file() and not path.is_symlink())
+    found, waiting = [], [directory]
+    while waiting:
+        place = waiting.pop()
+        for entry in scan(place):
+            if _is_plain_directory(entry):
+                waiting.append(place / entry.name)
+            elif entry.is_file(follow_symlinks=False):
+                found.append(place / entry.name)
+    return sorted(found)
 
 
-def entries_in(directory: Path, ending: str = "") -> list[Path]:
-    """The entries of a directory whose names end so, by name; none where there is no such directory."""
-    try:
-        return sorted(path for path in directory.iterdir() if path.name.endswith(ending))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+def entries_in(directory: Path, ending: str = "", beginning: str = "") -> list[Path]:
+    """The entries of a directory whose names begin and end so, by name; none where there is no directory."""
+    names = [entry.name for entry in scan(directory)]
+    return [
+        directory / name for name in sorted(names) if name.startswith(beginning) and name.endswith(ending)
+    ]
 
 
 def make_root(root: Path) -> None:
@@ -445,14 +534,10 @@ def _candidates(session_id: str) -> Iterator[str]:
 
 def list_sessions(root: Path) -> list[SessionRef]:
     """The sessions under a root, newest last; empty where there is no such root."""
-    try:
-        entries = [entry.name for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
     found = [
-        (match["second"], int(match["repeat"] or 1), name)
-        for name in entries
-        if (match := _SESSION_NAME.fullmatch(name))
+        (match["second"], int(match["repeat"] or 1), entry.name)
+        for entry in scan(root)
+        if (match := _SESSION_NAME.fullmatch(entry.name)) and _is_plain_directory(entry)
     ]
     return [SessionRef(name.removeprefix(_SESSION_PREFIX), root / name) for _, _, name in sorted(found)]
 

@@ -14,7 +14,7 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ from Agent.tree.layout import (
     SessionRef,
     cursors_dir,
     entries_in,
+    is_session_name,
     list_sessions,
     open_file,
     parse_file_name,
@@ -41,6 +42,7 @@ from Agent.tree.layout import (
     reading_lock_file,
     retention_lock_file,
     retention_pass_file,
+    run_dirs,
     safe_name,
     tree_entries,
     tree_files,
@@ -525,19 +527,30 @@ def remove_session(session: Path) -> bool:
         session.rename(going)
     except FileNotFoundError:
         return False
+    # a kill in between leaves the directory, by which `finish_removals` knows whose links to look for
+    _drop_links(_links_to_runs(root, going), {session.name})
     delete_tree(going)
-    _drop_links(root / "runs", session.name)
     return True
 
 
 def finish_removals(root: Path) -> int:
     """Go on with removals that were interrupted; how many there were."""
-    count = 0
-    for path in left_overs(root):
+    left = left_overs(root)
+    if left:
+        names = {path.name.removeprefix(_GOING).rpartition(".")[0] for path in left}
+        _drop_links(entries_in(root / "runs"), names)
+    for path in left:
         delete_tree(path)
-        _drop_links(root / "runs", path.name.removeprefix(_GOING).rpartition(".")[0])
-        count += 1
-    return count
+    return len(left)
+
+
+def drop_dead_links(root: Path) -> None:
+    """Remove the links to runs that are gone."""
+    for link in entries_in(root / "runs"):
+        with contextlib.suppress(FileNotFoundError):
+            of_session = link.is_symlink() and any(map(is_session_name, link.readlink().parts))
+            if of_session and not link.exists():
+                link.unlink()
 
 
 def left_overs(root: Path) -> list[Path]:
@@ -565,9 +578,19 @@ def delete_tree(path: Path) -> None:
         path.rmdir()
 
 
-def _drop_links(runs: Path, session_name: str) -> None:
-    """Remove the links to the runs of a session that is gone."""
-    for link in entries_in(runs):
+def _links_to_runs(root: Path, session: Path) -> list[Path]:
+    """Where the links to a session's runs stand, by the names of the runs; every link where it says none."""
+    links = root / "runs"
+    try:
+        names = [run.name for run in run_dirs(session)]
+        return [links / name for name in (*names, open_session(session).session_uid)] if names else []
+    except (InputError, OSError):
+        return entries_in(links)
+
+
+def _drop_links(links: Iterable[Path], sessions: set[str]) -> None:
+    """Remove those of the links that lead to the runs of sessions that are gone."""
+    for link in links:
         with contextlib.suppress(FileNotFoundError):
-            if link.is_symlink() and session_name in link.readlink().parts:
+            if link.is_symlink() and not sessions.isdisjoint(link.readlink().parts):
                 link.unlink()

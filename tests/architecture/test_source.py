@@ -136,6 +136,24 @@ NOT_OF_THE_TREE = {
 }
 
 
+LISTS = re.compile(r"\.(glob|rglob|iterdir|scandir|listdir)\(|os\.walk\(")
+LISTS_WHAT_IS_NOT_OF_THE_TREE = {
+    "Agent/archive/erase/erasing.py",  # the proof searches everything, also what is none of the tree's
+    "Agent/archive/erase/files.py",  # whether a directory is empty
+    "Agent/archive/prune.py",  # what a session takes on the disk
+    "Agent/archive/run_import.py",  # what it has unpacked itself
+    "Agent/flight/checkpoints/files.py",  # /dev/fd
+    "Agent/tree/layout.py",
+}
+
+
+def test_directories_of_the_tree_are_listed_where_foreign_names_and_loops_are_passed_over():
+    """By `scan` of `layout.py` and what is made of it."""
+    reading = (*READING, "archive", "flight", "replay/diff", "replay/golden")
+    found = matches(LISTS, sorted({path for name in reading for path in (PACKAGE / name).rglob("*.py")}))
+    assert {line.partition(":")[0] for line in found} == LISTS_WHAT_IS_NOT_OF_THE_TREE
+
+
 def test_files_of_the_tree_are_opened_where_a_pipe_in_their_place_is_not_waited_for():
     """By `open_file` and `read_file` of `layout.py`."""
     found = matches(WAITS_FOR_PIPES, [path for name in READING for path in (PACKAGE / name).rglob("*.py")])

@@ -15,6 +15,7 @@ from support.session_files import session_directories
 import Agent
 from Agent import setup_logging, shutdown_logging
 from Agent.archive.erase.erasing import erase, pending, plan_file, target_of, write_plan
+from Agent.archive.erase.target import AGENT, Target
 from Agent.archive.sealed.sealing import seal
 from Agent.archive.verify import verify
 from Agent.errors import NotErased, SessionInUse, SessionNotFound, UsageError
@@ -120,6 +121,21 @@ def test_a_dry_run_says_the_same_and_changes_nothing(root):
         (each.events, each.artifacts, each.checkpoints) for each in done.sessions
     ]
     assert told.proof is None and told.mirror_lines == done.mirror_lines > 20
+
+
+def test_a_dry_run_tells_how_far_it_is(root):
+    told = []
+    erase(root, target_of(agent="a1"), dry_run=True, progress=lambda *step: told.append(step))
+    assert [step for step, part in told if part == 0] == ["asking who records", "looking for runs", "looking"]
+
+
+def test_what_an_agents_runs_are_called_is_looked_up_and_made_once_for_all_sessions():
+    target = Target(AGENT, "a1", frozenset(f"run{number}" for number in range(5)))
+    assert target.within(frozenset()).names is target.names
+    assert target.with_found(sealed=frozenset("s")).runs is target.runs
+    line = '{"timestamp":"2026-11-20T10:30:45.123456Z","id":"zzzzzzzz-1","schema_version":1,"type":"run.started",'
+    for stored, goes in (('"run_id":"run3"', True), ('"run_id" : "run4"', True), ('"run_id":"run9"', False)):
+        assert (target.judge(f"{line}{stored}}}".encode(), "s").kept is None) is goes, stored
 
 
 def test_artifacts_that_share_their_bytes_all_go_and_others_stay(root, recorded):

@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -146,6 +147,22 @@ def test_nothing_behind_a_link_is_touched(trace_root, sessions, tmp_path):
     prune(trace_root, Policy(keep_sessions=0), now_s=NOW_S)
     assert (outside / "precious").read_text() == "mine"
     assert linked.is_symlink()
+
+
+def test_a_removal_looks_at_the_links_of_its_own_runs_alone(trace_root, sessions, monkeypatch):
+    runs = trace_root / "runs"
+    runs.mkdir()
+    for session in sessions:
+        run = session / "runs" / f"of_{session.name}"
+        run.mkdir(parents=True)
+        (runs / run.name).symlink_to(f"../{session.name}/runs/{run.name}")
+    looked = []
+    readlink = Path.readlink
+    monkeypatch.setattr(Path, "readlink", lambda path: looked.append(path.name) or readlink(path))
+    prune(trace_root, Policy(keep_sessions=1), now_s=NOW_S)
+    assert [path.name for path in runs.iterdir()] == [f"of_{sessions[-1].name}"]
+    # each once as its session goes, and what is left once at the end
+    assert len(looked) <= len(sessions) + 1
 
 
 def test_links_to_the_runs_of_a_session_go_with_it(trace_root, sessions):

@@ -1,4 +1,4 @@
-"""Pipes, devices, directories and links in the place of any file, and lines that no program writes.
+"""Pipes, devices, loops of links and foreign names in any place of a tree, and lines that no program writes.
 
 Every reading command answers: no hang, no traceback; a damaged line is counted.
 """
@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
+import stat
 from pathlib import Path
 
 import pytest
+from support.processes import run_python
+from test_typed_mutations import COMMANDS as READING
+from test_typed_mutations import PROGRAM, SEALED, WORKING
 from test_typed_mutations import recorded as recorded  # noqa: PLC0414 - a fixture
 
-from Agent.cli.main import EXIT_BUG, main
+from Agent.cli.main import EXIT_BUG, EXIT_USAGE, main
 from Agent.event.codec import MAX_DEPTH, DamagedLine, decode_line
 from Agent.tree.layout import read_file
 
@@ -29,6 +34,23 @@ STANDING_IN = {
     "a directory": Path.mkdir,
     "a loop": lambda path: path.symlink_to(path.name),
 }
+IN_PLACE_OF_A_DIRECTORY = {
+    **STANDING_IN,
+    "a link to its parent": lambda path: path.symlink_to("."),
+    "a link to nothing": lambda path: path.symlink_to("nowhere"),
+    "a file": Path.touch,
+    "a device": lambda path: os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5)),
+    "a directory that cannot be read": lambda path: path.mkdir(mode=0),
+}
+FOREIGN_NAMES = [
+    b"\xff", b"\xff.log", b"events@\xff.jsonl", b"\xff.json", b"\xff.jsonl", b"\xff.board", b"\xff.writer", b"\xff.pack",
+    b"\xff.parquet", b".\xff.new", b"spill-\xff", b"session_\xff", b".removing-session_\xff.1",
+]  # fmt: skip
+HOUSEKEEPING = [
+    *WORKING, ["seal"], ["seal", "--restore"], ["recover", "--all", "--mirrors"], ["prune", "--keep-sessions", "5"],
+    ["prune", "--checkpoints"], ["erase", "--match", "zzzz", "--yes"], ["doctor"], ["verify", "--json"],
+]  # fmt: skip
+LOOPS = {"a loop", "a link to its parent"}
 
 
 @pytest.fixture
@@ -48,14 +70,170 @@ def ask(root, capsys, patch, commands=COMMANDS):
     patch.setenv("AGENT_TRACE_ROOT", str(root))
     session = next(root.glob("session_*"))
     runs = sorted(path.name for path in session.glob("runs/*"))
-    names = {"{run}": runs[0] if runs else "x", "{id}": "aaaaaaaa-5"}
+    names = {"{run}": runs[0] if runs else "x", "{id}": "aaaaaaaa-5", "{golden}": str(root.parent / "golden")}
+    names |= {"{out}": str(root.parent / "report.html"), "{zip}": str(root.parent / "run.zip")}
+    codes = []
     for command in commands:
         signal.alarm(PATIENCE_S)
-        code = main(["--debug", *(names.get(word, word) for word in command)])
+        codes.append(main(["--debug", *(names.get(word, word) for word in command)]))
         signal.alarm(0)
         said = capsys.readouterr()
-        assert code != EXIT_BUG, (command, said.err[-3000:])
+        assert codes[-1] != EXIT_BUG, (command, said.err[-3000:])
         assert "Traceback" not in said.err, (command, said.err[-3000:])
+    return codes
+
+
+def directories(root):
+    """Those of a tree, below the root."""
+    return sorted(Path(place) for place, _, _ in os.walk(root) if Path(place) != root)
+
+
+def with_foreign_names(places, make=lambda path: Path(os.fsdecode(path)).write_bytes(b"{}\n")):
+    """Put an entry of each foreign name into each of these directories; their paths."""
+    paths = [os.fsencode(place) + b"/" + name for place in places for name in FOREIGN_NAMES]
+    for path in paths:
+        make(path)
+    return paths
+
+
+@pytest.mark.parametrize("make", [None, os.mkdir])
+def test_names_that_are_not_utf8_are_passed_over_named_and_kept(
+    recorded, tmp_path, capsys, monkeypatch, impatient, make
+):
+    root = tmp_path / "trace"
+    shutil.copytree(recorded, root, symlinks=True)
+    commands = [
+        ["sessions", "--json"],
+        ["analyze"],
+        ["journey", "a2", "--json"],
+        ["play", "last"],
+        ["tail", "--json"],
+    ]
+    commands += [["verify"], ["recover"], ["seal"], ["erase", "--agent", "a1", "--yes"], ["verify"]]
+    before = ask(root, capsys, monkeypatch, commands)
+    shutil.rmtree(root)
+    shutil.copytree(recorded, root, symlinks=True)
+    foreign = with_foreign_names([root, *directories(root)], *([make] if make else []))
+    assert ask(root, capsys, monkeypatch, commands) == before
+    assert all(map(os.path.lexists, foreign))
+    main(["verify", "--json"])
+    told = [each["path"] for each in json.loads(capsys.readouterr().out)["passed_over"]]
+    session = next(root.glob("session_2*"))
+    inside = [
+        path for path in foreign if path.startswith(os.fsencode(session) + b"/") and os.path.lexists(path)
+    ]
+    assert len(told) == len(set(told)) == len(inside)
+    assert r".state/\xff.json" in told
+    assert main(["doctor", "--json"]) == 0
+    checks = {each["name"]: each for each in json.loads(capsys.readouterr().out)["checks"]}
+    assert checks["entries"]["state"] == "warn"
+    assert r"session_\xff (its name is not UTF-8)" in checks["entries"]["found"]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_stands_anywhere_in_a_tree_every_command_answers(
+    recorded, tmp_path, capsys, monkeypatch, impatient, seed
+):
+    draw = random.Random(seed)
+    root = tmp_path / "trace"
+    shutil.copytree(recorded, root, symlinks=True)
+    for _ in range(draw.randint(1, 3)):
+        places = directories(root)
+        place, thing = (
+            draw.choice(places),
+            draw.choice([*IN_PLACE_OF_A_DIRECTORY, "a foreign name", "a copy"]),
+        )
+        if place.name.startswith("session_"):
+            continue
+        if thing == "a foreign name":
+            with_foreign_names([place])
+        elif thing == "a copy":
+            copy = os.fsencode(place.parent) + b"/%d\xff" % len(places)
+            shutil.copytree(os.fsencode(place), copy, symlinks=True)
+        else:
+            if thing == "a directory that cannot be read" and os.geteuid() == 0:
+                print("root reads every directory: left out")
+                continue
+            shutil.rmtree(place)
+            try:
+                IN_PLACE_OF_A_DIRECTORY[thing](place)
+            except PermissionError:
+                print(f"this user makes no {thing}: left out")
+    reading = [*COMMANDS, *READING, *SEALED]
+    ask(root, capsys, monkeypatch, draw.sample(reading, 15))
+    ask(root, capsys, monkeypatch, draw.sample(HOUSEKEEPING, 6))
+    ask(root, capsys, monkeypatch, draw.sample(reading, 5))
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("thing", sorted(LOOPS))
+def test_loops_of_links_are_passed_over_and_named_once(
+    recorded, tmp_path, capsys, monkeypatch, impatient, thing
+):
+    for number, place in enumerate(directories(recorded)):
+        root = tmp_path / f"trace_{number}"
+        shutil.copytree(recorded, root, symlinks=True)
+        name = place.relative_to(recorded)
+        shutil.rmtree(root / name)
+        IN_PLACE_OF_A_DIRECTORY[thing](root / name)
+        commands = [["sessions"], [["analyze"], ["errors"]][number % 2], ["runs"], ["tail", "-n", "5"]]
+        codes = ask(root, capsys, monkeypatch, commands)
+        if name.name.startswith("session_"):
+            continue
+        assert codes == [0, 0, 0, 0], name
+        verdict = main(["verify", "--json"])
+        told = json.loads(capsys.readouterr().out)
+        assert verdict == (0 if told["sound"] else 1)
+        if len(name.parts) > 1:
+            assert told["passed_over"] == [{"path": "/".join(name.parts[1:]), "reason": "a loop of links"}], (
+                name
+            )
+        elif number % 2:
+            main(["doctor"])
+            assert f"{name} (a loop of links)" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("name", "warnings"), [("runs", 1), ("agents", 1), ("errors", 1), (".programs", 0)])
+def test_recording_beside_a_loop_warns_once_and_records_the_rest(tmp_path, name, warnings):
+    root = tmp_path / "trace"
+    root.mkdir()
+    (root / name).symlink_to(name)
+    done = run_python("-c", PROGRAM, str(root), cwd=tmp_path, HOME=str(tmp_path), AGENT_TRACE_SESSION="")
+    assert (done.returncode, len(done.stderr.splitlines())) == (0, warnings), done.stderr
+    assert main(["verify", "--root", str(root)]) == 0
+
+
+@pytest.mark.process
+def test_a_root_whose_path_is_not_utf8_is_recorded_into_and_read(tmp_path, capsys, monkeypatch):
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    done = run_python("-c", PROGRAM, str(root), cwd=tmp_path, HOME=str(tmp_path), AGENT_TRACE_SESSION="")
+    assert (done.returncode, done.stderr) == (0, "")
+    monkeypatch.setenv("AGENT_TRACE_ROOT", str(root))
+    for command in (["sessions", "--json"], ["verify", "--json"], ["journey", "a2"], ["config", "show"]):
+        assert main(command) == 0, command
+        assert "\\xff" in capsys.readouterr().out or command == ["journey", "a2"]
+    for command in (["analyze"], ["sql", "SELECT 1"], ["seal"]):
+        assert main(command) == 3, command
+        assert "not UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["\udcff"],
+        ["journey", "\udcff"],
+        ["sql", "SELECT '\udcff'"],
+        ["erase", "--match", "x\udcffx", "--yes"],
+    ],
+)
+def test_an_argument_that_is_not_utf8_is_refused_in_one_line(command, capsys):
+    assert main(command) == EXIT_USAGE
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert "not UTF-8" in told[0]
+    assert r"\xff" in told[0]
 
 
 @pytest.mark.integration

@@ -40,7 +40,15 @@ from Agent.analysis.query.progress import (
     told_deadline,
 )
 from Agent.analysis.query.views import LIVE, has_legs, names_files, reads_files, resolve
-from Agent.archive.sealed.parts import Spill, archive_dir, connected, cores, escaped, load_duckdb
+from Agent.archive.sealed.parts import (
+    Spill,
+    archive_dir,
+    connected,
+    cores,
+    escaped,
+    load_duckdb,
+    refuse_what_no_query_names,
+)
 from Agent.errors import DamagedInput, InputError, MissingExtra, UsageError
 from Agent.record.encode.safe_text import cut
 from Agent.tree.files.lines import MAX_LINE_BYTES, RegularFiles
@@ -380,6 +388,7 @@ class Engine:
         if self._connection is not None:
             return self._connection
         duckdb = load_duckdb("an aggregate")
+        refuse_what_no_query_names(self._session)
         self._spill = Spill(self._session)
         connection = connected(duckdb, self._spill, MEMORY_LIMIT, min(cores(), MOST_THREADS))
         connection.execute("SET preserve_insertion_order = false")

@@ -60,15 +60,23 @@ from Agent.tree.layout import (
     list_sessions,
     open_file,
     parse_file_name,
+    run_dirs,
     run_ids,
     safe_name,
     session_id_of,
+    shown_name,
     summary_file,
     tree_files,
 )
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.read.summary import write_summary
-from Agent.tree.retention import delete_tree, finish_removals, living_writers, written_elsewhere
+from Agent.tree.retention import (
+    delete_tree,
+    drop_dead_links,
+    finish_removals,
+    living_writers,
+    written_elsewhere,
+)
 from Agent.tree.write.kept_counts import forget_counts
 
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
@@ -117,13 +125,19 @@ class Proof:
         return {"clean": self.clean, **asdict(self)}
 
 
-def prove(root: Path, target: Target, besides: Iterable[Path] = ()) -> Proof:
+def prove(
+    root: Path,
+    target: Target,
+    besides: Iterable[Path] = (),
+    progress: Callable[[str, float], None] = lambda _step, _part: None,
+) -> Proof:
     """Search every file below a trace root, and every name.
 
     Args:
         root: the trace root.
         target: what should be gone.
         besides: files that are left out: the plan of the erasure itself.
+        progress: told the step and how far it is, 0 to 1.
 
     Raises:
         OSError: a file cannot be read.
@@ -131,10 +145,12 @@ def prove(root: Path, target: Target, besides: Iterable[Path] = ()) -> Proof:
     """
     proof = Proof(forms=target.forms.kinds)
     left_out = set(besides)
-    for path in _everything_below(root):
+    everything = list(_everything_below(root))
+    for number, path in enumerate(everything):
+        progress("searching", number / len(everything))
         if path in left_out:
             continue
-        name = path.relative_to(root).as_posix()
+        name = shown_name(path.relative_to(root).as_posix())
         form = _name_tells(path, name, target)
         if form is None and path.is_file() and not path.is_symlink():
             form = _search(path, target, proof)
@@ -352,7 +368,7 @@ def erase(
             raise SessionInUse(
                 "another process erases under this root", path=root, remedy="wait for it and try again"
             )
-        _refuse_if_in_use(root)
+        _refuse_if_in_use(root, progress)
         before = pending(root)
         wanted = target or before
         if wanted is None:
@@ -360,7 +376,7 @@ def erase(
                 "no erasure was interrupted", remedy="give --agent ID, --run ID or --match VALUE"
             )
         if dry_run:
-            return _dry(root, wanted)
+            return _dry(root, wanted, progress)
         if before is not None:
             done = _erase(root, before, progress, resumed=True)
             if (wanted.kind, wanted.value) == (before.kind, before.value):
@@ -368,22 +384,25 @@ def erase(
         return _erase(root, wanted, progress)
 
 
-def _refuse_if_in_use(root: Path) -> None:
-    for ref in list_sessions(root):
+def _refuse_if_in_use(root: Path, progress: Callable[[str, float], None]) -> None:
+    sessions = list_sessions(root)
+    for number, ref in enumerate(sessions):
+        progress("asking who records", number / len(sessions))
         living = living_writers(ref.path)
         reason = (
             f"process {min(living.values())} records into {ref.session_id}"
             if living
             else written_elsewhere(ref.path)
         )
-        for claim in ref.path.glob("runs/*/checkpoints/*.writer"):
+        claims = [claim for run in run_dirs(ref.path) for claim in entries_in(run / "checkpoints", ".writer")]
+        for claim in claims:
             reason = reason or ("a process writes checkpoints" if is_written_to(claim) else None)
         if reason is not None:
             raise SessionInUse(reason, path=ref.path, remedy="erase when no process records under this root")
 
 
-def _dry(root: Path, target: Target) -> Erasure:
-    found, target = _find(root, target)
+def _dry(root: Path, target: Target, progress: Callable[[str, float], None]) -> Erasure:
+    found, target = _find(root, target, progress)
     done = _told(target, found)
     done.dry_run = True
     done.mirror_lines = erase_from_mirrors(root, target, dry_run=True)
@@ -400,23 +419,25 @@ def _erase(
 ) -> Erasure:
     with _telling(root):
         finish_removals(root)
-        for left in [*root.glob(f".{PLAN_NAME}.*.new"), *root.glob(".mirrors-*")]:
+        half_written = entries_in(root, ".new", f".{PLAN_NAME}.")
+        for left in [*half_written, *entries_in(root, beginning=".mirrors-")]:
             delete_tree(left)
-        for ref in list_sessions(root):
+        sessions = list_sessions(root)
+        for number, ref in enumerate(sessions):
+            progress("tidying", number / len(sessions))
             remove_leftovers(ref.path)
             tidy(ref.path)
-        progress("looking", 0.0)
-        found, target = _find(root, target)
+        found, target = _find(root, target, progress)
         write_plan(root, target)
         for number, each in enumerate(found):
             progress("erasing", number / len(found))
             _erase_session(each, target, resumed=resumed)
+        drop_dead_links(root)
         done = _told(target, found)
         done.resumed = resumed
         progress("mirrors", 0.0)
         done.mirror_lines = erase_from_mirrors(root, target)
-        progress("searching", 0.0)
-        done.proof = prove(root, target, [plan_file(root)])
+        done.proof = prove(root, target, [plan_file(root)], progress)
         plan_file(root).unlink(missing_ok=True)
     return done
 
@@ -434,28 +455,33 @@ def _telling(root: Path) -> Iterator[None]:
         ) from error
 
 
-def _find(root: Path, target: Target) -> tuple[list[_Found], Target]:
+def _find(root: Path, target: Target, progress: Callable[[str, float], None]) -> tuple[list[_Found], Target]:
     """What goes, session by session, and the target with the runs and artifacts that were found."""
     sessions = [ref.path for ref in list_sessions(root)]
-    for session in sessions:
-        target = target.with_found(runs=_runs_of(session, target))
-    found = []
-    for session in sessions:
+    target = target.with_found(runs=_runs_in(sessions, target, progress))
+    stored: dict[str, set[ErasedArtifact]] = {}
+    for artifact in target.artifacts:
+        stored.setdefault(artifact.session_id, set()).add(artifact)
+    found, sealed = [], set()
+    for number, session in enumerate(sessions):
+        progress("looking", number / len(sessions))
         refuse_damaged_account(session)
-        lines = _find_lines(session, target)
+        # An artifact goes with lines of its own session alone, so no step grows with the sessions before it.
+        own = frozenset(stored.get(session_id_of(session), ()))
+        here = target.within(own)
+        lines = _find_lines(session, here)
 
         def holds_it(path: Path, wanted: Target = target) -> bool:
             return holds(path, wanted)
 
-        artifacts = find_artifacts(session, target, holds_it, lines.artifacts)
-        if artifacts - target.artifacts:
+        own |= find_artifacts(session, here, holds_it, lines.artifacts)
+        if own != here.artifacts:
             # Their events go as well: they are looked for again, now with what they tell of.
-            target = target.with_found(artifacts=artifacts)
-            lines = _find_lines(session, target)
+            here = target.within(own)
+            lines = _find_lines(session, here)
         if lines.parts:
-            target = target.with_found(sealed=frozenset([session_id_of(session)]))
-        own = frozenset(each for each in target.artifacts if each.session_id == session_id_of(session))
-        replays = find_replays(session, target, holds_it)
+            sealed.add(session_id_of(session))
+        replays = find_replays(session, here, holds_it)
         told = ErasedSession(
             session_id_of(session),
             events=lines.events,
@@ -468,7 +494,8 @@ def _find(root: Path, target: Target) -> tuple[list[_Found], Target]:
             runs=len(target.run_dirs.intersection(run_ids(session))),
         )
         found.append(_Found(session, lines, own, replays, told))
-    return found, target
+    artifacts = frozenset(artifact for each in found for artifact in each.artifacts)
+    return found, target.with_found(artifacts=artifacts, sealed=frozenset(sealed))
 
 
 def _find_lines(session: Path, target: Target) -> FoundLines:
@@ -478,17 +505,22 @@ def _find_lines(session: Path, target: Target) -> FoundLines:
     return lines
 
 
-def _runs_of(session: Path, target: Target) -> frozenset[str]:
-    """The explicit runs of a session that go whole: those begun in one that goes, or for the agent."""
+def _runs_in(sessions: list[Path], target: Target, progress: Callable[[str, float], None]) -> frozenset[str]:
+    """The explicit runs that go whole: those begun in one that goes, or for the agent."""
     if target.kind == MATCH:
         return frozenset()
-    reader = TreeReader(session)
-    if target.kind == RUN:
-        return frozenset(reader.begun_in(target.runs))
-    beginnings = {run_id: reader.run_beginning(run_id) for run_id in reader.run_ids()}
-    return frozenset(
-        run for run, began in beginnings.items() if began and began.extra.get("agent") == target.value
-    )
+    found = set(target.runs)
+    for number, session in enumerate(sessions):
+        progress("looking for runs", number / len(sessions))
+        reader = TreeReader(session)
+        if target.kind == RUN:
+            found.update(reader.begun_in(frozenset(found)))
+            continue
+        for run_id in reader.run_ids():
+            began = reader.run_beginning(run_id)
+            if began and began.extra.get("agent") == target.value:
+                found.add(run_id)
+    return frozenset(found)
 
 
 def _judge_of(session: Path, path: Path, target: Target) -> Callable[[bytes], bytes | None]:

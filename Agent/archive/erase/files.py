@@ -19,12 +19,18 @@ from typing import Any, Final
 import orjson
 
 from Agent.archive.erase.target import AGENT, MATCH, ByteForms, ErasedArtifact, Judged, Target
-from Agent.archive.sealed.parts import Part, drop_part, open_connection, read_parts
+from Agent.archive.sealed.parts import Part, archive_dir, drop_part, open_connection, read_parts
 from Agent.archive.sealed.reader import file_lines, unseal
 from Agent.errors import DamagedInput, NotErased, RunNotFound
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
-from Agent.flight.checkpoints.files import INDEX_NAME, REMOVED_FACT, Row, RunFiles, shared_chunks_dir
+from Agent.flight.checkpoints.files import (
+    REMOVED_FACT,
+    Row,
+    RunFiles,
+    saved_runs,
+    shared_chunks_dir,
+)
 from Agent.flight.checkpoints.packs import PACK_SUFFIX, remove_unshared
 from Agent.flight.checkpoints.run import RunCheckpoints, remove
 from Agent.flight.checkpoints.store import LocalCheckpointStore
@@ -41,6 +47,7 @@ from Agent.tree.layout import (
     open_file,
     read_file,
     recovered_file,
+    run_dirs,
     runs_dir,
     session_file,
     session_id_of,
@@ -280,7 +287,7 @@ def drop_cursor_entries(session: Path, files: Iterable[Path]) -> None:
     Their places in a file that loses lines mean nothing any more. Called before it does.
     """
     gone = {first for path in files if (first := first_id(path)) is not None}
-    for path in sorted(cursors_dir(session).glob("*.json")):
+    for path in entries_in(cursors_dir(session), ".json"):
         try:
             stored = orjson.loads(read_file(path))
             entries = list(stored["files"])
@@ -399,6 +406,9 @@ def sweep_blobs(session: Path) -> None:
             path.unlink()
 
 
+_TEXTS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+
+
 def find_replays(session: Path, target: Target, holds: Callable[[Path], bool]) -> list[Path]:
     """The directories of replays in which something of the target stands; they can be made again."""
     found = []
@@ -406,8 +416,7 @@ def find_replays(session: Path, target: Target, holds: Callable[[Path], bool]) -
         for replay in _directories(run / "replays"):
             files = files_below(replay)
             if target.kind != MATCH:
-                quoted = [orjson.dumps(name) for name in (target.value, *target.runs)]
-                hit = any(any(name in read_file(path) for name in quoted) for path in files)
+                hit = any(not target.names.isdisjoint(_TEXTS.findall(read_file(path))) for path in files)
             else:
                 hit = any(holds(path) for path in files) or target.is_named_by(replay.name)
             if hit:
@@ -416,17 +425,11 @@ def find_replays(session: Path, target: Target, holds: Callable[[Path], bool]) -
 
 
 def remove_runs(session: Path, target: Target) -> None:
-    """Remove the directories of the runs that go, and the links to them.
-
-    Of a value: those whose names hold it, once nothing but their name is left.
-    """
+    """Remove the directories of the runs that go; of a value, those whose names hold it."""
     for run in _directories(runs_dir(session)):
         named = target.kind == MATCH and target.is_named_by(run.name)
         if run.name in target.run_dirs or named:
             delete_tree(run)
-    for link in entries_in(session.parent / "runs"):
-        if link.is_symlink() and link.readlink().parts[-3:-2] == (session.name,) and not link.exists():
-            link.unlink()
 
 
 def remove_leftovers(session: Path) -> None:
@@ -435,9 +438,11 @@ def remove_leftovers(session: Path) -> None:
         name = path.name
         if (name.startswith(".") and name.endswith(".new")) or name.startswith("index.sqlite.damaged"):
             path.unlink(missing_ok=True)
-    for pattern in ("archive/.*.erasing", ".state/spill-*", "runs/*/checkpoints.*.removed"):
-        for path in session.glob(pattern):
-            delete_tree(path)
+    left = entries_in(archive_dir(session), ".erasing", ".")
+    left += entries_in(session / ".state", beginning="spill-")
+    left += [path for run in run_dirs(session) for path in entries_in(run, ".removed", "checkpoints.")]
+    for path in left:
+        delete_tree(path)
 
 
 def scrub(session: Path, target: Target) -> bool:
@@ -449,7 +454,7 @@ def scrub(session: Path, target: Target) -> bool:
     """
     paths = [session_file(session), recovered_file(session)]
     for directory in (claims_dir(session), cursors_dir(session)):
-        paths += sorted(directory.glob("*.json"))
+        paths += entries_in(directory, ".json")
     changed = [_scrub_file(path, target) for path in paths if path.exists()]
     return any(changed)
 
@@ -522,12 +527,12 @@ def erase_checkpoints(session: Path, target: Target, *, dry_run: bool = False) -
     """
     count = 0
     whole = []
-    for index in sorted(runs_dir(session).glob(f"*/checkpoints/{INDEX_NAME}")):
-        with _opened(session, index.parent) as run:
+    for directory in saved_runs(session):
+        with _opened(session, directory) as run:
             rows = run.files.index.everything()
             is_named = target.kind == MATCH and target.is_named_by(run.run_id)
             is_begun = run.files.index.fact(REMOVED_FACT) is not None
-            if is_named or is_begun or index.parent.parent.name in target.run_dirs:
+            if is_named or is_begun or directory.parent.name in target.run_dirs:
                 whole.append(run.run_id)
                 count += len(rows)
                 continue
@@ -548,7 +553,7 @@ def erase_checkpoints(session: Path, target: Target, *, dry_run: bool = False) -
 
 def _is_unfinished(run: RunCheckpoints, rows: list[Row]) -> bool:
     """Whether a removal that was killed has left bytes behind that belong to no checkpoint."""
-    sizes = {path.name: path.stat().st_size for path in run.files.directory.glob(f"*{PACK_SUFFIX}")}
+    sizes = {path.name: path.stat().st_size for path in entries_in(run.files.directory, PACK_SUFFIX)}
     for row in rows:
         sizes[row.pack] = sizes.get(row.pack, 0) - row.frame_bytes
     wanted = run.files.index.all_chunks()
@@ -633,7 +638,7 @@ def _mirrors(root: Path, *, twins: bool) -> Iterator[Path]:
     """Every mirror, or every text twin of one, with its backups."""
     for category, name in MIRROR_FILES.items():
         live = root / name
-        for path in sorted(live.parent.glob(f"{live.name}*")) if category.endswith(_TEXT) == twins else ():
+        for path in entries_in(live.parent, beginning=live.name) if category.endswith(_TEXT) == twins else ():
             number = path.name.removeprefix(live.name)
             if path.is_file() and not path.is_symlink() and (not number or number[1:].isdigit()):
                 yield path

@@ -124,6 +124,7 @@ AGENT: Final = "agent"
 RUN: Final = "run"
 MATCH: Final = "match"
 _ARTIFACT_MARK: Final = b'"artifact.saved"'
+_RUN_IDS: Final = re.compile(rb'"run_id"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
 class ErasedArtifact(NamedTuple):
@@ -168,12 +169,14 @@ class Target:
         sealed: frozenset[str] = frozenset(),
     ) -> Self:
         """The same with more runs and artifacts that go, and sessions to be sealed again."""
-        return replace(
-            self,
-            runs=self.runs | runs,
-            artifacts=self.artifacts | artifacts,
-            sealed=self.sealed | sealed,
-        )
+        found = replace(self, artifacts=self.artifacts | artifacts, sealed=self.sealed | sealed)
+        return found if runs <= self.runs else replace(found, runs=self.runs | runs)
+
+    def within(self, artifacts: frozenset[ErasedArtifact]) -> Self:
+        """The same for one session, with its artifacts alone; what was made of the runs is made once."""
+        found = replace(self, artifacts=artifacts)
+        vars(found).update(forms=self.forms, run_dirs=self.run_dirs, names=self.names)
+        return found
 
     def to_object(self) -> dict[str, Any]:
         """As JSON."""
@@ -209,10 +212,9 @@ class Target:
         return frozenset(map(safe_name, self.runs))
 
     @cached_property
-    def _quick(self) -> tuple[bytes, ...]:
-        """Of an agent or of runs: what every line that goes holds."""
-        names = [self.value, *self.runs] if self.kind != MATCH else []
-        return tuple(_quoted(name).encode() for name in names)
+    def names(self) -> frozenset[bytes]:
+        """The agent or the run, and the runs that go whole, as they stand in JSON."""
+        return frozenset(_quoted(name).encode() for name in (self.value, *self.runs))
 
     def judge(self, line: bytes, session_id: str, *, whole: bool = False) -> Judged:
         """What becomes of a line of the recording or of a mirror.
@@ -237,7 +239,10 @@ class Target:
             return True
         if self.kind == MATCH:
             return self._matches(line)
-        return any(name in line for name in self._quick)
+        if _quoted(self.value).encode() in line:
+            return True
+        # one look for each run in a line, not one for each run that goes
+        return not self.names.isdisjoint(_RUN_IDS.findall(line))
 
     def _matches(self, line: bytes) -> bool:
         if self.forms.find(line) is not None:

@@ -45,10 +45,12 @@ from Agent.tree.layout import (
     FILE_MODE,
     category_files,
     entries_in,
+    is_text,
     log_files,
     open_file,
     parse_file_name,
     read_file,
+    shown_name,
 )
 from Agent.tree.write.artifacts import new_hash
 
@@ -254,9 +256,10 @@ def open_connection(session: Path, share: int = 1) -> Iterator[Any]:
 
     Raises:
         MissingExtra: duckdb is not installed.
-        InputError: what is done with it needs more memory.
+        InputError: what is done with it needs more memory, or the session's path is not UTF-8.
     """
     duckdb = load_duckdb("the archive")
+    refuse_what_no_query_names(session)
     with contextlib.closing(Spill(session)) as spill:
         threads = cores() if share == 1 else 1
         connection = connected(duckdb, spill, f"{MEMORY_LIMIT_MB // share}MB", threads)
@@ -310,7 +313,7 @@ def _remove_spill(path: str, pid: int) -> None:
 
 def remove_left_spills(session: Path) -> None:
     """Take away what engines of killed processes left in `.state`, an hour after it was last written to."""
-    for spill in (session / ".state").glob("spill-*"):
+    for spill in entries_in(session / ".state", beginning="spill-"):
         pid = spill.name.split("-")[1]
         if pid.isdecimal() and not is_running(int(pid)) and time.time() - spill.stat().st_mtime > _LEFT_S:
             shutil.rmtree(spill, ignore_errors=True)
@@ -329,6 +332,16 @@ def load_duckdb(what: str) -> Any:
             remedy=f"pip install 'duckdb>={oldest}'",
         )
     return duckdb
+
+
+def refuse_what_no_query_names(session: Path) -> None:
+    """InputError for a session whose path is not UTF-8, as the engine's names of files are."""
+    if not is_text(str(session)):
+        raise InputError(
+            "the path of the session is not UTF-8, which queries and sealing need",
+            path=shown_name(str(session)),
+            remedy="rename the directory, or move the trace root elsewhere",
+        )
 
 
 def connected(duckdb: Any, spill: Spill, memory_limit: str, threads: int) -> Any:

@@ -19,6 +19,7 @@ import orjson
 
 from Agent.cli import parameters, render
 from Agent.errors import AgentTraceError
+from Agent.tree.layout import shown_name
 from Agent.version import __version__
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ STYLES: dict[str, dict[str, Any]] = {
     FAIL: {"fg": "red", "bold": True},
 }
 LIBRARIES = ("orjson", "click", "rich", "duckdb", "watchdog")
+_SHOWN_ENTRIES = 5
 FREE_BYTES_NEEDED, FREE_BYTES_WANTED = 64 * 1024 * 1024, 1024 * 1024 * 1024
 OPEN_FILES_WANTED = 128
 
@@ -94,6 +96,7 @@ def _all_checks(root: Path) -> Iterator[Check]:
         ("libraries", _libraries),
         ("native parts", _native_parts),
         ("trace root", lambda: _root(root)),
+        ("entries", lambda: _entries(root)),
         ("disk space", lambda: _disk_space(root)),
         ("open files", _open_files),
         ("inotify", _inotify),
@@ -159,6 +162,21 @@ def _root(root: Path) -> Finding:
     if rights & 0o077:
         return WARN, f"{root} is writable, and others can read it (mode {rights:o})", f"chmod 700 {root}"
     return OK, f"{root} is writable, and only by you"
+
+
+def _entries(root: Path) -> Finding:
+    """What stands below the root, or in its newest session, and is none of the tree's."""
+    from Agent.archive.verify import find_passed_over
+    from Agent.tree.layout import MIRROR_FILES, list_sessions
+
+    shared = sorted({(root / name).parent for name in ("runs/id", *MIRROR_FILES.values())})
+    odd = find_passed_over(root, root, *shared, below=False)
+    odd += [each for ref in list_sessions(root)[-1:] for each in find_passed_over(root, ref.path)]
+    if not odd:
+        return OK, "every entry that was looked at is one of the tree's"
+    told = ", ".join(str(each) for each in odd[:_SHOWN_ENTRIES])
+    more = f" and {len(odd) - _SHOWN_ENTRIES:,} more" if len(odd) > _SHOWN_ENTRIES else ""
+    return WARN, f"passed over: {told}{more}", "rename or remove them; nothing reads or deletes them"
 
 
 def _disk_space(root: Path) -> Finding:
@@ -386,7 +404,9 @@ def _toml_key(name: str) -> str:
 
 def _toml(value: Any) -> str:
     """A value of an option as TOML, of which these are a part that JSON has, too."""
-    return orjson.dumps(str(value) if isinstance(value, Path) else value).decode().replace(",", ", ")
+    return (
+        orjson.dumps(shown_name(str(value)) if isinstance(value, Path) else value).decode().replace(",", ", ")
+    )
 
 
 @parameters.command("agent-trace config path", of=config)

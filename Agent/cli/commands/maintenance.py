@@ -183,6 +183,10 @@ def _show_verification(found: Verification) -> None:
         Column("TORN", lambda row: render.count(row.torn_tails), right=True),
     )
     render.emit()
+    for odd in found.passed_over[:_SHOWN_ARTIFACTS]:
+        render.note(f"passed over: {render.clean(odd)}")
+    if len(found.passed_over) > _SHOWN_ARTIFACTS:
+        render.note(f"and {len(found.passed_over) - _SHOWN_ARTIFACTS:,} more")
     read = sum(row.read for row in found.writers)
     name = session_id_of(found.session)
     _show_chain(found)
@@ -476,7 +480,7 @@ def erase(agent: str | None, run: str | None, match: str | None, yes: bool, dry_
         _ask(target or pending(root), root)
     from Agent.cli.render import bar
 
-    with bar("erasing") as show:
+    with bar("looking" if dry_run else "erasing") as show:
         done = erase_from(root, target, dry_run=dry_run, progress=lambda _step, part: show(part))
     if not render.gave_json(lambda: {"root": str(root), **done.to_dict()}):
         _show_erasure(done)

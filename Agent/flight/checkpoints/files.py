@@ -37,7 +37,7 @@ from Agent.flight.checkpoints.packs import (
     split,
 )
 from Agent.tree.files.descriptors import names
-from Agent.tree.layout import FILE_MODE, inode_at, run_dir, runs_dir
+from Agent.tree.layout import FILE_MODE, inode_at, run_dir, run_dirs, runs_dir
 
 _VERSION: Final = 1
 _BUSY_SECONDS: Final = 30
@@ -395,6 +395,12 @@ class RemovedMeanwhile(OSError):
 def checkpoints_dir(session: Path, run_id: str) -> Path:
     """Where the checkpoints of a run lie."""
     return run_dir(session, run_id) / "checkpoints"
+
+
+def saved_runs(session: Path) -> list[Path]:
+    """The directories of a session's checkpoints that have an index, by the names of their runs."""
+    places = [run / "checkpoints" for run in run_dirs(session)]
+    return [place for place in places if (place / INDEX_NAME).exists()]
 
 
 def shared_chunks_dir(session: Path) -> Path:

@@ -21,7 +21,7 @@ from Agent.errors import DamagedInput
 from Agent.event.values.plain import ask_memory_for, read_json
 from Agent.tree.files.descriptors import give_back, let_go, names, out_of_the_way, write_all
 from Agent.tree.files.session import replacing, sync_directory
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NO_FOLLOW, open_file, read_file
+from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NO_FOLLOW, entries_in, open_file, read_file, scan
 
 PACK_SUFFIX: Final = ".jsonl.zst"
 _LEVEL: Final = 3
@@ -316,7 +316,7 @@ def chunk_digest(chunk: bytes) -> str:
 
 def remove_unshared(shared: Path) -> None:
     """Remove the links of chunks that no run has any more; writers may go on meanwhile."""
-    for path in shared.iterdir() if shared.is_dir() else ():
+    for path in entries_in(shared):
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_nlink == 1:
                 path.unlink()
@@ -397,11 +397,8 @@ class ChunkFiles:
 
     def names(self) -> list[str]:
         """The digests of all chunks that stand there."""
-        try:
-            entries = os.listdir(self.directory)  # noqa: PTH208 - names are all that is wanted
-        except FileNotFoundError:
-            return []
-        return [name.removesuffix(_SUFFIX) for name in entries if name.endswith(_SUFFIX) and name[0] != "."]
+        names = [entry.name for entry in scan(self.directory)]
+        return [name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX) and name[0] != "."]
 
     def remove(self, digests: Iterable[str]) -> int:
         """Remove chunks that nothing refers to any more; the bytes that no run holds now."""
@@ -433,5 +430,5 @@ class ChunkFiles:
 
     def remove_leftovers(self) -> None:
         """Remove what writers that were killed left half written; nobody else may write meanwhile."""
-        for path in self.directory.glob(".*.new") if self.directory.is_dir() else ():
+        for path in entries_in(self.directory, ".new", "."):
             path.unlink(missing_ok=True)

@@ -29,12 +29,13 @@ from Agent.flight.checkpoints.files import (
     RunFiles,
     checkpoints_dir,
     is_closed,
+    saved_runs,
     shared_chunks_dir,
 )
 from Agent.flight.checkpoints.model import ABOUT, CheckpointProblem, Removed
 from Agent.flight.checkpoints.packs import PACK_SUFFIX, frames, is_written_to, remove_unshared
 from Agent.record.health import say
-from Agent.tree.layout import files_below, read_file, runs_dir
+from Agent.tree.layout import entries_in, files_below, read_file, run_dirs
 
 MAX_CHAIN: Final = 64
 """Most deltas on one snapshot."""
@@ -218,12 +219,12 @@ def rebuild(directory: Path) -> int:
         SessionInUse: a process writes checkpoints of the run.
         OSError: it could not be written.
     """
-    for claim in directory.glob("*.writer"):
+    for claim in entries_in(directory, ".writer"):
         if is_written_to(claim):
             raise SessionInUse(
                 "a process writes checkpoints of this run", path=claim, remedy="try again when it has ended"
             )
-    for path in directory.glob(f"{INDEX_NAME}-*"):
+    for path in entries_in(directory, beginning=f"{INDEX_NAME}-"):
         path.unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
         os.replace(directory / INDEX_NAME, directory / f"{INDEX_NAME}.damaged")  # noqa: PTH105 - one call
@@ -238,7 +239,7 @@ def rebuild(directory: Path) -> int:
 
 def _fill(index: CheckpointIndex, directory: Path) -> None:
     found: dict[int, tuple[Row, list[str]]] = {}
-    for path in sorted(directory.glob(f"*{PACK_SUFFIX}")):
+    for path in entries_in(directory, PACK_SUFFIX):
         index.add_pack(path.name)
         for offset, size, frame in frames(path, partial(_tell_rest, path)):
             try:
@@ -371,11 +372,11 @@ class OpenRuns:
         """The ids of the runs that have checkpoints."""
         found = []
         at_hand = {run.files.directory: run.run_id for run in self._runs.values()}
-        for path in sorted(runs_dir(self.session).glob(f"*/checkpoints/{INDEX_NAME}")):
-            run_id = at_hand.get(path.parent)
+        for directory in saved_runs(self.session):
+            run_id = at_hand.get(directory)
             if run_id is None:
-                files = RunFiles(path.parent, None, make=False)
-                run_id = files.index.fact("run_id") or path.parent.parent.name
+                files = RunFiles(directory, None, make=False)
+                run_id = files.index.fact("run_id") or directory.parent.name
                 files.close()
             found.append(run_id)
         return found
@@ -406,7 +407,7 @@ class OpenRuns:
         files = run.files
         outcome = Removed(runs=1)
         with files.changing():
-            if any(files.is_live(path.stem) for path in files.directory.glob("*.writer")):
+            if any(files.is_live(path.stem) for path in entries_in(files.directory, ".writer")):
                 return None
             outcome.checkpoints = files.index.count()
             # From here on nobody saves there, and whoever finds it finishes.
@@ -431,8 +432,9 @@ class OpenRuns:
 
     def finish_removals(self) -> None:
         """Remove what removals that were killed had set aside."""
-        for path in runs_dir(self.session).glob(f"*/checkpoints.*{_REMOVED_SUFFIX}"):
-            shutil.rmtree(path)
+        for run in run_dirs(self.session):
+            for path in entries_in(run, _REMOVED_SUFFIX, "checkpoints."):
+                shutil.rmtree(path)
 
     def sweep_shared(self) -> None:
         """Remove what runs shared and none has any more."""
@@ -573,10 +575,10 @@ def _collect(run: RunCheckpoints) -> None:
     """Remove files that belong to no checkpoint; within a transaction, so nobody is making one."""
     files, index = run.files, run.files.index
     known = index.packs()
-    for path in files.directory.glob(f"*{PACK_SUFFIX}"):
+    for path in entries_in(files.directory, PACK_SUFFIX):
         if path.name not in known and not files.is_live(path.name.partition("-")[0]):
             path.unlink(missing_ok=True)
-    for path in files.directory.glob("*.writer"):
+    for path in entries_in(files.directory, ".writer"):
         if path.stem != files.writer and not is_written_to(path):
             path.unlink(missing_ok=True)
     wanted = index.all_chunks()
@@ -608,7 +610,7 @@ def problems(run: RunCheckpoints) -> list[CheckpointProblem]:
     known = index.packs()
     strays = [
         path
-        for path in files.directory.glob(f"*{PACK_SUFFIX}")
+        for path in entries_in(files.directory, PACK_SUFFIX)
         if path.name not in known and not files.is_live(path.name.partition("-")[0])
     ]
     wanted = index.all_chunks()

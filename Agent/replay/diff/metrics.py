@@ -17,7 +17,7 @@ from Agent.flight.run_reading import list_runs
 from Agent.replay.diff.run_comparison import compare_runs
 from Agent.tree.default_root import default_root
 from Agent.tree.files.session import lineage_of
-from Agent.tree.layout import list_sessions, runs_dir
+from Agent.tree.layout import entries_in, files_below, list_sessions, read_file, run_dirs
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +125,20 @@ def _compare(origin: str, fork: str, root: Path, forks: list[bool], unread: list
 def _stored_bytes(session: Path) -> int:
     """Bytes of the files that hold states, each file once however many names it has."""
     seen = {}
-    for directory in runs_dir(session).glob("*/checkpoints"):
-        for path in directory.rglob("*"):
-            found = path.stat()
-            if path.is_file() and not path.name.startswith("index."):
+    for run in run_dirs(session):
+        for path in files_below(run / "checkpoints"):
+            if not path.name.startswith("index."):
+                found = path.stat()
                 seen[found.st_dev, found.st_ino] = found.st_size
     return sum(seen.values())
 
 
 def _reports(session: Path, unread: list[str]) -> Iterator[tuple[bool, float | None]]:
     """Whether each replay came to its end, and how long it took in milliseconds, where it says so."""
-    for path in sorted(runs_dir(session).glob("*/replays/*/report.json")):
+    replays = [place for run in run_dirs(session) for place in entries_in(run / "replays")]
+    for path in [path for place in replays for path in entries_in(place) if path.name == "report.json"]:
         try:
-            told = orjson.loads(path.read_bytes())
+            told = orjson.loads(read_file(path))
             completed = told.get("completed", True) and told["verdict"] != "UNVERIFIED"
             took = told.get("duration_ms")
         except (OSError, ValueError, KeyError, AttributeError) as error:

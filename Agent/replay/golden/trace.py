@@ -28,7 +28,7 @@ from Agent.replay.plan.actions import DrivenAction, make_plan
 from Agent.replay.plan.recording import Recording, RunReference, parents_of, spans_around
 from Agent.replay.rerun import RedriveOptions, drive_again
 from Agent.tree.files.session import update_session
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, safe_name
+from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, entries_in, files_below, safe_name
 from Agent.tree.retention import delete_tree
 
 DEFAULT_DIRECTORY: Final = Path("tests") / "golden_traces"
@@ -143,7 +143,7 @@ class GoldenTrace:
     @property
     def size_bytes(self) -> int:
         """How much room it takes."""
-        return sum(path.stat().st_size for path in self.directory.iterdir() if path.is_file())
+        return sum(path.stat().st_size for path in files_below(self.directory))
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -176,7 +176,7 @@ def find_golden(name: str, directory: Path = DEFAULT_DIRECTORY) -> GoldenTrace:
         return _read(place)
     from difflib import get_close_matches
 
-    known = [path.parent.name for path in directory.glob(f"[!.]*/{_DESCRIPTION}")]
+    known = [path.name for path in _places(directory)]
     near = get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}? To add it" if near else "to add it"
     raise RunNotFound(
@@ -192,8 +192,13 @@ def list_goldens(directory: Path = DEFAULT_DIRECTORY) -> list[GoldenTrace]:
     Raises:
         DamagedInput: one of them cannot be read.
     """
-    found = [_read(path.parent) for path in sorted(directory.glob(f"[!.]*/{_DESCRIPTION}"))]
+    found = [_read(place) for place in _places(directory)]
     return sorted(found, key=lambda golden: golden.name)
+
+
+def _places(directory: Path) -> list[Path]:
+    shown = [path for path in entries_in(directory) if not path.name.startswith(".")]
+    return [path for path in shown if (path / _DESCRIPTION).is_file()]
 
 
 def remove_golden(name: str, directory: Path = DEFAULT_DIRECTORY) -> GoldenTrace:

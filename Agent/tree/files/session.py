@@ -40,6 +40,7 @@ from Agent.tree.layout import (
     programs_dir,
     read_file,
     remove_empty_session,
+    scan,
     session_file,
 )
 from Agent.version import __version__
@@ -163,9 +164,9 @@ def read_stored(path: Path, make: Callable[[Any], _Stored], what: str, remedy: s
     """
     try:
         return make(orjson.loads(read_file(path)))
-    except FileNotFoundError:
-        return None  # never written; all else that fails is damage
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        if isinstance(error, FileNotFoundError) or not path.parent.is_dir():
+            return None  # never written; all else that fails is damage
         raise DamagedInput(f"{what} cannot be read: {error}", path=path, remedy=remedy) from None
 
 
@@ -371,7 +372,7 @@ class Meeting:
         """Have the processes that come later begin again; files that killed programs left go, too."""
         directory = programs_dir(self._root)
         place = _place()
-        for name in os.listdir(directory):  # noqa: PTH208 - names are enough
+        for name in [entry.name for entry in scan(directory)]:
             process, _, where = name.partition("@")
             pid, _, ticks = process.partition("-")
             if where != place or not pid.isdigit() or not ticks.isdigit():

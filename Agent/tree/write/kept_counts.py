@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ import orjson
 from Agent.event.model import Event
 from Agent.tree.files.lines import first_id
 from Agent.tree.files.session import replacing
-from Agent.tree.layout import DIRECTORY_MODE, read_file, retired_file, tree_files
+from Agent.tree.layout import DIRECTORY_MODE, entries_in, read_file, retired_file, tree_files
 
 MOST_ERRORS: Final = 100
 """How many errors of a session are shown by its summary."""
@@ -95,7 +95,7 @@ def read_counts(session: Path) -> KeptCounts:
     """The counts that hold for the files as they stand; none where retention or sealing changed them."""
     found = KeptCounts()
     try:
-        paths = sorted(path for path in _counts_dir(session).iterdir() if path.suffix == ".json")
+        paths = entries_in(_counts_dir(session), ".json")
     except OSError:
         return found
     if os.path.lexists(retired_file(session)) or (session / "archive").is_dir():
@@ -142,18 +142,11 @@ def _is_empty(path: Path) -> bool:
 
 def forget_counts(session: Path) -> None:
     """Remove the files: what they say stands in the summary, or no longer holds."""
-    for path in _listed(_counts_dir(session)):
-        with contextlib.suppress(OSError):
-            path.unlink()
     with contextlib.suppress(OSError):
+        for path in entries_in(_counts_dir(session)):
+            with contextlib.suppress(OSError):  # the others go all the same
+                path.unlink()
         _counts_dir(session).rmdir()
-
-
-def _listed(directory: Path) -> Iterable[Path]:
-    try:
-        return list(directory.iterdir())
-    except OSError:
-        return ()
 
 
 def _counts_dir(session: Path) -> Path:

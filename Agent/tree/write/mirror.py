@@ -108,6 +108,8 @@ class Mirrors:
         self._root = root
         sizes = {**DEFAULT_ROTATION, **(rotation or {})}
         self.counts = ErrorCounters()
+        self.refused_at_first: frozenset[str] = frozenset()
+        """Why the directories of some could not be used from the beginning."""
         places, forms = {**MIRROR_FILES, **(files or {})}, forms or {}
         self._mirrors = {
             category: _Mirror(
@@ -126,11 +128,15 @@ class Mirrors:
 
     def make_directories(self) -> None:
         """Make the directory of each mirror, so that people find all of them; a failure is counted."""
-        for mirror in self._mirrors.values():
+        places = {mirror.path.parent for mirror in self._mirrors.values()}
+        links_to_runs = self._root / "runs"
+        for directory in places | ({links_to_runs} if os.path.lexists(links_to_runs) else set()):
             try:
-                mirror.path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+                directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+                _refuse_a_strange_place(directory, self._root)
             except OSError as error:
                 self.counts.fail("mirror", error)
+        self.refused_at_first = frozenset(self.counts.snapshot())
 
     def add(self, category: str, line: RedactedBytes, urgent: bool = False) -> None:
         """Take one whole line, newline included, for a category's mirror. Never raises."""
@@ -387,18 +393,22 @@ def _open(path: Path, root: Path) -> int:
     Whoever may replace the directory, or an entry in it, could have the lines written into any file of this
     user.
     """
-    for directory in {root, path.parent}:
+    _refuse_a_strange_place(path.parent, root)
+    place = os.open(path.parent, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    try:
+        return os.open(path.name, _FLAGS, FILE_MODE, dir_fd=place)
+    finally:
+        os.close(place)
+
+
+def _refuse_a_strange_place(place: Path, root: Path) -> None:
+    for directory in {root, place}:
         status = directory.lstat()
         if stat.S_ISLNK(status.st_mode) and directory != root:
             raise OSError(errno.ELOOP, "the mirror's directory is a link", str(directory))
         is_anothers = directory != root and directory.stat().st_uid not in {os.geteuid(), 0}
         if is_anothers or not _is_ours_alone(directory.stat()):
             raise OSError(errno.EPERM, "others may replace files in it", str(directory))
-    place = os.open(path.parent, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
-    try:
-        return os.open(path.name, _FLAGS, FILE_MODE, dir_fd=place)
-    finally:
-        os.close(place)
 
 
 def _is_ours_alone(status: os.stat_result) -> bool:
