@@ -30,6 +30,7 @@ from Agent.version import __version__
 EVENTS_PATH: Final = "/v1/events"
 _TIMEOUT_S: Final = 30.0
 _LEAST_TIMEOUT_S: Final = 1.0
+_LEAST_TRIES: Final = 2
 _MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 # Level 1 takes a fifth of the time of level 6 for a tenth more bytes.
 _GZIP_LEVEL: Final = 1
@@ -380,8 +381,9 @@ class Delivery:
 
     def _answer_to(self, body: bytes, count: int) -> ServiceResponse:
         """The answer to a body of so many events, as soon as somebody gives one that is final."""
-        waited_s, next_s = 0.0, _FIRST_WAIT_S
+        waited_s, next_s, tries = 0.0, _FIRST_WAIT_S, 0
         while True:
+            tries += 1
             asked_s: float | None = None
             began_s = time.monotonic()
             try:
@@ -400,7 +402,9 @@ class Delivery:
                     raise self._not_delivered(problem, _remedy_of(answer))
             waited_s += time.monotonic() - began_s
             self.outcome.problem = problem
-            if self._patience_s is not None and waited_s >= self._patience_s:
+            # one connection that is stuck may take all of the time, and says nothing of the next one
+            is_over = self._patience_s is not None and waited_s >= self._patience_s
+            if is_over and tries >= _LEAST_TRIES:
                 raise self._not_delivered(problem, "nothing is lost: send again when it is back")
             # Full jitter, so that many senders do not come back together.
             wait_s = min(random.uniform(next_s / 2, next_s), _LONGEST_WAIT_S)

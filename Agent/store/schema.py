@@ -354,12 +354,15 @@ _LARGE: Final = frozenset({"body", "labels", "metadata", "request"})
 
 def rows_within(connection: Connection, statement: Select[Any]) -> tuple[list[dict[str, Any]], bool]:
     """The first rows of a statement, and whether some behind them were left out for the size of these."""
-    found = connection.execute(statement, execution_options={"yield_per": _ROWS_AT_ONCE})
+    buffered = {"stream_results": True, "max_row_buffer": _ROWS_AT_ONCE}
+    found = connection.execute(statement, execution_options=buffered)
     names = tuple(found.keys())
     large = [place for place, name in enumerate(names) if name in _LARGE]
     rows: list[dict[str, Any]] = []
     size_bytes = 0
-    for part in found.partitions():
+    at_once = 1  # the first may be as large as any
+    while part := found.fetchmany(at_once):
+        at_once = min(2 * at_once, _ROWS_AT_ONCE)
         for row in part:
             if size_bytes > _MOST_PAGE_BYTES:
                 found.close()

@@ -134,6 +134,15 @@ def test_patience_is_the_time_that_passes_however_long_each_request_takes(monkey
     assert all(1.0 <= timeout_s <= 5.0 for timeout_s in service.timeouts)
 
 
+def test_one_request_that_takes_all_of_the_patience_is_not_the_last(monkeypatch):
+    clock = itertools.count(step=30)
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    service = Scripted(TimeoutError("timed out"), TAKEN)
+    made, _ = delivery(service, patience_s=30.0)
+    made.deliver(events(1))
+    assert (made.outcome.sent, service.timeouts) == (1, [30.0, 1.0])
+
+
 _COUNTS = {"accepted": 1, "duplicates": 1, "refused": []}
 STRANGE = [
     {},
