@@ -397,15 +397,19 @@ class StoredSession:
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Writes the lines of events, and of artifacts their contents; to be called once."""
         lines: dict[str, list[tuple[tuple[int, str, int], bytes]]] = {}
+        run_ids: dict[str, str | None] = {}
         for row in rows:
             event = restored_event(row, self._session_id)
-            lines.setdefault(file_of(event), []).append((event.order, encode_event(event)))
+            name = file_of(event)
+            run_ids[name] = event.run_id
+            lines.setdefault(name, []).append((event.order, encode_event(event)))
             if event.kind == "artifact.saved":
                 self._save_artifact(event, row["body"].get("artifact_text"))
         for name, of_file in sorted(lines.items()):
             path = self.path.joinpath(*name.split("/"))
-            if path.name == "events.jsonl":
-                make_run_dir(self.path, path.parent.name)
+            run_id = run_ids[name]
+            if path.name == "events.jsonl" and run_id is not None:
+                make_run_dir(self.path, run_id)
             path.touch(FILE_MODE)
             path.write_bytes(b"".join(line for _, line in sorted(of_file)))
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import gzip
 import http.client
+import io
 import random
+import socket
 import ssl
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +29,8 @@ from Agent.version import __version__
 
 EVENTS_PATH: Final = "/v1/events"
 _TIMEOUT_S: Final = 30.0
+_LEAST_TIMEOUT_S: Final = 1.0
+_LEAST_TRIES: Final = 2
 _MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 # Level 1 takes a fifth of the time of level 6 for a tenth more bytes.
 _GZIP_LEVEL: Final = 1
@@ -99,6 +104,22 @@ class ServiceResponse:
     retry_after_s: float | None = None
     location: str | None = None
 
+    def accounts_for(self, count: int) -> bool:
+        """Whether it says of a body of so many events what became of each, or that the body is wrong.
+
+        A page that asks for a password, or half an answer, does not.
+        """
+        if self.status in _TOO_MUCH_OR_WRONG:
+            return self.status == _TOO_MUCH or isinstance(self.body.get("error"), dict)
+        if not 200 <= self.status < 300:
+            return False
+        if not count:
+            return isinstance(self.body.get("database"), str)
+        taken, known, refused = (self.body.get(key) for key in ("accepted", "duplicates", "refused"))
+        if type(taken) is not int or type(known) is not int or not isinstance(refused, list):
+            return False
+        return taken >= 0 and known >= 0 and taken + known + len(refused) == count
+
     @property
     def problem(self) -> str:
         """What the service says is wrong, in one clause."""
@@ -115,19 +136,58 @@ class ServiceResponse:
         return " ".join(told.split())[:300] if isinstance(told, str) and told else None
 
 
+class _TimedReader(io.RawIOBase):
+    """What a socket receives, all of it within the socket's timeout, however it comes in bits."""
+
+    def __init__(self, received_from: socket.socket, holding: io.BufferedIOBase) -> None:
+        self._socket = received_from
+        self._holding = holding
+        self._timeout_s = received_from.gettimeout() or _TIMEOUT_S
+        self._deadline_s = time.monotonic() + self._timeout_s
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left_s = self._deadline_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("timed out")
+        self._socket.settimeout(left_s)
+        return self._socket.recv_into(buffer)
+
+    def close(self) -> None:
+        self._holding.close()  # until then the socket is open, also where the connection was given up
+        super().close()
+
+
+class _TimedResponse(http.client.HTTPResponse):
+    """A response that has to be there in time as a whole."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_TimedReader(sock, self.fp))
+
+
 class Connection:
     """One connection to a service, opened by the first request and again whenever it was lost."""
 
     def __init__(self, destination: Destination) -> None:
         self.destination = destination
         self._open: http.client.HTTPConnection | None = None
+        self._timeout_s = _TIMEOUT_S
 
-    def post(self, body: bytes, path: str = EVENTS_PATH) -> ServiceResponse:
+    def post(self, body: bytes, path: str = EVENTS_PATH, *, timeout_s: float = _TIMEOUT_S) -> ServiceResponse:
         """Send a body of JSON, compressed, and give the answer.
+
+        Args:
+            body: JSON.
+            path: below the address.
+            timeout_s: how long connecting, sending, and the whole answer may take each.
 
         Raises:
             OSError: no answer came. What was sent may have arrived all the same.
         """
+        self._timeout_s = timeout_s
         prefix = urlsplit(self.destination.place).path
         headers = {
             "Content-Type": "application/json",
@@ -151,6 +211,8 @@ class Connection:
         connection = self._open or self._connect()
         self._open = connection
         try:
+            if connection.sock is not None:
+                connection.sock.settimeout(self._timeout_s)
             connection.request("POST", path, packed, headers)
             response = connection.getresponse()
             content = response.read(_MAX_ANSWER_BYTES)
@@ -174,10 +236,16 @@ class Connection:
     def _connect(self) -> http.client.HTTPConnection:
         parts = urlsplit(self.destination.url)
         host = parts.hostname or ""
+        connection: http.client.HTTPConnection
         if parts.scheme == "https":
             context = ssl.create_default_context()
-            return http.client.HTTPSConnection(host, parts.port, timeout=_TIMEOUT_S, context=context)
-        return http.client.HTTPConnection(host, parts.port, timeout=_TIMEOUT_S)
+            connection = http.client.HTTPSConnection(
+                host, parts.port, timeout=self._timeout_s, context=context
+            )
+        else:
+            connection = http.client.HTTPConnection(host, parts.port, timeout=self._timeout_s)
+        connection.response_class = _TimedResponse
+        return connection
 
     def close(self) -> None:
         """Hang up."""
@@ -204,8 +272,11 @@ MAX_BODY_EVENTS: Final = 2000
 MAX_BODY_BYTES: Final = 2 * 1024 * 1024
 _FIRST_WAIT_S: Final = 0.5
 _LONGEST_WAIT_S: Final = 60.0
+_NOT_THE_SERVICE: Final = "it answers as no service does; another program may listen there"
 _TRY_AGAIN: Final = frozenset({408, 425, 429})
-_TOO_MUCH_OR_WRONG: Final = frozenset({400, 413, 422})
+_TOO_MUCH: Final = 413
+_TOO_MUCH_OR_WRONG: Final = frozenset({400, _TOO_MUCH, 422})
+_MOST_REASONS: Final = 100
 # Where one event after another is refused and none was ever taken, it is not the events that are wrong.
 _MAX_REFUSED_AT_FIRST: Final = 20
 
@@ -275,33 +346,32 @@ class Delivery:
             NotDelivered: the service takes nothing from this sender, or patience is at its end.
         """
         body = encode_body(self._session, events, content=self._content)
-        answer = self._answer_to(body)
-        database = answer.body.get("database")
-        self.outcome.database = database if isinstance(database, str) else None
-        if not events:
-            return
+        answer = self._answer_to(body, len(events))
         if answer.status in _TOO_MUCH_OR_WRONG:
             if len(events) > 1:
                 half = len(events) // 2
                 self.deliver(events[:half])
                 self.deliver(events[half:])
-                return
-            self._refuse(answer)
+            elif events:
+                self._refuse(answer)
             return
-        refused = answer.body.get("refused")
-        count = len(refused) if isinstance(refused, list) else 0
-        for each in (refused or [])[:100] if count else ():
+        database = answer.body.get("database")
+        self.outcome.database = database if isinstance(database, str) else None
+        if not events:
+            return
+        refused = answer.body["refused"]
+        count = len(refused)
+        for each in refused[:_MOST_REASONS]:
             if isinstance(each, dict):
                 self.outcome.reasons[str(each.get("problem") or each.get("reason"))[:200]] += 1
         dropped = answer.body.get("dropped")
         for path, times in dropped.items() if isinstance(dropped, dict) else ():
             self.outcome.dropped[str(path)[:200]] += times if isinstance(times, int) else 1
-        stored = answer.body.get("stored", answer.body.get("accepted"))
         self.outcome.bodies += 1
         self.outcome.bytes += len(body)
         self.outcome.refused += count
         self.outcome.sent += len(events) - count
-        self.outcome.stored += stored if isinstance(stored, int) else len(events) - count
+        self.outcome.stored += answer.body["accepted"]
 
     def _refuse(self, answer: ServiceResponse) -> None:
         self.outcome.refused += 1
@@ -309,25 +379,32 @@ class Delivery:
         if not self.outcome.sent and self.outcome.refused >= _MAX_REFUSED_AT_FIRST:
             raise self._not_delivered(answer.problem, answer.remedy)
 
-    def _answer_to(self, body: bytes) -> ServiceResponse:
-        """The answer to a body, as soon as somebody gives one that is final."""
-        waited_s, next_s = 0.0, _FIRST_WAIT_S
+    def _answer_to(self, body: bytes, count: int) -> ServiceResponse:
+        """The answer to a body of so many events, as soon as somebody gives one that is final."""
+        waited_s, next_s, tries = 0.0, _FIRST_WAIT_S, 0
         while True:
+            tries += 1
             asked_s: float | None = None
+            began_s = time.monotonic()
             try:
-                answer = self._connection.post(body)
+                answer = self._connection.post(body, timeout_s=self._longest_s(waited_s))
             except OSError as error:
                 problem = _told(error)
             else:
-                if 200 <= answer.status < 300 or answer.status in _TOO_MUCH_OR_WRONG:
+                if answer.accounts_for(count):
                     self.outcome.problem = None
                     return answer
                 problem, asked_s = answer.problem, answer.retry_after_s
-                if answer.status not in _TRY_AGAIN and answer.status < 500:
+                if 200 <= answer.status < 300:
+                    problem = _NOT_THE_SERVICE
+                elif answer.status not in _TRY_AGAIN and answer.status < 500:
                     self.outcome.problem = problem
                     raise self._not_delivered(problem, _remedy_of(answer))
+            waited_s += time.monotonic() - began_s
             self.outcome.problem = problem
-            if self._patience_s is not None and waited_s >= self._patience_s:
+            # one connection that is stuck may take all of the time, and says nothing of the next one
+            is_over = self._patience_s is not None and waited_s >= self._patience_s
+            if is_over and tries >= _LEAST_TRIES:
                 raise self._not_delivered(problem, "nothing is lost: send again when it is back")
             # Full jitter, so that many senders do not come back together.
             wait_s = min(random.uniform(next_s / 2, next_s), _LONGEST_WAIT_S)
@@ -340,6 +417,12 @@ class Delivery:
                 raise Stopped
             waited_s += wait_s
             next_s = min(next_s * 2, _LONGEST_WAIT_S)
+
+    def _longest_s(self, waited_s: float) -> float:
+        """How long a request may take, after so long without an answer."""
+        if self._patience_s is None:
+            return _TIMEOUT_S
+        return min(_TIMEOUT_S, max(self._patience_s - waited_s, _LEAST_TIMEOUT_S))
 
     def _not_delivered(self, problem: str, remedy: str | None) -> NotDelivered:
         place = self._connection.destination.place

@@ -24,7 +24,7 @@ from Agent.client.destination import (
 )
 from Agent.client.sender import lock_sending
 from Agent.config.load import redaction_key
-from Agent.errors import DamagedInput
+from Agent.errors import DamagedInput, NotDelivered
 from Agent.event.model import Event
 from Agent.export.allowed import AllowList
 from Agent.export.messages import Dropped
@@ -65,6 +65,8 @@ _CONTENT: Final = "content"
 """In a cursor: everything up to there was sent with content, and the service took it so."""
 _DATABASE: Final = "database"
 """In a cursor: the database that has it, which may not be the one that answers at the address later."""
+_MOST_CHANGES: Final = 3
+"""So often another database may answer before all of the session was sent to one."""
 _OWN: Final = (_ARCHIVE, _CONTENT, _DATABASE)
 
 
@@ -117,6 +119,7 @@ class Shipment:
         self.cursor_problem: str | None = None
         """Why how far it is cannot be kept; then the next sender begins again, which stores nothing twice."""
         self.damage = DamageLog()
+        self._changes = 0
         try:
             self._stored = {} if again else self._read_cursor()
             if content and not self._stored.get(_CONTENT):
@@ -153,6 +156,7 @@ class Shipment:
         self._ask_once()
         events = self._follower.poll()
         if not events:
+            self._changes = 0
             return 0
         try:
             for portion in bodies_of([self._wire(event) for event in events]):
@@ -179,6 +183,12 @@ class Shipment:
         if not self._stored or before == now:
             return False
         self.outcome.is_other_database = True
+        self._changes += 1
+        if self._changes > _MOST_CHANGES:
+            raise NotDelivered(
+                f"{self.destination.place} accepts no events: another database answers again and again",
+                remedy="let all services behind that address use one database",
+            )
         self._stored = {}
         self._follower.close()
         self._follower = self._follow({})

@@ -223,7 +223,8 @@ class _Known:
         began = self.steps.get(key)
         started_us = began.started_us if began is not None else None
         if started_us is None:
-            started_us = event.ts_us - round((event.duration_ms or 0.0) * 1000)
+            # a duration may be any number that was sent, and a time is none before 1970
+            started_us = max(0, event.ts_us - max(0, round((event.duration_ms or 0.0) * 1000)))
         self.steps[key] = StepMessage(
             step_id=_text(event.body.get("step_id")) or key,
             step_key=key,

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
@@ -38,6 +39,7 @@ _PARAMETERS: Final = {
     "kind": "A kind of events, such as tool.call.",
     "min_level": "Events of this level and above.",
 }
+_HEALTH_THREADS: Final = 2
 _OPEN: Final = frozenset({"/health"})
 _REFUSAL: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
 _SCHEME: Final = {
@@ -101,11 +103,13 @@ def make_app(settings: ServerSettings, *, role: ServerRole, and_replay: bool = F
         lifespan=lifespan,
         docs_url=None,  # the pages that come with FastAPI load their scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # to where the request's own Host header says
         dependencies=[Depends(_without_nul), Depends(_known_parameters)],
     )
     counters = Counters()
     app.state.store = store
     app.state.large_bodies = large_bodies()
+    app.state.health_threads = CapacityLimiter(_HEALTH_THREADS)
     app.state.replays = replays
     app.state.access = Access(store, Scope(role), settings)
     install_problems(app, role)
@@ -137,13 +141,13 @@ _ABOUT: Final[dict[ServerRole, str]] = {
 }
 
 
-def _without_nul(request: Request) -> None:
+async def _without_nul(request: Request) -> None:
     """No id holds a NUL, and PostgreSQL takes none."""
     if "\0" in request.url.path or "\0" in "".join(request.query_params.values()):
         raise Problem(422, "invalid", "a parameter holds a NUL character")
 
 
-def _known_parameters(request: Request) -> None:
+async def _known_parameters(request: Request) -> None:
     """A filter that is misspelt would narrow nothing; routes that have no parameters take any."""
     operations = request.app.openapi()["paths"].get(request.scope["route"].path, {})
     described = operations.get(request.method.lower(), {}).get("parameters", ())
@@ -164,9 +168,10 @@ def _known_parameters(request: Request) -> None:
 
 def _add_own_routes(app: FastAPI, store: Store, counters: Counters, role: ServerRole) -> None:
     @app.get("/health", summary="Say whether the service works", responses=cast("Any", _only(500, 503)))
-    def health() -> HealthAnswer:
+    async def health() -> HealthAnswer:
         """Needs no key and tells nothing else."""
-        store.ping()
+        # in threads of its own: those of all others may wait for the database
+        await to_thread.run_sync(store.ping, limiter=app.state.health_threads)
         return HealthAnswer(status="ok", role=role, version=__version__)
 
     @app.get(

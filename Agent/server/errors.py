@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
@@ -28,6 +28,7 @@ _OTHER_ROLES: Final = {
     "ingest": "use the query role, by default on port 8001",
     "query": "use the ingest role, by default on port 8000",
 }
+_METHOD_CHARS: Final = 20
 _CODES: Final = {404: "not_found", 405: "not_allowed", 413: "too_large", 415: "unsupported"}
 
 
@@ -75,6 +76,7 @@ def install_problems(app: FastAPI, role: str) -> None:
         RequestValidationError: _of_parameters,
         OperationalError: _of_database,
         InterfaceError: _of_database,
+        DatabaseError: _of_damage,
         PoolTimeout: _of_database,
         Exception: _unforeseen,
     }
@@ -112,7 +114,7 @@ def _of_routing(request: Request, error: HTTPException, role: str) -> Problem:
     if status in (404, 405):
         message = "unknown path"
         if status == 405:
-            message = f"this path does not support {request.method}"
+            message = f"this path does not support {request.method[:_METHOD_CHARS]}"
         remedy = "/openapi.json lists all routes"
         path = request.url.path
         if path.startswith("/api/") and request.app.state.replays is None:
@@ -139,6 +141,21 @@ def _of_database(error: Exception) -> Problem:
         return Problem(503, "unavailable", "the query took too long", remedy=remedy, headers=headers)
     return Problem(
         503, "unavailable", "the database does not answer", remedy="send it again", headers=headers
+    )
+
+
+def _of_damage(error: Exception) -> Problem:
+    """Its file is damaged, or takes no writes; every other error of that class is a bug of ours."""
+    if type(error) not in (DatabaseError, InternalError):
+        raise error
+    _tell_operator(error)
+    headers = {"Retry-After": str(_RETRY_AFTER_S)}
+    return Problem(
+        503,
+        "unavailable",
+        "the database cannot be used",
+        remedy="the operator finds the reason in the server's log",
+        headers=headers,
     )
 
 

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
+import os
+import re
+import socket
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import h11
@@ -23,13 +30,85 @@ MAX_OF_ONE_CLIENT: Final = 384
 """Of one address, so that one client cannot keep out all others. Programs of this machine share theirs, and
 are bounded together only."""
 _MOST_TOLD: Final = 128
-"""So many more are told so; what comes beyond them is closed at once, before files run out."""
+"""So many more are told so; what comes beyond them is ended at once."""
 HEAD_S: Final = 10.0
 """How long the head of a request may take, the first byte included."""
 REST_S: Final = 30.0
 """How long the rest of a body may take whose request is answered, since the answer is read behind it; and how
 long an answer may wait to be read."""
 _RETRY_AFTER_S: Final = 2
+
+
+class _Accepted(socket.socket):
+    """A connection that has its place as long as it is open."""
+
+    leave: Callable[[], None] | None = None
+
+    def close(self) -> None:
+        """Ends it, and gives its place free."""
+        leave, self.leave = self.leave, None
+        if leave is not None:
+            leave()
+        super().close()
+
+
+class BoundedListener(socket.socket):
+    """Takes a bounded number of connections, those in the handshake of TLS included.
+
+    Those beyond are ended at once, also where no file is left to take them with.
+    """
+
+    _spare: int | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._hosts: Counter[str] = Counter()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """The next connection.
+
+        Raises:
+            ConnectionAbortedError: there was one, and it was one too many.
+        """
+        if self._spare is None:
+            self._spare = os.open(os.devnull, os.O_RDONLY)
+        try:
+            plain, address = super().accept()
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            self._turn_away()
+            raise ConnectionAbortedError from error
+        host = str(address[0])
+        of_one = self._hosts[host] >= MAX_OF_ONE_CLIENT + _MOST_TOLD and not is_loopback(host)
+        if of_one or self._hosts.total() >= MAX_CONNECTIONS + _MOST_TOLD:
+            plain.close()
+            raise ConnectionAbortedError
+        self._hosts[host] += 1
+        accepted = _Accepted(plain.family, plain.type, plain.proto, fileno=plain.detach())
+        accepted.leave = partial(self._left, host)
+        return accepted, address
+
+    def _left(self, host: str) -> None:
+        self._hosts[host] -= 1
+        if not self._hosts[host]:
+            del self._hosts[host]
+
+    def _turn_away(self) -> None:
+        """Ends the connection that waits first, by the one file that is kept for that."""
+        self._release()
+        with contextlib.suppress(OSError):  # it has gone, or somebody else took the file
+            super().accept()[0].close()
+
+    def _release(self) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            os.close(spare)
+
+    def close(self) -> None:
+        """Listens no longer."""
+        self._release()
+        super().close()
 
 
 class BoundedConnection(H11Protocol):
@@ -43,8 +122,6 @@ class BoundedConnection(H11Protocol):
         super().connection_made(transport)
         if len(self.connections) > MAX_CONNECTIONS or self._is_one_too_many():
             self.app = _too_many
-        if len(self.connections) > MAX_CONNECTIONS + _MOST_TOLD:
-            transport.close()
         self._watch()
 
     def _is_one_too_many(self) -> bool:
@@ -83,7 +160,13 @@ class BoundedConnection(H11Protocol):
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words
-        """Says that this is no HTTP, as any other problem is said."""
+        """Says that this is no HTTP, as any other problem is said, where no other answer has begun."""
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.close()
+            return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True  # what the app still has to say, nobody reads
+            self.cycle.message_event.set()
         problem = Problem(400, "malformed", "this is not a request of HTTP/1.1")
         answer = problem.answer()
         headers = [*answer.raw_headers, (b"connection", b"close")]
@@ -134,7 +217,11 @@ _ENCODINGS: Final = "identity, gzip, deflate, zstd"
 _MAX_WINDOW_BYTES: Final = 1 << 27
 _PORTION_BYTES: Final = 1024
 _MAX_MEMBERS: Final = 1_000
-_MAX_CONTAINERS: Final = 1_000_000
+_MAX_VALUES: Final = 500_000
+_TOKENS_PER_VALUE: Final = 3
+"""Of a value at most: the text that is its name, the text that it is, and what stands before the next one."""
+_TOKEN: Final = re.compile(rb'[,{[]|"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+"""What begins another value, and whole texts, in which the same letters begin none."""
 _LARGE_BYTES: Final = 65_536
 _LARGE_AT_ONCE: Final = 2
 
@@ -240,13 +327,24 @@ def json_of(unpacked: bytes) -> Any:
     Raises:
         Problem: 400 where it is none, 413 where it is made of more parts than anything worth storing.
     """
-    if unpacked.count(b"{") + unpacked.count(b"[") > _MAX_CONTAINERS:
-        text = f"the body holds more than {_MAX_CONTAINERS:,} objects and arrays"
+    # a value of two bytes takes up to a hundred once it is read
+    if sum(map(unpacked.count, (b",", b"{", b"["))) > _MAX_VALUES and _holds_too_many(unpacked):
+        text = f"the body holds more than {_MAX_VALUES:,} values"
         raise Problem(413, "too_large", text, remedy="send it in parts")
     try:
         return orjson.loads(unpacked)
     except ValueError:
         raise Problem(400, "malformed", "the body is not JSON in UTF-8") from None
+
+
+def _holds_too_many(unpacked: bytes) -> bool:
+    """Whether JSON has more values than are read; what stands in its texts counts for nothing."""
+    values = 0
+    for count, token in enumerate(_TOKEN.finditer(unpacked)):
+        values += token[0] in (b",", b"{", b"[")
+        if values > _MAX_VALUES or count > _TOKENS_PER_VALUE * _MAX_VALUES:
+            return True
+    return False
 
 
 def _unpacked(sent: bytes, encoding: str, limit_bytes: int) -> bytes:

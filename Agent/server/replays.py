@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -200,13 +202,19 @@ class Replays:
         request = {**_about(sent), "do": "replay", "checkpoints": rows, "config": config}
         try:
             outcome = self.workers.run(request, self._rows(project, sent), self._timeout_s(config))
+            self._conclude(project, replay_id, outcome)
+        except Problem:
+            raise
         except BaseException:
             self._end(
                 project, replay_id, "failed", problem=Problem(500, "internal", "this is a bug in Agent Trace")
             )
             raise
+
+    def _conclude(self, project: Project, replay_id: str, outcome: Mapping[str, Any]) -> None:
+        """Keeps what came of a replay; raises Problem where it is a mistake of the request or the server."""
         result = outcome.get("result")
-        if result is None:
+        if not isinstance(result, dict):
             problem = self._problem_of(outcome)
             self._end(project, replay_id, _status_of(outcome), problem=problem)
             if outcome.get("problem", {}).get("kind") in _REFUSED:
@@ -357,6 +365,10 @@ _MAX_OUTCOME_BYTES: Final = 64 << 20
 _KEPT_WORDS: Final = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH")
 _OUT_OF_TIME: Final = (-signal.SIGXCPU, -signal.SIGALRM)
 _MAX_STDERR_BYTES: Final = 4096
+_KILL_ROUNDS: Final = 10
+_ERROR_CLASS: Final = re.compile(
+    r"([A-Za-z_][\w.]{0,99}(?:Error|Exception|Exit|Interrupt|Cancelled\w*))(?::|$)"
+)
 
 _AS_LINE: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
 
@@ -422,7 +434,8 @@ class ReplayWorkers:
             `too_large` (in MiB).
         """
         settings = self._settings
-        with tempfile.TemporaryDirectory(prefix=_PREFIX) as place:
+        # what a process that is being ended still writes there is removed by the next server
+        with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as place:
             directory = Path(place)
             if not _spooled(directory / SPOOL, rows):
                 return {"too_large": _MAX_SPOOL_BYTES >> 20}
@@ -454,7 +467,39 @@ class ReplayWorkers:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            _kill_escaped(directory)
         return _read_outcome(directory, process.returncode)
+
+
+def _kill_escaped(directory: Path) -> None:
+    """Ends processes that a worker began in a session of their own, as far as they kept its environment.
+
+    Without `/proc` they are left to themselves.
+    """
+    mark = b"TMPDIR=" + os.fsencode(directory)
+    for _ in range(_KILL_ROUNDS):  # one that is ended may have begun another
+        found = [pid for pid in _processes() if mark in _environment_of(pid).split(b"\0")]
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if not found:
+            return
+        time.sleep(_LOOK_S)
+
+
+def _processes() -> list[int]:
+    try:
+        return [int(each.name) for each in Path("/proc").iterdir() if each.name.isdecimal()]
+    except OSError:
+        return []
+
+
+def _environment_of(pid: int) -> bytes:
+    """That of a process; empty of one that has ended, or that is another user's."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
 
 
 def _remove_leftovers() -> None:
@@ -479,21 +524,38 @@ def _spooled(path: Path, rows: Iterable[Mapping[str, Any]]) -> bool:
 
 
 def _read_outcome(directory: Path, returncode: int) -> dict[str, Any]:
-    path = directory / OUTCOME
-    if returncode == 0 and path.is_file():
-        if path.stat().st_size > _MAX_OUTCOME_BYTES:
+    if returncode == 0:
+        told = _regular(directory / OUTCOME)
+        if len(told) > _MAX_OUTCOME_BYTES:
             return {"too_large": _MAX_OUTCOME_BYTES >> 20}
-        found: dict[str, Any] = orjson.loads(path.read_bytes())
-        return found
+        with contextlib.suppress(orjson.JSONDecodeError):  # the worker's own code wrote there
+            found = orjson.loads(told)
+            if isinstance(found, dict):
+                return found
     if returncode in _OUT_OF_TIME:
         return {"timed_out": True}
-    last = (directory / "stderr").read_bytes()[-_MAX_STDERR_BYTES:].decode("utf-8", "replace").splitlines()
+    last = _regular(directory / "stderr", _MAX_STDERR_BYTES).decode("utf-8", "replace").splitlines()
     # the class of an error alone: its text may hold what was sent
-    what = last[-1].partition(":")[0][:100] if last else "nothing said"
+    error = _ERROR_CLASS.match(last[-1]) if last else None
+    what = error[1] if error is not None else "no error that is known"
     if what == "MemoryError":
         return {"out_of_memory": True}
     _log.error("a worker of replays ended with %s: %s", returncode, what)
     return {"ended": returncode}
+
+
+def _regular(path: Path, last_bytes: int = _MAX_OUTCOME_BYTES + 1) -> bytes:
+    """The last bytes of a file in a worker's directory; none of what is no file of its own."""
+    try:
+        opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return b""
+    with open(opened, "rb") as file:
+        found = os.fstat(opened)
+        if not stat.S_ISREG(found.st_mode):
+            return b""
+        file.seek(max(0, found.st_size - last_bytes))
+        return file.read(last_bytes)
 
 
 def _environment(directory: Path) -> dict[str, str]:

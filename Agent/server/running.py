@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
+import resource
 import signal
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.util import find_spec
 from typing import Self
 
@@ -17,7 +20,7 @@ import uvicorn
 
 from Agent.errors import InputError
 from Agent.server.app import make_app
-from Agent.server.limits import BoundedConnection
+from Agent.server.limits import HEAD_S, BoundedConnection, BoundedListener
 from Agent.server.settings import ServerRole, ServerSettings
 from Agent.store import open_store
 from Agent.store.engines import parse_url, shown_url
@@ -31,6 +34,15 @@ _BACKLOG = 128
 
 class _Quiet(uvicorn.Server):
     """A server that leaves the process's signals alone: whoever runs it ends it."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listens; a handshake of TLS has the time that the head of a request has."""
+        if self.config.is_ssl:
+            loop = asyncio.get_running_loop()
+            loop.create_server = partial(  # type: ignore[method-assign]
+                loop.create_server, ssl_handshake_timeout=HEAD_S
+            )
+        await super().startup(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -125,6 +137,7 @@ class RunningServer:
             proxy_headers=False,  # who asks is who connects: a header could say anything
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_DRAIN_S,
+            loop="asyncio",  # whose connections are counted as they are accepted
             http=BoundedConnection,
             ws="none",
             backlog=_BACKLOG,
@@ -176,7 +189,7 @@ def _bound(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio lets small answers go at once where the protocol is named; else each waits 40 ms for an ACK
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening = BoundedListener(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
@@ -191,6 +204,8 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 _LOOK_S = 0.5
+_FILES = 4096
+"""For the connections of two roles, the database's, and workers."""
 
 
 def serve(
@@ -207,6 +222,7 @@ def serve(
         KeyboardInterrupt: SIGINT ended it; everything is down as after SIGTERM.
         InputError: the database does not open, a port is taken, or a server stopped unexpectedly.
     """
+    _allow_files()
     ended = threading.Event()
     before = signal.signal(signal.SIGTERM, lambda _number, _frame: ended.set())
     try:
@@ -219,6 +235,14 @@ def serve(
                     raise InputError("a server stopped unexpectedly", remedy="see the message above")
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _allow_files() -> None:
+    """Lets this process open what its connections need, as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def started_lines(server: RunningServer) -> list[str]:

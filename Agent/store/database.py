@@ -13,10 +13,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from Agent.errors import UsageError
 from Agent.store import keys, reads
@@ -70,6 +71,24 @@ def told(change: _OfProject[Its, Given]) -> _Method[Its, Given]:
     return method
 
 
+_TURN_S: Final = 20.0
+"""How long a writer waits for those before it, of which each may wait as long for another process."""
+
+
+class _Turn:
+    """One writer after the other, none of which waits for ever."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=_TURN_S):
+            raise PoolTimeout(f"other writers took longer than {_TURN_S:g} s")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 class Store:
     """One database in one role; safe for threads. Errors of the database come out as SQLAlchemy raises them.
 
@@ -86,7 +105,7 @@ class Store:
         self._months = Months()
         # SQLite takes one writer at a time; who waits here does not wait in its busy loop
         one_writer = engine.dialect.name == "sqlite"
-        self._turn: AbstractContextManager[Any] = threading.Lock() if one_writer else nullcontext()
+        self._turn: AbstractContextManager[Any] = _Turn() if one_writer else nullcontext()
 
     def close(self) -> None:
         """Closes all connections; of SQLite the whole database is in its one file then."""

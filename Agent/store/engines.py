@@ -19,7 +19,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.pool import QueuePool
 
 from Agent.errors import DamagedInput, InputError, UsageError
@@ -32,6 +32,7 @@ READER_ROLE: Final = "agent_trace_reader"
 WRITES: Final = "agent_trace_writes"
 """The execution option of a connection that is going to write."""
 
+_FILE: Final = "agent_trace_file"
 _FOLD_MS: Final = 1_000
 _BUSY_MS: Final = 20_000
 _CONNECT_S: Final = 5
@@ -123,6 +124,16 @@ def _sqlite_engine(path: Path, role: Role) -> Engine:
         hide_parameters=True,  # errors are logged; what was sent is not
     )
 
+    @event.listens_for(engine, "connect")
+    def remember(_connection: Any, record: Any) -> None:
+        record.info[_FILE] = _identity(path)
+
+    @event.listens_for(engine, "checkout")
+    def compare(_connection: Any, record: Any, _proxy: Any) -> None:
+        # what is written to a file that was removed or replaced is lost, however well it is committed
+        if record.info[_FILE] != _identity(path):
+            raise DisconnectionError(f"{path} was removed or replaced")
+
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
         writes = connection.get_execution_options().get(WRITES, False)
@@ -132,13 +143,25 @@ def _sqlite_engine(path: Path, role: Role) -> Engine:
     return engine
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file is there; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def fold_log(engine: Engine) -> None:
     """Brings SQLite's log of new rows into the database's file, so that the file alone is a whole copy.
 
     The last connection that closes would do it, unless it may only read. Where another process reads an older
     state for longer than a second, the log stays, and nothing is lost.
     """
-    connection = engine.raw_connection()
+    try:
+        connection = engine.raw_connection()
+    except sqlite3.Error:
+        return  # the file was removed, and what is in the log with it
     try:
         connection.execute(f"PRAGMA busy_timeout = {_FOLD_MS}")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

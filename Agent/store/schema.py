@@ -296,7 +296,7 @@ def read_cursor(cursor: str) -> tuple[int, str]:
         with contextlib.suppress(ValueError):  # none of ours: refused below
             value = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
     match value:
-        case [int(number), str(text)] if abs(number) < 1 << 63 and "\0" not in text:
+        case [int(number), str(text)] if type(number) is int and abs(number) < 1 << 63 and "\0" not in text:
             return number, text
     raise _no_cursor()
 
@@ -338,11 +338,40 @@ def read_page(
         statement = statement.where(key < place if newest_first else key > place)
     order = (number.desc(), text.desc()) if newest_first else (number, text)
     # one row more than a page holds says that others follow
-    rows = plain_rows(connection, statement.order_by(*order).limit(limit + 1))
+    rows, is_cut = rows_within(connection, statement.order_by(*order).limit(limit + 1))
     shown = rows[:limit]
-    if len(rows) == len(shown):
+    if len(rows) == len(shown) and not is_cut:
         return Page(shown, None)
     return Page(shown, make_cursor(*(shown[-1][str(column.key)] for column in (number, text))))
+
+
+_MOST_PAGE_BYTES: Final = 16 << 20
+"""About as much is in memory of a page, and one item more: an item may hold 32 MiB where content is taken."""
+_ROWS_AT_ONCE: Final = 16
+_LARGE: Final = frozenset({"body", "labels", "metadata", "request"})
+"""Columns that hold what was sent, and as much of it."""
+
+
+def rows_within(connection: Connection, statement: Select[Any]) -> tuple[list[dict[str, Any]], bool]:
+    """The first rows of a statement, and whether some behind them were left out for the size of these."""
+    buffered = {"stream_results": True, "max_row_buffer": _ROWS_AT_ONCE}
+    found = connection.execute(statement, execution_options=buffered)
+    names = tuple(found.keys())
+    large = [place for place, name in enumerate(names) if name in _LARGE]
+    rows: list[dict[str, Any]] = []
+    size_bytes = 0
+    at_once = 1  # the first may be as large as any
+    while part := found.fetchmany(at_once):
+        at_once = min(2 * at_once, _ROWS_AT_ONCE)
+        for row in part:
+            if size_bytes > _MOST_PAGE_BYTES:
+                found.close()
+                return rows, True
+            rows.append(dict(zip(names, row, strict=True)))
+            for place in large:
+                value = row[place]
+                size_bytes += len(value if isinstance(value, str) else orjson.dumps(value))
+    return rows, False
 
 
 def plain_rows(connection: Connection, statement: Select[Any]) -> list[dict[str, Any]]:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import socket
+import threading
+import time
+
 import orjson
 import pytest
 
@@ -17,7 +23,12 @@ from Agent.client.destination import (
 )
 from Agent.errors import ConfigurationError, NotDelivered
 
-TAKEN = ServiceResponse(200, {"stored": 1, "refused": []})
+
+def taken(count, refused=()):
+    return ServiceResponse(200, {"accepted": count, "duplicates": 0, "refused": list(refused)})
+
+
+TAKEN = taken(1)
 URL = "http://127.0.0.1:9"
 
 
@@ -28,8 +39,10 @@ class Scripted(Connection):
         super().__init__(Destination(URL))
         self.answers = list(answers)
         self.bodies = []
+        self.timeouts = []
 
-    def post(self, body, path="/v1/events"):
+    def post(self, body, path="/v1/events", *, timeout_s=30.0):
+        self.timeouts.append(timeout_s)
         self.bodies.append(orjson.loads(body))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if callable(answer):
@@ -55,7 +68,9 @@ def events(count, size_bytes=20):
 
 
 def test_what_is_taken_is_counted():
-    service = Scripted(ServiceResponse(200, {"stored": 2, "refused": [{"index": 0, "problem": "no id"}]}))
+    service = Scripted(
+        ServiceResponse(200, {"accepted": 2, "duplicates": 1, "refused": [{"index": 0, "problem": "no id"}]})
+    )
     made, waits = delivery(service)
     made.deliver(events(4))
     assert (made.outcome.sent, made.outcome.stored, made.outcome.refused) == (3, 2, 1)
@@ -104,7 +119,138 @@ def test_patience_ends_with_an_error_that_says_that_nothing_is_lost():
     made, waits = delivery(Scripted(ConnectionRefusedError(111, "Connection refused")), patience_s=3.0)
     with pytest.raises(NotDelivered, match=r"no answer \(connection refused\); nothing is lost"):
         made.deliver(events(1))
-    assert sum(waits) == pytest.approx(3.0)
+    assert sum(waits) == pytest.approx(3.0, abs=0.1)
+
+
+def test_patience_is_the_time_that_passes_however_long_each_request_takes(monkeypatch):
+    clock = itertools.count(step=2)  # a request takes two seconds
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    service = Scripted(TimeoutError("timed out"))
+    made, waits = delivery(service, patience_s=5.0)
+    with pytest.raises(NotDelivered, match="timed out"):
+        made.deliver(events(1))
+    assert sum(waits) == pytest.approx(5.0 - 2 * len(service.bodies) + 2, abs=2)
+    assert service.timeouts[0] == 5.0
+    assert all(1.0 <= timeout_s <= 5.0 for timeout_s in service.timeouts)
+
+
+def test_one_request_that_takes_all_of_the_patience_is_not_the_last(monkeypatch):
+    clock = itertools.count(step=30)
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    service = Scripted(TimeoutError("timed out"), TAKEN)
+    made, _ = delivery(service, patience_s=30.0)
+    made.deliver(events(1))
+    assert (made.outcome.sent, service.timeouts) == (1, [30.0, 1.0])
+
+
+_COUNTS = {"accepted": 1, "duplicates": 1, "refused": []}
+STRANGE = [
+    {},
+    {"status": "ok"},
+    {"accepted": 3},
+    {**_COUNTS, "accepted": 2.0},
+    {**_COUNTS, "accepted": True},
+    {**_COUNTS, "accepted": -1, "duplicates": 3},
+    {**_COUNTS, "accepted": "2"},
+    {**_COUNTS, "duplicates": 2},
+    {**_COUNTS, "duplicates": None},
+    {**_COUNTS, "refused": {"index": 0}},
+    {**_COUNTS, "refused": [{}] * 2},
+]
+
+
+@pytest.mark.parametrize("body", STRANGE, ids=str)
+@pytest.mark.parametrize("status", [200, 201, 204])
+def test_an_answer_that_does_not_account_for_each_event_is_no_answer(status, body):
+    service = Scripted(ServiceResponse(status, body))
+    made, _ = delivery(service, patience_s=2.0)
+    with pytest.raises(NotDelivered, match="another program may listen there"):
+        made.deliver(events(2))
+    assert made.outcome.sent == 0
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_refusal_that_is_not_the_services_costs_no_event(status):
+    service = Scripted(TAKEN, ServiceResponse(status, {}))
+    made, _ = delivery(service)
+    made.deliver(events(1))
+    with pytest.raises(NotDelivered, match=str(status)):
+        made.deliver(events(1))
+    assert made.outcome.refused == 0
+
+
+def test_a_refused_event_does_not_hide_which_database_has_the_others():
+    service = Scripted(
+        ServiceResponse(200, {**_COUNTS, "duplicates": 0, "database": "first"}),
+        ServiceResponse(413, {"error": {"message": "too large"}}),
+    )
+    made, _ = delivery(service)
+    made.deliver(events(1))
+    made.deliver(events(1))
+    assert (made.outcome.sent, made.outcome.refused, made.outcome.database) == (1, 1, "first")
+
+
+_HEAD = b"HTTP/1.1 200 OK\r\n"
+DRIPS = {
+    "nothing": (b"", b""),
+    "the head": (_HEAD, b"X"),
+    "the body": (_HEAD + b"Content-Length: 100000\r\n\r\n", b" "),
+    "chunks": (_HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "go on": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize(("first", "again"), DRIPS.values(), ids=DRIPS)
+def test_an_answer_that_comes_in_drips_is_given_up_in_time(first, again):
+    ended = threading.Event()
+
+    def drip():
+        with contextlib.suppress(OSError):  # who asked has hung up
+            answering, _ = listening.accept()
+            with answering:
+                answering.sendall(first)
+                while not ended.wait(0.05):
+                    answering.sendall(again)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=drip)
+        thread.start()
+        connection = Connection(Destination(f"http://127.0.0.1:{listening.getsockname()[1]}"))
+        begun_s = time.monotonic()
+        try:
+            with pytest.raises(OSError, match="timed out"):
+                connection.post(b"{}", timeout_s=0.5)
+            assert time.monotonic() - begun_s < 5
+        finally:
+            ended.set()
+            connection.close()
+            thread.join()
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_an_answer_is_read_whole_whether_its_connection_is_kept_or_not(keeps):
+    body = b'{"database": "' + b"x" * 300_000 + b'"}'
+    close = b"" if keeps else b"Connection: close\r\n"
+
+    def answer():
+        answering, _ = listening.accept()
+        with answering, answering.makefile("rb") as asked:
+            for _ in range(2 if keeps else 1):
+                head = dict(
+                    line.lower().split(b": ") for line in iter(asked.readline, b"\r\n") if b": " in line
+                )
+                asked.read(int(head[b"content-length"]))
+                answering.sendall(_HEAD + close + b"Content-Length: %d\r\n\r\n" % len(body))
+                answering.sendall(body)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        connection = Connection(Destination(f"http://127.0.0.1:{listening.getsockname()[1]}"))
+        for _ in range(2 if keeps else 1):
+            assert connection.post(b"{}").body == orjson.loads(body)
+        connection.close()
+        thread.join()
 
 
 @pytest.mark.parametrize(
@@ -126,9 +272,7 @@ def test_one_event_that_is_refused_does_not_hold_up_the_others(status):
     def judge(body):
         ids = [event["id"] for event in body["events"]]
         return (
-            ServiceResponse(status, {"error": {"message": "event 5 is bad"}})
-            if 5 in ids
-            else ServiceResponse(200, {"stored": len(ids)})
+            ServiceResponse(status, {"error": {"message": "event 5 is bad"}}) if 5 in ids else taken(len(ids))
         )
 
     made, _ = delivery(Scripted(judge))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
-import subprocess
 
 import httpx
 import pytest
 from support.processes import run_python
-from support.services import ServedProcess
+from support.services import ServedProcess, self_made_certificate
 
 from Agent import AgentLogger, setup_logging, shutdown_logging
 
@@ -21,21 +19,7 @@ pytest.importorskip("fastapi", reason="the service needs the extra [server]")
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     """A self-made certificate for this machine, and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl makes the certificate, and is not here")
-    directory = tmp_path_factory.mktemp("certificate")
-    paths = directory / "cert.pem", directory / "key.pem"
-    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    more = [
-        "-addext",
-        "subjectAltName=DNS:localhost,IP:127.0.0.1",
-        "-out",
-        str(paths[0]),
-        "-keyout",
-        str(paths[1]),
-    ]
-    subprocess.run([*words.split(), *more], check=True, capture_output=True, timeout=60)
-    return paths
+    return self_made_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture

@@ -128,6 +128,18 @@ def test_a_database_that_changes_while_an_archive_is_sent_gets_all_of_it(trace_r
         assert {identity for _, identity in service.events} == whole
 
 
+def test_services_with_a_database_each_behind_one_address_are_not_sent_to_for_ever(trace_root):
+    session = record(trace_root, actions=5_000)
+
+    def in_turn(service, _body, _headers):
+        service.database = f"number {service.requests}"
+
+    with IngestDouble(in_turn) as service, Shipment(session, Destination(service.url), never) as shipment:
+        with pytest.raises(NotDelivered, match="another database answers again and again"):
+            send_all(shipment)
+        assert service.requests < 30
+
+
 def test_only_one_process_sends_a_session_to_a_place(trace_root):
     session = record(trace_root)
     with IngestDouble() as service, Shipment(session, Destination(service.url), never):

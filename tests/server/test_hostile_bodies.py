@@ -12,6 +12,7 @@ import zlib
 import httpx
 import orjson
 import pytest
+import sqlalchemy.exc
 import zstandard
 from sqlalchemy import text
 
@@ -19,6 +20,7 @@ from Agent.server import ServerSettings, make_app
 from Agent.server import limits as bodies
 from Agent.server.errors import Problem
 from Agent.server.limits import json_of
+from Agent.server.routes import otlp
 
 SECRET = "hostile-canary-7f3a9c"
 PATHS = ("/v1/runs", "/v1/events")
@@ -235,11 +237,28 @@ def test_what_the_database_says_is_in_the_servers_log_and_not_in_the_answer(app,
 
 
 @pytest.mark.integration
-def test_a_body_that_is_made_of_a_million_parts_is_refused_before_it_is_read():
+@pytest.mark.parametrize(
+    ("part", "values"),
+    [(b"[],", 2), (b"{},", 2), (b"7,", 1), (b'"ab",', 1), (b'"\\",",', 1), (b'{"a":1},', 2)],
+)
+def test_a_body_that_is_made_of_too_many_values_is_refused_before_it_is_read(part, values):
+    most = bodies._MAX_VALUES // values
     with pytest.raises(Problem) as refused:
-        json_of(b"[" + b"[],{}," * 500_000 + b"0]")
+        json_of(b"[" + part * most + b"0]")
     assert refused.value.status == 413
-    assert len(json_of(b"[" + b"[],{}," * 499_000 + b"0]")) == 998_001
+    assert len(json_of(b"[" + part * (most - 1) + b"0]")) == most
+
+
+@pytest.mark.parametrize("text", [b",[{" * 400_000, b'\\",' * 600_000], ids=["plain", "escaped"])
+@pytest.mark.parametrize("end", [b'"]', b"", b"\\"], ids=["whole", "cut", "cut in an escape"])
+def test_what_stands_in_a_text_is_no_value_and_is_counted_in_no_time(text, end):
+    begun_s = time.monotonic()
+    if end == b'"]':
+        assert len(json_of(b'["' + text + end)) == 1
+    else:
+        with pytest.raises(Problem, match="not JSON"):
+            json_of(b'["' + text + end)
+    assert time.monotonic() - begun_s < 10
 
 
 def test_large_bodies_are_read_a_few_at_a_time_and_small_ones_beside_them(app, monkeypatch):
@@ -270,3 +289,72 @@ def test_large_bodies_are_read_a_few_at_a_time_and_small_ones_beside_them(app, m
     most = 0
     assert asyncio.run(all_at_once(6, RUN, {})) == {200}
     assert most > 2
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("DatabaseError", 503), ("InternalError", 503), ("ProgrammingError", 500)]
+)
+def test_a_damaged_database_is_the_operators_matter_and_a_wrong_statement_is_ours(
+    app, monkeypatch, caplog, name, status
+):
+    def damaged(*_args, **_more):
+        raise getattr(sqlalchemy.exc, name)("INSERT", {"x": SECRET}, Exception("the image is malformed"))
+
+    monkeypatch.setattr(app.state.store, "ingest", damaged)
+    (answer,) = send(app, [("/v1/runs", RUN, {})])
+    assert answer.status_code == status
+    assert ("malformed" in caplog.text) is (status == 503)
+    assert SECRET not in answer.text
+
+
+def test_health_answers_while_everybody_else_waits_for_the_database(app, monkeypatch):
+    monkeypatch.setattr("Agent.store.database._TURN_S", 5.0)
+
+    async def ask():
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
+            waiting = [
+                asyncio.create_task(client.post("/v1/runs", json=orjson.loads(RUN))) for _ in range(60)
+            ]
+            await asyncio.sleep(1)
+            begun_s = time.monotonic()
+            health = await client.get("/health")
+            took_s = time.monotonic() - begun_s
+            return health, took_s, await asyncio.gather(*waiting)
+
+    with app.state.store.writing():
+        health, took_s, answers = asyncio.run(ask())
+    assert (health.status_code, took_s < 2) == (200, True)
+    assert {answer.status_code for answer in answers} == {503}
+
+
+def delimited(tag: int, content: bytes) -> bytes:
+    size, encoded = len(content), b""
+    while size > 0x7F:
+        encoded += bytes([size & 0x7F | 0x80])
+        size >>= 7
+    return bytes([tag << 3 | 2]) + encoded + bytes([size]) + content
+
+
+@pytest.mark.parametrize(
+    ("part", "around"),
+    [(b"\x0a\x00", []), (b"\x12\x00", [1]), (b"\x12\x00", [2, 1]), (b"\x4a\x00", [2, 2, 1])],
+)
+def test_a_message_that_is_made_of_too_many_is_refused_before_it_is_read(monkeypatch, part, around):
+    monkeypatch.setattr(otlp, "_SURELY_FEW_BYTES", 0)
+    monkeypatch.setattr(otlp, "_MAX_MESSAGES", 1_000)
+
+    def body(count: int) -> bytes:
+        content = part * count
+        for tag in around:
+            content = delimited(tag, content)
+        return content
+
+    otlp.read_request(otlp.PROTOBUF, body(1_000 - len(around)))
+    with pytest.raises(Problem) as refused:
+        otlp.read_request(otlp.PROTOBUF, body(1_001 - len(around)))
+    assert refused.value.status == 413
+    for cut in (body(500)[:-1], b"\x0b\x0c", b"\xff" * 20, b"\x0a\xff"):
+        with pytest.raises(Problem) as refused:
+            otlp.read_request(otlp.PROTOBUF, cut)
+        assert refused.value.status == 400

@@ -35,8 +35,9 @@ pytestmark = pytest.mark.database("sqlite")
 
 _numbers = itertools.count(1)
 SECRET_PROSE = "the patient is Jane Doe"
-EXECUTORS = """
-import asyncio, os, socket, sys, time
+EXECUTORS = (
+    """
+import asyncio, os, pathlib, socket, subprocess, sys, time
 from Agent.replay.executors import register_executor
 
 async def shout(input, state, config, overrides=None):
@@ -63,9 +64,53 @@ async def call_out(input, state, config, overrides=None):
 async def fail(input, state, config, overrides=None):
     raise RuntimeError("no such luck")
 
-for function in (shout, hang, nap, swell, die, call_out, fail):
+async def escape(input, state, config, overrides=None):
+    words = [sys.executable, "-c", "import time; time.sleep(600)"]
+    return subprocess.Popen(words, start_new_session=True).pid
+
+async def escape_and_hang(input, state, config, overrides=None):
+    writing = "import pathlib, time\\nwhile True: pathlib.Path(str(time.time_ns())).touch()"
+    subprocess.Popen([sys.executable, "-c", writing], start_new_session=True)
+    time.sleep(600)
+
+async def scream(input, state, config, overrides=None):
+    for _ in range(300):
+        sys.stderr.write("x" * (1 << 20))
+    sys.stderr.write("\\n%s\\n")
+    sys.stderr.flush()
+    os._exit(3)
+
+def left(text):
+    pathlib.Path("outcome.json").write_text(text)
+    os._exit(0)
+
+async def leave_list(input, state, config, overrides=None):
+    left("[]")
+
+async def leave_half(input, state, config, overrides=None):
+    left("{")
+
+async def leave_other(input, state, config, overrides=None):
+    left('{"result": 7}')
+
+async def leave_link(input, state, config, overrides=None):
+    os.symlink("/proc/self/environ", "outcome.json")
+    os._exit(0)
+
+async def leave_pipe(input, state, config, overrides=None):
+    os.mkfifo("outcome.json")
+    os._exit(0)
+
+async def leave_nothing(input, state, config, overrides=None):
+    import shutil
+    shutil.rmtree(os.getcwd())
+    os._exit(0)
+
+for function in (escape, escape_and_hang, scream, leave_list, leave_half, leave_other, leave_link, leave_pipe, leave_nothing, shout, hang, nap, swell, die, call_out, fail):
     register_executor(function.__name__, function)
 """
+    % SECRET_PROSE
+)
 
 
 @dataclass
@@ -575,3 +620,55 @@ def test_content_that_no_recorder_wrote_is_no_bug_of_the_service(service, change
         answer = service.ask("POST", f"/api/traces/{trace_id}/checkpoints?wait_s=60")
         assert answer.status_code in (201, 409), answer.text
         assert "Traceback" not in answer.text
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    "executor", ["leave_list", "leave_half", "leave_other", "leave_link", "leave_pipe", "leave_nothing"]
+)
+def test_what_a_worker_leaves_instead_of_an_outcome_is_none(service, sent, executor):
+    told = replayed(service, sent, {"executor": executor})
+    assert told["status"] == "failed"
+    assert "before it could report" in told["problem"]["message"], told
+
+
+@pytest.mark.integration
+def test_a_process_that_leaves_its_workers_session_ends_with_the_replay(service, sent, worker_root):
+    pid = replayed(service, sent, {"executor": "escape"})["result"]["output"]
+    with contextlib.suppress(FileNotFoundError):
+        assert Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    told = replayed(service, sent, {"executor": "escape_and_hang", "timeout_seconds": 0.5})
+    assert told["status"] in ("timed_out", "failed"), told
+    assert not list(worker_root.glob("agent-trace-replay-*"))
+
+
+@pytest.mark.integration
+def test_what_a_worker_says_is_neither_kept_in_memory_nor_in_the_log(service, sent, caplog):
+    before_kib = resident_kib()
+    told = replayed(service, sent, {"executor": "scream"})
+    assert "ended with 3" in told["problem"]["message"], told
+    assert resident_kib() - before_kib < 100_000
+    assert "ended with 3" in caplog.text and SECRET_PROSE not in caplog.text
+
+
+def resident_kib() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("run_id", ["Trace-7", "A.b:C", "x.1", "CON"])
+def test_a_run_whose_id_is_no_name_of_a_file_is_replayed(service, run_id):
+    told = {"timestamp": "2026-11-20T10:30:01Z", "run_id": run_id}
+    events = [
+        told | {"id": f"k3v7q2ma-{number}", "kind": kind, "extra": {"agent": "weather", "ok": True}}
+        for number, kind in enumerate(("run.started", "run.finished"), start=1)
+    ]
+    batch = {"session": {"session_uid": str(uuid.uuid4())}, "content": True, "events": events}
+    assert service.ask("POST", "/v1/events", batch, key="ingest").json()["accepted"] == 2
+    body = {"step_id": "answer", "state": {"query": "weather"}}
+    made = service.ask("POST", f"/api/traces/{run_id}/checkpoints", body)
+    assert made.status_code == 201, made.text
+    replay = f"/api/checkpoints/{made.json()['created'][0]}/replay?wait_s=60"
+    told = service.ask("POST", replay, {"dry_run": True}).json()
+    assert told["status"] == "completed", told

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
 
 import httpx
 import pytest
 from support.processes import child_environment, run_python
+from support.services import self_made_certificate
 
 from Agent.cli.main import main
 from Agent.server import RunningServer, ServerSettings
@@ -327,3 +331,92 @@ def test_an_executor_that_is_not_there_is_told_when_the_server_starts():
     (said,) = warnings_of(settings, ["ingest", "replay"])
     assert "no_such_module.of_mine" in said
     assert warnings_of(settings, ["query"]) == []
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (b"Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n", b"zz\r\n"),
+        (b"Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n", b"zz\r\n"),
+        (b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n", b"zz\r\n"),
+        (b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}\0\0 x\r\n\r\n",),
+        (b"Content-Length: 0\r\n\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",),
+    ],
+)
+def test_what_is_no_http_behind_a_request_is_no_bug_of_ours(tmp_path, caplog, parts):
+    settings = ServerSettings(str(tmp_path / "service.db"), ingest_port=0)
+    with RunningServer(settings, ["ingest"]) as server:
+        place = ("127.0.0.1", int(server.ingest_url.rpartition(":")[2]))
+        for pause_s in (0.0, 0.2):
+            with socket.create_connection(place, timeout=30) as connection:
+                connection.sendall(b"POST /v1/runs HTTP/1.1\r\nHost: localhost\r\n")
+                for part in parts:
+                    connection.sendall(part)
+                    time.sleep(pause_s)
+                answered = b"".join(iter(lambda: connection.recv(4096), b""))
+            assert answered.startswith(b"HTTP/1.1 4"), answered
+    assert "Traceback" not in caplog.text and "Fatal" not in caplog.text
+
+
+def test_a_path_with_a_slash_too_many_is_unknown_and_leads_nowhere(tmp_path):
+    settings = ServerSettings(str(tmp_path / "service.db"), ingest_port=0)
+    with RunningServer(settings, ["ingest"]) as server:
+        answer = httpx.get(f"{server.ingest_url}/health/", headers={"Host": "elsewhere.example.com"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.process
+def test_connections_that_begin_no_handshake_are_bounded_and_ended(tmp_path, monkeypatch):
+    from Agent.server import limits, running
+
+    certificate = self_made_certificate(tmp_path)
+
+    monkeypatch.setattr(limits, "MAX_CONNECTIONS", 5)
+    monkeypatch.setattr(limits, "_MOST_TOLD", 3)
+    monkeypatch.setattr(running, "HEAD_S", 1.0)
+    settings = ServerSettings(
+        str(tmp_path / "service.db"), ingest_port=0, tls_certificate=certificate[0], tls_key=certificate[1]
+    )
+    with RunningServer(settings, ["ingest"]) as server:
+        place = ("127.0.0.1", int(server.ingest_url.rpartition(":")[2]))
+        silent = [socket.create_connection(place, timeout=30) for _ in range(20)]
+        ended = 0
+        for each in silent:
+            with contextlib.suppress(ConnectionResetError):
+                assert each.recv(100) == b""
+            ended += 1
+            each.close()
+        assert ended == len(silent)
+        assert httpx.get(f"{server.ingest_url}/health", verify=False, timeout=30).status_code == 200
+
+
+def test_where_no_file_is_left_connections_are_turned_away_and_taken_again_later(monkeypatch):
+    from Agent.server.limits import BoundedListener
+
+    with BoundedListener(socket.AF_INET, socket.SOCK_STREAM) as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        with socket.create_connection(listening.getsockname(), timeout=30):
+            listening.accept()[0].close()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        refused = socket.create_connection(listening.getsockname(), timeout=30)
+        opened = []
+        last = max(int(each.name) for each in Path("/proc/self/fd").iterdir())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last + 8, hard))
+        try:
+            with contextlib.suppress(OSError):  # when none is left
+                while True:
+                    opened.append(os.open(os.devnull, os.O_RDONLY))
+            with pytest.raises(ConnectionAbortedError):
+                listening.accept()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for each in opened:
+                os.close(each)
+        with refused, contextlib.suppress(ConnectionResetError):
+            assert refused.recv(100) == b""
+        with socket.create_connection(listening.getsockname(), timeout=30) as later:
+            accepted, _ = listening.accept()
+            accepted.sendall(b"taken")
+            assert later.recv(100) == b"taken"
+            accepted.close()

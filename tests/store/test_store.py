@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import sqlite3
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from sqlalchemy import inspect, text
 from sqlalchemy.event import listens_for
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from support.processes import run_python
 
 from Agent.errors import InputError, UsageError
@@ -478,3 +481,67 @@ def test_what_led_to_an_event_is_found_by_index(postgres):
             told = "\n".join(plan)
     assert "session_uid_span_id_idx" in told
     assert "session_uid_parent_span_id_idx" in told
+
+
+def test_a_page_is_cut_where_its_items_are_large_and_the_next_one_goes_on(store, project):
+    sizes = [6 << 20, 1, 6 << 20, 6 << 20, 20 << 20, 20 << 20, 1]
+    sent = [event(number, body={"text": "x" * size}) for number, size in enumerate(sizes, start=1)]
+    for each in sent:
+        store.ingest(project, events=[each])
+    wanted, cursor, pages = EventFilter(session_uid=SESSION), None, []
+    while cursor is not None or not pages:
+        page = store.list_events(project, wanted, limit=1000, cursor=cursor)
+        pages.append([len(item["body"]["text"]) for item in page.items])
+        cursor = page.next_cursor
+    assert pages == [sizes[:4], sizes[4:5], sizes[5:6], sizes[6:]]
+    found = store.events_by_id(project, SESSION, [each.event_id for each in sent])
+    assert sum(len(item["body"]["text"]) for item in found) < 40 << 20
+
+
+def test_nothing_is_written_to_a_file_that_was_removed_or_replaced(tmp_path):
+    path = tmp_path / "service.db"
+    url = f"sqlite:///{path}"
+    with open_store(url) as store, open_store(url, role="query") as reader:
+        project = store.find_project("default")
+        store.ingest(project, events=[event(1)])
+        for each in tmp_path.glob("service.db*"):
+            each.rename(tmp_path / f"moved-{each.name}")
+        for role in (store, reader):
+            with pytest.raises(OperationalError):
+                role.ping()
+        with pytest.raises(OperationalError):
+            store.ingest(project, events=[event(2)])
+        for each in tmp_path.glob("moved-*"):
+            each.rename(tmp_path / each.name.removeprefix("moved-"))
+        store.ingest(project, events=[event(3)])
+        assert ids_stored(reader, project) == ["k3v9q2ma-1", "k3v9q2ma-3"]
+        with sqlite3.connect(path) as source, sqlite3.connect(tmp_path / "backup.db") as copy:
+            source.backup(copy)
+        store.ingest(project, events=[event(4)])
+        for each in tmp_path.glob("service.db*"):
+            each.unlink()
+        (tmp_path / "backup.db").rename(path)
+        store.ingest(project, events=[event(5)])
+        assert ids_stored(reader, project) == ["k3v9q2ma-1", "k3v9q2ma-3", "k3v9q2ma-5"]
+        path.unlink()
+
+
+def ids_stored(store, project) -> list[str]:
+    found = store.list_events(project, EventFilter(session_uid=SESSION)).items
+    return [item["event_id"] for item in found]
+
+
+def test_a_writer_waits_for_others_and_not_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr("Agent.store.database._TURN_S", 0.1)
+    with open_store(f"sqlite:///{tmp_path / 'service.db'}") as store:
+        project = store.find_project("default")
+        with store.writing(), ThreadPoolExecutor(4) as threads:
+            waiting = [threads.submit(store.ingest, project, events=[event(n)]) for n in range(1, 5)]
+            assert {type(each.exception(timeout=30)) for each in waiting} == {PoolTimeout}
+        store.ingest(project, events=[event(1)])
+
+
+@pytest.mark.parametrize("number", [True, False, 1.5, None, "1", 1 << 63, -(1 << 63)])
+def test_a_cursor_of_another_type_is_none_of_ours(store, project, number):
+    with pytest.raises(UsageError, match="not a cursor"):
+        store.list_runs(project, RunFilter(), cursor=make_cursor(number, "x"))

@@ -79,8 +79,8 @@ class IngestDouble:
                 return 502, {}, {}
             refused = [{"index": n, "path": path, "problem": why} for n, path, why in batch.refused]
             counts = {
-                "received": len(batch.events),
-                "stored": new,
+                "accepted": new,
+                "duplicates": len(batch.events) - new,
                 "refused": refused,
                 "dropped": dict(dropped),
                 "database": self.database,

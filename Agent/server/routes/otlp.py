@@ -33,6 +33,11 @@ JSON: Final = "application/json"
 MAX_OTLP_BYTES: Final = 8 << 20
 """Of an unpacked body: empty messages of two bytes take thirty times as much once they are read."""
 
+_MAX_MESSAGES: Final = 500_000
+_SURELY_FEW_BYTES: Final = 1 << 20
+_VARINT: Final = 0
+_DELIMITED: Final = 2
+_FIXED_BYTES: Final = {1: 8, 5: 4}
 _MAX_DEPTH: Final = 64
 _IDS: Final = ("traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id")
 
@@ -51,14 +56,62 @@ def read_request(media_type: str, body: bytes) -> ExportTraceServiceRequest:
     message = ExportTraceServiceRequest()
     try:
         if media_type == PROTOBUF:
+            if len(body) > _SURELY_FEW_BYTES and _holds_too_many(body, message.DESCRIPTOR):
+                text = f"the body holds more than {_MAX_MESSAGES:,} messages"
+                raise Problem(413, "too_large", text, remedy="send it in parts")
             message.ParseFromString(body)
         else:
             value = json_of(body)
             _with_plain_ids(value)
             ParseDict(value, message, ignore_unknown_fields=True, max_recursion_depth=_MAX_DEPTH)
-    except (DecodeError, ParseError, ValueError, TypeError, RecursionError):
+    except (DecodeError, ParseError, ValueError, TypeError, RecursionError, LookupError):
         raise Problem(400, "malformed", "the body is not an ExportTraceServiceRequest") from None
     return message
+
+
+def _holds_too_many(body: bytes, of_whole: Any) -> bool:
+    """Whether more messages are in a body than are read, each of which takes far more room than its bytes.
+
+    Raises:
+        ValueError, LookupError: it is no message.
+    """
+    count = 0
+    waiting = [(0, len(body), of_whole)]
+    while waiting:
+        at, end, kind = waiting.pop()
+        while at < end:
+            tag, at = _varint(body, at)
+            wire_type = tag & 7
+            if wire_type == _VARINT:
+                _, at = _varint(body, at)
+            elif wire_type == _DELIMITED:
+                size, at = _varint(body, at)
+                field = kind.fields_by_number.get(tag >> 3)
+                if field is not None and field.message_type is not None:
+                    count += 1
+                    if count > _MAX_MESSAGES:
+                        return True
+                    waiting.append((at, at + size, field.message_type))
+                at += size
+            else:
+                at += _FIXED_BYTES[wire_type]
+    return False
+
+
+def _varint(body: bytes, at: int) -> tuple[int, int]:
+    """A number in protobuf's encoding, and where it ends."""
+    value = body[at]
+    at += 1
+    if value < 0x80:
+        return value, at
+    value &= 0x7F
+    for shift in range(7, 70, 7):
+        byte = body[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise ValueError("no number")
 
 
 def write_answer(media_type: str, rejected: int, message: str) -> bytes:
