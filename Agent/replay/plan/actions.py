@@ -331,6 +331,13 @@ def _place_ahead(ahead: list[Event], roots: Mapping[str, DrivenAction]) -> Itera
     return waiting
 
 
+def _began_behind(action: DrivenAction, event: Event, turn: int) -> bool:
+    """Whether an action began behind a write or a state, of which the turn of the loop is known."""
+    began = action.call.turns[0]
+    # one that is not async ran in one piece, so that it began behind what it ended behind
+    return began > turn if began else action.event.seq > event.seq
+
+
 def _place_by_beginning(own: Sequence[DrivenAction], waiting: list[Event]) -> list[Event]:
     """Give writes and states to the action that began next, where actions of one agent overlap.
 
@@ -341,15 +348,15 @@ def _place_by_beginning(own: Sequence[DrivenAction], waiting: list[Event]) -> li
         return waiting
     events = sorted([*itertools.chain(*(each.before for each in own)), *waiting], key=order_key)
     beginnings = [each.call.began_us for each in own]
-    turns = [each.call.turns[0] for each in own]
-    has_turns = all(turns) and turns == sorted(turns)
+    first = 0
     for each in own:
         each.before = []
     left: list[Event] = []
     for event in events:
         turn = event.extra.get("loop_turn")
-        if has_turns and type(turn) is int:
-            place = bisect.bisect_left(turns, turn)
+        if type(turn) is int:
+            later = (n for n in range(first, len(own)) if _began_behind(own[n], event, turn))
+            place = first = next(later, len(own))
         else:
             place = bisect.bisect_left(beginnings, float(event.timestamp_us))
         (own[place].before if place < len(own) else left).append(event)
