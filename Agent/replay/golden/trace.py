@@ -498,7 +498,7 @@ def needed(recording: Recording, chosen: Chosen | None = None) -> Callable[[Reco
         if event.id in ids or event.kind == "log.dropped":
             return True
         if event.kind == "code":
-            return event.extra.get("digest") in codes
+            return event.extra.get("digest") in codes or "modules" in event.extra
         if event.kind == "source.state":
             return event.id in states
         return is_shared and event.kind == "state" and event.extra.get("reason") == "first"
