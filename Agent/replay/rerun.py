@@ -45,6 +45,7 @@ from Agent.replay.plan.recording import (
     find_run,
     session_info,
 )
+from Agent.replay.drive.states import SHARED
 from Agent.replay.plan.target import Target, target_name
 from Agent.replay.worker.fork_server import Worker
 from Agent.replay.worker.jobs import Job, launches_anew, run_job, run_job_in_terminal
@@ -222,12 +223,12 @@ def drive_again(
             lambda agent_id: _checked(reference._replace(agent_id=agent_id), target, options, worker),
         )
         agent_id = outcome.agents[0] if judge(outcome)[0] is Verdict.DIVERGED else None
-    elif with_others and outcome.needs_others and judge(outcome)[0] is Verdict.UNVERIFIED:
+    elif with_others and _may_come_of_others(outcome):
         whole = _checked(reference._replace(agent_id=None), target, options, worker)
-        found = whole[0].divergence
-        if judge(whole[0])[0] is Verdict.DIVERGED and found is not None and found.agent_id != agent_id:
+        verdict, found = judge(whole[0])[0], whole[0].divergence
+        if verdict is Verdict.DIVERGED and found is not None and found.agent_id != agent_id:
             outcome.remark(f"the whole session differs first at another agent: {found.step_text}")
-        elif judge(whole[0])[0] is not Verdict.UNVERIFIED:
+        elif verdict in _GREEN or (verdict is Verdict.DIVERGED and outcome.needs_others):
             outcome, stdout, stderr = whole
             outcome.remark(
                 f"{agent_id} alone proves nothing, since it reads what others change: the whole session was "
@@ -250,6 +251,14 @@ def drive_again(
     )
     _keep(report)
     return report
+
+
+def _may_come_of_others(outcome: ReplayOutcome) -> bool:
+    """Whether what comes of one agent alone may be nothing but that the others did not run."""
+    if judge(outcome)[0] is Verdict.UNVERIFIED:
+        return outcome.needs_others
+    is_shared = any(SHARED in each for each in outcome.references)
+    return judge(outcome)[0] is Verdict.DIVERGED and (outcome.needs_others or is_shared)
 
 
 def _one_by_one(whole: _Replayed, replay: Callable[[str], _Replayed]) -> _Replayed:
@@ -298,7 +307,8 @@ def _checked(
         return _in_child(reference, target, options, worker, more)
 
     if outcome.beside and (outcome.divergence is not None or outcome.is_waiting):
-        outcome, stdout, stderr = _in_other_turns((outcome, stdout, stderr), once_more)
+        is_whole = reference.agent_id is None
+        outcome, stdout, stderr = _in_other_turns((outcome, stdout, stderr), once_more, is_whole=is_whole)
     # Where no code changed, it may be the order of a set; forks of one process have one hash seed.
     looks_at_hashes = outcome.is_same_code and launches_anew()
     has_threads = any(each.startswith(_THREADS) for each in outcome.unsteady)
@@ -499,12 +509,15 @@ def _leaving_out(found: Divergence | None) -> str:
     return f"; if the field does not matter: --ignore {found.field.removeprefix(_STATE)}"
 
 
-def _in_other_turns(first: _Replayed, once_more: _OnceMore) -> _Replayed:
+def _in_other_turns(first: _Replayed, once_more: _OnceMore, *, is_whole: bool) -> _Replayed:
     """What comes of a difference among actions that ran at the same time, once they take turns otherwise.
 
     The recording does not tell to the microsecond which of them began first. An order in which nothing
     differs is as good as the recorded one. A difference counts where one action after the other gives the
     same, or, where code changed, agrees with less of the recording or cannot come to an end.
+
+    Args:
+        is_whole: whether all agents are replayed: the turns of one alone may depend on the others.
     """
     has_paused = first[0].has_paused
     for turns in ("paced", "prompt", "loose", "sequential"):
@@ -518,7 +531,7 @@ def _in_other_turns(first: _Replayed, once_more: _OnceMore) -> _Replayed:
             first = other
     outcome, found, later = first[0], first[0].divergence, other[0].divergence
     is_shorter = later is not None and found is not None and later.step < found.step
-    is_less = outcome.changed_code and (is_shorter or other[0].is_waiting)
+    is_less = is_whole and outcome.changed_code and (is_shorter or other[0].is_waiting)
     if found is not None and later != found and not is_less:
         outcome.has_unknown_order = outcome.needs_others = True
         remedy = "replay each agent alone" if len(outcome.agents) > 1 else "await one action before the next"

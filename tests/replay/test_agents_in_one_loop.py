@@ -81,6 +81,14 @@ def test_one_of_them_alone_proves_nothing_where_others_used_what_it_uses(toy):
     assert "replay the whole session" in str(report)
 
 
+def test_one_of_them_alone_is_no_difference_where_a_change_has_no_effect(toy):
+    toy.record(TRADERS).change("self.had += amount", "self.had = self.had + amount")
+    report = toy.replay("last/a")
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("self.had = self.had", "self.had = 2 * self.had").replay("last/a")
+    assert (report.verdict, report.divergence.agent_id) == ("DIVERGED", "a"), str(report)
+
+
 INDEPENDENT = """
 import asyncio
 
