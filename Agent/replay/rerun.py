@@ -36,6 +36,7 @@ from Agent.replay.compare.outcome import (
     judge,
     locate,
 )
+from Agent.replay.drive.states import SHARED
 from Agent.replay.plan.recording import (
     ACTION_KINDS,
     RunRef,
@@ -45,7 +46,6 @@ from Agent.replay.plan.recording import (
     find_run,
     session_info,
 )
-from Agent.replay.drive.states import SHARED
 from Agent.replay.plan.target import Target, target_name
 from Agent.replay.worker.fork_server import Worker
 from Agent.replay.worker.jobs import Job, launches_anew, run_job, run_job_in_terminal
@@ -309,6 +309,9 @@ def _checked(
     if outcome.beside and (outcome.divergence is not None or outcome.is_waiting):
         is_whole = reference.agent_id is None
         outcome, stdout, stderr = _in_other_turns((outcome, stdout, stderr), once_more, is_whole=is_whole)
+    is_changed = outcome.changed_code or outcome.changed_modules
+    if outcome.has_held and is_changed and judge(outcome)[0] in _GREEN:
+        _check_holds(outcome, once_more("free")[0])
     # Where no code changed, it may be the order of a set; forks of one process have one hash seed.
     looks_at_hashes = outcome.is_same_code and launches_anew()
     has_threads = any(each.startswith(_THREADS) for each in outcome.unsteady)
@@ -339,6 +342,19 @@ def _checked(
         _tell_left_out(outcome, ", ".join(left_out))
     _look_at_libraries(outcome, once_more)
     return outcome, stdout, stderr
+
+
+def _check_holds(outcome: ReplayOutcome, free: ReplayOutcome) -> None:
+    """Say that changed code proves nothing by an order that it would not have come to by itself.
+
+    Args:
+        free: what came of actions that go on behind an `await` once they can.
+    """
+    if judge(free)[0] is Verdict.DIVERGED and free.divergence is not None:
+        outcome.reason(
+            "code changed, and actions went on behind each await in the recorded order; without that, this "
+            f"differs: {free.divergence.step_text}. Changed delays do that, or a machine that was busy"
+        )
 
 
 def _check_is_steady(
@@ -520,14 +536,14 @@ def _in_other_turns(first: _Replayed, once_more: _OnceMore, *, is_whole: bool) -
         is_whole: whether all agents are replayed: the turns of one alone may depend on the others.
     """
     has_paused = first[0].has_paused
-    for turns in ("paced", "prompt", "loose", "sequential"):
-        if not {"paced": first[0].is_unpaced, "prompt": has_paused}.get(turns, True):
+    for turns in ("prompt", "loose", "sequential"):
+        if turns == "prompt" and not has_paused:
             continue
         other = once_more(turns)
         if judge(other[0])[0] in _GREEN:
             return other
         has_paused = has_paused or other[0].has_paused
-        if turns in {"paced", "prompt"} and _agreed_steps(other[0]) > _agreed_steps(first[0]):
+        if turns == "prompt" and _agreed_steps(other[0]) > _agreed_steps(first[0]):
             first = other
     outcome, found, later = first[0], first[0].divergence, other[0].divergence
     is_shorter = later is not None and found is not None and later.step < found.step

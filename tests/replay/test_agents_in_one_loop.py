@@ -475,3 +475,74 @@ KEPT = []
 def test_what_a_task_waited_for_between_its_actions_is_waited_for_again_where_that_matters(toy):
     report = toy.record(TANK).replay("last")
     assert report.verdict == "IDENTICAL", str(report)
+
+
+DIGITISERS = """
+import asyncio
+from pathlib import Path
+
+FIRST, SECOND = map(float, Path(__file__).with_suffix(".delays").read_text().split())
+KEPT = []
+
+class Digitiser:
+    def __init__(self, name, delay_s, shelf):
+        self.agent_id, self.delay_s, self.shelf, self.done = name, delay_s, shelf, []
+
+    @trace_agent_action
+    async def digitise(self, pages):
+        for page in range(pages):
+            await asyncio.sleep(self.delay_s)
+            self.shelf.append(self.agent_id)
+            self.done.append((page, len(self.shelf)))
+        return len(self.shelf)
+
+def team():
+    shelf = []
+    return {name: Digitiser(name, delay_s, shelf) for name, delay_s in {"a": FIRST, "b": SECOND}.items()}
+
+def build(spec):
+    return team()
+
+def main():
+    async def day():
+        agents = team()
+        KEPT.append(agents)
+        await asyncio.gather(*(each.digitise(6) for each in agents.values()))
+    asyncio.run(day())
+"""
+
+
+def _delays(toy, text):
+    """Delays that no module tells: what makes them other ones is no change of code."""
+    (toy.directory / f"{toy.name}.delays").write_text(text)
+
+
+def test_actions_go_on_behind_each_await_in_the_recorded_order(toy):
+    _delays(toy, "0.03 0.0171")
+    toy.record(DIGITISERS)
+    _delays(toy, "0.0171 0.03")
+    report = toy.replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("page, len(self.shelf)", "page, len(self.shelf) + (page == 4)").replay("last")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
+
+
+def test_changed_code_proves_nothing_by_an_order_that_it_does_not_come_to(toy):
+    _delays(toy, "0.03 0.0171")
+    report = (
+        toy.record(DIGITISERS)
+        .change("asyncio.sleep(self.delay_s)", "asyncio.sleep(0.05 - self.delay_s)")
+        .replay("last")
+    )
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "in the recorded order; without that, this differs: step 1" in str(report)
+
+
+def test_awaits_that_are_gone_or_new_do_not_stop_a_replay(toy):
+    _delays(toy, "0.03 0.0171")
+    toy.record(DIGITISERS)
+    line = "await asyncio.sleep(self.delay_s)"
+    report = toy.change(line, "pass").replay("last")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
+    report = toy.write(DIGITISERS).change(line, f"await asyncio.sleep(0); {line}").replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
