@@ -539,7 +539,7 @@ def test_changed_code_proves_nothing_by_an_order_that_it_does_not_come_to(toy):
 
 
 def test_awaits_that_are_gone_or_new_do_not_stop_a_replay(toy):
-    _delays(toy, "0.03 0.0171")
+    _delays(toy, "0.1 0.005")
     toy.record(DIGITISERS)
     line = "await asyncio.sleep(self.delay_s)"
     report = toy.change(line, "pass").replay("last")
