@@ -223,7 +223,7 @@ def drive_again(
             lambda agent_id: _checked(reference._replace(agent_id=agent_id), target, options, worker),
         )
         agent_id = outcome.agents[0] if judge(outcome)[0] is Verdict.DIVERGED else None
-    elif with_others and _may_come_of_others(outcome):
+    elif with_others and _may_come_of_others(outcome) and len(open_reader(reference.session).agents()) > 1:
         whole = _checked(reference._replace(agent_id=None), target, options, worker)
         verdict, found = judge(whole[0])[0], whole[0].divergence
         if verdict is Verdict.DIVERGED and found is not None and found.agent_id != agent_id:
@@ -231,8 +231,8 @@ def drive_again(
         elif verdict in _GREEN or (verdict is Verdict.DIVERGED and outcome.needs_others):
             outcome, stdout, stderr = whole
             outcome.remark(
-                f"{agent_id} alone proves nothing, since it reads what others change: the whole session was "
-                "replayed"
+                f"{agent_id} alone proves nothing, since others may change what it holds: the whole session "
+                "was replayed"
             )
             agent_id = None
     if outcome.divergence is not None:
@@ -255,10 +255,11 @@ def drive_again(
 
 def _may_come_of_others(outcome: ReplayOutcome) -> bool:
     """Whether what comes of one agent alone may be nothing but that the others did not run."""
-    if judge(outcome)[0] is Verdict.UNVERIFIED:
-        return outcome.needs_others
+    if judge(outcome)[0] is not Verdict.DIVERGED:
+        return outcome.needs_others and judge(outcome)[0] is Verdict.UNVERIFIED
     is_shared = any(SHARED in each for each in outcome.references)
-    return judge(outcome)[0] is Verdict.DIVERGED and (outcome.needs_others or is_shared)
+    is_unchanged = outcome.is_same_code and not outcome.changed_modules
+    return outcome.needs_others or is_shared or is_unchanged
 
 
 def _one_by_one(whole: _Replayed, replay: Callable[[str], _Replayed]) -> _Replayed:

@@ -546,3 +546,50 @@ def test_awaits_that_are_gone_or_new_do_not_stop_a_replay(toy):
     assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
     report = toy.write(DIGITISERS).change(line, f"await asyncio.sleep(0); {line}").replay("last")
     assert report.verdict == "IDENTICAL", str(report)
+
+
+STORE = """
+from dataclasses import dataclass
+
+@dataclass
+class Order:
+    number: int
+    status: str = "open, and told at some length"
+    paid: int = 0
+
+class Clerk:
+    def __init__(self, name, store):
+        self.agent_id, self.store = name, store
+
+    @trace_agent_action
+    def settle(self, number):
+        order = self.store[number]
+        if order.paid:
+            return 0
+        order.paid += 5
+        return order.paid
+
+def clerks():
+    store = {number: Order(number) for number in range(60)}
+    return {name: Clerk(name, store) for name in "ab"}
+
+def build(spec):
+    return clerks() if spec.agent_id is None else clerks()[spec.agent_id]
+
+def main():
+    team = clerks()
+    for number in range(20):
+        team["b"].settle(number)
+        team["a"].settle(number // 2 * 3)
+    KEPT.append(team)
+
+KEPT = []
+"""
+
+
+def test_a_difference_of_one_agent_that_the_whole_session_does_not_have_is_none(toy):
+    report = toy.record(STORE).replay("last/a")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "the whole session was replayed" in str(report)
+    report = toy.change("order.paid += 5", "order.paid += 6").replay("last/a")
+    assert report.verdict == "DIVERGED", str(report)

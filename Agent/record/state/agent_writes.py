@@ -58,6 +58,9 @@ class Ended(Protocol):
     binding: AgentBinding
     tracker: StateTracker | None
 
+    turns: list[int]
+    """Of an async one: when it began, and went on behind an `await`."""
+
     @property
     def spec(self) -> _Facts:
         """What is known of its function."""
@@ -140,12 +143,13 @@ class AgentWrites:
                 found.append(Written(looked.known, obj, list(fields)))
         return found
 
-    def ended(self, own: StateTracker | None, writer: str | None, *, is_async: bool, is_last: bool) -> None:
+    def ended(self, own: StateTracker | None, writer: str | None, *, has_waited: bool, is_last: bool) -> None:
         """An outermost action ended: what others than its agent hold now and did not before, it wrote.
 
         Args:
             own: the state of its agent.
             writer: the agent.
+            has_waited: whether other tasks may have run before it ended.
             is_last: whether no other is open.
         """
         if not is_last:
@@ -166,7 +170,7 @@ class AgentWrites:
                         looked.pending.pop(name, None)  # an action of its own, inside this one, told it
                         continue
                     before = looked.pending.get(name, ())
-                    if before is None or not is_known or (is_async and _has_other_tasks()):
+                    if before is None or not is_known or (has_waited and _has_other_tasks()):
                         looked.pending[name] = None
                     elif writer not in before:
                         looked.pending[name] = (*before, writer)
@@ -288,7 +292,8 @@ class BetweenActions:
             self.objects.ended(held, is_last=is_last)
             if self.writes.is_watching:
                 writer = call.binding.agent_id
-                self.writes.ended(call.tracker, writer, is_async=call.spec.is_async, is_last=is_last)
+                has_waited = call.spec.is_async and len(call.turns) > 1
+                self.writes.ended(call.tracker, writer, has_waited=has_waited, is_last=is_last)
         except Exception as error:  # noqa: BLE001 - as above
             trouble("looking at what agents hold", error)
         finally:
