@@ -231,10 +231,15 @@ def drive_again(
         elif verdict in _GREEN or (verdict is Verdict.DIVERGED and outcome.needs_others):
             outcome, stdout, stderr = whole
             outcome.remark(
-                f"{agent_id} alone proves nothing, since others may change what it holds: the whole session "
+                f"{agent_id} alone proves nothing, since others may change what it reads: the whole session "
                 "was replayed"
             )
             agent_id = None
+        elif verdict is Verdict.UNVERIFIED and whole[0].has_unknown_order and _is_unchanged(outcome):
+            outcome.doubts.append(
+                f"no code changed, and in the whole session others acted at the same time as {agent_id}, in "
+                "an order that a replay does not impose"
+            )
     if outcome.divergence is not None:
         outcome.divergence, *outcome.further = locate(
             [outcome.divergence, *outcome.further], reference.session
@@ -255,11 +260,16 @@ def drive_again(
 
 def _may_come_of_others(outcome: ReplayOutcome) -> bool:
     """Whether what comes of one agent alone may be nothing but that the others did not run."""
-    if judge(outcome)[0] is not Verdict.DIVERGED:
-        return outcome.needs_others and judge(outcome)[0] is Verdict.UNVERIFIED
+    verdict = judge(outcome)[0]
+    if verdict is not Verdict.DIVERGED:
+        return verdict is Verdict.UNVERIFIED and outcome.counts.driven > 0
     is_shared = any(SHARED in each for each in outcome.references)
-    is_unchanged = outcome.is_same_code and not outcome.changed_modules
-    return outcome.needs_others or is_shared or is_unchanged
+    return outcome.needs_others or is_shared or _is_unchanged(outcome)
+
+
+def _is_unchanged(outcome: ReplayOutcome) -> bool:
+    """Whether a difference cannot come of the program's code, as far as the recording tells."""
+    return outcome.is_same_code and not outcome.changed_modules
 
 
 def _one_by_one(whole: _Replayed, replay: Callable[[str], _Replayed]) -> _Replayed:
@@ -277,6 +287,7 @@ def _one_by_one(whole: _Replayed, replay: Callable[[str], _Replayed]) -> _Replay
     alone = [replay(agent_id) for agent_id in tried]
     told = f"{len(outcome.agents)} agents acted at the same time, in an order that a replay does not impose: "
     differing = [each for each in alone if judge(each[0])[0] is Verdict.DIVERGED]
+    differing = [each for each in differing if not _is_unchanged(each[0])]  # else it may come of the others
     if differing:
         earliest = min(differing, key=lambda each: _place_of(each[0].divergence))
         earliest[0].remark(f"{told}agents were replayed alone, and this is the earliest difference")
@@ -531,7 +542,8 @@ def _in_other_turns(first: _Replayed, once_more: _OnceMore, *, is_whole: bool) -
 
     The recording does not tell to the microsecond which of them began first. An order in which nothing
     differs is as good as the recorded one. A difference counts where one action after the other gives the
-    same, or, where code changed, agrees with less of the recording or cannot come to an end.
+    same, or, where code changed, agrees with less of the recording or cannot come to an end, and where the
+    recording tells which turns they took.
 
     Args:
         is_whole: whether all agents are replayed: the turns of one alone may depend on the others.
@@ -548,8 +560,9 @@ def _in_other_turns(first: _Replayed, once_more: _OnceMore, *, is_whole: bool) -
             first = other
     outcome, found, later = first[0], first[0].divergence, other[0].divergence
     is_shorter = later is not None and found is not None and later.step < found.step
-    is_less = is_whole and outcome.changed_code and (is_shorter or other[0].is_waiting)
-    if found is not None and later != found and not is_less:
+    is_changed = outcome.changed_code or outcome.changed_modules
+    counts = is_shorter or other[0].is_waiting or not outcome.has_unknown_turns
+    if found is not None and later != found and not (is_whole and is_changed and counts):
         outcome.has_unknown_order = outcome.needs_others = True
         remedy = "replay each agent alone" if len(outcome.agents) > 1 else "await one action before the next"
         outcome.doubts.append(

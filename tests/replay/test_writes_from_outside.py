@@ -564,7 +564,7 @@ def test_a_queue_of_one_agent_that_others_fill_is_compared_in_a_whole_replay(toy
     report = toy.replay("last/bob")  # nobody fills it there
     assert report.verdict == "IDENTICAL"
     assert (
-        "bob alone proves nothing, since others may change what it holds: the whole session was replayed"
+        "bob alone proves nothing, since others may change what it reads: the whole session was replayed"
         in str(report)
     )
     report = toy.change("str(number)", "str(number + (number == 7))").replay("last")

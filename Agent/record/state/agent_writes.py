@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from Agent.event.values.codecs import is_queue, parts_of_queue
 from Agent.event.values.plain import SCALARS
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.health import trouble
@@ -332,6 +333,9 @@ def _mark(value: Any) -> object:
     kind = type(value)
     if kind in SCALARS:
         return value
+    if is_queue(kind):
+        value = parts_of_queue(value)["queue"]
+        kind = type(value)
     if kind in _SIZED and len(value) > _COUNTED_ITEMS:
         return _Members(id(value), len(value), id(value[-1]) if kind is list or kind is deque else 0)
     found = snapshot(value)
@@ -343,7 +347,7 @@ _SIZED = frozenset({list, dict, set, frozenset, tuple, deque})
 
 def _is_other(mark: object, value: Any) -> bool:
     if type(mark) is tuple:
-        return not still_is(value, mark)
+        return not still_is(parts_of_queue(value)["queue"] if is_queue(type(value)) else value, mark)
     if type(mark) is _Members:
         now = _mark(value)
         return type(now) is not _Members or now != mark

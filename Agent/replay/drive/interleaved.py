@@ -54,6 +54,9 @@ class Turns:
             recording begins late, but what made it late may have been the recording of the others.
     """
 
+    are_known = False
+    """Whether the recording tells which of them came when."""
+
     def __init__(
         self,
         group: Sequence[DrivenAction],
@@ -105,6 +108,7 @@ class Turns:
         """Note what they did that may matter."""
         outcome.has_paused = outcome.has_paused or self.has_paused
         outcome.has_held = outcome.has_held or self.has_held
+        outcome.has_unknown_turns = outcome.has_unknown_turns or not self.are_known
 
     def go_on(self) -> bool:
         """Begin the next action, though what had ended before it in the recording has not; False without one.
@@ -190,6 +194,8 @@ class RecordedTasks(Turns):
     Args:
         holds: whether to impose when actions go on behind an `await`, too.
     """
+
+    are_known = True
 
     def __init__(
         self,
