@@ -287,7 +287,6 @@ def _one_by_one(whole: _Replayed, replay: Callable[[str], _Replayed]) -> _Replay
     alone = [replay(agent_id) for agent_id in tried]
     told = f"{len(outcome.agents)} agents acted at the same time, in an order that a replay does not impose: "
     differing = [each for each in alone if judge(each[0])[0] is Verdict.DIVERGED]
-    differing = [each for each in differing if not _is_unchanged(each[0])]  # else it may come of the others
     if differing:
         earliest = min(differing, key=lambda each: _place_of(each[0].divergence))
         earliest[0].remark(f"{told}agents were replayed alone, and this is the earliest difference")

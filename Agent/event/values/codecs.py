@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import cached_property
 from importlib import import_module
@@ -173,14 +173,18 @@ def fill_queue(queue: Any, other: Any) -> None:
 
     Nobody knows which of its items are being worked on, so that any may be done.
     """
-    items = parts_of_queue(queue)["queue"]
-    given = tuple(parts_of_queue(other)["queue"])
-    items.clear()
-    items.extend(given)
+    given = parts_of_queue(other)
+    _put_items(queue, tuple(given["queue"]), given["maxsize"], _MOST_UNFINISHED)
+
+
+def _put_items(queue: Any, items: Sequence[Any], maxsize: int, unfinished: int) -> None:
     present = attributes_of(queue)
-    name = "unfinished_tasks" if "unfinished_tasks" in present else "_unfinished_tasks"
-    restore_attributes(queue, {name: _MOST_UNFINISHED})
-    if "_finished" in present:
+    prefix = "" if "maxsize" in present else "_"
+    held = present[f"{prefix}queue"]
+    held.clear()
+    held.extend(items)
+    restore_attributes(queue, {f"{prefix}maxsize": maxsize, f"{prefix}unfinished_tasks": unfinished})
+    if unfinished and "_finished" in present:
         present["_finished"].clear()
 
 
@@ -370,9 +374,9 @@ def _build_deque(reduced: Any, argument: str, _binding: Binding) -> deque[Any]:
 def _build_queue(reduced: Any, argument: str, _binding: Binding) -> Any:
     module, name = _QUEUES[argument]
     parts = _exact(reduced, dict)
-    built = getattr(import_module(module), name)(_exact(parts.get("maxsize", 0), int))
-    for item in _exact(parts.get("queue", []), list):
-        parts_of_queue(built)["queue"].append(item)
+    built = getattr(import_module(module), name)()
+    items = _exact(parts.get("queue", []), list)
+    _put_items(built, items, _exact(parts.get("maxsize", 0), int), len(items))
     if _exact(parts.get("is_shutdown", False), bool):
         built.shutdown()
     return built

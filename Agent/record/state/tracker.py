@@ -674,7 +674,8 @@ def is_object(value: object, agent_of: Callable[[object], str | None]) -> bool:
     if sort is Sort.ARRAY:
         return getattr(getattr(value, "dtype", None), "kind", "") in _UNRESTORED_KINDS
     if cls is MethodType:  # it changes with its object
-        return is_object(cast("MethodType", value).__self__, agent_of)
+        owner = cast("MethodType", value).__self__
+        return is_queue(type(owner)) or is_object(owner, agent_of)
     if sort is not Sort.UNKNOWN or issubclass(cls, _NEVER_CHANGING) or class_reducer(cls) is not None:
         return False
     # A metaclass may have the class hide its own attributes.

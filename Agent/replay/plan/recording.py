@@ -342,7 +342,9 @@ def _note_facts(recording: Recording, event: Event) -> None:
         changed = event.extra.get("changed")
         facts.written.update(changed if isinstance(changed, dict) else ())
         facts.written.update(map(str, event.extra.get("unset") or ()))
-        _note_queues(facts, event)
+        writers = event.extra.get("writers")
+        known = writers if isinstance(writers, dict) else {}
+        facts.queues_outside.update(name for name in _queues_in(event) if None in (known.get(name) or [None]))
         facts.written_outside.update(map(str, event.extra.get("objects") or ()))
 
 
@@ -373,14 +375,15 @@ def _note_state(facts: AgentFacts, event: Event) -> None:
 def note_overlap(facts: AgentFacts) -> None:
     """Other tasks ran while an agent's actions waited, or it acted while others' did: they use its queues."""
     if facts.first_state is not None:
-        _note_queues(facts, facts.first_state)
+        facts.queues_outside.update(_queues_in(facts.first_state))
 
 
-def _note_queues(facts: AgentFacts, event: Event) -> None:
-    """Note the fields that a state or a write holds a queue in."""
-    tags = (event.types or {}).items()
-    pointers = (pointer.split("/") for pointer, tag in tags if tag.startswith("queue:"))
-    facts.queues_outside.update(unescape(parts[3]) for parts in pointers if len(parts) == _FIELD_DEPTH)
+def _queues_in(event: Event) -> Iterator[str]:
+    """The fields that a state or a write holds a queue in."""
+    pointers = (
+        pointer.split("/") for pointer, tag in (event.types or {}).items() if tag.startswith("queue:")
+    )
+    return (unescape(parts[3]) for parts in pointers if len(parts) == _FIELD_DEPTH)
 
 
 def is_held_move(event: Event) -> bool:
