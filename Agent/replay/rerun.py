@@ -36,6 +36,7 @@ from Agent.replay.compare.outcome import (
     judge,
     locate,
 )
+from Agent.replay.drive.states import SHARED
 from Agent.replay.plan.recording import (
     ACTION_KINDS,
     RunRef,
@@ -222,18 +223,23 @@ def drive_again(
             lambda agent_id: _checked(reference._replace(agent_id=agent_id), target, options, worker),
         )
         agent_id = outcome.agents[0] if judge(outcome)[0] is Verdict.DIVERGED else None
-    elif with_others and outcome.needs_others and judge(outcome)[0] is Verdict.UNVERIFIED:
+    elif with_others and _may_come_of_others(outcome) and len(open_reader(reference.session).agents()) > 1:
         whole = _checked(reference._replace(agent_id=None), target, options, worker)
-        found = whole[0].divergence
-        if judge(whole[0])[0] is Verdict.DIVERGED and found is not None and found.agent_id != agent_id:
+        verdict, found = judge(whole[0])[0], whole[0].divergence
+        if verdict is Verdict.DIVERGED and found is not None and found.agent_id != agent_id:
             outcome.remark(f"the whole session differs first at another agent: {found.step_text}")
-        elif judge(whole[0])[0] is not Verdict.UNVERIFIED:
+        elif verdict in _GREEN or (verdict is Verdict.DIVERGED and outcome.needs_others):
             outcome, stdout, stderr = whole
             outcome.remark(
-                f"{agent_id} alone proves nothing, since it reads what others change: the whole session was "
-                "replayed"
+                f"{agent_id} alone proves nothing, since others may change what it reads: the whole session "
+                "was replayed"
             )
             agent_id = None
+        elif verdict is Verdict.UNVERIFIED and whole[0].has_unknown_order and _is_unchanged(outcome):
+            outcome.doubts.append(
+                f"no code changed, and in the whole session others acted at the same time as {agent_id}, in "
+                "an order that a replay does not impose"
+            )
     if outcome.divergence is not None:
         outcome.divergence, *outcome.further = locate(
             [outcome.divergence, *outcome.further], reference.session
@@ -250,6 +256,20 @@ def drive_again(
     )
     _keep(report)
     return report
+
+
+def _may_come_of_others(outcome: ReplayOutcome) -> bool:
+    """Whether what comes of one agent alone may be nothing but that the others did not run."""
+    verdict = judge(outcome)[0]
+    if verdict is not Verdict.DIVERGED:
+        return verdict is Verdict.UNVERIFIED and outcome.counts.driven > 0
+    is_shared = any(SHARED in each for each in outcome.references)
+    return outcome.needs_others or is_shared or _is_unchanged(outcome)
+
+
+def _is_unchanged(outcome: ReplayOutcome) -> bool:
+    """Whether a difference cannot come of the program's code, as far as the recording tells."""
+    return outcome.is_same_code and not outcome.changed_modules
 
 
 def _one_by_one(whole: _Replayed, replay: Callable[[str], _Replayed]) -> _Replayed:
@@ -298,7 +318,11 @@ def _checked(
         return _in_child(reference, target, options, worker, more)
 
     if outcome.beside and (outcome.divergence is not None or outcome.is_waiting):
-        outcome, stdout, stderr = _in_other_turns((outcome, stdout, stderr), once_more)
+        is_whole = reference.agent_id is None
+        outcome, stdout, stderr = _in_other_turns((outcome, stdout, stderr), once_more, is_whole=is_whole)
+    is_changed = outcome.changed_code or outcome.changed_modules
+    if outcome.has_held and is_changed and judge(outcome)[0] in _GREEN:
+        _check_holds(outcome, once_more("free")[0])
     # Where no code changed, it may be the order of a set; forks of one process have one hash seed.
     looks_at_hashes = outcome.is_same_code and launches_anew()
     has_threads = any(each.startswith(_THREADS) for each in outcome.unsteady)
@@ -329,6 +353,19 @@ def _checked(
         _tell_left_out(outcome, ", ".join(left_out))
     _look_at_libraries(outcome, once_more)
     return outcome, stdout, stderr
+
+
+def _check_holds(outcome: ReplayOutcome, free: ReplayOutcome) -> None:
+    """Say that changed code proves nothing by an order that it would not have come to by itself.
+
+    Args:
+        free: what came of actions that go on behind an `await` once they can.
+    """
+    if judge(free)[0] is Verdict.DIVERGED and free.divergence is not None:
+        outcome.reason(
+            "code changed, and actions went on behind each await in the recorded order; without that, this "
+            f"differs: {free.divergence.step_text}. Changed delays do that, or a machine that was busy"
+        )
 
 
 def _check_is_steady(
@@ -499,27 +536,32 @@ def _leaving_out(found: Divergence | None) -> str:
     return f"; if the field does not matter: --ignore {found.field.removeprefix(_STATE)}"
 
 
-def _in_other_turns(first: _Replayed, once_more: _OnceMore) -> _Replayed:
+def _in_other_turns(first: _Replayed, once_more: _OnceMore, *, is_whole: bool) -> _Replayed:
     """What comes of a difference among actions that ran at the same time, once they take turns otherwise.
 
     The recording does not tell to the microsecond which of them began first. An order in which nothing
     differs is as good as the recorded one. A difference counts where one action after the other gives the
-    same, or, where code changed, agrees with less of the recording or cannot come to an end.
+    same, or, where code changed, agrees with less of the recording or cannot come to an end, and where the
+    recording tells which turns they took.
+
+    Args:
+        is_whole: whether all agents are replayed: the turns of one alone may depend on the others.
     """
     has_paused = first[0].has_paused
-    for turns in ("paced", "prompt", "loose", "sequential"):
-        if not {"paced": first[0].is_unpaced, "prompt": has_paused}.get(turns, True):
+    for turns in ("prompt", "loose", "sequential"):
+        if turns == "prompt" and not has_paused:
             continue
         other = once_more(turns)
         if judge(other[0])[0] in _GREEN:
             return other
         has_paused = has_paused or other[0].has_paused
-        if turns in {"paced", "prompt"} and _agreed_steps(other[0]) > _agreed_steps(first[0]):
+        if turns == "prompt" and _agreed_steps(other[0]) > _agreed_steps(first[0]):
             first = other
     outcome, found, later = first[0], first[0].divergence, other[0].divergence
     is_shorter = later is not None and found is not None and later.step < found.step
-    is_less = outcome.changed_code and (is_shorter or other[0].is_waiting)
-    if found is not None and later != found and not is_less:
+    is_changed = outcome.changed_code or outcome.changed_modules
+    counts = is_shorter or other[0].is_waiting or not outcome.has_unknown_turns
+    if found is not None and later != found and not (is_whole and is_changed and counts):
         outcome.has_unknown_order = outcome.needs_others = True
         remedy = "replay each agent alone" if len(outcome.agents) > 1 else "await one action before the next"
         outcome.doubts.append(

@@ -9,9 +9,10 @@ from __future__ import annotations
 import binascii
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import cached_property
+from importlib import import_module
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from Agent.event.classes import (
     mro_of,
     namespace_of,
     remember,
+    restore_attributes,
     solid_base,
     text_or_none,
 )
@@ -138,6 +140,60 @@ def _reduce_defaultdict(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa:
     return f"defaultdict:{name}", dict(dict.items(value))
 
 
+_QUEUES = {
+    f"{module}.{name}": (module, name)
+    for module in ("asyncio.queues", "queue")
+    for name in ("Queue", "LifoQueue", "PriorityQueue")
+}
+_queues: dict[type, bool] = {}
+_MOST_UNFINISHED = 1_000_000
+
+
+def is_queue(cls: type) -> bool:
+    """Whether it is a queue of asyncio or of threads, and no subclass."""
+    try:
+        return _queues[cls]
+    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
+        module, name = _QUEUES.get(class_name(cls), ("", ""))
+        return remember(_queues, cls, bool(name) and vars(sys.modules[module]).get(name) is cls)
+
+
+def parts_of_queue(queue: Any) -> dict[str, Any]:
+    """What a queue is: its size, and the very container that it has its items in.
+
+    Who waits for it belongs to the process, and so does how much of what was taken out is done.
+    """
+    found = attributes_of(queue)
+    names = ("maxsize", "queue", "is_shutdown")
+    return {name: found.get(name, found.get(f"_{name}")) for name in names}
+
+
+def fill_queue(queue: Any, other: Any) -> None:
+    """Give a queue what is in another one of its class; who waits for it goes on waiting.
+
+    Nobody knows which of its items are being worked on, so that any may be done.
+    """
+    given = parts_of_queue(other)
+    _put_items(queue, tuple(given["queue"]), given["maxsize"], _MOST_UNFINISHED)
+
+
+def _put_items(queue: Any, items: Sequence[Any], maxsize: int, unfinished: int) -> None:
+    present = attributes_of(queue)
+    prefix = "" if "maxsize" in present else "_"
+    held = present[f"{prefix}queue"]
+    held.clear()
+    held.extend(items)
+    restore_attributes(queue, {f"{prefix}maxsize": maxsize, f"{prefix}unfinished_tasks": unfinished})
+    if unfinished and "_finished" in present:
+        present["_finished"].clear()
+
+
+def _reduce_queue(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001
+    parts = parts_of_queue(value)
+    parts["queue"] = list(parts["queue"] or ())
+    return f"queue:{class_name(type(value))}", {name: each for name, each in parts.items() if each}
+
+
 def _simple(tag: str, reduce: Callable[[Any], Any]) -> Reducer:
     def reducer(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001
         return tag, reduce(value)
@@ -176,6 +232,7 @@ _BY_NAME: dict[tuple[str, str], Reducer] = {
     ("fractions", "Fraction"): _simple("fraction", str),
     **{("ipaddress", name): _simple(f"ipaddress:{name}", str) for name in _ADDRESSES},
     ("random", "Random"): reduce_random,
+    **dict.fromkeys(_QUEUES.values(), _reduce_queue),
     **{
         ("pathlib", name): _reduce_path
         for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
@@ -314,6 +371,17 @@ def _build_deque(reduced: Any, argument: str, _binding: Binding) -> deque[Any]:
     return deque(members, int(argument))
 
 
+def _build_queue(reduced: Any, argument: str, _binding: Binding) -> Any:
+    module, name = _QUEUES[argument]
+    parts = _exact(reduced, dict)
+    built = getattr(import_module(module), name)()
+    items = _exact(parts.get("queue", []), list)
+    _put_items(built, items, _exact(parts.get("maxsize", 0), int), len(items))
+    if _exact(parts.get("is_shutdown", False), bool):
+        built.shutdown()
+    return built
+
+
 def _build_counter(reduced: Any, _argument: str, _binding: Binding) -> Counter[Any]:
     built: Counter[Any] = Counter()
     dict.update(built, pairs_of(reduced))
@@ -360,6 +428,7 @@ BUILDERS: Mapping[str, Builder] = {
     "ipaddress": _build_address,
     "path": _build_path,
     "deque": _build_deque,
+    "queue": _build_queue,
     "OrderedDict": lambda v, _a, _b: OrderedDict(pairs_of(v)),
     "Counter": _build_counter,
     "defaultdict": _build_defaultdict,

@@ -16,7 +16,7 @@ from Agent.event.classes import attributes_of, class_name
 from Agent.event.pointers import escape
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.class_contents import handle_of, reference_of
-from Agent.event.values.codecs import builtin_reducer, is_plain_class, registered_codec
+from Agent.event.values.codecs import builtin_reducer, is_plain_class, is_queue, registered_codec
 from Agent.event.values.content_digest import ReachedObjects, content_of
 from Agent.event.values.digest import ALGORITHM, canonical_bytes, digest_json
 from Agent.event.values.opaque import (
@@ -761,7 +761,9 @@ class _ContentWalk(Walk):
 def _is_unchanging(kind: type) -> bool:
     """Whether objects of a type cannot change, so that two occurrences are as good as two values."""
     try:
-        return kind in _UNCHANGING or (builtin_reducer(kind) is not None and kind.__name__ not in _CHANGING)
+        return kind in _UNCHANGING or (
+            builtin_reducer(kind) is not None and kind.__name__ not in _CHANGING and not is_queue(kind)
+        )
     except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
         return False
 

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from Agent.event.values.codecs import is_queue, parts_of_queue
 from Agent.event.values.plain import SCALARS
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.health import trouble
@@ -57,6 +58,9 @@ class Ended(Protocol):
 
     binding: AgentBinding
     tracker: StateTracker | None
+
+    turns: list[int]
+    """Of an async one: when it began, and went on behind an `await`."""
 
     @property
     def spec(self) -> _Facts:
@@ -140,12 +144,13 @@ class AgentWrites:
                 found.append(Written(looked.known, obj, list(fields)))
         return found
 
-    def ended(self, own: StateTracker | None, writer: str | None, *, is_async: bool, is_last: bool) -> None:
+    def ended(self, own: StateTracker | None, writer: str | None, *, has_waited: bool, is_last: bool) -> None:
         """An outermost action ended: what others than its agent hold now and did not before, it wrote.
 
         Args:
             own: the state of its agent.
             writer: the agent.
+            has_waited: whether other tasks may have run before it ended.
             is_last: whether no other is open.
         """
         if not is_last:
@@ -166,7 +171,7 @@ class AgentWrites:
                         looked.pending.pop(name, None)  # an action of its own, inside this one, told it
                         continue
                     before = looked.pending.get(name, ())
-                    if before is None or not is_known or (is_async and _has_other_tasks()):
+                    if before is None or not is_known or (has_waited and _has_other_tasks()):
                         looked.pending[name] = None
                     elif writer not in before:
                         looked.pending[name] = (*before, writer)
@@ -288,7 +293,8 @@ class BetweenActions:
             self.objects.ended(held, is_last=is_last)
             if self.writes.is_watching:
                 writer = call.binding.agent_id
-                self.writes.ended(call.tracker, writer, is_async=call.spec.is_async, is_last=is_last)
+                has_waited = call.spec.is_async and len(call.turns) > 1
+                self.writes.ended(call.tracker, writer, has_waited=has_waited, is_last=is_last)
         except Exception as error:  # noqa: BLE001 - as above
             trouble("looking at what agents hold", error)
         finally:
@@ -327,6 +333,9 @@ def _mark(value: Any) -> object:
     kind = type(value)
     if kind in SCALARS:
         return value
+    if is_queue(kind):
+        value = parts_of_queue(value)["queue"]
+        kind = type(value)
     if kind in _SIZED and len(value) > _COUNTED_ITEMS:
         return _Members(id(value), len(value), id(value[-1]) if kind is list or kind is deque else 0)
     found = snapshot(value)
@@ -338,7 +347,7 @@ _SIZED = frozenset({list, dict, set, frozenset, tuple, deque})
 
 def _is_other(mark: object, value: Any) -> bool:
     if type(mark) is tuple:
-        return not still_is(value, mark)
+        return not still_is(parts_of_queue(value)["queue"] if is_queue(type(value)) else value, mark)
     if type(mark) is _Members:
         now = _mark(value)
         return type(now) is not _Members or now != mark

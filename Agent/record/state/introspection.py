@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from Agent.event.classes import attributes_of, class_name, find_in_classes, remember
 from Agent.event.values.class_contents import TRACING, handle_of, is_over_memory
+from Agent.event.values.codecs import fill_queue, is_queue
 
 
 class Sort(IntEnum):
@@ -89,7 +90,7 @@ def _judge(cls: type) -> Sort:
         return Sort.HANDLE
     if cls in _VALUES or issubclass(cls, (dict, list, tuple, set, frozenset, str, int, float, bytes)):
         return Sort.VALUE
-    if issubclass(cls, _loaded(_VALUE_CLASSES)):
+    if issubclass(cls, _loaded(_VALUE_CLASSES)) or is_queue(cls):
         return Sort.VALUE
     return Sort.UNKNOWN
 
@@ -266,7 +267,10 @@ def _set_attributes(obj: Any, fields: Mapping[str, Any]) -> None:
 
 
 def is_put_in_place(present: Any, value: Any) -> bool:
-    """Give a generator the state of another; False where that is not what they are."""
+    """Give a generator the state of another, a queue what is in another; False for anything else."""
+    if is_queue(type(value)) and type(present) is type(value):
+        fill_queue(present, value)
+        return True
     if sort_of(type(value)) is not Sort.GENERATOR or not isinstance(present, type(value)):
         return False
     # In place: others may hold the same generator, and an adopted one stays that.

@@ -32,6 +32,7 @@ from Agent.event.pointers import value_at
 from Agent.event.values.arrays import number_tag
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.class_contents import is_over_memory
+from Agent.event.values.codecs import is_queue, parts_of_queue
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.opaque import OpaqueKind, describe
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, exceeds, read_json, write_json
@@ -215,7 +216,7 @@ class StateTracker:
                 if raw is not last.get(name):
                     continue
                 is_other = type(held) is tuple and not still_is(value, held)
-                if is_other or (type(held) is int and held != count_members(value)):
+                if is_other or (type(held) is int and held != _measure(value)):
                     found.add(name)
         return found
 
@@ -352,7 +353,7 @@ class StateTracker:
                 return
         if objects is not None:
             self._held[name] = raw, objects, None
-        elif (members := count_members(value)) > 0:
+        elif (members := _measure(value)) > 0:
             self._held[name] = raw, members, None
         else:
             self._held.pop(name, None)
@@ -471,7 +472,7 @@ class StateTracker:
             raw = self._plain(value) or self._tagged(name, value, present)
             if raw is None:
                 return None
-        if len(raw) > HEAVY_BYTES and is_heavy(raw):
+        if len(raw) > HEAVY_BYTES and is_heavy(raw) and not (is_queue(kind) and len(raw) < _MOST_QUEUE_BYTES):
             self.heavy.add(name)
             self.last.pop(name, None)
             return None
@@ -572,6 +573,8 @@ _ALWAYS_SAME = SCALARS | {bytes, complex}
 _OF_ITEMS = frozenset({list, tuple, set, frozenset})
 _OF_MEMBERS = frozenset({set, frozenset, deque})
 _HEAP_TYPE = 1 << 9
+_MOST_QUEUE_BYTES = 65_536
+"""A queue is read at each action up to that size: what others put there comes between the actions."""
 _MOST_DEPTH, _MOST_HELD = 8, 96
 """Of snapshots, in Python as in C: the same values have none."""
 
@@ -592,6 +595,11 @@ def _count_members(value: Any, depth: int = 0) -> int:
         items = value.values() if kind is dict else value
         return 1 + sum(1 + _count_members(item, depth + 1) for item in items)
     return 1 + len(value) if kind in _OF_MEMBERS else 0
+
+
+def _measure(value: Any) -> int:
+    """How many members a container or a queue has, each container counting as one more; 0 for others."""
+    return count_members(parts_of_queue(value)["queue"] if is_queue(type(value)) else value)
 
 
 def _still_is(value: Any, before: tuple[Any, ...]) -> bool:
@@ -666,7 +674,8 @@ def is_object(value: object, agent_of: Callable[[object], str | None]) -> bool:
     if sort is Sort.ARRAY:
         return getattr(getattr(value, "dtype", None), "kind", "") in _UNRESTORED_KINDS
     if cls is MethodType:  # it changes with its object
-        return is_object(cast("MethodType", value).__self__, agent_of)
+        owner = cast("MethodType", value).__self__
+        return is_queue(type(owner)) or is_object(owner, agent_of)
     if sort is not Sort.UNKNOWN or issubclass(cls, _NEVER_CHANGING) or class_reducer(cls) is not None:
         return False
     # A metaclass may have the class hide its own attributes.

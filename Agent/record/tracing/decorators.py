@@ -14,7 +14,8 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, overload
 
 from Agent.errors import ConfigurationError, RecordingMiss
@@ -288,6 +289,33 @@ def _wrap_async(function: Callable[..., Any], open_steps: OpenSteps) -> Callable
     return stepped
 
 
+@coroutine
+def step_by_step(
+    body: Coroutine[Any, Any, Any], resumed: Callable[[], Awaitable[None] | None]
+) -> Generator[Any, Any, Any]:
+    """Await a coroutine, as `await` does, and tell whenever it goes on.
+
+    Args:
+        resumed: called before each step but the first; the step waits for what it returns.
+    """
+    step: Callable[[Any], Any] = body.send
+    given: Any = None
+    while True:
+        try:
+            waited = step(given)
+        except StopIteration as end:
+            return end.value
+        try:
+            given, step = (yield waited), body.send
+            if (turn := resumed()) is not None:
+                yield from turn.__await__()
+        except GeneratorExit:
+            body.close()
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is the body's, which may well catch it
+            given, step = error, body.throw
+
+
 def _first_step(body: Any) -> Any:
     """The first step of an async generator that no event loop gets to know.
 
@@ -327,9 +355,11 @@ def wrap(
                 return await function(*args, **kwargs)
             if type(call) is Answer:
                 return _answered(call)
-            call.began = call.pipeline.turns.next()  # type: ignore[union-attr]
+            call.turns = [call.pipeline.turns.next()]  # type: ignore[union-attr]
             try:
-                result = await function(*args, **kwargs)
+                body = function(*args, **kwargs)
+                resumed = call.resumed  # type: ignore[union-attr]
+                result = await (step_by_step(body, resumed) if type(body) is CoroutineType else body)
             except BaseException as error:
                 call.fail(error)  # type: ignore[union-attr]
                 raise

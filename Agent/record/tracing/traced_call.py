@@ -52,15 +52,20 @@ if TYPE_CHECKING:
     from Agent.record.state.held_objects import HeldObject
     from Agent.record.tracing.function_facts import CodeIdentity, FunctionFacts
 
+MOST_TURNS = 4_096
+"""An async call that goes on more often tells the first of its turns alone."""
+
 
 class Call:
     """A traced call that is open."""
 
     __slots__ = (
-        "args_body", "began", "binding", "board_slot", "changeable", "held", "is_entry", "is_probed", "leave",
+        "args_body", "binding", "board_slot", "changeable", "held", "is_entry", "is_probed", "leave",
         "pipeline", "reads", "root", "secrets", "span_id", "spec", "started_ns", "target", "token", "tracker",
-        "types",
+        "turns", "types",
     )  # fmt: skip
+    turns: list[int]
+    """Of an async call: when it began and went on, in the order of what such calls of the process did."""
 
     _learn_secrets = staticmethod(learn_secrets)
 
@@ -332,10 +337,15 @@ class Call:
             return pipeline.emit(slot, spec.label, body=measured, span_id=self.span_id, buffered=True)
         if spec.is_async:
             capture_ns = pipeline.monotonic_ns() - self.started_ns - duration_ns
-            loop = _task_number(), getattr(self, "began", 0), pipeline.turns.next()
-            body = b'%s"capture_ms":%.6g,"loop_turns":[%d,%d,%d],' % (body, capture_ns / 1e6, *loop)
+            loop = orjson.dumps([_task_number(), *self.turns, pipeline.turns.next()])
+            body = b'%s"capture_ms":%.6g,"loop_turns":%s,' % (body, capture_ns / 1e6, loop)
         whole = b'%s%s"duration_ms":%.6g' % (spec.head_root if self.root else spec.head, body, duration_ms)
         return pipeline.emit(slot, spec.label, body=whole, types=types, span_id=self.span_id, tail=tail)
+
+    def resumed(self) -> None:
+        """The body of an async call goes on behind an `await`."""
+        if len(self.turns) < MOST_TURNS:
+            self.turns.append(self.pipeline.turns.next())
 
     def _trouble(self, error: BaseException) -> None:
         self.pipeline.health.trouble(f"the end of {self.spec.qualname}", error)

@@ -188,8 +188,10 @@ class ReplayOutcome:
     """Whether agents acted at the same time, in an order that a replay cannot repeat."""
     has_paused: bool = False
     """Whether one of those began late, as it did in the recording."""
-    is_unpaced: bool = False
-    """Whether one of those began late in the recording alone."""
+    has_unknown_turns: bool = False
+    """Whether actions took turns in one event loop and the recording does not tell which came when."""
+    has_held: bool = False
+    """Whether an action went on later behind an `await` than by itself, since it did so in the recording."""
     is_waiting: bool = False
     """Whether an action waited for what never came."""
     scope: str = "whole"

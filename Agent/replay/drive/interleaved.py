@@ -14,13 +14,13 @@ import os
 import selectors
 import threading
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import accumulate, pairwise
-from math import inf
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import Any
 
+from Agent.record.tracing.decorators import step_by_step
 from Agent.replay.compare.outcome import ReplayOutcome
 from Agent.replay.drive.player import Lane, current_lane
 from Agent.replay.plan.actions import DrivenAction, overlap
@@ -54,18 +54,21 @@ class Turns:
             recording begins late, but what made it late may have been the recording of the others.
     """
 
+    are_known = False
+    """Whether the recording tells which of them came when."""
+
     def __init__(
         self,
         group: Sequence[DrivenAction],
-        drive: Callable[[DrivenAction], Awaitable[None]],
+        drive: Callable[[DrivenAction], Coroutine[Any, Any, None]],
         *,
         is_loose: bool = False,
         is_prompt: bool = False,
     ) -> None:
         self.has_paused = False
         """Whether an action began late because it did so in the recording."""
-        self.is_unpaced = False
-        """Whether an action would have begun late."""
+        self.has_held = False
+        """Whether an action went on late because it did so in the recording."""
         self._is_prompt = is_prompt
         self._left = deque(group)
         self._is_loose = is_loose
@@ -104,7 +107,8 @@ class Turns:
     def tell(self, outcome: ReplayOutcome) -> None:
         """Note what they did that may matter."""
         outcome.has_paused = outcome.has_paused or self.has_paused
-        outcome.is_unpaced = outcome.is_unpaced or self.is_unpaced
+        outcome.has_held = outcome.has_held or self.has_held
+        outcome.has_unknown_turns = outcome.has_unknown_turns or not self.are_known
 
     def go_on(self) -> bool:
         """Begin the next action, though what had ended before it in the recording has not; False without one.
@@ -171,7 +175,6 @@ class Turns:
         """Take the time that the program took before an action, so that others get as far as then."""
         since_us = self._ended_us.get(action.agent_id, self._began_us)
         is_late = action.call.began_us - since_us > _PAUSE_US
-        self.is_unpaced = self.is_unpaced or (is_late and self._is_prompt)
         if is_late and not self._is_prompt:
             due_s = self._began_s + (action.call.began_us - self._began_us) / 1e6
             left_s = due_s - asyncio.get_running_loop().time()
@@ -183,10 +186,26 @@ class Turns:
 class RecordedTasks(Turns):
     """The same for actions of which the recording has the tasks that they ran in.
 
-    Each of those tasks is one again, so that the loop gives turns as it did. An action begins once all have
-    ended that had ended before it. Tasks that began one behind the other are made together, as `gather` does.
-    Actions that are not async ran in one piece: each does so again behind what came before it.
+    Each of those tasks is one again, so that the loop gives turns as it did. An action begins, and goes on
+    behind an `await`, once all that came before has happened. Tasks that began one behind the other are made
+    together, as `gather` does. Actions that are not async ran in one piece: each does so again behind what
+    came before it.
+
+    Args:
+        holds: whether to impose when actions go on behind an `await`, too.
     """
+
+    are_known = True
+
+    def __init__(
+        self,
+        group: Sequence[DrivenAction],
+        drive: Callable[[DrivenAction], Coroutine[Any, Any, None]],
+        *,
+        holds: bool,
+    ) -> None:
+        super().__init__(group, drive)
+        self._holds = holds
 
     async def run(self) -> None:
         """Drive them all."""
@@ -207,12 +226,13 @@ class RecordedTasks(Turns):
         self._order = sorted(self._task_at)
         self._fresh = deque(self._actions)
         """Tasks that were not made yet, by what they begin with."""
-        beginnings, ends = zip(*self._turns.values(), strict=True)
-        self._not_begun, self._not_ended = sorted(beginnings, reverse=True), sorted(ends, reverse=True)
-        self._begun: set[float] = set()
-        self._ended: set[float] = set()
+        self._resumed = {each.number: deque(each.resumed if self._holds else ()) for each in actions}
+        """When those go on behind an `await` that did so in the recording."""
+        all_turns = chain(chain(*self._turns.values()), *self._resumed.values())
+        self._to_come = sorted(all_turns, reverse=True)
+        self._passed: set[float] = set()
         self._waiting: dict[float, asyncio.Future[None]] = {}
-        """Tasks that wait for their next action's turn, by that turn."""
+        """Tasks that wait for a turn, by that turn."""
         self._start()
         await self._until_all_ended()
 
@@ -227,8 +247,10 @@ class RecordedTasks(Turns):
         return True
 
     def _is_due(self, turn: float) -> bool:
-        """Whether all have begun that began before it, and ended that had ended."""
-        return _first(self._not_begun, self._begun) >= turn and _first(self._not_ended, self._ended) >= turn
+        """Whether all has happened that came before it."""
+        while self._to_come and self._to_come[-1] in self._passed:
+            self._to_come.pop()
+        return not self._to_come or self._to_come[-1] >= turn
 
     def _start(self) -> None:
         """Make the tasks that can begin, and those that began right behind them."""
@@ -256,14 +278,23 @@ class RecordedTasks(Turns):
         while actions:
             action = actions.popleft()
             turn, end = self._turns[action.number]
-            if not self._is_due(turn):
-                future = self._waiting[turn] = asyncio.get_running_loop().create_future()
-                await future
-            await self._pause_before(action)
+            await self._until_due(turn)
             await self._run_one(action)
             for behind in self._behind.get(end, ()):
                 await self._run_one(behind)
             self._wake()
+
+    async def _until_due(self, turn: float) -> None:
+        if not self._is_due(turn):
+            future = self._waiting[turn] = asyncio.get_running_loop().create_future()
+            await future
+
+    async def _go_on(self, turn: float) -> None:
+        """Go on with an action in the turn in which that was recorded."""
+        self.has_held = self.has_held or not self._is_due(turn)
+        await self._until_due(turn)
+        self._passed.add(turn)
+        self._wake()
 
     def _wake(self) -> None:
         """Let those go on whose turn has come."""
@@ -276,33 +307,30 @@ class RecordedTasks(Turns):
         assert task is not None  # noqa: S101 - for the type checker
         self._open[action.number], self._task_of[action.number] = action, task
         began, ended = self._turns[action.number]
-        self._begun.add(began)
+        self._passed.add(began)
         self._wake()
         current_lane.set(Lane())
+        resumed = self._resumed[action.number]
         try:
             if action.agent_id not in self._stopped:
-                await self._drive(action)
+                await step_by_step(
+                    self._drive(action), lambda: self._go_on(resumed.popleft()) if resumed else None
+                )
         except LaneEnded:
             self._stopped.add(action.agent_id)
         del self._open[action.number], self._task_of[action.number]
-        self._ended.add(ended)
+        self._passed.update((ended, *resumed))
         self._ended_us[action.agent_id] = action.event.timestamp_us
 
 
-def _first(turns: list[float], passed: Collection[float]) -> float:
-    """The last of these turns that has not passed; those that have are taken off the end."""
-    while turns and turns[-1] in passed:
-        turns.pop()
-    return turns[-1] if turns else inf
-
-
 def turns_of(
-    group: Sequence[DrivenAction], drive: Callable[[DrivenAction], Awaitable[None]], order: str
+    group: Sequence[DrivenAction], drive: Callable[[DrivenAction], Coroutine[Any, Any, None]], order: str
 ) -> Turns:
     """What drives actions that ran at the same time, in one of the orders that `Driver` knows."""
     has_tasks = all(action.call.task or not action.call.is_async for action in group)
-    if has_tasks and order in {"", "paced"} and len({action.event.writer for action in group}) == 1:
-        return RecordedTasks(group, drive, is_prompt=order != "paced")
+    is_recorded = has_tasks and len({action.event.writer for action in group}) == 1
+    if is_recorded and order in {"", "free"}:
+        return RecordedTasks(group, drive, holds=not order)
     return Turns(group, drive, is_loose=order == "loose", is_prompt=order == "prompt")
 
 
@@ -454,7 +482,10 @@ def _place_of_wait(task: asyncio.Task[Any]) -> str:
             path, line = frame.f_code.co_filename, frame.f_lineno
             code = linecache.getline(path, line).strip()
             place = f" at {Path(path).name}:{line}" + (f" ({code})" if code else "")
-        step = getattr(step, "cr_await", None) or getattr(step, "gi_yieldfrom", None)
+        if frame is not None and frame.f_code is step_by_step.__code__:
+            step = frame.f_locals["body"]
+        else:
+            step = getattr(step, "cr_await", None) or getattr(step, "gi_yieldfrom", None)
     return place
 
 

@@ -153,6 +153,7 @@ class WholeStates:
 
     def _leave_out(self, agent_id: str, name: str) -> None:
         self._kit.fields.leave_out(agent_id, name)
+        self._kit.outcome.needs_others = True  # another agent may have changed it
         self._kit.outcome.untouched.append(
             f"{agent_id}.{name} differs in a full state, and nothing that was replayed changed it: if the "
             f"program changes it between the actions, do that in a traced action, or --ignore {name}"

@@ -468,7 +468,10 @@ class FieldRules:
         if why is None:
             return False
         self._add(self._outcome.references, f"{agent_id}.{name} ({why})")
-        return all(tag == "opaque" or is_tag_of_generator(tag or "") for tag in tags)
+        return all(
+            tag is not None and (tag == "opaque" or tag.startswith("queue:") or is_tag_of_generator(tag))
+            for tag in tags
+        )
 
     def is_shared(self, agent_id: str, name: str) -> bool:
         """Whether a field that takes no part is one that agents share which do not run."""
@@ -561,7 +564,7 @@ def _held_elsewhere(facts: Mapping[str, AgentFacts], live: Iterable[str]) -> dic
     running = frozenset(live)
     found: dict[str, dict[str, str]] = {}
     for agent_id, fact in facts.items():
-        why = dict.fromkeys(sorted(fact.written_outside), WRITTEN_OUTSIDE)
+        why = dict.fromkeys(sorted(fact.written_outside | fact.queues_outside), WRITTEN_OUTSIDE)
         for name, others in fact.shared_objects.items():
             if others - running:
                 why[name] = SHARED

@@ -73,6 +73,8 @@ class PlannedCall:
     """Tells the task of asyncio in which it ended from others; 0 where that is not known."""
     turns: tuple[int, int] = (0, 0)
     """In the order of what async calls of its process did, when it began and when it ended."""
+    resumed: tuple[int, ...] = ()
+    """In the same order, when it went on behind an `await`."""
 
     @property
     def whose(self) -> str:
@@ -120,6 +122,8 @@ class DrivenAction:
     """Names of measurements inside it."""
     overlaps: bool = False
     """Another replayed action was open at the same time."""
+    resumed: tuple[int, ...] = ()
+    """When its code went on behind an `await`, as far as that is known of what runs in a replay."""
     is_plain: bool = False
     """It returned a plain value, and the recording has nothing inside it but points in time."""
     event: Event = field(init=False)
@@ -184,7 +188,26 @@ def make_plan(recording: Recording, given: frozenset[str], live: frozenset[str])
     _add_gone(recording, plan, tree, roots, live)
     for action in plan.actions:
         action.is_plain = _is_plain(action)
+        action.resumed = _own_turns(action, live)
     return plan
+
+
+def _own_turns(action: DrivenAction, live: frozenset[str]) -> tuple[int, ...]:
+    """When an action went on behind an `await`, but for those in calls that a replay answers."""
+    if any(event.kind in CALL_KINDS for event in action.effects):
+        return ()  # nobody knows which of them these were
+    hidden = [each.turns for each in _answered_inside(action.call, live) if each.task == action.call.task]
+    return tuple(
+        turn for turn in action.call.resumed if not any(began < turn < ended for began, ended in hidden)
+    )
+
+
+def _answered_inside(call: PlannedCall, live: frozenset[str]) -> Iterator[PlannedCall]:
+    for child in call.children:
+        if child.agent_id in live:
+            yield from _answered_inside(child, live)
+        else:
+            yield child
 
 
 def _is_plain(action: DrivenAction) -> bool:
@@ -404,7 +427,7 @@ class _CallTree:
                 self._tools.add(event.span_id)
             if is_traced_action(event):
                 code = recording.codes.get(event.code or "")
-                task, began, ended = _in_loop(event)
+                task, began, *resumed, ended = _in_loop(event)
                 self.calls[event.span_id] = PlannedCall(
                     event,
                     event.agent_id,
@@ -413,6 +436,7 @@ class _CallTree:
                     is_async=bool(code is not None and code.is_async),
                     task=task,
                     turns=(began, ended),
+                    resumed=tuple(resumed),
                 )
         self._set_beginnings(recording)
         if not recording.is_complete:
@@ -587,12 +611,12 @@ def groups_of(actions: Sequence[DrivenAction], *, is_loose: bool = False) -> Ite
         yield group
 
 
-def _in_loop(event: Event) -> tuple[int, int, int]:
-    """Task, and turns in which it began and ended, of an async call; zeros where they are not recorded."""
+def _in_loop(event: Event) -> list[int]:
+    """Task and turns (it began, went on, ended) of an async call; three zeros where none are recorded."""
     match event.extra.get("loop_turns"):
-        case [int(task), int(began), int(ended)]:
-            return task, began, ended
-    return 0, 0, 0
+        case [int(), int(), int(), *_] as turns:
+            return [each for each in turns if type(each) is int]
+    return [0, 0, 0]
 
 
 def ran_in_one_loop(group: Sequence[DrivenAction]) -> bool:

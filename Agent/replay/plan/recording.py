@@ -17,6 +17,7 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound, DamagedInput, RunNotFound, SessionNotFound
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
+from Agent.event.pointers import unescape
 from Agent.flight.run_reading import RunRef as FlightRun
 from Agent.flight.run_reading import find_run as find_flight_run
 from Agent.tree.default_root import default_root
@@ -30,6 +31,8 @@ _DIGEST_CHARS = 16
 _MOST_FORKS = 64
 _MOST_AROUND = 10_000
 """Spans around an event that are looked at: those of a damaged recording may lead to themselves."""
+
+_FIELD_DEPTH = len("/extra/fields/NAME".split("/"))
 
 
 @dataclass(slots=True)
@@ -60,6 +63,8 @@ class AgentFacts:
     """Its fields that something else than its actions wrote, where recording looked for that."""
     written_outside: set[str] = field(default_factory=set)
     """Its fields with an object that something else than its actions changed in between."""
+    queues_outside: set[str] = field(default_factory=set)
+    """Its fields with a queue from which something else than its actions took, or into which it put."""
     outside_content: dict[str, str] = field(default_factory=dict)
     """Digests of these at the end."""
     calls: dict[str, str | None] = field(default_factory=dict)
@@ -337,6 +342,9 @@ def _note_facts(recording: Recording, event: Event) -> None:
         changed = event.extra.get("changed")
         facts.written.update(changed if isinstance(changed, dict) else ())
         facts.written.update(map(str, event.extra.get("unset") or ()))
+        writers = event.extra.get("writers")
+        known = writers if isinstance(writers, dict) else {}
+        facts.queues_outside.update(name for name in _queues_in(event) if None in (known.get(name) or [None]))
         facts.written_outside.update(map(str, event.extra.get("objects") or ()))
 
 
@@ -362,6 +370,20 @@ def _note_state(facts: AgentFacts, event: Event) -> None:
         facts.shared_with.update(owners.values())
     elif event.extra.get("shared") and reason != "gone":
         facts.shared_with.add(None)
+
+
+def note_overlap(facts: AgentFacts) -> None:
+    """Other tasks ran while an agent's actions waited, or it acted while others' did: they use its queues."""
+    if facts.first_state is not None:
+        facts.queues_outside.update(_queues_in(facts.first_state))
+
+
+def _queues_in(event: Event) -> Iterator[str]:
+    """The fields that a state or a write holds a queue in."""
+    pointers = (
+        pointer.split("/") for pointer, tag in (event.types or {}).items() if tag.startswith("queue:")
+    )
+    return (unescape(parts[3]) for parts in pointers if len(parts) == _FIELD_DEPTH)
 
 
 def is_held_move(event: Event) -> bool:

@@ -88,7 +88,7 @@ class Driver:
         objects: the factory's objects, by agent.
         request: `keep_going` is how many differences to look for behind the first; `pdb`, the number of the
             action before which the debugger is to open; `turns`, how concurrent actions are replayed:
-            `sequential`, `loose`, `prompt`, `paced`, or as they seem to have run.
+            `sequential`, `loose`, `prompt`, `free`, or as they seem to have run.
     """
 
     def __init__(

@@ -49,6 +49,7 @@ from Agent.replay.plan.recording import (
     ACTION_KINDS,
     Recording,
     RecordingParts,
+    note_overlap,
     read_recording,
     script_module,
     script_name,
@@ -73,6 +74,10 @@ class Prepared:
     recordings: RecordingParts
     factory: Callable[..., Any]
     watch: SourceWatch
+
+
+_MOST_QUESTIONS = 5
+"""Of one sort of reason, which may come once for each step, so many are told."""
 
 
 class Workbench:
@@ -395,6 +400,8 @@ def _drive(bench: Workbench) -> None:
     plan = make_plan(bench.recording, frozenset(bench.given), live)
     outcome.agents = sorted(bench.given)
     _count(bench, plan, live)
+    for agent_id in {action.agent_id for action in plan.actions if action.overlaps}:
+        note_overlap(bench.recording.agents[agent_id])
     driver = bench.driver_for(plan)
     beside = [group for group in groups_of(plan.actions) if len(group) > 1]
     apart = [group for group in beside if not ran_in_one_loop(group)]
@@ -405,7 +412,10 @@ def _drive(bench: Workbench) -> None:
         near = [group for group in groups_of(plan.actions, is_loose=True) if ran_in_one_loop(group)]
         outcome.beside = near[0][0].number if near else 0
     driver.run()
-    if beside and outcome.is_same_code and _share(bench, beside):
+    outcome.changed_modules = [
+        name for name, digest in bench.recording.modules.items() if module_digest(name) not in {None, digest}
+    ]
+    if beside and outcome.is_same_code and not outcome.changed_modules and _share(bench, beside):
         outcome.doubts.append(_beside(beside[0][0]))
 
 
@@ -528,9 +538,6 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
     for names, key in ((outcome.ignored, "ignored"), (outcome.handles, "handles")):
         names += [name for name in _listed(bench, key) if name not in names]
     outcome.are_modules_known = bool(bench.recording.modules)
-    outcome.changed_modules = [
-        name for name, digest in bench.recording.modules.items() if module_digest(name) not in {None, digest}
-    ]
     if field_reads is not None:
         is_same = outcome.is_same_code and not outcome.changed_modules
         doubts = field_reads.doubts(is_same_code=is_same)
@@ -542,8 +549,10 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
     if outcome.is_same_code:
         outcome.doubts += outcome.untouched
     if outcome.divergence is None:
-        for reason in (*outcome.changed_inside.values(), *outcome.questions):
+        for reason in (*outcome.changed_inside.values(), *outcome.questions[:_MOST_QUESTIONS]):
             outcome.reason(reason)
+        if len(outcome.questions) > _MOST_QUESTIONS:
+            outcome.reason(f"{len(outcome.questions) - _MOST_QUESTIONS:,} more such reasons")
     doubt_what_was_built(outcome, bench.watch.built_by_chance())
     bench.watch.tell(outcome, overlooked.excuses)
     if outcome.divergence is not None and outcome.answered and len(bench.objects) > 0:
