@@ -204,7 +204,7 @@ def open_parts(session: Path, found: FoundLines) -> tuple[bool, list[Path]]:
         if part.name in found.parts or any(segment.file in going for segment in part.segments):
             if part.json_removed:
                 unseal(session, only=[part])
-                standing += [session / each.file for each in part.segments]
+                standing += [each.place_in(session) for each in part.segments]
             drop_part(part)
             is_any = True
     return is_any, standing
