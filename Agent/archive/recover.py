@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -295,11 +296,13 @@ def rebuild_mirrors(
         delete_tree(left)
     place = root / f"{_MAKING}{os.urandom(4).hex()}"
     place.mkdir(mode=0o700)
-    counts = _fill(root, place, as_text)
-    for category, name in MIRROR_FILES.items():
-        if as_text is not None or not category.endswith(_TEXT):
-            _take_place(root / name, place / name)
-    delete_tree(place)
+    try:
+        counts = _fill(root, place, as_text)
+        for category, name in MIRROR_FILES.items():
+            if as_text is not None or not category.endswith(_TEXT):
+                _take_place(root / name, place / name)
+    finally:
+        delete_tree(place)
     return dict(counts)
 
 
@@ -334,11 +337,18 @@ def _fill(
     failures = mirrors.counts.snapshot()
     if failures:
         raise InputError(
-            f"the mirrors could not be written: {', '.join(sorted(failures))}",
+            f"the mirrors could not be written: {', '.join(sorted(set(map(_reason, failures))))}",
             path=place,
-            remedy="free space, or change the permissions; the old ones are unchanged",
+            remedy="free disk space, or change the permissions; the old ones are unchanged",
         )
     return counts
+
+
+def _reason(counter: str) -> str:
+    """What a counter of failures such as `mirror:ENOSPC` stands for, as the system says it."""
+    name = counter.partition(":")[2]
+    number = getattr(errno, name, None)
+    return name.replace("_", " ") if number is None else os.strerror(number)
 
 
 def _categories(event: Event) -> set[str]:

@@ -7,6 +7,7 @@ Every aggregate module asks `Engine.rows`; mirrors are never among the files, da
 from __future__ import annotations
 
 import contextlib
+import errno
 import html
 import os
 import re
@@ -350,6 +351,12 @@ class Engine:
         try:
             yield
         except duckdb.IOException as error:
+            if os.strerror(errno.ENOSPC) in str(error):
+                raise InputError(
+                    f"there is no room for what the query sorts: {_first_line(error)}",
+                    path=self._session,
+                    remedy="free disk space, or ask for fewer columns or rows",
+                ) from error
             raise FilesMoved(
                 f"the session's files cannot be read: {_first_line(error)}",
                 path=self._session,

@@ -304,7 +304,8 @@ def open_connection(session: Path, share: int = 1) -> Iterator[Any]:
 
     Raises:
         MissingExtra: duckdb is not installed.
-        InputError: what is done with it needs more memory, or the session's path is not UTF-8.
+        InputError: what is done with it needs more memory or meets a file that cannot be read or written, or
+            the session's path is not UTF-8.
     """
     duckdb = load_duckdb("the archive")
     refuse_what_no_query_names(session)
@@ -319,6 +320,13 @@ def open_connection(session: Path, share: int = 1) -> Iterator[Any]:
                     f"its lines need more memory than the archive's limit of {MEMORY_LIMIT_MB // share} MB",
                     path=session,
                     remedy="leave the session unsealed, or erase what holds values of many megabytes",
+                ) from error
+            except duckdb.IOException as error:
+                told = str(error).partition("\n")[0].removeprefix("IO Error: ")
+                raise InputError(
+                    f"a file cannot be read or written: {told}",
+                    path=session,
+                    remedy="free disk space, or make its files accessible, and try again",
                 ) from error
 
 

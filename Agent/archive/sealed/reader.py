@@ -7,6 +7,7 @@ also where they are sealed: for one agent's questions that is the shorter way.
 # ruff: noqa: S608 - statements are put together from names of this package; values are quoted
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -104,6 +105,8 @@ class ArchiveLines:
             try:
                 yield connection
             except duckdb.Error as error:
+                if os.strerror(errno.ENOSPC) in str(error):
+                    raise  # of its spill, not of the archive
                 raise DamagedInput(
                     f"the archive cannot be read: {str(error).partition(chr(10))[0]}",
                     path=archive_dir(self._session),
