@@ -140,16 +140,26 @@ class ChainedFiles(ExitStack):
         for part in read_parts(self._session):
             for segment in part.segments if part.json_removed else ():
                 if not segment.stands_in(self._session):
-                    name = segment.beside if segment.file in self.first_ids else segment.file
-                    self._sealed[name or segment.file] = part, segment.file
-                    self.first_ids[name or segment.file] = segment.first_id
+                    name = segment.file
+                    if self.first_ids.get(name) not in {None, segment.first_id}:
+                        name = segment.beside or name  # another one that had the name
+                    self._sealed[name] = part, segment.file
+                    self.first_ids[name] = segment.first_id
+
+    def _opened(self, name: str) -> int | None:
+        """A descriptor of a file; None of one that was sealed and removed meanwhile."""
+        try:
+            return open_file(self._session / name)[0]
+        except FileNotFoundError:
+            self._look_into_archive()
+            if name not in self._sealed:
+                raise
+            return None
 
     def lines(self, name: str) -> Iterator[bytes]:
         """The lines of a file with their newlines; OSError if it cannot be read."""
-        if name not in self._sealed and not os.path.lexists(self._session / name):
-            self._look_into_archive()  # it was sealed and removed meanwhile
-        if name not in self._sealed:
-            fd, _ = open_file(self._session / name)
+        fd = None if name in self._sealed else self._opened(name)
+        if fd is not None:
             with os.fdopen(fd, "rb") as file:
                 # of a line longer than any event the beginning will do: no digest fits it
                 is_new = True

@@ -273,7 +273,8 @@ def rebuild_mirrors(
         How many lines each category got.
 
     Raises:
-        SessionInUse: a process records under that root, and writes to the mirrors itself.
+        SessionInUse: a process records under that root, and writes to the mirrors itself, or another one
+            rebuilds them or erases.
         InputError: no directory stands where one of them belongs.
         OSError: they cannot be written.
     """
@@ -292,18 +293,23 @@ def rebuild_mirrors(
                 path=place,
                 remedy="remove or rename it",
             )
-    for left in entries_in(root, beginning=_MAKING):
-        delete_tree(left)
-    place = root / f"{_MAKING}{os.urandom(4).hex()}"
-    place.mkdir(mode=0o700)
-    try:
-        counts = _fill(root, place, as_text)
-        for category, name in MIRROR_FILES.items():
-            if as_text is not None or not category.endswith(_TEXT):
-                _take_place(root / name, place / name)
-    finally:
-        delete_tree(place)
-    return dict(counts)
+    with locked(root) as is_alone:
+        if not is_alone:
+            raise SessionInUse(
+                "another process rebuilds the mirrors or erases here", path=root, remedy="wait for it to end"
+            )
+        for left in entries_in(root, beginning=_MAKING):
+            delete_tree(left)
+        place = root / f"{_MAKING}{os.urandom(4).hex()}"
+        place.mkdir(mode=0o700)
+        try:
+            counts = _fill(root, place, as_text)
+            for category, name in MIRROR_FILES.items():
+                if as_text is not None or not category.endswith(_TEXT):
+                    _take_place(root / name, place / name)
+        finally:
+            delete_tree(place)
+        return dict(counts)
 
 
 def _fill(
