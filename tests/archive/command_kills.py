@@ -24,6 +24,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+if __name__ == "__main__":
+    sys.path[:0] = [str(Path(__file__).resolve().parents[depth]) for depth in (1, 2)]
+
 import erase_kit as kit
 from erase_kills import ENDED, KILLED, apart, die_before_change
 
