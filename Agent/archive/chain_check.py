@@ -124,25 +124,42 @@ class ChainedFiles(ExitStack):
         super().__init__()
         self._session = session
         self._account = read_account(session)
-        self._sealed: dict[str, Part] = {}
+        self._sealed: dict[str, tuple[Part, str]] = {}
         self._connection: Any = None
         self.first_ids: dict[str, str | None] = {
             path.relative_to(session).as_posix(): first_id(path) for path in tree_files(session)
         }
-        for part in read_parts(session):
-            for segment in part.segments if part.json_removed else ():
-                if segment.file not in self.first_ids:
-                    self._sealed[segment.file] = part
-                    self.first_ids[segment.file] = segment.first_id
+        self._look_into_archive()
         files = [file for chain in chains.values() for file in chain.files.values()]
         found = self._found(files)
         self.files = [(file, found.get(id(file))) for file in files]
         """With the name under which each is found, None where it is nowhere."""
 
+    def _look_into_archive(self) -> None:
+        """Take what is there alone, under the names that the files would get again."""
+        for part in read_parts(self._session):
+            for segment in part.segments if part.json_removed else ():
+                if not segment.stands_in(self._session):
+                    name = segment.file
+                    if self.first_ids.get(name) not in {None, segment.first_id}:
+                        name = segment.beside or name  # another one that had the name
+                    self._sealed[name] = part, segment.file
+                    self.first_ids[name] = segment.first_id
+
+    def _opened(self, name: str) -> int | None:
+        """A descriptor of a file; None of one that was sealed and removed meanwhile."""
+        try:
+            return open_file(self._session / name)[0]
+        except FileNotFoundError:
+            self._look_into_archive()
+            if name not in self._sealed:
+                raise
+            return None
+
     def lines(self, name: str) -> Iterator[bytes]:
         """The lines of a file with their newlines; OSError if it cannot be read."""
-        if name not in self._sealed:
-            fd, _ = open_file(self._session / name)
+        fd = None if name in self._sealed else self._opened(name)
+        if fd is not None:
             with os.fdopen(fd, "rb") as file:
                 # of a line longer than any event the beginning will do: no digest fits it
                 is_new = True
@@ -153,7 +170,8 @@ class ChainedFiles(ExitStack):
             return
         if self._connection is None:
             self._connection = self.enter_context(open_connection(self._session))
-        for _, _, line in file_lines(self._connection, self._sealed[name], [name]):
+        part, own_name = self._sealed[name]
+        for _, _, line in file_lines(self._connection, part, [own_name]):
             yield line + b"\n"
 
     def why_gone(self, file: FileChain) -> str | None:

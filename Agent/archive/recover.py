@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -272,7 +273,8 @@ def rebuild_mirrors(
         How many lines each category got.
 
     Raises:
-        SessionInUse: a process records under that root, and writes to the mirrors itself.
+        SessionInUse: a process records under that root, and writes to the mirrors itself, or another one
+            rebuilds them or erases.
         InputError: no directory stands where one of them belongs.
         OSError: they cannot be written.
     """
@@ -291,16 +293,23 @@ def rebuild_mirrors(
                 path=place,
                 remedy="remove or rename it",
             )
-    for left in entries_in(root, beginning=_MAKING):
-        delete_tree(left)
-    place = root / f"{_MAKING}{os.urandom(4).hex()}"
-    place.mkdir(mode=0o700)
-    counts = _fill(root, place, as_text)
-    for category, name in MIRROR_FILES.items():
-        if as_text is not None or not category.endswith(_TEXT):
-            _take_place(root / name, place / name)
-    delete_tree(place)
-    return dict(counts)
+    with locked(root) as is_alone:
+        if not is_alone:
+            raise SessionInUse(
+                "another process rebuilds the mirrors or erases here", path=root, remedy="wait for it to end"
+            )
+        for left in entries_in(root, beginning=_MAKING):
+            delete_tree(left)
+        place = root / f"{_MAKING}{os.urandom(4).hex()}"
+        place.mkdir(mode=0o700)
+        try:
+            counts = _fill(root, place, as_text)
+            for category, name in MIRROR_FILES.items():
+                if as_text is not None or not category.endswith(_TEXT):
+                    _take_place(root / name, place / name)
+        finally:
+            delete_tree(place)
+        return dict(counts)
 
 
 def _fill(
@@ -334,11 +343,18 @@ def _fill(
     failures = mirrors.counts.snapshot()
     if failures:
         raise InputError(
-            f"the mirrors could not be written: {', '.join(sorted(failures))}",
+            f"the mirrors could not be written: {', '.join(sorted(set(map(_reason, failures))))}",
             path=place,
-            remedy="free space, or change the permissions; the old ones are unchanged",
+            remedy="free disk space, or change the permissions; the old ones are unchanged",
         )
     return counts
+
+
+def _reason(counter: str) -> str:
+    """What a counter of failures such as `mirror:ENOSPC` stands for, as the system says it."""
+    name = counter.partition(":")[2]
+    number = getattr(errno, name, None)
+    return name.replace("_", " ") if number is None else os.strerror(number)
 
 
 def _categories(event: Event) -> set[str]:

@@ -31,7 +31,7 @@ from Agent.flight.checkpoints.packs import PACK_SUFFIX, is_written_to
 from Agent.flight.run_reading import RunRef, read_run
 from Agent.record.emit.context import states_of
 from Agent.tree.files.lines import chunks_of
-from Agent.tree.files.session import open_session
+from Agent.tree.files.session import naming, open_session
 from Agent.tree.layout import (
     CATEGORY_FILES,
     FILE_MODE,
@@ -505,7 +505,7 @@ def _write(aside: Path, members: dict[str, Path], ref: RunRef, runs: tuple[str, 
     description = orjson.dumps(shared, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     told: dict[str, tuple[int, str]] = {}
     fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_FOLLOW, FILE_MODE)
-    with os.fdopen(fd, "w+b") as file:
+    with naming(aside), os.fdopen(fd, "w+b") as file:
         with zipfile.ZipFile(file, "w") as package:
             told["session.json"] = _add(package, "session.json", iter([description]), len(description))
             for name, path in sorted(members.items()):

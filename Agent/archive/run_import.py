@@ -45,7 +45,7 @@ from Agent.flight.run_reading import RunRef, read_run
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.lines import MAX_LINE_BYTES
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.tree.files.session import SessionInfo, create_session, open_session, replace_file
+from Agent.tree.files.session import SessionInfo, create_session, naming, open_session, replace_file
 from Agent.tree.layout import (
     DIRECTORY_MODE,
     FILE_MODE,
@@ -213,7 +213,8 @@ def _extract(
 def _copy(package: zipfile.ZipFile, name: str, target: Path, most_bytes: int) -> tuple[int, str]:
     """Write a member, at most a byte more than it may have; its size and digest."""
     hasher, size_bytes = new_hash(), 0
-    with package.open(name) as member, os.fdopen(os.open(target, NEW_FILE, FILE_MODE), "wb") as file:
+    fd = os.open(target, NEW_FILE, FILE_MODE)
+    with package.open(name) as member, naming(target), os.fdopen(fd, "wb") as file:
         while chunk := member.read(min(_CHUNK_BYTES, most_bytes + 1 - size_bytes)):
             hasher.update(chunk)
             size_bytes += len(chunk)

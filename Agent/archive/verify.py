@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from Agent.archive.chain_check import ChainReport, check_chains
-from Agent.archive.sealed.parts import Part, file_digest, read_parts, writer_of
+from Agent.archive.sealed.parts import Part, beginning_digest, file_digest, read_parts, writer_of
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import DamagedInput
 from Agent.event.model import Event
 from Agent.tree.files.lines import Damage
 from Agent.tree.files.sequence_set import dropped_by
-from Agent.tree.layout import open_file, passed_over, session_id_of, shown_name
+from Agent.tree.layout import passed_over, session_id_of, shown_name
 from Agent.tree.read.losses import WriterLosses
 from Agent.tree.read.removal_logs import ERASED, Recovery, read_account, read_recovery
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, new_hash, read_artifact
 
 _ID: Final = re.compile(r'"id":"([a-z2-7]{8})-')
 _UNKNOWN: Final = "?"
-_CHUNK_BYTES: Final = 1 << 20
 _LOOKS: Final = 3
 _COUNTS: Final = ("read", "lost", "unacknowledged", "unknown", "retired", "in_flight")
 
@@ -208,12 +206,11 @@ def _chains(
     session: Path, told: Mapping[str, str], heads: list[str], *, is_running: bool
 ) -> ChainReport | None:
     report = check_chains(session, told, heads)
-    for _ in range(_LOOKS if is_running else 0):
+    for _ in range(_LOOKS if is_running else 1):
         if report is None or not report.edits:
             break
-        report = check_chains(
-            session, told, heads
-        )  # a file that was rolled between two looks is elsewhere now
+        # a file that was rolled, or sealed and removed, between two looks is elsewhere now
+        report = check_chains(session, told, heads)
     return report
 
 
@@ -221,21 +218,10 @@ def _changed_files(session: Path, parts: list[Part]) -> Iterator[str]:
     """The files beside the archive whose bytes are not those that were sealed; what follows them may be."""
     for part in parts:
         for segment in part.segments:
-            try:
-                fd, status = open_file(session / segment.file)
-            except OSError:
-                continue  # removed after it was sealed
-            with os.fdopen(fd, "rb") as file:
-                if status.st_size < segment.size_bytes or _digest(file, segment.size_bytes) != segment.digest:
-                    yield segment.file
-
-
-def _digest(file: BinaryIO, size_bytes: int) -> str:
-    hasher = new_hash()
-    while size_bytes > 0 and (chunk := file.read(min(size_bytes, _CHUNK_BYTES))):
-        hasher.update(chunk)
-        size_bytes -= len(chunk)
-    return hasher.hexdigest()
+            path = segment.place_in(session)
+            digest = beginning_digest(path, segment.size_bytes)
+            if digest != segment.digest and path.is_file():  # else removed after it was sealed
+                yield path.relative_to(session).as_posix()
 
 
 def _of_part(part: Part) -> DamagedInput:

@@ -250,7 +250,7 @@ class Shipment:
     def _cold_events(self, cold: ArchiveLines) -> Iterator[Event | None]:
         claims = read_claims(self.session)
         decoder = LineDecoder(self.damage, claims.__contains__)
-        return (decoder.decode(raw) for raw in cold.all_lines())
+        return (decoder.decode(raw) for raw in cold.lines_to_read(None, {}))
 
     def _wire(self, event: Event) -> bytes:
         saved = self._content and event.kind == "artifact.saved"

@@ -49,7 +49,8 @@ from Agent.replay.plan.recording import (
 from Agent.replay.plan.target import Target, target_name
 from Agent.replay.worker.fork_server import Worker
 from Agent.replay.worker.jobs import Job, launches_anew, run_job, run_job_in_terminal
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, run_dir
+from Agent.tree.files.session import replace_file
+from Agent.tree.layout import DIRECTORY_MODE, run_dir
 
 ROOT_RUN = "root"
 _HASH_SEEDS = 2
@@ -625,15 +626,19 @@ def make_replay_directory(session: Path, run_id: str = ROOT_RUN) -> Path | None:
 
 
 def _keep(report: ReplayReport) -> None:
-    if report.path is None:
-        report.outcome.remarks.append("the report could not be kept: the session cannot be written")
-        return
-    keep_json(report.path / "report.json", report.to_dict())
+    why = "the session cannot be written"
+    if report.path is not None:
+        why = keep_json(report.path / "report.json", report.to_dict())
+    if why:
+        report.outcome.remarks.append(f"the report could not be kept: {why}")
 
 
-def keep_json(path: Path, value: object) -> None:
-    """Write a file of a replay's directory, readable by its owner only; OSError if that fails."""
-    data = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
+def keep_json(path: Path, value: object) -> str:
+    """Write a file of a replay's directory, private; what the system says if it refuses."""
+    try:
+        replace_file(
+            path, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str)
+        )
+    except OSError as error:
+        return f"{error.strerror} ({path})"
+    return ""

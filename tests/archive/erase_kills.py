@@ -33,8 +33,8 @@ CHANGES = {
 KILLED, ENDED, FAILED = 77, 0, 1
 
 
-def die_before_change(k: int, root: Path) -> None:
-    """End this process without a word before its k-th change of a file below the root."""
+def die_before_change(k: int) -> Callable[[], int]:
+    """End this process without a word before its k-th change of a file; returns what counts the changes."""
     count = 0
 
     def see(event: str, arguments: tuple[Any, ...]) -> None:
@@ -49,6 +49,7 @@ def die_before_change(k: int, root: Path) -> None:
             os._exit(KILLED)
 
     sys.addaudithook(see)
+    return lambda: count
 
 
 def apart(work: Callable[[], object], *, answers: bool = False) -> tuple[int, Any]:
@@ -87,7 +88,7 @@ def one(root: Path, kind: str, value: str, k: int) -> dict[str, Any]:
     shutil.copytree(root, place, symlinks=True)
 
     def killed() -> None:
-        die_before_change(k, place)
+        die_before_change(k)
         erase(place, target_of(**{kind: value}))
 
     def finished() -> dict[str, Any]:

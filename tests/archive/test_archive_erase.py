@@ -16,6 +16,7 @@ import Agent
 from Agent import setup_logging, shutdown_logging
 from Agent.archive.erase.erasing import erase, pending, plan_file, target_of, write_plan
 from Agent.archive.erase.target import AGENT, Target
+from Agent.archive.sealed.reader import open_reader
 from Agent.archive.sealed.sealing import seal
 from Agent.archive.verify import verify
 from Agent.errors import NotErased, SessionInUse, SessionNotFound, UsageError
@@ -234,6 +235,27 @@ def test_an_agent_that_another_one_names_is_left_in_its_record(trace_root):
     assert erase(trace_root, target_of(agent="a")).proof.clean
     assert [json.loads(line)["extra"]["action_data"] for line in kit.events(trace_root).values()
             if b"listen" in line] == [{"from": "a"}]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["live", "sealed", "removed"])
+@pytest.mark.parametrize("damage", [b"no event\n", b'{"timestamp":"2026-', b"\xff\xfe\n", b"x" * 9_000_000])
+def test_an_agents_damaged_lines_go_with_it_though_they_do_not_name_it(trace_root, how, damage):
+    setup_logging(trace_root=trace_root)
+    for agent in ("goes", "stays"):
+        AgentLogger(agent).log_action("write", {"n": 1})
+    shutdown_logging()
+    (session,) = session_directories(trace_root)
+    for agent in ("goes", "stays"):
+        with (session / "agents" / f"{agent}.log").open("ab") as file:
+            file.write(damage)
+    sealed(trace_root, how)
+    done = erase(trace_root, target_of(agent="goes"))
+    assert done.proof.clean, done.proof.left
+    assert done.sessions[0].damaged_lines == 1
+    assert not list(session.glob("agents/goes*"))
+    left = verify(session)
+    assert (left.lost, left.unknown) == (0, 0)
+    assert [event.kind for event in open_reader(session).agent_events("stays")] == ["agent_action"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to this user")

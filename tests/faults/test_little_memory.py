@@ -58,8 +58,9 @@ except ValueError:
     ids.append(logger.exception("big", extra={"value": value}))
 del value, agent.field
 after = logger.log_action("after")
-told = sum(health()["dropped"].values())
-assert ids.count("") == told, (ids, health())
+dropped = health()["dropped"]
+unnamed = dropped.get("a call could not be recorded", 0)  # of the traced action, which returns no id
+assert ids.count("") == sum(dropped.values()) - unnamed and unnamed <= 1, (ids, health())
 assert after
 shutdown_logging()
 print("alive")

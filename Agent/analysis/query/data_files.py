@@ -55,6 +55,8 @@ class Sources:
     """(file, count) of the damaged lines in the archive, and in files of which the engine gives no row."""
     standing: Mapping[Path, Standing] = field(default_factory=dict, compare=False)
     """Which file stood under each live name when they were listed, in the order of `live`."""
+    is_whole: bool = field(default=True, compare=False)
+    """Whether none of the files had gone since their names were listed: rolled, removed or sealed."""
 
     @property
     def forms(self) -> tuple[str, ...]:
@@ -145,11 +147,16 @@ class KnownSources:
 
     def find(self) -> Sources:
         """As `find_sources`."""
-        files, parts = self._list_files(), [] if self._parts is None else self._parts.read()
-        if not self._holds(files, parts):
+        for _ in range(_LOOKS):
+            # the files first: one that is sealed and removed between the two is in both
+            files, parts = self._list_files(), [] if self._parts is None else self._parts.read()
+            if self._holds(files, parts):
+                break
             self._looked_s = time.monotonic()
             self._found = find_sources(self._session, files, self._agent_id, parts=parts)
             self._listed = files, parts
+            if self._found.is_whole:
+                break
         return self._found
 
     def _holds(self, files: Sequence[Path], parts: list[Part]) -> bool:
@@ -163,6 +170,7 @@ class KnownSources:
         return all(standing_at(path) == listed for path, listed in self._found.standing.items())
 
 
+_LOOKS: Final = 3
 _UNSEEN_S: Final = 1.0
 """How long a change of a sealed file, made by hand and in place, may stay unseen."""
 _State = tuple[int, ...] | None
@@ -199,9 +207,13 @@ def find_sources(
         parts: those of its archive that may be read.
     """
     listed = {path: found for path in files if (found := standing_at(path)) is not None}
+    is_whole = all(found.inode != -1 for found in listed.values())
     if not parts:
         return Sources(
-            live=_patterns(session, listed), standing=listed, damaged=tuple(_of_one_byte(session, listed))
+            live=_patterns(session, listed),
+            standing=listed,
+            damaged=tuple(_of_one_byte(session, listed)),
+            is_whole=is_whole,
         )
     wanted = _wanted(session, agent_id)
     # by their text, as everything here: there may be tens of thousands, with every question
@@ -213,7 +225,11 @@ def find_sources(
         standing = {each.file for each in chosen if _is_sealed(each, names.get(each.file))}
         instead |= standing
         # of a cache only what still stands there unchanged; of the recording everything
-        segments = chosen if part.json_removed else [each for each in chosen if each.file in standing]
+        segments = [
+            each
+            for each in chosen
+            if each.file in standing or (part.json_removed and not _is_read_instead(each, names))
+        ]
         if segments:
             read.append((part, segments))
     promoted = promoted_columns()
@@ -236,6 +252,7 @@ def find_sources(
             ),
             *_of_one_byte(session, live),
         ),
+        is_whole=is_whole,
     )
 
 
@@ -255,6 +272,12 @@ def _is_sealed(segment: SealedSegment, listed: tuple[Path, Standing] | None) -> 
         return False
     path, standing = listed
     return standing.mtime_ns == segment.mtime_ns or segment.is_file(path)
+
+
+def _is_read_instead(segment: SealedSegment, names: Mapping[str, tuple[Path, Standing]]) -> bool:
+    """Whether a file that is read stands for a segment (`SealedSegment.stands_in`)."""
+    listed = names.get(segment.file)
+    return (listed is not None and segment.stands_at(listed[0])) or segment.beside in names
 
 
 def _wanted(session: Path, agent_id: str | None) -> Callable[[SealedSegment], bool]:

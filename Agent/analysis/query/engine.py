@@ -7,6 +7,7 @@ Every aggregate module asks `Engine.rows`; mirrors are never among the files, da
 from __future__ import annotations
 
 import contextlib
+import errno
 import html
 import os
 import re
@@ -227,6 +228,7 @@ class Engine:
         asked = columns_of(query)
 
         def fetch() -> list[tuple[Any, ...]]:
+            self._with_views()
             cursor = self._execute(asked, ())
             return list(cursor.description if asked == query else cursor.fetchall())
 
@@ -249,6 +251,7 @@ class Engine:
         self._check(query)
         with in_use(self), nothing_retired(self._given):
             self._use_files()
+            self._with_views()
             asked = query if most is None else first_of(self._connection, query, most)
             cursor = interruptible(self._connection, lambda: self._execute(asked, ()), self._deadline_s)
             fetch = partial(self._next, cursor, query, rows)
@@ -268,6 +271,7 @@ class Engine:
         return self._settled(lambda: self._arrow_table(query))
 
     def _arrow_table(self, query: str) -> Any:
+        self._with_views()
         # a relation is only made where no earlier answer is half read
         self._execute("SELECT 1", ()).fetchall()
         with self._translated(query):
@@ -276,6 +280,8 @@ class Engine:
             return getattr(relation, "to_arrow_table", relation.arrow)()
 
     def _fetched(self, query: str, fetch: Callable[[Any], Answer]) -> Answer:
+        # those of another form see nothing of what was sealed since the query was checked
+        self._with_views()
         cursor = self._execute(query, ())
         with self._translated(query):
             return fetch(cursor)
@@ -350,6 +356,12 @@ class Engine:
         try:
             yield
         except duckdb.IOException as error:
+            if os.strerror(errno.ENOSPC) in str(error):
+                raise InputError(
+                    f"there is no room for what the query sorts: {_first_line(error)}",
+                    path=self._session,
+                    remedy="free disk space, or ask for fewer columns or rows",
+                ) from error
             raise FilesMoved(
                 f"the session's files cannot be read: {_first_line(error)}",
                 path=self._session,
@@ -422,6 +434,7 @@ class Engine:
                 self._name(connection, LIVE, [self._pack.path])
             for statement in views.statements():
                 self._execute(self._resolved(statement), ())
+            self._name(connection, LIVE, list(self._sources.live))
             self._has_views = True
         return connection
 

@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
@@ -245,7 +246,9 @@ def write_whole(target: Path, data: bytes) -> Path:
         raise InputError(
             f"the report cannot be written: {error.strerror}",
             path=target,
-            remedy="choose a file in an existing directory",
+            remedy="free disk space"
+            if error.errno == errno.ENOSPC
+            else "choose a file in an existing directory",
         ) from error
     return target
 

@@ -246,7 +246,7 @@ def _search_sealed(root: Path, session: Path, target: Target, proof: Proof) -> N
     """Search the lines that a session's archive gives back."""
     searched: set[str] = set()
     found: set[str] = set()
-    for part, line in sealed_lines(read_parts(session)):
+    for part, _, line in sealed_lines(read_parts(session)):
         name = part.parquet.relative_to(root).as_posix()
         searched.add(name)
         form = target.forms.find(line) if name not in found else None

@@ -40,15 +40,18 @@ from Agent.tree.files.sequence_set import SeqSet, dropped_by, last_seq_in
 from Agent.tree.files.session import replace_file, replacing
 from Agent.tree.layout import (
     MIRROR_FILES,
+    agents_dir,
     claims_dir,
     cursors_dir,
     entries_in,
     files_below,
     open_file,
+    parse_file_name,
     read_file,
     recovered_file,
     run_dirs,
     runs_dir,
+    safe_name,
     session_file,
     session_id_of,
 )
@@ -160,20 +163,20 @@ def find_sealed(session: Path, target: Target, found: FoundLines) -> None:
         MissingExtra: duckdb is not installed.
     """
     session_id = session_id_of(session)
-    for part, line in sealed_lines(part for part in read_parts(session) if part.json_removed):
-        kept, event = target.judge(line, session_id)
+    for part, file, line in sealed_lines(part for part in read_parts(session) if part.json_removed):
+        kept, event = target.judge(line, session_id, whole=is_whole(session, session / file, target))
         if kept is not line:
             found.note(event)
         if part.name not in found.parts and (kept is not line or _is_named(part, target)):
             found.parts.append(part.name)
 
 
-def sealed_lines(parts: Iterable[Part]) -> Iterator[tuple[Part, bytes]]:
-    """Every line of some parts; DamagedInput where one cannot be read."""
+def sealed_lines(parts: Iterable[Part]) -> Iterator[tuple[Part, str, bytes]]:
+    """Every line of some parts, with its part and its file; DamagedInput where one cannot be read."""
     for part in parts:
         with open_connection(part.directory.parent) as connection:
-            for _, _, line in file_lines(connection, part):
-                yield part, line
+            for file, _, line in file_lines(connection, part):
+                yield part, file, line
 
 
 def _is_named(part: Part, target: Target) -> bool:
@@ -201,14 +204,17 @@ def open_parts(session: Path, found: FoundLines) -> tuple[bool, list[Path]]:
         if part.name in found.parts or any(segment.file in going for segment in part.segments):
             if part.json_removed:
                 unseal(session, only=[part])
-                standing += [session / each.file for each in part.segments]
+                standing += [each.place_in(session) for each in part.segments]
             drop_part(part)
             is_any = True
     return is_any, standing
 
 
 def is_whole(session: Path, path: Path, target: Target) -> bool:
-    """Whether a file is one of a run that goes as a whole."""
+    """Whether all lines of a file go, damaged ones too: of a run that goes, or an agent's own file."""
+    if target.kind == AGENT and path.parent == agents_dir(session):
+        name = parse_file_name(path.name)
+        return name is not None and name.stem == safe_name(target.value)
     return path.parent.parent == runs_dir(session) and path.parent.name in target.run_dirs
 
 

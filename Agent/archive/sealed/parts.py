@@ -89,6 +89,54 @@ class SealedSegment:
             return False
         return status.st_mtime_ns == self.mtime_ns or first_id(path) == self.first_id
 
+    def stands_at(self, path: Path) -> bool:
+        """Whether what stands at `path` is that file, also where it has grown or was edited since.
+
+        It is what is read then: beside it the rows of the segment would be the same events once more. After
+        its file was removed, another writer may have taken the name; its first event is another one.
+        """
+        if not os.path.lexists(path):
+            return False
+        if self.is_file(path):
+            return True
+        if self.first_id is not None:
+            return first_id(path) == self.first_id
+        return beginning_digest(path, self.size_bytes) == self.digest
+
+    def place_in(self, directory: Path) -> Path:
+        """Where the file belongs below a directory: under its own name, or beside one that took it since.
+
+        Raises:
+            DamagedInput: its name was taken, and its first line does not say whose it was.
+        """
+        path = directory / self.file
+        if self.stands_in(directory) and not self.stands_at(path):
+            return directory / str(self.beside)
+        if not os.path.lexists(path) or self.stands_at(path):
+            return path
+        if self.beside is None:
+            raise DamagedInput(
+                "another file took the name of a sealed one", path=path, remedy="move it out of the session"
+            )
+        return directory / self.beside
+
+    def stands_in(self, directory: Path) -> bool:
+        """Whether the file stands below a directory, under either name."""
+        if self.stands_at(directory / self.file):
+            return True
+        return self.beside is not None and os.path.lexists(directory / self.beside)
+
+    @property
+    def beside(self) -> str | None:
+        """The name with its writer's; None where the own one has it, or the writer is not known."""
+        place, _, base = self.file.rpartition("/")
+        name = parse_file_name(base)
+        if name is None or name.writer is not None or self.first_id is None:
+            return None
+        number = "" if name.segment is None else f".{name.segment}"
+        ending = base.rpartition(".")[2]
+        return f"{place}{'/' if place else ''}{name.stem}@{split_event_id(self.first_id)[0]}{number}.{ending}"
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -256,7 +304,8 @@ def open_connection(session: Path, share: int = 1) -> Iterator[Any]:
 
     Raises:
         MissingExtra: duckdb is not installed.
-        InputError: what is done with it needs more memory, or the session's path is not UTF-8.
+        InputError: what is done with it needs more memory or meets a file that cannot be read or written, or
+            the session's path is not UTF-8.
     """
     duckdb = load_duckdb("the archive")
     refuse_what_no_query_names(session)
@@ -271,6 +320,13 @@ def open_connection(session: Path, share: int = 1) -> Iterator[Any]:
                     f"its lines need more memory than the archive's limit of {MEMORY_LIMIT_MB // share} MB",
                     path=session,
                     remedy="leave the session unsealed, or erase what holds values of many megabytes",
+                ) from error
+            except duckdb.IOException as error:
+                told = str(error).partition("\n")[0].removeprefix("IO Error: ")
+                raise InputError(
+                    f"a file cannot be read or written: {told}",
+                    path=session,
+                    remedy="free disk space, or make its files accessible, and try again",
                 ) from error
 
 
@@ -581,6 +637,22 @@ def file_digest(path: Path, *, sync: bool = False) -> str:
         if sync:
             os.fsync(file.fileno())
     return digest
+
+
+def beginning_digest(path: Path, size_bytes: int) -> str | None:
+    """The same of so many bytes at the beginning of a file; None where there are not as many."""
+    try:
+        fd, status = open_file(path)
+    except OSError:
+        return None  # there is none
+    hasher = new_hash()
+    with os.fdopen(fd, "rb") as file:
+        if status.st_size < size_bytes:
+            return None
+        while size_bytes > 0 and (chunk := file.read(min(size_bytes, _TAIL_BYTES))):
+            hasher.update(chunk)
+            size_bytes -= len(chunk)
+    return hasher.hexdigest()
 
 
 _TAIL_BYTES: Final = 64 * 1024

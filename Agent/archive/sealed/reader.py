@@ -7,7 +7,9 @@ also where they are sealed: for one agent's questions that is the shorter way.
 # ruff: noqa: S608 - statements are put together from names of this package; values are quoted
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +35,7 @@ from Agent.tree.write.artifacts import new_hash
 from Agent.tree.write.kept_counts import Tally
 
 _BATCH_ROWS: Final = 4096
+_SETTLED_NS: Final = 2_000_000_000
 
 
 def open_reader(session: Path) -> TreeReader:
@@ -60,6 +63,7 @@ class ArchiveLines:
         self._session = session
         self._known: list[Part] = []
         self._seen_ns = -1
+        self._fixed: list[_Sealed] | None = None
 
     @property
     def _parts(self) -> list[Part]:
@@ -68,20 +72,29 @@ class ArchiveLines:
             changed_ns = archive_dir(self._session).stat().st_mtime_ns
         except (FileNotFoundError, NotADirectoryError):
             return []  # nothing was sealed
-        if changed_ns != self._seen_ns:
+        # what comes in the same instant as the last change does not change the time again
+        if changed_ns != self._seen_ns or time.time_ns() - changed_ns < _SETTLED_NS:
             self._known = [part for part in read_parts(self._session) if part.json_removed]
             self._seen_ns = changed_ns
         return self._known
 
-    def _gone(self) -> list[tuple[Part, SealedSegment]]:
+    def _gone(self) -> list[_Sealed]:
         """The segments that are to be read here: a file that a killed `seal --remove` left is read itself."""
+        if self._fixed is not None:
+            return self._fixed
         found = [
             (part, segment)
             for part in self._parts
             for segment in part.segments
-            if not segment.is_file(self._session / segment.file)
+            if not segment.stands_in(self._session)
         ]
         return sorted(found, key=lambda pair: _place(pair[1].file))
+
+    def fixed(self) -> ArchiveLines:
+        """The same for the segments that are gone now."""
+        found = ArchiveLines(self._session)
+        found._fixed = self._gone()
+        return found
 
     @contextmanager
     def _connection(self) -> Iterator[Any]:
@@ -92,6 +105,8 @@ class ArchiveLines:
             try:
                 yield connection
             except duckdb.Error as error:
+                if os.strerror(errno.ENOSPC) in str(error):
+                    raise  # of its spill, not of the archive
                 raise DamagedInput(
                     f"the archive cannot be read: {str(error).partition(chr(10))[0]}",
                     path=archive_dir(self._session),
@@ -108,45 +123,38 @@ class ArchiveLines:
         own = [(part, segment) for part, segment in self._gone() if segment.file == file]
         if own:
             with self._connection() as connection:
-                yield from self._read(connection, f"{self._rows_of(own)} ORDER BY line")
-
-    def all_lines(self) -> Iterator[RawLine]:
-        """The lines of all segments, each segment's as they stood."""
-        gone = self._gone()
-        if not gone:
-            return
-        with self._connection() as connection:
-            # one part after another, since sorting takes the memory of what is sorted
-            for part in self._parts:
-                own = [pair for pair in gone if pair[0].name == part.name]
-                if own:
-                    yield from self._read(connection, f"{self._rows_of(own)} ORDER BY file, line")
+                yield from self._read(connection, own, f"{_rows_of(own)} ORDER BY line")
 
     def lines_to_read(
-        self, kinds: Collection[str], seen: dict[str, SeqSet], tally: Tally | None = None
+        self, kinds: Collection[str] | None, seen: dict[str, SeqSet], tally: Tally | None = None
     ) -> Iterator[RawLine]:
         """The lines of some kinds, and what may be no event; the numbers of all others go into `seen`."""
         gone = self._gone()
         if not gone:
             return
-        rows = self._rows_of(gone)
         with self._connection() as connection:
+            if kinds is None:
+                # one part after another, since sorting takes the memory of what is sorted
+                for part in _parts_in(gone):
+                    own = [pair for pair in gone if pair[0] is part]
+                    yield from self._read(connection, own, f"{_rows_of(own)} ORDER BY file, line")
+                return
+            rows = _rows_of(gone)
             doubtful = add_numbers(connection, rows, kinds, seen)
             if tally is not None:
                 count_others(connection, rows, kinds, doubtful, tally)
             wanted = rows_to_read(kinds, doubtful)
-            yield from self._read(connection, f"{rows} AND {wanted} ORDER BY filename, file, line")
+            yield from self._read(connection, gone, f"{rows} AND {wanted} ORDER BY filename, file, line")
 
-    def _read(self, connection: Any, rows: str) -> Iterator[RawLine]:
-        return self._fetch(
-            connection, f"SELECT parse_filename(filename, true), file, line, {LINE_BYTES} FROM {rows}"
-        )
+    def _read(self, connection: Any, gone: list[_Sealed], rows: str) -> Iterator[RawLine]:
+        query = f"SELECT parse_filename(filename, true), file, line, {LINE_BYTES} FROM {rows}"
+        return self._fetch(connection, gone, query)
 
-    def _fetch(self, connection: Any, query: str) -> Iterator[RawLine]:
-        """The lines that a query for (part, file, line, bytes) finds."""
+    def _fetch(self, connection: Any, gone: list[_Sealed], query: str) -> Iterator[RawLine]:
+        """The lines that a query for (part, file, line, bytes) of these segments finds."""
         places = {
             (part.name, segment.file): (int(part.name.removeprefix("part-")), place, segment)
-            for part in self._parts
+            for part in _parts_in(gone)
             for place, segment in enumerate(part.segments)
         }
         cursor = connection.execute(query)
@@ -164,49 +172,53 @@ class ArchiveLines:
                         complete=line < segment.lines or segment.ends_with_newline,
                     )
 
-    def _rows_of(self, gone: list[tuple[Part, SealedSegment]]) -> str:
-        """The rows of some segments as a relation, with their condition at its end."""
-        by_part: dict[str, list[str]] = {}
-        for part, segment in gone:
-            by_part.setdefault(part.name, []).append(segment.file)
-        parts = [part for part in self._parts if part.name in by_part]
-        source = f"{part_source(parts)} WHERE true"
-        for part in parts:
-            files = by_part[part.name]
-            if len(files) < len(part.segments):
-                listed, name = ", ".join(map(literal, files)), literal(part.name)
-                source += f" AND (parse_filename(filename, true) <> {name} OR file IN ({listed}))"
-        return source
-
     def ordered_lines(self, since_us: int | None, until_us: int | None) -> Iterator[RawLine]:
         """The lines of all segments in order of (timestamp, writer, seq); the sort spills to the disk."""
-        wanted = [(part.name, segment.file) for part, segment in self._gone()]
-        if not wanted:
+        gone = self._gone()
+        if not gone:
             return
         with self._connection() as connection:
-            yield from self._fetch(connection, self._ordered_query(wanted, since_us, until_us))
+            yield from self._fetch(connection, gone, _ordered_query(gone, since_us, until_us))
 
-    def _ordered_query(
-        self, wanted: list[tuple[str, str]], since_us: int | None, until_us: int | None
-    ) -> str:
-        listed = ", ".join(f"({literal(part)}, {literal(file)})" for part, file in wanted)
-        bounds = [
-            f"(ts_us IS NULL OR ts_us {sign} {bound})"
-            for sign, bound in ((">=", since_us), ("<", until_us))
-            if bound is not None
-        ]
-        # A line that is no event has no time: it takes that of the event before it in its file.
-        known = {part for part, _ in wanted}
-        time_us = "ts_us"
-        if any(part.damaged for part in self._parts if part.name in known):
-            time_us = "coalesce(ts_us, max(ts_us) OVER (PARTITION BY filename, file ORDER BY line), 0)"
-        source = part_source(part for part in self._parts if part.name in known)
-        return (
-            f"SELECT part, file, line, data FROM (SELECT parse_filename(filename, true) AS part, file, line, "
-            f"{LINE_BYTES} AS data, {time_us} AS time_us, ts_us IS NULL AS is_late, writer, seq "
-            f"FROM {source} {'WHERE ' + ' AND '.join(bounds) if bounds else ''}) "
-            f"WHERE (part, file) IN ({listed}) ORDER BY time_us, is_late, writer, seq, file, line"
-        )
+
+_Sealed = tuple[Part, SealedSegment]
+
+
+def _parts_in(gone: list[_Sealed]) -> list[Part]:
+    """The parts that hold some segments, each once, in their order."""
+    return sorted({part.name: part for part, _ in gone}.values(), key=lambda part: part.name)
+
+
+def _rows_of(gone: list[_Sealed]) -> str:
+    """The rows of some segments as a relation, with their condition at its end."""
+    parts = _parts_in(gone)
+    source = f"{part_source(parts)} WHERE true"
+    for part in parts:
+        files = [segment.file for known, segment in gone if known is part]
+        if len(files) < len(part.segments):
+            listed, name = ", ".join(map(literal, files)), literal(part.name)
+            source += f" AND (parse_filename(filename, true) <> {name} OR file IN ({listed}))"
+    return source
+
+
+def _ordered_query(gone: list[_Sealed], since_us: int | None, until_us: int | None) -> str:
+    parts = _parts_in(gone)
+    listed = ", ".join(f"({literal(part.name)}, {literal(segment.file)})" for part, segment in gone)
+    bounds = [
+        f"(ts_us IS NULL OR ts_us {sign} {bound})"
+        for sign, bound in ((">=", since_us), ("<", until_us))
+        if bound is not None
+    ]
+    # A line that is no event has no time: it takes that of the event before it in its file.
+    time_us = "ts_us"
+    if any(part.damaged for part in parts):
+        time_us = "coalesce(ts_us, max(ts_us) OVER (PARTITION BY filename, file ORDER BY line), 0)"
+    return (
+        f"SELECT part, file, line, data FROM (SELECT parse_filename(filename, true) AS part, file, line, "
+        f"{LINE_BYTES} AS data, {time_us} AS time_us, ts_us IS NULL AS is_late, writer, seq "
+        f"FROM {part_source(parts)} {'WHERE ' + ' AND '.join(bounds) if bounds else ''}) "
+        f"WHERE (part, file) IN ({listed}) ORDER BY time_us, is_late, writer, seq, file, line"
+    )
 
 
 def _place(file: str) -> tuple[str, str, str, float]:
@@ -353,7 +365,7 @@ def unseal(
     Args:
         session: the session's directory.
         into: the directory to write to; default: the session itself, where the files that still stand there
-            are left alone.
+            are left alone. A file whose name another writer took since gets its writer's name.
         only: the parts whose files are wanted; default: all.
 
     Returns:
@@ -368,11 +380,12 @@ def unseal(
     with open_connection(path) as connection:
         for part in read_parts(path) if only is None else only:
             by_name = {segment.file: segment for segment in part.segments}
-            missing = [name for name in by_name if not (target / name).exists()]
+            places = {name: segment.place_in(target) for name, segment in by_name.items()}
+            missing = [name for name, place in places.items() if not place.exists()]
             if not missing:
                 continue
             for file, lines in _by_file(file_lines(connection, part, missing)):
-                written.append(_restore(part, by_name[file], lines, target / file))
+                written.append(_restore(part, by_name[file], lines, places[file]))
     return written
 
 

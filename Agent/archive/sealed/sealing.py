@@ -34,7 +34,7 @@ from Agent.archive.sealed.parts import (
     write_part,
     write_rows,
 )
-from Agent.archive.sealed.reader import digests_of
+from Agent.archive.sealed.reader import digests_of, unseal
 from Agent.errors import DamagedInput, UsageError
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.session import sync_directory
@@ -141,7 +141,11 @@ def tidy(session: Path) -> list[Part]:
     remove_left_spills(session)
     parts = []
     for part in read_parts(session):
-        if len(usable_segments(session, part)) == len(part.segments):
+        if part.json_removed and any(_is_changed(session, each) for each in part.segments):
+            # what stands there is the record: sealed beside the part it would be there twice
+            unseal(session, only=[part])
+            drop_part(part)
+        elif len(usable_segments(session, part)) == len(part.segments):
             parts.append(part)
         else:
             drop_part(part)
@@ -151,6 +155,11 @@ def tidy(session: Path) -> list[Part]:
         if unfinished or (entry.suffix == ".parquet" and entry.name not in known):
             entry.unlink()
     return parts
+
+
+def _is_changed(session: Path, segment: SealedSegment) -> bool:
+    """Whether the file stands there and is no longer what was sealed, such as one whose end was recovered."""
+    return segment.stands_in(session) and not segment.is_file(session / segment.file)
 
 
 def _groups(segments: list[Finished], part_bytes: int) -> list[list[Finished]]:

@@ -291,7 +291,8 @@ def _keep(saved: SavedCheckpoint, result: ReplayResult, source: RunSource | None
         return
     result.replay_id, result.path = directory.name, directory
     report = result.to_dict()
-    keep_json(directory / "report.json", report)
+    if why := keep_json(directory / "report.json", report):
+        result.execution.notes.append(f"the report could not be kept: {why}")
     if source is not None:
         source.keep_replay(saved.session, saved.info, directory.name, report)
 

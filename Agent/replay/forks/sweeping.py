@@ -10,7 +10,7 @@ import os
 import statistics
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ class SweepReport:
     """What reaching the point took, once."""
     forks_seconds: float
     path: Path | None = None
-    """Where the report is kept."""
+    """Where the report is kept; None where it could not be."""
     live: tuple[str, ...] = ()
     """What the forks might call live."""
 
@@ -194,8 +194,8 @@ def sweep_forks(
     request |= {"variants": variants, "outcome": outcome, "workers": workers or len(os.sched_getaffinity(0))}
     answer = run_job(_SWEEP, request, timeout_seconds).answered()
     report = _report(request, answer, make_replay_directory(Path(request["session"])))
-    if report.path is not None:
-        keep_json(report.path / "sweep.json", report.to_dict())
+    if report.path is not None and keep_json(report.path / "sweep.json", report.to_dict()):
+        return replace(report, path=None)
     return report
 
 

@@ -47,7 +47,7 @@ from Agent.replay.plan.recording import Recording, RunReference, find_run, read_
 from Agent.replay.plan.target import Target, target_name
 from Agent.replay.rerun import check_holds_actions, ignored_names
 from Agent.replay.worker.fork_server import Progress
-from Agent.tree.files.session import SessionInfo
+from Agent.tree.files.session import SessionInfo, replace_file
 from Agent.tree.layout import DIRECTORY_MODE
 from Agent.tree.retention import delete_tree
 
@@ -303,7 +303,7 @@ def write_test(golden: GoldenTrace, path: Path | None = None, why: str = "") -> 
     if target.exists() and f"golden_trace({_quoted(golden.name)}" not in target.read_text("utf-8"):
         raise UsageError("the file already exists", path=target, remedy="choose another name with --test")
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(source_of_test(golden, why, target), "utf-8")
+    replace_file(target, source_of_test(golden, why, target).encode())
     return target
 
 

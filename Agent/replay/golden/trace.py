@@ -6,7 +6,6 @@ leaves out `*.log`, or a checkout that changes line ends, cannot touch it.
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -27,8 +26,8 @@ from Agent.replay.compare.outcome import ReplayReport, Verdict, short
 from Agent.replay.plan.actions import DrivenAction, make_plan
 from Agent.replay.plan.recording import Recording, RunReference, parents_of, spans_around
 from Agent.replay.rerun import RedriveOptions, drive_again
-from Agent.tree.files.session import update_session
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, entries_in, files_below, safe_name
+from Agent.tree.files.session import replace_file, update_session
+from Agent.tree.layout import DIRECTORY_MODE, entries_in, files_below, safe_name
 from Agent.tree.retention import delete_tree
 
 DEFAULT_DIRECTORY: Final = Path("tests") / "golden_traces"
@@ -147,10 +146,8 @@ class GoldenTrace:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file of a golden trace, which is the owner's alone."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-    with os.fdopen(os.open(path, flags, FILE_MODE), "wb") as file:
-        file.write(data)
+    """Write a file of a golden trace as a whole; it is the owner's alone."""
+    replace_file(path, data)
 
 
 def golden_place(name: str, directory: Path) -> Path:

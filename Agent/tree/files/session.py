@@ -196,12 +196,23 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What the system refuses names this file where it names none, as a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextlib.contextmanager
 def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     """A new file that is synced and takes the place of `path` if the block ends without an error."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NO_FOLLOW
     try:
-        with os.fdopen(os.open(temporary, flags, FILE_MODE), "wb") as file:
+        with naming(path), os.fdopen(os.open(temporary, flags, FILE_MODE), "wb") as file:
             yield file
             file.flush()
             if sync:

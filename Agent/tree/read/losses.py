@@ -474,29 +474,37 @@ class Scan:
     def _knows(self, writer: str) -> bool:
         return self._writers is not None and self._writers.knows(writer)
 
-    def _cold_lines(self, seen: dict[str, SeqSet]) -> Iterator[RawLine]:
-        if self._cold is None:
-            return iter(())
-        if self._kinds is None:
-            return self._cold.all_lines()
-        return self._cold.lines_to_read(self._kinds | TELLING, seen, self._tally)
-
     def _lines(self, account: Accounting, seen: dict[str, SeqSet]) -> Iterator[RawLine]:
         tail = Tail(self._session, self._damage.note_unreadable, self._files)
+        cold = None if self._cold is None else self._cold.fixed()
+        read = set() if cold is None else set(cold.files())
         for look in range(LOOKS):
             if look:
                 time.sleep(LOOK_AGAIN_S)
             self._writers = writers = Writers(self._session, account)
-            if not look:
-                yield from self._cold_lines(seen)
+            if not look and cold is not None:
+                kinds = None if self._kinds is None else self._kinds | TELLING
+                yield from cold.lines_to_read(kinds, seen, self._tally)
             # twice, for a file that was rolled between its listing and its opening: it keeps its number
             yield from tail.new_lines()
             yield from tail.new_lines()
+            if self._cold is not None and not self._counted:
+                yield from self._sealed_meanwhile(self._cold, tail, read)
             self._close(account, writers)
             if writers.are_explained(self.losses):
                 break
         yield from (rest for rest in tail.rests() if not writers.may_finish(rest))
         self._close(account, writers)
+
+    def _sealed_meanwhile(self, cold: ColdLines, tail: Tail, read: set[Path]) -> Iterator[RawLine]:
+        """The lines of files that were sealed and removed before they were read."""
+        gone = [path for path in cold.files() if path not in read]
+        if gone:
+            read.update(gone)
+            seen = {place.path for place in tail.places.values() if place.offset}
+            for path in gone:
+                if path not in seen:
+                    yield from cold.lines(path)
 
     def _close(self, account: Accounting, writers: Writers) -> None:
         # after the files: what retention removed meanwhile it had entered before

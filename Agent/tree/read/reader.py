@@ -213,16 +213,20 @@ class TreeReader:
         decoder = LineDecoder(self._damage, Writers(self.session).knows)
         in_agents = agents_dir(self.session)
         found: dict[str, list[Path]] = {}
+        standing = [path for path in self.files() if path.parent == in_agents]
         for path, agent_id in self._cold_files().items():
             if agent_id is not None and path.parent == in_agents:
                 found.setdefault(agent_id, []).append(path)
-        for chain in chains_of(path for path in self.files() if path.parent == in_agents):
-            event = first_event(self.session, chain, decoder)
+        sealed = None if self._cold is None else Sealed(self._cold)
+        for chain in chains_of(standing):
+            event = first_event(self.session, chain, decoder, sealed)
             if event is not None and event.agent_id is not None:
                 found.setdefault(event.agent_id, []).extend(chain.paths)
         for agent_id, files in self._files_of_runs().items():
             found.setdefault(agent_id, []).extend(files)
-        return [AgentFiles(agent_id, _in_order(paths)) for agent_id, paths in sorted(found.items())]
+        return [
+            AgentFiles(agent_id, _in_order(dict.fromkeys(paths))) for agent_id, paths in sorted(found.items())
+        ]
 
     def events(
         self,
@@ -261,14 +265,17 @@ class TreeReader:
 
     def category_events(self, category: str) -> Iterator[Event]:
         """The events of a category's own file, those of no single agent, in order."""
+        standing = category_files(self.session, category)
         gone = self._cold_stem(category_file(category), in_agents=False)
-        return self._merged(list(dict.fromkeys([*gone, *category_files(self.session, category)])))
+        return self._merged(list(dict.fromkeys([*gone, *standing])))
 
     def _agent_files(self, agent_id: str) -> list[Path]:
-        # a name can be both, where a later process took one that was free again
+        # A name can be both, where a later process took one that was free again. What is sealed and removed
+        # between the two looks is in the second.
+        standing = agent_files(self.session, agent_id)
         gone = self._cold_stem(safe_name(agent_id))
         of_runs = files_naming(self.session, agent_id)
-        paths = list(dict.fromkeys([*gone, *agent_files(self.session, agent_id), *of_runs]))
+        paths = list(dict.fromkeys([*gone, *standing, *of_runs]))
         if not paths:
             raise AgentNotFound(
                 f"no events of agent {agent_id!r}",
@@ -305,10 +312,8 @@ class TreeReader:
         since = b"" if since_us is None else format_timestamp(since_us).encode()
         until = b"~" if until_us is None else format_timestamp(until_us).encode()  # "~" sorts after digits
         wanted = None if kinds is None else frozenset(kinds)
-        # Sealed segments come as one ordered sequence, since there may be thousands of them.
-        sequence = self._cold.ordered_lines(since_us, until_us) if self._cold and with_cold else None
-        chains = chains_of(paths)
-        lines = merged_lines(self.session, chains, decoder, writers.may_finish, self._cold, sequence)
+        sealed = None if self._cold is None else Sealed(self._cold, with_cold, since_us, until_us)
+        lines = merged_lines(self.session, chains_of(paths), decoder, writers.may_finish, sealed)
         for key, _, raw, decoded in lines:
             if not since <= key[0] < until:
                 continue
@@ -390,7 +395,7 @@ def _open_span(span: BoardSpan, writer: str, pid: int, *, alive: bool) -> OpenSp
     return OpenSpan(span.agent_id, span.name, span.span_id, span.started_us, writer, pid, alive)
 
 
-def _in_order(paths: list[Path]) -> tuple[Path, ...]:
+def _in_order(paths: Iterable[Path]) -> tuple[Path, ...]:
     named = [(name, path) for path in paths if (name := parse_file_name(path.name)) is not None]
     return tuple(path for _, path in sorted(named, key=lambda pair: segment_order(pair[0])))
 
@@ -447,9 +452,46 @@ def chains_of(paths: Iterable[Path]) -> list[FileSequence]:
     ]
 
 
-def first_event(session: Path, chain: FileSequence, decoder: LineDecoder) -> Event | None:
+class Sealed:
+    """What of a session is not there as files while it is read, and what goes away meanwhile.
+
+    Args:
+        cold: what holds it.
+        as_sequence: give it as one ordered sequence, since there may be thousands of segments; else under the
+            name of each.
+        since_us, until_us: of the sequence, as `TreeReader.events` has them.
+    """
+
+    def __init__(
+        self,
+        cold: ColdLines,
+        as_sequence: bool = False,
+        since_us: int | None = None,
+        until_us: int | None = None,
+    ) -> None:
+        self._cold, self._began = cold, cold.fixed()
+        self._gone = frozenset(self._began.files())
+        self._as_sequence = as_sequence
+        self.sequence = self._began.ordered_lines(since_us, until_us) if as_sequence else None
+
+    def lines(self, path: Path, standing: Iterator[RawLine]) -> Iterator[RawLine]:
+        """The lines under one name: of what stands there, and of what did when it was sealed."""
+        if path in self._gone and not self._as_sequence:
+            yield from self._began.lines(path)
+        is_there = path in self._gone
+        for raw in standing:
+            is_there = True
+            yield raw
+        if not is_there:
+            # sealed and removed since the files were listed
+            yield from self._cold.lines(path)
+
+
+def first_event(
+    session: Path, chain: FileSequence, decoder: LineDecoder, sealed: Sealed | None = None
+) -> Event | None:
     """The first event of a chain, reading no further."""
-    for raw in _chain_lines(session, chain, 8 * 1024, decoder):
+    for raw in _chain_lines(session, chain, 8 * 1024, decoder, sealed):
         event = decoder.decode(raw) if raw.complete else None
         if event is not None:
             return event
@@ -461,8 +503,7 @@ def merged_lines(
     chains: list[FileSequence],
     decoder: LineDecoder,
     is_unfinished: Callable[[RawLine], bool],
-    cold: ColdLines | None = None,
-    sequence: Iterator[RawLine] | None = None,
+    sealed: Sealed | None = None,
 ) -> Iterator[Ordered]:
     """The lines of all chains in order; an event that stood behind a torn line comes decoded.
 
@@ -474,14 +515,13 @@ def merged_lines(
         chains: what to read.
         decoder: the one that decodes the lines afterwards.
         is_unfinished: whether a line without its newline may still get it, and so is left out.
-        cold: where the lines of a chain's file are that is not there.
-        sequence: further lines, in order.
+        sealed: where the lines of a file are that is not there.
     """
+    sequence = None if sealed is None else sealed.sequence
     room = _Room.of(len(chains) + (sequence is not None))
-    gone = frozenset() if cold is None else frozenset(cold.files())
     ordered = [
         _merged_in_order(
-            _chain_lines(session, chain, room.chunk_bytes, decoder, cold, gone), room, decoder, is_unfinished
+            _chain_lines(session, chain, room.chunk_bytes, decoder, sealed), room, decoder, is_unfinished
         )
         for chain in chains
     ]
@@ -529,29 +569,26 @@ def _chain_lines(
     chain: FileSequence,
     chunk_bytes: int,
     decoder: LineDecoder,
-    cold: ColdLines | None = None,
-    gone: frozenset[Path] = frozenset(),
+    sealed: Sealed | None = None,
 ) -> Iterator[RawLine]:
     """The lines of a chain, those of segments that are rolled meanwhile included."""
     tail = Tail(session, decoder.damage.note_unreadable, chunk_bytes=chunk_bytes)
     last = 0
     began = inode_at(chain.live)
     for number in chain.numbers:
-        yield from _lines_at(numbered(chain.live, number), tail, cold, gone)
+        yield from _lines_at(numbered(chain.live, number), tail, sealed)
         last = number
     while (following := _next_number(chain, last, began)) is not None:
         # rolled since the files were listed; retention may have removed some of those since
         last = following
-        yield from _lines_at(numbered(chain.live, last), tail, None, gone)
-    yield from _lines_at(chain.live, tail, cold, gone)
+        yield from _lines_at(numbered(chain.live, last), tail, None)
+    yield from _lines_at(chain.live, tail, sealed)
 
 
-def _lines_at(path: Path, tail: Tail, cold: ColdLines | None, gone: frozenset[Path]) -> Iterator[RawLine]:
+def _lines_at(path: Path, tail: Tail, sealed: Sealed | None) -> Iterator[RawLine]:
     """The lines of the file of that name, what stands behind its last newline included."""
-    if cold is not None and path in gone:
-        yield from cold.lines(path)
-    yield from tail.new_lines(only=(path,))
-    yield from tail.rests()
+    standing = itertools.chain(tail.new_lines(only=(path,)), tail.rests())
+    return standing if sealed is None else sealed.lines(path, standing)
 
 
 def _next_number(chain: FileSequence, last: int, began: Inode | None) -> int | None:

@@ -401,13 +401,13 @@ class ColdLines(Protocol):
     def lines(self, path: Path) -> Iterator[RawLine]:
         """The lines of one segment in the order in which they stood, without blank ones."""
 
-    def all_lines(self) -> Iterator[RawLine]:
-        """The lines of all segments, each segment's in their order."""
+    def fixed(self) -> ColdLines:
+        """The same for the segments that are not there now, whatever is removed or put back later."""
 
     def lines_to_read(
-        self, kinds: Collection[str], seen: dict[str, SeqSet], tally: Tally | None = None
+        self, kinds: Collection[str] | None, seen: dict[str, SeqSet], tally: Tally | None = None
     ) -> Iterator[RawLine]:
-        """The lines of events of some kinds, and those of which only reading tells what they are.
+        """The lines of events of some kinds, and those of which only reading tells what they are; None: all.
 
         Before the first of them, the numbers of all other events are put into `seen`, by writer, and those
         events are counted in `tally`.

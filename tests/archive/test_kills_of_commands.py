@@ -1,0 +1,33 @@
+"""Sealing, erasing, pruning, recovering and retention, killed at drawn moments over one and the same tree."""
+
+import json
+import os
+import random
+from pathlib import Path
+
+import pytest
+from support.processes import run_python
+
+import Agent
+
+
+@pytest.mark.parametrize(
+    "kills",
+    [
+        pytest.param(4, marks=pytest.mark.process),
+        pytest.param(20, marks=pytest.mark.integration),
+        pytest.param(300, marks=[pytest.mark.integration, pytest.mark.slow]),
+    ],
+)
+def test_commands_killed_at_drawn_moments_lose_nothing_and_end_their_work_when_run_again(kills, tmp_path):
+    paths = (Path(Agent.__file__).resolve().parents[1], Path(__file__).parents[1])
+    done = run_python(
+        str(Path(__file__).with_name("command_kills.py")),
+        *("--kills", str(kills), "--seed", str(random.randrange(2**32))),
+        cwd=tmp_path,
+        PYTHONPATH=os.pathsep.join(map(str, paths)),
+        XDG_CONFIG_HOME=str(tmp_path / "config"),
+        TMPDIR=str(tmp_path),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1])["kills"] >= kills
