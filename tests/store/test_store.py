@@ -498,6 +498,22 @@ def test_a_page_is_cut_where_its_items_are_large_and_the_next_one_goes_on(store,
     assert sum(len(item["body"]["text"]) for item in found) < 40 << 20
 
 
+def test_only_lists_whose_rows_may_be_large_are_streamed(store, project):
+    store.ingest(project, events=[event(1)])
+    streamed = []
+
+    @listens_for(store.engine, "before_cursor_execute")
+    def seen(connection, cursor, statement, parameters, context, executemany):
+        streamed.append(bool(context.execution_options.get("stream_results")))
+
+    store.list_sessions(project)
+    store.list_error_groups(project, EventFilter())
+    assert streamed and not any(streamed)
+    streamed.clear()
+    store.list_events(project, EventFilter(session_uid=SESSION))
+    assert any(streamed)
+
+
 def test_nothing_is_written_to_a_file_that_was_removed_or_replaced(tmp_path):
     path = tmp_path / "service.db"
     url = f"sqlite:///{path}"
