@@ -53,8 +53,6 @@ def limit_process(memory_bytes: int, timeout_s: float) -> None:
 
 
 def _outcome(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
-    import orjson
-
     from Agent.archive.run_import import StoredSession
     from Agent.errors import AgentTraceError, DamagedInput
     from Agent.export.allowed import holds_content

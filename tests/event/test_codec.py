@@ -4,10 +4,10 @@ import contextlib
 import json
 
 import pytest
-from support.processes import run_python
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import json_values
+from support.processes import run_python
 
 from Agent.event.codec import (
     LINE_PREFIX,

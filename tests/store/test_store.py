@@ -561,3 +561,12 @@ def test_a_writer_waits_for_others_and_not_for_ever(tmp_path, monkeypatch):
 def test_a_cursor_of_another_type_is_none_of_ours(store, project, number):
     with pytest.raises(UsageError, match="not a cursor"):
         store.list_runs(project, RunFilter(), cursor=make_cursor(number, "x"))
+
+
+def test_a_disk_that_is_full_when_a_database_is_opened_is_named_with_its_remedy(tmp_path, monkeypatch):
+    def full(engine, role):
+        raise OperationalError("CREATE TABLE runs", {}, Exception("database or disk is full"))
+
+    monkeypatch.setattr("Agent.store.pool._prepare", full)
+    with pytest.raises(InputError, match="cannot be opened: database or disk is full; make room there"):
+        open_store(f"sqlite:///{tmp_path / 'service.db'}")
