@@ -16,6 +16,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -397,13 +398,19 @@ class StoredSession:
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Writes the lines of events, and of artifacts their contents; to be called once."""
-        lines: dict[str, list[tuple[tuple[int, str, int], bytes]]] = {}
+        # one buffer for all lines of a file: lines that were kept one by one would pin the far larger buffers
+        # between which they were made, sixteen times their size
+        lines: dict[str, bytearray] = {}
+        places: dict[str, list[tuple[tuple[int, str, int], slice]]] = {}
         run_ids: dict[str, str | None] = {}
         for row in rows:
             event = restored_event(row, self._session_id)
             name = file_of(event)
             run_ids[name] = event.run_id
-            lines.setdefault(name, []).append((event.order, encode_event(event)))
+            of_file = lines.setdefault(name, bytearray())
+            begin = len(of_file)
+            of_file += encode_event(event)
+            places.setdefault(name, []).append((event.order, slice(begin, len(of_file))))
             if event.kind == "artifact.saved":
                 self._save_artifact(event, row["body"].get("artifact_text"))
         for name, of_file in sorted(lines.items()):
@@ -412,7 +419,9 @@ class StoredSession:
             if path.name == "events.jsonl" and run_id is not None:
                 make_run_dir(self.path, run_id)
             path.touch(FILE_MODE)
-            path.write_bytes(b"".join(line for _, line in sorted(of_file)))
+            with path.open("wb") as file:
+                for _, place in sorted(places[name], key=itemgetter(0)):
+                    file.write(of_file[place])
 
     def _save_artifact(self, event: Event, text: Any) -> None:
         ref = event.extra.get("ref")

@@ -6,6 +6,8 @@ taken. A sender that dies costs the next one a little time, and nothing else.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -67,6 +69,8 @@ _DATABASE: Final = "database"
 """In a cursor: the database that has it, which may not be the one that answers at the address later."""
 _MOST_CHANGES: Final = 3
 """So often another database may answer before all of the session was sent to one."""
+_TOTAL_S: Final = 2.0
+"""How long the size of all files counts as known; with many agents, asking takes as long as sending."""
 _OWN: Final = (_ARCHIVE, _CONTENT, _DATABASE)
 
 
@@ -119,6 +123,7 @@ class Shipment:
         self.cursor_problem: str | None = None
         """Why how far it is cannot be kept; then the next sender begins again, which stores nothing twice."""
         self.damage = DamageLog()
+        self._total_bytes, self._total_at_s = 0, -math.inf
         self._changes = 0
         try:
             self._stored = {} if again else self._read_cursor()
@@ -202,9 +207,11 @@ class Shipment:
     @property
     def share(self) -> float:
         """Which part of what the files hold was read so far."""
-        total = sum(path.stat().st_size for path in tree_files(self.session) if path.exists())
-        read = sum(int(entry["offset"]) for entry in self._follower.cursor()["files"])
-        return min(read / total, 1.0) if total else 1.0
+        now_s = time.monotonic()
+        if now_s - self._total_at_s >= _TOTAL_S:
+            self._total_bytes = sum(path.stat().st_size for path in tree_files(self.session) if path.exists())
+            self._total_at_s = now_s
+        return min(self._follower.read_bytes / self._total_bytes, 1.0) if self._total_bytes else 1.0
 
     def ship_archive(self) -> int:
         """Send what stands in the archive alone, since its files were sealed and removed; number of events.

@@ -163,6 +163,8 @@ def decode_line(line: bytes) -> Event:
     try:
         obj = orjson.loads(line)
     except orjson.JSONDecodeError as error:
+        if error.msg.startswith("Not enough memory"):
+            raise MemoryError(error.msg) from None  # nothing is wrong with the line
         raise DamagedLine(f"not JSON: {error}") from None
     if not isinstance(obj, dict):
         raise DamagedLine("not a JSON object")

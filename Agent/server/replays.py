@@ -268,6 +268,7 @@ class Replays:
     def _problem_of(self, outcome: Mapping[str, Any], *, lacking_state: bool = False) -> Problem:
         """Why a worker has no result."""
         settings = self.settings
+        most_mib = settings.replay_memory_bytes >> 20
         if "problem" in outcome:
             told = outcome["problem"]
             if told["kind"] == "ConfigurationError":
@@ -280,14 +281,26 @@ class Replays:
         if "timed_out" in outcome:
             text = f"it did not end within {settings.replay_timeout_s:g} s and was stopped"
         elif "out_of_memory" in outcome:
-            text = f"it needs more than the {settings.replay_memory_bytes >> 20:,} MiB that it may use"
+            text = f"it needs more than the {most_mib:,} MiB that it may use"
         elif "too_large" in outcome:
             text = f"its result is larger than {outcome['too_large']:,} MiB"
         elif "interrupted" in outcome:
             text = "the server was stopped before it finished"
         else:
-            text = f"its process ended with {outcome.get('ended')} before it could report"
+            text = f"its process {_ending(outcome.get('ended'))} before it could report"
+            if outcome.get("ended") in _CRASHES:
+                text += f"; libraries crash so where they get no more memory than {most_mib:,} MiB"
         return Problem(409, "conflict", text, remedy="replay it where it was recorded: agent-trace replay")
+
+
+_CRASHES: Final = frozenset({-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS})
+
+
+def _ending(code: object) -> str:
+    """How a process ended, from the exit code that `subprocess` gives."""
+    if isinstance(code, int) and -code in set(signal.Signals):
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"ended with {code}"
 
 
 _REFUSED: Final = frozenset({"ConfigurationError", "UsageError"})

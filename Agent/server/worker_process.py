@@ -10,7 +10,7 @@ import importlib
 import resource
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,8 +53,6 @@ def limit_process(memory_bytes: int, timeout_s: float) -> None:
 
 
 def _outcome(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
-    import orjson
-
     from Agent.archive.run_import import StoredSession
     from Agent.errors import AgentTraceError, DamagedInput
     from Agent.export.allowed import holds_content
@@ -67,15 +65,13 @@ def _outcome(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
                 f"the module {module} of this server's executors cannot be loaded: {type(error).__name__}"
             )
             return {"problem": {"kind": "ConfigurationError", "message": message, "remedy": None}}
-    with (directory / SPOOL).open("rb") as file:
-        rows = [orjson.loads(line) for line in file]
-    made = StoredSession(
-        directory / "trace", request["session_uid"], min((row["ts_us"] for row in rows), default=0)
-    )
-    made.add(rows)
+    # read twice: all rows of a session would take several times the size of their lines
+    began_us = min((row["ts_us"] for row in _rows(directory)), default=0)
+    made = StoredSession(directory / "trace", request["session_uid"], began_us)
+    made.add(_rows(directory))
     try:
         if request["do"] == "checkpoints":
-            if not any(map(holds_content, rows)):
+            if not any(map(holds_content, _rows(directory))):
                 return {"without_content": True}
             found, hidden = asyncio.run(_checkpoints(made.path, request))
             return {"checkpoints": found, "lacking": made.lacking, "hidden_by": hidden}
@@ -88,6 +84,16 @@ def _outcome(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
             message = f"artifacts of it were not sent, such as {made.lacking[0]}"
             remedy = "only texts of at most 512 KiB are; replay it where it was recorded: agent-trace replay"
         return {"problem": {"kind": type(error).__name__, "message": message, "remedy": remedy}}
+
+
+def _rows(directory: Path) -> Iterator[dict[str, Any]]:
+    import orjson
+
+    try:
+        with (directory / SPOOL).open("rb") as file:
+            yield from map(orjson.loads, file)
+    except orjson.JSONDecodeError as error:
+        raise MemoryError(str(error)) from None  # the server wrote these lines
 
 
 async def _checkpoints(session: Path, request: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:

@@ -318,9 +318,11 @@ def open_store(database_url: str, *, role: Role | str = Role.INGEST) -> Store:
         _prepare(engine, wanted)
     except DBAPIError as error:
         engine.dispose()
+        why = _first_line(error)
+        is_full = "disk is full" in why or "No space left" in why
         raise InputError(
-            f"the database {shown} cannot be opened: {_first_line(error)}",
-            remedy="check that it runs, its URL and its permissions",
+            f"the database {shown} cannot be opened: {why}",
+            remedy="make room there" if is_full else "check that it runs, its URL and its permissions",
         ) from error
     except BaseException:
         engine.dispose()

@@ -354,6 +354,8 @@ _LARGE: Final = frozenset({"body", "labels", "metadata", "request"})
 
 def rows_within(connection: Connection, statement: Select[Any]) -> tuple[list[dict[str, Any]], bool]:
     """The first rows of a statement, and whether some behind them were left out for the size of these."""
+    if _LARGE.isdisjoint(column.key for column in statement.selected_columns):
+        return plain_rows(connection, statement), False  # no row is large, and a cursor takes ten round trips
     buffered = {"stream_results": True, "max_row_buffer": _ROWS_AT_ONCE}
     found = connection.execute(statement, execution_options=buffered)
     names = tuple(found.keys())

@@ -3,6 +3,8 @@
 import contextlib
 
 import orjson
+import pytest
+from support.processes import run_python
 
 from Agent import AgentLogger, shutdown_logging, trace_agent_action
 from Agent.archive.run_import import StoredSession, restored_event
@@ -112,6 +114,32 @@ def test_a_session_made_of_rows_reads_as_the_one_that_was_recorded(trace_root, t
         e.id for e in TreeReader(session).events("counter")
     ]
     assert {path.stat().st_mode & 0o077 for path in made.path.rglob("*") if not path.is_symlink()} == {0}
+
+
+MADE_UNDER_A_LIMIT = """
+import sys
+from pathlib import Path
+from Agent.archive.run_import import StoredSession
+from Agent.server.worker_process import limit_process
+
+row = dict.fromkeys("agent_role span_id parent_span_id causes tick name duration_ms outcome run_id".split())
+row |= {"agent_id": "a", "kind": "agent_action", "severity": 20}
+made = StoredSession(Path(sys.argv[1]), "01920000-0000-7000-8000-000000000000", 10**15)
+limit_process(400 << 20, 60)
+made.add(
+    row | {"event_id": f"k3v7q2ma-{number}", "ts_us": 10**15 - number % 7,
+           "body": {"result": [7] * (2000 if number % 2 else 1)}}
+    for number in range(1, 20_001)
+)
+path = made.path / "agents" / "a.log"
+print(path.stat().st_size >> 20, path.read_bytes().count(b"\\n"))
+"""
+
+
+@pytest.mark.process
+def test_a_session_takes_about_as_much_memory_as_its_lines_while_it_is_made(tmp_path):
+    done = run_python("-c", MADE_UNDER_A_LIMIT, str(tmp_path / "root"), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "42 20000\n"), done.stderr
 
 
 def test_only_what_was_sent_with_content_is_told_to_hold_some(trace_root):

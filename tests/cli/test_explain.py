@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 
@@ -44,6 +45,13 @@ def test_a_session_is_named_by_id_prefix_path_or_last(ask, recorded, name):
 def test_analyze_takes_the_session_as_its_argument_too(run, recorded):
     done = run("analyze", recorded.session_id[:9], "--json", "--root", recorded.root)
     assert json.loads(done.stdout)["session_id"] == recorded.session_id
+
+
+def test_a_journey_that_is_cut_names_a_tick_before_which_the_rest_is(ask, recorded):
+    cut = ask("journey", "creator_017")
+    (tick,) = re.findall(r"--until (tick:\d+)", cut.stderr)
+    before = ask("journey", "creator_017", "--until", tick, "--json")
+    assert before.returncode == 0 and before.stdout.count("\n") > 1, before.stderr
 
 
 def test_errors_are_grouped_with_count_first_last_and_an_example(ask, recorded):

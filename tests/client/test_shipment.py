@@ -66,6 +66,19 @@ def test_every_event_of_a_session_arrives_once_with_its_run(trace_root):
         assert shipment.dropped["/extra/action_data"] == 50
 
 
+def test_progress_does_not_look_at_every_file_after_every_request(trace_root, monkeypatch):
+    session = record(trace_root)
+    looks = []
+    monkeypatch.setattr(
+        "Agent.client.shipment.tree_files", lambda path: looks.append(path) or tree_files(path)
+    )
+    with IngestDouble() as service, Shipment(session, Destination(service.url), never) as shipment:
+        before = shipment.share
+        send_all(shipment)
+        assert [before, *(shipment.share for _ in range(50))] == [0.0] + [1.0] * 50
+        assert len(looks) == 1
+
+
 def test_the_next_sender_goes_on_where_the_last_one_was(trace_root):
     session = record(trace_root)
     with IngestDouble() as service:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import json_values
+from support.processes import run_python
 
 from Agent.event.codec import (
     LINE_PREFIX,
@@ -145,3 +146,22 @@ def test_keys_of_a_later_version_are_no_damage():
 def test_no_bytes_raise_anything_else(data):
     with contextlib.suppress(DamagedLine):
         decode_line(data)
+
+
+READ_WITHOUT_MEMORY = """
+import resource
+from Agent.event.codec import decode_line
+
+line = b'{"timestamp": "' + b"x" * (64 << 20) + b'"}'
+resource.setrlimit(resource.RLIMIT_AS, (256 << 20, 256 << 20))
+try:
+    decode_line(line)
+except MemoryError as error:
+    print("out of memory:", error)
+"""
+
+
+@pytest.mark.process
+def test_a_line_that_no_memory_is_left_for_is_not_called_damaged(tmp_path):
+    done = run_python("-c", READ_WITHOUT_MEMORY, cwd=tmp_path)
+    assert (done.returncode, done.stdout[:14]) == (0, "out of memory:"), done.stderr

@@ -27,6 +27,12 @@ SECRETS = [
     ({"value": "swordfish", "key": "X-Api-Key"}, "swordfish"),
     ({"headers": [{"header": "Cookie", "value": "swordfish"}]}, "swordfish"),
 ]
+TABLES = [
+    ({"columns": ["user", "password"], "row": ["anna", "swordfish"]}, "swordfish"),
+    ({"columns": ("user", "password"), "rows": [("anna", "swordfish"), ("bob", "")]}, "swordfish"),
+    ({"index": [0], "columns": ["id", "api_key"], "data": [["anna", "abc123def"]]}, "abc123def"),
+    ({"fields": ["password", "ranks"], "records": [["swordfish", [["anna"]]]]}, "swordfish"),
+]
 HARMLESS = [
     "The bearer of this letter is basic in every way",
     "Bearer tokens are described in section two",
@@ -40,6 +46,11 @@ HARMLESS = [
     {"name": "token_count", "value": "12"},
     {"key": "monkey", "value": "banana"},
     {"value": 1.5, "name": "reward"},
+    {"columns": ["user", "password_hint_shown"], "rows": [["anna", True], ["bob", False]]},
+    {"columns": ["name", "likes"], "data": [["anna", 12], ["secretary", 3]]},
+    {"columns": ["name", "password"], "rows": "none"},
+    {"columns": ["user", "password"], "rows": [["anna"], ["bob", None]]},
+    {"fields": [1, 2], "values": ["anna", "bob"]},
 ]
 
 
@@ -64,6 +75,17 @@ def test_a_short_credential_reaches_no_line(judge, value, secret):
         assert len(found.events) == 5
         assert secret not in found.text
         assert found.text.count("[redacted:") == (6 if message != "m" else 5)
+
+
+@pytest.mark.parametrize(("value", "secret"), TABLES, ids=str)
+def test_a_value_in_a_row_has_the_name_of_its_column(judge, value, secret):
+    with recording() as found:
+        for _ in range(2):
+            AgentLogger("a").log_action("call", value)
+            AgentLogger("a").info("m", {"note": value})
+        assert secret not in found.text
+        assert found.text.count("[redacted:") == 4
+        assert found.text.count("anna") == 4
 
 
 @pytest.mark.parametrize("value", HARMLESS, ids=str)

@@ -63,6 +63,18 @@ def test_the_checkpoint_before_the_first_step_has_the_time_of_its_state(recorded
         assert age < timedelta(hours=1), saved.checkpoint_id
 
 
+def test_of_many_agents_at_most_the_limit_have_a_checkpoint_before_their_first_step(trace_root):
+    setup_logging(trace_root=trace_root)
+    for number in range(10):
+        Creator(f"agent_{number}").publish()
+    shutdown_logging()
+    ids = asyncio.run(CheckpointManager(trace_root).auto_checkpoint_trace("last", limit=4))
+    starts = [each for each in ids if ":start" in each]
+    assert 2 <= len(starts) <= 4 and len(ids) <= 9
+    alone = asyncio.run(CheckpointManager(trace_root).auto_checkpoint_trace("last/agent_1"))
+    assert sum(":start" in each for each in alone) == 1  # an agent that was left out is asked for by its id
+
+
 def test_where_no_state_is_known_the_field_that_hides_it_is_named(trace_root):
     class Odd:
         agent_id = "odd"

@@ -58,6 +58,9 @@ async def swell(input, state, config, overrides=None):
 async def die(input, state, config, overrides=None):
     os._exit(7)
 
+async def crash(input, state, config, overrides=None):
+    os.kill(os.getpid(), 11)
+
 async def call_out(input, state, config, overrides=None):
     socket.create_connection(("127.0.0.1", 9))
 
@@ -106,7 +109,7 @@ async def leave_nothing(input, state, config, overrides=None):
     shutil.rmtree(os.getcwd())
     os._exit(0)
 
-for function in (escape, escape_and_hang, scream, leave_list, leave_half, leave_other, leave_link, leave_pipe, leave_nothing, shout, hang, nap, swell, die, call_out, fail):
+for function in (escape, escape_and_hang, scream, leave_list, leave_half, leave_other, leave_link, leave_pipe, leave_nothing, shout, hang, nap, swell, die, crash, call_out, fail):
     register_executor(function.__name__, function)
 """
     % SECRET_PROSE
@@ -254,6 +257,7 @@ def test_an_executor_of_the_operator_goes_on_with_the_state_and_sees_nothing_of_
     [
         ("swell", "out_of_memory", "MemoryError"),
         ("die", "failed", "its process ended with 7 before it could report"),
+        ("crash", "failed", "was ended by SIGSEGV before it could report; libraries crash so where they get"),
         ("call_out", "failed", "network"),
         ("fail", "failed", "RuntimeError: no such luck"),
     ],

@@ -379,7 +379,7 @@ def test_connections_that_begin_no_handshake_are_bounded_and_ended(tmp_path, mon
     )
     with RunningServer(settings, ["ingest"]) as server:
         place = ("127.0.0.1", int(server.ingest_url.rpartition(":")[2]))
-        silent = [socket.create_connection(place, timeout=30) for _ in range(20)]
+        silent = [socket.create_connection(place, timeout=60) for _ in range(20)]
         ended = 0
         for each in silent:
             with contextlib.suppress(ConnectionResetError):
@@ -387,7 +387,13 @@ def test_connections_that_begin_no_handshake_are_bounded_and_ended(tmp_path, mon
             ended += 1
             each.close()
         assert ended == len(silent)
-        assert httpx.get(f"{server.ingest_url}/health", verify=False, timeout=30).status_code == 200
+        deadline_s = time.monotonic() + 60
+        while True:
+            try:
+                assert httpx.get(f"{server.ingest_url}/health", verify=False, timeout=30).status_code == 200
+                break
+            except httpx.TransportError:  # on a busy machine this handshake may take longer than HEAD_S, too
+                assert time.monotonic() < deadline_s
 
 
 def test_where_no_file_is_left_connections_are_turned_away_and_taken_again_later(monkeypatch):

@@ -498,6 +498,22 @@ def test_a_page_is_cut_where_its_items_are_large_and_the_next_one_goes_on(store,
     assert sum(len(item["body"]["text"]) for item in found) < 40 << 20
 
 
+def test_only_lists_whose_rows_may_be_large_are_streamed(store, project):
+    store.ingest(project, events=[event(1)])
+    streamed = []
+
+    @listens_for(store.engine, "before_cursor_execute")
+    def seen(connection, cursor, statement, parameters, context, executemany):
+        streamed.append(bool(context.execution_options.get("stream_results")))
+
+    store.list_sessions(project)
+    store.list_error_groups(project, EventFilter())
+    assert streamed and not any(streamed)
+    streamed.clear()
+    store.list_events(project, EventFilter(session_uid=SESSION))
+    assert any(streamed)
+
+
 def test_nothing_is_written_to_a_file_that_was_removed_or_replaced(tmp_path):
     path = tmp_path / "service.db"
     url = f"sqlite:///{path}"
@@ -545,3 +561,12 @@ def test_a_writer_waits_for_others_and_not_for_ever(tmp_path, monkeypatch):
 def test_a_cursor_of_another_type_is_none_of_ours(store, project, number):
     with pytest.raises(UsageError, match="not a cursor"):
         store.list_runs(project, RunFilter(), cursor=make_cursor(number, "x"))
+
+
+def test_a_disk_that_is_full_when_a_database_is_opened_is_named_with_its_remedy(tmp_path, monkeypatch):
+    def full(engine, role):
+        raise OperationalError("CREATE TABLE runs", {}, Exception("database or disk is full"))
+
+    monkeypatch.setattr("Agent.store.pool._prepare", full)
+    with pytest.raises(InputError, match="cannot be opened: database or disk is full; make room there"):
+        open_store(f"sqlite:///{tmp_path / 'service.db'}")

@@ -116,9 +116,11 @@ def _show_screen(reader: TreeReader, agent: str) -> None:
     render.emit()
     _print_events(last)
     if found["total_logs"] > len(last):
+        tick = last[0].tick
+        before = "" if tick is None else f", --until tick:{tick} those before it"
         render.note(
             f"the last {len(last)} of {render.count(found['total_logs'])} events; --all shows all, "
-            "--tree the nesting, --since tick:40 those from there on"
+            f"--tree the nesting{before}"
         )
 
 

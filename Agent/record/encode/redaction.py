@@ -65,6 +65,9 @@ _SCHEMA_MARKS = frozenset("$ref allOf anyOf oneOf enum properties".split())
 _SCHEMA_TYPES = frozenset("string number integer boolean object array null".split())
 _SCHEMA_VALUES = frozenset("const default example examples".split())
 
+_COLUMNS = frozenset("columns column_names fields field_names header names".split())
+_ROWS = frozenset("row rows data values records".split())
+
 _MAX_REPEATED, _SHORTEST_REPEATED, _SAFE_REPEATED, _LONGEST_REPEATED = 16, 4, 8, 4096
 
 
@@ -94,11 +97,33 @@ class RedactionWalk:
 
     def _members(self, value: dict[str, Any], pointer: str, named: Mapping[str, int]) -> dict[str, Any]:
         result = {}
+        columns = _columns_of(value)
         for key, item in value.items():
             clean = self.redactor.text(key)
+            place = self._place(pointer, key, clean)
+            if columns and key in _ROWS and isinstance(item, list):
+                result[clean] = self._rows(columns, item, place)
+                continue
             says = max(self.redactor.says(key), named.get(key, NONE))
-            result[clean] = self._under(key, says, item, self._place(pointer, key, clean))
+            result[clean] = self._under(key, says, item, place)
         return result
+
+    def _rows(self, columns: list[str], rows: list[Any], pointer: str) -> list[Any]:
+        """Rows of a table, or its only one, whose values are named by their columns."""
+        if len(rows) == len(columns) and not any(isinstance(item, list) for item in rows):
+            return self._row(columns, rows, pointer)
+        return [
+            self._row(columns, row, f"{pointer}/{index}")
+            if isinstance(row, list) and len(row) == len(columns)
+            else self.value(row, f"{pointer}/{index}")
+            for index, row in enumerate(rows)
+        ]
+
+    def _row(self, columns: list[str], row: list[Any], pointer: str) -> list[Any]:
+        return [
+            self._under(name, self.redactor.says(name), item, f"{pointer}/{index}")
+            for index, (name, item) in enumerate(zip(columns, row, strict=True))
+        ]
 
     def _items(self, value: list[Any], pointer: str) -> list[Any]:
         tag = self.types.get(pointer, "") if self.types else ""
@@ -217,6 +242,14 @@ class RedactionWalk:
             return self._told(key, pointer)
         names = [one for one in key if isinstance(one, str)] if isinstance(key, list) else []
         return max(names, key=self.redactor.says, default="")
+
+
+def _columns_of(value: dict[str, Any]) -> list[str]:
+    """The names of columns, as in `{"columns": ["user", "password"], "rows": [...]}`; empty without any."""
+    if _COLUMNS.isdisjoint(value) or _ROWS.isdisjoint(value):
+        return []
+    found = next(value[key] for key in value if key in _COLUMNS)
+    return found if isinstance(found, list) and all(isinstance(each, str) for each in found) else []
 
 
 def _named_members(value: dict[str, Any]) -> dict[str, int]:

@@ -164,7 +164,8 @@ class CheckpointManager:
 
         Args:
             trace_id: a run's id or its beginning, a session, `SESSION/agent_id`, or `last`.
-            limit: the most that are made; of a longer run every n-th step.
+            limit: the most that are made behind steps, and before the first steps of agents; of more of them
+                every n-th.
 
         Returns:
             Their ids, in the order of the steps.
@@ -252,14 +253,14 @@ class CheckpointManager:
         first: dict[str | None, DoneStep] = {}
         for step in done:
             first.setdefault(step.agent_id, step)
-        if not steps and all(step.before is NOT_RECORDED for step in first.values()):
+        starts = [step for step in first.values() if step.before is not NOT_RECORDED]
+        if not steps and not starts:
             raise self._nothing_known(trace_id, ref)
         spacing = -(-len(steps) // max(limit, 1))
         run_id = ref.run_id or ROOT_RUN
         with LocalCheckpointStore(ref.session) as store:
-            for step in first.values():
-                if step.before is not NOT_RECORDED:
-                    store.save_checkpoint(step.start(run_id), replace=False)
+            for step in starts[:: -(-len(starts) // max(limit, 1)) or 1]:
+                store.save_checkpoint(step.start(run_id), replace=False)
             for number, step in enumerate(steps, start=1):
                 if number % spacing == 0 or number == len(steps):
                     store.save_checkpoint(step.checkpoint(run_id), replace=False)

@@ -216,6 +216,11 @@ class Follower:
             self._written.append(path)
         self._wake.set()
 
+    @property
+    def read_bytes(self) -> int:
+        """How much of all files was read."""
+        return sum(place.offset for place in self._tail.places.values())
+
     def cursor(self) -> dict[str, Any]:
         """Where this follower is, as JSON; what it has yielded or returned is behind that point.
 
@@ -227,13 +232,15 @@ class Follower:
             place_before = (raw.offset, raw.number - 1)
             ahead[raw.inode] = min(ahead.get(raw.inode, place_before), place_before)
         files = []
+        # `relative_to` takes four times as long, and a session may have a file for each of 10,000 agents
+        begin = f"{self.session.as_posix()}/"
         for inode, place in self._tail.places.items():
             offset, number = ahead.get(inode, (place.offset, place.number))
             files.append(
                 {
                     "dev": inode[0],
                     "inode": inode[1],
-                    "name": place.path.relative_to(self.session).as_posix(),
+                    "name": place.path.as_posix().removeprefix(begin),
                     "offset": offset,
                     "line_number": number,
                     "first_id": place.first_id,
