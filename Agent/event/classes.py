@@ -131,7 +131,7 @@ forgetting: list[Callable[[], None]] = []
 
 def forget_classes() -> None:
     """Forget what was remembered of all classes, which keeps them alive."""
-    for known in _remembered.values():
+    for known in [*_remembered.values()]:  # a daemon thread may still record
         known.clear()
     for forget in forgetting:
         forget()
