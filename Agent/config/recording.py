@@ -20,8 +20,17 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from Agent.config import process
 from Agent.config.load import redaction_key
 from Agent.config.options import Options, level_number
-from Agent.config.process import Hooks, note_obstacle, obstacle, set_hooks, unrecorded, wiring_lock
+from Agent.config.process import (
+    Hooks,
+    call_at_last,
+    note_obstacle,
+    obstacle,
+    set_hooks,
+    unrecorded,
+    wiring_lock,
+)
 from Agent.errors import AgentTraceError, ConfigurationError
+from Agent.event.classes import forget_classes
 from Agent.event.kinds import Category
 from Agent.record.emit import installed
 from Agent.record.emit.installed import LIMITS, install_pipeline
@@ -630,3 +639,5 @@ def _end_with_multiprocessing(util: ModuleType) -> None:
 
 
 set_hooks(Hooks(shutdown_logging, _before_fork, _after_fork_in_child))
+# Libraries in C print pages about classes of theirs that outlive the interpreter.
+call_at_last(forget_classes)

@@ -7,7 +7,7 @@ up among the modules that are already loaded, never imported.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from types import GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any, Final, NamedTuple, TypeVar
@@ -121,8 +121,25 @@ def is_installed(file: str) -> bool:
     return file.startswith(tuple(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")))
 
 
+_remembered: dict[int, dict[type, Any]] = {}
+"""All in which something of classes is remembered, each by its id."""
+
+
+forgetting: list[Callable[[], None]] = []
+"""What forgets classes that are remembered elsewhere."""
+
+
+def forget_classes() -> None:
+    """Forget what was remembered of all classes, which keeps them alive."""
+    for known in [*_remembered.values()]:  # a daemon thread may still record
+        known.clear()
+    for forget in forgetting:
+        forget()
+
+
 def remember(known: dict[type, T], cls: type, found: T) -> T:
     """Keep what was found of a class among what is known of others; what was found."""
+    _remembered.setdefault(id(known), known)
     with suppress(Exception):  # a metaclass whose __hash__ or __eq__ raises: then it is found each time again
         if len(known) >= MOST_CLASSES:
             known.clear()

@@ -52,6 +52,20 @@ threading.Thread(target=watch, daemon=True).start()
 started.wait(30)
 time.sleep(0.7)
 """
+RECORDED = """
+import duckdb
+from Agent import LogAnalyzer, trace_agent_action
+class Holding:
+    agent_id = "x"
+    last = None
+    @trace_agent_action()
+    def go(self, connection):
+        self.last = connection.sql("SELECT 1")
+        return LogAnalyzer().sql("SELECT 1 FROM actions")
+holding = Holding()
+holding.go(duckdb.connect())
+holding.go(duckdb.connect())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +79,7 @@ def recorded(tmp_path_factory):
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("program", [HELD_BY_A_THREAD, ASKED_IN_AN_ACTION, IN_THE_MIDDLE])
+@pytest.mark.parametrize("program", [HELD_BY_A_THREAD, ASKED_IN_AN_ACTION, IN_THE_MIDDLE, RECORDED])
 def test_a_program_ends_silently_whatever_still_asks(recorded, tmp_path, program):
     shutil.copytree(recorded / "trace", tmp_path / "trace", symlinks=True)
     done = run_python(

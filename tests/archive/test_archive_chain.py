@@ -1,5 +1,6 @@
 """Edits of a record are named by `verify` with their block, and nothing that the product does is taken for one."""
 
+import hashlib
 import json
 import os
 import random
@@ -251,6 +252,27 @@ def test_digests_that_were_made_anew_are_found_by_a_head_that_was_kept(session):
     for head in ("", "12", before.head[:-1], f"{before.heads[0]}0", "../../x:1"):
         with pytest.raises(UsageError):
             edits(session, head)
+
+
+def test_an_edit_that_is_made_to_look_like_an_erasure_is_counted_as_one(session):
+    before = check_chains(session, {})
+    path = next(iter(chains_dir(session).iterdir()))
+    entries = [json.loads(line) for line in path.read_bytes().splitlines()]
+    entry = next(entry for entry in entries if entry.get("file", "").startswith("agents/"))
+    log = session / entry["file"]
+    lines = log.read_bytes().split(b"\n")
+    lines[entry["lines"] - 1] = lines[entry["lines"] - 1].replace(b"INFO", b"info")
+    kept = lines[: entry["lines"]]
+    leaf = hashlib.sha256(b"\0" + b"".join(hashlib.sha256(line).digest() for line in kept)).hexdigest()
+    entry |= {
+        "now": {"size": sum(map(len, kept)) + len(kept), "lines": len(kept), "leaf": leaf},
+        "why": "erased",
+    }
+    log.write_bytes(b"\n".join(lines))
+    path.write_text("".join(f"{json.dumps(each)}\n" for each in entries))
+    found = verify(session, [before.head])
+    assert found.sound  # as docs/RELIABILITY.md says
+    assert [(gap.why, gap.blocks) for gap in found.chain.gaps] == [("erased", 1)]
 
 
 def test_a_head_of_a_writer_holds_for_what_came_later(tmp_path):

@@ -44,6 +44,24 @@ def test_a_sealed_row_carries_the_session_and_the_id_of_its_event(session):
     assert {row[1] for row in rows} == ids | {None}
 
 
+def test_a_part_has_row_groups_that_several_tasks_can_share(trace_root, monkeypatch):
+    monkeypatch.setattr(parquet_rows, "ROW_GROUP_ROWS", 2048)  # the smallest that the engine makes
+    session = setup_logging(trace_root=trace_root).path
+    logger = AgentLogger("c", "r")
+    for n in range(5000):
+        logger.log_action("x", {"n": n})
+    shutdown_logging()
+    seal(session)
+    import duckdb  # here: as above
+
+    with duckdb.connect() as connection:
+        groups = connection.execute(
+            f"SELECT file_name, max(row_group_num_rows) FROM parquet_metadata('{session}/archive/*.parquet') "
+            "GROUP BY file_name, row_group_id"
+        ).fetchall()
+    assert len(groups) > len({name for name, _ in groups}) and max(rows for _, rows in groups) <= 2048
+
+
 def without_ids(rows: str, target: str, _uid: str | None) -> str:
     """The statement of the first version of the archive."""
     return f"COPY ({rows}) TO '{target}' (FORMAT parquet, ROW_GROUP_SIZE {parquet_rows.ROW_GROUP_ROWS})"

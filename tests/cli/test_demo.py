@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from support.processes import run_python
+from support.processes import child_environment, run_python
 from support.session_files import only_session, session_events
 
 SMALL = ["--agents", "20", "--ticks", "48"]
@@ -53,6 +58,24 @@ def test_it_records_explains_and_drives_again(run, tmp_path):
     assert "\x1b" not in done.stdout
     assert [line for line in lines if len(line) > 100 and str(tmp_path) not in line] == []
     assert [line for line in lines if line != line.rstrip()] == []
+
+
+@pytest.mark.integration
+def test_in_a_terminal_verdicts_have_their_colour_and_pauses_say_what_is_done(tmp_path):
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "Agent", "demo", *SMALL, "--place", str(tmp_path / "place")]
+    environment = {**child_environment(), "TERM": "xterm-256color", "COLUMNS": "100"}
+    environment.pop("NO_COLOR", None)
+    shown = bytearray()
+    with subprocess.Popen(command, stdout=follower, stderr=follower, env=environment) as demo:
+        os.close(follower)
+        with contextlib.suppress(OSError):  # EIO: the other end is closed
+            while piece := os.read(leader, 65536):
+                shown += piece
+    os.close(leader)
+    assert demo.returncode == 0, shown
+    for wanted in (b"\x1b[32m\x1b[1mIDENTICAL", b"\x1b[31m\x1b[1mDIVERGED", b"Replaying"):
+        assert wanted in shown, wanted
 
 
 @pytest.mark.integration

@@ -45,6 +45,15 @@ def test_a_run_is_added_with_a_test_of_it(ask, tmp_path):
     assert 'golden_trace("two")' in (tmp_path / "checks/test_two.py").read_text()
 
 
+def test_what_the_written_test_needs_is_named_where_it_is_missing(ask, monkeypatch):
+    monkeypatch.setattr(
+        "Agent.cli.commands.golden.find_spec", lambda name: None if name == "syrupy" else name
+    )
+    done = ask("golden", "add", "last/creator_001", "--name", "needing", "--test")
+    assert (done.returncode, done.stderr.count("syrupy")) == (0, 1), done.stderr
+    assert "its test needs syrupy: pip install 'agent-trace[golden]'" in done.stderr
+
+
 @pytest.mark.integration
 def test_a_failing_one_is_told_and_made_small_with_a_test_that_fails(ask, kept, tmp_path):
     done = ask("golden", "check", "one", "--target", CHANGED)

@@ -595,6 +595,37 @@ def test_infinite_recursion_in_the_program_stays_the_programs(recorded):
     assert "parent_span_id" not in recorded.last
 
 
+def test_a_call_near_the_recursion_limit_raises_in_the_last_frames_alone_and_is_counted_before(recorded):
+    raised, deepest = {"log": [], "act": []}, [0]
+    logger = AgentLogger("a")
+
+    class Acting:
+        agent_id = "b"
+
+        @trace_agent_action
+        def act(self):
+            return 1
+
+    acting = Acting()
+
+    def down(depth):
+        deepest[0] = depth
+        for name, call in (("log", lambda: logger.log_action("x")), ("act", acting.act)):
+            try:
+                call()
+            except RecursionError:
+                raised[name].append(depth)
+        down(depth + 1)
+
+    with pytest.raises(RecursionError):
+        down(0)
+    # the lambda takes a frame of its own
+    assert all(depth > deepest[0] - 3 for depth in raised["log"]), (raised, deepest)
+    assert all(depth > deepest[0] - 7 for depth in raised["act"]), (raised, deepest)
+    assert [*recorded.health.dropped] in ([], ["the recursion limit left no room for the call"])
+    assert logger.info("still here")
+
+
 def test_no_state_is_kept_of_an_agent_that_is_gone():
     import weakref
 

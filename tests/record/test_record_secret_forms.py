@@ -280,6 +280,7 @@ HARMLESS_TEXTS = [
     "SUMO_KEY: AbCeFG123", "api_token = 'abc_123_xyz'", "fake_token='9f2c6d1a0b3c4d5e'", 'nonexistentKey: "k9Xw2pQ7rT4m"',
     "Authentication: required", "authentication=oauth2", "unexpected token 'x1' at line 3", "key: |\n  see below",
     "the key provided: none", "token 'identifier' was expected", "password provided by the user", "wifi: on",
+    "otp: sent", "pin: verified", "jwt: parsed", "password: changed", "password: incorrect", "password = forgotten",
     "status code: 200, exit_code=1", "see https://example.org/?page=2&sort=key", "my-bot xoxb-my-bot-token-goes-here",
 ]  # fmt: skip
 

@@ -188,10 +188,15 @@ print(made, tries, told["recording"])
 """
 
 
+LARGE = "".join(f"def f{n}():\n    global g{n}\n    g{n} = {'g0 + ' * 200}{n}\n" for n in range(50))
+"""A module whose instructions take longer to read than the timer lets pass."""
+
+
 @pytest.mark.process
-def test_a_program_whose_handler_raises_each_millisecond_comes_to_its_first_action(tmp_path):
+@pytest.mark.parametrize("more", ["", LARGE], ids=["small module", "large module"])
+def test_a_program_whose_handler_raises_each_millisecond_comes_to_its_first_action(tmp_path, more):
     ended = subprocess.run(
-        [sys.executable, "-c", COLD, "0.001"],
+        [sys.executable, "-c", more + COLD, "0.001"],
         env={**child_environment(), "AGENT_TRACE_ROOT": str(tmp_path)},
         capture_output=True,
         text=True,

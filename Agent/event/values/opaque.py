@@ -11,7 +11,6 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from enum import StrEnum
 from threading import RLock
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -287,15 +286,12 @@ def has_waiters(cls: type) -> bool:
     try:
         return _waited_for[cls]
     except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
-        found = any(class_name(base).startswith(_WITH_WAITERS) for base in mro_of(cls))
-    if len(_waited_for) < _MOST_CLASSES:
-        with suppress(Exception):  # as above: then it is looked at each time
-            _waited_for[cls] = found
-    return found
+        return remember(
+            _waited_for, cls, any(class_name(base).startswith(_WITH_WAITERS) for base in mro_of(cls))
+        )
 
 
 _waited_for: dict[type, bool] = {}
-_MOST_CLASSES = 4096
 
 
 def attributes_without_waiters(value: object) -> dict[str, Any]:

@@ -236,7 +236,9 @@ _BENIGN: Final = (
     r"(?i)none|null|nil|true|false|str|string|int|bytes|bool|any|secretstr|secretbytes|required|undefined|empty|missing|"
     r"invalid|valid|wrong|expired|optional|unset|redacted|masked|hidden|secret|password|passwd|pass|pwd|auth|token|yyy|enabled|"
     r"disabled|active|inactive|malformed|mismatch|revoked|rotated|rejected|accepted|denied|failed|unknown|unavailable|"
-    r"encrypted|yes|off|n/a|\[redacted:.*|enc\[.*"
+    r"encrypted|yes|off|n/a|ok|changed|updated|saved|stored|loaded|created|generated|issued|requested|sent|resent|entered|typed|"
+    r"provided|parsed|verified|unverified|confirmed|matched|correct|incorrect|reset|refreshed|cleared|deleted|removed|forgotten|"
+    r"pending|\[redacted:.*|enc\[.*"
 )
 _ADVICE: Final = r"(?i)(?:your|my|the|enter|insert|put)[-_ ].*|(?:.*[-_. ])?your[-_ ].*|.*_here"
 """What somebody is told to put there; a drawn text behind `my_` is no advice."""

@@ -26,6 +26,7 @@ from Agent.record.encode.native import native
 from Agent.record.health import trouble
 from Agent.record.state.followed_values import copied, is_followed, is_same
 from Agent.record.state.introspection import Sort, sort_of
+from Agent.tree.undisturbed import undisturbed
 
 _MOST_OBJECTS = 256
 _MOST_OF_AGENT = 8
@@ -307,7 +308,8 @@ class HeldObjects:
         if isinstance(module, ModuleType):
             names = self._globals.get(module.__name__)
             if names is None:
-                names = self._globals[module.__name__] = _names_of_globals(module)
+                with undisturbed():
+                    names = self._globals[module.__name__] = _names_of_globals(module)
             if names:
                 self._add(found, GLOBALS, module, more_looks, names)
 

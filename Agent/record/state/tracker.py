@@ -17,6 +17,7 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import EnumType
+from functools import partial
 from types import (
     BuiltinFunctionType,
     FunctionType,
@@ -28,6 +29,7 @@ from uuid import UUID
 
 import orjson
 
+from Agent.event.classes import forgetting
 from Agent.event.pointers import value_at
 from Agent.event.values.arrays import number_tag
 from Agent.event.values.class_codecs import class_reducer
@@ -647,7 +649,8 @@ still_is: Callable[[Any, tuple[Any, ...]], bool] = _still_is
 count_members: Callable[[Any], int] = _count_members
 """How many members a container and those in it have; 0 for any other value."""
 if native is not None:
-    native.judge_types(_stays, EnumType)
+    forgetting.append(partial(native.judge_types, _stays, EnumType))
+    forgetting[-1]()
     snapshot, still_is, count_members = native.snapshot, native.still_is, native.count_members
 
 _LARGE_MARKS = (b'"size_bytes":', b'"agents":', b'"environment ')
