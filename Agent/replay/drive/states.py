@@ -17,6 +17,7 @@ from Agent.event.classes import attributes_of, remove_attributes, restore_attrib
 from Agent.event.model import Event
 from Agent.event.pointers import escape, unescape, value_at
 from Agent.event.values.codecs import is_plain_class
+from Agent.event.values.content_digest import generators_counted
 from Agent.event.values.opaque import WRITTEN_OUTSIDE, OpaqueKind
 from Agent.event.values.reading import Places
 from Agent.event.values.values import to_json
@@ -304,6 +305,13 @@ def generators_in(obj: object) -> Iterator[tuple[str, Any]]:
     """The generators in an object's exposed state, each with the name of its field."""
     for place, generator in generators_in_fields(read_state(obj).fields):
         yield place.partition("#")[0], generator
+
+
+def generators_counted_in(obj: object, rules: FieldRules, agent_id: str) -> Iterator[tuple[str, Any]]:
+    """The generators behind an object's fields whose state is part of what is compared of those."""
+    for name, value in read_state(obj).fields.items():
+        if sort_of(type(value)) is Sort.UNKNOWN and not rules.leaves_out(agent_id, name):
+            yield from ((name, generator) for generator in generators_counted(value, agent_id_of))
 
 
 class SharedValues:
