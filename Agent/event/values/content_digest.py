@@ -101,7 +101,7 @@ class _HoldsMuch(Exception):
 
 
 def generators_counted(value: object, agent_of: AgentOf | None = None) -> list[Any]:
-    """The generators of random numbers whose state is part of the digest of a value; none where it has none."""
+    """The generators of random numbers whose state is part of the digest of a value; none without one."""
     walk = _Walk(agent_of, USUAL)
     try:
         walk.run(value)
