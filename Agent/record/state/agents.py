@@ -22,7 +22,8 @@ from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.safe_text import as_message
 from Agent.record.health import note
 from Agent.record.state.agent_writes import BetweenActions
-from Agent.record.state.identity import identity_of, is_value
+from Agent.record.state.followed_values import is_value
+from Agent.record.state.identity import identity_of
 from Agent.record.state.tracker import Holders, Known, StateTracker, ValueBytes
 
 _by_attributes: dict[type, bool] = {}

@@ -16,10 +16,11 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from Agent.event.classes import attributes_of, find_in_classes, restore_attributes
-from Agent.event.values.class_codecs import is_record
+from Agent.event.classes import attributes_of, find_in_classes, remember, restore_attributes
+from Agent.event.values.class_codecs import class_reducer, is_record
+from Agent.event.values.codecs import REGISTERED
 from Agent.event.values.plain import SCALARS
-from Agent.record.state.identity import identity_of, is_value
+from Agent.record.state.identity import TRACED, identity_of
 
 _MOST_ITEMS = 600
 _MOST_DEPTH = 6
@@ -123,6 +124,19 @@ def _is_record(value: object) -> bool:
 
 
 _NAMING = frozenset({"agent_id", "logger"})
+
+
+def is_value(cls: type) -> bool:
+    """Whether objects of the class are values that can be restored, and none of its methods is traced."""
+    known = _values.get(cls)
+    if known is None:
+        is_restored = class_reducer(cls) is not None or cls in REGISTERED
+        methods = (method for base in cls.__mro__ for method in vars(base).values())
+        known = remember(_values, cls, is_restored and not any(hasattr(each, TRACED) for each in methods))
+    return known
+
+
+_values: dict[type, bool] = {}
 
 
 def _like(value: Any, items: dict[Any, Any]) -> Any:

@@ -6,10 +6,6 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from Agent.event.classes import remember
-from Agent.event.values.class_codecs import class_reducer
-from Agent.event.values.codecs import REGISTERED
-
 TRACED = "__agent_trace__"
 """The attribute that marks a traced function."""
 traced_files: set[str] = set()
@@ -77,16 +73,3 @@ def identity_of(obj: object) -> Identity | None:
             if base in _identities:
                 return _identities[base]
     return None
-
-
-def is_value(cls: type) -> bool:
-    """Whether objects of the class are values that can be restored, and none of its methods is traced."""
-    known = _values.get(cls)
-    if known is None:
-        is_restored = class_reducer(cls) is not None or cls in REGISTERED
-        methods = (method for base in cls.__mro__ for method in vars(base).values())
-        known = remember(_values, cls, is_restored and not any(hasattr(each, TRACED) for each in methods))
-    return known
-
-
-_values: dict[type, bool] = {}

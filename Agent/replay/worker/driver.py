@@ -43,7 +43,6 @@ from Agent.replay.drive.states import (
     SharedValues,
     agents_in,
     beyond_functions,
-    generators_counted_in,
     generators_in,
     is_generator,
     is_of_names,
@@ -428,8 +427,8 @@ class Driver:
         self._identify_held(agent_id, target)
         facts = self._facts.get(agent_id)
         known = {} if facts is None else facts.adopted
-        counted = generators_counted_in(target, self._fields, agent_id)
-        for name, generator in (*generators_in(target), *counted):
+        is_compared = self._objects.get(agent_id) is target  # at its first state
+        for name, generator in generators_in(target, self._fields if is_compared else None, agent_id):
             if name in known and self._identify(generator, known[name]):
                 continue
             if facts is None or name not in facts.written_outside:
