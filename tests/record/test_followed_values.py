@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict, defaultdict, deque
+from dataclasses import dataclass, field
 
 import numpy as np
 from hypothesis import given
@@ -40,10 +41,10 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_a_copy_is_the_same_and_stays_what_it_is(value):
-    kept, count = copied(value)
+    kept, count, _ = copied(value)
     assert count >= 1
     assert is_same(kept, value)
-    again, _ = copied(kept)
+    again, *_ = copied(kept)
     if pour(value, type(value)()) if type(value) is not np.ndarray else False:
         assert is_same(again, kept)
 
@@ -109,3 +110,41 @@ def test_numbers_that_are_equal_and_of_other_types_are_other_values_in_arrays():
     assert not is_same({"a": [np.array([1, 2])]}, {"a": [np.array([1, 3])]})
     assert is_same({"a": [np.array([1, 2])]}, {"a": [np.array([1, 2])]})
     assert not is_same({"a": 1, "b": 2}, {"b": 2, "a": 1})
+
+
+@dataclass
+class Bed:
+    name: str
+    wet: float = 0.5
+    notes: list = field(default_factory=list, compare=False)
+
+
+@dataclass
+class Gardener:
+    agent_id: str
+
+
+def test_records_in_containers_are_copied_and_compared_by_all_their_attributes():
+    beds = [Bed("roses"), Bed("beans", 0.1)]
+    kept = copied(beds)
+    assert kept.has_records and kept.value == beds and kept.value[0] is not beds[0]
+    assert is_same(kept.value, beds, has_records=True)
+    beds[1].notes.append("dry")  # which the class itself does not compare
+    assert not is_same(kept.value, beds, has_records=True)
+    again = copied(beds)
+    roses = beds[0]
+    assert pour(beds, [Bed("leeks"), Bed("roses")])
+    assert [bed.name for bed in beds] == ["leeks", "roses"] and beds[1] is roses
+    assert not is_same(again.value, beds, has_records=True)
+
+
+def test_agents_and_members_of_sets_and_keys_are_no_records():
+    assert copied([Gardener("a")]) is None
+    assert copied({("a", Frozen(1)): 2}) is None
+    assert copied({Frozen(1)}) is None
+    assert copied([Frozen(1)]) is not None
+
+
+@dataclass(frozen=True)
+class Frozen:
+    number: int

@@ -8,7 +8,7 @@ from Agent import AgentLogger, instrument
 from Agent.event import classes
 from Agent.event.payloads import KINDS
 from Agent.event.values import class_codecs, class_contents, codecs, opaque
-from Agent.record.state import agents, identity
+from Agent.record.state import followed_values, identity
 from Agent.record.state import introspection as exposure
 
 
@@ -17,7 +17,7 @@ def test_of_classes_that_are_made_without_end_a_part_is_remembered(monkeypatch):
     monkeypatch.setattr(classes, "MOST_CLASSES", most)
     kept = (
         class_codecs._REMEMBERED, classes._PLACES, codecs._plans, class_contents._handles_by_class, opaque._ordinary,
-        exposure._exposures, exposure._sorts, agents._values,
+        exposure._exposures, exposure._sorts, followed_values._values,
     )  # fmt: skip
     for known in kept:
         known.clear()

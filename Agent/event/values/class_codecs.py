@@ -72,6 +72,11 @@ def class_reducer(cls: type) -> Reducer | None:
         return remember(_REMEMBERED, cls, _find_reducer(cls))
 
 
+def is_record(cls: type) -> bool:
+    """Whether instances are made again from their attributes alone: of dataclasses and classes of attrs."""
+    return class_reducer(cls) is _reduce_dataclass
+
+
 # Looking through a class costs more than recording an instance.
 _REMEMBERED: dict[type, Reducer | None] = {}
 

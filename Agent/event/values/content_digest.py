@@ -100,6 +100,16 @@ class _HoldsMuch(Exception):
         self.content = content
 
 
+def generators_counted(value: object, agent_of: AgentOf | None = None) -> list[Any]:
+    """The generators of random numbers whose state is part of the digest of a value; none without one."""
+    walk = _Walk(agent_of, USUAL)
+    try:
+        walk.run(value)
+    except Exception:  # noqa: BLE001 - `content_of` says what is wrong with it
+        return []
+    return walk.generators()
+
+
 def content_of(
     value: object,
     agent_of: AgentOf | None = None,
@@ -335,6 +345,10 @@ class _Walk:
                 step(argument)
         finally:
             self._steps = outer
+
+    def generators(self) -> list[Any]:
+        """Those that were met."""
+        return [each for each in self._kept if id(each) in self._generators]
 
     def note_reached(self, reached: ReachedObjects, content: Content) -> None:
         """Keep which objects were met, and where."""

@@ -265,7 +265,7 @@ _KNOWN = frozenset(
         *(f"asyncio.queues.{name}" for name in _QUEUES),
     ]
 )
-_WAITING = ("_waiters", "_getters", "_putters")
+WAITING = ("_waiters", "_getters", "_putters")
 _WITH_WAITERS = ("asyncio.locks.", "asyncio.queues.", "threading.Condition")
 _WITHOUT_A_LIST = frozenset({"asyncio.locks.Lock", "asyncio.locks.Semaphore"})
 """Classes whose objects have no list of waiters before somebody waits."""
@@ -303,7 +303,7 @@ def attributes_without_waiters(value: object) -> dict[str, Any]:
     found.pop("_loop", None)  # the loop in which somebody waited first
     if "_locked" in found:
         found["_locked"] = False
-    for name in _WAITING:
+    for name in WAITING:
         if name in found:
             is_without = any(class_name(base) in _WITHOUT_A_LIST for base in mro_of(type(value)))
             found[name] = None if is_without else deque()
@@ -349,6 +349,6 @@ def _is_idle(value: Any) -> bool:
     attributes = attributes_of(value)
     if attributes.get("_locked") or attributes.get("_owner") is not None:
         return False
-    if any(attributes.get(each) for each in _WAITING):
+    if any(attributes.get(each) for each in WAITING):
         return False
     return all(_is_idle(held) for held in attributes.values() if class_name(type(held)) in _KNOWN)

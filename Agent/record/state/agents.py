@@ -15,8 +15,6 @@ from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, NamedTuple
 
 from Agent.event.classes import attributes_of, find_in_classes, remember
-from Agent.event.values.class_codecs import class_reducer
-from Agent.event.values.codecs import REGISTERED
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.opaque import OpaqueKind
 from Agent.event.values.reading import Places, Reading
@@ -24,10 +22,10 @@ from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.safe_text import as_message
 from Agent.record.health import note
 from Agent.record.state.agent_writes import BetweenActions
-from Agent.record.state.identity import TRACED, identity_of
+from Agent.record.state.followed_values import is_value
+from Agent.record.state.identity import identity_of
 from Agent.record.state.tracker import Holders, Known, StateTracker, ValueBytes
 
-_values: dict[type, bool] = {}
 _by_attributes: dict[type, bool] = {}
 _LOOKED_THROUGH, _PASSED_OVER = 2, 8
 
@@ -93,7 +91,7 @@ def agent_id_of(obj: object) -> str | None:
             return None
         if isinstance(obj, type) or cls.__module__.startswith("Agent.record"):
             return None
-        if _is_value(cls) and identity_of(obj) is None:
+        if is_value(cls) and identity_of(obj) is None:
             logger = getattr(obj, "logger", None)
             if getattr(logger, "agent_id", None) is None:
                 return None
@@ -115,16 +113,6 @@ def _tells_by_attributes(cls: type) -> bool:
 
 
 _NAMING = frozenset({"agent_id", "logger"})
-
-
-def _is_value(cls: type) -> bool:
-    """Whether objects of the class are values that can be restored, and none of its methods is traced."""
-    known = _values.get(cls)
-    if known is None:
-        is_restored = class_reducer(cls) is not None or cls in REGISTERED
-        methods = (method for base in cls.__mro__ for method in vars(base).values())
-        known = remember(_values, cls, is_restored and not any(hasattr(each, TRACED) for each in methods))
-    return known
 
 
 def _stored_id(obj: object) -> object:

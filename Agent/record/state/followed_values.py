@@ -1,21 +1,26 @@
 """Containers and arrays of plain values in what agents hold: copied, compared, and changed in place.
 
-Only the types below count, exactly: nothing here runs code of a class. What holds anything else, or is
-too large, is not followed.
+Only the types below count, exactly, and in containers instances of dataclasses and of classes of attrs that
+are no agents: nothing here runs code of a class. What holds anything else, or is too large, is not followed.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import OrderedDict, defaultdict, deque
+from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import EnumType
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from Agent.event.classes import attributes_of, find_in_classes, remember, restore_attributes
+from Agent.event.values.class_codecs import class_reducer, is_record
+from Agent.event.values.codecs import REGISTERED
 from Agent.event.values.plain import SCALARS
+from Agent.record.state.identity import TRACED, identity_of
 
 _MOST_ITEMS = 600
 _MOST_DEPTH = 6
@@ -32,16 +37,26 @@ class _TooMuchError(Exception):
     """It is too large, or holds a value that is not plain."""
 
 
-def copied(value: object) -> tuple[Any, int] | None:
-    """A copy and the number of values in it; None for what is not followed."""
+class Copied(NamedTuple):
+    """A container or an array as it was."""
+
+    value: Any
+    size: int
+    """How many values are in it."""
+    has_records: bool
+    """Whether instances of dataclasses or of classes of attrs are among them."""
+
+
+def copied(value: object) -> Copied | None:
+    """A copy; None for what is not followed."""
     if type(value) in _LEAVES:
         return None
-    left = [_MOST_ITEMS]
+    copying = _Copying()
     try:
-        found = _copied(value, _MOST_DEPTH, left)
-    except (_TooMuchError, RuntimeError):  # another thread changes it
+        found = copying.of(value, _MOST_DEPTH)
+    except (_TooMuchError, RuntimeError, ValueError):  # another thread changes it, or it hides its attributes
         return None
-    return found, _MOST_ITEMS - left[0]
+    return Copied(found, _MOST_ITEMS - copying.left, copying.has_records)
 
 
 def is_followed(value: object) -> bool:
@@ -49,39 +64,79 @@ def is_followed(value: object) -> bool:
     return copied(value) is not None
 
 
-def _copied(value: Any, depth: int, left: list[int]) -> Any:
+class _Copying:
+    """One copy that is being made."""
+
+    def __init__(self) -> None:
+        self.left = _MOST_ITEMS
+        """How many values it may have yet."""
+        self.has_records = False
+
+    def of(self, value: Any, depth: int, *, is_key: bool = False) -> Any:
+        """The copy of a value, and of what is in it down to that depth."""
+        kind = type(value)
+        self.left -= 1
+        if self.left < 0 or depth < 0:
+            raise _TooMuchError
+        if kind in _LEAVES:
+            if (kind is str or kind is bytes) and len(value) > _MOST_TEXT:
+                raise _TooMuchError
+            return value
+        if kind in _MAPPINGS:
+            found = {
+                self.of(key, _MOST_DEPTH, is_key=True): self.of(item, depth - 1, is_key=is_key)
+                for key, item in tuple(value.items())
+            }
+            return found if kind is dict else _like(value, found)
+        if kind in _SEQUENCES or kind in _SETS or kind is tuple:
+            if len(value) > self.left:
+                raise _TooMuchError
+            is_key = is_key or kind in _SETS
+            items = [self.of(item, depth - 1, is_key=is_key) for item in tuple(value)]
+            return deque(items, value.maxlen) if kind is deque else kind(items)
+        if kind is bytearray and len(value) <= _MOST_TEXT:
+            return bytearray(value)
+        if _is_array(value):
+            if value.dtype.kind not in _KINDS_OF_ARRAYS or value.nbytes > _MOST_ARRAY_BYTES:
+                raise _TooMuchError
+            return value.copy()
+        if isinstance(kind, EnumType) or _is_scalar_of_numpy(value):
+            return value
+        # To look for a key takes the code of its class, and what agents hold in fields is followed itself.
+        if is_key or depth == _MOST_DEPTH or not _is_record(value):
+            raise _TooMuchError
+        self.has_records = True
+        made = object.__new__(kind)
+        restore_attributes(made, self.of(attributes_of(value), depth - 1))
+        return made
+
+
+def _is_record(value: object) -> bool:
+    """Whether it is an instance of a dataclass or of a class of attrs, and no agent."""
     kind = type(value)
-    left[0] -= 1
-    if left[0] < 0 or depth < 0:
-        raise _TooMuchError
-    if kind in _LEAVES:
-        if (kind is str or kind is bytes) and len(value) > _MOST_TEXT:
-            raise _TooMuchError
-        return value
-    if kind in _MAPPINGS:
-        found = {_copied_key(key, left): _copied(item, depth - 1, left) for key, item in tuple(value.items())}
-        return found if kind is dict else _like(value, found)
-    if kind is list or kind in _SETS or kind is tuple:
-        if len(value) > left[0]:
-            raise _TooMuchError
-        return kind([_copied(item, depth - 1, left) for item in tuple(value)])
-    if kind is deque:
-        if len(value) > left[0]:
-            raise _TooMuchError
-        return deque([_copied(item, depth - 1, left) for item in tuple(value)], value.maxlen)
-    if kind is bytearray and len(value) <= _MOST_TEXT:
-        return bytearray(value)
-    if _is_array(value):
-        if value.dtype.kind not in _KINDS_OF_ARRAYS or value.nbytes > _MOST_ARRAY_BYTES:
-            raise _TooMuchError
-        return value.copy()
-    if isinstance(kind, EnumType) or _is_scalar_of_numpy(value):
-        return value
-    raise _TooMuchError
+    return (
+        is_record(kind)
+        and is_value(kind)
+        and identity_of(value) is None
+        and all(find_in_classes(kind, name) is None for name in _NAMING)
+        and _NAMING.isdisjoint(attributes_of(value))
+    )
 
 
-def _copied_key(key: Any, left: list[int]) -> Any:
-    return key if type(key) in _LEAVES else _copied(key, _MOST_DEPTH, left)
+_NAMING = frozenset({"agent_id", "logger"})
+
+
+def is_value(cls: type) -> bool:
+    """Whether objects of the class are values that can be restored, and none of its methods is traced."""
+    known = _values.get(cls)
+    if known is None:
+        is_restored = class_reducer(cls) is not None or cls in REGISTERED
+        methods = (method for base in cls.__mro__ for method in vars(base).values())
+        known = remember(_values, cls, is_restored and not any(hasattr(each, TRACED) for each in methods))
+    return known
+
+
+_values: dict[type, bool] = {}
 
 
 def _like(value: Any, items: dict[Any, Any]) -> Any:
@@ -105,8 +160,13 @@ def _is_scalar_of_numpy(value: object) -> bool:
     return isinstance(generic, type) and isinstance(value, generic) and type(value).__name__ != "void"
 
 
-def is_same(one: Any, other: Any) -> bool:
-    """Whether a value is what a copy of it was."""
+def is_same(one: Any, other: Any, *, has_records: bool = False) -> bool:
+    """Whether a value is what a copy of it was.
+
+    Args:
+        has_records: whether records are among what was copied: whether those are the same, their class cannot
+            be asked.
+    """
     kind = type(one)
     if kind is not type(other):
         return False
@@ -116,6 +176,8 @@ def is_same(one: Any, other: Any) -> bool:
         return (
             one.dtype == other.dtype and one.shape == other.shape and bool(one.tobytes() == other.tobytes())
         )
+    if has_records:
+        return _is_same_inside(one, other, has_records=True)
     try:
         is_equal = bool(one == other)  # leaves of a copy are the very same objects, even if they are NaN
     except ValueError:  # arrays inside
@@ -123,12 +185,20 @@ def is_same(one: Any, other: Any) -> bool:
     return is_equal and (kind is not dict or list(one) == list(other))
 
 
-def _is_same_inside(one: Any, other: Any) -> bool:
+def _is_same_inside(one: Any, other: Any, *, has_records: bool = False) -> bool:
+    kind = type(one)
+    if kind in _LEAVES or kind in _SETS or isinstance(kind, EnumType):
+        return bool(one == other)
+    if is_record(kind):
+        one, other = attributes_of(one), attributes_of(other)
     if len(one) != len(other):
         return False
+    pairs = zip(one, tuple(other), strict=False)
     if type(one) in _MAPPINGS:
-        return list(one) == list(other) and all(map(is_same, one.values(), tuple(other.values())))
-    return all(map(is_same, one, tuple(other)))
+        if list(one) != list(other):
+            return False
+        pairs = zip(one.values(), tuple(other.values()), strict=False)
+    return all(is_same(*pair, has_records=has_records) for pair in pairs)
 
 
 def pour(present: Any, value: Any) -> bool:
@@ -142,14 +212,16 @@ def pour(present: Any, value: Any) -> bool:
     if kind in _MAPPINGS:
         _pour_mapping(present, value)
     elif kind is list:
+        before = tuple(present)
         if len(present) != len(value):
             present[:] = value
-        for number, item in enumerate(value):
+        for number, item in enumerate(_kept_records(before, value)):
             if not pour(present[number], item):
                 present[number] = item
     elif kind is deque:
+        items = _kept_records(tuple(present), value)
         present.clear()
-        present.extend(value)
+        present.extend(items)
     elif kind is set:
         present.clear()
         present.update(value)
@@ -162,6 +234,17 @@ def pour(present: Any, value: Any) -> bool:
     else:
         return False
     return True
+
+
+def _kept_records(present: tuple[Any, ...], value: Sequence[Any]) -> list[Any]:
+    """The new items; of records the present ones that are the same, since others may hold them."""
+    left = [each for each in present if is_record(type(each))]
+    items: list[Any] = []
+    for item in value:
+        same = (at for at, each in enumerate(left) if is_same(item, each, has_records=True))
+        place = next(same, None) if is_record(type(item)) else None
+        items.append(item if place is None else left.pop(place))
+    return items
 
 
 def _pour_mapping(present: Any, value: Any) -> None:

@@ -21,10 +21,11 @@ from typing import Any
 
 from Agent.event.classes import remember
 from Agent.event.values.content_digest import content_of
+from Agent.event.values.opaque import WAITING, has_waiters
 from Agent.event.values.plain import SCALARS
 from Agent.record.encode.native import native
 from Agent.record.health import trouble
-from Agent.record.state.followed_values import copied, is_followed, is_same
+from Agent.record.state.followed_values import Copied, copied, is_followed, is_same
 from Agent.record.state.introspection import Sort, sort_of
 from Agent.tree.undisturbed import undisturbed
 
@@ -65,10 +66,10 @@ class _Kept:
         value: is not kept.
     """
 
-    __slots__ = ("copy", "identity", "looks_left", "size")
+    __slots__ = ("copy", "has_records", "identity", "looks_left", "size")
 
-    def __init__(self, taken: tuple[Any, int], value: object) -> None:
-        self.copy, self.size = taken
+    def __init__(self, taken: Copied, value: object) -> None:
+        self.copy, self.size, self.has_records = taken
         self.identity = id(value)
         self.looks_left = _LOOKS_AT_LARGE
         """How often a large one is looked at yet while it stays the same object and nothing moves it."""
@@ -153,6 +154,8 @@ class HeldObject:
             attributes = {name: attributes[name] for name in self._names if name in attributes}
         if attributes is None or len(attributes) > _MOST_ATTRIBUTES:
             return None
+        if has_waiters(type(value)):
+            attributes = {name: each for name, each in attributes.items() if name not in WAITING}
         for name in list(self._marks):
             self._look_at(found, name, attributes.get(name))
         differing = _differing(attributes, self.last, self._skipped)
@@ -181,7 +184,7 @@ class HeldObject:
             taken = copied(new) if len(self._values) < _MOST_VALUES else None
             if taken is not None:
                 self._values[name] = _Kept(taken, new)
-                found[name] = {"now": taken[0]}
+                found[name] = {"now": taken.value}
         for name in last.keys() - attributes.keys():
             del last[name]
 
@@ -201,7 +204,7 @@ class HeldObject:
             if kept.looks_left <= 0 and kept.size > _SMALL_ITEMS:
                 return
             kept.looks_left -= 1
-        if is_same(kept.copy, value):
+        if is_same(kept.copy, value, has_records=kept.has_records):
             kept.identity = id(value)
             return
         taken = copied(value)
@@ -211,7 +214,7 @@ class HeldObject:
                 found[name] = {"lost": True}
             return
         if name not in found:
-            found[name] = {"was_content": content_of(kept.copy).text, "now": taken[0]}
+            found[name] = {"was_content": content_of(kept.copy).text, "now": taken.value}
             if is_in_place:
                 found[name]["in_place"] = True
         self._values[name] = fresh = _Kept(taken, value)

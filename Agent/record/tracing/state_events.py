@@ -78,7 +78,7 @@ def emit_state(
         "outside_content": _outside_content(pipeline, tracker, obj) if reason == "exit" else {},
         "adopted": adopted,
         "held": {name: each.number for name, each in held.items()},
-        "held_values": bool(held),
+        "held_values": "records" if held else None,
     }
     more = [(b'"init"', *tracker.init)] if reason == "first" and tracker.init is not None else []
     held_by_class = read_class_state(type(obj))

@@ -21,7 +21,7 @@ from Agent.record.emit.context import Answer, Player, TracedCall
 from Agent.record.sources.adopted import is_foreign_name, is_of_library, is_own, place_of
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.agents import agent_id_of
-from Agent.record.state.followed_values import is_followed
+from Agent.record.state.followed_values import copied
 from Agent.record.state.held_objects import is_own_stream, live_attributes
 from Agent.record.state.introspection import Sort, read_state, sort_of
 from Agent.replay.compare.comparison import Recorded
@@ -306,6 +306,7 @@ class FieldReads:
             if id(obj) in self._outside and value is not None:
                 self._outside[id(value)] = self._told[id(value)] = value, path
         self._with_values = any(facts.has_values for facts in recording.agents.values())
+        self._with_records = any(facts.has_records for facts in recording.agents.values())
         self._found_outside: dict[str, bool] = {}
         """What is read, and whether a library does it."""
         self._shared = _held(objects, lambda agent_id: _shared(recording, agent_id, live))
@@ -404,7 +405,19 @@ class FieldReads:
         """Whether recording told what others changed there."""
         if (id(obj), name) in self._told_inside:
             return True
-        return id(obj) in self._told and _is_looked_at(obj, name, with_values=self._with_values)
+        return id(obj) in self._told and self._is_looked_at(obj, name)
+
+    def _is_looked_at(self, obj: object, name: str) -> bool:
+        """Whether the recording has the changes of an attribute, or the class defines it."""
+        attributes = live_attributes(obj) or {}
+        if name not in attributes:
+            return hasattr(type(obj), name)  # its code reads others in turn
+        value = attributes[name]
+        if sort_of(type(value)) is Sort.GENERATOR:
+            return is_own_stream(value) or adoption_of(value) is not None
+        taken = None if type(value) in SCALARS or not self._with_values else copied(value)
+        is_copied = taken is not None and (self._with_records or not taken.has_records)
+        return type(value) in SCALARS or is_copied
 
     def _look(self, obj: object, name: str) -> None:
         if self._is_looking or not self._is_on():
@@ -500,21 +513,6 @@ def _told(recording: Recording, agent_id: str, live: frozenset[str]) -> Collecti
         number for name, other in recording.agents.items() if name not in live for number in other.held
     }
     return [path for number, path in held.items() if number not in outside]
-
-
-def _is_looked_at(obj: object, name: str, *, with_values: bool) -> bool:
-    """Whether the recording has the changes of an attribute, or the class defines it.
-
-    Args:
-        with_values: recording looks at containers and arrays, too.
-    """
-    attributes = live_attributes(obj) or {}
-    if name not in attributes:
-        return hasattr(type(obj), name)  # its code reads others in turn
-    value = attributes[name]
-    if sort_of(type(value)) is Sort.GENERATOR:
-        return is_own_stream(value) or adoption_of(value) is not None
-    return type(value) in SCALARS or (with_values and is_followed(value))
 
 
 def _shared(recording: Recording, agent_id: str, live: frozenset[str]) -> Collection[str]:

@@ -15,7 +15,7 @@ from Agent.event.model import Event
 from Agent.event.pointers import unescape
 from Agent.event.values.content_digest import content_of
 from Agent.record.sources.sources import adoption_of
-from Agent.record.state.followed_values import copied, is_followed, is_same, pour
+from Agent.record.state.followed_values import copied, is_same, pour
 from Agent.record.state.held_objects import (
     GLOBALS,
     ITSELF,
@@ -238,7 +238,10 @@ def _is(held: object, name: str, value: Any, *, is_mark: bool = False) -> bool:
         return generator_mark(present) == (value if is_mark else generator_mark(value))
     if type(present) is not type(value):
         return False
-    return is_same(value, present) if is_followed(value) else bool(present == value or present != present)
+    taken = copied(value)
+    if taken is not None:
+        return is_same(value, present, has_records=taken.has_records)
+    return bool(present == value or present != present)
 
 
 def _was(held: object, name: str, move: Mapping[str, Any]) -> bool:
@@ -255,7 +258,7 @@ def _put(held: object, name: str, move: Mapping[str, Any]) -> None:
         return
     if not (move.get("in_place") and pour(present, value)):
         taken = copied(value)
-        set_attribute(held, name, value if taken is None else taken[0])  # it may be put in more than once
+        set_attribute(held, name, value if taken is None else taken.value)  # it may be put in more than once
 
 
 def _shown(value: Any) -> Any:

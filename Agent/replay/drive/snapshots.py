@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from Agent.event.model import Event
-from Agent.event.pointers import unescape, value_at
+from Agent.event.pointers import escape, unescape, value_at
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.opaque import LARGE_BYTES, Content, OpaqueKind
 from Agent.event.values.plain import SCALARS
@@ -534,10 +534,11 @@ class OutsideWrites:
             if unescape(pointer[len(_CHANGED) + 1 :].partition("/")[0]) in changed
         }
         restored = self._kit.decoder.restore(Recorded(changed, types, _CHANGED))
-        if restored.unrestored:
-            self._kit.player.stop(
-                f"a write to {agent_id} from outside cannot be restored: {restored.unrestored[0]}"
-            )
+        for told in restored.unrestored:
+            name = unescape(told.partition(f" at {_CHANGED}/")[2].partition("/")[0])
+            if not self._kit.fields.leaves_out(agent_id, name, types.get(f"{_CHANGED}/{escape(name)}")):
+                self._kit.player.stop(f"a write to {agent_id} from outside cannot be restored: {told}")
+            restored.value.pop(name, None)  # such as a queue of futures
         self._put_back(agent_id, obj, restored.value)
         removed = [str(name) for name in event.extra.get("unset") or ()]
         remove_fields(obj, removed)

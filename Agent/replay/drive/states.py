@@ -17,6 +17,7 @@ from Agent.event.classes import attributes_of, remove_attributes, restore_attrib
 from Agent.event.model import Event
 from Agent.event.pointers import escape, unescape, value_at
 from Agent.event.values.codecs import is_plain_class
+from Agent.event.values.content_digest import generators_counted
 from Agent.event.values.opaque import WRITTEN_OUTSIDE, OpaqueKind
 from Agent.event.values.reading import Places
 from Agent.event.values.values import to_json
@@ -300,10 +301,24 @@ def _find_agents(value: Any, depth: int, found: dict[str, object], seen: dict[in
         _find_agents(item, depth - 1, found, seen)
 
 
-def generators_in(obj: object) -> Iterator[tuple[str, Any]]:
-    """The generators in an object's exposed state, each with the name of its field."""
-    for place, generator in generators_in_fields(read_state(obj).fields):
+def generators_in(
+    obj: object, rules: FieldRules | None = None, agent_id: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """The generators in an object's exposed state, each with the name of its field.
+
+    Args:
+        rules: name those behind its fields, too, whose state is part of what is compared of those.
+    """
+    fields = read_state(obj).fields
+    for place, generator in generators_in_fields(fields):
         yield place.partition("#")[0], generator
+    for name, value in fields.items() if rules is not None else ():
+        if (
+            sort_of(type(value)) is Sort.UNKNOWN
+            and rules is not None
+            and not rules.leaves_out(agent_id, name)
+        ):
+            yield from ((name, generator) for generator in generators_counted(value, agent_id_of))
 
 
 class SharedValues:

@@ -52,6 +52,8 @@ class AgentFacts:
     """Numbers of what it holds that code outside of actions may change, with the places."""
     has_values: bool = False
     """Whether containers and arrays count there, as in newer recordings."""
+    has_records: bool = False
+    """Whether those with instances of dataclasses or of classes of attrs do, too."""
     lives: int = 0
     """First states: more than one means that several objects had this id."""
     has_exit: bool = False
@@ -403,7 +405,9 @@ def _can_be_read(moved: object) -> bool:
 
 def _note_held(facts: AgentFacts, event: Event) -> None:
     held = event.extra.get("held")
-    facts.has_values = facts.has_values or event.extra.get("held_values") is True
+    followed = event.extra.get("held_values")
+    facts.has_values = facts.has_values or followed is True or followed == "records"
+    facts.has_records = facts.has_records or followed == "records"
     for path, number in held.items() if isinstance(held, dict) else ():
         if type(number) is int:
             facts.held.setdefault(number, str(path))

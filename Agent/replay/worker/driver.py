@@ -215,8 +215,7 @@ class Driver:
         """
         self._patched = patched
         self._goes_its_own_way = True
-        # From here on nothing but `stop` is asked of a player.
-        self._player = player  # type: ignore[assignment]
+        self._player = player  # type: ignore[assignment]  # of which only `stop` is asked from here on
         self._pipeline = pipeline
 
     def read_by(self, sources: SourceAnswers) -> None:
@@ -302,10 +301,9 @@ class Driver:
         self._sources.begin()
         self._current = group[0]
         self._watch.begin(group[0])
-        turns = turns_of(group, drive, self._order)
         loop = self._event_loop(group)
+        self._turns = turns = turns_of(group, drive, self._order)
         try:
-            self._turns = turns
             loop.run_until_complete(turns.run())
         finally:
             self._turns = None
@@ -429,7 +427,8 @@ class Driver:
         self._identify_held(agent_id, target)
         facts = self._facts.get(agent_id)
         known = {} if facts is None else facts.adopted
-        for name, generator in generators_in(target):
+        is_compared = self._objects.get(agent_id) is target  # at its first state
+        for name, generator in generators_in(target, self._fields if is_compared else None, agent_id):
             if name in known and self._identify(generator, known[name]):
                 continue
             if facts is None or name not in facts.written_outside:
