@@ -421,7 +421,7 @@ def test_after_a_shutdown_what_is_wrong_is_told_anew(monkeypatch, capfd, trace_r
         assert AgentLogger("a").info("m") == ""
         assert capfd.readouterr().err.count("\n") == 1
         Agent.shutdown_logging()
-        assert "obstacle" not in Agent.health()
+        assert Agent.health()["obstacle"] is None
     monkeypatch.delenv("AGENT_TRACE_LEVEL")
     assert AgentLogger("a").info("m") != ""
 
