@@ -134,7 +134,7 @@ def recover_session(session: Path) -> Recovered:
 
 
 def _make_state_directory(session: Path, reader: TreeReader) -> None:
-    """Make it where it is lacking, as in a copy without hidden files; not where the session is being removed."""
+    """Make it where it is lacking, as in a copy without hidden files; not where nothing is left."""
     state = session / ".state"
     if not os.path.lexists(state) and not reader.has_files():
         raise SessionNotFound("nothing was recorded in it", path=session, remedy="remove the directory")

@@ -482,6 +482,8 @@ def test_what_a_program_does_at_its_end_is_recorded(trace_root, tmp_path):
 
 @pytest.mark.process
 def test_importing_makes_nothing_on_disk(tmp_path, trace_root):
-    done = run_python("-c", "import Agent; Agent.AgentLogger('a'); print(Agent.health()['recording'])", cwd=tmp_path)
+    done = run_python(
+        "-c", "import Agent; Agent.AgentLogger('a'); print(Agent.health()['recording'])", cwd=tmp_path
+    )
     assert done.stdout == "False\n"
     assert list(tmp_path.iterdir()) == []
