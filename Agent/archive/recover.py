@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from Agent.archive.sealed.reader import open_reader
-from Agent.errors import InputError, SessionInUse
+from Agent.errors import InputError, SessionInUse, SessionNotFound
 from Agent.event.clock import format_timestamp
 from Agent.event.codec import DamagedLine, decode_line, encode_event
 from Agent.event.kinds import LEVELS
@@ -26,6 +26,7 @@ from Agent.tree.files.descriptors import locked
 from Agent.tree.files.lines import MAX_LINE_BYTES, RawLine, after_last_newline, tail_writer
 from Agent.tree.files.session import open_session, update_session
 from Agent.tree.layout import (
+    DIRECTORY_MODE,
     MIRROR_FILES,
     NO_FOLLOW,
     boards_dir,
@@ -37,7 +38,7 @@ from Agent.tree.layout import (
     tree_files,
 )
 from Agent.tree.read.losses import Losses, WriterLosses, Writers
-from Agent.tree.read.reader import OpenSpan
+from Agent.tree.read.reader import OpenSpan, TreeReader
 from Agent.tree.read.removal_logs import (
     RecoveredWriter,
     Recovery,
@@ -93,13 +94,15 @@ def recover_session(session: Path) -> Recovered:
     killed anywhere and run again.
 
     Raises:
-        SessionNotFound: there is no such session.
+        SessionNotFound: there is no such session, or nothing in its directory.
+        InputError: something else stands in the place of one of its directories.
         SessionInUse: a process writes to it, or recovers it right now.
         DamagedInput: an account of the session cannot be read.
         OSError: something cannot be written.
     """
     reader = open_reader(session)
     _refuse_if_in_use(session)
+    _make_state_directory(session, reader)
     with locked(session / ".state" / "recover.lock", create=True) as is_alone:
         if not is_alone:
             raise SessionInUse("another process is recovering it", path=session, remedy="wait for it to end")
@@ -128,6 +131,21 @@ def recover_session(session: Path) -> Recovered:
         done.torn_tails = tuple(recovery.torn_tails)
         done.changed = _describe(session, recovery, done, changed)
         return done
+
+
+def _make_state_directory(session: Path, reader: TreeReader) -> None:
+    """Make it where it is lacking, as in a copy without hidden files; not where nothing is left."""
+    state = session / ".state"
+    if not os.path.lexists(state) and not reader.has_files():
+        raise SessionNotFound("nothing was recorded in it", path=session, remedy="remove the directory")
+    try:
+        state.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    except FileExistsError as error:
+        raise InputError(
+            "something else stands in the place of a directory of the session",
+            path=state,
+            remedy="remove or rename it, and recover the session again",
+        ) from error
 
 
 def _refuse_if_in_use(session: Path) -> None:

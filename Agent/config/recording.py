@@ -36,7 +36,7 @@ from Agent.record.emit import installed
 from Agent.record.emit.installed import LIMITS, install_pipeline
 from Agent.record.emit.pipeline import Pipeline, RecordOptions, record_session
 from Agent.record.encode.redaction import Redactor
-from Agent.record.health import Health, say
+from Agent.record.health import TOO_LATE, Health, say
 from Agent.record.loggers.resources import stop_samplers
 from Agent.record.tracing.state_events import emit_last_states
 from Agent.tree.layout import agents_dir
@@ -244,6 +244,8 @@ class RecordingSession:
 _session: RecordingSession | None = None
 _gone: tuple[Options, Health] | None = None
 """What is left of a session whose directory was removed: its options, and the counts of its losses."""
+_late = Health()
+"""The counts of the session that ended last: of calls that were under way then, there too."""
 _pipeline: Pipeline | None = None
 _writer: SessionWriter | None = None
 _queue: QueuedSink | None = None
@@ -304,13 +306,16 @@ def options_to_go_on_with() -> Options | None:
 
 def _take_over(pipeline: Pipeline) -> None:
     """Count, and soon report, what was lost while nothing could be recorded."""
-    global _gone  # noqa: PLW0603 - of the one session of this process
+    global _gone, _late  # noqa: PLW0603 - of the one session of this process
     if _gone is not None:
         # calls that are still under way in the old pipeline count there, too
         _gone[1].hand_over(pipeline.health)
         _gone = None
     if calls := unrecorded.take():
         pipeline.health.drop("nothing could be recorded", calls)
+    if late := _late.late:
+        pipeline.health.drop(TOO_LATE, late)
+    _late = Health()
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -477,7 +482,7 @@ def shutdown_logging() -> None:
 
 
 def _shut_down() -> None:
-    global _keeper, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - the one session of this process
+    global _keeper, _late, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - the one session of this process
     session, pipeline, queue = _session, _pipeline, _queue
     if session is None or pipeline is None:
         return
@@ -492,6 +497,7 @@ def _shut_down() -> None:
     keeper, _keeper = _keeper, None
     if keeper is not None:
         keeper.stop()
+    _late = pipeline.health
     _session = _pipeline = _writer = _queue = _mirrors = None
     if installed.active_pipeline() is pipeline:
         install_pipeline(None)
@@ -560,26 +566,35 @@ def current_session() -> RecordingSession | None:
 def health() -> dict[str, Any]:
     """How recording does: events written, dropped by reason, notes, redactions, the writer's counters.
 
-    Where it could not begin, `obstacle` says why.
+    The keys are always the same. Where it could not begin, `obstacle` says why.
     """
     pipeline = _pipeline
     if pipeline is not None and not pipeline.stamps.look():
         pipeline = None
     if pipeline is None or _session is None:
-        why = obstacle()
-        answer: dict[str, Any] = (
-            {"recording": False} if why is None else {"recording": False, "obstacle": why}
-        )
-        dropped = {} if _gone is None else dict(_gone[1].dropped)
+        dropped, notes = ({}, {}) if _gone is None else (dict(_gone[1].dropped), dict(_gone[1].notes))
         if unrecorded.calls:
             dropped["nothing could be recorded"] = unrecorded.calls
-        return {**answer, "dropped": dropped} if dropped else answer
+        if _late.late:
+            dropped[TOO_LATE] = _late.late
+        nothing: dict[str, Any] = {
+            "recording": False,
+            "obstacle": obstacle(),
+            "session_id": None,
+            "path": None,
+            "events": 0,
+            "dropped": dropped,
+            "notes": notes,
+        }
+        counters: dict[str, Any] = {"writer": {}, "buffered_writer": {}, "mirrors": {}, "handlers": {}}
+        return {**nothing, "redacted": 0, "buffered": 0, "queued": 0, **counters}
     from Agent.config.handlers import handler_counts
 
     pipeline.health.settle()
     held_back = pipeline.buffer.sink if pipeline.buffer is not None else None
     return {
         "recording": True,
+        "obstacle": None,
         "session_id": _session.session_id,
         "path": str(_session.path),
         "events": pipeline.health.events,

@@ -10,15 +10,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from errno import errorcode
-from typing import Any
+from typing import Any, Final
 
 from Agent.record.encode.safe_text import message_of
+
+TOO_LATE: Final = "recording ended before the event was written"
 
 
 class Health:
     """Counters of one pipeline; `dropped` maps a reason to the number of events it cost."""
 
-    __slots__ = ("_safe_events", "dropped", "events", "notes", "too_deep", "unreported")
+    __slots__ = ("_safe_events", "dropped", "events", "late", "notes", "too_deep", "unreported")
 
     def __init__(self) -> None:
         self.events = 0
@@ -31,9 +33,14 @@ class Health:
         self._safe_events = 0
         self.too_deep = 0
         """Events lost where the recursion limit left no frame to count them in; `settle` does."""
+        self.late: int | None = None
+        """Events lost since the files were closed, by calls that were under way then; None before."""
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count events that were not written."""
+        if self.late is not None:
+            reason = TOO_LATE
+            self.late += count
         self.dropped[reason] += count
         self.unreported[reason] += count
         if self.dropped[reason] == count:

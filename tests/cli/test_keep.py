@@ -5,7 +5,10 @@ import shutil
 
 import pytest
 
+from Agent import AgentLogger, setup_logging, shutdown_logging
+from Agent.cli.main import main
 from Agent.tree.layout import list_sessions
+from Agent.tree.read.reader import TreeReader
 
 
 @pytest.fixture
@@ -132,3 +135,54 @@ def test_an_event_that_was_never_recorded_is_in_no_block(ask):
 def test_where_nothing_is_recorded_there_is_nothing_to_recover(run, tmp_path):
     done = run("recover", "--all", AGENT_TRACE_ROOT=str(tmp_path / "none"))
     assert (done.returncode, done.stdout) == (0, "") and "no session was recorded" in done.stderr
+
+
+@pytest.fixture
+def three(trace_root):
+    """Three sessions of one event."""
+    made = []
+    for _ in range(3):
+        made.append(setup_logging(trace_root=trace_root).path)
+        AgentLogger("a").log_action("x")
+        shutdown_logging()
+    return made
+
+
+def test_recover_all_goes_on_behind_a_session_that_is_empty_or_pruned_meanwhile(
+    three, trace_root, monkeypatch, capsys
+):
+    for left in three[0].iterdir():
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+    def pruned_under(session):
+        found = TreeReader(session)
+        if session == three[1]:
+            shutil.rmtree(session)
+        return found
+
+    monkeypatch.setattr("Agent.archive.recover.open_reader", pruned_under)
+    assert main(["recover", "--all", "--json", "--root", str(trace_root)]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [each["path"] for each in answer["sessions"]] == [str(three[2])]
+    assert [each["session_id"] for each in answer["passed_over"]] == [
+        path.name.removeprefix("session_") for path in three[:2]
+    ]
+    assert list(three[0].iterdir()) == []
+    assert not three[1].exists()
+
+
+def test_recover_names_what_stands_in_the_place_of_a_directory_and_goes_on_with_the_others(
+    three, trace_root, capsys
+):
+    state = three[1] / ".state"
+    shutil.rmtree(state)
+    state.symlink_to(".state")
+    assert main(["recover", str(three[1]), "--root", str(trace_root)]) == 3
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert f"({state}); remove or rename it" in told
+    assert main(["recover", "--all", "--root", str(trace_root)]) == 3
+    assert three[2].name.removeprefix("session_") in capsys.readouterr().out
+    state.unlink()
+    assert main(["recover", "--all", "--root", str(trace_root)]) == 0
+    assert state.is_dir()

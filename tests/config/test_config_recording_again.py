@@ -16,6 +16,7 @@ import Agent
 from Agent import AgentLogger, health, setup_logging, shutdown_logging
 from Agent.archive.verify import verify
 from Agent.config import process
+from Agent.record.emit import installed
 
 
 def recorded_ids(root: Path) -> set[str]:
@@ -94,7 +95,7 @@ def test_nothing_is_lost_twice_where_the_end_meets_the_removed_root(trace_root):
     shutdown_logging()
     for session in trace_root.glob("session_*"):
         assert verify(session).sound
-    assert health() == {"recording": False}
+    assert (health()["recording"], health()["dropped"]) == (False, {})
 
 
 def test_a_root_that_cannot_be_written_at_first_is_tried_again(trace_root, monkeypatch, capfd):
@@ -114,7 +115,49 @@ def test_a_root_that_cannot_be_written_at_first_is_tried_again(trace_root, monke
     shutdown_logging()
     (session,) = trace_root.glob("session_*")
     assert verify(session).dropped == {"nothing could be recorded": 20}
-    assert Agent.health() == {"recording": False}
+    assert (Agent.health()["recording"], Agent.health()["dropped"]) == (False, {})
+
+
+def test_health_has_the_same_keys_whether_or_not_anything_is_recorded(trace_root, monkeypatch):
+    monkeypatch.setenv("AGENT_TRACE_ROOT", str(trace_root))
+    trace_root.write_text("a file stands here")
+    logger = AgentLogger("a", "r")
+    logger.log_action("x")
+    refused = health()
+    trace_root.unlink()
+    process.unrecorded.try_again_ns = 0
+    assert logger.log_action("y")
+    recording = health()
+    shutdown_logging()
+    ended = health()
+    assert recording["recording"]
+    assert not refused["recording"]
+    assert not ended["recording"]
+    assert list(refused) == list(recording) == list(ended)
+    assert [type(each) for each in (refused["notes"], refused["writer"], ended["notes"])] == [dict] * 3
+
+
+@pytest.mark.parametrize("durability", ["kernel", "disk", "queued"])
+def test_a_call_that_is_under_way_when_recording_ends_is_counted_with_that_reason(
+    trace_root, capfd, durability
+):
+    """What a daemon thread does as the interpreter exits: it has the pipeline, whose files are closed by now."""
+    session = setup_logging(trace_root=trace_root, durability=durability)
+    logger = AgentLogger("a", "r")
+    assert logger.log_action("before")
+    pipeline = installed.active_pipeline()
+    shutdown_logging()
+    installed.install_pipeline(pipeline)
+    logger.log_action("during")
+    installed.install_pipeline(None)
+    told = capfd.readouterr().err
+    assert "file system" not in told
+    assert "events are being lost: recording ended before the event was written" in told
+    assert verify(session.path).sound
+    assert health()["dropped"] == {"recording ended before the event was written": 1}
+    again = setup_logging(trace_root=trace_root)
+    shutdown_logging()
+    assert verify(again.path).dropped == {"recording ended before the event was written": 1}
 
 
 PROGRAM = """

@@ -153,3 +153,76 @@ def test_reports_of_replays_and_golden_traces_are_written_whole_or_not_at_all(wr
     assert told == f"No space left on device ({path})"
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+COUNTING = """
+from Agent import trace_agent_action
+
+class Counter:
+    def __init__(self):
+        self.agent_id, self.count, self.text = "counter", 0, ""
+
+    @trace_agent_action
+    def step(self, by):
+        self.count += by
+        self.text += "x" * 400
+        return self.count
+
+def build():
+    return Counter()
+
+if __name__ == "__main__":
+    counter = build()
+    for number in range(40):
+        counter.step(number)
+"""
+FORKING = """
+import json, os, subprocess, sys
+from pathlib import Path
+from Agent.tree.layout import list_sessions
+
+free_kb, *argv = sys.argv[1:]
+disk = Path("disk")
+disk.mkdir()
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], check=True)
+root = disk.absolute() / "trace"
+os.environ["AGENT_TRACE_ROOT"] = str(root)
+subprocess.run([sys.executable, "counting.py"], check=True)
+room = os.statvfs(disk)
+with (disk / "filler").open("wb") as file:
+    os.posix_fallocate(file.fileno(), 0, max(room.f_bavail * room.f_frsize - int(free_kb) * 1024, 1))
+
+def command():
+    done = subprocess.run([sys.executable, "-m", "Agent", *argv], capture_output=True, text=True)
+    return done.returncode, done.stderr, len(list_sessions(root))
+
+full = command()
+(disk / "filler").unlink()
+print(json.dumps([full, command()]))
+"""
+
+
+@pytest.mark.integration
+@needs(*MOUNTS)
+@pytest.mark.parametrize("free_kb", [0, 8, 40])
+@pytest.mark.parametrize(
+    "command", [["fork", "--modify", '{"count": 100}'], ["resume"]], ids=lambda one: one[0]
+)
+def test_a_fork_on_a_full_disk_says_so_in_a_line_and_leaves_no_session(command, free_kb, tmp_path):
+    (tmp_path / "counting.py").write_text(COUNTING)
+    how = ["last", "--step", "5", "--target", "counting:build"]
+    done = subprocess.run(
+        [*MOUNTS, sys.executable, "-c", FORKING, str(free_kb), command[0], *how, *command[1:]],
+        env=child_environment(TMPDIR=os.environ.get("TMPDIR", "/tmp"), AGENT_TRACE_SESSION=""),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    (code, said, sessions), again = json.loads(done.stdout)
+    assert (code, said.count("\n"), sessions) == (3, 1, 1), said
+    assert f"No space left on device ({tmp_path / 'disk' / 'trace'}" in said
+    assert "; free disk space" in said
+    assert again == [0, "", 2]

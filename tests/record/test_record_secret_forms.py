@@ -158,7 +158,7 @@ FORMS = {
     "kind: Secret\ndata:\n  extra: {S}\n": base64.b64encode(b"admin:hunter2swordfish").decode(),
 }  # fmt: skip
 NAMES = (
-    "dbpass userpass privkey passkey sessionid authkey bearer tokens passwort contraseña mot_de_passe пароль 密码 sid pw "
+    "dbpass userpass privkey passkey sessionid authkey bearer tokens passwort contraseña mot_de_passe пароль 密码 암호 sid pw "
     "mnemonic seed_phrase api_key_value token_value webhook_url DB_PWD_PROD SECRET_KEY_BASE AWS_SESSION_TOKEN"
 ).split()
 
@@ -235,6 +235,10 @@ HOLDERS = [
     lambda s: {"jwk": {"kty": "RSA", "n": "abc", "d": s}},
     lambda s: {"password": {"value": s}},
     lambda s: {"properties": {"password": {"type": "string", "default": s}}},
+    lambda s: {"stack": [{"ParameterKey": "DbPassword", "ParameterValue": s}]},
+    lambda s: {"stack": {"option_value": s, "option_name": "db_password"}},
+    lambda s: {"body": f'[{{"ParameterKey": "DbPassword", "ParameterValue": "{s}"}}]'},
+    lambda s: {"line": f"aws cloudformation deploy ParameterKey=DbPassword,ParameterValue={s}"},
 ]
 
 
@@ -249,6 +253,35 @@ def test_a_secret_beside_its_name_is_replaced_in_every_arrangement():
             assert secret not in found.text, found.text
             assert base64.b64encode(secret.encode()).decode() not in found.text
             assert not found.health.dropped
+
+
+COMMANDS = [
+    "docker login -u bob -p {} registry.example.org", "/usr/bin/docker login -p{}", "sudo podman login -p {}",
+    "mysql -uroot -p{} shop", "mysqldump -h db -p{}", "mariadb -p{}", "7z a -p{} x.7z", "zip -P {} x.zip y",
+    "sshpass -p {} ssh -p 2222 host", "sshpass -p{} scp a b", "curl -u bob:{} https://h", "curl --user bob:{}",
+    "sqlcmd -S h -P {}", "redis-cli -a {} ping", "ldapsearch -w {}", "mongosh -u bob -p {}",
+]  # fmt: skip
+OTHER_COMMANDS = [
+    "docker run -p 127.0.0.1:8080:80 img", "mkdir -p build2dir/x9", "ssh -p 2222 host", "mysql -P 33060 shop",
+    "mysql -u root -p shop4orders", "cp -a a1b2c3d4 e5", "python -u bob:a1b2c3", "tar -p login a1b2c3d4",
+    "docker login -u bob --password-stdin", "sshpass -p $SSH_PASSWORD ssh -p 22022 host", "curl -u bob https://h",
+]  # fmt: skip
+
+
+def test_the_password_option_of_a_command_is_replaced_in_a_list_of_its_words_and_in_its_text():
+    for command in COMMANDS:
+        for secret in ("swordfish", some(12) + "7a"):
+            words = command.format(secret).split()
+            with recording() as found:
+                agent = AgentLogger("a")
+                agent.log_action("x", {"argv": words})
+                agent.info(f"running {words}")
+                agent.info("running %s" % json.dumps(words))
+                assert secret not in found.text, found.text
+    for command in OTHER_COMMANDS:
+        words = command.split()
+        assert REDACTOR.object({"argv": words}) == {"argv": words}
+        assert recorded(f"running {words}") == f"running {words}"
 
 
 HARMLESS_VALUES = [
@@ -266,6 +299,8 @@ HARMLESS_VALUES = [
     {"label": "Password", "text": "Enter your password"},
     {"words": ["password", "username"]},
     {"name": "colour", "value": "a1b2c3d4e5f6"},
+    {"ParameterKey": "Environment", "ParameterValue": "a1b2c3d4e5f6"},
+    {"암호화": "AES-256", "암호문": "a1b2c3d4e5f6"},
 ]
 HARMLESS_TEXTS = [
     "Forgot password: click here to reset", "secret: love and patience", "cookie: chocolate chip", "license_key: MIT",
@@ -294,7 +329,7 @@ def test_what_only_looks_like_a_secret_is_recorded_as_it_is():
 
 def test_a_name_says_surely_likely_or_nothing():
     says = {
-        SURE: "password apiKey DB_PASSWORD client_secret refreshToken privkey dbpass пароль otp_code authorization",
+        SURE: "password apiKey DB_PASSWORD client_secret refreshToken privkey dbpass пароль 암호 otp_code authorization",
         LIKELY: "token sid tokens license_key secret_word webhook_url password_hash signature",
         NONE: "key compass max_tokens token_count author public_key password_file token_type session_id tokenizer",
     }

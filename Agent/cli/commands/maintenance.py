@@ -13,7 +13,7 @@ import click
 from Agent.cli import parameters, render
 from Agent.cli.commands.runs import prune_runs
 from Agent.cli.render import Column
-from Agent.errors import RunNotFound, SessionInUse, UsageError
+from Agent.errors import InputError, RunNotFound, SessionInUse, SessionNotFound, UsageError
 from Agent.tree.layout import find_session, list_sessions, session_id_of
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _VERDICT_STYLES: dict[str, dict[str, Any]] = {
 @click.option("--all", "every", is_flag=True, help="Every session under the root to which nobody writes.")
 @click.option("--mirrors", is_flag=True, help="Also rebuild the category files of all sessions.")
 @parameters.common_options
-def recover(session: str, every: bool, mirrors: bool, root: Path) -> None:
+def recover(session: str, every: bool, mirrors: bool, root: Path) -> int:
     """Finish a session whose program was killed.
 
     Records what was lost and which spans were open, ends torn files, and writes the summary. No event is
@@ -53,20 +53,25 @@ def recover(session: str, every: bool, mirrors: bool, root: Path) -> None:
     from Agent.archive.recover import recover_session
 
     done: list[Recovered] = []
+    exit_code = 0
     passed_over: list[dict[str, str]] = []
     if every:
         for ref in list_sessions(root):
             try:
                 done.append(recover_session(ref.path))
-            except SessionInUse as error:
-                passed_over.append({"session_id": ref.session_id, "reason": error.message})
-                render.note(f"{ref.session_id} was skipped: {error.message}")
+            except (InputError, FileNotFoundError, NotADirectoryError) as error:
+                # one that is in use, empty, or pruned by now is nobody's fault; what is unreadable is
+                if ref.path.exists() and not isinstance(error, SessionInUse | SessionNotFound):
+                    exit_code = InputError.exit_code
+                reason = error.message if isinstance(error, SessionInUse) else str(error)
+                passed_over.append({"session_id": ref.session_id, "reason": reason})
+                render.note(f"{ref.session_id} was skipped: {reason}")
     else:
         done.append(recover_session(find_session(root, session)))
     rebuilt = _rebuild(root) if mirrors else None
     sessions = [each.to_dict() for each in done]
     if render.gave_json(lambda: {"sessions": sessions, "passed_over": passed_over, "mirrors": rebuilt}):
-        return
+        return exit_code
     if not done and not passed_over:
         render.note(f"no session was recorded in {root} yet")
     for each in done:
@@ -74,6 +79,7 @@ def recover(session: str, every: bool, mirrors: bool, root: Path) -> None:
     if rebuilt is not None:
         lines = render.plural(sum(rebuilt.values()), "line")
         render.emit(f"the category files were rebuilt, {lines} in total")
+    return exit_code
 
 
 def _rebuild(root: Path) -> dict[str, int]:

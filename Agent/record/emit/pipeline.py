@@ -455,10 +455,12 @@ class Pipeline:
             seq = sink.next_seq()
             counters = {**self.health.dropped, **self.health.notes}
             payload = {"writer": sink.writer, "last_seq": seq, "counters": counters, **chained}
-            # A writer whose end could not be written keeps its board: losses are computed from it.
-            if is_closed := self._write_apart(sink, slot, payload, seq):
+            if self._write_apart(sink, slot, payload, seq):
                 last_seqs[sink.writer] = seq
-            sink.close(clean=is_closed)
+        self.health.late = 0
+        for sink in sinks:
+            # A writer whose end could not be written keeps its board: losses are computed from it.
+            sink.close(clean=sink.writer in last_seqs)
         self._settle_counts(last_seqs, len(sinks))
         if self.mirrors is not None:
             self.mirrors.close()
@@ -537,6 +539,8 @@ class Pipeline:
         Some files may accept lines while the file of this report does not. Then it is tried again later,
         because each failed attempt is one more lost event.
         """
+        if self.health.late is not None:
+            return  # a queue takes the report and refuses it, which would call for another
         now_ns = self.monotonic_ns()
         if now_ns < self._next_report_ns and not self.closed:
             return

@@ -33,7 +33,7 @@ from Agent.record.secrets.names import (
     name_says,
     plain_name,
 )
-from Agent.record.secrets.patterns import replaced, scheme_and_credential
+from Agent.record.secrets.patterns import command_secrets, replaced, scheme_and_credential
 
 BYTES_TAGS = frozenset({"bytes", "bytearray"})
 PAIR_TAGS = ("map", "Counter", "defaultdict", "OrderedDict")
@@ -134,10 +134,17 @@ class RedactionWalk:
             return pair
         result: list[Any] = []
         before = ""
-        for index, item in enumerate(value):
+        words = [
+            self._told(item, f"{pointer}/{index}") if isinstance(item, str) else ""
+            for index, item in enumerate(value)
+        ]
+        carried = command_secrets(words) if self.redactor.reads_texts else {}
+        for index, (item, told) in enumerate(zip(value, words, strict=True)):
             place = f"{pointer}/{index}"
-            told = self._told(item, place) if isinstance(item, str) else ""
-            if told and before and self._follows(before, told):
+            if index in carried:
+                at = carried[index] if told == item else 0
+                result.append(item[:at] + self._hidden(item[at:], place))
+            elif told and before and self._follows(before, told):
                 result.append(self._hidden(item, place))
             else:
                 result.append(self.value(item, place))
@@ -259,12 +266,18 @@ def _named_members(value: dict[str, Any]) -> dict[str, int]:
     if "kty" in value:
         return dict.fromkeys(_PRIVATE_MEMBERS, SURE)
     says = NONE
+    owned: dict[str, int] = {}
     for key, name in value.items():
-        if isinstance(name, str) and key.lower() in _NAMING | _LABELING:
+        lower = key.lower()
+        if isinstance(name, str) and lower in _NAMING | _LABELING:
             says = max(says, name_says(name))
-    if says == NONE:
+        elif isinstance(name, str) and lower.endswith(("key", "name")):
+            # `ParameterKey` beside `ParameterValue`
+            owned[lower.removesuffix("key").removesuffix("name") + "value"] = name_says(name)
+    if says == NONE and not any(owned.values()):
         return {}
-    return {key: _held_says(says, item, value) for key, item in value.items() if key.lower() in _HELD}
+    named = {key: _held_says(says, item, value) for key, item in value.items() if key.lower() in _HELD}
+    return {key: owned.get(key.lower(), NONE) for key in value} | named
 
 
 def _held_says(says: int, item: Any, holder: dict[str, Any]) -> int:

@@ -151,7 +151,27 @@ NAMES_NEARBY: Final = tuple(
     sorted((*b"secret key token pass pwd cookie auth sig= dp.st.".split(), b"asic ", b"earer "))
 )
 """What makes a long run behind it suspicious, in small letters, in order."""
-_OTHER_SCRIPTS: Final = "contraseña hasło şifre пароль 密码 密碼 パスワード 비밀번호".split()
+_OTHER_SCRIPTS: Final = "contraseña hasło şifre пароль 密码 密碼 パスワード 비밀번호 암호".split()
+PASSWORD_OPTIONS: Final = {
+    "-p": "mongo mongosh mongodump mongorestore mongoimport mongoexport sshpass rdesktop login".split(),
+    "-P": "sqlcmd bcp zip unzip".split(),
+    "-a": "redis-cli valkey-cli".split(),
+    "-w": "ldapsearch ldapadd ldapmodify ldapdelete ldappasswd ldapwhoami".split(),
+    "-u": ["curl"],
+    "--user": ["curl"],
+}
+"""Options of commands that carry a password, in the word behind them or in their own."""
+JOINED_OPTIONS: Final = {
+    "-p": "mysql mysqldump mysqladmin mysqlimport mysqlcheck mariadb mariadb-dump mariadb-admin 7z 7za".split()
+}
+"""Options that carry one in their own word alone: behind `mysql -p` stands a database."""
+LOGINS: Final = frozenset("docker podman nerdctl buildah skopeo az oc".split())
+"""Commands of which `login` takes a password."""
+_COMMANDS: Final = {
+    program
+    for programs in (LOGINS, *PASSWORD_OPTIONS.values(), *JOINED_OPTIONS.values())
+    for program in programs
+} - {"login"}
 _STEMS: Final = "key token secret".split()
 _GOES_ON: Final = (
     "id pem b64 base64 value val string str raw plain text header prod dev staging test live v base".split()
@@ -175,6 +195,9 @@ NAME_ENDS: Final = tuple(
                 for end in ("code", "codes")
             ),
             *(f"{stem}{joint}{end}".encode() for stem in _STEMS for joint in ("_", "") for end in _GOES_ON),
+            b"parametervalue",
+            # as a word of a list, with or without its path
+            *(f"{before}{program}".encode() for program in _COMMANDS for before in ('"', "'", "/")),
             *(form.encode() for word in _OTHER_SCRIPTS for form in (word, word.upper(), word.capitalize())),
         },
         key=lambda name: name[::-1],

@@ -36,7 +36,7 @@ _SUFFIX: Final = r"(?:_?(?:id|pem|b64|base64|value|val|string|str|raw|plain|text
 _SURE_NAME: Final = rf"""(?x)
       passw(?:or)?d | passphrase | passcode | credential
     | passwort | kennwort | contrase(?:ñ|n)a | mot_?de_?passe | wachtwoord | senha(?:_|$) | has[lł]o(?:_|$)
-    | (?:^|_)parola(?:_|$) | şifre | пароль | 密码 | 密碼 | パスワード | 비밀번호
+    | (?:^|_)parola(?:_|$) | şifre | пароль | 密码 | 密碼 | パスワード | 비밀번호 | 암호(?![화문학])
     | (?:^|_)(?:secrets?|pwd|pw|auth|authori[sz]ation|cookies?|jwt|[cx]srf|ssn|cvv|cvc|creds?|pin|otp|totp|pass|mnemonic
       |passkey|bearer|psk)_?\d*$
     | (?:^|_)(?:pwd|jwt|[cx]srf)_ | (?<!^)secret{_SUFFIX}

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from binascii import Error as NotBase64
 from binascii import a2b_base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from Agent.record.secrets.issuers import Token, tokens_by_head
+from Agent.record.secrets.issuers import JOINED_OPTIONS, LOGINS, PASSWORD_OPTIONS, Token, tokens_by_head
 from Agent.record.secrets.names import (
     LIKELY,
     NONE,
@@ -215,6 +215,8 @@ def _forms(text: str, lower: str) -> Iterator[Span]:
                 if _is_credential(literal, text[begin:end], is_user=match.lastgroup == "alone"):
                     yield begin, end
             at = lower.find(literal, max(at + len(literal), match.end() if match is not None else 0))
+    if "-" in text:
+        yield from _secrets_of_commands(text)
     if text.count(".") > 1:
         yield from (match.span() for match in _compiled(_DISCORD_BOT).finditer(text))
     if "private key" in lower and "begin " in lower:
@@ -223,6 +225,47 @@ def _forms(text: str, lower: str) -> Iterator[Span]:
         yield from _values_of_kubernetes(text)
     if "kty" in text:
         yield from (match.span("secret") for match in _compiled(_PRIVATE_MEMBER).finditer(text))
+
+
+_LIST: Final = r"""[\[(]\\{0,3}["'](?:[^\[\]()]){3,2000}[\])]"""
+_WORD: Final = r"""(?P<quote>\\{0,3}["'])(?P<word>[^"'\\]{0,500})(?P=quote)"""
+
+
+def _secrets_of_commands(text: str) -> Iterator[Span]:
+    """The passwords of commands in lists of words, as in `['docker', 'login', '-p', 'X']`."""
+    for words in _compiled(_LIST).finditer(text):
+        found = list(_compiled(_WORD).finditer(text, *words.span()))
+        for index, at in command_secrets([match["word"] for match in found]).items():
+            yield found[index].start("word") + at, found[index].end("word")
+
+
+def command_secrets(words: Sequence[str]) -> dict[int, int]:
+    """Which words of a command hold a password that an option carries, each with where it begins in the word."""
+    found: dict[int, int] = {}
+    program = ""
+    waits = ""  # the option whose value the next word is
+    for index, word in enumerate(words):
+        option, value, at = (waits, word, 0) if waits else (word[:2], word[2:], 2)
+        waits = ""
+        joined = program in JOINED_OPTIONS.get(option, ())
+        if joined or program in PASSWORD_OPTIONS.get(option, ()):
+            is_user = program != "curl" or ":" in value
+            if value and is_user and (at or not value.startswith("-")) and not is_placeholder(value):
+                found[index] = at
+            waits = option if at and not value and not joined else ""
+        elif program in PASSWORD_OPTIONS.get(word, ()):
+            waits = word
+        elif not word.startswith("-"):
+            name = word.rpartition("/")[2].lower()
+            if name in _COMMAND_NAMES and not (name == "login" and program not in LOGINS):
+                program = name
+    return found
+
+
+_COMMAND_NAMES: Final = frozenset(
+    (*LOGINS, *(name for names in PASSWORD_OPTIONS.values() for name in names), *JOINED_OPTIONS["-p"])
+) | {"ssh", "scp", "sftp", "rsync"}
+"""The last four take options of their own behind `sshpass`."""
 
 
 def _private_keys(text: str) -> Iterator[Span]:
@@ -342,7 +385,7 @@ Span = tuple[int, int]
 _ANCHORS: Final = (
     "pass|pwd|secret|token|key|auth|cred|card|connection|cookie|pin|otp|ssn|psk|jwt|csrf|xsrf|cvv|cvc|sess|sid|mnemonic|"
     "phrase|number|bearer|signature|sig|oauth|hmac|dsn|iban|salt|webhook|code|pw|kennwort|passwort|contrase|parola|senha|"
-    "wachtwoord|has[lł]o|şifre|пароль|密码|密碼|パスワード|비밀번호"
+    "wachtwoord|has[lł]o|şifre|пароль|密码|密碼|パスワード|비밀번호|암호(?![화문학])"
 )
 _LEFT: Final = r"[\w\-]{0,40}\Z"
 _RIGHT: Final = r"[\w\-]{0,40}"
@@ -367,7 +410,7 @@ _ELEMENT: Final = (
 )
 # The name in quotes, and in quotes behind it, or behind `value`, what it stands for.
 _PAIRED: Final = (
-    rf"""(?:{_OPEN}[ ]{{0,3}}(?:,|=>|[ ])|[ ](?=(?i:value)=))[ ]{{0,3}}(?P<header>(?:{_OPEN})?(?i:value|text|content|data|v)(?:{_OPEN})?"""
+    rf"""(?:{_OPEN}[ ]{{0,3}}(?:,|=>|[ ])|[ ](?=(?i:value)=))[ ]{{0,3}}(?P<header>(?:{_OPEN})?(?i:(?:parameter|option|setting|property|variable)_?value|value|text|content|data|v)(?:{_OPEN})?"""
     rf"""[ ]{{0,2}}[:=][ ]{{0,2}})?{_OPEN}{_SCHEMES}(?P<quoted>(?:[^\r\n"'\\`]{{1,1000}}+|\\(?![nrt"'`\\])){{1,20}}+){_OPEN}"""
 )
 _REST: Final = r"""[^\s"'`&,;\\]*+"""
@@ -390,6 +433,8 @@ _OUTSIDE: Final = r"[ ]?[,)\]};+%](?:[ ),\]}:]|\Z)"
 _TYPE_NAME: Final = r"_?(?:[A-Z]{2,5}(?=[A-Z][a-z]{2}))?(?:[A-Z][a-z]{2,}){2,}(?!\w)"
 _EXPRESSION: Final = r"[ ](?:[+*/%|]|==?|!=|->|(?:if|else|and|or|for|in|is|not)\b)[ (]"
 _FORM_PART: Final = rf"""{_OPEN}(?:\s|\\[rn]){{2,12}}(?P<bare>[^\s"'\\]{{3,500}})"""
+# `ParameterKey=DbPassword,ParameterValue=X`, as the command line of CloudFormation has it
+_PARAMETER: Final = r"""(?i),parametervalue=\\{0,3}["']?(?P<bare>[^\s"',\\]{3,500})"""
 _CALL: Final = rf"""\([ ]{{0,3}}(?P<open>{_OPEN})(?P<quoted>[^\r\n"'\\`]{{1,500}})(?P=open)[ ]{{0,3}}\)"""
 _TYPE_CHECKS: Final = frozenset(
     {"secret", "token", "pass", "auth", "cookie", "cookies", "bearer", "credentials"}
@@ -630,6 +675,7 @@ _ARRANGEMENTS: Final = (
     (_ELEMENT, _accepts_element),
     (_PAIRED, _accepts_paired),
     (_FORM_PART, _accepts_form_part),
+    (_PARAMETER, _accepts_element),
     (_CALL, _accepts_call),
 )
 """How a value is joined to its name, and what tells whether it is a secret; the first that fits decides."""

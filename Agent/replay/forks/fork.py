@@ -7,6 +7,7 @@ with and without what happened there.
 from __future__ import annotations
 
 import contextlib
+import errno
 import inspect
 import os
 import shutil
@@ -635,12 +636,8 @@ class ForkRecording:
         try:
             self.session = create_session(root, info)
         except OSError as error:
-            raise InputError(
-                f"no session can be made there: {error.strerror or error}",
-                path=root,
-                remedy="copy the trace root to a place that you may write to",
-            ) from error
-        writer = SessionWriter(self.session)
+            raise _unwritten("no session can be made there", root, error) from error
+        self._writer = writer = SessionWriter(self.session)
         sink: Any = None if hear is None else HeardSink(writer, hear)
         options = options_of_replay(configuration.get("state"), gone_states=True)
         self.pipeline = record_session(self.session, writer, redactor, options, sink=sink)
@@ -659,12 +656,34 @@ class ForkRecording:
         shutil.rmtree(self.session)
 
     def end(self, *, ok: bool, error: str | None, status: str | None) -> None:
-        """End the run, write the last states, close the session."""
+        """End the run, write the last states, close the session.
+
+        Raises:
+            InputError: not all of it could be written; nothing is left of the session.
+        """
         self._recorder.finish_run(ok, error, status=status, run_id=self.run_id)
         emit_last_states(self.pipeline)
         self.pipeline.close()
-        update_session(self.session, ended_at=format_timestamp(time.time_ns() // 1000))
-        write_summary(self.session)
+        try:
+            self._require_whole()
+            update_session(self.session, ended_at=format_timestamp(time.time_ns() // 1000))
+            write_summary(self.session)
+        except OSError as refused:
+            shutil.rmtree(self.session)
+            raise _unwritten("its session could not be written", self.session, refused) from refused
+
+    def _require_whole(self) -> None:
+        """OSError where the system refused a line, which recording counts and does not raise."""
+        if self.pipeline.health.dropped:
+            names = [reason.partition(":")[2] for reason in self._writer.counters()]
+            code = next((getattr(errno, name) for name in names if hasattr(errno, name)), errno.EIO)
+            raise OSError(code, os.strerror(code))
+
+
+def _unwritten(what: str, place: Path, error: OSError) -> InputError:
+    is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    remedy = "free disk space" if is_full else "copy the trace root to a place that you may write to"
+    return InputError(f"{what}: {error.strerror or error}", path=place, remedy=remedy)
 
 
 def _lineage(request: dict[str, Any], fork: Fork) -> Lineage:
@@ -712,6 +731,9 @@ def record_fork(request: dict[str, Any]) -> dict[str, Any]:
     except AgentTraceError:
         recording.discard()
         raise
+    except OSError as error:
+        recording.discard()
+        raise _unwritten("its temporary files could not be written", bench.directory, error) from error
     ended_well = outcome.stopped is None and not outcome.errors
     told = outcome.stopped or (str(outcome.errors[-1]) if outcome.errors else None)
     recording.end(ok=ended_well, error=told, status="partial" if outcome.stopped else None)
