@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -40,16 +39,16 @@ from Agent.tree.layout import (
 from Agent.tree.read.removal_logs import ERASED, read_account
 from Agent.tree.write.chain import (
     LINES,
+    SALT_BYTES,
     BlockState,
     ChainBlock,
     FileChain,
     WriterChain,
-    audit_path,
+    digests_of_lines,
     head_text,
     leaf_of_bytes,
     leaf_of_lines,
     read_chains,
-    root_of,
     session_head,
     write_chain,
 )
@@ -87,6 +86,8 @@ class ChainGap:
     blocks: int
     lines: int
     """How many lines are gone."""
+    unchecked: int = 0
+    """How many lines are left that cannot be compared with the head any more."""
 
 
 @dataclass(slots=True)
@@ -233,12 +234,17 @@ def _states_of(file: FileChain) -> list[list[BlockState]]:
         return [written]
     before = [block.was or block.written for block in file.blocks]
     now = [block.now or block.written for block in file.blocks]
+    if not any(state.lines for state in now):
+        return [before, written]  # it stands, so the erasure that removes it was interrupted
     return [now, before, written] if before != written else [now, written]
 
 
-def leaf_of(kind: str, lines: Sequence[bytes]) -> bytes:
-    """The leaf of a block of lines with their newlines."""
-    return leaf_of_lines(line[:-1] for line in lines) if kind == LINES else leaf_of_bytes(b"".join(lines))
+def leaf_of(kind: str, lines: Sequence[bytes], state: BlockState | None = None) -> bytes:
+    """The leaf of a block of lines with their newlines, with the salts and the erased lines of its state."""
+    if kind != LINES:
+        return leaf_of_bytes(b"".join(lines), b"" if state is None else state.seed)
+    salts, gone = (b"", ()) if state is None else (state.salts(), state.gone)
+    return leaf_of_lines([line[:-1] for line in lines], salts, gone)
 
 
 class Found(NamedTuple):
@@ -262,7 +268,9 @@ def walk(file: FileChain, states: Iterable[BlockState], lines: Iterator[bytes]) 
         problem = None
         if len(own) < state.lines or (own and not own[-1].endswith(b"\n")):
             problem = "cut short"
-        elif own and (sum(map(len, own)) != state.size_bytes or leaf_of(block.kind, own) != state.leaf):
+        elif own and (
+            sum(map(len, own)) != state.size_bytes or leaf_of(block.kind, own, state) != state.leaf
+        ):
             problem = "not what was written"
         yield Found(block, state, number, own, problem)
         number += state.lines
@@ -376,14 +384,13 @@ def _compare(chained: ChainedFiles, name: str, file: FileChain, report: ChainRep
     except OSError as error:
         report.edits.append(_edit_of_all(file, name, f"it cannot be read: {error.strerror}"))
         return 0
-    lost = [
-        block.written.lines - state.lines
-        for block, state in zip(file.blocks, states, strict=True)
-        if state != block.written
-    ]
-    if lost:
+    pairs = zip(file.blocks, states, strict=True)
+    changed = [(block.written, state) for block, state in pairs if state != block.written]
+    if changed:
         why = next((block.why for block in file.blocks if block.why is not None), "erased")
-        report.gaps.append(ChainGap(name, why, len(lost), sum(lost)))
+        lost = sum(written.lines - state.lines for written, state in changed)
+        unchecked = sum(state.lines for _, state in changed if not state.left_salts)
+        report.gaps.append(ChainGap(name, why, len(changed), lost, unchecked))
     lines = sum(state.lines for state in states)
     if wrong:
         report.edits.append(_edit(file, name, wrong[0], len(wrong) - 1))
@@ -409,16 +416,16 @@ def _lines_behind(
     try:
         for line in islice(chained.lines(name), covered, None):
             count += 1
-            added += _is_of(line, is_added, chained)
+            added += _is_of(line, is_added)
     except OSError:
         return 0, 0  # reading its events tells of it
     return count, added
 
 
-def _is_of(line: bytes, is_wanted: Callable[[str], bool], chained: ChainedFiles) -> bool:
-    """Whether a line is an event of one of the writers, torn ones and those that are about to go left out."""
+def _is_of(line: bytes, is_wanted: Callable[[str], bool]) -> bool:
+    """Whether a line is an event of one of the writers, torn ones left out."""
     event_id = id_of(line)
-    if event_id is None or not is_wanted(split_event_id(event_id)[0]) or chained.is_retired(event_id):
+    if event_id is None or not is_wanted(split_event_id(event_id)[0]):
         return False
     try:
         decode_line(line.removesuffix(b"\n"))
@@ -456,10 +463,9 @@ def _leads_to(chain: WriterChain | None, head: str) -> bool:
     """Whether a chain, or a beginning of it, has that head."""
     writer, _, rest = head.partition(":")
     count = rest.partition(":")[0]
-    leaves = [] if chain is None else chain.leaves
-    if not count.isdigit() or int(count) > len(leaves):
-        return False
-    return head == head_text(writer, int(count), root_of(leaves[: int(count)]))
+    if chain is None:
+        chain = WriterChain(writer)
+    return count.isdigit() and int(count) <= len(chain.leaves) and head == chain.head(int(count))
 
 
 def _chain_name(session: Path, writer: str) -> str:
@@ -496,9 +502,9 @@ def prove_event(session: Path, event_id: str) -> dict[str, Any]:
             for found in walk(file, standing(chained, name, file)[0], chained.lines(name)):
                 for number, line in enumerate(found.lines, start=found.line):
                     if mark in line and id_of(line) == event_id:
-                        if leaf_of(found.block.kind, found.lines) != found.block.written.leaf:
+                        if leaf_of(found.block.kind, found.lines, found.state) != found.block.written.leaf:
                             raise _unprovable(session / name, found.block)
-                        return _proof(chains, chain, found, line[:-1], f"{name}:{number}")
+                        return _proof(chains, chain, found, number, name)
     raise InputError(
         f"no block covers {event_id}",
         path=session,
@@ -519,24 +525,27 @@ def _unprovable(path: Path, block: ChainBlock) -> InputError:
 
 
 def _proof(
-    chains: Mapping[str, WriterChain], chain: WriterChain, found: Found, event: bytes, place: str
+    chains: Mapping[str, WriterChain], chain: WriterChain, found: Found, number: int, name: str
 ) -> dict[str, Any]:
-    block = found.block
+    block, state, index = found.block, found.state, number - found.line
     heads = sorted(each.head() for each in chains.values())
-    content: dict[str, Any] = (
-        {"lines": [sha256(line[:-1]).hexdigest() for line in found.lines]}
-        if block.kind == LINES
-        else {"bytes": base64.b64encode(b"".join(found.lines)).decode()}
-    )
+    if block.kind == LINES:
+        salts = state.salts()
+        digests = digests_of_lines([line[:-1] for line in found.lines], salts, state.gone)
+        salt = salts[index * SALT_BYTES : (index + 1) * SALT_BYTES]
+        content: dict[str, Any] = {"lines": [digest.hex() for digest in digests]}
+    else:
+        content, salt = {"bytes": base64.b64encode(b"".join(found.lines)).decode()}, state.seed
     return {
-        "event": event.decode(),
-        "place": place,
+        "event": found.lines[index][:-1].decode(),
+        "place": f"{name}:{number}",
         "time": block.time,
         "writer": chain.writer,
         "block": block.number,
         "blocks": len(chain.leaves),
+        "salt": salt.hex(),
         **content,
-        "path": [[side, digest.hex()] for side, digest in audit_path(chain.leaves, block.number)],
+        "path": [[side, digest.hex()] for side, digest in chain.path(block)],
         "heads": heads,
         "head": session_head(heads),
     }
@@ -576,22 +585,66 @@ def _enter(chained: ChainedFiles, name: str, file: FileChain, keep: Callable[[by
     states, wrong = standing(chained, name, file)
     if wrong:
         return False
-    is_changed, first = False, None
+    first = None
     after: list[BlockState] = []
     for found in walk(file, states, chained.lines(name)):
-        kept = [left + b"\n" for line in found.lines if (left := keep(line[:-1])) is not None]
-        is_changed |= kept != found.lines
-        first = first or next(iter(kept), None)
-        after.append(BlockState(sum(map(len, kept)), len(kept), leaf_of(found.block.kind, kept)))
-    if not is_changed:
+        kept = [keep(line[:-1]) for line in found.lines]
+        first = first or next((line for line in kept if line is not None), None)
+        after.append(_after(found, kept))
+    if after == states:
         return False
     for block, state, new in zip(file.blocks, states, after, strict=True):
         block.was = state if state != block.written else None
-        block.now = new
-        if new != block.written:
+        block.now = new if new != block.written else None
+        if block.now is not None:
             block.why = ERASED
-    file.file, file.first_id = (ERASED_NAME, None) if first is None else (name, id_of(first))
+    if first is not None:  # else it is found by what it was until it is gone
+        file.file, file.first_id = name, id_of(first)
     return True
+
+
+def _after(found: Found, kept: Sequence[bytes | None]) -> BlockState:
+    """What a block comes to: by line without its newline what stays of it."""
+    state, own = found.state, [line[:-1] for line in found.lines]
+    if kept == own:
+        return state
+    left = [line + b"\n" for line in kept if line is not None]
+    size_bytes = sum(map(len, left))
+    salts = state.salts()
+    if found.block.kind != LINES or not salts:
+        return BlockState(size_bytes, len(left), leaf_of(found.block.kind, left))
+    if not left or any(line not in {None, was} for line, was in zip(kept, own, strict=True)):
+        # nothing is left to check; or of a damaged line a part, which nothing can tell from an edit
+        return BlockState(size_bytes, len(left), state.leaf)
+    digests, gone = digests_of_lines(own, salts), dict(state.gone)
+    places = [place for place in range(found.block.written.lines) if place not in gone]
+    left_salts = b""
+    for index, line in enumerate(kept):
+        if line is None:
+            gone[places[index]] = digests[index]
+        else:
+            left_salts += salts[index * SALT_BYTES : (index + 1) * SALT_BYTES]
+    return BlockState(
+        size_bytes, len(left), state.leaf, left_salts=left_salts, gone=tuple(sorted(gone.items()))
+    )
+
+
+def forget_erased(session: Path) -> None:
+    """Take out of the chains what is needed only until the files are rewritten: salts of erased lines.
+
+    Raises:
+        OSError: a chain cannot be replaced.
+    """
+    for writer, chain in read_chains(session).items():
+        before = write_chain(chain)
+        for file in chain.files.values():
+            for block in [each for each in file.blocks if each.now is not None]:
+                block.was, block.written = None, block.written._replace(seed=b"")
+            if all(block.now is not None and block.now.lines == 0 for block in file.blocks):
+                file.file, file.first_id = ERASED_NAME, None
+        after = write_chain(chain)
+        if chain.problem is None and after != before:
+            replace_durably(chain_file(session, writer), after)
 
 
 def names_in_chain(path: Path) -> Iterator[bytes] | None:

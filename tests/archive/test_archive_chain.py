@@ -24,6 +24,7 @@ from Agent.archive.erase.erasing import erase, target_of
 from Agent.archive.recover import recover_session
 from Agent.archive.verify import verify
 from Agent.errors import InputError, UsageError
+from Agent.event.codec import decode_line
 from Agent.flight import Recorder
 from Agent.tree.files.segment import ErrorCounters
 from Agent.tree.layout import chain_file, chains_dir, list_sessions, tree_files
@@ -254,25 +255,182 @@ def test_digests_that_were_made_anew_are_found_by_a_head_that_was_kept(session):
             edits(session, head)
 
 
-def test_an_edit_that_is_made_to_look_like_an_erasure_is_counted_as_one(session):
-    before = check_chains(session, {})
-    path = next(iter(chains_dir(session).iterdir()))
-    entries = [json.loads(line) for line in path.read_bytes().splitlines()]
-    entry = next(entry for entry in entries if entry.get("file", "").startswith("agents/"))
-    log = session / entry["file"]
-    lines = log.read_bytes().split(b"\n")
-    lines[entry["lines"] - 1] = lines[entry["lines"] - 1].replace(b"INFO", b"info")
-    kept = lines[: entry["lines"]]
-    leaf = hashlib.sha256(b"\0" + b"".join(hashlib.sha256(line).digest() for line in kept)).hexdigest()
-    entry |= {
-        "now": {"size": sum(map(len, kept)) + len(kept), "lines": len(kept), "leaf": leaf},
-        "why": "erased",
-    }
-    log.write_bytes(b"\n".join(lines))
+def stored_chain(session):
+    """The chain with the first block of an agent's file: its path, its entries, that block's, and the file."""
+    for path in sorted(chains_dir(session).iterdir()):
+        entries = [json.loads(line) for line in path.read_bytes().splitlines()]
+        for entry in entries:
+            if entry.get("file", "").startswith("agents/"):
+                return path, entries, entry, session / entry["file"]
+    raise AssertionError("no chain has a file of an agent")
+
+
+def store(path, entries):
     path.write_text("".join(f"{json.dumps(each)}\n" for each in entries))
-    found = verify(session, [before.head])
-    assert found.sound  # as docs/RELIABILITY.md says
-    assert [(gap.why, gap.blocks) for gap in found.chain.gaps] == [("erased", 1)]
+
+
+def unsalted(lines):
+    return hashlib.sha256(b"\0" + b"".join(hashlib.sha256(line).digest() for line in lines)).hexdigest()
+
+
+def state_of(lines, **more):
+    return {"size": sum(map(len, lines)) + len(lines), "lines": len(lines), **more}
+
+
+def in_older_form(session, entries, entry, lines):
+    entry |= {"now": state_of(lines, leaf=unsalted(lines)), "why": "erased"}
+
+
+def of_an_older_version(session, entries, entry, lines):
+    in_older_form(session, entries, entry, lines)
+    for each in entries:
+        each.pop("v", None)
+        each.pop("seed", None)
+
+
+def of_a_whole_block(session, entries, entry, lines):
+    block = b"".join(line + b"\n" for line in lines)
+    leaf = hashlib.sha256(b"\2" + block).hexdigest()
+    entry |= {"of": "bytes", "now": state_of(lines, leaf=leaf), "why": "erased"}
+
+
+def with_its_salts(session, entries, entry, lines):
+    salts = chain.salts_of(bytes.fromhex(entry["seed"]), len(lines))
+    entry |= {"now": state_of(lines, salts=salts.hex(), gone=[]), "why": "erased"}
+
+
+def with_a_line_for_one_that_went(session, entries, entry, lines):
+    """The edited line stands in the place of one that is said to be erased."""
+    salts = chain.salts_of(bytes.fromhex(entry["seed"]), len(lines))
+    gone = [[len(lines) - 1, hashlib.sha256(salts[-16:] + lines[-1]).hexdigest()]]
+    entry |= {"now": state_of(lines, salts=salts.hex(), gone=gone), "why": "erased"}
+
+
+def behind_a_block_that_went(session, entries, entry, lines):
+    """All blocks of the file are said to be erased, and their numbers entered as removed."""
+    for each in entries:
+        if each.get("f") == entry["f"]:
+            each |= {"now": {"size": 0, "lines": 0}, "why": "erased"}
+    from Agent.archive.erase.files import FoundLines, enter
+
+    found = FoundLines()
+    for line in lines:
+        found.note(decode_line(line))
+    enter(session, found)
+
+
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        in_older_form,
+        of_an_older_version,
+        of_a_whole_block,
+        with_its_salts,
+        with_a_line_for_one_that_went,
+        behind_a_block_that_went,
+    ],
+)
+def test_an_edit_that_is_made_to_look_like_an_erasure_is_found_by_a_head_that_was_kept(session, disguise):
+    before = check_chains(session, {})
+    path, entries, entry, log = stored_chain(session)
+    everything = log.read_bytes().split(b"\n")
+    lines = everything[: entry["lines"]]
+    lines[-1] = lines[-1].replace(b"INFO", b"info")
+    log.write_bytes(b"\n".join(lines + everything[entry["lines"] :]))
+    disguise(session, entries, entry, lines)
+    store(path, entries)
+    for head in (before.head, *before.heads):
+        if head.startswith(path.stem) or ":" not in head:
+            assert edits(session, head), head
+            assert not verify(session, [head]).sound
+
+
+@pytest.mark.parametrize("how", ["edited", "added", "added for one that went", "moved"])
+def test_an_edit_behind_a_real_erasure_is_found_and_what_was_left_has_a_proof(tmp_path, how, monkeypatch):
+    session = setup_logging(trace_root=tmp_path / "trace").path
+    for number in range(100):
+        AgentLogger("one").log_action("buy", {"n": f"number {number % 4}."})
+    shutdown_logging()
+    head = verify(session).chain.head
+    log = session / "agents" / "one.log"
+    gone = [line for line in log.read_bytes().splitlines() if b"number 2." in line]
+    assert erase(tmp_path / "trace", target_of(match="number 2.")).proof.clean
+    found = verify(session, [head])
+    assert found.sound and found.erased == 25
+    assert [(gap.lines, gap.unchecked) for gap in found.chain.gaps] == [(25, 0)]
+    proof = prove_event(session, json.loads(log.read_bytes().splitlines()[40])["id"])
+    assert checked(proof, head, tmp_path, monkeypatch)
+    assert nothing_confirms(session, gone)
+
+    path, entries, entry, _ = stored_chain(session)
+    lines = log.read_bytes().splitlines()
+    if how == "edited":
+        lines[5] = lines[5].replace(b"INFO", b"info")
+    elif how == "moved":
+        lines[5], lines[6] = lines[6], lines[5]
+    else:
+        lines.insert(5, lines[5])
+        salts = entry["now"]["salts"]
+        entry["now"]["salts"] = salts[:160] + "00" * 16 + salts[160:]
+        if how != "added":
+            entry["now"]["gone"].pop(0)
+    entry["now"] |= state_of(lines[: entry["now"]["lines"] + how.startswith("added")])
+    log.write_bytes(b"".join(line + b"\n" for line in lines))
+    store(path, entries)
+    assert [edit.file for edit in edits(session, head)] == ["agents/one.log"]
+
+
+def nothing_confirms(session, gone):
+    """Whether no digest in the chains is made of an erased line and of anything else that stands there."""
+    stored = b"".join(path.read_bytes() for path in chains_dir(session).iterdir())
+    entries = [json.loads(line) for line in stored.splitlines()]
+    changed = [entry for entry in entries if "now" in entry]
+    assert changed and not any("seed" in entry or "was" in entry for entry in changed)
+    salts = {b""}
+    for entry in entries:
+        for text in (entry.get("seed", ""), entry.get("now", {}).get("salts", "")):
+            whole = bytes.fromhex(text)
+            salts |= {whole[at : at + 16] for at in range(0, len(whole), 16)}
+            salts |= {chain.salts_of(whole, 64)[at : at + 16] for at in range(0, 1024, 16)}
+    digests = {hashlib.sha256(salt + line).hexdigest() for salt in salts for line in gone}
+    return not any(digest.encode() in stored for digest in digests)
+
+
+def test_what_an_erasure_left_of_a_block_that_is_proved_as_a_whole_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(chain, "FINE_BYTES", 0)
+    session = record(tmp_path / "trace")
+    head = verify(session).chain.head
+    gone = [
+        line for path in tree_files(session) for line in path.read_bytes().splitlines() if b'"n":37' in line
+    ]
+    erase(tmp_path / "trace", target_of(match='"n":37'))
+    found = verify(session, [head])
+    assert found.sound and sum(gap.lines for gap in found.chain.gaps) == len(gone)
+    assert all(gap.unchecked for gap in found.chain.gaps)
+    assert nothing_confirms(session, gone)
+
+
+def test_a_session_recorded_without_salts_verifies_and_what_cannot_be_checked_is_counted(
+    tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:  # as the first version with digests wrote them
+        patch.setattr(chain, "VERSION", 1)
+        patch.setattr(chain, "SALT_BYTES", 0)
+        patch.setattr(chain, "tree_leaf", lambda _kind, leaf: leaf)
+        patch.setattr(chain, "salted_root", lambda root: root)
+        session = record(tmp_path / "trace")
+    assert not any(b'"v":' in path.read_bytes() for path in chains_dir(session).iterdir())
+    head = verify(session).chain.head
+    proof = prove_event(session, events_of(session)[7])
+    assert proof["salt"] == "" and checked(proof, head, tmp_path, monkeypatch)
+    erase(tmp_path / "trace", target_of(match='"n":37'))
+    found = verify(session, [head])
+    assert found.sound, found.chain.edits
+    (gap, *_) = found.chain.gaps
+    assert gap.why == "erased" and gap.lines + gap.unchecked == 64 * gap.blocks
+    log = session / gap.file
+    log.write_bytes(log.read_bytes().replace(b"INFO", b"info", 1))
+    assert edits(session)
 
 
 def test_a_head_of_a_writer_holds_for_what_came_later(tmp_path):

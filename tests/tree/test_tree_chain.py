@@ -17,7 +17,6 @@ from Agent.tree.files.segment import ErrorCounters
 from Agent.tree.layout import boards_dir, chain_file, tree_files
 from Agent.tree.write import chain
 from Agent.tree.write.chain import (
-    Frontier,
     LineChain,
     audit_path,
     head_text,
@@ -69,7 +68,12 @@ def covered(session, writer):
             at += len(part)
             lines = part.split(b"\n")[:-1]
             assert part.endswith(b"\n") and len(lines) == block.written.lines
-            leaf = leaf_of_lines(lines) if block.kind == "lines" else leaf_of_bytes(part)
+            state = block.written
+            leaf = (
+                leaf_of_lines(lines, state.salts())
+                if block.kind == "lines"
+                else leaf_of_bytes(part, state.seed)
+            )
             assert leaf == block.written.leaf
             found.append(part)
     return found
@@ -155,8 +159,7 @@ def test_the_board_keeps_the_head_and_log_closed_may_tell_it(session):
     second = recorder.sink.head()
     board = read_board(boards_dir(session) / f"{recorder.sink.writer}.board")
     assert {head_text(recorder.sink.writer, *head) for head in board.heads} == {first, second}
-    leaves = read_chains(session)[recorder.sink.writer].leaves
-    assert second == head_text(recorder.sink.writer, len(leaves), Frontier(leaves).root())
+    assert second == read_chains(session)[recorder.sink.writer].head()
     recorder.close()
 
 
@@ -205,7 +208,7 @@ def test_a_full_disk_delays_the_chain_and_is_counted(session, monkeypatch):
 def test_whatever_goes_wrong_in_the_chain_is_counted_and_goes_no_further(session, monkeypatch):
     recorder = Recorder(SessionWriter(session))
     recorder.write()
-    monkeypatch.setattr(chain, "leaf_of_lines", lambda _: 1 / 0)
+    monkeypatch.setattr(chain, "leaf_of_lines", lambda *_: 1 / 0)
     recorder.close()
     assert recorder.sink.counters()["chain:ZeroDivisionError"] >= 1
 

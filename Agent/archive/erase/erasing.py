@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import orjson
 
-from Agent.archive.chain_check import account_in_chains, names_in_chain
+from Agent.archive.chain_check import account_in_chains, forget_erased, names_in_chain
 from Agent.archive.erase.files import (
     FoundLines,
     drop_cursor_entries,
@@ -545,6 +545,7 @@ def _erase_session(found: _Found, target: Target, *, resumed: bool) -> None:
     drop_cursor_entries(session, lines.files)
     for path, judge in judges.items():
         rewrite(path, judge, target.forms)
+    forget_erased(session)
     # Behind the lines that tell of them: the plan knows which they are.
     remove_artifacts(session, found.artifacts)
     remove_runs(session, target)

@@ -231,6 +231,10 @@ def _show_chain(found: Verification) -> None:
         gaps = [gap for gap in chain.gaps if gap.why == why]
         lines = render.plural(sum(gap.lines for gap in gaps), "line")
         render.emit(f"{lines} of {render.plural(sum(gap.blocks for gap in gaps), 'block')} were {why}")
+        if unchecked := sum(gap.unchecked for gap in gaps):
+            render.emit(
+                f"{render.plural(unchecked, 'other line')} of these blocks cannot be compared with the head"
+            )
     if chain.uncovered:
         verb = "is" if chain.uncovered == 1 else "are"
         render.emit(f"{render.plural(chain.uncovered, 'line')} {verb} in no block")

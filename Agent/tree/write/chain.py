@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
+from hashlib import sha256, shake_128
+from operator import add
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -55,6 +57,9 @@ _PATIENCE_S: Final = 10.0
 _QUIET_S: Final = 5.0
 _ENOUGH_BYTES: Final = BLOCK_LINES * 100
 _SAVED_BYTES: Final = 64 * 1024
+SALT_BYTES: Final = 16
+VERSION: Final = 2
+"""Of a chain whose digests are salted; its head covers that, and which blocks are proved as a whole."""
 LINES, BYTES = "lines", "bytes"
 _END: Final = b'{"end":true}\n'
 
@@ -65,6 +70,16 @@ class BlockState(NamedTuple):
     size_bytes: int
     lines: int
     leaf: bytes
+    seed: bytes = b""
+    """What its salts are made of; an erasure removes it, so that nothing confirms a guess of a line."""
+    left_salts: bytes = b""
+    """The salts of the lines that an erasure left."""
+    gone: tuple[tuple[int, bytes], ...] = ()
+    """The places of erased lines, and their salted digests, with which the leaf is computed again."""
+
+    def salts(self) -> bytes:
+        """The salts of its lines, one after another; empty where its digests have none."""
+        return self.left_salts or salts_of(self.seed, self.lines)
 
 
 @dataclass(slots=True)
@@ -104,10 +119,25 @@ class WriterChain:
     """Whether the writer ended, and everything that it wrote is in a block."""
     problem: str | None = None
     """What is wrong with the chain's own file; `leaves` end there."""
+    version: int = VERSION
+    """1: its digests have no salts."""
 
-    def head(self) -> str:
-        """The head over all its blocks."""
-        return head_text(self.writer, len(self.leaves), Frontier(self.leaves).root())
+    def head(self, count: int | None = None) -> str:
+        """The head over all its blocks, or over the first of them."""
+        leaves = self.leaves[:count]
+        root = root_of(leaves)
+        return head_text(
+            self.writer, len(leaves), salted_root(root) if leaves and self.version == VERSION else root
+        )
+
+    def path(self, block: ChainBlock) -> list[tuple[Literal["left", "right"], bytes]]:
+        """What leads from the leaf of a block to the root in the head."""
+        path = audit_path(self.leaves, block.number)
+        if self.version == VERSION:
+            path.append(("left", _SALTED))
+            if block.kind == BYTES:
+                path.insert(0, ("left", _WHOLE))
+        return path
 
 
 @dataclass(slots=True)
@@ -367,15 +397,17 @@ class LineChain:
         block = ChainBlock(self._tree.count, kind, format_timestamp(time.time_ns() // 1000), state)
         name = None if place.told == path else path.relative_to(self._session).as_posix()
         place.told = path
-        self._unsaved += _record(block, place.index, name, place.first_id)
-        self._tree.add(state.leaf)
+        self._unsaved += _record(block, place.index, name, place.first_id, VERSION)
+        self._tree.add(tree_leaf(kind, state.leaf))
         place.offset += state.size_bytes
 
     def _save(self) -> None:
         """Append the blocks that are not in the chain's file yet; OSError if that is refused."""
         if not self._unsaved:
             return
-        made = (self._tree.count, self._tree.root())
+        # without blocks, where only the end is told, there is nothing that could be salted
+        root = self._tree.root()
+        made = (self._tree.count, salted_root(root) if self._tree.count else root)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_FOLLOW
         chains_dir(self._session).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         fd = os.open(chain_file(self._session, self._writer), flags, FILE_MODE)
@@ -394,7 +426,9 @@ class LineChain:
 def _fine_blocks(lines: list[bytes]) -> Iterator[BlockState]:
     for at in range(0, len(lines), BLOCK_LINES):
         part = lines[at : at + BLOCK_LINES]
-        yield BlockState(sum(map(len, part)) + len(part), len(part), leaf_of_lines(part))
+        seed = os.urandom(SALT_BYTES)
+        leaf = leaf_of_lines(part, salts_of(seed, len(part)))
+        yield BlockState(sum(map(len, part)) + len(part), len(part), leaf, seed)
 
 
 def _coarse_blocks(data: bytes, end: int) -> Iterator[BlockState]:
@@ -402,7 +436,9 @@ def _coarse_blocks(data: bytes, end: int) -> Iterator[BlockState]:
     while at < end:
         begin, most = at, min(at + BLOCK_BYTES, end)
         at = data.rfind(b"\n", begin, most) + 1 or data.find(b"\n", begin) + 1
-        yield BlockState(at - begin, data.count(b"\n", begin, at), leaf_of_bytes(whole[begin:at]))
+        seed = os.urandom(SALT_BYTES)
+        leaf = leaf_of_bytes(whole[begin:at], seed)
+        yield BlockState(at - begin, data.count(b"\n", begin, at), leaf, seed)
 
 
 def read_chains(session: Path) -> dict[str, WriterChain]:
@@ -437,20 +473,28 @@ def _take(chain: WriterChain, stored: dict[str, Any]) -> None:
         return
     if stored["n"] != len(chain.leaves):
         raise ValueError(f"block {len(chain.leaves)} is expected there")
-    index = stored["f"]
-    block = ChainBlock(stored["n"], str(stored["of"]), str(stored["time"]), _state_from(stored))
+    if stored["n"] == 0:
+        chain.version = stored.get("v", 1)
+        if chain.version not in {1, VERSION}:
+            raise ValueError(f"it is of version {chain.version!r}")
+    index, kind, is_salted = stored["f"], str(stored["of"]), chain.version == VERSION
+    if kind not in {LINES, BYTES}:
+        raise ValueError(f"a block of {kind!r}")
+    written = _state_from(stored)
+    if is_salted:
+        written = written._replace(seed=_salts_in(stored, "seed", 1))
+    block = ChainBlock(stored["n"], kind, str(stored["time"]), written)
+    left = _left_from if is_salted and kind == LINES else lambda other, _: _state_from(other)
     block.was, block.now = (
-        None if stored.get(name) is None else _state_from(stored[name]) for name in ("was", "now")
+        None if stored.get(name) is None else left(stored[name], written) for name in ("was", "now")
     )
     block.why = stored.get("why")
-    if block.kind not in {LINES, BYTES}:
-        raise ValueError(f"a block of {block.kind!r}")
     if "file" in stored:
         first_id = stored["first"]
         file = chain.files.setdefault(index, FileChain(chain.writer, index, "", None))
         file.file, file.first_id = str(stored["file"]), None if first_id is None else str(first_id)
     chain.files[index].blocks.append(block)
-    chain.leaves.append(block.written.leaf)
+    chain.leaves.append(tree_leaf(kind, written.leaf) if is_salted else written.leaf)
 
 
 def _state_from(stored: dict[str, Any]) -> BlockState:
@@ -458,6 +502,22 @@ def _state_from(stored: dict[str, Any]) -> BlockState:
     if not 0 <= lines <= size_bytes or len(leaf) != 32:
         raise ValueError("a block without a size or a digest")
     return BlockState(size_bytes, lines, leaf)
+
+
+def _left_from(stored: dict[str, Any], written: BlockState) -> BlockState:
+    """What an erasure left of salted lines: it has the leaf that was written, or it is an edit."""
+    state = _state_from({**stored, "leaf": written.leaf.hex()})
+    gone = tuple((place, bytes.fromhex(digest)) for place, digest in stored.get("gone", ()))
+    if any(place not in range(written.lines) or len(digest) != 32 for place, digest in gone):
+        raise ValueError("an erased line without a place or a digest")
+    return state._replace(left_salts=_salts_in(stored, "salts", state.lines), gone=gone)
+
+
+def _salts_in(stored: dict[str, Any], key: str, count: int) -> bytes:
+    salts = bytes.fromhex(stored.get(key, ""))
+    if len(salts) not in {0, SALT_BYTES * count}:
+        raise ValueError(f"{key} of another length")
+    return salts
 
 
 def write_chain(chain: WriterChain) -> bytes:
@@ -468,13 +528,15 @@ def write_chain(chain: WriterChain) -> bytes:
     for block, file in sorted(pairs, key=lambda pair: pair[0].number):
         name = None if file.index in told else file.file
         told.add(file.index)
-        records.append(_record(block, file.index, name, file.first_id))
+        records.append(_record(block, file.index, name, file.first_id, chain.version))
     return b"".join(records) + (_END if chain.ended else b"")
 
 
-def _record(block: ChainBlock, index: int, name: str | None, first_id: str | None) -> bytes:
+def _record(block: ChainBlock, index: int, name: str | None, first_id: str | None, version: int) -> bytes:
     """The line of a block; the name and the first id of its file where the name is given."""
     record: dict[str, Any] = {"n": block.number, "f": index}
+    if block.number == 0 and version != 1:
+        record["v"] = version
     if name is not None:
         record |= {"file": name, "first": first_id}
     record |= {"of": block.kind, "time": block.time, **_state_object(block.written)}
@@ -487,22 +549,61 @@ def _record(block: ChainBlock, index: int, name: str | None, first_id: str | Non
 
 
 def _state_object(state: BlockState) -> dict[str, Any]:
-    return {"size": state.size_bytes, "lines": state.lines, "leaf": state.leaf.hex()}
+    stored: dict[str, Any] = {"size": state.size_bytes, "lines": state.lines, "leaf": state.leaf.hex()}
+    if state.seed:
+        stored["seed"] = state.seed.hex()
+    if state.left_salts:
+        stored["salts"] = state.left_salts.hex()
+        stored["gone"] = [(place, digest.hex()) for place, digest in state.gone]
+    return stored
 
 
-_LINES, _NODE, _BYTES = b"\0", b"\1", b"\2"
+_LINES, _NODE, _BYTES, _SALTED_LINES, _SALTED_BYTES = b"\0", b"\1", b"\2", b"\3", b"\4"
+_WHOLE, _SALTED = sha256(b"whole").digest(), sha256(b"salted").digest()
 
 
-def leaf_of_lines(lines: Iterable[bytes]) -> bytes:
-    """The leaf of a block whose lines can be proved one by one, made of their digests without newlines."""
-    return sha256(_LINES + b"".join([sha256(line).digest() for line in lines])).digest()
+def salts_of(seed: bytes, lines: int) -> bytes:
+    """The salts of the lines of a block; none of them tells anything of another one or of the seed."""
+    return shake_128(seed).digest(SALT_BYTES * lines) if seed else b""
 
 
-def leaf_of_bytes(block: bytes | memoryview) -> bytes:
+def digests_of_lines(
+    lines: Sequence[bytes], salts: bytes = b"", gone: Iterable[tuple[int, bytes]] = ()
+) -> list[bytes]:
+    """The digests of the lines of a block without newlines, with those of erased lines in their places."""
+    if salts:
+        each = struct.unpack(f"{SALT_BYTES}s" * (len(salts) // SALT_BYTES), salts)
+        digests = [hasher.digest() for hasher in map(sha256, map(add, each, lines))]
+    else:
+        digests = [sha256(line).digest() for line in lines]
+    for place, digest in gone:
+        digests.insert(place, digest)
+    return digests
+
+
+def leaf_of_lines(
+    lines: Sequence[bytes], salts: bytes = b"", gone: Iterable[tuple[int, bytes]] = ()
+) -> bytes:
+    """The leaf of a block whose lines can be proved one by one, made of their digests."""
+    digests = digests_of_lines(lines, salts, gone)
+    return sha256((_SALTED_LINES if salts else _LINES) + b"".join(digests)).digest()
+
+
+def leaf_of_bytes(block: bytes | memoryview, seed: bytes = b"") -> bytes:
     """The leaf of a block that is proved as a whole; the interpreter lock is free while it is made."""
-    hasher = sha256(_BYTES)
+    hasher = sha256(_SALTED_BYTES + seed if seed else _BYTES)
     hasher.update(block)
     return hasher.digest()
+
+
+def tree_leaf(kind: str, leaf: bytes) -> bytes:
+    """The leaf of a salted block in the tree, which covers its kind: parts of a whole block have no check."""
+    return _node(_WHOLE, leaf) if kind == BYTES else leaf
+
+
+def salted_root(root: bytes) -> bytes:
+    """The root in the head of a salted chain, which can therefore not be passed off as an older one."""
+    return _node(_SALTED, root)
 
 
 def _node(left: bytes, right: bytes) -> bytes:
