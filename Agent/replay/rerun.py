@@ -217,6 +217,15 @@ def drive_again(
     outcome, stdout, stderr = _checked(reference, target, options, worker)
     agent_id = reference.agent_id
     is_of_many = agent_id is None and options.agents is None
+    found = outcome.divergence
+    if is_of_many and outcome.beside and found is not None and judge(outcome)[0] is Verdict.DIVERGED:
+        alone = _checked(reference._replace(agent_id=found.agent_id), target, options, worker)[0]
+        if judge(alone)[0] in _GREEN:
+            outcome.has_unknown_order = True
+            outcome.doubts.append(
+                f"{found.agent_id} alone does what it did: what untraced code does while actions wait may "
+                "be what differs"
+            )
     may_differ = outcome.divergence is not None or outcome.changed_code
     if is_of_many and outcome.has_unknown_order and may_differ and judge(outcome)[0] is Verdict.UNVERIFIED:
         outcome, stdout, stderr = _one_by_one(

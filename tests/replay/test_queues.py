@@ -199,3 +199,5 @@ def test_a_queue_of_what_cannot_be_restored_is_left_as_it_is(toy):
     assert (report.verdict, report.proof["counts"]["driven"]) == ("IDENTICAL", 32), str(report)
     report = toy.change("self.cooked.append(dish)", "self.cooked.append(dish % 5)").replay("last")
     assert (report.verdict, report.divergence.field) == ("DIVERGED", "state.cooked"), str(report)
+    report = toy.write(KITCHEN).change("self.cooked.append(dish)", "self.cooked += [dish]").replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
