@@ -142,7 +142,7 @@ def _make_state_directory(session: Path, reader: TreeReader) -> None:
         state.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
     except FileExistsError as error:
         raise InputError(
-            "something else stands in the place of a directory of the session",
+            "a directory of the session is missing, and something else has its name",
             path=state,
             remedy="remove or rename it, and recover the session again",
         ) from error

@@ -138,6 +138,14 @@ def test_records_in_containers_are_copied_and_compared_by_all_their_attributes()
     assert not is_same(again.value, beds, has_records=True)
 
 
+def test_numbers_of_numpy_beside_records_are_compared():
+    values = [Bed("roses"), np.float64(0.5), {"wet": np.int64(3)}, bytearray(b"x")]
+    kept = copied(values)
+    assert is_same(kept.value, values, has_records=True)
+    for place, other in ((1, np.float64(0.6)), (2, {"wet": np.int64(4)}), (3, bytearray(b"y"))):
+        assert not is_same(kept.value, [*values[:place], other, *values[place + 1 :]], has_records=True)
+
+
 def test_agents_and_members_of_sets_and_keys_are_no_records():
     assert copied([Gardener("a")]) is None
     assert copied({("a", Frozen(1)): 2}) is None

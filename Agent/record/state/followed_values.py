@@ -187,10 +187,10 @@ def is_same(one: Any, other: Any, *, has_records: bool = False) -> bool:
 
 def _is_same_inside(one: Any, other: Any, *, has_records: bool = False) -> bool:
     kind = type(one)
-    if kind in _LEAVES or kind in _SETS or isinstance(kind, EnumType):
-        return bool(one == other)
     if is_record(kind):
         one, other = attributes_of(one), attributes_of(other)
+    elif kind is not tuple and kind not in _MAPPINGS and kind not in _SEQUENCES:
+        return bool(one == other)
     if len(one) != len(other):
         return False
     pairs = zip(one, tuple(other), strict=False)

@@ -312,12 +312,10 @@ def generators_in(
     fields = read_state(obj).fields
     for place, generator in generators_in_fields(fields):
         yield place.partition("#")[0], generator
-    for name, value in fields.items() if rules is not None else ():
-        if (
-            sort_of(type(value)) is Sort.UNKNOWN
-            and rules is not None
-            and not rules.leaves_out(agent_id, name)
-        ):
+    if rules is None:
+        return
+    for name, value in fields.items():
+        if sort_of(type(value)) is Sort.UNKNOWN and not rules.leaves_out(agent_id, name):
             yield from ((name, generator) for generator in generators_counted(value, agent_id_of))
 
 

@@ -674,9 +674,9 @@ class ForkRecording:
 
     def _require_whole(self) -> None:
         """OSError where the system refused a line, which recording counts and does not raise."""
-        if self.pipeline.health.dropped:
-            names = [reason.partition(":")[2] for reason in self._writer.counters()]
-            code = next((getattr(errno, name) for name in names if hasattr(errno, name)), errno.EIO)
+        names = [reason.partition(":")[2] for reason in self._writer.counters()]
+        code = next((getattr(errno, name) for name in names if hasattr(errno, name)), None)
+        if code is not None and self.pipeline.health.dropped:
             raise OSError(code, os.strerror(code))
 
 
