@@ -165,7 +165,7 @@ def _create(options: Options, redactor: Redactor, descent: Program | None) -> Pa
         info = replace(info, pid=descent.pid, process_start_ticks=descent.start_ticks)
     try:
         session = create_session(options.trace_root, info)
-        owner = options.trace_root.stat().st_uid
+        owner = session.parent.stat().st_uid
     except OSError as error:
         raise unwritable(options.trace_root, error) from error
     if hasattr(os, "geteuid") and owner != os.geteuid():

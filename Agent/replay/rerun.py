@@ -47,6 +47,7 @@ from Agent.replay.plan.recording import (
     session_info,
 )
 from Agent.replay.plan.target import Target, target_name
+from Agent.replay.program_run import judged_by_program
 from Agent.replay.worker.fork_server import Worker
 from Agent.replay.worker.jobs import Job, launches_anew, run_job, run_job_in_terminal
 from Agent.tree.files.session import replace_file
@@ -154,7 +155,8 @@ def replay_run(  # noqa: PLR0913 - each is a question of its own
         no_writes=no_writes,
         keep_going=keep_going,
     )
-    report = drive_again(reference, name, options, with_others=reference.agent_id is not None)
+    is_one = reference.agent_id is not None
+    report = drive_again(reference, name, options, with_others=is_one, with_program=True)
     if pdb and report.divergence is not None:
         replayed = reference._replace(agent_id=report.agent_id)
         run_job_in_terminal(_REPLAY, {**_request(replayed, name, options), "pdb": report.divergence.step})
@@ -202,6 +204,7 @@ def drive_again(
     worker: Worker | None = None,
     *,
     with_others: bool = False,
+    with_program: bool = False,
 ) -> ReplayReport:
     """Replay an existing run in a child process, and report.
 
@@ -209,6 +212,7 @@ def drive_again(
         worker: forks for it; without one a new process is started.
         with_others: replay the whole session where one agent alone proves nothing, since it reads what
             others change.
+        with_program: run the recorded program again where its actions, called one by one, prove nothing.
 
     Raises:
         TargetNotFound: the target cannot be imported.
@@ -250,6 +254,10 @@ def drive_again(
                 f"no code changed, and in the whole session others acted at the same time as {agent_id}, in "
                 "an order that a replay does not impose"
             )
+    if with_program and _may_come_of_program(outcome, options):
+        told = judged_by_program(outcome, reference.session, target, options.timeout_seconds, options.stop)
+        if told is not None:
+            outcome, agent_id = told, None
     if outcome.divergence is not None:
         outcome.divergence, *outcome.further = locate(
             [outcome.divergence, *outcome.further], reference.session
@@ -275,6 +283,21 @@ def _may_come_of_others(outcome: ReplayOutcome) -> bool:
         return verdict is Verdict.UNVERIFIED and outcome.counts.driven > 0
     is_shared = any(SHARED in each for each in outcome.references)
     return outcome.needs_others or is_shared or _is_unchanged(outcome)
+
+
+def _may_come_of_program(outcome: ReplayOutcome, options: RedriveOptions) -> bool:
+    """Whether a run of the whole program may tell what calls of its actions do not."""
+    is_plain = (
+        options.normaliser in {None, Normaliser()} and not options.ignore and not options.strict_factory
+    )
+    reads = [read for read in outcome.sources if not read.is_of_library]
+    if not is_plain or reads or outcome.unseen_fields or outcome.scope != "whole":
+        return False
+    verdict = judge(outcome)[0]
+    if verdict is Verdict.DIVERGED:
+        changes = [*outcome.imposed, *outcome.references]
+        return bool(changes or outcome.beside) or _is_unchanged(outcome)
+    return verdict is Verdict.UNVERIFIED and outcome.counts.driven > 0
 
 
 def _is_unchanged(outcome: ReplayOutcome) -> bool:

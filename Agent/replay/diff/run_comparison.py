@@ -637,6 +637,17 @@ def compare_runs(
     return _walked(one, other, same_ids, notes, progress=progress)
 
 
+def compare_actions(a: RunName, b: RunName) -> RunComparison:
+    """Find the first difference in what two sessions did inside their actions, and in their states.
+
+    What untraced code wrote between actions is left out: when that is noticed depends on the moment.
+    """
+    one, other = open_side(a, None), open_side(b, None)
+    one.only_actions = other.only_actions = True
+    same_ids = SameIds((*one.writers(), *other.writers()), (*one.reader.run_ids(), *other.reader.run_ids()))
+    return _walked(one, other, same_ids, [], progress=lambda _: None)
+
+
 def _bisected(one: RunSide, other: RunSide, same_ids: SameIds, notes: list[str]) -> RunComparison | None:
     bisection = Bisection(one, other, same_ids)
     window = bisection.window()

@@ -65,7 +65,7 @@ _NUMPY_SEEDERS = frozenset(
     {"default_rng", "SeedSequence", "RandomState", "PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"}
 )
 """Names by which code asks numpy for a generator, which seeds itself from entropy where no seed is given."""
-_REFUSED = {
+REFUSED = {
     "socket.connect": "network",
     "socket.getaddrinfo": "network",
     "socket.gethostbyname": "network",
@@ -84,7 +84,7 @@ VARIED_SOURCES = ("time.", "datetime.", "os.urandom", "uuid", "secrets", "random
 """Sources that give something else in another replay with `clock_shift_s`."""
 _WRITING = frozenset({"open", "os.remove", "os.rename", "os.truncate", "sqlite3.connect"})
 """Names of the audit events by which files are written."""
-_AUDITED = _REFUSED.keys() | _WRITING
+_AUDITED = REFUSED.keys() | _WRITING
 _TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_TRUNC
 _HOW = {"os.remove": "removed", "os.rename": "moved", "os.truncate": "cut"}
 
@@ -545,8 +545,8 @@ def _hook_of(watch: SourceWatch) -> Callable[[str, tuple[Any, ...]], None]:
     def audit(event: str, arguments: tuple[Any, ...]) -> None:
         if event not in _AUDITED:
             return
-        if event in _REFUSED:
-            watch.keep_out(_REFUSED[event])
+        if event in REFUSED:
+            watch.keep_out(REFUSED[event])
         elif watch.runs_target:
             watch.files.look(event, arguments, sys._getframe(1))  # noqa: SLF001 - the one way to a caller
 
@@ -595,12 +595,12 @@ class FileWrites:
         Raises:
             PermissionError: it is refused.
         """
-        if event == "open" and not _writes(arguments[2]):
+        if event == "open" and not writes(arguments[2]):
             return
         if frame is None or is_own(frame) or module_of(frame) == "importlib":
             return  # bytecode, and what this package keeps for itself
         for place in arguments[: 2 if event == "os.rename" else 1]:
-            path = _path_of(place)
+            path = path_of(place)
             if path is not None and not path.endswith(":memory:"):
                 self._touch(event, path, frame)
 
@@ -612,7 +612,7 @@ class FileWrites:
             return
         if not is_there or path in self._made:
             return
-        place = _place(frame)
+        place = user_place(frame)
         what = f"{path} {_HOW[event]}" if event in _HOW else path
         if path not in self._seen:
             self._seen.add(path)
@@ -622,11 +622,12 @@ class FileWrites:
             raise PermissionError(f"{path} is not written to, because of --no-writes")
 
 
-def _writes(flags: Any) -> bool:
+def writes(flags: Any) -> bool:
+    """Whether a file is opened for writing with these flags."""
     return isinstance(flags, int) and bool(flags & _TO_WRITE)
 
 
-def _path_of(given: Any) -> str | None:
+def path_of(given: Any) -> str | None:
     """The whole path; None for a descriptor."""
     try:
         return os.path.abspath(os.fsdecode(given))  # noqa: PTH100 - links stay what they are
@@ -634,7 +635,7 @@ def _path_of(given: Any) -> str | None:
         return None
 
 
-def _place(frame: FrameType | None) -> str:
+def user_place(frame: FrameType | None) -> str:
     """The first frame outside the standard library."""
     while frame is not None and module_of(frame) in sys.stdlib_module_names - {"__main__"} and frame.f_back:
         frame = frame.f_back

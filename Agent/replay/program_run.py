@@ -1,0 +1,292 @@
+"""Runs the recorded program again where its actions, called one by one, prove nothing.
+
+Code that is not traced may change what agents read between their actions. No recording has all of that; the
+program does. `judged_by_program` compares what further runs of it record with the recording.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event as StopEvent
+
+from Agent.archive.sealed.reader import open_reader
+from Agent.event.clock import parse_timestamp
+from Agent.event.model import Event
+from Agent.event.ordering import order_key
+from Agent.replay.compare.outcome import Divergence, ReplayOutcome
+from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
+from Agent.replay.diff.run_comparison import RunComparison, compare_actions
+from Agent.replay.plan.actions import Plan, make_plan
+from Agent.replay.plan.recording import (
+    is_traced_action,
+    method_name,
+    read_recording,
+    recorded_script,
+    session_info,
+)
+from Agent.replay.worker.jobs import Job, run_job
+from Agent.tree.files.session import SessionInfo
+
+_RUNS = 2
+"""How many runs have to agree: each has other times, draws without a seed, and another order of sets."""
+_TIMES_SLOWER = 5
+_AT_LEAST_S = 60.0
+_PROGRAM = Job("program", "Agent.replay.worker.program:run_program")
+_MOST_FILES = 2_000
+_MOST_BYTES = 64 << 20
+"""Up to so much in its directory a program runs in a copy, in which it may write."""
+_SETTINGS = ("level", "redact", "capture", "state")
+"""What the environment may have said of how to record."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramRun:
+    """What another run of the program recorded, beside the recording."""
+
+    session: Path
+    comparison: RunComparison
+    code: Mapping[str, str]
+    """`agent.method` to the digest of the code that ran."""
+    is_sound: bool
+    """Whether all that it recorded is there."""
+    refused: tuple[str, ...]
+    """What it asked for and did not get."""
+    failure: str
+
+    @property
+    def divergence(self) -> RunDivergence | None:
+        """Where it differs first from the recording."""
+        return self.comparison.divergence
+
+    @property
+    def obstacle(self) -> str:
+        """Why it does not tell, or did not get as far as the recorded one."""
+        if self.refused or self.failure:
+            return "; ".join([*(f"it was refused {each}" for each in self.refused[:2]), self.failure]).strip(
+                "; "
+            )
+        if not self.is_sound:
+            return "events of it are missing"
+        unseen = [*self.comparison.not_compared, *self.comparison.unseen]
+        return f"{', '.join(unseen[:3])} cannot be compared" if unseen else "the target gives other code"
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether all of it could be compared."""
+        return self.is_sound and not (self.comparison.not_compared or self.comparison.unseen)
+
+
+def judged_by_program(
+    outcome: ReplayOutcome,
+    session: Path,
+    target: str,
+    timeout_seconds: float | None = None,
+    stop: StopEvent | None = None,
+) -> ReplayOutcome | None:
+    """What comes of running the recorded program again; None where that tells no more than the outcome.
+
+    Two runs that record what the recording has prove that the program does the same. Two that agree with each
+    other and not with the recording prove that it does not, if code changed and nothing ran concurrently.
+    """
+    info = session_info(session)
+    program = _program(session, info, target)
+    if info is None or program is None:
+        return None
+    seconds = timeout_seconds or _patience_s(info)
+    may_differ = bool(outcome.changed_code or outcome.changed_modules) and not outcome.beside
+    with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as place:
+        found: list[ProgramRun] = []
+        for number in range(_RUNS):
+            run = _run(program, info, session, Path(place) / str(number), seconds, stop)
+            if isinstance(run, str) or not run.is_comparable or not _runs_same_code(run, outcome):
+                why = run if isinstance(run, str) else run.obstacle
+                outcome.remark(f"{program.name}, run again as a whole, proves nothing: {why}")
+                return None
+            found.append(run)
+            if run.divergence is not None and not may_differ:
+                break
+        first, last = found[0], found[-1]
+        if not any(run.divergence for run in found):
+            return _identical(outcome, session, program, first.comparison)
+        is_steady = first.divergence is not None and last.divergence is not None and may_differ
+        if is_steady and not compare_actions(first.session, last.session):
+            return _diverged(outcome, session, program, first)
+    parted = next(run for run in found if run.divergence is not None)
+    outcome.remark(_told_of_difference(program, parted))
+    return None
+
+
+def _program(session: Path, info: SessionInfo | None, target: str) -> Path | None:
+    """The file that was run, if it lies here, beside the target's module."""
+    script = recorded_script(session, info)
+    if script is None or script.suffix != ".py":
+        return None
+    path = Path.cwd() / script
+    is_beside = (path.parent / f"{target.partition(':')[0].replace('.', '/')}.py").is_file()
+    return path if path.is_file() and is_beside else None
+
+
+def _patience_s(info: SessionInfo) -> float:
+    """How long a run may take, by how long it took when it was recorded."""
+    if info.ended_at is None:
+        return _AT_LEAST_S
+    took_us = parse_timestamp(info.ended_at) - parse_timestamp(info.started_at)
+    return max(_AT_LEAST_S, _TIMES_SLOWER * took_us / 1e6)
+
+
+def _run(
+    program: Path,
+    info: SessionInfo,
+    session: Path,
+    directory: Path,
+    timeout_seconds: float,
+    stop: StopEvent | None,
+) -> ProgramRun | str:
+    """Run the program once, and compare; or why that is not possible."""
+    settings = {name: info.configuration[name] for name in _SETTINGS if name in info.configuration}
+    directory.mkdir()
+    here = Path.cwd()
+    request = {
+        "program": str(program),
+        "argv": list(info.argv),
+        "directory": str(directory),
+        "moved": [str(here), str(_copied(here, directory / "copy", session) or here)],
+        "environment": {f"AGENT_TRACE_{name.upper()}": str(value) for name, value in settings.items()},
+    }
+    result = run_job(_PROGRAM, request, timeout_seconds, stop)
+    if result.answer is None:
+        return result.failure
+    refused, failure = result.answer["refused"], result.answer["failure"]
+    made = list((directory / "recorded").glob("session_*"))
+    if len(made) != 1:
+        told = "; ".join([*refused[:2], failure])
+        return f"it recorded {len(made)} sessions{told and f' ({told})'}"
+    comparison = compare_actions(session, made[0])
+    reader = open_reader(made[0])
+    code = {
+        f"{event.agent_id}.{method_name(event)}": event.code
+        for event in reader.events()
+        if event.code is not None and is_traced_action(event)
+    }
+    is_sound = reader.losses().clean and not reader.damaged_lines
+    return ProgramRun(made[0], comparison, code, is_sound, tuple(refused), failure)
+
+
+def _copied(source: Path, copy: Path, session: Path) -> Path | None:
+    """A copy of the working directory, without what was recorded below it; None if it is too large.
+
+    Links are copied as links, through which nothing outside is written to.
+    """
+    left_out = {session.parent.resolve(), session.resolve()}
+    files, size_bytes = 0, 0
+
+    def names(place: str, found: list[str]) -> list[str]:
+        nonlocal files, size_bytes
+        left = [name for name in found if name.startswith(".") or name == "__pycache__"]
+        left += [name for name in found if (Path(place) / name).resolve() in left_out]
+        for name in set(found) - set(left):
+            files += 1
+            size_bytes += (Path(place) / name).lstat().st_size
+        if files > _MOST_FILES or size_bytes > _MOST_BYTES:
+            raise OverflowError
+        return left
+
+    try:
+        shutil.copytree(source, copy, symlinks=True, ignore=names)
+    except (OSError, shutil.Error, OverflowError):
+        return None
+    return copy
+
+
+def _runs_same_code(run: ProgramRun, outcome: ReplayOutcome) -> bool:
+    """Whether the program runs the code that the target gives."""
+    return all(run.code.get(name) == each["replayed"] for name, each in outcome.code.items())
+
+
+def _identical(outcome: ReplayOutcome, session: Path, program: Path, first: RunComparison) -> ReplayOutcome:
+    """The outcome of runs that recorded the same again."""
+    proved, plan, events = _of_program(outcome, session)
+    counts = proved.counts
+    counts.driven = counts.covered = len(plan.actions)
+    counts.informative = sum(
+        not is_traced_action(event) or event.extra.get("result") is not None or bool(event.state)
+        for event in events
+        if event.kind not in PASSED_OVER and event.kind != "state"
+    )
+    counts.effects, counts.full_states = first.compared, first.states
+    proved.remark(
+        f"{_why(outcome)}: {program.name} was run again as a whole, {_RUNS} times, without network and in a "
+        f"copy of its directory, and recorded the same {first.compared:,} events and {first.states:,} states"
+    )
+    return proved
+
+
+def _diverged(outcome: ReplayOutcome, session: Path, program: Path, run: ProgramRun) -> ReplayOutcome:
+    """The outcome of runs of changed code that recorded the same, and something else than the recording."""
+    found = run.divergence
+    assert found is not None  # noqa: S101 - the caller met it
+    proved, plan, events = _of_program(outcome, session)
+    differing = next((event for event in events if event.id == found.event_a), None)
+    behind = [
+        action
+        for action in plan.actions
+        if action.agent_id == found.agent_id
+        and differing is not None
+        and order_key(action.event) >= order_key(differing)
+    ]
+    action = behind[0] if behind else None
+    proved.divergence = Divergence(
+        step=len(plan.actions) if action is None else action.number,
+        event_id=found.event_a or "",
+        action=found.action if action is None else action.call.name,
+        agent_id=found.agent_id or "",
+        field="calls" if found.field == "events" else found.field,
+        recorded=found.a,
+        replayed=found.b,
+        path=found.path,
+        tick=found.tick,
+    )
+    proved.counts.driven = max(proved.divergence.step, 1)
+    proved.counts.covered = proved.divergence.step - 1
+    proved.remark(
+        f"{_why(outcome)}: {program.name} was run again as a whole, {_RUNS} times, without network and in a "
+        "copy of its directory; both runs did the same, and not what was recorded"
+    )
+    return proved
+
+
+def _why(outcome: ReplayOutcome) -> str:
+    if outcome.divergence is None:
+        return "calls of the recorded actions one by one prove nothing"
+    return f"called one by one, {outcome.divergence.step_text} differs, where other code may be the cause"
+
+
+def _of_program(outcome: ReplayOutcome, session: Path) -> tuple[ReplayOutcome, Plan, Sequence[Event]]:
+    """An outcome for all agents, with what does not depend on how it was found out."""
+    recording = read_recording(session)
+    agents = frozenset(recording.agents)
+    plan = make_plan(recording, agents, agents)
+    proved = ReplayOutcome(
+        agents=sorted({str(each.agent_id) for each in recording.events if is_traced_action(each)}),
+        code=outcome.code,
+        changed_modules=outcome.changed_modules,
+        are_modules_known=outcome.are_modules_known,
+        environment=outcome.environment,
+        factory_differences=outcome.factory_differences,
+        ignored=outcome.ignored,
+        handles=outcome.handles,
+        at_full_states=outcome.at_full_states,
+        notes=plan.notes,
+        remarks=list(outcome.remarks),
+    )
+    proved.counts.actions = len(plan.actions)
+    return proved, plan, recording.events
+
+
+def _told_of_difference(program: Path, run: ProgramRun) -> str:
+    told = f"{program.name}, run again as a whole, records something else: {run.divergence}"
+    return f"{told}; {run.obstacle}" if run.refused or run.failure else told

@@ -1,0 +1,104 @@
+"""Runs a recorded program again, whole, in a worker process where it changes and reaches nothing outside.
+
+`rerun.py` asks for it where calling the recorded actions one by one proves nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any, Final
+
+from Agent.record.sources.adopted import is_own, module_of
+from Agent.replay.drive.watched import REFUSED, path_of, user_place, writes
+from Agent.replay.worker.workbench import turn_recording_away
+
+_CHANGING: Final = dict.fromkeys(
+    ("open", "sqlite3.connect", "os.truncate", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.chown"), 1
+) | dict.fromkeys(("os.rename", "os.link", "os.symlink"), 2)
+"""Audit events by which files are changed, and how many of their arguments are paths."""
+
+
+def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run the program that a request names as `__main__`; what it was refused, and how it failed.
+
+    The recording ends when this process does.
+
+    Args:
+        request: `program`, its file; `argv`; `directory`, the only place that it may write to; `moved`, the
+            working directory and what stands for it; `environment`.
+    """
+    directory = Path(request["directory"])
+    here, there = request["moved"]
+    turn_recording_away(directory)
+    os.environ.update(request["environment"])
+    os.chdir(there)
+    tempfile.tempdir = str(directory)
+    path = _moved(request["program"], here, there)
+    sys.argv[:] = request["argv"]
+    sys.path[:] = [str(Path(path).parent), *(_moved(each, here, there) for each in sys.path)]
+    module = ModuleType("__main__")
+    module.__file__ = path
+    sys.modules["__main__"] = module
+    guard = Guard(directory, Path(request["outcome_path"]).parent)
+    failure = ""
+    guard.begin()
+    try:
+        exec(compile(Path(path).read_bytes(), path, "exec", dont_inherit=True), vars(module))  # noqa: S102
+    except SystemExit as left:
+        failure = left.code if isinstance(left.code, str) else ""
+    except Exception as error:  # noqa: BLE001 - the user's program; the caller tells
+        traceback.print_exc()
+        failure = f"{type(error).__name__}: {error}"
+    return {"refused": guard.refused, "failure": failure}
+
+
+def _moved(path: str, here: str, there: str) -> str:
+    """The copy of a path below the working directory, if it was copied."""
+    place = Path(here) / path
+    copy = Path(there) / place.relative_to(here) if place.is_relative_to(here) else place
+    return str(copy if copy.exists() else place)
+
+
+class Guard:
+    """Refuses writes outside some directories, the network and new processes; the interpreter tells of each.
+
+    What C code does by itself is not seen.
+    """
+
+    def __init__(self, *directories: Path) -> None:
+        self.refused: list[str] = []
+        """What was refused, and the place that asked for it."""
+        self._directories = tuple(f"{os.path.realpath(each)}{os.sep}" for each in directories)
+
+    def begin(self) -> None:
+        """Refuse from here on, to the end of the process."""
+
+        def audit(event: str, arguments: tuple[Any, ...]) -> None:
+            if event in REFUSED:
+                self._refuse(REFUSED[event], sys._getframe(1))  # noqa: SLF001 - the one way to a caller
+            elif event in _CHANGING and (event != "open" or writes(arguments[2])):
+                self._look(arguments[: _CHANGING[event]], sys._getframe(1))  # noqa: SLF001
+
+        sys.addaudithook(audit)
+
+    def _look(self, places: tuple[Any, ...], frame: FrameType) -> None:
+        if is_own(frame) or module_of(frame) == "importlib":
+            return  # the recording, and bytecode
+        for place in places:
+            path = path_of(place)
+            if path in {None, os.devnull} or str(path).endswith(":memory:"):
+                continue
+            if not os.path.realpath(str(path)).startswith(self._directories):
+                self._refuse(f"to write {path}", frame)
+
+    def _refuse(self, what: str, frame: FrameType) -> None:
+        told = f"{what} by {user_place(frame)}"
+        if told not in self.refused:
+            self.refused.append(told)
+        raise PermissionError(f"{what} is not allowed while a replay runs the program")

@@ -1,0 +1,203 @@
+"""Where calls of the recorded actions prove nothing, the recorded program runs again as a whole."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.processes import child_environment
+
+from Agent.replay import replay_run
+
+pytestmark = pytest.mark.process
+
+PROGRAM = """
+from Agent import setup_logging, shutdown_logging
+from Agent.utils import trace_agent_action
+
+
+class Meadow:
+    def __init__(self):
+        self.grass = [3] * 700
+
+    def grow(self, day):
+        for place in range(700):
+            self.grass[place] += place * day % 5
+
+
+class Cow:
+    def __init__(self, name, meadow):
+        self.agent_id, self.agent_role, self.meadow = name, "cow", meadow
+        self.place = self.fat = 0
+
+    @trace_agent_action
+    def graze(self):
+        eaten = self.meadow.grass[self.place] // 2
+        self.meadow.grass[self.place] -= eaten
+        self.fat += eaten
+        self.place = (self.place + 13) % 700
+        return eaten
+
+
+def build(spec):
+    meadow = Meadow()
+    cows = {name: Cow(name, meadow) for name in ("berta", "lotte")}
+    return cows if spec.agent_id is None else cows[spec.agent_id]
+
+
+def main():
+    setup_logging(trace_root="trace")
+    meadow = Meadow()
+    cows = [Cow(name, meadow) for name in ("berta", "lotte")]
+    for day in range(12):
+        meadow.grow(day)
+        for cow in cows:
+            cow.graze()
+    END
+    shutdown_logging()
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.fixture
+def farm(tmp_path, monkeypatch):
+    """Records the program in a directory of its own, and replays it there after a change."""
+    place = tmp_path / "farm"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    monkeypatch.syspath_prepend(place)
+    return Farm(place)
+
+
+class Farm:
+    def __init__(self, place: Path) -> None:
+        self.path = place / "cows.py"
+
+    def record(self, text=PROGRAM, end="pass", arguments=(), settings=None) -> None:
+        self.path.write_text(text.replace("END", end))
+        environment = {**child_environment(), **(settings or {})}
+        subprocess.run([sys.executable, "cows.py", *arguments], check=True, env=environment, timeout=60)
+
+    def change(self, old: str, new: str) -> None:
+        text = self.path.read_text()
+        assert text.count(old) == 1
+        self.path.write_text(text.replace(old, new))
+
+    def replay(self, run: str = "last"):
+        return replay_run(run, "cows:build", "trace")
+
+
+def remarks(report) -> str:
+    return " ".join(report.outcome.remarks)
+
+
+def test_an_unchanged_program_is_identical_though_untraced_code_changes_a_large_world(farm):
+    farm.record()
+    report = farm.replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    assert (report.outcome.counts.covered, report.outcome.counts.actions) == (24, 24)
+    assert "cows.py was run again as a whole, 2 times" in remarks(report)
+
+
+def test_one_agent_alone_is_as_good_as_the_program(farm):
+    farm.record()
+    assert farm.replay("last/lotte").verdict == "IDENTICAL"
+
+
+def test_a_changed_rule_is_diverged_at_the_step_that_does_otherwise(farm):
+    farm.record()
+    farm.change("self.fat += eaten", "self.fat += eaten + (self.fat > 20)")
+    report = farm.replay()
+    assert (report.verdict, report.divergence.field) == ("DIVERGED", "state.fat"), str(report)
+
+
+def test_untraced_code_that_was_changed_is_diverged_where_an_agent_first_shows_it(farm):
+    farm.record()
+    farm.change("place * day % 5", "place * day % 5 + 2 * (day == 7)")
+    report = farm.replay()
+    assert (report.verdict, report.divergence.agent_id, report.divergence.field) == (
+        "DIVERGED",
+        "berta",
+        "result",
+    ), str(report)
+    assert report.divergence.step == 15
+
+
+def test_a_change_without_an_effect_is_identical(farm):
+    farm.record()
+    farm.change(
+        "eaten = self.meadow.grass[self.place] // 2", "eaten = int(self.meadow.grass[self.place] / 2)"
+    )
+    report = farm.replay()
+    assert (report.verdict, report.changed_code) == ("IDENTICAL", ("berta.graze", "lotte.graze")), str(report)
+
+
+def test_a_program_that_does_otherwise_each_time_proves_nothing(farm):
+    farm.record(PROGRAM.replace("place * day % 5", "os.urandom(1)[0] % 5").replace("\n", "\nimport os\n", 1))
+    report = farm.replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "cows.py, run again as a whole, records something else" in remarks(report)
+
+
+def test_files_are_written_in_a_copy_of_the_working_directory(farm):
+    farm.record(end='open("result.txt", "a").write("done\\n")')
+    Path("result.txt").write_text("mine")
+    report = farm.replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    assert Path("result.txt").read_text() == "mine"
+    assert {path.name for path in Path().iterdir()} - {"__pycache__"} == {"cows.py", "result.txt", "trace"}
+    assert len(list(Path("trace").glob("session_*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("attempt", "told"),
+    [
+        ('open("FOREIGN/file", "w")', "to write FOREIGN/file"),
+        ('import os; os.mkdir("FOREIGN/new")', "to write FOREIGN/new"),
+        ('import os; os.remove("FOREIGN/kept")', "to write FOREIGN/kept"),
+        ('import os; os.rename("FOREIGN/kept", "FOREIGN/moved")', "to write FOREIGN/kept"),
+        ('import sqlite3; sqlite3.connect("FOREIGN/data.db")', "to write FOREIGN/data.db"),
+        ('import subprocess; subprocess.run(["true"])', "a new process"),
+        ('import socket; socket.create_connection(("127.0.0.1", 9))', "network"),
+    ],
+)
+def test_what_a_program_may_not_do_is_refused_and_named(farm, tmp_path, attempt, told):
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "kept").write_text("kept")
+    attempt = attempt.replace("FOREIGN", str(foreign))
+    guarded = f"import sys\n    if 'Agent.replay' in sys.modules: {attempt}"
+    text = PROGRAM.replace(
+        "    meadow = Meadow()\n    cows = [", f"    {guarded}\n    meadow = Meadow()\n    cows = ["
+    )
+    farm.record(text)
+    report = farm.replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert told.replace("FOREIGN", str(foreign)) in remarks(report), str(report)
+    assert [path.name for path in foreign.iterdir()] == ["kept"]
+
+
+def test_a_target_with_other_code_than_the_program_is_judged_by_its_own(farm):
+    farm.record()
+    other = farm.path.read_text().replace("// 2", "// 3")
+    Path("changed.py").write_text(other)
+    report = replay_run("last", "changed:build", "trace")
+    assert report.verdict != "IDENTICAL", str(report)
+    assert "cows.py, run again as a whole, proves nothing: the target gives other code" in remarks(report)
+
+
+def test_a_program_that_is_not_here_leaves_the_verdict_as_it_was(farm, tmp_path, monkeypatch):
+    farm.record()
+    monkeypatch.chdir(tmp_path)
+    report = replay_run("last", "cows:build", "farm/trace")
+    assert report.verdict == "UNVERIFIED", str(report)
+
+
+def test_a_program_runs_with_its_arguments_and_settings(farm):
+    days = "range(int(__import__('sys').argv[1]))"
+    farm.record(PROGRAM.replace("range(12)", days), arguments=["9"], settings={"AGENT_TRACE_LEVEL": "INFO"})
+    report = farm.replay()
+    assert (report.verdict, report.outcome.counts.actions) == ("IDENTICAL", 18), str(report)
