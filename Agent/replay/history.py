@@ -192,6 +192,7 @@ def replay_runs(  # noqa: PLR0913 - each is a question of its own
     ignore: Collection[str] = (),
     strict_factory: bool = False,
     no_writes: bool = False,
+    program: bool = True,
 ) -> HistoryReport:
     """Replay all recorded runs with the current code, several in parallel.
 
@@ -208,7 +209,7 @@ def replay_runs(  # noqa: PLR0913 - each is a question of its own
         timeout_seconds: then a run ends as UNVERIFIED.
         workers: number of parallel runs; default: the number of cores.
         progress: receives the completed share.
-        ignore: fields to ignore, as for `replay_run`; `strict_factory` and `no_writes` likewise.
+        ignore: fields to ignore, as for `replay_run`; `strict_factory`, `no_writes` and `program` likewise.
 
     Raises:
         SessionNotFound: there is no run.
@@ -232,6 +233,7 @@ def replay_runs(  # noqa: PLR0913 - each is a question of its own
         ignore=ignored_names(ignore),
         strict_factory=strict_factory,
         no_writes=no_writes,
+        program=program,
     )
     named = [(reference, _target_of(reference, name)) for reference in references]
     with Workers((reference.session, target) for reference, target in named if target) as pool:

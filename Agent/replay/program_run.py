@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 from threading import Event as StopEvent
 
@@ -125,9 +126,13 @@ def _program(session: Path, info: SessionInfo | None, target: str) -> Path | Non
     script = recorded_script(session, info)
     if script is None or script.suffix != ".py":
         return None
-    path = Path.cwd() / script
-    is_beside = (path.parent / f"{target.partition(':')[0].replace('.', '/')}.py").is_file()
-    return path if path.is_file() and is_beside else None
+    path = (Path.cwd() / script).resolve()
+    spec = PathFinder.find_spec(target.partition(":")[0].partition(".")[0])
+    if spec is None or spec.origin is None or not path.is_file():
+        return None
+    module = Path(spec.origin).resolve()
+    directory = module.parent.parent if module.name == "__init__.py" else module.parent
+    return path if path.parent == directory else None
 
 
 def _patience_s(info: SessionInfo) -> float:

@@ -96,6 +96,8 @@ class RedriveOptions:
     """Refuse to open existing files for writing."""
     keep_going: int = 0
     """How many differences to look for behind the first one."""
+    program: bool = False
+    """Run the recorded program again as a whole where calls of its actions prove nothing."""
 
 
 def replay_run(  # noqa: PLR0913 - each is a question of its own
@@ -112,6 +114,7 @@ def replay_run(  # noqa: PLR0913 - each is a question of its own
     no_writes: bool = False,
     keep_going: int = 0,
     pdb: bool = False,
+    program: bool = True,
 ) -> ReplayReport:
     """Replay recorded actions on a fresh object, and compare their effects with the recording.
 
@@ -128,6 +131,8 @@ def replay_run(  # noqa: PLR0913 - each is a question of its own
         no_writes: whether to refuse to open existing files for writing.
         keep_going: how many differences to look for after the first one.
         pdb: whether to replay once more in this terminal, with the debugger at the step that differs.
+        program: whether the recorded program may be run again as a whole where calls of its actions prove
+            nothing; see `program_run.py`.
 
     Raises:
         SessionNotFound, AgentNotFound: the run does not exist.
@@ -154,9 +159,9 @@ def replay_run(  # noqa: PLR0913 - each is a question of its own
         strict_factory=strict_factory,
         no_writes=no_writes,
         keep_going=keep_going,
+        program=program,
     )
-    is_one = reference.agent_id is not None
-    report = drive_again(reference, name, options, with_others=is_one, with_program=True)
+    report = drive_again(reference, name, options, with_others=reference.agent_id is not None)
     if pdb and report.divergence is not None:
         replayed = reference._replace(agent_id=report.agent_id)
         run_job_in_terminal(_REPLAY, {**_request(replayed, name, options), "pdb": report.divergence.step})
@@ -204,7 +209,6 @@ def drive_again(
     worker: Worker | None = None,
     *,
     with_others: bool = False,
-    with_program: bool = False,
 ) -> ReplayReport:
     """Replay an existing run in a child process, and report.
 
@@ -212,7 +216,6 @@ def drive_again(
         worker: forks for it; without one a new process is started.
         with_others: replay the whole session where one agent alone proves nothing, since it reads what
             others change.
-        with_program: run the recorded program again where its actions, called one by one, prove nothing.
 
     Raises:
         TargetNotFound: the target cannot be imported.
@@ -254,9 +257,13 @@ def drive_again(
                 f"no code changed, and in the whole session others acted at the same time as {agent_id}, in "
                 "an order that a replay does not impose"
             )
-    if with_program and _may_come_of_program(outcome, options):
+    is_whole = reference.agent_id is None or with_others
+    if options.program and is_whole and _may_come_of_program(outcome, options):
         told = judged_by_program(outcome, reference.session, target, options.timeout_seconds, options.stop)
-        if told is not None:
+        differs = None if told is None else told.divergence
+        if differs is not None and agent_id not in {None, differs.agent_id}:
+            outcome.remark(f"the program as a whole differs first at another agent: {differs.step_text}")
+        elif told is not None:
             outcome, agent_id = told, None
     if outcome.divergence is not None:
         outcome.divergence, *outcome.further = locate(

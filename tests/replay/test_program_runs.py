@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.processes import child_environment
 
-from Agent.replay import replay_run
+from Agent.replay import replay_run, replay_runs
 
 pytestmark = pytest.mark.process
 
@@ -194,6 +194,19 @@ def test_a_program_that_is_not_here_leaves_the_verdict_as_it_was(farm, tmp_path,
     monkeypatch.chdir(tmp_path)
     report = replay_run("last", "cows:build", "farm/trace")
     assert report.verdict == "UNVERIFIED", str(report)
+
+
+def test_nothing_runs_again_where_somebody_says_so(farm):
+    farm.record()
+    report = replay_run("last", "cows:build", "trace", program=False)
+    assert (report.verdict, "run again" in remarks(report)) == ("UNVERIFIED", False), str(report)
+
+
+def test_all_sessions_are_judged_so(farm):
+    farm.record()
+    assert [each.verdict for each in replay_runs("cows:build", "trace").runs] == ["IDENTICAL"]
+    found = replay_runs("cows:build", "trace", program=False)
+    assert [each.verdict for each in found.runs] == ["UNVERIFIED"]
 
 
 def test_a_program_runs_with_its_arguments_and_settings(farm):

@@ -101,6 +101,11 @@ def _played(played: Playback) -> dict[str, Any]:
 )
 @click.option("--no-writes", is_flag=True, help="Refuse to open existing files for writing.")
 @click.option(
+    "--program/--no-program",
+    default=True,
+    help="Run the recorded program again as a whole if calls of its actions prove nothing (default: do).",
+)
+@click.option(
     "--keep-going",
     type=click.IntRange(min=1),
     is_flag=False,
@@ -129,6 +134,9 @@ def replay(
     recorded responses; results and changed state are compared. Exit code 0: IDENTICAL or EQUIVALENT; 1:
     DIVERGED; 4: UNVERIFIED; 3: the target cannot be imported. RUN is last, a session or SESSION/agent_id.
     --all replays every session under the root and groups the failures.
+
+    If that proves nothing and the recorded script is here, the script runs twice as a whole: in a copy of
+    this directory, without network, new processes or writes elsewhere. --no-program prevents it.
     """
     from Agent.replay import replay_run
 
