@@ -263,8 +263,13 @@ def drive_again(
         differs = None if told is None else told.divergence
         if differs is not None and agent_id not in {None, differs.agent_id}:
             outcome.remark(f"the program as a whole differs first at another agent: {differs.step_text}")
-        elif told is not None:
+        elif told is not None and (differs is not None or _may_come_of_outside(outcome)):
             outcome, agent_id = told, None
+        elif told is not None:
+            outcome.doubts.append(
+                f"{told.remarks[-1]}: what the target gives is not what the program makes, or differs in "
+                "what a replay does not restore"
+            )
     if outcome.divergence is not None:
         outcome.divergence, *outcome.further = locate(
             [outcome.divergence, *outcome.further], reference.session
@@ -300,11 +305,15 @@ def _may_come_of_program(outcome: ReplayOutcome, options: RedriveOptions) -> boo
     reads = [read for read in outcome.sources if not read.is_of_library]
     if not is_plain or reads or outcome.unseen_fields or outcome.scope != "whole":
         return False
-    verdict = judge(outcome)[0]
-    if verdict is Verdict.DIVERGED:
-        changes = [*outcome.imposed, *outcome.references]
-        return bool(changes or outcome.beside) or _is_unchanged(outcome)
-    return verdict is Verdict.UNVERIFIED and outcome.counts.driven > 0
+    if judge(outcome)[0] is Verdict.DIVERGED:
+        return _may_come_of_outside(outcome) or _is_unchanged(outcome)
+    return judge(outcome)[0] is Verdict.UNVERIFIED and outcome.counts.driven > 0
+
+
+def _may_come_of_outside(outcome: ReplayOutcome) -> bool:
+    """Whether nothing is proved, or untraced code wrote to what the agents hold, or ran beside them."""
+    is_open = judge(outcome)[0] is Verdict.UNVERIFIED
+    return is_open or bool(outcome.imposed or outcome.references or outcome.beside)
 
 
 def _is_unchanged(outcome: ReplayOutcome) -> bool:

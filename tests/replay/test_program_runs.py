@@ -189,6 +189,21 @@ def test_a_target_with_other_code_than_the_program_is_judged_by_its_own(farm):
     assert "cows.py, run again as a whole, proves nothing: the target gives other code" in remarks(report)
 
 
+def test_a_factory_that_makes_something_else_does_not_make_the_program_diverge(farm):
+    farm.record(
+        PROGRAM.replace("meadow.grow(day)", "pass")
+        .replace("// 2", "// self.bite")
+        .replace("Cow:", "Cow:\n    bite = 2\n")
+    )
+    Path("stable.py").write_text(
+        "import cows\n\ndef build(spec):\n    cows.Cow.bite = 3\n    return cows.build(spec)\n"
+    )
+    report = replay_run("last", "stable:build", "trace")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "what the target gives is not what the program makes" in " ".join(report.reasons)
+    assert replay_run("last", "stable:build", "trace", program=False).verdict == "DIVERGED"
+
+
 def test_a_program_that_is_not_here_leaves_the_verdict_as_it_was(farm, tmp_path, monkeypatch):
     farm.record()
     monkeypatch.chdir(tmp_path)
