@@ -7,12 +7,14 @@ program does. `judged_by_program` compares what further runs of it record with t
 from __future__ import annotations
 
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 from threading import Event as StopEvent
+from typing import NamedTuple
 
 from Agent.archive.sealed.reader import open_reader
 from Agent.event.clock import parse_timestamp
@@ -40,6 +42,8 @@ _PROGRAM = Job("program", "Agent.replay.worker.program:run_program")
 _MOST_FILES = 2_000
 _MOST_BYTES = 64 << 20
 """Up to so much in its directory a program runs in a copy, in which it may write."""
+_END_US = 1_000_000
+"""How long after its recording ended a program may have written files."""
 _SETTINGS = ("level", "redact", "capture", "state")
 """What the environment may have said of how to record."""
 
@@ -57,6 +61,8 @@ class ProgramRun:
     refused: tuple[str, ...]
     """What it asked for and did not get."""
     failure: str
+    found_changed_files: bool
+    """Whether the recorded run wrote files, so that another run may begin with other ones."""
 
     @property
     def divergence(self) -> RunDivergence | None:
@@ -74,6 +80,18 @@ class ProgramRun:
             return "events of it are missing"
         unseen = [*self.comparison.not_compared, *self.comparison.unseen]
         return f"{', '.join(unseen[:3])} cannot be compared" if unseen else "the target gives other code"
+
+    def did_otherwise(self, *, is_concurrent: bool) -> bool:
+        """Whether it differs as changed code makes it differ, and not as what it was refused.
+
+        Args:
+            is_concurrent: actions ran at the same time, whose order alone may change which come, and with
+                which arguments.
+        """
+        found = self.divergence
+        if found is None or self.refused or self.found_changed_files:
+            return False
+        return not is_concurrent or found.field == "result" or found.field.startswith("state.")
 
     @property
     def is_comparable(self) -> bool:
@@ -98,24 +116,25 @@ def judged_by_program(
     if info is None or program is None:
         return None
     seconds = timeout_seconds or _patience_s(info)
-    may_differ = bool(outcome.changed_code or outcome.changed_modules) and not outcome.beside
+    may_differ = bool(outcome.changed_code or outcome.changed_modules)
+    runs = _RUNS + bool(may_differ and outcome.beside)
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as place:
         found: list[ProgramRun] = []
-        for number in range(_RUNS):
+        for number in range(runs):
             run = _run(program, info, session, Path(place) / str(number), seconds, stop)
             if isinstance(run, str) or not run.is_comparable or not _runs_same_code(run, outcome):
                 why = run if isinstance(run, str) else run.obstacle
                 outcome.remark(f"{program.name}, run again as a whole, proves nothing: {why}")
                 return None
             found.append(run)
-            if run.divergence is not None and not may_differ:
+            may_differ = may_differ and run.did_otherwise(is_concurrent=bool(outcome.beside))
+            if len(found) >= _RUNS and not may_differ:
                 break
-        first, last = found[0], found[-1]
+        first, *others = found
         if not any(run.divergence for run in found):
             return _identical(outcome, session, program, first.comparison)
-        is_steady = first.divergence is not None and last.divergence is not None and may_differ
-        if is_steady and not compare_actions(first.session, last.session):
-            return _diverged(outcome, session, program, first)
+        if may_differ and not any(compare_actions(first.session, run.session) for run in others):
+            return _diverged(outcome, session, program, first, len(found))
     parted = next(run for run in found if run.divergence is not None)
     outcome.remark(_told_of_difference(program, parted))
     return None
@@ -155,11 +174,12 @@ def _run(
     settings = {name: info.configuration[name] for name in _SETTINGS if name in info.configuration}
     directory.mkdir()
     here = Path.cwd()
+    copy = _copied(here, directory / "copy", session, info)
     request = {
         "program": str(program),
         "argv": list(info.argv),
         "directory": str(directory),
-        "moved": [str(here), str(_copied(here, directory / "copy", session) or here)],
+        "moved": [str(here), str(here if copy is None else copy.directory)],
         "environment": {f"AGENT_TRACE_{name.upper()}": str(value) for name, value in settings.items()},
     }
     result = run_job(_PROGRAM, request, timeout_seconds, stop)
@@ -178,24 +198,43 @@ def _run(
         if event.code is not None and is_traced_action(event)
     }
     is_sound = reader.losses().clean and not reader.damaged_lines
-    return ProgramRun(made[0], comparison, code, is_sound, tuple(refused), failure)
+    has_changed = copy is not None and copy.lacks_files
+    return ProgramRun(made[0], comparison, code, is_sound, tuple(refused), failure, has_changed)
 
 
-def _copied(source: Path, copy: Path, session: Path) -> Path | None:
-    """A copy of the working directory, without what was recorded below it; None if it is too large.
+class _Copy(NamedTuple):
+    """A copy of the working directory."""
+
+    directory: Path
+    lacks_files: bool
+    """Whether files are left out that were written while the program was recorded."""
+
+
+def _copied(source: Path, copy: Path, session: Path, info: SessionInfo) -> _Copy | None:
+    """Copy the working directory, without what was recorded or written meanwhile; None if it is too large.
 
     Links are copied as links, through which nothing outside is written to.
     """
     left_out = {session.parent.resolve(), session.resolve()}
-    files, size_bytes = 0, 0
+    until = info.ended_at or info.started_at
+    written_us = range(parse_timestamp(info.started_at), parse_timestamp(until) + _END_US)
+    files, size_bytes, lacks_files = 0, 0, False
 
     def names(place: str, found: list[str]) -> list[str]:
-        nonlocal files, size_bytes
-        left = [name for name in found if name.startswith(".") or name == "__pycache__"]
-        left += [name for name in found if (Path(place) / name).resolve() in left_out]
-        for name in set(found) - set(left):
-            files += 1
-            size_bytes += (Path(place) / name).lstat().st_size
+        nonlocal files, size_bytes, lacks_files
+        left = []
+        for name in found:
+            path = Path(place) / name
+            status = path.lstat()
+            is_new = status.st_mtime_ns // 1000 in written_us and stat.S_ISREG(status.st_mode)
+            if name.startswith(".") or name == "__pycache__" or path.resolve() in left_out:
+                left.append(name)
+            elif is_new and path.suffix != ".py":
+                left.append(name)
+                lacks_files = True
+            else:
+                files += 1
+                size_bytes += status.st_size
         if files > _MOST_FILES or size_bytes > _MOST_BYTES:
             raise OverflowError
         return left
@@ -204,7 +243,7 @@ def _copied(source: Path, copy: Path, session: Path) -> Path | None:
         shutil.copytree(source, copy, symlinks=True, ignore=names)
     except (OSError, shutil.Error, OverflowError):
         return None
-    return copy
+    return _Copy(copy, lacks_files)
 
 
 def _runs_same_code(run: ProgramRun, outcome: ReplayOutcome) -> bool:
@@ -230,7 +269,9 @@ def _identical(outcome: ReplayOutcome, session: Path, program: Path, first: RunC
     return proved
 
 
-def _diverged(outcome: ReplayOutcome, session: Path, program: Path, run: ProgramRun) -> ReplayOutcome:
+def _diverged(
+    outcome: ReplayOutcome, session: Path, program: Path, run: ProgramRun, runs: int
+) -> ReplayOutcome:
     """The outcome of runs of changed code that recorded the same, and something else than the recording."""
     found = run.divergence
     assert found is not None  # noqa: S101 - the caller met it
@@ -258,8 +299,8 @@ def _diverged(outcome: ReplayOutcome, session: Path, program: Path, run: Program
     proved.counts.driven = max(proved.divergence.step, 1)
     proved.counts.covered = proved.divergence.step - 1
     proved.remark(
-        f"{_why(outcome)}: {program.name} was run again as a whole, {_RUNS} times, without network and in a "
-        "copy of its directory; both runs did the same, and not what was recorded"
+        f"{_why(outcome)}: {program.name} was run again as a whole, {runs} times, without network and in a "
+        "copy of its directory; all runs did the same, and not what was recorded"
     )
     return proved
 

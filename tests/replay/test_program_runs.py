@@ -152,6 +152,17 @@ def test_files_are_written_in_a_copy_of_the_working_directory(farm):
     assert len(list(Path("trace").glob("session_*"))) == 1
 
 
+def test_a_run_begins_without_the_files_that_the_recorded_run_made(farm):
+    text = PROGRAM.replace(
+        "meadow = Meadow()\n    cows = [",
+        "meadow = Meadow()\n    meadow.grass[0] += os.path.exists('kept.txt')\n    cows = [",
+    )
+    farm.record(text.replace("\n", "\nimport os\n", 1), end='open("kept.txt", "a").write("done")')
+    assert Path("kept.txt").exists()
+    report = farm.replay()
+    assert report.verdict == "IDENTICAL", str(report)
+
+
 @pytest.mark.parametrize(
     ("attempt", "told"),
     [
