@@ -277,23 +277,22 @@ def _diverged(
     assert found is not None  # noqa: S101 - the caller met it
     proved, plan, events = _of_program(outcome, session)
     differing = next((event for event in events if event.id == found.event_a), None)
-    behind = [
-        action
-        for action in plan.actions
-        if action.agent_id == found.agent_id
-        and differing is not None
-        and order_key(action.event) >= order_key(differing)
-    ]
-    action = behind[0] if behind else None
+    own = [action for action in plan.actions if action.agent_id == found.agent_id] or plan.actions
+    # An event that the recording lacks comes behind all that its agent did.
+    action = own[-1]
+    if differing is not None:
+        place = order_key(differing)
+        action = next((each for each in own if order_key(each.event) >= place), action)
     proved.divergence = Divergence(
-        step=len(plan.actions) if action is None else action.number,
-        event_id=found.event_a or "",
-        action=found.action if action is None else action.call.name,
-        agent_id=found.agent_id or "",
+        step=action.number,
+        event_id=found.event_a or action.event.id,
+        action=action.call.name,
+        agent_id=action.agent_id,
         field="calls" if found.field == "events" else found.field,
         recorded=found.a,
         replayed=found.b,
         path=found.path,
+        place="" if action.agent_id == found.agent_id else f"what {found.agent_id} did",
         tick=found.tick,
     )
     proved.counts.driven = max(proved.divergence.step, 1)

@@ -114,6 +114,22 @@ def test_a_changed_rule_is_diverged_at_the_step_that_does_otherwise(farm):
     assert (report.verdict, report.divergence.field) == ("DIVERGED", "state.fat"), str(report)
 
 
+def test_an_agent_that_only_changed_code_makes_is_no_earlier_difference_than_what_made_it(farm):
+    text = PROGRAM.replace(
+        "            cow.graze()",
+        "            with tick(day):\n                cow.graze()\n        if cows[0].fat > 30 and len(cows) == 2:\n            cows.append(Cow('calf', meadow))",
+    )
+    text = text.replace("from Agent import ", "from Agent import tick, ")
+    farm.record(text)
+    farm.change("self.fat += eaten", "self.fat += eaten * 3")
+    report = farm.replay()
+    assert (report.verdict, report.divergence.step, report.divergence.field) == (
+        "DIVERGED",
+        1,
+        "state.fat",
+    ), str(report)
+
+
 def test_untraced_code_that_was_changed_is_diverged_where_an_agent_first_shows_it(farm):
     farm.record()
     farm.change("place * day % 5", "place * day % 5 + 2 * (day == 7)")

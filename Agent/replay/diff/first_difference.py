@@ -212,7 +212,7 @@ class StreamWalk:
                     return None
                 first = one or other
                 agent_id = agent_id or (first.agent_id if first is not None else None)
-                order = _order(one, order)
+                order = _order(one, order, other)
                 if limit is not None and order > limit.order:
                     return None
                 found = self._difference(one, other)
@@ -336,10 +336,15 @@ def _without(events: Sequence[Event], done: Sequence[Event]) -> list[Event]:
     return [event for event in events if event.id not in taken]
 
 
-def _order(event: Event | None, before: Order) -> Order:
-    """Where an event of the first run stands; one that it lacks stands where the one before it does."""
+def _order(event: Event | None, before: Order, other: Event | None = None) -> Order:
+    """Where an event of the first run stands; one that it lacks: in its tick, or where the one before does.
+
+    Where neither is known, as of an agent that only the second run has, any other difference comes first.
+    """
     if event is None:
-        return before
+        if other is not None and other.tick is not None and other.tick > before[0]:
+            return (float(other.tick), "", "", 0)
+        return before if before != _BEGINNING else _BEHIND_ALL
     # What is told outside of any tick, as the last states are, belongs behind the tick before it.
     return (before[0] if event.tick is None else float(event.tick), *order_key(event))
 
