@@ -63,6 +63,10 @@ class ProgramRun:
     failure: str
     found_changed_files: bool
     """Whether the recorded run wrote files, so that another run may begin with other ones."""
+    chance: str
+    """A digest of the generators of the process as they ended: a seed makes it the same each time."""
+    unseeded: tuple[str, ...]
+    """Where it made generators without a seed."""
 
     @property
     def divergence(self) -> RunDivergence | None:
@@ -131,6 +135,10 @@ def judged_by_program(
             if len(found) >= _RUNS and not may_differ:
                 break
         first, *others = found
+        unseeded = _unseeded(found) if outcome.sources else ""
+        if unseeded:
+            outcome.remark(f"{program.name}, run again as a whole, proves nothing: {unseeded}")
+            return None
         if not any(run.divergence for run in found):
             return _identical(outcome, session, program, first.comparison)
         if may_differ and not any(compare_actions(first.session, run.session) for run in others):
@@ -185,7 +193,8 @@ def _run(
     result = run_job(_PROGRAM, request, timeout_seconds, stop)
     if result.answer is None:
         return result.failure
-    refused, failure = result.answer["refused"], result.answer["failure"]
+    answer = result.answer
+    refused, failure = answer["refused"], answer["failure"]
     made = list((directory / "recorded").glob("session_*"))
     if len(made) != 1:
         told = "; ".join([*refused[:2], failure])
@@ -199,7 +208,17 @@ def _run(
     }
     is_sound = reader.losses().clean and not reader.damaged_lines
     has_changed = copy is not None and copy.lacks_files
-    return ProgramRun(made[0], comparison, code, is_sound, tuple(refused), failure, has_changed)
+    return ProgramRun(
+        made[0],
+        comparison,
+        code,
+        is_sound,
+        tuple(refused),
+        failure,
+        has_changed,
+        answer["chance"],
+        tuple(answer["unseeded"]),
+    )
 
 
 class _Copy(NamedTuple):
@@ -330,6 +349,18 @@ def _of_program(outcome: ReplayOutcome, session: Path) -> tuple[ReplayOutcome, P
     )
     proved.counts.actions = len(plan.actions)
     return proved, plan, recording.events
+
+
+def _unseeded(found: Sequence[ProgramRun]) -> str:
+    """Why what it draws may be other the next time; "" if it draws from seeded generators alone."""
+    places = next((run.unseeded for run in found if run.unseeded), ())
+    if places:
+        return f"it makes a generator without a seed ({places[0]})"
+    return (
+        "it draws from random or numpy.random without a seed"
+        if len({run.chance for run in found}) > 1
+        else ""
+    )
 
 
 def _told_of_difference(program: Path, run: ProgramRun) -> str:

@@ -63,6 +63,8 @@ _STATE = "state."
 _SAME_ORDERS = 3
 """How many replays have to end at the same difference where threads may have an order of their own."""
 _MOST_ORDERS = 6
+_SEEDED = {"random", "numpy.random", "a random.Random outside the exposed state"}
+"""Sources that a program may have seeded."""
 _MOST_ALONE = 12
 """How many agents are replayed alone where their order is unknown."""
 _CLOCK_SHIFTS_S = (40 * 86_400 + 5 * 3_600 + 61, 3 * 365 * 86_400 + 3_599)
@@ -302,12 +304,13 @@ def _may_come_of_program(outcome: ReplayOutcome, options: RedriveOptions) -> boo
     is_plain = (
         options.normaliser in {None, Normaliser()} and not options.ignore and not options.strict_factory
     )
-    reads = [read for read in outcome.sources if not read.is_of_library]
+    # A program may seed what its agents draw from; how it ended tells.
+    reads = [read for read in outcome.sources if not (read.is_of_library or read.source in _SEEDED)]
     if not is_plain or reads or outcome.unseen_fields or outcome.scope != "whole":
         return False
     if judge(outcome)[0] is Verdict.DIVERGED:
         return _may_come_of_outside(outcome) or _is_unchanged(outcome)
-    return judge(outcome)[0] is Verdict.UNVERIFIED and outcome.counts.driven > 0
+    return judge(outcome)[0] is Verdict.UNVERIFIED and (outcome.counts.driven > 0 or outcome.is_waiting)
 
 
 def _may_come_of_outside(outcome: ReplayOutcome) -> bool:

@@ -158,6 +158,38 @@ def test_a_program_that_does_otherwise_each_time_proves_nothing(farm):
     assert "cows.py, run again as a whole, records something else" in remarks(report)
 
 
+DRAWING = PROGRAM.replace("eaten = ", "eaten = (DRAW < 2) * ").replace("\n", "\nimport random\n", 1)
+SEEDED = DRAWING.replace(
+    "    meadow = Meadow()\n    cows = [", "    random.seed(7)\n    meadow = Meadow()\n    cows = ["
+)
+
+
+@pytest.mark.parametrize("drawn", ["random.randrange(3)", "CHANCE.randrange(3)"])
+def test_a_seed_of_the_program_is_the_seed_of_its_agents(farm, drawn):
+    text = SEEDED.replace("\nclass Meadow", "\nCHANCE = random.Random(3)\n\n\nclass Meadow")
+    farm.record(text.replace("DRAW < 2", drawn))
+    report = farm.replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    assert farm.replay("last/berta").verdict == "IDENTICAL"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (DRAWING.replace("DRAW", "random.random()"), "draws from random or numpy.random without a seed"),
+        (
+            SEEDED.replace("DRAW", "random.Random().random()"),
+            "makes a generator without a seed (Cow.graze (cows.py",
+        ),
+    ],
+)
+def test_draws_without_a_seed_prove_nothing_even_if_they_change_nothing(farm, text, told):
+    farm.record(text)
+    report = farm.replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert told in remarks(report), str(report)
+
+
 def test_files_are_written_in_a_copy_of_the_working_directory(farm):
     farm.record(end='open("result.txt", "a").write("done\\n")')
     Path("result.txt").write_text("mine")

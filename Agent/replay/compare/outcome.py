@@ -153,6 +153,8 @@ class ReplayOutcome:
     """What the factory made otherwise than the recording has it before the first action."""
     unseen_at_end: dict[str, list[str]] = field(default_factory=dict)
     """Agent to fields that only full states hold, where none stands behind its last action."""
+    unseen_ends: dict[str, list[str]] = field(default_factory=dict)
+    """The same of agents that were garbage-collected, where changed code may have changed them at the end."""
     at_full_states: list[str] = field(default_factory=list)
     """`agent.field` over 4 KiB and generators, of agents with actions that no full state stands behind."""
     untouched: list[str] = field(default_factory=list)

@@ -328,11 +328,7 @@ class LastStates:
         for name in sorted(late - event.extra["fields"].keys() - by_name):
             is_passed = self._kit.fields.leaves_out(agent_id, name)
             if not is_passed and not self._is_held_to_the_end(agent_id, name):
-                self._kit.outcome.reason(
-                    f"how {name} of {agent_id} ended is not in the recording: {agent_id} was "
-                    "garbage-collected before recording ended; keep it until shutdown_logging(), or ignore "
-                    f"the field: --ignore {name}"
-                )
+                self._kit.outcome.unseen_ends.setdefault(agent_id, []).append(name)
         shared = event.extra.get("shared") or ()
         passed = []
         for name in sorted(self._sought[agent_id]):

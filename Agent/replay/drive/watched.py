@@ -163,7 +163,7 @@ class SourceWatch:
         numpy_random = numpy_random_module()
         if not self._is_importing:
             self._seeds.put_in()
-        before = _numpy_state()
+        before = numpy_state()
         seed = getattr(numpy_random, "seed", None)
 
         def noted(*args: Any, **kwargs: Any) -> None:
@@ -188,7 +188,7 @@ class SourceWatch:
                 vars(numpy_random)["seed"] = seed
             self._allowed.clear()
             self._places.clear()
-            if before and before != _numpy_state() and "numpy.random" not in self.seeded:
+            if before and before != numpy_state() and "numpy.random" not in self.seeded:
                 found = self.imported_with if self._is_importing else self.built_with
                 found.append(SourceRead("numpy.random", "code that was not seen", "?", 0, 0))
 
@@ -287,7 +287,7 @@ class SourceWatch:
         self._seeds.is_global_known = self._is_random_known = False
         if "numpy.random" in sys.modules:
             self._seeds.put_in()
-            self._before = _numpy_state()
+            self._before = numpy_state()
         if self._before_touch is None:
             self._touched()
         else:
@@ -335,7 +335,7 @@ class SourceWatch:
 
     def _compare_states(self) -> None:
         """A draw by C code leaves no call, but it leaves another state."""
-        now = _numpy_state()
+        now = numpy_state()
         if "random" in self._before:
             now["random"] = random.getstate()
         for source, state in now.items():
@@ -527,7 +527,7 @@ class _BuildingPlayer:
         """See `SourcePlayer`: the hook is told of seeding."""
 
 
-def _numpy_state() -> dict[str, Any]:
+def numpy_state() -> dict[str, Any]:
     """The state of the generator that functions of `numpy.random` draw from; nothing without numpy."""
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is None:

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import random
 import sys
 import tempfile
 import traceback
@@ -14,8 +16,8 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, Final
 
-from Agent.record.sources.adopted import is_own, module_of
-from Agent.replay.drive.watched import REFUSED, path_of, user_place, writes
+from Agent.record.sources.adopted import asker_of, is_of_library, is_own, module_of, place_of
+from Agent.replay.drive.watched import REFUSED, numpy_state, path_of, user_place, writes
 from Agent.replay.worker.workbench import turn_recording_away
 
 _CHANGING: Final = dict.fromkeys(
@@ -45,6 +47,8 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     module = ModuleType("__main__")
     module.__file__ = path
     sys.modules["__main__"] = module
+    unseeded: list[str] = []
+    _note_unseeded(unseeded)
     guard = Guard(directory, Path(request["outcome_path"]).parent)
     failure = ""
     guard.begin()
@@ -55,7 +59,27 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - the user's program; the caller tells
         traceback.print_exc()
         failure = f"{type(error).__name__}: {error}"
-    return {"refused": guard.refused, "failure": failure}
+    return {"refused": guard.refused, "failure": failure, "chance": _chance(), "unseeded": unseeded}
+
+
+def _note_unseeded(found: list[str]) -> None:
+    """Note where the program makes generators without a seed."""
+    seed = random.Random.seed
+
+    def noted(self: random.Random, a: Any = None, version: int = 2) -> None:
+        asker = asker_of(sys._getframe(1)) if a is None else None  # noqa: SLF001 - the one way to a caller
+        if asker is not None and not is_of_library(asker.frame.f_code.co_filename):
+            found.append(place_of(asker.frame))
+        seed(self, a, version)
+
+    vars_of_class: Any = random.Random
+    vars_of_class.seed = noted
+
+
+def _chance() -> str:
+    """A digest of the generators that functions of `random` and `numpy.random` draw from, as they ended."""
+    states = [random.getstate(), numpy_state()]
+    return hashlib.blake2b(repr(states).encode(), digest_size=16).hexdigest()
 
 
 def _moved(path: str, here: str, there: str) -> str:

@@ -534,7 +534,6 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
             f"{overlooked.of_libraries:,} values agree but for ids and times that installed libraries made"
         )
     outcome.reasons = [_with_command(bench, reason) for reason in outcome.reasons]
-    outcome.unseen = _listed(bench, "unseen")
     for names, key in ((outcome.ignored, "ignored"), (outcome.handles, "handles")):
         names += [name for name in _listed(bench, key) if name not in names]
     outcome.are_modules_known = bool(bench.recording.modules)
@@ -543,6 +542,11 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
         doubts = field_reads.doubts(is_same_code=is_same)
         outcome.doubts += doubts
         outcome.needs_others = outcome.needs_others or bool(doubts)
+    _judge_unseen_ends(outcome)
+    at_end = {f"{agent_id}.{name}" for agent_id, names in outcome.unseen_at_end.items() for name in names}
+    alone = f"{outcome.agents[0]}." if len(outcome.agents) == 1 else ""
+    at_end = {name.removeprefix(alone) for name in at_end}
+    outcome.unseen = [name for name in _listed(bench, "unseen") if name not in at_end]
     outcome.divergence = outcome.divergence or outcome.by_code_alone
     for told in outcome.untouched if outcome.divergence is None else ():
         outcome.reason(told)
@@ -561,6 +565,21 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
             outcome.remarks.append(
                 f"calls of {len(nested)} agents returned recorded responses; if they are part of what "
                 "is replayed, return them as well: {...} | spec.nested"
+            )
+
+
+def _judge_unseen_ends(outcome: ReplayOutcome) -> None:
+    """Only changed code can have ended otherwise where all that is seen is equal."""
+    is_changed = outcome.changed_code or outcome.changed_modules or not outcome.are_modules_known
+    for agent_id, names in outcome.unseen_ends.items():
+        if not is_changed:
+            outcome.unseen_at_end[agent_id] = [*outcome.unseen_at_end.get(agent_id, ()), *names]
+            continue
+        for name in names:
+            outcome.reason(
+                f"how {name} of {agent_id} ended is not in the recording: {agent_id} was garbage-collected "
+                "before recording ended; keep it until shutdown_logging(), or ignore the field: "
+                f"--ignore {name}"
             )
 
 
