@@ -76,14 +76,14 @@ class ProgramRun:
     @property
     def obstacle(self) -> str:
         """Why it does not tell, or did not get as far as the recorded one."""
-        if self.refused or self.failure:
-            return "; ".join([*(f"it was refused {each}" for each in self.refused[:2]), self.failure]).strip(
-                "; "
-            )
-        if not self.is_sound:
-            return "events of it are missing"
         unseen = [*self.comparison.not_compared, *self.comparison.unseen]
-        return f"{', '.join(unseen[:3])} cannot be compared" if unseen else "the target gives other code"
+        if unseen:
+            return f"{', '.join(unseen[:3])} cannot be compared"
+        if self.refused:
+            return f"it was refused {'; '.join(self.refused[:2])}"
+        return self.failure or (
+            "the target gives other code" if self.is_sound else "events of it are missing"
+        )
 
     def did_otherwise(self, *, is_concurrent: bool) -> bool:
         """Whether it differs as changed code makes it differ, and not as what it was refused.
@@ -112,8 +112,9 @@ def judged_by_program(
 ) -> ReplayOutcome | None:
     """What comes of running the recorded program again; None where that tells no more than the outcome.
 
-    Two runs that record what the recording has prove that the program does the same. Two that agree with each
-    other and not with the recording prove that it does not, if code changed and nothing ran concurrently.
+    Two runs that record what the recording has prove that the program does the same. If code changed, runs
+    that agree with each other and not with the recording prove that it does not: two, or three where actions
+    ran at the same time.
     """
     info = session_info(session)
     program = _program(session, info, target)
@@ -135,7 +136,8 @@ def judged_by_program(
             if len(found) >= _RUNS and not may_differ:
                 break
         first, *others = found
-        unseeded = _unseeded(found) if outcome.sources else ""
+        draws = any(not read.is_of_library for read in outcome.sources)
+        unseeded = _unseeded(found) if draws else ""
         if unseeded:
             outcome.remark(f"{program.name}, run again as a whole, proves nothing: {unseeded}")
             return None
@@ -246,7 +248,8 @@ def _copied(source: Path, copy: Path, session: Path, info: SessionInfo) -> _Copy
             path = Path(place) / name
             status = path.lstat()
             is_new = status.st_mtime_ns // 1000 in written_us and stat.S_ISREG(status.st_mode)
-            if name.startswith(".") or name == "__pycache__" or path.resolve() in left_out:
+            is_tool = name.startswith(".") and stat.S_ISDIR(status.st_mode)  # such as .git and .venv
+            if is_tool or name == "__pycache__" or path.resolve() in left_out:
                 left.append(name)
             elif is_new and path.suffix != ".py":
                 left.append(name)

@@ -220,6 +220,7 @@ def test_a_run_begins_without_the_files_that_the_recorded_run_made(farm):
         ('import os; os.rename("FOREIGN/kept", "FOREIGN/moved")', "to write FOREIGN/kept"),
         ('import sqlite3; sqlite3.connect("FOREIGN/data.db")', "to write FOREIGN/data.db"),
         ('import subprocess; subprocess.run(["true"])', "a new process"),
+        ("import os; os.kill(os.getppid(), 0)", "a signal to another process"),
         ('import socket; socket.create_connection(("127.0.0.1", 9))', "network"),
     ],
 )

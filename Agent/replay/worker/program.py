@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, Final
 
-from Agent.record.sources.adopted import asker_of, is_of_library, is_own, module_of, place_of
+from Agent.record.sources.adopted import is_foreign_name, is_of_library, is_own, module_of, place_of
 from Agent.replay.drive.watched import REFUSED, numpy_state, path_of, user_place, writes
 from Agent.replay.worker.workbench import turn_recording_away
 
@@ -24,6 +24,8 @@ _CHANGING: Final = dict.fromkeys(
     ("open", "sqlite3.connect", "os.truncate", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.chown"), 1
 ) | dict.fromkeys(("os.rename", "os.link", "os.symlink"), 2)
 """Audit events by which files are changed, and how many of their arguments are paths."""
+
+_SIGNALS: Final = {"os.kill", "os.killpg"}
 
 
 def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,13 +69,20 @@ def _note_unseeded(found: list[str]) -> None:
     seed = random.Random.seed
 
     def noted(self: random.Random, a: Any = None, version: int = 2) -> None:
-        asker = asker_of(sys._getframe(1)) if a is None else None  # noqa: SLF001 - the one way to a caller
-        if asker is not None and not is_of_library(asker.frame.f_code.co_filename):
-            found.append(place_of(asker.frame))
         seed(self, a, version)
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the one way to a caller
+        while frame is not None and module_of(frame) == "random":
+            frame = frame.f_back
+        if a is None and frame is not None and _is_of_program(frame):
+            found.append(place_of(frame))
 
     vars_of_class: Any = random.Random
     vars_of_class.seed = noted
+
+
+def _is_of_program(frame: FrameType) -> bool:
+    name = str(frame.f_globals.get("__name__", ""))
+    return is_foreign_name(name) and not is_of_library(frame.f_code.co_filename)
 
 
 def _chance() -> str:
@@ -90,7 +99,7 @@ def _moved(path: str, here: str, there: str) -> str:
 
 
 class Guard:
-    """Refuses writes outside some directories, the network and new processes; the interpreter tells of each.
+    """Refuses writes outside some directories, the network, new processes and signals to others; the interpreter tells.
 
     What C code does by itself is not seen.
     """
@@ -104,7 +113,10 @@ class Guard:
         """Refuse from here on, to the end of the process."""
 
         def audit(event: str, arguments: tuple[Any, ...]) -> None:
-            if event in REFUSED:
+            if event in _SIGNALS:
+                if arguments[0] != os.getpid():
+                    self._refuse("a signal to another process", sys._getframe(1))  # noqa: SLF001
+            elif event in REFUSED:
                 self._refuse(REFUSED[event], sys._getframe(1))  # noqa: SLF001 - the one way to a caller
             elif event in _CHANGING and (event != "open" or writes(arguments[2])):
                 self._look(arguments[: _CHANGING[event]], sys._getframe(1))  # noqa: SLF001
