@@ -99,7 +99,7 @@ def _moved(path: str, here: str, there: str) -> str:
 
 
 class Guard:
-    """Refuses writes outside some directories, the network, new processes and signals to others; the interpreter tells.
+    """Refuses writes outside some directories, network, new processes, signals to others: audit events tell.
 
     What C code does by itself is not seen.
     """
