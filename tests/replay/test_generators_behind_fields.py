@@ -49,6 +49,19 @@ def test_another_seed_in_the_factory_proves_nothing(toy):
     assert "client" in str(report)
 
 
+def test_another_seed_in_the_factory_of_a_generator_whose_draws_are_recorded_is_named(toy):
+    source = CHEF.replace("Client(FakeModel(seed).answer)", "FakeModel(seed)").replace(
+        "client.call(", "client.answer("
+    )
+    for recorded in (source, source.replace("{self.rng.randint(1, 99)}", "")):
+        report = toy.record(recorded).replay()
+        assert (report.verdict, report.outcome.factory_differences) == ("IDENTICAL", []), str(report)
+        report = toy.change("return Chef(7)", "return Chef(8)").replay()
+        assert report.outcome.factory_differences == [
+            "a: factory made the random generator client.rng in another state; the recorded draws are used"
+        ], str(report)
+
+
 def test_draws_that_the_program_makes_between_actions_are_no_false_difference(toy):
     source = CHEF.replace("chef.plan(f", "chef.client.call('x'); chef.plan(f")
     report = toy.record(source).replay()

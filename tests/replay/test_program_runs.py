@@ -190,6 +190,16 @@ def test_draws_without_a_seed_prove_nothing_even_if_they_change_nothing(farm, te
     assert told in remarks(report), str(report)
 
 
+def test_a_program_whose_actions_leave_nothing_proves_nothing(farm):
+    text = PROGRAM.replace("cow.graze()", "cow.graze(), AgentLogger('told').info('a day')")
+    text = text.replace("from Agent import", "from Agent import AgentLogger,", 1)
+    for line in ("self.meadow.grass[self.place] -= eaten", "self.fat += eaten", "return eaten"):
+        text = text.replace(line, "pass")
+    farm.record(text.replace("self.place = (self.place + 13) % 700", "pass"))
+    report = farm.replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+
+
 def test_files_are_written_in_a_copy_of_the_working_directory(farm):
     farm.record(end='open("result.txt", "a").write("done\\n")')
     Path("result.txt").write_text("mine")

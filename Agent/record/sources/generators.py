@@ -36,6 +36,13 @@ _JUMP_WORDS = 1 << 16
 _scope_here = current_scope.get
 
 
+def place_in_stream(generator: object) -> str:
+    """A digest of where a `random.Random` stands; "" for others."""
+    if not isinstance(generator, random.Random):
+        return ""
+    return digest_bytes(repr(random.Random.getstate(generator)).encode())
+
+
 class AdoptedRandom(Adopted):
     """A Mersenne twister, kept by position."""
 

@@ -77,6 +77,7 @@ def emit_state(
         "written_outside": sorted(tracker.written_outside),
         "outside_content": _outside_content(pipeline, tracker, obj) if reason == "exit" else {},
         "adopted": adopted,
+        "adopted_at": _places_in_streams(exposed.fields, adopted) if reason == "first" else {},
         "held": {name: each.number for name, each in held.items()},
         "held_values": "records" if held else None,
     }
@@ -369,6 +370,21 @@ def _write_state(
 
 def _class_name(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _places_in_streams(fields: Mapping[str, Any], adopted: Collection[str]) -> dict[str, str]:
+    """Where adopted generators of objects in fields stand, which is no part of the digests of these."""
+    if not any("." in name for name in adopted):
+        return {}
+    from Agent.record.sources.generators import place_in_stream
+
+    found = {}
+    for name in adopted:
+        field, _, attribute = name.partition(".")
+        generator = generators_of(fields.get(field)).get(attribute) if attribute else None
+        if place := place_in_stream(generator):
+            found[name] = place
+    return found
 
 
 def _adopted_at(generator: object) -> str | None:

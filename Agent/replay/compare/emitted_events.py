@@ -69,6 +69,7 @@ _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
                 "written_outside",
                 "outside_content",
                 "adopted",
+                "adopted_at",
             ),
             *("opaque", "unseen", "handles", "ignored"),
         ]

@@ -22,9 +22,17 @@ from Agent.event.values.opaque import WRITTEN_OUTSIDE, OpaqueKind
 from Agent.event.values.reading import Places
 from Agent.event.values.values import to_json
 from Agent.record.emit.pipeline import Pipeline
+from Agent.record.sources.generators import place_in_stream
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.held_objects import generators_in_fields, is_seen
-from Agent.record.state.introspection import Sort, read_state, restore_state, sort_of
+from Agent.record.state.introspection import (
+    Sort,
+    generators_of,
+    plain_attributes,
+    read_state,
+    restore_state,
+    sort_of,
+)
 from Agent.replay.compare.comparison import (
     ABSENT,
     OLDER,
@@ -439,6 +447,7 @@ class FieldRules:
         self._elsewhere: Mapping[str, Mapping[str, str]] = {}
         self._known: dict[tuple[str, str], bool] = {}
         self._noted: set[str] = set()
+        self._streams: set[int] = set()
         self.is_older = False
         """The recording was made before content had digests, and holds no field that only they show."""
 
@@ -485,6 +494,20 @@ class FieldRules:
             tag is not None and (tag == "opaque" or tag.startswith("queue:") or is_tag_of_generator(tag))
             for tag in tags
         )
+
+    def streams_made_otherwise(self, agent_id: str, first: Event, obj: object) -> list[str]:
+        """Say which adopted generators in objects of fields do not stand where the first state has them."""
+        found, fields = [], plain_attributes(obj)
+        for name, place in (first.extra.get("adopted_at") or {}).items():
+            field, _, attribute = name.partition(".")
+            generator = generators_of(fields.get(field)).get(attribute)
+            if generator is None or id(generator) in self._streams:
+                continue  # one that agents share moves on while it is replayed
+            self._streams.add(id(generator))
+            if place_in_stream(generator) != place:
+                told = f"the random generator {name} in another state; the recorded draws are used"
+                found.append(f"{agent_id}: factory made {told}")
+        return found
 
     def is_shared(self, agent_id: str, name: str) -> bool:
         """Whether a field that takes no part is one that agents share which do not run."""

@@ -723,6 +723,7 @@ class Driver:
 
     def _compare_factory(self, agent_id: str, obj: object, first: Event, restored: Collection[str]) -> None:
         """Say how the factory's object differs from the first recorded state, which replaces its state."""
+        self._outcome.factory_differences += self._fields.streams_made_otherwise(agent_id, first, obj)
         for name, difference in state_differences(
             first, obj, self._pipeline, self._comparison, self._fields, restored
         ):
