@@ -279,7 +279,7 @@ def _identical(outcome: ReplayOutcome, session: Path, program: Path, first: RunC
     counts = proved.counts
     counts.driven = counts.covered = len(plan.actions)
     counts.informative = sum(
-        event.extra.get("result") is not None or bool(event.state)
+        event.extra.get("result") is not None or any((event.state or {}).values())
         if is_traced_action(event)
         else event.parent_span_id is not None
         for event in events
