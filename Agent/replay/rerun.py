@@ -268,7 +268,7 @@ def drive_again(
         elif told is not None and (differs is not None or _may_come_of_outside(outcome)):
             outcome, agent_id = told, None
         elif told is not None:
-            outcome.doubts.append(
+            outcome.remark(
                 f"{told.remarks[-1]}: what the target gives is not what the program makes, or differs in "
                 "what a replay does not restore"
             )
@@ -308,6 +308,8 @@ def _may_come_of_program(outcome: ReplayOutcome, options: RedriveOptions) -> boo
     reads = [read for read in outcome.sources if not (read.is_of_library or read.source in _SEEDED)]
     if not is_plain or reads or outcome.unseen_fields or outcome.scope != "whole":
         return False
+    if outcome.set_by_factory:
+        return False  # which the program may not do
     if judge(outcome)[0] is Verdict.DIVERGED:
         return _may_come_of_outside(outcome) or _is_unchanged(outcome)
     return judge(outcome)[0] is Verdict.UNVERIFIED and (outcome.counts.driven > 0 or outcome.is_waiting)

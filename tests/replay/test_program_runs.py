@@ -259,19 +259,28 @@ def test_a_target_with_other_code_than_the_program_is_judged_by_its_own(farm):
     assert "cows.py, run again as a whole, proves nothing: the target gives other code" in remarks(report)
 
 
-def test_a_factory_that_makes_something_else_does_not_make_the_program_diverge(farm):
-    farm.record(
-        PROGRAM.replace("meadow.grow(day)", "pass")
-        .replace("// 2", "// self.bite")
-        .replace("Cow:", "Cow:\n    bite = 2\n")
-    )
+def test_code_or_constants_that_the_factory_sets_are_not_those_of_the_program(farm):
+    farm.record(PROGRAM.replace("// 2", "// self.bite").replace("Cow:", "Cow:\n    bite = 2\n"))
     Path("stable.py").write_text(
         "import cows\n\ndef build(spec):\n    cows.Cow.bite = 3\n    return cows.build(spec)\n"
     )
     report = replay_run("last", "stable:build", "trace")
-    assert report.verdict == "UNVERIFIED", str(report)
-    assert "what the target gives is not what the program makes" in " ".join(report.reasons)
-    assert replay_run("last", "stable:build", "trace", program=False).verdict == "DIVERGED"
+    assert report.verdict != "IDENTICAL", str(report)
+    assert report.outcome.set_by_factory == ["cows.Cow.bite"]
+
+
+def test_a_difference_of_the_target_alone_is_told(farm):
+    farm.record(
+        PROGRAM.replace("meadow.grow(day)", "pass")
+        .replace("// 2", "// len(self.__doc__)")
+        .replace("Cow:", "Cow:\n    'ab'\n")
+    )
+    Path("stable.py").write_text(
+        "import cows\n\ndef build(spec):\n    cows.Cow.__doc__ = 'abc'\n    return cows.build(spec)\n"
+    )
+    report = replay_run("last", "stable:build", "trace")
+    assert report.verdict == "DIVERGED", str(report)
+    assert "what the target gives is not what the program makes" in remarks(report)
 
 
 def test_a_program_that_is_not_here_leaves_the_verdict_as_it_was(farm, tmp_path, monkeypatch):

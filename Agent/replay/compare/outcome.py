@@ -151,6 +151,8 @@ class ReplayOutcome:
     """`agent.field` that belong to their process, such as locks and files."""
     factory_differences: list[str] = field(default_factory=list)
     """What the factory made otherwise than the recording has it before the first action."""
+    set_by_factory: list[str] = field(default_factory=list)
+    """Attributes of the program's classes, constants and functions of its modules that the factory set."""
     unseen_at_end: dict[str, list[str]] = field(default_factory=dict)
     """Agent to fields that only full states hold, where none stands behind its last action."""
     unseen_ends: dict[str, list[str]] = field(default_factory=dict)

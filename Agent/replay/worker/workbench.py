@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from Agent.errors import RecordingMiss
@@ -23,6 +24,7 @@ from Agent.record.emit import installed
 from Agent.record.emit.context import current_player
 from Agent.record.emit.installed import LIMITS, install_pipeline
 from Agent.record.emit.pipeline import LineSink, Pipeline, options_of_replay, record_lines
+from Agent.record.state.identity import TRACED
 from Agent.record.state.tracker import count_as_script
 from Agent.record.tracing.function_facts import module_digest
 from Agent.replay.compare.comparison import OLDER, Comparison, Difference
@@ -175,13 +177,19 @@ class Workbench:
             self.decoder = Decoder(self._find_agent, module)
             self.comparison.main_module = module
         spec = self._spec()
+        modules = {*recording.modules, name.partition(":")[0]}
+        before = _code_and_constants(modules)
         if self.request.get("clock_shift_s"):
             random.seed()  # as the clocks differ, so do draws that no seed determines
         try:
             with self.watch.building(self.request.get("clock_shift_s", 0)):
-                return build(factory, spec, name)
+                made = build(factory, spec, name)
         except FactoryRaised as error:
             raise TargetFailed(f"{error}{what_the_spec_lacks(spec)}") from error
+        self.outcome.set_by_factory = [
+            name for name, value in _code_and_constants(modules).items() if before.get(name) is not value
+        ]
+        return made
 
     def _imported(self) -> Callable[..., Any]:
         self._make_player(frozenset())
@@ -288,6 +296,27 @@ class Workbench:
             return False
         self._identifiers.see(driver.effects_so_far())
         return self._identifiers.same(recorded, replayed)
+
+
+def _code_and_constants(modules: set[str]) -> dict[str, object]:
+    """What classes of these modules hold, and their functions, classes and constants, by name.
+
+    What was instrumented is left out: it is the same code.
+    """
+    found: dict[str, object] = {}
+    for name in modules & sys.modules.keys():
+        for key, value in list(vars(sys.modules[name]).items()):
+            if isinstance(value, type) and value.__module__ == name:
+                found |= {
+                    f"{name}.{key}.{each}": held for each, held in vars(value).items() if each[0] != "_"
+                }
+            if key[0] != "_" and isinstance(value, (type, FunctionType, bool, int, float, str)):
+                found[f"{name}.{key}"] = value
+    return {
+        name: value
+        for name, value in found.items()
+        if not (isinstance(value, FunctionType) and hasattr(value, TRACED))
+    }
 
 
 def _level(name: Any) -> int:
