@@ -127,14 +127,20 @@ class ChainedFiles(ExitStack):
         self._account = read_account(session)
         self._sealed: dict[str, tuple[Part, str]] = {}
         self._connection: Any = None
-        self.first_ids: dict[str, str | None] = {
-            path.relative_to(session).as_posix(): first_id(path) for path in tree_files(session)
-        }
+        self.first_ids: dict[str, str | None] = {}
+        self._look_at_files()
         self._look_into_archive()
+        self._look_at_files()  # what was restored from there meanwhile
         files = [file for chain in chains.values() for file in chain.files.values()]
         found = self._found(files)
         self.files = [(file, found.get(id(file))) for file in files]
         """With the name under which each is found, None where it is nowhere."""
+
+    def _look_at_files(self) -> None:
+        for path in tree_files(self._session):
+            name = path.relative_to(self._session).as_posix()
+            if name not in self.first_ids:
+                self.first_ids[name] = first_id(path)
 
     def _look_into_archive(self) -> None:
         """Take what is there alone, under the names that the files would get again."""
@@ -285,10 +291,12 @@ def standing(chained: ChainedFiles, name: str, file: FileChain) -> tuple[list[Bl
     tried = []
     for states in _states_of(file):
         wrong = [each._replace(lines=[]) for each in walk(file, states, chained.lines(name)) if each.problem]
-        if not wrong:
-            return states, []
         tried.append((states, wrong))
-    return tried[0]
+    fitting = [states for states, wrong in tried if not wrong]
+    if not fitting:
+        return tried[0]
+    # Without its last blocks a file fits as well; more lines there tell that it was not rewritten yet.
+    return max(fitting, key=lambda states: sum(state.lines for state in states)), []
 
 
 def check_chains(session: Path, told: Mapping[str, str], kept: Iterable[str] = ()) -> ChainReport | None:

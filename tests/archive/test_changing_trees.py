@@ -162,6 +162,16 @@ def test_sealed_and_removed_at_any_look_a_session_gives_the_same_answer(recorded
 
 
 @pytest.mark.process
+def test_an_event_is_proved_while_its_session_comes_back_from_the_archive(recorded, tmp_path):
+    command = ["prove", "{event}", "{session}", "--json"]
+    calm = ask(recorded, tmp_path, command, "removed")
+    assert calm[0] == 0
+    for at in range(1, calm[3] + 1):
+        code, out, err, _ = ask(recorded, tmp_path, command, "removed", HARMLESS["restore"], at)
+        assert (code, out) == calm[:2], f"at look {at} of {calm[3]}: {err[-1500:]}"
+
+
+@pytest.mark.process
 def test_a_segment_that_rolls_under_a_reader_is_counted_once(tmp_path):
     root = tmp_path / "trace"
 
