@@ -114,6 +114,7 @@ def test_a_changed_rule_is_diverged_at_the_step_that_does_otherwise(farm):
     assert (report.verdict, report.divergence.field) == ("DIVERGED", "state.fat"), str(report)
 
 
+@pytest.mark.further
 def test_an_agent_that_only_changed_code_makes_is_no_earlier_difference_than_what_made_it(farm):
     text = PROGRAM.replace(
         "            cow.graze()",
@@ -190,6 +191,7 @@ def test_draws_without_a_seed_prove_nothing_even_if_they_change_nothing(farm, te
     assert told in remarks(report), str(report)
 
 
+@pytest.mark.further
 def test_a_program_whose_actions_leave_nothing_proves_nothing(farm):
     text = PROGRAM.replace("cow.graze()", "cow.graze(), AgentLogger('told').info('a day')")
     text = text.replace("from Agent import", "from Agent import AgentLogger,", 1)
@@ -210,6 +212,7 @@ def test_files_are_written_in_a_copy_of_the_working_directory(farm):
     assert len(list(Path("trace").glob("session_*"))) == 1
 
 
+@pytest.mark.further
 def test_a_run_begins_without_the_files_that_the_recorded_run_made(farm):
     text = PROGRAM.replace(
         "meadow = Meadow()\n    cows = [",
@@ -221,6 +224,7 @@ def test_a_run_begins_without_the_files_that_the_recorded_run_made(farm):
     assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     ("attempt", "told"),
     [
@@ -269,6 +273,7 @@ def test_code_or_constants_that_the_factory_sets_are_not_those_of_the_program(fa
     assert report.outcome.set_by_factory == ["cows.Cow.bite"]
 
 
+@pytest.mark.further
 def test_a_difference_of_the_target_alone_is_told(farm):
     farm.record(
         PROGRAM.replace("meadow.grow(day)", "pass")
@@ -283,6 +288,7 @@ def test_a_difference_of_the_target_alone_is_told(farm):
     assert "what the target gives is not what the program makes" in remarks(report)
 
 
+@pytest.mark.further
 def test_a_program_that_is_not_here_leaves_the_verdict_as_it_was(farm, tmp_path, monkeypatch):
     farm.record()
     monkeypatch.chdir(tmp_path)
@@ -290,12 +296,14 @@ def test_a_program_that_is_not_here_leaves_the_verdict_as_it_was(farm, tmp_path,
     assert report.verdict == "UNVERIFIED", str(report)
 
 
+@pytest.mark.further
 def test_nothing_runs_again_where_somebody_says_so(farm):
     farm.record()
     report = replay_run("last", "cows:build", "trace", program=False)
     assert (report.verdict, "run again" in remarks(report)) == ("UNVERIFIED", False), str(report)
 
 
+@pytest.mark.further
 def test_all_sessions_are_judged_so(farm):
     farm.record()
     assert [each.verdict for each in replay_runs("cows:build", "trace").runs] == ["IDENTICAL"]
@@ -303,6 +311,7 @@ def test_all_sessions_are_judged_so(farm):
     assert [each.verdict for each in found.runs] == ["UNVERIFIED"]
 
 
+@pytest.mark.further
 def test_a_program_runs_with_its_arguments_and_settings(farm):
     days = "range(int(__import__('sys').argv[1]))"
     farm.record(PROGRAM.replace("range(12)", days), arguments=["9"], settings={"AGENT_TRACE_LEVEL": "INFO"})

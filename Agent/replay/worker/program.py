@@ -12,6 +12,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Mapping
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, Final
@@ -55,7 +56,7 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     failure = ""
     guard.begin()
     try:
-        exec(compile(Path(path).read_bytes(), path, "exec", dont_inherit=True), vars(module))  # noqa: S102
+        SourceFileLoader("__main__", path).exec_module(module)
     except SystemExit as left:
         failure = left.code if isinstance(left.code, str) else ""
     except Exception as error:  # noqa: BLE001 - the user's program; the caller tells
