@@ -161,6 +161,7 @@ def test_sealed_and_removed_at_any_look_a_session_gives_the_same_answer(recorded
             assert (code, out) == calm[:2], f"{form}, at look {at} of {calm[3]}: {err[-1500:]}"
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_an_event_is_proved_while_its_session_comes_back_from_the_archive(recorded, tmp_path):
     command = ["prove", "{event}", "{session}", "--json"]
