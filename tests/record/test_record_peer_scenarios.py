@@ -25,7 +25,7 @@ from pythonjsonlogger.json import JsonFormatter
 from pythonjsonlogger.orjson import OrjsonFormatter
 from support.session_files import only_session
 
-from Agent import setup_logging, shutdown_logging
+from Agent import health, setup_logging, shutdown_logging
 from Agent.bridges import TraceHandler, structlog_processor, structlog_renderer
 from Agent.event.codec import decode_line
 from Agent.event.values.values import decode_value
@@ -59,7 +59,7 @@ def test_a_file_rolls_before_it_grows_beyond_its_size_and_keeps_every_record_in_
         log.info("%s", "x" * 400, extra={"number": number})
     shutdown_logging()
     files = sorted(session.path.glob("system*.log"))
-    assert (len(files) > 1) == (count > 1)
+    assert (len(files) > 1) == (count > 1), health()
     assert all(path.stat().st_size <= 4096 for path in files)
     numbers = [event.extra["number"] for event in TreeReader(session.path).events() if event.kind == "log"]
     assert numbers == list(range(count))
