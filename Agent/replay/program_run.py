@@ -18,13 +18,13 @@ from typing import NamedTuple
 
 from Agent.archive.sealed.reader import open_reader
 from Agent.event.clock import parse_timestamp
-from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
 from Agent.replay.diff.run_comparison import RunComparison, compare_actions
 from Agent.replay.plan.actions import Plan, make_plan
 from Agent.replay.plan.recording import (
+    Recording,
     is_traced_action,
     method_name,
     read_recording,
@@ -120,6 +120,9 @@ def judged_by_program(
     program = _program(session, info, target)
     if info is None or program is None:
         return None
+    recording = read_recording(session)
+    if recording.lost or recording.dropped or recording.damage or not recording.is_complete:
+        return None  # nobody knows what the missing events told
     seconds = timeout_seconds or _patience_s(info)
     may_differ = bool(outcome.changed_code or outcome.changed_modules)
     runs = _RUNS + bool(may_differ and outcome.beside)
@@ -142,9 +145,9 @@ def judged_by_program(
             outcome.remark(f"{program.name}, run again as a whole, proves nothing: {unseeded}")
             return None
         if not any(run.divergence for run in found):
-            return _identical(outcome, session, program, first.comparison)
+            return _identical(outcome, recording, program, first.comparison)
         if may_differ and not any(compare_actions(first.session, run.session) for run in others):
-            return _diverged(outcome, session, program, first, len(found))
+            return _diverged(outcome, recording, program, first, len(found))
     parted = next(run for run in found if run.divergence is not None)
     outcome.remark(_told_of_difference(program, parted))
     return None
@@ -273,16 +276,19 @@ def _runs_same_code(run: ProgramRun, outcome: ReplayOutcome) -> bool:
     return all(run.code.get(name) == each["replayed"] for name, each in outcome.code.items())
 
 
-def _identical(outcome: ReplayOutcome, session: Path, program: Path, first: RunComparison) -> ReplayOutcome:
-    """The outcome of runs that recorded the same again."""
-    proved, plan, events = _of_program(outcome, session)
+def _identical(
+    outcome: ReplayOutcome, recording: Recording, program: Path, first: RunComparison
+) -> ReplayOutcome:
+    """The outcome of runs that recorded the same again, but for what the comparison notes."""
+    proved, plan = _of_program(outcome, recording)
+    proved.normalisers = list(first.notes)
     counts = proved.counts
     counts.driven = counts.covered = len(plan.actions)
     counts.informative = sum(
         event.extra.get("result") is not None or any((event.state or {}).values())
         if is_traced_action(event)
         else event.parent_span_id is not None
-        for event in events
+        for event in recording.events
         if event.kind not in PASSED_OVER and event.kind != "state"
     )
     counts.effects, counts.full_states = first.compared, first.states
@@ -294,13 +300,13 @@ def _identical(outcome: ReplayOutcome, session: Path, program: Path, first: RunC
 
 
 def _diverged(
-    outcome: ReplayOutcome, session: Path, program: Path, run: ProgramRun, runs: int
+    outcome: ReplayOutcome, recording: Recording, program: Path, run: ProgramRun, runs: int
 ) -> ReplayOutcome:
     """The outcome of runs of changed code that recorded the same, and something else than the recording."""
     found = run.divergence
     assert found is not None  # noqa: S101 - the caller met it
-    proved, plan, events = _of_program(outcome, session)
-    differing = next((event for event in events if event.id == found.event_a), None)
+    proved, plan = _of_program(outcome, recording)
+    differing = next((event for event in recording.events if event.id == found.event_a), None)
     own = [action for action in plan.actions if action.agent_id == found.agent_id] or plan.actions
     # An event that the recording lacks comes behind all that its agent did.
     action = own[-1]
@@ -334,9 +340,8 @@ def _why(outcome: ReplayOutcome) -> str:
     return f"called one by one, {outcome.divergence.step_text} differs, where other code may be the cause"
 
 
-def _of_program(outcome: ReplayOutcome, session: Path) -> tuple[ReplayOutcome, Plan, Sequence[Event]]:
+def _of_program(outcome: ReplayOutcome, recording: Recording) -> tuple[ReplayOutcome, Plan]:
     """An outcome for all agents, with what does not depend on how it was found out."""
-    recording = read_recording(session)
     agents = frozenset(recording.agents)
     plan = make_plan(recording, agents, agents)
     proved = ReplayOutcome(
@@ -353,7 +358,7 @@ def _of_program(outcome: ReplayOutcome, session: Path) -> tuple[ReplayOutcome, P
         remarks=list(outcome.remarks),
     )
     proved.counts.actions = len(plan.actions)
-    return proved, plan, recording.events
+    return proved, plan
 
 
 def _unseeded(found: Sequence[ProgramRun]) -> str:

@@ -24,6 +24,7 @@ from Agent.event.ids import session_id_for
 from Agent.event.model import Event as RecordedEvent
 from Agent.event.values.opaque import WRITTEN_OUTSIDE
 from Agent.record.emit.installed import flush_active
+from Agent.record.sources.sources import UNADOPTED
 from Agent.replay.compare.comparison import SOMEWHERE_INSIDE
 from Agent.replay.compare.library_values import form_of
 from Agent.replay.compare.normaliser import Normaliser
@@ -63,7 +64,7 @@ _STATE = "state."
 _SAME_ORDERS = 3
 """How many replays have to end at the same difference where threads may have an order of their own."""
 _MOST_ORDERS = 6
-_SEEDED = {"random", "numpy.random", "a random.Random outside the exposed state"}
+_SEEDED = {"random", "numpy.random", UNADOPTED}
 """Sources that a program may have seeded."""
 _MOST_ALONE = 12
 """How many agents are replayed alone where their order is unknown."""

@@ -202,6 +202,27 @@ def test_a_program_whose_actions_leave_nothing_proves_nothing(farm):
     assert report.verdict == "UNVERIFIED", str(report)
 
 
+def test_what_is_redacted_in_both_is_no_more_than_equivalent(farm):
+    text = PROGRAM.replace(
+        "self.place = self.fat = 0", "self.place = self.fat = 0; self.password = 'hunter2-is-long'"
+    )
+    farm.record(text)
+    report = farm.replay()
+    assert (report.verdict, "redacted" in report.outcome.normalisers[0]) == ("EQUIVALENT", True), str(report)
+
+
+def test_a_damaged_recording_is_proved_by_no_program(farm):
+    farm.record(
+        PROGRAM.replace("meadow.grow(day)", "meadow.grow(day); AgentLogger('told').info('a day')").replace(
+            "from Agent import", "from Agent import AgentLogger,", 1
+        )
+    )
+    (log,) = Path("trace").glob("session_*/agents/told.log")
+    log.write_bytes(log.read_bytes().replace(b'"a day"', b'"a day', 1))
+    report = farm.replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+
+
 def test_files_are_written_in_a_copy_of_the_working_directory(farm):
     farm.record(end='open("result.txt", "a").write("done\\n")')
     Path("result.txt").write_text("mine")

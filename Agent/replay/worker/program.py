@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, Final
 
+from Agent.event.values.digest import digest_bytes
 from Agent.record.sources.adopted import is_foreign_name, is_of_library, is_own, module_of, place_of
 from Agent.replay.drive.watched import REFUSED, numpy_state, path_of, user_place, writes
 from Agent.replay.worker.workbench import turn_recording_away
@@ -77,8 +77,7 @@ def _note_unseeded(found: list[str]) -> None:
         if a is None and frame is not None and _is_of_program(frame):
             found.append(place_of(frame))
 
-    vars_of_class: Any = random.Random
-    vars_of_class.seed = noted
+    random.Random.seed = noted  # type: ignore[method-assign]  # in this process alone
 
 
 def _is_of_program(frame: FrameType) -> bool:
@@ -88,8 +87,7 @@ def _is_of_program(frame: FrameType) -> bool:
 
 def _chance() -> str:
     """A digest of the generators that functions of `random` and `numpy.random` draw from, as they ended."""
-    states = [random.getstate(), numpy_state()]
-    return hashlib.blake2b(repr(states).encode(), digest_size=16).hexdigest()
+    return digest_bytes(repr([random.getstate(), numpy_state()]).encode())
 
 
 def _moved(path: str, here: str, there: str) -> str:
