@@ -103,7 +103,7 @@ def _played(played: Playback) -> dict[str, Any]:
 @click.option(
     "--program/--no-program",
     default=True,
-    help="Run the recorded program again as a whole if calls of its actions prove nothing (default: do).",
+    help="Run the recorded program again as a whole if calls of its actions prove nothing.",
 )
 @click.option(
     "--keep-going",
