@@ -210,6 +210,10 @@ def isolation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trace_root: Path)
     _forget_settings(monkeypatch, trace_root, tmp_path / "home")
     yield
     _shut_down_recording()
+    context = sys.modules.get("Agent.record.emit.context")
+    if context is not None:
+        # A test of a run that is never ended leaves the run's scope behind.
+        context.current_scope.set(None)
     # Variables that recording itself sets for child processes are not monkeypatch's to undo.
     for name in [name for name in os.environ if name.startswith(_ENVIRONMENT_PREFIX)]:
         if name != "AGENT_TRACE_ROOT":
