@@ -214,8 +214,8 @@ def isolation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trace_root: Path)
     if context is not None:
         # A test of a run that is never ended leaves the run's scope behind.
         context.current_scope.set(None)
-    # Variables that recording itself sets for child processes are not monkeypatch's to undo.
-    for name in [name for name in os.environ if name.startswith(_ENVIRONMENT_PREFIX)]:
+    # Variables that recording itself sets for child processes, or the canary, are not monkeypatch's to undo.
+    for name in [name for name in os.environ if name.startswith((_ENVIRONMENT_PREFIX, "PLANTED_"))]:
         if name != "AGENT_TRACE_ROOT":
             del os.environ[name]
 

@@ -6,6 +6,8 @@ import random
 from pathlib import Path
 
 import pytest
+from command_kills import look, make_tree, run_command
+from erase_kills import apart
 from support.processes import run_python
 
 import Agent
@@ -25,9 +27,21 @@ def test_commands_killed_at_drawn_moments_lose_nothing_and_end_their_work_when_r
         str(Path(__file__).with_name("command_kills.py")),
         *("--kills", str(kills), "--seed", str(random.randrange(2**32))),
         cwd=tmp_path,
+        timeout_s=300 + 3 * kills,
         PYTHONPATH=os.pathsep.join(map(str, paths)),
         XDG_CONFIG_HOME=str(tmp_path / "config"),
         TMPDIR=str(tmp_path),
     )
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     assert json.loads(done.stdout.splitlines()[-1])["kills"] >= kills
+
+
+@pytest.mark.process
+def test_what_a_killed_program_left_half_written_stays_so_where_sealed_lines_are_erased(tmp_path):
+    root = tmp_path / "trace"
+    apart(lambda: make_tree(root))
+    apart(lambda: run_command(root, ["seal", "--all", "--remove"]))
+    apart(lambda: run_command(root, ["erase", "--yes", "--match", '"n":7']))
+    _, found = apart(lambda: look(root), answers=True)
+    *_, killed = found["verdicts"].values()
+    assert (killed["torn_tails"], killed["damaged_lines"], killed["sound"]) == (1, 0, True)

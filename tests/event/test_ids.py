@@ -54,6 +54,7 @@ def test_an_event_id_comes_apart_as_it_was_put_together(random5, seq):
         "abc-5",
         "abcdefgh-٣",
         "abcdefgh-5 ",
+        "abcdefgh-05",
     ],
 )
 def test_what_is_no_event_id_says_so(text):

@@ -36,7 +36,9 @@ def wait_until_it_computes(process: subprocess.Popen[str], seconds: float = 0.5)
     raise AssertionError(f"process {process.pid} computes nothing")
 
 
-def run_python(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+def run_python(
+    *arguments: str, cwd: Path, timeout_s: float = 300, **settings: str
+) -> subprocess.CompletedProcess[str]:
     """Run the interpreter of the test; its output is text, its exit code is for the test to judge."""
     return subprocess.run(
         [sys.executable, *arguments],
@@ -44,7 +46,7 @@ def run_python(*arguments: str, cwd: Path, **settings: str) -> subprocess.Comple
         env=child_environment(**settings),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout_s,
         check=False,
         stdin=subprocess.DEVNULL,
     )

@@ -274,17 +274,20 @@ def _kept_batches(path: Path, judge: Callable[[bytes], bytes | None], forms: Byt
         kept = judge(raw.line)
         if kept is None or _long_line_holds(raw, forms):
             continue
-        batch.append(kept)
+        # The last line of a program that was killed: with a newline behind it, it would be a damaged one.
+        end = b"\n" if raw.complete else b""
         if raw.left_out_bytes:
-            yield from (line + b"\n" for line in batch[:-1])
+            yield b"".join(batch)
             batch = []
             yield from _whole_line(raw)
-            yield b"\n"
+            yield end
+            continue
+        batch.append(kept + end)
         if len(batch) == _BATCH_LINES:
-            yield b"\n".join(batch) + b"\n"
+            yield b"".join(batch)
             batch = []
     if batch:
-        yield b"\n".join(batch) + b"\n"
+        yield b"".join(batch)
 
 
 def drop_cursor_entries(session: Path, files: Iterable[Path]) -> None:

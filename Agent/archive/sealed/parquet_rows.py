@@ -63,7 +63,7 @@ def order_columns(of: str = "") -> dict[str, str]:
 def is_event(of: str = "") -> str:
     """The codec's own conditions for a line to be an event; a damaged one arrives as a row of NULLs."""
     return (
-        f"({of}id IS NOT NULL AND regexp_full_match({of}id, '.{{8}}-[0-9]+') "
+        f"({of}id IS NOT NULL AND regexp_full_match({of}id, '.{{8}}-(0|[1-9][0-9]{{0,17}})') "
         f"AND try_cast({of}timestamp AS TIMESTAMP) IS NOT NULL "
         f"AND {of}schema_version BETWEEN 1 AND {CURRENT_SCHEMA} "
         f"AND {says_something(of)})"

@@ -49,6 +49,7 @@ static int is_regular(const char *line, const char *end, int newest_schema) {
     const char *at = line + SEQ_AT;
     while (at < end && *at >= '0' && *at <= '9') at++;
     if (at == line + SEQ_AT || at - line > SEQ_AT + MOST_DIGITS) return 0;
+    if (line[SEQ_AT] == '0' && at > line + SEQ_AT + 1) return 0;
     if (end - at < (Py_ssize_t)sizeof THIRD + 1 || memcmp(at, THIRD, sizeof THIRD - 1) != 0) return 0;
     at += sizeof THIRD - 1;
     return *at >= '1' && *at <= '0' + newest_schema && at[1] == ',';

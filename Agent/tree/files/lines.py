@@ -35,7 +35,7 @@ _AFTER_TIMESTAMP: Final = b'Z","id":"'
 _WRITER_AT: Final = _TIMESTAMP_END - 1 + len(_AFTER_TIMESTAMP)
 _SEQ_AT: Final = _WRITER_AT + WRITER_CHARS + 1
 _ID: Final = re.compile(rb'"id":"([a-z2-7]{8})-')
-_FIRST_ID: Final = re.compile(rb'\{"timestamp":"[^"\n]*","id":"([a-z2-7]{8}-[0-9]+)"')
+_FIRST_ID: Final = re.compile(rb'\{"timestamp":"[^"\n]*","id":"([a-z2-7]{8}-(?:0|[1-9][0-9]*))"')
 _ID_WITHIN_BYTES: Final = 256
 _STEP_BYTES: Final = 64 * 1024
 _CHUNK_BYTES: Final = 256 * 1024
@@ -163,6 +163,8 @@ def line_key(line: bytes) -> OrderKey | None:
     end = line.find(b'"', _SEQ_AT, _SEQ_AT + 20)
     seq = line[_SEQ_AT:end]
     if end < 0 or line[_SEQ_AT - 1] != 45 or not seq.isdigit() or not line.endswith(b"}"):
+        return None
+    if seq[:1] == b"0" != seq:
         return None
     return line[len(LINE_PREFIX) : _TIMESTAMP_END], line[_WRITER_AT : _SEQ_AT - 1], int(seq)
 
