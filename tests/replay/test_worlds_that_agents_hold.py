@@ -216,3 +216,46 @@ def test_what_untraced_code_changes_is_noticed_of_worlds_that_come_late_too(toy)
     assert report.proof["counts"]["driven"] == 126
     report = toy.change("self.taken += nets", "self.taken += nets + (nets == 4)").replay("last")
     assert (report.verdict, report.divergence.action) == ("DIVERGED", "haul"), str(report)
+
+
+LEDGER = """
+class Ledger:
+    def __init__(self):
+        self.entries, self.pages = [], 1
+
+LISTENERS = []
+
+class Clerk:
+    def __init__(self, ledger):
+        self.agent_id, self.ledger, self.done = "a", ledger, 0
+
+    @trace_agent_action
+    def work(self, n):
+        self.done += n
+        for listener in LISTENERS:
+            listener(n)
+        return self.done
+
+def build(spec):
+    return Clerk(Ledger())
+
+def main():
+    clerk = Clerk(Ledger())
+    LISTENERS.append(clerk.ledger.entries.append)
+    for n in range(12):
+        clerk.work(n)
+        clerk.ledger.entries.append(-n)
+    return clerk
+"""
+
+
+@pytest.mark.process
+def test_what_others_change_while_an_action_runs_proves_nothing_until_the_field_is_ignored(toy):
+    report = toy.record(LEDGER).replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "if no action reads it: --ignore ledger" in str(report)
+    report = toy.replay(ignore=["ledger"])
+    assert report.verdict == "IDENTICAL", str(report)
+    toy.write(LEDGER.replace("self.done += n", "self.done += n + n // 3"))
+    report = toy.replay(ignore=["ledger"])
+    assert (report.verdict, report.divergence.field) == ("DIVERGED", "result"), str(report)

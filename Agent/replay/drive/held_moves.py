@@ -82,6 +82,9 @@ class HeldMoves:
                 if held is None or "first" not in move or _is(held, name, move["first"]):
                     continue
                 move = {**move, "now": move["first"]}
+                if self._is_ignored(number):
+                    _put(held, name, move)
+                    continue
                 what = _named("" if facts is None else facts.held[number], name)
                 made = _present(held, name)
                 told = f"{what}={short(_shown(made))}, recorded {short(_shown(move['first']))}"
@@ -104,7 +107,7 @@ class HeldMoves:
                 number = int(key)
                 held = self._found(number)
                 for name, move in moves.items() if held is not None else ():
-                    if is_compared:
+                    if is_compared and not self._is_ignored(number):
                         self._compare(action, number, held, name, move)
                     if "now" in move and not _is(held, name, move["now"]):
                         _put(held, name, move)
@@ -133,9 +136,10 @@ class HeldMoves:
             if outcome.changed_code:
                 place = f"what {agent_id} held before the step"
                 self._kit.player.differs(action, f"state.{what}", Difference("", was, made), place=place)
+            remedy = "" if path == GLOBALS else f"; if no action reads it: --ignore {_field_of(path)}"
             self._kit.player.stop(
                 f"{what} of {agent_id}, which code outside of actions changes, too, was {short(was)} before "
-                f"step {action.number}, and replayed code had left {short(made)} there"
+                f"step {action.number}, and replayed code had left {short(made)} there{remedy}"
             )
         if "now" not in move:
             return
@@ -145,6 +149,9 @@ class HeldMoves:
                 "another agent; whether changed code changes it differently is unknown"
             )
         outcome.imposed.update([f"{agent_id}.{what}"])
+
+    def _is_ignored(self, number: int) -> bool:
+        return all(self._kit.fields.is_ignored(each, _field_of(path)) for each, path in self._holders[number])
 
     def begin_action(self) -> None:
         """Another action is replayed."""
@@ -223,6 +230,10 @@ def held_at(obj: object, path: str) -> Any:
         held = fields.get(name)
         return (live_attributes(held) or {}).get(inner) if inner else held
     return next((each for place, each in generators_in_fields(fields) if place == path), None)
+
+
+def _field_of(path: str) -> str:
+    return path.partition(".")[0].partition("#")[0]
 
 
 def _present(held: object, name: str) -> Any:

@@ -468,11 +468,15 @@ class FieldRules:
         Args:
             tags: those of its values, where they are at hand: only objects can be changed by other agents.
         """
+        return self.is_ignored(agent_id, name) or self._is_elsewhere(agent_id, name, tags)
+
+    def is_ignored(self, agent_id: str, name: str) -> bool:
+        """Whether the program or the caller asked to ignore a field, or it is compared no more."""
         key = (agent_id, name)
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = self._is_ignored(agent_id, name)
-        return known or self._is_elsewhere(agent_id, name, tags)
+        return known
 
     def leave_out(self, agent_id: str, name: str) -> None:
         """Compare a field no more; whoever calls this says so."""
