@@ -3,7 +3,7 @@
     python tests/mutations/world_trials.py [--worlds 40] [--seed N]
 
 Each world is made by chance from the statements below. Unchanged it has to be IDENTICAL. Then one statement of an
-action is changed or taken out. What the world shows after each action, in a run without tracing, tells whether that
+action is changed or taken out. What the world shows after each action, called by others too, in a run without tracing, tells whether that
 had an effect: such a change must not be green, and one without must not be red. Exit code 1 where a verdict is wrong.
 """
 
@@ -104,6 +104,7 @@ class {cls}:
     @trace_agent_action
     def note(self, n):
         self.y = (self.y + n) % 53
+        show(self, self.y)
         return self.y
 
     @trace_agent_action

@@ -257,6 +257,7 @@ def test_a_run_begins_without_the_files_that_the_recorded_run_made(farm):
         ('import subprocess; subprocess.run(["true"])', "a new process"),
         ("import os; os.kill(os.getppid(), 0)", "a signal to another process"),
         ('import socket; socket.create_connection(("127.0.0.1", 9))', "network"),
+        ('import socket; socket.socket().bind(("0.0.0.0", 0))', "network"),
     ],
 )
 def test_what_a_program_may_not_do_is_refused_and_named(farm, tmp_path, attempt, told):
@@ -273,6 +274,14 @@ def test_what_a_program_may_not_do_is_refused_and_named(farm, tmp_path, attempt,
     assert report.verdict == "UNVERIFIED", str(report)
     assert told.replace("FOREIGN", str(foreign)) in remarks(report), str(report)
     assert [path.name for path in foreign.iterdir()] == ["kept"]
+
+
+@pytest.mark.further
+def test_a_library_may_try_whether_it_can_bind_an_address_of_this_machine(farm):
+    tried = "import socket\nwith socket.socket() as tried:\n    tried.bind(('127.0.0.1', 0))\n"
+    farm.record(tried + PROGRAM)
+    report = farm.replay()
+    assert report.verdict == "IDENTICAL", str(report)
 
 
 def test_a_target_with_other_code_than_the_program_is_judged_by_its_own(farm):

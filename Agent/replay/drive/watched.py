@@ -84,7 +84,8 @@ VARIED_SOURCES = ("time.", "datetime.", "os.urandom", "uuid", "secrets", "random
 """Sources that give something else in another replay with `clock_shift_s`."""
 _WRITING = frozenset({"open", "os.remove", "os.rename", "os.truncate", "sqlite3.connect"})
 """Names of the audit events by which files are written."""
-_AUDITED = REFUSED.keys() | _WRITING
+_TRIED = (("127.0.0.1", 0), ("localhost", 0), ("::1", 0))
+"""Addresses that libraries bind to see whether they can: nobody is reached by that."""
 _TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_TRUNC
 _HOW = {"os.remove": "removed", "os.rename": "moved", "os.truncate": "cut"}
 
@@ -543,14 +544,19 @@ def _hook_of(watch: SourceWatch) -> Callable[[str, tuple[Any, ...]], None]:
     """
 
     def audit(event: str, arguments: tuple[Any, ...]) -> None:
-        if event not in _AUDITED:
-            return
-        if event in REFUSED:
-            watch.keep_out(REFUSED[event])
-        elif watch.runs_target:
+        refused = refused_by(event, arguments)
+        if refused is not None:
+            watch.keep_out(refused)
+        elif event in _WRITING and watch.runs_target:
             watch.files.look(event, arguments, sys._getframe(1))  # noqa: SLF001 - the one way to a caller
 
     return audit
+
+
+def refused_by(event: str, arguments: tuple[Any, ...]) -> str | None:
+    """What a replay keeps out of reach, where an audit event is about that."""
+    is_trial = event == "socket.bind" and isinstance(arguments[1], tuple) and arguments[1][:2] in _TRIED
+    return None if is_trial else REFUSED.get(event)
 
 
 def _is_adopted(bits: Any) -> bool:
