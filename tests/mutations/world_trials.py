@@ -3,8 +3,9 @@
     python tests/mutations/world_trials.py [--worlds 40] [--seed N]
 
 Each world is made by chance from the statements below. Unchanged it has to be IDENTICAL. Then one statement of an
-action is changed or taken out. What the world shows after each action, called by others too, in a run without tracing, tells whether that
-had an effect: such a change must not be green, and one without must not be red. Exit code 1 where a verdict is wrong.
+action is changed or taken out. What the world shows after each action, also of those that agents call of each other,
+in a run without tracing, tells whether that had an effect: such a change must not be green, and one without must not
+be red. Exit code 1 where a verdict is wrong.
 """
 
 from __future__ import annotations

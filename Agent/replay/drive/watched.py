@@ -544,19 +544,17 @@ def _hook_of(watch: SourceWatch) -> Callable[[str, tuple[Any, ...]], None]:
     """
 
     def audit(event: str, arguments: tuple[Any, ...]) -> None:
-        refused = refused_by(event, arguments)
-        if refused is not None:
-            watch.keep_out(refused)
+        if event in REFUSED and not is_trial(event, arguments):
+            watch.keep_out(REFUSED[event])
         elif event in _WRITING and watch.runs_target:
             watch.files.look(event, arguments, sys._getframe(1))  # noqa: SLF001 - the one way to a caller
 
     return audit
 
 
-def refused_by(event: str, arguments: tuple[Any, ...]) -> str | None:
-    """What a replay keeps out of reach, where an audit event is about that."""
-    is_trial = event == "socket.bind" and isinstance(arguments[1], tuple) and arguments[1][:2] in _TRIED
-    return None if is_trial else REFUSED.get(event)
+def is_trial(event: str, arguments: tuple[Any, ...]) -> bool:
+    """Whether an audit event is about a library that tries whether an address can be bound."""
+    return event == "socket.bind" and isinstance(arguments[1], tuple) and arguments[1][:2] in _TRIED
 
 
 def _is_adopted(bits: Any) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from Agent.event.values.digest import digest_bytes
 from Agent.record.sources.adopted import is_foreign_name, is_of_library, is_own, module_of, place_of
-from Agent.replay.drive.watched import numpy_state, path_of, refused_by, user_place, writes
+from Agent.replay.drive.watched import REFUSED, is_trial, numpy_state, path_of, user_place, writes
 from Agent.replay.worker.workbench import turn_recording_away
 
 _CHANGING: Final = dict.fromkeys(
@@ -115,8 +115,8 @@ class Guard:
             if event in _SIGNALS:
                 if arguments[0] != os.getpid():
                     self._refuse("a signal to another process", sys._getframe(1))  # noqa: SLF001
-            elif (refused := refused_by(event, arguments)) is not None:
-                self._refuse(refused, sys._getframe(1))  # noqa: SLF001 - the one way to a caller
+            elif event in REFUSED and not is_trial(event, arguments):
+                self._refuse(REFUSED[event], sys._getframe(1))  # noqa: SLF001 - the one way to a caller
             elif event in _CHANGING and (event != "open" or writes(arguments[2])):
                 self._look(arguments[: _CHANGING[event]], sys._getframe(1))  # noqa: SLF001
 
