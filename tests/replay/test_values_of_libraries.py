@@ -235,3 +235,81 @@ def test_an_object_with_durations_that_a_library_measured_is_left_out(
     assert report.verdict == verdict, str(report)
     assert "timer: not compared" in str(report)
     assert verdict != "DIVERGED" or report.divergence.step == 5
+
+
+STEP_LIBRARY = """
+class Saver:
+    def __init__(self):
+        self.steps = []
+
+class Graph:
+    def __init__(self, nodes):
+        self.nodes, self.saver, self.is_saving = nodes, Saver(), False
+
+    def invoke(self, n):
+        for node in self.nodes:
+            self.saver.steps.append(n)
+            self.is_saving = True
+            n = node(n)
+            self.is_saving = False
+        return n
+
+    def save(self):
+        if self.is_saving:
+            self.saver.steps.append("saved while a step runs")
+"""
+STEPS = """
+from step_library import Graph
+
+OTHERS = []
+
+class Planner:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.total = "a", "planner", 0
+        self.graph = Graph([self.plan, self.rate])
+
+    @trace_agent_action
+    def plan(self, n):
+        for other in OTHERS:
+            other()
+        return n + 2
+
+    @trace_agent_action
+    def rate(self, n):
+        self.total += n
+        return n * 3
+
+def build(spec):
+    return Planner()
+
+def main():
+    planner = Planner()
+    OTHERS.append(planner.graph.save)
+    for n in range(6):
+        planner.graph.invoke(n)
+    return planner
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("old", "new", "verdict"),
+    [
+        ("n + 2", "n + 2", "IDENTICAL"),
+        ("n + 2", "n + 2 + n // 3", "DIVERGED"),
+        ("n + 2", "2 + n", "UNVERIFIED"),
+    ],
+)
+def test_what_a_graph_of_a_library_stores_while_its_nodes_run_is_put_in_and_not_compared(
+    toy, tmp_path, monkeypatch, old, new, verdict
+):
+    library = tmp_path / "site-packages"
+    library.mkdir()
+    (library / "step_library.py").write_text(STEP_LIBRARY)
+    monkeypatch.syspath_prepend(str(library))
+    toy.record(STEPS)
+    sys.modules.pop("step_library", None)
+    toy.write(STEPS.replace(old, new))
+    report = toy.replay()
+    assert report.verdict == verdict, str(report)
+    assert "graph.saver.steps of a, which a library writes while actions run, is not compared" in str(report)
