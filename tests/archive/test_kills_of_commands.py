@@ -37,11 +37,16 @@ def test_commands_killed_at_drawn_moments_lose_nothing_and_end_their_work_when_r
 
 
 @pytest.mark.process
-def test_what_a_killed_program_left_half_written_stays_so_where_sealed_lines_are_erased(tmp_path):
+@pytest.mark.parametrize(
+    ("before", "erased"), [([], ["--match", '"n":7']), ([["recover", "--all"]], ["--agent", "helper"])]
+)
+def test_what_a_killed_program_left_half_written_stays_so_where_sealed_lines_are_erased(
+    tmp_path, before, erased
+):
     root = tmp_path / "trace"
     apart(lambda: make_tree(root))
-    apart(lambda: run_command(root, ["seal", "--all", "--remove"]))
-    apart(lambda: run_command(root, ["erase", "--yes", "--match", '"n":7']))
+    for command in [*before, ["seal", "--all", "--remove"], ["erase", "--yes", *erased]]:
+        apart(lambda command=command: run_command(root, command))
     _, found = apart(lambda: look(root), answers=True)
     *_, killed = found["verdicts"].values()
     assert (killed["torn_tails"], killed["damaged_lines"], killed["sound"]) == (1, 0, True)

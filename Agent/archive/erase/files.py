@@ -318,8 +318,11 @@ def settle_torn_tails(session: Path) -> None:
     by_file: dict[str, list[TornTail]] = {}
     for tail in recovery.torn_tails:
         by_file.setdefault(tail.file, []).append(tail)
+    sealed = {each.file for part in read_parts(session) if part.json_removed for each in part.segments}
     for file, tails in by_file.items():
-        settled += _found_again(session / file, tails)
+        # What stands in the archive alone was not rewritten.
+        is_archived = file in sealed and not (session / file).exists()
+        settled += tails if is_archived else _found_again(session / file, tails)
     if settled != recovery.torn_tails:
         write_recovery(session, Recovery(recovery.recovered_at, recovery.writers, settled))
 
