@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from Agent.event.model import Event
 from Agent.event.pointers import unescape
 from Agent.event.values.content_digest import content_of
-from Agent.record.sources.adopted import is_of_library
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.followed_values import copied, is_same, pour
 from Agent.record.state.held_objects import (
@@ -65,8 +64,6 @@ class HeldMoves:
         }
         """Agents without a generator that agents draw from whose code does not run."""
         self._firsts: dict[int, list[_First]] = defaultdict(list)
-        self._put_by_library: dict[tuple[int, str], str | None] = {}
-        """What was put into an object that a library's object holds, as a digest; None: compared no more."""
         self._generators: dict[str, tuple[Any, str]] = {}
         """Of the action that runs: generators that others may draw from, too, and where they stood."""
         for event in kit.recording.moves:
@@ -86,7 +83,7 @@ class HeldMoves:
                     continue
                 move = {**move, "now": move["first"]}
                 if self._is_ignored(number):
-                    self._put(number, held, name, move)
+                    _put(held, name, move)
                     continue
                 what = _named("" if facts is None else facts.held[number], name)
                 made = _present(held, name)
@@ -94,7 +91,7 @@ class HeldMoves:
                 if sort_of(type(made)) is Sort.GENERATOR:
                     told = f"the random generator {what} in another state; the recorded state is used"
                 self._kit.outcome.factory_differences.append(f"{agent_id}: factory made {told}")
-                self._put(int(key), held, name, move)
+                _put(held, name, move)
 
     def put(self, action: DrivenAction, events: Sequence[Event], *, is_compared: bool = True) -> None:
         """Make the changes of these events.
@@ -113,7 +110,7 @@ class HeldMoves:
                     if is_compared and not self._is_ignored(number):
                         self._compare(action, number, held, name, move)
                     if "now" in move and not _is(held, name, move["now"]):
-                        self._put(number, held, name, move)
+                        _put(held, name, move)
                     elif "lost" in move:
                         what = _named(self._holders[number][0][1], name)
                         self._kit.outcome.remark(
@@ -133,7 +130,7 @@ class HeldMoves:
         agent_id, path = next((each for each in live if each[0] == action.agent_id), live[0])
         what = _named(path, name)
         is_whole = all(each in self._kit.live for each, _ in self._holders[number])
-        if is_whole and not _was(held, name, move) and not self._is_beside(number, held, name):
+        if is_whole and not _was(held, name, move):
             was = _shown(move["was"]) if "was" in move else f"content {move['was_content']}"
             made = _shown(_present(held, name))
             if outcome.changed_code:
@@ -152,36 +149,6 @@ class HeldMoves:
                 "another agent; whether changed code changes it differently is unknown"
             )
         outcome.imposed.update([f"{agent_id}.{what}"])
-
-    def _put(self, number: int, held: object, name: str, move: Mapping[str, Any]) -> None:
-        _put(held, name, move)
-        if self._put_by_library.get((number, name), "") is not None and self._is_inside_library(number, held):
-            self._put_by_library[number, name] = content_of(_present(held, name)).text
-
-    def _is_inside_library(self, number: int, held: object) -> bool:
-        """Whether the object is an installed library's, and agents hold it inside another of these."""
-        for agent_id, path in self._holders[number]:
-            obj = self._objects.get(agent_id)
-            if obj is None or "." not in path or not _is_of_library(type(held)):
-                return False
-            if not _is_of_library(type(held_at(obj, _field_of(path)))):
-                return False
-        return True
-
-    def _is_beside(self, number: int, held: object, name: str) -> bool:
-        """Whether a library wrote there while an action ran, as a graph does that stores each of its steps.
-
-        Replayed code left what was put there; so did the actions in the recording, unless code changed.
-        """
-        put = self._put_by_library.get((number, name), "")
-        if put and content_of(_present(held, name)).text == put:
-            self._put_by_library[number, name] = put = None
-            agent_id, path = self._holders[number][0]
-            what = f"{_named(path, name)} of {agent_id}, which a library writes while actions run,"
-            self._kit.outcome.remark(f"{what} is not compared, but put in as recorded")
-            if self._kit.outcome.changed_code:
-                self._kit.outcome.ask(f"{what} is not compared; whether changed code writes it is unknown")
-        return put is None
 
     def _is_ignored(self, number: int) -> bool:
         return all(self._kit.fields.is_ignored(each, _field_of(path)) for each, path in self._holders[number])
@@ -263,10 +230,6 @@ def held_at(obj: object, path: str) -> Any:
         held = fields.get(name)
         return (live_attributes(held) or {}).get(inner) if inner else held
     return next((each for place, each in generators_in_fields(fields) if place == path), None)
-
-
-def _is_of_library(cls: type) -> bool:
-    return is_of_library(str(getattr(sys.modules.get(cls.__module__), "__file__", "")))
 
 
 def _field_of(path: str) -> str:
