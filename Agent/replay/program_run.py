@@ -122,7 +122,7 @@ def judged_by_program(
         return None
     recording = read_recording(session)
     if recording.lost or recording.dropped or recording.damage or not recording.is_complete:
-        return None  # nobody knows what the missing events told
+        return None  # a difference could be in the missing events
     seconds = timeout_seconds or _patience_s(info)
     may_differ = bool(outcome.changed_code or outcome.changed_modules)
     runs = _RUNS + bool(may_differ and outcome.beside)

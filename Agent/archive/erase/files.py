@@ -320,7 +320,7 @@ def settle_torn_tails(session: Path) -> None:
         by_file.setdefault(tail.file, []).append(tail)
     sealed = {each.file for part in read_parts(session) if part.json_removed for each in part.segments}
     for file, tails in by_file.items():
-        # What stands in the archive alone was not rewritten.
+        # Files that exist only in the archive were not rewritten.
         is_archived = file in sealed and not (session / file).exists()
         settled += tails if is_archived else _found_again(session / file, tails)
     if settled != recovery.torn_tails:
