@@ -78,4 +78,7 @@ else:
 
 
 if __name__ == "__main__":
-    print(*build(Path(__file__).resolve().parent), sep="\n")  # noqa: T201 - its answer
+    try:
+        print(*build(Path(__file__).resolve().parent), sep="\n")  # noqa: T201 - its answer
+    except subprocess.CalledProcessError as refused:
+        sys.exit(refused.stderr)

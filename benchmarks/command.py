@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.table import Report, print_report
@@ -25,6 +26,13 @@ def options(prog: str, description: str) -> argparse.ArgumentParser:
         "--directory", type=Path, help="where the files go: a real disk (default: the temporary directory)"
     )
     return parser
+
+
+def require(parser: argparse.ArgumentParser, *modules: str, extras: str) -> None:
+    """End the command with what to install where one of these modules is absent."""
+    absent = [name for name in modules if find_spec(name) is None]
+    if absent:
+        parser.error(f"this needs {' and '.join(absent)}: pip install '.[{extras}]'")
 
 
 def progress(text: str) -> None:

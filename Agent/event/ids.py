@@ -26,7 +26,7 @@ def event_id(writer: str, seq: int) -> str:
 def split_event_id(text: str) -> tuple[str, int]:
     """Return the writer and the number of an event id; ValueError for other texts."""
     writer, dash, seq = text.rpartition("-")
-    # The archive stores the number, so 007 would come back as 7.
+    # No leading zeros: the archive stores an integer, and would return 007 as 7.
     is_number = seq.isascii() and seq.isdigit() and len(seq) <= SEQ_DIGITS and (seq[0] != "0" or seq == "0")
     if not dash or len(writer) != WRITER_CHARS or not is_number:
         raise ValueError(f"not an event id: {text[:80]!r}")

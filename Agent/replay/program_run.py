@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -18,7 +18,9 @@ from typing import NamedTuple
 
 from Agent.archive.sealed.reader import open_reader
 from Agent.event.clock import parse_timestamp
+from Agent.event.model import Event
 from Agent.event.ordering import order_key
+from Agent.event.values.opaque import refers_elsewhere
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
 from Agent.replay.diff.run_comparison import RunComparison, compare_actions
@@ -145,12 +147,84 @@ def judged_by_program(
             outcome.remark(f"{program.name}, run again as a whole, proves nothing: {unseeded}")
             return None
         if not any(run.divergence for run in found):
-            return _identical(outcome, recording, program, first.comparison)
-        if may_differ and not any(compare_actions(first.session, run.session) for run in others):
-            return _diverged(outcome, recording, program, first, len(found))
+            has_changed = bool(outcome.changed_code or outcome.changed_modules)
+            left = _left_otherwise(recording, found, may_differ=has_changed)
+            if left is None:
+                return _identical(outcome, recording, program, first.comparison)
+            was_free = not any(run.refused or run.found_changed_files for run in found)
+            if has_changed and was_free and left.divergence is not None:
+                return _diverged(outcome, recording, program, left.divergence, len(found))
+            outcome.remark(f"{program.name}, run again as a whole, proves nothing: {left.why}")
+            return None
+        if (
+            may_differ
+            and first.divergence is not None
+            and not any(compare_actions(first.session, run.session) for run in others)
+        ):
+            return _diverged(outcome, recording, program, first.divergence, len(found))
     parted = next(run for run in found if run.divergence is not None)
     outcome.remark(_told_of_difference(program, parted))
     return None
+
+
+class _Left(NamedTuple):
+    """What runs that recorded the same events left otherwise than the recorded one."""
+
+    why: str
+    divergence: RunDivergence | None = None
+    """The first such content that is one in the recording and another in all runs."""
+
+
+class _End(NamedTuple):
+    """How something ended that a field with references to objects leads to."""
+
+    event_id: str
+    """Of the agent's last state."""
+    digest: str | None
+    """None where the recording has none: it was made before there were any, or the content cannot be read."""
+
+
+def _ends_of(events: Iterable[Event]) -> dict[tuple[str, str], _End]:
+    """What fields with references to objects lead to as a session ends, by agent and field."""
+    found: dict[tuple[str, str], _End] = {}
+    for event in events:
+        if event.kind != "state" or event.extra.get("reason") != "exit" or event.agent_id is None:
+            continue
+        digests = event.extra.get("end_content") or {}
+        fields = event.extra.get("fields") or {}
+        names = [name for name, shown in fields.items() if refers_elsewhere(shown)]
+        found |= {(event.agent_id, name): _End(event.id, digests.get(name)) for name in (*names, *digests)}
+    return found
+
+
+def _left_otherwise(recording: Recording, runs: Sequence[ProgramRun], *, may_differ: bool) -> _Left | None:
+    """What the runs left otherwise; None where that is nothing.
+
+    Args:
+        may_differ: whether code changed. Where none did, what is another one in each run counts as chance.
+    """
+    unknown = None
+    others = [_ends_of(open_reader(run.session).events()) for run in runs]
+    for (agent_id, name), end in _ends_of(recording.events).items():
+        found = {ends[agent_id, name].digest if (agent_id, name) in ends else None for ends in others}
+        if found == {end.digest} and end.digest is not None:
+            continue
+        if end.digest is None or None in found:
+            unknown = unknown or _Left(
+                f"code changed, and not all that {agent_id}.{name} holds can be compared"
+            )
+        elif len(found) == 1:
+            (other,) = found
+            values = f"content {end.digest}", f"content {other}"
+            return _Left(
+                f"what {agent_id}.{name} holds did not end as in the recording",
+                RunDivergence(None, agent_id, "state", f"state.{name}", "", *values, end.event_id, None, 0),
+            )
+        else:
+            unknown = unknown or _Left(
+                f"code changed, and what {agent_id}.{name} holds ends otherwise in each run"
+            )
+    return unknown if may_differ else None
 
 
 def _program(session: Path, info: SessionInfo | None, target: str) -> Path | None:
@@ -300,11 +374,9 @@ def _identical(
 
 
 def _diverged(
-    outcome: ReplayOutcome, recording: Recording, program: Path, run: ProgramRun, runs: int
+    outcome: ReplayOutcome, recording: Recording, program: Path, found: RunDivergence, runs: int
 ) -> ReplayOutcome:
     """The outcome of runs of changed code that recorded the same, and something else than the recording."""
-    found = run.divergence
-    assert found is not None  # noqa: S101 - the caller met it
     proved, plan = _of_program(outcome, recording)
     differing = next((event for event in recording.events if event.id == found.event_a), None)
     own = [action for action in plan.actions if action.agent_id == found.agent_id] or plan.actions

@@ -5,7 +5,9 @@ import json
 import os
 import random
 import shutil
+import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import erase_kit as kit
@@ -72,8 +74,19 @@ def recorded(tmp_path_factory):
     return root
 
 
-def ask(recorded, place, command, form, change=None, at=0):
-    """Exit code, stdout, stderr and looks of a command, with a change at one of its looks."""
+@pytest.fixture(scope="module")
+def clean():
+    """A process that has recorded and read nothing yet: what is forked from it has no thread of another test."""
+    path = os.pathsep.join(each for each in sys.path if each)
+    command = [sys.executable, __file__]
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, **streams) as process:
+        yield process
+        process.stdin.close()
+
+
+def ask(clean, recorded, place, command, form, change=None, at=0):
+    """Exit code, stdout, stderr and looks of a command, with a change, by its name, at one of its looks."""
     root = place / "trace"
     shutil.rmtree(root, ignore_errors=True)
     shutil.copytree(recorded, root, symlinks=True)
@@ -84,54 +97,60 @@ def ask(recorded, place, command, form, change=None, at=0):
         "{other}": other.name.removeprefix("session_"),
     }
     names |= {"{event}": json.loads(line)["id"], "{out}": str(place / "report.html")}
-
-    def work():
-        if form != "live":
-            seal(session, remove=form == "removed")
-        looks, is_busy = 0, False
-
-        def see(event, arguments):
-            nonlocal looks, is_busy
-            if is_busy or event not in LOOKS or not isinstance(arguments[0], (str, bytes, Path)):
-                return
-            if str(root) not in os.fsdecode(arguments[0]):
-                return
-            looks += 1
-            if looks == at:
-                is_busy = True
-                with contextlib.suppress(
-                    AgentTraceError, FileNotFoundError
-                ):  # what it meets is not asked here
-                    change(session)
-                is_busy = False
-
-        with (place / "out").open("wb") as out, (place / "err").open("wb") as err:
-            os.dup2(out.fileno(), 1)
-            os.dup2(err.fileno(), 2)
-        sys.stdout, sys.stderr = (os.fdopen(fd, "w", closefd=False) for fd in (1, 2))
-        os.environ["AGENT_TRACE_ROOT"] = str(root)
-        sys.addaudithook(see)
-        code = main(["--debug", *(names.get(word, word) for word in command)])
-        sys.stdout.flush()
-        sys.stderr.flush()
-        return code, looks
-
-    _, (code, looks) = apart(work, answers=True)
-    return code, (place / "out").read_text(), (place / "err").read_text(), looks
+    words = [names.get(word, word) for word in command]
+    (place / "err").unlink(missing_ok=True)
+    clean.stdin.write(json.dumps([str(place), str(session), words, form, change, at]) + "\n")
+    clean.stdin.flush()
+    ended, answer = json.loads(clean.stdout.readline())
+    said = (place / "err").read_text() if (place / "err").exists() else "nothing: it ended before it began"
+    assert answer is not None, f"{command}, {form}: the process ended with {ended} and said {said}"
+    code, looks = answer
+    return code, (place / "out").read_text(), said, looks
 
 
-def assert_answers(recorded, place, chance, times):
+def carry_out(place, session, words, form, change, at):
+    """Run the command with the change at one of its looks: its exit code, and how often it looked."""
+    place, session, looks, is_busy = Path(place), Path(session), 0, False
+    if form != "live":
+        seal(session, remove=form == "removed")
+
+    def see(event, arguments):
+        nonlocal looks, is_busy
+        if is_busy or event not in LOOKS or not isinstance(arguments[0], (str, bytes, Path)):
+            return
+        if str(session.parent) not in os.fsdecode(arguments[0]):
+            return
+        looks += 1
+        if looks == at:
+            is_busy = True
+            with contextlib.suppress(AgentTraceError, FileNotFoundError):  # what it meets is not asked here
+                (HARMLESS | REMOVING)[change](session)
+            is_busy = False
+
+    with (place / "out").open("wb") as out, (place / "err").open("wb") as err:
+        os.dup2(out.fileno(), 1)
+        os.dup2(err.fileno(), 2)
+    sys.stdout, sys.stderr = (os.fdopen(fd, "w", closefd=False) for fd in (1, 2))
+    os.environ["AGENT_TRACE_ROOT"] = str(session.parent)
+    sys.addaudithook(see)
+    code = main(["--debug", *words])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code, looks
+
+
+def assert_answers(clean, recorded, place, chance, times):
     calm = {}
     for _ in range(times):
         command, form = chance.choice(EXACT if chance.random() < 0.6 else OTHERS), chance.choice(FORMS)
         is_harmless = command in EXACT and chance.random() < 0.7
-        name, change = chance.choice(list((HARMLESS if is_harmless else REMOVING).items()))
+        change = chance.choice(list(HARMLESS if is_harmless else REMOVING))
         key = " ".join([*command, form])
         if key not in calm:
-            calm[key] = ask(recorded, place, command, form)
+            calm[key] = ask(clean, recorded, place, command, form)
         at = chance.randint(1, max(calm[key][3], 1))
-        code, out, err, _ = ask(recorded, place, command, form, change, at)
-        what = f"{key}, {name} at look {at} of {calm[key][3]}: {code}, {err[-2000:]}"
+        code, out, err, _ = ask(clean, recorded, place, command, form, change, at)
+        what = f"{key}, {change} at look {at} of {calm[key][3]}: {code}, {err[-2000:]}"
         # Of two sessions that are gone, diff says that nothing could be compared.
         assert code in {0, 1, 3, 4} if command[0] == "diff" else code in {0, 1, 3}, what
         assert "Traceback" not in err, what
@@ -147,29 +166,31 @@ def assert_answers(recorded, place, chance, times):
         pytest.param(1000, marks=[pytest.mark.integration, pytest.mark.slow]),
     ],
 )
-def test_a_tree_that_changes_under_a_command_costs_neither_a_traceback_nor_a_count(recorded, tmp_path, times):
-    assert_answers(recorded, tmp_path, random.Random(random.randrange(2**32)), times)
+def test_a_tree_that_changes_under_a_command_costs_neither_a_traceback_nor_a_count(
+    clean, recorded, tmp_path, times
+):
+    assert_answers(clean, recorded, tmp_path, random.Random(random.randrange(2**32)), times)
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("command", EXACT, ids=lambda command: command[0])
-def test_sealed_and_removed_at_any_look_a_session_gives_the_same_answer(recorded, tmp_path, command):
+def test_sealed_and_removed_at_any_look_a_session_gives_the_same_answer(clean, recorded, tmp_path, command):
     for form in ("live", "sealed"):
-        calm = ask(recorded, tmp_path, command, form)
+        calm = ask(clean, recorded, tmp_path, command, form)
         assert calm[0] in {0, 1}
         for at in range(1 + len(command) % 3, calm[3] + 1, 9):
-            code, out, err, _ = ask(recorded, tmp_path, command, form, HARMLESS["seal and remove"], at)
+            code, out, err, _ = ask(clean, recorded, tmp_path, command, form, "seal and remove", at)
             assert (code, out) == calm[:2], f"{form}, at look {at} of {calm[3]}: {err[-1500:]}"
 
 
 @pytest.mark.further
 @pytest.mark.process
-def test_an_event_is_proved_while_its_session_comes_back_from_the_archive(recorded, tmp_path):
+def test_an_event_is_proved_while_its_session_comes_back_from_the_archive(clean, recorded, tmp_path):
     command = ["prove", "{event}", "{session}", "--json"]
-    calm = ask(recorded, tmp_path, command, "removed")
+    calm = ask(clean, recorded, tmp_path, command, "removed")
     assert calm[0] == 0
     for at in range(1, calm[3] + 1):
-        code, out, err, _ = ask(recorded, tmp_path, command, "removed", HARMLESS["restore"], at)
+        code, out, err, _ = ask(clean, recorded, tmp_path, command, "removed", "restore", at)
         assert (code, out) == calm[:2], f"at look {at} of {calm[3]}: {err[-1500:]}"
 
 
@@ -199,3 +220,8 @@ def test_a_segment_that_rolls_under_a_reader_is_counted_once(tmp_path):
         return len(own), len(set(own)), len(read) - len(set(read))
 
     assert apart(count, answers=True)[1] == [60, 60, 0]
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        print(json.dumps(apart(partial(carry_out, *json.loads(line)), answers=True)), flush=True)

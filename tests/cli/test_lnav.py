@@ -76,11 +76,13 @@ def lnav(run, tmp_path):
 
 
 @needs_lnav
+@pytest.mark.process
 def test_lnav_takes_the_format_without_a_complaint(lnav):
     assert lnav("-C") == ""
 
 
 @needs_lnav
+@pytest.mark.process
 def test_lnav_reads_every_event_of_a_session_with_its_fields(lnav, recorded):
     files = [*recorded.session.glob("*.log"), *(recorded.session / "agents").glob("*.log")]
     everything = session_events(recorded.session)
@@ -100,6 +102,7 @@ def test_lnav_reads_every_event_of_a_session_with_its_fields(lnav, recorded):
 
 
 @needs_lnav
+@pytest.mark.process
 def test_lnav_reads_rolled_and_compressed_segments_as_one(lnav, recorded, tmp_path):
     whole = (recorded.session / "agents" / f"{AGENT}.log").read_bytes().splitlines(keepends=True)
     place = tmp_path / "agents"
@@ -114,6 +117,7 @@ def test_lnav_reads_rolled_and_compressed_segments_as_one(lnav, recorded, tmp_pa
 
 
 @needs_lnav
+@pytest.mark.process
 def test_a_line_on_its_screen_says_when_how_bad_who_and_what(lnav, recorded):
     out = lnav(recorded.session / "agents" / f"{AGENT}.log")
     event = of_kind(events_in(recorded.session / "agents" / f"{AGENT}.log"), "reward")[0]

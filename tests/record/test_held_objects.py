@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import random
 import threading
@@ -16,6 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent import trace_agent_action
+from Agent.record.encode.native import native
+from Agent.record.state import held_objects
 from Agent.record.state.agent_writes import BetweenActions
 from Agent.record.state.held_objects import generator_mark, generators_in_fields
 
@@ -288,3 +291,69 @@ def test_a_value_without_weak_references_is_not_kept_alive(gone):
         del agent
     gc.collect()
     assert (held.value(), seen()) == (None, None)
+
+
+CONTENTS = st.one_of(
+    SCALARS,
+    st.lists(SCALARS, max_size=3),
+    st.dictionaries(st.sampled_from("abc"), SCALARS, max_size=3),
+    st.tuples(SCALARS, SCALARS),
+    st.sets(st.integers(0, 3)),
+    st.lists(st.lists(st.integers(0, 2), max_size=2), max_size=2),
+)
+
+
+def moves_of(turns, *, is_quick, most_looks=1000):
+    """What the looks at one object find whose attributes are set anew, or drawn from, before each."""
+    box = Box()
+    held = held_objects.HeldObject(1, box)
+    held.looks_left = most_looks
+    found = []
+    for turn in turns:
+        for name, value in turn.items():
+            present = getattr(box, name, None)
+            if type(present) is type(value) is list:
+                present[:] = value
+            elif type(present) is np.random.Generator is not type(value):
+                present.random()
+            else:
+                setattr(box, name, value)
+        unlike = native.unlike_before if is_quick else lambda objects, *_: objects
+        looked_at = unlike((held,), held_objects.position_of, None)
+        moves = held.look() if looked_at else None
+        found.append(
+            {
+                name: {**move, "now": repr(move.get("now")).partition(" at ")[0]}
+                for name, move in (moves or {}).items()
+            }
+        )
+    return found, held.looks_left
+
+
+@pytest.mark.skipif(native is None, reason="built without its native part")
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(("one", "two", "three")),
+            st.one_of(CONTENTS, st.integers(0, 3).map(np.random.default_rng)),
+            max_size=3,
+        ),
+        max_size=6,
+    ),
+    st.integers(0, 20),
+)
+def test_a_look_in_one_call_of_c_finds_what_looks_one_by_one_find(turns, most_looks):
+    doubled = [turn for turn in turns for _ in range(2)]  # nothing has moved at every second look
+    quick, one_by_one = (
+        moves_of(copy.deepcopy(doubled), is_quick=is_quick, most_looks=most_looks)
+        for is_quick in (True, False)
+    )
+    assert quick == one_by_one
+
+
+@pytest.mark.parametrize("is_quick", [True, False])
+def test_a_list_that_outgrows_what_is_followed_is_lost_once(is_quick):
+    turns = [{"one": [0] * 150, "two": 1}, {}, {"one": [0] * 5000}, {}, {"two": 2}, {}]
+    found, _ = moves_of(turns, is_quick=is_quick)
+    assert [str(told).count("lost") for told in found] == [0, 0, 1, 0, 0, 0]
+    assert "two" in found[4]

@@ -347,3 +347,110 @@ def test_a_program_runs_with_its_arguments_and_settings(farm):
     farm.record(PROGRAM.replace("range(12)", days), arguments=["9"], settings={"AGENT_TRACE_LEVEL": "INFO"})
     report = farm.replay()
     assert (report.verdict, report.outcome.counts.actions) == ("IDENTICAL", 18), str(report)
+
+
+WORLD_ONLY = """
+import time
+from collections import Counter, deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from Agent import setup_logging, shutdown_logging
+from Agent.utils import trace_agent_action
+
+
+@dataclass
+class Note:
+    text: str
+
+
+class World:
+    def __init__(self):
+        self.clock, self.number = 0, 0
+        self.log, self.queue, self.notes = [], deque(), [Note("begin")]
+        self.counts, self.nested, self.array = Counter(), {"deep": {"list": [0]}}, np.zeros(700)
+        self.agents = []
+        EXTRA
+
+
+class Worker:
+    def __init__(self, name, world):
+        self.agent_id, self.agent_role, self.world, self.done = name, "worker", world, 0
+        LINK
+
+    @trace_agent_action
+    def act(self):
+        self.done += 1
+        is_late = self.done == 7
+        EFFECT
+        return self.done
+
+
+def make():
+    world = World()
+    return world, {name: Worker(name, world) for name in ("ann", "bob")}
+
+
+def build(spec):
+    workers = make()[1]
+    return workers if spec.agent_id is None else workers[spec.agent_id]
+
+
+def main():
+    setup_logging(trace_root="trace")
+    world, workers = make()
+    for _ in range(10):
+        world.clock += 1
+        for worker in workers.values():
+            worker.act()
+    shutdown_logging()
+
+
+if __name__ == "__main__":
+    main()
+"""
+EFFECTS = {
+    "a number": ("self.world.number += 1", "self.world.number += 1 + is_late"),
+    "a list": ("self.world.log.append('up')", "self.world.log.append('UP' if is_late else 'up')"),
+    "a queue": ("self.world.queue.append(1)", "self.world.queue.append(1 + is_late)"),
+    "a counter": ("self.world.counts['a'] += 1", "self.world.counts['b' if is_late else 'a'] += 1"),
+    "a nested list": (
+        "self.world.nested['deep']['list'][0] += 1",
+        "self.world.nested['deep']['list'][0] += 1 + is_late",
+    ),
+    "a record": ("self.world.notes[0].text += 'x'", "self.world.notes[0].text += 'y' if is_late else 'x'"),
+    "an array": ("self.world.array[3] += 1", "self.world.array[3] += 1 + is_late"),
+}
+LINKS = {"a world alone": "pass", "a world of agents": "world.agents.append(self)"}
+
+
+def world_only(link="pass", effect="pass", extra="pass"):
+    return WORLD_ONLY.replace("LINK", link).replace("EFFECT", effect).replace("EXTRA", extra)
+
+
+@pytest.mark.further
+@pytest.mark.parametrize("link", LINKS.values(), ids=LINKS)
+@pytest.mark.parametrize("effect", EFFECTS.values(), ids=EFFECTS)
+def test_a_change_that_shows_in_the_world_alone_is_never_identical(farm, link, effect):
+    farm.record(world_only(link, effect[0]))
+    unchanged = farm.replay()
+    assert unchanged.verdict == "IDENTICAL", str(unchanged)
+    farm.change(*effect)
+    changed = farm.replay()
+    assert changed.verdict == "DIVERGED" and changed.divergence.field == "state.world", str(changed)
+
+
+@pytest.mark.further
+@pytest.mark.parametrize("link", LINKS.values(), ids=LINKS)
+@pytest.mark.parametrize(
+    "extra",
+    ["self.began = time.time_ns()", "self.many = [[number] for number in range(120_000)]"],
+    ids=["another in each run", "too large"],
+)
+def test_a_world_of_which_nobody_can_tell_how_it_ended_proves_no_changed_code(farm, link, extra):
+    farm.record(world_only(link, EFFECTS["a list"][0], extra))
+    assert farm.replay().verdict == "IDENTICAL"
+    farm.change(*EFFECTS["a list"])
+    changed = farm.replay()
+    assert changed.verdict == "UNVERIFIED", str(changed)

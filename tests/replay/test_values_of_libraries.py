@@ -45,6 +45,13 @@ def test_each_id_stands_for_one_throughout(recorded, replayed):
     assert not overlooked.text(str(recorded[0]), str(replayed[1]))
 
 
+@pytest.mark.parametrize("now", [1.8e9, 1_800_000_000_000_000_000, datetime(2026, 11, 24, tzinfo=UTC)])
+def test_a_duration_of_a_library_is_another_one_by_a_clock_that_is_ahead(now):
+    usual, ahead = LibraryValues(), LibraryValues()
+    assert usual.kept(now, 0) == usual.kept(now, 0) == now
+    assert ahead.kept(now, 60) < ahead.kept(now, 60)
+
+
 def test_a_moment_agrees_if_a_library_s_clock_gave_the_replayed_one():
     made, now = LibraryValues(), time.time()
     then = now - 90_000

@@ -164,6 +164,32 @@ def content_of(
         return Content(OpaqueKind.UNSEEN, f"{class_name(type(error))} while it was read")
 
 
+def whole_digest(
+    value: object, agent_of: AgentOf, hides: Hides | None, reached: ReachedObjects
+) -> str | None:
+    """The digest of all that a value holds, however large, agents by their ids; None where it cannot be read.
+
+    Code, and the ids and moments that a library may have made, take no part. What an earlier walk reached
+    counts by its place there. Walks that share `reached` are bounded together.
+    """
+    by_place = reached.by_place(value)
+    if by_place is None and reached.nodes > MAX_NODES:
+        return None
+    walk = _Walk(
+        agent_of, Reading(hides=hides), leaves_out_code=True, reached=reached, instead=by_place, made=[]
+    )
+    try:
+        walk.run(value)
+        content = walk.content()
+    except _HoldsMuch as error:
+        return error.content.text
+    except Exception:  # noqa: BLE001 - too large, or whatever a class of a stranger raises
+        walk.note_failure(reached)
+        return None
+    walk.note_reached(reached, content)
+    return content.text
+
+
 def _with_made(value: object, agent_of: AgentOf | None, reading: Reading, content: Content) -> Content:
     """Add the ids and moments in the content, and the digest of the rest."""
     made: list[str | float] = []
@@ -349,6 +375,10 @@ class _Walk:
     def generators(self) -> list[Any]:
         """Those that were met."""
         return [each for each in self._kept if id(each) in self._generators]
+
+    def note_failure(self, reached: ReachedObjects) -> None:
+        """Count the nodes of a walk that came to no end."""
+        reached.nodes += self._nodes
 
     def note_reached(self, reached: ReachedObjects, content: Content) -> None:
         """Keep which objects were met, and where."""

@@ -52,6 +52,19 @@ WRITTEN_OUTSIDE = "changed between its actions"
 """The reference recorded for an object that code other than its agent's actions changes."""
 
 
+ELSEWHERE = ("shared with ", "environment ", WRITTEN_OUTSIDE)
+"""What begins a reference to an object of which its agent's state does not tell all."""
+
+
+def refers_elsewhere(shown: object) -> bool:
+    """Whether a recorded value, as JSON, holds such a reference."""
+    if type(shown) is list:
+        return any(map(refers_elsewhere, shown))
+    if type(shown) is not dict:
+        return False
+    return str(shown.get("reference")).startswith(ELSEWHERE) or any(map(refers_elsewhere, shown.values()))
+
+
 class StandIn:
     """Stands where a task of the recorded process stood, or a function that held one.
 

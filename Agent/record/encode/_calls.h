@@ -5,10 +5,12 @@
    both equal. What is special is left to their methods, at the step where it shows, with what was done so far. */
 
 /* The slots of Python classes that are read and written here, by their place in the object. */
-enum { CALL, SCOPE, AGENT, BINDING, SLOT, TRACKER, THREAD, STAMPS, STREAM, SYNCED, OWN_FILE, SEGMENT, LIMIT, HEALTH, CLASSES };
+enum { CALL, SCOPE, AGENT, BINDING, SLOT, TRACKER, THREAD, STAMPS, STREAM, SYNCED, OWN_FILE, SEGMENT, LIMIT, HEALTH, HELD,
+       BETWEEN, OBJECTS, WRITES, LOOKED, KEPT, CLASSES };
 static const char *const CLASS_NAMES[CLASSES] = {"Call", "SpanScope", "Known", "AgentBinding", "Slot", "StateTracker",
                                                  "ThreadStamps", "Stamps", "SessionStream", "SyncedStream", "OwnFile", "Segment",
-                                                 "Limit", "Health"};
+                                                 "Limit", "Health", "HeldObject", "BetweenActions", "HeldObjects",
+                                                 "AgentWrites", "_Looked", "_Kept"};
 static PyTypeObject *CLASS[CLASSES];
 #define MEMBERS(M)                                                                                                     \
     M(CALL, args_body) M(CALL, binding) M(CALL, board_slot) M(CALL, changeable) M(CALL, held) M(CALL, is_entry) M(CALL, is_probed)   \
@@ -25,7 +27,14 @@ static PyTypeObject *CLASS[CLASSES];
     M(THREAD, generation) M(THREAD, last_us) M(THREAD, store)                                                          \
     M(STAMPS, generation) M(STAMPS, look_at_us) M(STAMPS, second)                                                      \
     M(STREAM, _file) M(OWN_FILE, segment) M(SEGMENT, fd) M(SEGMENT, pins) M(SEGMENT, room_bytes) M(LIMIT, value)     \
-    M(HEALTH, events) M(HEALTH, unreported)
+    M(HEALTH, events) M(HEALTH, unreported)                                                                            \
+    M(HELD, _entries) M(HELD, _is_generator) M(HELD, _marks) M(HELD, _names) M(HELD, _refer) M(HELD, _skipped)         \
+    M(HELD, is_moving) M(HELD, last) M(HELD, looks_left) M(HELD, seen_at)                                              \
+    M(BETWEEN, _open) M(BETWEEN, objects) M(BETWEEN, writes)                                                           \
+    M(OBJECTS, _ended) M(OBJECTS, _with_moving) M(OBJECTS, is_settled) M(OBJECTS, is_watching)                         \
+    M(WRITES, _compared) M(WRITES, _is_first) M(WRITES, _is_mixed) M(WRITES, _left) M(WRITES, _looked)                 \
+    M(WRITES, _order) M(WRITES, _thread) M(WRITES, is_watching) M(LOOKED, marks) M(LOOKED, pending)  \
+    M(KEPT, looks_left)
 #define NUMBER(class, name) class##_##name,
 enum { MEMBERS(NUMBER) MEMBER_COUNT };
 #define ROW(class, name) {class, #name},
@@ -43,7 +52,8 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
     W(_note_other_context) W(action_ended) W(codes_told) W(code) W(tail) W(arguments) W(not_recorded) W(agent_id)      \
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
-    W(sync) W(bring_to_disk) W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(_written) W(admitted) W(redactor)
+    W(sync) W(bring_to_disk) W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(_written) W(admitted) W(redactor)  \
+    W(bit_generator) W(capsule) W(gauss_next)
 #define WORD(name) static PyObject *W_##name;
 WORDS(WORD)
 #define WORD_ROW(name) {&W_##name, #name},
@@ -51,7 +61,7 @@ static const struct {
     PyObject **word;
     const char *text;
 } WORD_TABLE[] = {WORDS(WORD_ROW)};
-enum { MAX_PATH = 32, HEAVY_BYTES = 4096 };
+enum { MAX_PATH = 32, HEAVY_BYTES = 4096, MOST_ATTRIBUTES = 200 };
 static PyObject *NO_TUPLE, *NO_TEXT, *NO_BYTES, *NO_ARGUMENTS;
 
 static inline PyObject **member(PyObject *object, int number) {
@@ -60,6 +70,8 @@ static inline PyObject **member(PyObject *object, int number) {
 #define GET(object, name) (*member(object, name)) /* borrowed; NULL where it was never set */
 #define PUT(object, name, value) Py_XSETREF(*member(object, name), value)
 #define IS_A(object, number) Py_IS_TYPE(object, CLASS[number])
+static int begins_quietly(PyObject *between, PyObject *held);
+static int ended_quietly(PyObject *between, PyObject *held, PyObject *own);
 
 /* learn(classes): where the slots of these classes are, by name; a class that has other slots raises TypeError. */
 static PyObject *learn(PyObject *Py_UNUSED(module), PyObject *classes) {
@@ -945,7 +957,7 @@ static PyObject *opened(Lane *lane, const Opener *opener, PyObject *target, PyOb
         }
         if (held != Py_None) {
             PUT(call, CALL_held, Py_NewRef(held));
-            PyObject *told = PyObject_CallMethodNoArgs(call, W__look_between);
+            PyObject *told = begins_quietly(lane->between, held) ? Py_NewRef(Py_None) : PyObject_CallMethodNoArgs(call, W__look_between);
             if (told == NULL) goto failed;
             Py_DECREF(told);
         }
@@ -1218,7 +1230,8 @@ static PyObject *ended(Lane *lane, PyObject *call, PyObject *result, long long d
     if (GET(call, CALL_held) != Py_None) {
         PyObject *held = Py_NewRef(GET(call, CALL_held));
         PUT(call, CALL_held, Py_NewRef(Py_None));
-        PyObject *left = PyObject_CallMethodObjArgs(lane->between, W_ended, held, call, NULL);
+        PyObject *left = ended_quietly(lane->between, held, GET(call, CALL_tracker)) ? Py_NewRef(Py_None)
+                         : PyObject_CallMethodObjArgs(lane->between, W_ended, held, call, NULL);
         Py_DECREF(held);
         if (left == NULL) return NULL;
         Py_DECREF(left);

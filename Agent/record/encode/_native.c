@@ -789,6 +789,20 @@ static int is_scalar(PyTypeObject *kind) {
     return kind == &PyUnicode_Type || kind == &PyLong_Type || kind == &PyFloat_Type || kind == &PyBool_Type;
 }
 
+/* Whether an attribute is known: a scalar that is in `last`, or of a type that is ignored there. -1: an error. */
+static int is_as_before(PyObject *key, PyObject *value, PyObject *last, PyObject *ignored, Py_ssize_t *met) {
+    if (!PyUnicode_CheckExact(key)) return 0;
+    PyObject *before = PyDict_GetItemWithError(last, key);
+    *met += before != NULL;
+    if (before == value && (value == Py_None || is_scalar(Py_TYPE(value)))) return 1;
+    if (before != NULL && Py_TYPE(before) == Py_TYPE(value) && is_scalar(Py_TYPE(value))) {
+        /* of these four types the comparison runs no code of others */
+        int same = PyObject_RichCompareBool(before, value, Py_EQ);
+        if (same != 0) return same;
+    }
+    return PyDict_GetItemWithError(ignored, key) == (PyObject *)Py_TYPE(value);
+}
+
 /* differing(present, last, ignored): the items of `present` that are neither the scalars of `last` nor ignored;
    None where there are none and no name of `last` is gone. */
 static PyObject *differing(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
@@ -799,18 +813,9 @@ static PyObject *differing(PyObject *Py_UNUSED(module), PyObject *const *argumen
     PyObject *key, *value, *found = PyList_New(0);
     Py_ssize_t at = 0, met = 0;
     while (found != NULL && PyDict_Next(arguments[0], &at, &key, &value)) {
-        if (PyUnicode_CheckExact(key)) {
-            PyObject *before = PyDict_GetItemWithError(arguments[1], key);
-            met += before != NULL;
-            if (before == value && (value == Py_None || is_scalar(Py_TYPE(value)))) continue;
-            if (before != NULL && Py_TYPE(before) == Py_TYPE(value) && is_scalar(Py_TYPE(value))) {
-                /* of these four types the comparison runs no code of others */
-                int same = PyObject_RichCompareBool(before, value, Py_EQ);
-                if (same < 0) return Py_DECREF(found), NULL;
-                if (same) continue;
-            }
-            if (PyDict_GetItemWithError(arguments[2], key) == (PyObject *)Py_TYPE(value)) continue;
-        }
+        int known = is_as_before(key, value, arguments[1], arguments[2], &met);
+        if (known < 0) return Py_DECREF(found), NULL;
+        if (known) continue;
         PyObject *item = PyTuple_Pack(2, key, value);
         if (item == NULL || PyList_Append(found, item) < 0) Py_CLEAR(found);
         Py_XDECREF(item);
@@ -1113,6 +1118,7 @@ static PyObject *stamped(PyObject *Py_UNUSED(module), PyObject *const *arguments
 }
 
 #include "_calls.h"
+#include "_between.h"
 
 /* ---- watched functions ---- */
 
@@ -1341,6 +1347,9 @@ static PyMethodDef functions[] = {
     {"stamped", (PyCFunction)(void (*)(void))stamped, METH_FASTCALL, "A whole line, and the id that stands in it."},
     {"held", held, METH_O, "All objects in plain arguments; None where none of them can change."},
     {"still_holds", (PyCFunction)(void (*)(void))still_holds, METH_FASTCALL, "Whether arguments hold those very objects."},
+    {"unlike_before", (PyCFunction)(void (*)(void))unlike_before, METH_FASTCALL,
+     "Those held objects that may differ from their last look."},
+    {"moved", moved, METH_O, "The places of those agents that hold something else than their mark."},
     {"differing", (PyCFunction)(void (*)(void))differing, METH_FASTCALL,
      "The items of a state that are neither the scalars recorded last nor ignored; None for no change at all."},
     {"tag_numbers", (PyCFunction)(void (*)(void))tag_numbers, METH_FASTCALL, "Have numbers of a type stand as Python's."},

@@ -234,8 +234,9 @@ KEPT: Final = frozenset(
     "agent parent_run_id status step_id step_type step_span output_ref prompt_ref args_ref result_ref "
     "items_ref chunks_ref problem call_id model_name model_version model_provider tool_kind path ref "
     "adopted file media_type value_types open_steps unseen shared shared_with written_outside "
-    "outside_content objects usage currency interface site answered_by coded counters replay_id run_id "
-    "target verdict rung recorded_id recorded_run previous capture stored_as agent_version".split()
+    "outside_content end_content objects usage currency interface site answered_by coded counters "
+    "replay_id run_id target verdict rung recorded_id recorded_run previous capture stored_as "
+    "agent_version".split()
 )
 """Own fields that hold names, ids and references: they are kept."""
 _WORDS: Final = {

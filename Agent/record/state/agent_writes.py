@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from Agent.event.values.codecs import is_queue, parts_of_queue
 from Agent.event.values.plain import SCALARS
 from Agent.record.encode.event_template import AgentBinding
+from Agent.record.encode.native import native
 from Agent.record.health import trouble
 from Agent.record.state.held_objects import HeldObject, HeldObjects, Moves
 from Agent.record.state.tracker import Known, StateTracker, count_members, snapshot, still_is
@@ -73,6 +74,8 @@ class _Members(NamedTuple):
     identity: int
     number: int
     last: int
+    is_object: bool = False
+    """Whether it is no container, so that it can be replaced alone."""
 
 
 class _Looked:
@@ -82,18 +85,41 @@ class _Looked:
         fields: the fields that are looked at; None for all.
     """
 
-    __slots__ = ("fields", "known", "marks", "pending")
+    __slots__ = ("compared", "fields", "known", "marks", "pending")
 
     def __init__(self, known: Known, fields: set[str] | None) -> None:
         self.known = known
         self.fields = fields
         self.marks: dict[str, object] = {}
+        self.compared: list[Any] = []
+        """The marks in the form that `native.moved` compares; empty where it cannot."""
         self.pending: dict[str, Writers | None] = {}
         """Who wrote what is not recorded yet; None where nobody can tell."""
 
     def take(self, present: Mapping[str, Any]) -> None:
+        """Take what the fields hold now for what they held at the last look."""
         fields = present.keys() if self.fields is None else self.fields & present.keys()
         self.marks = {name: _mark(present[name]) for name in tuple(fields)[:_MOST_FIELDS]}
+        self.list_compared()
+
+    def list_compared(self) -> None:
+        """List the marks for `native.moved`, if each is a scalar or the identity of one object."""
+        scalars, objects = {}, {}
+        for name, mark in self.marks.items():
+            if type(mark) is _Members and mark.is_object:
+                objects[name] = mark.identity
+            elif type(mark) in SCALARS:
+                scalars[name] = mark
+            else:
+                break
+        tracker = self.known.tracker
+        agent = None if tracker is None else tracker.ref_if_plain
+        is_whole = self.fields is not None and len(self.fields) == len(scalars) + len(objects)
+        self.compared.clear()
+        if agent is not None and is_whole:
+            for each in (scalars, objects):
+                self.compared += tuple(each), tuple(each.values())
+            self.compared.insert(0, agent)
 
     def moved(self, present: Mapping[str, Any]) -> list[str]:
         """The fields that hold something else than at the last look."""
@@ -114,6 +140,11 @@ class AgentWrites:
         is_on: whether anything is looked at.
     """
 
+    __slots__ = (
+        "_compared", "_has_threads", "_is_first", "_is_mixed", "_is_on", "_known", "_left", "_looked",
+        "_order", "_thread", "is_watching",
+    )  # fmt: skip
+
     def __init__(self, known: Mapping[int, Known], *, is_on: bool) -> None:
         self._known = known
         self._looked: dict[StateTracker, _Looked] = {}
@@ -123,9 +154,16 @@ class AgentWrites:
         """Whether all agents are still looked at."""
         self.is_watching = is_on
         """Whether any agent is looked at."""
+        self._order: list[tuple[StateTracker, _Looked]] = []
+        """The items of `_looked`, as long as none is added or removed."""
+        self._compared: list[list[Any]] = []
+        """What `native.moved` compares of each of these."""
         self._is_mixed = False
         """Whether actions have overlapped since the last look."""
-        self._threads: set[int] = set()
+        self._thread: int | None = None
+        """The only thread in which actions ran, None before the first and where there were several."""
+        self._has_threads = False
+        """Whether actions ran in several threads, so that any moment may lie within another one's action."""
 
     def begins(self, *, is_alone: bool) -> list[Written]:
         """An outermost action begins: what was written since the last one ended.
@@ -133,12 +171,11 @@ class AgentWrites:
         Args:
             is_alone: whether no other is open.
         """
-        self._threads.add(threading.get_ident())
-        if not is_alone or self._has_threads():  # another thread's action may begin meanwhile
+        if not is_alone or self._has_threads:  # another thread's action may begin meanwhile
             self._is_mixed = True
             return []
         found = []
-        for tracker, obj, looked in self._agents():
+        for tracker, obj, looked in self._perhaps_changed():
             fields = looked.moved(tracker.present(obj)) if looked.marks else ()
             if fields:
                 found.append(Written(looked.known, obj, list(fields)))
@@ -156,12 +193,14 @@ class AgentWrites:
         if not is_last:
             self._is_mixed = True
             return
-        is_known = not self._is_mixed and not self._has_threads() and writer is not None
+        is_known = not self._is_mixed and not self._has_threads and writer is not None
         self._is_mixed = False
         if self._left:
             self._left -= 1
             self._add_all()
-        for tracker, obj, looked in self._agents():
+        if own is not None and own in self._looked:
+            self._looked[own].pending.clear()
+        for tracker, obj, looked in self._perhaps_changed():
             present = tracker.present(obj)
             fields = looked.moved(present) if looked.marks and tracker is not own else ()
             if fields:
@@ -175,8 +214,6 @@ class AgentWrites:
                         looked.pending[name] = None
                     elif writer not in before:
                         looked.pending[name] = (*before, writer)
-            elif tracker is own:
-                looked.pending.clear()
             looked.take(present)
         if self._left == 0 and self._is_first:
             self._is_first = False
@@ -188,7 +225,7 @@ class AgentWrites:
         From now on they are looked at.
         """
         tracker = known.tracker
-        if tracker is None or tracker.is_explicit or not self._is_on or self._has_threads():
+        if tracker is None or tracker.is_explicit or not self._is_on or self._has_threads:
             return {}
         present = tracker.present(obj)
         looked = self._looked.get(tracker)
@@ -212,11 +249,16 @@ class AgentWrites:
                 looked.marks[name] = _mark(present[name])
             else:
                 looked.marks.pop(name, None)
+        looked.list_compared()
         return writers
 
-    def _has_threads(self) -> bool:
-        """Whether actions ran in several threads, so that any moment may lie within another one's action."""
-        return len(self._threads) > 1
+    def note_thread(self) -> None:
+        """An outermost action begins in this thread."""
+        thread = threading.get_ident()
+        if self._thread is None and not self._has_threads:
+            self._thread = thread
+        elif self._thread != thread:
+            self._thread, self._has_threads = None, True
 
     def _agents(self) -> Iterator[tuple[StateTracker, object, _Looked]]:
         for tracker, looked in list(self._looked.items()):
@@ -225,6 +267,25 @@ class AgentWrites:
                 self._looked.pop(tracker, None)
             elif tracker.actions:
                 yield tracker, obj, looked
+
+    def _perhaps_changed(self) -> list[tuple[StateTracker, object, _Looked]]:
+        """The agents whose fields may differ from the last look."""
+        if native is None or self._is_first:
+            return list(self._agents())
+        if len(self._order) != len(self._looked):
+            self._order = list(self._looked.items())
+            self._compared = [looked.compared for _, looked in self._order]
+        found = []
+        for place in native.moved(self._compared):
+            tracker, looked = self._order[place]
+            obj = tracker.obj()
+            if obj is None:
+                self._looked.pop(tracker, None)
+            elif tracker.actions:
+                found.append((tracker, obj, looked))
+        if len(self._order) != len(self._looked):
+            self._order, self._compared = [], []
+        return found
 
     def _add_all(self) -> None:
         for known in list(self._known.values()):
@@ -244,16 +305,21 @@ class AgentWrites:
                 del self._looked[tracker]
                 continue
             looked.marks = {name: mark for name, mark in looked.marks.items() if name in looked.fields}
+            looked.list_compared()
         self.is_watching = bool(self._looked)
 
 
 class BetweenActions:
     """What code outside of actions changes: in agents, and in what they hold.
 
+    The native part does the same as `begins` and `ended` where nothing was changed but by the action itself.
+
     Args:
         known: all agents, which others add to.
         is_on: whether anything is looked at.
     """
+
+    __slots__ = ("_open", "is_watching", "lock", "objects", "writes")
 
     def __init__(self, known: Mapping[int, Known], *, is_on: bool) -> None:
         self.objects = HeldObjects(is_on=is_on)
@@ -272,6 +338,7 @@ class BetweenActions:
         """
         self._open += 1
         is_alone = self._open == 1
+        self.writes.note_thread()
         moved: dict[int, Moves] = {}
         written: list[Written] = []
         try:
@@ -320,6 +387,10 @@ class BetweenActions:
         self.is_watching = self.objects.is_watching or self.writes.is_watching
 
 
+if native is not None:
+    native.learn({each.__name__: each for each in (AgentWrites, BetweenActions, HeldObjects, _Looked)})
+
+
 def _has_other_tasks() -> bool:
     """Whether something else can have run while an action waited."""
     asyncio = sys.modules.get("asyncio")
@@ -339,7 +410,9 @@ def _mark(value: Any) -> object:
     if kind in _SIZED and len(value) > _COUNTED_ITEMS:
         return _Members(id(value), len(value), id(value[-1]) if kind is list or kind is deque else 0)
     found = snapshot(value)
-    return _Members(id(value), count_members(value), 0) if found is None else found
+    if found is not None:
+        return found
+    return _Members(id(value), count_members(value), 0, not issubclass(kind, tuple(_SIZED)))
 
 
 _SIZED = frozenset({list, dict, set, frozenset, tuple, deque})

@@ -15,7 +15,7 @@ from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, NamedTuple
 
 from Agent.event.classes import attributes_of, find_in_classes, remember
-from Agent.event.values.content_digest import content_of
+from Agent.event.values.content_digest import ReachedObjects, content_of
 from Agent.event.values.opaque import OpaqueKind
 from Agent.event.values.reading import Places, Reading
 from Agent.record.encode.event_template import AgentBinding
@@ -150,6 +150,8 @@ class Agents:
         self.holders = Holders()
         self.probe = Probe(agent_id_of, is_on=is_probing)
         self.between = BetweenActions(self._known, is_on=is_probing)
+        self.reached_at_end = ReachedObjects()
+        """What agents hold as recording ends: many lead to one world, which is walked over once."""
         self._keeping: deque[StateTracker] | None = deque() if is_keeping else None
         self.gone: deque[Known] = deque()
         """Agents that are gone and whose last state is to be recorded yet."""

@@ -212,11 +212,12 @@ def pour(present: Any, value: Any) -> bool:
     if kind in _MAPPINGS:
         _pour_mapping(present, value)
     elif kind is list:
-        before = tuple(present)
-        if len(present) != len(value):
-            present[:] = value
-        for number, item in enumerate(_kept_records(before, value)):
-            if not pour(present[number], item):
+        items = _kept_records(tuple(present), value)
+        del present[len(items) :]
+        for number, item in enumerate(items):
+            if number == len(present):
+                present.append(item)
+            elif not pour(present[number], item):
                 present[number] = item
     elif kind is deque:
         items = _kept_records(tuple(present), value)

@@ -14,7 +14,8 @@ import inspect
 import itertools
 import sys
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dis import get_instructions, opmap
 from types import CodeType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any
@@ -46,10 +47,15 @@ _ACTIONS = 24
 _MAX_DEPTH = 6
 _MOST_ITEMS = 1000
 """Of a container that is looked through for generators."""
+_PLAIN_CONTAINERS = (dict, list, tuple, set, frozenset, deque)
 _NEVER = object()
 ITSELF = ""
 """In the place of an attribute's name: where a generator itself stands."""
 Holder = tuple[object, str]
+Position = tuple[int | str, ...]
+"""Where a generator stands."""
+Entry = tuple[str, int, Any, "_Kept | None"]
+"""Name, identity, the copy to compare with if any, and what counts the looks at a large container."""
 GLOBALS = ":"
 """In the place of a field: the module of the agent's class."""
 Moves = dict[str, dict[str, Any]]
@@ -74,6 +80,19 @@ class _Kept:
         self.looks_left = _LOOKS_AT_LARGE
         """How often a large one is looked at yet while it stays the same object and nothing moves it."""
 
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether it is a large one that is not looked at any more while it stays the same object."""
+        return self.looks_left <= 0 and self.size > _SMALL_ITEMS
+
+    def entry(self, name: str) -> Entry | None:
+        """What `native.unlike_before` compares; None where that takes Python."""
+        if self.is_left_alone:
+            return name, self.identity, None, None
+        if self.has_records or type(self.copy) not in _PLAIN_CONTAINERS:
+            return None
+        return name, self.identity, self.copy, self if self.size > _SMALL_ITEMS else None
+
 
 class HeldObject:
     """One object or generator, as it was at the last look.
@@ -86,23 +105,25 @@ class HeldObject:
     """
 
     __slots__ = (
-        "_acted", "_began", "_is_generator", "_marks", "_names", "_refer", "_skipped", "_spare", "_values",
-        "is_moving", "is_written", "last", "looks_left", "number", "seen_at",
+        "_acted", "_began", "_entries", "_is_generator", "_marks", "_names", "_refer", "_skipped", "_spare",
+        "_values", "is_moving", "is_written", "last", "looks_left", "number", "seen_at",
     )  # fmt: skip
 
     def __init__(
         self, number: int, value: object, names: Collection[str] | None = None, holder: Holder | None = None
     ) -> None:
         self.number = number
-        self._names = names
+        self._names = None if names is None else tuple(sorted(names))
         self._refer = _reference(value, holder)
         self._is_generator = sort_of(type(value)) is Sort.GENERATOR
         self.last: dict[str, Any] = {}
         self._skipped: dict[str, type] = {}
-        self._marks: dict[str, str] = {}
+        self._marks: dict[str, Position] = {}
         """Where its generators stand."""
         self._values: dict[str, _Kept] = {}
         """Its containers and arrays that are followed."""
+        self._entries: list[Entry] | None = None
+        """What `native.unlike_before` compares besides scalars; None where a look takes more than that."""
         self._acted: set[str] = set()
         """Its scalars that actions changed and no event tells yet."""
         self.is_moving = False
@@ -148,6 +169,7 @@ class HeldObject:
         found: Moves = {}
         if self._is_generator:
             self._look_at(found, ITSELF, value)
+            self._entries = []
             return found or None
         attributes = live_attributes(value)
         if attributes is not None and self._names is not None:
@@ -161,9 +183,19 @@ class HeldObject:
         differing = _differing(attributes, self.last, self._skipped)
         if differing is not None:
             self._take(found, attributes, differing)
-        for name in tuple(self._values):
+        for name in list(self._values):
             self._look_at_value(found, name, attributes.get(name))
+        self._entries = None if has_waiters(type(value)) else self._list_entries(attributes)
         return found or None
+
+    def _list_entries(self, attributes: Mapping[str, Any]) -> list[Entry] | None:
+        entries: list[Entry] = [(name, id(attributes[name]), None, None) for name in self._marks]
+        for name, kept in self._values.items():
+            entry = kept.entry(name)
+            if entry is None:
+                return None
+            entries.append(entry)
+        return entries
 
     def _take(self, found: Moves, attributes: dict[str, Any], differing: list[tuple[str, Any]]) -> None:
         last = self.last
@@ -192,18 +224,21 @@ class HeldObject:
         if sort_of(type(generator)) is not Sort.GENERATOR:
             self._marks.pop(name, None)
             return
-        before, mark = self._marks.get(name), generator_mark(generator)
-        if mark != before:
-            self._marks[name] = mark
-            found[name] = {"now": generator} if before is None else {"was": before, "now": generator}
+        before, now = self._marks.get(name), position_of(generator)
+        if now != before:
+            self._marks[name] = now
+            found[name] = {"now": generator}
+            if before is not None:
+                found[name]["was"] = _text_of_mark(before)
 
     def _look_at_value(self, found: Moves, name: str, value: object) -> None:
         kept = self._values[name]
         is_in_place = id(value) == kept.identity
         if is_in_place:
-            if kept.looks_left <= 0 and kept.size > _SMALL_ITEMS:
+            if kept.is_left_alone:
                 return
-            kept.looks_left -= 1
+            if kept.size > _SMALL_ITEMS:
+                kept.looks_left -= 1
         if is_same(kept.copy, value, has_records=kept.has_records):
             kept.identity = id(value)
             return
@@ -256,16 +291,25 @@ class HeldObjects:
         is_on: whether anything is looked at.
     """
 
+    __slots__ = (
+        "_ended", "_globals", "_is_on", "_known", "_moving", "_numbers", "_with_moving", "has_written",
+        "is_settled", "is_watching",
+    )  # fmt: skip
+
     def __init__(self, *, is_on: bool) -> None:
         self._is_on = is_on
         self._known: dict[int, HeldObject] = {}
         self._moving: list[HeldObject] = []
+        self._with_moving: dict[tuple[HeldObject, ...], tuple[HeldObject, ...]] = {}
+        """What an agent holds, with what is moving; empty again where more moves."""
         self._globals: dict[str, frozenset[str]] = {}
         """Which global names are looked at, by module."""
         self._numbers = itertools.count(1)
         self.is_watching = is_on
         """Whether actions count of agents, too, that hold nothing of this kind."""
         self._ended = 0
+        self.is_settled = not is_on
+        """Whether so many actions have ended that no more than what moves is looked at."""
         self.has_written = False
         """Whether anything else than an action was seen to change an object."""
 
@@ -302,7 +346,9 @@ class HeldObjects:
                 continue
             self._add(found, name, value, more_looks, holder=obj)
             for inner, part in tuple(attributes.items()) if len(attributes) <= _MOST_ATTRIBUTES else ():
-                if type(part) not in SCALARS and is_object(part) and _holds_values(part):
+                if type(part) in SCALARS or not is_object(part):
+                    continue
+                if self._is_known(part) or _holds_values(part):
                     self._add(found, f"{name}.{inner}", part, more_looks, holder=obj)
         for place, generator in generators_in_fields(fields):
             if is_own_stream(generator):
@@ -336,6 +382,10 @@ class HeldObjects:
         known = self._known.get(id(value))
         return known is not None and known.is_written and known.value() is value
 
+    def _is_known(self, value: object) -> bool:
+        known = self._known.get(id(value))
+        return known is not None and known.value() is value
+
     def _one(self, value: object, names: Collection[str] | None, holder: Holder) -> HeldObject | None:
         known = self._known.get(id(value))
         if known is not None and known.value() is value:
@@ -357,13 +407,15 @@ class HeldObjects:
             is_over: no action begins: recording ends.
         """
         moved: dict[int, Moves] = {}
-        for each in self._looked_at(held) if self.is_watching else held:
+        looked_at = self._looked_at(held) if self.is_watching else held
+        for each in looked_at if is_over else _unlike_before(looked_at, position_of, None):
             moves = each.look()
             if moves is None and not (is_over and each.is_moving):
                 continue
             if not each.is_moving:
                 each.is_moving = True
                 self._moving.append(each)
+                self._with_moving.clear()
             is_sure = self.is_watching and each.seen_at == self._ended
             if moves and is_sure and each.is_object:
                 each.is_written = self.has_written = True
@@ -382,14 +434,24 @@ class HeldObjects:
         self._ended = ended = self._ended + 1
         if ended == _ACTIONS:
             self.is_watching = bool(self._moving)
-        for each in (self._looked_at(held) if self.is_watching else held) if is_last else ():
+            self.is_settled = True
+        looked_at = self._looked_at(held) if self.is_watching else held
+        for each in _unlike_before(looked_at, position_of, ended) if is_last else ():
             each.acted()
             each.seen_at = ended
 
-    def _looked_at(self, held: tuple[HeldObject, ...]) -> Iterable[HeldObject]:
+    def _looked_at(self, held: tuple[HeldObject, ...]) -> tuple[HeldObject, ...]:
         """What may be moved without the agent's doing, too: at first all that is known."""
-        more = self._known.values() if self._ended < _ACTIONS else self._moving
-        return dict.fromkeys((*held, *tuple(more)[:_MOST_MOVING]))  # a copy: other threads add to it
+        if not self.is_settled:
+            more = tuple(self._known.values())[:_MOST_MOVING]  # a copy: other threads add to it
+            return tuple(dict.fromkeys((*held, *more)))
+        found = self._with_moving.get(held)
+        if found is None:
+            if len(self._with_moving) >= _MOST_OBJECTS:
+                self._with_moving.clear()
+            found = tuple(dict.fromkeys((*held, *self._moving[:_MOST_MOVING])))
+            self._with_moving[held] = found
+        return found
 
 
 def _holds_values(value: object) -> bool:
@@ -523,25 +585,39 @@ _CONTAINERS: dict[Any, Any] = {
 
 def generator_mark(generator: Any) -> str:
     """A short text that changes when a generator is drawn from."""
-    if hasattr(generator, "getstate"):
+    return _text_of_mark(position_of(generator))
+
+
+def position_of(generator: Any) -> Position:
+    """What changes when a generator is drawn from: some of its state."""
+    bits = getattr(generator, "bit_generator", None)
+    if bits is not None:
+        state = bits.state
+        inner = state["state"]
+        number = inner.get("state")
+        if type(number) is int:
+            return number, state["has_uint32"]
+    elif hasattr(generator, "getstate"):
         found = None if native is None else native.random_mark(generator)
         if found is None:
             words = generator.getstate()[1]
             found = words[0], words[-1]
-        return f"{found[0]:x}.{found[1]:x}.{getattr(generator, 'gauss_next', None)}"
-    if hasattr(generator, "bit_generator"):
-        state, more = generator.bit_generator.state, ""
+        return *found, str(getattr(generator, "gauss_next", None))
     else:
         state = generator.get_state(legacy=False)
-        more = f".{state['has_gauss']}"
-    inner = state["state"]
+        inner = state["state"]
+    more = () if bits is not None else (str(state["has_gauss"]),)
     if "pos" in inner:
-        return f"{int(inner['key'][0]):x}.{int(inner['pos']):x}{more}"
+        return int(inner["key"][0]), int(inner["pos"]), *more
     if isinstance(inner.get("state"), int):
-        return f"{inner['state']:x}.{state['has_uint32']}"
+        return int(inner["state"]), state["has_uint32"]
     counted = inner.get("counter", inner.get("state"))
-    words = ".".join(f"{int(word):x}" for word in counted)
-    return f"{words}.{state.get('buffer_pos', 0)}.{state['has_uint32']}{more}"
+    return *map(int, counted), state.get("buffer_pos", 0), state["has_uint32"], *more
+
+
+def _text_of_mark(position: Position) -> str:
+    """Numbers in base 16."""
+    return ".".join(f"{part:x}" if type(part) is int else str(part) for part in position)
 
 
 def global_generators(cls: type) -> dict[str, Any]:
@@ -608,4 +684,11 @@ def _differing_in_python(
     ]
 
 
+def _all_of(objects: tuple[HeldObject, ...], _mark_of: object, _seen_at: object) -> tuple[HeldObject, ...]:
+    return objects
+
+
 _differing: Any = _differing_in_python if native is None else native.differing
+_unlike_before: Any = _all_of if native is None else native.unlike_before
+if native is not None:
+    native.learn({"HeldObject": HeldObject, "_Kept": _Kept})

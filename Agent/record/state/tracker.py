@@ -44,7 +44,7 @@ from Agent.record.encode.capture import MOST_WITH_AGENTS, Types, is_plain
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.native import native
 from Agent.record.state.held_objects import HeldObject
-from Agent.record.state.introspection import Exposed, Sort, exposure_of, read_state, sort_of
+from Agent.record.state.introspection import Exposed, Sort, exposure_of, instance_dict, read_state, sort_of
 from Agent.record.state.plain_data import is_plain_data
 
 _ABSENT = object()
@@ -170,6 +170,11 @@ class StateTracker:
         """Return the agent, or None once it was garbage-collected."""
         return self._ref()
 
+    @property
+    def ref_if_plain(self) -> weakref.ref[Any] | None:
+        """A weak reference to the agent if its state is its `__dict__`, else None."""
+        return self._ref if self._read is instance_dict and isinstance(self._ref, weakref.ref) else None
+
     def changes(
         self, obj: object, only: Collection[str] | None = None, present: Mapping[str, Any] | None = None
     ) -> tuple[dict[str, Any], list[str]]:
@@ -185,7 +190,7 @@ class StateTracker:
             present, heavy = self._read(obj) if present is None else present, self.heavy
             items: Iterable[tuple[str, Any]] | None
             if only is not None:
-                items = [(name, present[name]) for name in only if name in present]
+                items = [item for item in present.items() if item[0] in only]
             elif native is not None and type(present) is dict:
                 items = native.differing(present, self.last, self._ignored)
                 if items is None and (not heavy or heavy <= present.keys()):
@@ -247,7 +252,12 @@ class StateTracker:
             present = self.present(obj)
             written = {name for name in objects | differing if not is_shared(present.get(name))}
             if is_written is not None:
-                written |= {name for name in (*self.last, *self.heavy) if is_written(present.get(name))}
+                known = self.last.keys() | self.heavy
+                written |= {
+                    name
+                    for name, value in present.items()
+                    if type(value) not in SCALARS and name in known and is_written(value)
+                }
             written -= self.written_outside
         for name in objects | written:
             changed.pop(name, None)
@@ -401,7 +411,8 @@ class StateTracker:
 
     def holds_large(self, obj: object) -> bool:
         """Whether a field is so large that only full states hold what it holds."""
-        names = self.heavy - self.borrowed.keys() - self.written_outside
+        # Of an object in which agents live a full state has the name alone, too.
+        names = self.heavy - self.borrowed.keys() - self.written_outside - self._environments.keys()
         present = self.present(obj) if names else {}
         return any(name in present and sort_of(type(present[name])) is not Sort.GENERATOR for name in names)
 

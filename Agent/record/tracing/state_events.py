@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from Agent.event.pointers import escape, unescape, value_at
+from Agent.event.values.content_digest import whole_digest
 from Agent.event.values.digest import digest_named_json
-from Agent.event.values.opaque import CONTENT, WRITTEN_OUTSIDE, OpaqueKind
-from Agent.event.values.plain import SCALARS, has_own_hash
+from Agent.event.values.opaque import CONTENT, WRITTEN_OUTSIDE, OpaqueKind, refers_elsewhere
+from Agent.event.values.plain import SCALARS, has_own_hash, read_json
 from Agent.event.values.reading import Named, Places
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
@@ -76,6 +77,7 @@ def emit_state(
         "shared_objects": tracker.held_together,
         "written_outside": sorted(tracker.written_outside),
         "outside_content": _outside_content(pipeline, tracker, obj) if reason == "exit" else {},
+        "end_content": _end_content(pipeline, exposed.fields, inner) if reason == "exit" else {},
         "adopted": adopted,
         "adopted_at": _places_in_streams(exposed.fields, adopted) if reason == "first" else {},
         "held": {name: each.number for name, each in held.items()},
@@ -95,6 +97,21 @@ def _outside_content(pipeline: Pipeline, tracker: StateTracker, obj: object) -> 
     """Digests of the agent's own objects that something else than its actions changed, too."""
     names = tracker.written_outside - tracker.borrowed.keys()
     return tracker.content_digests(obj, names, pipeline.capture.reading.hides) if names else {}
+
+
+def _end_content(pipeline: Pipeline, fields: Mapping[str, Any], inner: bytes) -> dict[str, str | None]:
+    """Digests of all that fields with references to objects hold as recording ends; None for unreadable ones.
+
+    Nothing is restored from these: they tell a run of the program that left another world behind.
+    """
+    if b'"reference":' not in inner:
+        return {}
+    agents, hides = pipeline.agents, pipeline.capture.reading.hides
+    return {
+        name: whole_digest(fields[name], agent_id_of, hides, agents.reached_at_end)
+        for name, shown in read_json(b"{" + inner + b"}").items()
+        if name in fields and refers_elsewhere(shown)
+    }
 
 
 def emit_outside(
@@ -152,9 +169,9 @@ def _written_values(
     tracker, found = known.tracker, dict[str, Any]()
     if tracker is None:
         return found
-    for name in (present.keys() & set(names)) - tracker.written_outside - tracker.borrowed.keys():
-        value = present[name]
-        if name in objects or _is_object(value):
+    wanted = set(names) - tracker.written_outside - tracker.borrowed.keys()
+    for name, value in present.items():
+        if name not in wanted or name in objects or _is_object(value):
             continue
         if name not in tracker.heavy:
             if name in tracker.last:
@@ -378,13 +395,15 @@ def _places_in_streams(fields: Mapping[str, Any], adopted: Collection[str]) -> d
         return {}
     from Agent.record.sources.generators import place_in_stream
 
-    found = {}
+    generators = {}
     for name in adopted:
         field, _, attribute = name.partition(".")
         generator = generators_of(fields.get(field)).get(attribute) if attribute else None
-        if place := place_in_stream(generator):
-            found[name] = place
-    return found
+        if generator is not None:
+            generators[name] = generator
+    distinct = {id(each): each for each in generators.values()}  # objects often share one
+    places = {identity: place_in_stream(each) for identity, each in distinct.items()}
+    return {name: places[id(each)] for name, each in generators.items() if places[id(each)]}
 
 
 def _adopted_at(generator: object) -> str | None:

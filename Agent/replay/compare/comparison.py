@@ -17,7 +17,7 @@ from Agent.event.model import Event
 from Agent.event.pointers import escape, fold_tags
 from Agent.event.values.content_digest import WITH_OWN
 from Agent.event.values.digest import canonical_bytes, differ_in_tokens_alone
-from Agent.event.values.opaque import WRITTEN_OUTSIDE, OpaqueKind
+from Agent.event.values.opaque import ELSEWHERE, OpaqueKind
 from Agent.replay.compare.library_values import LibraryValues
 from Agent.replay.compare.normaliser import Normaliser, Overlooked
 from Agent.replay.compare.python_text import differing_pieces, object_text
@@ -26,7 +26,6 @@ _UNORDERED = frozenset({"set", "frozenset"})
 _PAIRS = frozenset({"map", "Counter", "defaultdict"})
 _UNSURE = ("opaque", "redacted", "truncated")
 _OF_NAMES = frozenset({"dataclass", "pydantic", "namedtuple"})
-_ELSEWHERE = ("shared with ", "environment ", WRITTEN_OUTSIDE)
 _REDACTED = "/redacted"
 _OF_CUTS = frozenset({"head", "digest", "unseen"})
 SOMEWHERE_INSIDE = ", changed somewhere inside"
@@ -323,7 +322,7 @@ class Comparison:
         if WITH_OWN in left.text and WITH_OWN in right.text and left.text != right.text:
             return self._inside_object(one, other, path)
         for content in (left, right):
-            if content.kind is OpaqueKind.REFERENCE and content.text.startswith(_ELSEWHERE):
+            if content.kind is OpaqueKind.REFERENCE and content.text.startswith(ELSEWHERE):
                 self.agreement.references[path] = content.text
                 return None
         if left.kind is not right.kind:

@@ -68,6 +68,7 @@ _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
                 "shared_objects",
                 "written_outside",
                 "outside_content",
+                "end_content",
                 "adopted",
                 "adopted_at",
             ),

@@ -476,6 +476,7 @@ def script_module(target_module: str, session: Path, info: SessionInfo | None) -
         for name, module in list(sys.modules.items())
         if name != "__main__"
         and isinstance(file := getattr(module, "__file__", None), str)
+        and file.endswith(script.name)
         and Path(file).name == script.name
     }
     own = getattr(sys.modules.get(target_module), "__file__", None)

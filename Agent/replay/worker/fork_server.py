@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 _MODULES = (
     "ctypes",
     "Agent.utils",
+    "Agent.record.tracing.traced_call",
     "Agent.replay.worker.jobs",
     "Agent.replay.worker.workbench",
     "Agent.replay.forks.fork",

@@ -24,6 +24,7 @@ from Agent.record.emit import installed
 from Agent.record.emit.context import current_player
 from Agent.record.emit.installed import LIMITS, install_pipeline
 from Agent.record.emit.pipeline import LineSink, Pipeline, options_of_replay, record_lines
+from Agent.record.sources.sources import look_for_sources
 from Agent.record.state.identity import TRACED
 from Agent.record.state.tracker import count_as_script
 from Agent.record.tracing.function_facts import module_digest
@@ -78,6 +79,8 @@ class Prepared:
     watch: SourceWatch
 
 
+_TRIED = 50
+"""So many events tell which patterns of secrets a recording's texts are tried on."""
 _MOST_QUESTIONS = 5
 """Of one sort of reason, which may come once for each step, so many are told."""
 
@@ -152,6 +155,9 @@ class Workbench:
         factory = self._imported()
         if self.sink.lines or self.outcome != ReplayOutcome():
             return None
+        look_for_sources()
+        for event in self.recording.events[:_TRIED]:  # compiles the patterns that these texts need
+            self.redactor.value(event.extra, "", {})
         return Prepared(RecordingParts(self.recording), factory, self.watch)
 
     def install(self) -> None:

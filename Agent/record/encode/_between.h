@@ -1,0 +1,377 @@
+/* What agents hold, and the fields of agents, beside what they were at the last look. Part of `_native.c`.
+
+   The same as `HeldObject.look` and `AgentWrites` find in Python; these say only where nothing has changed, so that no
+   more has to be asked there. */
+
+/* Whether two dicts, equal already, have their keys in one order. */
+static int is_one_order(PyObject *one, PyObject *other) {
+    PyObject *key, *as_well;
+    Py_ssize_t at = 0, beside = 0;
+    while (PyDict_Next(one, &at, &key, NULL) && PyDict_Next(other, &beside, &as_well, NULL))
+        if (key != as_well && PyObject_RichCompareBool(key, as_well, Py_EQ) != 1) return 0;
+    return 1;
+}
+
+/* How often a large container is still to be looked at; -1 for a small one, which always is. */
+static long looks_at(PyObject *entry) {
+    PyObject *kept = PyTuple_GET_ITEM(entry, 3);
+    return IS_A(kept, KEPT) ? PyLong_AsLong(GET(kept, KEPT_looks_left)) : -1;
+}
+
+/* Whether each of `entries`, (name, identity, copy, what counts the looks at it), is what stands in `present`: the same
+   object, and equal to the copy where there is one and it is still looked at. */
+static int are_as_before(PyObject *present, PyObject *entries) {
+    for (Py_ssize_t place = 0; place < PyList_GET_SIZE(entries); place++) {
+        PyObject *entry = PyList_GET_ITEM(entries, place);
+        if (!PyTuple_CheckExact(entry) || PyTuple_GET_SIZE(entry) != 4) return 0;
+        PyObject *now = PyDict_GetItemWithError(present, PyTuple_GET_ITEM(entry, 0)), *copy = PyTuple_GET_ITEM(entry, 2);
+        if (now == NULL || (void *)now != PyLong_AsVoidPtr(PyTuple_GET_ITEM(entry, 1))) return 0;
+        if (copy == Py_None || looks_at(entry) == 0) continue;
+        if (Py_TYPE(now) != Py_TYPE(copy)) return 0;
+        Py_INCREF(now);
+        int same = PyObject_RichCompareBool(copy, now, Py_EQ) == 1 && (!PyDict_CheckExact(copy) || is_one_order(copy, now));
+        Py_DECREF(now);
+        if (!same) return 0;
+    }
+    return 1;
+}
+
+/* The start of a `bitgen_t` of numpy, and what its `state` is in a PCG64. */
+typedef struct {
+    char *state;
+} BitGenerator;
+typedef struct {
+    char *number;
+    int has_uint32;
+} Pcg64;
+
+static int is_inside(const char *at, size_t size, PyObject *object) {
+    const char *begin = (const char *)object;
+    return at >= begin && at + size <= begin + Py_TYPE(object)->tp_basicsize;
+}
+
+/* Whether a generator of numpy whose bits are a PCG64's stands at (number, has_uint32); -1 for others. Only memory of the
+   object itself is read, so with another layout it stands elsewhere, and is asked. */
+static int is_pcg64_at(PyObject *bits, PyObject *position) {
+    if (strcmp(Py_TYPE(bits)->tp_name, "numpy.random._pcg64.PCG64") != 0 || PyTuple_GET_SIZE(position) != 2) return -1;
+    PyObject *capsule = PyObject_GetAttr(bits, W_capsule);
+    if (capsule == NULL) return -1;
+    BitGenerator *generator = PyCapsule_GetPointer(capsule, "BitGenerator");
+    Py_DECREF(capsule);
+    if (generator == NULL || !is_inside(generator->state, sizeof(Pcg64), bits)) return -1;
+    Pcg64 *state = (Pcg64 *)generator->state;
+    if (!is_inside(state->number, 16, bits)) return -1;
+    PyObject *number = _PyLong_FromByteArray((const unsigned char *)state->number, 16, PY_LITTLE_ENDIAN, 0);
+    int same = number == NULL ? -1 : PyObject_RichCompareBool(number, PyTuple_GET_ITEM(position, 0), Py_EQ);
+    Py_XDECREF(number);
+    return same != 1 ? -1 : PyLong_AsLong(PyTuple_GET_ITEM(position, 1)) == state->has_uint32;
+}
+
+/* Whether a generator stands at the position that `position_of` gave; -1 where Python has to say. */
+static int is_at(PyObject *generator, PyObject *position) {
+    if (!PyTuple_CheckExact(position)) return -1;
+    PyObject *words = random_mark(NULL, generator);
+    if (words == NULL) return -1;
+    if (words == Py_None) {
+        Py_DECREF(words);
+        PyObject *bits = PyObject_GetAttr(generator, W_bit_generator);
+        int same = bits == NULL ? -1 : is_pcg64_at(bits, position);
+        Py_XDECREF(bits);
+        return same;
+    }
+    PyObject *before = PyTuple_GetSlice(position, 0, 2), *own = PyObject_GenericGetDict(generator, NULL);
+    PyObject *spare = own == NULL ? NULL : PyDict_GetItemWithError(own, W_gauss_next);
+    int same = before == NULL || spare != Py_None ? -1 : PyObject_RichCompareBool(words, before, Py_EQ);
+    if (same == 1 && (PyTuple_GET_SIZE(position) != 3 || PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(position, 2), "None") != 0))
+        same = 0;
+    Py_XDECREF(own);
+    Py_XDECREF(before);
+    Py_DECREF(words);
+    return same;
+}
+
+/* Whether generators stand where they stood: their positions, by name; the name of a generator that is held itself is
+   empty. Where they are read in Python alone `position_of` is asked; where it is NULL they count as others. */
+static int have_not_drawn(PyObject *value, PyObject *present, PyObject *marks, PyObject *position_of) {
+    PyObject *name, *before;
+    Py_ssize_t at = 0;
+    int same = 1;
+    while (same == 1 && PyDict_Next(marks, &at, &name, &before)) {
+        PyObject *generator = present == NULL ? value : PyDict_GetItemWithError(present, name);
+        if (generator == NULL) return 0;
+        Py_INCREF(generator);
+        Py_INCREF(before);
+        same = is_at(generator, before);
+        PyErr_Clear();
+        if (same < 0 && position_of != NULL) {
+            PyObject *now = PyObject_CallOneArg(position_of, generator);
+            same = now != NULL && PyObject_RichCompareBool(now, before, Py_EQ) == 1;
+            Py_XDECREF(now);
+        }
+        Py_DECREF(before);
+        Py_DECREF(generator);
+    }
+    return same == 1;
+}
+
+/* Whether the attributes that count are the scalars of the last look, or of types that tell nothing. */
+static int has_its_scalars(PyObject *held, PyObject *present) {
+    PyObject *last = GET(held, HELD_last), *skipped = GET(held, HELD__skipped), *names = GET(held, HELD__names);
+    PyObject *key, *value;
+    Py_ssize_t at = 0, met = 0;
+    if (!PyDict_CheckExact(last) || !PyDict_CheckExact(skipped)) return 0;
+    if (names == Py_None) {
+        if (PyDict_GET_SIZE(present) > MOST_ATTRIBUTES) return 0;
+        while (PyDict_Next(present, &at, &key, &value))
+            if (is_as_before(key, value, last, skipped, &met) != 1) return 0;
+    } else if (PyTuple_CheckExact(names)) {
+        for (; at < PyTuple_GET_SIZE(names); at++) {
+            key = PyTuple_GET_ITEM(names, at);
+            value = PyDict_GetItemWithError(present, key);
+            if (value != NULL && is_as_before(key, value, last, skipped, &met) != 1) return 0;
+        }
+    } else {
+        return 0;
+    }
+    return met == PyDict_GET_SIZE(last);
+}
+
+static int is_quiet(PyObject *value, PyObject *held, PyObject *position_of) {
+    PyObject *entries = GET(held, HELD__entries), *marks = GET(held, HELD__marks);
+    if (entries == NULL || !PyList_CheckExact(entries) || !PyDict_CheckExact(marks)) return 0;
+    if (GET(held, HELD__is_generator) == Py_True) return have_not_drawn(value, NULL, marks, position_of);
+    PyObject *present = PyObject_GenericGetDict(value, NULL);
+    if (present == NULL) return 0;
+    Py_INCREF(entries);
+    Py_INCREF(marks);
+    int quiet = PyDict_CheckExact(present) && has_its_scalars(held, present) && are_as_before(present, entries)
+                && have_not_drawn(value, present, marks, position_of);
+    Py_DECREF(marks);
+    Py_DECREF(entries);
+    Py_DECREF(present);
+    return quiet;
+}
+
+/* Whether a look at a `HeldObject` would tell nothing. */
+static int tells_nothing(PyObject *held, PyObject *position_of) {
+    if (!IS_A(held, HELD)) return 0;
+    PyObject *reference = GET(held, HELD__refer), *value;
+    if (GET(held, HELD_is_moving) != Py_True) {
+        long left = PyLong_AsLong(GET(held, HELD_looks_left));
+        if (left <= 0) return !PyErr_Occurred();
+    }
+    if (!PyWeakref_Check(reference)) return 0;
+#if PY_VERSION_HEX >= 0x030D0000
+    if (PyWeakref_GetRef(reference, &value) <= 0) return 0;
+#else
+    if ((value = PyWeakref_GetObject(reference)) == Py_None) return 0;
+    Py_INCREF(value);
+#endif
+    int quiet = is_quiet(value, held, position_of);
+    Py_DECREF(value);
+    return quiet;
+}
+
+/* Count a look that told nothing; `seen_at` says when it was, NULL for never. */
+static int count_look(PyObject *held, PyObject *seen_at) {
+    int is_moving = GET(held, HELD_is_moving) == Py_True;
+    long left = is_moving ? 0 : PyLong_AsLong(GET(held, HELD_looks_left));
+    int counts = is_moving || left > 0;
+    if (left > 0) {
+        PyObject *fewer = PyLong_FromLong(left - 1);
+        if (fewer == NULL) return 0;
+        PUT(held, HELD_looks_left, fewer);
+    }
+    if (seen_at != NULL) PUT(held, HELD_seen_at, Py_NewRef(seen_at));
+    if (!counts || !PyList_CheckExact(GET(held, HELD__entries))) return 1;
+    for (Py_ssize_t place = 0; place < PyList_GET_SIZE(GET(held, HELD__entries)); place++) {
+        PyObject *entry = PyList_GET_ITEM(GET(held, HELD__entries), place);
+        left = looks_at(entry);
+        if (left <= 0) continue;
+        PyObject *fewer = PyLong_FromLong(left - 1);
+        if (fewer == NULL) return 0;
+        PUT(PyTuple_GET_ITEM(entry, 3), KEPT_looks_left, fewer);
+    }
+    return 1;
+}
+
+/* unlike_before(objects, position_of, seen_at): those of these `HeldObject`s, a tuple, whose look may tell something; what
+   calls `position_of` a generator tells where it stands. The others count as looked at, when `seen_at` says; None for never. */
+static PyObject *unlike_before(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 3 || !PyTuple_CheckExact(arguments[0]))
+        return PyErr_SetString(PyExc_TypeError, "unlike_before(objects, position_of, seen_at) takes a tuple"), NULL;
+    PyObject *found = NULL;
+    for (Py_ssize_t place = 0; place < PyTuple_GET_SIZE(arguments[0]); place++) {
+        PyObject *held = PyTuple_GET_ITEM(arguments[0], place);
+        int is_settled = tells_nothing(held, arguments[1]) && count_look(held, arguments[2] == Py_None ? NULL : arguments[2]);
+        PyErr_Clear(); /* whatever it was: the look in Python meets it again */
+        if (is_settled) continue;
+        if (found == NULL && (found = PyList_New(0)) == NULL) return NULL;
+        if (PyList_Append(found, held) < 0) return Py_DECREF(found), NULL;
+    }
+    return found != NULL ? found : Py_NewRef(NO_TUPLE);
+}
+
+/* Whether an agent holds something else than its mark: a weak reference, names of attributes and the scalars they held,
+   names of further ones and the identities of the objects they held. An empty mark tells nothing. */
+static int is_moved(PyObject *mark) {
+    if (!PyList_CheckExact(mark) || PyList_GET_SIZE(mark) != 5) return 1;
+    PyObject *reference = PyList_GET_ITEM(mark, 0), *names = PyList_GET_ITEM(mark, 1), *values = PyList_GET_ITEM(mark, 2);
+    PyObject *more = PyList_GET_ITEM(mark, 3), *identities = PyList_GET_ITEM(mark, 4), *agent;
+    if (!PyWeakref_Check(reference) || !PyTuple_Check(names) || !PyTuple_Check(values) || !PyTuple_Check(more) ||
+        !PyTuple_Check(identities) || PyTuple_GET_SIZE(names) != PyTuple_GET_SIZE(values) ||
+        PyTuple_GET_SIZE(more) != PyTuple_GET_SIZE(identities)) return 1;
+#if PY_VERSION_HEX >= 0x030D0000
+    if (PyWeakref_GetRef(reference, &agent) <= 0) return PyErr_Clear(), 1;
+#else
+    agent = Py_NewRef(PyWeakref_GetObject(reference));
+#endif
+    PyObject *held = PyObject_GenericGetDict(agent, NULL);
+    Py_DECREF(agent); /* its dict is enough, and holds what it held */
+    if (held == NULL) return PyErr_Clear(), 1;
+    int moved = !PyDict_CheckExact(held);
+    for (Py_ssize_t at = 0; !moved && at < PyTuple_GET_SIZE(names); at++) {
+        PyObject *now = PyDict_GetItemWithError(held, PyTuple_GET_ITEM(names, at)), *was = PyTuple_GET_ITEM(values, at);
+        if (now == was) continue;
+        moved = now == NULL || Py_TYPE(now) != Py_TYPE(was) || !is_scalar(Py_TYPE(now)) ||
+                PyObject_RichCompareBool(now, was, Py_EQ) != 1;
+    }
+    for (Py_ssize_t at = 0; !moved && at < PyTuple_GET_SIZE(more); at++)
+        moved = (void *)PyDict_GetItemWithError(held, PyTuple_GET_ITEM(more, at)) !=
+                PyLong_AsVoidPtr(PyTuple_GET_ITEM(identities, at));
+    Py_DECREF(held);
+    PyErr_Clear();
+    return moved;
+}
+
+/* moved(marks): the places of those agents that hold something else than their mark. */
+static PyObject *moved(PyObject *Py_UNUSED(module), PyObject *marks) {
+    if (!PyList_CheckExact(marks)) return PyErr_SetString(PyExc_TypeError, "moved(marks) takes a list"), NULL;
+    PyObject *found = PyList_New(0);
+    for (Py_ssize_t at = 0; found != NULL && at < PyList_GET_SIZE(marks); at++) {
+        if (!is_moved(PyList_GET_ITEM(marks, at))) continue;
+        PyObject *place = PyLong_FromSsize_t(at);
+        if (place == NULL || PyList_Append(found, place) < 0) Py_CLEAR(found);
+        Py_XDECREF(place);
+    }
+    return found;
+}
+
+/* ---- an action between which and the last one nothing was changed ---- */
+
+/* Whether `BetweenActions` is what can be looked at here: one thread alone acts, this one, and the first looks are over. */
+static int is_settled(PyObject *between, long open) {
+    if (!IS_A(between, BETWEEN) || PyLong_AsLong(GET(between, BETWEEN__open)) != open) return 0;
+    PyObject *writes = GET(between, BETWEEN_writes), *objects = GET(between, BETWEEN_objects);
+    if (!IS_A(writes, WRITES) || !IS_A(objects, OBJECTS) || !PyLong_CheckExact(GET(writes, WRITES__thread))) return 0;
+    return PyLong_AsUnsignedLong(GET(writes, WRITES__thread)) == PyThread_get_thread_ident()
+           && PyLong_AsLong(GET(writes, WRITES__left)) == 0 && GET(writes, WRITES__is_first) != Py_True
+           && GET(writes, WRITES__is_mixed) != Py_True && is_true(GET(objects, OBJECTS_is_settled));
+}
+
+/* Whether the fields of the agents that are looked at hold what they held; those of `own`, which acted, may hold others. Its
+   place is left in `*moved`. */
+static int hold_what_they_held(PyObject *writes, PyObject *own, Py_ssize_t *moved) {
+    if (GET(writes, WRITES_is_watching) != Py_True) return 1;
+    PyObject *order = GET(writes, WRITES__order), *compared = GET(writes, WRITES__compared);
+    if (!PyList_CheckExact(order) || !PyList_CheckExact(compared) || !PyDict_CheckExact(GET(writes, WRITES__looked))
+        || PyList_GET_SIZE(order) != PyDict_GET_SIZE(GET(writes, WRITES__looked))
+        || PyList_GET_SIZE(order) != PyList_GET_SIZE(compared)) return 0;
+    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(compared); at++) {
+        if (!is_moved(PyList_GET_ITEM(compared, at))) continue;
+        PyObject *item = PyList_GET_ITEM(order, at);
+        if (own == NULL || !PyTuple_CheckExact(item) || PyTuple_GET_SIZE(item) != 2 || PyTuple_GET_ITEM(item, 0) != own) return 0;
+        *moved = at;
+    }
+    return 1;
+}
+
+/* What an agent holds, with what moves: what is looked at. NULL, without an error, where Python has to put it together. */
+static PyObject *looked_at(PyObject *objects, PyObject *held) {
+    if (GET(objects, OBJECTS_is_watching) != Py_True) return PyTuple_CheckExact(held) ? held : NULL;
+    PyObject *known = GET(objects, OBJECTS__with_moving);
+    PyObject *found = PyDict_CheckExact(known) ? PyDict_GetItemWithError(known, held) : NULL;
+    return found != NULL && PyTuple_CheckExact(found) ? found : NULL;
+}
+
+static int tell_nothing(PyObject *looked) {
+    for (Py_ssize_t place = 0; place < PyTuple_GET_SIZE(looked); place++)
+        if (!tells_nothing(PyTuple_GET_ITEM(looked, place), NULL)) return 0;
+    return 1;
+}
+
+static int count_looks(PyObject *looked, PyObject *seen_at) {
+    for (Py_ssize_t place = 0; place < PyTuple_GET_SIZE(looked); place++)
+        if (!count_look(PyTuple_GET_ITEM(looked, place), seen_at)) return 0;
+    return 1;
+}
+
+/* As `BetweenActions.begins` where nothing was changed since the last action ended; 0 where Python has to look. */
+static int begins_quietly(PyObject *between, PyObject *held) {
+    Py_ssize_t moved = -1;
+    if (!is_settled(between, 0)) return PyErr_Clear(), 0;
+    PyObject *objects = GET(between, BETWEEN_objects), *looked = looked_at(objects, held), *open = PyLong_FromLong(1);
+    int quiet = looked != NULL && open != NULL && hold_what_they_held(GET(between, BETWEEN_writes), NULL, &moved)
+                && tell_nothing(looked) && count_looks(looked, NULL);
+    if (quiet) PUT(between, BETWEEN__open, Py_NewRef(open));
+    Py_XDECREF(open);
+    PyErr_Clear();
+    return quiet;
+}
+
+/* Take scalars that an agent's own action wrote for what its fields held at the last look; 0 where it wrote others. */
+static int take_own(PyObject *looked, PyObject *mark) {
+    PyObject *reference = PyList_GET_SIZE(mark) == 5 ? PyList_GET_ITEM(mark, 0) : Py_None, *agent, *now = NULL, *present = NULL;
+    if (!IS_A(looked, LOOKED) || !PyWeakref_Check(reference) || !PyDict_CheckExact(GET(looked, LOOKED_marks))) return 0;
+#if PY_VERSION_HEX >= 0x030D0000
+    if (PyWeakref_GetRef(reference, &agent) <= 0) return 0;
+#else
+    agent = Py_NewRef(PyWeakref_GetObject(reference));
+#endif
+    PyObject *names = PyList_GET_ITEM(mark, 1), *more = PyList_GET_ITEM(mark, 3), *identities = PyList_GET_ITEM(mark, 4);
+    int taken = 0;
+    if (!PyTuple_CheckExact(names) || !PyTuple_CheckExact(more) || !PyTuple_CheckExact(identities)
+        || PyTuple_GET_SIZE(more) != PyTuple_GET_SIZE(identities)
+        || (present = PyObject_GenericGetDict(agent, NULL)) == NULL || !PyDict_CheckExact(present)
+        || (now = PyTuple_New(PyTuple_GET_SIZE(names))) == NULL) goto done;
+    for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(more); at++)
+        if ((void *)PyDict_GetItemWithError(present, PyTuple_GET_ITEM(more, at)) != PyLong_AsVoidPtr(PyTuple_GET_ITEM(identities, at)))
+            goto done;
+    for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(names); at++) {
+        PyObject *value = PyDict_GetItemWithError(present, PyTuple_GET_ITEM(names, at));
+        if (value == NULL || !(value == Py_None || is_scalar(Py_TYPE(value)))) goto done;
+        PyTuple_SET_ITEM(now, at, Py_NewRef(value));
+    }
+    for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(names); at++)
+        if (PyDict_SetItem(GET(looked, LOOKED_marks), PyTuple_GET_ITEM(names, at), PyTuple_GET_ITEM(now, at)) < 0) goto done;
+    taken = PyList_SetItem(mark, 2, Py_NewRef(now)) == 0;
+done:
+    Py_XDECREF(now);
+    Py_XDECREF(present);
+    Py_DECREF(agent);
+    return taken;
+}
+
+/* As `BetweenActions.ended` where the action changed nothing but scalars of its own agent; 0 where Python has to look. */
+static int ended_quietly(PyObject *between, PyObject *held, PyObject *own) {
+    Py_ssize_t moved = -1;
+    if (!is_settled(between, 1)) return PyErr_Clear(), 0;
+    PyObject *writes = GET(between, BETWEEN_writes), *objects = GET(between, BETWEEN_objects);
+    PyObject *looked = looked_at(objects, held), *closed = PyLong_FromLong(0);
+    PyObject *ended = PyLong_FromLongLong(PyLong_AsLongLong(GET(objects, OBJECTS__ended)) + 1);
+    int quiet = looked != NULL && closed != NULL && ended != NULL && hold_what_they_held(writes, own, &moved) && tell_nothing(looked)
+                && (moved < 0 || take_own(PyTuple_GET_ITEM(PyList_GET_ITEM(GET(writes, WRITES__order), moved), 1),
+                                          PyList_GET_ITEM(GET(writes, WRITES__compared), moved)))
+                && count_looks(looked, ended);
+    if (quiet) {
+        PyObject *own_look = own == Py_None ? NULL : PyDict_GetItemWithError(GET(writes, WRITES__looked), own);
+        if (own_look != NULL && IS_A(own_look, LOOKED) && PyDict_CheckExact(GET(own_look, LOOKED_pending)))
+            PyDict_Clear(GET(own_look, LOOKED_pending));
+        PUT(objects, OBJECTS__ended, Py_NewRef(ended));
+        PUT(between, BETWEEN__open, Py_NewRef(closed));
+    }
+    Py_XDECREF(ended);
+    Py_XDECREF(closed);
+    PyErr_Clear();
+    return quiet;
+}

@@ -1,0 +1,116 @@
+"""What code outside of actions changed is the same whether the native part compares or Python looks one by one."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from record_kit import recording
+
+from Agent import trace_agent_action
+from Agent.record.encode.native import native
+from Agent.record.state import agents, held_objects
+from Agent.record.state.agent_writes import BetweenActions
+
+VALUES = st.one_of(
+    st.integers(0, 2), st.floats(), st.none(), st.text(max_size=2), st.lists(st.integers(0, 1))
+)
+FIELDS = st.sampled_from(("one", "two", "three"))
+NUMBERS = st.integers(0, 2)
+OF_WORLD = st.sampled_from(("one", "two", "many", "random", "numpy"))
+TOLD = ("agent_id", "changed", "unset", "writers", "moved")
+ACTS = [(1, None, "one", 1, True)]
+FIRST_ACTIONS = 40
+"""More than are looked at one by one in any case."""
+
+
+class World:
+    def __init__(self):
+        self.one, self.two, self.many = 0, [], list(range(150))
+        self.random, self.numpy = random.Random(1), np.random.default_rng(1)
+
+    def change(self, field, value):
+        present = getattr(self, field)
+        if field in {"random", "numpy"}:
+            present.random()
+        elif type(value) is type(present) is list:
+            present.extend(value)
+        else:
+            setattr(self, field, value)
+
+
+class Peer:
+    agent_role = "peer"
+
+    def __init__(self, agent_id, world):
+        self.agent_id, self.world, self.one, self.two = agent_id, world, 0, []
+
+    @trace_agent_action()
+    def write(self, other, field, value):
+        if other is None:
+            self.world.change(field, value)
+        elif type(value) is list and type(getattr(other, field, None)) is list:
+            getattr(other, field).extend(value)
+        else:
+            setattr(other, field, value)
+
+
+class SlowBetweenActions(BetweenActions):
+    """Of a class that the native part does not know, so that it leaves all to Python."""
+
+    __slots__ = ()
+
+
+def told_of(changes, *, is_quick):
+    """What all events tell of changes from outside of actions."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not is_quick:
+            patch.setattr(agents, "BetweenActions", SlowBetweenActions)
+            patch.setattr(held_objects, "_unlike_before", lambda objects, *_: objects)
+        return told_in_memory(copy.deepcopy(changes))  # a run extends its lists
+
+
+def told_in_memory(changes):
+    with recording() as recorded:
+        world = World()
+        peers = [Peer(f"peer_{number}", world) for number in range(3)]
+        for number in range(FIRST_ACTIONS):
+            world.one = number // 4
+            peers[number % 3].write(peers[(number + 1) % 3], "one", number)
+        for actor, target, field, value, is_inside in changes:
+            other = None if target is None else peers[target]
+            if is_inside:
+                peers[actor].write(other, field, value)
+            elif other is None:
+                world.change(field, value)
+            else:
+                setattr(other, field, value)
+        peers[0].write(peers[0], "one", 7)
+        return [
+            json.dumps({key: event["extra"].get(key) for key in TOLD}, sort_keys=True)
+            for event in recorded.of("state_change")
+        ]
+
+
+@pytest.mark.further
+@pytest.mark.skipif(native is None, reason="built without its native part")
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(NUMBERS, NUMBERS, FIELDS, VALUES, st.booleans()),
+            st.tuples(NUMBERS, st.none(), OF_WORLD, VALUES, st.booleans()),
+        ),
+        max_size=12,
+    )
+)
+@example([*ACTS, (0, 1, "one", 5, True), (0, 1, "one", 39, True), *ACTS, (2, 1, "one", 9, False), *ACTS])
+def test_the_native_part_tells_the_same_changes_as_python(changes):
+    quick = told_of(changes, is_quick=True)
+    assert quick == told_of(changes, is_quick=False)
+    assert any('"writers": {' in told for told in quick), "an agent wrote to another"
+    assert any('"moved": {' in told for told in quick), "the scheduler changed the world"
