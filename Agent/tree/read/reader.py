@@ -147,13 +147,11 @@ class TreeReader:
 
     def has_files(self) -> bool:
         """Whether the session holds anything, as files or elsewhere."""
-        return bool(self.files() or self._cold_files())
+        return bool(self._in_either_form(self.files, lambda: list(self._cold_files())))
 
     def holds_agent(self, agent_id: str) -> bool:
         """Whether there is a file of that agent, or was one whose lines are kept elsewhere."""
-        if agent_files(self.session, agent_id) or self._cold_stem(safe_name(agent_id)):
-            return True
-        return agent_id in self._files_of_runs()
+        return bool(self._files_of_agent(agent_id)) or agent_id in self._files_of_runs()
 
     def run_ids(self) -> list[str]:
         """The explicit runs of the session, oldest first."""
@@ -265,17 +263,31 @@ class TreeReader:
 
     def category_events(self, category: str) -> Iterator[Event]:
         """The events of a category's own file, those of no single agent, in order."""
-        standing = category_files(self.session, category)
-        gone = self._cold_stem(category_file(category), in_agents=False)
-        return self._merged(list(dict.fromkeys([*gone, *standing])))
+        return self._merged(
+            self._in_either_form(
+                lambda: category_files(self.session, category),
+                lambda: self._cold_stem(category_file(category), in_agents=False),
+            )
+        )
+
+    def _in_either_form(
+        self, standing: Callable[[], list[Path]], sealed: Callable[[], list[Path]]
+    ) -> list[Path]:
+        """Files by name, as they stand or in the archive alone, also while they are moved there or back.
+
+        What is sealed and removed between two looks is found at the second, what is restored at the third.
+        A name can be both, where a later process took one that was free again.
+        """
+        before, gone = standing(), sealed()
+        return list(dict.fromkeys([*gone, *before, *standing()]))
+
+    def _files_of_agent(self, agent_id: str) -> list[Path]:
+        return self._in_either_form(
+            lambda: agent_files(self.session, agent_id), lambda: self._cold_stem(safe_name(agent_id))
+        )
 
     def _agent_files(self, agent_id: str) -> list[Path]:
-        # A name can be both, where a later process took one that was free again. What is sealed and removed
-        # between the two looks is in the second.
-        standing = agent_files(self.session, agent_id)
-        gone = self._cold_stem(safe_name(agent_id))
-        of_runs = files_naming(self.session, agent_id)
-        paths = list(dict.fromkeys([*gone, *standing, *of_runs]))
+        paths = list(dict.fromkeys([*self._files_of_agent(agent_id), *files_naming(self.session, agent_id)]))
         if not paths:
             raise AgentNotFound(
                 f"no events of agent {agent_id!r}",
