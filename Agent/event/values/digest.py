@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from Agent.event.pointers import escape, fold_tags
-from Agent.event.values.plain import read_json, write_json
+from Agent.event.values.plain import write_json
 
 ALGORITHM = "c1"
 """What digests of content begin with, `c1:`; those without it were made before content was looked at."""
@@ -48,14 +48,6 @@ def digest_named(value: Any, types: Mapping[str, str] | None = None, pointer: st
     The order of the names does not count; in the values under them the order of keys does.
     """
     return f"{ALGORITHM}:{digest_bytes(named_bytes(value, types, pointer))}"
-
-
-def digest_named_json(data: bytes, types: Mapping[str, str] | None = None, pointer: str = "") -> str:
-    """`digest_named` of a mapping that is there as JSON."""
-    value = read_json(data)
-    if types:
-        return digest_named(value, types, pointer)
-    return f"{ALGORITHM}:{digest_bytes(write_json({name: value[name] for name in sorted(value)}))}"
 
 
 def named_bytes(value: Any, types: Mapping[str, str] | None = None, pointer: str = "") -> bytes:

@@ -110,6 +110,7 @@ class Capture:
         pointer: str,
         found: list[str] | None = None,
         reading: Reading | None = None,
+        environments: Mapping[str, bytes] | None = None,
     ) -> tuple[bytes, Types | None]:
         """The same with every value looked at one by one."""
         self.careful_count += 1
@@ -121,7 +122,12 @@ class Capture:
         parts: list[bytes] = []
         types: Types = {}
         for key, value in payload.items():
-            encoded = to_json(value, f"{pointer}/{escape(key)}", self.limits, self.agent_of, reading)
+            place = f"{pointer}/{escape(key)}"
+            if environments and key in environments:
+                parts.append(orjson.dumps(key) + b":" + environments[key])
+                types[place] = "opaque"
+                continue
+            encoded = to_json(value, place, self.limits, self.agent_of, reading)
             parts.append(orjson.dumps(key) + b":" + encoded.json)
             if encoded.types:
                 types.update(encoded.types)
@@ -135,12 +141,14 @@ class Capture:
         pointer: str,
         owner: str | None = None,
         places: Places | None = None,
+        environments: Mapping[str, bytes] | None = None,
     ) -> tuple[bytes, Types | None]:
         """The same for a mapping whose own keys are the user's.
 
         Args:
             owner: the agent whose fields these are; a large value that leads to other agents is a reference.
             places: where the objects in all fields of the agent stand.
+            environments: the JSON of those values that are references to where agents live.
         """
         are_known = False
         try:
@@ -156,7 +164,7 @@ class Capture:
         if owner is not None:
             reading = reading._replace(owner=owner, most_with_agents=MOST_WITH_AGENTS)
         if are_known:
-            return self.careful_body(payload, pointer, reading=reading)
+            return self.careful_body(payload, pointer, reading=reading, environments=environments)
         encoded = to_json(payload, pointer, self.limits, self.agent_of, reading)
         raw, types = encoded.json, encoded.types
         if not raw.startswith(b"{") or (types and pointer in types):

@@ -6,6 +6,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from Agent.event.classes import remember
+
 TRACED = "__agent_trace__"
 """The attribute that marks a traced function."""
 traced_files: set[str] = set()
@@ -23,6 +25,8 @@ class Identity:
 
 
 _identities: dict[type, Identity] = {}
+_inherited: dict[type, Identity | None] = {}
+"""What counts for the objects of a class, by itself or a base; empty again where something else is said."""
 _object_identities: dict[int, tuple[Callable[[], object], Identity]] = {}
 
 
@@ -30,6 +34,7 @@ def set_identity(owner: type | object, identity: Identity) -> None:
     """Say how objects of a class, or one object, are named."""
     if isinstance(owner, type):
         _identities[owner] = identity
+        _inherited.clear()
     else:
         _object_identities[id(owner)] = (_weakly(owner, id(owner)), identity)
 
@@ -46,6 +51,7 @@ def clear_identity(owner: type | object) -> None:
     """Take that back."""
     if isinstance(owner, type):
         _identities.pop(owner, None)
+        _inherited.clear()
     else:
         _object_identities.pop(id(owner), None)
 
@@ -68,8 +74,11 @@ def identity_of(obj: object) -> Identity | None:
         known = _object_identities.get(id(obj))
         if known is not None and known[0]() is obj:
             return known[1]
-    if _identities:
-        for base in type(obj).__mro__:
-            if base in _identities:
-                return _identities[base]
-    return None
+    if not _identities:
+        return None
+    cls = type(obj)
+    try:
+        return _inherited[cls]
+    except KeyError:
+        found = next((_identities[base] for base in cls.__mro__ if base in _identities), None)
+        return remember(_inherited, cls, found)

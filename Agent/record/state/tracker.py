@@ -94,12 +94,11 @@ class StateTracker:
     """
 
     __slots__ = (
-        "__weakref__", "_actions_before", "_agent_of", "_environments", "_held", "_ignored",
-        "_is_listed", "_keeping",
+        "__weakref__", "_actions_before", "_agent_of", "_held", "_ignored", "_is_listed", "_keeping",
         "_opaque", "_probing", "_read", "_reading", "_ref", "_refused", "_value_bytes", "actions", "borrowed",
-        "cls", "failure", "forms", "heavy", "held", "held_together", "init",
-        "is_due", "is_explicit", "kept", "large_bytes_left", "last", "places",
-        "probed", "shared", "watched", "written_outside",
+        "cls", "environments", "failure", "forms", "heavy", "held", "held_together", "init", "is_due",
+        "is_explicit", "kept", "large_bytes_left", "last", "places", "probed", "shared", "watched",
+        "written_outside",
     )  # fmt: skip
 
     def __init__(
@@ -154,7 +153,7 @@ class StateTracker:
         self.probed: dict[str, dict[str, Any]] = {}
         """What stands for large objects in its fields, as they were when its last action ended."""
         self._probing = self._reading
-        self._environments: dict[str, bytes] = {}
+        self.environments: dict[str, bytes] = {}
         """What stands for a field whose object is where agents live: its name is all that counts."""
         self.actions, self.large_bytes_left = 0, _MOST_LARGE_BYTES
         """The budget left for recording large fields that code outside of actions changed."""
@@ -386,7 +385,8 @@ class StateTracker:
             if type(before) is kind:
                 kept[name] = value
             elif refused.get(name) is not kind:
-                if is_plain_data(value, obj, self._agent_of, known):
+                # Where agents live leads to agents.
+                if name not in self.environments and is_plain_data(value, obj, self._agent_of, known):
                     kept[name] = value
                     refused.pop(name, None)
                 else:
@@ -412,7 +412,7 @@ class StateTracker:
     def holds_large(self, obj: object) -> bool:
         """Whether a field is so large that only full states hold what it holds."""
         # Of an object in which agents live a full state has the name alone, too.
-        names = self.heavy - self.borrowed.keys() - self.written_outside - self._environments.keys()
+        names = self.heavy - self.borrowed.keys() - self.written_outside - self.environments.keys()
         present = self.present(obj) if names else {}
         return any(name in present and sort_of(type(present[name])) is not Sort.GENERATOR for name in names)
 
@@ -434,7 +434,7 @@ class StateTracker:
     def last_seen(self) -> LastSeen:
         """What is known of the agent's state now that it is gone; nothing is kept any more."""
         kept, self.kept = self.kept, {}
-        known = {name: orjson.dumps(form) for name, form in self.probed.items()} | self._environments
+        known = {name: orjson.dumps(form) for name, form in self.probed.items()} | self.environments
         known = {name: form for name, form in known.items() if name in self.heavy and name not in kept}
         dumped: dict[str, tuple[bytes, Types]] = {
             name: (form, {"": "opaque"}) for name, form in known.items()
@@ -519,20 +519,24 @@ class StateTracker:
                 self._opaque.add(name)
             elif _is_large_inside(dumped):
                 if dumped.opaque == ("",) and b'"environment ' in dumped.json:
-                    self._environments[name] = dumped.json
+                    self.environments[name] = dumped.json
                 self._opaque.add(name)
                 self.heavy.add(name)
                 self.last.pop(name, None)
                 return None
         return raw
 
-    def full(self, obj: object) -> Exposed:
-        """The whole state, large fields and generators included; it counts as recorded now."""
-        exposed = read_state(obj)
+    def full(self, obj: object, exposed: Exposed | None = None) -> Exposed:
+        """The whole state, large fields and generators included; it counts as recorded now.
+
+        Args:
+            exposed: the state, where it was read in this very moment.
+        """
+        exposed = read_state(obj) if exposed is None else exposed
         self.heavy.clear()
         self._ignored.clear()
         self._opaque.clear()
-        self._environments.clear()
+        self.environments.clear()
         self._held.clear()
         self.last = {}
         for name, value in exposed.fields.items():

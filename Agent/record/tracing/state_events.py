@@ -11,7 +11,7 @@ import orjson
 
 from Agent.event.pointers import escape, unescape, value_at
 from Agent.event.values.content_digest import whole_digest
-from Agent.event.values.digest import digest_named_json
+from Agent.event.values.digest import digest_named
 from Agent.event.values.opaque import CONTENT, WRITTEN_OUTSIDE, OpaqueKind, refers_elsewhere
 from Agent.event.values.plain import SCALARS, has_own_hash, read_json
 from Agent.event.values.reading import Named, Places
@@ -24,7 +24,14 @@ from Agent.record.encode.safe_text import clean_head
 from Agent.record.state.agent_writes import Found
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.held_objects import GLOBALS, global_generators
-from Agent.record.state.introspection import Sort, generators_of, plain_attributes, read_class_state, sort_of
+from Agent.record.state.introspection import (
+    Sort,
+    generators_of,
+    plain_attributes,
+    read_class_state,
+    read_state,
+    sort_of,
+)
 from Agent.record.state.plain_data import references_within
 from Agent.record.state.tracker import StateTracker, can_be_held, is_object
 from Agent.record.tracing.function_facts import CodeIdentity
@@ -54,11 +61,13 @@ def emit_state(
         if reason == "first" and installed.source_player is None:
             _adopt_held_generators(plain_attributes(obj))
             _adopt_global_generators(type(obj))
-        exposed = tracker.full(obj)
+        exposed = read_state(obj)
+        # What another agent holds, too, is in that agent's state, and is not encoded here.
+        adopted = _note_shared(pipeline, binding, tracker, exposed.fields)
+        tracker.full(obj, exposed)
     except Exception as error:  # noqa: BLE001 - it is the user's `trace_state`, or a property
         pipeline.health.trouble("reading the state of an agent", error)
         return
-    adopted = _note_shared(pipeline, binding, tracker, exposed.fields)
     if installed.open_reads is not None:
         for name, generator in global_generators(type(obj)).items():
             place = _adopted_at(generator)
@@ -67,7 +76,9 @@ def emit_state(
     held = pipeline.agents.between.objects.of(obj, exposed.fields, _can_be_held, is_first=reason == "first")
     tracker.held = tuple(dict.fromkeys(held.values())) or None
     fields = _with_references(exposed.fields, tracker)
-    inner, types = pipeline.capture.user_body(fields, _FIELDS, binding.agent_id, Places(exposed.fields))
+    inner, types = pipeline.capture.user_body(
+        fields, _FIELDS, binding.agent_id, Places(exposed.fields), tracker.environments
+    )
     about = {
         "class": _class_name(type(obj)),
         "handles": list(exposed.handles),
@@ -370,8 +381,9 @@ def _write_state(
         hidden: names of fields that could not be kept.
         more: further mappings, each with its key, its JSON without braces, and its tags.
     """
-    digest = digest_named_json(b"{" + inner + b"}", _below(_FIELDS, types))
-    opaque, unseen = _fields_without_codec(b"{" + inner + b"}", types)
+    fields = read_json(b"{" + inner + b"}")
+    digest = digest_named(fields, _below(_FIELDS, types))
+    opaque, unseen = _fields_without_codec(fields, types)
     about = {**about, "opaque": sorted(opaque), "unseen": sorted({*hidden, *unseen})}
     if pipeline.turns.is_used:
         about["loop_turn"] = pipeline.turns.next()
@@ -501,17 +513,15 @@ def _below(pointer: str, types: Types | None) -> Types:
     return {known[len(pointer) :]: tag for known, tag in (types or {}).items() if known.startswith(pointer)}
 
 
-def _fields_without_codec(body: bytes, types: Types | None) -> tuple[set[str], set[str]]:
+def _fields_without_codec(fields: Any, types: Types | None) -> tuple[set[str], set[str]]:
     """The names of fields that cannot be restored, and of those among them that cannot be seen."""
     opaque, unseen = set(), set()
-    fields: Any = None
     for pointer, tag in (types or {}).items():
         if tag not in _NO_CODEC or not pointer.startswith(f"{_FIELDS}/"):
             continue
         below = pointer[len(_FIELDS) :]
         name = unescape(below[1:].partition("/")[0])
         opaque.add(name)
-        fields = orjson.loads(body) if fields is None else fields
         form = value_at(fields, below)
         if type(form) is not dict or OpaqueKind.UNSEEN in form:
             unseen.add(name)
