@@ -20,9 +20,8 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
-from Agent.event.values.opaque import refers_elsewhere
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome
-from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
+from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence, ends_of
 from Agent.replay.diff.run_comparison import RunComparison, compare_actions
 from Agent.replay.plan.actions import Plan, make_plan
 from Agent.replay.plan.recording import (
@@ -188,12 +187,10 @@ def _ends_of(events: Iterable[Event]) -> dict[tuple[str, str], _End]:
     """What fields with references to objects lead to as a session ends, by agent and field."""
     found: dict[tuple[str, str], _End] = {}
     for event in events:
-        if event.kind != "state" or event.extra.get("reason") != "exit" or event.agent_id is None:
+        if event.kind != "state" or event.agent_id is None:
             continue
-        digests = event.extra.get("end_content") or {}
-        fields = event.extra.get("fields") or {}
-        names = [name for name, shown in fields.items() if refers_elsewhere(shown)]
-        found |= {(event.agent_id, name): _End(event.id, digests.get(name)) for name in (*names, *digests)}
+        ends = ends_of(event)
+        found |= {(event.agent_id, name): _End(event.id, digest) for name, digest in ends.items()}
     return found
 
 

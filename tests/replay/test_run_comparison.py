@@ -232,3 +232,41 @@ def test_events_that_name_their_counterparts_agree():
     parting = again.first_parting([*ones, _event(3, "aaaaaaaa", causes=("aaaaaaaa-1",))], [*others, third])
     assert parting is not None
     assert (parting.divergence.field, parting.divergence.number) == ("causes", 3)
+
+
+WORLD = """
+class World:
+    def __init__(self):
+        self.agents, self.log = [], []
+
+class Worker:
+    def __init__(self, name, world):
+        self.agent_id, self.agent_role, self.world, self.done = name, "worker", world, 0
+
+    @trace_agent_action
+    def work(self):
+        self.done += 1
+        self.world.log.append([{}])
+        return self.done
+
+def main():
+    world = World()
+    world.agents = [Worker(name, world) for name in ("ann", "bob", "eve")]
+    for _ in range(200):
+        for worker in world.agents:
+            worker.work()
+"""
+
+
+@pytest.mark.parametrize("exhaustive", [False, True])
+def test_runs_that_differ_only_in_how_their_world_ends_are_not_alike(toy, exhaustive):
+    for told in ("self.done", "self.done", "self.done % 150"):
+        toy.record(WORLD.replace("{}", told))
+    one, same, other = (session.session_id for session in list_sessions(toy.root))
+    assert not compare_runs(one, same, toy.root, exhaustive=exhaustive)
+    found = compare_runs(one, other, toy.root, exhaustive=exhaustive)
+    divergence = found.divergence
+    assert (found.exit_code, divergence.field, divergence.action) == (1, "state.world", "state exit"), str(
+        found
+    )
+    assert divergence.a.startswith("content c1:") and divergence.a != divergence.b

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.pointers import escape, unescape
+from Agent.event.values.opaque import refers_elsewhere
 from Agent.flight.checkpoints.state_fold import StateFold
 from Agent.replay.compare.comparison import ABSENT, Comparison, Difference, Recorded, in_payload, shown
 from Agent.replay.compare.emitted_events import describe, event_difference, sort_key
@@ -163,6 +164,7 @@ class StreamWalk:
         comparison: compares values; keeps over what they agreed.
         same_ids: learns ids on the way.
         counts: for each side, whether an event is compared; others only say what the state is.
+        has_ends: whether what fields with references lead to is compared as recording ends.
     """
 
     def __init__(
@@ -170,10 +172,13 @@ class StreamWalk:
         comparison: Comparison,
         same_ids: SameIds,
         counts: tuple[Callable[[Event], bool], Callable[[Event], bool]] = (_always, _always),
+        *,
+        has_ends: bool = False,
     ) -> None:
         self._comparison = comparison
         self._same_ids = same_ids
         self._counts = counts
+        self._has_ends = has_ends
         self._states = StatePairs(comparison, None)
         self.compared = 0
         """Pairs of events that agreed."""
@@ -196,7 +201,7 @@ class StreamWalk:
         Args:
             forked: what was changed where the second was forked from the first.
         """
-        self._states = states = StatePairs(self._comparison, forked)
+        self._states = states = StatePairs(self._comparison, forked, has_ends=self._has_ends)
         agent_id: str | None = None
         left, right = self._seen(ones), self._seen(others)
         alike: deque[tuple[Event, Event]] = deque(maxlen=_REMEMBERED)
@@ -500,17 +505,31 @@ def _keys(operation: Mapping[str, object]) -> list[str]:
     return [unescape(part) for part in str(operation.get("path", "")).split("/")[1:]]
 
 
+def ends_of(event: Event) -> dict[str, str | None]:
+    """Digests of what fields with references lead to as recording ends, by field, of a `state` event.
+
+    None of what cannot be read, and in recordings made before there were such digests.
+    """
+    if event.extra.get("reason") != "exit":
+        return {}
+    fields, digests = event.extra.get("fields") or {}, event.extra.get("end_content") or {}
+    names = [name for name, shown_as in fields.items() if refers_elsewhere(shown_as)]
+    return {name: digests.get(name) for name in (*names, *digests)}
+
+
 class StatePairs:
     """Compares the states of one agent in two runs.
 
     Args:
         comparison: compares values.
         forked: what was changed where the second run was forked from the first; None of other runs.
+        has_ends: whether what fields with references lead to is compared as recording ends.
     """
 
-    def __init__(self, comparison: Comparison, forked: ForkedAt | None) -> None:
+    def __init__(self, comparison: Comparison, forked: ForkedAt | None, *, has_ends: bool = False) -> None:
         self._comparison = comparison
         self._forked = forked
+        self._has_ends = has_ends
         self._sides = _Side(), _Side()
         self._unsure: list[StateDifference] = []
         """Differences of which one side is known from events alone."""
@@ -550,6 +569,8 @@ class StatePairs:
         is_place = is_first or is_last or is_whole or self._forked is not None
         is_known = one.fold.base is not None and other.fold.base is not None
         found = list(self._differences(is_first=is_first, is_last=is_last)) if is_place and is_known else []
+        if is_last and is_whole and self._has_ends and not found:
+            found = list(self._end_differences())
         self.compared += is_place and is_known and not found
         one.full = other.full = None
         if is_whole:
@@ -583,6 +604,18 @@ class StatePairs:
                 continue
             events = one.full or one.fold.last, other.full or other.fold.last
             yield StateDifference(name, found, events, name in patched)
+
+    def _end_differences(self) -> Iterator[StateDifference]:
+        """Fields that show a reference in both last states, and whose objects ended with other content."""
+        events = tuple(side.full for side in self._sides)
+        ones, others = (ends_of(event) if event is not None else {} for event in events)
+        for name in sorted(ones.keys() & others.keys()):
+            one, other = ones[name], others[name]
+            if one is None or other is None:
+                self.not_compared.setdefault(name, "not all that it leads to as the run ends can be compared")
+            elif one != other:
+                told = Difference("", f"content {one}", f"content {other}")
+                yield StateDifference(name, told, (events[0], events[1]), is_patched=False)
 
     def _is_by_design(
         self, name: str, left: Recorded | None, right: Recorded | None, *, is_first: bool, is_last: bool

@@ -634,18 +634,19 @@ def compare_runs(
             if found is not None:
                 return found
             notes.append("compared every event, since the ends are alike")
-    return _walked(one, other, same_ids, notes, progress=progress)
+    return _walked(one, other, same_ids, notes, has_ends=not is_aligned, progress=progress)
 
 
 def compare_actions(a: RunName, b: RunName) -> RunComparison:
     """Find the first difference in what two sessions did inside their actions, and in their states.
 
-    What untraced code wrote between actions is left out: when that is noticed depends on the moment.
+    What untraced code wrote between actions is left out: when that is noticed depends on the moment. So is
+    how the worlds ended in which agents live.
     """
     one, other = open_side(a, None), open_side(b, None)
     one.only_actions = other.only_actions = True
     same_ids = SameIds((*one.writers(), *other.writers()), (*one.reader.run_ids(), *other.reader.run_ids()))
-    return _walked(one, other, same_ids, [], progress=lambda _: None)
+    return _walked(one, other, same_ids, [], has_ends=False, progress=lambda _: None)
 
 
 def _bisected(one: RunSide, other: RunSide, same_ids: SameIds, notes: list[str]) -> RunComparison | None:
@@ -683,12 +684,13 @@ def _walked(
     same_ids: SameIds,
     notes: list[str],
     *,
+    has_ends: bool,
     progress: Callable[[float], None],
 ) -> RunComparison:
     seen = ReplayOutcome()
     scripts = module_names(one.session, other.session)
     comparison = Comparison(None, same_ids, scripts=scripts, fields=FieldRules(seen))
-    walk = StreamWalk(comparison, same_ids, (one.counts, other.counts))
+    walk = StreamWalk(comparison, same_ids, (one.counts, other.counts), has_ends=has_ends)
     best: Parting | None = None
     keys: dict[StreamKey, None] = dict.fromkeys((*one.streams(), *other.streams()))
     for number, key in enumerate(keys, start=1):
