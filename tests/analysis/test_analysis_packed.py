@@ -9,7 +9,7 @@ from analysis_kit import SessionBuilder
 
 from Agent.analysis.query import data_files
 from Agent.analysis.query.data_files import LEAST_FILES, Pack, standing_at
-from Agent.analysis.query.engine import open_engine
+from Agent.analysis.query.engine import Engine, FilesMoved, open_engine
 from Agent.analysis.query.views import scan
 
 MANY = LEAST_FILES + 6
@@ -90,3 +90,13 @@ def test_the_packed_and_the_named_answer_are_one_and_files_that_grow_are_seen(
     before = len(list(Path("/proc/self/fd").iterdir()))
     engine.close()
     assert len(list(Path("/proc/self/fd").iterdir())) < before
+
+
+def test_whatever_the_engine_says_of_a_session_that_went_meanwhile_is_an_input_error(tmp_path):
+    import duckdb
+
+    engine = Engine(tmp_path / "gone", list)
+    refusal = duckdb.PermissionException('Cannot access file "/proc/self/fd/6"')
+    with pytest.raises(FilesMoved, match="the session is gone") as caught, engine._translated("SELECT 1"):
+        raise refusal
+    assert caught.value.exit_code == 3

@@ -394,6 +394,8 @@ class Engine:
                 raise SystemExit from None  # interrupted, in a thread that ends with the interpreter
             if (long := _LONG_LINE.search(str(error))) is not None:
                 raise _too_long(Path(long[1])) from error
+            if not self._session.is_dir():
+                raise FilesMoved(f"the session is gone: {_first_line(error)}", path=self._session) from error
             raise _bad_query(error, sql) from error
 
     def _open(self) -> Any:
