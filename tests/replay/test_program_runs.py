@@ -454,3 +454,68 @@ def test_a_world_of_which_nobody_can_tell_how_it_ended_proves_no_changed_code(fa
     farm.change(*EFFECTS["a list"])
     changed = farm.replay()
     assert changed.verdict == "UNVERIFIED", str(changed)
+
+
+AUCTION = """
+from Agent import setup_logging, shutdown_logging, trace_agent_action
+
+
+class Lot:
+    def __init__(self, reserve):
+        self.best, self.history = reserve, []
+
+
+class House:
+    def __init__(self):
+        self.lots = {f"lot{number}": Lot(number % 50) for number in range(450)}
+        self.bidders = {}
+
+    def place(self, name, price):
+        self.lots[name].history.append(price)
+        self.lots[name].best = max(price, self.lots[name].best)
+
+
+class Bidder:
+    def __init__(self, name, house):
+        self.agent_id, self.agent_role, self.house, self.budget = name, "bidder", house, 400
+        house.bidders[name] = self
+
+    @trace_agent_action
+    def bid(self, name):
+        price = self.house.lots[name].best + 3
+        self.house.place(name, price)
+        self.budget -= price // 4
+        return price
+
+
+def make():
+    house = House()
+    return house, {name: Bidder(name, house) for name in ("ann", "bob")}
+
+
+def build(spec):
+    bidders = make()[1]
+    return bidders if spec.agent_id is None else bidders[spec.agent_id]
+
+
+def main():
+    setup_logging(trace_root="trace")
+    house, bidders = make()
+    for number in range(8):
+        for bidder in bidders.values():
+            bidder.bid(f"lot{number * 50 + 7}")
+    shutdown_logging()
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.further
+def test_a_method_of_the_world_that_leaves_another_world_behind_is_never_identical(farm):
+    farm.record(AUCTION)
+    assert farm.replay().verdict == "IDENTICAL"
+    farm.change("history.append(price)", "history.append(price + 1)")
+    changed = farm.replay()
+    assert changed.verdict == "DIVERGED" and changed.divergence.field == "state.house", str(changed)
