@@ -379,7 +379,7 @@ def _write_state(
         more: further mappings, each with its key, its JSON without braces, and its tags.
     """
     fields = read_json(b"{" + inner + b"}")
-    digest = digest_named(fields, _below(_FIELDS, types))
+    digest = digest_named(fields, _below(_FIELDS, types), raw=inner)
     opaque, unseen = _fields_without_codec(fields, types)
     about = {**about, "opaque": sorted(opaque), "unseen": sorted({*hidden, *unseen})}
     if pipeline.turns.is_used:
