@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 import click
 
@@ -230,8 +230,6 @@ def _seconds(started_at: str | None, until: str | None) -> float | None:
         return None
 
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 LEVEL_NAMES: Final = tuple(LEVELS)
 
 _CONDITION: Final = re.compile(r"([^=~!<>\s][^=~!<>]*?)\s*(!=|!~|>=|<=|=|~|>|<)(.*)", re.DOTALL)
@@ -381,11 +379,10 @@ def conditions(ctx: click.Context, param: click.Parameter, values: tuple[str, ..
         raise click.BadParameter(str(error), ctx, param) from None
 
 
-where_option = click.option(
-    "--where",
-    multiple=True,
-    callback=conditions,
-    metavar="CONDITION",
-    help="Only events that match: key=value, 'key~regex', 'key>number' (also != !~ >= < <=). "
+Where = Annotated[
+    tuple[FieldTest, ...],
+    "--where CONDITION",
+    "Only events that match: key=value, 'key~regex', 'key>number' (also != !~ >= < <=). "
     "Nested keys are joined by dots; repeatable.",
-)
+    {"callback": conditions},
+]

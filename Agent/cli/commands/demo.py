@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
-from Agent.cli import parameters, render
+from Agent.cli import render
 from Agent.cli.commands.replay import show_replay
+from Agent.cli.parameters import Place, command
 from Agent.cli.render import bar, working
 from Agent.tree.default_root import default_root
 
@@ -26,19 +27,25 @@ AGENTS, TICKS, SEED = 60, 96, 7
 REPAIRED = "Agent.demo.targets:repaired_creator"
 
 
-@parameters.command("agent-trace demo", "agent-trace demo --seed 3 --agents 200 --place ./trace")
-@click.option("--seed", type=int, default=SEED, metavar="N", help="Seed of the simulation.")
-@click.option("--agents", type=click.IntRange(min=2), default=AGENTS, metavar="N", help="Number of creators.")
-@click.option("--ticks", type=click.IntRange(min=12), default=TICKS, metavar="N", help="Number of ticks.")
-@parameters.root_option_of("--place", "--root", text="Trace root to record in.")
-@parameters.json_option
-def demo(seed: int, agents: int, ticks: int, root: Path) -> int:
+@command("agent-trace demo", "agent-trace demo --seed 3 --agents 200 --place ./trace")
+def demo(
+    *,
+    seed: Annotated[int, "--seed N"] = SEED,
+    agents: Annotated[int, "--agents N", click.IntRange(min=2)] = AGENTS,
+    ticks: Annotated[int, "--ticks N", click.IntRange(min=12)] = TICKS,
+    root: Place,
+) -> int:
     """Record a simulation, explain it, and replay it.
 
     The simulation is a content platform: creators learn what to publish and when, an audience reacts, posts
     spread, a tool fails now and then, and one creator has a bug. The demo finds the bug, replays that creator
     from its log, and replays it again with the bug fixed. The same seed gives the same simulation. Exit code
     0: every step had the expected result.
+
+    Args:
+        seed: Seed of the simulation.
+        agents: Number of creators.
+        ticks: Number of ticks.
     """
     from concurrent.futures import ThreadPoolExecutor
     from contextvars import copy_context
@@ -251,5 +258,5 @@ def _show_end(recording: DemoRecording, commands: list[str]) -> None:
         )
     )
     render.emit()
-    for command in commands:
-        _command(command)
+    for line in commands:
+        _command(line)

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import orjson
 
 from Agent.cli import parameters, render
+from Agent.cli.parameters import Root, command
 from Agent.errors import AgentTraceError
 from Agent.tree.layout import shown_name
 from Agent.version import __version__
@@ -52,20 +52,17 @@ Finding = tuple[str, str] | tuple[str, str, str]
 """State, what was found, and what to do."""
 
 
-@parameters.command("agent-trace doctor", "agent-trace doctor --json", "agent-trace doctor --canary")
-@click.option(
-    "--canary",
-    is_flag=True,
-    help="Plant made-up secrets through every entry point of a temporary recording, then search its "
-    "files for them.",
-)
-@parameters.common_options
-def doctor(root: Path, canary: bool) -> int:
+@command("agent-trace doctor", "agent-trace doctor --json", "agent-trace doctor --canary")
+def doctor(root: Root, canary: bool) -> int:
     """Check that recording and replay work here.
 
     Checks versions, the trace root, disk space, open files, inotify and the board; records, reads and replays
     a small simulation in a temporary directory; and counts what the newest session lost. With --canary, it
     checks instead whether redaction, as configured here, lets a secret through. Exit code 1: a check failed.
+
+    Args:
+        canary: Plant made-up secrets through every entry point of a temporary recording, then search its
+            files for them.
     """
     if canary:
         return _search_for_secrets()
@@ -354,17 +351,16 @@ def config() -> None:
     """Show the settings and where they come from."""
 
 
-@parameters.command(
-    "agent-trace config show --origin", "agent-trace config show > agent-trace.toml", of=config
-)
-@click.option("--origin", is_flag=True, help="Show the origin of each setting.")
-@parameters.json_option
+@command("agent-trace config show --origin", "agent-trace config show > agent-trace.toml", of=config)
 def show(origin: bool) -> int:
     """Print every setting in effect here, as TOML.
 
     The first of these sources wins: an argument of setup_logging in the program itself (unknown here), an
     environment variable, agent-trace.toml or [tool.agent-trace] in pyproject.toml of this directory or the
     nearest one above, the user's file, the preset, LOGGING_CONFIG, the default.
+
+    Args:
+        origin: Show the origin of each setting.
     """
     from Agent.config.logging_config import effective_settings
     from Agent.config.options import TABLES
@@ -409,8 +405,7 @@ def _toml(value: Any) -> str:
     )
 
 
-@parameters.command("agent-trace config path", of=config)
-@parameters.json_option
+@command("agent-trace config path", of=config)
 def path() -> int:
     """List the configuration files that are searched, nearest first, and whether each was used."""
     from Agent.config.load import project_paths, state_of, user_path
@@ -442,10 +437,14 @@ def _state(state_of: Any, place: str) -> str:
         return f"wrong: {error.message}"
 
 
-@parameters.command("agent-trace config presets", "agent-trace config presets production", of=config)
-@click.argument("name", required=False, shell_complete=lambda *words: _complete(words[-1]))
-@parameters.json_option
-def presets(name: str | None) -> int:
+def _complete(*words: Any) -> list[str]:
+    from Agent.config.load import preset_names
+
+    return [name for name in preset_names() if name.startswith(words[-1])]
+
+
+@command("agent-trace config presets", "agent-trace config presets production", of=config)
+def presets(name: Annotated[str | None, "[NAME]", {"shell_complete": _complete}]) -> int:
     """List the presets, or print the settings of one.
 
     Select a preset with preset = "production" in a file, AGENT_TRACE_PRESET=production, or
@@ -466,17 +465,10 @@ def presets(name: str | None) -> int:
     return 0
 
 
-def _complete(incomplete: str) -> list[str]:
-    from Agent.config.load import preset_names
-
-    return [name for name in preset_names() if name.startswith(incomplete)]
-
-
 _LIBRARIES = ("orjson", "duckdb", "zstandard", "watchdog")
 
 
-@parameters.command("agent-trace version --json")
-@parameters.json_option
+@command("agent-trace version --json")
 def version() -> None:
     """Show the versions of Agent Trace, Python and libraries.
 

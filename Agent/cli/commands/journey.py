@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
 from Agent.cli import parameters, render
-from Agent.cli.event_lines import FieldTest, Selection, event_line, where_option
+from Agent.cli.event_lines import Selection, Where, event_line
+from Agent.cli.parameters import OneSession, Root, command
 from Agent.cli.render import Column
 
 if TYPE_CHECKING:
@@ -23,42 +22,49 @@ TREE_LINES = 40
 _TREE_WINDOW = 400
 
 
-@parameters.command(
+class JourneyForm(TypedDict):
+    """What `journey` shows.
+
+    Args:
+        everything: Every event, without a summary.
+        tree: Show how actions are nested, and how long each took.
+        summary: Only the summary.
+        gaps: Also look for missing events; reads the whole session.
+        all_sessions: Include every session of the trace root.
+    """
+
+    everything: Annotated[bool, "--all -A"]
+    tree: bool
+    summary: bool
+    gaps: bool
+    all_sessions: bool
+
+
+@command(
     "agent-trace journey creator_001",
     "agent-trace journey creator_001 --since tick:40 --until tick:50 --type agent_action",
     "agent-trace journey creator_001 --tree",
     "agent-trace journey creator_001 --all-sessions",
 )
-@parameters.agent_argument
-@parameters.session_argument
-@click.option("--all", "-A", "everything", is_flag=True, help="Every event, without a summary.")
-@parameters.limit_option("Only the last N events.")
-@parameters.since_option
-@parameters.until_option
-@parameters.type_option
-@where_option
-@click.option("--tree", is_flag=True, help="Show how actions are nested, and how long each took.")
-@click.option("--summary", is_flag=True, help="Only the summary.")
-@click.option("--gaps", is_flag=True, help="Also look for missing events; reads the whole session.")
-@click.option("--all-sessions", is_flag=True, help="Include every session of the trace root.")
-@parameters.session_options
 def journey(
-    agent: str,
-    run: str | None,
-    since: parameters.Since | None,
-    until: parameters.Since | None,
-    kinds: tuple[str, ...],
-    where: tuple[FieldTest, ...],
-    limit: int | None,
-    session: str,
-    root: Path,
-    **how: bool,
+    agent: parameters.Agent,
+    run: OneSession,
+    limit: parameters.SomeLimit,
+    since: parameters.From,
+    until: parameters.Until,
+    kinds: parameters.Kinds,
+    where: Where,
+    root: Root,
+    **how: Unpack[JourneyForm],
 ) -> None:
     """Show what one agent did, in order.
 
     Reads only that agent's files. Prints totals, then the last events; --all prints every event. RUN is a
     session: an id, a unique prefix of one, a path, or last. With --json, each line is one event as recorded;
     with --summary, --tree or --all-sessions it is one document.
+
+    Args:
+        limit: Only the last N events.
     """
     from Agent.analysis.session import find
     from Agent.archive.sealed.reader import open_reader
@@ -66,7 +72,7 @@ def journey(
     if how["all_sessions"]:
         _show_all_sessions(root, agent)
         return
-    reader = open_reader(find(parameters.session_beside(run, session, agent), root))
+    reader = open_reader(find(parameters.session_beside(run, agent), root))
     if how["tree"]:
         _show_tree(reader, agent, limit, everything=how["everything"])
     elif how["summary"] or how["gaps"]:
@@ -280,36 +286,30 @@ MAX_FIELDS = 40
 MAX_CHECKPOINTS = 20
 
 
-@parameters.command(
+@command(
     "agent-trace state creator_001",
     "agent-trace state creator_001 --at tick:17 --why followers",
     "agent-trace state creator_001 --checkpoints",
 )
-@parameters.agent_argument
-@parameters.session_argument
-@click.option(
-    "--at",
-    metavar="WHEN",
-    help="A time (UTC; ISO, or 10:30:45.123), an event id, or tick:17; default: the last known.",
-)
-@click.option("--why", metavar="FIELD", help="How this field got its value.")
-@click.option("--checkpoints", is_flag=True, help="The moments whose full state was recorded.")
-@parameters.session_options
 def state(
-    agent: str,
-    run: str | None,
-    at: str | None,
-    why: str | None,
+    agent: parameters.Agent,
+    run: OneSession,
+    at: Annotated[str | None, "--at WHEN"],
+    why: Annotated[str | None, "--why FIELD"],
     checkpoints: bool,
-    session: str,
-    root: Path,
+    root: Root,
 ) -> None:
     """Show an agent's state at a moment.
 
     Every exposed field, with the event that last set it, computed from the nearest full state and the changes
     of each action since. RUN is a session: an id, a unique prefix of one, a path, or last.
+
+    Args:
+        at: A time (UTC; ISO, or 10:30:45.123), an event id, or tick:17; default: the last known.
+        why: How this field got its value.
+        checkpoints: The moments whose full state was recorded.
     """
-    analyzer = parameters.analyzer_of(run, session, root, agent)
+    analyzer = parameters.analyzer_of(run, root, agent)
     if checkpoints:
         _show_checkpoints(analyzer, agent)
     elif why is not None:

@@ -6,12 +6,13 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
 from Agent.cli import parameters, render
 from Agent.cli.commands.runs import prune_runs
+from Agent.cli.parameters import FROM_ZERO, NewestSession, Root, SomeSession, command, misuse
 from Agent.cli.render import Column
 from Agent.errors import InputError, RunNotFound, SessionInUse, SessionNotFound, UsageError
 from Agent.tree.layout import find_session, list_sessions, session_id_of
@@ -39,16 +40,16 @@ _VERDICT_STYLES: dict[str, dict[str, Any]] = {
 }
 
 
-@parameters.command("agent-trace recover", "agent-trace recover --all --mirrors")
-@click.argument("session", metavar="[SESSION]", default="last", shell_complete=parameters.complete_sessions)
-@click.option("--all", "every", is_flag=True, help="Every session under the root to which nobody writes.")
-@click.option("--mirrors", is_flag=True, help="Also rebuild the category files of all sessions.")
-@parameters.common_options
-def recover(session: str, every: bool, mirrors: bool, root: Path) -> int:
+@command("agent-trace recover", "agent-trace recover --all --mirrors")
+def recover(run: NewestSession, every: Annotated[bool, "--all"], mirrors: bool, root: Root) -> int:
     """Finish a session whose program was killed.
 
     Records what was lost and which spans were open, ends torn files, and writes the summary. No event is
-    changed or dropped; a session that ended well is not changed. Without SESSION: the newest.
+    changed or dropped; a session that ended well is not changed. Without RUN: the newest.
+
+    Args:
+        every: Every session under the root to which nobody writes.
+        mirrors: Also rebuild the category files of all sessions.
     """
     from Agent.archive.recover import recover_session
 
@@ -67,7 +68,7 @@ def recover(session: str, every: bool, mirrors: bool, root: Path) -> int:
                 passed_over.append({"session_id": ref.session_id, "reason": reason})
                 render.note(f"{ref.session_id} was skipped: {reason}")
     else:
-        done.append(recover_session(find_session(root, session)))
+        done.append(recover_session(find_session(root, parameters.session_of(run))))
     rebuilt = _rebuild(root) if mirrors else None
     sessions = [each.to_dict() for each in done]
     if render.gave_json(lambda: {"sessions": sessions, "passed_over": passed_over, "mirrors": rebuilt}):
@@ -140,19 +141,10 @@ def _account(done: Recovered) -> str:
     return "nothing lost" if done.losses.clean else "events are lost, see agent-trace verify"
 
 
-@parameters.command(
+@command(
     "agent-trace verify", "agent-trace verify last --json", 'agent-trace verify last --head "$KEPT_HEAD"'
 )
-@click.argument("run", metavar="[RUN]", default="last", shell_complete=parameters.complete_sessions)
-@click.option(
-    "--head",
-    "heads",
-    multiple=True,
-    metavar="HEAD",
-    help="A head that was kept elsewhere: of the session, or of a writer.",
-)
-@parameters.common_options
-def verify(run: str, heads: tuple[str, ...], root: Path) -> int:
+def verify(run: NewestSession, heads: Annotated[tuple[str, ...], "--head HEAD"], root: Root) -> int:
     """Check that a session is complete and unedited.
 
     Accounts for every event of every writer, compares lines, artifacts and sealed parts with their digests,
@@ -161,6 +153,9 @@ def verify(run: str, heads: tuple[str, ...], root: Path) -> int:
     not failures. Without RUN: the newest session.
 
     Somebody who can write to the files can recompute their digests; only a head kept elsewhere detects that.
+
+    Args:
+        heads: A head that was kept elsewhere: of the session, or of a writer.
     """
     from Agent.archive.erase.erasing import plan_file
     from Agent.archive.verify import verify as verify_session
@@ -241,11 +236,8 @@ def _show_chain(found: Verification) -> None:
     render.emit(f"head {chain.head}")
 
 
-@parameters.command("agent-trace prove k3v9q2ma-1042", "agent-trace prove k3v9q2ma-1042 --json")
-@click.argument("event_id", metavar="ID")
-@click.argument("run", metavar="[RUN]", default="last", shell_complete=parameters.complete_sessions)
-@parameters.common_options
-def prove(event_id: str, run: str, root: Path) -> None:
+@command("agent-trace prove k3v9q2ma-1042", "agent-trace prove k3v9q2ma-1042 --json")
+def prove(event_id: Annotated[str, "ID"], run: NewestSession, root: Root) -> None:
     """Prove that an event is part of a session.
 
     The proof is for somebody who has the head of the session. With --json: the event's line, and the digests
@@ -299,58 +291,44 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
     return None if value is None else int(_parse(value, _UNITS_BYTES, "a size, write 500MB or 2GB"))
 
 
-@parameters.command(
+@command(
     "agent-trace prune --keep-sessions 20 --dry-run",
     "agent-trace prune --older-than 30d --max-bytes 2GB",
     "agent-trace prune --checkpoints",
     "agent-trace prune --checkpoints --older-than 7d --failed-older-than 60d --keep-last 10",
 )
-@click.option("--keep-sessions", type=click.IntRange(min=0), metavar="N", help="Keep the newest N.")
-@click.option(
-    "--older-than", callback=_age, metavar="AGE", help="Remove sessions that ended longer ago, such as 30d."
-)
-@click.option(
-    "--max-bytes", callback=_size, metavar="SIZE", help="Remove the oldest until the rest fits, such as 2GB."
-)
-@click.option(
-    "--checkpoints",
-    is_flag=True,
-    help="Remove checkpoints instead: after 14 days, those of failed runs after 90.",
-)
-@click.option(
-    "--failed-older-than", callback=_age, metavar="AGE", help="The age for checkpoints of failed runs."
-)
-@click.option(
-    "--keep-last",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="For each agent in a successful run, keep only the last N, plus errors and phases.",
-)
-@click.option("--dry-run", "-n", is_flag=True, help="Show what would be removed, without removing it.")
-@parameters.common_options
 def prune(
-    keep_sessions: int | None,
-    older_than: float | None,
-    max_bytes: int | None,
+    keep_sessions: Annotated[int | None, "--keep-sessions N", FROM_ZERO],
+    older_than: Annotated[float | None, "--older-than AGE", {"type": str, "callback": _age}],
+    max_bytes: Annotated[int | None, "--max-bytes SIZE", {"type": str, "callback": _size}],
     checkpoints: bool,
-    failed_older_than: float | None,
-    keep_last: int | None,
-    dry_run: bool,
-    root: Path,
+    failed_older_than: Annotated[float | None, "--failed-older-than AGE", {"type": str, "callback": _age}],
+    keep_last: Annotated[int | None, "--keep-last N", FROM_ZERO],
+    dry_run: Annotated[bool, "--dry-run -n"],
+    root: Root,
 ) -> None:
     """Remove whole sessions by policy, oldest first.
 
     A session is removed if any rule matches, but never while a process writes to it. After a kill, the next
     prune continues. The option max_session_bytes limits a running session. With --checkpoints, runs stay and
     their checkpoints are removed, those of failed and crashed runs later.
+
+    Args:
+        keep_sessions: Keep the newest N.
+        older_than: Remove sessions that ended longer ago, such as 30d.
+        max_bytes: Remove the oldest until the rest fits, such as 2GB.
+        checkpoints: Remove checkpoints instead: after 14 days, those of failed runs after 90.
+        failed_older_than: The age for checkpoints of failed runs.
+        keep_last: For each agent in a successful run, keep only the last N, plus errors and phases.
+        dry_run: Show what would be removed, without removing it.
     """
     if checkpoints:
         if keep_sessions is not None or max_bytes is not None:
-            raise click.UsageError("--keep-sessions and --max-bytes are for whole sessions")
+            raise misuse("--keep-sessions and --max-bytes are for whole sessions")
         prune_runs(root, older_than, failed_older_than, keep_last, dry_run=dry_run)
         return
     if failed_older_than is not None or keep_last is not None:
-        raise click.UsageError("--failed-older-than and --keep-last are for --checkpoints")
+        raise misuse("--failed-older-than and --keep-last are for --checkpoints")
     from Agent.archive.prune import Policy
     from Agent.archive.prune import prune as prune_sessions
 
@@ -384,27 +362,23 @@ def _show_pruning(done: Pruning) -> None:
     )
 
 
-@parameters.command(
-    "agent-trace seal", "agent-trace seal --all --remove", "agent-trace seal 20261120_103045 --json"
-)
-@click.argument("session", required=False, shell_complete=parameters.complete_sessions)
-@click.option("--all", "every", is_flag=True, help="Every session of the trace root.")
-@click.option(
-    "--remove",
-    is_flag=True,
-    help="Remove the JSON lines of sealed segments, once the copy has been read back byte by byte.",
-)
-@click.option("--restore", is_flag=True, help="Undo: restore the JSON lines exactly.")
-@parameters.common_options
-def seal(session: str | None, every: bool, remove: bool, restore: bool, root: Path) -> int:
+@command("agent-trace seal", "agent-trace seal --all --remove", "agent-trace seal 20261120_103045 --json")
+def seal(
+    session: SomeSession, every: Annotated[bool, "--all"], remove: bool, restore: bool, root: Root
+) -> int:
     """Convert finished segments to Parquet.
 
     Takes a tenth of the space, and queries are faster with the same answers. Segments that a running process
     still writes, and those already sealed, are left alone. SESSION is an id, a unique prefix of one, a path,
     or last (the default).
+
+    Args:
+        every: Every session of the trace root.
+        remove: Remove the JSON lines of sealed segments, once the copy has been read back byte by byte.
+        restore: Undo: restore the JSON lines exactly.
     """
     if remove and restore:
-        raise click.UsageError("give --remove or --restore", click.get_current_context())
+        raise misuse("give --remove or --restore")
     paths = parameters.sessions_of(session, root, every=every)
     render.give_each([_restore(path) if restore else _seal(path, remove) for path in paths], every=every)
     return 0
@@ -460,27 +434,33 @@ _FORMS = {
 }
 
 
-@parameters.command(
+@command(
     "agent-trace erase --agent creator_001 --dry-run",
     "agent-trace erase --match jane.doe@example.com",
     "agent-trace erase --run 01a1f918 --yes",
     "agent-trace erase",
 )
-@click.option("--agent", metavar="ID", help="Everything that an agent recorded, and the runs started for it.")
-@click.option("--run", metavar="ID", help="A run, its nested runs, and the session's events in them.")
-@click.option(
-    "--match", metavar="VALUE", help="Everything that contains this text, in any form used in a file."
-)
-@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
-@click.option("--dry-run", "-n", is_flag=True, help="Show what would be erased, without erasing it.")
-@parameters.common_options
-def erase(agent: str | None, run: str | None, match: str | None, yes: bool, dry_run: bool, root: Path) -> int:
+def erase(
+    agent: Annotated[str | None, "--agent ID"],
+    run: Annotated[str | None, "--run ID"],
+    match: Annotated[str | None, "--match VALUE"],
+    yes: Annotated[bool, "--yes -y"],
+    dry_run: Annotated[bool, "--dry-run -n"],
+    root: Root,
+) -> int:
     """Erase an agent, a run or a value, with proof.
 
     Removes whole events, artifacts and checkpoints from the logs, the mirrors, the archive and every cache
     under the trace root, then searches every byte for the erased data. Erased events count as retired, so the
     session stays sound. After a kill, the next erase continues; without an option, erase does only that. Exit
     code 1: something is left.
+
+    Args:
+        agent: Everything that an agent recorded, and the runs started for it.
+        run: A run, its nested runs, and the session's events in them.
+        match: Everything that contains this text, in any form used in a file.
+        yes: Do not ask for confirmation.
+        dry_run: Show what would be erased, without erasing it.
     """
     from Agent.archive.erase.erasing import erase as erase_from
     from Agent.archive.erase.erasing import pending

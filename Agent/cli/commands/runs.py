@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
 import click
 from click.shell_completion import CompletionItem
@@ -15,6 +15,7 @@ from click.shell_completion import CompletionItem
 from Agent.cli import parameters, render
 from Agent.cli.commands.analyze import indented
 from Agent.cli.event_lines import origin_of
+from Agent.cli.parameters import Root, SomeLimit, command, misuse
 from Agent.cli.render import Column
 from Agent.tree.default_root import default_root
 from Agent.tree.files.session import as_tree, lineage_of
@@ -78,7 +79,25 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     return runs + parameters.complete_runs(ctx, param, incomplete)
 
 
-@parameters.command(
+class RunParts(TypedDict):
+    """What `runs RUN` lists.
+
+    Args:
+        steps: Every step of RUN.
+        tool_calls: Every tool call of RUN.
+        model_calls: Every model call of RUN: tokens, cost, time.
+        artifacts: Every artifact of RUN.
+        checkpoints: Every checkpoint of RUN.
+    """
+
+    steps: bool
+    tool_calls: Annotated[bool, "--tools"]
+    model_calls: Annotated[bool, "--models"]
+    artifacts: bool
+    checkpoints: bool
+
+
+@command(
     "agent-trace runs",
     "agent-trace runs 01a1f918",
     "agent-trace runs 01a1f918 --steps",
@@ -87,51 +106,48 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     "agent-trace runs 01a1f918 --export run.zip",
     "agent-trace runs --import run.zip",
 )
-@click.argument("run", metavar="[RUN]", required=False, shell_complete=_complete)
-@click.option("--steps", "what", flag_value="steps", help="Every step of RUN.")
-@click.option("--tools", "what", flag_value="tool_calls", help="Every tool call of RUN.")
-@click.option(
-    "--models", "what", flag_value="model_calls", help="Every model call of RUN: tokens, cost, time."
-)
-@click.option("--artifacts", "what", flag_value="artifacts", help="Every artifact of RUN.")
-@click.option("--checkpoints", "what", flag_value="checkpoints", help="Every checkpoint of RUN.")
-@click.option("--metrics", is_flag=True, help="Statistics of checkpoints, replays and forks of all runs.")
-@click.option("--artifact", metavar="REF", help="Print one artifact, checked against its digest.")
-@click.option("--export", "target", metavar="FILE", help="Write RUN, and its nested runs, to a new file.")
-@click.option("--import", "source", metavar="FILE", help="Import a run that was exported elsewhere.")
-@parameters.limit_option(f"How many to list; default {_LISTED}.")
-@parameters.common_options
 def runs(
-    run: str | None,
-    what: str | None,
+    run: Annotated[str | None, "[RUN]", {"shell_complete": _complete}],
     metrics: bool,
-    artifact: str | None,
-    target: str | None,
-    source: str | None,
-    limit: int | None,
-    root: Path,
+    artifact: Annotated[str | None, "--artifact REF"],
+    target: Annotated[str | None, "--export FILE"],
+    source: Annotated[str | None, "--import FILE"],
+    limit: SomeLimit,
+    root: Root,
+    **parts: Unpack[RunParts],
 ) -> None:
     """List the recorded runs, newest first, or show one.
 
     RUN is a run's id or a unique prefix, a session (its root run: everything outside of runs),
     SESSION/agent_id, or last (the newest session). A run that was never finished and whose process is gone is
     crashed; its open steps are named. A forked or resumed run is listed under its origin.
+
+    Args:
+        metrics: Statistics of checkpoints, replays and forks of all runs.
+        artifact: Print one artifact, checked against its digest.
+        target: Write RUN, and its nested runs, to a new file.
+        source: Import a run that was exported elsewhere.
+        limit: How many to list; default 20.
     """
-    context = click.get_current_context()
+    what = next((name for name, wanted in parts.items() if wanted), None)
     if metrics:
-        alone = (run, what, artifact, target, source, limit)
-        _metrics(root, context, is_alone=set(alone) == {None})
-        return
-    if source is not None:
+        if any(given is not None for given in (run, what, artifact, target, source, limit)):
+            raise misuse("--metrics covers all runs, and takes no other option")
+        _metrics(root)
+    elif source is not None:
         if any(given is not None for given in (run, what, artifact, target)):
-            raise click.UsageError("--import takes only the file", context)
+            raise misuse("--import takes only the file")
         import_file(source, root)
-        return
-    if run is None:
-        if what is not None or artifact is not None or target is not None:
-            raise click.UsageError("steps, artifacts and exports need a RUN", context)
+    elif run is not None:
+        _show_run(run, root, what, artifact, target)
+    elif what is not None or artifact is not None or target is not None:
+        raise misuse("steps, artifacts and exports need a RUN")
+    else:
         _list(root, limit)
-        return
+
+
+def _show_run(run: str, root: Path, what: str | None, artifact: str | None, target: str | None) -> None:
+    """One run as a whole, one part of it, one artifact, or a file of it."""
     from Agent.flight.run_reading import find_run, read_run
 
     if target is not None:
@@ -312,10 +328,8 @@ def _labels(run: RunSummary, *, whole: bool = False) -> str:
     return text if whole else render.clip(render.clean(text), _SHOWN_LABEL_CHARS)
 
 
-def _metrics(root: Path, context: click.Context, *, is_alone: bool) -> None:
+def _metrics(root: Path) -> None:
     """How checkpoints, replays and forks do: rates with the counts that they are made of."""
-    if not is_alone:
-        raise click.UsageError("--metrics covers all runs, and takes no other option", context)
     from Agent.replay.diff.metrics import replay_metrics
 
     found = replay_metrics(root)

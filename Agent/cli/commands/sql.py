@@ -7,12 +7,10 @@ import io
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-import click
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from Agent.cli import parameters, render
+from Agent.cli.parameters import ABOVE_ZERO, OneRun, Root, SomeLimit, command, misuse
 from Agent.cli.render import shown
 
 if TYPE_CHECKING:
@@ -21,62 +19,52 @@ if TYPE_CHECKING:
 QUERY_BYTES = 1_000_000
 
 
-@parameters.command(
+@command(
     "agent-trace sql --schema",
     'agent-trace sql "SELECT action_type, avg(duration_ms) FROM actions GROUP BY ALL"',
     'agent-trace sql "SELECT agent_id, sum(reward) FROM rewards GROUP BY ALL" last --csv',
     "agent-trace sql - 20261120_103045/creator_001 < question.sql",
 )
-@click.argument("query", metavar="QUERY", required=False)
-@click.argument("run", metavar="[RUN]", required=False, shell_complete=parameters.complete_runs)
-@click.option("--schema", is_flag=True, help="Show the views and their columns instead.")
-@click.option("--json", "form", flag_value="json", help="Print a JSON array with an object for each row.")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV with a header line.")
-@click.option("--table", "form", flag_value="table", default=True, help="Print a table (default).")
-@parameters.limit_option("At most N rows.  [default: 200 in a table, else all]")
-@click.option(
-    "--timeout",
-    type=parameters.Number(min=0, min_open=True),
-    default=600,
-    metavar="SECONDS",
-    help="Stop a query that takes longer.",
-)
-@parameters.session_option
-@parameters.root_option
 def sql(
-    query: str | None,
-    run: str | None,
+    *,
+    query: Annotated[str | None, "[QUERY]"],
+    run: OneRun,
     schema: bool,
-    form: str,
-    limit: int | None,
-    timeout: float,
-    session: str,
-    root: Path,
+    as_csv: Annotated[bool, "--csv"],
+    table: bool,
+    limit: SomeLimit,
+    timeout: Annotated[float, "--timeout SECONDS", ABOVE_ZERO] = 600,
+    root: Root,
 ) -> None:
     """Query a session's events in SQL.
 
     The views are events, actions, errors, rewards, interactions, messages, metrics, spans and more; --schema
     lists them with their columns. The dialect is DuckDB's; a query can write and load nothing. QUERY is - for
     stdin, RUN a session, or SESSION/agent_id for one agent's events.
+
+    Args:
+        schema: Show the views and their columns instead.
+        as_csv: Print CSV with a header line.
+        table: Print a table (default).
+        limit: At most N rows.  [default: 200 in a table, else all]
+        timeout: Stop a query that takes longer.
     """
     from Agent.analysis.query.engine import SqlResult
     from Agent.analysis.query.progress import bounds
 
-    if schema and query is not None and run is None:
-        query, run = None, query  # the one argument is the session then
-    if not schema and not (query or "").strip():
-        raise click.UsageError(
-            'say what to ask, as in agent-trace sql "SELECT count(*) FROM events"',
-            click.get_current_context(),
-        )
-    engine = parameters.engine_of(run or session, root)
+    if schema:
+        run = query or run  # the one argument is the session then
+    elif not (query or "").strip():
+        raise misuse('say what to ask, as in agent-trace sql "SELECT count(*) FROM events"')
+    form = "table" if table else "json" if render.wants_json() else "csv" if as_csv else "table"
+    engine = parameters.engine_of(run, root)
     token = bounds.set(bounds.get()._replace(deadline_s=timeout))
     try:
         with shown("querying the session"):
             if schema:
                 _show_schema(engine, form)
-                return
-            write_rows(SqlResult(engine, _text(query or "")), form, limit)
+            else:
+                write_rows(SqlResult(engine, _text(query or "")), form, limit)
     finally:
         bounds.reset(token)
         engine.close()
@@ -88,7 +76,7 @@ def _text(query: str) -> str:
         return query
     text = sys.stdin.read(QUERY_BYTES + 1)
     if len(text) > QUERY_BYTES:
-        raise click.UsageError("the query on stdin is longer than a million characters")
+        raise misuse("the query on stdin is longer than a million characters")
     return text
 
 

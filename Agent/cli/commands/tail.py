@@ -18,12 +18,13 @@ from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypedDict, Unpack
 
 import click
 
 from Agent.cli import parameters, render
-from Agent.cli.event_lines import LEVEL_NAMES, FieldTest, Selection, conditions, event_line, where_option
+from Agent.cli.event_lines import LEVEL_NAMES, FieldTest, Selection, Where, conditions, event_line
+from Agent.cli.parameters import DIRECTORY, FROM_ZERO, Root, Session, command, misuse
 from Agent.errors import DamagedInput, InputError
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
@@ -52,75 +53,58 @@ def _split_short(
     return "" in values, conditions(ctx, param, tuple(value for value in values if value))
 
 
-@parameters.command(
+_SHORT = {"multiple": True, "is_flag": False, "flag_value": "", "callback": _split_short}
+_LEVEL = click.Choice(LEVEL_NAMES, case_sensitive=False)
+_AGENTS = {"shell_complete": parameters.complete_agents}
+
+
+class Asked(TypedDict):
+    """Which events `tail` shows.
+
+    Args:
+        agents: Only events of this agent; repeatable.
+        level: Only this level and above: debug, info, warning, error or critical.
+    """
+
+    agents: Annotated[tuple[str, ...], "--agent -a ID", _AGENTS]
+    level: Annotated[str | None, "--level -l LEVEL", _LEVEL]
+    kinds: parameters.Kinds
+    since: parameters.From
+    until: parameters.Until
+
+
+@command(
     "agent-trace tail -f",
     "agent-trace tail -n 50 -a creator_001 -l warning",
     "agent-trace tail -f -t agent_action -f 'duration_ms>100'",
     "agent-trace tail --since -3h -f extra.args.topic=tea --json",
 )
-@click.option(
-    "--follow", "-F", is_flag=True, help="Wait for further events until interrupted; so does -f alone."
-)
-@click.option(
-    "-f",
-    "short",
-    multiple=True,
-    is_flag=False,
-    flag_value="",
-    callback=_split_short,
-    metavar="[CONDITION]",
-    help="Alone: --follow. With a condition: --where.",
-)
-@where_option
-@click.option(
-    "--lines", "-n", type=click.IntRange(min=0), metavar="N",
-    help=f"Start with the last N events.  [default: {LINES}; all with --since, --until or --cursor]",
-)  # fmt: skip
-@click.option(
-    "--agent",
-    "-a",
-    "agents",
-    multiple=True,
-    metavar="ID",
-    shell_complete=parameters.complete_agents,
-    help="Only events of this agent; repeatable.",
-)
-@click.option(
-    "--level",
-    "-l",
-    type=click.Choice(LEVEL_NAMES, case_sensitive=False),
-    metavar="LEVEL",
-    help="Only this level and above: debug, info, warning, error or critical.",
-)
-@parameters.type_option
-@parameters.since_option
-@parameters.until_option
-@click.option(
-    "--cursor",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Start at the position stored in FILE by an earlier call, and update it.",
-)
-@parameters.session_options
 def tail(
-    follow: bool,
-    short: tuple[bool, tuple[FieldTest, ...]],
-    lines: int | None,
-    cursor: Path | None,
-    session: str,
-    root: Path,
-    **asked: Any,
+    follow: Annotated[bool, "--follow -F"],
+    short: Annotated[Any, "-f [CONDITION]", _SHORT],
+    where: Where,
+    lines: Annotated[int | None, "--lines -n N", FROM_ZERO],
+    cursor: Annotated[Path | None, "--cursor FILE"],
+    session: Session,
+    root: Root,
+    **asked: Unpack[Asked],
 ) -> int:
     """Print the newest events, and follow them with -f.
 
     Follows every agent across rotation and new files, in order. With --json, each line is an event as
     recorded, with escapes for what a terminal would obey; otherwise long values are cut to its width.
+
+    Args:
+        follow: Wait for further events until interrupted; so does -f alone.
+        short: Alone: --follow. With a condition: --where.
+        lines: Start with the last N events.  [default: 20; all with --since, --until or --cursor]
+        cursor: Start at the position stored in FILE by an earlier call, and update it.
     """
     from Agent.tree.layout import find_session
 
     if cursor is not None and lines is not None:
-        raise click.UsageError("--cursor continues where it was; leave out -n", click.get_current_context())
-    wanted = Selection(fields=(*short[1], *asked.pop("where")), **asked)
+        raise misuse("--cursor continues where it was; leave out -n")
+    wanted = Selection(fields=(*short[1], *where), **asked)
     if lines is None and not (wanted.since or wanted.until or cursor):
         lines = LINES
     path = find_session(root, session)
@@ -518,19 +502,14 @@ def lnav() -> None:
     """
 
 
-@lnav.command()
-@click.option(
-    "--to",
-    "directory",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Another directory of formats.  [default: lnav's own]",
-)
-@parameters.json_option
-def install(directory: Path | None) -> None:
+@command("agent-trace lnav install", of=lnav)
+def install(directory: Annotated[Path | None, "--to DIR", DIRECTORY]) -> None:
     """Write the format file to lnav's directory, and print its path.
 
     Replaces an older one. With --to, pass lnav the directory above `formats` by lnav -I.
+
+    Args:
+        directory: Another directory of formats.  [default: lnav's own]
     """
     target = (directory or formats_directory()) / FORMAT_NAME / f"{FORMAT_NAME}.json"
     written = format_bytes()
@@ -553,7 +532,7 @@ def install(directory: Path | None) -> None:
     render.note("it was already installed" if is_current else "now try: lnav trace/session_*/agents")
 
 
-@lnav.command("show")
+@command("agent-trace lnav show", of=lnav, name="show")
 def show_format() -> None:
     """Print the format file."""
     render.emit_json_bytes(format_bytes())
