@@ -21,12 +21,13 @@ import click
 
 from Agent.archive.sealed.parts import archive_dir
 from Agent.cli.parameters import Since
-from Agent.cli.render import LEVEL_STYLES, clean, clip, display_width, paint
+from Agent.cli.render import LEVEL_STYLES, clean, paint
 from Agent.errors import DamagedInput, InputError
 from Agent.event.clock import seconds_between
 from Agent.event.kinds import LEVELS
 from Agent.event.model import ENVELOPE_KEYS, Event
 from Agent.event.payloads import KINDS
+from Agent.render.layout import clip, display_width
 from Agent.tree.files.session import Lineage, lineage_within, open_session
 from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import SessionRef, list_sessions, read_file, summary_file, tree_files

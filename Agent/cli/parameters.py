@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import click
 from click.shell_completion import CompletionItem
 
-from Agent.analysis.text import command_lines
 from Agent.cli import render
+from Agent.render.layout import command_lines
 from Agent.tree.default_root import default_root
 
 if TYPE_CHECKING:

@@ -7,24 +7,19 @@ from typing import Any, Final
 
 import orjson
 
-from Agent.analysis.report import sections as blocks
 from Agent.analysis.report.sections import (
     NUMBERS,
     OPERATIONS,
     STEPS,
     TYPES,
-    Block,
-    Cell,
-    Grid,
-    Title,
-    Words,
     filled,
     learned,
     metrics,
     rewards_by_agent,
 )
-from Agent.analysis.text import clock, count, milliseconds, number, plural, seconds
 from Agent.record.encode.safe_text import cut
+from Agent.render.blocks import Block, Cell, Curve, Grid, Section, Title, Words
+from Agent.render.words import clock, count, milliseconds, number, plural, seconds
 
 CHANGES: Final = 5
 UPDATES: Final = 4
@@ -34,7 +29,7 @@ TREE: Final = 6
 CASCADE: Final = 30
 
 
-def learning_sections(found: Mapping[str, Any]) -> Iterator[blocks.Section]:
+def learning_sections(found: Mapping[str, Any]) -> Iterator[Section]:
     """`learning_report` in full; of one agent with its `lineage` (`learning_lineage`)."""
     learners = {k: v for k, v in found.get("by_agent", {}).items() if v["reward_count"]}
     return filled(
@@ -55,7 +50,7 @@ def _curves(curves: Mapping[str, Any]) -> list[Block]:
             values, places = [point[key] for point in points], [_place(point["first"]) for point in points]
             ends = places[0], _place(points[-1]["last"])
             span = f"{number(min(values))} to {number(max(values))}, from {ends[0]} to {ends[1]}"
-            made += [Title(f"{name}: {span}"), blocks.Curve(values, places, ends, name)]
+            made += [Title(f"{name}: {span}"), Curve(values, places, ends, name)]
     settled, shift = curves["convergence"], curves["shift"]
     if settled["state"] == "too few points":
         return made
@@ -128,7 +123,7 @@ def _edge(edge: Mapping[str, Any]) -> str:
     return f"{edge.get('name', 'an event of another session')} {edge['id']}"
 
 
-def interaction_sections(found: Mapping[str, Any]) -> Iterator[blocks.Section]:
+def interaction_sections(found: Mapping[str, Any]) -> Iterator[Section]:
     """`interaction_report` in full."""
     graph, messages = found["graph"], found["messages"]
     joint = [
@@ -209,7 +204,7 @@ def _messages(messages: Mapping[str, Any]) -> list[Block]:
     return [Words("; ".join(words) + ".")]
 
 
-def cascade_sections(found: Mapping[str, Any]) -> Iterator[blocks.Section]:
+def cascade_sections(found: Mapping[str, Any]) -> Iterator[Section]:
     """How one piece of content spread (`interactions.cascade`), as a tree."""
     words = [plural(found["size"], "sharer")]
     words += [] if found["depth"] is None else [f"{found['depth']} deep"]
@@ -234,7 +229,7 @@ def cascade_sections(found: Mapping[str, Any]) -> Iterator[blocks.Section]:
     return filled((found["content_id"], made))
 
 
-def performance_sections(found: Mapping[str, Any]) -> Iterator[blocks.Section]:
+def performance_sections(found: Mapping[str, Any]) -> Iterator[Section]:
     """`performance_report` in full."""
     steps = found["latency_steps"]
     return filled(
@@ -284,7 +279,7 @@ def _load(found: Mapping[str, Any]) -> list[Block]:
     if len(curve) > 1:
         rates, places = [point["events_per_s"] for point in curve], [clock(point["start"]) for point in curve]
         name = f"Events per second: {count(min(rates))} to {count(max(rates))}"
-        made += [Title(name), blocks.Curve(rates, places, (places[0], places[-1]), name)]
+        made += [Title(name), Curve(rates, places, (places[0], places[-1]), name)]
     rows = [
         (Cell(name, "name"), number(row["per_second"]))
         for name, row in list(found["throughput"].items())[:OPERATIONS]

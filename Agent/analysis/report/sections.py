@@ -1,127 +1,33 @@
-"""What a report on a session says, as plain data: sections of blocks, which `session_report` prints."""
+"""What a report on a session says, as plain data: sections of blocks, which `Agent.render` draws."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from Agent.analysis.errors import told_pattern
-from Agent.analysis.text import clock, count, milliseconds, number, plural, seconds
 from Agent.errors import EventNotFound
 from Agent.event.clock import parse_timestamp
 from Agent.event.ids import split_event_id
-
-
-class Cell(NamedTuple):
-    """A cell of a grid that is set off: `name` or `bad`."""
-
-    text: str
-    look: str
-
-
-class Share(NamedTuple):
-    """A cell that shows a share, 0 to 1, and what it is of."""
-
-    part: float
-    tip: str
-
-
-class Words(NamedTuple):
-    """A paragraph; `look` is good, warn, bad, soft, or code, whose lines stay as they are."""
-
-    text: str
-    look: str | None = None
-
-
-class Title(NamedTuple):
-    """The title of the blocks behind it."""
-
-    text: str
-
-
-class Grid(NamedTuple):
-    """Rows under their names; `right` holds the columns of numbers."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[object]]
-    right: frozenset[int] = frozenset()
-
-
-class Bars(NamedTuple):
-    """Bars over time, each made of the parts `names`; a mark is (share of the width, words)."""
-
-    bars: Sequence[Mapping[str, float]]
-    names: Sequence[str]
-    tips: Sequence[str]
-    ends: tuple[str, str]
-    label: str
-    marks: Sequence[tuple[float, str]] = ()
-    colours: Sequence[int] | None = None
-    height: int = 220
-
-
-class Curve(NamedTuple):
-    """One curve over time."""
-
-    values: Sequence[float]
-    tips: Sequence[str]
-    ends: tuple[str, str]
-    label: str
-
-
-class Ranges(NamedTuple):
-    """For each operation its p50, p95 and p99 in milliseconds."""
-
-    rows: Sequence[tuple[str, Mapping[str, Any]]]
-    label: str
-
-
-class Fold(NamedTuple):
-    """Something that is shown where it is asked for."""
-
-    summary: str
-    blocks: Sequence[Block]
-
-
-class Entry(NamedTuple):
-    """One thing of a list: how often, what, what is known of it, and more."""
-
-    times: str
-    text: str
-    about: str
-    more: Sequence[Fold]
-
-
-class Entries(NamedTuple):
-    """Several of them."""
-
-    entries: Sequence[Entry]
-
-
-class SideBySide(NamedTuple):
-    """Blocks in columns, where there is room."""
-
-    columns: Sequence[Sequence[Block]]
-
-
-Block = Words | Title | Grid | Bars | Curve | Ranges | Fold | Entries | SideBySide
-
-
-class Section(NamedTuple):
-    """A titled part of a report."""
-
-    title: str
-    blocks: Sequence[Block]
-
-
-class Head(NamedTuple):
-    """What a report is about, in a line and in a few numbers: (name, value, look)."""
-
-    title: str
-    about: str
-    numbers: Sequence[tuple[str, str, str | None]]
-
+from Agent.render.blocks import (
+    Bars,
+    Block,
+    Cell,
+    Curve,
+    Entries,
+    Entry,
+    Fold,
+    Grid,
+    Head,
+    Ranges,
+    Section,
+    Share,
+    SideBySide,
+    Title,
+    Words,
+)
+from Agent.render.words import clock, count, milliseconds, number, plural, seconds
 
 BUCKETS: Final = 96
 EXAMPLES: Final = 12
@@ -141,7 +47,6 @@ MORE_PATTERNS: Final = 50
 OPERATIONS: Final = 14
 TYPES: Final = 12
 STEPS: Final = 8
-_TRENDS: Final = frozenset({"rising", "falling", "steady", "over"})
 
 
 class SessionQuestions(Protocol):
@@ -480,19 +385,49 @@ def _errors(facts: Facts) -> list[Block]:
     return made
 
 
+def error_sections(
+    found: Mapping[str, Any],
+    patterns: Sequence[Mapping[str, Any]],
+    tails: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Iterator[Section]:
+    """Some patterns of `error_patterns`, and which of them come together.
+
+    Args:
+        tails: what the agent did before an example, by the id of that (`errors.journey_tail`).
+    """
+    entries = [_entry(row, tails.get(row["example_id"], ())) for row in patterns]
+    shapes = {row["fingerprint"]: row["shape"][:34] for row in found["fingerprints"]}
+    pairs = [pair for pair in found["together"] if {pair["first"], pair["second"]} <= shapes.keys()][:3]
+    together = []
+    for pair in pairs:
+        often = f"{pair['windows']} times within a second ({pair['expected']:g} by chance)"
+        if pair["spans"]:
+            often = f"in {plural(pair['spans'], 'span')}, {often}"
+        together.append(Words(f"{shapes[pair['first']]!r} and {shapes[pair['second']]!r}: {often}"))
+    return filled(("Errors", [Entries(entries, len(entries))]), ("Come together", [*together]))
+
+
 def _pattern(row: Mapping[str, Any], facts: Facts) -> Entry:
-    first, last = clock(row["first_seen"]), clock(row["last_seen"])
-    when = f"at {first}" if first == last else f"{first} to {last}"
-    about = f"{plural(row['agents'], 'agent')}, {when}, for example {row['example_id']}"
-    if row["trend"] in _TRENDS:
-        about += f", {row['trend']}"
     more = []
     if traceback := facts.tracebacks.get(row["example_id"]):
         more.append(Fold("Traceback of the example", [Words(traceback, "code")]))
     if chain := facts.chains.get(row["example_id"]):
         steps = [_step(each) for each in chain[:STEPS]]
         more.append(Fold("What led to it", [Grid(("at", "what", "why"), steps)]))
-    return Entry(f"{count(row['count'])} x", told_pattern(row), about, more)
+    return _entry(row)._replace(more=more)
+
+
+def _entry(row: Mapping[str, Any], tail: Sequence[Mapping[str, Any]] = ()) -> Entry:
+    when = clock(row["first_seen"], date=True)
+    if row["last_seen"] != row["first_seen"]:
+        when += f" to {clock(row['last_seen'])}"
+    trend = "too few for a trend" if row["trend"] == "few" else row["trend"]
+    agents = ", ".join(row["agent_ids"][:3]) + (", ..." if row["agents"] > 3 else "")
+    who = f"{plural(row['agents'], 'agent')} ({agents})" if row["agents"] else "no agent"
+    place = f"in {row['place']}, " if row["place"] else ""
+    about = [f"{trend}, {when}, for example {row['example_id']}", f"{place}{who}"]
+    about += [f"  {clock(event['timestamp'])}  {event['message']}  {event['id']}" for event in tail]
+    return Entry(f"{count(row['count'])} x", told_pattern(row), about)
 
 
 def _step(step: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict, Unpack
 
 from Agent.cli import parameters, render
 from Agent.cli.parameters import FROM_ZERO, Limit, Number, OneRun, OneSession, Root, Session, command, misuse
-from Agent.cli.render import Column, shown, shown_forks
+from Agent.cli.render import shown, shown_forks
+from Agent.render import layout, words
+from Agent.render.blocks import Column
 from Agent.tree.files.session import as_tree
 
 if TYPE_CHECKING:
-    from Agent.analysis.report.sections import Section
+    from Agent.render.blocks import Section
 
 
 @command(
@@ -36,7 +38,7 @@ def analyze(run: OneSession, page: Annotated[Path | None, "--html FILE"], root: 
             written = LogAnalyzer(run, root).write_html(page)
         size_bytes = written.stat().st_size
         if not render.gave_json(lambda: {"path": str(written), "size_bytes": size_bytes}):
-            render.emit(f"{written} ({render.size(size_bytes)})")
+            render.emit(f"{written} ({words.size(size_bytes)})")
         return
     report = analyze_session(run, root)
     if not render.gave_json(report.to_dict):
@@ -107,11 +109,6 @@ def debug(
     return 0 if report.status == "cause" else 1
 
 
-_LOOKS: dict[str, dict[str, Any]] = {
-    "rising": {"fg": "red"},
-    "burst": {"fg": "yellow"},
-    "over": {"dim": True},
-}
 LIMIT = 8
 
 
@@ -134,61 +131,21 @@ def errors(*, run: OneRun, limit: Limit = LIMIT, tail: bool, root: Root) -> None
     with shown(), parameters.engine_of(run, root) as engine:
         patterns = error_patterns(engine)
     rows = patterns["fingerprints"][:limit]
+    tails = {row["example_id"]: journey_tail(analyzer.reader, row) for row in rows if tail}
     if render.wants_json():
         for row in rows:
-            row["tail"] = journey_tail(analyzer.reader, row)
+            row["tail"] = tails.get(row["example_id"]) or journey_tail(analyzer.reader, row)
         render.emit_json(patterns)
         return
     if not patterns["total_errors"]:
         render.note("no errors")
         return
-    width = max(len(render.count(row["count"])) for row in rows)
-    for row in rows:
-        _show(row, width)
-        if tail:
-            for event in journey_tail(analyzer.reader, row):
-                line = f"{render.clock(event['timestamp'])}  {render.clean(event['message'])}  {event['id']}"
-                room = render.width_of_page() - width - 8
-                render.emit(" " * (width + 8) + render.paint(render.clip(line, room), dim=True))
-    _show_together(patterns)
+    from Agent.analysis.report.sections import error_sections
+
+    _print(error_sections(patterns, rows, tails))
     hidden = patterns["total_fingerprints"] - len(rows)
-    more = f", {render.plural(hidden, 'pattern')} more" if hidden > 0 else ""
-    render.note(f"{render.plural(patterns['total_errors'], 'error')} in total{more}")
-
-
-def _show(row: dict[str, Any], width: int) -> None:
-    from Agent.analysis.errors import told_pattern
-
-    number = render.paint(f"{render.count(row['count']).rjust(width)} x", bold=True)
-    room = render.width_of_page() - width - 6
-    render.emit(f"  {number}  {render.clip(render.clean(told_pattern(row)), room)}")
-    trend = row["trend"]
-    when = render.moment(row["first_seen"])
-    if row["last_seen"] != row["first_seen"]:
-        when += f" to {render.clock(row['last_seen'])}"
-    place = f"in {row['place']}, " if row["place"] else ""
-    agents = ", ".join(row["agent_ids"][:3]) + (", ..." if row["agents"] > 3 else "")
-    who = f"{render.plural(row['agents'], 'agent')} ({agents})" if row["agents"] else "no agent"
-    told_trend = "too few for a trend" if trend == "few" else trend
-    line = f"{' ' * (width + 6)}{told_trend}, {when}, for example {row['example_id']}"
-    for at, part in enumerate(render.wrapped(line, render.width_of_page())):
-        head = part.index(told_trend) + len(told_trend) if at == 0 else 0
-        render.emit(render.paint(part[:head], **_LOOKS.get(trend, {})) + render.paint(part[head:], dim=True))
-    render.emit(" " * (width + 6) + render.paint(render.clip(render.clean(f"{place}{who}"), room), dim=True))
-
-
-def _show_together(patterns: dict[str, Any]) -> None:
-    names = {row["fingerprint"]: row for row in patterns["fingerprints"]}
-    pairs = [p for p in patterns["together"] if p["first"] in names and p["second"] in names][:3]
-    if pairs:
-        render.emit()
-        render.emit("  come together")
-    for pair in pairs:
-        first, second = (render.clean(names[pair[key]]["shape"])[:34] for key in ("first", "second"))
-        often = f"{pair['windows']} times within a second ({pair['expected']:g} by chance)"
-        if pair["spans"]:
-            often = f"in {render.plural(pair['spans'], 'span')}, {often}"
-        render.emit(f"    {first!r} and {second!r}: {often}")
+    more = f", {words.plural(hidden, 'pattern')} more" if hidden > 0 else ""
+    render.note(f"{words.plural(patterns['total_errors'], 'error')} in total{more}")
 
 
 CAUSES_LIMIT = 12
@@ -233,11 +190,11 @@ def causes(
         render.emit(graph.to_svg().rstrip("\n"), whole=True)
     else:
         for line in graph.to_text(limit).splitlines():
-            render.emit(render.clip(render.clean(line), render.width_of_terminal() or len(line) + 1))
+            render.emit(layout.clip(render.clean(line), render.width_of_terminal() or len(line) + 1))
     return 0 if graph.causes or graph.effects or graph.missing else 1
 
 
-STATE_STYLES: dict[str, dict[str, Any]] = {"running": {"fg": "green"}, "crashed": {"fg": "red"}}
+STATE_LOOKS = {"running": "good", "crashed": "bad"}
 
 
 @command("agent-trace sessions", "agent-trace sessions --json")
@@ -262,13 +219,13 @@ def sessions(limit: parameters.SomeLimit, root: Root) -> None:
     by_id = {row["session_id"]: row for row in rows}
     render.table(
         [{**by_id[name], "name": indented(name, depth)} for name, depth in tree],
-        Column("SESSION", lambda row: row["name"]),
-        Column("STARTED (UTC)", lambda row: render.clock(row["started_at"], date=True)),
-        Column("DURATION", lambda row: render.duration(row["duration_s"]), right=True),
-        Column("AGENTS", lambda row: render.count(row["agents"]), right=True),
-        Column("EVENTS", lambda row: render.count(row["events"]), right=True),
-        Column("ERRORS", lambda row: render.count(row["errors"]), right=True),
-        Column("STATE", lambda row: row["state"], styles=STATE_STYLES),
+        Column("SESSION", "name"),
+        Column("STARTED (UTC)", "started_at", words.date_time),
+        Column("DURATION", "duration_s", words.seconds),
+        Column("AGENTS", "agents", words.count),
+        Column("EVENTS", "events", words.count),
+        Column("ERRORS", "errors", words.count),
+        Column("STATE", "state", looks=STATE_LOOKS),
     )
     for row in rows:
         if row["origin"]:
@@ -294,7 +251,7 @@ _LEARNING = (
 
 
 def _print(sections: Iterable[Section]) -> None:
-    from Agent.analysis.report.session_report import sections_text
+    from Agent.render.text import sections_text
 
     width = render.width_of_terminal()
     render.emit_report(sections_text(sections, width), width=width)

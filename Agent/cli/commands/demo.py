@@ -15,6 +15,7 @@ from Agent.cli import render
 from Agent.cli.commands.replay import show_replay
 from Agent.cli.parameters import Place, command
 from Agent.cli.render import bar, working
+from Agent.render import layout
 from Agent.tree.default_root import default_root
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _place(root: Path) -> str:
 
 def _command(line: str) -> None:
     """A command line as one would type it."""
-    for shown in render.fitting(f"  $ {line}", render.width_of_page()):
+    for shown in layout.fitting(f"  $ {line}", render.width_of_page()):
         render.emit(render.paint(shown, fg="cyan"))
 
 
@@ -201,7 +202,7 @@ def _show_replays(
     render.heading("The same agent with one line changed")
     render.paragraph("The quota error gives its retry time in seconds; this creator reads it as ticks.")
     for line in _changed_lines():
-        for shown in render.fitting(f"  {line}", width):
+        for shown in layout.fitting(f"  {line}", width):
             render.emit(render.paint(shown, fg="red" if line.startswith("-") else "green"))
     render.emit()
     _command(f"agent-trace replay {_run(recording)} --target {REPAIRED}{_place(root)}")

@@ -19,6 +19,7 @@ import orjson
 from Agent.cli import parameters, render
 from Agent.cli.parameters import Root, command
 from Agent.errors import AgentTraceError
+from Agent.render import words
 from Agent.tree.layout import shown_name
 from Agent.version import __version__
 
@@ -75,7 +76,7 @@ def doctor(root: Root, canary: bool) -> int:
     found = {"ok": not wrong, "version": __version__, "root": str(root), "checks": list(map(asdict, checks))}
     if not render.gave_json(lambda: found):
         render.emit()
-        render.emit(f"{render.plural(len(wrong), 'check')} failed" if wrong else "all required checks passed")
+        render.emit(f"{words.plural(len(wrong), 'check')} failed" if wrong else "all required checks passed")
     return 1 if wrong else 0
 
 
@@ -178,7 +179,7 @@ def _entries(root: Path) -> Finding:
 
 def _disk_space(root: Path) -> Finding:
     free = shutil.disk_usage(_nearest(root)).free
-    found = f"{render.size(free)} free"
+    found = f"{words.size(free)} free"
     if free < FREE_BYTES_NEEDED:
         return FAIL, found, "free some space: recording would soon lose events, and report it"
     return OK if free >= FREE_BYTES_WANTED else WARN, found
@@ -268,7 +269,7 @@ def _self_test() -> Finding:
             f"{recording.outcome.posts} posts were published, {posts} read; lost: {losses.total_lost}",
         )
     if report.verdict != "IDENTICAL":
-        return FAIL, f"{render.plural(len(kinds), 'event')} read, but the replay is {report.verdict}"
+        return FAIL, f"{words.plural(len(kinds), 'event')} read, but the replay is {report.verdict}"
     return OK, f"{len(kinds)} events recorded and read, one agent replayed: IDENTICAL"
 
 
@@ -284,7 +285,7 @@ def _newest_session(root: Path) -> Finding:
     if not losses.clean:
         return FAIL, f"{found}, {losses.total_unknown:,} unexplained", "see its log.dropped events"
     if losses.damaged_lines:
-        return WARN, f"{found}, {render.plural(losses.damaged_lines, 'damaged line')}"
+        return WARN, f"{found}, {words.plural(losses.damaged_lines, 'damaged line')}"
     return OK, found
 
 
@@ -311,10 +312,10 @@ def _search_for_secrets() -> int:
         return 1 if found.wrong else 0
     _show_entrances(found.entrances)
     planted = sum(entrance.planted for entrance in found.entrances if entrance.state != ABSENT)
-    failed = f"{render.plural(len(found.wrong), 'entrance')} failed" if found.wrong else "none found"
+    failed = f"{words.plural(len(found.wrong), 'entrance')} failed" if found.wrong else "none found"
     render.emit()
     render.emit(
-        f"{planted:,} secrets planted, {found.files} files and {render.size(found.size_bytes)} searched: "
+        f"{planted:,} secrets planted, {found.files} files and {words.size(found.size_bytes)} searched: "
         + failed
     )
     return 1 if found.wrong else 0
@@ -332,7 +333,7 @@ def _show_entrances(rows: list[Entrance]) -> None:
             render.emit(f"  {state}  {row.name.ljust(width)}  {row.planted:>3} planted")
             for shape in dict.fromkeys(leak.shape for leak in row.leaks):
                 files = [render.clean(leak.file) for leak in row.leaks if leak.shape == shape]
-                more = f" and {render.plural(len(files) - 1, 'other file')}" if len(files) > 1 else ""
+                more = f" and {words.plural(len(files) - 1, 'other file')}" if len(files) > 1 else ""
                 render.emit(f"{'':17}{shape} in {files[0]}{more}")
             if row.unrecorded:
                 render.emit(f"{'':17}found in no file, so not checked: {', '.join(row.unrecorded)}")

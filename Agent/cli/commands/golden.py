@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
 from Agent.cli import parameters, render
 from Agent.cli.parameters import COUNT, DIRECTORY, Root, Run, Seconds, Workers, command
-from Agent.cli.render import VERDICT_STYLES, Column, bar, emit_judged
+from Agent.cli.render import VERDICT_STYLES, bar, emit_judged
 from Agent.errors import ReplayError, RunNotFound
+from Agent.render import words
+from Agent.render.blocks import Column
 
 if TYPE_CHECKING:
     from Agent.replay.golden.adding import AddedGolden, ShrunkGolden
@@ -99,7 +101,7 @@ def add(
     if not added.is_kept:
         render.note("not added: a golden trace must pass; --failing keeps it as a test that fails now")
         return added.exit_code
-    told = f"added {added.golden.directory}, {render.size(added.golden.size_bytes)}"
+    told = f"added {added.golden.directory}, {words.size(added.golden.size_bytes)}"
     if test is not None:
         render.emit_text(f"{told}; its test: {test}")
     else:
@@ -126,12 +128,12 @@ def list_(directory: Directory) -> None:
         return
     render.table(
         found,
-        Column("NAME", lambda each: each.name),
+        Column("NAME", "name"),
         Column("DRIVES", _driven),
-        Column("TARGET", lambda each: each.target),
+        Column("TARGET", "target"),
         Column("MAY DIFFER", lambda each: _listed(str(each.normaliser), *each.ignore)),
         Column("RECORDED", lambda each: each.recorded_at[:16].replace("T", " ")),
-        Column("SIZE", lambda each: render.size(each.size_bytes)),
+        Column("SIZE", "size_bytes", words.size),
     )
 
 
@@ -178,7 +180,7 @@ def check(names: SomeNames, target: OtherTarget, workers: Workers, directory: Di
         else:
             _show(report, with_name=True)
     passed = sum(report.passes for report in reports)
-    render.emit(f"{passed:,} of {render.plural(len(reports), 'golden trace')} passed")
+    render.emit(f"{passed:,} of {words.plural(len(reports), 'golden trace')} passed")
     return exit_code
 
 
@@ -275,9 +277,9 @@ def shrink(
     if render.gave_json(lambda: {**found.to_dict(), "test": str(test)}):
         return 0
     render.emit(
-        f"{found.golden.name}: {found.actions[0]:,} of {render.plural(found.actions[1], 'action')}, "
-        f"{found.agents[0]:,} of {render.plural(found.agents[1], 'agent')}, "
-        f"after {render.plural(found.trials, 'trial')}"
+        f"{found.golden.name}: {found.actions[0]:,} of {words.plural(found.actions[1], 'action')}, "
+        f"{found.agents[0]:,} of {words.plural(found.agents[1], 'agent')}, "
+        f"after {words.plural(found.trials, 'trial')}"
     )
     if not found.is_smallest:
         render.note("no trials left: a smaller one may exist")

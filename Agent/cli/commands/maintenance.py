@@ -6,15 +6,16 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
 from Agent.cli import parameters, render
 from Agent.cli.commands.runs import prune_runs
 from Agent.cli.parameters import FROM_ZERO, NewestSession, Root, SomeSession, command, misuse
-from Agent.cli.render import Column
 from Agent.errors import InputError, RunNotFound, SessionInUse, SessionNotFound, UsageError
+from Agent.render import words
+from Agent.render.blocks import Column
 from Agent.tree.layout import find_session, list_sessions, session_id_of
 
 if TYPE_CHECKING:
@@ -33,11 +34,7 @@ _UNITS_BYTES = {"": 1, "b": 1} | {
 _SHOWN_ARTIFACTS = 10
 _SHOWN_EDITS = 10
 _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
-_VERDICT_STYLES: dict[str, dict[str, Any]] = {
-    "running": {"fg": "green"},
-    "killed": {"fg": "red"},
-    "recovered": {"fg": "yellow"},
-}
+_STATE_LOOKS = {"running": "good", "killed": "bad", "recovered": "warn"}
 
 
 @command("agent-trace recover", "agent-trace recover --all --mirrors")
@@ -78,7 +75,7 @@ def recover(run: NewestSession, every: Annotated[bool, "--all"], mirrors: bool, 
     for each in done:
         _show_recovered(each)
     if rebuilt is not None:
-        lines = render.plural(sum(rebuilt.values()), "line")
+        lines = words.plural(sum(rebuilt.values()), "line")
         render.emit(f"the category files were rebuilt, {lines} in total")
     return exit_code
 
@@ -109,11 +106,11 @@ def _show_recovered(done: Recovered) -> None:
                 "killed writers",
                 ", ".join(f"{each.writer} (process {each.pid})" for each in done.writers) or "none",
             ),
-            ("events read", render.count(done.losses.total_read)),
-            ("lost", render.count(done.losses.total_lost)),
+            ("events read", words.count(done.losses.total_read)),
+            ("lost", words.count(done.losses.total_lost)),
             ("unacknowledged", f"{done.losses.total_unacknowledged:,}{_why_unacknowledged(done)}"),
-            ("unknown", render.count(done.losses.total_unknown)),
-            ("retired", render.count(done.losses.total_retired)),
+            ("unknown", words.count(done.losses.total_unknown)),
+            ("retired", words.count(done.losses.total_retired)),
             ("torn ends", ", ".join(f"{each.file}:{each.line_number}" for each in done.torn_tails) or "none"),
         ]
     )
@@ -121,8 +118,8 @@ def _show_recovered(done: Recovered) -> None:
         render.emit()
         render.table(
             done.open_spans,
-            Column("AGENT", lambda span: span.agent_id or None),
-            Column("STILL OPEN", lambda span: span.name),
+            Column("AGENT", "agent_id"),
+            Column("STILL OPEN", "name"),
         )
 
 
@@ -171,17 +168,17 @@ def verify(run: NewestSession, heads: Annotated[tuple[str, ...], "--head HEAD"],
 def _show_verification(found: Verification) -> None:
     render.table(
         found.writers,
-        Column("WRITER", lambda row: row.writer),
-        Column("PROCESS", lambda row: row.pid),
-        Column("STATE", lambda row: row.state, styles=_VERDICT_STYLES),
-        Column("TAKEN", lambda row: render.count(row.taken), right=True),
-        Column("READ", lambda row: render.count(row.read), right=True),
-        Column("LOST", lambda row: render.count(row.lost), right=True),
-        Column("UNACK", lambda row: render.count(row.unacknowledged), right=True),
-        Column("UNKNOWN", lambda row: render.count(row.unknown), right=True),
-        Column("RETIRED", lambda row: render.count(row.retired), right=True),
-        Column("DAMAGED", lambda row: render.count(row.damaged_lines), right=True),
-        Column("TORN", lambda row: render.count(row.torn_tails), right=True),
+        Column("WRITER", "writer"),
+        Column("PROCESS", "pid"),
+        Column("STATE", "state", looks=_STATE_LOOKS),
+        Column("TAKEN", "taken", words.count),
+        Column("READ", "read", words.count),
+        Column("LOST", "lost", words.count),
+        Column("UNACK", "unacknowledged", words.count),
+        Column("UNKNOWN", "unknown", words.count),
+        Column("RETIRED", "retired", words.count),
+        Column("DAMAGED", "damaged_lines", words.count),
+        Column("TORN", "torn_tails", words.count),
     )
     render.emit()
     for odd in found.passed_over[:_SHOWN_ARTIFACTS]:
@@ -192,12 +189,12 @@ def _show_verification(found: Verification) -> None:
     name = session_id_of(found.session)
     _show_chain(found)
     for reason, number in found.dropped.items():
-        render.emit(f"{render.plural(number, 'event')} could not be written: {render.clean(reason)}")
+        render.emit(f"{words.plural(number, 'event')} could not be written: {render.clean(reason)}")
     if found.sound:
-        beside = f" and {render.plural(found.artifacts, 'artifact')}" if found.artifacts else ""
-        render.emit(f"{name} is sound: {render.plural(read, 'event')}{beside} read, none lost")
+        beside = f" and {words.plural(found.artifacts, 'artifact')}" if found.artifacts else ""
+        render.emit(f"{name} is sound: {words.plural(read, 'event')}{beside} read, none lost")
         if found.erased:
-            render.note(f"{render.plural(found.erased, 'event')} of the retired ones were erased on request")
+            render.note(f"{words.plural(found.erased, 'event')} of the retired ones were erased on request")
         if any(row.state == "killed" for row in found.writers):
             render.note(f"a writer was killed; agent-trace recover {name} finishes its session")
         return
@@ -220,19 +217,19 @@ def _show_chain(found: Verification) -> None:
             "recorded without digests of its lines: an edit that leaves a valid event cannot be detected"
         )
         return
-    where = " of unedited files" if chain.edits else f" in {render.plural(chain.blocks, 'block')}"
-    render.emit(f"{render.plural(chain.lines, 'line')}{where} match their digests")
+    where = " of unedited files" if chain.edits else f" in {words.plural(chain.blocks, 'block')}"
+    render.emit(f"{words.plural(chain.lines, 'line')}{where} match their digests")
     for why in sorted({gap.why for gap in chain.gaps}):
         gaps = [gap for gap in chain.gaps if gap.why == why]
-        lines = render.plural(sum(gap.lines for gap in gaps), "line")
-        render.emit(f"{lines} of {render.plural(sum(gap.blocks for gap in gaps), 'block')} were {why}")
+        lines = words.plural(sum(gap.lines for gap in gaps), "line")
+        render.emit(f"{lines} of {words.plural(sum(gap.blocks for gap in gaps), 'block')} were {why}")
         if unchecked := sum(gap.unchecked for gap in gaps):
             render.emit(
-                f"{render.plural(unchecked, 'other line')} of these blocks cannot be compared with the head"
+                f"{words.plural(unchecked, 'other line')} of these blocks cannot be compared with the head"
             )
     if chain.uncovered:
         verb = "is" if chain.uncovered == 1 else "are"
-        render.emit(f"{render.plural(chain.uncovered, 'line')} {verb} in no block")
+        render.emit(f"{words.plural(chain.uncovered, 'line')} {verb} in no block")
     render.emit(f"head {chain.head}")
 
 
@@ -250,11 +247,11 @@ def prove(event_id: Annotated[str, "ID"], run: NewestSession, root: Root) -> Non
     if render.gave_json(lambda: proof):
         return
     render.emit(render.clean(f"{event_id} is in {proof['place']}"))
-    closed = render.moment(proof["time"])
+    closed = words.moment(proof["time"])
     render.emit(
         f"block {proof['block']} of the {proof['blocks']} of writer {proof['writer']}, closed {closed} UTC"
     )
-    render.emit(f"{render.plural(len(proof['path']), 'digest')} from its line to the head of the session")
+    render.emit(f"{words.plural(len(proof['path']), 'digest')} from its line to the head of the session")
     render.emit(f"head {proof['head']}")
 
 
@@ -270,7 +267,7 @@ def _faults(found: Verification) -> list[str]:
     return [
         *([f"{found.lost:,} lost"] if found.lost else []),
         *([f"{found.unknown:,} missing without an explanation"] if found.unknown else []),
-        *(f"{render.plural(number, noun)}{rest}" for number, noun, rest in counted if number),
+        *(f"{words.plural(number, noun)}{rest}" for number, noun, rest in counted if number),
         *([f"{len(edits):,} edited or gone"] if edits else []),
     ]
 
@@ -334,7 +331,7 @@ def prune(
 
     def tell(session: PrunedSession) -> None:
         if not render.wants_json():
-            render.emit(f"removed {session.session_id}, {render.size(session.size_bytes)}: {session.reason}")
+            render.emit(f"removed {session.session_id}, {words.size(session.size_bytes)}: {session.reason}")
 
     done = prune_sessions(
         root, Policy(keep_sessions, older_than, max_bytes), dry_run=dry_run, on_removed=tell
@@ -349,15 +346,15 @@ def _show_pruning(done: Pruning) -> None:
             render.note(f"{session.session_id} is kept although it is {session.reason}: {session.in_use}")
         elif done.dry_run:
             render.emit(
-                f"would remove {session.session_id}, {render.size(session.size_bytes)}: {session.reason}"
+                f"would remove {session.session_id}, {words.size(session.size_bytes)}: {session.reason}"
             )
     if done.finished:
-        what = render.plural(done.finished, "removal")
+        what = words.plural(done.finished, "removal")
         render.note(f"{what} interrupted earlier {'would be finished' if done.dry_run else 'finished'}")
     verb = "would free" if done.dry_run else "freed"
     render.emit(
-        f"{verb} {render.size(done.freed_bytes)}; "
-        f"{render.plural(done.kept, 'session')} of {render.size(done.kept_bytes)} "
+        f"{verb} {words.size(done.freed_bytes)}; "
+        f"{words.plural(done.kept, 'session')} of {words.size(done.kept_bytes)} "
         f"{'stays' if done.kept == 1 else 'stay'}"
     )
 
@@ -396,22 +393,22 @@ def _seal(path: Path, remove: bool) -> dict[str, object]:
     if done.segments:
         ratio = done.json_bytes / max(done.parquet_bytes, 1)
         render.emit(
-            f"{name}: {render.plural(done.segments, 'file')}, {render.plural(done.events, 'event')} sealed, "
-            f"{render.size(done.json_bytes)} in {render.size(done.parquet_bytes)} (1/{ratio:.1f})"
+            f"{name}: {words.plural(done.segments, 'file')}, {words.plural(done.events, 'event')} sealed, "
+            f"{words.size(done.json_bytes)} in {words.size(done.parquet_bytes)} (1/{ratio:.1f})"
         )
     elif done.already:
-        render.emit(f"{name}: already sealed, {render.plural(done.already, 'file')}")
+        render.emit(f"{name}: already sealed, {words.plural(done.already, 'file')}")
     else:
         render.emit(f"{name}: nothing to seal")
     if done.removed:
         render.emit(
-            f"{name}: {render.plural(done.removed, 'JSON file')} removed, {render.size(done.removed_bytes)}"
+            f"{name}: {words.plural(done.removed, 'JSON file')} removed, {words.size(done.removed_bytes)}"
         )
     if done.damaged:
-        render.note(f"{render.plural(done.damaged, 'damaged line')} kept unchanged")
+        render.note(f"{words.plural(done.damaged, 'damaged line')} kept unchanged")
     if done.waiting:
         file, why = next(iter(done.waiting.items()))
-        render.note(f"{render.plural(len(done.waiting), 'file')} skipped: {file}: {why}")
+        render.note(f"{words.plural(len(done.waiting), 'file')} skipped: {file}: {why}")
     return {}
 
 
@@ -421,7 +418,7 @@ def _restore(path: Path) -> dict[str, object]:
     written = unseal(path)
     names = [file.relative_to(path).as_posix() for file in written]
     if not render.wants_json():
-        render.emit(f"{path.name.removeprefix('session_')}: {render.plural(len(names), 'file')} restored")
+        render.emit(f"{path.name.removeprefix('session_')}: {words.plural(len(names), 'file')} restored")
     return {"session": str(path), "restored": names}
 
 
@@ -519,7 +516,7 @@ def _show_erasure(done: Erasure) -> None:
     verb = "would be erased" if done.dry_run else "erased"
     for session in done.sessions[:_SHOWN_ERASED]:
         parts = [
-            render.plural(number, noun)
+            words.plural(number, noun)
             for number, noun in (
                 (session.events, "event"),
                 (session.artifacts, "artifact"),
@@ -532,9 +529,9 @@ def _show_erasure(done: Erasure) -> None:
         ]
         render.emit(f"{session.session_id}: {', '.join(parts) or 'the description'} {verb}")
     if len(done.sessions) > _SHOWN_ERASED:
-        render.emit(f"and {render.plural(len(done.sessions) - _SHOWN_ERASED, 'more session')}")
+        render.emit(f"and {words.plural(len(done.sessions) - _SHOWN_ERASED, 'more session')}")
     if done.mirror_lines:
-        render.emit(f"mirrors: {render.plural(done.mirror_lines, 'line')} {verb}")
+        render.emit(f"mirrors: {words.plural(done.mirror_lines, 'line')} {verb}")
     if not done.sessions and not done.mirror_lines:
         render.emit("nothing like that is recorded here")
     if done.proof is not None:
@@ -544,7 +541,7 @@ def _show_erasure(done: Erasure) -> None:
 def _show_proof(proof: Proof) -> None:
     looked_for = ", ".join(text for form, text in _FORMS.items() if form in proof.forms)
     searched = (
-        f"{render.plural(proof.files, 'file')} of {render.size(proof.size_bytes)} searched "
+        f"{words.plural(proof.files, 'file')} of {words.size(proof.size_bytes)} searched "
         f"({looked_for}), {proof.unpacked_files:,} of them unpacked"
     )
     if proof.clean:
@@ -554,8 +551,8 @@ def _show_proof(proof: Proof) -> None:
         for left in proof.left[:_SHOWN_ERASED]:
             render.emit(f"  {render.clean(left.file)}: {left.form}")
         if len(proof.left) > _SHOWN_ERASED:
-            render.emit(f"  and {render.plural(len(proof.left) - _SHOWN_ERASED, 'more file')}")
+            render.emit(f"  and {words.plural(len(proof.left) - _SHOWN_ERASED, 'more file')}")
     if "base64" not in proof.forms:
         render.note("it is too short to be searched inside base64")
     for kind, number in proof.not_looked_into.items():
-        render.note(f"{render.plural(number, 'file')} of kind {kind} searched as raw bytes, not decoded")
+        render.note(f"{words.plural(number, 'file')} of kind {kind} searched as raw bytes, not decoded")

@@ -25,6 +25,7 @@ from Agent.cli.parameters import (
 )
 from Agent.cli.render import bar, emit_judged, shown, shown_forks
 from Agent.event.clock import moment_of
+from Agent.render import layout
 
 if TYPE_CHECKING:
     from Agent.replay import ForkResult, ReplayReport, SweepReport
@@ -72,7 +73,7 @@ def play(run: Run, agent: OneAgent, root: Root) -> int:
     width = render.width_of_terminal()
     for line in played.lines():
         shown = render.clean(line)
-        render.emit(shown if width is None else render.clip(shown, width))
+        render.emit(shown if width is None else layout.clip(shown, width))
     return played.exit_code
 
 

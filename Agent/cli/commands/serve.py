@@ -12,8 +12,9 @@ import click
 
 from Agent.cli import parameters, render
 from Agent.cli.parameters import Number, Root, SomeSession, command, misuse
-from Agent.cli.render import Column
 from Agent.event.clock import format_timestamp
+from Agent.render import words
+from Agent.render.blocks import Column
 from Agent.tree.layout import session_id_of
 
 if TYPE_CHECKING:
@@ -188,19 +189,19 @@ def list_them(database: Database) -> None:
     if found:
         render.table(
             found,
-            Column("KEY", lambda key: key.key_id),
-            Column("PROJECT", lambda key: key.project),
+            Column("KEY", "key_id"),
+            Column("PROJECT", "project"),
             Column("SCOPES", _scopes),
             Column("MADE", lambda key: _day(key.created_us)),
             Column("REVOKED", lambda key: _day(key.revoked_us)),
-            Column("LABEL", lambda key: key.label or None),
+            Column("LABEL", "label"),
         )
     else:
         render.emit("there is no key; agent-trace keys add makes one")
     render.emit()
     render.table(
         projects,
-        Column("PROJECT", lambda each: each.name),
+        Column("PROJECT", "name"),
         Column("CONTENT", lambda each: _taken(each.content_allowed)),
     )
 
@@ -421,9 +422,9 @@ def _show_shipment(answer: dict[str, Any], place: str) -> None:
         return
     if answer["sent"]:
         known = answer["sent"] - answer["stored"]
-        aside = f", {render.count(known)} of them already there" if known else ""
-        amount = f"{render.size(answer['bytes'])} in {render.plural(answer['bodies'], 'request')}"
-        render.emit(f"{name}: {render.plural(answer['sent'], 'event')} sent to {place}{aside}, {amount}")
+        aside = f", {words.count(known)} of them already there" if known else ""
+        amount = f"{words.size(answer['bytes'])} in {words.plural(answer['bodies'], 'request')}"
+        render.emit(f"{name}: {words.plural(answer['sent'], 'event')} sent to {place}{aside}, {amount}")
     elif not answer["refused"]:
         render.emit(f"{name}: everything is already at {place}")
     if answer.get("is_other_database"):
@@ -435,7 +436,7 @@ def _show_shipment(answer: dict[str, Any], place: str) -> None:
             "  its project takes no content: agent-trace keys content PROJECT --on there, then ship again"
         )
     for reason, times in list(answer["reasons"].items())[:_SHOWN_PATHS]:
-        render.note(f"  {render.plural(times, 'event')} refused: {render.clean(reason)}")
+        render.note(f"  {words.plural(times, 'event')} refused: {render.clean(reason)}")
     render.note_damage(answer["damaged_lines"])
     if answer.get("cursor_problem"):
         render.note(
@@ -448,7 +449,7 @@ def _show_shipment(answer: dict[str, Any], place: str) -> None:
 def _show_paths(what: str, paths: dict[str, int]) -> None:
     if not paths:
         return
-    shown = [f"{path} {render.count(times)}" for path, times in list(paths.items())[:_SHOWN_PATHS]]
+    shown = [f"{path} {words.count(times)}" for path, times in list(paths.items())[:_SHOWN_PATHS]]
     more = len(paths) - len(shown)
-    aside = f", and {render.plural(more, 'more path')}" if more > 0 else ""
+    aside = f", and {words.plural(more, 'more path')}" if more > 0 else ""
     render.note(f"  {what}: {', '.join(shown)}{aside}")

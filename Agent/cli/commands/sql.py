@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from Agent.cli import parameters, render
 from Agent.cli.parameters import ABOVE_ZERO, OneRun, Root, SomeLimit, command, misuse
 from Agent.cli.render import shown
+from Agent.render import layout, words
 
 if TYPE_CHECKING:
     from Agent.analysis.query.engine import SqlResult
@@ -98,7 +99,6 @@ def _show_schema(engine: Any, form: str) -> None:
 
 TABLE_ROWS: Final = 200
 _LEAST_WIDTH: Final = 6
-_GAP: Final = 2
 
 Rows = Iterator[Sequence[tuple[Any, ...]]]
 NUMBERS: Final = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "DOUBLE", "FLOAT", "DECIMAL", "U")
@@ -183,17 +183,19 @@ def _write_table(result: SqlResult, limit: int | None) -> None:
     cells = [
         ["null" if value is None else render.clean(_short(value)) for value in row] for row in rows[:most]
     ]
-    right = {name for name, sql_type in result.types.items() if sql_type.startswith(NUMBERS)}
-    width = render.width_of_terminal()
-    widths = _widths(result.columns, cells, width)
-    if widths is None:
-        _write_records(result.columns, cells, width)
+    right = {at for at, sql_type in enumerate(result.types.values()) if sql_type.startswith(NUMBERS)}
+    room, widths = render.width_of_terminal(), layout.widths_of([result.columns, *cells])
+    widths, gap = layout.fitted(widths, [True] * len(widths), room, _LEAST_WIDTH)
+    if room is not None and sum(widths) + gap * (len(widths) - 1) > room:
+        _write_records(result.columns, cells, room)
     else:
-        _write_grid(result.columns, cells, widths, right)
+        for number, row in enumerate([result.columns, *cells]):
+            line = (" " * gap).join(layout.padded(row, widths, right)).rstrip()
+            render.emit(render.paint(line, bold=number == 0))
     if not cells:
         render.note("no rows")
     elif len(rows) > most:
-        render.note(f"{render.plural(most, 'row')} shown; for more, use -n N, --csv or --json")
+        render.note(f"{words.plural(most, 'row')} shown; for more, use -n N, --csv or --json")
 
 
 def _short(value: Any) -> str:
@@ -202,36 +204,13 @@ def _short(value: Any) -> str:
     return str(_cell(value))
 
 
-def _widths(columns: Sequence[str], cells: list[list[str]], room: int | None) -> list[int] | None:
-    """How wide each column is so that a line fits, the widest being cut first; None where they cannot fit."""
-    widths = [max(map(render.display_width, column)) for column in zip(columns, *cells, strict=True)] or [0]
-    if room is None:
-        return widths
-    room -= _GAP * (len(widths) - 1)
-    if sum(min(width, _LEAST_WIDTH) for width in widths) > room:
-        return None
-    while sum(widths) > room:
-        widest = max(range(len(widths)), key=widths.__getitem__)
-        widths[widest] -= 1
-    return widths
-
-
-def _write_grid(
-    columns: Sequence[str], cells: list[list[str]], widths: list[int], right: Iterable[str]
-) -> None:
-    sides = [name in set(right) for name in columns]
-    render.emit(render.paint(render.in_columns(columns, widths, sides), bold=True))
-    for row in cells:
-        render.emit(render.in_columns(row, widths, sides))
-
-
-def _write_records(columns: Sequence[str], cells: list[list[str]], width: int | None) -> None:
+def _write_records(columns: Sequence[str], cells: list[list[str]], width: int) -> None:
     """Each row as a block of names and values, where a table would be too wide."""
-    names = max(map(render.display_width, columns))
+    names = max(map(layout.display_width, columns))
     for number, row in enumerate(cells, 1):
         render.emit(render.paint(f"row {number}", bold=True))
         for name, cell in zip(columns, row, strict=True):
-            text = cell if width is None else render.clip(cell, max(width - names - 4, _LEAST_WIDTH))
+            text = layout.clip(cell, max(width - names - 4, _LEAST_WIDTH))
             render.emit(f"  {render.paint(name.ljust(names), dim=True)}  {text}")
 
 

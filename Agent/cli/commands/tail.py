@@ -28,6 +28,7 @@ from Agent.cli.parameters import DIRECTORY, FROM_ZERO, Root, Session, command, m
 from Agent.errors import DamagedInput, InputError
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
+from Agent.render import words
 from Agent.tree.files.lines import MAX_LINE_BYTES
 
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ class _Tail:
     def _tell_what_is_missing(self, follower: Follower) -> None:
         render.note_damage(self._damaged() + follower.damaged_lines)
         if follower.vanished_files:
-            gone = render.plural(follower.vanished_files, "file")
+            gone = words.plural(follower.vanished_files, "file")
             render.note(f"{gone} went away before all of it was read; agent-trace verify tells what lacks")
 
     def _is_new(self, event: Event) -> bool:
