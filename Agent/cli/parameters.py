@@ -1,4 +1,4 @@
-"""How commands declare what they take: in the signature of the function, with the help in its docstring.
+"""How commands declare what they take: in the signature of a function; its docstring is the help.
 
 `command` makes the click command of both. `Annotated[int, "-n N", COUNT]` names flags and metavar, and a
 type of click or a dict of further settings; without flags the name of the parameter is the flag. A spec
@@ -35,7 +35,6 @@ _EXAMPLE_WIDTH = 76
 _AGO = re.compile(r"-(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|min|h|d|w)", re.ASCII)
 _LAST = ("session", "json", "root")
 """What nearly every command takes comes last in its help, in this order."""
-_ARGS = "\n\nArgs:"
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 DIRECTORY = click.Path(file_okay=False, path_type=Path)
@@ -80,25 +79,21 @@ def _typed(kind: Any) -> dict[str, Any]:
 
 
 def command(
-    *examples: str, of: click.Group | None = None, json: bool = True, **how: Any
+    *, of: click.Group | None = None, json: bool = True, **how: Any
 ) -> Callable[[Any], click.Command]:
-    """`click.command`, or that of a group, from the annotations of a function.
+    """`click.command`, or that of a group, from the annotations and the docstring of a function.
 
     Args:
-        examples: of its use, for the end of the help.
         of: the group that it belongs to.
         json: whether it takes --json, which `render.gave_json` and `render.wants_json` answer.
     """
-    title = "Example:" if len(examples) == 1 else "Examples:"
-    lines = [shown for line in examples for shown in command_lines(f"  {line}", _EXAMPLE_WIDTH)]
-    epilog = "\b\n" + "\n".join([title, *lines])
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         params = [*_declared(function), *([_json_option()] if json else [])]
         params.sort(key=lambda each: _LAST.index(str(each.name)) if each.name in _LAST else -1)
         make = click.command if of is None else of.command
-        about = inspect.cleandoc(function.__doc__ or "").partition(_ARGS)[0]
-        made: click.Command = make(epilog=epilog, params=params, help=about, **how)(function)
+        about, _, examples = _parts(function)
+        made: click.Command = make(epilog=_epilog(examples), params=params, help=about, **how)(function)
         return made
 
     return decorate
@@ -122,14 +117,27 @@ def _declared(function: Callable[..., Any]) -> Iterator[click.Parameter]:
 
 def _texts(described: Any) -> dict[str, str]:
     """The sentences on each parameter in the docstring of a function or class; empty where there is none."""
-    _, _, section = inspect.cleandoc(described.__doc__ or "").partition(_ARGS)
-    found = (each.partition(":") for each in re.split(r"\n    (?=\w)", f"\n{section}")[1:])
+    found = (each.partition(":") for each in re.split(r"\n    (?=\w)", f"\n{_parts(described)[1]}")[1:])
     return {name: " ".join(text.split()) for name, _, text in found}
 
 
-def group(*examples: str, **how: Any) -> Callable[[Any], click.Group]:
-    """`click.group`, with examples likewise."""
-    made: Callable[[Any], Any] = command(*examples, json=False, cls=click.Group, **how)
+def _parts(described: Any) -> tuple[str, str, str]:
+    """What a docstring says, its section on parameters, and its examples."""
+    text, _, examples = inspect.cleandoc(described.__doc__ or "").partition("\n\nExamples:\n")
+    about, _, section = text.partition("\n\nArgs:\n")
+    return about, section, examples
+
+
+def _epilog(examples: str) -> str:
+    """Examples at the end of the help, each broken so that it can be copied."""
+    lines = [shown for line in examples.splitlines() for shown in command_lines(line[2:], _EXAMPLE_WIDTH)]
+    title = "Examples:" if "\n" in examples else "Example:"
+    return "\b\n" + "\n".join([title, *lines])
+
+
+def group(**how: Any) -> Callable[[Any], click.Group]:
+    """`click.group`, likewise."""
+    made: Callable[[Any], Any] = command(json=False, cls=click.Group, **how)
     return made
 
 

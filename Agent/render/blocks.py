@@ -65,7 +65,7 @@ class Column(NamedTuple):
         if callable(self.cell):
             value = self.cell(row)
         else:
-            value = row[self.cell] if isinstance(row, Mapping) else getattr(row, self.cell)
+            value = row.get(self.cell) if isinstance(row, Mapping) else getattr(row, self.cell)
         if self.form is not None:
             value = self.form(value)
         look = self.looks.get(str(value))
@@ -82,14 +82,36 @@ def grid(rows: Iterable[Any], *columns: Column, most: int = 8) -> Grid:
     return Grid([each.name for each in columns], cells, frozenset(right), most)
 
 
-def counts(*names: str, of: str = "") -> list[Column]:
-    """Columns of whole numbers, each called as its key."""
-    return [Column(name, f"{of}{name}", count) for name in names]
+def numbers(form: Callable[[Any], object], *names: str) -> list[Column]:
+    """Columns that are called as their keys, all written alike."""
+    return [Column(name, name, form, right=True) for name in names]
 
 
-def named(name: str, cell: str | Callable[[Any], object], absent: str = "-") -> Column:
-    """A column of names, which are set off."""
-    return Column(name, Column(name, cell).value, lambda value: Cell(str(value or absent), "name"))
+def name(value: object) -> Cell:
+    """A form for names, which are set off."""
+    return Cell(str(value or "-"), "name")
+
+
+def failures(amount: int | None) -> Cell | str:
+    """A form for counts of what went wrong."""
+    return Cell(count(amount), "bad") if amount else "0"
+
+
+def by_name(rows: Mapping[str, Mapping[str, Any]], most: int | None = None) -> list[dict[str, Any]]:
+    """The first of some rows that are known by name, with that as their `name`."""
+    return [{**row, "name": key or "(no name)"} for key, row in list(rows.items())[:most]]
+
+
+def first_of(rows: Sequence[Any], most: int, *columns: Column) -> list[Block]:
+    """The grid of the first rows, and how many there are besides; nothing without rows."""
+    more = [Words(f"{count(len(rows) - most)} more.", "soft")] if len(rows) > most else []
+    return [grid(rows[:most], *columns), *more] if rows else []
+
+
+def sentence(*parts: str | None, look: str | None = None) -> list[Block]:
+    """What there is to say in one paragraph; nothing if that is nothing."""
+    told = "; ".join(part for part in parts if part)
+    return [Words(f"{told}.", look)] if told else []
 
 
 class Bars(NamedTuple):

@@ -17,11 +17,7 @@ if TYPE_CHECKING:
     from Agent.render.blocks import Section
 
 
-@command(
-    "agent-trace analyze",
-    "agent-trace analyze 20261120_103045 --json",
-    "agent-trace analyze --html report.html",
-)
+@command()
 def analyze(run: OneSession, page: Annotated[Path | None, "--html FILE"], root: Root) -> None:
     """Report what happened in a session.
 
@@ -30,6 +26,11 @@ def analyze(run: OneSession, page: Annotated[Path | None, "--html FILE"], root: 
 
     Args:
         page: Write one self-contained HTML report with charts instead.
+
+    Examples:
+        agent-trace analyze
+        agent-trace analyze 20261120_103045 --json
+        agent-trace analyze --html report.html
     """
     from Agent.analysis import LogAnalyzer, analyze_session
 
@@ -63,11 +64,7 @@ class HowToTest(TypedDict):
     seeds: Annotated[int | None, "--seeds N", FROM_ZERO]
 
 
-@command(
-    'agent-trace debug "Agent creator_017 stopped publishing"',
-    'agent-trace debug "lookup times out" --markdown',
-    'agent-trace debug "Agent creator_017 stopped publishing" --test --target mymodule:build',
-)
+@command()
 def debug(
     issue: Annotated[str, "TEXT"],
     markdown: bool,
@@ -87,6 +84,11 @@ def debug(
         markdown: Print Markdown, to paste into an issue.
         show_all: Show every cause, and every candidate.
         test: Test the leading causes by forks with and without them.
+
+    Examples:
+        agent-trace debug "Agent creator_017 stopped publishing"
+        agent-trace debug "lookup times out" --markdown
+        agent-trace debug "Agent creator_017 stopped publishing" --test --target mymodule:build
     """
     from Agent.analysis import LogAnalyzer
 
@@ -112,7 +114,7 @@ def debug(
 LIMIT = 8
 
 
-@command("agent-trace errors", "agent-trace errors last --tail", "agent-trace errors --json")
+@command()
 def errors(*, run: OneRun, limit: Limit = LIMIT, tail: bool, root: Root) -> None:
     """Group the errors of a session by pattern.
 
@@ -123,6 +125,11 @@ def errors(*, run: OneRun, limit: Limit = LIMIT, tail: bool, root: Root) -> None
     Args:
         limit: Only the N most frequent patterns.
         tail: Show what the agent did before each example.
+
+    Examples:
+        agent-trace errors
+        agent-trace errors last --tail
+        agent-trace errors --json
     """
     from Agent.analysis import LogAnalyzer
     from Agent.analysis.errors import error_patterns, journey_tail
@@ -151,11 +158,7 @@ def errors(*, run: OneRun, limit: Limit = LIMIT, tail: bool, root: Root) -> None
 CAUSES_LIMIT = 12
 
 
-@command(
-    "agent-trace causes k3v9q2ma-1042",
-    "agent-trace causes k3v9q2ma-1042 last --lookback 600 --effects",
-    "agent-trace causes k3v9q2ma-1042 --format svg > causes.svg",
-)
+@command()
 def causes(
     *,
     event_id: Annotated[str, "ID"],
@@ -176,6 +179,11 @@ def causes(
         lookback: How many seconds to look back for causes.
         effects: Also show what the event led to, over the same number of seconds.
         limit: Only the N nearest causes, as text.
+
+    Examples:
+        agent-trace causes k3v9q2ma-1042
+        agent-trace causes k3v9q2ma-1042 last --lookback 600 --effects
+        agent-trace causes k3v9q2ma-1042 --format svg > causes.svg
     """
     from Agent.analysis import LogAnalyzer
 
@@ -197,7 +205,7 @@ def causes(
 STATE_LOOKS = {"running": "good", "crashed": "bad"}
 
 
-@command("agent-trace sessions", "agent-trace sessions --json")
+@command()
 def sessions(limit: parameters.SomeLimit, root: Root) -> None:
     """List the recorded sessions, newest last.
 
@@ -206,6 +214,10 @@ def sessions(limit: parameters.SomeLimit, root: Root) -> None:
 
     Args:
         limit: Only the newest N sessions.
+
+    Examples:
+        agent-trace sessions
+        agent-trace sessions --json
     """
     from Agent.cli.event_lines import session_rows
 
@@ -257,11 +269,7 @@ def _print(sections: Iterable[Section]) -> None:
     render.emit_report(sections_text(sections, width), width=width)
 
 
-@command(
-    "agent-trace learning",
-    "agent-trace learning creator_001",
-    "agent-trace learning creator_001 --by time --json",
-)
+@command()
 def learning(
     agent: Annotated[str | None, "[AGENT]", {"shell_complete": parameters.complete_agents}],
     run: OneSession,
@@ -276,6 +284,11 @@ def learning(
 
     Args:
         by: The x axis of the curves; default: ticks if the rewards have them, else time.
+
+    Examples:
+        agent-trace learning
+        agent-trace learning creator_001
+        agent-trace learning creator_001 --by time --json
     """
     analyzer = parameters.analyzer_of(run, root, agent)
     found = analyzer.learning_report(agent, by)
@@ -291,11 +304,7 @@ def learning(
     _print(learning_sections(found))
 
 
-@command(
-    "agent-trace interactions",
-    "agent-trace interactions --content creator_031-post-008",
-    "agent-trace interactions last --json",
-)
+@command()
 def interactions(run: OneSession, content: Annotated[str | None, "--content ID"], root: Root) -> None:
     """Show who interacted with whom, and what spread.
 
@@ -305,6 +314,11 @@ def interactions(run: OneSession, content: Annotated[str | None, "--content ID"]
 
     Args:
         content: Show how this piece of content spread, as a tree.
+
+    Examples:
+        agent-trace interactions
+        agent-trace interactions --content creator_031-post-008
+        agent-trace interactions last --json
     """
     from Agent.analysis.report.details import cascade_sections, interaction_sections
 
@@ -326,13 +340,17 @@ def interactions(run: OneSession, content: Annotated[str | None, "--content ID"]
         render.note(f"agent-trace interactions --content {first} shows how one spread")
 
 
-@command("agent-trace performance", "agent-trace performance last --json")
+@command()
 def performance(run: OneSession, root: Root) -> None:
     """Show where the time goes.
 
     Every operation with its quantiles and its own time (without what was measured inside it), operations that
     became slower or faster, the slowest spans with what happened in them, throughput and resources. RUN is a
     session: an id, a unique prefix of one, a path, or last.
+
+    Examples:
+        agent-trace performance
+        agent-trace performance last --json
     """
     found = parameters.analyzer_of(run, root).performance_report()
     if render.gave_json(lambda: found):

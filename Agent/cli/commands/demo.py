@@ -28,7 +28,7 @@ AGENTS, TICKS, SEED = 60, 96, 7
 REPAIRED = "Agent.demo.targets:repaired_creator"
 
 
-@command("agent-trace demo", "agent-trace demo --seed 3 --agents 200 --place ./trace")
+@command()
 def demo(
     *,
     seed: Annotated[int, "--seed N"] = SEED,
@@ -47,6 +47,10 @@ def demo(
         seed: Seed of the simulation.
         agents: Number of creators.
         ticks: Number of ticks.
+
+    Examples:
+        agent-trace demo
+        agent-trace demo --seed 3 --agents 200 --place ./trace
     """
     from concurrent.futures import ThreadPoolExecutor
     from contextvars import copy_context

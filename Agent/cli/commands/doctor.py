@@ -53,7 +53,7 @@ Finding = tuple[str, str] | tuple[str, str, str]
 """State, what was found, and what to do."""
 
 
-@command("agent-trace doctor", "agent-trace doctor --json", "agent-trace doctor --canary")
+@command()
 def doctor(root: Root, canary: bool) -> int:
     """Check that recording and replay work here.
 
@@ -64,6 +64,11 @@ def doctor(root: Root, canary: bool) -> int:
     Args:
         canary: Plant made-up secrets through every entry point of a temporary recording, then search its
             files for them.
+
+    Examples:
+        agent-trace doctor
+        agent-trace doctor --json
+        agent-trace doctor --canary
     """
     if canary:
         return _search_for_secrets()
@@ -342,17 +347,18 @@ def _show_entrances(rows: list[Entrance]) -> None:
 FILE_STYLES: dict[str, dict[str, Any]] = {"missing": {"dim": True}, "read": {"fg": "green"}}
 
 
-@parameters.group(
-    "agent-trace config show --origin",
-    "agent-trace config show --json",
-    "agent-trace config presets production",
-    no_args_is_help=True,
-)
+@parameters.group(no_args_is_help=True)
 def config() -> None:
-    """Show the settings and where they come from."""
+    """Show the settings and where they come from.
+
+    Examples:
+        agent-trace config show --origin
+        agent-trace config show --json
+        agent-trace config presets production
+    """
 
 
-@command("agent-trace config show --origin", "agent-trace config show > agent-trace.toml", of=config)
+@command(of=config)
 def show(origin: bool) -> int:
     """Print every setting in effect here, as TOML.
 
@@ -362,6 +368,10 @@ def show(origin: bool) -> int:
 
     Args:
         origin: Show the origin of each setting.
+
+    Examples:
+        agent-trace config show --origin
+        agent-trace config show > agent-trace.toml
     """
     from Agent.config.logging_config import effective_settings
     from Agent.config.options import TABLES
@@ -406,9 +416,13 @@ def _toml(value: Any) -> str:
     )
 
 
-@command("agent-trace config path", of=config)
+@command(of=config)
 def path() -> int:
-    """List the configuration files that are searched, nearest first, and whether each was used."""
+    """List the configuration files that are searched, nearest first, and whether each was used.
+
+    Examples:
+        agent-trace config path
+    """
     from Agent.config.load import project_paths, state_of, user_path
 
     rows: list[tuple[str, str]] = []
@@ -444,12 +458,16 @@ def _complete(*words: Any) -> list[str]:
     return [name for name in preset_names() if name.startswith(words[-1])]
 
 
-@command("agent-trace config presets", "agent-trace config presets production", of=config)
+@command(of=config)
 def presets(name: Annotated[str | None, "[NAME]", {"shell_complete": _complete}]) -> int:
     """List the presets, or print the settings of one.
 
     Select a preset with preset = "production" in a file, AGENT_TRACE_PRESET=production, or
     setup_logging(preset="production").
+
+    Examples:
+        agent-trace config presets
+        agent-trace config presets production
     """
     from Agent.config.load import preset_names, preset_path, preset_values
 
@@ -469,11 +487,14 @@ def presets(name: Annotated[str | None, "[NAME]", {"shell_complete": _complete}]
 _LIBRARIES = ("orjson", "duckdb", "zstandard", "watchdog")
 
 
-@command("agent-trace version --json")
+@command()
 def version() -> None:
     """Show the versions of Agent Trace, Python and libraries.
 
     Include them in a bug report.
+
+    Examples:
+        agent-trace version --json
     """
     found = {
         "agent-trace": __version__,

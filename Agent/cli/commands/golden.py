@@ -29,16 +29,17 @@ SomeNames = Annotated[tuple[str, ...], "[NAME]..."]
 Names = Annotated[tuple[str, ...], "NAME..."]
 
 
-@parameters.group(
-    "agent-trace golden add last/creator_017 --name quota-incident",
-    "agent-trace golden check --json",
-    "agent-trace golden shrink quota-incident",
-)
+@parameters.group()
 def golden() -> None:
     """Keep recorded runs as tests, and check them.
 
     A golden trace is a directory with everything that a replay of one run needs. `check`, or the pytest
     fixture golden_trace, replays it with the current code, without network access.
+
+    Examples:
+        agent-trace golden add last/creator_017 --name quota-incident
+        agent-trace golden check --json
+        agent-trace golden shrink quota-incident
     """
 
 
@@ -63,11 +64,7 @@ class HowToAdd(TypedDict):
     root: Root
 
 
-@command(
-    "agent-trace golden add last/creator_017 --name quota-incident --test",
-    "agent-trace golden add 20261120_103045 --target shop.agents:build --normalise ids,times",
-    of=golden,
-)
+@command(of=golden)
 def add(
     run: Run,
     test_file: Annotated[str | None, "--test [FILE]", {"is_flag": False, "flag_value": ""}],
@@ -82,6 +79,10 @@ def add(
 
     Args:
         test_file: Also write a test; default FILE: beside the golden traces.
+
+    Examples:
+        agent-trace golden add last/creator_017 --name quota-incident --test
+        agent-trace golden add 20261120_103045 --target shop.agents:build --normalise ids,times
     """
     from Agent.replay.golden.adding import add_golden, source_of_test, write_test
 
@@ -115,9 +116,13 @@ def add(
     return added.exit_code
 
 
-@command("agent-trace golden list", of=golden, name="list")
+@command(of=golden, name="list")
 def list_(directory: Directory) -> None:
-    """List the golden traces."""
+    """List the golden traces.
+
+    Examples:
+        agent-trace golden list
+    """
     from Agent.replay.golden.trace import list_goldens
 
     found = list_goldens(directory)
@@ -146,11 +151,7 @@ def _driven(golden: GoldenTrace) -> str:
     return golden.agent_id or everyone
 
 
-@command(
-    "agent-trace golden check",
-    "agent-trace golden check quota-incident --target Agent.demo.targets:repaired_creator",
-    of=golden,
-)
+@command(of=golden)
 def check(names: SomeNames, target: OtherTarget, workers: Workers, directory: Directory) -> int:
     """Replay golden traces with the current code: NAME, or all of them.
 
@@ -158,6 +159,10 @@ def check(names: SomeNames, target: OtherTarget, workers: Workers, directory: Di
 
     Args:
         workers: Number of parallel replays; default: all cores.
+
+    Examples:
+        agent-trace golden check
+        agent-trace golden check quota-incident --target Agent.demo.targets:repaired_creator
     """
     from Agent.replay.golden.trace import check_golden
     from Agent.replay.worker.fork_server import in_parallel
@@ -184,12 +189,15 @@ def check(names: SomeNames, target: OtherTarget, workers: Workers, directory: Di
     return exit_code
 
 
-@command("agent-trace golden update quota-incident", of=golden)
+@command(of=golden)
 def update(names: Names, target: OtherTarget, directory: Directory) -> int:
     """Replace the recording by the current behaviour.
 
     Like pytest --snapshot-update: replays the recorded actions with recorded responses, and keeps the result
     as the new recording. A replay that proves nothing changes nothing (exit code 4).
+
+    Examples:
+        agent-trace golden update quota-incident
     """
     from Agent.replay.golden.adding import update_golden
 
@@ -206,7 +214,7 @@ def update(names: Names, target: OtherTarget, directory: Directory) -> int:
     return max(report.exit_code for report in reports)
 
 
-@command('agent-trace golden accept quota-incident 42 --reason "the quota is 20 since release 3"', of=golden)
+@command(of=golden)
 def accept(
     name: Annotated[str, "NAME"],
     step: Annotated[int, "STEP", COUNT],
@@ -221,6 +229,9 @@ def accept(
 
     Args:
         reason: Why the new behaviour is right.
+
+    Examples:
+        agent-trace golden accept quota-incident 42 --reason "the quota is 20 since release 3"
     """
     from Agent.replay.golden.adding import accept_golden
 
@@ -248,11 +259,7 @@ class HowToShrink(TypedDict):
     root: Root
 
 
-@command(
-    "agent-trace golden shrink quota-incident",
-    "agent-trace golden shrink last --target shop.agents:build --name smaller --test tests/test_it.py",
-    of=golden,
-)
+@command(of=golden)
 def shrink(
     trace: Annotated[str, "NAME|RUN"],
     test_path: Annotated[Path | None, "--test FILE"],
@@ -265,6 +272,10 @@ def shrink(
 
     Args:
         test_path: Test file to write; default: beside the directory of golden traces.
+
+    Examples:
+        agent-trace golden shrink quota-incident
+        agent-trace golden shrink last --target shop.agents:build --name smaller --test tests/test_it.py
     """
     from Agent.replay.golden.adding import write_test
 
@@ -315,9 +326,13 @@ def shrunk(trace: str, progress: Progress, **how: Unpack[HowToShrink]) -> Shrunk
             return shrink_golden(added.golden, name=new, directory=directory, progress=progress)
 
 
-@command("agent-trace golden remove quota-incident", of=golden)
+@command(of=golden)
 def remove(names: Names, directory: Directory) -> None:
-    """Remove golden traces; tests that use them then fail in CI."""
+    """Remove golden traces; tests that use them then fail in CI.
+
+    Examples:
+        agent-trace golden remove quota-incident
+    """
     from Agent.replay.golden.trace import remove_golden
 
     removed = [remove_golden(each.name, directory) for each in _named(names, directory)]

@@ -41,12 +41,7 @@ class JourneyForm(TypedDict):
     all_sessions: bool
 
 
-@command(
-    "agent-trace journey creator_001",
-    "agent-trace journey creator_001 --since tick:40 --until tick:50 --type agent_action",
-    "agent-trace journey creator_001 --tree",
-    "agent-trace journey creator_001 --all-sessions",
-)
+@command()
 def journey(
     agent: parameters.Agent,
     run: OneSession,
@@ -66,6 +61,12 @@ def journey(
 
     Args:
         limit: Only the last N events.
+
+    Examples:
+        agent-trace journey creator_001
+        agent-trace journey creator_001 --since tick:40 --until tick:50 --type agent_action
+        agent-trace journey creator_001 --tree
+        agent-trace journey creator_001 --all-sessions
     """
     from Agent.analysis.session import find
     from Agent.archive.sealed.reader import open_reader
@@ -287,11 +288,7 @@ MAX_FIELDS = 40
 MAX_CHECKPOINTS = 20
 
 
-@command(
-    "agent-trace state creator_001",
-    "agent-trace state creator_001 --at tick:17 --why followers",
-    "agent-trace state creator_001 --checkpoints",
-)
+@command()
 def state(
     agent: parameters.Agent,
     run: OneSession,
@@ -309,6 +306,11 @@ def state(
         at: A time (UTC; ISO, or 10:30:45.123), an event id, or tick:17; default: the last known.
         why: How this field got its value.
         checkpoints: The moments whose full state was recorded.
+
+    Examples:
+        agent-trace state creator_001
+        agent-trace state creator_001 --at tick:17 --why followers
+        agent-trace state creator_001 --checkpoints
     """
     analyzer = parameters.analyzer_of(run, root, agent)
     if checkpoints:

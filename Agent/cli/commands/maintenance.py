@@ -37,7 +37,7 @@ _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
 _STATE_LOOKS = {"running": "good", "killed": "bad", "recovered": "warn"}
 
 
-@command("agent-trace recover", "agent-trace recover --all --mirrors")
+@command()
 def recover(run: NewestSession, every: Annotated[bool, "--all"], mirrors: bool, root: Root) -> int:
     """Finish a session whose program was killed.
 
@@ -47,6 +47,10 @@ def recover(run: NewestSession, every: Annotated[bool, "--all"], mirrors: bool, 
     Args:
         every: Every session under the root to which nobody writes.
         mirrors: Also rebuild the category files of all sessions.
+
+    Examples:
+        agent-trace recover
+        agent-trace recover --all --mirrors
     """
     from Agent.archive.recover import recover_session
 
@@ -138,9 +142,7 @@ def _account(done: Recovered) -> str:
     return "nothing lost" if done.losses.clean else "events are lost, see agent-trace verify"
 
 
-@command(
-    "agent-trace verify", "agent-trace verify last --json", 'agent-trace verify last --head "$KEPT_HEAD"'
-)
+@command()
 def verify(run: NewestSession, heads: Annotated[tuple[str, ...], "--head HEAD"], root: Root) -> int:
     """Check that a session is complete and unedited.
 
@@ -153,6 +155,11 @@ def verify(run: NewestSession, heads: Annotated[tuple[str, ...], "--head HEAD"],
 
     Args:
         heads: A head that was kept elsewhere: of the session, or of a writer.
+
+    Examples:
+        agent-trace verify
+        agent-trace verify last --json
+        agent-trace verify last --head "$KEPT_HEAD"
     """
     from Agent.archive.erase.erasing import plan_file
     from Agent.archive.verify import verify as verify_session
@@ -233,13 +240,17 @@ def _show_chain(found: Verification) -> None:
     render.emit(f"head {chain.head}")
 
 
-@command("agent-trace prove k3v9q2ma-1042", "agent-trace prove k3v9q2ma-1042 --json")
+@command()
 def prove(event_id: Annotated[str, "ID"], run: NewestSession, root: Root) -> None:
     """Prove that an event is part of a session.
 
     The proof is for somebody who has the head of the session. With --json: the event's line, and the digests
     between it and the head; the program in docs/RELIABILITY.md checks them without the session. Without RUN:
     the newest session.
+
+    Examples:
+        agent-trace prove k3v9q2ma-1042
+        agent-trace prove k3v9q2ma-1042 --json
     """
     from Agent.archive.chain_check import prove_event
 
@@ -288,12 +299,7 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
     return None if value is None else int(_parse(value, _UNITS_BYTES, "a size, write 500MB or 2GB"))
 
 
-@command(
-    "agent-trace prune --keep-sessions 20 --dry-run",
-    "agent-trace prune --older-than 30d --max-bytes 2GB",
-    "agent-trace prune --checkpoints",
-    "agent-trace prune --checkpoints --older-than 7d --failed-older-than 60d --keep-last 10",
-)
+@command()
 def prune(
     keep_sessions: Annotated[int | None, "--keep-sessions N", FROM_ZERO],
     older_than: Annotated[float | None, "--older-than AGE", {"type": str, "callback": _age}],
@@ -318,6 +324,12 @@ def prune(
         failed_older_than: The age for checkpoints of failed runs.
         keep_last: For each agent in a successful run, keep only the last N, plus errors and phases.
         dry_run: Show what would be removed, without removing it.
+
+    Examples:
+        agent-trace prune --keep-sessions 20 --dry-run
+        agent-trace prune --older-than 30d --max-bytes 2GB
+        agent-trace prune --checkpoints
+        agent-trace prune --checkpoints --older-than 7d --failed-older-than 60d --keep-last 10
     """
     if checkpoints:
         if keep_sessions is not None or max_bytes is not None:
@@ -359,7 +371,7 @@ def _show_pruning(done: Pruning) -> None:
     )
 
 
-@command("agent-trace seal", "agent-trace seal --all --remove", "agent-trace seal 20261120_103045 --json")
+@command()
 def seal(
     session: SomeSession, every: Annotated[bool, "--all"], remove: bool, restore: bool, root: Root
 ) -> int:
@@ -373,6 +385,11 @@ def seal(
         every: Every session of the trace root.
         remove: Remove the JSON lines of sealed segments, once the copy has been read back byte by byte.
         restore: Undo: restore the JSON lines exactly.
+
+    Examples:
+        agent-trace seal
+        agent-trace seal --all --remove
+        agent-trace seal 20261120_103045 --json
     """
     if remove and restore:
         raise misuse("give --remove or --restore")
@@ -431,12 +448,7 @@ _FORMS = {
 }
 
 
-@command(
-    "agent-trace erase --agent creator_001 --dry-run",
-    "agent-trace erase --match jane.doe@example.com",
-    "agent-trace erase --run 01a1f918 --yes",
-    "agent-trace erase",
-)
+@command()
 def erase(
     agent: Annotated[str | None, "--agent ID"],
     run: Annotated[str | None, "--run ID"],
@@ -458,6 +470,12 @@ def erase(
         match: Everything that contains this text, in any form used in a file.
         yes: Do not ask for confirmation.
         dry_run: Show what would be erased, without erasing it.
+
+    Examples:
+        agent-trace erase --agent creator_001 --dry-run
+        agent-trace erase --match jane.doe@example.com
+        agent-trace erase --run 01a1f918 --yes
+        agent-trace erase
     """
     from Agent.archive.erase.erasing import erase as erase_from
     from Agent.archive.erase.erasing import pending

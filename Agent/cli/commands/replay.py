@@ -57,13 +57,17 @@ def _moment(since: parameters.Since | None) -> datetime | None:
     return moment_of(since.timestamp_us)
 
 
-@command("agent-trace play last/creator_017", "agent-trace play last --json")
+@command()
 def play(run: Run, agent: OneAgent, root: Root) -> int:
     """Step through a run as recorded, without your code.
 
     Shows each step with its arguments, the recorded response and what it changed; at the end, whether the log
     is complete. There is no verdict: exit code 0 means complete, 1 damaged. RUN is last, a session or
     SESSION/agent_id.
+
+    Examples:
+        agent-trace play last/creator_017
+        agent-trace play last --json
     """
     from Agent.replay import play_run
 
@@ -110,12 +114,7 @@ class HowToReplay(TypedDict):
     root: Root
 
 
-@command(
-    "agent-trace replay last/creator_017",
-    "agent-trace replay last/creator_017 --target Agent.demo.targets:repaired_creator",
-    "agent-trace replay --all --target shop.agents:build",
-    "agent-trace replay --all --agent 'creator_*' --since=-7d --json",
-)
+@command()
 def replay(
     run: SomeRun,
     agent: OneAgent,
@@ -141,6 +140,12 @@ def replay(
         workers: With --all: number of parallel replays; default: all cores.
         keep_going: Look for up to N differences after the first one; 20 without N.
         pdb: Stop in the debugger before the step that differs.
+
+    Examples:
+        agent-trace replay last/creator_017
+        agent-trace replay last/creator_017 --target Agent.demo.targets:repaired_creator
+        agent-trace replay --all --target shop.agents:build
+        agent-trace replay --all --agent 'creator_*' --since=-7d --json
     """
     from Agent.replay import replay_run
 
@@ -164,13 +169,7 @@ def show_replay(report: ReplayReport, *, indent: str = "", width: int | None = N
     emit_judged(str(report), str(report.verdict), indent=indent, width=width)
 
 
-@command(
-    "agent-trace diff 20261120_103045 20261121_090000",
-    "agent-trace diff 20261120_103045/creator_017 last/creator_017 --json",
-    "agent-trace diff --stats 20261120_103045 20261121_090000",
-    "agent-trace diff --stats --by agent_version last",
-    "agent-trace diff --stats --by agent_version --values 1.2,1.3 --json",
-)
+@command()
 def diff(
     runs: Annotated[tuple[str, ...], "[A] [B]", {"shell_complete": parameters.complete_runs}],
     exhaustive: bool,
@@ -194,6 +193,13 @@ def diff(
         stats: Compare statistics of behaviour.
         field: Compare the events of one session by the values of a field.
         values: Two values of the field; default: the two commonest.
+
+    Examples:
+        agent-trace diff 20261120_103045 20261121_090000
+        agent-trace diff 20261120_103045/creator_017 last/creator_017 --json
+        agent-trace diff --stats 20261120_103045 20261121_090000
+        agent-trace diff --stats --by agent_version last
+        agent-trace diff --stats --by agent_version --values 1.2,1.3 --json
     """
     is_in_numbers = stats or field is not None
     if field is not None and len(runs) > 1:
@@ -276,10 +282,7 @@ class Continuation(TypedDict):
     root: Root
 
 
-@command(
-    "agent-trace resume 01a1f918 --step step_5",
-    "agent-trace resume last/creator_017 --step tick:40 --target Agent.demo.targets:creator",
-)
+@command()
 def resume(run: Run, agent: OneAgent, **how: Unpack[Continuation]) -> int:
     """Continue a recorded run from a point, as a new run.
 
@@ -287,6 +290,10 @@ def resume(run: Run, agent: OneAgent, **how: Unpack[Continuation]) -> int:
     remaining recorded actions. Clocks and generators continue from their recorded values. Tools, models and
     other agents return recorded responses; a call without one ends the new run (exit code 4) unless --live
     allows it. RUN is a run, last, a session or SESSION/agent_id.
+
+    Examples:
+        agent-trace resume 01a1f918 --step step_5
+        agent-trace resume last/creator_017 --step tick:40 --target Agent.demo.targets:creator
     """
     from Agent.replay import resume_from_checkpoint
 
@@ -296,13 +303,7 @@ def resume(run: Run, agent: OneAgent, **how: Unpack[Continuation]) -> int:
     return _show(result)
 
 
-@command(
-    """agent-trace fork 01a1f918 --step step_3 --modify '{"max_retries": 3}'""",
-    """agent-trace fork last/creator_017 --step tick:20 --modify '{"followers": 5000}'""",
-    "agent-trace fork last/creator_017 --step tick:20 --seed 3",
-    "agent-trace fork last/creator_017 --step tick:20 --sweep --seeds 50 --outcome followers",
-    "agent-trace fork last/a_7 --step 9 --sweep --vary wait=1,2,4 --outcome 'done=true'",
-)
+@command()
 def fork(
     run: Run,
     agent: OneAgent,
@@ -329,6 +330,13 @@ def fork(
         vary: Sweep: values of a field as JSON; if repeated, all combinations.
         outcome: Sweep: the outcome to measure, a field at the end, FIELD>VALUE, or error (the default).
         workers: Sweep: number of parallel forks; default: all cores.
+
+    Examples:
+        agent-trace fork 01a1f918 --step step_3 --modify '{"max_retries": 3}'
+        agent-trace fork last/creator_017 --step tick:20 --modify '{"followers": 5000}'
+        agent-trace fork last/creator_017 --step tick:20 --seed 3
+        agent-trace fork last/creator_017 --step tick:20 --sweep --seeds 50 --outcome followers
+        agent-trace fork last/a_7 --step 9 --sweep --vary wait=1,2,4 --outcome 'done=true'
     """
     patch = None if modify is None else _json(modify)
     name = _of_agent(run, agent)

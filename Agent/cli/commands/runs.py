@@ -92,15 +92,7 @@ class RunParts(TypedDict):
     checkpoints: bool
 
 
-@command(
-    "agent-trace runs",
-    "agent-trace runs 01a1f918",
-    "agent-trace runs 01a1f918 --steps",
-    "agent-trace runs 01a1f918 --models",
-    "agent-trace runs 01a1f918 --artifact steps/plan.json",
-    "agent-trace runs 01a1f918 --export run.zip",
-    "agent-trace runs --import run.zip",
-)
+@command()
 def runs(
     run: Annotated[str | None, "[RUN]", {"shell_complete": _complete}],
     metrics: bool,
@@ -123,6 +115,15 @@ def runs(
         target: Write RUN, and its nested runs, to a new file.
         source: Import a run that was exported elsewhere.
         limit: How many to list; default 20.
+
+    Examples:
+        agent-trace runs
+        agent-trace runs 01a1f918
+        agent-trace runs 01a1f918 --steps
+        agent-trace runs 01a1f918 --models
+        agent-trace runs 01a1f918 --artifact steps/plan.json
+        agent-trace runs 01a1f918 --export run.zip
+        agent-trace runs --import run.zip
     """
     what = next((name for name, wanted in parts.items() if wanted), None)
     if metrics:

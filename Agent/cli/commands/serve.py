@@ -74,11 +74,7 @@ class Settings(TypedDict):
     replay_timeout_s: Annotated[float, "--replay-timeout S", Number(1, 3600), {"default": 60.0}]
 
 
-@command(
-    "agent-trace serve",
-    "agent-trace serve --role ingest --host 0.0.0.0 --tls-certificate cert.pem --tls-key key.pem",
-    "agent-trace serve --role query --database postgresql://reader@db/agents",
-)
+@command()
 def serve(
     *,
     role: Literal["all", "ingest", "query", "replay"] = "all",
@@ -97,6 +93,11 @@ def serve(
         role: ingest only writes, query only reads, replay continues runs from checkpoints.
         max_body_mib: The largest body as sent; decompressed, four times that.
         replay_memory_mib: Memory that a replay may use.
+
+    Examples:
+        agent-trace serve
+        agent-trace serve --role ingest --host 0.0.0.0 --tls-certificate cert.pem --tls-key key.pem
+        agent-trace serve --role query --database postgresql://reader@db/agents
     """
     from Agent.server import ServerSettings
     from Agent.server import serve as serve_roles
@@ -135,25 +136,21 @@ def _store(database: str | None) -> Store:
     return open_store(database_of(database), role="admin")
 
 
-@parameters.group(
-    "agent-trace keys add --project shop --scope ingest",
-    "agent-trace keys list --json",
-    "agent-trace keys content shop --on",
-    no_args_is_help=True,
-)
+@parameters.group(no_args_is_help=True)
 def keys() -> None:
     """Create, list and revoke API keys of the service.
 
     A key belongs to one project and sees no other. Only its digest is stored. `content` sets which projects
     store prompts, answers and messages.
+
+    Examples:
+        agent-trace keys add --project shop --scope ingest
+        agent-trace keys list --json
+        agent-trace keys content shop --on
     """
 
 
-@command(
-    "agent-trace keys add --project shop --scope ingest --label 'agents in production'",
-    "agent-trace keys add --project shop --scope query",
-    of=keys,
-)
+@command(of=keys)
 def add(
     *,
     project: Annotated[str, "--project NAME"] = "default",
@@ -167,6 +164,10 @@ def add(
         project: Project of the key; a new name creates a project.
         scopes: What the key allows; repeatable.
         label: A name for people.
+
+    Examples:
+        agent-trace keys add --project shop --scope ingest --label 'agents in production'
+        agent-trace keys add --project shop --scope query
     """
     from Agent.store import Scope
 
@@ -178,9 +179,13 @@ def add(
     render.note(f"it is shown only this once; it allows {_scopes(issued.key)} of {project}")
 
 
-@command("agent-trace keys list", of=keys, name="list")
+@command(of=keys, name="list")
 def list_them(database: Database) -> None:
-    """List all keys, including revoked ones, and the projects."""
+    """List all keys, including revoked ones, and the projects.
+
+    Examples:
+        agent-trace keys list
+    """
     with _store(database) as store:
         found, projects = store.list_keys(), store.list_projects()
     facts = {"keys": list(map(_key_facts, found)), "projects": list(map(_project_facts, projects))}
@@ -206,16 +211,20 @@ def list_them(database: Database) -> None:
     )
 
 
-@command("agent-trace keys revoke k3v9q2ma", of=keys)
+@command(of=keys)
 def revoke(key_id: Annotated[str, "KEY"], database: Database) -> None:
-    """Revoke a key by its id (the part after atk_): it is refused from the next request on."""
+    """Revoke a key by its id (the part after atk_): it is refused from the next request on.
+
+    Examples:
+        agent-trace keys revoke k3v9q2ma
+    """
     with _store(database) as store:
         key = store.revoke_key(key_id)
     if not render.gave_json(lambda: _key_facts(key)):
         render.emit(f"{key.key_id} of {key.project} is revoked")
 
 
-@command("agent-trace keys content shop --on", "agent-trace keys content shop --off", of=keys)
+@command(of=keys)
 def content(
     project: Annotated[str, "PROJECT"],
     allowed: Annotated[bool, "--on/--off", {"required": True}],
@@ -227,6 +236,10 @@ def content(
 
     Args:
         allowed: Store content from now on, or stop.
+
+    Examples:
+        agent-trace keys content shop --on
+        agent-trace keys content shop --off
     """
     with _store(database) as store:
         done = store.set_content(project, allowed=allowed)
@@ -268,11 +281,7 @@ _SHOWN_PATHS: Final = 6
 _KEY = {"envvar": "AGENT_TRACE_API_KEY", "show_envvar": True}
 
 
-@command(
-    "agent-trace ship --to http://localhost:8000",
-    "agent-trace ship --to http://localhost:8000 --all",
-    "agent-trace ship --to https://traces.example.com last --follow",
-)
+@command()
 def ship(
     *,
     session: SomeSession,
@@ -300,6 +309,11 @@ def ship(
         again: Send everything, even if it was sent before.
         content: Also send payloads and messages; the project must accept them.
         patience_s: How long to wait for an answer.
+
+    Examples:
+        agent-trace ship --to http://localhost:8000
+        agent-trace ship --to http://localhost:8000 --all
+        agent-trace ship --to https://traces.example.com last --follow
     """
     from Agent.client.destination import Destination
 

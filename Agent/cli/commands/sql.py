@@ -20,12 +20,7 @@ if TYPE_CHECKING:
 QUERY_BYTES = 1_000_000
 
 
-@command(
-    "agent-trace sql --schema",
-    'agent-trace sql "SELECT action_type, avg(duration_ms) FROM actions GROUP BY ALL"',
-    'agent-trace sql "SELECT agent_id, sum(reward) FROM rewards GROUP BY ALL" last --csv',
-    "agent-trace sql - 20261120_103045/creator_001 < question.sql",
-)
+@command()
 def sql(
     *,
     query: Annotated[str | None, "[QUERY]"],
@@ -49,6 +44,12 @@ def sql(
         table: Print a table (default).
         limit: At most N rows.  [default: 200 in a table, else all]
         timeout: Stop a query that takes longer.
+
+    Examples:
+        agent-trace sql --schema
+        agent-trace sql "SELECT action_type, avg(duration_ms) FROM actions GROUP BY ALL"
+        agent-trace sql "SELECT agent_id, sum(reward) FROM rewards GROUP BY ALL" last --csv
+        agent-trace sql - 20261120_103045/creator_001 < question.sql
     """
     from Agent.analysis.query.engine import SqlResult
     from Agent.analysis.query.progress import bounds

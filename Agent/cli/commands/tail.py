@@ -74,12 +74,7 @@ class Asked(TypedDict):
     until: parameters.Until
 
 
-@command(
-    "agent-trace tail -f",
-    "agent-trace tail -n 50 -a creator_001 -l warning",
-    "agent-trace tail -f -t agent_action -f 'duration_ms>100'",
-    "agent-trace tail --since -3h -f extra.args.topic=tea --json",
-)
+@command()
 def tail(
     follow: Annotated[bool, "--follow -F"],
     short: Annotated[Any, "-f [CONDITION]", _SHORT],
@@ -100,6 +95,12 @@ def tail(
         short: Alone: --follow. With a condition: --where.
         lines: Start with the last N events.  [default: 20; all with --since, --until or --cursor]
         cursor: Start at the position stored in FILE by an earlier call, and update it.
+
+    Examples:
+        agent-trace tail -f
+        agent-trace tail -n 50 -a creator_001 -l warning
+        agent-trace tail -f -t agent_action -f 'duration_ms>100'
+        agent-trace tail --since -3h -f extra.args.topic=tea --json
     """
     from Agent.tree.layout import find_session
 
@@ -490,20 +491,21 @@ def formats_directory() -> Path:
     return (Path(configured) if configured else home / ".config") / "lnav" / "formats"
 
 
-@parameters.group(
-    "agent-trace lnav install",
-    "lnav trace/session_20261120_103045/agents",
-    "agent-trace tail -f --json | lnav",
-)
+@parameters.group()
 def lnav() -> None:
     """Read logs with lnav, the log file navigator.
 
     Once installed, the format shows time, level, agent and message of each line, also in rotated and
     compressed files. In lnav's SQL prompt the table is agent_trace.
+
+    Examples:
+        agent-trace lnav install
+        lnav trace/session_20261120_103045/agents
+        agent-trace tail -f --json | lnav
     """
 
 
-@command("agent-trace lnav install", of=lnav)
+@command(of=lnav)
 def install(directory: Annotated[Path | None, "--to DIR", DIRECTORY]) -> None:
     """Write the format file to lnav's directory, and print its path.
 
@@ -511,6 +513,9 @@ def install(directory: Annotated[Path | None, "--to DIR", DIRECTORY]) -> None:
 
     Args:
         directory: Another directory of formats.  [default: lnav's own]
+
+    Examples:
+        agent-trace lnav install
     """
     target = (directory or formats_directory()) / FORMAT_NAME / f"{FORMAT_NAME}.json"
     written = format_bytes()
@@ -533,7 +538,11 @@ def install(directory: Annotated[Path | None, "--to DIR", DIRECTORY]) -> None:
     render.note("it was already installed" if is_current else "now try: lnav trace/session_*/agents")
 
 
-@command("agent-trace lnav show", of=lnav, name="show")
+@command(of=lnav, name="show")
 def show_format() -> None:
-    """Print the format file."""
+    """Print the format file.
+
+    Examples:
+        agent-trace lnav show
+    """
     render.emit_json_bytes(format_bytes())
