@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
+import time
 import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Final, NamedTuple
 
@@ -31,9 +34,11 @@ from sqlalchemy import (
     Text,
     Uuid,
     bindparam,
+    select,
     text,
     tuple_,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import SchemaItem
 
@@ -226,6 +231,23 @@ RunRow = RunMessage
 StepRow = StepMessage
 
 
+class Project(NamedTuple):
+    """One project."""
+
+    project_id: int
+    name: str
+    content_allowed: bool
+    """Whether prompts, answers and messages may be stored, where a client sends them."""
+    created_us: int = 0
+    """When it was made, in microseconds since 1970."""
+
+    @property
+    def database_id(self) -> str:
+        """Of this project in this database: one that was rebuilt has another, whatever its address."""
+        told = f"{self.project_id}|{self.name}|{self.created_us}".encode()
+        return hashlib.blake2b(told, digest_size=8).hexdigest()
+
+
 class Ingested(NamedTuple):
     """What became of a batch that was committed."""
 
@@ -345,6 +367,17 @@ def read_page(
     return Page(shown, make_cursor(*(shown[-1][str(column.key)] for column in (number, text))))
 
 
+def all_items(page_behind: Callable[[str | None], Page]) -> Iterator[dict[str, Any]]:
+    """The items of all pages; one page is in memory at a time."""
+    cursor: str | None = None
+    while True:
+        page = page_behind(cursor)
+        yield from page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
 _MOST_PAGE_BYTES: Final = 16 << 20
 """About as much is in memory of a page, and one item more: an item may hold 32 MiB where content is taken."""
 _ROWS_AT_ONCE: Final = 16
@@ -386,3 +419,24 @@ def plain_rows(connection: Connection, statement: Select[Any]) -> list[dict[str,
 def shown_columns(table: Table, *hidden: str) -> list[Any]:
     """The columns of a table without that of the project, and without some others."""
     return [column for column in table.columns if column.name not in ("project_id", *hidden)]
+
+
+def rows_of(table: Table, project: Project, *hidden: str, **equal: Any) -> Select[Any]:
+    """The rows of a project whose columns have these values, without the columns that are hidden."""
+    wanted = (table.c[name] == value for name, value in equal.items())
+    return select(*shown_columns(table, *hidden)).where(table.c.project_id == project.project_id, *wanted)
+
+
+Upsert = postgresql.Insert | sqlite.Insert
+
+
+def insert_into(connection: Connection, table: Table) -> Upsert:
+    """An insertion that can say what happens on a conflict, which both databases write alike."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
+def now_us() -> int:
+    """The time in microseconds since 1970."""
+    return time.time_ns() // 1000

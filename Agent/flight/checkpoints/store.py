@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from Agent.errors import EventNotFound, RunNotFound, UsageError
-from Agent.event.clock import moment_of, unix_us
+from Agent.event.clock import moment_of, parse_timestamp, unix_us
+from Agent.event.values.plain import write_json
 from Agent.flight.checkpoints.delta import (
     CHECKPOINT_LIMITS,
     Document,
@@ -171,6 +172,16 @@ class LocalCheckpointStore:
             pointer[len(below) :]: tag
             for pointer, tag in types.items()
             if pointer == below or pointer.startswith(f"{below}/")
+        }
+
+    def as_row(self, info: CheckpointInfo) -> dict[str, Any]:
+        """A checkpoint as the database of the service keeps it: state and tags as JSON texts."""
+        state, types = self.recorded_state(info.run_id, info.step_id, info.agent_id)
+        return {
+            **{name: getattr(info, name) for name in ("step_id", "agent_id", "tick", "reason", "event_id")},
+            "saved_us": parse_timestamp(info.timestamp),
+            "state": write_json(state).decode(),
+            "state_types": write_json(types).decode(),
         }
 
     def list_checkpoints(self, run_id: str, agent_id: str | None = None) -> list[CheckpointInfo]:
