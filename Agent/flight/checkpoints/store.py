@@ -50,12 +50,16 @@ def row_of(given: Checkpoint, redactor: Redactor) -> Row:
         return None if value is None else redactor.text(str(value))
 
     return Row(
-        number=0, pack="", offset=0, frame_bytes=0, size_bytes=0, chain=0, position=0, state_bytes=0,
-        digest="", step_id=redactor.text(str(given.step_id)),
+        step_id=redactor.text(str(given.step_id)),
         agent_id=None if given.agent_id is None else str(given.agent_id),
-        saved_us=saved_us, agent_version=text(given.agent_version), code=text(given.code), tick=given.tick,
-        phase=text(given.phase), reason=text(given.reason), event_id=given.event_id,
-    )  # fmt: skip
+        saved_us=saved_us,
+        agent_version=text(given.agent_version),
+        code=text(given.code),
+        tick=given.tick,
+        phase=text(given.phase),
+        reason=text(given.reason),
+        event_id=given.event_id,
+    )
 
 
 def checkpoint_of(row: Row, run_id: str) -> Checkpoint:
@@ -327,7 +331,7 @@ class LocalCheckpointStore:
             step_id = self._capture.strict.text(step_id)  # as it was saved
             row = run.files.index.row(step_id, agent_id)
             if row is None and agent_id is None:
-                others = run.files.index.rows_of_step(step_id)
+                others = run.files.index.rows(step_id=step_id)
                 if len(others) > 1:
                     names = ", ".join(sorted(str(other.agent_id) for other in others[:5]))
                     raise EventNotFound(
