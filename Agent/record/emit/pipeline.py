@@ -25,7 +25,7 @@ from Agent.event.model import RedactedBytes
 from Agent.event.payloads import KINDS
 from Agent.event.values.plain import read_json, write_json
 from Agent.event.values.reading import DEFAULT_LIMITS, Limits
-from Agent.record.emit.context import SpanScope, current_scope
+from Agent.record.emit.context import Reads, SpanScope, current_scope
 from Agent.record.emit.lines import DurableErrors, EventBuffer, SpanBoard, Stamps, ThreadStamps
 from Agent.record.encode.capture import Capture, Types
 from Agent.record.encode.event_template import AgentBinding, EmitPlain, HeadRoom, Slot
@@ -560,7 +560,7 @@ class Pipeline:
 
 
 if native is not None:
-    own = (AgentBinding, Health, Slot, SpanScope, Stamps, ThreadStamps)
+    own = (AgentBinding, Health, Reads, Slot, SpanScope, Stamps, ThreadStamps)
     native.learn({each.__name__: each for each in (*own, *writer.CLASSES_WRITTEN_BY)})
 
 

@@ -6,11 +6,11 @@
 
 /* The slots of Python classes that are read and written here, by their place in the object. */
 enum { CALL, SCOPE, AGENT, BINDING, SLOT, TRACKER, THREAD, STAMPS, STREAM, SYNCED, OWN_FILE, SEGMENT, LIMIT, HEALTH, HELD,
-       BETWEEN, OBJECTS, WRITES, LOOKED, KEPT, CLASSES };
+       BETWEEN, OBJECTS, WRITES, LOOKED, KEPT, KEPT_READS, ADOPTED, RANDOM, CLASSES };
 static const char *const CLASS_NAMES[CLASSES] = {"Call", "SpanScope", "Known", "AgentBinding", "Slot", "StateTracker",
                                                  "ThreadStamps", "Stamps", "SessionStream", "SyncedStream", "OwnFile", "Segment",
                                                  "Limit", "Health", "HeldObject", "BetweenActions", "HeldObjects",
-                                                 "AgentWrites", "_Looked", "_Kept"};
+                                                 "AgentWrites", "_Looked", "_Kept", "Reads", "Adopted", "AdoptedRandom"};
 static PyTypeObject *CLASS[CLASSES];
 #define MEMBERS(M)                                                                                                     \
     M(CALL, args_body) M(CALL, binding) M(CALL, board_slot) M(CALL, changeable) M(CALL, held) M(CALL, is_entry) M(CALL, is_probed)   \
@@ -34,7 +34,10 @@ static PyTypeObject *CLASS[CLASSES];
     M(OBJECTS, _ended) M(OBJECTS, _with_moving) M(OBJECTS, is_settled) M(OBJECTS, is_watching)                         \
     M(WRITES, _compared) M(WRITES, _is_first) M(WRITES, _is_mixed) M(WRITES, _left) M(WRITES, _looked)                 \
     M(WRITES, _order) M(WRITES, _thread) M(WRITES, is_watching) M(LOOKED, marks) M(LOOKED, pending)  \
-    M(KEPT, looks_left)
+    M(KEPT, looks_left)                                                                                                \
+    M(KEPT_READS, at_close) M(KEPT_READS, closed) M(KEPT_READS, environment) M(KEPT_READS, segments) M(KEPT_READS, values)                      \
+    M(ADOPTED, owner) M(ADOPTED, segment)                                                                              \
+    M(RANDOM, _pipeline) M(RANDOM, _was_seeded) M(RANDOM, key) M(RANDOM, position)
 #define NUMBER(class, name) class##_##name,
 enum { MEMBERS(NUMBER) MEMBER_COUNT };
 #define ROW(class, name) {class, #name},
@@ -53,7 +56,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
     W(sync) W(bring_to_disk) W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(_written) W(admitted) W(redactor)  \
-    W(bit_generator) W(capsule) W(gauss_next)
+    W(bit_generator) W(capsule) W(gauss_next) W(source_player)
 #define WORD(name) static PyObject *W_##name;
 WORDS(WORD)
 #define WORD_ROW(name) {&W_##name, #name},
@@ -72,6 +75,8 @@ static inline PyObject **member(PyObject *object, int number) {
 #define IS_A(object, number) Py_IS_TYPE(object, CLASS[number])
 static int begins_quietly(PyObject *between, PyObject *held);
 static int ended_quietly(PyObject *between, PyObject *held, PyObject *own);
+typedef struct Lane Lane;
+static PyObject *body_of_reads(Lane *lane, PyObject *reads);
 
 /* learn(classes): where the slots of these classes are, by name; a class that has other slots raises TypeError. */
 static PyObject *learn(PyObject *Py_UNUSED(module), PyObject *classes) {
@@ -91,7 +96,7 @@ static PyObject *learn(PyObject *Py_UNUSED(module), PyObject *classes) {
     Py_RETURN_NONE;
 }
 
-typedef struct {
+struct Lane {
     PyObject_HEAD
     Judge *judge;
     PyObject *sink, *wall_ns, *monotonic_ns, *stamps, *threads, *begin_second, *health, *emit, *read, *report_drops, *no_room;
@@ -106,7 +111,7 @@ typedef struct {
     PyObject *board, *free, *indices; /* NULL until a span is opened on it */
     Py_buffer table;
     long long base, spans_at_bytes, span_slots;
-} Lane;
+};
 
 static PyObject *joined(const Part *parts, int count) {
     Py_ssize_t size = 0;
@@ -1127,7 +1132,7 @@ static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObjec
     if (is_plain != Py_True) goto done;
     PyObject *types = GET(call, CALL_types);
     if ((types != Py_None && !PyDict_CheckExact(types)) || PyObject_Size(GET(call, CALL_secrets)) != 0) goto done;
-    if (GET(call, CALL_reads) != Py_None && ((read = PyObject_CallMethodNoArgs(GET(call, CALL_reads), W_plain_body)) == NULL || !PyBytes_CheckExact(read))) goto done;
+    if (GET(call, CALL_reads) != Py_None && ((read = body_of_reads(lane, GET(call, CALL_reads))) == NULL || !PyBytes_CheckExact(read))) goto done;
     if ((slot_key = PyObject_GetAttr(spec, W_slot_key)) == NULL || (label = PyObject_GetAttr(spec, W_label)) == NULL) goto done;
     if ((slot = PyDict_GetItemWithError(slots, slot_key)) == NULL || !IS_A(slot, SLOT)) goto done;
     if ((line_head = PyDict_GetItemWithError(GET(slot, SLOT_heads), label)) == NULL) goto done;
@@ -1494,6 +1499,8 @@ static PyTypeObject opener_type = {
     .tp_dealloc = (destructor)opener_dealloc,
 };
 
+static PyTypeObject draw_type;
+
 /* 1, or 0 with an exception. */
 static int make_words(void) {
     for (size_t i = 0; i < sizeof WORD_TABLE / sizeof *WORD_TABLE; i++)
@@ -1502,5 +1509,6 @@ static int make_words(void) {
     NO_TEXT = PyUnicode_FromString("");
     NO_BYTES = PyBytes_FromString("");
     NO_ARGUMENTS = PyBytes_FromString("\"args\":{},");
-    return NO_TUPLE && NO_TEXT && NO_BYTES && NO_ARGUMENTS && PyType_Ready(&lane_type) == 0 && PyType_Ready(&opener_type) == 0;
+    return NO_TUPLE && NO_TEXT && NO_BYTES && NO_ARGUMENTS && PyType_Ready(&lane_type) == 0 && PyType_Ready(&opener_type) == 0
+           && PyType_Ready(&draw_type) == 0;
 }
