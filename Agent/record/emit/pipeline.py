@@ -42,6 +42,7 @@ from Agent.tree.write.sink import NoRoom, Sink
 
 if TYPE_CHECKING:
     from Agent.record.emit.context import RunWatcher
+    from Agent.record.state.tracker import Known
     from Agent.tree.write.artifacts import ArtifactFiles
     from Agent.tree.write.sink import Sink
     from Agent.tree.write.writer import SessionWriter
@@ -63,6 +64,11 @@ class Lane(Protocol):
 
     def hold(self, function: Put | None, /) -> None:
         """Have a function take the lines of calls in the place of `put`; None ends that."""
+
+    def tell_outside(
+        self, known: Known, obj: object, only: frozenset[str], are_written: bool, is_ahead: bool, /
+    ) -> bool:
+        """Do what `emit_outside` does, where only scalars were written; whether nothing is left to do."""
 
 
 def _leveled(levels: Levels, put: Put) -> Put:

@@ -1141,6 +1141,7 @@ static PyObject *stamped(PyObject *Py_UNUSED(module), PyObject *const *arguments
 }
 
 #include "_calls.h"
+#include "_outside.h"
 #include "_between.h"
 #include "_draws.h"
 

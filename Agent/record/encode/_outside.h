@@ -16,27 +16,30 @@ static Py_ssize_t place_of_name(PyObject *names, PyObject *name) {
 static PyObject *plain_marks(PyObject *looked) {
     if (!IS_A(looked, LOOKED) || !PyDict_CheckExact(GET(looked, LOOKED_marks)) || !PyDict_CheckExact(GET(looked, LOOKED_pending)))
         return NULL;
-    PyObject *compared = GET(looked, LOOKED_compared), *fields = GET(looked, LOOKED_fields);
-    if (!PyList_CheckExact(compared) || PyList_GET_SIZE(compared) != 5 || !PySet_Check(fields)) return NULL;
-    PyObject *names = PyList_GET_ITEM(compared, 1), *values = PyList_GET_ITEM(compared, 2);
+    PyObject *marks = GET(looked, LOOKED_compared), *fields = GET(looked, LOOKED_fields);
+    if (!PyList_CheckExact(marks) || PyList_GET_SIZE(marks) != 5 || !PySet_Check(fields)) return NULL;
+    PyObject *names = PyList_GET_ITEM(marks, 1), *values = PyList_GET_ITEM(marks, 2);
     if (!PyTuple_CheckExact(names) || !PyTuple_CheckExact(values) || PyTuple_GET_SIZE(names) != PyTuple_GET_SIZE(values)) return NULL;
-    return compared;
+    return marks;
 }
 
 /* Take scalars for what fields held at the last look. 0, or -1 with an exception. */
-static int mark_scalars(PyObject *looked, PyObject *compared, PyObject *changed) {
-    PyObject *names = PyList_GET_ITEM(compared, 1), *values = PyList_GET_ITEM(compared, 2), *name, *value;
+static int mark_scalars(PyObject *looked, PyObject *changed) {
+    PyObject *marks = plain_marks(looked);
+    if (marks == NULL) return PyErr_SetString(PyExc_RuntimeError, "the marks of an agent changed meanwhile"), -1;
+    PyObject *names = PyList_GET_ITEM(marks, 1), *values = PyList_GET_ITEM(marks, 2), *name, *value;
     PyObject *now = PyTuple_New(PyTuple_GET_SIZE(values));
     if (now == NULL) return -1;
     for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(values); at++) PyTuple_SET_ITEM(now, at, Py_NewRef(PyTuple_GET_ITEM(values, at)));
     for (Py_ssize_t at = 0; PyDict_Next(changed, &at, &name, &value);) {
         Py_ssize_t place = place_of_name(names, name);
+        if (place < 0) PyErr_SetString(PyExc_RuntimeError, "a field is not looked at any more");
         if (place < 0 || PyDict_SetItem(GET(looked, LOOKED_marks), name, value) < 0) return Py_DECREF(now), -1;
         PyObject *before = PyTuple_GET_ITEM(now, place);
         PyTuple_SET_ITEM(now, place, Py_NewRef(value));
         Py_DECREF(before);
     }
-    return PyList_SetItem(compared, 2, now);
+    return PyList_SetItem(marks, 2, now);
 }
 
 /* As `AgentWrites.told` where the marks of these fields are scalars: who wrote them, a new dict; else Python is asked. */
@@ -46,10 +49,10 @@ static PyObject *writers_of(Lane *lane, PyObject *known, PyObject *target, PyObj
     if (writes == NULL || !IS_A(writes, WRITES) || !PyDict_CheckExact(GET(writes, WRITES__looked))) goto ask;
     if (GET(writes, WRITES__is_on) != Py_True || GET(writes, WRITES__has_threads) != Py_False) goto ask;
     PyObject *looked = PyDict_GetItemWithError(GET(writes, WRITES__looked), tracker);
-    PyObject *compared = looked == NULL ? NULL : plain_marks(looked);
-    if (compared == NULL) goto ask;
+    PyObject *marks = looked == NULL ? NULL : plain_marks(looked);
+    if (marks == NULL) goto ask;
     for (Py_ssize_t at = 0; PyDict_Next(changed, &at, &name, &value);)
-        if (PySet_Contains(GET(looked, LOOKED_fields), name) != 1 || place_of_name(PyList_GET_ITEM(compared, 1), name) < 0
+        if (PySet_Contains(GET(looked, LOOKED_fields), name) != 1 || place_of_name(PyList_GET_ITEM(marks, 1), name) < 0
             || PyDict_GetItemWithError(GET(looked, LOOKED_marks), name) == NULL) goto ask;
     if ((writers = PyDict_New()) == NULL) return NULL;
     PyObject *pending = GET(looked, LOOKED_pending);
@@ -68,7 +71,7 @@ static PyObject *writers_of(Lane *lane, PyObject *known, PyObject *target, PyObj
         }
         if (before != NULL && PyDict_DelItem(pending, name) < 0) return Py_DECREF(writers), NULL;
     }
-    if (mark_scalars(looked, compared, changed) < 0) return Py_DECREF(writers), NULL;
+    if (mark_scalars(looked, changed) < 0) return Py_DECREF(writers), NULL;
     return writers;
 ask:
     if (PyErr_Occurred()) return NULL;
@@ -112,8 +115,6 @@ done:
     return may_be;
 }
 
-enum { NOT_HERE = 0, TOLD = 1 };
-
 /* `emit_outside` where only scalars differ. `only` are the fields to look at, NULL for all that were written, of which those in
    `watched` count in any case. TOLD, also if there was nothing to tell; NOT_HERE for Python to do it; -1. */
 static int tell_outside(Lane *lane, PyObject *known, PyObject *target, PyObject *only, int are_written, int is_ahead) {
@@ -127,6 +128,7 @@ static int tell_outside(Lane *lane, PyObject *known, PyObject *target, PyObject 
     if (fields == NULL) return PyErr_Occurred() ? (PyErr_Clear(), NOT_HERE) : NOT_HERE;
     PyObject *last = GET(tracker, TRACKER_last), *heavy = GET(tracker, TRACKER_heavy), *watched = GET(tracker, TRACKER_watched);
     PyObject *outside = GET(tracker, TRACKER_written_outside), *borrowed = GET(tracker, TRACKER_borrowed);
+    PyObject *held[] = {Py_NewRef(tracker), Py_NewRef(last), Py_NewRef(heavy), Py_NewRef(watched), Py_NewRef(outside), Py_NewRef(borrowed)};
     if (PyDict_GET_SIZE(GET(tracker, TRACKER_probed)) > 0 || PyDict_GET_SIZE(GET(tracker, TRACKER_kept)) > PySet_GET_SIZE(heavy)) goto done;
     if ((changed = PyDict_New()) == NULL || (more = PyDict_New()) == NULL) goto done;
     Py_ssize_t at = 0, met = 0;
@@ -138,7 +140,7 @@ static int tell_outside(Lane *lane, PyObject *known, PyObject *target, PyObject 
         int is_wanted = only != NULL ? PySet_Contains(only, name) == 1 : 1, how = SAME, is_plain = value == Py_None || is_scalar(Py_TYPE(value));
         met += is_large || is_known;
         if (is_large || (is_plain && is_wanted)) {
-            how = compared(tracker, name, value);
+            how = is_large && is_wanted && are_written ? OTHER : compared(tracker, name, value);
         } else if (is_wanted) {
             int must_be_same = only != NULL || PySet_Contains(watched, name) == 1;
             how = are_written ? OTHER : must_be_same ? compared(tracker, name, value) : is_rewritten(tracker, name, value) ? OTHER : SAME;
@@ -181,6 +183,7 @@ done:
     Py_XDECREF(writers);
     Py_XDECREF(payload);
     Py_DECREF(fields);
+    for (size_t i = 0; i < sizeof held / sizeof *held; i++) Py_DECREF(held[i]);
     if (answer == NOT_HERE) PyErr_Clear();
     return answer;
 }
@@ -192,12 +195,12 @@ static PyObject *lane_tell_outside(Lane *lane, PyObject *const *arguments, Py_ss
     return told < 0 ? NULL : truth(told == TOLD);
 }
 
-/* Of an agent that others look at, whose action did not end now: the fields that were written and not told of yet have this
-   writer, too. 1; 0 where Python has to look, before anything is changed if `is_only_asked`. */
-static int note_writer(PyObject *tracker, PyObject *looked, PyObject *writer, int is_only_asked) {
-    PyObject *compared = plain_marks(looked), *reference, *agent, *changed = NULL;
-    if (compared == NULL || !IS_A(tracker, TRACKER) || PyLong_AsLong(GET(tracker, TRACKER_actions)) <= 0) return 0;
-    reference = PyList_GET_ITEM(compared, 0);
+/* The fields of an agent whose action did not end now, which were written and not told of yet, have this writer, too; NULL only
+   asks. 1; 0 where Python has to look. */
+static int note_writer(PyObject *tracker, PyObject *looked, PyObject *writer) {
+    PyObject *marks = plain_marks(looked), *reference, *agent, *changed = NULL;
+    if (marks == NULL || !IS_A(tracker, TRACKER) || PyLong_AsLong(GET(tracker, TRACKER_actions)) <= 0) return 0;
+    reference = PyList_GET_ITEM(marks, 0);
     if (!PyWeakref_Check(reference)) return 0;
 #if PY_VERSION_HEX >= 0x030D0000
     if (PyWeakref_GetRef(reference, &agent) <= 0) return 0;
@@ -206,8 +209,8 @@ static int note_writer(PyObject *tracker, PyObject *looked, PyObject *writer, in
     Py_INCREF(agent);
 #endif
     PyObject *present = PyObject_GenericGetDict(agent, NULL);
-    PyObject *names = PyList_GET_ITEM(compared, 1), *values = PyList_GET_ITEM(compared, 2);
-    PyObject *more = PyList_GET_ITEM(compared, 3), *identities = PyList_GET_ITEM(compared, 4), *pending = GET(looked, LOOKED_pending);
+    PyObject *names = PyList_GET_ITEM(marks, 1), *values = PyList_GET_ITEM(marks, 2);
+    PyObject *more = PyList_GET_ITEM(marks, 3), *identities = PyList_GET_ITEM(marks, 4), *pending = GET(looked, LOOKED_pending);
     int done = 0;
     if (present == NULL || !PyDict_CheckExact(present) || !PyTuple_CheckExact(more) || !PyTuple_CheckExact(identities)
         || PyTuple_GET_SIZE(more) != PyTuple_GET_SIZE(identities) || GET(tracker, TRACKER_failure) != Py_None
@@ -224,7 +227,7 @@ static int note_writer(PyObject *tracker, PyObject *looked, PyObject *writer, in
     for (Py_ssize_t at = 0; PyDict_Next(changed, &at, &name, &now);) {
         PyObject *before = PyDict_GetItemWithError(pending, name);
         if (before != NULL && before != Py_None && !PyTuple_CheckExact(before)) goto done;
-        if (is_only_asked) continue;
+        if (writer == NULL) continue;
         int is_unrecorded = is_rewritten(tracker, name, now), failed = 0;
         if (!is_unrecorded) {
             failed = before != NULL && PyDict_DelItem(pending, name) < 0; /* an action of its own, inside this one, told it */
@@ -235,7 +238,7 @@ static int note_writer(PyObject *tracker, PyObject *looked, PyObject *writer, in
         }
         if (failed) goto done;
     }
-    done = is_only_asked || mark_scalars(looked, compared, changed) == 0;
+    done = writer == NULL || mark_scalars(looked, changed) == 0;
 done:
     Py_XDECREF(changed);
     Py_XDECREF(present);
