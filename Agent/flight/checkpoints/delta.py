@@ -294,12 +294,17 @@ def _list_script(old: list[Any], new: list[Any]) -> list[Any]:
     a = b = 0
     blocks = _nearby_blocks(old, new)
     if blocks is None:
-        blocks = matching_blocks(list(map(orjson.dumps, old)), list(map(orjson.dumps, new)))
+        blocks = matching_blocks(_texts(old), _texts(new))
     for a_next, b_next, count in [*blocks, (len(old), len(new), 0)]:
         _gap(script, old[a:a_next], new[b:b_next])
         _say(script, count)
         a, b = a_next + count, b_next + count
     return _trimmed(script)
+
+
+def _texts(items: list[Any]) -> list[str]:
+    # as bytes, each would keep the kilobyte that orjson begins with
+    return [write_json(item).decode() for item in items]
 
 
 def _nearby_blocks(old: list[Any], new: list[Any]) -> list[Block] | None:
