@@ -87,7 +87,7 @@ class _Mirror:
         """Whether its directory was there once."""
 
     def stays_gone(self) -> bool:
-        """Whether what was removed must not be made again yet: the root may be being emptied."""
+        """Whether it is too early to make the removed file again, while somebody may still empty the root."""
         now_ns = time.monotonic_ns()
         self.gone_since_ns = self.gone_since_ns or now_ns
         return now_ns - self.gone_since_ns < _REMOVAL_NS
