@@ -284,10 +284,7 @@ def _key_script(old: list[str], new: list[str]) -> list[Any]:
 def _list_script(old: list[Any], new: list[Any]) -> list[Any]:
     blocks = _nearby_blocks(old, new)
     if blocks is None:
-<<<<<<< HEAD
         blocks = matching_blocks(_texts(old), _texts(new))
-=======
-        blocks = matching_blocks(list(map(orjson.dumps, old)), list(map(orjson.dumps, new)))
     return _script(old, new, blocks, _gap)
 
 
@@ -300,7 +297,6 @@ def _script(
     """The script that keeps blocks of equal items, with what `gap` says of the items between two of them."""
     script: list[Any] = []
     a = b = 0
->>>>>>> main
     for a_next, b_next, count in [*blocks, (len(old), len(new), 0)]:
         gap(script, old[a:a_next], new[b:b_next])
         _say(script, count)
