@@ -125,8 +125,8 @@ def judged_by_program(
     if recording.lost or recording.dropped or recording.damage or not recording.is_complete:
         return None  # a difference could be in the missing events
     seconds = timeout_seconds or _patience_s(info)
-    may_differ = bool(outcome.changed_code or outcome.changed_modules)
-    runs = _RUNS + bool(may_differ and outcome.beside)
+    may_differ = has_changed = bool(outcome.changed_code or outcome.changed_modules)
+    runs = _RUNS + bool(has_changed and outcome.beside)
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as place:
         found: list[ProgramRun] = []
         for number in range(runs):
@@ -146,7 +146,6 @@ def judged_by_program(
             outcome.remark(f"{program.name}, run again as a whole, proves nothing: {unseeded}")
             return None
         if not any(run.divergence for run in found):
-            has_changed = bool(outcome.changed_code or outcome.changed_modules)
             left = _left_otherwise(recording, found, may_differ=has_changed)
             if left is None:
                 return _identical(outcome, recording, program, first.comparison)
@@ -155,12 +154,18 @@ def judged_by_program(
                 return _diverged(outcome, recording, program, left.divergence, found)
             outcome.remark(f"{program.name}, run again as a whole, proves nothing: {left.why}")
             return None
-        if (
-            may_differ
-            and first.divergence is not None
-            and not any(compare_actions(first.session, run.session) for run in others)
+        if first.divergence is not None and not any(
+            compare_actions(first.session, run.session) for run in others
         ):
-            return _diverged(outcome, recording, program, first.divergence, found)
+            if may_differ:
+                return _diverged(outcome, recording, program, first.divergence, found)
+            if has_changed and not (first.refused or first.found_changed_files):
+                outcome.reasons.append(
+                    f"code changed, and {program.name}, run again as a whole, {len(found)} times, records "
+                    f"the same each time and something else than before: {first.divergence}; actions ran at "
+                    "the same time, so it may be their order alone"
+                )
+                return None
     parted = next(run for run in found if run.divergence is not None)
     outcome.remark(_told_of_difference(program, parted))
     return None

@@ -213,6 +213,54 @@ def test_one_agent_does_what_it_did_and_the_note_says_that_its_program_does_not(
     assert "the program as a whole differs first at another agent: step 33, graze of berta" in remarks(report)
 
 
+HERD = """
+import asyncio
+
+from Agent import setup_logging, shutdown_logging
+from Agent.utils import trace_agent_action
+
+
+class Cow:
+    def __init__(self, name):
+        self.agent_id, self.agent_role, self.fat = name, "cow", 0
+
+    @trace_agent_action
+    async def graze(self, grass):
+        await asyncio.sleep(0)
+        self.fat += grass
+        return self.fat
+
+
+def build(spec):
+    cows = {name: Cow(name) for name in ("berta", "lotte")}
+    return cows if spec.agent_id is None else cows[spec.agent_id]
+
+
+def grass(day):
+    return 10 + day
+
+
+async def main():
+    setup_logging(trace_root="trace")
+    cows = [Cow(name) for name in ("berta", "lotte")]
+    for day in range(6):
+        await asyncio.gather(*(cow.graze(grass(day)) for cow in cows))
+    shutdown_logging()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_a_changed_scheduler_of_actions_at_the_same_time_is_not_green(farm):
+    farm.record(HERD)
+    farm.change("10 + day", "10 + 2 * day")
+    report = farm.replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "records the same each time and something else than before" in report.reasons[0]
+
+
 def test_a_scheduler_that_is_written_otherwise_is_identical(farm):
     farm.record(SCHEDULED)
     farm.change("return 3 if day % 7 < 5 else 2", "return 2 + (day % 7 < 5)")
