@@ -49,6 +49,7 @@ LEARNERS: Final = 10
 ACTIONS: Final = 25
 SPANS: Final = 25
 _OTHER: Final = "other"
+NUMBERS: Final = frozenset(range(1, 9))
 PATTERNS: Final = 12
 MORE_PATTERNS: Final = 50
 OPERATIONS: Final = 14
