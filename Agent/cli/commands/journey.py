@@ -313,6 +313,10 @@ def state(
         agent-trace state creator_001 --checkpoints
     """
     analyzer = parameters.analyzer_of(run, root, agent)
+    if at is not None:
+        from Agent.analysis.states import check_within
+
+        check_within(analyzer.reader, analyzer.engine, agent, at)
     if checkpoints:
         _show_checkpoints(analyzer, agent)
     elif why is not None:
