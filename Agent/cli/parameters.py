@@ -85,7 +85,7 @@ def command(
 
     Args:
         of: the group that it belongs to.
-        json: whether it takes --json, which `render.gave_json` and `render.wants_json` answer.
+        json: whether it takes --json, on which `render.document` prints JSON.
     """
 
     def decorate(function: Callable[..., Any]) -> click.Command:

@@ -58,14 +58,18 @@ def emit(text: str = "", *, whole: bool = False) -> None:
 
     Lines are wrapped where stdout is a terminal, unless `whole`: those of a file.
     """
+    if _is_answered():
+        return
     width = None if whole else width_of_terminal()
     for line in _obeying_nothing(text).split("\n"):
         for shown in wrapped(line, width):
             click.echo(shown, color=uses_colour())
 
 
-def note(text: str) -> None:
+def note(text: str, *, always: bool = False) -> None:
     """Something beside the answer, on stderr; wrapped where that is a terminal."""
+    if _is_answered() and not always:
+        return
     width = shutil.get_terminal_size((MAX_WIDTH, 24)).columns if sys.stderr.isatty() else None
     for line in _obeying_nothing(text).split("\n"):
         for shown in wrapped(line, width):
@@ -83,11 +87,13 @@ def _obeying_nothing(text: str) -> str:
 def note_damage(damaged: int) -> None:
     """Report how many damaged lines were skipped, if any."""
     if damaged:
-        note(f"{words.plural(damaged, 'damaged line')} {'was' if damaged == 1 else 'were'} skipped")
+        told = f"{words.plural(damaged, 'damaged line')} {'was' if damaged == 1 else 'were'} skipped"
+        note(told, always=True)
 
 
 JSON_WANTED: Final = "Agent.cli.json"
 """Under this name the context of a command keeps whether --json was given."""
+_ANSWERED: Final = "Agent.cli.answered"
 
 
 def wants_json() -> bool:
@@ -95,11 +101,16 @@ def wants_json() -> bool:
     return bool(click.get_current_context().meta.get(JSON_WANTED))
 
 
-def gave_json(document: Callable[[], Any]) -> bool:
-    """Print the answer of a command as one JSON document, made then, where that is wanted; whether it is."""
+def document(made: Callable[[], Any]) -> None:
+    """Print the answer of a command as one JSON document where that is wanted; then nothing follows it."""
     if wants_json():
-        emit_json(document())
-    return wants_json()
+        emit_json(made())
+        click.get_current_context().meta[_ANSWERED] = True
+
+
+def _is_answered() -> bool:
+    context = click.get_current_context(silent=True)
+    return context is not None and _ANSWERED in context.meta
 
 
 def give_each(answers: Sequence[Any], *, every: bool) -> None:

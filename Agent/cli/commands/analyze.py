@@ -38,13 +38,13 @@ def analyze(run: OneSession, page: Annotated[Path | None, "--html FILE"], root: 
         with shown():
             written = LogAnalyzer(run, root).write_html(page)
         size_bytes = written.stat().st_size
-        if not render.gave_json(lambda: {"path": str(written), "size_bytes": size_bytes}):
-            render.emit(f"{written} ({words.size(size_bytes)})")
+        render.document(lambda: {"path": str(written), "size_bytes": size_bytes})
+        render.emit(f"{written} ({words.size(size_bytes)})")
         return
     report = analyze_session(run, root)
-    if not render.gave_json(report.to_dict):
-        width = render.width_of_terminal()
-        render.emit_report(report.to_text(width), width=width)
+    render.document(report.to_dict)
+    width = render.width_of_terminal()
+    render.emit_report(report.to_text(width), width=width)
 
 
 class HowToTest(TypedDict):
@@ -222,8 +222,7 @@ def sessions(limit: parameters.SomeLimit, root: Root) -> None:
     from Agent.cli.event_lines import session_rows
 
     rows = session_rows(root, limit)
-    if render.gave_json(lambda: {"root": str(root), "sessions": rows}):
-        return
+    render.document(lambda: {"root": str(root), "sessions": rows})
     if not rows:
         render.note(f"no session was recorded in {root} yet; agent-trace demo records one")
         return
@@ -294,8 +293,7 @@ def learning(
     found = analyzer.learning_report(agent, by)
     if agent is not None:
         found["lineage"] = analyzer.learning_lineage(agent)
-    if render.gave_json(lambda: found):
-        return
+    render.document(lambda: found)
     if not any(found[key] for key in _LEARNING) and not found["changes"]["counts"]:
         render.note("no learning events; LearningLogger and trace_learning_update record them")
         return
@@ -353,8 +351,7 @@ def performance(run: OneSession, root: Root) -> None:
         agent-trace performance last --json
     """
     found = parameters.analyzer_of(run, root).performance_report()
-    if render.gave_json(lambda: found):
-        return
+    render.document(lambda: found)
     if not found["spans"] and not found["metrics"]:
         render.note("nothing was measured; trace_performance and trace_agent_action measure")
         return

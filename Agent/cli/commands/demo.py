@@ -71,8 +71,8 @@ def demo(
             _show_replays(recording, root, same.result, repaired.result)
     answer["replay"], answer["replay_repaired"] = same.result().to_dict(), repaired.result().to_dict()
     answer["next_commands"] = _next_commands(recording, root, _tick_of_fault(recording, repaired.result()))
-    if not render.gave_json(lambda: answer):
-        _show_end(recording, answer["next_commands"])
+    render.document(lambda: answer)
+    _show_end(recording, answer["next_commands"])
     verdicts = (str(same.result().verdict), str(repaired.result().verdict))
     return 0 if verdicts == ("IDENTICAL", "DIVERGED") and answer["debug"]["causes"] else 1
 

@@ -137,8 +137,8 @@ def _show_summary(reader: TreeReader, agent: str, *, gaps: bool) -> None:
     from Agent.analysis.query.engine import open_engine
 
     found = journey_overview(reader, agent, open_engine(reader.session) if gaps else None)
-    if not render.gave_json(lambda: found):
-        _print_overview(found)
+    render.document(lambda: found)
+    _print_overview(found)
 
 
 def _print_overview(found: dict[str, Any]) -> None:
@@ -205,8 +205,7 @@ def _show_tree(reader: TreeReader, agent: str, limit: int | None, *, everything:
 
     most = MAX_TREE_EVENTS if render.wants_json() or everything else _TREE_WINDOW
     rows, left_out = journey_tree(reader, agent, limit or most)
-    if render.gave_json(lambda: {"agent_id": agent, "left_out": left_out, "nodes": rows}):
-        return
+    render.document(lambda: {"agent_id": agent, "left_out": left_out, "nodes": rows})
     cut = 0
     if not everything and limit is None and len(rows) > TREE_LINES:
         # from the first outermost one after which all fits
@@ -247,8 +246,7 @@ def _show_all_sessions(root: Path, agent: str) -> None:
     found = journeys_overview(root, agent)
     for session_id, why in found["unread"].items():
         render.note(f"{session_id} was skipped: {why}")
-    if render.gave_json(lambda: found):
-        return
+    render.document(lambda: found)
     sessions = found["sessions"]
     render.emit(
         render.paint(render.clean(agent), bold=True) + f" in {words.plural(len(sessions), 'session')}"
@@ -330,8 +328,7 @@ _LAST = "9999-12-31T23:59:59.999999Z"
 
 def _show_state(found: dict[str, Any]) -> None:
     del found["values"]  # the same as `fields` with `types`, as Python objects
-    if render.gave_json(lambda: found):
-        return
+    render.document(lambda: found)
     as_of, base = found["as_of"], found["base"]
     render.emit(f"{render.paint(render.clean(found['agent_id']), bold=True)} after {_point(as_of)}")
     rows = [
@@ -381,8 +378,7 @@ def _value(value: Any) -> str:
 
 
 def _show_changes(found: dict[str, Any]) -> None:
-    if render.gave_json(lambda: found):
-        return
+    render.document(lambda: found)
     render.emit(
         f"{render.paint(render.clean(found['field']), bold=True)} of {render.clean(found['agent_id'])}: "
         f"{words.plural(found['count'], 'change')}"
@@ -415,8 +411,7 @@ def _show_checkpoints(analyzer: Any, agent: str) -> None:
     if not analyzer.reader.holds_agent(agent):
         raise unknown_agent(analyzer.reader, agent)
     found = analyzer.checkpoints(agent, None if render.wants_json() else MAX_CHECKPOINTS)
-    if render.gave_json(lambda: {"agent_id": agent, "checkpoints": found}):
-        return
+    render.document(lambda: {"agent_id": agent, "checkpoints": found})
     if not found:
         render.note(f"no full state of {agent} was recorded")
         return

@@ -33,8 +33,7 @@ def export_file(ref: RunRef, target: str) -> None:
     from Agent.archive.run_export import export_run
 
     done = export_run(ref, target)
-    if render.gave_json(done.to_dict):
-        return
+    render.document(done.to_dict)
     what = "run" if len(done.runs) == 1 else f"run with {words.plural(len(done.runs) - 1, 'run')} in it"
     if ref.run_id is None:
         what = f"session with {words.plural(len(done.runs), 'run')}"
@@ -49,8 +48,7 @@ def import_file(source: str, root: Path) -> None:
     from Agent.archive.run_import import import_run
 
     done = import_run(source, root)
-    if render.gave_json(done.to_dict):
-        return
+    render.document(done.to_dict)
     session = session_id_of(done.session)
     render.emit(f"{words.plural(done.events, 'event')} imported as session {session}")
     for run_id in done.runs:
@@ -154,12 +152,11 @@ def _show_run(run: str, root: Path, what: str | None, artifact: str | None, targ
         _print_artifact(record, artifact)
         return
     if what is None:
-        if not render.gave_json(lambda: _as_data(record)):
-            _show(record)
+        render.document(lambda: _as_data(record))
+        _show(record)
         return
     rows: Any = record.checkpoints() if what == "checkpoints" else getattr(record, what)
-    if render.gave_json(lambda: [asdict(row) for row in rows]):
-        return
+    render.document(lambda: [asdict(row) for row in rows])
     if what == "model_calls":
         models(rows, record.summary)
     elif what == "artifacts":
@@ -183,8 +180,7 @@ def _list(root: Path, limit: int | None) -> None:
     count = limit or _LISTED
     found = list(islice(list_runs(root), count + 1))
     rows, more = found[:count], len(found) > count
-    if render.gave_json(lambda: {"root": str(root), "runs": [_row(each) for each in rows], "more": more}):
-        return
+    render.document(lambda: {"root": str(root), "runs": [_row(each) for each in rows], "more": more})
     if not rows:
         render.note(f"no run was recorded in {root} yet; `agent-trace runs last` shows a session's root run")
         return
@@ -330,8 +326,7 @@ def _metrics(root: Path) -> None:
     from Agent.replay.diff.metrics import replay_metrics
 
     found = replay_metrics(root)
-    if render.gave_json(lambda: {"root": str(root), **found.to_dict()}):
-        return
+    render.document(lambda: {"root": str(root), **found.to_dict()})
     render.pairs(
         [
             ("checkpoint success", _rate(found.checkpointed_runs, found.runs, "run")),
@@ -459,8 +454,7 @@ def prune_runs(
             render.emit(f"{session_id}: {_told(removed)} {verb}")
 
     done = prune_checkpoints(root, policy, dry_run=dry_run, on_session=tell)
-    if render.gave_json(lambda: {"root": str(root), "dry_run": dry_run, **asdict(done)}):
-        return
+    render.document(lambda: {"root": str(root), "dry_run": dry_run, **asdict(done)})
     freed = "" if dry_run else f", {words.size(max(done.size_bytes, 0))} freed"
     render.emit(f"{_told(done)} {verb}{freed}")
     if done.waiting:

@@ -532,8 +532,7 @@ def install(directory: Annotated[Path | None, "--to DIR", DIRECTORY]) -> None:
             path=target,
             remedy="choose a writable directory with --to",
         ) from error
-    if render.gave_json(lambda: {"path": str(target), "format": FORMAT_NAME, "changed": not is_current}):
-        return
+    render.document(lambda: {"path": str(target), "format": FORMAT_NAME, "changed": not is_current})
     render.emit(str(target))
     render.note("it was already installed" if is_current else "now try: lnav trace/session_*/agents")
 
