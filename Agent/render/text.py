@@ -7,8 +7,8 @@ from itertools import chain
 from textwrap import wrap
 
 from Agent.render.blocks import Block, Curve, Entries, Grid, Section, Share, SideBySide, Title, Words
-from Agent.render.layout import WIDTH, section, table
-from Agent.render.words import cell, sparkline
+from Agent.render.layout import WIDTH, clip, section, table
+from Agent.render.words import sparkline
 
 
 def sections_text(parts: Iterable[Section], width: int | None = None) -> str:
@@ -37,7 +37,8 @@ def _lines(block: Block, width: int | None) -> Iterator[str]:
             yield from _more(len(rows) - most)
         case Entries(entries, most):
             for entry in entries[:most]:
-                yield f"{entry.times}  {cell(entry.text)}"
+                line = f"{entry.times}  {' '.join(entry.text.split())}"
+                yield line if room is None else clip(line, room)
                 yield from (f"  {line}" for line in entry.about)
             yield from _more(len(entries) - most)
         case Curve(values):

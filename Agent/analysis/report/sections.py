@@ -35,7 +35,7 @@ from Agent.render.blocks import (
     numbers,
     sentence,
 )  # fmt: skip
-from Agent.render.words import clock, count, date_time, milliseconds, number, plural, seconds
+from Agent.render.words import clock, count, date_time, milliseconds, moment, number, plural, seconds
 
 BUCKETS: Final = 96
 EXAMPLES: Final = 12
@@ -407,7 +407,7 @@ def _pattern(row: Mapping[str, Any], facts: Facts) -> Entry:
 
 
 def _entry(row: Mapping[str, Any], tail: Sequence[Mapping[str, Any]] = ()) -> Entry:
-    when = clock(row["first_seen"], date=True)
+    when = moment(row["first_seen"])
     if row["last_seen"] != row["first_seen"]:
         when += f" to {clock(row['last_seen'])}"
     trend = "too few for a trend" if row["trend"] == "few" else row["trend"]
