@@ -218,23 +218,27 @@ def _run_or_session(ctx: click.Context, _param: click.Parameter, value: str | No
     return ctx.meta[_SESSION] if value is None else value
 
 
+def split_run(run: str) -> tuple[str, str]:
+    """The session and the agent of a RUN, which has none if it is a path or names a session alone."""
+    session, _, agent = (run, "", "") if Path(run).exists() else run.partition("/")
+    return session or run, agent
+
+
 def session_of(run: str) -> str:
-    """The session of a RUN: what stands before the slash, where it is no path."""
-    return run if Path(run).exists() else run.partition("/")[0] or run
+    """The session of a RUN."""
+    return split_run(run)[0]
 
 
 def session_beside(run: str, agent: str | None = None) -> str:
-    """The session of a RUN; of SESSION/agent the session, where AGENT is that agent.
+    """The session of a RUN beside which AGENT is given.
 
     Raises:
-        click.UsageError: RUN names another agent than AGENT.
+        click.UsageError: RUN names another agent.
     """
-    name, slash, named = run.rpartition("/")
-    if not slash or agent is None or Path(run).exists():
-        return run
-    if named != agent:
+    session, named = split_run(run)
+    if named not in ("", agent or named):
         raise misuse(f"RUN names {named} and AGENT is {agent}")
-    return name
+    return session
 
 
 def sessions_of(session: str | None, root: Path, *, every: bool) -> list[Path]:
@@ -259,8 +263,8 @@ def engine_of(run: str, root: Path) -> Any:
     from Agent.analysis.session import find, unknown_agent
     from Agent.archive.sealed.reader import open_reader
 
-    name, _, agent = (run, "", "") if Path(run).is_dir() else run.partition("/")
-    path = find(name, root)
+    session, agent = split_run(run)
+    path = find(session, root)
     if not agent:
         return open_engine(path)
     reader = open_reader(path)
@@ -395,11 +399,11 @@ _INSTEAD = {"is_eager": True, "expose_value": False, "callback": _remember_sessi
 
 Root = Annotated[Path, "--root DIR", "The trace root.", DIRECTORY, _ROOT]
 Place = Annotated[Path, "--place --root DIR", "Trace root to record in.", DIRECTORY, _ROOT]
-Session = Annotated[str, "--session -s ID", _NAMES, {"default": "last"}, _SESSIONS]
 OneSession = Annotated[str, "[RUN]", {"callback": _run_or_session}, _SESSIONS]
 """A session, by an argument or by --session; so is OneRun, which may name an agent behind a slash."""
 OneRun = Annotated[str, "[RUN]", {"callback": _run_or_session}, _RUNS]
-_session_instead = _made("session", Annotated[Session, _INSTEAD], inspect.Parameter.empty, "")
+_SESSION_OPTION = Annotated[str, "--session -s ID", _NAMES, {"default": "last"}, _SESSIONS, _INSTEAD]
+_session_instead = _made("session", _SESSION_OPTION, inspect.Parameter.empty, "")
 Run = Annotated[str, "RUN", _RUNS]
 SomeRun = Annotated[str | None, "[RUN]", _RUNS]
 NewestSession = Annotated[str, "[RUN]", {"default": "last"}, _SESSIONS]

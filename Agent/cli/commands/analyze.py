@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypedDict, Unpack
 
 from Agent.cli import parameters, render
-from Agent.cli.parameters import FROM_ZERO, Limit, Number, OneRun, OneSession, Root, Session, command, misuse
+from Agent.cli.parameters import FROM_ZERO, Limit, Number, OneRun, OneSession, Root, command, misuse
 from Agent.cli.render import shown, shown_forks
 from Agent.render import layout, words
 from Agent.render.blocks import Column
@@ -32,16 +32,16 @@ def analyze(run: OneSession, page: Annotated[Path | None, "--html FILE"], root: 
         agent-trace analyze 20261120_103045 --json
         agent-trace analyze --html report.html
     """
-    from Agent.analysis import LogAnalyzer, analyze_session
+    from Agent.analysis import analyze_session
 
     if page is not None:
         with shown():
-            written = LogAnalyzer(run, root).write_html(page)
+            written = parameters.analyzer_of(run, root).write_html(page)
         size_bytes = written.stat().st_size
         render.document(lambda: {"path": str(written), "size_bytes": size_bytes})
         render.emit(f"{written} ({words.size(size_bytes)})")
         return
-    report = analyze_session(run, root)
+    report = analyze_session(parameters.session_of(run), root)
     render.document(report.to_dict)
     width = render.width_of_terminal()
     render.emit_report(report.to_text(width), width=width)
@@ -70,7 +70,7 @@ def debug(
     markdown: bool,
     show_all: Annotated[bool, "--all"],
     test: bool,
-    session: Session,
+    run: OneRun,
     root: Root,
     **how: Unpack[HowToTest],
 ) -> int:
@@ -78,7 +78,7 @@ def debug(
 
     Finds the agents, kinds of events, errors and times that TEXT names, and ranks what may have caused it.
     --test runs your code from the moment of each leading cause, with and without it, under several seeds, and
-    reports the difference. Exit code 1: no explanation was found.
+    reports the difference. RUN is a session. Exit code 1: no explanation was found.
 
     Args:
         markdown: Print Markdown, to paste into an issue.
@@ -90,8 +90,6 @@ def debug(
         agent-trace debug "lookup times out" --markdown
         agent-trace debug "Agent creator_017 stopped publishing" --test --target mymodule:build
     """
-    from Agent.analysis import LogAnalyzer
-
     if not issue.strip():
         raise misuse("TEXT is empty; describe the problem in a few words")
     if not test and any(given not in (None, (), "") for given in how.values()):
@@ -99,7 +97,7 @@ def debug(
     if test:
         parameters.find_code_here()
     with shown(), shown_forks("testing the causes"):
-        report = LogAnalyzer(session, root).debug_issue(issue, test=test, **how)
+        report = parameters.analyzer_of(run, root).debug_issue(issue, test=test, **how)
     if render.wants_json():
         render.emit_json(report.to_dict())
     elif markdown:
@@ -131,10 +129,9 @@ def errors(*, run: OneRun, limit: Limit = LIMIT, tail: bool, root: Root) -> None
         agent-trace errors last --tail
         agent-trace errors --json
     """
-    from Agent.analysis import LogAnalyzer
     from Agent.analysis.errors import error_patterns, journey_tail
 
-    analyzer = LogAnalyzer(parameters.session_of(run), root)
+    analyzer = parameters.analyzer_of(run, root)
     with shown(), parameters.engine_of(run, root) as engine:
         patterns = error_patterns(engine)
     rows = patterns["fingerprints"][:limit]
@@ -185,9 +182,7 @@ def causes(
         agent-trace causes k3v9q2ma-1042 last --lookback 600 --effects
         agent-trace causes k3v9q2ma-1042 --format svg > causes.svg
     """
-    from Agent.analysis import LogAnalyzer
-
-    analyzer = LogAnalyzer(parameters.session_of(run), root)
+    analyzer = parameters.analyzer_of(run, root)
     with shown():
         graph = analyzer.causal_graph(event_id, lookback, with_effects=effects)
     if render.wants_json() or form == "json":

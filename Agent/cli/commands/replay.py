@@ -220,9 +220,8 @@ def diff(
 
 
 def _in_numbers(runs: tuple[str, ...], field: str | None, values: str | None, root: Path) -> int:
-    from Agent.analysis import LogAnalyzer
 
-    analyzer = LogAnalyzer(parameters.session_of(runs[0] if runs else "last"), root)
+    analyzer = parameters.analyzer_of(runs[0] if runs else "last", root)
     with shown("comparing"):
         if field is not None:
             chosen = [value.strip() for value in values.split(",")] if values else []
