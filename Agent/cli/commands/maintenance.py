@@ -198,7 +198,9 @@ def _show_verification(found: Verification) -> None:
         render.emit(f"{words.plural(number, 'event')} could not be written: {render.clean(reason)}")
     if found.sound:
         beside = f" and {words.plural(found.artifacts, 'artifact')}" if found.artifacts else ""
-        render.emit(f"{name} is sound: {words.plural(read, 'event')}{beside} read, none lost")
+        never = sum(found.dropped.values())
+        lacking = f"{never:,} never written" if never else "none lost"
+        render.emit(f"{name} is sound: {words.plural(read, 'event')}{beside} read, {lacking}")
         if found.erased:
             render.note(f"{words.plural(found.erased, 'event')} of the retired ones were erased on request")
         if any(row.state == "killed" for row in found.writers):

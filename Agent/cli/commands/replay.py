@@ -286,7 +286,8 @@ def resume(run: Run, agent: OneAgent, **how: Unpack[Continuation]) -> int:
     Restores the state at the point from a checkpoint, or by replaying the actions before it, and runs the
     remaining recorded actions. Clocks and generators continue from their recorded values. Tools, models and
     other agents return recorded responses; a call without one ends the new run (exit code 4) unless --live
-    allows it. RUN is a run, last, a session or SESSION/agent_id.
+    allows it. Exit code 0: the run ended as recorded; 1: it differs. RUN is a run, last, a session or
+    SESSION/agent_id.
 
     Examples:
         agent-trace resume 01a1f918 --step step_5
@@ -317,7 +318,8 @@ def fork(
 
     --modify changes the state there, --seed the generators. The fork then runs like `resume`, in a new run
     that names its origin, and is compared with it. --sweep runs many forks and prints the distribution of an
-    outcome and the smallest change that flips it. Exit code 0: the fork ran to its end; 4: it had to stop.
+    outcome and the smallest change that flips it. Exit code 0: the fork ended as recorded; 1: it differs;
+    4: it had to stop. With --sweep, 0, or 4 if all had to stop.
 
     Args:
         modify: A JSON merge patch of the state there, or a JSON patch (a list); @FILE reads it from a file.
