@@ -1,8 +1,14 @@
-"""How commands declare what they take: in the signature of a function; its docstring is the help.
+"""How commands declare what they take: in the signature of a function, whose docstring is the help.
 
-`command` makes the click command of both. `Annotated[int, "-n N", COUNT]` names flags and metavar, and a
-type of click or a dict of further settings; without flags the name of the parameter is the flag. A spec
-without a dash, such as `"[RUN]"`, is an argument. What several commands share stands below `Root`.
+`command` makes the click command of both:
+
+    @command()
+    def act(place: Annotated[str, "PLACE"], often: Annotated[int, "--often -o N", COUNT], quiet: bool) -> int:
+
+The docstring of `act` describes `often` and `quiet` under Args, and shows uses under Examples. The first
+text of an annotation names flags and metavar or, without a dash, an argument; one in brackets may be left
+out. A second text is the help of an option that commands share. What else is there is a type of click, or a
+dict of further settings. Without flags the name of the parameter is the flag. Shared ones are below `Root`.
 """
 
 from __future__ import annotations
@@ -50,7 +56,10 @@ def _made(name: str, annotated: Any, default: Any, text: str) -> click.Parameter
     if default is not inspect.Parameter.empty:
         how["default"] = default
     for each in more:
-        how |= each if isinstance(each, dict) else {"type": each} if isinstance(each, click.ParamType) else {}
+        if isinstance(each, dict):
+            how |= each
+        elif isinstance(each, click.ParamType):
+            how["type"] = each
     words = specs[0].split() if specs else []
     flags = [word for word in words if word.startswith("-")]
     metavar = " ".join(word for word in words if not word.startswith("-")) or None
@@ -60,9 +69,8 @@ def _made(name: str, annotated: Any, default: Any, text: str) -> click.Parameter
             [name], **{"metavar": metavar, "nargs": nargs, "required": metavar[0] != "[", **how}
         )
     flags = flags or [f"--{name.replace('_', '-')}"]
-    return click.Option(
-        [name, *flags], **{"help": text or "".join(specs[1:][-1:]), "metavar": metavar, **how}
-    )
+    shared_help = specs[-1] if len(specs) > 1 else ""
+    return click.Option([name, *flags], **{"help": text or shared_help, "metavar": metavar, **how})
 
 
 def _typed(kind: Any) -> dict[str, Any]:

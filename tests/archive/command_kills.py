@@ -291,7 +291,7 @@ def main() -> int:
     # loaded once and not in each of the processes that are forked from here
     for module in (
         "duckdb",
-        "Agent.analysis.text",
+        "Agent.render.words",
         "Agent.cli.commands.maintenance",
         "Agent.cli.commands.runs",
     ):
