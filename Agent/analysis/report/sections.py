@@ -35,7 +35,7 @@ from Agent.render.blocks import (
     numbers,
     sentence,
 )  # fmt: skip
-from Agent.render.words import clock, count, date_time, milliseconds, moment, number, plural, seconds
+from Agent.render.words import cell, clock, count, date_time, milliseconds, moment, number, plural, seconds
 
 BUCKETS: Final = 96
 EXAMPLES: Final = 12
@@ -415,7 +415,7 @@ def _entry(row: Mapping[str, Any], tail: Sequence[Mapping[str, Any]] = ()) -> En
     who = f"{plural(row['agents'], 'agent')} ({agents})" if row["agents"] else "no agent"
     place = f"in {row['place']}, " if row["place"] else ""
     about = [f"{trend}, {when}, for example {row['example_id']}", f"{place}{who}"]
-    about += [f"  {clock(event['timestamp'])}  {event['message']}  {event['id']}" for event in tail]
+    about += [f"{clock(event['timestamp'])}  {cell(event['message'])}  {event['id']}" for event in tail]
     return Entry(f"{count(row['count'])} x", told_pattern(row), about)
 
 
