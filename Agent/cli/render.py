@@ -196,8 +196,11 @@ def heading(title: str, aside: str = "") -> None:
 
 
 def pairs(rows: Iterable[tuple[str, object]], *, cut: bool = False) -> None:
-    """Names and values in two columns; with `cut` each value is cut to its line, else it is wrapped."""
-    rows = list(rows)
+    """Names and values, but for those that say nothing, in two columns.
+
+    With `cut` each value is cut to its line, else it is wrapped.
+    """
+    rows = [(name, value) for name, value in rows if value not in (None, "", 0)]
     width = max((display_width(name) for name, _ in rows), default=0)
     for name, value in rows:
         shown = clip(clean(value), width_of_page() - width - 4) if cut else clean(value)

@@ -148,24 +148,26 @@ def _print_overview(found: dict[str, Any]) -> None:
         + f" in session {found['session_id']}"
     )
     ticks = "" if found["first_tick"] is None else f", ticks {found['first_tick']} to {found['last_tick']}"
-    rows: list[tuple[str, object]] = [
-        ("events", f"{words.count(found['total_logs'])} in {words.seconds(found['duration_s'])}{ticks}"),
-        ("first, last", f"{words.moment(found['started_at'])}  to  {words.moment(found['last_seen'])}"),
-    ]
-    if found["action_counts"]:
-        rows.append(("actions", _ranked(found["action_counts"])))
     others = {kind: count for kind, count in found["event_types"].items() if kind != "agent_action"}
-    if others:
-        rows.append(("other events", _ranked(others)))
-    if found["errors"]:
-        last = found["recent_errors"][-1]
-        rows.append(("errors", layout.clip(f"{found['errors']:,}, the last: {last['message']}", 84)))
-    rows.append(("busy, idle", _idle(found)))
-    for each in found["in_flight"]:
-        gone = "" if each["alive"] else ", its process is gone"
-        rows.append(("still open", f"{each['name']} since {words.moment(each['started_at'])}{gone}"))
-    rows.append(("record", _record(found)))
-    render.pairs(rows, cut=True)
+    last = found["recent_errors"][-1]["message"] if found["errors"] else ""
+    gone = {True: "", False: ", its process is gone"}
+    open_spans = [
+        f"{each['name']} since {words.moment(each['started_at'])}{gone[each['alive']]}"
+        for each in found["in_flight"]
+    ]
+    render.pairs(
+        [
+            ("events", f"{words.count(found['total_logs'])} in {words.seconds(found['duration_s'])}{ticks}"),
+            ("first, last", f"{words.moment(found['started_at'])}  to  {words.moment(found['last_seen'])}"),
+            ("actions", _ranked(found["action_counts"])),
+            ("other events", _ranked(others)),
+            ("errors", found["errors"] and layout.clip(f"{found['errors']:,}, the last: {last}", 84)),
+            ("busy, idle", _idle(found)),
+            *(("still open", each) for each in open_spans),
+            ("record", _record(found)),
+        ],
+        cut=True,
+    )
 
 
 def _idle(found: dict[str, Any]) -> str:
