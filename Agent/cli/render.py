@@ -54,11 +54,12 @@ def paint(text: str, **style: Any) -> str:
 
 
 def emit(text: str = "", *, whole: bool = False) -> None:
-    """One piece of the answer, on stdout; what a terminal obeys is escaped, but for styles and line ends.
+    """One piece of the answer, on stdout; nothing with --json.
 
-    Lines are wrapped where stdout is a terminal, unless `whole`: those of a file.
+    What a terminal obeys is escaped, but for styles and line ends. Lines are wrapped where stdout is a terminal,
+    unless `whole`: those of a file.
     """
-    if _is_answered():
+    if wants_json():
         return
     width = None if whole else width_of_terminal()
     for line in _obeying_nothing(text).split("\n"):
@@ -98,7 +99,8 @@ _ANSWERED: Final = "Agent.cli.answered"
 
 def wants_json() -> bool:
     """Whether the command that runs was asked for JSON."""
-    return bool(click.get_current_context().meta.get(JSON_WANTED))
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(JSON_WANTED))
 
 
 def document(made: Callable[[], Any]) -> None:

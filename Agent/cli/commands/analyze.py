@@ -98,9 +98,8 @@ def debug(
         parameters.find_code_here()
     with shown(), shown_forks("testing the causes"):
         report = parameters.analyzer_of(run, root).debug_issue(issue, test=test, **how)
-    if render.wants_json():
-        render.emit_json(report.to_dict())
-    elif markdown:
+    render.document(report.to_dict)
+    if markdown:
         render.emit(report.to_markdown(), whole=True)
     else:
         width = render.width_of_page()
@@ -316,14 +315,13 @@ def interactions(run: OneSession, content: Annotated[str | None, "--content ID"]
     from Agent.analysis.report.details import cascade_sections, interaction_sections
 
     analyzer = parameters.analyzer_of(run, root)
-    is_data = render.wants_json()
-    found = analyzer.interaction_report(edges=is_data) if content is None else analyzer.cascade(content)
-    if is_data:
-        render.emit_json(found)
-        return
     if content is not None:
-        _print(cascade_sections(found))
+        spread = analyzer.cascade(content)
+        render.document(lambda: spread)
+        _print(cascade_sections(spread))
         return
+    found = analyzer.interaction_report(edges=render.wants_json())
+    render.document(lambda: found)
     if not found["graph"]["nodes"] and not found["total_interactions"] and not found["cascades"]["total"]:
         render.note("no interactions; InteractionLogger and AgentLogger.send record them")
         return

@@ -75,8 +75,7 @@ def doctor(root: Root, canary: bool) -> int:
     checks = []
     for check in _all_checks(root):
         checks.append(check)
-        if not render.wants_json():
-            _show(check)
+        _show(check)
     wrong = [check for check in checks if check.state == FAIL]
     found = {"ok": not wrong, "version": __version__, "root": str(root), "checks": list(map(asdict, checks))}
     render.document(lambda: found)

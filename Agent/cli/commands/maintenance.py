@@ -342,8 +342,7 @@ def prune(
     from Agent.archive.prune import prune as prune_sessions
 
     def tell(session: PrunedSession) -> None:
-        if not render.wants_json():
-            render.emit(f"removed {session.session_id}, {words.size(session.size_bytes)}: {session.reason}")
+        render.emit(f"removed {session.session_id}, {words.size(session.size_bytes)}: {session.reason}")
 
     done = prune_sessions(
         root, Policy(keep_sessions, older_than, max_bytes), dry_run=dry_run, on_removed=tell
@@ -405,8 +404,6 @@ def _seal(path: Path, remove: bool) -> dict[str, object]:
     name = session_id_of(path)
     with bar(f"sealing {name}") as show:
         done = seal_session(path, remove, progress=lambda ready, total: show(ready / max(total, 1)))
-    if render.wants_json():
-        return done.to_dict()
     if done.segments:
         ratio = done.json_bytes / max(done.parquet_bytes, 1)
         render.emit(
@@ -426,7 +423,7 @@ def _seal(path: Path, remove: bool) -> dict[str, object]:
     if done.waiting:
         file, why = next(iter(done.waiting.items()))
         render.note(f"{words.plural(len(done.waiting), 'file')} skipped: {file}: {why}")
-    return {}
+    return done.to_dict()
 
 
 def _restore(path: Path) -> dict[str, object]:
@@ -434,8 +431,7 @@ def _restore(path: Path) -> dict[str, object]:
 
     written = unseal(path)
     names = [file.relative_to(path).as_posix() for file in written]
-    if not render.wants_json():
-        render.emit(f"{path.name.removeprefix('session_')}: {words.plural(len(names), 'file')} restored")
+    render.emit(f"{path.name.removeprefix('session_')}: {words.plural(len(names), 'file')} restored")
     return {"session": str(path), "restored": names}
 
 

@@ -430,8 +430,7 @@ def prune_runs(
     verb = "would be removed" if dry_run else "removed"
 
     def tell(session_id: str, removed: Removed) -> None:
-        if not render.wants_json():
-            render.emit(f"{session_id}: {_told(removed)} {verb}")
+        render.emit(f"{session_id}: {_told(removed)} {verb}")
 
     done = prune_checkpoints(root, policy, dry_run=dry_run, on_session=tell)
     render.document(lambda: {"root": str(root), "dry_run": dry_run, **asdict(done)})

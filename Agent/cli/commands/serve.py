@@ -116,10 +116,7 @@ def serve(
         render.note(line)
 
     def started(server: RunningServer) -> None:
-        if render.wants_json():
-            urls = {name: getattr(server, f"{name}_url") for name in server.roles}
-            render.emit_json(urls)
-            return
+        render.document(lambda: {name: getattr(server, f"{name}_url") for name in server.roles})
         for line in started_lines(server):
             render.emit(line)
         if "query" in server.roles:
