@@ -56,8 +56,8 @@ def paint(text: str, **style: Any) -> str:
 def emit(text: str = "", *, whole: bool = False) -> None:
     """One piece of the answer, on stdout; nothing with --json.
 
-    What a terminal obeys is escaped, but for styles and line ends. Lines are wrapped where stdout is a terminal,
-    unless `whole`: those of a file.
+    What a terminal obeys is escaped, but for styles and line ends. Lines are wrapped where stdout is a
+    terminal, unless `whole`: those of a file.
     """
     if wants_json():
         return
