@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -282,12 +282,10 @@ def _causes(value: object, allowed: AllowList) -> tuple[str, ...]:
 
 
 def _tick(value: object, allowed: AllowList) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_INTEGER:
-        return value
-    allowed.dropped.note("/tick")
-    return None
+    found = _whole(value)
+    if found is None and value is not None:
+        allowed.dropped.note("/tick")
+    return found
 
 
 def _digest(value: object, _path: str) -> str | None:
@@ -298,22 +296,13 @@ def _columns(kind: str, body: dict[str, Any]) -> tuple[str | None, float | None,
     """Name, duration and outcome, taken out of a body; what is none of these in a payload stays in it."""
     key = KINDS[kind].about if kind in KINDS else ""
     name, outcome = body.get(key), body.get("outcome")
-    if isinstance(name, str) or (isinstance(name, (int, float)) and not isinstance(name, bool)):
-        name = str(body.pop(key))
-    else:
-        name = None
+    name = str(body.pop(key)) if isinstance(name, str) or _is_number(name, int, float) else None
     outcome = body.pop("outcome") if isinstance(outcome, str) else None
     for key in ("duration_ms", "latency_ms"):
-        value = body.get(key)
-        if _is_duration(value):
+        value: Any = body.get(key)
+        if _is_number(value, int, float) and abs(value) <= _MAX_INTEGER and math.isfinite(value):
             return name, float(body.pop(key)), outcome
     return name, None, outcome
-
-
-def _is_duration(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return abs(value) <= _MAX_INTEGER and math.isfinite(value)
 
 
 def _content(item: Mapping[str, Any], extra: Mapping[str, Any], allowed: AllowList) -> dict[str, Any]:
@@ -423,16 +412,17 @@ def _steps(listed: list[Any], allowed: AllowList) -> tuple[StepMessage, ...]:
         while key in taken:  # as in retries; what stands for the second one may be taken as well
             key = f"{key}.{index}"
         taken.add(key)
-        seq, metadata = value.get("seq"), value.get("metadata")
+        metadata = value.get("metadata")
         started_us, ended_us = _time(value, "started_at", place), _time(value, "ended_at", place)
-        latency_ms = _milliseconds(value, place)
+        latency_ms = _read(value, "latency_ms", place, _milliseconds, "it is not a number of milliseconds")
+        seq = _read(value, "seq", place, _whole, "it is not a whole number")
         if latency_ms is None:
             latency_ms = elapsed_ms(started_us, ended_us)
         found.append(
             StepMessage(
                 step_id=shown,
                 step_key=key,
-                position=index if seq is None else _whole(seq, f"{place}/seq"),
+                position=index if seq is None else seq,
                 step_type=_one_of(value, "step_type", _STEP_TYPES, place) or StepType.OTHER.value,
                 name=None if value.get("name") is None else allowed.name(value["name"], "/steps/*/name"),
                 started_us=started_us,
@@ -489,44 +479,41 @@ def _listed(value: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def _needed(value: Mapping[str, Any], key: str, read: Any, problem: str) -> str:
-    given = value.get(key)
-    if given is None:
+    if value.get(key) is None:
         raise WireError(f"/{key}", "it is missing")
-    found: str | None = read(given, f"/{key}")
-    if found is None:
-        raise WireError(f"/{key}", problem)
+    found: str = _read(value, key, "", lambda given: read(given, f"/{key}"), problem)
+    return found
+
+
+def _read(value: Mapping[str, Any], key: str, place: str, read: Callable[[Any], Any], problem: str) -> Any:
+    """What stands under a key as `read` gives it, None where nothing does; WireError where it is none."""
+    given = value.get(key)
+    found = None if given is None else read(given)
+    if found is None and given is not None:
+        raise WireError(f"{place}/{key}", problem)
     return found
 
 
 def _one_of(value: Mapping[str, Any], key: str, choices: tuple[str, ...], place: str) -> str | None:
-    given = value.get(key)
-    if given is None:
-        return None
-    if not isinstance(given, str) or given not in choices:
-        raise WireError(f"{place}/{key}", f"it must be one of {', '.join(choices)}")
-    return given
+    def known(given: Any) -> str | None:
+        return given if isinstance(given, str) and given in choices else None
+
+    found: str | None = _read(value, key, place, known, f"it must be one of {', '.join(choices)}")
+    return found
 
 
 def _time(value: Mapping[str, Any], key: str, place: str) -> int | None:
-    given = value.get(key)
-    if given is None:
-        return None
-    ts_us = read_time(given)
-    if ts_us is None:
-        raise WireError(f"{place}/{key}", NO_TIME)
-    return ts_us
+    found: int | None = _read(value, key, place, read_time, NO_TIME)
+    return found
 
 
-def _milliseconds(value: Mapping[str, Any], place: str) -> float | None:
-    given = value.get("latency_ms")
-    if given is None:
-        return None
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given <= _MAX_INTEGER:
-        raise WireError(f"{place}/latency_ms", "it is not a number of milliseconds")
-    return float(given)
+def _milliseconds(given: Any) -> float | None:
+    return float(given) if _is_number(given, int, float) and 0 <= given <= _MAX_INTEGER else None
 
 
-def _whole(value: object, place: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _MAX_INTEGER:
-        raise WireError(place, "it is not a whole number")
-    return value
+def _whole(given: Any) -> int | None:
+    return given if _is_number(given, int) and abs(given) <= _MAX_INTEGER else None
+
+
+def _is_number(value: Any, *kinds: type) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
