@@ -157,6 +157,19 @@ def read_time(value: object) -> int | None:
     return ts_us if 0 <= ts_us < _YEAR_10000_US else None
 
 
+MAX_INTEGER: Final = 2**63 - 1
+
+
+def is_number(value: object, *kinds: type) -> bool:
+    """Whether a value is a number of these kinds; a flag is none."""
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def read_whole(value: Any) -> int | None:
+    """A whole number that a database takes, None for what is none."""
+    return value if is_number(value, int) and abs(value) <= MAX_INTEGER else None
+
+
 def elapsed_ms(started_us: int | None, ended_us: int | None) -> float | None:
     """How long something took; None where one of both is not known, or a clock was set back meanwhile."""
     if started_us is None or ended_us is None or ended_us < started_us:
