@@ -29,7 +29,7 @@ def test_a_session_is_alike_to_itself_and_a_fork_parts_from_it(asked, recorded):
     assert (same.returncode, same.stderr) == (0, "")
     assert "are alike" in same.stdout
     made = asked("fork", name, "--step", "tick:20", "--modify", '{"followers": 5000}', "--json")
-    assert made.returncode == 0, made.stderr
+    assert made.returncode == 1, made.stderr
     answer = json.loads(made.stdout)
     assert answer["changed"] == ["followers"]
     done = asked("diff", name, answer["fork_id"], "--json")
@@ -38,6 +38,12 @@ def test_a_session_is_alike_to_itself_and_a_fork_parts_from_it(asked, recorded):
     assert found == answer["comparison"]["divergence"]
     assert (found["agent_id"], found["b"]) == (AGENT, 5000)
     assert f"differ at tick {found['tick']}" in asked("diff", name, answer["fork_id"]).stdout
+
+
+def test_a_run_that_goes_on_as_recorded_is_exit_code_0(asked, recorded):
+    done = asked("resume", f"{recorded.session_id}/{AGENT}", "--step", "tick:20")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "are alike" in done.stdout
 
 
 def test_lists_show_a_fork_under_what_it_comes_from(asked, recorded):

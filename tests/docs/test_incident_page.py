@@ -17,7 +17,7 @@ EXPECTED = {
     "debug --test": (0, "dropped before answer of researcher of tick 6: 40 with it, 5 without"),
     "play": (0, "answer"),
     "state": (0, '"ne"'),
-    "fork": (0, "ran 6 of 6 recorded actions"),
+    "fork": (1, "ran 6 of 6 recorded actions"),
     "fork --sweep": (0, """--modify '{"patience":4}' --live search_docs"""),
     "diff": (DIFFERS, "tick 6"),
     "golden add --test": (0, "test_golden_looping_researcher.py"),

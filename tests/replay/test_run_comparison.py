@@ -5,7 +5,7 @@ import pytest
 from Agent.archive.sealed.sealing import seal
 from Agent.errors import AgentNotFound, InputError
 from Agent.event.model import Event
-from Agent.replay import compare_runs
+from Agent.replay import compare_runs, fork_run, resume_from_checkpoint
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.diff.first_difference import SameIds, StreamWalk
 from Agent.tree.layout import agent_files, list_sessions
@@ -269,4 +269,34 @@ def test_runs_that_differ_only_in_how_their_world_ends_are_not_alike(toy, exhaus
     assert (found.exit_code, divergence.field, divergence.action) == (1, "state.world", "state exit"), str(
         found
     )
+    assert found.method == ("walk" if exhaustive else "bisection")
     assert divergence.a.startswith("content c1:") and divergence.a != divergence.b
+
+
+def test_a_fork_says_of_a_world_that_ends_with_other_content(toy):
+    toy.record(WORLD.replace("{}", "self.done") + FACTORY)
+    run = list_sessions(toy.root)[0].session_id
+    _, same = fork_run(run, "300", {"eve": {"done": 100}}, f"{toy.name}:build", toy.root)
+    assert list(same.comparison.not_compared) == [], str(same)
+    toy.change("append([self.done])", "append([self.done % 150])")
+    result = resume_from_checkpoint(run, "300", f"{toy.name}:build", toy.root)
+    assert not result.comparison, str(result)
+    assert "ended with other content" in result.comparison.not_compared["ann.world"], str(result)
+    assert "are alike in everything that could be compared" in str(result)
+
+
+FACTORY = """
+def build(spec):
+    world = World()
+    world.agents = [Worker(name, world) for name in ("ann", "bob", "eve")]
+    return {worker.agent_id: worker for worker in world.agents}
+"""
+
+
+def test_an_unchanged_fork_of_agents_that_share_a_world_is_alike(toy):
+    toy.record(WORLD.replace("{}", "self.done") + FACTORY)
+    run = list_sessions(toy.root)[0].session_id
+    result = resume_from_checkpoint(run, "300", f"{toy.name}:build", toy.root)
+    assert (result.exit_code, result.comparison.exit_code) == (0, 0), str(result)
+    assert "agree" in str(result)
+    assert not result.comparison.not_compared

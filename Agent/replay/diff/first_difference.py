@@ -58,6 +58,7 @@ _GENERATORS = ("random.", "numpy.Generator", "numpy.RandomState")
 _TELLING = frozenset({"state", "state_change", "checkpoint"})
 """Kinds of events, besides actions, that say something of a state."""
 _BETWEEN = "recorded in full states only, and one run has none there"
+_OTHER_END = "what it leads to ended with other content, which code between actions may have changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,6 +438,8 @@ class _Side:
     """Fields that the last full state names and does not hold, and why."""
     adopted: set[str] = field(default_factory=set)
     """Fields with generators whose draws are recorded one by one."""
+    shared: Collection[str] = ()
+    """Fields with objects that other agents hold as well, whose actions do not say that they changed them."""
 
     def add(self, event: Event) -> None:
         """Take the next event."""
@@ -447,6 +450,7 @@ class _Side:
         extra = event.extra
         self.full = event
         self.adopted.update(extra.get("adopted") or ())
+        self.shared = extra.get("shared_objects") or ()
         self.overlooked = {
             str(name): why
             for key, why in (("unseen", "cannot be seen"), ("ignored", "ignored by the program"))
@@ -454,10 +458,9 @@ class _Side:
             if name not in self.fold.fields
         }
 
-    def unknown(self) -> dict[str, str]:
-        """Fields whose value here is not known, and why."""
-        between = () if self.full is not None else self.fold.sampled
-        return {**dict.fromkeys(between, _BETWEEN), **self.overlooked}
+    def known_at_full_states(self) -> tuple[str, ...]:
+        """Fields of which only a full state says what they hold."""
+        return (*self.fold.sampled, *self.shared)
 
     def recorded(self, name: str) -> Recorded | None:
         """A field's value; None where it has none."""
@@ -517,6 +520,28 @@ def ends_of(event: Event) -> dict[str, str | None]:
     return {name: digests.get(name) for name in (*names, *digests)}
 
 
+def end_differences(
+    one: Event | None, other: Event | None, not_compared: dict[str, str], *, is_fork: bool = False
+) -> Iterator[StateDifference]:
+    """Fields that show a reference in both last states, and whose objects ended with other content.
+
+    Args:
+        not_compared: receives the fields that are not compared, and why.
+        is_fork: whether one side is a fork of the other. It runs no code between actions, which may be what
+            changed such an object, so another content proves nothing.
+    """
+    ones, others = ({} if event is None else ends_of(event) for event in (one, other))
+    for name in sorted(ones.keys() & others.keys()):
+        left, right = ones[name], others[name]
+        if left is None or right is None:
+            not_compared.setdefault(name, "not all that it leads to as the run ends can be compared")
+        elif left != right and is_fork:
+            not_compared.setdefault(name, _OTHER_END)
+        elif left != right:
+            told = Difference("", f"content {left}", f"content {right}")
+            yield StateDifference(name, told, (one, other), is_patched=False)
+
+
 class StatePairs:
     """Compares the states of one agent in two runs.
 
@@ -570,7 +595,8 @@ class StatePairs:
         is_known = one.fold.base is not None and other.fold.base is not None
         found = list(self._differences(is_first=is_first, is_last=is_last)) if is_place and is_known else []
         if is_last and is_whole and self._has_ends and not found:
-            found = list(self._end_differences())
+            is_fork = self._forked is not None
+            found = list(end_differences(one.full, other.full, self.not_compared, is_fork=is_fork))
         self.compared += is_place and is_known and not found
         one.full = other.full = None
         if is_whole:
@@ -584,7 +610,9 @@ class StatePairs:
 
     def _differences(self, *, is_first: bool, is_last: bool) -> Iterator[StateDifference]:
         one, other = self._sides
-        unknown = {**one.unknown(), **other.unknown()}
+        is_between = one.full is None or other.full is None
+        between = (*one.known_at_full_states(), *other.known_at_full_states()) if is_between else ()
+        unknown = {**dict.fromkeys(between, _BETWEEN), **one.overlooked, **other.overlooked}
         patched = set() if self._forked is None else set(self._forked.patched)
         for name in sorted(one.fold.fields.keys() | other.fold.fields.keys() | unknown.keys()):
             left, right = one.recorded(name), other.recorded(name)
@@ -604,18 +632,6 @@ class StatePairs:
                 continue
             events = one.full or one.fold.last, other.full or other.fold.last
             yield StateDifference(name, found, events, name in patched)
-
-    def _end_differences(self) -> Iterator[StateDifference]:
-        """Fields that show a reference in both last states, and whose objects ended with other content."""
-        events = tuple(side.full for side in self._sides)
-        ones, others = (ends_of(event) if event is not None else {} for event in events)
-        for name in sorted(ones.keys() & others.keys()):
-            one, other = ones[name], others[name]
-            if one is None or other is None:
-                self.not_compared.setdefault(name, "not all that it leads to as the run ends can be compared")
-            elif one != other:
-                told = Difference("", f"content {one}", f"content {other}")
-                yield StateDifference(name, told, (events[0], events[1]), is_patched=False)
 
     def _is_by_design(
         self, name: str, left: Recorded | None, right: Recorded | None, *, is_first: bool, is_last: bool

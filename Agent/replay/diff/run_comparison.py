@@ -29,6 +29,7 @@ from Agent.replay.diff.first_difference import (
     RunDivergence,
     SameIds,
     StreamWalk,
+    end_differences,
 )
 from Agent.replay.diff.run_side import RunSide, StreamKey, align, open_side
 from Agent.replay.drive.states import FieldRules
@@ -352,9 +353,9 @@ class Bisection:
         if starts:
             first, pivot = min(starts)
             return BisectionWindow(-END, first + 1, self.unit, pivot)
-        differing = [key for key, pair in self._pairs.items() if self._differ_at_end(key, pair)]
+        differing = [key for key in self._pairs if self._differ_at_end(key)]
         if not differing:
-            return None
+            return self._window_at_end()
         chance = random.Random(0)
         chance.shuffle(differing)
         pivot, end = self._earliest(differing[0], differing, END)
@@ -365,6 +366,25 @@ class Bisection:
         if state is not None:
             notes.append(state)
         return BisectionWindow(begin, end, self.unit, pivot, tuple(notes))
+
+    def _window_at_end(self) -> BisectionWindow | None:
+        """The last place, if objects that agents refer to ended with other content; None if none did."""
+        for key in self._pairs:
+            if key.kind != "agent":
+                continue
+            one, other = self._last_states(self._tails(key))
+            if next(end_differences(one, other, {}), None) is not None:
+                end = self._last_place(key) + 1
+                pivot, end = self._looked_at(random.Random(0), key, end)
+                return BisectionWindow(end - 1, END, self.unit, pivot)
+        return None
+
+    def _tails(self, key: StreamKey) -> list[list[Event]]:
+        """The last events of each side of a stream."""
+        return [decoded(track.before(track.size, _END_BYTES)) for track in self._pairs[key]]
+
+    def _last_states(self, tails: list[list[Event]]) -> Iterator[Event | None]:
+        return (next((e for e in reversed(tail) if e.kind == "state"), None) for tail in tails)
 
     def _earliest(self, pivot: StreamKey, differing: list[StreamKey], end: float) -> tuple[StreamKey, float]:
         """The stream that differs first, and the first place by which it does."""
@@ -415,14 +435,14 @@ class Bisection:
         """Whether the first events differ: a first state, with what chance began from in it."""
         return self._tails_differ(*(decoded([(0, track.head())]) for track in pair))
 
-    def _differ_at_end(self, key: StreamKey, pair: _Pair) -> bool:
+    def _differ_at_end(self, key: StreamKey) -> bool:
         """Whether the last states differ, or what was done last."""
-        tails = [decoded(track.before(track.size, _END_BYTES)) for track in pair]
-        states = [next((e for e in reversed(tail) if e.kind == "state"), None) for tail in tails]
-        if key.kind == "agent" and states[0] is not None and states[1] is not None:
-            if states[0].extra.get("digest") == states[1].extra.get("digest"):
+        tails = self._tails(key)
+        one, other = self._last_states(tails)
+        if key.kind == "agent" and one is not None and other is not None:
+            if one.extra.get("digest") == other.extra.get("digest"):
                 return False
-            return self._states_differ(states[0], states[1])
+            return self._states_differ(one, other)
         return self._tails_differ(*tails)
 
     def _differ_before(self, key: StreamKey, place: float) -> bool:
@@ -634,7 +654,7 @@ def compare_runs(
             if found is not None:
                 return found
             notes.append("compared every event, since the ends are alike")
-    return _walked(one, other, same_ids, notes, has_ends=not is_aligned, progress=progress)
+    return _walked(one, other, same_ids, notes, has_ends=True, progress=progress)
 
 
 def compare_actions(a: RunName, b: RunName) -> RunComparison:
@@ -655,7 +675,7 @@ def _bisected(one: RunSide, other: RunSide, same_ids: SameIds, notes: list[str])
     if window is None:
         return None
     comparison = Comparison(None, same_ids, scripts=module_names(one.session, other.session))
-    walk = StreamWalk(comparison, same_ids)
+    walk = StreamWalk(comparison, same_ids, has_ends=True)
     best: Parting | None = None
     for key in bisection.streams():
         best = _earlier(best, walk.first_parting(*bisection.events(key, window), limit=best))

@@ -66,62 +66,47 @@ _STATE: Final = re.compile(r"((?:call_\d+\.)?)step_(\d+)")
 _GRAPH: Final = re.compile(r"(?:call_\d+\.)?graph")
 
 
-class LangGraphExecutor:
-    """Drives a run of `recorded_graph` again.
+async def replay_graph(
+    input: Any,  # noqa: A002, ARG001 - as the protocol has it
+    state: Any,  # noqa: ARG001 - loaded again once the graph's classes are there
+    config: Mapping[str, Any],
+    overrides: Mapping[str, Any] | None = None,
+) -> Execution:
+    """Go on from the state behind a super-step of a run of `recorded_graph`.
 
     Args:
-        graph: the compiled graph, or a function that gives it; without it `ReplayConfig.target`, or what the
-            session remembers, `module:factory`, is asked.
+        config: `target` is the compiled graph, or a function that gives it, as `module:factory` or itself;
+            without it what the session remembers.
+        overrides: `recorded_nodes`: names of nodes that answer from the recording to the end; True: all.
+
+    Raises:
+        MissingExtra: LangGraph is not installed.
+        TargetNotGiven: no graph was given.
+        UsageError: the checkpoint is none of a graph's, or the change cannot be made there.
     """
+    interface("langgraph.pregel", FRAMEWORK)
+    graph = plain_graph(await asyncio.to_thread(_graph_of, config))
+    drive = await asyncio.to_thread(_Drive, graph, config, dict(overrides or {}))
+    return await drive.run()
 
-    def __init__(self, graph: Any = None) -> None:
-        self._graph = graph
 
-    async def execute(
-        self,
-        input: Any,  # noqa: A002, ARG002 - as the protocol has it
-        state: Any,  # noqa: ARG002 - loaded again once the graph's classes are there
-        config: Mapping[str, Any],
-        overrides: Mapping[str, Any] | None = None,
-    ) -> Execution:
-        """Go on from the state behind a super-step.
-
-        Args:
-            overrides: `recorded_nodes`: names of nodes that answer from the recording to the end; True: all.
-
-        Raises:
-            MissingExtra: LangGraph is not installed.
-            TargetNotGiven: no graph was given.
-            UsageError: the checkpoint is none of a graph's, or the change cannot be made there.
-        """
-        interface("langgraph.pregel", FRAMEWORK)
-        graph = plain_graph(await asyncio.to_thread(self._found, config))
-        drive = await asyncio.to_thread(_Drive, graph, config, dict(overrides or {}))
-        return await drive.run()
-
-    def _found(self, config: Mapping[str, Any]) -> Any:
-        made = self._graph
-        if made is None:
-            target = config["target"]
-            if target is None or isinstance(target, str):
-                name = target_name(target, open_session(Path(config["session"])), None)
-                try:
-                    made = build(import_target(name), None, name)
-                except TargetFailed as error:
-                    raise TargetNotGiven(
-                        str(error), remedy="give a function that returns the graph"
-                    ) from error
-            else:
-                made = target
-        pregel = interface("langgraph.pregel", FRAMEWORK)
-        if not isinstance(made, pregel.Pregel) and callable(made):
-            made = made(None)
-        if not isinstance(made, pregel.Pregel):
-            raise UsageError(
-                f"the target gave a {type(made).__name__}, not a compiled graph",
-                remedy="give what graph.compile() or recorded_graph() returns",
-            )
-        return made
+def _graph_of(config: Mapping[str, Any]) -> Any:
+    made = config["target"]
+    if made is None or isinstance(made, str):
+        name = target_name(made, open_session(Path(config["session"])), None)
+        try:
+            made = build(import_target(name), None, name)
+        except TargetFailed as error:
+            raise TargetNotGiven(str(error), remedy="give a function that returns the graph") from error
+    pregel = interface("langgraph.pregel", FRAMEWORK)
+    if not isinstance(made, pregel.Pregel) and callable(made):
+        made = made(None)
+    if not isinstance(made, pregel.Pregel):
+        raise UsageError(
+            f"the target gave a {type(made).__name__}, not a compiled graph",
+            remedy="give what graph.compile() or recorded_graph() returns",
+        )
+    return made
 
 
 class _Drive:

@@ -21,8 +21,6 @@ from Agent.flight.run_reading import RunRef, read_run
 from Agent.flight.tool_replayer import ToolReplayer, replaying_tools
 from Agent.record.emit.installed import active_pipeline, install_pipeline
 from Agent.record.emit.pipeline import Pipeline, UnkeptLines, record_lines
-from Agent.replay.compare.comparison import Comparison
-from Agent.replay.compare.outcome import short
 from Agent.replay.executors.result import (
     NOT_GIVEN,
     AgentExecutor,
@@ -30,9 +28,7 @@ from Agent.replay.executors.result import (
     ExecutorWatch,
     ReplayConfig,
     ReplayResult,
-    compute_diff,
     judge_execution,
-    order_difference,
     replayer_behind,
     watched,
 )
@@ -42,7 +38,7 @@ from Agent.replay.executors.saved_points import (
     SavedCheckpoint,
     given_and_output,
 )
-from Agent.replay.forks.forking import ForkResult, fork_run, resume_from_checkpoint
+from Agent.replay.forks.forking import ForkResult, fork_run
 from Agent.replay.forks.outcome import apply_patch, check_patch, merged
 from Agent.replay.plan.recording import session_info
 from Agent.replay.rerun import keep_json, make_replay_directory
@@ -117,88 +113,94 @@ class ReplayExecutor:
         saved = await self.checkpoints.get_checkpoint(checkpoint_id)
         given, original, shown = await asyncio.to_thread(self._recorded, saved)
         name = config.executor or str(await asyncio.to_thread(_framework, saved, shown, config))
-        told = self._told(saved, config, name, original)
+        told = _told(saved, config, name, original)
         chosen = MOCK if config.dry_run else name
-        executor = find_executor(chosen)
+        execute = find_executor(chosen)
+        given, state = _input(given, config), _state(saved, config)
         began = time.perf_counter()
-        execution, error = await self._executed(
-            executor, _input(given, config), _state(saved, config), told, config
+        execution = await _executed(execute, given, state, told, config, is_users=chosen in _REGISTERED)
+        if execution.original is NOT_GIVEN:
+            execution.original = original
+        result = ReplayResult(
+            checkpoint_id=saved.checkpoint_id,
+            run=saved.run,
+            executor=chosen,
+            input=given,
+            execution=execution,
+            duration_ms=(time.perf_counter() - began) * 1000,
+            **judge_execution(execution, is_modified=config.is_modified),
         )
-        duration_ms = (time.perf_counter() - began) * 1000
-        result = _result(saved, chosen, told, execution, error, config, duration_ms)
-        result.input = _input(given, config)
         await asyncio.to_thread(_keep, saved, result, self.checkpoints.source_of(saved.session))
         return result
 
     def _recorded(self, saved: SavedCheckpoint) -> tuple[Any, Any, str | None]:
-        found = given_and_output(saved, NOT_GIVEN)
-        if found[1] is not NOT_GIVEN:
-            return found
-        return found[0], self.checkpoints.last_state_like(saved), found[2]
+        given, output, shown = given_and_output(saved, NOT_GIVEN)
+        return given, self.checkpoints.last_state_like(saved) if output is NOT_GIVEN else output, shown
 
-    @staticmethod
-    def _told(saved: SavedCheckpoint, config: ReplayConfig, name: str, original: Any) -> dict[str, Any]:
-        """What the executor is told beside input and state."""
-        return {
-            "checkpoint_id": saved.checkpoint_id,
-            "run": saved.run,
-            "run_id": saved.ref.run_id,
-            "session": str(saved.session),
-            "step_id": saved.info.step_id,
-            "agent_id": saved.info.agent_id,
-            "saved_us": saved.saved_us,
-            "framework": _labels(saved).get("framework"),
-            "labels": _labels(saved),
-            "would_run": name,
-            "original_output": original,
-            "target": config.target,
-            "modified_input": config.modified_input,
-            "modified_state": config.modified_state,
-            "live": config.live,
-            "timeout_seconds": config.timeout_seconds,
-        }
 
-    async def _executed(
-        self, executor: AgentExecutor, given: Any, state: Any, told: Mapping[str, Any], config: ReplayConfig
-    ) -> tuple[Execution, str | None]:
-        """What the executor gave, and what it raised."""
-        ref = RunRef(Path(told["session"]), told["run_id"])
-        watch = ExecutorWatch(allows_network=bool(config.live))
-        replayer: ToolReplayer | None = None
-        is_users = type(executor) is FunctionExecutor or not type(executor).__module__.startswith(
-            "Agent.replay.executors."
+def _told(saved: SavedCheckpoint, config: ReplayConfig, name: str, original: Any) -> dict[str, Any]:
+    """What the executor is told beside input and state."""
+    labels = _labels(saved)
+    names = ("target", "modified_input", "modified_state", "live", "timeout_seconds")
+    return {
+        "checkpoint_id": saved.checkpoint_id,
+        "run": saved.run,
+        "run_id": saved.ref.run_id,
+        "session": str(saved.session),
+        "step_id": saved.info.step_id,
+        "agent_id": saved.info.agent_id,
+        "saved_us": saved.saved_us,
+        "framework": labels.get("framework"),
+        "labels": labels,
+        "would_run": name,
+        "original_output": original,
+        **{each: getattr(config, each) for each in names},
+    }
+
+
+async def _executed(
+    execute: ExecutorFunction,
+    given: Any,
+    state: Any,
+    told: Mapping[str, Any],
+    config: ReplayConfig,
+    *,
+    is_users: bool,
+) -> Execution:
+    """What the executor gave, or what it raised; code of users is watched, and calls the record's tools."""
+    watch = ExecutorWatch(allows_network=bool(config.live))
+    replayer: ToolReplayer | None = None
+    try:
+        with ExitStack() as around:
+            around.enter_context(recording_turned_away())
+            if is_users:
+                around.enter_context(watch.open())
+                ref = RunRef(Path(told["session"]), told["run_id"])
+                replayer = await asyncio.to_thread(replayer_behind, ref, told["saved_us"])
+                around.enter_context(replaying_tools(replayer, live=config.live))
+            running: Any = execute(given, state, told, overrides=config.overrides)
+            if is_users:
+                running = watched(running, watch, 1)
+            async with asyncio.timeout(config.timeout_seconds):
+                found = await running
+    except RecordingMiss as error:
+        return Execution(None, reasons=[str(error)], reads=watch.reads, error=str(error))
+    except AgentTraceError:
+        raise
+    except TimeoutError as error:
+        limit = config.timeout_seconds
+        text = f"TimeoutError: {error}" if limit is None else f"it did not end within {limit} s"
+        return Execution(None, reasons=[text], reads=watch.reads, error=text)
+    except Exception as error:  # noqa: BLE001 - what user code raises is a result
+        return Execution(None, reads=watch.reads, error=f"{type(error).__name__}: {error}")
+    execution = found if isinstance(found, Execution) else Execution(found)
+    execution.reads += watch.reads
+    unused = [call.name for call in replayer.unused] if replayer is not None else []
+    if unused:
+        execution.reasons.append(
+            f"{len(unused)} recorded calls after the checkpoint were not made: {', '.join(unused[:5])}"
         )
-        try:
-            with ExitStack() as around:
-                around.enter_context(recording_turned_away())
-                if is_users:
-                    around.enter_context(watch.open())
-                    replayer = await asyncio.to_thread(replayer_behind, ref, told["saved_us"])
-                    around.enter_context(replaying_tools(replayer, live=config.live))
-                running: Any = executor.execute(given, state, told, config.overrides)
-                if is_users:
-                    running = watched(running, watch, 1)
-                async with asyncio.timeout(config.timeout_seconds):
-                    found = await running
-        except RecordingMiss as error:
-            return Execution(None, reasons=[str(error)], reads=watch.reads), str(error)
-        except AgentTraceError:
-            raise
-        except TimeoutError as error:
-            told_text = f"it did not end within {config.timeout_seconds} s"
-            if config.timeout_seconds is None:
-                told_text = f"TimeoutError: {error}"
-            return Execution(None, reasons=[told_text], reads=watch.reads), told_text
-        except Exception as error:  # noqa: BLE001 - what user code raises is a result
-            return Execution(None, reads=watch.reads), f"{type(error).__name__}: {error}"
-        execution = found if isinstance(found, Execution) else Execution(found)
-        execution.reads += watch.reads
-        unused = [call.name for call in replayer.unused] if replayer is not None else []
-        if unused:
-            execution.reasons.append(
-                f"{len(unused)} recorded calls after the checkpoint were not made: {', '.join(unused[:5])}"
-            )
-        return execution, execution.error
+    return execution
 
 
 def _input(given: Any, config: ReplayConfig) -> Any:
@@ -232,55 +234,14 @@ def _labels(saved: SavedCheckpoint) -> dict[str, Any]:
 def _framework(saved: SavedCheckpoint, shown: str | None, config: ReplayConfig) -> str:
     """The executor of a run: what its label says, what its steps show, what its session remembers."""
     label = _labels(saved).get("framework")
-    if isinstance(label, str) and (is_registered(label) or label in registered_names()):
-        return label
+    if label in registered_names():
+        return str(label)
     if shown is not None:
         return shown
     if config.target is not None:
         return TRACED
     info = session_info(saved.session)
     return TRACED if info is not None and info.targets else GENERIC
-
-
-def _result(
-    saved: SavedCheckpoint,
-    chosen: str,
-    told: Mapping[str, Any],
-    execution: Execution,
-    error: str | None,
-    config: ReplayConfig,
-    duration_ms: float,
-) -> ReplayResult:
-    original = told["original_output"] if execution.original is NOT_GIVEN else execution.original
-    comparison = Comparison(None, execution.same_id)
-    diff = compute_diff(original, execution.output, comparison)
-    found = None if diff["has_changes"] else order_difference(original, execution.output, execution.same_id)
-    if found is not None and execution.divergence is None:
-        execution.divergence = f"output{found.path}: {short(found.recorded)} -> {short(found.replayed)}"
-    agreement = comparison.agreement
-    verdict, reasons = judge_execution(
-        execution,
-        diff,
-        is_modified=config.is_modified,
-        error=error,
-        overlooked=[*sorted(agreement.unseen), *sorted(agreement.older)],
-        is_equivalent=bool(agreement.redacted or agreement.identifiers),
-    )
-    return ReplayResult(
-        replay_id="",
-        checkpoint_id=saved.checkpoint_id,
-        run=saved.run,
-        executor=chosen,
-        input=None,
-        output=execution.output,
-        original_output=original,
-        diff=diff,
-        execution=execution,
-        verdict=verdict,
-        reasons=reasons,
-        duration_ms=duration_ms,
-        error=error,
-    )
 
 
 def _keep(saved: SavedCheckpoint, result: ReplayResult, source: RunSource | None) -> None:
@@ -300,27 +261,6 @@ def _keep(saved: SavedCheckpoint, result: ReplayResult, source: RunSource | None
 # Executors by name: those of this package, and those that users register.
 
 ExecutorFunction = Callable[..., Awaitable[Any]]
-
-
-class FunctionExecutor:
-    """An executor that is one async function."""
-
-    def __init__(self, function: ExecutorFunction) -> None:
-        self.function = function
-
-    async def execute(
-        self,
-        input: Any,  # noqa: A002 - as the protocol has it
-        state: Any,
-        config: Mapping[str, Any],
-        overrides: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """What the function gives."""
-        return await self.function(input, state, config, overrides=overrides)
-
-
-class OwnExecutor(FunctionExecutor):
-    """One of this package, which needs no watch."""
 
 
 async def _mock(
@@ -362,9 +302,20 @@ async def _traced(
             "the recorded actions are called with their recorded arguments",
             remedy="change the state instead, ReplayConfig(modified_state={...})",
         )
-    result = await asyncio.to_thread(_forked, config, dict(overrides or {}))
+    session = Path(config["session"])
+    _, result = await asyncio.to_thread(
+        fork_run,
+        config["run"],
+        config["step_id"],
+        config["modified_state"],
+        config["target"],
+        session.parent,
+        seed=(overrides or {}).get("seed"),
+        live=config["live"],
+        timeout_seconds=config["timeout_seconds"],
+    )
     parted = result.comparison.divergence
-    original = await asyncio.to_thread(_final_states, Path(config["session"]), result)
+    original = await asyncio.to_thread(_final_states, session, result)
     return Execution(
         _single(result.states),
         original=_single(original),
@@ -376,9 +327,21 @@ async def _traced(
     )
 
 
-MOCK, GENERIC, LANGGRAPH, TRACED = "mock", "generic", "langgraph", "traced"
-_OWN: dict[str, ExecutorFunction] = {MOCK: _mock, GENERIC: _generic, TRACED: _traced}
-_REGISTERED: dict[str, AgentExecutor] = {}
+async def _langgraph(*given: Any, **overrides: Any) -> Execution:
+    """Replay a recorded graph; the module is loaded when the first is replayed."""
+    from Agent.replay.executors.langgraph import replay_graph
+
+    return await replay_graph(*given, **overrides)
+
+
+MOCK, GENERIC, TRACED = "mock", "generic", "traced"
+_OWN: dict[str, ExecutorFunction] = {
+    MOCK: _mock,
+    GENERIC: _generic,
+    TRACED: _traced,
+    "langgraph": _langgraph,
+}
+_REGISTERED: dict[str, ExecutorFunction] = {}
 
 
 def register_executor(name: str, executor: ExecutorFunction | AgentExecutor) -> None:
@@ -399,9 +362,9 @@ def register_executor(name: str, executor: ExecutorFunction | AgentExecutor) -> 
             f"the executor {name} is the class {executor.__name__}", remedy="give an object of it"
         )
     if isinstance(executor, AgentExecutor) and inspect.iscoroutinefunction(executor.execute):
-        _REGISTERED[name] = executor
+        _REGISTERED[name] = executor.execute
     elif callable(executor) and _is_async(executor):
-        _REGISTERED[name] = FunctionExecutor(executor)
+        _REGISTERED[name] = executor
     else:
         raise UsageError(
             f"the executor {name} is neither an async function nor an object with an async execute()",
@@ -422,42 +385,22 @@ def unregister_executor(name: str) -> None:
 
 def registered_names() -> list[str]:
     """Return the names of all executors."""
-    return sorted({*_REGISTERED, *_OWN, LANGGRAPH})
+    return sorted({*_REGISTERED, *_OWN})
 
 
-def find_executor(name: str) -> AgentExecutor:
+def find_executor(name: str) -> ExecutorFunction:
     """The executor of a name.
 
     Raises:
         UsageError: there is none.
     """
-    found = _REGISTERED.get(name)
-    if found is not None:
-        return found
-    if name in _OWN:
-        return OwnExecutor(_OWN[name])
-    if name == LANGGRAPH:
-        from Agent.replay.executors.langgraph import LangGraphExecutor
-
-        return LangGraphExecutor()
-    raise UsageError(
-        f"no executor {name!r} is registered in this process",
-        remedy=f"register_executor({name!r}, function); there are {', '.join(registered_names())}",
-    )
-
-
-def is_registered(name: str) -> bool:
-    """Whether a user registered one of that name here."""
-    return name in _REGISTERED
-
-
-def _forked(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> ForkResult:
-    run, root = config["run"], Path(config["session"]).parent
-    how = {"live": config["live"], "timeout_seconds": config["timeout_seconds"]}
-    patch, seed = config["modified_state"], overrides.get("seed")
-    if patch is None and seed is None:
-        return resume_from_checkpoint(run, config["step_id"], config["target"], root, **how)
-    return fork_run(run, config["step_id"], patch, config["target"], root, seed=seed, **how)[1]
+    found = _REGISTERED.get(name) or _OWN.get(name)
+    if found is None:
+        raise UsageError(
+            f"no executor {name!r} is registered in this process",
+            remedy=f"register_executor({name!r}, function); there are {', '.join(registered_names())}",
+        )
+    return found
 
 
 def _final_states(session: Path, result: ForkResult) -> dict[str, Any]:

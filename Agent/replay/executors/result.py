@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, Protocol, runtime_checkable
@@ -25,7 +25,7 @@ from Agent.record.encode.capture import Capture
 from Agent.record.encode.redaction import Redactor
 from Agent.record.sources.adopted import asker_of, module_of
 from Agent.record.state.agents import agent_id_of
-from Agent.replay.compare.comparison import EVERY_MAPPING, Comparison, Difference, Recorded, SameId
+from Agent.replay.compare.comparison import EVERY_MAPPING, Agreement, Comparison, Difference, Recorded
 from Agent.replay.compare.outcome import EXIT_CODES, SourceRead, Verdict, short
 from Agent.replay.drive.watched import SourceWatch
 from Agent.replay.forks.outcome import Patch
@@ -63,24 +63,35 @@ class ReplayConfig:
 class ReplayResult:
     """What continuing from a checkpoint gave, beside what was recorded; `str()` of it is for people."""
 
-    replay_id: str
     checkpoint_id: str
     run: str
     executor: str
     input: Any
-    output: Any
-    original_output: Any
-    diff: dict[str, Any]
     execution: Execution = field(repr=False)
+    diff: dict[str, Any]
     verdict: Verdict | None
     """None of a comparison: where something was modified, or a fork was made."""
     reasons: tuple[str, ...]
     """Why it is UNVERIFIED."""
     duration_ms: float
-    error: str | None = None
-    """Type and text of what the executor raised."""
+    replay_id: str = ""
     path: Path | None = None
     """The directory that keeps the report; None where it could not be written."""
+
+    @property
+    def output(self) -> Any:
+        """What it gave."""
+        return self.execution.output
+
+    @property
+    def original_output(self) -> Any:
+        """What was recorded."""
+        return self.execution.original
+
+    @property
+    def error(self) -> str | None:
+        """Type and text of what the executor raised."""
+        return self.execution.error
 
     @property
     def completed(self) -> bool:
@@ -101,27 +112,16 @@ class ReplayResult:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, without secrets."""
-        told = {
-            "replay_id": self.replay_id,
-            "checkpoint_id": self.checkpoint_id,
-            "run": self.run,
-            "executor": self.executor,
-            "verdict": None if self.verdict is None else self.verdict.value,
+        names = ("replay_id", "checkpoint_id", "run", "executor", "verdict", "completed", "user_code_ran")
+        more = ("error", "input", "output", "original_output", "diff")
+        told = {name: getattr(self, name) for name in (*names, *more)} | {
             "reasons": list(self.reasons),
-            "completed": self.completed,
-            "user_code_ran": self.user_code_ran,
-            "error": self.error,
             "duration_ms": round(self.duration_ms, 3),
-            "input": self.input,
-            "output": self.output,
-            "original_output": self.original_output,
-            "diff": self.diff,
             "divergence": self.execution.divergence,
             "notes": list(self.execution.notes),
             "details": self.execution.details,
         }
-        found, _ = recorded_form(told)
-        return dict(found)
+        return dict(recorded_form(told)[0])
 
     def __str__(self) -> str:
         verdict = "comparison" if self.verdict is None else self.verdict.value
@@ -146,41 +146,50 @@ class ReplayResult:
             yield f"  {key}: missing, was {short(value)}"
 
 
-def judge_execution(
-    execution: Execution,
-    diff: Mapping[str, Any],
-    *,
-    is_modified: bool,
-    error: str | None,
-    overlooked: Collection[str] = (),
-    is_equivalent: bool = False,
-) -> tuple[Verdict | None, tuple[str, ...]]:
-    """The verdict of an execution and why nothing was proved.
+def judge_execution(execution: Execution, *, is_modified: bool) -> dict[str, Any]:
+    """Compare the output with the recorded one: `diff`, `verdict`, and the `reasons` why nothing was proved.
 
     Where no user code ran nothing is ever proved; what was meant to differ is a comparison.
 
     Args:
         is_modified: something was to be other than recorded.
-        error: what the executor raised.
-        overlooked: values that could not be compared, by name.
-        is_equivalent: equal only over values that are hidden on both sides.
     """
+    comparison = Comparison(None, execution.same_id)
+    diff = compute_diff(execution.original, execution.output, comparison)
+    if execution.divergence is None and not diff["has_changes"]:
+        execution.divergence = _order_difference(execution)
+    verdict, reasons = _verdict(execution, diff, comparison.agreement, is_modified=is_modified)
+    return {"diff": diff, "verdict": verdict, "reasons": tuple(reasons)}
+
+
+def _verdict(
+    execution: Execution, diff: Mapping[str, Any], agreement: Agreement, *, is_modified: bool
+) -> tuple[Verdict | None, list[str]]:
     if not execution.user_code_ran:
-        return Verdict.UNVERIFIED, tuple(execution.reasons) or ("no user code ran",)
+        return Verdict.UNVERIFIED, execution.reasons or ["no user code ran"]
     if is_modified or execution.is_comparison:
-        return None, tuple(execution.reasons)
+        return None, execution.reasons
+    overlooked = [*sorted(agreement.unseen), *sorted(agreement.older)]
     reasons = [*execution.reasons, *map(str, execution.reads)]
     reasons += [f"the value of {name} cannot be compared" for name in overlooked]
-    differs = bool(diff["has_changes"]) or error is not None or execution.divergence is not None
+    found = execution.divergence or execution.error or (diff["summary"] if diff["has_changes"] else None)
     if reasons:
-        if differs:
-            reasons.append(f"so this proves nothing: {execution.divergence or error or diff['summary']}")
-        return Verdict.UNVERIFIED, tuple(reasons)
-    if differs:
-        return Verdict.DIVERGED, ()
+        return Verdict.UNVERIFIED, reasons + ([] if found is None else [f"so this proves nothing: {found}"])
+    if found is not None:
+        return Verdict.DIVERGED, []
     if execution.output is None or execution.output == {}:
-        return Verdict.UNVERIFIED, ("nothing informative was compared: neither run has an output",)
-    return (Verdict.EQUIVALENT if is_equivalent else Verdict.IDENTICAL), ()
+        return Verdict.UNVERIFIED, ["nothing informative was compared: neither run has an output"]
+    is_equivalent = bool(agreement.redacted or agreement.identifiers)
+    return (Verdict.EQUIVALENT if is_equivalent else Verdict.IDENTICAL), []
+
+
+def _order_difference(execution: Execution) -> str | None:
+    """Where two outputs part that `compute_diff` finds to be the same: in the order of keys in a value."""
+    one, other = _keyed(execution.original), _keyed(execution.output)
+    found = recorded_difference(one, other, Comparison(None, execution.same_id))
+    if found is None:
+        return None
+    return f"output{found.path}: {short(found.recorded)} -> {short(found.replayed)}"
 
 
 @runtime_checkable
@@ -280,11 +289,6 @@ def recorded_form(value: Any) -> tuple[Any, dict[str, str]]:
     return orjson.loads(b"{" + body + b"}")["value"], {
         pointer.removeprefix("/value"): tag for pointer, tag in (types or {}).items()
     }
-
-
-def order_difference(original: Any, replayed: Any, same_id: SameId | None) -> Difference | None:
-    """Where two outputs part that `compute_diff` finds to be the same: in the order of keys in a value."""
-    return recorded_difference(_keyed(original), _keyed(replayed), Comparison(None, same_id))
 
 
 def recorded_difference(
@@ -397,31 +401,20 @@ class watched:  # noqa: N801 - used like a function
         self._step = step
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        inner = self._awaitable.__await__()
-        resume: Callable[[], Any] = lambda: next(inner)  # noqa: E731 - one of three ways to go on
+        inner: Any = self._awaitable.__await__()
+        go_on: Callable[[], Any] = partial(next, inner)
         while True:
             try:
                 with self._watch.noticing(self._step):
-                    waited = resume()
+                    waited = go_on()
             except StopIteration as end:
                 return end.value
             try:
                 sent = yield waited
-            except GeneratorExit:
-                inner.close()
-                raise
             except BaseException as error:  # noqa: BLE001 - handed on to the code that waits
-                resume = _thrower(inner, error)
+                go_on = partial(inner.throw, error)
             else:
-                resume = _sender(inner, sent)
-
-
-def _sender(inner: Any, value: Any) -> Callable[[], Any]:
-    return lambda: next(inner) if value is None else inner.send(value)
-
-
-def _thrower(inner: Any, error: BaseException) -> Callable[[], Any]:
-    return lambda: inner.throw(error)
+                go_on = partial(next, inner) if sent is None else partial(inner.send, sent)
 
 
 @cache

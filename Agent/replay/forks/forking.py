@@ -70,8 +70,8 @@ class ForkResult:
 
     @property
     def exit_code(self) -> int:
-        """Return 0 if it ran to its end, whatever the result; 4 if it had to stop."""
-        return 0 if self.completed else 4
+        """Return 0 if it ran to its end as the original did, 1 if it differs, 4 if it had to stop."""
+        return 4 if not self.completed else int(bool(self.comparison))
 
     @cached_property
     def comparison(self) -> RunComparison:
