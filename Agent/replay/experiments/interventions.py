@@ -680,10 +680,10 @@ def _compared(event_id: str, way: dict[str, Any], told: dict[str, Any]) -> Tried
     words = way["told"]
     with_it = [told["baseline"], *told["with_it"]]
     without_it = [way["fork"], *told["without_it"]]
-    usual = {name for each in with_it for name in each["errors"]}
-    broken = [each for each in without_it if {*each["errors"]} - usual]
+    usual = {name for each in with_it for name in each["types"]}
+    broken = [each for each in without_it if {*each["types"]} - usual]
     if broken:
-        message = broken[0]["messages"][0]
+        message = broken[0]["errors"][0]
         return Tried(event_id, words, lacks=f"without it the run fails in another way: {message}")
     pairs = [
         (one["value"], other["value"])

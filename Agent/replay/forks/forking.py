@@ -80,15 +80,10 @@ class ForkResult:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, the comparison with the original among them."""
+        names = ("run", "step", "fork_id", "target", "patch", "seed", "completed")
         return {
-            "run": self.run,
-            "step": self.step,
-            "fork_id": self.fork_id,
+            **{name: getattr(self, name) for name in names},
             "session": str(self.session),
-            "target": self.target,
-            "patch": self.patch,
-            "seed": self.seed,
-            "completed": self.completed,
             **self.outcome.to_object(),
             "comparison": self.comparison.to_dict(),
         }
@@ -135,7 +130,7 @@ def resume_from_checkpoint(
     timeout_seconds: float | None = None,
 ) -> ForkResult:
     """Continue a recorded run from a point, unchanged, in a new run; see `fork_run` for the arguments."""
-    return _forked(run, step, None, None, target, root, live, timeout_seconds)
+    return fork_run(run, step, None, target, root, live=live, timeout_seconds=timeout_seconds)[1]
 
 
 def fork_run(
@@ -173,36 +168,18 @@ def fork_run(
     """
     if patch is not None:
         check_patch(patch)
-    result = _forked(run, step, patch, seed, target, root, live, timeout_seconds)
-    return result.fork_id, result
-
-
-def _forked(
-    run: RunName,
-    step: str | int,
-    patch: Patch | None,
-    seed: int | None,
-    target: Target | None,
-    root: str | os.PathLike[str] | None,
-    live: bool | Collection[str],
-    timeout_seconds: float | None,
-) -> ForkResult:
     request = fork_request(run, step, target, root, live)
     request |= {"patch": patch, "seed": seed, "fork_id": new_run_id()}
-    result = run_job(_FORK, request, timeout_seconds)
-    answer = result.answered()
-    return ForkResult(
-        run=request["run"],
-        step=request["step"],
-        fork_id=request["fork_id"],
+    done = run_job(_FORK, request, timeout_seconds)
+    answer = done.answered()
+    result = ForkResult(
         session=Path(answer["session"]),
-        target=request["target"],
         outcome=ForkOutcome.from_object(answer["outcome"]),
-        patch=patch,
-        seed=seed,
-        stdout=result.stdout,
-        stderr=result.stderr,
+        stdout=done.stdout,
+        stderr=done.stderr,
+        **{name: request[name] for name in ("run", "step", "fork_id", "target", "patch", "seed")},
     )
+    return result.fork_id, result
 
 
 def fork_request(

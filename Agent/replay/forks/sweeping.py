@@ -10,7 +10,7 @@ import os
 import statistics
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,10 @@ from Agent.replay.rerun import keep_json, make_replay_directory
 from Agent.replay.worker.jobs import Job, run_job
 
 _SWEEP = Job("fork", "Agent.replay.forks.sweep_job:sweep")
+_ASKED = ("run", "step", "target", "outcome", "workers")
+_TOLD = ("point", "start", "redriven", "baseline", "smallest", "reached_seconds", "forks_seconds")
+_OF_EACH = ("value", "stopped", "errors", "steps", "seconds", "process_seconds")
+"""What a report has of its request, of the answer, and of the answer on each fork."""
 _SHOWN_VALUES = 8
 _BAR_CHARS = 30
 
@@ -38,7 +42,7 @@ class SweptFork:
     value: Any
     """The outcome: a JSON value, `stopped` where a call had no recorded response."""
     stopped: str | None
-    errors: tuple[str, ...]
+    errors: Sequence[str]
     steps: int
     seconds: float
     """From the point on."""
@@ -97,22 +101,11 @@ class SweepReport:
         """As JSON values."""
         numbers = self.numbers
         return {
-            "run": self.run,
-            "step": self.step,
-            "target": self.target,
-            "outcome": self.outcome,
-            "point": self.point,
-            "start": self.start,
-            "redriven": self.redriven,
-            "baseline": self.baseline,
+            **{name: getattr(self, name) for name in (*_ASKED, *_TOLD)},
             "counts": dict(self.counts.most_common()),
             "quantiles": _quantiles(numbers) if numbers else None,
             "flips": len(self.flips),
-            "smallest": self.smallest,
-            "workers": self.workers,
-            "reached_seconds": self.reached_seconds,
-            "forks_seconds": self.forks_seconds,
-            "forks": [{name: getattr(fork, name) for name in SweptFork.__slots__} for fork in self.forks],
+            "forks": [asdict(fork) for fork in self.forks],
         }
 
     def __str__(self) -> str:
@@ -193,44 +186,19 @@ def sweep_forks(
     request = fork_request(run, step, target, root, live)
     request |= {"variants": variants, "outcome": outcome, "workers": workers or len(os.sched_getaffinity(0))}
     answer = run_job(_SWEEP, request, timeout_seconds).answered()
-    report = _report(request, answer, make_replay_directory(Path(request["session"])))
+    report = SweepReport(
+        forks=tuple(
+            SweptFork(**variant, **{name: told.get(name, 0.0) for name in _OF_EACH})
+            for variant, told in zip(variants, answer["tried"], strict=True)
+        ),
+        path=make_replay_directory(Path(request["session"])),
+        live=tuple(request["live"]) if isinstance(request["live"], list) else (),
+        **{name: request[name] for name in _ASKED},
+        **{name: answer[name] for name in _TOLD},
+    )
     if report.path is not None and keep_json(report.path / "sweep.json", report.to_dict()):
         return replace(report, path=None)
     return report
-
-
-def _report(request: dict[str, Any], answer: dict[str, Any], path: Path | None) -> SweepReport:
-    """What was asked and what the child process told, together."""
-    forks = [
-        SweptFork(
-            variant["patch"],
-            variant["seed"],
-            told["value"],
-            told["stopped"],
-            tuple(told["errors"]),
-            told["steps"],
-            told.get("seconds", 0.0),
-            told.get("process_seconds", 0.0),
-        )
-        for variant, told in zip(request["variants"], answer["tried"], strict=True)
-    ]
-    return SweepReport(
-        run=request["run"],
-        step=request["step"],
-        target=request["target"],
-        outcome=request["outcome"],
-        point=answer["point"],
-        start=answer["start"],
-        redriven=answer["redriven"],
-        baseline=answer["baseline"]["value"],
-        forks=tuple(forks),
-        smallest=answer["smallest"],
-        workers=request["workers"],
-        reached_seconds=answer["reached_seconds"],
-        forks_seconds=answer["forks_seconds"],
-        path=path,
-        live=tuple(request["live"]) if isinstance(request["live"], list) else (),
-    )
 
 
 def _text(value: Any) -> str:
