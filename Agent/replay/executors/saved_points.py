@@ -32,6 +32,7 @@ from Agent.flight.recorded_calls import RecordedProgram
 from Agent.flight.run_fold import Step
 from Agent.flight.run_reading import RunRecord, RunRef, find_run, read_run
 from Agent.record.emit.installed import flush_active
+from Agent.replay.diff.run_side import name_of
 from Agent.replay.plan.recording import ACTION_KINDS
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import LAST, list_sessions
@@ -90,10 +91,7 @@ class SavedCheckpoint:
     @property
     def run(self) -> str:
         """The run, or the one agent of a session's root run, as a command line names it."""
-        if self.ref.run_id is not None:
-            return self.ref.run_id
-        session_id = self.session.name.removeprefix("session_")
-        return session_id if self.info.agent_id is None else f"{session_id}/{self.info.agent_id}"
+        return name_of(self.ref._replace(agent_id=self.info.agent_id))
 
     @property
     def saved_us(self) -> int:
