@@ -558,24 +558,13 @@ class RunComparison:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {
-            "a": self.a,
-            "b": self.b,
+        meter = self.meter
+        read = {"lines": meter.lines, "size_bytes": meter.size_bytes, "of_bytes": meter.total_bytes}
+        names = ("a", "b", "compared", "states", "not_compared", "unseen", "method", "notes")
+        return {name: getattr(self, name) for name in names} | {
             "differ": bool(self),
             "divergence": None if self.divergence is None else self.divergence.to_dict(),
-            "compared": self.compared,
-            "states": self.states,
-            "not_compared": dict(self.not_compared),
-            "unseen": list(self.unseen),
-            "method": self.method,
-            "read": {
-                "lines": self.meter.lines,
-                "size_bytes": self.meter.size_bytes,
-                "of_bytes": self.meter.total_bytes,
-            }
-            if self.method == "bisection"
-            else None,
-            "notes": list(self.notes),
+            "read": read if self.method == "bisection" else None,
         }
 
     def __str__(self) -> str:

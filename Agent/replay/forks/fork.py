@@ -554,34 +554,25 @@ def _patch(
 # The session says where it comes from; nothing of it enters the categories across sessions.
 
 
-class HeardSink:
-    """A sink whose every line is heard before the next is made; all else is the sink's own."""
+class _Heard:
+    """A sink, or a stream of one: each line is heard when it is written; all else is its own."""
 
-    def __init__(self, sink: SessionWriter, hear: Callable[[bytes], None]) -> None:
-        self._sink = sink
+    def __init__(self, inner: Any, hear: Callable[[bytes], None]) -> None:
+        self._inner = inner
         self._hear = hear
 
     def open_stream(self, agent_id: str | None, category: str) -> Stream:
-        """The stream, heard."""
-        return _HeardStream(self._sink.open_stream(agent_id, category), self._hear)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sink, name)
-
-
-class _HeardStream:
-    def __init__(self, stream: Any, hear: Callable[[bytes], None]) -> None:
-        self._stream = stream
-        self._hear = hear
+        """The sink's stream, heard."""
+        return _Heard(self._inner.open_stream(agent_id, category), self._hear)
 
     def write(self, line: RedactedBytes) -> bool:
-        """Write a line, then let it be heard."""
-        written: bool = self._stream.write(line)
+        """Write a line, then let it be heard before the next is made."""
+        written: bool = self._inner.write(line)
         self._hear(line)
         return written
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self._inner, name)
 
 
 class ForkRecording:
@@ -622,7 +613,7 @@ class ForkRecording:
         except OSError as error:
             raise _unwritten("no session can be made there", root, error) from error
         self._writer = writer = SessionWriter(self.session)
-        sink: Any = None if hear is None else HeardSink(writer, hear)
+        sink: Any = None if hear is None else _Heard(writer, hear)
         options = options_of_replay(configuration.get("state"), gone_states=True)
         self.pipeline = record_session(self.session, writer, redactor, options, sink=sink)
         self.pipeline.announce(writer, writer.durability)

@@ -89,7 +89,7 @@ def _pointed_at(targets: list[int]) -> list[int]:
 
 
 def sweep(request: dict[str, Any]) -> dict[str, Any]:
-    """Carry out one request of `sweeping.py`."""
+    """Carry out one request of `sweep_forks`."""
     began = time.monotonic()
     outcome = OutcomeOf.parse(request["outcome"])
     fork = Fork(request, shows=outcome.concerns)
