@@ -17,7 +17,7 @@ from Agent.analysis.debug import debug_issue as debug
 from Agent.analysis.debug.experiment_seam import HowToTest
 from Agent.analysis.interactions import interaction_lines
 from Agent.analysis.query.engine import Engine, SqlResult, open_engine
-from Agent.analysis.report import html_page, session_report
+from Agent.analysis.report import session_report
 from Agent.analysis.session import SessionRef, find, flush_recording, unknown_agent
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound
@@ -239,8 +239,8 @@ class LogAnalyzer:
         return session_report.export_analysis(Path(path), self.path, self.reader, self.engine)
 
     def write_html(self, path: str | os.PathLike[str]) -> Path:
-        """Write the session as one HTML report (`html_page.write_page`); return its path."""
-        return html_page.write_page(Path(path), self)
+        """Write the session as one HTML report (`session_report.write_page`); return its path."""
+        return session_report.write_page(Path(path), self)
 
     def sql(self, query: str) -> SqlResult:
         """Run one reading SQL statement over the views (`views.names`); each row is a dict."""

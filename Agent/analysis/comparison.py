@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +19,11 @@ from Agent.analysis.errors import FINGERPRINT, shape_of
 from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.views import IS_ERROR, scan, whole_lines
 from Agent.analysis.stats import holm, welch
-from Agent.analysis.text import WIDTH, cell, plural, section, short_number, table
 from Agent.errors import UsageError
+from Agent.render.blocks import Block, Grid, Section, Words
+from Agent.render.html import notebook_html
+from Agent.render.text import sections_text
+from Agent.render.words import cell, plural, short_number
 from Agent.tree.layout import session_id_of
 
 ALPHA = 0.05
@@ -102,7 +104,10 @@ class BehaviourComparison:
 
     def to_text(self, width: int | None = None) -> str:
         """Return the comparison as text; with a width, its tables are cut to that."""
-        return comparison_text(self.to_dict(), width)
+        return sections_text(comparison_sections(self.to_dict()), width)
+
+    def _repr_html_(self) -> str:
+        return notebook_html(comparison_sections(self.to_dict()))
 
 
 def compare_sessions(first: Path, second: Path) -> BehaviourComparison:
@@ -483,34 +488,28 @@ MAX_REAL = 20
 MAX_NOISE = 5
 
 
-def comparison_text(found: Mapping[str, Any], width: int | None = None) -> str:
+def comparison_sections(found: Mapping[str, Any]) -> Iterator[Section]:
     """The sides, the differences that noise does not explain, and the largest of those that it may.
 
     Args:
         found: what `BehaviourComparison.to_dict` gives.
-        width: what a row of a table is cut to; paragraphs are never wider than a page.
     """
-    room = None if width is None else width - 2
-    head = [f"{label} {_side(side)}" for label, side in (("A", found["first"]), ("B", found["second"]))]
+    sides = (("A", found["first"]), ("B", found["second"]))
+    yield Section("Compared", [Words(f"{label} {_side(side)}") for label, side in sides])
     real = [each for each in found["differences"] if each["is_real"]]
     noise = [each for each in found["differences"] if not each["is_real"]]
-    parts = ["\n".join(head)]
-    if real:
-        parts.append(
-            section(f"Differences that noise does not explain: {len(real)}", _rows(real, MAX_REAL, room))
-        )
-    else:
-        parts.append("No difference that noise does not explain.")
     one_sided = [each for each in noise if each["note"].startswith(("new", "gone"))]
-    title = "Only on one side, but too few or too close together to be sure"
-    parts.append(section(title, _rows(one_sided, MAX_NOISE, room)))
     noise = [each for each in noise if each not in one_sided]
     changed = [each for each in noise if each["first"] != each["second"]]
-    title = f"Noise may explain: {plural(len(noise), 'comparison')}"
-    parts.append(section(title, _rows(changed, MAX_NOISE, room)))
-    method = textwrap.wrap(found["method"], min(room or WIDTH, WIDTH - 4))
-    how = [f"rates are {found['unit']}", *method, *found["notes"]]
-    return "\n\n".join(part for part in [*parts, section("How", how)] if part)
+    title = f"Differences that noise does not explain: {len(real)}"
+    yield Section(title, _grid(real, MAX_REAL) or [Words("None.")])
+    for title, rows in (
+        ("Only on one side, but too few or too close together to be sure", one_sided),
+        (f"Noise may explain: {plural(len(noise), 'comparison')}", changed),
+    ):
+        yield Section(title, _grid(rows, MAX_NOISE))
+    how = (f"rates are {found['unit']}", found["method"], *found["notes"])
+    yield Section("How", [Words(each) for each in how])
 
 
 def _side(side: Mapping[str, Any]) -> str:
@@ -520,11 +519,8 @@ def _side(side: Mapping[str, Any]) -> str:
     return f"{side['label']}: {events} of {agents} in {seconds} s{ticks}"
 
 
-def _rows(differences: Sequence[Mapping[str, Any]], limit: int, width: int | None) -> list[str]:
-    if not differences:
-        return []
-    rows: list[Sequence[Any]] = [("", "", "A", "B", "change", "95 % interval", "chance")]
-    rows += [
+def _grid(differences: Sequence[Mapping[str, Any]], most: int) -> list[Block]:
+    rows = [
         (
             each["what"],
             each["name"],
@@ -534,10 +530,10 @@ def _rows(differences: Sequence[Mapping[str, Any]], limit: int, width: int | Non
             _interval(each),
             _chance(each),
         )
-        for each in differences[:limit]
+        for each in differences
     ]
-    hidden = len(differences) - limit
-    return [*table(rows, frozenset({2, 3, 4, 6}), width), *([f"... and {hidden} more"] if hidden > 0 else [])]
+    columns = ("", "", "A", "B", "change", "95 % interval", "chance")
+    return [Grid(columns, rows, frozenset({2, 3, 4, 6}), most)] if rows else []
 
 
 def _change(each: Mapping[str, Any]) -> str:

@@ -15,18 +15,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 import click
 
 from Agent.archive.sealed.parts import archive_dir
 from Agent.cli.parameters import Since
-from Agent.cli.render import LEVEL_STYLES, clean, clip, display_width, paint
+from Agent.cli.render import LEVEL_STYLES, clean, paint
 from Agent.errors import DamagedInput, InputError
 from Agent.event.clock import seconds_between
 from Agent.event.kinds import LEVELS
 from Agent.event.model import ENVELOPE_KEYS, Event
 from Agent.event.payloads import KINDS
+from Agent.render.layout import clip, display_width
 from Agent.tree.files.session import Lineage, lineage_within, open_session
 from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import SessionRef, list_sessions, read_file, summary_file, tree_files
@@ -230,8 +231,6 @@ def _seconds(started_at: str | None, until: str | None) -> float | None:
         return None
 
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 LEVEL_NAMES: Final = tuple(LEVELS)
 
 _CONDITION: Final = re.compile(r"([^=~!<>\s][^=~!<>]*?)\s*(!=|!~|>=|<=|=|~|>|<)(.*)", re.DOTALL)
@@ -381,11 +380,10 @@ def conditions(ctx: click.Context, param: click.Parameter, values: tuple[str, ..
         raise click.BadParameter(str(error), ctx, param) from None
 
 
-where_option = click.option(
-    "--where",
-    multiple=True,
-    callback=conditions,
-    metavar="CONDITION",
-    help="Only events that match: key=value, 'key~regex', 'key>number' (also != !~ >= < <=). "
+Where = Annotated[
+    tuple[FieldTest, ...],
+    "--where CONDITION",
+    "Only events that match: key=value, 'key~regex', 'key>number' (also != !~ >= < <=). "
     "Nested keys are joined by dots; repeatable.",
-)
+    {"callback": conditions},
+]

@@ -1,50 +1,159 @@
-"""The options that commands share, and the completion of their values; the command modules use them."""
+"""How commands declare what they take: in the signature of a function; its docstring is the help.
+
+`command` makes the click command of both. `Annotated[int, "-n N", COUNT]` names flags and metavar, and a
+type of click or a dict of further settings; without flags the name of the parameter is the flag. A spec
+without a dash, such as `"[RUN]"`, is an argument. What several commands share stands below `Root`.
+"""
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import click
 from click.shell_completion import CompletionItem
 
-from Agent.analysis.text import command_lines
 from Agent.cli import render
+from Agent.render.layout import command_lines
 from Agent.tree.default_root import default_root
 
 if TYPE_CHECKING:
     from Agent.event.model import Event
     from Agent.replay.compare.normaliser import Normaliser
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-_TARGET_HELP = (
-    "MODULE:NAME of a class or factory that builds the agent; default: the one the session remembers."
-)
 UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _EXAMPLE_WIDTH = 76
 """The help indents them by two columns and leaves two free, in a terminal of 80."""
 _AGO = re.compile(r"-(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|min|h|d|w)", re.ASCII)
+_LAST = ("session", "json", "root")
+"""What nearly every command takes comes last in its help, in this order."""
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+DIRECTORY = click.Path(file_okay=False, path_type=Path)
+COUNT = click.IntRange(min=1)
+FROM_ZERO = click.IntRange(min=0)
 
 
-def command(*examples: str, of: click.Group | None = None, **how: Any) -> Callable[[Any], click.Command]:
-    """`click.command`, or that of a group, with examples of use at the end of the help."""
-    title = "Example:" if len(examples) == 1 else "Examples:"
-    lines = [shown for line in examples for shown in command_lines(f"  {line}", _EXAMPLE_WIDTH)]
-    epilog = "\b\n" + "\n".join([title, *lines])
-    return (click.command if of is None else of.command)(epilog=epilog, **how)
+def _made(name: str, annotated: Any, default: Any, text: str) -> click.Parameter:
+    """The click parameter of an annotated parameter of a function."""
+    kind, *more = get_args(annotated) if get_origin(annotated) is Annotated else (annotated,)
+    specs = [each for each in more if isinstance(each, str)]
+    how = _typed(kind)
+    if default is not inspect.Parameter.empty:
+        how["default"] = default
+    for each in more:
+        how |= each if isinstance(each, dict) else {"type": each} if isinstance(each, click.ParamType) else {}
+    words = specs[0].split() if specs else []
+    flags = [word for word in words if word.startswith("-")]
+    metavar = " ".join(word for word in words if not word.startswith("-")) or None
+    if metavar is not None and not flags:
+        nargs = -1 if how.pop("multiple") else 1
+        return click.Argument(
+            [name], **{"metavar": metavar, "nargs": nargs, "required": metavar[0] != "[", **how}
+        )
+    flags = flags or [f"--{name.replace('_', '-')}"]
+    return click.Option(
+        [name, *flags], **{"help": text or "".join(specs[1:][-1:]), "metavar": metavar, **how}
+    )
 
 
-def group(*examples: str, **how: Any) -> Callable[[Any], click.Group]:
-    """`click.group`, with examples likewise."""
-    made: Callable[[Any], Any] = command(*examples, cls=click.Group, **how)
+def _typed(kind: Any) -> dict[str, Any]:
+    """How click reads values of a type; a text unless it is one of these."""
+    is_many = get_origin(kind) is tuple
+    kind = get_args(kind)[0] if is_many else kind
+    if get_origin(kind) in {UnionType, Union}:
+        kind = next(each for each in get_args(kind) if each is not NoneType)
+    if kind is bool:
+        return {"is_flag": True, "type": bool}
+    if get_origin(kind) is Literal:
+        return {"type": click.Choice(get_args(kind)), "multiple": is_many}
+    return {"type": kind if kind in {int, float} else FILE if kind is Path else None, "multiple": is_many}
+
+
+def command(
+    *, of: click.Group | None = None, json: bool = True, **how: Any
+) -> Callable[[Any], click.Command]:
+    """`click.command`, or that of a group, from the annotations and the docstring of a function.
+
+    Args:
+        of: the group that it belongs to.
+        json: whether it takes --json, which `render.gave_json` and `render.wants_json` answer.
+    """
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        params = [*_declared(function), *([_json_option()] if json else [])]
+        params.sort(key=lambda each: _LAST.index(str(each.name)) if each.name in _LAST else -1)
+        make = click.command if of is None else of.command
+        about, _, examples = _parts(function)
+        made: click.Command = make(epilog=_epilog(examples), params=params, help=about, **how)(function)
+        return made
+
+    return decorate
+
+
+def _declared(function: Callable[..., Any]) -> Iterator[click.Parameter]:
+    """What a function takes, each part of `**name: Unpack[...]` by itself."""
+    hints = get_type_hints(function, include_extras=True)
+    texts = _texts(function)
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            (several,) = get_args(hints[name])
+            for each, hint in get_type_hints(several, include_extras=True).items():
+                yield _made(each, hint, parameter.empty, _texts(several).get(each, ""))
+        else:
+            made = _made(name, hints[name], parameter.default, texts.get(name, ""))
+            if made.callback is _run_or_session:
+                yield _session_instead
+            yield made
+
+
+def _texts(described: Any) -> dict[str, str]:
+    """The sentences on each parameter in the docstring of a function or class; empty where there is none."""
+    found = (each.partition(":") for each in re.split(r"\n    (?=\w)", f"\n{_parts(described)[1]}")[1:])
+    return {name: " ".join(text.split()) for name, _, text in found}
+
+
+def _parts(described: Any) -> tuple[str, str, str]:
+    """What a docstring says, its section on parameters, and its examples."""
+    text, _, examples = inspect.cleandoc(described.__doc__ or "").partition("\n\nExamples:\n")
+    about, _, section = text.partition("\n\nArgs:\n")
+    return about, section, examples
+
+
+def _epilog(examples: str) -> str:
+    """Examples at the end of the help, each broken so that it can be copied."""
+    lines = [shown for line in examples.splitlines() for shown in command_lines(line[2:], _EXAMPLE_WIDTH)]
+    title = "Examples:" if "\n" in examples else "Example:"
+    return "\b\n" + "\n".join([title, *lines])
+
+
+def group(**how: Any) -> Callable[[Any], click.Group]:
+    """`click.group`, likewise."""
+    made: Callable[[Any], Any] = command(json=False, cls=click.Group, **how)
     return made
+
+
+def _remember_json(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    ctx.meta[render.JSON_WANTED] = value
+
+
+def _json_option() -> click.Option:
+    return click.Option(
+        ["--json"], is_flag=True, expose_value=False, callback=_remember_json, help="Print JSON."
+    )
+
+
+def misuse(message: str) -> click.UsageError:
+    """The error for options that do not go together; it ends with where to read on."""
+    return click.UsageError(message, click.get_current_context(silent=True))
 
 
 def find_code_here() -> None:
@@ -53,18 +162,7 @@ def find_code_here() -> None:
         sys.path.insert(0, str(Path.cwd()))
 
 
-def target_option(text: str = _TARGET_HELP) -> Callable[[F], F]:
-    """`--target`, looked for before anything is read."""
-    return click.option("--target", metavar="MODULE:FACTORY", callback=_found_target, help=text)
-
-
-def _found_target(ctx: click.Context, _param: click.Parameter, target: str | None) -> str | None:
-    if target is not None and not ctx.resilient_parsing:
-        from Agent.replay.worker.jobs import check_target
-
-        find_code_here()
-        check_target(target)
-    return target
+# completion
 
 
 def _root_of(ctx: click.Context) -> Path:
@@ -82,96 +180,19 @@ def complete_sessions(ctx: click.Context, _param: click.Parameter, incomplete: s
 
 def complete_agents(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The agents of the session that was named, or of the newest."""
+    return [CompletionItem(each) for each in _agents(ctx, ctx.meta.get(_SESSION), incomplete)]
+
+
+def _agents(ctx: click.Context, session: str | None, incomplete: str) -> list[str]:
     from Agent.archive.sealed.reader import open_reader
     from Agent.errors import InputError
     from Agent.tree.layout import find_session
 
     try:
-        agents = open_reader(find_session(_root_of(ctx), ctx.params.get("session"))).agents()
+        agents = open_reader(find_session(_root_of(ctx), session)).agents()
     except InputError:
         return []  # a shell that completes has no place to tell; the command itself will
-    return [CompletionItem(each.agent_id) for each in agents if each.agent_id.startswith(incomplete)]
-
-
-def root_option_of(*names: str, text: str = "The trace root.") -> Callable[[F], F]:
-    """The trace root under these names."""
-    return click.option(
-        *names,
-        "root",
-        metavar="DIR",
-        type=click.Path(file_okay=False, path_type=Path),
-        default=default_root,
-        show_default="as configured, else trace",
-        envvar="AGENT_TRACE_ROOT",
-        show_envvar=True,
-        help=text,
-    )
-
-
-root_option = root_option_of("--root")
-session_option = click.option(
-    "--session",
-    "-s",
-    metavar="ID",
-    default="last",
-    shell_complete=complete_sessions,
-    help="A session id, a unique prefix of one, a path, last, or last-fork.",
-)
-
-
-def _remember_json(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
-    ctx.meta[render.JSON_WANTED] = value
-
-
-json_option = click.option(
-    "--json", is_flag=True, expose_value=False, callback=_remember_json, help="Print JSON."
-)
-"""Commands do not see it: `render.gave_json` and `render.wants_json` do."""
-
-
-def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Several options and arguments as one decorator, in the order of the help."""
-
-    def decorate(function: Any) -> Any:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-common_options = together(json_option, root_option)
-session_options = together(session_option, json_option, root_option)
-network_option = click.option("--network", is_flag=True, help="Allow network access during the replay.")
-agent_argument = click.argument("agent", shell_complete=complete_agents)
-
-
-def limit_option(text: str, default: int | None = None) -> Callable[[F], F]:
-    """`--limit N`: at most so many."""
-    return click.option("--limit", "-n", type=click.IntRange(min=1), default=default, metavar="N", help=text)
-
-
-def workers_option(text: str) -> Callable[[F], F]:
-    """`--workers N`: how many at a time."""
-    return click.option("--workers", type=click.IntRange(min=1), metavar="N", help=text)
-
-
-class Number(click.FloatRange):
-    """A number in a range, as seconds to wait; nan, which is outside of no range, and infinity are none."""
-
-    name = "number"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number; click.BadParameter for anything else."""
-        number = super().convert(value, param, ctx)
-        if not number <= threading.TIMEOUT_MAX:
-            self.fail(f"{value!r} is not a number up to {threading.TIMEOUT_MAX:.0f}", param, ctx)
-        return number
-
-
-def timeout_option(name: str, text: str = "Stop after this many seconds.") -> Callable[[F], F]:
-    """`--timeout SECONDS`, under a name of the command's own."""
-    return click.option("--timeout", name, type=Number(min=0, min_open=True), metavar="SECONDS", help=text)
+    return [each.agent_id for each in agents if each.agent_id.startswith(incomplete)]
 
 
 def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -179,34 +200,41 @@ def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -
     session, slash, agent = incomplete.partition("/")
     if not slash:
         return complete_sessions(ctx, param, incomplete)
-    ctx.params["session"] = session
-    found = complete_agents(ctx, param, agent)
-    return [CompletionItem(f"{session}/{item.value}") for item in found]
+    return [CompletionItem(f"{session}/{each}") for each in _agents(ctx, session, agent)]
 
 
-def session_of(run: str | None) -> str | None:
+# which session
+
+
+_SESSION = "Agent.cli.session"
+
+
+def _remember_session(ctx: click.Context, _param: click.Parameter, value: str) -> None:
+    ctx.meta[_SESSION] = value
+
+
+def _run_or_session(ctx: click.Context, _param: click.Parameter, value: str | None) -> str:
+    """What was named, by the argument or by --session."""
+    return ctx.meta[_SESSION] if value is None else value
+
+
+def session_of(run: str) -> str:
     """The session of a RUN: what stands before the slash, where it is no path."""
-    if run is None or Path(run).exists():
-        return run
-    return run.partition("/")[0] or run
+    return run if Path(run).exists() else run.partition("/")[0] or run
 
 
-def session_beside(run: str | None, session: str, agent: str | None = None) -> str:
-    """RUN where it is given, else SESSION; of SESSION/agent the session, where AGENT is that agent.
+def session_beside(run: str, agent: str | None = None) -> str:
+    """The session of a RUN; of SESSION/agent the session, where AGENT is that agent.
 
     Raises:
         click.UsageError: RUN names another agent than AGENT.
     """
-    if run is None:
-        return session
     name, slash, named = run.rpartition("/")
-    if slash and agent is not None and not Path(run).exists():
-        if named != agent:
-            raise click.UsageError(
-                f"RUN names {named} and AGENT is {agent}", click.get_current_context(silent=True)
-            )
-        return name
-    return run
+    if not slash or agent is None or Path(run).exists():
+        return run
+    if named != agent:
+        raise misuse(f"RUN names {named} and AGENT is {agent}")
+    return name
 
 
 def sessions_of(session: str | None, root: Path, *, every: bool) -> list[Path]:
@@ -214,15 +242,15 @@ def sessions_of(session: str | None, root: Path, *, every: bool) -> list[Path]:
     from Agent.tree.layout import find_session, list_sessions
 
     if every and session is not None:
-        raise click.UsageError("give SESSION or --all", click.get_current_context())
+        raise misuse("give SESSION or --all")
     return [ref.path for ref in list_sessions(root)] if every else [find_session(root, session or "last")]
 
 
-def analyzer_of(run: str | None, session: str, root: Path, agent: str | None = None) -> Any:
+def analyzer_of(run: str, root: Path, agent: str | None = None) -> Any:
     """The `LogAnalyzer` of the session named."""
     from Agent.analysis import LogAnalyzer
 
-    return LogAnalyzer(session_beside(run, session, agent), root)
+    return LogAnalyzer(session_beside(run, agent), root)
 
 
 def engine_of(run: str, root: Path) -> Any:
@@ -231,8 +259,7 @@ def engine_of(run: str, root: Path) -> Any:
     from Agent.analysis.session import find, unknown_agent
     from Agent.archive.sealed.reader import open_reader
 
-    is_path = Path(run).is_dir()
-    name, _, agent = (run, "", "") if is_path else run.partition("/")
+    name, _, agent = (run, "", "") if Path(run).is_dir() else run.partition("/")
     path = find(name, root)
     if not agent:
         return open_engine(path)
@@ -242,11 +269,7 @@ def engine_of(run: str, root: Path) -> Any:
     return open_engine(path, agent)
 
 
-session_argument = click.argument("run", metavar="[RUN]", required=False, shell_complete=complete_sessions)
-run_argument = click.argument("run", metavar="RUN", shell_complete=complete_runs)
-agent_option = click.option(
-    "--agent", "-a", metavar="ID", help="One agent of the session, if RUN does not name one."
-)
+# when, which, how near
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,29 +330,6 @@ def _complete_kinds(_ctx: click.Context, _param: click.Parameter, incomplete: st
     return [CompletionItem(kind) for kind in KINDS if kind.startswith(incomplete)]
 
 
-since_option = click.option(
-    "--since",
-    callback=_since,
-    metavar="WHEN",
-    help="Only from this time on: -3h, an ISO time, or tick:N.",
-)
-until_option = click.option(
-    "--until", callback=_since, metavar="WHEN", help="Only before this time: -3h, an ISO time, or tick:N."
-)
-
-
-type_option = click.option(
-    "--type",
-    "-t",
-    "kinds",
-    multiple=True,
-    callback=_known_kinds,
-    shell_complete=_complete_kinds,
-    metavar="KIND",
-    help="Only this kind of event; repeatable.",
-)
-
-
 _NEAR = 1e-9
 """How far numbers may be apart where nobody says how far."""
 
@@ -353,17 +353,81 @@ def _normaliser(ctx: click.Context, param: click.Parameter, values: tuple[str, .
         raise click.BadParameter(str(error), ctx, param) from None
 
 
-normalise_option = click.option(
-    "--normalise",
-    "normaliser",
-    multiple=True,
-    callback=_normaliser,
-    metavar="WHAT",
-    help="Differences to allow: ids, times, order, paths, floats[=1e-9]; repeatable, or separated by commas.",
-)
-ignore_option = click.option(
-    "--ignore",
-    multiple=True,
-    metavar="FIELD",
-    help="Ignore this field: field, agent.field or a pattern; repeatable, named in the report.",
-)
+def _found_target(ctx: click.Context, _param: click.Parameter, target: str | None) -> str | None:
+    """The target, looked for before anything is read."""
+    if target is not None and not ctx.resilient_parsing:
+        from Agent.replay.worker.jobs import check_target
+
+        find_code_here()
+        check_target(target)
+    return target
+
+
+class Number(click.FloatRange):
+    """A number in a range, as seconds to wait; nan, which is outside of no range, and infinity are none."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number; click.BadParameter for anything else."""
+        number = super().convert(value, param, ctx)
+        if not number <= threading.TIMEOUT_MAX:
+            self.fail(f"{value!r} is not a number up to {threading.TIMEOUT_MAX:.0f}", param, ctx)
+        return number
+
+
+ABOVE_ZERO = Number(min=0, min_open=True)
+
+# what several commands take
+
+_WHEN = "this time: -3h, an ISO time, or tick:N."
+_TARGET = "MODULE:NAME of a class or factory that builds the agent; default: the one the session remembers."
+_NAMES = "A session id, a unique prefix of one, a path, last, or last-fork."
+_ROOT = {
+    "default": default_root,
+    "show_default": "as configured, else trace",
+    "envvar": "AGENT_TRACE_ROOT",
+    "show_envvar": True,
+}
+_SESSIONS = {"shell_complete": complete_sessions}
+_RUNS = {"shell_complete": complete_runs}
+_INSTEAD = {"is_eager": True, "expose_value": False, "callback": _remember_session}
+
+Root = Annotated[Path, "--root DIR", "The trace root.", DIRECTORY, _ROOT]
+Place = Annotated[Path, "--place --root DIR", "Trace root to record in.", DIRECTORY, _ROOT]
+Session = Annotated[str, "--session -s ID", _NAMES, {"default": "last"}, _SESSIONS]
+OneSession = Annotated[str, "[RUN]", {"callback": _run_or_session}, _SESSIONS]
+"""A session, by an argument or by --session; so is OneRun, which may name an agent behind a slash."""
+OneRun = Annotated[str, "[RUN]", {"callback": _run_or_session}, _RUNS]
+_session_instead = _made("session", Annotated[Session, _INSTEAD], inspect.Parameter.empty, "")
+Run = Annotated[str, "RUN", _RUNS]
+SomeRun = Annotated[str | None, "[RUN]", _RUNS]
+NewestSession = Annotated[str, "[RUN]", {"default": "last"}, _SESSIONS]
+SomeSession = Annotated[str | None, "[SESSION]", _SESSIONS]
+Agent = Annotated[str, "AGENT", {"shell_complete": complete_agents}]
+OneAgent = Annotated[str | None, "--agent -a ID", "One agent of the session, if RUN does not name one."]
+Limit = Annotated[int, "--limit -n N", COUNT]
+SomeLimit = Annotated[int | None, "--limit -n N", COUNT]
+Workers = Annotated[int | None, "--workers N", COUNT]
+Seconds = Annotated[float | None, "--timeout SECONDS", "Stop after this many seconds.", ABOVE_ZERO]
+Target = Annotated[str | None, "--target MODULE:FACTORY", _TARGET, {"callback": _found_target}]
+Network = Annotated[bool, "--network", "Allow network access during the replay."]
+From = Annotated[Since | None, "--since WHEN", f"Only from {_WHEN}", {"callback": _since}]
+Until = Annotated[Since | None, "--until WHEN", f"Only before {_WHEN}", {"callback": _since}]
+Kinds = Annotated[
+    tuple[str, ...],
+    "--type -t KIND",
+    "Only this kind of event; repeatable.",
+    {"callback": _known_kinds, "shell_complete": _complete_kinds},
+]
+Normalise = Annotated[
+    Any,
+    "--normalise WHAT",
+    "Differences to allow: ids, times, order, paths, floats[=1e-9]; repeatable, or separated by commas.",
+    {"multiple": True, "callback": _normaliser},
+]
+Ignore = Annotated[
+    tuple[str, ...],
+    "--ignore FIELD",
+    "Ignore this field: field, agent.field or a pattern; repeatable, named in the report.",
+]

@@ -7,25 +7,21 @@ takes longer than a second, where stderr is a terminal.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 import textwrap
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 import click
 
-from Agent.analysis import text as words
 from Agent.record.encode.safe_text import json_shown_safely, shown_safely
-
-count, plural, clock = words.count, words.plural, words.clock
-duration, milliseconds = words.seconds, words.milliseconds
+from Agent.render import layout, words
+from Agent.render.blocks import Cell, Column, grid
+from Agent.render.layout import clip, display_width, fitting, wrapped
 
 MAX_WIDTH = 100
 LEVEL_STYLES: dict[str, dict[str, Any]] = {
@@ -35,15 +31,6 @@ LEVEL_STYLES: dict[str, dict[str, Any]] = {
     "ERROR": {"fg": "red"},
     "CRITICAL": {"fg": "red", "bold": True},
 }
-
-
-_WORD: Final = re.compile(r"(\s*)(\S+)")
-_STYLE: Final = re.compile(r"(\x1b\[[0-9;]*m)")
-
-
-def moment(timestamp: str) -> str:
-    """Date and time of a timestamp of the recording, to the millisecond."""
-    return timestamp[:23].replace("T", " ")
 
 
 def uses_colour() -> bool:
@@ -88,7 +75,7 @@ def note(text: str) -> None:
 def _obeying_nothing(text: str) -> str:
     if text.isprintable():
         return text
-    pieces = _STYLE.split(text)
+    pieces = layout.STYLE.split(text)
     pieces[::2] = ["\n".join(map(clean, piece.split("\n"))) for piece in pieces[::2]]
     return "".join(pieces)
 
@@ -96,7 +83,7 @@ def _obeying_nothing(text: str) -> str:
 def note_damage(damaged: int) -> None:
     """Report how many damaged lines were skipped, if any."""
     if damaged:
-        note(f"{plural(damaged, 'damaged line')} {'was' if damaged == 1 else 'were'} skipped")
+        note(f"{words.plural(damaged, 'damaged line')} {'was' if damaged == 1 else 'were'} skipped")
 
 
 JSON_WANTED: Final = "Agent.cli.json"
@@ -188,27 +175,6 @@ def clean(text: object) -> str:
     return shown_safely(str(text))
 
 
-def display_width(text: str) -> int:
-    """How many columns a text without escapes takes on a terminal."""
-    if text.isascii():
-        return len(text)
-    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
-    return len(text) + wide - sum(unicodedata.combining(char) != 0 for char in text)
-
-
-def clip(text: str, width: int) -> str:
-    """The text in at most `width` columns, with an ellipsis where something is left out."""
-    kept = columns = 0
-    # a text may be as long as a line of a file: nothing behind what fits is looked at
-    for at, char in enumerate(text, start=1):
-        columns += display_width(char)
-        if columns > width:
-            return text[:kept].rstrip() + "…"
-        if columns < width:
-            kept = at
-    return text
-
-
 def heading(title: str, aside: str = "") -> None:
     """The title of a section, underlined, with a remark at its right."""
     room = width_of_page() - len(title) - len(aside)
@@ -243,13 +209,6 @@ def emit_text(text: str) -> None:
             emit(shown)
 
 
-def fitting(line: str, width: int | None) -> list[str]:
-    """A line of a report in so many columns; a command line in it can still be copied."""
-    if width is not None and len(line) > width and _COMMAND.match(line):
-        return words.command_lines(line, width)
-    return wrapped(line, width)
-
-
 def emit_beside(head: str, columns: int, text: str) -> None:
     """A text to the right of a head that takes so many columns, wrapped to the terminal there."""
     width = width_of_terminal()
@@ -259,25 +218,6 @@ def emit_beside(head: str, columns: int, text: str) -> None:
 
 
 _LEAST_ROOM: Final = 20
-_COMMAND: Final = re.compile(r"(try it: |[\s$])*agent-trace [a-z]")
-
-
-def wrapped(line: str, width: int | None, indent: int = 4) -> list[str]:
-    """A line broken at blanks so that it fits, what follows being indented further; whole without a width."""
-    if width is None or display_width(_STYLE.sub("", line)) <= width:
-        return [line]
-    further = " " * (len(line) - len(line.lstrip()) + indent)
-    lines, columns = [""], 0
-    for blanks, word in _WORD.findall(line):
-        room = width - columns - len(blanks)
-        needed = display_width(_STYLE.sub("", word))
-        if lines[-1] and needed > room and columns > len(further):
-            lines.append(further + word)
-            columns = len(further) + needed
-        else:
-            lines[-1] += blanks + word
-            columns += len(blanks) + needed
-    return lines
 
 
 def paragraph(text: str, **style: Any) -> None:
@@ -286,104 +226,32 @@ def paragraph(text: str, **style: Any) -> None:
         emit("  " + paint(line, **style))
 
 
-_Row = TypeVar("_Row")
+LOOKS: Final[dict[str, dict[str, Any]]] = {
+    "good": {"fg": "green"},
+    "warn": {"fg": "yellow"},
+    "bad": {"fg": "red"},
+    "soft": {"dim": True},
+}
+"""How the looks of `Agent.render.blocks` are set off on a terminal."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column(Generic[_Row]):
-    """A column of a table."""
-
-    name: str
-    cell: Callable[[_Row], object]
-    """What stands in a row; None shows as a dash."""
-    right: bool = False
-    """Whether it is set right."""
-    styles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By cell, keywords of `click.style`."""
+def table(rows: Iterable[Any], *columns: Column) -> None:
+    """Aligned columns under their names; where the terminal is too narrow, each row takes two lines."""
+    drawn = grid(rows, *columns)
+    cells = [[_shown(value) for value in row] for row in drawn.rows]
+    width = width_of_terminal()
+    room = None if width is None else width - 2
+    for line in layout.table(cells, drawn.right, room, names=drawn.columns, whole=True, paint=painted):
+        emit(f"  {line}")
 
 
-def table(rows: Iterable[_Row], *columns: Column[_Row]) -> None:
-    """Aligned columns under their names; the last takes what room is left, unless it is set right.
-
-    On a terminal that is too narrow, each row takes two lines: its first cell, and the others below.
-    """
-    values = [[column.cell(row) for column in columns] for row in rows]
-    cells = [["-" if value is None else clean(value) for value in row] for row in values]
-    names, sides = [column.name for column in columns], [column.right for column in columns]
-    widths = [max(map(display_width, column)) for column in zip(names, *cells, strict=True)]
-    terminal = width_of_terminal()
-    first = int(terminal is not None and _least(widths, sides) + len(widths) + 1 > terminal)
-    margin = " " * (4 if first else 2)
-    # half a time says nothing
-    whole = [column.right or column.name.endswith("(UTC)") for column in columns]
-    widths, gap = _fitted(widths[first:], sides[first:], whole[first:], len(margin))
-
-    def line(row: Sequence[str], looks: Sequence[Mapping[str, Any]]) -> None:
-        if first:
-            emit("  " + paint(row[0], **looks[0]))
-        emit((margin + in_columns(row[first:], widths, sides[first:], looks[first:], gap)).rstrip())
-
-    line(names, [{"dim": True}] * len(columns))
-    for row in cells:
-        line(row, [column.styles.get(cell, {}) for column, cell in zip(columns, row, strict=True)])
+def _shown(value: object) -> object:
+    return value if isinstance(value, Cell) else None if value in (None, "") else clean(value)
 
 
-_LEAST_LAST: Final = 12
-
-
-def _least(widths: Sequence[int], sides: Sequence[bool]) -> int:
-    """What the cells of a row need, the last of which may be cut where it is set left."""
-    return sum(widths[:-1]) + (widths[-1] if sides[-1] else min(widths[-1], _LEAST_LAST))
-
-
-def _fitted(
-    widths: Sequence[int], sides: Sequence[bool], whole: Sequence[bool], margin: int
-) -> tuple[list[int], int]:
-    """Widths of columns, the last as wide as the page leaves it, and the blanks between them."""
-    terminal = width_of_terminal()
-    page, gaps = width_of_page() - margin, len(widths) - 1
-    gap = 2 if _least(widths, sides) + 2 * gaps <= page else 1
-    made = list(widths)
-    if not sides[-1]:
-        made[-1] = max(page - sum(widths[:-1]) - gap * gaps, min(widths[-1], _LEAST_LAST))
-    if terminal is None:
-        return made, gap
-    return words.fitted(made, [not each for each in whole], terminal - margin)
-
-
-def in_columns(
-    cells: Sequence[str],
-    widths: Sequence[int],
-    to_right: Sequence[bool],
-    looks: Sequence[Mapping[str, Any]] | None = None,
-    gap: int = 2,
-) -> str:
-    """One line of a table: each cell cut or padded to its width.
-
-    Args:
-        cells: what stands there.
-        widths: of the columns, in cells of the terminal.
-        to_right: which columns are set right.
-        looks: keywords of `click.style` for each cell.
-        gap: how many blanks stand between two cells.
-    """
-    parts = []
-    for cell, width, is_right, look in zip(cells, widths, to_right, looks or [{}] * len(cells), strict=True):
-        text = clip(cell, width)
-        padding = " " * (width - display_width(text))
-        shown = paint(text, **look)
-        parts.append(padding + shown if is_right else shown + padding)
-    return (" " * gap).join(parts).rstrip()
-
-
-def size(size_bytes: int) -> str:
-    """A number of bytes in the unit that reads best."""
-    amount = float(size_bytes)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
+def painted(text: str, look: str) -> str:
+    """The text set off by a look of `Agent.render.blocks`."""
+    return paint(text, **LOOKS.get(look, {}))
 
 
 VERDICT_STYLES: dict[str, dict[str, Any]] = {

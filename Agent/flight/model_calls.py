@@ -17,27 +17,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from Agent.errors import UsageError
-from Agent.flight.artifact_saving import CallParts, save_call_part
-from Agent.flight.open_runs import (
-    Run,
-    emit_run_event,
-    is_recorded,
-    open_on_board,
-    pipeline_of_first_call,
-    settled_scope,
-    surrounding_run,
+from Agent.flight.artifact_saving import save_call_part
+from Agent.flight.external_calls import (
+    ExternalCall,
+    Leave,
+    asked_of,
+    call_site,
+    described_call,
+    player_here,
 )
-from Agent.flight.tool_calls import NOWHERE, add_error, call_place, call_site, described_call, player_here
+from Agent.flight.open_runs import is_recorded, pipeline_of_first_call
 from Agent.record.emit import installed
-from Agent.record.emit.context import (
-    Answer,
-    Player,
-    SpanScope,
-    current_scope,
-    making_answer,
-)
+from Agent.record.emit.context import Answer, SpanScope, current_scope, making_answer
 from Agent.record.encode.safe_text import as_message
-from Agent.record.tracing.failures import outcome_of
+from Agent.record.loggers.loggers import present
 
 if TYPE_CHECKING:
     from Agent.flight.tool_calls import Codec
@@ -77,7 +70,7 @@ class OpenModelCall:
         self,
         answer: Answer | None,
         recording: _Recording | None,
-        leave: Callable[[Any, BaseException | None], None] | None,
+        leave: Leave | None,
         owner: int | None = None,
     ) -> None:
         self.answer = answer
@@ -139,24 +132,27 @@ class OpenModelCall:
 
     def end(self, make: Making, usage: Callable[[], Usage | None] | None = None) -> None:
         """The answer is whole: write the event."""
-        if self._recording is not None:
-            self.told = self._recording.finish(make, usage, None)
-        if self._leave is not None:
-            self._leave(None, None)
+        self._ended(make, usage)
 
     def fail(self, error: BaseException, make: Making | None = None) -> None:
         """The call raised, perhaps after some pieces; `make` gives what there is of the answer."""
-        if self._recording is not None:
-            self._recording.finish(make, None, error)
-        if self._leave is not None:
-            self._leave(None, error)
+        self._ended(make, error=error)
 
     def close(self, make: Making | None = None, usage: Callable[[], Usage | None] | None = None) -> None:
         """Nobody wants the rest of the pieces."""
+        self._ended(make, usage, outcome="closed")
+
+    def _ended(
+        self,
+        make: Making | None,
+        usage: Callable[[], Usage | None] | None = None,
+        error: BaseException | None = None,
+        outcome: str | None = None,
+    ) -> None:
         if self._recording is not None:
-            self._recording.finish(make, usage, None, outcome="closed")
+            self.told = self._recording.finish(make, usage, error, outcome)
         if self._leave is not None:
-            self._leave(None, None)
+            self._leave(None, error)
 
     @contextmanager
     def ending(self, make: Making, usage: Callable[[], Usage | None]) -> Iterator[None]:
@@ -250,7 +246,11 @@ def open_model_call(
             raise
         note_trouble("the request of a model", error)
         return OpenModelCall(None, None, None)
-    answer, leave = _ask(player, facts, asked, site, streams) if player is not None else (None, None)
+    answer, leave = None, None
+    if player is not None:
+        name = facts.model_name
+        described = described_call("model.call", name, asked, site, qualname=name, streams=streams)
+        answer, leave = asked_of(player, described)
     recording = None
     if is_recorded():
         try:
@@ -262,17 +262,10 @@ def open_model_call(
     return OpenModelCall(answer, recording, leave, None if owner is None else id(owner))
 
 
-def _ask(
-    player: Player, facts: ModelFacts, asked: Any, site: str, streams: bool
-) -> tuple[Answer | None, Callable[[Any, BaseException | None], None] | None]:
-    name = facts.model_name
-    call = described_call("model.call", name, asked, call_place(site), qualname=name, streams=streams)
-    answer = player.enter(call)
-    return answer, None if answer is not None else lambda result, error: player.leave(call, result, error)
-
-
-class _Recording:
+class _Recording(ExternalCall):
     """What is written of an open call."""
+
+    __slots__ = ("_chunks", "_facts", "_prompt_ref", "first_chunk_ms")
 
     def __init__(
         self,
@@ -283,22 +276,18 @@ class _Recording:
         answer: Answer | None,
         streams: bool,
     ) -> None:
-        self._pipeline = pipeline
+        super().__init__(pipeline, facts.model_name, None, site, answer)
         self._facts = facts
-        self._site = site
-        self._answered_by = answer.event_id if answer is not None else None
-        self._scope = settled_scope()
-        self._run: Run = surrounding_run(pipeline)
-        self._span_id = pipeline.next_span_id()
-        self._parts = CallParts(pipeline, self._run, self._span_id, facts.model_name)
         self._chunks: int | None = 0 if streams else None
         self.first_chunk_ms: float | None = None
-        self._prompt_ref = save_call_part(
-            pipeline, self._run, self._span_id, "prompt", asked, facts.step_id, tool=facts.model_name
+        self._prompt_ref = self._saved("prompt", asked)
+        self._begin(f"model {facts.model_name}")
+
+    def _saved(self, part: str, value: Any) -> str:
+        facts = self._facts
+        return save_call_part(
+            self._pipeline, self._run, self._span_id, part, value, facts.step_id, tool=facts.model_name
         )
-        agent = self._scope.agent if self._scope is not None else None
-        self._board_slot = open_on_board(pipeline, self._span_id, agent, f"model {facts.model_name}")
-        self._started_ns = pipeline.monotonic_ns()
 
     def chunk(self, make: Making) -> None:
         if self.first_chunk_ms is None:
@@ -315,92 +304,56 @@ class _Recording:
         make: Making | None,
         usage: Callable[[], Usage | None] | None,
         error: BaseException | None,
-        outcome: str | None = None,
+        outcome: str | None,
     ) -> dict[str, Any]:
         """Write the event; what stands in it of tokens, cost and output."""
-        latency_ms = self._elapsed_ms()
-        if self._pipeline.closed:
-            self._pipeline.health.note("a model call outlived the recording that it began in")
+        latency_ms = round(self._elapsed_ms(), 6)
+        if self._is_late("a model call"):
             return {}
+        facts = self._facts
         try:
-            if self._board_slot >= 0 and self._pipeline.board is not None:
-                self._pipeline.board.close_span(self._board_slot)
+            self._leave_board()
             told = self._told(make, usage)
-            payload = {**self._identity(), **told, "latency_ms": round(latency_ms, 6)}
+            ending = present(outcome=outcome)
             if error is not None:
-                payload.update(self._ending(error))
-            elif outcome is not None:
-                payload["outcome"] = outcome
-            emit_run_event(
-                self._pipeline,
-                self._run,
-                "model.call",
-                payload,
-                scope=self._scope or NOWHERE,
-                span_id=self._span_id,
+                ending = self._ending(error, as_message(facts.model_name))
+            payload = present(
+                call_id=self._span_id,
+                model_name=facts.model_name,
+                step_id=facts.step_id,
+                model_provider=facts.provider,
+                interface=facts.interface,
+                params=dict(facts.params) if facts.params else None,
+                **self._place(),
+                prompt_ref=self._prompt_ref,
+                **self._answered_by(),
             )
+            self._emit("model.call", {**payload, **told, "latency_ms": latency_ms, **ending})
         except Exception as trouble:  # noqa: BLE001 - recording never raises into the code that is recorded
-            note_trouble("the end of a model call", trouble)
+            self._trouble(trouble)
             return {}
         return told
-
-    def _elapsed_ms(self) -> float:
-        return (self._pipeline.monotonic_ns() - self._started_ns) / 1e6
-
-    def _identity(self) -> dict[str, Any]:
-        facts = self._facts
-        path = self._scope.path if self._scope is not None else ()
-        told = {
-            "call_id": self._span_id,
-            "model_name": facts.model_name,
-            "step_id": facts.step_id,
-            "model_provider": facts.provider,
-            "interface": facts.interface,
-            "params": dict(facts.params) if facts.params else None,
-            "site": self._site or None,
-            "path": list(path) or None,
-            "prompt_ref": self._prompt_ref,
-            "answered_by": self._answered_by,
-        }
-        return {key: value for key, value in told.items() if value is not None}
 
     def _told(self, make: Making | None, usage: Callable[[], Usage | None] | None) -> dict[str, Any]:
         """Output, pieces, tokens and cost, as far as they are known; each for itself."""
-        told: dict[str, Any] = {}
         output = _made("the answer of a model", make)
-        if output is not None:
-            told["output_ref"] = save_call_part(
-                self._pipeline,
-                self._run,
-                self._span_id,
-                "output",
-                output,
-                self._facts.step_id,
-                tool=self._facts.model_name,
-            )
-        if self._chunks is not None:
-            told["chunks"] = self._chunks
-            ref = self._parts.save_items("chunks")
-            if ref is not None:
-                told["chunks_ref"] = ref
-        if self.first_chunk_ms is not None:
-            told["first_chunk_ms"] = round(self.first_chunk_ms, 6)
+        first_ms = self.first_chunk_ms
+        told = present(
+            output_ref=None if output is None else self._saved("output", output),
+            chunks=self._chunks,
+            chunks_ref=None if self._chunks is None else self._parts.save_items("chunks"),
+            first_chunk_ms=None if first_ms is None else round(first_ms, 6),
+        )
         used = _made("the usage of a model", usage)
         if isinstance(used, Usage):
             counts = {"prompt_tokens": used.prompt_tokens, "completion_tokens": used.completion_tokens}
-            told.update({key: value for key, value in counts.items() if value is not None})
-            if used.details:
-                told["usage"] = used.details
-            if self._answered_by is None:  # what a replay answers costs nothing
-                told.update(cost_of(self._facts.model_name, *used[:2]))
+            told |= present(**counts, usage=used.details or None)
+            if not self._answered_by():  # what a replay answers costs nothing
+                told |= cost_of(self._facts.model_name, *used[:2])
         return told
 
-    def _ending(self, error: BaseException) -> dict[str, Any]:
-        ending: dict[str, Any] = {"outcome": outcome_of(error)}
-        agent = self._scope.agent if self._scope is not None else None
-        agent = agent or self._pipeline.binding(self._run.agent_id, None, "flight", "errors")
-        add_error(ending, self._pipeline, agent, error, as_message(self._facts.model_name))
-        return ending
+    def _trouble(self, error: BaseException) -> None:
+        note_trouble("the end of a model call", error)
 
 
 def _made(what: str, make: Making | None) -> Any:

@@ -2,41 +2,28 @@
 
 A call asks the player in context for a recorded response (such as `tool_replayer.py`); otherwise the body
 runs, and `OpenToolCall` records arguments as they came in, the answer or exception, and then the event.
-`recorded_calls.py` reads it back.
 """
 
 from __future__ import annotations
 
 import functools
-import sys
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextvars import Token
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, overload
 
 from Agent.errors import ConfigurationError, RecordingMiss
-from Agent.flight.artifact_saving import CallParts
-from Agent.flight.open_runs import (
-    Run,
-    emit_run_event,
-    is_recorded,
-    open_on_board,
-    pipeline_of_first_call,
-    settled_scope,
-    surrounding_run,
+from Agent.flight.external_calls import (
+    ExternalCall,
+    Leave,
+    asked_of,
+    call_site,
+    described_call,
+    player_here,
 )
+from Agent.flight.open_runs import is_recorded, pipeline_of_first_call
 from Agent.record.emit import installed
-from Agent.record.emit.context import (
-    Answer,
-    CallPlace,
-    Player,
-    SpanScope,
-    TracedCall,
-    current_player,
-    current_scope,
-    learn_secrets,
-)
-from Agent.record.encode.safe_text import as_message, message_of
+from Agent.record.emit.context import Answer, SpanScope, TracedCall, current_scope, learn_secrets
+from Agent.record.encode.safe_text import as_message
 from Agent.record.tracing.changed_arguments import cannot_change
 from Agent.record.tracing.decorators import (
     UNOBSERVED,
@@ -46,14 +33,11 @@ from Agent.record.tracing.decorators import (
     refuse_untraceable,
     wrap_generator,
 )
-from Agent.record.tracing.failures import outcome_of, record_error
 from Agent.record.tracing.function_facts import is_async_generator, is_coroutine, is_generator
 
 if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline
     from Agent.record.encode.event_template import AgentBinding
-
-_MAX_ERROR_CHARS = 400
 
 
 class Codec(Protocol):
@@ -76,22 +60,17 @@ class ToolFacts(NamedTuple):
     codec: Codec | None
 
 
-class OpenToolCall:
+class OpenToolCall(ExternalCall):
     """A call that is open.
 
     Args:
         facts: the tool.
-        agent: the agent whose method it is; None for the one around the call.
         arguments: by name.
-        site: the function that calls it.
         idempotency_key: of this call, where it has one.
-        answer: what the recording says, which stands for the body; None where the body runs.
+        agent, site, answer: see `ExternalCall`.
     """
 
-    __slots__ = (
-        "_agent", "_board_slot", "_changeable", "_facts", "_parts", "_pipeline", "_run", "_scope", "_site",
-        "_span_id", "_started_ns", "_token", "answer", "leave",
-    )  # fmt: skip
+    __slots__ = ("_changeable", "_facts", "_token", "leave")
 
     def __init__(
         self,
@@ -103,84 +82,64 @@ class OpenToolCall:
         idempotency_key: str | None,
         answer: Answer | None,
     ) -> None:
+        super().__init__(pipeline, facts.name, agent, site, answer)
         self._facts = facts
-        self._pipeline = pipeline
-        self._site = site
-        self.answer = answer
-        self.leave: Callable[[Any, BaseException | None], None] | None = None
-        scope = settled_scope()
-        if agent is not None and (scope is None or scope.agent is not agent):
-            scope = SpanScope(scope, agent=agent)
-        self._scope = scope
-        self._run: Run = surrounding_run(pipeline)
-        self._span_id = span_id = pipeline.next_span_id()
-        if agent is None and scope is not None:
-            agent = scope.agent
-        self._agent = agent or pipeline.binding(self._run.agent_id, None, "flight", "errors")
-        self._parts = CallParts(pipeline, self._run, span_id, facts.name)
+        self.leave: Leave | None = None
         self._parts.take("args", arguments)
         self._changeable = None if cannot_change(map(type, arguments.values())) else arguments
         if idempotency_key is not None:
             self._parts.take("idempotency_key", idempotency_key)
-        own_agent = None if agent is None else self._agent
-        inside = SpanScope(scope, span_id=span_id, name=facts.name, agent=own_agent)
+        inside = SpanScope(self._scope, span_id=self._span_id, name=facts.name, agent=self._own_agent)
         learn_secrets(inside, self._parts.secrets)
         inside.reads = None  # a replay answers the tool, so nothing in its body is read again
         self._token: Token[SpanScope | None] = current_scope.set(inside)
-        self._board_slot = open_on_board(pipeline, span_id, agent, facts.name)
-        self._started_ns = pipeline.monotonic_ns()
+        self._begin(facts.name)
 
     def end(self, result: Any) -> None:
         """The body returned, or the record answered: write the event."""
-        duration_ns = self._pipeline.monotonic_ns() - self._started_ns
-        try:
-            self._close()
-            self._parts.take_changes(self._changeable, result)
-            self._take_answer("result", result)
-            self._write(duration_ns)
-        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-            self._trouble(error)
+        self._write(self._elapsed_ms(), {}, result)
         if self.leave is not None:
             self.leave(result, None)
 
     def fail(self, error: BaseException) -> None:
         """The body raised: write the error once, and the event."""
-        duration_ns = self._pipeline.monotonic_ns() - self._started_ns
-        ending = self._ending(error)
-        try:
-            self._close()
-            self._parts.take_changes(self._changeable, error)
-            self._write(duration_ns, ending)
-        except Exception as trouble:  # noqa: BLE001 - the user's own exception is the one that must get out
-            self._trouble(trouble)
+        self._write(self._elapsed_ms(), self._ending(error, self._facts.qualname), error)
         if self.leave is not None:
             self.leave(None, error)
 
-    def _take_answer(self, part: str, value: Any) -> None:
+    def _write(self, duration_ms: float, ending: Mapping[str, Any], outcome: Any) -> None:
+        facts = self._facts
+        try:
+            self._leave_board()
+            self._leave_scope()
+            self._take_outcome(outcome, failed=bool(ending))
+            payload = {
+                "name": facts.name,
+                "call_id": self._span_id,
+                "tool_kind": facts.kind,
+                **self._place(),
+                **self._answered_by(),
+                **ending,
+                "duration_ms": round(duration_ms, 6),
+            }
+            self._emit("tool.call", payload)
+        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            self._trouble(error)
+
+    def _take_outcome(self, outcome: Any, *, failed: bool) -> None:
+        """Keep what the body gave, and what it changed."""
+        self._parts.take_changes(self._changeable, outcome)
+        if failed:
+            return
         codec = self._facts.codec
         if codec is not None:
             try:
-                value = codec.encode(value)
+                outcome = codec.encode(outcome)
             except Exception as error:  # noqa: BLE001 - a codec of the user's; the plain record is better than none
                 self._pipeline.health.trouble(f"the codec of the tool {self._facts.name}", error)
             else:
                 self._parts.add(b'"coded":true')
-        self._parts.take(part, value)
-
-    def _ending(self, error: BaseException) -> dict[str, Any]:
-        """What the event says of an exception; it is recorded within the call's own span."""
-        ending: dict[str, Any] = {"outcome": outcome_of(error)}
-        try:
-            add_error(ending, self._pipeline, self._agent, error, self._facts.qualname, self._parts.secrets)
-        except Exception as trouble:  # noqa: BLE001 - the user's own exception is the one that must get out
-            self._trouble(trouble)
-        return ending
-
-    def _close(self) -> None:
-        board = self._pipeline.board
-        if self._board_slot >= 0 and board is not None:
-            board.close_span(self._board_slot)
-        self._leave_scope()
+        self._parts.take("result", outcome)
 
     def _leave_scope(self) -> None:
         try:
@@ -188,86 +147,9 @@ class OpenToolCall:
         except ValueError:  # a loop that ends closes what is open in a context of its own
             self._pipeline.health.note("a span was closed in another context")
 
-    def _write(self, duration_ns: int, ending: Mapping[str, Any] | None = None) -> None:
-        """Write the event; it stands in the run in which the call began."""
-        facts = self._facts
-        payload: dict[str, Any] = {"name": facts.name, "call_id": self._span_id, "tool_kind": facts.kind}
-        if self._site:
-            payload["site"] = self._site
-        if self._scope is not None and self._scope.path:
-            payload["path"] = list(self._scope.path)
-        if self.answer is not None and self.answer.event_id is not None:
-            payload["answered_by"] = self.answer.event_id
-        if ending is not None:
-            payload.update(ending)
-        payload["duration_ms"] = round(duration_ns / 1e6, 6)
-        emit_run_event(
-            self._pipeline,
-            self._run,
-            "tool.call",
-            payload,
-            scope=self._scope or NOWHERE,
-            span_id=self._span_id,
-            judged=self._parts.members(),
-            judged_types=self._parts.types,
-        )
-
     def _trouble(self, error: BaseException) -> None:
         self._pipeline.health.trouble(f"the end of the tool {self._facts.name}", error)
         self._pipeline.health.drop("a call of a tool could not be recorded")
-
-
-NOWHERE = SpanScope(None)
-"""In which no span, agent or run is."""
-
-
-def add_error(
-    ending: dict[str, Any],
-    pipeline: Pipeline,
-    agent: AgentBinding,
-    error: BaseException,
-    call: str,
-    secrets: Sequence[str] = (),
-) -> None:
-    """Let what an event says of its end tell of an error, which is recorded; nothing for another outcome."""
-    if ending["outcome"] == "error":
-        told = f"{type(error).__qualname__}: {message_of(error)[:_MAX_ERROR_CHARS]}"
-        ending["error"] = pipeline.redactor.text_without(secrets, told) if secrets else told
-        ending["error_id"] = record_error(pipeline, agent, error, more={"call": call})
-
-
-def described_call(
-    kind: str,
-    name: str,
-    args: Mapping[str, Any],
-    place: CallPlace,
-    *,
-    qualname: str,
-    streams: bool,
-    target: Any = None,
-) -> TracedCall:
-    """A call of a tool or a model as a player is asked about it; the agent is the one around it."""
-    scope = current_scope.get()
-    agent = scope.agent if scope is not None else None
-    return TracedCall(
-        kind=kind,
-        agent_id=agent.agent_id if agent is not None else None,
-        agent_role=agent.agent_role if agent is not None else None,
-        action_type=name,
-        qualname=qualname,
-        args=args,
-        target=target,
-        is_root=False,
-        is_generator=streams,
-        place=place,
-    )
-
-
-def call_place(site: str, *, is_write: bool = False, idempotency_key: str | None = None) -> CallPlace:
-    """Where a call is made: the function that calls, and the spans around it."""
-    scope = current_scope.get()
-    path = scope.path if scope is not None else ()
-    return CallPlace(site, path, is_write=is_write, idempotency_key=idempotency_key)
 
 
 class SteppedToolCall(OpenToolCall):
@@ -275,17 +157,8 @@ class SteppedToolCall(OpenToolCall):
 
     __slots__ = ("_inner", "_yielded", "body")
 
-    def __init__(
-        self,
-        facts: ToolFacts,
-        pipeline: Pipeline,
-        agent: AgentBinding | None,
-        arguments: dict[str, Any],
-        site: str,
-        idempotency_key: str | None,
-        answer: Answer | None,
-    ) -> None:
-        super().__init__(facts, pipeline, agent, arguments, site, idempotency_key, answer)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.body: Callable[..., Any] | None = None
         self._inner = current_scope.get()
         self._yielded = 0
@@ -308,44 +181,30 @@ class SteppedToolCall(OpenToolCall):
 
     def close(self) -> None:
         """It was closed, or nobody wanted the rest."""
-        self._finish({"outcome": "closed"})
+        self._finish(lambda: {"outcome": "closed"})
 
     def end(self, result: Any) -> None:
         """The body returned."""
-        if result is not None:
-            try:
-                self._parts.take("returned", result)
-            except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-                self._trouble(error)
-        self._finish(None)
+        self._finish(dict, result)
 
     def fail(self, error: BaseException) -> None:
         """The body raised after what it yielded."""
-        if self._is_late():
-            return
-        self._finish(self._ending(error))
+        self._finish(lambda: self._ending(error, self._facts.qualname))
 
-    def _finish(self, ending: dict[str, Any] | None) -> None:
-        if self._is_late():
+    def _finish(self, ending: Callable[[], dict[str, Any]], returned: Any = None) -> None:
+        if self._is_late("a generator"):
+            self._leave_scope()
             return
-        duration_ns = self._pipeline.monotonic_ns() - self._started_ns
-        try:
-            self._close()
-            self._parts.end_items()
-            self._parts.add(b'"yielded":%d' % self._yielded)
-            if self._facts.codec is not None:
-                self._parts.add(b'"coded":true')
-            self._write(duration_ns, ending)
-        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-            self._trouble(error)
+        told = ending()
+        self._write(self._elapsed_ms(), told, returned)
 
-    def _is_late(self) -> bool:
-        """Whether the recording in which it began has ended, so that its end has no place to stand."""
-        if not self._pipeline.closed:
-            return False
-        self._pipeline.health.note("a generator outlived the recording that it began in")
-        self._leave_scope()
-        return True
+    def _take_outcome(self, outcome: Any, *, failed: bool) -> None:  # noqa: ARG002 - what it yielded is kept
+        if outcome is not None:
+            self._parts.take("returned", outcome)
+        self._parts.end_items()
+        self._parts.add(b'"yielded":%d' % self._yielded)
+        if self._facts.codec is not None:
+            self._parts.add(b'"coded":true')
 
 
 def replayed_items(name: str, answer: Answer, like: Callable[..., Any]) -> Callable[..., Any]:
@@ -424,13 +283,11 @@ class ToolSpec:
                 return None
             return self._begin(args, kwargs, None, call_site(_SITE_DEPTH))
         site = call_site(_SITE_DEPTH)
-        described = self._described(args, kwargs, site)
-        answer = player.enter(described)
+        answer, leave = asked_of(player, self._described(args, kwargs, site))
         call = self._begin(args, kwargs, answer, site) if is_recorded() else None
         if call is None:
             return answer
-        if answer is None:
-            call.leave = lambda result, error: player.leave(described, result, error)
+        call.leave = leave
         return call
 
     def _begin(
@@ -478,10 +335,12 @@ class ToolSpec:
             "tool.call",
             self.name,
             arguments,
-            call_place(site, is_write=self.kind == "write", idempotency_key=key),
+            site,
             qualname=self.qualname,
             streams=self.is_stepped,
             target=self._signature.target_of(args),
+            is_write=self.kind == "write",
+            idempotency_key=key,
         )
 
 
@@ -616,42 +475,3 @@ class _Answered(Unobserved):
 
     def __init__(self, body: Callable[..., Any]) -> None:
         self.body = body
-
-
-OPEN_PLAYERS: list[Player] = []
-"""The replays of tools that are open in this process, the newest last."""
-
-
-def player_here() -> Player | None:
-    """The player that is to be asked, None outside of every replay."""
-    player = current_player.get()
-    if player is None and OPEN_PLAYERS:
-        return OPEN_PLAYERS[-1]
-    return player
-
-
-# What stands between a call and the function that made it: this package, event loops, executors, wrappers.
-_BETWEEN = ("Agent.record.", "Agent.flight.", "asyncio.", "concurrent.futures.", "contextlib", "functools")
-# Where a task or a thread begins: what stands below only waits for it, and differs from program to program.
-_BEGINNINGS = frozenset({"asyncio.events", "asyncio.base_events", "asyncio.runners", "threading"})
-_COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>")
-
-
-def call_site(depth: int) -> str:
-    """The qualified name of the function that calls, "" if there is none, as of a task of its own.
-
-    Args:
-        depth: how many callers up the search begins; 1 is the caller of this function.
-    """
-    frame: FrameType | None = sys._getframe(depth)  # noqa: SLF001 - the one way to the caller at this price
-    while frame is not None:
-        module = str(frame.f_globals.get("__name__", ""))
-        if module in _BEGINNINGS:
-            return ""
-        if not module.startswith(_BETWEEN):
-            name = frame.f_code.co_qualname
-            # From Python 3.12 on these have no frames of their own.
-            if not name.endswith(_COMPREHENSIONS):
-                return name
-        frame = frame.f_back
-    return ""

@@ -20,7 +20,7 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
-from Agent.replay.compare.outcome import Divergence, ReplayOutcome
+from Agent.replay.compare.outcome import Divergence, ReplayOutcome, Verdict, judge
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence, ends_of
 from Agent.replay.diff.run_comparison import RunComparison, compare_actions
 from Agent.replay.plan.actions import Plan, make_plan
@@ -125,8 +125,8 @@ def judged_by_program(
     if recording.lost or recording.dropped or recording.damage or not recording.is_complete:
         return None  # a difference could be in the missing events
     seconds = timeout_seconds or _patience_s(info)
-    may_differ = bool(outcome.changed_code or outcome.changed_modules)
-    runs = _RUNS + bool(may_differ and outcome.beside)
+    may_differ = has_changed = bool(outcome.changed_code or outcome.changed_modules)
+    runs = _RUNS + bool(has_changed and outcome.beside)
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as place:
         found: list[ProgramRun] = []
         for number in range(runs):
@@ -146,21 +146,26 @@ def judged_by_program(
             outcome.remark(f"{program.name}, run again as a whole, proves nothing: {unseeded}")
             return None
         if not any(run.divergence for run in found):
-            has_changed = bool(outcome.changed_code or outcome.changed_modules)
             left = _left_otherwise(recording, found, may_differ=has_changed)
             if left is None:
                 return _identical(outcome, recording, program, first.comparison)
             was_free = not any(run.refused or run.found_changed_files for run in found)
             if has_changed and was_free and left.divergence is not None:
-                return _diverged(outcome, recording, program, left.divergence, len(found))
+                return _diverged(outcome, recording, program, left.divergence, found)
             outcome.remark(f"{program.name}, run again as a whole, proves nothing: {left.why}")
             return None
-        if (
-            may_differ
-            and first.divergence is not None
-            and not any(compare_actions(first.session, run.session) for run in others)
+        if first.divergence is not None and not any(
+            compare_actions(first.session, run.session) for run in others
         ):
-            return _diverged(outcome, recording, program, first.divergence, len(found))
+            if may_differ:
+                return _diverged(outcome, recording, program, first.divergence, found)
+            if has_changed and not (first.refused or first.found_changed_files):
+                outcome.reasons.append(
+                    f"code changed, and {program.name}, run again as a whole, {len(found)} times, records "
+                    f"the same each time and something else than before: {first.divergence}; actions ran at "
+                    "the same time, so it may be their order alone"
+                )
+                return None
     parted = next(run for run in found if run.divergence is not None)
     outcome.remark(_told_of_difference(program, parted))
     return None
@@ -371,7 +376,11 @@ def _identical(
 
 
 def _diverged(
-    outcome: ReplayOutcome, recording: Recording, program: Path, found: RunDivergence, runs: int
+    outcome: ReplayOutcome,
+    recording: Recording,
+    program: Path,
+    found: RunDivergence,
+    runs: Sequence[ProgramRun],
 ) -> ReplayOutcome:
     """The outcome of runs of changed code that recorded the same, and something else than the recording."""
     proved, plan = _of_program(outcome, recording)
@@ -396,16 +405,19 @@ def _diverged(
     )
     proved.counts.driven = max(proved.divergence.step, 1)
     proved.counts.covered = proved.divergence.step - 1
+    proved.counts.effects, proved.counts.full_states = runs[0].comparison.compared, runs[0].comparison.states
     proved.remark(
-        f"{_why(outcome)}: {program.name} was run again as a whole, {runs} times, without network and in a "
-        "copy of its directory; all runs did the same, and not what was recorded"
+        f"{_why(outcome)}: {program.name} was run again as a whole, {len(runs)} times, without network and "
+        "in a copy of its directory; all runs did the same, and not what was recorded"
     )
     return proved
 
 
 def _why(outcome: ReplayOutcome) -> str:
     if outcome.divergence is None:
-        return "calls of the recorded actions one by one prove nothing"
+        if judge(outcome)[0] is Verdict.UNVERIFIED:
+            return "calls of the recorded actions one by one prove nothing"
+        return "each recorded call does the same, but code around the calls may have changed"
     return f"called one by one, {outcome.divergence.step_text} differs, where other code may be the cause"
 
 

@@ -92,7 +92,6 @@ class Access:
         if self._scope not in grant.scopes:
             raise Problem(
                 403,
-                "forbidden",
                 f"the key does not allow {self._scope}",
                 remedy=f"create one with: agent-trace keys add --scope {self._scope}",
             )
@@ -100,7 +99,6 @@ class Access:
         if wait_s > 0:
             raise Problem(
                 429,
-                "rate_limited",
                 "the key exceeds this server's request rate",
                 remedy="ask again later",
                 headers={"Retry-After": str(math.ceil(wait_s))},
@@ -128,7 +126,6 @@ Granted = Annotated[Project, Depends(_granted)]
 def _unauthorized(message: str) -> Problem:
     return Problem(
         401,
-        "unauthorized",
         message,
         remedy="send Authorization: Bearer KEY; agent-trace keys add creates one",
         headers={"WWW-Authenticate": "Bearer"},

@@ -144,7 +144,7 @@ _ABOUT: Final[dict[ServerRole, str]] = {
 async def _without_nul(request: Request) -> None:
     """No id holds a NUL, and PostgreSQL takes none."""
     if "\0" in request.url.path or "\0" in "".join(request.query_params.values()):
-        raise Problem(422, "invalid", "a parameter holds a NUL character")
+        raise Problem(422, "a parameter holds a NUL character")
 
 
 async def _known_parameters(request: Request) -> None:
@@ -155,12 +155,11 @@ async def _known_parameters(request: Request) -> None:
     given = [name for name, _ in request.query_params.multi_items()]
     twice = sorted(name for name in names if given.count(name) > 1)
     if twice:
-        raise Problem(400, "malformed", f"{twice[0]} is given more than once", remedy="give one value")
+        raise Problem(400, f"{twice[0]} is given more than once", remedy="give one value")
     unknown = sorted(request.query_params.keys() - names)
     if names and unknown:
         raise Problem(
             422,
-            "invalid",
             f"unknown parameter {unknown[0][:40]!r} here",
             remedy=f"known parameters: {', '.join(sorted(names))}",
         )

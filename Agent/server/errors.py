@@ -29,7 +29,20 @@ _OTHER_ROLES: Final = {
     "query": "use the ingest role, by default on port 8000",
 }
 _METHOD_CHARS: Final = 20
-_CODES: Final = {404: "not_found", 405: "not_allowed", 413: "too_large", 415: "unsupported"}
+_CODES: Final = {
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "not_allowed",
+    409: "conflict",
+    413: "too_large",
+    415: "unsupported",
+    422: "invalid",
+    429: "rate_limited",
+    500: "internal",
+    503: "unavailable",
+}
+"""The word for programs by status, where a problem has none of its own; of all others it is `malformed`."""
 
 
 class Problem(Exception):
@@ -37,8 +50,8 @@ class Problem(Exception):
 
     Args:
         status: of HTTP.
-        code: one word for programs.
         message: one sentence for people, which repeats nothing of the body.
+        code: one word for programs, where that of the status is not exact.
         path: where in the body, as a JSON pointer.
         remedy: what the sender can do.
         headers: for the answer.
@@ -47,16 +60,16 @@ class Problem(Exception):
     def __init__(
         self,
         status: int,
-        code: str,
         message: str,
         *,
+        code: str | None = None,
         path: str | None = None,
         remedy: str | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.code = code
+        self.code = code or _CODES.get(status, "malformed")
         self.message = message
         self.path = path
         self.remedy = remedy
@@ -72,7 +85,7 @@ def install_problems(app: FastAPI, role: str) -> None:
     """Lets every error of the app, which is of that role, come out as a `Problem`."""
     makers: dict[type[Exception], Callable[[Any], Problem]] = {
         Problem: lambda problem: problem,
-        AgentTraceError: lambda error: Problem(422, "invalid", error.message, remedy=error.remedy),
+        AgentTraceError: lambda error: Problem(422, error.message, remedy=error.remedy),
         RequestValidationError: _of_parameters,
         OperationalError: _of_database,
         InterfaceError: _of_database,
@@ -100,12 +113,12 @@ def _of_parameters(error: RequestValidationError) -> Problem:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"][1:2])
     if first["type"] == "missing":
-        return Problem(422, "invalid", f"parameter {name} is missing", remedy=_LISTED.get(name))
+        return Problem(422, f"parameter {name} is missing", remedy=_LISTED.get(name))
     if first["type"] == "string_pattern_mismatch":
         remedy = _LISTED.get(name, "/openapi.json describes its format")
-        return Problem(422, "invalid", f"parameter {name} has an invalid format", remedy=remedy)
+        return Problem(422, f"parameter {name} has an invalid format", remedy=remedy)
     said = first["msg"].removeprefix("Input ").removeprefix("String ")
-    return Problem(422, "invalid", f"parameter {name} {said}")
+    return Problem(422, f"parameter {name} {said}")
 
 
 def _of_routing(request: Request, error: HTTPException, role: str) -> Problem:
@@ -123,13 +136,7 @@ def _of_routing(request: Request, error: HTTPException, role: str) -> Problem:
         elif path.startswith("/v1/") and (request.method == "GET") is _ASKS.get(role):
             message = f"{message}: this is the {role} role"
             remedy = _OTHER_ROLES[role]
-    return Problem(
-        status,
-        _CODES.get(status, "malformed"),
-        message,
-        remedy=remedy,
-        headers=dict(error.headers) if error.headers else None,
-    )
+    return Problem(status, message, remedy=remedy, headers=dict(error.headers) if error.headers else None)
 
 
 def _of_database(error: Exception) -> Problem:
@@ -138,10 +145,8 @@ def _of_database(error: Exception) -> Problem:
     headers = {"Retry-After": str(_RETRY_AFTER_S)}
     if getattr(getattr(error, "orig", None), "sqlstate", None) == _QUERY_CANCELED:
         remedy = "narrow it, for instance with since and until"
-        return Problem(503, "unavailable", "the query took too long", remedy=remedy, headers=headers)
-    return Problem(
-        503, "unavailable", "the database does not answer", remedy="send it again", headers=headers
-    )
+        return Problem(503, "the query took too long", remedy=remedy, headers=headers)
+    return Problem(503, "the database does not answer", remedy="send it again", headers=headers)
 
 
 def _of_damage(error: Exception) -> Problem:
@@ -152,7 +157,6 @@ def _of_damage(error: Exception) -> Problem:
     headers = {"Retry-After": str(_RETRY_AFTER_S)}
     return Problem(
         503,
-        "unavailable",
         "the database cannot be used",
         remedy="the operator finds the reason in the server's log",
         headers=headers,
@@ -166,4 +170,4 @@ def _tell_operator(error: Exception) -> None:
 
 
 def _unforeseen(_error: Exception) -> Problem:
-    return Problem(500, "internal", "this is a bug in Agent Trace; the server's log has the details")
+    return Problem(500, "this is a bug in Agent Trace; the server's log has the details")

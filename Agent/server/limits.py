@@ -167,7 +167,7 @@ class BoundedConnection(H11Protocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True  # what the app still has to say, nobody reads
             self.cycle.message_event.set()
-        problem = Problem(400, "malformed", "this is not a request of HTTP/1.1")
+        problem = Problem(400, "this is not a request of HTTP/1.1")
         answer = problem.answer()
         headers = [*answer.raw_headers, (b"connection", b"close")]
         events = (
@@ -202,7 +202,6 @@ async def _too_many(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers every request of a connection that is one too many."""
     problem = Problem(
         503,
-        "unavailable",
         "the server has reached its limit of connections",
         remedy="send it again",
         headers={"Retry-After": str(_RETRY_AFTER_S), "Connection": "close"},
@@ -271,19 +270,17 @@ async def made_of_body(
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in media_types:
         remedy = f"send Content-Type: {' or '.join(media_types)}"
-        raise Problem(415, "unsupported", "the body's type is not supported", remedy=remedy)
+        raise Problem(415, "the body's type is not supported", remedy=remedy)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "zstd", *_ZLIB_WINDOWS):
-        raise Problem(
-            415, "unsupported", "the body's encoding is not supported", remedy=f"use one of {_ENCODINGS}"
-        )
+        raise Problem(415, "the body's encoding is not supported", remedy=f"use one of {_ENCODINGS}")
     try:
         async with asyncio.timeout(settings.body_timeout_s):
             sent = await _read_sent(request, settings.max_sent_bytes)
     except TimeoutError:
-        raise Problem(408, "malformed", "the body did not arrive in time", remedy="send it again") from None
+        raise Problem(408, "the body did not arrive in time", remedy="send it again") from None
     except ClientDisconnect:
-        raise Problem(400, "malformed", "the body ended early") from None
+        raise Problem(400, "the body ended early") from None
     most = (
         settings.max_unpacked_bytes if limit_bytes is None else min(limit_bytes, settings.max_unpacked_bytes)
     )
@@ -316,9 +313,7 @@ async def _read_sent(request: Request, limit_bytes: int) -> bytes:
 
 
 def _too_large(which: str, limit_bytes: int) -> Problem:
-    return Problem(
-        413, "too_large", f"the body is larger {which} than {limit_bytes:,} bytes", remedy="send it in parts"
-    )
+    return Problem(413, f"the body is larger {which} than {limit_bytes:,} bytes", remedy="send it in parts")
 
 
 def json_of(unpacked: bytes) -> Any:
@@ -330,11 +325,11 @@ def json_of(unpacked: bytes) -> Any:
     # a value of two bytes takes up to a hundred once it is read
     if sum(map(unpacked.count, (b",", b"{", b"["))) > _MAX_VALUES and _holds_too_many(unpacked):
         text = f"the body holds more than {_MAX_VALUES:,} values"
-        raise Problem(413, "too_large", text, remedy="send it in parts")
+        raise Problem(413, text, remedy="send it in parts")
     try:
         return orjson.loads(unpacked)
     except ValueError:
-        raise Problem(400, "malformed", "the body is not JSON in UTF-8") from None
+        raise Problem(400, "the body is not JSON in UTF-8") from None
 
 
 def _holds_too_many(unpacked: bytes) -> bool:
@@ -358,7 +353,7 @@ def _unpacked(sent: bytes, encoding: str, limit_bytes: int) -> bytes:
     try:
         return b"".join(_members(sent, encoding, limit_bytes))
     except (zlib.error, zstandard.ZstdError):
-        raise Problem(400, "malformed", f"the body is not valid {encoding}") from None
+        raise Problem(400, f"the body is not valid {encoding}") from None
 
 
 def _members(sent: bytes, encoding: str, limit_bytes: int) -> Iterator[bytes]:
@@ -382,10 +377,10 @@ def _members(sent: bytes, encoding: str, limit_bytes: int) -> Iterator[bytes]:
             done = unpacker.eof
             at += len(portion) - len(unpacker.unused_data)
         if not done:
-            raise Problem(400, "malformed", f"the body's {encoding} ends early")
+            raise Problem(400, f"the body's {encoding} ends early")
         if at >= len(sent):
             return
-    raise Problem(400, "malformed", f"the body is {encoding} of more than {_MAX_MEMBERS:,} members")
+    raise Problem(400, f"the body is {encoding} of more than {_MAX_MEMBERS:,} members")
 
 
 def _unpacker(encoding: str) -> Any:

@@ -26,7 +26,7 @@ from Agent.server.settings import ServerSettings
 from Agent.server.worker_process import OUTCOME, REQUEST, SPOOL
 from Agent.store import Project
 from Agent.store.database import ReplayStore, SentSession, checkpoint_id_of
-from Agent.store.schema import CheckpointRow, ReplayRow
+from Agent.store.schema import CheckpointRow, ReplayRow, now_us
 from Agent.tree.retention import delete_tree
 
 _GRACE_S: Final = 30
@@ -67,7 +67,7 @@ class Replays:
         """
         sent = self.store.find_sent(project, trace_id)
         if sent is None:
-            raise Problem(404, "not_found", "no run with that id", remedy="GET /v1/runs lists them")
+            raise Problem(404, "no run with that id", remedy="GET /v1/runs lists them")
         return sent
 
     def begin_making(self, project: Project, trace_id: str) -> Future[Any]:
@@ -135,14 +135,13 @@ class Replays:
             position=0,
             step_id=given["step_id"],
             agent_id=given.get("agent_id"),
-            saved_us=_now_us(),
+            saved_us=now_us(),
             reason="sent",
             state=json_text(given["state"], "/state"),
         )
         if not self.store.add_checkpoints(project, [row]):
             raise Problem(
                 409,
-                "conflict",
                 "a checkpoint with that id exists",
                 remedy="delete it first, or give another checkpoint_id",
             )
@@ -164,15 +163,15 @@ class Replays:
         _refuse_without_leave(project)
         sent = self.trace(project, found[0]["run_id"])
         self._refuse_large(sent)
-        now_us = _now_us()
-        replay_id = uuid7(now_us // 1000, os.urandom(10))
+        created_us = now_us()
+        replay_id = uuid7(created_us // 1000, os.urandom(10))
         longest_s = self.settings.replay_timeout_s * _WAITS + _GRACE_S
         row = ReplayRow(
             replay_id,
             found[0]["run_id"],
             checkpoint_id,
-            created_us=now_us,
-            due_us=now_us + int(longest_s * 1e6),
+            created_us=created_us,
+            due_us=created_us + int(longest_s * 1e6),
             request=json_text(dict(config), ""),
         )
         self.store.begin_replay(project, row)
@@ -206,9 +205,7 @@ class Replays:
         except Problem:
             raise
         except BaseException:
-            self._end(
-                project, replay_id, "failed", problem=Problem(500, "internal", "this is a bug in Agent Trace")
-            )
+            self._end(project, replay_id, "failed", problem=Problem(500, "this is a bug in Agent Trace"))
             raise
 
     def _conclude(self, project: Project, replay_id: str, outcome: Mapping[str, Any]) -> None:
@@ -239,7 +236,7 @@ class Replays:
         told = None if problem is None else {"message": problem.message, "remedy": problem.remedy}
         values = {
             "status": status,
-            "finished_us": _now_us(),
+            "finished_us": now_us(),
             "result": None if result is None else orjson.dumps(result).decode(),
             "problem": None if told is None else orjson.dumps(told).decode(),
         }
@@ -260,7 +257,6 @@ class Replays:
         if sent.events > most:
             raise Problem(
                 409,
-                "conflict",
                 f"its session has {sent.events:,} events, this server replays at most {most:,}",
                 remedy="replay it where it was recorded: agent-trace replay",
             )
@@ -272,12 +268,9 @@ class Replays:
         if "problem" in outcome:
             told = outcome["problem"]
             if told["kind"] == "ConfigurationError":
-                return Problem(
-                    500, "internal", told["message"], remedy="the operator of the server can fix that"
-                )
+                return Problem(500, told["message"], remedy="the operator of the server can fix that")
             status = 409 if lacking_state or told["kind"] == "DamagedInput" else 422
-            code = "conflict" if status == 409 else "invalid"
-            return Problem(status, code, told["message"], remedy=told["remedy"])
+            return Problem(status, told["message"], remedy=told["remedy"])
         if "timed_out" in outcome:
             text = f"it did not end within {settings.replay_timeout_s:g} s and was stopped"
         elif "out_of_memory" in outcome:
@@ -290,7 +283,7 @@ class Replays:
             text = f"its process {_ending(outcome.get('ended'))} before it could report"
             if outcome.get("ended") in _CRASHES:
                 text += f"; libraries crash so where they get no more memory than {most_mib:,} MiB"
-        return Problem(409, "conflict", text, remedy="replay it where it was recorded: agent-trace replay")
+        return Problem(409, text, remedy="replay it where it was recorded: agent-trace replay")
 
 
 _CRASHES: Final = frozenset({-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS})
@@ -316,9 +309,9 @@ def without_content(project: Project, trace_id: str) -> Problem:
         )
     return Problem(
         409,
-        "without_content",
         f"run {trace_id} was sent without content: no state, argument or result of it is stored to "
         "continue from",
+        code="without_content",
         remedy=remedy,
     )
 
@@ -327,7 +320,6 @@ def no_checkpoint() -> Problem:
     """A checkpoint that the project does not have."""
     return Problem(
         404,
-        "not_found",
         "no checkpoint with that id",
         remedy="GET /api/traces/{trace_id}/checkpoints lists those of a run",
     )
@@ -342,15 +334,15 @@ def json_text(value: Any, path: str) -> str:
     try:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
-        raise Problem(422, "invalid", "it is nested too deeply", path=path) from None
+        raise Problem(422, "it is nested too deeply", path=path) from None
 
 
 def _refuse_without_leave(project: Project) -> None:
     if not project.content_allowed:
         raise Problem(
             409,
-            "without_content",
             f"project {project.name} stores no content, which a replay needs",
+            code="without_content",
             remedy=f"agent-trace keys content {project.name} --on",
         )
 
@@ -361,10 +353,6 @@ def _about(sent: SentSession) -> dict[str, Any]:
 
 def _status_of(outcome: Mapping[str, Any]) -> str:
     return next((name for name in ("timed_out", "out_of_memory", "interrupted") if name in outcome), "failed")
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000
 
 
 _PREFIX: Final = "agent-trace-replay-"
@@ -413,7 +401,6 @@ class ReplayWorkers:
             if self._open >= self._settings.replay_workers * (1 + _WAITING_PER_WORKER):
                 raise Problem(
                     503,
-                    "unavailable",
                     "all workers of this server are busy",
                     remedy="ask again later",
                     headers={"Retry-After": str(_RETRY_AFTER_S)},

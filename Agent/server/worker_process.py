@@ -97,33 +97,17 @@ def _rows(directory: Path) -> Iterator[dict[str, Any]]:
 
 
 async def _checkpoints(session: Path, request: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
-    import orjson
-
     from Agent.flight.checkpoints.store import LocalCheckpointStore
     from Agent.replay.executors.saved_points import CheckpointManager
-    from Agent.tree.write.artifacts import ROOT_RUN
 
     manager = CheckpointManager(session)
     trace = request["run_id"] or "last"
     await manager.auto_checkpoint_trace(trace)
-    found = []
     with LocalCheckpointStore(session) as store:
-        for position, saved in enumerate(await manager.list_checkpoints(trace)):
-            info = saved.info
-            state, types = store.recorded_state(request["run_id"] or ROOT_RUN, info.step_id, info.agent_id)
-            found.append(
-                {
-                    "position": position,
-                    "step_id": info.step_id,
-                    "agent_id": info.agent_id,
-                    "saved_us": saved.saved_us,
-                    "tick": info.tick,
-                    "reason": info.reason,
-                    "event_id": info.event_id,
-                    "state": orjson.dumps(state).decode(),
-                    "state_types": orjson.dumps(types).decode(),
-                }
-            )
+        found = [
+            {"position": position, **store.as_row(saved.info)}
+            for position, saved in enumerate(await manager.list_checkpoints(trace))
+        ]
     return found, list(manager.hidden_by)
 
 

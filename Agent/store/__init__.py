@@ -8,7 +8,7 @@ from Agent.lazy_names import lazy_names as _lazy_names
 if TYPE_CHECKING:
     from Agent.store.database import Store
     from Agent.store.engines import Role
-    from Agent.store.keys import ApiKey, IssuedKey, Project, Scope
+    from Agent.store.keys import ApiKey, IssuedKey, Scope
     from Agent.store.pool import Pool, create_pool, open_store
     from Agent.store.schema import (
         EventFilter,
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         FailureRow,
         Ingested,
         Page,
+        Project,
         RunFilter,
         RunRow,
         StepRow,
@@ -44,9 +45,9 @@ __all__ = [
 _HOMES = {
     "database": "Store",
     "engines": "Role",
-    "keys": "ApiKey IssuedKey Project Scope",
+    "keys": "ApiKey IssuedKey Scope",
     "pool": "create_pool open_store Pool",
-    "schema": "EventFilter EventRow FailureRow Ingested Page RunFilter RunRow StepRow",
+    "schema": "EventFilter EventRow FailureRow Ingested Page Project RunFilter RunRow StepRow",
 }
 
 __getattr__ = _lazy_names(__name__, _HOMES, _extra_needed)

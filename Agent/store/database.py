@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -16,13 +15,11 @@ from functools import wraps
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from Agent.errors import UsageError
 from Agent.store import keys, reads
 from Agent.store.engines import READER_ROLE, WRITES, Role, fold_log
-from Agent.store.keys import Project
 from Agent.store.reads import find_run
 from Agent.store.schema import (
     CHECKPOINTS,
@@ -34,39 +31,42 @@ from Agent.store.schema import (
     EventRow,
     Ingested,
     Page,
+    Project,
     ReplayRow,
     RunRow,
+    all_items,
+    insert_into,
     plain_rows,
     read_page,
-    shown_columns,
+    rows_of,
 )
 from Agent.store.writes import Months, ingest_batch, make_month
 from Agent.tree.layout import safe_name
 
 Its = ParamSpec("Its")
 Given = TypeVar("Given")
-_OfProject = Callable[Concatenate[Connection, int, Its], Given]
-_Method = Callable[Concatenate[Any, Project, Its], Given]
+_Asked = Callable[Concatenate[Connection, Its], Given]
+_Method = Callable[Concatenate[Any, Its], Given]
 
 
-def asked(question: _OfProject[Its, Given]) -> _Method[Its, Given]:
-    """A question about one project as a method of a store, which asks it over a connection of its own."""
+def asked(question: _Asked[Its, Given]) -> _Method[Its, Given]:
+    """A question as a method of a store, which asks it over a connection of its own."""
 
     @wraps(question)
-    def method(store: Store, project: Project, /, *args: Its.args, **kwargs: Its.kwargs) -> Given:
+    def method(store: Store, /, *args: Its.args, **kwargs: Its.kwargs) -> Given:
         with store.engine.connect() as connection:
-            return question(connection, project.project_id, *args, **kwargs)
+            return question(connection, *args, **kwargs)
 
     return method
 
 
-def told(change: _OfProject[Its, Given]) -> _Method[Its, Given]:
-    """A change of one project's data as a method of a store: it is committed when the method returns."""
+def told(change: _Asked[Its, Given]) -> _Method[Its, Given]:
+    """A change as a method of a store: it is committed when the method returns."""
 
     @wraps(change)
-    def method(store: Store, project: Project, /, *args: Its.args, **kwargs: Its.kwargs) -> Given:
+    def method(store: Store, /, *args: Its.args, **kwargs: Its.kwargs) -> Given:
         with store.writing() as connection:
-            return change(connection, project.project_id, *args, **kwargs)
+            return change(connection, *args, **kwargs)
 
     return method
 
@@ -157,7 +157,6 @@ class Store:
                 runs,
                 session_id=session_id,
                 content=project.content_allowed,
-                now_us=_now_us(),
             )
 
     list_runs = asked(reads.list_runs)
@@ -173,40 +172,13 @@ class Store:
     list_sessions = asked(reads.list_sessions)
     count_runs = asked(reads.count_runs)
 
-    def authenticate(self, token: str) -> keys.Grant | None:
-        """What a token is good for, None where it is none, unknown or revoked."""
-        with self.engine.connect() as connection:
-            return keys.authenticate(connection, token)
-
-    def issue_key(self, project: str, scopes: Iterable[keys.Scope], *, label: str = "") -> keys.IssuedKey:
-        """Makes a key of a project, and the project where it is not there yet."""
-        with self.writing() as connection:
-            return keys.issue_key(connection, project, scopes, label, _now_us())
-
-    def list_keys(self) -> list[keys.ApiKey]:
-        """All keys, revoked ones too, oldest first."""
-        with self.engine.connect() as connection:
-            return keys.list_keys(connection)
-
-    def revoke_key(self, key_id: str) -> keys.ApiKey:
-        """Ends a key; it is refused from the next request on."""
-        with self.writing() as connection:
-            return keys.revoke_key(connection, key_id, _now_us())
-
-    def find_project(self, name: str) -> Project:
-        """The project of that name."""
-        with self.engine.connect() as connection:
-            return keys.find_project(connection, name)
-
-    def list_projects(self) -> list[Project]:
-        """All projects, by name."""
-        with self.engine.connect() as connection:
-            return keys.list_projects(connection)
-
-    def set_content(self, project: str, *, allowed: bool) -> Project:
-        """Lets a project store content from now on, or no longer."""
-        with self.writing() as connection:
-            return keys.set_content(connection, project, allowed=allowed)
+    authenticate = asked(keys.authenticate)
+    issue_key = told(keys.issue_key)
+    list_keys = asked(keys.list_keys)
+    revoke_key = told(keys.revoke_key)
+    find_project = asked(keys.find_project)
+    list_projects = asked(keys.list_projects)
+    set_content = told(keys.set_content)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -219,10 +191,6 @@ class Store:
             connection = plain.execution_options(**{WRITES: True})
             with connection.begin():
                 yield connection
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,27 +211,23 @@ def checkpoint_id_of(trace_id: str, step_id: str, agent_id: str | None) -> str:
     return ":".join([trace_id, safe_name(step_id), *([] if agent_id is None else [safe_name(agent_id)])])
 
 
-def find_sent(connection: Connection, project_id: int, trace_id: str) -> SentSession | None:
+def find_sent(connection: Connection, project: Project, trace_id: str) -> SentSession | None:
     """Where the events of a run are, or of a session by its UUID; None where neither is known."""
-    run = find_run(connection, project_id, trace_id)
+    run = find_run(connection, project, trace_id)
     session_uid = trace_id if run is None else run["session_uid"]
     found = None
     if session_uid is not None and _is_uuid(session_uid):
-        found = connection.execute(
-            select(SESSIONS.c.events, SESSIONS.c.first_us).where(
-                SESSIONS.c.project_id == project_id, SESSIONS.c.session_uid == session_uid
-            )
-        ).first()
+        found = connection.execute(rows_of(SESSIONS, project, session_uid=session_uid)).first()
     if found is None:
         return None if run is None else SentSession(session_uid, trace_id)
     return SentSession(session_uid, None if run is None else trace_id, found.events, found.first_us)
 
 
-def add_checkpoints(connection: Connection, project_id: int, rows: Sequence[CheckpointRow]) -> list[str]:
+def add_checkpoints(connection: Connection, project: Project, rows: Sequence[CheckpointRow]) -> list[str]:
     """Keeps those that are not there yet, behind those that are; the ids that are new."""
     found = connection.execute(
         select(CHECKPOINTS.c.checkpoint_id).where(
-            CHECKPOINTS.c.project_id == project_id,
+            CHECKPOINTS.c.project_id == project.project_id,
             CHECKPOINTS.c.checkpoint_id.in_([row.checkpoint_id for row in rows]),
         )
     )
@@ -273,82 +237,77 @@ def add_checkpoints(connection: Connection, project_id: int, rows: Sequence[Chec
         return []
     last = connection.execute(
         select(func.max(CHECKPOINTS.c.position)).where(
-            CHECKPOINTS.c.project_id == project_id, CHECKPOINTS.c.run_id == new[0].run_id
+            CHECKPOINTS.c.project_id == project.project_id, CHECKPOINTS.c.run_id == new[0].run_id
         )
     ).scalar()
     behind = 0 if last is None else last + 1
-    values = [asdict(row) | {"project_id": project_id, "position": row.position + behind} for row in new]
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    connection.execute(dialect.insert(CHECKPOINTS).on_conflict_do_nothing(), values)
+    values = [
+        asdict(row) | {"project_id": project.project_id, "position": row.position + behind} for row in new
+    ]
+    connection.execute(insert_into(connection, CHECKPOINTS).on_conflict_do_nothing(), values)
     return [row.checkpoint_id for row in new]
 
 
 def list_checkpoints(
-    connection: Connection, project_id: int, run_id: str, *, limit: int = 200, cursor: str | None = None
+    connection: Connection, project: Project, run_id: str, *, limit: int = 200, cursor: str | None = None
 ) -> Page:
     """The checkpoints of a run in order, without their states."""
-    listed = shown_columns(CHECKPOINTS, "state", "state_types")
-    statement = select(*listed).where(CHECKPOINTS.c.project_id == project_id, CHECKPOINTS.c.run_id == run_id)
+    statement = rows_of(CHECKPOINTS, project, "state", "state_types", run_id=run_id)
     order = CHECKPOINTS.c.position, CHECKPOINTS.c.checkpoint_id
     return read_page(connection, statement, *order, limit=limit, cursor=cursor)
 
 
 def find_checkpoint(
-    connection: Connection, project_id: int, checkpoint_id: str
+    connection: Connection, project: Project, checkpoint_id: str
 ) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """A checkpoint with its state, and the last one of the same run and agent; None if there is none."""
-    of_project = select(*shown_columns(CHECKPOINTS)).where(CHECKPOINTS.c.project_id == project_id)
-    found = plain_rows(connection, of_project.where(CHECKPOINTS.c.checkpoint_id == checkpoint_id))
+    found = plain_rows(connection, rows_of(CHECKPOINTS, project, checkpoint_id=checkpoint_id))
     if not found:
         return None
     (last,) = plain_rows(
         connection,
-        of_project.where(
-            CHECKPOINTS.c.run_id == found[0]["run_id"],
-            CHECKPOINTS.c.agent_id.is_not_distinct_from(found[0]["agent_id"]),
-        )
+        rows_of(CHECKPOINTS, project, run_id=found[0]["run_id"])
+        .where(CHECKPOINTS.c.agent_id.is_not_distinct_from(found[0]["agent_id"]))
         .order_by(CHECKPOINTS.c.position.desc(), CHECKPOINTS.c.checkpoint_id.desc())
         .limit(1),
     )
     return found[0], last
 
 
-def delete_checkpoint(connection: Connection, project_id: int, checkpoint_id: str) -> bool:
+def delete_checkpoint(connection: Connection, project: Project, checkpoint_id: str) -> bool:
     """Removes one; False where there was none."""
     gone = connection.execute(
         delete(CHECKPOINTS).where(
-            CHECKPOINTS.c.project_id == project_id, CHECKPOINTS.c.checkpoint_id == checkpoint_id
+            CHECKPOINTS.c.project_id == project.project_id, CHECKPOINTS.c.checkpoint_id == checkpoint_id
         )
     )
     return gone.rowcount > 0
 
 
-def begin_replay(connection: Connection, project_id: int, row: ReplayRow) -> None:
+def begin_replay(connection: Connection, project: Project, row: ReplayRow) -> None:
     """Keeps that a replay begins."""
-    connection.execute(insert(REPLAYS).values(**asdict(row), project_id=project_id))
+    connection.execute(insert(REPLAYS).values(**asdict(row), project_id=project.project_id))
 
 
-def end_replay(connection: Connection, project_id: int, replay_id: str, values: Mapping[str, Any]) -> None:
+def end_replay(connection: Connection, project: Project, replay_id: str, values: Mapping[str, Any]) -> None:
     """Keeps how a replay ended: `status`, `finished_us`, and `result` or `problem` as JSON texts."""
     connection.execute(
         update(REPLAYS)
-        .where(REPLAYS.c.project_id == project_id, REPLAYS.c.replay_id == replay_id)
+        .where(REPLAYS.c.project_id == project.project_id, REPLAYS.c.replay_id == replay_id)
         .values(**values)
     )
 
 
-def find_replay(connection: Connection, project_id: int, replay_id: str) -> dict[str, Any] | None:
+def find_replay(connection: Connection, project: Project, replay_id: str) -> dict[str, Any] | None:
     """One replay, None if there is none."""
-    wanted = REPLAYS.c.project_id == project_id, REPLAYS.c.replay_id == replay_id
-    return next(iter(plain_rows(connection, select(*shown_columns(REPLAYS)).where(*wanted))), None)
+    return next(iter(plain_rows(connection, rows_of(REPLAYS, project, replay_id=replay_id))), None)
 
 
 def list_replays(
-    connection: Connection, project_id: int, run_id: str, *, limit: int = 50, cursor: str | None = None
+    connection: Connection, project: Project, run_id: str, *, limit: int = 50, cursor: str | None = None
 ) -> Page:
     """The replays of a run, newest first, without what they gave."""
-    listed = shown_columns(REPLAYS, "result")
-    statement = select(*listed).where(REPLAYS.c.project_id == project_id, REPLAYS.c.run_id == run_id)
+    statement = rows_of(REPLAYS, project, "result", run_id=run_id)
     order = REPLAYS.c.created_us, REPLAYS.c.replay_id
     return read_page(connection, statement, *order, limit=limit, cursor=cursor, newest_first=True)
 
@@ -376,10 +335,4 @@ class ReplayStore(Store):
     def sent_events(self, project: Project, session_uid: str) -> Iterator[dict[str, Any]]:
         """All events of a session, oldest first; a page is in memory at a time, and no connection is held."""
         wanted = EventFilter(session_uid=session_uid)
-        cursor: str | None = None
-        while True:
-            page = self.list_events(project, wanted, limit=MAX_LIMIT, cursor=cursor)
-            yield from page.items
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        return all_items(lambda cursor: self.list_events(project, wanted, limit=MAX_LIMIT, cursor=cursor))

@@ -11,10 +11,9 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, Row, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from Agent.errors import InputError, UsageError
-from Agent.store.schema import API_KEYS, PROJECTS
+from Agent.store.schema import API_KEYS, PROJECTS, Project, insert_into, now_us
 
 DEFAULT_PROJECT: Final = "default"
 """The project of requests without a key."""
@@ -22,24 +21,7 @@ DEFAULT_PROJECT: Final = "default"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
-class Project(NamedTuple):
-    """One project."""
-
-    project_id: int
-    name: str
-    content_allowed: bool
-    """Whether prompts, answers and messages may be stored, where a client sends them."""
-    created_us: int = 0
-    """When it was made, in microseconds since 1970."""
-
-    @property
-    def database_id(self) -> str:
-        """Of this project in this database: one that was rebuilt has another, whatever its address."""
-        told = f"{self.project_id}|{self.name}|{self.created_us}".encode()
-        return hashlib.blake2b(told, digest_size=8).hexdigest()
-
-
-def add_project(connection: Connection, name: str, now_us: int) -> Project:
+def add_project(connection: Connection, name: str) -> Project:
     """The project of that name, made where there was none.
 
     Raises:
@@ -52,8 +34,8 @@ def add_project(connection: Connection, name: str, now_us: int) -> Project:
         )
     found = _find(connection, name)
     if found is None:
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        statement = dialect.insert(PROJECTS).values(name=name, content_allowed=False, created_us=now_us)
+        statement = insert_into(connection, PROJECTS)
+        statement = statement.values(name=name, content_allowed=False, created_us=now_us())
         # another process may make it at the same time
         connection.execute(statement.on_conflict_do_nothing(index_elements=["name"]))
         found = find_project(connection, name)
@@ -143,7 +125,7 @@ class Grant(NamedTuple):
 
 
 def issue_key(
-    connection: Connection, project_name: str, scopes: Iterable[Scope], label: str, now_us: int
+    connection: Connection, project_name: str, scopes: Iterable[Scope], *, label: str = ""
 ) -> IssuedKey:
     """Makes a key of a project, and the project where it is not there yet.
 
@@ -155,9 +137,10 @@ def issue_key(
         raise UsageError("a key needs a scope", remedy="give --scope ingest, query or replay")
     if len(label) > _LABEL_CHARS or not label.isprintable():
         raise UsageError(f"a label is one printable line of at most {_LABEL_CHARS} characters")
-    project = add_project(connection, project_name, now_us)
+    project = add_project(connection, project_name)
     key_id = "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_CHARS))
     secret = secrets.token_urlsafe(_SECRET_BYTES)
+    created_us = now_us()
     connection.execute(
         insert(API_KEYS).values(
             key_id=key_id,
@@ -165,10 +148,10 @@ def issue_key(
             scopes=",".join(sorted(granted)),
             label=label,
             digest=_digest(secret),
-            created_us=now_us,
+            created_us=created_us,
         )
     )
-    return IssuedKey(ApiKey(key_id, project.name, granted, label, now_us, None), f"atk_{key_id}_{secret}")
+    return IssuedKey(ApiKey(key_id, project.name, granted, label, created_us, None), f"atk_{key_id}_{secret}")
 
 
 def list_keys(connection: Connection) -> list[ApiKey]:
@@ -184,7 +167,7 @@ def list_keys(connection: Connection) -> list[ApiKey]:
     ]
 
 
-def revoke_key(connection: Connection, key_id: str, now_us: int) -> ApiKey:
+def revoke_key(connection: Connection, key_id: str) -> ApiKey:
     """Ends a key; it is refused from the next request on. One that was revoked before stays so.
 
     Raises:
@@ -196,7 +179,7 @@ def revoke_key(connection: Connection, key_id: str, now_us: int) -> ApiKey:
     connection.execute(
         update(API_KEYS)
         .where(API_KEYS.c.key_id == wanted, API_KEYS.c.revoked_us.is_(None))
-        .values(revoked_us=now_us)
+        .values(revoked_us=now_us())
     )
     for key in list_keys(connection):
         if key.key_id == wanted:

@@ -11,7 +11,6 @@ import contextlib
 import os
 import tempfile
 import threading
-import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +22,13 @@ from sqlalchemy.exc import DBAPIError
 
 from Agent.archive.run_import import StoredSession, restored_checkpoint
 from Agent.errors import InputError, RunNotFound, UsageError
-from Agent.event.clock import parse_timestamp
 from Agent.flight.checkpoints.files import checkpoints_dir
 from Agent.flight.checkpoints.model import CheckpointInfo
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.store.database import ReplayStore, SentSession, Store, checkpoint_id_of
 from Agent.store.engines import WRITES, Role, check_version, make_engine, migrate, parse_url, shown_url
-from Agent.store.keys import DEFAULT_PROJECT, Project, add_project
-from Agent.store.schema import MAX_LIMIT, CheckpointRow, ReplayRow
+from Agent.store.keys import DEFAULT_PROJECT, add_project
+from Agent.store.schema import MAX_LIMIT, CheckpointRow, Project, ReplayRow, all_items, now_us
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import DIRECTORY_MODE
 from Agent.tree.retention import delete_tree
@@ -157,13 +155,13 @@ class Pool:
         """Keeps what a replay gave in the database, where the service answers it, too."""
         store, project = self._known()
         trace_id = self._trace_id(session, info)
-        now_us = time.time_ns() // 1000
+        at_us = now_us()
         result = {key: report[key] for key in report if key not in ("replay_id", "checkpoint_id", "run")}
         checkpoint_id = checkpoint_id_of(trace_id, info.step_id, info.agent_id)
         asked = orjson.dumps({"executor": report["executor"]}).decode()
-        store.begin_replay(project, ReplayRow(replay_id, trace_id, checkpoint_id, now_us, now_us, asked))
+        store.begin_replay(project, ReplayRow(replay_id, trace_id, checkpoint_id, at_us, at_us, asked))
         status = "completed" if report["completed"] else "failed"
-        values = {"status": status, "finished_us": now_us, "result": orjson.dumps(result).decode()}
+        values = {"status": status, "finished_us": at_us, "result": orjson.dumps(result).decode()}
         store.end_replay(project, replay_id, values)
 
     async def _opened(self) -> Self:
@@ -209,14 +207,11 @@ class Pool:
 
     def _checkpoints(self, trace_id: str) -> list[dict[str, Any]]:
         store, project = self._known()
-        rows: list[dict[str, Any]] = []
-        cursor: str | None = None
-        while True:
-            page = store.list_checkpoints(project, trace_id, limit=MAX_LIMIT, cursor=cursor)
-            rows += page.items
-            cursor = page.next_cursor
-            if cursor is None:
-                return rows
+        return list(
+            all_items(
+                lambda cursor: store.list_checkpoints(project, trace_id, limit=MAX_LIMIT, cursor=cursor)
+            )
+        )
 
     def _session_of(self, trace_id: str, sent: SentSession, listed: list[dict[str, Any]]) -> Path:
         """The directory of a run's session, rebuilt where events came since it was made."""
@@ -276,20 +271,8 @@ def create_pool(
 
 
 def _row(trace_id: str, position: int, info: CheckpointInfo, local: LocalCheckpointStore) -> CheckpointRow:
-    state, types = local.recorded_state(info.run_id, info.step_id, info.agent_id)
-    return CheckpointRow(
-        checkpoint_id=checkpoint_id_of(trace_id, info.step_id, info.agent_id),
-        run_id=trace_id,
-        position=position,
-        step_id=info.step_id,
-        agent_id=info.agent_id,
-        saved_us=parse_timestamp(info.timestamp),
-        tick=info.tick,
-        reason=info.reason,
-        event_id=info.event_id,
-        state=orjson.dumps(state).decode(),
-        state_types=orjson.dumps(types).decode(),
-    )
+    checkpoint_id = checkpoint_id_of(trace_id, info.step_id, info.agent_id)
+    return CheckpointRow(checkpoint_id, trace_id, position, **local.as_row(info))
 
 
 def open_store(database_url: str, *, role: Role | str = Role.INGEST) -> Store:
@@ -339,7 +322,7 @@ def _prepare(engine: Engine, role: Role) -> None:
         connection = plain.execution_options(**{WRITES: True})
         with connection.begin():
             migrate(connection)
-            add_project(connection, DEFAULT_PROJECT, time.time_ns() // 1000)
+            add_project(connection, DEFAULT_PROJECT)
 
 
 def _first_line(error: DBAPIError) -> str:

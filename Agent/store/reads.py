@@ -32,12 +32,13 @@ from Agent.store.schema import (
     STEPS,
     EventFilter,
     Page,
+    Project,
     RunFilter,
     plain_rows,
     read_cursor,
     read_page,
+    rows_of,
     rows_within,
-    shown_columns,
 )
 
 _MAX_FAILURES: Final = 1_000
@@ -47,33 +48,27 @@ _MOST_NAMED: Final = 5_000
 
 
 def list_runs(
-    connection: Connection, project_id: int, wanted: RunFilter, *, limit: int = 50, cursor: str | None = None
+    connection: Connection, project: Project, wanted: RunFilter, *, limit: int = 50, cursor: str | None = None
 ) -> Page:
     """Runs, newest first."""
-    statement = narrowed_runs(select(*shown_columns(RUNS)), project_id, wanted)
+    statement = narrowed_runs(rows_of(RUNS, project), wanted)
     order = RUNS.c.listed_us, RUNS.c.run_id
     return read_page(connection, statement, *order, limit=limit, cursor=cursor, newest_first=True)
 
 
-def narrowed_runs(statement: Select[Any], project_id: int, wanted: RunFilter) -> Select[Any]:
-    """The statement over the runs of a project that are meant."""
+def narrowed_runs(statement: Select[Any], wanted: RunFilter) -> Select[Any]:
+    """Those of the runs in a statement that are meant."""
     names = ("agent_id", "agent_version", "status", "failure_type", "failure_code", "session_uid")
-    return _narrowed(statement, RUNS.c.listed_us, project_id, wanted, names)
+    return _narrowed(statement, RUNS.c.listed_us, wanted, names)
 
 
 def _narrowed(
-    statement: Select[Any],
-    time: Column[Any],
-    project_id: int,
-    wanted: RunFilter | EventFilter,
-    names: Iterable[str],
+    statement: Select[Any], time: Column[Any], wanted: RunFilter | EventFilter, names: Iterable[str]
 ) -> Select[Any]:
-    """The statement over a project's rows with these values, of the time that is meant."""
-    columns = time.table.c
-    statement = statement.where(columns.project_id == project_id)
+    """The rows of a statement with these values, of the time that is meant."""
     for name in names:
         if (value := getattr(wanted, name)) is not None:
-            statement = statement.where(columns[name] == value)
+            statement = statement.where(time.table.c[name] == value)
     if wanted.since_us is not None:
         statement = statement.where(time >= wanted.since_us)
     if wanted.until_us is not None:
@@ -81,36 +76,29 @@ def _narrowed(
     return statement
 
 
-def find_run(connection: Connection, project_id: int, run_id: str) -> dict[str, Any] | None:
+def find_run(connection: Connection, project: Project, run_id: str) -> dict[str, Any] | None:
     """One run, None where the project has none of that id."""
-    wanted = RUNS.c.project_id == project_id, RUNS.c.run_id == run_id
-    return next(iter(plain_rows(connection, select(*shown_columns(RUNS)).where(*wanted))), None)
+    return next(iter(plain_rows(connection, rows_of(RUNS, project, run_id=run_id))), None)
 
 
 def list_steps(
-    connection: Connection, project_id: int, run_id: str, *, limit: int = 200, cursor: str | None = None
+    connection: Connection, project: Project, run_id: str, *, limit: int = 200, cursor: str | None = None
 ) -> Page:
     """The steps of a run, in order."""
-    statement = select(*shown_columns(STEPS)).where(
-        STEPS.c.project_id == project_id, STEPS.c.run_id == run_id
-    )
-    return read_page(connection, statement, STEPS.c.position, STEPS.c.step_key, limit=limit, cursor=cursor)
+    order = STEPS.c.position, STEPS.c.step_key
+    return read_page(connection, rows_of(STEPS, project, run_id=run_id), *order, limit=limit, cursor=cursor)
 
 
-def list_failures(connection: Connection, project_id: int, run_id: str) -> list[dict[str, Any]]:
+def list_failures(connection: Connection, project: Project, run_id: str) -> list[dict[str, Any]]:
     """The failures of a run, in order; at most a thousand."""
-    return plain_rows(
-        connection,
-        select(*shown_columns(FAILURES))
-        .where(FAILURES.c.project_id == project_id, FAILURES.c.run_id == run_id)
-        .order_by(FAILURES.c.occurred_us.nulls_last(), FAILURES.c.failure_id)
-        .limit(_MAX_FAILURES),
-    )
+    order = FAILURES.c.occurred_us.nulls_last(), FAILURES.c.failure_id
+    found = rows_of(FAILURES, project, run_id=run_id).order_by(*order).limit(_MAX_FAILURES)
+    return plain_rows(connection, found)
 
 
 def list_events(
     connection: Connection,
-    project_id: int,
+    project: Project,
     wanted: EventFilter,
     *,
     limit: int = 200,
@@ -123,60 +111,55 @@ def list_events(
     """
     if wanted.session_uid is None and wanted.run_id is None:
         raise UsageError("events are read by session or by run", remedy="give session_uid or run_id")
-    statement = narrowed_events(connection, select(*shown_columns(EVENTS)), project_id, wanted)
+    statement = narrowed_events(connection, rows_of(EVENTS, project), project, wanted)
     return read_page(connection, statement, EVENTS.c.ts_us, EVENTS.c.event_id, limit=limit, cursor=cursor)
 
 
 def narrowed_events(
-    connection: Connection, statement: Select[Any], project_id: int, wanted: EventFilter
+    connection: Connection, statement: Select[Any], project: Project, wanted: EventFilter
 ) -> Select[Any]:
-    """The statement over the events of a project that are meant."""
+    """Those of the events in a statement over a project's that are meant."""
     session_uid = wanted.session_uid
     if session_uid is None and wanted.run_id is not None:
         # the session says in which partition a run's events lie
-        run = find_run(connection, project_id, wanted.run_id)
+        run = find_run(connection, project, wanted.run_id)
         session_uid = run["session_uid"] if run is not None else None
     if session_uid is not None:
         statement = statement.where(EVENTS.c.session_uid == session_uid)
     if wanted.min_severity is not None:
         statement = statement.where(EVENTS.c.severity >= wanted.min_severity)
-    return _narrowed(statement, EVENTS.c.ts_us, project_id, wanted, ("run_id", "agent_id", "kind"))
+    return _narrowed(statement, EVENTS.c.ts_us, wanted, ("run_id", "agent_id", "kind"))
 
 
 def list_sessions(
-    connection: Connection, project_id: int, *, limit: int = 50, cursor: str | None = None
+    connection: Connection, project: Project, *, limit: int = 50, cursor: str | None = None
 ) -> Page:
     """Sessions, newest first."""
-    statement = select(*shown_columns(SESSIONS)).where(SESSIONS.c.project_id == project_id)
     order = SESSIONS.c.first_us, SESSIONS.c.session_uid
-    return read_page(connection, statement, *order, limit=limit, cursor=cursor, newest_first=True)
+    return read_page(
+        connection, rows_of(SESSIONS, project), *order, limit=limit, cursor=cursor, newest_first=True
+    )
 
 
 def events_by_id(
-    connection: Connection, project_id: int, session_uid: str, ids: Collection[str]
+    connection: Connection, project: Project, session_uid: str, ids: Collection[str]
 ) -> list[dict[str, Any]]:
     """Those of the ids that are stored, of the first 5,000; about 16 MiB of them."""
-    return rows_within(
-        connection, _of_session(project_id, session_uid).where(EVENTS.c.event_id.in_(_named(ids)))
-    )[0]
+    wanted = rows_of(EVENTS, project, session_uid=session_uid).where(EVENTS.c.event_id.in_(_named(ids)))
+    return rows_within(connection, wanted)[0]
 
 
 def events_of_agent(
-    connection: Connection, project_id: int, session_uid: str, agent_id: str, *, since_us: int, until_us: int
+    connection: Connection, project: Project, session_uid: str, agent_id: str, *, since_us: int, until_us: int
 ) -> list[dict[str, Any]]:
     """What an agent did in a stretch of time, newest first; the newest 5,000 of it."""
-    return rows_within(
-        connection,
-        _of_session(project_id, session_uid)
-        .where(EVENTS.c.agent_id == agent_id, EVENTS.c.ts_us.between(since_us, until_us))
-        .order_by(EVENTS.c.ts_us.desc(), EVENTS.c.event_id.desc())
-        .limit(_MOST_LINKED),
-    )[0]
+    wanted = rows_of(EVENTS, project, session_uid=session_uid, agent_id=agent_id)
+    return _newest_events(connection, wanted, since_us, until_us)
 
 
 def events_of_spans(
     connection: Connection,
-    project_id: int,
+    project: Project,
     session_uid: str,
     *,
     around: Collection[str],
@@ -186,19 +169,16 @@ def events_of_spans(
 ) -> list[dict[str, Any]]:
     """The spans `around` themselves, and what happened right in those of `within`, in a stretch of time."""
     linked = or_(EVENTS.c.span_id.in_(_named(around)), EVENTS.c.parent_span_id.in_(_named(within)))
-    return rows_within(
-        connection,
-        _of_session(project_id, session_uid)
-        .where(EVENTS.c.ts_us.between(since_us, until_us), linked)
-        .order_by(EVENTS.c.ts_us.desc(), EVENTS.c.event_id.desc())
-        .limit(_MOST_LINKED),
-    )[0]
+    wanted = rows_of(EVENTS, project, session_uid=session_uid).where(linked)
+    return _newest_events(connection, wanted, since_us, until_us)
 
 
-def _of_session(project_id: int, session_uid: str) -> Select[Any]:
-    return select(*shown_columns(EVENTS)).where(
-        EVENTS.c.project_id == project_id, EVENTS.c.session_uid == session_uid
-    )
+def _newest_events(
+    connection: Connection, wanted: Select[Any], since_us: int, until_us: int
+) -> list[dict[str, Any]]:
+    newest_first = EVENTS.c.ts_us.desc(), EVENTS.c.event_id.desc()
+    in_time = wanted.where(EVENTS.c.ts_us.between(since_us, until_us)).order_by(*newest_first)
+    return rows_within(connection, in_time.limit(_MOST_LINKED))[0]
 
 
 def _named(names: Collection[str]) -> list[str]:
@@ -211,46 +191,40 @@ SAMPLED_RUNS: Final = 10_000
 _MAX_GROUPS: Final = 100
 
 
-def count_runs(connection: Connection, project_id: int, wanted: RunFilter) -> dict[str, Any]:
+def count_runs(connection: Connection, project: Project, wanted: RunFilter) -> dict[str, Any]:
     """Counts over all runs that are meant, and latencies over the newest of them."""
-    by_status = _counted(connection, project_id, wanted, [RUNS.c.status])
-    failed = case((RUNS.c.status == "failure", 1), else_=0)
-    agents = connection.execute(
-        narrowed_runs(
-            select(RUNS.c.agent_id, func.count().label("runs"), func.sum(failed).label("failed")),
-            project_id,
-            wanted,
-        )
-        .group_by(RUNS.c.agent_id)
-        .order_by(func.count().desc(), RUNS.c.agent_id)
-        .limit(_MAX_GROUPS)
-    )
-    failures = [
-        row
-        for row in _counted(connection, project_id, wanted, [RUNS.c.failure_type, RUNS.c.failure_code])
-        if row["failure_type"] is not None
-    ]
+
+    def counted(*by: ColumnElement[Any], more: Sequence[ColumnElement[Any]] = ()) -> list[dict[str, Any]]:
+        number = func.count().label("runs")
+        statement = _meant(project, wanted, *by, number, *more).group_by(*by)
+        rows = connection.execute(statement.order_by(func.count().desc(), *by).limit(_MAX_GROUPS))
+        return [dict(row) for row in rows.mappings()]
+
+    by_status = counted(RUNS.c.status)
+    failed = func.sum(case((RUNS.c.status == "failure", 1), else_=0)).label("failed")
     return {
         "runs": sum(row["runs"] for row in by_status),
         "by_status": {row["status"]: row["runs"] for row in by_status},
-        "agents": [dict(row) for row in agents.mappings()],
-        "failures": failures,
-        "run_ms": _run_latency(connection, project_id, wanted),
-        "steps": _step_latencies(connection, project_id, wanted),
+        "agents": counted(RUNS.c.agent_id, more=[failed]),
+        "failures": [
+            row
+            for row in counted(RUNS.c.failure_type, RUNS.c.failure_code)
+            if row["failure_type"] is not None
+        ],
+        "run_ms": _run_latency(connection, project, wanted),
+        "steps": _step_latencies(connection, project, wanted),
         "sampled_runs": SAMPLED_RUNS,
     }
 
 
-def _counted(
-    connection: Connection, project_id: int, wanted: RunFilter, by: list[ColumnElement[Any]]
-) -> list[dict[str, Any]]:
-    rows = connection.execute(
-        narrowed_runs(select(*by, func.count().label("runs")), project_id, wanted)
-        .group_by(*by)
-        .order_by(func.count().desc(), *by)
-        .limit(_MAX_GROUPS)
-    )
-    return [dict(row) for row in rows.mappings()]
+def _meant(project: Project, wanted: RunFilter, *columns: ColumnElement[Any]) -> Select[Any]:
+    """These columns of the runs of a project that are meant."""
+    return narrowed_runs(select(*columns).where(RUNS.c.project_id == project.project_id), wanted)
+
+
+def _newest(project: Project, wanted: RunFilter, column: ColumnElement[Any]) -> Select[Any]:
+    newest_first = RUNS.c.listed_us.desc(), RUNS.c.run_id.desc()
+    return _meant(project, wanted, column).order_by(*newest_first).limit(SAMPLED_RUNS)
 
 
 def _summary(value: ColumnElement[Any], place: ColumnElement[Any], total: ColumnElement[Any]) -> list[Any]:
@@ -268,14 +242,11 @@ def _summary(value: ColumnElement[Any], place: ColumnElement[Any], total: Column
     ]
 
 
-def _run_latency(connection: Connection, project_id: int, wanted: RunFilter) -> dict[str, Any] | None:
+def _run_latency(connection: Connection, project: Project, wanted: RunFilter) -> dict[str, Any] | None:
+    lasted = ((RUNS.c.ended_us - RUNS.c.started_us) / 1000.0).label("ms")
     newest = (
-        narrowed_runs(
-            select(((RUNS.c.ended_us - RUNS.c.started_us) / 1000.0).label("ms")), project_id, wanted
-        )
+        _newest(project, wanted, lasted)
         .where(RUNS.c.ended_us >= RUNS.c.started_us)  # both are known, and no clock was set back meanwhile
-        .order_by(RUNS.c.listed_us.desc(), RUNS.c.run_id.desc())
-        .limit(SAMPLED_RUNS)
         .subquery()
     )
     ranked = select(
@@ -287,24 +258,18 @@ def _run_latency(connection: Connection, project_id: int, wanted: RunFilter) -> 
     return _plain(dict(row)) if row["count"] else None
 
 
-def _step_latencies(connection: Connection, project_id: int, wanted: RunFilter) -> list[dict[str, Any]]:
-    newest = (
-        narrowed_runs(select(RUNS.c.run_id), project_id, wanted)
-        .order_by(RUNS.c.listed_us.desc(), RUNS.c.run_id.desc())
-        .limit(SAMPLED_RUNS)
-        .subquery()
-    )
+def _step_latencies(connection: Connection, project: Project, wanted: RunFilter) -> list[dict[str, Any]]:
+    newest = _newest(project, wanted, RUNS.c.run_id).subquery()
+    of_type = STEPS.c.step_type
     ranked = (
         select(
             STEPS.c.step_type,
             STEPS.c.latency_ms,
-            func.row_number()
-            .over(partition_by=STEPS.c.step_type, order_by=STEPS.c.latency_ms)
-            .label("place"),
-            func.count().over(partition_by=STEPS.c.step_type).label("total"),
+            func.row_number().over(partition_by=of_type, order_by=STEPS.c.latency_ms).label("place"),
+            func.count().over(partition_by=of_type).label("total"),
         )
         .join(newest, newest.c.run_id == STEPS.c.run_id)
-        .where(STEPS.c.project_id == project_id, STEPS.c.latency_ms.is_not(None))
+        .where(STEPS.c.project_id == project.project_id, STEPS.c.latency_ms.is_not(None))
         .subquery()
     )
     rows = connection.execute(
@@ -333,7 +298,7 @@ _KEY_CHARS: Final = 120
 
 def list_error_groups(
     connection: Connection,
-    project_id: int,
+    project: Project,
     wanted: EventFilter,
     *,
     limit: int = 50,
@@ -345,7 +310,7 @@ def list_error_groups(
     `failure_code`, `first_us`, `last_us`, `errors`, `agents` (how many), `agent_ids` (those with most of
     them, twenty at most), and of the newest `session_uid`, `run_id` and `event_id`.
     """
-    errors = _errors(connection, project_id, wanted)
+    errors = _errors(connection, project, wanted)
     groups = _groups(errors).subquery()
     order = groups.c.last_us, groups.c.group_key
     page = read_page(connection, select(groups), *order, limit=limit, cursor=cursor, newest_first=True)
@@ -355,7 +320,7 @@ def list_error_groups(
     return page
 
 
-def _errors(connection: Connection, project_id: int, wanted: EventFilter) -> Select[Any]:
+def _errors(connection: Connection, project: Project, wanted: EventFilter) -> Select[Any]:
     """The newest errors that are meant, each with the key of its group."""
 
     def told(name: str) -> ColumnElement[Any]:
@@ -375,8 +340,8 @@ def _errors(connection: Connection, project_id: int, wanted: EventFilter) -> Sel
         cast(EVENTS.c.session_uid, Text).label("session_uid"),
         key.label("group_key"),
         *(told(name).label(name) for name in ("fingerprint", "failure_type", "failure_code")),
-    )
-    narrowed = narrowed_events(connection, statement, project_id, wanted)
+    ).where(EVENTS.c.project_id == project.project_id)
+    narrowed = narrowed_events(connection, statement, project, wanted)
     # as a literal, so that any plan can use the index that holds errors alone
     return (
         narrowed.where(EVENTS.c.severity >= literal_column("40"))
@@ -440,7 +405,7 @@ _Gap = tuple[str, range]
 
 def list_journey(
     connection: Connection,
-    project_id: int,
+    project: Project,
     wanted: EventFilter,
     *,
     limit: int = 200,
@@ -457,14 +422,14 @@ def list_journey(
     """
     if wanted.agent_id is None:
         raise UsageError("a journey is of one agent", remedy="give agent_id")
-    page = list_events(connection, project_id, wanted, limit=limit, cursor=cursor)
+    page = list_events(connection, project, wanted, limit=limit, cursor=cursor)
     before = read_cursor(cursor) if cursor is not None else None
     ended_us = None if before is None else before[0]
     for item in page.items:
         item["started_us"] = _started_us(item)
         item["gap_ms"] = None if ended_us is None else max(0, item["started_us"] - ended_us) / 1000
         ended_us = item["ts_us"]
-    _count_missing(connection, project_id, page.items, None if before is None else before[1])
+    _count_missing(connection, project, page.items, None if before is None else before[1])
     return page
 
 
@@ -477,7 +442,7 @@ def _started_us(item: dict[str, Any]) -> int:
 
 
 def _count_missing(
-    connection: Connection, project_id: int, items: Sequence[dict[str, Any]], before: str | None
+    connection: Connection, project: Project, items: Sequence[dict[str, Any]], before: str | None
 ) -> None:
     """Writes `missing` into the items: numbers that their writers took in between and that are not stored."""
     gaps = _gaps(items, before)
@@ -489,9 +454,7 @@ def _count_missing(
             left -= len(numbers)
             looked_at[place] = (writer, numbers)
             asked[items[place]["session_uid"]].update(event_id(writer, number) for number in numbers)
-    stored = {
-        (uid, known) for uid, ids in asked.items() for known in _stored(connection, project_id, uid, ids)
-    }
+    stored = {(uid, known) for uid, ids in asked.items() for known in _stored(connection, project, uid, ids)}
     for place, item in enumerate(items):
         gap = looked_at.get(place)
         item["missing"] = None
@@ -515,13 +478,13 @@ def _gaps(items: Sequence[dict[str, Any]], before: str | None) -> dict[int, _Gap
     return gaps
 
 
-def _stored(connection: Connection, project_id: int, session_uid: str, ids: Iterable[str]) -> set[str]:
+def _stored(connection: Connection, project: Project, session_uid: str, ids: Iterable[str]) -> set[str]:
     wanted = sorted(ids)
     if not wanted:
         return set()
     found = connection.execute(
         select(EVENTS.c.event_id).where(
-            EVENTS.c.project_id == project_id,
+            EVENTS.c.project_id == project.project_id,
             EVENTS.c.session_uid == session_uid,
             EVENTS.c.event_id.in_(wanted),
         )

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
+import time
 import uuid
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, NamedTuple
 
@@ -31,9 +34,14 @@ from sqlalchemy import (
     Text,
     Uuid,
     bindparam,
+    case,
+    func,
+    literal,
+    select,
     text,
     tuple_,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import SchemaItem
 
@@ -226,6 +234,23 @@ RunRow = RunMessage
 StepRow = StepMessage
 
 
+class Project(NamedTuple):
+    """One project."""
+
+    project_id: int
+    name: str
+    content_allowed: bool
+    """Whether prompts, answers and messages may be stored, where a client sends them."""
+    created_us: int = 0
+    """When it was made, in microseconds since 1970."""
+
+    @property
+    def database_id(self) -> str:
+        """Of this project in this database: one that was rebuilt has another, whatever its address."""
+        told = f"{self.project_id}|{self.name}|{self.created_us}".encode()
+        return hashlib.blake2b(told, digest_size=8).hexdigest()
+
+
 class Ingested(NamedTuple):
     """What became of a batch that was committed."""
 
@@ -345,17 +370,31 @@ def read_page(
     return Page(shown, make_cursor(*(shown[-1][str(column.key)] for column in (number, text))))
 
 
+def all_items(page_behind: Callable[[str | None], Page]) -> Iterator[dict[str, Any]]:
+    """The items of all pages; one page is in memory at a time."""
+    cursor: str | None = None
+    while True:
+        page = page_behind(cursor)
+        yield from page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
 _MOST_PAGE_BYTES: Final = 16 << 20
 """About as much is in memory of a page, and one item more: an item may hold 32 MiB where content is taken."""
 _ROWS_AT_ONCE: Final = 16
+_MOST_UNFOLDED: Final = 256
+"""No method by which PostgreSQL compresses values makes more than so many bytes of one."""
 _LARGE: Final = frozenset({"body", "labels", "metadata", "request"})
 """Columns that hold what was sent, and as much of it."""
 
 
 def rows_within(connection: Connection, statement: Select[Any]) -> tuple[list[dict[str, Any]], bool]:
     """The first rows of a statement, and whether some behind them were left out for the size of these."""
-    if _LARGE.isdisjoint(column.key for column in statement.selected_columns):
-        return plain_rows(connection, statement), False  # no row is large, and a cursor takes ten round trips
+    kept = [column for column in statement.selected_columns if column.key in _LARGE]
+    if not kept or _is_surely_small(connection, statement, kept):
+        return plain_rows(connection, statement), False
     buffered = {"stream_results": True, "max_row_buffer": _ROWS_AT_ONCE}
     found = connection.execute(statement, execution_options=buffered)
     names = tuple(found.keys())
@@ -376,6 +415,25 @@ def rows_within(connection: Connection, statement: Select[Any]) -> tuple[list[di
     return rows, False
 
 
+def _is_surely_small(
+    connection: Connection, statement: Select[Any], columns: Sequence[ColumnElement[Any]]
+) -> bool:
+    """Whether these columns hold no more than a page may, as far as PostgreSQL knows without reading them.
+
+    A cursor takes ten round trips, most of the time of a page of small rows; on SQLite it costs nothing.
+    """
+    if connection.dialect.name != "postgresql":
+        return False
+    sizes = (
+        func.coalesce(func.pg_column_size(column), 0)
+        * case((func.pg_column_compression(column).is_(None), 1), else_=_MOST_UNFOLDED)
+        for column in columns
+    )
+    each = statement.with_only_columns(sum(sizes, literal(0)).label("most")).subquery()
+    most_bytes = connection.execute(select(func.sum(each.c.most))).scalar()
+    return (most_bytes or 0) <= _MOST_PAGE_BYTES
+
+
 def plain_rows(connection: Connection, statement: Select[Any]) -> list[dict[str, Any]]:
     """What a statement gives, as dicts; SQLAlchemy's own mappings take as long to make as rows to find."""
     found = connection.execute(statement)
@@ -386,3 +444,24 @@ def plain_rows(connection: Connection, statement: Select[Any]) -> list[dict[str,
 def shown_columns(table: Table, *hidden: str) -> list[Any]:
     """The columns of a table without that of the project, and without some others."""
     return [column for column in table.columns if column.name not in ("project_id", *hidden)]
+
+
+def rows_of(table: Table, project: Project, *hidden: str, **equal: Any) -> Select[Any]:
+    """The rows of a project whose columns have these values, without the columns that are hidden."""
+    wanted = (table.c[name] == value for name, value in equal.items())
+    return select(*shown_columns(table, *hidden)).where(table.c.project_id == project.project_id, *wanted)
+
+
+Upsert = postgresql.Insert | sqlite.Insert
+
+
+def insert_into(connection: Connection, table: Table) -> Upsert:
+    """An insertion that can say what happens on a conflict, which both databases write alike."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
+def now_us() -> int:
+    """The time in microseconds since 1970."""
+    return time.time_ns() // 1000

@@ -18,7 +18,6 @@ import orjson
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Table,
     and_,
     bindparam,
     case,
@@ -27,7 +26,7 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 
 from Agent.event.ids import uuid7_unix_ms
@@ -43,12 +42,16 @@ from Agent.store.schema import (
     Ingested,
     RunRow,
     StepRow,
+    Upsert,
+    insert_into,
+    now_us,
 )
 
 _IDS_PER_QUESTION: Final = 5_000
 """Below the number of parameters that either database takes in one statement."""
 
 _OF_EVENT: Final = tuple(field.name for field in fields(EventRow))
+_OF_RUN: Final = tuple(field.name for field in fields(RunRow) if field.name in RUNS.c)
 _OF_STEP: Final = tuple(field.name for field in fields(StepRow))
 _OF_FAILURE: Final = tuple(field.name for field in fields(FailureRow))
 
@@ -75,8 +78,6 @@ _UPDATE_ARRAYS: Final = text(
     "AND events.event_id = given.event_id"
 )
 
-_Upsert = postgresql.Insert | sqlite.Insert
-
 
 def ingest_batch(
     connection: Connection,
@@ -86,7 +87,6 @@ def ingest_batch(
     *,
     session_id: str | None = None,
     content: bool = False,
-    now_us: int,
 ) -> Ingested:
     """Stores what is new of a batch; the caller commits.
 
@@ -97,7 +97,6 @@ def ingest_batch(
         runs: whole runs, or what these events say of them.
         session_id: the name that the events' session has at home.
         content: the project takes content, so that events which are there without may be completed.
-        now_us: stands for the time of a run of which no time is known.
     """
     accepted = 0
     for session_uid, of_session in _by_session(events):
@@ -105,14 +104,8 @@ def ingest_batch(
         if content and stored < len(of_session):
             _add_content(connection, project_id, session_uid, of_session)
         accepted += stored
-    runs_new = _write_runs(connection, project_id, runs, now_us)
+    runs_new = _write_runs(connection, project_id, runs)
     return Ingested(accepted, len(events) - accepted, len(runs), runs_new)
-
-
-def _insert(connection: Connection, table: Table) -> _Upsert:
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)
 
 
 def _by_session(events: Iterable[EventRow]) -> Iterator[tuple[str, list[EventRow]]]:
@@ -137,11 +130,11 @@ def _write_events(
         stored = _insert_arrays(connection, project_id, events)
     else:
         rows = [_values(event, _OF_EVENT) | {"project_id": project_id} for event in events]
-        statement = _insert(connection, EVENTS).on_conflict_do_nothing()
+        statement = insert_into(connection, EVENTS).on_conflict_do_nothing()
         counted = {"preserve_rowcount": True}
         stored = connection.execute(statement, rows, execution_options=counted).rowcount
     times = [event.ts_us for event in events]
-    statement = _insert(connection, SESSIONS)
+    statement = insert_into(connection, SESSIONS)
     new, old = statement.excluded, SESSIONS.c
     merged = statement.on_conflict_do_update(
         index_elements=["project_id", "session_uid"],
@@ -217,13 +210,13 @@ def _adds(stored: Any, given: Any) -> bool:
     return bool(stored == given)
 
 
-def _write_runs(connection: Connection, project_id: int, runs: Sequence[RunRow], now_us: int) -> int:
+def _write_runs(connection: Connection, project_id: int, runs: Sequence[RunRow]) -> int:
     """How many were new."""
     if not runs:
         return 0
     ordered = sorted(runs, key=lambda run: run.run_id)
     known = _known_runs(connection, project_id, [run.run_id for run in ordered])
-    connection.execute(_merge_runs(connection), [_run_values(project_id, run, now_us) for run in ordered])
+    connection.execute(_merge_runs(connection), [_run_values(project_id, run) for run in ordered])
     steps = [
         _values(step, _OF_STEP) | {"project_id": project_id, "run_id": run.run_id}
         for run in ordered
@@ -255,23 +248,13 @@ def _known_runs(connection: Connection, project_id: int, run_ids: Sequence[str])
     return known
 
 
-def _run_values(project_id: int, run: RunRow, now_us: int) -> dict[str, Any]:
+def _run_values(project_id: int, run: RunRow) -> dict[str, Any]:
     times = [run.started_us, run.ended_us]
     times += [step.started_us for step in run.steps] + [failure.occurred_us for failure in run.failures]
     known = [each for each in times if each is not None]
-    return {
-        "project_id": project_id,
-        "run_id": run.run_id,
-        "session_uid": run.session_uid,
-        "listed_us": run.started_us if run.started_us is not None else min(known, default=now_us),
-        "started_us": run.started_us,
-        "ended_us": run.ended_us,
-        "status": run.status,
-        "agent_id": run.agent_id,
-        "agent_version": run.agent_version,
-        "parent_run_id": run.parent_run_id,
-        "labels": run.labels,
-    }
+    # the time of a run of which no time is known is that of the server
+    listed_us = run.started_us if run.started_us is not None else min(known, default=now_us())
+    return _values(run, _OF_RUN) | {"project_id": project_id, "listed_us": listed_us}
 
 
 def _values(row: object, names: Sequence[str]) -> dict[str, Any]:
@@ -282,8 +265,8 @@ def _least(old: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[An
     return case((new < old, new), else_=old)
 
 
-def _merge_runs(connection: Connection) -> _Upsert:
-    statement = _insert(connection, RUNS)
+def _merge_runs(connection: Connection) -> Upsert:
+    statement = insert_into(connection, RUNS)
     new, old = statement.excluded, RUNS.c
     ends = and_(old.status == RUNNING, new.status != RUNNING)
     first_stays = ("started_us", "session_uid", "agent_id", "agent_version", "parent_run_id")
@@ -299,8 +282,8 @@ def _merge_runs(connection: Connection) -> _Upsert:
     return statement.on_conflict_do_update(index_elements=["project_id", "run_id"], set_=changes)
 
 
-def _merge_steps(connection: Connection) -> _Upsert:
-    statement = _insert(connection, STEPS)
+def _merge_steps(connection: Connection) -> Upsert:
+    statement = insert_into(connection, STEPS)
     new, old = statement.excluded, STEPS.c
     open_yet = func.coalesce(old.status, RUNNING) == RUNNING
     first_stays = ("step_type", "name", "started_us", "latency_ms")
@@ -311,8 +294,8 @@ def _merge_steps(connection: Connection) -> _Upsert:
     return statement.on_conflict_do_update(index_elements=["project_id", "run_id", "step_key"], set_=changes)
 
 
-def _merge_failures(connection: Connection) -> _Upsert:
-    statement = _insert(connection, FAILURES)
+def _merge_failures(connection: Connection) -> Upsert:
+    statement = insert_into(connection, FAILURES)
     message = func.coalesce(FAILURES.c.message, statement.excluded.message)
     return statement.on_conflict_do_update(
         index_elements=["project_id", "run_id", "failure_id"], set_={"message": message}

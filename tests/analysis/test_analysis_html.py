@@ -10,13 +10,14 @@ import pytest
 from analysis_kit import START_US, WRITER, SessionBuilder
 
 from Agent.analysis import LogAnalyzer
-from Agent.analysis.report.html_page import block_html, page
-from Agent.analysis.report.sections import Bars, Curve, Grid, Words
+from Agent.analysis.report.session_report import session_page as page
 from Agent.cli.main import main
 from Agent.errors import InputError
 from Agent.event.clock import format_timestamp
 from Agent.event.codec import encode_event
 from Agent.event.model import Event
+from Agent.render.blocks import Bars, Curve, Grid, Words
+from Agent.render.html import block_html
 
 VOID = {"meta"}
 

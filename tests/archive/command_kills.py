@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import itertools
 import json
 import os
@@ -36,13 +37,13 @@ from Agent.analysis.query.views import scan
 from Agent.archive.erase.erasing import pending, plan_file
 from Agent.archive.verify import verify
 from Agent.cli.main import main as command_line
+from Agent.event.codec import encode_event
 from Agent.tree.layout import list_sessions
 from Agent.tree.retention import Retention, left_overs
 
 _BY_ID = f"SELECT id, count(*) AS n FROM {scan()} GROUP BY id"
 RETENTION = "retention"
-SPREAD_S = 0.4
-"""A kill by the clock comes within so much time; most commands are ended by then."""
+MOST_KILLS_OF_A_COMMAND = 6
 
 
 def run_command(root: Path, argv: list[str]) -> int:
@@ -75,27 +76,56 @@ def _drawn(chance: random.Random, root: Path) -> list[str]:
     )
 
 
+_known: dict[str, dict[str, Any]] = {}
+"""What was read of a session, by its files and their changes: most commands leave some sessions as they were."""
+
+
 def look(root: Path) -> dict[str, Any]:
-    """What can be read of a tree, as JSON."""
-    events, doubled, verdicts = {}, {}, {}
-    for session in kit.session_directories(root):
-        found = verify(session).to_dict()
-        verdicts[session.name] = {
-            **{name: found[name] for name in ("lost", "unknown", "damaged_lines", "torn_tails")},
-            "edits": [] if found["chain"] is None else found["chain"]["edits"],
-            "artifacts": len(found["damaged_artifacts"]),
-            "parts": len(found["damaged_parts"]) + len(found["changed_files"]),
-            "sound": found["sound"],
-        }
-        with open_engine(session) as engine:
-            doubled |= {row["id"]: row["n"] for row in engine.rows(_BY_ID) if row["n"] != 1}
-            counted = engine.rows(f"SELECT count(*) AS n FROM {scan()}")[0]["n"]
-        read = Counter(event.id for event in kit.open_reader(session).events())
-        doubled |= {identity: times for identity, times in read.items() if times != 1}
-        verdicts[session.name]["counted"] = counted - len(read)
-    events = {key: line.decode() for key, line in kit.events(root).items()}
+    """What can be read of a tree, as JSON; `known` is for the next looks."""
     documents = {"/".join(map(str, key)): repr(state) for key, state in kit.documents(root).items()}
-    return {"events": events, "doubled": doubled, "verdicts": verdicts, "documents": documents}
+    found: dict[str, Any] = {"events": {}, "doubled": {}, "verdicts": {}, "documents": documents, "known": {}}
+    for session in kit.session_directories(root):
+        files = _files_of(session)
+        known = found["known"][files] = _known.get(files) or _look_at(session)
+        for what in ("events", "doubled"):
+            found[what] |= known[what]
+        found["verdicts"][session.name] = known["verdict"]
+    return found
+
+
+def _files_of(session: Path) -> str:
+    statuses = ((str(path), path.lstat()) for path in sorted(session.rglob("*")) if not path.is_dir())
+    return repr([(name, status.st_ino, status.st_size, status.st_ctime_ns) for name, status in statuses])
+
+
+def _look_at(session: Path) -> dict[str, Any]:
+    found = verify(session).to_dict()
+    with open_engine(session) as engine:
+        rows = engine.rows(_BY_ID)
+    events = list(kit.open_reader(session).events())
+    read = Counter(event.id for event in events)
+    doubled = {row["id"]: row["n"] for row in rows if row["n"] != 1}
+    verdict = {
+        **{name: found[name] for name in ("lost", "unknown", "damaged_lines", "torn_tails")},
+        "edits": [] if found["chain"] is None else found["chain"]["edits"],
+        "artifacts": len(found["damaged_artifacts"]),
+        "parts": len(found["damaged_parts"]) + len(found["changed_files"]),
+        "sound": found["sound"],
+        "counted": sum(row["n"] for row in rows) - len(read),
+    }
+    return {
+        "events": {event.id: encode_event(event).decode() for event in events},
+        "doubled": doubled | {identity: times for identity, times in read.items() if times != 1},
+        "verdict": verdict,
+    }
+
+
+def _looked(root: Path) -> Any:
+    """What a process of its own reads of a tree; None where that fails."""
+    _, found = apart(lambda: look(root), answers=True)
+    if found is not None:
+        _known.update(found.pop("known"))
+    return found
 
 
 def make_tree(root: Path) -> None:
@@ -134,10 +164,12 @@ def _killed_by_the_clock(root: Path, argv: list[str], after_s: float) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def _kill(root: Path, argv: list[str], chance: random.Random, changes: int) -> tuple[str, bool]:
-    """Kill a command somewhere: where, and whether it was still at work."""
+def _kill(
+    root: Path, argv: list[str], chance: random.Random, changes: int, whole_s: float
+) -> tuple[str, bool]:
+    """Kill a command somewhere in its changes or its time: where, and whether it was still at work."""
     if chance.random() < 0.25:
-        after_s = chance.uniform(0, SPREAD_S)
+        after_s = chance.uniform(0, whole_s)
         return f"after {after_s:.3f} s", _killed_by_the_clock(root, argv, after_s) == -signal.SIGKILL
     k = chance.randint(1, max(changes, 1))
 
@@ -151,7 +183,7 @@ def _kill(root: Path, argv: list[str], chance: random.Random, changes: int) -> t
 def try_tree(root: Path, chance: random.Random, kills: int, commands: int = 6) -> Told:
     """Kill drawn commands over one tree until so many kills have struck."""
     told = Told()
-    _, before = apart(lambda: look(root), answers=True)
+    before = _looked(root)
     for _ in range(commands):
         if told.kills >= kills or not list_sessions(root):
             break
@@ -164,21 +196,25 @@ def try_tree(root: Path, chance: random.Random, kills: int, commands: int = 6) -
             changes = die_before_change(0)
             return [run_command(place, argv), changes()]
 
+        began = time.monotonic()
         _, (code, changes) = apart(whole, answers=True)
-        _, wanted = apart(lambda: look(aside), answers=True)
+        whole_s = time.monotonic() - began
+        wanted = _looked(aside)
         shutil.rmtree(aside)
         expect(told, name, "as it ends by itself", before, wanted, wanted)
         places = []
-        for _ in range(chance.randint(1, 3)):
-            where, struck = _kill(root, argv, chance, changes)
+        for _ in range(chance.randint(2, MOST_KILLS_OF_A_COMMAND)):
+            where, struck = _kill(root, argv, chance, changes, whole_s)
             told.kills += struck
             told.commands[argv[0]] += struck
             places.append(where)
-            _, between = apart(lambda: look(root), answers=True)
+            between = _looked(root)
             if between is None:
                 told.problems.append(f"{name}, killed {places}: it cannot be read")
                 return told
             expect(told, name, f"killed {places}", before, between, wanted)
+            if not struck:
+                break
         again = ["erase", "--yes"] if pending(root) is not None and chance.random() < 0.5 else argv
         _, last = apart(lambda argv=again: run_command(root, argv), answers=True)
         if last != code:
@@ -187,7 +223,7 @@ def try_tree(root: Path, chance: random.Random, kills: int, commands: int = 6) -
             )
         if again is not argv:
             apart(lambda argv=argv: run_command(root, argv), answers=True)
-        _, after = apart(lambda: look(root), answers=True)
+        after = _looked(root)
         if after != wanted:
             told.problems.append(f"{name}, killed {places}, run again: {differences(after, wanted)}")
         if plan_file(root).exists() or (argv[0] == "prune" and left_overs(root)):
@@ -252,6 +288,16 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     given = parser.parse_args()
+    # loaded once and not in each of the processes that are forked from here
+    for module in (
+        "duckdb",
+        "Agent.analysis.text",
+        "Agent.cli.commands.maintenance",
+        "Agent.cli.commands.runs",
+    ):
+        importlib.import_module(module)
+    # a killed process loses nothing that the kernel has
+    os.fsync = os.fdatasync = lambda _fd: None
     directory = Path(tempfile.mkdtemp(prefix="command-kills-"))
     struck: Counter[str] = Counter()
     problems = 0

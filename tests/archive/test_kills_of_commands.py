@@ -27,7 +27,7 @@ def test_commands_killed_at_drawn_moments_lose_nothing_and_end_their_work_when_r
         str(Path(__file__).with_name("command_kills.py")),
         *("--kills", str(kills), "--seed", str(random.randrange(2**32))),
         cwd=tmp_path,
-        timeout_s=300 + 3 * kills,
+        timeout_s=120 + 3 * kills,
         PYTHONPATH=os.pathsep.join(map(str, paths)),
         XDG_CONFIG_HOME=str(tmp_path / "config"),
         TMPDIR=str(tmp_path),

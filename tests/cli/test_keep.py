@@ -47,6 +47,20 @@ def test_a_lost_file_makes_the_answer_negative(run, root):
     assert (answer["sound"], answer["lost"]) == (False, events)
 
 
+def test_calls_that_could_not_be_recorded_are_not_called_none_lost(run, trace_root):
+    setup_logging(trace_root=trace_root)
+    AgentLogger("a").log_action("before")
+    shutil.rmtree(trace_root)
+    while AgentLogger("a").log_action("lost"):
+        pass
+    assert AgentLogger("a").log_action("after")
+    shutdown_logging()
+    done = run("verify", "--root", trace_root)
+    assert done.returncode == 0
+    assert "could not be written: the session's directory was removed" in done.stdout
+    assert "never written" in done.stdout and "none lost" not in done.stdout
+
+
 def test_a_damaged_line_makes_the_answer_negative_and_is_its_writers(run, root):
     session = list_sessions(root)[-1].path
     path = max((session / "agents").iterdir(), key=lambda path: path.stat().st_size)

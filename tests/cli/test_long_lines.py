@@ -15,6 +15,7 @@ from Agent.archive.sealed import parts
 from Agent.cli import render
 from Agent.cli.commands import tail
 from Agent.cli.main import SECTIONS
+from Agent.render import layout
 from Agent.replay.diff.run_comparison import Meter, OutOfOrder, Track, number_of
 from Agent.tree.files import lines
 from Agent.tree.read.follower import Follower
@@ -216,9 +217,9 @@ def test_lines_too_long_to_be_sought_among_are_read_once(tmp_path):
 def test_clipping_looks_at_no_more_of_a_text_than_it_shows(monkeypatch):
     shown = "\u4e2d" * 4 + "…"
     looked = []
-    width_of = render.display_width
-    monkeypatch.setattr(render, "display_width", lambda text: looked.append(len(text)) or width_of(text))
-    assert render.clip("\u4e2d" * 1_000_000, 10) == shown
+    width_of = layout.display_width
+    monkeypatch.setattr(layout, "display_width", lambda text: looked.append(len(text)) or width_of(text))
+    assert layout.clip("\u4e2d" * 1_000_000, 10) == shown
     assert sum(looked) < 100
 
 

@@ -3,6 +3,7 @@
 import ctypes
 import dataclasses
 import enum
+import itertools
 import logging
 import random
 import socket
@@ -734,3 +735,29 @@ def test_a_base_of_another_library_does_not_say_what_the_state_is():
     own.cells = [1]
     assert read_state(Board()).fields == {"cells": [0]}
     assert read_state(own).fields == {"all": [1]}
+
+
+def test_what_a_class_holds_is_encoded_again_where_it_changed(recorded):
+    class Counting(Acting):
+        numbers, limits, name = itertools.count(1), {"low": 1}, "first"
+
+        def __init__(self, agent_id):
+            self.agent_id = agent_id
+
+    changes = [
+        lambda: None,
+        lambda: next(Counting.numbers),
+        lambda: Counting.limits.update(low=2),
+        lambda: setattr(Counting, "name", "second"),
+        lambda: setattr(Counting, "more", 1),
+        lambda: delattr(Counting, "more"),
+    ]
+    agents = [Counting(f"a{number}") for number in range(len(changes))]
+    for agent, change in zip(agents, changes, strict=True):
+        change()
+        agent.act()
+    shown = [event["extra"]["class_fields"] for event in recorded.of("state")]
+    assert [fields["numbers"]["content"]["parts"] for fields in shown] == [[1], [2], [2], [2], [2], [2]]
+    assert [fields["limits"]["low"] for fields in shown] == [1, 1, 2, 2, 2, 2]
+    assert [fields["name"] for fields in shown] == ["first"] * 3 + ["second"] * 3
+    assert [fields.get("more") for fields in shown] == [None] * 4 + [1, None]

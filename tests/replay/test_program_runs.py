@@ -143,6 +143,130 @@ def test_untraced_code_that_was_changed_is_diverged_where_an_agent_first_shows_i
     assert report.divergence.step == 15
 
 
+SCHEDULED = """
+from Agent import setup_logging, shutdown_logging
+from Agent.utils import trace_agent_action
+
+
+class Cow:
+    def __init__(self, name):
+        self.agent_id, self.agent_role, self.fat = name, "cow", 0
+
+    @trace_agent_action
+    def graze(self, grass):
+        self.fat += grass
+        return self.fat
+
+
+def build(spec):
+    cows = {name: Cow(name) for name in ("berta", "lotte")}
+    return cows if spec.agent_id is None else cows[spec.agent_id]
+
+
+def hours(day):
+    return 3 if day % 7 < 5 else 2
+
+
+def grass(day):
+    return 10 + day
+
+
+def main():
+    setup_logging(trace_root="trace")
+    cows = [Cow(name) for name in ("berta", "lotte")]
+    for day in range(12):
+        for _ in range(hours(day)):
+            for cow in cows:
+                cow.graze(grass(day))
+    shutdown_logging()
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "differs"),
+    [
+        ("else 2", "else 1", "step 33, graze of berta: args, 15 and 16"),
+        ("3 if day % 7 < 5", "4 if day % 7 < 5", "step 7, graze of berta: args, 11 and 10"),
+        ("10 + day", "10 + day * (day < 6)", "step 35, graze of berta: args, 16 and 10"),
+    ],
+    ids=["fewer calls", "more calls", "other arguments"],
+)
+def test_a_changed_scheduler_is_diverged_though_each_recorded_call_does_the_same(farm, old, new, differs):
+    farm.record(SCHEDULED)
+    farm.change(old, new)
+    report = farm.replay()
+    assert report.verdict == "DIVERGED", str(report)
+    found = report.outcome.divergence
+    place = f"step {found.step}, {found.action} of {found.agent_id}"
+    assert f"{place}: {found.field}, {found.recorded} and {found.replayed}" == differs, str(report)
+
+
+def test_one_agent_does_what_it_did_and_the_note_says_that_its_program_does_not(farm):
+    farm.record(SCHEDULED)
+    farm.change("else 2", "else 1")
+    report = farm.replay("last/lotte")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "the program as a whole differs first at another agent: step 33, graze of berta" in remarks(report)
+
+
+HERD = """
+import asyncio
+
+from Agent import setup_logging, shutdown_logging
+from Agent.utils import trace_agent_action
+
+
+class Cow:
+    def __init__(self, name):
+        self.agent_id, self.agent_role, self.fat = name, "cow", 0
+
+    @trace_agent_action
+    async def graze(self, grass):
+        await asyncio.sleep(0)
+        self.fat += grass
+        return self.fat
+
+
+def build(spec):
+    cows = {name: Cow(name) for name in ("berta", "lotte")}
+    return cows if spec.agent_id is None else cows[spec.agent_id]
+
+
+def grass(day):
+    return 10 + day
+
+
+async def main():
+    setup_logging(trace_root="trace")
+    cows = [Cow(name) for name in ("berta", "lotte")]
+    for day in range(6):
+        await asyncio.gather(*(cow.graze(grass(day)) for cow in cows))
+    shutdown_logging()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_a_changed_scheduler_of_actions_at_the_same_time_is_not_green(farm):
+    farm.record(HERD)
+    farm.change("10 + day", "10 + 2 * day")
+    report = farm.replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "records the same each time and something else than before" in report.reasons[0]
+
+
+def test_a_scheduler_that_is_written_otherwise_is_identical(farm):
+    farm.record(SCHEDULED)
+    farm.change("return 3 if day % 7 < 5 else 2", "return 2 + (day % 7 < 5)")
+    assert farm.replay().verdict == "IDENTICAL"
+
+
 def test_a_change_without_an_effect_is_identical(farm):
     farm.record()
     farm.change(

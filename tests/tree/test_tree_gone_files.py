@@ -143,3 +143,35 @@ def test_a_rolled_segment_that_retention_took_is_no_loss(session):
     sink.head()
     sink.head()
     assert sink.counters() == {}
+
+
+def test_no_file_appears_in_a_directory_that_is_being_emptied(session, monkeypatch):
+    monkeypatch.setattr(segment_writer, "_REMOVAL_S", 20.0)
+    sink = SessionWriter(session)
+    recorder = Recorder(sink)
+    for number in range(40):
+        recorder.write(f"agent_{number}")
+    listed = list((session / "agents").iterdir())
+    for path in listed[:20]:
+        path.unlink()
+    thread = threading.Thread(target=recorder.write, args=("new",))
+    thread.start()
+    time.sleep(0.01)
+    for path in listed[20:]:
+        path.unlink()
+    (session / "agents").rmdir()
+    (session / ".state").rename(session.with_name("elsewhere"))
+    session.rmdir()
+    thread.join()
+    assert not session.exists()
+    assert sink.counters() == {"open:ENOENT": 1}
+
+
+def test_a_new_file_waits_once_for_a_removal_that_goes_no_further(session):
+    sink = SessionWriter(session)
+    recorder = Recorder(sink)
+    recorder.write("a")
+    (session / "agents" / "a.log").unlink()
+    began = time.monotonic()
+    assert all(recorder.write(f"agent_{number}") > 0 for number in range(20))
+    assert segment_writer._REMOVAL_S <= time.monotonic() - began < 10 * segment_writer._REMOVAL_S

@@ -128,6 +128,19 @@ def test_nothing_is_put_for_a_while_into_a_directory_that_is_being_emptied(tmp_p
     assert mirrors.counts.snapshot() == {"mirror:removed": 3}
 
 
+def test_a_directory_that_was_removed_is_made_again_after_a_while(tmp_path, monkeypatch):
+    mirrors = Mirrors(tmp_path)
+    mirrors.make_directories()
+    (tmp_path / "errors").rmdir()
+    mirrors.add("errors", b'{"n":1}\n', True)
+    assert not (tmp_path / "errors").exists()
+    assert mirrors.counts.snapshot() == {"mirror:ENOENT": 1}
+    monkeypatch.setattr("Agent.tree.write.mirror._REMOVAL_NS", 0)
+    mirrors.add("errors", b'{"n":2}\n', True)
+    assert (tmp_path / "errors" / "errors.jsonl").read_bytes() == b'{"n":2}\n'
+    mirrors.close()
+
+
 def test_a_root_that_was_removed_is_not_made_again_by_a_mirror(tmp_path):
     root = tmp_path / "trace"
     root.mkdir()

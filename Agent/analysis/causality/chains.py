@@ -30,10 +30,10 @@ from Agent.analysis.causality.event_links import (
 )
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.stats import welch
-from Agent.analysis.text import plural, short_number
 from Agent.errors import EventNotFound, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
+from Agent.render.words import plural, short_number
 from Agent.tree.read.reader import TreeReader
 
 Verdict = Literal["SHOWN", "CONTRARY", "INCONCLUSIVE"]

@@ -20,11 +20,11 @@ from Agent.analysis.causality.chains import (
 from Agent.analysis.causality.event_links import Links, Row, find_event, time_us
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.views import EVENT_COLUMNS, engine_row, whole_lines
-from Agent.analysis.text import shown, template
 from Agent.errors import DamagedInput
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.record.encode.safe_text import cut
+from Agent.render.html import shown, template
 from Agent.tree.read.reader import TreeReader
 
 MAX_MISSING = 20

@@ -30,8 +30,8 @@ from Agent.analysis.debug.root_causes import Log, read_log, root_causes, survey
 from Agent.analysis.query.engine import Engine, kept, open_engine
 from Agent.analysis.query.views import EVENT_COLUMNS, whole_lines
 from Agent.analysis.session import SessionRef, find, losses
-from Agent.analysis.text import plural
 from Agent.archive.sealed.reader import open_reader
+from Agent.render.words import plural
 from Agent.tree.read.reader import TreeReader
 
 MAX_EVENTS: Final = 60_000

@@ -15,8 +15,8 @@ from Agent.analysis.causality.chains import TESTED, CauseTest, Edge, judged, jud
 from Agent.analysis.debug.causes import MAX_CONFIDENCE, Cause
 from Agent.analysis.debug.experiment_seam import HowToTest, Measurable, TriedEvent, cause_tester
 from Agent.analysis.debug.question.question import Question
-from Agent.analysis.text import plural
 from Agent.errors import ReplayError
+from Agent.render.words import plural
 
 __all__ = ["complaint_of", "tested"]
 

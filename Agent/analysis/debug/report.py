@@ -13,9 +13,9 @@ from Agent.analysis.causality.chains import Edge
 from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.question.question import Question
 from Agent.analysis.session import trace_root
-from Agent.analysis.text import WIDTH, section, table
-from Agent.analysis.text import shown as printable
 from Agent.errors import InputError
+from Agent.render.html import shown as printable
+from Agent.render.layout import WIDTH, section, table
 from Agent.tree.files.session import open_session
 
 CLEAR = 0.5

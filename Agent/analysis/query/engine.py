@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import html
 import os
 import re
 import threading
@@ -52,6 +51,8 @@ from Agent.archive.sealed.parts import (
 )
 from Agent.errors import DamagedInput, InputError, MissingExtra, UsageError
 from Agent.record.encode.safe_text import cut
+from Agent.render.blocks import Cell, Grid, Words
+from Agent.render.html import block_html
 from Agent.tree.files.lines import MAX_LINE_BYTES, RegularFiles
 from Agent.tree.layout import agent_files, agents_dir, open_file
 from Agent.tree.retention import nothing_retired
@@ -711,14 +712,10 @@ class SqlResult(Sequence[dict[str, Any]]):
 
     def _repr_html_(self) -> str:
         """The first 50 rows as a table, for notebooks; every value is text."""
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{_cell(value)}</td>" for value in row.values()) + "</tr>"
-            for row in self._all()[:_SHOWN_ROWS]
-        )
+        rows = [[_shown(value) for value in row.values()] for row in self._all()[:_SHOWN_ROWS]]
         left_out = len(self) - _SHOWN_ROWS
-        more = f"<p>{left_out:,} rows more</p>" if left_out > 0 else ""
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+        more = block_html(Words(f"{left_out:,} rows more")) if left_out > 0 else ""
+        return block_html(Grid(self.columns, rows)) + more
 
     def to_df(self) -> Any:
         """A pandas DataFrame; MissingExtra without pandas."""
@@ -729,7 +726,5 @@ class SqlResult(Sequence[dict[str, Any]]):
         return self._engine.user_arrow(self.query)
 
 
-def _cell(value: object) -> str:
-    if value is None:
-        return "<i>null</i>"
-    return html.escape(cut(str(value), _SHOWN_CHARS))
+def _shown(value: object) -> object:
+    return Cell("null", "soft") if value is None else cut(str(value), _SHOWN_CHARS)

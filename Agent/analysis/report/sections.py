@@ -1,127 +1,41 @@
-"""What a report on a session says, as plain data: sections of blocks, which `session_report` prints."""
+"""What a report on a session says, as plain data: sections of blocks, which `Agent.render` draws."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from Agent.analysis.errors import told_pattern
-from Agent.analysis.text import clock, count, milliseconds, number, plural, seconds
 from Agent.errors import EventNotFound
 from Agent.event.clock import parse_timestamp
 from Agent.event.ids import split_event_id
-
-
-class Cell(NamedTuple):
-    """A cell of a grid that is set off: `name` or `bad`."""
-
-    text: str
-    look: str
-
-
-class Share(NamedTuple):
-    """A cell that shows a share, 0 to 1, and what it is of."""
-
-    part: float
-    tip: str
-
-
-class Words(NamedTuple):
-    """A paragraph; `look` is good, warn, bad, soft, or code, whose lines stay as they are."""
-
-    text: str
-    look: str | None = None
-
-
-class Title(NamedTuple):
-    """The title of the blocks behind it."""
-
-    text: str
-
-
-class Grid(NamedTuple):
-    """Rows under their names; `right` holds the columns of numbers."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[object]]
-    right: frozenset[int] = frozenset()
-
-
-class Bars(NamedTuple):
-    """Bars over time, each made of the parts `names`; a mark is (share of the width, words)."""
-
-    bars: Sequence[Mapping[str, float]]
-    names: Sequence[str]
-    tips: Sequence[str]
-    ends: tuple[str, str]
-    label: str
-    marks: Sequence[tuple[float, str]] = ()
-    colours: Sequence[int] | None = None
-    height: int = 220
-
-
-class Curve(NamedTuple):
-    """One curve over time."""
-
-    values: Sequence[float]
-    tips: Sequence[str]
-    ends: tuple[str, str]
-    label: str
-
-
-class Ranges(NamedTuple):
-    """For each operation its p50, p95 and p99 in milliseconds."""
-
-    rows: Sequence[tuple[str, Mapping[str, Any]]]
-    label: str
-
-
-class Fold(NamedTuple):
-    """Something that is shown where it is asked for."""
-
-    summary: str
-    blocks: Sequence[Block]
-
-
-class Entry(NamedTuple):
-    """One thing of a list: how often, what, what is known of it, and more."""
-
-    times: str
-    text: str
-    about: str
-    more: Sequence[Fold]
-
-
-class Entries(NamedTuple):
-    """Several of them."""
-
-    entries: Sequence[Entry]
-
-
-class SideBySide(NamedTuple):
-    """Blocks in columns, where there is room."""
-
-    columns: Sequence[Sequence[Block]]
-
-
-Block = Words | Title | Grid | Bars | Curve | Ranges | Fold | Entries | SideBySide
-
-
-class Section(NamedTuple):
-    """A titled part of a report."""
-
-    title: str
-    blocks: Sequence[Block]
-
-
-class Head(NamedTuple):
-    """What a report is about, in a line and in a few numbers: (name, value, look)."""
-
-    title: str
-    about: str
-    numbers: Sequence[tuple[str, str, str | None]]
-
+from Agent.render.blocks import (
+    Bars,
+    Block,
+    Cell,
+    Column,
+    Curve,
+    Entries,
+    Entry,
+    Fold,
+    Grid,
+    Head,
+    Ranges,
+    Section,
+    Share,
+    SideBySide,
+    Title,
+    Words,
+    by_name,
+    failures,
+    first_of,
+    grid,
+    name,
+    numbers,
+    sentence,
+)  # fmt: skip
+from Agent.render.words import clock, count, date_time, milliseconds, number, plural, seconds
 
 BUCKETS: Final = 96
 EXAMPLES: Final = 12
@@ -135,13 +49,11 @@ LEARNERS: Final = 10
 ACTIONS: Final = 25
 SPANS: Final = 25
 _OTHER: Final = "other"
-NUMBERS: Final = frozenset(range(1, 9))
 PATTERNS: Final = 12
 MORE_PATTERNS: Final = 50
 OPERATIONS: Final = 14
 TYPES: Final = 12
 STEPS: Final = 8
-_TRENDS: Final = frozenset({"rising", "falling", "steady", "over"})
 
 
 class SessionQuestions(Protocol):
@@ -227,7 +139,7 @@ def sections(facts: Facts) -> Iterator[Section]:
         ("Errors", _errors(facts)),
         ("Still open", _in_flight(summary["in_flight"])),
         ("Agents", _agents(summary)),
-        ("Actions", _actions(summary)),
+        ("Actions", _actions(summary["actions"])),
         ("Learning", _learning(summary["learning"])),
         ("Performance", _performance(summary["performance"])),
         ("Interactions", _interactions(summary["interactions"])),
@@ -298,17 +210,13 @@ def _agents(summary: Mapping[str, Any]) -> list[Block]:
         roles.setdefault(agent["role"] or "(no role)", []).append(agent)
     made: list[Block] = []
     if len(agents) > AGENTS:
-        rows = [
-            (
-                role,
-                count(len(of)),
-                *(count(sum(a[key] for a in of)) for key in ("events", "actions", "errors")),
-            )
+        sums = [
+            {"role": role, "agents": len(of), **{key: sum(each[key] for each in of) for key in _SUMS}}
             for role, of in sorted(roles.items(), key=lambda pair: -len(pair[1]))[:AGENTS]
         ]
-        made.append(Grid(("role", "agents", "events", "actions", "errors"), rows, NUMBERS))
+        made.append(grid(sums, Column("role", "role"), *numbers(count, "agents", *_SUMS)))
         made.append(Title("Most errors, then most events"))
-    ranked = sorted(agents.items(), key=lambda pair: (-pair[1]["errors"], -pair[1]["events"], pair[0]))
+    ranked = sorted(by_name(agents), key=lambda each: (-each["errors"], -each["events"], each["name"]))
     made.append(_agent_table(ranked[:AGENTS]))
     rest = ranked[AGENTS:MORE_AGENTS]
     if rest:
@@ -318,55 +226,45 @@ def _agents(summary: Mapping[str, Any]) -> list[Block]:
     return made
 
 
-def _agent_table(agents: list[tuple[str, Mapping[str, Any]]]) -> Block:
-    most = max(agent["events"] for _, agent in agents) or 1
-    rows = [
-        (
-            Cell(agent_id or "(empty id)", "name"),
-            agent["role"],
-            Share(agent["events"] / most, f"{count(agent['events'])} events"),
-            count(agent["events"]),
-            count(agent["actions"]),
-            Cell(count(agent["errors"]), "bad") if agent["errors"] else "0",
-            clock(agent["first_seen"]),
-            clock(agent["last_seen"]),
-        )
-        for agent_id, agent in agents
-    ]
-    names = ("agent", "role", "", "events", "actions", "errors", "first", "last")
-    return Grid(names, rows, frozenset({3, 4, 5, 6, 7}))
+_SUMS: Final = ("events", "actions", "errors")
 
 
-def _actions(summary: Mapping[str, Any]) -> list[Block]:
-    actions = summary["actions"]
-    if not actions:
-        return []
-    rows = [
-        (Cell(name or "(no name)", "name"), count(amount)) for name, amount in list(actions.items())[:ACTIONS]
-    ]
-    made: list[Block] = [Grid(("action", "count"), rows, NUMBERS)]
-    if len(actions) > ACTIONS:
-        made.append(Words(f"{count(len(actions) - ACTIONS)} more.", "soft"))
-    return made
+def _agent_table(agents: list[dict[str, Any]]) -> Block:
+    most = max(agent["events"] for agent in agents) or 1
+    return grid(
+        agents,
+        Column("agent", "name", name),
+        Column("role", "role"),
+        Column("", lambda agent: Share(agent["events"] / most, f"{count(agent['events'])} events")),
+        *numbers(count, "events", "actions"),
+        *numbers(failures, "errors"),
+        Column("first", "first_seen", clock, right=True),
+        Column("last", "last_seen", clock, right=True),
+    )
+
+
+def _actions(actions: Mapping[str, int]) -> list[Block]:
+    rows = [(action or "(no name)", amount) for action, amount in actions.items()]
+    return first_of(
+        rows, ACTIONS, Column("action", lambda row: name(row[0])), Column("count", lambda row: row[1], count)
+    )
 
 
 def learned(progress: Mapping[str, Any]) -> list[Block]:
     """The sums of learning in a sentence."""
-    told = [
+    told = (
         (progress["total_training_steps"], "training steps"),
         (progress["reward_count"], "rewards"),
         (progress["learning_updates"], "learning updates"),
         (progress["policy_updates"], "policy updates"),
-    ]
-    words = [f"{count(amount)} {noun}" for amount, noun in told if amount]
-    if progress["reward_count"]:
-        words.append(
-            f"total reward {number(progress['total_rewards'])}, mean {number(progress['mean_reward'])}"
-        )
-    if progress["exploration_share"] is not None:
-        choices = count(progress["exploration_count"])
-        words.append(f"explored in {progress['exploration_share']:.0%} of {choices} choices")
-    return [Words("; ".join(words) + ".")] if words else []
+    )
+    rewards = f"total reward {number(progress['total_rewards'])}, mean {number(progress['mean_reward'])}"
+    share, choices = progress["exploration_share"], count(progress["exploration_count"])
+    return sentence(
+        *(f"{count(amount)} {noun}" for amount, noun in told if amount),
+        rewards if progress["reward_count"] else None,
+        None if share is None else f"explored in {share:.0%} of {choices} choices",
+    )
 
 
 def _learning(progress: Mapping[str, Any]) -> list[Block]:
@@ -395,7 +293,7 @@ def _curve(name: str, points: list[Mapping[str, Any]]) -> Block:
 
 def rewards_by_agent(learners: Mapping[str, Mapping[str, Any]]) -> list[Block]:
     """Who was rewarded most and least."""
-    ranked = sorted(learners.items(), key=lambda pair: (-pair[1]["total_rewards"], pair[0]))
+    ranked = sorted(by_name(learners), key=lambda row: (-row["total_rewards"], row["name"]))
     if len(ranked) <= LEARNERS:
         return [Title("Reward by agent"), _rewards_of(ranked)]
     half = LEARNERS // 2
@@ -404,35 +302,26 @@ def rewards_by_agent(learners: Mapping[str, Mapping[str, Any]]) -> list[Block]:
     return [SideBySide([most, least])]
 
 
-def _rewards_of(learners: list[tuple[str, Mapping[str, Any]]]) -> Block:
-    cells = [
-        (
-            Cell(name, "name"),
-            number(row["total_rewards"]),
-            number(row["mean_reward"]),
-            count(row["reward_count"]),
-        )
-        for name, row in learners
-    ]
-    return Grid(("agent", "total reward", "mean", "rewards"), cells, NUMBERS)
+def _rewards_of(learners: list[dict[str, Any]]) -> Block:
+    return grid(
+        learners,
+        Column("agent", "name", name),
+        Column("total reward", "total_rewards", number),
+        Column("mean", "mean_reward", number),
+        Column("rewards", "reward_count", count),
+    )
 
 
 def _in_flight(spans: list[Mapping[str, Any]]) -> list[Block]:
-    if not spans:
-        return []
-    rows = [
-        (
-            Cell(span["agent_id"] or "-", "name"),
-            span["name"],
-            clock(span["started_at"], date=True),
-            "still running" if span["alive"] else Cell("its process died", "bad"),
-        )
-        for span in spans[:SPANS]
-    ]
-    made: list[Block] = [Grid(("agent", "what", "since", "state"), rows)]
-    if len(spans) > SPANS:
-        made.append(Words(f"{count(len(spans) - SPANS)} more.", "soft"))
-    return made
+    died = Cell("its process died", "bad")
+    return first_of(
+        spans,
+        SPANS,
+        Column("agent", "agent_id", name),
+        Column("what", "name"),
+        Column("since", "started_at", date_time),
+        Column("state", lambda span: "still running" if span["alive"] else died),
+    )
 
 
 def _lost(summary: Mapping[str, Any]) -> tuple[int, int]:
@@ -474,25 +363,59 @@ def _errors(facts: Facts) -> list[Block]:
     ]
     rest = patterns[PATTERNS:MORE_PATTERNS]
     if rest:
-        rows = [(count(row["count"]), told_pattern(row), row["example_id"]) for row in rest]
-        more = Grid(("count", "error", "example"), rows, frozenset({0}))
+        more = grid(
+            rest,
+            Column("count", "count", count),
+            Column("error", told_pattern),
+            Column("example", "example_id"),
+        )
         made.append(Fold(f"{count(len(rest))} more patterns", [more]))
     return made
 
 
+def error_sections(
+    found: Mapping[str, Any],
+    patterns: Sequence[Mapping[str, Any]],
+    tails: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Iterator[Section]:
+    """Some patterns of `error_patterns`, and which of them come together.
+
+    Args:
+        tails: what the agent did before an example, by the id of that (`errors.journey_tail`).
+    """
+    entries = [_entry(row, tails.get(row["example_id"], ())) for row in patterns]
+    shapes = {row["fingerprint"]: row["shape"][:34] for row in found["fingerprints"]}
+    pairs = [pair for pair in found["together"] if {pair["first"], pair["second"]} <= shapes.keys()][:3]
+    together = []
+    for pair in pairs:
+        often = f"{pair['windows']} times within a second ({pair['expected']:g} by chance)"
+        if pair["spans"]:
+            often = f"in {plural(pair['spans'], 'span')}, {often}"
+        together.append(Words(f"{shapes[pair['first']]!r} and {shapes[pair['second']]!r}: {often}"))
+    return filled(("Errors", [Entries(entries, len(entries))]), ("Come together", [*together]))
+
+
 def _pattern(row: Mapping[str, Any], facts: Facts) -> Entry:
-    first, last = clock(row["first_seen"]), clock(row["last_seen"])
-    when = f"at {first}" if first == last else f"{first} to {last}"
-    about = f"{plural(row['agents'], 'agent')}, {when}, for example {row['example_id']}"
-    if row["trend"] in _TRENDS:
-        about += f", {row['trend']}"
     more = []
     if traceback := facts.tracebacks.get(row["example_id"]):
         more.append(Fold("Traceback of the example", [Words(traceback, "code")]))
     if chain := facts.chains.get(row["example_id"]):
         steps = [_step(each) for each in chain[:STEPS]]
         more.append(Fold("What led to it", [Grid(("at", "what", "why"), steps)]))
-    return Entry(f"{count(row['count'])} x", told_pattern(row), about, more)
+    return _entry(row)._replace(more=more)
+
+
+def _entry(row: Mapping[str, Any], tail: Sequence[Mapping[str, Any]] = ()) -> Entry:
+    when = clock(row["first_seen"], date=True)
+    if row["last_seen"] != row["first_seen"]:
+        when += f" to {clock(row['last_seen'])}"
+    trend = "too few for a trend" if row["trend"] == "few" else row["trend"]
+    agents = ", ".join(row["agent_ids"][:3]) + (", ..." if row["agents"] > 3 else "")
+    who = f"{plural(row['agents'], 'agent')} ({agents})" if row["agents"] else "no agent"
+    place = f"in {row['place']}, " if row["place"] else ""
+    about = [f"{trend}, {when}, for example {row['example_id']}", f"{place}{who}"]
+    about += [f"  {clock(event['timestamp'])}  {event['message']}  {event['id']}" for event in tail]
+    return Entry(f"{count(row['count'])} x", told_pattern(row), about)
 
 
 def _step(step: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -503,106 +426,95 @@ def _step(step: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def _performance(found: Mapping[str, Any]) -> list[Block]:
     """Latencies by operation, the slowest spans, metrics, resources."""
-    timed = [(name, row) for group in ("actions", "operations") for name, row in found[group].items()]
-    timed = [(name or "(no name)", row) for name, row in timed if row.get("count")]
-    timed.sort(key=lambda pair: -(pair[1]["total_ms"] or 0))
+    timed = [row for group in ("actions", "operations") for row in by_name(found[group]) if row.get("count")]
+    timed = sorted(timed, key=lambda row: -(row["total_ms"] or 0))
     made: list[Block] = []
     if timed:
-        made += [
-            Ranges(timed[:OPERATIONS], "Latency by operation: p50, p95, p99"),
-            _latencies(timed[:OPERATIONS]),
-        ]
-    if found["slowest"]:
-        rows = [
-            (milliseconds(row["duration_ms"]), row["name"], row["agent_id"], row["tick"], row["id"])
-            for row in found["slowest"]
-        ]
-        made += [Title("Slowest"), Grid(("took", "what", "agent", "tick", "event"), rows, frozenset({0, 3}))]
-    made += metrics(found)
+        label = "Latency by operation: p50, p95, p99"
+        shown = timed[:OPERATIONS]
+        made += [Ranges([(row["name"], row) for row in shown], label), _latencies(shown)]
+    slowest = first_of(
+        found["slowest"],
+        len(found["slowest"]),
+        Column("took", "duration_ms", milliseconds),
+        Column("what", "name"),
+        Column("agent", "agent_id"),
+        Column("tick", "tick", right=True),
+        Column("event", "id"),
+    )
+    made += [Title("Slowest"), *slowest] if slowest else []
     peak = found["resources"].get("max_memory_bytes")
-    if peak:
-        made.append(Words(f"Memory at most {peak / 1e6:,.0f} MB.", "soft"))
-    return made
+    memory = sentence(f"Memory at most {peak / 1e6:,.0f} MB" if peak else None, look="soft")
+    return [*made, *metrics(found), *memory]
 
 
-def _latencies(timed: list[tuple[str, Mapping[str, Any]]]) -> Block:
-    whole = sum(row["total_ms"] or 0 for _, row in timed) or 1
-    rows = [
-        (
-            Cell(name, "name"),
-            Share((row["total_ms"] or 0) / whole, f"{(row['total_ms'] or 0) / whole:.0%} of the time"),
-            count(row["count"]),
-            Cell(count(row["errors"]), "bad") if row.get("errors") else "0",
-            *(milliseconds(row.get(key)) for key in ("p50", "p95", "p99", "max", "total_ms")),
-        )
-        for name, row in timed
-    ]
-    names = ("operation", "share", "count", "failed", "p50", "p95", "p99", "max", "total")
-    return Grid(names, rows, frozenset(range(2, 9)))
+def _latencies(timed: list[dict[str, Any]]) -> Block:
+    whole = sum(row["total_ms"] or 0 for row in timed) or 1
+
+    def share(row: Mapping[str, Any]) -> Share:
+        part = (row["total_ms"] or 0) / whole
+        return Share(part, f"{part:.0%} of the time")
+
+    return grid(
+        timed,
+        Column("operation", "name", name),
+        Column("share", share),
+        *numbers(count, "count"),
+        Column("failed", "errors", failures, right=True),
+        *numbers(milliseconds, "p50", "p95", "p99", "max"),
+        Column("total", "total_ms", milliseconds),
+    )
 
 
 def metrics(found: Mapping[str, Any]) -> list[Block]:
     """The values of metrics without a duration."""
-    rows = [
-        (
-            Cell(name, "name"),
-            row.get("unit"),
-            count(row["count"]),
-            *(number(row.get(key)) for key in ("mean", "p50", "p95", "max")),
-        )
-        for name, row in list(found["metrics"].items())[:OPERATIONS]
-    ]
-    if not rows:
-        return []
-    names = ("metric", "unit", "count", "mean", "p50", "p95", "max")
-    return [Title("Metrics"), Grid(names, rows, frozenset(range(2, 7)))]
+    rows = by_name(found["metrics"], OPERATIONS)
+    drawn = first_of(
+        rows,
+        OPERATIONS,
+        Column("metric", "name", name),
+        Column("unit", "unit"),
+        *numbers(count, "count"),
+        *numbers(number, "mean", "p50", "p95", "max"),
+    )
+    return [Title("Metrics"), *drawn] if drawn else []
 
 
 def _interactions(found: Mapping[str, Any]) -> list[Block]:
     """Who interacted with whom, and what spread furthest."""
-    made: list[Block] = []
-    groups = [
-        ("interactions", found["total_interactions"], found["by_type"]),
-        *(
-            (name, found[name]["total"], found[name].get("by_type", {}))
-            for name in ("connections", "collaborations")
-        ),
+    messages, cascades = found["messages"], found["cascades"]["total"]
+    groups = {"interactions": {"total": found["total_interactions"], "by_type": found["by_type"]}}
+    groups |= {key: found[key] for key in ("connections", "collaborations")}
+    sent = f"{count(messages['total'])} message events, {count(messages['never_received'])} never received"
+    told = sentence(
+        *(f"{count(of['total'])} {key}" for key, of in groups.items() if of["total"]),
+        f"{count(cascades)} cascades" if cascades else None,
+        sent if messages["total"] else None,
+    )
+    kinds = [
+        (kind or "(no type)", amount) for of in groups.values() for kind, amount in of["by_type"].items()
     ]
-    words = [f"{count(total)} {name}" for name, total, _ in groups if total]
-    words += [f"{count(found['cascades']['total'])} cascades"] if found["cascades"]["total"] else []
-    messages = found["messages"]
-    if messages["total"]:
-        words.append(
-            f"{count(messages['total'])} message events, {count(messages['never_received'])} never received"
-        )
-    if not words:
-        return []
-    made.append(Words("; ".join(words) + "."))
-    kinds = [(name or "(no type)", amount) for _, _, by_type in groups for name, amount in by_type.items()]
-    columns: list[list[Block]] = []
-    if kinds:
-        most = max(amount for _, amount in kinds)
-        rows = [
-            (Cell(name, "name"), Share(amount / most, count(amount)), count(amount))
-            for name, amount in kinds[:TYPES]
-        ]
-        columns.append([Title("By type"), Grid(("type", "", "count"), rows, frozenset({2}))])
-    viral = [
-        (
-            Cell(str(item["content_id"]), "name"),
-            count(item["cascade_size"]) if item["cascade_size"] else "-",
-            count(item["shares"]),
-            count(item["interactions"]),
-        )
-        for item in found["top_viral_content"]
-    ]
-    if viral:
-        names = ("content", "cascade", "shares", "interactions")
-        columns.append([Title("Spread furthest"), Grid(names, viral, NUMBERS)])
-    pairs = [
-        (Cell(f"{row['sender']} → {row['recipient']}", "name"), count(row["n"]))
-        for row in messages["busiest_pairs"]
-    ]
-    if pairs:
-        columns.append([Title("Messages"), Grid(("from → to", "sent"), pairs, NUMBERS)])
-    return [*made, SideBySide(columns)] if columns else made
+    most = max((amount for _, amount in kinds), default=1)
+    by_type = first_of(
+        kinds[:TYPES],
+        TYPES,
+        Column("type", lambda row: name(row[0])),
+        Column("", lambda row: Share(row[1] / most, count(row[1]))),
+        Column("count", lambda row: row[1], count),
+    )
+    viral = first_of(
+        found["top_viral_content"],
+        TYPES,
+        Column("content", "content_id", name),
+        Column("cascade", lambda row: row["cascade_size"] or None, count),
+        *numbers(count, "shares", "interactions"),
+    )
+    pairs = first_of(
+        messages["busiest_pairs"],
+        TYPES,
+        Column("from → to", lambda row: name(f"{row['sender']} → {row['recipient']}")),
+        Column("sent", "n", count),
+    )
+    parts = (("By type", by_type), ("Spread furthest", viral), ("Messages", pairs))
+    columns = [[Title(title), *drawn] for title, drawn in parts if drawn]
+    return [*told, SideBySide(columns)] if told and columns else told

@@ -5,42 +5,28 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 from Agent.analysis import errors as failures
-from Agent.analysis import interactions, journeys, learning, performance, states, text
+from Agent.analysis import interactions, journeys, learning, performance, states
 from Agent.analysis import session as integrity
 from Agent.analysis.query.engine import Engine, kept, open_engine
 from Agent.analysis.query.views import IS_ERROR, scan
-from Agent.analysis.report.sections import (
-    Block,
-    Cell,
-    Curve,
-    Entries,
-    Facts,
-    Grid,
-    Section,
-    Share,
-    SideBySide,
-    Title,
-    Words,
-    header,
-    sections,
-)
+from Agent.analysis.report.sections import Facts, SessionQuestions, gather, header, sections
 from Agent.analysis.session import SessionRef, find
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import InputError
 from Agent.event.clock import format_timestamp, parse_timestamp
+from Agent.render import html
+from Agent.render.blocks import Section, Words
+from Agent.render.text import sections_text
 from Agent.tree.files.session import replace_file
 from Agent.tree.layout import session_id_of
 from Agent.tree.read.reader import TreeReader
 
 EXPORT_VERSION = 1
-_TOP = 8
 
 
 class Analysis(Mapping[str, Any]):
@@ -63,10 +49,17 @@ class Analysis(Mapping[str, Any]):
 
     def to_text(self, width: int | None = None) -> str:
         """Return the report as text; with a width, its tables are cut to that."""
-        facts = Facts(self._summary, {"buckets": [], "marks": []}, {}, {})
-        head = header(facts)
-        told = sections_text(sections(facts), width)
+        head = header(self._facts)
+        told = sections_text(sections(self._facts), width)
         return f"{head.title}\n  {self._summary['path']}\n  {head.about}\n\n{told}"
+
+    @property
+    def _facts(self) -> Facts:
+        return Facts(self._summary, {"buckets": [], "marks": []}, {}, {})
+
+    def _repr_html_(self) -> str:
+        head = header(self._facts)
+        return html.notebook_html([Section(head.title, [Words(head.about)]), *sections(self._facts)])
 
     def __repr__(self) -> str:
         return f"<Analysis of session {self._summary['session_id']}: {self._summary['total_events']} events>"
@@ -74,52 +67,6 @@ class Analysis(Mapping[str, Any]):
     def to_dict(self) -> dict[str, Any]:
         """Return the parts as one plain dict."""
         return dict(self._summary)
-
-
-def sections_text(parts: Iterable[Section], width: int | None = None) -> str:
-    """Sections as text: a title at the margin, its blocks indented; the first rows of each table and list.
-
-    With a width, tables are cut to that; paragraphs are never wider than a page.
-    """
-    told = (
-        text.section(each.title, chain.from_iterable(_lines(block, width) for block in each.blocks))
-        for each in parts
-    )
-    return "\n\n".join(part for part in told if part)
-
-
-def _lines(block: Block, width: int | None) -> Iterator[str]:
-    room = None if width is None else width - 2
-    match block:
-        case Words(words) | Title(words):
-            yield from wrap(words, min(room or text.WIDTH, text.WIDTH - 2))
-        case Grid(columns, rows, right):
-            shares = {at for row in rows for at, value in enumerate(row) if isinstance(value, Share)}
-            shown = [at for at in range(len(columns)) if at not in shares]
-            cells: list[list[object]] = [[columns[at] for at in shown]]
-            cells += [[_words_of(row[at]) for at in shown] for row in rows[:_TOP]]
-            to_right = frozenset(place for place, at in enumerate(shown) if at in right)
-            yield from text.table(cells, to_right, room)
-            yield from _more(len(rows))
-        case Entries(entries):
-            for entry in entries[:_TOP]:
-                yield f"{entry.times}  {text.cell(entry.text)}"
-                yield f"  {entry.about}"
-            yield from _more(len(entries))
-        case Curve(values):
-            yield text.sparkline(values)
-        case SideBySide(columns):
-            for column in columns:
-                yield from chain.from_iterable(_lines(each, width) for each in column)
-
-
-def _words_of(value: object) -> object:
-    return value.text if isinstance(value, Cell) else value
-
-
-def _more(count: int) -> Iterator[str]:
-    if count > _TOP:
-        yield f"... and {count - _TOP} more"
 
 
 def analyze_session(session: SessionRef = None, root: str | os.PathLike[str] | None = None) -> Analysis:
@@ -232,6 +179,21 @@ def export_analysis(target: Path, path: Path, reader: TreeReader, engine: Engine
     }
     data = orjson.dumps(_plain(body), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     return write_whole(target, data)
+
+
+def write_page(target: Path, asked: SessionQuestions) -> Path:
+    """Write the HTML page about a session, readable by its owner only, whole or not at all; the path written.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    return write_whole(target, session_page(asked).encode("utf-8", "backslashreplace"))
+
+
+def session_page(asked: SessionQuestions) -> str:
+    """The HTML page about a session; what it holds is asked of an analyzer's public methods."""
+    facts = gather(asked)
+    return html.page(header(facts), sections(facts))
 
 
 def write_whole(target: Path, data: bytes) -> Path:

@@ -541,7 +541,7 @@ def erase_checkpoints(session: Path, target: Target, *, dry_run: bool = False) -
     whole = []
     for directory in saved_runs(session):
         with _opened(session, directory) as run:
-            rows = run.files.index.everything()
+            rows = run.files.index.rows(removed=None)
             is_named = target.kind == MATCH and target.is_named_by(run.run_id)
             is_begun = run.files.index.fact(REMOVED_FACT) is not None
             if is_named or is_begun or directory.parent.name in target.run_dirs:

@@ -4,108 +4,102 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict, Unpack
 
 from Agent.cli import parameters, render
-from Agent.cli.render import Column, shown, shown_forks
+from Agent.cli.parameters import FROM_ZERO, Limit, Number, OneRun, OneSession, Root, Session, command, misuse
+from Agent.cli.render import shown, shown_forks
+from Agent.render import layout, words
+from Agent.render.blocks import Column
 from Agent.tree.files.session import as_tree
 
 if TYPE_CHECKING:
-    from Agent.analysis.report.sections import Section
+    from Agent.render.blocks import Section
 
 
-@parameters.command(
-    "agent-trace analyze",
-    "agent-trace analyze 20261120_103045 --json",
-    "agent-trace analyze --html report.html",
-)
-@click.argument(
-    "session_argument", metavar="[SESSION]", required=False, shell_complete=parameters.complete_sessions
-)
-@click.option(
-    "--html",
-    "page",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write one self-contained HTML report with charts instead.",
-)
-@parameters.session_options
-def analyze(session_argument: str | None, page: Path | None, session: str, root: Path) -> None:
+@command()
+def analyze(run: OneSession, page: Annotated[Path | None, "--html FILE"], root: Root) -> None:
     """Report what happened in a session.
 
     Agents and their actions, errors, learning, interactions, performance, and whether the log is complete.
-    SESSION is an id, a unique prefix of one, a path, or last.
+    RUN is a session: an id, a unique prefix of one, a path, or last.
+
+    Args:
+        page: Write one self-contained HTML report with charts instead.
+
+    Examples:
+        agent-trace analyze
+        agent-trace analyze 20261120_103045 --json
+        agent-trace analyze --html report.html
     """
     from Agent.analysis import LogAnalyzer, analyze_session
 
     if page is not None:
         with shown():
-            written = LogAnalyzer(session_argument or session, root).write_html(page)
+            written = LogAnalyzer(run, root).write_html(page)
         size_bytes = written.stat().st_size
         if not render.gave_json(lambda: {"path": str(written), "size_bytes": size_bytes}):
-            render.emit(f"{written} ({render.size(size_bytes)})")
+            render.emit(f"{written} ({words.size(size_bytes)})")
         return
-    report = analyze_session(session_argument or session, root)
+    report = analyze_session(run, root)
     if not render.gave_json(report.to_dict):
         width = render.width_of_terminal()
         render.emit_report(report.to_text(width), width=width)
 
 
-@parameters.command(
-    'agent-trace debug "Agent creator_017 stopped publishing"',
-    'agent-trace debug "lookup times out" --markdown',
-    'agent-trace debug "Agent creator_017 stopped publishing" --test --target mymodule:build',
-)
-@click.argument("issue", metavar="TEXT")
-@click.option("--markdown", is_flag=True, help="Print Markdown, to paste into an issue.")
-@click.option("--all", "show_all", is_flag=True, help="Show every cause, and every candidate.")
-@click.option("--test", is_flag=True, help="Test the leading causes by forks with and without them.")
-@parameters.target_option(
-    text="Test: the target, preferably one that builds all agents; default: the one the session remembers."
-)
-@click.option(
-    "--outcome",
-    metavar="FIELD",
-    help="Test: the outcome to measure, a field at the end or FIELD>VALUE; default: taken from TEXT.",
-)
-@click.option("--live", multiple=True, metavar="NAME", help="Test: a call that may be executed; repeatable.")
-@click.option(
-    "--seeds",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Test: number of other random seeds; default 19.",
-)
-@parameters.session_options
+class HowToTest(TypedDict):
+    """The options of `debug --test`.
+
+    Args:
+        target: Test: the target, preferably one that builds all agents; default: the one the session
+            remembers.
+        outcome: Test: the outcome to measure, a field at the end or FIELD>VALUE; default: taken from TEXT.
+        live: Test: a call that may be executed; repeatable.
+        seeds: Test: number of other random seeds; default 19.
+    """
+
+    target: parameters.Target
+    outcome: Annotated[str, "--outcome FIELD", {"default": "", "show_default": False}]
+    live: Annotated[tuple[str, ...], "--live NAME"]
+    seeds: Annotated[int | None, "--seeds N", FROM_ZERO]
+
+
+@command()
 def debug(
-    issue: str,
+    issue: Annotated[str, "TEXT"],
     markdown: bool,
-    show_all: bool,
+    show_all: Annotated[bool, "--all"],
     test: bool,
-    session: str,
-    root: Path,
-    **how: Any,
+    session: Session,
+    root: Root,
+    **how: Unpack[HowToTest],
 ) -> int:
     """Find what explains an issue described in words.
 
     Finds the agents, kinds of events, errors and times that TEXT names, and ranks what may have caused it.
     --test runs your code from the moment of each leading cause, with and without it, under several seeds, and
     reports the difference. Exit code 1: no explanation was found.
+
+    Args:
+        markdown: Print Markdown, to paste into an issue.
+        show_all: Show every cause, and every candidate.
+        test: Test the leading causes by forks with and without them.
+
+    Examples:
+        agent-trace debug "Agent creator_017 stopped publishing"
+        agent-trace debug "lookup times out" --markdown
+        agent-trace debug "Agent creator_017 stopped publishing" --test --target mymodule:build
     """
     from Agent.analysis import LogAnalyzer
 
-    context = click.get_current_context()
     if not issue.strip():
-        raise click.UsageError("TEXT is empty; describe the problem in a few words", context)
-    if not test and any(given not in (None, ()) for given in how.values()):
-        raise click.UsageError("--target, --outcome, --live and --seeds require --test", context)
+        raise misuse("TEXT is empty; describe the problem in a few words")
+    if not test and any(given not in (None, (), "") for given in how.values()):
+        raise misuse("--target, --outcome, --live and --seeds require --test")
     if test:
         parameters.find_code_here()
     with shown(), shown_forks("testing the causes"):
-        report = LogAnalyzer(session, root).debug_issue(
-            issue, test=test, **{name: given for name, given in how.items() if given is not None}
-        )
+        report = LogAnalyzer(session, root).debug_issue(issue, test=test, **how)
     if render.wants_json():
         render.emit_json(report.to_dict())
     elif markdown:
@@ -117,137 +111,83 @@ def debug(
     return 0 if report.status == "cause" else 1
 
 
-_LOOKS: dict[str, dict[str, Any]] = {
-    "rising": {"fg": "red"},
-    "burst": {"fg": "yellow"},
-    "over": {"dim": True},
-}
 LIMIT = 8
 
 
-@parameters.command("agent-trace errors", "agent-trace errors last --tail", "agent-trace errors --json")
-@click.argument("run", metavar="[RUN]", required=False, shell_complete=parameters.complete_runs)
-@parameters.limit_option("Only the N most frequent patterns.", LIMIT)
-@click.option("--tail", is_flag=True, help="Show what the agent did before each example.")
-@parameters.session_options
-def errors(run: str | None, limit: int, tail: bool, session: str, root: Path) -> None:
+@command()
+def errors(*, run: OneRun, limit: Limit = LIMIT, tail: bool, root: Root) -> None:
     """Group the errors of a session by pattern.
 
     A pattern is errors of one type, raised in one place, whose messages differ only in numbers, ids, paths
     and quoted parts. Each pattern names the event id of an example, for agent-trace causes ID. RUN is a
     session, or SESSION/agent_id for one agent's errors.
+
+    Args:
+        limit: Only the N most frequent patterns.
+        tail: Show what the agent did before each example.
+
+    Examples:
+        agent-trace errors
+        agent-trace errors last --tail
+        agent-trace errors --json
     """
     from Agent.analysis import LogAnalyzer
     from Agent.analysis.errors import error_patterns, journey_tail
 
-    analyzer = LogAnalyzer(parameters.session_of(run) or session, root)
-    with shown(), parameters.engine_of(run or session, root) as engine:
+    analyzer = LogAnalyzer(parameters.session_of(run), root)
+    with shown(), parameters.engine_of(run, root) as engine:
         patterns = error_patterns(engine)
     rows = patterns["fingerprints"][:limit]
+    tails = {row["example_id"]: journey_tail(analyzer.reader, row) for row in rows if tail}
     if render.wants_json():
         for row in rows:
-            row["tail"] = journey_tail(analyzer.reader, row)
+            row["tail"] = tails.get(row["example_id"]) or journey_tail(analyzer.reader, row)
         render.emit_json(patterns)
         return
     if not patterns["total_errors"]:
         render.note("no errors")
         return
-    width = max(len(render.count(row["count"])) for row in rows)
-    for row in rows:
-        _show(row, width)
-        if tail:
-            for event in journey_tail(analyzer.reader, row):
-                line = f"{render.clock(event['timestamp'])}  {render.clean(event['message'])}  {event['id']}"
-                room = render.width_of_page() - width - 8
-                render.emit(" " * (width + 8) + render.paint(render.clip(line, room), dim=True))
-    _show_together(patterns)
+    from Agent.analysis.report.sections import error_sections
+
+    _print(error_sections(patterns, rows, tails))
     hidden = patterns["total_fingerprints"] - len(rows)
-    more = f", {render.plural(hidden, 'pattern')} more" if hidden > 0 else ""
-    render.note(f"{render.plural(patterns['total_errors'], 'error')} in total{more}")
-
-
-def _show(row: dict[str, Any], width: int) -> None:
-    from Agent.analysis.errors import told_pattern
-
-    number = render.paint(f"{render.count(row['count']).rjust(width)} x", bold=True)
-    room = render.width_of_page() - width - 6
-    render.emit(f"  {number}  {render.clip(render.clean(told_pattern(row)), room)}")
-    trend = row["trend"]
-    when = render.moment(row["first_seen"])
-    if row["last_seen"] != row["first_seen"]:
-        when += f" to {render.clock(row['last_seen'])}"
-    place = f"in {row['place']}, " if row["place"] else ""
-    agents = ", ".join(row["agent_ids"][:3]) + (", ..." if row["agents"] > 3 else "")
-    who = f"{render.plural(row['agents'], 'agent')} ({agents})" if row["agents"] else "no agent"
-    told_trend = "too few for a trend" if trend == "few" else trend
-    line = f"{' ' * (width + 6)}{told_trend}, {when}, for example {row['example_id']}"
-    for at, part in enumerate(render.wrapped(line, render.width_of_page())):
-        head = part.index(told_trend) + len(told_trend) if at == 0 else 0
-        render.emit(render.paint(part[:head], **_LOOKS.get(trend, {})) + render.paint(part[head:], dim=True))
-    render.emit(" " * (width + 6) + render.paint(render.clip(render.clean(f"{place}{who}"), room), dim=True))
-
-
-def _show_together(patterns: dict[str, Any]) -> None:
-    names = {row["fingerprint"]: row for row in patterns["fingerprints"]}
-    pairs = [p for p in patterns["together"] if p["first"] in names and p["second"] in names][:3]
-    if pairs:
-        render.emit()
-        render.emit("  come together")
-    for pair in pairs:
-        first, second = (render.clean(names[pair[key]]["shape"])[:34] for key in ("first", "second"))
-        often = f"{pair['windows']} times within a second ({pair['expected']:g} by chance)"
-        if pair["spans"]:
-            often = f"in {render.plural(pair['spans'], 'span')}, {often}"
-        render.emit(f"    {first!r} and {second!r}: {often}")
+    more = f", {words.plural(hidden, 'pattern')} more" if hidden > 0 else ""
+    render.note(f"{words.plural(patterns['total_errors'], 'error')} in total{more}")
 
 
 CAUSES_LIMIT = 12
 
 
-@parameters.command(
-    "agent-trace causes k3v9q2ma-1042",
-    "agent-trace causes k3v9q2ma-1042 last --lookback 600 --effects",
-    "agent-trace causes k3v9q2ma-1042 --format svg > causes.svg",
-)
-@click.argument("event_id", metavar="ID")
-@click.argument("run", metavar="[RUN]", required=False, shell_complete=parameters.complete_runs)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json", "dot", "svg"]),
-    default="text",
-    help="Output format; dot is for Graphviz, svg is an image.",
-)
-@click.option(
-    "--lookback",
-    type=parameters.Number(min=0),
-    default=60.0,
-    metavar="S",
-    help="How many seconds to look back for causes.",
-)
-@click.option(
-    "--effects", is_flag=True, help="Also show what the event led to, over the same number of seconds."
-)
-@parameters.limit_option("Only the N nearest causes, as text.", CAUSES_LIMIT)
-@parameters.session_options
+@command()
 def causes(
-    event_id: str,
-    run: str | None,
-    form: str,
-    lookback: float,
+    *,
+    event_id: Annotated[str, "ID"],
+    run: OneRun,
+    form: Annotated[Literal["text", "json", "dot", "svg"], "--format"] = "text",
+    lookback: Annotated[float, "--lookback S", Number(min=0)] = 60.0,
     effects: bool,
-    limit: int,
-    session: str,
-    root: Path,
+    limit: Limit = CAUSES_LIMIT,
+    root: Root,
 ) -> int:
     """Show what led to an event, across agents.
 
     Each step back is recorded (a span, a cause, a message, an error) or inferred by a named rule, and shows
     its reason. RUN is a session or SESSION/AGENT. Exit code 1: no cause was found.
+
+    Args:
+        form: Output format; dot is for Graphviz, svg is an image.
+        lookback: How many seconds to look back for causes.
+        effects: Also show what the event led to, over the same number of seconds.
+        limit: Only the N nearest causes, as text.
+
+    Examples:
+        agent-trace causes k3v9q2ma-1042
+        agent-trace causes k3v9q2ma-1042 last --lookback 600 --effects
+        agent-trace causes k3v9q2ma-1042 --format svg > causes.svg
     """
     from Agent.analysis import LogAnalyzer
 
-    analyzer = LogAnalyzer(parameters.session_of(run) or session, root)
+    analyzer = LogAnalyzer(parameters.session_of(run), root)
     with shown():
         graph = analyzer.causal_graph(event_id, lookback, with_effects=effects)
     if render.wants_json() or form == "json":
@@ -258,21 +198,26 @@ def causes(
         render.emit(graph.to_svg().rstrip("\n"), whole=True)
     else:
         for line in graph.to_text(limit).splitlines():
-            render.emit(render.clip(render.clean(line), render.width_of_terminal() or len(line) + 1))
+            render.emit(layout.clip(render.clean(line), render.width_of_terminal() or len(line) + 1))
     return 0 if graph.causes or graph.effects or graph.missing else 1
 
 
-STATE_STYLES: dict[str, dict[str, Any]] = {"running": {"fg": "green"}, "crashed": {"fg": "red"}}
+STATE_LOOKS = {"running": "good", "crashed": "bad"}
 
 
-@parameters.command("agent-trace sessions", "agent-trace sessions --json")
-@parameters.limit_option("Only the newest N sessions.")
-@parameters.common_options
-def sessions(limit: int | None, root: Path) -> None:
+@command()
+def sessions(limit: parameters.SomeLimit, root: Root) -> None:
     """List the recorded sessions, newest last.
 
     Each row shows the id, start, duration, numbers of agents, events and errors, and whether the session is
     running, closed or crashed. A forked or resumed session is listed under its origin.
+
+    Args:
+        limit: Only the newest N sessions.
+
+    Examples:
+        agent-trace sessions
+        agent-trace sessions --json
     """
     from Agent.cli.event_lines import session_rows
 
@@ -286,13 +231,13 @@ def sessions(limit: int | None, root: Path) -> None:
     by_id = {row["session_id"]: row for row in rows}
     render.table(
         [{**by_id[name], "name": indented(name, depth)} for name, depth in tree],
-        Column("SESSION", lambda row: row["name"]),
-        Column("STARTED (UTC)", lambda row: render.clock(row["started_at"], date=True)),
-        Column("DURATION", lambda row: render.duration(row["duration_s"]), right=True),
-        Column("AGENTS", lambda row: render.count(row["agents"]), right=True),
-        Column("EVENTS", lambda row: render.count(row["events"]), right=True),
-        Column("ERRORS", lambda row: render.count(row["errors"]), right=True),
-        Column("STATE", lambda row: row["state"], styles=STATE_STYLES),
+        Column("SESSION", "name"),
+        Column("STARTED (UTC)", "started_at", words.date_time),
+        Column("DURATION", "duration_s", words.seconds),
+        Column("AGENTS", "agents", words.count),
+        Column("EVENTS", "events", words.count),
+        Column("ERRORS", "errors", words.count),
+        Column("STATE", "state", looks=STATE_LOOKS),
     )
     for row in rows:
         if row["origin"]:
@@ -318,35 +263,34 @@ _LEARNING = (
 
 
 def _print(sections: Iterable[Section]) -> None:
-    from Agent.analysis.report.session_report import sections_text
+    from Agent.render.text import sections_text
 
     width = render.width_of_terminal()
     render.emit_report(sections_text(sections, width), width=width)
 
 
-@parameters.command(
-    "agent-trace learning",
-    "agent-trace learning creator_001",
-    "agent-trace learning creator_001 --by time --json",
-)
-@click.argument("agent", metavar="[AGENT]", required=False, shell_complete=parameters.complete_agents)
-@parameters.session_argument
-@click.option(
-    "--by",
-    type=click.Choice(("tick", "time", "episode")),
-    default=None,
-    show_default=False,
-    help="The x axis of the curves; default: ticks if the rewards have them, else time.",
-)
-@parameters.session_options
-def learning(agent: str | None, run: str | None, by: str | None, session: str, root: Path) -> None:
+@command()
+def learning(
+    agent: Annotated[str | None, "[AGENT]", {"shell_complete": parameters.complete_agents}],
+    run: OneSession,
+    by: Literal["tick", "time", "episode"] | None,
+    root: Root,
+) -> None:
     """Show how agents learned.
 
     Rewards and exploration over time, what changed the policy, and whether the rewards settled. For one
     agent, also which experience led to which update, and which later action used it. RUN is a session: an id,
     a unique prefix of one, a path, or last.
+
+    Args:
+        by: The x axis of the curves; default: ticks if the rewards have them, else time.
+
+    Examples:
+        agent-trace learning
+        agent-trace learning creator_001
+        agent-trace learning creator_001 --by time --json
     """
-    analyzer = parameters.analyzer_of(run, session, root, agent)
+    analyzer = parameters.analyzer_of(run, root, agent)
     found = analyzer.learning_report(agent, by)
     if agent is not None:
         found["lineage"] = analyzer.learning_lineage(agent)
@@ -360,24 +304,25 @@ def learning(agent: str | None, run: str | None, by: str | None, session: str, r
     _print(learning_sections(found))
 
 
-@parameters.command(
-    "agent-trace interactions",
-    "agent-trace interactions --content creator_031-post-008",
-    "agent-trace interactions last --json",
-)
-@parameters.session_argument
-@click.option("--content", metavar="ID", help="Show how this piece of content spread, as a tree.")
-@parameters.session_options
-def interactions(run: str | None, content: str | None, session: str, root: Path) -> None:
+@command()
+def interactions(run: OneSession, content: Annotated[str | None, "--content ID"], root: Root) -> None:
     """Show who interacted with whom, and what spread.
 
     The graph of interactions, connections and messages, the content that spread furthest, who worked
     together, and messages that nobody received. RUN is a session: an id, a unique prefix of one, a path, or
     last.
+
+    Args:
+        content: Show how this piece of content spread, as a tree.
+
+    Examples:
+        agent-trace interactions
+        agent-trace interactions --content creator_031-post-008
+        agent-trace interactions last --json
     """
     from Agent.analysis.report.details import cascade_sections, interaction_sections
 
-    analyzer = parameters.analyzer_of(run, session, root)
+    analyzer = parameters.analyzer_of(run, root)
     is_data = render.wants_json()
     found = analyzer.interaction_report(edges=is_data) if content is None else analyzer.cascade(content)
     if is_data:
@@ -395,17 +340,19 @@ def interactions(run: str | None, content: str | None, session: str, root: Path)
         render.note(f"agent-trace interactions --content {first} shows how one spread")
 
 
-@parameters.command("agent-trace performance", "agent-trace performance last --json")
-@parameters.session_argument
-@parameters.session_options
-def performance(run: str | None, session: str, root: Path) -> None:
+@command()
+def performance(run: OneSession, root: Root) -> None:
     """Show where the time goes.
 
     Every operation with its quantiles and its own time (without what was measured inside it), operations that
     became slower or faster, the slowest spans with what happened in them, throughput and resources. RUN is a
     session: an id, a unique prefix of one, a path, or last.
+
+    Examples:
+        agent-trace performance
+        agent-trace performance last --json
     """
-    found = parameters.analyzer_of(run, session, root).performance_report()
+    found = parameters.analyzer_of(run, root).performance_report()
     if render.gave_json(lambda: found):
         return
     if not found["spans"] and not found["metrics"]:

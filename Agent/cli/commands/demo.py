@@ -7,13 +7,15 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
-from Agent.cli import parameters, render
+from Agent.cli import render
 from Agent.cli.commands.replay import show_replay
+from Agent.cli.parameters import Place, command
 from Agent.cli.render import bar, working
+from Agent.render import layout
 from Agent.tree.default_root import default_root
 
 if TYPE_CHECKING:
@@ -26,19 +28,29 @@ AGENTS, TICKS, SEED = 60, 96, 7
 REPAIRED = "Agent.demo.targets:repaired_creator"
 
 
-@parameters.command("agent-trace demo", "agent-trace demo --seed 3 --agents 200 --place ./trace")
-@click.option("--seed", type=int, default=SEED, metavar="N", help="Seed of the simulation.")
-@click.option("--agents", type=click.IntRange(min=2), default=AGENTS, metavar="N", help="Number of creators.")
-@click.option("--ticks", type=click.IntRange(min=12), default=TICKS, metavar="N", help="Number of ticks.")
-@parameters.root_option_of("--place", "--root", text="Trace root to record in.")
-@parameters.json_option
-def demo(seed: int, agents: int, ticks: int, root: Path) -> int:
+@command()
+def demo(
+    *,
+    seed: Annotated[int, "--seed N"] = SEED,
+    agents: Annotated[int, "--agents N", click.IntRange(min=2)] = AGENTS,
+    ticks: Annotated[int, "--ticks N", click.IntRange(min=12)] = TICKS,
+    root: Place,
+) -> int:
     """Record a simulation, explain it, and replay it.
 
     The simulation is a content platform: creators learn what to publish and when, an audience reacts, posts
     spread, a tool fails now and then, and one creator has a bug. The demo finds the bug, replays that creator
     from its log, and replays it again with the bug fixed. The same seed gives the same simulation. Exit code
     0: every step had the expected result.
+
+    Args:
+        seed: Seed of the simulation.
+        agents: Number of creators.
+        ticks: Number of ticks.
+
+    Examples:
+        agent-trace demo
+        agent-trace demo --seed 3 --agents 200 --place ./trace
     """
     from concurrent.futures import ThreadPoolExecutor
     from contextvars import copy_context
@@ -96,7 +108,7 @@ def _place(root: Path) -> str:
 
 def _command(line: str) -> None:
     """A command line as one would type it."""
-    for shown in render.fitting(f"  $ {line}", render.width_of_page()):
+    for shown in layout.fitting(f"  $ {line}", render.width_of_page()):
         render.emit(render.paint(shown, fg="cyan"))
 
 
@@ -194,7 +206,7 @@ def _show_replays(
     render.heading("The same agent with one line changed")
     render.paragraph("The quota error gives its retry time in seconds; this creator reads it as ticks.")
     for line in _changed_lines():
-        for shown in render.fitting(f"  {line}", width):
+        for shown in layout.fitting(f"  {line}", width):
             render.emit(render.paint(shown, fg="red" if line.startswith("-") else "green"))
     render.emit()
     _command(f"agent-trace replay {_run(recording)} --target {REPAIRED}{_place(root)}")
@@ -251,5 +263,5 @@ def _show_end(recording: DemoRecording, commands: list[str]) -> None:
         )
     )
     render.emit()
-    for command in commands:
-        _command(command)
+    for line in commands:
+        _command(line)

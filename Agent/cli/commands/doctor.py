@@ -12,13 +12,14 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import orjson
 
 from Agent.cli import parameters, render
+from Agent.cli.parameters import Root, command
 from Agent.errors import AgentTraceError
+from Agent.render import words
 from Agent.tree.layout import shown_name
 from Agent.version import __version__
 
@@ -52,20 +53,22 @@ Finding = tuple[str, str] | tuple[str, str, str]
 """State, what was found, and what to do."""
 
 
-@parameters.command("agent-trace doctor", "agent-trace doctor --json", "agent-trace doctor --canary")
-@click.option(
-    "--canary",
-    is_flag=True,
-    help="Plant made-up secrets through every entry point of a temporary recording, then search its "
-    "files for them.",
-)
-@parameters.common_options
-def doctor(root: Path, canary: bool) -> int:
+@command()
+def doctor(root: Root, canary: bool) -> int:
     """Check that recording and replay work here.
 
     Checks versions, the trace root, disk space, open files, inotify and the board; records, reads and replays
     a small simulation in a temporary directory; and counts what the newest session lost. With --canary, it
     checks instead whether redaction, as configured here, lets a secret through. Exit code 1: a check failed.
+
+    Args:
+        canary: Plant made-up secrets through every entry point of a temporary recording, then search its
+            files for them.
+
+    Examples:
+        agent-trace doctor
+        agent-trace doctor --json
+        agent-trace doctor --canary
     """
     if canary:
         return _search_for_secrets()
@@ -78,7 +81,7 @@ def doctor(root: Path, canary: bool) -> int:
     found = {"ok": not wrong, "version": __version__, "root": str(root), "checks": list(map(asdict, checks))}
     if not render.gave_json(lambda: found):
         render.emit()
-        render.emit(f"{render.plural(len(wrong), 'check')} failed" if wrong else "all required checks passed")
+        render.emit(f"{words.plural(len(wrong), 'check')} failed" if wrong else "all required checks passed")
     return 1 if wrong else 0
 
 
@@ -181,7 +184,7 @@ def _entries(root: Path) -> Finding:
 
 def _disk_space(root: Path) -> Finding:
     free = shutil.disk_usage(_nearest(root)).free
-    found = f"{render.size(free)} free"
+    found = f"{words.size(free)} free"
     if free < FREE_BYTES_NEEDED:
         return FAIL, found, "free some space: recording would soon lose events, and report it"
     return OK if free >= FREE_BYTES_WANTED else WARN, found
@@ -271,7 +274,7 @@ def _self_test() -> Finding:
             f"{recording.outcome.posts} posts were published, {posts} read; lost: {losses.total_lost}",
         )
     if report.verdict != "IDENTICAL":
-        return FAIL, f"{render.plural(len(kinds), 'event')} read, but the replay is {report.verdict}"
+        return FAIL, f"{words.plural(len(kinds), 'event')} read, but the replay is {report.verdict}"
     return OK, f"{len(kinds)} events recorded and read, one agent replayed: IDENTICAL"
 
 
@@ -287,7 +290,7 @@ def _newest_session(root: Path) -> Finding:
     if not losses.clean:
         return FAIL, f"{found}, {losses.total_unknown:,} unexplained", "see its log.dropped events"
     if losses.damaged_lines:
-        return WARN, f"{found}, {render.plural(losses.damaged_lines, 'damaged line')}"
+        return WARN, f"{found}, {words.plural(losses.damaged_lines, 'damaged line')}"
     return OK, found
 
 
@@ -314,10 +317,10 @@ def _search_for_secrets() -> int:
         return 1 if found.wrong else 0
     _show_entrances(found.entrances)
     planted = sum(entrance.planted for entrance in found.entrances if entrance.state != ABSENT)
-    failed = f"{render.plural(len(found.wrong), 'entrance')} failed" if found.wrong else "none found"
+    failed = f"{words.plural(len(found.wrong), 'entrance')} failed" if found.wrong else "none found"
     render.emit()
     render.emit(
-        f"{planted:,} secrets planted, {found.files} files and {render.size(found.size_bytes)} searched: "
+        f"{planted:,} secrets planted, {found.files} files and {words.size(found.size_bytes)} searched: "
         + failed
     )
     return 1 if found.wrong else 0
@@ -335,7 +338,7 @@ def _show_entrances(rows: list[Entrance]) -> None:
             render.emit(f"  {state}  {row.name.ljust(width)}  {row.planted:>3} planted")
             for shape in dict.fromkeys(leak.shape for leak in row.leaks):
                 files = [render.clean(leak.file) for leak in row.leaks if leak.shape == shape]
-                more = f" and {render.plural(len(files) - 1, 'other file')}" if len(files) > 1 else ""
+                more = f" and {words.plural(len(files) - 1, 'other file')}" if len(files) > 1 else ""
                 render.emit(f"{'':17}{shape} in {files[0]}{more}")
             if row.unrecorded:
                 render.emit(f"{'':17}found in no file, so not checked: {', '.join(row.unrecorded)}")
@@ -344,27 +347,31 @@ def _show_entrances(rows: list[Entrance]) -> None:
 FILE_STYLES: dict[str, dict[str, Any]] = {"missing": {"dim": True}, "read": {"fg": "green"}}
 
 
-@parameters.group(
-    "agent-trace config show --origin",
-    "agent-trace config show --json",
-    "agent-trace config presets production",
-    no_args_is_help=True,
-)
+@parameters.group(no_args_is_help=True)
 def config() -> None:
-    """Show the settings and where they come from."""
+    """Show the settings and where they come from.
+
+    Examples:
+        agent-trace config show --origin
+        agent-trace config show --json
+        agent-trace config presets production
+    """
 
 
-@parameters.command(
-    "agent-trace config show --origin", "agent-trace config show > agent-trace.toml", of=config
-)
-@click.option("--origin", is_flag=True, help="Show the origin of each setting.")
-@parameters.json_option
+@command(of=config)
 def show(origin: bool) -> int:
     """Print every setting in effect here, as TOML.
 
     The first of these sources wins: an argument of setup_logging in the program itself (unknown here), an
     environment variable, agent-trace.toml or [tool.agent-trace] in pyproject.toml of this directory or the
     nearest one above, the user's file, the preset, LOGGING_CONFIG, the default.
+
+    Args:
+        origin: Show the origin of each setting.
+
+    Examples:
+        agent-trace config show --origin
+        agent-trace config show > agent-trace.toml
     """
     from Agent.config.logging_config import effective_settings
     from Agent.config.options import TABLES
@@ -409,10 +416,13 @@ def _toml(value: Any) -> str:
     )
 
 
-@parameters.command("agent-trace config path", of=config)
-@parameters.json_option
+@command(of=config)
 def path() -> int:
-    """List the configuration files that are searched, nearest first, and whether each was used."""
+    """List the configuration files that are searched, nearest first, and whether each was used.
+
+    Examples:
+        agent-trace config path
+    """
     from Agent.config.load import project_paths, state_of, user_path
 
     rows: list[tuple[str, str]] = []
@@ -442,14 +452,22 @@ def _state(state_of: Any, place: str) -> str:
         return f"wrong: {error.message}"
 
 
-@parameters.command("agent-trace config presets", "agent-trace config presets production", of=config)
-@click.argument("name", required=False, shell_complete=lambda *words: _complete(words[-1]))
-@parameters.json_option
-def presets(name: str | None) -> int:
+def _complete(*words: Any) -> list[str]:
+    from Agent.config.load import preset_names
+
+    return [name for name in preset_names() if name.startswith(words[-1])]
+
+
+@command(of=config)
+def presets(name: Annotated[str | None, "[NAME]", {"shell_complete": _complete}]) -> int:
     """List the presets, or print the settings of one.
 
     Select a preset with preset = "production" in a file, AGENT_TRACE_PRESET=production, or
     setup_logging(preset="production").
+
+    Examples:
+        agent-trace config presets
+        agent-trace config presets production
     """
     from Agent.config.load import preset_names, preset_path, preset_values
 
@@ -466,21 +484,17 @@ def presets(name: str | None) -> int:
     return 0
 
 
-def _complete(incomplete: str) -> list[str]:
-    from Agent.config.load import preset_names
-
-    return [name for name in preset_names() if name.startswith(incomplete)]
-
-
 _LIBRARIES = ("orjson", "duckdb", "zstandard", "watchdog")
 
 
-@parameters.command("agent-trace version --json")
-@parameters.json_option
+@command()
 def version() -> None:
     """Show the versions of Agent Trace, Python and libraries.
 
     Include them in a bug report.
+
+    Examples:
+        agent-trace version --json
     """
     found = {
         "agent-trace": __version__,

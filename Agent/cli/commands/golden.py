@@ -6,131 +6,90 @@ import tempfile
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
 from Agent.cli import parameters, render
-from Agent.cli.parameters import ignore_option, normalise_option
-from Agent.cli.render import VERDICT_STYLES, Column, bar, emit_judged
+from Agent.cli.parameters import COUNT, DIRECTORY, Root, Run, Seconds, Workers, command
+from Agent.cli.render import VERDICT_STYLES, bar, emit_judged
 from Agent.errors import ReplayError, RunNotFound
+from Agent.render import words
+from Agent.render.blocks import Column
 
 if TYPE_CHECKING:
-    from Agent.replay.compare.normaliser import Normaliser
     from Agent.replay.golden.adding import AddedGolden, ShrunkGolden
     from Agent.replay.golden.trace import GoldenReport, GoldenTrace
     from Agent.replay.worker.fork_server import Progress
 
 
-def shrunk(
-    trace: str,
-    target: str | None,
-    name: str | None,
-    directory: Path,
-    progress: Progress,
-    *,
-    normaliser: Normaliser,
-    timeout: float | None,
-    root: Path,
-) -> ShrunkGolden:
-    """The smallest golden trace that fails as the golden trace, or the run, of that name does.
-
-    Raises:
-        RunNotFound, SessionNotFound: there is neither.
-        UsageError: it does not fail.
-    """
-    from Agent.replay.golden.adding import add_golden, shrink_golden
-    from Agent.replay.golden.trace import find_golden
-
-    try:
-        golden = find_golden(trace, directory)
-    except RunNotFound as no_golden:
-        with tempfile.TemporaryDirectory(prefix="agent-trace-golden-") as place:
-            try:
-                added = add_golden(
-                    trace,
-                    target,
-                    root,
-                    directory=place,
-                    normaliser=normaliser,
-                    timeout_seconds=timeout,
-                    failing=True,
-                )
-            except RunNotFound:
-                raise no_golden from None
-            if not added.is_kept:
-                why = (*added.report.report.reasons, "it contains nothing that can be replayed")[0]
-                raise ReplayError(f"{trace} cannot be made smaller: {why}") from None
-            new = name or f"{added.golden.name}-shrunk"
-            return shrink_golden(added.golden, name=new, directory=directory, progress=progress)
-    return shrink_golden(golden, target, name=name, progress=progress)
+_DIRECTORY = {"default": Path("tests", "golden_traces")}
+Directory = Annotated[Path, "--dir DIR", "Directory of golden traces.", DIRECTORY, _DIRECTORY]
+OtherTarget = Annotated[parameters.Target, "Another target than the golden trace, or the session, names."]
+Name = Annotated[str | None, "--name NAME"]
+SomeNames = Annotated[tuple[str, ...], "[NAME]..."]
+Names = Annotated[tuple[str, ...], "NAME..."]
 
 
-_directory_option = click.option(
-    "--dir",
-    "directory",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("tests", "golden_traces"),
-    metavar="DIR",
-    help="Directory of golden traces.",
-)
-_target_option = parameters.target_option(text="Another target than the golden trace, or the session, names.")
-_timeout_option = parameters.timeout_option("timeout")
-
-
-@parameters.group(
-    "agent-trace golden add last/creator_017 --name quota-incident",
-    "agent-trace golden check --json",
-    "agent-trace golden shrink quota-incident",
-)
+@parameters.group()
 def golden() -> None:
     """Keep recorded runs as tests, and check them.
 
     A golden trace is a directory with everything that a replay of one run needs. `check`, or the pytest
     fixture golden_trace, replays it with the current code, without network access.
+
+    Examples:
+        agent-trace golden add last/creator_017 --name quota-incident
+        agent-trace golden check --json
+        agent-trace golden shrink quota-incident
     """
 
 
-@parameters.command(
-    "agent-trace golden add last/creator_017 --name quota-incident --test",
-    "agent-trace golden add 20261120_103045 --target shop.agents:build --normalise ids,times",
-    of=golden,
-)
-@parameters.run_argument
-@click.option("--name", metavar="NAME", help="Name of the golden trace; default: the agent or run.")
-@_target_option
-@normalise_option
-@ignore_option
-@parameters.network_option
-@_timeout_option
-@click.option("--replace", "replace_old", is_flag=True, help="Replace the golden trace of that name.")
-@click.option(
-    "--failing", is_flag=True, help="Keep it even if the code behaves differently: a test that fails now."
-)
-@click.option(
-    "--test",
-    "test_file",
-    is_flag=False,
-    flag_value="",
-    metavar="[FILE]",
-    help="Also write a test; default FILE: beside the golden traces.",
-)
-@_directory_option
-@parameters.common_options
-def add(run: str, timeout: float | None, test_file: str | None, **how: Any) -> int:
+class HowToAdd(TypedDict):
+    """How a run is checked and kept.
+
+    Args:
+        name: Name of the golden trace; default: the agent or run.
+        replace_old: Replace the golden trace of that name.
+        failing: Keep it even if the code behaves differently: a test that fails now.
+    """
+
+    name: Name
+    target: OtherTarget
+    normaliser: parameters.Normalise
+    ignore: parameters.Ignore
+    network: parameters.Network
+    timeout_seconds: Seconds
+    replace_old: Annotated[bool, "--replace"]
+    failing: bool
+    directory: Directory
+    root: Root
+
+
+@command(of=golden)
+def add(
+    run: Run,
+    test_file: Annotated[str | None, "--test [FILE]", {"is_flag": False, "flag_value": ""}],
+    **how: Unpack[HowToAdd],
+) -> int:
     """Keep a run as a golden trace.
 
     Replays the run twice with the current code, under two hash seeds, and keeps it if both match. If fields
     cannot be seen or differ between the two, it prints the ignore= line that leaves them out. Exit code 0:
     added; 1: the code behaves differently; 4: nothing was proved. RUN is last, a session, SESSION/agent_id,
     or a run.
+
+    Args:
+        test_file: Also write a test; default FILE: beside the golden traces.
+
+    Examples:
+        agent-trace golden add last/creator_017 --name quota-incident --test
+        agent-trace golden add 20261120_103045 --target shop.agents:build --normalise ids,times
     """
     from Agent.replay.golden.adding import add_golden, source_of_test, write_test
 
     parameters.find_code_here()
     with bar("replaying") as show:
         show(0.0)
-        added = add_golden(run, timeout_seconds=timeout, **how)
+        added = add_golden(run, **how)
         show(1.0)
     test = None
     if added.is_kept and test_file is not None:
@@ -143,7 +102,7 @@ def add(run: str, timeout: float | None, test_file: str | None, **how: Any) -> i
     if not added.is_kept:
         render.note("not added: a golden trace must pass; --failing keeps it as a test that fails now")
         return added.exit_code
-    told = f"added {added.golden.directory}, {render.size(added.golden.size_bytes)}"
+    told = f"added {added.golden.directory}, {words.size(added.golden.size_bytes)}"
     if test is not None:
         render.emit_text(f"{told}; its test: {test}")
     else:
@@ -157,11 +116,13 @@ def add(run: str, timeout: float | None, test_file: str | None, **how: Any) -> i
     return added.exit_code
 
 
-@parameters.command("agent-trace golden list", of=golden, name="list")
-@_directory_option
-@parameters.json_option
-def list_(directory: Path) -> None:
-    """List the golden traces."""
+@command(of=golden, name="list")
+def list_(directory: Directory) -> None:
+    """List the golden traces.
+
+    Examples:
+        agent-trace golden list
+    """
     from Agent.replay.golden.trace import list_goldens
 
     found = list_goldens(directory)
@@ -172,12 +133,12 @@ def list_(directory: Path) -> None:
         return
     render.table(
         found,
-        Column("NAME", lambda each: each.name),
+        Column("NAME", "name"),
         Column("DRIVES", _driven),
-        Column("TARGET", lambda each: each.target),
+        Column("TARGET", "target"),
         Column("MAY DIFFER", lambda each: _listed(str(each.normaliser), *each.ignore)),
         Column("RECORDED", lambda each: each.recorded_at[:16].replace("T", " ")),
-        Column("SIZE", lambda each: render.size(each.size_bytes)),
+        Column("SIZE", "size_bytes", words.size),
     )
 
 
@@ -190,20 +151,18 @@ def _driven(golden: GoldenTrace) -> str:
     return golden.agent_id or everyone
 
 
-@parameters.command(
-    "agent-trace golden check",
-    "agent-trace golden check quota-incident --target Agent.demo.targets:repaired_creator",
-    of=golden,
-)
-@click.argument("names", metavar="[NAME]...", nargs=-1)
-@_target_option
-@parameters.workers_option("Number of parallel replays; default: all cores.")
-@_directory_option
-@parameters.json_option
-def check(names: tuple[str, ...], target: str | None, workers: int | None, directory: Path) -> int:
+@command(of=golden)
+def check(names: SomeNames, target: OtherTarget, workers: Workers, directory: Directory) -> int:
     """Replay golden traces with the current code: NAME, or all of them.
 
     Exit code 0: all pass; 1: one behaves differently; 4: one proved nothing.
+
+    Args:
+        workers: Number of parallel replays; default: all cores.
+
+    Examples:
+        agent-trace golden check
+        agent-trace golden check quota-incident --target Agent.demo.targets:repaired_creator
     """
     from Agent.replay.golden.trace import check_golden
     from Agent.replay.worker.fork_server import in_parallel
@@ -226,20 +185,19 @@ def check(names: tuple[str, ...], target: str | None, workers: int | None, direc
         else:
             _show(report, with_name=True)
     passed = sum(report.passes for report in reports)
-    render.emit(f"{passed:,} of {render.plural(len(reports), 'golden trace')} passed")
+    render.emit(f"{passed:,} of {words.plural(len(reports), 'golden trace')} passed")
     return exit_code
 
 
-@parameters.command("agent-trace golden update quota-incident", of=golden)
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
-@_target_option
-@_directory_option
-@parameters.json_option
-def update(names: tuple[str, ...], target: str | None, directory: Path) -> int:
+@command(of=golden)
+def update(names: Names, target: OtherTarget, directory: Directory) -> int:
     """Replace the recording by the current behaviour.
 
     Like pytest --snapshot-update: replays the recorded actions with recorded responses, and keeps the result
     as the new recording. A replay that proves nothing changes nothing (exit code 4).
+
+    Examples:
+        agent-trace golden update quota-incident
     """
     from Agent.replay.golden.adding import update_golden
 
@@ -256,20 +214,24 @@ def update(names: tuple[str, ...], target: str | None, directory: Path) -> int:
     return max(report.exit_code for report in reports)
 
 
-@parameters.command(
-    'agent-trace golden accept quota-incident 42 --reason "the quota is 20 since release 3"', of=golden
-)
-@click.argument("name", metavar="NAME")
-@click.argument("step", metavar="STEP", type=click.IntRange(min=1))
-@click.option("--reason", required=True, metavar="TEXT", help="Why the new behaviour is right.")
-@_target_option
-@_directory_option
-@parameters.json_option
-def accept(name: str, step: int, reason: str, target: str | None, directory: Path) -> int:
+@command(of=golden)
+def accept(
+    name: Annotated[str, "NAME"],
+    step: Annotated[int, "STEP", COUNT],
+    reason: Annotated[str, "--reason TEXT", {"required": True}],
+    target: OtherTarget,
+    directory: Directory,
+) -> int:
     """Accept the current behaviour from a step on.
 
     Up to STEP, the golden trace still checks the first recording; from STEP on, it holds the current
     behaviour. It stores step and reason. Refused if something differs before STEP.
+
+    Args:
+        reason: Why the new behaviour is right.
+
+    Examples:
+        agent-trace golden accept quota-incident 42 --reason "the quota is 20 since release 3"
     """
     from Agent.replay.golden.adding import accept_golden
 
@@ -282,52 +244,53 @@ def accept(name: str, step: int, reason: str, target: str | None, directory: Pat
     return report.exit_code
 
 
-@parameters.command(
-    "agent-trace golden shrink quota-incident",
-    "agent-trace golden shrink last --target shop.agents:build --name smaller --test tests/test_it.py",
-    of=golden,
-)
-@click.argument("trace", metavar="NAME|RUN")
-@_target_option
-@click.option("--name", metavar="NAME", help="Name of the small golden trace; default: NAME-shrunk.")
-@click.option(
-    "--test",
-    "test_path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Test file to write; default: beside the directory of golden traces.",
-)
-@normalise_option
-@_timeout_option
-@_directory_option
-@parameters.common_options
+class HowToShrink(TypedDict):
+    """What `golden shrink` looks for.
+
+    Args:
+        name: Name of the small golden trace; default: NAME-shrunk.
+    """
+
+    target: OtherTarget
+    name: Name
+    normaliser: parameters.Normalise
+    timeout_seconds: Seconds
+    directory: Directory
+    root: Root
+
+
+@command(of=golden)
 def shrink(
-    trace: str,
-    target: str | None,
-    name: str | None,
-    test_path: Path | None,
-    directory: Path,
-    **how: Any,
+    trace: Annotated[str, "NAME|RUN"],
+    test_path: Annotated[Path | None, "--test FILE"],
+    **how: Unpack[HowToShrink],
 ) -> int:
     """Find the smallest part of a golden trace, or run, that still fails.
 
     Searches for the shortest beginning and the fewest agents that still fail in the same way, keeps them as a
     separate golden trace, and writes a test that fails now. Exit code 0: done.
+
+    Args:
+        test_path: Test file to write; default: beside the directory of golden traces.
+
+    Examples:
+        agent-trace golden shrink quota-incident
+        agent-trace golden shrink last --target shop.agents:build --name smaller --test tests/test_it.py
     """
     from Agent.replay.golden.adding import write_test
 
     parameters.find_code_here()
     with bar("searching for a smaller failure") as show:
-        found = shrunk(trace, target, name, directory, show, **how)
+        found = shrunk(trace, show, **how)
     divergence = found.report.report.divergence
     why = str(divergence) if divergence is not None else found.report.report.reasons[0]
     test = write_test(found.golden, test_path, f"fails since {why}")
     if render.gave_json(lambda: {**found.to_dict(), "test": str(test)}):
         return 0
     render.emit(
-        f"{found.golden.name}: {found.actions[0]:,} of {render.plural(found.actions[1], 'action')}, "
-        f"{found.agents[0]:,} of {render.plural(found.agents[1], 'agent')}, "
-        f"after {render.plural(found.trials, 'trial')}"
+        f"{found.golden.name}: {found.actions[0]:,} of {words.plural(found.actions[1], 'action')}, "
+        f"{found.agents[0]:,} of {words.plural(found.agents[1], 'agent')}, "
+        f"after {words.plural(found.trials, 'trial')}"
     )
     if not found.is_smallest:
         render.note("no trials left: a smaller one may exist")
@@ -336,15 +299,46 @@ def shrink(
     return 0
 
 
-@parameters.command("agent-trace golden remove quota-incident", of=golden)
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
-@_directory_option
-def remove(names: tuple[str, ...], directory: Path) -> None:
-    """Remove golden traces; tests that use them then fail in CI."""
+def shrunk(trace: str, progress: Progress, **how: Unpack[HowToShrink]) -> ShrunkGolden:
+    """The smallest golden trace that fails as the golden trace, or the run, of that name does.
+
+    Raises:
+        RunNotFound, SessionNotFound: there is neither.
+        UsageError: it does not fail.
+    """
+    from Agent.replay.golden.adding import add_golden, shrink_golden
+    from Agent.replay.golden.trace import find_golden
+
+    target, name, directory = how["target"], how["name"], how["directory"]
+    try:
+        return shrink_golden(find_golden(trace, directory), target, name=name, progress=progress)
+    except RunNotFound as no_golden:
+        with tempfile.TemporaryDirectory(prefix="agent-trace-golden-") as place:
+            checks = {"normaliser": how["normaliser"], "timeout_seconds": how["timeout_seconds"]}
+            try:
+                added = add_golden(trace, target, how["root"], directory=place, failing=True, **checks)
+            except RunNotFound:
+                raise no_golden from None
+            if not added.is_kept:
+                why = (*added.report.report.reasons, "it contains nothing that can be replayed")[0]
+                raise ReplayError(f"{trace} cannot be made smaller: {why}") from None
+            new = name or f"{added.golden.name}-shrunk"
+            return shrink_golden(added.golden, name=new, directory=directory, progress=progress)
+
+
+@command(of=golden)
+def remove(names: Names, directory: Directory) -> None:
+    """Remove golden traces; tests that use them then fail in CI.
+
+    Examples:
+        agent-trace golden remove quota-incident
+    """
     from Agent.replay.golden.trace import remove_golden
 
-    for each in _named(names, directory):
-        render.emit(f"removed {remove_golden(each.name, directory).directory}")
+    removed = [remove_golden(each.name, directory) for each in _named(names, directory)]
+    if not render.gave_json(lambda: [_described(each) for each in removed]):
+        for each in removed:
+            render.emit(f"removed {each.directory}")
 
 
 def _name_ignorable(names: tuple[str, ...], run: str, *, is_kept: bool) -> None:

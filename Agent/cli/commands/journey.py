@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
 from Agent.cli import parameters, render
-from Agent.cli.event_lines import FieldTest, Selection, event_line, where_option
-from Agent.cli.render import Column
+from Agent.cli.event_lines import Selection, Where, event_line
+from Agent.cli.parameters import OneSession, Root, command
+from Agent.render import layout, words
+from Agent.render.blocks import Column
 
 if TYPE_CHECKING:
     from Agent.event.model import Event
@@ -23,42 +23,50 @@ TREE_LINES = 40
 _TREE_WINDOW = 400
 
 
-@parameters.command(
-    "agent-trace journey creator_001",
-    "agent-trace journey creator_001 --since tick:40 --until tick:50 --type agent_action",
-    "agent-trace journey creator_001 --tree",
-    "agent-trace journey creator_001 --all-sessions",
-)
-@parameters.agent_argument
-@parameters.session_argument
-@click.option("--all", "-A", "everything", is_flag=True, help="Every event, without a summary.")
-@parameters.limit_option("Only the last N events.")
-@parameters.since_option
-@parameters.until_option
-@parameters.type_option
-@where_option
-@click.option("--tree", is_flag=True, help="Show how actions are nested, and how long each took.")
-@click.option("--summary", is_flag=True, help="Only the summary.")
-@click.option("--gaps", is_flag=True, help="Also look for missing events; reads the whole session.")
-@click.option("--all-sessions", is_flag=True, help="Include every session of the trace root.")
-@parameters.session_options
+class JourneyForm(TypedDict):
+    """What `journey` shows.
+
+    Args:
+        everything: Every event, without a summary.
+        tree: Show how actions are nested, and how long each took.
+        summary: Only the summary.
+        gaps: Also look for missing events; reads the whole session.
+        all_sessions: Include every session of the trace root.
+    """
+
+    everything: Annotated[bool, "--all -A"]
+    tree: bool
+    summary: bool
+    gaps: bool
+    all_sessions: bool
+
+
+@command()
 def journey(
-    agent: str,
-    run: str | None,
-    since: parameters.Since | None,
-    until: parameters.Since | None,
-    kinds: tuple[str, ...],
-    where: tuple[FieldTest, ...],
-    limit: int | None,
-    session: str,
-    root: Path,
-    **how: bool,
+    agent: parameters.Agent,
+    run: OneSession,
+    limit: parameters.SomeLimit,
+    since: parameters.From,
+    until: parameters.Until,
+    kinds: parameters.Kinds,
+    where: Where,
+    root: Root,
+    **how: Unpack[JourneyForm],
 ) -> None:
     """Show what one agent did, in order.
 
     Reads only that agent's files. Prints totals, then the last events; --all prints every event. RUN is a
     session: an id, a unique prefix of one, a path, or last. With --json, each line is one event as recorded;
     with --summary, --tree or --all-sessions it is one document.
+
+    Args:
+        limit: Only the last N events.
+
+    Examples:
+        agent-trace journey creator_001
+        agent-trace journey creator_001 --since tick:40 --until tick:50 --type agent_action
+        agent-trace journey creator_001 --tree
+        agent-trace journey creator_001 --all-sessions
     """
     from Agent.analysis.session import find
     from Agent.archive.sealed.reader import open_reader
@@ -66,7 +74,7 @@ def journey(
     if how["all_sessions"]:
         _show_all_sessions(root, agent)
         return
-    reader = open_reader(find(parameters.session_beside(run, session, agent), root))
+    reader = open_reader(find(parameters.session_beside(run, agent), root))
     if how["tree"]:
         _show_tree(reader, agent, limit, everything=how["everything"])
     elif how["summary"] or how["gaps"]:
@@ -119,7 +127,7 @@ def _show_screen(reader: TreeReader, agent: str) -> None:
         tick = last[0].tick
         before = "" if tick is None else f", --until tick:{tick} those before it"
         render.note(
-            f"the last {len(last)} of {render.count(found['total_logs'])} events; --all shows all, "
+            f"the last {len(last)} of {words.count(found['total_logs'])} events; --all shows all, "
             f"--tree the nesting{before}"
         )
 
@@ -141,8 +149,8 @@ def _print_overview(found: dict[str, Any]) -> None:
     )
     ticks = "" if found["first_tick"] is None else f", ticks {found['first_tick']} to {found['last_tick']}"
     rows: list[tuple[str, object]] = [
-        ("events", f"{render.count(found['total_logs'])} in {render.duration(found['duration_s'])}{ticks}"),
-        ("first, last", f"{render.moment(found['started_at'])}  to  {render.moment(found['last_seen'])}"),
+        ("events", f"{words.count(found['total_logs'])} in {words.seconds(found['duration_s'])}{ticks}"),
+        ("first, last", f"{words.moment(found['started_at'])}  to  {words.moment(found['last_seen'])}"),
     ]
     if found["action_counts"]:
         rows.append(("actions", _ranked(found["action_counts"])))
@@ -151,32 +159,32 @@ def _print_overview(found: dict[str, Any]) -> None:
         rows.append(("other events", _ranked(others)))
     if found["errors"]:
         last = found["recent_errors"][-1]
-        rows.append(("errors", render.clip(f"{found['errors']:,}, the last: {last['message']}", 84)))
+        rows.append(("errors", layout.clip(f"{found['errors']:,}, the last: {last['message']}", 84)))
     rows.append(("busy, idle", _idle(found)))
     for each in found["in_flight"]:
         gone = "" if each["alive"] else ", its process is gone"
-        rows.append(("still open", f"{each['name']} since {render.moment(each['started_at'])}{gone}"))
+        rows.append(("still open", f"{each['name']} since {words.moment(each['started_at'])}{gone}"))
     rows.append(("record", _record(found)))
     render.pairs(rows, cut=True)
 
 
 def _idle(found: dict[str, Any]) -> str:
-    told = f"{render.duration(found['busy_s'])}, {render.duration(found['idle_s'])}"
+    told = f"{words.seconds(found['busy_s'])}, {words.seconds(found['idle_s'])}"
     longest = max(found["idle"], key=lambda each: each["seconds"], default=None)
     if longest is not None and longest["seconds"] > 0:
-        told += f"; longest idle {render.duration(longest['seconds'])} from {render.clock(longest['start'])}"
+        told += f"; longest idle {words.seconds(longest['seconds'])} from {words.clock(longest['start'])}"
     return told
 
 
 def _record(found: dict[str, Any]) -> str:
     parts = []
     if found["damaged_lines"]:
-        parts.append(f"{render.plural(found['damaged_lines'], 'damaged line')} in its files")
+        parts.append(f"{words.plural(found['damaged_lines'], 'damaged line')} in its files")
     if found["gaps"] is None:
         parts.append("missing events were not checked (--gaps)")
     for gap in (found["gaps"] or [])[:4]:
         where = f"between {_clock(gap['after'])} and {_clock(gap['before'])}"
-        what = f"{render.plural(gap['count'], 'event')} {gap['verdict']}"
+        what = f"{words.plural(gap['count'], 'event')} {gap['verdict']}"
         parts.append(f"{what} {where} by {gap['writer']}, possibly of this agent")
     if found["gaps"] is not None and len(found["gaps"]) > 4:
         parts.append(f"{len(found['gaps']) - 4} more gaps (--json)")
@@ -189,7 +197,7 @@ def _ranked(counts: dict[str, int], most: int = 6) -> str:
 
 
 def _clock(timestamp: str | None) -> str:
-    return "its end" if timestamp is None else render.clock(timestamp)
+    return "its end" if timestamp is None else words.clock(timestamp)
 
 
 def _show_tree(reader: TreeReader, agent: str, limit: int | None, *, everything: bool) -> None:
@@ -208,7 +216,7 @@ def _show_tree(reader: TreeReader, agent: str, limit: int | None, *, everything:
         render.emit(_tree_line(row))
     if cut or left_out:
         render.note(
-            f"the last {render.count(len(rows) - cut)} of {render.count(len(rows) + left_out)} steps; "
+            f"the last {words.count(len(rows) - cut)} of {words.count(len(rows) + left_out)} steps; "
             "--tree --all shows all, --tree -n 500 the last 500 events"
         )
 
@@ -223,13 +231,13 @@ def _tree_line(row: dict[str, Any]) -> str:
     name = row["name"] if row["name"] != row["event_type"] else row["message"] or row["event_type"]
     if row["event_type"] != "agent_action" and name != row["message"]:
         name = f"{row['event_type']}: {name}"
-    took = "" if row["duration_ms"] is None else f"  {render.milliseconds(row['duration_ms'])}"
+    took = "" if row["duration_ms"] is None else f"  {words.milliseconds(row['duration_ms'])}"
     if row["children"] and row["self_ms"] is not None:
-        took += f", {render.milliseconds(row['self_ms'])} self"
+        took += f", {words.milliseconds(row['self_ms'])} self"
     outcome = f"  {row['outcome']}" if row["outcome"] else ""
     look = render.LEVEL_STYLES.get(row["level"], {})
     room = max(render.width_of_page() - 22 - 2 * row["depth"] - len(took) - len(outcome), 16)
-    text = render.paint(render.clip(render.clean(name), room), **look)
+    text = render.paint(layout.clip(render.clean(name), room), **look)
     return f"{head} {'  ' * row['depth']}{text}{render.paint(took + outcome, dim=True)}"
 
 
@@ -243,15 +251,15 @@ def _show_all_sessions(root: Path, agent: str) -> None:
         return
     sessions = found["sessions"]
     render.emit(
-        render.paint(render.clean(agent), bold=True) + f" in {render.plural(len(sessions), 'session')}"
+        render.paint(render.clean(agent), bold=True) + f" in {words.plural(len(sessions), 'session')}"
     )
     render.pairs(
         [
-            ("events", render.count(found["events"])),
-            ("first, last", f"{render.moment(found['first_seen'])}  to  {render.moment(found['last_seen'])}"),
+            ("events", words.count(found["events"])),
+            ("first, last", f"{words.moment(found['first_seen'])}  to  {words.moment(found['last_seen'])}"),
             ("actions", _ranked(found["action_counts"]) or "none"),
-            ("errors", render.count(found["errors"])),
-            ("between sessions", render.duration(found["between_s"])),
+            ("errors", words.count(found["errors"])),
+            ("between sessions", words.seconds(found["between_s"])),
         ],
         cut=True,
     )
@@ -259,13 +267,13 @@ def _show_all_sessions(root: Path, agent: str) -> None:
     rows = sessions[-SCREEN_EVENTS:]
     render.table(
         rows,
-        Column("SESSION", lambda row: row["session_id"]),
-        Column("FIRST (UTC)", lambda row: render.clock(row["started_at"], date=True)),
-        Column("DURATION", lambda row: render.duration(row["duration_s"]), right=True),
-        Column("IDLE", lambda row: render.duration(row["idle_s"]), right=True),
-        Column("EVENTS", lambda row: render.count(row["total_logs"]), right=True),
-        Column("ACTIONS", lambda row: render.count(sum(row["action_counts"].values())), right=True),
-        Column("ERRORS", lambda row: render.count(row["errors"]), right=True),
+        Column("SESSION", "session_id"),
+        Column("FIRST (UTC)", "started_at", words.date_time),
+        Column("DURATION", "duration_s", words.seconds),
+        Column("IDLE", "idle_s", words.seconds),
+        Column("EVENTS", "total_logs", words.count),
+        Column("ACTIONS", lambda row: words.count(sum(row["action_counts"].values())), right=True),
+        Column("ERRORS", "errors", words.count),
         Column("TICKS", _ticks),
     )
     if len(rows) < len(sessions):
@@ -280,36 +288,31 @@ MAX_FIELDS = 40
 MAX_CHECKPOINTS = 20
 
 
-@parameters.command(
-    "agent-trace state creator_001",
-    "agent-trace state creator_001 --at tick:17 --why followers",
-    "agent-trace state creator_001 --checkpoints",
-)
-@parameters.agent_argument
-@parameters.session_argument
-@click.option(
-    "--at",
-    metavar="WHEN",
-    help="A time (UTC; ISO, or 10:30:45.123), an event id, or tick:17; default: the last known.",
-)
-@click.option("--why", metavar="FIELD", help="How this field got its value.")
-@click.option("--checkpoints", is_flag=True, help="The moments whose full state was recorded.")
-@parameters.session_options
+@command()
 def state(
-    agent: str,
-    run: str | None,
-    at: str | None,
-    why: str | None,
+    agent: parameters.Agent,
+    run: OneSession,
+    at: Annotated[str | None, "--at WHEN"],
+    why: Annotated[str | None, "--why FIELD"],
     checkpoints: bool,
-    session: str,
-    root: Path,
+    root: Root,
 ) -> None:
     """Show an agent's state at a moment.
 
     Every exposed field, with the event that last set it, computed from the nearest full state and the changes
     of each action since. RUN is a session: an id, a unique prefix of one, a path, or last.
+
+    Args:
+        at: A time (UTC; ISO, or 10:30:45.123), an event id, or tick:17; default: the last known.
+        why: How this field got its value.
+        checkpoints: The moments whose full state was recorded.
+
+    Examples:
+        agent-trace state creator_001
+        agent-trace state creator_001 --at tick:17 --why followers
+        agent-trace state creator_001 --checkpoints
     """
-    analyzer = parameters.analyzer_of(run, session, root, agent)
+    analyzer = parameters.analyzer_of(run, root, agent)
     if checkpoints:
         _show_checkpoints(analyzer, agent)
     elif why is not None:
@@ -332,12 +335,12 @@ def _show_state(found: dict[str, Any]) -> None:
         for name, value in list(found["fields"].items())[:MAX_FIELDS]
     ]
     if rows:
-        width = max(render.display_width(name) for name, _, _ in rows)
+        width = max(layout.display_width(name) for name, _, _ in rows)
         room = render.width_of_page() - width - 44
         render.table(
             rows,
             Column("FIELD", lambda row: row[0]),
-            Column("VALUE", lambda row: render.clip(row[1], max(room, 20))),
+            Column("VALUE", lambda row: layout.clip(row[1], max(room, 20))),
             Column("MADE BY", lambda row: row[2]),
         )
     for name, value in found["reported"].items():
@@ -346,11 +349,11 @@ def _show_state(found: dict[str, Any]) -> None:
         render.emit(f"  {render.clean(name)} = {_value(value)}  " + render.paint("(as reported)", dim=True))
     hidden = len(found["fields"]) - len(rows)
     if hidden > 0:
-        render.note(f"{render.plural(hidden, 'field')} more; --json has all")
+        render.note(f"{words.plural(hidden, 'field')} more; --json has all")
     if found["last_tick"] is not None:
         render.note(f"its last recorded tick is {found['last_tick']}")
     if base is not None:
-        render.note(f"from the full state {base['id']} and {render.plural(found['changes'], 'change')} since")
+        render.note(f"from the full state {base['id']} and {words.plural(found['changes'], 'change')} since")
     if found["sampled"] and found["changes"]:
         render.note(f"recorded in full states only, so possibly older: {', '.join(found['sampled'])}")
     if found["unseen"]:
@@ -359,7 +362,7 @@ def _show_state(found: dict[str, Any]) -> None:
 
 def _point(point: dict[str, Any]) -> str:
     tick = "" if point["tick"] is None else f", tick {point['tick']}"
-    return f"{point['id']} ({render.moment(point['timestamp'])}{tick})"
+    return f"{point['id']} ({words.moment(point['timestamp'])}{tick})"
 
 
 def _made(made: dict[str, Any]) -> str:
@@ -378,14 +381,14 @@ def _show_changes(found: dict[str, Any]) -> None:
         return
     render.emit(
         f"{render.paint(render.clean(found['field']), bold=True)} of {render.clean(found['agent_id'])}: "
-        f"{render.plural(found['count'], 'change')}"
+        f"{words.plural(found['count'], 'change')}"
     )
     shown = found["changes"]
     for change in shown:
         tick = "" if change["tick"] is None else f"t{change['tick']}"
         before = _value(change["before"]) if "before" in change else "(not there)"
         after = _value(change["after"]) if "after" in change else "(not there)"
-        step = f"{render.clip(before, 30)} -> {render.clip(after, 30)}"
+        step = f"{layout.clip(before, 30)} -> {layout.clip(after, 30)}"
         head = f"  {change['timestamp'][11:23]}  {tick:>5}  "
         render.emit(
             f"{render.paint(head, dim=True)}{step}  by {render.clean(change['action'])}  {change['id']}"
@@ -393,12 +396,12 @@ def _show_changes(found: dict[str, Any]) -> None:
     last = shown[-1]
     if last["arguments"]:
         render.emit(
-            "  " + render.clip(f"called with {_value(last['arguments'])}", render.width_of_page() - 2)
+            "  " + layout.clip(f"called with {_value(last['arguments'])}", render.width_of_page() - 2)
         )
     if last["causes"]:
         render.emit(f"  caused by {', '.join(last['causes'][:6])}")
     if found["count"] > len(shown):
-        render.note(f"the last {len(shown)} of {render.count(found['count'])} changes")
+        render.note(f"the last {len(shown)} of {words.count(found['count'])} changes")
     render.note(f"agent-trace causes {last['id']} looks further back")
 
 
@@ -415,10 +418,10 @@ def _show_checkpoints(analyzer: Any, agent: str) -> None:
         return
     render.table(
         found,
-        Column("TIME (UTC)", lambda row: render.moment(row["timestamp"])),
-        Column("TICK", lambda row: row["tick"], right=True),
-        Column("ID", lambda row: row["id"]),
-        Column("REASON", lambda row: row["name"] or None),
+        Column("TIME (UTC)", "timestamp", words.moment),
+        Column("TICK", "tick", right=True),
+        Column("ID", "id"),
+        Column("REASON", "name"),
     )
     if len(found) == MAX_CHECKPOINTS:
         render.note(f"the newest {len(found)}; --json has all")

@@ -6,14 +6,16 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
 from Agent.cli import parameters, render
 from Agent.cli.commands.runs import prune_runs
-from Agent.cli.render import Column
+from Agent.cli.parameters import FROM_ZERO, NewestSession, Root, SomeSession, command, misuse
 from Agent.errors import InputError, RunNotFound, SessionInUse, SessionNotFound, UsageError
+from Agent.render import words
+from Agent.render.blocks import Column
 from Agent.tree.layout import find_session, list_sessions, session_id_of
 
 if TYPE_CHECKING:
@@ -32,23 +34,23 @@ _UNITS_BYTES = {"": 1, "b": 1} | {
 _SHOWN_ARTIFACTS = 10
 _SHOWN_EDITS = 10
 _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
-_VERDICT_STYLES: dict[str, dict[str, Any]] = {
-    "running": {"fg": "green"},
-    "killed": {"fg": "red"},
-    "recovered": {"fg": "yellow"},
-}
+_STATE_LOOKS = {"running": "good", "killed": "bad", "recovered": "warn"}
 
 
-@parameters.command("agent-trace recover", "agent-trace recover --all --mirrors")
-@click.argument("session", metavar="[SESSION]", default="last", shell_complete=parameters.complete_sessions)
-@click.option("--all", "every", is_flag=True, help="Every session under the root to which nobody writes.")
-@click.option("--mirrors", is_flag=True, help="Also rebuild the category files of all sessions.")
-@parameters.common_options
-def recover(session: str, every: bool, mirrors: bool, root: Path) -> int:
+@command()
+def recover(run: NewestSession, every: Annotated[bool, "--all"], mirrors: bool, root: Root) -> int:
     """Finish a session whose program was killed.
 
     Records what was lost and which spans were open, ends torn files, and writes the summary. No event is
-    changed or dropped; a session that ended well is not changed. Without SESSION: the newest.
+    changed or dropped; a session that ended well is not changed. Without RUN: the newest.
+
+    Args:
+        every: Every session under the root to which nobody writes.
+        mirrors: Also rebuild the category files of all sessions.
+
+    Examples:
+        agent-trace recover
+        agent-trace recover --all --mirrors
     """
     from Agent.archive.recover import recover_session
 
@@ -67,7 +69,7 @@ def recover(session: str, every: bool, mirrors: bool, root: Path) -> int:
                 passed_over.append({"session_id": ref.session_id, "reason": reason})
                 render.note(f"{ref.session_id} was skipped: {reason}")
     else:
-        done.append(recover_session(find_session(root, session)))
+        done.append(recover_session(find_session(root, parameters.session_of(run))))
     rebuilt = _rebuild(root) if mirrors else None
     sessions = [each.to_dict() for each in done]
     if render.gave_json(lambda: {"sessions": sessions, "passed_over": passed_over, "mirrors": rebuilt}):
@@ -77,7 +79,7 @@ def recover(session: str, every: bool, mirrors: bool, root: Path) -> int:
     for each in done:
         _show_recovered(each)
     if rebuilt is not None:
-        lines = render.plural(sum(rebuilt.values()), "line")
+        lines = words.plural(sum(rebuilt.values()), "line")
         render.emit(f"the category files were rebuilt, {lines} in total")
     return exit_code
 
@@ -108,11 +110,11 @@ def _show_recovered(done: Recovered) -> None:
                 "killed writers",
                 ", ".join(f"{each.writer} (process {each.pid})" for each in done.writers) or "none",
             ),
-            ("events read", render.count(done.losses.total_read)),
-            ("lost", render.count(done.losses.total_lost)),
+            ("events read", words.count(done.losses.total_read)),
+            ("lost", words.count(done.losses.total_lost)),
             ("unacknowledged", f"{done.losses.total_unacknowledged:,}{_why_unacknowledged(done)}"),
-            ("unknown", render.count(done.losses.total_unknown)),
-            ("retired", render.count(done.losses.total_retired)),
+            ("unknown", words.count(done.losses.total_unknown)),
+            ("retired", words.count(done.losses.total_retired)),
             ("torn ends", ", ".join(f"{each.file}:{each.line_number}" for each in done.torn_tails) or "none"),
         ]
     )
@@ -120,8 +122,8 @@ def _show_recovered(done: Recovered) -> None:
         render.emit()
         render.table(
             done.open_spans,
-            Column("AGENT", lambda span: span.agent_id or None),
-            Column("STILL OPEN", lambda span: span.name),
+            Column("AGENT", "agent_id"),
+            Column("STILL OPEN", "name"),
         )
 
 
@@ -140,19 +142,8 @@ def _account(done: Recovered) -> str:
     return "nothing lost" if done.losses.clean else "events are lost, see agent-trace verify"
 
 
-@parameters.command(
-    "agent-trace verify", "agent-trace verify last --json", 'agent-trace verify last --head "$KEPT_HEAD"'
-)
-@click.argument("run", metavar="[RUN]", default="last", shell_complete=parameters.complete_sessions)
-@click.option(
-    "--head",
-    "heads",
-    multiple=True,
-    metavar="HEAD",
-    help="A head that was kept elsewhere: of the session, or of a writer.",
-)
-@parameters.common_options
-def verify(run: str, heads: tuple[str, ...], root: Path) -> int:
+@command()
+def verify(run: NewestSession, heads: Annotated[tuple[str, ...], "--head HEAD"], root: Root) -> int:
     """Check that a session is complete and unedited.
 
     Accounts for every event of every writer, compares lines, artifacts and sealed parts with their digests,
@@ -161,6 +152,14 @@ def verify(run: str, heads: tuple[str, ...], root: Path) -> int:
     not failures. Without RUN: the newest session.
 
     Somebody who can write to the files can recompute their digests; only a head kept elsewhere detects that.
+
+    Args:
+        heads: A head that was kept elsewhere: of the session, or of a writer.
+
+    Examples:
+        agent-trace verify
+        agent-trace verify last --json
+        agent-trace verify last --head "$KEPT_HEAD"
     """
     from Agent.archive.erase.erasing import plan_file
     from Agent.archive.verify import verify as verify_session
@@ -176,17 +175,17 @@ def verify(run: str, heads: tuple[str, ...], root: Path) -> int:
 def _show_verification(found: Verification) -> None:
     render.table(
         found.writers,
-        Column("WRITER", lambda row: row.writer),
-        Column("PROCESS", lambda row: row.pid),
-        Column("STATE", lambda row: row.state, styles=_VERDICT_STYLES),
-        Column("TAKEN", lambda row: render.count(row.taken), right=True),
-        Column("READ", lambda row: render.count(row.read), right=True),
-        Column("LOST", lambda row: render.count(row.lost), right=True),
-        Column("UNACK", lambda row: render.count(row.unacknowledged), right=True),
-        Column("UNKNOWN", lambda row: render.count(row.unknown), right=True),
-        Column("RETIRED", lambda row: render.count(row.retired), right=True),
-        Column("DAMAGED", lambda row: render.count(row.damaged_lines), right=True),
-        Column("TORN", lambda row: render.count(row.torn_tails), right=True),
+        Column("WRITER", "writer"),
+        Column("PROCESS", "pid"),
+        Column("STATE", "state", looks=_STATE_LOOKS),
+        Column("TAKEN", "taken", words.count),
+        Column("READ", "read", words.count),
+        Column("LOST", "lost", words.count),
+        Column("UNACK", "unacknowledged", words.count),
+        Column("UNKNOWN", "unknown", words.count),
+        Column("RETIRED", "retired", words.count),
+        Column("DAMAGED", "damaged_lines", words.count),
+        Column("TORN", "torn_tails", words.count),
     )
     render.emit()
     for odd in found.passed_over[:_SHOWN_ARTIFACTS]:
@@ -197,12 +196,14 @@ def _show_verification(found: Verification) -> None:
     name = session_id_of(found.session)
     _show_chain(found)
     for reason, number in found.dropped.items():
-        render.emit(f"{render.plural(number, 'event')} could not be written: {render.clean(reason)}")
+        render.emit(f"{words.plural(number, 'event')} could not be written: {render.clean(reason)}")
     if found.sound:
-        beside = f" and {render.plural(found.artifacts, 'artifact')}" if found.artifacts else ""
-        render.emit(f"{name} is sound: {render.plural(read, 'event')}{beside} read, none lost")
+        beside = f" and {words.plural(found.artifacts, 'artifact')}" if found.artifacts else ""
+        never = sum(found.dropped.values())
+        lacking = f"{never:,} never written" if never else "none lost"
+        render.emit(f"{name} is sound: {words.plural(read, 'event')}{beside} read, {lacking}")
         if found.erased:
-            render.note(f"{render.plural(found.erased, 'event')} of the retired ones were erased on request")
+            render.note(f"{words.plural(found.erased, 'event')} of the retired ones were erased on request")
         if any(row.state == "killed" for row in found.writers):
             render.note(f"a writer was killed; agent-trace recover {name} finishes its session")
         return
@@ -225,32 +226,33 @@ def _show_chain(found: Verification) -> None:
             "recorded without digests of its lines: an edit that leaves a valid event cannot be detected"
         )
         return
-    where = " of unedited files" if chain.edits else f" in {render.plural(chain.blocks, 'block')}"
-    render.emit(f"{render.plural(chain.lines, 'line')}{where} match their digests")
+    where = " of unedited files" if chain.edits else f" in {words.plural(chain.blocks, 'block')}"
+    render.emit(f"{words.plural(chain.lines, 'line')}{where} match their digests")
     for why in sorted({gap.why for gap in chain.gaps}):
         gaps = [gap for gap in chain.gaps if gap.why == why]
-        lines = render.plural(sum(gap.lines for gap in gaps), "line")
-        render.emit(f"{lines} of {render.plural(sum(gap.blocks for gap in gaps), 'block')} were {why}")
+        lines = words.plural(sum(gap.lines for gap in gaps), "line")
+        render.emit(f"{lines} of {words.plural(sum(gap.blocks for gap in gaps), 'block')} were {why}")
         if unchecked := sum(gap.unchecked for gap in gaps):
             render.emit(
-                f"{render.plural(unchecked, 'other line')} of these blocks cannot be compared with the head"
+                f"{words.plural(unchecked, 'other line')} of these blocks cannot be compared with the head"
             )
     if chain.uncovered:
         verb = "is" if chain.uncovered == 1 else "are"
-        render.emit(f"{render.plural(chain.uncovered, 'line')} {verb} in no block")
+        render.emit(f"{words.plural(chain.uncovered, 'line')} {verb} in no block")
     render.emit(f"head {chain.head}")
 
 
-@parameters.command("agent-trace prove k3v9q2ma-1042", "agent-trace prove k3v9q2ma-1042 --json")
-@click.argument("event_id", metavar="ID")
-@click.argument("run", metavar="[RUN]", default="last", shell_complete=parameters.complete_sessions)
-@parameters.common_options
-def prove(event_id: str, run: str, root: Path) -> None:
+@command()
+def prove(event_id: Annotated[str, "ID"], run: NewestSession, root: Root) -> None:
     """Prove that an event is part of a session.
 
     The proof is for somebody who has the head of the session. With --json: the event's line, and the digests
     between it and the head; the program in docs/RELIABILITY.md checks them without the session. Without RUN:
     the newest session.
+
+    Examples:
+        agent-trace prove k3v9q2ma-1042
+        agent-trace prove k3v9q2ma-1042 --json
     """
     from Agent.archive.chain_check import prove_event
 
@@ -258,11 +260,11 @@ def prove(event_id: str, run: str, root: Path) -> None:
     if render.gave_json(lambda: proof):
         return
     render.emit(render.clean(f"{event_id} is in {proof['place']}"))
-    closed = render.moment(proof["time"])
+    closed = words.moment(proof["time"])
     render.emit(
         f"block {proof['block']} of the {proof['blocks']} of writer {proof['writer']}, closed {closed} UTC"
     )
-    render.emit(f"{render.plural(len(proof['path']), 'digest')} from its line to the head of the session")
+    render.emit(f"{words.plural(len(proof['path']), 'digest')} from its line to the head of the session")
     render.emit(f"head {proof['head']}")
 
 
@@ -278,7 +280,7 @@ def _faults(found: Verification) -> list[str]:
     return [
         *([f"{found.lost:,} lost"] if found.lost else []),
         *([f"{found.unknown:,} missing without an explanation"] if found.unknown else []),
-        *(f"{render.plural(number, noun)}{rest}" for number, noun, rest in counted if number),
+        *(f"{words.plural(number, noun)}{rest}" for number, noun, rest in counted if number),
         *([f"{len(edits):,} edited or gone"] if edits else []),
     ]
 
@@ -299,64 +301,51 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
     return None if value is None else int(_parse(value, _UNITS_BYTES, "a size, write 500MB or 2GB"))
 
 
-@parameters.command(
-    "agent-trace prune --keep-sessions 20 --dry-run",
-    "agent-trace prune --older-than 30d --max-bytes 2GB",
-    "agent-trace prune --checkpoints",
-    "agent-trace prune --checkpoints --older-than 7d --failed-older-than 60d --keep-last 10",
-)
-@click.option("--keep-sessions", type=click.IntRange(min=0), metavar="N", help="Keep the newest N.")
-@click.option(
-    "--older-than", callback=_age, metavar="AGE", help="Remove sessions that ended longer ago, such as 30d."
-)
-@click.option(
-    "--max-bytes", callback=_size, metavar="SIZE", help="Remove the oldest until the rest fits, such as 2GB."
-)
-@click.option(
-    "--checkpoints",
-    is_flag=True,
-    help="Remove checkpoints instead: after 14 days, those of failed runs after 90.",
-)
-@click.option(
-    "--failed-older-than", callback=_age, metavar="AGE", help="The age for checkpoints of failed runs."
-)
-@click.option(
-    "--keep-last",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="For each agent in a successful run, keep only the last N, plus errors and phases.",
-)
-@click.option("--dry-run", "-n", is_flag=True, help="Show what would be removed, without removing it.")
-@parameters.common_options
+@command()
 def prune(
-    keep_sessions: int | None,
-    older_than: float | None,
-    max_bytes: int | None,
+    keep_sessions: Annotated[int | None, "--keep-sessions N", FROM_ZERO],
+    older_than: Annotated[float | None, "--older-than AGE", {"type": str, "callback": _age}],
+    max_bytes: Annotated[int | None, "--max-bytes SIZE", {"type": str, "callback": _size}],
     checkpoints: bool,
-    failed_older_than: float | None,
-    keep_last: int | None,
-    dry_run: bool,
-    root: Path,
+    failed_older_than: Annotated[float | None, "--failed-older-than AGE", {"type": str, "callback": _age}],
+    keep_last: Annotated[int | None, "--keep-last N", FROM_ZERO],
+    dry_run: Annotated[bool, "--dry-run -n"],
+    root: Root,
 ) -> None:
     """Remove whole sessions by policy, oldest first.
 
     A session is removed if any rule matches, but never while a process writes to it. After a kill, the next
     prune continues. The option max_session_bytes limits a running session. With --checkpoints, runs stay and
     their checkpoints are removed, those of failed and crashed runs later.
+
+    Args:
+        keep_sessions: Keep the newest N.
+        older_than: Remove sessions that ended longer ago, such as 30d.
+        max_bytes: Remove the oldest until the rest fits, such as 2GB.
+        checkpoints: Remove checkpoints instead: after 14 days, those of failed runs after 90.
+        failed_older_than: The age for checkpoints of failed runs.
+        keep_last: For each agent in a successful run, keep only the last N, plus errors and phases.
+        dry_run: Show what would be removed, without removing it.
+
+    Examples:
+        agent-trace prune --keep-sessions 20 --dry-run
+        agent-trace prune --older-than 30d --max-bytes 2GB
+        agent-trace prune --checkpoints
+        agent-trace prune --checkpoints --older-than 7d --failed-older-than 60d --keep-last 10
     """
     if checkpoints:
         if keep_sessions is not None or max_bytes is not None:
-            raise click.UsageError("--keep-sessions and --max-bytes are for whole sessions")
+            raise misuse("--keep-sessions and --max-bytes are for whole sessions")
         prune_runs(root, older_than, failed_older_than, keep_last, dry_run=dry_run)
         return
     if failed_older_than is not None or keep_last is not None:
-        raise click.UsageError("--failed-older-than and --keep-last are for --checkpoints")
+        raise misuse("--failed-older-than and --keep-last are for --checkpoints")
     from Agent.archive.prune import Policy
     from Agent.archive.prune import prune as prune_sessions
 
     def tell(session: PrunedSession) -> None:
         if not render.wants_json():
-            render.emit(f"removed {session.session_id}, {render.size(session.size_bytes)}: {session.reason}")
+            render.emit(f"removed {session.session_id}, {words.size(session.size_bytes)}: {session.reason}")
 
     done = prune_sessions(
         root, Policy(keep_sessions, older_than, max_bytes), dry_run=dry_run, on_removed=tell
@@ -371,40 +360,41 @@ def _show_pruning(done: Pruning) -> None:
             render.note(f"{session.session_id} is kept although it is {session.reason}: {session.in_use}")
         elif done.dry_run:
             render.emit(
-                f"would remove {session.session_id}, {render.size(session.size_bytes)}: {session.reason}"
+                f"would remove {session.session_id}, {words.size(session.size_bytes)}: {session.reason}"
             )
     if done.finished:
-        what = render.plural(done.finished, "removal")
+        what = words.plural(done.finished, "removal")
         render.note(f"{what} interrupted earlier {'would be finished' if done.dry_run else 'finished'}")
     verb = "would free" if done.dry_run else "freed"
     render.emit(
-        f"{verb} {render.size(done.freed_bytes)}; "
-        f"{render.plural(done.kept, 'session')} of {render.size(done.kept_bytes)} "
+        f"{verb} {words.size(done.freed_bytes)}; "
+        f"{words.plural(done.kept, 'session')} of {words.size(done.kept_bytes)} "
         f"{'stays' if done.kept == 1 else 'stay'}"
     )
 
 
-@parameters.command(
-    "agent-trace seal", "agent-trace seal --all --remove", "agent-trace seal 20261120_103045 --json"
-)
-@click.argument("session", required=False, shell_complete=parameters.complete_sessions)
-@click.option("--all", "every", is_flag=True, help="Every session of the trace root.")
-@click.option(
-    "--remove",
-    is_flag=True,
-    help="Remove the JSON lines of sealed segments, once the copy has been read back byte by byte.",
-)
-@click.option("--restore", is_flag=True, help="Undo: restore the JSON lines exactly.")
-@parameters.common_options
-def seal(session: str | None, every: bool, remove: bool, restore: bool, root: Path) -> int:
+@command()
+def seal(
+    session: SomeSession, every: Annotated[bool, "--all"], remove: bool, restore: bool, root: Root
+) -> int:
     """Convert finished segments to Parquet.
 
     Takes a tenth of the space, and queries are faster with the same answers. Segments that a running process
     still writes, and those already sealed, are left alone. SESSION is an id, a unique prefix of one, a path,
     or last (the default).
+
+    Args:
+        every: Every session of the trace root.
+        remove: Remove the JSON lines of sealed segments, once the copy has been read back byte by byte.
+        restore: Undo: restore the JSON lines exactly.
+
+    Examples:
+        agent-trace seal
+        agent-trace seal --all --remove
+        agent-trace seal 20261120_103045 --json
     """
     if remove and restore:
-        raise click.UsageError("give --remove or --restore", click.get_current_context())
+        raise misuse("give --remove or --restore")
     paths = parameters.sessions_of(session, root, every=every)
     render.give_each([_restore(path) if restore else _seal(path, remove) for path in paths], every=every)
     return 0
@@ -422,22 +412,22 @@ def _seal(path: Path, remove: bool) -> dict[str, object]:
     if done.segments:
         ratio = done.json_bytes / max(done.parquet_bytes, 1)
         render.emit(
-            f"{name}: {render.plural(done.segments, 'file')}, {render.plural(done.events, 'event')} sealed, "
-            f"{render.size(done.json_bytes)} in {render.size(done.parquet_bytes)} (1/{ratio:.1f})"
+            f"{name}: {words.plural(done.segments, 'file')}, {words.plural(done.events, 'event')} sealed, "
+            f"{words.size(done.json_bytes)} in {words.size(done.parquet_bytes)} (1/{ratio:.1f})"
         )
     elif done.already:
-        render.emit(f"{name}: already sealed, {render.plural(done.already, 'file')}")
+        render.emit(f"{name}: already sealed, {words.plural(done.already, 'file')}")
     else:
         render.emit(f"{name}: nothing to seal")
     if done.removed:
         render.emit(
-            f"{name}: {render.plural(done.removed, 'JSON file')} removed, {render.size(done.removed_bytes)}"
+            f"{name}: {words.plural(done.removed, 'JSON file')} removed, {words.size(done.removed_bytes)}"
         )
     if done.damaged:
-        render.note(f"{render.plural(done.damaged, 'damaged line')} kept unchanged")
+        render.note(f"{words.plural(done.damaged, 'damaged line')} kept unchanged")
     if done.waiting:
         file, why = next(iter(done.waiting.items()))
-        render.note(f"{render.plural(len(done.waiting), 'file')} skipped: {file}: {why}")
+        render.note(f"{words.plural(len(done.waiting), 'file')} skipped: {file}: {why}")
     return {}
 
 
@@ -447,7 +437,7 @@ def _restore(path: Path) -> dict[str, object]:
     written = unseal(path)
     names = [file.relative_to(path).as_posix() for file in written]
     if not render.wants_json():
-        render.emit(f"{path.name.removeprefix('session_')}: {render.plural(len(names), 'file')} restored")
+        render.emit(f"{path.name.removeprefix('session_')}: {words.plural(len(names), 'file')} restored")
     return {"session": str(path), "restored": names}
 
 
@@ -460,27 +450,34 @@ _FORMS = {
 }
 
 
-@parameters.command(
-    "agent-trace erase --agent creator_001 --dry-run",
-    "agent-trace erase --match jane.doe@example.com",
-    "agent-trace erase --run 01a1f918 --yes",
-    "agent-trace erase",
-)
-@click.option("--agent", metavar="ID", help="Everything that an agent recorded, and the runs started for it.")
-@click.option("--run", metavar="ID", help="A run, its nested runs, and the session's events in them.")
-@click.option(
-    "--match", metavar="VALUE", help="Everything that contains this text, in any form used in a file."
-)
-@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
-@click.option("--dry-run", "-n", is_flag=True, help="Show what would be erased, without erasing it.")
-@parameters.common_options
-def erase(agent: str | None, run: str | None, match: str | None, yes: bool, dry_run: bool, root: Path) -> int:
+@command()
+def erase(
+    agent: Annotated[str | None, "--agent ID"],
+    run: Annotated[str | None, "--run ID"],
+    match: Annotated[str | None, "--match VALUE"],
+    yes: Annotated[bool, "--yes -y"],
+    dry_run: Annotated[bool, "--dry-run -n"],
+    root: Root,
+) -> int:
     """Erase an agent, a run or a value, with proof.
 
     Removes whole events, artifacts and checkpoints from the logs, the mirrors, the archive and every cache
     under the trace root, then searches every byte for the erased data. Erased events count as retired, so the
     session stays sound. After a kill, the next erase continues; without an option, erase does only that. Exit
     code 1: something is left.
+
+    Args:
+        agent: Everything that an agent recorded, and the runs started for it.
+        run: A run, its nested runs, and the session's events in them.
+        match: Everything that contains this text, in any form used in a file.
+        yes: Do not ask for confirmation.
+        dry_run: Show what would be erased, without erasing it.
+
+    Examples:
+        agent-trace erase --agent creator_001 --dry-run
+        agent-trace erase --match jane.doe@example.com
+        agent-trace erase --run 01a1f918 --yes
+        agent-trace erase
     """
     from Agent.archive.erase.erasing import erase as erase_from
     from Agent.archive.erase.erasing import pending
@@ -539,7 +536,7 @@ def _show_erasure(done: Erasure) -> None:
     verb = "would be erased" if done.dry_run else "erased"
     for session in done.sessions[:_SHOWN_ERASED]:
         parts = [
-            render.plural(number, noun)
+            words.plural(number, noun)
             for number, noun in (
                 (session.events, "event"),
                 (session.artifacts, "artifact"),
@@ -552,9 +549,9 @@ def _show_erasure(done: Erasure) -> None:
         ]
         render.emit(f"{session.session_id}: {', '.join(parts) or 'the description'} {verb}")
     if len(done.sessions) > _SHOWN_ERASED:
-        render.emit(f"and {render.plural(len(done.sessions) - _SHOWN_ERASED, 'more session')}")
+        render.emit(f"and {words.plural(len(done.sessions) - _SHOWN_ERASED, 'more session')}")
     if done.mirror_lines:
-        render.emit(f"mirrors: {render.plural(done.mirror_lines, 'line')} {verb}")
+        render.emit(f"mirrors: {words.plural(done.mirror_lines, 'line')} {verb}")
     if not done.sessions and not done.mirror_lines:
         render.emit("nothing like that is recorded here")
     if done.proof is not None:
@@ -564,7 +561,7 @@ def _show_erasure(done: Erasure) -> None:
 def _show_proof(proof: Proof) -> None:
     looked_for = ", ".join(text for form, text in _FORMS.items() if form in proof.forms)
     searched = (
-        f"{render.plural(proof.files, 'file')} of {render.size(proof.size_bytes)} searched "
+        f"{words.plural(proof.files, 'file')} of {words.size(proof.size_bytes)} searched "
         f"({looked_for}), {proof.unpacked_files:,} of them unpacked"
     )
     if proof.clean:
@@ -574,8 +571,8 @@ def _show_proof(proof: Proof) -> None:
         for left in proof.left[:_SHOWN_ERASED]:
             render.emit(f"  {render.clean(left.file)}: {left.form}")
         if len(proof.left) > _SHOWN_ERASED:
-            render.emit(f"  and {render.plural(len(proof.left) - _SHOWN_ERASED, 'more file')}")
+            render.emit(f"  and {words.plural(len(proof.left) - _SHOWN_ERASED, 'more file')}")
     if "base64" not in proof.forms:
         render.note("it is too short to be searched inside base64")
     for kind, number in proof.not_looked_into.items():
-        render.note(f"{render.plural(number, 'file')} of kind {kind} searched as raw bytes, not decoded")
+        render.note(f"{words.plural(number, 'file')} of kind {kind} searched as raw bytes, not decoded")

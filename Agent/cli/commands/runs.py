@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
 import click
 from click.shell_completion import CompletionItem
@@ -15,7 +15,9 @@ from click.shell_completion import CompletionItem
 from Agent.cli import parameters, render
 from Agent.cli.commands.analyze import indented
 from Agent.cli.event_lines import origin_of
-from Agent.cli.render import Column
+from Agent.cli.parameters import Root, SomeLimit, command, misuse
+from Agent.render import layout, words
+from Agent.render.blocks import Column
 from Agent.tree.default_root import default_root
 from Agent.tree.files.session import as_tree, lineage_of
 from Agent.tree.layout import session_id_of
@@ -33,11 +35,11 @@ def export_file(ref: RunRef, target: str) -> None:
     done = export_run(ref, target)
     if render.gave_json(done.to_dict):
         return
-    what = "run" if len(done.runs) == 1 else f"run with {render.plural(len(done.runs) - 1, 'run')} in it"
+    what = "run" if len(done.runs) == 1 else f"run with {words.plural(len(done.runs) - 1, 'run')} in it"
     if ref.run_id is None:
-        what = f"session with {render.plural(len(done.runs), 'run')}"
+        what = f"session with {words.plural(len(done.runs), 'run')}"
     render.emit(
-        f"{done.path}: the {what}, {render.plural(done.events, 'event')}, {render.size(done.size_bytes)}"
+        f"{done.path}: the {what}, {words.plural(done.events, 'event')}, {words.size(done.size_bytes)}"
     )
     render.note("it contains inputs and outputs of the run; share it only with people who may see them")
 
@@ -50,19 +52,13 @@ def import_file(source: str, root: Path) -> None:
     if render.gave_json(done.to_dict):
         return
     session = session_id_of(done.session)
-    render.emit(f"{render.plural(done.events, 'event')} imported as session {session}")
+    render.emit(f"{words.plural(done.events, 'event')} imported as session {session}")
     for run_id in done.runs:
         render.emit(f"  run {run_id}")
     render.note(f"agent-trace runs {done.run_id or session} shows it")
 
 
-STATE_STYLES: dict[str, dict[str, Any]] = {
-    "running": {"fg": "green"},
-    "crashed": {"fg": "red"},
-    "failure": {"fg": "red"},
-    "error": {"fg": "red"},
-    "open": {"fg": "yellow"},
-}
+STATE_LOOKS = {"running": "good", "crashed": "bad", "failure": "bad", "error": "bad", "open": "warn"}
 _LISTED = 20
 _SHOWN_ROWS = 8
 _SHOWN_LABEL_CHARS = 40
@@ -78,60 +74,76 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     return runs + parameters.complete_runs(ctx, param, incomplete)
 
 
-@parameters.command(
-    "agent-trace runs",
-    "agent-trace runs 01a1f918",
-    "agent-trace runs 01a1f918 --steps",
-    "agent-trace runs 01a1f918 --models",
-    "agent-trace runs 01a1f918 --artifact steps/plan.json",
-    "agent-trace runs 01a1f918 --export run.zip",
-    "agent-trace runs --import run.zip",
-)
-@click.argument("run", metavar="[RUN]", required=False, shell_complete=_complete)
-@click.option("--steps", "what", flag_value="steps", help="Every step of RUN.")
-@click.option("--tools", "what", flag_value="tool_calls", help="Every tool call of RUN.")
-@click.option(
-    "--models", "what", flag_value="model_calls", help="Every model call of RUN: tokens, cost, time."
-)
-@click.option("--artifacts", "what", flag_value="artifacts", help="Every artifact of RUN.")
-@click.option("--checkpoints", "what", flag_value="checkpoints", help="Every checkpoint of RUN.")
-@click.option("--metrics", is_flag=True, help="Statistics of checkpoints, replays and forks of all runs.")
-@click.option("--artifact", metavar="REF", help="Print one artifact, checked against its digest.")
-@click.option("--export", "target", metavar="FILE", help="Write RUN, and its nested runs, to a new file.")
-@click.option("--import", "source", metavar="FILE", help="Import a run that was exported elsewhere.")
-@parameters.limit_option(f"How many to list; default {_LISTED}.")
-@parameters.common_options
+class RunParts(TypedDict):
+    """What `runs RUN` lists.
+
+    Args:
+        steps: Every step of RUN.
+        tool_calls: Every tool call of RUN.
+        model_calls: Every model call of RUN: tokens, cost, time.
+        artifacts: Every artifact of RUN.
+        checkpoints: Every checkpoint of RUN.
+    """
+
+    steps: bool
+    tool_calls: Annotated[bool, "--tools"]
+    model_calls: Annotated[bool, "--models"]
+    artifacts: bool
+    checkpoints: bool
+
+
+@command()
 def runs(
-    run: str | None,
-    what: str | None,
+    run: Annotated[str | None, "[RUN]", {"shell_complete": _complete}],
     metrics: bool,
-    artifact: str | None,
-    target: str | None,
-    source: str | None,
-    limit: int | None,
-    root: Path,
+    artifact: Annotated[str | None, "--artifact REF"],
+    target: Annotated[str | None, "--export FILE"],
+    source: Annotated[str | None, "--import FILE"],
+    limit: SomeLimit,
+    root: Root,
+    **parts: Unpack[RunParts],
 ) -> None:
     """List the recorded runs, newest first, or show one.
 
     RUN is a run's id or a unique prefix, a session (its root run: everything outside of runs),
     SESSION/agent_id, or last (the newest session). A run that was never finished and whose process is gone is
     crashed; its open steps are named. A forked or resumed run is listed under its origin.
+
+    Args:
+        metrics: Statistics of checkpoints, replays and forks of all runs.
+        artifact: Print one artifact, checked against its digest.
+        target: Write RUN, and its nested runs, to a new file.
+        source: Import a run that was exported elsewhere.
+        limit: How many to list; default 20.
+
+    Examples:
+        agent-trace runs
+        agent-trace runs 01a1f918
+        agent-trace runs 01a1f918 --steps
+        agent-trace runs 01a1f918 --models
+        agent-trace runs 01a1f918 --artifact steps/plan.json
+        agent-trace runs 01a1f918 --export run.zip
+        agent-trace runs --import run.zip
     """
-    context = click.get_current_context()
+    what = next((name for name, wanted in parts.items() if wanted), None)
     if metrics:
-        alone = (run, what, artifact, target, source, limit)
-        _metrics(root, context, is_alone=set(alone) == {None})
-        return
-    if source is not None:
+        if any(given is not None for given in (run, what, artifact, target, source, limit)):
+            raise misuse("--metrics covers all runs, and takes no other option")
+        _metrics(root)
+    elif source is not None:
         if any(given is not None for given in (run, what, artifact, target)):
-            raise click.UsageError("--import takes only the file", context)
+            raise misuse("--import takes only the file")
         import_file(source, root)
-        return
-    if run is None:
-        if what is not None or artifact is not None or target is not None:
-            raise click.UsageError("steps, artifacts and exports need a RUN", context)
+    elif run is not None:
+        _show_run(run, root, what, artifact, target)
+    elif what is not None or artifact is not None or target is not None:
+        raise misuse("steps, artifacts and exports need a RUN")
+    else:
         _list(root, limit)
-        return
+
+
+def _show_run(run: str, root: Path, what: str | None, artifact: str | None, target: str | None) -> None:
+    """One run as a whole, one part of it, one artifact, or a file of it."""
     from Agent.flight.run_reading import find_run, read_run
 
     if target is not None:
@@ -156,7 +168,7 @@ def runs(
         shown: dict[str, Callable[[Any], None]] = {"steps": _steps, "tool_calls": tools, "checkpoints": show}
         shown[what](rows)
     if record.children and not rows:
-        render.note(f"it has {render.plural(len(record.children), 'run')}: {_children(record)}")
+        render.note(f"it has {words.plural(len(record.children), 'run')}: {_children(record)}")
 
 
 def _children(record: RunRecord) -> str:
@@ -178,16 +190,17 @@ def _list(root: Path, limit: int | None) -> None:
         return
     tree = as_tree((each.run_id, (_origin(each) or {}).get("run")) for each in rows)
     by_id = {each.run_id: each for each in rows}
+    depths = dict(tree)
     render.table(
-        [(by_id[name], depth) for name, depth in tree],
-        Column("RUN", lambda row: indented(row[0].run_id, row[1])),
-        Column("STARTED (UTC)", lambda row: render.clock(row[0].started_at, date=True)),
-        Column("DURATION", lambda row: render.duration(row[0].duration_s), right=True),
-        Column("STATE", lambda row: row[0].state, styles=STATE_STYLES),
-        Column("STEPS", lambda row: render.count(row[0].steps), right=True),
-        Column("MODEL", lambda row: render.count(row[0].model_calls), right=True),
-        Column("AGENT", lambda row: row[0].agent or None),
-        Column("LABELS", lambda row: _labels(row[0])),
+        [by_id[name] for name, _ in tree],
+        Column("RUN", lambda run: indented(run.run_id, depths[run.run_id])),
+        Column("STARTED (UTC)", "started_at", words.date_time),
+        Column("DURATION", "duration_s", words.seconds),
+        Column("STATE", "state", looks=STATE_LOOKS),
+        Column("STEPS", "steps", words.count),
+        Column("MODEL", "model_calls", words.count),
+        Column("AGENT", "agent"),
+        Column("LABELS", _labels),
     )
     if more:
         render.note(f"the newest {count}; -n shows more")
@@ -215,23 +228,23 @@ def _show(record: RunRecord) -> None:
     shown = run.session_id if run.state == "root" else run.run_id
     render.emit(f"{render.paint(f'{title} {shown}', bold=True)}  {_state(run)}")
     facts = [("agent", run.agent), ("labels", _labels(run, whole=True) or None), ("session", run.session_id)]
-    facts += [("started", run.started_at and render.clock(run.started_at, date=True))]
+    facts += [("started", run.started_at and words.clock(run.started_at, date=True))]
     facts += [("parent run", run.parent_run_id)]
     if run.duration_s is not None and run.state != "root":
-        facts.append(("duration", render.duration(run.duration_s)))
+        facts.append(("duration", words.seconds(run.duration_s)))
     if run.error is not None:
         facts.append(("error", str(run.error)))
     if run.open_steps:
         facts.append(("open steps", ", ".join(run.open_steps[:_SHOWN_ROWS])))
     if run.model_calls:
-        tokens = f"{render.count(run.prompt_tokens)} + {render.count(run.completion_tokens)} tokens"
+        tokens = f"{words.count(run.prompt_tokens)} + {words.count(run.completion_tokens)} tokens"
         paid = "".join(f", {cost(sum_, currency)}" for currency, sum_ in run.costs.items())
-        facts.append(("model calls", f"{render.count(run.model_calls)} ({tokens}{paid}), --models"))
+        facts.append(("model calls", f"{words.count(run.model_calls)} ({tokens}{paid}), --models"))
     if run.tool_calls:
-        facts.append(("tool calls", f"{render.count(run.tool_calls)}, --tools"))
+        facts.append(("tool calls", f"{words.count(run.tool_calls)}, --tools"))
     kept = len(record.checkpoints())
     if kept:
-        facts.append(("checkpoints", f"{render.count(kept)}, --checkpoints"))
+        facts.append(("checkpoints", f"{words.count(kept)}, --checkpoints"))
     if record.children:
         facts.append(("nested runs", _children(record)))
     render.pairs((name, value) for name, value in facts if value is not None)
@@ -253,16 +266,16 @@ def _show(record: RunRecord) -> None:
 
 
 def _of(rows: tuple[Any, ...], option: str) -> str:
-    return f"{_SHOWN_ROWS} of {render.count(len(rows))}, {option} for all" if len(rows) > _SHOWN_ROWS else ""
+    return f"{_SHOWN_ROWS} of {words.count(len(rows))}, {option} for all" if len(rows) > _SHOWN_ROWS else ""
 
 
 def _steps(steps: Sequence[Step]) -> None:
     render.table(
         steps,
-        Column("STEP", lambda step: step.step_id),
-        Column("NAME", lambda step: step.name or None),
-        Column("STATE", lambda step: step.state, styles=STATE_STYLES),
-        Column("DURATION", lambda step: _duration(step.duration_ms), right=True),
+        Column("STEP", "step_id"),
+        Column("NAME", "name"),
+        Column("STATE", "state", looks=STATE_LOOKS),
+        Column("DURATION", "duration_ms", words.milliseconds),
         Column("OUTPUT", lambda step: _short(step.output_ref) if step.error is None else step.error),
     )
 
@@ -270,10 +283,10 @@ def _steps(steps: Sequence[Step]) -> None:
 def _artifacts(record: RunRecord, limit: int | None = None) -> None:
     render.table(
         record.artifacts[:limit],
-        Column("ARTIFACT", lambda each: each.path),
-        Column("SIZE", lambda each: None if each.size_bytes is None else render.size(each.size_bytes), True),
-        Column("TYPE", lambda each: each.media_type or None),
-        Column("STEP", lambda each: each.step_id or ""),
+        Column("ARTIFACT", "path"),
+        Column("SIZE", "size_bytes", words.size),
+        Column("TYPE", "media_type"),
+        Column("STEP", "step_id"),
     )
     if record.artifacts:
         first = record.artifacts[0]
@@ -304,18 +317,16 @@ def _short(ref: str | None) -> str:
 
 
 def _state(run: RunSummary) -> str:
-    return render.paint(run.state, **STATE_STYLES.get(run.state, {}))
+    return render.painted(run.state, STATE_LOOKS.get(run.state, ""))
 
 
 def _labels(run: RunSummary, *, whole: bool = False) -> str:
     text = " ".join(f"{key}={value}" for key, value in run.labels.items())
-    return text if whole else render.clip(render.clean(text), _SHOWN_LABEL_CHARS)
+    return text if whole else layout.clip(render.clean(text), _SHOWN_LABEL_CHARS)
 
 
-def _metrics(root: Path, context: click.Context, *, is_alone: bool) -> None:
+def _metrics(root: Path) -> None:
     """How checkpoints, replays and forks do: rates with the counts that they are made of."""
-    if not is_alone:
-        raise click.UsageError("--metrics covers all runs, and takes no other option", context)
     from Agent.replay.diff.metrics import replay_metrics
 
     found = replay_metrics(root)
@@ -324,7 +335,7 @@ def _metrics(root: Path, context: click.Context, *, is_alone: bool) -> None:
     render.pairs(
         [
             ("checkpoint success", _rate(found.checkpointed_runs, found.runs, "run")),
-            ("checkpoint storage", render.size(found.storage_bytes)),
+            ("checkpoint storage", words.size(found.storage_bytes)),
             ("replay success", _rate(found.completed_replays, found.replays, "replay")),
             ("replay latency", "-" if found.latency_ms is None else f"{found.latency_ms:,.1f} ms, median"),
             ("divergence", _rate(found.diverged_forks, found.forks, "fork")),
@@ -335,15 +346,10 @@ def _metrics(root: Path, context: click.Context, *, is_alone: bool) -> None:
 
 
 def _rate(count: int, of: int, noun: str) -> str:
-    return "-" if not of else f"{count / of:.0%}, {render.count(count)} of {render.plural(of, noun)}"
+    return "-" if not of else f"{count / of:.0%}, {words.count(count)} of {words.plural(of, noun)}"
 
 
-_STATES: dict[str, dict[str, Any]] = {
-    "error": {"fg": "red"},
-    "cancelled": {"fg": "yellow"},
-    "closed": {"fg": "yellow"},
-    "recorded": {"fg": "cyan"},
-}
+_CALL_LOOKS = {"error": "bad", "cancelled": "warn", "closed": "warn", "recorded": "soft"}
 """`closed` is a stream that nobody read to its end, `recorded` an answer that a replay gave."""
 
 
@@ -354,12 +360,12 @@ def tools(calls: Sequence[ToolCall]) -> None:
         return
     render.table(
         calls,
-        Column("TIME (UTC)", lambda each: render.clock(each.timestamp)),
-        Column("TOOL", lambda each: each.name),
-        Column("KIND", lambda each: each.kind or None),
-        Column("STATE", lambda each: _call_state(each.outcome, each.answered_by), styles=_STATES),
-        Column("DURATION", lambda each: _duration(each.duration_ms), right=True),
-        Column("CALLED IN", lambda each: each.site or None),
+        Column("TIME (UTC)", "timestamp", words.clock),
+        Column("TOOL", "name"),
+        Column("KIND", "kind"),
+        Column("STATE", lambda each: _call_state(each.outcome, each.answered_by), looks=_CALL_LOOKS),
+        Column("DURATION", "duration_ms", words.milliseconds),
+        Column("CALLED IN", "site"),
         Column("WITHIN", lambda each: " > ".join(each.path) or None if each.error is None else each.error),
     )
 
@@ -371,17 +377,17 @@ def models(calls: Sequence[ModelCall], run: RunSummary) -> None:
         return
     render.table(
         calls,
-        Column("TIME (UTC)", lambda each: render.clock(each.timestamp)),
-        Column("MODEL", lambda each: each.model_name or None),
-        Column("STATE", lambda each: _call_state(each.outcome, each.answered_by), styles=_STATES),
-        Column("IN", lambda each: render.count(each.prompt_tokens), right=True),
-        Column("OUT", lambda each: render.count(each.completion_tokens), right=True),
+        Column("TIME (UTC)", "timestamp", words.clock),
+        Column("MODEL", "model_name"),
+        Column("STATE", lambda each: _call_state(each.outcome, each.answered_by), looks=_CALL_LOOKS),
+        Column("IN", "prompt_tokens", words.count),
+        Column("OUT", "completion_tokens", words.count),
         Column("COST", lambda each: cost(each.cost, each.currency), right=True),
-        Column("FIRST", lambda each: _duration(each.first_chunk_ms), right=True),
-        Column("DURATION", lambda each: _duration(each.latency_ms), right=True),
+        Column("FIRST", "first_chunk_ms", words.milliseconds),
+        Column("DURATION", "latency_ms", words.milliseconds),
         Column("WITHIN", lambda each: " > ".join(each.path) or each.step_id or None),
     )
-    sums = [f"{render.count(run.prompt_tokens)} + {render.count(run.completion_tokens)} tokens"]
+    sums = [f"{words.count(run.prompt_tokens)} + {words.count(run.completion_tokens)} tokens"]
     sums += [cost(paid, currency) for currency, paid in run.costs.items()]
     unpriced = sum(each.cost is None and each.answered_by is None for each in calls)
     if unpriced:
@@ -401,12 +407,7 @@ def _call_state(outcome: str | None, answered_by: str | None) -> str:
     return outcome or ("ok" if answered_by is None else "recorded")
 
 
-def _duration(milliseconds: float | None) -> str:
-    return "-" if milliseconds is None else render.duration(milliseconds / 1000)
-
-
 _DAY_S = 86_400
-_STYLES: dict[str, dict[str, Any]] = {"error": {"fg": "red"}}
 
 
 def show(found: Sequence[CheckpointInfo]) -> None:
@@ -418,21 +419,21 @@ def show(found: Sequence[CheckpointInfo]) -> None:
         return
     render.table(
         found,
-        Column("STEP", lambda each: each.step_id),
-        Column("AGENT", lambda each: each.agent_id or None),
-        Column("TIME (UTC)", lambda each: render.clock(each.timestamp)),
-        Column("WHY", lambda each: each.reason or None, styles=_STYLES),
-        Column("TICK", lambda each: each.tick, right=True),
-        Column("PHASE", lambda each: each.phase or None),
-        Column("STATE", lambda each: render.size(each.state_bytes), right=True),
-        Column("STORED", lambda each: render.size(each.size_bytes), right=True),
-        Column("AS", lambda each: each.kind),
-        Column("VERSION", lambda each: each.agent_version or None),
+        Column("STEP", "step_id"),
+        Column("AGENT", "agent_id"),
+        Column("TIME (UTC)", "timestamp", words.clock),
+        Column("WHY", "reason", looks=STATE_LOOKS),
+        Column("TICK", "tick", right=True),
+        Column("PHASE", "phase"),
+        Column("STATE", "state_bytes", words.size),
+        Column("STORED", "size_bytes", words.size),
+        Column("AS", "kind"),
+        Column("VERSION", "agent_version"),
         Column("CODE", lambda each: each.code[:8] if each.code else None),
     )
     whole, stored = sum(each.state_bytes for each in found), sum(each.size_bytes for each in found)
     render.note(
-        f"{render.plural(len(found), 'checkpoint')}: {render.size(whole)} of state in {render.size(stored)}"
+        f"{words.plural(len(found), 'checkpoint')}: {words.size(whole)} of state in {words.size(stored)}"
     )
 
 
@@ -460,7 +461,7 @@ def prune_runs(
     done = prune_checkpoints(root, policy, dry_run=dry_run, on_session=tell)
     if render.gave_json(lambda: {"root": str(root), "dry_run": dry_run, **asdict(done)}):
         return
-    freed = "" if dry_run else f", {render.size(max(done.size_bytes, 0))} freed"
+    freed = "" if dry_run else f", {words.size(max(done.size_bytes, 0))} freed"
     render.emit(f"{_told(done)} {verb}{freed}")
     if done.waiting:
         render.note(
@@ -471,5 +472,5 @@ def prune_runs(
 
 
 def _told(removed: Removed) -> str:
-    runs = f", {render.plural(removed.runs, 'run')} whole" if removed.runs else ""
-    return render.plural(removed.checkpoints, "checkpoint") + runs
+    runs = f", {words.plural(removed.runs, 'run')} whole" if removed.runs else ""
+    return words.plural(removed.checkpoints, "checkpoint") + runs

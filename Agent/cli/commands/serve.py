@@ -6,13 +6,15 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypedDict, Unpack
 
 import click
 
 from Agent.cli import parameters, render
-from Agent.cli.render import Column
+from Agent.cli.parameters import Number, Root, SomeSession, command, misuse
 from Agent.event.clock import format_timestamp
+from Agent.render import words
+from Agent.render.blocks import Column
 from Agent.tree.layout import session_id_of
 
 if TYPE_CHECKING:
@@ -26,13 +28,12 @@ if TYPE_CHECKING:
 _MIB = 1 << 20
 
 
-database_option = click.option(
-    "--database",
-    metavar="URL",
-    envvar="AGENT_TRACE_DATABASE",
-    show_envvar=True,
-    help="sqlite:////path/file.db, a path, or postgresql://user@host/name; default: your own SQLite file.",
-)
+Database = Annotated[
+    str | None,
+    "--database URL",
+    "sqlite:////path/file.db, a path, or postgresql://user@host/name; default: your own SQLite file.",
+    {"envvar": "AGENT_TRACE_DATABASE", "show_envvar": True},
+]
 
 
 def database_of(given: str | None) -> str:
@@ -42,81 +43,61 @@ def database_of(given: str | None) -> str:
     return given or default_database_url(os.environ)
 
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
+_PORT = click.IntRange(0, 65535)
 
 
-@parameters.command(
-    "agent-trace serve",
-    "agent-trace serve --role ingest --host 0.0.0.0 --tls-certificate cert.pem --tls-key key.pem",
-    "agent-trace serve --role query --database postgresql://reader@db/agents",
-)
-@click.option(
-    "--role",
-    type=click.Choice(["all", "ingest", "query", "replay"]),
-    default="all",
-    help="ingest only writes, query only reads, replay continues runs from checkpoints.",
-)
-@database_option
-@click.option("--host", default="127.0.0.1", help="Address to listen on; beyond loopback, keys are required.")
-@click.option("--require-key", is_flag=True, help="Require a key on this machine too.")
-@click.option(
-    "--port", "ingest_port", type=click.IntRange(0, 65535), default=8000, help="Port of ingest and replay."
-)
-@click.option("--query-port", type=click.IntRange(0, 65535), default=8001, help="Port of query.")
-@click.option("--tls-certificate", metavar="FILE", type=_FILE, help="Serve HTTPS with this certificate.")
-@click.option("--tls-key", metavar="FILE", type=_FILE, help="The certificate's private key.")
-@click.option(
-    "--max-body-mib",
-    metavar="N",
-    type=click.IntRange(1, 256),
-    default=8,
-    help="The largest body as sent; decompressed, four times that.",
-)
-@click.option(
-    "--rate",
-    "requests_per_second",
-    metavar="N",
-    type=parameters.Number(0, 100_000),
-    default=100.0,
-    help="Requests per second for each key, 0 for no limit.",
-)
-@click.option(
-    "--executors",
-    metavar="MODULE",
-    multiple=True,
-    help="Module to load in replays; it calls register_executor. Repeatable.",
-)
-@click.option(
-    "--replay-workers",
-    metavar="N",
-    type=click.IntRange(1, 64),
-    default=2,
-    help="Number of parallel replays.",
-)
-@click.option(
-    "--replay-timeout",
-    "replay_timeout_s",
-    metavar="S",
-    type=parameters.Number(1, 3600),
-    default=60.0,
-    help="Seconds that a replay may take.",
-)
-@click.option(
-    "--replay-memory-mib",
-    metavar="N",
-    type=click.IntRange(256, 1 << 20),
-    default=1024,
-    help="Memory that a replay may use.",
-)
-@parameters.json_option
+class Settings(TypedDict):
+    """How the service runs, as `ServerSettings` names it.
+
+    Args:
+        host: Address to listen on; beyond loopback, keys are required.
+        require_key: Require a key on this machine too.
+        ingest_port: Port of ingest and replay.
+        query_port: Port of query.
+        tls_certificate: Serve HTTPS with this certificate.
+        tls_key: The certificate's private key.
+        requests_per_second: Requests per second for each key, 0 for no limit.
+        executors: Module to load in replays; it calls register_executor. Repeatable.
+        replay_workers: Number of parallel replays.
+        replay_timeout_s: Seconds that a replay may take.
+    """
+
+    host: Annotated[str, {"default": "127.0.0.1"}]
+    require_key: bool
+    ingest_port: Annotated[int, "--port", _PORT, {"default": 8000}]
+    query_port: Annotated[int, _PORT, {"default": 8001}]
+    tls_certificate: Annotated[Path | None, "--tls-certificate FILE"]
+    tls_key: Annotated[Path | None, "--tls-key FILE"]
+    requests_per_second: Annotated[float, "--rate N", Number(0, 100_000), {"default": 100.0}]
+    executors: Annotated[tuple[str, ...], "--executors MODULE"]
+    replay_workers: Annotated[int, "--replay-workers N", click.IntRange(1, 64), {"default": 2}]
+    replay_timeout_s: Annotated[float, "--replay-timeout S", Number(1, 3600), {"default": 60.0}]
+
+
+@command()
 def serve(
-    role: str, database: str | None, max_body_mib: int, replay_memory_mib: int, **settings_by_name: Any
+    *,
+    role: Literal["all", "ingest", "query", "replay"] = "all",
+    database: Database,
+    max_body_mib: Annotated[int, "--max-body-mib N", click.IntRange(1, 256)] = 8,
+    replay_memory_mib: Annotated[int, "--replay-memory-mib N", click.IntRange(256, 1 << 20)] = 1024,
+    **settings_by_name: Unpack[Settings],
 ) -> None:
     """Run the service, a shared database of runs.
 
     Accepts runs and events on port 8000 and answers queries on 8001; checkpoints and replays of runs that
     were sent with content are also on 8000. By default it listens on this machine only, needs no key, and
     keeps an SQLite file. Prompts, answers and other content are not stored. Stop it with Ctrl-C or SIGTERM.
+
+    Args:
+        role: ingest only writes, query only reads, replay continues runs from checkpoints.
+        max_body_mib: The largest body as sent; decompressed, four times that.
+        replay_memory_mib: Memory that a replay may use.
+
+    Examples:
+        agent-trace serve
+        agent-trace serve --role ingest --host 0.0.0.0 --tls-certificate cert.pem --tls-key key.pem
+        agent-trace serve --role query --database postgresql://reader@db/agents
     """
     from Agent.server import ServerSettings
     from Agent.server import serve as serve_roles
@@ -155,41 +136,39 @@ def _store(database: str | None) -> Store:
     return open_store(database_of(database), role="admin")
 
 
-@parameters.group(
-    "agent-trace keys add --project shop --scope ingest",
-    "agent-trace keys list --json",
-    "agent-trace keys content shop --on",
-    no_args_is_help=True,
-)
+@parameters.group(no_args_is_help=True)
 def keys() -> None:
     """Create, list and revoke API keys of the service.
 
     A key belongs to one project and sees no other. Only its digest is stored. `content` sets which projects
     store prompts, answers and messages.
+
+    Examples:
+        agent-trace keys add --project shop --scope ingest
+        agent-trace keys list --json
+        agent-trace keys content shop --on
     """
 
 
-@parameters.command(
-    "agent-trace keys add --project shop --scope ingest --label 'agents in production'",
-    "agent-trace keys add --project shop --scope query",
-    of=keys,
-)
-@click.option(
-    "--project", metavar="NAME", default="default", help="Project of the key; a new name creates a project."
-)
-@click.option(
-    "--scope",
-    "scopes",
-    type=click.Choice(["ingest", "query", "replay"]),
-    multiple=True,
-    required=True,
-    help="What the key allows; repeatable.",
-)
-@click.option("--label", metavar="TEXT", default="", help="A name for people.")
-@database_option
-@parameters.json_option
-def add(project: str, scopes: tuple[str, ...], label: str, database: str | None) -> None:
-    """Create a key and print it. It is shown only once and not stored."""
+@command(of=keys)
+def add(
+    *,
+    project: Annotated[str, "--project NAME"] = "default",
+    scopes: Annotated[tuple[Literal["ingest", "query", "replay"], ...], "--scope", {"required": True}],
+    label: Annotated[str, "--label TEXT"] = "",
+    database: Database,
+) -> None:
+    """Create a key and print it. It is shown only once and not stored.
+
+    Args:
+        project: Project of the key; a new name creates a project.
+        scopes: What the key allows; repeatable.
+        label: A name for people.
+
+    Examples:
+        agent-trace keys add --project shop --scope ingest --label 'agents in production'
+        agent-trace keys add --project shop --scope query
+    """
     from Agent.store import Scope
 
     with _store(database) as store:
@@ -200,11 +179,13 @@ def add(project: str, scopes: tuple[str, ...], label: str, database: str | None)
     render.note(f"it is shown only this once; it allows {_scopes(issued.key)} of {project}")
 
 
-@keys.command(name="list")
-@database_option
-@parameters.json_option
-def list_them(database: str | None) -> None:
-    """List all keys, including revoked ones, and the projects."""
+@command(of=keys, name="list")
+def list_them(database: Database) -> None:
+    """List all keys, including revoked ones, and the projects.
+
+    Examples:
+        agent-trace keys list
+    """
     with _store(database) as store:
         found, projects = store.list_keys(), store.list_projects()
     facts = {"keys": list(map(_key_facts, found)), "projects": list(map(_project_facts, projects))}
@@ -213,44 +194,52 @@ def list_them(database: str | None) -> None:
     if found:
         render.table(
             found,
-            Column("KEY", lambda key: key.key_id),
-            Column("PROJECT", lambda key: key.project),
+            Column("KEY", "key_id"),
+            Column("PROJECT", "project"),
             Column("SCOPES", _scopes),
             Column("MADE", lambda key: _day(key.created_us)),
             Column("REVOKED", lambda key: _day(key.revoked_us)),
-            Column("LABEL", lambda key: key.label or None),
+            Column("LABEL", "label"),
         )
     else:
         render.emit("there is no key; agent-trace keys add makes one")
     render.emit()
     render.table(
         projects,
-        Column("PROJECT", lambda each: each.name),
+        Column("PROJECT", "name"),
         Column("CONTENT", lambda each: _taken(each.content_allowed)),
     )
 
 
-@parameters.command("agent-trace keys revoke k3v9q2ma", of=keys)
-@click.argument("key_id", metavar="KEY")
-@database_option
-@parameters.json_option
-def revoke(key_id: str, database: str | None) -> None:
-    """Revoke a key by its id (the part after atk_): it is refused from the next request on."""
+@command(of=keys)
+def revoke(key_id: Annotated[str, "KEY"], database: Database) -> None:
+    """Revoke a key by its id (the part after atk_): it is refused from the next request on.
+
+    Examples:
+        agent-trace keys revoke k3v9q2ma
+    """
     with _store(database) as store:
         key = store.revoke_key(key_id)
     if not render.gave_json(lambda: _key_facts(key)):
         render.emit(f"{key.key_id} of {key.project} is revoked")
 
 
-@parameters.command("agent-trace keys content shop --on", "agent-trace keys content shop --off", of=keys)
-@click.argument("project")
-@click.option("--on/--off", "allowed", required=True, help="Store content from now on, or stop.")
-@database_option
-@parameters.json_option
-def content(project: str, allowed: bool, database: str | None) -> None:
+@command(of=keys)
+def content(
+    project: Annotated[str, "PROJECT"],
+    allowed: Annotated[bool, "--on/--off", {"required": True}],
+    database: Database,
+) -> None:
     """Set whether a project stores prompts, answers and messages that clients send.
 
     What is already stored stays. Clients also send content only if they are configured to.
+
+    Args:
+        allowed: Store content from now on, or stop.
+
+    Examples:
+        agent-trace keys content shop --on
+        agent-trace keys content shop --off
     """
     with _store(database) as store:
         done = store.set_content(project, allowed=allowed)
@@ -289,42 +278,21 @@ _LOOK_S: Final = 0.5
 _TAKE_OVER_S: Final = 120.0
 """Longer than the process goes on that sends what a program has left."""
 _SHOWN_PATHS: Final = 6
+_KEY = {"envvar": "AGENT_TRACE_API_KEY", "show_envvar": True}
 
 
-@parameters.command(
-    "agent-trace ship --to http://localhost:8000",
-    "agent-trace ship --to http://localhost:8000 --all",
-    "agent-trace ship --to https://traces.example.com last --follow",
-)
-@click.argument("session", required=False, shell_complete=parameters.complete_sessions)
-@click.option("--to", "url", required=True, metavar="URL", help="URL of the ingest service.")
-@click.option("--all", "every", is_flag=True, help="Every session of the trace root, oldest first.")
-@click.option(
-    "--api-key",
-    envvar="AGENT_TRACE_API_KEY",
-    show_envvar=True,
-    metavar="KEY",
-    help="For a service on another machine. The environment variable keeps it out of the process list.",
-)
-@click.option("-f", "--follow", is_flag=True, help="Continue until the session's programs have ended.")
-@click.option("--again", is_flag=True, help="Send everything, even if it was sent before.")
-@click.option(
-    "--content", is_flag=True, help="Also send payloads and messages; the project must accept them."
-)
-@click.option(
-    "--patience", "patience_s", default=30.0, metavar="SECONDS", help="How long to wait for an answer."
-)
-@parameters.common_options
+@command()
 def ship(
-    session: str | None,
-    url: str,
-    every: bool,
-    api_key: str | None,
-    follow: bool,
-    content: bool,
+    *,
+    session: SomeSession,
+    url: Annotated[str, "--to URL", {"required": True}],
+    every: Annotated[bool, "--all"],
+    api_key: Annotated[str | None, "--api-key KEY", _KEY],
+    follow: Annotated[bool, "-f --follow"],
     again: bool,
-    patience_s: float,
-    root: Path,
+    content: bool,
+    patience_s: Annotated[float, "--patience SECONDS"] = 30.0,
+    root: Root,
 ) -> int:
     """Send live or finished sessions to a service.
 
@@ -332,11 +300,25 @@ def ship(
     The command remembers what it has sent to each database, so the next call sends only new events, and
     nothing is stored twice. If another process still sends the session of a finished program, it waits.
     SESSION is an id, a unique prefix of one, a path, or last (the default).
+
+    Args:
+        url: URL of the ingest service.
+        every: Every session of the trace root, oldest first.
+        api_key: For a service on another machine. The environment variable keeps it out of the process list.
+        follow: Continue until the session's programs have ended.
+        again: Send everything, even if it was sent before.
+        content: Also send payloads and messages; the project must accept them.
+        patience_s: How long to wait for an answer.
+
+    Examples:
+        agent-trace ship --to http://localhost:8000
+        agent-trace ship --to http://localhost:8000 --all
+        agent-trace ship --to https://traces.example.com last --follow
     """
     from Agent.client.destination import Destination
 
     if every and follow:
-        raise click.UsageError("--follow needs a single session", click.get_current_context())
+        raise misuse("--follow needs a single session")
     destination = Destination(url, api_key)
     if destination.shows_key:
         render.note(f"the API key goes to {destination.place} unencrypted; use https")
@@ -454,9 +436,9 @@ def _show_shipment(answer: dict[str, Any], place: str) -> None:
         return
     if answer["sent"]:
         known = answer["sent"] - answer["stored"]
-        aside = f", {render.count(known)} of them already there" if known else ""
-        amount = f"{render.size(answer['bytes'])} in {render.plural(answer['bodies'], 'request')}"
-        render.emit(f"{name}: {render.plural(answer['sent'], 'event')} sent to {place}{aside}, {amount}")
+        aside = f", {words.count(known)} of them already there" if known else ""
+        amount = f"{words.size(answer['bytes'])} in {words.plural(answer['bodies'], 'request')}"
+        render.emit(f"{name}: {words.plural(answer['sent'], 'event')} sent to {place}{aside}, {amount}")
     elif not answer["refused"]:
         render.emit(f"{name}: everything is already at {place}")
     if answer.get("is_other_database"):
@@ -468,7 +450,7 @@ def _show_shipment(answer: dict[str, Any], place: str) -> None:
             "  its project takes no content: agent-trace keys content PROJECT --on there, then ship again"
         )
     for reason, times in list(answer["reasons"].items())[:_SHOWN_PATHS]:
-        render.note(f"  {render.plural(times, 'event')} refused: {render.clean(reason)}")
+        render.note(f"  {words.plural(times, 'event')} refused: {render.clean(reason)}")
     render.note_damage(answer["damaged_lines"])
     if answer.get("cursor_problem"):
         render.note(
@@ -481,7 +463,7 @@ def _show_shipment(answer: dict[str, Any], place: str) -> None:
 def _show_paths(what: str, paths: dict[str, int]) -> None:
     if not paths:
         return
-    shown = [f"{path} {render.count(times)}" for path, times in list(paths.items())[:_SHOWN_PATHS]]
+    shown = [f"{path} {words.count(times)}" for path, times in list(paths.items())[:_SHOWN_PATHS]]
     more = len(paths) - len(shown)
-    aside = f", and {render.plural(more, 'more path')}" if more > 0 else ""
+    aside = f", and {words.plural(more, 'more path')}" if more > 0 else ""
     render.note(f"  {what}: {', '.join(shown)}{aside}")

@@ -5,15 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-import click
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from Agent.cli import parameters, render
+from Agent.cli.parameters import ABOVE_ZERO, OneRun, Root, SomeLimit, command, misuse
 from Agent.cli.render import shown
+from Agent.render import layout, words
 
 if TYPE_CHECKING:
     from Agent.analysis.query.engine import SqlResult
@@ -21,62 +20,53 @@ if TYPE_CHECKING:
 QUERY_BYTES = 1_000_000
 
 
-@parameters.command(
-    "agent-trace sql --schema",
-    'agent-trace sql "SELECT action_type, avg(duration_ms) FROM actions GROUP BY ALL"',
-    'agent-trace sql "SELECT agent_id, sum(reward) FROM rewards GROUP BY ALL" last --csv',
-    "agent-trace sql - 20261120_103045/creator_001 < question.sql",
-)
-@click.argument("query", metavar="QUERY", required=False)
-@click.argument("run", metavar="[RUN]", required=False, shell_complete=parameters.complete_runs)
-@click.option("--schema", is_flag=True, help="Show the views and their columns instead.")
-@click.option("--json", "form", flag_value="json", help="Print a JSON array with an object for each row.")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV with a header line.")
-@click.option("--table", "form", flag_value="table", default=True, help="Print a table (default).")
-@parameters.limit_option("At most N rows.  [default: 200 in a table, else all]")
-@click.option(
-    "--timeout",
-    type=parameters.Number(min=0, min_open=True),
-    default=600,
-    metavar="SECONDS",
-    help="Stop a query that takes longer.",
-)
-@parameters.session_option
-@parameters.root_option
+@command()
 def sql(
-    query: str | None,
-    run: str | None,
+    *,
+    query: Annotated[str | None, "[QUERY]"],
+    run: OneRun,
     schema: bool,
-    form: str,
-    limit: int | None,
-    timeout: float,
-    session: str,
-    root: Path,
+    as_csv: Annotated[bool, "--csv"],
+    table: bool,
+    limit: SomeLimit,
+    timeout: Annotated[float, "--timeout SECONDS", ABOVE_ZERO] = 600,
+    root: Root,
 ) -> None:
     """Query a session's events in SQL.
 
     The views are events, actions, errors, rewards, interactions, messages, metrics, spans and more; --schema
     lists them with their columns. The dialect is DuckDB's; a query can write and load nothing. QUERY is - for
     stdin, RUN a session, or SESSION/agent_id for one agent's events.
+
+    Args:
+        schema: Show the views and their columns instead.
+        as_csv: Print CSV with a header line.
+        table: Print a table (default).
+        limit: At most N rows.  [default: 200 in a table, else all]
+        timeout: Stop a query that takes longer.
+
+    Examples:
+        agent-trace sql --schema
+        agent-trace sql "SELECT action_type, avg(duration_ms) FROM actions GROUP BY ALL"
+        agent-trace sql "SELECT agent_id, sum(reward) FROM rewards GROUP BY ALL" last --csv
+        agent-trace sql - 20261120_103045/creator_001 < question.sql
     """
     from Agent.analysis.query.engine import SqlResult
     from Agent.analysis.query.progress import bounds
 
-    if schema and query is not None and run is None:
-        query, run = None, query  # the one argument is the session then
-    if not schema and not (query or "").strip():
-        raise click.UsageError(
-            'say what to ask, as in agent-trace sql "SELECT count(*) FROM events"',
-            click.get_current_context(),
-        )
-    engine = parameters.engine_of(run or session, root)
+    if schema:
+        run = query or run  # the one argument is the session then
+    elif not (query or "").strip():
+        raise misuse('say what to ask, as in agent-trace sql "SELECT count(*) FROM events"')
+    form = "table" if table else "json" if render.wants_json() else "csv" if as_csv else "table"
+    engine = parameters.engine_of(run, root)
     token = bounds.set(bounds.get()._replace(deadline_s=timeout))
     try:
         with shown("querying the session"):
             if schema:
                 _show_schema(engine, form)
-                return
-            write_rows(SqlResult(engine, _text(query or "")), form, limit)
+            else:
+                write_rows(SqlResult(engine, _text(query or "")), form, limit)
     finally:
         bounds.reset(token)
         engine.close()
@@ -88,7 +78,7 @@ def _text(query: str) -> str:
         return query
     text = sys.stdin.read(QUERY_BYTES + 1)
     if len(text) > QUERY_BYTES:
-        raise click.UsageError("the query on stdin is longer than a million characters")
+        raise misuse("the query on stdin is longer than a million characters")
     return text
 
 
@@ -110,7 +100,6 @@ def _show_schema(engine: Any, form: str) -> None:
 
 TABLE_ROWS: Final = 200
 _LEAST_WIDTH: Final = 6
-_GAP: Final = 2
 
 Rows = Iterator[Sequence[tuple[Any, ...]]]
 NUMBERS: Final = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "DOUBLE", "FLOAT", "DECIMAL", "U")
@@ -195,17 +184,19 @@ def _write_table(result: SqlResult, limit: int | None) -> None:
     cells = [
         ["null" if value is None else render.clean(_short(value)) for value in row] for row in rows[:most]
     ]
-    right = {name for name, sql_type in result.types.items() if sql_type.startswith(NUMBERS)}
-    width = render.width_of_terminal()
-    widths = _widths(result.columns, cells, width)
-    if widths is None:
-        _write_records(result.columns, cells, width)
+    right = {at for at, sql_type in enumerate(result.types.values()) if sql_type.startswith(NUMBERS)}
+    room, widths = render.width_of_terminal(), layout.widths_of([result.columns, *cells])
+    widths, gap = layout.fitted(widths, [True] * len(widths), room, _LEAST_WIDTH)
+    if room is not None and sum(widths) + gap * (len(widths) - 1) > room:
+        _write_records(result.columns, cells, room)
     else:
-        _write_grid(result.columns, cells, widths, right)
+        for number, row in enumerate([result.columns, *cells]):
+            line = (" " * gap).join(layout.padded(row, widths, right)).rstrip()
+            render.emit(render.paint(line, bold=number == 0))
     if not cells:
         render.note("no rows")
     elif len(rows) > most:
-        render.note(f"{render.plural(most, 'row')} shown; for more, use -n N, --csv or --json")
+        render.note(f"{words.plural(most, 'row')} shown; for more, use -n N, --csv or --json")
 
 
 def _short(value: Any) -> str:
@@ -214,36 +205,13 @@ def _short(value: Any) -> str:
     return str(_cell(value))
 
 
-def _widths(columns: Sequence[str], cells: list[list[str]], room: int | None) -> list[int] | None:
-    """How wide each column is so that a line fits, the widest being cut first; None where they cannot fit."""
-    widths = [max(map(render.display_width, column)) for column in zip(columns, *cells, strict=True)] or [0]
-    if room is None:
-        return widths
-    room -= _GAP * (len(widths) - 1)
-    if sum(min(width, _LEAST_WIDTH) for width in widths) > room:
-        return None
-    while sum(widths) > room:
-        widest = max(range(len(widths)), key=widths.__getitem__)
-        widths[widest] -= 1
-    return widths
-
-
-def _write_grid(
-    columns: Sequence[str], cells: list[list[str]], widths: list[int], right: Iterable[str]
-) -> None:
-    sides = [name in set(right) for name in columns]
-    render.emit(render.paint(render.in_columns(columns, widths, sides), bold=True))
-    for row in cells:
-        render.emit(render.in_columns(row, widths, sides))
-
-
-def _write_records(columns: Sequence[str], cells: list[list[str]], width: int | None) -> None:
+def _write_records(columns: Sequence[str], cells: list[list[str]], width: int) -> None:
     """Each row as a block of names and values, where a table would be too wide."""
-    names = max(map(render.display_width, columns))
+    names = max(map(layout.display_width, columns))
     for number, row in enumerate(cells, 1):
         render.emit(render.paint(f"row {number}", bold=True))
         for name, cell in zip(columns, row, strict=True):
-            text = cell if width is None else render.clip(cell, max(width - names - 4, _LEAST_WIDTH))
+            text = layout.clip(cell, max(width - names - 4, _LEAST_WIDTH))
             render.emit(f"  {render.paint(name.ljust(names), dim=True)}  {text}")
 
 

@@ -18,15 +18,17 @@ from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypedDict, Unpack
 
 import click
 
 from Agent.cli import parameters, render
-from Agent.cli.event_lines import LEVEL_NAMES, FieldTest, Selection, conditions, event_line, where_option
+from Agent.cli.event_lines import LEVEL_NAMES, FieldTest, Selection, Where, conditions, event_line
+from Agent.cli.parameters import DIRECTORY, FROM_ZERO, Root, Session, command, misuse
 from Agent.errors import DamagedInput, InputError
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
+from Agent.render import words
 from Agent.tree.files.lines import MAX_LINE_BYTES
 
 if TYPE_CHECKING:
@@ -52,75 +54,59 @@ def _split_short(
     return "" in values, conditions(ctx, param, tuple(value for value in values if value))
 
 
-@parameters.command(
-    "agent-trace tail -f",
-    "agent-trace tail -n 50 -a creator_001 -l warning",
-    "agent-trace tail -f -t agent_action -f 'duration_ms>100'",
-    "agent-trace tail --since -3h -f extra.args.topic=tea --json",
-)
-@click.option(
-    "--follow", "-F", is_flag=True, help="Wait for further events until interrupted; so does -f alone."
-)
-@click.option(
-    "-f",
-    "short",
-    multiple=True,
-    is_flag=False,
-    flag_value="",
-    callback=_split_short,
-    metavar="[CONDITION]",
-    help="Alone: --follow. With a condition: --where.",
-)
-@where_option
-@click.option(
-    "--lines", "-n", type=click.IntRange(min=0), metavar="N",
-    help=f"Start with the last N events.  [default: {LINES}; all with --since, --until or --cursor]",
-)  # fmt: skip
-@click.option(
-    "--agent",
-    "-a",
-    "agents",
-    multiple=True,
-    metavar="ID",
-    shell_complete=parameters.complete_agents,
-    help="Only events of this agent; repeatable.",
-)
-@click.option(
-    "--level",
-    "-l",
-    type=click.Choice(LEVEL_NAMES, case_sensitive=False),
-    metavar="LEVEL",
-    help="Only this level and above: debug, info, warning, error or critical.",
-)
-@parameters.type_option
-@parameters.since_option
-@parameters.until_option
-@click.option(
-    "--cursor",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Start at the position stored in FILE by an earlier call, and update it.",
-)
-@parameters.session_options
+_SHORT = {"multiple": True, "is_flag": False, "flag_value": "", "callback": _split_short}
+_LEVEL = click.Choice(LEVEL_NAMES, case_sensitive=False)
+_AGENTS = {"shell_complete": parameters.complete_agents}
+
+
+class Asked(TypedDict):
+    """Which events `tail` shows.
+
+    Args:
+        agents: Only events of this agent; repeatable.
+        level: Only this level and above: debug, info, warning, error or critical.
+    """
+
+    agents: Annotated[tuple[str, ...], "--agent -a ID", _AGENTS]
+    level: Annotated[str | None, "--level -l LEVEL", _LEVEL]
+    kinds: parameters.Kinds
+    since: parameters.From
+    until: parameters.Until
+
+
+@command()
 def tail(
-    follow: bool,
-    short: tuple[bool, tuple[FieldTest, ...]],
-    lines: int | None,
-    cursor: Path | None,
-    session: str,
-    root: Path,
-    **asked: Any,
+    follow: Annotated[bool, "--follow -F"],
+    short: Annotated[Any, "-f [CONDITION]", _SHORT],
+    where: Where,
+    lines: Annotated[int | None, "--lines -n N", FROM_ZERO],
+    cursor: Annotated[Path | None, "--cursor FILE"],
+    session: Session,
+    root: Root,
+    **asked: Unpack[Asked],
 ) -> int:
     """Print the newest events, and follow them with -f.
 
     Follows every agent across rotation and new files, in order. With --json, each line is an event as
     recorded, with escapes for what a terminal would obey; otherwise long values are cut to its width.
+
+    Args:
+        follow: Wait for further events until interrupted; so does -f alone.
+        short: Alone: --follow. With a condition: --where.
+        lines: Start with the last N events.  [default: 20; all with --since, --until or --cursor]
+        cursor: Start at the position stored in FILE by an earlier call, and update it.
+
+    Examples:
+        agent-trace tail -f
+        agent-trace tail -n 50 -a creator_001 -l warning
+        agent-trace tail -f -t agent_action -f 'duration_ms>100'
+        agent-trace tail --since -3h -f extra.args.topic=tea --json
     """
     from Agent.tree.layout import find_session
 
     if cursor is not None and lines is not None:
-        raise click.UsageError("--cursor continues where it was; leave out -n", click.get_current_context())
-    wanted = Selection(fields=(*short[1], *asked.pop("where")), **asked)
+        raise misuse("--cursor continues where it was; leave out -n")
+    wanted = Selection(fields=(*short[1], *where), **asked)
     if lines is None and not (wanted.since or wanted.until or cursor):
         lines = LINES
     path = find_session(root, session)
@@ -257,7 +243,7 @@ class _Tail:
     def _tell_what_is_missing(self, follower: Follower) -> None:
         render.note_damage(self._damaged() + follower.damaged_lines)
         if follower.vanished_files:
-            gone = render.plural(follower.vanished_files, "file")
+            gone = words.plural(follower.vanished_files, "file")
             render.note(f"{gone} went away before all of it was read; agent-trace verify tells what lacks")
 
     def _is_new(self, event: Event) -> bool:
@@ -505,32 +491,31 @@ def formats_directory() -> Path:
     return (Path(configured) if configured else home / ".config") / "lnav" / "formats"
 
 
-@parameters.group(
-    "agent-trace lnav install",
-    "lnav trace/session_20261120_103045/agents",
-    "agent-trace tail -f --json | lnav",
-)
+@parameters.group()
 def lnav() -> None:
     """Read logs with lnav, the log file navigator.
 
     Once installed, the format shows time, level, agent and message of each line, also in rotated and
     compressed files. In lnav's SQL prompt the table is agent_trace.
+
+    Examples:
+        agent-trace lnav install
+        lnav trace/session_20261120_103045/agents
+        agent-trace tail -f --json | lnav
     """
 
 
-@lnav.command()
-@click.option(
-    "--to",
-    "directory",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Another directory of formats.  [default: lnav's own]",
-)
-@parameters.json_option
-def install(directory: Path | None) -> None:
+@command(of=lnav)
+def install(directory: Annotated[Path | None, "--to DIR", DIRECTORY]) -> None:
     """Write the format file to lnav's directory, and print its path.
 
     Replaces an older one. With --to, pass lnav the directory above `formats` by lnav -I.
+
+    Args:
+        directory: Another directory of formats.  [default: lnav's own]
+
+    Examples:
+        agent-trace lnav install
     """
     target = (directory or formats_directory()) / FORMAT_NAME / f"{FORMAT_NAME}.json"
     written = format_bytes()
@@ -553,7 +538,11 @@ def install(directory: Path | None) -> None:
     render.note("it was already installed" if is_current else "now try: lnav trace/session_*/agents")
 
 
-@lnav.command("show")
+@command(of=lnav, name="show")
 def show_format() -> None:
-    """Print the format file."""
+    """Print the format file.
+
+    Examples:
+        agent-trace lnav show
+    """
     render.emit_json_bytes(format_bytes())

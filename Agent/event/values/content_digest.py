@@ -137,9 +137,9 @@ def content_of(
             content = _of_scalars(value, plan, reading.hides)
             if content is not None:
                 return content
-        known = _outcomes.get(type(value)) if _outcomes else None
-        if known is not None and known.times >= _OFTEN:
-            return _with_own(value, plan, known.content, reading)
+        known = often_reference(type(value))
+        if known is not None:
+            return _with_own(value, plan, known, reading)
         walk = _Walk(agent_of, reading, reached=reached, instead=by_place)
         walk.run(value)
         content = walk.content()
@@ -229,6 +229,12 @@ _OFTEN = 8
 """After so many objects of a class that were too large to be compared the next ones are not walked."""
 _TOO_LARGE = "more than "
 _TOO_MANY_BYTES = f"{_TOO_LARGE}{MAX_BYTES // 1_000_000} MB"
+
+
+def often_reference(cls: type) -> Content | None:
+    """What stands for objects of a class that were too large so often that they are not walked any more."""
+    known = _outcomes.get(cls) if _outcomes else None
+    return None if known is None or known.times < _OFTEN else known.content
 
 
 def _counted(value: object, plan: ClassPlan, content: Content) -> Content:

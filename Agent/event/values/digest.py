@@ -42,19 +42,27 @@ def digest_json(value: Any, types: Mapping[str, str] | None = None, pointer: str
     return digest_bytes(canonical_bytes(value, types, pointer))
 
 
-def digest_named(value: Any, types: Mapping[str, str] | None = None, pointer: str = "") -> str:
+def digest_named(
+    value: Any, types: Mapping[str, str] | None = None, pointer: str = "", raw: bytes | None = None
+) -> str:
     """The digest, with its algorithm, of a mapping by names such as fields or arguments.
 
     The order of the names does not count; in the values under them the order of keys does.
+
+    Args:
+        value, types, pointer: as `digest_json` has them.
+        raw: the JSON of the value, where it is at hand.
     """
-    return f"{ALGORITHM}:{digest_bytes(named_bytes(value, types, pointer))}"
+    return f"{ALGORITHM}:{digest_bytes(named_bytes(value, types, pointer, raw))}"
 
 
-def named_bytes(value: Any, types: Mapping[str, str] | None = None, pointer: str = "") -> bytes:
+def named_bytes(
+    value: Any, types: Mapping[str, str] | None = None, pointer: str = "", raw: bytes | None = None
+) -> bytes:
     """The bytes of which `digest_named` is the digest."""
     if type(value) is dict:
         value = {name: value[name] for name in sorted(value)}
-    return canonical_bytes(value, types, pointer, has_order=True)
+    return canonical_bytes(value, types, pointer, has_order=True, raw=raw)
 
 
 def code_digest(module: str, qualname: str, source: str) -> str:
@@ -84,19 +92,25 @@ def is_shape(text: str) -> bool:
 
 
 def canonical_bytes(
-    value: Any, types: Mapping[str, str] | None = None, pointer: str = "", *, has_order: bool = False
+    value: Any,
+    types: Mapping[str, str] | None = None,
+    pointer: str = "",
+    *,
+    has_order: bool = False,
+    raw: bytes | None = None,
 ) -> bytes:
     """The one form in which a tagged value is hashed and ordered, tags inside.
 
     Args:
         value, types, pointer: as `digest_json` has them.
         has_order: keep the order of keys; without it they are sorted.
+        raw: the JSON of the value, where it is at hand.
     """
     prefix = pointer + "/"
     if not types or not any(p == pointer or p.startswith(prefix) for p in types):
         return _dump(value, has_order=has_order)
     # A tagged node becomes {marker: [tag, node]}; the marker is a key that the value itself does not use.
-    plain = _dump(value)
+    plain = raw if raw is not None and b"\\u0000" not in raw else _dump(value)
     depth = 1
     while b'"' + b"\\u0000" * depth + b'"' in plain:
         depth += 1

@@ -240,11 +240,16 @@ def _plain_attributes(value: object) -> dict[str, Any]:
         return {}  # it hides them, or another thread changes them: the value is named all the same
     shown: dict[str, Any] = {}
     for name, attribute in attributes.items():
+        if type(attribute) not in _SHOWN:
+            continue
         if len(shown) == SHOWN_ATTRIBUTES:
             break
         if text_or_none(name) is not None and len(name) <= TEXT_CHARS and _is_shown(attribute):
             shown[name] = attribute
     return shown
+
+
+_SHOWN = frozenset({str, int, float, bool, type(None)})
 
 
 def _is_shown(attribute: object) -> bool:

@@ -30,7 +30,7 @@ from Agent.event.values.codecs import (
     plan_of,
     registered_codec,
 )
-from Agent.event.values.content_digest import content_of, short_digest
+from Agent.event.values.content_digest import content_of, often_reference, short_digest
 from Agent.event.values.digest import ALGORITHM
 from Agent.event.values.opaque import (
     CONTENT,
@@ -43,7 +43,9 @@ from Agent.event.values.opaque import (
     SHOWN_ATTRIBUTES,
     STAND_IN,
     TEXT_CHARS,
+    Content,
     OpaqueKind,
+    describe,
     is_name_of_lock,
     make_lock,
     shorten,
@@ -52,13 +54,14 @@ from Agent.event.values.parts import CELL, LOCAL, PART_BUILDERS, local_code, nam
 from Agent.event.values.plain import (
     DUMP_OPTIONS,
     SCALARS,
+    all_scalars,
     all_strings,
     any_nonfinite,
     exceeds,
     plain_bytes,
     write_json,
 )
-from Agent.event.values.reading import DEFAULT_LIMITS, USUAL, AgentOf, Hides, Limits, Reading
+from Agent.event.values.reading import DEFAULT_LIMITS, USUAL, AgentOf, Hides, Limits, Named, Reading
 from Agent.event.values.walk import BudgetSpent, RepeatsSpent, Walk
 
 
@@ -515,6 +518,9 @@ def to_json(
         else:
             plain = _scalar_bytes(value, limits)
             if plain is None and kind is not tuple and number_tag(kind) is None:
+                form = _form_of_reference(value, agent_of, reading)
+                if form is not None and len(data := _dumps(form)) <= _MOST_OF_FORM < limits.max_bytes:
+                    return Dumped((data, {pointer: "opaque"}, (pointer,), None))
                 form = form_of_scalars(agent_of, reading.hides, value)
                 if form is not None:
                     # it is small: no more than what `form_of_scalars` has just written, and its class
@@ -665,6 +671,25 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
     data = imported(data)
     digest = short_digest(b"%sj.%d:%s" % (plan.head, len(data), data)).hex()
     return {**plan.form, "attributes": found, "digest": f"{ALGORITHM}:{digest}"}
+
+
+_MOST_OF_FORM = 16_384
+
+
+def _form_of_reference(value: Any, agent_of: AgentOf | None, reading: Reading) -> dict[str, Any] | None:
+    """What the walk gives for a field that is a reference, without one; None where the walk has to tell.
+
+    In an argument more is told of such an object.
+    """
+    kind = type(value)
+    if kind is Named:
+        return describe(value.value, Content(OpaqueKind.REFERENCE, value.reference))
+    content = often_reference(kind)
+    if content is None or reading.owner is None or registered_codec(kind) is not None:
+        return None
+    if agent_of is not None and agent_of(value) is not None:
+        return None
+    return None if all_scalars(attributes_of(value).values()) else describe(value, content)
 
 
 def _are_short_scalars(values: Iterable[Any]) -> bool:

@@ -16,7 +16,7 @@ sorting, whatever the lists hold.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -278,28 +278,40 @@ def _first_moved(old: dict[str, Any], order: list[str]) -> int:
 
 
 def _key_script(old: list[str], new: list[str]) -> list[Any]:
-    script: list[Any] = []
-    a = b = 0
-    for a_next, b_next, count in [*matching_blocks(old, new), (len(old), len(new), 0)]:
-        _say(script, -(a_next - a))
-        if b_next > b:
-            script.append(new[b:b_next])
-        _say(script, count)
-        a, b = a_next + count, b_next + count
-    return _trimmed(script)
+    return _script(old, new, matching_blocks(old, new), _replace)
 
 
 def _list_script(old: list[Any], new: list[Any]) -> list[Any]:
-    script: list[Any] = []
-    a = b = 0
     blocks = _nearby_blocks(old, new)
     if blocks is None:
         blocks = matching_blocks(list(map(orjson.dumps, old)), list(map(orjson.dumps, new)))
+    return _script(old, new, blocks, _gap)
+
+
+def _script(
+    old: list[Any],
+    new: list[Any],
+    blocks: list[Block],
+    gap: Callable[[list[Any], list[Any], list[Any]], None],
+) -> list[Any]:
+    """The script that keeps blocks of equal items, with what `gap` says of the items between two of them."""
+    script: list[Any] = []
+    a = b = 0
     for a_next, b_next, count in [*blocks, (len(old), len(new), 0)]:
-        _gap(script, old[a:a_next], new[b:b_next])
+        gap(script, old[a:a_next], new[b:b_next])
         _say(script, count)
         a, b = a_next + count, b_next + count
-    return _trimmed(script)
+    # What is left is kept anyway.
+    if script and type(script[-1]) is int and script[-1] > 0:
+        script.pop()
+    return script
+
+
+def _replace(script: list[Any], old: list[Any], new: list[Any]) -> None:
+    """Between two blocks of equal keys: those of the old object go, those of the new one come."""
+    _say(script, -len(old))
+    if new:
+        script.append(new)
 
 
 def _nearby_blocks(old: list[Any], new: list[Any]) -> list[Block] | None:
@@ -403,13 +415,6 @@ def _say(script: list[Any], count: int) -> None:
         script[-1] += count
     else:
         script.append(count)
-
-
-def _trimmed(script: list[Any]) -> list[Any]:
-    """Without the last step where it keeps what is left anyway."""
-    if script and type(script[-1]) is int and script[-1] > 0:
-        script.pop()
-    return script
 
 
 CHECKPOINT_LIMITS: Final = Limits(

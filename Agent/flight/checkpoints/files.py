@@ -13,7 +13,7 @@ import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -21,10 +21,10 @@ from typing import Any, Final
 import orjson
 
 from Agent.errors import DamagedInput
-from Agent.event.clock import format_timestamp
+from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.event.values.plain import read_json, write_json
 from Agent.flight.checkpoints.delta import apply
-from Agent.flight.checkpoints.model import CheckpointInfo
+from Agent.flight.checkpoints.model import ABOUT, CheckpointInfo
 from Agent.flight.checkpoints.packs import (
     PACK_SUFFIX,
     ChunkFiles,
@@ -36,10 +36,21 @@ from Agent.flight.checkpoints.packs import (
     make_directory,
     split,
 )
+from Agent.record.loggers.loggers import present
 from Agent.tree.files.descriptors import names
 from Agent.tree.layout import FILE_MODE, inode_at, run_dir, run_dirs, runs_dir
 
 _VERSION: Final = 1
+_FORMAT: Final = 1
+_NEEDED: Final[dict[str, Callable[[Any], Any]]] = {
+    "number": int,
+    "step_id": str,
+    "chain": int,
+    "position": int,
+    "state_bytes": int,
+    "digest": str,
+}
+"""What every frame says of its checkpoint."""
 _BUSY_SECONDS: Final = 30
 _ERRNO: Final = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
@@ -70,20 +81,20 @@ CREATE INDEX IF NOT EXISTS by_digest ON chunks (digest);
 class Row:
     """One checkpoint as the index knows it; the columns of its table, in order."""
 
-    number: int
-    step_id: str
-    agent_id: str | None
-    saved_us: int
-    pack: str
-    offset: int
-    frame_bytes: int
-    size_bytes: int
-    chain: int
+    number: int = 0
+    step_id: str = ""
+    agent_id: str | None = None
+    saved_us: int = 0
+    pack: str = ""
+    offset: int = 0
+    frame_bytes: int = 0
+    size_bytes: int = 0
+    chain: int = 0
     """The number of the full snapshot that its deltas begin with."""
-    position: int
+    position: int = 0
     """0 for that snapshot, 1 for the first delta on it."""
-    state_bytes: int
-    digest: str
+    state_bytes: int = 0
+    digest: str = ""
     agent_version: str | None = None
     code: str | None = None
     tick: int | None = None
@@ -93,6 +104,35 @@ class Row:
     opaque: int = 0
     writer: str = ""
     removed: int = 0
+
+    @classmethod
+    def of_frame(cls, path: Path, offset: int, size_bytes: int, frame: Mapping[str, Any]) -> Row:
+        """The row of a frame in a pack; KeyError, TypeError or ValueError where it is no checkpoint."""
+        needed = {name: kind(frame[name]) for name, kind in _NEEDED.items()}
+        known: dict[str, Any] = {name: frame.get(name) for name in ("agent_id", *ABOUT)}
+        return cls(
+            saved_us=parse_timestamp(frame["timestamp"]),
+            pack=path.name,
+            offset=offset,
+            frame_bytes=size_bytes,
+            size_bytes=size_bytes,
+            opaque=int(frame.get("opaque") or 0),
+            writer=path.name.partition("-")[0],
+            **needed,
+            **known,
+        )
+
+    def head(self, run_id: str) -> dict[str, Any]:
+        """What a frame says of its checkpoint: enough to make the index again from frames alone."""
+        named = ("number", "chain", "position", "state_bytes", "digest", *ABOUT)
+        return {
+            "format": _FORMAT,
+            "run_id": run_id,
+            "step_id": self.step_id,
+            **present(agent_id=self.agent_id),
+            "timestamp": format_timestamp(self.saved_us),
+            **present(**{name: getattr(self, name) for name in named}, opaque=self.opaque or None),
+        }
 
     def info(self, run_id: str) -> CheckpointInfo:
         """As callers see it."""
@@ -109,7 +149,8 @@ _NAMES: Final = tuple(column.name for column in fields(Row))
 _SHOWN: Final = tuple(each.name for each in fields(CheckpointInfo) if each.name in _NAMES)
 _COLUMNS: Final = ", ".join(_NAMES)
 _PUT: Final = f"INSERT OR REPLACE INTO checkpoints ({_COLUMNS}) VALUES ({', '.join('?' * len(_NAMES))})"  # noqa: S608 - own names
-_WHERE_AGENT: Final = " AND coalesce(agent_id, '') = coalesce(?, '')"
+_EQUAL: Final = {"agent_id": "coalesce(agent_id, '') = coalesce(?, '')"}
+"""How a column is compared, where that is not `= ?`."""
 
 
 _CLOSED: Final = (
@@ -270,50 +311,28 @@ class CheckpointIndex:
 
     def row(self, step_id: str, agent_id: str | None) -> Row | None:
         """The checkpoint of a step."""
-        found = self._rows("removed = 0 AND step_id = ?" + _WHERE_AGENT, [step_id, agent_id])
-        return found[0] if found else None
-
-    def rows_of_step(self, step_id: str) -> list[Row]:
-        """The checkpoints of a step, of whatever agents."""
-        return self._rows("removed = 0 AND step_id = ?", [step_id])
+        return next(iter(self.rows(step_id=step_id, agent_id=agent_id)), None)
 
     def listed(self, agent_id: str | None = None, *, everybody: bool = True) -> list[Row]:
         """All checkpoints, in the order in which they were saved."""
-        if everybody:
-            return self._rows("removed = 0", [])
-        return self._rows("removed = 0" + _WHERE_AGENT, [agent_id])
+        return self.rows() if everybody else self.rows(agent_id=agent_id)
 
-    def count(self) -> int:
-        """How many checkpoints there are."""
-        with self.telling():
-            return int(self._db.execute("SELECT count(*) FROM checkpoints WHERE removed = 0").fetchone()[0])
-
-    def chain(self, chain: int, up_to: int | None = None) -> list[Row]:
+    def chain(self, chain: int) -> list[Row]:
         """The rows of a chain from its snapshot on, those that wait for their removal included."""
-        limit = 1 << 60 if up_to is None else up_to
-        return self._rows("chain = ? AND position <= ?", [chain, limit], order="position")
+        return self.rows("position", removed=None, chain=chain)
 
-    def row_of_number(self, number: int) -> Row | None:
-        """The row of a number."""
-        found = self._rows("number = ?", [number])
-        return found[0] if found else None
+    def rows(self, order: str = "number", *, removed: bool | None = False, **equal: Any) -> list[Row]:
+        """The rows whose columns have these values.
 
-    def removed(self) -> list[Row]:
-        """The rows that wait for their removal."""
-        return self._rows("removed = 1", [])
-
-    def everything(self) -> list[Row]:
-        """All rows, those that wait for their removal included."""
-        return self._rows("1", [])
-
-    def in_pack(self, pack: str) -> list[Row]:
-        """The rows whose frames stand in a pack, in its order."""
-        return self._rows("pack = ?", [pack], order="offset")
-
-    def _rows(self, where: str, values: list[Any], order: str = "number") -> list[Row]:
-        statement = f"SELECT {_COLUMNS} FROM checkpoints WHERE {where} ORDER BY {order}"  # noqa: S608 - own text
+        Args:
+            order: the column by which they are sorted.
+            removed: True: those that wait for their removal; None: these, too.
+        """
+        parts = ["1" if removed is None else f"removed = {removed:d}"]  # as a literal, which an index needs
+        parts += [_EQUAL.get(name, f"{name} = ?") for name in equal]
+        statement = f"SELECT {_COLUMNS} FROM checkpoints WHERE {' AND '.join(parts)} ORDER BY {order}"  # noqa: S608 - own names
         with self.telling():
-            return [Row(*found) for found in self._db.execute(statement, values).fetchall()]
+            return [Row(*found) for found in self._db.execute(statement, [*equal.values()]).fetchall()]
 
     def mark_removed(self, numbers: Iterable[int]) -> None:
         """Take rows off the list."""
@@ -493,19 +512,18 @@ class RunFiles:
         """Whether another writer, in this process or in another, still appends to what it began."""
         return writer != self.writer and is_written_to(self.directory / f"{writer}{_CLAIM_SUFFIX}")
 
-    def write(self, row: Row, head: Mapping[str, Any], delta: Any, *, is_delta: bool, value: Any) -> None:
+    def write(self, row: Row, run_id: str, value: Any, delta: Any) -> None:
         """Write the frame of a checkpoint, and its chunks; the row is told where it stands.
 
         Args:
             row: its place in a chain; pack, offset and sizes are set here.
-            head: what the frame says besides.
-            delta: from the row before, where it is one; None for no change.
-            is_delta: whether it is one.
+            run_id: whose it is.
             value: the whole document.
+            delta: from the row before, where the row is not a snapshot; None for no change.
         """
         row.size_bytes = 0
         content: dict[str, Any]
-        if is_delta:
+        if row.position:
             content = {"delta": delta}
         elif row.state_bytes <= _WHOLE_BYTES:
             content = {"document": value}
@@ -519,7 +537,7 @@ class RunFiles:
                 digests.append(digest)
             self.index.set_chunks(row.number, digests)
             content = {"chunks": digests}
-        line = write_json({**head, **content}, orjson.OPT_APPEND_NEWLINE)
+        line = write_json({**row.head(run_id), **content}, orjson.OPT_APPEND_NEWLINE)
         frame = compressed(line)
         row.pack, row.offset = self.append(frame)
         row.frame_bytes = len(frame)
@@ -580,20 +598,23 @@ class RunFiles:
             except DamagedInput as error:
                 problem = error
             # Somebody may have rewritten the chain meanwhile: then the index says where it stands now.
-            found = self.index.row_of_number(row.number)
-            if found is None or (found == row and self._stands(found)):
+            found = self.index.rows(removed=None, number=row.number)
+            if not found or (found[0] == row and self._stands(row)):
                 break
-            row = found
+            row = found[0]
         assert problem is not None  # noqa: S101 - no attempt ends otherwise
         raise problem
 
     def _stands(self, row: Row) -> bool:
         """Whether the chain that the index names now is on the disk, so that looking again is idle."""
-        rows = self.index.chain(row.chain, row.position)
-        return all((self.directory / each.pack).exists() for each in rows)
+        return all((self.directory / each.pack).exists() for each in self._below(row))
+
+    def _below(self, row: Row) -> list[Row]:
+        """The rows that a checkpoint is made of, from its snapshot on."""
+        return [each for each in self.index.chain(row.chain) if each.position <= row.position]
 
     def _folded(self, row: Row) -> Any:
-        rows = self.index.chain(row.chain, row.position)
+        rows = self._below(row)
         if not rows or rows[0].position or rows[-1].number != row.number:
             raise DamagedInput(
                 f"the chain of the checkpoint of {row.step_id} is incomplete",

@@ -160,11 +160,8 @@ class Removed:
 
     def add(self, other: Removed) -> None:
         """Take in what another removal came to."""
-        self.checkpoints += other.checkpoints
-        self.runs += other.runs
-        self.size_bytes += other.size_bytes
-        self.waiting += other.waiting
-        self.damaged += other.damaged
+        for name in self.__dataclass_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 @runtime_checkable

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from Agent.errors import DamagedInput, RunNotFound, SessionInUse
-from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.event.values.plain import read_json, write_json
 from Agent.flight.checkpoints.delta import Document, diff
 from Agent.flight.checkpoints.files import (
@@ -32,7 +31,7 @@ from Agent.flight.checkpoints.files import (
     saved_runs,
     shared_chunks_dir,
 )
-from Agent.flight.checkpoints.model import ABOUT, CheckpointProblem, Removed
+from Agent.flight.checkpoints.model import CheckpointProblem, Removed
 from Agent.flight.checkpoints.packs import PACK_SUFFIX, frames, is_written_to, remove_unshared
 from Agent.record.health import say
 from Agent.tree.layout import entries_in, files_below, read_file, run_dirs
@@ -47,7 +46,6 @@ _MAX_DELTA: Final = 0.5
 """From this part of the whole on a delta is not worth its link to the one before."""
 _HELD_BYTES: Final = 16 << 20
 """How much of the last documents is kept parsed, as their JSON; others are loaded when they are needed."""
-_FORMAT: Final = 1
 
 
 @dataclass(slots=True)
@@ -58,25 +56,6 @@ class _Head:
     value: Any
     snapshot_bytes: int
     delta_bytes: int = 0
-
-
-def frame_head(run_id: str, row: Row) -> dict[str, Any]:
-    """What a frame says of its checkpoint: enough to make the index again from frames alone."""
-    told = {
-        "format": _FORMAT,
-        "run_id": run_id,
-        "step_id": row.step_id,
-        "agent_id": row.agent_id,
-        "timestamp": format_timestamp(row.saved_us),
-        "number": row.number,
-        "chain": row.chain,
-        "position": row.position,
-        "state_bytes": row.state_bytes,
-        "digest": row.digest,
-        **{name: getattr(row, name) for name in ABOUT},
-        "opaque": row.opaque or None,
-    }
-    return {key: value for key, value in told.items() if value is not None}
 
 
 class RunCheckpoints:
@@ -152,11 +131,10 @@ class RunCheckpoints:
                 head.delta_bytes + delta_bytes <= _MAX_DELTAS * max(whole, head.snapshot_bytes, _SMALL_BYTES)
             ):
                 row.chain, row.position = head.row.chain, head.row.position + 1
-                told = frame_head(self.run_id, row)
-                self.files.write(row, told, delta, is_delta=True, value=document.value)
+                self.files.write(row, self.run_id, document.value, delta)
                 return _Head(row, document.value, head.snapshot_bytes, head.delta_bytes + delta_bytes)
         row.chain, row.position = row.number, 0
-        self.files.write(row, frame_head(self.run_id, row), None, is_delta=False, value=document.value)
+        self.files.write(row, self.run_id, document.value, None)
         return _Head(row, document.value, len(document.text))
 
     def _head(self, agent_id: str | None) -> _Head | None:
@@ -232,7 +210,7 @@ def rebuild(directory: Path) -> int:
     try:
         with index.transaction():
             _fill(index, directory)
-        return index.count()
+        return len(index.listed())
     finally:
         index.suspend()
 
@@ -243,7 +221,7 @@ def _fill(index: CheckpointIndex, directory: Path) -> None:
         index.add_pack(path.name)
         for offset, size, frame in frames(path, partial(_tell_rest, path)):
             try:
-                row = _row(path, offset, size, frame)
+                row = Row.of_frame(path, offset, size, frame)
             except (KeyError, TypeError, ValueError) as error:
                 say(f"{path}: no valid checkpoint at byte {offset}: {type(error).__name__} {error}")
                 continue
@@ -271,27 +249,6 @@ def _fill(index: CheckpointIndex, directory: Path) -> None:
 
 def _tell_rest(path: Path, size_bytes: int) -> None:
     say(f"{path}: its last {size_bytes} bytes are no whole checkpoint")
-
-
-def _row(path: Path, offset: int, size: int, frame: dict[str, Any]) -> Row:
-    about: dict[str, Any] = {name: frame.get(name) for name in ABOUT}
-    return Row(
-        number=int(frame["number"]),
-        step_id=str(frame["step_id"]),
-        agent_id=frame.get("agent_id"),
-        saved_us=parse_timestamp(frame["timestamp"]),
-        pack=path.name,
-        offset=offset,
-        frame_bytes=size,
-        size_bytes=size,
-        chain=int(frame["chain"]),
-        position=int(frame["position"]),
-        state_bytes=int(frame["state_bytes"]),
-        digest=str(frame["digest"]),
-        **about,
-        opaque=int(frame.get("opaque") or 0),
-        writer=path.name.partition("-")[0],
-    )
 
 
 _OPEN_RUNS: Final = 6
@@ -334,10 +291,7 @@ class OpenRuns:
         run = self._runs.get(run_id)
         directory = checkpoints_dir(self.session, run_id)
         # Somebody may have removed the run with its directory meanwhile, or died while doing so.
-        if run is not None and not run.files.index.path.exists():
-            self.end(run)
-            run = None
-        if run is not None and run.files.index.was_closed():
+        if run is not None and (not run.files.index.path.exists() or run.files.index.was_closed()):
             self.end(run)
             run = None
         if run is None and is_closed(directory / INDEX_NAME):
@@ -409,7 +363,7 @@ class OpenRuns:
         with files.changing():
             if any(files.is_live(path.stem) for path in entries_in(files.directory, ".writer")):
                 return None
-            outcome.checkpoints = files.index.count()
+            outcome.checkpoints = len(files.index.listed())
             # From here on nobody saves there, and whoever finds it finishes.
             files.index.note(REMOVED_FACT, "yes")
         outcome.size_bytes = self._take_away(run)
@@ -473,7 +427,7 @@ def sweep(run: RunCheckpoints) -> Removed:
     with files.lock:
         before = _size_of(run)
         waiting: dict[int, int] = {}
-        for row in index.removed():
+        for row in index.rows(removed=True):
             waiting[row.chain] = waiting.get(row.chain, 0) + 1
         if waiting:
             run.forget_chains(set(waiting))
@@ -539,9 +493,7 @@ def _write_again(run: RunCheckpoints, row: Row, base: bytes | None, text: bytes)
     """Write a row's frame as a delta on another document, or as a snapshot if there is none."""
     value = read_json(text)
     row.position = row.position if base is not None else 0
-    delta = None if base is None else diff(read_json(base), value)
-    told = frame_head(run.run_id, row)
-    run.files.write(row, told, delta, is_delta=base is not None, value=value)
+    run.files.write(row, run.run_id, value, None if base is None else diff(read_json(base), value))
     run.files.index.put(row)
 
 
@@ -552,7 +504,7 @@ def _rewrite_packs(run: RunCheckpoints) -> None:
         path = files.directory / name
         if files.is_live(name.partition("-")[0]) or not path.exists():
             continue
-        rows = index.in_pack(name)
+        rows = index.rows("offset", removed=None, pack=name)
         if sum(row.frame_bytes for row in rows) == path.stat().st_size:
             continue
         files.end_pack()
@@ -573,25 +525,35 @@ def _rewrite_packs(run: RunCheckpoints) -> None:
 
 def _collect(run: RunCheckpoints) -> None:
     """Remove files that belong to no checkpoint; within a transaction, so nobody is making one."""
-    files, index = run.files, run.files.index
-    known = index.packs()
-    for path in entries_in(files.directory, PACK_SUFFIX):
-        if path.name not in known and not files.is_live(path.name.partition("-")[0]):
-            path.unlink(missing_ok=True)
+    files = run.files
+    for path in _stray_packs(run):
+        path.unlink(missing_ok=True)
     for path in entries_in(files.directory, ".writer"):
         if path.stem != files.writer and not is_written_to(path):
             path.unlink(missing_ok=True)
-    wanted = index.all_chunks()
-    files.chunks.remove(digest for digest in files.chunks.names() if digest not in wanted)
+    files.chunks.remove(_stray_chunks(run))
     files.chunks.remove_leftovers()
+
+
+def _stray_packs(run: RunCheckpoints) -> list[Path]:
+    """Packs that no row names and nobody writes."""
+    known = run.files.index.packs()
+    packs = [path for path in entries_in(run.files.directory, PACK_SUFFIX) if path.name not in known]
+    return [path for path in packs if not run.files.is_live(path.name.partition("-")[0])]
+
+
+def _stray_chunks(run: RunCheckpoints) -> list[str]:
+    """The digests of chunks that no snapshot is made of."""
+    wanted = run.files.index.all_chunks()
+    return [digest for digest in run.files.chunks.names() if digest not in wanted]
 
 
 def problems(run: RunCheckpoints) -> list[CheckpointProblem]:
     """Every checkpoint that cannot be loaded, and every file that belongs to none; reads all of them."""
-    files, index = run.files, run.files.index
+    files = run.files
     found: list[CheckpointProblem] = []
     chains: dict[int, list[Row]] = {}
-    for row in index.everything():
+    for row in files.index.rows(removed=None):
         chains.setdefault(row.chain, []).append(row)
     for rows in chains.values():
         value: Any = None
@@ -607,13 +569,6 @@ def problems(run: RunCheckpoints) -> list[CheckpointProblem]:
                 trouble = error.path or str(files.directory), error.message
             if trouble is not None and not row.removed:
                 found.append(CheckpointProblem(*trouble, row.step_id, row.agent_id))
-    known = index.packs()
-    strays = [
-        path
-        for path in entries_in(files.directory, PACK_SUFFIX)
-        if path.name not in known and not files.is_live(path.name.partition("-")[0])
-    ]
-    wanted = index.all_chunks()
-    strays += [files.chunks.path(digest) for digest in files.chunks.names() if digest not in wanted]
+    strays = [*_stray_packs(run), *map(files.chunks.path, _stray_chunks(run))]
     found += [CheckpointProblem(str(path), "belongs to no checkpoint; prune removes it") for path in strays]
     return found

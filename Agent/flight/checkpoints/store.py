@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from Agent.errors import EventNotFound, RunNotFound, UsageError
-from Agent.event.clock import moment_of, unix_us
+from Agent.event.clock import moment_of, parse_timestamp, unix_us
+from Agent.event.values.plain import write_json
 from Agent.flight.checkpoints.delta import (
     CHECKPOINT_LIMITS,
     Document,
@@ -49,12 +50,16 @@ def row_of(given: Checkpoint, redactor: Redactor) -> Row:
         return None if value is None else redactor.text(str(value))
 
     return Row(
-        number=0, pack="", offset=0, frame_bytes=0, size_bytes=0, chain=0, position=0, state_bytes=0,
-        digest="", step_id=redactor.text(str(given.step_id)),
+        step_id=redactor.text(str(given.step_id)),
         agent_id=None if given.agent_id is None else str(given.agent_id),
-        saved_us=saved_us, agent_version=text(given.agent_version), code=text(given.code), tick=given.tick,
-        phase=text(given.phase), reason=text(given.reason), event_id=given.event_id,
-    )  # fmt: skip
+        saved_us=saved_us,
+        agent_version=text(given.agent_version),
+        code=text(given.code),
+        tick=given.tick,
+        phase=text(given.phase),
+        reason=text(given.reason),
+        event_id=given.event_id,
+    )
 
 
 def checkpoint_of(row: Row, run_id: str) -> Checkpoint:
@@ -171,6 +176,16 @@ class LocalCheckpointStore:
             pointer[len(below) :]: tag
             for pointer, tag in types.items()
             if pointer == below or pointer.startswith(f"{below}/")
+        }
+
+    def as_row(self, info: CheckpointInfo) -> dict[str, Any]:
+        """A checkpoint as the database of the service keeps it: state and tags as JSON texts."""
+        state, types = self.recorded_state(info.run_id, info.step_id, info.agent_id)
+        return {
+            **{name: getattr(info, name) for name in ("step_id", "agent_id", "tick", "reason", "event_id")},
+            "saved_us": parse_timestamp(info.timestamp),
+            "state": write_json(state).decode(),
+            "state_types": write_json(types).decode(),
         }
 
     def list_checkpoints(self, run_id: str, agent_id: str | None = None) -> list[CheckpointInfo]:
@@ -316,7 +331,7 @@ class LocalCheckpointStore:
             step_id = self._capture.strict.text(step_id)  # as it was saved
             row = run.files.index.row(step_id, agent_id)
             if row is None and agent_id is None:
-                others = run.files.index.rows_of_step(step_id)
+                others = run.files.index.rows(step_id=step_id)
                 if len(others) > 1:
                     names = ", ".join(sorted(str(other.agent_id) for other in others[:5]))
                     raise EventNotFound(

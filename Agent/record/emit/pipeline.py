@@ -34,6 +34,7 @@ from Agent.record.encode.redaction import Levels, Redactor
 from Agent.record.encode.safe_text import as_text, printable
 from Agent.record.health import Health
 from Agent.record.state.agents import Agents, agent_id_of
+from Agent.record.state.class_fields import ClassFields
 from Agent.record.state.introspection import instance_dict
 from Agent.tree.write import writer
 from Agent.tree.write.kept_counts import MOST_ERRORS, KeptCounts, shown_error
@@ -167,6 +168,7 @@ class Pipeline:
             is_keeping=self.options.gone_states,
             is_probing=self.options.entry_looks > 0,
         )
+        self.class_fields = ClassFields(self.capture)
         self.stamps = Stamps(sink, self.clock, board)
         self.buffer = self._make_buffer(open_buffered)
         self.codes_told: set[object] = set()

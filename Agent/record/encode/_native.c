@@ -935,13 +935,36 @@ typedef struct {
     uint32_t words[624];
 } Twister;
 
-/* random_mark(generator): (first word, place of the next) of an object whose type has the layout of `random.Random`. */
-static PyObject *random_mark(PyObject *Py_UNUSED(module), PyObject *generator) {
+/* NULL, without an error, where the type has not the layout of `random.Random`. */
+static Twister *twister_of(PyObject *generator) {
     PyTypeObject *kind = Py_TYPE(generator);
     while (kind->tp_base != NULL && kind->tp_base != &PyBaseObject_Type) kind = kind->tp_base;
-    if (strcmp(kind->tp_name, "_random.Random") != 0 || kind->tp_basicsize < (Py_ssize_t)sizeof(Twister)) Py_RETURN_NONE;
-    Twister *twister = (Twister *)generator;
+    int is_one = strcmp(kind->tp_name, "_random.Random") == 0 && kind->tp_basicsize >= (Py_ssize_t)sizeof(Twister);
+    return is_one ? (Twister *)generator : NULL;
+}
+
+/* random_mark(generator): (first word, place of the next) of an object whose type has the layout of `random.Random`. */
+static PyObject *random_mark(PyObject *Py_UNUSED(module), PyObject *generator) {
+    Twister *twister = twister_of(generator);
+    if (twister == NULL) Py_RETURN_NONE;
     return Py_BuildValue("(ki)", (unsigned long)twister->words[0], twister->index);
+}
+
+/* random_words(generator): (all words as bytes, place of the next) of such an object. */
+static PyObject *random_words(PyObject *Py_UNUSED(module), PyObject *generator) {
+    Twister *twister = twister_of(generator);
+    if (twister == NULL) Py_RETURN_NONE;
+    return Py_BuildValue("(y#i)", (const char *)twister->words, (Py_ssize_t)sizeof twister->words, twister->index);
+}
+
+/* class_version(cls): a number that no other set of attributes of the class has; 0 where there is none. */
+static PyObject *class_version(PyObject *Py_UNUSED(module), PyObject *cls) {
+    unsigned long version = 0;
+    if (PyType_Check(cls)) version = ((PyTypeObject *)cls)->tp_version_tag;
+#if PY_VERSION_HEX < 0x030D0000
+    if (version != 0 && !PyType_HasFeature((PyTypeObject *)cls, Py_TPFLAGS_VALID_VERSION_TAG)) version = 0;
+#endif
+    return PyLong_FromUnsignedLong(version);
 }
 
 /* ---- values that are what they were ---- */
@@ -1354,6 +1377,8 @@ static PyMethodDef functions[] = {
      "The items of a state that are neither the scalars recorded last nor ignored; None for no change at all."},
     {"tag_numbers", (PyCFunction)(void (*)(void))tag_numbers, METH_FASTCALL, "Have numbers of a type stand as Python's."},
     {"random_mark", random_mark, METH_O, "The first word of a `random.Random`, and the place of the next; None where they cannot be read."},
+    {"random_words", random_words, METH_O, "All words of a `random.Random`, and the place of the next; None where they cannot be read."},
+    {"class_version", class_version, METH_O, "A number that no other set of attributes of a class has; 0 for none."},
     {"count_members", count_members, METH_O, "How many members a container and those in it have; 0 for any other value."},
     {"snapshot", snapshot, METH_O, "All objects in a value; None where something in it may change unseen."},
     {"still_is", (PyCFunction)(void (*)(void))still_is, METH_FASTCALL, "Whether a value holds those very objects."},

@@ -116,12 +116,16 @@ class Capture:
         self.careful_count += 1
         if native is not None:
             # A class of another metaclass is no number of numpy's, and may run code when it is hashed.
-            for kind in {each for each in map(type, payload.values()) if type(each) is type} - _told_kinds:
+            kinds = {each for each in map(type, payload.values()) if type(each) is type}
+            for kind in kinds - SCALARS - _told_kinds:
                 _tell_kind(kind)
         reading = self.reading if reading is None else reading
         parts: list[bytes] = []
         types: Types = {}
         for key, value in payload.items():
+            if (short := _short_scalar(key, value)) is not None:
+                parts.append(short)
+                continue
             place = f"{pointer}/{escape(key)}"
             if environments and key in environments:
                 parts.append(orjson.dumps(key) + b":" + environments[key])
@@ -158,11 +162,14 @@ class Capture:
                 return judged[0][1:-1], judged[1]
         except Exception:  # noqa: BLE001 - a key with a broken __hash__ or __eq__ goes the careful way
             self.careful_count += 1
-        reading = self.reading._replace(
-            is_of_names=not are_known, places=places, keeps_content=owner is not None
+        reading = Reading(
+            self.reading.hides,
+            owner,
+            self.reading.most_with_agents if owner is None else MOST_WITH_AGENTS,
+            is_of_names=not are_known,
+            places=places,
+            keeps_content=owner is not None,
         )
-        if owner is not None:
-            reading = reading._replace(owner=owner, most_with_agents=MOST_WITH_AGENTS)
         if are_known:
             return self.careful_body(payload, pointer, reading=reading, environments=environments)
         encoded = to_json(payload, pointer, self.limits, self.agent_of, reading)
@@ -222,6 +229,24 @@ class Capture:
         return True
 
 
+def _short_scalar(key: Any, value: Any) -> bytes | None:
+    """The JSON of a name and a short scalar under it; None of all else, which needs a closer look."""
+    kind = type(value)
+    if kind is float:
+        is_short = value - value == 0.0
+    elif kind is str:
+        is_short = len(value) <= _SHORT_CHARS
+    else:
+        is_short = kind is int or kind is bool or value is None
+    if not is_short or type(key) is not str or len(key) > _SHORT_CHARS:
+        return None
+    try:
+        return orjson.dumps({key: value})[1:-1]
+    except TypeError:  # a lone surrogate, an integer over 64 bit
+        return None
+
+
+_SHORT_CHARS = 64
 Types = dict[str, str]
 
 _MAX_PLAIN_DEPTH = 8

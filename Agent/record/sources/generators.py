@@ -24,6 +24,7 @@ from Agent.event.values.digest import digest_bytes
 from Agent.record.emit import installed
 from Agent.record.emit.context import Reads, current_scope
 from Agent.record.emit.pipeline import Pipeline
+from Agent.record.encode.native import native
 from Agent.record.sources.adopted import Adopted, place_of_caller, reads_here, tell_state
 from Agent.record.sources.seams import Swaps, rebind
 
@@ -40,7 +41,27 @@ def place_in_stream(generator: object) -> str:
     """A digest of where a `random.Random` stands; "" for others."""
     if not isinstance(generator, random.Random):
         return ""
-    return digest_bytes(repr(random.Random.getstate(generator)).encode())
+    adopted = adopted_of(generator)
+    found = None if native is None else native.random_words(generator)
+    if found is None or not isinstance(adopted, AdoptedRandom):
+        return digest_bytes(_text_of_state(generator))
+    words, place = found
+    end = b", %d), %r)" % (place, vars(generator)["gauss_next"])
+    if adopted.digested is None or adopted.digested[0] != words:
+        # Not at the top: it loads OpenSSL.
+        from hashlib import blake2b
+
+        text = _text_of_state(generator)
+        if not text.endswith(end):
+            return digest_bytes(text)
+        adopted.digested = words, blake2b(text[: -len(end)], digest_size=8)
+    digest = adopted.digested[1].copy()
+    digest.update(end)
+    return digest.hexdigest()
+
+
+def _text_of_state(generator: random.Random) -> bytes:
+    return repr(random.Random.getstate(generator)).encode()
 
 
 class AdoptedRandom(Adopted):
@@ -56,6 +77,8 @@ class AdoptedRandom(Adopted):
         self._base = ""
         self._pipeline: Pipeline | None = None
         self._was_seeded = False
+        self.digested: tuple[bytes, Any] | None = None
+        """The words of its state, and the digest of their text, which draws continue for a while."""
 
     def restart(self) -> None:
         """It was seeded or set: what comes next is counted from a new base."""

@@ -327,12 +327,17 @@ def generators_of(held: object) -> dict[str, Any]:
 
 
 def read_class_state(cls: type) -> dict[str, Any]:
-    """The data that a class itself holds, by name: what its methods may change for all of its objects.
+    """The data that a class itself holds, by name: what its methods may change for all of its objects."""
+    return {name: vars(base)[name] for name, base in places_of_class_state(cls).items()}
+
+
+def places_of_class_state(cls: type) -> dict[str, type]:
+    """Where that stands: by name, the class or the base that holds it.
 
     Of bases, those of the same package count. Methods, descriptors, classes defined inside the class,
     defaults of a dataclass's fields and handles are not data.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, type] = {}
     if exposure_of(cls).is_explicit:
         return found
     package = _package_of(cls)
@@ -344,7 +349,7 @@ def read_class_state(cls: type) -> dict[str, Any]:
             {one.name for one in dataclass_fields(base)} if "__dataclass_fields__" in vars(base) else ()
         )
         found |= {
-            name: value
+            name: base
             for name, value in own
             if name[:2] != "__" and name not in defaults and _is_class_data(base, name, value)
         }

@@ -29,13 +29,13 @@ from uuid import UUID
 
 import orjson
 
-from Agent.event.classes import forgetting
+from Agent.event.classes import forgetting, remember
 from Agent.event.pointers import value_at
 from Agent.event.values.arrays import number_tag
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.class_contents import is_over_memory
 from Agent.event.values.codecs import is_queue, parts_of_queue
-from Agent.event.values.content_digest import content_of
+from Agent.event.values.content_digest import content_of, often_reference
 from Agent.event.values.opaque import OpaqueKind, describe
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, exceeds, read_json, write_json
 from Agent.event.values.reading import DEFAULT_LIMITS, Hides, Places, Reading
@@ -386,7 +386,8 @@ class StateTracker:
                 kept[name] = value
             elif refused.get(name) is not kind:
                 # Where agents live leads to agents.
-                if name not in self.environments and is_plain_data(value, obj, self._agent_of, known):
+                is_environment = name in self.environments or often_reference(kind) is not None
+                if not is_environment and is_plain_data(value, obj, self._agent_of, known):
                     kept[name] = value
                     refused.pop(name, None)
                 else:
@@ -688,17 +689,26 @@ def _is_large_inside(dumped: Dumped) -> bool:
 def is_object(value: object, agent_of: Callable[[object], str | None]) -> bool:
     """Whether it is an object of a class without a codec, which can change, and no agent."""
     cls = type(value)
-    sort = sort_of(cls)
-    if sort is Sort.ARRAY:
+    if sort_of(cls) is Sort.ARRAY:
         return getattr(getattr(value, "dtype", None), "kind", "") in _UNRESTORED_KINDS
     if cls is MethodType:  # it changes with its object
         owner = cast("MethodType", value).__self__
         return is_queue(type(owner)) or is_object(owner, agent_of)
-    if sort is not Sort.UNKNOWN or issubclass(cls, _NEVER_CHANGING) or class_reducer(cls) is not None:
+    try:
+        are_objects = _are_objects[cls]
+    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
+        are_objects = remember(_are_objects, cls, _makes_objects(cls))
+    return are_objects and agent_of(value) is None
+
+
+_are_objects: dict[type, bool] = {}
+
+
+def _makes_objects(cls: type) -> bool:
+    if sort_of(cls) is not Sort.UNKNOWN or issubclass(cls, _NEVER_CHANGING) or class_reducer(cls) is not None:
         return False
     # A metaclass may have the class hide its own attributes.
-    module = type.__dict__["__module__"].__get__(cls)
-    return module not in _MODULES_OF_CONSTANTS and agent_of(value) is None
+    return type.__dict__["__module__"].__get__(cls) not in _MODULES_OF_CONSTANTS
 
 
 def can_be_held(value: object, agent_of: Callable[[object], str | None]) -> bool:

@@ -28,7 +28,6 @@ from Agent.record.state.introspection import (
     Sort,
     generators_of,
     plain_attributes,
-    read_class_state,
     read_state,
     sort_of,
 )
@@ -43,7 +42,6 @@ _FIELDS = "/extra/fields"
 _CHANGED = "/state/set"
 _OUTSIDE = "/extra/changed"
 _MADE_FROM = (CONTENT, "attributes", "same_as")
-CLASS_FIELDS = "/extra/class_fields"
 _UNCHANGING = frozenset({str, bytes})
 Forms = Mapping[str, tuple[Collection[str], bytes]]
 """The attributes of small objects, and their JSON, by field."""
@@ -95,10 +93,9 @@ def emit_state(
         "held_values": "records" if held else None,
     }
     more = [(b'"init"', *tracker.init)] if reason == "first" and tracker.init is not None else []
-    held_by_class = read_class_state(type(obj))
-    if held_by_class:
-        shown = pipeline.capture.user_body(held_by_class, CLASS_FIELDS, binding.agent_id)
-        more.append((b'"class_fields"', *shown))
+    held_by_class = pipeline.class_fields.body(type(obj), binding.agent_id)
+    if held_by_class is not None:
+        more.append((b'"class_fields"', *held_by_class))
     _write_state(pipeline, binding, reason, inner, types, about, (), more)
     if tracker.kept:
         pipeline.agents.look_through_kept()
@@ -382,7 +379,7 @@ def _write_state(
         more: further mappings, each with its key, its JSON without braces, and its tags.
     """
     fields = read_json(b"{" + inner + b"}")
-    digest = digest_named(fields, _below(_FIELDS, types))
+    digest = digest_named(fields, _below(_FIELDS, types), raw=inner)
     opaque, unseen = _fields_without_codec(fields, types)
     about = {**about, "opaque": sorted(opaque), "unseen": sorted({*hidden, *unseen})}
     if pipeline.turns.is_used:

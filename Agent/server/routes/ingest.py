@@ -163,6 +163,6 @@ def _told(read: Callable[..., tuple[T, Dropped]], project: Project) -> Callable[
         try:
             return read(value, content=project.content_allowed)
         except WireError as error:
-            raise Problem(422, "malformed", error.problem, path=error.path) from None
+            raise Problem(422, error.problem, code="malformed", path=error.path) from None
 
     return told

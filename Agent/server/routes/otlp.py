@@ -58,14 +58,14 @@ def read_request(media_type: str, body: bytes) -> ExportTraceServiceRequest:
         if media_type == PROTOBUF:
             if len(body) > _SURELY_FEW_BYTES and _holds_too_many(body, message.DESCRIPTOR):
                 text = f"the body holds more than {_MAX_MESSAGES:,} messages"
-                raise Problem(413, "too_large", text, remedy="send it in parts")
+                raise Problem(413, text, remedy="send it in parts")
             message.ParseFromString(body)
         else:
             value = json_of(body)
             _with_plain_ids(value)
             ParseDict(value, message, ignore_unknown_fields=True, max_recursion_depth=_MAX_DEPTH)
     except (DecodeError, ParseError, ValueError, TypeError, RecursionError, LookupError):
-        raise Problem(400, "malformed", "the body is not an ExportTraceServiceRequest") from None
+        raise Problem(400, "the body is not an ExportTraceServiceRequest") from None
     return message
 
 
@@ -230,7 +230,7 @@ def _read(media_type: str, body: bytes) -> tuple[str, ReadSpans]:
     count = sum(len(scope.spans) for each in message.resource_spans for scope in each.scope_spans)
     if count > MAX_ITEMS:
         text = f"the body holds {count:,} spans, at most {MAX_ITEMS:,} are taken"
-        raise Problem(413, "too_large", text, remedy="send it in parts")
+        raise Problem(413, text, remedy="send it in parts")
     return media_type, read_spans(message)
 
 

@@ -134,7 +134,7 @@ def _add_run_routes(router: APIRouter, store: Store) -> None:
     def known(project: Project, run_id: str) -> dict[str, Any]:
         run = store.find_run(project, run_id)
         if run is None:
-            raise Problem(404, "not_found", "no run with that id", remedy="/v1/runs lists them")
+            raise Problem(404, "no run with that id", remedy="/v1/runs lists them")
         return run
 
     @router.get("/runs", summary="List runs, newest first", response_model=PageAnswer[RunAnswer])
@@ -258,7 +258,7 @@ def _add_explaining_routes(router: APIRouter, store: Store) -> None:
         """Recorded links, and such that a named rule infers; a hundred at most, on one page."""
         found = causes_of(store, project, session_uid, event_id, round(lookback_s * 1_000_000))
         if found is None:
-            raise Problem(404, "not_found", "no event with that id", remedy="/v1/events lists them")
+            raise Problem(404, "no event with that id", remedy="/v1/events lists them")
         return page_answer(Page(found, None), cause_answer)
 
 

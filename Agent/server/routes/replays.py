@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
@@ -35,6 +34,7 @@ from Agent.server.routes.schemas import (
     whole_checkpoint_answer,
 )
 from Agent.store import Project
+from Agent.store.schema import now_us
 
 NOT_FOUND: Final = refusals({404: "The project has nothing with that id."})
 NO_CONTENT: Final = refusals(
@@ -154,26 +154,23 @@ def _checked_checkpoint(value: object) -> dict[str, Any]:
         Problem: 422 with the place in it that is wrong.
     """
     if not isinstance(value, dict):
-        raise Problem(422, "invalid", "the body is not an object", remedy='send {"auto": true}')
+        raise Problem(422, "the body is not an object", remedy='send {"auto": true}')
     for key in value.keys() - _CHECKPOINT_KEYS:
-        raise Problem(422, "invalid", f"unknown key {key[:40]!r}", remedy='send {"auto": true}')
+        raise Problem(422, f"unknown key {key[:40]!r}", remedy='send {"auto": true}')
     if "state" not in value:
         if value.get("auto", True) is not True or value.keys() - {"auto"}:
-            raise Problem(
-                422, "invalid", "it is neither auto nor a state", remedy="give auto, or step_id and state"
-            )
+            raise Problem(422, "it is neither auto nor a state", remedy="give auto, or step_id and state")
         return value
     if value.get("auto"):
-        raise Problem(422, "invalid", "it is both auto and a state", remedy="give one of the two")
+        raise Problem(422, "it is both auto and a state", remedy="give one of the two")
     step_id, agent_id, checkpoint_id = (value.get(key) for key in ("step_id", "agent_id", "checkpoint_id"))
     for key, name in (("step_id", step_id), ("agent_id", agent_id)):
         needed = key == "step_id" or name is not None
         if needed and not (isinstance(name, str) and 0 < len(name) <= _MAX_STEP_CHARS and name.isprintable()):
-            raise Problem(422, "invalid", f"{key} is not a name", path=f"/{key}", remedy="give a short text")
+            raise Problem(422, f"{key} is not a name", path=f"/{key}", remedy="give a short text")
     if checkpoint_id is not None and not (isinstance(checkpoint_id, str) and is_identity(checkpoint_id)):
         raise Problem(
             422,
-            "invalid",
             "checkpoint_id is not an id",
             path="/checkpoint_id",
             remedy="use letters, digits, dots, dashes and underscores, or omit it",
@@ -227,7 +224,6 @@ def replay_router(replays: Replays) -> APIRouter:
         if found is None:
             raise Problem(
                 404,
-                "not_found",
                 "no replay with that id",
                 remedy="GET /api/traces/{trace_id}/replays lists those of a run",
             )
@@ -254,7 +250,7 @@ def replay_router(replays: Replays) -> APIRouter:
         for done in ended:
             if not done.cancelled() and isinstance(refused := done.exception(), Problem):
                 raise refused
-        told = replay_answer(await run_in_threadpool(known, project, replay_id), _now_us())
+        told = replay_answer(await run_in_threadpool(known, project, replay_id), now_us())
         response.status_code = 202 if told.status == "running" else 201
         response.headers["Location"] = f"/api/replays/{replay_id}"
         return told
@@ -262,15 +258,15 @@ def replay_router(replays: Replays) -> APIRouter:
     @router.get("/replays/{replay_id}", summary="Show a replay")
     def get_replay(project: GrantedReplay, replay_id: str) -> ReplayAnswer:
         """Its status, and what it gave once it has ended."""
-        return replay_answer(known(project, replay_id), _now_us())
+        return replay_answer(known(project, replay_id), now_us())
 
     @router.get("/replays/{replay_id}/diff", summary="Show what a replay changed", responses=NO_CONTENT)
     def get_diff(project: GrantedReplay, replay_id: str) -> DiffAnswer:
         """The recorded output beside the new one, key by key."""
-        told = replay_answer(known(project, replay_id), _now_us())
+        told = replay_answer(known(project, replay_id), now_us())
         if told.result is None:
             why = told.problem.message if told.problem is not None else "it has not ended"
-            raise Problem(409, "conflict", f"the replay has no result: {why}", remedy="ask for the replay")
+            raise Problem(409, f"the replay has no result: {why}", remedy="ask for the replay")
         result = told.result
         return DiffAnswer(
             replay_id=replay_id,
@@ -291,8 +287,8 @@ def replay_router(replays: Replays) -> APIRouter:
         """Without what they gave."""
         replays.trace(project, trace_id)
         page = store.list_replays(project, trace_id, limit=limit, cursor=cursor)
-        now_us = _now_us()
-        return page_answer(page, lambda row: listed_replay_answer(row, now_us))
+        at_us = now_us()
+        return page_answer(page, lambda row: listed_replay_answer(row, at_us))
 
     return router
 
@@ -304,12 +300,10 @@ def _checked(value: object, longest_s: float) -> dict[str, Any]:
         Problem: 422 with the place in it that is wrong.
     """
     if not isinstance(value, dict):
-        raise Problem(
-            422, "invalid", "the body is not an object", remedy='send {"dry_run": true}, or nothing'
-        )
+        raise Problem(422, "the body is not an object", remedy='send {"dry_run": true}, or nothing')
     for key in sorted(value.keys() - _KEYS):
         text = _REFUSED.get(key, f"unknown key {key[:40]!r}")
-        raise Problem(422, "invalid", text, remedy=f"known keys: {', '.join(sorted(_KEYS))}")
+        raise Problem(422, text, remedy=f"known keys: {', '.join(sorted(_KEYS))}")
     config = {key: each for key, each in value.items() if each is not None}
     seconds = config.get("timeout_seconds", longest_s)
     wrong = {
@@ -325,10 +319,6 @@ def _checked(value: object, longest_s: float) -> dict[str, Any]:
     for key, is_wrong in wrong.items():
         if is_wrong:
             remedy = f"at most {longest_s:g} here" if key == "timeout_seconds" else "see /openapi.json"
-            raise Problem(422, "invalid", f"{key} is invalid", path=f"/{key}", remedy=remedy)
+            raise Problem(422, f"{key} is invalid", path=f"/{key}", remedy=remedy)
     json_text(config, "")
     return config
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000

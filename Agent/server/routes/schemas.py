@@ -528,7 +528,7 @@ def unix_us(name: str, text: str | None) -> int | None:
         return parse_timestamp(text.strip().replace(" +", "+").replace(" ", "+" if "T" in text else " "))
     except (ValueError, OverflowError):
         raise Problem(
-            422, "invalid", f"parameter {name} is not a time", remedy="write it as 2026-11-20T10:30:45Z"
+            422, f"parameter {name} is not a time", remedy="write it as 2026-11-20T10:30:45Z"
         ) from None
 
 

@@ -46,7 +46,7 @@ _HELD_LINES = 32_768
 _INTERVAL_S = 0.05
 _LOOK_AGAIN_NS = 20_000_000
 _REMOVAL_NS = 1_000_000_000
-"""A file that was removed is made anew after so long: its directory may be about to go, too."""
+"""What was removed is made anew after so long: the directory that it was in may be about to go, too."""
 _LOOKS = 64
 _IDLE_ROUNDS = 20
 _END_PATIENCE_S = 5.0
@@ -64,8 +64,8 @@ class _Mirror:
     """One mirror file: what waits to be written, and the descriptor."""
 
     __slots__ = (
-        "backups", "fd", "form", "gone_since_ns", "inode", "limit_bytes", "look_at_ns", "path", "room_bytes",
-        "turn", "waiting",
+        "backups", "fd", "form", "gone_since_ns", "had_place", "inode", "limit_bytes", "look_at_ns", "path",
+        "room_bytes", "turn", "waiting",
     )  # fmt: skip
 
     def __init__(self, path: Path, limit_bytes: int, backups: int, form: Form | None) -> None:
@@ -82,7 +82,15 @@ class _Mirror:
         # Until this time, and for so many bytes, the descriptor counts as the file of that name.
         self.look_at_ns = self.room_bytes = 0
         self.gone_since_ns = 0
-        """Since when no file of that name is there; 0 where one is."""
+        """Since when its file or directory is gone; 0 where it is there."""
+        self.had_place = False
+        """Whether its directory was there once."""
+
+    def stays_gone(self) -> bool:
+        """Whether it is too early to make the removed file again, while somebody may still empty the root."""
+        now_ns = time.monotonic_ns()
+        self.gone_since_ns = self.gone_since_ns or now_ns
+        return now_ns - self.gone_since_ns < _REMOVAL_NS
 
 
 class Mirrors:
@@ -136,6 +144,8 @@ class Mirrors:
                 _refuse_a_strange_place(directory, self._root)
             except OSError as error:
                 self.counts.fail("mirror", error)
+        for mirror in self._mirrors.values():
+            mirror.had_place = mirror.path.parent.is_dir()
         self.refused_at_first = frozenset(self.counts.snapshot())
 
     def add(self, category: str, line: RedactedBytes, urgent: bool = False) -> None:
@@ -295,17 +305,18 @@ class Mirrors:
             if mirror.fd < 0:
                 # a root that was removed comes again with a session, not with a cache
                 self._root.stat()
-                mirror.path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+                place = mirror.path.parent
+                if mirror.had_place and not os.path.lexists(place) and mirror.stays_gone():
+                    raise FileNotFoundError(errno.ENOENT, "the mirror's directory was removed", str(place))
+                place.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+                mirror.had_place = True
                 mirror.fd = out_of_the_way(_open(mirror.path, self._root))
             ours = os.fstat(mirror.fd)
             mirror.inode = (ours.st_dev, ours.st_ino)
             try:
                 named = mirror.path.lstat()
             except FileNotFoundError:
-                now_ns = time.monotonic_ns()
-                mirror.gone_since_ns = mirror.gone_since_ns or now_ns
-                if now_ns - mirror.gone_since_ns < _REMOVAL_NS:
-                    # whoever empties the directory would meet a file that was not there when it was listed
+                if mirror.stays_gone():
                     return
                 mirror.gone_since_ns = 0
                 self._close_file(mirror)

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -91,6 +92,9 @@ class GroupCommit:
 
 
 _PATIENCE_S: Final = 0.1
+_REMOVAL_S: Final = 0.05
+"""How long a new file waits for a directory that is being removed; again after 20 times as long."""
+_PROBED: Final = 8
 
 
 class Evictable(Protocol):
@@ -117,6 +121,7 @@ class OpenFiles:
         self.max_open = max(1, max_open)
         self._ring: deque[Evictable] = deque()
         self._graveyard: list[Segment] = []
+        self._removal_ends_s = 0.0
 
     def __len__(self) -> int:
         return len(self._ring)
@@ -180,6 +185,23 @@ class OpenFiles:
             except OSError as error:
                 self.counts.fail("close", error)
         self._graveyard.extend(waiting)
+
+    def wait_for_removal(self, directory: Path) -> None:
+        """Where open files have lost their names, wait a little for a directory to go, too.
+
+        Whoever removes a tree fails where a file appears in a directory that was listed before.
+        """
+        now_s = time.monotonic()
+        if now_s >= self._removal_ends_s:
+            if now_s < self._removal_ends_s + 20 * _REMOVAL_S or not self._any_removed():
+                return
+            self._removal_ends_s = now_s + _REMOVAL_S
+        while time.monotonic() < self._removal_ends_s and os.path.lexists(directory):
+            time.sleep(_REMOVAL_S / 100)
+
+    def _any_removed(self) -> bool:
+        few = (*islice(self._ring, _PROBED), *islice(reversed(self._ring), _PROBED))
+        return any(is_removed(file.segment.fd, file.segment.inode) for file in few)
 
     def files(self) -> list[Evictable]:
         """The files that are open now."""
@@ -596,6 +618,7 @@ class OwnFile:
         if error.errno == errno.ENOENT:
             # The directory was removed; later lines are still worth writing, unless all of the session was.
             directory = self._shared.session
+            self._shared.files.wait_for_removal(directory)
             with contextlib.suppress(OSError):
                 for part in self._directory.relative_to(directory).parts:
                     directory /= part
@@ -613,6 +636,7 @@ class OwnFile:
                     raise
                 self._shared.counts.add("file_vanished")
                 self._path = None
+        self._shared.files.wait_for_removal(self._directory)
         path = self._directory / f"{self._stem}{self._suffix}"
         try:
             segment = claim_segment(path, limit_bytes)

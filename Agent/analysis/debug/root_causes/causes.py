@@ -18,8 +18,8 @@ from Agent.analysis.debug.root_causes.detectors import continuity, dependencies,
 from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.ranking import Hypothesis, Step, rank
 from Agent.analysis.debug.root_causes.scan import Finding
-from Agent.analysis.text import short_number
 from Agent.event.clock import format_timestamp
+from Agent.render.words import short_number
 
 __all__ = ["DETECTORS", "causes_in", "findings_in", "root_causes"]
 

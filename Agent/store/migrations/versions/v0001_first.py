@@ -5,7 +5,7 @@ Written out in full, for it must not follow later changes of `Agent.store.schema
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from alembic import op
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Integer, SmallInteger, Text, Uuid, text
@@ -43,6 +43,23 @@ def upgrade() -> None:
         op.execute(_READER)
 
 
+def _of_project(*keys: str) -> list[Column[Any]]:
+    """The columns of the key: the project, and these texts."""
+    project = Column("project_id", Integer, primary_key=True, autoincrement=False)
+    return [project, *(Column(name, _ID, primary_key=True) for name in keys)]
+
+
+def _texts(names: str) -> list[Column[Any]]:
+    """Columns of texts that may be missing."""
+    return [Column(name, _ID) for name in names.split()]
+
+
+def _index(name: str, table: str, columns: str, condition: str | None = None) -> None:
+    """An index of a project's rows, of those alone for which a condition holds where one is given."""
+    where = None if condition is None else text(condition)
+    op.create_index(name, table, ["project_id", *columns.split()], postgresql_where=where, sqlite_where=where)
+
+
 def _make_tables() -> None:
     op.create_table(
         "projects",
@@ -63,27 +80,23 @@ def _make_tables() -> None:
     )
     op.create_table(
         "sessions",
-        Column("project_id", Integer, primary_key=True, autoincrement=False),
+        *_of_project(),
         Column("session_uid", _UID, primary_key=True),
         Column("session_id", _ID),
         Column("first_us", BigInteger, nullable=False),
         Column("last_us", BigInteger, nullable=False),
         Column("events", BigInteger, nullable=False),
     )
-    op.create_index("sessions_by_time", "sessions", ["project_id", "first_us", "session_uid"])
+    _index("sessions_by_time", "sessions", "first_us session_uid")
     op.create_table(
         "events",
-        Column("project_id", Integer, primary_key=True, autoincrement=False),
+        *_of_project(),
         Column("session_uid", _UID, primary_key=True),
         Column("event_id", _ID, primary_key=True),
         Column("ts_us", BigInteger, nullable=False),
         Column("kind", _ID, nullable=False),
         Column("severity", SmallInteger, nullable=False),
-        Column("agent_id", _ID),
-        Column("agent_role", _ID),
-        Column("run_id", _ID),
-        Column("span_id", _ID),
-        Column("parent_span_id", _ID),
+        *_texts("agent_id agent_role run_id span_id parent_span_id"),
         Column("tick", BigInteger),
         Column("name", _ID),
         Column("duration_ms", Float(53)),
@@ -92,85 +105,47 @@ def _make_tables() -> None:
         Column("body", _DOCUMENT, nullable=False),
         postgresql_partition_by="RANGE (session_uid)",
     )
-    op.create_index("events_by_time", "events", ["project_id", "session_uid", "ts_us", "event_id"])
-    op.create_index(
-        "events_by_agent", "events", ["project_id", "session_uid", "agent_id", "ts_us", "event_id"]
-    )
-    op.create_index(
-        "events_by_run",
-        "events",
-        ["project_id", "run_id", "ts_us", "event_id"],
-        postgresql_where=text("run_id IS NOT NULL"),
-        sqlite_where=text("run_id IS NOT NULL"),
-    )
-    op.create_index(
-        "events_of_errors",
-        "events",
-        ["project_id", "ts_us", "event_id"],
-        postgresql_where=text("severity >= 40"),
-        sqlite_where=text("severity >= 40"),
-    )
+    _index("events_by_time", "events", "session_uid ts_us event_id")
+    _index("events_by_agent", "events", "session_uid agent_id ts_us event_id")
+    _index("events_by_run", "events", "run_id ts_us event_id", "run_id IS NOT NULL")
+    _index("events_of_errors", "events", "ts_us event_id", "severity >= 40")
     op.create_table(
         "runs",
-        Column("project_id", Integer, primary_key=True, autoincrement=False),
-        Column("run_id", _ID, primary_key=True),
+        *_of_project("run_id"),
         Column("session_uid", _UID),
         Column("listed_us", BigInteger, nullable=False),
         Column("started_us", BigInteger),
         Column("ended_us", BigInteger),
         Column("status", _ID, nullable=False),
-        Column("agent_id", _ID),
-        Column("agent_version", _ID),
-        Column("parent_run_id", _ID),
-        Column("failure_type", _ID),
-        Column("failure_code", _ID),
+        *_texts("agent_id agent_version parent_run_id failure_type failure_code"),
         Column("labels", _DOCUMENT, nullable=False),
     )
-    op.create_index("runs_by_time", "runs", ["project_id", "listed_us", "run_id"])
-    op.create_index("runs_by_agent", "runs", ["project_id", "agent_id", "listed_us", "run_id"])
-    op.create_index("runs_by_version", "runs", ["project_id", "agent_version", "listed_us", "run_id"])
-    op.create_index("runs_by_status", "runs", ["project_id", "status", "listed_us", "run_id"])
-    op.create_index(
-        "runs_by_failure",
-        "runs",
-        ["project_id", "failure_type", "failure_code", "listed_us", "run_id"],
-        postgresql_where=text("failure_type IS NOT NULL"),
-        sqlite_where=text("failure_type IS NOT NULL"),
-    )
-    op.create_index(
-        "runs_by_session",
-        "runs",
-        ["project_id", "session_uid", "listed_us", "run_id"],
-        postgresql_where=text("session_uid IS NOT NULL"),
-        sqlite_where=text("session_uid IS NOT NULL"),
-    )
+    _index("runs_by_time", "runs", "listed_us run_id")
+    _index("runs_by_agent", "runs", "agent_id listed_us run_id")
+    _index("runs_by_version", "runs", "agent_version listed_us run_id")
+    _index("runs_by_status", "runs", "status listed_us run_id")
+    known = "failure_type IS NOT NULL"
+    _index("runs_by_failure", "runs", "failure_type failure_code listed_us run_id", known)
+    _index("runs_by_session", "runs", "session_uid listed_us run_id", "session_uid IS NOT NULL")
     op.create_table(
         "steps",
-        Column("project_id", Integer, primary_key=True, autoincrement=False),
-        Column("run_id", _ID, primary_key=True),
-        Column("step_key", _ID, primary_key=True),
+        *_of_project("run_id", "step_key"),
         Column("position", BigInteger, nullable=False),
         Column("step_id", _ID, nullable=False),
-        Column("step_type", _ID),
-        Column("name", _ID),
+        *_texts("step_type name"),
         Column("started_us", BigInteger),
         Column("latency_ms", Float(53)),
         Column("status", _ID),
         Column("metadata", _DOCUMENT, nullable=False),
         postgresql_partition_by="RANGE (run_id)",
     )
-    op.create_index("steps_by_position", "steps", ["project_id", "run_id", "position", "step_key"])
+    _index("steps_by_position", "steps", "run_id position step_key")
     op.create_table(
         "failures",
-        Column("project_id", Integer, primary_key=True, autoincrement=False),
-        Column("run_id", _ID, primary_key=True),
-        Column("failure_id", _ID, primary_key=True),
+        *_of_project("run_id", "failure_id"),
         Column("failure_type", _ID, nullable=False),
         Column("failure_code", _ID, nullable=False),
-        Column("fingerprint", _ID),
-        Column("step_id", _ID),
-        Column("step_key", _ID),
-        Column("error_id", _ID),
+        *_texts("fingerprint step_id step_key error_id"),
         Column("occurred_us", BigInteger),
         Column("message", Text),
     )

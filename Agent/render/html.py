@@ -1,31 +1,24 @@
-"""A session as one HTML page to look at and to mail: no script, no network, nothing beside the file.
+"""Reports as HTML: pages to look at and to mail, without script or network, and parts for notebooks.
 
-`sections` says what stands in it, `templates/page.html` how that looks; the geometry of the charts is here.
+`templates/` says how the blocks of `blocks.py` look; the geometry of the charts is here.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from Agent.analysis.report.sections import (
-    Bars,
-    Block,
-    Curve,
-    Ranges,
-    SessionQuestions,
-    Share,
-    gather,
-    header,
-    sections,
-)
-from Agent.analysis.report.session_report import write_whole
-from Agent.analysis.text import count, milliseconds, number, shown, template
+from Agent.record.encode.safe_text import cut, shown_safely
+from Agent.render.blocks import Bars, Block, Curve, Head, Ranges, Section, Share, Title
+from Agent.render.words import count, milliseconds, number
 from Agent.version import __version__
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 WIDTH: Final = 960
 LEFT: Final = 56
@@ -33,24 +26,48 @@ RIGHT: Final = 12
 TOP: Final = 10
 _TICKS: Final = 4
 _CODE_CHARS: Final = 6000
+MOST_CHARS: Final = 400
+"""How much of a value stands in a page."""
 
 
-def page(asked: SessionQuestions) -> str:
-    """The page about one session; what it holds is asked of an analyzer's public methods."""
+def shown(value: object, most: int = MOST_CHARS) -> str:
+    """A value as text: cut after so many characters, without what cannot be shown."""
+    return "\n".join(map(shown_safely, cut(str(value), most).split("\n")))
+
+
+def page(head: Head, sections: Iterable[Section]) -> str:
+    """The page of a report."""
     made_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    facts = gather(asked)
-    made = _template("page.html").render(
-        head=header(facts), sections=sections(facts), version=__version__, made_at=made_at
-    )
-    return str(made)
+    drawn = _blocks("page.html").render(head=head, sections=sections, version=__version__, made_at=made_at)
+    return str(drawn)
 
 
 def block_html(block: Block) -> str:
     """One block as it stands in a page."""
-    return str(_template("blocks.html").module.block(block))
+    return str(_blocks("blocks.html").module.block(block))
 
 
-def _template(name: str) -> Any:
+def notebook_html(sections: Iterable[Section]) -> str:
+    """A report as a notebook shows it."""
+    return "".join(block_html(Title(each.title)) + "".join(map(block_html, each.blocks)) for each in sections)
+
+
+def template(name: str, **filters: Callable[..., Any]) -> Template:
+    """A template of `templates/`; what it prints is escaped, and shown as by `shown`."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: value if hasattr(value, "__html__") else shown(value),
+    )
+    environment.filters |= filters
+    environment.tests["kind"] = lambda value, kind: type(value).__name__ == kind
+    return environment.get_template(name)
+
+
+def _blocks(name: str) -> Any:
     return template(
         name,
         at_length=_at_length,
@@ -66,15 +83,6 @@ def _at_length(words: str) -> Any:
     from markupsafe import escape
 
     return escape(shown(words, _CODE_CHARS))
-
-
-def write_page(target: Path, asked: SessionQuestions) -> Path:
-    """Write the page, readable by its owner only, whole or not at all; the path written.
-
-    Raises:
-        InputError: the place cannot be written.
-    """
-    return write_whole(target, page(asked).encode("utf-8", "backslashreplace"))
 
 
 class Shape(NamedTuple):

@@ -1,0 +1,148 @@
+"""What decides the JSON of a value, taken in less time than the JSON: equal marks, equal JSON.
+
+Containers, plain data, agents, references, and parts of C classes that hold plain data have a mark. Objects
+that count by all they hold have none: looking at that takes as long as encoding it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from Agent.event.classes import attributes_of, remember
+from Agent.event.values.class_contents import pieces_of, reference_of
+from Agent.event.values.codecs import REGISTERED, builtin_reducer, plan_of
+from Agent.event.values.content_digest import often_reference
+from Agent.event.values.opaque import TEXT_CHARS
+from Agent.event.values.plain import SCALARS, all_scalars
+from Agent.event.values.reading import AgentOf
+
+_MOST = 500
+
+
+class _NoMark(Exception):
+    """Only the JSON tells."""
+
+
+def mark_of(value: object, agent_of: AgentOf) -> list[object] | None:
+    """What is equal as long as the JSON of the value is what it was; None where there is no such mark.
+
+    It holds texts, bytes, numbers and classes alone.
+    """
+    marking = _Marking(agent_of)
+    try:
+        marking.add(value)
+    except Exception:  # noqa: BLE001 - a large value, a dict that another thread changes, a class that raises
+        return None
+    return marking.found
+
+
+class _Marking:
+    """One mark that is being made."""
+
+    __slots__ = ("_agent_of", "_met", "found")
+
+    def __init__(self, agent_of: AgentOf) -> None:
+        self._agent_of = agent_of
+        self._met: dict[int, int] = {}
+        """Where objects stood first that are written as the same one where they occur again."""
+        self.found: list[object] = []
+
+    def add(self, value: Any) -> None:
+        """Add what decides the JSON of a value."""
+        kind = type(value)
+        if kind is str or kind is bytes:
+            self.found += (kind, value)
+        elif kind in SCALARS:
+            self.found += (kind, repr(value))
+        elif kind is dict or kind is defaultdict:
+            self._begin(value, kind)
+            for key, item in list(value.items()):
+                self.add(key)
+                self.add(item)
+            if kind is defaultdict:
+                self.add(value.default_factory)
+        elif kind is list or kind is tuple or kind is set or kind is frozenset:
+            self._begin(value, kind)
+            for item in list(value):
+                self.add(item)
+        elif kind in REGISTERED:
+            raise _NoMark
+        else:
+            if len(self.found) > _MOST:
+                raise _NoMark
+            is_builtin, add = _ways.get(kind) or remember(_ways, kind, _way_of(kind))
+            agent = None if is_builtin else self._agent_of(value)
+            if agent is not None:
+                self.found += ("agent", type(agent), agent)
+            elif add is not None:
+                add(self, value, kind)
+            else:
+                raise _NoMark
+
+    def _begin(self, container: Any, kind: type) -> None:
+        if len(self.found) + len(container) > _MOST:
+            raise _NoMark
+        self.found += (kind, len(container))
+
+    def add_class(self, value: Any, kind: type) -> None:  # noqa: ARG002 - one signature for all
+        """Add a class."""
+        if not (_have_name.get(value) or remember(_have_name, value, reference_of(value) is not None)):
+            raise _NoMark
+        self.found.append(value)
+
+    def add_shown(self, value: Any, kind: type) -> None:
+        """Add an object that is a reference: its class, and the attributes that are shown."""
+        reference = often_reference(kind)
+        attributes = attributes_of(value)
+        if reference is None or (attributes and all_scalars(attributes.values())):
+            raise _NoMark  # it counts by what it holds
+        self.found += (kind, reference)
+        for name, held in attributes.items():
+            if (
+                type(held) in SCALARS
+                and type(name) is str
+                and not (type(held) is str and len(held) > TEXT_CHARS)
+            ):
+                self.found += (name, type(held), repr(held))
+
+    def add_parts(self, value: Any, kind: type) -> None:
+        """Add an object of a class written in C that has no attributes, such as an iterator."""
+        pieces = pieces_of(value, kind)
+        if pieces is None or pieces.has_code or pieces.members is not None or pieces.mapping is not None:
+            raise _NoMark
+        if attributes_of(value) or not all(map(_is_flat, pieces.ordered)):
+            raise _NoMark
+        place = self._met.setdefault(id(value), len(self.found))
+        self.found += (kind, place, pieces.label, pieces.raw)
+        for part in pieces.ordered:
+            self.add(part)
+
+
+_Way = tuple[bool, Callable[[_Marking, Any, type], None] | None]
+_ways: dict[type, _Way] = {}
+_have_name: dict[type, bool] = {}
+"""Classes that are recorded by a name that leads to them."""
+
+
+def _way_of(kind: type) -> _Way:
+    """Whether no object of a class is an agent, and how such objects are marked; None for not at all."""
+    plan = plan_of(kind)
+    if builtin_reducer(kind) is not None:
+        return True, None
+    if plan.is_value or plan.has_waiters:
+        return False, None
+    if issubclass(kind, type):
+        return False, _Marking.add_class
+    if plan.base is kind:
+        return False, _Marking.add_parts
+    return False, _Marking.add_shown if plan.is_simple else None
+
+
+def _is_flat(part: Any) -> bool:
+    """Whether it is a scalar, a class or a container of scalars: none is written as what was met before."""
+    kind = type(part)
+    if kind is tuple or kind is dict:
+        return all_scalars(part) and (kind is tuple or all_scalars(part.values()))
+    return kind in SCALARS or issubclass(kind, type)

@@ -1,0 +1,65 @@
+"""What classes of agents hold, as JSON: encoded once, and again where it may have changed."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from Agent.event.classes import MOST_CLASSES, remember
+from Agent.event.values.marks import mark_of
+from Agent.record.encode.capture import Capture, Types
+from Agent.record.encode.native import native
+from Agent.record.state.agents import agent_id_of
+from Agent.record.state.introspection import exposure_of, places_of_class_state
+
+POINTER = "/extra/class_fields"
+
+
+class _Encoded(NamedTuple):
+    mark: object
+    body: tuple[bytes, Types | None]
+
+
+class _Places(NamedTuple):
+    """Where a class holds data: in one version of a class, its attributes are the same objects throughout."""
+
+    version: int
+    bases: dict[str, type]
+
+
+class ClassFields:
+    """Encodes them for one pipeline."""
+
+    def __init__(self, capture: Capture) -> None:
+        self._capture = capture
+        self._encoded: dict[type, _Encoded] = {}
+
+    def body(self, cls: type, owner: str | None) -> tuple[bytes, Types | None] | None:
+        """The inner JSON of what a class holds, with its tags; None if it holds nothing.
+
+        Args:
+            owner: the agent whose state this is part of.
+        """
+        held = _held_by(cls)
+        if not held:
+            return None
+        mark = mark_of(held, agent_id_of)
+        known = self._encoded.get(cls)
+        if known is not None and mark is not None and known.mark == mark:
+            return known.body
+        body = self._capture.user_body(held, POINTER, owner)
+        if mark is not None and mark == mark_of(held, agent_id_of):  # encoding may settle what a class is
+            if len(self._encoded) >= MOST_CLASSES:
+                self._encoded.clear()
+            self._encoded[cls] = _Encoded(mark, body)
+        return body
+
+
+def _held_by(cls: type) -> dict[str, Any]:
+    version = 0 if native is None else native.class_version(cls)
+    known = _places.get(cls)
+    if known is None or not version or known.version != version or exposure_of(cls).is_explicit:
+        known = remember(_places, cls, _Places(version, places_of_class_state(cls)))
+    return {name: vars(base)[name] for name, base in known.bases.items()}
+
+
+_places: dict[type, _Places] = {}

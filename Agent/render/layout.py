@@ -1,0 +1,175 @@
+"""Text in columns and lines: what a line holds, how tables fit into it, and where paragraphs break."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, Final
+
+from Agent.render.blocks import Cell
+from Agent.render.words import cell
+
+WIDTH: Final = 100
+_WORD: Final = re.compile(r"(\s*)(\S+)")
+STYLE: Final = re.compile(r"(\x1b\[[0-9;]*m)")
+_COMMAND: Final = re.compile(r"(try it: |[\s$])*agent-trace [a-z]")
+_SHELL_WORD: Final = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:\\.|[^"\\])*"|'[^']*')+""")
+
+
+def display_width(text: str) -> int:
+    """How many columns a text without escapes takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    return len(text) + wide - sum(unicodedata.combining(char) != 0 for char in text)
+
+
+def clip(text: str, width: int) -> str:
+    """The text in at most `width` columns, with an ellipsis where something is left out."""
+    kept = columns = 0
+    # a text may be as long as a line of a file: nothing behind what fits is looked at
+    for at, char in enumerate(text, start=1):
+        columns += display_width(char)
+        if columns > width:
+            return text[:kept].rstrip() + "…"
+        if columns < width:
+            kept = at
+    return text
+
+
+def wrapped(line: str, width: int | None, indent: int = 4) -> list[str]:
+    """A line broken at blanks so that it fits, what follows being indented further; whole without a width."""
+    if width is None or display_width(STYLE.sub("", line)) <= width:
+        return [line]
+    further = " " * (len(line) - len(line.lstrip()) + indent)
+    lines, columns = [""], 0
+    for blanks, word in _WORD.findall(line):
+        room = width - columns - len(blanks)
+        needed = display_width(STYLE.sub("", word))
+        if lines[-1] and needed > room and columns > len(further):
+            lines.append(further + word)
+            columns = len(further) + needed
+        else:
+            lines[-1] += blanks + word
+            columns += len(blanks) + needed
+    return lines
+
+
+def fitting(line: str, width: int | None) -> list[str]:
+    """A line of a report in so many columns; a command line in it can still be copied."""
+    if width is not None and len(line) > width and _COMMAND.match(line):
+        return command_lines(line, width)
+    return wrapped(line, width)
+
+
+def command_lines(line: str, width: int) -> list[str]:
+    """A command line, broken before its options where it is too long, so that a shell reads it as one."""
+    if len(line) <= width:
+        return [line]
+    parts: list[str] = []
+    for word in _SHELL_WORD.findall(line):
+        # the value of an option stays with it
+        if parts and not word.startswith("-") and parts[-1].startswith("-") and " " not in parts[-1]:
+            parts[-1] += f" {word}"
+        else:
+            parts.append(word)
+    margin = " " * (len(line) - len(line.lstrip()))
+    lines = [margin + parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + 1 + len(part) + len(" \\") <= width:
+            lines[-1] += f" {part}"
+        else:
+            lines[-1] += " \\"
+            lines.append(f"{margin}    {part}")
+    return lines
+
+
+def section(title: str, lines: Iterable[str]) -> str:
+    """A headed, indented block; empty if it has no line."""
+    body = [f"  {line}" for line in lines]
+    return "\n".join([title, *body]) if body else ""
+
+
+def _unpainted(text: str, _look: str) -> str:
+    return text
+
+
+def table(
+    rows: Sequence[Sequence[Any]],
+    right: Collection[int] = (),
+    width: int | None = None,
+    *,
+    names: Sequence[str] = (),
+    whole: bool = False,
+    paint: Callable[[str, str], str] = _unpainted,
+) -> list[str]:
+    """Rows in columns as wide as their widest cell.
+
+    Args:
+        right: the columns aligned to the right.
+        width: what a line may take; columns stand closer, and long texts are cut, so that it does.
+        names: of the columns.
+        whole: whether only the last column may be cut: a row that does not fit takes two lines then, its
+            first cell and the others below. Half a time says nothing, so it is never cut.
+        paint: sets a text off by a look.
+    """
+    titled = [[Cell(name, "soft") for name in names], *rows] if names else rows
+    looks = [[value.look if isinstance(value, Cell) else "" for value in row] for row in titled]
+    cells = [[_text(value, cut_long=not whole) for value in row] for row in titled]
+    if not cells:
+        return []
+    widths = widths_of(cells)
+    last = len(widths) - 1
+    fixed = {*right, *(at for at, name in enumerate(names) if name.endswith("(UTC)"))}
+    least = sum(widths[:-1]) + (widths[-1] if last in fixed else min(widths[-1], LEAST_CELL))
+    first = int(whole and width is not None and least + len(widths) - 1 > width)
+    margin = "  " * first
+    room = None if width is None else width - len(margin)
+    shown, gap = fitted(widths[first:], [at not in fixed for at in range(first, len(widths))], room)
+    lines = []
+    for row, look in zip(cells, looks, strict=True):
+        if first:
+            lines.append(paint(row[0], look[0]))
+        texts = padded(row[first:], shown, {at - first for at in right})
+        painted = map(paint, texts, look[first:])
+        lines.append((margin + (" " * gap).join(painted)).rstrip())
+    return lines
+
+
+def _text(value: object, *, cut_long: bool) -> str:
+    if isinstance(value, Cell):
+        return value.text
+    return cell(value) if cut_long or value is None else str(value)
+
+
+def widths_of(cells: Sequence[Sequence[str]]) -> list[int]:
+    """How many columns of a terminal the widest cell of each column takes."""
+    return [max(map(display_width, column)) for column in zip(*cells, strict=True)]
+
+
+def padded(cells: Sequence[str], widths: Sequence[int], right: Collection[int] = ()) -> list[str]:
+    """The cells of a row, each cut or padded to its width."""
+    shown = [clip(text, width) for text, width in zip(cells, widths, strict=True)]
+    blanks = [" " * (width - display_width(text)) for text, width in zip(shown, widths, strict=True)]
+    pairs = enumerate(zip(shown, blanks, strict=True))
+    return [blank + text if at in right else text + blank for at, (text, blank) in pairs]
+
+
+LEAST_CELL: Final = 12
+
+
+def fitted(
+    widths: Sequence[int], may_be_cut: Sequence[bool], room: int | None, least: int = LEAST_CELL
+) -> tuple[list[int], int]:
+    """Widths of columns that fit into a line, the widest cut first, and the blanks between them."""
+    if room is None:
+        return list(widths), 2
+    made, gaps = list(widths), len(widths) - 1
+    gap = 2 if sum(made) + 2 * gaps <= room else 1
+    while sum(made) + gap * gaps > room:
+        widest = max(range(len(made)), key=lambda at: made[at] if may_be_cut[at] else 0)
+        if not may_be_cut[widest] or made[widest] <= least:
+            break
+        made[widest] -= 1
+    return made, gap

@@ -1,0 +1,52 @@
+"""Reports as text: the sections of `blocks.py` as lines, with the first rows of each table and list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from textwrap import wrap
+
+from Agent.render.blocks import Block, Curve, Entries, Grid, Section, Share, SideBySide, Title, Words
+from Agent.render.layout import WIDTH, section, table
+from Agent.render.words import cell, sparkline
+
+
+def sections_text(parts: Iterable[Section], width: int | None = None) -> str:
+    """Sections as text: a title at the margin, its blocks indented; the first rows of each table and list.
+
+    With a width, tables are cut to that; paragraphs are never wider than a page.
+    """
+    told = (
+        section(each.title, chain.from_iterable(_lines(block, width) for block in each.blocks))
+        for each in parts
+    )
+    return "\n\n".join(part for part in told if part)
+
+
+def _lines(block: Block, width: int | None) -> Iterator[str]:
+    room = None if width is None else width - 2
+    match block:
+        case Words(words) | Title(words):
+            yield from wrap(words, min(room or WIDTH, WIDTH - 2))
+        case Grid(columns, rows, right, most):
+            shares = {at for row in rows for at, value in enumerate(row) if isinstance(value, Share)}
+            shown = [at for at in range(len(columns)) if at not in shares]
+            cells = [[row[at] for at in shown] for row in rows[:most]]
+            to_right = {place for place, at in enumerate(shown) if at in right}
+            yield from table(cells, to_right, room, names=[columns[at] for at in shown])
+            yield from _more(len(rows) - most)
+        case Entries(entries, most):
+            for entry in entries[:most]:
+                yield f"{entry.times}  {cell(entry.text)}"
+                yield from (f"  {line}" for line in entry.about)
+            yield from _more(len(entries) - most)
+        case Curve(values):
+            yield sparkline(values)
+        case SideBySide(columns):
+            for column in columns:
+                yield from chain.from_iterable(_lines(each, width) for each in column)
+
+
+def _more(hidden: int) -> Iterator[str]:
+    if hidden > 0:
+        yield f"... and {hidden} more"

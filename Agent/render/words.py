@@ -1,0 +1,106 @@
+"""Values in words: numbers, durations, sizes and times, as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from Agent.record.encode.safe_text import cut
+
+
+def cell(value: Any) -> str:
+    """A value as a cell: numbers short, text on one line and at most 60 characters."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return short_number(value)
+    return cut(" ".join(str(value).split()), 60)
+
+
+def short_number(value: float) -> str:
+    """A number in at most about four digits, without an exponent where that is readable."""
+    if value == int(value) and abs(value) < 1e15:
+        return str(int(value))
+    if abs(value) >= 1000:
+        return f"{value:.0f}"
+    if abs(value) >= 1:
+        return f"{value:.2f}"
+    return f"{value:.3g}"
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """A curve in one line of block characters, lowest to highest."""
+    blocks = "▁▂▃▄▅▆▇█"
+    low, high = min(values), max(values)
+    width = (high - low) or 1.0
+    return "".join(blocks[min(7, int((value - low) / width * 8))] for value in values)
+
+
+def count(value: Any) -> str:
+    """A whole number with its thousands set apart."""
+    return "-" if value is None else f"{round(value):,}"
+
+
+def plural(amount: int, noun: str) -> str:
+    """A count with its noun: 1 error, 2 errors."""
+    return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
+
+
+def number(value: Any) -> str:
+    """A number in about four digits."""
+    if value is None:
+        return "-"
+    if isinstance(value, int) or (value == value and abs(value) < 1e15 and value == int(value)):
+        return f"{int(value):,}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def milliseconds(value: Any) -> str:
+    """A duration that is given in milliseconds, in the unit that reads best."""
+    if value is None or value != value:
+        return "-"
+    if value < 1:
+        return f"{value * 1000:.3g} µs"
+    return f"{value:.3g} ms" if value < 1000 else seconds(value / 1000)
+
+
+def seconds(value: Any) -> str:
+    """A duration that is given in seconds, in the unit that reads best."""
+    if value is None:
+        return "-"
+    if value < 1:
+        return f"{value * 1000:.3g} ms"
+    if value < 120:
+        return f"{value:.3g} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def clock(timestamp: str | None, *, date: bool = False) -> str:
+    """The time of day of a timestamp of the recording, in UTC."""
+    if not timestamp:
+        return "-"
+    return f"{timestamp[:10]} {timestamp[11:19]}" if date else timestamp[11:23]
+
+
+def moment(timestamp: str) -> str:
+    """Date and time of a timestamp of the recording, to the millisecond."""
+    return timestamp[:23].replace("T", " ")
+
+
+def date_time(timestamp: str | None) -> str:
+    """Day and time of a timestamp of the recording, in UTC."""
+    return clock(timestamp, date=True)
+
+
+def size(size_bytes: int | None) -> str:
+    """A number of bytes in the unit that reads best."""
+    if size_bytes is None:
+        return "-"
+    amount = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
