@@ -632,8 +632,7 @@ def compare_runs(
     one, other = open_side(a, root), open_side(b, root)
     notes = align(one, other)
     is_aligned = one.since is not None or other.since is not None
-    run_ids = (*one.reader.run_ids(), *other.reader.run_ids())
-    same_ids = SameIds((*one.writers(), *other.writers()), run_ids)
+    same_ids = _same_ids(one, other)
     if not exhaustive and not is_aligned:
         try:
             found = _bisected(one, other, same_ids, notes)
@@ -654,8 +653,15 @@ def compare_actions(a: RunName, b: RunName) -> RunComparison:
     """
     one, other = open_side(a, None), open_side(b, None)
     one.only_actions = other.only_actions = True
-    same_ids = SameIds((*one.writers(), *other.writers()), (*one.reader.run_ids(), *other.reader.run_ids()))
-    return _walked(one, other, same_ids, [], has_ends=False, progress=lambda _: None)
+    return _walked(one, other, _same_ids(one, other), [], has_ends=False, progress=lambda _: None)
+
+
+def _same_ids(one: RunSide, other: RunSide) -> SameIds:
+    sides = one, other
+    return SameIds(
+        frozenset(name for side in sides for name in side.writers()),
+        frozenset(name for side in sides for name in side.reader.run_ids()),
+    )
 
 
 def _bisected(one: RunSide, other: RunSide, same_ids: SameIds, notes: list[str]) -> RunComparison | None:

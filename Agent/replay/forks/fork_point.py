@@ -385,15 +385,14 @@ class ForkTrigger:
         act: what is done.
     """
 
+    has_acted = False
+    error: AgentTraceError | None = None
+    """Why that could not be done: what is recording the line must not fail."""
+
     def __init__(self, effect: Event, effects: Sequence[Event], act: Callable[[], None]) -> None:
-        self._what = describe(effect)
-        self._left = 1 + sum(
-            describe(each) == self._what for each in effects[: [e.id for e in effects].index(effect.id)]
-        )
-        self._act = act
-        self.has_acted = False
-        self.error: AgentTraceError | None = None
-        """Why that could not be done: what is recording the line must not fail."""
+        self._what, self._act = describe(effect), act
+        upto = [each.id for each in effects].index(effect.id) + 1
+        self._left = sum(describe(each) == self._what for each in effects[:upto])
 
     def hear(self, line: bytes) -> None:
         """A line was written."""

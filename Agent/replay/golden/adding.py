@@ -12,7 +12,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -528,18 +528,16 @@ class _Failure:
         return cls(report.verdict, (_STEP.sub("step N", first),))
 
 
+@dataclass(slots=True)
 class _Trials:
     """Drives parts of a recording and says whether they fail in the same way."""
 
-    def __init__(
-        self, golden: GoldenTrace, recording: Recording, failure: _Failure, progress: Progress | None
-    ) -> None:
-        self.golden = golden
-        self.recording = recording
-        self.failure = failure
-        self.count = 0
-        self._progress = progress
-        self._known: dict[tuple[Any, ...], bool] = {}
+    golden: GoldenTrace
+    recording: Recording
+    failure: _Failure
+    progress: Progress | None
+    count: int = 0
+    _known: dict[tuple[Any, ...], bool] = field(default_factory=dict)
 
     @property
     def are_over(self) -> bool:
@@ -559,8 +557,8 @@ class _Trials:
             if self.are_over:
                 return False
             self.count += 1
-            if self._progress is not None:
-                self._progress(1 - 0.9**self.count)  # how many there will be nobody knows
+            if self.progress is not None:
+                self.progress(1 - 0.9**self.count)  # how many there will be nobody knows
             self._known[key] = self._driven(chosen, alone) == self.failure
         return self._known[key]
 
