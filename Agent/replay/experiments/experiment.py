@@ -464,7 +464,7 @@ def _tried(experiment: Experiment, suspicion: Suspicion, request: dict[str, Any]
         "baseline": baseline,
         "recorded": recorded,
         "is_same": is_same,  # an unchanged fork did what the recording has
-        "tried": [_words(*pair) for pair in zip(ways, first, strict=True)],
+        "tried": [{"told": way.told, "fork": fork} for way, fork in zip(ways, first, strict=True)],
         "chosen": None,  # which of them was tried with other seeds as well
         "with_it": [],
         "without_it": [],
@@ -482,10 +482,6 @@ def _tried(experiment: Experiment, suspicion: Suspicion, request: dict[str, Any]
     both = [ExperimentVariant(each, seed) for each in (None, ways[place]) for seed in seeds]
     tried = try_all(both)
     return told | {"chosen": place, "with_it": tried[: len(seeds)], "without_it": tried[len(seeds) :]}
-
-
-def _words(way: Intervention, fork: dict[str, Any]) -> dict[str, Any]:
-    return {"sort": way.sort, "told": way.told, "fork": fork}
 
 
 def _most_telling(baseline: dict[str, Any], first: list[dict[str, Any]], worse: int) -> int:
@@ -517,7 +513,7 @@ def try_events(request: dict[str, Any]) -> dict[str, Any]:
     began = time.monotonic()
     experiment = Experiment(request)
     experiment.import_target()
-    suspicions = [Suspicion(each["event_id"], each["rule"], each["suspects"]) for each in request["events"]]
+    suspicions = [Suspicion(**each) for each in request["events"]]
     forks = Forks(experiment.fork.bench.directory, 1, is_telling=True)
     with silenced():
         told = forks.run([partial(_tried, experiment, each, request) for each in suspicions])

@@ -52,7 +52,15 @@ from Agent.replay.forks.fork_point import (
     start_for,
 )
 from Agent.replay.forks.outcome import ForkOutcome, Patch, RaisedError, apply_patch
-from Agent.replay.forks.player import Echo, ForkAnswers, ForkPlayer, ForkSources, answerable, seed_generators
+from Agent.replay.forks.player import (
+    Echo,
+    ForkAnswers,
+    ForkPlayer,
+    ForkSources,
+    answerable,
+    calls_in,
+    seed_generators,
+)
 from Agent.replay.plan.actions import DrivenAction, Plan, make_plan
 from Agent.replay.plan.recording import AgentFacts, is_traced_action, parents_of, spans_around
 from Agent.replay.plan.target import Decoder, TargetFailed, objects_in
@@ -340,7 +348,7 @@ class Fork:
         return ForkAnswers(
             own,
             frozenset(bench.recording.agents),
-            answerable((call for action in rest for call in _within(action.call)), own),
+            answerable((call for action in rest for call in calls_in(action.call)), own),
             bench.answers(bench.pipeline).calls_among(events),
             any("reads" in event.extra for event in bench.recording.events),
             [action.call for action in rest],
@@ -408,15 +416,6 @@ class Fork:
             # Nothing but steps and checkpoints: whoever continues from one need not be known by name.
             self.bench.objects = {agent_id_of(given) or self.bench.agent_id or "agent": given}
         self.bench.install()
-
-
-def _within(call: Any) -> list[Any]:
-    found, waiting = [], list(call.children)
-    while waiting:
-        each = waiting.pop()
-        found.append(each)
-        waiting += each.children
-    return found
 
 
 def raised(error: Exception, action: DrivenAction | None, agent_id: str, name: str) -> RaisedError:

@@ -9,7 +9,7 @@ import random
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -290,6 +290,19 @@ def answerable(calls: Iterable[PlannedCall], own: frozenset[str]) -> list[Planne
         if above is None or above.agent_id is None or above.agent_id in own:
             found.append(call)
     return sorted(found, key=lambda call: (call.began_us, call.event.seq))
+
+
+def calls_in(call: PlannedCall, live: Collection[str] | None = None) -> Iterator[PlannedCall]:
+    """The calls inside a call, in order.
+
+    Args:
+        live: agents whose code runs; what is inside an answered call is left out then, as a fork does not
+            make it.
+    """
+    for child in call.children:
+        yield child
+        if live is None or child.agent_id is None or child.agent_id in live:
+            yield from calls_in(child, live)
 
 
 def _shown(value: Any) -> str:
