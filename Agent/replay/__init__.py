@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from Agent.replay.executors.replay_executor import ReplayExecutor
     from Agent.replay.executors.result import ReplayConfig, ReplayResult
     from Agent.replay.executors.saved_points import CheckpointManager, SavedCheckpoint
-    from Agent.replay.forks.forking import ForkResult, fork_run, resume_from_checkpoint
-    from Agent.replay.forks.sweeping import SweepReport, sweep_forks
+    from Agent.replay.forks.forking import (
+        ForkResult,
+        SweepReport,
+        fork_run,
+        resume_from_checkpoint,
+        sweep_forks,
+    )
     from Agent.replay.golden.adding import (
         AddedGolden,
         ShrunkGolden,
@@ -96,8 +101,7 @@ _HOMES = {
     "executors.replay_executor": "ReplayExecutor",
     "executors.result": "ReplayConfig ReplayResult",
     "executors.saved_points": "CheckpointManager SavedCheckpoint",
-    "forks.forking": "fork_run ForkResult resume_from_checkpoint",
-    "forks.sweeping": "sweep_forks SweepReport",
+    "forks.forking": "fork_run ForkResult resume_from_checkpoint sweep_forks SweepReport",
     "golden.adding": "accept_golden add_golden AddedGolden shrink_golden ShrunkGolden update_golden",
     "golden.trace": "check_golden find_golden GoldenReport GoldenTrace list_goldens remove_golden",
     "history": "HistoryReport replay_agents replay_runs ReplayedRun",

@@ -292,6 +292,7 @@ def main() -> int:
     for module in (
         "duckdb",
         "Agent.archive.prune",
+        "Agent.render.words",
         "Agent.cli.commands.maintenance",
         "Agent.cli.commands.runs",
     ):

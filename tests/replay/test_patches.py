@@ -1,5 +1,7 @@
 """Patches of recorded states: both standards by their own examples, and what becomes of tags."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,3 +91,9 @@ def test_applying_a_patch_changes_nothing_that_was_given(fields, patch):
     before = repr(fields), repr(patch)
     apply_patch(fields, {}, patch)
     assert (repr(fields), repr(patch)) == before
+
+
+def test_values_that_json_lacks_are_left_alone_by_a_patch_of_others():
+    chance = random.Random(3)
+    patched = apply_patch({"chance": chance, "total": 1}, {}, {"total": 2})
+    assert (patched.fields["chance"], patched.changed) == (chance, ("total",))

@@ -110,20 +110,17 @@ class RunDivergence:
         return f"{tick}{self.agent_id or 'no agent'}, {_STATES.get(self.action, self.action)}: {self.where}"
 
 
+@dataclass(slots=True)
 class SameIds:
-    """Whether two texts are ids of the two runs that may mean the same thing: each has one counterpart.
+    """Whether two texts are ids of the two runs that may mean the same thing: each has one counterpart."""
 
-    Args:
-        writers: the writers of both sessions; only an id of one of them is an id of an event.
-        run_ids: of both sessions.
-    """
-
-    def __init__(self, writers: Iterable[str], run_ids: Iterable[str] = ()) -> None:
-        self._writers = frozenset(writers)
-        self._run_ids = frozenset(run_ids)
-        self._processes: set[str] = set()
-        self._there: dict[str, str] = {}
-        self._back: dict[str, str] = {}
+    writers: Collection[str]
+    """The writers of both sessions; only an id of one of them is an id of an event."""
+    run_ids: Collection[str] = ()
+    """Of both sessions."""
+    _processes: set[str] = field(default_factory=set)
+    _there: dict[str, str] = field(default_factory=dict)
+    _back: dict[str, str] = field(default_factory=dict)
 
     def see(self, event: Event) -> None:
         """Learn how the ids of spans of its process begin."""
@@ -142,8 +139,8 @@ class SameIds:
     def _is_id(self, text: str) -> bool:
         found = _EVENT_ID.fullmatch(text)
         if found is not None:
-            return found[1] in self._writers
-        return (text[:8] in self._processes and _SPAN_ID.fullmatch(text) is not None) or text in self._run_ids
+            return found[1] in self.writers
+        return (text[:8] in self._processes and _SPAN_ID.fullmatch(text) is not None) or text in self.run_ids
 
 
 @dataclass(slots=True)
@@ -158,37 +155,27 @@ def _always(_event: Event) -> bool:
     return True
 
 
+@dataclass(slots=True)
 class StreamWalk:
-    """Walks pairs of events of two runs.
+    """Walks pairs of events of two runs."""
 
-    Args:
-        comparison: compares values; keeps over what they agreed.
-        same_ids: learns ids on the way.
-        counts: for each side, whether an event is compared; others only say what the state is.
-        has_ends: whether what fields with references lead to is compared as recording ends.
-    """
-
-    def __init__(
-        self,
-        comparison: Comparison,
-        same_ids: SameIds,
-        counts: tuple[Callable[[Event], bool], Callable[[Event], bool]] = (_always, _always),
-        *,
-        has_ends: bool = False,
-    ) -> None:
-        self._comparison = comparison
-        self._same_ids = same_ids
-        self._counts = counts
-        self._has_ends = has_ends
-        self._states = StatePairs(comparison, None)
-        self.compared = 0
-        """Pairs of events that agreed."""
-        self.states = 0
-        """Pairs of states that did."""
-        self.reordered = 0
-        """Pairs that agreed but for the order in which concurrent calls ended."""
-        self.not_compared: dict[str, str] = {}
-        """`agent.field` to why it was not compared."""
+    comparison: Comparison
+    """Compares values; keeps over what they agreed."""
+    same_ids: SameIds
+    """Learns ids on the way."""
+    counts: tuple[Callable[[Event], bool], Callable[[Event], bool]] = (_always, _always)
+    """For each side, whether an event is compared; others only say what the state is."""
+    has_ends: bool = False
+    """Whether what fields with references lead to is compared as recording ends."""
+    compared: int = 0
+    """Pairs of events that agreed."""
+    states: int = 0
+    """Pairs of states that did."""
+    reordered: int = 0
+    """Pairs that agreed but for the order in which concurrent calls ended."""
+    not_compared: dict[str, str] = field(default_factory=dict)
+    """`agent.field` to why it was not compared."""
+    _states: StatePairs = field(init=False)
 
     def first_parting(
         self,
@@ -202,7 +189,7 @@ class StreamWalk:
         Args:
             forked: what was changed where the second was forked from the first.
         """
-        self._states = states = StatePairs(self._comparison, forked, has_ends=self._has_ends)
+        self._states = states = StatePairs(self.comparison, forked, has_ends=self.has_ends)
         agent_id: str | None = None
         left, right = self._seen(ones), self._seen(others)
         alike: deque[tuple[Event, Event]] = deque(maxlen=_REMEMBERED)
@@ -243,7 +230,7 @@ class StreamWalk:
 
     def _seen(self, events: Iterable[Event]) -> Iterator[Event]:
         for event in events:
-            self._same_ids.see(event)
+            self.same_ids.see(event)
             yield event
 
     def _next(self, events: Iterator[Event], side: int) -> Event | None:
@@ -255,7 +242,7 @@ class StreamWalk:
         return None
 
     def _is_compared(self, event: Event, side: int) -> bool:
-        return event.kind not in PASSED_OVER and event.kind != "state" and self._counts[side](event)
+        return event.kind not in PASSED_OVER and event.kind != "state" and self.counts[side](event)
 
     def _comparable(self, events: Sequence[Event], side: int) -> list[Event]:
         return [event for event in events if self._is_compared(event, side)]
@@ -273,7 +260,7 @@ class StreamWalk:
                 shown(ABSENT) if one is None else describe(one),
                 shown(ABSENT) if other is None else describe(other),
             )
-        return event_difference(one, other, self._comparison)
+        return event_difference(one, other, self.comparison)
 
     def _concurrent(self, behind: Sequence[Event], beside: Sequence[Event]) -> int:
         """How many pairs agree but for the order of concurrent calls; 0 for none."""
@@ -303,7 +290,7 @@ class StreamWalk:
         ):
             if describe(outer) != describe(its_like):
                 continue
-            args = self._comparison.difference(in_payload(outer, "args"), in_payload(its_like, "args"), ("",))
+            args = self.comparison.difference(in_payload(outer, "args"), in_payload(its_like, "args"), ("",))
             if args is not None:
                 return outer, its_like, Difference(f"/args{args.path}", args.recorded, args.replayed)
         return one, other, found
@@ -542,28 +529,24 @@ def end_differences(
             yield StateDifference(name, told, (one, other), is_patched=False)
 
 
+@dataclass(slots=True)
 class StatePairs:
-    """Compares the states of one agent in two runs.
+    """Compares the states of one agent in two runs."""
 
-    Args:
-        comparison: compares values.
-        forked: what was changed where the second run was forked from the first; None of other runs.
-        has_ends: whether what fields with references lead to is compared as recording ends.
-    """
-
-    def __init__(self, comparison: Comparison, forked: ForkedAt | None, *, has_ends: bool = False) -> None:
-        self._comparison = comparison
-        self._forked = forked
-        self._has_ends = has_ends
-        self._sides = _Side(), _Side()
-        self._unsure: list[StateDifference] = []
-        """Differences of which one side is known from events alone."""
-        self._sure: StateDifference | None = None
-        """One of them that the agent's next action showed to be one."""
-        self.compared = 0
-        """Pairs of states that agreed."""
-        self.not_compared: dict[str, str] = {}
-        """Fields that were not compared, and why."""
+    comparison: Comparison
+    forked: ForkedAt | None
+    """What was changed where the second run was forked from the first; None of other runs."""
+    has_ends: bool = False
+    """Whether what fields with references lead to is compared as recording ends."""
+    compared: int = 0
+    """Pairs of states that agreed."""
+    not_compared: dict[str, str] = field(default_factory=dict)
+    """Fields that were not compared, and why."""
+    _sides: tuple[_Side, _Side] = field(default_factory=lambda: (_Side(), _Side()))
+    _unsure: list[StateDifference] = field(default_factory=list)
+    """Differences of which one side is known from events alone."""
+    _sure: StateDifference | None = None
+    """One of them that the agent's next action showed to be one."""
 
     def add(self, side: int, event: Event) -> None:
         """Take the next event of the first side, 0, or the second, 1."""
@@ -591,11 +574,11 @@ class StatePairs:
             return None
         is_whole = one.full is not None and other.full is not None
         # Two runs of one program have their full states at the same places.
-        is_place = is_first or is_last or is_whole or self._forked is not None
+        is_place = is_first or is_last or is_whole or self.forked is not None
         is_known = one.fold.base is not None and other.fold.base is not None
         found = list(self._differences(is_first=is_first, is_last=is_last)) if is_place and is_known else []
-        if is_last and is_whole and self._has_ends and not found:
-            is_fork = self._forked is not None
+        if is_last and is_whole and self.has_ends and not found:
+            is_fork = self.forked is not None
             found = list(end_differences(one.full, other.full, self.not_compared, is_fork=is_fork))
         self.compared += is_place and is_known and not found
         one.full = other.full = None
@@ -613,7 +596,7 @@ class StatePairs:
         is_between = one.full is None or other.full is None
         between = (*one.known_at_full_states(), *other.known_at_full_states()) if is_between else ()
         unknown = {**dict.fromkeys(between, _BETWEEN), **one.overlooked, **other.overlooked}
-        patched = set() if self._forked is None else set(self._forked.patched)
+        patched = set() if self.forked is None else set(self.forked.patched)
         for name in sorted(one.fold.fields.keys() | other.fold.fields.keys() | unknown.keys()):
             left, right = one.recorded(name), other.recorded(name)
             if name in unknown:
@@ -625,7 +608,7 @@ class StatePairs:
             found = self._field_difference(name, left, right)
             if found is None:
                 continue
-            if self._forked is not None and name in one.adopted | other.adopted:
+            if self.forked is not None and name in one.adopted | other.adopted:
                 self.not_compared.setdefault(
                     name, "code that the fork does not run draws from this generator as well"
                 )
@@ -637,24 +620,24 @@ class StatePairs:
         self, name: str, left: Recorded | None, right: Recorded | None, *, is_first: bool, is_last: bool
     ) -> bool:
         """Whether a field may differ here because it was changed where the fork goes on."""
-        if self._forked is None:
+        if self.forked is None:
             return False
-        if name in self._forked.patched:
+        if name in self.forked.patched:
             return not is_last
         tags = [each.types.get("", "") for each in (left, right) if each is not None]
-        return self._forked.is_seeded and is_first and any(tag.startswith(_GENERATORS) for tag in tags)
+        return self.forked.is_seeded and is_first and any(tag.startswith(_GENERATORS) for tag in tags)
 
     def _field_difference(
         self, name: str, left: Recorded | None, right: Recorded | None
     ) -> Difference | None:
-        rules, agent_id = self._comparison.fields, str(self._agent_id)
+        rules, agent_id = self.comparison.fields, str(self._agent_id)
         tags = [each.types.get(each.pointer) for each in (left, right) if each is not None]
         if rules is not None and rules.leaves_out(agent_id, name, *tags):
             return None
         if left is None or right is None:
             one, other = (shown(ABSENT if each is None else each.value) for each in (left, right))
             return Difference("", one, other)
-        found, agreed = self._comparison.compare(left, right)
+        found, agreed = self.comparison.compare(left, right)
         if rules is not None:
             rules.note(agent_id, name, agreed)
         return found

@@ -558,24 +558,13 @@ class RunComparison:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {
-            "a": self.a,
-            "b": self.b,
+        meter = self.meter
+        read = {"lines": meter.lines, "size_bytes": meter.size_bytes, "of_bytes": meter.total_bytes}
+        names = ("a", "b", "compared", "states", "not_compared", "unseen", "method", "notes")
+        return {name: getattr(self, name) for name in names} | {
             "differ": bool(self),
             "divergence": None if self.divergence is None else self.divergence.to_dict(),
-            "compared": self.compared,
-            "states": self.states,
-            "not_compared": dict(self.not_compared),
-            "unseen": list(self.unseen),
-            "method": self.method,
-            "read": {
-                "lines": self.meter.lines,
-                "size_bytes": self.meter.size_bytes,
-                "of_bytes": self.meter.total_bytes,
-            }
-            if self.method == "bisection"
-            else None,
-            "notes": list(self.notes),
+            "read": read if self.method == "bisection" else None,
         }
 
     def __str__(self) -> str:
@@ -643,8 +632,7 @@ def compare_runs(
     one, other = open_side(a, root), open_side(b, root)
     notes = align(one, other)
     is_aligned = one.since is not None or other.since is not None
-    run_ids = (*one.reader.run_ids(), *other.reader.run_ids())
-    same_ids = SameIds((*one.writers(), *other.writers()), run_ids)
+    same_ids = _same_ids(one, other)
     if not exhaustive and not is_aligned:
         try:
             found = _bisected(one, other, same_ids, notes)
@@ -665,8 +653,15 @@ def compare_actions(a: RunName, b: RunName) -> RunComparison:
     """
     one, other = open_side(a, None), open_side(b, None)
     one.only_actions = other.only_actions = True
-    same_ids = SameIds((*one.writers(), *other.writers()), (*one.reader.run_ids(), *other.reader.run_ids()))
-    return _walked(one, other, same_ids, [], has_ends=False, progress=lambda _: None)
+    return _walked(one, other, _same_ids(one, other), [], has_ends=False, progress=lambda _: None)
+
+
+def _same_ids(one: RunSide, other: RunSide) -> SameIds:
+    sides = one, other
+    return SameIds(
+        frozenset(name for side in sides for name in side.writers()),
+        frozenset(name for side in sides for name in side.reader.run_ids()),
+    )
 
 
 def _bisected(one: RunSide, other: RunSide, same_ids: SameIds, notes: list[str]) -> RunComparison | None:

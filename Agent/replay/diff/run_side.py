@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import orjson
+
 from Agent.archive.sealed.reader import ArchiveLines, open_reader
 from Agent.errors import InputError
 from Agent.event.ids import split_event_id
@@ -142,9 +144,7 @@ def open_side(run: str | os.PathLike[str] | None, root: str | os.PathLike[str] |
     """
     ref = named_run(run, root)
     reader = open_reader(ref.session)
-    session_id = ref.session.name.removeprefix("session_")
-    name = ref.run_id or (session_id if ref.agent_id is None else f"{session_id}/{ref.agent_id}")
-    side = RunSide(ref, name, reader, lineage_of(ref.session))
+    side = RunSide(ref, name_of(ref), reader, lineage_of(ref.session))
     side.is_sealed = bool(ArchiveLines(ref.session).files())
     if ref.run_id is not None:
         side.run_ids = frozenset(_with_children(reader, ref.run_id))
@@ -173,6 +173,12 @@ def named_run(run: str | os.PathLike[str] | None, root: str | os.PathLike[str] |
         except InputError:
             raise failure from None
         return RunRef(session, None, agent_id)
+
+
+def name_of(ref: RunRef) -> str:
+    """A run, or one agent's part of a session's root run, as a command line names it."""
+    session_id = ref.session.name.removeprefix("session_")
+    return ref.run_id or (session_id if ref.agent_id is None else f"{session_id}/{ref.agent_id}")
 
 
 def _with_children(reader: TreeReader, run_id: str) -> list[str]:
@@ -253,7 +259,5 @@ def _is_of(lineage: Lineage, origin: RunSide) -> bool:
 
 
 def _short(value: object) -> str:
-    import orjson
-
     text = orjson.dumps(value, default=repr).decode("utf-8", "replace")
     return text if len(text) <= 80 else text[:77] + "..."

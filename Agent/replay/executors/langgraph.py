@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -337,32 +338,23 @@ def _same_made_id(recorded: Collection[str], replayed: Collection[str]) -> Calla
     return same
 
 
+@dataclass(slots=True)
 class ExecutedNodes:
-    """Which nodes ran and which were answered.
+    """Which nodes ran and which were answered."""
 
-    Args:
-        steps: the recorded steps of the run by id.
-        answered_until: the last super-step whose nodes answer from the recording.
-        recorded: names of nodes that do so to the end.
-        watch: of those that run.
-    """
-
-    def __init__(
-        self,
-        steps: Mapping[str, DoneStep],
-        answered_until: int,
-        recorded: Collection[str],
-        watch: ExecutorWatch,
-    ) -> None:
-        self.steps = steps
-        self.answered_until = answered_until
-        self.recorded = recorded
-        self.watch = watch
-        self.ran: dict[str, None] = {}
-        self.answered: dict[str, None] = {}
-        self.last_step = 0
-        self.last_node = "input"
-        self._offset: int | None = None
+    steps: Mapping[str, DoneStep]
+    """The recorded steps of the run by id."""
+    answered_until: int
+    """The last super-step whose nodes answer from the recording."""
+    recorded: Collection[str]
+    """Names of nodes that do so to the end."""
+    watch: ExecutorWatch
+    """Of those that run."""
+    ran: dict[str, None] = field(default_factory=dict)
+    answered: dict[str, None] = field(default_factory=dict)
+    last_step: int = 0
+    last_node: str = "input"
+    _offset: int | None = None
 
     def place(self, name: str, config: Mapping[str, Any]) -> tuple[str, int]:
         """The id of the step that a node takes now, as the record counts super-steps, and that count."""

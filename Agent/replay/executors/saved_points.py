@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 from urllib.parse import quote, unquote
@@ -32,6 +33,7 @@ from Agent.flight.recorded_calls import RecordedProgram
 from Agent.flight.run_fold import Step
 from Agent.flight.run_reading import RunRecord, RunRef, find_run, read_run
 from Agent.record.emit.installed import flush_active
+from Agent.replay.diff.run_side import name_of
 from Agent.replay.plan.recording import ACTION_KINDS
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import LAST, list_sessions
@@ -90,10 +92,7 @@ class SavedCheckpoint:
     @property
     def run(self) -> str:
         """The run, or the one agent of a session's root run, as a command line names it."""
-        if self.ref.run_id is not None:
-            return self.ref.run_id
-        session_id = self.session.name.removeprefix("session_")
-        return session_id if self.info.agent_id is None else f"{session_id}/{self.info.agent_id}"
+        return name_of(self.ref._replace(agent_id=self.info.agent_id))
 
     @property
     def saved_us(self) -> int:
@@ -386,9 +385,9 @@ class DoneStep:
     given: Any = NOT_RECORDED
     output: Any = NOT_RECORDED
     before: Any = NOT_RECORDED
-    """The state before it."""
+    """The state before it, or what makes it, since most are not kept."""
     state: Any = NOT_RECORDED
-    """The state behind it."""
+    """The state behind it, likewise."""
     step_type: str | None = None
     tick: int | None = None
     error: str | None = None
@@ -415,7 +414,7 @@ class DoneStep:
         return Checkpoint(
             run_id,
             step_id,
-            state.made() if isinstance(state, _Recorded) else state,
+            state() if isinstance(state, partial) else state,
             agent_id=self.agent_id,
             timestamp=datetime.fromtimestamp(at_us / 1e6, UTC),
             tick=self.tick if step_id != START else None,
@@ -431,55 +430,40 @@ def done_steps(ref: RunRef, agent_id: str | None = None) -> list[DoneStep]:
         ref: the run; nothing of it has to be there but checkpoints.
         agent_id: of one agent only.
     """
-    values = _Values(RecordedProgram(ref.session))
+    program = RecordedProgram(ref.session)
     if agent_id is None:
         try:
             record = read_run(ref)
         except RunNotFound:
             return []
-        found = list(_recorder_steps(record, values))
+        found = list(_recorder_steps(record, program))
         if found:
             return found
-    return sorted(_actions(ref, agent_id, values), key=lambda step: step.ended_us)
+    return sorted(_actions(ref, agent_id, program), key=lambda step: step.ended_us)
 
 
-@dataclass(frozen=True, slots=True)
-class _Recorded:
-    """A recorded state; made into values only where it is kept, since most are not."""
+def _made(
+    program: RecordedProgram,
+    value: Any,
+    types: Mapping[str, str] | None,
+    below: str = "",
+    lost: list[str] | None = None,
+) -> Any:
+    """A recorded value made again; tokens stay in the place of secrets.
 
-    values: _Values
-    fields: Mapping[str, Any]
-    types: Mapping[str, str] | None
-    below: str = ""
-
-    def made(self) -> Any:
-        """The state as values."""
-        return self.values.made(self.fields, self.types, self.below)
-
-
-@dataclass(slots=True)
-class _Values:
-    """Makes recorded values again; tokens stay in the place of secrets."""
-
-    program: Mapping[str, Any]
-
-    def made(
-        self,
-        value: Any,
-        types: Mapping[str, str] | None,
-        below: str = "",
-        lost: list[str] | None = None,
-    ) -> Any:
-        """The value whose tags stand below that pointer; `lost` collects what cannot be made again."""
-        tags = {
-            pointer[len(below) :]: tag
-            for pointer, tag in (types or {}).items()
-            if tag != "redacted" and (pointer == below or pointer.startswith(f"{below}/"))
-        }
-        return decode_value(value, tags, codecs=self.program, unrestored=lost)
+    Args:
+        below: the pointer below which its tags stand.
+        lost: collects what cannot be made again.
+    """
+    tags = {
+        pointer[len(below) :]: tag
+        for pointer, tag in (types or {}).items()
+        if tag != "redacted" and (pointer == below or pointer.startswith(f"{below}/"))
+    }
+    return decode_value(value, tags, codecs=program, unrestored=lost)
 
 
-def _recorder_steps(record: RunRecord, values: _Values) -> Iterator[DoneStep]:
+def _recorder_steps(record: RunRecord, program: RecordedProgram) -> Iterator[DoneStep]:
     types = {
         event.extra.get("ref"): event.extra.get("value_types")
         for event in record.events()
@@ -490,7 +474,7 @@ def _recorder_steps(record: RunRecord, values: _Values) -> Iterator[DoneStep]:
     for step in sorted(ended, key=lambda each: str(each.finished_at)):
         kept = orjson.loads(b"".join(record.read(str(step.output_ref))))
         lost: list[str] = []
-        found = values.made(kept, types.get(step.output_ref), lost=lost)
+        found = _made(program, kept, types.get(step.output_ref), lost=lost)
         done = DoneStep(
             step.step_id,
             parse_timestamp(str(step.finished_at)),
@@ -520,17 +504,17 @@ def _error_of(step: Step) -> str | None:
     return str(step.error) if step.state == "error" else step.state
 
 
-def _actions(ref: RunRef, agent_id: str | None, values: _Values) -> Iterator[DoneStep]:
+def _actions(ref: RunRef, agent_id: str | None, program: RecordedProgram) -> Iterator[DoneStep]:
     """Outermost actions, with the exposed state behind each where all of it is known."""
     tracks: dict[str | None, _Track] = {}
     for event in open_reader(ref.session).events(agent_id or ref.agent_id):
         track = tracks.setdefault(event.agent_id, _Track())
-        track.add(event, values)
+        track.add(event, program)
         is_own = ref.run_id is None or event.run_id == ref.run_id
         if event.kind not in ACTION_KINDS or event.code is None or "call" not in event.extra or not is_own:
             continue
         track.count += 1
-        yield track.done(event, values)
+        yield track.done(event, program)
 
 
 @dataclass(slots=True)
@@ -541,29 +525,29 @@ class _Track:
     count: int = 0
     latest: DoneStep | None = None
 
-    def add(self, event: Event, values: _Values) -> None:
+    def add(self, event: Event, program: RecordedProgram) -> None:
         """Fold an event in; a full state right behind a step is the state behind that step."""
         self.fold.add(event)
         fields = event.extra.get("fields")
         if event.kind != "state" or not isinstance(fields, dict) or self.latest is None:
             return
         if not self.fold.unseen:
-            self.latest.state = _Recorded(values, dict(self.fold.fields), self.fold.types())
+            self.latest.state = partial(_made, program, dict(self.fold.fields), self.fold.types())
             self.latest.hidden_by = ()
 
-    def done(self, event: Event, values: _Values) -> DoneStep:
+    def done(self, event: Event, program: RecordedProgram) -> DoneStep:
         extra, fold = event.extra, self.fold
         done = DoneStep(f"step_{self.count}", event.timestamp_us, event.agent_id, event.id, tick=event.tick)
         if "args" in extra:
-            done.given = values.made(extra["args"], event.types, "/extra/args")
-        done.output = values.made(extra.get("result"), event.types, "/extra/result")
+            done.given = _made(program, extra["args"], event.types, "/extra/args")
+        done.output = _made(program, extra.get("result"), event.types, "/extra/result")
         done.hidden_by = (*fold.unseen, *fold.sampled)
         if fold.base is not None:
             if not done.hidden_by:
-                done.state = _Recorded(values, dict(fold.fields), fold.types())
+                done.state = partial(_made, program, dict(fold.fields), fold.types())
             full = fold.base.extra.get("fields")
             if self.count == 1 and isinstance(full, dict) and not fold.unseen:
-                done.before = _Recorded(values, full, fold.base.types, "/extra/fields")
+                done.before = partial(_made, program, full, fold.base.types, "/extra/fields")
                 done.began_us = fold.base.timestamp_us
         self.latest = done
         return done

@@ -50,11 +50,11 @@ from Agent.replay.forks.fork import Fork, acting_in
 from Agent.replay.forks.fork_point import ForkPoint, ForkTrigger
 from Agent.replay.forks.outcome import OutcomeOf
 from Agent.replay.forks.player import ForkPlayer, seed_generators
-from Agent.replay.forks.sweep_job import DIED, silenced
+from Agent.replay.forks.sweep_job import fork_each, raise_first, silenced
 from Agent.replay.plan.actions import DrivenAction, Plan
 from Agent.replay.plan.recording import ACTION_KINDS, method_name
 from Agent.replay.worker.fork_server import Forks
-from Agent.replay.worker.jobs import as_object, from_object
+from Agent.replay.worker.jobs import as_object
 from Agent.replay.worker.workbench import turn_recording_away
 
 MIN_SEEDS = 5
@@ -184,8 +184,8 @@ class Experiment:
             events = [event for event in events if order_key(event) >= moment]
         return recorded_value(self.measure, events, self._live)
 
-    def carry_out(self, variant: ExperimentVariant, pipeline: Pipeline) -> None:
-        """Go on from there with one variant; the outcome of the fork and the tally tell what came of it.
+    def carry_out(self, variant: ExperimentVariant, pipeline: Pipeline) -> Any:
+        """Go on from there with one variant; the measure of it.
 
         Args:
             pipeline: records it, into a sink that lets `hear` hear.
@@ -201,6 +201,7 @@ class Experiment:
             outcome.stopped = "the message was received before it could be dropped"
         if pipeline.health.dropped:
             outcome.stopped = f"what it did could not be counted: {', '.join(pipeline.health.dropped)}"
+        return self.tally.value(outcome)
 
     # what is seen of the fork
 
@@ -452,8 +453,8 @@ def _tried(experiment: Experiment, suspicion: Suspicion, request: dict[str, Any]
     pipeline = experiment.fork.unrecorded(experiment.hear)
 
     def try_all(variants: Sequence[ExperimentVariant]) -> list[dict[str, Any]]:
-        found = forks.run([partial(_in_fork, experiment, each, pipeline) for each in variants])
-        return [_sound(told) for told in found]
+        tasks = [partial(experiment.carry_out, each, pipeline) for each in variants]
+        return raise_first(fork_each(experiment.fork, forks, tasks))
 
     recorded = experiment.recorded()
     ways = experiment.interventions()
@@ -463,7 +464,7 @@ def _tried(experiment: Experiment, suspicion: Suspicion, request: dict[str, Any]
         "baseline": baseline,
         "recorded": recorded,
         "is_same": is_same,  # an unchanged fork did what the recording has
-        "tried": [_words(*pair) for pair in zip(ways, first, strict=True)],
+        "tried": [{"told": way.told, "fork": fork} for way, fork in zip(ways, first, strict=True)],
         "chosen": None,  # which of them was tried with other seeds as well
         "with_it": [],
         "without_it": [],
@@ -481,10 +482,6 @@ def _tried(experiment: Experiment, suspicion: Suspicion, request: dict[str, Any]
     both = [ExperimentVariant(each, seed) for each in (None, ways[place]) for seed in seeds]
     tried = try_all(both)
     return told | {"chosen": place, "with_it": tried[: len(seeds)], "without_it": tried[len(seeds) :]}
-
-
-def _words(way: Intervention, fork: dict[str, Any]) -> dict[str, Any]:
-    return {"sort": way.sort, "told": way.told, "fork": fork}
 
 
 def _most_telling(baseline: dict[str, Any], first: list[dict[str, Any]], worse: int) -> int:
@@ -511,32 +508,12 @@ def _affordable(request: dict[str, Any], baseline: dict[str, Any]) -> int:
     return max(MIN_SEEDS, int(PATIENCE_S / each_s))
 
 
-def _in_fork(experiment: Experiment, variant: ExperimentVariant, pipeline: Pipeline) -> dict[str, Any]:
-    """What a fork of this process tells of one variant."""
-    experiment.fork.driver.leave_loop()
-    experiment.carry_out(variant, pipeline)
-    fork = experiment.fork.outcome
-    return {
-        "value": experiment.tally.value(fork),
-        "stopped": fork.stopped,
-        "errors": [error.error_type for error in fork.errors],
-        "messages": [str(error) for error in fork.errors[:1]],
-        "seconds": fork.seconds,
-    }
-
-
-def _sound(told: dict[str, Any] | None) -> dict[str, Any]:
-    if told is not None and "error" in told:
-        raise from_object(told["error"])
-    return told or DIED
-
-
 def try_events(request: dict[str, Any]) -> dict[str, Any]:
     """Carry out one request of `Trials`."""
     began = time.monotonic()
     experiment = Experiment(request)
     experiment.import_target()
-    suspicions = [Suspicion(each["event_id"], each["rule"], each["suspects"]) for each in request["events"]]
+    suspicions = [Suspicion(**each) for each in request["events"]]
     forks = Forks(experiment.fork.bench.directory, 1, is_telling=True)
     with silenced():
         told = forks.run([partial(_tried, experiment, each, request) for each in suspicions])

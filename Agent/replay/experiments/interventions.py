@@ -25,6 +25,7 @@ from Agent.flight.recorded_calls import CALL_KINDS
 from Agent.record.messages import Message
 from Agent.replay.forks.forking import fork_request
 from Agent.replay.forks.outcome import ABSENT, STOPPED, ForkOutcome, OutcomeOf
+from Agent.replay.forks.player import calls_in
 from Agent.replay.plan.actions import DrivenAction, Plan, PlannedCall
 from Agent.replay.plan.recording import Recording, is_traced_action, method_name
 from Agent.replay.plan.target import Target
@@ -265,14 +266,6 @@ def _tools_before(event: Event, action: DrivenAction) -> int:
 def _call_around(span_id: str | None, action: DrivenAction, live: Collection[str]) -> PlannedCall | None:
     """The innermost call of a span that comes again in a fork; None for the action itself."""
     return next((call for call in calls_in(action.call, live) if call.event.span_id == span_id), None)
-
-
-def calls_in(call: PlannedCall, live: Collection[str]) -> Iterator[PlannedCall]:
-    """The calls inside a call as a fork makes them, in order; what is inside an answered one is not made."""
-    for child in call.children:
-        yield child
-        if child.agent_id is None or child.agent_id in live:
-            yield from calls_in(child, live)
 
 
 def _message_id(event: Event) -> str | None:
@@ -680,10 +673,10 @@ def _compared(event_id: str, way: dict[str, Any], told: dict[str, Any]) -> Tried
     words = way["told"]
     with_it = [told["baseline"], *told["with_it"]]
     without_it = [way["fork"], *told["without_it"]]
-    usual = {name for each in with_it for name in each["errors"]}
-    broken = [each for each in without_it if {*each["errors"]} - usual]
+    usual = {name for each in with_it for name in each["types"]}
+    broken = [each for each in without_it if {*each["types"]} - usual]
     if broken:
-        message = broken[0]["messages"][0]
+        message = broken[0]["errors"][0]
         return Tried(event_id, words, lacks=f"without it the run fails in another way: {message}")
     pairs = [
         (one["value"], other["value"])

@@ -14,6 +14,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,17 @@ from Agent.replay.forks.fork_point import (
     first_event,
     hidden_generator,
     start_for,
-    with_state,
 )
 from Agent.replay.forks.outcome import ForkOutcome, Patch, RaisedError, apply_patch
-from Agent.replay.forks.player import Echo, ForkAnswers, ForkPlayer, ForkSources, answerable, seed_generators
+from Agent.replay.forks.player import (
+    Echo,
+    ForkAnswers,
+    ForkPlayer,
+    ForkSources,
+    answerable,
+    calls_in,
+    seed_generators,
+)
 from Agent.replay.plan.actions import DrivenAction, Plan, make_plan
 from Agent.replay.plan.recording import AgentFacts, is_traced_action, parents_of, spans_around
 from Agent.replay.plan.target import Decoder, TargetFailed, objects_in
@@ -122,63 +130,65 @@ class Fork:
             self._build()
         except TargetFailed as error:
             raise ReplayError(str(error)) from error
-        given = list(self.bench.given)
-        plan = make_plan(self.bench.recording, frozenset(given), frozenset(self.bench.objects))
+        bench, given = self.bench, list(self.bench.given)
+        self.plan = make_plan(bench.recording, frozenset(given), frozenset(bench.objects))
         if self._run_ids:
             own = {event.id for event in self._entries()}
-            plan.actions = [action for action in plan.actions if action.event.id in own]
-        if self._find is not None:
-            point = self._find(plan)
-        else:
-            point = find_point(self._step, plan, self.bench.recording, self._ref)
+            self.plan.actions = [action for action in self.plan.actions if action.event.id in own]
+        find = self._find or (lambda plan: find_point(self._step, plan, bench.recording, self._ref))
+        self.point = find(self.plan)
         self.outcome.agents = sorted(given)
-        self.outcome.point = point.what
+        self.outcome.point = self.point.what
+        self.outcome.remaining = len(self.plan.actions) - self.point.index
         may_resume = self._find is None and len(given) == 1
-        resume = resume_of(self.bench.objects[given[0]]) if may_resume else None
-        if resume is not None and point.state is not None:
-            self._bring_by_state(plan, point, given[0], resume)
-            return
-        if not plan.actions:
+        self.resume = resume_of(bench.objects[given[0]]) if may_resume else None
+        if self.resume is not None and self.point.state is not None:
+            self._bring_by_state(self.point.state, given[0])
+        elif self.plan.actions:
+            self._bring_by_actions()
+        else:
             raise ReplayError(
                 "this run has no recorded action that can be replayed, and the target's object has no "
                 "trace_resume()",
                 remedy="trace the agent's methods, or give its class trace_restore(state) and trace_resume()",
             )
-        self._bring_by_actions(plan, point, given, resume)
+        rest = self.plan.actions[self.point.index :]
+        self.sources = ForkSources(bench.kit, bench.watch)
+        self.driver.read_by(self.sources)
+        wall_us = rest[0].call.began_us if rest and self.resume is None else 0.0
+        last_us = (self.first or bench.recording.events[-1]).timestamp_us
+        self.sources.begin_forks(self.first, wall_us or float(last_us), self.outcome)
+        self.answers = self._answers(rest)
 
-    def _bring_by_state(self, plan: Plan, point: ForkPoint, agent_id: str, resume: Callable[[], Any]) -> None:
-        assert point.state is not None  # noqa: S101 - the caller looked
-        restored = self.bench.decoder.restore(point.state)
+    def _bring_by_state(self, state: Recorded, agent_id: str) -> None:
+        """Put the state of a checkpoint onto an object that continues by itself."""
+        restored = self.bench.decoder.restore(state)
         if restored.unrestored:
-            raise ReplayError(f"the state at {point.what} cannot be restored: {restored.unrestored[0]}")
+            raise ReplayError(f"the state at {self.point.what} cannot be restored: {restored.unrestored[0]}")
         if not isinstance(restored.value, dict):
             raise ReplayError(
-                f"the state at {point.what} is not a mapping of names, so no object can take it"
+                f"the state at {self.point.what} is not a mapping of names, so no object can take it"
             )
-        driver = self.bench.driver_for(plan)
+        self.driver = self.bench.driver_for(self.plan)
         put_back(self.bench.objects[agent_id], restored.value)
-        self.outcome.start = point.what
-        self.outcome.remaining = len(plan.actions) - point.index
-        later = (event for event in self.own_events() if point.is_behind(event))
-        self._begin_at(plan, point, driver, next(later, None), resume)
+        self.outcome.start = self.point.what
+        self.first = next((event for event in self.own_events() if self.point.is_behind(event)), None)
 
-    def _bring_by_actions(
-        self, plan: Plan, point: ForkPoint, given: list[str], resume: Callable[[], Any] | None
-    ) -> None:
-        recording = self.bench.recording
-        objects = {name: self.bench.objects[name] for name in given}
-        is_alone = objects.keys() == self.bench.objects.keys()
-        hidden = hidden_generator(objects, first_event(point, plan), recording, self.bench.watch.seeded)
-        start = start_for(point, plan, recording, self._ref, objects, is_alone=is_alone, hidden=hidden)
+    def _bring_by_actions(self) -> None:
+        """Restore the nearest state before the point, and replay the recorded actions up to it."""
+        plan, point, recording, given = self.plan, self.point, self.bench.recording, self.bench.given
+        self.first = first_event(point, plan)
+        is_alone = given.keys() == self.bench.objects.keys()
+        hidden = hidden_generator(given, self.first, recording, self.bench.watch.seeded)
+        start = start_for(point, plan, recording, self._ref, given, is_alone=is_alone, hidden=hidden)
         if hidden is not None and start.begin:
             self.outcome.note(f"{hidden} starts over: no checkpoint holds its state")
         for agent_id, state in start.states.items():
-            recording.agents[agent_id] = with_state(recording.agents[agent_id], state)
-        driver = self.bench.driver_for(plan)
+            recording.agents[agent_id] = replace(recording.agents[agent_id], first_state=state, lives=1)
+        self.driver = self.bench.driver_for(plan)
         prefix = plan.actions[start.begin : point.index]
         self.outcome.start, self.outcome.redriven = start.what, len(prefix)
-        self.outcome.remaining = len(plan.actions) - point.index
-        if not driver.bring_to(prefix, self.tell_progress):
+        if not self.driver.bring_to(prefix, self.tell_progress):
             reasons = judge(self.bench.outcome)[1] or [str(self.bench.outcome.divergence)]
             raise ReplayError(
                 f"{point.what} cannot be reached: replaying the actions before it failed: {reasons[0]}",
@@ -188,26 +198,8 @@ class Fork:
             self.outcome.note(f"before the point: {read}, which is not recorded")
         for doubt in self.bench.outcome.doubts[:3]:
             self.outcome.note(doubt)
-        keeps_on = resume if point.effect is None else None
-        self._begin_at(plan, point, driver, first_event(point, plan), keeps_on)
-
-    def _begin_at(
-        self,
-        plan: Plan,
-        point: ForkPoint,
-        driver: Driver,
-        first: Event | None,
-        resume: Callable[[], Any] | None,
-    ) -> None:
-        """Take in where everything stands, with what the recording holds from there on."""
-        self.plan, self.point, self.driver, self.first, self.resume = plan, point, driver, first, resume
-        rest = plan.actions[point.index :]
-        self.sources = ForkSources(self.bench.kit, self.bench.watch)
-        driver.read_by(self.sources)
-        wall_us = rest[0].call.began_us if rest and resume is None else 0.0
-        last_us = (first or self.bench.recording.events[-1]).timestamp_us
-        self.sources.begin_forks(first, wall_us or float(last_us), self.outcome)
-        self.answers = self._answers(rest, first)
+        if point.effect is not None:
+            self.resume = None
 
     def tell_progress(self) -> None:
         """Let whoever waits know how many of the actions are done, those before the point among them."""
@@ -342,11 +334,11 @@ class Fork:
 
         return change
 
-    def _answers(self, rest: Sequence[DrivenAction], begins: Event | None) -> ForkAnswers:
+    def _answers(self, rest: Sequence[DrivenAction]) -> ForkAnswers:
         """What the recording answers from the point on."""
         bench = self.bench
         own = frozenset(bench.objects)
-        first = None if begins is None else order_key(begins)
+        first = None if self.first is None else order_key(self.first)
         events = [
             event
             for event in self.own_events()
@@ -356,7 +348,7 @@ class Fork:
         return ForkAnswers(
             own,
             frozenset(bench.recording.agents),
-            answerable((call for action in rest for call in _within(action.call)), own),
+            answerable((call for action in rest for call in calls_in(action.call)), own),
             bench.answers(bench.pipeline).calls_among(events),
             any("reads" in event.extra for event in bench.recording.events),
             [action.call for action in rest],
@@ -424,15 +416,6 @@ class Fork:
             # Nothing but steps and checkpoints: whoever continues from one need not be known by name.
             self.bench.objects = {agent_id_of(given) or self.bench.agent_id or "agent": given}
         self.bench.install()
-
-
-def _within(call: Any) -> list[Any]:
-    found, waiting = [], list(call.children)
-    while waiting:
-        each = waiting.pop()
-        found.append(each)
-        waiting += each.children
-    return found
 
 
 def raised(error: Exception, action: DrivenAction | None, agent_id: str, name: str) -> RaisedError:
@@ -570,34 +553,25 @@ def _patch(
 # The session says where it comes from; nothing of it enters the categories across sessions.
 
 
-class HeardSink:
-    """A sink whose every line is heard before the next is made; all else is the sink's own."""
+class _Heard:
+    """A sink, or a stream of one: each line is heard when it is written; all else is its own."""
 
-    def __init__(self, sink: SessionWriter, hear: Callable[[bytes], None]) -> None:
-        self._sink = sink
+    def __init__(self, inner: Any, hear: Callable[[bytes], None]) -> None:
+        self._inner = inner
         self._hear = hear
 
     def open_stream(self, agent_id: str | None, category: str) -> Stream:
-        """The stream, heard."""
-        return _HeardStream(self._sink.open_stream(agent_id, category), self._hear)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sink, name)
-
-
-class _HeardStream:
-    def __init__(self, stream: Any, hear: Callable[[bytes], None]) -> None:
-        self._stream = stream
-        self._hear = hear
+        """The sink's stream, heard."""
+        return _Heard(self._inner.open_stream(agent_id, category), self._hear)
 
     def write(self, line: RedactedBytes) -> bool:
-        """Write a line, then let it be heard."""
-        written: bool = self._stream.write(line)
+        """Write a line, then let it be heard before the next is made."""
+        written: bool = self._inner.write(line)
         self._hear(line)
         return written
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self._inner, name)
 
 
 class ForkRecording:
@@ -638,7 +612,7 @@ class ForkRecording:
         except OSError as error:
             raise _unwritten("no session can be made there", root, error) from error
         self._writer = writer = SessionWriter(self.session)
-        sink: Any = None if hear is None else HeardSink(writer, hear)
+        sink: Any = None if hear is None else _Heard(writer, hear)
         options = options_of_replay(configuration.get("state"), gone_states=True)
         self.pipeline = record_session(self.session, writer, redactor, options, sink=sink)
         self.pipeline.announce(writer, writer.durability)
@@ -688,14 +662,10 @@ def _unwritten(what: str, place: Path, error: OSError) -> InputError:
 
 def _lineage(request: dict[str, Any], fork: Fork) -> Lineage:
     """What the fork's session says of where it comes from."""
+    asked = ("run", "session_id", "session_uid", "step", "patch", "seed")
     return Lineage(
-        run=request["run"],
-        session_id=request["session_id"],
-        session_uid=request["session_uid"],
-        step=request["step"],
+        **{name: request[name] for name in asked},
         run_id=request["fork_id"],
-        patch=request["patch"],
-        seed=request["seed"],
         agents=tuple(sorted(fork.bench.objects)),
         by_itself=fork.resume is not None,
         from_event=None if fork.first is None else fork.first.id,

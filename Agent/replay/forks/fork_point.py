@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -32,7 +33,7 @@ from Agent.replay.compare.emitted_events import describe
 from Agent.replay.drive.source_results import GeneratorPlaces
 from Agent.replay.drive.states import generators_in, held_together
 from Agent.replay.plan.actions import DrivenAction, Plan
-from Agent.replay.plan.recording import AgentFacts, Recording
+from Agent.replay.plan.recording import Recording
 
 _LIBRARIES = {"site-packages", "dist-packages"}
 
@@ -128,17 +129,22 @@ def _known(recording: Recording, ref: RunRef) -> str:
 def _checkpoint(step: str, recording: Recording, ref: RunRef) -> tuple[CheckpointInfo, Recorded] | None:
     """The checkpoint of that step, of the run or of any run of a session whose root run is meant."""
     with LocalCheckpointStore(recording.session) as store:
-        for run_id in [ref.run_id] if ref.run_id is not None else store.runs():
-            try:
-                infos = store.list_checkpoints(run_id)
-            except RunNotFound:
-                continue  # that run left no checkpoint
+        for run_id, infos in _checkpoints(store, ref):
             same = [info for info in infos if info.step_id == step]
             own = [info for info in same if info.agent_id in {None, recording.agent_id}] or same[:1]
             if own:
                 fields, types = store.recorded_state(run_id, step, own[-1].agent_id)
                 return own[-1], Recorded(fields, types, "")
     return None
+
+
+def _checkpoints(
+    store: LocalCheckpointStore, ref: RunRef, agent_id: str | None = None
+) -> Iterator[tuple[str, list[CheckpointInfo]]]:
+    """The checkpoints of the run that is meant, or of each run of its session."""
+    for run_id in [ref.run_id] if ref.run_id is not None else store.runs():
+        with suppress(RunNotFound):  # that run left no checkpoint
+            yield run_id, store.list_checkpoints(run_id, agent_id)
 
 
 def _recorded_step(step: str, recording: Recording, ref: RunRef) -> Event | None:
@@ -292,11 +298,7 @@ def _nearest_checkpoint(
     places = {action.event.id: index for index, action in enumerate(plan.actions[: point.index], start=1)}
     first = recording.agents[agent_id].first_state
     with LocalCheckpointStore(recording.session) as store:
-        for run_id in [ref.run_id] if ref.run_id is not None else store.runs():
-            try:
-                infos = store.list_checkpoints(run_id, agent_id)
-            except RunNotFound:
-                continue  # that run left no checkpoint
+        for run_id, infos in _checkpoints(store, ref, agent_id):
             taken = [info for info in infos if info.event_id in places and not info.opaque]
             if not taken:
                 continue
@@ -309,32 +311,13 @@ def _nearest_checkpoint(
 
 
 def _as_event(base: Event | None, agent_id: str, fields: dict[str, Any], types: dict[str, str]) -> Event:
-    """Recorded fields as the full state that an agent begins with."""
-    pointers = {f"/extra/fields{at}": tag for at, tag in types.items()}
-    return Event(
-        timestamp="" if base is None else base.timestamp,
-        id=f"state of {agent_id}" if base is None else base.id,
-        schema_version=1,
-        kind="state",
-        session_id="" if base is None else base.session_id,
-        extra={"agent_id": agent_id, "event_type": "state", "reason": "first", "fields": fields}
-        | (
-            {}
-            if base is None
-            else {name: base.extra[name] for name in ("init", "class") if name in base.extra}
-        ),
-        types={**_init_tags(base), **pointers},
-    )
-
-
-def _init_tags(base: Event | None) -> dict[str, str]:
-    types = {} if base is None or base.types is None else base.types
-    return {at: tag for at, tag in types.items() if at.startswith("/extra/init")}
-
-
-def with_state(facts: AgentFacts, state: Event) -> AgentFacts:
-    """The facts of an agent that begins with another state."""
-    return replace(facts, first_state=state, lives=1)
+    """Recorded fields as the full state that an agent begins with; what was made of it stays as in `base`."""
+    base = base or Event("", f"state of {agent_id}", 1, "state", "")
+    init = {at: tag for at, tag in (base.types or {}).items() if at.startswith("/extra/init")}
+    extra = {name: base.extra[name] for name in ("init", "class") if name in base.extra}
+    extra |= {"agent_id": agent_id, "event_type": "state", "reason": "first", "fields": fields}
+    tags = {**init, **{f"/extra/fields{at}": tag for at, tag in types.items()}}
+    return Event(base.timestamp, base.id, 1, "state", base.session_id, extra=extra, types=tags)
 
 
 def hidden_generator(
@@ -402,15 +385,14 @@ class ForkTrigger:
         act: what is done.
     """
 
+    has_acted = False
+    error: AgentTraceError | None = None
+    """Why that could not be done: what is recording the line must not fail."""
+
     def __init__(self, effect: Event, effects: Sequence[Event], act: Callable[[], None]) -> None:
-        self._what = describe(effect)
-        self._left = 1 + sum(
-            describe(each) == self._what for each in effects[: [e.id for e in effects].index(effect.id)]
-        )
-        self._act = act
-        self.has_acted = False
-        self.error: AgentTraceError | None = None
-        """Why that could not be done: what is recording the line must not fail."""
+        self._what, self._act = describe(effect), act
+        upto = [each.id for each in effects].index(effect.id) + 1
+        self._left = sum(describe(each) == self._what for each in effects[:upto])
 
     def hear(self, line: bytes) -> None:
         """A line was written."""

@@ -317,7 +317,7 @@ def _tags(types: Mapping[str, str], name: str) -> dict[str, str]:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether two JSON values are the same: 1 is neither True nor 1.0."""
+    """Whether two values are the same: 1 is neither True nor 1.0; what JSON lacks is compared by itself."""
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):

@@ -9,7 +9,7 @@ import random
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -115,7 +115,7 @@ class ForkPlayer:
         self._roots: dict[tuple[str | None, str], deque[PlannedCall]] = {}
         for call in recorded.roots:
             self._roots.setdefault((call.agent_id, call.name), deque()).append(call)
-        self._reads_sources = recorded.reads_sources
+        self._recorded = recorded
         self._tools = ToolReplayer(book=recorded.tools, tolerance=0.0)
         self._answers = answers
         self._comparison = comparison
@@ -123,7 +123,6 @@ class ForkPlayer:
         self._pipeline = pipeline
         self._echo = echo
         self._allowed = live
-        self._known = recorded.known
         self._free: dict[tuple[str | None, str], list[PlannedCall]] = {}
         for call in recorded.calls:
             self._free.setdefault((call.agent_id, call.name), []).append(call)
@@ -131,7 +130,8 @@ class ForkPlayer:
     @property
     def is_needed(self) -> bool:
         """Whether calls of agents may have to be answered or refused, or read what their counterparts did."""
-        return self._reads_sources or self.observer is not None or bool(self._known - self.live)
+        recorded = self._recorded
+        return recorded.reads_sources or self.observer is not None or bool(recorded.known - self.live)
 
     def open_call(self) -> PlannedCall | None:
         """The counterpart of the innermost call that is open; None where it has none."""
@@ -155,7 +155,7 @@ class ForkPlayer:
             return self._tool(call)
         if call.kind not in ACTION_KINDS:
             return None
-        if call.agent_id is None or call.agent_id in self.live or call.agent_id not in self._known:
+        if call.agent_id is None or call.agent_id in self.live or call.agent_id not in self._recorded.known:
             if not call.is_generator:
                 self._enter_own(call)
             return None
@@ -290,6 +290,19 @@ def answerable(calls: Iterable[PlannedCall], own: frozenset[str]) -> list[Planne
         if above is None or above.agent_id is None or above.agent_id in own:
             found.append(call)
     return sorted(found, key=lambda call: (call.began_us, call.event.seq))
+
+
+def calls_in(call: PlannedCall, live: Collection[str] | None = None) -> Iterator[PlannedCall]:
+    """The calls inside a call, in order.
+
+    Args:
+        live: agents whose code runs; what is inside an answered call is left out then, as a fork does not
+            make it.
+    """
+    for child in call.children:
+        yield child
+        if live is None or child.agent_id is None or child.agent_id in live:
+            yield from calls_in(child, live)
 
 
 def _shown(value: Any) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -23,64 +24,128 @@ from Agent.replay.forks.outcome import STOPPED, OutcomeOf, Patch, leaves, of_lea
 from Agent.replay.worker.fork_server import Forks
 from Agent.replay.worker.jobs import from_object
 
-
-class SweepVariant(NamedTuple):
-    """One change that is tried."""
-
-    patch: Patch | None
-    seed: int | None
-
-
-DIED = {
-    "value": STOPPED, "stopped": "its process died", "errors": [], "messages": [], "steps": 0, "notes": [],
+_DIED = {
+    "value": STOPPED, "stopped": "its process died", "errors": [], "types": [], "steps": 0, "notes": [],
 }  # fmt: skip
 """Stands for the answer of a fork whose process died."""
 
 
-class PatchSweep:
-    """Forks of one point that differ by a patch of the state, a seed, or both.
+def fork_each(fork: Fork, forks: Forks, tasks: Sequence[Callable[[], Any]]) -> list[dict[str, Any]]:
+    """Carry out each task in a fork of this process; what came of each, in order.
 
     Args:
-        workers: how many run at the same time.
+        tasks: each goes on from the point in its own way, and returns the `value` that is looked at.
+
+    Returns:
+        `error` where a task raised one.
     """
 
-    def __init__(self, fork: Fork, outcome: OutcomeOf, workers: int) -> None:
-        self._fork = fork
-        self._outcome = outcome
-        self._forks = Forks(fork.bench.directory, workers, is_telling=True)
-        self._pipeline = fork.unrecorded()
-
-    def try_all(self, variants: Sequence[SweepVariant]) -> list[dict[str, Any]]:
-        """What came of each change, in order."""
-        return [told or DIED for told in self._forks.run([partial(self._told, each) for each in variants])]
-
-    def _told(self, variant: SweepVariant) -> dict[str, Any]:
-        self._fork.driver.leave_loop()
-        self._fork.go_on(self._pipeline, *variant)
-        fork = self._fork.outcome
+    def told(task: Callable[[], Any]) -> dict[str, Any]:
+        fork.driver.leave_loop()
+        value = task()
+        outcome = fork.outcome
         return {
-            "value": self._outcome.of(fork),
-            "stopped": fork.stopped,
-            "errors": [str(error) for error in fork.errors[:3]],
-            "steps": fork.steps,
-            "notes": fork.notes,
-            "seconds": fork.seconds,
-            "processor_seconds": fork.processor_seconds,
+            "value": value,
+            "stopped": outcome.stopped,
+            "errors": [str(error) for error in outcome.errors[:3]],
+            "types": [error.error_type for error in outcome.errors],
+            "steps": outcome.steps,
+            "notes": outcome.notes,
+            "seconds": outcome.seconds,
             "process_seconds": time.process_time(),  # of a process that began with its fork
         }
 
-    def smallest(self, patch: Patch, seed: int | None, baseline: Any) -> Patch:
-        """The patch without whatever of it is not needed to change the outcome."""
-        kept = leaves(patch)
-        place = 0
-        while place < len(kept) and len(kept) > 1:
-            fewer = kept[:place] + kept[place + 1 :]
-            (told,) = self.try_all([SweepVariant(of_leaves(patch, fewer), seed)])
-            if "error" not in told and told["value"] not in (baseline, STOPPED):
-                kept = fewer
-            else:
-                place += 1
-        return of_leaves(patch, kept)
+    return [answer or _DIED for answer in forks.run([partial(told, task) for task in tasks])]
+
+
+def raise_first(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A change that does not fit is a mistake of whoever asked, not an outcome."""
+    for each in told:
+        if "error" in each:
+            raise from_object(each["error"])
+    return told
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """What forks print goes nowhere: a hundred of them at the same time say nothing that can be read."""
+    kept = _pointed_at([os.open(os.devnull, os.O_WRONLY)] * 2)
+    try:
+        yield
+    finally:
+        _pointed_at(kept)
+
+
+def _pointed_at(targets: list[int]) -> list[int]:
+    """Let stdout and stderr lead to these descriptors, which are closed; where they led before."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(number) for number in (1, 2)]
+    for number, target in zip((1, 2), targets, strict=True):
+        os.dup2(target, number)
+    for target in set(targets):
+        os.close(target)
+    return kept
+
+
+def sweep(request: dict[str, Any]) -> dict[str, Any]:
+    """Carry out one request of `sweep_forks`."""
+    began = time.monotonic()
+    outcome = OutcomeOf.parse(request["outcome"])
+    fork = Fork(request, shows=outcome.concerns)
+    fork.bring()
+    reached = time.monotonic()
+    pipeline = fork.unrecorded()
+    forks = Forks(fork.bench.directory, request["workers"], is_telling=True)
+
+    def value(patch: Patch | None, seed: int | None) -> Any:
+        fork.go_on(pipeline, patch, seed)
+        return outcome.of(fork.outcome)
+
+    def try_all(variants: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        return fork_each(fork, forks, [partial(value, **each) for each in variants])
+
+    variants = request["variants"]
+    with silenced():
+        baseline, *tried = raise_first(try_all([{"patch": None, "seed": None}, *variants]))
+        smallest = _smallest(try_all, variants, tried, baseline["value"], _state_of(fork))
+    return {
+        "point": fork.outcome.point,
+        "start": fork.outcome.start,
+        "redriven": fork.outcome.redriven,
+        "baseline": baseline["value"],
+        "tried": tried,
+        "smallest": smallest,
+        "reached_seconds": reached - began,
+        "forks_seconds": time.monotonic() - reached,
+    }
+
+
+def _smallest(
+    try_all: Callable[[Sequence[dict[str, Any]]], list[dict[str, Any]]],
+    variants: Sequence[dict[str, Any]],
+    tried: Sequence[dict[str, Any]],
+    baseline: Any,
+    state: Any,
+) -> dict[str, Any] | None:
+    """The smallest patch that changes the outcome, without whatever of it is not needed for that."""
+    flips = [
+        variant
+        for variant, told in zip(variants, tried, strict=True)
+        if variant["patch"] is not None and told["value"] not in (baseline, STOPPED)
+    ]
+    if not flips:
+        return None
+    chosen = min(flips, key=lambda variant: _size(state, variant["patch"]))
+    kept, place = leaves(chosen["patch"]), 0
+    while place < len(kept) and len(kept) > 1:
+        fewer = kept[:place] + kept[place + 1 :]
+        (told,) = try_all([chosen | {"patch": of_leaves(chosen["patch"], fewer)}])
+        if "error" not in told and told["value"] not in (baseline, STOPPED):
+            kept = fewer
+        else:
+            place += 1
+    return {"patch": of_leaves(chosen["patch"], kept), "seed": chosen["seed"]}
 
 
 def _size(state: Any, patch: Patch) -> tuple[int, float, int]:
@@ -88,8 +153,9 @@ def _size(state: Any, patch: Patch) -> tuple[int, float, int]:
     single = leaves(patch)
     distance = 0.0
     for pointer, value in single:
-        change = value.get("value") if isinstance(value, dict) and "op" in value else value
-        before = value_at(state, value["path"] if isinstance(value, dict) and "op" in value else pointer)
+        is_operation = isinstance(value, dict) and "op" in value
+        change = value.get("value") if is_operation else value
+        before = value_at(state, value["path"] if is_operation else pointer)
         if _is_number(before) and _is_number(change):
             distance += abs(change - before) / max(abs(before), 1)
         else:
@@ -108,74 +174,3 @@ def _state_of(fork: Fork) -> Any:
         for name, obj in fork.bench.given.items()
     }
     return next(iter(states.values())) if len(fork.bench.objects) == 1 else states
-
-
-def sweep(request: dict[str, Any]) -> dict[str, Any]:
-    """Carry out one request of `sweeping.py`."""
-    began = time.monotonic()
-    outcome = OutcomeOf.parse(request["outcome"])
-    fork = Fork(request, shows=outcome.concerns)
-    fork.bring()
-    reached = time.monotonic()
-    tried_here = PatchSweep(fork, outcome, request["workers"])
-    variants = [SweepVariant(each["patch"], each["seed"]) for each in request["variants"]]
-    with silenced():
-        told = tried_here.try_all([SweepVariant(None, None), *variants])
-        baseline, *tried = told
-        _raise_first(told)
-        smallest = _smallest(tried_here, variants, tried, baseline["value"], _state_of(fork))
-    return {
-        "point": fork.outcome.point,
-        "start": fork.outcome.start,
-        "redriven": fork.outcome.redriven,
-        "remaining": fork.outcome.remaining,
-        "agents": fork.outcome.agents,
-        "baseline": baseline,
-        "tried": tried,
-        "smallest": smallest,
-        "reached_seconds": reached - began,
-        "forks_seconds": time.monotonic() - reached,
-    }
-
-
-def _smallest(
-    sweep: PatchSweep, variants: list[SweepVariant], tried: list[dict[str, Any]], baseline: Any, state: Any
-) -> dict[str, Any] | None:
-    flips = [
-        variant
-        for variant, told in zip(variants, tried, strict=True)
-        if variant.patch is not None and told["value"] not in (baseline, STOPPED)
-    ]
-    patches: Callable[[SweepVariant], Any] = lambda each: _size(state, each.patch or {})  # noqa: E731
-    if not flips:
-        return None
-    chosen = min(flips, key=patches)
-    assert chosen.patch is not None  # noqa: S101 - those without were left out above
-    return {"patch": sweep.smallest(chosen.patch, chosen.seed, baseline), "seed": chosen.seed}
-
-
-def _raise_first(told: list[dict[str, Any]]) -> None:
-    """A patch that does not fit is a mistake of whoever asked, not an outcome."""
-    for each in told:
-        if "error" in each:
-            raise from_object(each["error"])
-
-
-class silenced:  # noqa: N801 - used like a function
-    """What forks print goes nowhere: a hundred of them at the same time say nothing that can be read."""
-
-    def __enter__(self) -> None:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        self._kept = [os.dup(number) for number in (1, 2)]
-        null = os.open(os.devnull, os.O_WRONLY)
-        for number in (1, 2):
-            os.dup2(null, number)
-        os.close(null)
-
-    def __exit__(self, *_: object) -> None:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        for number, kept in zip((1, 2), self._kept, strict=True):
-            os.dup2(kept, number)
-            os.close(kept)

@@ -12,19 +12,19 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from Agent.archive.run_export import export_run
-from Agent.errors import ReplayError, SessionNotFound, UsageError
+from Agent.errors import ReplayError, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
 from Agent.flight.run_reading import RunRef
-from Agent.flight.run_reading import find_run as find_any_run
 from Agent.record.emit.installed import flush_active
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.outcome import ReplayReport, Verdict
+from Agent.replay.diff.run_side import name_of, named_run
 from Agent.replay.forks.forking import resume_from_checkpoint
 from Agent.replay.golden.trace import (
     DEFAULT_DIRECTORY,
@@ -43,7 +43,7 @@ from Agent.replay.golden.trace import (
     up_to,
     write_file,
 )
-from Agent.replay.plan.recording import Recording, RunReference, find_run, read_recording, session_info
+from Agent.replay.plan.recording import Recording, RunReference, read_recording, session_info
 from Agent.replay.plan.target import Target, target_name
 from Agent.replay.rerun import check_holds_actions, ignored_names
 from Agent.replay.worker.fork_server import Progress
@@ -130,7 +130,7 @@ def add_golden(  # noqa: PLR0913 - each is a question of its own
         ReplayError: the record is not whole, so that nothing can be kept of it.
     """
     flush_active()
-    ref = _found(run, root)
+    ref = named_run(run, root)
     info = session_info(ref.session)
     recording = read_recording(ref.session, ref.agent_id)
     _refuse_if_lacking(recording)
@@ -154,7 +154,7 @@ def add_golden(  # noqa: PLR0913 - each is a question of its own
         ignore=ignored_names(ignore),
         network=network,
         timeout_seconds=timeout_seconds,
-        origin=_name_of(ref),
+        origin=name_of(ref),
         recorded_at="" if info is None else info.started_at,
         program=Path(argv[0]).name if argv else "",
         settings=_settings(info),
@@ -225,20 +225,6 @@ def _put_in_place(aside: Path, place: Path) -> None:
 def _make_parent(directory: Path) -> None:
     for each in (*reversed(directory.parents), directory):
         each.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-
-
-def _found(run: str | os.PathLike[str], root: str | os.PathLike[str] | None) -> RunRef:
-    """The session, agent or explicit run that is meant."""
-    try:
-        found: RunReference = find_run(run, root)
-    except SessionNotFound:
-        return find_any_run(run, root)
-    return RunRef(found.session, None, found.agent_id)
-
-
-def _name_of(ref: RunRef) -> str:
-    session = ref.session.name.removeprefix("session_")
-    return ref.run_id or (f"{session}/{ref.agent_id}" if ref.agent_id is not None else session)
 
 
 def _settings(info: SessionInfo | None) -> dict[str, Any]:
@@ -454,16 +440,12 @@ def _cut(
         given = [each for each in report.outcome.agents if each in recording.agents]
         inside = inside_agents(report, recording)
         whole = choose(recording, given, inside)
-        assert whole is not None  # noqa: S101 - without an end there is nothing that could be missing
         if change is None and not 1 <= step <= len(whole.actions):
             raise UsageError(f"{golden.name} has no step {step}", remedy=f"it has 1 to {len(whole.actions)}")
         made = change or Accepted(step, "", whole.actions[step - 1].event.id)
         if step == 1:
             return replace(made, file="")
-        chosen = choose(
-            recording, given, inside, whole.actions[min(step, len(whole.actions) + 1) - 2].event.id
-        )
-        assert chosen is not None  # noqa: S101 - the event is one of its actions
+        chosen = whole.first(min(step - 1, len(whole.actions)))
         name = change.file if change is not None else _free_name(golden, step)
         export_run(RunRef(reference.session, None), place / name, only=needed(recording, chosen))
         if golden.agent_id is None:
@@ -546,18 +528,16 @@ class _Failure:
         return cls(report.verdict, (_STEP.sub("step N", first),))
 
 
+@dataclass(slots=True)
 class _Trials:
     """Drives parts of a recording and says whether they fail in the same way."""
 
-    def __init__(
-        self, golden: GoldenTrace, recording: Recording, failure: _Failure, progress: Progress | None
-    ) -> None:
-        self.golden = golden
-        self.recording = recording
-        self.failure = failure
-        self.count = 0
-        self._progress = progress
-        self._known: dict[tuple[Any, ...], bool] = {}
+    golden: GoldenTrace
+    recording: Recording
+    failure: _Failure
+    progress: Progress | None
+    count: int = 0
+    _known: dict[tuple[Any, ...], bool] = field(default_factory=dict)
 
     @property
     def are_over(self) -> bool:
@@ -577,8 +557,8 @@ class _Trials:
             if self.are_over:
                 return False
             self.count += 1
-            if self._progress is not None:
-                self._progress(1 - 0.9**self.count)  # how many there will be nobody knows
+            if self.progress is not None:
+                self.progress(1 - 0.9**self.count)  # how many there will be nobody knows
             self._known[key] = self._driven(chosen, alone) == self.failure
         return self._known[key]
 
@@ -634,7 +614,6 @@ def shrink_golden(
         trials = _Trials(golden, recording, failure, progress)
         given, inside = first.report.outcome.agents, inside_agents(first.report, recording)
         whole = choose(recording, given, inside)
-        assert whole is not None  # noqa: S101 - without an end there is nothing that could be missing
         chosen, alone = _fewest_agents(trials, _shortest(trials, whole, first.report), first.report)
         place = directory if directory is not None else golden.directory.parent
         new = name or f"{golden.name}-shrunk"
@@ -660,10 +639,6 @@ def shrink_golden(
 
 def _shortest(trials: _Trials, whole: Chosen, report: ReplayReport) -> Chosen:
     """The shortest beginning that fails in the same way, looked for from where the failure was seen."""
-
-    def first(count: int) -> Chosen:
-        return replace(whole, actions=whole.actions[:count], is_whole=count == len(whole.actions))
-
     total = len(whole.actions)
     seen_at = report.outcome.counts.driven
     if report.divergence is not None:
@@ -671,17 +646,17 @@ def _shortest(trials: _Trials, whole: Chosen, report: ReplayReport) -> Chosen:
     elif report.outcome.sources and not report.outcome.reasons:
         seen_at = min(read.step for read in report.outcome.sources)
     guesses = dict.fromkeys(min(max(1, guess), total) for guess in (seen_at, seen_at + 1))
-    high = next((guess for guess in guesses if trials.fails(first(guess))), total)
+    high = next((guess for guess in guesses if trials.fails(whole.first(guess))), total)
     low = 0
-    if high > 1 and not trials.fails(first(high - 1)):
+    if high > 1 and not trials.fails(whole.first(high - 1)):
         low = high - 1
     while low + 1 < high and not trials.are_over:
         middle = (low + high) // 2
-        if trials.fails(first(middle)):
+        if trials.fails(whole.first(middle)):
             high = middle
         else:
             low = middle
-    return first(high)
+    return whole.first(high)
 
 
 def _fewest_agents(trials: _Trials, chosen: Chosen, report: ReplayReport) -> tuple[Chosen, str | None]:
@@ -693,13 +668,14 @@ def _fewest_agents(trials: _Trials, chosen: Chosen, report: ReplayReport) -> tup
     agent = report.divergence.agent_id if report.divergence is not None else chosen.actions[-1].agent_id
     if trials.golden.agent_id is None:
         for candidate in dict.fromkeys((agent, chosen.actions[-1].agent_id)):
-            alone = choose(trials.recording, [candidate], [], ends)
+            alone = choose(trials.recording, [candidate], []).until(ends)
             if trials.fails(alone, alone=candidate):
                 assert alone is not None  # noqa: S101 - it was replayed
                 return alone, candidate
 
     def part(agents: Collection[str]) -> Chosen | None:
-        return choose(trials.recording, chosen.given & set(agents), chosen.inside & set(agents), ends)
+        kept = chosen.given & set(agents), chosen.inside & set(agents)
+        return choose(trials.recording, *kept).until(ends)
 
     kept = _minimal(sorted(chosen.agents), lambda agents: trials.fails(part(agents)))
     found = part(kept)

@@ -10,7 +10,7 @@ import re
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from threading import Event
 from typing import Any, Final
@@ -38,6 +38,7 @@ _FORMAT: Final = "agent-trace golden trace"
 _VERSION: Final = 1
 _WITH_CHANGES: Final = 2
 """Of golden traces with ignored fields or accepted changes, which version 1 does not know."""
+_LATER: Final = frozenset({"ignore", "accepted", "factory"})
 _DESCRIPTION: Final = "golden.json"
 _MAX_DESCRIPTION_BYTES: Final = 1 << 20
 
@@ -111,27 +112,19 @@ class GoldenTrace:
         return self.directory / "expected.txt"
 
     def to_object(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return {
+        """As a JSON object; what version 1 does not know is left out where it is empty."""
+        stored: dict[str, Any] = {
             "format": _FORMAT,
             "version": _WITH_CHANGES if self.accepted or self.ignore else _VERSION,
-            "name": self.name,
-            "target": self.target,
-            "agent_id": self.agent_id,
-            "agents": None if self.agents is None else list(self.agents),
-            "asked_for": self.asked_for,
-            "normalise": self.normaliser.to_object(),
-            "accepts": list(self.accepts),
-            **({"ignore": list(self.ignore)} if self.ignore else {}),
-            **({"accepted": [asdict(each) for each in self.accepted]} if self.accepted else {}),
-            **({"factory": list(self.factory)} if self.factory else {}),
-            "network": self.network,
-            "timeout_seconds": self.timeout_seconds,
-            "origin": self.origin,
-            "recorded_at": self.recorded_at,
-            "program": self.program,
-            "settings": self.settings,
         }
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name == "normaliser":
+                stored["normalise"] = self.normaliser.to_object()
+            elif each.name != "directory" and (value or each.name not in _LATER):
+                stored[each.name] = value
+        found: dict[str, Any] = orjson.loads(orjson.dumps(stored))
+        return found
 
     def save(self) -> None:
         """Write the description; the directory is made if need be."""
@@ -239,8 +232,8 @@ def _golden(stored: Any, place: Path) -> GoldenTrace:
         normaliser=Normaliser.from_object(stored["normalise"]),
         accepts=tuple(map(str, stored["accepts"])),
         ignore=tuple(map(str, stored.get("ignore", ()))),
-        accepted=tuple(map(_accepted, stored.get("accepted", ()))),
         factory=tuple(map(str, stored.get("factory", ()))),
+        accepted=tuple(map(_accepted, stored.get("accepted", ()))),
         network=stored["network"] is True,
         timeout_seconds=None if stored["timeout_seconds"] is None else float(stored["timeout_seconds"]),
         settings=stored["settings"],
@@ -459,21 +452,22 @@ class Chosen:
         """All agents whose code runs."""
         return self.given | self.inside
 
+    def first(self, count: int) -> Chosen:
+        """Its first actions."""
+        return replace(self, actions=self.actions[:count], is_whole=count >= len(self.actions))
 
-def choose(
-    recording: Recording, given: Collection[str], inside: Collection[str], until: str | None = None
-) -> Chosen | None:
-    """What is replayed of these agents, up to the action of that event; None where that is not replayed."""
-    live = frozenset({*given, *inside})
-    plan = make_plan(recording, frozenset(given), live)
-    actions = plan.actions
-    if until is not None:
-        place = next((place for place, action in enumerate(actions, 1) if action.event.id == until), None)
-        if place is None:
-            return None
-        actions = actions[:place]
-    is_whole = len(actions) == len(plan.actions)
-    return Chosen(frozenset(given), frozenset(inside), tuple(actions), is_whole)
+    def until(self, event_id: str | None) -> Chosen | None:
+        """Its actions up to that of an event, all for None; None where that is not replayed."""
+        if event_id is None:
+            return self
+        ends = [count for count, action in enumerate(self.actions, 1) if action.event.id == event_id]
+        return self.first(ends[0]) if ends else None
+
+
+def choose(recording: Recording, given: Collection[str], inside: Collection[str]) -> Chosen:
+    """All that is replayed of these agents."""
+    plan = make_plan(recording, frozenset(given), frozenset({*given, *inside}))
+    return Chosen(frozenset(given), frozenset(inside), tuple(plan.actions), is_whole=True)
 
 
 def needed(recording: Recording, chosen: Chosen | None = None) -> Callable[[RecordedEvent], bool]:
