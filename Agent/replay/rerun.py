@@ -316,7 +316,7 @@ def _may_come_of_program(outcome: ReplayOutcome, options: RedriveOptions) -> boo
     if judge(outcome)[0] in _GREEN:
         # Recorded calls with recorded arguments hide a scheduler that would make other calls, and a world
         # that is compared by name.
-        return not _is_unchanged(outcome)
+        return bool(outcome.changed_code or outcome.changed_modules)
     return outcome.counts.driven > 0 or outcome.is_waiting
 
 
