@@ -456,11 +456,19 @@ def living_writers(session: Path) -> dict[str, int]:
     }
 
 
+def who_writes(session: Path, *, now_s: float | None = None) -> str | None:
+    """Who may write to a session now, a clause: processes here, or another machine; None if nobody does."""
+    pids = sorted(set(living_writers(session).values()))
+    if pids:
+        return f"process {', '.join(map(str, pids))} writes to it"
+    return written_elsewhere(session, now_s=now_s)
+
+
 def why_in_use(session: Path, *, now_s: float | None = None) -> str | None:
     """Why a session must not be removed now, a clause; None if nobody uses it."""
     now_s = time.time() if now_s is None else now_s
-    for writer, pid in living_writers(session).items():
-        return f"process {pid} writes to it (writer {writer})"
+    if (reason := who_writes(session, now_s=now_s)) is not None:
+        return reason
     try:
         info = open_session(session)
     except InputError:
@@ -469,7 +477,7 @@ def why_in_use(session: Path, *, now_s: float | None = None) -> str | None:
         return None
     if _root_runs(info):
         return f"process {info.pid}, which started it, still runs"
-    return written_elsewhere(session, now_s=now_s)
+    return None
 
 
 def written_elsewhere(session: Path, *, now_s: float | None = None) -> str | None:
