@@ -48,7 +48,7 @@ from Agent.tree.read.removal_logs import (
     write_recovery,
 )
 from Agent.tree.read.summary import write_summary
-from Agent.tree.retention import delete_tree, finish_removal, living_writers, written_elsewhere
+from Agent.tree.retention import delete_tree, finish_removal, living_writers, who_writes
 from Agent.tree.write.artifacts import blobs_dir
 from Agent.tree.write.crash_board import remove_board
 from Agent.tree.write.kept_counts import KeptCounts
@@ -149,15 +149,10 @@ def _make_state_directory(session: Path, reader: TreeReader) -> None:
 
 
 def _refuse_if_in_use(session: Path) -> None:
-    living = living_writers(session)
-    if living:
-        pids = ", ".join(str(pid) for pid in sorted(set(living.values())))
-        raise SessionInUse(
-            f"process {pids} writes to it", path=session, remedy="recover it after the process has ended"
-        )
-    reason = written_elsewhere(session)
+    reason = who_writes(session)
     if reason is not None:
-        raise SessionInUse(reason, path=session, remedy="recover it on that machine, or a day later")
+        remedy = "recover it after the process has ended; if that is on another machine, there or a day later"
+        raise SessionInUse(reason, path=session, remedy=remedy)
 
 
 def _recovered(account: WriterLosses, writers: Writers) -> RecoveredWriter:

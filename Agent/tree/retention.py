@@ -157,18 +157,19 @@ def nothing_retired(session: Path) -> Iterator[None]:
 
 
 @contextmanager
-def nobody_reads(session: Path) -> Iterator[bool]:
-    """Whether nobody reads by name, now and while this is open; waits a few seconds for those who do.
+def nobody_reading(session: Path) -> Iterator[bool]:
+    """Whether nobody reads the segments by name while this is open; who comes meanwhile waits.
 
-    To be opened by the one who has the lock of retention, which keeps others from beginning to read.
+    Those who read are waited for a few seconds.
     """
-    patience_s = time.monotonic() + _PATIENCE_S
-    while True:
-        with locked(reading_lock_file(session), create=True) as alone:
-            if alone or time.monotonic() >= patience_s:
-                yield alone
-                return
-        time.sleep(_LOOK_AGAIN_S)
+    with locked(retention_lock_file(session), create=True, wait=True):
+        patience_s = time.monotonic() + _PATIENCE_S
+        while True:
+            with locked(reading_lock_file(session), create=True) as alone:
+                if alone or time.monotonic() >= patience_s:
+                    yield alone
+                    return
+            time.sleep(_LOOK_AGAIN_S)
 
 
 IsHeld = Callable[[Path, os.stat_result], bool]
@@ -286,7 +287,7 @@ class Retention:
             return self._pass() if mine else None
 
     def _pass(self) -> Retired | None:
-        with _nobody_reading(self.session) as alone:
+        with nobody_reading(self.session) as alone:
             pass
         if not alone and self._oldest_first()[1] <= _HELD_TIMES * self.max_session_bytes:
             return None
@@ -425,18 +426,11 @@ def _remove(session: Path, account: RetiredAccount, *, at_once: bool = False) ->
     """
     waiting = [removal for removal in account.removing if removal.still_there(session)]
     if waiting:
-        with _nobody_reading(session) as alone:
+        with nobody_reading(session) as alone:
             for removal in waiting if alone or at_once else ():
                 with suppress(FileNotFoundError):
                     (session / removal.file).unlink()
     account.settle(session)
-
-
-@contextmanager
-def _nobody_reading(session: Path) -> Iterator[bool]:
-    """Whether nobody reads the segments by name while this is open; who comes meanwhile waits."""
-    with locked(retention_lock_file(session), create=True, wait=True), nobody_reads(session) as alone:
-        yield alone
 
 
 _GOING: Final = ".removing-"
@@ -462,11 +456,19 @@ def living_writers(session: Path) -> dict[str, int]:
     }
 
 
+def who_writes(session: Path, *, now_s: float | None = None) -> str | None:
+    """Who may write to a session now, a clause: processes here, or another machine; None if nobody does."""
+    pids = sorted(set(living_writers(session).values()))
+    if pids:
+        return f"process {', '.join(map(str, pids))} writes to it"
+    return written_elsewhere(session, now_s=now_s)
+
+
 def why_in_use(session: Path, *, now_s: float | None = None) -> str | None:
     """Why a session must not be removed now, a clause; None if nobody uses it."""
     now_s = time.time() if now_s is None else now_s
-    for writer, pid in living_writers(session).items():
-        return f"process {pid} writes to it (writer {writer})"
+    if (reason := who_writes(session, now_s=now_s)) is not None:
+        return reason
     try:
         info = open_session(session)
     except InputError:
@@ -475,7 +477,7 @@ def why_in_use(session: Path, *, now_s: float | None = None) -> str | None:
         return None
     if _root_runs(info):
         return f"process {info.pid}, which started it, still runs"
-    return written_elsewhere(session, now_s=now_s)
+    return None
 
 
 def written_elsewhere(session: Path, *, now_s: float | None = None) -> str | None:

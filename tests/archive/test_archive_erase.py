@@ -216,7 +216,7 @@ def test_a_crashed_session_is_finished_first_and_its_torn_line_goes(trace_root, 
 def test_it_refuses_while_something_records_and_while_checkpoints_are_written(root):
     setup_logging(trace_root=root)
     AgentLogger("a").log_action("x")
-    with pytest.raises(SessionInUse, match="records into"):
+    with pytest.raises(SessionInUse, match="writes to it"):
         erase(root, target_of(agent="writer"))
     shutdown_logging()
     store = LocalCheckpointStore(session_directories(root)[0])

@@ -74,8 +74,7 @@ from Agent.tree.retention import (
     delete_tree,
     drop_dead_links,
     finish_removals,
-    living_writers,
-    written_elsewhere,
+    who_writes,
 )
 from Agent.tree.write.kept_counts import forget_counts
 
@@ -388,12 +387,7 @@ def _refuse_if_in_use(root: Path, progress: Callable[[str, float], None]) -> Non
     sessions = list_sessions(root)
     for number, ref in enumerate(sessions):
         progress("asking who records", number / len(sessions))
-        living = living_writers(ref.path)
-        reason = (
-            f"process {min(living.values())} records into {ref.session_id}"
-            if living
-            else written_elsewhere(ref.path)
-        )
+        reason = who_writes(ref.path)
         claims = [claim for run in run_dirs(ref.path) for claim in entries_in(run / "checkpoints", ".writer")]
         for claim in claims:
             reason = reason or ("a process writes checkpoints" if is_written_to(claim) else None)
