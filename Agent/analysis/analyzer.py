@@ -53,6 +53,9 @@ class LogAnalyzer:
     def __repr__(self) -> str:
         return f"LogAnalyzer({str(self.path)!r})"
 
+    def _repr_html_(self) -> str:
+        return session_report.Analysis(self.session_summary())._repr_html_()
+
     @property
     def reader(self) -> TreeReader:
         """Return a reader of the session's events, after flushing the buffers of this process."""

@@ -501,8 +501,11 @@ def comparison_sections(found: Mapping[str, Any]) -> Iterator[Section]:
     one_sided = [each for each in noise if each["note"].startswith(("new", "gone"))]
     noise = [each for each in noise if each not in one_sided]
     changed = [each for each in noise if each["first"] != each["second"]]
-    title = f"Differences that noise does not explain: {len(real)}"
-    yield Section(title, _grid(real, MAX_REAL) or [Words("None.")])
+    if real:
+        title = f"Differences that noise does not explain: {len(real)}"
+        yield Section(title, _grid(real, MAX_REAL))
+    else:
+        yield Section("Differences", [Words("No difference that noise does not explain.")])
     for title, rows in (
         ("Only on one side, but too few or too close together to be sure", one_sided),
         (f"Noise may explain: {plural(len(noise), 'comparison')}", changed),

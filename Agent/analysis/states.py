@@ -14,7 +14,7 @@ from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.views import BY_ORDER, scan
 from Agent.analysis.session import agent_events
 from Agent.errors import EventNotFound, UsageError
-from Agent.event.clock import parse_timestamp, unix_us
+from Agent.event.clock import format_timestamp, parse_timestamp, unix_us
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.event.values.values import decode_value
@@ -81,6 +81,24 @@ def _last_tick(reader: TreeReader, agent_id: str, limit: _Limit) -> int | None:
     ticks = (event.tick for event in agent_events(reader, agent_id) if event.tick is not None)
     last = max(ticks, default=None)
     return last if last is not None and last < limit.tick else None
+
+
+def check_within(reader: TreeReader, engine: Engine, agent_id: str, when: Moment) -> None:
+    """Return if the session goes on until a moment.
+
+    Raises:
+        EventNotFound: it had ended before.
+    """
+    limit = _Limit.of(when, reader)
+    if limit.event_id is not None or any(map(limit.is_passed_by, agent_events(reader, agent_id))):
+        return
+    end = engine.row(f"SELECT max(tick) AS tick, max(ts_us) AS us FROM {scan()}")
+    if limit.tick is not None and limit.tick > (end["tick"] or 0):
+        raise EventNotFound(f"the session has no tick {limit.tick}", remedy=f"its last tick is {end['tick']}")
+    # pages show times without their last digits
+    if limit.us is not None and limit.us >= end["us"] + 1_000_000:
+        last = format_timestamp(end["us"])
+        raise EventNotFound(f"the session ended before {when}", remedy=f"its last event was at {last}")
 
 
 def field_changes(

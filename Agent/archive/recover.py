@@ -51,7 +51,7 @@ from Agent.tree.read.summary import write_summary
 from Agent.tree.retention import delete_tree, finish_removal, living_writers, written_elsewhere
 from Agent.tree.write.artifacts import blobs_dir
 from Agent.tree.write.crash_board import remove_board
-from Agent.tree.write.kept_counts import Tally
+from Agent.tree.write.kept_counts import KeptCounts
 from Agent.tree.write.mirror import Mirrors
 
 
@@ -262,7 +262,7 @@ def _describe(session: Path, recovery: Recovery, done: Recovered, changed: bool)
 
 def _last_timestamp(session: Path, recovery: Recovery) -> str:
     """When the last event happened, for a session whose end nobody wrote down."""
-    tally = Tally()
+    tally = KeptCounts()
     for _ in open_reader(session).scan((), tally):
         pass  # none is asked for
     return tally.last or recovery.recovered_at or format_timestamp(time.time_ns() // 1000)

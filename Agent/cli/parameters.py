@@ -1,8 +1,14 @@
-"""How commands declare what they take: in the signature of a function; its docstring is the help.
+"""How commands declare what they take: in the signature of a function, whose docstring is the help.
 
-`command` makes the click command of both. `Annotated[int, "-n N", COUNT]` names flags and metavar, and a
-type of click or a dict of further settings; without flags the name of the parameter is the flag. A spec
-without a dash, such as `"[RUN]"`, is an argument. What several commands share stands below `Root`.
+`command` makes the click command of both:
+
+    @command()
+    def act(place: Annotated[str, "PLACE"], often: Annotated[int, "--often -o N", COUNT], quiet: bool) -> int:
+
+The docstring of `act` describes `often` and `quiet` under Args, and shows uses under Examples. The first
+text of an annotation names flags and metavar or, without a dash, an argument; one in brackets may be left
+out. A second text is the help of an option that commands share. What else is there is a type of click, or a
+dict of further settings. Without flags the name of the parameter is the flag. Shared ones are below `Root`.
 """
 
 from __future__ import annotations
@@ -50,7 +56,10 @@ def _made(name: str, annotated: Any, default: Any, text: str) -> click.Parameter
     if default is not inspect.Parameter.empty:
         how["default"] = default
     for each in more:
-        how |= each if isinstance(each, dict) else {"type": each} if isinstance(each, click.ParamType) else {}
+        if isinstance(each, dict):
+            how |= each
+        elif isinstance(each, click.ParamType):
+            how["type"] = each
     words = specs[0].split() if specs else []
     flags = [word for word in words if word.startswith("-")]
     metavar = " ".join(word for word in words if not word.startswith("-")) or None
@@ -60,9 +69,8 @@ def _made(name: str, annotated: Any, default: Any, text: str) -> click.Parameter
             [name], **{"metavar": metavar, "nargs": nargs, "required": metavar[0] != "[", **how}
         )
     flags = flags or [f"--{name.replace('_', '-')}"]
-    return click.Option(
-        [name, *flags], **{"help": text or "".join(specs[1:][-1:]), "metavar": metavar, **how}
-    )
+    shared_help = specs[-1] if len(specs) > 1 else ""
+    return click.Option([name, *flags], **{"help": text or shared_help, "metavar": metavar, **how})
 
 
 def _typed(kind: Any) -> dict[str, Any]:
@@ -85,7 +93,7 @@ def command(
 
     Args:
         of: the group that it belongs to.
-        json: whether it takes --json, which `render.gave_json` and `render.wants_json` answer.
+        json: whether it takes --json, on which `render.document` prints JSON.
     """
 
     def decorate(function: Callable[..., Any]) -> click.Command:
@@ -218,23 +226,27 @@ def _run_or_session(ctx: click.Context, _param: click.Parameter, value: str | No
     return ctx.meta[_SESSION] if value is None else value
 
 
+def split_run(run: str) -> tuple[str, str]:
+    """The session and the agent of a RUN, which has none if it is a path or names a session alone."""
+    session, _, agent = (run, "", "") if Path(run).exists() else run.partition("/")
+    return session or run, agent
+
+
 def session_of(run: str) -> str:
-    """The session of a RUN: what stands before the slash, where it is no path."""
-    return run if Path(run).exists() else run.partition("/")[0] or run
+    """The session of a RUN."""
+    return split_run(run)[0]
 
 
 def session_beside(run: str, agent: str | None = None) -> str:
-    """The session of a RUN; of SESSION/agent the session, where AGENT is that agent.
+    """The session of a RUN beside which AGENT is given.
 
     Raises:
-        click.UsageError: RUN names another agent than AGENT.
+        click.UsageError: RUN names another agent.
     """
-    name, slash, named = run.rpartition("/")
-    if not slash or agent is None or Path(run).exists():
-        return run
-    if named != agent:
+    session, named = split_run(run)
+    if named not in ("", agent or named):
         raise misuse(f"RUN names {named} and AGENT is {agent}")
-    return name
+    return session
 
 
 def sessions_of(session: str | None, root: Path, *, every: bool) -> list[Path]:
@@ -259,8 +271,8 @@ def engine_of(run: str, root: Path) -> Any:
     from Agent.analysis.session import find, unknown_agent
     from Agent.archive.sealed.reader import open_reader
 
-    name, _, agent = (run, "", "") if Path(run).is_dir() else run.partition("/")
-    path = find(name, root)
+    session, agent = split_run(run)
+    path = find(session, root)
     if not agent:
         return open_engine(path)
     reader = open_reader(path)
@@ -395,11 +407,11 @@ _INSTEAD = {"is_eager": True, "expose_value": False, "callback": _remember_sessi
 
 Root = Annotated[Path, "--root DIR", "The trace root.", DIRECTORY, _ROOT]
 Place = Annotated[Path, "--place --root DIR", "Trace root to record in.", DIRECTORY, _ROOT]
-Session = Annotated[str, "--session -s ID", _NAMES, {"default": "last"}, _SESSIONS]
 OneSession = Annotated[str, "[RUN]", {"callback": _run_or_session}, _SESSIONS]
 """A session, by an argument or by --session; so is OneRun, which may name an agent behind a slash."""
 OneRun = Annotated[str, "[RUN]", {"callback": _run_or_session}, _RUNS]
-_session_instead = _made("session", Annotated[Session, _INSTEAD], inspect.Parameter.empty, "")
+_SESSION_OPTION = Annotated[str, "--session -s ID", _NAMES, {"default": "last"}, _SESSIONS, _INSTEAD]
+_session_instead = _made("session", _SESSION_OPTION, inspect.Parameter.empty, "")
 Run = Annotated[str, "RUN", _RUNS]
 SomeRun = Annotated[str | None, "[RUN]", _RUNS]
 NewestSession = Annotated[str, "[RUN]", {"default": "last"}, _SESSIONS]

@@ -54,18 +54,23 @@ def paint(text: str, **style: Any) -> str:
 
 
 def emit(text: str = "", *, whole: bool = False) -> None:
-    """One piece of the answer, on stdout; what a terminal obeys is escaped, but for styles and line ends.
+    """One piece of the answer, on stdout; nothing with --json.
 
-    Lines are wrapped where stdout is a terminal, unless `whole`: those of a file.
+    What a terminal obeys is escaped, but for styles and line ends. Lines are wrapped where stdout is a
+    terminal, unless `whole`: those of a file.
     """
+    if wants_json():
+        return
     width = None if whole else width_of_terminal()
     for line in _obeying_nothing(text).split("\n"):
         for shown in wrapped(line, width):
             click.echo(shown, color=uses_colour())
 
 
-def note(text: str) -> None:
+def note(text: str, *, always: bool = False) -> None:
     """Something beside the answer, on stderr; wrapped where that is a terminal."""
+    if _is_answered() and not always:
+        return
     width = shutil.get_terminal_size((MAX_WIDTH, 24)).columns if sys.stderr.isatty() else None
     for line in _obeying_nothing(text).split("\n"):
         for shown in wrapped(line, width):
@@ -83,23 +88,31 @@ def _obeying_nothing(text: str) -> str:
 def note_damage(damaged: int) -> None:
     """Report how many damaged lines were skipped, if any."""
     if damaged:
-        note(f"{words.plural(damaged, 'damaged line')} {'was' if damaged == 1 else 'were'} skipped")
+        told = f"{words.plural(damaged, 'damaged line')} {'was' if damaged == 1 else 'were'} skipped"
+        note(told, always=True)
 
 
 JSON_WANTED: Final = "Agent.cli.json"
 """Under this name the context of a command keeps whether --json was given."""
+_ANSWERED: Final = "Agent.cli.answered"
 
 
 def wants_json() -> bool:
     """Whether the command that runs was asked for JSON."""
-    return bool(click.get_current_context().meta.get(JSON_WANTED))
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(JSON_WANTED))
 
 
-def gave_json(document: Callable[[], Any]) -> bool:
-    """Print the answer of a command as one JSON document, made then, where that is wanted; whether it is."""
+def document(made: Callable[[], Any]) -> None:
+    """Print the answer of a command as one JSON document where that is wanted; then nothing follows it."""
     if wants_json():
-        emit_json(document())
-    return wants_json()
+        emit_json(made())
+        click.get_current_context().meta[_ANSWERED] = True
+
+
+def _is_answered() -> bool:
+    context = click.get_current_context(silent=True)
+    return context is not None and _ANSWERED in context.meta
 
 
 def give_each(answers: Sequence[Any], *, every: bool) -> None:
@@ -185,8 +198,11 @@ def heading(title: str, aside: str = "") -> None:
 
 
 def pairs(rows: Iterable[tuple[str, object]], *, cut: bool = False) -> None:
-    """Names and values in two columns; with `cut` each value is cut to its line, else it is wrapped."""
-    rows = list(rows)
+    """Names and values, but for those that say nothing, in two columns.
+
+    With `cut` each value is cut to its line, else it is wrapped.
+    """
+    rows = [(name, value) for name, value in rows if value not in (None, "", 0)]
     width = max((display_width(name) for name, _ in rows), default=0)
     for name, value in rows:
         shown = clip(clean(value), width_of_page() - width - 4) if cut else clean(value)

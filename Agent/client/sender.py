@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import select
 import subprocess
 import sys
 import threading
-import time
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -50,22 +50,32 @@ class Sender:
         """What the process answered last."""
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._rest = b""
-        self._process = self._start(content)
-
-    def _start(self, content: bool) -> subprocess.Popen[bytes] | None:
+        self._pipe, other = Pipe()
+        """What it is asked by, and answers by; that it is closed says that this process has gone."""
+        try:
+            self._process = self._start(other)
+        finally:
+            other.close()
         order = {
-            "session": os.fspath(self.session.resolve()),
-            "url": self.destination.url,
-            "api_key": self.destination.api_key,
+            "session": os.fspath(session.resolve()),
+            "url": destination.url,
+            "api_key": destination.api_key,
             "content": content,
         }
+        with contextlib.suppress(OSError):  # it did not start, as was said
+            # The key goes through the pipe: arguments and environment are for others to read.
+            self._pipe.send_bytes(orjson.dumps(order))
+
+    @staticmethod
+    def _start(pipe: Connection) -> subprocess.Popen[bytes] | None:
+        fd = pipe.fileno()
         try:
-            process = subprocess.Popen(  # noqa: S603 - this interpreter, this package
-                [sys.executable, "-P", "-m", _MODULE],
+            return subprocess.Popen(  # noqa: S603 - this interpreter, this package
+                [sys.executable, "-P", "-m", _MODULE, str(fd)],
                 env=_environment(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                pass_fds=[fd],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
                 start_new_session=True,
             )
         except (OSError, ValueError, TypeError) as error:
@@ -75,21 +85,6 @@ class Sender:
                 "`agent-trace ship` sends later"
             )
             return None
-        self._process = process
-        # The key goes through the pipe: arguments and environment are for others to read.
-        self._write(orjson.dumps(order, option=orjson.OPT_APPEND_NEWLINE))
-        return process
-
-    def _write(self, line: bytes) -> bool:
-        process = self._process
-        if process is None or process.stdin is None or process.stdin.closed:
-            return False
-        try:
-            process.stdin.write(line)
-            process.stdin.flush()
-        except (OSError, ValueError):
-            return False
-        return True
 
     def flush(self, timeout_s: float) -> dict[str, Any]:
         """Have everything sent that was recorded until now; what came of it."""
@@ -116,12 +111,8 @@ class Sender:
         process = self._process
         if process is None or self._pid != os.getpid():
             return
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except OSError:
-                    continue  # the process is gone, and the pipe with it
+        with contextlib.suppress(OSError):  # the program closed it
+            self._pipe.close()
         try:
             process.wait(2.0 if reap else 0.0)
         except subprocess.TimeoutExpired:
@@ -135,30 +126,16 @@ class Sender:
                 "elsewhere": True,
                 "problem": "the parent process sends",
             }
+        problem = f"it took longer than {timeout_s:g} s"
         with self._lock:
-            if not self._write(orjson.dumps({"order": order, "timeout_s": timeout_s}) + b"\n"):
-                return {**self.last, "delivered": False, "problem": "the sending process has ended"}
-            line = self._line(time.monotonic() + timeout_s + 1.0)
-        if line is None:
-            return {**self.last, "delivered": False, "problem": f"it took longer than {timeout_s:g} s"}
-        self.last = orjson.loads(line)
-        return self.last
-
-    def _line(self, deadline_s: float) -> bytes | None:
-        """The next whole line of the process, None where none comes in time."""
-        process = self._process
-        if process is None or process.stdout is None:
-            return None
-        fd = process.stdout.fileno()
-        while b"\n" not in self._rest:
-            left_s = deadline_s - time.monotonic()
-            ready = left_s > 0 and select.select([fd], [], [], left_s)[0]
-            data = os.read(fd, 65536) if ready else b""
-            if not data:
-                return None
-            self._rest += data
-        line, _, self._rest = self._rest.partition(b"\n")
-        return line
+            try:
+                self._pipe.send_bytes(orjson.dumps({"order": order, "timeout_s": timeout_s}))
+                if self._pipe.poll(timeout_s + 1.0):
+                    self.last = orjson.loads(self._pipe.recv_bytes())
+                    return self.last
+            except (EOFError, OSError):
+                problem = "the sending process has ended"
+        return {**self.last, "delivered": False, "problem": problem}
 
 
 class _Wanted(NamedTuple):

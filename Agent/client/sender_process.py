@@ -1,6 +1,6 @@
 """The process that sends a session while it is recorded: `python -m Agent.client.sender_process`.
 
-`sender.py` starts it, tells it by lines of JSON on stdin what to do, and reads its answers from stdout. It
+`sender.py` starts it, tells it through a pipe what to do, and reads its answers from there, all as JSON. It
 shares nothing with the agent's process but the files, so a slow or dead service cannot hold an agent up.
 When the agent's process is gone, however it went, this one sends what is left and ends.
 """
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import sys
 import time
 from enum import Enum
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,11 +38,11 @@ class _Found(Enum):
 
 
 class _Orders:
-    """What the agent's process wants, read from stdin without ever waiting longer than asked."""
+    """What the agent's process wants, read from the pipe without ever waiting longer than asked."""
 
-    def __init__(self) -> None:
-        self._rest = b""
-        self._lines: list[bytes] = []
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._next: dict[str, Any] | None = None
         self._alone_since_s: float | None = None
 
     @property
@@ -61,29 +61,29 @@ class _Orders:
 
     def wait(self, seconds: float) -> bool:
         """Wait for an order, at most so long; whether there is one, or nothing more to wait for."""
-        if self._lines or self.is_over:
+        if self._next is not None or self.is_over:
             return True
         if self.is_alone:
             time.sleep(max(min(seconds, self._left_s()), 0.0))
             return self.is_over
-        ready, _, _ = select.select([0], [], [], seconds)
-        if not ready:
-            return False
-        data = os.read(0, 65536)
-        if not data:
+        try:
+            if self._pipe.poll(seconds):
+                self._next = orjson.loads(self._pipe.recv_bytes())
+        except (EOFError, OSError):
             self._alone_since_s = time.monotonic()
             _let_go_of_stderr()
-            return False
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        self._lines += lines
-        return bool(self._lines)
+        return self._next is not None
 
     def take(self) -> dict[str, Any] | None:
         """The next order, None if there is none."""
-        if not self._lines:
-            return None
-        order: dict[str, Any] = orjson.loads(self._lines.pop(0))
+        order, self._next = self._next, None
         return order
+
+    def answer(self, answer: dict[str, Any]) -> None:
+        """Tell what came of an order."""
+        # Where the agent's process is gone, the next look at the pipe says so.
+        with contextlib.suppress(OSError):
+            self._pipe.send_bytes(orjson.dumps(answer))
 
 
 def _let_go_of_stderr() -> None:
@@ -150,7 +150,7 @@ class _Sending:
 
     def _obey(self) -> None:
         order = self._orders.take()
-        while order is not None:
+        if order is not None:
             # A program that ends does not wait for a service that is away: it is asked once.
             timeout_s = float(order.get("timeout_s", 0.0)) if order.get("order") == "flush" else 0.0
             self._deadline_s = time.monotonic() + timeout_s
@@ -159,7 +159,6 @@ class _Sending:
             finally:
                 self._deadline_s = None
             self._answer(order, found)
-            order = self._orders.take()
 
     def _answer(self, order: dict[str, Any], found: _Found) -> None:
         answer: dict[str, Any] = {
@@ -178,17 +177,15 @@ class _Sending:
                 "problem": outcome.problem,
                 "dropped": dict(self._shipment.dropped),
             }
-        # Where the agent's process is gone, the next look at stdin says so.
-        with contextlib.suppress(BrokenPipeError):
-            os.write(1, orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE))
+        self._orders.answer(answer)
 
 
 def main() -> int:
-    """Send the session that the first line of stdin names; the exit code."""
+    """Send the session that the first order names; the exit code."""
     # The keyboard's interrupt is the agent's: what that leaves behind is still to be sent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(5)
-    orders = _Orders()
+    orders = _Orders(Connection(int(sys.argv[1])))
     while not orders.wait(_GRACE_S):
         if orders.is_alone:
             return 2

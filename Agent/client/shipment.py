@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -228,19 +229,13 @@ class Shipment:
         progress = self._stored.get(_ARCHIVE)
         before = progress if isinstance(progress, dict) and progress.get("segments") == segments else {}
         done = before.get("lines", 0)
-        seen = sent = 0
-        waiting: list[bytes] = []
-        for seen, event in enumerate(self._cold_events(cold), start=1):
-            if seen <= done:
+        sent = 0
+        events = islice(enumerate(self._cold_events(cold), start=1), done, None)
+        while portion := list(islice(events, MAX_BODY_EVENTS)):
+            waiting = [self._wire(event) for _, event in portion if event is not None]
+            if not waiting:
                 continue
-            if event is not None:
-                waiting.append(self._wire(event))
-            if len(waiting) >= MAX_BODY_EVENTS:
-                sent += self._deliver_cold(waiting, segments, seen)
-                if not self._stored:
-                    return sent + self.ship_archive()
-        if waiting:
-            sent += self._deliver_cold(waiting, segments, seen)
+            sent += self._deliver_cold(waiting, segments, portion[-1][0])
             if not self._stored:
                 return sent + self.ship_archive()
         return sent
@@ -248,11 +243,9 @@ class Shipment:
     def _deliver_cold(self, waiting: list[bytes], segments: int, lines: int) -> int:
         for portion in bodies_of(waiting):
             self._delivery.deliver(portion)
-        count = len(waiting)
-        waiting.clear()
         if not self._starts_anew():
             self._keep({"segments": segments, "lines": lines})
-        return count
+        return len(waiting)
 
     def _cold_events(self, cold: ArchiveLines) -> Iterator[Event | None]:
         claims = read_claims(self.session)

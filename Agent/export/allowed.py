@@ -79,22 +79,17 @@ class AllowList:
 
     def name(self, value: Any, path: str) -> str | None:
         """A name as it may leave: itself, a digest in its place, or None, which is counted."""
-        found = self._name(value, path)
-        if found is _MISSING:
-            self.dropped.note(path)
-            return None
-        return str(found)
+        return self._counted(self._name(value, path), path)
 
     def label(self, value: Any, path: str) -> str | None:
         """A label, None for what is none, which is counted."""
-        if self._label(value, path) is _MISSING:
-            self.dropped.note(path)
-            return None
-        return str(value)
+        return self._counted(self._label(value, path), path)
 
     def identity(self, value: Any, path: str) -> str | None:
         """An id as it may leave: itself, a digest in its place, or None, which is counted."""
-        found = self._identity(value, path)
+        return self._counted(self._identity(value, path), path)
+
+    def _counted(self, found: Any, path: str) -> str | None:
         if found is _MISSING:
             self.dropped.note(path)
             return None
@@ -110,9 +105,16 @@ class AllowList:
         return {}
 
     def _name(self, value: Any, _path: str) -> Any:
+        return self._hidden_unless(is_label, value)
+
+    def _identity(self, value: Any, _path: str) -> Any:
+        """An id as it is; one that tells something becomes the same digest wherever it stands."""
+        return self._hidden_unless(is_identity, value)
+
+    def _hidden_unless(self, may_leave: Callable[[str], bool], value: Any) -> Any:
         if not isinstance(value, str) or not value:
             return _MISSING
-        if is_label(value):
+        if may_leave(value):
             return value
         return _MISSING if self._key is None else hidden_name(value, self._key)
 
@@ -131,14 +133,6 @@ class AllowList:
     @staticmethod
     def _label(value: Any, _path: str) -> Any:
         return value if isinstance(value, str) and is_label(value) else _MISSING
-
-    def _identity(self, value: Any, _path: str) -> Any:
-        """An id as it is; one that tells something becomes the same digest wherever it stands."""
-        if not isinstance(value, str) or not value:
-            return _MISSING
-        if is_identity(value):
-            return value
-        return _MISSING if self._key is None else hidden_name(value, self._key)
 
     def _numbers(self, value: Any, path: str) -> Any:
         return self._members(value, path, with_labels=False)

@@ -157,6 +157,19 @@ def read_time(value: object) -> int | None:
     return ts_us if 0 <= ts_us < _YEAR_10000_US else None
 
 
+MAX_INTEGER: Final = 2**63 - 1
+
+
+def is_number(value: object, *kinds: type) -> bool:
+    """Whether a value is a number of these kinds; a flag is none."""
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def read_whole(value: Any) -> int | None:
+    """A whole number that a database takes, None for what is none."""
+    return value if is_number(value, int) and abs(value) <= MAX_INTEGER else None
+
+
 def elapsed_ms(started_us: int | None, ended_us: int | None) -> float | None:
     """How long something took; None where one of both is not known, or a clock was set back meanwhile."""
     if started_us is None or ended_us is None or ended_us < started_us:
@@ -172,12 +185,22 @@ _MOST_MESSAGE_CHARS: Final = 20_000
 
 
 @dataclass(slots=True)
-class _Known:
-    """What is known of one run so far."""
+class RunParts:
+    """What is known of one run so far, its steps and failures by their keys."""
 
     run: RunMessage
     steps: dict[str, StepMessage] = field(default_factory=dict)
     failures: dict[str, FailureMessage] = field(default_factory=dict)
+
+    def message(self) -> RunMessage:
+        """All of it as one run."""
+        return replace(self.run, steps=tuple(self.steps.values()), failures=tuple(self.failures.values()))
+
+
+@dataclass(slots=True)
+class _Known(RunParts):
+    """What events tell of one run."""
+
     ending: EventMessage | None = None
 
     def begin(self, event: EventMessage) -> None:
@@ -244,14 +267,13 @@ class _Known:
     def _add(self, failure: FailureMessage) -> None:
         self.failures.setdefault(failure.failure_id, failure)
 
-    def message(self, errors: dict[str, EventMessage]) -> RunMessage:
-        """The run as the batch tells it; one that failed and does not say how is told by its error."""
+    def classify(self, errors: dict[str, EventMessage]) -> None:
+        """Take the failure of a run that failed and does not say how from its error."""
         ending = self.ending
         if ending is not None and not self.failures and self.run.status in _FAILED:
             error_id = _text(ending.body.get("error_id"))
             if error_id is not None:
                 self._add(_failure(errors.get(error_id, ending), error_id))
-        return replace(self.run, steps=tuple(self.steps.values()), failures=tuple(self.failures.values()))
 
 
 _TAKERS: Final = {
@@ -277,7 +299,9 @@ def runs_of_events(events: Iterable[EventMessage]) -> list[RunMessage]:
             run = RunMessage(event.run_id, session_uid=event.session_uid)
             found = known[event.run_id] = _Known(run)
         _TAKERS[event.kind](found, event)
-    return [each.message(errors) for each in known.values()]
+    for each in known.values():
+        each.classify(errors)
+    return [each.message() for each in known.values()]
 
 
 def _failure(event: EventMessage, failure_id: str) -> FailureMessage:

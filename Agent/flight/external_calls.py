@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from Agent.flight.artifact_saving import CallParts
 from Agent.flight.open_runs import Run, emit_run_event, open_on_board, settled_scope, surrounding_run
+from Agent.record.emit import installed
 from Agent.record.emit.context import (
     Answer,
     CallPlace,
@@ -124,11 +125,20 @@ class ExternalCall:
         )
 
     def _trouble(self, error: BaseException) -> None:
+        """Count that its end could not be recorded."""
         raise NotImplementedError
 
 
 _NOWHERE = SpanScope(None)
 """In which no span, agent or run is."""
+
+
+def note_trouble(what: str, error: BaseException, lost: str) -> None:
+    """Count that something of a call could not be recorded, and what is lost by that."""
+    active = installed.active_pipeline()
+    if active is not None:
+        active.health.trouble(what, error)
+        active.health.drop(lost)
 
 
 def asked_of(player: Player, call: TracedCall) -> tuple[Answer | None, Leave | None]:

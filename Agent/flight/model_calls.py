@@ -24,6 +24,7 @@ from Agent.flight.external_calls import (
     asked_of,
     call_site,
     described_call,
+    note_trouble,
     player_here,
 )
 from Agent.flight.open_runs import is_recorded, pipeline_of_first_call
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline
 
 _END: Any = object()
+_LOST = "a part of a model call could not be recorded"
 
 _at_work: ContextVar[tuple[int, ...]] = ContextVar("agent_trace_models_at_work", default=())
 """The recorded models that are working on a call here."""
@@ -244,7 +246,7 @@ def open_model_call(
     except Exception as error:
         if player is not None:
             raise
-        note_trouble("the request of a model", error)
+        note_trouble("the request of a model", error, _LOST)
         return OpenModelCall(None, None, None)
     answer, leave = None, None
     if player is not None:
@@ -258,7 +260,7 @@ def open_model_call(
             if pipeline is not None:
                 recording = _Recording(pipeline, facts, asked, site, answer, streams)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-            note_trouble("the call of a model", error)
+            note_trouble("the call of a model", error, _LOST)
     return OpenModelCall(answer, recording, leave, None if owner is None else id(owner))
 
 
@@ -296,7 +298,7 @@ class _Recording(ExternalCall):
         try:
             self._parts.take_item(make())
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-            note_trouble("a piece of a model's answer", error)
+            note_trouble("a piece of a model's answer", error, _LOST)
             self._parts.lose_items()
 
     def finish(
@@ -353,7 +355,7 @@ class _Recording(ExternalCall):
         return told
 
     def _trouble(self, error: BaseException) -> None:
-        note_trouble("the end of a model call", error)
+        note_trouble("the end of a model call", error, _LOST)
 
 
 def _made(what: str, make: Making | None) -> Any:
@@ -363,16 +365,8 @@ def _made(what: str, make: Making | None) -> Any:
     try:
         return make()
     except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-        note_trouble(what, error)
+        note_trouble(what, error, _LOST)
         return None
-
-
-def note_trouble(what: str, error: BaseException) -> None:
-    """Count that something of a model call could not be recorded."""
-    active = installed.active_pipeline()
-    if active is not None:
-        active.health.trouble(what, error)
-        active.health.drop("a part of a model call could not be recorded")
 
 
 _INPUT = ("prompt_tokens", "input_tokens")
@@ -536,7 +530,7 @@ class ModelStream:
             told = self._usage_of(chunk) if self._usage_of is not None else _field(chunk, "usage")
             self.usage = usage_of(told) or self.usage
         except Exception as error:  # noqa: BLE001 - functions of the user's: the stream goes on without them
-            note_trouble("what a piece of a model's answer says", error)
+            note_trouble("what a piece of a model's answer says", error, _LOST)
             return
         if isinstance(text, str):
             self._texts.append(text)

@@ -7,6 +7,7 @@ streamed, and `replay/executors/langgraph.py` drives such a run again.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 from Agent.errors import UsageError
@@ -85,23 +86,25 @@ class _RecordedGraph:
 
     def stream(self, input: Any, config: Any = None, **more: Any) -> Iterator[Any]:  # noqa: A002
         """The graph's own `stream`, which `invoke` uses, too; each super-step leaves a checkpoint."""
-        inherited = super().stream  # type: ignore[misc]
+        inherited = partial(super().stream, input, config)  # type: ignore[misc]
         view = _view_for_invoke(self, more)
         if view is not None:
-            return _tapped(inherited(input, config, **view.asked), view)
-        own = GraphCall(self, input, config, more.get("context"))
-        own.is_streaming = True
-        return streamed(own, lambda **asked: inherited(input, config, **asked), more)
+            return _tapped(inherited(**view.asked), view)
+        return streamed(_streaming_call(self, input, config, more), inherited, more)
 
     def astream(self, input: Any, config: Any = None, **more: Any) -> AsyncIterator[Any]:  # noqa: A002
         """The graph's own `astream`, likewise."""
-        inherited = super().astream  # type: ignore[misc]
+        inherited = partial(super().astream, input, config)  # type: ignore[misc]
         view = _view_for_invoke(self, more)
         if view is not None:
-            return _atapped(inherited(input, config, **view.asked), view)
-        own = GraphCall(self, input, config, more.get("context"))
-        own.is_streaming = True
-        return astreamed(own, lambda **asked: inherited(input, config, **asked), more)
+            return _atapped(inherited(**view.asked), view)
+        return astreamed(_streaming_call(self, input, config, more), inherited, more)
+
+
+def _streaming_call(graph: Any, given: Any, config: Any, more: dict[str, Any]) -> GraphCall:
+    call = GraphCall(graph, given, config, more.get("context"))
+    call.is_streaming = True
+    return call
 
 
 def _view_for_invoke(graph: Any, more: dict[str, Any]) -> Chunks | None:

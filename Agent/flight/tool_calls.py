@@ -18,6 +18,7 @@ from Agent.flight.external_calls import (
     asked_of,
     call_site,
     described_call,
+    note_trouble,
     player_here,
 )
 from Agent.flight.open_runs import is_recorded, pipeline_of_first_call
@@ -38,6 +39,9 @@ from Agent.record.tracing.function_facts import is_async_generator, is_coroutine
 if TYPE_CHECKING:
     from Agent.record.emit.pipeline import Pipeline
     from Agent.record.encode.event_template import AgentBinding
+
+
+_LOST = "a call of a tool could not be recorded"
 
 
 class Codec(Protocol):
@@ -149,7 +153,7 @@ class OpenToolCall(ExternalCall):
 
     def _trouble(self, error: BaseException) -> None:
         self._pipeline.health.trouble(f"the end of the tool {self._facts.name}", error)
-        self._pipeline.health.drop("a call of a tool could not be recorded")
+        self._pipeline.health.drop(_LOST)
 
 
 class SteppedToolCall(OpenToolCall):
@@ -311,10 +315,7 @@ class ToolSpec:
                 answer,
             )
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-            active = installed.active
-            if active is not None:
-                active.health.trouble(f"the call of the tool {self.name}", error)
-                active.health.drop("a call of a tool could not be recorded")
+            note_trouble(f"the call of the tool {self.name}", error, _LOST)
             return None
 
     def _key(self, arguments: Mapping[str, Any]) -> str | None:

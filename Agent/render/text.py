@@ -7,8 +7,8 @@ from itertools import chain
 from textwrap import wrap
 
 from Agent.render.blocks import Block, Curve, Entries, Grid, Section, Share, SideBySide, Title, Words
-from Agent.render.layout import WIDTH, section, table
-from Agent.render.words import cell, sparkline
+from Agent.render.layout import WIDTH, clip, section, table
+from Agent.render.words import sparkline
 
 
 def sections_text(parts: Iterable[Section], width: int | None = None) -> str:
@@ -37,14 +37,22 @@ def _lines(block: Block, width: int | None) -> Iterator[str]:
             yield from _more(len(rows) - most)
         case Entries(entries, most):
             for entry in entries[:most]:
-                yield f"{entry.times}  {cell(entry.text)}"
-                yield from (f"  {line}" for line in entry.about)
+                yield clip(f"{entry.times}  {_folded(entry.text)}", room or WIDTH)
+                for line in entry.about:
+                    yield from wrap(
+                        _folded(line), room or WIDTH, initial_indent="  ", subsequent_indent="    "
+                    )
             yield from _more(len(entries) - most)
         case Curve(values):
             yield sparkline(values)
         case SideBySide(columns):
             for column in columns:
                 yield from chain.from_iterable(_lines(each, width) for each in column)
+
+
+def _folded(text: str) -> str:
+    """A text that was recorded as one line, so that it begins none of its own."""
+    return " ".join(text.split())
 
 
 def _more(hidden: int) -> Iterator[str]:

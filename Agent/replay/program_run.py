@@ -428,6 +428,7 @@ def _of_program(outcome: ReplayOutcome, recording: Recording) -> tuple[ReplayOut
     proved = ReplayOutcome(
         agents=sorted({str(each.agent_id) for each in recording.events if is_traced_action(each)}),
         code=outcome.code,
+        is_of_program=True,
         changed_modules=outcome.changed_modules,
         are_modules_known=outcome.are_modules_known,
         environment=outcome.environment,

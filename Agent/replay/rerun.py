@@ -316,7 +316,7 @@ def _may_come_of_program(outcome: ReplayOutcome, options: RedriveOptions) -> boo
     if judge(outcome)[0] in _GREEN:
         # Recorded calls with recorded arguments hide a scheduler that would make other calls, and a world
         # that is compared by name.
-        return not _is_unchanged(outcome)
+        return bool(outcome.changed_code or outcome.changed_modules)
     return outcome.counts.driven > 0 or outcome.is_waiting
 
 
@@ -370,7 +370,7 @@ def _checked(
     """Replay, and once more wherever a difference or its absence may have come by chance."""
     outcome, stdout, stderr = _in_child(reference, target, options, worker, {})
     is_written = any(WRITTEN_OUTSIDE in name for name in outcome.references)
-    reads_others = is_written or reference.agent_id is not None
+    reads_others = is_written or reference.agent_id is not None or bool(outcome.answered)
 
     def once_more(turns: str, *, look_at_fields: bool = False, clock_shift_s: int = 0) -> _Replayed:
         more = {"look_at_fields": look_at_fields, "turns": turns, "clock_shift_s": clock_shift_s}

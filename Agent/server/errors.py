@@ -141,26 +141,22 @@ def _of_routing(request: Request, error: HTTPException, role: str) -> Problem:
 
 def _of_database(error: Exception) -> Problem:
     """The database is away or busy: nothing was stored, and the same request may come again."""
-    _tell_operator(error)
-    headers = {"Retry-After": str(_RETRY_AFTER_S)}
     if getattr(getattr(error, "orig", None), "sqlstate", None) == _QUERY_CANCELED:
-        remedy = "narrow it, for instance with since and until"
-        return Problem(503, "the query took too long", remedy=remedy, headers=headers)
-    return Problem(503, "the database does not answer", remedy="send it again", headers=headers)
+        return _unavailable(error, "the query took too long", "narrow it, for instance with since and until")
+    return _unavailable(error, "the database does not answer", "send it again")
 
 
 def _of_damage(error: Exception) -> Problem:
     """Its file is damaged, or takes no writes; every other error of that class is a bug of ours."""
     if type(error) not in (DatabaseError, InternalError):
         raise error
+    remedy = "the operator finds the reason in the server's log"
+    return _unavailable(error, "the database cannot be used", remedy)
+
+
+def _unavailable(error: Exception, message: str, remedy: str) -> Problem:
     _tell_operator(error)
-    headers = {"Retry-After": str(_RETRY_AFTER_S)}
-    return Problem(
-        503,
-        "the database cannot be used",
-        remedy="the operator finds the reason in the server's log",
-        headers=headers,
-    )
+    return Problem(503, message, remedy=remedy, headers={"Retry-After": str(_RETRY_AFTER_S)})
 
 
 def _tell_operator(error: Exception) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Final, NamedTuple
 
@@ -34,9 +34,6 @@ from sqlalchemy import (
     Text,
     Uuid,
     bindparam,
-    case,
-    func,
-    literal,
     select,
     text,
     tuple_,
@@ -384,17 +381,14 @@ def all_items(page_behind: Callable[[str | None], Page]) -> Iterator[dict[str, A
 _MOST_PAGE_BYTES: Final = 16 << 20
 """About as much is in memory of a page, and one item more: an item may hold 32 MiB where content is taken."""
 _ROWS_AT_ONCE: Final = 16
-_MOST_UNFOLDED: Final = 256
-"""No method by which PostgreSQL compresses values makes more than so many bytes of one."""
 _LARGE: Final = frozenset({"body", "labels", "metadata", "request"})
 """Columns that hold what was sent, and as much of it."""
 
 
 def rows_within(connection: Connection, statement: Select[Any]) -> tuple[list[dict[str, Any]], bool]:
     """The first rows of a statement, and whether some behind them were left out for the size of these."""
-    kept = [column for column in statement.selected_columns if column.key in _LARGE]
-    if not kept or _is_surely_small(connection, statement, kept):
-        return plain_rows(connection, statement), False
+    if _LARGE.isdisjoint(column.key for column in statement.selected_columns):
+        return plain_rows(connection, statement), False  # no row is large, and a cursor takes round trips
     buffered = {"stream_results": True, "max_row_buffer": _ROWS_AT_ONCE}
     found = connection.execute(statement, execution_options=buffered)
     names = tuple(found.keys())
@@ -402,8 +396,8 @@ def rows_within(connection: Connection, statement: Select[Any]) -> tuple[list[di
     rows: list[dict[str, Any]] = []
     size_bytes = 0
     at_once = 1  # the first may be as large as any
-    while part := found.fetchmany(at_once):
-        at_once = min(2 * at_once, _ROWS_AT_ONCE)
+    while True:
+        part = found.fetchmany(at_once)
         for row in part:
             if size_bytes > _MOST_PAGE_BYTES:
                 found.close()
@@ -412,26 +406,10 @@ def rows_within(connection: Connection, statement: Select[Any]) -> tuple[list[di
             for place in large:
                 value = row[place]
                 size_bytes += len(value if isinstance(value, str) else orjson.dumps(value))
-    return rows, False
-
-
-def _is_surely_small(
-    connection: Connection, statement: Select[Any], columns: Sequence[ColumnElement[Any]]
-) -> bool:
-    """Whether these columns hold no more than a page may, as far as PostgreSQL knows without reading them.
-
-    A cursor takes ten round trips, most of the time of a page of small rows; on SQLite it costs nothing.
-    """
-    if connection.dialect.name != "postgresql":
-        return False
-    sizes = (
-        func.coalesce(func.pg_column_size(column), 0)
-        * case((func.pg_column_compression(column).is_(None), 1), else_=_MOST_UNFOLDED)
-        for column in columns
-    )
-    each = statement.with_only_columns(sum(sizes, literal(0)).label("most")).subquery()
-    most_bytes = connection.execute(select(func.sum(each.c.most))).scalar()
-    return (most_bytes or 0) <= _MOST_PAGE_BYTES
+        if len(part) < at_once:  # on PostgreSQL each portion is a round trip, also an empty one
+            found.close()
+            return rows, False
+        at_once = _ROWS_AT_ONCE
 
 
 def plain_rows(connection: Connection, statement: Select[Any]) -> list[dict[str, Any]]:

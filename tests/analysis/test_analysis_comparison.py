@@ -152,6 +152,7 @@ def test_sides_are_told_by_a_field_even_where_only_some_events_carry_it(builder:
     assert real(swapped)[name].first == pytest.approx(1.0)
     assert json.loads(json.dumps(found.to_dict()))["real"] == 1
     assert "Differences that noise does not explain: 1" in str(found)
+    assert "<td>interaction</td>" in found._repr_html_()
 
 
 def test_a_field_without_two_values_is_refused_with_those_it_has(builder: SessionBuilder) -> None:

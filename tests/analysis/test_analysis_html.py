@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from analysis_kit import START_US, WRITER, SessionBuilder
 
-from Agent.analysis import LogAnalyzer
+from Agent.analysis import LogAnalyzer, analyze_session
+from Agent.analysis.errors import journey_tail
+from Agent.analysis.report.sections import error_sections
 from Agent.analysis.report.session_report import session_page as page
 from Agent.cli.main import main
 from Agent.errors import InputError
@@ -18,6 +20,7 @@ from Agent.event.codec import encode_event
 from Agent.event.model import Event
 from Agent.render.blocks import Bars, Curve, Grid, Words
 from Agent.render.html import block_html
+from Agent.render.text import sections_text
 
 VOID = {"meta"}
 
@@ -84,6 +87,27 @@ def test_what_a_session_says_stays_text(builder: SessionBuilder) -> None:
     assert {key for _, attributes in read.tags for key in attributes} <= allowed
     assert "<script>alert(1)</script>" in read.text
     assert "\u202e" not in read.text
+
+
+def test_a_notebook_shows_the_session_as_text(builder: SessionBuilder) -> None:
+    write_a_bit_of_everything(builder, HOSTILE)
+    shown = LogAnalyzer(builder.path)._repr_html_()
+    assert shown == analyze_session(builder.path)._repr_html_()
+    read = Read(shown)
+    assert {name for name, _ in read.tags}.isdisjoint({"script", "img", "style", "a"})
+    assert f"Session {builder.session_id}" in read.text and "<script>alert(1)</script>" in read.text
+
+
+def test_what_was_recorded_begins_no_line_of_a_report(builder: SessionBuilder) -> None:
+    forged = "lost\n  0 x  nothing was lost\u2028  0 x  nothing either"
+    builder.emit("log", "a", message=forged)
+    builder.emit("error", "a", level="ERROR", message=forged, error_type="E", error_message=forged)
+    found = LogAnalyzer(builder.path).find_error_patterns()
+    (row,) = found["fingerprints"]
+    tail = journey_tail(LogAnalyzer(builder.path).reader, row)
+    shown = sections_text(error_sections(found, [row], {row["example_id"]: tail}), 80)
+    assert len(tail) == 2 and "nothing was lost" in shown
+    assert not [line for line in shown.splitlines() if line.lstrip().startswith("0 x")]
 
 
 def test_the_page_asks_no_network_and_says_so_to_the_browser(builder: SessionBuilder) -> None:

@@ -291,7 +291,8 @@ def main() -> int:
     # loaded once and not in each of the processes that are forked from here
     for module in (
         "duckdb",
-        "Agent.analysis.text",
+        "Agent.archive.prune",
+        "Agent.render.words",
         "Agent.cli.commands.maintenance",
         "Agent.cli.commands.runs",
     ):

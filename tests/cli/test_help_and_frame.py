@@ -8,13 +8,16 @@ import platform
 import re
 import subprocess
 import sys
+from typing import Annotated, Literal
 
 import click
 import orjson
 import pytest
+from click.testing import CliRunner
 
 import Agent
 from Agent.cli import main as entry
+from Agent.cli import parameters
 from Agent.cli.main import SECTIONS, SectionedGroup
 from Agent.errors import RunNotFound, TargetNotGiven
 
@@ -56,6 +59,60 @@ def test_help_of_a_command_has_an_example_and_fits_the_page(run, name):
     assert "--json" in done.stdout
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+def every_command(group: click.Group, context: click.Context) -> list[click.Command]:
+    found = []
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        found += every_command(command, context) if isinstance(command, click.Group) else [command]
+    return found
+
+
+def test_each_option_says_what_it_does_and_each_command_has_an_example():
+    commands = every_command(SectionedGroup(), click.Context(entry.cli))
+    assert len(commands) > len(NAMES)
+    silent = [
+        (command.name, option.opts)
+        for command in commands
+        for option in command.params
+        if isinstance(option, click.Option) and not option.help
+    ]
+    assert silent == []
+    assert [command.name for command in commands if "agent-trace" not in (command.epilog or "")] == []
+    assert all(any("--json" in option.opts for option in command.params) for command in commands)
+
+
+def test_a_command_is_made_of_signature_and_docstring():
+    @parameters.command()
+    def act(
+        *,
+        place: Annotated[str, "PLACE"],
+        often: Annotated[int, "--often -o N"] = 3,
+        how: Literal["fast", "slow"] | None,
+        names: tuple[str, ...],
+        quiet_now: bool,
+    ) -> None:
+        """Act.
+
+        Args:
+            often: How
+                often.
+            quiet_now: Say nothing.
+
+        Examples:
+            agent-trace act here
+        """
+        click.echo(f"{place} {often} {how} {names} {quiet_now}")
+
+    made = {param.name: param for param in act.params}
+    assert (act.help, made["often"].help, made["quiet_now"].opts) == ("Act.", "How often.", ["--quiet-now"])
+    assert "agent-trace act here" in act.epilog
+    asked = ["here", "-o", "4", "--how", "slow", "--names", "a", "--names", "b", "--quiet-now"]
+    assert CliRunner().invoke(act, asked).output == "here 4 slow ('a', 'b') True\n"
+    assert CliRunner().invoke(act, ["here"]).output == "here 3 None () False\n"
+    assert CliRunner().invoke(act, ["here", "--how", "none"]).exit_code == 2
 
 
 def test_an_option_of_commands_before_the_command_is_told_its_place(run):

@@ -72,11 +72,14 @@ def test_the_session_can_be_named_behind_the_agent(ask, recorded):
     assert "creator_001" in done.stderr
 
 
-def test_a_tick_that_the_agent_never_saw_is_told(ask):
+def test_a_moment_beyond_the_end_of_the_session_is_an_error(ask):
     done = ask("state", AGENT, "--at", "tick:9999")
-    assert done.returncode == 0
-    assert re.search(r"its last recorded tick is \d+\n", done.stderr)
-    assert "the last tick" not in ask("state", AGENT, "--at", "tick:2").stderr
+    assert (done.returncode, done.stdout) == (3, "")
+    assert re.search(r"no tick 9999.*its last tick is 47\n", done.stderr)
+    late = ask("state", AGENT, "--at", "2999-01-01T00:00:00Z")
+    assert (late.returncode, late.stdout) == (3, "")
+    assert ask("state", AGENT, "--at", "tick:47").returncode == 0
+    assert ask("state", AGENT, "--at", "tick:2").returncode == 0
 
 
 @pytest.mark.further

@@ -314,3 +314,11 @@ def test_a_cursor_that_cannot_be_kept_is_refused_before_anything_is_shown(ask):
     done = ask("tail", "--cursor", "nowhere/place.json")
     assert (done.returncode, done.stdout) == (3, "")
     assert "(nowhere/place.json); choose a file in an existing directory" in done.stderr
+
+
+def test_the_session_or_one_agent_of_it_is_an_argument(ask, recorded):
+    last = ids(ask("tail", "-n", "3", "-a", AGENT, "--json").stdout)
+    for run in (f"last/{AGENT}", f"{recorded.session_id}/{AGENT}"):
+        assert ids(ask("tail", run, "-n", "3", "--json").stdout) == last
+    assert ids(ask("tail", recorded.session_id, "-n", "3", "--json").stdout) != last
+    assert ask("tail", "no-such-session").returncode == 3

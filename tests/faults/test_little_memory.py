@@ -106,3 +106,33 @@ def test_a_hundred_large_values_end_no_process_with_5_to_200_mb_left(tmp_path):
     chance = random.Random(20261121)
     found = [outcome(tmp_path, KINDS[n % len(KINDS)], round(chance.uniform(5, 200), 1)) for n in range(100)]
     assert [each for each in found if each != "alive"] == []
+
+
+CHECKPOINTS = """
+import resource, sys
+from Agent import setup_logging
+from Agent.flight import LocalCheckpointStore, Recorder
+
+session = setup_logging(trace_root=sys.argv[1])
+state = {"words": [f"word{number}" for number in range(33_000)]}
+with Recorder(agent="a").run() as run, LocalCheckpointStore(session.path) as store:
+    store.save_checkpoint(run.run_id, "first", {"words": ["word"]})
+    in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + int(float(sys.argv[2]) * 1e6),) * 2)
+    try:
+        store.save_checkpoint(run.run_id, "large", state)
+        assert store.load_checkpoint(run.run_id, "large").state == state
+        print("saved")
+    except MemoryError:
+        print("refused")
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("headroom_mb", "becomes"), [(20, "refused"), (60, "saved")])
+def test_a_checkpoint_of_many_short_values_is_saved_or_refused_where_memory_is_short(
+    tmp_path, headroom_mb, becomes
+):
+    program = ("-c", CHECKPOINTS, str(tmp_path / "trace"), str(headroom_mb))
+    done = run_python(*program, cwd=tmp_path, HOME=str(tmp_path), AGENT_TRACE_SESSION="")
+    assert (done.returncode, done.stdout.split()) == (0, [becomes]), done.stderr

@@ -8,6 +8,8 @@ import pytest
 from support.processes import child_environment
 
 from Agent.replay import replay_run, replay_runs
+from Agent.replay.golden.adding import add_golden
+from Agent.replay.golden.trace import check_golden
 
 pytestmark = pytest.mark.process
 
@@ -211,6 +213,16 @@ def test_one_agent_does_what_it_did_and_the_note_says_that_its_program_does_not(
     report = farm.replay("last/lotte")
     assert report.verdict == "IDENTICAL", str(report)
     assert "the program as a whole differs first at another agent: step 33, graze of berta" in remarks(report)
+
+
+def test_a_golden_trace_that_passes_says_that_code_around_the_calls_changed(farm):
+    farm.record(SCHEDULED)
+    golden = add_golden("last", "cows:build", "trace").golden
+    assert check_golden(golden).notes == ()
+    farm.change("else 2", "else 1")
+    checked = check_golden(golden)
+    assert checked.passes
+    assert checked.notes == ("changed, but in no traced method: cows; the recorded calls do the same",)
 
 
 HERD = """

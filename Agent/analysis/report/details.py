@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 
 from Agent.analysis.report.sections import (
+    NUMBERS,
     OPERATIONS,
     STEPS,
     TYPES,
@@ -15,21 +16,9 @@ from Agent.analysis.report.sections import (
     learned,
     metrics,
     rewards_by_agent,
-)  # fmt: skip
+)
 from Agent.record.encode.safe_text import cut
-from Agent.render.blocks import (
-    Block,
-    Column,
-    Curve,
-    Section,
-    Title,
-    Words,
-    by_name,
-    first_of,
-    name,
-    numbers,
-    sentence,
-)  # fmt: skip
+from Agent.render.blocks import Block, Cell, Curve, Grid, Section, Title, Words
 from Agent.render.words import clock, count, milliseconds, number, plural, seconds
 
 CHANGES: Final = 5
@@ -56,12 +45,12 @@ def _curves(curves: Mapping[str, Any]) -> list[Block]:
     made: list[Block] = []
     of_rewards, of_choices = curves["rewards"], curves["exploration"]
     drawn = (("Mean reward", of_rewards, "mean"), ("Moving mean", of_rewards, "moving_mean"))
-    for title, points, key in (*drawn, ("Explored", of_choices, "share")):
+    for name, points, key in (*drawn, ("Explored", of_choices, "share")):
         if len(points) > 1:
             values, places = [point[key] for point in points], [_place(point["first"]) for point in points]
             ends = places[0], _place(points[-1]["last"])
             span = f"{number(min(values))} to {number(max(values))}, from {ends[0]} to {ends[1]}"
-            made += [Title(f"{title}: {span}"), Curve(values, places, ends, title)]
+            made += [Title(f"{name}: {span}"), Curve(values, places, ends, name)]
     settled, shift = curves["convergence"], curves["shift"]
     if settled["state"] == "too few points":
         return made
@@ -82,17 +71,14 @@ def _place(place: object) -> str:
 
 
 def _changes(changes: Mapping[str, Any]) -> list[Block]:
-    counts = ", ".join(f"{kind} {count(amount)}" for kind, amount in changes["counts"].items())
-    drawn = first_of(
-        changes["last"][-CHANGES:],
-        CHANGES,
-        Column("at", "timestamp", clock),
-        Column("tick", "tick", right=True),
-        Column("agent", "agent_id"),
-        Column("change", _change),
-        Column("event", "id"),
-    )
-    return [Words(f"{counts}."), *drawn] if drawn else []
+    rows = [
+        (clock(row["timestamp"]), row["tick"], row["agent_id"], _change(row), row["id"])
+        for row in changes["last"][-CHANGES:]
+    ]
+    if not rows:
+        return []
+    counts = ", ".join(f"{name} {count(amount)}" for name, amount in changes["counts"].items())
+    return [Words(f"{counts}."), Grid(("at", "tick", "agent", "change", "event"), rows, frozenset({1}))]
 
 
 def _change(row: Mapping[str, Any]) -> str:
@@ -143,76 +129,79 @@ def interaction_sections(found: Mapping[str, Any]) -> Iterator[Section]:
     joint = [
         f"{row['one']} and {row['other']} {row['times']} x" for row in graph["collaborations"][:CONNECTED]
     ]
-    lost = first_of(
-        messages["oldest_undelivered"],
-        TYPES,
-        Column("sent", "sent_at", clock),
-        Column("from", "sender"),
-        Column("to", "recipient"),
-        Column("event", "sent_id"),
-    )
+    lost = [
+        (clock(row["sent_at"]), row["sender"], row["recipient"], row["sent_id"])
+        for row in messages["oldest_undelivered"]
+    ]
     return filled(
         ("Interactions", _graph(graph)),
         ("Spread furthest", _spread(found["top_cascades"])),
-        ("Worked together", sentence(", ".join(joint))),
+        ("Worked together", [Words(", ".join(joint) + ".")] if joint else []),
         ("Messages", _messages(messages)),
-        ("Never received, although a later one was", lost),
+        (
+            "Never received, although a later one was",
+            [Grid(("sent", "from", "to", "event"), lost)] if lost else [],
+        ),
     )
 
 
 def _graph(graph: Mapping[str, Any]) -> list[Block]:
     parts = graph["components"]
     back = "-" if graph["reciprocity"] is None else f"{graph['reciprocity']:.1%}"
-    made = sentence(
-        f"{plural(graph['nodes'], 'agent')}, {count(graph['edges'])} directed edges, {back} of them "
-        f"reciprocated, {plural(parts['count'], 'component')}, the largest of {count(parts['largest'])}"
-    )
-    types = [
-        f"{kind} {count(row['weight'])} on {plural(row['edges'], 'pair')}"
-        for kind, row in list(graph["by_type"].items())[:TYPES]
+    made: list[Block] = [
+        Words(
+            f"{plural(graph['nodes'], 'agent')}, {count(graph['edges'])} directed edges, {back} of them "
+            f"reciprocated, {plural(parts['count'], 'component')}, the largest of {count(parts['largest'])}."
+        )
     ]
-    connected = first_of(
-        graph["top_connectors"][:CONNECTED],
-        CONNECTED,
-        Column("agent", "agent_id", name),
-        *numbers(count, "neighbours", "out", "in"),
-        Column("events out", "weight_out", count),
-        Column("events in", "weight_in", count),
-    )
-    made += sentence(", ".join(types), look="soft")
-    return [*made, Title("Most connected"), *connected] if connected else made
+    types = [
+        f"{name} {count(row['weight'])} on {plural(row['edges'], 'pair')}"
+        for name, row in list(graph["by_type"].items())[:TYPES]
+    ]
+    made += [Words(", ".join(types) + ".", "soft")] if types else []
+    keys = ("neighbours", "out", "in", "weight_out", "weight_in")
+    rows = [
+        (Cell(row["agent_id"], "name"), *(count(row[key]) for key in keys))
+        for row in graph["top_connectors"][:CONNECTED]
+    ]
+    names = ("agent", "neighbours", "out", "in", "events out", "events in")
+    return [*made, Title("Most connected"), Grid(names, rows, NUMBERS)] if rows else made
 
 
 def _spread(top: list[Mapping[str, Any]]) -> list[Block]:
-    return first_of(
-        top[:CONNECTED],
-        CONNECTED,
-        Column("content", "content_id", name),
-        Column("sharers", "size", count),
-        Column("depth", "depth", right=True),
-        Column("breadth", "breadth", right=True),
-        Column("half within", "half_s", seconds),
-        Column("from", "root_agent_id"),
-    )
+    rows = [
+        (
+            Cell(row["content_id"], "name"),
+            count(row["size"]),
+            row["depth"],
+            row["breadth"],
+            seconds(row["half_s"]),
+            row["root_agent_id"],
+        )
+        for row in top[:CONNECTED]
+    ]
+    names = ("content", "sharers", "depth", "breadth", "half within", "from")
+    return [Grid(names, rows, frozenset({1, 2, 3, 4}))] if rows else []
 
 
 def _messages(messages: Mapping[str, Any]) -> list[Block]:
     if not messages["sent"] and not messages["received"]:
         return []
+    words = [f"{count(messages['sent'])} sent, {count(messages['received'])} received"]
+    words.append(f"{count(messages['never_received'])} never received")
+    if messages["undelivered"]:
+        words.append(f"{count(messages['undelivered'])} of these although a later one to the same agent was")
+    if messages["never_sent"]:
+        words.append(f"{count(messages['never_sent'])} received whose sending was not recorded")
     latency = messages["latency_ms"]
-    took = ", ".join(f"{key} {milliseconds(latency.get(key))}" for key in ("p50", "p95", "p99", "max"))
+    if latency["count"]:
+        took = ", ".join(f"{key} {milliseconds(latency[key])}" for key in ("p50", "p95", "p99", "max"))
+        words.append(f"from sending to receipt {took} ({latency['quantiles']})")
     unread = [
         f"{row['agent_id']} {row['unread']}" for row in messages["by_agent"][:CONNECTED] if row["unread"]
     ]
-    late, unsent = count(messages["undelivered"]), count(messages["never_sent"])
-    return sentence(
-        f"{count(messages['sent'])} sent, {count(messages['received'])} received",
-        f"{count(messages['never_received'])} never received",
-        f"{late} of these although a later one to the same agent was" if messages["undelivered"] else None,
-        f"{unsent} received whose sending was not recorded" if messages["never_sent"] else None,
-        f"from sending to receipt {took} ({latency['quantiles']})" if latency["count"] else None,
-        f"most unread: {', '.join(unread)}" if unread else None,
-    )
+    words += [f"most unread: {', '.join(unread)}"] if unread else []
+    return [Words("; ".join(words) + ".")]
 
 
 def cascade_sections(found: Mapping[str, Any]) -> Iterator[Section]:
@@ -252,23 +241,17 @@ def performance_sections(found: Mapping[str, Any]) -> Iterator[Section]:
 
 
 def _own_time(found: Mapping[str, Any]) -> list[Block]:
-    numbers_of = {("metric", key): row for key, row in found["operations"].items()}
-    numbers_of |= {("agent_action", key): row for key, row in found["actions"].items()}
-    numbers_of |= {(row["kind"], row["name"]): row for row in found["other_spans"]}
-    rows = [
-        {**numbers_of[row["kind"], row["name"]], **row, "name": (row["name"] or "(no name)")[:24]}
-        for row in found["bottlenecks"]
-    ]
-    return first_of(
-        rows,
-        len(rows),
-        Column("operation", "name", name),
-        *numbers(count, "count"),
-        Column("failed", "errors", count),
-        *numbers(milliseconds, "p50", "p95", "p99", "max"),
-        Column("own time", "self_ms", milliseconds),
-        Column("share", lambda row: f"{row['share']:.0%}", right=True),
-    )
+    numbers = {("metric", name): row for name, row in found["operations"].items()}
+    numbers |= {("agent_action", name): row for name, row in found["actions"].items()}
+    numbers |= {(row["kind"], row["name"]): row for row in found["other_spans"]}
+    rows = []
+    for row in found["bottlenecks"]:
+        of = numbers[row["kind"], row["name"]]
+        took = (milliseconds(of[key]) for key in ("p50", "p95", "p99", "max", "self_ms"))
+        name = Cell((row["name"] or "(no name)")[:24], "name")
+        rows.append((name, count(row["count"]), count(of["errors"]), *took, f"{row['share']:.0%}"))
+    names = ("operation", "count", "failed", "p50", "p95", "p99", "max", "own time", "share")
+    return [Grid(names, rows, NUMBERS)] if rows else []
 
 
 def _latency_step(step: Mapping[str, Any]) -> Block:
@@ -295,24 +278,20 @@ def _load(found: Mapping[str, Any]) -> list[Block]:
     curve = found["throughput_curve"]
     if len(curve) > 1:
         rates, places = [point["events_per_s"] for point in curve], [clock(point["start"]) for point in curve]
-        title = f"Events per second: {count(min(rates))} to {count(max(rates))}"
-        made += [Title(title), Curve(rates, places, (places[0], places[-1]), title)]
-    measured = [row for row in by_name(found["throughput"], OPERATIONS) if row["per_second"] is not None]
-    made += first_of(
-        measured,
-        OPERATIONS,
-        Column("throughput", "name", name),
-        Column("per second", "per_second", number),
-    )
-    used, memory = found["resources"], found["resource_curve"]["memory"]
-    rising = " and rising" if memory and memory["rising"] else ""
-    most_bytes = used["max_memory_bytes"]
-    mean, most = used["mean_cpu_percent"], used["max_cpu_percent"]
-    return [
-        *made,
-        *metrics(found),
-        *sentence(
-            f"Memory at most {most_bytes / 1e6:,.0f} MB{rising}" if used["samples"] and most_bytes else None,
-            None if not used["samples"] or mean is None else f"processor {mean:.0f} %, at most {most:.0f} %",
-        ),
+        name = f"Events per second: {count(min(rates))} to {count(max(rates))}"
+        made += [Title(name), Curve(rates, places, (places[0], places[-1]), name)]
+    rows = [
+        (Cell(name, "name"), number(row["per_second"]))
+        for name, row in list(found["throughput"].items())[:OPERATIONS]
+        if row["per_second"] is not None
     ]
+    made += [Grid(("throughput", "per second"), rows, NUMBERS)] if rows else []
+    made += metrics(found)
+    used, memory = found["resources"], found["resource_curve"]["memory"]
+    words = []
+    if used["samples"] and used["max_memory_bytes"]:
+        rising = " and rising" if memory and memory["rising"] else ""
+        words.append(f"memory at most {used['max_memory_bytes'] / 1e6:,.0f} MB{rising}")
+    if used["samples"] and used["mean_cpu_percent"] is not None:
+        words.append(f"processor {used['mean_cpu_percent']:.0f} %, at most {used['max_cpu_percent']:.0f} %")
+    return [*made, Words("; ".join(words).capitalize() + ".")] if words else made

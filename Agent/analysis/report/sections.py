@@ -35,7 +35,7 @@ from Agent.render.blocks import (
     numbers,
     sentence,
 )  # fmt: skip
-from Agent.render.words import clock, count, date_time, milliseconds, number, plural, seconds
+from Agent.render.words import cell, clock, count, date_time, milliseconds, moment, number, plural, seconds
 
 BUCKETS: Final = 96
 EXAMPLES: Final = 12
@@ -49,6 +49,7 @@ LEARNERS: Final = 10
 ACTIONS: Final = 25
 SPANS: Final = 25
 _OTHER: Final = "other"
+NUMBERS: Final = frozenset(range(1, 9))
 PATTERNS: Final = 12
 MORE_PATTERNS: Final = 50
 OPERATIONS: Final = 14
@@ -406,7 +407,7 @@ def _pattern(row: Mapping[str, Any], facts: Facts) -> Entry:
 
 
 def _entry(row: Mapping[str, Any], tail: Sequence[Mapping[str, Any]] = ()) -> Entry:
-    when = clock(row["first_seen"], date=True)
+    when = moment(row["first_seen"])
     if row["last_seen"] != row["first_seen"]:
         when += f" to {clock(row['last_seen'])}"
     trend = "too few for a trend" if row["trend"] == "few" else row["trend"]
@@ -414,7 +415,7 @@ def _entry(row: Mapping[str, Any], tail: Sequence[Mapping[str, Any]] = ()) -> En
     who = f"{plural(row['agents'], 'agent')} ({agents})" if row["agents"] else "no agent"
     place = f"in {row['place']}, " if row["place"] else ""
     about = [f"{trend}, {when}, for example {row['example_id']}", f"{place}{who}"]
-    about += [f"  {clock(event['timestamp'])}  {event['message']}  {event['id']}" for event in tail]
+    about += [f"{clock(event['timestamp'])}  {cell(event['message'])}  {event['id']}" for event in tail]
     return Entry(f"{count(row['count'])} x", told_pattern(row), about)
 
 

@@ -32,7 +32,7 @@ from Agent.tree.files.session import replacing, sync_directory
 from Agent.tree.layout import DIRECTORY_MODE, parse_file_name, segment_order
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.write.artifacts import new_hash
-from Agent.tree.write.kept_counts import Tally
+from Agent.tree.write.kept_counts import KeptCounts
 
 _BATCH_ROWS: Final = 4096
 _SETTLED_NS: Final = 2_000_000_000
@@ -126,7 +126,7 @@ class ArchiveLines:
                 yield from self._read(connection, own, f"{_rows_of(own)} ORDER BY line")
 
     def lines_to_read(
-        self, kinds: Collection[str] | None, seen: dict[str, SeqSet], tally: Tally | None = None
+        self, kinds: Collection[str] | None, seen: dict[str, SeqSet], tally: KeptCounts | None = None
     ) -> Iterator[RawLine]:
         """The lines of some kinds, and what may be no event; the numbers of all others go into `seen`."""
         gone = self._gone()
@@ -268,14 +268,14 @@ def add_numbers(connection: Any, rows: str, kinds: Collection[str], seen: dict[s
 
 
 def count_others(
-    connection: Any, rows: str, kinds: Collection[str], doubtful: Doubtful, tally: Tally
+    connection: Any, rows: str, kinds: Collection[str], doubtful: Doubtful, tally: KeptCounts
 ) -> None:
     """Count the events whose lines `rows_to_read` leaves out; arguments as for `add_numbers`."""
     others = f"{rows} AND NOT {rows_to_read(kinds, doubtful)}"
     cursor = connection.execute(f"SELECT event_type, level, agent_id, count(*) FROM {others} GROUP BY ALL")
     while found := cursor.fetchmany(_BATCH_ROWS):
         for kind, level, agent_id, number in found:
-            tally.add(kind, level, agent_id, number)
+            tally.rows[kind, level, agent_id] += number
     first_us, last_us = connection.execute(f"SELECT min(ts_us), max(ts_us) FROM {others}").fetchone()
     if first_us is not None:
         tally.reach(format_timestamp(first_us), format_timestamp(last_us))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypedDict, Unpack
 
 from Agent.cli import parameters, render
-from Agent.cli.parameters import FROM_ZERO, Limit, Number, OneRun, OneSession, Root, Session, command, misuse
+from Agent.cli.parameters import FROM_ZERO, Limit, Number, OneRun, OneSession, Root, command, misuse
 from Agent.cli.render import shown, shown_forks
 from Agent.render import layout, words
 from Agent.render.blocks import Column
@@ -32,19 +32,19 @@ def analyze(run: OneSession, page: Annotated[Path | None, "--html FILE"], root: 
         agent-trace analyze 20261120_103045 --json
         agent-trace analyze --html report.html
     """
-    from Agent.analysis import LogAnalyzer, analyze_session
+    from Agent.analysis import analyze_session
 
     if page is not None:
         with shown():
-            written = LogAnalyzer(run, root).write_html(page)
+            written = parameters.analyzer_of(run, root).write_html(page)
         size_bytes = written.stat().st_size
-        if not render.gave_json(lambda: {"path": str(written), "size_bytes": size_bytes}):
-            render.emit(f"{written} ({words.size(size_bytes)})")
+        render.document(lambda: {"path": str(written), "size_bytes": size_bytes})
+        render.emit(f"{written} ({words.size(size_bytes)})")
         return
-    report = analyze_session(run, root)
-    if not render.gave_json(report.to_dict):
-        width = render.width_of_terminal()
-        render.emit_report(report.to_text(width), width=width)
+    report = analyze_session(parameters.session_of(run), root)
+    render.document(report.to_dict)
+    width = render.width_of_terminal()
+    render.emit_report(report.to_text(width), width=width)
 
 
 class HowToTest(TypedDict):
@@ -70,7 +70,7 @@ def debug(
     markdown: bool,
     show_all: Annotated[bool, "--all"],
     test: bool,
-    session: Session,
+    run: OneRun,
     root: Root,
     **how: Unpack[HowToTest],
 ) -> int:
@@ -78,7 +78,7 @@ def debug(
 
     Finds the agents, kinds of events, errors and times that TEXT names, and ranks what may have caused it.
     --test runs your code from the moment of each leading cause, with and without it, under several seeds, and
-    reports the difference. Exit code 1: no explanation was found.
+    reports the difference. RUN is a session. Exit code 1: no explanation was found.
 
     Args:
         markdown: Print Markdown, to paste into an issue.
@@ -90,8 +90,6 @@ def debug(
         agent-trace debug "lookup times out" --markdown
         agent-trace debug "Agent creator_017 stopped publishing" --test --target mymodule:build
     """
-    from Agent.analysis import LogAnalyzer
-
     if not issue.strip():
         raise misuse("TEXT is empty; describe the problem in a few words")
     if not test and any(given not in (None, (), "") for given in how.values()):
@@ -99,10 +97,9 @@ def debug(
     if test:
         parameters.find_code_here()
     with shown(), shown_forks("testing the causes"):
-        report = LogAnalyzer(session, root).debug_issue(issue, test=test, **how)
-    if render.wants_json():
-        render.emit_json(report.to_dict())
-    elif markdown:
+        report = parameters.analyzer_of(run, root).debug_issue(issue, test=test, **how)
+    render.document(report.to_dict)
+    if markdown:
         render.emit(report.to_markdown(), whole=True)
     else:
         width = render.width_of_page()
@@ -131,10 +128,9 @@ def errors(*, run: OneRun, limit: Limit = LIMIT, tail: bool, root: Root) -> None
         agent-trace errors last --tail
         agent-trace errors --json
     """
-    from Agent.analysis import LogAnalyzer
     from Agent.analysis.errors import error_patterns, journey_tail
 
-    analyzer = LogAnalyzer(parameters.session_of(run), root)
+    analyzer = parameters.analyzer_of(run, root)
     with shown(), parameters.engine_of(run, root) as engine:
         patterns = error_patterns(engine)
     rows = patterns["fingerprints"][:limit]
@@ -185,9 +181,7 @@ def causes(
         agent-trace causes k3v9q2ma-1042 last --lookback 600 --effects
         agent-trace causes k3v9q2ma-1042 --format svg > causes.svg
     """
-    from Agent.analysis import LogAnalyzer
-
-    analyzer = LogAnalyzer(parameters.session_of(run), root)
+    analyzer = parameters.analyzer_of(run, root)
     with shown():
         graph = analyzer.causal_graph(event_id, lookback, with_effects=effects)
     if render.wants_json() or form == "json":
@@ -222,8 +216,7 @@ def sessions(limit: parameters.SomeLimit, root: Root) -> None:
     from Agent.cli.event_lines import session_rows
 
     rows = session_rows(root, limit)
-    if render.gave_json(lambda: {"root": str(root), "sessions": rows}):
-        return
+    render.document(lambda: {"root": str(root), "sessions": rows})
     if not rows:
         render.note(f"no session was recorded in {root} yet; agent-trace demo records one")
         return
@@ -294,8 +287,7 @@ def learning(
     found = analyzer.learning_report(agent, by)
     if agent is not None:
         found["lineage"] = analyzer.learning_lineage(agent)
-    if render.gave_json(lambda: found):
-        return
+    render.document(lambda: found)
     if not any(found[key] for key in _LEARNING) and not found["changes"]["counts"]:
         render.note("no learning events; LearningLogger and trace_learning_update record them")
         return
@@ -323,14 +315,13 @@ def interactions(run: OneSession, content: Annotated[str | None, "--content ID"]
     from Agent.analysis.report.details import cascade_sections, interaction_sections
 
     analyzer = parameters.analyzer_of(run, root)
-    is_data = render.wants_json()
-    found = analyzer.interaction_report(edges=is_data) if content is None else analyzer.cascade(content)
-    if is_data:
-        render.emit_json(found)
-        return
     if content is not None:
-        _print(cascade_sections(found))
+        spread = analyzer.cascade(content)
+        render.document(lambda: spread)
+        _print(cascade_sections(spread))
         return
+    found = analyzer.interaction_report(edges=render.wants_json())
+    render.document(lambda: found)
     if not found["graph"]["nodes"] and not found["total_interactions"] and not found["cascades"]["total"]:
         render.note("no interactions; InteractionLogger and AgentLogger.send record them")
         return
@@ -353,8 +344,7 @@ def performance(run: OneSession, root: Root) -> None:
         agent-trace performance last --json
     """
     found = parameters.analyzer_of(run, root).performance_report()
-    if render.gave_json(lambda: found):
-        return
+    render.document(lambda: found)
     if not found["spans"] and not found["metrics"]:
         render.note("nothing was measured; trace_performance and trace_agent_action measure")
         return

@@ -55,7 +55,6 @@ def demo(
     from concurrent.futures import ThreadPoolExecutor
     from contextvars import copy_context
 
-    show = not render.wants_json()
     recording, seconds = _record(root, seed, agents, ticks)
     with ThreadPoolExecutor(max_workers=1) as pool:
         # The replays are processes of their own: they run while the record is being explained.
@@ -63,16 +62,14 @@ def demo(
             pool.submit(copy_context().run, _replay, recording, root, target) for target in (None, REPAIRED)
         )
         answer: dict[str, Any] = {"recording": _recording_object(recording, root, seconds)}
-        if show:
-            _show_recording(recording, seconds)
-        answer["analysis"] = _analyze(recording, root, show=show)
-        answer["debug"] = _debug(recording, root, show=show)
-        if show:
-            _show_replays(recording, root, same.result, repaired.result)
+        _show_recording(recording, seconds)
+        answer["analysis"] = _analyze(recording, root)
+        answer["debug"] = _debug(recording, root)
+        _show_replays(recording, root, same.result, repaired.result)
     answer["replay"], answer["replay_repaired"] = same.result().to_dict(), repaired.result().to_dict()
     answer["next_commands"] = _next_commands(recording, root, _tick_of_fault(recording, repaired.result()))
-    if not render.gave_json(lambda: answer):
-        _show_end(recording, answer["next_commands"])
+    render.document(lambda: answer)
+    _show_end(recording, answer["next_commands"])
     verdicts = (str(same.result().verdict), str(repaired.result().verdict))
     return 0 if verdicts == ("IDENTICAL", "DIVERGED") and answer["debug"]["causes"] else 1
 
@@ -148,38 +145,34 @@ def _show_recording(recording: DemoRecording, seconds: float) -> None:
     )
 
 
-def _analyze(recording: DemoRecording, root: Path, *, show: bool) -> dict[str, Any]:
+def _analyze(recording: DemoRecording, root: Path) -> dict[str, Any]:
     from Agent.analysis import analyze_session
 
-    if show:
-        render.heading("What happened")
-        _command(f"agent-trace analyze {recording.session_id}{_place(root)}")
-        render.emit()
+    render.heading("What happened")
+    _command(f"agent-trace analyze {recording.session_id}{_place(root)}")
+    render.emit()
     with working("Reading the log"):
         report = analyze_session(recording.session_id, root)
-    if show:
-        width = render.width_of_page()
-        render.emit_report(report.to_text(width - 2), indent="  ", width=width)
+    width = render.width_of_page()
+    render.emit_report(report.to_text(width - 2), indent="  ", width=width)
     return report.to_dict()
 
 
-def _debug(recording: DemoRecording, root: Path, *, show: bool) -> dict[str, Any]:
+def _debug(recording: DemoRecording, root: Path) -> dict[str, Any]:
     from Agent.analysis import LogAnalyzer
 
-    if show:
-        render.heading("A bug to find")
-        _command(f'agent-trace debug "{_issue(recording)}"{_place(root)}')
-        render.emit()
+    render.heading("A bug to find")
+    _command(f'agent-trace debug "{_issue(recording)}"{_place(root)}')
+    render.emit()
     with working("Looking for causes"):
         report = LogAnalyzer(recording.session_id, root).debug_issue(_issue(recording))
-    if show:
-        for cause in report.causes[:1]:
-            render.paragraph(cause.title, bold=True)
-            for line in cause.explanation.splitlines():
-                render.paragraph(line)
-            render.paragraph(f"confidence {cause.confidence:.2f}", dim=True)
-        if not report.causes:
-            render.paragraph("Nothing found that explains it; try a longer simulation: --ticks 96")
+    for cause in report.causes[:1]:
+        render.paragraph(cause.title, bold=True)
+        for line in cause.explanation.splitlines():
+            render.paragraph(line)
+        render.paragraph(f"confidence {cause.confidence:.2f}", dim=True)
+    if not report.causes:
+        render.paragraph("Nothing found that explains it; try a longer simulation: --ticks 96")
     return report.to_dict()
 
 

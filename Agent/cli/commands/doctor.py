@@ -75,13 +75,12 @@ def doctor(root: Root, canary: bool) -> int:
     checks = []
     for check in _all_checks(root):
         checks.append(check)
-        if not render.wants_json():
-            _show(check)
+        _show(check)
     wrong = [check for check in checks if check.state == FAIL]
     found = {"ok": not wrong, "version": __version__, "root": str(root), "checks": list(map(asdict, checks))}
-    if not render.gave_json(lambda: found):
-        render.emit()
-        render.emit(f"{words.plural(len(wrong), 'check')} failed" if wrong else "all required checks passed")
+    render.document(lambda: found)
+    render.emit()
+    render.emit(f"{words.plural(len(wrong), 'check')} failed" if wrong else "all required checks passed")
     return 1 if wrong else 0
 
 
@@ -313,8 +312,7 @@ def _search_for_secrets() -> int:
     found = plant_and_search(tell)
     rows = [asdict(entrance) for entrance in found.entrances]
     told = {"files": found.files, "bytes": found.size_bytes, "entrances": rows}
-    if render.gave_json(lambda: {"ok": not found.wrong, **told}):
-        return 1 if found.wrong else 0
+    render.document(lambda: {"ok": not found.wrong, **told})
     _show_entrances(found.entrances)
     planted = sum(entrance.planted for entrance in found.entrances if entrance.state != ABSENT)
     failed = f"{words.plural(len(found.wrong), 'entrance')} failed" if found.wrong else "none found"
@@ -359,7 +357,7 @@ def config() -> None:
 
 
 @command(of=config)
-def show(origin: bool) -> int:
+def show(origin: bool) -> None:
     """Print every setting in effect here, as TOML.
 
     The first of these sources wins: an argument of setup_logging in the program itself (unknown here), an
@@ -379,8 +377,7 @@ def show(origin: bool) -> int:
     found = effective_settings()
     entries = {name: setting._asdict() for name, setting in found.settings.items()}
     chosen = None if found.preset is None else found.preset._asdict()
-    if render.gave_json(lambda: {"preset": chosen, "settings": entries, "outputs": found.outputs}):
-        return 0
+    render.document(lambda: {"preset": chosen, "settings": entries, "outputs": found.outputs})
     lines = [] if found.preset is None else [("preset", found.preset)]
     lines += [(name, setting) for name, setting in found.settings.items() if "." not in name]
     width = max(len(f"{name} = {_toml(setting.value)}") for name, setting in lines) + 2
@@ -394,7 +391,6 @@ def show(origin: bool) -> int:
     if found.outputs is not None:
         render.emit("\n# LOGGING_CONFIG also sets formatters or handlers:")
         render.emit(f"# {orjson.dumps(found.outputs).decode()}", whole=True)
-    return 0
 
 
 def _line(name: str, setting: Any, width: int) -> None:
@@ -417,7 +413,7 @@ def _toml(value: Any) -> str:
 
 
 @command(of=config)
-def path() -> int:
+def path() -> None:
     """List the configuration files that are searched, nearest first, and whether each was used.
 
     Examples:
@@ -435,14 +431,12 @@ def path() -> int:
     own = user_path(os.environ)
     if own is not None:
         rows.append((own, _state(state_of, own)))
-    if render.gave_json(lambda: [{"path": place, "state": state} for place, state in rows]):
-        return 0
+    render.document(lambda: [{"path": place, "state": state} for place, state in rows])
     room = (render.width_of_terminal() or sys.maxsize) - max(len(state) for _, state in rows)
     width = min(max(len(place) for place, _ in rows), room - 2)
     for place, state in rows:
         style = FILE_STYLES.get(state, {"fg": "yellow"})
         render.emit(f"{render.clean(place).ljust(width)}  {render.paint(render.clean(state), **style)}")
-    return 0
 
 
 def _state(state_of: Any, place: str) -> str:
@@ -459,7 +453,7 @@ def _complete(*words: Any) -> list[str]:
 
 
 @command(of=config)
-def presets(name: Annotated[str | None, "[NAME]", {"shell_complete": _complete}]) -> int:
+def presets(name: Annotated[str | None, "[NAME]", {"shell_complete": _complete}]) -> None:
     """List the presets, or print the settings of one.
 
     Select a preset with preset = "production" in a file, AGENT_TRACE_PRESET=production, or
@@ -472,16 +466,14 @@ def presets(name: Annotated[str | None, "[NAME]", {"shell_complete": _complete}]
     from Agent.config.load import preset_names, preset_path, preset_values
 
     if name is not None:
-        if not render.gave_json(lambda: preset_values(name)):
-            render.emit(preset_path(name).read_text(encoding="utf-8").rstrip(), whole=True)
-        return 0
-    if render.gave_json(lambda: {each: preset_values(each) for each in preset_names()}):
-        return 0
+        render.document(lambda: preset_values(name))
+        render.emit(preset_path(name).read_text(encoding="utf-8").rstrip(), whole=True)
+        return
+    render.document(lambda: {each: preset_values(each) for each in preset_names()})
     width = max(map(len, preset_names())) + 2
     for each in preset_names():
         about = preset_path(each).read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
         render.emit_beside(each.ljust(width), width, about)
-    return 0
 
 
 _LIBRARIES = ("orjson", "duckdb", "zstandard", "watchdog")
@@ -502,8 +494,7 @@ def version() -> None:
         "platform": f"{sys.platform} {platform.machine()}",
         **{name: _version(name) for name in _LIBRARIES},
     }
-    if render.gave_json(lambda: found):
-        return
+    render.document(lambda: found)
     for name, number in found.items():
         render.emit(f"{name:<12}  {number or 'not installed'}")
 

@@ -94,8 +94,7 @@ def add(
     test = None
     if added.is_kept and test_file is not None:
         test = write_test(added.golden, Path(test_file) if test_file else None)
-    if render.gave_json(lambda: _added(added, test)):
-        return added.exit_code
+    render.document(lambda: _added(added, test))
     _show(added.failing)
     if added.ignorable:
         _name_ignorable(added.ignorable, run, is_kept=added.is_kept)
@@ -126,8 +125,7 @@ def list_(directory: Directory) -> None:
     from Agent.replay.golden.trace import list_goldens
 
     found = list_goldens(directory)
-    if render.gave_json(lambda: [_described(each) for each in found]):
-        return
+    render.document(lambda: [_described(each) for each in found])
     if not found:
         render.note(f"no golden traces in {directory}; agent-trace golden add RUN makes one")
         return
@@ -173,10 +171,9 @@ def check(names: SomeNames, target: OtherTarget, workers: Workers, directory: Di
         reports = in_parallel([partial(check_golden, each, target) for each in found], workers, show)
     codes = {report.exit_code for report in reports}
     exit_code = next((code for code in (1, 4) if code in codes), 0)
-    if render.gave_json(
+    render.document(
         lambda: {"exit_code": exit_code, "golden_traces": [report.to_dict() for report in reports]}
-    ):
-        return exit_code
+    )
     for report in reports:
         if report.passes:
             render.emit(f"{_verdict(report)} {report.name}")
@@ -208,9 +205,9 @@ def update(names: Names, target: OtherTarget, directory: Directory) -> int:
         for number, each in enumerate(found, 1):
             reports.append(update_golden(each, target))
             show(number / len(found))
-    if not render.gave_json(lambda: [report.to_dict() for report in reports]):
-        for report in reports:
-            _show(report, with_name=True)
+    render.document(lambda: [report.to_dict() for report in reports])
+    for report in reports:
+        _show(report, with_name=True)
     return max(report.exit_code for report in reports)
 
 
@@ -239,8 +236,8 @@ def accept(
     (found,) = _named((name,), directory)
     with bar("recording again"):
         report = accept_golden(found, step, reason, target)
-    if not render.gave_json(report.to_dict):
-        _show(report, with_name=True)
+    render.document(report.to_dict)
+    _show(report, with_name=True)
     return report.exit_code
 
 
@@ -285,8 +282,7 @@ def shrink(
     divergence = found.report.report.divergence
     why = str(divergence) if divergence is not None else found.report.report.reasons[0]
     test = write_test(found.golden, test_path, f"fails since {why}")
-    if render.gave_json(lambda: {**found.to_dict(), "test": str(test)}):
-        return 0
+    render.document(lambda: {**found.to_dict(), "test": str(test)})
     render.emit(
         f"{found.golden.name}: {found.actions[0]:,} of {words.plural(found.actions[1], 'action')}, "
         f"{found.agents[0]:,} of {words.plural(found.agents[1], 'agent')}, "
@@ -336,9 +332,9 @@ def remove(names: Names, directory: Directory) -> None:
     from Agent.replay.golden.trace import remove_golden
 
     removed = [remove_golden(each.name, directory) for each in _named(names, directory)]
-    if not render.gave_json(lambda: [_described(each) for each in removed]):
-        for each in removed:
-            render.emit(f"removed {each.directory}")
+    render.document(lambda: [_described(each) for each in removed])
+    for each in removed:
+        render.emit(f"removed {each.directory}")
 
 
 def _name_ignorable(names: tuple[str, ...], run: str, *, is_kept: bool) -> None:

@@ -137,8 +137,8 @@ def _show_summary(reader: TreeReader, agent: str, *, gaps: bool) -> None:
     from Agent.analysis.query.engine import open_engine
 
     found = journey_overview(reader, agent, open_engine(reader.session) if gaps else None)
-    if not render.gave_json(lambda: found):
-        _print_overview(found)
+    render.document(lambda: found)
+    _print_overview(found)
 
 
 def _print_overview(found: dict[str, Any]) -> None:
@@ -148,24 +148,26 @@ def _print_overview(found: dict[str, Any]) -> None:
         + f" in session {found['session_id']}"
     )
     ticks = "" if found["first_tick"] is None else f", ticks {found['first_tick']} to {found['last_tick']}"
-    rows: list[tuple[str, object]] = [
-        ("events", f"{words.count(found['total_logs'])} in {words.seconds(found['duration_s'])}{ticks}"),
-        ("first, last", f"{words.moment(found['started_at'])}  to  {words.moment(found['last_seen'])}"),
-    ]
-    if found["action_counts"]:
-        rows.append(("actions", _ranked(found["action_counts"])))
     others = {kind: count for kind, count in found["event_types"].items() if kind != "agent_action"}
-    if others:
-        rows.append(("other events", _ranked(others)))
-    if found["errors"]:
-        last = found["recent_errors"][-1]
-        rows.append(("errors", layout.clip(f"{found['errors']:,}, the last: {last['message']}", 84)))
-    rows.append(("busy, idle", _idle(found)))
-    for each in found["in_flight"]:
-        gone = "" if each["alive"] else ", its process is gone"
-        rows.append(("still open", f"{each['name']} since {words.moment(each['started_at'])}{gone}"))
-    rows.append(("record", _record(found)))
-    render.pairs(rows, cut=True)
+    last = found["recent_errors"][-1]["message"] if found["errors"] else ""
+    gone = {True: "", False: ", its process is gone"}
+    open_spans = [
+        f"{each['name']} since {words.moment(each['started_at'])}{gone[each['alive']]}"
+        for each in found["in_flight"]
+    ]
+    render.pairs(
+        [
+            ("events", f"{words.count(found['total_logs'])} in {words.seconds(found['duration_s'])}{ticks}"),
+            ("first, last", f"{words.moment(found['started_at'])}  to  {words.moment(found['last_seen'])}"),
+            ("actions", _ranked(found["action_counts"])),
+            ("other events", _ranked(others)),
+            ("errors", found["errors"] and layout.clip(f"{found['errors']:,}, the last: {last}", 84)),
+            ("busy, idle", _idle(found)),
+            *(("still open", each) for each in open_spans),
+            ("record", _record(found)),
+        ],
+        cut=True,
+    )
 
 
 def _idle(found: dict[str, Any]) -> str:
@@ -205,8 +207,7 @@ def _show_tree(reader: TreeReader, agent: str, limit: int | None, *, everything:
 
     most = MAX_TREE_EVENTS if render.wants_json() or everything else _TREE_WINDOW
     rows, left_out = journey_tree(reader, agent, limit or most)
-    if render.gave_json(lambda: {"agent_id": agent, "left_out": left_out, "nodes": rows}):
-        return
+    render.document(lambda: {"agent_id": agent, "left_out": left_out, "nodes": rows})
     cut = 0
     if not everything and limit is None and len(rows) > TREE_LINES:
         # from the first outermost one after which all fits
@@ -247,8 +248,7 @@ def _show_all_sessions(root: Path, agent: str) -> None:
     found = journeys_overview(root, agent)
     for session_id, why in found["unread"].items():
         render.note(f"{session_id} was skipped: {why}")
-    if render.gave_json(lambda: found):
-        return
+    render.document(lambda: found)
     sessions = found["sessions"]
     render.emit(
         render.paint(render.clean(agent), bold=True) + f" in {words.plural(len(sessions), 'session')}"
@@ -313,6 +313,10 @@ def state(
         agent-trace state creator_001 --checkpoints
     """
     analyzer = parameters.analyzer_of(run, root, agent)
+    if at is not None:
+        from Agent.analysis.states import check_within
+
+        check_within(analyzer.reader, analyzer.engine, agent, at)
     if checkpoints:
         _show_checkpoints(analyzer, agent)
     elif why is not None:
@@ -326,8 +330,7 @@ _LAST = "9999-12-31T23:59:59.999999Z"
 
 def _show_state(found: dict[str, Any]) -> None:
     del found["values"]  # the same as `fields` with `types`, as Python objects
-    if render.gave_json(lambda: found):
-        return
+    render.document(lambda: found)
     as_of, base = found["as_of"], found["base"]
     render.emit(f"{render.paint(render.clean(found['agent_id']), bold=True)} after {_point(as_of)}")
     rows = [
@@ -377,8 +380,7 @@ def _value(value: Any) -> str:
 
 
 def _show_changes(found: dict[str, Any]) -> None:
-    if render.gave_json(lambda: found):
-        return
+    render.document(lambda: found)
     render.emit(
         f"{render.paint(render.clean(found['field']), bold=True)} of {render.clean(found['agent_id'])}: "
         f"{words.plural(found['count'], 'change')}"
@@ -411,8 +413,7 @@ def _show_checkpoints(analyzer: Any, agent: str) -> None:
     if not analyzer.reader.holds_agent(agent):
         raise unknown_agent(analyzer.reader, agent)
     found = analyzer.checkpoints(agent, None if render.wants_json() else MAX_CHECKPOINTS)
-    if render.gave_json(lambda: {"agent_id": agent, "checkpoints": found}):
-        return
+    render.document(lambda: {"agent_id": agent, "checkpoints": found})
     if not found:
         render.note(f"no full state of {agent} was recorded")
         return

@@ -72,8 +72,7 @@ def recover(run: NewestSession, every: Annotated[bool, "--all"], mirrors: bool, 
         done.append(recover_session(find_session(root, parameters.session_of(run))))
     rebuilt = _rebuild(root) if mirrors else None
     sessions = [each.to_dict() for each in done]
-    if render.gave_json(lambda: {"sessions": sessions, "passed_over": passed_over, "mirrors": rebuilt}):
-        return exit_code
+    render.document(lambda: {"sessions": sessions, "passed_over": passed_over, "mirrors": rebuilt})
     if not done and not passed_over:
         render.note(f"no session was recorded in {root} yet")
     for each in done:
@@ -167,8 +166,8 @@ def verify(run: NewestSession, heads: Annotated[tuple[str, ...], "--head HEAD"],
     found = verify_session(find_session(root, parameters.session_of(run)), heads)
     if plan_file(root).exists():
         render.note("an erasure under this root was interrupted; agent-trace erase finishes it")
-    if not render.gave_json(found.to_dict):
-        _show_verification(found)
+    render.document(found.to_dict)
+    _show_verification(found)
     return 0 if found.sound else 1
 
 
@@ -257,8 +256,7 @@ def prove(event_id: Annotated[str, "ID"], run: NewestSession, root: Root) -> Non
     from Agent.archive.chain_check import prove_event
 
     proof = prove_event(find_session(root, parameters.session_of(run)), event_id)
-    if render.gave_json(lambda: proof):
-        return
+    render.document(lambda: proof)
     render.emit(render.clean(f"{event_id} is in {proof['place']}"))
     closed = words.moment(proof["time"])
     render.emit(
@@ -344,14 +342,13 @@ def prune(
     from Agent.archive.prune import prune as prune_sessions
 
     def tell(session: PrunedSession) -> None:
-        if not render.wants_json():
-            render.emit(f"removed {session.session_id}, {words.size(session.size_bytes)}: {session.reason}")
+        render.emit(f"removed {session.session_id}, {words.size(session.size_bytes)}: {session.reason}")
 
     done = prune_sessions(
         root, Policy(keep_sessions, older_than, max_bytes), dry_run=dry_run, on_removed=tell
     )
-    if not render.gave_json(lambda: {"root": str(root), **done.to_dict()}):
-        _show_pruning(done)
+    render.document(lambda: {"root": str(root), **done.to_dict()})
+    _show_pruning(done)
 
 
 def _show_pruning(done: Pruning) -> None:
@@ -407,8 +404,6 @@ def _seal(path: Path, remove: bool) -> dict[str, object]:
     name = session_id_of(path)
     with bar(f"sealing {name}") as show:
         done = seal_session(path, remove, progress=lambda ready, total: show(ready / max(total, 1)))
-    if render.wants_json():
-        return done.to_dict()
     if done.segments:
         ratio = done.json_bytes / max(done.parquet_bytes, 1)
         render.emit(
@@ -428,7 +423,7 @@ def _seal(path: Path, remove: bool) -> dict[str, object]:
     if done.waiting:
         file, why = next(iter(done.waiting.items()))
         render.note(f"{words.plural(len(done.waiting), 'file')} skipped: {file}: {why}")
-    return {}
+    return done.to_dict()
 
 
 def _restore(path: Path) -> dict[str, object]:
@@ -436,8 +431,7 @@ def _restore(path: Path) -> dict[str, object]:
 
     written = unseal(path)
     names = [file.relative_to(path).as_posix() for file in written]
-    if not render.wants_json():
-        render.emit(f"{path.name.removeprefix('session_')}: {words.plural(len(names), 'file')} restored")
+    render.emit(f"{path.name.removeprefix('session_')}: {words.plural(len(names), 'file')} restored")
     return {"session": str(path), "restored": names}
 
 
@@ -489,8 +483,8 @@ def erase(
 
     with bar("looking" if dry_run else "erasing") as show:
         done = erase_from(root, target, dry_run=dry_run, progress=lambda _step, part: show(part))
-    if not render.gave_json(lambda: {"root": str(root), **done.to_dict()}):
-        _show_erasure(done)
+    render.document(lambda: {"root": str(root), **done.to_dict()})
+    _show_erasure(done)
     return 1 if done.proof is not None and not done.proof.clean else 0
 
 

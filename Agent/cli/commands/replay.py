@@ -38,8 +38,7 @@ def replay_all(*, agent: str | None, since: parameters.Since | None, **how: Any)
 
     with bar("replaying all runs") as show:
         report = replay_runs(agents=agent, since=_moment(since), progress=show, **how)
-    if render.gave_json(report.to_dict):
-        return report.exit_code
+    render.document(report.to_dict)
     emit_judged(str(report), str(report.verdict), width=render.width_of_terminal())
     if report.verdict == "DIVERGED":
         first = next(run for run in report.failing if run.exit_code == 1)
@@ -72,8 +71,7 @@ def play(run: Run, agent: OneAgent, root: Root) -> int:
     from Agent.replay import play_run
 
     played = play_run(run, root, agent)
-    if render.gave_json(lambda: _played(played)):
-        return played.exit_code
+    render.document(lambda: _played(played))
     width = render.width_of_terminal()
     for line in played.lines():
         shown = render.clean(line)
@@ -159,8 +157,8 @@ def replay(
     if every:
         return replay_all(agent=agent, since=since, workers=workers, **how)
     report = replay_run(run, agent_id=agent, keep_going=keep_going or 0, pdb=pdb, **how)
-    if not render.gave_json(report.to_dict):
-        show_replay(report, width=render.width_of_terminal())
+    render.document(report.to_dict)
+    show_replay(report, width=render.width_of_terminal())
     return report.exit_code
 
 
@@ -216,24 +214,23 @@ def diff(
 
     with bar("comparing") as show:
         found = compare_runs(runs[0], runs[1], root, exhaustive=exhaustive, progress=show)
-    if not render.gave_json(found.to_dict):
-        render.emit_text(str(found))
+    render.document(found.to_dict)
+    render.emit_text(str(found))
     return found.exit_code
 
 
 def _in_numbers(runs: tuple[str, ...], field: str | None, values: str | None, root: Path) -> int:
-    from Agent.analysis import LogAnalyzer
 
-    analyzer = LogAnalyzer(parameters.session_of(runs[0] if runs else "last"), root)
+    analyzer = parameters.analyzer_of(runs[0] if runs else "last", root)
     with shown("comparing"):
         if field is not None:
             chosen = [value.strip() for value in values.split(",")] if values else []
             found = analyzer.compare_by(field, chosen)
         else:
             found = analyzer.compare(parameters.session_of(runs[1]))
-    if not render.gave_json(found.to_dict):
-        width = render.width_of_terminal()
-        render.emit_report(found.to_text(width), width=width)
+    render.document(found.to_dict)
+    width = render.width_of_terminal()
+    render.emit_report(found.to_text(width), width=width)
     return 1 if found.real else 0
 
 
@@ -384,6 +381,6 @@ def _json(text: str) -> Any:
 
 
 def _show(result: ForkResult | SweepReport) -> int:
-    if not render.gave_json(result.to_dict):
-        render.emit_text(str(result))
+    render.document(result.to_dict)
+    render.emit_text(str(result))
     return result.exit_code

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -23,8 +23,8 @@ from Agent.tree.files.session import as_tree, lineage_of
 from Agent.tree.layout import session_id_of
 
 if TYPE_CHECKING:
-    from Agent.flight.checkpoints.model import CheckpointInfo, Removed
-    from Agent.flight.run_fold import ModelCall, RunSummary, Step, ToolCall
+    from Agent.flight.checkpoints.model import Removed
+    from Agent.flight.run_fold import RunSummary
     from Agent.flight.run_reading import RunRecord, RunRef
 
 
@@ -33,8 +33,7 @@ def export_file(ref: RunRef, target: str) -> None:
     from Agent.archive.run_export import export_run
 
     done = export_run(ref, target)
-    if render.gave_json(done.to_dict):
-        return
+    render.document(done.to_dict)
     what = "run" if len(done.runs) == 1 else f"run with {words.plural(len(done.runs) - 1, 'run')} in it"
     if ref.run_id is None:
         what = f"session with {words.plural(len(done.runs), 'run')}"
@@ -49,8 +48,7 @@ def import_file(source: str, root: Path) -> None:
     from Agent.archive.run_import import import_run
 
     done = import_run(source, root)
-    if render.gave_json(done.to_dict):
-        return
+    render.document(done.to_dict)
     session = session_id_of(done.session)
     render.emit(f"{words.plural(done.events, 'event')} imported as session {session}")
     for run_id in done.runs:
@@ -154,19 +152,16 @@ def _show_run(run: str, root: Path, what: str | None, artifact: str | None, targ
         _print_artifact(record, artifact)
         return
     if what is None:
-        if not render.gave_json(lambda: _as_data(record)):
-            _show(record)
+        render.document(lambda: _as_data(record))
+        _show(record)
         return
     rows: Any = record.checkpoints() if what == "checkpoints" else getattr(record, what)
-    if render.gave_json(lambda: [asdict(row) for row in rows]):
-        return
-    if what == "model_calls":
-        models(rows, record.summary)
-    elif what == "artifacts":
-        _artifacts(record)
+    render.document(lambda: [asdict(row) for row in rows])
+    if rows:
+        render.table(rows, *_COLUMNS[what])
+        _note_sums(record, what, rows)
     else:
-        shown: dict[str, Callable[[Any], None]] = {"steps": _steps, "tool_calls": tools, "checkpoints": show}
-        shown[what](rows)
+        render.note(_NONE[what])
     if record.children and not rows:
         render.note(f"it has {words.plural(len(record.children), 'run')}: {_children(record)}")
 
@@ -183,8 +178,7 @@ def _list(root: Path, limit: int | None) -> None:
     count = limit or _LISTED
     found = list(islice(list_runs(root), count + 1))
     rows, more = found[:count], len(found) > count
-    if render.gave_json(lambda: {"root": str(root), "runs": [_row(each) for each in rows], "more": more}):
-        return
+    render.document(lambda: {"root": str(root), "runs": [_row(each) for each in rows], "more": more})
     if not rows:
         render.note(f"no run was recorded in {root} yet; `agent-trace runs last` shows a session's root run")
         return
@@ -227,70 +221,47 @@ def _show(record: RunRecord) -> None:
     title = "Root run of session" if run.state == "root" else "Run"
     shown = run.session_id if run.state == "root" else run.run_id
     render.emit(f"{render.paint(f'{title} {shown}', bold=True)}  {_state(run)}")
-    facts = [("agent", run.agent), ("labels", _labels(run, whole=True) or None), ("session", run.session_id)]
-    facts += [("started", run.started_at and words.clock(run.started_at, date=True))]
-    facts += [("parent run", run.parent_run_id)]
-    if run.duration_s is not None and run.state != "root":
-        facts.append(("duration", words.seconds(run.duration_s)))
-    if run.error is not None:
-        facts.append(("error", str(run.error)))
-    if run.open_steps:
-        facts.append(("open steps", ", ".join(run.open_steps[:_SHOWN_ROWS])))
-    if run.model_calls:
-        tokens = f"{words.count(run.prompt_tokens)} + {words.count(run.completion_tokens)} tokens"
-        paid = "".join(f", {cost(sum_, currency)}" for currency, sum_ in run.costs.items())
-        facts.append(("model calls", f"{words.count(run.model_calls)} ({tokens}{paid}), --models"))
-    if run.tool_calls:
-        facts.append(("tool calls", f"{words.count(run.tool_calls)}, --tools"))
+    tokens = f"{words.count(run.prompt_tokens)} + {words.count(run.completion_tokens)} tokens"
+    paid = "".join(f", {cost(sum_, currency)}" for currency, sum_ in run.costs.items())
     kept = len(record.checkpoints())
-    if kept:
-        facts.append(("checkpoints", f"{words.count(kept)}, --checkpoints"))
-    if record.children:
-        facts.append(("nested runs", _children(record)))
-    render.pairs((name, value) for name, value in facts if value is not None)
+    render.pairs(
+        [
+            ("agent", run.agent),
+            ("labels", _labels(run, whole=True)),
+            ("session", run.session_id),
+            ("started", run.started_at and words.date_time(run.started_at)),
+            ("parent run", run.parent_run_id),
+            ("duration", None if run.state == "root" else run.duration_s and words.seconds(run.duration_s)),
+            ("error", run.error),
+            ("open steps", ", ".join(run.open_steps[:_SHOWN_ROWS])),
+            ("model calls", run.model_calls and f"{run.model_calls:,} ({tokens}{paid}), --models"),
+            ("tool calls", run.tool_calls and f"{run.tool_calls:,}, --tools"),
+            ("checkpoints", kept and f"{kept:,}, --checkpoints"),
+            ("nested runs", _children(record)),
+        ]
+    )
     if run.started_at is None and run.state == "root":
+        hint = "nothing is recorded in it; Agent.flight.recorder records steps, calls and artifacts"
         if record.children:
-            render.emit(
-                f"  it has no steps of its own; agent-trace runs {record.children[-1]} shows that run"
-            )
-        else:
-            render.emit(
-                "  nothing is recorded in it; Agent.flight.recorder records steps, calls and artifacts"
-            )
+            hint = f"it has no steps of its own; agent-trace runs {record.children[-1]} shows that run"
+        render.emit(f"  {hint}")
     if record.steps:
         render.heading("Steps", _of(record.steps, "--steps"))
-        _steps(record.steps[:_SHOWN_ROWS])
+        render.table(record.steps[:_SHOWN_ROWS], *_COLUMNS["steps"])
     if record.artifacts:
         render.heading("Artifacts", _of(record.artifacts, "--artifacts"))
-        _artifacts(record, _SHOWN_ROWS)
+        render.table(record.artifacts[:_SHOWN_ROWS], *_COLUMNS["artifacts"])
+        _note_place(record)
 
 
 def _of(rows: tuple[Any, ...], option: str) -> str:
     return f"{_SHOWN_ROWS} of {words.count(len(rows))}, {option} for all" if len(rows) > _SHOWN_ROWS else ""
 
 
-def _steps(steps: Sequence[Step]) -> None:
-    render.table(
-        steps,
-        Column("STEP", "step_id"),
-        Column("NAME", "name"),
-        Column("STATE", "state", looks=STATE_LOOKS),
-        Column("DURATION", "duration_ms", words.milliseconds),
-        Column("OUTPUT", lambda step: _short(step.output_ref) if step.error is None else step.error),
-    )
-
-
-def _artifacts(record: RunRecord, limit: int | None = None) -> None:
-    render.table(
-        record.artifacts[:limit],
-        Column("ARTIFACT", "path"),
-        Column("SIZE", "size_bytes", words.size),
-        Column("TYPE", "media_type"),
-        Column("STEP", "step_id"),
-    )
-    if record.artifacts:
-        first = record.artifacts[0]
-        render.note(f"in {record.path_of(first.ref).parents[first.path.count('/')]}")
+def _note_place(record: RunRecord) -> None:
+    """Where the artifacts of a run are."""
+    first = record.artifacts[0]
+    render.note(f"in {record.path_of(first.ref).parents[first.path.count('/')]}")
 
 
 def _print_artifact(record: RunRecord, wanted: str) -> None:
@@ -330,8 +301,7 @@ def _metrics(root: Path) -> None:
     from Agent.replay.diff.metrics import replay_metrics
 
     found = replay_metrics(root)
-    if render.gave_json(lambda: {"root": str(root), **found.to_dict()}):
-        return
+    render.document(lambda: {"root": str(root), **found.to_dict()})
     render.pairs(
         [
             ("checkpoint success", _rate(found.checkpointed_runs, found.runs, "run")),
@@ -349,50 +319,21 @@ def _rate(count: int, of: int, noun: str) -> str:
     return "-" if not of else f"{count / of:.0%}, {words.count(count)} of {words.plural(of, noun)}"
 
 
-_CALL_LOOKS = {"error": "bad", "cancelled": "warn", "closed": "warn", "recorded": "soft"}
-"""`closed` is a stream that nobody read to its end, `recorded` an answer that a replay gave."""
-
-
-def tools(calls: Sequence[ToolCall]) -> None:
-    """A row for each call of a tool, in recorded order."""
-    if not calls:
-        render.note("no tool calls in this run; @record_tool records them")
-        return
-    render.table(
-        calls,
-        Column("TIME (UTC)", "timestamp", words.clock),
-        Column("TOOL", "name"),
-        Column("KIND", "kind"),
-        Column("STATE", lambda each: _call_state(each.outcome, each.answered_by), looks=_CALL_LOOKS),
-        Column("DURATION", "duration_ms", words.milliseconds),
-        Column("CALLED IN", "site"),
-        Column("WITHIN", lambda each: " > ".join(each.path) or None if each.error is None else each.error),
-    )
-
-
-def models(calls: Sequence[ModelCall], run: RunSummary) -> None:
-    """A row for each call of a model, and their sum."""
-    if not calls:
-        render.note("no model calls in this run; recorder.record_model_call and recorded_model record them")
-        return
-    render.table(
-        calls,
-        Column("TIME (UTC)", "timestamp", words.clock),
-        Column("MODEL", "model_name"),
-        Column("STATE", lambda each: _call_state(each.outcome, each.answered_by), looks=_CALL_LOOKS),
-        Column("IN", "prompt_tokens", words.count),
-        Column("OUT", "completion_tokens", words.count),
-        Column("COST", lambda each: cost(each.cost, each.currency), right=True),
-        Column("FIRST", "first_chunk_ms", words.milliseconds),
-        Column("DURATION", "latency_ms", words.milliseconds),
-        Column("WITHIN", lambda each: " > ".join(each.path) or each.step_id or None),
-    )
-    sums = [f"{words.count(run.prompt_tokens)} + {words.count(run.completion_tokens)} tokens"]
-    sums += [cost(paid, currency) for currency, paid in run.costs.items()]
-    unpriced = sum(each.cost is None and each.answered_by is None for each in calls)
-    if unpriced:
-        sums.append(f"{unpriced} of unknown cost (set_prices sets prices)")
-    render.note("together " + ", ".join(sums))
+def _note_sums(record: RunRecord, what: str, rows: Sequence[Any]) -> None:
+    """What the rows of one part of a run come to."""
+    if what == "artifacts":
+        _note_place(record)
+    elif what == "model_calls":
+        run = record.summary
+        sums = [f"{words.count(run.prompt_tokens)} + {words.count(run.completion_tokens)} tokens"]
+        sums += [cost(paid, currency) for currency, paid in run.costs.items()]
+        unpriced = sum(each.cost is None and each.answered_by is None for each in rows)
+        sums += [f"{unpriced} of unknown cost (set_prices sets prices)"] if unpriced else []
+        render.note("together " + ", ".join(sums))
+    elif what == "checkpoints":
+        whole, stored = sum(each.state_bytes for each in rows), sum(each.size_bytes for each in rows)
+        number = words.plural(len(rows), "checkpoint")
+        render.note(f"{number}: {words.size(whole)} of state in {words.size(stored)}")
 
 
 def cost(paid: float | None, currency: str | None) -> str:
@@ -407,21 +348,48 @@ def _call_state(outcome: str | None, answered_by: str | None) -> str:
     return outcome or ("ok" if answered_by is None else "recorded")
 
 
-_DAY_S = 86_400
-
-
-def show(found: Sequence[CheckpointInfo]) -> None:
-    """A row for each checkpoint, in the order in which they were saved, and their sum."""
-    if not found:
-        render.note(
-            "no checkpoints in this run; recorder.run(..., checkpoints=CheckpointPolicy(...)) saves them"
-        )
-        return
-    render.table(
-        found,
+_CALL_LOOKS = {"error": "bad", "cancelled": "warn", "closed": "warn", "recorded": "soft"}
+"""`closed` is a stream that nobody read to its end, `recorded` an answer that a replay gave."""
+_TIME = Column("TIME (UTC)", "timestamp", words.clock)
+_OUTCOME = Column("STATE", lambda call: _call_state(call.outcome, call.answered_by), looks=_CALL_LOOKS)
+_COLUMNS = {
+    "steps": (
+        Column("STEP", "step_id"),
+        Column("NAME", "name"),
+        Column("STATE", "state", looks=STATE_LOOKS),
+        Column("DURATION", "duration_ms", words.milliseconds),
+        Column("OUTPUT", lambda step: _short(step.output_ref) if step.error is None else step.error),
+    ),
+    "artifacts": (
+        Column("ARTIFACT", "path"),
+        Column("SIZE", "size_bytes", words.size),
+        Column("TYPE", "media_type"),
+        Column("STEP", "step_id"),
+    ),
+    "tool_calls": (
+        _TIME,
+        Column("TOOL", "name"),
+        Column("KIND", "kind"),
+        _OUTCOME,
+        Column("DURATION", "duration_ms", words.milliseconds),
+        Column("CALLED IN", "site"),
+        Column("WITHIN", lambda each: " > ".join(each.path) if each.error is None else each.error),
+    ),
+    "model_calls": (
+        _TIME,
+        Column("MODEL", "model_name"),
+        _OUTCOME,
+        Column("IN", "prompt_tokens", words.count),
+        Column("OUT", "completion_tokens", words.count),
+        Column("COST", lambda each: cost(each.cost, each.currency), right=True),
+        Column("FIRST", "first_chunk_ms", words.milliseconds),
+        Column("DURATION", "latency_ms", words.milliseconds),
+        Column("WITHIN", lambda each: " > ".join(each.path) or each.step_id),
+    ),
+    "checkpoints": (
         Column("STEP", "step_id"),
         Column("AGENT", "agent_id"),
-        Column("TIME (UTC)", "timestamp", words.clock),
+        _TIME,
         Column("WHY", "reason", looks=STATE_LOOKS),
         Column("TICK", "tick", right=True),
         Column("PHASE", "phase"),
@@ -429,12 +397,19 @@ def show(found: Sequence[CheckpointInfo]) -> None:
         Column("STORED", "size_bytes", words.size),
         Column("AS", "kind"),
         Column("VERSION", "agent_version"),
-        Column("CODE", lambda each: each.code[:8] if each.code else None),
-    )
-    whole, stored = sum(each.state_bytes for each in found), sum(each.size_bytes for each in found)
-    render.note(
-        f"{words.plural(len(found), 'checkpoint')}: {words.size(whole)} of state in {words.size(stored)}"
-    )
+        Column("CODE", lambda each: each.code and each.code[:8]),
+    ),
+}
+"""How each part of a run is listed."""
+_NONE = {
+    "steps": "no steps in this run; recorder.step records them",
+    "artifacts": "no artifacts in this run; recorder.save_artifact keeps them",
+    "tool_calls": "no tool calls in this run; @record_tool records them",
+    "model_calls": "no model calls in this run; recorder.record_model_call and recorded_model record them",
+    "checkpoints": "no checkpoints in this run; recorder.run(checkpoints=CheckpointPolicy(...)) saves them",
+}
+
+_DAY_S = 86_400
 
 
 def prune_runs(
@@ -455,12 +430,10 @@ def prune_runs(
     verb = "would be removed" if dry_run else "removed"
 
     def tell(session_id: str, removed: Removed) -> None:
-        if not render.wants_json():
-            render.emit(f"{session_id}: {_told(removed)} {verb}")
+        render.emit(f"{session_id}: {_told(removed)} {verb}")
 
     done = prune_checkpoints(root, policy, dry_run=dry_run, on_session=tell)
-    if render.gave_json(lambda: {"root": str(root), "dry_run": dry_run, **asdict(done)}):
-        return
+    render.document(lambda: {"root": str(root), "dry_run": dry_run, **asdict(done)})
     freed = "" if dry_run else f", {words.size(max(done.size_bytes, 0))} freed"
     render.emit(f"{_told(done)} {verb}{freed}")
     if done.waiting:

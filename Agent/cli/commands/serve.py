@@ -116,10 +116,7 @@ def serve(
         render.note(line)
 
     def started(server: RunningServer) -> None:
-        if render.wants_json():
-            urls = {name: getattr(server, f"{name}_url") for name in server.roles}
-            render.emit_json(urls)
-            return
+        render.document(lambda: {name: getattr(server, f"{name}_url") for name in server.roles})
         for line in started_lines(server):
             render.emit(line)
         if "query" in server.roles:
@@ -173,8 +170,7 @@ def add(
 
     with _store(database) as store:
         issued = store.issue_key(project, [Scope(each) for each in scopes], label=label)
-    if render.gave_json(lambda: {**_key_facts(issued.key), "key": issued.token}):
-        return
+    render.document(lambda: {**_key_facts(issued.key), "key": issued.token})
     render.emit(issued.token)
     render.note(f"it is shown only this once; it allows {_scopes(issued.key)} of {project}")
 
@@ -189,8 +185,7 @@ def list_them(database: Database) -> None:
     with _store(database) as store:
         found, projects = store.list_keys(), store.list_projects()
     facts = {"keys": list(map(_key_facts, found)), "projects": list(map(_project_facts, projects))}
-    if render.gave_json(lambda: facts):
-        return
+    render.document(lambda: facts)
     if found:
         render.table(
             found,
@@ -220,8 +215,8 @@ def revoke(key_id: Annotated[str, "KEY"], database: Database) -> None:
     """
     with _store(database) as store:
         key = store.revoke_key(key_id)
-    if not render.gave_json(lambda: _key_facts(key)):
-        render.emit(f"{key.key_id} of {key.project} is revoked")
+    render.document(lambda: _key_facts(key))
+    render.emit(f"{key.key_id} of {key.project} is revoked")
 
 
 @command(of=keys)
@@ -243,8 +238,8 @@ def content(
     """
     with _store(database) as store:
         done = store.set_content(project, allowed=allowed)
-    if not render.gave_json(lambda: _project_facts(done)):
-        render.emit(f"content of {done.name} is {_taken(done.content_allowed)} from now on")
+    render.document(lambda: _project_facts(done))
+    render.emit(f"content of {done.name} is {_taken(done.content_allowed)} from now on")
 
 
 def _key_facts(key: ApiKey) -> dict[str, Any]:

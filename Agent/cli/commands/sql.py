@@ -58,7 +58,7 @@ def sql(
         run = query or run  # the one argument is the session then
     elif not (query or "").strip():
         raise misuse('say what to ask, as in agent-trace sql "SELECT count(*) FROM events"')
-    form = "table" if table else "json" if render.wants_json() else "csv" if as_csv else "table"
+    form = "json" if render.wants_json() else "csv" if as_csv and not table else "table"
     engine = parameters.engine_of(run, root)
     token = bounds.set(bounds.get()._replace(deadline_s=timeout))
     try:

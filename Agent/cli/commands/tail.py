@@ -24,7 +24,7 @@ import click
 
 from Agent.cli import parameters, render
 from Agent.cli.event_lines import LEVEL_NAMES, FieldTest, Selection, Where, conditions, event_line
-from Agent.cli.parameters import DIRECTORY, FROM_ZERO, Root, Session, command, misuse
+from Agent.cli.parameters import DIRECTORY, FROM_ZERO, OneRun, Root, command, misuse
 from Agent.errors import DamagedInput, InputError
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
@@ -81,14 +81,15 @@ def tail(
     where: Where,
     lines: Annotated[int | None, "--lines -n N", FROM_ZERO],
     cursor: Annotated[Path | None, "--cursor FILE"],
-    session: Session,
+    run: OneRun,
     root: Root,
     **asked: Unpack[Asked],
 ) -> int:
     """Print the newest events, and follow them with -f.
 
-    Follows every agent across rotation and new files, in order. With --json, each line is an event as
-    recorded, with escapes for what a terminal would obey; otherwise long values are cut to its width.
+    Follows every agent across rotation and new files, in order. RUN is a session, or SESSION/agent_id. With
+    --json, each line is an event as recorded, with escapes for what a terminal would obey; otherwise long
+    values are cut to its width.
 
     Args:
         follow: Wait for further events until interrupted; so does -f alone.
@@ -106,6 +107,9 @@ def tail(
 
     if cursor is not None and lines is not None:
         raise misuse("--cursor continues where it was; leave out -n")
+    session, agent = parameters.split_run(run)
+    if agent:
+        asked["agents"] += (agent,)
     wanted = Selection(fields=(*short[1], *where), **asked)
     if lines is None and not (wanted.since or wanted.until or cursor):
         lines = LINES
@@ -532,8 +536,7 @@ def install(directory: Annotated[Path | None, "--to DIR", DIRECTORY]) -> None:
             path=target,
             remedy="choose a writable directory with --to",
         ) from error
-    if render.gave_json(lambda: {"path": str(target), "format": FORMAT_NAME, "changed": not is_current}):
-        return
+    render.document(lambda: {"path": str(target), "format": FORMAT_NAME, "changed": not is_current})
     render.emit(str(target))
     render.note("it was already installed" if is_current else "now try: lnav trace/session_*/agents")
 

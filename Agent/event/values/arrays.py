@@ -363,12 +363,21 @@ def _times_parts(value: Any) -> list[Any]:
     return [held._ndarray, getattr(held.dtype, "tz", None), None if freq is None else freq.freqstr]
 
 
-def _make_times(cls: Any, moments: Any, zone: Any, freq: str | None, name: Any = None) -> Any:
+def _named_times_parts(value: Any) -> list[Any]:
+    # Some constructors leave `_freq` to the class, where it is None.
+    return [*_times_parts(value), value._name, "_freq" in vars(value)]
+
+
+def _make_times(
+    cls: Any, moments: Any, zone: Any, freq: str | None, name: Any = None, has_freq: bool = True
+) -> Any:
     pandas = _pandas()
     index = pandas.DatetimeIndex if moments.dtype.kind == "M" else pandas.TimedeltaIndex
     made = index(moments, freq=freq, name=name)
     if zone is not None:
         made = made.tz_localize("UTC").tz_convert(zone)
+    if not has_freq:
+        vars(made).pop("_freq", None)
     return made if issubclass(cls, pandas.Index) else made.array
 
 
@@ -411,7 +420,7 @@ def _make_text_array(_cls: type, texts: list[Any], dtype: str) -> Any:
 
 
 _TIMES = Form(_times_parts, _make_times)
-_NAMED_TIMES = Form(lambda value: [*_times_parts(value), value._name], _make_times)
+_NAMED_TIMES = Form(_named_times_parts, _make_times)
 _TEXTS = Form(_text_array_parts, _make_text_array)
 _NULLABLE = Form(
     lambda value: [value._data, value._mask],

@@ -668,6 +668,13 @@ def _reduced(value: Any, base: type, name: str) -> Pieces:
         raise Unreadable(f"{name} is written in C and shows nothing of itself") from error
 
 
+def _array_of_pandas(value: Any) -> Pieces:
+    """Its type and items; its attributes, which the reduction repeats, are caches."""
+    pieces = _reduced(value, type(value), "pandas.arrays")
+    made_by, state = pieces.ordered
+    return pieces._replace(ordered=(made_by, state[:2]))
+
+
 _READERS: dict[type, _Reader] = {
     dict: _mapping(dict),
     list: _items(list),
@@ -712,6 +719,7 @@ _BY_NAME: dict[str, _Reader] = {
     "collections.OrderedDict": lambda value: Pieces("OrderedDict", mapping=tuple(dict.items(value))),
     "collections.defaultdict": _defaultdict,
     "array.array": _array,
+    "pandas._libs.arrays.NDArrayBacked": _array_of_pandas,
     "functools.partial": _partial,
     "functools._lru_cache_wrapper": lambda value: Pieces("cached", (value.__wrapped__,)),
     "weakref.ReferenceType": _weak,

@@ -284,7 +284,7 @@ def _key_script(old: list[str], new: list[str]) -> list[Any]:
 def _list_script(old: list[Any], new: list[Any]) -> list[Any]:
     blocks = _nearby_blocks(old, new)
     if blocks is None:
-        blocks = matching_blocks(list(map(orjson.dumps, old)), list(map(orjson.dumps, new)))
+        blocks = matching_blocks(_texts(old), _texts(new))
     return _script(old, new, blocks, _gap)
 
 
@@ -312,6 +312,11 @@ def _replace(script: list[Any], old: list[Any], new: list[Any]) -> None:
     _say(script, -len(old))
     if new:
         script.append(new)
+
+
+def _texts(items: list[Any]) -> list[str]:
+    # as bytes, each would keep the kilobyte that orjson begins with
+    return [write_json(item).decode() for item in items]
 
 
 def _nearby_blocks(old: list[Any], new: list[Any]) -> list[Block] | None:

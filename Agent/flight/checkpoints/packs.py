@@ -18,7 +18,7 @@ from zlib import crc32
 import orjson
 
 from Agent.errors import DamagedInput
-from Agent.event.values.plain import ask_memory_for, read_json
+from Agent.event.values.plain import ask_memory_for_more, read_json, write_json
 from Agent.tree.files.descriptors import give_back, let_go, names, out_of_the_way, write_all
 from Agent.tree.files.session import replacing, sync_directory
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NO_FOLLOW, entries_in, open_file, read_file, scan
@@ -265,6 +265,8 @@ _MIN_BYTES: Final = 8192
 _MEAN_BYTES: Final = 32_768
 _MAX_BYTES: Final = 131_072
 _SUFFIX: Final = ".json.zst"
+_ASKED_EACH: Final = 16
+"""After so many short pieces there may be less memory than there was when the first was written."""
 
 
 def split(value: Any) -> list[bytes]:
@@ -272,10 +274,10 @@ def split(value: Any) -> list[bytes]:
     chunks: list[bytes] = []
     pending: list[bytes] = []
     length = 0
-    pieces: list[bytes] = []
-    ask_memory_for(value)
-    _pieces(value, pieces)
-    for piece in pieces:
+    # one after another: orjson leaves the room of a kilobyte behind each short piece that is kept
+    for number, piece in enumerate(_pieces(value)):
+        if not number % _ASKED_EACH:
+            ask_memory_for_more()
         pending.append(piece)
         length += len(piece)
         # A piece ends a chunk by its own hash, with a chance that grows with its length.
@@ -289,22 +291,24 @@ def split(value: Any) -> list[bytes]:
     return chunks
 
 
-def _pieces(value: Any, pieces: list[bytes]) -> None:
-    text = orjson.dumps(value)
+def _pieces(value: Any) -> Iterator[bytes]:
     kind = type(value)
+    is_large = kind is dict or kind is list or (kind is str and len(value) > _LEAF_BYTES)
+    text = write_json(value) if is_large else orjson.dumps(value)
     if len(text) <= _LEAF_BYTES or (kind is not dict and kind is not list):
-        pieces.append(text)
+        yield text
         return
+    del text
     if kind is list:
         for number, item in enumerate(value):
-            pieces.append(b"," if number else b"[")
-            _pieces(item, pieces)
-        pieces.append(b"]")
+            yield b"," if number else b"["
+            yield from _pieces(item)
+        yield b"]"
         return
     for number, (key, item) in enumerate(value.items()):
-        pieces.append((b"," if number else b"{") + orjson.dumps(key) + b":")
-        _pieces(item, pieces)
-    pieces.append(b"}")
+        yield (b"," if number else b"{") + orjson.dumps(key) + b":"
+        yield from _pieces(item)
+    yield b"}"
 
 
 def chunk_digest(chunk: bytes) -> str:

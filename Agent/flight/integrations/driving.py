@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -64,17 +65,25 @@ def recorded_copy(model: Any, methods: Mapping[str, Any]) -> Any:
     return made
 
 
+@contextmanager
+def _live(call: OpenModelCall, shape: Shape) -> Iterator[Callable[[Any], None]]:
+    """While the model itself is asked; what it gives is the answer of the call."""
+    answers: list[Any] = []
+    try:
+        with call.inside():
+            yield answers.append
+    except BaseException as error:
+        call.fail(error)
+        raise
+    call.end(lambda: shape.encode(answers[0]), lambda: shape.usage(answers[0]))
+
+
 def drive(call: OpenModelCall, live: Callable[[], Any], shape: Shape) -> Any:
     """The answer: of the recording where there is one, else of the model."""
     if call.answer is not None:
         return _answered(call, shape)
-    try:
-        with call.inside():
-            answer = live()
-    except BaseException as error:
-        call.fail(error)
-        raise
-    call.end(lambda: shape.encode(answer), lambda: shape.usage(answer))
+    with _live(call, shape) as keep:
+        keep(answer := live())
     return answer
 
 
@@ -82,26 +91,27 @@ async def drive_async(call: OpenModelCall, live: Callable[[], Awaitable[Any]], s
     """The same for a model that is awaited."""
     if call.answer is not None:
         return _answered(call, shape)
-    try:
-        with call.inside():
-            answer = await live()
-    except BaseException as error:
-        call.fail(error)
-        raise
-    call.end(lambda: shape.encode(answer), lambda: shape.usage(answer))
+    with _live(call, shape) as keep:
+        keep(answer := await live())
     return answer
 
 
-def drive_stream(call: OpenModelCall, live: Callable[[], Any], shape: Shape) -> Iterator[Any]:
+def drive_stream(
+    begin: Callable[[], OpenModelCall], live: Callable[[], Any], shape: Shape
+) -> Generator[Any, None, None]:
     """The pieces: of the recording where there is one, else of the model; what came is kept in any case."""
-    return streamed(call, _driven(call, live, shape))
+    call = begin()
+    yield from streamed(call, _driven(call, live, shape))
 
 
-def drive_stream_async(
-    call: OpenModelCall, live: Callable[[], Any], shape: Shape
+async def drive_stream_async(
+    begin: Callable[[], OpenModelCall], live: Callable[[], Any], shape: Shape
 ) -> AsyncGenerator[Any, None]:
     """The same for an asynchronous stream."""
-    return streamed_async(call, _driven(call, live, shape))
+    call = begin()
+    async with aclosing(streamed_async(call, _driven(call, live, shape))) as pieces:
+        async for piece in pieces:
+            yield piece
 
 
 def _driven(call: OpenModelCall, live: Callable[[], Any], shape: Shape) -> Driven:
@@ -112,24 +122,12 @@ def _driven(call: OpenModelCall, live: Callable[[], Any], shape: Shape) -> Drive
         call.chunk(lambda: shape.encode_chunk(chunk))
         seen.append(chunk)
 
+    def of_whole(read: Callable[[Any], Any]) -> Any:
+        answer = shape.whole(seen) if seen else None
+        return None if answer is None else read(answer)
+
     begin = live if call.answer is None else partial(_recorded_chunks, call, shape)
-    return begin, take, _whole(shape, seen), _usage(shape, seen)
-
-
-def _whole(shape: Shape, seen: list[Any]) -> Callable[[], Any]:
-    def made() -> Any:
-        answer = shape.whole(seen) if seen else None
-        return None if answer is None else shape.encode(answer)
-
-    return made
-
-
-def _usage(shape: Shape, seen: list[Any]) -> Callable[[], Usage | None]:
-    def made() -> Usage | None:
-        answer = shape.whole(seen) if seen else None
-        return None if answer is None else shape.usage(answer)
-
-    return made
+    return begin, take, partial(of_whole, shape.encode), partial(of_whole, shape.usage)
 
 
 def _answered(call: OpenModelCall, shape: Shape) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from Agent.flight.integrations.driving import (
@@ -33,11 +32,13 @@ def recorded(model: Any) -> Any:
     if base._stream is not plain._stream:  # noqa: SLF001
         methods["_stream"] = _stream(base, "_stream", _SHAPE)
     if base._astream is not plain._astream:  # noqa: SLF001
-        methods["_astream"] = _astream(base, "_astream", _SHAPE)
+        methods["_astream"] = _stream(base, "_astream", _SHAPE, drive_stream_async)
     if getattr(base, "_stream_chat_model_events", None) is not None:
         methods["_stream_chat_model_events"] = _stream(base, "_stream_chat_model_events", _EVENTS)
     if getattr(base, "_astream_chat_model_events", None) is not None:
-        methods["_astream_chat_model_events"] = _astream(base, "_astream_chat_model_events", _EVENTS)
+        methods["_astream_chat_model_events"] = _stream(
+            base, "_astream_chat_model_events", _EVENTS, drive_stream_async
+        )
     return recorded_copy(model, methods)
 
 
@@ -63,35 +64,15 @@ def _agenerate(base: Any) -> Any:
     return _agenerate
 
 
-def _stream(base: Any, name: str, shape: Shape) -> Any:
+def _stream(base: Any, name: str, shape: Shape, drive: Any = drive_stream) -> Any:
     live = getattr(base, name)
 
-    def stream(
-        self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
-    ) -> Iterator[Any]:
-        call = _open(self, messages, stop, kwargs, streams=True)
-        yield from drive_stream(
-            call, lambda: live(self, messages, stop=stop, run_manager=run_manager, **kwargs), shape
+    def stream(self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
+        return drive(
+            lambda: _open(self, messages, stop, kwargs, streams=True),
+            lambda: live(self, messages, stop=stop, run_manager=run_manager, **kwargs),
+            shape,
         )
-
-    return stream
-
-
-def _astream(base: Any, name: str, shape: Shape) -> Any:
-    live = getattr(base, name)
-
-    async def stream(
-        self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
-    ) -> AsyncIterator[Any]:
-        call = _open(self, messages, stop, kwargs, streams=True)
-        driven = drive_stream_async(
-            call, lambda: live(self, messages, stop=stop, run_manager=run_manager, **kwargs), shape
-        )
-        try:
-            async for chunk in driven:
-                yield chunk
-        finally:
-            await driven.aclose()
 
     return stream
 

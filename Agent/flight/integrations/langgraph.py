@@ -388,17 +388,31 @@ class Chunks:
         return data
 
 
+@contextmanager
+def _streaming(call: GraphCall) -> Iterator[Context]:
+    """A call that is streamed, as a run or a step of one; gives the context that its parts run in."""
+    within = copy_context()
+    within.run(call.__enter__)
+    try:
+        yield within
+    except GeneratorExit:
+        within.run(call.leave)
+        raise
+    except BaseException as error:
+        within.run(call.__exit__, type(error), error, error.__traceback__)
+        raise
+    within.run(call.ended, call.last_state)
+    within.run(call.__exit__, None, None, None)
+
+
 def streamed(
     call: GraphCall, chunks_of: Callable[..., Iterator[Any]], more: dict[str, Any]
 ) -> Generator[Any, None, None]:
-    """The chunks of a call that is streamed, as a run or a step of one."""
-    within = copy_context()
-    within.run(call.__enter__)
-    source: Any = None
-    try:
+    """The chunks of a call that is streamed."""
+    with _streaming(call) as within:
         within.run(call.look_back)
         view = Chunks(call, more, is_own=False)
-        source = within.run(partial(chunks_of, **view.asked))
+        source: Any = within.run(partial(chunks_of, **view.asked))
         while True:
             try:
                 chunk = within.run(next, source)
@@ -407,33 +421,22 @@ def streamed(
             for each in within.run(view.take, chunk):
                 try:
                     yield each
+                except GeneratorExit:
+                    within.run(source.close)
+                    raise
                 except Exception as error:
                     within.run(source.throw, error)  # as if the reader had the graph's own stream
                     raise
-    except GeneratorExit:
-        try:
-            within.run(source.close)
-        finally:
-            within.run(call.leave)
-        raise
-    except BaseException as error:
-        within.run(call.__exit__, type(error), error, error.__traceback__)
-        raise
-    within.run(call.ended, call.last_state)
-    within.run(call.__exit__, None, None, None)
 
 
 async def astreamed(
     call: GraphCall, chunks_of: Callable[..., AsyncIterator[Any]], more: dict[str, Any]
 ) -> AsyncIterator[Any]:
     """The same of an asynchronous stream."""
-    within = copy_context()
-    within.run(call.__enter__)
-    source: Any = None
-    try:
+    with _streaming(call) as within:
         await _Within(within, call.look_back_async())
         view = Chunks(call, more, is_own=False)
-        source = within.run(partial(chunks_of, **view.asked))
+        source: Any = within.run(partial(chunks_of, **view.asked))
         while True:
             try:
                 chunk = await _Within(within, source.__anext__())
@@ -442,20 +445,12 @@ async def astreamed(
             for each in within.run(view.take, chunk):
                 try:
                     yield each
+                except GeneratorExit:
+                    await _Within(within, source.aclose())
+                    raise
                 except (Exception, asyncio.CancelledError) as error:
                     await _Within(within, source.athrow(error))
                     raise
-    except GeneratorExit:
-        try:
-            await _Within(within, source.aclose())
-        finally:
-            within.run(call.leave)
-        raise
-    except BaseException as error:
-        within.run(call.__exit__, type(error), error, error.__traceback__)
-        raise
-    within.run(call.ended, call.last_state)
-    within.run(call.__exit__, None, None, None)
 
 
 class _Within:

@@ -36,14 +36,12 @@ def recorded(model: Any) -> Any:
         call = _open(self, args, kwargs)
         return await drive_async(call, lambda: base.get_response(self, *args, **kwargs), _SHAPE)
 
-    async def stream_response(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        call = _open(self, args, kwargs, streams=True)
-        driven = drive_stream_async(call, lambda: base.stream_response(self, *args, **kwargs), _SHAPE)
-        try:
-            async for event in driven:
-                yield event
-        finally:
-            await driven.aclose()
+    def stream_response(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        return drive_stream_async(
+            lambda: _open(self, args, kwargs, streams=True),
+            lambda: base.stream_response(self, *args, **kwargs),
+            _SHAPE,
+        )
 
     return recorded_copy(model, {"get_response": get_response, "stream_response": stream_response})
 

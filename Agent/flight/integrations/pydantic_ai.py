@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -100,23 +100,17 @@ def _played(call: OpenModelCall, parameters: Any) -> Any:
 
 def _then_raising(stream: Any, error: BaseException) -> Any:
     """The stream, which ends as the recorded one did."""
-    base = type(stream)
 
-    async def with_end(events: Any) -> AsyncIterator[Any]:
-        async for event in events:
+    async def with_end(events: Callable[[], Any]) -> AsyncIterator[Any]:
+        async for event in events():
             yield event
         raise error
 
-    def aiter_(self: Any) -> Any:
-        return with_end(base.__aiter__(self))
-
-    stream.__class__ = type(base.__name__, (base,), {"__aiter__": aiter_, "__module__": base.__module__})
-    return stream
+    return _through(stream, with_end)
 
 
 def _tapped(stream: Any, call: OpenModelCall) -> Any:
     """The stream itself, of whose events the call is told."""
-    base = type(stream)
     opened: list[Any] = []
 
     async def tap(events: Any) -> AsyncIterator[Any]:
@@ -124,10 +118,20 @@ def _tapped(stream: Any, call: OpenModelCall) -> Any:
             call.chunk(lambda event=event: _EVENT.dump_python(event, mode="json"))  # type: ignore[misc]
             yield event
 
-    def aiter_(self: Any) -> Any:
+    def once(events: Callable[[], Any]) -> Any:
         if not opened:
-            opened.append(tap(base.__aiter__(self)))
+            opened.append(tap(events()))
         return opened[0]
+
+    return _through(stream, once)
+
+
+def _through(stream: Any, changed: Callable[[Callable[[], Any]], Any]) -> Any:
+    """The stream itself, whose events come through a function."""
+    base = type(stream)
+
+    def aiter_(self: Any) -> Any:
+        return changed(lambda: base.__aiter__(self))
 
     stream.__class__ = type(base.__name__, (base,), {"__aiter__": aiter_, "__module__": base.__module__})
     return stream

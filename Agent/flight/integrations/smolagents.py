@@ -21,8 +21,11 @@ def recorded(model: Any) -> Any:
         return drive(call, lambda: base.generate(self, messages, *args, **kwargs), _SHAPE)
 
     def generate_stream(self: Any, messages: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        call = _open(self, base.generate_stream, messages, args, kwargs, streams=True)
-        yield from drive_stream(call, lambda: base.generate_stream(self, messages, *args, **kwargs), _SHAPE)
+        return drive_stream(
+            lambda: _open(self, base.generate_stream, messages, args, kwargs, streams=True),
+            lambda: base.generate_stream(self, messages, *args, **kwargs),
+            _SHAPE,
+        )
 
     methods: dict[str, Any] = {"generate": generate}
     if hasattr(base, "generate_stream"):

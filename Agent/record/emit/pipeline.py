@@ -25,7 +25,7 @@ from Agent.event.model import RedactedBytes
 from Agent.event.payloads import KINDS
 from Agent.event.values.plain import read_json, write_json
 from Agent.event.values.reading import DEFAULT_LIMITS, Limits
-from Agent.record.emit.context import SpanScope, current_scope
+from Agent.record.emit.context import Reads, SpanScope, current_scope
 from Agent.record.emit.lines import DurableErrors, EventBuffer, SpanBoard, Stamps, ThreadStamps
 from Agent.record.encode.capture import Capture, Types
 from Agent.record.encode.event_template import AgentBinding, EmitPlain, HeadRoom, Slot
@@ -42,6 +42,7 @@ from Agent.tree.write.sink import NoRoom, Sink
 
 if TYPE_CHECKING:
     from Agent.record.emit.context import RunWatcher
+    from Agent.record.state.tracker import Known
     from Agent.tree.write.artifacts import ArtifactFiles
     from Agent.tree.write.sink import Sink
     from Agent.tree.write.writer import SessionWriter
@@ -63,6 +64,11 @@ class Lane(Protocol):
 
     def hold(self, function: Put | None, /) -> None:
         """Have a function take the lines of calls in the place of `put`; None ends that."""
+
+    def tell_outside(
+        self, known: Known, obj: object, only: frozenset[str], are_written: bool, is_ahead: bool, /
+    ) -> bool:
+        """Do what `emit_outside` does, where only scalars were written; whether nothing is left to do."""
 
 
 def _leveled(levels: Levels, put: Put) -> Put:
@@ -560,7 +566,7 @@ class Pipeline:
 
 
 if native is not None:
-    own = (AgentBinding, Health, Slot, SpanScope, Stamps, ThreadStamps)
+    own = (AgentBinding, Health, Reads, Slot, SpanScope, Stamps, ThreadStamps)
     native.learn({each.__name__: each for each in (*own, *writer.CLASSES_WRITTEN_BY)})
 
 

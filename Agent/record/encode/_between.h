@@ -269,9 +269,18 @@ static int is_settled(PyObject *between, long open) {
            && GET(writes, WRITES__is_mixed) != Py_True && is_true(GET(objects, OBJECTS_is_settled));
 }
 
-/* Whether the fields of the agents that are looked at hold what they held; those of `own`, which acted, may hold others. Its
-   place is left in `*moved`. */
-static int hold_what_they_held(PyObject *writes, PyObject *own, Py_ssize_t *moved) {
+enum { MOST_OTHERS = 8 };
+
+/* Agents whose fields hold other scalars than at the last look: the one that acted, by its place, and others. */
+typedef struct {
+    Py_ssize_t own;
+    int count;
+    PyObject *others[MOST_OTHERS]; /* (tracker, what was seen), held */
+} Moved;
+
+/* Whether the fields of the agents that are looked at hold what they held; those of `own`, which acted, and those that it wrote
+   may hold others, unless it is NULL. */
+static int hold_what_they_held(PyObject *writes, PyObject *own, Moved *moved) {
     if (GET(writes, WRITES_is_watching) != Py_True) return 1;
     PyObject *order = GET(writes, WRITES__order), *compared = GET(writes, WRITES__compared);
     if (!PyList_CheckExact(order) || !PyList_CheckExact(compared) || !PyDict_CheckExact(GET(writes, WRITES__looked))
@@ -280,8 +289,13 @@ static int hold_what_they_held(PyObject *writes, PyObject *own, Py_ssize_t *move
     for (Py_ssize_t at = 0; at < PyList_GET_SIZE(compared); at++) {
         if (!is_moved(PyList_GET_ITEM(compared, at))) continue;
         PyObject *item = PyList_GET_ITEM(order, at);
-        if (own == NULL || !PyTuple_CheckExact(item) || PyTuple_GET_SIZE(item) != 2 || PyTuple_GET_ITEM(item, 0) != own) return 0;
-        *moved = at;
+        if (own == NULL || !PyTuple_CheckExact(item) || PyTuple_GET_SIZE(item) != 2) return 0;
+        if (PyTuple_GET_ITEM(item, 0) == own) {
+            moved->own = at;
+        } else {
+            if (moved->count == MOST_OTHERS || !note_writer(PyTuple_GET_ITEM(item, 0), PyTuple_GET_ITEM(item, 1), NULL)) return 0;
+            moved->others[moved->count++] = Py_NewRef(item);
+        }
     }
     return 1;
 }
@@ -308,10 +322,9 @@ static int count_looks(PyObject *looked, PyObject *seen_at) {
 
 /* As `BetweenActions.begins` where nothing was changed since the last action ended; 0 where Python has to look. */
 static int begins_quietly(PyObject *between, PyObject *held) {
-    Py_ssize_t moved = -1;
     if (!is_settled(between, 0)) return PyErr_Clear(), 0;
     PyObject *objects = GET(between, BETWEEN_objects), *looked = looked_at(objects, held), *open = PyLong_FromLong(1);
-    int quiet = looked != NULL && open != NULL && hold_what_they_held(GET(between, BETWEEN_writes), NULL, &moved)
+    int quiet = looked != NULL && open != NULL && hold_what_they_held(GET(between, BETWEEN_writes), NULL, NULL)
                 && tell_nothing(looked) && count_looks(looked, NULL);
     if (quiet) PUT(between, BETWEEN__open, Py_NewRef(open));
     Py_XDECREF(open);
@@ -352,17 +365,26 @@ done:
     return taken;
 }
 
-/* As `BetweenActions.ended` where the action changed nothing but scalars of its own agent; 0 where Python has to look. */
-static int ended_quietly(PyObject *between, PyObject *held, PyObject *own) {
-    Py_ssize_t moved = -1;
+static int note_writers(const Moved *moved, PyObject *writer) {
+    for (int i = 0; i < moved->count; i++)
+        if (!note_writer(PyTuple_GET_ITEM(moved->others[i], 0), PyTuple_GET_ITEM(moved->others[i], 1), writer)) return 0;
+    return 1;
+}
+
+/* As `BetweenActions.ended` where the action changed nothing but scalars of agents; 0 where Python has to look.
+   `writer` is the id of its agent, None where others may have written meanwhile. */
+static int ended_quietly(PyObject *between, PyObject *held, PyObject *own, PyObject *writer) {
+    Moved moved = {-1, 0, {NULL}};
     if (!is_settled(between, 1)) return PyErr_Clear(), 0;
     PyObject *writes = GET(between, BETWEEN_writes), *objects = GET(between, BETWEEN_objects);
     PyObject *looked = looked_at(objects, held), *closed = PyLong_FromLong(0);
     PyObject *ended = PyLong_FromLongLong(PyLong_AsLongLong(GET(objects, OBJECTS__ended)) + 1);
     int quiet = looked != NULL && closed != NULL && ended != NULL && hold_what_they_held(writes, own, &moved) && tell_nothing(looked)
-                && (moved < 0 || take_own(PyTuple_GET_ITEM(PyList_GET_ITEM(GET(writes, WRITES__order), moved), 1),
-                                          PyList_GET_ITEM(GET(writes, WRITES__compared), moved)))
-                && count_looks(looked, ended);
+                && (moved.count == 0 || writer != Py_None)
+                && (moved.own < 0 || take_own(PyTuple_GET_ITEM(PyList_GET_ITEM(GET(writes, WRITES__order), moved.own), 1),
+                                              PyList_GET_ITEM(GET(writes, WRITES__compared), moved.own)))
+                && note_writers(&moved, writer) && count_looks(looked, ended);
+    for (int i = 0; i < moved.count; i++) Py_DECREF(moved.others[i]);
     if (quiet) {
         PyObject *own_look = own == Py_None ? NULL : PyDict_GetItemWithError(GET(writes, WRITES__looked), own);
         if (own_look != NULL && IS_A(own_look, LOOKED) && PyDict_CheckExact(GET(own_look, LOOKED_pending)))

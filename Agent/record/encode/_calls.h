@@ -6,11 +6,11 @@
 
 /* The slots of Python classes that are read and written here, by their place in the object. */
 enum { CALL, SCOPE, AGENT, BINDING, SLOT, TRACKER, THREAD, STAMPS, STREAM, SYNCED, OWN_FILE, SEGMENT, LIMIT, HEALTH, HELD,
-       BETWEEN, OBJECTS, WRITES, LOOKED, KEPT, CLASSES };
+       BETWEEN, OBJECTS, WRITES, LOOKED, KEPT, KEPT_READS, ADOPTED, RANDOM, CLASSES };
 static const char *const CLASS_NAMES[CLASSES] = {"Call", "SpanScope", "Known", "AgentBinding", "Slot", "StateTracker",
                                                  "ThreadStamps", "Stamps", "SessionStream", "SyncedStream", "OwnFile", "Segment",
                                                  "Limit", "Health", "HeldObject", "BetweenActions", "HeldObjects",
-                                                 "AgentWrites", "_Looked", "_Kept"};
+                                                 "AgentWrites", "_Looked", "_Kept", "Reads", "Adopted", "AdoptedRandom"};
 static PyTypeObject *CLASS[CLASSES];
 #define MEMBERS(M)                                                                                                     \
     M(CALL, args_body) M(CALL, binding) M(CALL, board_slot) M(CALL, changeable) M(CALL, held) M(CALL, is_entry) M(CALL, is_probed)   \
@@ -23,18 +23,21 @@ static PyTypeObject *CLASS[CLASSES];
     M(SLOT, binding) M(SLOT, extra) M(SLOT, heads) M(SLOT, is_read) M(SLOT, mirror) M(SLOT, written)                   \
     M(TRACKER, _held) M(TRACKER, _ignored) M(TRACKER, _keeping) M(TRACKER, _read) M(TRACKER, _refused)                 \
     M(TRACKER, actions) M(TRACKER, failure) M(TRACKER, heavy) M(TRACKER, held) M(TRACKER, kept) M(TRACKER, last) M(TRACKER, probed)     \
-    M(TRACKER, watched)                                                                                                \
+    M(TRACKER, borrowed) M(TRACKER, watched) M(TRACKER, written_outside)                                               \
     M(THREAD, generation) M(THREAD, last_us) M(THREAD, store)                                                          \
     M(STAMPS, generation) M(STAMPS, look_at_us) M(STAMPS, second)                                                      \
     M(STREAM, _file) M(OWN_FILE, segment) M(SEGMENT, fd) M(SEGMENT, pins) M(SEGMENT, room_bytes) M(LIMIT, value)     \
     M(HEALTH, events) M(HEALTH, unreported)                                                                            \
     M(HELD, _entries) M(HELD, _is_generator) M(HELD, _marks) M(HELD, _names) M(HELD, _refer) M(HELD, _skipped)         \
-    M(HELD, is_moving) M(HELD, last) M(HELD, looks_left) M(HELD, seen_at)                                              \
+    M(HELD, is_moving) M(HELD, is_written) M(HELD, last) M(HELD, looks_left) M(HELD, seen_at)                                              \
     M(BETWEEN, _open) M(BETWEEN, objects) M(BETWEEN, writes)                                                           \
-    M(OBJECTS, _ended) M(OBJECTS, _with_moving) M(OBJECTS, is_settled) M(OBJECTS, is_watching)                         \
-    M(WRITES, _compared) M(WRITES, _is_first) M(WRITES, _is_mixed) M(WRITES, _left) M(WRITES, _looked)                 \
-    M(WRITES, _order) M(WRITES, _thread) M(WRITES, is_watching) M(LOOKED, marks) M(LOOKED, pending)  \
-    M(KEPT, looks_left)
+    M(OBJECTS, _ended) M(OBJECTS, _known) M(OBJECTS, _with_moving) M(OBJECTS, has_written) M(OBJECTS, is_settled) M(OBJECTS, is_watching)                         \
+    M(WRITES, _compared) M(WRITES, _has_threads) M(WRITES, _is_first) M(WRITES, _is_on) M(WRITES, _is_mixed) M(WRITES, _left) M(WRITES, _looked)                 \
+    M(WRITES, _order) M(WRITES, _thread) M(WRITES, is_watching) M(LOOKED, compared) M(LOOKED, fields) M(LOOKED, marks) M(LOOKED, pending)  \
+    M(KEPT, looks_left)                                                                                                \
+    M(KEPT_READS, at_close) M(KEPT_READS, closed) M(KEPT_READS, environment) M(KEPT_READS, segments) M(KEPT_READS, values)                      \
+    M(ADOPTED, owner) M(ADOPTED, segment)                                                                              \
+    M(RANDOM, _pipeline) M(RANDOM, _was_seeded) M(RANDOM, key) M(RANDOM, position)
 #define NUMBER(class, name) class##_##name,
 enum { MEMBERS(NUMBER) MEMBER_COUNT };
 #define ROW(class, name) {class, #name},
@@ -53,7 +56,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
     W(sync) W(bring_to_disk) W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(_written) W(admitted) W(redactor)  \
-    W(bit_generator) W(capsule) W(gauss_next)
+    W(bit_generator) W(capsule) W(gauss_next) W(source_player) W(turns) W(is_used) W(outside)
 #define WORD(name) static PyObject *W_##name;
 WORDS(WORD)
 #define WORD_ROW(name) {&W_##name, #name},
@@ -71,7 +74,12 @@ static inline PyObject **member(PyObject *object, int number) {
 #define PUT(object, name, value) Py_XSETREF(*member(object, name), value)
 #define IS_A(object, number) Py_IS_TYPE(object, CLASS[number])
 static int begins_quietly(PyObject *between, PyObject *held);
-static int ended_quietly(PyObject *between, PyObject *held, PyObject *own);
+static int ended_quietly(PyObject *between, PyObject *held, PyObject *own, PyObject *writer);
+typedef struct Lane Lane;
+static PyObject *body_of_reads(Lane *lane, PyObject *reads);
+enum { NOT_HERE = 0, TOLD = 1 };
+static int tell_outside(Lane *lane, PyObject *known, PyObject *target, PyObject *only, int are_written, int is_ahead);
+static PyObject *lane_tell_outside(Lane *lane, PyObject *const *arguments, Py_ssize_t count);
 
 /* learn(classes): where the slots of these classes are, by name; a class that has other slots raises TypeError. */
 static PyObject *learn(PyObject *Py_UNUSED(module), PyObject *classes) {
@@ -91,7 +99,7 @@ static PyObject *learn(PyObject *Py_UNUSED(module), PyObject *classes) {
     Py_RETURN_NONE;
 }
 
-typedef struct {
+struct Lane {
     PyObject_HEAD
     Judge *judge;
     PyObject *sink, *wall_ns, *monotonic_ns, *stamps, *threads, *begin_second, *health, *emit, *read, *report_drops, *no_room;
@@ -106,7 +114,7 @@ typedef struct {
     PyObject *board, *free, *indices; /* NULL until a span is opened on it */
     Py_buffer table;
     long long base, spans_at_bytes, span_slots;
-} Lane;
+};
 
 static PyObject *joined(const Part *parts, int count) {
     Py_ssize_t size = 0;
@@ -784,7 +792,8 @@ done:
 }
 
 /* Whether the look at an agent's state before an action does no more than to count it; then it is counted. 1, 0, -1. */
-static int is_only_counted(Lane *lane, const Opener *opener, PyObject *call, PyObject *tracker, int is_root) {
+static int is_only_counted(Lane *lane, const Opener *opener, PyObject *call, PyObject *known, int is_root) {
+    PyObject *tracker = GET(known, AGENT_tracker);
     if (tracker == Py_None || !IS_A(tracker, TRACKER) || PyObject_Size(lane->gone) != 0) return 0;
     long long actions = PyLong_AsLongLong(GET(tracker, TRACKER_actions));
     if (actions < 1 || lane->state_period < 1 || actions % lane->state_period == 0) return 0;
@@ -792,8 +801,12 @@ static int is_only_counted(Lane *lane, const Opener *opener, PyObject *call, PyO
     if (is_root) {
         if ((actions & (actions - 1)) == 0 && PySet_GET_SIZE(GET(tracker, TRACKER_heavy)) > 0) return 0;
         if (actions <= lane->entry_looks) return 0;
-        if (lane->entry_looks > 0 && !is_as_left(lane, tracker, GET(call, CALL_target))) return 0;
-        if (PySet_GET_SIZE(GET(tracker, TRACKER_watched)) > 0 && !are_unwritten(lane, tracker, GET(call, CALL_target))) return 0;
+        int is_left = lane->entry_looks <= 0 || is_as_left(lane, tracker, GET(call, CALL_target));
+        int is_watched = PySet_GET_SIZE(GET(tracker, TRACKER_watched)) > 0;
+        if (!is_left || (is_watched && !are_unwritten(lane, tracker, GET(call, CALL_target)))) {
+            int told = lane->entry_looks <= 0 ? NOT_HERE : tell_outside(lane, known, GET(call, CALL_target), NULL, 0, 0);
+            if (told != TOLD) return told;
+        }
     }
     PyObject *more = PyLong_FromLongLong(actions + 1);
     if (more == NULL) return -1;
@@ -938,7 +951,7 @@ static PyObject *opened(Lane *lane, const Opener *opener, PyObject *target, PyOb
     }
     PUT(call, CALL_is_probed, truth(is_probed));
     if (is_entry && known != NULL) {
-        int is_counted = is_only_counted(lane, opener, call, GET(known, AGENT_tracker), is_root);
+        int is_counted = is_only_counted(lane, opener, call, known, is_root);
         if (PyErr_Occurred()) goto failed;
         if (!is_counted) {
             PyObject *looked = PyObject_CallMethodObjArgs(call, W__look_at_state, known, target, NULL);
@@ -1127,7 +1140,7 @@ static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObjec
     if (is_plain != Py_True) goto done;
     PyObject *types = GET(call, CALL_types);
     if ((types != Py_None && !PyDict_CheckExact(types)) || PyObject_Size(GET(call, CALL_secrets)) != 0) goto done;
-    if (GET(call, CALL_reads) != Py_None && ((read = PyObject_CallMethodNoArgs(GET(call, CALL_reads), W_plain_body)) == NULL || !PyBytes_CheckExact(read))) goto done;
+    if (GET(call, CALL_reads) != Py_None && ((read = body_of_reads(lane, GET(call, CALL_reads))) == NULL || !PyBytes_CheckExact(read))) goto done;
     if ((slot_key = PyObject_GetAttr(spec, W_slot_key)) == NULL || (label = PyObject_GetAttr(spec, W_label)) == NULL) goto done;
     if ((slot = PyDict_GetItemWithError(slots, slot_key)) == NULL || !IS_A(slot, SLOT)) goto done;
     if ((line_head = PyDict_GetItemWithError(GET(slot, SLOT_heads), label)) == NULL) goto done;
@@ -1230,7 +1243,11 @@ static PyObject *ended(Lane *lane, PyObject *call, PyObject *result, long long d
     if (GET(call, CALL_held) != Py_None) {
         PyObject *held = Py_NewRef(GET(call, CALL_held));
         PUT(call, CALL_held, Py_NewRef(Py_None));
-        PyObject *left = ended_quietly(lane->between, held, GET(call, CALL_tracker)) ? Py_NewRef(Py_None)
+        PyObject *is_plain = PyObject_GetAttr(GET(call, CALL_spec), W_is_plain), *binding = GET(call, CALL_binding);
+        Py_XDECREF(is_plain);
+        if (is_plain == NULL) return Py_DECREF(held), NULL;
+        PyObject *writer = is_plain == Py_True ? GET(binding, BINDING_agent_id) : Py_None;
+        PyObject *left = ended_quietly(lane->between, held, GET(call, CALL_tracker), writer) ? Py_NewRef(Py_None)
                          : PyObject_CallMethodObjArgs(lane->between, W_ended, held, call, NULL);
         Py_DECREF(held);
         if (left == NULL) return NULL;
@@ -1393,6 +1410,7 @@ static PyObject *lane_hold(Lane *lane, PyObject *function) {
 static PyMethodDef lane_methods[] = {
     {"hold", (PyCFunction)lane_hold, METH_O, "Have a function take the lines of calls; None ends that."},
     {"put", (PyCFunction)(void (*)(void))lane_put, METH_FASTCALL, "Number, stamp and write one line; its id."},
+    {"tell_outside", (PyCFunction)(void (*)(void))lane_tell_outside, METH_FASTCALL, "Whether `emit_outside` has no more to do."},
     {"emit_plain", (PyCFunction)(void (*)(void))lane_emit_plain, METH_FASTCALL, "The event of a plain payload; its id."},
     {NULL, NULL, 0, NULL},
 };
@@ -1494,6 +1512,8 @@ static PyTypeObject opener_type = {
     .tp_dealloc = (destructor)opener_dealloc,
 };
 
+static PyTypeObject draw_type;
+
 /* 1, or 0 with an exception. */
 static int make_words(void) {
     for (size_t i = 0; i < sizeof WORD_TABLE / sizeof *WORD_TABLE; i++)
@@ -1502,5 +1522,6 @@ static int make_words(void) {
     NO_TEXT = PyUnicode_FromString("");
     NO_BYTES = PyBytes_FromString("");
     NO_ARGUMENTS = PyBytes_FromString("\"args\":{},");
-    return NO_TUPLE && NO_TEXT && NO_BYTES && NO_ARGUMENTS && PyType_Ready(&lane_type) == 0 && PyType_Ready(&opener_type) == 0;
+    return NO_TUPLE && NO_TEXT && NO_BYTES && NO_ARGUMENTS && PyType_Ready(&lane_type) == 0 && PyType_Ready(&opener_type) == 0
+           && PyType_Ready(&draw_type) == 0;
 }

@@ -1141,7 +1141,9 @@ static PyObject *stamped(PyObject *Py_UNUSED(module), PyObject *const *arguments
 }
 
 #include "_calls.h"
+#include "_outside.h"
 #include "_between.h"
+#include "_draws.h"
 
 /* ---- watched functions ---- */
 
@@ -1384,6 +1386,7 @@ static PyMethodDef functions[] = {
     {"still_is", (PyCFunction)(void (*)(void))still_is, METH_FASTCALL, "Whether a value holds those very objects."},
     {"judge_types", (PyCFunction)(void (*)(void))judge_types, METH_FASTCALL, "Who says which objects stay what they are."},
     {"learn", learn, METH_O, "Where the slots of the classes of a traced call are."},
+    {"new_reads", new_reads, METH_O, "The reads of a call of that function, none yet."},
     {"quicken", quicken, METH_O, "Have the calls of this class end here."},
     {NULL, NULL, 0, NULL},
 };
@@ -1412,7 +1415,8 @@ static int fill_module(PyObject *self) {
         if ((MARKS[i] = PyUnicode_InternFromString(marks[i])) == NULL) return -1;
     if (PyModule_AddObjectRef(self, "Judge", (PyObject *)&judge_type) < 0
         || PyModule_AddObjectRef(self, "Lane", (PyObject *)&lane_type) < 0
-        || PyModule_AddObjectRef(self, "Opener", (PyObject *)&opener_type) < 0)
+        || PyModule_AddObjectRef(self, "Opener", (PyObject *)&opener_type) < 0
+        || PyModule_AddObjectRef(self, "Draw", (PyObject *)&draw_type) < 0)
         return -1;
     is_taken = 1;
     return 0;

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from Agent.event.kinds import Category
 from Agent.event.values.digest import digest_bytes
 from Agent.record.emit.context import current_scope
+from Agent.record.encode.native import native
 from Agent.record.health import trouble
 
 if TYPE_CHECKING:
@@ -206,6 +207,8 @@ class Adopted:
         place: where it was adopted, see `place_of_caller`.
     """
 
+    __slots__ = ("__weakref__", "name", "number", "owner", "place", "segment")
+
     kind = ""
     """`random`, `numpy` or `draws`: how its draws are kept."""
 
@@ -277,6 +280,10 @@ class Adopted:
     def end_differs(self, segment: list[Any]) -> bool:  # noqa: ARG002 - of those that count words it cannot
         """Whether as many draws as in the recording left it elsewhere."""
         return False
+
+
+if native is not None:
+    native.learn({"Adopted": Adopted})
 
 
 def place_of_caller() -> str:

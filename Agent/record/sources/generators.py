@@ -67,6 +67,8 @@ def _text_of_state(generator: random.Random) -> bytes:
 class AdoptedRandom(Adopted):
     """A Mersenne twister, kept by position."""
 
+    __slots__ = ("_pipeline", "_was_seeded", "digested", "key", "position", "rng")
+
     kind = "random"
 
     def __init__(self, rng: random.Random, place: str) -> None:
@@ -74,7 +76,8 @@ class AdoptedRandom(Adopted):
         self.rng = rng
         self.position = 0
         """Words drawn since its base."""
-        self._base = ""
+        self.key = ""
+        """What its segments stand under: the event with its base."""
         self._pipeline: Pipeline | None = None
         self._was_seeded = False
         self.digested: tuple[bytes, Any] | None = None
@@ -92,7 +95,7 @@ class AdoptedRandom(Adopted):
         self.tell_base()
         spare = self.rng.gauss_next  # type: ignore[attr-defined]
         segment = [self.position, 0] if spare is None else [self.position, 0, spare]
-        return reads.begin_segment(f"random@{self._base}", segment)
+        return reads.begin_segment(self.key, segment)
 
     def base_id(self, key: str, segment: list[Any]) -> str | None:  # noqa: ARG002 - one signature for all
         """See `Adopted`."""
@@ -112,7 +115,7 @@ class AdoptedRandom(Adopted):
         state = random.Random.getstate(self.rng)
         twin = random.Random(0)  # of the class that the codec knows, without our attributes
         twin.setstate(state)
-        self._base = tell_state(pipeline, self, repr(state).encode(), twin)
+        self.key = f"random@{tell_state(pipeline, self, repr(state).encode(), twin)}"
         self._pipeline, self.position = pipeline, 0
         self._was_seeded = False
 
@@ -161,6 +164,10 @@ def _state_at(base: random.Random, segment: list[Any]) -> tuple[Any, ...]:
     walker.latest = position, mover.getstate()
     version, words, _ = mover.getstate()
     return version, words, spare
+
+
+if native is not None:
+    native.learn({"AdoptedRandom": AdoptedRandom})
 
 
 class AdoptedDraws(Adopted):
@@ -242,7 +249,7 @@ def _counting(adopted: AdoptedRandom, rng: random.Random) -> dict[str, Callable[
     draw: Callable[[], float] = kind.random.__get__(rng)
     bits: Callable[[int], int] = kind.getrandbits.__get__(rng)
 
-    def draw_one() -> float:
+    def count_one() -> float:
         player = installed.source_player
         if player is not None:
             return player.draw(adopted, _DOUBLE_WORDS, draw)
@@ -254,7 +261,7 @@ def _counting(adopted: AdoptedRandom, rng: random.Random) -> dict[str, Callable[
         adopted.segment[1] += _DOUBLE_WORDS
         return draw()
 
-    def draw_bits(k: int, /) -> int:
+    def count_bits(k: int, /) -> int:
         words = (k + _WORD_BITS - 1) // _WORD_BITS if type(k) is int and k > 0 else _words(k)
         player = installed.source_player
         if player is not None:
@@ -266,6 +273,18 @@ def _counting(adopted: AdoptedRandom, rng: random.Random) -> dict[str, Callable[
         adopted.position += words
         adopted.segment[1] += words
         return bits(k)
+
+    draw_one, draw_bits = count_one, count_bits
+    if native is not None:
+        more = vars(installed), current_scope
+        quick_draw = native.Draw(adopted, rng, draw, count_one, _DOUBLE_WORDS, *more)
+        quick_bits = native.Draw(adopted, rng, bits, count_bits, 0, *more)
+
+        def draw_one() -> float:
+            return quick_draw()  # type: ignore[no-any-return]
+
+        def draw_bits(k: int, /) -> int:
+            return quick_bits(k)  # type: ignore[no-any-return]
 
     def gauss(*args: Any, **kwargs: Any) -> float:
         # It may give the value that is left of the pair before, and draw nothing: so the call counts itself.

@@ -369,15 +369,21 @@ class _Adoptions:
         self.is_lasting |= lasting
         if lasting and notices and self.lasting_notice is None:
             self.lasting_notice = ReadNotice(draws_only=True)
-        installed.open_reads = self._reads
+        self._choose()
 
     def close(self) -> None:
         """The outermost block ends."""
         notice, self.notice = self.notice, None
         if notice is not None:
             notice.tell_counts()
-        if not self.is_lasting:
+        if self.is_lasting:
+            self._choose()
+        else:
             installed.open_reads = None
+
+    def _choose(self) -> None:
+        has_more = seams.are_in or self.notice is not None or self.lasting_notice is not None
+        installed.open_reads = self._reads if has_more or native is None else native.new_reads
 
     def _reads(self, function: object) -> Reads:
         """The reads of a call of that traced function."""

@@ -141,6 +141,11 @@ def emit_outside(
     agents, tracker = pipeline.agents, known.tracker
     if tracker is None:
         return
+    lane = pipeline.lane
+    if only is not None and lane is not None:
+        only = frozenset(only)
+        if lane.tell_outside(known, obj, only, are_written, is_ahead):
+            return
     is_written = agents.is_written if agents.has_written else None
     changed, gone, objects = tracker.changes_outside(obj, agents.holders.is_shared, is_written, only)
     if are_written and only is not None:

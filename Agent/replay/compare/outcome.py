@@ -172,6 +172,8 @@ class ReplayOutcome:
     notes: Counter[str] = field(default_factory=Counter)
     code: dict[str, dict[str, str]] = field(default_factory=dict)
     """Method to the digests of the recorded and the replayed code; for people, no part of the verdict."""
+    is_of_program: bool = False
+    """Whether the whole program was run again, instead of its actions one by one."""
     changed_modules: list[str] = field(default_factory=list)
     """The program's modules whose source files are others than when it was recorded."""
     are_modules_known: bool = False
@@ -540,7 +542,7 @@ class ReplayReport:
                 yield self._same_code
         if self.changed_code:
             yield f"changed since the recording: {_names(self.changed_code)}"
-        elif outcome.changed_modules:
+        elif outcome.changed_modules and not (self.verdict is Verdict.DIVERGED and self.is_same_code):
             yield f"changed since the recording, but in no traced method: {_names(outcome.changed_modules)}"
         yield from (f"because {reason}" for reason in self.reasons)
         if any(read.source.partition(".")[0] in _RECORDABLE for read in outcome.sources):
@@ -559,23 +561,19 @@ class ReplayReport:
     @property
     def _same_code(self) -> str:
         outcome = self.outcome
-        compared = _names(outcome.code)
-        told = f"no recorded code changed, of what was compared ({compared}): the difference comes from "
+        told = f"no compared code changed ({_names(outcome.code)})"
         if outcome.changed_modules:
-            told += "other code of a module that changed, or from a file or a library"
+            told += f", but other code of {_names(outcome.changed_modules)} did"
         elif outcome.are_modules_known:
-            told += "the factory, a file, the environment or a library; no module of the program changed"
+            told += ", and no module of the program: look at the factory, files, environment and libraries"
         else:
-            told += (
-                "a constructor, the factory, a constant, a file, a library, or code that is not compared, "
-                "such as what these methods call"
-            )
+            told += ": look at constructors, factory, constants, files, libraries and what the methods call"
         inner = self.divergence.inner_agent_id if self.divergence is not None else ""
         if inner and not any(name.startswith(f"{inner}.") for name in outcome.code):
-            told += f", as what {inner} did inside"
-        if outcome.environment.get("state") == "strict":
+            told += f", and at what {inner} did inside"
+        if outcome.environment.get("state") == "strict" or self.outcome.is_of_program:
             return told
-        return f'{told}; or from a write between the actions (record with state="strict" to see those)'
+        return f'{told}; state="strict" also records writes between the actions'
 
     def _compared(self) -> Iterator[str]:
         """What took part in the comparison, and what did not."""

@@ -291,8 +291,13 @@ class GoldenReport:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a check that passes still says: changes of what the factory builds, and accepted ones."""
-        made = [told for told in self.report.outcome.factory_differences if told not in self.golden.factory]
+        """What a check that passes still says: changes of the factory or of other code, and accepted ones."""
+        outcome = self.report.outcome
+        made = [told for told in outcome.factory_differences if told not in self.golden.factory]
+        if outcome.changed_modules and not outcome.changed_code:
+            # A golden trace has the calls of the program, not the program that makes them.
+            changed = ", ".join(outcome.changed_modules)
+            made.append(f"changed, but in no traced method: {changed}; the recorded calls do the same")
         return (*made, *map(str, self.golden.accepted))
 
     @property

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from Agent.event.kinds import FailureCode, FailureType, RunStatus, StepType
+from Agent.export.documents import RUN_SCHEMA
 from Agent.export.messages import MAX_ITEMS, Batch, Dropped, WireError
 from Agent.export.wire import read_batch, read_run
 from Agent.server.access import Granted
@@ -38,49 +38,6 @@ def json_body(schema: dict[str, Any], *, required: bool = True) -> dict[str, Any
 
 
 _LABEL: Final = {"type": "string", "maxLength": 200}
-_ID: Final = {"type": "string", "pattern": r"^~?[A-Za-z0-9_.:-]{1,128}$"}
-_TIME: Final = {"type": "string", "format": "date-time"}
-_RUN: Final[dict[str, Any]] = {
-    "required": ["run_id", "agent_id"],
-    "properties": {
-        "run_id": _ID,
-        "agent_id": _LABEL,
-        "agent_version": _LABEL,
-        "status": {"type": "string", "enum": [*(each.value for each in RunStatus), "running"]},
-        "started_at": _TIME,
-        "ended_at": _TIME,
-        "steps": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "step_id": _LABEL,
-                    "step_type": {"type": "string", "enum": [each.value for each in StepType]},
-                    "name": _LABEL,
-                    "started_at": _TIME,
-                    "latency_ms": {"type": "number", "minimum": 0},
-                    "metadata": {"type": "object"},
-                },
-            },
-        },
-        "failures": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["failure_type", "failure_code"],
-                "properties": {
-                    "failure_type": {"type": "string", "enum": [each.value for each in FailureType]},
-                    "failure_code": {"type": "string", "examples": [each.value for each in FailureCode]},
-                    "step_id": _LABEL,
-                    "message": {
-                        "type": "string",
-                        "description": "Stored only by projects that accept content.",
-                    },
-                },
-            },
-        },
-    },
-}
 _BATCH: Final[dict[str, Any]] = {
     "properties": {
         "wire_version": {"type": "integer", "const": 1},
@@ -97,14 +54,14 @@ _BATCH: Final[dict[str, Any]] = {
                 "type": "object",
                 "required": ["timestamp", "id", "kind"],
                 "properties": {
-                    "timestamp": _TIME,
+                    "timestamp": {"type": "string", "format": "date-time"},
                     "id": {"type": "string", "pattern": "^[a-z2-7]{8}-[1-9][0-9]*$"},
                     "kind": _LABEL,
                     "extra": {"type": "object"},
                 },
             },
         },
-        "runs": {"type": "array", "items": {"type": "object", **_RUN}},
+        "runs": {"type": "array", "items": {"type": "object", **RUN_SCHEMA}},
     },
 }
 
@@ -137,7 +94,7 @@ def ingest_router(store: Store, settings: ServerSettings, counters: Counters) ->
         "/runs",
         status_code=201,
         summary="Store a run",
-        openapi_extra=json_body(_RUN),
+        openapi_extra=json_body(RUN_SCHEMA),
         responses={200: {"model": StoredRunAnswer, "description": "The run existed and was merged."}},
     )
     async def post_run(request: Request, response: Response, project: Granted) -> StoredRunAnswer:

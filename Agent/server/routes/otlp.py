@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -14,7 +14,15 @@ from fastapi.concurrency import run_in_threadpool
 from Agent.event.kinds import FailureCode, RunStatus, StepType
 from Agent.export.allowed import AllowList
 from Agent.export.failure_classes import classify
-from Agent.export.messages import MAX_ITEMS, Dropped, FailureMessage, RunMessage, StepMessage, elapsed_ms
+from Agent.export.messages import (
+    MAX_ITEMS,
+    Dropped,
+    FailureMessage,
+    RunMessage,
+    RunParts,
+    StepMessage,
+    elapsed_ms,
+)
 from Agent.lazy_names import extra_needed
 from Agent.server.access import Granted
 from Agent.server.counters import Counters
@@ -297,15 +305,6 @@ class ReadSpans:
     spans: int = 0
 
 
-@dataclass(slots=True)
-class _Trace:
-    """What the body says of one trace."""
-
-    run: RunMessage
-    steps: dict[str, StepMessage] = field(default_factory=dict)
-    failures: dict[str, FailureMessage] = field(default_factory=dict)
-
-
 class _NoSpan(ValueError):
     """A span without what every span has."""
 
@@ -317,7 +316,7 @@ def read_spans(message: Any) -> ReadSpans:
     """
     read = ReadSpans()
     allowed = AllowList()
-    traces: dict[str, _Trace] = {}
+    traces: dict[str, RunParts] = {}
     for of_resource in message.resource_spans:
         service = _service(of_resource.resource.attributes, allowed)
         for of_scope in of_resource.scope_spans:
@@ -329,14 +328,11 @@ def read_spans(message: Any) -> ReadSpans:
                     read.rejected += 1
                     read.problem = read.problem or str(problem)
     read.dropped = allowed.dropped
-    read.runs = [
-        replace(each.run, steps=tuple(each.steps.values()), failures=tuple(each.failures.values()))
-        for each in traces.values()
-    ]
+    read.runs = [each.message() for each in traces.values()]
     return read
 
 
-def _add(traces: dict[str, _Trace], span: Any, service: Mapping[str, str], allowed: AllowList) -> None:
+def _add(traces: dict[str, RunParts], span: Any, service: Mapping[str, str], allowed: AllowList) -> None:
     trace_id, span_id = _id(span.trace_id, 16, "trace_id"), _id(span.span_id, 8, "span_id")
     started_us, ended_us = _us(span.start_time_unix_nano, "start"), _us(span.end_time_unix_nano, "end")
     attributes = {each.key: _plain(each.value) for each in span.attributes}
@@ -344,7 +340,7 @@ def _add(traces: dict[str, _Trace], span: Any, service: Mapping[str, str], allow
     step_type = _STEP_TYPES.get(operation, StepType.OTHER) if isinstance(operation, str) else StepType.OTHER
     metadata = _metadata(attributes, allowed)
     failed = span.status.code == _ERROR
-    trace = traces.setdefault(trace_id, _Trace(RunMessage(trace_id)))
+    trace = traces.setdefault(trace_id, RunParts(RunMessage(trace_id)))
     trace.steps[span_id] = StepMessage(
         step_id=span_id,
         step_key=span_id,

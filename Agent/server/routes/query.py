@@ -6,8 +6,10 @@ Why is the journey of an agent, errors that are one error, and what led to an ev
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from inspect import Parameter, Signature
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Response
 
@@ -30,13 +32,13 @@ from Agent.server.routes.schemas import (
     JourneyStepAnswer,
     Label,
     Limit,
-    PageAnswer,
     RunAnswer,
     SessionAnswer,
     Shown,
     StepAnswer,
     Time,
     Uid,
+    add_list,
     cause_answer,
     error_group_answer,
     event_answer,
@@ -63,62 +65,50 @@ EventId = Annotated[str, Query(pattern=r"^[a-z2-7]{8}-[1-9][0-9]{0,18}$", descri
 Lookback = Annotated[float, Query(ge=0, le=86_400, description="How far to look back for causes.")]
 
 
-def _runs_asked(
-    agent_id: Label = None,
-    agent_version: Label = None,
-    status: Status | None = None,
-    failure_type: Label = None,
-    failure_code: Label = None,
-    session_uid: Uid = None,
-    since: Time = None,
-    until: Time = None,
-) -> RunFilter:
-    return RunFilter(
-        agent_id=agent_id,
-        agent_version=agent_version,
-        status=status,
-        failure_type=failure_type,
-        failure_code=failure_code,
-        session_uid=plain_uid(session_uid),
-        since_us=unix_us("since", since),
-        until_us=unix_us("until", until),
-    )
+_PARAMETERS: Final[dict[str, Any]] = {
+    **dict.fromkeys("agent_id agent_version failure_type failure_code run_id kind".split(), Label),
+    "status": Status | None,
+    "session_uid": Uid,
+    "min_level": Level | None,
+    "since": Time,
+    "until": Time,
+}
+"""What narrows a list, by its name in a request."""
+Wanted = TypeVar("Wanted", RunFilter, EventFilter)
 
 
-def _events_asked(
-    session_uid: Uid = None,
-    run_id: Label = None,
-    agent_id: Label = None,
-    kind: Label = None,
-    min_level: Level | None = None,
-    since: Time = None,
-    until: Time = None,
-) -> EventFilter:
-    return EventFilter(
-        session_uid=plain_uid(session_uid),
-        run_id=run_id,
-        agent_id=agent_id,
-        kind=kind,
-        min_severity=None if min_level is None else LEVELS[min_level],
-        since_us=unix_us("since", since),
-        until_us=unix_us("until", until),
-    )
+def _reader_of(wanted: type[Wanted], names: str, **needed: Any) -> Callable[..., Wanted]:
+    """A dependency that reads these parameters of a request into a filter.
+
+    Args:
+        needed: the types of parameters that may not be missing, which come first.
+    """
+    types = needed | {name: _PARAMETERS[name] for name in names.split()}
+
+    def read(**given: Any) -> Wanted:
+        given["session_uid"] = plain_uid(given["session_uid"])
+        if (level := given.pop("min_level", None)) is not None:
+            given["min_severity"] = LEVELS[level]
+        for name in ("since", "until"):
+            given[f"{name}_us"] = unix_us(name, given.pop(name))
+        return wanted(**given)
+
+    # FastAPI asks what a function takes, and describes that.
+    defaults = {name: Parameter.empty if name in needed else None for name in types}
+    parameters = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=defaults[name], annotation=of)
+        for name, of in types.items()
+    ]
+    read.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    return read
 
 
-def _journey_asked(
-    agent_id: AgentId, session_uid: Uid = None, run_id: Label = None, since: Time = None, until: Time = None
-) -> EventFilter:
-    return _events_asked(session_uid, run_id, agent_id, since=since, until=until)
-
-
-def _errors_asked(
-    session_uid: Uid = None,
-    run_id: Label = None,
-    agent_id: Label = None,
-    since: Time = None,
-    until: Time = None,
-) -> EventFilter:
-    return _events_asked(session_uid, run_id, agent_id, since=since, until=until)
+_runs_asked: Final = _reader_of(
+    RunFilter, "agent_id agent_version status failure_type failure_code session_uid since until"
+)
+_events_asked: Final = _reader_of(EventFilter, "session_uid run_id agent_id kind min_level since until")
+_journey_asked: Final = _reader_of(EventFilter, "session_uid run_id since until", agent_id=AgentId)
+_errors_asked: Final = _reader_of(EventFilter, "session_uid run_id agent_id since until")
 
 
 def query_router(store: Store) -> APIRouter:
@@ -131,13 +121,15 @@ def query_router(store: Store) -> APIRouter:
 
 
 def _add_run_routes(router: APIRouter, store: Store) -> None:
+    lists = partial(add_list, router)
+
     def known(project: Project, run_id: str) -> dict[str, Any]:
         run = store.find_run(project, run_id)
         if run is None:
             raise Problem(404, "no run with that id", remedy="/v1/runs lists them")
         return run
 
-    @router.get("/runs", summary="List runs, newest first", response_model=PageAnswer[RunAnswer])
+    @lists("/runs", RunAnswer, "List runs, newest first")
     def list_runs(
         project: Granted,
         wanted: Annotated[RunFilter, Depends(_runs_asked)],
@@ -152,34 +144,19 @@ def _add_run_routes(router: APIRouter, store: Store) -> None:
         """One run by its whole id."""
         return run_answer(known(project, run_id))
 
-    @router.get(
-        "/runs/{run_id}/steps",
-        summary="List the steps of a run, in order",
-        responses=_MISSING,
-        response_model=PageAnswer[StepAnswer],
-    )
+    @lists("/runs/{run_id}/steps", StepAnswer, "List the steps of a run, in order", responses=_MISSING)
     def list_steps(project: Granted, run_id: str, limit: Limit = 200, cursor: Cursor = None) -> Response:
         """With their latency and metadata."""
         known(project, run_id)
         return page_answer(store.list_steps(project, run_id, limit=limit, cursor=cursor), step_answer)
 
-    @router.get(
-        "/runs/{run_id}/failures",
-        summary="List the failures of a run",
-        responses=_MISSING,
-        response_model=PageAnswer[FailureAnswer],
-    )
+    @lists("/runs/{run_id}/failures", FailureAnswer, "List the failures of a run", responses=_MISSING)
     def list_failures(project: Granted, run_id: str) -> Response:
         """The first thousand; there is one page."""
         known(project, run_id)
         return page_answer(Page(store.list_failures(project, run_id), None), failure_answer)
 
-    @router.get(
-        "/runs/{run_id}/events",
-        summary="List the events of a run, oldest first",
-        responses=_MISSING,
-        response_model=PageAnswer[EventAnswer],
-    )
+    @lists("/runs/{run_id}/events", EventAnswer, "List the events of a run, oldest first", responses=_MISSING)
     def list_run_events(project: Granted, run_id: str, limit: Limit = 200, cursor: Cursor = None) -> Response:
         """Of a run that was sent as a document there are none."""
         known(project, run_id)
@@ -188,11 +165,9 @@ def _add_run_routes(router: APIRouter, store: Store) -> None:
 
 
 def _add_other_routes(router: APIRouter, store: Store) -> None:
-    @router.get(
-        "/events",
-        summary="List events of a session or a run, oldest first",
-        response_model=PageAnswer[EventAnswer],
-    )
+    lists = partial(add_list, router)
+
+    @lists("/events", EventAnswer, "List events of a session or a run, oldest first")
     def list_events(
         project: Granted,
         wanted: Annotated[EventFilter, Depends(_events_asked)],
@@ -202,7 +177,7 @@ def _add_other_routes(router: APIRouter, store: Store) -> None:
         """With agent_id it is that agent's journey, with min_level=ERROR what went wrong."""
         return page_answer(store.list_events(project, wanted, limit=limit, cursor=cursor), event_answer)
 
-    @router.get("/sessions", summary="List sessions, newest first", response_model=PageAnswer[SessionAnswer])
+    @lists("/sessions", SessionAnswer, "List sessions, newest first")
     def list_sessions(project: Granted, limit: Limit = 50, cursor: Cursor = None) -> Response:
         """Executions of programs whose events were sent."""
         return page_answer(store.list_sessions(project, limit=limit, cursor=cursor), session_answer)
@@ -214,11 +189,9 @@ def _add_other_routes(router: APIRouter, store: Store) -> None:
 
 
 def _add_explaining_routes(router: APIRouter, store: Store) -> None:
-    @router.get(
-        "/journeys",
-        summary="Show an agent's events in a session or a run",
-        response_model=PageAnswer[JourneyStepAnswer],
-    )
+    lists = partial(add_list, router)
+
+    @lists("/journeys", JourneyStepAnswer, "Show an agent's events in a session or a run")
     def get_journey(
         project: Granted,
         wanted: Annotated[EventFilter, Depends(_journey_asked)],
@@ -230,11 +203,7 @@ def _add_explaining_routes(router: APIRouter, store: Store) -> None:
             store.list_journey(project, wanted, limit=limit, cursor=cursor), journey_step_answer
         )
 
-    @router.get(
-        "/errors",
-        summary="List errors by fingerprint, the latest first",
-        response_model=PageAnswer[ErrorGroupAnswer],
-    )
+    @lists("/errors", ErrorGroupAnswer, "List errors by fingerprint, the latest first")
     def list_errors(
         project: Granted,
         wanted: Annotated[EventFilter, Depends(_errors_asked)],
@@ -246,12 +215,7 @@ def _add_explaining_routes(router: APIRouter, store: Store) -> None:
             store.list_error_groups(project, wanted, limit=limit, cursor=cursor), error_group_answer
         )
 
-    @router.get(
-        "/causes",
-        summary="Show what led to an event, the nearest cause first",
-        responses=_NO_EVENT,
-        response_model=PageAnswer[CauseAnswer],
-    )
+    @lists("/causes", CauseAnswer, "Show what led to an event, the nearest cause first", responses=_NO_EVENT)
     def list_causes(
         project: Granted, session_uid: Session, event_id: EventId, lookback_s: Lookback = 60
     ) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
@@ -23,9 +24,9 @@ from Agent.server.routes.schemas import (
     DiffAnswer,
     Limit,
     ListedReplayAnswer,
-    PageAnswer,
     ReplayAnswer,
     WholeCheckpointAnswer,
+    add_list,
     checkpoint_answer,
     listed_replay_answer,
     page_answer,
@@ -69,13 +70,9 @@ _CHECKPOINT_BODY: Final[dict[str, Any]] = {
 def checkpoint_router(replays: Replays) -> APIRouter:
     """The routes over a store of replays."""
     router = APIRouter(prefix="/api", responses=ERRORS | NOT_FOUND)
-    store, settings = replays.store, replays.settings
+    store, settings, lists = replays.store, replays.settings, partial(add_list, router)
 
-    @router.get(
-        "/traces/{trace_id}/checkpoints",
-        summary="List the checkpoints of a run, in order",
-        response_model=PageAnswer[CheckpointAnswer],
-    )
+    @lists("/traces/{trace_id}/checkpoints", CheckpointAnswer, "List the checkpoints of a run, in order")
     def list_checkpoints(
         project: GrantedReplay, trace_id: str, limit: Limit = 200, cursor: Cursor = None
     ) -> Response:
@@ -217,7 +214,7 @@ Wait = Annotated[
 def replay_router(replays: Replays) -> APIRouter:
     """The routes over a store of replays."""
     router = APIRouter(prefix="/api", responses=ERRORS | NOT_FOUND)
-    store, settings = replays.store, replays.settings
+    store, settings, lists = replays.store, replays.settings, partial(add_list, router)
 
     def known(project: Project, replay_id: str) -> dict[str, Any]:
         found = store.find_replay(project, replay_id)
@@ -276,11 +273,7 @@ def replay_router(replays: Replays) -> APIRouter:
             output=result.output,
         )
 
-    @router.get(
-        "/traces/{trace_id}/replays",
-        summary="List the replays of a run, newest first",
-        response_model=PageAnswer[ListedReplayAnswer],
-    )
+    @lists("/traces/{trace_id}/replays", ListedReplayAnswer, "List the replays of a run, newest first")
     def list_replays(
         project: GrantedReplay, trace_id: str, limit: Limit = 50, cursor: Cursor = None
     ) -> Response:

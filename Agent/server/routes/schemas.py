@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 import orjson
-from fastapi import Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import AfterValidator, BaseModel
 
 from Agent.event.clock import format_timestamp, parse_timestamp
@@ -536,3 +536,10 @@ def page_answer(page: Page, shape: Callable[[Any], Shown]) -> Response:
     """The page as JSON, each row in its shape: the answer itself, which nothing else looks through again."""
     told = {"items": [shape(row) for row in page.items], "next_cursor": page.next_cursor}
     return Response(orjson.dumps(told), media_type="application/json")
+
+
+def add_list(
+    router: APIRouter, path: str, item: Any, summary: str, **more: Any
+) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
+    """A route that answers pages, whose items OpenAPI describes by that model."""
+    return router.get(path, summary=summary, response_model=PageAnswer[item], **more)

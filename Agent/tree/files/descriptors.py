@@ -59,7 +59,7 @@ def is_removed(fd: int, inode: tuple[int, int]) -> bool:
         status = os.fstat(fd)
     except OSError:
         return False
-    return (status.st_dev, status.st_ino) == inode and status.st_nlink == 0
+    return status.st_nlink == 0 and (status.st_dev, status.st_ino) == inode
 
 
 def open_unnamed(fd: int) -> int:

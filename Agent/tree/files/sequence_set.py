@@ -123,22 +123,11 @@ class SeqSet:
                 yield at, start - 1
             at = max(at, start)
             end = min(start + _BITS - 1, last)
-            if self._chunks[index] is not _COMPLETE:
-                yield from _clear_bits(self._chunks[index], start, at, end)
+            absent = ~self._bits(index) & ((2 << (end - start)) - 1)
+            yield from runs_of_bits(at, absent >> (at - start))
             at = end + 1
         if at <= last:
             yield at, last
-
-
-def _clear_bits(chunk: bytearray, start: int, low: int, high: int) -> Iterator[tuple[int, int]]:
-    for at in range((low - start) >> 3, ((high - start) >> 3) + 1):
-        byte = chunk[at]
-        if byte == 0xFF:
-            continue
-        for bit in range(8):
-            seq = start + (at << 3) + bit
-            if low <= seq <= high and not byte & 1 << bit:
-                yield seq, seq
 
 
 def _joined(pieces: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:

@@ -20,7 +20,7 @@ from Agent.tree.files.writer_claim import Claim, read_claims
 from Agent.tree.layout import boards_dir
 from Agent.tree.read.removal_logs import ColdLines, RecoveredWriter, read_account, read_recovery
 from Agent.tree.write.crash_board import BoardView, read_board
-from Agent.tree.write.kept_counts import Tally
+from Agent.tree.write.kept_counts import KeptCounts
 
 _KEPT_RETIRED_RANGES: Final = 1000
 HELD_IN_MEMORY: Final = frozenset({"buffered", "queued"})
@@ -440,14 +440,12 @@ class Scan:
         damage: DamageLog,
         cold: ColdLines | None = None,
         kinds: Collection[str] | None = None,
-        tally: Tally | None = None,
+        tally: KeptCounts | None = None,
         counted: Mapping[str, int] | None = None,
         files: Callable[[], list[Path]] | None = None,
     ) -> None:
         self._session = session
         self._counted = counted or {}
-        self.is_counted = bool(counted)
-        """Whether some writers' events are accounted for without being read."""
         self._files = files
         self._cold = cold
         self._kinds = None if kinds is None else frozenset(kinds)

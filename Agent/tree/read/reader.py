@@ -50,7 +50,7 @@ from Agent.tree.layout import (
 from Agent.tree.read.losses import Losses, Scan, Writers
 from Agent.tree.read.removal_logs import ColdLines, read_recovery
 from Agent.tree.write.crash_board import BoardSpan
-from Agent.tree.write.kept_counts import KeptCounts, Tally, files_of_others
+from Agent.tree.write.kept_counts import KeptCounts, files_of_others
 
 # `reader` asks, so that one agent's journey reads no run that it had nothing to do with.
 
@@ -339,7 +339,7 @@ class TreeReader:
     def scan(
         self,
         kinds: Collection[str] | None = None,
-        tally: Tally | None = None,
+        tally: KeptCounts | None = None,
         counts: KeptCounts | None = None,
     ) -> Scan:
         """Every event once, or those of some kinds, in no order across files; `.losses` when all were taken.
@@ -354,7 +354,7 @@ class TreeReader:
             and (others := files_of_others(self.session, counts.writers)) is not None
         ):
             if tally is not None:
-                counts.add_to(tally)
+                tally.add(counts)
             return Scan(self.session, self._damage, self._cold, kinds, tally, counts.writers, lambda: others)
         return Scan(self.session, self._damage, self._cold, kinds, tally)
 

@@ -11,7 +11,7 @@ import os
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -26,7 +26,7 @@ from Agent.tree.files.sequence_set import SeqSet, dropped_by, last_seq_in, retir
 from Agent.tree.files.session import read_stored, replace_durably
 from Agent.tree.layout import open_file, recovered_file, retired_file
 from Agent.tree.write.crash_board import BoardSpan
-from Agent.tree.write.kept_counts import Tally
+from Agent.tree.write.kept_counts import KeptCounts
 
 ACCOUNT_VERSION: Final = 1
 ERASED: Final = "erased"
@@ -357,18 +357,11 @@ def read_recovery(session: Path) -> Recovery:
 
 def write_recovery(session: Path, recovery: Recovery) -> None:
     """Put it in place, on the disk itself; OSError if that is refused."""
-    stored: dict[str, Any] = {
+    stored = {
         "version": RECOVERY_VERSION,
         "recovered_at": recovery.recovered_at,
-        "writers": {
-            writer: {
-                "last_seq": account.last_seq,
-                "gaps": account.gaps,
-                "open_spans": [asdict(span) for span in account.open_spans],
-            }
-            for writer, account in sorted(recovery.writers.items())
-        },
-        "torn_tails": [asdict(tail) for tail in recovery.torn_tails],
+        "writers": dict(sorted(recovery.writers.items())),
+        "torn_tails": recovery.torn_tails,
     }
     replace_durably(
         recovered_file(session), orjson.dumps(stored, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
@@ -405,7 +398,7 @@ class ColdLines(Protocol):
         """The same for the segments that are not there now, whatever is removed or put back later."""
 
     def lines_to_read(
-        self, kinds: Collection[str] | None, seen: dict[str, SeqSet], tally: Tally | None = None
+        self, kinds: Collection[str] | None, seen: dict[str, SeqSet], tally: KeptCounts | None = None
     ) -> Iterator[RawLine]:
         """The lines of events of some kinds, and those of which only reading tells what they are; None: all.
 

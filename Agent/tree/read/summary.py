@@ -8,11 +8,10 @@ from typing import Any
 
 import orjson
 
-from Agent.event.model import Event
 from Agent.tree.files.session import replace_file
 from Agent.tree.layout import session_id_of, summary_file
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.write.kept_counts import MOST_ERRORS, KeptCounts, Tally, forget_counts, shown_error
+from Agent.tree.write.kept_counts import MOST_ERRORS, KeptCounts, forget_counts, shown_error
 
 SUMMARY_VERSION = 1
 _SHOWN_DAMAGES = 100
@@ -33,31 +32,27 @@ def summarise(
         SessionNotFound: there is no such session.
     """
     reader = reader or TreeReader(session)
-    tally = Tally()
-    error_types: Counter[str] = Counter()
-    errors: list[dict[str, Any]] = []
-    scan = reader.scan({"error"}, tally, counts)
-    if counts is not None and scan.is_counted:
-        error_types.update(counts.error_types)
-        errors += counts.errors
+    found = KeptCounts()
+    scan = reader.scan({"error"}, found, counts)
     for event in scan:
-        error_types[str(event.extra.get("error_type", "unknown"))] += 1
-        errors.append(_error(event))
-        if len(errors) >= 2 * MOST_ERRORS:
-            errors = _earliest(errors)
+        found.error_types[str(event.extra.get("error_type", "unknown"))] += 1
+        found.errors.append(shown_error(event.timestamp, event.id, event.extra))
+        if len(found.errors) >= 2 * MOST_ERRORS:
+            found.errors = _earliest(found.errors)
+    kinds = found.by(0)
     return {
         "summary_version": SUMMARY_VERSION,
         "session_id": session_id_of(session),
-        "events": tally.kinds.total(),
-        "first_timestamp": tally.first,
-        "last_timestamp": tally.last,
-        "by_kind": _ranked(tally.kinds),
-        "by_level": _ranked(tally.levels),
-        "by_agent": _ranked(tally.agents),
+        "events": kinds.total(),
+        "first_timestamp": found.first,
+        "last_timestamp": found.last,
+        "by_kind": _ranked(kinds),
+        "by_level": _ranked(found.by(1)),
+        "by_agent": _ranked(found.by(2)),
         "errors": {
-            "count": tally.kinds["error"],
-            "by_type": _ranked(error_types),
-            "first": _earliest(errors),
+            "count": kinds["error"],
+            "by_type": _ranked(found.error_types),
+            "first": _earliest(found.errors),
         },
         "open_spans": _left_open(reader),
         "files": _files(reader, session),
@@ -104,10 +99,6 @@ def write_summary(
 
 def _ranked(counts: Counter[str]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
-
-
-def _error(event: Event) -> dict[str, Any]:
-    return shown_error(event.timestamp, event.id, event.extra)
 
 
 def _earliest(errors: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -29,10 +29,10 @@ _VERSION: Final = 1
 
 @dataclass(slots=True)
 class KeptCounts:
-    """Counts of the events of some writers, all of whose numbers stand in files."""
+    """Counts of events that were seen one by one, or counted elsewhere."""
 
     writers: dict[str, int] = field(default_factory=dict)
-    """Writer to its last number."""
+    """Writer to its last number, where all of its numbers stand in files."""
     rows: Counter[tuple[str, str, str | None]] = field(default_factory=Counter)
     """(kind, level, agent id) to the number of events."""
     first: str | None = None
@@ -42,12 +42,15 @@ class KeptCounts:
     errors: list[dict[str, Any]] = field(default_factory=list)
     """The earliest errors, as the summary shows them, `MOST_ERRORS` at most of each process."""
 
-    def add_to(self, tally: Tally) -> None:
-        """Count the events in another place, too."""
-        for (kind, level, agent_id), number in self.rows.items():
-            tally.add(kind, level, agent_id, number)
-        if self.first is not None and self.last is not None:
-            tally.reach(self.first, self.last)
+    def see(self, event: Event) -> None:
+        """Count one event."""
+        self.rows[event.kind, event.level, event.agent_id] += 1
+        self.reach(event.timestamp, event.timestamp)
+
+    def reach(self, *timestamps: str | None) -> None:
+        """Take note of when some events were."""
+        self.first = min(filter(None, (self.first, *timestamps)), default=None)
+        self.last = max(filter(None, (self.last, *timestamps)), default=None)
 
     def add(self, other: KeptCounts) -> None:
         """Take in the counts of another process."""
@@ -55,8 +58,15 @@ class KeptCounts:
         self.rows.update(other.rows)
         self.error_types.update(other.error_types)
         self.errors += other.errors
-        self.first = min(filter(None, (self.first, other.first)), default=None)
-        self.last = max(filter(None, (self.last, other.last)), default=None)
+        self.reach(other.first, other.last)
+
+    def by(self, place: int) -> Counter[str]:
+        """How many events there were by kind (0), by level (1) or by agent (2), without those of none."""
+        found: Counter[str] = Counter()
+        for row, number in self.rows.items():
+            if (name := row[place]) is not None:
+                found[name] += number
+        return found
 
 
 def shown_error(timestamp: str, event_id: str, extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,32 +161,3 @@ def forget_counts(session: Path) -> None:
 
 def _counts_dir(session: Path) -> Path:
     return session / ".state" / "counts"
-
-
-class Tally:
-    """Counts of events that were seen one by one, or counted elsewhere."""
-
-    def __init__(self) -> None:
-        self.kinds: Counter[str] = Counter()
-        self.levels: Counter[str] = Counter()
-        self.agents: Counter[str] = Counter()
-        self.first: str | None = None
-        """The earliest timestamp."""
-        self.last: str | None = None
-
-    def see(self, event: Event) -> None:
-        """Count one event."""
-        self.add(event.kind, event.level, event.agent_id)
-        self.reach(event.timestamp, event.timestamp)
-
-    def add(self, kind: str, level: str, agent_id: str | None, number: int = 1) -> None:
-        """Count so many events that are alike."""
-        self.kinds[kind] += number
-        self.levels[level] += number
-        if agent_id is not None:
-            self.agents[agent_id] += number
-
-    def reach(self, first: str, last: str) -> None:
-        """Take note of when some were."""
-        self.first = first if self.first is None else min(self.first, first)
-        self.last = last if self.last is None else max(self.last, last)

@@ -95,6 +95,7 @@ _PATIENCE_S: Final = 0.1
 _REMOVAL_S: Final = 0.05
 """How long a new file waits for a directory that is being removed; again after 20 times as long."""
 _PROBED: Final = 8
+_PROBE_INTERVAL_S: Final = 0.0005
 
 
 class Evictable(Protocol):
@@ -121,7 +122,7 @@ class OpenFiles:
         self.max_open = max(1, max_open)
         self._ring: deque[Evictable] = deque()
         self._graveyard: list[Segment] = []
-        self._removal_ends_s = 0.0
+        self._removal_ends_s = self._probe_s = 0.0
 
     def __len__(self) -> int:
         return len(self._ring)
@@ -193,9 +194,13 @@ class OpenFiles:
         """
         now_s = time.monotonic()
         if now_s >= self._removal_ends_s:
-            if now_s < self._removal_ends_s + 20 * _REMOVAL_S or not self._any_removed():
+            if now_s < self._probe_s:
+                return
+            self._probe_s = now_s + _PROBE_INTERVAL_S
+            if not self._any_removed():
                 return
             self._removal_ends_s = now_s + _REMOVAL_S
+            self._probe_s = now_s + 21 * _REMOVAL_S
         while time.monotonic() < self._removal_ends_s and os.path.lexists(directory):
             time.sleep(_REMOVAL_S / 100)
 

@@ -1,0 +1,242 @@
+"""A run as one document, `POST /v1/runs`: each field once, with how it is read and what OpenAPI says of it.
+
+What may not leave a machine is dropped and counted; what is no run is refused with the place in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from Agent.event.kinds import FailureCode, FailureType, RunStatus, StepType
+from Agent.export.allowed import AllowList
+from Agent.export.messages import (
+    MAX_INTEGER,
+    MAX_ITEMS,
+    NO_TIME,
+    FailureMessage,
+    RunMessage,
+    StepMessage,
+    WireError,
+    elapsed_ms,
+    is_number,
+    read_time,
+    read_whole,
+)
+
+_MAX_TEXT_CHARS: Final = 20_000
+_LOOKS_LIKE: Final = "nothing looks like an address, a telephone number or a key"
+
+
+class _Field(NamedTuple):
+    """What a field of a document may hold."""
+
+    schema: Mapping[str, Any]
+    """As OpenAPI says it."""
+    read: Callable[[AllowList, Any, str], Any]
+    """Reads a value that is at a path; None for what it may not hold."""
+    problem: str
+    is_dropped: bool = False
+    """What it may not hold is left out, unless the field is needed; otherwise the document is refused."""
+
+
+Fields = Mapping[str, _Field]
+
+
+def _checked(schema: Mapping[str, Any], read: Callable[[Any], Any], problem: str) -> _Field:
+    return _Field(schema, lambda _allowed, value, _path: read(value), problem)
+
+
+def _one_of(values: Iterable[str]) -> _Field:
+    known = [*values]
+    return _checked(
+        {"type": "string", "enum": known},
+        lambda value: value if isinstance(value, str) and value in known else None,
+        f"it must be one of {', '.join(known)}",
+    )
+
+
+def _list_of(fields: Fields, *needed: str) -> _Field:
+    return _checked(
+        {"type": "array", "items": {"type": "object", **_schema(fields, *needed)}},
+        lambda value: value if isinstance(value, list) and len(value) <= MAX_ITEMS else None,
+        f"it must be an array of at most {MAX_ITEMS:,}",
+    )
+
+
+def _schema(fields: Fields, *needed: str) -> dict[str, Any]:
+    required = {"required": [*needed]} if needed else {}
+    return {**required, "properties": {name: field.schema for name, field in fields.items()}}
+
+
+def _milliseconds(value: Any) -> float | None:
+    return float(value) if is_number(value, int, float) and 0 <= value <= MAX_INTEGER else None
+
+
+_SHORT: Final = {"type": "string", "maxLength": 200}
+_NO_LABEL: Final = (
+    f"it is not a label: letters, digits and _ . : / - alone, at most 64, in which {_LOOKS_LIKE}"
+)
+_LABEL: Final = _Field(_SHORT, AllowList.label, _NO_LABEL, is_dropped=True)
+_NAME: Final = _Field(_SHORT, AllowList.name, _NO_LABEL, is_dropped=True)
+_ID: Final = _Field(
+    {"type": "string", "pattern": r"^~?[A-Za-z0-9_.:-]{1,128}$"},
+    AllowList.identity,
+    f"it is not an id: a UUID, a ULID, or at most 128 letters, digits and _ . : -, in which {_LOOKS_LIKE}",
+    is_dropped=True,
+)
+_STEP_ID: Final = _ID._replace(schema=_SHORT)
+_METADATA: Final = _Field({"type": "object"}, AllowList.metadata, "", is_dropped=True)
+_TIME: Final = _checked({"type": "string", "format": "date-time"}, read_time, NO_TIME)
+
+_STEP: Final = {
+    "step_id": _STEP_ID,
+    "seq": _checked({"type": "integer"}, read_whole, "it is not a whole number"),
+    "step_type": _one_of(kind.value for kind in StepType),
+    "name": _NAME,
+    "started_at": _TIME,
+    "ended_at": _TIME,
+    "latency_ms": _checked(
+        {"type": "number", "minimum": 0}, _milliseconds, "it is not a number of milliseconds"
+    ),
+    "status": _one_of(("ok", "error", "cancelled", "interrupted", "running")),
+    "metadata": _METADATA,
+}
+_FAILURE: Final = {
+    "failure_type": _one_of(kind.value for kind in FailureType),
+    "failure_code": _LABEL._replace(
+        schema={"type": "string", "examples": [code.value for code in FailureCode]}
+    ),
+    "step_id": _STEP_ID,
+    "message": _checked(
+        {"type": "string", "description": "Stored only by projects that accept content."},
+        lambda value: value,
+        "",
+    ),
+    "occurred_at": _TIME,
+}
+_RUN: Final = {
+    "run_id": _ID,
+    "agent_id": _NAME,
+    "agent_version": _LABEL,
+    "environment": _LABEL,
+    "status": _one_of([*(status.value for status in RunStatus), "running"]),
+    "started_at": _TIME,
+    "ended_at": _TIME,
+    "metadata": _METADATA,
+    "steps": _list_of(_STEP),
+    "failures": _list_of(_FAILURE, "failure_type", "failure_code"),
+    "failure": _checked({"type": "object", "description": "One more failure."}, lambda value: value, ""),
+}
+_NEEDED: Final = ("run_id", "agent_id")
+
+RUN_SCHEMA: Final = _schema(_RUN, *_NEEDED)
+"""What OpenAPI says of the document."""
+
+
+def _read(
+    value: Any,
+    fields: Fields,
+    allowed: AllowList,
+    place: str = "",
+    path: str = "",
+    needed: Iterable[str] = (),
+) -> dict[str, Any]:
+    """The values of an object's fields, None for what is not there or was dropped.
+
+    Args:
+        place: of the object in the document.
+        path: the same with `*` for an index, by which is counted what was dropped.
+        needed: the fields that have to be there.
+
+    Raises:
+        WireError: it is none of these objects.
+    """
+    if not isinstance(value, dict):
+        raise WireError(place, "it is not an object")
+    for key in value.keys() - fields.keys():
+        allowed.drop(path, key)
+    found: dict[str, Any] = {}
+    for name, field in fields.items():
+        given = value.get(name)
+        found[name] = None if given is None else field.read(allowed, given, f"{path}/{name}")
+        if found[name] is not None:
+            continue
+        if name in needed or (given is not None and not field.is_dropped):
+            known = "" if field.is_dropped else f"; {field.problem}"
+            raise WireError(f"{place}/{name}", f"it is missing{known}" if given is None else field.problem)
+    return found
+
+
+def run_of_document(value: object, allowed: AllowList, *, content: bool = False) -> RunMessage:
+    """The run that a document tells of.
+
+    Args:
+        value: the document as JSON.
+        allowed: decides what may be kept, and counts what may not.
+        content: whether the project takes content: the messages of failures.
+
+    Raises:
+        WireError: it is no run: where in it, and why.
+    """
+    run = _read(value, _RUN, allowed, needed=_NEEDED)
+    listed = [*(run["failures"] or ()), *([] if run["failure"] is None else [run["failure"]])]
+    failures = tuple(_failure(each, index, allowed, content=content) for index, each in enumerate(listed))
+    plain = RunStatus.FAILURE.value if failures else RunStatus.SUCCESS.value if run["ended_at"] else "running"
+    given = {key: run[key] for key in ("agent_version", "environment") if run[key] is not None}
+    labels = {**(run["metadata"] or {}), **given}
+    return RunMessage(
+        run_id=run["run_id"],
+        agent_id=run["agent_id"],
+        agent_version=labels.get("agent_version"),
+        status=run["status"] or plain,
+        started_us=run["started_at"],
+        ended_us=run["ended_at"],
+        labels=labels,
+        steps=_steps(run["steps"] or (), allowed),
+        failures=failures,
+    )
+
+
+def _steps(listed: Iterable[Any], allowed: AllowList) -> tuple[StepMessage, ...]:
+    found: dict[str, StepMessage] = {}
+    for index, value in enumerate(listed):
+        step = _read(value, _STEP, allowed, f"/steps/{index}", "/steps/*")
+        key = shown = step["step_id"] or f"step_{index + 1}"
+        while key in found:  # as in retries; what stands for the second one may be taken as well
+            key = f"{key}.{index}"
+        lasted_ms = elapsed_ms(step["started_at"], step["ended_at"])
+        found[key] = StepMessage(
+            step_id=shown,
+            step_key=key,
+            position=index if step["seq"] is None else step["seq"],
+            step_type=step["step_type"] or StepType.OTHER.value,
+            name=step["name"],
+            started_us=step["started_at"],
+            latency_ms=lasted_ms if step["latency_ms"] is None else step["latency_ms"],
+            status=step["status"] or "ok",
+            metadata=step["metadata"] or {},
+        )
+    return tuple(found.values())
+
+
+def _failure(value: object, index: int, allowed: AllowList, *, content: bool) -> FailureMessage:
+    failure = _read(value, _FAILURE, allowed, f"/failures/{index}", "/failures/*", ["failure_type"])
+    message = failure["message"]
+    if message is not None and not (content and isinstance(message, str)):
+        allowed.dropped.note("/failures/*/message")
+        message = None
+    return FailureMessage(
+        failure_id=str(index),
+        failure_type=failure["failure_type"],
+        failure_code=failure["failure_code"] or FailureCode.UNKNOWN.value,
+        step_id=failure["step_id"],
+        step_key=failure["step_id"],
+        occurred_us=failure["occurred_at"],
+        message=None if message is None else _storable(message),
+    )
+
+
+def _storable(text: str) -> str:
+    cut = text[:_MAX_TEXT_CHARS].replace("\0", "\ufffd")
+    return cut.encode("utf-8", "replace").decode()
