@@ -313,8 +313,6 @@ def _may_come_of_program(outcome: ReplayOutcome, options: RedriveOptions) -> boo
         return False  # which the program may not do
     if judge(outcome)[0] is Verdict.DIVERGED:
         return _may_come_of_outside(outcome) or _is_unchanged(outcome)
-    if outcome.references and not _is_unchanged(outcome):
-        return True  # their names are all that was compared; a run shows what changed code left in them
     return judge(outcome)[0] is Verdict.UNVERIFIED and (outcome.counts.driven > 0 or outcome.is_waiting)
 
 

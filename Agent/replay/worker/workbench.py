@@ -450,6 +450,8 @@ def _drive(bench: Workbench) -> None:
     outcome.changed_modules = [
         name for name, digest in bench.recording.modules.items() if module_digest(name) not in {None, digest}
     ]
+    if outcome.divergence is None and (outcome.changed_code or outcome.changed_modules):
+        driver.compare_references()
     if beside and outcome.is_same_code and not outcome.changed_modules and _share(bench, beside):
         outcome.doubts.append(_beside(beside[0][0]))
 
