@@ -293,6 +293,19 @@ def test_a_call_leaves_the_same_lines_with_and_without_the_native_part(steps, re
 
 
 @settings(max_examples=50, deadline=None)
+@given(st.lists(VALUES, max_size=3), st.dictionaries(st.text(max_size=3), VALUES, max_size=3))
+@example([1, np.float64("nan"), 2**70, "\ud800"], {"x": np.int8(3), "token": "sk-proj-" + "a1B2" * 8})
+@example([float("inf")], {"\ud800": 1})
+def test_constructor_arguments_that_stand_alone_are_written_as_all_are(args, kwargs):
+    with recording() as recorded:
+        capture = recorded.pipeline.capture
+        quick = capture.constructor_body(tuple(args), kwargs, "/extra/init")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(judging, "_stands_alone", lambda _: False)
+            assert capture.constructor_body(tuple(args), kwargs, "/extra/init") == quick
+
+
+@settings(max_examples=50, deadline=None)
 @given(VALUES)
 @example([[[[[[[[[1]]]]]]]]])
 @example([[[[[[[[1]]]]]]]])

@@ -677,19 +677,20 @@ _MOST_OF_FORM = 16_384
 
 
 def _form_of_reference(value: Any, agent_of: AgentOf | None, reading: Reading) -> dict[str, Any] | None:
-    """What the walk gives for a field that is a reference, without one; None where the walk has to tell.
-
-    In an argument more is told of such an object.
-    """
+    """What the walk gives for a value that is a reference, without one; None where the walk has to tell."""
     kind = type(value)
     if kind is Named:
         return describe(value.value, Content(OpaqueKind.REFERENCE, value.reference))
     content = often_reference(kind)
-    if content is None or reading.owner is None or registered_codec(kind) is not None:
+    if content is None or registered_codec(kind) is not None:
         return None
     if agent_of is not None and agent_of(value) is not None:
         return None
-    return None if all_scalars(attributes_of(value).values()) else describe(value, content)
+    if all_scalars(attributes_of(value).values()):
+        return None
+    if reading.owner is None:  # in an argument more is told of it
+        content = content_of(value, agent_of, reading)
+    return describe(value, content)
 
 
 def _are_short_scalars(values: Iterable[Any]) -> bool:

@@ -16,6 +16,7 @@ import orjson
 
 from Agent.event.pointers import escape
 from Agent.event.values.arrays import number_tag
+from Agent.event.values.content_digest import often_reference
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, exceeds, read_json, write_json
 from Agent.event.values.reading import DEFAULT_LIMITS, Limits, Places, Reading
 from Agent.event.values.values import form_of_scalars, to_json
@@ -96,7 +97,24 @@ class Capture:
         if judged is not None:
             return judged[0][1:-1], judged[1]
         reading = self.reading._replace(most_with_agents=MOST_WITH_AGENTS)
-        return self.careful_body(payload, pointer, reading=reading)
+        is_short = len(args) + len(kwargs) <= _SHORT_CHARS and all(map(str.isascii, kwargs))
+        if not is_short or not all(map(_stands_alone, (*args, *kwargs.values()))):
+            return self.careful_body(payload, pointer, reading=reading)
+        self.careful_count += 1
+        encoded = [
+            to_json(value, at, self.limits, self.agent_of, reading)
+            for value, at in (
+                *((value, f"{pointer}/args/{number}") for number, value in enumerate(args)),
+                *((value, f"{pointer}/kwargs/{escape(name)}") for name, value in kwargs.items()),
+            )
+        ]
+        named = zip(map(orjson.dumps, kwargs), encoded[len(args) :], strict=True)
+        body = b'"args":[%s],"kwargs":{%s}' % (
+            b",".join([each.json for each in encoded[: len(args)]]),
+            b",".join([name + b":" + each.json for name, each in named]),
+        )
+        types = {at: tag for each in encoded for at, tag in (each.types or {}).items()}
+        return self._redact(body, types or None, pointer, own_keys=frozenset(payload))
 
     @staticmethod
     def joined(*bodies: tuple[bytes, Types | None]) -> tuple[bytes, Types | None]:
@@ -227,6 +245,14 @@ class Capture:
             if (type(item) is dict or type(item) is list) and not self._keys_known(item):
                 return False
         return True
+
+
+def _stands_alone(value: Any) -> bool:
+    """Whether a value is written the same whatever stands beside it: a scalar, or an object by its name."""
+    kind = type(value)
+    if kind in SCALARS:
+        return kind is not str or len(value) <= _SHORT_CHARS
+    return type(kind) is type and (number_tag(kind) is not None or often_reference(kind) is not None)
 
 
 def _short_scalar(key: Any, value: Any) -> bytes | None:
