@@ -24,7 +24,6 @@ from Agent.record.emit.context import (
     current_scope,
 )
 from Agent.record.encode.safe_text import message_of
-from Agent.record.loggers.loggers import present
 from Agent.record.tracing.failures import outcome_of, record_error
 
 if TYPE_CHECKING:
@@ -87,14 +86,17 @@ class ExternalCall:
             self._pipeline.health.note(f"{what} outlived the recording that it began in")
         return self._pipeline.closed
 
-    def _place(self) -> dict[str, Any]:
-        """What its event says of where it was made."""
-        path = self._scope.path if self._scope is not None else ()
-        return present(site=self._site or None, path=list(path) or None)
+    def _add_place(self, payload: dict[str, Any]) -> None:
+        """Say in its event where it was made."""
+        if self._site:
+            payload["site"] = self._site
+        if self._scope is not None and self._scope.path:
+            payload["path"] = list(self._scope.path)
 
-    def _answered_by(self) -> dict[str, Any]:
-        """What its event says of the recorded call whose response it got."""
-        return {} if self.answer is None else present(answered_by=self.answer.event_id)
+    def _add_answer(self, payload: dict[str, Any]) -> None:
+        """Say in its event whose recorded response it got."""
+        if self.answer is not None and self.answer.event_id is not None:
+            payload["answered_by"] = self.answer.event_id
 
     def _ending(self, error: BaseException, call: str) -> dict[str, Any]:
         """What its event says of an exception, which is recorded as the error of that call."""

@@ -326,10 +326,10 @@ class _Recording(ExternalCall):
                 model_provider=facts.provider,
                 interface=facts.interface,
                 params=dict(facts.params) if facts.params else None,
-                **self._place(),
-                prompt_ref=self._prompt_ref,
-                **self._answered_by(),
             )
+            self._add_place(payload)
+            payload["prompt_ref"] = self._prompt_ref
+            self._add_answer(payload)
             self._emit("model.call", {**payload, **told, "latency_ms": latency_ms, **ending})
         except Exception as trouble:  # noqa: BLE001 - recording never raises into the code that is recorded
             self._trouble(trouble)
@@ -350,7 +350,7 @@ class _Recording(ExternalCall):
         if isinstance(used, Usage):
             counts = {"prompt_tokens": used.prompt_tokens, "completion_tokens": used.completion_tokens}
             told |= present(**counts, usage=used.details or None)
-            if not self._answered_by():  # what a replay answers costs nothing
+            if self.answer is None or self.answer.event_id is None:  # what a replay answers costs nothing
                 told |= cost_of(self._facts.model_name, *used[:2])
         return told
 

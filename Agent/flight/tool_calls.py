@@ -117,15 +117,15 @@ class OpenToolCall(ExternalCall):
             self._leave_board()
             self._leave_scope()
             self._take_outcome(outcome, failed=bool(ending))
-            payload = {
+            payload: dict[str, Any] = {
                 "name": facts.name,
                 "call_id": self._span_id,
                 "tool_kind": facts.kind,
-                **self._place(),
-                **self._answered_by(),
-                **ending,
-                "duration_ms": round(duration_ms, 6),
             }
+            self._add_place(payload)
+            self._add_answer(payload)
+            payload.update(ending)
+            payload["duration_ms"] = round(duration_ms, 6)
             self._emit("tool.call", payload)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             self._trouble(error)
@@ -185,22 +185,21 @@ class SteppedToolCall(OpenToolCall):
 
     def close(self) -> None:
         """It was closed, or nobody wanted the rest."""
-        self._finish(lambda: {"outcome": "closed"})
+        self._finish({"outcome": "closed"})
 
     def end(self, result: Any) -> None:
         """The body returned."""
-        self._finish(dict, result)
+        self._finish({}, result)
 
     def fail(self, error: BaseException) -> None:
         """The body raised after what it yielded."""
-        self._finish(lambda: self._ending(error, self._facts.qualname))
+        self._finish({} if self._pipeline.closed else self._ending(error, self._facts.qualname))
 
-    def _finish(self, ending: Callable[[], dict[str, Any]], returned: Any = None) -> None:
+    def _finish(self, ending: dict[str, Any], returned: Any = None) -> None:
         if self._is_late("a generator"):
             self._leave_scope()
-            return
-        told = ending()
-        self._write(self._elapsed_ms(), told, returned)
+        else:
+            self._write(self._elapsed_ms(), ending, returned)
 
     def _take_outcome(self, outcome: Any, *, failed: bool) -> None:  # noqa: ARG002 - what it yielded is kept
         if outcome is not None:

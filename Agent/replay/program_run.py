@@ -21,11 +21,12 @@ from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, Verdict, judge
-from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence, ends_of
+from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
 from Agent.replay.diff.run_comparison import RunComparison, compare_actions
 from Agent.replay.plan.actions import Plan, make_plan
 from Agent.replay.plan.recording import (
     Recording,
+    ends_of,
     is_traced_action,
     method_name,
     read_recording,

@@ -24,7 +24,7 @@ from value_places import PLACES
 from Agent.replay import ReplayReport, Verdict, replay_agents
 from Agent.replay.rerun import RedriveOptions
 
-EACH = 75
+EACH = 150
 """Pairs of one program."""
 GREEN = {str(Verdict.IDENTICAL), str(Verdict.EQUIVALENT)}
 _HERE = Path(__file__).parent

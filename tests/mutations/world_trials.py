@@ -1,6 +1,6 @@
 """Worlds in which agents, their peers and an untraced scheduler write the same things, replayed.
 
-    python tests/mutations/world_trials.py [--worlds 40] [--seed N]
+    python tests/mutations/world_trials.py [--worlds 40] [--seed N] [--no-program] [--useless]
 
 Each world is made by chance from the statements below. Unchanged it has to be IDENTICAL. Then one statement of an
 action is changed or taken out. What the world shows after each action, also of those that agents call of each other,
@@ -18,9 +18,10 @@ import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from program_trials import call
 
@@ -189,26 +190,44 @@ def world_of(seed: int, number: int) -> World:
     return World(f"world_{seed}_{number}", source, source.replace(f"{line}\n", f"{other}\n", 1), state)
 
 
-def problems(world: World, directory: Path, tally: Counter[str] | None = None) -> Iterator[str]:
-    """What is wrong with the verdicts for a world."""
+def problems(
+    world: World,
+    directory: Path,
+    tally: Counter[str] | None = None,
+    *,
+    options: Sequence[str] = (),
+    useless: list[str] | None = None,
+) -> Iterator[str]:
+    """What is wrong with the verdicts for a world.
+
+    Args:
+        options: of `agent-trace replay`.
+        useless: takes the reports of changes without an effect of which nothing is proved.
+    """
     path, root = directory / f"{world.name}.py", directory / "recorded"
     path.write_text(world.source)
     before = _shown(world.name, directory)
     _python(directory, "-c", RECORD, world.name, str(root), world.state)
-    verdict, _ = _verdict(world.name, directory, root)
+    verdict, _ = _verdict(world.name, directory, root, options)
     found = Counter([f"unchanged: {verdict}"])
     if verdict != "IDENTICAL":
         yield f"{world.name} unchanged ({world.state}): {verdict}"
     path.write_text(world.changed)
     after = _shown(world.name, directory)
-    verdict, at_full_states = _verdict(world.name, directory, root)
-    is_told = any(name.endswith(".world") for name in at_full_states) and _is_only_on_the_way(before, after)
+    verdict, report = _verdict(world.name, directory, root, options)
+    is_told = any(name.endswith(".world") for name in report["at_full_states"]) and _is_only_on_the_way(
+        before, after
+    )
     effect = "without" if after == before else "with passing" if is_told else "with"
     found[f"changed {effect} effect: {verdict}"] += 1
     if effect == "with" and verdict not in {"DIVERGED", "UNVERIFIED"}:
         yield f"{world.name} changed ({world.state}): {verdict}"
     if effect == "without" and verdict == "DIVERGED":
         yield f"{world.name} changed without an effect ({world.state}): {verdict}"
+    if useless is not None and effect != "with" and verdict == "UNVERIFIED":
+        useless.append(
+            f"{world.name} changed {effect} effect ({world.state}): {'; '.join(report['reasons'])}"
+        )
     if tally is not None:
         tally.update(found)
 
@@ -226,15 +245,15 @@ def _shown(name: str, directory: Path) -> str:
     return file.read_text()
 
 
-def _verdict(name: str, directory: Path, root: Path) -> tuple[str, list[str]]:
+def _verdict(name: str, directory: Path, root: Path, options: Sequence[str]) -> tuple[str, dict[str, Any]]:
     done = _python(
         directory, "-m", "Agent", "replay", "last", "--target", f"{name}:build", "--root", str(root), "--json",
-        check=False,
+        *options, check=False,
     )  # fmt: skip
     if not done.startswith("{"):
-        return done, []
+        return done, {"at_full_states": [], "reasons": []}
     report = json.loads(done)
-    return str(report["verdict"]), report["at_full_states"]
+    return str(report["verdict"]), report
 
 
 def _python(directory: Path, *arguments: str, check: bool = True) -> str:
@@ -248,15 +267,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--worlds", type=int, default=40)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
+    parser.add_argument("--no-program", action="store_true", help="do not run the program again as a whole")
+    parser.add_argument(
+        "--useless", action="store_true", help="print why changes without an effect prove nothing"
+    )
     given = parser.parse_args()
     tally: Counter[str] = Counter()
-    wrong = []
+    wrong: list[str] = []
+    useless: list[str] = []
+    options = ["--no-program"] if given.no_program else []
     for number in range(given.worlds):
         with tempfile.TemporaryDirectory() as directory:
-            wrong += problems(world_of(given.seed, number), Path(directory), tally)
+            world = world_of(given.seed, number)
+            wrong += problems(world, Path(directory), tally, options=options, useless=useless)
     print(f"seed {given.seed}")
     for what, count in sorted(tally.items()):
         print(f"{count:5} {what}")
+    for each in useless if given.useless else ():
+        print(each)
     for each in wrong:
         print(f"wrong: {each}")
     return 1 if wrong else 0

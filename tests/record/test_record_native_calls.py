@@ -242,6 +242,27 @@ def lines_of(steps, redact, options):
     RecordOptions(),
 )
 @example(
+    [
+        step
+        for n in range(12)
+        for step in (
+            ("outside", "energy", n // 2),
+            ("outside", "mood", np.float64(n // 3)),
+            ("give", "mood", n),
+        )
+    ],
+    True,
+    RecordOptions(probes=0),
+)
+@example(
+    [
+        ("set", "energy", np.float64(n // 2)) if n % 3 else ("set", "energy", np.float64("nan"))
+        for n in range(9)
+    ],
+    True,
+    RecordOptions(entry_looks=0),
+)
+@example(
     [("put", "seen", value) for value in ((1, 2), (1, 3), np.float64(1), [1], [2], {"a": (1,)}, 3)],
     True,
     RecordOptions(entry_looks=0),

@@ -88,8 +88,8 @@ class Farm:
         assert text.count(old) == 1
         self.path.write_text(text.replace(old, new))
 
-    def replay(self, run: str = "last"):
-        return replay_run(run, "cows:build", "trace")
+    def replay(self, run: str = "last", **options):
+        return replay_run(run, "cows:build", "trace", **options)
 
 
 def remarks(report) -> str:
@@ -655,3 +655,19 @@ def test_a_method_of_the_world_that_leaves_another_world_behind_is_never_identic
     farm.change("history.append(price)", "history.append(price + 1)")
     changed = farm.replay()
     assert changed.verdict == "DIVERGED" and changed.divergence.field == "state.house", str(changed)
+
+
+@pytest.mark.further
+def test_where_the_program_does_not_run_again_how_the_world_ends_decides_on_changed_code(farm):
+    farm.record(AUCTION)
+    farm.change("def main():", "# nothing that runs in an action\ndef main():")
+    for run in ("last", "last/ann"):
+        edited = farm.replay(run, program=False)
+        assert edited.verdict == "IDENTICAL" and edited.outcome.changed_modules, str(edited)
+    farm.change("history.append(price)", "history.append(price + 1)")
+    for run in ("last", "last/ann"):
+        changed = farm.replay(run, program=False)
+        assert changed.verdict == "UNVERIFIED", str(changed)
+        assert any("house leads to did not end as in the recording" in each for each in changed.reasons), str(
+            changed
+        )

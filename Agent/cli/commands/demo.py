@@ -14,7 +14,7 @@ import click
 from Agent.cli import render
 from Agent.cli.commands.replay import show_replay
 from Agent.cli.parameters import Place, command
-from Agent.cli.render import bar, working
+from Agent.cli.render import bar, shown, working
 from Agent.render import layout
 from Agent.tree.default_root import default_root
 
@@ -105,8 +105,8 @@ def _place(root: Path) -> str:
 
 def _command(line: str) -> None:
     """A command line as one would type it."""
-    for shown in layout.fitting(f"  $ {line}", render.width_of_page()):
-        render.emit(render.paint(shown, fg="cyan"))
+    for part in layout.fitting(f"  $ {line}", render.width_of_page()):
+        render.emit(render.paint(part, fg="cyan"))
 
 
 def _recording_object(recording: DemoRecording, root: Path, seconds: float) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def _analyze(recording: DemoRecording, root: Path) -> dict[str, Any]:
     render.heading("What happened")
     _command(f"agent-trace analyze {recording.session_id}{_place(root)}")
     render.emit()
-    with working("Reading the log"):
+    with shown("reading the log"):
         report = analyze_session(recording.session_id, root)
     width = render.width_of_page()
     render.emit_report(report.to_text(width - 2), indent="  ", width=width)
@@ -164,7 +164,7 @@ def _debug(recording: DemoRecording, root: Path) -> dict[str, Any]:
     render.heading("A bug to find")
     _command(f'agent-trace debug "{_issue(recording)}"{_place(root)}')
     render.emit()
-    with working("Looking for causes"):
+    with shown("looking for causes"):
         report = LogAnalyzer(recording.session_id, root).debug_issue(_issue(recording))
     for cause in report.causes[:1]:
         render.paragraph(cause.title, bold=True)
@@ -199,8 +199,8 @@ def _show_replays(
     render.heading("The same agent with one line changed")
     render.paragraph("The quota error gives its retry time in seconds; this creator reads it as ticks.")
     for line in _changed_lines():
-        for shown in layout.fitting(f"  {line}", width):
-            render.emit(render.paint(shown, fg="red" if line.startswith("-") else "green"))
+        for part in layout.fitting(f"  {line}", width):
+            render.emit(render.paint(part, fg="red" if line.startswith("-") else "green"))
     render.emit()
     _command(f"agent-trace replay {_run(recording)} --target {REPAIRED}{_place(root)}")
     render.emit()

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from Agent.event.pointers import escape, fold_tags
+from Agent.event.pointers import escape, fold_tags, unescape
 from Agent.event.values.plain import write_json
 
 ALGORITHM = "c1"
@@ -116,7 +116,15 @@ def canonical_bytes(
         depth += 1
     marker = "\0" * depth
     normal = _with_order if has_order else _normal
-    folded = fold_tags(value, types, pointer, lambda tag, node, _: {marker: [tag, normal(tag, node)]})
+    if type(value) is dict and all(p.startswith(prefix) and "/" not in p[len(prefix) :] for p in types):
+        # No tag is inside another's node, so the values need not be copied.
+        folded = value.copy()
+        for at, tag in types.items():
+            name = unescape(at[len(prefix) :])
+            if name in folded:
+                folded[name] = {marker: [tag, normal(tag, folded[name])]}
+    else:
+        folded = fold_tags(value, types, pointer, lambda tag, node, _: {marker: [tag, normal(tag, node)]})
     # No JSON text begins with a number and a colon, so tagged and untagged forms never meet.
     return b"%d:%s" % (depth, _dump(folded, has_order=has_order))
 

@@ -56,7 +56,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
     W(sync) W(bring_to_disk) W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(_written) W(admitted) W(redactor)  \
-    W(bit_generator) W(capsule) W(gauss_next) W(source_player) W(turns) W(is_used) W(outside)
+    W(bit_generator) W(capsule) W(gauss_next) W(source_player) W(turns) W(is_used) W(outside) W(item)
 #define WORD(name) static PyObject *W_##name;
 WORDS(WORD)
 #define WORD_ROW(name) {&W_##name, #name},
@@ -65,6 +65,7 @@ static const struct {
     const char *text;
 } WORD_TABLE[] = {WORDS(WORD_ROW)};
 enum { MAX_PATH = 32, HEAVY_BYTES = 4096, MOST_ATTRIBUTES = 200 };
+static PyObject *W_of_changed; /* where changed fields stand */
 static PyObject *NO_TUPLE, *NO_TEXT, *NO_BYTES, *NO_ARGUMENTS;
 
 static inline PyObject **member(PyObject *object, int number) {
@@ -625,13 +626,35 @@ static int compared(PyObject *tracker, PyObject *name, PyObject *value) {
     return meet_any(&all, value, &at, 0, 0) && at == all.count ? SAME : OTHER;
 }
 
-/* What a field with a list or a dict holds now, (its JSON, the objects in it, None), as `StateTracker._held` keeps it; NULL
-   where Python has to look, perhaps with an exception. */
-static PyObject *taken_container(Lane *lane, PyObject *tracker, PyObject *name, PyObject *value) {
-    if (!PyDict_CheckExact(value) && !PyList_CheckExact(value)) return NULL;
+/* The JSON of a number of numpy and its tag, as `StateTracker` compares it; NULL where Python has to look, perhaps with an
+   exception. */
+static PyObject *json_of_number(Lane *lane, PyObject *value, PyObject *tag) {
+    PyObject *number = PyObject_CallMethodNoArgs(value, W_item), *json = NULL, *raw = NULL;
+    Py_ssize_t size;
+    const char *name = PyUnicode_AsUTF8AndSize(tag, &size);
+    int is_finite = number != NULL && name != NULL
+                    && (PyLong_CheckExact(number) || PyBool_Check(number) || (PyFloat_CheckExact(number) && isfinite(PyFloat_AS_DOUBLE(number))));
+    if (is_finite) json = PyObject_CallOneArg(lane->judge->dumps, number);
+    if (json != NULL && PyBytes_CheckExact(json)) {
+        Part parts[] = {part_of(json), {"{\"\":\"", 5}, {name, size}, {"\"}", 2}};
+        raw = joined(parts, 4);
+    }
+    Py_XDECREF(number);
+    Py_XDECREF(json);
+    return raw;
+}
+
+/* What a field with a list, a dict or a number of numpy holds now, (its JSON, the objects in it, None), as
+   `StateTracker._held` keeps it; NULL where Python has to look, perhaps with an exception. */
+static PyObject *taken_value(Lane *lane, PyObject *tracker, PyObject *name, PyObject *value) {
+    /* to look for a class of another metaclass may run any code */
+    PyObject *tag = Py_IS_TYPE(Py_TYPE(value), &PyType_Type) ? PyDict_GetItemWithError(NUMBER_TAGS, (PyObject *)Py_TYPE(value)) : NULL;
+    if (tag == NULL && !PyDict_CheckExact(value) && !PyList_CheckExact(value)) return NULL;
     if (PySet_Contains(GET(tracker, TRACKER_heavy), name) != 0 || PyDict_Contains(GET(tracker, TRACKER__ignored), name) != 0) return NULL;
     /* Before it is encoded, so that a change by another thread meanwhile is noticed. */
-    PyObject *objects = snapshot(NULL, value), *raw = objects == NULL ? NULL : judge_value(lane->judge, value), *taken = NULL;
+    PyObject *objects = snapshot(NULL, value), *raw = NULL, *taken = NULL;
+    if (objects != NULL && (tag == NULL || objects != Py_None))
+        raw = tag == NULL ? judge_value(lane->judge, value) : json_of_number(lane, value, tag);
     if (raw != NULL && PyBytes_CheckExact(raw) && PyBytes_GET_SIZE(raw) <= HEAVY_BYTES) taken = PyTuple_Pack(3, raw, objects, Py_None);
     Py_XDECREF(objects);
     Py_XDECREF(raw);
@@ -667,10 +690,18 @@ static int keep_containers(PyObject *tracker, PyObject *containers) {
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* `"code":...,"state":...` of an entry whose changed fields are plain; NULL where Python has to look, perhaps with an
-   exception. */
+static int has_known_names(Lane *lane, PyObject *changed) {
+    PyObject *name;
+    for (Py_ssize_t at = 0; PyDict_Next(changed, &at, &name, NULL);)
+        if (PySet_Contains(lane->judge->known_keys, name) != 1) return 0;
+    return 1;
+}
+
+/* `"code":...,"state":...` of an entry whose changed fields are plain, with their tags as a second item where there are any;
+   NULL where Python has to look, perhaps with an exception. */
 static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
     PyObject *tracker = GET(call, CALL_tracker), *changed = NULL, *containers = NULL, *name, *value, *tail = NULL, *raw = NULL;
+    PyObject *tagged = NULL;
     PyObject *fields = fields_of(lane, tracker, GET(call, CALL_target));
     if (fields == NULL) return NULL;
     PyObject *last = GET(tracker, TRACKER_last), *heavy = GET(tracker, TRACKER_heavy);
@@ -684,7 +715,7 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
         Py_INCREF(name); /* an agent among them may be asked for its id */
         Py_INCREF(value);
         int how = compared(tracker, name, value);
-        PyObject *taken = how == OTHER ? taken_container(lane, tracker, name, value) : NULL;
+        PyObject *taken = how == OTHER ? taken_value(lane, tracker, name, value) : NULL;
         if (taken != NULL) {
             if (containers == NULL) containers = PyDict_New();
             if (containers != NULL && PyDict_SetItem(containers, name, taken) == 0)
@@ -707,7 +738,13 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
         if ((containers == NULL || PyDict_Contains(containers, name) == 0) && PyDict_SetItem(last, name, value) < 0) goto done;
     raw = judge_value(lane->judge, changed);
     if (raw == NULL) goto done;
-    if (raw == Py_None || (lane->judge->looks_clean != Py_None && is_clean(lane->judge, raw, 1) != 1)) {
+    if (raw == Py_None && has_known_names(lane, changed)) {
+        PyObject *given[] = {changed, W_of_changed};
+        tagged = judge_tagged(lane->judge, given, 2); /* without a secret */
+        if (tagged == NULL) goto done;
+        if (tagged != Py_None) Py_SETREF(raw, Py_NewRef(PyTuple_GET_ITEM(tagged, 0)));
+    }
+    if (raw == Py_None || (tagged == NULL && lane->judge->looks_clean != Py_None && is_clean(lane->judge, raw, 1) != 1)) {
         if (!PyErr_Occurred()) tail = PyObject_CallMethodObjArgs(call, W__changed_tail, code, changed, NULL);
         goto done;
     }
@@ -719,7 +756,10 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
     Part parts[] = {part_of(begin), {",\"state\":{\"set\":", 16}, part_of(raw), {",\"unset\":[]}", 12}};
     tail = joined(parts, 4);
     Py_DECREF(begin);
+    if (tail != NULL && tagged != NULL && PyTuple_GET_ITEM(tagged, 1) != Py_None)
+        Py_SETREF(tail, PyTuple_Pack(2, tail, PyTuple_GET_ITEM(tagged, 1)));
 done:
+    Py_XDECREF(tagged);
     Py_XDECREF(raw);
     Py_XDECREF(changed);
     Py_XDECREF(containers);
@@ -800,10 +840,13 @@ static int is_only_counted(Lane *lane, const Opener *opener, PyObject *call, PyO
     if (opener->strict_state == Py_None ? lane->strict_state : opener->strict_state != Py_False) return 0;
     if (is_root) {
         if ((actions & (actions - 1)) == 0 && PySet_GET_SIZE(GET(tracker, TRACKER_heavy)) > 0) return 0;
-        if (actions <= lane->entry_looks) return 0;
-        int is_left = lane->entry_looks <= 0 || is_as_left(lane, tracker, GET(call, CALL_target));
+        if (actions <= lane->entry_looks) {
+            int told = tell_outside(lane, known, GET(call, CALL_target), Py_None, 0, 0);
+            if (told != TOLD) return told;
+        }
+        int is_left = actions <= lane->entry_looks || lane->entry_looks <= 0 || is_as_left(lane, tracker, GET(call, CALL_target));
         int is_watched = PySet_GET_SIZE(GET(tracker, TRACKER_watched)) > 0;
-        if (!is_left || (is_watched && !are_unwritten(lane, tracker, GET(call, CALL_target)))) {
+        if (!is_left || (is_watched && actions > lane->entry_looks && !are_unwritten(lane, tracker, GET(call, CALL_target)))) {
             int told = lane->entry_looks <= 0 ? NOT_HERE : tell_outside(lane, known, GET(call, CALL_target), NULL, 0, 0);
             if (told != TOLD) return told;
         }
@@ -1518,6 +1561,7 @@ static PyTypeObject draw_type;
 static int make_words(void) {
     for (size_t i = 0; i < sizeof WORD_TABLE / sizeof *WORD_TABLE; i++)
         if ((*WORD_TABLE[i].word = PyUnicode_InternFromString(WORD_TABLE[i].text)) == NULL) return 0;
+    if ((W_of_changed = PyUnicode_InternFromString("/state/set")) == NULL) return 0;
     NO_TUPLE = PyTuple_New(0);
     NO_TEXT = PyUnicode_FromString("");
     NO_BYTES = PyBytes_FromString("");

@@ -115,11 +115,11 @@ done:
     return may_be;
 }
 
-/* `emit_outside` where only scalars differ. `only` are the fields to look at, NULL for all that were written, of which those in
-   `watched` count in any case. TOLD, also if there was nothing to tell; NOT_HERE for Python to do it; -1. */
+/* `emit_outside` where only scalars differ. `only` are the fields to look at, None for all, NULL for all that were written, of
+   which those in `watched` count in any case. TOLD, also if there was nothing to tell; NOT_HERE for Python to do it; -1. */
 static int tell_outside(Lane *lane, PyObject *known, PyObject *target, PyObject *only, int are_written, int is_ahead) {
     PyObject *tracker = GET(known, AGENT_tracker), *name, *value, *changed = NULL, *more = NULL, *writers = NULL, *payload = NULL;
-    if (!IS_A(tracker, TRACKER) || lane->holder != NULL || (only != NULL && !PyAnySet_Check(only))) return NOT_HERE;
+    if (!IS_A(tracker, TRACKER) || lane->holder != NULL || (only != NULL && only != Py_None && !PyAnySet_Check(only))) return NOT_HERE;
     PyObject *turns = PyObject_GetAttr(lane->pipeline, W_turns), *used = turns == NULL ? NULL : PyObject_GetAttr(turns, W_is_used);
     Py_XDECREF(turns);
     Py_XDECREF(used);
@@ -137,7 +137,7 @@ static int tell_outside(Lane *lane, PyObject *known, PyObject *target, PyObject 
         Py_INCREF(name); /* an agent among them may be asked for its id */
         Py_INCREF(value);
         int is_large = PySet_GET_SIZE(heavy) > 0 && PySet_Contains(heavy, name) == 1, is_known = PyDict_Contains(last, name) == 1;
-        int is_wanted = only != NULL ? PySet_Contains(only, name) == 1 : 1, how = SAME, is_plain = value == Py_None || is_scalar(Py_TYPE(value));
+        int is_wanted = only == NULL || only == Py_None || PySet_Contains(only, name) == 1, how = SAME, is_plain = value == Py_None || is_scalar(Py_TYPE(value));
         met += is_large || is_known;
         if (is_large || (is_plain && is_wanted)) {
             how = is_large && is_wanted && are_written ? OTHER : compared(tracker, name, value);

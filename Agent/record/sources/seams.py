@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NamedTuple, TypeVar
 
@@ -105,22 +105,6 @@ class Seams:
         self._lock = threading.RLock()
 
 
-modules_without_sources: set[str] = set()
-"""Modules that hold no source of chance or time, as `note_modules_without_sources` found."""
-
-
-def note_modules_without_sources(originals: Iterable[Any]) -> None:
-    """Note which modules hold none of these, so that no fork of this process has to look into all of them.
-
-    A look copies the pages of every object that a module names, 25 MB where numpy and pandas are loaded.
-    """
-    known = frozenset(map(id, originals))
-    for module_name, module in list(sys.modules.items()):
-        namespace = getattr(module, "__dict__", None)
-        if type(namespace) is dict and known.isdisjoint(map(id, list(namespace.values()))):
-            modules_without_sources.add(module_name)
-
-
 def rebind(pairs: list[tuple[Any, Any]]) -> None:
     """Bind names of modules that hold the first of a pair to the second.
 
@@ -131,8 +115,6 @@ def rebind(pairs: list[tuple[Any, Any]]) -> None:
     table = {id(old): (old, new) for old, new in pairs}
     known = frozenset(table)
     for module_name, module in list(sys.modules.items()):
-        if module_name in modules_without_sources:
-            continue
         namespace = getattr(module, "__dict__", None)
         if type(namespace) is not dict or not is_foreign_name(module_name):
             continue

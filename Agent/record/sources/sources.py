@@ -61,9 +61,6 @@ from Agent.record.sources.seams import (
     CLOCKS,
     CLOCKS_BY_ID,
     Swaps,
-    all_seams,
-    modules_without_sources,
-    note_modules_without_sources,
     read_moment,
     read_source,
     rebind,
@@ -413,16 +410,6 @@ class _Adoptions:
 _adoptions = _Adoptions()
 
 
-def look_for_sources() -> None:
-    """Look into all modules once, for forks of this process that will have their sources recorded."""
-    of_random = [value for module in (random, numpy_random_module()) for value in _callables(module)]
-    note_modules_without_sources([*(vars(owner)[name] for owner, name, _ in all_seams()), *of_random])
-
-
-def _callables(module: ModuleType | None) -> list[Any]:
-    return [] if module is None else [value for value in vars(module).values() if callable(value)]
-
-
 def adopt(source: T, name: str | None = None) -> T:
     """Have what is drawn from a generator recorded, so that a replay draws the same; gives it back.
 
@@ -542,7 +529,6 @@ class recorded_sources:  # noqa: N801 - used like a function
             _adoptions.numpy_of_block = _adoptions.adopt_numpy_module()
             _adoptions.notice = None if self._how == "none" else ReadNotice(is_full=self._how == "all")
             _adoptions.open()
-        modules_without_sources.clear()  # from here on any module may come to hold some
         self._notice = _adoptions.notice
 
     def _exit(self) -> None:

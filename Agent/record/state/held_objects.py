@@ -525,7 +525,8 @@ def is_own_stream(value: object) -> bool:
 
 
 def _is_random(value: object) -> bool:
-    return f"{type(value).__module__}.{type(value).__qualname__}" == "random.Random"
+    cls = type(value)
+    return cls.__name__ == "Random" and f"{cls.__module__}.{cls.__qualname__}" == "random.Random"
 
 
 def generators_in_fields(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -16,13 +16,12 @@ from typing import Any, NamedTuple
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.pointers import escape, unescape
-from Agent.event.values.opaque import refers_elsewhere
 from Agent.flight.checkpoints.state_fold import StateFold
 from Agent.replay.compare.comparison import ABSENT, Comparison, Difference, Recorded, in_payload, shown
 from Agent.replay.compare.emitted_events import describe, event_difference, sort_key
 from Agent.replay.compare.outcome import place_in
 from Agent.replay.plan.actions import FRAMEWORK_KINDS
-from Agent.replay.plan.recording import ACTION_KINDS, began_us
+from Agent.replay.plan.recording import ACTION_KINDS, began_us, ends_of
 from Agent.tree.files.session import Lineage
 
 PASSED_OVER = FRAMEWORK_KINDS | {
@@ -493,18 +492,6 @@ def _first_keys(operations: Iterable[Mapping[str, object]], place: int) -> list[
 
 def _keys(operation: Mapping[str, object]) -> list[str]:
     return [unescape(part) for part in str(operation.get("path", "")).split("/")[1:]]
-
-
-def ends_of(event: Event) -> dict[str, str | None]:
-    """Digests of what fields with references lead to as recording ends, by field, of a `state` event.
-
-    None of what cannot be read, and in recordings made before there were such digests.
-    """
-    if event.extra.get("reason") != "exit":
-        return {}
-    fields, digests = event.extra.get("fields") or {}, event.extra.get("end_content") or {}
-    names = [name for name, shown_as in fields.items() if refers_elsewhere(shown_as)]
-    return {name: digests.get(name) for name in (*names, *digests)}
 
 
 def end_differences(

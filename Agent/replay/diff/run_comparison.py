@@ -120,11 +120,11 @@ class Track:
 
         A line without a place belongs to the one before it.
         """
-        low, high = self._bounds(place)
-        halve = False
+        at = bisect_left(self._known, (place, -1))
+        low = self._known[at - 1][1] if at else 0
+        high = self._known[at][1] if at < len(self._known) else self.size
         while high - low > _BLOCK_BYTES:
-            middle = (low + high) // 2 if halve else self._guess(place, low, high)
-            halve = not halve
+            middle = (low + high) // 2
             _, end, found = self._placed_line(middle, high)
             if found >= place:
                 high = middle
@@ -135,22 +135,6 @@ class Track:
             if own is not None and own >= place:
                 return start
         return self.size
-
-    def _bounds(self, place: float) -> tuple[int, int]:
-        at = bisect_left(self._known, (place, -1))
-        low = self._known[at - 1][1] if at else 0
-        high = self._known[at][1] if at < len(self._known) else self.size
-        return low, high
-
-    def _guess(self, place: float, low: int, high: int) -> int:
-        """Where the place should be if places were spread evenly between what is known."""
-        at = bisect_left(self._known, (place, -1))
-        if not at or at == len(self._known) or self._known[at][0] == END:
-            return (low + high) // 2
-        before, behind = self._known[at - 1], self._known[at]
-        share = (place - before[0]) / max(behind[0] - before[0], 1)
-        guess = before[1] + int(share * (behind[1] - before[1])) - _BLOCK_BYTES // 2
-        return min(max(guess, low + (high - low) // 16), high - (high - low) // 16)
 
     def _placed_line(self, offset: int, limit: int) -> tuple[int, int, float]:
         """(start, end, place) of the first line behind an offset that has a place; END where none has."""

@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 
 from Agent.event.model import Event
 from Agent.event.pointers import escape, unescape, value_at
-from Agent.event.values.content_digest import content_of
-from Agent.event.values.opaque import LARGE_BYTES, Content, OpaqueKind
+from Agent.event.values.content_digest import ReachedObjects, content_of, whole_digest
+from Agent.event.values.opaque import LARGE_BYTES, OpaqueKind
 from Agent.event.values.plain import SCALARS
 from Agent.flight.checkpoints.state_fold import StateFold
 from Agent.record.emit.pipeline import Pipeline
@@ -43,6 +43,7 @@ from Agent.replay.drive.states import (
     state_difference,
 )
 from Agent.replay.plan.actions import DrivenAction, Plan, is_outside_write
+from Agent.replay.plan.recording import ends_of
 
 _MOST_NAMED = 4
 _PLACE = "the full state"
@@ -290,6 +291,44 @@ class LastStates:
             if agent_id in self._objects:
                 self._judge.ended(agent_id, is_changed=self._is_changed(agent_id, event))
 
+    def compare_references(self) -> None:
+        """Ask about what is compared by name, unless it ended with the content that it has in the recording.
+
+        Only where code changed: what code outside of actions changes there is not always repeated.
+        """
+        kit, reached = self._kit, ReachedObjects()
+        asked, same = dict.fromkeys(kit.fields.by_name), set[int]()
+        told: dict[tuple[str, str], str] = {}
+        for agent_id, event in (*self._plan.gone.items(), *self._plan.exits.items()):
+            fields = self._fields(agent_id)
+            ends = ends_of(event)
+            for name, recorded in ends.items():
+                asked[agent_id, name] = None
+                if recorded is None or name not in fields:
+                    continue
+                here = whole_digest(fields[name], agent_id_of, kit.pipeline.capture.reading.hides, reached)
+                if here == recorded:
+                    same.add(id(fields[name]))
+                elif here is not None:
+                    told[agent_id, name] = "did not end as in the recording"
+            for name in event.extra["fields"].keys() - ends.keys():
+                asked.pop((agent_id, name), None)  # it is compared as a value
+            for name in kit.outcome.unseen_ends.get(agent_id, ()):
+                asked.pop((agent_id, name), None)  # which is said already
+        for agent_id, name in asked:
+            if id(self._fields(agent_id).get(name)) in same or kit.fields.is_ignored(agent_id, name):
+                continue
+            kit.outcome.needs_others = True
+            what = told.get((agent_id, name), "cannot be compared as it ended")
+            kit.outcome.ask(
+                f"code changed, and what {agent_id}.{name} leads to {what}: replay the whole session, where "
+                f"its script is, or ignore the field: --ignore {name}"
+            )
+
+    def _fields(self, agent_id: str) -> Mapping[str, Any]:
+        obj = self._object(agent_id)
+        return {} if obj is None else read_state(obj).fields
+
     def _object(self, agent_id: str) -> object | None:
         return self._objects.get(agent_id) or self._nearby.get(agent_id)
 
@@ -413,10 +452,6 @@ class OutsideWrites:
         self._kit = kit
         self._driven = frozenset(driven)
         self._put_back = put_back
-        self._agents: dict[str, object] = {}
-        """Those of which an object is compared at the end."""
-        self._objects: dict[str, tuple[object, Content]] = {}
-        """What something else than actions changes, as it was when its agent's first action began."""
 
     def put_last(self, action: DrivenAction, obj: object, events: Sequence[Event]) -> None:
         """Compare and write what was written to an agent behind its last action.
@@ -545,61 +580,6 @@ class OutsideWrites:
         is_next = self._kit.pipeline.options.strict_state and not is_ahead  # its action tells it
         if known is not None and known.tracker is not None and not is_next:
             known.tracker.changes(obj, names)  # so that they do not count as what the action does
-
-    def begin(self, agent_id: str, obj: object, names: Collection[str]) -> None:
-        """An agent's first state stands.
-
-        Args:
-            names: its fields with an object that something else than its actions changes.
-        """
-        fields = read_state(obj).fields
-        self._agents[agent_id] = obj
-        for name in fields.keys() & names:
-            content = content_of(fields[name], agent_id_of)
-            self._objects[f"{agent_id}.{name}"] = fields[name], content
-
-    def end(self) -> None:
-        """Compare objects that something other than actions changes, too, as they ended.
-
-        Where the recording has no digest of one, or agents acted that do not act here, nobody knows whether
-        changed code changed it as before.
-        """
-        changed, unseen = [], []
-        is_whole = self._driven.issuperset(self._kit.recording.agents)
-        for name, (held, content) in self._objects.items():
-            recorded = self._recorded_content(name) if is_whole else None
-            if recorded is None:
-                if content.kind is not OpaqueKind.COMPARABLE:
-                    unseen.append(name)  # too large, for one: it may have changed and look the same
-                elif content_of(held, agent_id_of) != content:
-                    changed.append(name)
-            elif self._kit.outcome.changed_code and recorded != self._content(name):
-                # Where no code changed, it holds something that nobody follows between the actions.
-                self._kit.outcome.ask(
-                    f"{name}, which code outside of actions changes, too, did not end as in the recording"
-                )
-        if changed and self._kit.outcome.changed_code:
-            self._kit.outcome.reason(
-                f"{', '.join(changed)}: changed by the replayed actions and, in the recording, also between "
-                "them; whether changed code changes it differently is unknown"
-            )
-        if unseen and self._kit.outcome.changed_code:
-            self._kit.outcome.reason(
-                f"{', '.join(unseen)}: not all that it holds can be seen; whether changed code changes it "
-                "differently is unknown"
-            )
-
-    def _recorded_content(self, place: str) -> str | None:
-        agent_id, _, name = place.rpartition(".")
-        return self._kit.recording.agents[agent_id].outside_content.get(name)
-
-    def _content(self, place: str) -> str | None:
-        agent_id, _, name = place.rpartition(".")
-        known = self._kit.pipeline.agents.find(self._agents[agent_id])
-        if known is None or known.tracker is None:
-            return None
-        hides = self._kit.pipeline.capture.reading.hides
-        return known.tracker.content_digests(self._agents[agent_id], [name], hides).get(name)
 
     def _compare_unwritten(self, action: DrivenAction, name: str, event: Event | None, agent_id: str) -> None:
         """Stop if replayed code did not write a field that it wrote in the recording."""

@@ -448,6 +448,8 @@ class FieldRules:
         self._known: dict[tuple[str, str], bool] = {}
         self._noted: set[str] = set()
         self._streams: set[int] = set()
+        self.by_name: dict[tuple[str, str], None] = {}
+        """Agents and their fields of which an object was compared by name alone."""
         self.is_older = False
         """The recording was made before content had digests, and holds no field that only they show."""
 
@@ -493,7 +495,7 @@ class FieldRules:
         why = self._elsewhere.get(agent_id, {}).get(name)
         if why is None:
             return False
-        self._add(self._outcome.references, f"{agent_id}.{name} ({why})")
+        self._note_by_name(agent_id, name, why)
         return all(
             tag is not None and (tag == "opaque" or tag.startswith("queue:") or is_tag_of_generator(tag))
             for tag in tags
@@ -544,9 +546,13 @@ class FieldRules:
             self._once(full, lambda: self._outcome.reason(f"{full} was {OLDER}"))
         for text in found.references.values():
             if text.startswith(("environment ", WRITTEN_OUTSIDE)):
-                self._add(self._outcome.references, f"{full} ({text})")
+                self._note_by_name(agent_id, name, text)
         for kind in found.handles.values():
             self._add(self._outcome.handles, f"{full} ({kind})")
+
+    def _note_by_name(self, agent_id: str, name: str, why: str) -> None:
+        self.by_name[agent_id, name] = None
+        self._add(self._outcome.references, f"{agent_id}.{name} ({why})")
 
     def pass_older(self, agent_id: str, recorded: Mapping[str, Any], made: Recorded) -> Recorded:
         """What an action changed, without fields of which an older recording could not hold anything."""

@@ -18,6 +18,7 @@ from Agent.errors import AgentNotFound, DamagedInput, RunNotFound, SessionNotFou
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.pointers import unescape
+from Agent.event.values.opaque import refers_elsewhere
 from Agent.flight.run_reading import RunRef as FlightRun
 from Agent.flight.run_reading import find_run as find_flight_run
 from Agent.tree.default_root import default_root
@@ -67,8 +68,6 @@ class AgentFacts:
     """Its fields with an object that something else than its actions changed in between."""
     queues_outside: set[str] = field(default_factory=set)
     """Its fields with a queue from which something else than its actions took, or into which it put."""
-    outside_content: dict[str, str] = field(default_factory=dict)
-    """Digests of these at the end."""
     calls: dict[str, str | None] = field(default_factory=dict)
     """Method name to the digest of the code that ran last."""
 
@@ -365,13 +364,23 @@ def _note_state(facts: AgentFacts, event: Event) -> None:
     for name, other in together.items() if isinstance(together, dict) else ():
         facts.shared_objects.setdefault(name, set()).add(str(other))
     facts.written_outside.update(map(str, event.extra.get("written_outside") or ()))
-    content = event.extra.get("outside_content")
-    facts.outside_content.update(content if isinstance(content, dict) else {})
     owners = event.extra.get("shared_with")
     if isinstance(owners, dict):
         facts.shared_with.update(owners.values())
     elif event.extra.get("shared") and reason != "gone":
         facts.shared_with.add(None)
+
+
+def ends_of(event: Event) -> dict[str, str | None]:
+    """Digests of what fields with references lead to as recording ends, by field, of a `state` event.
+
+    None of what cannot be read, of agents that are gone, and in recordings without such digests.
+    """
+    if event.extra.get("reason") not in {"exit", "gone"}:
+        return {}
+    fields, digests = event.extra.get("fields") or {}, event.extra.get("end_content") or {}
+    names = [name for name, shown_as in fields.items() if refers_elsewhere(shown_as)]
+    return {name: digests.get(name) for name in (*names, *digests)}
 
 
 def note_overlap(facts: AgentFacts) -> None:

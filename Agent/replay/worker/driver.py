@@ -167,13 +167,16 @@ class Driver:
                 for action in self._plan.actions[-1:]:
                     self._held.put(action, self._plan.moved_last)
                 self._last_states.compare()
-                self._outside.end()
         except ReplayStopped:
             pass  # whoever stopped it has told the outcome why
         finally:
             self._put_first_in_front()
             self._tell_of_large_fields()
             self.close()
+
+    def compare_references(self) -> None:
+        """Compare what fields lead to that are compared by name, where changed code ran."""
+        self._last_states.compare_references()
 
     def bring_to(self, actions: Sequence[DrivenAction], done: Callable[[], None]) -> bool:
         """Replay recorded actions and compare each with the recording; whether all went as recorded.
@@ -685,7 +688,6 @@ class Driver:
         if first_state.is_redacted:
             self._outcome.doubts.append(f"secrets in the first state of {agent_id} were replaced by tokens")
         self._whole.begin(agent_id, first, obj)
-        self._outside.begin(agent_id, obj, self._facts[agent_id].written_outside)
         found = beyond_functions(first, obj, self._pipeline, self._comparison, self._fields, self._outcome)
         if found is None:
             return

@@ -24,7 +24,6 @@ from Agent.record.emit import installed
 from Agent.record.emit.context import current_player
 from Agent.record.emit.installed import LIMITS, install_pipeline
 from Agent.record.emit.pipeline import LineSink, Pipeline, options_of_replay, record_lines
-from Agent.record.sources.sources import look_for_sources
 from Agent.record.state.identity import TRACED
 from Agent.record.state.tracker import count_as_script
 from Agent.record.tracing.function_facts import module_digest
@@ -77,6 +76,10 @@ class Prepared:
     recordings: RecordingParts
     factory: Callable[..., Any]
     watch: SourceWatch
+    script: str | None
+    """The module that is the recorded script, see `script_module`."""
+    modules: set[str]
+    """Those that were imported."""
 
 
 _TRIED = 50
@@ -107,6 +110,8 @@ class Workbench:
             redact=bool(recording.configuration("redact", default=True)),
             options=options_of_replay(recording.configuration("state", default="exit")),
         )
+        if prepared is not None:
+            self.pipeline.modules_told = prepared.modules  # whose digests nobody reads of a replay
         self.redactor = self.pipeline.redactor
         self._identifiers = Identifiers()
         self.fields = FieldRules(self.outcome, request.get("ignore") or ())
@@ -155,10 +160,12 @@ class Workbench:
         factory = self._imported()
         if self.sink.lines or self.outcome != ReplayOutcome():
             return None
-        look_for_sources()
+        self.watch.put_in_seams()
         for event in self.recording.events[:_TRIED]:  # compiles the patterns that these texts need
             self.redactor.value(event.extra, "", {})
-        return Prepared(RecordingParts(self.recording), factory, self.watch)
+        return Prepared(
+            RecordingParts(self.recording), factory, self.watch, self._script_module(), set(sys.modules)
+        )
 
     def install(self) -> None:
         """Send what is recorded from here on into memory, at the levels of the recording."""
@@ -174,8 +181,9 @@ class Workbench:
         recording = self.recording
         name: str = self.request["target"]
         factory = self._imported()
-        self.watch.put_in_seams()  # what the factory builds may hold functions that read sources
-        module = script_module(name.partition(":")[0], recording.session, recording.info)
+        if self._prepared is None:
+            self.watch.put_in_seams()  # what the factory builds may hold functions that read sources
+        module = self._script_module() if self._prepared is None else self._prepared.script
         if module is not None:
             count_as_script(module)
             for name_of_script in (module, "__main__"):  # a text may say `__main__` here, too
@@ -196,6 +204,10 @@ class Workbench:
             name for name, value in _code_and_constants(modules).items() if before.get(name) is not value
         ]
         return made
+
+    def _script_module(self) -> str | None:
+        target = self.request["target"].partition(":")[0]
+        return script_module(target, self.recording.session, self.recording.info)
 
     def _imported(self) -> Callable[..., Any]:
         self._make_player(frozenset())
@@ -450,6 +462,8 @@ def _drive(bench: Workbench) -> None:
     outcome.changed_modules = [
         name for name, digest in bench.recording.modules.items() if module_digest(name) not in {None, digest}
     ]
+    if outcome.divergence is None and (outcome.changed_code or outcome.changed_modules):
+        driver.compare_references()
     if beside and outcome.is_same_code and not outcome.changed_modules and _share(bench, beside):
         outcome.doubts.append(_beside(beside[0][0]))
 
