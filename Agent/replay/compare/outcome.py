@@ -536,12 +536,15 @@ class ReplayReport:
         yield from outcome.factory_differences[:_MOST_NAMED]
         if self.verdict is Verdict.DIVERGED and outcome.divergence is not None:
             yield from _difference(outcome.divergence, "first difference")
-            if self.is_same_code:
+            if self.is_same_code and not outcome.changed_modules:
                 yield self._same_code
         if self.changed_code:
             yield f"changed since the recording: {_names(self.changed_code)}"
         elif outcome.changed_modules:
-            yield f"changed since the recording, but in no traced method: {_names(outcome.changed_modules)}"
+            yield (
+                f"changed since the recording, but in no traced method: {_names(outcome.changed_modules)}, "
+                "such as what the methods call, a constructor or a constant"
+            )
         yield from (f"because {reason}" for reason in self.reasons)
         if any(read.source.partition(".")[0] in _RECORDABLE for read in outcome.sources):
             yield (
@@ -561,9 +564,7 @@ class ReplayReport:
         outcome = self.outcome
         compared = _names(outcome.code)
         told = f"no recorded code changed, of what was compared ({compared}): the difference comes from "
-        if outcome.changed_modules:
-            told += "other code of a module that changed, or from a file or a library"
-        elif outcome.are_modules_known:
+        if outcome.are_modules_known:
             told += "the factory, a file, the environment or a library; no module of the program changed"
         else:
             told += (
