@@ -236,7 +236,9 @@ def test_changed_code_of_an_agent_that_acts_inside_another_is_named(toy):
 def test_a_difference_of_what_the_factory_reads_says_where_to_look(toy, tmp_path):
     path = tmp_path / "rate.txt"
     path.write_text("2")
-    source = SHOP.replace("RATE = 2", f"from pathlib import Path\nRATE = int(Path({str(path)!r}).read_text())")
+    source = SHOP.replace(
+        "RATE = 2", f"from pathlib import Path\nRATE = int(Path({str(path)!r}).read_text())"
+    )
     toy.record(source)
     path.write_text("3")
     told = str(toy.replay()).splitlines()
