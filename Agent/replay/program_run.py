@@ -64,7 +64,7 @@ class ProgramRun:
     """What it asked for and did not get."""
     failure: str
     found_changed_files: bool
-    """Whether the recorded run wrote files, so that another run may begin with other ones."""
+    """Whether it asked for files that were written while the program was recorded, and got others or none."""
     chance: str
     """A digest of the generators of the process as they ended: a seed makes it the same each time."""
     unseeded: tuple[str, ...]
@@ -270,6 +270,7 @@ def _run(
         "argv": list(info.argv),
         "directory": str(directory),
         "moved": [str(here), str(here if copy is None else copy.directory)],
+        "left_out": [] if copy is None else list(map(str, copy.left_out)),
         "environment": {f"AGENT_TRACE_{name.upper()}": str(value) for name, value in settings.items()},
     }
     result = run_job(_PROGRAM, request, timeout_seconds, stop)
@@ -289,7 +290,6 @@ def _run(
         if event.code is not None and is_traced_action(event)
     }
     is_sound = reader.losses().clean and not reader.damaged_lines
-    has_changed = copy is not None and copy.lacks_files
     return ProgramRun(
         made[0],
         comparison,
@@ -297,7 +297,7 @@ def _run(
         is_sound,
         tuple(refused),
         failure,
-        has_changed,
+        answer["asked_for_left_out"],
         answer["chance"],
         tuple(answer["unseeded"]),
     )
@@ -307,8 +307,8 @@ class _Copy(NamedTuple):
     """A copy of the working directory."""
 
     directory: Path
-    lacks_files: bool
-    """Whether files are left out that were written while the program was recorded."""
+    left_out: Sequence[Path]
+    """Where files would be that were written while the program was recorded, as its redirected output is."""
 
 
 def _copied(source: Path, copy: Path, session: Path, info: SessionInfo) -> _Copy | None:
@@ -319,10 +319,11 @@ def _copied(source: Path, copy: Path, session: Path, info: SessionInfo) -> _Copy
     left_out = {session.parent.resolve(), session.resolve()}
     until = info.ended_at or info.started_at
     written_us = range(parse_timestamp(info.started_at), parse_timestamp(until) + _END_US)
-    files, size_bytes, lacks_files = 0, 0, False
+    files, size_bytes = 0, 0
+    lacking: list[Path] = []
 
     def names(place: str, found: list[str]) -> list[str]:
-        nonlocal files, size_bytes, lacks_files
+        nonlocal files, size_bytes
         left = []
         for name in found:
             path = Path(place) / name
@@ -333,7 +334,7 @@ def _copied(source: Path, copy: Path, session: Path, info: SessionInfo) -> _Copy
                 left.append(name)
             elif is_new and path.suffix != ".py":
                 left.append(name)
-                lacks_files = True
+                lacking.append(copy / path.relative_to(source))
             else:
                 files += 1
                 size_bytes += status.st_size
@@ -345,7 +346,7 @@ def _copied(source: Path, copy: Path, session: Path, info: SessionInfo) -> _Copy
         shutil.copytree(source, copy, symlinks=True, ignore=names)
     except (OSError, shutil.Error, OverflowError):
         return None
-    return _Copy(copy, lacks_files)
+    return _Copy(copy, lacking)
 
 
 def _runs_same_code(run: ProgramRun, outcome: ReplayOutcome) -> bool:

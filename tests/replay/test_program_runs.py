@@ -370,6 +370,28 @@ def test_files_are_written_in_a_copy_of_the_working_directory(farm):
 
 
 @pytest.mark.further
+@pytest.mark.parametrize(
+    ("reads", "verdict"),
+    [("pass", "DIVERGED"), ("os.listdir()", "UNVERIFIED"), ("open('out.txt', 'a')", "UNVERIFIED")],
+)
+def test_output_that_is_redirected_beside_the_script_counts_once_the_program_asks_for_it(
+    farm, reads, verdict
+):
+    farm.path.write_text(
+        world_only(effect=EFFECTS["a list"][0]).replace("def main():", f"def main():\n    {reads}")
+    )
+    farm.path.write_text(farm.path.read_text().replace("\n", "\nimport os\n", 1))
+    with open("out.txt", "w") as output:
+        subprocess.run(
+            [sys.executable, "cows.py"], check=True, env=child_environment(), stdout=output, timeout=60
+        )
+        output.write("the end")
+    farm.change(*EFFECTS["a list"])
+    changed = farm.replay()
+    assert changed.verdict == verdict, str(changed)
+
+
+@pytest.mark.further
 def test_a_run_begins_without_the_files_that_the_recorded_run_made(farm):
     text = PROGRAM.replace(
         "meadow = Meadow()\n    cows = [",

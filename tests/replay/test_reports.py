@@ -79,9 +79,8 @@ def test_of_long_texts_the_differing_piece_is_shown(toy):
 def test_a_difference_without_changed_code_says_where_to_look(toy):
     report = toy.record(SHOP).change("RATE = 2", "RATE = 3").replay()
     assert report.is_same_code
-    assert "no compared code changed" in str(report).splitlines()[5]
-    assert "but other code of toy_module" in str(report)
-    assert 'state="strict"' in str(report)
+    assert "no compared code changed" not in str(report)
+    assert "changed since the recording, but in no traced method: toy_module" in str(report).splitlines()[5]
     report = toy.change("price * RATE", "price * RATE * 1").replay()
     assert not report.is_same_code
     assert "no compared code changed" not in str(report)
@@ -232,3 +231,16 @@ def test_changed_code_of_an_agent_that_acts_inside_another_is_named(toy):
     assert (report.verdict, report.divergence.step) == ("DIVERGED", 3), str(report)
     assert report.changed_code == ("inner.ask",)
     assert "no compared code changed" not in str(report)
+
+
+def test_a_difference_of_what_the_factory_reads_says_where_to_look(toy, tmp_path):
+    path = tmp_path / "rate.txt"
+    path.write_text("2")
+    source = SHOP.replace(
+        "RATE = 2", f"from pathlib import Path\nRATE = int(Path({str(path)!r}).read_text())"
+    )
+    toy.record(source)
+    path.write_text("3")
+    told = str(toy.replay()).splitlines()
+    assert "no compared code changed" in told[5] and 'state="strict"' in told[5]
+    assert "no module of the program changed" in told[5]

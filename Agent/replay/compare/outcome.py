@@ -538,12 +538,15 @@ class ReplayReport:
         yield from outcome.factory_differences[:_MOST_NAMED]
         if self.verdict is Verdict.DIVERGED and outcome.divergence is not None:
             yield from _difference(outcome.divergence, "first difference")
-            if self.is_same_code:
+            if self.is_same_code and not outcome.changed_modules:
                 yield self._same_code
         if self.changed_code:
             yield f"changed since the recording: {_names(self.changed_code)}"
-        elif outcome.changed_modules and not (self.verdict is Verdict.DIVERGED and self.is_same_code):
-            yield f"changed since the recording, but in no traced method: {_names(outcome.changed_modules)}"
+        elif outcome.changed_modules:
+            yield (
+                f"changed since the recording, but in no traced method: {_names(outcome.changed_modules)}, "
+                "such as what the methods call, a constructor or a constant"
+            )
         yield from (f"because {reason}" for reason in self.reasons)
         if any(read.source.partition(".")[0] in _RECORDABLE for read in outcome.sources):
             yield (
@@ -562,9 +565,7 @@ class ReplayReport:
     def _same_code(self) -> str:
         outcome = self.outcome
         told = f"no compared code changed ({_names(outcome.code)})"
-        if outcome.changed_modules:
-            told += f", but other code of {_names(outcome.changed_modules)} did"
-        elif outcome.are_modules_known:
+        if outcome.are_modules_known:
             told += ", and no module of the program: look at the factory, files, environment and libraries"
         else:
             told += ": look at constructors, factory, constants, files, libraries and what the methods call"

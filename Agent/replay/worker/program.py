@@ -10,7 +10,7 @@ import random
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -26,6 +26,9 @@ _CHANGING: Final = dict.fromkeys(
 ) | dict.fromkeys(("os.rename", "os.link", "os.symlink"), 2)
 """Audit events by which files are changed, and how many of their arguments are paths."""
 
+_LISTING: Final = {"os.listdir", "os.scandir", "os.walk", "glob.glob"}
+"""Audit events by which a program finds out which files there are."""
+
 _SIGNALS: Final = {"os.kill", "os.killpg"}
 
 
@@ -36,7 +39,7 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `program`, its file; `argv`; `directory`, the only place that it may write to; `moved`, the
-            working directory and what stands for it; `environment`.
+            working directory and what stands for it; `environment`; `left_out`, files that the copy lacks.
     """
     directory = Path(request["directory"])
     here, there = request["moved"]
@@ -52,7 +55,7 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     sys.modules["__main__"] = module
     unseeded: list[str] = []
     _note_unseeded(unseeded)
-    guard = Guard(directory, Path(request["outcome_path"]).parent)
+    guard = Guard(directory, Path(request["outcome_path"]).parent, left_out=request["left_out"])
     failure = ""
     guard.begin()
     try:
@@ -62,7 +65,13 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - the user's program; the caller tells
         traceback.print_exc()
         failure = f"{type(error).__name__}: {error}"
-    return {"refused": guard.refused, "failure": failure, "chance": _chance(), "unseeded": unseeded}
+    return {
+        "refused": guard.refused,
+        "failure": failure,
+        "chance": _chance(),
+        "unseeded": unseeded,
+        "asked_for_left_out": guard.asked_for_left_out,
+    }
 
 
 def _note_unseeded(found: list[str]) -> None:
@@ -101,17 +110,26 @@ class Guard:
     """Refuses writes outside some directories, network, new processes, signals to others: audit events tell.
 
     What C code does by itself is not seen.
+
+    Args:
+        directories: where writing is allowed.
+        left_out: files that the working directory lacks.
     """
 
-    def __init__(self, *directories: Path) -> None:
+    def __init__(self, *directories: Path, left_out: Sequence[str] = ()) -> None:
         self.refused: list[str] = []
         """What was refused, and the place that asked for it."""
+        self.asked_for_left_out = False
+        """Whether one of these was opened, changed or listed."""
+        self._left_out = frozenset(map(os.path.realpath, left_out))
         self._directories = tuple(f"{os.path.realpath(each)}{os.sep}" for each in directories)
 
     def begin(self) -> None:
         """Refuse from here on, to the end of the process."""
 
         def audit(event: str, arguments: tuple[Any, ...]) -> None:
+            if self._left_out and (event in _CHANGING or event in _LISTING):
+                self._note_left_out(event, arguments)
             if event in _SIGNALS:
                 if arguments[0] != os.getpid():
                     self._refuse("a signal to another process", sys._getframe(1))  # noqa: SLF001
@@ -121,6 +139,19 @@ class Guard:
                 self._look(arguments[: _CHANGING[event]], sys._getframe(1))  # noqa: SLF001
 
         sys.addaudithook(audit)
+
+    def _note_left_out(self, event: str, arguments: tuple[Any, ...]) -> None:
+        frame = sys._getframe(2)  # noqa: SLF001 - the one way to a caller
+        if is_own(frame) or module_of(frame) == "importlib":
+            return
+        places = [
+            os.path.realpath(str(path_of(each) or ".")) for each in arguments[: _CHANGING.get(event, 1)]
+        ]
+        if event in _LISTING:
+            found = any(Path(each).is_relative_to(places[0]) for each in self._left_out)
+        else:
+            found = not self._left_out.isdisjoint(places)
+        self.asked_for_left_out = self.asked_for_left_out or found
 
     def _look(self, places: tuple[Any, ...], frame: FrameType) -> None:
         if is_own(frame) or module_of(frame) == "importlib":
