@@ -154,6 +154,7 @@ def test_no_file_appears_in_a_directory_that_is_being_emptied(session, monkeypat
     listed = list((session / "agents").iterdir())
     for path in listed[:20]:
         path.unlink()
+    time.sleep(2 * segment_writer._PROBE_INTERVAL_S)
     thread = threading.Thread(target=recorder.write, args=("new",))
     thread.start()
     time.sleep(0.01)
@@ -172,6 +173,7 @@ def test_a_new_file_waits_once_for_a_removal_that_goes_no_further(session):
     recorder = Recorder(sink)
     recorder.write("a")
     (session / "agents" / "a.log").unlink()
+    time.sleep(2 * segment_writer._PROBE_INTERVAL_S)
     began = time.monotonic()
     assert all(recorder.write(f"agent_{number}") > 0 for number in range(20))
     assert segment_writer._REMOVAL_S <= time.monotonic() - began < 10 * segment_writer._REMOVAL_S
