@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any
 
 from Agent.event.codec import decode_line
 from Agent.event.model import Event
@@ -72,13 +72,6 @@ _PLAIN = frozenset({bool, int, float, str, dict, list, tuple})
 """Results that are neither awaited nor iterated for what they are."""
 PreparedCall = tuple[Any, list[Any], dict[str, Any]]
 """A bound method, and its arguments."""
-
-
-class Stopper(Protocol):
-    """A player that can end a replay."""
-
-    def stop(self, reason: str) -> NoReturn:
-        """End it here."""
 
 
 class Driver:
@@ -210,15 +203,16 @@ class Driver:
             self._judge.settle()
             self._watch.close()
 
-    def hand_over(self, player: Stopper, pipeline: Pipeline, patched: Collection[str]) -> None:
+    def hand_over(self, player: Any, pipeline: Pipeline, patched: Collection[str]) -> None:
         """From here on nothing is compared: that player answers calls, and that pipeline records them.
 
         Args:
+            player: its `stop` ends the replay; nothing else is asked of it here.
             patched: fields that differ on purpose, `agent.field` where there are several agents.
         """
         self._patched = patched
         self._goes_its_own_way = True
-        self._player = player  # type: ignore[assignment]  # of which only `stop` is asked from here on
+        self._player = player
         self._pipeline = pipeline
 
     def read_by(self, sources: SourceAnswers) -> None:
