@@ -40,6 +40,7 @@ OTHER_MOMENT: Final = 0.5
 """What begins after the moment that the text names is half as sure."""
 MAX_CONFIDENCE: Final = 1 - LEAST
 MAX_ALSO: Final = 2
+MAX_SAID: Final = 4
 _MAX_TEXT: Final = 60
 
 
@@ -189,7 +190,9 @@ def _explained(hypothesis: Hypothesis) -> str:
     beside = hypothesis.acts[1 : 1 + MAX_ALSO]
     lines = [f"before: {_beside(act)}" for act in beside if act.place < first.place]
     lines.append(f"first: {_told(first, next(iter(findings), None))}")
-    lines += [f"also: {_who(each)}{_finding(each)}" for each in findings[1:2] if each.rule != "about it"]
+    lines += [
+        f"also: {_who(each)}{_finding(each)}" for each in findings[1:MAX_SAID] if each.rule != "about it"
+    ]
     lines += [f"beside: {_beside(act)}" for act in beside if act.place > first.place]
     lines += [f"then: {_told(step.act, step.finding)}{_shared(step)}" for step in hypothesis.chain]
     return "\n".join(lines[:MAX_LINES])
