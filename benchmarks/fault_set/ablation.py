@@ -67,7 +67,7 @@ def ranks_without(log: Log, question: Question, truth: Iterable[str]) -> dict[st
 
     def place(without: str) -> float:
         causes = rank(log, [each for each in findings if each.rule != without], issue)
-        shown = ({act.id for act in cause.shown()} for cause in causes)
+        shown = ({act.id for act in cause.acts} for cause in causes)
         return next((n for n, ids in enumerate(shown, 1) if ids & true), float("inf"))
 
     return {rule: place(rule) for rule in [ALL, *sorted({each.rule for each in findings})]}

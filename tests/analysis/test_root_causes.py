@@ -15,7 +15,7 @@ from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import Log, read_acts
 from Agent.analysis.debug.root_causes.detectors import continuity, dependencies, follow_ups, rates, values
 from Agent.analysis.debug.root_causes.issue import Issue
-from Agent.analysis.debug.root_causes.ranking import Hypothesis, rank
+from Agent.analysis.debug.root_causes.ranking import rank
 from Agent.analysis.debug.root_causes.reading import Axis, steps
 from Agent.analysis.debug.root_causes.scan import (
     Finding,
@@ -416,59 +416,47 @@ def test_one_deviation_is_told_where_it_is_near_what_was_named_and_only_there() 
         assert all(each.first.values["order"] == "o-20" for each in near)
 
 
-class Anything:
-    """An issue that speaks of nothing in particular."""
-
-    agents: frozenset[str] = frozenset()
-
-    def relevance(self, hypothesis: Hypothesis) -> float:
-        return 0.0
+class Refused:
+    """Speaks of one event: the last time that something was refused."""
 
     def symptoms(self, log: Log, findings: Sequence[Finding]) -> dict[int, float]:
-        return {}
+        return {max(act.place for act in log.acts if act.name == "refuse"): 1.0}
 
 
-class Named(Anything):
-    """Speaks of an agent, and of nothing that it does."""
-
-    agents = frozenset({"a1"})
-
-
-class Refunds(Anything):
-    """Speaks of two refunds."""
-
-    def symptoms(self, log: Log, findings: Sequence[Finding]) -> dict[int, float]:
-        return {act.place: 0.5 for act in log.acts if act.name.startswith("refund")}
-
-
-def test_of_two_causes_the_one_of_whom_nobody_complains_is_likelier() -> None:
+def parcels(*, odd: int) -> Log:
+    """Parcels are weighed and sent on; many are weighed wrongly, and the one of `odd` is refused in the end."""
     diary = Diary()
     for step in range(STEPS):
-        for k in range(1, 6):
-            diary.write(step, f"a{k}", action_type="weigh", kg=10 + (step + k) % 5)
-    log = diary.log()
-    broken = {act.agent: act for act in log.acts if act.step == BREAK}
-    breaks = [
-        Finding("value beyond range", agent, [broken[agent]], nats)
-        for agent, nats in (("a1", 8.0), ("a3", 7.5))
-    ]
-    assert [each.owner for each in rank(log, breaks, Anything())][:2] == ["a1", "a3"]
-    assert [each.owner for each in rank(log, breaks, Named())][:2] == ["a3", "a1"]
+        for k in range(3):
+            kg = 880 + step if (k == 0 and step in {20, 40}) else 10 + (step + k) % 5
+            diary.write(step, f"a{k}", action_type="weigh", kg=kg, parcel=f"p-{step}-{k}")
+    diary.write(STEPS, "door", action_type="refuse", parcel=f"p-{odd}-0")
+    return diary.log()
 
 
-def test_what_two_agents_do_about_one_thing_at_one_step_is_one_incident() -> None:
-    diary = lives(60, odd=30)
-    at = next(n for n, row in enumerate(diary.rows) if row["extra"].get("order") == "o-30")
-    for place, order in ((at + 1, "o-30"), (at + 2, "o-12")):
-        diary.write(30, f"clerk{place - at}", action_type=f"refund{place - at}", order=order)
-        diary.rows.insert(place, diary.rows.pop())
-    log = diary.log()
-    kept = rank(log, list(follow_ups.find(log)), Anything())
-    told = [act.agent for act in kept[0].shown()]
-    assert told[0] == "packer1" and {"packer1", "desk1", "clerk1"} <= set(told) and "clerk2" not in told
-    # what happens then to another order is another matter
-    asked = rank(log, list(follow_ups.find(log)), Refunds())
-    assert [each.step for each in asked if each.owner == "clerk2"] == [30]
+@pytest.mark.parametrize("odd", [20, 40])
+def test_of_two_alike_the_one_that_leads_to_what_the_issue_speaks_of_is_likelier(odd: int) -> None:
+    log = parcels(odd=odd)
+    wrong = [act for act in log.acts if act.values.get("kg", 0) >= 900]
+    breaks = [Finding("value beyond range", "kg", [act], 6.0) for act in wrong]
+    first = rank(log, breaks, Refused())[0]
+    assert (first.first.name, first.first.step) == ("weigh", odd)
+    assert [(step.act.name, step.shared) for step in first.chain] == [("refuse", f"p-{odd}-0")]
+
+
+def test_a_cause_names_what_shares_something_with_its_first_event_and_nothing_twice() -> None:
+    log = parcels(odd=20)
+    breaks = list(values.find(log))
+    found = rank(log, breaks, Refused())
+    named = [act.id for each in found for act in each.acts]
+    assert len(named) == len(set(named))
+    for each in found:
+        first = each.first
+        assert all(act.agent == first.agent or set(act.tokens) & set(first.tokens) for act in each.acts)
+
+
+def test_where_nothing_is_odd_nothing_is_a_cause() -> None:
+    assert rank(parcels(odd=20), [], Refused()) == []
 
 
 def test_agents_without_a_role_that_do_the_same_are_peers() -> None:

@@ -46,21 +46,22 @@ def at(log: Log, name: str, day: int) -> Act:
 
 def test_blame_flows_back_over_what_events_share_to_where_a_value_came_from() -> None:
     log = cheeses()
-    blame(log, {at(log, "cut", 20).place: 1.0})
-    milk = {day: at(log, "milk", day).blame for day in range(DAYS)}
+    cut = at(log, "cut", 20)
+    blamed = blame(log, {cut.place: 1.0})
+    milk = {day: blamed.reaches[at(log, "milk", day).place] for day in range(DAYS)}
     assert max(milk, key=lambda day: milk[day]) == 20
     # what comes later brought nothing about
-    assert not any(act.blame for act in log.acts if act.step > 20)
+    assert not any(blamed.reaches[act.place] for act in log.acts if act.step > 20)
+    # and the links on which most of it came lead back to where it began
+    _, make, can = blamed.onward[at(log, "milk", 20).place]
+    _, end, wheel = blamed.onward[make]
+    assert (can, wheel, end) == ("can-20", "wheel-20", cut.place)
 
 
 def test_no_more_blame_is_passed_on_than_there_is() -> None:
     log = cheeses()
-    blame(log, {at(log, "cut", 20).place: 1.0})
-    once = sum(act.blame for act in log.acts)
+    once = sum(blame(log, {at(log, "cut", 20).place: 1.0}).reaches)
     assert 0.9 < once - 1.0 < 0.9 / (1 - 0.9)
-    # nothing of it stays for the next text that is asked about
-    blame(log, {at(log, "cut", 20).place: 1.0})
-    assert sum(act.blame for act in log.acts) == once
 
 
 @pytest.mark.parametrize(
@@ -95,4 +96,4 @@ def test_of_events_that_fit_alike_the_odd_one_is_the_symptom() -> None:
 def test_a_session_without_acts_has_no_symptom() -> None:
     log = read_acts([], lambda each: each["tick"])
     assert symptoms(log, {}, {}, (), []) == {}
-    blame(log, {})
+    assert blame(log, {}).reaches == []

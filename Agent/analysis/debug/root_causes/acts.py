@@ -92,8 +92,6 @@ class Act:
     """The groups by which the acts of its sort are compared."""
     near: float = 0.0
     """From 0 to 1, how near it is to a thing that the issue names."""
-    blame: float = 0.0
-    """How much of the blame for what the issue speaks of reaches it."""
 
 
 class Column(NamedTuple):

@@ -1,4 +1,4 @@
-"""How much of a hypothesis an issue speaks of: the agents, things, names and values that its words name."""
+"""What the text of an issue speaks of: the agents, things, values and moments that its words name."""
 
 from __future__ import annotations
 
@@ -13,25 +13,20 @@ from typing import Final
 from Agent.analysis.debug.question.question import Question, stems
 from Agent.analysis.debug.root_causes.acts import Act, Log
 from Agent.analysis.debug.root_causes.nearby import HOP
-from Agent.analysis.debug.root_causes.ranking import Hypothesis
 from Agent.analysis.debug.root_causes.scan import Finding
 from Agent.analysis.debug.root_causes.symptoms import QUIET, symptoms
 
 __all__ = ["Issue"]
 
-PARTLY: Final = 0.5
-"""How much of a hypothesis a text speaks of that names whom it is about, or what of that, and not both."""
 MIN_VALUE: Final = 3
 MIN_NUMBER: Final = 100
 """A smaller number may count anything."""
 SLACK: Final = 2
-FAILING: Final = frozenset({"fails", "error comes up", "new error"})
 LINKS: Final = frozenset({"agent", "span", "event", "=", "#"})
 """Tokens of these sorts are no words of a text."""
 _WORD: Final = re.compile(r"[a-z0-9]+")
 MAX_HEARD: Final = 60
 """What more events say is no symptom to begin from."""
-COUNTED: Final = frozenset({"rate changes", "never done"})
 
 
 class Issue:
@@ -39,14 +34,9 @@ class Issue:
 
     def __init__(self, question: Question, log: Log) -> None:
         self.agents = frozenset(question.agents)
-        self.roles = frozenset(question.roles)
         self.text = question.text.lower()
-        self.topics = question.topics
-        self.words = frozenset(stems(question.text))
-        self.series = frozenset(name.partition(":")[2] or name for name in question.series)
         self.ticks, self.clock = question.ticks, question.clock
         self.moments = question.moments
-        self.named = frozenset(each.id for each in question.naming)
         self.spaced = f" {' '.join(_WORD.findall(self.text))} "
         self.tokens = self._named_tokens(log)
         self.told = self._told(log, question)
@@ -124,17 +114,6 @@ class Issue:
                 return range(at[0], at[-1] + 1)
         return ()
 
-    def relevance(self, hypothesis: Hypothesis) -> float:
-        """From 0 to 1: whom it is about, and what of that."""
-        shares = [share for token, share in hypothesis.tokens.items() if token in self.tokens]
-        found = PARTLY * max(shares, default=0.0)
-        for act in hypothesis.acts[:1]:
-            found = max(found, self._of(act, act.agent, act.name, fits=False))
-        for finding in hypothesis.findings[:4]:
-            agent = dict(finding.group).get("agent") or finding.first.agent
-            found = max(found, self._of(finding.first, agent, finding.about, fits=self._fits(finding)))
-        return found
-
     def fits_moment(self, act: Act, log: Log) -> bool:
         """Whether an act may have begun what is so at the tick or time of day that the text names.
 
@@ -149,40 +128,6 @@ class Issue:
             first, last = _second(log.acts[0]), _second(log.acts[-1])
             return first - off <= at <= last + off and _second(act) <= at + off
         return True
-
-    def _of(self, act: Act, agent: str, about: str, *, fits: bool) -> float:
-        if act.id in self.named:
-            return 1.0
-        is_said = bool(self.words.intersection(stems(about))) or about in self.series
-        if agent in self.agents:
-            return 1.0 if fits or is_said else PARTLY
-        if any(self._is_said(value) for value in act.values.values()):
-            return PARTLY
-        return PARTLY if not self.agents and (fits or is_said) else 0.0
-
-    def _fits(self, finding: Finding) -> bool:
-        """Whether a change is of the sort of which the text speaks, and in its direction."""
-        topics, rule = self.topics, finding.rule
-        if rule in FAILING:
-            return "error" in topics
-        if rule == "duration shifts":
-            return "slow" in topics
-        if rule == "happens again":
-            return "loop" in topics
-        if rule in COUNTED or rule == "level shifts":
-            less = finding.found < finding.usual
-            if "reward" in topics and "reward" in finding.about:
-                return True
-            if less:
-                return bool({"absence", "drop"} & topics)
-            return bool({"growth", "loop"} & topics) and not (rule == "rate changes" and "growth" in topics)
-        return False
-
-    def _is_said(self, value: object) -> bool:
-        """Whether the text names a value; whom an event only mentions is not whom it is about."""
-        if not isinstance(value, str) or len(value) < MIN_VALUE or value in self.agents:
-            return False
-        return value.lower() in self.text
 
 
 @lru_cache(maxsize=65_536)
