@@ -1,1 +1,1 @@
-"""What an event is: values only; no file, no clock, no global is touched in this package."""
+"""The event and its formats. This package holds values only: it uses no file, clock or global."""

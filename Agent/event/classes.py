@@ -1,7 +1,7 @@
-"""Classes seen from outside: their names, the attributes of their instances, and the way back from a name.
+"""The names of classes, the attributes of their instances, and the lookup of a class by its name.
 
-Nothing here runs a user's code: metaclasses, properties and hooks are passed by. A name from disk is looked
-up among the modules that are already loaded, never imported.
+Nothing here runs the user's code: metaclasses, properties and hooks are bypassed. A name from disk is looked
+up in the modules that are already loaded; no module is imported for it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any, Final, NamedTuple, TypeVar
 T = TypeVar("T")
 
 MOST_CLASSES: Final = 4096
-"""Of how many classes something is remembered, which keeps them alive; programs may make more and more."""
+"""The size limit of a cache by class: an entry keeps its class alive, and a program may create any number."""
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement
 _NAME_CHARS = 400
 
-# Read through `type` itself, a metaclass cannot answer in its place.
+# Descriptors of `type` itself, so that a metaclass cannot override what they return.
 _MODULE: Any = type.__dict__["__module__"]
 _QUALNAME: Any = type.__dict__["__qualname__"]
 _MRO: Any = type.__dict__["__mro__"]
@@ -39,7 +39,7 @@ _REDUCTIONS = (
 
 
 def text_or_none(value: object) -> str | None:
-    """The value where it is an exact str that UTF-8 can hold, else None."""
+    """Return the value if it is exactly a str (no subclass) that UTF-8 can encode, else None."""
     if type(value) is str:
         try:
             value.encode()
@@ -50,7 +50,7 @@ def text_or_none(value: object) -> str | None:
 
 
 def class_name(cls: type) -> str:
-    """`module.QualName` of the class, `?` for a part that is no text."""
+    """Return `module.QualName` of a class, with `?` for a part that is not text."""
     try:
         module = text_or_none(_MODULE.__get__(cls))
     except AttributeError:
@@ -60,13 +60,13 @@ def class_name(cls: type) -> str:
 
 
 def mro_of(cls: type) -> tuple[type, ...]:
-    """The true method resolution order."""
+    """Return the method resolution order, even if a metaclass overrides `__mro__`."""
     order: tuple[type, ...] = _MRO.__get__(cls)
     return order
 
 
 def namespace_of(cls: type) -> Mapping[str, Any]:
-    """The true `__dict__` of the class."""
+    """Return the `__dict__` of a class, even if a metaclass overrides it."""
     namespace: Mapping[str, Any] = _DICT.__get__(cls)
     return namespace
 
@@ -79,8 +79,8 @@ def _is_heap(cls: type) -> bool:
 def _is_python_class(cls: type) -> bool:
     if not _is_heap(cls):
         return False
-    # Some types of C and Cython are heap types too; they own slot wrappers or computed attributes, a class
-    # statement none.
+    # Some types made in C or Cython are heap types too. They have slot wrappers or computed attributes; a
+    # class made by a class statement has none.
     members = list(namespace_of(cls).items())
     return not any(
         type(m) in _C_MEMBERS and name not in _OF_INSTANCES and m.__objclass__ is cls for name, m in members
@@ -88,12 +88,12 @@ def _is_python_class(cls: type) -> bool:
 
 
 def solid_base(cls: type) -> type:
-    """The class made in C that decides the layout of an instance: `object` for ordinary classes."""
+    """Return the class made in C that determines the layout of an instance: `object` for ordinary classes."""
     return next(base for base in mro_of(cls) if not _is_python_class(base))
 
 
 def find_in_classes(cls: type, name: str) -> Any:
-    """What the class or its bases hold under the name, unbound; None if nothing."""
+    """Return the unbound attribute of that name from the class or its bases, None if it is missing."""
     for base in mro_of(cls):
         namespace = namespace_of(base)
         if name in namespace:
@@ -102,7 +102,7 @@ def find_in_classes(cls: type, name: str) -> Any:
 
 
 def has_own_reduction(cls: type) -> bool:
-    """Whether a Python class in its line says itself how it is copied, so attributes alone are not it."""
+    """Return whether the class or a base customises pickling, so that attributes alone do not restore it."""
     for base in mro_of(cls):
         if _is_heap(base):
             namespace = namespace_of(base)
@@ -112,7 +112,7 @@ def has_own_reduction(cls: type) -> bool:
 
 
 def is_installed(file: str) -> bool:
-    """Whether a module came with Python or was installed, so that it is no module of the program's own."""
+    """Return whether a file belongs to Python or an installed package, not to the user's program."""
     import sysconfig
 
     if "site-packages" in file or "dist-packages" in file:
@@ -122,15 +122,15 @@ def is_installed(file: str) -> bool:
 
 
 _remembered: dict[int, dict[type, Any]] = {}
-"""All in which something of classes is remembered, each by its id."""
+"""All caches by class, each under its `id()`."""
 
 
 forgetting: list[Callable[[], None]] = []
-"""What forgets classes that are remembered elsewhere."""
+"""Functions that clear other caches of classes; `forget_classes` calls them."""
 
 
 def forget_classes() -> None:
-    """Forget what was remembered of all classes, which keeps them alive."""
+    """Clear all caches by class, so that unused classes can be freed."""
     for known in [*_remembered.values()]:  # a daemon thread may still record
         known.clear()
     for forget in forgetting:
@@ -138,9 +138,9 @@ def forget_classes() -> None:
 
 
 def remember(known: dict[type, T], cls: type, found: T) -> T:
-    """Keep what was found of a class among what is known of others; what was found."""
+    """Store a fact about a class in a cache, and return the fact. A full cache is cleared first."""
     _remembered.setdefault(id(known), known)
-    with suppress(Exception):  # a metaclass whose __hash__ or __eq__ raises: then it is found each time again
+    with suppress(Exception):  # __hash__ or __eq__ of a metaclass raised: the fact is computed at each call
         if len(known) >= MOST_CLASSES:
             known.clear()
         known[cls] = found
@@ -152,13 +152,13 @@ class _Places(NamedTuple):
 
     slots: tuple[tuple[str, MemberDescriptorType], ...]
     instance: Any
-    """The descriptor of `__dict__`, None if there is none."""
+    """The descriptor of `__dict__`, None if instances have no `__dict__`."""
 
 
 def _places_of(cls: type) -> _Places:
     try:
         return _PLACES[cls]
-    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
+    except Exception:  # noqa: BLE001 - not cached yet, or __hash__ or __eq__ of a metaclass raised
         slots = tuple(
             slot for base in reversed(mro_of(cls)) if _is_python_class(base) for slot in _slots(base).items()
         )
@@ -169,9 +169,9 @@ _PLACES: dict[type, _Places] = {}
 
 
 def attributes_of(value: object) -> dict[str, Any]:
-    """Instance attributes, from `__dict__` and from slots, read without any hook of the class.
+    """Read the attributes of an instance, from `__dict__` and slots, without calling any hook of the class.
 
-    Raises ValueError where the class hides its `__dict__`.
+    Raises ValueError if the class hides its `__dict__`.
     """
     cls = type(value)
     places = _places_of(cls)
@@ -214,7 +214,7 @@ def _plain_dict(instance: object) -> dict[str, Any]:
 
 
 def restore_attributes(value: object, attributes: Mapping[Any, Any]) -> None:
-    """Put attributes back where `attributes_of` found them; ValueError where there is no place for one."""
+    """Set attributes in the slots and the `__dict__` of an instance; ValueError if one has no place."""
     slots: dict[str, MemberDescriptorType] = {}
     for base in reversed(mro_of(type(value))):
         if _is_heap(base):
@@ -230,7 +230,7 @@ def restore_attributes(value: object, attributes: Mapping[Any, Any]) -> None:
 
 
 def remove_attributes(value: object, names: Iterable[str]) -> None:
-    """Take away attributes that `attributes_of` finds, past every hook of the class."""
+    """Delete attributes from slots and `__dict__` without calling any hook of the class."""
     slots = dict(_places_of(type(value)).slots)
     instance = _instance_dict(value) or {}
     for name in names:
@@ -241,7 +241,7 @@ def remove_attributes(value: object, names: Iterable[str]) -> None:
 
 
 def find_class(name: str) -> type | None:
-    """The loaded class of exactly this `module.QualName`, None where no loaded module holds one."""
+    """Find the class of exactly this `module.QualName` in the loaded modules; None if it is missing."""
     if len(name) > _NAME_CHARS:
         return None
     parts = name.split(".")
@@ -260,7 +260,7 @@ def find_class(name: str) -> type | None:
 
 
 def _walk(module: object, names: list[str]) -> type | None:
-    # By way of `__dict__`, so that neither a lazy module nor a module's `__getattr__` wakes up.
+    # Read from `__dict__`: `getattr` would load a lazy module or call a module's `__getattr__`.
     try:
         namespace: Any = object.__getattribute__(module, "__dict__")
     except AttributeError:

@@ -1,4 +1,4 @@
-"""Time as the record writes it: microseconds since 1970, as RFC 3339 in UTC, and the seam that tells it."""
+"""Time in logs: microseconds since 1970, written as RFC 3339 in UTC; and the clock that tests can replace."""
 
 from __future__ import annotations
 
@@ -11,62 +11,68 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_US = (datetime.min.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
 """The earliest time that `format_timestamp` can write, in microseconds since 1970."""
 LAST_US = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
-"""The latest."""
+"""The latest time that `format_timestamp` can write, in microseconds since 1970."""
 
 
 class Clock(Protocol):
-    """Where recording gets its time from; `Agent.testing.FakeClock` is the double."""
+    """The time source of recording; tests replace it with `Agent.testing.FakeClock`."""
 
     def wall_ns(self) -> int:
         """Nanoseconds since 1970, UTC."""
 
     def monotonic_ns(self) -> int:
-        """Nanoseconds that never run backwards, for durations."""
+        """Nanoseconds that never decrease, for durations."""
 
 
 class SystemClock:
-    """The clock of the machine."""
+    """The system clock."""
 
     wall_ns = staticmethod(time.time_ns)
     monotonic_ns = staticmethod(time.perf_counter_ns)
 
 
 def format_timestamp(unix_us: int) -> str:
-    """RFC 3339 in UTC with microseconds, e.g. 2026-11-20T10:30:45.123456Z; `FIRST_US` to `LAST_US`."""
+    """Format a time as RFC 3339 in UTC with microseconds, e.g. 2026-11-20T10:30:45.123456Z.
+
+    Times before `FIRST_US` or after `LAST_US` are clamped to these.
+    """
     hours, rest_us = divmod(unix_us, 3_600_000_000)
     minutes, rest_us = divmod(rest_us, 60_000_000)
     try:
         return f"{_hour(hours)}:{minutes:02}:{rest_us / 1e6:09.6f}Z"
     except OverflowError:
-        # such as the beginning of what a damaged line says took 10**30 ms
+        # e.g. the start of a span to which a damaged line gives a duration of 10**30 ms
         return format_timestamp(FIRST_US if unix_us < 0 else LAST_US)
 
 
 @lru_cache(maxsize=1024)
 def _hour(hours: int) -> str:
-    """The date and the hour; times that are written together share it, and a calendar costs most of one."""
+    """Format the date and the hour.
+
+    The calendar is the expensive part of a timestamp, and times written together share it: so it is cached.
+    """
     return moment_of(hours * 3_600_000_000).isoformat()[:13]
 
 
 def seconds_between(started_at: str | None, until: str | None) -> float | None:
-    """How far two RFC 3339 times lie apart, None where one is missing; ValueError where one is none."""
+    """Return the seconds between two RFC 3339 times, None if one is missing; ValueError if malformed."""
     if started_at is None or until is None:
         return None
     return (parse_timestamp(until) - parse_timestamp(started_at)) / 1_000_000
 
 
 def parse_timestamp(text: str) -> int:
-    """Microseconds since 1970 of an RFC 3339 time; one without an offset is taken as UTC; ValueError."""
+    """Return microseconds since 1970; a time without an offset is UTC; ValueError if it is not RFC 3339."""
     return unix_us(datetime.fromisoformat(text))
 
 
 def moment_of(unix_us: int) -> datetime:
-    """The moment of some microseconds since 1970, in UTC."""
+    """Convert microseconds since 1970 to a datetime in UTC."""
     return EPOCH + timedelta(microseconds=unix_us)
 
 
 def unix_us(moment: datetime) -> int:
-    """Microseconds since 1970 of a moment; one without an offset is taken as UTC."""
+    """Convert a datetime to microseconds since 1970; one without an offset is taken as UTC."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return (moment - EPOCH) // timedelta(microseconds=1)

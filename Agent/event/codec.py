@@ -21,16 +21,16 @@ from Agent.event.payloads import KINDS, Field
 from Agent.event.pointers import is_deeper
 
 LINE_PREFIX = b'{"timestamp":"'
-"""How every line of the recording begins; a reader finds its way back on it."""
+"""The first bytes of every line; after damage, a reader searches for them to find the next line."""
 
 MAX_DEPTH = 254
-"""How deep a line may be nested: what is deeper cannot be written as JSON again. Recorded ones stay below."""
+"""The deepest nesting of a line: orjson cannot write deeper JSON again. Recorded lines stay below it."""
 
 _RUN_KEYS = frozenset(ENVELOPE_KEYS) - {"extra"} | {"type"}
 _TEXTS = ("timestamp", "id", "kind", "session_id", "level", "logger", "message")
 _OPTIONAL_TEXTS = ("run_id", "span_id", "parent_span_id", "code")
 LONGEST_MS = 1e15
-"""Longer durations are damage: these are 31,700 years."""
+"""The longest duration that is accepted, 31,700 years; a longer one is damage."""
 
 
 def _largest(kind: str, field: str) -> float:
@@ -47,12 +47,12 @@ _NUMBERS = {
     )
     for kind, row in KINDS.items()
 }
-"""The numbers in the payload of each kind, and how large each may be."""
+"""The numbers in the payload of each kind, each with its largest valid value."""
 _texts_of, _optional_texts_of = attrgetter(*_TEXTS), attrgetter(*_OPTIONAL_TEXTS)
 
 
 class DamagedLine(ValueError):
-    """Raised for a line that is not one complete event; its text says why."""
+    """Raised for a line that is not one complete event; the message names the reason."""
 
 
 def event_to_object(event: Event) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def _run_object(event: Event) -> dict[str, Any]:
     }
     if event.session_id:
         obj["session_id"] = event.session_id
-    # Levels, loggers and messages are seldom set on run events, so they stand only where they differ.
+    # Most run events have the default level, logger and message, so these are written only if they differ.
     if event.level != "INFO":
         obj["level"] = event.level
     if event.logger:
@@ -101,14 +101,14 @@ def _run_object(event: Event) -> dict[str, Any]:
 
 
 def _is_taken(key: str) -> bool:
-    """Whether a payload key, stripped of its `user.` prefixes, is one of the envelope's."""
+    """Return whether a payload key, without its `user.` prefixes, is a key of the envelope."""
     while key.startswith("user."):
         key = key[5:]
     return key in _RUN_KEYS
 
 
 def run_key(key: str) -> str:
-    """Return the name of a payload key in the flat view, where some names belong to the envelope."""
+    """Return the name of a payload key in the flat view: `user.` is put before names of the envelope."""
     return f"user.{key}" if _is_taken(key) else key
 
 
@@ -159,7 +159,7 @@ def encode_event(event: Event) -> bytes:
 
 
 def decode_line(line: bytes) -> Event:
-    """Return the event of a line in either view; DamagedLine says what is wrong with other bytes."""
+    """Decode a line of either view; DamagedLine, with the reason, for other bytes."""
     try:
         obj = orjson.loads(line)
     except orjson.JSONDecodeError as error:
@@ -174,10 +174,9 @@ def decode_line(line: bytes) -> Event:
 
 
 def event_from_object(obj: Mapping[str, Any]) -> Event:
-    """Return the event, migrated to the current version, from an object of either view; else DamagedLine.
+    """Convert an object of either view to an event of the current version; DamagedLine if it is not one.
 
-    Only this function checks an envelope: every value around the payload must have the type that `Event`
-    declares.
+    This is the only check of an envelope: each of its values must have the type that `Event` declares.
     """
     try:
         version = obj["schema_version"]
@@ -236,7 +235,7 @@ def event_from_object(obj: Mapping[str, Any]) -> Event:
 
 
 def _check_numbers(kind: str, extra: Mapping[str, Any]) -> None:
-    """DamagedLine where a number of a kind's own is so large that nothing can be counted or timed with it."""
+    """Raise DamagedLine if a number of the payload is too large to be added to others or to be a time."""
     for name, largest in _NUMBERS.get(kind, ()):
         value = extra.get(name)
         if (type(value) is float or type(value) is int) and not -largest <= value <= largest:
@@ -250,7 +249,7 @@ def _texts(value: Any, name: str) -> tuple[str, ...]:
 
 
 def is_state_change(value: Any) -> bool:
-    """Whether a JSON value has the form of `Event.state`."""
+    """Return whether a JSON value has the form of `Event.state`."""
     if not isinstance(value, dict) or not isinstance(value.get("set", {}), dict):
         return False
     unset = value.get("unset", [])
@@ -274,7 +273,7 @@ def _run_extra(obj: Mapping[str, Any]) -> dict[str, Any]:
 
 CURRENT_SCHEMA = 1
 
-# From a version to the next. Version 1 is the first, so the table is empty.
+# {version: migration to the next version}. Version 1 is the first, so the table is empty.
 _UPCASTERS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
 _JSON_TYPES: dict[str, tuple[type, ...]] = {
@@ -332,12 +331,12 @@ def _field_problem(kind: str, field: Field, payload: Mapping[str, Any]) -> str |
     value = payload[field.name]
     if expected is None or value is None:
         return None
-    # A tagged value (NaN, an integer beyond 64 bit) stands as text.
+    # A tagged value (NaN, an integer beyond 64 bits) is written as text.
     if field.type in {"number", "integer"} and isinstance(value, str):
         return None
     if isinstance(value, expected) and not (isinstance(value, bool) and field.type in {"number", "integer"}):
         return None
-    # A cut or opaque value stands as an object that says so.
+    # A truncated or opaque value is written as an object with its digest or its first part.
     if isinstance(value, dict) and ("digest" in value or "head" in value):
         return None
     return f"{kind}.{field.name} is {type(value).__name__}, not {field.type}"

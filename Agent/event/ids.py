@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-# The calendar and base 32 are loaded by what needs them: every door of recording reads ids.
+# `base64` and `datetime` are imported by the functions that use them: every entry point of recording imports
+# this module, and `import Agent` has to stay fast.
 
 WRITER_CHARS = 8
 SEQ_DIGITS = 18
-"""The digits of the largest number of an event, which fits into 64 bits."""
+"""The most digits that the number of an event may have; 18 digits always fit into 64 bits."""
 
 
 def new_writer_id(random5: bytes) -> str:
@@ -24,7 +25,7 @@ def event_id(writer: str, seq: int) -> str:
 
 
 def split_event_id(text: str) -> tuple[str, int]:
-    """Return the writer and the number of an event id; ValueError for other texts."""
+    """Split an event id into its writer and number; ValueError for other texts."""
     writer, dash, seq = text.rpartition("-")
     # No leading zeros: the archive stores an integer, and would return 007 as 7.
     is_number = seq.isascii() and seq.isdigit() and len(seq) <= SEQ_DIGITS and (seq[0] != "0" or seq == "0")
@@ -60,7 +61,7 @@ def uuid7_unix_ms(text: str) -> int:
 
 
 def is_session_id(text: str) -> bool:
-    """Tell whether a text is YYYYMMDD_HHMMSS, with or without the suffix for a shared second."""
+    """Return whether a text is YYYYMMDD_HHMMSS, with or without the suffix of sessions in the same second."""
     from datetime import datetime
 
     stamp, _, suffix = text.partition("-")

@@ -1,4 +1,4 @@
-"""The closed vocabularies of events: levels, categories, statuses of runs, types of failures."""
+"""The fixed sets of values in events: levels, categories, statuses of runs, types of failures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Category(StrEnum):
 
 
 class Home(StrEnum):
-    """The two views: a kind is written in one of them."""
+    """The two views; each kind of event is written in one of them."""
 
     LOG = "log"
     RUN = "run"

@@ -11,13 +11,13 @@ from Agent.event.ids import split_event_id
 from Agent.event.kinds import LEVELS
 
 RedactedBytes = NewType("RedactedBytes", bytes)
-"""Bytes that went through redaction: the only ones that the tree accepts."""
+"""Bytes after redaction; only these may be written to the trace tree."""
 
 ENVELOPE_KEYS: Final = (
     "timestamp", "id", "schema_version", "session_id", "level", "logger", "message", "run_id", "span_id",
     "parent_span_id", "causes", "tick", "extra", "code", "state", "types",
 )  # fmt: skip
-"""The keys of a line of the log view, in their order; `extra` holds the payload, the others are around it."""
+"""The keys of a line of the log view, in their order; `extra` holds the payload, the others the envelope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Event:
     timestamp: str
     """RFC 3339, UTC, microseconds, Z; never decreasing within a thread."""
     id: str
-    """`writer-seq`: the durability stream that wrote it and its number there."""
+    """`writer-seq`: the id of the writer and the number of the event within it."""
     schema_version: int
     kind: str
     """`event_type` of the log view, `type` of the run view."""
@@ -37,19 +37,19 @@ class Event:
     message: str = ""
     run_id: str | None = None
     span_id: str | None = None
-    """Set where the event is a span itself: a traced call, a context, a measured block."""
+    """The id of the span, if the event is one: a traced call, a context, a measured block."""
     parent_span_id: str | None = None
-    """The span in which it happened."""
+    """The id of the span in which the event happened."""
     causes: tuple[str, ...] = ()
     """Ids of events that led to this one, as recorded."""
     tick: int | None = None
     """The step of the simulation."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """The payload, in the keys that `payloads.KINDS` names, and the user's own."""
+    """The payload: the keys that `payloads.KINDS` lists for the kind, and keys that the user added."""
     code: str | None = None
     """Digest of the code that ran, on a root action."""
     state: Mapping[str, Any] | None = None
-    """`{"set": {...}, "unset": [...]}`: what a root action left changed."""
+    """`{"set": {...}, "unset": [...]}`: the fields that a root action changed and removed."""
     types: Mapping[str, str] | None = None
     """{JSON Pointer: tag} for values that plain JSON cannot hold."""
 
@@ -61,18 +61,18 @@ class Event:
 
     @property
     def agent_role(self) -> str | None:
-        """The role of that agent."""
+        """Return the role of the agent that the event is about, or None."""
         value = self.extra.get("agent_role")
         return value if isinstance(value, str) else None
 
     @property
     def writer(self) -> str:
-        """Return the id of the writer that wrote it."""
+        """Return the id of the writer of the event."""
         return split_event_id(self.id)[0]
 
     @property
     def seq(self) -> int:
-        """Return its number within that writer, counted from 1."""
+        """Return the number of the event within its writer, counted from 1."""
         return split_event_id(self.id)[1]
 
     @property

@@ -1,4 +1,7 @@
-"""One order for events of any number of writers, and their spans as trees: pure and total."""
+"""One order for the events of any number of writers, and the trees of their spans.
+
+All functions are pure and total: any input gives a defined result.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,17 @@ from Agent.event.model import Event
 
 
 def order_key(event: Event) -> tuple[str, str, int]:
-    """(timestamp, writer, seq) of any event, also of one whose id or timestamp is malformed."""
+    """Return (timestamp, writer, seq) of an event, even if its id or timestamp is malformed."""
     try:
         writer, seq = split_event_id(event.id)
     except ValueError:
         writer, seq = event.id, 0
-    # The text of a timestamp has a fixed width, so it sorts as the time does.
+    # A timestamp has a fixed width, so its text sorts in order of time.
     return event.timestamp, writer, seq
 
 
 def in_order(events: Iterable[Event]) -> list[Event]:
-    """The events by `order_key`; those that share a key, which only damage makes, by their content."""
+    """Sort events by `order_key`; events with the same key, which only damage produces, by their content."""
     ordered: list[Event] = []
     for _, group in groupby(sorted(events, key=order_key), key=order_key):
         same = list(group)
@@ -36,48 +39,48 @@ def _content(event: Event) -> bytes:
     return orjson.dumps(event, default=repr, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
 
 
-# Spans as trees: a pure and total fold over events, with a defined answer for what is missing or wrong.
+# Trees of spans: a pure and total fold over events, with a defined result for missing or wrong parents.
 #
-# Analysis and display walk the outcome; nothing here reads a file or a clock.
+# Analysis and display traverse the result; nothing here reads a file or a clock.
 
 
 class Mark(StrEnum):
-    """Why a node stands where it stands, where that is not plain."""
+    """What is unusual about a node and its position in the tree."""
 
     UNFINISHED = "unfinished"
-    """The span never ended: its process died, or it is still running. No event, only what it holds."""
+    """The span has no event, only children: its process died, or it is still running."""
     DUPLICATE = "duplicate"
     """An earlier event has the same span id and holds the children."""
     CYCLE = "cycle"
-    """Its parents lead back to itself; as the earliest of that circle it became a root."""
+    """Its parents form a cycle; the node was chosen as the root of that cycle."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One event, or one span that never ended, and what happened in it."""
+    """One event, or one span that never ended, with the events inside it."""
 
     event: Event | None
     """None for an unfinished span."""
     span_id: str | None
-    """None for an event that is no span."""
+    """None for an event that is not a span."""
     children: tuple[Node, ...] = ()
-    """In order of (timestamp, writer, seq); an unfinished span stands where its first event stands."""
+    """In order of (timestamp, writer, seq); an unfinished span has the position of its first event."""
     mark: Mark | None = None
 
     @property
     def unfinished(self) -> bool:
-        """Whether the span never ended."""
+        """Return whether the span never ended."""
         return self.mark is Mark.UNFINISHED
 
 
 @dataclass(frozen=True, slots=True)
 class Forest:
-    """All events, each in the span in which it happened."""
+    """All events as trees, each event under the span in which it happened."""
 
     roots: tuple[Node, ...] = ()
 
     def walk(self) -> Iterator[tuple[int, Node]]:
-        """Every node with its depth, parents before children."""
+        """Yield every node with its depth, parents before children."""
         pending = [(0, node) for node in reversed(self.roots)]
         while pending:
             depth, node = pending.pop()
@@ -104,10 +107,10 @@ class _Draft:
 
 
 def build_forest(events: Iterable[Event]) -> Forest:
-    """The forest of the events; any order of input gives the same, and no input raises.
+    """Build the trees of the events; the order of input does not matter, and no input raises.
 
-    A span is an event with a `span_id`; every event hangs under the span that its `parent_span_id` names. A
-    parent that never appears is an unfinished node, placed by its `context_entry` where there is one.
+    A span is an event with a `span_id`; the parent of an event is the span with the id in `parent_span_id`. A
+    parent without an event becomes an unfinished node, whose own parent is known if it has a `context_entry`.
     """
     drafts: list[_Draft] = []
     spans: dict[str, _Draft] = {}
@@ -132,7 +135,7 @@ def build_forest(events: Iterable[Event]) -> Forest:
 
 
 def _id(value: object) -> str | None:
-    # Events may come from damaged lines, where an id can be anything.
+    # In a damaged line, an id can be any value.
     return value if isinstance(value, str) and value else None
 
 
@@ -148,7 +151,7 @@ def _add_unfinished(drafts: list[_Draft], spans: dict[str, _Draft], entered: dic
 
 
 def _cut_cycles(spans: dict[str, _Draft]) -> None:
-    """Make one span of each circle of parents a root: an unfinished one, else the earliest."""
+    """Make one span of each cycle of parents a root: an unfinished one, else the earliest."""
     settled: set[str] = set()
     for start in spans:
         trail: dict[str, None] = {}
@@ -159,7 +162,7 @@ def _cut_cycles(spans: dict[str, _Draft]) -> None:
         if here is not None and here in trail:
             names = list(trail)
             circle = [spans[name] for name in names[names.index(here) :]]
-            # The parent of an unfinished span is known by its entry only, so that link gives way first.
+            # The parent of an unfinished span is known only from its entry event, so that link is cut first.
             earliest = min(circle, key=lambda d: (d.event is not None, d.key, d.span_id or ""))
             earliest.parent = None
             earliest.mark = earliest.mark or Mark.CYCLE
@@ -167,8 +170,8 @@ def _cut_cycles(spans: dict[str, _Draft]) -> None:
 
 
 def _frozen(roots: list[_Draft]) -> tuple[Node, ...]:
-    # Parents before children in `order`, so the reverse makes each node after its children; no recursion,
-    # for a chain of spans may be longer than the interpreter's stack.
+    # `order` has parents before children, so its reverse makes each node after its children. No recursion: a
+    # chain of spans may be longer than the interpreter's stack.
     order: list[_Draft] = []
     pending = list(roots)
     while pending:
@@ -178,7 +181,7 @@ def _frozen(roots: list[_Draft]) -> tuple[Node, ...]:
     made: dict[int, Node] = {}
 
     def arranged(drafts: list[_Draft]) -> tuple[Node, ...]:
-        # Drafts of events are in order already; only unfinished spans have to find their place.
+        # Drafts of events are already in order; only unfinished spans have to be moved.
         drafts.sort(key=lambda draft: (draft.key, draft.event is not None, draft.span_id or ""))
         return tuple(made[id(draft)] for draft in drafts)
 

@@ -1,7 +1,7 @@
 """The payload table: one row per kind of event, from which validators, docs, views and counts are generated.
 
-To add a kind, add one row. `extra` of an event may contain more than the row names (bound fields, the user's
-own keys); the named keys have the given types.
+To add a kind, add one row. `extra` of an event may contain further keys (bound fields, keys of the user); the
+keys in the row have the given types.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class Field(NamedTuple):
     required: bool = True
     doc: str = ""
     leaves: str = ""
-    """In which shape a value may leave the machine (`export/allowed.py`); numbers and flags always may."""
+    """The form in which a value may be exported (`export/allowed.py`); numbers and booleans always may."""
 
 
 class Kind(NamedTuple):
-    """One row of the table; `message` is the template of the message for people."""
+    """One row of the table; `message` is the template of the human-readable message."""
 
     name: str
     category: Category
@@ -35,11 +35,11 @@ class Kind(NamedTuple):
     home: Home = Home.LOG
     is_span: bool = False
     about: str = ""
-    """The key that says what its events are about: the action, tool, model or class of error."""
+    """The payload key by which its events are grouped: the action, tool, model or class of error."""
     view: str = ""
-    """The view in SQL that shows its events, beside that of all."""
+    """The SQL view of its events, in addition to the view of all events."""
     also_leaves: tuple[Field, ...] = ()
-    """What is added to its payload when it leaves the machine."""
+    """Fields that are added to its payload on export."""
 
 
 def _kind(
@@ -54,9 +54,9 @@ def _kind(
     view: str = "",
     also_leaves: str = "",
 ) -> Kind:
-    """A row from its short form: `name:type` separated by blanks, `?` behind an optional name.
+    """Make a row from its short form: `name:type` separated by spaces, with `?` after an optional name.
 
-    Behind the type stands, after a slash, in which shape a text, an object or a list may leave the machine.
+    For texts, objects and lists, `/form` after the type gives the form in which they may be exported.
     """
     also = _fields(also_leaves)
     return Kind(name, category, message, _fields(fields), home, is_span, about, view, also)

@@ -1,6 +1,7 @@
-"""JSON Pointers, and the walk that applies the tags of a value from the inside out.
+"""JSON Pointers, and the traversal that applies the tags of a value, innermost first.
 
-Decoding and digests both stand on `fold_tags`: one restores what a tag means, the other writes the tag down.
+Decoding and digests both use `fold_tags`: decoding restores the value that a tag describes, a digest includes
+the tag itself.
 """
 
 from __future__ import annotations
@@ -12,19 +13,19 @@ _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def escape(key: str) -> str:
-    """The key as one token of a JSON Pointer: `~` is `~0`, `/` is `~1`."""
+    """Escape a key as one token of a JSON Pointer: `~` becomes `~0`, `/` becomes `~1`."""
     if "~" in key or "/" in key:
         return key.replace("~", "~0").replace("/", "~1")
     return key
 
 
 def unescape(token: str) -> str:
-    """The key that a token of a JSON Pointer stands for."""
+    """Return the key of a token of a JSON Pointer."""
     return token.replace("~1", "/").replace("~0", "~") if "~" in token else token
 
 
 def value_at(value: Any, pointer: str, default: Any = None) -> Any:
-    """What stands at a JSON Pointer in a JSON value, the default where nothing does."""
+    """Return the part of a JSON value at a JSON Pointer, the default if the pointer leads nowhere."""
     for token in pointer.split("/")[1:]:
         value = _child(value, token)
         if value is _NOTHING:
@@ -33,14 +34,14 @@ def value_at(value: Any, pointer: str, default: Any = None) -> Any:
 
 
 def leads_to(value: Any, pointer: str) -> bool:
-    """Whether anything stands at a JSON Pointer in a JSON value."""
+    """Return whether a JSON Pointer leads to a part of a JSON value."""
     return value_at(value, pointer, _NOTHING) is not _NOTHING
 
 
 def copy_tree(value: Any) -> Any:
-    """A copy of the JSON value that shares no dict and no list with it, of any depth without recursion."""
+    """Copy a JSON value of any depth, without recursion; the copy shares no dict or list with it."""
     if type(value) is dict and _SCALARS.issuperset(map(type, value.values())):
-        return value.copy()  # nearly every argument of an action, and every small field
+        return value.copy()  # the usual case: most arguments of actions, and all flat fields
     holder: list[Any] = [value]
     pending: list[Any] = [holder]
     while pending:
@@ -56,7 +57,7 @@ def copy_tree(value: Any) -> Any:
 
 
 def is_deeper(value: Any, levels: int) -> bool:
-    """Whether a JSON value is nested deeper than so many levels, without recursion."""
+    """Return whether a JSON value is nested deeper than `levels`, without recursion."""
     nodes = [value]
     for _ in range(levels + 1):
         nodes = [child for node in nodes if isinstance(node, dict | list) for child in _children(node)]
@@ -76,14 +77,14 @@ def fold_tags(
     apply: Callable[[str, Any, str], Any],
     unresolved: list[str] | None = None,
 ) -> Any:
-    """A copy of the JSON value in which each tagged node is `apply(tag, node, pointer)`, innermost first.
+    """Copy a JSON value, with each tagged node replaced by `apply(tag, node, pointer)`, innermost first.
 
     Args:
         value: a JSON value; it is not changed.
-        types: {JSON Pointer: tag}; pointers outside `pointer` belong to other values and are passed over.
-        pointer: where the value stands in its event; `""` when it is the whole.
-        apply: makes the new node out of a node whose own tagged children are done.
-        unresolved: collects the pointers that lead nowhere, where given.
+        types: {JSON Pointer: tag}; pointers outside `pointer` belong to other values and are ignored.
+        pointer: the position of the value in its event; `""` if it is the whole event.
+        apply: makes the new node from a node whose tagged children are already replaced.
+        unresolved: if given, collects the pointers that lead nowhere.
     """
     prefix = pointer + "/"
     mine = [p for p in types if p == pointer or p.startswith(prefix)]

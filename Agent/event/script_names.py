@@ -1,4 +1,4 @@
-"""What one process calls things and another calls otherwise: a script's module, memory addresses in texts."""
+"""Names that differ between processes: the module of a script (`__main__`), memory addresses in texts."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from Agent.event.classes import class_name
 _MAIN: Final = b'"__main__"'
 _ADDRESS: Final = re.compile(rb" at 0x[0-9a-f]{9,16}(?=[>;])")
 NAMED_CACHES: Final[list[dict[type, Any]]] = []
-"""What is kept by class and holds its name; a new name clears it."""
+"""Caches by class whose entries contain its name; `name_script` clears them."""
 
 _scripts: dict[str, str] = {}
 
 
 def name_script(module: str, name: str) -> None:
-    """Write `name` for the module of that name from here on: the script that was recorded, imported here."""
+    """Replace the name of a module by `name` from now on, if the recorded script is imported here."""
     _scripts[module] = name
     for cache in NAMED_CACHES:
         cache.clear()
 
 
 def module_name(module: object) -> object:
-    """A module's name, that of the script that runs being the one under which others import it."""
+    """Return a module's name; for `__main__`, the name under which other code imports the script."""
     if module == "__main__":
         if module not in _scripts:
             _scripts["__main__"] = _script_name()
@@ -35,10 +35,7 @@ def module_name(module: object) -> object:
 
 
 def imported(data: bytes) -> bytes:
-    """JSON in which texts that say what a script's module is called say what it is called when imported.
-
-    Memory addresses are left out of it.
-    """
+    """Replace `"__main__"` in JSON by the script's name when imported, and remove memory addresses."""
     data = without_addresses(data)
     if data.find(_MAIN) < 0:
         return data
@@ -46,7 +43,7 @@ def imported(data: bytes) -> bytes:
 
 
 def without_addresses(data: bytes) -> bytes:
-    """Texts without the memory addresses that `repr` wrote: libraries keep some, no two runs share one."""
+    """Remove memory addresses written by `repr`: some libraries store such texts; they differ in each run."""
     return data if data.find(b" at 0x") < 0 else _ADDRESS.sub(b" at 0x", data)
 
 
@@ -62,12 +59,12 @@ def _script_name() -> str:
 
 
 def class_text(cls: type) -> str:
-    """The dotted name of a class, its module written as `module_name` does."""
+    """Return the dotted name of a class, with its module as `module_name` returns it."""
     return without_script(class_name(cls))
 
 
 def without_script(name: str) -> str:
-    """A dotted name, its module written as `module_name` does."""
+    """Return a dotted name, with its module as `module_name` returns it."""
     if name.startswith("__main__"):
         return f"{module_name('__main__')}{name[8:]}"
     for module, told in _scripts.items():

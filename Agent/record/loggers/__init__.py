@@ -1,1 +1,1 @@
-"""The loggers and the blocks that users call."""
+"""The loggers and context managers that users call."""

@@ -1,7 +1,7 @@
 """Typed loggers: each method records one kind of event and returns the event's id.
 
-After the level check, the pipeline does the work. A method returns normally even if it cannot write its
-arguments.
+A method checks the level; the pipeline does the rest. A method returns normally even if its arguments cannot
+be written.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ Answer = TypeVar("Answer")
 def awaitable(
     method: Callable[Concatenate[Recorder, Given], Answer],
 ) -> Callable[Concatenate[Recorder, Given], Coroutine[Any, Any, Answer]]:
-    """The awaitable twin of a recording method, to be assigned under its name with an `a` before it.
+    """Make the awaitable twin of a recording method; its name is the method's with an `a` before it.
 
-    Calling the twin records; awaiting gives what the method gives, once the event is as durable as after it.
-    A task that is cancelled meanwhile neither loses nor repeats the event.
+    The call of the twin records the event; `await` returns the result of the method once the event is as
+    durable as after a call of the method. If the task is cancelled, the event is neither lost nor repeated.
     """
     name = method.__name__
 
@@ -48,7 +48,7 @@ def awaitable(
         waits: Waits = []
         before = collect_waits(waits)
         try:
-            # by its name, so that a subclass that changes the method changes its twin, too
+            # Looked up by name, so that the twin calls the method of a subclass that overrides it.
             answer: Answer = getattr(self, name)(*args, **kwargs)
         finally:
             collect_waits(before)
@@ -91,17 +91,17 @@ def as_causes(causes: Causes) -> tuple[str, ...]:
         return event_ids((causes,))
     try:
         return event_ids(list(islice(causes, _MAX_CAUSES)))
-    except Exception:  # noqa: BLE001 - a stranger's __iter__ may do anything
+    except Exception:  # noqa: BLE001 - a user's __iter__ may raise anything
         note("causes that cannot be iterated were left out")
         return ()
 
 
 class EventLogger:
-    """Base of all loggers: free messages at five levels, bound fields, exceptions.
+    """Base of all loggers: messages at five levels, bound fields, exceptions.
 
     Args:
         name: the key `logger` of each event.
-        category: decides the file of events without an agent, and whose level applies.
+        category: determines the file of events without an agent, and the level that applies.
         agent_id: the agent of the events; default: the agent of the surrounding action.
         agent_role: its role.
     """
@@ -125,7 +125,7 @@ class EventLogger:
         return f"<{type(self).__name__} {self.name}{about}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what belongs to this process, so that a logger can be pickled."""
+        """Return the state without the parts that belong to this process, so that a logger can be pickled."""
         state = dict(vars(self))
         state.update(_owner=None, _own_binding=None, _slots={}, _field_bytes=None, _limit=None)
         return state
@@ -233,7 +233,7 @@ class EventLogger:
         *,
         buffered: bool = False,
     ) -> str:
-        """Write one event of the values that are not None; a None that its kind needs stands as null."""
+        """Write one event with the values that are not None; a required value that is None becomes null."""
         required = _required(kind)
         given = {name: value for name, value in values.items() if value is not None or name in required}
         return self._emit(kind, level, label, given, causes, buffered=buffered)
@@ -251,13 +251,13 @@ class EventLogger:
         """Write one event; callers leave out values that are None."""
         try:
             pipeline = self._owner
-            # The slot is kept as long as the pipeline stays and the agent does not depend on the caller.
+            # A slot is cached while the pipeline stays the same, and only if the logger has an agent.
             slot = self._slots.get(kind) if pipeline is not None and pipeline is installed.active else None
             if pipeline is None or slot is None or slot.level != level:
                 pipeline, binding = self._place()
                 slot = binding.slot(kind, level)
                 if LIMITS[slot.category].value > level:
-                    return ""  # only now a level is set, where this was the first event of all
+                    return ""  # the first event of all sets up recording, and with it the level
                 if self.agent_id is not None:
                     self._slots[kind] = slot
             if self._fields:
@@ -272,7 +272,7 @@ class EventLogger:
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             try:
                 return self._gave_up(kind, error)
-            except RecursionError:  # not even that many frames are left, and a call would need one more
+            except RecursionError:  # the stack is full, so only a counter can be raised without a call
                 if installed.active is not None:
                     installed.active.health.too_deep += 1
                 return ""
@@ -285,7 +285,7 @@ class EventLogger:
             slot = binding.slot("log", level)
             text = message if type(message) is str else as_message(message)
             if len(text) > MAX_SHOWN_CHARS:
-                # The message itself is cut; nothing of it is lost.
+                # The message is truncated, so the full text is kept as a field.
                 extra = {"full_message": text, **as_fields(extra)}
             body, types = b"", None
             if extra is not None or self._fields:
@@ -298,7 +298,7 @@ class EventLogger:
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             try:
                 return self._gave_up("log", error)
-            except RecursionError:  # not even that many frames are left, and a call would need one more
+            except RecursionError:  # the stack is full, so only a counter can be raised without a call
                 if installed.active is not None:
                     installed.active.health.too_deep += 1
                 return ""
@@ -306,7 +306,7 @@ class EventLogger:
     def _with_own_fields(
         self, pipeline: Pipeline, own_keys: frozenset[str], body: bytes, types: Types | None
     ) -> tuple[bytes, Types | None]:
-        """Return the payload with the bound fields; a field named like one of our keys is renamed."""
+        """Return the payload with the bound fields; a field with the name of one of our keys is renamed."""
         capture = pipeline.capture
         if not own_keys.isdisjoint(self._fields):
             moved = pipeline.health.moved(self._fields, own_keys)
@@ -318,7 +318,7 @@ class EventLogger:
     def _gave_up(self, what: str, error: BaseException) -> str:
         active = installed.active
         if active is None:
-            # Where recording was given up, or waits, that was said once.
+            # NotRecording: recording was given up or is suspended, which was already reported.
             if not isinstance(error, installed.NotRecording) and self._limit.value <= CRITICAL:
                 say(f"recording is not set up: {as_text(error)}")
             return ""
@@ -331,7 +331,7 @@ def as_fields(extra: Any) -> dict[str, Any]:
     """Return `extra` as fields; anything that is not a mapping becomes the field `value`."""
     try:
         return dict(extra) if isinstance(extra, Mapping) else {} if extra is None else {"value": extra}
-    except Exception:  # noqa: BLE001 - a stranger's mapping may do anything; the codec names it
+    except Exception:  # noqa: BLE001 - a user's mapping may raise anything; the codec reports it
         return {"value": extra}
 
 
@@ -378,7 +378,7 @@ class AgentLogger(EventLogger):
         slot = self._slots.get("agent_action")
         if slot is None or causes is not None or self._fields or self._owner is not installed.active:
             return self._emit("agent_action", INFO, action_type, payload, causes)
-        # The busiest method of all takes the short way itself.
+        # This method is called most often, so it calls the fast path directly.
         try:
             return slot.emit_plain(slot, action_type, payload)
         except RecursionError:

@@ -155,7 +155,7 @@ class SystemLogger(EventLogger):
     def _course(self, kind: str, label: str, causes: Causes, /, **values: Any) -> str:
         from Agent.event.payloads import KINDS
 
-        # The course of the simulation is of another category than the framework, with a level of its own.
+        # Events about the simulation have another category than those of the framework, with another level.
         if LIMITS[KINDS[kind].category.value].value > INFO:
             return ""
         return self._record(kind, label, values, causes)
@@ -172,8 +172,8 @@ class SystemLogger(EventLogger):
 
 
 def rate_of(count: Any, duration_s: Any) -> float | None:
-    """How many a second; None where that is no number."""
+    """Return the rate per second; None if it cannot be computed."""
     try:
         return float(count / duration_s)
-    except Exception:  # noqa: BLE001 - no numbers, or no time that has passed
+    except Exception:  # noqa: BLE001 - not numbers, or a duration of 0
         return None

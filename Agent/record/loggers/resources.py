@@ -1,6 +1,6 @@
-"""What the process uses, every few seconds: memory, processor time, open files, as `resource` events.
+"""Record memory, CPU time and open files of the process at intervals, as `resource` events.
 
-Read from /proc and the standard library; what a platform does not tell is an absent key.
+The figures are from /proc and the standard library; a figure that a platform lacks is a missing key.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _running: dict[int, ResourceSampler] = {}
 
 
 class ResourceSampler:
-    """Records what the process uses, at once, every `interval_s` seconds and at the end.
+    """Records the resource use of the process, at the start, every `interval_s` seconds and at the end.
 
-    Use it in a `with`, or call `start()` and `stop()`. It ends with the recording that it was started in; a
-    forked child has none until it starts one.
+    Use it in a `with` statement, or call `start()` and `stop()`. It stops when the recording in which it was
+    started ends. A forked child has no running sampler until it starts one.
 
     Args:
         interval_s: seconds between two samples, at least 0.01.
 
     Raises:
-        ConfigurationError: the interval is no such number.
+        ConfigurationError: the interval is not a number of at least 0.01.
     """
 
     def __init__(self, interval_s: float = 5.0) -> None:
@@ -49,7 +49,7 @@ class ResourceSampler:
         self.forget()
 
     def forget(self) -> None:
-        """Be as if it had not been started: in a forked child, which has not got the thread."""
+        """Reset to the state before `start`, in a forked child, in which the thread does not exist."""
         self._pipeline: Pipeline | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -62,16 +62,16 @@ class ResourceSampler:
 
     @property
     def is_running(self) -> bool:
-        """Whether samples are being taken."""
+        """Return whether samples are being taken."""
         return self._thread is not None
 
     def start(self) -> Self:
-        """Begin; one that runs goes on. Trouble is counted, not raised."""
+        """Start sampling; no effect if already running. Failures are counted, not raised."""
         if self._thread is not None:
             return self
         try:
             self._pipeline = current_pipeline()
-        except RuntimeError:  # recording could not be set up, which was said once
+        except RuntimeError:  # recording could not be set up, which was already reported
             return self
         self._before_ns = (time.perf_counter_ns(), time.process_time_ns())
         self._stopping = threading.Event()
@@ -81,7 +81,7 @@ class ResourceSampler:
         )
         try:
             thread.start()
-        except RuntimeError as error:  # no more threads, or the interpreter ends
+        except RuntimeError as error:  # the limit of threads is reached, or the interpreter is shutting down
             self._pipeline.health.trouble("the start of a resource sampler", error)
             return self
         self._thread = thread
@@ -89,7 +89,7 @@ class ResourceSampler:
         return self
 
     def stop(self) -> None:
-        """Take a last sample and end."""
+        """Take a last sample and stop."""
         thread, pipeline, self._thread = self._thread, self._pipeline, None
         _running.pop(id(self), None)
         if thread is None or pipeline is None:
@@ -110,7 +110,7 @@ class ResourceSampler:
             payload = usage()
             now_ns = (time.perf_counter_ns(), time.process_time_ns())
             passed_ns = now_ns[0] - self._before_ns[0]
-            # A share needs two readings, further apart than what the clocks distinguish.
+            # A percentage needs two readings with more time between them than the resolution of the clocks.
             if not is_first and passed_ns >= 1_000_000:
                 payload["cpu_percent"] = round((now_ns[1] - self._before_ns[1]) * 100 / passed_ns, 2)
             self._before_ns = now_ns
@@ -121,7 +121,7 @@ class ResourceSampler:
 
 
 def usage() -> dict[str, Any]:
-    """What the process uses now: `memory_bytes` (resident), `open_files`, in `data` its peak and threads."""
+    """Return current figures: `memory_bytes` (resident), `open_files`, and in `data` peak and threads."""
     found: dict[str, Any] = {}
     try:
         with open("/proc/self/statm", "rb") as statm:
@@ -130,16 +130,16 @@ def usage() -> dict[str, Any]:
         pass  # no such file on this system; the sample lacks the figure
     for directory in ("/proc/self/fd", "/dev/fd"):
         try:
-            # The listing itself holds one open.
+            # One of them is the directory that is being listed.
             found["open_files"] = max(len(os.listdir(directory)) - 1, 0)  # noqa: PTH208 - numbers, not paths
             break
         except OSError:
-            continue  # a system that lists them elsewhere, or nowhere
+            continue  # this system has another directory for them, or none
     data: dict[str, Any] = {"threads": threading.active_count()}
     try:
         import resource
     except ImportError:
-        pass  # likewise
+        pass  # no such module on this system; the sample lacks the figure
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         data["peak_memory_bytes"] = peak if sys.platform == "darwin" else peak * 1024
@@ -147,7 +147,7 @@ def usage() -> dict[str, Any]:
 
 
 def stop_samplers() -> None:
-    """End all that run, each with a last sample: recording is about to end."""
+    """Stop all running samplers, each with a last sample, before recording ends."""
     for sampler in list(_running.values()):
         sampler.stop()
 

@@ -113,7 +113,7 @@ class SpanBlock:
         health.lost("a block could not be recorded")
 
 
-class trace_context(SpanBlock):  # noqa: N801 - used like a function, and named by the documents
+class trace_context(SpanBlock):  # noqa: N801 - used like a function; the name is public
     """Record entry, exit and duration of the block, and add `fields` to everything recorded in it.
 
     Args:
@@ -129,11 +129,11 @@ class trace_context(SpanBlock):  # noqa: N801 - used like a function, and named 
 
     def _open(self) -> None:
         if LIMITS[Category.AGENTS.value].value > INFO:
-            # What is recorded in the block all the same, such as its errors, still carries the fields.
+            # Events in the block that are still recorded, such as errors, get the fields too.
             if self._fields:
                 self._token = current_scope.set(SpanScope(current_scope.get(), fields=self._fields))
             return
-        pipeline, binding = self._logger._place()  # noqa: SLF001 - one room, one front door
+        pipeline, binding = self._logger._place()  # noqa: SLF001 - a method shared within this package
         span_id = pipeline.next_span_id()
         body, types = pipeline.capture.body({"context": self.name, "context_span": span_id})
         self._push(pipeline, binding, span_id, self._fields)
@@ -150,7 +150,7 @@ class trace_context(SpanBlock):  # noqa: N801 - used like a function, and named 
             current_scope.reset(token)
 
 
-class measure_performance(SpanBlock):  # noqa: N801 - used like a function, and named by the documents
+class measure_performance(SpanBlock):  # noqa: N801 - used like a function; the name is public
     """Record the duration of the block as a `metric` event.
 
     Args:
@@ -168,7 +168,7 @@ class measure_performance(SpanBlock):  # noqa: N801 - used like a function, and 
         if LIMITS[Category.PERFORMANCE.value].value > INFO:
             return
         if self._logger is not None:
-            pipeline, binding = self._logger._place()  # noqa: SLF001 - one room, one front door
+            pipeline, binding = self._logger._place()  # noqa: SLF001 - a method shared within this package
         else:
             pipeline = current_pipeline()
             scope = current_scope.get()

@@ -217,18 +217,18 @@ class InteractionLogger(EventLogger):
 
 
 def as_bool(value: Any) -> bool:
-    """Whether the value counts as true; one that cannot say so counts as false."""
+    """Return the truth value; False if `bool()` raises."""
     try:
         return bool(value)
-    except Exception:  # noqa: BLE001 - an array of several, or whatever a stranger's __bool__ does
+    except Exception:  # noqa: BLE001 - an array with several elements, or an error in a user's __bool__
         return False
 
 
 def as_list(values: Any) -> list[Any]:
-    """The values as a list; what cannot be iterated is the only one, and a text is one value."""
+    """Return the values as a list; a text or an object that cannot be iterated is a single value."""
     if values is None:
         return []
     try:
         return [values] if isinstance(values, str) else list(islice(values, _MAX_PARTICIPANTS))
-    except Exception:  # noqa: BLE001 - a stranger's __iter__ may do anything
+    except Exception:  # noqa: BLE001 - a user's __iter__ may raise anything
         return [values]

@@ -1,1 +1,1 @@
-"""Chance and time: what recorded code draws and reads, kept so that a replay can give it again."""
+"""Record random draws and reads of clocks, environment and entropy, so that a replay can return the same."""

@@ -1,8 +1,8 @@
-"""Who reads a source, and what all adopted generators share: whose action draws from them, and from where.
+"""Find the code that reads a source, and the base class of adopted random generators.
 
-A source is read on behalf of the first frame outside the standard library, unless that is exempt; recording
-and replays ask here alike, so that both count the same reads. As long as one action draws, its draws are a
-count; whoever draws next begins a segment of its own.
+A read belongs to the first frame outside the standard library, unless that frame is exempt. Recording and
+replay both use this module, so both count the same reads. The draws of one action are one segment with a
+count; a draw by another action begins a new segment.
 """
 
 from __future__ import annotations
@@ -49,60 +49,60 @@ EXEMPT_MODULES = frozenset(
         "warnings",
     }
 )
-"""Modules on whose behalf nothing counts; this package is another one, but for its demo."""
+"""Modules whose reads are not recorded; nor are those of this package, except its demo."""
 FOR_THEMSELVES = frozenset({"joblib", "tqdm"})
-"""Libraries that read clocks and ids for progress and names of files, from which no value of a program comes.
+"""Libraries that read clocks and ids only for progress bars and file names, never for values of the program.
 
-`recorded_sources()` keeps such reads and a replay answers them; not to have recorded them is no reason.
+`recorded_sources()` records such reads and a replay answers them; a replay without them reports nothing.
 """
 
 _STANDS_IN = "Agent.replay.drive.numpy_seeds"
-"""Code of ours through which numpy reads entropy: on whose behalf, the frames behind it say."""
+"""Our module through which numpy reads entropy in a replay; the read belongs to one of its callers."""
 OWN, NOT_OWN = "Agent.", "Agent.demo"
-"""How names of modules of this package begin, and of those that count as the user's."""
+"""Name prefixes: of the modules of this package, and of those among them that count as user code."""
 _LIBRARY = sys.stdlib_module_names - {"__main__"}
 _FOREIGN, _STANDARD, _EXEMPT = range(3)
 _GENERATED = "__create_fn__.<locals>."
-"""How the names of methods begin that `dataclasses` writes."""
+"""The prefix of the qualified names of methods that `dataclasses` generates."""
 _sorts: dict[str, int] = {}
 
 
 class Asker(NamedTuple):
-    """Who reads a source."""
+    """The frame that reads a source."""
 
     frame: FrameType
     via: str
-    """The function of `uuid`, `secrets` or `random` that reads on its behalf; "" if there is none."""
+    """The function of `uuid`, `secrets` or `random` that reads for the frame; "" if it reads directly."""
 
 
 def module_of(frame: FrameType) -> str:
-    """The top-level package of the code that runs in a frame."""
+    """Return the top-level package of the code of a frame."""
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 def place_of(frame: FrameType) -> str:
-    """Where a frame is, as `function (file.py:12)`."""
+    """Return the position of a frame as `function (file.py:12)`."""
     code = frame.f_code
     return f"{code.co_qualname} ({os.path.basename(code.co_filename)}:{frame.f_lineno})"  # noqa: PTH119 - a text
 
 
 def is_own(frame: FrameType) -> bool:
-    """Whether it is this package's code; the demo is written as a user would write it."""
+    """Return whether a frame runs code of this package; its demo counts as user code."""
     return is_own_name(str(frame.f_globals.get("__name__", "")))
 
 
 def is_own_name(name: str) -> bool:
-    """The same for the name of a module."""
+    """Return whether a module name belongs to this package; its demo counts as user code."""
     return name.startswith(OWN) and not name.startswith(NOT_OWN)
 
 
 def is_foreign_name(name: str) -> bool:
-    """Whether a module is the user's or a library's: neither standard, nor exempt, nor this package."""
+    """Return whether a module belongs to the user or a library, not to Python or this package, nor exempt."""
     return _sort_of(name) == _FOREIGN
 
 
 def asker_of(frame: FrameType | None) -> Asker | None:
-    """The frame of user or model code on whose behalf `frame` reads; None where that is exempt."""
+    """Return the frame of user or library code for which `frame` reads; None if that is exempt."""
     via = ""
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
@@ -110,7 +110,7 @@ def asker_of(frame: FrameType | None) -> Asker | None:
         if sort is None:
             sort = _sort_of(str(name))
         if sort == _FOREIGN and frame.f_code.co_qualname.startswith(_GENERATED):
-            frame = frame.f_back  # that line stands in no file: who makes the object asks
+            frame = frame.f_back  # generated code has no file: the read belongs to its caller
             continue
         if sort == _FOREIGN:
             return None if gc.callbacks and _in_collection(frame) else Asker(frame, via)
@@ -122,7 +122,7 @@ def asker_of(frame: FrameType | None) -> Asker | None:
 
 
 def _in_collection(frame: FrameType | None) -> bool:
-    """Whether the garbage collector called: it comes when it likes, on nobody's behalf."""
+    """Return whether the garbage collector called: it runs at any time, so the read belongs to no action."""
     codes = {getattr(callback, "__code__", None) for callback in gc.callbacks}
     while frame is not None:
         if frame.f_code in codes:
@@ -156,7 +156,7 @@ def _sort_of(name: str) -> int:
 
 
 def is_of_library(path: str) -> bool:
-    """Whether a file belongs to an installed library."""
+    """Return whether a file belongs to an installed library."""
     return _INSTALLED.search(path) is not None
 
 
@@ -164,7 +164,7 @@ _INSTALLED = re.compile(r"(?:^|[\\/])(?:site|dist)-packages(?:[\\/]|$)")
 
 
 def is_remade(frame: FrameType) -> bool:
-    """Whether numpy makes a generator to put a state into it, as copies and unpickling do."""
+    """Return whether numpy creates a generator only to set its state, for a copy or an unpickled object."""
     code = frame.f_code
     return code.co_name.endswith("_ctor") and code.co_filename.replace("\\", "/").endswith(
         "/numpy/random/_pickle.py"
@@ -172,9 +172,9 @@ def is_remade(frame: FrameType) -> bool:
 
 
 def is_import_of_library(frame: FrameType | None) -> bool:
-    """Whether an installed library is just being imported: what it draws then goes into no agent.
+    """Return whether an installed library is being imported: its draws then reach no agent.
 
-    A module that is run is not imported, such as this package's own where it is installed.
+    A module that is run (`python -m`), such as this package's own, does not count as imported.
     """
     while frame is not None:
         caller = frame.f_back
@@ -195,7 +195,7 @@ _told_in: list[Pipeline] = []
 
 
 living: weakref.WeakSet[Adopted] = weakref.WeakSet()
-"""All that were adopted in this process and are still there."""
+"""All generators that were adopted in this process and still exist."""
 _places: Counter[str] = Counter()
 
 
@@ -203,30 +203,30 @@ class Adopted:
     """One generator whose draws are recorded.
 
     Args:
-        name: the class of the generator, for people.
+        name: the class of the generator, for display.
         place: where it was adopted, see `place_of_caller`.
     """
 
     __slots__ = ("__weakref__", "name", "number", "owner", "place", "segment")
 
     kind = ""
-    """`random`, `numpy` or `draws`: how its draws are kept."""
+    """`random`, `numpy` or `draws`: the form in which its draws are recorded."""
 
     def __init__(self, name: str, place: str) -> None:
         self.name = name
         self.place = place
-        """What tells it from others, in another process, too: its name, or the function that adopted it."""
+        """Identifies the generator, in other processes too: its name, or the function that adopted it."""
         self.number = next(_numbers)
         living.add(self)
         self.owner: object = self
-        """The reads of the action that drew last, None outside of any; itself before the first draw."""
+        """The reads of the action that drew last, None outside of actions; `self` before the first draw."""
         self.segment: list[Any] = [0, 0]
-        """Where that action's draws began, and how many there were since."""
+        """The position at which the owner's draws began, and their number."""
 
     def begin(self, reads: Reads | None) -> None:
-        """From now on this action draws, or None does."""
+        """Begin the segment of another action; `reads` is None outside of actions."""
         with _lock:
-            self.owner = self  # whoever draws meanwhile comes here, and waits
+            self.owner = self  # a draw in another thread sees a changed owner, calls `begin` and waits
             try:
                 self.segment = self.outside() if reads is None else self.new_segment(reads)
             except Exception as error:  # noqa: BLE001 - recording never raises into the code that draws
@@ -235,50 +235,50 @@ class Adopted:
             self.owner = reads
 
     def outside(self) -> list[Any]:
-        """A segment that nobody keeps: it is drawn from outside of actions."""
+        """Return a segment for draws outside of actions, which is not recorded."""
         return [0, 0]
 
     def new_segment(self, reads: Reads) -> list[Any]:
-        """A segment that begins where the generator stands now, entered in the reads."""
+        """Add a segment that begins at the current position of the generator to the reads, and return it."""
         raise NotImplementedError
 
     def base_id(self, key: str, segment: list[Any]) -> str | None:
-        """The `source.state` event that a recorded segment needs, None for none."""
+        """Return the id of the `source.state` event that a recorded segment refers to, or None."""
         raise NotImplementedError
 
     def drawn(self, count: int, now: Callable[[], T]) -> T:
-        """A draw that is recorded, where a player stands in the way of the usual recording."""
+        """Record a draw during a replay, when the player replaces the usual recording."""
         self.follow()
         self.segment[1] += count
         return now()
 
     def follow(self) -> None:
-        """Whoever draws here has a segment of its own."""
+        """Begin a new segment if the current action is not the one that drew last."""
         reads = reads_here()
         while self.owner is not reads:
             self.begin(reads)
 
     def marked(self, mark: str) -> None:
-        """Keep what it was seeded with, where draws are kept by value."""
+        """Record a seed; only for generators whose draws are recorded by value."""
 
     def move(self, segment: list[Any], base: Any) -> None:
-        """As `put`; if it stood elsewhere, what is drawn next begins a new segment."""
+        """Do as `put`; if this changes the position, the next draw begins a new segment."""
         raise NotImplementedError
 
     def put(self, segment: list[Any], base: Any) -> None:
-        """Put the generator where a recorded segment begins; `base` is the state that it counts from."""
+        """Set the generator to the start of a recorded segment, which is counted from the state `base`."""
         raise NotImplementedError
 
     def snapshot(self) -> Any:
-        """Its state, to be compared later."""
+        """Return the state of the generator, to be compared later."""
         return None
 
     def began_at(self, snapshot: Any, base: Any) -> bool:  # noqa: ARG002 - of those that are not seeded apart
-        """Whether a recorded base is that state."""
+        """Return whether a recorded base equals a snapshot."""
         return True
 
     def end_differs(self, segment: list[Any]) -> bool:  # noqa: ARG002 - of those that count words it cannot
-        """Whether as many draws as in the recording left it elsewhere."""
+        """Return whether the state after equally many draws differs from the recorded one."""
         return False
 
 
@@ -287,7 +287,10 @@ if native is not None:
 
 
 def place_of_caller() -> str:
-    """The file and function outside this package that adopts, and the ordinal it is; never a line."""
+    """Return the file and function outside this package that adopts, with an ordinal.
+
+    Line numbers are left out, since they change with every edit of the file.
+    """
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the one way to a caller
     while frame is not None and is_own(frame):
         frame = frame.f_back
@@ -297,24 +300,24 @@ def place_of_caller() -> str:
 
 
 def numbered(place: str) -> str:
-    """The place with the ordinal of the generator that is adopted there now."""
+    """Append the ordinal of the generator that is being adopted at this place, counted from 1."""
     _places[place] += 1
     return f"{place}#{_places[place]}"
 
 
 def reads_here() -> Reads | None:
-    """The reads of the action in which the caller stands."""
+    """Return the reads of the current action, None outside of actions."""
     scope = current_scope.get()
     return None if scope is None else scope.reads
 
 
 def tell_state(pipeline: Pipeline, adopted: Adopted, key: bytes, value: Any) -> str:
-    """Write a generator's state as a `source.state` event, once a session; its id.
+    """Write a generator's state as a `source.state` event, once per session, and return the event's id.
 
     Args:
-        adopted: whose it is.
-        key: bytes by which equal states are known.
-        value: the state, as the value codec takes it.
+        adopted: the generator.
+        key: bytes that are equal for equal states.
+        value: the state, in a form that the value codec encodes.
     """
     digest = digest_bytes(adopted.place.encode("utf-8", "replace") + b" " + key).encode()
     with _lock:
@@ -332,6 +335,6 @@ def tell_state(pipeline: Pipeline, adopted: Adopted, key: bytes, value: Any) -> 
 
 
 def forget_after_fork() -> None:
-    """Another thread of the parent may have held the lock."""
+    """Replace the lock: another thread of the parent process may have held it."""
     global _lock  # noqa: PLW0603 - of the one process
     _lock = threading.RLock()

@@ -1,13 +1,13 @@
-"""Adopted generators of `random` and numpy: their draws are counted for every holder.
+"""Adopted generators of `random` and numpy: their draws are recorded, whoever holds the generator.
 
-All methods of `random.Random` draw by `random()` and `getrandbits()`, so attributes in the place of these
-two are enough. A Mersenne twister stands at a number of 32-bit words behind a known state, so that position
-and count say it all. The functions of `random` are methods of one hidden generator; those that draw
-themselves are replaced in the module, and where other modules bound them.
+All methods of `random.Random` draw through `random()` and `getrandbits()`, so replacing these two attributes
+is enough. The position of a Mersenne twister is a number of 32-bit words after a known state, so position and
+count describe the draws completely. The functions of `random` are methods of one hidden generator; those that
+draw directly are replaced in the module, and in other modules that imported them by name.
 
-numpy's own generators take no attributes, so adopting one gives another object, of a class of ours, that
-draws from the same stream. What it draws is kept as the state before, the number of calls and a mark of the
-state behind them.
+numpy's generators accept no attributes, so adopting one returns another object, of our class, that draws from
+the same stream. Its draws are recorded as the state before them, the number of calls and a short mark of the
+state after them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _scope_here = current_scope.get
 
 
 def place_in_stream(generator: object) -> str:
-    """A digest of where a `random.Random` stands; "" for others."""
+    """Return a digest of the state of a `random.Random`; "" for other objects."""
     if not isinstance(generator, random.Random):
         return ""
     adopted = adopted_of(generator)
@@ -48,7 +48,7 @@ def place_in_stream(generator: object) -> str:
     words, place = found
     end = b", %d), %r)" % (place, vars(generator)["gauss_next"])
     if adopted.digested is None or adopted.digested[0] != words:
-        # Not at the top: it loads OpenSSL.
+        # Imported here, since it loads OpenSSL.
         from hashlib import blake2b
 
         text = _text_of_state(generator)
@@ -65,7 +65,7 @@ def _text_of_state(generator: random.Random) -> bytes:
 
 
 class AdoptedRandom(Adopted):
-    """A Mersenne twister, kept by position."""
+    """A Mersenne twister, whose draws are recorded as positions."""
 
     __slots__ = ("_pipeline", "_was_seeded", "digested", "key", "position", "rng")
 
@@ -75,23 +75,23 @@ class AdoptedRandom(Adopted):
         super().__init__("random.Random", place)
         self.rng = rng
         self.position = 0
-        """Words drawn since its base."""
+        """The number of words drawn since its base."""
         self.key = ""
-        """What its segments stand under: the event with its base."""
+        """The key of its segments: `random@` and the id of the event with its base."""
         self._pipeline: Pipeline | None = None
         self._was_seeded = False
         self.digested: tuple[bytes, Any] | None = None
-        """The words of its state, and the digest of their text, which draws continue for a while."""
+        """Cached: the words of its state, which change every 624 draws, and the digest of these."""
 
     def restart(self) -> None:
-        """It was seeded or set: what comes next is counted from a new base."""
+        """Count from a new base, after the generator was seeded or its state was set."""
         self._pipeline = None
         self._was_seeded = True
         self.position = 0
         self.owner = self
 
     def new_segment(self, reads: Reads) -> list[Any]:
-        """See `Adopted`: position, number of words and of calls of `gauss`, and its spare value if any."""
+        """See `Adopted`: position, number of words and `gauss` calls, spare value of `gauss` if any."""
         self.tell_base()
         spare = self.rng.gauss_next  # type: ignore[attr-defined]
         segment = [self.position, 0] if spare is None else [self.position, 0, spare]
@@ -102,13 +102,13 @@ class AdoptedRandom(Adopted):
         return key.partition("@")[2]
 
     def outside(self) -> list[Any]:
-        """See `Adopted`; its base is where it was seeded, whoever draws first behind that."""
+        """See `Adopted`; after a seed, the base is written even if the first draw is outside of actions."""
         if self._was_seeded:
             self.tell_base()
         return super().outside()
 
     def tell_base(self) -> None:
-        """Keep the state that positions are counted from, if there is none yet."""
+        """Record the state from which positions are counted, unless this session already has it."""
         pipeline = installed.active_pipeline()
         if pipeline is None or self._pipeline is pipeline:
             return
@@ -131,7 +131,7 @@ class AdoptedRandom(Adopted):
             self.restart()
 
     def drawn(self, count: int, now: Callable[[], T]) -> T:
-        """See `Adopted`; a call of `gauss` counts and draws no words itself."""
+        """See `Adopted`; a call of `gauss` is counted, but its words are counted by the draws inside it."""
         if now is not _no_words:
             self.follow()
             self.position += count
@@ -147,7 +147,7 @@ class AdoptedRandom(Adopted):
 
 
 def _state_at(base: random.Random, segment: list[Any]) -> tuple[Any, ...]:
-    """The state so many words behind a base; base generators remember how far they came."""
+    """Return the state at the position of a segment; base generators cache the last position reached."""
     position, spare = segment[0], segment[2] if len(segment) > 2 else None
     state = random.Random.getstate(base)
     walker: Any = base
@@ -171,7 +171,7 @@ if native is not None:
 
 
 class AdoptedDraws(Adopted):
-    """A generator of another kind, `SystemRandom` or one with methods of its own: each draw is kept."""
+    """Another generator, `SystemRandom` or a class that overrides methods: each value is recorded."""
 
     kind = "draws"
 
@@ -181,11 +181,11 @@ class AdoptedDraws(Adopted):
         """The thread in which one of its methods runs, whose own draws are part of what that gives."""
 
     def new_segment(self, reads: Reads) -> list[Any]:
-        """See `Adopted`: the values themselves."""
+        """See `Adopted`: a segment is the list of the values."""
         return reads.begin_segment(f"draws@{self.place}", [])
 
     def drawn(self, count: int, now: Callable[[], Any]) -> Any:  # noqa: ARG002 - one signature for all
-        """See `Adopted`: the value is kept."""
+        """See `Adopted`: the value is recorded."""
         before, self.drawing_thread = self.drawing_thread, get_ident()
         try:
             value = now()
@@ -204,7 +204,7 @@ class AdoptedDraws(Adopted):
 
 
 def adopt_random(rng: random.Random, place: str | None = None) -> Adopted:
-    """Have the draws of a generator recorded, in place; a second time changes nothing."""
+    """Record the draws of a generator from now on, in place; adopting it again changes nothing."""
     known = adopted_of(rng)
     if known is not None:
         return known
@@ -227,24 +227,27 @@ def adopt_random(rng: random.Random, place: str | None = None) -> Adopted:
 
 
 def release_random(rng: random.Random) -> None:
-    """Take that back: the generator is as it was before."""
+    """Undo `adopt_random`."""
     for name in recorded_methods(rng):
         del vars(rng)[name]
 
 
 def recorded_methods(rng: random.Random) -> dict[str, Callable[..., Any]]:
-    """The attributes of an adopted generator that record."""
+    """Return the recording methods that `adopt_random` set on a generator, by name."""
     return {name: value for name, value in vars(rng).items() if hasattr(value, "agent_trace_adopted")}
 
 
 def adopted_of(rng: random.Random) -> Adopted | None:
-    """What records a generator's draws, None where nobody does. Copies are not adopted."""
+    """Return the `Adopted` of a generator, None if it is not adopted. Copies are not adopted."""
     adopted = getattr(vars(rng).get("random"), "agent_trace_adopted", None)
     return adopted if isinstance(adopted, Adopted) else None
 
 
 def _counting(adopted: AdoptedRandom, rng: random.Random) -> dict[str, Callable[..., Any]]:
-    """Methods that count words. Nothing may come between count and draw: threads change only at calls."""
+    """Make methods that count words.
+
+    No Python call may come between count and draw: threads switch only at calls, so both are one step.
+    """
     kind = random.Random
     draw: Callable[[], float] = kind.random.__get__(rng)
     bits: Callable[[int], int] = kind.getrandbits.__get__(rng)
@@ -287,7 +290,7 @@ def _counting(adopted: AdoptedRandom, rng: random.Random) -> dict[str, Callable[
             return quick_bits(k)  # type: ignore[no-any-return]
 
     def gauss(*args: Any, **kwargs: Any) -> float:
-        # It may give the value that is left of the pair before, and draw nothing: so the call counts itself.
+        # `gauss` may return the second value of the last pair and draw nothing, so its calls are counted.
         _count_call(adopted)
         return kind.gauss(rng, *args, **kwargs)
 
@@ -306,16 +309,16 @@ def _counting(adopted: AdoptedRandom, rng: random.Random) -> dict[str, Callable[
 
 
 def _words(k: Any) -> int:
-    """The words that `getrandbits(k)` draws for an unusual k; 0 where it will raise."""
+    """Return the number of words that `getrandbits(k)` draws for an unusual k; 0 if it will raise."""
     try:
         number: int = k.__index__()
-    except Exception:  # noqa: BLE001 - getrandbits itself says what is wrong with it
+    except Exception:  # noqa: BLE001 - getrandbits raises the error
         return 0
     return max(0, (number + _WORD_BITS - 1) // _WORD_BITS)
 
 
 def _no_words() -> None:
-    """What a call draws that only counts itself."""
+    """Draw nothing: passed to `drawn` for a call of `gauss`, which is only counted."""
 
 
 def _count_call(adopted: AdoptedRandom) -> None:
@@ -337,7 +340,7 @@ def _restarted(adopted: AdoptedRandom, *, is_known: bool) -> None:
 
 
 def _keeping(adopted: AdoptedDraws, rng: random.Random) -> dict[str, Callable[..., Any]]:
-    """Methods that keep each value."""
+    """Make methods that record each value."""
     kind = type(rng)
     draw, bits = kind.random.__get__(rng), kind.getrandbits.__get__(rng)
 
@@ -358,7 +361,7 @@ def _keeping(adopted: AdoptedDraws, rng: random.Random) -> dict[str, Callable[..
 
     def seeded(how: str, value: Any) -> None:
         player = installed.source_player
-        # What is drawn behind it is kept by value, so what it was seeded with must not get lost.
+        # Later draws are recorded by value, so a replay can notice another seed only by this mark.
         mark = f"{how} {digest_bytes(repr(value).encode())}"
         if player is not None:
             player.restarted(adopted, is_known=value is not None, mark=mark)
@@ -381,7 +384,7 @@ _swaps = Swaps()
 
 
 def adopt_random_module() -> None:
-    """Have the functions of `random` recorded; a second time changes nothing."""
+    """Record the functions of `random` from now on; calling it again changes nothing."""
     if adopted_of(hidden_random) is not None:
         return
     adopt_random(hidden_random, "random")
@@ -392,24 +395,25 @@ def adopt_random_module() -> None:
 
 
 def release_random_module() -> None:
-    """Take that back."""
+    """Undo `adopt_random_module`."""
     release_random(hidden_random)
     _swaps.take_back()
 
 
-# Seeding counts as a draw: what follows is determined by where the generator stood before it, or not at all.
+# Seeding is not among these: it counts as a draw. The draws after it follow from the state at the start of
+# the segment and the seed; after a seed from entropy they cannot be reproduced.
 _NO_DRAWS = frozenset({"bit_generator", "spawn", "get_state"})
 _LOW_BITS = (1 << 32) - 1
 _classes: dict[str, Any] = {}
 
 
 class AdoptedNumpy(Adopted):
-    """A numpy generator, kept by its states.
+    """A numpy generator, whose draws are recorded as states.
 
     Args:
         name: `numpy.Generator` or `numpy.RandomState`.
-        read: gives its state as numpy does, a mapping.
-        write: puts it into such a state.
+        read: returns its state, a mapping as in numpy.
+        write: sets its state.
     """
 
     kind = "numpy"
@@ -424,19 +428,19 @@ class AdoptedNumpy(Adopted):
         super().__init__(name, place)
         self.read, self.write = read, write
         self.bits: Any = None
-        """Its bit generator, where it is not the one behind the module functions."""
+        """Its bit generator; None for the one behind the module functions."""
         self.drawing_thread = 0
         """The thread in which one of its methods runs, whose own draws are part of what that gives."""
 
     def begin(self, reads: Reads | None) -> None:
-        """See `Adopted`; whoever drew before is told how far it came."""
+        """See `Adopted`; the segment of the previous owner gets the mark of the state at its end."""
         before = self.owner
         if isinstance(before, Reads):
             self._end(before)
         super().begin(reads)
 
     def new_segment(self, reads: Reads) -> list[Any]:
-        """See `Adopted`: the state, the number of calls, and behind them the mark of where they led."""
+        """See `Adopted`: the state, the number of calls, and at the end the mark of the state after them."""
         reads.at_close.append(self._end)
         return reads.begin_segment(f"numpy@{self.place}", [self._compact(self.read()), 0])
 
@@ -445,7 +449,7 @@ class AdoptedNumpy(Adopted):
             self.segment.append(_mark(self.read()))
 
     def _compact(self, state: dict[str, Any]) -> list[Any]:
-        """A state in a few words; the large part of one as an event, which others refer to."""
+        """Return a short form of a state; a large part is written as an event, and the form has its id."""
         name = state["bit_generator"]
         inner = state["state"]
         if name.startswith("PCG"):
@@ -464,7 +468,7 @@ class AdoptedNumpy(Adopted):
         return None if segment[0][0].startswith("PCG") else segment[0][1]
 
     def put(self, segment: list[Any], base: Any) -> None:
-        """See `Adopted`; `base` is what its `source.state` event holds."""
+        """See `Adopted`; `base` is the value in its `source.state` event."""
         self.write(_expand(segment[0], base))
 
     def move(self, segment: list[Any], base: Any) -> None:
@@ -482,7 +486,7 @@ class AdoptedNumpy(Adopted):
 
 
 def _mark(state: dict[str, Any]) -> int:
-    """A number that tells a state from those that a few draws more or less would have left."""
+    """Return a number that differs between a state and the states a few draws before or after it."""
     inner = state["state"]
     if "pos" in inner:
         return int(inner["key"][0]) ^ int(inner["pos"])
@@ -493,7 +497,7 @@ def _mark(state: dict[str, Any]) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """A state with lists in the place of arrays."""
+    """Convert the arrays in a state to lists."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return value.tolist() if hasattr(value, "tolist") else value
@@ -517,7 +521,7 @@ def _expand(compact: list[Any], base: Any) -> dict[str, Any]:
 
 
 def adopt_numpy(generator: Any, place: str | None = None) -> Any:
-    """The generator whose draws are recorded, from the same stream; None for what cannot be adopted."""
+    """Return a recording generator over the same stream; None for an object that cannot be adopted."""
     random = sys.modules.get("numpy.random")
     if random is None:
         return None
@@ -534,14 +538,14 @@ def adopt_numpy(generator: Any, place: str | None = None) -> Any:
         )
     elif type(generator) is random.RandomState:
         recorded = _class_over(random.RandomState)(generator._bit_generator)  # noqa: SLF001 - its stream
-        write = partial(random.RandomState.set_state, recorded)  # its own would count as a draw
+        write = partial(random.RandomState.set_state, recorded)  # the recording method would count a draw
         write(generator.get_state(legacy=False))
         adopted = AdoptedNumpy(
             "numpy.RandomState", place or place_of_caller(), lambda: recorded.get_state(legacy=False), write
         )
     else:
         return None
-    adopted.bits = recorded._bit_generator  # noqa: SLF001 - that of a RandomState has no other name
+    adopted.bits = recorded._bit_generator  # noqa: SLF001 - a RandomState has no public name for it
     recorded.agent_trace_adopted = adopted
     return recorded
 
@@ -551,7 +555,7 @@ def _set_bits(bits: Any, state: dict[str, Any]) -> None:
 
 
 def _class_over(base: Any) -> Any:
-    """A class like `base` whose methods record what they draw, made once."""
+    """Return a subclass of `base` whose methods record their draws; it is made once."""
     known = _classes.get(base.__name__)
     if known is not None:
         return known
@@ -567,7 +571,7 @@ def _class_over(base: Any) -> Any:
 
 def _reduced_as(base: Any) -> Callable[[Any], Any]:
     def reduce(self: Any) -> Any:
-        # A copy is numpy's own, and not adopted.
+        # A copy or pickle is a plain numpy generator, which is not adopted.
         maker, arguments, *more = base.__reduce__(self)
         return (maker, arguments, *more)
 
@@ -575,7 +579,7 @@ def _reduced_as(base: Any) -> Callable[[Any], Any]:
 
 
 def _spawn(self: Any, n_children: int) -> list[Any]:
-    """Generators that are adopted like the one that gives them, distinguished by their keys in the seed."""
+    """Spawn adopted generators; each is identified by the spawn key in its seed sequence."""
     parent = self.agent_trace_adopted.place.replace("#", "~").partition(".spawn(")[0]
     random = sys.modules["numpy.random"]
     children = [random.Generator(bits) for bits in self.bit_generator.spawn(n_children)]
@@ -594,7 +598,7 @@ def _recorded(method: Any) -> Callable[..., Any]:
 
 
 def drawn(adopted: AdoptedNumpy, now: Callable[[], Any]) -> Any:
-    """A draw, counted as one call whatever it calls itself."""
+    """Make and record a draw; it counts as one call, even if it calls other drawing methods."""
     if adopted.drawing_thread == get_ident():
         return now()
     before, adopted.drawing_thread = adopted.drawing_thread, get_ident()
@@ -612,9 +616,9 @@ def drawn(adopted: AdoptedNumpy, now: Callable[[], Any]) -> Any:
 
 
 def numpy_random_module() -> Any:
-    """The module `numpy.random`; None where numpy is not loaded.
+    """Return the module `numpy.random`; None if numpy is not loaded.
 
-    numpy loads it when somebody first asks for it, maybe after its functions were to be replaced.
+    numpy loads it lazily, at its first use; so it is imported here to replace its functions in time.
     """
     numpy = sys.modules.get("numpy")
     if "numpy.random" not in sys.modules and not _is_loaded(numpy):
@@ -627,7 +631,7 @@ def _is_loaded(module: Any) -> bool:
 
 
 def numpy_module_seams(random: Any) -> list[tuple[Any, str, Any]]:
-    """(module, name, what stands in its place) for the functions of `numpy.random`."""
+    """Return (module, name, replacement) for the functions of `numpy.random`."""
     hidden = random.mtrand._rand  # noqa: SLF001 - the generator behind the module functions
     adopted = AdoptedNumpy(
         "numpy.RandomState", "numpy.random", lambda: hidden.get_state(legacy=False), hidden.set_state

@@ -1,12 +1,13 @@
-"""Recorded functions in the places of those that read clock, chance and environment.
+"""Replace the functions that read clocks, entropy and the environment by functions that record.
 
-`uuid4`, `secrets` and `SystemRandom` all read `os.urandom`, so that one is enough; `date.today()` and
+`uuid4`, `secrets` and `SystemRandom` all read `os.urandom`, so replacing that is enough; `date.today()` and
 `datetime.today()` read `time.time`. `datetime.now` and `utcnow` are replaced in the mapping behind their
-class, since the class takes no attributes, and another class would break pickles and `isinstance`; where
-another interpreter has no such mapping, `sources.py` notices their reads. All reads of `os.environ` come by
-`__getitem__` and `__iter__` of its class. Names that other modules bound before (`from time import time`)
-are found in those modules and replaced, too. What hides in a default argument, a closure or an object is
-not: `sources.py` notices its use. The ids that `uuid_utils` makes in compiled code have a seam of their own.
+class: the class accepts no attributes, and another class would break pickles and `isinstance`. If the
+interpreter has no such mapping, `sources.py` notices their reads. All reads of `os.environ` use `__getitem__`
+and `__iter__` of its class. Names that other modules bound before (`from time import time`) are found in
+those modules and replaced too. Functions in default arguments, closures or objects are not replaced:
+`sources.py` notices their use. The ids that `uuid_utils` makes in compiled code have a replacement in this
+module.
 """
 
 from __future__ import annotations
@@ -40,31 +41,31 @@ class _Swap(NamedTuple):
 
 
 class Swaps:
-    """Functions that stand in the places of others, in order."""
+    """Replaced attributes, in the order of their replacement."""
 
     def __init__(self) -> None:
         self._swaps: list[_Swap] = []
 
     def put(self, owner: Any, name: str, recorded: Any) -> None:
-        """Put one function into the place of another."""
+        """Replace one function."""
         self._swaps.append(_Swap(owner, name, vars(owner)[name], recorded))
         setattr(owner, name, recorded)
 
     def pairs(self) -> list[tuple[Any, Any]]:
-        """(original, what stands in its place)."""
+        """Return the pairs (original, replacement)."""
         return [(swap.original, swap.recorded) for swap in self._swaps]
 
     def take_back(self) -> None:
-        """Put the originals back, also where other modules bound a name meanwhile."""
+        """Restore the originals, also in modules that bound a replacement in the meantime."""
         for swap in reversed(self._swaps):
-            if vars(swap.owner).get(swap.name) is swap.recorded:  # else somebody else replaced it since
+            if vars(swap.owner).get(swap.name) is swap.recorded:  # otherwise other code has replaced it since
                 setattr(swap.owner, swap.name, swap.original)
         rebind([(recorded, original) for original, recorded in self.pairs()])
         self._swaps.clear()
 
 
 class Seams:
-    """All of them; put in by the first who asks, taken away by the last."""
+    """All replacements: the first `put_in` makes them, the last `take_away` removes them."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -74,11 +75,11 @@ class Seams:
 
     @property
     def are_in(self) -> bool:
-        """Whether somebody has sources recorded."""
+        """Return whether the replacements are in place."""
         return self._users > 0
 
     def put_in(self) -> bool:
-        """Have sources recorded from here on; whether this was the first to ask."""
+        """Add a user; return whether it is the first, for which the replacements were made."""
         with self._lock:
             self._users += 1
             if self._users > 1:
@@ -90,7 +91,7 @@ class Seams:
             return True
 
     def take_away(self) -> bool:
-        """No longer on behalf of this one; whether it was the last."""
+        """Remove a user; return whether it was the last, after which the originals were restored."""
         with self._lock:
             self._users -= 1
             if self._users:
@@ -101,16 +102,16 @@ class Seams:
             return True
 
     def after_fork(self) -> None:
-        """Another thread of the parent may have held the lock."""
+        """Replace the lock: another thread of the parent process may have held it."""
         self._lock = threading.RLock()
 
 
 def rebind(pairs: list[tuple[Any, Any]]) -> None:
-    """Bind names of modules that hold the first of a pair to the second.
+    """Replace the first object of each pair by the second in the namespaces of all loaded modules.
 
-    Modules of the standard library, of this package and exempt ones keep theirs.
+    Modules of the standard library and of this package and exempt modules are not changed.
     """
-    if not pairs:  # looking into every module takes 20 ms in a large program
+    if not pairs:  # a search of all modules takes 20 ms in a large program
         return
     table = {id(old): (old, new) for old, new in pairs}
     known = frozenset(table)
@@ -118,7 +119,7 @@ def rebind(pairs: list[tuple[Any, Any]]) -> None:
         namespace = getattr(module, "__dict__", None)
         if type(namespace) is not dict or not is_foreign_name(module_name):
             continue
-        if known.isdisjoint(map(id, list(namespace.values()))):  # at the speed of C: most modules hold none
+        if known.isdisjoint(map(id, list(namespace.values()))):  # fast check in C, as most modules have none
             continue
         for name, value in list(namespace.items()):
             found = table.get(id(value))
@@ -127,11 +128,11 @@ def rebind(pairs: list[tuple[Any, Any]]) -> None:
 
 
 seams = Seams()
-"""Those of this process."""
+"""The replacements of this process."""
 
 
 def all_seams() -> list[Seam]:
-    """The functions that read clocks, entropy, the environment and ids: owner, attribute, replacement."""
+    """Return (owner, attribute, replacement) for all functions that read a source."""
     return [*clock_seams(), *environment_seams(), *_id_seams()]
 
 
@@ -139,7 +140,7 @@ _environ: Any = type(os.environ)
 
 
 def environment_seams() -> list[Seam]:
-    """(owner, attribute, what stands in its place)."""
+    """Return (owner, attribute, replacement) for reads of `os.environ`."""
     getitem, names, shown = _environ.__getitem__, _environ.__iter__, _environ.__repr__
 
     def read_variable(self: Any, key: Any) -> Any:
@@ -151,7 +152,7 @@ def environment_seams() -> list[Seam]:
 
         name = _text(key)
         if name is None:
-            return getitem(self, key)  # which says what is wrong with it
+            return getitem(self, key)  # raises the usual error
         found = _read(name, sys._getframe(1), now, _text)  # noqa: SLF001 - the one way to a caller
         if found is None:
             raise KeyError(key)
@@ -164,7 +165,7 @@ def environment_seams() -> list[Seam]:
 
     def show(self: Any) -> str:
         for _ in self.items():
-            pass  # all of it is read
+            pass  # `repr` reads all variables, so each is recorded
         return str(shown(self))
 
     return [
@@ -188,7 +189,7 @@ def _read(name: str, frame: Any, now: Callable[[], Any], as_json: Callable[[Any]
 
 
 def _text(value: Any) -> str | None:
-    """A name or value as text; None for what is none."""
+    """Return a name or value as text; None for other types."""
     if type(value) is bytes:
         return os.fsdecode(value)
     return value if isinstance(value, str) else None
@@ -206,9 +207,9 @@ CLOCKS = frozenset(
 )
 """Functions of `time` that read a clock."""
 CLOCKS_BY_ID = frozenset({"clock_gettime", "clock_gettime_ns"})
-"""Functions of `time` that read the clock whose id they are given."""
+"""Functions of `time` that read the clock with the id in their argument."""
 CLOCK_FORMS = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
-"""Functions that read the clock where fewer arguments than one more than this are given, or None."""
+"""Functions that read the clock if the time argument is missing or None: {name: its index}."""
 
 
 def read_source(
@@ -218,7 +219,7 @@ def read_source(
     encode: Callable[[T], Any] | None = None,
     decode: Callable[[Any], T] | None = None,
 ) -> T:
-    """What a source gives whoever reads it in a frame: in a replay the record's, else kept on the way."""
+    """Read a source for a frame: a replay returns the recorded value, else the value is read and recorded."""
     player, reads = installed.source_player, reads_here()
     if player is None and reads is None:
         return now()
@@ -239,7 +240,7 @@ def _same(value: Any) -> Any:
 
 
 def clock_seams() -> list[Seam]:
-    """(owner, attribute, what stands in its place)."""
+    """Return (owner, attribute, replacement) for functions that read clocks or entropy."""
     found: list[Seam] = [(time, name, _clock(name)) for name in sorted(CLOCKS) if hasattr(time, name)]
     found += [
         (time, name, _reading(getattr(time, name), f"time.{name}"))
@@ -265,14 +266,14 @@ def _clock(name: str) -> Callable[..., Any]:
     @functools.wraps(original)
     def read(*args: Any, **kwargs: Any) -> Any:
         if args or kwargs:
-            return original(*args, **kwargs)  # which says what is wrong with it
+            return original(*args, **kwargs)  # raises the usual error
         return read_source(source, sys._getframe(1), original)  # noqa: SLF001 - the one way to a caller
 
     return read
 
 
 def _form(name: str, needed: int) -> Callable[..., Any]:
-    """A function that is given the time which it would have read."""
+    """Wrap a function of `CLOCK_FORMS`: the time is read by `read_source` and passed to the function."""
     original, now, local = getattr(time, name), time.time, time.localtime
     takes_seconds = name in {"localtime", "gmtime", "ctime"}
     source = f"time.{name}"
@@ -302,12 +303,12 @@ def _reading(
 
 
 IDS_OF_LIBRARY = "uuid_utils"
-"""A compiled module that makes UUIDs and reads clock and entropy itself, as LangChain's ids of runs do."""
+"""A compiled module that makes UUIDs and reads clock and entropy directly; LangChain uses it for run ids."""
 _MADE_BY_LIBRARY = ("uuid1", "uuid4", "uuid6", "uuid7", "_uuid4_int", "_uuid7_int")
 
 
 def _id_seams() -> list[Seam]:
-    """(owner, attribute, what stands in its place) of that module, where the program has loaded it."""
+    """Return (owner, attribute, replacement) for `uuid_utils`; an empty list if it is not loaded."""
     library: Any = sys.modules.get(IDS_OF_LIBRARY)
     cls = getattr(library, "UUID", None)
     if cls is None:
@@ -336,7 +337,7 @@ def _id_as_hex(made: Any) -> str:
 
 
 def _encode_uuid_time(value: Any) -> list[Any]:
-    """What `uuid1` is made of where the system's own library makes it: 16 bytes, and how safe they are."""
+    """Encode what the system's library returns for `uuid1`: 16 bytes and a safety code."""
     return [bytes.hex(value[0]), value[1]]
 
 
@@ -348,12 +349,12 @@ METHODS = ("now", "utcnow")
 
 
 def replace_moments() -> Callable[[], None] | None:
-    """Put recorded methods in their place; what takes them away again, None where it cannot be done."""
+    """Replace `datetime.now` and `utcnow`; return a function that restores them, None if it is impossible."""
     try:
         namespace, tell, cls = _inside()
         originals = {name: namespace[name] for name in METHODS}
     except (ImportError, AttributeError, LookupError, TypeError):
-        return None  # another interpreter: the watch still sees these reads
+        return None  # another interpreter; `sources.py` still notices these reads
 
     def restore() -> None:
         namespace.update(originals)
@@ -368,7 +369,7 @@ def replace_moments() -> Callable[[], None] | None:
 
 
 def _inside() -> tuple[dict[str, Any], Callable[[], None], Any]:
-    """The mapping behind the class, what has the interpreter look at it again, and the class."""
+    """Return the mapping behind `datetime`, a function to call after changing it, and the class."""
     import ctypes
 
     cls: Any = _builtin_class()
@@ -378,7 +379,7 @@ def _inside() -> tuple[dict[str, Any], Callable[[], None], Any]:
 
 
 def _builtin_class() -> type:
-    """The class that C defines, whatever somebody put into its place in the module."""
+    """Return the class defined in C, even if other code replaced it in the module `datetime`."""
     found: type = importlib.import_module("_datetime").datetime
     return found
 
@@ -394,7 +395,7 @@ def _recorded(name: str, original: Any) -> Any:
 
 
 def read_moment(name: str, cls: Any, zone: Any, now: Callable[[], Any], frame: FrameType) -> Any:
-    """What a method of `METHODS` gives whoever calls it in a frame, see `read_source`."""
+    """Return the result of a method of `METHODS` for a frame, see `read_source`."""
 
     def decode(kept: Any) -> Any:
         iso, fold = (kept, 0) if type(kept) is str else kept
@@ -404,6 +405,6 @@ def read_moment(name: str, cls: Any, zone: Any, now: Callable[[], Any], frame: F
 
 
 def _encode(moment: Any) -> Any:
-    # As it was shown, without its zone: the one who reads it again gives that.
+    # The local time without its zone: at replay, `decode` adds the zone that the caller passes.
     bare = moment.replace(tzinfo=None, fold=0).isoformat()
     return [bare, 1] if moment.fold else bare

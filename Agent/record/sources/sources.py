@@ -1,13 +1,12 @@
-"""`recorded_sources()` and `adopt()` turn the recording of chance and time on; the watch finds the rest.
+"""Turn on the recording of sources (`recorded_sources()`, `adopt()`), and watch for reads it would miss.
 
-Within an action that is traced, what the code reads is kept in its event; outside of any nothing is.
+Reads within a traced action are recorded in its event; reads outside of actions are not recorded.
 
-The watch sees calls of the C functions that read clock and chance, by whatever name. So it finds a
-generator that nobody adopted by the place of the call, and a clock in a default argument or a field's
-factory, which is recorded and answered as the seams do it. The native part puts stand-ins into the
-definitions of these functions, and no other call costs more than before; without it a profile hook looks at
-all calls that Python code makes. A replay watches by the same table; what it does with a find is its own
-business.
+The watch observes calls of the C functions that read clocks and draw random numbers, under any name. So it
+finds a draw from a generator that is not adopted, with the place of the call, and a clock in a default
+argument or a field's factory, which is then recorded and answered like a replaced function. The native part
+changes the definitions of these functions, so no other call is slowed down; without it, a profile hook sees
+all calls from Python code. A replay uses the same watch with another hook.
 """
 
 from __future__ import annotations
@@ -74,39 +73,39 @@ _ENTROPY = frozenset({"urandom", "getrandom"})
 _DRAWS = frozenset({"random", "getrandbits"})
 _SEEDS = frozenset({"seed", "setstate"})
 WATCHED_NAMES = CLOCKS | CLOCKS_BY_ID | _MOMENTS | _ENTROPY | _DRAWS
-"""Names of the C functions that are looked at."""
+"""Names of the C functions that are watched."""
 UNADOPTED = "a random.Random outside the exposed state"
 _MAX_SITES = 1_000
 _FIRST_CALLS = 32
 _EVERY = 64
 _seeder_codes = (random.Random.seed.__code__, random.Random.setstate.__code__)
-# By identity: the hash of a code object is rebuilt, from all of it, each time.
+# By identity, as the hash of a code object is computed from all its parts at each use.
 SEEDERS = frozenset(map(id, _seeder_codes))
-"""The code that seeds a generator, by identity."""
+"""The ids of the code objects that seed a generator."""
 
 
 def begin_hook(hook: Hook, known: dict[int, Any] | None = None) -> None:
-    """Have this thread tell of watched calls, and every thread that begins from here on.
+    """Call a hook for watched calls in this thread and in every thread that starts later.
 
     Args:
-        known: by their ids, generators whose draws need not be told; a profile hook is told of them, too.
+        known: generators, by id, whose draws do not need the hook; a profile hook gets them anyway.
     """
     threading.setprofile(partial(_begin_in_thread, hook, known))
     _set(hook, known)
 
 
 def has_hook(hook: Hook) -> bool:
-    """Whether this thread tells this one: a profiler that came later takes the place of a profile hook."""
+    """Return whether this hook is set in this thread; a profiler started later replaces a profile hook."""
     return present_hook() is hook
 
 
 def present_hook() -> Any:
-    """What stands where `begin_hook` would put a hook in this thread; None for nothing."""
+    """Return the hook or profiler that `begin_hook` would replace in this thread, or None."""
     return native.told_hook() if native is not None and _is_watching(native) else sys.getprofile()
 
 
 def end_hook() -> None:
-    """Tell of nothing any more."""
+    """Remove the hook from this thread and from threads that start later."""
     if native is not None and _is_watching(native):
         native.watch_calls(None, None)
     else:
@@ -115,19 +114,19 @@ def end_hook() -> None:
 
 
 def answer_hidden_reads() -> None:
-    """Record and answer clocks that no seam reaches, too: those in default arguments, closures and C code."""
+    """Also record and answer clocks that could not be replaced: in default arguments, closures and C code."""
     if native is not None and _is_watching(native):
         native.answer_reads(_answer)
 
 
 def end_hidden_reads() -> None:
-    """No longer do that."""
+    """Undo `answer_hidden_reads`."""
     if native is not None and _is_watching(native):
         native.answer_reads(None)
 
 
 def _answer(function: Any, frame: FrameType) -> Any:
-    """What a watched function gives that was called without arguments; None where nobody wants to know."""
+    """Return the result of a watched function called without arguments; None if it is not recorded."""
     if installed.source_player is None and reads_here() is None:
         return None
     source = source_of_call(function, function.__name__, lambda _: True)
@@ -139,9 +138,10 @@ def _answer(function: Any, frame: FrameType) -> Any:
 
 
 def touch_notice() -> Callable[[Callable[[], None] | None], None] | None:
-    """What takes a function to be called once, before the generator of the functions of `random` changes.
+    """Return a function that registers a callback for the next change of the hidden generator of `random`.
 
-    None where only its state tells that it did.
+    The callback is called once, before the change. None without the native part: then only a comparison of
+    states shows a change.
     """
     return native.before_touch if native is not None and _is_watching(native) else None
 
@@ -149,7 +149,7 @@ def touch_notice() -> Callable[[Callable[[], None] | None], None] | None:
 def _begin_in_thread(
     hook: Hook, known: dict[int, Any] | None, frame: FrameType, event: str, argument: Any
 ) -> None:
-    """The first event of a new thread."""
+    """Set the hook in a new thread, at its first profile event."""
     if native is not None:
         sys.setprofile(None)
     _set(hook, known)
@@ -165,7 +165,7 @@ def _set(hook: Hook, known: dict[int, Any] | None) -> None:
 
 @cache
 def _is_watching(native: Any) -> bool:
-    """Whether the native part can watch, which is told here what: whatever stands in its place by now."""
+    """Pass the watched functions to the native part, unwrapped, and return whether it can watch them."""
     if not hasattr(native, "told_hook"):
         return False
     clocks: Any = importlib.import_module("time")
@@ -185,15 +185,15 @@ def _is_watching(native: Any) -> bool:
 
 
 def seeds_with_known_values(frame: FrameType) -> bool:
-    """Whether a call of one of `SEEDERS` seeds with what the code has, not with entropy."""
+    """Return whether a call of one of `SEEDERS` seeds with a given value, not with entropy."""
     return frame.f_code.co_name != "seed" or frame.f_locals.get("a") is not None
 
 
 def source_of_call(function: Any, name: str, is_known: Callable[[Any], bool]) -> str | None:
-    """The source that a C function of a watched name reads, None for any other function.
+    """Return the source that a C function with a watched name reads, None for any other function.
 
     Args:
-        is_known: whether draws from a generator count as recorded.
+        is_known: returns whether the draws of a generator count as recorded.
     """
     owner = getattr(function, "__self__", None)
     if name in _DRAWS and isinstance(owner, sys.modules["_random"].Random):
@@ -215,7 +215,7 @@ def source_of_call(function: Any, name: str, is_known: Callable[[Any], bool]) ->
 
 @dataclass(slots=True)
 class UnrecordedRead:
-    """A place in the code that read a source past the recorder."""
+    """A place in the code whose read of a source was not recorded."""
 
     source: str
     function: str
@@ -229,12 +229,12 @@ class UnrecordedRead:
 
 
 class ReadNotice:
-    """Notices what traced actions read past the recorder, once a place and counted.
+    """Notices reads of traced actions that are not recorded; each place is reported once and counted.
 
     Args:
-        is_full: look at every action; else at the first calls of each traced function and some of the later
-            ones, since what is looked at takes some three times as long.
-        draws_only: clocks are nobody's business.
+        is_full: watch every action; else the first 32 calls of each traced function and every 64th, since a
+            watched call takes about 3 times as long.
+        draws_only: ignore clocks and entropy.
     """
 
     def __init__(self, *, is_full: bool = False, draws_only: bool = False) -> None:
@@ -247,7 +247,7 @@ class ReadNotice:
         self._told: dict[tuple[str, str, int], int] = {}
 
     def begin(self, function: object) -> bool:
-        """An action begins, a call of this function: whether it is looked at, and `end` is to be called."""
+        """Begin an action, a call of `function`; return whether it is watched and needs a call of `end`."""
         self._calls[function] += 1
         number = self._calls[function]
         if not (self._is_full or number <= _FIRST_CALLS or number % _EVERY == 0):
@@ -261,12 +261,12 @@ class ReadNotice:
         return True
 
     def end(self) -> None:
-        """That action ended."""
+        """End the watched action."""
         if has_hook(self._hook):
             end_hook()
 
     def tell_counts(self) -> None:
-        """Write how often each place was seen to read."""
+        """Write the number of reads of each place."""
         for place, read in self.found.items():
             if read.count > self._told.get(place, 1):
                 self._told[place] = read.count
@@ -292,11 +292,11 @@ class ReadNotice:
         if isinstance(owner, random.Random):
             adopted = adopted_of(owner)
             if isinstance(adopted, AdoptedRandom):
-                adopted.restart()  # its count is behind by this draw
+                adopted.restart()  # its count misses this draw, so count from a new base
         self._note(source, asker)
 
     def _see_seed(self, frame: FrameType) -> None:
-        """A generator that an action seeds with known values draws known numbers."""
+        """Note a seed: after a seed with a given value in an action, the draws are reproducible."""
         generator = frame.f_locals.get("self")
         if reads_here() is not None and seeds_with_known_values(frame):
             self._seeded.add(generator)
@@ -304,12 +304,12 @@ class ReadNotice:
             self._seeded.discard(generator)
 
     def _is_known(self, generator: Any) -> bool:
-        """Whether a draw from it can be made again: from its agent's state, or from its seed."""
+        """Return whether the draws of a generator are reproducible, from its agent's state or its seed."""
         if not isinstance(generator, random.Random):
             return False
         adopted = adopted_of(generator)
         if adopted is not None:
-            # What draws inside one of its own methods is part of what that gives.
+            # A draw inside one of its recording methods is part of the value that the method records.
             return isinstance(adopted, AdoptedDraws) and adopted.drawing_thread == threading.get_ident()
         active = installed.active_pipeline()
         is_state = active is not None and active.agents.holders.is_of_one(generator)
@@ -349,27 +349,27 @@ T = TypeVar("T")
 
 
 class _Adoptions:
-    """What is adopted in this process beyond any block, and what the outermost block adopted for itself."""
+    """The adoptions of this process: lasting ones, and those of the outermost `recorded_sources` block."""
 
     def __init__(self) -> None:
         self.random_of_block = False
         self.numpy_of_block: Swaps | None = None
         self.has_numpy = False
         self.notice: ReadNotice | None = None
-        """Of the outermost block."""
+        """The notice of the outermost block."""
         self.is_lasting = False
         self.lasting_notice: ReadNotice | None = None
-        """Of what `adopt` adopted: draws alone."""
+        """The notice while generators are adopted by `adopt`; it watches draws only."""
 
     def open(self, *, lasting: bool = False, notices: bool = True) -> None:
-        """From now on actions keep what they read."""
+        """Record the reads of actions from now on."""
         self.is_lasting |= lasting
         if lasting and notices and self.lasting_notice is None:
             self.lasting_notice = ReadNotice(draws_only=True)
         self._choose()
 
     def close(self) -> None:
-        """The outermost block ends."""
+        """End the outermost block."""
         notice, self.notice = self.notice, None
         if notice is not None:
             notice.tell_counts()
@@ -383,7 +383,7 @@ class _Adoptions:
         installed.open_reads = self._reads if has_more or native is None else native.new_reads
 
     def _reads(self, function: object) -> Reads:
-        """The reads of a call of that traced function."""
+        """Make the `Reads` of a call of a traced function."""
         reads = Reads()
         if (
             not self.has_numpy and "numpy" in sys.modules and seams.are_in
@@ -395,7 +395,7 @@ class _Adoptions:
         return reads
 
     def adopt_numpy_module(self) -> Swaps | None:
-        """The functions of `numpy.random`, replaced; None where they are already, or numpy is not loaded."""
+        """Replace the functions of `numpy.random`; None if they are already, or numpy is not loaded."""
         module = None if self.has_numpy else numpy_random_module()
         if module is None:
             return None
@@ -411,16 +411,16 @@ _adoptions = _Adoptions()
 
 
 def adopt(source: T, name: str | None = None) -> T:
-    """Have what is drawn from a generator recorded, so that a replay draws the same; gives it back.
+    """Record the draws of a generator, so that a replay draws the same, and return the generator.
 
-    A `random.Random`, and the module `random` or `numpy.random`, is adopted in place, whoever holds it.
-    numpy's generators come back as another object over the same stream: keep that one. Adopting again
-    changes nothing, a copy is not adopted, and what cannot be adopted comes back as it is, counted in
-    `Agent.health()`.
+    A `random.Random`, and the module `random` or `numpy.random`, is adopted in place, for all its holders.
+    For numpy's generators another object over the same stream is returned: use that one. Adopting again
+    changes nothing, and a copy is not adopted. An object that cannot be adopted is returned unchanged and
+    counted in `Agent.health()`.
 
     Args:
         source: the generator.
-        name: what a replay tells it from others by, where its target adopts several in other functions.
+        name: identifies the generator in a replay; needed if the target adopts several in other functions.
     """
     try:
         found = _adopt(source, None if name is None else as_message(name).replace("#", "_"))
@@ -435,14 +435,14 @@ def adopt(source: T, name: str | None = None) -> T:
 
 
 def adopt_held(generator: random.Random, place: str) -> None:
-    """Have the draws of a generator recorded that the recorder itself came upon.
+    """Record the draws of a generator that the recorder found in a recorded object.
 
     Args:
-        place: the class that holds it, and its attribute.
+        place: the class and the attribute that hold the generator.
     """
     if generator is not hidden_random and adopted_of(generator) is None:
         adopt_random(generator, numbered(place))
-        _adoptions.open(lasting=True, notices=False)  # which nobody asked for, and they take time
+        _adoptions.open(lasting=True, notices=False)  # notices cost time, and the user asked for none
 
 
 def _adopt(source: Any, name: str | None) -> Any:
@@ -465,23 +465,24 @@ def _adopt(source: Any, name: str | None) -> Any:
 
 
 def adoption_of(generator: Any) -> Adopted | None:
-    """What records the draws of a generator, None where nobody does."""
+    """Return the `Adopted` of a generator, None if it is not adopted."""
     if isinstance(generator, random.Random):
         return adopted_of(generator)
     return getattr(generator, "agent_trace_adopted", None)
 
 
 class recorded_sources:  # noqa: N801 - used like a function
-    """A block in which reads of clock, chance and environment are recorded: `with recorded_sources():`.
+    """Record random draws and reads of clocks and the environment in a block: `with recorded_sources():`.
 
-    These are the functions of `random` and `numpy.random`, clocks, `datetime.now` and its like, `uuid1`,
-    `uuid4`, `os.urandom`, `secrets` and `os.environ`. Blocks may nest, in threads, too; the last that ends
-    puts everything back as it was.
+    The sources are the functions of `random` and `numpy.random`, clocks, `datetime.now` and `utcnow`,
+    `uuid1`, `uuid4`, `os.urandom`, `secrets` and `os.environ`. Blocks may be nested, also across threads; the
+    last one to end restores the originals.
 
     Args:
-        notice: tell of reads that go round it, once a place (`unrecorded`): `some` looks at the first calls
-            of each traced function and at every 64th, `all` at each, which takes some three times as long,
-            `none` at none. A replay notices all of them. Of nested blocks the outermost says.
+        notice: which calls of traced functions are checked for reads that are not recorded (`unrecorded`):
+            `some` checks the first 32 calls of each function and every 64th, `all` checks each call, which
+            takes about 3 times as long, `none` checks none. A replay checks all calls. In nested blocks, the
+            setting of the outermost one applies.
     """
 
     def __init__(self, *, notice: str = "some") -> None:
@@ -493,7 +494,7 @@ class recorded_sources:  # noqa: N801 - used like a function
 
     @property
     def unrecorded(self) -> tuple[UnrecordedRead, ...]:
-        """Places that read a source past the recorder so far."""
+        """Return the places with unrecorded reads so far."""
         return () if self._notice is None else tuple(self._notice.found.values())
 
     def __enter__(self) -> Self:
