@@ -1,4 +1,4 @@
-"""What a run saves beside its events: artifacts, outputs, large parts of calls, and digests of them."""
+"""Save artifacts, step outputs and large parts of calls as files of a run, with their digests."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ _NOT_STORED = "an artifact could not be stored"
 
 
 def save_artifact(pipeline: Pipeline, run: Run, name: Any, data: Any, media_type: str | None) -> str:
-    """Store what a program saves under a name of its own; the reference to it.
+    """Store an artifact under the program's name for it and return the reference.
 
-    Where it cannot be stored the reference is the one that it would have had, and that is counted.
+    If it cannot be stored, that is counted, and the reference that it would have had is returned.
     """
     path = safe_path(pipeline.redactor.text(as_message(name)))
     try:
         encoded, more = _encoded(
             pipeline, path, "artifact", lambda capture: encode_artifact(capture, data, media_type, path)
         )
-    except Exception as error:  # noqa: BLE001 - a file that cannot be read, a frame that cannot be written
+    except Exception as error:  # noqa: BLE001 - such as an unreadable file, or an odd data frame
         return _not_stored(pipeline, path, error)
     return _save(pipeline, run, path, encoded, {"name": path, **more})
 
 
 def save_step_output(pipeline: Pipeline, run: Run, step_id: str, output: Any) -> str:
-    """Store the output of a step as JSON, whatever it is; the reference to it."""
+    """Store the output of a step as JSON and return the reference."""
     path = f"steps/{_file_name(pipeline, step_id)}.json"
     encoded, more = _encoded(pipeline, path, "output", lambda capture: encode_json(capture, output))
     return _save(pipeline, run, path, encoded, {"name": path, "step_id": step_id, **more})
@@ -60,7 +60,14 @@ def save_call_part(
     *,
     tool: str | None = None,
 ) -> str:
-    """Store a part of a call of a model or a tool of that name, text as text and anything else as JSON."""
+    """Store a part of a call, a string as text and any other value as JSON; return the reference.
+
+    Args:
+        call_id: names the directory of the call.
+        part: names the file and selects the capture level, such as `prompt`.
+        step_id: the step of the call, if any.
+        tool: the name of the tool or model, which also selects the capture level.
+    """
     suffix = "txt" if isinstance(value, str) else "json"
     path = f"calls/{_file_name(pipeline, call_id)}/{part}.{suffix}"
 
@@ -85,7 +92,7 @@ def save_encoded_part(
     *,
     tool: str | None = None,
 ) -> str:
-    """Store a part of a call that is JSON already; the reference to it."""
+    """Store a part of a call that is already JSON and return the reference."""
     path = f"calls/{_file_name(pipeline, call_id)}/{part}.json"
     encoded, more = _encoded(pipeline, path, part, lambda capture: cleaned(capture, encoded), tool)
     return _save(pipeline, run, path, encoded, {"name": f"{part}.json", **more})
@@ -98,7 +105,7 @@ def _encoded(
     encode: Callable[[Capture], EncodedArtifact],
     tool: str | None = None,
 ) -> tuple[EncodedArtifact, dict[str, Any]]:
-    """An artifact as its capture level has it, and what its event says of that."""
+    """Encode an artifact at its capture level; return it and the keys that its event gets for that level."""
     levels = pipeline.redactor.levels
     if levels is None:
         return encode(pipeline.capture), {}
@@ -113,7 +120,7 @@ def _file_name(pipeline: Pipeline, identity: str) -> str:
 def _save(pipeline: Pipeline, run: Run, path: str, encoded: EncodedArtifact, more: dict[str, Any]) -> str:
     try:
         stored = _stored(pipeline, run, path, encoded)
-    except Exception as error:  # noqa: BLE001 - a full disk, a file of the user's that cannot be read on
+    except Exception as error:  # noqa: BLE001 - such as a full disk
         return _not_stored(pipeline, path, error)
     payload: dict[str, Any] = {
         "path": stored.ref.removeprefix(ARTIFACT_SCHEME),
@@ -125,14 +132,19 @@ def _save(pipeline: Pipeline, run: Run, path: str, encoded: EncodedArtifact, mor
     }
     if isinstance(encoded.content, bytes):
         payload.update(_told_for_comparison(encoded.content, encoded))
-    # As text these pointers would look like keys of the user's, and those of secrets would be hidden.
+    # Added as bytes: the capture would take these pointers for user keys and redact those named like secrets.
     types = b'"value_types":' + write_json(encoded.types) if encoded.types else b""
     emit_run_event(pipeline, run, "artifact.saved", payload, judged=types)
     return stored.ref
 
 
 def _told_for_comparison(content: bytes, encoded: EncodedArtifact) -> dict[str, Any]:
-    """By what the artifact is compared with that of another recording, beside the digest of its bytes."""
+    """The payload keys for comparison with another recording: digests without secrets and without names.
+
+    `digest_without_secrets` ignores tokens, `digest_compared` ignores tokens, names of the script and
+    descriptions of objects; `unseen` lists why parts cannot be compared. Each one is left out if it adds
+    nothing to the digest of the bytes.
+    """
     told: dict[str, Any] = {}
     rest = without_tokens(content)
     if rest is not None:
@@ -155,7 +167,7 @@ def _digest(content: bytes) -> str:
 def _stored(pipeline: Pipeline, run: Run, path: str, encoded: EncodedArtifact) -> Stored:
     if pipeline.artifacts is not None:
         return pipeline.artifacts.save(run.directory_id, path, encoded.content)
-    # Recording into memory keeps no files: what it would have been is known all the same.
+    # Recording into memory keeps no files, but the event needs the reference, size and digest.
     hasher, size_bytes = new_hash(), 0
     for chunk in (encoded.content,) if isinstance(encoded.content, bytes) else encoded.content:
         hasher.update(chunk)
@@ -185,7 +197,7 @@ class Tagged(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """Equal for equal arguments, in any order of their names; "" where a part of them cannot be seen."""
+        """A digest that ignores the order of names; "" if a part of the value could not be inspected."""
         kinds = self.types.values()
         if "opaque" not in kinds and "truncated" not in kinds:
             return digest_named(self.value, self.types)
@@ -203,7 +215,7 @@ class Tagged(NamedTuple):
 
     @property
     def unseen(self) -> str | None:
-        """The first part that cannot be seen, and why; None where all of it can."""
+        """The first part that could not be inspected, and why; None if there is none."""
         for pointer, tag in self.types.items():
             node = value_at(self.value, pointer) if tag in {"opaque", "truncated"} else None
             if type(node) is dict and is_unseen(tag, node):
@@ -211,11 +223,10 @@ class Tagged(NamedTuple):
         return None
 
     def with_script(self, modules: Collection[str]) -> Tagged:
-        """The same value as the script itself would have recorded it.
+        """The value with the script's module names replaced by `__main__`, as the script itself records them.
 
         Args:
-            modules: names under which this process imported the script, whose own name for itself is
-                `__main__`.
+            modules: names under which this process imported the script.
         """
         if not modules or not self.types:
             return self
@@ -235,10 +246,10 @@ class Tagged(NamedTuple):
 
 
 def opaque_key(node: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells an object without a codec from others.
+    """The keys by which two objects without a codec are compared.
 
-    That is the digest of its content, or the name of what it refers to; in recordings made before content
-    digests its description.
+    These are the digest of its content, or the name of what it refers to; in recordings made before content
+    digests, its description. For an object that could not be inspected, only the reason.
     """
     if "unseen" in node:
         return {"unseen": node["unseen"]}
@@ -248,25 +259,25 @@ def opaque_key(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_unseen(tag: str, node: Any) -> bool:
-    """Whether that is all that is known of a value: that it could not be looked into."""
+    """Whether the value could not be inspected, so that nothing is known about its content."""
     return tag in {"opaque", "truncated"} and type(node) is dict and "unseen" in node
 
 
 class Compared(NamedTuple):
-    """What of a document is the same in another process that makes the same document."""
+    """The part of a document that is equal in every process that produces the same document."""
 
     content: bytes | None
-    """The document without secrets, names of the script and descriptions; None where it has none of them."""
+    """The document without secrets, names of the script and descriptions; None if it has none of them."""
     unseen: tuple[str, ...]
-    """Why parts of it cannot be seen, so that equal content proves nothing of them."""
+    """Why parts of it could not be inspected; equal content proves nothing about these parts."""
 
 
 def compared(content: bytes, types: Mapping[str, str]) -> Compared:
-    """What is compared of a text or a JSON document.
+    """Reduce a text or a JSON document to the part that can be compared between processes.
 
     Args:
-        content: in UTF-8.
-        types: the tags of a JSON document, by pointer.
+        content: the document in UTF-8.
+        types: {pointer: tag} of a JSON document; empty for a text.
     """
     unseen: list[str] = []
 
@@ -292,17 +303,18 @@ def compared(content: bytes, types: Mapping[str, str]) -> Compared:
 
 
 LARGE_BYTES = 16_384
-"""From this size on a value stands in a file of its own."""
+"""Values of this size or larger are stored in a separate file."""
 _MAX_HELD_BYTES = 32 * 1024 * 1024
-"""How much of the items of a generator is held until it ends."""
+"""Items of a generator are held in memory until it ends; above this size, all are dropped."""
 
 
 class CallParts:
-    """Collects the parts of one call, each as it is at that moment.
+    """Collects the parts of one call; each value is encoded at once, so that later changes do not matter.
 
     Args:
-        call_id: under which artifacts of the call lie.
-        tool: the name of what is called, by which it is told how much of it is kept.
+        run: the run that gets the artifacts.
+        call_id: names the directory of the call's artifacts.
+        tool: the name of the tool or model, which selects the capture level.
     """
 
     __slots__ = (
@@ -329,17 +341,18 @@ class CallParts:
         return b",".join(self._members)
 
     def add(self, member: bytes) -> None:
-        """Add a member that is JSON already."""
+        """Add a member that is already JSON."""
         self._members.append(member)
 
     @property
     def secrets(self) -> list[str]:
-        """The secrets that names gave away in the parts taken so far; later parts are searched for them."""
+        """The secrets found by their key names in the parts so far; later parts are searched for them."""
         return self._found
 
     def take(self, part: str, value: Any) -> None:
-        """Add a value: `"part": ...`, or `"part_ref": ...` where it is large."""
+        """Add a value as `"part": ...`, or as `"part_ref": ...` if it has `LARGE_BYTES` or more."""
         capture = self._pipeline.capture
+        # The judge encodes plain values fast; None means that the value needs the full capture.
         raw = None if self._found else capture.judge.value(value)
         if raw is not None and len(raw) < LARGE_BYTES and capture.judge.clean(raw):
             self._members.append(b'"%s":%s' % (part.encode(), raw))
@@ -357,11 +370,11 @@ class CallParts:
         self._members.append(b'"%s_ref":%s' % (part.encode(), orjson.dumps(ref)))
 
     def take_changes(self, arguments: dict[str, Any] | None, result: object) -> None:
-        """Add what the body changed in place of arguments that stand in the event.
+        """Add the arguments that the body changed in place; only if `args` are in the event itself.
 
         Args:
-            arguments: those that were taken as `args`; None where none of them can change.
-            result: what the call gave.
+            arguments: the values that were taken as `args`; None if none of them is mutable.
+            result: the response of the call.
         """
         taken = [member for member in self._members if member.startswith(b'"args":')]
         if arguments is None or not taken:
@@ -372,7 +385,7 @@ class CallParts:
             self.types.update(types or {})
 
     def take_item(self, item: Any) -> None:
-        """Keep one item of a series."""
+        """Encode and hold one item of a generator or stream."""
         if self._lost:
             return
         capture = self._pipeline.capture
@@ -389,14 +402,14 @@ class CallParts:
             self.lose_items()
 
     def lose_items(self) -> None:
-        """Give the items up: only their number will stand in the recording."""
+        """Drop the items; only their number will be recorded."""
         self._lost = True
         self._items.clear()
         self._item_types.clear()
         self._pipeline.health.note("the items of a generator were not kept")
 
     def end_items(self) -> None:
-        """Add what was kept of the series."""
+        """Add the held items as `items`, or as `items_ref` if they have `LARGE_BYTES` or more."""
         if self._lost:
             return
         if self._held_bytes + len(self._items) < LARGE_BYTES:
@@ -406,7 +419,7 @@ class CallParts:
         self._members.append(b'"items_ref":%s' % orjson.dumps(self.save_items("items")))
 
     def save_items(self, part: str) -> str | None:
-        """Store what was kept of the series as an artifact; None where nothing was."""
+        """Store the held items as an artifact and return the reference; None if there are none."""
         if self._lost or not self._items:
             return None
         prefix = len("/extra/items")

@@ -1,6 +1,6 @@
-"""A call of a tool or a model, outside of the program: asked of a replay, opened, written as one event.
+"""Calls of tools and models: ask the replay for a recorded response, open the call, write it as one event.
 
-`tool_calls.py` and `model_calls.py` say what is kept of theirs; `recorded_calls.py` reads both back.
+`tool_calls.py` and `model_calls.py` define what each of them records; `recorded_calls.py` reads both back.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 _MAX_ERROR_CHARS = 400
 
 Leave = Callable[[Any, BaseException | None], None]
-"""Tells a player what a call gave that it let through, or what it raised."""
+"""Reports the result or the exception of a live call to the player that allowed it."""
 
 
 class ExternalCall:
-    """A call that is open: where it is made, in which run, and what is kept of it.
+    """An open call: its call site, its run, and the parts of it that are recorded.
 
     Args:
-        name: of what is called.
-        agent: the agent whose method it is; None for the one around the call.
-        site: the function that calls it.
-        answer: what the recording says, which stands for the call; None where it is made.
+        name: the name of the tool or model.
+        agent: the agent whose method is called; None for the agent around the call.
+        site: the qualified name of the calling function.
+        answer: the recorded response, returned in place of a call; None if the call is made.
     """
 
     __slots__ = (
@@ -68,7 +68,7 @@ class ExternalCall:
         self._parts = CallParts(pipeline, self._run, self._span_id, name)
 
     def _begin(self, shown: str) -> None:
-        """Put it on the board under that name; its time begins."""
+        """Put it on the board of open spans under that name, and start its clock."""
         self._board_slot = open_on_board(self._pipeline, self._span_id, self._own_agent, shown)
         self._started_ns = self._pipeline.monotonic_ns()
 
@@ -81,25 +81,30 @@ class ExternalCall:
             board.close_span(self._board_slot)
 
     def _is_late(self, what: str) -> bool:
-        """Whether the recording in which it began has ended, so that its end has no place to stand."""
+        """Whether the recording in which it began is closed, so that its event cannot be written."""
         if self._pipeline.closed:
             self._pipeline.health.note(f"{what} outlived the recording that it began in")
         return self._pipeline.closed
 
     def _add_place(self, payload: dict[str, Any]) -> None:
-        """Say in its event where it was made."""
+        """Add call site and path to the payload."""
         if self._site:
             payload["site"] = self._site
         if self._scope is not None and self._scope.path:
             payload["path"] = list(self._scope.path)
 
     def _add_answer(self, payload: dict[str, Any]) -> None:
-        """Say in its event whose recorded response it got."""
+        """Add the id of the recorded call whose response was returned."""
         if self.answer is not None and self.answer.event_id is not None:
             payload["answered_by"] = self.answer.event_id
 
     def _ending(self, error: BaseException, call: str) -> dict[str, Any]:
-        """What its event says of an exception, which is recorded as the error of that call."""
+        """The payload keys for an exception, which is also recorded as an `error` event.
+
+        Args:
+            error: the exception.
+            call: the name under which the error event refers to the call.
+        """
         ending: dict[str, Any] = {"outcome": outcome_of(error)}
         if ending["outcome"] != "error":
             return ending
@@ -109,12 +114,12 @@ class ExternalCall:
             ending["error"] = pipeline.redactor.text_without(secrets, told) if secrets else told
             agent = self._own_agent or pipeline.binding(self._run.agent_id, None, "flight", "errors")
             ending["error_id"] = record_error(pipeline, agent, error, more={"call": call})
-        except Exception as trouble:  # noqa: BLE001 - the user's own exception is the one that must get out
+        except Exception as trouble:  # noqa: BLE001 - it must not replace the user's exception
             self._trouble(trouble)
         return ending
 
     def _emit(self, kind: str, payload: Mapping[str, Any]) -> None:
-        """Write the event; it stands in the run in which the call began."""
+        """Write the event to the run in which the call began."""
         emit_run_event(
             self._pipeline,
             self._run,
@@ -127,16 +132,16 @@ class ExternalCall:
         )
 
     def _trouble(self, error: BaseException) -> None:
-        """Count that its end could not be recorded."""
+        """Count a failure to record its end."""
         raise NotImplementedError
 
 
 _NOWHERE = SpanScope(None)
-"""In which no span, agent or run is."""
+"""A scope without span, agent or run, for calls outside of any: None would mean the current scope."""
 
 
 def note_trouble(what: str, error: BaseException, lost: str) -> None:
-    """Count that something of a call could not be recorded, and what is lost by that."""
+    """Count a failure to record a part of a call, and the event or part that is lost."""
     active = installed.active_pipeline()
     if active is not None:
         active.health.trouble(what, error)
@@ -144,10 +149,10 @@ def note_trouble(what: str, error: BaseException, lost: str) -> None:
 
 
 def asked_of(player: Player, call: TracedCall) -> tuple[Answer | None, Leave | None]:
-    """The recorded response; where there is none, what is called when the call has been made.
+    """Return (recorded response, None), or (None, the callback for the end of the live call).
 
     Raises:
-        ReplayError: a replay has no answer, or refuses a live call.
+        ReplayError: the replay has no response for the call, or refuses a live call.
     """
     answer = player.enter(call)
     return answer, None if answer is not None else partial(player.leave, call)
@@ -165,7 +170,7 @@ def described_call(
     is_write: bool = False,
     idempotency_key: str | None = None,
 ) -> TracedCall:
-    """A call of a tool or a model as a player is asked about it; the agent is the one around it."""
+    """Describe a call of a tool or a model for a player; its agent is the one around the call."""
     scope = current_scope.get()
     agent = scope.agent if scope is not None else None
     path = scope.path if scope is not None else ()
@@ -184,38 +189,41 @@ def described_call(
 
 
 OPEN_PLAYERS: list[Player] = []
-"""The replays of tools that are open in this process, the newest last."""
+"""The tool replays that are open in this process, newest last."""
 
 
 def player_here() -> Player | None:
-    """The player that is to be asked, None outside of every replay."""
+    """The player to ask for a recorded response; None outside of a replay."""
     player = current_player.get()
+    # A thread does not inherit the context of the one that started it, so fall back to the newest replay.
     if player is None and OPEN_PLAYERS:
         return OPEN_PLAYERS[-1]
     return player
 
 
-# What stands between a call and the function that made it: this package, event loops, executors, wrappers.
+# Modules whose frames lie between a call and its caller: this package, event loops, executors, wrappers.
 _BETWEEN = ("Agent.record.", "Agent.flight.", "asyncio.", "concurrent.futures.", "contextlib", "functools")
-# Where a task or a thread begins: what stands below only waits for it, and differs from program to program.
+# Modules that start a task or a thread: frames below only wait for it, and differ between programs.
 _BEGINNINGS = frozenset({"asyncio.events", "asyncio.base_events", "asyncio.runners", "threading"})
 _COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>")
 
 
 def call_site(depth: int) -> str:
-    """The qualified name of the function that calls, "" if there is none, as of a task of its own.
+    """The qualified name of the calling function; "" if no frame of the user's code is found.
+
+    That is the case if the call itself is what a task or thread runs.
 
     Args:
-        depth: how many callers up the search begins; 1 is the caller of this function.
+        depth: the number of frames to go up before the search begins; 1 is the caller of `call_site`.
     """
-    frame: FrameType | None = sys._getframe(depth)  # noqa: SLF001 - the one way to the caller at this price
+    frame: FrameType | None = sys._getframe(depth)  # noqa: SLF001 - `inspect.stack` is far slower
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
         if module in _BEGINNINGS:
             return ""
         if not module.startswith(_BETWEEN):
             name = frame.f_code.co_qualname
-            # From Python 3.12 on these have no frames of their own.
+            # Python 3.12 inlines comprehensions; skipping their frames gives the same name in 3.11.
             if not name.endswith(_COMPREHENSIONS):
                 return name
         frame = frame.f_back

@@ -1,4 +1,4 @@
-"""Calls of models: recorded as a block or as a stream, with tokens and what they cost."""
+"""Record model calls, whole or as a stream, with token counts and cost."""
 
 from __future__ import annotations
 
@@ -41,29 +41,31 @@ _END: Any = object()
 _LOST = "a part of a model call could not be recorded"
 
 _at_work: ContextVar[tuple[int, ...]] = ContextVar("agent_trace_models_at_work", default=())
-"""The recorded models that are working on a call here."""
+"""`id()`s of the recorded models that are inside a call in this context."""
 
 Making = Callable[[], Any]
-"""Makes plain values of an object of a user's or a library's; where it raises, nothing is recorded."""
+"""Converts an object of the user or of a library to plain values; if it raises, the part is not recorded."""
 
 
 class ModelFacts(NamedTuple):
-    """What is known of a model before it is called."""
+    """Facts about a model that do not depend on the call."""
 
     model_name: str
     interface: str | None = None
-    """Whose interface it has, such as `langchain`."""
+    """The library whose interface it has, such as `langchain`."""
     provider: str | None = None
     params: Mapping[str, Any] | None = None
     step_id: str | None = None
 
 
 class OpenModelCall:
-    """A call that is open; nothing that it is told raises.
+    """An open model call. Failures to record are counted and never raised.
 
     Args:
-        answer: what the recording says, which stands for the call; None where the model is called.
-        recording: writes it; None where nothing is recorded.
+        answer: the recorded response, returned in place of a call; None if the model is called.
+        recording: writes the event; None if nothing is recorded.
+        leave: the player's callback for the end of a live call.
+        owner: the `id()` of the model; None if nested calls of it are recorded, too.
     """
 
     __slots__ = ("_leave", "_owner", "_recording", "answer", "told")
@@ -80,14 +82,14 @@ class OpenModelCall:
         self._leave = leave
         self._owner = owner
         self.told: dict[str, Any] = {}
-        """What the event says of output and cost, once the call has ended."""
+        """The payload keys for output, tokens and cost; empty until the call has ended."""
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """While the model itself works, or its recorded response is made again.
+        """Return a block for the work of the model itself, or for restoring its recorded response.
 
-        What it calls of itself then is part of this call, and what it reads of clock and chance is no
-        action's: a replay answers the model, so nothing in its body is read again.
+        Calls of the same model inside the block belong to this call. Reads of clock and random generator are
+        not recorded for the action: a replay returns the response, so the body does not read them again.
         """
         scope = current_scope.get()
         aside = None
@@ -105,7 +107,7 @@ class OpenModelCall:
             current_scope.reset(surrounding)
 
     def pieces(self, source: Iterator[Any]) -> Iterator[Any]:
-        """Each piece of a stream, taken while the model is at work."""
+        """Yield the pieces of a stream; each one is read in an `inside` block, the consumer runs outside."""
         while True:
             with self.inside():
                 piece = next(source, _END)
@@ -114,7 +116,7 @@ class OpenModelCall:
             yield piece
 
     async def pieces_async(self, source: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        """The same for an asynchronous stream."""
+        """Do the same for an asynchronous stream."""
         while True:
             with self.inside():
                 piece = await anext(source, _END)
@@ -124,24 +126,24 @@ class OpenModelCall:
 
     @property
     def first_chunk_ms(self) -> float | None:
-        """How long the first piece took; None before it came, and where nothing is recorded."""
+        """The time to the first piece in milliseconds; None before it, and if nothing is recorded."""
         return self._recording.first_chunk_ms if self._recording is not None else None
 
     def chunk(self, make: Making) -> None:
-        """A piece came; the first one tells how long that took."""
+        """Record a piece of the response."""
         if self._recording is not None:
             self._recording.chunk(make)
 
     def end(self, make: Making, usage: Callable[[], Usage | None] | None = None) -> None:
-        """The answer is whole: write the event."""
+        """Write the event of a call whose response is complete."""
         self._ended(make, usage)
 
     def fail(self, error: BaseException, make: Making | None = None) -> None:
-        """The call raised, perhaps after some pieces; `make` gives what there is of the answer."""
+        """Write the event of a call that raised; `make` returns the part of the response received so far."""
         self._ended(make, error=error)
 
     def close(self, make: Making | None = None, usage: Callable[[], Usage | None] | None = None) -> None:
-        """Nobody wants the rest of the pieces."""
+        """Write the event of a stream whose reader stopped before its end."""
         self._ended(make, usage, outcome="closed")
 
     def _ended(
@@ -158,7 +160,7 @@ class OpenModelCall:
 
     @contextmanager
     def ending(self, make: Making, usage: Callable[[], Usage | None]) -> Iterator[None]:
-        """Write the event as the block ends: whole, left by its reader, or with an error."""
+        """Return a block that writes the event when it ends, closes early (GeneratorExit) or raises."""
         try:
             yield
         except GeneratorExit:
@@ -170,17 +172,17 @@ class OpenModelCall:
         self.end(make, usage)
 
     def raise_recorded(self) -> None:
-        """Raise what ended the recorded call, where it raised."""
+        """Raise the recorded exception if the recorded call raised."""
         if self.answer is not None and self.answer.error is not None:
             raise self.answer.error
 
 
 Driven = tuple[Callable[[], Any], Callable[[Any], None], Making, Callable[[], "Usage | None"]]
-"""How a stream is driven: what begins it, is told of each piece, and gives output and usage so far."""
+"""Callbacks of a stream: begin it, take a piece, return the output so far, return the usage so far."""
 
 
 def streamed(call: OpenModelCall, driven: Driven) -> Iterator[Any]:
-    """The pieces of a stream; what came of it is recorded however it ends."""
+    """Yield the pieces of a stream and record it, however it ends."""
     begin, take, output, usage = driven
     source: Any = None
     try:
@@ -199,7 +201,7 @@ def streamed(call: OpenModelCall, driven: Driven) -> Iterator[Any]:
 
 
 async def streamed_async(call: OpenModelCall, driven: Driven) -> AsyncGenerator[Any, None]:
-    """The same for an asynchronous stream, whose recorded pieces come from a plain iterator."""
+    """Do the same for an asynchronous stream; in a replay, `begin` returns a plain iterable of pieces."""
     begin, take, output, usage = driven
     source: Any = None
     try:
@@ -227,15 +229,17 @@ async def _one_by_one(pieces: Iterable[Any]) -> AsyncIterator[Any]:
 def open_model_call(
     facts: ModelFacts, request: Making, *, streams: bool = False, owner: object = None
 ) -> OpenModelCall:
-    """Begin a call: ask a replay for the recorded response, keep the request as it is now.
+    """Begin a call: ask the replay for the recorded response, and record the request as it is now.
 
     Args:
-        request: gives a mapping of plain values; what is in it is what a replay finds the call by.
-        streams: the answer comes in pieces.
-        owner: the model; where it is at work on a call already, this one is a part of that.
+        facts: the model.
+        request: returns a mapping of plain values, by which a replay finds the recorded call.
+        streams: whether the response is a stream.
+        owner: the model object; if it is already inside a call, this call belongs to that one and is not
+            recorded.
 
     Raises:
-        ReplayError: a replay has no answer.
+        ReplayError: the replay has no response for the call.
     """
     player = player_here()
     if id(owner) in _at_work.get() or (player is None and not is_recorded()):
@@ -245,7 +249,7 @@ def open_model_call(
         asked = request()
     except Exception as error:
         if player is not None:
-            raise
+            raise  # without the request, the replay cannot find the recorded call
         note_trouble("the request of a model", error, _LOST)
         return OpenModelCall(None, None, None)
     answer, leave = None, None
@@ -265,7 +269,7 @@ def open_model_call(
 
 
 class _Recording(ExternalCall):
-    """What is written of an open call."""
+    """Collects the parts of an open call and writes its event."""
 
     __slots__ = ("_chunks", "_facts", "_prompt_ref", "first_chunk_ms")
 
@@ -308,7 +312,7 @@ class _Recording(ExternalCall):
         error: BaseException | None,
         outcome: str | None,
     ) -> dict[str, Any]:
-        """Write the event; what stands in it of tokens, cost and output."""
+        """Write the event and return its keys for output, tokens and cost; {} if it could not be written."""
         latency_ms = round(self._elapsed_ms(), 6)
         if self._is_late("a model call"):
             return {}
@@ -337,7 +341,7 @@ class _Recording(ExternalCall):
         return told
 
     def _told(self, make: Making | None, usage: Callable[[], Usage | None] | None) -> dict[str, Any]:
-        """Output, pieces, tokens and cost, as far as they are known; each for itself."""
+        """The payload keys for output, pieces, tokens and cost; a failure in one does not affect the rest."""
         output = _made("the answer of a model", make)
         first_ms = self.first_chunk_ms
         told = present(
@@ -350,7 +354,7 @@ class _Recording(ExternalCall):
         if isinstance(used, Usage):
             counts = {"prompt_tokens": used.prompt_tokens, "completion_tokens": used.completion_tokens}
             told |= present(**counts, usage=used.details or None)
-            if self.answer is None or self.answer.event_id is None:  # what a replay answers costs nothing
+            if self.answer is None or self.answer.event_id is None:  # a recorded response costs nothing
                 told |= cost_of(self._facts.model_name, *used[:2])
         return told
 
@@ -359,7 +363,7 @@ class _Recording(ExternalCall):
 
 
 def _made(what: str, make: Making | None) -> Any:
-    """What it makes, None where it cannot."""
+    """The result of `make`; None if there is none or it raises, which is counted."""
     if make is None:
         return None
     try:
@@ -374,7 +378,7 @@ _OUTPUT = ("completion_tokens", "output_tokens")
 
 
 class Price(NamedTuple):
-    """What tokens of one model cost, for so many of them."""
+    """The price of `per_tokens` input and output tokens of a model."""
 
     input: float
     output: float
@@ -383,33 +387,33 @@ class Price(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """How many tokens a call took, None where the model did not say."""
+    """The token counts of a call; None if the model did not report them."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     details: dict[str, Any] | None = None
-    """What else the model said of it, as plain values."""
+    """Further usage data of the model, as plain values."""
 
 
 _prices: dict[str, Price] = {}
 
 
 def set_prices(table: Mapping[str, Price | tuple[float, float] | Mapping[str, Any]]) -> None:
-    """Have model calls recorded with their cost from here on; replaces the table that was given before.
+    """Set the prices with which later model calls are recorded; replaces the previous table.
 
     Args:
-        table: {model name: (price of input, of output)} for a million tokens, a `Price`, or a mapping of
-            its fields. A name that ends in `*` stands for all that begin so; the longest one counts.
+        table: {model name: price}. A price is (input, output) per million tokens, a `Price`, or a mapping of
+            its fields. A name that ends in `*` matches all names with that prefix; the longest match wins.
 
     Raises:
-        UsageError: a price is none.
+        UsageError: a price is invalid.
     """
     made = {}
     for name, given in table.items():
         try:
             price = Price(**given) if isinstance(given, Mapping) else Price(*given)
             if price.input < 0 or price.output < 0 or price.per_tokens < 1:
-                raise ValueError("negative")  # noqa: TRY301 - the one way out for what is no price
+                raise ValueError("negative")  # noqa: TRY301 - all invalid prices are reported in one place
         except (TypeError, ValueError) as error:
             raise UsageError(
                 f"the price of {name} is invalid: {error}",
@@ -421,7 +425,7 @@ def set_prices(table: Mapping[str, Price | tuple[float, float] | Mapping[str, An
 
 
 def cost_of(model_name: str, prompt_tokens: int | None, completion_tokens: int | None) -> dict[str, Any]:
-    """`cost` and `currency` of a call; empty where the table or the number of tokens is not known."""
+    """`cost` and `currency` of a call; empty if its price or its token counts are unknown."""
     if not _prices or not isinstance(model_name, str):
         return {}
     price = _prices.get(model_name) or _price_of_family(model_name)
@@ -438,7 +442,7 @@ def _price_of_family(model_name: str) -> Price | None:
 
 
 def usage_of(told: Any) -> Usage | None:
-    """The numbers of tokens in what a model says of them, a mapping or an object; None without any."""
+    """The token counts in the usage data of a model, a mapping or an object; None if it has none."""
     if told is None or isinstance(told, Usage):
         return told
     prompt, completion = _first_count(told, _INPUT), _first_count(told, _OUTPUT)
@@ -454,10 +458,10 @@ def _first_count(told: Any, names: tuple[str, ...]) -> int | None:
 
 
 class ModelStream:
-    """A stream that is recorded while it is read, once, with `for` or with `async for`.
+    """A stream that is recorded while it is read, once, with `for` or `async for`.
 
-    An error in its middle, and a reader who stops, leave what came until then. What is told of it stands here
-    when it has ended.
+    After an error, or if the reader stops early, the pieces up to there are recorded. `usage`, `cost` and
+    `output_ref` are set when the stream has ended.
     """
 
     def __init__(
@@ -478,20 +482,20 @@ class ModelStream:
         self._texts: list[str] = []
         self._call: OpenModelCall | None = None
         self.usage: Usage | None = None
-        """The tokens that it took, as far as its pieces tell."""
+        """The token counts that its pieces reported; None if none did."""
         self.cost: float | None = None
-        """By the table of `set_prices`."""
+        """The cost according to `set_prices`; None if unknown."""
         self.output_ref: str | None = None
-        """The artifact of its text."""
+        """The reference to the artifact of its text."""
 
     @property
     def output(self) -> str | None:
-        """The text of all pieces so far; None where none has one."""
+        """The text of all pieces so far; None if no piece had text."""
         return "".join(self._texts) if self._texts else None
 
     @property
     def first_chunk_ms(self) -> float | None:
-        """The time to the first piece."""
+        """The time to the first piece, in milliseconds."""
         return self._call.first_chunk_ms if self._call is not None else None
 
     def __iter__(self) -> Iterator[Any]:
@@ -516,7 +520,7 @@ class ModelStream:
         return partial(self._begin, call), take, lambda: self.output, lambda: self.usage
 
     def _begin(self, call: OpenModelCall) -> Any:
-        """The recorded pieces, or the model's own."""
+        """The recorded pieces in a replay, otherwise the stream of the model."""
         if call.answer is None:
             return self._source() if callable(self._source) else self._source
         items: Iterable[Any] = call.answer.items or ()
@@ -529,7 +533,7 @@ class ModelStream:
             text = self._text_of(chunk) if self._text_of is not None else chunk
             told = self._usage_of(chunk) if self._usage_of is not None else _field(chunk, "usage")
             self.usage = usage_of(told) or self.usage
-        except Exception as error:  # noqa: BLE001 - functions of the user's: the stream goes on without them
+        except Exception as error:  # noqa: BLE001 - functions of the user must not break the stream
             note_trouble("what a piece of a model's answer says", error, _LOST)
             return
         if isinstance(text, str):
@@ -551,15 +555,19 @@ def record_model_stream(
     usage: Callable[[Any], Any] | None = None,
     codec: Codec | None = None,
 ) -> ModelStream:
-    """Record the streamed answer of a model while it is read: pieces, text, tokens, time to the first, cost.
+    """Record a model's streamed response while it is read: pieces, text, tokens, time to first piece, cost.
 
     Args:
-        source: the stream, or a function that begins it: in a replay that one is not called.
-        prompt: what was asked, any value; a replay finds the call by it.
-        text: the text of a piece; without it pieces that are text are taken as it.
-        usage: what a piece says of tokens, in names such as `prompt_tokens` or `input_tokens`; without it the
-            `usage` of a piece, if it has one.
-        codec: encodes pieces that have no exact form of their own, and decodes them in a replay.
+        source: the stream, or a function that begins it and is not called in a replay.
+        model_name: the recorded name, by which prices and recorded calls are found.
+        prompt: the prompt, any value; a replay finds the recorded call by it.
+        model_provider: the recorded provider.
+        params: the recorded parameters, such as the temperature.
+        step_id: the step to which the call belongs.
+        text: returns the text of a piece; default: the piece itself if it is a string.
+        usage: returns the token counts of a piece, under names such as `prompt_tokens` or `input_tokens`;
+            default: the `usage` of the piece, if it has one.
+        codec: encodes pieces that have no exact recorded form, and decodes them in a replay.
     """
     facts = ModelFacts(model_name, None, model_provider, params, step_id)
     return ModelStream(source, facts, prompt, text, usage, codec)

@@ -1,9 +1,10 @@
-"""What is open (runs, steps, the scope of each), and the lines of their events.
+"""Open runs and steps with their scopes, and the event lines that they write.
 
-`run_recorder.py` opens and closes runs and steps; tools and checkpoints ask `surrounding_run()` where they
-are. The events of a run are flat lines: `run.*`, `step.*`, `model.call`, `tool.call`, `artifact.saved`.
-Inside a run they go to its `events.jsonl`, outside one to the agent's file. They take the session's numbers
-like all events, so that the account of losses covers them. `run_reading.py` reads them back.
+`run_recorder.py` opens and closes runs and steps; tools and checkpoints call `surrounding_run()` to find the
+run they belong to. The events of a run are flat lines: `run.*`, `step.*`, `model.call`, `tool.call`,
+`artifact.saved`. Inside a run they go to its `events.jsonl`, outside a run to the agent's file. They share
+the writer's sequence numbers with all other events, so that lost ones are detected. `run_reading.py` reads
+them back.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _MAX_FIRST_BYTES = 4 * 1024 * 1024
 
 
 class RunScope(SpanScope):
-    """The scope inside a run or a step; one that was closed out of turn is left as soon as that is seen."""
+    """The scope inside a run or a step. One closed out of order is skipped by `settled_scope`."""
 
     __slots__ = ("before", "closed")
 
@@ -55,29 +56,29 @@ class RunScope(SpanScope):
     ) -> None:
         super().__init__(before, span_id=span_id, name=name, agent=agent)
         if run_id is not None and (before is None or before.run_id is None):
-            self.path = ()  # a run is the same wherever it is begun
+            self.path = ()  # paths start at the run, so that they match wherever the run is begun
         self.run_id = run_id
         self.before = before
         self.closed = False
 
     def enter(self) -> None:
-        """Let what happens from here on happen in it."""
+        """Make it the current scope."""
         current_scope.set(self)
 
     def leave(self) -> None:
-        """Close it; where it is the current one, what is still open around it becomes that."""
+        """Close it and make the innermost open scope the current one."""
         self.closed = True
         current_scope.set(settled_scope())
 
     def detach(self) -> None:
-        """Close it where it cannot be left, since other threads and tasks may stand in it."""
+        """Close it without changing the current scope, since other threads and tasks may be inside it."""
         self.closed = True
         self.run_id = self.span_id = None
         self.links = b""
 
 
 def settled_scope() -> SpanScope | None:
-    """The current scope without those that were closed meanwhile."""
+    """The innermost scope that is still open."""
     scope = current_scope.get()
     while isinstance(scope, RunScope) and scope.closed:
         scope = scope.before
@@ -85,7 +86,7 @@ def settled_scope() -> SpanScope | None:
 
 
 def open_on_board(pipeline: Pipeline, span_id: str, agent: AgentBinding | None, name: str) -> int:
-    """Put a span on the board, so that it is named after a crash; its place, -1 where there is no board."""
+    """Put a span on the board of open spans, which survives a crash; return its slot, -1 without a board."""
     if pipeline.board is None:
         return -1
     agent_id = None if agent is None else agent.agent_id
@@ -93,7 +94,7 @@ def open_on_board(pipeline: Pipeline, span_id: str, agent: AgentBinding | None, 
 
 
 class _Open:
-    """A span that is open on the board, too, so that it is named after a crash."""
+    """An open span, listed on the board of open spans, so that it is reported after a crash."""
 
     __slots__ = ("_board", "_slot", "scope", "span_id", "started_ns")
 
@@ -105,8 +106,8 @@ class _Open:
         self._slot = open_on_board(pipeline, self.span_id, scope.agent, name)
 
     def close(self, pipeline: Pipeline) -> float:
-        """Take it off the board and out of the scope; how long it was open, in milliseconds."""
-        # After a fork the board is another one, on which this place is somebody else's.
+        """Remove it from the board and leave its scope; return its duration in milliseconds."""
+        # After a fork, the child has a new board, where this slot may belong to another span.
         if self._slot >= 0 and self._board is not None and self._board is pipeline.board:
             self._board.close_span(self._slot)
             self._slot = -1
@@ -115,7 +116,7 @@ class _Open:
 
 
 class OpenStep(_Open):
-    """A step that was started and not finished."""
+    """A step that was started and has not been finished."""
 
     __slots__ = ("name", "step_id")
 
@@ -126,25 +127,25 @@ class OpenStep(_Open):
 
 
 class CheckpointsOfRun(Protocol):
-    """What takes the checkpoints of one run while it is recorded; `checkpoints.recording` has it."""
+    """Saves the checkpoints of one run while it is recorded; implemented in `checkpoints.recording`."""
 
     def state_told(self, state: Any) -> None:
-        """The program said what its state is."""
+        """Take the state that the program passed."""
 
     def step_ended(self, step_id: str, *, failed: bool) -> None:
-        """A step of the run has ended."""
+        """React to the end of a step."""
 
     def run_ended(self, *, ok: bool) -> None:
-        """The run has ended."""
+        """React to the end of the run."""
 
 
 class Run:
-    """A run as this process knows it: one that it began, one of another process, or a session's root run.
+    """A run that this process takes part in: its own, another process's, or the session's root run.
 
     Args:
-        run_id: stands in its events; None for the root run, whose events carry none.
-        agent_id: whose run it is.
-        parent: the run around it.
+        run_id: the `run_id` of its events; None for the root run, whose events have none.
+        agent_id: the agent of the run.
+        parent: the enclosing run of the same recorder.
     """
 
     def __init__(
@@ -158,34 +159,35 @@ class Run:
         self.span: _Open | None = None
         self.ended = False
         self.binding: AgentBinding | None = None
-        """What its events are written through, made with the first."""
+        """The binding that writes its events; created with the first event."""
         self.checkpoints: CheckpointsOfRun | None = None
-        """What takes them, where the run was begun with a policy."""
+        """Saves its checkpoints; None if the run was begun without a policy and a state."""
         self.graph_calls = 0
-        """How many calls of recorded graphs were begun in it."""
+        """The number of calls of recorded graphs begun in it."""
 
     def enter(self, pipeline: Pipeline, before: SpanScope | None, agent: AgentBinding | None) -> None:
-        """Let what happens from here on be part of it."""
+        """Open its span and make its scope the current one."""
         scope = RunScope(before, self.run_id, pipeline.next_span_id(), agent, f"run {self.agent_id or '-'}")
         self.span = _Open(pipeline, scope, f"run {self.run_id}")
         scope.enter()
 
     def end(self, *, ok: bool) -> None:
-        """Let nothing more happen in it; its outcome says how long its checkpoints are kept."""
+        """Close it. The outcome decides how long its checkpoints are kept."""
         self.steps.clear()
         if self.checkpoints is not None:
             self.checkpoints.run_ended(ok=ok)
         elif (recording := sys.modules.get("Agent.flight.checkpoints.recording")) is not None:
-            recording.checkpoint_store.note_outcome(self.directory_id, ok=ok)  # saved by the program itself
+            # A run without a policy may have checkpoints that the program saved itself.
+            recording.checkpoint_store.note_outcome(self.directory_id, ok=ok)
         self.ended = True
         OPEN_RUNS.pop(self.run_id or "", None)
 
     def add(self, step: OpenStep) -> None:
-        """Keep a step that was started."""
+        """Register a started step."""
         self.steps.setdefault(step.step_id, []).append(step)
 
     def take(self, step_id: str) -> OpenStep | None:
-        """The open step of that id, no longer open: of several the one around the caller, else the newest."""
+        """Remove and return the open step with that id: the innermost around the caller, else the newest."""
         open_steps = self.steps.get(step_id)
         if not open_steps:
             return None
@@ -197,13 +199,13 @@ class Run:
         return found
 
     def open_steps(self) -> list[OpenStep]:
-        """The steps that were started and not finished, oldest first."""
+        """The steps that are not finished, oldest first."""
         found = [step for same in list(self.steps.values()) for step in same]
         return sorted(found, key=lambda step: step.started_ns)
 
     @property
     def directory_id(self) -> str:
-        """The name under which its artifacts lie."""
+        """The name of the directory of its artifacts."""
         return self.run_id or ROOT_RUN
 
 
@@ -222,20 +224,20 @@ _roots: dict[Pipeline, Run] = {}
 
 
 def new_run_id() -> str:
-    """A UUIDv7."""
+    """A new UUIDv7, so that ids sort by the time of creation."""
     unix_ms, rest_ns = divmod(time.time_ns(), 1_000_000)
-    # Behind the millisecond stands which part of it (RFC 9562, method 3): ids sort as runs began.
+    # The 12 bits after the millisecond hold its fraction (RFC 9562, method 3): ids sort below 1 ms, too.
     part = (rest_ns << 12) // 1_000_000
     return uuid7(unix_ms, part.to_bytes(2, "big") + os.urandom(8))
 
 
 def is_run_id(text: str) -> bool:
-    """Whether the text can be the id of a run: letters, digits, `_`, `.` and `-`, in small letters."""
+    """Whether the text is a valid run id: lowercase letters, digits, `_`, `.` and `-`."""
     return safe_name(text) == text and text != ROOT_RUN
 
 
 def open_run(run_id: str, pipeline: Pipeline) -> Run:
-    """The run of that id; one that was begun elsewhere is joined."""
+    """The run with that id; a run that was begun elsewhere is added to `OPEN_RUNS`."""
     run = OPEN_RUNS.get(run_id)
     if run is None or run.pipeline is not pipeline:
         run = OPEN_RUNS[run_id] = Run(pipeline, run_id, _agent_of(pipeline, run_id))
@@ -243,12 +245,12 @@ def open_run(run_id: str, pipeline: Pipeline) -> Run:
 
 
 def is_open(run_id: str) -> bool:
-    """Whether this process takes part in that run and it has not been finished."""
+    """Whether this process takes part in the run and has not finished it."""
     return run_id in OPEN_RUNS
 
 
 def _agent_of(pipeline: Pipeline, run_id: str) -> str | None:
-    """Whose run it is, as the process that began it wrote down; None where that cannot be read."""
+    """The agent of a run, read from its first event; None if that cannot be read."""
     if pipeline.artifacts is None:
         return None
     for path in run_files(pipeline.artifacts.session, run_id):
@@ -256,14 +258,14 @@ def _agent_of(pipeline: Pipeline, run_id: str) -> str | None:
             with os.fdopen(open_file(path)[0], "rb") as file:
                 return decode_line(file.readline(_MAX_FIRST_BYTES)).agent_id
         except FileNotFoundError:
-            continue  # removed since it was listed
+            continue  # deleted after it was listed
         except (OSError, DamagedLine) as error:
             pipeline.health.trouble("reading whose run it is", error)
     return None
 
 
 def surrounding_run(pipeline: Pipeline) -> Run:
-    """The run in which the caller stands; the session's root run outside of any."""
+    """The innermost run around the caller; outside of runs, the session's root run."""
     scope = settled_scope()
     run = OPEN_RUNS.get(scope.run_id) if scope is not None and scope.run_id is not None else None
     if run is not None and not run.ended and run.pipeline is pipeline:
@@ -276,7 +278,7 @@ def surrounding_run(pipeline: Pipeline) -> Run:
 
 
 def _leave_all(pipeline: Pipeline) -> None:
-    """Let nothing that is recorded into a later session look as if it happened in a run of this one."""
+    """Detach all runs of a closed session, so that events of a later session do not refer to them."""
     runs = [run for run in list(OPEN_RUNS.values()) if run.pipeline is pipeline]
     for run in (*runs, _roots.pop(pipeline)):
         for span in (run.span, *run.open_steps()):
@@ -290,7 +292,7 @@ _NONE: Mapping[str, Any] = {}
 
 
 def is_recorded(level: int = INFO) -> bool:
-    """Whether events of runs of that level are recorded now."""
+    """Whether run events of that level are recorded now."""
     return _LIMIT.value <= level
 
 
@@ -307,16 +309,18 @@ def emit_run_event(
     judged_types: Mapping[str, str] | None = None,
     level: int = INFO,
 ) -> str:
-    """Write one event of a run and give its id, "" if it could not be written.
+    """Write one event of a run and return its id, "" if it could not be written.
 
     Args:
-        run: as `surrounding_run` gives it.
-        kind: one whose home is the run view.
+        run: the run, as returned by `surrounding_run`.
+        kind: an event kind whose home is the run view.
         payload: values of the kind's own keys.
-        scope: in which it happened; the current one without it.
-        span_id: its own span, where the event is one.
-        fields: the user's own keys; one that has the name of one of ours moves to `user.<key>`.
-        judged: further members of the payload as JSON, in which no secret is left, and their tags.
+        scope: the scope in which it happened; default: the current one.
+        span_id: its own span, if the event is a span.
+        fields: the user's keys; one that collides with a key of the kind moves to `user.<key>`.
+        judged: further members of the payload as JSON, already redacted.
+        judged_types: the tags of these members.
+        level: the level of the event.
     """
     scope = settled_scope() if scope is None else scope
     agent = scope.agent if scope is not None else None
@@ -348,7 +352,7 @@ def emit_run_event(
 
 
 def ending_of(pipeline: Pipeline, run: Run, error: str | BaseException | None) -> dict[str, Any]:
-    """What an event says of the error that ended it."""
+    """The payload keys for the error that ended a run or step; an exception is also recorded as an event."""
     if error is None:
         return {}
     if not isinstance(error, BaseException):
@@ -364,21 +368,21 @@ def ending_of(pipeline: Pipeline, run: Run, error: str | BaseException | None) -
 
 
 def _user_fields(pipeline: Pipeline, kind: str, fields: Mapping[str, Any], own_keys: Any) -> dict[str, Any]:
-    """The user's keys under names that are free in a flat line."""
+    """The user's fields, renamed where a name is already used in a flat line."""
     taken = own_keys | {field.name for field in KINDS[kind].fields} | {"agent_id", "agent_role"}
     moved = pipeline.health.moved(fields, taken)
     return {run_key(key) if type(key) is str else str(key): value for key, value in moved.items()}
 
 
 def _binding_of(pipeline: Pipeline, run: Run, agent: AgentBinding | None) -> AgentBinding:
-    """What an event of the run is written through: the run's file; for the root run the agent's."""
+    """The binding that writes a run's events: to the run's file, or for the root run to the agent's file."""
     if run.run_id is None:
         if agent is not None and agent.agent_id is not None:
             return agent
         return pipeline.binding(None, None, "flight", Category.EVENTS.value)
     if run.binding is None:
         category = RUN_CATEGORY + run.run_id
-        # Not one of the pipeline's own, which it keeps as long as it lives: runs come and go.
+        # Not `pipeline.binding`, whose bindings live as long as the pipeline: there may be many runs.
         run.binding = AgentBinding(
             agent_id=None,
             agent_role=None,
@@ -396,14 +400,14 @@ def _binding_of(pipeline: Pipeline, run: Run, agent: AgentBinding | None) -> Age
 
 @lru_cache(maxsize=256)
 def _head(session_id: str, kind: str, level: int) -> bytes:
-    """The bytes from the end of the id to the session or level."""
+    """The bytes of a line from the end of the id to the session id or the level."""
     begin = orjson.dumps({"type": kind, "session_id": session_id})[1:-1]
     head = b'","schema_version":%d,%s' % (CURRENT_SCHEMA, begin)
     return head if level == INFO else b'%s,"level":"%s"' % (head, LEVEL_NAMES[level].encode())
 
 
 def _links(run: Run, scope: SpanScope | None, span_id: str | None) -> bytes:
-    # Ids are letters, digits and signs that JSON writes as they are.
+    # Ids contain only characters that JSON does not escape.
     links = "" if run.run_id is None else f',"run_id":"{run.run_id}"'
     if span_id is not None:
         links += f',"span_id":"{span_id}"'
@@ -418,7 +422,7 @@ def _links(run: Run, scope: SpanScope | None, span_id: str | None) -> bytes:
 
 
 def note_misuse(pipeline: Pipeline, what: str, detail: str) -> None:
-    """Count a call that makes no sense where it stands, tell it once, and record it each time."""
+    """Count an invalid call, print a message the first time, and log a warning each time."""
     pipeline.health.note(what)
     if pipeline.health.notes[what] == 1:
         say(f"{what} ({pipeline.redactor.text(detail)[:200]}); `Agent.health()` counts it")
@@ -427,20 +431,20 @@ def note_misuse(pipeline: Pipeline, what: str, detail: str) -> None:
 
 
 def pipeline_of_first_call() -> Pipeline | None:
-    """The pipeline, set up by the first call of all; None where that shows that nothing is to be recorded."""
+    """The pipeline, created if this is the first call; None if nothing is to be recorded."""
     try:
         pipeline = current_pipeline()
     except RuntimeError as error:
-        # where recording was given up, or waits, that was said once
+        # NotRecording means that recording was disabled or is pending, which was already reported.
         if is_recorded() and not isinstance(error, installed.NotRecording):
             say(f"recording is not set up: {as_text(error)}")
         return None
-    # Only now a level is set.
+    # Setting up the pipeline also sets the level, so check it again.
     return pipeline if is_recorded() else None
 
 
 class Guard:
-    """Gives the pipeline, None where nothing is recorded; no error of recording leaves the block."""
+    """A block that yields the pipeline, None if nothing is recorded, and counts and swallows exceptions."""
 
     __slots__ = ("_call", "_pipeline")
 

@@ -1,6 +1,6 @@
-"""The calls of tools and models of a run, read back: where each was made, with what, and what it gave.
+"""Read back the tool and model calls of a run: call site, arguments and response of each.
 
-`tool_replayer.py` asks for the recorded response of a call that is made now.
+`tool_replayer.py` uses it to find the recorded response for a call that is made now.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from Agent.tree.read.reader import TreeReader
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
 
 CALL_KINDS = {"tool.call": "name", "model.call": "model_name"}
-"""The kinds that are answered with recorded responses, and the key that names what is called."""
+"""{kind of event with a recorded response: the key that names the tool or model}."""
 
 _KEPT_KINDS = frozenset({*CALL_KINDS, "artifact.saved"})
 
@@ -42,7 +42,7 @@ Decode = Callable[[Any], Any]
 
 
 class Decoding(NamedTuple):
-    """How what is recorded becomes objects here; see `CallBook`."""
+    """How recorded values are restored to objects in this process; see `CallBook`."""
 
     codecs: Mapping[str, Any]
     find_class: Callable[[str], type | None]
@@ -51,7 +51,7 @@ class Decoding(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """What an `artifact.saved` event says of one file."""
+    """The facts about one file from its `artifact.saved` event."""
 
     run_id: str | None
     digest: str | None
@@ -68,39 +68,40 @@ class RecordedCall:
     kind: str
     name: str
     number: int
-    """Its place among the calls of the run, in the order in which they began, from 1."""
+    """Its number among the calls of the run in the order of their beginnings, from 1."""
     site: str
     path: tuple[str, ...]
     ordinal: int = 0
-    """How many calls of that name began before it at its place."""
+    """The number of earlier calls of that name at the same place."""
 
     @property
     def place(self) -> tuple[str, tuple[str, ...]]:
-        """Where it was made."""
+        """Its call site and its path of spans."""
         return self.site, self.path
 
     @cached_property
     def arguments(self) -> Tagged:
-        """What it was called with, without its secrets."""
+        """Its arguments, with tokens in place of secrets."""
         part = "args" if self.kind == "tool.call" else "prompt"
         found = self.book.part(self.event, part)
         return Tagged({}, {}) if found is None else found
 
     @cached_property
     def digest(self) -> str:
-        """Of its arguments."""
+        """The digest of its arguments."""
         return self.arguments.digest
 
 
 @dataclass(eq=False)
 class CallBook:
-    """The calls of a run, and what stands in its files about them.
+    """The calls of a run, and access to their recorded values.
 
     Args:
-        codecs: {`module.QualName` in the recording: the class it means here}, as `decode_value` takes it.
-        find_class: the loaded class of such a name.
-        errors: the `error` events by id, where somebody has them; the session is read for them without.
-        scripts: names under which this process imported the recorded script, `__main__` in the recording.
+        codecs: {`module.QualName` in the recording: the corresponding class here}, as for `decode_value`.
+        find_class: returns the loaded class with such a name, or None.
+        errors: the `error` events by id, if already read; None reads them from the session when needed.
+        scripts: returns the names under which this process imported the recorded script, which is
+            `__main__` in the recording.
     """
 
     ref: RunRef
@@ -110,11 +111,15 @@ class CallBook:
     scripts: Callable[[], Collection[str]] = tuple
     calls: list[RecordedCall] = field(default_factory=list)
     lacks: dict[str, str] = field(default_factory=dict)
-    """In what an exception that was given again is less than the recorded one, by the event of its call."""
+    """{id of the call's event: how the restored exception is less complete than the recorded one}."""
     _kept: dict[str, _Kept] = field(default_factory=dict)
 
     def part(self, event: Event, part: str) -> Tagged | None:
-        """A value of a call, from its event or from the artifact that holds it; None if there is none."""
+        """A value of a call, from its event or its artifact; None if it was not recorded.
+
+        Raises:
+            DamagedInput: the artifact is damaged.
+        """
         ref = event.extra.get(f"{part}_ref")
         if not isinstance(ref, str):
             if part not in event.extra:
@@ -133,15 +138,16 @@ class CallBook:
     def answer(
         self, call: RecordedCall, decode: Decode | None = None, given: Mapping[str, Any] | None = None
     ) -> Answer:
-        """What the call gave, to be given again.
+        """The response of a recorded call, restored.
 
         Args:
-            call: one of these.
-            decode: of the tool's codec.
-            given: the arguments of the call that is answered; they are changed as they were then.
+            call: a call of this book.
+            decode: the `decode` of the tool's codec.
+            given: the arguments of the current call; `Answer.change` repeats on them what the recorded call
+                changed in place.
 
         Raises:
-            RecordingMiss: it was not kept, or it cannot be made again.
+            RecordingMiss: the response was not recorded, or it cannot be restored.
         """
 
         def change() -> None:
@@ -156,10 +162,10 @@ class CallBook:
 
     @contextmanager
     def _naming(self, call: RecordedCall) -> Iterator[None]:
-        """Say of which call an answer cannot be given again.
+        """Convert `Unanswerable` to an error that names the call.
 
         Raises:
-            RecordingMiss: in the place of `Unanswerable`.
+            RecordingMiss: in place of `Unanswerable`.
         """
         try:
             yield
@@ -192,7 +198,7 @@ class CallBook:
         return Answer(result, error, items, event.id)
 
     def _items(self, event: Event, count: str, part: str, decode: Decode | None) -> tuple[Any, ...] | None:
-        """What was given one by one; None where the call gave one answer."""
+        """The items of a generator or the pieces of a stream; None if the call returned a single response."""
         if count not in event.extra:
             return None
         found = Tagged([], {}) if event.extra[count] == 0 else self.part(event, part)
@@ -204,7 +210,7 @@ class CallBook:
         )
 
     def _raised(self, event: Event, outcome: str) -> BaseException:
-        """What ended the call, to be raised again."""
+        """The exception that ended the call, restored."""
         if outcome == "cancelled":
             from asyncio import CancelledError
 
@@ -228,7 +234,7 @@ class CallBook:
         return made.error
 
     def _part_at(self, event: Event, path: tuple[str, ...]) -> Any:
-        """A value of an event, restored; `LACKING` where it is not there or cannot be."""
+        """A restored value of an event; `LACKING` if it is missing or cannot be restored."""
         node = value_in(event.extra, path)
         if node is LACKING:
             return LACKING
@@ -239,7 +245,7 @@ class CallBook:
             return LACKING
 
     def _restored(self, found: Tagged, decode: Decode | None = None) -> Any:
-        """The value as it was; a token stays in the place of a secret."""
+        """The original value; a secret stays replaced by its token."""
         tags = {pointer: tag for pointer, tag in found.types.items() if tag != "redacted"}
         missing: list[str] = []
         value = decode_value(found.value, tags, codecs=self.codecs, unrestored=missing)
@@ -262,7 +268,7 @@ class CallBook:
 
     @cached_property
     def _errors(self) -> Mapping[str, Event]:
-        """The errors that calls ended with; the session is read for them at the first that is asked for."""
+        """The `error` events of failed calls by id, read from the session on first access."""
         if self.errors is not None:
             return self.errors
         wanted = {call.event.extra.get("error_id") for call in self.calls} - {None}
@@ -270,7 +276,7 @@ class CallBook:
         return {event.id: event for event in events if event.id in wanted}
 
     def keep(self, event: Event) -> None:
-        """Take what an `artifact.saved` event says."""
+        """Store the facts of an `artifact.saved` event."""
         extra = event.extra
         types = extra.get("value_types")
         digest, media_type = extra.get("digest"), extra.get("media_type")
@@ -283,7 +289,7 @@ class CallBook:
 
 
 def read_calls(ref: RunRef) -> CallBook:
-    """The calls of a run and of those begun in it, in the order in which they began."""
+    """Read the calls of a run and of its nested runs, in the order of their beginnings."""
     events: list[Event] = []
     waiting, seen = [ref], set()
     while waiting:
@@ -297,12 +303,12 @@ def read_calls(ref: RunRef) -> CallBook:
 
 
 def calls_among(events: Iterable[Event], ref: RunRef, decoding: Decoding | None = None) -> CallBook:
-    """The calls among events of a run, in the order in which they began.
+    """Collect the calls among events of a run, in the order of their beginnings.
 
     Args:
-        events: those of the calls, and `artifact.saved` of what they kept; others do no harm.
-        ref: where their artifacts lie.
-        decoding: how classes of the recording are found here; among those that are loaded without it.
+        events: the events of the calls and of their artifacts (`artifact.saved`); others are ignored.
+        ref: the run that holds the artifacts.
+        decoding: how recorded classes are found in this process; default: among the loaded modules.
     """
     if decoding is None:
         program = RecordedProgram(ref.session)
@@ -335,7 +341,10 @@ def calls_among(events: Iterable[Event], ref: RunRef, decoding: Decoding | None 
 
 
 def _by_beginning(events: list[Event]) -> list[Event]:
-    """Calls as they began: their events come at their ends, their spans are numbered at their beginnings."""
+    """Sort calls by their beginning: events are written at the end of a call, span ids at its beginning.
+
+    Span ids are ordered within a process; processes are ordered by their earliest call.
+    """
     began: dict[str, float] = {}
     for event in events:
         process = (event.span_id or "")[:8]
@@ -349,6 +358,7 @@ def _by_beginning(events: list[Event]) -> list[Event]:
 
 
 def _began_us(event: Event) -> float:
+    """The start time in microseconds: the timestamp minus the duration, if that was recorded."""
     duration = event.extra.get("duration_ms", event.extra.get("latency_ms"))
     if not isinstance(duration, (int, float)) or isinstance(duration, bool):
         return float(event.timestamp_us)
@@ -356,7 +366,7 @@ def _began_us(event: Event) -> float:
 
 
 def _below(types: Mapping[str, str], pointer: str) -> dict[str, str]:
-    """The tags of a value within a larger one, as pointers into it."""
+    """The tags of a nested value, as pointers relative to it."""
     prefix = pointer + "/"
     return {at[len(pointer) :]: tag for at, tag in types.items() if at == pointer or at.startswith(prefix)}
 
@@ -368,7 +378,11 @@ _SHOWN_NEAREST = 3
 
 
 class Rung(StrEnum):
-    """How a call was found."""
+    """How a call was matched, from best to worst.
+
+    `exact`: same arguments at the same place. `moved`: same arguments at another place. `hidden`: arguments
+    that differ in secrets only. `near`: the next call at the place, with arguments within the tolerance.
+    """
 
     EXACT = "exact"
     MOVED = "moved"
@@ -381,8 +395,8 @@ class RequestedCall:
     """A call that is made now.
 
     Args:
-        place: the call site and the path of spans; None where only name and arguments count.
-        ordinal: how many calls of that name were made there before.
+        place: the call site and the path of spans; None if only name and arguments count.
+        ordinal: the number of earlier calls of that name at that place.
     """
 
     kind: str
@@ -392,27 +406,27 @@ class RequestedCall:
     ordinal: int = 0
 
     def is_at(self, call: RecordedCall) -> bool:
-        """Whether the recorded call was made where this one is."""
+        """Whether the recorded call was made at the same place; True without a place."""
         return self.place is None or self.place == call.place
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The recorded call that was meant."""
+    """The recorded call that matches a requested one."""
 
     call: RecordedCall
     rung: Rung
     distance: Mapping[str, float]
-    """Pointer of each argument that differs, `site` and `path` to how much: 0 (hidden) to 1 (another)."""
+    """{pointer of an argument that differs, `site` or `path`: how much}, from 0 (hidden) to 1 (different)."""
 
     @property
     def is_exact(self) -> bool:
-        """Whether name, arguments and place are those of the recording."""
+        """Whether name, arguments and place are equal to the recorded ones."""
         return self.rung is Rung.EXACT
 
 
 class Nearest(NamedTuple):
-    """A recorded call that was not meant, and in what it differs."""
+    """A recorded call that does not match, and where it differs."""
 
     call: RecordedCall
     distance: Mapping[str, float]
@@ -421,11 +435,12 @@ class Nearest(NamedTuple):
 def find_match(
     free: Sequence[RecordedCall], asked: RequestedCall, tolerance: float
 ) -> Match | tuple[Nearest, ...]:
-    """The first rung that holds; where none does, the calls that come nearest.
+    """Find the match on the best rung; if there is none, return up to 3 nearest calls.
 
     Args:
-        free: the calls of that name that no answer was taken of, in recorded order.
-        tolerance: the most that any one argument may differ on the last rung; 0 shuts it.
+        free: the recorded calls of that name whose response was not used yet, in recorded order.
+        asked: the requested call.
+        tolerance: the largest difference of one argument on the rung `near`; 0 disables that rung.
     """
     digest = asked.arguments.digest
     elsewhere = None
@@ -438,6 +453,7 @@ def find_match(
         return Match(elsewhere, Rung.MOVED, _moved(elsewhere, asked))
     here = [call for call in free if asked.is_at(call)]
     turn = _at_its_turn(here, asked)
+    # Distances cost up to quadratic time in the length of texts, so only some candidates are measured.
     looked_at = dict.fromkeys((*filter(None, (turn,)), *here[:_MAX_LOOKED_AT], *free[:_MAX_LOOKED_AT]))
     measured = [Nearest(call, distances(call.arguments, asked.arguments)) for call in looked_at]
     for call, distance in measured:
@@ -450,7 +466,7 @@ def find_match(
 
 
 def _at_its_turn(here: Sequence[RecordedCall], asked: RequestedCall) -> RecordedCall | None:
-    """The call that comes next here: where the place is known the one of the same ordinal."""
+    """The next recorded call here: the one with the same ordinal, or the first one if no place is known."""
     if asked.place is None:
         return here[0] if here else None
     return next((call for call in here if call.ordinal == asked.ordinal), None)
@@ -464,11 +480,11 @@ def _moved(call: RecordedCall, asked: RequestedCall) -> dict[str, float]:
 
 
 def distances(recorded: Tagged, given: Tagged) -> dict[str, float]:
-    """How far two values are from each other, by the JSON Pointer of each part that differs.
+    """The distance of two values, by the JSON Pointer of each part that differs.
 
-    0 where a secret hides the difference; for texts the share that is not common (Ratcliff and Obershelp, as
-    `difflib` has it), for floats the relative difference, 1 for everything else, and for texts of which
-    only the shape was kept.
+    The distance is 0 if a secret hides the difference. For texts it is 1 minus the ratio of `difflib`
+    (Ratcliff and Obershelp), for floats the relative difference. It is 1 for all other values, and for texts
+    of which only the shape was recorded.
     """
     found: dict[str, float] = {}
     _walk(recorded.value, given.value, "", recorded.types, given.types, found)
@@ -486,7 +502,7 @@ def _walk(
     tag, other_tag = tags.get(at), other_tags.get(at)
     if isinstance(one, str) and isinstance(other, str):
         if one != other:
-            # Two digests are not nearer to each other for the digits that they happen to share.
+            # Digests of different texts share digits by chance, so comparing them as texts means nothing.
             unlike = "opaque" in {tag, other_tag} and (is_shape(one) or is_shape(other))
             found[at] = 1.0 if unlike else _text_distance(one, other)
         elif tag != other_tag and "redacted" not in {tag, other_tag}:
@@ -510,12 +526,12 @@ def _walk(
             _walk(left, right, f"{at}/{index}", tags, other_tags, found)
         shorter, longer = sorted((len(one), len(other)))
         found.update({f"{at}/{index}": 1.0 for index in range(shorter, longer)})
-    elif repr(one) != repr(other):  # 0.0 and -0.0 are two values
+    elif repr(one) != repr(other):  # 0.0 == -0.0, but they are different values
         found[at] = _number_distance(one, other)
 
 
 def _are_one_object(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two objects without a codec are equal as far as both descriptions go."""
+    """Whether two objects without a codec have equal descriptions; False if one could not be inspected."""
     left, right = opaque_key(one), opaque_key(other)
     if is_unseen("opaque", left) or is_unseen("opaque", right):
         return False
@@ -526,6 +542,7 @@ def _are_one_object(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _text_distance(one: str, other: str) -> float:
+    """The distance of two different texts; longer ones are compared by words, very long ones are 1 apart."""
     if differ_in_tokens_alone(one, other):
         return 0.0
     if max(len(one), len(other)) > _MAX_COMPARED_CHARS:
@@ -539,7 +556,7 @@ def _text_distance(one: str, other: str) -> float:
 
 
 def _number_distance(one: Any, other: Any) -> float:
-    """Counts and numbers of pages are other ones where they differ at all; measurements may be close."""
+    """The relative difference of two floats; other numbers, such as counts, are 1 apart if they differ."""
     if type(one) is not float:
         return 1.0
     if one == other:
@@ -548,7 +565,7 @@ def _number_distance(one: Any, other: Any) -> float:
 
 
 class RecordedProgram(Mapping[str, Any]):
-    """{`__main__.QualName`: class} for a session; only modules that are loaded already are looked at."""
+    """{`__main__.QualName`: class} for a session; searches the loaded modules and imports nothing."""
 
     def __init__(self, session: Path) -> None:
         self._session = session
@@ -567,14 +584,14 @@ class RecordedProgram(Mapping[str, Any]):
         return 0
 
     def __bool__(self) -> bool:
-        return True  # what it holds is not known before it is asked
+        return True  # its keys are not enumerable, and an empty mapping would be ignored
 
     def find(self, name: str) -> type | None:
-        """The loaded class of that `module.QualName`."""
+        """The loaded class with that `module.QualName`, or None."""
         return self.get(name) or find_class(name)
 
     def modules(self) -> list[str]:
-        """Names of the loaded modules that may be the program: those whose file is called as its own."""
+        """Names of the loaded modules that may be the recorded program: those with the same file name."""
         return [
             name
             for name, module in list(sys.modules.items())
@@ -590,9 +607,9 @@ class RecordedProgram(Mapping[str, Any]):
 
     @cached_property
     def _file_name(self) -> str | None:
-        """What the program's file was called; None where nobody knows."""
+        """The file name of the recorded program; None if it is unknown."""
         try:
             argv = open_session(self._session).argv
         except InputError:
-            return None  # no module is taken for the program's then
+            return None  # then no loaded module is taken for the program
         return Path(argv[0]).name if argv else None

@@ -1,7 +1,7 @@
-"""`recorded_graph(graph)`: a compiled LangGraph graph whose nodes are steps, with checkpoints behind them.
+"""`recorded_graph(graph)`: a compiled LangGraph graph whose nodes are recorded as steps, with checkpoints.
 
-What it gives is used like the graph itself. `integrations/langgraph.py` has one call of it and what is
-streamed, and `replay/executors/langgraph.py` drives such a run again.
+The returned object is used like the graph itself. `integrations/langgraph.py` records one call of it and its
+stream, and `replay/executors/langgraph.py` replays such a run.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _PLAIN = "agent_trace_plain_graph"
 
 
 def recorded_graph(graph: Any, agent: str | None = None) -> Any:
-    """The graph as a recorded one.
+    """Return a copy of a graph that records its calls; a graph that is already recorded is returned as is.
 
-    A call of it (`invoke`, `ainvoke`, `stream`, `astream`) is a run of its own, with the label `framework`,
-    where none is open, and a step of it otherwise; the state behind each super-step is a checkpoint.
-    Called by a node of another recorded graph it is a part of that node, and leaves steps alone.
+    A call of it (`invoke`, `ainvoke`, `stream`, `astream`) is a step of the open run; if no run is open, it
+    begins one with the label `framework`. The state after each super-step is saved as a checkpoint. If a node
+    of another recorded graph calls it, the call is part of that node and saves steps, but no checkpoints.
 
     Args:
         graph: a compiled graph.
-        agent: whose run it is; the graph's name without it.
+        agent: the agent of the run; default: the graph's name.
 
     Raises:
         MissingExtra: LangGraph is not installed.
-        UsageError: it is no compiled graph.
+        UsageError: `graph` is not a compiled graph.
     """
     pregel = interface("langgraph.pregel", FRAMEWORK)
     if not isinstance(graph, pregel.Pregel):
@@ -52,7 +52,7 @@ def recorded_graph(graph: Any, agent: str | None = None) -> Any:
         name: node if name == "__start__" else node.copy({"bound": _recording_node(name, node.bound)})
         for name, node in graph.nodes.items()
     }
-    # As its own copy() makes one, of another class.
+    # Like `Pregel.copy`, but with a subclass as the class of the copy.
     known = {name: value for name, value in vars(graph).items() if name != "__orig_class__"}
     copy = type(type(graph).__name__, (_RecordedGraph, type(graph)), {})(**{**known, "nodes": nodes})
     setattr(copy, _PLAIN, graph)
@@ -61,15 +61,15 @@ def recorded_graph(graph: Any, agent: str | None = None) -> Any:
 
 
 def plain_graph(graph: Any) -> Any:
-    """The graph that a recorded one was made from; any other is itself."""
+    """The graph from which a recorded graph was made; any other graph is returned as is."""
     return getattr(graph, _PLAIN, graph)
 
 
 class _RecordedGraph:
-    """What a recorded graph does beside the graph's own."""
+    """The methods of a recorded graph that override those of the graph's class."""
 
     def invoke(self, input: Any, config: Any = None, **more: Any) -> Any:  # noqa: A002 - LangGraph's name
-        """The graph's own `invoke`, as a step of a run."""
+        """Call the graph's own `invoke` as a step of a run."""
         with GraphCall(self, input, config, more.get("context")) as call:
             call.look_back()
             found = super().invoke(input, config, **more)  # type: ignore[misc]
@@ -77,7 +77,7 @@ class _RecordedGraph:
         return found
 
     async def ainvoke(self, input: Any, config: Any = None, **more: Any) -> Any:  # noqa: A002
-        """The graph's own `ainvoke`, as a step of a run."""
+        """Call the graph's own `ainvoke` as a step of a run."""
         with GraphCall(self, input, config, more.get("context")) as call:
             await call.look_back_async()
             found = await super().ainvoke(input, config, **more)  # type: ignore[misc]
@@ -85,7 +85,7 @@ class _RecordedGraph:
         return found
 
     def stream(self, input: Any, config: Any = None, **more: Any) -> Iterator[Any]:  # noqa: A002
-        """The graph's own `stream`, which `invoke` uses, too; each super-step leaves a checkpoint."""
+        """Call the graph's own `stream`, with a checkpoint after each super-step; `invoke` uses it, too."""
         inherited = partial(super().stream, input, config)  # type: ignore[misc]
         view = _view_for_invoke(self, more)
         if view is not None:
@@ -93,7 +93,7 @@ class _RecordedGraph:
         return streamed(_streaming_call(self, input, config, more), inherited, more)
 
     def astream(self, input: Any, config: Any = None, **more: Any) -> AsyncIterator[Any]:  # noqa: A002
-        """The graph's own `astream`, likewise."""
+        """Call the graph's own `astream`, recorded like `stream`."""
         inherited = partial(super().astream, input, config)  # type: ignore[misc]
         view = _view_for_invoke(self, more)
         if view is not None:
@@ -108,7 +108,7 @@ def _streaming_call(graph: Any, given: Any, config: Any, more: dict[str, Any]) -
 
 
 def _view_for_invoke(graph: Any, more: dict[str, Any]) -> Chunks | None:
-    """What looks at the chunks where `invoke`, which is recorded already, asks for the stream; else None."""
+    """The observer of the chunks if an already recorded `invoke` reads the stream; None for a user's call."""
     call = open_call.get()
     if call is None or call.graph is not graph or call.is_streaming:
         return None
@@ -128,11 +128,11 @@ async def _atapped(chunks: AsyncIterator[Any], view: Chunks) -> AsyncIterator[An
 
 
 def _recording_node(name: str, bound: Any) -> Any:
-    """A node that is recorded as a step."""
+    """Wrap a node so that each of its calls is recorded as a step."""
     runnables = interface("langchain_core.runnables", "langchain-core")
 
     class RecordedNode(runnables.Runnable):  # type: ignore[misc, name-defined]
-        """Gives what the node gives."""
+        """Calls the node and returns its result."""
 
         def invoke(self, input: Any, config: Any = None, **more: Any) -> Any:  # noqa: A002
             with node_step(name, input, config or {}) as step:

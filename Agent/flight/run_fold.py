@@ -1,6 +1,6 @@
-"""The fold that makes of a run's events what people ask of it: total, whatever is damaged or missing.
+"""Fold a run's events into a summary and rows; defined for damaged and missing events, too.
 
-`run_reading.py` feeds it. A run without `run.finished` is one that crashed, unless a writer of it still runs.
+`run_reading.py` feeds it. A run without `run.finished` has crashed, unless one of its writers still runs.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class ModelCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call of a tool; `path` names the spans around it, `answered_by` the recorded call that answered."""
+    """One call of a tool; `path` names the spans around it, `answered_by` is the id of the recorded call."""
 
     name: str
     call_id: str
@@ -89,7 +89,7 @@ class Artifact:
 class RunSummary:
     """A run in one row; `state` is `success`, `failure`, `partial`, `running` or `crashed`.
 
-    That of a root run is `root`: it is not begun and ended, but the session around all runs.
+    A root run has no start and finish events; its state is `root`.
     """
 
     run_id: str
@@ -112,15 +112,15 @@ class RunSummary:
     prompt_tokens: int
     completion_tokens: int
     costs: dict[str, float] = field(default_factory=dict)
-    """What its model calls cost, by currency, as far as their prices were known."""
+    """The cost of its model calls by currency; calls without a known price are left out."""
 
 
 @dataclass(slots=True)
 class RunFold:
-    """Takes the events of one run in order.
+    """Collects the events of one run, which must be added in order.
 
     Args:
-        keeps_rows: whether steps, calls and artifacts are kept beside their counts.
+        keeps_rows: whether steps, calls and artifacts are kept as rows; False keeps only their counts.
     """
 
     run_id: str
@@ -142,7 +142,7 @@ class RunFold:
     _costs: dict[str, float] = field(default_factory=dict)
 
     def add(self, event: Event) -> None:
-        """Take the next event."""
+        """Add the next event."""
         self.writers.add(event.writer)
         self._first = self._first or event.timestamp
         self._last = event.timestamp
@@ -173,7 +173,7 @@ class RunFold:
         extra = event.extra
         step = self._open.pop(event.span_id or "", None)
         if step is None:
-            # Its beginning is lost, or it had none.
+            # Its start event was lost, or never written.
             step = Step(_text(extra.get("step_id")) or "", _text(extra.get("name")))
             self._counts["step.started"] = self._counts.get("step.started", 0) + 1
             if self.keeps_rows:
@@ -192,7 +192,7 @@ class RunFold:
         if cost is not None and currency is not None:
             self._costs[currency] = self._costs.get(currency, 0.0) + cost
         tokens = [_count(extra.get("prompt_tokens")), _count(extra.get("completion_tokens"))]
-        if extra.get("answered_by") is None:  # what a replay answered was paid for when it was recorded
+        if extra.get("answered_by") is None:  # a recorded response was paid for when it was recorded
             self._tokens = [total + (more or 0) for total, more in zip(self._tokens, tokens, strict=True)]
         if self.keeps_rows:
             self.model_calls.append(_row_of(ModelCall, event))
@@ -206,7 +206,7 @@ class RunFold:
             self.artifacts.append(_row_of(Artifact, event))
 
     def summary(self) -> RunSummary:
-        """The run in one row, as far as its events tell."""
+        """The run in one row; fields without an event are None or 0."""
         begin = self._started.extra if self._started is not None else {}
         end = self._finished.extra if self._finished is not None else {}
         finished_at = self._finished.timestamp if self._finished is not None else None
@@ -279,31 +279,31 @@ _READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "tuple[str, ...]": _names,
     "Any": lambda value: value,
 }
-"""How a value of a payload is read for a field of that type; what is of another type counts as missing."""
+"""Readers of payload values by field type; a value of another type counts as missing."""
 _Row = TypeVar("_Row", ModelCall, ToolCall, Artifact)
 
 
 def _row_of(row: type[_Row], event: Event, **keys: str) -> _Row:
-    """What an event says of a call or an artifact: each field is the key of its name, or of the one given."""
+    """The row of an event: each field is read from the key of its name, or from the key given in `keys`."""
     given = {**event.extra, "timestamp": event.timestamp}
     values = ((each.name, each.type, given.get(keys.get(each.name, each.name))) for each in fields(row))
     return row(**{name: _READERS[str(of_type)](value) for name, of_type, value in values})
 
 
 def is_written_by_somebody(fold: RunFold) -> bool:
-    """Whether a process that wrote events of the run still runs."""
+    """Whether a process that wrote events of the run is still alive."""
     claims = read_claims(fold.session)
     return any(claims[writer].is_alive() for writer in fold.writers if writer in claims)
 
 
 def recorded_outcome(session: Path, run_id: str) -> str | None:
-    """How a run ended by its events: `success` or another status, `crashed`, `running`; None without any."""
+    """The outcome of a run: `success` or another status, `crashed`, or `running`; None without run events."""
     fold = RunFold(run_id, session, keeps_rows=False)
     try:
         for event in TreeReader(session).run_events(run_id):
             fold.add(event)
     except RunNotFound:
-        return None  # a run by its checkpoints alone
+        return None  # a run that has checkpoints but no events
     fold.is_alive = is_written_by_somebody(fold)
     summary = fold.summary()
     if summary.state == "root":

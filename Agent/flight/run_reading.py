@@ -1,7 +1,7 @@
-"""Reads recorded runs: which exist, what happened in one, step by step, and its artifacts.
+"""Read recorded runs: list them, and read the events, steps, calls and artifacts of one.
 
-A run is its own event files; a session's root run is everything outside of runs. `find_run` resolves the
-names that people use.
+Each run has its own event files; a session's root run consists of all events outside of runs. `find_run`
+resolves the names that users type.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ class RunRecord:
     tool_calls: tuple[ToolCall, ...]
     artifacts: tuple[Artifact, ...]
     children: tuple[str, ...]
-    """The runs begun in it; of a root run all that are in no other."""
+    """Ids of the runs begun in this run; for a root run, of all runs without a parent."""
 
     def events(self) -> Iterator[Event]:
-        """Its own events in order: runs, steps, model and tool calls, artifacts."""
+        """Its own events in order: run, step, model-call, tool-call and artifact events."""
         return _events_of(self.ref)
 
     def step_events(self) -> Iterator[StepEvent]:
-        """Its steps that `recorder.record_step` recorded, as they were given; DamagedInput."""
+        """The steps recorded by `recorder.record_step`, as `StepEvent`s; raises DamagedInput."""
         from Agent.event.values.values import decode_value
         from Agent.flight.checkpoints.model import STEP_EVENT, StepEvent
 
@@ -86,9 +86,9 @@ class RunRecord:
                 yield StepEvent.of({**found, "step_id": step.step_id})
 
     def checkpoints(self) -> list[CheckpointInfo]:
-        """Its checkpoints, in the order in which they were saved, as far as none was pruned.
+        """Its checkpoints in the order in which they were saved, without those that were pruned.
 
-        `checkpoint_store.load_checkpoint(run_id, step_id, agent_id)` gives the state of one.
+        `checkpoint_store.load_checkpoint(run_id, step_id, agent_id)` returns the state of one.
         """
         from Agent.flight.checkpoints.store import LocalCheckpointStore
 
@@ -96,15 +96,15 @@ class RunRecord:
             try:
                 found = store.list_checkpoints(self._directory_id())
             except RunNotFound:
-                return []  # it left none
+                return []  # the run saved no checkpoint
         return [info for info in found if self.ref.agent_id in {None, info.agent_id}]
 
     def path_of(self, ref: str) -> Path:
-        """The file of an artifact; DamagedInput where the reference is none."""
+        """The file of an artifact; raises DamagedInput if the reference is invalid."""
         return artifact_path(self.ref.session, self._directory_id(), ref)
 
     def read(self, ref: str) -> Iterator[bytes]:
-        """The bytes of an artifact in chunks; DamagedInput where they are not what was saved."""
+        """The bytes of an artifact in chunks; raises DamagedInput if they do not match their digest."""
         digest = next((each.digest for each in self.artifacts if each.ref == ref), None)
         return read_artifact(self.path_of(ref), digest)
 
@@ -143,7 +143,7 @@ def read_run(ref: RunRef) -> RunRecord:
 
 
 def _children(ref: RunRef) -> Iterator[str]:
-    """The runs begun in a run, as the first event of each says."""
+    """Ids of the runs begun in a run, according to the first event of each."""
     reader = TreeReader(ref.session)
     for run_id in run_ids(ref.session):
         began = next(reader.run_events(run_id), None)
@@ -191,7 +191,7 @@ def find_run(run: str | os.PathLike[str] | None = None, root: str | os.PathLike[
 
 
 def _at_path(path: Path) -> RunRef | None:
-    """The run whose directory, or whose session's directory, that is."""
+    """The run that a path names: a run directory, or a session directory for its root run; else None."""
     if os.sep not in os.fspath(path) or not is_directory(path):
         return None
     path = path.resolve()
@@ -201,7 +201,7 @@ def _at_path(path: Path) -> RunRef | None:
 
 
 def _matching(sessions: list[SessionRef], text: str) -> list[RunRef]:
-    """The explicit runs whose id begins so; the one of exactly that id alone, where there is one."""
+    """The runs whose id starts with the text, newest session first; a run with exactly that id wins alone."""
     found = []
     for session in reversed(sessions):
         names = run_ids(session.path)
@@ -214,7 +214,7 @@ def _matching(sessions: list[SessionRef], text: str) -> list[RunRef]:
 
 
 def _is_root_run(session: Path, text: str) -> bool:
-    """Whether that is the id of a session's root run, where this keeps anything."""
+    """Whether the text is the id of a session's root run; False if the root run has no directory."""
     return run_dir(session, ROOT_RUN).is_dir() and _root_id(session) == text
 
 
@@ -240,5 +240,5 @@ def _root_id(session: Path) -> str:
     try:
         return open_session(session).session_uid
     except InputError:
-        # Without its description the session is known by its name alone; the runs in it are there.
+        # `session.json` is missing or damaged; the runs can still be read, so use the directory's name.
         return session_id_of(session)

@@ -63,14 +63,14 @@ class RecorderBlock:
         self.__exit__(kind, error, trace)
 
     def _begin(self) -> None:
-        """What happens on entering."""
+        """Do what entering the block requires; nothing by default."""
 
     def _end(self, error: BaseException | None) -> None:
         raise NotImplementedError
 
 
 class RunBlock(RecorderBlock):
-    """A block that is a run; `run_id` is known inside. It may be finished by hand before its end."""
+    """A block that is a run. `run_id` is set on entry; `finish_run` may end the run before the block ends."""
 
     def __init__(
         self, recorder: Recorder, agent: str | None, labels: Mapping[str, Any] | None, **more: Any
@@ -88,7 +88,7 @@ class RunBlock(RecorderBlock):
 
 
 class StepBlock(RecorderBlock):
-    """A block that is a step: assign its `output`; `output_ref` is known behind it."""
+    """A block that is a step. Assign `output` inside; `output_ref` is set when the block ends."""
 
     def __init__(self, recorder: Recorder, step_id: str, name: str | None, step_type: str | None) -> None:
         self._recorder = recorder
@@ -105,7 +105,7 @@ class StepBlock(RecorderBlock):
 
 
 class AttachBlock(RecorderBlock):
-    """A block whose calls, and whatever else is recorded in it, belong to a run that is open elsewhere."""
+    """A block in which everything recorded belongs to a run that is open in another thread or process."""
 
     def __init__(self, recorder: Recorder, run_id: str) -> None:
         self._recorder = recorder
@@ -160,7 +160,7 @@ class Recorder:
         Args:
             agent: the agent of the run.
             labels: labels by which it can be found.
-            run_id: its id, if it already has one: small letters, digits, `_`, `-` and `.`.
+            run_id: its id, if it already has one: lowercase letters, digits, `_`, `-` and `.`.
             checkpoints: when to save states, such as `CheckpointPolicy(every_steps=10)`.
             state: the run's own state: a function that returns it, or an object that exposes it.
         """
@@ -273,7 +273,7 @@ class Recorder:
             return self.finish_step(step.step_id, None, step.output)
         return ""
 
-    def record_model_call(  # noqa: PLR0913, PLR0917 - what a model call is told by
+    def record_model_call(  # noqa: PLR0913, PLR0917 - the fields of a model call
         self,
         step_id: str | None = None,
         call_id: str | None = None,
@@ -360,7 +360,7 @@ class Recorder:
         return StepBlock(self, step_id, name, step_type)
 
     def attach(self, run_id: str) -> AttachBlock:
-        """Return a block whose calls belong to a run that began in another thread or process."""
+        """Return a block in which all calls belong to a run that began in another thread or process."""
         return AttachBlock(self, run_id)
 
     def adopt(self, generator: T, name: str | None = None) -> T:
@@ -370,7 +370,7 @@ class Recorder:
         return adopt(generator, name)
 
     def join(self, run_id: str) -> tuple[Token[Run | None], RunScope] | None:
-        """Take part in a run until `part` is called; `attach` is the block for both."""
+        """Make a run the current one until `part` is called; `attach` is the block that does both."""
         with Guard("attach") as pipeline:
             if pipeline is None:
                 return None
@@ -384,12 +384,14 @@ class Recorder:
         return None
 
     def part(self, token: Token[Run | None], scope: RunScope) -> None:
-        """Stop taking part in a run."""
+        """Undo `join`."""
         scope.leave()
         self._current.reset(token)
 
     def _own_run(self, pipeline: Pipeline) -> Run | None:
+        """The innermost open run of this recorder; None outside of its runs."""
         run = self._current.get()
+        # A run may have been ended in another task, or belong to a session that was closed since.
         while run is not None and (run.ended or run.pipeline is not pipeline):
             run = run.parent
         return run
@@ -406,7 +408,7 @@ class Recorder:
     def _start(
         self, pipeline: Pipeline, run_id: str, agent: str | None, labels: Mapping[str, Any] | None
     ) -> None:
-        surrounding_run(pipeline)  # so that the end of the session ends it
+        surrounding_run(pipeline)  # registers the root run, whose close hook detaches all runs of the session
         parent = self._run(pipeline)
         before = settled_scope()
         agent_id = None if agent is None else as_message(agent)
@@ -431,6 +433,7 @@ class Recorder:
         error: str | BaseException | None,
         status: str | None,
     ) -> str:
+        # Read before `run.end`, which clears them.
         left_open = run.open_steps()
         payload = {"ok": ok, **ending_of(pipeline, run, error)}
         payload["status"] = as_message(status or (RunStatus.SUCCESS if ok else RunStatus.FAILURE).value)
@@ -441,7 +444,7 @@ class Recorder:
         run.end(ok=ok)
         if self._current.get() is run:
             self._current.set(run.parent)
-        if run.span is None:  # begun in another process
+        if run.span is None:  # begun in another process, so its start time is unknown here
             return emit_run_event(pipeline, run, "run.finished", payload)
         payload["duration_ms"] = run.span.close(pipeline)
         before = run.span.scope.before
@@ -460,7 +463,7 @@ class Recorder:
         run = self._run(pipeline, run_id)
         around: Run | None = run
         while around is not None and identity not in around.steps:
-            around = around.parent  # begun before a run within this one
+            around = around.parent  # the step began before a nested run did
         run = run if around is None else around
         step = run.take(identity)
         output_ref = save_step_output(pipeline, run, identity, output)
@@ -485,4 +488,4 @@ class Recorder:
 
 
 recorder = Recorder()
-"""The recorder that a program uses where it needs no other."""
+"""The recorder that most programs use."""

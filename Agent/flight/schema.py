@@ -1,6 +1,6 @@
-"""Versions of recorded events, for those who read `events.jsonl` themselves, and what each demands.
+"""Schema versions of recorded events and the fields of each kind, for code that reads `events.jsonl` itself.
 
-The events of runs are events like all others, so this hands out what `Agent.event` has.
+The events of runs use the same schema as all other events, so this module re-exports names of `Agent.event`.
 """
 
 from Agent.event.codec import CURRENT_SCHEMA, SchemaError, migrate_event, validate_event

@@ -1,7 +1,8 @@
-"""`@record_tool`: the function keeps its signature and type, and its calls are recorded and can be replayed.
+"""`@record_tool`: record the calls of a function, so that they can be replayed; its signature is kept.
 
-A call asks the player in context for a recorded response (such as `tool_replayer.py`); otherwise the body
-runs, and `OpenToolCall` records arguments as they came in, the answer or exception, and then the event.
+A call first asks the current player (see `tool_replayer.py`) for a recorded response. If it gets none, the
+body runs. `OpenToolCall` records the arguments before the body, the response or exception after it, and then
+writes the event.
 """
 
 from __future__ import annotations
@@ -45,17 +46,17 @@ _LOST = "a call of a tool could not be recorded"
 
 
 class Codec(Protocol):
-    """How answers of a tool are recorded, and made again."""
+    """Converts the responses of a tool to plain values and back."""
 
     def encode(self, answer: Any, /) -> Any:
-        """The answer as plain values."""
+        """Return the response as plain values."""
 
     def decode(self, recorded: Any, /) -> Any:
-        """The answer again."""
+        """Return the response restored from plain values."""
 
 
 class ToolFacts(NamedTuple):
-    """What is known of a tool before it is called."""
+    """Facts about a tool that do not depend on the call."""
 
     name: str
     kind: str
@@ -65,12 +66,12 @@ class ToolFacts(NamedTuple):
 
 
 class OpenToolCall(ExternalCall):
-    """A call that is open.
+    """An open tool call. Its scope is the current one until it ends.
 
     Args:
         facts: the tool.
-        arguments: by name.
-        idempotency_key: of this call, where it has one.
+        arguments: {parameter name: value}.
+        idempotency_key: the key of this call, if it has one.
         agent, site, answer: see `ExternalCall`.
     """
 
@@ -95,18 +96,19 @@ class OpenToolCall(ExternalCall):
             self._parts.take("idempotency_key", idempotency_key)
         inside = SpanScope(self._scope, span_id=self._span_id, name=facts.name, agent=self._own_agent)
         learn_secrets(inside, self._parts.secrets)
-        inside.reads = None  # a replay answers the tool, so nothing in its body is read again
+        # A replay returns the response without running the body, so its reads of sources are not needed.
+        inside.reads = None
         self._token: Token[SpanScope | None] = current_scope.set(inside)
         self._begin(facts.name)
 
     def end(self, result: Any) -> None:
-        """The body returned, or the record answered: write the event."""
+        """Write the event of a call that returned, live or with its recorded response."""
         self._write(self._elapsed_ms(), {}, result)
         if self.leave is not None:
             self.leave(result, None)
 
     def fail(self, error: BaseException) -> None:
-        """The body raised: write the error once, and the event."""
+        """Write the event of a call that raised, and the `error` event unless this exception has one."""
         self._write(self._elapsed_ms(), self._ending(error, self._facts.qualname), error)
         if self.leave is not None:
             self.leave(None, error)
@@ -131,7 +133,7 @@ class OpenToolCall(ExternalCall):
             self._trouble(error)
 
     def _take_outcome(self, outcome: Any, *, failed: bool) -> None:
-        """Keep what the body gave, and what it changed."""
+        """Record the response, and the arguments that the body changed in place."""
         self._parts.take_changes(self._changeable, outcome)
         if failed:
             return
@@ -139,7 +141,7 @@ class OpenToolCall(ExternalCall):
         if codec is not None:
             try:
                 outcome = codec.encode(outcome)
-            except Exception as error:  # noqa: BLE001 - a codec of the user's; the plain record is better than none
+            except Exception as error:  # noqa: BLE001 - then record it without the codec
                 self._pipeline.health.trouble(f"the codec of the tool {self._facts.name}", error)
             else:
                 self._parts.add(b'"coded":true')
@@ -148,7 +150,7 @@ class OpenToolCall(ExternalCall):
     def _leave_scope(self) -> None:
         try:
             current_scope.reset(self._token)
-        except ValueError:  # a loop that ends closes what is open in a context of its own
+        except ValueError:  # an event loop that shuts down closes open generators in another context
             self._pipeline.health.note("a span was closed in another context")
 
     def _trouble(self, error: BaseException) -> None:
@@ -157,7 +159,7 @@ class OpenToolCall(ExternalCall):
 
 
 class SteppedToolCall(OpenToolCall):
-    """The call of a generator: what it yields is kept, item by item, and stands in one event at its end."""
+    """The call of a generator: its items are collected one by one and recorded in one event at its end."""
 
     __slots__ = ("_inner", "_yielded", "body")
 
@@ -168,7 +170,7 @@ class SteppedToolCall(OpenToolCall):
         self._yielded = 0
 
     def suspend(self, item: Any) -> None:
-        """An item was yielded: what the consumer does now is not done in this span."""
+        """Record a yielded item and leave the span, since the consumer's code does not belong to it."""
         self._leave_scope()
         try:
             self._yielded += 1
@@ -180,19 +182,19 @@ class SteppedToolCall(OpenToolCall):
             self._parts.lose_items()
 
     def resume(self) -> None:
-        """The body runs on, in its own span."""
+        """Enter the span again for the next part of the body."""
         self._token = current_scope.set(self._inner)
 
     def close(self) -> None:
-        """It was closed, or nobody wanted the rest."""
+        """Write the event of a generator that was closed before its end."""
         self._finish({"outcome": "closed"})
 
     def end(self, result: Any) -> None:
-        """The body returned."""
+        """Write the event of a generator that returned."""
         self._finish({}, result)
 
     def fail(self, error: BaseException) -> None:
-        """The body raised after what it yielded."""
+        """Write the event of a generator that raised."""
         self._finish({} if self._pipeline.closed else self._ending(error, self._facts.qualname))
 
     def _finish(self, ending: dict[str, Any], returned: Any = None) -> None:
@@ -201,7 +203,7 @@ class SteppedToolCall(OpenToolCall):
         else:
             self._write(self._elapsed_ms(), ending, returned)
 
-    def _take_outcome(self, outcome: Any, *, failed: bool) -> None:  # noqa: ARG002 - what it yielded is kept
+    def _take_outcome(self, outcome: Any, *, failed: bool) -> None:  # noqa: ARG002 - items are kept anyway
         if outcome is not None:
             self._parts.take("returned", outcome)
         self._parts.end_items()
@@ -211,7 +213,16 @@ class SteppedToolCall(OpenToolCall):
 
 
 def replayed_items(name: str, answer: Answer, like: Callable[..., Any]) -> Callable[..., Any]:
-    """A generator function that takes any arguments and gives the recorded items."""
+    """Return a generator function that takes any arguments and yields the recorded items.
+
+    Args:
+        name: the tool, for errors.
+        answer: the recorded items, and the recorded exception or return value.
+        like: the function that it replaces; for an async generator the result is one, too.
+
+    Raises:
+        RecordingMiss: (when it runs) a value was sent into it.
+    """
 
     def steps(*_args: Any, **_kwargs: Any) -> Generator[Any, Any, Any]:
         for item in answer.items or ():
@@ -245,15 +256,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 _SITE_DEPTH = 3  # the caller of the wrapper, seen from `call_site`
 
 TOOLS: dict[str, ToolSpec] = {}
-"""The tools of this process by name, the last one that was decorated under it: replays ask for its codec."""
+"""{name: the tool last decorated with it in this process}; replays look up its codec here."""
 
 
 class ToolSpec:
-    """What is known of a tool before it is called.
+    """A decorated tool: its facts, and what opens its calls.
 
     Args:
         function: the undecorated function.
-        key_of: the name of the parameter that is the idempotency key, or a function of the arguments.
+        key_of: the parameter that is the idempotency key, or a function from the arguments to the key.
     """
 
     def __init__(
@@ -270,15 +281,18 @@ class ToolSpec:
         self.qualname = function.__qualname__
         self.is_stepped = is_generator(function)
         self._key_of = key_of
-        # It knows which argument is the object, and the names of the others.
+        # Used only to name the arguments and to find the object whose method is called.
         self._signature = TraceSpec(function, "agent_action", name)
         self._open: Callable[..., OpenToolCall] = SteppedToolCall if self.is_stepped else OpenToolCall
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenToolCall | Answer | None:
-        """The open call, which may hold a recorded response; the Answer alone where nothing is recorded.
+        """Open a call: ask the replay for the recorded response, and record the arguments.
+
+        Return the open call, which may hold a recorded response. If nothing is recorded, return the Answer
+        alone, or None if there is none.
 
         Raises:
-            ReplayError: a replay has no answer, or refuses a live call.
+            ReplayError: the replay has no response for the call, or refuses a live call.
         """
         player = player_here()
         if player is None:
@@ -318,10 +332,10 @@ class ToolSpec:
             return None
 
     def _key(self, arguments: Mapping[str, Any]) -> str | None:
-        """The idempotency key of a call with these arguments."""
+        """The idempotency key of a call with these arguments; None if it is empty or cannot be computed."""
         try:
             key = self._key_of(arguments) if callable(self._key_of) else arguments.get(self._key_of or "")
-        except Exception as error:  # noqa: BLE001 - a function of the user's; the call then has no key
+        except Exception as error:  # noqa: BLE001 - if the user's function fails, the call has no key
             active = installed.active
             if active is not None:
                 active.health.trouble(f"the idempotency key of the tool {self.name}", error)
@@ -367,15 +381,14 @@ def record_tool(
 ) -> Any:
     """Record each call of a tool, so that a replay can return the recorded response.
 
-    Arguments, response or exception, and duration are recorded. Works on functions, async functions,
-    generators of both sorts, methods, static and class methods. A large response becomes an artifact of the
-    run.
+    Arguments, response or exception, and duration are recorded. Works on functions, async functions, sync
+    and async generators, methods, static and class methods. A large response becomes an artifact of the run.
 
     Args:
         kind: `write` if a call changes something outside: a replay then executes it only if that is allowed
             and the call has an idempotency key.
         codec: an object whose `encode(response)` returns plain values and whose `decode` restores the
-            response, for responses without an exact form of their own.
+            response, for responses that have no exact recorded form.
         name: the recorded name; default: the function's name.
         idempotency_key: the parameter that is the key, or a function from the arguments to it.
     """
@@ -442,7 +455,7 @@ def _wrap(function: Callable[..., Any], spec: ToolSpec) -> Callable[..., Any]:
 
 
 def _answered(call: Any, answer: Answer) -> Any:
-    """What the recording says the call gave; the event of the call names the one that it comes from."""
+    """Return or raise the recorded outcome; the event of the current call refers to the recorded one."""
     if answer.change is not None:
         answer.change()
     if answer.error is not None:
@@ -457,7 +470,7 @@ def _answered(call: Any, answer: Answer) -> Any:
 def _open_steps(
     spec: ToolSpec, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Steps:
-    """What is told of the steps of a generator, at its first resumption."""
+    """The observer of a generator's steps, created when the generator first runs."""
     call = spec.begin(args, kwargs)
     if call is None:
         return UNOBSERVED
@@ -471,7 +484,7 @@ def _open_steps(
 
 
 class _Answered(Unobserved):
-    """Steps that come from the recording and are not recorded again."""
+    """The steps of a replayed generator when nothing is recorded."""
 
     def __init__(self, body: Callable[..., Any]) -> None:
         self.body = body

@@ -1,6 +1,6 @@
-"""Recorded responses of tools and models of a run: requested by name, or by the decorated tools themselves.
+"""Return the recorded responses of a run's tools and models, by name or to the decorated tools themselves.
 
-`recorded_calls.py` finds the recorded call and holds its response.
+`recorded_calls.py` finds the matching recorded call and restores its response.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ToolReplayer:
     """Returns the recorded responses of a run's tools, each once, in recorded order.
 
     Args:
-        run: as `find_run` takes it; its nested runs are included.
+        run: a run, named as for `find_run`; its nested runs are included.
         root: the trace root; default: the one being recorded into, the configured one, then ./trace.
         tolerance: the largest difference of an argument, from 0 to 1, for which a response is still given.
             Each inexact response is in `inexact`, and an event if something records.
@@ -76,7 +76,7 @@ class ToolReplayer:
             run = book.ref
         self.ref = run if isinstance(run, RunRef) else find_run(run, root or _root_here())
         self.matches: list[Match] = []
-        """Every answer that was given, in order."""
+        """The match of every response that was returned, in order."""
         self.missed: RecordingMiss | None = None
         """The first call without a recorded response; later calls get the same error."""
         self._tolerance = tolerance
@@ -92,7 +92,7 @@ class ToolReplayer:
 
     @property
     def inexact(self) -> list[Match]:
-        """Return the responses of calls that did not match exactly."""
+        """Return the matches that are not exact."""
         return [match for match in self.matches if not match.is_exact]
 
     @property
@@ -124,7 +124,11 @@ class ToolReplayer:
         arguments: Any,
         place: CallPlace | None = None,
     ) -> Answer:
-        """The answer to a call, as a `Player` gives it; see `replay`."""
+        """Return the recorded response as an `Answer`, for a `Player`; it may hold an exception or items.
+
+        Raises:
+            RecordingMiss: as for `replay`, and for every call after the first miss.
+        """
         with self._lock:
             if self.missed is not None:
                 raise self.missed
@@ -139,21 +143,23 @@ class ToolReplayer:
         return answer
 
     def ask(self, kind: str, name: str, arguments: Any, place: CallPlace | None = None) -> RequestedCall:
-        """A call that is made now, as the record would have it."""
+        """Describe a current call in the recorded form, so that it can be compared."""
         return RequestedCall(kind, name, self._tagged(kind, name, arguments), *self._turn(kind, name, place))
 
     def find(self, asked: RequestedCall) -> Match | tuple[Nearest, ...]:
-        """The recorded call that is meant; if there is none, those that come nearest."""
+        """Find the matching recorded call; if there is none, return the nearest ones."""
         return find_match(self._free.get((asked.kind, asked.name), []), asked, self._tolerance)
 
     def take(self, found: Match, given: Mapping[str, Any] | None = None) -> Answer:
-        """The answer of a call that was found; it is given once.
+        """Return the response of a matching call and mark it as used.
 
         Args:
-            given: the arguments of the call that is answered; they are changed as they were then.
+            found: a match that `find` returned.
+            given: the arguments of the current call; `Answer.change` repeats on them what the recorded call
+                changed in place.
 
         Raises:
-            RecordingMiss: it cannot be made again.
+            RecordingMiss: the response cannot be restored.
         """
         call = found.call
         self._free[call.kind, call.name].remove(call)
@@ -161,13 +167,13 @@ class ToolReplayer:
         return self._book.answer(call, self._decoder(call.name), given)
 
     def forget_miss(self) -> None:
-        """Go on after a call that was made live instead."""
+        """Clear `missed`, for a caller that makes the call live instead."""
         self.missed = None
 
     def _turn(
         self, kind: str, name: str, place: CallPlace | None
     ) -> tuple[tuple[str, tuple[str, ...]] | None, int]:
-        """The place of a call, and how many came before it there."""
+        """The place of a call, and the number of earlier calls there."""
         if place is None:
             return None, 0
         key = (kind, name, place.site, place.path)
@@ -181,7 +187,7 @@ class ToolReplayer:
         return None if codec is None else codec.decode
 
     def _tagged(self, kind: str, name: str, arguments: Any) -> Tagged:
-        """Arguments in the form in which the recording has them, as far as this process may know that."""
+        """The arguments in recorded form, with this process's redaction and capture levels applied."""
         active = installed.active_pipeline()
         capture = active.capture if active is not None else self._capture()
         levels = capture.redactor.levels
@@ -195,13 +201,16 @@ class ToolReplayer:
         return Tagged(orjson.loads(raw), encoded.types or {}).with_script(self._book.scripts())
 
     def _capture(self) -> Capture:
-        """What makes values plain where nothing records; its tokens are nobody's, as matching knows."""
+        """A capture for use without a recording. Its random key yields tokens that no recording contains.
+
+        Matching treats tokens as hidden values, so different ones do not prevent a match.
+        """
         if self._own_capture is None:
             self._own_capture = Capture(Redactor(os.urandom(16)), agent_of=agent_id_of)
         return self._own_capture
 
     def _miss(self, asked: RequestedCall, nearest: tuple[Nearest, ...]) -> RecordingMiss:
-        """One error that says what was asked for, what is nearest and what can be done."""
+        """The error for a call without a match: the call, the nearest recorded calls, and the remedy."""
         key = (asked.kind, asked.name)
         total, left = self._totals.get(key, 0), len(self._free.get(key, []))
         text = f"{asked.name}({_shown(asked.arguments.value)}) has no recorded response in this run: "
@@ -221,7 +230,7 @@ class ToolReplayer:
         )
 
     def _tell(self, found: Match) -> None:
-        """Record an inexact answer, and say it once where nothing records."""
+        """Record an inexact match as an event; if nothing is recorded, print a message for the first one."""
         active = installed.active_pipeline()
         call = found.call
         if active is None:
@@ -245,16 +254,16 @@ class ToolReplayer:
 
 
 def _root_here() -> Path | None:
-    """The root that is recorded into now; None where nothing is, or into memory."""
+    """The trace root of the active recording; None if there is none or it keeps no files."""
     active = installed.active_pipeline()
     return active.artifacts.session.parent if active is not None and active.artifacts is not None else None
 
 
 def check_live(name: str, place: CallPlace | None) -> None:
-    """Refuse a live call that changes something outside, unless the outside would recognise a repetition.
+    """Refuse a live call of a write tool unless it has an idempotency key, by which repetitions are detected.
 
     Raises:
-        ReplayError: it is a write without an idempotency key.
+        ReplayError: the tool is a write tool and the call has no idempotency key.
     """
     if place is not None and place.is_write and place.idempotency_key is None:
         raise ReplayError(
@@ -264,7 +273,7 @@ def check_live(name: str, place: CallPlace | None) -> None:
 
 
 def is_live(live: bool | Collection[str], name: str) -> bool:
-    """Whether calls of that name are made live."""
+    """Whether calls of the tool or model with that name are made live."""
     return live if isinstance(live, bool) else name in live
 
 
@@ -285,7 +294,7 @@ def _told(one: Nearest) -> str:
 
 
 def _both_values(one: Nearest, asked: RequestedCall) -> str:
-    """Where a recorded call differs most, with what was recorded there and what is asked now."""
+    """The recorded and the current value at the pointer where a recorded call differs most."""
     if not any(one.distance.values()):
         return ""
     at = max(one.distance, key=lambda each: one.distance[each])
@@ -312,7 +321,7 @@ _SHOWN_BEFORE = 40
 
 
 def shown_where_they_part(one: Any, other: Any, chars: int = _SHOWN_DIFF_CHARS) -> tuple[str, str]:
-    """Both values as Python writes them, cut where they are longer than `chars`."""
+    """The `repr` of both values, cut to `chars` characters around their first difference."""
     texts = repr(one), repr(other)
     shorter = min(map(len, texts))
     same = next((at for at in range(shorter) if texts[0][at] != texts[1][at]), shorter)
@@ -329,10 +338,14 @@ _KINDS = frozenset({"tool.call", "model.call"})
 
 
 class ToolPlayer:
-    """Answers calls of tools and models; all others it leaves to the player around it.
+    """A player for calls of tools and models; all other calls go to the outer player.
 
     Args:
-        outer: who is asked about what agents do; None for nobody.
+        replayer: returns the recorded responses.
+        outer: the player for actions of agents, if any.
+        live: the names that are called live, or True for all.
+        on_miss: `stop` raises for a call without a recorded response, `live` makes the call.
+        models: False calls all models live.
     """
 
     def __init__(
@@ -351,11 +364,11 @@ class ToolPlayer:
         self._models = models
 
     def enter(self, call: TracedCall) -> Answer | None:
-        """The recorded response; None lets the body run.
+        """Return the recorded response; None lets the body run.
 
         Raises:
-            RecordingMiss: there is none, and no call live is allowed.
-            ReplayError: a write tool may not be called live.
+            RecordingMiss: the call has no recorded response and may not be made live.
+            ReplayError: a write tool would be called live without an idempotency key.
         """
         if call.kind not in _KINDS:
             return None if self._outer is None else self._outer.enter(call)
@@ -374,24 +387,25 @@ class ToolPlayer:
             return None
 
     def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:
-        """A call was made live."""
+        """Pass the end of a live call to the outer player, unless it is a tool or model call."""
         if call.kind not in _KINDS and self._outer is not None:
             self._outer.leave(call, result, error)
 
 
 class replaying_tools:  # noqa: N801 - used like a function
-    """In the block, tools decorated with `record_tool` and models of `recorded_model` answer from a run.
+    """A block in which tools of `record_tool` and models of `recorded_model` return responses of a run.
 
-    `with ... as replayer` gives the `ToolReplayer`. Threads of the process are answered, too. A call that
-    the recording has no answer for ends the block with a RecordingMiss, even if the code in it swallowed it.
+    `with ... as replayer` binds the `ToolReplayer`. The block applies to all threads of the process. If a
+    call has no recorded response, the block ends with a RecordingMiss, even if the code inside caught it.
 
     Args:
-        run, root: as `ToolReplayer` takes them; or such a replayer itself.
-        live: the names of tools and models that are called live, or True for all; a write tool is so only
-            with an idempotency key.
-        on_miss: `live` calls live what the recording has no answer for, as a fork does behind its point.
-        models: False leaves models as they are.
-        tolerance, codecs: as `ToolReplayer` takes them.
+        run, root: as for `ToolReplayer`; `run` may also be a `ToolReplayer`.
+        live: the names of tools and models that are called live, or True for all; a write tool is called
+            live only with an idempotency key.
+        on_miss: `stop` raises for a call without a recorded response; `live` makes it, as a fork does after
+            its point.
+        models: False calls all models live.
+        tolerance, codecs: as for `ToolReplayer`.
     """
 
     def __init__(
