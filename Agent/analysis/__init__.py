@@ -1,8 +1,8 @@
-"""Explain: from the files of one session to journeys, curves, patterns, causal chains and a debug report.
+"""Analyse one session: journeys, learning curves, error patterns, causal chains and debug reports.
 
-Start at `analyzer`, the thin face. `session` finds the session, `query` puts SQL over its files, each
-question has its module or package (`journeys`, `learning`, `interactions`, `performance`, `errors`,
-`causality`, `comparison`), and `report` and `debug` put the answers together.
+Start at `analyzer`, the facade. `session` finds the session, `query` runs SQL over its files, each
+question has its own module or package (`journeys`, `learning`, `interactions`, `performance`, `errors`,
+`causality`, `comparison`), and `report` and `debug` combine the answers.
 """
 
 from __future__ import annotations

@@ -31,11 +31,11 @@ class LogAnalyzer:
     Args:
         session: None for the current or newest one; an id, a unique prefix of one, or a path.
         root: the trace root; default: the configured one, else ./trace.
-        deadline_s: after how many seconds a query stops with an InputError; None for no limit.
+        deadline_s: the time in seconds after which a query stops with an InputError; None for no limit.
 
     Raises:
         SessionNotFound: the session does not exist, or is empty.
-        UsageError: the deadline is no number of seconds.
+        UsageError: the deadline is not a number of seconds above 0.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class LogAnalyzer:
         """List how a field of an agent's state got its value (`states.field_changes`)."""
         return states.field_changes(self.reader, self.engine, agent_id, name, when)
 
-    # everybody
+    # all agents
 
     def analyze_learning_progress(self, agent_id: str | None = None) -> dict[str, Any]:
         """Summarise how one agent, or all, learned (`learning.learning_progress`)."""

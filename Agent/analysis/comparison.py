@@ -1,7 +1,7 @@
-"""Behaviour in numbers, side by side: how large each difference is, and whether noise explains it.
+"""Compare behaviour in numbers: how large each difference is, and whether noise can explain it.
 
-Units are agents where both sides have enough, else blocks of
-time: events of one agent resemble each other, and counting them one by one would make noise look certain.
+The units are agents if both sides have at least 8, else blocks of time. Events of one agent are correlated,
+so counting each event as a unit would make noise look significant.
 """
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
@@ -28,9 +28,9 @@ from Agent.tree.layout import session_id_of
 
 ALPHA = 0.05
 MIN_LATENCY_RATIO = 1.25
-"""Latencies of one session that differ by less are called alike."""
+"""Within one session, a smaller ratio of latencies is not called a difference."""
 MIN_RATIO_OF_SESSIONS = 1.5
-"""The same for two sessions, beyond what all operations have in common: no machine is equally busy twice."""
+"""The same for two sessions, beyond their common ratio: the machine's load differs between sessions."""
 MAX_ERRORS = 50
 _MIN_OPERATIONS = 3
 METHOD = (
@@ -42,11 +42,12 @@ METHOD = (
 
 @dataclass(frozen=True, slots=True)
 class BehaviourDifference:
-    """One thing that was compared.
+    """One compared quantity.
 
     `what` is kind, action, reward, error or latency; `first` and `second` are rates (per agent and tick or
-    second), means, or milliseconds; `low` and `high` bound the difference, for latencies the ratio, at 95 %;
-    `chance` is corrected for the number of comparisons, None where there are too few values to tell.
+    second), means, or milliseconds; `low` and `high` are the 95 % interval of the difference, for latencies
+    of the ratio; `chance` is the p-value corrected for the number of comparisons, None if there are too few
+    values.
     """
 
     what: str
@@ -58,11 +59,11 @@ class BehaviourDifference:
     chance: float | None
     is_real: bool
     note: str = ""
-    """new or gone, for errors that one side lacks; what the test cannot say."""
+    """`new` or `gone` for errors that occur on one side only; limits of the test."""
 
     @property
     def change(self) -> float | None:
-        """The second over the first, less one; None where the first is 0."""
+        """The relative change, second / first - 1; None if the first is 0."""
         return self.second / self.first - 1.0 if self.first else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,7 +79,7 @@ class BehaviourComparison:
     second: dict[str, Any]
     differences: tuple[BehaviourDifference, ...]
     unit: str
-    """Of rates: per agent and tick, or second."""
+    """The unit of rates: per agent and tick, or per agent and second."""
     method: str
     notes: tuple[str, ...] = ()
 
@@ -103,7 +104,7 @@ class BehaviourComparison:
         return self.to_text()
 
     def to_text(self, width: int | None = None) -> str:
-        """Return the comparison as text; with a width, its tables are cut to that."""
+        """Return the comparison as text; with a width, tables are cut to it."""
         return sections_text(comparison_sections(self.to_dict()), width)
 
     def _repr_html_(self) -> str:
@@ -111,15 +112,15 @@ class BehaviourComparison:
 
 
 def compare_sessions(first: Path, second: Path) -> BehaviourComparison:
-    """Two sessions, each as a whole.
+    """Compare two whole sessions.
 
     Args:
-        first: the directory of the one that is taken for the usual.
-        second: the one whose differences are asked for.
+        first: the directory of the baseline.
+        second: the directory of the session to compare with it.
     """
     sides = _sides(first, second)
     if sides[0].by_agent != sides[1].by_agent:
-        # only one of them has enough agents: both by blocks of time
+        # only one side has enough agents, so use blocks of time for both
         sides = _sides(first, second, by_time=True)
     return _compared(sides[0], sides[1], are_sessions=True)
 
@@ -134,15 +135,15 @@ def _sides(*paths: Path, by_time: bool = False) -> list[ComparedSide]:
 
 
 def compare_by(session: Path, field: str, chosen: Sequence[str] = ()) -> BehaviourComparison:
-    """One session's events by the value of a field, such as `agent_version`.
+    """Compare one session's events by the value of a field, such as `agent_version`.
 
     Args:
         session: its directory.
         field: a key of the payload, or one of agent_id, agent_role, level, logger, run_id, code, tick.
-        chosen: the two values to compare; default: the two that most events have, in their own order.
+        chosen: the two values to compare; default: the two most frequent ones, sorted.
 
     Raises:
-        UsageError: the field has no two values, or not those.
+        UsageError: the field does not have two values, or not the chosen ones.
     """
     with open_engine(session) as engine:
         known = values(engine, field)
@@ -216,7 +217,7 @@ def _doubts(first: ComparedSide, second: ComparedSide, *, by_tick: bool, are_ses
 
 
 def _common_ratio(latencies: Sequence[BehaviourDifference]) -> float:
-    """By what the medians of all operations differ alike: the machine's part; 1 where they are few."""
+    """The median ratio of all operations' medians: the machine's part; 1 with fewer than 3 operations."""
     ratios = sorted(each.second / each.first for each in latencies if " p50 " in each.name and each.first > 0)
     return statistics.median(ratios) if len(ratios) >= _MIN_OPERATIONS else 1.0
 
@@ -230,13 +231,13 @@ def _matters(each: BehaviourDifference, common: float, are_sessions: bool) -> bo
     ratio = max(ratio, 1 / ratio)
     if not are_sessions:
         return ratio >= MIN_LATENCY_RATIO
-    # the slowest calls of a session tell of the machine's worst moments
+    # between sessions only medians count: the slowest calls reflect the machine's load
     return " p50 " in each.name and ratio >= MIN_RATIO_OF_SESSIONS
 
 
 def _rates(first: ComparedSide, second: ComparedSide, by_tick: bool) -> Iterator[BehaviourDifference]:
     spans = [float(side.ticks) if by_tick else side.seconds for side in (first, second)]
-    # a unit may be several agents, or the share that all have in a block
+    # per agent: a unit may be a group of agents, or a block with a share of every agent's time
     units = [len(side.units) if first.by_agent else BLOCKS for side in (first, second)]
     agents = [max(1, side.agents) for side in (first, second)]
     spans = [span * many / max(1, unit) for span, many, unit in zip(spans, agents, units, strict=True)]
@@ -309,11 +310,11 @@ _KEYS = (
 
 @dataclass(slots=True)
 class ComparedSide:
-    """One side: how long it ran, its units, and what each did.
+    """One side of a comparison: its length, its units, and counts per unit.
 
-    `counts` is {(what, name): {unit: how many}}; `rewards` {unit: (how many, sum)}; `latencies` {operation:
-    {block: (how many, median, 95th percentile in ms)}}; `errors` {fingerprint: their message, less
-    what differs from one to the other}.
+    `counts` is {(what, name): {unit: count}}; `rewards` {unit: (count, sum)}; `latencies` {operation:
+    {block: (count, median, 95th percentile in ms)}}; `errors` {fingerprint: its message, or the shape of it
+    if messages differ}.
     """
 
     label: str
@@ -343,7 +344,7 @@ class _Ends:
 
 
 def value_of(name: str) -> str:
-    """An expression for a field that a person names: of the envelope, or a key of the payload."""
+    """SQL for a field that a user names: an envelope key, or a key of the payload."""
     if name in _COLUMNS:
         return f"{name}::VARCHAR"
     pointer = name.replace("~", "~0").replace("/", "~1").replace("'", "''")
@@ -351,7 +352,7 @@ def value_of(name: str) -> str:
 
 
 def values(engine: Engine, name: str) -> list[tuple[str, int]]:
-    """The values of a field in a session with how many events carry each, most first."""
+    """The values of a field with their number of events, most frequent first, at most 50."""
     rows = engine.rows(
         f"SELECT {value_of(name)} AS value, count(*) AS n FROM {whole_lines()} WHERE "
         f"{value_of(name)} IS NOT NULL GROUP BY value ORDER BY n DESC, value LIMIT 50"
@@ -362,15 +363,15 @@ def values(engine: Engine, name: str) -> list[tuple[str, int]]:
 def gather(
     engine: Engine, sides: Sequence[str], by: str | None = None, *, by_time: bool = False
 ) -> dict[str, ComparedSide]:
-    """The sides of one session: the whole of it, or the events of each value of a field.
+    """Collect the sides of one session: the whole session, or the events with each value of a field.
 
-    An event without the field counts where its agent's events with it do, if those all agree.
+    An event without the field gets its agent's value, if the agent's other events all have the same one.
 
     Args:
         engine: over the session.
-        sides: the label of the whole, or the values of the field that are compared.
-        by: the field, None for the whole.
-        by_time: units are blocks of time even where there are agents enough.
+        sides: the label of the whole session, or the field's values to compare.
+        by: the field; None for the whole session.
+        by_time: use blocks of time as units even if there are enough agents.
     """
     made = {label: ComparedSide(label) for label in sides}
     ends = _ends(engine, made, by)
@@ -489,10 +490,10 @@ MAX_NOISE = 5
 
 
 def comparison_sections(found: Mapping[str, Any]) -> Iterator[Section]:
-    """The sides, the differences that noise does not explain, and the largest of those that it may.
+    """The sides, the differences that noise does not explain, and the 5 largest of the others.
 
     Args:
-        found: what `BehaviourComparison.to_dict` gives.
+        found: what `BehaviourComparison.to_dict` returns.
     """
     sides = (("A", found["first"]), ("B", found["second"]))
     yield Section("Compared", [Words(f"{label} {_side(side)}") for label, side in sides])
@@ -540,7 +541,7 @@ def _grid(differences: Sequence[Mapping[str, Any]], most: int) -> list[Block]:
 
 
 def _change(each: Mapping[str, Any]) -> str:
-    """A difference in words: +35 %, x 20, new."""
+    """A difference as text, such as +35 %, x 20 or new."""
     first, second, change = each["first"], each["second"], each["change"]
     if each["note"].startswith(("new", "gone")):
         return str(each["note"])

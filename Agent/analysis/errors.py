@@ -1,4 +1,4 @@
-"""What went wrong: every error once, the patterns of errors, how each goes on, and what comes with it."""
+"""Errors: each counted once, grouped into patterns, with their trend and which patterns occur together."""
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
@@ -18,7 +18,7 @@ from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.tree.read.reader import TreeReader
 
 NUMBERS: Final = r"0[xX][0-9a-fA-F]+|\b[0-9a-fA-F]{8,}\b|[0-9]+(?:[.,:][0-9]+)*"
-"""What the engine replaces by #, in the syntax that RE2 and Python share."""
+"""The regular expression for what becomes #, in the syntax that DuckDB's RE2 and Python share."""
 
 _NUMBERS = re.compile(NUMBERS, re.ASCII)
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")
@@ -26,7 +26,7 @@ _PATH = re.compile(
     r"(?:[A-Za-z]:\\|https?://|(?<![\w.])~?/)[^\s,;:)\]]+|(?<![\w.#~-])(?:[\w.#~-]+[/\\]){2,}[\w.#~-]*"
 )
 _ID = re.compile(r"(?<![\w-])[\w-]*#[\w-]*#[\w#-]*|#[A-Za-z_][\w-]*")
-# What tells errors apart stands at their beginning.
+# The beginning of a message distinguishes errors; the rest only costs time.
 _SHAPED_CHARS = 2000
 _FRAME = re.compile(r'File "([^"\n]+)", line \d+, in ([^\n]+)')
 _FOREIGN = re.compile(
@@ -36,7 +36,10 @@ _FOREIGN = re.compile(
 
 
 def shape_of(message: str) -> str:
-    """A message without numbers, ids, quoted values and paths; one without numbers already gives the same."""
+    """The message without numbers, ids, quoted values and paths.
+
+    A message whose numbers were already replaced gives the same shape.
+    """
     shape = _NUMBERS.sub("#", message[:_SHAPED_CHARS])
     shape = _QUOTED.sub("'*'", shape)
     shape = _PATH.sub("<path>", shape)
@@ -44,10 +47,10 @@ def shape_of(message: str) -> str:
 
 
 def place_of(traceback: str | None) -> str:
-    """The innermost function of one's own code in a traceback, as file:function; empty if there is none.
+    """The innermost function of the program's own code in a traceback, as file:function; "" without frames.
 
-    Own is what lies neither in the standard library nor among installed packages; without such a frame it is
-    the innermost of all.
+    Own code is outside the standard library and the installed packages. If no frame is own code, the
+    innermost frame of all is used.
     """
     frames = _FRAME.findall(traceback or "")
     own = [frame for frame in frames if not _FOREIGN.search(frame[0])]
@@ -59,13 +62,13 @@ def place_of(traceback: str | None) -> str:
 
 
 def fingerprint(error_type: str | None, message: str, place: str) -> str:
-    """What errors of one sort have in common, as 16 hexadecimal digits."""
+    """A digest of error type, message shape and place, as 16 hexadecimal digits."""
     text = "|".join((error_type or "", shape_of(message), place))
     return blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def told_pattern(pattern: Mapping[str, Any]) -> str:
-    """What the errors of a pattern say: the message, less what changes where not all say the same."""
+    """The text of a pattern: the message, or type and shape if the messages of its errors differ."""
     if not pattern["varies"]:
         return str(pattern["message"] or pattern["error_type"] or "(no message)")
     return ": ".join(part for part in (pattern["error_type"], pattern["shape"]) if part)
@@ -74,11 +77,11 @@ def told_pattern(pattern: Mapping[str, Any]) -> str:
 TOP_MESSAGES = 20
 TOP_PATTERNS = 50
 MAX_ERRORS = 10_000
-"""How many errors a list of them holds, the newest."""
+"""The most errors that a list holds; the newest are kept."""
 MAX_SHAPES = 20_000
 TOP_TOGETHER = 10
 WINDOW_US = 1_000_000
-"""Errors that come within such a window, or inside one span, come together."""
+"""Errors within one such window, or inside one span, occur together."""
 TAIL = 5
 NO_AGENT = "(no agent)"
 NO_TYPE = "(logged)"
@@ -88,38 +91,37 @@ _MIN_TREND = 5
 _MIN_TOGETHER = 3
 _RARE = 0.01
 
-# Two errors are alike, roughly, if they differ in numbers only: `fingerprint` then joins such groups.
+# A rough grouping by error type and message without numbers; `fingerprint` then joins these groups.
 _SHAPE = f"regexp_replace(coalesce(error_message, message, ''), '{NUMBERS}', '#', 'g')"
 FINGERPRINT = f"left(md5(concat(coalesce(error_type, ''), '|', {_SHAPE})), 16)"
-"""An expression for a rough fingerprint, where a number of groups is all that is wanted."""
+"""SQL for a rough fingerprint, for queries that only need to count groups."""
 _KEYS = ("error_type", "error_message", "error_id", "traceback", "fingerprint")
 
 
 class Errors(list[dict[str, Any]]):
-    """Errors as event dicts, newest last; `total` says how many there are in all."""
+    """Errors as event dicts, newest last; `total` is the number of errors in the session."""
 
     total: int = 0
 
 
 def error_patterns(engine: Engine, ends_us: tuple[int, int] | None = None) -> dict[str, Any]:
-    """Every error of the session counted once, and what they have in common.
+    """Count every error of the session once, and group them into patterns.
 
     An error is an event of kind `error`, or a line of level ERROR or CRITICAL that does not point at one.
 
     Args:
         engine: over the session.
-        ends_us: the times of its first and last event; looked for where they are not known.
+        ends_us: the times of the first and last event; queried if None.
 
     Returns:
         `total_errors`; `most_common_messages`, a list of (message, count), most frequent first, at most 20;
         `by_type`, `by_agent`, `by_level` ({name: count}); `fingerprints`, at most 50 dicts with fingerprint,
-        error_type, message (of the first), shape (the message without what changes), varies (whether the
-        messages differ), place, count, agents
-        (how many), agent_ids (the first 5), first_seen, last_seen, trend (see `stats`), slices (counts in
-        tenths of the session), example_id (the first) and example_agent; `total_fingerprints`;
-        `together`, at most 10 dicts with the fingerprints `first`
-        and `second`, how often both come within a second (`windows`) and how often chance would make that
-        (`expected`), and in how many spans both are (`spans`).
+        error_type, message (of the first), shape (the message without its variable parts), varies (whether
+        the messages differ), place, count, agents (how many), agent_ids (the first 5), first_seen, last_seen,
+        trend (see `trend`), slices (counts in tenths of the session), example_id (the first) and
+        example_agent; `total_fingerprints`; `together`, at most 10 dicts with the fingerprints `first` and
+        `second`, the number of one-second windows with both (`windows`), the number expected by chance
+        (`expected`), and the number of spans with both (`spans`).
     """
     engine.make_table(
         "error_lines",
@@ -219,16 +221,17 @@ def _joined(name: str, groups: list[dict[str, Any]], begin_us: int, span_us: int
 
 
 def trend(slices: list[int], mean: float, last: float) -> str:
-    """How errors of one pattern are spread over the session: rising, falling, steady, burst, over or few.
+    """Classify how errors of one pattern spread over the session: rising, falling, steady, burst, over, few.
 
-    `over`: none came for so long that a steady rate would make that once in a hundred sessions. `burst`: four
-    of five came within a tenth of the session. Else Laplace's trend test on the mean time (D. R. Cox and
-    P. A. W. Lewis, The Statistical Analysis of Series of Events, 1966), at one in a hundred on either side.
+    `few`: fewer than 5 errors. `burst`: at least 80 % fall within one tenth of the session. `over`: the
+    errors stopped; at a steady rate so long a silence at the end has a probability below 1 %. Otherwise
+    Laplace's trend test on the mean time, at 1 % on either side (D. R. Cox and P. A. W. Lewis, The
+    Statistical Analysis of Series of Events, 1966).
 
     Args:
         slices: counts in tenths of the session.
-        mean: the mean time, as a share of the session.
-        last: the last time, likewise.
+        mean: the mean time of the errors, as a share of the session.
+        last: the time of the last error, as a share of the session.
     """
     count = sum(slices)
     if count < _MIN_TREND:
@@ -244,7 +247,7 @@ def trend(slices: list[int], mean: float, last: float) -> str:
 def _together(
     engine: Engine, patterns: list[dict[str, Any]], member_of: dict[int, str], span_us: int
 ) -> list[dict[str, Any]]:
-    """Pairs of patterns that come together more often than chance makes them."""
+    """Pairs of patterns that occur together more often than by chance, or inside the same spans."""
     names = {row["fingerprint"] for row in patterns}
     hashes = [each for each, name in member_of.items() if name in names]
     if len(names) < 2:
@@ -253,7 +256,7 @@ def _together(
     alone: defaultdict[str, int] = defaultdict(int)
     for key in (f"(ts_us // {WINDOW_US})", "parent_span_id"):
         counts: defaultdict[tuple[str, str], int] = defaultdict(int)
-        # the sets of patterns that occur, with how often: few, however many windows there are
+        # one row for each distinct set of patterns: few rows, however many windows there are
         sets = engine.rows(
             "SELECT members, count(*) AS n FROM (SELECT list_sort(list(DISTINCT shape_hash)) AS members "
             f"FROM error_lines WHERE list_contains($1, shape_hash) AND {key} IS NOT NULL GROUP BY {key}) "
@@ -299,7 +302,7 @@ def _poisson_tail(count: int, mean: float) -> float:
 
 
 def journey_tail(reader: TreeReader, pattern: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the agent of a pattern's example did last before it, and the example itself, as event dicts."""
+    """The last 5 events of the agent before a pattern's example, and the example itself, as event dicts."""
     if pattern["example_agent"] is None:
         return []
     until_us = parse_timestamp(pattern["first_seen"]) + 1
@@ -315,9 +318,12 @@ def journey_tail(reader: TreeReader, pattern: dict[str, Any]) -> list[dict[str, 
 
 
 def errors(engine: Engine, agent_id: str | None = None, limit: int | None = None) -> Errors:
-    """Errors as event dicts, newest last; of one agent, or only the newest so many, if asked for.
+    """Return errors as event dicts, newest last.
 
-    At most 10,000, the newest, unless `limit` asks for more; `total` of the list says how many there are.
+    Args:
+        engine: over the session.
+        agent_id: only errors of this agent.
+        limit: only this many, the newest; default: 10,000. `total` of the list counts all.
     """
     most = MAX_ERRORS if limit is None else max(0, int(limit))
     source = (

@@ -1,4 +1,4 @@
-"""Who interacted with whom, what spread, and how messages flowed: the parts, and one summary."""
+"""Interactions between agents: who with whom, how content spread, and how messages flowed."""
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KEYS: Final = (
 
 @contextmanager
 def interaction_lines(engine: Engine) -> Iterator[str]:
-    """What stands behind FROM for the events between agents: place, id, tick, agent, kind and payload."""
+    """Keep the events between agents; yields a table or sub-query with order, id, tick, agent and payload."""
     kinds = ", ".join(f"'{kind}'" for kind in _KINDS)
     query = (
         f"(SELECT {BY_ORDER}, id, tick, agent_id, event_type, {', '.join(_KEYS)} FROM {scan(*_KEYS)} "
@@ -44,12 +44,11 @@ TOP: Final = 10
 
 
 def interaction_report(engine: Engine, *, edges: bool = False) -> dict[str, Any]:
-    """The summary with the graph, the trees of what spread, and the messages in full.
+    """Return the summary with the graph, the trees of shared content, and the messages in full.
 
     Returns:
-        What `interaction_summary` gives, with `messages` as `messages.message_flow` has them, `graph`
-        (`social_graph`, with every edge if `edges`), and `top_cascades`
-        (`cascades.top_cascades`).
+        The keys of `interaction_summary`, `messages` extended by `message_flow`, `graph` (`social_graph`,
+        with every edge if `edges`), and `top_cascades` (`top_cascades`).
     """
     with interaction_lines(engine) as lines:
         found = _summary(engine, lines)
@@ -61,13 +60,13 @@ def interaction_report(engine: Engine, *, edges: bool = False) -> dict[str, Any]
 
 
 def interaction_summary(engine: Engine) -> dict[str, Any]:
-    """Who dealt with whom and with what.
+    """Summarise who interacted with whom, and with which content.
 
     Returns:
-        `total_interactions` (events of kind interaction) and `by_type`; `top_viral_content` (content with the
-        largest cascade event, then with most shares and interactions; dicts with content_id, cascade_size (0
-        where no cascade event tells of it), interactions, shares); `most_active` agents; `connections`,
-        `cascades`, `collaborations` and `messages` (dicts with their `total`).
+        `total_interactions` (events of kind interaction) and `by_type`; `top_viral_content` (content by
+        largest cascade event, then by shares and interactions; dicts with content_id, cascade_size (0 without
+        a cascade event), interactions, shares); `most_active` agents; `connections`, `cascades`,
+        `collaborations` and `messages` (dicts with their `total`).
     """
     with interaction_lines(engine) as lines:
         return _summary(engine, lines)
@@ -172,7 +171,7 @@ _STEPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 
 
 def top_cascades(engine: Engine, lines: str, top: int = 10) -> list[dict[str, Any]]:
-    """The content that spread furthest, each as `cascade`, the largest first; of `events`."""
+    """The content that spread furthest, largest first, each as from `cascade`."""
     if top < 1:
         return []
     rows = engine.rows(
@@ -186,19 +185,19 @@ def top_cascades(engine: Engine, lines: str, top: int = 10) -> list[dict[str, An
 
 
 def cascade(engine: Engine, lines: str, content_id: str) -> dict[str, Any]:
-    """How one piece of content spread; `lines` is what `events` gives.
+    """Show how one piece of content spread; `lines` is from `interaction_lines`.
 
     Returns:
-        `content_id`; `source`: `shares` where there is a tree, else `cascade events`; `root_agent_id`; `size`
+        `content_id`; `source`: `shares` if there is a tree, else `cascade events`; `root_agent_id`; `size`
         (distinct agents that shared, without the author), `depth`, `breadth` (most at one depth), `by_depth`,
-        `shares` (events, repeated ones included), `seconds_to` ({number of agents: seconds until so many had
-        shared}) `half_s` (until half of them had), counted from `started_at`, which is the time of
-        `started_by`: content_generation, or the first share; `recorded`: what the last `cascade` event says
-        of it (id, size, depth), None without one; `tree`: dicts in order, parents first, with depth,
-        agent_id, id (of the share), tick and after_s.
+        `shares` (events, repeated ones included), `seconds_to` ({number of agents: seconds until that many
+        had shared}), `half_s` (until half of them had), counted from `started_at`, the time of `started_by`:
+        content_generation, or the first share; `recorded`: the last `cascade` event of the content (id, size,
+        depth), None without one; `tree`: dicts in order, parents first, with depth, agent_id, from, id (of
+        the share), tick and after_s.
 
     Raises:
-        InputError: nobody shared it, and no cascade event names it.
+        InputError: nobody shared the content, and no cascade event names it.
     """
     found = _told(engine, lines, [content_id])
     if not found:
@@ -273,11 +272,11 @@ def _tree_of(
     for row in shares:
         who, parent = row["who"], row["from_whom"] or root
         if who is None or who in depths:
-            continue  # shared before, or the author's own
+            continue  # a repeated share, or one by the author
         if parent is None:
             depths[who], parent = 1, ""
         else:
-            # of somebody who is not known to have shared it: another beginning
+            # shared from an agent whose own share is unknown: that agent becomes another root
             depths[who] = depths.setdefault(parent, 0) + 1
         children.setdefault(parent, []).append(row)
         reached.append(row["ts_us"])
@@ -302,7 +301,7 @@ def _tree_of(
 def _flat(
     children: dict[str, list[dict[str, Any]]], depths: dict[str, int], began_us: int
 ) -> list[dict[str, Any]]:
-    """The shares in order of the tree; by an own stack, since a chain may be long."""
+    """The shares in tree order; with an explicit stack, since a chain can exceed the recursion limit."""
     sharers = {row["who"] for rows in children.values() for row in rows}
     roots = [name for name in children if name not in sharers]
     pending = [row for name in reversed(roots) for row in reversed(children[name])]
@@ -329,20 +328,20 @@ _TABLES: Final = ("graph_edges", "graph_pairs", "graph_ties", "graph_labels", "g
 
 
 def social_graph(engine: Engine, lines: str, *, with_edges: bool = False) -> dict[str, Any]:
-    """The graph of a session's agents, told in numbers; weights are counts of events.
+    """Compute statistics of the graph of a session's agents; weights are counts of events.
 
-    `lines` is what `events` gives.
+    `lines` is from `interaction_lines`.
 
-    Interactions that name a target, ties, and messages sent are directed edges; working together is an
-    undirected one, which counts for neighbours and components only.
+    Interactions with a target, connections, and sent messages are directed edges. A collaboration is an
+    undirected edge, which counts only for neighbours and components.
 
     Returns:
         `nodes`; `edges` (distinct ordered pairs, without loops); `self_edges`; `by_type`: {type: edges,
-        weight}; `reciprocity` (share of the edges whose reverse is there, None without edges); `density`;
+        weight}; `reciprocity` (share of the edges whose reverse exists, None without edges); `density`;
         `components` (weakly connected: `count`, `largest`, `sizes` of the ten largest); `top_connectors`
         (most neighbours first: agent_id, neighbours, out, in, weight_out, weight_in); `strongest` (pairs:
-        source, target, weight, types); `collaborations` (pairs who worked together most); with `with_edges`,
-        `edge_list`: every pair and type, the heaviest 100,000.
+        source, target, weight, types); `collaborations` (the pairs with most collaborations); with
+        `with_edges`, `edge_list`: the heaviest 100,000 pairs by type.
     """
     with _tables(engine, lines):
         counts = engine.row(
@@ -375,7 +374,7 @@ def social_graph(engine: Engine, lines: str, *, with_edges: bool = False) -> dic
 
 @contextmanager
 def _tables(engine: Engine, lines: str) -> Iterator[None]:
-    """One scan fills a table of weighted edges; the others are made of that."""
+    """Create the tables of the graph: one scan fills the weighted edges, the others derive from these."""
     try:
         engine.rows(
             "CREATE OR REPLACE TEMP TABLE graph_edges AS SELECT source, target, type, is_mutual, "
@@ -399,7 +398,7 @@ def _tables(engine: Engine, lines: str) -> Iterator[None]:
 
 
 def _raw_edges(lines: str) -> str:
-    """A query for (source, target, type, is_mutual), a row for each event and pair."""
+    """A query for (source, target, type, is_mutual), one row per event and pair."""
     return f"""
         WITH joint AS (SELECT type, list_sort(list_distinct(TRY_CAST(participants AS VARCHAR[]))) AS who FROM
             (SELECT 'collaboration:' || coalesce(collaboration_type, '') AS type, participants FROM {lines}
@@ -417,7 +416,7 @@ def _raw_edges(lines: str) -> str:
 
 
 def _label_components(engine: Engine) -> None:
-    """Give each node the least name that it is connected with; a label jumps to its label's own each time."""
+    """Label each node with the least name in its component, by label propagation with pointer jumping."""
     engine.rows(
         "CREATE OR REPLACE TEMP TABLE graph_labels AS SELECT a AS node, least(a, min(b)) AS label "
         "FROM graph_ties GROUP BY a"
@@ -488,18 +487,18 @@ _RECEIVED: Final = "direction LIKE 'rec%'"
 
 
 def message_flow(engine: Engine, lines: str) -> dict[str, Any]:
-    """What became of the messages of a session; both ends of one have its `message_id`.
+    """Follow the messages of a session; sending and receipt share a `message_id`.
 
-    `lines` is what `events` gives.
+    `lines` is from `interaction_lines`.
 
     Returns:
-        `sent` and `received` (events); `delivered`; `never_received`; of these `undelivered`: one that was
-        sent to the same agent later has been received, so it was lost or left lying (the others may have been
-        under way at the end); `never_sent` (received, and nobody on record sent it); `received_twice`;
+        `sent` and `received` (events); `delivered`; `never_received`; `undelivered`: those of these where a
+        later message to the same agent was received, so they were lost or left unread (the others may have
+        been in transit at the end); `never_sent` (received without a recorded sending); `received_twice`;
         `latency_ms` from sending to the first receipt: count, mean, p50, p95, p99, max, `quantiles` (exact or
-        approximate), and `negative` (receipts before the sending: clocks of two machines); `slowest`,
-        `oldest_undelivered` (message_id with sender, recipient, sent_at, and sent_id, the event of the
-        sending); `by_agent` (most unread first: agent_id, sent, received, unread); `pairs`.
+        approximate), and `negative` (receipts before the sending, if two machines' clocks differ);
+        `slowest`, `oldest_undelivered` (message_id with sender, recipient, sent_at, and sent_id, the event of
+        the sending); `by_agent` (most unread first: agent_id, sent, received, unread); `pairs`.
     """
     try:
         engine.rows(

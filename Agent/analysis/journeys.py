@@ -1,4 +1,4 @@
-"""What one agent did, event by event and in overview, from its files alone; and the session's timeline."""
+"""What one agent did, event by event and in overview, from its files alone; also the session's timeline."""
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
@@ -76,7 +76,7 @@ class ActivityCount:
         del self.recent_errors[:-RECENT_ERRORS]
 
     def result(self) -> dict[str, Any]:
-        """The counts as `analyze_agent_activity` gives them."""
+        """The counts, with the keys that `analyze_agent_activity` documents."""
         assert self.first is not None and self.last is not None  # noqa: S101 - agent_events raised otherwise
         return {
             "agent_id": self.agent_id,
@@ -99,12 +99,12 @@ class ActivityCount:
 
 
 def agent_activity(reader: TreeReader, agent_id: str) -> dict[str, Any]:
-    """What one agent did: counts by action, outcome, kind and level, errors, durations in milliseconds.
+    """Count what one agent did: actions, outcomes, kinds, levels, errors, durations in milliseconds.
 
-    `errors` is how many errors are the agent's; an action that failed because of one is not a second one.
+    `errors` counts the agent's errors once: an action that failed because of an error does not count again.
 
     Raises:
-        AgentNotFound: the session knows no such agent.
+        AgentNotFound: the session does not contain this agent.
     """
     count = ActivityCount(agent_id)
     for event in agent_events(reader, agent_id):
@@ -127,11 +127,11 @@ _MARKS = (
 
 
 def timeline(engine: Engine, buckets: int = DEFAULT_BUCKETS) -> dict[str, Any]:
-    """The session cut into equal spans of time.
+    """Count events in equal intervals of the session.
 
     Returns:
-        `buckets`: dicts with start, end, first_tick, last_tick, events, errors, agents (how many were
-        active) and `by_type` ({event_type: count}), empty spans included; `marks`: starts, ends, phases,
+        `buckets`: dicts with start, end, first_tick, last_tick, events, errors, agents (how many were active)
+        and `by_type` ({event_type: count}), empty intervals included; `marks`: starts, ends, phases,
         milestones and named checkpoints, oldest first.
     """
     buckets = max(1, buckets)
@@ -146,7 +146,7 @@ def timeline(engine: Engine, buckets: int = DEFAULT_BUCKETS) -> dict[str, Any]:
     for row in engine.rows(
         f"SELECT {place} AS bucket, event_type, count(*) AS n, min(tick) AS low, max(tick) AS high, "
         f"count(*) FILTER (WHERE {IS_ERROR}) AS errors FROM {scan('error_id')} "
-        # what has come since the edges were found has no bucket
+        # events written after the edges were queried have no bucket
         f"WHERE ts_us BETWEEN {first} AND {last} GROUP BY 1, 2 ORDER BY 1, n DESC, 2"
     ):
         _add(made[row["bucket"]], row)
@@ -182,7 +182,7 @@ def _add(bucket: dict[str, Any], row: dict[str, Any]) -> None:
 
 
 def marks(engine: Engine) -> list[dict[str, Any]]:
-    """What the program said about its own course, oldest first, at most 500."""
+    """The events that mark the program's progress (phases, milestones, ...), oldest first, at most 500."""
     kinds = ", ".join(f"'{kind}'" for kind in _MARKS)
     return engine.rows(
         f"SELECT timestamp, id, tick, event_type, name, message FROM {scan('name')} WHERE event_type IN "
@@ -194,7 +194,7 @@ MAX_STRETCHES: Final = 4096
 
 
 class Stretch(NamedTuple):
-    """A time between two busy ones, in microseconds; `after` and `before` are the events at its ends."""
+    """An idle interval in microseconds; `after` and `before` are the events at its ends."""
 
     start_us: int
     end_us: int
@@ -203,15 +203,15 @@ class Stretch(NamedTuple):
 
     @property
     def length_us(self) -> int:
-        """How long it was."""
+        """The length in microseconds."""
         return self.end_us - self.start_us
 
 
 class Busy:
-    """The union of intervals; `add` takes them in the order of their ends, as spans are written.
+    """The union of intervals; `add` takes them in order of their ends, the order in which spans are written.
 
-    Of more than 4096 separate times the ones with the least between them are held as one: `blur_us` says up
-    to which length idle stretches are no longer distinguished.
+    Above 4096 separate intervals, those with the smallest gaps between them are merged: gaps up to `blur_us`
+    may then count as busy.
     """
 
     def __init__(self, most: int = MAX_STRETCHES) -> None:
@@ -220,7 +220,7 @@ class Busy:
         self.blur_us = 0
 
     def add(self, start_us: int, end_us: int, event_id: str) -> None:
-        """Take what was done from then to then, an instant being both."""
+        """Add one interval; an instant has the same start and end."""
         start_us = min(start_us, end_us)
         last_us, first, last = end_us, event_id, event_id
         while self._times and self._times[-1][1] >= start_us:
@@ -233,7 +233,7 @@ class Busy:
             self._merge()
 
     def _merge(self) -> None:
-        """Hold those times as one between which little lies, so that half of them are left."""
+        """Merge intervals across the smaller half of the gaps, so that about half of them remain."""
         between = sorted(b[0] - a[1] for a, b in zip(self._times, self._times[1:], strict=False))
         self.blur_us = max(self.blur_us, between[len(between) // 2])
         merged = [self._times[0]]
@@ -247,21 +247,21 @@ class Busy:
 
     @property
     def busy_us(self) -> int:
-        """How long something was going on, what `blur_us` no longer distinguishes included."""
+        """The total busy time in microseconds, including gaps that were merged."""
         return sum(end - start for start, end, _, _ in self._times)
 
     @property
     def idle_us(self) -> int:
-        """How long nothing was, between the first and the last."""
+        """The total idle time in microseconds between the first and the last interval."""
         return self._times[-1][1] - self._times[0][0] - self.busy_us if self._times else 0
 
     @property
     def first_us(self) -> int | None:
-        """When it began."""
+        """The start of the first interval, None without any."""
         return self._times[0][0] if self._times else None
 
     def stretches(self, most: int) -> list[Stretch]:
-        """The longest idle stretches, in order of time."""
+        """The longest idle intervals, at most `most`, in order of time."""
         pairs = zip(self._times, self._times[1:], strict=False)
         found = [Stretch(a[1], b[0], a[3], b[2]) for a, b in pairs]
         longest = sorted(found, key=lambda each: (-each.length_us, each.start_us))[:most]
@@ -274,7 +274,7 @@ _SPOILING: Final = frozenset({"lost", "unacknowledged", "unknown"})
 
 
 class _Overview:
-    """What is kept of the events, one after another."""
+    """Running totals over one agent's events."""
 
     def __init__(self, agent_id: str) -> None:
         self.activity = ActivityCount(agent_id)
@@ -302,22 +302,22 @@ def journey_overview(
     engine: Engine | None = None,
     each: Callable[[Event], None] = lambda _event: None,
 ) -> dict[str, Any]:
-    """One agent's journey through one session, in totals; memory is flat in its length.
+    """Summarise one agent's journey through one session; memory does not grow with its length.
 
     Args:
         reader: of the session.
         agent_id: whose journey.
-        engine: over the whole session, to look for what the recording lacks; without one it does not look.
-        each: is given every event on the way, in order.
+        engine: over the whole session, to find gaps of the recording; None skips this.
+        each: called with every event, in order.
 
     Returns:
-        What `activity.agent_activity` gives, `session_id`, `started_at` (the beginning of the first span),
-        `duration_s`, `busy_s`, `idle_s`, `idle` (the 5 longest stretches: start, end, seconds, and the ids of
-        the events around), `idle_blur_s` (shorter stretches are not distinguished), `spans`, `in_flight` (of
-        this agent), `runs`, `damaged_lines` (in its files), `gaps` (`record_gaps`, or None).
+        The keys of `agent_activity`, `session_id`, `started_at` (the start of the first span), `duration_s`,
+        `busy_s`, `idle_s`, `idle` (the 5 longest idle intervals: start, end, seconds, and the ids of the
+        events around), `idle_blur_s` (shorter intervals may count as busy), `spans`, `in_flight` (of this
+        agent), `runs`, `damaged_lines` (in its files), `gaps` (`record_gaps`, or None).
 
     Raises:
-        AgentNotFound: the session knows no such agent.
+        AgentNotFound: the session does not contain this agent.
     """
     kept = _Overview(agent_id)
     damaged_before = reader.damaged_lines
@@ -364,12 +364,12 @@ def _stretch(start_us: int, end_us: int, after: str, before: str) -> dict[str, A
 
 
 def record_gaps(reader: TreeReader, engine: Engine, writers: list[str]) -> list[dict[str, Any]]:
-    """What some writers took numbers for and what stands in no file: it may have been of any of their agents.
+    """List the gaps in some writers' numbering; a missing event may belong to any agent of that writer.
 
     Returns:
-        In order, at most 50: `writer`, `verdict` (lost, unacknowledged, unknown, retired, as in
-        `losses()`), `count`, `first_seq`, `last_seq`, and the times of the writer's events next to them,
-        `after` and `before` (None if there is none).
+        In order, at most 50: `writer`, `verdict` (lost, unacknowledged, unknown, retired, as in `losses()`),
+        `count`, `first_seq`, `last_seq`, and the times of the writer's nearest events, `after` and `before`
+        (None if there is none).
     """
     found = counted_losses(reader.session, engine) or reader.losses()
     gaps = [
@@ -384,7 +384,7 @@ def record_gaps(reader: TreeReader, engine: Engine, writers: list[str]) -> list[
 
 
 def _neighbours(engine: Engine, gaps: list[tuple[str, Gap]]) -> dict[int, dict[str, Any]]:
-    """The times next to each gap, all out of one scan; a writer's times never decrease."""
+    """The times next to each gap, from a single scan; the times of one writer never decrease."""
     found = engine.rows(
         "WITH gaps AS (SELECT unnest($1::BIGINT[]) AS place, unnest($2::VARCHAR[]) AS owner, "
         "unnest($3::BIGINT[]) AS first_seq, unnest($4::BIGINT[]) AS last_seq) "
@@ -416,16 +416,16 @@ def _placed(writer: str, gap: Gap, around: dict[str, Any]) -> dict[str, Any]:
 
 
 def journeys_overview(root: Path, agent_id: str) -> dict[str, Any]:
-    """An agent's way through every session under a root.
+    """Summarise one agent through every session under a root.
 
     Returns:
-        `sessions`: the `overview` of each, oldest first; and in total `events`, `actions`, `errors`,
-        `busy_s`, `first_seen`, `last_seen`, `between_s` (from one session's end to the next one's beginning:
-        neither idle nor a gap, nothing was running that was recorded), `action_counts`, and `unread`: by its
-        id, why a session could not be read, so that it counts in none of these.
+        `sessions`: the `journey_overview` of each, oldest first; and in total `events`, `actions`, `errors`,
+        `busy_s`, `first_seen`, `last_seen`, `between_s` (time between sessions, when nothing was recorded;
+        neither idle nor a gap), `action_counts`, and `unread`: {session id: why it could not be read}; such
+        a session is missing from all totals.
 
     Raises:
-        AgentNotFound: no session under the root knows the agent.
+        AgentNotFound: no session under the root contains the agent.
     """
     sessions: list[dict[str, Any]] = []
     newest: TreeReader | None = None
@@ -437,9 +437,9 @@ def journeys_overview(root: Path, agent_id: str) -> dict[str, Any]:
                 newest = reader
                 sessions.append(journey_overview(reader, agent_id))
         except SessionNotFound:
-            continue  # pruned meanwhile: it is none of the sessions any more
+            continue  # removed by retention in the meantime
         except AgentNotFound:
-            continue  # a file of that name holds no readable event of the agent
+            continue  # its file has no readable event of the agent
         except DamagedInput as error:
             unread[ref.session_id] = str(error)
     if not sessions:
@@ -480,28 +480,27 @@ _LONGEST_MS: Final = 1e12
 
 
 def agent_journey(reader: TreeReader, agent_id: str, *, nested: bool = False) -> list[dict[str, Any]]:
-    """Every event of one agent, each with its depth among the agent's own spans.
+    """List every event of one agent, each with its depth among the agent's own spans.
 
-    A span is written when it ends, so in order of time (the default) it stands behind what happened in it.
+    A span is written when it ends, so in order of time (the default) it follows the events inside it.
 
     Args:
         reader: of the session.
         agent_id: whose journey.
-        nested: order by beginnings instead, each span before what happened in it; `started_at` never
-            decreases.
+        nested: sort by start time, so that each span precedes the events inside it.
 
     Returns:
-        Event dicts (`rows.event_row`) with `depth`, `duration_ms` and `started_at` besides.
+        Event dicts (`views.event_row`) plus `depth`, `duration_ms` and `started_at`.
 
     Raises:
-        AgentNotFound: the session knows no such agent.
+        AgentNotFound: the session does not contain this agent.
     """
     events = list(agent_events(reader, agent_id))
     depths = span_depths(events)
     steps = [_step(event, depths) for event in events]
     if nested:
         places = {id(step): place for place, step in enumerate(steps)}
-        # What a span holds can begin in the same microsecond; the span is then told first.
+        # An inner event can start in the same microsecond as its span; depth sorts the span first.
         steps.sort(key=lambda step: (step["started_at"], step["depth"], places[id(step)]))
     return steps
 
@@ -523,7 +522,7 @@ def _started(event: Event, duration_ms: float | None) -> str:
 
 
 def span_depths(events: Sequence[Event]) -> dict[str, int]:
-    """How many known spans enclose each span of some events, by span id."""
+    """The number of known spans around each span, by span id."""
     parents = {event.span_id: event.parent_span_id for event in events if event.span_id is not None}
     depths: dict[str, int] = {}
     for span in parents:
@@ -542,17 +541,17 @@ def span_depths(events: Sequence[Event]) -> dict[str, int]:
 def journey_tree(
     reader: TreeReader, agent_id: str, most: int = MAX_TREE_EVENTS
 ) -> tuple[list[dict[str, Any]], int]:
-    """One agent's events as the tree of its spans, parents before children; and how many were left out.
+    """Build the tree of one agent's spans; return its rows, parents first, and the number of dropped events.
 
     Returns:
         Nodes with `depth`, `id`, `span_id`, `event_type`, `name`, `timestamp`, `started_at`, `duration_ms`,
-        `self_ms` (what its own children do not account for, at least 0), `tick`, `level`, `outcome`,
-        `message`, `children` (how many), `inside` (of an outermost one: the span around it that is none of
-        this agent's), and `mark`: None, `open` (begun and not ended), duplicate or cycle
-        (`event.forest.Mark`). Of more than `most` events the last are taken.
+        `self_ms` (duration less that of the direct children, at least 0), `tick`, `level`, `outcome`,
+        `message`, `children` (count), `inside` (of a root: the enclosing span that belongs to another agent),
+        and `mark`: None, `open` (started and not ended), duplicate or cycle (`event.ordering`). Only the last
+        `most` events are used.
 
     Raises:
-        AgentNotFound: the session knows no such agent.
+        AgentNotFound: the session does not contain this agent.
     """
     seen = 0
     kept: deque[Event] = deque(maxlen=most)
@@ -569,7 +568,7 @@ def tree_rows(forest: Forest, open_spans: dict[str, str]) -> list[dict[str, Any]
     inside: str | None = None
     for depth, node in forest.walk():
         if depth == 0:
-            # A span of another agent, or of none, is no step of this journey; what it holds stands outermost.
+            # A root without an event that is not open belongs to another agent: skip it, keep its children.
             is_elsewhere = node.unfinished and node.span_id not in open_spans
             inside = node.span_id if is_elsewhere else None
             if is_elsewhere:
@@ -616,6 +615,6 @@ _NAMES: Final = (
 
 
 def event_name(event: Event) -> str:
-    """What an event is about, in a word: its action, metric, stage ..., else its kind."""
+    """A short name for an event: its action, metric, stage, ..., else its kind."""
     found = (event.extra.get(key) for key in _NAMES)
     return next((str(value) for value in found if value), event.kind)

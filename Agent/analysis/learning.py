@@ -1,4 +1,4 @@
-"""How agents learn: sums, curves, whether learning settled, and which experience led to which update."""
+"""How agents learn: totals, curves, convergence, and which experience led to which update."""
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
@@ -64,25 +64,25 @@ _KEYS = (
 
 
 def learning_progress(engine: Engine, agent_id: str | None = None) -> dict[str, Any]:
-    """How one agent, or every agent, learned.
+    """Summarise how one agent, or every agent, learned.
 
-    Rewards that are not finite count in `reward_count` and in no sum.
+    Rewards that are not finite count in `reward_count` only.
 
     Args:
         engine: over the session, or over the agent's files alone.
-        agent_id: None for everything, learning of no single agent included.
+        agent_id: None for all agents, and for events without an agent.
 
     Returns:
-        The sums of `_SUMS`, `exploration_share` (0 to 1, None without exploration), `learning_stages`,
-        `reward_curve` and `metric_curves` (at most 50 points each), `convergence` (the last 20) and, for
-        every agent, `by_agent` with the sums again.
+        The keys of `_SUMS`, `exploration_share` (0 to 1, None without exploration), `learning_stages`,
+        `reward_curve` and `metric_curves` (at most 50 points each), `convergence` (the last 20) and, for all
+        agents, `by_agent` with the totals of each.
     """
     with learning_lines(engine, agent_id) as (lines, parameters):
         return progress_of(engine, agent_id, lines, parameters)
 
 
 def progress_of(engine: Engine, agent_id: str | None, lines: str, parameters: list[Any]) -> dict[str, Any]:
-    """`learning_progress` over lines that are kept (`learning_lines`)."""
+    """`learning_progress` over the rows of `learning_lines`."""
     progress = {"agent_id": agent_id} | _shared(engine.row(f"SELECT {_SUMS} FROM {lines}", parameters))
     progress["learning_stages"] = _stages(engine, lines, parameters)
     progress["reward_curve"] = _reward_curve(engine, lines, parameters)
@@ -99,7 +99,7 @@ def progress_of(engine: Engine, agent_id: str | None, lines: str, parameters: li
 
 @contextmanager
 def learning_lines(engine: Engine, agent_id: str | None) -> Iterator[Source]:
-    """The events of learning, of one agent or of all, read once where they are not too many."""
+    """Keep the learning events of one agent, or of all, so that the log is scanned only once."""
     kinds = ", ".join(f"'{kind}'" for kind in (*LEARNING_KINDS, "strategy_update"))
     whose = "" if agent_id is None else " AND agent_id = $1"
     columns = "ts_us, writer, seq, id, timestamp, tick, agent_id, event_type, causes"
@@ -129,7 +129,7 @@ _BUCKET = (
 
 
 def _reward_curve(engine: Engine, lines: str, parameters: list[Any]) -> list[dict[str, Any]]:
-    """Rewards in at most 50 equal spans of time, with the running sum."""
+    """Rewards in at most 50 equal intervals of time, with the running sum."""
     found = engine.rows(
         f"WITH r AS (SELECT ts_us, timestamp, tick, reward FROM {lines} WHERE event_type = 'reward' "
         "AND isfinite(reward)), edges AS (SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM r) "
@@ -146,7 +146,7 @@ def _reward_curve(engine: Engine, lines: str, parameters: list[Any]) -> list[dic
 
 
 def _metric_curves(engine: Engine, lines: str, parameters: list[Any]) -> dict[str, list[dict[str, Any]]]:
-    """The numbers in the `metrics` of training steps, by name, in at most 50 equal spans of time."""
+    """Numeric `metrics` of training steps, by name, in at most 50 equal intervals of time."""
     found = engine.rows(
         "WITH t AS (SELECT ts_us, timestamp, tick, unnest(json_keys(metrics::JSON)) AS name, "
         f"metrics::JSON AS metrics FROM {lines} WHERE event_type = 'training_step' AND json_valid(metrics) "
@@ -183,20 +183,20 @@ _CHANGES: Final = ("policy_update", "strategy_update")
 
 
 def learning_report(engine: Engine, agent_id: str | None = None, by: str | None = None) -> dict[str, Any]:
-    """How one agent, or everybody, learned: sums, curves, changes, convergence.
+    """Report how one agent, or all, learned: totals, curves, changes, convergence.
 
     Args:
         engine: over the session, or over the agent's files alone.
-        agent_id: None for everything.
-        by: what the curves run along: tick, time or episode (a key `episode` in the payload of the rewards);
-            None for ticks where the rewards have them, else time.
+        agent_id: None for all agents.
+        by: the axis of the curves: tick, time or episode (a key `episode` in the payload of the rewards);
+            None for ticks if most rewards have one, else time.
 
     Returns:
-        What `learning_progress` gives, and `curves` (`curves`), `changes`: {`counts` by
-        kind, `last`: the last 20 policy and strategy updates, each with `before` and `after`}.
+        The keys of `learning_progress`, `curves` (`learning_curves`), and `changes`: {`counts` by kind,
+        `last`: the last 20 policy and strategy updates, each with `before` and `after`}.
 
     Raises:
-        UsageError: there is no such axis, or no reward has it.
+        UsageError: the axis does not exist, or no reward has it.
     """
     with learning_lines(engine, agent_id) as source:
         return progress_of(engine, agent_id, *source) | {
@@ -208,17 +208,16 @@ def learning_report(engine: Engine, agent_id: str | None = None, by: str | None 
 def learning_curves(
     engine: Engine, source: Source, agent_id: str | None = None, by: str | None = None
 ) -> dict[str, Any]:
-    """Rewards and exploration in at most 50 equal parts of the axis; `source` is `learning.learning_lines`.
+    """Compute rewards and exploration in at most 50 equal parts of the axis; `source`: `learning_lines`.
 
     Returns:
-        `by`; `rewards`: dicts with first and last (place on the axis), count, sum, mean, moving_mean (over
-        `moving_mean_points` points, weighted by count) and cumulative; `exploration`: first, last, choices,
-        explored, share, epsilon; `convergence`: `stats.plateau` over the means, with `since` on the axis;
-        `shift`: where the means break into two levels (`at`, `before`, `after`, `p_value`, `method`), None
-        where they do not.
+        `by`; `rewards`: dicts with first and last (positions on the axis), count, sum, mean, moving_mean
+        (over `moving_mean_points` points, weighted by count) and cumulative; `exploration`: first, last,
+        choices, explored, share, epsilon; `convergence`: `stats.plateau` of the means, with `since` on the
+        axis; `shift`: a change point of the means (`at`, `before`, `after`, `p_value`, `method`), or None.
 
     Raises:
-        UsageError: as `learning_report`.
+        UsageError: as for `learning_report`.
     """
     axis = _axis(engine, source, agent_id, by)
     placed = _placed(source, agent_id, axis)
@@ -253,9 +252,9 @@ def _axis(engine: Engine, source: Source, agent_id: str | None, by: str | None) 
 
 
 def _placed(source: Source, agent_id: str | None, axis: str) -> Source:
-    """The source with a column `place`, and `explored` for what is a key and a kind at once."""
+    """The source with the axis as column `place`, and `explored`, since `exploration` is also a kind."""
     if axis == "episode":
-        # a user's own key: only the payload's text holds it
+        # a key of the user's own, which only the payload's text contains
         whose = "" if agent_id is None else " AND agent_id = $1"
         return Source(
             "(SELECT event_type, try_cast(extra->>'$.episode' AS BIGINT) AS place, "
@@ -298,12 +297,12 @@ def _rewards(engine: Engine, placed: Source, axis: str) -> list[dict[str, Any]]:
 
 
 def _window(points: int) -> int:
-    """Over how many points the moving mean goes: a tenth of them, at least three."""
+    """The number of points in the moving mean: a tenth of all, at least 3."""
     return max(3, points // 10)
 
 
 def _on_axis(point: dict[str, Any], axis: str) -> dict[str, Any]:
-    """The point with times as text."""
+    """The point with times formatted as text."""
     if axis != "time":
         return point
     from Agent.event.clock import format_timestamp
@@ -388,7 +387,7 @@ RULE_USE: Final = "the first choice or action after it"
 
 
 def learning_lineage(reader: TreeReader, agent_id: str) -> dict[str, Any]:
-    """The chains experience -> update -> use of one agent, from its files alone; memory is flat.
+    """Link one agent's experience to its updates and their use, from its files alone, in flat memory.
 
     Args:
         reader: of the session.
@@ -396,14 +395,14 @@ def learning_lineage(reader: TreeReader, agent_id: str) -> dict[str, Any]:
 
     Returns:
         `updates`: the last 100, oldest first, dicts with id, timestamp, tick, event_type, name, `experience`
-        and `used_by` (lists of edges: id, event_type, name, tick, reward where it is one, `source`: recorded
-        or inferred, `rule`: causes, payload, or the rule's name; an id that is none of this agent's events
-        has no event_type), `experience_count` (a list holds at most 64). Of all: `count`,
-        `with_recorded_experience`, `with_recorded_use`, `rewards_used`: how many rewards led to an update by
-        recorded edges.
+        and `used_by` (lists of edges: id, event_type, name, tick, reward of a reward, `source`: recorded or
+        inferred, `rule`: causes, payload, or the rule's name; an id of another agent's event has no
+        event_type), `experience_count` (a list holds at most 64). For all updates: `count`,
+        `with_recorded_experience`, `with_recorded_use`, `rewards_used` (the number of rewards with a recorded
+        edge to an update).
 
     Raises:
-        AgentNotFound: the session knows no such agent.
+        AgentNotFound: the session does not contain this agent.
     """
     lineage = _Lineage()
     for event in agent_events(reader, agent_id):
@@ -412,7 +411,7 @@ def learning_lineage(reader: TreeReader, agent_id: str) -> dict[str, Any]:
 
 
 class _Update:
-    """One update under way: what is known of it so far."""
+    """One update with its links so far."""
 
     __slots__ = ("experience", "experience_count", "row", "since", "since_count", "used_by", "used_recorded")
 
@@ -426,7 +425,7 @@ class _Update:
 
 
 class _Lineage:
-    """The fold over an agent's events."""
+    """A fold over one agent's events, in order."""
 
     def __init__(self) -> None:
         self._followed: OrderedDict[str, _Update] = OrderedDict()
@@ -440,7 +439,7 @@ class _Lineage:
         self.count = self.with_experience = self.with_use = self.rewards_used = 0
 
     def add(self, event: Event) -> None:
-        """Take the next event of the agent."""
+        """Process the agent's next event."""
         self._note_use(event)
         if event.kind in EXPERIENCES or event.kind in UPDATES or event.kind == "agent_action":
             self._remember(event)
@@ -469,7 +468,7 @@ class _Lineage:
         for event_id in _ids_in(event):
             named.setdefault(event_id, "payload")
         for event_id, rule in named.items():
-            # an id in a payload is one of an event only if there was such an event
+            # a text in a payload may only look like an id, so require a known event
             if rule != "payload" or event_id in self._seen:
                 self._add_experience(update, self._seen.get(event_id, {"id": event_id}), "recorded", rule)
         self.with_experience += bool(update.experience)
@@ -485,7 +484,7 @@ class _Lineage:
         if len(update.experience) < _MAX_NAMED:
             update.experience.append(row | {"source": source, "rule": rule})
         if source == "recorded" and row.get("event_type") == "reward":
-            # ids of the rewards named lately, so that one that two updates name counts once
+            # remember recently used rewards, so that a reward named by two updates counts once
             if row["id"] not in self._rewards_used:
                 self.rewards_used += 1
                 self._rewards_used.add(row["id"])
@@ -500,7 +499,7 @@ class _Lineage:
         if span is None:
             self._infer_from_before(update)
         elif not update.experience:
-            # its reward may be told after it, in the same span: it is waited for until that span ends
+            # its reward may be logged later in the same span, so wait until that span ends
             self._waiting.setdefault(span, []).append(update)
             if len(self._waiting) > _REMEMBERED:
                 for waiting in self._waiting.pop(next(iter(self._waiting))):
@@ -517,7 +516,7 @@ class _Lineage:
             self._add_experience(update, self._seen[reward.id], "inferred", RULE_SPAN)
 
     def _note_use(self, event: Event) -> None:
-        """Note who this event says it was led by, and what comes first after an update."""
+        """Note the updates that this event names, and the first choice or action after each update."""
         if event.span_id is not None:
             for waiting in self._waiting.pop(event.span_id, ()):
                 self._infer_from_before(waiting)
@@ -537,11 +536,11 @@ class _Lineage:
             for update in self._unused:
                 if not update.used_by and event.span_id != update.row["parent_span_id"]:
                     update.used_by.append(_row(event) | {"source": "inferred", "rule": RULE_USE})
-            # the action that an update stands in ends after it, and did not use it
+            # keep updates without a use: the action around an update ends after it, but did not use it
             self._unused = deque((each for each in self._unused if not each.used_by), maxlen=_FOLLOWED)
 
     def told(self) -> dict[str, Any]:
-        """What `learning_lineage` gives, but for the agent."""
+        """The result of `learning_lineage` without the agent's id."""
         for waiting in self._waiting.values():
             for update in waiting:
                 self._infer_from_before(update)
@@ -584,7 +583,7 @@ def _row(event: Event) -> dict[str, Any]:
 
 
 def _ids_in(event: Event) -> Iterator[str]:
-    """The event ids that stand in a payload, at most 64 of them."""
+    """Yield the event ids in a payload, at most 64."""
     found = 0
     pending: deque[Any] = deque(event.extra.values())
     looked = 0

@@ -1,4 +1,4 @@
-"""How long things take and what they use: per operation, per agent, over time, and as one summary."""
+"""Durations and resource use: per operation, per agent, over time, and as a summary."""
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
@@ -24,25 +24,25 @@ from Agent.event.payloads import KINDS
 
 
 def performance_summary(engine: Engine) -> dict[str, Any]:
-    """Durations in milliseconds, metrics, throughput, resources, the slowest spans, the bottlenecks.
+    """Summarise durations (ms), metrics, throughput, resources, the slowest spans and bottlenecks.
 
     Returns:
         `operations` and `actions`: {name: count, errors, total_ms, mean, p50, p95, p99, max, self_ms} of
-        measured blocks and of actions; `other_spans`: dicts of the rest (`operations`);
-        `quantiles`: exact or approximate; `metrics`: the same numbers over the values of metrics without a
-        duration, with their `unit`; `throughput` by operation; `resources`; `slowest` (10 spans);
-        `bottlenecks` (operations by the time that is their own: kind, name, count, total_ms, self_ms, share).
+        measured blocks and of actions; `other_spans`: dicts for all other kinds (`operations`);
+        `quantiles`: exact or approximate; `metrics`: the same statistics of metrics without a duration, with
+        their `unit`; `throughput` by operation; `resources`; `slowest` (10 spans); `bottlenecks` (operations
+        by own time: kind, name, count, total_ms, self_ms, share).
     """
     with _sources(engine) as (spans, measured):
         return _summary(engine, spans, measured, with_trees=False)
 
 
 def performance_report(engine: Engine) -> dict[str, Any]:
-    """The summary with everything over time besides.
+    """Return the summary, with curves and changes over time.
 
     Returns:
-        What `performance_summary` gives, each of `slowest` with its tree, and `latency_steps`
-        (`latency.latency_steps`), `throughput_curve`, `resource_curve`.
+        The keys of `performance_summary`, where each of `slowest` has its tree, and `latency_steps`,
+        `throughput_curve`, `resource_curve` (see the functions of these names).
     """
     with _sources(engine) as (spans, measured):
         return _summary(engine, spans, measured, with_trees=True) | {
@@ -60,7 +60,7 @@ _MEASURED: Final = (
 
 @contextmanager
 def _sources(engine: Engine) -> Iterator[tuple[str, str]]:
-    """The two sorts of rows that everything here is made of."""
+    """Keep the two tables that all answers are computed from: timed spans, and other measurements."""
     others = (
         f"(SELECT ts_us, event_type, {', '.join(_MEASURED)} FROM {scan(*_MEASURED)} "
         "WHERE event_type IN ('metric', 'throughput', 'resource') "
@@ -127,7 +127,7 @@ def _resources(engine: Engine, measured: str) -> dict[str, Any]:
 
 
 def _bottlenecks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """By own time; by total where own times were not looked for, which counts nested spans in each."""
+    """The top operations by own time; if that was not computed, by total time, which counts nested spans."""
     measure = "self_ms" if any(row["self_ms"] is not None for row in rows) else "total_ms"
     whole = sum(row[measure] or 0.0 for row in rows)
     ranked = sorted(rows, key=lambda row: (-(row[measure] or 0.0), row["kind"], row["name"]))[:TOP]
@@ -143,7 +143,7 @@ MAX_NAMES: Final = 200
 MAX_TREE: Final = 100
 MAX_LEVELS: Final = 12
 SELF_SPANS: Final = 20_000_000
-"""Of more spans than these the own times are not looked for: the join of all with all takes its time."""
+"""Above this number of spans own times are not computed: the join would take too long."""
 
 TIMED: Final = (
     "agent_action", "metric", "learning_update", "context_exit", "tool.call", "model.call",
@@ -155,10 +155,10 @@ _KEYS: Final = (*dict.fromkeys(_NAMES.values()), "duration_ms", "latency_ms", "o
 
 
 def timed_spans() -> str:
-    """A sub-query for what has a duration.
+    """A sub-query for all events with a duration.
 
-    Its columns: ts_us, writer, seq, tick, agent_id, kind, name, span_id, parent_span_id, duration_ms
-    (of an event, not out of range), failed.
+    Its columns: ts_us, writer, seq, tick, agent_id, kind, name, span_id, parent_span_id, duration_ms (at most
+    LONGEST_MS in magnitude), failed.
     """
     kinds = ", ".join(f"'{kind}'" for kind in TIMED)
     duration = "CASE WHEN event_type = 'model.call' THEN latency_ms ELSE duration_ms END"
@@ -171,14 +171,14 @@ def timed_spans() -> str:
 
 
 def operations(engine: Engine, spans: str) -> dict[str, Any]:
-    """Every operation of a session; `spans` is `timed_spans()`, or where it is kept.
+    """Compute statistics of every operation; `spans` is `timed_spans()`, or the table that keeps it.
 
     Returns:
-        `operations`: dicts, the most total time first, at most 200, with kind, name, count, errors, total_ms,
-        mean, p50, p95, p99, max (milliseconds), and of spans `self_ms` (what their own children do not
-        account for; not below 0), `self_share` (of all own time) and `concurrent` (spans whose children
-        together took longer than they did: they ran side by side); `quantiles`: exact or approximate; `spans`
-        (how many were measured); `self_times`: whether the own times were looked for.
+        `operations`: dicts, largest total time first, at most 200, with kind, name, count, errors, total_ms,
+        mean, p50, p95, p99, max (milliseconds), and for spans `self_ms` (time outside their direct children,
+        at least 0), `self_share` (of all own time) and `concurrent` (the number of spans whose children ran
+        in parallel: together they took longer than the span); `quantiles`: exact or approximate; `spans`
+        (their number); `self_times`: whether own times were computed.
     """
     number = engine.row(f"SELECT count(*) AS n FROM {spans}")["n"]
     columns, quantiles = quantile_columns("duration_ms", number)
@@ -211,7 +211,7 @@ def _own_times(engine: Engine, spans: str) -> dict[tuple[str, str], dict[str, An
         "c AS (SELECT parent_span_id AS parent, sum(duration_ms) AS inner_ms FROM s "
         "WHERE parent_span_id IS NOT NULL GROUP BY 1) "
         "SELECT kind, name, sum(greatest(duration_ms - coalesce(inner_ms, 0), 0)) AS self_ms, "
-        # a difference below a microsecond is one of rounding
+        # below a microsecond the difference is rounding
         "count(*) FILTER (WHERE inner_ms > duration_ms + 0.001) AS concurrent "
         "FROM s LEFT JOIN c ON c.parent = s.span_id GROUP BY kind, name"
     )
@@ -221,14 +221,13 @@ def _own_times(engine: Engine, spans: str) -> dict[tuple[str, str], dict[str, An
 def slowest_spans(
     engine: Engine, spans: str, top: int = TOP, *, with_trees: bool = True
 ) -> list[dict[str, Any]]:
-    """The spans that took longest, the longest first; `spans` is `timed_spans()`, or where it is kept.
+    """The slowest spans, slowest first; `spans` is `timed_spans()`, or the table that keeps it.
 
     Returns:
         Dicts with id, timestamp, started_at, tick, agent_id, kind, name, duration_ms, failed, span_id,
-        parent_span_id, and with trees `self_ms` and `tree`: what happened inside, parents first, in order of
-        beginning: depth, id, agent_id, kind, name, duration_ms, after_ms (from the beginning of the slow
-            span);
-        of more than 100 the first, `tree_left_out` says how many are not told.
+        parent_span_id, and with trees `self_ms`, `tree` (the first 100 spans inside, parents first, in order
+        of start: depth, id, agent_id, kind, name, duration_ms, after_ms since the start of the slow span)
+        and `tree_left_out` (how many more there are).
     """
     rows = engine.rows(f"SELECT * FROM {spans} ORDER BY duration_ms DESC, {BY_ORDER} LIMIT {int(top)}")
     told = [_span(row) for row in rows]
@@ -261,12 +260,12 @@ def _span(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _children(engine: Engine, spans: str, slow: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The spans inside the slow ones by the span around them, a level at a time, in order of beginning."""
+    """The spans inside the slow ones, by parent span, one query per level, in order of start."""
     wanted = list({row["span_id"] for row in slow if row["span_id"] is not None})
     found: dict[str, list[dict[str, Any]]] = {}
     if not wanted:
         return found
-    # what happened inside ended by then, and not before it began
+    # spans inside ended between the slow span's start and its end
     first = min(row["ts_us"] - round(row["duration_ms"] * 1000) for row in slow) - 1000
     last = max(row["ts_us"] for row in slow)
     within = f"WHERE ts_us BETWEEN {int(first)} AND {int(last)} AND list_contains($1, parent_span_id)"
@@ -322,16 +321,16 @@ MAX_OPERATIONS: Final = 50
 
 
 def latency_steps(engine: Engine, spans: str) -> dict[str, Any]:
-    """The operations whose duration jumped at some time to another level and stayed there.
+    """Find operations whose duration changed to another level and stayed there.
 
-    `spans` is `operations.timed_spans()`, or where it is kept. The medians of at most 60 equal parts of the
-    session are tested by Pettitt; told is what is significant and changed by at least half. Looked at are the
-    50 operations with most time and at least 40 spans.
+    `spans` is `timed_spans()`, or the table that keeps it. Pettitt's test looks for a change point in the
+    medians of at most 60 equal parts of the session; a change is reported if it is significant and by a
+    factor of at least 1.5. Tested are the 50 operations with most total time that have at least 40 spans.
 
     Returns:
-        `steps`, the largest change first: kind, name, at (time of the first span after it), tick, before_ms,
-        after_ms (medians of the parts before and after), ratio, p_value, spans; `method`, `by` (tick or
-        time), `parameters`.
+        `steps`, the largest change first: kind, name, at (time of the first span after the change), tick,
+        before_ms, after_ms (medians of the parts before and after), ratio, p_value, spans; `method`, `by`
+        (tick or time), `parameters`.
     """
     edges = engine.row(
         "SELECT count(*) AS n, count(tick) AS ticked, min(tick) AS low_tick, max(tick) AS high_tick, "
@@ -346,7 +345,7 @@ def latency_steps(engine: Engine, spans: str) -> dict[str, Any]:
     }
     if low is None:
         return {"steps": [], **told}
-    # beyond a million spans a sketch finds the middle of each part
+    # above one million spans a sketch estimates the median of each part
     middle = "quantile_cont" if edges["n"] <= EXACT_ROWS else "approx_quantile"
     width = max(1, -(-(high - low + 1) // BUCKETS))
     place = f"(({'tick' if by_tick else 'ts_us'} - {low}) // {width})"
@@ -389,7 +388,7 @@ def _step(name: tuple[str, str], points: list[dict[str, Any]]) -> dict[str, Any]
 
 
 def _bucketed(engine: Engine, source: str, columns: str) -> list[dict[str, Any]]:
-    """A row for each part of the time that a source covers: start, seconds, and the columns."""
+    """One row for each of at most 60 equal intervals of a source: start, seconds, and the columns."""
     edges = engine.row(f"SELECT min(ts_us) AS low, max(ts_us) AS high FROM {source}")
     if edges["low"] is None:
         return []
@@ -407,10 +406,10 @@ def _bucketed(engine: Engine, source: str, columns: str) -> list[dict[str, Any]]
 
 
 def throughput_curve(engine: Engine) -> list[dict[str, Any]]:
-    """Events and actions in at most 60 equal parts of the session, empty ones left out.
+    """Count events and actions in at most 60 equal intervals of the session; empty ones are left out.
 
     Returns:
-        Dicts with start, seconds (length of the part), events, actions, events_per_s, actions_per_s.
+        Dicts with start, seconds (length of the interval), events, actions, events_per_s, actions_per_s.
     """
     rows = _bucketed(
         engine,
@@ -424,14 +423,14 @@ def throughput_curve(engine: Engine) -> list[dict[str, Any]]:
 
 
 def resource_curve(engine: Engine, source: str) -> dict[str, Any]:
-    """Memory, processor and open files over time, and whether memory only grows.
+    """Memory, CPU and open files over time, and whether memory grows steadily.
 
-    `source` holds ts_us, event_type, memory_bytes, cpu_percent and open_files.
+    `source` has the columns ts_us, event_type, memory_bytes, cpu_percent and open_files.
 
     Returns:
-        `points`: start, seconds, samples, memory_bytes (mean), cpu_percent (mean), open_files (most);
-        `memory`: `rising` (by Mann and Kendall over the points), `bytes_per_s` (Sen's slope), `p_value`,
-        `first` and `last` (bytes); None with less than eight points.
+        `points`: start, seconds, samples, memory_bytes (mean), cpu_percent (mean), open_files (max);
+        `memory`: `rising` (Mann-Kendall test over the points), `bytes_per_s` (Sen's slope), `p_value`,
+        `first` and `last` (bytes); None with fewer than 8 points.
     """
     lines = f"(SELECT * FROM {source} WHERE event_type = 'resource')"
     points = _bucketed(

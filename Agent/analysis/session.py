@@ -1,6 +1,6 @@
-"""Which session is asked about; what this process itself still holds back is flushed first.
+"""Find a session and count its losses; buffers of this process are flushed first.
 
-Next: `engine` for aggregates, the reader for questions about one agent.
+Aggregates use the query engine, questions about one agent use the reader.
 """
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
@@ -41,15 +41,15 @@ def trace_root(root: str | os.PathLike[str] | None = None) -> Path:
 
 
 def find(session: SessionRef = None, root: str | os.PathLike[str] | None = None) -> Path:
-    """The directory of the session asked about, flushed if this process records into it.
+    """Find a session's directory, after flushing the buffers of this process.
 
     Args:
-        session: None for the one that this process records, else the newest; an id, a unique prefix or a
-            path.
+        session: None for the session that this process records, else for the newest one; or an id, a unique
+            prefix of one, or a path.
         root: the trace root; see `trace_root`.
 
     Raises:
-        SessionNotFound: there is none of that name, or it holds no file yet.
+        SessionNotFound: no session matches, or it has no files yet.
     """
     current = flush_recording()
     path = current if session is None and root is None and current is not None else None
@@ -65,9 +65,9 @@ def find(session: SessionRef = None, root: str | os.PathLike[str] | None = None)
 
 
 def flush_recording() -> Path | None:
-    """Write out what this process buffers; the directory it records into, None if it records nothing."""
+    """Flush what this process buffers; return the directory it records into, None if it does not record."""
     pipeline = sys.modules.get("Agent.record.emit.installed")
-    if pipeline is None:  # nobody records in this process
+    if pipeline is None:  # nothing in this process records
         return None
     pipeline.flush_active()
     sink = getattr(pipeline.active_pipeline(), "sink", None)
@@ -77,10 +77,10 @@ def flush_recording() -> Path | None:
 
 
 def agent_events(reader: TreeReader, agent_id: str) -> Iterator[Event]:
-    """The events of one agent in order, from its files alone.
+    """Yield the events of one agent in order, reading only its files.
 
     Raises:
-        AgentNotFound: the session holds no readable event of that agent; close names are the remedy.
+        AgentNotFound: the session has no readable event of that agent; the remedy lists similar names.
     """
     found = False
     if reader.holds_agent(agent_id):
@@ -92,7 +92,7 @@ def agent_events(reader: TreeReader, agent_id: str) -> Iterator[Event]:
 
 
 def unknown_agent(reader: TreeReader, agent_id: str) -> AgentNotFound:
-    """The error for an agent that the session does not know, with the names that come close."""
+    """The error for an unknown agent, with up to 3 similar names as its remedy."""
     known = sorted({agent.agent_id for agent in reader.agents() if agent.agent_id})
     close = difflib.get_close_matches(agent_id, known, n=3, cutoff=0.5)
     if close:
@@ -110,16 +110,16 @@ _LOOKS: Final = 3
 
 
 def in_flight(reader: TreeReader) -> list[dict[str, Any]]:
-    """The spans that had begun and not ended, oldest first; `alive` says whether their process still runs."""
+    """List the open spans, oldest first; `alive` says whether their process is still running."""
     return [span.to_dict() | {"alive": span.alive} for span in reader.in_flight()]
 
 
 def losses(path: Path, reader: TreeReader, engine: Engine) -> dict[str, Any]:
-    """What the recording lacks, by writer and in total.
+    """Count what the recording lacks, by writer and in total.
 
     Returns:
-        What `Losses.to_dict` gives, `total_lost`, and `dropped`: {reason: count} of the events that were
-        never written and never had a number, as recording itself tells.
+        The keys of `Losses.to_dict`, `total_lost`, and `dropped`: {reason: count} of events that were never
+        written and never got a number, as counted in the `log.dropped` events.
     """
     counted = _count(path, engine)
     if counted is None:
@@ -129,7 +129,7 @@ def losses(path: Path, reader: TreeReader, engine: Engine) -> dict[str, Any]:
         dropped = Counter[str]()
         for reason, number in count.dropped.values():
             dropped[reason] += number
-    with suppress(DamagedInput):  # which `found` tells of
+    with suppress(DamagedInput):  # `found` reports that file as damaged
         dropped.update(read_account(path).dropped_before(path))
     return {"total_lost": found.total_lost, "dropped": ranked(dropped)} | found.to_dict()
 
@@ -143,11 +143,10 @@ def _dropped(engine: Engine) -> Counter[str]:
 
 
 def counted_losses(path: Path, engine: Engine) -> Losses | None:
-    """The account from numbers alone, without decoding all lines; None where only reading can tell.
+    """Count losses from event numbers alone, without decoding all lines; None if every line must be decoded.
 
-    Of files that hold damaged lines all are decoded, since a whole event may stand behind a torn one. Only
-    reading tells where a running process damaged something or seems to have lost something, and where a
-    number comes twice.
+    Files with damaged lines are always decoded, because a whole event may follow a torn line. Everything must
+    be decoded if a running process damaged or seems to have lost something, or if a number occurs twice.
     """
     counted = _count(path, engine)
     return None if counted is None else counted[0]
@@ -155,7 +154,7 @@ def counted_losses(path: Path, engine: Engine) -> Losses | None:
 
 @dataclass(slots=True)
 class _Count:
-    """What one look at all lines came to; each part may be told of twice and counts once."""
+    """The result of one scan of all lines; an item that is seen twice counts once."""
 
     seen: dict[str, SeqSet] = field(default_factory=dict)
     closed: dict[str, int] = field(default_factory=dict)
@@ -170,7 +169,7 @@ class _Count:
 def _count(path: Path, engine: Engine) -> tuple[Losses, _Count] | None:
     count: _Count | None = None
     for _ in range(_LOOKS):
-        # before the files: what a running writer takes from here on is not demanded of them
+        # Before the files are read: numbers that a running writer takes later are not expected in them.
         writers = Writers(path, None if count is None else count.account())
         standing = _standing(path)
         count = _counted_lines(engine)
@@ -181,10 +180,10 @@ def _count(path: Path, engine: Engine) -> tuple[Losses, _Count] | None:
             return None
         account = count.account()
         try:
-            # after the files: what retention removed meanwhile it had entered before
+            # After the files are read: retention logs a removal before it removes the file.
             add_said(account, path)
         except DamagedInput:
-            return None  # the reader, who is asked then, tells what is damaged
+            return None  # the caller then uses the reader, which reports the damage
         found = writers.losses(account, damaged)
         if writers.are_explained(found):
             return found, count
@@ -192,7 +191,7 @@ def _count(path: Path, engine: Engine) -> tuple[Losses, _Count] | None:
 
 
 def _counted_lines(engine: Engine) -> _Count | None:
-    """Numbers as bits, and what lines say of the recording, in one scan; None if a number comes twice."""
+    """Collect event numbers as bits, and the log.* events, in one scan; None if a number occurs twice."""
     count = _Count()
     without_count = False
     for row in engine.rows(
@@ -224,7 +223,7 @@ def _counted_lines(engine: Engine) -> _Count | None:
 
 
 def _retired_by_event(engine: Engine) -> dict[str, list[tuple[int, int]]]:
-    """The ranges that were retired as events tell; one with a count is for people, the account has those."""
+    """The retired ranges from `log.retired` events without a count; the removal log has those with one."""
     retired: dict[str, list[tuple[int, int]]] = {}
     for row in engine.rows(
         "SELECT extra->>'$.writer' AS named, try_cast(extra->>'$.first_seq' AS BIGINT) AS first_seq, "
@@ -237,14 +236,15 @@ def _retired_by_event(engine: Engine) -> dict[str, list[tuple[int, int]]]:
 
 
 def _standing(path: Path) -> dict[Path, Inode]:
-    """The files that stand now, and which each is."""
+    """The session's current files, each with its inode."""
     return {file: inode for file in tree_files(path) if (inode := inode_at(file)) is not None}
 
 
 def _catch_up(path: Path, before: dict[Path, Inode], count: _Count, writers: Writers) -> bool:
-    """Read what stands under another name than before; whether all of it is whole.
+    """Read files that were renamed since `before`; return whether all their lines are whole.
 
-    The engine reads by name: where a file was rolled before it came to it, it read the new one alone.
+    The engine opens files by name: if a file was rolled before the engine opened it, the engine read only
+    its successor.
     """
     now = _standing(path)
     moved = [file for file, inode in now.items() if before.get(file) != inode]
@@ -254,9 +254,10 @@ def _catch_up(path: Path, before: dict[Path, Inode], count: _Count, writers: Wri
 
 
 def _read_damaged(path: Path, engine: Engine, count: _Count, writers: Writers) -> int | None:
-    """Read the files that hold damaged lines, and count what stands in them; how many lines are damaged.
+    """Decode the files that hold damaged lines, add their events, and return the number of damaged lines.
 
-    None where somebody may be writing such a line just now, or where the engine sees other lines as damaged.
+    None if a writer is alive, which may be writing such a line just now, or if the engine counts damaged
+    lines differently.
     """
     if writers.alive:
         return None
@@ -268,7 +269,7 @@ def _read_damaged(path: Path, engine: Engine, count: _Count, writers: Writers) -
 
 
 def _count_lines(lines: Iterable[RawLine], damage: DamageLog, count: _Count, writers: Writers) -> None:
-    """Add lines to the count that are read here, beside the engine."""
+    """Decode lines here, outside the engine, and add them to the count."""
     decoder = LineDecoder(damage, writers.knows)
     account = count.account()
     for raw in lines:
@@ -281,7 +282,7 @@ def _count_lines(lines: Iterable[RawLine], damage: DamageLog, count: _Count, wri
 
 
 def _lines_of(path: Path, files: list[Path], damage: DamageLog) -> Iterator[RawLine]:
-    """The lines of files that nobody writes, also of those that are sealed and gone."""
+    """The lines of files that have no writer, including files that were sealed and removed."""
     there = [file for file in files if file.exists()]
     tail = Tail(path, damage.note_unreadable, lambda: there)
     yield from tail.new_lines()
@@ -300,14 +301,14 @@ def _note_dropped(count: _Count, event: Event) -> None:
 
 
 def session_counts(session: Path) -> dict[str, Any]:
-    """How much a session holds, by the engine: in flat memory, and without decoding every line if it can.
+    """Count the contents of a session with the engine, in flat memory, without decoding lines if possible.
 
     Returns:
         `events`, `agents`, `errors`, `lost` (counts), `first_timestamp`, `last_timestamp` (None without
         events).
 
     Raises:
-        SessionNotFound: there is no such session.
+        SessionNotFound: the session does not exist.
         MissingExtra: duckdb is not installed.
     """
     reader = open_reader(session)

@@ -1,4 +1,4 @@
-"""What an agent was at any moment, and which events made it so; read from that agent's files alone."""
+"""Reconstruct an agent's state at any moment, and find the events that set it, from that agent's files."""
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
@@ -26,32 +26,32 @@ Moment = str | int | datetime
 
 
 def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: Moment) -> dict[str, Any]:
-    """What the record shows of an agent's state at a moment, after everything that had happened by then.
+    """Reconstruct an agent's recorded state at a moment, after every event up to that moment.
 
-    The fields are those of the nearest full state before, what actions changed since, and what the last
-    checkpoint that a run took since then knows better.
+    The fold starts at the nearest earlier full state and applies the changes that actions recorded, and the
+    fields that the last checkpoint of a run stored.
 
     Args:
         reader: of the session.
-        engine: over the session; asked only where `when` is the event of another agent.
+        engine: over the session; queried only if `when` is an event of another agent.
         agent_id: whose state.
-        when: an event id, a time (RFC 3339 text, a time of the session's day as pages show it, 10:30:45.123,
-            or a datetime), or a tick (a number, or text as tick:17): its end, which is before the first event
-            of a later tick.
+        when: an event id; a time (RFC 3339 text, a datetime, or a time of the session's day as pages show it,
+            10:30:45.123); or a tick (a number, or text such as tick:17), which means the end of that tick,
+            before the first event of a later one.
 
     Returns:
         `fields` (exposed state, JSON values), `types` ({JSON Pointer below `fields`: tag}), `values` (the
-        fields restored as Python values; an `Unrestored` where that cannot be), `made_by` ({field: id,
-        timestamp, tick, event_type, action of the event after which it is known to be what it is}),
-        `reported` (what `log_state_change` said), `as_of` (the last event folded in), `base` (the full state
-        it started from, None if there was none), `changes` since it, `sampled` (fields over 4 KiB and
-        generators: recorded in full states and checkpoints only), `unseen` (names that could not be exposed),
-        `last_tick` (where a later tick was asked for: the last that the agent has events of, else None).
+        fields restored as Python values; an `Unrestored` where that is impossible), `made_by` ({field: id,
+        timestamp, tick, event_type, action of the event that set its value}), `reported` (what
+        `log_state_change` said), `as_of` (the last event applied), `base` (the full state that the fold
+        started from, or None), `changes` since it, `sampled` (fields over 4 KiB and generators: recorded in
+        full states and checkpoints only), `unseen` (names that could not be exposed), `last_tick` (the
+        agent's last tick if a later one was requested, else None).
 
     Raises:
-        AgentNotFound: the session knows no such agent.
-        EventNotFound: no event has that id, or the agent had no state yet by then.
-        UsageError: `when` is no moment.
+        AgentNotFound: the session does not contain this agent.
+        EventNotFound: no event has that id, or the agent had no state yet at that moment.
+        UsageError: `when` is not an event id, a time or a tick.
     """
     limit = _Limit.of(when, reader)
     fold = _folded(reader, engine, agent_id, limit)
@@ -75,7 +75,7 @@ def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: Moment) ->
 
 
 def _last_tick(reader: TreeReader, agent_id: str, limit: _Limit) -> int | None:
-    """The last tick that an agent has events of, if that is before the tick that was asked for."""
+    """The last tick with events of this agent, if it is earlier than the requested tick."""
     if limit.tick is None:
         return None
     ticks = (event.tick for event in agent_events(reader, agent_id) if event.tick is not None)
@@ -84,10 +84,10 @@ def _last_tick(reader: TreeReader, agent_id: str, limit: _Limit) -> int | None:
 
 
 def check_within(reader: TreeReader, engine: Engine, agent_id: str, when: Moment) -> None:
-    """Return if the session goes on until a moment.
+    """Check that the session lasted until a moment.
 
     Raises:
-        EventNotFound: it had ended before.
+        EventNotFound: the session ended earlier.
     """
     limit = _Limit.of(when, reader)
     if limit.event_id is not None or any(map(limit.is_passed_by, agent_events(reader, agent_id))):
@@ -95,7 +95,7 @@ def check_within(reader: TreeReader, engine: Engine, agent_id: str, when: Moment
     end = engine.row(f"SELECT max(tick) AS tick, max(ts_us) AS us FROM {scan()}")
     if limit.tick is not None and limit.tick > (end["tick"] or 0):
         raise EventNotFound(f"the session has no tick {limit.tick}", remedy=f"its last tick is {end['tick']}")
-    # pages show times without their last digits
+    # pages truncate times, so any time in the last event's second counts as within the session
     if limit.us is not None and limit.us >= end["us"] + 1_000_000:
         last = format_timestamp(end["us"])
         raise EventNotFound(f"the session ended before {when}", remedy=f"its last event was at {last}")
@@ -104,11 +104,11 @@ def check_within(reader: TreeReader, engine: Engine, agent_id: str, when: Moment
 def field_changes(
     reader: TreeReader, engine: Engine, agent_id: str, name: str, when: Moment | None = None
 ) -> dict[str, Any]:
-    """How one field of an agent's state came to be what it is.
+    """List how one field of an agent's state got its value.
 
     Returns:
-        `count` of the changes by then, and the last 20 of them as `changes`, oldest first: id,
-        timestamp, tick, event_type, action, `before` and `after` (absent where the field was not there),
+        `count` of the changes up to that moment, and the last 20 of them as `changes`, oldest first: id,
+        timestamp, tick, event_type, action, `before` and `after` (absent if the field did not exist),
         `arguments`, `result`, `causes`, `span_id`, `parent_span_id` of the event.
 
     Raises:
@@ -150,7 +150,7 @@ def _change(event: Event, before: Any, after: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    """The moment asked about: one of these."""
+    """The requested moment; exactly one field is set."""
 
     event_id: str | None = None
     us: int | None = None
@@ -184,9 +184,9 @@ _DAY_US: Final = 86_400_000_000
 
 
 def _time_of_day(clock: re.Match[str], text: str, reader: TreeReader) -> int:
-    """A time as pages show it, on the day of the session's begin or, where that was later, on the next.
+    """A time as pages show it, on the day the session began, or on the next day if it had passed by then.
 
-    Pages cut what is below the digits that they show, so it is the end of the last of them that is meant.
+    Pages truncate fractions, so the time means the last microsecond that still displays as this text.
     """
     begin = re.match(r"session_([0-9]{8})_([0-9]{6})", reader.session.name)
     if begin is None:
@@ -250,7 +250,7 @@ def _time_of(engine: Engine, event_id: str) -> int:
 
 
 def _before_the_first(reader: TreeReader, agent_id: str, when: Moment) -> EventNotFound:
-    """The error for a moment at which nothing was known of the agent's state yet."""
+    """The error for a moment before the agent's first known state."""
     fold = StateFold()
     for event in agent_events(reader, agent_id):
         fold.add(event)
@@ -285,17 +285,17 @@ def _maker(event: Event) -> dict[str, Any]:
 def checkpoints(
     engine: Engine, agent_id: str | None = None, limit: int | None = None
 ) -> list[dict[str, Any]]:
-    """The moments recorded in full: agents' full states, and checkpoints that the program named.
+    """List the moments recorded in full: full states of agents, and checkpoints that the program named.
 
     Args:
         engine: over the session.
-        agent_id: only of this agent.
-        limit: only the newest so many.
+        agent_id: only those of this agent.
+        limit: only this many, the newest.
 
     Returns:
         Oldest first, dicts with `event_type` (state or checkpoint), `id`, `timestamp`, `tick`, `agent_id`,
-        `name` (of a checkpoint; of a full state the reason for it), `digest` and `data` (of a checkpoint).
-        What the fields of a full state were is `state_at(agent_id, id)`.
+        `name` (of a checkpoint; for a full state its reason), `digest` and `data` (of a checkpoint).
+        `state_at(agent_id, id)` gives the fields of a full state.
     """
     columns = "event_type, id, timestamp, tick, agent_id, coalesce(name, reason) AS name, digest, data"
     wanted = (

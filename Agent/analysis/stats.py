@@ -1,4 +1,4 @@
-"""Distributions, trends, change points and tests of means; nothing here knows of sessions."""
+"""Distributions, trends, change points and tests of means: plain functions of numbers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ LEAST_POINTS: Final = 10
 
 
 def _ranked(values: Sequence[float]) -> list[float]:
-    """The values to twelve digits: what differs by the order of adding only is a tie."""
+    """The values rounded to 12 digits, so that values that differ only by the order of summation tie."""
     return [float(f"{value:.12g}") for value in values]
 
 
 def mann_kendall(values: Sequence[float]) -> float:
-    """How likely so much rising or falling is by chance (two-sided p), ties allowed for.
+    """The two-sided p-value of a monotonic trend, corrected for ties.
 
     Source: H. B. Mann, Econometrica 13 (1945) 245; M. G. Kendall, Rank Correlation Methods (1975).
     """
@@ -37,7 +37,7 @@ def mann_kendall(values: Sequence[float]) -> float:
 
 
 def sen_slope(values: Sequence[float], places: Sequence[float] | None = None) -> float:
-    """The median of the slopes between all pairs; `places` say where the values stand, by default 0, 1, 2 ...
+    """The median slope over all pairs of values; `places` are their positions, by default 0, 1, 2, ...
 
     Source: P. K. Sen, Journal of the American Statistical Association 63 (1968) 1379.
     """
@@ -51,7 +51,7 @@ def sen_slope(values: Sequence[float], places: Sequence[float] | None = None) ->
 
 
 def pettitt(values: Sequence[float]) -> tuple[int, float]:
-    """Before which place the series breaks into two levels, and how likely that is by chance (p).
+    """The index where the second of two levels begins, and the p-value of that change point.
 
     Source: A. N. Pettitt, Applied Statistics 28 (1979) 126; the approximation of p is its equation for K.
     """
@@ -68,10 +68,10 @@ def pettitt(values: Sequence[float]) -> tuple[int, float]:
 
 
 def mser(values: Sequence[float]) -> int:
-    """How many of the first values to leave out so that the mean of the others is most certain.
+    """The number of first values to discard so that the standard error of the mean of the rest is smallest.
 
-    More than half says that the series did not settle. Source: K. P. White, Simulation 69 (1997) 323: the
-    marginal standard error rule.
+    A result above half of the values means that the series did not settle. Source: K. P. White,
+    Simulation 69 (1997) 323: the marginal standard error rule.
     """
     values = _ranked(values)
     n = len(values)
@@ -84,17 +84,17 @@ def mser(values: Sequence[float]) -> int:
         if left < max(5, n // 10):
             continue
         error = max(squares - total * total / left, 0.0) / (left * left)
-        # the earliest of equals: nothing is left out without need
+        # `<=`: of equal errors the earliest cut wins, so that no values are discarded unnecessarily
         if error <= best * (1 + 1e-9):
             best, place = error, cut
     return place
 
 
 def plateau(values: Sequence[float]) -> dict[str, Any]:
-    """Whether a series settled, from where on, and at which level.
+    """Test whether a series settled, from which index, and at which level.
 
-    What MSER leaves must be at least half of the series, and show no trend by Mann and Kendall. Enough for
-    either are ten values.
+    It settled if MSER keeps at least half of the values and these show no Mann-Kendall trend. Fewer than
+    10 values give `too few points`.
 
     Returns:
         `converged`, `state` (`settled`, `rising`, `falling`, `unsettled` or `too few points`), `since` (place
@@ -139,7 +139,7 @@ EXACT_ROWS = 1_000_000
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The value below which that share of an ordered, non-empty sequence lies, interpolated."""
+    """The interpolated quantile of a sorted, non-empty sequence; `share` is between 0 and 1."""
     place = share * (len(ordered) - 1)
     low = math.floor(place)
     high = min(low + 1, len(ordered) - 1)
@@ -147,7 +147,7 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 
 def describe(values: Sequence[float]) -> dict[str, Any]:
-    """Count, mean, p50, p95, p99 and max of some numbers; only a count of 0 for none."""
+    """Count, mean, p50, p95, p99 and max of the finite numbers; {"count": 0} if there are none."""
     finite = sorted(value for value in values if math.isfinite(value))
     if not finite:
         return {"count": 0}
@@ -158,9 +158,9 @@ def describe(values: Sequence[float]) -> dict[str, Any]:
 
 
 def quantile_columns(column: str, rows: int) -> tuple[str, str]:
-    """`describe_columns` for that many rows, and what its quantiles are: `exact` or `approximate`.
+    """`describe_columns` for a number of rows, and whether its quantiles are `exact` or `approximate`.
 
-    Exact ones hold every number in memory; beyond a million of them a sketch takes their place.
+    Exact quantiles hold every number in memory, so above one million rows a t-digest replaces them.
     """
     if rows <= EXACT_ROWS:
         return describe_columns(column), "exact"
@@ -180,7 +180,7 @@ def describe_columns(column: str, function: str = "quantile_cont") -> str:
 
 
 def ranked(counts: Mapping[str, int]) -> dict[str, int]:
-    """Counts by name, the most frequent first, then by name."""
+    """The counts sorted by frequency, most frequent first, then by name."""
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
@@ -194,7 +194,7 @@ def number(value: object) -> float | None:
         try:
             return float(value)
         except ValueError:
-            return None  # a text that is no number
+            return None  # not the text of a number
     return None
 
 
@@ -205,9 +205,9 @@ _TINY = 1e-300
 
 @dataclass(frozen=True, slots=True)
 class Welch:
-    """The difference of two means (second less first), its interval, and how often chance makes it.
+    """The difference of two means (second less first), its confidence interval and its p-value (`chance`).
 
-    `chance` is None where there are too few values to tell; the interval then is, too.
+    `low`, `high` and `chance` are None if a side has fewer than 2 values.
     """
 
     mean_1: float
@@ -223,11 +223,10 @@ class Welch:
 
 
 def welch(first: Sequence[float], second: Sequence[float], level: float = CONFIDENCE) -> Welch:
-    """The test on two sets of values; `level` is that of the interval.
+    """Welch's test on two samples; `level` is the confidence level of the interval.
 
-    The chance is never below that of the rarest of all ways in which the values could have been dealt to the
-    two sets: a few values that happen to be alike prove little, however small their spread.
-
+    The p-value is at least that of the most extreme assignment of the values to the two samples: a few values
+    that happen to be alike prove little, even if their spread is 0.
     B. L. Welch, "The generalization of Student's problem when several different population variances are
     involved", Biometrika 34 (1947).
     """
@@ -250,17 +249,17 @@ def welch(first: Sequence[float], second: Sequence[float], level: float = CONFID
 
 
 def _rarest_deal(n1: int, n2: int) -> float:
-    """Two of all ways to deal the values to the two sets: those in which one holds the largest."""
+    """The two-sided p-value of the most extreme of all assignments of n1 + n2 values to two samples."""
     return min(1.0, 2.0 * math.exp(math.lgamma(n1 + 1) + math.lgamma(n2 + 1) - math.lgamma(n1 + n2 + 1)))
 
 
 def two_sided(t: float, freedom: float) -> float:
-    """The chance that Student's t is at least that far from 0, by the incomplete beta function."""
+    """The two-sided p-value of Student's t, by the incomplete beta function."""
     return _beta(freedom / 2, 0.5, freedom / (freedom + t * t))
 
 
 def _quantile(freedom: float, level: float) -> float:
-    """How far from 0 that share of Student's t lies at most."""
+    """The two-sided quantile of Student's t, by bisection."""
     low, high = 0.0, 2.0
     while two_sided(high, freedom) > 1 - level:
         high *= 2
@@ -306,7 +305,7 @@ def _safe(value: float) -> float:
 
 
 def holm(chances: Sequence[float]) -> list[float]:
-    """The chances corrected for their number, so that one false alarm among all stays as rare as each says.
+    """The p-values corrected for multiple comparisons, in their original order.
 
     S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statistics 6 (1979).
     """

@@ -1,1 +1,1 @@
-"""What led to an event: `event_links` reads events with their links, `chains` walks back."""
+"""What led to an event: `event_links` reads linked events, `chains` follows links, `graph` shows them."""

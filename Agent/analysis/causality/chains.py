@@ -1,13 +1,12 @@
-"""What led to an event: edges that the recording has, inferred by named rules, or tested by forks.
+"""Causal chains: edges that were recorded, inferred by named rules, or tested by forks.
 
-Chains cross agents. `event_links` brings in the events, `graph` shows chains; `debug` asks for them behind
-what it finds.
+Chains cross agents. `event_links` loads the events, `graph` shows chains; `debug` uses both.
 
-Of numbers, the effect that forks show is the difference of two means with Welch's interval (`welch`). Of
-shares it is Newcombe's, which joins two Wilson intervals: R. G. Newcombe, "Interval estimation for the
-difference between independent proportions", Statistics in Medicine 17 (1998), method 10. A run beside
-others of other chance is beyond them all once in n + 1 times on either side: S. S. Wilks, "Determination of
-sample sizes for setting tolerance limits", Annals of Mathematical Statistics 12 (1941).
+For numbers, the effect in forks is the difference of two means with Welch's interval (`welch`). For shares
+it has Newcombe's interval, which combines two Wilson intervals: R. G. Newcombe, "Interval estimation for the
+difference between independent proportions", Statistics in Medicine 17 (1998), method 10. A run that only
+differs by chance from n others exceeds all of them with probability 1 / (n + 1) on either side: S. S. Wilks,
+"Determination of sample sizes for setting tolerance limits", Annals of Mathematical Statistics 12 (1941).
 """
 
 from __future__ import annotations
@@ -39,37 +38,37 @@ from Agent.tree.read.reader import TreeReader
 Verdict = Literal["SHOWN", "CONTRARY", "INCONCLUSIVE"]
 
 LEVEL = 0.99
-"""Of an interval: of five causes that are tested and are none, one is taken for one in twenty reports."""
+"""The confidence level: with 5 false causes tested per report, 1 in 20 reports shows a false one."""
 
 MIN_OTHERS = 19
-"""With so many other seeds a run does worse than all of them by chance once in twenty."""
+"""With 19 other seeds, a run is worse than all of them by chance with probability 1/20."""
 
 
 @dataclass(frozen=True, slots=True)
 class CauseTest:
-    """What came of testing one cause."""
+    """The result of testing one cause."""
 
     verdict: Verdict
-    """SHOWN: with it the complaint is worse; CONTRARY: better; INCONCLUSIVE: neither was shown."""
+    """SHOWN: the complaint is worse with the cause; CONTRARY: it is milder; INCONCLUSIVE: neither."""
     told: str
-    """What was done instead, in words."""
+    """What was changed in the forks without the cause, in words."""
     with_it: float | None = None
-    """The mean of what the complaint is about, with the cause."""
+    """The mean of the measured quantity with the cause."""
     without_it: float | None = None
     effect: float | None = None
-    """The first less the second."""
+    """`with_it` less `without_it`."""
     low: float | None = None
     high: float | None = None
     level: float | None = None
-    """Of the interval from low to high."""
+    """The confidence level of the interval from `low` to `high`."""
     forks: int = 0
-    """How many there were with it and without it, together."""
+    """The number of forks, with and without the cause together."""
     method: str = ""
     reason: str | None = None
-    """Why nothing was shown."""
+    """Why the verdict is not SHOWN."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """The result as plain values."""
         return {name: getattr(self, name) for name in self.__slots__}
 
     def __str__(self) -> str:
@@ -88,12 +87,13 @@ class CauseTest:
 
 
 def judged(told: str, with_it: Sequence[Any], without_it: Sequence[Any], worse: int) -> CauseTest:
-    """What two sets of forks show of a cause.
+    """Judge a cause from forks with it and forks without it.
 
     Args:
-        told: what was done in the second.
-        with_it: numbers, or booleans of a condition.
-        worse: 1 where more is worse, -1 where less is, 0 where the complaint does not say.
+        told: what was changed in the forks without the cause.
+        with_it: numbers, or booleans if the complaint is a condition.
+        without_it: the same for the forks without the cause.
+        worse: 1 if a larger value is worse, -1 if a smaller one is, 0 if unknown.
     """
     values = [*with_it, *without_it]
     if not all(isinstance(value, (bool, int, float)) and math.isfinite(value) for value in values):
@@ -133,7 +133,7 @@ def _verdict(low: float, high: float, effect: float, worse: int) -> tuple[Verdic
 
 
 def judged_chance(told: str, recorded: Any, others: Sequence[Any], worse: int) -> CauseTest:
-    """Whether a run is beyond what other chance makes of it."""
+    """Test whether a run lies outside the range of runs with other seeds."""
     values = [recorded, *others]
     if not others or not all(isinstance(value, (bool, int, float)) for value in values):
         return CauseTest(
@@ -157,7 +157,7 @@ def judged_chance(told: str, recorded: Any, others: Sequence[Any], worse: int) -
 
 
 def newcombe(hits_1: float, n1: int, hits_2: float, n2: int, level: float = LEVEL) -> tuple[float, float]:
-    """The interval of the first share less the second."""
+    """Newcombe's interval of the difference of two shares, first less second."""
     share_1, share_2 = hits_1 / n1, hits_2 / n2
     low_1, high_1 = wilson(hits_1, n1, level)
     low_2, high_2 = wilson(hits_2, n2, level)
@@ -169,7 +169,7 @@ def newcombe(hits_1: float, n1: int, hits_2: float, n2: int, level: float = LEVE
 
 
 def wilson(hits: float, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """The interval of a share.
+    """Wilson's interval of a share.
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", J. American
     Statistical Association 22 (1927).
@@ -185,27 +185,27 @@ def wilson(hits: float, n: int, level: float = LEVEL) -> tuple[float, float]:
 RECORDED = "recorded"
 INFERRED = "inferred"
 TESTED = "tested"
-"""A fork showed the effect."""
+"""The effect was shown by forks."""
 
 MAX_HOPS = 8
 MAX_INFERRED_HOPS = 3
-"""A guess on a guess on a guess is the most that a chain holds."""
+"""A chain contains at most this many inferred edges."""
 MAX_CAUSES = 100
 _LOOK_AHEAD = 200
 _LOOK_BEHIND = 2_000
-"""How many of the agent's earlier events the rules look at."""
+"""How many earlier events of the agent the rules look at."""
 
 _LEARNING = frozenset({"learning_update", "policy_update"})
 _ACTS = frozenset({"agent_action", "decision", "content_generation", "strategy_update", "state_change"})
 
 
 Forward = Callable[[list[Row]], list[Row]]
-"""Gives what the recording says that others did because of some events."""
+"""Returns the events of other agents that the recording links to some events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """That one event led to another; `basis` is recorded, inferred or tested, `rule` says by what."""
+    """One event led to another; `basis` is recorded, inferred or tested, `rule` names the rule."""
 
     cause_id: str
     effect_id: str
@@ -213,10 +213,10 @@ class Edge:
     rule: str
     reason: str
     test: CauseTest | None = None
-    """What forks without the cause showed, where they were made."""
+    """The result of forks without the cause, if there were any."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The edge as a plain dict; `test` is there where it was tested."""
+        """The edge as a plain dict; without `test` if it was not tested."""
         made = asdict(self)
         if self.test is None:
             del made["test"]
@@ -224,7 +224,7 @@ class Edge:
 
 
 def is_failure(row: Row) -> bool:
-    """Whether the event is an error or a span that one ended."""
+    """Whether the event is an error, or a span that ended with one."""
     extra = row["extra"]
     if row["event_type"] == "error" or row["level"] in {"ERROR", "CRITICAL"}:
         return True
@@ -232,7 +232,7 @@ def is_failure(row: Row) -> bool:
 
 
 def changes_state(row: Row) -> bool:
-    """Whether the event records that its agent changed."""
+    """Whether the event records a change of its agent's state."""
     return row["event_type"] == "state_change" or bool(changed_fields(row))
 
 
@@ -255,7 +255,7 @@ _ABSENT: Any = object()
 
 
 def direct_causes(row: Row, window: EventWindow) -> Iterator[tuple[Row, Edge]]:
-    """The events one step behind an event, recorded ones first, each with its edge."""
+    """Yield the direct causes of an event with their edges, recorded ones first."""
     seen = {row["id"]}
     for cause, rule, reason in _recorded(row, window):
         if cause["id"] not in seen:
@@ -283,7 +283,7 @@ def _recorded(row: Row, window: EventWindow) -> Iterator[_Link]:
     for cause_id in row["causes"]:
         if cause_id in window.by_id:
             yield window.by_id[cause_id], "cause", f"the program recorded {cause_id} as a cause of it"
-    # What failed or arrived inside a span came before the span's end, and so before what it left changed.
+    # A span is written at its end, so failures and messages inside it can cause its outcome or change.
     if row["span_id"] and (is_failure(row) or changes_state(row)):
         for inner in reversed(window.inside[row["span_id"]]):
             if is_failure(inner):
@@ -298,7 +298,7 @@ def _recorded(row: Row, window: EventWindow) -> Iterator[_Link]:
 
 
 def _inferred(row: Row, window: EventWindow) -> Iterator[_Link]:
-    """Rules for what is not recorded; each takes the same agent's nearest earlier event of one sort."""
+    """Rules for what is not recorded; each takes the same agent's nearest earlier event of some kind."""
     began = started_us(row)
     earlier = [known for known in islice(window.before(row), _LOOK_BEHIND) if time_us(known) <= began]
     kind = row["event_type"]
@@ -342,17 +342,17 @@ def _sender(row: Row) -> str:
 
 
 def chain(row: Row, window: EventWindow, *, since_us: int | None = None) -> list[dict[str, Any]]:
-    """The causes of an event, of those causes, and so on: nearest first, recorded before inferred.
+    """Follow the causes of an event, their causes, and so on: nearest first, recorded before inferred.
 
     Args:
         row: the event.
-        window: what may have led to it.
-        since_us: nothing before this time is a cause.
+        window: the events to search.
+        since_us: ignore causes before this time.
 
     Returns:
         Event dicts with `started_at` (`timestamp` is the end of an action or a metric), `edge` (cause_id,
-        effect_id, basis, rule, reason), `hops` (1 for a direct cause) and `inferred_hops` (how many edges on
-        the way to it are inferred).
+        effect_id, basis, rule, reason), `hops` (1 for a direct cause) and `inferred_hops` (the number of
+        inferred edges on the path).
     """
     found: dict[str, dict[str, Any]] = {}
     front = [(row, 0)]
@@ -364,8 +364,8 @@ def chain(row: Row, window: EventWindow, *, since_us: int | None = None) -> list
             for cause, edge in direct_causes(effect, window):
                 inferred = guesses + (edge.basis == INFERRED)
                 known = cause["id"] == row["id"] or cause["id"] in found
-                # What began afterwards, in a span around both, led to nothing here. The span that an event is
-                # in began before it, whatever the clock says of a process that was held up at its end.
+                # Skip a span that began after the event, unless it encloses the effect: an enclosing span
+                # began earlier, even if a delay at its end makes its computed start look later.
                 is_around = cause["span_id"] and cause["span_id"] == effect["parent_span_id"]
                 known = known or (started_us(cause) > at and not is_around)
                 too_old = since_us is not None and time_us(cause) < since_us
@@ -408,16 +408,16 @@ def _has_inside(row: Row) -> bool:
 def effects(
     row: Row, window: EventWindow, *, until_us: int, forward: Forward | None = None
 ) -> list[dict[str, Any]]:
-    """What an event led to, nearest first: the later events among whose direct causes it stands, and so on.
+    """Follow the effects of an event, nearest first: events with it as a direct cause, and so on.
 
     Args:
         row: the event.
-        window: what may have followed.
-        until_us: nothing after this time is an effect.
-        forward: brings in what others did because of some events; None where the window holds everything.
+        window: the events to search.
+        until_us: ignore effects after this time.
+        forward: loads other agents' events linked to some events; None if the window holds everything.
 
     Returns:
-        Event dicts with `edge`, `hops` and `inferred_hops`, as `chain` gives.
+        Event dicts with `edge`, `hops` and `inferred_hops`, as from `chain`.
     """
     found: dict[str, dict[str, Any]] = {}
     front = [(row, 0)]
@@ -453,7 +453,7 @@ def _edge_between(cause: Row, effect: Row, window: EventWindow) -> Edge | None:
 
 
 def event_id_of(event: str | Row | Event) -> str:
-    """The id of what was handed in as an event; UsageError if it is none."""
+    """The id of an event given as id, dict or Event; UsageError for anything else."""
     event_id = event.id if isinstance(event, Event) else event.get("id") if isinstance(event, dict) else event
     if not isinstance(event_id, str):
         raise UsageError("no event given", remedy="give an event id, or an event dict that has one")
@@ -461,7 +461,7 @@ def event_id_of(event: str | Row | Event) -> str:
 
 
 def checked_lookback_us(lookback_seconds: float, at_us: int) -> int:
-    """The seconds as microseconds, at most to the beginning of time; UsageError if they are negative."""
+    """The seconds as microseconds, at most `at_us`; UsageError if they are negative."""
     if not lookback_seconds >= 0:
         raise UsageError(
             f"cannot look back {lookback_seconds} seconds", remedy="give a number of seconds, 0 or more"
@@ -470,7 +470,7 @@ def checked_lookback_us(lookback_seconds: float, at_us: int) -> int:
 
 
 def event_of(reader: TreeReader, engine: Engine, event_id: str) -> Row:
-    """The event of an id; EventNotFound if the session does not hold it."""
+    """Load an event by its id; EventNotFound if the session does not have it."""
     row = find_event(reader, engine, event_id)
     if row is None:
         raise EventNotFound(
@@ -482,20 +482,20 @@ def event_of(reader: TreeReader, engine: Engine, event_id: str) -> Row:
 def causality_chain(
     reader: TreeReader, engine: Engine, event: str | Row | Event, lookback_seconds: float = 60
 ) -> list[dict[str, Any]]:
-    """What led to an event within the seconds before it, nearest cause first.
+    """Find what led to an event in the seconds before it, nearest cause first.
 
     Args:
         reader: of the session.
-        engine: over the session; asked only for what the agents' own files lack.
-        event: an event id, an event dict (of `get_errors`, a journey ...) or an Event.
-        lookback_seconds: how far back causes are looked for, recorded ones too.
+        engine: over the session; queried only for what the agents' own files lack.
+        event: an event id, an event dict (from `get_errors`, a journey, ...) or an Event.
+        lookback_seconds: how far back to look for causes, recorded ones too.
 
     Returns:
-        See `chain`. An empty list says that the recording has nothing that led to it.
+        As from `chain`; [] if nothing in the recording led to it.
 
     Raises:
-        EventNotFound: the session holds no such event.
-        UsageError: `event` is none, or the seconds are negative.
+        EventNotFound: the session does not have this event.
+        UsageError: `event` is not an event, or the seconds are negative.
     """
     event_id = event_id_of(event)
     checked_lookback_us(lookback_seconds, 0)

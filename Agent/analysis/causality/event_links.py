@@ -1,4 +1,4 @@
-"""Events with their links: who is inside what, who answers whom; read from files or held in memory."""
+"""Events with their links: spans, causes, messages and agents; read from files or held in memory."""
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
@@ -26,18 +26,18 @@ MAX_AGENTS: Final = 20
 
 
 def time_us(row: Row) -> int:
-    """Microseconds since 1970 of an event dict."""
+    """An event dict's time in microseconds since 1970."""
     return parse_timestamp(row["timestamp"])
 
 
 def order(row: Row) -> tuple[int, str, int]:
-    """The display order of event dicts: time, then writer and number."""
+    """The sort key for event dicts: time, then writer and number."""
     writer, _, seq = row["id"].rpartition("-")
     return time_us(row), writer, int(seq)
 
 
 def started_us(row: Row) -> int:
-    """When the event began: its time, less the duration if it is a span."""
+    """When the event began, in microseconds: its time, less the duration if it is a span."""
     duration = number(row["extra"].get("duration_ms")) if row["span_id"] else None
     ended_us = time_us(row)
     if duration is None or not 0 <= duration < _LONGEST_MS:
@@ -46,7 +46,7 @@ def started_us(row: Row) -> int:
 
 
 class EventWindow:
-    """Events found by id, span, message and agent; more can be added at any time."""
+    """Events indexed by id, span, message and agent; more can be added at any time."""
 
     def __init__(self) -> None:
         self.by_id: dict[str, Row] = {}
@@ -56,7 +56,7 @@ class EventWindow:
         self._by_agent: defaultdict[str, list[tuple[tuple[int, str, int], Row]]] = defaultdict(list)
 
     def add(self, rows: Iterable[Row]) -> None:
-        """Take in events; those that are known already change nothing."""
+        """Add events; those already known are ignored."""
         agents, spans = set(), set()
         for row in rows:
             if row["id"] in self.by_id:
@@ -78,38 +78,38 @@ class EventWindow:
             self.inside[span].sort(key=order)
 
     def prepare(self, rows: Iterable[Row], *, fails: Callable[[Row], bool]) -> None:
-        """Bring in what stands one step behind some events; here everything stands already."""
+        """Load the events that are linked to some events; nothing to do here, since all are in memory."""
 
     def before(self, row: Row) -> list[Row]:
-        """What the same agent did before an event, nearest first."""
+        """The same agent's events before an event, nearest first."""
         known = self._by_agent.get(row["agent_id"], [])
         place = bisect.bisect_left(known, order(row), key=lambda pair: pair[0])
         return [row for _, row in reversed(known[:place])]
 
     def after(self, row: Row) -> list[Row]:
-        """What the same agent did after an event, nearest first."""
+        """The same agent's events after an event, nearest first."""
         known = self._by_agent.get(row["agent_id"], [])
         place = bisect.bisect_right(known, order(row), key=lambda pair: pair[0])
         return [row for _, row in known[place:]]
 
 
 class FilledWindow(EventWindow):
-    """A window over a stretch of a session that fills itself, with a few questions for each step back.
+    """A window over a time range of a session that loads events on demand, one query for each step back.
 
     Args:
-        max_questions: how often more may be asked than for the events of single agents.
+        max_questions: the most queries for links; reading the events of single agents does not count.
     """
 
     def __init__(self, max_questions: int) -> None:
         super().__init__()
         self.absent: set[str] = set()
-        """Ids that were looked for in the stretch and are not there."""
+        """Ids that were queried and are not in the time range."""
         self._agents: set[str] = set()
         self._asked: set[str] = set()
         self._questions_left = max_questions
 
     def prepare(self, rows: Iterable[Row], *, fails: Callable[[Row], bool]) -> None:
-        """Bring in what stands one step behind some events; `fails` says whether inner events matter."""
+        """Load the events that are linked to some events; where `fails` is true, also those inside a span."""
         rows = list(rows)
         self.add(rows)
         for row in rows:
@@ -133,19 +133,19 @@ class FilledWindow(EventWindow):
             if row["span_id"] and error_id is None and fails(row):
                 inside.add(row["span_id"])
         new = [{each for each in group if each not in self._asked} for group in (ids, around)]
-        # a span's inside is another question than the span itself
+        # the prefix separates the query for a span's contents from that for the span itself
         inside = {each for each in inside if f"in {each}" not in self._asked}
         self._asked |= new[0] | new[1] | {f"in {each}" for each in inside}
         return new[0], new[1], inside
 
     def read_agent(self, agent_id: Any) -> None:
-        """Bring in one agent's events of the stretch, of so many agents as a walk may need."""
+        """Load one agent's events in the time range; at most 20 agents."""
         if isinstance(agent_id, str) and agent_id not in self._agents and len(self._agents) < MAX_AGENTS:
             self._agents.add(agent_id)
             self._add_agent(agent_id)
 
     def _ask(self, ids: set[str], around: set[str], inside: set[str]) -> None:
-        """Add events by id, the spans around others, and what happened inside spans."""
+        """Add events by id, spans by their span id, and the events inside spans."""
         raise NotImplementedError
 
     def _add_agent(self, agent_id: str) -> None:
@@ -159,7 +159,7 @@ def is_sent(row: Row) -> bool:
 
 
 def load_event(engine: Engine, event_id: str) -> Row | None:
-    """One event by its id, None if the session does not hold it."""
+    """Load one event by its id; None if the session does not have it."""
     place = _place(event_id)
     if place is None:
         return None
@@ -170,23 +170,23 @@ def load_event(engine: Engine, event_id: str) -> Row | None:
 
 
 MAX_EVENTS_EACH = 20_000
-"""How many events of one agent are held, the newest of the stretch."""
+"""The most events held of one agent; the newest of the time range."""
 MAX_LINKED = 20_000
-"""How many events of other agents one query brings in."""
+"""The most events of other agents that one query loads."""
 TRAIL_US = 60_000_000
-"""How long after the stretch the end of a span that was open in it is looked for in an agent's files."""
+"""How long after the time range to look for the ends of spans that were open at its end."""
 MAX_QUERIES = 6
 _BLOCK_BYTES = 1024 * 1024
 
 
 class Links(FilledWindow):
-    """A window over a stretch of a session that fills itself.
+    """A window over a time range of a session that loads events from files and with queries.
 
     Args:
         reader: of the session, for agents' files.
-        engine: over all of the session.
-        since_us: where the stretch begins.
-        until_us: its last microsecond.
+        engine: over the whole session.
+        since_us: the start of the range.
+        until_us: the last microsecond of the range.
     """
 
     def __init__(self, reader: TreeReader, engine: Engine, since_us: int, until_us: int) -> None:
@@ -213,7 +213,7 @@ class Links(FilledWindow):
         self.add(map(engine_row, found))
 
     def _add_agent(self, agent_id: str) -> None:
-        """Add the agent's events of the stretch, and the spans open at its end."""
+        """Add the agent's events in the range, and the spans that were open at its end."""
         kept: deque[Row] = deque(maxlen=MAX_EVENTS_EACH)
         open_later: list[Row] = []
         wanted: set[str] = set()
@@ -231,25 +231,25 @@ class Links(FilledWindow):
                 if event.parent_span_id and event.parent_span_id not in self.by_span:
                     wanted.add(event.parent_span_id)
         except AgentNotFound:
-            pass  # named by a message only
+            pass  # the agent is only named in a message
         self.add([*kept, *open_later])
 
 
 def _place(event_id: str) -> tuple[str, int] | None:
-    """Writer and number of an event, None where the text is no id and so names no event."""
+    """Writer and number of an event id; None if the text is not an event id."""
     try:
         return split_event_id(event_id)
     except ValueError:
-        return None  # a text of the program's own
+        return None  # a text that the program wrote where an event id can be
 
 
 def find_event(reader: TreeReader, engine: Engine, event_id: str) -> Row | None:
-    """One event by its id: files are searched for its bytes, the archive is asked for what they lack."""
+    """Load one event by its id: search the files for its bytes, then query the archive if there is one."""
     if _place(event_id) is None:
         return None
     mark = b'"id":"' + event_id.encode() + b'"'
     writer = event_id.rpartition("-")[0]
-    # a file that carries the writer in its name is the likeliest
+    # start with the files that have the writer in their names
     for path in sorted(reader.files(), key=lambda path: f"@{writer}." not in path.name):
         line = _line_with(path, mark)
         while line is not None:
@@ -258,19 +258,19 @@ def find_event(reader: TreeReader, engine: Engine, event_id: str) -> Row | None:
                 if event.id == event_id:
                     return event_row(event)
             except DamagedLine:
-                pass  # its pieces name the id, it is no event
+                pass  # a damaged line that contains the id
             line = _line_with(path, mark, line[1])
     return load_event(engine, event_id) if (reader.session / "archive").is_dir() else None
 
 
 def _line_with(path: Path, mark: bytes, start: int = 0) -> tuple[bytes, int] | None:
-    """The first line from an offset on that holds some bytes, and where the next one begins."""
+    """The first line from an offset on that contains some bytes, and the offset of the next line."""
     try:
         file = os.fdopen(open_file(path)[0], "rb")
     except OSError as error:
         if error.errno not in NO_FILE:
             raise
-        return None  # rolled or retired meanwhile, or no file
+        return None  # rolled or retired in the meantime, or not a regular file
     with file:
         position = start
         while True:
@@ -290,7 +290,7 @@ def _line_with(path: Path, mark: bytes, start: int = 0) -> tuple[bytes, int] | N
 
 
 def _line_start(file: Any, offset: int) -> int:
-    """The offset at which the line around an offset begins."""
+    """The offset where the line around an offset begins."""
     while offset > 0:
         step = min(_BLOCK_BYTES, offset)
         file.seek(offset - step)

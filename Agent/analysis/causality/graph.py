@@ -1,4 +1,4 @@
-"""The causes and effects of one event as a graph: values, an indented tree, DOT, SVG."""
+"""The causes and effects of one event as a graph: values, an indented tree, DOT or SVG."""
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
@@ -33,20 +33,20 @@ _MAX_FORWARD = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A cause that the record names and does not hold; `why` says what is known of it."""
+    """A cause that an event names but the session does not have; `why` gives the known reason."""
 
     id: str
     effect_id: str
     why: str
 
     def to_dict(self) -> dict[str, str]:
-        """The absent event as a plain dict."""
+        """The missing event as a plain dict."""
         return {"id": self.id, "effect_id": self.effect_id, "why": self.why}
 
 
 @dataclass(frozen=True, slots=True)
 class CausalGraph:
-    """An event with what led to it and what it led to; rows are those of `causality.chain`, nearest first."""
+    """An event with its causes and effects; rows are those of `chains.chain`, nearest first."""
 
     event: Row
     causes: tuple[Row, ...]
@@ -69,7 +69,7 @@ class CausalGraph:
         return [self.event, *self.causes, *self.effects]
 
     def to_text(self, limit: int | None = None) -> str:
-        """An indented tree, one event and the reason for its edge on two lines; at most `limit` causes."""
+        """Return an indented tree, two lines per event with the reason; at most `limit` causes."""
         causes = self.causes[:limit]
         lines = [told(self.event)]
         lines += _tree(self.event["id"], causes, "effect_id", "cause_id", self.missing)
@@ -84,14 +84,14 @@ class CausalGraph:
         return "\n".join(lines)
 
     def to_svg(self) -> str:
-        """The graph as SVG text: recorded edges drawn, inferred ones dashed, the event asked about framed.
+        """Return the graph as SVG: recorded edges solid, inferred ones dashed, the requested event framed.
 
-        At most 40 events are drawn, the nearest; hovering over an edge shows its reason.
+        It shows the 40 nearest events; hovering over an edge shows its reason.
         """
         return _drawn(self)
 
     def to_dot(self) -> str:
-        """The graph in the language of Graphviz, causes above their effects."""
+        """Return the graph in Graphviz's DOT language, causes above their effects."""
         lines = ["digraph causes {", "  rankdir=TB;", "  node [shape=box, fontname=Helvetica, fontsize=10];"]
         lines.append("  edge [fontname=Helvetica, fontsize=9];")
         for row in self.nodes():
@@ -111,7 +111,7 @@ class CausalGraph:
         return "\n".join([*lines, "}"]) + "\n"
 
     def edges(self) -> Iterator[dict[str, str]]:
-        """Every edge, those from absent events too."""
+        """Yield every edge, including those from missing events."""
         for row in (*self.causes, *self.effects):
             yield row["edge"]
         for each in self.missing:
@@ -129,17 +129,17 @@ def causal_graph(
     *,
     with_effects: bool = False,
 ) -> CausalGraph:
-    """The causes of an event, those of its causes, and so on; with its effects if they are asked for.
+    """Build the graph of an event's causes, their causes, and so on; optionally with its effects.
 
     Args:
         reader: of the session.
         engine: over the session.
-        event: as `causality.causality_chain` takes it.
-        lookback_seconds: how far back causes, and how far ahead effects, are looked for.
-        with_effects: look ahead, too.
+        event: as for `chains.causality_chain`.
+        lookback_seconds: how far back to look for causes, and how far ahead for effects.
+        with_effects: whether to look for effects.
 
     Raises:
-        EventNotFound, UsageError: as of `causality.causality_chain`.
+        EventNotFound, UsageError: as for `chains.causality_chain`.
     """
     event_id = event_id_of(event)
     checked_lookback_us(lookback_seconds, 0)
@@ -158,7 +158,7 @@ def causal_graph(
 
 
 class _Forward:
-    """What others did because of some events: they name them, answer them, or happened inside them."""
+    """Finds events that name some events as causes or share their messages, and spans around failures."""
 
     def __init__(self, engine: Engine, since_us: int, until_us: int) -> None:
         self._engine, self._since_us, self._until_us = engine, since_us, until_us
@@ -178,7 +178,7 @@ class _Forward:
 
 
 def _absent(reader: TreeReader, engine: Engine, rows: Sequence[Row], links: Links) -> list[Missing]:
-    """The causes that events name and the session does not hold; those outside the stretch are no such."""
+    """The causes that events name but the session does not have; causes outside the range are not missing."""
     named: dict[str, str] = {}
     for row in rows:
         for cause_id in [*row["causes"], row["extra"].get("error_id")]:
@@ -193,7 +193,7 @@ def _absent(reader: TreeReader, engine: Engine, rows: Sequence[Row], links: Link
 
 
 def _whys(reader: TreeReader, ids: list[str]) -> dict[str, str]:
-    """What the account of the recording says of some ids that it lacks."""
+    """For each id, what the loss accounting says about it."""
     try:
         writers = {writer.writer: writer for writer in reader.losses().writers}
     except DamagedInput as error:
@@ -219,7 +219,7 @@ def _whys(reader: TreeReader, ids: list[str]) -> dict[str, str]:
 
 
 def told(row: Row) -> str:
-    """An event on one line: when it began, who, what, its id."""
+    """An event on one line: start time, agent, message, id."""
     began = row.get("started_at") or row["timestamp"]
     tick = f"tick {row['tick']}  " if row["tick"] is not None else ""
     return f"{began[11:23]}  {tick}{row['agent_id'] or '-'}  {_what(row)}  [{row['id']}]"
@@ -243,7 +243,7 @@ def _tree(root: str, rows: Sequence[Row], near: str, far: str, missing: Sequence
 def _branches(
     beneath: Mapping[str, Sequence[Row | Missing]], node: str, far: str, indent: str
 ) -> Iterator[str]:
-    """The lines of all that stands beneath an event, each event before what stands beneath itself."""
+    """The lines of the tree below an event, depth first."""
     children = beneath.get(node, ())
     for n, child in enumerate(children):
         is_last = n == len(children) - 1
@@ -263,7 +263,7 @@ def _label(row: Row) -> str:
 
 
 def _dot(text: str) -> str:
-    """A quoted string of the DOT language."""
+    """Quote a string for DOT."""
     clean = "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
     escaped = clean.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
@@ -277,7 +277,7 @@ _Place = tuple[int, int]
 
 
 def _drawn(graph: CausalGraph) -> str:
-    """Time goes to the right, each step behind is one column."""
+    """Draw time from left to right, with one column for each step."""
     causes = graph.causes[: MAX_NODES // 2 if graph.effects else MAX_NODES]
     effects = graph.effects[: MAX_NODES - len(causes)]
     rows = {row["id"]: row for row in (graph.event, *causes, *effects)}
@@ -329,7 +329,7 @@ def _line(text: object, width: int) -> str:
 
 
 def _places(layer: dict[str, int], edges: list[dict[str, str]]) -> dict[str, _Place]:
-    """Columns by step; within one, nodes stand near what they are connected with in the column before."""
+    """Place each step in a column; within a column, sort nodes by the mean height of their neighbours."""
     columns: defaultdict[int, list[str]] = defaultdict(list)
     for node, at in layer.items():
         columns[at].append(node)

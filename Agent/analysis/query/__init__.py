@@ -1,4 +1,4 @@
 """DuckDB over the lines of a session.
 
-`engine` runs, `views` names and shapes what comes back, `data_files` finds.
+`data_files` finds the files, `views` builds the SQL over them, `engine` runs it, `progress` interrupts it.
 """

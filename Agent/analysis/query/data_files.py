@@ -1,8 +1,8 @@
-"""Where a session's lines lie at this moment: in which files, in which parts of its archive.
+"""Find the files and the parts of the archive that hold a session's lines at this moment.
 
-`engine` asks before and after each query; a segment that is sealed and unchanged is read from the archive.
-The engine takes half a millisecond a file and some more for each column, which is most of the time where
-there are thousands of small ones: those are put behind one another, and it opens one in their place (`Pack`).
+`engine` calls this before and after each query; a sealed, unchanged segment is read from the archive.
+DuckDB needs about 0.5 ms per file, and more for each column, which dominates if there are thousands of
+small files: these are concatenated into one file, which DuckDB opens instead (`Pack`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BLANK: Final = b" \t\n\f\r"
 
 
 class Standing(NamedTuple):
-    """One file as it was when files were listed; `inode` is -1 where none stood under its name."""
+    """The state of a file when it was listed; `inode` is -1 if there was no file of that name."""
 
     inode: int
     size_bytes: int
@@ -39,39 +39,39 @@ class Standing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The files of each form, as patterns in which nothing is a wildcard."""
+    """The files of each form, as glob patterns with all wildcards escaped."""
 
     live: tuple[str, ...] = ()
     regular: tuple[str, ...] = ()
-    """Those of them in which no envelope need be looked at, as far as somebody looked."""
+    """Files whose lines were checked and all have a regular envelope, so that queries need not check it."""
     sealed: tuple[str, ...] = ()
     older: tuple[str, ...] = ()
     verbatim: tuple[str, ...] = ()
     only: str = ""
-    """A condition on rows of the archive, where not all of a part are to be read."""
+    """An SQL condition on rows of the archive, if only some rows of a part are to be read."""
     uniform: bool = False
-    """Whether every row of the archive is an event that is stored as columns alone."""
+    """Whether every row of the archive is an event stored in columns, without its original line."""
     damaged: tuple[tuple[str, int], ...] = ()
-    """(file, count) of the damaged lines in the archive, and in files of which the engine gives no row."""
+    """(file, count) of damaged lines in the archive, and in files for which the engine returns no row."""
     standing: Mapping[Path, Standing] = field(default_factory=dict, compare=False)
-    """Which file stood under each live name when they were listed, in the order of `live`."""
+    """The file under each live name at listing time, in the order of `live`."""
     is_whole: bool = field(default=True, compare=False)
-    """Whether none of the files had gone since their names were listed: rolled, removed or sealed."""
+    """False if a file was rolled, removed or sealed between listing the names and looking at the files."""
 
     @property
     def forms(self) -> tuple[str, ...]:
-        """The forms that there are."""
+        """The forms that have files."""
         return tuple(form for form in FORMS if getattr(self, form))
 
     @property
     def statement(self) -> tuple[tuple[str, ...], str, bool]:
-        """What a statement over the files depends on, besides their names."""
+        """Everything besides file names that the SQL over these files depends on."""
         return self.forms, self.only, self.uniform
 
     def told_apart(
         self, is_regular: Callable[[Path, Standing], bool], packed: frozenset[Path], pack: str
     ) -> Sources:
-        """The same with the regular ones apart from `live`, and one file in the place of those in it."""
+        """The sources with regular files moved out of `live`, and one pack instead of the packed files."""
         found: dict[bool, list[str]] = {True: [], False: []}
         are_regular = True
         for (path, listed), pattern in zip(self.standing.items(), self.live, strict=True):
@@ -86,11 +86,11 @@ class Sources:
 
 
 class Listing(Generic[Entry]):
-    """What some directories hold, read again where a name in them may have come, changed or gone.
+    """A cached listing of directories, read again when a name in them may have changed.
 
     Args:
-        directories: gives them; none where what they hold is to be read each time.
-        read: reads it.
+        directories: returns the directories to watch; [] to read the listing every time.
+        read: reads the listing.
     """
 
     def __init__(self, directories: Callable[[], Sequence[Path]], read: Callable[[], list[Entry]]) -> None:
@@ -99,7 +99,7 @@ class Listing(Generic[Entry]):
         self._seen: _State = None
 
     def read(self) -> list[Entry]:
-        """The entries; the same list as before where no name has changed."""
+        """The entries; the same list object as before if no name changed."""
         state = _state_of(*self._directories())
         if state is None or state != self._seen:
             self._entries, self._seen = self._read(), state
@@ -107,12 +107,12 @@ class Listing(Generic[Entry]):
 
 
 def parts_of(session: Path) -> Listing[Part]:
-    """The parts of a session's archive: every change of one is a change of the directory."""
+    """The parts of a session's archive; a change of a part always changes the directory."""
     return Listing(lambda: [archive_dir(session)], lambda: read_parts(session))
 
 
 def files_of(session: Path) -> Listing[Path]:
-    """The files of a session, in which a run has a directory of its own."""
+    """The files of a session; not cached if runs have their own directories."""
     return Listing(
         lambda: [] if os.path.lexists(runs_dir(session)) else [session, agents_dir(session)],
         lambda: tree_files(session),
@@ -120,13 +120,13 @@ def files_of(session: Path) -> Listing[Path]:
 
 
 class KnownSources:
-    """Where a session's lines lie, found again where something may have come, gone, grown or been changed.
+    """The sources of a session, cached until a file appears, disappears, grows or changes.
 
-    A segment that was sealed is written to by nobody: that it still stands as it was is looked at once a
-    second, and whenever the names around it change.
+    Nothing writes to a sealed segment, so its state is checked only once a second, and whenever a name in the
+    watched directories changes.
 
     Args:
-        as `find_sources` takes them.
+        As for `find_sources`.
     """
 
     def __init__(
@@ -146,9 +146,9 @@ class KnownSources:
         self._looked_s = -_UNSEEN_S
 
     def find(self) -> Sources:
-        """As `find_sources`."""
+        """Return the current sources, as `find_sources` does."""
         for _ in range(_LOOKS):
-            # the files first: one that is sealed and removed between the two is in both
+            # files first: a file that is sealed and removed in between is then in both lists
             files, parts = self._list_files(), [] if self._parts is None else self._parts.read()
             if self._holds(files, parts):
                 break
@@ -160,11 +160,11 @@ class KnownSources:
         return self._found
 
     def _holds(self, files: Sequence[Path], parts: list[Part]) -> bool:
-        """Whether what was found last is what would be found now."""
+        """Whether the cached sources are still current."""
         if self._listed is None or time.monotonic() - self._looked_s >= _UNSEEN_S:
             return False
         known_files, known_parts = self._listed
-        # the same lists, which say that no name has changed; a list that was rebuilt may be of anything
+        # compared by identity: `Listing` returns the same list only if no name changed
         if files is not known_files or parts is not known_parts:
             return False
         return all(standing_at(path) == listed for path, listed in self._found.standing.items())
@@ -172,23 +172,23 @@ class KnownSources:
 
 _LOOKS: Final = 3
 _UNSEEN_S: Final = 1.0
-"""How long a change of a sealed file, made by hand and in place, may stay unseen."""
+"""For how long an in-place change of a sealed file, made by hand, may go unnoticed."""
 _State = tuple[int, ...] | None
 _SETTLED_NS: Final = 2_000_000_000
 
 
 def _state_of(*directories: Path) -> _State:
-    """What is another when a name in the directories changed; None where that cannot be told.
+    """A value that changes when a name in the directories changes; None if that cannot be relied on.
 
-    It cannot be where there are none, and where one is missing or has just changed: what comes in the same
-    instant changes its time no further.
+    None without directories, and if one is missing or changed in the last 2 s: another change within the
+    resolution of the file system's clock would leave the same mtime.
     """
     found: list[int] = []
     for directory in directories:
         try:
             status = directory.stat()
         except OSError:
-            return None  # not there: its files are listed anew each time
+            return None  # missing: list its files every time
         if time.time_ns() - status.st_mtime_ns < _SETTLED_NS:
             return None
         found += (status.st_ino, status.st_mtime_ns)
@@ -198,7 +198,7 @@ def _state_of(*directories: Path) -> _State:
 def find_sources(
     session: Path, files: Iterable[Path], agent_id: str | None = None, *, parts: Sequence[Part] = ()
 ) -> Sources:
-    """Where the lines of a session, or of one agent's files, lie now.
+    """Find the current files and archive parts that hold the lines of a session, or of one agent.
 
     Args:
         session: its directory.
@@ -216,7 +216,7 @@ def find_sources(
             is_whole=is_whole,
         )
     wanted = _wanted(session, agent_id)
-    # by their text, as everything here: there may be tens of thousands, with every question
+    # as text, not as Path: there may be tens of thousands of files, for every query
     names = dict(zip(_below(session, listed), listed.items(), strict=True))
     instead: set[str] = set()
     read: list[tuple[Part, list[SealedSegment]]] = []
@@ -224,7 +224,7 @@ def find_sources(
         chosen = [each for each in part.segments if wanted(each)]
         standing = {each.file for each in chosen if _is_sealed(each, names.get(each.file))}
         instead |= standing
-        # of a cache only what still stands there unchanged; of the recording everything
+        # from the sealed cache only unchanged files; segments whose JSON was removed always
         segments = [
             each
             for each in chosen
@@ -257,17 +257,17 @@ def find_sources(
 
 
 def _of_one_byte(session: Path, files: Mapping[Path, Standing]) -> Iterator[tuple[str, int]]:
-    """The files of one byte that is no blank: a damaged line for which DuckDB's reader of JSON has no row."""
+    """Files of one non-blank byte: a damaged line for which DuckDB's JSON reader returns no row."""
     for path, listed in files.items():
         if listed.size_bytes == 1:
-            # one that went away or grew is listed again by the next question
+            # if the file disappeared or grew, the next query lists it again
             with contextlib.suppress(OSError), os.fdopen(open_file(path)[0], "rb") as file:
                 if len(held := file.read(2)) == 1 and held not in _BLANK:
                     yield str(session.resolve() / path.relative_to(session)), 1
 
 
 def _is_sealed(segment: SealedSegment, listed: tuple[Path, Standing] | None) -> bool:
-    """Whether what stands under a segment's name is the file that was sealed (`SealedSegment.is_file`)."""
+    """Whether the file of that name is the one that was sealed (`SealedSegment.is_file`)."""
     if listed is None or listed[1].size_bytes != segment.size_bytes:
         return False
     path, standing = listed
@@ -275,7 +275,7 @@ def _is_sealed(segment: SealedSegment, listed: tuple[Path, Standing] | None) -> 
 
 
 def _is_read_instead(segment: SealedSegment, names: Mapping[str, tuple[Path, Standing]]) -> bool:
-    """Whether a file that is read stands for a segment (`SealedSegment.stands_in`)."""
+    """Whether a live file with the segment's lines is read, so that the archive must not add them again."""
     listed = names.get(segment.file)
     return (listed is not None and segment.stands_at(listed[0])) or segment.beside in names
 
@@ -287,7 +287,7 @@ def _wanted(session: Path, agent_id: str | None) -> Callable[[SealedSegment], bo
     directory = agents_dir(session).relative_to(session).as_posix()
 
     def is_the_agents(segment: SealedSegment) -> bool:
-        """Whether a segment is one of the agent's own."""
+        """Whether a segment belongs to the agent."""
         place, _, name = segment.file.rpartition("/")
         parsed = parse_file_name(name)
         return place == directory and parsed is not None and parsed.stem == stem
@@ -296,7 +296,7 @@ def _wanted(session: Path, agent_id: str | None) -> Callable[[SealedSegment], bo
 
 
 def _only(session: Path, read: list[tuple[Part, list[SealedSegment]]]) -> str:
-    """Which rows are meant, where a part holds others too; constants, so that row groups are skipped."""
+    """A condition for the wanted rows if parts hold others; its constants let DuckDB skip row groups."""
     if all(len(segments) == len(part.segments) for part, segments in read):
         return ""
     files = sorted({each.file for _, segments in read for each in segments})
@@ -305,7 +305,7 @@ def _only(session: Path, read: list[tuple[Part, list[SealedSegment]]]) -> str:
         gone = {each.file for each in part.segments}.difference(each.file for each in segments)
         beside = sorted(gone.intersection(files))
         if beside:
-            # the same name, sealed again in another part
+            # the same file name was sealed again in another part
             place = literal(str(session.resolve() / part.parquet.relative_to(session)))
             condition += f" AND NOT (filename = {place} AND file IN ({', '.join(map(literal, beside))}))"
     return condition
@@ -317,7 +317,7 @@ def _patterns(session: Path, paths: Iterable[Path]) -> tuple[str, ...]:
 
 
 def _below(session: Path, paths: Iterable[Path]) -> Iterator[str]:
-    """The paths in the session, as text."""
+    """The paths relative to the session, as text."""
     root = f"{session}{os.sep}"
     for path in paths:
         text = str(path)
@@ -325,11 +325,11 @@ def _below(session: Path, paths: Iterable[Path]) -> Iterator[str]:
 
 
 def standing_at(path: Path) -> Standing | None:
-    """The file under a name now; None for anything else, such as a link, which is not followed."""
+    """The state of the file of that name; None for anything but a regular file, such as a symbolic link."""
     try:
         status = os.lstat(path)
     except OSError:
-        # it stays in the list, so that whoever reads it says what is wrong
+        # keep it in the list, so that whoever reads the file reports the error
         return Standing(-1, 0, 0)
     if not stat.S_ISREG(status.st_mode):
         return None
@@ -337,29 +337,29 @@ def standing_at(path: Path) -> Standing | None:
 
 
 LEAST_FILES: Final = 64
-"""Fewer small files are read one by one."""
+"""The minimum number of small files for a pack; fewer are read one by one."""
 _SMALL_BYTES: Final = 256 * 1024
 _MOST_BYTES: Final = 1 << 30
 _BATCH_BYTES: Final = 4 << 20
 
 
 class Pack:
-    """A nameless file in a directory, which goes with the process; filled again when small files changed.
+    """An unnamed temporary file that concatenates small files; refilled when any of them changed.
 
     Args:
-        directory: where it lies; it is for the owner alone.
+        directory: where the file is created, readable by its owner only.
 
     Raises:
-        OSError: no file can be made there, or the system cannot open it a second time.
+        OSError: the file cannot be created, or cannot be opened again through /proc.
     """
 
     def __init__(self, directory: Path) -> None:
         with tempfile.TemporaryFile(dir=directory) as file:
             self._fd = os.dup(file.fileno())
-        # also where an engine is not closed but forgotten
+        # closes the descriptor even if the engine is never closed
         self._close = weakref.finalize(self, os.close, self._fd)
         self.path = f"/proc/self/fd/{self._fd}"
-        """What the engine opens."""
+        """The path that the engine opens."""
         self._holds: dict[Path, Standing] = {}
         try:
             Path(self.path).stat()
@@ -370,14 +370,14 @@ class Pack:
     def fill(
         self, standing: Mapping[Path, Standing], list_files: Callable[[], Sequence[Path]]
     ) -> frozenset[Path]:
-        """Take in the small ones of some files, each as it was listed, whatever it is called by now.
+        """Copy the small files into the pack, each as listed, even if it was renamed since.
 
         Args:
             standing: the files as they were listed.
-            list_files: lists them again, where some were rolled since.
+            list_files: lists the files again, to find renamed ones.
 
         Returns:
-            The names of those that are in here; the others are to be read by name.
+            The names of the packed files; all others must be read by name.
         """
         small = _small(standing)
         if len(small) < LEAST_FILES:
@@ -388,7 +388,7 @@ class Pack:
         try:
             taken = self._copy(small, list_files)
         except OSError:
-            # no room for it: they are read by name, which takes longer
+            # disk full: read them by name, which is slower
             os.ftruncate(self._fd, 0)
             return frozenset()
         if len(taken) == len(small):
@@ -411,7 +411,7 @@ class Pack:
             if data is None:
                 continue
             taken.append(path)
-            # a line that is just being written, or was torn, must not be glued to the next file's first
+            # a line that is being written, or was torn, must not run into the next file's first line
             parts.append(data if data.endswith(b"\n") else data + b"\n")
             waiting_bytes += len(data)
             if waiting_bytes > _BATCH_BYTES:
@@ -421,21 +421,21 @@ class Pack:
         return taken
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._close()
 
 
 def new_pack(directory: Path) -> Pack | None:
-    """A pack in that directory; None where none can be made: small files are read one by one then."""
+    """A pack in that directory; None if it cannot be created, in which case files are read one by one."""
     try:
         return Pack(directory)
     except OSError:
-        # where nothing can be written it takes longer, and nothing else is different
+        # a read-only directory only makes queries slower
         return None
 
 
 def _small(standing: Mapping[Path, Standing]) -> dict[Path, Standing]:
-    """The small ones, as far as there is room for them."""
+    """The files up to 256 KiB, up to 1 GiB in total."""
     found: dict[Path, Standing] = {}
     left_bytes = _MOST_BYTES
     for path, listed in standing.items():
@@ -446,7 +446,7 @@ def _small(standing: Mapping[Path, Standing]) -> dict[Path, Standing]:
 
 
 def _read(path: Path, listed: Standing) -> bytes | None:
-    """So much of a file as was there when it was listed; None if another stands under that name."""
+    """The file's content up to its listed size; None if the name now refers to another file."""
     try:
         fd, status = open_file(path)
     except OSError:

@@ -1,6 +1,7 @@
-"""DuckDB over the session's own files and archive: loaded at the first aggregate, closed to all other files.
+"""Run SQL over a session's files and archive with DuckDB, which is loaded by the first query.
 
-Every aggregate module asks `Engine.rows`; mirrors are never among the files, damaged lines never in a group.
+All aggregate modules use `Engine.rows`. The engine can open no files outside the session; mirrors are never
+read, and damaged lines never count.
 """
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
@@ -59,16 +60,16 @@ from Agent.tree.retention import nothing_retired
 
 MEMORY_LIMIT = "1GB"
 MOST_THREADS = 4
-"""Each that reads lines holds two of the longest that may come, 128 MB: with eight nothing would be left."""
+"""Each thread that reads lines holds two buffers of the longest line, 128 MB; 8 would use all memory."""
 _TRIES = 5
 _PATIENCE_S = 3.0
-# where more files than so many are rolled while a query runs, as many are while it runs again
+# if more files than this are rolled during a query, as many will be during the next try
 _FEW = 3
 Answer = TypeVar("Answer")
 
 
 class FilesMoved(InputError):
-    """A file of the session went away, or cannot be read."""
+    """A file of the session disappeared, or cannot be read."""
 
 
 class Engine:
@@ -76,14 +77,14 @@ class Engine:
 
     Args:
         session: the session's directory.
-        list_files: the files to read, asked again with every query that reads any: a session that is being
-            recorded rolls its segments, and where a few were while it was read it is read once more.
-        archive: whether what is sealed is read from the session's archive, too.
-        agent_id: whose rows of the archive are wanted, where not all.
-        deadline_s: how long one query may take; None for as long as it takes.
+        list_files: returns the files to read; called for every query that reads files. While a session is
+            recorded its segments roll; if a few do so during a query, the query is repeated.
+        archive: whether to read sealed segments from the session's archive.
+        agent_id: only this agent's rows of the archive; None for all.
+        deadline_s: the time limit of one query in seconds; None for no limit.
 
     Raises:
-        UsageError: the deadline is no number of seconds.
+        UsageError: the deadline is not a number of seconds above 0.
     """
 
     def __init__(
@@ -116,9 +117,9 @@ class Engine:
         self._has_views = False
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """The answer to one of this package's own queries, a dict a row; over both forms of lines.
+        """Run one of this package's own queries; return a dict for each row.
 
-        One over kept tables alone is answered without a look at the files.
+        A query over kept tables alone does not look at the files.
         """
         if not reads_files(sql):
             with in_use(self):
@@ -128,32 +129,32 @@ class Engine:
     def _dicts(self, sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
         cursor = self._execute(sql, parameters)
         names = [column[0] for column in cursor.description]
-        # rows are made as they are fetched, from files that may have gone since
+        # rows are produced while they are fetched, so a file that disappears raises here
         with self._translated(sql):
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def make_table(self, name: str, query: str, parameters: Sequence[Any] = ()) -> None:
-        """Keep the rows of a query under a name until `drop_table`, all of them or, where it raises, none."""
+        """Keep the rows of a query as a table until `drop_table`; on an error no table remains."""
         try:
             self.rows(f"CREATE OR REPLACE TEMP TABLE {name} AS {query}", parameters)
         except BaseException:
-            # a first try may have made it, and the look at the files after it have failed
+            # a first try may have created the table before the check for moved files failed
             self.drop_table(name)
             raise
 
     def drop_table(self, name: str) -> None:
-        """Let go of kept rows, if there are any of that name."""
+        """Drop a kept table, if it exists."""
         if self._connection is not None:
             self.rows(f"DROP TABLE IF EXISTS {name}")
 
     def _settled(self, fetch: Callable[[], Answer], sql: str = "") -> Answer:
-        """The answer over the files as they were listed when it began, none of which went away meanwhile."""
+        """Run a query over the files as listed at its start; repeat it if files moved in the meantime."""
         with in_use(self):
             try:
                 with nothing_retired(self._given):
                     return self._tried(fetch, sql)
             except FilesMoved:
-                # retention began meanwhile, or files were removed by hand
+                # retention began in the meantime, or files were removed by hand
                 with nothing_retired(self._given):
                     return self._tried(fetch, sql)
 
@@ -165,11 +166,11 @@ class Engine:
             try:
                 answer = interruptible(self._open(), fetch, self._deadline_s)
             except FilesMoved:
-                # nothing stands under a live name for the moment of a roll
+                # during a roll there is briefly no file under the live name
                 if not left or not self._moved():
                     raise
                 continue
-            # files that came meanwhile do not matter: what is in them happened later
+            # new files do not matter: their events are later
             if self._names_changed_ns() == began or not 0 < self._moved() <= _FEW:
                 break
             if time.monotonic() > patience_s:
@@ -177,22 +178,22 @@ class Engine:
         return answer
 
     def _names_changed_ns(self) -> tuple[int, ...]:
-        """When a file was last made, renamed or removed in the directories that are read."""
+        """The mtime of each directory, which changes when a file is created, renamed or removed."""
         found = []
         for directory in (self._session, agents_dir(self._session), archive_dir(self._session)):
             try:
                 found.append(directory.stat().st_mtime_ns)
             except OSError:
-                found.append(-1)  # not there, which is an answer, too
+                found.append(-1)  # a missing directory, which may be created later
         return tuple(found)
 
     def _use_files(self, sql: str = "") -> None:
-        """Look at the files that are there now; one of this package's own queries tells how they are read."""
+        """List the current files and pass them to DuckDB; only a query `sql` of this package uses a pack."""
         before, found = self._sources, self._known.find()
         connection = self._open()
         packed: frozenset[Path] = frozenset()
         pack = ""
-        # which file a line stands in is not known of one that was packed with others
+        # a pack does not record which file each line is from
         if sql and self._pack is not None and not names_files(sql):
             packed, pack = self._pack.fill(found.standing, self._list_files), self._pack.path
         is_regular = self._regular.holds if has_legs(sql) else _unknown
@@ -209,7 +210,7 @@ class Engine:
             self._set[variable] = files
 
     def _moved(self) -> int:
-        """How many names stand for another file by now, or for none: who read by name may have missed it."""
+        """The number of names that now refer to another file or to none, which a query may have missed."""
         return sum(
             (now := standing_at(path)) is None or now.inode != listed.inode
             for path, listed in self._by_name.items()
@@ -220,11 +221,11 @@ class Engine:
         return resolve(sql, sources.forms, sources.only, uniform=sources.uniform)
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
-        """The answer to a query that has exactly one row."""
+        """Return the only row of a query."""
         return self.rows(sql, parameters)[0]
 
     def user_columns(self, query: str) -> dict[str, str]:
-        """The columns of the answer and their types in SQL; one that comes twice is numbered."""
+        """The columns of a user's query with their SQL types; duplicate names get a number."""
         self._check(query)
         asked = columns_of(query)
 
@@ -240,14 +241,14 @@ class Engine:
         return found
 
     def user_tuples(self, query: str) -> list[tuple[Any, ...]]:
-        """The rows of a person's query in the order of its columns."""
+        """Return all rows of a user's query as tuples."""
         self._check(query)
         return self._settled(lambda: self._fetched(query, lambda cursor: cursor.fetchall()))
 
     def user_batches(self, query: str, rows: int, most: int | None = None) -> Iterator[list[tuple[Any, ...]]]:
-        """The same or the first of them, so many at a time, in flat memory; FilesMoved if they were pruned.
+        """Yield batches of `rows` rows, at most `most` in all, in flat memory; FilesMoved if files vanish.
 
-        Nothing else can be asked until the last batch was taken.
+        The engine cannot run another query until the last batch was taken.
         """
         self._check(query)
         with in_use(self), nothing_retired(self._given):
@@ -260,28 +261,28 @@ class Engine:
                 yield batch
 
     def user_frame(self, query: str) -> Any:
-        """The same as a pandas DataFrame; MissingExtra without pandas."""
+        """Return the rows as a pandas DataFrame; MissingExtra without pandas."""
         _need("pandas", "a data frame", "dataframe")
         self._check(query)
         return self._settled(lambda: self._fetched(query, lambda cursor: cursor.df()))
 
     def user_arrow(self, query: str) -> Any:
-        """The same as a `pyarrow.Table`; MissingExtra without pyarrow."""
+        """Return the rows as a `pyarrow.Table`; MissingExtra without pyarrow."""
         _need("pyarrow", "an Arrow table", "dataframe")
         self._check(query)
         return self._settled(lambda: self._arrow_table(query))
 
     def _arrow_table(self, query: str) -> Any:
         self._with_views()
-        # a relation is only made where no earlier answer is half read
+        # DuckDB creates a relation only when no earlier result is pending
         self._execute("SELECT 1", ()).fetchall()
         with self._translated(query):
             relation = self._open().sql(query)
-            # under its older name before version 2
+            # pyarrow's method has its old name before DuckDB 2
             return getattr(relation, "to_arrow_table", relation.arrow)()
 
     def _fetched(self, query: str, fetch: Callable[[Any], Answer]) -> Answer:
-        # those of another form see nothing of what was sealed since the query was checked
+        # again, because segments may have been sealed since the query was checked, which needs other views
         self._with_views()
         cursor = self._execute(query, ())
         with self._translated(query):
@@ -293,7 +294,7 @@ class Engine:
             return found
 
     def damaged_lines(self) -> dict[str, int]:
-        """How many lines of each file are no event; files without any are left out."""
+        """Count the lines of each file that are not events; files without any are left out."""
         self._use_files()
         found = self.damaged_in_archive
         if self._sources.live:
@@ -303,17 +304,17 @@ class Engine:
 
     @property
     def damaged_in_archive(self) -> dict[str, int]:
-        """The same of what is sealed, as far as the last question saw it."""
+        """The damaged lines of sealed files, as of the last query."""
         return dict(self._sources.damaged)
 
     def interrupt(self) -> None:
-        """Stop what the connection does."""
+        """Interrupt the running query."""
         connection = self._connection
         if connection is not None:
             connection.interrupt()
 
     def close(self) -> None:
-        """Let go of the connection; the next question opens it again."""
+        """Close the connection; the next query opens a new one."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -351,8 +352,8 @@ class Engine:
 
     @contextmanager
     def _translated(self, sql: str) -> Iterator[None]:
-        """Errors of DuckDB as those of this package."""
-        import duckdb  # opening has said clearly if it is missing
+        """Translate DuckDB's errors into those of this package."""
+        import duckdb  # `load_duckdb` has already raised if it is missing
 
         try:
             yield
@@ -408,13 +409,13 @@ class Engine:
         connection = connected(duckdb, self._spill, MEMORY_LIMIT, min(cores(), MOST_THREADS))
         connection.execute("SET preserve_insertion_order = false")
         connection.execute("SET VARIABLE session = ?", [f"{self._session}/"])
-        # Known to whoever listens, not written to the terminal by the engine itself. In Jupyter the engine
-        # refuses it without ipywidgets: queries then run without progress.
+        # Progress goes to the listener, not to the terminal. In Jupyter without ipywidgets DuckDB refuses
+        # this; queries then run without progress.
         with contextlib.suppress(duckdb.InvalidInputException):
             connection.execute("SET enable_progress_bar = true")
             connection.execute("SET enable_progress_bar_print = false")
-        # From here on nothing but this session's files can be opened, whatever a query says.
-        # The escaped form is what a pattern is checked against, the plain one what it matches.
+        # From here on DuckDB can open no files outside this session, whatever a query says.
+        # DuckDB checks a glob pattern in its escaped form and a matching file in its plain form.
         allowed = [str(self._session), escaped(str(self._session))]
         connection.execute("SET allowed_directories = [?, ?]", allowed)
         self._pack = new_pack(self._session / ".state")
@@ -429,11 +430,11 @@ class Engine:
         return connection
 
     def _with_views(self) -> Any:
-        """The connection, with the views that only a person's query needs."""
+        """Return the connection, with the views that users' queries need."""
         connection = self._open()
         if not self._has_views:
             if self._pack is not None:
-                # a view is bound when it is made, here to a file that cannot go away
+                # creating a view opens a file; the pack cannot disappear meanwhile
                 self._name(connection, LIVE, [self._pack.path])
             for statement in views.statements():
                 self._execute(self._resolved(statement), ())
@@ -449,7 +450,7 @@ def _is_deadline(value: object) -> bool:
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-"""Every engine that opened a connection: one still open when the interpreter ends makes pages of noise."""
+"""All engines with an open connection, to close at exit: an open one prints pages of errors then."""
 
 
 def _close_all() -> None:
@@ -458,7 +459,7 @@ def _close_all() -> None:
 
 
 def open_engine(session: Path, agent_id: str | None = None, deadline_s: float | None = None) -> Engine:
-    """An engine over everything a session holds, live and sealed, or over one agent's files alone."""
+    """Open an engine over a whole session, live and sealed, or over the files of one agent."""
     if agent_id is None:
         return Engine(session, files_of(session).read, archive=True, deadline_s=deadline_s)
     files = partial(agent_files, session, agent_id)
@@ -466,7 +467,7 @@ def open_engine(session: Path, agent_id: str | None = None, deadline_s: float | 
 
 
 def _unknown(_path: Path, _listed: Standing) -> bool:
-    """Nobody looked, so every line is looked at."""
+    """Treat no file as regular, so that every envelope is checked."""
     return False
 
 
@@ -485,7 +486,7 @@ _LONG_LINE: Final = re.compile(r'"maximum_object_size" of .* reading file "(.*)"
 
 
 def _too_long(path: Path) -> DamagedInput:
-    """What is said of a file with a line that the engine has no room for; recording writes none."""
+    """The error for a line that is too long for the engine; recording never writes one."""
     number, size_bytes = 1, 0
     with contextlib.suppress(OSError), os.fdopen(open_file(path)[0], "rb") as file:
         while size_bytes <= MAX_LINE_BYTES and (data := file.readline(1 << 20)):
@@ -514,7 +515,7 @@ MAX_ROWS: Final = 3_000_000
 
 
 class Source(NamedTuple):
-    """What stands behind FROM, and the parameters that it needs."""
+    """A table or sub-query for FROM, with its parameters."""
 
     text: str
     parameters: list[Any]
@@ -522,15 +523,15 @@ class Source(NamedTuple):
 
 @contextmanager
 def kept(engine: Engine, name: str, query: str, parameters: Sequence[Any] = ()) -> Iterator[Source]:
-    """Keep the rows of a query under a name for as long as this is open, if they are at most three million.
+    """Keep the rows of a query as a table inside the `with` block, if there are at most 3 million.
 
     Args:
         engine: over the session.
-        name: of the table; two of one name are not open at once.
-        query: a sub-query in brackets, which names the columns that it selects.
+        name: of the table; two blocks with the same name must not be open at once.
+        query: a sub-query in brackets that names its columns.
         parameters: of the query.
     """
-    # not `SELECT *`, for which every column of a scan would be read
+    # not `SELECT *`, which would make the scan read every column
     engine.make_table(name, f"FROM {query} LIMIT {MAX_ROWS + 1}", parameters)
     try:
         number = engine.row(f"SELECT count(*) AS n FROM {name}")["n"]
@@ -551,14 +552,14 @@ _PLACE: Final = re.compile(r"^LINE (\d+): (.*)\n( *)\^", re.MULTILINE)
 _HINTS: Final = ("Did you mean", "Candidate bindings:")
 
 
-# DuckDB writes from inside statements that begin like a question (`WITH x AS (COPY ...) SELECT`, `EXPLAIN
-# ANALYZE COPY`), so what is let through is known node by node.
+# DuckDB also writes from statements that look like a query (`WITH x AS (COPY ...) SELECT`, `EXPLAIN ANALYZE
+# COPY`), so the kind of every node is checked against a list.
 def check_reads_only(connection: Any, query: str) -> None:
-    """Refuse everything but one statement that reads.
+    """Refuse everything except a single reading statement.
 
     Raises:
-        UsageError: it writes, sets, loads or is more than one statement.
-        duckdb.Error: it is no SQL.
+        UsageError: the statement writes, sets or loads, or there is more than one.
+        duckdb.Error: the text is not valid SQL.
     """
     import orjson
 
@@ -569,7 +570,7 @@ def check_reads_only(connection: Any, query: str) -> None:
         inner = query[found.end() :] if (found := _EXPLAIN.match(query)) else ""
         kinds = [statement.type.name for statement in connection.extract_statements(inner)]
     if kinds == ["SELECT"]:
-        # only what reads can be serialised, and the tree names what stands inside
+        # DuckDB serialises only reading statements, and the tree shows the nested ones
         text = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [inner]).fetchone()[0]
         tree = orjson.loads(text)
         if not tree["error"] and _nodes(tree) <= _READING_NODES:
@@ -584,15 +585,15 @@ def check_reads_only(connection: Any, query: str) -> None:
 
 
 def columns_of(query: str) -> str:
-    """A statement whose rows are the columns of another; that itself, where it describes already."""
+    """A statement that returns the columns of a query; the query itself if it already describes."""
     return query if _DESCRIBES.match(query) else _DESCRIBE + query
 
 
 def first_of(connection: Any, query: str, rows: int) -> str:
-    """A statement for the first rows of an answer alone, so that of an order no more is kept."""
+    """A statement for the first rows of a query, so that DuckDB keeps only these when it sorts."""
     if _DESCRIBES.match(query):
         return query
-    # on lines of its own, since a comment may stand at its end
+    # on its own line, since the query may end with a comment
     whole = query.rstrip().rstrip(";")
     limited = f"SELECT * FROM (\n{whole}\n) LIMIT {rows}"
     import duckdb
@@ -600,12 +601,12 @@ def first_of(connection: Any, query: str, rows: int) -> str:
     try:
         connection.extract_statements(limited)
     except duckdb.Error:
-        return query  # it cannot stand in brackets, such as with a comment behind its semicolon
+        return query  # not valid in brackets, for example with a comment behind its semicolon
     return limited
 
 
 def _nodes(tree: Any) -> set[str]:
-    """The kinds of queries in a serialised statement, at any depth."""
+    """The kinds of query nodes in a serialised statement, at any depth."""
     found: set[str] = set()
     waiting = [tree]
     while waiting:
@@ -621,7 +622,7 @@ def _nodes(tree: Any) -> set[str]:
 
 
 def told(error: Exception, query: str) -> str:
-    """What DuckDB says about a query, as one clause with the place: its first line, hint, line and column."""
+    """DuckDB's error about a query as one clause: its first line, line and column, and hint."""
     text, lines = str(error), query.splitlines()
     first, _, rest = text.partition("\n")
     first = re.sub(r"^[A-Z]\w*(?: \w+)* Error: ", "", first).rstrip(".!")
@@ -634,7 +635,7 @@ def told(error: Exception, query: str) -> str:
         shown = place[2]
         whole = lines[line - 1] if line <= len(lines) else ""
         if shown.startswith("...") and (at := whole.find(shown.strip("."))) >= 0:
-            column += at - 3  # a long line is shown from its middle on
+            column += at - 3  # DuckDB shows only the middle of a long line
         line -= query.startswith(_DESCRIBE)
         parts.append(f"at line {line}, column {column}")
     hint = [line.strip() for line in rest.splitlines() if line.startswith(_HINTS)][:1]
@@ -646,37 +647,37 @@ _SHOWN_CHARS: Final = 200
 
 
 class SqlResult(Sequence[dict[str, Any]]):
-    """The rows of one query, a dict each; equal to a list of such dicts.
+    """The rows of one query as dicts; equal to a list of such dicts.
 
-    The query is run when rows are first looked at, and the rows are kept. `batches`, `to_df` and `to_arrow`
-    run it for themselves and keep nothing: of a session that is still recorded they may find more.
+    The query runs when the rows are first accessed, and the rows are kept. `batches`, `to_df` and `to_arrow`
+    run it again and keep nothing, so in a session that is still being recorded they may return more rows.
 
     Args:
         engine: over the session.
-        query: one statement that reads.
+        query: one reading statement.
 
     Raises:
-        UsageError: it is none, or names what is not there.
+        UsageError: the statement does not only read, or names an unknown table or column.
     """
 
     def __init__(self, engine: Engine, query: str) -> None:
         self._engine = engine
         self.query = query
         self.types: dict[str, str] = engine.user_columns(query)
-        """The columns and their types in SQL, in order."""
+        """The columns with their SQL types, in order."""
         self._rows: list[dict[str, Any]] | None = None
 
     @property
     def columns(self) -> list[str]:
-        """The names of the columns; one that comes twice is numbered."""
+        """The names of the columns; duplicates get a number."""
         return list(self.types)
 
     def batches(self, rows: int = 2048, most: int | None = None) -> Iterator[list[tuple[Any, ...]]]:
-        """The rows as tuples, so many at a time: memory stays flat however long the answer is.
+        """Yield the rows as tuples in batches; memory stays flat for any number of rows.
 
         Args:
-            rows: how many at a time.
-            most: how many in all, where not all are wanted: then a large order is not made as a whole.
+            rows: the size of a batch.
+            most: the most rows in all; DuckDB then does not sort more than these.
         """
         return self._engine.user_batches(self.query, rows, most)
 

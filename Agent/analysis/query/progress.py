@@ -1,4 +1,4 @@
-"""Long queries: how far one is, told to whoever listens, and an interrupt that stops it cleanly."""
+"""Long queries: report their progress to a listener, and interrupt them cleanly."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 listener: ContextVar[Callable[[float], None] | None] = ContextVar("listener", default=None)
-"""Told the share that is done, 0.0 to 1.0, several times a second, of a query that takes longer than one."""
+"""Called with the finished share, 0.0 to 1.0, every 0.2 s of a query that takes longer than 1 s."""
 
 _PATIENCE_S: Final = 1.0
 _GRACE_S: Final = 2.0
-"""How long the engine may take to heed an interrupt."""
+"""How long the engine may take to react to an interrupt."""
 _INTERVAL_S: Final = 0.2
 
 
 @contextmanager
 def watched(connection: Any) -> Iterator[None]:
-    """Tell the listener about what this DuckDB connection does meanwhile."""
+    """Report the progress of this DuckDB connection to the listener, if there is one."""
     told = listener.get()
     if told is None:
         yield
@@ -44,11 +44,11 @@ def watched(connection: Any) -> Iterator[None]:
 
 
 def _tell(connection: Any, told: Callable[[float], None], ended: threading.Event) -> None:
-    """Tell how far a connection's query is, until it has ended; nothing of one that is soon over."""
+    """Report the progress of a query until it has ended; a query shorter than 1 s reports nothing."""
     began = not ended.wait(_PATIENCE_S)
     while began and not ended.is_set():
         share = connection.query_progress() / 100
-        # negative while the engine cannot tell yet
+        # negative while the engine has no estimate yet
         told(min(max(share, 0.0), 1.0))
         ended.wait(_INTERVAL_S)
     if began:
@@ -56,36 +56,36 @@ def _tell(connection: Any, told: Callable[[float], None], ended: threading.Event
 
 
 class Bounds(NamedTuple):
-    """What one query may take; a command sets it for all that it asks."""
+    """Limits of one query; a command sets them for all of its queries."""
 
     deadline_s: float | None = None
     memory_bytes: int | None = None
-    """How much address space the process may get beyond what it has when a query begins: the engine's own
-    limit does not count every allocation. It is a limit of the process, so only a process that does nothing
+    """The address space that the process may add after a query begins, because the engine's own memory limit
+    does not count every allocation. The limit covers the whole process, so only a process that does nothing
     else sets it."""
     give_up: Callable[[float | None], None] | None = None
-    """Ends the process: called where the engine goes on 2 s after its deadline (in seconds), or after an
-    interrupt (None). The engine looks for neither within one call of a function."""
+    """Ends the process. Called with the deadline in seconds, or with None after Ctrl-C, if the engine is
+    still running 2 s later: the engine does not check for interrupts within one call of a function."""
 
 
 bounds: ContextVar[Bounds] = ContextVar("bounds", default=Bounds())  # noqa: B039 - it cannot change
 
 
 def has_expired() -> bool:
-    """Whether the query that this thread runs was stopped by its deadline."""
+    """Whether the current query was stopped by its deadline."""
     return _expired_s is not None
 
 
 def told_deadline(limit_s: float | None = None) -> str:
-    """A deadline in words, by default that which stopped the query."""
+    """A deadline in words, by default the one that stopped the query."""
     return f"{_expired_s if limit_s is None else limit_s:g} s"
 
 
 def interruptible(connection: Any, fetch: Callable[[], Answer], deadline_s: float | None = None) -> Answer:
-    """What `fetch` gives, which queries this DuckDB connection; Ctrl-C and the deadline stop the query.
+    """Return the result of `fetch`, which queries this connection; Ctrl-C and the deadline stop the query.
 
-    In the main thread the query runs beside it, which so can hear an interrupt: the engine itself would look
-    for one when it is done.
+    If called in the main thread, the query runs in another one so that the main thread can handle Ctrl-C: the
+    engine itself checks for signals only when it is done.
     """
     with watched(connection), _bounded(connection, deadline_s):
         if threading.current_thread() is not threading.main_thread():
@@ -105,7 +105,7 @@ _expired_s: float | None = None
 
 @contextmanager
 def _bounded(connection: Any, deadline_s: float | None) -> Iterator[None]:
-    """Stop the query when its time is over, and refuse the process more memory than a command may have."""
+    """Enforce the deadline of a query and the memory limit of the process."""
     own = bounds.get()
     limit_s = own.deadline_s if deadline_s is None else deadline_s
     over = threading.Event()
@@ -146,7 +146,7 @@ def _interrupt(
     limit_s: float | None,
     give_up: Callable[[float | None], None] | None,
 ) -> None:
-    """Interrupt a connection until its query is over; again and again, since it may come before it begins."""
+    """Interrupt a query until it is over; repeated, since an interrupt before its start is lost."""
     until_s = time.monotonic() + _GRACE_S
     while not over.is_set():
         connection.interrupt()
@@ -162,7 +162,7 @@ def _set_expired(limit_s: float | None) -> None:
 
 @contextmanager
 def _in_little_memory(memory_bytes: int | None) -> Iterator[None]:
-    # Not at the top: each command loads this module, and few ask.
+    # Imported here: every command loads this module, but few run a query.
     from pathlib import Path
 
     if memory_bytes is None or not Path("/proc/self/statm").exists():
@@ -183,10 +183,10 @@ def _in_little_memory(memory_bytes: int | None) -> Iterator[None]:
 
 
 class Interruptible(Protocol):
-    """What can be asked to stop."""
+    """Something that can be interrupted."""
 
     def interrupt(self) -> None:
-        """Stop what it does."""
+        """Stop the current operation."""
 
 
 _running: list[tuple[Interruptible, threading.Thread]] = []
@@ -196,12 +196,12 @@ _ending = False
 
 
 def is_ending() -> bool:
-    """Whether the interpreter is about to end, when a query in a daemon thread would abort the process."""
+    """Whether the interpreter is shutting down; a query in a daemon thread would then abort the process."""
     return _ending
 
 
 def call_at_exit(close: Callable[[], None]) -> None:
-    """Have something done when the interpreter ends and no query runs any more."""
+    """Register a function to call at interpreter shutdown, after all queries have stopped."""
     if not _at_exit:
         atexit.register(_end_queries)
     _at_exit.append(close)
@@ -214,11 +214,11 @@ def _end_queries() -> None:
     threads = [thread for _, thread in _running]
     while _running and time.monotonic() < until_s:
         for engine, _ in _running[:]:
-            # again and again: it may come before a query begins
+            # repeated, since an interrupt before the start of a query is lost
             engine.interrupt()
         time.sleep(0.01)
     for thread in threads:
-        # what it holds of the engine goes with its frames
+        # its frames hold objects of the engine, and release them when the thread ends
         if thread is not threading.current_thread():
             thread.join(max(until_s - time.monotonic(), 0))
     for close in _at_exit:
@@ -227,10 +227,10 @@ def _end_queries() -> None:
 
 @contextmanager
 def in_use(engine: Interruptible) -> Iterator[None]:
-    """Let the end of the interpreter wait for what is done with an engine meanwhile."""
+    """Delay interpreter shutdown while an engine is in use."""
     thread = threading.current_thread()
     if _ending and thread is not threading.main_thread():
-        raise SystemExit  # ends a thread without a word, as the interpreter would soon
+        raise SystemExit  # ends the thread silently, as the interpreter would soon
     entry = (engine, thread)
     _running.append(entry)
     try:
@@ -240,17 +240,17 @@ def in_use(engine: Interruptible) -> Iterator[None]:
 
 
 class _Query(Generic[Answer]):
-    """One query that the main thread waits for, and what came of it."""
+    """One query that the main thread waits for, with its result or error."""
 
     def __init__(self, fetch: Callable[[], Answer]) -> None:
         self.fetch = fetch
-        # not `join`, which takes a thread for ended when it is interrupted itself (Python 3.11)
+        # not `join`: if interrupted, it marks the thread as ended (Python 3.11)
         self.over = threading.Event()
         self.answers: list[Answer] = []
         self.errors: list[BaseException] = []
 
     def run(self) -> None:
-        """Keep what the query gives, or what it raises."""
+        """Run the query, and keep its result or its exception."""
         try:
             self.answers.append(self.fetch())
         except BaseException as error:  # noqa: BLE001 - raised by `answer`, in the thread that asked
@@ -259,17 +259,17 @@ class _Query(Generic[Answer]):
             self.over.set()
 
     def answer(self) -> Answer:
-        """What the query gave; raises what it raised."""
+        """Return the result, or raise the exception of the query."""
         if self.errors:
             raise self.errors[0]
         return self.answers[0]
 
 
 class _QueryThread(threading.Thread):
-    """The thread that the main thread's queries run in, one after the other.
+    """The thread that runs the main thread's queries, one after another.
 
-    It lasts: a thread for each query leaves its memory in an arena of its own, and a process that asks for
-    hours grows by that.
+    One thread for all queries: each new thread leaves memory behind in its own malloc arena, so a process
+    that runs for hours would grow.
     """
 
     def __init__(self) -> None:
@@ -279,9 +279,9 @@ class _QueryThread(threading.Thread):
         self.asked: SimpleQueue[_Query[Any]] = SimpleQueue()
 
     def run(self) -> None:
-        """Answer what is asked, for as long as the process lives."""
+        """Run queries until the process ends."""
         while True:
-            # no name keeps a query here, since its answer would live until the next one
+            # no local variable: it would keep a query and its result alive until the next query
             self.asked.get().run()
 
 
@@ -289,7 +289,7 @@ _threads: list[_QueryThread] = []
 
 
 def _query_thread() -> _QueryThread:
-    """The thread for queries, a new one if there is none: at first, and in a process that was forked."""
+    """The query thread; a new one for the first query, and after a fork."""
     if not _threads or not _threads[0].is_alive():
         _threads[:] = [_QueryThread()]
         _threads[0].start()

@@ -1,4 +1,4 @@
-"""The columns of a question, how each form of a session's lines gives them, and events as plain dicts."""
+"""SQL over each form of a session's lines with the same columns, and conversion of events to dicts."""
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
@@ -35,7 +35,7 @@ _VIEWS: Final = {
 }
 
 IS_ERROR: Final = "(event_type = 'error' OR (level IN ('ERROR', 'CRITICAL') AND error_id IS NULL))"
-"""An error, once: an error event, or a line of that level that does not merely point at one."""
+"""SQL: each error once. An error event, or a line of level ERROR or CRITICAL without an error_id."""
 
 _AGENT: Final = ("agent_id", "agent_role")
 _NOT_COLUMNS: Final = {"timestamp", "id", "schema_version", "extra", "types"}
@@ -50,7 +50,7 @@ _SAID: Final = {
     "count": "BIGINT",
     "reason": "VARCHAR",
 }
-"""What the kinds that tell of the recording itself say; the first is in which of them it stands."""
+"""Keys and types of the events about the recording itself; `event_type` says which one it is."""
 
 _ARCHIVED: Final = {
     "ts_us": "ts_us",
@@ -59,19 +59,19 @@ _ARCHIVED: Final = {
     "timestamp": TIME_TEXT,
     "id": "concat(writer, '-', seq)",
 }
-"""The place of a row of the archive in the order of all."""
+"""Expressions for the ordering columns of an archive row."""
 
 
 def scan(*keys: str) -> str:
-    """A sub-query over every whole line of the session, with the payload keys asked for as columns.
+    """A sub-query over every whole line of the session, with the requested payload keys as columns.
 
-    Besides them it has `ts_us`, `writer`, `seq`, the envelope, `agent_id`, `agent_role`, `event_type` and
-    `filename`. A payload key that no query reads still costs its parsing, so each asks for what it needs.
-    The text is for `Engine`, which knows the forms in which the session's lines lie.
+    The other columns are `ts_us`, `writer`, `seq`, the envelope, `agent_id`, `agent_role`, `event_type` and
+    `filename`. Each requested key costs parsing time, so a query requests only the keys it reads. The text is
+    a template for `Engine`, which fills in the forms that the session has.
     """
     known = payload_columns()
     payload = {name: known[name] for name in ("event_type", *_AGENT, *keys)}
-    # A run's lines are flat: their payload stands beside the envelope.
+    # Lines of a run are flat: the payload keys are next to the envelope.
     beside = {name: sql_type for name, sql_type in payload.items() if name in flat_keys()}
     columns, spare = ENVELOPE | beside, UNNEEDED_IN_SCAN
     return either(
@@ -86,7 +86,7 @@ def scan(*keys: str) -> str:
 
 
 def _of_line(payload: dict[str, str], of: str = "") -> dict[str, str]:
-    """The columns of a scan, as expressions over what was read of a line."""
+    """The columns of a scan as expressions over the parsed line."""
     columns = _envelope_of_line(of)
     columns["event_type"] = f"coalesce({of}type, {of}extra.event_type, '{NO_KIND}')"
     for name in payload:
@@ -106,7 +106,7 @@ def _envelope_of_line(of: str) -> dict[str, str]:
 
 
 def _of_rows(form: str, payload: dict[str, str], promoted: dict[str, str]) -> str:
-    """The same columns of rows of the archive: stored ones, and those that the payload's text gives."""
+    """The same columns from archive rows: stored columns, and keys parsed from the payload's text."""
     stored = {*_AGENT, "event_type", *promoted}
     from_text = {name: sql_type for name, sql_type in payload.items() if name not in stored}
     columns = _ARCHIVED | {name: name for name in _ENVELOPE_COLUMNS}
@@ -120,7 +120,7 @@ def _of_rows(form: str, payload: dict[str, str], promoted: dict[str, str]) -> st
 
 
 def whole_lines() -> str:
-    """A sub-query like `scan`, with the payload as it stands in one JSON column `extra`."""
+    """A sub-query like `scan`, with the whole payload in one JSON column `extra`."""
     beside = dict.fromkeys(_AGENT, "VARCHAR") | dict.fromkeys(sorted(flat_keys() - {*_AGENT}), "JSON")
     rows = _ARCHIVED | {name: name for name in _ENVELOPE_COLUMNS}
     rows |= {"state": "state::JSON"} | {name: name for name in (*_AGENT, "event_type")}
@@ -137,7 +137,7 @@ def whole_lines() -> str:
 
 
 def _whole_of_line(of: str = "") -> dict[str, str]:
-    # The payload of a run's flat line is put together of the keys that its kinds name.
+    # A flat line has no payload object; build one from the keys that its kinds declare.
     names = [*_AGENT, *sorted(flat_keys() - {*_AGENT})]
     members = ", ".join(f"'{name}', {of}{quoted_name(name)}" for name in names)
     columns = _envelope_of_line(of)
@@ -152,9 +152,9 @@ def _whole_of_line(of: str = "") -> dict[str, str]:
 
 
 def numbers() -> str:
-    """A sub-query over every line of the session, damaged ones of files among them.
+    """A sub-query over every line of the session, including damaged lines in files.
 
-    It has `is_whole`, `writer`, `seq`, and `said`: of lines that tell of the recording itself, what they say.
+    Its columns are `is_whole`, `writer`, `seq`, and `said`: the content of log.* events, else NULL.
     """
     telling = f"IN ({', '.join(literal(kind) for kind in _TELLING)})"
     said = f"CASE WHEN event_type {telling} THEN json_transform(extra, {literal(structure(_SAID))}) END"
@@ -179,7 +179,7 @@ def _numbers_of_line(telling: str, of: str = "") -> dict[str, str]:
 
 
 def damaged_lines() -> str:
-    """A query for the files that hold lines which are no event, and how many; of files as they stand."""
+    """A query for the number of damaged lines in each live file; files without any are left out."""
     return (
         f"SELECT filename, count(*) AS lines FROM {read_files(ENVELOPE, None)} "
         f"WHERE NOT coalesce({is_event()}, false) GROUP BY filename ORDER BY filename"
@@ -187,7 +187,7 @@ def damaged_lines() -> str:
 
 
 def statements() -> list[str]:
-    """What makes the views that a person's query names."""
+    """The statements that create the views for users' queries."""
     spans = scan("duration_ms", "outcome", "action_type", "metric_name", "context", "call", "error_id")
     made = [
         f"CREATE OR REPLACE VIEW events AS SELECT * FROM {whole_lines()}",
@@ -205,44 +205,44 @@ def _view(name: str, kinds: tuple[str, ...]) -> str:
     columns = ["ts_us", "timestamp", "id", "tick", "level", "message", "event_type", "agent_id", "agent_role"]
     columns += ["run_id", "span_id", "parent_span_id", *(quoted_name(field) for field in own)]
     listed = ", ".join(f"'{kind}'" for kind in kinds)
-    # Lines of level ERROR that no exception made are errors too; their error columns are empty.
+    # A line of level ERROR without an exception is an error too; its error columns are NULL.
     where = IS_ERROR if name == "errors" else f"event_type IN ({listed})"
     return f"CREATE OR REPLACE VIEW {name} AS SELECT {', '.join(columns)} FROM {scan(*own)} WHERE {where}"
 
 
 def names() -> list[str]:
-    """The views that `sql()` offers."""
+    """The names of the views for `sql()`."""
     return sorted(["events", "spans", *_VIEWS])
 
 
 LIVE: Final = "live"
-"""JSON lines in files."""
+"""JSON lines in live files."""
 REGULAR: Final = "regular"
-"""The same, all of which begin as this package writes them: no envelope is looked at."""
+"""The same in files whose lines were all written by this package, so no envelope is checked."""
 SEALED: Final = "sealed"
-"""Rows of the archive, whose promoted columns are those of this version."""
+"""Archive rows with the promoted columns of this version."""
 OLDER: Final = "older"
-"""Rows of the archive from a version that promoted other keys: those are taken from the payload's text."""
+"""Archive rows of a version with other promoted columns: keys are parsed from the payload's text."""
 VERBATIM: Final = "verbatim"
-"""Events of the archive whose line is kept as it stands."""
+"""Archived events that are stored as their original line."""
 
 UNNEEDED: Final = frozenset(
     "session_id level logger message run_id span_id parent_span_id causes tick code state types".split()
 )
-"""Keys that no other column is made of."""
+"""Keys that no other column is derived from."""
 UNNEEDED_IN_SCAN: Final = UNNEEDED | frozenset(
     "agent_id agent_role ts_us writer seq timestamp id schema_version".split()
 )
-"""The same where a flat line's payload is not put together, for which every key of it is read."""
+"""The same for `scan`, which does not build a payload object from a flat line's keys."""
 _LOOKED_AT: Final = {
     "id": frozenset({"id", "writer", "seq"}),
     "timestamp": frozenset({"timestamp", "ts_us"}),
     "schema_version": frozenset({"schema_version"}),
 }
-"""The keys that tell an event from a damaged line, with the columns that are made of each."""
+"""The keys that distinguish an event from a damaged line, with the columns derived from each."""
 
 _ANY: Final = re.compile(r"\{\{any\}\}(.*?)\{\{end\}\}", re.DOTALL)
-# all columns of a selection in brackets are those that it names itself
+# matches `*` except in `SELECT * FROM (SELECT ...)`, whose columns the inner selection names
 _EVERYTHING: Final = re.compile(
     r"(?:\bSELECT\s+(?:DISTINCT\s+)?|,\s*|\.)\*(?!\s+FROM\s+\(\s*SELECT\b)", re.IGNORECASE
 )
@@ -254,20 +254,20 @@ _AS_COLUMNS: Final = "{{as columns}}"
 
 
 def either(legs: Mapping[str, str]) -> str:
-    """A sub-query that is the union of some legs, by form; `resolve` makes SQL of it."""
-    # files last: read first, they keep the engine from putting on the disk what it sorts of the rest
+    """A sub-query template: the union of one leg per form, which `resolve` turns into SQL."""
+    # files last: if they are read first, DuckDB spills to disk what it sorts of the other legs
     in_order = sorted(legs, key=lambda form: form in (LIVE, REGULAR))
     return "({{any}}" + _OR.join(f"{form}:{legs[form]}" for form in in_order) + "{{end}})"
 
 
 def resolve(sql: str, forms: Collection[str], only: str = "", *, uniform: bool = False) -> str:
-    """The SQL with the legs of those forms alone; without any, that of live lines.
+    """Turn a template into SQL with the legs of the given forms; without forms, with that of live files.
 
     Args:
         sql: made with `either`.
-        forms: which forms the session has.
-        only: a further condition on rows of the archive, over `file` and `filename`.
-        uniform: whether every row of the archive is an event and columns alone, so that none is looked at.
+        forms: the forms that the session has.
+        only: a further condition on archive rows, over `file` and `filename`.
+        uniform: whether every archive row is an event stored in columns, so that this need not be checked.
     """
     wanted = forms or (LIVE,)
     named = _named(sql)
@@ -282,34 +282,34 @@ def resolve(sql: str, forms: Collection[str], only: str = "", *, uniform: bool =
 
 
 def _named(sql: str) -> frozenset[str] | None:
-    """The words of a question outside its scans; None where it may mean every column."""
+    """The words of a query outside its scans; None if it may use every column."""
     asked = _ANY.sub(" ", sql)
     return None if _EVERYTHING.search(asked) else frozenset(_WORD.findall(asked))
 
 
 def names_files(sql: str) -> bool:
-    """Whether a question asks in which file a line stands."""
+    """Whether a query uses the file name of a line."""
     named = _named(sql)
     return named is None or "filename" in named
 
 
 def has_legs(sql: str) -> bool:
-    """Whether `resolve` decides what a question reads."""
+    """Whether a query is a template with legs."""
     return "{{any}}" in sql
 
 
 def reads_files(sql: str) -> bool:
-    """Whether a question of this package reads lines, not kept tables alone."""
+    """Whether one of this package's queries reads files, not only kept tables."""
     return has_legs(sql) or "getvariable(" in sql
 
 
 def unread(names: str, sql: str) -> str:
-    """A part of a leg that is left out where the question names nothing of those names, `|` between them."""
+    """A part of a leg to drop unless the query names one of `names`, which are separated by `|`."""
     return f"/*{names}*/{sql}/*end*/"
 
 
 def _pruned(select: str, named: frozenset[str] | None) -> str:
-    """The leg without what the question does not name: a key that is declared costs its parsing."""
+    """The leg without the parts that the query does not name: every declared key costs parsing time."""
 
     def kept(found: re.Match[str]) -> str:
         return found[2] if named is None or not named.isdisjoint(found[1].split("|")) else ""
@@ -318,14 +318,14 @@ def _pruned(select: str, named: frozenset[str] | None) -> str:
 
 
 def select(columns: Mapping[str, str], source: str, spare: Collection[str] = UNNEEDED) -> str:
-    """A selection of named expressions; one in `spare` is left out where the question does not name it."""
+    """A SELECT of named expressions; those in `spare` are dropped unless the query names them."""
     listed = {name: f"{expression} AS {quoted_name(name)}" for name, expression in columns.items()}
     first = {"event_type": listed.pop("event_type")} if "event_type" in listed else {}
     return f"SELECT {_joined(first | listed, {name: name for name in spare})} FROM {source}"
 
 
 def _joined(parts: Mapping[str, str], optional: Mapping[str, str]) -> str:
-    """Parts of a list by name, the first of which is always there; others by the names that ask for them."""
+    """Join parts of a list; the first is always present, optional ones depend on the names in the query."""
     texts = [
         unread(optional[name], f", {text}") if name in optional else f", {text}"
         for name, text in parts.items()
@@ -336,12 +336,12 @@ def _joined(parts: Mapping[str, str], optional: Mapping[str, str]) -> str:
 def live_lines(
     columns: Mapping[str, str], payload: Mapping[str, str] | None, spare: Collection[str] = UNNEEDED
 ) -> str:
-    """The lines of files that are events, and `filename`.
+    """The lines of live files that are events, with `filename`.
 
     Args:
-        columns: the keys of a line, and their types.
-        payload: those inside `extra`; None takes it as JSON.
-        spare: the keys that need not be read where the question does not name them.
+        columns: the keys of a line, with their types.
+        payload: the keys inside `extra`; None reads it as JSON.
+        spare: the keys to skip if the query does not name them.
     """
     return f"{read_files(columns, payload, spare)} WHERE {is_event()}{_with_object(payload)}"
 
@@ -349,14 +349,14 @@ def live_lines(
 def regular_lines(
     columns: Mapping[str, str], payload: Mapping[str, str] | None, spare: Collection[str] = UNNEEDED
 ) -> str:
-    """As `live_lines`, of files in which only a line that is no JSON, or says nothing, is no event."""
+    """As `live_lines`, for regular files: damaged is invalid JSON, or a line without kind and payload."""
     return (
         f"{read_files(columns, payload, spare, form=REGULAR)} WHERE {says_something()}{_with_object(payload)}"
     )
 
 
 def _with_object(payload: Mapping[str, str] | None) -> str:
-    """A further condition where the payload is read as JSON: it is an object, or the line is flat."""
+    """If the payload is read as JSON: it must be an object, unless the line is flat."""
     return f" AND (extra IS NULL OR {is_object('extra')})" if payload is None else ""
 
 
@@ -367,7 +367,7 @@ def read_files(
     *,
     form: str = LIVE,
 ) -> str:
-    """The scan of files itself: a damaged line is a row of NULLs."""
+    """The scan of the files; a damaged line becomes a row of NULLs."""
     types = {name: f"{quoted_name(name)}: '{sql_type}'" for name, sql_type in columns.items()}
     optional = {name: name for name in spare if name not in _LOOKED_AT}
     if form == REGULAR:
@@ -377,7 +377,7 @@ def read_files(
         members = {name: f"{quoted_name(name)} {sql_type}" for name, sql_type in payload.items()}
         types["extra"] = f"extra: 'STRUCT({_joined(members, optional)})'"
     typed = "{" + _joined({"extra": types.pop("extra")} | types, optional) + "}"
-    # The files are a variable of the connection, so that no path stands in a statement.
+    # The file names are a variable of the connection, so that statements contain no paths.
     return (
         f"read_json(getvariable('{form}'), format='newline_delimited', records=true, ignore_errors=true, "
         f"filename=true, maximum_object_size={MAX_LINE_BYTES}, columns={typed})"
@@ -389,7 +389,7 @@ def _rows(form: str) -> str:
 
 
 def sealed_rows(form: str, from_text: Mapping[str, str]) -> str:
-    """The rows of an archive that are columns alone, and a struct `p` of keys out of the payload's text."""
+    """Archive rows stored in columns, with a struct `p` of keys parsed from the payload's text."""
     where = f"WHERE {_AS_COLUMNS} {_ONLY}"
     if not from_text:
         return f"{_rows(form)} {where}"
@@ -398,7 +398,7 @@ def sealed_rows(form: str, from_text: Mapping[str, str]) -> str:
 
 
 def verbatim_lines(columns: Mapping[str, str], payload: Mapping[str, str] | None) -> str:
-    """The rows of an archive whose line is kept as it stands, and that line as a struct `j`."""
+    """Archive rows stored as their original line, with that line parsed as a struct `j`."""
     extra = "JSON" if payload is None else structure(dict(payload))
     parsed = f"json_transform(decode(raw), {literal(structure({**columns, 'extra': extra}))})"
     return (
@@ -408,20 +408,20 @@ def verbatim_lines(columns: Mapping[str, str], payload: Mapping[str, str] | None
 
 
 SEALED_FILENAME: Final = "concat(getvariable('session'), file)"
-"""What `filename` is of a row of the archive: the file in which its line stood."""
+"""The `filename` of an archive row: the file that held its line."""
 
 
 EVENT_COLUMNS = (
     "timestamp, id, session_id, level, logger, message, event_type, agent_id, agent_role, run_id, span_id, "
     "parent_span_id, causes, tick, extra, code, state, ts_us, writer, seq, is_flat"
 )
-"""What `engine_row` wants selected from `views.whole_lines()`."""
+"""The columns of `whole_lines()` that `engine_row` needs."""
 
 BY_ORDER = "ts_us, writer, seq"
 
 
 def event_row(event: Event) -> dict[str, Any]:
-    """The event as a dict of JSON values; absent links are None, `causes` and `extra` are always there."""
+    """The event as a dict of JSON values; missing links are None, `causes` and `extra` always exist."""
     return {
         "timestamp": event.timestamp,
         "id": event.id,
@@ -444,35 +444,35 @@ def event_row(event: Event) -> dict[str, Any]:
 
 
 def engine_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The same dict from a row of EVENT_COLUMNS, whose payload and state are JSON text."""
+    """The same dict from a row of EVENT_COLUMNS, where payload and state are JSON text."""
     made = {key: row[key] for key in _PLAIN}
     extra = json_of(row["extra"]) or {}
-    # The keys of a run's flat line that its kind does not have arrive as nulls.
+    # A flat line has NULL for every key that its own kind does not declare.
     extra = {k: v for k, v in extra.items() if v is not None} if row["is_flat"] else extra
     made["extra"] = _with_texts(row["event_type"], extra)
     made["causes"] = list(row["causes"] or ())
     state = json_of(row["state"])
-    # The engine reads an envelope less strictly than the codec.
+    # DuckDB checks an envelope less strictly than the codec does.
     made["state"] = state if is_state_change(state) else None
     return {key: made[key] for key in _KEYS}
 
 
 def json_of(text: str | None, otherwise: Any = None) -> Any:
-    """The value of some JSON; `otherwise` where it is none, or so deep that readers call its line damaged."""
+    """Parse JSON; `otherwise` if it is invalid, or nested too deeply for a whole line."""
     import orjson
 
     if text is None:
         return None
     try:
         value = orjson.loads(text)
-    except orjson.JSONDecodeError:  # the engine takes what is deeper than this parser goes
+    except orjson.JSONDecodeError:  # DuckDB accepts deeper nesting than this parser
         return otherwise
     is_flat = text.count("[") + text.count("{") <= MAX_DEPTH
     return value if is_flat or not is_deeper(value, MAX_DEPTH) else otherwise
 
 
 def _with_texts(kind: str, extra: dict[str, Any]) -> dict[str, Any]:
-    """The payload; of what its kind declares as text, a value of another type stands as its JSON."""
+    """The payload, with non-text values of keys that its kind declares as text converted to JSON text."""
     for name in _TEXTS_OF.get(kind, ()):
         value = extra.get(name)
         if value is not None and not isinstance(value, str):
@@ -490,7 +490,7 @@ _PLAIN = tuple(key for key in _KEYS if key not in {"extra", "causes", "state"})
 
 
 def is_error(event: Event) -> bool:
-    """Whether the event is an error, by the rule of `views.IS_ERROR`: pointing at one is no second one."""
+    """Whether the event is an error by `IS_ERROR`: an event that refers to an error does not count again."""
     if event.kind == "error":
         return True
     return event.level in {"ERROR", "CRITICAL"} and event.extra.get("error_id") is None

@@ -1,4 +1,4 @@
-"""What the reports on learning, interactions and performance say in full, in the blocks of all reports."""
+"""The full reports on learning, interactions and performance, as blocks for `Agent.render`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CASCADE: Final = 30
 
 
 def learning_sections(found: Mapping[str, Any]) -> Iterator[Section]:
-    """`learning_report` in full; of one agent with its `lineage` (`learning_lineage`)."""
+    """`learning_report` in full; for one agent with its `lineage` (`learning_lineage`)."""
     learners = {k: v for k, v in found.get("by_agent", {}).items() if v["reward_count"]}
     return filled(
         ("Everybody" if found["agent_id"] is None else found["agent_id"], learned(found)),

@@ -1,4 +1,4 @@
-"""What a report on a session says, as plain data: sections of blocks, which `Agent.render` draws."""
+"""The content of a report on a session as plain data: sections of blocks, which `Agent.render` draws."""
 
 from __future__ import annotations
 
@@ -58,35 +58,35 @@ STEPS: Final = 8
 
 
 class SessionQuestions(Protocol):
-    """What the page asks of a session: `LogAnalyzer` is one."""
+    """The questions that a page asks about a session; `LogAnalyzer` answers them."""
 
     def session_summary(self) -> dict[str, Any]:
-        """The session in one dict."""
+        """Summarise the session in one dict."""
 
     def timeline(self, buckets: int = ...) -> dict[str, Any]:
-        """How much happened when."""
+        """Count events over time, with the marks."""
 
     def find_causality_chain(self, event: str, lookback_seconds: float = ...) -> list[dict[str, Any]]:
-        """What led to an event."""
+        """Return what led to an event, nearest cause first."""
 
     def sql(self, query: str) -> Iterable[Mapping[str, Any]]:
-        """The answer to a query."""
+        """Run a query; return its rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One session, as the page needs it."""
+    """Everything that the page shows about one session."""
 
     summary: Mapping[str, Any]
     timeline: Mapping[str, Any]
     tracebacks: Mapping[str, str]
-    """By the id of the error."""
+    """Tracebacks by event id of the error."""
     chains: Mapping[str, list[dict[str, Any]]]
-    """What led to an error, nearest first, by its id."""
+    """Causal chains by event id of the error, nearest cause first."""
 
 
 def gather(asked: SessionQuestions) -> Facts:
-    """Ask a session everything."""
+    """Collect the facts about a session for its page."""
     summary = asked.session_summary()
     examples = [row["example_id"] for row in summary["errors"]["fingerprints"] if row.get("example_id")]
     chains = {}
@@ -94,7 +94,7 @@ def gather(asked: SessionQuestions) -> Facts:
         try:
             chains[event_id] = asked.find_causality_chain(event_id, _LOOKBACK_S)
         except EventNotFound:
-            continue  # retention took the event meanwhile
+            continue  # retention removed the event in the meantime
     return Facts(summary, asked.timeline(BUCKETS), _tracebacks(asked, examples[:EXAMPLES]), chains)
 
 
@@ -102,7 +102,7 @@ def _tracebacks(asked: SessionQuestions, event_ids: list[str]) -> dict[str, str]
     if not event_ids:
         return {}
     places = [split_event_id(event_id) for event_id in event_ids]
-    # checked by the splitting: a writer is eight characters, of which a quote could be one
+    # `split_event_id` has validated these: a writer has eight characters, one of which could be a quote
     listed = " OR ".join(
         f"(writer = '{writer.replace(chr(39), chr(39) * 2)}' AND seq = {seq})" for writer, seq in places
     )
@@ -111,7 +111,7 @@ def _tracebacks(asked: SessionQuestions, event_ids: list[str]) -> dict[str, str]
 
 
 def header(facts: Facts) -> Head:
-    """What the session was, in a line and a few numbers."""
+    """The page's title, with the session's time range and key numbers."""
     summary = facts.summary
     lost, dropped = _lost(summary)
     total_errors, agents = summary["errors"]["total_errors"], len(summary["agents"])
@@ -133,7 +133,7 @@ def header(facts: Facts) -> Head:
 
 
 def sections(facts: Facts) -> Iterator[Section]:
-    """The sections that have something to say, in the order in which one asks."""
+    """The non-empty sections, in reading order."""
     summary = facts.summary
     made = (
         ("Activity over time", _activity(facts)),
@@ -150,7 +150,7 @@ def sections(facts: Facts) -> Iterator[Section]:
 
 
 def filled(*made: tuple[str, list[Block]]) -> Iterator[Section]:
-    """Those sections that have something to say."""
+    """The sections that contain at least one block."""
     return (Section(title, inner) for title, inner in made if inner)
 
 
@@ -164,7 +164,7 @@ def _activity(facts: Facts) -> list[Block]:
     tips = [_tip(bucket) for bucket in buckets]
     ends = clock(buckets[0]["start"]), clock(buckets[-1]["end"])
     names = [*top, _OTHER] if others else top
-    # other stands for no kind, so it has the colour of none
+    # "other" is not a kind, so it gets a colour that no kind has
     colours = [*range(len(top)), 6]
     marks = _marks(facts.timeline)
     made: list[Block] = [
@@ -252,7 +252,7 @@ def _actions(actions: Mapping[str, int]) -> list[Block]:
 
 
 def learned(progress: Mapping[str, Any]) -> list[Block]:
-    """The sums of learning in a sentence."""
+    """A sentence with the totals of learning."""
     told = (
         (progress["total_training_steps"], "training steps"),
         (progress["reward_count"], "rewards"),
@@ -293,7 +293,7 @@ def _curve(name: str, points: list[Mapping[str, Any]]) -> Block:
 
 
 def rewards_by_agent(learners: Mapping[str, Mapping[str, Any]]) -> list[Block]:
-    """Who was rewarded most and least."""
+    """The agents with the most and the least reward."""
     ranked = sorted(by_name(learners), key=lambda row: (-row["total_rewards"], row["name"]))
     if len(ranked) <= LEARNERS:
         return [Title("Reward by agent"), _rewards_of(ranked)]
@@ -351,7 +351,7 @@ def _record(summary: Mapping[str, Any]) -> list[Block]:
 
 
 def _errors(facts: Facts) -> list[Block]:
-    """The patterns that errors fall into, each with an example and what led to it."""
+    """The patterns of errors, each with an example and what led to it."""
     found = facts.summary["errors"]
     if not found["total_errors"]:
         return [Words("None.", "good")]
@@ -379,10 +379,12 @@ def error_sections(
     patterns: Sequence[Mapping[str, Any]],
     tails: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> Iterator[Section]:
-    """Some patterns of `error_patterns`, and which of them come together.
+    """Some patterns of `error_patterns`, and which of them occur together.
 
     Args:
-        tails: what the agent did before an example, by the id of that (`errors.journey_tail`).
+        found: what `error_patterns` returns.
+        patterns: the patterns to show.
+        tails: {id of an example: the agent's events before it} (`errors.journey_tail`).
     """
     entries = [_entry(row, tails.get(row["example_id"], ())) for row in patterns]
     shapes = {row["fingerprint"]: row["shape"][:34] for row in found["fingerprints"]}
@@ -426,7 +428,7 @@ def _step(step: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _performance(found: Mapping[str, Any]) -> list[Block]:
-    """Latencies by operation, the slowest spans, metrics, resources."""
+    """Latencies by operation, the slowest spans, metrics and memory."""
     timed = [row for group in ("actions", "operations") for row in by_name(found[group]) if row.get("count")]
     timed = sorted(timed, key=lambda row: -(row["total_ms"] or 0))
     made: list[Block] = []

@@ -1,4 +1,4 @@
-"""A whole session in one report: a mapping for programs, text for people, a file for later."""
+"""A whole session in one report: a mapping for programs, text for people, a file to keep."""
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Analysis(Mapping[str, Any]):
         return self.to_text()
 
     def to_text(self, width: int | None = None) -> str:
-        """Return the report as text; with a width, its tables are cut to that."""
+        """Return the report as text; with a width, tables are cut to it."""
         head = header(self._facts)
         told = sections_text(sections(self._facts), width)
         return f"{head.title}\n  {self._summary['path']}\n  {head.about}\n\n{told}"
@@ -82,7 +82,7 @@ def analyze_session(session: SessionRef = None, root: str | os.PathLike[str] | N
 
 
 def session_summary(path: Path, reader: TreeReader, engine: Engine) -> dict[str, Any]:
-    """The session in one dict.
+    """Summarise the session in one dict.
 
     Returns:
         session_id, path, first_seen, last_seen, duration_s, first_tick, last_tick, total_events,
@@ -94,7 +94,7 @@ def session_summary(path: Path, reader: TreeReader, engine: Engine) -> dict[str,
     ends_us = None
     if counts["total_events"]:
         ends_us = parse_timestamp(counts["first_seen"]), parse_timestamp(counts["last_seen"])
-    # who looks for losses meets every damaged line on the way
+    # counting losses also finds every damaged line
     losses = integrity.losses(path, reader, engine)
     return {
         "session_id": session_id_of(path),
@@ -112,7 +112,7 @@ def session_summary(path: Path, reader: TreeReader, engine: Engine) -> dict[str,
 
 
 def _counts(engine: Engine) -> dict[str, Any]:
-    """Everything that can be counted in one pass over the lines, of groups small enough to hold."""
+    """Count everything in one pass over the lines, in groups small enough to hold in memory."""
     query = (
         "(SELECT agent_id, max(agent_role) AS role, event_type, level, "
         "CASE WHEN event_type = 'agent_action' THEN coalesce(action_type, '') END AS action, count(*) AS n, "
@@ -182,25 +182,25 @@ def export_analysis(target: Path, path: Path, reader: TreeReader, engine: Engine
 
 
 def write_page(target: Path, asked: SessionQuestions) -> Path:
-    """Write the HTML page about a session, readable by its owner only, whole or not at all; the path written.
+    """Write the HTML page of a session atomically, readable by its owner only; return its path.
 
     Raises:
-        InputError: the place cannot be written.
+        InputError: the file cannot be written.
     """
     return write_whole(target, session_page(asked).encode("utf-8", "backslashreplace"))
 
 
 def session_page(asked: SessionQuestions) -> str:
-    """The HTML page about a session; what it holds is asked of an analyzer's public methods."""
+    """Render the HTML page of a session from the answers of an analyzer's public methods."""
     facts = gather(asked)
     return html.page(header(facts), sections(facts))
 
 
 def write_whole(target: Path, data: bytes) -> Path:
-    """Write a report, readable by its owner only, whole or not at all; the path written.
+    """Write a report atomically, readable by its owner only; return its path.
 
     Raises:
-        InputError: the place cannot be written.
+        InputError: the file cannot be written.
     """
     try:
         replace_file(target, data)
@@ -216,7 +216,7 @@ def write_whole(target: Path, data: bytes) -> Path:
 
 
 def _plain(value: Any) -> Any:
-    """The value in JSON's own types: paths and sets as text and lists, keys as text."""
+    """The value in JSON's own types: collections as lists, keys and other types as text."""
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
