@@ -1,7 +1,8 @@
-"""The executor of LangGraph: a real compiled graph, replayed from its recorded node and model answers.
+"""The LangGraph executor: it replays a compiled graph with recorded node, model and tool responses.
 
-Up to the checkpoint the nodes answer from the recording, and the graph's own reducers and edges do the rest;
-behind it the nodes run, and their models and tools answer. The state behind every super-step is compared.
+Up to the checkpoint, nodes return their recorded responses, and the graph's own reducers and edges run.
+After it, the nodes themselves run, and their models and tools return recorded responses. The state after
+every super-step is compared.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ from Agent.replay.plan.target import TargetFailed, build, import_target, target_
 from Agent.tree.files.session import open_session
 
 FRAMEWORKS: Final = ("langgraph", "langchain_core", "langsmith", "uuid_utils", "pydantic")
-"""Packages whose own reads, of ids and clocks for their callbacks, do not count."""
+"""Packages whose own reads of ids and clocks (for callbacks) do not count as reads of user code."""
 _MADE_ID: Final = re.compile(
     r"(?:lc_run--|run-+)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:-\d+)?|[0-9a-f]{32}"
 )
@@ -59,11 +60,11 @@ _START: Final = "__start__"
 
 
 _STEPS_BEFORE: Final = 2
-"""How many super-steps LangGraph counts less where it begins with a state that was put there."""
+"""How many super-steps fewer LangGraph counts if the first state was set with `update_state`."""
 
 
 _STATE: Final = re.compile(r"((?:call_\d+\.)?)step_(\d+)")
-"""The id of a checkpoint of a graph: which call of the run, and behind which super-step."""
+"""A graph's checkpoint id: the call within the run, and the super-step after which it was saved."""
 _GRAPH: Final = re.compile(r"(?:call_\d+\.)?graph")
 
 
@@ -73,17 +74,17 @@ async def replay_graph(
     config: Mapping[str, Any],
     overrides: Mapping[str, Any] | None = None,
 ) -> Execution:
-    """Go on from the state behind a super-step of a run of `recorded_graph`.
+    """Continue a run of `recorded_graph` from the state after a super-step.
 
     Args:
-        config: `target` is the compiled graph, or a function that gives it, as `module:factory` or itself;
-            without it what the session remembers.
-        overrides: `recorded_nodes`: names of nodes that answer from the recording to the end; True: all.
+        config: `target` is the compiled graph, or a function that returns it (the function or
+            `module:factory`); the default is the target recorded in the session.
+        overrides: `recorded_nodes`: names of nodes that return recorded responses to the end; True for all.
 
     Raises:
         MissingExtra: LangGraph is not installed.
         TargetNotGiven: no graph was given.
-        UsageError: the checkpoint is none of a graph's, or the change cannot be made there.
+        UsageError: the checkpoint does not belong to a graph, or the change cannot be made there.
     """
     interface("langgraph.pregel", FRAMEWORK)
     graph = plain_graph(await asyncio.to_thread(_graph_of, config))
@@ -111,7 +112,7 @@ def _graph_of(config: Mapping[str, Any]) -> Any:
 
 
 class _Drive:
-    """One replay: what the recording has of the run, and the graph with its nodes in our hands."""
+    """One replay: the recorded call, and a copy of the graph whose nodes run or return recorded responses."""
 
     def __init__(self, graph: Any, config: Mapping[str, Any], overrides: dict[str, Any]) -> None:
         self.config = config
@@ -148,7 +149,7 @@ class _Drive:
         self.same_id = _same_made_id(*self._ids)
 
     async def run(self) -> Execution:
-        """Drive, compare, tell."""
+        """Replay the graph, compare its states with the recorded ones, and return the result."""
         original = plain_values(list(self.states.values())[-1])
         execution = Execution(None, original=original, same_id=self.same_id)
         execution.reasons += self.recorded.doubts
@@ -169,7 +170,7 @@ class _Drive:
         found = None
         if values and not self.changes:
             found = self._first_difference(values, ended=execution.error is None)
-        # A state that differs comes before what the graph then asked for.
+        # A differing state is the earlier difference: it caused the calls that the graph made afterwards.
         execution.divergence = execution.divergence if found is None else found
         unused = [call.name for call in replayer.unused]
         if unused and not (self.changes or self.nodes.recorded or execution.divergence or execution.reasons):
@@ -183,7 +184,7 @@ class _Drive:
         return execution
 
     def _as_recorded(self, text: str) -> str:
-        """The text of an error with the limit of super-steps as it was given."""
+        """Replace the lowered recursion limit in the text of an error with the recorded one."""
         limit = self.recorded.recursion_limit
         return text if limit is None else text.replace(f"limit of {self._limit} ", f"limit of {limit} ", 1)
 
@@ -194,7 +195,7 @@ class _Drive:
         return told
 
     def _judge_error(self, execution: Execution) -> None:
-        """What it raised, beside what it was recorded to raise."""
+        """Compare the error of the replay with the recorded one."""
         recorded = self.recorded.error
         if recorded is None or self.changes or execution.reasons:
             return
@@ -210,7 +211,7 @@ class _Drive:
     async def _drive_answered(
         self, values: dict[int, Any], replayer: ToolReplayer, execution: Execution
     ) -> None:
-        """Drive while models and tools answer; what ends it early is told in the execution."""
+        """Run the graph with recorded model and tool responses; an error goes into the execution."""
         try:
             with ExitStack() as around:
                 around.enter_context(self.watch.open())
@@ -229,7 +230,7 @@ class _Drive:
 
     @property
     def changes(self) -> bool:
-        """Whether something is to be other than recorded."""
+        """Whether the input or the state was modified."""
         return self.config["modified_state"] is not None or self.config["modified_input"] is not None
 
     async def _drive(self, values: dict[int, Any]) -> None:
@@ -267,7 +268,7 @@ class _Drive:
         return {**(given or {}), **(patch or {})}
 
     def _impose(self, fields: Mapping[str, Any], node: str) -> None:
-        """Put values into the graph's channels as they are, past their reducers."""
+        """Set the graph's channels to these values, bypassing their reducers."""
         overwrite = interface("langgraph.types", FRAMEWORK).Overwrite
         reduced = interface("langgraph.channels.binop", FRAMEWORK).BinaryOperatorAggregate
         self.app.update_state(
@@ -280,7 +281,7 @@ class _Drive:
         )
 
     async def _streamed(self, values: dict[int, Any], **how: Any) -> None:
-        """Let it run, and add the states that it goes through, without the one that it begins with."""
+        """Run the graph, and add each state after the first to `values` by super-step."""
         how |= {"stream_mode": "values", **self.context}
         if not self.is_async:
             await asyncio.to_thread(self._stream_here, values, how)
@@ -319,11 +320,12 @@ class _Drive:
 
 
 def _same_made_id(recorded: Collection[str], replayed: Collection[str]) -> Callable[[str, str], bool]:
-    """Whether two ids that the framework makes by chance stand for the same: each for one other.
+    """Return a function that matches the framework's random ids one to one between recording and replay.
 
     Args:
-        recorded: such ids in the recording; a text like them that user code made is none.
-        replayed: those of the replay.
+        recorded: the ids that the framework made in the recording. Ids that user code made are not matched,
+            even if they look alike.
+        replayed: the ids that the framework made in the replay.
     """
     forth: dict[str, str] = {}
     back: dict[str, str] = {}
@@ -340,24 +342,25 @@ def _same_made_id(recorded: Collection[str], replayed: Collection[str]) -> Calla
 
 @dataclass(slots=True)
 class ExecutedNodes:
-    """Which nodes ran and which were answered."""
+    """Decides which nodes run and which return recorded responses, and remembers both."""
 
     steps: Mapping[str, DoneStep]
     """The recorded steps of the run by id."""
     answered_until: int
-    """The last super-step whose nodes answer from the recording."""
+    """The last super-step whose nodes return recorded responses."""
     recorded: Collection[str]
-    """Names of nodes that do so to the end."""
+    """Names of nodes that return recorded responses to the end."""
     watch: ExecutorWatch
-    """Of those that run."""
+    """Watches the nodes that run."""
     ran: dict[str, None] = field(default_factory=dict)
+    # Dicts serve as ordered sets: the nodes are reported in the order in which they ran.
     answered: dict[str, None] = field(default_factory=dict)
     last_step: int = 0
     last_node: str = "input"
     _offset: int | None = None
 
     def place(self, name: str, config: Mapping[str, Any]) -> tuple[str, int]:
-        """The id of the step that a node takes now, as the record counts super-steps, and that count."""
+        """Return the node's current step id and its super-step, numbered as in the recording."""
         step = int((config.get("metadata") or {}).get("langgraph_step", 1))
         if self._offset is None:
             self._offset = 1 - step
@@ -375,11 +378,11 @@ class ExecutedNodes:
         return _of(number, {**self.answered, **self.ran})
 
     def is_answered(self, name: str, number: int) -> bool:
-        """Whether the record answers for a node there."""
+        """Whether a node returns its recorded response in this super-step."""
         return number <= self.answered_until or name in self.recorded
 
     def answer(self, step_id: str) -> Any:
-        """The recorded response; RecordingMiss if there is none."""
+        """Return or raise a step's recorded response; RecordingMiss if there is none."""
         step = self.steps.get(step_id)
         told = None if step is None else _told(step.kept.get("told"))
         if step is None or (step.error is not None and told is None):
@@ -396,7 +399,7 @@ def _of(number: int, step_ids: Iterable[str]) -> list[str]:
 
 
 def _told(recorded: Any) -> Exception | None:
-    """What a node raised to tell its graph something, an interrupt or a command to the graph around it."""
+    """Rebuild a node's control-flow exception: an interrupt, or a command to the parent graph."""
     for name, args in (recorded or {}).items():
         cls = getattr(interface("langgraph.errors", FRAMEWORK), name, None)
         if isinstance(cls, type) and issubclass(cls, Exception):
@@ -406,18 +409,18 @@ def _told(recorded: Any) -> Exception | None:
 
 
 def is_async_alone(bound: Any) -> bool:
-    """Whether a node has no other form than a coroutine."""
+    """Whether a node has only an async implementation."""
     return getattr(bound, "func", bound) is None and getattr(bound, "afunc", None) is not None
 
 
 def driven_node(name: str, node: Any, nodes: ExecutedNodes) -> Any:
-    """A copy of a node that asks `nodes` whether it runs."""
+    """Copy a node so that `nodes` decides whether it runs or returns its recorded response."""
     runnables = interface("langchain_core.runnables", "langchain-core")
     bound = node.bound
     has_sync_alone = getattr(bound, "afunc", bound) is None and getattr(bound, "func", None) is not None
 
     class DrivenNode(runnables.Runnable):  # type: ignore[misc, name-defined]
-        """Runs the node or gives its recorded response."""
+        """Runs the node or returns its recorded response."""
 
         def invoke(self, input: Any, config: Any = None, **more: Any) -> Any:  # noqa: A002
             step_id, number = nodes.place(name, config or {})
@@ -440,24 +443,24 @@ def driven_node(name: str, node: Any, nodes: ExecutedNodes) -> Any:
 
 
 class RecordedGraphCall:
-    """The call that a checkpoint is of.
+    """The recorded graph call that a checkpoint belongs to.
 
     Args:
-        config: what an executor is told.
+        config: the `config` argument of an executor.
 
     Raises:
-        UsageError: the checkpoint is none of a graph's.
+        UsageError: the checkpoint does not belong to a graph.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.ref = RunRef(Path(config["session"]), config["run_id"])
         found = _STATE.fullmatch(config["step_id"])
         self.call, self.step = ("", 0) if found is None else (found[1], int(found[2]))
-        """What its steps and checkpoints begin with, "" for the first of a run; the super-step."""
+        """The prefix of its step and checkpoint ids ("" for the first call of a run), and the super-step."""
         self.doubts: list[str] = []
-        """What stands in the way of driving it."""
+        """Why it cannot be replayed."""
         self.states: dict[int, Any] = dict(sorted(self._states()))
-        """The state behind each super-step that left one."""
+        """The recorded states by super-step."""
         if found is None or 0 not in self.states or self.step not in self.states:
             raise UsageError(
                 f"{config['checkpoint_id']} is not a state of a recorded graph",
@@ -469,22 +472,22 @@ class RecordedGraphCall:
             for step in steps
             if step.step_type == NODE_STEP and step.step_id.startswith(f"{self.call}step_")
         }
-        """The steps of its nodes by their ids within it."""
+        """The steps of its nodes by id, without the call's prefix."""
         self.kept: Mapping[str, Any] = {}
-        """What it kept of itself: its input, its settings."""
+        """The recorded call's input and settings."""
         self.error: str | None = None
-        """Type and text of what it raised."""
+        """Type and message of the recorded exception."""
         name = f"{self.call}graph"
         self._take([step for step in steps if step.step_type == GRAPH_STEP and step.step_id == name])
 
     def holds(self, path: Collection[str]) -> bool:
-        """Whether a call with these spans around it was not made in another call of a graph."""
+        """Whether a call with these enclosing spans was made inside this graph call, or outside all."""
         graphs = [name for name in path if _GRAPH.fullmatch(name)]
         return not graphs or f"{self.call}graph" in graphs
 
     @property
     def recursion_limit(self) -> int | None:
-        """How many super-steps it might take; None where it was not told and did not matter."""
+        """The limit of super-steps; None if it was not recorded and was not reached."""
         if self.error is not None and self.error.startswith("GraphRecursionError"):
             return max(self.states)
         return self.kept.get("recursion_limit")

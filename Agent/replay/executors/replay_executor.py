@@ -1,6 +1,6 @@
 """`ReplayExecutor`: continues from a checkpoint with the executor that fits the run, and compares the result.
 
-Meanwhile tools and models of the run return recorded responses, and network access is refused.
+During the replay, tools and models return recorded responses, and network access is refused.
 """
 
 from __future__ import annotations
@@ -46,14 +46,15 @@ from Agent.tree.write.artifacts import ROOT_RUN
 
 _lock = threading.Lock()
 _open: list[Pipeline] = []
-"""The pipeline that leads nowhere, once for each replay that needs it now."""
+"""The pipeline that discards events, once for each open replay that uses it."""
 
 
 @contextmanager
 def recording_turned_away() -> Iterator[None]:
-    """In the block the first event begins no session.
+    """Prevent events in this block from starting a new session.
 
-    A session that is recorded in this process goes on: what executors make user code do stands in it.
+    If this process is already recording a session, it goes on, and user code that executors run is recorded
+    in it.
     """
     with _lock:
         is_mine = bool(_open) or active_pipeline() is None
@@ -70,7 +71,7 @@ def recording_turned_away() -> Iterator[None]:
         if is_mine:
             with _lock:
                 made = _open.pop()
-                # Somebody who set up recording meanwhile keeps it.
+                # If other code installed a pipeline in the meantime, leave it installed.
                 if not _open and active_pipeline() is made:
                     install_pipeline(None)
 
@@ -80,7 +81,7 @@ class ReplayExecutor:
 
     Args:
         checkpoint_manager: provides the checkpoints.
-        pool: what the manager was created with, if anything.
+        pool: the store that the manager was created with, if any.
 
     Raises:
         UsageError: the manager is not one, or the pool is a different one.
@@ -102,7 +103,8 @@ class ReplayExecutor:
     async def replay(self, checkpoint_id: str, config: ReplayConfig | None = None) -> ReplayResult:
         """Continue from a checkpoint, and compare the output with the recorded one.
 
-        If nothing was modified and user code ran, there is a verdict; see "Executors" in docs/FORKS.md.
+        The result has a verdict unless something was modified or a fork was made; see "Executors" in
+        docs/FORKS.md.
 
         Raises:
             UsageError: an unknown executor, a patch that does not fit, or something the executor cannot do.
@@ -139,7 +141,7 @@ class ReplayExecutor:
 
 
 def _told(saved: SavedCheckpoint, config: ReplayConfig, name: str, original: Any) -> dict[str, Any]:
-    """What the executor is told beside input and state."""
+    """Build the `config` argument of an executor."""
     labels = _labels(saved)
     names = ("target", "modified_input", "modified_state", "live", "timeout_seconds")
     return {
@@ -167,7 +169,10 @@ async def _executed(
     *,
     is_users: bool,
 ) -> Execution:
-    """What the executor gave, or what it raised; code of users is watched, and calls the record's tools."""
+    """Run the executor and return its result or error.
+
+    Registered executors are watched, and their tool and model calls get recorded responses.
+    """
     watch = ExecutorWatch(allows_network=bool(config.live))
     replayer: ToolReplayer | None = None
     try:
@@ -232,7 +237,7 @@ def _labels(saved: SavedCheckpoint) -> dict[str, Any]:
 
 
 def _framework(saved: SavedCheckpoint, shown: str | None, config: ReplayConfig) -> str:
-    """The executor of a run: what its label says, what its steps show, what its session remembers."""
+    """Choose the executor: by the run's label, then by its steps, then by its target or the session's."""
     label = _labels(saved).get("framework")
     if label in registered_names():
         return str(label)
@@ -245,7 +250,7 @@ def _framework(saved: SavedCheckpoint, shown: str | None, config: ReplayConfig) 
 
 
 def _keep(saved: SavedCheckpoint, result: ReplayResult, source: RunSource | None) -> None:
-    """Leave the report in the run's directory, and where the run came from; nothing else anywhere."""
+    """Write the report to the run's directory, and to the source that the run came from, if any."""
     directory = make_replay_directory(saved.session, saved.ref.run_id or ROOT_RUN)
     if directory is None:
         result.execution.notes.append("the report could not be kept: the session cannot be written")
@@ -266,7 +271,7 @@ ExecutorFunction = Callable[..., Awaitable[Any]]
 async def _mock(
     given: Any, state: Any, config: Mapping[str, Any], overrides: Mapping[str, Any] | None = None
 ) -> Execution:
-    """Give `overrides["output"]`, or the recorded output; show what the real executor would be given."""
+    """Return `overrides["output"]` or the recorded output, with the input the real executor would get."""
     return Execution(
         {"output": config["original_output"], **(overrides or {})}["output"],
         user_code_ran=False,
@@ -276,7 +281,7 @@ async def _mock(
 
 
 async def _generic(_given: Any, _state: Any, config: Mapping[str, Any], **_overrides: Any) -> Execution:
-    """Give the recorded output: no code was named that could make another."""
+    """Return the recorded output, since no code is known that could run."""
     return Execution(
         config["original_output"],
         user_code_ran=False,
@@ -291,11 +296,11 @@ async def _generic(_given: Any, _state: Any, config: Mapping[str, Any], **_overr
 async def _traced(
     _given: Any, _state: Any, config: Mapping[str, Any], overrides: Mapping[str, Any] | None = None
 ) -> Execution:
-    """Go on with the traced actions of a run, in a worker process: a comparison of the states at the end.
+    """Continue the traced actions of a run in a worker process, and compare the final states.
 
     Raises:
-        UsageError: another input was asked for.
-        TargetNotGiven: no code was named, and the session remembers none.
+        UsageError: `modified_input` is set.
+        TargetNotGiven: no target was given, and the session has none.
     """
     if config["modified_input"] is not None:
         raise UsageError(
@@ -328,7 +333,8 @@ async def _traced(
 
 
 async def _langgraph(*given: Any, **overrides: Any) -> Execution:
-    """Replay a recorded graph; the module is loaded when the first is replayed."""
+    """Replay a recorded graph."""
+    # Imported late so that replays without a graph do not load the LangGraph integration.
     from Agent.replay.executors.langgraph import replay_graph
 
     return await replay_graph(*given, **overrides)
@@ -345,15 +351,15 @@ _REGISTERED: dict[str, ExecutorFunction] = {}
 
 
 def register_executor(name: str, executor: ExecutorFunction | AgentExecutor) -> None:
-    """Use this code to continue runs of a framework, in this process.
+    """Register code that continues runs of a framework, for this process.
 
     Args:
-        name: the framework: a run's label `framework`, or `ReplayConfig(executor=...)`. A name in use,
-            including those of this package, is replaced.
+        name: the framework: a run's label `framework`, or `ReplayConfig(executor=...)`. An executor with the
+            same name, including a built-in one, is replaced.
         executor: an async function of (input, state, config, overrides=None), or an `AgentExecutor`.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: `executor` is neither.
     """
     if not isinstance(name, str) or not name:
         raise UsageError(f"{name!r} is not a name of an executor", remedy="give a text")
@@ -379,7 +385,7 @@ def _is_async(function: Any) -> bool:
 
 
 def unregister_executor(name: str) -> None:
-    """Remove a registered executor; one of this package is restored."""
+    """Remove a registered executor; a built-in one with that name is restored."""
     _REGISTERED.pop(name, None)
 
 
@@ -389,10 +395,10 @@ def registered_names() -> list[str]:
 
 
 def find_executor(name: str) -> ExecutorFunction:
-    """The executor of a name.
+    """Return the executor with this name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: no executor has this name.
     """
     found = _REGISTERED.get(name) or _OWN.get(name)
     if found is None:
@@ -404,11 +410,11 @@ def find_executor(name: str) -> ExecutorFunction:
 
 
 def _final_states(session: Path, result: ForkResult) -> dict[str, Any]:
-    """The fields of those agents at the end of the original."""
+    """Return the fields of the fork's agents at the end of the original run."""
     reader = open_reader(session)
     return {agent: dict(fold_events(StateFold(), reader.events(agent)).fields) for agent in result.states}
 
 
 def _single(states: Mapping[str, Any]) -> Any:
-    """Of one agent its fields, of several {agent: fields}."""
+    """Return the fields of a single agent, or {agent: fields} for several."""
     return next(iter(states.values())) if len(states) == 1 else dict(states)

@@ -1,4 +1,4 @@
-"""Executors (`AgentExecutor`), what one is asked (`ReplayConfig`), and what came of it, with a verdict."""
+"""The executor protocol (`AgentExecutor`), its settings (`ReplayConfig`), and the result with its verdict."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ NOT_GIVEN: Final[Any] = object()
 
 @dataclass(frozen=True, slots=True)
 class ReplayConfig:
-    """How to continue from a checkpoint; without anything, as it was recorded."""
+    """How to continue from a checkpoint; by default, exactly as recorded."""
 
     modified_input: Any = None
-    """Another input. A mapping is a JSON merge patch of a recorded mapping; all else takes its place."""
+    """Another input. A mapping is a JSON merge patch of a recorded mapping; any other value replaces it."""
     dry_run: bool = False
-    """Run no user code and ask no model: the mock executor."""
+    """Use the mock executor: run no user code and call no model."""
     modified_state: Patch | None = None
     """A patch of the state, as `fork_run` takes it."""
     overrides: Mapping[str, Any] | None = None
-    """Handed to the executor as they are."""
+    """Passed to the executor unchanged."""
     executor: str | None = None
-    """By name; without it the run's label `framework`, then what the record shows."""
+    """The executor's name; by default the run's label `framework`, then whatever the recording shows."""
     target: Any = None
     """`module:factory`, or such a function, for executors that build agents or graphs."""
     live: bool | Collection[str] = False
@@ -55,13 +55,13 @@ class ReplayConfig:
 
     @property
     def is_modified(self) -> bool:
-        """Whether something is to be other than it was recorded."""
+        """Whether the input, the state or the responses may differ from the recording."""
         return self.modified_input is not None or self.modified_state is not None or bool(self.live)
 
 
 @dataclass(slots=True)
 class ReplayResult:
-    """What continuing from a checkpoint gave, beside what was recorded; `str()` of it is for people."""
+    """The outcome of continuing from a checkpoint, with the recorded output; `str()` is for people."""
 
     checkpoint_id: str
     run: str
@@ -70,48 +70,48 @@ class ReplayResult:
     execution: Execution = field(repr=False)
     diff: dict[str, Any]
     verdict: Verdict | None
-    """None of a comparison: where something was modified, or a fork was made."""
+    """None for a comparison: something was modified, or a fork was made."""
     reasons: tuple[str, ...]
     """Why it is UNVERIFIED."""
     duration_ms: float
     replay_id: str = ""
     path: Path | None = None
-    """The directory that keeps the report; None where it could not be written."""
+    """The directory of the report; None if it could not be written."""
 
     @property
     def output(self) -> Any:
-        """What it gave."""
+        """The output of the replay."""
         return self.execution.output
 
     @property
     def original_output(self) -> Any:
-        """What was recorded."""
+        """The recorded output."""
         return self.execution.original
 
     @property
     def error(self) -> str | None:
-        """Type and text of what the executor raised."""
+        """Type and message of the executor's exception."""
         return self.execution.error
 
     @property
     def completed(self) -> bool:
-        """Whether the executor came to its end."""
+        """Whether the executor finished without an error."""
         return self.error is None
 
     @property
     def user_code_ran(self) -> bool:
-        """Whether code of the user's made the output."""
+        """Whether user code produced the output."""
         return self.execution.user_code_ran
 
     @property
     def exit_code(self) -> int:
-        """Of the verdict; of a comparison 0, or 4 where it did not come to its end."""
+        """The verdict's exit code; for a comparison 0, or 4 if it did not finish."""
         if self.verdict is not None:
             return EXIT_CODES[self.verdict]
         return 0 if self.completed and not self.execution.reasons else 4
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values, without secrets."""
+        """Return the result as JSON values without secrets."""
         names = ("replay_id", "checkpoint_id", "run", "executor", "verdict", "completed", "user_code_ran")
         more = ("error", "input", "output", "original_output", "diff")
         told = {name: getattr(self, name) for name in (*names, *more)} | {
@@ -147,12 +147,12 @@ class ReplayResult:
 
 
 def judge_execution(execution: Execution, *, is_modified: bool) -> dict[str, Any]:
-    """Compare the output with the recorded one: `diff`, `verdict`, and the `reasons` why nothing was proved.
+    """Compare the output with the recorded one; return `diff`, `verdict` and the `reasons` for UNVERIFIED.
 
-    Where no user code ran nothing is ever proved; what was meant to differ is a comparison.
+    If no user code ran, the verdict is UNVERIFIED. A modified replay or a fork is a comparison, verdict None.
 
     Args:
-        is_modified: something was to be other than recorded.
+        is_modified: the input, the state or the responses may differ from the recording.
     """
     comparison = Comparison(None, execution.same_id)
     diff = compute_diff(execution.original, execution.output, comparison)
@@ -184,7 +184,7 @@ def _verdict(
 
 
 def _order_difference(execution: Execution) -> str | None:
-    """Where two outputs part that `compute_diff` finds to be the same: in the order of keys in a value."""
+    """Find a difference that `compute_diff` ignores: the order of keys in a value."""
     one, other = _keyed(execution.original), _keyed(execution.output)
     found = recorded_difference(one, other, Comparison(None, execution.same_id))
     if found is None:
@@ -225,45 +225,45 @@ class Execution:
     output: Any
     user_code_ran: bool = True
     original: Any = NOT_GIVEN
-    """What to compare the output with, where the executor knows better than the run's last output."""
+    """The value to compare the output with; by default the run's last output."""
     reasons: list[str] = field(default_factory=list)
-    """What stands in the way of a verdict."""
+    """Why the verdict is UNVERIFIED."""
     reads: list[SourceRead] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     divergence: str | None = None
-    """The first difference on the way, in words."""
+    """The first difference before the output, in words."""
     error: str | None = None
-    """Type and text of what ended it early."""
+    """Type and message of the error that ended it early."""
     is_comparison: bool = False
-    """Whether it was meant to differ, so that there is no verdict."""
+    """Whether a difference is expected, so that there is no verdict."""
     same_id: Callable[[str, str], bool] | None = None
-    """Whether two texts are ids that were made by chance and stand for the same."""
+    """Whether two texts are random ids of the same thing."""
     details: dict[str, Any] = field(default_factory=dict)
-    """For programs: ids of what was made, counts."""
+    """Machine-readable details: ids of created forks, counts."""
 
 
-# The difference of two outputs, key by key: what changed, what came, what went.
+# The difference between two outputs, key by key: changed, added and removed.
 #
-# Both are compared in the form in which they would be recorded, so that a tuple is no list, 1 is not True,
-# and a secret hidden in the recording is no difference. The order of a mapping's keys is none here either;
-# a verdict asks `recorded_difference`, where it is one.
+# Both are compared in their recorded form: a tuple differs from a list, 1 differs from True, and a secret
+# that is hidden in the recording is not a difference. The order of a mapping's keys is ignored here;
+# `recorded_difference`, which a verdict uses, compares it.
 
 OUTPUT_KEY = "output"
-"""The key of an output that is no mapping of its own."""
+"""The key under which an output that is not a mapping is compared."""
 _SHOWN_KEYS = 5
 
 
 def compute_diff(original: Any, replayed: Any, comparison: Comparison | None = None) -> dict[str, Any]:
-    """What a replay gave differently.
+    """Compare the output of a replay with the recorded one, key by key.
 
     Args:
-        original: what was recorded.
-        replayed: what the replay gave.
-        comparison: keeps what had to be overlooked, such as hidden values.
+        original: the recorded output.
+        replayed: the output of the replay.
+        comparison: collects values that could not be compared, such as hidden ones.
 
     Returns:
         `summary` in words, `has_changes`, `changed` {key: {"old", "new"}}, `added` and `removed`
-        {key: value}. What is no mapping is compared under the key `output`.
+        {key: value}. A value that is not a mapping is compared under the key `output`.
     """
     comparison = comparison or Comparison()
     old, new = _keyed(original), _keyed(replayed)
@@ -284,7 +284,7 @@ def compute_diff(original: Any, replayed: Any, comparison: Comparison | None = N
 
 
 def recorded_form(value: Any) -> tuple[Any, dict[str, str]]:
-    """A value as JSON without its secrets, and its tags as pointers; never raises for a value."""
+    """Return a value as JSON without secrets, and its type tags by JSON pointer; accepts every value."""
     body, types = _capture().body({"value": value}, "")
     return orjson.loads(b"{" + body + b"}")["value"], {
         pointer.removeprefix("/value"): tag for pointer, tag in (types or {}).items()
@@ -294,10 +294,10 @@ def recorded_form(value: Any) -> tuple[Any, dict[str, str]]:
 def recorded_difference(
     original: Any, replayed: Any, comparison: Comparison, names: Collection[str] = ("",)
 ) -> Difference | None:
-    """Where two outputs part, the order of keys included but where keys are names; None where they agree.
+    """Return the first difference between two outputs, including the order of keys; None if they agree.
 
     Args:
-        names: pointers of mappings whose keys are names.
+        names: pointers of mappings whose order of keys does not matter.
     """
     one, other = (Recorded(*recorded_form(value), "") for value in (original, replayed))
     return comparison.difference(one, other, names)
@@ -325,10 +325,11 @@ def _names(keys: list[str]) -> str:
     return ", ".join(keys[:_SHOWN_KEYS]) + (", ..." if len(keys) > _SHOWN_KEYS else "")
 
 
-# User code under watch in this process: reads of chance and time are noticed, the network is refused.
+# Watching user code in this process: reads of clocks and random generators are noticed, and network access is
+# refused.
 #
-# The hook stands only while the code itself runs, also between the awaits of a coroutine; whatever else the
-# event loop does is not seen. Its calls of tools and models get the recorded responses after the checkpoint.
+# The profiler is set only while the code itself runs, between the awaits of a coroutine too; other work of
+# the event loop is not seen. Its tool and model calls get the recorded responses after the checkpoint.
 
 _NETWORK: Final = {
     "socket.connect",
@@ -341,11 +342,11 @@ _open_watch: ContextVar[ExecutorWatch | None] = ContextVar("agent_trace_executor
 
 
 class ExecutorWatch(SourceWatch):
-    """Notices what user code reads; without the process-wide hooks of a replay in a process of its own.
+    """Notices the sources that user code reads, without the process-wide hooks of a replay worker.
 
     Args:
-        allows_network: somebody asked for live calls.
-        frameworks: top-level packages whose own reads do not count, such as ids that a framework gives out.
+        allows_network: whether live calls are allowed.
+        frameworks: top-level packages whose own reads do not count, such as ids that a framework creates.
     """
 
     def __init__(self, *, allows_network: bool, frameworks: Collection[str] = ()) -> None:
@@ -354,11 +355,11 @@ class ExecutorWatch(SourceWatch):
         self._frameworks = frozenset(frameworks)
 
     def hook_in(self) -> None:
-        """Only while user code runs, and in its context; see `open` and `noticing`."""
+        """Do nothing: `open` and `noticing` set the hooks, only while user code runs and in its context."""
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Refuse the network in this context, and those made from it."""
+        """Refuse the network in this context and in contexts copied from it."""
         _install_audit()
         token = _open_watch.set(self)
         try:
@@ -368,7 +369,7 @@ class ExecutorWatch(SourceWatch):
 
     @contextmanager
     def noticing(self, step: int | None = None) -> Iterator[None]:
-        """Notice what this thread reads in the block; a profiler that is at work comes back behind it."""
+        """Notice what this thread reads in the block; a profiler set before is restored afterwards."""
         before = sys.getprofile()
         if step is not None:
             self._step = step
@@ -384,7 +385,7 @@ class ExecutorWatch(SourceWatch):
             self._add(source, asker.frame)
 
     def refuse(self, frame: FrameType) -> None:
-        """Say that the network was asked for, and by whom."""
+        """Record an attempt to use the network, and the code that made it."""
         asker = asker_of(frame)
         if asker is not None:
             self._add("network", asker.frame)
@@ -393,7 +394,7 @@ class ExecutorWatch(SourceWatch):
 
 
 class watched:  # noqa: N801 - used like a function
-    """An awaitable like the one given, noticed while it runs."""
+    """Wraps an awaitable so that its reads are noticed while it runs."""
 
     def __init__(self, awaitable: Awaitable[Any], watch: ExecutorWatch, step: int | None = None) -> None:
         self._awaitable = awaitable
@@ -419,7 +420,7 @@ class watched:  # noqa: N801 - used like a function
 
 @cache
 def _install_audit() -> None:
-    """Once a process, for there is no way back; it does nothing where no watch is open."""
+    """Install the audit hook once per process, since hooks cannot be removed; it is idle without a watch."""
 
     def refuse(event: str, _arguments: tuple[Any, ...]) -> None:
         if event not in _NETWORK:
@@ -434,20 +435,22 @@ def _install_audit() -> None:
 
 
 class AnswersBehind(ToolReplayer):
-    """Answers by name and arguments alone: executors call from other places than the recorded program."""
+    """Matches calls by name and arguments alone, since executors call from other places than the program."""
 
     def ask(self, kind: str, name: str, arguments: Any, _place: CallPlace | None = None) -> RequestedCall:
-        """A call that is made now, wherever."""
+        """Describe a call that is made now, without its place."""
         return super().ask(kind, name, arguments, None)
 
 
 def replayer_behind(
     ref: RunRef, after_us: int, is_meant: Callable[[Collection[str]], bool] | None = None
 ) -> ToolReplayer:
-    """The recorded responses of a run's tools and models, of those calls that ended behind a moment.
+    """Return a replayer with the responses of a run's tool and model calls that ended after a time.
 
     Args:
-        is_meant: says of the spans around a call whether it counts; all do without it.
+        ref: the run; it may lack recorded calls.
+        after_us: microseconds since 1970.
+        is_meant: takes the spans around a call, and says whether the call counts; by default all do.
     """
     try:
         book = read_calls(ref)

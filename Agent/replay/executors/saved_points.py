@@ -1,7 +1,7 @@
-"""`CheckpointManager`: the checkpoints under a trace root, each by one id, over the store of `flight/`.
+"""`CheckpointManager`: lists, creates and loads the checkpoints under a trace root.
 
-`replay_executor.py` continues from them. Where a run has none, they are made from what was done in it, step
-by step (`done_steps`).
+`replay_executor.py` continues from them. If a run has no checkpoints, they are made from its recorded steps
+(`done_steps`).
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from Agent.tree.write.artifacts import ROOT_RUN
 
 NOT_RECORDED: Final[Any] = object()
 START: Final = "start"
-"""The step id of a checkpoint that stands before the first step."""
+"""The step id of the checkpoint before the first step."""
 _INNER_STEPS: Final = (INNER_GRAPH_STEP, INNER_NODE_STEP)
 _STEP_EVENT = "step_event"
 
 
 class CheckpointName(NamedTuple):
-    """What an id stands for."""
+    """The parts of a checkpoint id."""
 
     run: str
-    """A run's id; a session's, for its root run."""
+    """The run's id; for a session's root run, the session's."""
     step_id: str
     agent_id: str | None = None
 
@@ -60,10 +60,10 @@ class CheckpointName(NamedTuple):
 
 
 def parse_checkpoint_id(checkpoint_id: str) -> CheckpointName:
-    """What an id stands for.
+    """Split a checkpoint id into its parts.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text is not a checkpoint id.
     """
     parts = [unquote(part) for part in str(checkpoint_id).split(":")]
     if len(parts) not in {2, 3} or not parts[0]:
@@ -79,7 +79,7 @@ _MOST_STEPS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class SavedCheckpoint:
-    """A checkpoint with its id; `get_checkpoint` gives it with its state."""
+    """A checkpoint with its id; only `get_checkpoint` loads its state."""
 
     checkpoint_id: str
     session: Path
@@ -87,11 +87,11 @@ class SavedCheckpoint:
     ref: RunRef
     state: Any = None
     unrestored: tuple[str, ...] = ()
-    """Pointers below `state` of what could not be brought back."""
+    """JSON pointers within `state` to the values that could not be restored."""
 
     @property
     def run(self) -> str:
-        """The run, or the one agent of a session's root run, as a command line names it."""
+        """The run, or one agent of a session's root run, as written on a command line."""
         return name_of(self.ref._replace(agent_id=self.info.agent_id))
 
     @property
@@ -102,41 +102,40 @@ class SavedCheckpoint:
 
 @runtime_checkable
 class RunSource(Protocol):
-    """Where runs are that come under the trace root when they are asked for: a pool of `Agent.store`."""
+    """A store that copies runs to the trace root on demand, such as a pool of `Agent.store`."""
 
     @property
     def name(self) -> str:
-        """What it is called in errors."""
+        """The source's name in error messages."""
 
     @property
     def local_root(self) -> Path:
-        """The trace root where a run is looked up that is not known there."""
+        """The trace root in which runs that the source does not have are looked up."""
 
     def bring(self, trace_id: str) -> None:
-        """Make sure that a run is under the root as it is known there; nothing where it is not."""
+        """Copy a run to the trace root, or update the copy; do nothing if the source does not have it."""
 
     def keep(self, session: Path, infos: list[CheckpointInfo]) -> None:
-        """Keep checkpoints of a session there."""
+        """Save checkpoints of a session in the source."""
 
     def drop(self, session: Path, info: CheckpointInfo) -> None:
-        """Remove one there."""
+        """Remove a checkpoint from the source."""
 
     def keep_replay(
         self, session: Path, info: CheckpointInfo, replay_id: str, report: Mapping[str, Any]
     ) -> None:
-        """Keep there what a replay gave."""
+        """Save the report of a replay in the source."""
 
 
 class CheckpointManager:
     """Lists, makes, loads and removes checkpoints of recorded runs.
 
     Args:
-        place: a trace root, or the directory of one session; None for the trace root that is configured,
-            then ./trace. Anything with an attribute `trace_root` that is such a path is taken as well, such
-            as a stand-in for a pool of connections.
+        place: a trace root, or the directory of one session; None for the configured trace root, then
+            ./trace. An object with an attribute `trace_root` that is such a path is accepted too.
 
     Raises:
-        UsageError: it is something else.
+        UsageError: `place` is something else.
     """
 
     def __init__(self, place: Any = None) -> None:
@@ -152,57 +151,57 @@ class CheckpointManager:
         self._session = path if path.name.startswith("session_") and path.is_dir() else None
         self.root = path if self._session is None else path.parent
         self.hidden_by: tuple[str, ...] = ()
-        """Fields that hid the state behind steps from the last `auto_checkpoint_trace`."""
+        """Fields that were unknown after some steps in the last `auto_checkpoint_trace`."""
 
     async def auto_checkpoint_trace(self, trace_id: str, *, limit: int = _MOST_STEPS) -> list[str]:
-        """Checkpoints at the steps of a run; those that it has already, where it has any.
+        """Make checkpoints at the steps of a run, unless the run has checkpoints already.
 
-        One is made before the first step of each agent, and one behind each step whose whole state is
+        One is made before the first step of each agent, and one after each step whose whole state is
         recorded. Large fields and generators are recorded in full states only (first, last, on error, every
-        256 actions), so they hide the states behind other steps; `hidden_by` names them afterwards.
+        256 actions), so the state after other steps is unknown; `hidden_by` then names these fields.
 
         Args:
             trace_id: a run's id or its beginning, a session, `SESSION/agent_id`, or `last`.
-            limit: the most that are made behind steps, and before the first steps of agents; of more of them
-                every n-th.
+            limit: how many are made after steps at most, and how many before the first steps of agents; if
+                there are more, every n-th is made.
 
         Returns:
-            Their ids, in the order of the steps.
+            The ids of all checkpoints of the run, in the order of the steps.
 
         Raises:
-            RunNotFound: there is no such run.
-            EventNotFound: neither the state before its first step nor one behind a step is known.
+            RunNotFound: the run does not exist.
+            EventNotFound: neither the state before the first step nor one after any step is known.
         """
         return await asyncio.to_thread(self._auto, trace_id, limit)
 
     async def list_checkpoints(self, trace_id: str) -> list[SavedCheckpoint]:
-        """Those of a run in the order in which they were saved, without their states; RunNotFound."""
+        """List a run's checkpoints without their states, in the order of saving; RunNotFound."""
         return await asyncio.to_thread(self._listed, trace_id)
 
     async def get_checkpoint(self, checkpoint_id: str) -> SavedCheckpoint:
-        """A checkpoint with its state.
+        """Load a checkpoint with its state.
 
         Raises:
-            UsageError: that is no id.
-            RunNotFound, EventNotFound, DamagedInput: it is not there, or cannot be read.
+            UsageError: the text is not a checkpoint id.
+            RunNotFound, EventNotFound, DamagedInput: the checkpoint does not exist, or cannot be read.
         """
         return await asyncio.to_thread(self._loaded, checkpoint_id)
 
     async def delete_checkpoint(self, checkpoint_id: str) -> bool:
-        """Remove one; False where it was not there; raises like `get_checkpoint`, but for that."""
+        """Remove a checkpoint; return False if the run did not have it. UsageError, RunNotFound."""
         return await asyncio.to_thread(self._deleted, checkpoint_id)
 
     async def create_checkpoint(self, checkpoint: Any) -> str:
-        """Keep a `Checkpoint`, or what has its names, of a run that is recorded here; its id; RunNotFound."""
+        """Save a `Checkpoint` of a recorded run, or an object with its fields; return its id. RunNotFound."""
         return await asyncio.to_thread(self._created, Checkpoint.of(checkpoint))
 
     def last_state_like(self, saved: SavedCheckpoint) -> Any:
-        """The state of the last checkpoint of the same run and agent."""
+        """Return the state of the last checkpoint of the same run and agent."""
         same = [each for each in self._listed_of(saved.ref) if each.info.agent_id == saved.info.agent_id]
         return self._loaded(same[-1].checkpoint_id).state
 
     def find(self, trace_id: str) -> RunRef:
-        """The run that is meant, one that left nothing but checkpoints included; RunNotFound."""
+        """Find a run, even one that has only checkpoints; RunNotFound."""
         flush_active()
         trace_id = trace_id if trace_id is None else str(trace_id)
         if self.source is not None:
@@ -210,7 +209,7 @@ class CheckpointManager:
         return self._find_here(trace_id)
 
     def _find_by(self, source: RunSource, trace_id: str) -> RunRef:
-        """The run as the source knows it, else as it was recorded on this machine."""
+        """Find the run in the source, or else among those recorded on this machine."""
         if trace_id and trace_id != LAST:
             source.bring(trace_id)
             with contextlib.suppress(RunNotFound, SessionNotFound):
@@ -224,7 +223,7 @@ class CheckpointManager:
             ) from None
 
     def source_of(self, session: Path) -> RunSource | None:
-        """The source, where a session is one of its own; what was recorded on this machine stays there."""
+        """Return the source of a session; None for one that was recorded on this machine."""
         return self.source if session.parent == self.root else None
 
     def _find_here(self, trace_id: str) -> RunRef:
@@ -341,13 +340,13 @@ class CheckpointManager:
 
 
 def given_and_output(saved: SavedCheckpoint, last_state: Any) -> tuple[Any, Any, str | None]:
-    """What was given to the step behind a checkpoint, what the run gave in the end, and what made it.
+    """Return the input of the step after a checkpoint, the run's output, and the framework that made it.
 
     Args:
-        last_state: the output of a run that left nothing but checkpoints.
+        last_state: the output to return for a run without recorded steps.
 
     Returns:
-        Input and output, None where they are not recorded; and `langgraph` where a graph made it.
+        Input and output, None if not recorded; then `langgraph` for a recorded graph, else None.
     """
     steps = done_steps(saved.ref, saved.info.agent_id)
     graph = [step for step in steps if step.step_type == GRAPH_STEP]
@@ -364,7 +363,7 @@ def given_and_output(saved: SavedCheckpoint, last_state: Any) -> tuple[Any, Any,
 
 
 def _place(saved: SavedCheckpoint, steps: list[DoneStep]) -> int:
-    """How many steps stand before a checkpoint."""
+    """Count the steps before a checkpoint: by event id, by step id, or by time."""
     for number, step in enumerate(steps, start=1):
         if saved.info.event_id is not None and step.event_id == saved.info.event_id:
             return number
@@ -376,7 +375,7 @@ def _place(saved: SavedCheckpoint, steps: list[DoneStep]) -> int:
 
 @dataclass(slots=True)
 class DoneStep:
-    """One step that has ended."""
+    """A finished step of a run, or a finished action of an agent."""
 
     step_id: str
     ended_us: int
@@ -385,28 +384,28 @@ class DoneStep:
     given: Any = NOT_RECORDED
     output: Any = NOT_RECORDED
     before: Any = NOT_RECORDED
-    """The state before it, or what makes it, since most are not kept."""
+    """The state before the step, or a function that restores it, since most states are never needed."""
     state: Any = NOT_RECORDED
-    """The state behind it, likewise."""
+    """The state after the step, or a function that restores it."""
     step_type: str | None = None
     tick: int | None = None
     error: str | None = None
-    """Type and text of what it raised; `cancelled` or `interrupted`, where it was."""
+    """Type and message of the exception, or `cancelled` or `interrupted`."""
     began_us: int | None = None
     """When the state before it was recorded."""
     hidden_by: tuple[str, ...] = ()
-    """Fields whose value behind it is not recorded: large ones and generators stand in full states only."""
+    """Fields without a recorded value after the step: large ones and generators are in full states only."""
     kept: Mapping[str, Any] = field(default_factory=dict)
-    """All that a recorded graph or a node of one kept of itself."""
+    """The whole recorded output of a graph or of one of its nodes."""
     unrestored: tuple[str, ...] = ()
-    """Pointers below `kept` of what could not be brought back."""
+    """JSON pointers within `kept` to the values that could not be restored."""
 
     def checkpoint(self, run_id: str) -> Checkpoint:
-        """The state behind it, to be kept."""
+        """Return the state after the step as a checkpoint."""
         return self._kept(run_id, self.step_id, self.state, self.ended_us, self.event_id)
 
     def start(self, run_id: str) -> Checkpoint:
-        """The state before it, likewise."""
+        """Return the state before the step as a checkpoint."""
         at_us = self.ended_us - 1 if self.began_us is None else self.began_us
         return self._kept(run_id, START, self.before, at_us, None)
 
@@ -424,11 +423,11 @@ class DoneStep:
 
 
 def done_steps(ref: RunRef, agent_id: str | None = None) -> list[DoneStep]:
-    """The steps of the recorder in a run; without any, the outermost actions of its agents, as they ended.
+    """Return a run's finished steps, or else its agents' outermost actions, in the order of their ends.
 
     Args:
-        ref: the run; nothing of it has to be there but checkpoints.
-        agent_id: of one agent only.
+        ref: the run; if it has only checkpoints, the result is empty.
+        agent_id: return the actions of this agent only.
     """
     program = RecordedProgram(ref.session)
     if agent_id is None:
@@ -449,11 +448,11 @@ def _made(
     below: str = "",
     lost: list[str] | None = None,
 ) -> Any:
-    """A recorded value made again; tokens stay in the place of secrets.
+    """Restore a recorded value; tokens remain in place of secrets.
 
     Args:
-        below: the pointer below which its tags stand.
-        lost: collects what cannot be made again.
+        below: the JSON pointer of the value, from which its tags are selected.
+        lost: collects the pointers of values that cannot be restored.
     """
     tags = {
         pointer[len(below) :]: tag
@@ -498,14 +497,14 @@ def _recorder_steps(record: RunRecord, program: RecordedProgram) -> Iterator[Don
 
 
 def _error_of(step: Step) -> str | None:
-    """Type and text of what it raised; one word of a step that ended for another reason."""
+    """Return a step's exception as text, or the state of a step that ended for another reason."""
     if step.state == "ok":
         return None
     return str(step.error) if step.state == "error" else step.state
 
 
 def _actions(ref: RunRef, agent_id: str | None, program: RecordedProgram) -> Iterator[DoneStep]:
-    """Outermost actions, with the exposed state behind each where all of it is known."""
+    """Yield the outermost actions, each with the exposed state after it if all fields are known."""
     tracks: dict[str | None, _Track] = {}
     for event in open_reader(ref.session).events(agent_id or ref.agent_id):
         track = tracks.setdefault(event.agent_id, _Track())
@@ -519,14 +518,14 @@ def _actions(ref: RunRef, agent_id: str | None, program: RecordedProgram) -> Ite
 
 @dataclass(slots=True)
 class _Track:
-    """One agent so far."""
+    """The state of one agent while its events are read."""
 
     fold: StateFold = field(default_factory=StateFold)
     count: int = 0
     latest: DoneStep | None = None
 
     def add(self, event: Event, program: RecordedProgram) -> None:
-        """Fold an event in; a full state right behind a step is the state behind that step."""
+        """Apply an event; a full state right after a step is the state after that step."""
         self.fold.add(event)
         fields = event.extra.get("fields")
         if event.kind != "state" or not isinstance(fields, dict) or self.latest is None:

@@ -1,5 +1,5 @@
-"""Try what may have caused something: the run with it and without it, from its moment on.
+"""Test possible causes: replay a run from an event on, with and without that event.
 
-`Trials` in `interventions` is the way in; that module also finds the moment, says what can be done there and
-counts what came of it. `experiment` does it in a worker process.
+`Trials` in `interventions` is the entry point; that module also locates the event, lists the possible
+interventions and measures the outcome. `experiment` runs the forks in a worker process.
 """

@@ -1,8 +1,9 @@
-"""One experiment: a fork that comes to a moment and goes on from there with or without what happened.
+"""One experiment: a fork that replays up to an event, and continues with or without it.
 
-The worker process reads the run once and forks itself for every event that is to be tried. Each of these
-forks comes to the action that holds the moment, and forks itself there for every variant. Nothing is
-recorded.
+The worker process reads the run once, and forks itself for every event to test. Each fork replays up to the
+action that contains the event, and forks itself there for every variant. Nothing is recorded.
+
+The *moment* is the point at which the tested event happens.
 """
 
 from __future__ import annotations
@@ -59,32 +60,32 @@ from Agent.replay.worker.workbench import turn_recording_away
 
 MIN_SEEDS = 5
 PATIENCE_S = 30.0
-"""So long the other seeds of one event may take; fewer are tried where each takes long, but MIN_SEEDS."""
+"""The time for all seeds of one event; slow forks get fewer seeds, but at least MIN_SEEDS."""
 
 
 class ExperimentVariant(NamedTuple):
-    """One fork of an experiment: what is done at the moment, and the seed of chance from there on."""
+    """One fork of an experiment: the intervention at the moment, and the random seed from there on."""
 
     intervention: Intervention | None
     seed: int | None
 
 
 class Suspicion(NamedTuple):
-    """An event that may have caused something."""
+    """An event that may be the cause."""
 
     event_id: str | None
-    """None: nothing but the beginning, for trying other chance."""
+    """None for the beginning of the run, where only the seed is varied."""
     rule: str
-    """By which it is suspected."""
+    """The rule by which it is suspected."""
     suspects: Collection[str]
-    """Events whose values are not ordinary."""
+    """The ids of events whose values are not ordinary."""
 
 
 class Experiment:
-    """What may have caused something, ready to be left out.
+    """Replays a run up to the moment, applies an intervention there, and measures the rest.
 
-    It observes the calls and the lines of its fork: it notices the moment when it comes again, does there
-    what is to be tried, and counts what comes after it.
+    It observes the calls and the log lines of its fork: it detects the moment, carries out the intervention,
+    and counts the events that follow.
     """
 
     def __init__(self, request: dict[str, Any]) -> None:
@@ -93,24 +94,25 @@ class Experiment:
         shows = OutcomeOf.parse(self.measure.outcome or "error").concerns
         self.fork = Fork(request, self._point, shows=shows)
         self.place: PlannedPlace | None = None
-        """Where the moment is; None for the very beginning."""
+        """The place of the moment; None for the beginning of the run."""
         self._suspicion = Suspicion(None, "", ())
         self._variant = ExperimentVariant(None, None)
         self._has_come = self._is_counting = False
         self._is_in_action = True
-        """The action that holds the moment was entered, and calls inside it count."""
+        """Whether the action that contains the moment was entered, so that calls inside it are counted."""
         self._calls_before = 0
+        """How many matching calls are still expected before the moment."""
         self._open: TracedCall | None = None
         """The call that is the moment, while its body runs."""
         self._trigger: ForkTrigger | None = None
-        """Hears a message being sent that is the moment."""
+        """Detects the moment if it is the sending of a message."""
         self._dropping: DroppedMessage | None = None
         self._is_too_late = False
-        """The message that was to be dropped was received."""
+        """Whether the message to drop was received already."""
 
     @property
     def _live(self) -> frozenset[str]:
-        """Agents whose code runs."""
+        """The agents whose code runs."""
         return frozenset(self.fork.bench.objects)
 
     def _point(self, plan: Plan) -> ForkPoint:
@@ -124,7 +126,7 @@ class Experiment:
         return ForkPoint(f"the action that holds event {event.id}", self.place.index)
 
     def _event(self, event_id: str) -> Event:
-        """An event of the session; other agents' are looked for in its files."""
+        """Return an event of the recording, or else of the session's files, which hold other agents' too."""
         recording = self.fork.bench.recording
         found = next((each for each in recording.events if each.id == event_id), None)
         if found is None:
@@ -135,15 +137,15 @@ class Experiment:
         return found
 
     def import_target(self) -> None:
-        """Load the target's module, once for all that are forked off; what is wrong with it is told later."""
+        """Import the target's module once for all forks; each fork reports an import error itself."""
         bench = self.fork.bench
         turn_recording_away(bench.directory)
         bench.install()
-        with contextlib.suppress(Exception):  # it is imported again where its error has somebody to hear it
+        with contextlib.suppress(Exception):  # each fork imports it again, and reports the error there
             importlib.import_module(str(bench.request["target"]).partition(":")[0])
 
     def bring_to(self, suspicion: Suspicion) -> None:
-        """Bring everything to the action that holds the moment; what follows are recorded actions."""
+        """Replay up to the action that contains the moment."""
         self._suspicion = suspicion
         self.fork.bring()
         if self.measure.agents and not self._live & {*self.measure.agents}:
@@ -153,7 +155,7 @@ class Experiment:
         self._calls = bench.answers(bench.pipeline).calls_among(self.fork.own_events())
 
     def _refuse_entries(self, plan: Plan) -> None:
-        """How often an action is called from outside is the record's in any fork."""
+        """Refuse to count entry actions: the replay calls them as often as recorded, whatever the variant."""
         for action in plan.actions:
             name = f"action:{action.event.extra.get('action_type')}"
             if name in self.measure.series and self.measure.is_of(action.agent_id):
@@ -164,14 +166,14 @@ class Experiment:
                 )
 
     def interventions(self) -> list[Intervention]:
-        """What can be tried at the moment."""
+        """Return the possible interventions at the moment."""
         if self.place is None:
             return []
         _, rule, suspects = self._suspicion
         return interventions_at(self.place, self.fork.bench.recording, rule, suspects, self._live)
 
     def recorded(self) -> Any:
-        """The measure of the recording itself, behind the moment; None where the record does not tell it."""
+        """Measure the recording after the moment; None if the recording does not contain the value."""
         events = self.fork.own_events()
         first = self.fork.first
         if self.measure.outcome:
@@ -185,10 +187,11 @@ class Experiment:
         return recorded_value(self.measure, events, self._live)
 
     def carry_out(self, variant: ExperimentVariant, pipeline: Pipeline) -> Any:
-        """Go on from there with one variant; the measure of it.
+        """Continue from the moment with one variant, and return the measured value.
 
         Args:
-            pipeline: records it, into a sink that lets `hear` hear.
+            variant: the intervention and the seed.
+            pipeline: receives the fork's events, and passes each line to `hear`.
         """
         self._variant, self._pipeline = variant, pipeline
         self.fork.go_on(pipeline, begin=self._observe, call=self._call)
@@ -203,7 +206,7 @@ class Experiment:
             outcome.stopped = f"what it did could not be counted: {', '.join(pipeline.health.dropped)}"
         return self.tally.value(outcome)
 
-    # what is seen of the fork
+    # observing the fork
 
     def _observe(self, player: ForkPlayer) -> None:
         self._player = player
@@ -215,7 +218,7 @@ class Experiment:
             self._dropping = DroppedMessage("")
 
     def entered(self, call: TracedCall, answer: Callable[[TracedCall], Answer | None]) -> Answer | None:
-        """The recorded response, or what is tried instead."""
+        """Return a call's recorded response or, at the moment, the intervention's; None to run the body."""
         self._look_for_message()
         is_here = self._is_here(call)
         recorded = answer(call)
@@ -228,25 +231,25 @@ class Experiment:
         if other is None:
             self._open = call
             return None
-        self._player.close_call(call)  # should it have been taken for one that runs
+        self._player.close_call(call)  # the player may have opened it as a call whose body runs
         self._end()
         return other
 
     def left(self, call: TracedCall) -> None:
-        """A body ran to its end."""
+        """The body of a call has ended: pass the moment if it was this call."""
         if call is self._open:
             self._open = None
             self._end()
         self._look_for_message()
 
     def hear(self, line: bytes) -> None:
-        """Count a line after the moment, and notice a message that is sent."""
+        """Count a log line if it is after the moment, and detect messages that are sent."""
         event = decode_line(line)
         if self._is_counting:
             self.tally.see(event)
         awaited = None if self._has_come else self._trigger
         if awaited is not None:
-            awaited.hear(line)  # that begins the moment
+            awaited.hear(line)  # calls `_begin` if this line is the moment
         if awaited is not None and awaited.has_acted:
             self._end()
             if self._dropping is not None:
@@ -255,12 +258,12 @@ class Experiment:
             self._is_too_late |= event.extra.get("direction") == "received"
 
     def _is_here(self, call: TracedCall) -> bool:
-        """Whether a call that begins is the moment."""
+        """Whether a starting call is the moment; counts matching calls."""
         place = self.place
         if self._has_come or place is None or place.sort not in {"call", "tool"}:
             return False
         if not self._is_in_action:
-            self._is_in_action = call.kind in ACTION_KINDS  # the action itself is entered first
+            self._is_in_action = call.kind in ACTION_KINDS  # the first entered call is the action itself
             return False
         if place.sort == "tool":
             key = CALL_KINDS[place.event.kind]
@@ -272,7 +275,7 @@ class Experiment:
         return fits and self._calls_before < 0
 
     def _count(self, call: TracedCall, answer: Answer) -> None:
-        """Count a call that was answered."""
+        """Count a call that got a response without running."""
         scope = current_scope.get()
         asker = scope.agent.agent_id if scope is not None and scope.agent is not None else None
         if call.kind == "model.call":
@@ -284,21 +287,21 @@ class Experiment:
         self.tally.see_answer(series, agent_id, failed=answer.error is not None)
 
     def _look_for_message(self) -> None:
-        """Take away the message that is to be dropped, should it wait somewhere by now."""
+        """Remove the message to drop from any container that holds it by now."""
         if self._dropping is not None:
             self._dropping.take_away()
 
-    # what happens at the moment
+    # at the moment
 
     def _begin(self) -> None:
-        """It has come: with and without the intervention, chance is set."""
+        """Begin the moment: seed the random generators, with and without an intervention."""
         self._has_come = True
         seed = self._variant.seed
         if seed is not None and not seed_generators(self._agents_now(), seed):
             self.fork.outcome.note("no agent exposes a generator: only those of modules were seeded")
 
     def _end(self) -> None:
-        """It has passed: what comes from here on counts."""
+        """End the moment: undo its changes if requested, and start counting."""
         chosen, place = self._variant.intervention, self.place
         if chosen is not None and place is not None and chosen.sort == "undo":
             if place.sort == "between":
@@ -332,7 +335,7 @@ class Experiment:
         return self._called_with(call, restored.value)
 
     def _called_with(self, call: TracedCall, args: Mapping[str, Any]) -> Answer:
-        """Call the function that is entered with other arguments, and give what it gives."""
+        """Call the entered function with other arguments, and return its result or error."""
         method = getattr(call.target, call.qualname.rpartition(".")[2], None)
         if method is None or inspect.iscoroutinefunction(inspect.unwrap(method)) or call.is_generator:
             self._player.stop(
@@ -346,8 +349,8 @@ class Experiment:
             return Answer(error=error)
 
     def _new_id(self, call: TracedCall, recorded: str) -> str:
-        """The id that the message of the moment has in this fork: that of the one in the same place."""
-        assert self.place is not None  # noqa: S101 - it has come
+        """Return the id of the moment's message in this fork: that of the message in the same argument."""
+        assert self.place is not None  # noqa: S101 - the moment has begun, so it has a place
         return same_message(self.place.event.extra.get("args"), dict(call.args), recorded)
 
     def _answer_of(self, event: Event) -> Answer:
@@ -360,7 +363,7 @@ class Experiment:
             self._player.stop(f"the response of event {event.id} cannot be restored: {error}")
 
     def _undo(self, event: Event) -> None:
-        """Put back what an action changed of its agent, as it was before."""
+        """Restore the fields that an action changed in its agent to their values before the action."""
         own = (e for e in self.fork.own_events() if e.agent_id == event.agent_id and e.id != event.id)
         moment = order_key(event)
         fold = fold_events(StateFold(), (each for each in own if order_key(each) < moment))
@@ -381,7 +384,7 @@ class Experiment:
         remove_fields(obj, [name for name in names if name not in fold.fields])
 
     def _set_back(self, event: Event) -> None:
-        """Set what the program changed between two actions back to what it was."""
+        """Restore fields that the program changed between two actions, on every agent that has them."""
         extra = event.extra
         own = extra.get("old_state")
         wanted = own if isinstance(own, dict) else {str(extra.get("name")): extra.get("old_value")}
@@ -398,7 +401,7 @@ class Experiment:
     # calling
 
     def _call(self, number: int, action: DrivenAction) -> Exception | None:
-        """Call an action; the first one holds the moment."""
+        """Call an action; the first one contains the moment."""
         error = self._call_first(action) if not number else self.fork.driver.go_on(action, None)
         self._look_for_message()
         return error
@@ -419,7 +422,7 @@ class Experiment:
         return driver.go_on(action, None)
 
     def _call_moment(self, action: DrivenAction) -> Exception | None:
-        """Call the action that is the moment itself."""
+        """Call the action that is itself the moment, as the intervention requires."""
         driver, chosen = self.fork.driver, self._variant.intervention
         sort = None if chosen is None else chosen.sort
         self._begin()
@@ -440,14 +443,14 @@ class Experiment:
 
 
 def with_args_of(event: Event, other: Event) -> Event:
-    """A recorded call with the arguments of another."""
+    """Return a recorded call with the arguments of another one."""
     types = {at: tag for at, tag in (event.types or {}).items() if not at.startswith("/extra/args")}
     types |= {at: tag for at, tag in (other.types or {}).items() if at.startswith("/extra/args")}
     return dataclasses.replace(event, extra={**event.extra, "args": other.extra["args"]}, types=types)
 
 
 def _tried(experiment: Experiment, suspicion: Suspicion, request: dict[str, Any]) -> dict[str, Any]:
-    """Everything about one event, in a process of its own."""
+    """Test one event with all its interventions and seeds; runs in a forked process."""
     experiment.bring_to(suspicion)
     forks = Forks(experiment.fork.bench.directory, request["workers"], is_telling=False)
     pipeline = experiment.fork.unrecorded(experiment.hear)
@@ -463,9 +466,9 @@ def _tried(experiment: Experiment, suspicion: Suspicion, request: dict[str, Any]
     told: dict[str, Any] = {
         "baseline": baseline,
         "recorded": recorded,
-        "is_same": is_same,  # an unchanged fork did what the recording has
+        "is_same": is_same,  # whether the unchanged fork reproduced the recorded value
         "tried": [{"told": way.told, "fork": fork} for way, fork in zip(ways, first, strict=True)],
-        "chosen": None,  # which of them was tried with other seeds as well
+        "chosen": None,  # the index of the intervention that was tried with other seeds as well
         "with_it": [],
         "without_it": [],
     }
@@ -478,16 +481,16 @@ def _tried(experiment: Experiment, suspicion: Suspicion, request: dict[str, Any]
     place = _most_telling(baseline, first, request["worse"])
     seeds = request["seeds"][: _affordable(request, baseline)]
     if first[place]["value"] == baseline["value"]:
-        seeds = seeds[:MIN_SEEDS]  # what makes no difference here seldom makes one elsewhere
+        seeds = seeds[:MIN_SEEDS]  # no effect with the recorded seed: save the time of the other seeds
     both = [ExperimentVariant(each, seed) for each in (None, ways[place]) for seed in seeds]
     tried = try_all(both)
     return told | {"chosen": place, "with_it": tried[: len(seeds)], "without_it": tried[len(seeds) :]}
 
 
 def _most_telling(baseline: dict[str, Any], first: list[dict[str, Any]], worse: int) -> int:
-    """The intervention that takes most of the complaint away under the recorded chance, else the first.
+    """Return the index of the intervention with the largest improvement under the recorded seed, else 0.
 
-    What it does is measured under other chance, so that being chosen does not flatter it.
+    Its effect is then measured with other seeds, since on this seed the best of several is biased.
     """
 
     def gain(fork: dict[str, Any]) -> float:
@@ -503,13 +506,13 @@ def _most_telling(baseline: dict[str, Any], first: list[dict[str, Any]], worse: 
 
 
 def _affordable(request: dict[str, Any], baseline: dict[str, Any]) -> int:
-    """How many seeds, with and without the event, can be tried in the time that one event may take."""
+    """Return how many seeds, each with and without the event, fit into PATIENCE_S; at least MIN_SEEDS."""
     each_s = 2 * max(baseline["seconds"], 1e-3) / request["workers"]
     return max(MIN_SEEDS, int(PATIENCE_S / each_s))
 
 
 def try_events(request: dict[str, Any]) -> dict[str, Any]:
-    """Carry out one request of `Trials`."""
+    """Carry out one request of `Trials`; the entry point of the worker process."""
     began = time.monotonic()
     experiment = Experiment(request)
     experiment.import_target()

@@ -1,8 +1,8 @@
-"""What an experiment does at its moment to have the run without what happened, and what it measures.
+"""Interventions that remove an event from a run, and the measure that compares the run with and without it.
 
-An ordinary value, where one is needed, is that of the nearest call of the same agent and name which is not
-itself under suspicion and gave, or was given, something else. The moment of an event is an action that is
-replayed, a call inside one, a message that one sends, or the time between two.
+An intervention that needs an ordinary value takes it from the nearest call of the same agent and name that is
+not under suspicion and has another value. The place of an event in a replay is a replayed action, a call
+inside one, a message that one sends, or the time between two.
 """
 
 from __future__ import annotations
@@ -35,31 +35,33 @@ Sort = Literal["drop", "answer", "arguments", "undo", "left_out"]
 
 MAX_INTERVENTIONS = 3
 _UNDO_FIRST = "state_before_change"
-"""The rule of an edge that blames what an action left changed."""
+"""The rule of a causal edge that blames a state change of an earlier action."""
 
 
 @dataclass(frozen=True, slots=True)
 class Intervention:
-    """One way to have the run without something."""
+    """One way to remove the effect of an event."""
 
     sort: Sort
     told: str
-    """What is done, in words."""
+    """The intervention in words."""
     message_id: str | None = None
-    """Of the message that is dropped."""
+    """The id of the message to drop."""
     ordinary: Event | None = None
-    """Whose answer or arguments are given instead."""
+    """The call whose response or arguments are used instead."""
 
 
 def interventions_at(
     place: PlannedPlace, recording: Recording, rule: str, suspects: Collection[str], live: Collection[str]
 ) -> list[Intervention]:
-    """What can be tried at a place, the most fitting first, at most three.
+    """Return at most MAX_INTERVENTIONS interventions at a place, the most fitting first.
 
     Args:
-        rule: by which the event is suspected, as its edge names it.
-        suspects: events whose values are not ordinary.
-        live: agents whose code runs.
+        place: the place of the event.
+        recording: the source of ordinary values.
+        rule: the rule by which the event is suspected, as its causal edge names it.
+        suspects: the ids of events whose values are not ordinary.
+        live: the agents whose code runs.
     """
     found = list(_all(place, recording, suspects, live))
     if rule == _UNDO_FIRST:
@@ -102,9 +104,12 @@ def _all(
 
 
 def ordinary_call(event: Event, recording: Recording, suspects: Collection[str], part: str) -> Event | None:
-    """The nearest call of the same agent and name, the ones before first, that has another value there.
+    """Return the nearest call of the same agent and name with another value; None if there is none.
 
-    What is rarer than the event's own value is not the more ordinary one.
+    Earlier calls are preferred. A value that occurs less often than the event's own is not ordinary.
+
+    Args:
+        part: the key in `extra` whose values are compared.
     """
     alike = [each for each in recording.events if _is_like(each, event) and part in each.extra]
     counts = Counter(_key(each, part) for each in alike)
@@ -136,7 +141,7 @@ def _is_like(one: Event, other: Event) -> bool:
 
 
 def _given(event: Event) -> str:
-    """The key of what a call gave, in its event or as a file's name."""
+    """Return the key of a call's result in `extra`: the value itself, or a reference to a file."""
     names = ("output", "output_ref") if event.kind == "model.call" else ("result", "result_ref")
     return names[1] if names[1] in event.extra else names[0]
 
@@ -165,24 +170,26 @@ def _message(event: Event) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PlannedPlace:
-    """The moment of an event in a plan."""
+    """The place of an event in a plan."""
 
     sort: Literal["action", "call", "tool", "sending", "between"]
     index: int
-    """The action that it stands in or before, counted from 0."""
+    """The index from 0 of the action that contains the event or follows it."""
     event: Event
-    """What the debugged event is, or is part of: the call around it."""
+    """The event itself, or the call that contains it."""
     ordinal: int = 0
-    """How many calls of that agent and name come before it in the action."""
+    """The number of calls with the same agent and name before it in the action."""
     message_id: str | None = None
-    """Of a message that the event is about."""
+    """The id of the message that the event is about."""
 
 
 def place_of(event: Event, plan: Plan, live: Collection[str]) -> PlannedPlace | None:
-    """Where an event stands; None where nothing that is replayed holds it.
+    """Find the place of an event in a plan; None if it is outside the replayed part.
+
+    A message is located where it is passed to a call, or else where it is sent.
 
     Args:
-        live: agents whose code runs.
+        live: the agents whose code runs.
     """
     message_id = _message_id(event)
     if message_id is not None:
@@ -199,7 +206,7 @@ def place_of(event: Event, plan: Plan, live: Collection[str]) -> PlannedPlace | 
 
 
 def _handed_on(message_id: str, plan: Plan, live: Collection[str]) -> PlannedPlace | None:
-    """The first action or call that is given a message."""
+    """Find the first action or call with a message in its arguments."""
     for index, action in enumerate(plan.actions):
         if holds(action.event.extra.get("args"), message_id):
             return PlannedPlace("action", index, action.event, message_id=message_id)
@@ -212,7 +219,7 @@ def _handed_on(message_id: str, plan: Plan, live: Collection[str]) -> PlannedPla
 
 
 def _sending_of(message_id: str, plan: Plan) -> Event | None:
-    """The event by which a message was sent inside a replayed action."""
+    """Return the event of sending a message inside a replayed action."""
     for action in plan.actions:
         for effect in action.effects:
             if _message_id(effect) == message_id and effect.extra.get("direction") == "sent":
@@ -221,7 +228,7 @@ def _sending_of(message_id: str, plan: Plan) -> Event | None:
 
 
 def _between(event: Event, plan: Plan) -> PlannedPlace | None:
-    """The time between two actions, for what was set there by the program itself."""
+    """Find the place between two actions at which the program itself changed a setting or a field."""
     if event.kind not in {"system.config", "state_change"}:
         return None
     for index, action in enumerate(plan.actions):
@@ -231,7 +238,7 @@ def _between(event: Event, plan: Plan) -> PlannedPlace | None:
 
 
 def _inside(event: Event, index: int, action: DrivenAction, live: Collection[str]) -> PlannedPlace:
-    """The place of what happened inside a replayed action."""
+    """Return the place of an event inside a replayed action."""
     if event.kind == "agent_message" and event.extra.get("direction") == "sent":
         return PlannedPlace("sending", index, event, message_id=_message_id(event))
     if event.kind in CALL_KINDS:
@@ -244,7 +251,7 @@ def _inside(event: Event, index: int, action: DrivenAction, live: Collection[str
 
 
 def _ordinal(wanted: PlannedCall, action: DrivenAction, live: Collection[str]) -> int:
-    """How many calls of the same agent and name come before it in an action."""
+    """Count the calls with the same agent and name before a call in an action."""
     count = 0
     for call in calls_in(action.call, live):
         if call is wanted:
@@ -264,7 +271,7 @@ def _tools_before(event: Event, action: DrivenAction) -> int:
 
 
 def _call_around(span_id: str | None, action: DrivenAction, live: Collection[str]) -> PlannedCall | None:
-    """The innermost call of a span that comes again in a fork; None for the action itself."""
+    """Return the planned call with this span; None if the span is that of the action itself."""
     return next((call for call in calls_in(action.call, live) if call.event.span_id == span_id), None)
 
 
@@ -274,7 +281,7 @@ def _message_id(event: Event) -> str | None:
 
 
 def holds(value: Any, message_id: str) -> bool:
-    """Whether a recorded value has that message in it."""
+    """Whether a recorded value contains this message."""
     if isinstance(value, dict):
         if value.get("id") == message_id or value.get("message_id") == message_id:
             return True
@@ -283,7 +290,7 @@ def holds(value: Any, message_id: str) -> bool:
 
 
 def messages_in(value: Any) -> list[str]:
-    """The ids of all messages in a recorded value."""
+    """Return the ids of all messages in a recorded value."""
     if isinstance(value, dict):
         if {"id", "sender", "recipient", "body"} <= value.keys():
             return [str(value["id"])]
@@ -291,16 +298,16 @@ def messages_in(value: Any) -> list[str]:
     return [found for item in value for found in messages_in(item)] if isinstance(value, list) else []
 
 
-# Messages that are held back: taken away where they wait, or taken out of what a call is given.
+# Dropping messages: they are removed from the containers that hold them, or from the arguments of a call.
 #
-# `player.py` looks for one after each call; `experiment.py` changes arguments.
+# `experiment.py` searches before and after each call, and changes arguments.
 
 _MAX_SEARCHES = 100
-"""So often a message that is to be dropped is looked for: each time all objects are."""
+"""How often a message to drop is searched at most, since each search visits all objects of the process."""
 
 
 class DroppedMessage:
-    """A message that was sent and is taken away from wherever it waits: lists, queues, sets, mappings.
+    """A sent message that is removed from every container that holds it: lists, queues, sets, mappings.
 
     Args:
         message_id: its id in this fork.
@@ -310,16 +317,16 @@ class DroppedMessage:
         self._id = message_id
         self._searches = 0
         self.is_gone = False
-        gc.unfreeze()  # what is frozen is not found
+        gc.unfreeze()  # frozen objects are not in gc.get_objects()
         self._message: Message | None = None
 
     @property
     def message_id(self) -> str:
-        """Its id in this fork."""
+        """The message's id in this fork."""
         return self._id
 
     def take_away(self) -> None:
-        """Look for it, once more."""
+        """Search for the message once, and remove it from its containers."""
         if self.is_gone or self._searches >= _MAX_SEARCHES:
             return
         self._searches += 1
@@ -332,7 +339,7 @@ class DroppedMessage:
 
 
 def _taken_from_all(message: object) -> bool:
-    """Whether anything held it that could give it up, also inside a tuple, as queues by priority do."""
+    """Remove a message from its containers, also inside a tuple as in priority queues; whether any held it."""
     found = False
     for holder in gc.get_referrers(message):
         if type(holder) is tuple:
@@ -353,7 +360,7 @@ def _taken_from(holder: object, item: object) -> bool:
         holder.discard(item)
         return True
     if isinstance(holder, dict):
-        # attributes and variables stand in mappings too, by their names: those are not queues
+        # Attributes and variables are entries of dicts too, under identifier names: leave those in place.
         own = getattr(item, "id", None)
         keys = [key for key, each in holder.items() if each is item and (key == own or not _is_name(key))]
         for key in keys:
@@ -367,7 +374,7 @@ def _is_name(key: object) -> bool:
 
 
 def without_message(value: Any, message_id: str) -> Any:
-    """A value with the message taken out of every list and mapping in it; GONE where it is the message."""
+    """Return a value with the message removed from every list and mapping; GONE for the message itself."""
     return _without(value, message_id, {})
 
 
@@ -378,7 +385,7 @@ def _without(value: Any, message_id: str, made: dict[int, tuple[Any, Any]]) -> A
         return value
     if id(value) in made:
         return made[id(value)][1]
-    made[id(value)] = value, value  # within itself a value stays as it is
+    made[id(value)] = value, value  # a container that contains itself keeps that reference
     kept: Any
     if type(value) is dict:
         items = {key: _without(item, message_id, made) for key, item in value.items()}
@@ -398,11 +405,11 @@ def _is_message(value: Any, message_id: str) -> bool:
 
 
 GONE: Any = object()
-"""What is left of a value that was nothing but the message."""
+"""The result of `without_message` for a value that is the message itself."""
 
 
 def same_message(recorded: Any, given: Any, message_id: str) -> str:
-    """The id of the message that stands where a recorded one stood; the recorded one where none does."""
+    """Return the id of the message in the place of a recorded one; the recorded id if no message is there."""
     if isinstance(recorded, dict):
         own = recorded.get("id", recorded.get("message_id"))
         if own == message_id:
@@ -420,10 +427,10 @@ def same_message(recorded: Any, given: Any, message_id: str) -> str:
     return next((each for each in ids if each != message_id), message_id)
 
 
-# What a trial looks at: how often agents do a thing, their mean reward, or a field at the end.
+# What a trial measures: the number of certain events of agents, their mean reward, or a field at the end.
 #
-# What comes after the moment of the trial is counted, and the same in the recording, so that a fork which
-# does not do again what was recorded is known by it.
+# Only events after the moment of the trial count. The recording is measured in the same way, which shows
+# whether an unchanged fork reproduces it.
 
 COUNT = "count"
 REWARD = "reward"
@@ -441,24 +448,24 @@ _NAMED = {
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One number that a run has behind a moment."""
+    """A number that is measured in a run after the moment."""
 
     sort: str
     """count, reward or state."""
     series: Sequence[str] = ()
-    """What is counted: `action:publish`, `error`, `tool:search`, `reward` ..."""
+    """The events to count: `action:publish`, `error`, `tool:search`, `reward` ..."""
     agents: Sequence[str] = ()
-    """Whose; everybody's where empty."""
+    """The agents whose events count; all agents if empty."""
     outcome: str = ""
-    """Of a state: a field at the end or a condition on one, as `sweep_forks` takes it."""
+    """For state: a field at the end or a condition on one, as `sweep_forks` takes it."""
 
     def is_of(self, agent_id: str | None) -> bool:
-        """Whether what an agent does counts."""
+        """Whether the events of an agent count."""
         return not self.agents or agent_id in self.agents
 
 
 def series_of(event: Event) -> str:
-    """The sort of thing that an event tells of, as `debug` names it."""
+    """Return the series of an event, such as `tool:search`, named as in `debug`."""
     is_grave = event.level in {"ERROR", "CRITICAL"} and event.extra.get("error_id") is None
     if event.kind == "error" or is_grave:
         return ERROR_SERIES
@@ -468,14 +475,14 @@ def series_of(event: Event) -> str:
 
 @dataclass(slots=True)
 class MetricTally:
-    """What has come so far."""
+    """Adds up a measure, event by event."""
 
     measure: Measure
     count: int = 0
     rewards: list[float] = field(default_factory=list)
 
     def see(self, event: Event) -> None:
-        """An event came."""
+        """Count an event."""
         measure = self.measure
         if measure.sort == STATE or not measure.is_of(event.agent_id):
             return
@@ -487,13 +494,13 @@ class MetricTally:
             self.count += 1
 
     def see_answer(self, series: str, agent_id: str | None, *, failed: bool) -> None:
-        """A call was answered with recorded responses, which leaves no event."""
+        """Count a call that got a recorded response, since such a call leaves no event."""
         measure = self.measure
         if measure.sort == COUNT and measure.is_of(agent_id):
             self.count += (series in measure.series) + (failed and ERROR_SERIES in measure.series)
 
     def value(self, fork: ForkOutcome | None = None) -> Any:
-        """What was looked at, as a JSON value; None where there was nothing to measure."""
+        """Return the measured JSON value; STOPPED for a stopped fork, None if nothing was measured."""
         if fork is not None and fork.stopped is not None:
             return STOPPED
         if self.measure.sort == REWARD:
@@ -504,11 +511,11 @@ class MetricTally:
 
 
 def recorded_value(measure: Measure, events: Iterable[Event], live: Collection[str]) -> Any:
-    """The same of recorded events.
+    """Measure recorded events in the same way as those of a fork.
 
     Args:
-        events: those behind the moment.
-        live: agents whose code runs in a fork; of others only answered calls are known there.
+        events: the events after the moment.
+        live: the agents whose code runs in a fork; a fork knows only the calls and errors of other agents.
     """
     tally = MetricTally(measure)
     for event in events:
@@ -519,11 +526,11 @@ def recorded_value(measure: Measure, events: Iterable[Event], live: Collection[s
 
 
 def recorded_outcome(measure: Measure, events: Sequence[Event], given: Sequence[str]) -> Any:
-    """A field at the end, or a condition on one, as the recording has it; None where it does not tell.
+    """Return a field at the end of the recording, or a condition on one; None if it was not recorded.
 
     Args:
-        events: all of the run.
-        given: agents with an object of their own.
+        events: all events of the run.
+        given: the agents whose objects the target returns.
     """
     outcome = OutcomeOf.parse(measure.outcome)
     agents = {event.agent_id for event in events} - {None}
@@ -536,45 +543,48 @@ def recorded_outcome(measure: Measure, events: Sequence[Event], given: Sequence[
     return outcome.of(ForkOutcome(agents=list(given), states=states)) if is_told else None
 
 
-# `try_without`: events under suspicion, each tried in a child process, with and without what happened there.
+# `Trials`: each suspected event is tested in a child process, with and without the event.
 #
-# Which fork says nothing is decided here, by what the forks themselves tell; what the numbers mean is not.
+# This code rejects forks that prove nothing; the caller interprets the numbers of the others.
 
 DEFAULT_SEEDS = 19
-"""With so many others, one run does worse than all of them by chance once in twenty."""
+"""Among 20 runs (1 and 19 others), a given one is the worst by chance with probability 1/20."""
 _MOST_STOPPED = 0.2
 _EXPERIMENT = Job("fork", "Agent.replay.experiments.experiment:try_events")
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One event with one way to be without it, and the measure of each fork; `lacks` if there is none."""
+    """One event, one intervention that removes it, and the measure of each fork; or `lacks`."""
 
     event_id: str | None
-    """None: nothing is left out, and only chance is another from the beginning on."""
+    """None if nothing is removed, and only the random seed differs from the beginning on."""
     told: str
     with_it: tuple[Any, ...] = ()
-    """Numbers, or booleans of a condition: first with the recorded chance, then one for each seed."""
+    """Numbers, or booleans for a condition: first with the recorded randomness, then one for each seed.
+
+    If the recorded randomness chose among several interventions, its value is left out.
+    """
     without_it: tuple[Any, ...] = ()
     lacks: str | None = None
     """Why nothing was compared."""
 
 
 class Trials:
-    """Tries events of one session; what stands in the way of all of them is raised when it is made.
+    """Tests events of one session as possible causes; the constructor raises errors that prevent every test.
 
     Args:
         session: the session's directory.
-        sort: of the measure, with `series`, `agents` and `outcome`: see `Measure`.
-        target: `module:factory`, or such a function; without it the one that the session remembers.
-        live: what may be called live, as `fork_run` takes it.
-        worse: 1 where more of it is worse, -1 where less is, 0 where nobody says.
-        seeds: with how many other seeds of chance each is tried.
-        timeout_seconds: after this the trial of one event is given up.
+        sort: see `Measure`, also for `series`, `agents` and `outcome`.
+        target: `module:factory`, or such a function; the default is the target recorded in the session.
+        live: the calls that may be made live, as `fork_run` takes it.
+        worse: 1 if a higher value is worse, -1 if a lower one is, 0 if unknown.
+        seeds: how many other random seeds are tried per event.
+        timeout_seconds: the time limit of the worker process.
 
     Raises:
-        TargetNotGiven: no code was named, and the session remembers none.
-        UsageError: the outcome or the target is none.
+        TargetNotGiven: no target was given, and the session has none.
+        UsageError: the outcome or the target is invalid, or the system cannot fork processes.
     """
 
     def __init__(
@@ -602,11 +612,11 @@ class Trials:
         self._runs = _runs(session, agents, target, live)
 
     def try_events(self, suspicions: Sequence[tuple[str, str, Collection[str]]]) -> list[list[Tried]]:
-        """Chance alone, and then each event: every way to be without it that was tried.
+        """Test other seeds alone, and then every event with its interventions; one list for each.
 
         Args:
-            suspicions: of each its id, the rule by which it is suspected, and ids of events whose values are
-                not ordinary.
+            suspicions: for each event its id, the rule by which it is suspected, and the ids of events whose
+                values are not ordinary.
 
         Raises:
             ReplayError: nothing could be replayed.
@@ -619,7 +629,7 @@ class Trials:
         return found
 
     def _told(self, asked: Sequence[tuple[str | None, str, Collection[str]]]) -> list[dict[str, Any]]:
-        """What the child process tells of the first run that can be replayed."""
+        """Return the worker's results for the first run that can be replayed."""
         reasons: list[str] = []
         more = {
             "events": [
@@ -641,7 +651,7 @@ class Trials:
 
 
 def _chance(told: dict[str, Any]) -> Tried:
-    """Other seeds from the beginning on, and nothing else changed."""
+    """Return the result with other seeds from the beginning on, and nothing else changed."""
     words = "chance seeded otherwise from the beginning on"
     lacks = _lacks(told)
     others = told["with_it"]
@@ -669,7 +679,7 @@ def _of_event(event_id: str, told: dict[str, Any]) -> list[Tried]:
 
 
 def _compared(event_id: str, way: dict[str, Any], told: dict[str, Any]) -> Tried:
-    """Pairs of forks, each with and without, under one chance."""
+    """Pair the forks with and without the event by seed, and compare each pair."""
     words = way["told"]
     with_it = [told["baseline"], *told["with_it"]]
     without_it = [way["fork"], *told["without_it"]]
@@ -685,7 +695,7 @@ def _compared(event_id: str, way: dict[str, Any], told: dict[str, Any]) -> Tried
     ]
     if not _is_sound(without_it[0]) or len(pairs) < (1 - _MOST_STOPPED) * len(with_it):
         return Tried(event_id, words, lacks=_stopped([*without_it, *with_it]))
-    # the recorded chance chose among several ways, so it has no say in what the chosen one does
+    # The recorded seed selected the best of several interventions, so its own pair would be biased.
     counted = pairs[1:] if len(told["tried"]) > 1 and len(pairs) > 2 else pairs
     return Tried(event_id, words, tuple(one for one, _ in counted), tuple(other for _, other in counted))
 
@@ -698,7 +708,7 @@ def _reason(error: dict[str, Any]) -> str:
 def _runs(
     session: Path, agents: Sequence[str], target: Target | None, live: bool | Collection[str]
 ) -> list[dict[str, Any]]:
-    """What can be replayed: the whole session where a target builds that, else the agent it is about."""
+    """Return fork requests: for the whole session, and for the first measured agent as a fallback."""
     root, name = session.parent, session.name.removeprefix("session_")
     found: list[dict[str, Any]] = []
     missing: AgentTraceError | None = None
@@ -708,7 +718,7 @@ def _runs(
         except TargetNotGiven as error:
             missing = error
         except AgentNotFound:
-            continue  # others speak of it, and it did nothing itself
+            continue  # other agents' events name it, but it recorded none
     if not found:
         assert missing is not None  # noqa: S101 - the only way to have found nothing
         raise TargetNotGiven(
@@ -724,14 +734,14 @@ def _is_sound(fork: dict[str, Any]) -> bool:
 
 
 def _stopped(forks: Sequence[dict[str, Any]]) -> str:
-    """Why forks have no number, for example."""
+    """Return how many forks have no value, with the first reason."""
     unsound = [fork for fork in forks if not _is_sound(fork)]
     reason = next((fork["stopped"] for fork in unsound if fork["stopped"] is not None), None)
     return f"{len(unsound)} of {len(forks)} forks did not finish: {reason or 'there was nothing to measure'}"
 
 
 def _lacks(told: dict[str, Any]) -> str | None:
-    """What an unchanged fork lacks to stand for what was recorded."""
+    """Return why the unchanged fork does not reproduce the recording; None if it does."""
     baseline, recorded = told["baseline"], told["recorded"]
     if baseline["stopped"] is not None:
         return f"replayed without a change, the run stops: {baseline['stopped']}"

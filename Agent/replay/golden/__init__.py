@@ -1,1 +1,1 @@
-"""Golden traces: recorded runs kept as tests with all that a replay needs, and failing ones made small."""
+"""Golden traces: recorded runs kept as regression tests; failing ones can be shrunk."""

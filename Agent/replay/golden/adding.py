@@ -1,6 +1,6 @@
-"""Golden traces made and brought up to date: reduced to what a replay needs, written and checked.
+"""Adds, updates, accepts and shrinks golden traces: each is reduced to what a replay needs, and checked.
 
-It is put together in a directory beside its place and gets its name when the check has shown that it holds.
+A golden trace is built in a temporary directory next to its final place, and renamed once the check passes.
 """
 
 from __future__ import annotations
@@ -60,29 +60,29 @@ _MAX_CHARS = 100
 
 @dataclass(frozen=True)
 class AddedGolden:
-    """What came of adding a golden trace."""
+    """The result of adding a golden trace."""
 
     golden: GoldenTrace
     report: GoldenReport
-    """How the present code does on it."""
+    """The check of the current code."""
     is_kept: bool
-    """It is there now; otherwise nothing was written, since it would fail at once."""
+    """Whether it was written; a golden trace that would fail at once is not."""
     again: GoldenReport | None = None
-    """How the code did a second time, under another hash seed; None where it was not asked."""
+    """The second check, with another hash seed; None if it was not requested."""
 
     @property
     def exit_code(self) -> int:
-        """0 where it is there, else that of the check that failed."""
+        """0 if the golden trace was written, else the exit code of the failing check."""
         return 0 if self.is_kept else self.failing.exit_code
 
     @property
     def failing(self) -> GoldenReport:
-        """The check that failed; the first where none did."""
+        """The check that failed; the first check if none failed."""
         return self.again if self.report.passes and self.again is not None else self.report
 
     @property
     def ignorable(self) -> tuple[str, ...]:
-        """Fields that could not be seen, or that differ between the two replays: what `ignore` could name."""
+        """Candidates for `ignore`: fields that were not comparable, or that differ between the replays."""
         reports = [each.report for each in (self.report, self.again) if each is not None]
         found = [name for report in reports for name in report.unseen]
         values = [report.differing_fields for report in reports]
@@ -105,29 +105,30 @@ def add_golden(  # noqa: PLR0913 - each is a question of its own
     replace_old: bool = False,
     failing: bool = False,
 ) -> AddedGolden:
-    """Keep a recorded run as a golden trace, once the present code has done the same twice.
+    """Keep a recorded run as a golden trace if the current code reproduces it twice.
 
-    The two replays have different hash seeds, so what depends on those shows at once.
+    The two replays have different hash seeds, so that behaviour that depends on the seed shows at once.
+    With `network` the second replay is skipped.
 
     Args:
         run: "last", a session, `SESSION/agent_id`, or a run's id or the beginning of one.
-        target: `module:factory`, or such a function; without it the one that the session remembers.
-        root: the trace root; the one configured, then ./trace without it.
-        name: under which it is kept; without it that of the agent, the run or the session.
-        directory: that holds the golden traces.
-        normaliser: what may differ.
-        ignore: fields that take no part: `field`, `agent.field`, or patterns of them.
+        target: `module:factory`, or such a function; the default is the target recorded in the session.
+        root: the trace root; by default the configured one, then ./trace.
+        name: the golden trace's name; by default that of the agent, the run or the session.
+        directory: the directory of golden traces.
+        normaliser: which differences are allowed.
+        ignore: fields that are not compared: `field`, `agent.field`, or patterns of them.
         network: whether replayed code may use the network.
         timeout_seconds: after this a check ends as UNVERIFIED.
-        replace_old: whether it may take the place of one of that name.
-        failing: keep it also where the present code does something else, as a test that fails now.
+        replace_old: whether it may replace a golden trace with the same name.
+        failing: keep it even if the current code differs, as a test that fails now.
 
     Raises:
-        SessionNotFound, RunNotFound, AgentNotFound: there is no such run.
-        SessionInUse: it is being recorded.
-        TargetNotGiven: no code was named, and the session remembers none.
-        UsageError: a golden trace of that name is there.
-        ReplayError: the record is not whole, so that nothing can be kept of it.
+        SessionNotFound, RunNotFound, AgentNotFound: the run does not exist.
+        SessionInUse: the session is still being recorded.
+        TargetNotGiven: no target was given, and the session has none.
+        UsageError: a golden trace with this name exists.
+        ReplayError: the recording is damaged or lacks events.
     """
     flush_active()
     ref = named_run(run, root)
@@ -173,15 +174,15 @@ def keep_recording(
     twice: bool = False,
     older: Mapping[str, Path] | None = None,
 ) -> AddedGolden:
-    """Put a golden trace together, check it, and give it its place if it holds.
+    """Build a golden trace, check it, and move it to its place if it passes.
 
     Args:
-        golden: what it says of itself.
+        golden: its description.
         ref: the run whose events it keeps.
-        only: which of them; all without it.
-        failing: keep it also where it fails, as long as the code could be replayed.
+        only: selects the events to keep; all by default.
+        failing: keep it even if it fails, provided that at least one action was replayed.
         twice: check it a second time.
-        older: recordings up to accepted changes, by the name of the file.
+        older: recordings up to accepted changes, by file name.
     """
     _make_parent(golden.directory.parent)
     aside = golden.directory.with_name(f".{golden.directory.name}.{os.getpid()}.new")
@@ -194,7 +195,7 @@ def keep_recording(
             write_file(aside / name, source.read_bytes())
         report = check_golden(draft, keep_going=_MOST_DIFFERENCES if twice else 0)
         if report.undeclared:
-            # the recording itself holds hidden values or ids of events, and that is said where it is kept
+            # The recording itself holds hidden values or event ids, which no check can compare: declare them.
             draft = replace(draft, accepts=tuple(dict.fromkeys((*draft.accepts, *report.undeclared))))
         again = check_golden(draft, keep_going=_MOST_DIFFERENCES) if twice else None
         made = [told for each in (report, again) if each for told in each.report.outcome.factory_differences]
@@ -214,7 +215,7 @@ def keep_recording(
 
 
 def _put_in_place(aside: Path, place: Path) -> None:
-    """Give a directory its name; what had it goes away only then."""
+    """Rename a directory to its final name; an older one is deleted only after that."""
     old = place.with_name(f".{place.name}.{os.getpid()}.old")
     if place.exists():
         place.rename(old)
@@ -247,11 +248,11 @@ def _refuse_if_lacking(recording: Recording) -> None:
 
 
 def source_of_test(golden: GoldenTrace, why: str = "", path: Path | None = None) -> str:
-    """The test as text.
+    """Return the source of a test of a golden trace.
 
     Args:
         why: what the test is about, a clause without a full stop.
-        path: the file that it will stand in; default: as `write_test`.
+        path: the file of the test; the default is that of `write_test`.
     """
     what = " ".join(why.split()) or f"the code still does what {golden.origin} did"
     told = f"{golden.name}: {what}".replace("\\", "/").replace('"', "'").rstrip(".")
@@ -264,7 +265,7 @@ def source_of_test(golden: GoldenTrace, why: str = "", path: Path | None = None)
 
 
 def _place_of(golden: GoldenTrace, test: Path) -> str:
-    """A further argument with the directory of golden traces, where the fixture does not look by itself."""
+    """Return the argument `directory` of the test, or "" if the fixture looks there by default."""
     place, beneath = golden.directory.parent.absolute(), test.parent.absolute()
     is_above = place.name == DEFAULT_DIRECTORY.name and beneath.is_relative_to(place.parent)
     if is_above or place == DEFAULT_DIRECTORY.absolute():
@@ -277,13 +278,14 @@ def _beside(golden: GoldenTrace) -> Path:
 
 
 def write_test(golden: GoldenTrace, path: Path | None = None, why: str = "") -> Path:
-    """Write the test into a new file and say which.
+    """Write the test of a golden trace to a file, and return its path.
 
     Args:
-        path: of the file; `test_golden_NAME.py` beside the directory of golden traces without it.
+        path: the file; by default `test_golden_NAME.py` next to the directory of golden traces.
+        why: what the test is about; see `source_of_test`.
 
     Raises:
-        UsageError: there is a file of that name which is no such test.
+        UsageError: a file with this name exists, and is not a test of this golden trace.
     """
     target = path or _beside(golden)
     if target.exists() and f"golden_trace({_quoted(golden.name)}" not in target.read_text("utf-8"):
@@ -298,33 +300,35 @@ def _identifier(name: str) -> str:
 
 
 def _quoted(name: str) -> str:
-    """The name as Python writes it, in the quotes that formatters leave alone."""
+    """Return the name as a Python literal, in double quotes if possible, which formatters leave unchanged."""
     return json.dumps(name) if name.isprintable() else repr(name)
 
 
-# A golden trace brought up to date: the recorded actions run with the present code, and recorded again.
+# Updating a golden trace: the recorded actions run with the current code, and are recorded again.
 #
-# An accepted change keeps the older recording up to a step, and checks it from then on.
+# An accepted change keeps the older recording up to a step, which every later check replays too.
 #
-# What other agents, tools and models answered stays as it was recorded; a call that has no answer there
-# cannot be made up, so then the run has to be recorded again.
+# The responses of other agents, tools and models stay as recorded. A call without a recorded response cannot
+# be answered; then the run has to be recorded again.
 
 
 def update_golden(golden: GoldenTrace, target: str | None = None) -> GoldenReport:
-    """Keep what the code does now in place of what it did; the golden trace is as it was if that fails.
+    """Replace the recording with the behaviour of the current code; on failure the golden trace is unchanged.
 
-    Accepted changes before which the code still does what was recorded stay; the report names the others.
+    Accepted changes before which the code still matches the recording are kept; the report names the others.
+    If the check is UNVERIFIED, its report is returned and nothing is written.
 
     Args:
-        target: other code than the golden trace names; it is named there from now on.
+        target: the target to use, and to store, instead of the golden trace's own.
 
     Raises:
-        ReplayError: nothing was proved by driving it, or the code calls what has no recorded response.
+        UsageError: the golden trace holds only some agents of a run.
+        ReplayError: the code makes a call without a recorded response, or does not do the same twice.
     """
     with unpacked(golden) as reference:
         before = check_unpacked(golden, reference, target)
         if before.report.exit_code == 4:
-            return before  # whatever stands in the way of a verdict would stand in the way of the next one
+            return before  # the new recording would be UNVERIFIED for the same reasons
     kept = tuple(each for each in golden.accepted if _still_applies(golden, each, target))
     older = {each.file: golden.directory / each.file for each in kept if each.file}
     report = record_anew(replace(golden, target=target or golden.target, accepted=kept), golden, older)
@@ -332,7 +336,7 @@ def update_golden(golden: GoldenTrace, target: str | None = None) -> GoldenRepor
 
 
 def _still_applies(golden: GoldenTrace, change: Accepted, target: str | None) -> bool:
-    """Whether the code does what was recorded before an accepted change."""
+    """Whether the code matches the older recording, which ends before an accepted change."""
     if not change.file:
         return True
     with unpacked(golden, golden.directory / change.file) as reference:
@@ -342,16 +346,16 @@ def _still_applies(golden: GoldenTrace, change: Accepted, target: str | None) ->
 def record_anew(
     draft: GoldenTrace, golden: GoldenTrace, older: Mapping[str, Path] | None = None
 ) -> GoldenReport:
-    """Record a golden trace with the present code and the recorded responses, and keep that in its place.
+    """Record a golden trace again with the current code and the recorded responses, and replace it.
 
     Args:
-        draft: what it says of itself from now on.
-        golden: what is there; it stays where this fails.
-        older: recordings up to accepted changes, by the name of the file.
+        draft: the new description.
+        golden: the existing golden trace; it is unchanged on failure.
+        older: recordings up to accepted changes, by file name.
 
     Raises:
-        UsageError: it holds only some agents of a run.
-        ReplayError: the code calls what has no recorded response, or does not do the same twice.
+        UsageError: the golden trace holds only some agents of a run.
+        ReplayError: the code makes a call without a recorded response, or does not do the same twice.
     """
     if golden.agents is not None:
         raise UsageError(
@@ -388,16 +392,16 @@ def _named(session: str, agent_id: str | None) -> str:
 
 
 def accept_golden(golden: GoldenTrace, step: int, reason: str, target: str | None = None) -> GoldenReport:
-    """Accept what the present code does from a step on, and keep checking what came before.
+    """Accept the behaviour of the current code from a step on, and keep checking the steps before it.
 
     Args:
         golden: the golden trace, which fails with this code.
-        step: the first replayed action that may differ, as reports number them from 1.
+        step: the first replayed action that may differ, counted from 1 as in reports.
         reason: why the new behaviour is right.
-        target: other code than the golden trace names; it is named there from now on.
+        target: the target to use, and to store, instead of the golden trace's own.
 
     Raises:
-        UsageError: there is no such step, no reason, or nothing differs.
+        UsageError: the step does not exist, the reason is empty, or nothing differs.
         ReplayError: it differs before that step, nothing was proved, or the code does not do the same twice.
     """
     if not reason.strip():
@@ -429,10 +433,19 @@ def accept_golden(golden: GoldenTrace, step: int, reason: str, target: str | Non
 def _cut(
     golden: GoldenTrace, change: Accepted | None, step: int, report: ReplayReport, place: Path
 ) -> Accepted:
-    """An older recording, or the present one, up to a step, in a file of the directory; nothing if that is 1.
+    """Write the beginning of a recording up to a step to a file; for step 1 write nothing.
+
+    Args:
+        change: the accepted change whose older recording is cut; None for the current recording.
+        step: the first action that is left out.
+        report: a check of the golden trace, which names the replayed agents.
+        place: the directory to write to.
+
+    Returns:
+        The accepted change with its new file, `file` is "" for step 1.
 
     Raises:
-        UsageError: the present recording has no such step.
+        UsageError: the current recording does not have this step.
     """
     source = golden.recording if change is None else golden.directory / change.file
     with unpacked(golden, source) as reference:
@@ -455,16 +468,16 @@ def _cut(
 
 
 def _free_name(golden: GoldenTrace, step: int) -> str:
-    """A name for the older recording that no other accepted change has."""
+    """Return a file name for the older recording that no accepted change uses yet."""
     taken = {each.file for each in golden.accepted}
     names = (f"before_step_{step}{f'_{number}' if number else ''}.zip" for number in itertools.count())
     return next(name for name in names if name not in taken)
 
 
-# A failing run made small: the shortest beginning and the fewest agents that still fail in the same way.
+# Shrinking a failing run: find the shortest beginning and the fewest agents that still fail in the same way.
 #
-# Every step down is tried by driving it; what does not fail in the same way is not taken. What is left is a
-# golden trace of its own, and a test that fails until the code does again what was recorded.
+# Every reduction is replayed, and dropped if it does not fail in the same way. The result is a new golden
+# trace, and a test that fails until the code matches the recording again.
 
 _STEP = re.compile(r"\bstep \d+")
 _MOST_TRIALS = 100
@@ -472,21 +485,21 @@ _MOST_TRIALS = 100
 
 @dataclass(frozen=True)
 class ShrunkGolden:
-    """A small golden trace that fails as a larger one does."""
+    """A small golden trace that fails in the same way as a larger one."""
 
     golden: GoldenTrace
     report: GoldenReport
     actions: tuple[int, int]
-    """How many actions it drives, of how many."""
+    """The number of replayed actions: after and before shrinking."""
     agents: tuple[int, int]
-    """The code of how many agents runs, of how many."""
+    """The number of agents whose code runs: after and before shrinking."""
     trials: int
-    """How often something was replayed for it."""
+    """The number of replays made while shrinking."""
     is_smallest: bool
-    """One action or one agent less, and it does not fail in this way; False where the trials ran out."""
+    """Without any one action or agent it fails differently or passes; False if the trials ran out."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the result as JSON values."""
         return {
             "name": self.golden.name,
             "directory": str(self.golden.directory),
@@ -509,7 +522,7 @@ class ShrunkGolden:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """In what way a replay fails, without what changes when less is replayed."""
+    """How a replay fails, without details such as step numbers that change when less is replayed."""
 
     verdict: Verdict
     where: tuple[Any, ...]
@@ -522,7 +535,7 @@ class _Failure:
         divergence = report.divergence
         if report.verdict is Verdict.DIVERGED and divergence is not None:
             told = asdict(divergence)
-            del told["step"]  # it is another one where less is replayed
+            del told["step"]  # the number changes when less is replayed
             return cls(report.verdict, tuple(map(repr, told.values())))
         first = report.reasons[0] if report.reasons else ", ".join(found.undeclared)
         return cls(report.verdict, (_STEP.sub("step N", first),))
@@ -530,7 +543,7 @@ class _Failure:
 
 @dataclass(slots=True)
 class _Trials:
-    """Drives parts of a recording and says whether they fail in the same way."""
+    """Replays parts of a recording, and checks whether they fail in the same way; results are cached."""
 
     golden: GoldenTrace
     recording: Recording
@@ -541,14 +554,15 @@ class _Trials:
 
     @property
     def are_over(self) -> bool:
-        """No more may be made."""
+        """Whether the limit of trials is reached."""
         return self.count >= _MOST_TRIALS
 
     def fails(self, chosen: Chosen | None, *, alone: str | None = None) -> bool:
         """Whether a part fails in the same way.
 
         Args:
-            alone: the one agent that the target is asked for; else it is asked for the run.
+            chosen: the part; None, like an empty part, does not fail.
+            alone: the single agent to build with the target; by default it builds the run's.
         """
         if chosen is None or not chosen.actions or not chosen.given:
             return False
@@ -558,12 +572,12 @@ class _Trials:
                 return False
             self.count += 1
             if self.progress is not None:
-                self.progress(1 - 0.9**self.count)  # how many there will be nobody knows
+                self.progress(1 - 0.9**self.count)  # the total is unknown, so approach 1
             self._known[key] = self._driven(chosen, alone) == self.failure
         return self._known[key]
 
     def part(self, chosen: Chosen, alone: str | None) -> GoldenTrace:
-        """A golden trace that drives that part."""
+        """Return a golden trace that replays this part."""
         if alone is not None or self.golden.agent_id is not None:
             return replace(self.golden, agent_id=alone or self.golden.agent_id, agents=None, asked_for=None)
         asked = asked_for(self.golden, self.recording)
@@ -586,16 +600,16 @@ def shrink_golden(
     directory: Path | None = None,
     progress: Progress | None = None,
 ) -> ShrunkGolden:
-    """Make the smallest golden trace that fails as this one does.
+    """Make the smallest golden trace that fails in the same way as this one.
 
     Args:
-        target: other code than it names.
-        name: of the small one; `NAME-shrunk` without it. One of that name is replaced.
-        directory: where it is kept; beside the large one without it.
-        progress: is told a share that grows.
+        target: the target to use instead of the golden trace's own.
+        name: the name of the small one; by default `NAME-shrunk`. One with the same name is replaced.
+        directory: the directory of the small one; by default that of the large one.
+        progress: called with a growing fraction between 0 and 1.
 
     Raises:
-        UsageError: it does not fail, or nothing of it can be replayed.
+        UsageError: the golden trace passes, cannot be replayed, or fails in another way each time.
     """
     golden = replace(golden, target=target or golden.target)
     with unpacked(golden) as reference:
@@ -638,7 +652,7 @@ def shrink_golden(
 
 
 def _shortest(trials: _Trials, whole: Chosen, report: ReplayReport) -> Chosen:
-    """The shortest beginning that fails in the same way, looked for from where the failure was seen."""
+    """Return the shortest beginning that fails in the same way, by bisection from the step of the failure."""
     total = len(whole.actions)
     seen_at = report.outcome.counts.driven
     if report.divergence is not None:
@@ -660,7 +674,7 @@ def _shortest(trials: _Trials, whole: Chosen, report: ReplayReport) -> Chosen:
 
 
 def _fewest_agents(trials: _Trials, chosen: Chosen, report: ReplayReport) -> tuple[Chosen, str | None]:
-    """The fewest agents whose code has to run; and the one that is replayed alone, where one is enough."""
+    """Return the part with the fewest agents, and the agent to replay alone if one agent is enough."""
     if trials.golden.agent_id is not None and not chosen.inside:
         return chosen, trials.golden.agent_id
     until = chosen.actions[-1].event.id
@@ -684,7 +698,7 @@ def _fewest_agents(trials: _Trials, chosen: Chosen, report: ReplayReport) -> tup
 
 
 def _minimal(agents: list[str], fails: Callable[[Collection[str]], bool]) -> list[str]:
-    """Agents of which none can be left out: delta debugging by complements (Zeller, Hildebrandt 2002)."""
+    """Return a minimal list of agents that still fails, by delta debugging (Zeller, Hildebrandt 2002)."""
     parts = 2
     while len(agents) >= 2:
         size = -(-len(agents) // parts)

@@ -1,7 +1,7 @@
-"""One golden trace on disk: the recording, what replays it, what is expected; and its check.
+"""A golden trace on disk (its recording, description and expected outcome), and its check.
 
-`recording.zip` is a file as `archive/run_export.py` writes it. A zip and no plain logs: a `.gitignore` that
-leaves out `*.log`, or a checkout that changes line ends, cannot touch it.
+`recording.zip` is written by `archive/run_export.py`. It is a zip because plain logs would be lost to a
+`.gitignore` with `*.log`, and changed by a checkout that converts line ends.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from Agent.tree.layout import DIRECTORY_MODE, entries_in, files_below, safe_name
 from Agent.tree.retention import delete_tree
 
 DEFAULT_DIRECTORY: Final = Path("tests") / "golden_traces"
-"""Where golden traces are, seen from a project's root."""
+"""The default directory of golden traces, relative to a project's root."""
 CONCURRENT_ORDER: Final = "order of what concurrent calls did"
-"""What every golden trace accepts from the start: a replay does not impose that order."""
+"""A difference that every golden trace accepts by default, since a replay does not enforce that order."""
 _FORMAT: Final = "agent-trace golden trace"
 _VERSION: Final = 1
 _WITH_CHANGES: Final = 2
-"""Of golden traces with ignored fields or accepted changes, which version 1 does not know."""
+"""The version of golden traces with ignored fields or accepted changes, which version 1 does not have."""
 _LATER: Final = frozenset({"ignore", "accepted", "factory"})
 _DESCRIPTION: Final = "golden.json"
 _MAX_DESCRIPTION_BYTES: Final = 1 << 20
@@ -45,7 +45,7 @@ _MAX_DESCRIPTION_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A change of behaviour that somebody declared right: from this step on the code does something new."""
+    """An accepted change of behaviour: from this step on, the code may differ from the older recording."""
 
     step: int
     """The first replayed action that may differ from the older recording, counted from 1."""
@@ -53,13 +53,13 @@ class Accepted:
     event_id: str = ""
     """The event of that action in the older recording."""
     file: str = ""
-    """The older recording up to that step, a file beside `recording.zip`; "" where nothing is before it."""
+    """The older recording up to that step, a file next to `recording.zip`; "" if the step is the first."""
     at: str = ""
     """When it was accepted, RFC 3339."""
     agents: tuple[str, ...] | None = None
-    """Of a whole run, the agents whose code runs in the older recording."""
+    """The agents whose code runs in the older recording; None if a single agent is replayed."""
     asked_for: str | None = None
-    """With `agents`: the agent that the target is asked for."""
+    """With `agents`: the agent id that is passed to the target."""
 
     def __str__(self) -> str:
         return f"new behaviour from step {self.step} on, accepted {self.at[:10]}: {self.reason}"
@@ -67,7 +67,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class GoldenTrace:
-    """What a golden trace says of itself."""
+    """The description of a golden trace, stored in `golden.json`."""
 
     name: str
     directory: Path
@@ -77,29 +77,29 @@ class GoldenTrace:
     agent_id: str | None = None
     """The one agent that is replayed; None for the whole run."""
     agents: tuple[str, ...] | None = None
-    """Of a whole run, the agents whose code runs; None for all that the target gives."""
+    """In a whole run, the agents whose code runs; None for all that the target returns."""
     asked_for: str | None = None
-    """With `agents`: the agent that the target is asked for; None for the run."""
+    """With `agents`: the agent id that is passed to the target; None for the whole run."""
     normaliser: Normaliser = field(default_factory=Normaliser)
-    """What may differ."""
+    """Which differences are allowed."""
     accepts: tuple[str, ...] = (CONCURRENT_ORDER,)
-    """In what else the two may be less than equal: what the recording itself hides, ids of events."""
+    """Further allowed differences, such as redacted values and ids of events."""
     ignore: tuple[str, ...] = ()
-    """Fields that take no part: `field`, `agent.field`, or patterns of them."""
+    """Fields that are not compared: `field`, `agent.field`, or patterns of them."""
     accepted: tuple[Accepted, ...] = ()
     """Changes of behaviour, in the order in which they were accepted."""
     factory: tuple[str, ...] = ()
-    """How the factory's objects differed from the first recorded states when it was added."""
+    """How the target's objects differed from the first recorded states when the golden trace was added."""
     network: bool = False
     """Whether replayed code may use the network."""
     timeout_seconds: float | None = None
     origin: str = ""
-    """The run that it was made of, as a command line named it."""
+    """The run that it was made from, as written on a command line."""
     recorded_at: str = ""
     program: str = ""
-    """The file that was run when it was recorded, whose classes are known as `__main__`."""
+    """The name of the recorded program's main file, whose classes are in `__main__`."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Settings of the recording that a replay looks at."""
+    """The settings of the recording that affect a replay."""
 
     @property
     def recording(self) -> Path:
@@ -108,11 +108,11 @@ class GoldenTrace:
 
     @property
     def expected(self) -> Path:
-        """The file that says what is expected, for people and for syrupy."""
+        """The file with the expected outcome, for people and for syrupy."""
         return self.directory / "expected.txt"
 
     def to_object(self) -> dict[str, Any]:
-        """As a JSON object; what version 1 does not know is left out where it is empty."""
+        """Return the description as a JSON object; empty fields that version 1 does not have are left out."""
         stored: dict[str, Any] = {
             "format": _FORMAT,
             "version": _WITH_CHANGES if self.accepted or self.ignore else _VERSION,
@@ -127,27 +127,27 @@ class GoldenTrace:
         return found
 
     def save(self) -> None:
-        """Write the description; the directory is made if need be."""
+        """Write the description; create the directory if it does not exist."""
         self.directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         data = orjson.dumps(self.to_object(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         write_file(self.directory / _DESCRIPTION, data)
 
     @property
     def size_bytes(self) -> int:
-        """How much room it takes."""
+        """The total size of its files in bytes."""
         return sum(path.stat().st_size for path in files_below(self.directory))
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file of a golden trace as a whole; it is the owner's alone."""
+    """Write a file of a golden trace atomically, with permissions for its owner only."""
     replace_file(path, data)
 
 
 def golden_place(name: str, directory: Path) -> Path:
-    """The directory of the golden trace of that name.
+    """Return the directory of the golden trace with this name.
 
     Raises:
-        UsageError: no golden trace can have that name.
+        UsageError: the name is empty.
     """
     if not name.strip():
         raise UsageError("a golden trace needs a name", remedy="give --name")
@@ -155,10 +155,10 @@ def golden_place(name: str, directory: Path) -> Path:
 
 
 def find_golden(name: str, directory: Path = DEFAULT_DIRECTORY) -> GoldenTrace:
-    """The golden trace of that name.
+    """Return the golden trace with this name.
 
     Raises:
-        RunNotFound: there is none.
+        RunNotFound: it does not exist.
         DamagedInput: it cannot be read.
     """
     place = golden_place(name, directory)
@@ -177,7 +177,7 @@ def find_golden(name: str, directory: Path = DEFAULT_DIRECTORY) -> GoldenTrace:
 
 
 def list_goldens(directory: Path = DEFAULT_DIRECTORY) -> list[GoldenTrace]:
-    """The golden traces below a directory, by name.
+    """Return the golden traces in a directory, sorted by name.
 
     Raises:
         DamagedInput: one of them cannot be read.
@@ -192,7 +192,7 @@ def _places(directory: Path) -> list[Path]:
 
 
 def remove_golden(name: str, directory: Path = DEFAULT_DIRECTORY) -> GoldenTrace:
-    """Remove a golden trace and say what it was; errors as `find_golden`."""
+    """Delete a golden trace, and return its description; errors as in `find_golden`."""
     golden = find_golden(name, directory)
     delete_tree(golden.directory)
     return golden
@@ -251,10 +251,10 @@ def _accepted(stored: Any) -> Accepted:
     return found
 
 
-# A golden trace checked: its recording unpacked, the present code driven over it, the outcome judged.
+# Checking a golden trace: unpack its recording, replay it with the current code, and judge the outcome.
 #
-# Green means that something was proved: UNVERIFIED fails with its reasons, and EQUIVALENT passes only where
-# the golden trace declares in what the two may differ.
+# A check passes only if something was proved: UNVERIFIED fails with its reasons, and EQUIVALENT passes only
+# if the golden trace declares the differences.
 
 _DECLARED = ", as declared"
 _INHERENT = {
@@ -266,15 +266,15 @@ _INHERENT = {
 
 @dataclass(frozen=True)
 class GoldenReport:
-    """What checking a golden trace proved; `str()` of it is for people, `to_dict()` for programs."""
+    """The result of checking a golden trace; `str()` is for people, `to_dict()` for programs."""
 
     golden: GoldenTrace
     report: ReplayReport
     before: Accepted | None = None
-    """The accepted change before which the older recording does not hold any more."""
+    """The accepted change whose older recording no longer matches the code."""
 
     dropped: tuple[Accepted, ...] = ()
-    """Accepted changes that an update left out: the code does something else before them now."""
+    """Accepted changes that an update removed, since the code now differs before them."""
 
     @property
     def name(self) -> str:
@@ -283,7 +283,7 @@ class GoldenReport:
 
     @property
     def undeclared(self) -> tuple[str, ...]:
-        """In what an EQUIVALENT replay is less than equal although nobody declared it."""
+        """The differences of an EQUIVALENT replay that the golden trace does not declare."""
         if self.report.verdict is not Verdict.EQUIVALENT:
             return ()
         found = (kind_of(told) for told in self.report.outcome.normalisers)
@@ -291,28 +291,29 @@ class GoldenReport:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a check that passes still says: changes of the factory or of other code, and accepted ones."""
+        """Notes of a passing check: changed target objects, changed untraced code, accepted changes."""
         outcome = self.report.outcome
         made = [told for told in outcome.factory_differences if told not in self.golden.factory]
         if outcome.changed_modules and not outcome.changed_code:
-            # A golden trace has the calls of the program, not the program that makes them.
+            # A golden trace holds the program's calls, not the program, so a change that alters which calls
+            # are made cannot show up in a check.
             changed = ", ".join(outcome.changed_modules)
             made.append(f"changed, but in no traced method: {changed}; the recorded calls do the same")
         return (*made, *map(str, self.golden.accepted))
 
     @property
     def passes(self) -> bool:
-        """Whether the code does what was recorded: IDENTICAL, or EQUIVALENT as declared."""
+        """Whether the code matches the recording: IDENTICAL, or EQUIVALENT as declared."""
         return self.report.verdict in {Verdict.IDENTICAL, Verdict.EQUIVALENT} and not self.undeclared
 
     @property
     def exit_code(self) -> int:
-        """0 where it passes, 4 where nothing was proved, else 1."""
+        """0 if the check passes, 4 if nothing was proved, else 1."""
         return 0 if self.passes else self.report.exit_code or 1
 
     @property
     def outcome_text(self) -> str:
-        """What came of it in lines that are the same each time: what `expected.txt` is compared with."""
+        """The outcome in reproducible lines, which are compared with `expected.txt`."""
         outcome = self.report.outcome
         if self.passes:
             return self.expected_text
@@ -327,13 +328,13 @@ class GoldenReport:
 
     @property
     def expected_text(self) -> str:
-        """What `expected.txt` has to say of this recording."""
+        """The contents of `expected.txt` for this recording."""
         outcome = self.report.outcome
         who = f"agents: {', '.join(outcome.agents)}\nactions: {outcome.counts.actions}\n"
         return f"does what was recorded\n{who}"
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values; the replay's proof among them."""
+        """Return the result as JSON values, including the report of the replay."""
         shown = self.report.to_dict()
         del shown["session"], shown["path"]  # both were temporary
         return {
@@ -360,7 +361,7 @@ class GoldenReport:
 
 
 def kind_of(told: str) -> str | None:
-    """In what two sides differ, of a line of a report; None where a normaliser was declared for it."""
+    """Return the kind of difference that a report's line names; None if a normaliser was declared for it."""
     if told.endswith(_DECLARED):
         return None
     return next((kind for kind, pattern in _INHERENT.items() if pattern.match(told)), told)
@@ -369,17 +370,17 @@ def kind_of(told: str) -> str | None:
 def check_golden(
     golden: GoldenTrace, target: str | None = None, stop: Event | None = None, *, keep_going: int = 0
 ) -> GoldenReport:
-    """Replay the recording with the present code, in another process that has no network.
+    """Replay the recording with the current code in a worker process, without network access by default.
 
-    Where changes were accepted, each older recording has to hold up to its change first.
+    The older recordings of accepted changes are checked first.
 
     Args:
-        target: other code than the golden trace names, as `module:factory`.
-        stop: set by another thread, it ends the check with CancelledError.
-        keep_going: how many differences to look for behind the first one.
+        target: the target to use instead of the golden trace's own, as `module:factory`.
+        stop: if another thread sets it, the check ends with CancelledError.
+        keep_going: how many differences to look for after the first one.
 
     Raises:
-        DamagedInput: the recording is not what it was.
+        DamagedInput: the recording is damaged.
     """
     for change in golden.accepted:
         if change.file:
@@ -392,7 +393,7 @@ def check_golden(
 
 
 def up_to(golden: GoldenTrace, change: Accepted) -> GoldenTrace:
-    """What the golden trace says of the older recording, which ends before an accepted change."""
+    """Return the description of the older recording that ends before an accepted change."""
     return replace(golden, agents=change.agents, asked_for=change.asked_for)
 
 
@@ -404,10 +405,10 @@ def check_unpacked(
     *,
     keep_going: int = 0,
 ) -> GoldenReport:
-    """The same, of a recording that is unpacked already.
+    """Check a recording that is already unpacked; accepted changes are not checked.
 
     Args:
-        keep_going: how many differences to look for behind the first one.
+        keep_going: how many differences to look for after the first one.
     """
     options = RedriveOptions(
         golden.timeout_seconds,
@@ -424,10 +425,10 @@ def check_unpacked(
 
 @contextmanager
 def unpacked(golden: GoldenTrace, recording: Path | None = None) -> Iterator[RunReference]:
-    """The recording as a session of its own in a directory that goes away.
+    """Unpack a recording as a session in a temporary directory, which exists during the block.
 
     Args:
-        recording: an older one.
+        recording: the file to unpack; the default is the golden trace's recording.
     """
     with tempfile.TemporaryDirectory(prefix="agent-trace-golden-") as place:
         session = import_run(recording or golden.recording, Path(place, "trace")).session
@@ -435,9 +436,9 @@ def unpacked(golden: GoldenTrace, recording: Path | None = None) -> Iterator[Run
         yield RunReference(session, golden.agent_id)
 
 
-# Which events of a session a replay needs: of one agent, of some agents, of the first steps.
+# Selecting the events of a session that a replay of some agents or of the first steps needs.
 #
-# A golden trace keeps these, `shrink_golden` looks for the fewest that still fail.
+# A golden trace keeps only these; `shrink_golden` looks for the fewest that still fail.
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,12 +446,12 @@ class Chosen:
     """A part of a recording that can be replayed alone."""
 
     given: frozenset[str]
-    """Agents of which the target gives an object, as far as their code is to run."""
+    """The agents whose code runs and whose objects the target returns."""
     inside: frozenset[str]
-    """Agents whose code runs inside theirs."""
+    """The agents whose code runs inside a call of those."""
     actions: tuple[DrivenAction, ...]
     is_whole: bool
-    """Nothing was left out at the end, so that the last states hold."""
+    """Whether it includes the last action, so that the final states can be compared."""
 
     @property
     def agents(self) -> frozenset[str]:
@@ -458,11 +459,11 @@ class Chosen:
         return self.given | self.inside
 
     def first(self, count: int) -> Chosen:
-        """Its first actions."""
+        """Return the part with only the first `count` actions."""
         return replace(self, actions=self.actions[:count], is_whole=count >= len(self.actions))
 
     def until(self, event_id: str | None) -> Chosen | None:
-        """Its actions up to that of an event, all for None; None where that is not replayed."""
+        """Return the part up to the action of an event (None: the whole part); None if it is not replayed."""
         if event_id is None:
             return self
         ends = [count for count, action in enumerate(self.actions, 1) if action.event.id == event_id]
@@ -470,16 +471,16 @@ class Chosen:
 
 
 def choose(recording: Recording, given: Collection[str], inside: Collection[str]) -> Chosen:
-    """All that is replayed of these agents."""
+    """Return the part with all actions of these agents."""
     plan = make_plan(recording, frozenset(given), frozenset({*given, *inside}))
     return Chosen(frozenset(given), frozenset(inside), tuple(plan.actions), is_whole=True)
 
 
 def needed(recording: Recording, chosen: Chosen | None = None) -> Callable[[RecordedEvent], bool]:
-    """Tells of each event of the session whether a replay of that part needs it.
+    """Return a predicate for the session's events: whether a replay of a part needs the event.
 
     Args:
-        chosen: the part; without it everything in the recording, which may be one agent's.
+        chosen: the part; the default is the whole recording, which may be that of one agent.
     """
     kept = recording.events if chosen is None else list(_events_of(recording, chosen))
     ids = {event.id for event in kept}
@@ -487,7 +488,7 @@ def needed(recording: Recording, chosen: Chosen | None = None) -> Callable[[Reco
     states: set[Any] = set()
     for event in kept:
         states |= states_of(event.extra.get("reads"))
-    # Whether a generator is shared with somebody who is not replayed is told by the others' first states.
+    # The first states of all agents show whether a random generator is shared with one that is not replayed.
     is_shared = any(facts.shared_with for facts in recording.agents.values())
 
     def is_needed(event: RecordedEvent) -> bool:
@@ -503,7 +504,7 @@ def needed(recording: Recording, chosen: Chosen | None = None) -> Callable[[Reco
 
 
 def _events_of(recording: Recording, chosen: Chosen) -> Iterable[RecordedEvent]:
-    """The replayed actions with all that is inside them, and the states around them."""
+    """Yield the events of the replayed actions, those inside them, and the states around them."""
     spans = {action.event.span_id for action in chosen.actions}
     parents = parents_of(recording.events)
     around = {
@@ -523,7 +524,7 @@ def _events_of(recording: Recording, chosen: Chosen) -> Iterable[RecordedEvent]:
 
 
 def inside_agents(report: ReplayReport, recording: Recording) -> set[str]:
-    """Agents whose code ran, or can have run, inside the replayed ones."""
+    """Return the agents whose code ran, or may have run, inside calls of the replayed agents."""
     outcome = report.outcome
     answered = set(outcome.answered)
     nested = {facts.agent_id for facts in recording.agents.values() if facts.entries and not facts.roots}
@@ -531,9 +532,9 @@ def inside_agents(report: ReplayReport, recording: Recording) -> set[str]:
 
 
 def asked_for(golden: GoldenTrace, recording: Recording) -> str | None:
-    """The agent that the target is asked for where only a part of a whole run is replayed."""
+    """Return the agent id that is passed to the target if only a part of a whole run is replayed."""
     if golden.agents is not None:
         return golden.asked_for
-    # whoever is asked for a part builds what it builds for the whole run
+    # The target has to build the same objects for a part as for the whole run.
     roots = [facts.agent_id for facts in recording.agents.values() if facts.roots]
     return roots[0] if len(roots) == 1 else None
