@@ -62,7 +62,7 @@ def _begin() -> Exception | None:
             from Agent.config.logging_config import begin_again
 
             begin_again()
-        except Exception as error:  # noqa: BLE001 - the program is not to fail because it cannot be recorded
+        except Exception as error:  # noqa: BLE001 - a program that cannot be recorded must not fail
             what = "" if isinstance(error, ConfigurationError) else f"{type(error).__name__}: "
             if obstacle() is None:
                 say(f"nothing is recorded: {what}{error}")
@@ -99,7 +99,7 @@ def _end_program() -> None:
             from Agent.config.session_join import end_program
 
             end_program()
-    except Exception as error:  # noqa: BLE001 - the end of recording is no reason for the program to fail
+    except Exception as error:  # noqa: BLE001 - an error while recording ends must not reach the program
         say(f"the session of this program's processes was not ended: {type(error).__name__}: {error}")
 
 

@@ -193,14 +193,14 @@ class Outlets:
     def _record_of(self, line: bytes) -> logging.LogRecord | None:
         try:
             return as_log_record(line)
-        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+        except Exception as error:  # noqa: BLE001 - recording must not raise in the recorded code
             self._failed("making a log record", error)
             return None
 
     def _passes(self, judge: logging.Filterer, record: logging.LogRecord) -> bool:
         try:
             return bool(judge.filter(record))
-        except Exception as error:  # noqa: BLE001 - a filter of the user's may do anything
+        except Exception as error:  # noqa: BLE001 - a user's filter may raise anything
             self._failed("a filter of a logger", error)
             return True
 
@@ -209,7 +209,7 @@ class Outlets:
             return
         try:
             handler.handle(record)
-        except Exception as error:  # noqa: BLE001 - a handler of the user's may do anything
+        except Exception as error:  # noqa: BLE001 - a user's handler may raise anything
             self._failed(f"handler {name!r}", error)
 
     def _in_form(self, shell: logging.Handler) -> Callable[[list[bytes]], list[bytes]]:
@@ -235,7 +235,7 @@ class Outlets:
             if shell.formatter is None:
                 return line
             text = shell.formatter.format(kept if isinstance(kept, logging.LogRecord) else record)
-        except Exception as error:  # noqa: BLE001 - a formatter of the user's may do anything
+        except Exception as error:  # noqa: BLE001 - a user's formatter may raise anything
             self._failed("a formatter or filter of a category file", error)
             return line
         return f"{text}\n".encode("utf-8", "backslashreplace")
@@ -264,7 +264,7 @@ class Outlets:
         for name, handler in self._handlers.items():
             try:
                 getattr(handler, what)()
-            except Exception as error:  # noqa: BLE001 - a handler of the user's may do anything
+            except Exception as error:  # noqa: BLE001 - a user's handler may raise anything
                 self._failed(f"handler {name!r}", error)
         self._own.busy = nested
 
@@ -288,7 +288,7 @@ def build_outputs(
     parts = {"formatters": outputs.formatters, "filters": outputs.filters, "handlers": handlers}
     # copies, since DictConfigurator replaces entries by what it builds
     anew = {section: {key: _entry(entry) for key, entry in each.items()} for section, each in parts.items()}
-    from logging.config import DictConfigurator  # with sockets and pickle, for few programs
+    from logging.config import DictConfigurator  # imports sockets and pickle, which few programs need
 
     configurator = DictConfigurator({"version": 1, **anew})
     config: Any = configurator.config

@@ -44,7 +44,7 @@ _EXAMPLES = {
     "levels": "learning=INFO,agents=WARNING",
     "captures": "learning=metadata,tool:search=full,field:prompt=metadata",
 }
-"""How a variable holds a table of words."""
+"""An example of how a variable holds each table."""
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -323,7 +323,7 @@ def project_paths(directory: str | None = None) -> Iterator[str]:
 def user_path(environment: Mapping[str, str]) -> str | None:
     """The path of the user's own file by XDG; None if there is no home directory."""
     home = environment.get("XDG_CONFIG_HOME", "")
-    if not os.path.isabs(home):  # noqa: PTH117 - a relative one is to be ignored, says XDG
+    if not os.path.isabs(home):  # noqa: PTH117 - XDG says to ignore a relative path
         home = os.path.join(environment.get("HOME", ""), ".config")  # noqa: PTH118
     return os.path.join(home, "agent-trace", "config.toml") if os.path.isabs(home) else None  # noqa: PTH117, PTH118
 
@@ -343,7 +343,7 @@ def _state(path: str) -> str:
         status = os.stat(path)  # noqa: PTH116
     except (FileNotFoundError, NotADirectoryError):
         return "not there"
-    except PermissionError:  # a daemon that gave up its rights keeps the home of whom it was
+    except PermissionError:  # a daemon that dropped privileges still has its former user's HOME
         return "in a directory without access"
     except OSError as error:
         raise _unreadable(path, error) from error

@@ -113,7 +113,7 @@ def has_ended() -> bool:
 
 def note_obstacle(what: str | None) -> None:
     """Store why nothing is recorded; None when recording works."""
-    global _obstacle  # noqa: PLW0603 - of the one recording of this process
+    global _obstacle  # noqa: PLW0603 - the one recording of this process
     _obstacle = what
 
 
@@ -124,7 +124,7 @@ def obstacle() -> str | None:
 
 def set_hooks(hooks: Hooks) -> None:
     """Set what to do at the process's end and forks."""
-    global _hooks  # noqa: PLW0603 - of the one recording of this process
+    global _hooks  # noqa: PLW0603 - the one recording of this process
     _hooks = hooks
 
 
@@ -177,7 +177,7 @@ def _end_with_process() -> None:
 
 
 def _before_fork() -> None:
-    global _forking  # noqa: PLW0603 - of the one process
+    global _forking  # noqa: PLW0603 - the one process
     # Otherwise a child forked while another thread starts recording would wait for a thread that it does not
     # have. With a timeout, since the holder of the lock may be waiting for this thread.
     _lock.acquire(timeout=5.0)

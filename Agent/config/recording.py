@@ -306,7 +306,7 @@ def options_to_go_on_with() -> Options | None:
 
 def _take_over(pipeline: Pipeline) -> None:
     """Add losses from the time without recording to the counts of the new pipeline."""
-    global _gone, _late  # noqa: PLW0603 - of the one session of this process
+    global _gone, _late  # noqa: PLW0603 - the one session of this process
     if _gone is not None:
         # calls still in progress in the old pipeline are counted in the new one too
         _gone[1].hand_over(pipeline.health)
@@ -371,7 +371,7 @@ def _let_go(pipeline: Pipeline) -> None:
     from Agent.config.session_join import SESSION_VARIABLE
 
     session, writer, mirrors, keeper = _session, _writer, _mirrors, _keeper
-    assert session is not None and writer is not None  # noqa: S101 - they come and go with the pipeline
+    assert session is not None and writer is not None  # noqa: S101 - set and cleared together with the pipeline
     pipeline.closed = pipeline.is_gone = True
     pipeline.health.lose_since_safe("the session's directory was removed")
     _gone = session.options, pipeline.health
@@ -510,7 +510,7 @@ def _shut_down() -> None:
 
             keep_counts(session.path, pipeline.counts())
         _end_session(session)
-    except Exception as error:  # noqa: BLE001 - the end of recording is no reason for the program to fail
+    except Exception as error:  # noqa: BLE001 - an error while recording ends must not reach the program
         say(f"recording did not end cleanly: {type(error).__name__}: {error}")
     _tell_refused(_refused(counters) - before)
 
