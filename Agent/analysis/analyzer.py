@@ -217,7 +217,7 @@ class LogAnalyzer:
         flush_recording()
         return comparison.compare_by(self.path, field, chosen)
 
-    # the record itself
+    # completeness
 
     def in_flight(self) -> list[dict[str, Any]]:
         """List spans that began and did not end: agent, name, span, start, writer."""
@@ -231,7 +231,7 @@ class LogAnalyzer:
         """Count the lines of each file that are not events."""
         return self.engine.damaged_lines()
 
-    # the whole
+    # reports
 
     def session_summary(self) -> dict[str, Any]:
         """Summarise the session in one dict (`report.session_summary`)."""

@@ -224,7 +224,7 @@ def trend(slices: list[int], mean: float, last: float) -> str:
     """Classify how errors of one pattern spread over the session: rising, falling, steady, burst, over, few.
 
     `few`: fewer than 5 errors. `burst`: at least 80 % fall within one tenth of the session. `over`: the
-    errors stopped; at a steady rate so long a silence at the end has a probability below 1 %. Otherwise
+    errors stopped; at a steady rate, fewer than 1 % of sessions would end with so long a gap. Otherwise
     Laplace's trend test on the mean time, at 1 % on either side (D. R. Cox and P. A. W. Lewis, The
     Statistical Analysis of Series of Events, 1966).
 

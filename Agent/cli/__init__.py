@@ -1,1 +1,1 @@
-"""The command line: `main.py` starts and ends it, and knows which module holds which command."""
+"""The command line: `main.py` parses arguments, runs one command and returns the exit code."""

@@ -1,7 +1,7 @@
-"""How one event, and one session, looks as a line for people, and which events a command shows.
+"""Format events and sessions as lines for people, and select the events that a command shows.
 
-Events are selected by agent, level, kind, time, and by what a field holds; the fields of an event are named
-as they stand in its line (`field_values`).
+Events are selected by agent, level, kind, time and conditions on fields; fields have the names that they
+have in the event's line (`field_values`).
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ LEFT_TO_JSON = frozenset(
     "args_after args_held result_is error_args error_cause error_id error_members context_span learning_type "
     "source duration_ms".split()
 )
-"""Keys of `extra` that a line shows elsewhere, or leaves to `--json`."""
+"""Keys of `extra` that a line shows elsewhere, or that only `--json` shows."""
 
 AGENT_COLOURS = (32, 37, 64, 67, 71, 98, 103, 106, 131, 133, 136, 139, 166, 169, 172, 31, 65, 97, 130, 161)
 
 OPENED = ("_data", "_state", "metadata", "args", "data")
-"""How keys end whose value is what the user logged: its own keys are shown instead."""
+"""Suffixes of keys whose value is a dict that the user logged: its own keys are shown instead."""
 
 
 def event_line(event: Event, *, width: int | None, with_agent: bool = True) -> str:
-    """One event as `time tick level agent message details`, in at most `width` columns if that is given."""
+    """One event as `time tick level agent message details`, at most `width` columns wide."""
     tick = "" if event.tick is None else f"t{event.tick}"
     head = "  ".join([event.timestamp[11:23], tick.rjust(5), clean(event.level)[:8].ljust(8)])
     who = ""
@@ -68,12 +68,12 @@ def event_line(event: Event, *, width: int | None, with_agent: bool = True) -> s
 
 @lru_cache(maxsize=4096)
 def _colour_of(agent_id: str) -> int:
-    """The agent's own colour out of those of 256 that can be read on dark and on light, always the same."""
+    """The agent's colour, always the same, out of those of 256 that are readable on dark and light."""
     return AGENT_COLOURS[zlib.crc32(agent_id.encode("utf-8", "surrogatepass")) % len(AGENT_COLOURS)]
 
 
 def describe(event: Event) -> str:
-    """What the payload says beyond the message: `key=value` pairs, what changed, how long it took."""
+    """The payload beyond the message: `key=value` pairs, changed fields and the duration."""
     hidden = _told_by_message(event.kind) | LEFT_TO_JSON
     parts = [f"{key}={_short(value)}" for key, value in _pairs(event.extra, hidden)]
     if event.state:
@@ -86,7 +86,7 @@ def describe(event: Event) -> str:
 
 
 def _pairs(extra: Mapping[str, Any], hidden: frozenset[str]) -> Iterator[tuple[str, Any]]:
-    """Keys and values in order, how it ended first; empty values say nothing."""
+    """The non-empty keys and values, outcome and result first."""
     for key in sorted(extra, key=lambda name: name not in ("outcome", "result")):
         value = extra[key]
         if key in hidden or value is None or value in ({}, [], ""):
@@ -99,7 +99,7 @@ def _pairs(extra: Mapping[str, Any], hidden: frozenset[str]) -> Iterator[tuple[s
 
 
 def _short(value: Any) -> str:
-    """A value in few characters."""
+    """A value shortened to at most 48 characters."""
     if isinstance(value, str):
         return clip(value, 40)
     if isinstance(value, float):
@@ -123,13 +123,13 @@ _LARGE_BYTES: Final = 8 * 1024 * 1024
 
 
 def session_rows(root: Path, limit: int | None = None) -> list[dict[str, Any]]:
-    """One dict a session, newest last.
+    """One dict for each session, newest last.
 
     Returns:
-        session_id, path, started_at, ended_at, duration_s, agents, events, errors, lost (counts), state:
-        `running`, `closed`, `crashed`, or `recovered` where somebody finished it after that; and problem: why
-        the session's description could not be read, so that state is a guess; else None; and origin: what a
-        forked or resumed run in it comes from, else None.
+        session_id, path, started_at, ended_at, duration_s, agents, events, errors, lost (counts); state:
+        `running`, `closed`, `crashed`, or `recovered` after a crash; problem: why the session's description
+        could not be read, so that the state is a guess, else None; and origin: where a forked or resumed run
+        of the session comes from, else None.
     """
     found = list_sessions(root)
     return [_row(ref) for ref in (found if limit is None else found[-limit:])]
@@ -143,7 +143,7 @@ def _row(ref: SessionRef) -> dict[str, Any]:
         recovered_at = info.recovered_at
         lineage = lineage_within(info)
     except InputError as error:
-        # its events are there all the same, and say when it was
+        # its events still exist, and show when it ran
         problem = error.message
     running = any(claim.is_alive() for claim in read_claims(ref.path).values())
     closed = ended_at is not None and not running
@@ -167,7 +167,7 @@ def _row(ref: SessionRef) -> dict[str, Any]:
 
 
 def origin_of(lineage: Lineage) -> dict[str, Any]:
-    """What a forked or resumed run comes from, as the lists show it."""
+    """The origin of a forked or resumed run, for the lists."""
     names = ("relation", "run", "session_id", "step", "patch", "seed")
     return {name: getattr(lineage, name) for name in names}
 
@@ -179,14 +179,14 @@ def _state(running: bool, closed: bool, recovered: bool) -> str:
 
 
 def _stored_counts(session: Path) -> dict[str, Any] | None:
-    """The counts in the summary that a clean end left, None if there is none that can be read."""
+    """The counts in the summary that a clean end writes; None if it is missing or unreadable."""
     import orjson
 
     try:
         stored = orjson.loads(read_file(summary_file(session)))
         counts = _summed(stored) if stored["summary_version"] == SUMMARY_VERSION else None
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
-        return None  # it is a cache: what it would say is counted again
+        return None  # only a cache: count again
     if counts is None:
         return None
     times = counts["first_timestamp"], counts["last_timestamp"]
@@ -207,11 +207,11 @@ def _summed(summary: dict[str, Any]) -> dict[str, Any]:
 
 
 def _counted(session: Path) -> dict[str, Any]:
-    """The same of a session without a summary; for a large one the engine is worth its loading."""
+    """The counts of a session without a summary; large sessions are counted with DuckDB."""
     if archive_dir(session).is_dir() or _size_bytes(session) > _LARGE_BYTES:
         from Agent.analysis.session import session_counts
 
-        with contextlib.suppress(DamagedInput):  # a line that SQL cannot pass over, reading can
+        with contextlib.suppress(DamagedInput):  # SQL cannot skip an overlong line, but the reader can
             return session_counts(session)
     return _summed(summarise(session))
 
@@ -219,7 +219,7 @@ def _counted(session: Path) -> dict[str, Any]:
 def _size_bytes(session: Path) -> int:
     total = 0
     for path in tree_files(session):
-        with contextlib.suppress(FileNotFoundError):  # rolled or removed since it was listed
+        with contextlib.suppress(FileNotFoundError):  # rolled or removed since the listing
             total += path.lstat().st_size
     return total
 
@@ -227,7 +227,7 @@ def _size_bytes(session: Path) -> int:
 def _seconds(started_at: str | None, until: str | None) -> float | None:
     try:
         return seconds_between(started_at, until)
-    except ValueError:  # in a damaged session.json, or a damaged summary
+    except ValueError:  # from a damaged session.json or summary
         return None
 
 
@@ -253,7 +253,7 @@ class FieldTest:
     pattern: re.Pattern[str] | None = None
 
     def holds_for(self, event: Event) -> bool:
-        """Whether it holds; a list holds what one of its values does, a missing field only `!=` and `!~`."""
+        """Whether it holds; in a list for one item (!= and !~: all), without the field for != and !~ only."""
         found = any(self._holds(value) for value in field_values(event, self.key))
         return not found if self.sign in {"!=", "!~"} else found
 
@@ -267,13 +267,13 @@ class FieldTest:
         if text == self.value:
             return True
         number = _number(value)
-        # 1 and 1.0 are one number, whichever was recorded
+        # compare as numbers, since 1 may have been recorded as 1.0
         return number is not None and number == _number(self.value)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Everything that a command line asked of the events it wants; empty parts ask nothing."""
+    """The conditions on events from a command line; empty ones match everything."""
 
     agents: tuple[str, ...] = ()
     level: str | None = None
@@ -283,7 +283,7 @@ class Selection:
     until: Since | None = None
 
     def __call__(self, event: Event) -> bool:
-        """Whether the event is one of those asked for."""
+        """Whether the event matches."""
         return (
             (not self.agents or event.agent_id in self.agents)
             and (self.level is None or event.severity >= LEVELS[self.level])
@@ -295,19 +295,19 @@ class Selection:
 
     @property
     def since_us(self) -> int | None:
-        """The time from which on events are wanted, where one was named."""
+        """The requested start time, if one was given."""
         return None if self.since is None else self.since.timestamp_us
 
     @property
     def until_us(self) -> int | None:
-        """The time before which events are wanted, where one was named."""
+        """The requested end time (exclusive), if one was given."""
         return None if self.until is None else self.until.timestamp_us
 
 
 def field_values(event: Event, key: str) -> Iterator[Any]:
     """The values of a field: a key of the envelope or of the payload, nested ones with dots.
 
-    A key that holds dots itself is found as well; of a list each value is one.
+    A key that contains dots is found as well; a list gives each of its items.
     """
     parts = key.split(".")
     if key in {"event_type", "type"}:
@@ -350,11 +350,11 @@ def _number(value: Any) -> float | None:
     try:
         return float(value)
     except (ValueError, OverflowError):
-        return None  # no number: a condition that needs one says so
+        return None  # not a number: no numeric condition matches
 
 
 def parse_condition(text: str) -> FieldTest:
-    """The condition that was written; ValueError, in one clause, if it is none."""
+    """Parse a condition; ValueError with a one-clause message if it is invalid."""
     found = _CONDITION.fullmatch(text)
     if found is None:
         raise ValueError(f"{text!r} is not a condition, write key=value, 'key~regex' or 'key>number'")
@@ -373,7 +373,7 @@ def parse_condition(text: str) -> FieldTest:
 
 
 def conditions(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[FieldTest, ...]:
-    """The callback of an option that takes conditions."""
+    """The click callback of an option that takes conditions."""
     try:
         return tuple(parse_condition(value) for value in values)
     except ValueError as error:

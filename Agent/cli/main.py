@@ -1,6 +1,6 @@
-"""Where the command line starts and ends: arguments in, exit code out, each error in one line.
+"""The entry point of the command line: arguments in, exit code out, each error in one line.
 
-`SECTIONS` names each command with the module that holds it; a module is loaded when its command is used.
+`SECTIONS` lists every command with its module; a module is imported only when its command is used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from Agent.version import __version__
 
 
 class CommandEntry(NamedTuple):
-    """One command: its name, where it is defined (`module:attribute`) and its line in the help."""
+    """One command: its name, where it is defined (`module:attribute`), and its line in the help."""
 
     name: str
     target: str
@@ -28,7 +28,7 @@ class CommandEntry(NamedTuple):
 
 
 def _section(title: str, *rows: tuple[str, str, str]) -> tuple[str, tuple[CommandEntry, ...]]:
-    """A section: the name, the module and the line of each command."""
+    """A section from its title and (name, module, help line) of each command."""
     where = "Agent.cli.commands"
     return title, tuple(CommandEntry(name, f"{where}.{module}:{name}", line) for name, module, line in rows)
 
@@ -89,18 +89,18 @@ _BY_NAME = {entry.name: entry for _, entries in SECTIONS for entry in entries}
 
 
 class PipeClosed(Exception):
-    """The reader of stdout went away; click would make an exit code of it that looks like an answer."""
+    """The reader of stdout closed the pipe; click would turn this into exit code 1, which means an answer."""
 
 
 class SectionedGroup(click.Group):
-    """A click group that shows its commands in sections and imports a command's module on use only."""
+    """A click group that lists its commands in sections and imports a command's module only on use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """The names of all commands, in the order of the help."""
         return list(_BY_NAME)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The command of that name, None if there is none."""
+        """The command of that name; None if it does not exist."""
         entry = _BY_NAME.get(cmd_name)
         if entry is None:
             return None
@@ -109,7 +109,7 @@ class SectionedGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
-        """Click's own, which is told about a closed pipe under another name."""
+        """Run the command; a closed pipe becomes `PipeClosed`, so that click does not handle it."""
         from Agent.cli.render import shown
 
         try:
@@ -121,7 +121,7 @@ class SectionedGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Click's own, with a suggestion in the error where a name is near."""
+        """Resolve the command; for an unknown name, the error suggests a similar one."""
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in _BY_NAME:
             from Agent.config.options import near_miss
@@ -130,7 +130,7 @@ class SectionedGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """The sections of the help, from the table and not from the modules."""
+        """Write the sections of the help from the table, without importing the modules."""
         width = max(map(len, _BY_NAME))
         for title, entries in SECTIONS:
             with formatter.section(title):
@@ -141,7 +141,7 @@ PROGRAM = "agent-trace"
 EXIT_USAGE, EXIT_UNREADABLE, EXIT_BUG, EXIT_INTERRUPTED = 2, 3, 70, 130
 
 _QUERY_SECONDS, _QUERY_MEMORY_BYTES = 600, 2_000_000_000
-"""What one query of a command may take: time, and memory beyond what the process has when it begins."""
+"""The limits of a command's queries: time in seconds, and memory beyond what the process uses at start."""
 
 _REMEDIES = {
     errno.ENOSPC: "; free disk space",
@@ -149,10 +149,10 @@ _REMEDIES = {
     errno.EPERM: "; run it as a user who may do that",
     errno.EROFS: "; copy it to a place that can be written to",
 }
-"""What helps where the system refuses, to stand behind its own words."""
+"""What to do about an error of the operating system, appended to its message."""
 
 _OF_COMMANDS = frozenset({"--root", "--session", "-s", "--json"})
-"""Options that most commands take, and other programs before the command."""
+"""Options of the commands that users may write before the command, as in other programs."""
 
 EPILOG = f"""\b
 Exit codes: 0 fine, 1 a negative answer, 2 usage, 3 unreadable or missing
@@ -179,16 +179,16 @@ def cli(debug: bool) -> None:
 
 
 def run() -> NoReturn:
-    """Runs the command line of this process and ends it with the exit code."""
+    """Run the command line of this process, and exit with its exit code."""
     sys.exit(main(sys.argv[1:], owns_process=True))
 
 
 def main(arguments: Sequence[str], *, owns_process: bool = False) -> int:
-    """Runs one command and gives its exit code; nothing is raised.
+    """Run one command and return its exit code; it never raises.
 
     Args:
-        arguments: the words behind the program's name.
-        owns_process: whether the process may be ended in the midst of a query that nothing else stops.
+        arguments: the arguments after the program's name.
+        owns_process: whether a query that does not react to interrupts may end the process.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -230,19 +230,19 @@ def _refuse_what_is_no_text(arguments: Sequence[str]) -> None:
 
 
 def _end_in_query(limit_s: float | None) -> None:
-    """End the process while the engine works on, after its deadline or after Ctrl-C (None)."""
+    """End the process during a query, after its deadline or, with None, after Ctrl-C."""
     code = EXIT_INTERRUPTED
     if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K\x1b[?25h")  # the progress bar goes, the cursor comes back
+        sys.stderr.write("\r\x1b[K\x1b[?25h")  # erase the progress bar and show the cursor
     if limit_s is not None:
         remedy = "query less, or allow more time"
         code = _say(f"the query took longer than its {told_deadline(limit_s)}; {remedy}", EXIT_UNREADABLE)
-    # without its exit hooks, which wait for the engine
+    # skip exit hooks, which would wait for the query engine
     os._exit(code)
 
 
 def _say(message: str, code: int) -> int:
-    """One line on stderr, whatever the message holds; wrapped where that is a terminal."""
+    """Print a message as one line on stderr, wrapped on a terminal; return the exit code."""
     from Agent.cli import render
 
     render.note(f"{PROGRAM}: {render.clean(' '.join(message.split()))}")
@@ -250,9 +250,9 @@ def _say(message: str, code: int) -> int:
 
 
 def _usage_line(error: click.ClickException) -> str:
-    """Click's message as one clause that ends with where to read on."""
+    """Click's message as one clause, with the help command to use."""
     message = error.format_message().strip().rstrip(".")
-    if not message[:2].isupper():  # the name of an argument stays as it is
+    if not message[:2].isupper():  # keep the case of an argument's name
         message = message[:1].lower() + message[1:]
     context = getattr(error, "ctx", None)
     name = error.option_name if isinstance(error, click.NoSuchOption) else ""
@@ -262,13 +262,13 @@ def _usage_line(error: click.ClickException) -> str:
 
 
 def _pipe_closed() -> int:
-    """The reader of the pipe went away, as `head` does; what is still buffered goes nowhere."""
+    """Discard buffered output after the reader closed the pipe, as `head` does."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
 def _own_bug(error: Exception, *, show: bool) -> int:
-    """Tells an error that nobody foresaw and keeps its details in a file."""
+    """Report an unexpected error, and write its traceback to a file or, with --debug, to stderr."""
     import tempfile
     import traceback
 

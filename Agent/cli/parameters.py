@@ -1,14 +1,14 @@
-"""How commands declare what they take: in the signature of a function, whose docstring is the help.
+"""Declare commands by the signature of a function and its docstring, which is the help text.
 
-`command` makes the click command of both:
+`command` makes a click command from both:
 
     @command()
     def act(place: Annotated[str, "PLACE"], often: Annotated[int, "--often -o N", COUNT], quiet: bool) -> int:
 
-The docstring of `act` describes `often` and `quiet` under Args, and shows uses under Examples. The first
-text of an annotation names flags and metavar or, without a dash, an argument; one in brackets may be left
-out. A second text is the help of an option that commands share. What else is there is a type of click, or a
-dict of further settings. Without flags the name of the parameter is the flag. Shared ones are below `Root`.
+The docstring of `act` describes `often` and `quiet` under Args, and shows calls under Examples. The first
+text of an annotation gives the flags and the metavar or, without a dash, an argument; brackets make it
+optional. A second text is the help of an option that several commands share. Other items are click types, or
+dicts of further settings. Without flags the parameter's name is the flag. Shared ones are below `Root`.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _EXAMPLE_WIDTH = 76
-"""The help indents them by two columns and leaves two free, in a terminal of 80."""
+"""The help indents examples by two columns and leaves two free on a terminal of 80."""
 _AGO = re.compile(r"-(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|min|h|d|w)", re.ASCII)
 _LAST = ("session", "json", "root")
-"""What nearly every command takes comes last in its help, in this order."""
+"""The last parameters in every help, in this order."""
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 DIRECTORY = click.Path(file_okay=False, path_type=Path)
@@ -49,7 +49,7 @@ FROM_ZERO = click.IntRange(min=0)
 
 
 def _made(name: str, annotated: Any, default: Any, text: str) -> click.Parameter:
-    """The click parameter of an annotated parameter of a function."""
+    """Make the click parameter for an annotated parameter of a function."""
     kind, *more = get_args(annotated) if get_origin(annotated) is Annotated else (annotated,)
     specs = [each for each in more if isinstance(each, str)]
     how = _typed(kind)
@@ -74,7 +74,7 @@ def _made(name: str, annotated: Any, default: Any, text: str) -> click.Parameter
 
 
 def _typed(kind: Any) -> dict[str, Any]:
-    """How click reads values of a type; a text unless it is one of these."""
+    """Click settings for a type: bool, Literal, int, float, Path, a tuple of these; else text."""
     is_many = get_origin(kind) is tuple
     kind = get_args(kind)[0] if is_many else kind
     if get_origin(kind) in {UnionType, Union}:
@@ -89,11 +89,12 @@ def _typed(kind: Any) -> dict[str, Any]:
 def command(
     *, of: click.Group | None = None, json: bool = True, **how: Any
 ) -> Callable[[Any], click.Command]:
-    """`click.command`, or that of a group, from the annotations and the docstring of a function.
+    """Make a click command from a function's annotations and docstring.
 
     Args:
-        of: the group that it belongs to.
-        json: whether it takes --json, on which `render.document` prints JSON.
+        of: the group of the command; None for a top-level one.
+        json: whether it takes --json, for which `render.document` prints JSON.
+        how: further arguments of `click.command`.
     """
 
     def decorate(function: Callable[..., Any]) -> click.Command:
@@ -108,7 +109,7 @@ def command(
 
 
 def _declared(function: Callable[..., Any]) -> Iterator[click.Parameter]:
-    """What a function takes, each part of `**name: Unpack[...]` by itself."""
+    """Yield the click parameters of a function; `**name: Unpack[...]` gives one for each key."""
     hints = get_type_hints(function, include_extras=True)
     texts = _texts(function)
     for name, parameter in inspect.signature(function).parameters.items():
@@ -124,27 +125,27 @@ def _declared(function: Callable[..., Any]) -> Iterator[click.Parameter]:
 
 
 def _texts(described: Any) -> dict[str, str]:
-    """The sentences on each parameter in the docstring of a function or class; empty where there is none."""
+    """The description of each parameter in the docstring's Args section; {} without one."""
     found = (each.partition(":") for each in re.split(r"\n    (?=\w)", f"\n{_parts(described)[1]}")[1:])
     return {name: " ".join(text.split()) for name, _, text in found}
 
 
 def _parts(described: Any) -> tuple[str, str, str]:
-    """What a docstring says, its section on parameters, and its examples."""
+    """Split a docstring into its text, its Args section and its examples."""
     text, _, examples = inspect.cleandoc(described.__doc__ or "").partition("\n\nExamples:\n")
     about, _, section = text.partition("\n\nArgs:\n")
     return about, section, examples
 
 
 def _epilog(examples: str) -> str:
-    """Examples at the end of the help, each broken so that it can be copied."""
+    """The examples for the end of the help; long ones are broken so that they can still be copied."""
     lines = [shown for line in examples.splitlines() for shown in command_lines(line[2:], _EXAMPLE_WIDTH)]
     title = "Examples:" if "\n" in examples else "Example:"
     return "\b\n" + "\n".join([title, *lines])
 
 
 def group(**how: Any) -> Callable[[Any], click.Group]:
-    """`click.group`, likewise."""
+    """Make a click group from a function, as `command` does."""
     made: Callable[[Any], Any] = command(json=False, cls=click.Group, **how)
     return made
 
@@ -160,12 +161,12 @@ def _json_option() -> click.Option:
 
 
 def misuse(message: str) -> click.UsageError:
-    """The error for options that do not go together; it ends with where to read on."""
+    """A usage error for options that cannot be combined; click's handler adds the help command."""
     return click.UsageError(message, click.get_current_context(silent=True))
 
 
 def find_code_here() -> None:
-    """Let the code that is replayed be found where `python -m` would find it too."""
+    """Make code in the working directory importable, as `python -m` does."""
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
 
@@ -174,12 +175,12 @@ def find_code_here() -> None:
 
 
 def _root_of(ctx: click.Context) -> Path:
-    """The trace root while a shell asks for completions; defaults may not be filled in yet."""
+    """The trace root during shell completion, when defaults may not be set yet."""
     return Path(ctx.params.get("root") or default_root())
 
 
 def complete_sessions(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The ids of the recorded sessions, newest first."""
+    """Complete session ids, newest first."""
     from Agent.tree.layout import list_sessions
 
     names = ["last", "last-fork", *reversed([ref.session_id for ref in list_sessions(_root_of(ctx))])]
@@ -187,7 +188,7 @@ def complete_sessions(ctx: click.Context, _param: click.Parameter, incomplete: s
 
 
 def complete_agents(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The agents of the session that was named, or of the newest."""
+    """Complete the agents of the given session, or of the newest."""
     return [CompletionItem(each) for each in _agents(ctx, ctx.meta.get(_SESSION), incomplete)]
 
 
@@ -199,12 +200,12 @@ def _agents(ctx: click.Context, session: str | None, incomplete: str) -> list[st
     try:
         agents = open_reader(find_session(_root_of(ctx), session)).agents()
     except InputError:
-        return []  # a shell that completes has no place to tell; the command itself will
+        return []  # completion cannot show an error; the command itself will
     return [each.agent_id for each in agents if each.agent_id.startswith(incomplete)]
 
 
 def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Sessions, and the agents of one behind its slash."""
+    """Complete sessions and, after a slash, the agents of one."""
     session, slash, agent = incomplete.partition("/")
     if not slash:
         return complete_sessions(ctx, param, incomplete)
@@ -222,12 +223,12 @@ def _remember_session(ctx: click.Context, _param: click.Parameter, value: str) -
 
 
 def _run_or_session(ctx: click.Context, _param: click.Parameter, value: str | None) -> str:
-    """What was named, by the argument or by --session."""
+    """The session from the argument or from --session."""
     return ctx.meta[_SESSION] if value is None else value
 
 
 def split_run(run: str) -> tuple[str, str]:
-    """The session and the agent of a RUN, which has none if it is a path or names a session alone."""
+    """Split RUN into session and agent; the agent is "" for a path or a session alone."""
     session, _, agent = (run, "", "") if Path(run).exists() else run.partition("/")
     return session or run, agent
 
@@ -238,10 +239,10 @@ def session_of(run: str) -> str:
 
 
 def session_beside(run: str, agent: str | None = None) -> str:
-    """The session of a RUN beside which AGENT is given.
+    """The session of RUN, if AGENT is given separately.
 
     Raises:
-        click.UsageError: RUN names another agent.
+        click.UsageError: RUN already names another agent.
     """
     session, named = split_run(run)
     if named not in ("", agent or named):
@@ -250,7 +251,7 @@ def session_beside(run: str, agent: str | None = None) -> str:
 
 
 def sessions_of(session: str | None, root: Path, *, every: bool) -> list[Path]:
-    """Every session of the trace root, or the one named, by default the newest; click.UsageError for both."""
+    """All sessions with `every`, else the given or newest one; click.UsageError if both are given."""
     from Agent.tree.layout import find_session, list_sessions
 
     if every and session is not None:
@@ -259,14 +260,14 @@ def sessions_of(session: str | None, root: Path, *, every: bool) -> list[Path]:
 
 
 def analyzer_of(run: str, root: Path, agent: str | None = None) -> Any:
-    """The `LogAnalyzer` of the session named."""
+    """The `LogAnalyzer` of a session."""
     from Agent.analysis import LogAnalyzer
 
     return LogAnalyzer(session_beside(run, agent), root)
 
 
 def engine_of(run: str, root: Path) -> Any:
-    """The engine over a session, or over one agent of it where that is named behind a slash."""
+    """The engine over a session, or over one agent of SESSION/agent_id."""
     from Agent.analysis.query.engine import open_engine
     from Agent.analysis.session import find, unknown_agent
     from Agent.archive.sealed.reader import open_reader
@@ -286,26 +287,26 @@ def engine_of(run: str, root: Path) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """From when on events are wanted: a time or a tick."""
+    """The start of a range of events: a time or a tick."""
 
     timestamp_us: int | None = None
     tick: int | None = None
 
     def reached_by(self, event: Event) -> bool:
-        """Whether the event happened then or later; one without a tick is in no tick."""
+        """Whether the event is not before the start; an event without a tick is in no tick."""
         if self.tick is not None:
             return event.tick is not None and event.tick >= self.tick
         return self.timestamp_us is None or event.timestamp_us >= self.timestamp_us
 
     def passed_by(self, event: Event) -> bool:
-        """Whether the event is known to have happened then or later; one without a tick is in no tick."""
+        """Whether the event is at or after this as an end; for a tick, so is an event without one."""
         if self.tick is not None:
             return event.tick is None or event.tick >= self.tick
         return self.reached_by(event)
 
 
 def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> Since | None:
-    """`-3h`, `tick:40`, `2026-11-20T10:30:45Z`, `2026-11-20 10:30` (UTC where no offset is given)."""
+    """Parse `-3h`, `tick:40`, `2026-11-20T10:30:45Z` or `2026-11-20 10:30` (UTC without an offset)."""
     if value is None:
         return None
     if value.startswith("tick:"):
@@ -325,7 +326,7 @@ def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> Sin
 
 
 def _known_kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    """The kinds of events that were named, each of which must be one."""
+    """Check that the given kinds of events exist."""
     from Agent.config.options import near_miss
     from Agent.event.payloads import KINDS
 
@@ -336,14 +337,14 @@ def _known_kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, 
 
 
 def _complete_kinds(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The kinds of events that begin so."""
+    """Complete the kinds of events."""
     from Agent.event.payloads import KINDS
 
     return [CompletionItem(kind) for kind in KINDS if kind.startswith(incomplete)]
 
 
 _NEAR = 1e-9
-"""How far numbers may be apart where nobody says how far."""
+"""The default tolerance for numbers."""
 
 
 def _normaliser(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> Normaliser:
@@ -366,7 +367,7 @@ def _normaliser(ctx: click.Context, param: click.Parameter, values: tuple[str, .
 
 
 def _found_target(ctx: click.Context, _param: click.Parameter, target: str | None) -> str | None:
-    """The target, looked for before anything is read."""
+    """Check that the target can be imported, before anything is read."""
     if target is not None and not ctx.resilient_parsing:
         from Agent.replay.worker.jobs import check_target
 
@@ -376,12 +377,12 @@ def _found_target(ctx: click.Context, _param: click.Parameter, target: str | Non
 
 
 class Number(click.FloatRange):
-    """A number in a range, as seconds to wait; nan, which is outside of no range, and infinity are none."""
+    """A finite number in a range, at most `threading.TIMEOUT_MAX`; click itself accepts nan and infinity."""
 
     name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number; click.BadParameter for anything else."""
+        """Convert the value; click.BadParameter if it is out of range."""
         number = super().convert(value, param, ctx)
         if not number <= threading.TIMEOUT_MAX:
             self.fail(f"{value!r} is not a number up to {threading.TIMEOUT_MAX:.0f}", param, ctx)
@@ -390,7 +391,7 @@ class Number(click.FloatRange):
 
 ABOVE_ZERO = Number(min=0, min_open=True)
 
-# what several commands take
+# shared parameters
 
 _WHEN = "this time: -3h, an ISO time, or tick:N."
 _TARGET = "MODULE:NAME of a class or factory that builds the agent; default: the one the session remembers."
@@ -408,7 +409,7 @@ _INSTEAD = {"is_eager": True, "expose_value": False, "callback": _remember_sessi
 Root = Annotated[Path, "--root DIR", "The trace root.", DIRECTORY, _ROOT]
 Place = Annotated[Path, "--place --root DIR", "Trace root to record in.", DIRECTORY, _ROOT]
 OneSession = Annotated[str, "[RUN]", {"callback": _run_or_session}, _SESSIONS]
-"""A session, by an argument or by --session; so is OneRun, which may name an agent behind a slash."""
+"""A session, as an argument or with --session; OneRun may also name an agent after a slash."""
 OneRun = Annotated[str, "[RUN]", {"callback": _run_or_session}, _RUNS]
 _SESSION_OPTION = Annotated[str, "--session -s ID", _NAMES, {"default": "last"}, _SESSIONS, _INSTEAD]
 _session_instead = _made("session", _SESSION_OPTION, inspect.Parameter.empty, "")

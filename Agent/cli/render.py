@@ -1,7 +1,7 @@
-"""How answers look: headings, aligned columns, numbers, colours and bars; data to stdout, notes to stderr.
+"""Output of the commands: headings, tables, numbers, colours and progress bars; notes go to stderr.
 
-The command modules hand over plain values; nothing is computed about a session here. A bar shows work that
-takes longer than a second, where stderr is a terminal.
+The command modules pass plain values; nothing is computed here. On a terminal, work that takes longer than
+1 s shows a progress bar.
 """
 
 from __future__ import annotations
@@ -34,30 +34,30 @@ LEVEL_STYLES: dict[str, dict[str, Any]] = {
 
 
 def uses_colour() -> bool:
-    """Whether stdout is a terminal whose user did not ask for plain text."""
+    """Whether to use colours: stdout is a terminal, and neither NO_COLOR nor TERM=dumb is set."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and sys.stdout.isatty()
 
 
 def width_of_page() -> int:
-    """How many columns a page of output may take: at most 100."""
+    """The width of a page of output in columns: at most 100."""
     return min(MAX_WIDTH, shutil.get_terminal_size((MAX_WIDTH, 24)).columns)
 
 
 def width_of_terminal() -> int | None:
-    """How many columns the terminal has, None where stdout is none: what is piped is not cut."""
+    """The terminal's width in columns; None if stdout is not a terminal, since piped text is not cut."""
     return shutil.get_terminal_size((MAX_WIDTH, 24)).columns if sys.stdout.isatty() else None
 
 
 def paint(text: str, **style: Any) -> str:
-    """The text in a style of `click.style`, plain where colours are off."""
+    """The text in a style of `click.style`; plain if colours are off."""
     return click.style(text, **style) if style and uses_colour() else text
 
 
 def emit(text: str = "", *, whole: bool = False) -> None:
-    """One piece of the answer, on stdout; nothing with --json.
+    """Print a part of the answer on stdout; nothing with --json.
 
-    What a terminal obeys is escaped, but for styles and line ends. Lines are wrapped where stdout is a
-    terminal, unless `whole`: those of a file.
+    Control characters are escaped, except styles and line ends. On a terminal, lines are wrapped unless
+    `whole`, which is for the contents of files.
     """
     if wants_json():
         return
@@ -68,7 +68,7 @@ def emit(text: str = "", *, whole: bool = False) -> None:
 
 
 def note(text: str, *, always: bool = False) -> None:
-    """Something beside the answer, on stderr; wrapped where that is a terminal."""
+    """Print a remark on stderr, wrapped on a terminal; after a JSON answer only if `always`."""
     if _is_answered() and not always:
         return
     width = shutil.get_terminal_size((MAX_WIDTH, 24)).columns if sys.stderr.isatty() else None
@@ -86,25 +86,25 @@ def _obeying_nothing(text: str) -> str:
 
 
 def note_damage(damaged: int) -> None:
-    """Report how many damaged lines were skipped, if any."""
+    """Report the number of damaged lines that were skipped, if any."""
     if damaged:
         told = f"{words.plural(damaged, 'damaged line')} {'was' if damaged == 1 else 'were'} skipped"
         note(told, always=True)
 
 
 JSON_WANTED: Final = "Agent.cli.json"
-"""Under this name the context of a command keeps whether --json was given."""
+"""The key in the click context that records whether --json was given."""
 _ANSWERED: Final = "Agent.cli.answered"
 
 
 def wants_json() -> bool:
-    """Whether the command that runs was asked for JSON."""
+    """Whether the running command was called with --json."""
     context = click.get_current_context(silent=True)
     return context is not None and bool(context.meta.get(JSON_WANTED))
 
 
 def document(made: Callable[[], Any]) -> None:
-    """Print the answer of a command as one JSON document where that is wanted; then nothing follows it."""
+    """With --json, print the answer as one JSON document and suppress later notes."""
     if wants_json():
         emit_json(made())
         click.get_current_context().meta[_ANSWERED] = True
@@ -116,7 +116,7 @@ def _is_answered() -> bool:
 
 
 def give_each(answers: Sequence[Any], *, every: bool) -> None:
-    """What sessions answered, as JSON where that is wanted: a list of all, or the one that was asked."""
+    """With --json, print the answers of several sessions: a list with `every`, else the only one."""
     if wants_json():
         emit_json(answers if every else answers[0])
     elif not answers:
@@ -124,7 +124,7 @@ def give_each(answers: Sequence[Any], *, every: bool) -> None:
 
 
 def emit_json(document: Any) -> None:
-    """The answer as one JSON document."""
+    """Print the answer as one JSON document."""
     import orjson
 
     options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
@@ -136,7 +136,7 @@ def emit_json(document: Any) -> None:
 
 
 def _as_text(value: Any) -> Any:
-    """The same document, whatever in its texts is not UTF-8 as escapes."""
+    """The document with escapes for text that is not UTF-8."""
     from Agent.tree.layout import shown_name
 
     if isinstance(value, Mapping):
@@ -147,35 +147,35 @@ def _as_text(value: Any) -> Any:
 
 
 def emit_json_bytes(data: bytes) -> None:
-    """JSON as it was encoded, such as lines of the recording; what a terminal would obey is escaped."""
+    """Print encoded JSON, such as lines of a recording; control characters are escaped."""
     _write(harmless_json(data))
 
 
 def emit_bytes(data: bytes) -> None:
-    """Bytes as they are, such as those of an artifact; only on a terminal what that would obey is escaped."""
+    """Print bytes unchanged, such as an artifact; on a terminal, control characters are escaped."""
     _write(_harmless(data) if sys.stdout.isatty() else data)
 
 
 def _write(data: bytes) -> None:
-    sys.stdout.flush()  # what was printed as text stands before it
+    sys.stdout.flush()  # earlier text output must come first
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 
 
 def harmless_json(data: bytes) -> bytes:
-    """The same JSON with escapes for what is not printable: sooner or later a pipe ends at a terminal."""
-    # A return between two values would move the cursor; inside a text it is escaped already.
+    """The JSON with unprintable characters escaped, even in a pipe: its output may end on a terminal."""
+    # A carriage return between two values would move the cursor; inside a text JSON escapes it.
     data = data.replace(b"\r", b" ")
     return data if data.isascii() and b"\x7f" not in data else _harmless(data)
 
 
 def _harmless(data: bytes) -> bytes:
-    # JSON leaves as they are: DEL, the C1 controls, and marks that hide text or turn it around
+    # JSON does not escape DEL, C1 controls, and characters that hide or reverse text
     return json_shown_safely(data.decode("utf-8", "backslashreplace")).encode()
 
 
 def _plain(value: object) -> object:
-    """What JSON has no form for: mappings, sets and paths of the packages below."""
+    """Convert what JSON cannot express: mappings, sets, paths and other values."""
     if isinstance(value, (set, frozenset)):
         return sorted(map(str, value))
     if isinstance(value, Mapping):
@@ -184,12 +184,12 @@ def _plain(value: object) -> object:
 
 
 def clean(text: object) -> str:
-    """A value as one printable line: what a trace holds must not drive the reader's terminal."""
+    """A value as one printable line, so that recorded text cannot control the reader's terminal."""
     return shown_safely(str(text))
 
 
 def heading(title: str, aside: str = "") -> None:
-    """The title of a section, underlined, with a remark at its right."""
+    """Print an underlined section title, with a remark on the right."""
     room = width_of_page() - len(title) - len(aside)
     emit()
     emit(paint(title, bold=True) + (" " * max(room, 2) + paint(aside, dim=True) if aside else ""))
@@ -198,9 +198,9 @@ def heading(title: str, aside: str = "") -> None:
 
 
 def pairs(rows: Iterable[tuple[str, object]], *, cut: bool = False) -> None:
-    """Names and values, but for those that say nothing, in two columns.
+    """Print names and values in two columns; values of None, "" and 0 are skipped.
 
-    With `cut` each value is cut to its line, else it is wrapped.
+    With `cut` each value is cut to one line, else it is wrapped.
     """
     rows = [(name, value) for name, value in rows if value not in (None, "", 0)]
     width = max((display_width(name) for name, _ in rows), default=0)
@@ -210,7 +210,7 @@ def pairs(rows: Iterable[tuple[str, object]], *, cut: bool = False) -> None:
 
 
 def emit_report(text: str, indent: str = "", width: int | None = None) -> None:
-    """A report that another package wrote: its headings, which begin at the margin, are set off."""
+    """Print another package's report; its headings, which are not indented, are bold."""
     for line in text.splitlines():
         is_heading = line[:1].strip() != ""
         for shown in fitting((indent + clean(line)).rstrip(), width):
@@ -218,7 +218,7 @@ def emit_report(text: str, indent: str = "", width: int | None = None) -> None:
 
 
 def emit_text(text: str) -> None:
-    """A text that another package wrote; a command line in it is broken so that it can be copied."""
+    """Print another package's text; a long command line is broken so that it can still be copied."""
     width = width_of_terminal()
     for line in text.splitlines():
         for shown in fitting(clean(line), width):
@@ -226,7 +226,7 @@ def emit_text(text: str) -> None:
 
 
 def emit_beside(head: str, columns: int, text: str) -> None:
-    """A text to the right of a head that takes so many columns, wrapped to the terminal there."""
+    """Print a text to the right of a head of `columns` columns, wrapped to the terminal."""
     width = width_of_terminal()
     room = None if width is None else max(width - columns, _LEAST_ROOM)
     for number, line in enumerate(wrapped(clean(text), room, indent=0)):
@@ -237,7 +237,7 @@ _LEAST_ROOM: Final = 20
 
 
 def paragraph(text: str, **style: Any) -> None:
-    """Running text, wrapped to the page."""
+    """Print text wrapped to the page."""
     for line in textwrap.wrap(clean(text), width_of_page() - 2):
         emit("  " + paint(line, **style))
 
@@ -248,11 +248,11 @@ LOOKS: Final[dict[str, dict[str, Any]]] = {
     "bad": {"fg": "red"},
     "soft": {"dim": True},
 }
-"""How the looks of `Agent.render.blocks` are set off on a terminal."""
+"""Terminal styles for the looks of `Agent.render.blocks`."""
 
 
 def table(rows: Iterable[Any], *columns: Column) -> None:
-    """Aligned columns under their names; where the terminal is too narrow, each row takes two lines."""
+    """Print an aligned table with column names; on a narrow terminal each row takes two lines."""
     drawn = grid(rows, *columns)
     cells = [[_shown(value) for value in row] for row in drawn.rows]
     width = width_of_terminal()
@@ -266,7 +266,7 @@ def _shown(value: object) -> object:
 
 
 def painted(text: str, look: str) -> str:
-    """The text set off by a look of `Agent.render.blocks`."""
+    """The text in the style of a look of `Agent.render.blocks`."""
     return paint(text, **LOOKS.get(look, {}))
 
 
@@ -281,12 +281,14 @@ VERDICT_STYLES: dict[str, dict[str, Any]] = {
 def emit_judged(
     text: str, verdict: str, *, name: str = "", indent: str = "", width: int | None = None
 ) -> None:
-    """Print a report whose first line begins with a verdict, that set off.
+    """Print a report whose first line begins with a verdict, in the verdict's colour.
 
     Args:
-        name: is put behind the verdict.
-        indent: stands before each line.
-        width: where lines are wrapped; they are not without it.
+        text: the report.
+        verdict: one of VERDICT_STYLES.
+        name: printed after the verdict.
+        indent: printed before each line.
+        width: where to wrap lines; None for no wrapping.
     """
     shown = paint(verdict, **VERDICT_STYLES[verdict]) + (f" {name}:" if name else "")
     for number, line in enumerate(text.splitlines()):
@@ -299,7 +301,7 @@ def emit_judged(
 
 @contextmanager
 def bar(what: str) -> Iterator[Callable[[float], None]]:
-    """Give a function that is told the share that is done; the bar goes away at the end."""
+    """Show a progress bar; yields a function to call with the finished share."""
     if not sys.stderr.isatty():
         yield lambda _share: None
         return
@@ -311,7 +313,7 @@ def bar(what: str) -> Iterator[Callable[[float], None]]:
 
 
 class _Bar:
-    """Made at the first share that is told, so that quick work draws, and loads, nothing."""
+    """A progress bar that is created at the first reported share, so that fast work does not load rich."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -322,7 +324,7 @@ class _Bar:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         if share >= 1.0:
-            # what comes next on the terminal is an answer
+            # remove the bar before the answer is printed
             self.close()
             return
         if not isinstance(self._progress, Progress):
@@ -347,7 +349,7 @@ class _Bar:
 
 @contextmanager
 def shown(what: str = "reading the session") -> Iterator[None]:
-    """Show how far long queries of `Agent.analysis` are while this is open."""
+    """Show the progress of long queries while this is open."""
     from Agent.analysis.query.progress import listener
 
     with _heard(listener, what):
@@ -356,7 +358,7 @@ def shown(what: str = "reading the session") -> Iterator[None]:
 
 @contextmanager
 def shown_forks(what: str) -> Iterator[None]:
-    """Show how far forks are while this is open, where they take longer than a second."""
+    """Show the progress of forks that take longer than 1 s while this is open."""
     from Agent.replay.worker.jobs import listener
 
     with _heard(listener, what):
@@ -378,7 +380,7 @@ def _heard(listener: ContextVar[Callable[[float], None] | None], what: str) -> I
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Show that something is being done whose share nobody knows, while this is open."""
+    """Show a spinner while this is open, for work without a measurable progress."""
     if not sys.stderr.isatty():
         yield
         return

@@ -1,1 +1,1 @@
-"""Wiring: what can be set, where it is read from, and how the parts of recording meet."""
+"""Options: their definition, their sources, and how they set up the parts of recording."""

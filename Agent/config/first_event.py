@@ -1,11 +1,11 @@
-"""What the first event sets up where the program did not: loaded with the package, it loads the rest then.
+"""Start recording at the first event, if the program did not call `setup_logging`.
 
-`logging_config.py` comes next: it makes a session of whatever was configured.
+The package imports only this module; the first event imports the rest, beginning with `logging_config.py`.
 """
 
 from __future__ import annotations
 
-# Loaded with the package: a fork in another thread must not meet it half imported by the first event.
+# Imported early: after a fork in another thread, the child's first event would find it half imported.
 import logging  # noqa: F401
 import sys
 import time
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 def begin_by_default() -> None:
-    """Set up what nobody set up: called by the first event.
+    """Start recording with the configured options; called by the first event.
 
-    What the operating system refuses, such as a root that cannot be written, is told once on stderr and
-    tried again; the calls meanwhile are counted. A setting that cannot be is told once, and nothing is
-    recorded; so it is with events that come after recording ended with the process.
+    If the operating system refuses, for example because the root is not writable, this is reported once on
+    stderr and retried later; calls in the meantime are counted. An invalid setting, or an event after the end
+    of recording, is reported once and nothing is recorded.
 
     Raises:
         NotRecording: nothing can be recorded now.
@@ -55,14 +55,14 @@ def begin_by_default() -> None:
 
 def _begin() -> Exception | None:
     """Begin to record; return the error that prevents it, after reporting it."""
-    # Held while modules are loaded, too: a child forked meanwhile would have half of them for ever.
+    # Also held during imports: a child forked meanwhile would keep half-imported modules.
     with wiring_lock(), undisturbed():
         try:
             unrecorded.require_descriptors()
             from Agent.config.logging_config import begin_again
 
             begin_again()
-        except Exception as error:  # noqa: BLE001 - the program is not to fail because it cannot be recorded
+        except Exception as error:  # noqa: BLE001 - a program that cannot be recorded must not fail
             what = "" if isinstance(error, ConfigurationError) else f"{type(error).__name__}: "
             if obstacle() is None:
                 say(f"nothing is recorded: {what}{error}")
@@ -79,7 +79,7 @@ def _may_pass(refused: Exception) -> bool:
 
 
 def _begin_late() -> None:
-    """Try once more at the end of the program, so that a recording has the count of lost calls."""
+    """Try once more at the end of the program, so that a recording has the number of lost calls."""
     if active_pipeline() is None and not has_ended():
         _begin()
 
@@ -91,7 +91,7 @@ def _configured_root() -> Path:
 
 
 def _end_program() -> None:
-    """Loaded where something is to be ended: most programs that fork record nothing, or from one process."""
+    """End a session shared by several processes; imports its code only if there may be such a session."""
     try:
         from Agent.tree.layout import programs_dir
 
@@ -99,7 +99,7 @@ def _end_program() -> None:
             from Agent.config.session_join import end_program
 
             end_program()
-    except Exception as error:  # noqa: BLE001 - the end of recording is no reason for the program to fail
+    except Exception as error:  # noqa: BLE001 - an error while recording ends must not reach the program
         say(f"the session of this program's processes was not ended: {type(error).__name__}: {error}")
 
 

@@ -1,6 +1,6 @@
-"""What `LOGGING_CONFIG` says about who gets which event, in what form: read and checked here, not yet built.
+"""Read and check the sections of `LOGGING_CONFIG` that route events to handlers; nothing is built here.
 
-The sections are those of the standard library's `dictConfig`. `handlers.py` comes next: it builds from them.
+The sections are those of the standard library's `dictConfig`. `handlers.py` builds the handlers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from Agent.event.kinds import LEVELS, Category
 from Agent.tree.layout import MIRROR_FILES
 from Agent.tree.write.mirror import DEFAULT_ROTATION
 
-# The names in `LOGGING_CONFIG`: which handler is the file of which category, which logger its source.
+# The names in `LOGGING_CONFIG`: handlers of category files, and loggers as sources of events.
 JSON_FORMATTER = {"()": "Agent.config.text_mirrors.JsonLines"}
 TEXT_FORMATTER = {"()": "Agent.config.text_mirrors.TextLines"}
 HANDLER_CATEGORIES = {
@@ -54,14 +54,14 @@ PLAIN_ROUTES = {category.value: (name,) for name, category in HANDLER_CATEGORIES
 def outputs_in(
     config: Mapping[str, Mapping[str, Mapping[str, Any]]], root: Mapping[str, Any]
 ) -> Outputs | None:
-    """What the sections of a configuration say, None where it is what comes by default.
+    """Read the sections of a configuration; None if they equal the defaults.
 
     Args:
         config: the sections `formatters`, `filters`, `handlers` and `loggers`.
-        root: the section `root`: its handlers get the events of all loggers that propagate.
+        root: the section `root`: its handlers get the events of all propagating loggers.
 
     Raises:
-        ConfigurationError: for what cannot be meant.
+        ConfigurationError: an entry is invalid.
     """
     handlers = config["handlers"]
     forms = {}
@@ -99,7 +99,7 @@ def outputs_in(
 
 
 def check_logger(name: str, logger: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    """Nothing where a logger of that name can be set so."""
+    """Raise ConfigurationError unless the logger exists and its settings are valid."""
     if name not in known:
         raise ConfigurationError(
             f"logger {name!r} is not a source of events{near_miss(name, known)}",
@@ -116,12 +116,12 @@ def check_logger(name: str, logger: Mapping[str, Any], known: Mapping[str, Any])
 def _names(
     who: str, key: str, entry: Mapping[str, Any], known: Any, default: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """The handlers or filters that an entry names, each of which must be known."""
+    """The handlers or filters that an entry names; ConfigurationError if one is not defined."""
     given = entry.get(key, default)
     if isinstance(given, str) or not isinstance(given, list | tuple):
         raise ConfigurationError(f"{key} of {who} is {given!r}", remedy="give a list of names")
     for name in given:
-        # What is no name is a filter itself, which `dictConfig` takes as well.
+        # A value that is not a name is a filter object, which `dictConfig` accepts too.
         if (key == "handlers" or isinstance(name, str)) and name not in known:
             raise ConfigurationError(
                 f"{who} names {key.removesuffix('s')} {name!r}, which is not defined{near_miss(name, known)}",
@@ -131,7 +131,7 @@ def _names(
 
 
 def _check_names(who: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """Nothing where the formatter, the filters and the level that a handler names are there."""
+    """Raise ConfigurationError unless a handler's formatter, filters and level are valid."""
     formatter = entry.get("formatter")
     if formatter is not None and not (isinstance(formatter, str) and formatter in config["formatters"]):
         raise ConfigurationError(
@@ -145,7 +145,7 @@ def _check_names(who: str, entry: Mapping[str, Any], config: Mapping[str, Any]) 
 
 
 def _form(name: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> MirrorForm:
-    """What is particular about a category file."""
+    """The settings of a category file that differ from the defaults."""
     who = f"handler {name!r}"
     unknown = sorted(set(map(str, entry)) - _FILE_KEYS)
     if unknown:
@@ -165,7 +165,7 @@ def _form(name: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> Mir
     settings = {key: entry[key] for key in ("formatter", "level", "filters") if entry.get(key)}
     formatter = config["formatters"].get(settings.get("formatter"))
     if formatter is not None and dict(formatter) == JSON_FORMATTER:
-        # The lines are that already.
+        # JSON is the default form.
         del settings["formatter"]
     if level_of(settings.get("level", 0)) <= 10:
         settings.pop("level", None)
@@ -178,7 +178,7 @@ def level_of(level: Any) -> int:
 
 
 def _place(who: str, entry: Mapping[str, Any], category: str) -> str | None:
-    """Where a category file is wanted, None for its usual place."""
+    """The path of a category file; None for its default path."""
     given = entry.get("filename")
     if given is None:
         return None
@@ -206,7 +206,7 @@ def _place(who: str, entry: Mapping[str, Any], category: str) -> str | None:
 
 
 def _check_apart(forms: Mapping[str, MirrorForm], used: set[str]) -> None:
-    """Nothing where no two category files that are written have one name."""
+    """Raise ConfigurationError if two category files have the same path."""
     holders: dict[str, str] = {}
     for name, category in HANDLER_CATEGORIES.items():
         if name not in used:
@@ -227,7 +227,7 @@ _START = "start from a copy of Agent.config.logging_config.LOGGING_CONFIG"
 
 
 def read_sections(config: Any) -> Options:
-    """The options in a value shaped like `LOGGING_CONFIG`; ConfigurationError names what it cannot mean."""
+    """Read the options of a mapping like `LOGGING_CONFIG`; ConfigurationError if it is invalid."""
     if not isinstance(config, Mapping) or config.get("version", 1) != 1:
         raise ConfigurationError("the logging configuration is not a mapping with version 1", remedy=_START)
     unknown = sorted(set(map(str, config)) - _KEYS)
@@ -260,7 +260,7 @@ def read_sections(config: Any) -> Options:
 
 
 def _rotation_in(handlers: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, int]]:
-    """Category to the sizes of its file, where they are not the usual ones."""
+    """The sizes of category files that differ from the defaults, by category."""
     rotation = {}
     for name, category in HANDLER_CATEGORIES.items():
         handler, default = handlers.get(name, {}), DEFAULT_ROTATION[category.value]
@@ -276,7 +276,7 @@ def _rotation_in(handlers: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[i
 
 
 def _levels_in(loggers: Mapping[str, Mapping[str, Any]], inherited: Any) -> dict[str, str]:
-    """Category to its level, where that is above DEBUG; a logger without one has that of the root."""
+    """The levels above DEBUG, by category; a logger without a level has the root's."""
     for name, logger in loggers.items():
         check_logger(name, logger, LOGGER_CATEGORIES)
     levels = {}
@@ -289,7 +289,7 @@ def _levels_in(loggers: Mapping[str, Mapping[str, Any]], inherited: Any) -> dict
 
 
 def _level_name(level: Any) -> str:
-    """A level as `dictConfig` takes it, by name or by number."""
+    """The name of a level that is given as name or number."""
     if isinstance(level, int) and not isinstance(level, bool):
         above = [name for name, number in LEVELS.items() if number >= level]
         return above[0] if above else "OFF"
@@ -297,7 +297,7 @@ def _level_name(level: Any) -> str:
 
 
 def _section(config: Mapping[str, Any], name: str) -> dict[str, Mapping[str, Any]]:
-    """One section as it is now; what its owner changes later does not change it."""
+    """A copy of one section, which later changes by its owner do not affect."""
     section = config.get(name, {})
     if not isinstance(section, Mapping) or not all(isinstance(entry, Mapping) for entry in section.values()):
         raise ConfigurationError(
@@ -307,7 +307,7 @@ def _section(config: Mapping[str, Any], name: str) -> dict[str, Mapping[str, Any
 
 
 def _copied(value: Any) -> Any:
-    """Mappings and lists again, what they hold as it is: streams and classes are not to be copied."""
+    """Copy mappings and lists; their items are kept, since streams and classes cannot be copied."""
     if isinstance(value, Mapping):
         return {key: _copied(entry) for key, entry in value.items()}
     return [_copied(entry) for entry in value] if isinstance(value, list) else value

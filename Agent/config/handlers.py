@@ -1,7 +1,7 @@
-"""Formatters, filters and handlers that the user chose, built and fed; nobody comes here who chose none.
+"""Build the user's formatters, filters and handlers, and pass events to them; used only if there are any.
 
-`handler_config.py` has read what was said. What a category file holds is made when its batch is written, off
-the path of the recorded code; an additional handler is called on it, as `logging` does.
+`handler_config.py` has read the configuration. Lines of category files are formatted when a batch is written,
+not in the recorded call; an additional handler runs within the call, as in `logging`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ Take = Callable[[bytes], None]
 
 
 class _Takers(NamedTuple):
-    """Who gets the lines of one category."""
+    """The receivers of one category's lines."""
 
     names: tuple[str, ...]
-    """All that its logger names, in their order."""
+    """All handlers that its logger names, in order."""
     files: Mapping[str, Take]
     handlers: Mapping[str, logging.Handler]
     judge: logging.Filterer | None
@@ -40,17 +40,17 @@ class _Takers(NamedTuple):
 
 
 class _Own(threading.local):
-    """What this thread is about."""
+    """State of the current thread."""
 
     busy = False
-    """In the code of a handler, filter or formatter: what it logs is recorded, and not handed out again."""
+    """True inside a user's handler, filter or formatter: events it logs are recorded, but not handled."""
     line = b""
     taken_by: tuple[str, ...] = ()
-    """Who got the line that was handed out last: an error comes once as what it is, once as an error."""
+    """The handlers that got the last line: an error arrives twice, by its category and as an error."""
 
 
 class Outlets:
-    """The category files in the user's form, and additional handlers; shared by all threads of a process.
+    """Category files in the user's format, and additional handlers; shared by all threads of a process.
 
     Raises:
         ConfigurationError: the standard library could not build what the configuration describes.
@@ -61,7 +61,7 @@ class Outlets:
         self.failures: Counter[str] = Counter()
         self._own = _Own()
         self._mirrors: Mirrors | None = None
-        # What is particular about a category file, held by a handler that itself writes nothing.
+        # Handlers that write nothing; each holds the formatter, filters and level of a category file.
         shells = {
             _file_name(category): {"class": "logging.NullHandler", **form.settings}
             for category, form in outputs.forms.items()
@@ -72,7 +72,7 @@ class Outlets:
         self._handlers = built
         for name, handler in built.items():
             if type(handler).handleError is logging.Handler.handleError:
-                # Counted and told once, where the inherited one prints a traceback for each event.
+                # Count failures and report them once; the inherited method prints a traceback for each event.
                 handler.handleError = self._counter_of(name)  # type: ignore[method-assign,assignment]
 
     def _counter_of(self, name: str) -> Callable[[logging.LogRecord], None]:
@@ -84,7 +84,7 @@ class Outlets:
         return count
 
     def open_mirrors(self, root: Path, rotation: Mapping[str, tuple[int, int]] | None) -> Mirrors:
-        """The category files that some logger names, where and how they are wanted."""
+        """Open the category files that a logger names, with their paths and formats."""
         named = {name for route in self._outputs.routes.values() for name in route}
         wanted = [category for category in HANDLER_CATEGORIES.values() if _file_name(category) in named]
         files = {
@@ -112,11 +112,11 @@ class Outlets:
         )
 
     def attach(self, mirrors: Mirrors | None) -> None:
-        """Hand lines on to these category files, None where there are none."""
+        """Set the category files that get lines; None for none."""
         self._mirrors = mirrors
 
     def adder(self, category: str) -> Take | None:
-        """The function that takes a category's lines; None where nobody is to get them."""
+        """The function that takes a category's lines; None if nothing receives them."""
         mirrors = self._mirrors
         if category.endswith(".text"):
             return mirrors.adder(category) if mirrors is not None else None
@@ -145,7 +145,7 @@ class Outlets:
         return {name: self._handlers[name] for name in route if name in self._handlers}
 
     def _hand_out_error(self, line: bytes, takers: _Takers) -> None:
-        """The same for an error: handlers of the logger that told it get it, too, as `logging` has it."""
+        """Pass on an error; handlers of the logger that logged it get it too, as in `logging`."""
         record = self._record_of(line)
         category = LOGGER_CATEGORIES.get(record.name.partition(".")[0]) if record is not None else None
         before = self._own.taken_by if self._own.line is line else ()
@@ -160,7 +160,7 @@ class Outlets:
                 self._hand_out(line, _Takers(before, {}, theirs, self._filters.get(category.value)))
 
     def _hand_out(self, line: bytes, takers: _Takers) -> None:
-        """Give a line to files and, as a record, to handlers; to none that has it already."""
+        """Pass a line to files and, as a LogRecord, to handlers that do not have it already."""
         own = self._own
         before = own.taken_by if own.line is line else ()
         nested, own.busy = own.busy, True
@@ -171,7 +171,7 @@ class Outlets:
                 if record is not None and takers.judge is not None and not self._passes(takers.judge, record):
                     return
             for name, take in takers.files.items():
-                # What a formatter logs would make it format again, for ever.
+                # An event logged by a formatter would be formatted too, in an endless loop.
                 if name not in before and not (nested and name in self._shells):
                     take(line)
             if nested:
@@ -185,7 +185,7 @@ class Outlets:
         own.line, own.taken_by = line, takers.names
 
     def _may_come_twice(self, category: str) -> bool:
-        """Whether an error of this category finds a handler of its own among those of errors."""
+        """Whether a handler is named for errors and for this category, so that it could get a line twice."""
         routes, errors = self._outputs.routes, Category.ERRORS.value
         others = routes if category == errors else (category,)
         return any(set(routes[other]) & set(routes[errors]) for other in others if other != errors)
@@ -193,14 +193,14 @@ class Outlets:
     def _record_of(self, line: bytes) -> logging.LogRecord | None:
         try:
             return as_log_record(line)
-        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+        except Exception as error:  # noqa: BLE001 - recording must not raise in the recorded code
             self._failed("making a log record", error)
             return None
 
     def _passes(self, judge: logging.Filterer, record: logging.LogRecord) -> bool:
         try:
             return bool(judge.filter(record))
-        except Exception as error:  # noqa: BLE001 - a filter of the user's may do anything
+        except Exception as error:  # noqa: BLE001 - a user's filter may raise anything
             self._failed("a filter of a logger", error)
             return True
 
@@ -209,11 +209,11 @@ class Outlets:
             return
         try:
             handler.handle(record)
-        except Exception as error:  # noqa: BLE001 - a handler of the user's may do anything
+        except Exception as error:  # noqa: BLE001 - a user's handler may raise anything
             self._failed(f"handler {name!r}", error)
 
     def _in_form(self, shell: logging.Handler) -> Callable[[list[bytes]], list[bytes]]:
-        """What makes the lines of a category file of those of the recording, a batch at a time."""
+        """The function that formats a batch of recorded lines for a category file."""
         own = self._own
 
         def in_form(lines: list[bytes]) -> list[bytes]:
@@ -226,7 +226,7 @@ class Outlets:
         return in_form
 
     def _made(self, line: bytes, shell: logging.Handler) -> bytes | None:
-        """A line as a category file has it: as it was where that fails, None where a filter is against it."""
+        """A line formatted for a category file: unchanged if that fails, None if a filter rejects it."""
         try:
             record = as_log_record(line)
             kept: Any = record.levelno >= shell.level and shell.filter(record)
@@ -235,7 +235,7 @@ class Outlets:
             if shell.formatter is None:
                 return line
             text = shell.formatter.format(kept if isinstance(kept, logging.LogRecord) else record)
-        except Exception as error:  # noqa: BLE001 - a formatter of the user's may do anything
+        except Exception as error:  # noqa: BLE001 - a user's formatter may raise anything
             self._failed("a formatter or filter of a category file", error)
             return line
         return f"{text}\n".encode("utf-8", "backslashreplace")
@@ -247,13 +247,13 @@ class Outlets:
             say(f"{what} failed: {type(error).__name__}: {error}; `Agent.health()` counts it")
 
     def flush(self) -> None:
-        """Write out what category files and handlers hold back."""
+        """Flush category files and handlers."""
         if self._mirrors is not None:
             self._mirrors.flush()
         self._each("flush")
 
     def close(self) -> None:
-        """Write out and stop; the handlers were built here, so they end here."""
+        """Flush and close category files and handlers, since they were built here."""
         if self._mirrors is not None:
             self._mirrors.close()
         self._each("flush")
@@ -264,13 +264,13 @@ class Outlets:
         for name, handler in self._handlers.items():
             try:
                 getattr(handler, what)()
-            except Exception as error:  # noqa: BLE001 - a handler of the user's may do anything
+            except Exception as error:  # noqa: BLE001 - a user's handler may raise anything
                 self._failed(f"handler {name!r}", error)
         self._own.busy = nested
 
 
 def _file_name(category: str) -> str:
-    """The name of a category's handler, empty for a twin."""
+    """The name of a category's handler; empty for a text twin."""
     return next((name for name, own in HANDLER_CATEGORIES.items() if own.value == category), "")
 
 
@@ -280,15 +280,15 @@ _DEFERRED = "target not configured yet"
 def build_outputs(
     outputs: Outputs, handlers: Mapping[str, Mapping[str, Any]]
 ) -> tuple[dict[str, logging.Handler], dict[str, logging.Filterer]]:
-    """The handlers by name, and by category what judges for its logger.
+    """Build handlers by name, and the filters of each category's logger.
 
     Raises:
-        ConfigurationError: the standard library refused an entry; its reason is in the message.
+        ConfigurationError: the standard library rejected an entry; the message contains its reason.
     """
     parts = {"formatters": outputs.formatters, "filters": outputs.filters, "handlers": handlers}
-    # It replaces entries by what it builds of them.
+    # copies, since DictConfigurator replaces entries by what it builds
     anew = {section: {key: _entry(entry) for key, entry in each.items()} for section, each in parts.items()}
-    from logging.config import DictConfigurator  # with sockets and pickle, for few programs
+    from logging.config import DictConfigurator  # imports sockets and pickle, which few programs need
 
     configurator = DictConfigurator({"version": 1, **anew})
     config: Any = configurator.config
@@ -312,14 +312,14 @@ def build_outputs(
 
 
 def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry of its own, in which a class that is no name stands as the factory that it is."""
+    """A copy of an entry; a class object as `class` becomes a factory, since dictConfig expects a name."""
     if isinstance(entry.get("class"), type):
         return {"()": entry["class"], **{key: value for key, value in entry.items() if key != "class"}}
     return dict(entry)
 
 
 def _build_handlers(configurator: Any, entries: Any) -> None:
-    """Each handler in place of its entry; one whose target is another handler comes after it."""
+    """Replace each entry by its handler; a handler whose target is another handler is built after it."""
     waiting = []
     for name in sorted(entries):
         try:
@@ -351,10 +351,10 @@ def _refused(section: str, name: str, error: BaseException) -> ConfigurationErro
 
 
 def open_outlets(outputs: Outputs | None) -> Outlets | None:
-    """The user's formatters and handlers, built; None, and nothing loaded, where there are none.
+    """Build the user's formatters and handlers; None, without importing anything, if there are none.
 
     Raises:
-        ConfigurationError: the standard library could not build one of them.
+        ConfigurationError: the standard library rejected one of them.
     """
     if outputs is None:
         return None
@@ -365,7 +365,7 @@ def open_outlets(outputs: Outputs | None) -> Outlets | None:
 def open_copies(
     root: Path, options: Options, outlets: Outlets | None
 ) -> tuple[Mirrors | None, MirrorSink | None]:
-    """The category files, and what the pipeline hands lines to; None where nobody wants any."""
+    """Open the category files; return them and the sink for the pipeline, None if nothing is copied."""
     rotation = options.rotation or None
     mirrors = None
     if options.mirrors:
@@ -385,6 +385,6 @@ def open_copies(
 
 
 def handler_counts(copies: MirrorSink | None) -> dict[str, int]:
-    """How often the user's handlers, filters and formatters failed, by reason."""
+    """The failures of the user's handlers, filters and formatters, by reason."""
     takers = copies.takers if isinstance(copies, MirrorsForPeople) else None
     return dict(getattr(takers, "failures", {}))

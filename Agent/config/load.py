@@ -1,8 +1,7 @@
-"""Where options come from: the only place that puts the sources in order, and reads files and presets.
+"""Load options: the only module that orders the sources, and reads files and presets.
 
-The nearest comes first: arguments, environment, project file, user file, preset, `LOGGING_CONFIG`,
-defaults. What is read of a file are plain settings, each with its line; `tomllib` is loaded for one that is
-there.
+Priority: arguments, environment, project file, user file, preset, `LOGGING_CONFIG`, defaults. A file gives
+plain settings, each with its line; `tomllib` is imported only if there is a file.
 """
 
 from __future__ import annotations
@@ -38,38 +37,38 @@ if TYPE_CHECKING:
 
 PREFIX = "AGENT_TRACE_"
 ENVIRONMENT = {"ROOT" if name == "trace_root" else name.upper(): name for name in SETTABLE}
-"""What stands behind AGENT_TRACE_ in a variable's name, and the option that it sets."""
+"""The part of a variable's name after AGENT_TRACE_, and the option that it sets."""
 PRESET_VARIABLE = "AGENT_TRACE_PRESET"
 
 _EXAMPLES = {
     "levels": "learning=INFO,agents=WARNING",
     "captures": "learning=metadata,tool:search=full,field:prompt=metadata",
 }
-"""How a variable holds a table of words."""
+"""An example of how a variable holds each table."""
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
 class LoadedOptions(NamedTuple):
-    """What all sources together say."""
+    """The result of reading all sources."""
 
     settings: Settings
-    """Every option, with the source whose word holds."""
+    """Every option, with the source that decided it."""
     preset: Setting | None
-    """The preset that was chosen."""
+    """The chosen preset."""
 
 
 def options_from(
     arguments: Mapping[str, Any], environment: Mapping[str, str] | None = None, base: Options | None = None
 ) -> Options:
-    """The options that hold: arguments, environment, files, preset, then `base`, then defaults.
+    """The effective options: arguments, environment, files, preset, then `base`, then defaults.
 
     Args:
-        arguments: options by name, and `preset`; None says nothing.
-        environment: the variables, those of the process by default.
-        base: what `LOGGING_CONFIG` says.
+        arguments: options by name, and `preset`; None means not set.
+        environment: the variables; default: those of the process.
+        base: the options of `LOGGING_CONFIG`.
 
     Raises:
-        ConfigurationError: the first setting that cannot be, with its place.
+        ConfigurationError: a setting is invalid; names the first one and its source.
     """
     found = found_settings(arguments, environment, base)
     outputs = base.outputs if base is not None else None
@@ -106,7 +105,7 @@ def found_settings(
 
 
 def preset_values(name: str) -> dict[str, Any]:
-    """The options that a preset sets; ConfigurationError if there is none of that name."""
+    """The options that a preset sets; ConfigurationError if it does not exist."""
     return put_together(_settings_of(Setting(name, "argument")))
 
 
@@ -120,9 +119,9 @@ def _chosen_by_variable(environment: Mapping[str, str]) -> Setting | None:
 
 
 def configured_root() -> Path:
-    """The trace root that the environment, a file or the default names; commands and analysis begin there.
+    """The trace root from the environment, a file or the default; used by commands and analysis.
 
-    A variable that names it is obeyed before any file is opened.
+    If the variable is set, no file is opened.
     """
     from pathlib import Path
 
@@ -154,7 +153,7 @@ def _parse(variable: str, name: str, text: str) -> Any:
 
 
 def _entry(variable: str, name: str, part: str) -> tuple[str, Any]:
-    """`learning=INFO` of a table of levels, `agents=200000000:10` of one of rotations."""
+    """Parse `learning=INFO` in a table of levels, or `agents=200000000:10` in one of rotations."""
     category, equals, value = (piece.strip() for piece in part.partition("="))
     if name in _EXAMPLES and equals and value:
         return category, value
@@ -175,11 +174,11 @@ def _whole(variable: str, whole: str, text: str) -> int:
 def redaction_key(
     environment: Mapping[str, str] | None = None, lacking: Callable[[str], None] = note
 ) -> bytes:
-    """The secret by which redaction tokens are made, kept in the user's configuration directory.
+    """The secret key for redaction tokens, kept in the user's configuration directory.
 
-    It is made at first use. Where it cannot be kept, one for this process alone serves: the tokens of one
-    secret then match within the process only. `lacking` is told so; of a key that is there and cannot be
-    used, stderr is told, too.
+    It is created at first use. If it cannot be stored, a key for this process is used, so tokens of one
+    secret match only within the process; `lacking` is called with that message. If an existing key is
+    unusable, a message on stderr says so.
     """
     environment = os.environ if environment is None else environment
     home = environment.get("XDG_CONFIG_HOME") or os.path.join(environment.get("HOME", ""), ".config")  # noqa: PTH118
@@ -193,7 +192,7 @@ def redaction_key(
     try:
         return _read_key(path)
     except (FileNotFoundError, NotADirectoryError):
-        pass  # it is made below
+        pass  # created below
     except OSError as error:
         lacking("the redaction key could not be read; tokens match within this process only")
         say(
@@ -209,9 +208,9 @@ def redaction_key(
 
 
 def _kept(key: bytes, path: Path) -> bytes:
-    """Keep a new key; the one of another process that was faster is taken instead."""
+    """Store a new key; if another process was faster, return its key."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Written aside and linked, so that two processes that come first agree on one key.
+    # Written aside and then linked, so that two processes that start together agree on one key.
     aside = path.with_name(f"redaction.key.{os.getpid()}")
     fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -221,7 +220,7 @@ def _kept(key: bytes, path: Path) -> bytes:
     try:
         os.link(aside, path)
     except FileExistsError:
-        pass  # that is read now
+        pass  # the other process's key is read now
     finally:
         aside.unlink()
     return _read_key(path)
@@ -234,8 +233,7 @@ def _read_key(path: Path) -> bytes:
     return key
 
 
-# Only messages and `config show --origin` ask; a key in an unusual way of writing has the line of its
-# table.
+# Only used for messages and `config show --origin`; a key in unusual notation gets its table's line.
 
 _PART = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')"""
 _NAME = rf"{_PART}(?:\s*\.\s*{_PART})*"
@@ -245,7 +243,7 @@ _PARTS = re.compile(_PART)
 
 
 def line_of(text: str, name: tuple[str, ...]) -> int | None:
-    """The line, counted from 1, of a key or of what surrounds it nearest; None where neither was found."""
+    """The line, counted from 1, of a key, else of its nearest enclosing table or key; None without either."""
     table: tuple[str, ...] = ()
     nearest, depth = None, 0
     for number, line in enumerate(text.split("\n"), start=1):
@@ -273,26 +271,26 @@ _FOREIGN = "ignored: it belongs to another user, in a world-writable directory"
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationFile:
-    """A file that was read."""
+    """The settings of a configuration file."""
 
     path: str
     settings: Settings = field(default_factory=dict)
     preset: Setting | None = None
-    """The preset that it chooses."""
+    """The preset that the file chooses."""
 
 
 def project_file(directory: str | None = None) -> ConfigurationFile | None:
-    """The nearest `agent-trace.toml`, or `pyproject.toml` with our table, from a directory upwards.
+    """Read the nearest `agent-trace.toml`, or `pyproject.toml` with our table, upwards from a directory.
 
     Raises:
-        ConfigurationError: it cannot be read, or says something that cannot be.
+        ConfigurationError: the file cannot be read, or a setting is invalid.
     """
     for path in project_paths(directory):
         if _state(path) != "":
             continue
         if path.endswith(OWN_NAME):
             return read_file(path)
-        # Nearly every project has one, and few of them mean us: the parser is not loaded for those.
+        # Most pyproject.toml files do not mention us; then the TOML parser is not imported.
         if b"agent-trace" not in _read_bytes(path):
             continue
         found = read_file(path, TABLE)
@@ -302,13 +300,13 @@ def project_file(directory: str | None = None) -> ConfigurationFile | None:
 
 
 def user_file(environment: Mapping[str, str]) -> ConfigurationFile | None:
-    """The user's own file, None if there is none."""
+    """Read the user's own file; None if it does not exist."""
     path = user_path(environment)
     return None if path is None or _state(path) != "" else read_file(path)
 
 
 def project_paths(directory: str | None = None) -> Iterator[str]:
-    """Where the project's file may stand, nearest first."""
+    """The possible paths of the project's file, nearest first."""
     try:
         place = os.path.abspath(directory) if directory is not None else os.getcwd()  # noqa: PTH100, PTH109
     except OSError:  # the working directory was removed
@@ -323,15 +321,15 @@ def project_paths(directory: str | None = None) -> Iterator[str]:
 
 
 def user_path(environment: Mapping[str, str]) -> str | None:
-    """Where the user's own file may stand, by XDG; None where no home is known."""
+    """The path of the user's own file by XDG; None if there is no home directory."""
     home = environment.get("XDG_CONFIG_HOME", "")
-    if not os.path.isabs(home):  # noqa: PTH117 - a relative one is to be ignored, says XDG
+    if not os.path.isabs(home):  # noqa: PTH117 - XDG says to ignore a relative path
         home = os.path.join(environment.get("HOME", ""), ".config")  # noqa: PTH118
     return os.path.join(home, "agent-trace", "config.toml") if os.path.isabs(home) else None  # noqa: PTH117, PTH118
 
 
 def state_of(path: str) -> str:
-    """How a file that is looked for stands: `read`, `not there`, or why it is passed over."""
+    """The state of a configuration file: `read`, `not there`, or why it is skipped."""
     state = _state(path)
     if state:
         return state
@@ -340,12 +338,12 @@ def state_of(path: str) -> str:
 
 
 def _state(path: str) -> str:
-    """Empty where the file is to be read."""
+    """The reason not to read a file; empty if it is to be read."""
     try:
         status = os.stat(path)  # noqa: PTH116
     except (FileNotFoundError, NotADirectoryError):
         return "not there"
-    except PermissionError:  # a daemon that gave up its rights keeps the home of whom it was
+    except PermissionError:  # a daemon that dropped privileges still has its former user's HOME
         return "in a directory without access"
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -373,10 +371,10 @@ def _unreadable(path: str, error: OSError) -> ConfigurationError:
 
 
 def read_file(path: str, table: tuple[str, ...] = ()) -> ConfigurationFile | None:
-    """What a file says, in one of its tables; None where it has no such table.
+    """Read one table of a file; None if the file does not have it.
 
     Raises:
-        ConfigurationError: with path and line, for what is no TOML, no option, or no value of one.
+        ConfigurationError: invalid TOML, or an unknown or invalid option; with path and line.
     """
     import tomllib
 
@@ -431,7 +429,7 @@ def _told(path: str, text: str, table: tuple[str, ...], document: Mapping[str, A
 
 
 def _directory() -> Path:
-    """Where the presets are; the build copies them into `Agent/config/presets`."""
+    """The directory of the presets; the build copies them into `Agent/config/presets`."""
     from pathlib import Path
 
     here = Path(__file__).parent
@@ -447,7 +445,7 @@ def preset_names() -> list[str]:
 
 
 def preset_path(name: str) -> Path:
-    """The file of a preset; ConfigurationError if there is none of that name."""
+    """The file of a preset; ConfigurationError if it does not exist."""
     names = preset_names()
     if name not in names:
         raise ConfigurationError(
@@ -457,7 +455,7 @@ def preset_path(name: str) -> Path:
 
 
 def read_preset(chosen: Setting) -> ConfigurationFile:
-    """What the chosen preset says; ConfigurationError, with the place of the choice, where it is none."""
+    """Read the chosen preset; ConfigurationError with the source of the choice if it does not exist."""
     try:
         path = preset_path(chosen.value)
     except ConfigurationError as error:

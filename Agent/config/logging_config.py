@@ -1,9 +1,9 @@
-"""`setup_logging()` and the one place to customise what it does.
+"""`setup_logging()`, and `LOGGING_CONFIG` to customise it.
 
-Change `LOGGING_CONFIG` before the first event, or hand a changed copy to `setup_logging`. It has the shape
-of the standard library's `dictConfig`: seven handlers are the category files across sessions, others may be
-added; loggers are the sources of events, and a logger's level decides what is recorded at all.
-`handler_config.py` reads it; how the parts then meet is in `recording.py`.
+Change `LOGGING_CONFIG` before the first event, or pass a changed copy to `setup_logging`. It has the form of
+the standard library's `dictConfig`: seven handlers are the category files across sessions, and others can be
+added; loggers are the sources of events, and a logger's level decides what is recorded. `handler_config.py`
+reads it; `recording.py` then connects the parts.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ __all__ = [
 
 LOGGING_CONFIG: dict[str, Any] = {
     "version": 1,
-    # `json` is a line of the recording, `text` what people read; add your own: format, datefmt, style, class.
+    # `json` is the recorded line, `text` is for people; add your own: format, datefmt, style, class.
     "formatters": {"json": dict(JSON_FORMATTER), "text": dict(TEXT_FORMATTER)},
     "filters": {},
-    # `agent_file`, `learning_file` ...: the category files with their sizes, each named by the logger of its
-    # events. A handler of any other name needs a class, and a logger that names it.
+    # `agent_file`, `learning_file`, ...: category files with their sizes, each named by the logger of its
+    # events. Any other handler needs a class, and a logger that names it.
     "handlers": {
         name: {
             "filename": MIRROR_FILES[category],
@@ -79,25 +79,25 @@ LOGGING_CONFIG: dict[str, Any] = {
 
 
 def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> RecordingSession:
-    """Begin to record, or change what is recorded; the session that events go to.
+    """Start recording, or change what is recorded; return the session that events go to.
 
-    While a session runs only levels can be changed in it; any other change ends it and begins another.
+    During a session only levels can change; any other change ends the session and starts a new one.
 
     Args:
-        config: a value shaped like `LOGGING_CONFIG`, which holds without it.
-        options: fields of `Options` by name, such as `trace_root`, `level`, `console`, and `preset`; they go
-            over the environment (AGENT_TRACE_ROOT, AGENT_TRACE_LEVEL, ...), which goes over the configuration
-            files, which go over the preset, which goes over `config`.
+        config: a mapping like `LOGGING_CONFIG`; default: `LOGGING_CONFIG` itself.
+        options: fields of `Options` by name, such as `trace_root`, `level`, `console`, and `preset`. They
+            override the environment (AGENT_TRACE_ROOT, AGENT_TRACE_LEVEL, ...), which overrides configuration
+            files, which override the preset, which overrides `config`.
 
     Raises:
-        ConfigurationError: a setting that cannot be, or a trace root that cannot be written.
+        ConfigurationError: a setting is invalid, or the trace root cannot be written.
     """
     with wiring_lock():
         session = current_session()
         if session is None:
             wanted = options_from(options, base=options_in(LOGGING_CONFIG if config is None else config))
             return _begin(wanted)
-        # What is not named stays as it is.
+        # Options without a new value stay unchanged.
         base = session.options
         given = {name: value for name, value in options.items() if value is not None}
         if config is not None:
@@ -111,14 +111,14 @@ def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> Re
             return set_levels(wanted)
         from Agent.config.handlers import open_outlets
 
-        # Built first: what cannot be is no reason to end what runs.
+        # Built first: if that fails, the running session continues.
         outlets = open_outlets(wanted.outputs)
         shutdown_logging()
         return _begin(wanted, outlets)
 
 
 def begin_again() -> RecordingSession:
-    """Begin with the options of the session whose directory was removed, else with the configured ones."""
+    """Start with the options of the session whose directory was removed, else with the configured ones."""
     options = options_to_go_on_with()
     with wiring_lock():
         return setup_logging() if options is None else _begin(options)
@@ -138,25 +138,25 @@ def _begin(options: Options, outlets: Outlets | None = None) -> RecordingSession
 
 
 def options_in(config: Mapping[str, Any]) -> Options:
-    """The options in a value shaped like `LOGGING_CONFIG`; ConfigurationError names what it cannot mean."""
+    """Read the options of a mapping like `LOGGING_CONFIG`; ConfigurationError if it is invalid."""
     return read_sections(config)
 
 
 class EffectiveSettings(NamedTuple):
-    """The settings that a program would record with if it began here."""
+    """The settings that would apply to a recording started here."""
 
     settings: Settings
-    """By option, by `option.category` for the tables; all of them."""
+    """Every setting, by option, and by `option.category` for tables."""
     preset: Setting | None
     outputs: dict[str, Any] | None
-    """Formatters and handlers of `LOGGING_CONFIG`, where they are not as they come."""
+    """Formatters and handlers of `LOGGING_CONFIG`; None if they are the defaults."""
 
 
 def effective_settings() -> EffectiveSettings:
-    """Every option as it holds here; a category's level is never below the overall one.
+    """Every option as it applies here; a category's level is at least the overall level.
 
     Raises:
-        ConfigurationError: a file or variable says something that cannot be.
+        ConfigurationError: a file or variable has an invalid setting.
     """
     base = options_in(LOGGING_CONFIG)
     found, preset = found_settings({}, base=base)

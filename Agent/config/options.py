@@ -1,8 +1,8 @@
-"""What can be set, with its defaults, as one frozen value; how it is found out is `load.py`'s business."""
+"""All options with their defaults, as one frozen value; `load.py` finds out their values."""
 
 from __future__ import annotations
 
-# Imported where it is used: it is a twentieth of what importing the package costs.
+# pathlib is imported where it is used: it takes 5 % of the package's import time.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -26,31 +26,31 @@ def _path(text: str | PathLike[str]) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class MirrorForm:
-    """What a category file has beyond its sizes."""
+    """The properties of a category file besides its sizes."""
 
     filename: str | None = None
-    """Its place, relative to the trace root unless absolute; None for the usual one."""
+    """Its path, relative to the trace root unless absolute; None for the default path."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """`formatter`, `level` and `filters`, as `dictConfig` takes them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Who gets the events of each category, where that is not what comes by default."""
+    """The receivers of each category's events, if they differ from the defaults."""
 
     routes: Mapping[str, tuple[str, ...]]
     """Category to the names of its handlers, in order."""
     forms: Mapping[str, MirrorForm]
-    """Category to what is particular about its file."""
+    """Category to the properties of its file that differ from the defaults."""
     handlers: Mapping[str, Mapping[str, Any]]
-    """Additional handlers that some logger names."""
+    """Additional handlers that a logger names."""
     logger_filters: Mapping[str, tuple[str, ...]]
     """Category to the names of its logger's filters."""
     formatters: Mapping[str, Mapping[str, Any]]
     filters: Mapping[str, Mapping[str, Any]]
 
     def described(self) -> dict[str, Any]:
-        """For `session.json` and `config show`: names and classes, and no argument of a handler."""
+        """For `session.json` and `config show`: names and classes, but no arguments of handlers."""
         return {
             "routes": {category: list(names) for category, names in self.routes.items()},
             "handlers": {name: str(made_by(entry)) for name, entry in self.handlers.items()},
@@ -65,63 +65,64 @@ class Outputs:
 
 
 def made_by(entry: Mapping[str, Any]) -> Any:
-    """The class or factory of a handler, formatter or filter, None where it names none."""
+    """The class or factory of a handler, formatter or filter; None if it names none."""
     return entry.get("()", entry.get("class"))
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Everything that recording obeys."""
+    """All options of recording."""
 
     trace_root: Path = field(default_factory=lambda: _path("trace"))
-    """Where the tree is; `./trace` of the directory in which recording began."""
+    """The root of all traces; by default `./trace` in the directory where recording began."""
     level: str = "DEBUG"
-    """The lowest level that is recorded: DEBUG, INFO, WARNING, ERROR, CRITICAL or OFF."""
+    """The lowest recorded level: DEBUG, INFO, WARNING, ERROR, CRITICAL or OFF."""
     levels: Mapping[str, str] = field(default_factory=dict)
-    """The same by category, where it differs."""
+    """Levels of single categories."""
     segment_size_bytes: int = field(default=64 * 1024 * 1024, metadata={"least": 4096})
-    """A session file that would grow beyond is rolled first."""
+    """The size of a session file, in bytes; it is rolled before it would become larger."""
     max_open_files: int = field(default=1024, metadata={"least": 4})
-    """How many descriptors serve all agents."""
+    """The number of file descriptors shared by all agents."""
     mirrors: bool = True
-    """Whether the category files across sessions are written."""
+    """Whether to write the category files across sessions."""
     rotation: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Category to (size in bytes, number of old files) of its mirror, where it differs from the default."""
+    """Category to (size in bytes, number of old files) of its mirror, if it differs from the default."""
     buffer_entries: int = field(default=100, metadata={"least": 0})
-    """How many performance metrics are held back at most; 0 writes each at once."""
+    """The most performance metrics that are buffered; 0 writes each at once."""
     redact: bool = True
-    """Whether secrets are replaced before they reach the disk."""
+    """Whether to replace secrets before they reach the disk."""
     capture: str = "redacted"
-    """What is kept of values: `full`, `redacted` (without secrets) or `metadata` (their shapes alone)."""
+    """What to keep of values: `full`, `redacted` (without secrets) or `metadata` (only their shapes)."""
     captures: Mapping[str, str] = field(default_factory=dict)
-    """The same by category, by `tool:PATTERN` and by `field:PATTERN`, where it differs."""
+    """The same for single categories, and for `tool:PATTERN` and `field:PATTERN`."""
     console: bool = False
-    """Whether each event is shown on stderr, too."""
+    """Whether to show each event on stderr too."""
     state: str = field(default="exit", metadata={"words": ("exit", "strict")})
-    """`strict` looks at an agent's state when each action begins, too, not only when its first ones do."""
+    """`strict` also captures an agent's state at the start of every action, not only of its first ones."""
     board: bool = True
-    """Whether open spans are kept where a kill leaves them readable."""
+    """Whether to store open spans so that they can be read after a kill."""
     durability: str = field(default="kernel", metadata={"words": ("kernel", "disk", "queued")})
-    """What holds when a call returns: `kernel` survives a kill of the process, `disk` a power cut as well.
+    """What an event survives once its call returned: under `kernel` a kill, under `disk` also a power cut.
 
-    `queued` hands events to a thread that writes them: the call waits for no disk, a kill may lose the queue.
+    `queued` passes events to a thread that writes them: calls never wait for the disk, but a kill may lose
+    the queue.
     """
     sync_errors: bool = True
-    """Whether errors are brought to the disk under `kernel`, too; a burst of them shares one sync."""
+    """Whether to sync errors to disk under `kernel` too; a burst of them shares one sync."""
     queue_size: int = field(default=10_000, metadata={"least": 1})
-    """How many events wait at most under `queued`."""
+    """The most events in the queue under `queued`."""
     queue_full: str = field(default="block", metadata={"words": ("block", "drop_new")})
-    """What a call does when they are that many: `block` waits, `drop_new` drops its event and counts it."""
+    """What a call does when the queue is full: `block` waits, `drop_new` drops its event and counts it."""
     max_session_bytes: int = field(default=0, metadata={"least": 0})
-    """What a session's files may come to before its oldest segments are retired; 0 keeps all."""
+    """The size of a session's files above which its oldest segments are retired; 0 for no limit."""
     keep_sessions: int = field(default=0, metadata={"least": 0})
-    """How many sessions stay under the root; 0 keeps all."""
+    """The number of sessions to keep under the root; 0 keeps all."""
     seal_at_end: bool = False
-    """Whether the session is sealed into Parquet when it ends; its JSON lines stay."""
+    """Whether to seal the session into Parquet when it ends; its JSON lines stay."""
     outputs: Outputs | None = None
-    """Formatters, filters and handlers of `LOGGING_CONFIG`, where they are not as they come.
+    """Formatters, filters and handlers of `LOGGING_CONFIG`; None for the defaults.
 
-    They name code, so they are set in code alone: by no argument, variable or file.
+    They contain code, so only code can set them: no argument, variable or file does.
     """
 
 
@@ -130,7 +131,7 @@ SETTABLE = tuple(name for name in Options.__dataclass_fields__ if name != "outpu
 
 
 def checked(options: Options) -> Options:
-    """The same options; ConfigurationError names the first that cannot be."""
+    """The options, unchanged; ConfigurationError names the first invalid one."""
     level_number(options.level)
     if not isinstance(options.levels, Mapping):
         raise ConfigurationError("levels is not a mapping", remedy='use {"learning": "INFO"}')
@@ -155,7 +156,7 @@ def checked(options: Options) -> Options:
 
 
 def _check_captures(options: Options) -> None:
-    """Nothing where each name is a category or a pattern, and each level one."""
+    """Raise ConfigurationError unless each name is a category or pattern and each value a capture level."""
     if not isinstance(options.captures, Mapping):
         raise ConfigurationError("captures is not a mapping", remedy='use {"field:prompt": "metadata"}')
     for name in options.captures:
@@ -193,7 +194,7 @@ def _check_rotation(rotation: Any) -> None:
 
 
 def is_rotation(sizes: Any) -> bool:
-    """Whether that is the size of a file in bytes, and how many old ones are kept."""
+    """Whether a value is a file size in bytes (at least 1) and a number of old files."""
     if not isinstance(sizes, tuple | list) or len(sizes) != 2:
         return False
     whole = all(isinstance(number, int) and not isinstance(number, bool) for number in sizes)
@@ -201,7 +202,7 @@ def is_rotation(sizes: Any) -> bool:
 
 
 def with_changes(options: Options, changes: Mapping[str, Any]) -> Options:
-    """The options with some of them set; ConfigurationError for a name that is none."""
+    """The options with some of them changed; ConfigurationError for an unknown name."""
     unknown = sorted(map(str, set(changes) - set(SETTABLE)))
     if unknown:
         raise ConfigurationError(
@@ -218,7 +219,7 @@ def with_changes(options: Options, changes: Mapping[str, Any]) -> Options:
 
 
 def near_miss(name: object, names: Iterable[str]) -> str:
-    """` (did you mean ...?)` where one of the names is near, else nothing."""
+    """` (did you mean ...?)` if one of the names is similar, else ""."""
     import difflib
 
     near = difflib.get_close_matches(str(name).lower(), list(map(str, names)), n=1)
@@ -226,7 +227,7 @@ def near_miss(name: object, names: Iterable[str]) -> str:
 
 
 def level_number(name: str) -> int:
-    """The number of a level's name; ConfigurationError for any other word."""
+    """The number of a level by its name; ConfigurationError for an unknown name."""
     upper = str(name).upper()
     if upper == "OFF":
         return LEVEL_OFF
@@ -240,24 +241,24 @@ DEFAULT = "default"
 
 
 class Setting(NamedTuple):
-    """A value and where it comes from."""
+    """A value with its source."""
 
     value: Any
     origin: str
     """`default`, `argument`, `LOGGING_CONFIG`, the name of a variable, or the path of a file."""
     line: int | None = None
-    """The line in that file, counted from 1, where it could be found."""
+    """The line in that file, counted from 1, if it was found."""
 
     def __str__(self) -> str:
         return f"{self.origin}:{self.line}" if self.line is not None else self.origin
 
 
 Settings = dict[str, Setting]
-"""`level`, `levels.learning`, `rotation.agents` ... to what is set there."""
+"""Settings by name: `level`, `levels.learning`, `rotation.agents`, ..."""
 
 
 def taken_apart(values: Mapping[str, Any], origin: str) -> Settings:
-    """The settings that some values make; tables become one a category."""
+    """The settings in some values; a table gives one setting per category."""
     found: Settings = {}
     for name, value in values.items():
         if name in TABLES and isinstance(value, Mapping):
@@ -268,7 +269,7 @@ def taken_apart(values: Mapping[str, Any], origin: str) -> Settings:
 
 
 def put_together(settings: Mapping[str, Setting]) -> dict[str, Any]:
-    """The values of options that settings make; the reverse of `taken_apart`."""
+    """The values of options from settings; the inverse of `taken_apart`."""
     values: dict[str, Any] = {}
     for name, setting in settings.items():
         option, dot, category = name.partition(".")
@@ -282,7 +283,7 @@ def put_together(settings: Mapping[str, Setting]) -> dict[str, Any]:
 
 
 def differing(options: Options) -> dict[str, Any]:
-    """What some options say beyond the defaults."""
+    """The options that differ from the defaults."""
     plain = Options()
     return {
         name: getattr(options, name) for name in SETTABLE if getattr(options, name) != getattr(plain, name)
@@ -290,7 +291,7 @@ def differing(options: Options) -> dict[str, Any]:
 
 
 def check_each(settings: Mapping[str, Setting]) -> None:
-    """Nothing where each setting can be; otherwise one error that says where the first wrong one stands."""
+    """Raise ConfigurationError, with its source, for the first invalid setting."""
     for name, setting in settings.items():
         try:
             with_changes(Options(), put_together({name: setting}))
@@ -299,7 +300,7 @@ def check_each(settings: Mapping[str, Setting]) -> None:
 
 
 def misplaced(message: str, setting: Setting, remedy: str | None) -> ConfigurationError:
-    """The error about a setting, with its place: a file and its line, or a variable before the message."""
+    """The error about a setting with its source: path and line, or the variable before the message."""
     if setting.origin.startswith("AGENT_TRACE_"):
         return ConfigurationError(f"{setting.origin}: {message}", remedy=remedy)
     if "/" in setting.origin or "\\" in setting.origin:

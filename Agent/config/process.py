@@ -1,7 +1,7 @@
-"""The process that records: its end, its forks, and the lock under which recording begins and ends in it.
+"""The recording process: its end, its forks, and the lock for starting and ending recording.
 
-Importing the package loads this, since hooks are called in the order in which they were registered; what they
-do is in `recording.py`, which comes with the first event.
+The package imports this module, since hooks run in the order of their registration; `recording.py`, which
+the first event imports, sets what they do.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 def _nothing() -> None:
-    """Where nothing was recorded yet, nothing is to be done."""
+    """The default hook: before the first event nothing needs to be done."""
 
 
 class Hooks(NamedTuple):
-    """What recording does when something happens to its process."""
+    """What recording does at the end of the process, before a fork, and after it in the child."""
 
     at_end: Callable[[], None] = _nothing
     before_fork: Callable[[], None] = _nothing
@@ -35,7 +35,7 @@ class Hooks(NamedTuple):
 
 
 def _lacks_descriptors() -> bool:
-    """Whether no file can be opened, because this process or the system has too many open."""
+    """Whether no file can be opened, because the process or the system has too many open files."""
     try:
         os.close(os.open("/", os.O_RDONLY))
     except OSError as error:
@@ -44,7 +44,7 @@ def _lacks_descriptors() -> bool:
 
 
 class Unrecorded:
-    """The calls that came while nothing could be recorded, and when the next of them tries to begin again."""
+    """Counts calls while nothing can be recorded, and decides when to try to start recording again."""
 
     RETRY_NS = 1_000_000_000
 
@@ -56,12 +56,12 @@ class Unrecorded:
         """The trace root in which something was removed."""
 
     def wait_for_removal(self, root: Path) -> None:
-        """Try again when a trace root is gone, or after a while: until then it may be being emptied."""
+        """Try again once the trace root is gone, or after a delay: its removal may still be in progress."""
         self._removed = root
         self.try_again_ns = time.monotonic_ns() + self.RETRY_NS
 
     def waits(self) -> bool:
-        """Whether it is too soon to try again; where descriptors were lacking, not once one is free."""
+        """Whether it is too soon to try again; a lack of descriptors waits only until one is free."""
         if time.monotonic_ns() >= self.try_again_ns:
             return False
         if self._removed is not None:
@@ -69,13 +69,13 @@ class Unrecorded:
         return not self._lacked_descriptors or _lacks_descriptors()
 
     def require_descriptors(self) -> None:
-        """Raise OSError where none is free: modules that cannot be opened would be taken for missing ones."""
+        """Raise OSError without a free descriptor: imports would then fail as if modules were missing."""
         self._lacked_descriptors, self._removed = _lacks_descriptors(), None
         if self._lacked_descriptors:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     def tell(self) -> None:
-        """Say on stderr how many there were, where no session came to hold their number."""
+        """Report the number of lost calls on stderr, if no later session recorded it."""
         calls = self.take()
         if calls:
             from Agent.record.health import say
@@ -83,7 +83,7 @@ class Unrecorded:
             say(f"{calls} events were not recorded: {obstacle() or 'nothing could be recorded'}")
 
     def take(self) -> int:
-        """How many there were; they count as told from here on."""
+        """Return the number of lost calls and reset it."""
         calls, self.calls, self.try_again_ns, self._removed = self.calls, 0, 0, None
         return calls
 
@@ -94,26 +94,26 @@ _last: list[Callable[[], None]] = []
 _ended = False
 _obstacle: str | None = None
 _forking = 0
-"""The process that forks now, as its child sees it."""
+"""The process that is forking, for its child."""
 _parents: dict[int, int | None] = {}
-"""Who had started, by `multiprocessing`, the processes that this one was forked from; None for nobody."""
-# Re-entrant: a signal handler may log while its own thread is setting up.
+"""By pid of each ancestor by fork: the pid that had started it by `multiprocessing`, or None."""
+# Re-entrant: a signal handler may log while its own thread starts recording.
 _lock = threading.RLock()
 
 
 def wiring_lock() -> threading.RLock:
-    """Held by whoever begins or ends recording: threads that log first together begin one session."""
+    """The lock for starting and ending recording: threads that log first together start one session."""
     return _lock
 
 
 def has_ended() -> bool:
-    """Whether the process is ending and recording with it."""
+    """Whether the process, and recording with it, is ending."""
     return _ended
 
 
 def note_obstacle(what: str | None) -> None:
-    """Keep why nothing is recorded; None once something is."""
-    global _obstacle  # noqa: PLW0603 - of the one recording of this process
+    """Store why nothing is recorded; None when recording works."""
+    global _obstacle  # noqa: PLW0603 - the one recording of this process
     _obstacle = what
 
 
@@ -123,16 +123,16 @@ def obstacle() -> str | None:
 
 
 def set_hooks(hooks: Hooks) -> None:
-    """Say what is to be done from now on."""
-    global _hooks  # noqa: PLW0603 - of the one recording of this process
+    """Set what to do at the process's end and forks."""
+    global _hooks  # noqa: PLW0603 - the one recording of this process
     _hooks = hooks
 
 
 def program() -> Program | None:
-    """The process whose program this one belongs to: the one that `multiprocessing` was first used by.
+    """The root process of this program: the one that first used `multiprocessing`.
 
-    That is this process itself, if no other started it by `multiprocessing`, or if that one has ended. None
-    where `multiprocessing` is not loaded, and where the system does not say when processes started.
+    It is this process itself if it was not started by `multiprocessing`, or if the root has ended. None if
+    `multiprocessing` is not imported, or if the system does not report start times of processes.
     """
     processes = sys.modules.get("multiprocessing.process")
     if processes is None:
@@ -147,18 +147,18 @@ def program() -> Program | None:
     if own is None or first is None:
         return own
     found = Program.of(first)
-    # one that started later has got the number of a process that ended
+    # a process that started later reuses the pid of one that ended
     return own if found is None or found.start_ticks > own.start_ticks else found
 
 
 begin_late: Callable[[], None] = _nothing
-"""Begins a session that holds the number of unrecorded calls, if one can be made by now; set likewise."""
+"""Starts a session for the number of lost calls, if that is possible now; set by `first_event.py`."""
 end_program: Callable[[], None] = _nothing
-"""Ends the session that other processes of this program began; set once, by `config/first_event.py`."""
+"""Ends the session that other processes of this program began; set by `first_event.py`."""
 
 
 def call_at_last(what: Callable[[], None]) -> None:
-    """Have something done when recording has ended with its process, as sending what it wrote last."""
+    """Register a call for after the end of recording, such as sending the last events."""
     _last.append(what)
 
 
@@ -169,7 +169,7 @@ def _end_with_process() -> None:
     _ended = True
     _hooks.at_end()
     unrecorded.tell()
-    # what `multiprocessing` loads when it starts a process, by whichever method
+    # every start method of `multiprocessing` imports this module
     if "multiprocessing.popen_fork" in sys.modules:
         end_program()
     for call in _last:
@@ -177,16 +177,16 @@ def _end_with_process() -> None:
 
 
 def _before_fork() -> None:
-    global _forking  # noqa: PLW0603 - of the one process
-    # A child made while another thread begins to record would wait for that thread, which it does not have.
-    # Not for ever: whoever holds the lock may be waiting for this very thread.
+    global _forking  # noqa: PLW0603 - the one process
+    # Otherwise a child forked while another thread starts recording would wait for a thread that it does not
+    # have. With a timeout, since the holder of the lock may be waiting for this thread.
     _lock.acquire(timeout=5.0)
     _forking = os.getpid()
     _hooks.before_fork()
 
 
 def _after_fork_in_parent() -> None:
-    with suppress(RuntimeError):  # it was not had
+    with suppress(RuntimeError):  # the lock was not acquired in time
         _lock.release()
 
 
@@ -194,14 +194,14 @@ def _after_fork_in_child() -> None:
     global _lock  # noqa: PLW0603 - another thread of the parent may have held it
     _lock = threading.RLock()
     processes = sys.modules.get("multiprocessing.process")
-    # the child itself has not been told yet who started it
+    # in the child, `multiprocessing` has not yet set who started it: this is still the parent's value
     parent = None if processes is None else processes.parent_process()
     _parents[_forking] = None if parent is None else parent.pid
     unrecorded.take()
     _hooks.after_fork_in_child()
 
 
-# At import, not at the first event: what the program itself does at its end comes before, and is recorded.
+# At import, so that the program's own exit handlers run before and are recorded.
 atexit.register(_end_with_process)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(

@@ -1,8 +1,8 @@
-"""Recording in this process: where sink, mirrors, board, redactor and pipeline meet, and how they end.
+"""Start and end recording in this process: connect sink, mirrors, board, redactor and pipeline.
 
-`setup_logging` hands in the options. Children find the session through the environment, forks become
-writers of their own, and the end of the program is written into the record. Where a policy is set, the
-thread of `Keeper` keeps the tree small: it retires segments and removes old sessions.
+`setup_logging` passes the options. Child processes find the session through the environment, forks get their
+own writers, and the end of the program is recorded. If a policy is set, the thread of `Keeper` applies it:
+it retires segments and removes old sessions.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
 
 
 _INTERVAL_S: Final = 0.25
-# what retention may take of the time, so that the program is not slowed by it
+# the largest share of time for retention, so that it does not slow down the program
 _SHARE: Final = 0.25
-# how long the thread works before it pauses, and how long at most where it falls behind
+# the work between two pauses, normally and at most (when retention falls behind)
 _BURST_S: Final = 0.0003
 _LONG_BURST_S: Final = 0.01
 _PAUSE_S: Final = 0.001
@@ -66,14 +66,14 @@ _LAST_PASS_S: Final = 1.0
 
 
 class Keeper:
-    """Holds one process's session to the policies of its options.
+    """Applies the retention policies of the options to this process's session.
 
     Args:
         session: the session's directory.
         options: `max_session_bytes` and `keep_sessions`.
-        pipeline: takes the `log.retired` events, and what went wrong.
-        rolled: how many segments this process has rolled so far.
-        began: whether this process made the session, and so has old ones removed.
+        pipeline: gets the `log.retired` events, and errors of retention.
+        rolled: returns the number of segments that this process has rolled.
+        began: whether this process created the session; only then it removes old sessions.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Keeper:
         )
         try:
             self._thread.start()
-        except RuntimeError as error:  # at the end of the interpreter; the end of the session does its pass
+        except RuntimeError as error:  # the interpreter is ending; the end of the session applies the policy
             self._thread = None
             self._pipeline.health.trouble("retention", error)
 
@@ -123,12 +123,12 @@ class Keeper:
             took_s = time.monotonic() - began
             if done is not None and not done.in_use:
                 self._looked_at = rolled
-            # where much had to go, as much may have come meanwhile
+            # if much was retired, as much may have been written in the meantime
             behind = done is not None and done.size_bytes > self._options.max_session_bytes // _MUCH_PARTS
             pause_s = _LEAST_PAUSE_S if behind else max(took_s * (1 / _SHARE - 1), _INTERVAL_S)
 
     def _retire(self) -> Retired | None:
-        """One pass; None if it could not be made, or another process is at it."""
+        """Apply the policy once; None if that failed or another process is doing it."""
         from Agent.tree.retention import Retention
 
         with self._turn:
@@ -146,10 +146,10 @@ class Keeper:
         return done
 
     def _breathe(self, excess_bytes: int) -> bool:
-        """Let the program go on: without these pauses each of its calls would wait for this thread.
+        """Pause, so that the program's calls do not wait for this thread; return whether to continue.
 
-        The further the record is beyond its limit the longer is the work between two pauses: a program that
-        writes faster than its record may grow is slowed.
+        The further the session exceeds its limit, the longer the work between two pauses, which slows down a
+        program that writes faster than retention deletes.
         """
         if threading.current_thread() is self._thread:
             now = time.perf_counter()
@@ -193,26 +193,26 @@ class Keeper:
             self._pipeline.health.trouble("removal of old sessions", error)
 
     def stop(self) -> None:
-        """End the thread, and hold the session to its limit once more."""
+        """Stop the thread, and apply the policy once more."""
         self._stopping.set()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=_PATIENCE_S)
-            if thread.is_alive():  # the disk hangs; the end of the program does not wait for it
+            if thread.is_alive():  # the disk hangs; do not block the end of the program
                 return
         if self._options.max_session_bytes > 0:
             self._stopping = threading.Event()
-            # also where nothing of this process rolled: its children may have been turned away by each other
+            # even if this process rolled nothing: its children may have blocked each other's passes
             until = time.monotonic() + _LAST_PASS_S
             while self._retire() is None and time.monotonic() < until:
                 time.sleep(_LAST_PASS_S / 10)
 
     def abandon(self) -> None:
-        """End the thread of a session whose directory is gone."""
+        """Stop the thread of a session whose directory is gone."""
         self._stopping.set()
 
     def after_fork_in_child(self) -> None:
-        """A child looks after its own segments; old sessions are its parent's business."""
+        """Continue in a forked child, for its own segments; only the parent removes old sessions."""
         self._removes_sessions = False
         self._retention = None
         self._looked_at = self._rolled()
@@ -222,13 +222,13 @@ class Keeper:
 def keeper_for(
     session: Path, options: Options, pipeline: Pipeline, rolled: Callable[[], int], *, began: bool
 ) -> Keeper | None:
-    """The keeper that the options ask for; None where they set no policy."""
+    """Start a keeper if the options set a policy that this process applies; else None."""
     if options.max_session_bytes <= 0 and not (began and options.keep_sessions > 0):
         return None
     return Keeper(session, options, pipeline, rolled, began=began)
 
 
-# The tree is imported where the first event needs it: importing the package should cost next to nothing.
+# The first event imports the tree, so that importing the package is fast.
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,9 +243,9 @@ class RecordingSession:
 
 _session: RecordingSession | None = None
 _gone: tuple[Options, Health] | None = None
-"""What is left of a session whose directory was removed: its options, and the counts of its losses."""
+"""Options and loss counts of a session whose directory was removed."""
 _late = Health()
-"""The counts of the session that ended last: of calls that were under way then, there too."""
+"""Counts of the last ended session; calls in progress at its end are counted here too."""
 _pipeline: Pipeline | None = None
 _writer: SessionWriter | None = None
 _queue: QueuedSink | None = None
@@ -254,7 +254,7 @@ _keeper: Keeper | None = None
 
 
 def set_levels(options: Options) -> RecordingSession:
-    """Let every category of the session that runs record from the level that the options give it."""
+    """Set the levels of all categories in the running session from the options."""
     global _session  # noqa: PLW0603 - the one session of this process
     if _session is None:
         raise RuntimeError("levels can only be set during a session")
@@ -267,7 +267,7 @@ def set_levels(options: Options) -> RecordingSession:
 
 
 def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
-    """Begin to record into a new session, or into that of the process that started this one."""
+    """Start recording into a new session, or into that of the process that started this one."""
     global _keeper, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - the one session of this process
     from Agent.config.handlers import open_copies
     from Agent.config.session_join import enter_session, open_to_children
@@ -300,15 +300,15 @@ def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
 
 
 def options_to_go_on_with() -> Options | None:
-    """Those of a session whose directory went away, None where there was none."""
+    """The options of a session whose directory was removed; None if there is none."""
     return None if _gone is None else _gone[0]
 
 
 def _take_over(pipeline: Pipeline) -> None:
-    """Count, and soon report, what was lost while nothing could be recorded."""
-    global _gone, _late  # noqa: PLW0603 - of the one session of this process
+    """Add losses from the time without recording to the counts of the new pipeline."""
+    global _gone, _late  # noqa: PLW0603 - the one session of this process
     if _gone is not None:
-        # calls that are still under way in the old pipeline count there, too
+        # calls still in progress in the old pipeline are counted in the new one too
         _gone[1].hand_over(pipeline.health)
         _gone = None
     if calls := unrecorded.take():
@@ -324,7 +324,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 class _Directories:
-    """The directories that a session's lines lie in, each known from when it was first there."""
+    """The directories of a session's lines, with their inodes from when each was first seen."""
 
     def __init__(self, session: Path) -> None:
         self._known: dict[Path, tuple[int, int] | None] = {
@@ -333,13 +333,13 @@ class _Directories:
         }
 
     def are_there(self) -> bool:
-        """Whether none was removed or replaced; OSError if nobody can say."""
+        """Whether none was removed or replaced; OSError if that cannot be determined."""
         for path, known in self._known.items():
             try:
                 found = _identity(path)
             except (FileNotFoundError, NotADirectoryError):
                 if known is None:
-                    continue  # made with the first event of an agent
+                    continue  # created with an agent's first event
                 return False
             if known is None:
                 self._known[path] = found
@@ -349,13 +349,13 @@ class _Directories:
 
 
 def _is_there(pipeline: Pipeline, directories: _Directories) -> bool:
-    """Whether a pipeline's directories are still those that were made; if not, let go of it."""
+    """Whether a pipeline's directories still exist unreplaced; if not, stop using it."""
     if pipeline.is_gone or pipeline is not _pipeline:
         return not pipeline.is_gone
     try:
         is_there = directories.are_there()
     except OSError:
-        return True  # nobody can say
+        return True  # unknown, so assume that they exist
     if is_there:
         pipeline.health.seen_safe()
         return True
@@ -366,12 +366,12 @@ def _is_there(pipeline: Pipeline, directories: _Directories) -> bool:
 
 
 def _let_go(pipeline: Pipeline) -> None:
-    """Stop recording into a directory that is gone; a later event begins another session."""
+    """Stop recording into a removed directory; a later event starts a new session."""
     global _gone, _keeper, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - as above
     from Agent.config.session_join import SESSION_VARIABLE
 
     session, writer, mirrors, keeper = _session, _writer, _mirrors, _keeper
-    assert session is not None and writer is not None  # noqa: S101 - they come and go with the pipeline
+    assert session is not None and writer is not None  # noqa: S101 - set and cleared together with the pipeline
     pipeline.closed = pipeline.is_gone = True
     pipeline.health.lose_since_safe("the session's directory was removed")
     _gone = session.options, pipeline.health
@@ -392,7 +392,7 @@ def _let_go(pipeline: Pipeline) -> None:
 
 
 def _open_redactor(options: Options, lacks: list[str]) -> Redactor:
-    """What judges every value; it says so where texts are kept as they are, secrets in them included."""
+    """Create the redactor; report on stderr if texts, and secrets in them, are recorded unchanged."""
     is_plain = options.capture == "redacted" and set(options.captures.values()) <= {"redacted"}
     key = redaction_key(lacking=lacks.append) if options.redact or not is_plain else b""
     redactor = Redactor(key, enabled=options.redact)
@@ -461,15 +461,15 @@ def _buffered_writer(path: Path, options: Options) -> SessionWriter:
 
 
 def shutdown_logging() -> None:
-    """Write out what is held back, say in the recording that it ends here, and stop recording.
+    """Flush everything, record the end, and stop recording.
 
-    What kept recording from beginning is forgotten, too: the next event tries again and says what it meets.
+    The reason why recording could not start is reset too: the next event tries again and reports its own.
     """
     with wiring_lock():
         if unrecorded.calls:
             process.begin_late()
         if _pipeline is not None and not _pipeline.stamps.look() and _gone is not None:
-            # What was lost with the directory is told by a session of its own.
+            # A new session records what was lost with the removed directory.
             try:
                 begin(_gone[0])
             except (OSError, ConfigurationError) as error:
@@ -489,10 +489,10 @@ def _shut_down() -> None:
     counters = _failure_counters(pipeline)
     before = _refused(counters)
     stop_samplers()
-    # While it is still installed: a `trace_state` of the user's may log something itself.
+    # Before the pipeline is removed, since a user's `trace_state` may log.
     emit_last_states(pipeline)
     if pipeline.mirrors is not None:
-        # Likewise: a formatter of the user's may log, which would begin another session below.
+        # Before the pipeline is removed, since a user's formatter may log, which would start another session.
         pipeline.mirrors.flush()
     keeper, _keeper = _keeper, None
     if keeper is not None:
@@ -510,13 +510,13 @@ def _shut_down() -> None:
 
             keep_counts(session.path, pipeline.counts())
         _end_session(session)
-    except Exception as error:  # noqa: BLE001 - the end of recording is no reason for the program to fail
+    except Exception as error:  # noqa: BLE001 - an error while recording ends must not reach the program
         say(f"recording did not end cleanly: {type(error).__name__}: {error}")
     _tell_refused(_refused(counters) - before)
 
 
 def _end_session(session: RecordingSession) -> None:
-    """Close the description of the session, where it is this process that ends it."""
+    """Mark the session as ended, if this process is the one to end it."""
     from Agent.config.session_join import leave_session
     from Agent.tree.read.summary import write_summary
     from Agent.tree.write.kept_counts import read_counts
@@ -531,7 +531,7 @@ def _end_session(session: RecordingSession) -> None:
 
 
 def _failure_counters(pipeline: Pipeline) -> list[Callable[[], Mapping[str, int]]]:
-    """What counts the failures of this process's files."""
+    """Functions that return failure counts of this process's files."""
     held_back = pipeline.buffer.sink if pipeline.buffer is not None else None
     counters = [getattr(sink, "counters", None) for sink in (_writer, held_back)]
     if (mirrors := _mirrors) is not None:
@@ -544,7 +544,7 @@ def _told_of_none(counts: Mapping[str, int], told: Collection[str]) -> dict[str,
 
 
 def _refused(counted: Iterable[Callable[[], Mapping[str, int]]]) -> Counter[str]:
-    """What the system refused so far, by reason; other counters are of what found its way all the same."""
+    """Errors of the operating system by reason; a counter without ":" counts events that were written."""
     total: Counter[str] = Counter()
     for counters in counted:
         total.update({reason: n for reason, n in counters().items() if ":" in reason})
@@ -552,21 +552,21 @@ def _refused(counted: Iterable[Callable[[], Mapping[str, int]]]) -> Counter[str]
 
 
 def _tell_refused(new: Counter[str]) -> None:
-    """One line on stderr: of what failed while recording ended no event can tell any more."""
+    """Report new failures on stderr in one line, since no event can record them any more."""
     if new:
         said = ", ".join(reason if n == 1 else f"{reason} ({n} times)" for reason, n in sorted(new.items()))
         say(f"a failure while recording ended: {said}")
 
 
 def current_session() -> RecordingSession | None:
-    """The session that this process records into, None if it does not record."""
+    """The session that this process records into; None if it does not record."""
     return _session
 
 
 def health() -> dict[str, Any]:
-    """How recording does: events written, dropped by reason, notes, redactions, the writer's counters.
+    """Return the state of recording: events written, dropped by reason, notes, redactions, writer counters.
 
-    The keys are always the same. Where it could not begin, `obstacle` says why.
+    The keys are always the same. If recording could not start, `obstacle` says why.
     """
     pipeline = _pipeline
     if pipeline is not None and not pipeline.stamps.look():
@@ -629,19 +629,19 @@ def _after_fork_in_child() -> None:
             _keeper.after_fork_in_child()
     forked = sys.modules.get("multiprocessing.util")
     if forked is not None:
-        # Such children end without atexit; their own list of last things is cleared after this hook ran.
+        # These children end without atexit; multiprocessing clears their finalizers after this hook.
         forked.register_after_fork(_END, lambda _: _end_with_multiprocessing(forked))
 
 
 class _End:
-    """Something for multiprocessing to hold a weak reference to."""
+    """An object for multiprocessing to hold a weak reference to."""
 
 
 _END = _End()
 
 
 def _end_as_child_of_multiprocessing() -> None:
-    """See to the end of a child that `multiprocessing` started: it may end without atexit."""
+    """Register the end of recording with `multiprocessing`, whose children may end without atexit."""
     processes = sys.modules.get("multiprocessing.process")
     if processes is not None and processes.parent_process() is not None:
         import multiprocessing.util
@@ -654,5 +654,5 @@ def _end_with_multiprocessing(util: ModuleType) -> None:
 
 
 set_hooks(Hooks(shutdown_logging, _before_fork, _after_fork_in_child))
-# Libraries in C print pages about classes of theirs that outlive the interpreter.
+# Otherwise C libraries print pages about classes that outlive the interpreter.
 call_at_last(forget_classes)

@@ -1,9 +1,9 @@
-"""Which session this process records into: that of its program, if it has one, or a new one.
+"""Decide which session this process records into: that of its program, if there is one, or a new one.
 
-The session of the process that started this one comes through the environment. Processes that were started
-before there was one meet under the trace root (`tree/files/session.py`).
+A parent process passes its session through the environment. Processes that were started before there was a
+session find each other under the trace root (`tree/files/session.py`).
 
-`recording.begin` asks once, before it opens a writer there.
+`recording.begin` asks once, before it opens a writer.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from Agent.tree.retention import living_writers
 from Agent.tree.write.kept_counts import read_counts
 
 SESSION_VARIABLE: Final = "AGENT_TRACE_SESSION"
-"""Tells child processes which session to join: `pid:start:path` of the process that began it."""
+"""The variable that names the session to child processes: `pid:start:path` of its owner."""
 
 
 _met: set[Path] = set()
-"""The trace roots under which this process met others of its program."""
+"""The trace roots where this process has met other processes of its program."""
 
 
 class Entry(NamedTuple):
@@ -43,16 +43,16 @@ class Entry(NamedTuple):
 
     path: Path
     began: bool
-    """Whether this process made it."""
+    """Whether this process created it."""
     owner: Program | None = None
-    """The process that ends it, where the environment does not name it yet."""
+    """The process that ends it, if the environment does not name it yet."""
 
 
 def enter_session(options: Options, redactor: Redactor) -> Entry:
-    """The session to record into.
+    """Join or create the session to record into.
 
     Raises:
-        ConfigurationError: none can be made under the trace root.
+        ConfigurationError: no session can be created under the trace root.
     """
     joined = _joinable(options)
     if joined is not None:
@@ -74,7 +74,7 @@ def enter_session(options: Options, redactor: Redactor) -> Entry:
 
 
 def open_to_children(entry: Entry) -> None:
-    """Let processes that this one starts record into its session."""
+    """Let processes started by this one record into its session."""
     if entry.owner is not None:
         pid, ticks = entry.owner
     elif entry.began:
@@ -85,10 +85,10 @@ def open_to_children(entry: Entry) -> None:
 
 
 def leave_session(path: Path) -> bool:
-    """Say that the session has ended, if this process is its owner or the last that writes there.
+    """Mark the session as ended, if this process is its owner or its last writer.
 
     Returns:
-        Whether it is the owner, after whom nobody joins it.
+        Whether this process is the owner, after which no process joins the session.
     """
     is_owner = os.environ.get(SESSION_VARIABLE, "").startswith(f"{os.getpid()}:")
     root = path.parent.absolute()
@@ -111,7 +111,7 @@ def leave_session(path: Path) -> bool:
 
 
 def end_program() -> None:
-    """End what other processes recorded into, if this one is the process that they descend from."""
+    """End sessions that other processes recorded, if this process is the root of the program."""
     own = program()
     if own is None or own.pid != os.getpid():
         return
@@ -132,7 +132,7 @@ def _end(path: Path) -> None:
 
 
 def _reopen(path: Path) -> None:
-    """Go on with a session that all had left."""
+    """Reopen a session that all processes had left."""
     try:
         if open_session(path).ended_at is not None:
             update_session(path, ended_at=None)
@@ -141,7 +141,7 @@ def _reopen(path: Path) -> None:
 
 
 def _others_write(path: Path) -> bool:
-    """Whether a process that runs has not closed its writer: that takes its board away."""
+    """Whether another running process has an open writer: closing it removes its board."""
     return any(
         pid != os.getpid() and (boards_dir(path) / f"{writer}.board").exists()
         for writer, pid in living_writers(path).items()
@@ -149,7 +149,7 @@ def _others_write(path: Path) -> bool:
 
 
 def unwritable(root: Path, error: OSError) -> ConfigurationError:
-    """What is raised where nothing can be recorded under the trace root."""
+    """The error for a trace root that cannot be written."""
     return ConfigurationError(
         f"the trace root cannot be written: {error.strerror or error}",
         path=root,
@@ -177,7 +177,7 @@ def _create(options: Options, redactor: Redactor, descent: Program | None) -> Pa
 
 
 def _arguments(redactor: Redactor) -> list[str]:
-    """The command line without its secrets, or the shapes of its words where those alone are kept."""
+    """The command line without its secrets, or only the shapes of its words under `metadata`."""
     words = redactor.arguments(list(map(printable, sys.argv)))
     return words if redactor.levels is None else redactor.levels.arguments(words)
 
@@ -189,7 +189,7 @@ def _configuration(options: Options) -> dict[str, Any]:
 
 
 def _joinable(options: Options) -> Path | None:
-    """The session of the process that started this one, while that process runs and records there."""
+    """The session from the environment, if its process is still running and uses the same root."""
     text = os.environ.get(SESSION_VARIABLE, "")
     pid, _, rest = text.partition(":")
     start, _, path_text = rest.partition(":")

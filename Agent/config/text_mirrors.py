@@ -1,6 +1,6 @@
-"""What people read while a program runs: text twins of the system and error mirrors, and stderr if asked for.
+"""Text output while a program runs: text twins of the system and error mirrors, and stderr if requested.
 
-Both take the finished lines on their way to the mirrors, so that the path of other events is free of it.
+Both are made from finished lines on their way to the mirrors, so that other events pay nothing for them.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _ENVELOPE = frozenset({"agent_id", "agent_role", "event_type", "traceback"})
 
 
 class MirrorsForPeople:
-    """Mirrors of which two have a text twin, and whose lines are shown on stderr where that is asked for.
+    """Mirrors with text twins for two of them, which can also show each event on stderr.
 
     Args:
-        mirrors: the category files; None where only the console is wanted.
-        console: whether each event is shown on stderr.
+        mirrors: the category files; None for the console only.
+        console: whether to show each event on stderr.
     """
 
     def __init__(self, mirrors: MirrorSink | None, *, console: bool) -> None:
@@ -38,7 +38,7 @@ class MirrorsForPeople:
         self._shown = b""
 
     def adder(self, category: str) -> Callable[[bytes], None] | None:
-        """The function that takes a category's lines; None where nobody reads them."""
+        """The function that takes a category's lines; None if nothing receives them."""
         take = self.takers.adder(category) if self.takers is not None else None
         twinned = self.takers is not None and category in _TWINNED
         twin = self.takers.adder(f"{category}.text") if self.takers is not None and twinned else None
@@ -46,13 +46,13 @@ class MirrorsForPeople:
             return take
 
         def take_for_people(line: bytes) -> None:
-            """Give a line on, and its text to whoever reads text."""
+            """Pass on a line, and write its text to the twin and the console."""
             if take is not None:
                 take(line)
             event = read_json(line)
             if twin is not None:
                 twin(as_text(event).encode("utf-8", "replace"))
-            # An error goes to two mirrors and is shown once.
+            # An error goes to two mirrors, but is shown once.
             if self._console and line is not self._shown:
                 self._shown = line
                 _show(event)
@@ -60,18 +60,18 @@ class MirrorsForPeople:
         return take_for_people
 
     def flush(self) -> None:
-        """Write out what the mirrors hold."""
+        """Flush the mirrors."""
         if self.takers is not None:
             self.takers.flush()
 
     def close(self) -> None:
-        """Write out and stop."""
+        """Flush and close the mirrors."""
         if self.takers is not None:
             self.takers.close()
 
 
 def as_text(event: dict[str, Any]) -> str:
-    """An event as the text twins hold it: one line, its payload and traceback indented below."""
+    """An event as in the text twins: one line, with its payload and traceback indented below."""
     extra = event["extra"]
     time = event["timestamp"].replace("T", " ").removesuffix("Z")
     who = f" [{shown_safely(str(extra['agent_id']))}]" if "agent_id" in extra else ""
@@ -94,7 +94,7 @@ def _show(event: dict[str, Any]) -> None:
         return
     try:
         stream.write(text)
-    except (OSError, ValueError, RuntimeError):  # the last where a signal handler interrupts its own writing
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: within a signal handler during a write
         return
 
 
@@ -106,27 +106,27 @@ _RUN_MESSAGES = {kind.name: kind.message for kind in KINDS.values() if kind.home
 
 
 class _Shown(dict[str, Any]):
-    """Values for a message; one that is missing stands as its name."""
+    """Values for a message template; a missing one is replaced by its name."""
 
     def __missing__(self, key: str) -> str:
         return key
 
 
 def as_log_record(line: bytes) -> logging.LogRecord:
-    """The record of an event.
+    """The LogRecord of an event.
 
-    `name`, `levelname`, `levelno`, `created` and the message are the event's; `event` is the whole of it, as
-    docs/FORMAT.md describes its line. `event_id`, `session_id`, `run_id`, `span_id`, `parent_span_id`,
-    `tick`, `causes`, `agent_id`, `agent_role`, `event_type` are always there, None where the event has none.
-    Each further key of `extra` is an attribute, unless a record has one of that name (`args`, `name`): those
-    are in `event["extra"]` alone. A traceback is `exc_text`, which formatters append.
+    `name`, `levelname`, `levelno`, `created` and the message are those of the event; `event` is the whole
+    event, as described in docs/FORMAT.md. `event_id`, `session_id`, `run_id`, `span_id`, `parent_span_id`,
+    `tick`, `causes`, `agent_id`, `agent_role`, `event_type` always exist, None if the event has none.
+    Each other key of `extra` is an attribute, unless LogRecord has one of that name (`args`, `name`): those
+    are only in `event["extra"]`. A traceback is `exc_text`, which formatters append.
 
     Raises:
-        ValueError: the line is no event.
+        ValueError: the line is not an event.
     """
     event: dict[str, Any] = read_json(line)
     if "type" in event:
-        # A run's flat line, in the form of all others.
+        # Convert a run's flat line to the common form.
         flat = event_from_object(event)
         extra = {**flat.extra, "event_type": flat.kind}
         message = _RUN_MESSAGES.get(flat.kind, "{}").format_map(_Shown(extra))
@@ -152,18 +152,18 @@ def as_log_record(line: bytes) -> logging.LogRecord:
 
 
 class JsonLines(logging.Formatter):
-    """A record of an event as the line that stands in the tree."""
+    """Formats an event's LogRecord as its JSON line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
+        """Return the line without its newline."""
         return write_json(_event_of(record)).decode()
 
 
 class TextLines(logging.Formatter):
-    """A record of an event as `system/system.log` and `errors/errors.log` show it."""
+    """Formats an event's LogRecord as in `system/system.log` and `errors/errors.log`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line for the event, its payload and traceback indented below."""
+        """Return one line for the event, with its payload and traceback indented below."""
         return as_text(_event_of(record)).removesuffix("\n")
 
 

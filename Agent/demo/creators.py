@@ -1,6 +1,6 @@
-"""A creator: plans what to publish and when, learns from what the audience does, works with others.
+"""A creator plans what to publish and when, learns from the audience, and works with other creators.
 
-One line of it is wrong on purpose, and only one agent meets it: `debug_issue` finds it, replay proves it.
+One line is wrong on purpose, and only one agent reaches it: `debug_issue` finds it, a replay proves it.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 from Agent.utils import AgentLogger, LearningLogger, trace_agent_action, trace_learning_update
 
 Arm = str
-"""What a creator chooses between: `kind/slot`; a plain text, so that tables of it are plain JSON."""
+"""What a creator chooses between, `kind/slot`; a str, so that dicts keyed by it are plain JSON."""
 
 KINDS = ("video", "article", "podcast")
 SLOTS = ("morning", "noon", "evening", "night")
 
 
 def arm_of(kind: str, slot: str) -> Arm:
-    """The arm for a kind of content at a slot of the day."""
+    """The arm for a kind of content and a slot of the day."""
     return f"{kind}/{slot}"
 
 
@@ -33,25 +33,25 @@ ARMS: tuple[Arm, ...] = tuple(arm_of(kind, slot) for kind in KINDS for slot in S
 
 
 def choose_arm(values: dict[Arm, float], epsilon: float, rng: random.Random) -> tuple[Arm, bool]:
-    """The arm to pull next and whether it was explored; ties go to the arm that stands first."""
+    """Choose the next arm; return it and whether it was explored. Ties go to the first arm."""
     if rng.random() < epsilon:
         return rng.choice(ARMS), True
     return max(ARMS, key=lambda arm: values[arm]), False
 
 
 VIRAL_REACH = 6
-"""Shares in a cascade from which a creator asks the peer that shared first to work together."""
+"""The number of shares from which a creator invites the first sharer to work together."""
 
 
 class Creator:
     """A content creator with a bandit learner.
 
-    Everything from outside comes in through the arguments of `step` and `receive_feedback`, or from the trend
-    service; everything it decides by is an attribute. That is what lets a replay drive it alone.
+    All input arrives as arguments of `step` and `receive_feedback`, or from the trend service, and everything
+    it bases decisions on is an attribute. Therefore a replay can run it alone.
     """
 
     trace_ignore = ("deliver",)
-    """The way out of it is the platform's, and another one in a replay."""
+    """Not part of its state: messages leave through it, and a replay passes another function."""
 
     def __init__(
         self, agent_id: str, *, seed: str, trends: TrendService, deliver: Callable[[Any], None]
@@ -79,9 +79,9 @@ class Creator:
 
     @trace_agent_action()
     def step(self, observation: Mapping[str, Any]) -> dict[str, Any]:
-        """One tick: read the post, plan, publish when the slot has come.
+        """Run one tick: read messages, plan, and publish if the slot has come.
 
-        Takes `{"tick", "slot", "inbox"}`, gives `{"did": what, "post": {...} or None}`.
+        Takes `{"tick", "slot", "inbox"}`, returns `{"did": what, "post": {...} or None}`.
         """
         tick, slot = observation["tick"], observation["slot"]
         for message in observation["inbox"]:
@@ -100,7 +100,7 @@ class Creator:
 
     @trace_agent_action()
     def publish(self, kind: str, slot: str, trend: Mapping[str, Any]) -> dict[str, Any]:
-        """Makes one post out of the plan and a trend."""
+        """Make one post from the plan and a trend."""
         self.published += 1
         content_id = f"{self.agent_id}-post-{self.published:03d}"
         partners, self.partners = self.partners, []
@@ -128,7 +128,7 @@ class Creator:
 
     @trace_agent_action()
     def receive_feedback(self, feedback: Mapping[str, Any]) -> float:
-        """Learns from what became of one post; gives the reward.
+        """Learn from the reactions to one post; return the reward.
 
         Takes `{"content_id", "likes", "comments", "shares", "new_followers", "cascade": {...} or None}`.
         """
@@ -149,22 +149,22 @@ class Creator:
 
     @trace_learning_update(update_type="bandit_update")
     def update_bandit(self, arm: Arm, reward: float) -> dict[str, float]:
-        """Moves the value of an arm towards a reward and explores a little less from now on."""
+        """Move the value of an arm towards a reward, and explore a little less from now on."""
         self.counts[arm] += 1
         self.values[arm] += self.step_size(arm) * (reward - self.values[arm])
         self.epsilon = max(0.05, self.epsilon * 0.98)
         return {"value": self.values[arm], "epsilon": self.epsilon}
 
     def step_size(self, arm: Arm) -> float:
-        """How far one reward moves the value of an arm: all its rewards weigh the same."""
+        """The step size for one reward: all rewards of an arm have the same weight."""
         return 1 / self.counts[arm]
 
     def ticks_to_wait(self, error: TrendError) -> int:
-        """How long to leave the trend service alone after a failure."""
+        """The number of ticks to wait after a failure of the trend service."""
         return error.retry_after
 
     def _make_plan(self) -> Arm:
-        """Chooses kind and slot of the next post, and drafts it."""
+        """Choose kind and slot of the next post, and draft it."""
         arm, explored = choose_arm(self.values, self.epsilon, self.rng)
         self.plan = arm
         kind, slot = parts_of(arm)
@@ -180,7 +180,7 @@ class Creator:
         return arm
 
     def _back_off(self, tick: int, error: TrendError) -> None:
-        """Leaves the trend service alone for as long as its failure says."""
+        """Stop using the trend service for as long as its error says."""
         old = self.cooldown_until
         self.cooldown_until = tick + self.ticks_to_wait(error)
         self.logger.warning("Trend service gave no answer", extra={"error_type": type(error).__name__})
@@ -191,7 +191,7 @@ class Creator:
         )
 
     def _read(self, message: Any) -> None:
-        """Takes one message: an invitation is answered, a yes makes a partner for the next post."""
+        """Read one message: answer an invitation, or add a partner who said yes for the next post."""
         self.logger.receive(message)
         body = message.body
         if body["type"] == "invitation":
@@ -208,35 +208,35 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "article": ("climate", "robotics", "housing", "history"),
     "podcast": ("true crime", "history", "startups", "sleep"),
 }
-"""What each kind of content can be about."""
+"""The topics of each kind of content."""
 
 
 class TrendError(Exception):
-    """The trend service had no answer; `retry_after` says when to ask again."""
+    """The trend service did not answer; `retry_after` says when to ask again."""
 
     retry_after: int
 
 
 class TrendTimeout(TrendError):
-    """The service took too long; asking again after `retry_after` ticks is polite."""
+    """The service timed out; ask again after `retry_after` ticks."""
 
     retry_after = 2
 
 
 class TrendQuotaExceeded(TrendError):
-    """The client used up its quota; it is renewed after `retry_after` seconds, as HTTP has it."""
+    """The client's quota is used up; it is renewed after `retry_after` seconds, as in HTTP."""
 
     retry_after = 3_600
 
 
 class TrendService:
-    """Knows what is hot at the moment, unless it fails.
+    """Returns the current trend for a kind of content, unless it fails.
 
     Args:
-        seed: where its own chance begins.
+        seed: of its random generator.
         failure_rate: the share of look-ups that time out.
         throttled_client: the agent whose quota is used up at its first look-up from `throttled_from` on.
-        throttled_from: the tick of that; None throttles nobody.
+        throttled_from: the tick from which that happens; None for never.
     """
 
     def __init__(
@@ -257,7 +257,7 @@ class TrendService:
 
     @trace_agent_action()
     def lookup(self, client: str, kind: str, tick: int) -> dict[str, object]:
-        """What is hot in one kind of content: `{"topic", "heat": 0.0 to 1.0}`; may raise `TrendError`."""
+        """The trend for one kind of content, `{"topic", "heat": 0.0 to 1.0}`; may raise `TrendError`."""
         if (
             client == self.throttled_client
             and self.throttled_from is not None

@@ -1,4 +1,4 @@
-"""The platform: builds the agents, replays them tick by tick, lets posts spread, and records all of it."""
+"""The platform: builds the agents, runs them tick by tick, lets posts spread, and records everything."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_DEPTH = 12
 
 @dataclass(frozen=True)
 class Share:
-    """One hop of a cascade: who shared what `parent_id` had shared, at which depth."""
+    """One share in a cascade: the agent, from whom it has the post (`parent_id`), and its depth."""
 
     agent_id: str
     parent_id: str
@@ -28,7 +28,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Cascade:
-    """The tree of shares below one post, in the order in which it grew."""
+    """The tree of shares of one post, in order of time."""
 
     content_id: str
     root_agent_id: str
@@ -36,16 +36,16 @@ class Cascade:
 
     @property
     def size(self) -> int:
-        """How many shared it."""
+        """The number of shares."""
         return len(self.shares)
 
     @property
     def depth(self) -> int:
-        """The longest way from the author to a share."""
+        """The length of the longest path from the author to a share."""
         return max((share.depth for share in self.shares), default=0)
 
     def by_depth(self) -> list[int]:
-        """How many shares there are at depth 1, 2, 3 and so on."""
+        """The number of shares at depth 1, 2, 3, ..."""
         return [sum(share.depth == depth for share in self.shares) for depth in range(1, self.depth + 1)]
 
 
@@ -56,7 +56,7 @@ def spread(
     chance: float,
     rng: random.Random,
 ) -> Cascade:
-    """Lets a post spread over the graph of who follows whom; each follower shares with the same chance."""
+    """Spread a post through the follower graph; each follower shares it with the same probability."""
     shares: list[Share] = []
     reached = {author}
     wave = [author]
@@ -81,7 +81,7 @@ DEFAULT_AGENTS, DEFAULT_TICKS, DEFAULT_SEED = 60, 96, 7
 
 @dataclass(frozen=True)
 class Settings:
-    """The size of the simulation and where its chance begins."""
+    """The size of the simulation, and its seed."""
 
     agents: int = DEFAULT_AGENTS
     ticks: int = DEFAULT_TICKS
@@ -89,7 +89,7 @@ class Settings:
 
     @property
     def throttled_client(self) -> str:
-        """The creator that meets the planted fault."""
+        """The creator that reaches the planted bug."""
         return creator_id(min(17, self.agents))
 
     @property
@@ -100,7 +100,7 @@ class Settings:
 
 @dataclass
 class Outcome:
-    """What happened, counted by the platform itself and not by the trace."""
+    """What happened, counted by the platform itself rather than from the trace."""
 
     posts: int = 0
     likes: int = 0
@@ -119,12 +119,12 @@ def creator_id(number: int) -> str:
 
 
 def agent_seed(seed: int, name: str) -> str:
-    """The seed of one agent: its own, so that it draws the same numbers whoever else is there."""
+    """The seed of one agent, so that its random numbers do not depend on the other agents."""
     return f"{seed}/{name}"
 
 
 class Platform:
-    """A content platform: creators, an audience, a trend service, and who follows whom."""
+    """A content platform: creators, an audience, a trend service, and the follower graph."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -149,7 +149,7 @@ class Platform:
         self.outcome = Outcome()
 
     def run(self, progress: Callable[[int], None]) -> Outcome:
-        """Runs all ticks; `progress` hears the number of each when it is done."""
+        """Run all ticks; `progress` is called with the number of each finished tick."""
         configuration = {
             "agents": self.settings.agents,
             "ticks": self.settings.ticks,
@@ -164,7 +164,7 @@ class Platform:
         return self.outcome
 
     def _tick(self, number: int) -> None:
-        """One tick: creators step, the audience reacts, posts spread, creators learn."""
+        """Run one tick: creators step, the audience reacts, posts spread, creators learn."""
         posts = []
         with measure_performance("creators_step"):
             for name, creator in self.creators.items():
@@ -186,7 +186,7 @@ class Platform:
             )
 
     def _conclude(self, post: dict[str, Any], reactions: list[dict[str, int]]) -> None:
-        """Adds up what became of one post and tells its creator."""
+        """Add up the reactions to one post, and pass them to its creator."""
         likes, comments, shares = (
             sum(each[what] for each in reactions) for what in ("likes", "comments", "shares")
         )
@@ -212,7 +212,7 @@ class Platform:
         self.creators[post["author"]].receive_feedback(feedback)
 
     def _spread(self, post: dict[str, Any], likes: int) -> Cascade:
-        """Lets a post spread among the creators and logs the tree where it is worth a look."""
+        """Spread a post among the creators, log each share, and log large cascades."""
         cascade = spread(post["content_id"], post["author"], self.followers, min(0.35, likes / 900), self.rng)
         for share in cascade.shares:
             self.interaction_logger.log_interaction(
@@ -242,12 +242,12 @@ class Platform:
         )
 
     def _deliver(self, message: Any) -> None:
-        """Puts a message where its recipient finds it at its next step."""
+        """Deliver a message to its recipient's inbox for its next step."""
         self.outcome.messages += 1
         self.inboxes[message.recipient].append(message)
 
     def _connect(self) -> dict[str, list[str]]:
-        """Who follows whom among the creators, the same for the same seed."""
+        """Build the follower graph of the creators; the same for the same seed."""
         names = list(self.creators)
         followers: dict[str, list[str]] = {name: [] for name in names}
         for name in names:
@@ -261,7 +261,7 @@ class Platform:
 
 
 def run_demo(settings: Settings, progress: Callable[[int], None] = lambda _: None) -> Outcome:
-    """Runs the simulation once; whoever set up tracing before gets the record."""
+    """Run the simulation once; it is recorded as the caller has configured it."""
     return Platform(settings).run(progress)
 
 
@@ -270,7 +270,7 @@ FEED_LENGTH = 6
 
 
 class Audience:
-    """One segment of the audience, with a taste for kinds of content and for hours of the day."""
+    """One segment of the audience, with preferences for kinds of content and hours of the day."""
 
     def __init__(self, segment: str, *, seed: str) -> None:
         self.agent_id = f"audience_{segment}"
@@ -283,12 +283,12 @@ class Audience:
 
     @trace_agent_action()
     def react(self, posts: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-        """What the segment does with the posts in its feed: {content_id: {"likes", "comments", "shares"}}."""
+        """React to the posts in the segment's feed: {content_id: {"likes", "comments", "shares"}}."""
         feed = sorted(posts, key=lambda post: (-self._appeal(post), post["content_id"]))[:FEED_LENGTH]
         return {post["content_id"]: self._react_to(post) for post in feed}
 
     def _appeal(self, post: Mapping[str, Any]) -> float:
-        """How much a post pleases before chance has its say: 0 to about 2.5."""
+        """The expected appeal of a post, without chance: 0 to about 2.5."""
         return float(self.taste[post["kind"]] * post["quality"] * (0.5 + post["heat"]))
 
     def _react_to(self, post: Mapping[str, Any]) -> dict[str, int]:
@@ -309,12 +309,12 @@ class Audience:
 
 
 TARGET = "Agent.demo.targets:creator"
-"""What replays a creator; the session remembers it for each."""
+"""The target for replays of a creator; the session stores it for each creator."""
 
 
 @dataclass(frozen=True)
 class DemoRecording:
-    """A finished recording: where it lies and what really happened in it."""
+    """A finished recording: where it is, and what really happened in it."""
 
     session_id: str
     session: Path
@@ -325,10 +325,10 @@ class DemoRecording:
 def record_session(
     root: Path, settings: Settings, progress: Callable[[int], None] = lambda _: None
 ) -> DemoRecording:
-    """Runs the simulation as one session under `root`; `progress` hears the number of each tick.
+    """Record the simulation as one session under `root`; `progress` gets the number of each tick.
 
     Raises:
-        ConfigurationError: the root cannot be written, or the environment holds a wrong setting.
+        ConfigurationError: the root cannot be written, or the environment has an invalid setting.
     """
     session = setup_logging(trace_root=root, level="DEBUG")
     try:

@@ -1,6 +1,6 @@
-"""How a replay builds one creator again: as it was, with the fault repaired, and with a changed learner.
+"""Targets that build one creator for a replay: as it was, with the bug repaired, or with a changed learner.
 
-Each is a `factory(spec)`, named on a command line as `Agent.demo.targets:creator`.
+Each is a `factory(spec)`; its name on a command line is, for example, `Agent.demo.targets:creator`.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ SECONDS_PER_TICK = 6 * 3_600
 
 
 def to_ticks(seconds: int) -> int:
-    """How many ticks pass until that many seconds have, rounded up."""
+    """The number of ticks that a number of seconds takes, rounded up."""
     return -(-seconds // SECONDS_PER_TICK)
 
 
 class RepairedCreator(Creator):
-    """A creator that knows that a quota's `retry_after` is in seconds."""
+    """A creator that treats a quota's `retry_after` as seconds."""
 
     def ticks_to_wait(self, error: TrendError) -> int:
-        """How long to leave the trend service alone after a failure."""
+        """The number of ticks to wait after a failure of the trend service."""
         return error.retry_after if isinstance(error, TrendTimeout) else to_ticks(error.retry_after)
 
 
 class ForgetfulCreator(Creator):
-    """A creator whose learner weighs recent rewards more: one changed line, and behaviour drifts away."""
+    """A creator that weights recent rewards more: one changed line, which changes its behaviour over time."""
 
     def step_size(self, arm: Arm) -> float:
-        """How far one reward moves the value of an arm: never less than a fifth of the way."""
+        """The step size for one reward: at least 0.2."""
         return max(0.2, 1 / self.counts[arm])
 
 
@@ -40,7 +40,7 @@ def creator(spec: Any) -> Creator:
 
 
 def repaired_creator(spec: Any) -> Creator:
-    """The creator with the planted fault repaired."""
+    """The creator with the planted bug repaired."""
     return _build(RepairedCreator, spec)
 
 
@@ -50,5 +50,5 @@ def changed_creator(spec: Any) -> Creator:
 
 
 def _build(cls: Callable[..., Creator], spec: Any) -> Creator:
-    """One creator whose trend service returns recorded responses; replay restores its recorded state."""
+    """Build a creator whose trend service returns recorded responses; replay restores its recorded state."""
     return cls(spec.agent_id, seed="", trends=spec.peer("trend_service"), deliver=lambda _message: None)

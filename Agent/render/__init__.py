@@ -1,1 +1,1 @@
-"""The one renderer: reports are plain data (`blocks.py`), drawn as lines (`text.py`) or HTML (`html.py`)."""
+"""The renderer: reports are plain data (`blocks.py`), drawn as text (`text.py`) or HTML (`html.py`)."""

@@ -1,6 +1,6 @@
-"""What a report is made of, as plain data: sections of blocks, for the terminal, a page or a notebook alike.
+"""The parts of a report as plain data: sections of blocks, for a terminal, a page or a notebook.
 
-`text.py` draws them as lines, `html.py` as elements of a page; nobody else does.
+`text.py` draws them as lines, `html.py` as HTML elements.
 """
 
 from __future__ import annotations
@@ -12,56 +12,56 @@ from Agent.render.words import count, milliseconds, number, seconds, size
 
 
 class Cell(NamedTuple):
-    """A cell of a grid that is set off: `name`, `good`, `warn`, `bad` or `soft`."""
+    """A cell of a grid with a look: `name`, `good`, `warn`, `bad` or `soft`."""
 
     text: str
     look: str
 
 
 class Share(NamedTuple):
-    """A cell that shows a share, 0 to 1, and what it is of."""
+    """A cell that shows a share, 0 to 1, with a description."""
 
     part: float
     tip: str
 
 
 class Words(NamedTuple):
-    """A paragraph; `look` is good, warn, bad, soft, or code, whose lines stay as they are."""
+    """A paragraph; `look` is good, warn, bad, soft, or code, whose lines are kept unchanged."""
 
     text: str
     look: str | None = None
 
 
 class Title(NamedTuple):
-    """The title of the blocks behind it."""
+    """The title of the following blocks."""
 
     text: str
 
 
 class Grid(NamedTuple):
-    """Rows under their names; `right` holds the columns of numbers."""
+    """Rows with column names; `right` has the indices of right-aligned columns."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
     right: frozenset[int] = frozenset()
     most: int = 8
-    """How many rows a text shows."""
+    """The number of rows shown in text."""
 
 
 class Column(NamedTuple):
-    """A column of a grid: its name, and what stands in it."""
+    """A column of a grid: its name, and how to get its cells."""
 
     name: str
     cell: str | Callable[[Any], object]
-    """A key or an attribute of the row, or what makes the cell of it; None shows as a dash."""
+    """A key or an attribute of the row, or a function of the row; None is shown as a dash."""
     form: Callable[[Any], object] | None = None
-    """How the value is written; numbers stand at the right."""
+    """How to format the value; columns of numbers are right-aligned."""
     right: bool = False
     looks: Mapping[str, str] = {}
-    """By what is written, how it is set off."""
+    """{formatted value: look}."""
 
     def value(self, row: Any) -> object:
-        """The cell of a row."""
+        """The formatted cell of a row."""
         if callable(self.cell):
             value = self.cell(row)
         else:
@@ -76,46 +76,46 @@ _NUMBERS: Final = (count, milliseconds, number, seconds, size)
 
 
 def grid(rows: Iterable[Any], *columns: Column, most: int = 8) -> Grid:
-    """The grid of some rows; a text shows at most so many."""
+    """A grid of some rows; text shows at most `most` of them."""
     right = {at for at, each in enumerate(columns) if each.right or each.form in _NUMBERS}
     cells = [[each.value(row) for each in columns] for row in rows]
     return Grid([each.name for each in columns], cells, frozenset(right), most)
 
 
 def numbers(form: Callable[[Any], object], *names: str) -> list[Column]:
-    """Columns that are called as their keys, all written alike."""
+    """Right-aligned columns named like their keys, all with the same format."""
     return [Column(name, name, form, right=True) for name in names]
 
 
 def name(value: object) -> Cell:
-    """A form for names, which are set off."""
+    """Format a name."""
     return Cell(str(value or "-"), "name")
 
 
 def failures(amount: int | None) -> Cell | str:
-    """A form for counts of what went wrong."""
+    """Format a count of failures; red unless it is 0."""
     return Cell(count(amount), "bad") if amount else "0"
 
 
 def by_name(rows: Mapping[str, Mapping[str, Any]], most: int | None = None) -> list[dict[str, Any]]:
-    """The first of some rows that are known by name, with that as their `name`."""
+    """The first `most` rows of a mapping as dicts, with their key as `name`."""
     return [{**row, "name": key or "(no name)"} for key, row in list(rows.items())[:most]]
 
 
 def first_of(rows: Sequence[Any], most: int, *columns: Column) -> list[Block]:
-    """The grid of the first rows, and how many there are besides; nothing without rows."""
+    """A grid of the first `most` rows, and the number of further ones; [] without rows."""
     more = [Words(f"{count(len(rows) - most)} more.", "soft")] if len(rows) > most else []
     return [grid(rows[:most], *columns), *more] if rows else []
 
 
 def sentence(*parts: str | None, look: str | None = None) -> list[Block]:
-    """What there is to say in one paragraph; nothing if that is nothing."""
+    """The non-empty parts as one paragraph; [] if there are none."""
     told = "; ".join(part for part in parts if part)
     return [Words(f"{told}.", look)] if told else []
 
 
 class Bars(NamedTuple):
-    """Bars over time, each made of the parts `names`; a mark is (share of the width, words)."""
+    """Stacked bars over time with the parts `names`; a mark is (share of the width, text)."""
 
     bars: Sequence[Mapping[str, float]]
     names: Sequence[str]
@@ -137,21 +137,21 @@ class Curve(NamedTuple):
 
 
 class Ranges(NamedTuple):
-    """For each operation its p50, p95 and p99 in milliseconds."""
+    """The p50, p95 and p99 of each operation, in milliseconds."""
 
     rows: Sequence[tuple[str, Mapping[str, Any]]]
     label: str
 
 
 class Fold(NamedTuple):
-    """Something that is shown where it is asked for."""
+    """Blocks that are hidden until the reader opens them."""
 
     summary: str
     blocks: Sequence[Block]
 
 
 class Entry(NamedTuple):
-    """One thing of a list: how often, what, what is known of it, line by line, and more."""
+    """One item of a list: count, name, lines about it, and further blocks."""
 
     times: str
     text: str
@@ -160,15 +160,15 @@ class Entry(NamedTuple):
 
 
 class Entries(NamedTuple):
-    """Several of them."""
+    """A list of entries."""
 
     entries: Sequence[Entry]
     most: int = 8
-    """How many a text shows."""
+    """The number of entries shown in text."""
 
 
 class SideBySide(NamedTuple):
-    """Blocks in columns, where there is room."""
+    """Blocks in columns, if there is room."""
 
     columns: Sequence[Sequence[Block]]
 
@@ -184,7 +184,7 @@ class Section(NamedTuple):
 
 
 class Head(NamedTuple):
-    """What a report is about, in a line and in a few numbers: (name, value, look)."""
+    """The head of a report: a title, a line, and some numbers as (name, value, look)."""
 
     title: str
     about: str

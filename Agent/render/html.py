@@ -1,6 +1,6 @@
-"""Reports as HTML: pages to look at and to mail, without script or network, and parts for notebooks.
+"""Reports as HTML: self-contained pages without scripts or network access, and parts for notebooks.
 
-`templates/` says how the blocks of `blocks.py` look; the geometry of the charts is here.
+`templates/` defines the look of the blocks in `blocks.py`; the geometry of the charts is here.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ TOP: Final = 10
 _TICKS: Final = 4
 _CODE_CHARS: Final = 6000
 MOST_CHARS: Final = 400
-"""How much of a value stands in a page."""
+"""The most characters of a value in a page."""
 
 
 def shown(value: object, most: int = MOST_CHARS) -> str:
-    """A value as text: cut after so many characters, without what cannot be shown."""
+    """A value as text: cut after `most` characters, with unprintable characters escaped."""
     return "\n".join(map(shown_safely, cut(str(value), most).split("\n")))
 
 
 def page(head: Head, sections: Iterable[Section]) -> str:
-    """The page of a report."""
+    """Render a report as an HTML page."""
     made_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     drawn = _blocks("page.html").render(head=head, sections=sections, version=__version__, made_at=made_at)
     return str(drawn)
 
 
 def block_html(block: Block) -> str:
-    """One block as it stands in a page."""
+    """Render one block as HTML."""
     return str(_blocks("blocks.html").module.block(block))
 
 
 def notebook_html(sections: Iterable[Section]) -> str:
-    """A report as a notebook shows it."""
+    """Render a report as HTML for a notebook."""
     return "".join(block_html(Title(each.title)) + "".join(map(block_html, each.blocks)) for each in sections)
 
 
 def template(name: str, **filters: Callable[..., Any]) -> Template:
-    """A template of `templates/`; what it prints is escaped, and shown as by `shown`."""
+    """Load a template of `templates/`; the values it prints go through `shown` and are escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -79,14 +79,14 @@ def _blocks(name: str) -> Any:
 
 
 def _at_length(words: str) -> Any:
-    """A text of several lines, such as a traceback, cut much later than others."""
+    """Format a long text, such as a traceback, with a higher limit than `shown`."""
     from markupsafe import escape
 
     return escape(shown(words, _CODE_CHARS))
 
 
 class Shape(NamedTuple):
-    """One element of a drawing: its class, what is said where the pointer rests on it, its attributes."""
+    """One element of a drawing: its name, class, tooltip and attributes."""
 
     name: str
     look: str
@@ -118,7 +118,7 @@ class Drawing:
         self.words.append((x, y, words, anchor))
 
     def frame(self, steps: Sequence[float], scale: float, ends: tuple[str, str]) -> None:
-        """Add the scale at the left, and what stands at both ends of the time."""
+        """Add the grid and scale on the left, and the labels at both ends of the time axis."""
         bottom = self.height - 22
         for step in steps:
             y = bottom - (step - steps[0]) * scale
@@ -129,7 +129,7 @@ class Drawing:
 
 
 def _steps(most: float, least: float = 0.0) -> list[float]:
-    """A few round values, at least so far apart, from 0 up to at least `most`."""
+    """Round values from 0 up to at least `most`, at least `least` apart."""
     raw = max(most / _TICKS, least)
     power = 10.0 ** math.floor(math.log10(raw)) if raw > 0 else 1.0
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * (1 - 1e-9))
@@ -144,7 +144,7 @@ def _short(value: float) -> str:
 
 
 def stacked_bars(block: Bars) -> Drawing:
-    """Bars over time, each made of the parts `names`, bottom first."""
+    """Draw bars over time, each stacked from the parts `names`, bottom first."""
     made = Drawing(block.height, block.label)
     bottom = block.height - 22
     steps = _steps(max((sum(bar.values()) for bar in block.bars), default=0) or 1, least=1.0)
@@ -166,7 +166,7 @@ def stacked_bars(block: Bars) -> Drawing:
 
 
 def curve(block: Curve) -> Drawing:
-    """One curve over time, with a scale that includes zero unless all values lie far from it."""
+    """Draw one curve over time; the scale includes 0 if the values vary by more than 40 %."""
     made = Drawing(170, block.label)
     low, high = min(block.values), max(block.values)
     if low > 0 and low < high * 0.6:
@@ -191,7 +191,7 @@ def curve(block: Curve) -> Drawing:
 
 
 def ranges(block: Ranges) -> Drawing:
-    """A line for each operation from p50 over p95 to p99, in milliseconds on a logarithmic scale."""
+    """Draw a line from p50 over p95 to p99 for each operation, in milliseconds on a logarithmic scale."""
     names_wide, row_tall = 230, 24
     made = Drawing(len(block.rows) * row_tall + 30, block.label)
     found = [row[key] for _, row in block.rows for key in ("p50", "p99") if row.get(key) and row[key] > 0]
@@ -219,7 +219,7 @@ def ranges(block: Ranges) -> Drawing:
 
 
 def share_bar(share: Share) -> Drawing:
-    """A small bar that fills a share, 0 to 1, of its width."""
+    """Draw a small bar whose filled part is a share, 0 to 1."""
     made = Drawing(12, number(share.part), width=80, look="share")
     made.draw("rect", "c0", share.tip, x=0, y=2, width=max(min(share.part, 1.0), 0.0) * 80, height=8)
     return made

@@ -1,4 +1,4 @@
-"""Text in columns and lines: what a line holds, how tables fit into it, and where paragraphs break."""
+"""Text in columns and lines: display widths, tables that fit a width, and line breaks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHELL_WORD: Final = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:\\.|[^"\\])*"|'[^']*')+
 
 
 def display_width(text: str) -> int:
-    """How many columns a text without escapes takes on a terminal."""
+    """The number of terminal columns that a text without escapes takes."""
     if text.isascii():
         return len(text)
     wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
@@ -26,9 +26,9 @@ def display_width(text: str) -> int:
 
 
 def clip(text: str, width: int) -> str:
-    """The text in at most `width` columns, with an ellipsis where something is left out."""
+    """The text in at most `width` columns, with an ellipsis if it was cut."""
     kept = columns = 0
-    # a text may be as long as a line of a file: nothing behind what fits is looked at
+    # stop at the width, since a text may be as long as a line of a file
     for at, char in enumerate(text, start=1):
         columns += display_width(char)
         if columns > width:
@@ -39,7 +39,7 @@ def clip(text: str, width: int) -> str:
 
 
 def wrapped(line: str, width: int | None, indent: int = 4) -> list[str]:
-    """A line broken at blanks so that it fits, what follows being indented further; whole without a width."""
+    """Break a line at blanks to fit a width; continuation lines are indented. None: do not break it."""
     if width is None or display_width(STYLE.sub("", line)) <= width:
         return [line]
     further = " " * (len(line) - len(line.lstrip()) + indent)
@@ -57,14 +57,14 @@ def wrapped(line: str, width: int | None, indent: int = 4) -> list[str]:
 
 
 def fitting(line: str, width: int | None) -> list[str]:
-    """A line of a report in so many columns; a command line in it can still be copied."""
+    """Break a line of a report to fit a width; a command line in it can still be copied."""
     if width is not None and len(line) > width and _COMMAND.match(line):
         return command_lines(line, width)
     return wrapped(line, width)
 
 
 def command_lines(line: str, width: int) -> list[str]:
-    """A command line, broken before its options where it is too long, so that a shell reads it as one."""
+    """Break a long command line before its options, with backslashes so that a shell reads it as one."""
     if len(line) <= width:
         return [line]
     parts: list[str] = []
@@ -86,7 +86,7 @@ def command_lines(line: str, width: int) -> list[str]:
 
 
 def section(title: str, lines: Iterable[str]) -> str:
-    """A headed, indented block; empty if it has no line."""
+    """A title with indented lines; "" without lines."""
     body = [f"  {line}" for line in lines]
     return "\n".join([title, *body]) if body else ""
 
@@ -104,15 +104,16 @@ def table(
     whole: bool = False,
     paint: Callable[[str, str], str] = _unpainted,
 ) -> list[str]:
-    """Rows in columns as wide as their widest cell.
+    """Format rows in columns as wide as their widest cell.
 
     Args:
-        right: the columns aligned to the right.
-        width: what a line may take; columns stand closer, and long texts are cut, so that it does.
-        names: of the columns.
-        whole: whether only the last column may be cut: a row that does not fit takes two lines then, its
-            first cell and the others below. Half a time says nothing, so it is never cut.
-        paint: sets a text off by a look.
+        rows: the rows, with cells as values or `Cell`.
+        right: the indices of right-aligned columns.
+        width: the maximum width of a line; to fit it, gaps shrink and long texts are cut.
+        names: the names of the columns.
+        whole: whether only the last column may be cut: a row that does not fit then takes two lines, with
+            its first cell on the first. Right-aligned columns and times are never cut.
+        paint: applies a look to a text.
     """
     titled = [[Cell(name, "soft") for name in names], *rows] if names else rows
     looks = [[value.look if isinstance(value, Cell) else "" for value in row] for row in titled]
@@ -144,12 +145,12 @@ def _text(value: object, *, cut_long: bool) -> str:
 
 
 def widths_of(cells: Sequence[Sequence[str]]) -> list[int]:
-    """How many columns of a terminal the widest cell of each column takes."""
+    """The width of the widest cell of each column, in terminal columns."""
     return [max(map(display_width, column)) for column in zip(*cells, strict=True)]
 
 
 def padded(cells: Sequence[str], widths: Sequence[int], right: Collection[int] = ()) -> list[str]:
-    """The cells of a row, each cut or padded to its width."""
+    """The cells of a row, each cut or padded to the width of its column."""
     shown = [clip(text, width) for text, width in zip(cells, widths, strict=True)]
     blanks = [" " * (width - display_width(text)) for text, width in zip(shown, widths, strict=True)]
     pairs = enumerate(zip(shown, blanks, strict=True))
@@ -162,7 +163,7 @@ LEAST_CELL: Final = 12
 def fitted(
     widths: Sequence[int], may_be_cut: Sequence[bool], room: int | None, least: int = LEAST_CELL
 ) -> tuple[list[int], int]:
-    """Widths of columns that fit into a line, the widest cut first, and the blanks between them."""
+    """Column widths that fit into `room`, cutting the widest first, and the gap between columns."""
     if room is None:
         return list(widths), 2
     made, gaps = list(widths), len(widths) - 1

@@ -12,9 +12,9 @@ from Agent.render.words import sparkline
 
 
 def sections_text(parts: Iterable[Section], width: int | None = None) -> str:
-    """Sections as text: a title at the margin, its blocks indented; the first rows of each table and list.
+    """Format sections as text: titles at the margin, blocks indented, the first rows of tables and lists.
 
-    With a width, tables are cut to that; paragraphs are never wider than a page.
+    With a width, tables are cut to it; paragraphs are never wider than a page.
     """
     told = (
         section(each.title, chain.from_iterable(_lines(block, width) for block in each.blocks))
@@ -51,7 +51,7 @@ def _lines(block: Block, width: int | None) -> Iterator[str]:
 
 
 def _folded(text: str) -> str:
-    """A text that was recorded as one line, so that it begins none of its own."""
+    """A recorded text on one line, so that it cannot look like further lines of the report."""
     return " ".join(text.split())
 
 

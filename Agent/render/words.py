@@ -1,4 +1,4 @@
-"""Values in words: numbers, durations, sizes and times, as people read them."""
+"""Format values for people: numbers, durations, sizes and times."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from Agent.record.encode.safe_text import cut
 
 
 def cell(value: Any) -> str:
-    """A value as a cell: numbers short, text on one line and at most 60 characters."""
+    """A value as a cell: short numbers, and text on one line of at most 60 characters."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -18,7 +18,7 @@ def cell(value: Any) -> str:
 
 
 def short_number(value: float) -> str:
-    """A number in at most about four digits, without an exponent where that is readable."""
+    """A number with about four digits, without an exponent if that stays readable."""
     if value == int(value) and abs(value) < 1e15:
         return str(int(value))
     if abs(value) >= 1000:
@@ -29,7 +29,7 @@ def short_number(value: float) -> str:
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """A curve in one line of block characters, lowest to highest."""
+    """A curve as one line of block characters."""
     blocks = "▁▂▃▄▅▆▇█"
     low, high = min(values), max(values)
     width = (high - low) or 1.0
@@ -37,17 +37,17 @@ def sparkline(values: Sequence[float]) -> str:
 
 
 def count(value: Any) -> str:
-    """A whole number with its thousands set apart."""
+    """A whole number with thousands separators."""
     return "-" if value is None else f"{round(value):,}"
 
 
 def plural(amount: int, noun: str) -> str:
-    """A count with its noun: 1 error, 2 errors."""
+    """A count with its noun, such as 1 error or 2 errors."""
     return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
 
 
 def number(value: Any) -> str:
-    """A number in about four digits."""
+    """A number with about four digits."""
     if value is None:
         return "-"
     if isinstance(value, int) or (value == value and abs(value) < 1e15 and value == int(value)):
@@ -56,7 +56,7 @@ def number(value: Any) -> str:
 
 
 def milliseconds(value: Any) -> str:
-    """A duration that is given in milliseconds, in the unit that reads best."""
+    """A duration in milliseconds, formatted in a suitable unit."""
     if value is None or value != value:
         return "-"
     if value < 1:
@@ -65,7 +65,7 @@ def milliseconds(value: Any) -> str:
 
 
 def seconds(value: Any) -> str:
-    """A duration that is given in seconds, in the unit that reads best."""
+    """A duration in seconds, formatted in a suitable unit."""
     if value is None:
         return "-"
     if value < 1:
@@ -78,24 +78,24 @@ def seconds(value: Any) -> str:
 
 
 def clock(timestamp: str | None, *, date: bool = False) -> str:
-    """The time of day of a timestamp of the recording, in UTC."""
+    """The time of day of a recorded timestamp, in UTC; with `date`, date and time."""
     if not timestamp:
         return "-"
     return f"{timestamp[:10]} {timestamp[11:19]}" if date else timestamp[11:23]
 
 
 def moment(timestamp: str) -> str:
-    """Date and time of a timestamp of the recording, to the millisecond."""
+    """Date and time of a recorded timestamp, to the millisecond."""
     return timestamp[:23].replace("T", " ")
 
 
 def date_time(timestamp: str | None) -> str:
-    """Day and time of a timestamp of the recording, in UTC."""
+    """Date and time of a recorded timestamp, in UTC, to the second."""
     return clock(timestamp, date=True)
 
 
 def size(size_bytes: int | None) -> str:
-    """A number of bytes in the unit that reads best."""
+    """A number of bytes in a suitable unit."""
     if size_bytes is None:
         return "-"
     amount = float(size_bytes)

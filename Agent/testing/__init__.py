@@ -1,4 +1,4 @@
-"""The public test kit: doubles for the seams of recording, and a sink in memory."""
+"""The public test kit: a fake clock, a sink in memory, and recording into memory."""
 
 from typing import TYPE_CHECKING
 
@@ -9,5 +9,5 @@ if TYPE_CHECKING:
 
 __all__ = ["FakeClock", "MemorySink", "record_in_memory"]
 
-# Every test run of whoever installed this package loads the plugin here: it must not pay for the rest.
+# pytest imports this package for its plugin in every test run, so nothing else is imported here.
 __getattr__ = _lazy_names(__name__, {"doubles": "FakeClock MemorySink record_in_memory"})

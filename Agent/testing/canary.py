@@ -1,6 +1,6 @@
-"""Plants made-up secrets through every entrance and searches the files for them: `doctor --canary`.
+"""Plant made-up secrets through every entrance and search the recorded files for them: `doctor --canary`.
 
-The program that plants is `canary_entries.py`, in a process of its own and a temporary trace root.
+`canary_entries.py` plants them, in a separate process with a temporary trace root.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ENDING_BYTES: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """A secret that was found: its shape, and the file under the trace root."""
+    """A secret that was found: its shape, and the file under the trace root that contains it."""
 
     shape: str
     file: str
@@ -38,7 +38,7 @@ class Leak:
 
 @dataclass(slots=True)
 class Entrance:
-    """What came of the secrets that were planted through one entrance."""
+    """The result for the secrets that were planted through one entrance."""
 
     name: str
     durability: str
@@ -46,17 +46,17 @@ class Entrance:
     state: str = CLEAN
     leaks: list[Leak] = field(default_factory=list)
     unrecorded: list[str] = field(default_factory=list)
-    """Shapes whose harmless marker is in no file: what nobody recorded, nobody can have redacted."""
+    """Shapes whose harmless marker is in no file: nothing was recorded, so redaction was not tested."""
 
     @property
     def is_wrong(self) -> bool:
-        """Whether a secret was found, or nothing was there to be searched."""
+        """Whether a secret was found, or the entrance recorded nothing."""
         return self.state in {LEAKED, UNRECORDED}
 
 
 @dataclass(slots=True)
 class Searched:
-    """What came of all entrances, and how much was searched."""
+    """The results for all entrances, and how much was searched."""
 
     entrances: list[Entrance] = field(default_factory=list)
     files: int = 0
@@ -64,7 +64,7 @@ class Searched:
 
     @property
     def wrong(self) -> list[Entrance]:
-        """The entrances through which a secret came, or that could not be checked."""
+        """The entrances through which a secret leaked, or that could not be checked."""
         return [entrance for entrance in self.entrances if entrance.is_wrong]
 
 
@@ -72,7 +72,7 @@ def plant_and_search(before: Callable[[str], object] = lambda _durability: None)
     """Plant secrets through every entrance under each durability, and search the files for them.
 
     Args:
-        before: told each durability before it begins.
+        before: called with each durability before it is tested.
     """
     found = Searched()
     for durability in DURABILITIES:
@@ -89,7 +89,7 @@ def plant_and_search(before: Callable[[str], object] = lambda _durability: None)
 
 
 def plant_all(root: Path, durability: str, seed: str) -> list[str]:
-    """Let a process of its own record; the entrances that are not installed."""
+    """Plant secrets in a separate process; return the names of the entrances that are not installed."""
     package_parent = str(Path(__file__).resolve().parents[2])
     environment = {name: value for name, value in os.environ.items() if name != "AGENT_TRACE_SESSION"}
     paths = (package_parent, environment.get("PYTHONPATH", ""))
@@ -111,7 +111,7 @@ def plant_all(root: Path, durability: str, seed: str) -> list[str]:
 
 
 def contents_of(root: Path) -> dict[str, bytes]:
-    """Every file under the root by its path below it, and unpacked where it is compressed; every name."""
+    """Every file under the root by relative path, also decompressed where needed, and all file names."""
     found = {
         str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
     }
@@ -126,7 +126,7 @@ def contents_of(root: Path) -> dict[str, bytes]:
 def search(
     contents: Mapping[str, bytes], durability: str, seed: str, missing: Iterable[str] = ()
 ) -> list[Entrance]:
-    """Look for the secrets of every entrance in these files, as they are, escaped, quoted and as base64."""
+    """Search files for the secrets of every entrance: plain, escaped, quoted and in base64."""
     absent = set(missing)
     everything = b"\n".join(contents.values())
     endings = {everything[at : at + _ENDING_BYTES] for at in range(len(everything) - _ENDING_BYTES + 1)}
@@ -154,7 +154,7 @@ def _judge(
     everything: bytes,
     endings: Collection[bytes],
 ) -> None:
-    # what does not even end anywhere need not be looked for in megabytes
+    # a fast filter: if the last bytes of a form occur nowhere, the form itself need not be searched for
     forms = [form for form in plant.forms() if form[-_ENDING_BYTES:] in endings and form in everything]
     entrance.leaks += [
         Leak(plant.shape, file)

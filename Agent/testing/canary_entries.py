@@ -1,9 +1,9 @@
-"""Made-up secrets of common shapes, and every way by which a value of the user's comes into the files.
+"""Made-up secrets of common shapes, and every entrance by which a user's value gets into the files.
 
-Each secret is used once, so that a found one tells where it came in; each way is one function that takes a
-secret. `canary.py` runs this module as a process: `python -m Agent.testing.canary_entries ROOT DURABILITY`,
-more words behind and the seed on stdin, and searches what it wrote. It prints the names of the entrances
-that are not installed.
+Each secret is used once, so that a leak identifies its entrance; each entrance is one function that takes a
+secret. `canary.py` runs this module as a process and searches what it wrote: `python -m
+Agent.testing.canary_entries ROOT DURABILITY`, followed by further arguments, with the seed on stdin. It
+prints the names of the entrances that are not installed.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ Make = Callable[[str], Any]
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """One secret on its way in.
+    """One secret to plant.
 
-    `value` carries it, a text or a mapping as a program would hand it over; `marker`, harmless, stands beside
-    it and has to be found: it shows that the entrance led into the files at all.
+    `value` contains it, as a text or a mapping like those of real programs. `marker` is a harmless text
+    beside it that has to be found: it shows that the entrance writes to the files at all.
     """
 
     entrance: str
@@ -65,7 +65,7 @@ class Plant:
 
     @property
     def text(self) -> str:
-        """The value as it stands in a message."""
+        """The value as text, for a message."""
         return self.value if isinstance(self.value, str) else str(self.value)
 
     @property
@@ -74,7 +74,7 @@ class Plant:
         return dict(self.value) if isinstance(self.value, dict) else {"note": self.value}
 
     def forms(self) -> Iterator[bytes]:
-        """The bytes by which it would be found: as it is, escaped, quoted, inside base64 at each offset."""
+        """The byte strings to search for: plain, escaped, quoted, and in base64 at each offset."""
         raw = self.secret.encode()
         yield from {raw, json.dumps(self.secret)[1:-1].encode(), quote(raw, safe="").encode()}
         yield from base64_forms(raw)
@@ -111,7 +111,7 @@ def _secret_texts(some: Callable[[str, int], str]) -> dict[str, tuple[str, Make]
         "signed URL": (some(_ALNUM, 32), lambda secret: f"https://blob.example/a?se=1&sig={secret}"),
         "cookie": (some(_ALNUM, 24), lambda secret: f"Cookie: session={secret}"),
         "assignment": (some(_ALNUM, 12), lambda secret: f"password={secret}"),
-        # With a digit: eight letters of one case cannot be told from a word.
+        # With a digit: eight letters of one case look like a word to redaction.
         "short assignment": (
             some(_ALNUM, 7) + some(string.digits, 1),
             lambda secret: f"secret:{secret}",
@@ -159,13 +159,13 @@ def plants(seed: str, entrance: str) -> list[Plant]:
 Enter = Callable[[Plant], object]
 ENTRANCES: dict[str, Enter] = {}
 ARGV = "command line"
-"""Planted by whoever starts the program that plants, in its arguments."""
+"""Planted in the command line of the planting process."""
 NEEDS = {"logging bridge": "pythonjsonlogger", "structlog bridge": "structlog"}
-"""Entrances that need a library, and its module."""
+"""Entrances that need a library, with its module."""
 
 
 def entrance(name: str) -> Callable[[Enter], Enter]:
-    """Enter a function into the table."""
+    """Register a function as an entrance."""
 
     def enter(function: Enter) -> Enter:
         ENTRANCES[name] = function
@@ -175,11 +175,11 @@ def entrance(name: str) -> Callable[[Enter], Enter]:
 
 
 class PlantedFailure(Exception):
-    """What goes wrong in a program: with arguments, attributes and a cause."""
+    """An error of the traced program, with arguments, attributes and a cause."""
 
 
 class Agent:
-    """An agent with everything about it traced."""
+    """An agent whose methods are all traced."""
 
     def __init__(self, agent_id: str, held: Any = None) -> None:
         self.agent_id = agent_id
@@ -187,7 +187,7 @@ class Agent:
 
     @trace_agent_action
     def act(self, given: Any, *, named: Any = None) -> Any:
-        """Take and give back."""
+        """Return the argument."""
         return given if named is None else None
 
     @trace_agent_action
@@ -197,18 +197,18 @@ class Agent:
 
     @trace_agent_action
     def fail(self, plant: Plant) -> None:
-        """Raise out of a traced call."""
+        """Raise in a traced call."""
         raise PlantedFailure(plant.text)
 
     @trace_agent_action
     def produce(self, plant: Plant) -> Generator[Any, None, Any]:
-        """Yield, and give back at the end."""
+        """Yield a value, and return another."""
         yield plant.value
         return plant.fields
 
     @trace_agent_action
     async def stream(self, plant: Plant) -> AsyncIterator[Any]:
-        """The same, asynchronously."""
+        """Yield a value asynchronously."""
         yield plant.value
 
     @trace_learning_update(update_type="bandit")
@@ -238,7 +238,7 @@ class PlantedSettings:
 
 
 class Opaque:
-    """Something that can only be shown by its `repr`."""
+    """An object that can only be recorded by its `repr`."""
 
     __slots__ = ("_text",)
 
@@ -311,7 +311,7 @@ def _context(plant: Plant) -> None:
 
 @entrance("caused_by")
 def _causes(plant: Plant) -> None:
-    # What is no id is left out, so the marker comes in beside it.
+    # A text that is not an event id is dropped, so the marker is logged separately.
     with caused_by(plant.text):
         AgentLogger("caused").info(plant.marker)
 
@@ -340,7 +340,7 @@ def _state(plant: Plant) -> None:
 
 
 class _Hidden:
-    """Carries a value past the capture of arguments."""
+    """Hides a value from the capture of arguments."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -395,7 +395,7 @@ def _exception(plant: Plant) -> None:
 
 
 def _module(source: str, plant: Plant) -> Any:
-    """A module of the program's, with the secret in its source; its file stands beside the trace root."""
+    """Import a new module with the secret in its source; its file is beside the trace root."""
     name = f"planted_{plant.marker}"
     Path(sys.path[0], f"{name}.py").write_text(source, encoding="utf-8")
     importlib.invalidate_caches()
@@ -478,7 +478,7 @@ def _structlog(plant: Plant) -> None:
 
 
 def argument_words(seed: str) -> list[str]:
-    """A command line that carries secrets: `--password X`, `--api-key=X`, whole texts."""
+    """A command line with secrets: `--password X`, `--api-key=X`, and whole texts."""
     words: list[str] = []
     for plant in plants(seed, ARGV):
         if isinstance(plant.value, str):
@@ -493,12 +493,12 @@ def argument_words(seed: str) -> list[str]:
 
 
 def run(root: str, durability: str, seed: str) -> list[str]:
-    """Plant every secret in a session of its own; the names of the entrances that are not installed."""
+    """Plant every secret in a new session; return the names of the entrances that are not installed."""
     from importlib.util import find_spec
 
-    # Where `_module` puts its files; the directory is a temporary one.
+    # The directory where `_module` writes files; it is temporary.
     sys.path.insert(0, str(Path(root).absolute().parent))
-    # All levels, since what is not recorded proves nothing; small segments, so that files roll, too.
+    # All levels, since an unrecorded event proves nothing; small segments, so that files also roll.
     setup_logging(
         trace_root=root,
         durability=durability,
@@ -519,7 +519,7 @@ _recorder = Recorder(agent="runner")
 
 
 class PlantedRunFailure(Exception):
-    """What ends a run."""
+    """The error that ends a run."""
 
 
 @record_tool
@@ -536,7 +536,7 @@ def refuse(plant: Plant) -> None:
 
 @record_tool
 def give_each(given: list[Any]) -> Any:
-    """A tool that answers piece by piece."""
+    """A tool that yields its response piece by piece."""
     yield from given
 
 
@@ -556,7 +556,7 @@ def _end(plant: Plant) -> None:
 
 @entrance("names of steps")
 def _steps(plant: Plant) -> None:
-    # The file of a step is named by a hash of its id, so the marker comes in by its name.
+    # A step's file is named by a hash of its id, so the marker is the step's name.
     with _recorder.run(), _recorder.step(plant.text, plant.text):
         pass
 
@@ -621,7 +621,7 @@ def _names(plant: Plant) -> None:
 
 @entrance("checkpoints")
 def _checkpoints(plant: Plant) -> None:
-    # Small and large: what is large lies in chunks of its own.
+    # Small and large: a large value is stored in separate chunks.
     padding = [{"n": n, "word": "filler"} for n in range(600)]
     for step_id, more in (("small", None), ("large", padding)):
         checkpoint_store.save_checkpoint(
@@ -635,7 +635,7 @@ def _checkpoints(plant: Plant) -> None:
 
 @entrance("environment")
 def _environment(plant: Plant) -> None:
-    # Nothing of it is recorded; the marker comes in beside it.
+    # The environment is not recorded; the marker is logged separately.
     os.environ[f"PLANTED_{plant.marker}".upper()] = plant.text
     AgentLogger("surrounded").info(plant.marker)
 

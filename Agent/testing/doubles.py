@@ -1,4 +1,4 @@
-"""Doubles for clock and sink, and a block in which everything is recorded into memory."""
+"""Test doubles for clock and sink, and a context that records everything into memory."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from Agent.record.emit.pipeline import LineSink, RecordOptions, record_lines
 
 
 class FakeClock:
-    """A clock that stands still until it is told to go on.
+    """A clock that changes only when it is advanced or, with `step_ns`, read.
 
     Args:
         start_ns: nanoseconds since 1970.
-        step_ns: how far each reading moves it.
+        step_ns: how far each reading advances it.
     """
 
     def __init__(self, start_ns: int = 1_700_000_000_000_000_000, step_ns: int = 0) -> None:
@@ -30,18 +30,18 @@ class FakeClock:
         return self.now_ns
 
     def monotonic_ns(self) -> int:
-        """The same clock, for durations."""
+        """Nanoseconds of the same clock, for durations."""
         return self.wall_ns()
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self.now_ns += int(seconds * 1e9)
 
 
 class MemorySink(LineSink):
-    """A sink that keeps what is written; `events` gives it decoded, in the order of writing.
+    """A sink that stores lines in memory; `events` decodes them, in the order of writing.
 
-    Set `is_failing` to have it refuse, as a full disk does.
+    Set `is_failing` to make it refuse lines, like a full disk.
     """
 
     def __init__(self, writer: str = "aaaaaaaa") -> None:
@@ -49,12 +49,12 @@ class MemorySink(LineSink):
         self.is_failing = False
 
     def write(self, line: RedactedBytes) -> bool:
-        """Keep a line, or refuse it."""
+        """Store a line, or refuse it."""
         return not self.is_failing and super().write(line)
 
     @property
     def events(self) -> list[Event]:
-        """What was written, as events."""
+        """The stored lines as events."""
         return [decode_line(line) for line in self.lines]
 
 
@@ -62,7 +62,7 @@ class MemorySink(LineSink):
 def record_in_memory(
     *, options: RecordOptions | None = None, clock: FakeClock | None = None, redact: bool = True
 ) -> Iterator[MemorySink]:
-    """Record everything in the block into memory instead of a tree; gives the sink."""
+    """Record everything in the block into memory instead of files; yields the sink."""
     sink = MemorySink()
     pipeline = record_lines(
         sink, "memory", redact=redact, key=b"a key for tests", options=options, clock=clock
@@ -73,5 +73,5 @@ def record_in_memory(
         yield sink
     finally:
         current_scope.reset(token)
-        # A session that was ended meanwhile stays ended.
+        # If the outer recording was closed in the meantime, it stays closed.
         install_pipeline(None if before is not None and before.closed else before)

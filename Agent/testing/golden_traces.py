@@ -1,6 +1,6 @@
-"""What the fixture `golden_trace` gives: golden traces found from where the test is, checked and updated.
+"""The fixture `golden_trace`: find golden traces near the test, check them, and update them.
 
-It stands on syrupy: `--snapshot-update` keeps the present behaviour, and its report counts golden traces.
+It uses syrupy: `--snapshot-update` keeps the current behaviour, and syrupy's report counts golden traces.
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ from Agent.replay.plan.target import Target, target_name
 
 
 class ExpectedOutcome(SingleFileSnapshotExtension):
-    """Where syrupy finds what is expected: in the golden trace's own directory, whose path is the index."""
+    """Tells syrupy where the expected outcome is: in the golden trace's directory, which is the index."""
 
     _write_mode = WriteMode.TEXT
     file_extension = "txt"
 
     @classmethod
     def get_location(cls, *, test_location: Any, index: Any) -> str:  # noqa: ARG003 - syrupy names them
-        """The file that says what is expected of a golden trace."""
+        """The file with the expected outcome of a golden trace."""
         return str(Path(str(index), "expected.txt"))
 
     @classmethod
     def matches_test_location(cls, *, test_location: Any, snapshot_location: str) -> bool:  # noqa: ARG003
-        """Any test may ask for any golden trace."""
+        """Any test may use any golden trace."""
         return True
 
     def discover_snapshots(self, **_: Any) -> SnapshotCollections:
-        """None: a golden trace that no test of this run asked for is not syrupy's to delete."""
+        """None, since syrupy must not delete golden traces that this test run does not use."""
         return SnapshotCollections()
 
 
 class GoldenTraces:
-    """Golden traces as a test sees them.
+    """Golden traces for the fixture `golden_trace`.
 
     Args:
-        directories: where they may be, the nearest first.
-        snapshot: syrupy's own.
-        code_directories: where targets are looked for besides `sys.path`, as `agent-trace golden check` does.
-        here: of the test, for a directory that the test names.
+        directories: where to look for them, nearest first.
+        snapshot: syrupy's own fixture.
+        code_directories: where to look for targets besides `sys.path`, as `agent-trace golden check` does.
+        here: the test's directory, for relative paths that the test gives.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class GoldenTraces:
     def __call__(
         self, name: str, *, target: Target | None = None, directory: str | Path | None = None
     ) -> GoldenReport:
-        """Fail the test unless the present code does what the golden trace holds; else the report of it.
+        """Replay a golden trace; fail the test unless the current code behaves as recorded.
 
         Args:
             name: of the golden trace.
-            target: other code than it names: `module:factory`, or such a function.
-            directory: that of the golden traces, as seen from the test's own; default: `golden_traces` beside
+            target: a target that replaces the recorded one: `module:factory`, or the function itself.
+            directory: of the golden traces, relative to the test's directory; default: `golden_traces` beside
                 the test or above it, else `tests/golden_traces` of the project.
         """
         __tracebackhide__ = True
@@ -87,7 +87,7 @@ class GoldenTraces:
                     found = update_golden(golden, code)
         except AgentTraceError as error:
             pytest.fail(f"golden trace {name}: {error}", pytrace=False)
-        # In an update syrupy writes down whatever it hears: what fails must not become what is expected.
+        # In an update syrupy stores what it is compared with, so a failed replay must not be compared.
         is_heard = found.passes or not self._is_update
         is_expected = is_heard and self._snapshot(name=str(golden.directory)) == found.outcome_text
         if not found.passes:
@@ -120,7 +120,7 @@ class GoldenTraces:
 
 
 def golden_traces_for(request: pytest.FixtureRequest) -> GoldenTraces:
-    """The golden traces that a test can ask for: beside its file, above it, in the project's directory."""
+    """The golden traces that a test can use: beside its file, above it, or in the project's directory."""
     root = request.config.rootpath
     here = request.path.parent
     places = [each / DEFAULT_DIRECTORY.name for each in (here, *here.parents) if each.is_relative_to(root)]
@@ -134,7 +134,7 @@ def golden_traces_for(request: pytest.FixtureRequest) -> GoldenTraces:
 
 
 def _project_of(golden: GoldenTrace) -> tuple[Path, ...]:
-    """The project's directory, where the golden trace is in the default directory of one."""
+    """The project's directory, if the golden trace is in a project's default directory."""
     depth = len(DEFAULT_DIRECTORY.parts)
     directory = golden.directory.absolute().parent
     return (directory.parents[depth - 1],) if directory.parts[-depth:] == DEFAULT_DIRECTORY.parts else ()
@@ -142,7 +142,7 @@ def _project_of(golden: GoldenTrace) -> tuple[Path, ...]:
 
 @contextmanager
 def _importable(directories: Sequence[Path]) -> Iterator[None]:
-    """Put the directories behind `sys.path`, which a replay's process gets, for as long as this lasts."""
+    """Append directories to `sys.path`, which the replay's process inherits, within the block."""
     before = sys.path[:]
     sys.path += [name for name in dict.fromkeys(map(str, directories)) if name not in before]
     try:

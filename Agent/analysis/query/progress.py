@@ -68,7 +68,7 @@ class Bounds(NamedTuple):
     still running 2 s later: the engine does not check for interrupts within one call of a function."""
 
 
-bounds: ContextVar[Bounds] = ContextVar("bounds", default=Bounds())  # noqa: B039 - it cannot change
+bounds: ContextVar[Bounds] = ContextVar("bounds", default=Bounds())  # noqa: B039 - the default is immutable
 
 
 def has_expired() -> bool:
@@ -156,7 +156,7 @@ def _interrupt(
 
 
 def _set_expired(limit_s: float | None) -> None:
-    global _expired_s  # noqa: PLW0603 - read by the thread that runs the query, whichever that is
+    global _expired_s  # noqa: PLW0603 - the thread that runs the query reads it
     _expired_s = limit_s
 
 

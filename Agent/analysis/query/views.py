@@ -218,7 +218,7 @@ def names() -> list[str]:
 LIVE: Final = "live"
 """JSON lines in live files."""
 REGULAR: Final = "regular"
-"""The same in files whose lines were all written by this package, so no envelope is checked."""
+"""The same in files whose lines all begin as this package writes them, so no envelope is checked."""
 SEALED: Final = "sealed"
 """Archive rows with the promoted columns of this version."""
 OLDER: Final = "older"

@@ -1,4 +1,4 @@
-"""What `Agent.analysis` finds: `sessions`, `analyze`, `debug`, `errors`, `causes` and the statistics."""
+"""Commands for `Agent.analysis`: `sessions`, `analyze`, `debug`, `errors`, `causes` and statistics."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def sessions(limit: parameters.SomeLimit, root: Root) -> None:
 
 
 def indented(name: str, depth: int) -> str:
-    """A name in a tree: behind what it comes from, and a little to the right."""
+    """A name in a tree, indented below its origin."""
     return f"{'  ' * (depth - 1)}└ {name}" if depth else name
 
 

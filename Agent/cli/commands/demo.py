@@ -1,4 +1,4 @@
-"""The command `demo`: a simulation recorded, explained, replayed with the same and with other code."""
+"""`demo`: record a simulation, explain it, and replay it with the same and with repaired code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from Agent.replay import ReplayReport
 
 AGENTS, TICKS, SEED = 60, 96, 7
-"""The defaults of `Agent.demo.platform`, which is not loaded for the help."""
+"""The defaults of `Agent.demo.platform`, repeated so that --help need not import it."""
 
 REPAIRED = "Agent.demo.targets:repaired_creator"
 
@@ -57,7 +57,7 @@ def demo(
 
     recording, seconds = _record(root, seed, agents, ticks)
     with ThreadPoolExecutor(max_workers=1) as pool:
-        # The replays are processes of their own: they run while the record is being explained.
+        # The replays run in processes, in parallel with the analysis of the log.
         same, repaired = (
             pool.submit(copy_context().run, _replay, recording, root, target) for target in (None, REPAIRED)
         )
@@ -75,7 +75,7 @@ def demo(
 
 
 def _record(root: Path, seed: int, agents: int, ticks: int) -> tuple[DemoRecording, float]:
-    """The simulation recorded, and how many seconds that took."""
+    """Record the simulation; return the recording and the duration in seconds."""
     from Agent.demo.platform import Settings, record_session
 
     began = time.perf_counter()
@@ -86,7 +86,7 @@ def _record(root: Path, seed: int, agents: int, ticks: int) -> tuple[DemoRecordi
 
 
 def _agent(recording: DemoRecording) -> str:
-    """The agent that the demo is about."""
+    """The agent with the bug."""
     return recording.settings.throttled_client
 
 
@@ -99,12 +99,12 @@ def _run(recording: DemoRecording) -> str:
 
 
 def _place(root: Path) -> str:
-    """What a command needs to find the root again."""
+    """The option that lets a command find the root again; "" for the default root."""
     return "" if default_root() == root else f" --root {shlex.quote(str(root))}"
 
 
 def _command(line: str) -> None:
-    """A command line as one would type it."""
+    """Print a command line as the user would type it."""
     for part in layout.fitting(f"  $ {line}", render.width_of_page()):
         render.emit(render.paint(part, fg="cyan"))
 
@@ -188,7 +188,7 @@ def _show_replays(
     same: Callable[[], ReplayReport],
     repaired: Callable[[], ReplayReport],
 ) -> None:
-    """Both replays, each shown when it is done."""
+    """Print both replays, each as soon as it is done."""
     width = render.width_of_page()
     render.heading("The same agent, replayed from its log")
     _command(f"agent-trace replay {_run(recording)}{_place(root)}")
@@ -210,7 +210,7 @@ def _show_replays(
 
 
 def _changed_lines() -> list[str]:
-    """The line of the creator that the repaired one has otherwise, from their sources."""
+    """The changed lines of the repaired creator, as a diff of the sources."""
     import difflib
     import inspect
 
@@ -235,7 +235,7 @@ def _next_commands(recording: DemoRecording, root: Path, tick: int) -> list[str]
 
 
 def _tick_of_fault(recording: DemoRecording, repaired: ReplayReport) -> int:
-    """When the repaired creator first did otherwise; when the agent last published if it never did."""
+    """The tick at which the repaired creator first differs, else that at which the agent last published."""
     from Agent.archive.sealed.reader import open_reader
 
     if repaired.divergence is not None:

@@ -1,4 +1,4 @@
-"""`doctor` tries out what recording and replay need; `config` and `version` show what holds here."""
+"""`doctor` checks what recording and replay need; `config` and `version` show what is in effect here."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ OPEN_FILES_WANTED = 128
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at: what was found, and what to do where it is not right."""
+    """The result of one check, with a remedy if it is not OK."""
 
     name: str
     state: str
@@ -50,7 +50,7 @@ class Check:
 
 
 Finding = tuple[str, str] | tuple[str, str, str]
-"""State, what was found, and what to do."""
+"""State, finding and, if needed, remedy."""
 
 
 @command()
@@ -92,7 +92,7 @@ def _show(check: Check) -> None:
 
 
 def _all_checks(root: Path) -> Iterator[Check]:
-    """The checks in their order; one that breaks down is itself a failed check."""
+    """Run the checks in order; a check that raises is a failed check."""
     looks: tuple[tuple[str, Callable[[], Finding]], ...] = (
         ("python", _python),
         ("libraries", _libraries),
@@ -109,7 +109,7 @@ def _all_checks(root: Path) -> Iterator[Check]:
     for name, look in looks:
         try:
             yield Check(name, *look())
-        except Exception as error:  # noqa: BLE001 - what breaks here is the finding
+        except Exception as error:  # noqa: BLE001 - the exception is the finding
             yield Check(name, FAIL, f"{type(error).__name__}: {error}")
 
 
@@ -140,7 +140,7 @@ def _libraries() -> Finding:
 
 
 def _nearest(root: Path) -> Path:
-    """The directory itself, or the nearest one above it that is there."""
+    """The directory itself, or the nearest existing one above it."""
     place = root.absolute()
     while not place.is_dir() and place != place.parent:
         place = place.parent
@@ -167,7 +167,7 @@ def _root(root: Path) -> Finding:
 
 
 def _entries(root: Path) -> Finding:
-    """What stands below the root, or in its newest session, and is none of the tree's."""
+    """Find entries below the root and in its newest session that do not belong to a trace."""
     from Agent.archive.verify import find_passed_over
     from Agent.tree.layout import MIRROR_FILES, list_sessions
 
@@ -199,7 +199,7 @@ def _open_files() -> Finding:
 
 
 def _inotify() -> Finding:
-    """Whether a change in a directory wakes a watcher; without it following looks again and again."""
+    """Check that a change in a directory wakes a watcher; without it, following polls."""
     import threading
 
     from watchdog.events import FileSystemEvent, FileSystemEventHandler
@@ -234,7 +234,7 @@ def _inotify() -> Finding:
 
 
 def _board(root: Path) -> Finding:
-    """Whether the file that tells what was under way at a crash can be made beside the record."""
+    """Check that the crash board can be created, the file that lists open spans after a crash."""
     from Agent.tree.write.crash_board import Board, read_board
 
     nearest = _nearest(root)
@@ -252,7 +252,7 @@ def _board(root: Path) -> Finding:
 
 
 def _self_test() -> Finding:
-    """Records a small simulation, reads every event back and drives one agent again."""
+    """Record a small simulation, read every event back, and replay one agent."""
     from Agent.demo.platform import Settings, record_session
     from Agent.replay import replay_run
     from Agent.tree.read.reader import TreeReader
@@ -302,7 +302,7 @@ _LOOKS: dict[str, dict[str, Any]] = {
 
 
 def _search_for_secrets() -> int:
-    """Plant secrets, search for them and print what was found; 0 where no secret was, else 1."""
+    """Plant secrets and search for them; return 0 if none was found, else 1."""
     from Agent.testing.canary import ABSENT, plant_and_search
 
     def tell(durability: str) -> None:
@@ -325,7 +325,7 @@ def _search_for_secrets() -> int:
 
 
 def _show_entrances(rows: list[Entrance]) -> None:
-    """One line an entrance; what was found stands below it."""
+    """Print one line per entrance, followed by what was found there."""
     width = max(len(row.name) for row in rows)
     for durability in dict.fromkeys(row.durability for row in rows):
         render.heading(f"durability {durability}")
@@ -394,19 +394,19 @@ def show(origin: bool) -> None:
 
 
 def _line(name: str, setting: Any, width: int) -> None:
-    """One setting; with a width, its source as a comment in that column."""
+    """Print one setting; with a width, its source follows as a comment in that column."""
     text = f"{name} = {_toml(setting.value)}"
     where = render.paint(f"# {render.clean(setting)}", dim=True)
     render.emit(f"{text.ljust(width)}{where}" if width else text, whole=True)
 
 
 def _toml_key(name: str) -> str:
-    """A name as a key of TOML, quoted unless it is one word of letters."""
+    """A name as a TOML key, quoted unless it is an ASCII identifier."""
     return name if name.isidentifier() and name.isascii() else _toml(name)
 
 
 def _toml(value: Any) -> str:
-    """A value of an option as TOML, of which these are a part that JSON has, too."""
+    """An option's value as TOML; for these types JSON and TOML have the same syntax."""
     return (
         orjson.dumps(shown_name(str(value)) if isinstance(value, Path) else value).decode().replace(",", ", ")
     )

@@ -1,4 +1,4 @@
-"""`golden`: recorded runs kept as tests: added, listed, checked, brought up to date, made small, removed."""
+"""`golden`: keep recorded runs as tests: add, list, check, update, accept, shrink and remove them."""
 
 from __future__ import annotations
 
@@ -296,10 +296,10 @@ def shrink(
 
 
 def shrunk(trace: str, progress: Progress, **how: Unpack[HowToShrink]) -> ShrunkGolden:
-    """The smallest golden trace that fails as the golden trace, or the run, of that name does.
+    """Find the smallest golden trace that fails in the same way as a golden trace or a run.
 
     Raises:
-        RunNotFound, SessionNotFound: there is neither.
+        RunNotFound, SessionNotFound: no golden trace and no run has that name.
         UsageError: it does not fail.
     """
     from Agent.replay.golden.adding import add_golden, shrink_golden
@@ -338,7 +338,7 @@ def remove(names: Names, directory: Directory) -> None:
 
 
 def _name_ignorable(names: tuple[str, ...], run: str, *, is_kept: bool) -> None:
-    """Say how to leave out fields that cannot be seen, or differ from one replay to the next."""
+    """Print how to ignore fields that cannot be seen or differ between replays."""
     listed = ", ".join(f'"{name}"' for name in names)
     again = f"agent-trace golden add {run} {' '.join(f'--ignore {name}' for name in names)}"
     render.note(f"cannot be seen, or differ between two replays: {', '.join(names)}")
@@ -347,7 +347,7 @@ def _name_ignorable(names: tuple[str, ...], run: str, *, is_kept: bool) -> None:
 
 
 def _named(names: tuple[str, ...], directory: Path) -> list[GoldenTrace]:
-    """The golden traces of these names, all without one; each must be there."""
+    """The golden traces of these names, or all without a name; RunNotFound if one is missing."""
     from Agent.replay.golden.trace import find_golden, list_goldens
 
     if names:

@@ -1,4 +1,4 @@
-"""`journey`: what one agent did; `state`: what it was at a moment, and why a field is what it is."""
+"""`journey`: show what one agent did; `state`: show its state at a moment, and how a field got its value."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _show_events(
 
 
 def _print_events(events: Iterable[Event]) -> int:
-    """Print events as they come, and give their number."""
+    """Print events as they are read; return their number."""
     from Agent.event.codec import encode_event
 
     width, is_data = render.width_of_terminal(), render.wants_json()
@@ -115,7 +115,7 @@ def _print_events(events: Iterable[Event]) -> int:
 
 
 def _show_screen(reader: TreeReader, agent: str) -> None:
-    """The totals and the last events."""
+    """Print the totals and the last events."""
     from Agent.analysis.journeys import journey_overview
 
     last: deque[Event] = deque(maxlen=SCREEN_EVENTS)
@@ -210,7 +210,7 @@ def _show_tree(reader: TreeReader, agent: str, limit: int | None, *, everything:
     render.document(lambda: {"agent_id": agent, "left_out": left_out, "nodes": rows})
     cut = 0
     if not everything and limit is None and len(rows) > TREE_LINES:
-        # from the first outermost one after which all fits
+        # start at the first root from which all later rows fit
         starts = [place for place, row in enumerate(rows) if row["depth"] == 0]
         cut = next((place for place in starts if len(rows) - place <= TREE_LINES), starts[-1])
     for row in rows[cut:]:
@@ -348,7 +348,7 @@ def _show_state(found: dict[str, Any]) -> None:
         )
     for name, value in found["reported"].items():
         if name in found["fields"]:
-            continue  # the exposed field is what it really is
+            continue  # the exposed field is authoritative
         render.emit(f"  {render.clean(name)} = {_value(value)}  " + render.paint("(as reported)", dim=True))
     hidden = len(found["fields"]) - len(rows)
     if hidden > 0:

@@ -1,4 +1,4 @@
-"""`recover`, `verify`, `prove`, `prune`, `seal`, `erase`: `Agent.archive` looks after what is recorded."""
+"""Commands for `Agent.archive`: `recover`, `verify`, `prove`, `prune`, `seal`, `erase`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def recover(run: NewestSession, every: Annotated[bool, "--all"], mirrors: bool, 
             try:
                 done.append(recover_session(ref.path))
             except (InputError, FileNotFoundError, NotADirectoryError) as error:
-                # one that is in use, empty, or pruned by now is nobody's fault; what is unreadable is
+                # sessions in use, empty or removed are skipped silently, unreadable ones are reported
                 if ref.path.exists() and not isinstance(error, SessionInUse | SessionNotFound):
                     exit_code = InputError.exit_code
                 reason = error.message if isinstance(error, SessionInUse) else str(error)
@@ -127,7 +127,7 @@ def _show_recovered(done: Recovered) -> None:
 
 
 def _why_unacknowledged(done: Recovered) -> str:
-    """What unacknowledged events were, which depends on the durability of their writers."""
+    """What unacknowledged events mean, which depends on the durability of their writers."""
     kinds = {each.durability for each in done.losses.writers if each.unacknowledged}
     if not kinds:
         return ""
@@ -218,7 +218,7 @@ def _show_verification(found: Verification) -> None:
 
 
 def _show_chain(found: Verification) -> None:
-    """What the digests of blocks say, besides of edits."""
+    """Print the result of the digest checks, apart from edits."""
     chain = found.chain
     if chain is None:
         render.note(
@@ -267,7 +267,7 @@ def prove(event_id: Annotated[str, "ID"], run: NewestSession, root: Root) -> Non
 
 
 def _faults(found: Verification) -> list[str]:
-    """What keeps a session from being sound, counted."""
+    """The reasons why a session is not sound, with counts."""
     edits = [] if found.chain is None else found.chain.edits
     counted = (
         (found.damaged_lines, "damaged line", ""),
@@ -489,7 +489,7 @@ def erase(
 
 
 def _target(root: Path, agent: str | None, run: str | None, match: str | None) -> Target | None:
-    """What is named; None where nothing is."""
+    """The target from the options; None without any."""
     from Agent.archive.erase.erasing import pending, target_of
 
     if agent is run is match is None:
@@ -513,9 +513,9 @@ def _target(root: Path, agent: str | None, run: str | None, match: str | None) -
 
 
 def _ask(target: Target | None, root: Path) -> None:
-    """Go on only if somebody says so."""
+    """Ask for confirmation; raise if it is refused or there is no terminal."""
     if target is None:
-        return  # there is nothing to erase, which is said in a moment
+        return  # nothing to erase, which is reported later
     if not sys.stdin.isatty():
         raise UsageError(
             "erase asks for confirmation, and there is no terminal", remedy="give --yes, or try --dry-run"

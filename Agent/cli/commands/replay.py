@@ -1,4 +1,4 @@
-"""What `Agent.replay` does with recorded runs: `replay`, `play`, `diff`, `resume` and `fork`."""
+"""Commands for `Agent.replay`: `replay`, `play`, `diff`, `resume` and `fork`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def replay_all(*, agent: str | None, since: parameters.Since | None, **how: Any) -> int:
-    """Replay all that is asked for and show how it went; the exit code."""
+    """Replay all matching runs, print the report and return the exit code."""
     from Agent.replay.history import replay_runs
 
     with bar("replaying all runs") as show:
@@ -163,7 +163,7 @@ def replay(
 
 
 def show_replay(report: ReplayReport, *, indent: str = "", width: int | None = None) -> None:
-    """The report of a replay, its verdict set off; lines are wrapped at `width` where that is given."""
+    """Print the report of a replay with its verdict in colour; with `width`, lines are wrapped."""
     emit_judged(str(report), str(report.verdict), indent=indent, width=width)
 
 
@@ -235,7 +235,7 @@ def _in_numbers(runs: tuple[str, ...], field: str | None, values: str | None, ro
 
 
 def _patches(patch: Any, vary: tuple[str, ...]) -> list[Any]:
-    """A list of patches, and every combination of values of the fields that vary on top of each."""
+    """The patches of a sweep: each given patch combined with every combination of the varied values."""
     is_list_of_patches = isinstance(patch, list) and not all(
         isinstance(each, dict) and "op" in each for each in patch
     )
@@ -363,7 +363,7 @@ def fork(
 
 
 def _of_agent(run: str, agent: str | None) -> str:
-    """The run with the agent behind it, where that was given apart."""
+    """The run with the agent after a slash, if it was given as a separate argument."""
     if agent is None:
         return run
     if "/" not in run:

@@ -1,4 +1,4 @@
-"""`runs`: the recorded runs, or one of them: its steps, calls of tools and models, and checkpoints."""
+"""`runs`: list the recorded runs, or show one: steps, tool and model calls, artifacts, checkpoints."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def export_file(ref: RunRef, target: str) -> None:
-    """Write a run into a new file, and say what went along."""
+    """Write a run to a new file, and report what it contains."""
     from Agent.archive.run_export import export_run
 
     done = export_run(ref, target)
@@ -44,7 +44,7 @@ def export_file(ref: RunRef, target: str) -> None:
 
 
 def import_file(source: str, root: Path) -> None:
-    """Take in a run, and say under which name it is found."""
+    """Import a run, and print the names under which it is found."""
     from Agent.archive.run_import import import_run
 
     done = import_run(source, root)
@@ -63,7 +63,7 @@ _SHOWN_LABEL_CHARS = 40
 
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The ids of the newest runs, and the sessions."""
+    """Complete the ids of the newest 50 runs, and sessions."""
     from Agent.flight.run_reading import list_runs
 
     root = Path(ctx.params.get("root") or default_root())
@@ -141,7 +141,7 @@ def runs(
 
 
 def _show_run(run: str, root: Path, what: str | None, artifact: str | None, target: str | None) -> None:
-    """One run as a whole, one part of it, one artifact, or a file of it."""
+    """Show a run, one part of it or one artifact, or export it to a file."""
     from Agent.flight.run_reading import find_run, read_run
 
     if target is not None:
@@ -167,7 +167,7 @@ def _show_run(run: str, root: Path, what: str | None, artifact: str | None, targ
 
 
 def _children(record: RunRecord) -> str:
-    """The first runs in a run."""
+    """The first two nested runs of a run, and the number of the others."""
     more = len(record.children) - 2
     return ", ".join(record.children[:2]) + (f" and {more} more" if more > 0 else "")
 
@@ -205,7 +205,7 @@ def _row(summary: RunSummary) -> dict[str, Any]:
 
 
 def _origin(summary: RunSummary) -> dict[str, Any] | None:
-    """What a forked or resumed run comes from; None for an original."""
+    """The origin of a forked or resumed run; None for an original."""
     lineage = lineage_of(summary.session)
     return None if lineage is None or lineage.run_id != summary.run_id else origin_of(lineage)
 
@@ -259,7 +259,7 @@ def _of(rows: tuple[Any, ...], option: str) -> str:
 
 
 def _note_place(record: RunRecord) -> None:
-    """Where the artifacts of a run are."""
+    """Print where the artifacts of a run are."""
     first = record.artifacts[0]
     render.note(f"in {record.path_of(first.ref).parents[first.path.count('/')]}")
 
@@ -275,8 +275,8 @@ def _print_artifact(record: RunRecord, wanted: str) -> None:
             remedy=f"`agent-trace runs {record.summary.run_id} --artifacts` lists what there is",
         )
     for _ in record.read(found.ref):
-        pass  # nothing is shown before all of it is known to be what was saved
-    if sys.stdout.isatty():  # whole: a character may begin in one chunk and end in the next
+        pass  # reads everything, so that nothing is printed before all chunks are verified
+    if sys.stdout.isatty():  # joined: a character may be split between two chunks
         render.emit_bytes(b"".join(record.read(found.ref)).removesuffix(b"\n") + b"\n")
         return
     for chunk in record.read(found.ref):
@@ -297,7 +297,7 @@ def _labels(run: RunSummary, *, whole: bool = False) -> str:
 
 
 def _metrics(root: Path) -> None:
-    """How checkpoints, replays and forks do: rates with the counts that they are made of."""
+    """Print statistics of checkpoints, replays and forks, each with its counts."""
     from Agent.replay.diff.metrics import replay_metrics
 
     found = replay_metrics(root)
@@ -320,7 +320,7 @@ def _rate(count: int, of: int, noun: str) -> str:
 
 
 def _note_sums(record: RunRecord, what: str, rows: Sequence[Any]) -> None:
-    """What the rows of one part of a run come to."""
+    """Print the totals of one part of a run."""
     if what == "artifacts":
         _note_place(record)
     elif what == "model_calls":
@@ -337,7 +337,7 @@ def _note_sums(record: RunRecord, what: str, rows: Sequence[Any]) -> None:
 
 
 def cost(paid: float | None, currency: str | None) -> str:
-    """A sum of money with enough digits for a single call."""
+    """An amount of money with enough digits for a single call."""
     if paid is None:
         return "-"
     digits = 2 if paid >= 1 else 6
@@ -349,7 +349,7 @@ def _call_state(outcome: str | None, answered_by: str | None) -> str:
 
 
 _CALL_LOOKS = {"error": "bad", "cancelled": "warn", "closed": "warn", "recorded": "soft"}
-"""`closed` is a stream that nobody read to its end, `recorded` an answer that a replay gave."""
+"""`closed`: a stream that was not read to its end; `recorded`: a response from a replay."""
 _TIME = Column("TIME (UTC)", "timestamp", words.clock)
 _OUTCOME = Column("STATE", lambda call: _call_state(call.outcome, call.answered_by), looks=_CALL_LOOKS)
 _COLUMNS = {
@@ -400,7 +400,7 @@ _COLUMNS = {
         Column("CODE", lambda each: each.code and each.code[:8]),
     ),
 }
-"""How each part of a run is listed."""
+"""How to list each part of a run."""
 _NONE = {
     "steps": "no steps in this run; recorder.step records them",
     "artifacts": "no artifacts in this run; recorder.save_artifact keeps them",
@@ -420,7 +420,7 @@ def prune_runs(
     *,
     dry_run: bool,
 ) -> None:
-    """Remove checkpoints by a policy, those of failed runs later."""
+    """Remove checkpoints by policy; those of failed runs are kept longer."""
     from Agent.archive.prune import prune_checkpoints
     from Agent.flight.checkpoints.model import RetentionPolicy
 

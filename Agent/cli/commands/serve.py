@@ -1,4 +1,4 @@
-"""`serve` and `keys`: the service and its API keys; `ship` sends the sessions of this machine to one."""
+"""`serve` and `keys`: run the service and manage its API keys; `ship`: send sessions to a service."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Database = Annotated[
 
 
 def database_of(given: str | None) -> str:
-    """The database that was named, else the user's own."""
+    """The given database URL, else the user's default."""
     from Agent.server.settings import default_database_url
 
     return given or default_database_url(os.environ)
@@ -271,7 +271,7 @@ def _taken(allowed: bool) -> str:
 
 _LOOK_S: Final = 0.5
 _TAKE_OVER_S: Final = 120.0
-"""Longer than the process goes on that sends what a program has left."""
+"""Longer than the time in which a finished program's background process sends the rest of its session."""
 _SHOWN_PATHS: Final = 6
 _KEY = {"envvar": "AGENT_TRACE_API_KEY", "show_envvar": True}
 
@@ -352,7 +352,7 @@ def _ship_one(
     try:
         shipment = _taken_over(path, destination, wait, how, follow=follow)
     except (SessionInUse, SessionNotFound) as error:
-        # one that is busy, or begins just now and has no name yet, keeps no other from being sent
+        # a session that is busy, or has no name yet, must not prevent the others from being sent
         if not goes_on:
             raise
         return {**_answer(path, None), "skipped": error.message}
@@ -364,10 +364,10 @@ def _ship_one(
 def _taken_over(
     path: Path, destination: Destination, wait: Callable[[float], bool], how: dict[str, Any], *, follow: bool
 ) -> Shipment:
-    """The shipment, as soon as no other process sends the session.
+    """Wait until no other process sends the session; return its shipment.
 
     Raises:
-        SessionInUse: another one does, of a program that still runs, or for longer than it may take to end.
+        SessionInUse: the program of the sending process is still running, or it took more than 120 s.
     """
     from Agent.client.shipment import Shipment, is_written
     from Agent.errors import SessionInUse
@@ -393,7 +393,7 @@ def _send(shipment: Shipment, *, follow: bool) -> None:
     with bar(f"sending {shipment.session.name.removeprefix('session_')}") as show:
         shipment.ship_archive()
         while True:
-            # Asked first: what was written before the last program ended is then sent below.
+            # Checked before sending: events written before the last program ended are then sent below.
             may_grow = follow and is_written(shipment.session)
             while shipment.ship() or shipment.behind:
                 show(shipment.share)

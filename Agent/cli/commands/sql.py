@@ -1,4 +1,4 @@
-"""`sql`: a session's events in SQL, as a table, CSV, JSON or Parquet."""
+"""`sql`: query a session's events; the result is a table, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def sql(
     from Agent.analysis.query.progress import bounds
 
     if schema:
-        run = query or run  # the one argument is the session then
+        run = query or run  # with --schema the only argument is the session
     elif not (query or "").strip():
         raise misuse('say what to ask, as in agent-trace sql "SELECT count(*) FROM events"')
     form = "json" if render.wants_json() else "csv" if as_csv and not table else "table"
@@ -73,7 +73,7 @@ def sql(
 
 
 def _text(query: str) -> str:
-    """The query, from stdin where it is a dash."""
+    """The query; from stdin for `-`."""
     if query != "-":
         return query
     text = sys.stdin.read(QUERY_BYTES + 1)
@@ -106,7 +106,7 @@ NUMBERS: Final = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "DOUBLE
 
 
 def write_rows(result: SqlResult, form: str, limit: int | None) -> None:
-    """Print an answer in one of the formats, at most `limit` rows of it."""
+    """Print a result in one of the formats, at most `limit` rows."""
     if form == "table":
         _write_table(result, limit)
     else:
@@ -124,7 +124,7 @@ def _first(batches: Iterator[list[tuple[Any, ...]]], limit: int | None) -> Rows:
 
 
 def _write_json(columns: Sequence[str], batches: Rows) -> None:
-    """An array, an object a line; written as rows come."""
+    """Write a JSON array with one object per line, as rows are fetched."""
     import orjson
 
     out = sys.stdout.buffer
@@ -141,15 +141,15 @@ def _write_json(columns: Sequence[str], batches: Rows) -> None:
 
 
 def _json(value: object) -> object:
-    """What JSON has no form for: bytes as hexadecimal, all else as text."""
+    """Convert what JSON cannot express: bytes to hexadecimal, everything else to text."""
     return value.hex() if isinstance(value, bytes | bytearray | memoryview) else str(value)
 
 
 def _write_csv(columns: Sequence[str], batches: Rows) -> None:
-    """Comma-separated values, quoted as RFC 4180 has them; null is empty, nested values are JSON.
+    """Write CSV, quoted as in RFC 4180; null is empty, nested values are JSON.
 
-    Lines end as those of every other command do, so that `tail -1` and `read` get no carriage return. On a
-    terminal, what that would obey is escaped.
+    Lines end with a newline as in all commands, so that `tail -1` and `read` get no carriage return. On a
+    terminal, control characters are escaped.
     """
     shown = _shown_cell if sys.stdout.isatty() else _cell
     out = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", errors="backslashreplace", newline="")
@@ -206,7 +206,7 @@ def _short(value: Any) -> str:
 
 
 def _write_records(columns: Sequence[str], cells: list[list[str]], width: int) -> None:
-    """Each row as a block of names and values, where a table would be too wide."""
+    """Print each row as a block of names and values, because a table would be too wide."""
     names = max(map(layout.display_width, columns))
     for number, row in enumerate(cells, 1):
         render.emit(render.paint(f"row {number}", bold=True))
@@ -216,4 +216,4 @@ def _write_records(columns: Sequence[str], cells: list[list[str]], width: int) -
 
 
 FORMATS: Final[dict[str, Callable[[Sequence[str], Rows], None]]] = {"json": _write_json, "csv": _write_csv}
-"""The formats that are written row by row."""
+"""The writers for formats that are written row by row."""

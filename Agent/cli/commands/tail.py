@@ -1,8 +1,8 @@
-"""`tail`: the newest events, and those that come, of all agents in order; `lnav`: a format for the navigator.
+"""`tail`: print and follow the newest events of all agents, in order; `lnav`: install a log format.
 
-What `tail` prints goes out when nothing more is there to be read, so that a flood costs few writes.
-`formats/agent_trace.json` tells lnav, the log file navigator, of time, level, agent and every named field,
-for its SQL too.
+`tail` flushes its output only when no further event can be read, so that a burst needs few writes.
+`formats/agent_trace.json` describes time, level, agent and every named field to lnav, the log file
+navigator, also for its SQL.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 LINES: Final = 20
 SETTLE_S: Final = 0.008
-"""How old an event is before it is printed, so that writers who run side by side come in order."""
+"""The age of an event before it is printed, so that events of concurrent writers are sorted."""
 EXIT_INTERRUPTED: Final = 130
 _BATCH: Final = 500
 _TRIES: Final = 3
@@ -50,7 +50,7 @@ _KEEP_EVERY_S: Final = 1.0
 def _split_short(
     ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 ) -> tuple[bool, tuple[FieldTest, ...]]:
-    """What `-f` meant: alone it follows, with a condition it selects."""
+    """Split the values of `-f`: without a value it means --follow, with one --where."""
     return "" in values, conditions(ctx, param, tuple(value for value in values if value))
 
 
@@ -120,7 +120,7 @@ def tail(
 
 
 class _Screen:
-    """Prints the events that are wanted, in batches."""
+    """Prints the matching events in batches."""
 
     def __init__(self, wanted: Selection, *, as_json: bool) -> None:
         self.wanted = wanted
@@ -129,7 +129,7 @@ class _Screen:
         self.printed = 0
 
     def show(self, lines: Iterable[Line]) -> None:
-        """Print those of them that are wanted."""
+        """Print the matching events among the lines."""
         for line, event in lines:
             if not self.wanted(event):
                 continue
@@ -143,13 +143,13 @@ class _Screen:
         self.flush()
 
     def flush(self) -> None:
-        """Bring it to the screen; BrokenPipeError where nobody reads any more."""
+        """Flush the output; BrokenPipeError if its reader is gone."""
         sys.stdout.flush()
         sys.stdout.buffer.flush()
 
 
 class _Tail:
-    """One run of the command: what is there, then what comes."""
+    """One run of the command: existing events, then new ones."""
 
     def __init__(self, path: Path, screen: _Screen, lines: int | None, cursor: Path | None) -> None:
         self._path = path
@@ -159,10 +159,10 @@ class _Tail:
         self._kept_s = 0.0
         self._seen: dict[str, SeqSet] = {}
         self._damaged: Callable[[], int] = int
-        """How many lines of what was there before were passed over."""
+        """Returns the number of damaged lines that were skipped in the existing events."""
 
     def run(self, *, follow: bool) -> bool:
-        """Print everything; whether an interrupt ended it."""
+        """Print everything; return whether an interrupt ended it."""
         from Agent.tree.read.follower import Follower
 
         begun = None if self._cursor is None else _read_cursor(self._cursor, self._path)
@@ -172,7 +172,7 @@ class _Tail:
             if not self._screen.printed and self._lines != 0:
                 render.note(f"{self._path.name} contains no such event")
             return False
-        # made before what is there is read, so that nothing falls between the two
+        # created before the existing events are read, so that no event is missed in between
         with Follower(self._path, from_start=False, cursor=begun) as follower:
             if begun is None:
                 self._screen.show(self._noted(self._history(follow=follow)))
@@ -181,7 +181,7 @@ class _Tail:
             return interrupted
 
     def _history(self, *, follow: bool) -> Iterator[Line]:
-        """What is there, in order; AgentNotFound where nobody of that name is, and none can come."""
+        """The existing events in order; AgentNotFound if an agent has none and, without -f, can get none."""
         from Agent.analysis.session import unknown_agent
         from Agent.archive.sealed.reader import open_reader
 
@@ -203,7 +203,7 @@ class _Tail:
         from Agent.tree.layout import agent_files
 
         def files() -> list[Path]:
-            """Where the events that are wanted may stand now."""
+            """The files that may hold matching events now."""
             if not wanted.agents:
                 return reader.files()
             return [path for agent in wanted.agents for path in agent_files(self._path, agent)]
@@ -212,13 +212,13 @@ class _Tail:
         for _ in range(_TRIES):
             before = files()
             found = newest_lines(self._path, before, count, wanted, wanted.since_us)
-            # a segment that was rolled meanwhile was perhaps not met under either name
+            # a segment that was rolled in the meantime may have been missed under both names
             if files() == before:
                 break
         return found
 
     def _noted(self, lines: Iterable[Line]) -> Iterator[Line]:
-        """The same, remembered by number: the follower may meet what was written meanwhile once more."""
+        """Yield the lines and remember their numbers, since the follower may read new events again."""
         from Agent.tree.files.sequence_set import SeqSet
 
         for line, event in lines:
@@ -230,7 +230,7 @@ class _Tail:
         with _interruption() as interrupted:
 
             def ended() -> bool:
-                """Whether no further event is waited for."""
+                """Whether to stop waiting for events."""
                 if interrupted() or not follow or _reader_is_gone():
                     return True
                 return until_us is not None and time.time() > until_us / 1e6 + _LATE_S
@@ -255,7 +255,7 @@ class _Tail:
         return seen is None or event.seq not in seen
 
     def _keep(self, follower: Follower) -> None:
-        """Leave in the cursor's file how far everything is printed."""
+        """Store in the cursor file how far everything is printed."""
         if self._cursor is None:
             return
         import orjson
@@ -268,7 +268,7 @@ class _Tail:
 
 
 def _read_cursor(file: Path, session: Path) -> dict[str, Any] | None:
-    """The place in a session that a file keeps; None where it keeps none, or one in another session."""
+    """The position stored in a cursor file; None if the file does not exist or is of another session."""
     import orjson
 
     try:
@@ -291,22 +291,22 @@ def _read_cursor(file: Path, session: Path) -> dict[str, Any] | None:
 
 
 def _reader_is_gone() -> bool:
-    """Whether stdout is a pipe whose reader has ended, so that nobody waits for a further event."""
+    """Whether stdout is a pipe whose reader has ended, so that waiting is pointless."""
     try:
         watch = select.poll()
         watch.register(sys.stdout.fileno(), 0)
         return any(found & (select.POLLERR | select.POLLNVAL) for _, found in watch.poll(0))
     except (AttributeError, OSError, ValueError):
-        return False  # no such call here, or stdout is no file: the next write will tell
+        return False  # poll is not available, or stdout is not a file: the next write will fail
 
 
 @contextmanager
 def _interruption() -> Iterator[Callable[[], bool]]:
-    """Give a function that tells whether Ctrl-C was pressed; pressed twice it interrupts at once."""
+    """Yield a function that returns whether Ctrl-C was pressed; a second Ctrl-C raises at once."""
     pressed = False
 
     def press(_signal: int, _frame: FrameType | None) -> None:
-        """What Ctrl-C does meanwhile."""
+        """The handler of SIGINT."""
         nonlocal pressed
         if pressed:
             raise KeyboardInterrupt
@@ -320,21 +320,21 @@ def _interruption() -> Iterator[Callable[[], bool]]:
 
 
 Line = tuple[bytes, Event]
-"""An event behind its line as it stands in the recording, without the newline."""
+"""A recorded line without its newline, and its event."""
 
 
 class Newest(NamedTuple):
-    """The end of a session, as far as it was asked for."""
+    """The newest matching events of a session."""
 
     lines: list[Line]
     """Oldest first."""
     damaged: int
-    """Lines on the way that are no event."""
+    """The number of damaged lines that were read on the way."""
 
 
 BLOCK_BYTES = 64 * 1024
 SLACK_US = 1_000_000
-"""How far a file may be out of order: threads interleave, buffers are late, a file's time is coarse."""
+"""How far lines in a file may be out of order: threads interleave, buffers delay, mtimes are coarse."""
 
 _FIRST_STRETCH_US = 1_000_000
 _LONGER = 8
@@ -347,14 +347,14 @@ def newest_lines(
     wanted: Callable[[Event], bool],
     since_us: int | None = None,
 ) -> Newest:
-    """The newest `count` events that are wanted; damaged lines are passed over and counted.
+    """Find the newest `count` matching events; damaged lines are skipped and counted.
 
     Args:
-        session: the session's directory, whose archive is asked for what is no longer there as files.
-        files: which of its files are read, newest first, until all of a file is older than what was found.
-        count: how many.
-        wanted: which.
-        since_us: where reading back may end.
+        session: the session's directory, whose archive replaces files that were removed.
+        files: the files to read, newest first, until the rest of a file is older than the events found.
+        count: the number of events.
+        wanted: returns whether an event matches.
+        since_us: the time at which to stop reading back.
     """
     newest = _Kept(count, since_us)
     if count <= 0:
@@ -374,7 +374,7 @@ def newest_lines(
 
 
 class _Kept:
-    """At most `count` events, the newest of those added."""
+    """The newest `count` of the events added."""
 
     def __init__(self, count: int, since_us: int | None) -> None:
         self._count = count
@@ -383,7 +383,7 @@ class _Kept:
         self._damaged = 0
 
     def events(self, lines: Iterable[bytes]) -> Iterator[Line]:
-        """The events on some lines; one that is none is counted."""
+        """Yield the events of some lines; damaged ones are counted."""
         for line in lines:
             try:
                 yield line, decode_line(line)
@@ -391,13 +391,13 @@ class _Kept:
                 self._damaged += 1
 
     def has_none_before(self, time_us: int) -> bool:
-        """Whether nothing that is older than that can be among them."""
+        """Whether no event older than that time can be among the result."""
         if self._since_us is not None and time_us < self._since_us:
             return True
         return len(self._found) == self._count and time_us < self._found[0][0][0]
 
     def add(self, line: bytes, event: Event) -> None:
-        # ids settle a tie, events have no order of their own
+        # the id breaks ties, because events cannot be compared
         entry = (event.order, id(event), (line, event))
         if len(self._found) < self._count:
             heapq.heappush(self._found, entry)
@@ -409,7 +409,7 @@ class _Kept:
 
 
 def _sealed(session: Path, newest: _Kept) -> Iterator[bytes]:
-    """The lines of segments that were removed, stretch by stretch from the newest on."""
+    """The lines of removed segments from the archive, newest time range first."""
     from Agent.archive.sealed.parts import read_parts
     from Agent.archive.sealed.reader import ArchiveLines
 
@@ -435,12 +435,12 @@ def _modified_us(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns // 1000
     except FileNotFoundError:
-        # just rolled: its lines stand under the name that it has now
+        # just rolled: its lines are now under another name
         return 0
 
 
 def _lines_backwards(path: Path) -> Iterator[bytes]:
-    """The whole lines of a file, last first; what stands behind the last newline is still being written."""
+    """The whole lines of a file, last first; text after the last newline is still being written."""
     from Agent.tree.layout import NO_FILE, open_file
 
     try:
@@ -448,10 +448,10 @@ def _lines_backwards(path: Path) -> Iterator[bytes]:
     except OSError as error:
         if error.errno not in NO_FILE:
             raise
-        return  # it was rolled, and the caller looks again; or it is no file, which `verify` reports
+        return  # rolled, so the caller lists files again; or not a regular file, which `verify` reports
     with file:
         position = file.seek(0, 2)
-        parts: list[bytes] = []  # of the line whose beginning is not yet read, last first
+        parts: list[bytes] = []  # the parts of a line whose beginning is not yet read, last first
         held_bytes = 0
         at_end = True
         while position > 0:
@@ -474,20 +474,20 @@ def _lines_backwards(path: Path) -> Iterator[bytes]:
 
 
 _TOO_LONG: Final = b"\0"
-"""Replaces a line that is longer than any event, so that it is counted as damaged."""
+"""Replaces an overlong line, so that it counts as damaged."""
 
 
 FORMAT_NAME: Final = "agent_trace"
-"""The name of the format, which is that of its table in lnav's SQL too."""
+"""The name of the format, and of its table in lnav's SQL."""
 
 
 def format_bytes() -> bytes:
-    """The format file as it is shipped."""
+    """The format file from the package."""
     return files("Agent.cli").joinpath("formats", f"{FORMAT_NAME}.json").read_bytes()
 
 
 def formats_directory() -> Path:
-    """Where lnav looks for formats: in `~/.lnav` where that is there, else in its configuration directory."""
+    """The directory of lnav's formats: in `~/.lnav` if that exists, else in its configuration directory."""
     home = Path.home()
     configured = os.environ.get("XDG_CONFIG_HOME")
     if not configured and (home / ".lnav").is_dir():
