@@ -1,1 +1,1 @@
-"""Where two recorded runs part: sides, tracks, bisection, and the metrics of two runs."""
+"""The first difference of two recorded runs, by bisection or by a full comparison; and replay metrics."""

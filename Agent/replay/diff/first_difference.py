@@ -1,7 +1,7 @@
-"""Where two sequences of events part: pairs in order, compared field by field, ids and times left out.
+"""Find the first difference of two sequences of events: pairs are compared in order, without ids and times.
 
-`StatePairs` compares the states beside them, which are folded from what the events tell. `run_comparison.py`
-says in which part of two sessions to look, `run_comparison.py` gives it all of two runs.
+`StatePairs` also compares the states, which are folded from the events. `run_comparison.py` passes in the
+events: those of a window that it found by bisection, or all events of two runs.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ PASSED_OVER = FRAMEWORK_KINDS | {
     *("metric", "throughput", "checkpoint", "system.init", "system.config", "system.module"),
     *("run.started", "run.finished", "replay.match"),
 }
-"""Kinds that say how a run went rather than what it did: measurements, surroundings, the recorder's own."""
+"""Kinds that are not compared: measurements, the environment, and the recorder's own events."""
 _REMEMBERED = 256
 _LOOK_AHEAD = 4_096
 _MAX_IDS = 200_000
 Order = tuple[float, str, str, int]
-"""Tick, time, writer and number in the first run."""
+"""Sort key of an event in the first run: tick, time, writer, number."""
 _BEGINNING: Order = (float("-inf"), "", "", 0)
 _BEHIND_ALL: Order = (float("inf"), "", "", 0)
 _STATES = {
@@ -55,14 +55,14 @@ _RELATIONS = {
 
 _GENERATORS = ("random.", "numpy.Generator", "numpy.RandomState")
 _TELLING = frozenset({"state", "state_change", "checkpoint"})
-"""Kinds of events, besides actions, that say something of a state."""
+"""Kinds of events, besides actions, that contain information about a state."""
 _BETWEEN = "recorded in full states only, and one run has none there"
 _OTHER_END = "what it leads to ended with other content, which code between actions may have changed"
 
 
 @dataclass(frozen=True, slots=True)
 class CommonCause:
-    """The last thing before a divergence that both runs did alike."""
+    """The last event before a divergence that both runs have in common."""
 
     what: str
     agent_id: str | None
@@ -70,8 +70,8 @@ class CommonCause:
     event_a: str
     event_b: str
     relation: str
-    """`recorded` (a cause that the event names), `inside` (a call or message in it), `before` (what the agent
-    did last)."""
+    """`recorded` (a cause that the event names), `inside` (a call or message in it), or `before` (the agent's
+    previous event)."""
 
     def __str__(self) -> str:
         at = f"tick {self.tick}, " if self.tick is not None else ""
@@ -80,14 +80,14 @@ class CommonCause:
 
 @dataclass(frozen=True, slots=True)
 class RunDivergence:
-    """The first thing in which two runs differ; `a` and `b` are its values, `<absent>` where one has none."""
+    """The first difference of two runs; `a` and `b` are its values, `<absent>` for a missing one."""
 
     tick: int | None
     agent_id: str | None
     action: str
-    """What kind of event it is, and of an action its name."""
+    """The kind of event, with the name of an action."""
     field: str
-    """`args`, `result`, `state.<name>`, another key of the event, or `events` where one lacks the event."""
+    """`args`, `result`, `state.<name>`, another key of the event, or `events` if the events do not match."""
     path: str
     """JSON Pointer inside the field."""
     a: Any
@@ -95,13 +95,13 @@ class RunDivergence:
     event_a: str | None
     event_b: str | None
     number: int
-    """Which of the compared events of that agent it is, from 1."""
+    """The number of the pair among the agent's compared events, from 1."""
     where: str = ""
-    """Field and path as the program writes them: `field orders['a'].price`, `result[0]`."""
+    """Field and path in Python notation: `field orders['a'].price`, `result[0]`."""
     common_cause: CommonCause | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the divergence as JSON values."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -111,23 +111,23 @@ class RunDivergence:
 
 @dataclass(slots=True)
 class SameIds:
-    """Whether two texts are ids of the two runs that may mean the same thing: each has one counterpart."""
+    """Matches the ids of two runs one to one: of events, spans and runs."""
 
     writers: Collection[str]
-    """The writers of both sessions; only an id of one of them is an id of an event."""
+    """The writers of both sessions, with which the ids of their events begin."""
     run_ids: Collection[str] = ()
-    """Of both sessions."""
+    """The run ids of both sessions."""
     _processes: set[str] = field(default_factory=set)
     _there: dict[str, str] = field(default_factory=dict)
     _back: dict[str, str] = field(default_factory=dict)
 
     def see(self, event: Event) -> None:
-        """Learn how the ids of spans of its process begin."""
+        """Learn the prefix of its process's span ids."""
         if event.span_id is not None:
             self._processes.add(event.span_id[:8])
 
     def __call__(self, one: str, other: str) -> bool:
-        """Whether they may; once taken for the same they are so for good."""
+        """Whether two ids match or can be matched; a match is kept for later calls."""
         if not (self._is_id(one) and self._is_id(other)):
             return False
         if len(self._there) > _MAX_IDS:
@@ -144,7 +144,7 @@ class SameIds:
 
 @dataclass(slots=True)
 class Parting:
-    """Where one pair of streams parts, with what is needed to order it among those of other streams."""
+    """The first difference of one pair of streams, with its order among those of other streams."""
 
     divergence: RunDivergence
     order: Order
@@ -156,24 +156,24 @@ def _always(_event: Event) -> bool:
 
 @dataclass(slots=True)
 class StreamWalk:
-    """Walks pairs of events of two runs."""
+    """Compares the events of two runs pair by pair."""
 
     comparison: Comparison
-    """Compares values; keeps over what they agreed."""
+    """Compares values, and collects how they agreed."""
     same_ids: SameIds
-    """Learns ids on the way."""
+    """Matches ids; learns from every event."""
     counts: tuple[Callable[[Event], bool], Callable[[Event], bool]] = (_always, _always)
-    """For each side, whether an event is compared; others only say what the state is."""
+    """For each side, whether an event is compared; other events only update the state."""
     has_ends: bool = False
-    """Whether what fields with references lead to is compared as recording ends."""
+    """Whether the final contents of referenced objects are compared."""
     compared: int = 0
-    """Pairs of events that agreed."""
+    """The number of equal pairs of events."""
     states: int = 0
-    """Pairs of states that did."""
+    """The number of equal pairs of states."""
     reordered: int = 0
-    """Pairs that agreed but for the order in which concurrent calls ended."""
+    """The number of pairs that are equal except for the order in which concurrent calls ended."""
     not_compared: dict[str, str] = field(default_factory=dict)
-    """`agent.field` to why it was not compared."""
+    """{`agent.field`: why it was not compared}."""
     _states: StatePairs = field(init=False)
 
     def first_parting(
@@ -183,10 +183,13 @@ class StreamWalk:
         limit: Parting | None = None,
         forked: ForkedAt | None = None,
     ) -> Parting | None:
-        """Where two sequences of one agent's events part; None where they agree, or only behind `limit`.
+        """Find the first difference of two event sequences; None if there is none up to `limit`.
 
         Args:
-            forked: what was changed where the second was forked from the first.
+            ones: the events of the first run, in order.
+            others: those of the second.
+            limit: an earlier difference in another stream, after which the search stops.
+            forked: the changes at the fork's point, if one run is a fork of the other.
         """
         self._states = states = StatePairs(self.comparison, forked, has_ends=self.has_ends)
         agent_id: str | None = None
@@ -233,7 +236,7 @@ class StreamWalk:
             yield event
 
     def _next(self, events: Iterator[Event], side: int) -> Event | None:
-        """The next event that is compared; what comes before it says what the state is."""
+        """Return the next event to compare; events before it only update the state."""
         for event in events:
             if self._is_compared(event, side):
                 return event
@@ -262,7 +265,7 @@ class StreamWalk:
         return event_difference(one, other, self.comparison)
 
     def _concurrent(self, behind: Sequence[Event], beside: Sequence[Event]) -> int:
-        """How many pairs agree but for the order of concurrent calls; 0 for none."""
+        """Return how many pairs are equal except for the order of concurrent calls; 0 if they are not."""
         end = next((at for at, event in enumerate(behind, 1) if event.code is not None), 0)
         if end < 2 or len(beside) < end or not (_overlap(behind[:end]) and _overlap(beside[:end])):
             return 0
@@ -280,7 +283,10 @@ class StreamWalk:
         behind: Sequence[Event],
         beside: Sequence[Event],
     ) -> tuple[Event | None, Event | None, Difference]:
-        """A call is written when it ends: where what it was given differs already, that came first."""
+        """Replace a difference by one in the arguments of the outermost enclosing call, if these differ.
+
+        A call is recorded when it ends, after the calls inside it, but its arguments were set before them.
+        """
         assert found is not None  # noqa: S101 - the caller met a difference
         if one is None or other is None:
             return one, other, found
@@ -296,7 +302,7 @@ class StreamWalk:
 
 
 def _around(event: Event, later: Sequence[Event]) -> list[Event]:
-    """The calls around an event among those that ended later, and itself; the innermost first."""
+    """Return the event if it is a call, and its enclosing calls among later events; innermost first."""
     spans = {each.span_id: each for each in later if each.span_id is not None and each.kind in ACTION_KINDS}
     found = [event] if event.kind in ACTION_KINDS else []
     span_id = event.parent_span_id
@@ -307,7 +313,7 @@ def _around(event: Event, later: Sequence[Event]) -> list[Event]:
 
 
 def _overlap(events: Sequence[Event]) -> bool:
-    """Whether two calls directly under one span ran at the same time."""
+    """Whether two calls with the same parent span ran at the same time."""
     ends: dict[str | None, int] = {}
     for event in events:
         if event.span_id is None:
@@ -329,15 +335,16 @@ def _without(events: Sequence[Event], done: Sequence[Event]) -> list[Event]:
 
 
 def _order(event: Event | None, before: Order, other: Event | None = None) -> Order:
-    """Where an event of the first run stands; one that it lacks: in its tick, or where the one before does.
+    """Return the sort key of an event of the first run.
 
-    Where neither is known, as of an agent that only the second run has, any other difference comes first.
+    If the first run lacks the event, the key is the second's tick or that of the previous event. If neither
+    is known, as for an agent that only the second run has, every other difference sorts first.
     """
     if event is None:
         if other is not None and other.tick is not None and other.tick > before[0]:
             return (float(other.tick), "", "", 0)
         return before if before != _BEGINNING else _BEHIND_ALL
-    # What is told outside of any tick, as the last states are, belongs behind the tick before it.
+    # An event without a tick, such as a final state, belongs after the previous event's tick.
     return (before[0] if event.tick is None else float(event.tick), *order_key(event))
 
 
@@ -384,7 +391,7 @@ def _state_parting(
 
 
 def _field(path: str) -> tuple[str, str]:
-    """A pointer inside an event as people name it: the field, and where in it."""
+    """Split a JSON pointer within an event into the field and the rest of the pointer."""
     if not path:
         return "events", ""
     first, *rest = path.split("/")[1:]
@@ -396,7 +403,7 @@ def _field(path: str) -> tuple[str, str]:
 
 
 def _common_cause(event: Event, alike: Sequence[tuple[Event, Event]]) -> CommonCause | None:
-    """What both runs had in common last on the way to an event of one of them."""
+    """Find the last common event that leads to a differing one: a cause, a call in it, or one before it."""
     ids = set(event.causes)
     inside = {event.span_id, event.parent_span_id} - {None}
     named = [pair for pair in alike if pair[0].id in ids or pair[1].id in ids]
@@ -415,20 +422,20 @@ def _common_cause(event: Event, alike: Sequence[tuple[Event, Event]]) -> CommonC
 
 @dataclass(slots=True)
 class _Side:
-    """What one run says of the state, up to where the walk is."""
+    """The state of one run's agent at the current event."""
 
     fold: StateFold = field(default_factory=StateFold)
     full: Event | None = None
-    """The last full state since the last action or pair of events."""
+    """The last full state since the last action or comparison of states."""
     overlooked: dict[str, str] = field(default_factory=dict)
-    """Fields that the last full state names and does not hold, and why."""
+    """Fields without a value in the last full state, and why."""
     adopted: set[str] = field(default_factory=set)
     """Fields with generators whose draws are recorded one by one."""
     shared: Collection[str] = ()
-    """Fields with objects that other agents hold as well, whose actions do not say that they changed them."""
+    """Fields with objects that other agents share; another agent's action does not record changes to them."""
 
     def add(self, event: Event) -> None:
-        """Take the next event."""
+        """Apply the next event."""
         self.fold.add(event)
         if event.kind != "state":
             self.full = self.full if event.code is None else None
@@ -445,11 +452,11 @@ class _Side:
         }
 
     def known_at_full_states(self) -> tuple[str, ...]:
-        """Fields of which only a full state says what they hold."""
+        """Return the fields whose values only a full state contains."""
         return (*self.fold.sampled, *self.shared)
 
     def recorded(self, name: str) -> Recorded | None:
-        """A field's value; None where it has none."""
+        """Return a field's value; None if the field does not exist."""
         if name not in self.fold.fields:
             return None
         return Recorded(self.fold.fields[name], self.fold.tags.get(name, {}), "")
@@ -461,20 +468,20 @@ class StateDifference(NamedTuple):
     name: str
     difference: Difference
     events: tuple[Event | None, Event | None]
-    """The full state of each side, or the last event that says something of its state."""
+    """For each side, the full state or else the last event with information about the state."""
     is_patched: bool
-    """Nothing differs but what was changed at the point of a fork."""
+    """Whether the field was changed at the point of a fork."""
 
 
 class ForkedAt(NamedTuple):
-    """What was changed in an agent's state where a fork goes on."""
+    """The changes to an agent's state at the point of a fork."""
 
     patched: Collection[str]
     is_seeded: bool
 
     @classmethod
     def of(cls, lineage: Lineage, agent_id: str) -> ForkedAt:
-        """What a fork's session says of it."""
+        """Return the changes to one agent that a fork's session records."""
         patch, is_one = lineage.patch, len(lineage.agents) == 1
         if isinstance(patch, Mapping):
             part = patch if is_one else patch.get(agent_id)
@@ -486,7 +493,7 @@ class ForkedAt(NamedTuple):
 
 
 def _first_keys(operations: Iterable[Mapping[str, object]], place: int) -> list[str]:
-    """The keys at a place of the pointers of a JSON patch."""
+    """Return the key at an index of each JSON pointer in a JSON patch."""
     return [keys[place] for each in operations for keys in [_keys(each)] if len(keys) > place]
 
 
@@ -497,12 +504,14 @@ def _keys(operation: Mapping[str, object]) -> list[str]:
 def end_differences(
     one: Event | None, other: Event | None, not_compared: dict[str, str], *, is_fork: bool = False
 ) -> Iterator[StateDifference]:
-    """Fields that show a reference in both last states, and whose objects ended with other content.
+    """Yield fields with a reference in both final states whose objects ended with different contents.
 
     Args:
+        one: the final state of the first run.
+        other: that of the second.
         not_compared: receives the fields that are not compared, and why.
-        is_fork: whether one side is a fork of the other. It runs no code between actions, which may be what
-            changed such an object, so another content proves nothing.
+        is_fork: whether one side is a fork of the other. A fork does not run the code between actions, which
+            may have changed the object, so a different content proves nothing.
     """
     ones, others = ({} if event is None else ends_of(event) for event in (one, other))
     for name in sorted(ones.keys() & others.keys()):
@@ -522,37 +531,38 @@ class StatePairs:
 
     comparison: Comparison
     forked: ForkedAt | None
-    """What was changed where the second run was forked from the first; None of other runs."""
+    """The changes at the point of a fork; None if neither run is a fork of the other."""
     has_ends: bool = False
-    """Whether what fields with references lead to is compared as recording ends."""
+    """Whether the final contents of referenced objects are compared."""
     compared: int = 0
-    """Pairs of states that agreed."""
+    """The number of equal pairs of states."""
     not_compared: dict[str, str] = field(default_factory=dict)
     """Fields that were not compared, and why."""
     _sides: tuple[_Side, _Side] = field(default_factory=lambda: (_Side(), _Side()))
     _unsure: list[StateDifference] = field(default_factory=list)
-    """Differences of which one side is known from events alone."""
+    """Possible differences, for which a side's value was folded from events without a full state."""
     _sure: StateDifference | None = None
-    """One of them that the agent's next action showed to be one."""
+    """A possible difference that the agent's next action confirmed."""
 
     def add(self, side: int, event: Event) -> None:
-        """Take the next event of the first side, 0, or the second, 1."""
+        """Apply the next event of a side (0 or 1)."""
         if event.code is None and event.kind not in _TELLING:
             return
         self._sides[side].add(event)
         if not self._unsure or side or event.state is None:
             return
-        # An agent's action says of each field whether somebody had changed it before.
+        # An action lists the fields that other code had changed before it, too. So a field that it does not
+        # list had this value already, and the difference is confirmed.
         changed = {*(event.state.get("set") or ()), *(event.state.get("unset") or ())}
         self._sure = next((each for each in self._unsure if each.name not in changed), self._sure)
         self._unsure = []
 
     def difference(self, *, is_first: bool, is_last: bool) -> StateDifference | None:
-        """The first field in which the states differ here; None where none does, or none is compared.
+        """Return the first field in which the states differ; None if none does, or none is compared here.
 
         Args:
-            is_first: no pair of events was compared yet.
-            is_last: all were.
+            is_first: whether this is before the first pair of events.
+            is_last: whether this is after the last pair of events.
         """
         one, other = self._sides
         if self._sure is not None:
@@ -560,7 +570,7 @@ class StatePairs:
         if one.full is None and other.full is None and not (is_first or is_last):
             return None
         is_whole = one.full is not None and other.full is not None
-        # Two runs of one program have their full states at the same places.
+        # Two runs of one program have their full states at the same places; a fork and its origin do not.
         is_place = is_first or is_last or is_whole or self.forked is not None
         is_known = one.fold.base is not None and other.fold.base is not None
         found = list(self._differences(is_first=is_first, is_last=is_last)) if is_place and is_known else []
@@ -574,7 +584,7 @@ class StatePairs:
         if is_last:
             for each in found:
                 self.not_compared.setdefault(each.name, "one run has no last state")
-        # What events say of a field may be older: others may hold its value, and write to it.
+        # A value folded from events may be outdated, since other code can hold the same object and change it.
         self._unsure = [] if is_last else found
         return None
 
@@ -606,7 +616,7 @@ class StatePairs:
     def _is_by_design(
         self, name: str, left: Recorded | None, right: Recorded | None, *, is_first: bool, is_last: bool
     ) -> bool:
-        """Whether a field may differ here because it was changed where the fork goes on."""
+        """Whether a field may differ here because the fork changed it at its point."""
         if self.forked is None:
             return False
         if name in self.forked.patched:

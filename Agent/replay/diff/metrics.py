@@ -1,4 +1,4 @@
-"""How checkpoints, replays and forks under a trace root are doing: counted from what they left there."""
+"""Metrics of the checkpoints, replays and forks under a trace root, computed from their files."""
 
 from __future__ import annotations
 
@@ -22,44 +22,45 @@ from Agent.tree.layout import entries_in, files_below, list_sessions, read_file,
 
 @dataclass(frozen=True, slots=True)
 class ReplayMetrics:
-    """Counts; each rate is None where there is nothing to divide by."""
+    """Counts and rates; a rate is None if its denominator is 0."""
 
     runs: int
     """Recorded runs, without root runs and forks."""
     checkpointed_runs: int
-    """Those with checkpoints, all of which can be loaded."""
+    """Runs with checkpoints, all of which can be loaded."""
     storage_bytes: int
-    """Of all stored states, as `runs --checkpoints` counts them, without their index; what several runs share
-    counts once."""
+    """The size of all stored states as in `runs --checkpoints`, without their index; a file that several runs
+    share counts once."""
     replays: int
-    """Replays that left a report."""
+    """Replays with a report."""
     completed_replays: int
-    """Those that came to their end: for verdicts, to one other than UNVERIFIED."""
+    """Replays that finished, with a verdict other than UNVERIFIED."""
     latency_ms: float | None
-    """The median of those that say how long they took."""
+    """The median duration of the replays whose report has one."""
     forks: int
     """Forked and resumed runs that could be compared with their origin."""
     diverged_forks: int
+    """Forks that differ from their origin."""
     unread: tuple[str, ...] = ()
     """Reports and forks that could not be read or compared, and why."""
 
     @property
     def checkpoint_success_rate(self) -> float | None:
-        """The part of runs that were checkpointed."""
+        """The share of runs with checkpoints that can all be loaded."""
         return _part(self.checkpointed_runs, self.runs)
 
     @property
     def replay_success_rate(self) -> float | None:
-        """The part of replays that came to their end."""
+        """The share of replays that finished."""
         return _part(self.completed_replays, self.replays)
 
     @property
     def divergence_rate(self) -> float | None:
-        """The part of forks that differ from their origin."""
+        """The share of forks that differ from their origin."""
         return _part(self.diverged_forks, self.forks)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values, rates among them."""
+        """Return counts and rates as JSON values."""
         rates = ("checkpoint_success_rate", "replay_success_rate", "divergence_rate")
         return asdict(self) | {name: getattr(self, name) for name in rates}
 
@@ -70,8 +71,8 @@ def replay_metrics(
     """Read every checkpoint and report under a root, and compare every fork with its origin.
 
     Args:
-        root: the trace root; the one configured, then ./trace without it.
-        progress: hears the share of sessions that are done.
+        root: the trace root; by default the configured one, then ./trace.
+        progress: called with the share of sessions that are done.
     """
     place = Path(root) if root is not None else default_root()
     sessions = [ref.path for ref in list_sessions(place)]
@@ -123,7 +124,7 @@ def _compare(origin: str, fork: str, root: Path, forks: list[bool], unread: list
 
 
 def _stored_bytes(session: Path) -> int:
-    """Bytes of the files that hold states, each file once however many names it has."""
+    """Return the size of a session's state files; a file with several hard links counts once."""
     seen = {}
     for run in run_dirs(session):
         for path in files_below(run / "checkpoints"):
@@ -134,7 +135,7 @@ def _stored_bytes(session: Path) -> int:
 
 
 def _reports(session: Path, unread: list[str]) -> Iterator[tuple[bool, float | None]]:
-    """Whether each replay came to its end, and how long it took in milliseconds, where it says so."""
+    """Yield whether each replay finished, and its duration in milliseconds if recorded."""
     replays = [place for run in run_dirs(session) for place in entries_in(run / "replays")]
     for path in [path for place in replays for path in entries_in(place) if path.name == "report.json"]:
         try:

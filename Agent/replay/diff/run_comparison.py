@@ -1,6 +1,6 @@
 """`compare_runs`: the first difference of two sessions, recorded runs or forks.
 
-Sessions are bisected if possible; they are called alike only after everything was compared.
+Sessions are bisected if possible; they are reported as alike only after every event was compared.
 """
 
 from __future__ import annotations
@@ -37,11 +37,10 @@ from Agent.replay.plan.recording import module_names
 from Agent.tree.files.lines import line_key
 from Agent.tree.layout import open_file
 
-# Bisection of two sessions: full states and what single actions set tell when they parted.
+# Bisection of two sessions: full states and the fields that actions set show when the runs began to differ.
 #
-# It reads a few blocks of each file. That two agents which once differ go on differing is assumed, and
-# looked at where full states stand; `run_comparison.py` walks both sessions whole where nothing can be
-# sought.
+# It reads a few blocks of each file. It assumes that agents that once differ go on differing, and checks this
+# at random places. If seeking in the files is impossible, both sessions are compared event by event.
 
 _TAIL_BYTES = 3 * 1024
 _END_BYTES = 8 * 1024
@@ -52,22 +51,22 @@ _CONTEXT = 1
 
 _BLOCK_BYTES = 2048
 _MAX_SOUGHT_BYTES = 1024 * 1024
-"""Beside longer lines, reading everything once is cheaper than reading them again wherever one is met."""
+"""The longest line for bisection, which may read a line several times; else all is read once instead."""
 _TICK = re.compile(rb'"tick":(-?\d+)')
 END = float("inf")
-"""Where a line stands behind which nothing has a place any more."""
+"""The place after all lines."""
 
 Axis = Callable[[bytes], int | None]
-"""The place of a line: its tick, or its number."""
+"""Returns the place of a line: its tick, or its number; None if it has none."""
 
 
 class OutOfOrder(ReplayError):
-    """Nothing can be sought in a file: places fall within it, or a line is damaged or too long."""
+    """A file cannot be searched: its places are not ascending, or a line is damaged or too long."""
 
 
 @dataclass(slots=True)
 class Meter:
-    """How much of the recording was read, and how much of it there is."""
+    """Counts how much of the recording was read, and its total size."""
 
     lines: int = 0
     size_bytes: int = 0
@@ -75,30 +74,30 @@ class Meter:
 
     @property
     def share(self) -> float:
-        """The part of all bytes that was read, 0 to 1; what is read twice counts twice."""
+        """The bytes read divided by the total size; a byte that is read twice counts twice."""
         return self.size_bytes / self.total_bytes if self.total_bytes else 0.0
 
 
 def tick_of(line: bytes) -> int | None:
-    """The tick of a line, None where it has none."""
+    """Return the tick of a line; None if it has none."""
     end = line.find(b',"extra":')
     found = _TICK.search(line, 0, end if end >= 0 else len(line))
     return None if found is None else int(found[1])
 
 
 def number_of(line: bytes) -> int | None:
-    """The number of a line among those of its writer."""
+    """Return the sequence number that a line's writer gave it; None if the line has none."""
     key = line_key(line)
     return None if key is None else key[2]
 
 
 class Track:
-    """The segments of one stream, one behind the other, sorted by an axis.
+    """The segments of one stream as one file that can be searched along an axis.
 
     Args:
         paths: the files in order.
-        axis: gives the place of a line.
-        meter: counts what is read.
+        axis: returns the place of a line.
+        meter: counts the bytes and lines read.
     """
 
     def __init__(self, paths: list[Path], axis: Axis, meter: Meter) -> None:
@@ -112,13 +111,13 @@ class Track:
             self.size += size
         meter.total_bytes += self.size
         self._known: list[tuple[float, int]] = []
-        """(place, offset) of lines that were met, in both orders ascending."""
+        """(place, offset) of lines that were read; both ascending."""
         self._head: bytes | None = None
 
     def seek(self, place: float) -> int:
-        """The offset of the first line that stands at that place or behind it.
+        """Return the offset of the first line at or after a place.
 
-        A line without a place belongs to the one before it.
+        A line without a place belongs to the line before it.
         """
         at = bisect_left(self._known, (place, -1))
         low = self._known[at - 1][1] if at else 0
@@ -137,7 +136,7 @@ class Track:
         return self.size
 
     def _placed_line(self, offset: int, limit: int) -> tuple[int, int, float]:
-        """(start, end, place) of the first line behind an offset that has a place; END where none has."""
+        """Return (start, end, place) of the first line after an offset that has a place; END if none has."""
         for start, line in self._lines(offset, self.size, whole=False):
             found = self._axis(line)
             if found is not None:
@@ -158,18 +157,18 @@ class Track:
         self._known.insert(at, (place, offset))
 
     def head(self) -> bytes:
-        """The first line, read once."""
+        """Return the first line, which is read once and cached."""
         if self._head is None:
             self._head = next((line for _, line in self._lines(0, self.size)), b"")
         return self._head
 
     def first_place(self) -> float:
-        """The place of the first line that has one; END where none has."""
+        """Return the place of the first line that has one; END if none has."""
         found = self._axis(self.head())
         return self._placed_line(0, self.size)[2] if found is None else found
 
     def last_place(self) -> float:
-        """The place of the last line that has one; minus END where none is near the end."""
+        """Return the place of the last line that has one; -END if none was found."""
         budget = 2 * _BLOCK_BYTES
         while True:
             lines = self.before(self.size, budget)
@@ -183,7 +182,7 @@ class Track:
             budget *= 4
 
     def before(self, offset: int, budget_bytes: int) -> list[tuple[int, bytes]]:
-        """The whole lines that end by an offset, as many as there are in that many bytes; at least one."""
+        """Return the whole lines in the last `budget_bytes` before an offset; at least one if possible."""
         while True:
             begin = max(0, offset - budget_bytes)
             found = list(self._lines(begin, offset, whole=begin == 0))
@@ -192,7 +191,7 @@ class Track:
             budget_bytes *= 2
 
     def until(self, start: int, place: float) -> Iterator[tuple[int, bytes]]:
-        """The lines from an offset, at which a line begins, up to the first at a place or behind it."""
+        """Yield the lines from the start of a line at an offset up to the first line at or after a place."""
         for offset, line in self._lines(start, self.size):
             found = self._axis(line)
             if found is not None and found >= place:
@@ -200,20 +199,22 @@ class Track:
             yield offset, line
 
     def _lines(self, offset: int, end: int, *, whole: bool = True) -> Iterator[tuple[int, bytes]]:
-        """(offset, line) of whole lines from an offset on.
+        """Yield (offset, line) of the whole lines from an offset on.
 
         Args:
-            whole: a line begins at the offset; else what comes first may be the rest of one, and is left out.
+            offset: where to begin.
+            end: where to stop.
+            whole: whether a line begins at the offset; else the rest of a partial line is skipped.
 
         Raises:
-            OutOfOrder: a line is too long to be sought among.
+            OutOfOrder: a line is longer than _MAX_SOUGHT_BYTES.
         """
         at, rest, skips = offset, b"", not whole and offset > 0
         if skips:
-            at -= 1  # a newline there says that a line begins right behind it
+            at -= 1  # if the byte before the offset is a newline, a line begins exactly at the offset
         position = at
         while position < end:
-            # as much again as is held, so that a long line is not copied once for each block of it
+            # Read as much as is held already: a fixed size would copy a long line once per block.
             data = self._read(position, min(max(_BLOCK_BYTES, len(rest)), end - position))
             if not data:
                 return
@@ -244,7 +245,7 @@ class Track:
 
 
 def decoded(lines: list[tuple[int, bytes]]) -> list[Event]:
-    """The events of lines; OutOfOrder where one is none, so that a reader that counts damage takes over."""
+    """Decode lines to events; OutOfOrder for a damaged line, which the full comparison counts instead."""
     try:
         return [decode_line(line) for _, line in lines if line]
     except DamagedLine as error:
@@ -252,19 +253,19 @@ def decoded(lines: list[tuple[int, bytes]]) -> list[Event]:
 
 
 class BisectionWindow(NamedTuple):
-    """The part in which two sessions part, and on which grounds."""
+    """The part of two sessions that contains their first difference."""
 
     first: float
-    """Tick, or number, with which it begins."""
+    """The first tick or number of the window."""
     last: float
-    """The first one behind it."""
+    """The first tick or number after it."""
     unit: str
     pivot: StreamKey
     notes: tuple[str, ...] = ()
 
 
 class Unseekable(Exception):
-    """Nothing can be sought in these sessions; the text says why."""
+    """These sessions cannot be bisected; the message says why."""
 
 
 class _Pair(NamedTuple):
@@ -274,7 +275,7 @@ class _Pair(NamedTuple):
 
 @dataclass(slots=True)
 class Bisection:
-    """Two sessions whose files are sought in."""
+    """Finds the first difference of two sessions by binary search in their files."""
 
     one: RunSide
     other: RunSide
@@ -289,10 +290,10 @@ class Bisection:
         self._comparison = Comparison(None, self.same_ids, scripts=scripts)
 
     def window(self) -> BisectionWindow | None:
-        """Where the two part first, None where their ends say nothing of a difference.
+        """Return the window of the first difference; None if the ends of the sessions do not differ.
 
         Raises:
-            Unseekable: several writers, no common axis, segments that were sealed, lines out of order or
+            Unseekable: several writers, no common axis, sealed segments, or lines that are out of order or
                 too long.
         """
         try:
@@ -352,7 +353,7 @@ class Bisection:
         return BisectionWindow(begin, end, self.unit, pivot, tuple(notes))
 
     def _window_at_end(self) -> BisectionWindow | None:
-        """The last place, if objects that agents refer to ended with other content; None if none did."""
+        """Return the last place as window if referenced objects ended with different contents, else None."""
         for key in self._pairs:
             if key.kind != "agent":
                 continue
@@ -364,14 +365,14 @@ class Bisection:
         return None
 
     def _tails(self, key: StreamKey) -> list[list[Event]]:
-        """The last events of each side of a stream."""
+        """Return the last events of each side of a stream."""
         return [decoded(track.before(track.size, _END_BYTES)) for track in self._pairs[key]]
 
     def _last_states(self, tails: list[list[Event]]) -> Iterator[Event | None]:
         return (next((e for e in reversed(tail) if e.kind == "state"), None) for tail in tails)
 
     def _earliest(self, pivot: StreamKey, differing: list[StreamKey], end: float) -> tuple[StreamKey, float]:
-        """The stream that differs first, and the first place by which it does."""
+        """Return the stream that differs first, and the first place before which it differs."""
         end = self._bisect(pivot, end)
         others = list(self._pairs) if len(self._pairs) < 2 * len(differing) else differing
         for key in others:
@@ -380,7 +381,7 @@ class Bisection:
         return pivot, end
 
     def _looked_at(self, chance: random.Random, pivot: StreamKey, end: float) -> tuple[StreamKey, float]:
-        """The same after looking here and there before it: a difference may have gone away again."""
+        """Sample random earlier places, since an earlier difference may have disappeared again."""
         keys = list(self._pairs)
         for number in range(_SAMPLES):
             key = chance.choice(keys)
@@ -393,7 +394,7 @@ class Bisection:
         return pivot, end
 
     def _bisect(self, key: StreamKey, end: float) -> float:
-        """The first place before which the two sides of a stream differ, being different before `end`."""
+        """Return the first place up to `end` before which the two sides of a stream differ."""
         pair = self._pairs[key]
         low = min(track.first_place() for track in pair)
         if low == END:
@@ -416,11 +417,11 @@ class Bisection:
         return min(track.last_place() for track in self._pairs[key])
 
     def _differ_at_start(self, pair: _Pair) -> bool:
-        """Whether the first events differ: a first state, with what chance began from in it."""
+        """Whether the first events differ; usually a first state, which contains the random generators."""
         return self._tails_differ(*(decoded([(0, track.head())]) for track in pair))
 
     def _differ_at_end(self, key: StreamKey) -> bool:
-        """Whether the last states differ, or what was done last."""
+        """Whether the final states differ; if a side has none, whether the last events do."""
         tails = self._tails(key)
         one, other = self._last_states(tails)
         if key.kind == "agent" and one is not None and other is not None:
@@ -430,7 +431,7 @@ class Bisection:
         return self._tails_differ(*tails)
 
     def _differ_before(self, key: StreamKey, place: float) -> bool:
-        """Whether the last that each side did before a place differs, full states in it included."""
+        """Whether the last events before a place differ, including full states."""
         return self._tails_differ(
             *(decoded(track.before(track.seek(place), _TAIL_BYTES)) for track in self._pairs[key])
         )
@@ -452,7 +453,7 @@ class Bisection:
         return self._comparison.difference(*sides, ("",)) is not None
 
     def _state_behind(self, key: StreamKey, place: float) -> str | None:
-        """What the last full state of an agent before a place says; None where none stands near."""
+        """Compare an agent's last full states before a place, in words; None if there is none nearby."""
         if key.kind != "agent":
             return None
         states = []
@@ -471,10 +472,10 @@ class Bisection:
         return f"the full states of {key.name} at {at} are equal"
 
     def events(self, key: StreamKey, window: BisectionWindow) -> tuple[Iterator[Event], Iterator[Event]]:
-        """Both sides of a stream in a window, and in a place before and behind it.
+        """Return both sides of a stream in a window, with one place of context before and after it.
 
         Raises:
-            Unseekable: a line in it is damaged or too long, or places fall.
+            Unseekable: a line is damaged or too long, or places are not ascending.
         """
         first, last = window.first - _CONTEXT, window.last + _CONTEXT
         try:
@@ -490,12 +491,12 @@ class Bisection:
         return 0 if place == -END else track.seek(place)
 
     def streams(self) -> list[StreamKey]:
-        """The streams of both."""
+        """Return the streams of both sessions."""
         return list(self._pairs)
 
 
 def _writers(side: RunSide) -> int:
-    """How many writers the files of its agents have; metrics have one of their own, in no file of theirs."""
+    """Count the writers of the compared files; the separate writer of metrics does not write to these."""
     from Agent.tree.files.lines import first_id
 
     found = set()
@@ -520,15 +521,15 @@ class RunComparison:
     divergence: RunDivergence | None
     """The first difference, None if there is none."""
     compared: int
-    """Pairs of events that were compared and agree."""
+    """The number of equal pairs of events."""
     states: int
-    """Pairs of an agent's states, first, full and last ones, that do."""
+    """The number of equal pairs of states (first, full and last)."""
     method: str
     """`bisection` or `walk`."""
     meter: Meter
     notes: tuple[str, ...] = ()
     not_compared: Mapping[str, str] = field(default_factory=dict)
-    """`agent.field` to why it was not compared."""
+    """{`agent.field`: why it was not compared}."""
     unseen: tuple[str, ...] = ()
     """Other values that could not be compared, and why."""
 
@@ -541,7 +542,7 @@ class RunComparison:
         return self.divergence is not None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the result as JSON values."""
         meter = self.meter
         read = {"lines": meter.lines, "size_bytes": meter.size_bytes, "of_bytes": meter.total_bytes}
         names = ("a", "b", "compared", "states", "not_compared", "unseen", "method", "notes")
@@ -607,7 +608,7 @@ def compare_runs(
         a, b: each a run's id or a unique prefix, a session, `SESSION/agent_id`, or `last`.
         root: the trace root; default: the configured one, then ./trace.
         exhaustive: compare every event from the beginning instead of bisecting.
-        progress: receives the share of agents compared, if all are.
+        progress: called with the share of streams compared, unless bisection finds the difference.
 
     Raises:
         RunNotFound, SessionNotFound, AgentNotFound: a run does not exist.
@@ -630,10 +631,10 @@ def compare_runs(
 
 
 def compare_actions(a: RunName, b: RunName) -> RunComparison:
-    """Find the first difference in what two sessions did inside their actions, and in their states.
+    """Find the first difference of two sessions inside their actions and in their states.
 
-    What untraced code wrote between actions is left out: when that is noticed depends on the moment. So is
-    how the worlds ended in which agents live.
+    Writes of untraced code between actions are not compared, since it depends on timing when they are
+    noticed. Neither are the final contents of referenced objects.
     """
     one, other = open_side(a, None), open_side(b, None)
     one.only_actions = other.only_actions = True
@@ -714,7 +715,7 @@ def _walked(
 
 
 def _grouped(not_compared: Mapping[str, str]) -> list[str]:
-    """Fields and why, a line for each reason."""
+    """Return one line for each reason, with the fields that it applies to."""
     whys: dict[str, list[str]] = {}
     for name, why in not_compared.items():
         whys.setdefault(why, []).append(name)

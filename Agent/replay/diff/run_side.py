@@ -1,6 +1,6 @@
-"""One side of a comparison of runs: what was named, its events stream by stream, and where they begin.
+"""One side of a comparison of runs: its events by stream, and where the comparison begins.
 
-A stream is what one agent did, what one category tells of no agent, or what a run did without one.
+A stream holds the events of one agent, or the events without an agent of one category or run.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ COMPARED_CATEGORIES = tuple(name for name in CATEGORY_FILES if name not in {"per
 
 _MAX_WAITING = 10_000
 _BEHIND_ALL = ("9999", "", 0)
-"""The order of no event."""
+"""A sort key after every event."""
 
 
 class StreamKey(NamedTuple):
-    """Whose events a stream holds."""
+    """The identity of a stream; the name of a run's stream is its index in the session."""
 
     kind: Literal["agent", "category", "run"]
     name: str
@@ -50,18 +50,18 @@ class RunSide:
     reader: TreeReader
     lineage: Lineage | None
     run_ids: frozenset[str] = frozenset()
-    """The run and those begun in it; empty for a session."""
+    """The run and its child runs; empty for a whole session."""
     agents: tuple[str, ...] = ()
     since: tuple[str, str, int] | None = None
-    """Order of the first event that counts; None for all."""
+    """The sort key of the first event that is compared; None for all events."""
     is_sealed: bool = False
-    """Whether some of it is in the archive alone."""
+    """Whether segments of the session are sealed to Parquet."""
     around: frozenset[str] = frozenset()
-    """The span in which the run was begun, where an agent's action is that."""
+    """The span inside which the run was started, if any."""
     only_actions: bool = False
-    """Only what happened inside actions counts: what called them is no part of a fork."""
+    """Whether only events inside actions are compared, since a fork does not run the code that calls them."""
     forked: Lineage | None = None
-    """Where the fork goes on, of a fork that is compared with its origin, and of that."""
+    """On both sides, the fork's origin if one side is a fork of the other."""
 
     @property
     def session(self) -> Path:
@@ -69,7 +69,7 @@ class RunSide:
         return self.ref.session
 
     def streams(self) -> list[StreamKey]:
-        """The streams of this side."""
+        """Return the streams of this side."""
         found = [StreamKey("agent", name) for name in self.agents]
         if self.ref.agent_id is None:
             if not self.run_ids:
@@ -80,13 +80,13 @@ class RunSide:
         return found
 
     def events(self, key: StreamKey) -> Iterator[Event]:
-        """The events of a stream in order."""
+        """Yield the events of a stream in order."""
         events = self._all(key)
         events = inside_actions(events) if self.only_actions else events
         return self._of_run(events) if self.run_ids else events
 
     def counts(self, event: Event) -> bool:
-        """Whether an event is compared; others only say what the state is."""
+        """Whether an event is compared; other events only update the state."""
         if self.since is not None and order_key(event) < self.since:
             return False
         if self.only_actions and is_outside_write(event):
@@ -94,7 +94,7 @@ class RunSide:
         return not self.run_ids or event.run_id in self.run_ids or event.span_id in self.around
 
     def _of_run(self, events: Iterable[Event]) -> Iterator[Event]:
-        """The events up to the end of the run, with the states behind it if no other action came first."""
+        """Yield the events up to the run's end, and later states that no other action precedes."""
         has_begun = False
         later: list[Event] = []
         for event in events:
@@ -122,7 +122,7 @@ class RunSide:
         return (event for event in self.reader.run_events(runs[int(key.name)]) if event.agent_id is None)
 
     def files(self, key: StreamKey) -> list[Path] | None:
-        """The files of a stream, in order, if one writer wrote all of it and nobody else has a part."""
+        """Return a stream's files in order, if one writer wrote all of it to unsealed files; else None."""
         if self.since is not None or self.run_ids or key.kind == "run" or self.is_sealed:
             return None
         if key.kind == "agent":
@@ -132,15 +132,15 @@ class RunSide:
         return None if any("@" in path.name for path in paths) else paths
 
     def writers(self) -> list[str]:
-        """The writers of the session."""
+        """Return the writers of the session."""
         return list(read_claims(self.session))
 
 
 def open_side(run: str | os.PathLike[str] | None, root: str | os.PathLike[str] | None) -> RunSide:
-    """The run of that name: a run's id or its beginning, a session, `SESSION/agent_id`, or `last`.
+    """Open a run by name: a run's id or its beginning, a session, `SESSION/agent_id`, or `last`.
 
     Raises:
-        RunNotFound, SessionNotFound, AgentNotFound: there is none.
+        RunNotFound, SessionNotFound, AgentNotFound: it does not exist.
     """
     ref = named_run(run, root)
     reader = open_reader(ref.session)
@@ -160,10 +160,10 @@ def open_side(run: str | os.PathLike[str] | None, root: str | os.PathLike[str] |
 
 
 def named_run(run: str | os.PathLike[str] | None, root: str | os.PathLike[str] | None) -> RunRef:
-    """The run of that name, whether it is an explicit one, a session's root run or one agent's part of that.
+    """Find a run by name: an explicit run, a session's root run, or one agent's part of a root run.
 
     Raises:
-        RunNotFound, SessionNotFound: there is none, or more than one.
+        RunNotFound, SessionNotFound: no run or more than one has this name.
     """
     try:
         return find_flight_run(run, root)
@@ -176,7 +176,7 @@ def named_run(run: str | os.PathLike[str] | None, root: str | os.PathLike[str] |
 
 
 def name_of(ref: RunRef) -> str:
-    """A run, or one agent's part of a session's root run, as a command line names it."""
+    """Return the name of a run, or of one agent's part of a root run, as written on a command line."""
     session_id = ref.session.name.removeprefix("session_")
     return ref.run_id or (session_id if ref.agent_id is None else f"{session_id}/{ref.agent_id}")
 
@@ -193,7 +193,7 @@ def _with_children(reader: TreeReader, run_id: str) -> list[str]:
 
 
 def inside_actions(events: Iterable[Event]) -> Iterator[Event]:
-    """Of one agent's events those in its outermost actions, these, and those of its state, in order."""
+    """Yield one agent's actions, the events inside them, and its state events, in order."""
     waiting: list[Event] = []
     for event in events:
         if event.kind == "state" or is_outside_write(event):
@@ -218,7 +218,7 @@ def _is_within(span_id: str | None, parents: Mapping[str, str | None], inside: d
     passed = []
     while span_id is not None and span_id not in inside:
         passed.append(span_id)
-        inside[span_id] = False  # which ends a circle, too
+        inside[span_id] = False  # also ends the loop if damaged parents form a cycle
         span_id = parents.get(span_id)
     found = span_id is not None and inside[span_id]
     inside.update(dict.fromkeys(passed, found))
@@ -226,7 +226,7 @@ def _is_within(span_id: str | None, parents: Mapping[str, str | None], inside: d
 
 
 def align(one: RunSide, other: RunSide) -> list[str]:
-    """Let a fork and its origin begin where both have events; what that leaves out, in words."""
+    """Restrict a fork and its origin to the part that both have; return notes on what is left out."""
     notes = []
     for fork, origin in ((one, other), (other, one)):
         lineage = fork.lineage

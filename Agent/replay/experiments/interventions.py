@@ -339,7 +339,7 @@ class DroppedMessage:
 
 
 def _taken_from_all(message: object) -> bool:
-    """Remove a message from its containers, also inside a tuple as in priority queues; whether any held it."""
+    """Remove a message from its containers, also inside a tuple as in priority queues; whether any had it."""
     found = False
     for holder in gc.get_referrers(message):
         if type(holder) is tuple:

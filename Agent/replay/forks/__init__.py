@@ -1,1 +1,1 @@
-"""Go on from a point of a recorded run: as it was (resume), changed (fork), or with many changes (sweep)."""
+"""Continue a recorded run from a point: unchanged (resume), changed (fork), or with many changes (sweep)."""

@@ -1,7 +1,7 @@
-"""A fork in the worker process: what the target gives is brought to the point, and goes on.
+"""A fork in the worker process: the target's objects are brought to the point, and continue from there.
 
-`record_fork` does so once and records it, `sweep_job.py` with many changes at one point, and experiments
-with and without what happened there.
+`record_fork` does this once and records it; `sweep_job.py` continues with many changes at one point, and
+experiments continue with and without an event.
 """
 
 from __future__ import annotations
@@ -75,26 +75,26 @@ from Agent.tree.write.writer import SessionWriter
 
 
 class Fork:
-    """One fork, from the request to the outcome: `bring` to the point, and `go_on`, once or in several forks.
+    """One fork, from the request to the outcome: `bring` it to the point, then `go_on`, once or per process.
 
     Args:
         request: the request of `forking.py`.
-        find: finds another point than the request names, from which recorded actions are called in any case.
-        is_telling: whether it tells who waits how far it is; of many forks only all of them do.
-        shows: which agents' states the outcome holds, given the agent and those with an object.
+        find: finds the point instead of the request's step; the recorded actions are then always called.
+        is_telling: whether it reports its progress; in a sweep only the whole sweep does.
+        shows: takes an agent and the agents with an object, and says whether the outcome has its state.
     """
 
     plan: Plan
     point: ForkPoint
     driver: Driver
     first: Event | None
-    """The first event of the original that the fork has a counterpart of."""
+    """The first event of the original after the point; None if the point is at the end."""
     resume: Callable[[], Any] | None
-    """By which the agent continues by itself; None where the recorded actions are called."""
+    """The method by which the agent continues by itself; None if the recorded actions are called."""
     answers: ForkAnswers
-    """What the recording answers from the point on."""
+    """The recorded responses after the point."""
     sources: ForkSources
-    """What gives clocks and chance from there on."""
+    """The sources (clocks, random generators, environment) after the point."""
 
     def __init__(
         self,
@@ -116,13 +116,13 @@ class Fork:
             self.bench.agent_id = self._agent_of_run()
         self.outcome = ForkOutcome()
         self.trigger: ForkTrigger | None = None
-        """Hears what is recorded, where the point lies inside an action."""
+        """If the point is inside an action, watches the log lines for it."""
 
     def bring(self) -> None:
-        """Bring everything to the point.
+        """Build the target's objects, and bring them to the point.
 
         Raises:
-            AgentTraceError: there is no such point, or it cannot be reached; the text says why.
+            AgentTraceError: the point does not exist or cannot be reached; the message says why.
         """
         turn_recording_away(self.bench.directory)
         self.bench.install()
@@ -161,7 +161,7 @@ class Fork:
         self.answers = self._answers(rest)
 
     def _bring_by_state(self, state: Recorded, agent_id: str) -> None:
-        """Put the state of a checkpoint onto an object that continues by itself."""
+        """Restore a checkpoint's state into an object that continues by itself."""
         restored = self.bench.decoder.restore(state)
         if restored.unrestored:
             raise ReplayError(f"the state at {self.point.what} cannot be restored: {restored.unrestored[0]}")
@@ -202,16 +202,16 @@ class Fork:
             self.resume = None
 
     def tell_progress(self) -> None:
-        """Let whoever waits know how many of the actions are done, those before the point among them."""
+        """Report how many actions are done, including those before the point."""
         if self._is_telling:
             done = self.bench.outcome.counts.driven + self.outcome.steps
             tell(self.bench.directory, done, self.outcome.redriven + self.outcome.remaining)
 
     def unrecorded(self, hear: Callable[[bytes], None] | None = None) -> Pipeline:
-        """A pipeline for forks without a record: first states, which nobody would read, count as written.
+        """Return a pipeline for forks that are not recorded.
 
         Args:
-            hear: hears each line; default: `hear`.
+            hear: called with each line; the default is the method `hear`.
         """
         state = self.bench.recording.configuration("state", default="exit")
         pipeline = record_lines(
@@ -222,12 +222,12 @@ class Fork:
         return pipeline
 
     def everybody(self) -> dict[str, object]:
-        """The agents that are known by now: those given, and those seen inside them."""
+        """Return the agents known so far: the target's objects, and agents seen inside them."""
         nearby = {} if self.bench.driver is None else self.bench.driver.nearby
         return {**nearby, **self.bench.given}
 
     def hear(self, line: bytes) -> None:
-        """A line was recorded."""
+        """Pass a written log line to the trigger."""
         if self.trigger is not None:
             self.trigger.hear(line)
 
@@ -239,12 +239,14 @@ class Fork:
         begin: Callable[[ForkPlayer], None] = lambda _player: None,
         call: Callable[[int, DrivenAction], Exception | None] | None = None,
     ) -> None:
-        """Change what is to be changed and drive the rest; the outcome tells what came of it.
+        """Apply the changes, and run the rest; the result is in `outcome`.
 
         Args:
-            pipeline: records it, into a sink that lets `hear` hear.
-            begin: called when everything stands at the point.
-            call: calls an action, given how many came before it; what it raised.
+            pipeline: receives the fork's events, and passes each line to `hear`.
+            patch: a change of the state at the point.
+            seed: seeds the random generators at the point.
+            begin: called when all objects are at the point.
+            call: calls an action, given its index after the point, and returns the exception it raised.
 
         Raises:
             UsageError: the patch does not fit.
@@ -272,7 +274,7 @@ class Fork:
             installed.open_reads = None
         self.bench.watch.allows_network = bool(self._live)
         began, used = time.monotonic(), time.process_time()
-        with contextlib.suppress(ReplayStopped):  # the outcome knows why
+        with contextlib.suppress(ReplayStopped):  # `outcome.stopped` has the reason
             if self.resume is not None:
                 self._go_on_alone(self.resume, player)
             else:
@@ -335,7 +337,7 @@ class Fork:
         return change
 
     def _answers(self, rest: Sequence[DrivenAction]) -> ForkAnswers:
-        """What the recording answers from the point on."""
+        """Collect the recorded responses after the point."""
         bench = self.bench
         own = frozenset(bench.objects)
         first = None if self.first is None else order_key(self.first)
@@ -376,7 +378,7 @@ class Fork:
                 self.outcome.states[agent_id] = state_of(obj, pipeline)
 
     def _entries(self) -> list[Event]:
-        """The outermost actions that belong to the run: made in it, or around its beginning."""
+        """Return the actions of the run: those made in it, and those that contain its start."""
         events = self.bench.recording.events
         parents = parents_of(events)
         around = {
@@ -394,7 +396,7 @@ class Fork:
         ]
 
     def _agent_of_run(self) -> str | None:
-        """Whose run it is: who acts in it with nothing above, or whom the recorder was told."""
+        """Return the run's agent: the only one with a root action in it, or else the recorder's agent."""
         acting = {event.agent_id for event in self._entries() if event.extra.get("root") is True} - {None}
         if len(acting) == 1:
             return acting.pop()
@@ -402,7 +404,7 @@ class Fork:
         return owner if owner in acting else None
 
     def own_events(self) -> list[Event]:
-        """The events of the run."""
+        """Return the events of the run."""
         if not self._run_ids:
             return self.bench.recording.events
         return [event for event in self.bench.recording.events if event.run_id in self._run_ids]
@@ -413,19 +415,19 @@ class Fork:
         if any(facts.entries for facts in known.values()):
             self.bench.objects = objects_in(given, self.bench.agent_id, frozenset(known))
         else:
-            # Nothing but steps and checkpoints: whoever continues from one need not be known by name.
+            # The recording has only steps and checkpoints, so no recorded agent name has to match the object.
             self.bench.objects = {agent_id_of(given) or self.bench.agent_id or "agent": given}
         self.bench.install()
 
 
 def raised(error: Exception, action: DrivenAction | None, agent_id: str, name: str) -> RaisedError:
-    """An exception as the outcome tells it."""
+    """Return an exception in the form of `ForkOutcome.errors`."""
     number = 0 if action is None else action.number
     return RaisedError(number, name, agent_id, type(error).__qualname__, message_of(error))
 
 
 def resume_of(obj: object) -> Callable[[], Any] | None:
-    """The method by which an agent continues from its state by itself; None where it has none."""
+    """Return the method `trace_resume`, by which an agent continues by itself; None if it has none."""
     found = getattr(obj, "trace_resume", None)
     return found if callable(found) and not inspect.isclass(found) else None
 
@@ -436,10 +438,11 @@ def tell_states(
     facts: Mapping[str, AgentFacts],
     actions: Mapping[str, int],
 ) -> None:
-    """Begin a fork's recording with full states, so that each action is told by what it changes.
+    """Emit a full state of each agent at the start of a fork, so that actions need only record changes.
 
     Args:
-        actions: how many entry actions each agent had before; the next full state is due as in the original.
+        actions: the entry actions of each agent before the point, so that the next full state is due at the
+            same action as in the original.
     """
     for tracker, binding, obj in trackers(pipeline, objects, facts):
         tracker.actions = max(1, actions.get(str(binding.agent_id), 0))
@@ -449,10 +452,10 @@ def tell_states(
 def trackers(
     pipeline: Pipeline, objects: Mapping[str, object], facts: Mapping[str, AgentFacts]
 ) -> Iterator[tuple[StateTracker, AgentBinding, object]]:
-    """What a pipeline keeps of agents, as if each had begun to act.
+    """Yield the state tracker of each object that is an agent, set up as after its first action.
 
     Args:
-        facts: what the original says of them; who was written to from outside is looked at here, too.
+        facts: facts about the original's agents; fields that were written from outside are watched here too.
     """
     for obj in objects.values():
         known = pipeline.agents.find(obj)
@@ -465,12 +468,12 @@ def trackers(
 
 
 def acting_in(pipeline: Pipeline) -> dict[str, object]:
-    """The agents that a pipeline has seen, by id."""
+    """Return the living agents that a pipeline has seen, by id."""
     return {str(known.binding.agent_id): obj for known, obj in pipeline.agents.living()}
 
 
 def state_of(obj: object, pipeline: Pipeline) -> dict[str, Any]:
-    """What an object exposes now, as JSON values, without secrets."""
+    """Return the exposed state of an object as JSON values without secrets."""
     body, _ = pipeline.capture.user_body(read_state(obj).fields, "")
     found: dict[str, Any] = orjson.loads(b"{" + body + b"}")
     return found
@@ -479,11 +482,14 @@ def state_of(obj: object, pipeline: Pipeline) -> dict[str, Any]:
 def patch_objects(
     objects: Mapping[str, object], patch: Patch, decoder: Decoder, outcome: ForkOutcome, *, is_one: bool
 ) -> None:
-    """Change the states of objects.
+    """Apply a patch to the states of objects.
 
     Args:
-        objects: those that can be changed, by agent.
-        patch: of the one agent's state where `is_one`, else of a mapping of agents to theirs.
+        objects: the objects that can be changed, by agent.
+        patch: a patch of the agent's state if `is_one`, else of a mapping {agent: state}.
+        decoder: restores the patched values.
+        outcome: receives the names of the changed fields, and notes.
+        is_one: whether there is only one agent.
 
     Raises:
         UsageError: an agent is unknown, or the patch does not fit.
@@ -505,7 +511,7 @@ def patch_objects(
 
 
 def _by_agent(operations: list[dict[str, Any]]) -> dict[str, Any]:
-    """Operations on a mapping of agents as operations on each."""
+    """Split JSON patch operations on {agent: state} into operations per agent."""
     parts: dict[str, Any] = {}
     for operation in operations:
         moved = dict(operation)
@@ -548,24 +554,24 @@ def _patch(
         outcome.note(f"the patch changes nothing of {agent_id}")
 
 
-# A fork in the worker process that is recorded: a new session beside the original's, with one run in it.
+# Recording a fork: a new session next to the original's, with one run in it.
 #
-# The session says where it comes from; nothing of it enters the categories across sessions.
+# The session names its origin; its events are not copied to the mirrors.
 
 
 class _Heard:
-    """A sink, or a stream of one: each line is heard when it is written; all else is its own."""
+    """Wraps a sink or a stream, and calls a function with each line that is written."""
 
     def __init__(self, inner: Any, hear: Callable[[bytes], None]) -> None:
         self._inner = inner
         self._hear = hear
 
     def open_stream(self, agent_id: str | None, category: str) -> Stream:
-        """The sink's stream, heard."""
+        """Open a stream of the sink, wrapped in the same way."""
         return _Heard(self._inner.open_stream(agent_id, category), self._hear)
 
     def write(self, line: RedactedBytes) -> bool:
-        """Write a line, then let it be heard before the next is made."""
+        """Write a line, then call the function with it."""
         written: bool = self._inner.write(line)
         self._hear(line)
         return written
@@ -575,18 +581,18 @@ class _Heard:
 
 
 class ForkRecording:
-    """One fork as it is recorded.
+    """The recording of one fork.
 
     Args:
-        root: the trace root, where the session is made.
-        run_id: the id of the run in it.
-        lineage: where it comes from.
-        configuration: settings of the original that count for what is recorded.
-        targets: what replays it.
-        hear: hears each line, None for nobody.
+        root: the trace root, where the session is created.
+        run_id: the id of its run.
+        lineage: the fork's origin.
+        configuration: the original's settings that affect the recording.
+        targets: the targets that can replay the fork, by agent.
+        hear: called with each line, if given.
 
     Raises:
-        InputError: the root cannot be written.
+        InputError: the root is not writable.
     """
 
     def __init__(
@@ -620,20 +626,20 @@ class ForkRecording:
         self._lineage = lineage
 
     def begin_run(self, agent_id: str | None) -> None:
-        """Begin the run; the pipeline is the installed one by now."""
+        """Begin the run; the pipeline must be installed already."""
         labels = {self._lineage.relation: f"{self._lineage.run} at {self._lineage.step}"}
         self._recorder.start_run(agent_id, labels, run_id=self.run_id)
 
     def discard(self) -> None:
-        """Take the session away again: what was asked for could not be done."""
+        """Delete the session, since the fork failed."""
         self.pipeline.close()
         shutil.rmtree(self.session)
 
     def end(self, *, ok: bool, error: str | None, status: str | None) -> None:
-        """End the run, write the last states, close the session.
+        """End the run, write the final states, and close the session.
 
         Raises:
-            InputError: not all of it could be written; nothing is left of the session.
+            InputError: part of the session could not be written; the session is deleted.
         """
         self._recorder.finish_run(ok, error, status=status, run_id=self.run_id)
         emit_last_states(self.pipeline)
@@ -647,7 +653,7 @@ class ForkRecording:
             raise _unwritten("its session could not be written", self.session, refused) from refused
 
     def _require_whole(self) -> None:
-        """OSError where the system refused a line, which recording counts and does not raise."""
+        """Raise OSError if a line could not be written, since recording only counts such failures."""
         names = [reason.partition(":")[2] for reason in self._writer.counters()]
         code = next((getattr(errno, name) for name in names if hasattr(errno, name)), None)
         if code is not None and self.pipeline.health.dropped:
@@ -661,7 +667,7 @@ def _unwritten(what: str, place: Path, error: OSError) -> InputError:
 
 
 def _lineage(request: dict[str, Any], fork: Fork) -> Lineage:
-    """What the fork's session says of where it comes from."""
+    """Return the fork's origin, as stored in its session."""
     asked = ("run", "session_id", "session_uid", "step", "patch", "seed")
     return Lineage(
         **{name: request[name] for name in asked},
@@ -675,7 +681,7 @@ def _lineage(request: dict[str, Any], fork: Fork) -> Lineage:
 
 
 def record_fork(request: dict[str, Any]) -> dict[str, Any]:
-    """Carry out one request of `forking.py`."""
+    """Carry out one request of `forking.py`; the entry point of the worker process."""
     fork = Fork(request, is_telling=True)
     fork.bring()
     bench, outcome = fork.bench, fork.outcome

@@ -1,7 +1,7 @@
-"""Where a fork goes on, and from which recorded state: a checkpoint, a step, an event, a tick.
+"""Find the point where a fork continues (a checkpoint, step, event or tick), and the state to start from.
 
-What is asked for becomes a place among the actions that can be replayed; the state there comes from a
-checkpoint, from the fold of what actions changed, or from the nearest full state and the actions behind it.
+A point is a place among the replayable actions. The state there is taken from a checkpoint, folded from
+recorded changes, or made by replaying the actions after the nearest full state.
 """
 
 from __future__ import annotations
@@ -43,41 +43,41 @@ class ForkPoint:
     """A place among the actions of a plan."""
 
     what: str
-    """In words."""
+    """The place in words."""
     index: int
-    """How many whole actions stand before it."""
+    """The number of whole actions before it."""
     effect: Event | None = None
-    """Behind which effect of the action that follows; None before that action begins."""
+    """The effect of the next action after which the place is; None for the place before that action."""
     state: Recorded | None = None
-    """What a checkpoint keeps of this very place."""
+    """The state of a checkpoint at this place."""
     saved_us: int = 0
-    """When that was saved."""
+    """When the checkpoint was saved, in microseconds since 1970."""
 
     def is_behind(self, event: Event) -> bool:
-        """Whether an event came after the checkpoint."""
+        """Whether an event is later than the checkpoint."""
         return event.timestamp_us > self.saved_us
 
 
 class Start(NamedTuple):
-    """From where the state at a point is made."""
+    """The state from which a point is reached, and the actions to replay up to it."""
 
     begin: int
-    """The first action that is replayed; the point's own index where none is."""
+    """The index of the first action to replay; the point's index if none has to be."""
     states: dict[str, Event]
-    """The state that each agent begins with there, as a full `state` event."""
+    """The initial state of each agent, as a full `state` event; empty to start from the beginning."""
     what: str
 
 
 def find_point(step: str, plan: Plan, recording: Recording, ref: RunRef) -> ForkPoint:
-    """The place that is meant.
+    """Find the point that a step names.
 
     Args:
-        step: the id of a checkpoint or of a recorded step (the place behind it), an event's id (behind it),
-            `tick:N` (before it), or the number of a replayed action, alone or as `step_N` (behind it).
-        plan: what can be replayed.
+        step: the id of a checkpoint, a recorded step or an event (the point after it), `tick:N` (before it),
+            or the number of a replayed action, alone or as `step_N` (after it).
+        plan: the replayable actions.
 
     Raises:
-        EventNotFound: nothing in the run answers to that name.
+        EventNotFound: the run has nothing with that name.
     """
     kept = _checkpoint(step, recording, ref)
     if kept is not None:
@@ -127,7 +127,7 @@ def _known(recording: Recording, ref: RunRef) -> str:
 
 
 def _checkpoint(step: str, recording: Recording, ref: RunRef) -> tuple[CheckpointInfo, Recorded] | None:
-    """The checkpoint of that step, of the run or of any run of a session whose root run is meant."""
+    """Return the checkpoint of a step in the run; for a session's root run, in any run of the session."""
     with LocalCheckpointStore(recording.session) as store:
         for run_id, infos in _checkpoints(store, ref):
             same = [info for info in infos if info.step_id == step]
@@ -141,14 +141,14 @@ def _checkpoint(step: str, recording: Recording, ref: RunRef) -> tuple[Checkpoin
 def _checkpoints(
     store: LocalCheckpointStore, ref: RunRef, agent_id: str | None = None
 ) -> Iterator[tuple[str, list[CheckpointInfo]]]:
-    """The checkpoints of the run that is meant, or of each run of its session."""
+    """Yield the checkpoints of the run; for a session's root run, those of each run of the session."""
     for run_id in [ref.run_id] if ref.run_id is not None else store.runs():
         with suppress(RunNotFound):  # that run left no checkpoint
             yield run_id, store.list_checkpoints(run_id, agent_id)
 
 
 def _recorded_step(step: str, recording: Recording, ref: RunRef) -> Event | None:
-    """The last end of a recorder's step of that id; its beginning where it has no end."""
+    """Return the last `step.finished` event of this step, or else the last `step.started`."""
     found = [
         event
         for event in recording.events
@@ -182,7 +182,7 @@ def _place_of(event: Event, what: str, actions: Sequence[DrivenAction]) -> ForkP
 
 
 def _place_at(time_us: int, what: str, actions: Sequence[DrivenAction]) -> ForkPoint:
-    """The place of a moment: between actions, or behind the last effect that an action had by then."""
+    """Return the place of a time: between two actions, or after the last effect of an action by then."""
     for index, action in enumerate(actions):
         if action.event.timestamp_us <= time_us:
             continue
@@ -194,7 +194,7 @@ def _place_at(time_us: int, what: str, actions: Sequence[DrivenAction]) -> ForkP
 
 
 def first_event(point: ForkPoint, plan: Plan) -> Event | None:
-    """The first event of the original that a fork from a point has a counterpart of; None behind all."""
+    """Return the first event of the original after a point; None if the point is after the last action."""
     if point.index >= len(plan.actions):
         return None
     action = plan.actions[point.index]
@@ -211,12 +211,12 @@ def start_for(
     is_alone: bool,
     hidden: str | None,
 ) -> Start:
-    """From where the state at a point is to be made.
+    """Choose the recorded state from which a point is reached with the fewest replayed actions.
 
     Args:
-        objects: what the target gave, by agent, as far as it is an object.
-        is_alone: no agent whose code runs is inside others: their states could not be put back.
-        hidden: a generator that no recorded state holds; None if there is none.
+        objects: the target's objects by agent.
+        is_alone: whether no agent's code runs inside another agent; such an agent's state cannot be restored.
+        hidden: a generator that no recorded state contains, in words; None if there is none.
     """
     agents = list(objects)
     if not is_alone:
@@ -230,7 +230,7 @@ def start_for(
         return Start(0, {}, f"the beginning: no recorded state holds {hidden}")
     folds = {name: _folded(name, point, plan, recording) for name in agents}
     for holders in held_together(objects):
-        # Each agent's state is from when it acted last, and what they hold together was another then.
+        # Each agent's state is as of its own last action, so copies of a shared object may differ in age.
         if len({canonical_bytes(folds[agent].fields.get(name)) for agent, name in holders.items()}) > 1:
             named = " and ".join(list(holders)[:2])
             return Start(0, {}, f"the beginning: {named} share the object {next(iter(holders.values()))}")
@@ -256,7 +256,7 @@ def start_for(
 
 
 def _is_like(fields: dict[str, Any], first: Event | None) -> bool:
-    """Whether what a checkpoint keeps is the state of the object, not something of the program's own."""
+    """Whether a checkpoint has the agent's fields, rather than other data that the program saved."""
     if first is None:
         return True
     known = first.extra.get("fields")
@@ -265,7 +265,7 @@ def _is_like(fields: dict[str, Any], first: Event | None) -> bool:
 
 
 def _folded(name: str, point: ForkPoint, plan: Plan, recording: Recording) -> StateFold:
-    """What the recording says of an agent's state when the action behind the point began."""
+    """Fold the recorded state of an agent up to the first event after the point."""
     limit = first_event(point, plan)
     events = (event for event in recording.events if event.agent_id == name)
     if limit is not None:
@@ -279,7 +279,7 @@ def _is_whole(fold: StateFold) -> bool:
 
 
 def _nearest(fold: StateFold, plan: Plan, point: ForkPoint) -> tuple[int, Event] | None:
-    """The last full state that holds everything, and the action that it stands before."""
+    """Return the last full state, and the index of the action that follows it; None if fields are missing."""
     base = fold.base
     if base is None or fold.unseen:
         return None
@@ -294,7 +294,7 @@ def _nearest(fold: StateFold, plan: Plan, point: ForkPoint) -> tuple[int, Event]
 def _nearest_checkpoint(
     agent_id: str, plan: Plan, point: ForkPoint, recording: Recording, ref: RunRef
 ) -> Start | None:
-    """The last checkpoint of an agent that was taken behind one of its actions before the point."""
+    """Return the last checkpoint of an agent that was saved after one of its actions before the point."""
     places = {action.event.id: index for index, action in enumerate(plan.actions[: point.index], start=1)}
     first = recording.agents[agent_id].first_state
     with LocalCheckpointStore(recording.session) as store:
@@ -311,7 +311,7 @@ def _nearest_checkpoint(
 
 
 def _as_event(base: Event | None, agent_id: str, fields: dict[str, Any], types: dict[str, str]) -> Event:
-    """Recorded fields as the full state that an agent begins with; what was made of it stays as in `base`."""
+    """Return recorded fields as an agent's first full state; class and constructor arguments are `base`'s."""
     base = base or Event("", f"state of {agent_id}", 1, "state", "")
     init = {at: tag for at, tag in (base.types or {}).items() if at.startswith("/extra/init")}
     extra = {name: base.extra[name] for name in ("init", "class") if name in base.extra}
@@ -323,15 +323,14 @@ def _as_event(base: Event | None, agent_id: str, fields: dict[str, Any], types: 
 def hidden_generator(
     objects: Mapping[str, object], first: Event | None, recording: Recording, seeded: Collection[str]
 ) -> str | None:
-    """A generator that no recorded state holds, in words; None if there is none.
+    """Find a random generator that no recorded state contains; return it in words, None if there is none.
 
-    Only replaying the actions before a point brings these to it: generators behind the functions of a module
-    that the target seeds, in modules and classes of the program, and adopted ones that drew before the point
-    and never after it.
+    Only replaying the actions before the point restores such generators: those of a module that the target
+    seeds, those in modules and classes of the program, and adopted ones that drew only before the point.
 
     Args:
-        objects: what the target gave, by agent.
-        first: the first event behind the point; None behind all.
+        objects: the target's objects by agent.
+        first: the first event after the point; None if the point is at the end.
         seeded: modules whose own generators the target seeded with known values.
     """
     before, behind = _places(recording, first)
@@ -347,7 +346,7 @@ def hidden_generator(
 
 
 def _places(recording: Recording, first: Event | None) -> tuple[set[str], set[str]]:
-    """What tells adopted generators apart that drew before an event, and behind it."""
+    """Return the places of adopted generators that drew before an event, and of those that drew after it."""
     places, found = GeneratorPlaces(recording), (set[str](), set[str]())
     for event in recording.events:
         for kind, key in kinds_of_draws(event.extra.get("reads")):
@@ -358,7 +357,7 @@ def _places(recording: Recording, first: Event | None) -> tuple[set[str], set[st
 
 
 def _in_modules() -> Iterator[tuple[str, Any]]:
-    """The generators in modules of the program, and in classes there, each with its name."""
+    """Yield the generators in modules and classes of the program, each with its name."""
     for name, module in list(sys.modules.items()):
         if not is_foreign_name(name) or not _is_of_program(module):
             continue
@@ -377,17 +376,17 @@ def _is_of_program(module: object) -> bool:
 
 
 class ForkTrigger:
-    """Does something once a recorded effect of an action has happened again.
+    """Calls a function once when a recorded effect of an action has happened again.
 
     Args:
-        effect: the effect of the original behind which it happens.
+        effect: the effect in the original.
         effects: all effects of that action in the original.
-        act: what is done.
+        act: the function.
     """
 
     has_acted = False
     error: AgentTraceError | None = None
-    """Why that could not be done: what is recording the line must not fail."""
+    """The function's error, which is kept because writing a log line must not raise."""
 
     def __init__(self, effect: Event, effects: Sequence[Event], act: Callable[[], None]) -> None:
         self._what, self._act = describe(effect), act
@@ -395,7 +394,7 @@ class ForkTrigger:
         self._left = sum(describe(each) == self._what for each in effects[:upto])
 
     def hear(self, line: bytes) -> None:
-        """A line was written."""
+        """Check a written log line, and call the function if it is the effect."""
         if self.has_acted or describe(decode_line(line)) != self._what:
             return
         self._left -= 1

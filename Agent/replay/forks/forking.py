@@ -1,4 +1,4 @@
-"""`resume_from_checkpoint`, `fork_run`, `sweep_forks`: find run and target, ask a worker process, report.
+"""`resume_from_checkpoint`, `fork_run`, `sweep_forks`: find the run and target, run a worker, report.
 
 A fork is a new run in its own session, which names its origin; the original is only read. The forks of a
 sweep leave no runs: they show how an outcome is distributed over many changes at one point.
@@ -34,7 +34,7 @@ _SWEEP = Job("fork", "Agent.replay.forks.sweep_job:sweep")
 _ASKED = ("run", "step", "target", "outcome", "workers")
 _TOLD = ("point", "start", "redriven", "baseline", "smallest", "reached_seconds", "forks_seconds")
 _OF_EACH = ("value", "stopped", "errors", "steps", "seconds", "process_seconds")
-"""What a report has of its request, of the answer, and of the answer on each fork."""
+"""The fields of a report that come from the request, from the answer, and from the answer for each fork."""
 _SHOWN_VALUES = 8
 _BAR_CHARS = 30
 
@@ -44,12 +44,12 @@ class ForkResult:
     """The result of a forked or resumed run; `str()` of it is for people, `to_dict()` for programs."""
 
     run: str
-    """The original as a command line names it."""
+    """The original, as written on a command line."""
     step: str
     fork_id: str
     """The id of the new run."""
     session: Path
-    """The session that holds it."""
+    """The session of the new run."""
     target: str
     outcome: ForkOutcome
     patch: Any = None
@@ -59,7 +59,7 @@ class ForkResult:
 
     @property
     def completed(self) -> bool:
-        """Tell whether it ran to its end."""
+        """Return whether it ran to its end."""
         return self.outcome.stopped is None
 
     @property
@@ -89,11 +89,11 @@ class ForkResult:
 
     @cached_property
     def comparison(self) -> RunComparison:
-        """Return where it differs from the original; this is not a verdict."""
+        """Return the differences from the original; this is not a verdict."""
         return compare_runs(self.run, self.fork_id, self.session.parent)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values, the comparison with the original among them."""
+        """Return the result as JSON values, including the comparison with the original."""
         names = ("run", "step", "fork_id", "target", "patch", "seed", "completed")
         return {
             **{name: getattr(self, name) for name in names},
@@ -166,17 +166,17 @@ def fork_run(
             the number of a replayed action, alone or as `step_N` (after it).
         patch: a change of the state there: a mapping is a JSON merge patch, a list of operations a JSON
             patch. If several agents are replayed, {agent_id: patch}.
-        target: `module:factory`, or such a function; default: the one that the session remembers.
+        target: `module:factory`, or such a function; the default is the target recorded in the session.
         root: the trace root; default: the configured one, then ./trace. The fork is stored there too.
         seed: seeds every exposed generator there.
-        live: names of tools, models and agents whose calls may be executed, or True for all. Another call
+        live: names of tools, models and agents whose calls may be executed, or True for all. Any other call
             without a recorded response ends the fork, and the result names it.
-        timeout_seconds: then the child process is killed.
+        timeout_seconds: the time after which the worker process is killed.
 
     Raises:
         RunNotFound, SessionNotFound, AgentNotFound: the run does not exist.
-        EventNotFound: it has no such step.
-        TargetNotGiven: no target was given, and the session remembers none.
+        EventNotFound: the run has no such step.
+        TargetNotGiven: no target was given, and the session has none.
         UsageError: the patch is invalid, or does not fit the state.
         ReplayError: the point cannot be reached.
     """
@@ -203,7 +203,7 @@ def fork_request(
     root: str | os.PathLike[str] | None,
     live: bool | Collection[str],
 ) -> dict[str, Any]:
-    """What the child process is told of the run and the point.
+    """Build the request for the worker process: the run, the point and the target.
 
     Raises:
         RunNotFound, SessionNotFound, AgentNotFound, TargetNotGiven, UsageError: as `fork_run`.
@@ -235,17 +235,17 @@ def fork_request(
 
 @dataclass(frozen=True, slots=True)
 class SweptFork:
-    """One change, and what came of it."""
+    """One change, and its outcome."""
 
     patch: Any
     seed: int | None
     value: Any
-    """The outcome: a JSON value, `stopped` where a call had no recorded response."""
+    """The outcome: a JSON value, or `stopped`, for example if a call had no recorded response."""
     stopped: str | None
     errors: Sequence[str]
     steps: int
     seconds: float
-    """From the point on."""
+    """The duration after the point."""
     process_seconds: float
     """Processor time of the fork's process."""
 
@@ -265,40 +265,40 @@ class SweepReport:
     """The outcome without any change."""
     forks: tuple[SweptFork, ...]
     smallest: dict[str, Any] | None
-    """The smallest change that flips the outcome, `patch` and `seed`; None where none does."""
+    """The smallest change that flips the outcome, `patch` and `seed`; None if no change does."""
     workers: int
     reached_seconds: float
-    """What reaching the point took, once."""
+    """The time it took to reach the point, which happens once."""
     forks_seconds: float
     path: Path | None = None
-    """Where the report is kept; None where it could not be."""
+    """The directory of the report; None if it could not be written."""
     live: tuple[str, ...] = ()
-    """What the forks might call live."""
+    """The names that the forks were allowed to call live."""
 
     @property
     def counts(self) -> Counter[str]:
-        """How often each value came, as JSON text, the commonest first."""
+        """The number of forks by value, as JSON text."""
         return Counter(_text(fork.value) for fork in self.forks)
 
     @property
     def numbers(self) -> list[float]:
-        """The values, where all that did not stop are numbers; else empty."""
+        """The sorted values of the forks that did not stop; empty unless all of them are numbers."""
         values = [fork.value for fork in self.forks if fork.value != STOPPED]
         is_numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
         return sorted(float(value) for value in values) if values and is_numeric else []
 
     @property
     def flips(self) -> tuple[SweptFork, ...]:
-        """The forks whose outcome is another than without a change; those that stopped do not count."""
+        """The forks whose outcome differs from the unchanged one; stopped forks do not count."""
         return tuple(fork for fork in self.forks if fork.value not in (self.baseline, STOPPED))
 
     @property
     def exit_code(self) -> int:
-        """0; 4 where every fork had to stop, so that nothing was found out."""
+        """4 if every fork stopped, so that nothing was found out; else 0."""
         return 4 if self.forks and all(fork.value == STOPPED for fork in self.forks) else 0
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the report as JSON values."""
         numbers = self.numbers
         return {
             **{name: getattr(self, name) for name in (*_ASKED, *_TOLD)},
@@ -364,13 +364,13 @@ def sweep_forks(
     Args:
         run, step, target, root, live, timeout_seconds: as `fork_run` takes them.
         patches: each as `fork_run` takes it.
-        seeds: of the generators that agents expose.
-        outcome: what is looked at: a field at the end (`followers`, `creator_001.followers`), a condition on
-            one (`followers>1000`), or `error`: its type, or that there was none.
-        workers: forks at the same time; as many as there are cores without it.
+        seeds: seeds for the generators that agents expose.
+        outcome: the value to report: a field at the end (`followers`, `creator_001.followers`), a condition
+            on one (`followers>1000`), or `error`: the type of the first error, or `no error`.
+        workers: the number of simultaneous forks; by default the number of available cores.
 
     Raises:
-        UsageError: there is nothing to try, or a patch does not fit; others as `fork_run`.
+        UsageError: no patch or seed was given, or a patch does not fit; others as `fork_run`.
     """
     OutcomeOf.parse(outcome)
     for patch in patches:

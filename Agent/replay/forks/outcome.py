@@ -1,6 +1,6 @@
-"""What a fork came to, as the child process tells it, and the patches that change a state there.
+"""The outcome of a fork, as the worker process reports it, and the patches that change a state.
 
-Everything here is plain data, so that it travels as JSON; `forking.py` makes a report of it.
+Everything here is plain data that can be sent as JSON; `forking.py` turns it into a report.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class RaisedError:
     """An exception that left a replayed action."""
 
     step: int
-    """Number of the action in the original, from 1; 0 where the agent went on by itself."""
+    """The number of the action in the original, from 1; 0 if the agent continued by itself."""
     action: str
     agent_id: str
     error_type: str
@@ -49,53 +49,53 @@ class RaisedError:
 
 @dataclass(slots=True)
 class ForkOutcome:
-    """Everything that a fork found out."""
+    """The result of a fork."""
 
     agents: list[str] = field(default_factory=list)
-    """Whose code ran."""
+    """The agents whose objects the target returned."""
     point: str = ""
-    """Where it goes on, in words."""
+    """The point where it continues, in words."""
     start: str = ""
-    """From what the state there was made, in words."""
+    """The recorded state from which the point was reached, in words."""
     redriven: int = 0
-    """Recorded actions that were replayed to get there."""
+    """The number of recorded actions replayed up to the point."""
     steps: int = 0
-    """Actions that were replayed from there on."""
+    """The number of actions replayed after the point."""
     remaining: int = 0
-    """Recorded actions from there on."""
+    """The number of recorded actions after the point."""
     changed: list[str] = field(default_factory=list)
     """Fields that the patch changed."""
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Agent to its exposed fields at the end, as JSON values."""
     errors: list[RaisedError] = field(default_factory=list)
     stopped: str | None = None
-    """Why it did not get to its end; None where it did."""
+    """Why it stopped early; None if it ran to its end."""
     failed: str | None = None
     """Why it did not begin."""
     answered: Counter[str] = field(default_factory=Counter)
-    """What was answered with recorded responses, and how often."""
+    """The number of calls with recorded responses, by name of the tool, model or agent."""
     moved: int = 0
-    """Those of them whose recorded call stood at another place."""
+    """How many of these calls were recorded in another action."""
     live: Counter[str] = field(default_factory=Counter)
-    """What was called live, and how often."""
+    """The number of live calls by name."""
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
-    """From the point on."""
+    """The duration after the point."""
     processor_seconds: float = 0.0
 
     def note(self, text: str) -> None:
-        """Add a note, once."""
+        """Add a note unless it exists already."""
         if text not in self.notes:
             self.notes.append(text)
 
     def to_object(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """Return the outcome as a JSON object."""
         stored: dict[str, Any] = orjson.loads(orjson.dumps(self, default=repr))
         return stored
 
     @classmethod
     def from_object(cls, stored: dict[str, Any]) -> ForkOutcome:
-        """Back from a JSON object."""
+        """Restore an outcome from a JSON object."""
         values = dict(stored)
         values["errors"] = [RaisedError(**error) for error in values["errors"]]
         for name in _COUNTERS:
@@ -105,7 +105,7 @@ class ForkOutcome:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeOf:
-    """One thing that is looked at when a fork has ended."""
+    """The value that a sweep or an experiment reports for each fork."""
 
     text: str
     field: str
@@ -114,10 +114,10 @@ class OutcomeOf:
 
     @classmethod
     def parse(cls, text: str) -> OutcomeOf:
-        """`error`, a field (`followers`, `creator_001.followers`, `inbox.0.topic`), or a condition on one.
+        """Parse `error`, a field (`followers`, `creator_001.followers`, `inbox.0.topic`) or a condition.
 
         Raises:
-            UsageError: there is nothing to look at.
+            UsageError: the text is empty.
         """
         if not text.strip():
             raise UsageError("the outcome is empty", remedy="name a field of the state, or error")
@@ -127,7 +127,7 @@ class OutcomeOf:
         return cls(text, found["field"].strip(), found["sign"], json_or_text(found["value"].strip()))
 
     def of(self, fork: ForkOutcome) -> Any:
-        """What came of a fork: a JSON value, whether a condition holds, or `stopped`."""
+        """Return the value of a fork: a JSON value, a boolean for a condition, or `stopped`."""
         if self.field == ERROR and not self.sign:
             if fork.stopped is not None:
                 return STOPPED
@@ -140,10 +140,10 @@ class OutcomeOf:
         try:
             return bool(_SIGNS[self.sign](value, self.value))
         except TypeError:
-            return False  # a text is not more than a number
+            return False  # values that cannot be ordered, such as a text and a number
 
     def concerns(self, agent_id: str, given: Sequence[str]) -> bool:
-        """Whether the state of an agent has to be known for it; `given` are those with an object."""
+        """Whether the state of an agent is needed; `given` are the agents with a target's object."""
         if self.field == ERROR and not self.sign:
             return False
         return agent_id in given or self.field.startswith((f"{agent_id}.", f"{agent_id}/"))
@@ -158,7 +158,7 @@ class OutcomeOf:
 
 
 def json_or_text(text: str) -> Any:
-    """A value as somebody types it: JSON, and text where it is none."""
+    """Parse typed text as JSON; return the text itself if it is not JSON."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -171,9 +171,9 @@ def _at(value: Any, path: str) -> Any:
     return value_at(value, "/" + path.replace(".", "/"), ABSENT)
 
 
-# Changes to a recorded state: JSON merge patch (RFC 7386) and JSON patch (RFC 6902), with its tags.
+# Changes to a recorded state: JSON merge patch (RFC 7386) and JSON patch (RFC 6902), preserving type tags.
 #
-# A patch changes the JSON form of a state; `patch_objects` puts what it changed back onto the object.
+# A patch changes the JSON form of a state; `patch_objects` writes the changed fields back to the object.
 
 Patch = Mapping[str, Any] | list[dict[str, Any]]
 """A mapping is a merge patch: its members replace, `None` removes. A list is a JSON patch of operations."""
@@ -185,17 +185,17 @@ class Patched(NamedTuple):
     fields: dict[str, Any]
     types: dict[str, str]
     changed: tuple[str, ...]
-    """Names of the fields that are other ones now, or new."""
+    """The names of changed and added fields."""
     added: tuple[str, ...]
-    """Those of them that were not there."""
+    """The names of added fields."""
     removed: tuple[str, ...]
 
 
 def check_patch(patch: object) -> None:
-    """Refuse what is neither kind of patch.
+    """Check that a value has the form of a merge patch or a JSON patch.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is neither.
     """
     if isinstance(patch, Mapping):
         return
@@ -209,17 +209,17 @@ def check_patch(patch: object) -> None:
 
 
 def apply_patch(fields: Mapping[str, Any], types: Mapping[str, str], patch: Patch) -> Patched:
-    """The state with a patch applied; what is given is not changed.
+    """Apply a patch to a state; the arguments are not changed.
 
-    A value that is replaced keeps its tag where its JSON form is still of the same kind, so that a tuple
-    stays a tuple and a date a date; tags inside of it go with what they stood for.
+    A replaced value keeps its type tag if its JSON type stays the same, so that a tuple stays a tuple and a
+    date a date. Tags of values that no longer exist are dropped.
 
     Args:
         fields: JSON values by name.
-        types: their tags, as pointers below the mapping of fields.
+        types: their type tags by JSON pointer from `fields`.
 
     Raises:
-        UsageError: an operation cannot be carried out; it is named.
+        UsageError: an operation cannot be carried out; the message names it.
     """
     before = copy_tree(dict(fields))
     after = (
@@ -245,7 +245,7 @@ def apply_patch(fields: Mapping[str, Any], types: Mapping[str, str], patch: Patc
 
 
 def merged(target: Any, patch: Any) -> Any:
-    """JSON merge patch, as RFC 7386 defines it; the target may be changed."""
+    """Apply a JSON merge patch (RFC 7386); the target may be changed in place."""
     if not isinstance(patch, Mapping):
         return patch
     found = target if isinstance(target, dict) else {}
@@ -269,14 +269,14 @@ def _operated(target: Any, operations: list[dict[str, Any]]) -> Any:
 
 
 def leaves(patch: Patch) -> list[tuple[str, Any]]:
-    """The single changes of a merge patch, as (pointer, value); of a JSON patch (its place, operation)."""
+    """Split a merge patch into (pointer, value) pairs, or a JSON patch into (index, operation) pairs."""
     if isinstance(patch, Mapping):
         return list(_leaves(patch, ""))
     return [(str(place), operation) for place, operation in enumerate(patch)]
 
 
 def of_leaves(patch: Patch, kept: list[tuple[str, Any]]) -> Patch:
-    """The patch with only those of its single changes."""
+    """Return a patch with only these single changes; the inverse of `leaves`."""
     if not isinstance(patch, Mapping):
         return [operation for _, operation in kept]
     found: dict[str, Any] = {}
@@ -307,7 +307,7 @@ def _keeps_tag(before: Any, after: Any, pointer: str, types: Mapping[str, str]) 
         return False
     if _equal(before, after):
         return True
-    # a secret's token stands for that secret alone, and what has no codec has no other form
+    # These tags describe the replaced value itself (a secret, an unsupported or a shortened value).
     return types[pointer] not in {"redacted", "opaque", "truncated"}
 
 
@@ -317,7 +317,7 @@ def _tags(types: Mapping[str, str], name: str) -> dict[str, str]:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether two values are the same: 1 is neither True nor 1.0; what JSON lacks is compared by itself."""
+    """Whether two values are equal with the same types: 1 differs from True and 1.0, NaN equals NaN."""
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):

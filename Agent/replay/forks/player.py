@@ -1,6 +1,6 @@
-"""What a fork is given after its point: recorded responses where a call matches; chance and clocks go on.
+"""Answers a fork's calls after its point with recorded responses, and continues its clocks and generators.
 
-Unlike `player.py`, which judges, it takes calls in any order: what a changed run does is its own affair.
+Unlike `drive/player.py`, it accepts calls in any order and does not compare them: a fork may differ.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from Agent.replay.plan.recording import ACTION_KINDS, CodeFacts
 
 
 class _Open(NamedTuple):
-    """A call that is open."""
+    """An open call."""
 
     recorded: PlannedCall | None
-    """Its counterpart in the original."""
+    """Its counterpart in the original, if any."""
     is_live: bool = False
-    """It was allowed to run live."""
+    """Whether it is a tool or model call that runs live."""
 
 
 _OF_THE_SLOT = frozenset({"agent_id", "agent_role", "event_type"})
@@ -56,41 +56,43 @@ _open: ContextVar[_Open | None] = ContextVar("agent_trace_forked_call", default=
 
 
 class ForkAnswers(NamedTuple):
-    """What the record can answer from a point on."""
+    """The recorded responses after a point."""
 
     own: frozenset[str]
-    """Agents whose code runs."""
+    """The agents whose code runs."""
     known: frozenset[str]
-    """Agents of the original; any other was born in the fork, and its code runs as well."""
+    """The agents of the original; any other agent was created in the fork, and its code runs too."""
     calls: list[PlannedCall]
-    """Recorded calls of all others, in order."""
+    """The recorded calls of agents whose code does not run, in order."""
     tools: CallBook
-    """What tools and models answered."""
+    """The recorded responses of tools and models."""
     reads_sources: bool
-    """Whether the original recorded what it read of chance, time and environment."""
+    """Whether the original recorded its reads of random generators, clocks and environment."""
     roots: list[PlannedCall]
-    """The recorded actions that follow, in order."""
+    """The recorded actions after the point, in order."""
 
 
 class CallObserver(Protocol):
-    """Sees the calls of a fork, and may answer one itself."""
+    """Observes the calls of a fork, and may answer them itself."""
 
     def entered(self, call: TracedCall, answer: Callable[[TracedCall], Answer | None]) -> Answer | None:
-        """A call begins, for which `answer` gives the recorded response; None for what runs."""
+        """Handle the start of a call: return a response, such as `answer(call)`, or None to run its body."""
 
     def left(self, call: TracedCall) -> None:
-        """A call that ran has ended."""
+        """Handle the end of a call whose body ran."""
 
 
 class ForkPlayer:
-    """Answers calls while a fork goes on.
+    """Answers the calls of a fork after its point.
 
     Args:
-        answers: makes answers again.
+        recorded: the recorded responses.
+        answers: restores recorded responses of agents.
+        comparison: compares arguments with recorded ones.
+        outcome: receives counts of responses, and the reason for a stop.
+        pipeline: records the fork; also used to encode arguments for comparison.
+        echo: writes responses into the fork's recording; None if the fork is not recorded.
         live: names of tools, models and agents that may be called live; True for all.
-        outcome: takes what was answered, and why it stopped.
-        pipeline: records the fork; it makes arguments plain.
-        echo: writes what is answered into the record; None if there is none.
     """
 
     def __init__(
@@ -106,11 +108,11 @@ class ForkPlayer:
     ) -> None:
         self.live = recorded.own
         self.current: PlannedCall | None = None
-        """The recorded counterpart of the action that is replayed now."""
+        """The recorded counterpart of the current action."""
         self.is_stopped = False
         self.observer: CallObserver | None = None
         self.left: Callable[[PlannedCall], None] = lambda _call: None
-        """Hears that a call that has this counterpart ended."""
+        """Called with the counterpart when a call that has one ends."""
         self._opened: list[tuple[TracedCall, Token[_Open | None], _Open]] = []
         self._roots: dict[tuple[str | None, str], deque[PlannedCall]] = {}
         for call in recorded.roots:
@@ -129,12 +131,12 @@ class ForkPlayer:
 
     @property
     def is_needed(self) -> bool:
-        """Whether calls of agents may have to be answered or refused, or read what their counterparts did."""
+        """Whether agents' calls have to be intercepted: to answer or observe them, or to replay reads."""
         recorded = self._recorded
         return recorded.reads_sources or self.observer is not None or bool(recorded.known - self.live)
 
     def open_call(self) -> PlannedCall | None:
-        """The counterpart of the innermost call that is open; None where it has none."""
+        """Return the counterpart of the innermost open call; None if it has none."""
         found = _open.get()
         return None if found is None else found.recorded
 
@@ -145,7 +147,7 @@ class ForkPlayer:
         return found is not None and found.is_live
 
     def enter(self, call: TracedCall) -> Answer | None:
-        """The recorded response, or what the observer gives instead; None for what runs."""
+        """Return the recorded response or the observer's; None to run the call's body."""
         return self._answer(call) if self.observer is None else self.observer.entered(call, self._answer)
 
     def _answer(self, call: TracedCall) -> Answer | None:
@@ -162,13 +164,13 @@ class ForkPlayer:
         return self._peer(call)
 
     def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:  # noqa: ARG002
-        """What ran live ended; nothing is compared."""
+        """Handle the end of a call whose body ran; nothing is compared."""
         self.close_call(call)
         if self.observer is not None:
             self.observer.left(call)
 
     def close_call(self, call: TracedCall) -> None:
-        """A call is no longer open."""
+        """Remove a call from the open calls."""
         opened = self._opened
         place = next((at for at in range(len(opened) - 1, -1, -1) if opened[at][0] is call), None)
         if place is None:
@@ -176,13 +178,13 @@ class ForkPlayer:
         _, token, ended = opened.pop(place)
         try:
             _open.reset(token)
-        except ValueError:  # it ended in another task than it began in
+        except ValueError:  # the call ended in another task than it began in
             _open.set(None)
         if ended.recorded is not None:
             self.left(ended.recorded)
 
     def _enter_own(self, call: TracedCall) -> None:
-        """A call runs: look for its counterpart among those in the counterpart of the call around it."""
+        """Open a call whose body runs, and find its counterpart inside the enclosing call's counterpart."""
         above, name = _open.get(), call.qualname.rpartition(".")[2]
         found: PlannedCall | None = None
         if above is None:
@@ -203,7 +205,7 @@ class ForkPlayer:
         self._opened.append((call, _open.set(what), what))
 
     def stop(self, reason: str) -> NoReturn:
-        """End the fork here; no `except Exception` of the replayed code gets around it."""
+        """Stop the fork with a BaseException, which `except Exception` in replayed code does not catch."""
         self.is_stopped = True
         if self._outcome.stopped is None:
             self._outcome.stopped = reason
@@ -267,7 +269,7 @@ class ForkPlayer:
         return answer
 
     def _matching(self, call: TracedCall, name: str) -> PlannedCall | None:
-        """A recorded call with the same arguments, in the counterpart of what is replayed if there is one."""
+        """Find an unused recorded call with the same arguments, preferably within the current action."""
         free = self._free.get((call.agent_id, name), [])
         near = [each for each in free if self.current is not None and each.parent is self.current]
         for each in (*near, *(other for other in free if other not in near)):
@@ -281,7 +283,7 @@ class ForkPlayer:
 
 
 def answerable(calls: Iterable[PlannedCall], own: frozenset[str]) -> list[PlannedCall]:
-    """Those calls that are answered: of agents whose code does not run, made by ones whose code does."""
+    """Select the calls to answer: of agents whose code does not run, made by code that runs."""
     found = []
     for call in calls:
         above = call.parent
@@ -293,11 +295,11 @@ def answerable(calls: Iterable[PlannedCall], own: frozenset[str]) -> list[Planne
 
 
 def calls_in(call: PlannedCall, live: Collection[str] | None = None) -> Iterator[PlannedCall]:
-    """The calls inside a call, in order.
+    """Yield the calls inside a call, in order.
 
     Args:
-        live: agents whose code runs; what is inside an answered call is left out then, as a fork does not
-            make it.
+        live: the agents whose code runs; if given, calls inside an answered call are left out, since a fork
+            does not make them.
     """
     for child in call.children:
         yield child
@@ -311,11 +313,12 @@ def _shown(value: Any) -> str:
 
 
 class Echo:
-    """Writes what other agents answered into a fork as their own actions, so that its recording is whole.
+    """Copies answered actions of other agents into the fork's recording, so that the recording is complete.
 
     Args:
+        pipeline: records the fork.
         errors: the original's `error` events by id; those of the fork are added.
-        codes: what digests of code stand for in the original.
+        codes: facts about the original's code by digest.
     """
 
     def __init__(self, pipeline: Pipeline, errors: dict[str, Event], codes: Mapping[str, CodeFacts]) -> None:
@@ -325,7 +328,7 @@ class Echo:
         self._told: set[str] = set()
 
     def write(self, event: Event) -> Event:
-        """Write an answered call, and what it raised; the event with the ids that they have in the fork."""
+        """Write an answered call and its error; return the event with its ids in the fork."""
         extra = {**event.extra, "answered_by": event.id}
         told = self._errors.get(str(extra.get("error_id")))
         if told is not None:
@@ -346,7 +349,7 @@ class Echo:
         binding = pipeline.binding(event.agent_id, event.agent_role, event.logger)
         slot = binding.slot(event.kind, LEVELS.get(event.level, 20))
         label = event.message.removeprefix(slot.prefix)
-        # Redacted it was when it was recorded.
+        # The values were redacted when the original was recorded.
         body = orjson.dumps({key: value for key, value in extra.items() if key not in _OF_THE_SLOT})[1:-1]
         types = {at: tag for at, tag in (event.types or {}).items() if at.startswith("/extra/")}
         return pipeline.emit(slot, label, body=body, types=types or None, span_id=span_id, tail=tail)
@@ -363,10 +366,10 @@ class Echo:
         self._pipeline.emit(slot, facts.qualname, payload)
 
 
-# Chance, clocks and environment after the point of a fork: each continues from its place in the recording.
+# Sources after the point of a fork: generators, clocks and environment continue from their recorded position.
 #
-# A call that has a counterpart in the original reads what that read, so that a fork without a change is the
-# same run. From the first call that draws more or less than its counterpart, a generator goes on by itself.
+# A call with a counterpart in the original reads the same values, so that an unchanged fork is the same run.
+# After the first call that draws more or less than its counterpart, a generator continues independently.
 
 T = TypeVar("T")
 
@@ -375,19 +378,19 @@ _OF_WALL = {f"time.{name}" for name in CLOCK_FORMS} | {"datetime.datetime.now", 
 
 
 class ForkSources(SourceAnswers):
-    """Gives the code of a fork what it reads: `begin_forks` at the point, `go_on` for each fork there."""
+    """Provides the values that a fork reads: `begin_forks` once at the point, then `go_on` for each fork."""
 
     fork: ForkOutcome
     player: ForkPlayer
     clocks: ForkClocks
 
     def begin_forks(self, first: Event | None, wall_us: float, fork: ForkOutcome) -> None:
-        """Take in what was read before the point, and put adopted generators where they were there.
+        """Collect the reads before the point, and move adopted generators to their positions there.
 
         Args:
-            first: the first event behind the point; None behind all.
-            wall_us: the time of day at the point, microseconds since 1970.
-            fork: takes notes.
+            first: the first event after the point; None if the point is at the end.
+            wall_us: the wall-clock time at the point, in microseconds since 1970.
+            fork: receives notes.
         """
         self.fork, self._wall_us = fork, wall_us
         events = [event for event in self._recording.events if "reads" in event.extra]
@@ -398,18 +401,18 @@ class ForkSources(SourceAnswers):
         self._put_all([event for event, is_behind in zip(events, behind, strict=True) if is_behind])
 
     def go_on(self, player: ForkPlayer) -> None:
-        """A fork begins, whose calls that player distinguishes."""
+        """Begin a fork, whose player knows the open calls."""
         self.player, self.clocks = player, ForkClocks(self._wall_us, self._latest)
         self._on_their_own: set[str] = set()
         self._are_released = False
         self._calls.clear()
 
     def release(self) -> None:
-        """Let all generators go on by themselves: somebody seeded them."""
+        """Let all generators continue independently, since they were seeded."""
         self._are_released = True
 
     def _put_all(self, behind: Sequence[Event]) -> None:
-        """Put adopted generators where the first draws behind the point begin."""
+        """Move adopted generators to where the first draws after the point begin."""
         draws: dict[str, list[tuple[str, list[Any]]]] = {}
         for event in behind:
             for kind, key in kinds_of_draws(event.extra["reads"]):
@@ -434,7 +437,7 @@ class ForkSources(SourceAnswers):
             reads.taken[source] += 1
             try:
                 value = decode(kept)
-            except Exception:  # noqa: BLE001 - it was hidden, or somebody changed it
+            except Exception:  # noqa: BLE001 - the value is redacted, or the log was edited
                 self.fork.note(f"the recorded value of {source} cannot be restored, so it is read live")
             else:
                 return self.clocks.recorded(source, value, now)
@@ -481,13 +484,13 @@ class ForkSources(SourceAnswers):
                 self._on_their_own.add(place)
             return
         if reads is not None:
-            reads.of.pop(adopted.number, None)  # what it draws now stands under another state
+            reads.of.pop(adopted.number, None)  # later draws are recorded under another state
         self._seeded[adopted.number] = adopted.snapshot()
         if not is_known:
             del self._seeded[adopted.number]
 
     def left(self, call: PlannedCall) -> None:
-        """A call that has this counterpart ended: what it drew less leaves generators elsewhere."""
+        """Handle the end of a call with this counterpart; a generator it drew less from becomes independent."""
         known = self._calls.get(call.event.id)
         for draws in known.draws if known is not None else ():
             if draws.left() is not None:
@@ -498,7 +501,7 @@ class ForkSources(SourceAnswers):
         return None if call is None else self._of(call)
 
     def _begin(self, adopted: Adopted, draws: RecordedDraws, segment: list[Any]) -> None:
-        """Put a generator where a recorded segment begins, unless it was seeded otherwise than then."""
+        """Move a generator to the beginning of a recorded segment, unless it was seeded differently."""
         if draws.kind == "draws":
             return
         seeded = self._seeded.pop(adopted.number, None)
@@ -518,19 +521,19 @@ class ForkSources(SourceAnswers):
             return
         try:
             adopted.move(segment, base)
-        except Exception as error:  # noqa: BLE001 - a state of another version, or that somebody changed
+        except Exception as error:  # noqa: BLE001 - a state of another version, or an edited log
             self.fork.note(f"a recorded state of {adopted.name} cannot be put back: {error}")
 
 
 def _earliest(found: Sequence[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
-    """The draws that came first: of positions behind one state the lowest, else those of the first event."""
+    """Return the first draws: the lowest position after one state, else those of the first event."""
     key = found[0][0]
     same = [each for each in found if each[0] == key]
     return min(same, key=lambda each: each[1][0]) if key.startswith("random@") else found[0]
 
 
 def kind_of(source: str) -> str | None:
-    """Which clock a source reads: `time`, `monotonic`, `perf_counter`, ...; None where it is no clock."""
+    """Return the clock that a source reads: `time`, `monotonic`, `perf_counter`, ...; None for others."""
     if source in _OF_WALL:
         return WALL
     module, _, name = source.partition(".")
@@ -538,28 +541,28 @@ def kind_of(source: str) -> str | None:
 
 
 class ForkClocks:
-    """Shows recorded time, so that a fork is not years later than its original.
+    """Shows recorded time, so that a fork takes place at the same time as its original.
 
-    A call that the original made as well reads what it read then. Any other read is the recorded time plus
-    what has really gone by since, and no clock goes back.
+    A read with a recorded counterpart returns the recorded value. Any other read returns the last recorded
+    time plus the real time since then. No clock goes backwards.
 
     Args:
-        wall_us: the time of day where the fork goes on, microseconds since 1970.
-        latest: the last recorded value of other clocks before that, by source.
+        wall_us: the wall-clock time at the point, in microseconds since 1970.
+        latest: the last recorded value of each other clock before the point, by source.
     """
 
     def __init__(self, wall_us: float, latest: Mapping[str, float]) -> None:
         self._ahead_ns = {WALL: int(wall_us * 1000) - time.time_ns()}
-        """By kind of clock, how far the recording is ahead of the real one."""
+        """By kind of clock, the recorded minus the real time in nanoseconds."""
         self._shown: dict[str, tuple[int, int]] = {}
-        """By kind, how far ahead it was when a time that is not recorded was shown, and when that was."""
+        """By kind, that difference at the last unrecorded read, and the monotonic time of that read (ns)."""
         for source, value in latest.items():
             kind = kind_of(source)
             if kind is not None and kind != WALL:
                 self._ahead_ns[kind] = _ahead_ns(source, value, getattr(time, source.partition(".")[2])())
 
     def recorded(self, source: str, value: T, now: Callable[[], T]) -> T:
-        """The recorded value that is due, but where the fork was shown a later time already."""
+        """Return the recorded value, or a later time if the clock would otherwise go backwards."""
         kind = kind_of(source)
         if kind is None:
             return value
@@ -574,7 +577,7 @@ class ForkClocks:
         return value
 
     def now(self, source: str, now: Callable[[], T]) -> T:
-        """What the source shows where nothing was recorded: for a clock, recorded time and what went by."""
+        """Return the value of an unrecorded read: for a clock, the recorded time plus the real time since."""
         kind, real = kind_of(source), now()
         if kind is None or kind not in self._ahead_ns:
             return real
@@ -585,7 +588,7 @@ class ForkClocks:
 
 
 def latest_reads(reads: Iterable[Any]) -> dict[str, float]:
-    """The last value of each clock but the time of day in the reads of calls, in order."""
+    """Return the last recorded value of each clock except the wall clock; `reads` are in order."""
     found: dict[str, float] = {}
     for each in reads:
         for source, values in each.items() if isinstance(each, dict) else ():
@@ -607,9 +610,12 @@ def _later(source: str, value: Any, ahead_ns: int) -> Any:
 
 
 def seed_generators(objects: Mapping[str, object], seed: int) -> int:
-    """Seed every generator that agents expose, and those of the modules; how many.
+    """Seed all exposed generators of agents, and those of `random` and `numpy.random`.
 
-    Each gets a seed of its own, made of the one given, the agent and the field.
+    Each gets a different seed, derived from the given one, the agent and the field.
+
+    Returns:
+        The number of exposed generators, without those of modules.
     """
     count = 0
     for agent_id, obj in objects.items():

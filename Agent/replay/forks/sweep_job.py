@@ -1,6 +1,6 @@
 """A sweep in the worker process, which reaches the point once and forks itself there for every change.
 
-What the forks do is recorded into nothing; each leaves its outcome in a file of the request's directory.
+The forks are not recorded; each writes its outcome to a file in the request's directory.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from Agent.replay.worker.jobs import from_object
 _DIED = {
     "value": STOPPED, "stopped": "its process died", "errors": [], "types": [], "steps": 0, "notes": [],
 }  # fmt: skip
-"""Stands for the answer of a fork whose process died."""
+"""The result of a fork whose process died."""
 
 
 def fork_each(fork: Fork, forks: Forks, tasks: Sequence[Callable[[], Any]]) -> list[dict[str, Any]]:
-    """Carry out each task in a fork of this process; what came of each, in order.
+    """Run each task in a fork of this process; return the results in order.
 
     Args:
-        tasks: each goes on from the point in its own way, and returns the `value` that is looked at.
+        tasks: each continues from the point in its own way, and returns the `value` to report.
 
     Returns:
-        `error` where a task raised one.
+        For each task the keys of `_DIED` and times in seconds, or only `error` if it raised one.
     """
 
     def told(task: Callable[[], Any]) -> dict[str, Any]:
@@ -52,14 +52,14 @@ def fork_each(fork: Fork, forks: Forks, tasks: Sequence[Callable[[], Any]]) -> l
             "steps": outcome.steps,
             "notes": outcome.notes,
             "seconds": outcome.seconds,
-            "process_seconds": time.process_time(),  # of a process that began with its fork
+            "process_seconds": time.process_time(),  # the process started with this fork
         }
 
     return [answer or _DIED for answer in forks.run([partial(told, task) for task in tasks])]
 
 
 def raise_first(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A change that does not fit is a mistake of whoever asked, not an outcome."""
+    """Raise the first error, since a patch that does not fit is the caller's mistake, not an outcome."""
     for each in told:
         if "error" in each:
             raise from_object(each["error"])
@@ -68,7 +68,7 @@ def raise_first(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """What forks print goes nowhere: a hundred of them at the same time say nothing that can be read."""
+    """Discard what forks print in the block, since the mixed output of many forks is unreadable."""
     kept = _pointed_at([os.open(os.devnull, os.O_WRONLY)] * 2)
     try:
         yield
@@ -77,7 +77,7 @@ def silenced() -> Iterator[None]:
 
 
 def _pointed_at(targets: list[int]) -> list[int]:
-    """Let stdout and stderr lead to these descriptors, which are closed; where they led before."""
+    """Redirect stdout and stderr to these descriptors, close them, and return duplicates of the old ones."""
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(number) for number in (1, 2)]
@@ -89,7 +89,7 @@ def _pointed_at(targets: list[int]) -> list[int]:
 
 
 def sweep(request: dict[str, Any]) -> dict[str, Any]:
-    """Carry out one request of `sweep_forks`."""
+    """Carry out one request of `sweep_forks`; the entry point of the worker process."""
     began = time.monotonic()
     outcome = OutcomeOf.parse(request["outcome"])
     fork = Fork(request, shows=outcome.concerns)
@@ -128,7 +128,7 @@ def _smallest(
     baseline: Any,
     state: Any,
 ) -> dict[str, Any] | None:
-    """The smallest patch that changes the outcome, without whatever of it is not needed for that."""
+    """Return the smallest patch that changes the outcome, without unnecessary parts; None if none does."""
     flips = [
         variant
         for variant, told in zip(variants, tried, strict=True)
@@ -149,7 +149,7 @@ def _smallest(
 
 
 def _size(state: Any, patch: Patch) -> tuple[int, float, int]:
-    """How large a change is: in single changes, in numbers by how far they go, in characters."""
+    """Return the size of a patch: number of single changes, relative distance, length in bytes."""
     single = leaves(patch)
     distance = 0.0
     for pointer, value in single:
@@ -168,7 +168,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _state_of(fork: Fork) -> Any:
-    """The states at the point as JSON: of one agent its fields, of several by agent."""
+    """Return the states at the point as JSON: the fields of a single agent, or {agent: fields}."""
     states = {
         name: orjson.loads(to_json(dict(read_state(obj).fields), "", agent_of=agent_id_of).json)
         for name, obj in fork.bench.given.items()

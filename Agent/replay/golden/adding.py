@@ -91,7 +91,7 @@ class AddedGolden:
         return tuple(dict.fromkeys(found))
 
 
-def add_golden(  # noqa: PLR0913 - each is a question of its own
+def add_golden(  # noqa: PLR0913 - each is a separate option
     run: str | os.PathLike[str] = "last",
     target: Target | None = None,
     root: str | os.PathLike[str] | None = None,
