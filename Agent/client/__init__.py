@@ -1,4 +1,4 @@
-"""The client for agents whose runs are also sent to a service. Names only."""
+"""Public names of the client, for agents whose runs are also sent to a service."""
 
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,7 @@
-"""The service that a record is sent to: its address and key, one connection to it, and what its answers mean.
+"""The service that receives a session: address and key, one connection, and the meaning of its responses.
 
-The standard library's `http.client` does it: one kept-alive POST after another is all that is asked, and the
-agent's process loads no HTTP library for it.
+This uses the standard library's `http.client`: a series of POST requests over a kept-alive connection is all
+that is needed, and the agent's process loads no HTTP library for it.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 @dataclass(frozen=True)
 class Destination:
-    """Where to send to.
+    """The address of a service and the key for it.
 
     Args:
-        url: of the ingest service, such as `http://localhost:8000`.
-        api_key: stands in every request; not needed by a service on this machine.
+        url: the address of the ingest service, such as `http://localhost:8000`.
+        api_key: sent with each request; not needed for a service on this machine.
 
     Raises:
-        ConfigurationError: no http(s) address, or a key that no header can hold.
+        ConfigurationError: not an http(s) address, or a key that is not valid in a header.
     """
 
     url: str
@@ -79,25 +79,25 @@ class Destination:
 
     @property
     def place(self) -> str:
-        """The address without a slash at its end."""
+        """Return the address without a slash at its end."""
         return self.url.rstrip("/")
 
     @property
     def cursor_name(self) -> str:
-        """Under which a session keeps how far it was sent there; another key is another project."""
+        """Return the name of a session's cursor for this service; another key is another project."""
         told = f"{self.place}|{self.api_key or ''}".encode()
         return f"ship-{urlsplit(self.url).hostname}-{blake2b(told, digest_size=5).hexdigest()}"
 
     @property
     def shows_key(self) -> bool:
-        """Whether the key would go over a network that anybody may read."""
+        """Return whether the key would be sent unencrypted over a network."""
         parts = urlsplit(self.url)
         return self.api_key is not None and parts.scheme == "http" and parts.hostname not in _LOOPBACK
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceResponse:
-    """What a service answered: its status, its JSON, and how long it wants to be left alone."""
+    """The response of a service: its status, its JSON, and the wait that it asks for."""
 
     status: int
     body: dict[str, Any]
@@ -105,9 +105,9 @@ class ServiceResponse:
     location: str | None = None
 
     def accounts_for(self, count: int) -> bool:
-        """Whether it says of a body of so many events what became of each, or that the body is wrong.
+        """Return whether the response accounts for each of `count` events, or refuses the body.
 
-        A page that asks for a password, or half an answer, does not.
+        The page of a proxy that asks for a password, or a truncated response, does not.
         """
         if self.status in _TOO_MUCH_OR_WRONG:
             return self.status == _TOO_MUCH or isinstance(self.body.get("error"), dict)
@@ -122,7 +122,7 @@ class ServiceResponse:
 
     @property
     def problem(self) -> str:
-        """What the service says is wrong, in one clause."""
+        """Return the service's error message with the status, in one clause."""
         error = self.body.get("error")
         told = error.get("message") if isinstance(error, dict) else None
         said = f": {' '.join(told.split())[:300]}" if isinstance(told, str) and told else ""
@@ -130,14 +130,14 @@ class ServiceResponse:
 
     @property
     def remedy(self) -> str | None:
-        """What the service says can be done about it."""
+        """Return the service's advice on the error, or None."""
         error = self.body.get("error")
         told = error.get("remedy") if isinstance(error, dict) else None
         return " ".join(told.split())[:300] if isinstance(told, str) and told else None
 
 
 class _TimedReader(io.RawIOBase):
-    """What a socket receives, all of it within the socket's timeout, however it comes in bits."""
+    """Reads from a socket; the socket's timeout limits the whole response, not each part."""
 
     def __init__(self, received_from: socket.socket, holding: io.BufferedIOBase) -> None:
         self._socket = received_from
@@ -156,12 +156,12 @@ class _TimedReader(io.RawIOBase):
         return self._socket.recv_into(buffer)
 
     def close(self) -> None:
-        self._holding.close()  # until then the socket is open, also where the connection was given up
+        self._holding.close()  # this closes the socket, even if the connection object no longer exists
         super().close()
 
 
 class _TimedResponse(http.client.HTTPResponse):
-    """A response that has to be there in time as a whole."""
+    """A response whose total time is limited."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
@@ -169,7 +169,7 @@ class _TimedResponse(http.client.HTTPResponse):
 
 
 class Connection:
-    """One connection to a service, opened by the first request and again whenever it was lost."""
+    """One connection to a service, opened by the first request and reopened after it was lost."""
 
     def __init__(self, destination: Destination) -> None:
         self.destination = destination
@@ -177,15 +177,15 @@ class Connection:
         self._timeout_s = _TIMEOUT_S
 
     def post(self, body: bytes, path: str = EVENTS_PATH, *, timeout_s: float = _TIMEOUT_S) -> ServiceResponse:
-        """Send a body of JSON, compressed, and give the answer.
+        """Send a compressed body of JSON and return the response.
 
         Args:
             body: JSON.
-            path: below the address.
-            timeout_s: how long connecting, sending, and the whole answer may take each.
+            path: the path below the address.
+            timeout_s: the timeout of each of connecting, sending and receiving the whole response.
 
         Raises:
-            OSError: no answer came. What was sent may have arrived all the same.
+            OSError: no response was received; the service may still have received the body.
         """
         self._timeout_s = timeout_s
         prefix = urlsplit(self.destination.place).path
@@ -202,7 +202,7 @@ class Connection:
         try:
             return self._exchange(prefix + path, packed, headers)
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-            # A kept-alive connection that the service closed meanwhile; a new one is tried once.
+            # The service closed the kept-alive connection in the meantime; retry once with a new one.
             if not was_open:
                 raise
             return self._exchange(prefix + path, packed, headers)
@@ -248,10 +248,10 @@ class Connection:
         return connection
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         connection, self._open = self._open, None
         if connection is not None:
-            with contextlib.suppress(OSError):  # broken already
+            with contextlib.suppress(OSError):  # the connection is already broken
                 connection.close()
 
 
@@ -264,7 +264,7 @@ def _object_in(content: bytes) -> dict[str, Any]:
 
 
 def _seconds(text: str | None) -> float | None:
-    """What `Retry-After` asks for; a date is left to the usual patience."""
+    """Parse the seconds of `Retry-After`; None for a date, which is ignored."""
     return float(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 6 else None
 
 
@@ -277,47 +277,47 @@ _TRY_AGAIN: Final = frozenset({408, 425, 429})
 _TOO_MUCH: Final = 413
 _TOO_MUCH_OR_WRONG: Final = frozenset({400, _TOO_MUCH, 422})
 _MOST_REASONS: Final = 100
-# Where one event after another is refused and none was ever taken, it is not the events that are wrong.
+# If the first 20 events are all refused, the cause is probably the sender or the service, not the events.
 _MAX_REFUSED_AT_FIRST: Final = 20
 
 
 class Stopped(Exception):
-    """Whoever sends has to stop; what was not delivered is sent again by the next one."""
+    """Raised when sending has to stop; the next sender sends the undelivered events again."""
 
 
 @dataclass(slots=True)
 class DeliveryOutcome:
-    """What became of what was sent so far."""
+    """Counts and state of the delivery so far."""
 
     sent: int = 0
-    """Events that the service has; `stored` of them were new to it."""
+    """The number of events that the service has; `stored` of them were new to it."""
     stored: int = 0
     refused: int = 0
     bodies: int = 0
     bytes: int = 0
-    """Before compression."""
+    """The size of the bodies before compression."""
     retries: int = 0
     problem: str | None = None
-    """What stands in the way now, None while it works."""
+    """The current problem, None while sending works."""
     database: str | None = None
-    """Which database answered last, by the id that the service gives it."""
+    """The id of the database that answered last."""
     is_other_database: bool = False
-    """Whether everything was sent again, since another database answers than before."""
+    """Whether everything was sent again because another database answered than before."""
     reasons: Counter[str] = field(default_factory=Counter)
-    """Why events were refused."""
+    """The reasons of refused events."""
     dropped: Counter[str] = field(default_factory=Counter)
-    """What the service left out of them, by path; of what is sent without content that is nothing."""
+    """The values that the service dropped, by path; none if events are sent without content."""
 
 
 class Delivery:
     """Delivers the events of one session.
 
     Args:
-        connection: to the service.
-        session: what the bodies say of it.
-        wait: waits so many seconds and says whether to stop.
-        content: what the bodies say of that.
-        patience_s: how long nobody needs to answer before `NotDelivered` is raised; for ever without it.
+        connection: the connection to the service.
+        session: the session's data in each body.
+        wait: waits for a number of seconds and returns whether to stop.
+        content: whether the bodies declare content.
+        patience_s: the seconds without a response after which `NotDelivered` is raised; None: never.
     """
 
     def __init__(
@@ -337,13 +337,13 @@ class Delivery:
         self._patience_s = patience_s
 
     def deliver(self, events: Sequence[bytes]) -> None:
-        """Send these events; back when the service has them, but for those that it refused.
+        """Send events, and return when the service has all of them, except those it refused.
 
-        Without events it asks which database answers.
+        An empty body asks for the id of the database.
 
         Raises:
-            Stopped: `wait` said so.
-            NotDelivered: the service takes nothing from this sender, or patience is at its end.
+            Stopped: `wait` returned True.
+            NotDelivered: the service accepts nothing from this sender, or `patience_s` is over.
         """
         body = encode_body(self._session, events, content=self._content)
         answer = self._answer_to(body, len(events))
@@ -380,7 +380,7 @@ class Delivery:
             raise self._not_delivered(answer.problem, answer.remedy)
 
     def _answer_to(self, body: bytes, count: int) -> ServiceResponse:
-        """The answer to a body of so many events, as soon as somebody gives one that is final."""
+        """Send a body of `count` events until a response is final, and return that response."""
         waited_s, next_s, tries = 0.0, _FIRST_WAIT_S, 0
         while True:
             tries += 1
@@ -402,11 +402,11 @@ class Delivery:
                     raise self._not_delivered(problem, _remedy_of(answer))
             waited_s += time.monotonic() - began_s
             self.outcome.problem = problem
-            # one connection that is stuck may take all of the time, and says nothing of the next one
+            # A single stuck connection may use up all the time, so at least 2 connections are tried.
             is_over = self._patience_s is not None and waited_s >= self._patience_s
             if is_over and tries >= _LEAST_TRIES:
                 raise self._not_delivered(problem, "nothing is lost: send again when it is back")
-            # Full jitter, so that many senders do not come back together.
+            # Random waits, so that many senders do not retry at the same time.
             wait_s = min(random.uniform(next_s / 2, next_s), _LONGEST_WAIT_S)
             if asked_s is not None:
                 wait_s = min(asked_s, _LONGEST_WAIT_S)
@@ -419,7 +419,7 @@ class Delivery:
             next_s = min(next_s * 2, _LONGEST_WAIT_S)
 
     def _longest_s(self, waited_s: float) -> float:
-        """How long a request may take, after so long without an answer."""
+        """Return the timeout of the next request, after `waited_s` without a response."""
         if self._patience_s is None:
             return _TIMEOUT_S
         return min(_TIMEOUT_S, max(self._patience_s - waited_s, _LEAST_TIMEOUT_S))
@@ -430,7 +430,7 @@ class Delivery:
 
 
 def bodies_of(events: Sequence[bytes]) -> list[Sequence[bytes]]:
-    """Events in portions that fit a body; one that fits none is a portion of its own."""
+    """Split events into portions that fit into a body; an event that is too large is a separate portion."""
     portions: list[Sequence[bytes]] = []
     first, size_bytes = 0, 0
     for number, event in enumerate(events):
@@ -451,7 +451,7 @@ def _told(error: OSError) -> str:
 
 
 def _remedy_of(answer: ServiceResponse) -> str:
-    if answer.status in {401, 403}:  # what the service says of headers helps nobody here
+    if answer.status in {401, 403}:  # the service's advice is about headers, which the user does not set
         return "give a key of that service, as api_key or --api-key; agent-trace keys add creates one there"
     if answer.remedy is not None:
         return answer.remedy

@@ -1,7 +1,7 @@
-"""The agent's end of the process that sends: starts it, and asks it how far it is.
+"""The agent's side of the sender process: start it, and ask it for its progress.
 
-Nothing in here raises and nothing waits but `flush` and the end of the program: recording goes on whether or
-not anything is sent.
+Nothing here raises, and only `flush` and the end of the program wait: recording continues whether or not
+sending works.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _NOTHING: Final[dict[str, Any]] = {"delivered": False, "sent": 0, "problem": "no
 
 
 class Sender:
-    """One process that sends one session to one place.
+    """One process that sends one session to one service.
 
     Args:
         session: the session's directory.
-        destination: where to.
-        content: send payloads and messages, too.
-        exit_timeout_s: how long the end of the program waits for what is still on its way.
+        destination: the service.
+        content: also send payloads and messages.
+        exit_timeout_s: the seconds that the end of the program waits for unsent events.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class Sender:
         self.destination = destination
         self.exit_timeout_s = exit_timeout_s
         self.last: dict[str, Any] = dict(_NOTHING)
-        """What the process answered last."""
+        """The last response of the process."""
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._pipe, other = Pipe()
-        """What it is asked by, and answers by; that it is closed says that this process has gone."""
+        """The pipe for orders and responses; when it closes, the sender knows that this process has ended."""
         try:
             self._process = self._start(other)
         finally:
@@ -62,8 +62,8 @@ class Sender:
             "api_key": destination.api_key,
             "content": content,
         }
-        with contextlib.suppress(OSError):  # it did not start, as was said
-            # The key goes through the pipe: arguments and environment are for others to read.
+        with contextlib.suppress(OSError):  # the process did not start, which was already reported
+            # The key is sent through the pipe, since other users can read arguments and environment.
             self._pipe.send_bytes(orjson.dumps(order))
 
     @staticmethod
@@ -87,14 +87,14 @@ class Sender:
             return None
 
     def flush(self, timeout_s: float) -> dict[str, Any]:
-        """Have everything sent that was recorded until now; what came of it."""
+        """Send everything recorded until now, and return the sender's response."""
         return self._ask("flush", timeout_s)
 
     def finish(self, *, reap: bool = False) -> None:
-        """Have the rest sent and let the process end; say so where not everything could be sent.
+        """Send the rest and let the process end; report if not everything could be sent.
 
         Args:
-            reap: wait until it has ended, where the program goes on.
+            reap: wait for the end of the process, if the program continues.
         """
         answer = self._ask("finish", self.exit_timeout_s)
         self._leave(reap=reap and bool(answer.get("delivered")))
@@ -107,16 +107,16 @@ class Sender:
         )
 
     def _leave(self, *, reap: bool) -> None:
-        """Ask for nothing more; the process sends the rest and ends by itself."""
+        """Close the pipe; the process then sends the rest and ends."""
         process = self._process
         if process is None or self._pid != os.getpid():
             return
-        with contextlib.suppress(OSError):  # the program closed it
+        with contextlib.suppress(OSError):  # the program closed the pipe itself
             self._pipe.close()
         try:
             process.wait(2.0 if reap else 0.0)
         except subprocess.TimeoutExpired:
-            # Popen would warn of a process that is left alone; this one is meant to be.
+            # Popen would warn about a process that still runs, but this one is meant to outlive the program.
             process.returncode = 0
 
     def _ask(self, order: str, timeout_s: float) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class Sender:
 
 
 class _Wanted(NamedTuple):
-    """What somebody asked to have sent."""
+    """The session to send, and where and how."""
 
     session: Path
     destination: Destination
@@ -153,9 +153,9 @@ _lock = threading.Lock()
 def sender_for(
     session: Path, destination: Destination, *, content: bool, exit_timeout_s: float
 ) -> Sender | None:
-    """The process that sends this session there, begun by the first who asks.
+    """Return the sender of a session to a service; the first call starts its process.
 
-    None where another process of the session has one: that sends what this one records, too.
+    None if another process of the session has one, which also sends the events of this process.
     """
     wanted = _Wanted(session, destination, content)
     sender = _senders.get(wanted)
@@ -173,7 +173,7 @@ def sender_for(
 
 
 def finish_sender(sender: Sender) -> None:
-    """Have the rest sent and let the process end, while the program goes on."""
+    """Send the rest and end the process, while the program continues."""
     with _lock:
         for wanted in [wanted for wanted, known in _senders.items() if known is sender]:
             del _senders[wanted]
@@ -182,7 +182,7 @@ def finish_sender(sender: Sender) -> None:
 
 def _finish_all() -> None:
     for wanted, known in list(_senders.items()):
-        # Whoever sent for this process may have ended before it.
+        # The other process that sent for this one may have ended: then start a sender for the rest.
         sender = known or sender_for(
             wanted.session, wanted.destination, content=wanted.content, exit_timeout_s=5.0
         )
@@ -191,7 +191,7 @@ def _finish_all() -> None:
 
 
 def _begin_in_child() -> None:
-    """A thread of the parent may hold the lock; it does not exist here."""
+    """Replace the lock: a thread of the parent, which does not exist in the child, may have held it."""
     global _lock  # noqa: PLW0603 - of this one process
     _lock = threading.Lock()
 
@@ -201,7 +201,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _environment() -> dict[str, str]:
-    """That of this process, in which the other one finds the package and takes no part in the session."""
+    """Return the environment of the sender process: it finds the package, but does not join the session."""
     package_parent = str(Path(__file__).resolve().parents[2])
     kept = {name: value for name, value in os.environ.items() if name != "AGENT_TRACE_SESSION"}
     paths = (package_parent, kept.get("PYTHONPATH", ""))
@@ -210,10 +210,10 @@ def _environment() -> dict[str, str]:
 
 
 def lock_sending(session: Path, destination: Destination) -> int | None:
-    """What says that this process sends; None where the tree cannot be written, as on a copy to read.
+    """Take the lock of the session's sender; None if the tree is read-only.
 
     Raises:
-        SessionInUse: another process does.
+        SessionInUse: another process has the lock.
     """
     directory = cursors_dir(session)
     try:
@@ -224,7 +224,7 @@ def lock_sending(session: Path, destination: Destination) -> int | None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        with contextlib.suppress(OSError):  # what is told is that it is held
+        with contextlib.suppress(OSError):  # report the held lock, not a failure to close the file
             close_lock(lock)
         raise SessionInUse(
             f"another process is sending this session to {destination.place}",
@@ -235,7 +235,7 @@ def lock_sending(session: Path, destination: Destination) -> int | None:
 
 
 def is_sent_by_another(session: Path, destination: Destination) -> bool:
-    """Whether another process sends it there at this moment."""
+    """Return whether another process is sending the session to this service."""
     try:
         lock = lock_sending(session, destination)
     except SessionInUse:

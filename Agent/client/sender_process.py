@@ -1,8 +1,8 @@
 """The process that sends a session while it is recorded: `python -m Agent.client.sender_process`.
 
-`sender.py` starts it, tells it through a pipe what to do, and reads its answers from there, all as JSON. It
-shares nothing with the agent's process but the files, so a slow or dead service cannot hold an agent up.
-When the agent's process is gone, however it went, this one sends what is left and ends.
+`sender.py` starts it, sends orders through a pipe and reads the responses, all as JSON. It shares only the
+files with the agent's process, so a slow or dead service cannot delay an agent. After the agent's process has
+ended or crashed, this one sends the rest and ends.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from Agent.errors import AgentTraceError, NotDelivered, SessionInUse
 from Agent.record.health import say
 
 _GRACE_S: Final = 30.0
-"""How long it goes on trying after the agent's process ended."""
+"""The seconds for which it continues to try after the agent's process has ended."""
 
 
 class _Found(Enum):
-    """What a look at the session came to; the value is how long to wait before the next one, in seconds."""
+    """The result of one attempt to send; its value is the wait before the next attempt, in seconds."""
 
     SENT = 0.5
     INTERRUPTED = 0.0
@@ -38,7 +38,7 @@ class _Found(Enum):
 
 
 class _Orders:
-    """What the agent's process wants, read from the pipe without ever waiting longer than asked."""
+    """The orders of the agent's process, read from the pipe with a timeout."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
@@ -47,12 +47,12 @@ class _Orders:
 
     @property
     def is_alone(self) -> bool:
-        """Whether the agent's process is gone."""
+        """Return whether the agent's process has ended."""
         return self._alone_since_s is not None
 
     @property
     def is_over(self) -> bool:
-        """Whether the time after that is over, too."""
+        """Return whether the time for retries after its end is over."""
         return self._left_s() <= 0.0
 
     def _left_s(self) -> float:
@@ -60,7 +60,7 @@ class _Orders:
         return _GRACE_S if began_s is None else began_s + _GRACE_S - time.monotonic()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for an order, at most so long; whether there is one, or nothing more to wait for."""
+        """Wait for an order; return whether there is one, or the time for retries is over."""
         if self._next is not None or self.is_over:
             return True
         if self.is_alone:
@@ -75,26 +75,26 @@ class _Orders:
         return self._next is not None
 
     def take(self) -> dict[str, Any] | None:
-        """The next order, None if there is none."""
+        """Return the next order, or None."""
         order, self._next = self._next, None
         return order
 
     def answer(self, answer: dict[str, Any]) -> None:
-        """Tell what came of an order."""
-        # Where the agent's process is gone, the next look at the pipe says so.
+        """Send the response to an order."""
+        # If the agent's process has ended, the next read of the pipe notices it.
         with contextlib.suppress(OSError):
             self._pipe.send_bytes(orjson.dumps(answer))
 
 
 def _let_go_of_stderr() -> None:
-    """Whoever reads what the agent's program prints would wait for this process, too."""
+    """Redirect stderr to /dev/null, so that a reader of the agent's stderr does not wait for this process."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)
 
 
 class _Sending:
-    """Follows one session, and does what it is told meanwhile."""
+    """Follows and sends one session, and executes orders."""
 
     def __init__(self, orders: _Orders, order: dict[str, Any]) -> None:
         self._orders = orders
@@ -106,7 +106,7 @@ class _Sending:
         self._deadline_s: float | None = None
 
     def run(self) -> None:
-        """Send until the agent's process is gone and nothing is left, or nothing can be done about it."""
+        """Send until the agent's process has ended and all is sent or the time for retries is over."""
         while True:
             found = self._look()
             if self._orders.is_alone and (found in {_Found.SENT, _Found.ELSEWHERE} or self._orders.is_over):
@@ -130,7 +130,7 @@ class _Sending:
         return _Found.SENT
 
     def _wait(self, seconds: float) -> bool:
-        """What a delivery waits by; an order interrupts it, and so does the end of the time that it has."""
+        """Wait during a delivery; return whether an order or the deadline interrupts it."""
         outcome = self._shipment.outcome if self._shipment is not None else None
         if outcome is not None and outcome.problem:
             place = self._destination.place
@@ -151,7 +151,7 @@ class _Sending:
     def _obey(self) -> None:
         order = self._orders.take()
         if order is not None:
-            # A program that ends does not wait for a service that is away: it is asked once.
+            # A program that ends does not wait for an unreachable service: only one attempt is made.
             timeout_s = float(order.get("timeout_s", 0.0)) if order.get("order") == "flush" else 0.0
             self._deadline_s = time.monotonic() + timeout_s
             try:
@@ -181,8 +181,8 @@ class _Sending:
 
 
 def main() -> int:
-    """Send the session that the first order names; the exit code."""
-    # The keyboard's interrupt is the agent's: what that leaves behind is still to be sent.
+    """Send the session in the first order, and return the exit code."""
+    # Ctrl-C is for the agent's process: the events that it leaves must still be sent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(5)
     orders = _Orders(Connection(int(sys.argv[1])))

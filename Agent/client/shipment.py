@@ -1,7 +1,7 @@
-"""One session on its way to a service: what is new in its files is delivered, a cursor says how far that is.
+"""Send one session to a service: new events in its files are delivered, and a cursor stores the progress.
 
-The session is the write-ahead log: nothing is kept beside it but the cursor, which moves once events were
-taken. A sender that dies costs the next one a little time, and nothing else.
+The session is the write-ahead log: only the cursor is stored in addition, and it advances after events were
+accepted. If a sender dies, the next one sends some events again, and the service stores each event once.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from Agent.tree.retention import write_cursor
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
 
 MAX_ARTIFACT_BYTES: Final = 512 * 1024
-"""Larger artifacts stay on this machine."""
+"""The size limit of artifacts; larger ones are not sent."""
 
 
 def artifact_text(session: Path, event: Event) -> str | None:
-    """The content of the artifact that an `artifact.saved` tells of.
+    """Return the text of the artifact of an `artifact.saved` event.
 
     Returns:
-        None for one that is larger than `MAX_ARTIFACT_BYTES`, is no text, was removed or damaged.
+        None if it is larger than `MAX_ARTIFACT_BYTES`, not text, removed or damaged.
     """
     ref, size_bytes, digest = (event.extra.get(key) for key in ("ref", "size_bytes", "digest"))
     if not isinstance(ref, str) or not isinstance(size_bytes, int) or size_bytes > MAX_ARTIFACT_BYTES:
@@ -59,26 +59,26 @@ def artifact_text(session: Path, event: Event) -> str | None:
         content = b"".join(read_artifact(path, digest if isinstance(digest, str) else None))
         text = content.decode()
     except (DamagedInput, UnicodeDecodeError):
-        return None  # the event goes without it, which the service tells whoever asks for a replay
+        return None  # the event is sent without it; the service reports this when a replay is requested
     return None if "\0" in text else text
 
 
 _ARCHIVE: Final = "archive"
 _CONTENT: Final = "content"
-"""In a cursor: everything up to there was sent with content, and the service took it so."""
+"""Key in a cursor: everything before it was sent with content, and the service accepted the content."""
 _DATABASE: Final = "database"
-"""In a cursor: the database that has it, which may not be the one that answers at the address later."""
+"""Key in a cursor: the id of the database with the events; later another one may answer at the address."""
 _MOST_CHANGES: Final = 3
-"""So often another database may answer before all of the session was sent to one."""
+"""How often the database may change before the whole session has been sent to one."""
 _TOTAL_S: Final = 2.0
-"""How long the size of all files counts as known; with many agents, asking takes as long as sending."""
+"""How long the total size of the files is cached; with many agents, reading it takes as long as sending."""
 _OWN: Final = (_ARCHIVE, _CONTENT, _DATABASE)
 
 
 def is_written(session: Path) -> bool:
-    """Whether a process still writes to the session."""
+    """Return whether a process still writes to the session."""
     living = [writer for writer, claim in read_claims(session).items() if claim.is_alive()]
-    # A process may have ended the session and go on: its boards are then gone.
+    # A process may end the session and continue to run: its boards are then removed.
     if any((boards_dir(session) / f"{writer}.board").exists() for writer in living):
         return True
     return bool(living) and open_session(session).ended_at is None
@@ -88,17 +88,16 @@ class Shipment:
     """Sends one session; only one process does so for a destination.
 
     Args:
-        session: its directory.
-        destination: where to.
-        wait: waits so many seconds and says whether to stop; see `Delivery`.
-        content: send payloads and messages, too. A service keeps them where a project takes content. What
-            was sent without is sent again; the service adds what it lacks.
+        session: its directory. destination: the service. wait: waits for a number of seconds and returns
+        whether to stop; see `Delivery`. content: also send payloads and messages, which the service stores if
+        the project accepts content. Events
+            sent without content before are sent again; the service adds the missing parts.
         patience_s: see `Delivery`.
-        again: send everything, whatever was sent before; the service keeps each event once.
+        again: send everything again; the service stores each event once.
 
     Raises:
-        SessionInUse: another process sends it there.
-        SessionNotFound, DamagedInput: it cannot be read.
+        SessionInUse: another process sends the session to this service.
+        SessionNotFound, DamagedInput: the session cannot be read.
     """
 
     def __init__(
@@ -122,7 +121,7 @@ class Shipment:
         self._allowed = AllowList(redaction_key())
         self._lock: int | None = lock_sending(session, destination)
         self.cursor_problem: str | None = None
-        """Why how far it is cannot be kept; then the next sender begins again, which stores nothing twice."""
+        """Why the cursor cannot be stored; then the next sender starts from the beginning."""
         self.damage = DamageLog()
         self._total_bytes, self._total_at_s = 0, -math.inf
         self._changes = 0
@@ -138,26 +137,26 @@ class Shipment:
 
     @property
     def outcome(self) -> DeliveryOutcome:
-        """What became of what was sent."""
+        """Return the counts and state of the delivery."""
         return self._delivery.outcome
 
     @property
     def dropped(self) -> Dropped:
-        """What was left out of events before they were sent, by path."""
+        """Return the values that were dropped from events before sending, by path."""
         return self._allowed.dropped
 
     @property
     def damaged_lines(self) -> int:
-        """How many lines were met that are no events; they are not sent."""
+        """Return the number of damaged lines, which are not sent."""
         return self._follower.damaged_lines + self.damage.count
 
     def ship(self) -> int:
-        """Send what is new since the last time; the number of events.
+        """Send the events since the last call, at most about 1 MiB of lines, and return their number.
 
-        At most about 1 MiB of lines a call, so `behind` tells whether there is more.
+        `behind` is True if there are more.
 
         Raises:
-            Stopped, NotDelivered: see `Delivery.deliver`; these events are due again.
+            Stopped, NotDelivered: see `Delivery.deliver`; the next call sends these events again.
         """
         self._ask_once()
         events = self._follower.poll()
@@ -168,7 +167,7 @@ class Shipment:
             for portion in bodies_of([self._wire(event) for event in events]):
                 self._delivery.deliver(portion)
         except BaseException:
-            # The follower is past them, the service is not: what the disk says holds.
+            # The follower has passed these events, but the service lacks them: go back to the stored cursor.
             self._follower.close()
             self._follower = self._follow(self._files())
             raise
@@ -177,14 +176,14 @@ class Shipment:
         return len(events)
 
     def _ask_once(self) -> None:
-        """Ask which database answers, where the cursor may be another one's."""
+        """Ask once for the id of the database, since the cursor may belong to another one."""
         if not self._is_known:
             self._delivery.deliver([])
             self._is_known = True
             self._starts_anew()
 
     def _starts_anew(self) -> bool:
-        """Whether the database is not the one that the cursor is about; then everything is due again."""
+        """Return whether the database is another than the cursor's; then everything has to be sent again."""
         before, now = self._stored.get(_DATABASE), self.outcome.database
         if not self._stored or before == now:
             return False
@@ -202,12 +201,12 @@ class Shipment:
 
     @property
     def behind(self) -> bool:
-        """Whether more was there than one call sends."""
+        """Return whether there was more than one call of `ship` sends."""
         return self._follower.behind
 
     @property
     def share(self) -> float:
-        """Which part of what the files hold was read so far."""
+        """Return the part of the files that has been read, from 0 to 1."""
         now_s = time.monotonic()
         if now_s - self._total_at_s >= _TOTAL_S:
             self._total_bytes = sum(path.stat().st_size for path in tree_files(self.session) if path.exists())
@@ -215,7 +214,7 @@ class Shipment:
         return min(self._follower.read_bytes / self._total_bytes, 1.0) if self._total_bytes else 1.0
 
     def ship_archive(self) -> int:
-        """Send what stands in the archive alone, since its files were sealed and removed; number of events.
+        """Send the events that only the archive has, after their files were removed; return their number.
 
         Raises:
             Stopped, NotDelivered: see `Delivery.deliver`.
@@ -263,7 +262,7 @@ class Shipment:
         try:
             return Follower(self.session, cursor=cursor)
         except DamagedInput:
-            return Follower(self.session)  # what was sent before comes again, and is known there
+            return Follower(self.session)  # sends all events again; the service ignores the known ones
 
     def _read_cursor(self) -> dict[str, Any]:
         path = cursors_dir(self.session) / f"{safe_name(self.destination.cursor_name)}.json"
@@ -274,7 +273,7 @@ class Shipment:
         return stored if isinstance(stored, dict) else {}
 
     def _files(self) -> dict[str, Any]:
-        """The part of the cursor that is the follower's."""
+        """Return the part of the cursor that belongs to the follower."""
         return {name: value for name, value in self._stored.items() if name not in _OWN}
 
     def _keep(self, archive: object) -> None:
@@ -291,7 +290,7 @@ class Shipment:
             self.cursor_problem = error.strerror or str(error)
 
     def close(self) -> None:
-        """Hang up, and let another one send."""
+        """Close the connection and release the lock."""
         self._connection.close()
         lock, self._lock = self._lock, None
         if lock is not None:

@@ -1,7 +1,7 @@
-"""`AgentTracer`: an agent's runs, steps and failures, recorded here and sent to a service.
+"""`AgentTracer`: record an agent's runs, steps and failures on this machine, and send them to a service.
 
-Recording is all that an agent waits for. What is recorded is sent by a process of its own (`sender.py`), so
-a service that is slow, down or gone costs the agent nothing, and nothing is lost by it.
+An agent waits only for recording. A separate process (`sender.py`) sends the events, so a slow or unreachable
+service neither delays the agent nor loses events.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ class AgentTracer:
     """Traces the runs of one agent.
 
     Args:
-        agent_id: which agent, as a short label: `customer_support`.
-        agent_version: which version of it, such as `1.0.0`.
-        api_url: of the ingest service, such as `http://localhost:8000`; without it runs are recorded only,
-            and `agent-trace ship` can send them later.
-        api_key: for a service that is not on this machine.
-        environment: such as `production`; a label of every run.
-        send_content: send payloads and messages, too; a service keeps them where the project takes content.
-        exit_timeout_s: how long the end of the program waits for events that are still on their way.
+        agent_id: the agent, as a short label: `customer_support`.
+        agent_version: the agent's version, such as `1.0.0`.
+        api_url: the address of the ingest service, such as `http://localhost:8000`; without it runs are only
+            recorded, and `agent-trace ship` can send them later.
+        api_key: the key for a service that is not on this machine.
+        environment: a label of every run, such as `production`.
+        send_content: also send payloads and messages; a service stores them if the project accepts content.
+        exit_timeout_s: the seconds that the end of the program waits for unsent events.
 
     Raises:
-        ConfigurationError: an address that is none, or a key that cannot be one.
-        UsageError: no agent's name.
+        ConfigurationError: an invalid address or key.
+        UsageError: `agent_id` is missing.
     """
 
     def __init__(
@@ -73,16 +73,16 @@ class AgentTracer:
             say(f"the API key goes to {self.destination.place} unencrypted; use https")
 
     def start_run(self, labels: Mapping[str, Any] | None = None, *, run_id: str | None = None) -> AgentRun:
-        """Begin a run: a block, or a value with `finish()`.
+        """Start a run; use the result as a context manager, or call its `finish()`.
 
         Args:
-            labels: what it can be found by, beside the agent's version and environment.
-            run_id: its id, where it has one already: small letters, digits, `_`, `-` and `.`.
+            labels: labels to find the run by, in addition to the agent's version and environment.
+            run_id: the run's id, if it already has one: lower-case letters, digits, `_`, `-` and `.`.
         """
         run = AgentRun(self._recorder, as_fields(labels), run_id)
         try:
             self._begin_to_send()
-        except Exception as error:  # noqa: BLE001 - sending is no reason to stop an agent
+        except Exception as error:  # noqa: BLE001 - a failure to send must not stop an agent
             note(f"beginning to send: {type(error).__name__}")
             say(f"nothing is sent ({error}); `agent-trace ship` sends later")
         return run
@@ -102,9 +102,9 @@ class AgentTracer:
             )
 
     def flush(self, timeout_s: float = 10.0) -> bool:
-        """Wait until everything recorded so far is with the service; whether it is.
+        """Wait until the service has everything recorded so far; return whether it has.
 
-        Nobody needs to: it is sent anyway. It is for programs that ask the service right afterwards.
+        Events are sent without this call too. It is for programs that query the service right afterwards.
         """
         installed.flush_active()
         if self._sender is None:
@@ -112,27 +112,27 @@ class AgentTracer:
         return bool(self._sender.flush(timeout_s).get("delivered"))
 
     async def aflush(self, timeout_s: float = 10.0) -> bool:
-        """The same without holding up the event loop."""
+        """Do the same as `flush` without blocking the event loop."""
         from asyncio import to_thread
 
         return await to_thread(self.flush, timeout_s)
 
     def health(self) -> dict[str, Any]:
-        """How sending goes: events sent and refused, what was left out by path, what stands in the way."""
+        """Return the state of sending: events sent and refused, dropped values by path, current problem."""
         if self._sender is not None:
             self._sender.flush(0.0)
             return {name: value for name, value in self._sender.last.items() if name != "order"}
         return {"delivered": False, "sent": 0, "problem": "nothing is being sent"}
 
     def close(self) -> None:
-        """Send the rest and end the process that does; the program's end does so, too."""
+        """Send the rest and end the sender process; the end of the program does the same."""
         sender, self._sender = self._sender, None
         installed.flush_active()
         if sender is not None:
             finish_sender(sender)
 
     async def aclose(self) -> None:
-        """The same without holding up the event loop."""
+        """Do the same as `close` without blocking the event loop."""
         from asyncio import to_thread
 
         await to_thread(self.close)
@@ -162,8 +162,8 @@ _current_step: ContextVar[AgentStep | None] = ContextVar("agent_trace_client_ste
 class AgentRun(RecorderBlock):
     """One execution of an agent, from `AgentTracer.start_run()` to the end of its block or `finish()`.
 
-    Its status is `success`; `failure` where an exception left it or a failure was recorded; and what
-    `finish(status=...)` says.
+    Its status is the one passed to `finish(status=...)`; else `failure` after an exception left the block or
+    a failure was recorded; else `success`.
     """
 
     def __init__(
@@ -176,11 +176,11 @@ class AgentRun(RecorderBlock):
         self.run_id = recorder.start_run(labels=labels, run_id=run_id)
 
     def step(self, step_type: str, name: str | None = None) -> AgentStep:
-        """A step of the run, begun where its block is entered.
+        """Make a step of the run; it starts when its block is entered.
 
         Args:
             step_type: `plan`, `retrieve`, `tool`, `respond` or `other`.
-            name: what it does, as a short label: `search_kb`.
+            name: a short label: `search_kb`.
         """
         return AgentStep(self, f"step_{next(self._numbers)}", step_type, name)
 
@@ -192,13 +192,13 @@ class AgentRun(RecorderBlock):
         *,
         error: BaseException | None = None,
     ) -> str:
-        """Record that and how the run failed, in the step around the call; gives the event's id.
+        """Record a failure of the run, in the enclosing step, and return the event's id.
 
         Args:
             failure_type: `tool`, `model`, `retrieval` or `orchestration`.
-            failure_code: such as `timeout`, `schema_invalid`, `empty_retrieval`, or a label of your own.
-            message: for people; it stays in the files of this machine.
-            error: the exception, where there is one.
+            failure_code: such as `timeout`, `schema_invalid`, `empty_retrieval`, or any other label.
+            message: text for display; it is stored on this machine only, unless content is sent.
+            error: the exception, if any.
         """
         step = _current_step.get()
         return self._record_failure(
@@ -236,11 +236,11 @@ class AgentRun(RecorderBlock):
         return ""
 
     def finish(self, status: str | None = None, error: str | BaseException | None = None) -> str:
-        """End the run; gives the event's id, "" where it has ended already.
+        """End the run, and return the event's id, "" if it has already ended.
 
         Args:
-            status: `success`, `failure` or `partial`; what happened says it without.
-            error: why it did not reach what it was for.
+            status: `success`, `failure` or `partial`; default: derived from the exceptions and failures.
+            error: why the run did not reach its goal.
         """
         if not is_open(self.run_id):
             return ""
@@ -258,7 +258,7 @@ class AgentRun(RecorderBlock):
         return self._recorder.finish_run(ok, error, status=found, run_id=self.run_id)
 
     def _classify(self, error: Exception) -> None:
-        """Record the failure that an exception is, in the step that it left, if it left one."""
+        """Record an exception as a failure, in the innermost step that it left, if any."""
         step = self._failed_in[1] if self._failed_in is not None and self._failed_in[0] is error else None
         kind, code = classify_exception(error, step.step_type if step is not None else None)
         self._record_failure(kind.value, code.value, None, error, step)
@@ -273,7 +273,7 @@ class AgentRun(RecorderBlock):
 
 
 class AgentStep(RecorderBlock):
-    """One step of a run. `output` is kept on this machine, as an artifact; metadata goes to the service."""
+    """One step of a run. `output` is stored on this machine as an artifact; metadata is also sent."""
 
     def __init__(self, run: AgentRun, step_id: str, step_type: str, name: str | None) -> None:
         self.run = run
@@ -287,9 +287,9 @@ class AgentStep(RecorderBlock):
         self._ended = False
 
     def add_metadata(self, metadata: Mapping[str, Any] | None = None, **more: Any) -> None:
-        """Add what the step can be judged by later: counts, statuses, flags, short labels.
+        """Add data for the later assessment of the step: counts, statuses, booleans, short labels.
 
-        Of what leaves the machine the allow-list takes out texts, and whatever tells something of a person.
+        Before sending, the allow-list removes texts and personal data.
         """
         self._metadata.update({**as_fields(metadata), **more})
         if self._ended:
@@ -299,7 +299,7 @@ class AgentStep(RecorderBlock):
         if self.step_type not in _STEP_TYPES:
             self._misused("a step was given a type that is none", self.step_type)
             self.step_type = StepType.OTHER.value
-        recorder = self.run._recorder  # noqa: SLF001 - a step is the other half of its run
+        recorder = self.run._recorder  # noqa: SLF001 - AgentStep and AgentRun belong together
         recorder.start_step(self.step_id, self.name, step_type=self.step_type, run_id=self.run.run_id)
         with Guard("start_step") as pipeline:
             if pipeline is not None:
@@ -313,7 +313,7 @@ class AgentStep(RecorderBlock):
             try:
                 _current_step.reset(token)
             except ValueError:
-                _current_step.set(None)  # left in another context than it was entered in
+                _current_step.set(None)  # the block was left in another context than it was entered in
         if error is not None:
             self.run.failed_in(self, error)
         recorder = self.run._recorder  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""What leaves the machine: the wire, and the allow-list of what may stand on it. Names only."""
+"""Public names of the export: the wire format, and the allow-list of the values that may be sent."""
 
 from typing import TYPE_CHECKING
 

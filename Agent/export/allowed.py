@@ -1,9 +1,9 @@
-"""The allow-list: which keys of which kinds may leave the machine, and in what shape. Everything else stays.
+"""The allow-list: which keys of which kinds may leave the machine, and in what form. All others are dropped.
 
-The client keeps to it before it sends, and the server again before it stores. The payload table says for each
-kind which texts may leave, and in which shape: `name` is a name that becomes a keyed digest where it is no
-label, `key` is such a name or a number, `label` is dropped where it is none. What the table does not name is
-dropped, with its path.
+The client applies it before sending, and the server again before storing. The payload table lists for each
+kind the texts that may leave, with a form: a `name` that is not a label becomes a keyed digest, a `key` is
+such a name or a number, a `label` that is not one is dropped. Keys that are missing in the table are dropped,
+and their paths are counted.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ _OUTCOMES: Final = frozenset("ok error cancelled interrupted closed success fail
 
 
 class AllowList:
-    """Keeps of payloads what may leave the machine; `dropped` says by path what was left out.
+    """Reduces payloads to the values that may leave the machine; `dropped` counts the others by path.
 
     Args:
-        key: makes the digests that stand for names which are no labels, and for ids that tell something.
-            Without it these are dropped.
+        key: the key of the digests that replace names that are not labels and ids that may contain
+        information.
+            Without a key these are dropped.
     """
 
     def __init__(self, key: bytes | None = None) -> None:
@@ -59,7 +60,7 @@ class AllowList:
         }
 
     def payload(self, kind: str, extra: Mapping[str, Any], path: str = "/extra") -> dict[str, Any]:
-        """What of an event's payload may leave; nothing of a kind that the table does not hold."""
+        """Return the part of a payload that may leave; for an unknown kind it is empty."""
         row = _ROWS.get(kind, {})
         kept: dict[str, Any] = {}
         for key, value in extra.items():
@@ -74,19 +75,19 @@ class AllowList:
         return kept
 
     def drop(self, path: str, key: object) -> None:
-        """Count what is left out; a key that is no label may tell something itself, so it is not named."""
+        """Count a dropped value; a key that is not a label may be content, so it is counted as `*`."""
         self.dropped.note(f"{path}/{key}" if isinstance(key, str) and is_label(key) else f"{path}/*")
 
     def name(self, value: Any, path: str) -> str | None:
-        """A name as it may leave: itself, a digest in its place, or None, which is counted."""
+        """Return a name, or the digest that replaces it, or None, which is counted."""
         return self._counted(self._name(value, path), path)
 
     def label(self, value: Any, path: str) -> str | None:
-        """A label, None for what is none, which is counted."""
+        """Return a label; None for other values, which are counted."""
         return self._counted(self._label(value, path), path)
 
     def identity(self, value: Any, path: str) -> str | None:
-        """An id as it may leave: itself, a digest in its place, or None, which is counted."""
+        """Return an id, or the digest that replaces it, or None, which is counted."""
         return self._counted(self._identity(value, path), path)
 
     def _counted(self, found: Any, path: str) -> str | None:
@@ -96,7 +97,7 @@ class AllowList:
         return str(found)
 
     def metadata(self, value: Any, path: str) -> dict[str, Any]:
-        """Numbers, flags and labels of a mapping under names that tell nothing; the others are counted."""
+        """Return the numbers, booleans and labels of a mapping with harmless names; others are counted."""
         found = self._metadata(value, path)
         if found is not _MISSING:
             return dict(found)
@@ -108,7 +109,7 @@ class AllowList:
         return self._hidden_unless(is_label, value)
 
     def _identity(self, value: Any, _path: str) -> Any:
-        """An id as it is; one that tells something becomes the same digest wherever it stands."""
+        """Return an id; one that may contain information is replaced by its digest."""
         return self._hidden_unless(is_identity, value)
 
     def _hidden_unless(self, may_leave: Callable[[str], bool], value: Any) -> Any:
@@ -141,7 +142,7 @@ class AllowList:
         return self._members(value, path, with_labels=True)
 
     def _members(self, value: Any, path: str, *, with_labels: bool) -> Any:
-        """The members of a mapping of the user's: the keys are his as well, so they are judged, too."""
+        """Return the allowed members of a user's mapping; its keys, which may be content, are checked too."""
         if not isinstance(value, dict):
             return _MISSING
         kept: dict[str, Any] = {}
@@ -160,14 +161,14 @@ def _may_stay(key: str, value: Any, with_labels: bool) -> bool:
         return may_hold(key, a_number=True)
     if isinstance(value, (int, float)):
         return _number(value, "") is not _MISSING and not _is_card(value) and may_hold(key, a_number=True)
-    # digits in quotes tell as little as a number
+    # A text of digits is as harmless as a number.
     return (
         with_labels and isinstance(value, str) and is_label(value) and may_hold(key, a_number=value.isdigit())
     )
 
 
 def _is_card(value: float) -> bool:
-    """Whether a number has the length and the check digit of a payment card."""
+    """Return whether a number has the length and the check digit of a payment card."""
     digits = str(value)
     if len(digits) not in _CARD_DIGITS or not digits.isdigit():
         return False
@@ -189,7 +190,7 @@ def _flag(value: Any, _path: str) -> Any:
 
 
 def _count(value: Any, path: str) -> Any:
-    """How many a list held; a number is one already."""
+    """Return the length of a list; a number is returned as it is."""
     return len(value) if isinstance(value, list) else _number(value, path)
 
 
@@ -203,7 +204,7 @@ def _one_of(values: frozenset[str]) -> Callable[[Any, str], Any]:
 
 
 def _row(kind: Kind) -> dict[str, str]:
-    """The shape in which each key of a kind may leave; its own numbers and flags may without being named."""
+    """Return the form in which each key of a kind may leave; its numbers and booleans always may."""
     plain = {"number": "number", "integer": "number", "boolean": "flag"}
     known = {each.name: each.leaves or plain.get(each.type, "") for each in (*kind.fields, *kind.also_leaves)}
     return {name: shape for name, shape in known.items() if shape}
@@ -217,7 +218,7 @@ _NO_CONTENT: Final = frozenset({"logger", "code"})
 
 
 def holds_content(row: Mapping[str, Any]) -> bool:
-    """Whether the body of a stored event holds more than the allow-list lets through."""
+    """Return whether the body of a stored event has more than the allow-list permits."""
     body = {key: value for key, value in row["body"].items() if key not in _NO_CONTENT}
     if any(key in body for key in _BESIDE):
         return True
@@ -234,19 +235,19 @@ _SMALL_NUMBER = re.compile(r"\d{1,6}", re.ASCII)
 _HIDDEN = re.compile(r"~[0-9a-f]{16}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _OWN_ID = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}|[a-z2-7]{8}-[1-9][0-9]{0,18}", re.ASCII)
-"""A span, a trace or a UUID without its dashes, an event."""
+"""Ids of spans, traces and events, and UUIDs without dashes."""
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.ASCII)
 _MOMENT = re.compile(
     r"(?<!\d)20\d{2}-?[01]\d-?[0-3]\d[T_.-]?(?:[0-2]\d[:-]?[0-5]\d[:-]?(?:[0-5]\d)?)?Z?(?!\d)", re.ASCII
 )
-"""A day, or a time of it, as people put it into the ids of runs."""
+"""A date or a time of day, as in run ids chosen by users."""
 _IDENTITY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:\-]{0,127}", re.ASCII)
 _LONG_RUN = re.compile(r"[A-Za-z0-9]{20,}", re.ASCII)
 _WORD = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]+(?![A-Za-z0-9])", re.ASCII)
 _MOST_WORDS = 8
 _MANY_DIGITS = re.compile(r"(?:\d[.:/\-_]?){9,}", re.ASCII)
 
-# Numbers under these names are about a person; words under the others as well are what somebody wrote.
+# Numbers under these names may be personal data; texts under these and the names below may be content.
 _PERSONAL = frozenset(
     "phone mobile fax email mail ssn iban bic passport birth birthday dob address zip postcode card account "
     "patient person surname firstname lastname fullname latitude longitude lat lon lng ip salary".split()
@@ -261,14 +262,14 @@ _WRITTEN = frozenset(
 
 
 def is_label(text: str) -> bool:
-    """Whether the text is a label: a name of at most 64 characters without blanks, a version, a UUID.
+    """Return whether a text is a label: a name of at most 64 characters without spaces, a version, a UUID.
 
-    None are addresses, telephone numbers, URLs, secrets by their shape, and what looks drawn by chance.
+    Addresses, telephone numbers, URLs, texts in the form of secrets and random-looking texts are not labels.
     """
     return len(text) <= LABEL_CHARS and _is_short_label(text)
 
 
-@lru_cache(maxsize=65536)  # of short texts alone: it keeps what it was asked about
+@lru_cache(maxsize=65536)  # for short texts only, since the cache keeps them in memory
 def _is_short_label(text: str) -> bool:
     if _SMALL_NUMBER.fullmatch(text) or _VERSION.fullmatch(text) or _HIDDEN.fullmatch(text):
         return True
@@ -278,31 +279,31 @@ def _is_short_label(text: str) -> bool:
 
 
 def is_identity(text: str) -> bool:
-    """Whether the text can be the id of an event, a span, a run or a call, and tells nothing else."""
+    """Return whether a text is the id of an event, a span, a run or a call without other information."""
     if any(shape.fullmatch(text) for shape in (_OWN_ID, _UUID, _ULID, _HIDDEN)):
         return True
     return _IDENTITY.fullmatch(text) is not None and not _is_doubtful(_MOMENT.sub("t", text))
 
 
 def _is_doubtful(text: str) -> bool:
-    """Whether a text in the characters of a label looks like a URL, a number, a sentence or a secret."""
+    """Return whether a text with only label characters looks like a URL, number, sentence or secret."""
     if "//" in text or _MANY_DIGITS.search(text) or len(_WORD.findall(text)) > _MOST_WORDS:
         return True
     return any(_looks_drawn(run) for run in _LONG_RUN.findall(text)) or bool(secrets_in(text))
 
 
 def _looks_drawn(run: str) -> bool:
-    """Whether a long run of letters and digits changes between them as words do not."""
+    """Return whether a long run of letters and digits looks random: 3 changes between them, or no vowel."""
     changes = sum(a.isdigit() != b.isdigit() for a, b in itertools.pairwise(run))
     return changes >= 3 or not (run.isdigit() or any(vowel in run.lower() for vowel in "aeiou"))
 
 
 def may_hold(key: str, *, a_number: bool) -> bool:
-    """Whether metadata under this key may leave: `result_count` may, `email` and `prompt` may not.
+    """Return whether metadata with this key may leave: `result_count` may, `email` and `prompt` may not.
 
     Args:
-        key: of the metadata; it has to be a label itself.
-        a_number: a number tells less: `prompt_tokens` are welcome, the text of a prompt is not.
+        key: the key of the value; it has to be a label.
+        a_number: whether the value is a number, for which more keys are allowed (`prompt_tokens`).
     """
     return len(key) <= LABEL_CHARS and _may_hold_short(key, a_number)
 
@@ -318,6 +319,6 @@ def _may_hold_short(key: str, a_number: bool) -> bool:
 
 
 def hidden_name(text: str, key: bytes) -> str:
-    """What stands for a name that is no label: the same for the same name, and no help to guess it."""
+    """Return the keyed digest that replaces a name that is not a label; equal names have equal digests."""
     digest = blake2b(text.encode("utf-8", "surrogatepass"), key=key[:64], digest_size=8)
     return f"~{digest.hexdigest()}"

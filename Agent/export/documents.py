@@ -1,6 +1,7 @@
-"""A run as one document, `POST /v1/runs`: each field once, with how it is read and what OpenAPI says of it.
+"""A run as one document, `POST /v1/runs`: each field is declared once, with its reader and OpenAPI schema.
 
-What may not leave a machine is dropped and counted; what is no run is refused with the place in it.
+Values that are not allowed are dropped and counted; a document that is not a run is refused with the path of
+the error.
 """
 
 from __future__ import annotations
@@ -29,15 +30,15 @@ _LOOKS_LIKE: Final = "nothing looks like an address, a telephone number or a key
 
 
 class _Field(NamedTuple):
-    """What a field of a document may hold."""
+    """One field of a document."""
 
     schema: Mapping[str, Any]
-    """As OpenAPI says it."""
+    """Its OpenAPI schema."""
     read: Callable[[AllowList, Any, str], Any]
-    """Reads a value that is at a path; None for what it may not hold."""
+    """Reads a value at a path; returns None for an invalid value."""
     problem: str
     is_dropped: bool = False
-    """What it may not hold is left out, unless the field is needed; otherwise the document is refused."""
+    """Whether an invalid value is dropped; if not, or if the field is required, the document is refused."""
 
 
 Fields = Mapping[str, _Field]
@@ -131,7 +132,7 @@ _RUN: Final = {
 _NEEDED: Final = ("run_id", "agent_id")
 
 RUN_SCHEMA: Final = _schema(_RUN, *_NEEDED)
-"""What OpenAPI says of the document."""
+"""The OpenAPI schema of the document."""
 
 
 def _read(
@@ -142,15 +143,15 @@ def _read(
     path: str = "",
     needed: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """The values of an object's fields, None for what is not there or was dropped.
+    """Read the fields of an object; a missing or dropped value is None.
 
     Args:
-        place: of the object in the document.
-        path: the same with `*` for an index, by which is counted what was dropped.
-        needed: the fields that have to be there.
+        place: the path of the object in the document.
+        path: the same with `*` for each index, under which dropped values are counted.
+        needed: the required fields.
 
     Raises:
-        WireError: it is none of these objects.
+        WireError: the value is not an object with these fields.
     """
     if not isinstance(value, dict):
         raise WireError(place, "it is not an object")
@@ -169,15 +170,15 @@ def _read(
 
 
 def run_of_document(value: object, allowed: AllowList, *, content: bool = False) -> RunMessage:
-    """The run that a document tells of.
+    """Read the run in a document.
 
     Args:
         value: the document as JSON.
-        allowed: decides what may be kept, and counts what may not.
-        content: whether the project takes content: the messages of failures.
+        allowed: determines the values that are kept, and counts the others.
+        content: whether the project accepts content: the messages of failures.
 
     Raises:
-        WireError: it is no run: where in it, and why.
+        WireError: the document is not a run; with path and reason.
     """
     run = _read(value, _RUN, allowed, needed=_NEEDED)
     listed = [*(run["failures"] or ()), *([] if run["failure"] is None else [run["failure"]])]
@@ -203,7 +204,7 @@ def _steps(listed: Iterable[Any], allowed: AllowList) -> tuple[StepMessage, ...]
     for index, value in enumerate(listed):
         step = _read(value, _STEP, allowed, f"/steps/{index}", "/steps/*")
         key = shown = step["step_id"] or f"step_{index + 1}"
-        while key in found:  # as in retries; what stands for the second one may be taken as well
+        while key in found:  # repeated ids, as in retries; the new key may be taken too
             key = f"{key}.{index}"
         lasted_ms = elapsed_ms(step["started_at"], step["ended_at"])
         found[key] = StepMessage(

@@ -1,7 +1,6 @@
-"""Which sort of failure an exception is: type and code of `event/kinds.py`, from its names and its status.
+"""Classify exceptions: failure type and code of `event/kinds.py`, from class names and HTTP status.
 
-Names are all that the record keeps for others; of an exception at hand its bases and its status code count,
-too.
+A recorded error has only names; for an exception object, its base classes and its status code are used too.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _MODEL_MODULES: Final = frozenset(
     "openai anthropic cohere mistralai litellm groq together ollama replicate vertexai".split()
 )
 _MODEL_NAMES: Final = r"(?i)model|llm|completion|context_?length|token_?limit|content_?filter|prompt"
-# The first that fits: a `ConnectTimeout` is a timeout, an `AuthenticationError` no missing thing.
+# The first match counts: a `ConnectTimeout` is a timeout, not a connection failure.
 _CODES: Final = (
     (FailureCode.TIMEOUT, r"(?i)time_?d?out|deadline"),
     (FailureCode.RATE_LIMITED, r"(?i)rate_?limit|too_?many_?requests|throttl|quota|overloaded"),
@@ -57,12 +56,12 @@ _MAX_CHAIN: Final = 8
 def classify(
     error_type: str, step_type: str | None = None, error_module: str | None = None
 ) -> tuple[FailureType, FailureCode]:
-    """Which part of an agent failed, and how, by the name of the exception.
+    """Return which part of an agent failed, and how, from the class name of the exception.
 
     Args:
-        error_type: its class, such as `ConnectTimeout`.
-        step_type: of the step in which it was raised, where it was in one.
-        error_module: where the class comes from: that of a model's library is the model's failure.
+        error_type: the class name, such as `ConnectTimeout`.
+        step_type: the type of the step that raised it, if any.
+        error_module: the module of the class; for a model's library, the model failed.
     """
     return _type_of(error_type, step_type, error_module), _code_of(error_type)
 
@@ -82,7 +81,7 @@ def _code_of(error_type: str) -> FailureCode:
 
 
 def classify_exception(error: BaseException, step_type: str | None = None) -> tuple[FailureType, FailureCode]:
-    """The same of an exception at hand: by its status code, its bases, and those that led to it."""
+    """Classify an exception object by its status code, its base classes and the exceptions that caused it."""
     chain = _chain(error)
     names = [class_name(type(one)).rpartition(".") for one in chain]
     kinds = [_type_of(name, step_type, module) for module, _, name in names]
@@ -103,7 +102,7 @@ def _code_by_bases(error: BaseException) -> FailureCode:
 
 
 def _status_of(error: BaseException) -> FailureCode | None:
-    """What the HTTP status says that the exception carries, read without running any of its code."""
+    """Return the code for the HTTP status in an exception, which is read without running the class's code."""
     try:
         attributes = attributes_of(error)
     except ValueError:

@@ -1,8 +1,9 @@
-"""What crosses the wire and is stored behind it: runs with their steps and failures, and events.
+"""The messages that are sent and stored: runs with their steps and failures, and events.
 
-`wire.py` makes the wire of the recording's events, and these of the wire; `store/` keeps them. Each is
-declared here alone: its fields are the columns of its table. Times are whole microseconds since 1970; what
-nobody said is None. A run, and a step, may be partial: what one batch says of it.
+`wire.py` converts recorded events to the wire format, and this format to these messages; `store/` stores
+them. The fields of a message are the columns of its table, declared only here. Times are integers, in
+microseconds since 1970; unknown values are None. A run or step may be partial: the part of it that one batch
+contains.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from Agent.event.kinds import FAILURE_TYPES, RUN_STATUSES, FailureCode, FailureT
 
 WIRE_VERSION: Final = 1
 MAX_ITEMS: Final = 10_000
-"""How many events and runs a batch may hold."""
+"""The most events and runs in a batch."""
 RUNNING: Final = "running"
-"""The status of a run or step of which no end is known; whether its program still lives is not known here."""
+"""The status of a run or step without a known end; its program may have died."""
 _MAX_PATHS: Final = 100
 
 
 class WireError(ValueError):
-    """A body that is not the wire: where in it, as a JSON pointer, and what is wrong there."""
+    """Raised for a body that is not in the wire format; `path` is a JSON Pointer to the problem."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path or '/'}: {problem}")
@@ -33,10 +34,10 @@ class WireError(ValueError):
 
 
 class Dropped(Counter[str]):
-    """What may not leave the machine and was left out: how often, by its path, with `*` for an index."""
+    """The number of values that were dropped, by path, with `*` for each index."""
 
     def note(self, path: str) -> None:
-        """Count one value; beyond a hundred paths they are counted together."""
+        """Count one value; more than 100 paths are counted together."""
         if path in self or len(self) < _MAX_PATHS:
             self[path] += 1
         else:
@@ -44,7 +45,7 @@ class Dropped(Counter[str]):
 
 
 class Refused(NamedTuple):
-    """An item of a batch that is none: its place from 0, where in it, and what is wrong there."""
+    """An invalid item of a batch: its index, the path of the error within it, and the problem."""
 
     number: int
     path: str
@@ -53,14 +54,14 @@ class Refused(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StepMessage:
-    """One step of a run, as far as it is known."""
+    """One step of a run; unknown values are None."""
 
     step_key: str
     """Unique in the run."""
     position: int
-    """Steps of a run stand in the order of this."""
+    """The sort key of the steps of a run."""
     step_id: str
-    """For people; it may repeat, as in retries."""
+    """The id for display; several steps may have the same, as in retries."""
     step_type: str | None = None
     name: str | None = None
     started_us: int | None = None
@@ -72,7 +73,7 @@ class StepMessage:
 
 @dataclass(frozen=True, slots=True)
 class FailureMessage:
-    """One failure of a run: which part of it failed, and how."""
+    """One failure of a run: the part that failed, and how."""
 
     failure_id: str
     """Unique in the run."""
@@ -84,12 +85,12 @@ class FailureMessage:
     error_id: str | None = None
     occurred_us: int | None = None
     message: str | None = None
-    """Only where the project takes content."""
+    """None unless the project accepts content."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunMessage:
-    """One run, or what one batch of events says of it: then much is None, and the status `running`."""
+    """One run, or the part of it in one batch of events, in which many values may be unknown."""
 
     run_id: str
     agent_id: str | None = None
@@ -107,10 +108,10 @@ class RunMessage:
 
 @dataclass(frozen=True, slots=True)
 class EventMessage:
-    """One event; `body` is what the allow-list let through beside the columns."""
+    """One event; `body` has the allowed values that are not columns."""
 
     session_uid: str
-    """A UUID; the time in one of version 7 decides in which partition its events lie."""
+    """A UUID; for version 7, the time in it determines the partition of the session's events."""
     event_id: str
     ts_us: int
     kind: str
@@ -123,7 +124,7 @@ class EventMessage:
     causes: tuple[str, ...] = ()
     tick: int | None = None
     name: str | None = None
-    """The action, tool, model, metric, step or class of error that it is about."""
+    """The action, tool, model, metric, step or class of error of the event."""
     duration_ms: float | None = None
     outcome: str | None = None
     body: dict[str, Any] = field(default_factory=dict)
@@ -131,14 +132,14 @@ class EventMessage:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A body of `POST /v1/events`: events, the runs that they belong to, and the items that are none."""
+    """A body of `POST /v1/events`: events, their runs, and the invalid items."""
 
     events: tuple[EventMessage, ...]
     runs: tuple[RunMessage, ...]
     refused: tuple[Refused, ...] = ()
     session_uid: str | None = None
     session_id: str | None = None
-    """The name of the session on the disk of whoever sent it."""
+    """The name of the session on the sender's disk."""
 
 
 NO_TIME: Final = "it is not an RFC 3339 time between 1970 and 9999"
@@ -147,13 +148,13 @@ _YEAR_10000_US: Final = 253_402_300_800_000_000
 
 
 def read_time(value: object) -> int | None:
-    """Microseconds since 1970 of an RFC 3339 time, None for what is none; without an offset it is UTC."""
+    """Return microseconds since 1970 of an RFC 3339 time (UTC without an offset), None for other values."""
     if not isinstance(value, str) or len(value) > _MAX_CHARS:
         return None
     try:
         ts_us = parse_timestamp(value)
     except (ValueError, OverflowError):
-        return None  # a field that is no time says nothing
+        return None  # an invalid time is treated as unknown
     return ts_us if 0 <= ts_us < _YEAR_10000_US else None
 
 
@@ -161,17 +162,17 @@ MAX_INTEGER: Final = 2**63 - 1
 
 
 def is_number(value: object, *kinds: type) -> bool:
-    """Whether a value is a number of these kinds; a flag is none."""
+    """Return whether a value is a number of these types; a boolean is not a number."""
     return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def read_whole(value: Any) -> int | None:
-    """A whole number that a database takes, None for what is none."""
+    """Return an integer that fits into a database column, None for other values."""
     return value if is_number(value, int) and abs(value) <= MAX_INTEGER else None
 
 
 def elapsed_ms(started_us: int | None, ended_us: int | None) -> float | None:
-    """How long something took; None where one of both is not known, or a clock was set back meanwhile."""
+    """Return a duration; None if a time is unknown, or the end is before the start (a clock was set back)."""
     if started_us is None or ended_us is None or ended_us < started_us:
         return None
     return (ended_us - started_us) / 1000
@@ -180,26 +181,26 @@ def elapsed_ms(started_us: int | None, ended_us: int | None) -> float | None:
 _TOLD_BY: Final = frozenset("run.started run.finished run.failure step.started step.finished".split())
 _FAILED: Final = frozenset({RunStatus.FAILURE.value, RunStatus.PARTIAL.value})
 _MOST_CHARS: Final = 200
-"""Of a text that runs are found by; more than that no filter takes, and no index."""
+"""The maximum length of a text by which runs are filtered; longer ones fit no filter and no index."""
 _MOST_MESSAGE_CHARS: Final = 20_000
 
 
 @dataclass(slots=True)
 class RunParts:
-    """What is known of one run so far, its steps and failures by their keys."""
+    """The parts of one run that are known so far, with steps and failures by key."""
 
     run: RunMessage
     steps: dict[str, StepMessage] = field(default_factory=dict)
     failures: dict[str, FailureMessage] = field(default_factory=dict)
 
     def message(self) -> RunMessage:
-        """All of it as one run."""
+        """Return the parts as one run."""
         return replace(self.run, steps=tuple(self.steps.values()), failures=tuple(self.failures.values()))
 
 
 @dataclass(slots=True)
 class _Known(RunParts):
-    """What events tell of one run."""
+    """The parts of one run that are read from events."""
 
     ending: EventMessage | None = None
 
@@ -246,7 +247,7 @@ class _Known(RunParts):
         began = self.steps.get(key)
         started_us = began.started_us if began is not None else None
         if started_us is None:
-            # a duration may be any number that was sent, and a time is none before 1970
+            # The duration is untrusted input, so clamp it: a time may not be before 1970.
             started_us = max(0, event.ts_us - max(0, round((event.duration_ms or 0.0) * 1000)))
         self.steps[key] = StepMessage(
             step_id=_text(event.body.get("step_id")) or key,
@@ -268,7 +269,7 @@ class _Known(RunParts):
         self.failures.setdefault(failure.failure_id, failure)
 
     def classify(self, errors: dict[str, EventMessage]) -> None:
-        """Take the failure of a run that failed and does not say how from its error."""
+        """Add the failure of a failed run without a recorded one, from its error event."""
         ending = self.ending
         if ending is not None and not self.failures and self.run.status in _FAILED:
             error_id = _text(ending.body.get("error_id"))
@@ -286,7 +287,7 @@ _TAKERS: Final = {
 
 
 def runs_of_events(events: Iterable[EventMessage]) -> list[RunMessage]:
-    """The explicit runs that some events tell of, in the order in which they are met."""
+    """Return the explicit runs in some events, in order of their first event."""
     known: dict[str, _Known] = {}
     errors: dict[str, EventMessage] = {}
     for event in events:
@@ -306,7 +307,7 @@ def runs_of_events(events: Iterable[EventMessage]) -> list[RunMessage]:
 
 def _failure(event: EventMessage, failure_id: str) -> FailureMessage:
     body = event.body
-    # Of `run.failure` the code is what the event is named by, of `error` the class of the exception.
+    # `run.failure` has the code as its name; the name of an `error` is the class of the exception.
     code = event.name if event.kind == "run.failure" else body.get("failure_code")
     message = body.get("failure_message")
     return FailureMessage(
@@ -323,7 +324,7 @@ def _failure(event: EventMessage, failure_id: str) -> FailureMessage:
 
 
 def _text(value: object) -> str | None:
-    """A text or a number of a payload, as far as it can be looked for; None for anything else."""
+    """Return a number or text of a payload as text, cut to the length of a filter; None for other values."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
     return value[:_MOST_CHARS] if isinstance(value, str) and value else None

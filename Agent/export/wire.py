@@ -1,9 +1,8 @@
-"""The wire: an event as it may leave the machine, many as one body, and bodies back to values.
+"""The wire format: convert events to bodies of requests, and bodies back to messages.
 
-Without content an event leaves as its envelope and what `allowed.py` lets through; with content it leaves as
-it was recorded, which is after redaction. Reading judges again by the allow-list, and is total: whatever JSON
-comes in, a result or a `WireError` comes out. Nothing that the allow-list does not know gets past it unless
-the project takes content.
+Without content, an event is sent as its envelope and the values that `allowed.py` permits; with content, it
+is sent as recorded, that is after redaction. Reading applies the allow-list again, unless the project accepts
+content, and is total: any JSON gives a result or a `WireError`.
 """
 
 from __future__ import annotations
@@ -47,13 +46,13 @@ _OPTIONS: Final = orjson.OPT_NON_STR_KEYS
 def event_to_wire(
     event: Event, allowed: AllowList, *, content: bool = False, artifact_text: str | None = None
 ) -> bytes:
-    """One event as a JSON object.
+    """Encode one event as a JSON object.
 
     Args:
-        event: as the recording has it.
-        allowed: decides what may leave, and counts what may not.
-        content: let payload, message and state leave, too.
-        artifact_text: with content, what the artifact holds that the event tells of.
+        event: the recorded event.
+        allowed: determines the values that may leave, and counts the others.
+        content: include the whole payload, the message and the state.
+        artifact_text: with content, the text of the artifact of an `artifact.saved` event.
     """
     wire: dict[str, Any] = {
         "timestamp": event.timestamp,
@@ -86,7 +85,7 @@ def event_to_wire(
         sort = classify(error_type, error_module=module if isinstance(module, str) else None)
         payload.update(failure_type=sort[0].value, failure_code=sort[1].value)
     if content:
-        if "parent_run_id" in payload:  # called as that run is, whose id may leave as a digest
+        if "parent_run_id" in payload:  # must equal the id of the parent run, which may be sent as a digest
             payload["parent_run_id"] = allowed.identity(payload["parent_run_id"], "/extra/parent_run_id")
         wire["extra"] = payload
         _add_content(wire, event)
@@ -106,7 +105,7 @@ def _add_content(wire: dict[str, Any], event: Event) -> None:
 
 
 def _note_content(event: Event, allowed: AllowList) -> None:
-    """Count what stood beside the payload; messages of other kinds than `log` say what the payload says."""
+    """Count the dropped values outside the payload; only a `log` message adds something to its payload."""
     if event.kind == "log" and event.message:
         allowed.dropped.note("/message")
     if event.state:
@@ -114,7 +113,7 @@ def _note_content(event: Event, allowed: AllowList) -> None:
 
 
 def session_to_wire(info: SessionInfo) -> dict[str, Any]:
-    """What a body says of its session: its names and its time; host, arguments and settings stay here."""
+    """Return the session in a body: its names and start; host, arguments and settings are not sent."""
     wire: dict[str, Any] = {"session_uid": info.session_uid, "session_id": info.session_id}
     if info.started_at:
         wire["started_at"] = info.started_at
@@ -122,7 +121,7 @@ def session_to_wire(info: SessionInfo) -> dict[str, Any]:
 
 
 def encode_body(session: Mapping[str, Any], events: Sequence[bytes], *, content: bool = False) -> bytes:
-    """The body of `POST /v1/events` with these events, which `event_to_wire` made."""
+    """Return the body of `POST /v1/events` with events made by `event_to_wire`."""
     head = orjson.dumps({"wire_version": WIRE_VERSION, "content": content, "session": session})
     return b'%s,"events":[%s]}' % (head[:-1], b",".join(events))
 
@@ -138,19 +137,19 @@ _ENVELOPE: Final = frozenset(
     "agent_role code extra message state types".split()
 )
 _BESIDE: Final[dict[str, type]] = {"message": str, "state": dict, "types": dict, "artifact_text": str}
-"""What stands beside a payload where content is sent, by its type."""
+"""The values next to the payload that are sent as content, with their types."""
 _RESERVED: Final = frozenset({*_BESIDE, "logger", "code"})
 
 
 def read_batch(value: object, *, content: bool = False) -> tuple[Batch, Dropped]:
-    """The events of a body and the runs that they tell of, and what was left out of them, by path.
+    """Read the events of a body and their runs, and count the dropped values by path.
 
     Args:
-        value: what the body holds as JSON.
-        content: whether the project takes content; the body has to say as well that it sends some.
+        value: the body as JSON.
+        content: whether the project accepts content; it is kept only if the body also declares content.
 
     Raises:
-        WireError: the body is none. A single item that is none stands in `refused` instead.
+        WireError: the body is not in the wire format. A single invalid item is added to `refused` instead.
     """
     if not isinstance(value, dict):
         raise WireError("", "the body is not an object")
@@ -184,10 +183,10 @@ def read_batch(value: object, *, content: bool = False) -> tuple[Batch, Dropped]
 
 
 def read_run(value: object, *, content: bool = False) -> tuple[RunMessage, Dropped]:
-    """The run in a document of `POST /v1/runs`, and what was left out of it, by path.
+    """Read the run in a document of `POST /v1/runs`, and count the dropped values by path.
 
     Raises:
-        WireError: it is none, or lacks what a run must have.
+        WireError: the document is not a run, or a required field is missing.
     """
     allowed = AllowList()
     return run_of_document(value, allowed, content=content), allowed.dropped
@@ -293,7 +292,7 @@ def _digest(value: object, _path: str) -> str | None:
 
 
 def _columns(kind: str, body: dict[str, Any]) -> tuple[str | None, float | None, str | None]:
-    """Name, duration and outcome, taken out of a body; what is none of these in a payload stays in it."""
+    """Remove name, duration and outcome from a body and return them; invalid ones remain in the body."""
     key = KINDS[kind].about if kind in KINDS else ""
     name, outcome = body.get(key), body.get("outcome")
     name = str(body.pop(key)) if isinstance(name, str) or is_number(name, int, float) else None
@@ -306,9 +305,9 @@ def _columns(kind: str, body: dict[str, Any]) -> tuple[str | None, float | None,
 
 
 def _content(item: Mapping[str, Any], extra: Mapping[str, Any], allowed: AllowList) -> dict[str, Any]:
-    """The whole payload with what stood beside it, in values that any database takes.
+    """Return the whole payload with the values next to it, in a form that any database accepts.
 
-    A key of the payload that is called as something beside it is moves to `user.<key>`, as in the recording.
+    A payload key with the name of one of these values becomes `user.<key>`, as in the recording.
     """
     beside: dict[str, Any] = {}
     for key, of_type in _BESIDE.items():
@@ -323,7 +322,7 @@ def _content(item: Mapping[str, Any], extra: Mapping[str, Any], allowed: AllowLi
 
 
 def _plain(value: Any, depth: int) -> Any:
-    """The value without what a database refuses: NUL, halves of surrogates, integers over 64 bit, depth."""
+    """Remove what a database refuses: NUL, lone surrogates, integers over 64 bits and deep nesting."""
     if isinstance(value, str):
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
     if depth >= _MAX_DEPTH and isinstance(value, (dict, list)):

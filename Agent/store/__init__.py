@@ -1,4 +1,4 @@
-"""The database of the service: SQLite or PostgreSQL behind one schema. Names only; needs the extra."""
+"""Public names of the service's database: SQLite or PostgreSQL with one schema. Needs the extra."""
 
 from typing import TYPE_CHECKING
 

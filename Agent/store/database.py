@@ -1,6 +1,6 @@
-"""`Store`: one database, asked in transactions; `ReplayStore` also keeps checkpoints and replays.
+"""`Store`: one database, used in transactions; `ReplayStore` also stores checkpoints and replays.
 
-`pool.py` opens it, the modules beside it do the work.
+`pool.py` opens it; the other modules of this package contain the queries.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _Method = Callable[Concatenate[Any, Its], Given]
 
 
 def asked(question: _Asked[Its, Given]) -> _Method[Its, Given]:
-    """A question as a method of a store, which asks it over a connection of its own."""
+    """Convert a query function to a method of a store, which opens a connection for each call."""
 
     @wraps(question)
     def method(store: Store, /, *args: Its.args, **kwargs: Its.kwargs) -> Given:
@@ -61,7 +61,7 @@ def asked(question: _Asked[Its, Given]) -> _Method[Its, Given]:
 
 
 def told(change: _Asked[Its, Given]) -> _Method[Its, Given]:
-    """A change as a method of a store: it is committed when the method returns."""
+    """Convert a function that writes to a method of a store, which commits before it returns."""
 
     @wraps(change)
     def method(store: Store, /, *args: Its.args, **kwargs: Its.kwargs) -> Given:
@@ -72,11 +72,11 @@ def told(change: _Asked[Its, Given]) -> _Method[Its, Given]:
 
 
 _TURN_S: Final = 20.0
-"""How long a writer waits for those before it, of which each may wait as long for another process."""
+"""The seconds that a writer waits for earlier ones, each of which may wait as long for another process."""
 
 
 class _Turn:
-    """One writer after the other, none of which waits for ever."""
+    """A lock for one writer at a time, with a timeout."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -90,12 +90,12 @@ class _Turn:
 
 
 class Store:
-    """One database in one role; safe for threads. Errors of the database come out as SQLAlchemy raises them.
+    """One database in one role; thread-safe. Errors of the database are raised as SQLAlchemy's exceptions.
 
     Args:
         engine: the connections, with the rights of the role.
-        role: what may be done.
-        url: shown to people, without its password.
+        role: the permitted operations.
+        url: the URL for display, without its password.
     """
 
     def __init__(self, engine: Engine, role: Role, url: str) -> None:
@@ -103,12 +103,12 @@ class Store:
         self.url = url
         self.engine = engine
         self._months = Months()
-        # SQLite takes one writer at a time; who waits here does not wait in its busy loop
+        # SQLite allows one writer at a time; waiting for this lock avoids SQLite's busy loop.
         one_writer = engine.dialect.name == "sqlite"
         self._turn: AbstractContextManager[Any] = _Turn() if one_writer else nullcontext()
 
     def close(self) -> None:
-        """Closes all connections; of SQLite the whole database is in its one file then."""
+        """Close all connections; an SQLite database is then completely in its one file."""
         if self.role is not Role.QUERY and self.engine.dialect.name == "sqlite":
             fold_log(self.engine)
         self.engine.dispose()
@@ -120,12 +120,12 @@ class Store:
         self.close()
 
     def ping(self) -> None:
-        """Asks the database for nothing; raises where it does not answer."""
+        """Run a trivial query; raises if the database does not respond."""
         with self.engine.connect() as connection:
             connection.execute(text("SELECT 1"))
 
     def read_only_by(self) -> str | None:
-        """What keeps this store from writing: `file`, `role` or `transaction`; None where nothing does."""
+        """Return what prevents writes: `file`, `role` or `transaction`; None if the store may write."""
         if self.role is not Role.QUERY:
             return None
         if self.engine.dialect.name == "sqlite":
@@ -142,7 +142,7 @@ class Store:
         runs: Sequence[RunRow] = (),
         session_id: str | None = None,
     ) -> Ingested:
-        """Stores what is new of a batch; when it returns, that is committed."""
+        """Store the new parts of a batch; they are committed when this returns."""
         ids = [run.run_id for run in runs if run.steps] + [event.session_uid for event in events]
         if self.engine.dialect.name == "postgresql":
             for month in self._months.missing(set(ids), datetime.now(UTC)):
@@ -182,7 +182,7 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A connection in a transaction, which is committed where the block ends well."""
+        """Yield a connection in a transaction, which is committed if the block does not raise."""
         if self.role is Role.QUERY:
             raise UsageError(
                 "this store was opened for queries", remedy='open it with role="ingest" or "admin"'
@@ -195,24 +195,24 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class SentSession:
-    """The session that a trace's events were sent in."""
+    """The session with the events of a trace."""
 
     session_uid: str | None
-    """None of a run of which no events were sent."""
+    """None for a run without stored events."""
     run_id: str | None
-    """None of a session's root run."""
+    """None for a session's root run."""
     events: int = 0
     first_us: int | None = None
-    """When the first of them happened."""
+    """The time of the first event."""
 
 
 def checkpoint_id_of(trace_id: str, step_id: str, agent_id: str | None) -> str:
-    """The id of a checkpoint: for people where its parts are plain, and in a URL as it is."""
+    """Return the id of a checkpoint, which is valid in a URL and readable if its parts are plain."""
     return ":".join([trace_id, safe_name(step_id), *([] if agent_id is None else [safe_name(agent_id)])])
 
 
 def find_sent(connection: Connection, project: Project, trace_id: str) -> SentSession | None:
-    """Where the events of a run are, or of a session by its UUID; None where neither is known."""
+    """Return the session of a run, or of a session's UUID; None if neither is stored."""
     run = find_run(connection, project, trace_id)
     session_uid = trace_id if run is None else run["session_uid"]
     found = None
@@ -224,7 +224,7 @@ def find_sent(connection: Connection, project: Project, trace_id: str) -> SentSe
 
 
 def add_checkpoints(connection: Connection, project: Project, rows: Sequence[CheckpointRow]) -> list[str]:
-    """Keeps those that are not there yet, behind those that are; the ids that are new."""
+    """Store the checkpoints that are missing, after the existing ones; return the new ids."""
     found = connection.execute(
         select(CHECKPOINTS.c.checkpoint_id).where(
             CHECKPOINTS.c.project_id == project.project_id,
@@ -251,7 +251,7 @@ def add_checkpoints(connection: Connection, project: Project, rows: Sequence[Che
 def list_checkpoints(
     connection: Connection, project: Project, run_id: str, *, limit: int = 200, cursor: str | None = None
 ) -> Page:
-    """The checkpoints of a run in order, without their states."""
+    """Return a page of the checkpoints of a run, in order, without their states."""
     statement = rows_of(CHECKPOINTS, project, "state", "state_types", run_id=run_id)
     order = CHECKPOINTS.c.position, CHECKPOINTS.c.checkpoint_id
     return read_page(connection, statement, *order, limit=limit, cursor=cursor)
@@ -260,7 +260,7 @@ def list_checkpoints(
 def find_checkpoint(
     connection: Connection, project: Project, checkpoint_id: str
 ) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """A checkpoint with its state, and the last one of the same run and agent; None if there is none."""
+    """Return a checkpoint with its state, and the last one of the same run and agent; None if missing."""
     found = plain_rows(connection, rows_of(CHECKPOINTS, project, checkpoint_id=checkpoint_id))
     if not found:
         return None
@@ -275,7 +275,7 @@ def find_checkpoint(
 
 
 def delete_checkpoint(connection: Connection, project: Project, checkpoint_id: str) -> bool:
-    """Removes one; False where there was none."""
+    """Delete a checkpoint; return False if it was missing."""
     gone = connection.execute(
         delete(CHECKPOINTS).where(
             CHECKPOINTS.c.project_id == project.project_id, CHECKPOINTS.c.checkpoint_id == checkpoint_id
@@ -285,12 +285,12 @@ def delete_checkpoint(connection: Connection, project: Project, checkpoint_id: s
 
 
 def begin_replay(connection: Connection, project: Project, row: ReplayRow) -> None:
-    """Keeps that a replay begins."""
+    """Store a replay at its start."""
     connection.execute(insert(REPLAYS).values(**asdict(row), project_id=project.project_id))
 
 
 def end_replay(connection: Connection, project: Project, replay_id: str, values: Mapping[str, Any]) -> None:
-    """Keeps how a replay ended: `status`, `finished_us`, and `result` or `problem` as JSON texts."""
+    """Store the end of a replay: `status`, `finished_us`, and `result` or `problem` as JSON texts."""
     connection.execute(
         update(REPLAYS)
         .where(REPLAYS.c.project_id == project.project_id, REPLAYS.c.replay_id == replay_id)
@@ -299,14 +299,14 @@ def end_replay(connection: Connection, project: Project, replay_id: str, values:
 
 
 def find_replay(connection: Connection, project: Project, replay_id: str) -> dict[str, Any] | None:
-    """One replay, None if there is none."""
+    """Return one replay, None if it is missing."""
     return next(iter(plain_rows(connection, rows_of(REPLAYS, project, replay_id=replay_id))), None)
 
 
 def list_replays(
     connection: Connection, project: Project, run_id: str, *, limit: int = 50, cursor: str | None = None
 ) -> Page:
-    """The replays of a run, newest first, without what they gave."""
+    """Return a page of the replays of a run, newest first, without their results."""
     statement = rows_of(REPLAYS, project, "result", run_id=run_id)
     order = REPLAYS.c.created_us, REPLAYS.c.replay_id
     return read_page(connection, statement, *order, limit=limit, cursor=cursor, newest_first=True)
@@ -320,7 +320,7 @@ def _is_uuid(text: str) -> bool:
 
 
 class ReplayStore(Store):
-    """One database in the role of replays; `open_store(url, role="replay")` gives it."""
+    """One database in the role of replays; `open_store(url, role="replay")` returns it."""
 
     find_sent = asked(find_sent)
     add_checkpoints = told(add_checkpoints)
@@ -333,6 +333,6 @@ class ReplayStore(Store):
     list_replays = asked(list_replays)
 
     def sent_events(self, project: Project, session_uid: str) -> Iterator[dict[str, Any]]:
-        """All events of a session, oldest first; a page is in memory at a time, and no connection is held."""
+        """Yield all events of a session, oldest first, page by page; no connection is open between pages."""
         wanted = EventFilter(session_uid=session_uid)
         return all_items(lambda cursor: self.list_events(project, wanted, limit=MAX_LIMIT, cursor=cursor))

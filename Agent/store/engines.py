@@ -1,4 +1,4 @@
-"""Connections to either database, each role with the rights that it needs; the schema, brought up to date."""
+"""Connections to both databases, with the rights that each role needs, and the migration of the schema."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE
 from Agent.version import __version__
 
 READER_ROLE: Final = "agent_trace_reader"
-"""The role of PostgreSQL that queries take on; it holds SELECT and nothing else."""
+"""The PostgreSQL role of queries; it has only the right SELECT."""
 
 WRITES: Final = "agent_trace_writes"
-"""The execution option of a connection that is going to write."""
+"""The execution option of a connection that will write."""
 
 _FILE: Final = "agent_trace_file"
 _FOLD_MS: Final = 1_000
@@ -41,12 +41,12 @@ _POSTGRES_NAMES: Final = frozenset({"postgres", "postgresql", "postgresql+psycop
 
 
 class Role(StrEnum):
-    """What a store may do."""
+    """The permitted operations of a store."""
 
     INGEST = "ingest"
     """Write events and runs."""
     QUERY = "query"
-    """Read; the database itself refuses anything else."""
+    """Read; the database refuses all other operations."""
     REPLAY = "replay"
     """Read events, and write checkpoints and replays."""
     ADMIN = "admin"
@@ -54,10 +54,10 @@ class Role(StrEnum):
 
 
 def parse_url(database_url: str) -> URL:
-    """The URL of a database that this package works with; a bare path is a file of SQLite.
+    """Parse the URL of a supported database; a path is an SQLite file.
 
     Raises:
-        UsageError: it names no database of these.
+        UsageError: it is not the URL of a supported database.
     """
     remedy = "give sqlite:////path/to/file.db or postgresql://user@host/database"
     if "://" not in database_url:
@@ -78,12 +78,12 @@ def parse_url(database_url: str) -> URL:
 
 
 def shown_url(url: URL) -> str:
-    """The URL as people write it, without its password."""
+    """Return the URL for display, without its password."""
     return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
 
 
 def make_engine(url: URL, role: Role) -> Engine:
-    """A pool of connections with the rights of that role."""
+    """Make a pool of connections with the rights of a role."""
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(Path(str(url.database)), role)
     return _postgres_engine(url, role)
@@ -111,7 +111,7 @@ def _sqlite_engine(path: Path, role: Role) -> Engine:
             connection.execute("PRAGMA query_only = ON")
         else:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")  # what was answered outlives a loss of power
+            connection.execute("PRAGMA synchronous = FULL")  # confirmed data survives a power failure
         connection.execute("PRAGMA trusted_schema = OFF")
         return connection
 
@@ -130,21 +130,22 @@ def _sqlite_engine(path: Path, role: Role) -> Engine:
 
     @event.listens_for(engine, "checkout")
     def compare(_connection: Any, record: Any, _proxy: Any) -> None:
-        # what is written to a file that was removed or replaced is lost, however well it is committed
+        # Even committed data is lost if it was written to a file that has been removed or replaced.
         if record.info[_FILE] != _identity(path):
             raise DisconnectionError(f"{path} was removed or replaced")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
         writes = connection.get_execution_options().get(WRITES, False)
-        # who will write asks for it at once: two that read first could not both go on to write
+        # A writer takes the write lock at once: of two transactions that read first, only one could then
+        # write.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file is there; None where there is none."""
+    """Return device and inode of a file; None if it is missing."""
     try:
         found = path.stat()
     except OSError:
@@ -153,30 +154,30 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def fold_log(engine: Engine) -> None:
-    """Brings SQLite's log of new rows into the database's file, so that the file alone is a whole copy.
+    """Write SQLite's write-ahead log into the database file, so that the file alone is a complete copy.
 
-    The last connection that closes would do it, unless it may only read. Where another process reads an older
-    state for longer than a second, the log stays, and nothing is lost.
+    SQLite does this when the last connection closes, unless that is read-only. If another process reads an
+    older snapshot for more than 1 s, the log remains, and nothing is lost.
     """
     try:
         connection = engine.raw_connection()
     except sqlite3.Error:
-        return  # the file was removed, and what is in the log with it
+        return  # the file was removed, and the log with it
     try:
         connection.execute(f"PRAGMA busy_timeout = {_FOLD_MS}")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.Error:
-        return  # the file is gone, or cannot be written any more: nothing of it can be brought anywhere
+        return  # the file was removed, or is no longer writable
     finally:
         connection.close()
 
 
 def _make_file(path: Path) -> None:
-    """The database's file, for the user alone; SQLite gives the files beside it the same mode."""
+    """Create the database file with access for the user only; SQLite uses its mode for the other files."""
     for directory in reversed(path.absolute().parents):
         directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-    # A file that is there is not opened: closing it would give up the locks that this process holds on it by
-    # other connections, and the next process to leave would remove the file of new rows under them.
+    # An existing file must not be opened: closing it would release the POSIX locks of this process's other
+    # connections, and the next process to close the database would then delete the log while they use it.
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE))
 
@@ -214,7 +215,7 @@ def _postgres_engine(url: URL, role: Role) -> Engine:
 
 
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")
-_LOCK_NUMBER: Final = 0x6167_7472  # "agtr": any number that others are unlikely to take
+_LOCK_NUMBER: Final = 0x6167_7472  # "agtr": a number that other programs are unlikely to use
 
 
 def _config() -> Config:
@@ -224,7 +225,7 @@ def _config() -> Config:
 
 
 def migrate(connection: Connection) -> None:
-    """Brings the schema to this package's version; processes that come together wait for each other.
+    """Migrate the schema to this package's version; concurrent processes wait for each other.
 
     Raises:
         InputError: a newer version of this package wrote the database.
@@ -241,10 +242,10 @@ def migrate(connection: Connection) -> None:
 
 
 def check_version(connection: Connection) -> None:
-    """Passes where the schema is of this package's version.
+    """Check that the schema has this package's version.
 
     Raises:
-        InputError: there is no schema yet, or it is of another version.
+        InputError: the schema is missing or has another version.
     """
     current = _current(connection)
     if current is None:
@@ -261,7 +262,7 @@ def check_version(connection: Connection) -> None:
 
 
 def schema_sql() -> str:
-    """The whole schema as SQL for PostgreSQL, as `schema.sql` beside this module holds it."""
+    """Return the whole schema as SQL for PostgreSQL, the content of `schema.sql` in this directory."""
     config = _config()
     output = io.StringIO()
     config.attributes["output"] = output

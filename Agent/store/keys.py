@@ -1,4 +1,4 @@
-"""Projects, and the API keys that open them; only a hash of a key is stored."""
+"""Projects and their API keys; only a hash of a key is stored."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
 def add_project(connection: Connection, name: str) -> Project:
-    """The project of that name, made where there was none.
+    """Return the project of that name; create it if it is missing.
 
     Raises:
-        UsageError: the name is none.
+        UsageError: the name is not valid.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
@@ -36,17 +36,17 @@ def add_project(connection: Connection, name: str) -> Project:
     if found is None:
         statement = insert_into(connection, PROJECTS)
         statement = statement.values(name=name, content_allowed=False, created_us=now_us())
-        # another process may make it at the same time
+        # Another process may create it at the same time.
         connection.execute(statement.on_conflict_do_nothing(index_elements=["name"]))
         found = find_project(connection, name)
     return found
 
 
 def find_project(connection: Connection, name: str) -> Project:
-    """The project of that name.
+    """Return the project of that name.
 
     Raises:
-        InputError: there is none.
+        InputError: it is missing.
     """
     found = _find(connection, name)
     if found is None:
@@ -57,15 +57,15 @@ def find_project(connection: Connection, name: str) -> Project:
 
 
 def list_projects(connection: Connection) -> list[Project]:
-    """All of them, by name."""
+    """Return all projects, sorted by name."""
     return [_project(row) for row in connection.execute(select(PROJECTS).order_by(PROJECTS.c.name))]
 
 
 def set_content(connection: Connection, name: str, *, allowed: bool) -> Project:
-    """Lets a project store content from now on, or no longer; what is stored stays.
+    """Set whether a project accepts content from now on; stored content is kept.
 
     Raises:
-        InputError: there is no project of that name.
+        InputError: the project is missing.
     """
     project = find_project(connection, name)
     connection.execute(
@@ -91,7 +91,7 @@ _LABEL_CHARS: Final = 100
 
 
 class Scope(StrEnum):
-    """What a key is good for."""
+    """The permissions of a key."""
 
     INGEST = "ingest"
     QUERY = "query"
@@ -99,7 +99,7 @@ class Scope(StrEnum):
 
 
 class ApiKey(NamedTuple):
-    """One key, as lists show it."""
+    """One key, without its secret."""
 
     key_id: str
     project: str
@@ -110,14 +110,14 @@ class ApiKey(NamedTuple):
 
 
 class IssuedKey(NamedTuple):
-    """A new key: the one moment in which its token is known."""
+    """A new key with its token, which is available only now."""
 
     key: ApiKey
     token: str
 
 
 class Grant(NamedTuple):
-    """What the holder of a token may do."""
+    """The permissions of the holder of a token."""
 
     key_id: str
     project: Project
@@ -127,10 +127,10 @@ class Grant(NamedTuple):
 def issue_key(
     connection: Connection, project_name: str, scopes: Iterable[Scope], *, label: str = ""
 ) -> IssuedKey:
-    """Makes a key of a project, and the project where it is not there yet.
+    """Create a key of a project, and the project if it is missing.
 
     Raises:
-        UsageError: no scope, a label that is too long, or a project's name that is none.
+        UsageError: no scope, a label that is too long, or an invalid project name.
     """
     granted = frozenset(scopes)
     if not granted:
@@ -155,7 +155,7 @@ def issue_key(
 
 
 def list_keys(connection: Connection) -> list[ApiKey]:
-    """All keys, revoked ones too, oldest first."""
+    """Return all keys, including revoked ones, oldest first."""
     rows = connection.execute(
         select(API_KEYS, PROJECTS.c.name.label("project"))
         .join(PROJECTS, PROJECTS.c.project_id == API_KEYS.c.project_id)
@@ -168,12 +168,12 @@ def list_keys(connection: Connection) -> list[ApiKey]:
 
 
 def revoke_key(connection: Connection, key_id: str) -> ApiKey:
-    """Ends a key; it is refused from the next request on. One that was revoked before stays so.
+    """Revoke a key; it is refused from the next request on. Revoking it again changes nothing.
 
     Raises:
         InputError: no key with that id.
     """
-    # what people paste is often the whole token; its id is enough, and nothing of it is repeated
+    # Users often paste the whole token: use the id in it, and never print the secret part.
     token = _TOKEN.fullmatch(key_id)
     wanted = token[1] if token else key_id
     connection.execute(
@@ -188,7 +188,7 @@ def revoke_key(connection: Connection, key_id: str) -> ApiKey:
 
 
 def authenticate(connection: Connection, token: str) -> Grant | None:
-    """What a token is good for, None where it is none, unknown or revoked."""
+    """Return the permissions of a token; None if it is malformed, unknown or revoked."""
     match = _TOKEN.fullmatch(token)
     if match is None:
         return None
@@ -197,7 +197,7 @@ def authenticate(connection: Connection, token: str) -> Grant | None:
         .join(PROJECTS, PROJECTS.c.project_id == API_KEYS.c.project_id)
         .where(API_KEYS.c.key_id == match[1])
     ).first()
-    # compared also where no row is, so that time tells nothing about which ids there are
+    # Also compare if no row was found, so that the response time does not reveal which ids exist.
     same = hmac.compare_digest(_digest(match[2]), row.digest if row is not None else "0" * 64)
     if row is None or not same or row.revoked_us is not None:
         return None
@@ -210,5 +210,5 @@ def _scopes(text: str) -> frozenset[Scope]:
 
 
 def _digest(secret: str) -> str:
-    """A plain digest will do: the secret is 256 random bits, which nobody can try out."""
+    """Hash a secret; a plain SHA-256 is enough, since 256 random bits cannot be guessed."""
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,7 +1,8 @@
-"""`create_pool`: a database of the service as `CheckpointManager` and `ReplayExecutor` take it.
+"""`create_pool`: a database of the service, in the form that `CheckpointManager` and `ReplayExecutor` accept.
 
-A run that is asked for is made a session under a root of the pool's own, with its checkpoints; what is made
-or removed there is kept in the database. So user code replays in its own process what a team has sent.
+A requested run is rebuilt as a session with its checkpoints, under a temporary root of the pool; checkpoints
+added or removed there are also changed in the database. So user code can replay, in its process, runs that a
+team has sent.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _NO_UID: Final = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A session under the root, with how many events it was made of and what its root run is called."""
+    """A session under the root, with its number of events and the id of its root run in the database."""
 
     made: StoredSession
     events: int
@@ -48,13 +49,13 @@ class _Made:
 
 
 class Pool:
-    """Connections to one project of a database; `await` opens it, as `async with` does.
+    """Connections to one project of a database; `await` or `async with` opens it.
 
     Args:
-        database_url: see `open_store`. One that is elided, `postgresql://...`, means that of the environment
+        database_url: see `open_store`. The literal `postgresql://...` means the value of the environment
             variable AGENT_TRACE_DATABASE.
-        project: whose runs.
-        trace_root: where runs are looked up that the database does not know; the one configured without it.
+        project: the project of the runs.
+        trace_root: the root of runs that the database does not have; default: the configured one.
     """
 
     def __init__(
@@ -80,12 +81,12 @@ class Pool:
         await self.close()
 
     async def close(self) -> None:
-        """Closes all connections, and removes what was made of runs here."""
+        """Close all connections, and remove the rebuilt sessions."""
         await asyncio.to_thread(self._close)
 
     @property
     def trace_root(self) -> Path:
-        """Where the runs that were asked for are.
+        """Return the root of the rebuilt sessions.
 
         Raises:
             UsageError: the pool is not open.
@@ -96,17 +97,17 @@ class Pool:
 
     @property
     def local_root(self) -> Path:
-        """Where runs of this machine are looked up."""
+        """Return the root of the runs of this machine."""
         return default_root() if self._local_root is None else self._local_root
 
     @property
     def name(self) -> str:
-        """The database as errors name it, without a password, and the project."""
+        """Return the database, without a password, and the project, for error messages."""
         store, project = self._known()
         return f"the database {store.url} (project {project.name})"
 
     def bring(self, trace_id: str) -> None:
-        """Makes sure that a run is under the root as the database knows it; nothing where that knows none."""
+        """Rebuild a run under the root, or update it; do nothing if the database does not have it."""
         store, project = self._known()
         with self._lock:
             sent = store.find_sent(project, trace_id)
@@ -120,7 +121,7 @@ class Pool:
                 self._ids[trace_id] = ids
 
     def keep(self, session: Path, infos: list[CheckpointInfo]) -> None:
-        """Keeps checkpoints that were made under the root in the database.
+        """Store checkpoints that were made under the root in the database.
 
         Raises:
             UsageError: the project stores no content.
@@ -141,7 +142,7 @@ class Pool:
                 self._ids[row.run_id] = [each["checkpoint_id"] for each in self._checkpoints(row.run_id)]
 
     def drop(self, session: Path, info: CheckpointInfo) -> None:
-        """Removes a checkpoint from the database that was removed under the root."""
+        """Remove a checkpoint, which was removed under the root, from the database."""
         store, project = self._known()
         trace_id = self._trace_id(session, info)
         checkpoint_id = checkpoint_id_of(trace_id, info.step_id, info.agent_id)
@@ -152,7 +153,7 @@ class Pool:
     def keep_replay(
         self, session: Path, info: CheckpointInfo, replay_id: str, report: Mapping[str, Any]
     ) -> None:
-        """Keeps what a replay gave in the database, where the service answers it, too."""
+        """Store the result of a replay in the database, so that the service can return it too."""
         store, project = self._known()
         trace_id = self._trace_id(session, info)
         at_us = now_us()
@@ -179,7 +180,7 @@ class Pool:
                     remedy="give the full URL, or set the variable",
                 )
         store = open_store(url, role="replay")
-        assert isinstance(store, ReplayStore)  # noqa: S101 - that is what the role gives
+        assert isinstance(store, ReplayStore)  # noqa: S101 - the role determines the class
         try:
             self._project = store.find_project(self._name)
             self._place = tempfile.TemporaryDirectory(prefix="agent-trace-pool-")
@@ -214,7 +215,7 @@ class Pool:
         )
 
     def _session_of(self, trace_id: str, sent: SentSession, listed: list[dict[str, Any]]) -> Path:
-        """The directory of a run's session, rebuilt where events came since it was made."""
+        """Return the directory of a run's session, rebuilt if the database has more events than before."""
         store, project = self._known()
         key = sent.session_uid if sent.events and sent.session_uid else f"of {trace_id}"
         before = self._sessions.get(key)
@@ -231,12 +232,12 @@ class Pool:
         return made.path
 
     def _restore(self, session: Path, run_id: str, listed: list[dict[str, Any]]) -> None:
-        """Lets the store of a session hold those checkpoints of a run that the database holds."""
+        """Make the checkpoints of a run in the local session equal to those in the database."""
         store, project = self._known()
         make_run_dir(session, run_id)
-        checkpoints_dir(session, run_id).mkdir(DIRECTORY_MODE, exist_ok=True)  # by which the run is found
+        checkpoints_dir(session, run_id).mkdir(DIRECTORY_MODE, exist_ok=True)  # identifies the run
         with LocalCheckpointStore(session) as local:
-            with contextlib.suppress(RunNotFound):  # it has none yet
+            with contextlib.suppress(RunNotFound):  # the run has no checkpoints yet
                 local.delete_checkpoints(run_id)
             for row in listed:
                 found = store.find_checkpoint(project, row["checkpoint_id"])
@@ -244,7 +245,7 @@ class Pool:
                     local.save_checkpoint(restored_checkpoint(run_id, found[0]))
 
     def _trace_id(self, session: Path, info: CheckpointInfo) -> str:
-        """What the database calls the run of a checkpoint: its id, or the session's UUID."""
+        """Return the database's id of the run of a checkpoint: the run id, or the session's UUID."""
         if info.run_id != ROOT_RUN:
             return info.run_id
         return next(each.trace_id for each in self._sessions.values() if each.made.path == session)
@@ -253,19 +254,19 @@ class Pool:
 def create_pool(
     database_url: str, *, project: str = "default", trace_root: str | os.PathLike[str] | None = None
 ) -> Pool:
-    """A database of the service for replays in this process; await what this gives, or enter it.
+    """Make a pool for replays in this process; `await` it or use it with `async with`.
 
-    A run that the database does not know is looked up under `trace_root`: what this machine recorded. Its
-    checkpoints and replays stay there, since nothing of a machine is sent unasked.
+    Runs that the database does not have are read from `trace_root`, which has the runs of this machine. Their
+    checkpoints and replays are stored there, since nothing is sent without a request.
 
     Args:
         database_url: `sqlite:////path/file.db`, a path, or `postgresql://user@host/database`.
-        project: whose runs.
-        trace_root: of this machine's runs; the one configured, then ./trace without it.
+        project: the project of the runs.
+        trace_root: the root of this machine's runs; default: the configured one, else ./trace.
 
     Raises:
-        UsageError: the URL names no database that is supported.
-        InputError: it does not open, or has no such project.
+        UsageError: the URL is not that of a supported database.
+        InputError: the database does not open, or the project is missing.
     """
     return Pool(database_url, project, trace_root)
 
@@ -276,16 +277,16 @@ def _row(trace_id: str, position: int, info: CheckpointInfo, local: LocalCheckpo
 
 
 def open_store(database_url: str, *, role: Role | str = Role.INGEST) -> Store:
-    """A database, brought to this package's version by the roles that write.
+    """Open a database; roles that write first migrate it to this package's version.
 
     Args:
         database_url: `sqlite:////path/file.db`, a path, or `postgresql://user@host/database`.
-        role: `ingest`, `admin`, `replay` (which gives a `ReplayStore`), or `query`, which the database itself
-            keeps from writing.
+        role: `ingest`, `admin`, `replay` (which returns a `ReplayStore`), or `query`, for which the database
+            refuses all writes.
 
     Raises:
-        UsageError: the URL names no database that is supported.
-        InputError: it does not answer, is no database, is of another version, or has nothing to query yet.
+        UsageError: the URL is not that of a supported database. InputError: the database does not respond, is
+        not a database, has another version, or has no tables yet.
     """
     wanted = Role(role)
     url = parse_url(database_url)
@@ -326,6 +327,6 @@ def _prepare(engine: Engine, role: Role) -> None:
 
 
 def _first_line(error: DBAPIError) -> str:
-    """What the database says, without the statement and without more than a line."""
+    """Return the first line of the database's error message, without the statement."""
     said = str(error.orig).strip().splitlines()
     return said[0][:200] if said else type(error).__name__

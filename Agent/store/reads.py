@@ -1,4 +1,4 @@
-"""What the service asks of its database: events, runs, counts, error groups and journeys."""
+"""The queries of the service: events, runs, counts, error groups and journeys."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ from Agent.store.schema import (
 _MAX_FAILURES: Final = 1_000
 _MOST_LINKED: Final = 5_000
 _MOST_NAMED: Final = 5_000
-"""Below the number of parameters that either database takes; of more the first are looked for."""
+"""The most ids in a query, below the parameter limits of both databases; further ids are ignored."""
 
 
 def list_runs(
     connection: Connection, project: Project, wanted: RunFilter, *, limit: int = 50, cursor: str | None = None
 ) -> Page:
-    """Runs, newest first."""
+    """Return a page of runs, newest first."""
     statement = narrowed_runs(rows_of(RUNS, project), wanted)
     order = RUNS.c.listed_us, RUNS.c.run_id
     return read_page(connection, statement, *order, limit=limit, cursor=cursor, newest_first=True)
 
 
 def narrowed_runs(statement: Select[Any], wanted: RunFilter) -> Select[Any]:
-    """Those of the runs in a statement that are meant."""
+    """Add a filter to a statement over runs."""
     names = ("agent_id", "agent_version", "status", "failure_type", "failure_code", "session_uid")
     return _narrowed(statement, RUNS.c.listed_us, wanted, names)
 
@@ -65,7 +65,7 @@ def narrowed_runs(statement: Select[Any], wanted: RunFilter) -> Select[Any]:
 def _narrowed(
     statement: Select[Any], time: Column[Any], wanted: RunFilter | EventFilter, names: Iterable[str]
 ) -> Select[Any]:
-    """The rows of a statement with these values, of the time that is meant."""
+    """Add conditions for these columns and the time to a statement."""
     for name in names:
         if (value := getattr(wanted, name)) is not None:
             statement = statement.where(time.table.c[name] == value)
@@ -77,20 +77,20 @@ def _narrowed(
 
 
 def find_run(connection: Connection, project: Project, run_id: str) -> dict[str, Any] | None:
-    """One run, None where the project has none of that id."""
+    """Return one run, None if the project does not have it."""
     return next(iter(plain_rows(connection, rows_of(RUNS, project, run_id=run_id))), None)
 
 
 def list_steps(
     connection: Connection, project: Project, run_id: str, *, limit: int = 200, cursor: str | None = None
 ) -> Page:
-    """The steps of a run, in order."""
+    """Return a page of the steps of a run, in order."""
     order = STEPS.c.position, STEPS.c.step_key
     return read_page(connection, rows_of(STEPS, project, run_id=run_id), *order, limit=limit, cursor=cursor)
 
 
 def list_failures(connection: Connection, project: Project, run_id: str) -> list[dict[str, Any]]:
-    """The failures of a run, in order; at most a thousand."""
+    """Return the failures of a run, in order; at most 1,000."""
     order = FAILURES.c.occurred_us.nulls_last(), FAILURES.c.failure_id
     found = rows_of(FAILURES, project, run_id=run_id).order_by(*order).limit(_MAX_FAILURES)
     return plain_rows(connection, found)
@@ -104,10 +104,10 @@ def list_events(
     limit: int = 200,
     cursor: str | None = None,
 ) -> Page:
-    """Events of a session or of a run, oldest first; one agent's are its journey.
+    """Return a page of events of a session or run, oldest first; the events of one agent are its journey.
 
     Raises:
-        UsageError: neither a session nor a run is named.
+        UsageError: neither a session nor a run is given.
     """
     if wanted.session_uid is None and wanted.run_id is None:
         raise UsageError("events are read by session or by run", remedy="give session_uid or run_id")
@@ -118,10 +118,10 @@ def list_events(
 def narrowed_events(
     connection: Connection, statement: Select[Any], project: Project, wanted: EventFilter
 ) -> Select[Any]:
-    """Those of the events in a statement over a project's that are meant."""
+    """Add a filter to a statement over the events of a project."""
     session_uid = wanted.session_uid
     if session_uid is None and wanted.run_id is not None:
-        # the session says in which partition a run's events lie
+        # The session determines the partition of a run's events.
         run = find_run(connection, project, wanted.run_id)
         session_uid = run["session_uid"] if run is not None else None
     if session_uid is not None:
@@ -134,7 +134,7 @@ def narrowed_events(
 def list_sessions(
     connection: Connection, project: Project, *, limit: int = 50, cursor: str | None = None
 ) -> Page:
-    """Sessions, newest first."""
+    """Return a page of sessions, newest first."""
     order = SESSIONS.c.first_us, SESSIONS.c.session_uid
     return read_page(
         connection, rows_of(SESSIONS, project), *order, limit=limit, cursor=cursor, newest_first=True
@@ -144,7 +144,7 @@ def list_sessions(
 def events_by_id(
     connection: Connection, project: Project, session_uid: str, ids: Collection[str]
 ) -> list[dict[str, Any]]:
-    """Those of the ids that are stored, of the first 5,000; about 16 MiB of them."""
+    """Return the stored events of the first 5,000 ids, up to about 16 MiB."""
     wanted = rows_of(EVENTS, project, session_uid=session_uid).where(EVENTS.c.event_id.in_(_named(ids)))
     return rows_within(connection, wanted)[0]
 
@@ -152,7 +152,7 @@ def events_by_id(
 def events_of_agent(
     connection: Connection, project: Project, session_uid: str, agent_id: str, *, since_us: int, until_us: int
 ) -> list[dict[str, Any]]:
-    """What an agent did in a stretch of time, newest first; the newest 5,000 of it."""
+    """Return the newest 5,000 events of an agent in a time range, newest first."""
     wanted = rows_of(EVENTS, project, session_uid=session_uid, agent_id=agent_id)
     return _newest_events(connection, wanted, since_us, until_us)
 
@@ -167,7 +167,7 @@ def events_of_spans(
     since_us: int,
     until_us: int,
 ) -> list[dict[str, Any]]:
-    """The spans `around` themselves, and what happened right in those of `within`, in a stretch of time."""
+    """Return the spans `around` and the direct children of the spans `within`, in a time range."""
     linked = or_(EVENTS.c.span_id.in_(_named(around)), EVENTS.c.parent_span_id.in_(_named(within)))
     wanted = rows_of(EVENTS, project, session_uid=session_uid).where(linked)
     return _newest_events(connection, wanted, since_us, until_us)
@@ -186,13 +186,13 @@ def _named(names: Collection[str]) -> list[str]:
 
 
 SAMPLED_RUNS: Final = 10_000
-"""Latencies are of the steps of so many of the newest runs, so that the question stays bounded."""
+"""The number of newest runs whose latencies are computed, so that the cost of the query is bounded."""
 
 _MAX_GROUPS: Final = 100
 
 
 def count_runs(connection: Connection, project: Project, wanted: RunFilter) -> dict[str, Any]:
-    """Counts over all runs that are meant, and latencies over the newest of them."""
+    """Return counts over all matching runs, and latencies over the newest of them."""
 
     def counted(*by: ColumnElement[Any], more: Sequence[ColumnElement[Any]] = ()) -> list[dict[str, Any]]:
         number = func.count().label("runs")
@@ -218,7 +218,7 @@ def count_runs(connection: Connection, project: Project, wanted: RunFilter) -> d
 
 
 def _meant(project: Project, wanted: RunFilter, *columns: ColumnElement[Any]) -> Select[Any]:
-    """These columns of the runs of a project that are meant."""
+    """Select columns of the matching runs of a project."""
     return narrowed_runs(select(*columns).where(RUNS.c.project_id == project.project_id), wanted)
 
 
@@ -228,7 +228,7 @@ def _newest(project: Project, wanted: RunFilter, column: ColumnElement[Any]) -> 
 
 
 def _summary(value: ColumnElement[Any], place: ColumnElement[Any], total: ColumnElement[Any]) -> list[Any]:
-    """Mean, the value below which half and 95 % lie (the nearest that occurred), and the greatest."""
+    """Return columns for the count, the mean, p50 and p95 (values that occurred), and the maximum."""
 
     def quantile(part: float) -> ColumnElement[Any]:
         return func.min(case((place >= total * part, value)))
@@ -246,7 +246,7 @@ def _run_latency(connection: Connection, project: Project, wanted: RunFilter) ->
     lasted = ((RUNS.c.ended_us - RUNS.c.started_us) / 1000.0).label("ms")
     newest = (
         _newest(project, wanted, lasted)
-        .where(RUNS.c.ended_us >= RUNS.c.started_us)  # both are known, and no clock was set back meanwhile
+        .where(RUNS.c.ended_us >= RUNS.c.started_us)  # both times are known, and the clock was not set back
         .subquery()
     )
     ranked = select(
@@ -281,7 +281,7 @@ def _step_latencies(connection: Connection, project: Project, wanted: RunFilter)
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """PostgreSQL gives decimals where SQLite gives floats."""
+    """Convert a row to floats: PostgreSQL returns decimals, SQLite floats."""
     return {
         name: round(float(value), 3) if name in ("mean", "p50", "p95", "max") else value
         for name, value in row.items()
@@ -304,11 +304,11 @@ def list_error_groups(
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page:
-    """Groups of errors, the one that came last first.
+    """Return a page of groups of errors, in descending order of their last error.
 
     An item has `group_key`, `fingerprint`, `kind`, `name` (the class of the error), `failure_type`,
-    `failure_code`, `first_us`, `last_us`, `errors`, `agents` (how many), `agent_ids` (those with most of
-    them, twenty at most), and of the newest `session_uid`, `run_id` and `event_id`.
+    `failure_code`, `first_us`, `last_us`, `errors`, `agents` (their number), `agent_ids` (at most 20, those
+    with the most errors), and `session_uid`, `run_id` and `event_id` of the newest error.
     """
     errors = _errors(connection, project, wanted)
     groups = _groups(errors).subquery()
@@ -321,19 +321,19 @@ def list_error_groups(
 
 
 def _errors(connection: Connection, project: Project, wanted: EventFilter) -> Select[Any]:
-    """The newest errors that are meant, each with the key of its group."""
+    """Select the newest matching errors, each with the key of its group."""
 
     def told(name: str) -> ColumnElement[Any]:
         return cast(EVENTS.c.body[name].as_string(), Text)
 
-    # an error without a fingerprint is one with others of its kind and name
+    # Errors without a fingerprint are grouped by kind and name.
     key: ColumnElement[Any] = func.substr(
         func.coalesce(told("fingerprint"), EVENTS.c.kind + ":" + func.coalesce(EVENTS.c.name, "")),
         1,
         _KEY_CHARS,
     )
     if connection.dialect.name == "postgresql":
-        key = collate(key, "C")  # SQLite orders by bytes anyway
+        key = collate(key, "C")  # order by bytes, as SQLite does by default
     columns = [EVENTS.c[name] for name in "ts_us event_id kind name agent_id run_id".split()]
     statement = select(
         *columns,
@@ -342,7 +342,7 @@ def _errors(connection: Connection, project: Project, wanted: EventFilter) -> Se
         *(told(name).label(name) for name in ("fingerprint", "failure_type", "failure_code")),
     ).where(EVENTS.c.project_id == project.project_id)
     narrowed = narrowed_events(connection, statement, project, wanted)
-    # as a literal, so that any plan can use the index that holds errors alone
+    # A literal, not a parameter, so that any plan can use the partial index of errors.
     return (
         narrowed.where(EVENTS.c.severity >= literal_column("40"))
         .order_by(EVENTS.c.ts_us.desc(), EVENTS.c.event_id.desc())
@@ -372,7 +372,7 @@ def _groups(errors: Select[Any]) -> Select[Any]:
 
 
 def _agents(connection: Connection, errors: Select[Any], keys: list[str]) -> dict[str, list[str]]:
-    """Of each group the agents with most of its errors."""
+    """Return the agents with the most errors of each group."""
     if not keys:
         return {}
     each = errors.subquery()
@@ -398,7 +398,7 @@ def _agents(connection: Connection, errors: Select[Any], keys: list[str]) -> dic
 
 
 _MOST_LOOKED_FOR: Final = 5_000
-"""How many ids a page may ask for to know what is missing; gaps beyond that stay unknown."""
+"""The most ids per page that are looked up to find missing events; further gaps are unknown."""
 
 _Gap = tuple[str, range]
 
@@ -411,14 +411,14 @@ def list_journey(
     limit: int = 200,
     cursor: str | None = None,
 ) -> Page:
-    """Events of one agent, oldest first, each with what lies between it and the one before.
+    """Return a page of the events of one agent, oldest first, each with the gap before it.
 
-    Beside its columns an item has `started_us`; `gap_ms`, the time of which nothing of the agent is told,
-    None for the first; and `missing`, how many events of the same writer between the two are not stored,
-    None where that was not looked at.
+    In addition to its columns, an item has `started_us`; `gap_ms`, the time without an event of the agent,
+    None for the first; and `missing`, the number of events of the same writer between the two that are not
+    stored, None if it was not looked up.
 
     Raises:
-        UsageError: no agent is named, or neither a session nor a run.
+        UsageError: no agent is given, or neither a session nor a run.
     """
     if wanted.agent_id is None:
         raise UsageError("a journey is of one agent", remedy="give agent_id")
@@ -444,7 +444,7 @@ def _started_us(item: dict[str, Any]) -> int:
 def _count_missing(
     connection: Connection, project: Project, items: Sequence[dict[str, Any]], before: str | None
 ) -> None:
-    """Writes `missing` into the items: numbers that their writers took in between and that are not stored."""
+    """Set `missing` of the items: the count of numbers of their writers in between that are not stored."""
     gaps = _gaps(items, before)
     asked: defaultdict[str, set[str]] = defaultdict(set)
     left = _MOST_LOOKED_FOR
@@ -464,11 +464,11 @@ def _count_missing(
 
 
 def _gaps(items: Sequence[dict[str, Any]], before: str | None) -> dict[int, _Gap]:
-    """The numbers between an item and the last one of its writer, by the item's place."""
+    """Return {index of an item: the numbers between it and the previous item of its writer}."""
     last: dict[str, int] = {}
     gaps: dict[int, _Gap] = {}
     if before is not None:
-        with contextlib.suppress(ValueError):  # the cursor may be somebody's own, and name no event
+        with contextlib.suppress(ValueError):  # a cursor made by a client may not contain an event id
             last = dict([split_event_id(before)])
     for place, item in enumerate(items):
         writer, number = split_event_id(item["event_id"])

@@ -1,8 +1,8 @@
-"""The tables, for both databases, and what questions take and give: filters in, rows out, a page at a time.
+"""The tables for both databases, and the filters, rows and pages of the queries.
 
-`migrations/` brings a database to these tables, a test holds the two equal. Every table of a project's data
-begins its key with the project. Time is microseconds since 1970. Ids sort by their bytes on both databases,
-so that a page ends in the same place on either.
+`migrations/` creates these tables in a database; a test checks that the two are equal. The key of every table
+with data of a project starts with the project. Times are microseconds since 1970. Ids are ordered by bytes in
+both databases, so that their pages are equal.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _UID: Final = Uuid(as_uuid=False)
 
 
 def _partial(name: str, columns: str, condition: str) -> Index:
-    """An index of the rows alone for which a condition holds."""
+    """Make a partial index: of the rows that meet a condition."""
     return Index(name, *columns.split(), postgresql_where=text(condition), sqlite_where=text(condition))
 
 
@@ -64,14 +64,14 @@ _COLUMN_TYPES: Final[dict[str, Any]] = {
     "dict[str, Any]": _DOCUMENT,
     "tuple[str, ...]": _DOCUMENT,
 }
-"""By the type of a field; an empty tuple is stored as NULL. What has no type here is stored elsewhere."""
+"""{type of a field: type of its column}; an empty tuple is stored as NULL. Other types have no column."""
 
 
 def _table(name: str, record: type[Any], key: str, *more: SchemaItem, **options: Any) -> Table:
-    """The table of a record: a column for each of its fields, but for those that `more` has.
+    """Make the table of a record, with a column for each field that is not in `more`.
 
     Args:
-        key: the columns by which a row of a project is found.
+        key: the columns of the primary key after the project.
     """
     given = {each.name for each in more if isinstance(each, Column)}
     types = dict.fromkeys(key.split(), "str") | {each.name: str(each.type) for each in fields(record)}
@@ -92,7 +92,7 @@ PROJECTS: Final = Table(
     Column("content_allowed", Boolean, nullable=False),
     Column("created_us", BigInteger, nullable=False),
 )
-"""Whose data it is; nothing is ever read across two of them."""
+"""The owners of data; no query reads data of two projects."""
 
 API_KEYS: Final = Table(
     "api_keys",
@@ -105,7 +105,7 @@ API_KEYS: Final = Table(
     Column("created_us", BigInteger, nullable=False),
     Column("revoked_us", BigInteger),
 )
-"""Who may ask; of a key's secret only its digest is here."""
+"""API keys; only the digest of a key's secret is stored."""
 
 SESSIONS: Final = Table(
     "sessions",
@@ -118,7 +118,7 @@ SESSIONS: Final = Table(
     Column("events", BigInteger, nullable=False),
     Index("sessions_by_time", "project_id", "first_us", "session_uid"),
 )
-"""Executions of programs, with how many events of each are stored."""
+"""Executions of programs, with the number of stored events of each."""
 
 EVENTS: Final = _table(
     "events",
@@ -133,7 +133,7 @@ EVENTS: Final = _table(
     _partial("events_within_span", "project_id session_uid parent_span_id", "parent_span_id IS NOT NULL"),
     postgresql_partition_by="RANGE (session_uid)",
 )
-"""One row each event; the key makes a batch that comes again harmless."""
+"""One row per event; the key makes repeated batches harmless."""
 
 RUNS: Final = _table(
     "runs",
@@ -151,7 +151,7 @@ RUNS: Final = _table(
     ),
     _partial("runs_by_session", "project_id session_uid listed_us run_id", "session_uid IS NOT NULL"),
 )
-"""One row each run. `listed_us` is its start, or while that is not known the earliest known time."""
+"""One row per run. `listed_us` is its start, or the earliest known time if that is unknown."""
 
 STEPS: Final = _table(
     "steps",
@@ -169,16 +169,16 @@ RUNNING_REPLAY: Final = "running"
 
 @dataclass(frozen=True, slots=True)
 class CheckpointRow:
-    """A state behind a step of a run."""
+    """A state after a step of a run."""
 
     checkpoint_id: str
     run_id: str
     position: int
-    """Checkpoints of a run stand in the order of this."""
+    """The sort key of the checkpoints of a run."""
     step_id: str
     saved_us: int
     state: str
-    """As JSON text."""
+    """The state as JSON text."""
     state_types: str = "{}"
     """Tags of the state's values by pointer, as JSON text."""
     agent_id: str | None = None
@@ -189,16 +189,16 @@ class CheckpointRow:
 
 @dataclass(frozen=True, slots=True)
 class ReplayRow:
-    """A replay that begins."""
+    """A replay at its start."""
 
     replay_id: str
     run_id: str
     checkpoint_id: str
     created_us: int
     due_us: int
-    """When it has ended at the latest, unless its server is gone."""
+    """The time by which it has ended, unless its server has stopped."""
     request: str
-    """What was asked for, as JSON text."""
+    """The request, as JSON text."""
     status: str = RUNNING_REPLAY
 
 
@@ -210,7 +210,7 @@ CHECKPOINTS: Final = _table(
     Column("state_types", Text, nullable=False),
     Index("checkpoints_by_run", "project_id", "run_id", "position", "checkpoint_id"),
 )
-"""States to continue from, each behind a step of a run; as JSON texts, for JSONB takes not every text."""
+"""States from which runs are continued, each after a step; as JSON texts, since JSONB refuses some texts."""
 
 REPLAYS: Final = _table(
     "replays",
@@ -222,7 +222,7 @@ REPLAYS: Final = _table(
     Column("problem", Text),
     Index("replays_by_run", "project_id", "run_id", "created_us", "replay_id"),
 )
-"""What came of continuing from a checkpoint. One that is not finished when it is due lost its server."""
+"""Replays from checkpoints. If one is not finished at `due_us`, its server has stopped."""
 
 
 EventRow = EventMessage
@@ -237,31 +237,31 @@ class Project(NamedTuple):
     project_id: int
     name: str
     content_allowed: bool
-    """Whether prompts, answers and messages may be stored, where a client sends them."""
+    """Whether prompts, responses and messages may be stored, if a client sends them."""
     created_us: int = 0
-    """When it was made, in microseconds since 1970."""
+    """The time of its creation, in microseconds since 1970."""
 
     @property
     def database_id(self) -> str:
-        """Of this project in this database: one that was rebuilt has another, whatever its address."""
+        """Return an id of this project in this database; a rebuilt database has another one."""
         told = f"{self.project_id}|{self.name}|{self.created_us}".encode()
         return hashlib.blake2b(told, digest_size=8).hexdigest()
 
 
 class Ingested(NamedTuple):
-    """What became of a batch that was committed."""
+    """The result of a committed batch."""
 
     accepted: int
-    """Events that were not there before."""
+    """The number of new events."""
     duplicates: int
     runs: int
     runs_new: int
-    """Runs that were not there before."""
+    """The number of new runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """Which runs are meant."""
+    """A filter of runs; None matches all."""
 
     agent_id: str | None = None
     agent_version: str | None = None
@@ -270,14 +270,14 @@ class RunFilter:
     failure_code: str | None = None
     session_uid: str | None = None
     since_us: int | None = None
-    """Runs that began then or later."""
+    """Runs that started at this time or later."""
     until_us: int | None = None
-    """Runs that began earlier."""
+    """Runs that started before this time."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events are meant; those of a session or of a run."""
+    """A filter of events of a session or run; None matches all."""
 
     session_uid: str | None = None
     run_id: str | None = None
@@ -289,33 +289,33 @@ class EventFilter:
 
 
 MAX_LIMIT: Final = 1_000
-"""How many items a page may hold."""
+"""The most items in a page."""
 
 _CURSOR_CHARS: Final = 1_000
 
 
 class Page(NamedTuple):
-    """Some of the items, in order, and where to go on."""
+    """Some of the items, in order, and the cursor of the next page."""
 
     items: list[dict[str, Any]]
     next_cursor: str | None
-    """None where nothing follows."""
+    """None on the last page."""
 
 
 def make_cursor(number: int, text: str) -> str:
-    """A place between items, as text for URLs."""
+    """Encode a position between items as text for URLs."""
     return base64.urlsafe_b64encode(orjson.dumps([number, text])).decode().rstrip("=")
 
 
 def read_cursor(cursor: str) -> tuple[int, str]:
-    """The place that a cursor names.
+    """Decode the position in a cursor.
 
     Raises:
-        UsageError: it is none of ours.
+        UsageError: the text is not a valid cursor.
     """
     value = None
     if len(cursor) <= _CURSOR_CHARS:
-        with contextlib.suppress(ValueError):  # none of ours: refused below
+        with contextlib.suppress(ValueError):  # not a valid cursor: refused below
             value = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
     match value:
         case [int(number), str(text)] if type(number) is int and abs(number) < 1 << 63 and "\0" not in text:
@@ -344,10 +344,10 @@ def read_page(
     cursor: str | None,
     newest_first: bool = False,
 ) -> Page:
-    """At most `limit` rows of a statement in the order of both columns, from behind the cursor on.
+    """Read at most `limit` rows of a statement after the cursor, in the order of both columns.
 
     Raises:
-        UsageError: no such limit, or a cursor that is none of ours.
+        UsageError: an invalid limit or cursor.
     """
     if not 1 <= limit <= MAX_LIMIT:
         raise UsageError(f"limit is {limit}", remedy=f"give a number from 1 to {MAX_LIMIT}")
@@ -359,7 +359,7 @@ def read_page(
         key = tuple_(number, text)
         statement = statement.where(key < place if newest_first else key > place)
     order = (number.desc(), text.desc()) if newest_first else (number, text)
-    # one row more than a page holds says that others follow
+    # Read one row more than the page has, to find out whether more follow.
     rows, is_cut = rows_within(connection, statement.order_by(*order).limit(limit + 1))
     shown = rows[:limit]
     if len(rows) == len(shown) and not is_cut:
@@ -368,7 +368,7 @@ def read_page(
 
 
 def all_items(page_behind: Callable[[str | None], Page]) -> Iterator[dict[str, Any]]:
-    """The items of all pages; one page is in memory at a time."""
+    """Yield the items of all pages, with one page in memory at a time."""
     cursor: str | None = None
     while True:
         page = page_behind(cursor)
@@ -379,23 +379,23 @@ def all_items(page_behind: Callable[[str | None], Page]) -> Iterator[dict[str, A
 
 
 _MOST_PAGE_BYTES: Final = 16 << 20
-"""About as much is in memory of a page, and one item more: an item may hold 32 MiB where content is taken."""
+"""The approximate size limit of a page in memory, plus one item, which may have 32 MiB with content."""
 _ROWS_AT_ONCE: Final = 16
 _LARGE: Final = frozenset({"body", "labels", "metadata", "request"})
-"""Columns that hold what was sent, and as much of it."""
+"""Columns with values of any size, as sent by clients."""
 
 
 def rows_within(connection: Connection, statement: Select[Any]) -> tuple[list[dict[str, Any]], bool]:
-    """The first rows of a statement, and whether some behind them were left out for the size of these."""
+    """Return the first rows of a statement, and whether the size limit cut off further rows."""
     if _LARGE.isdisjoint(column.key for column in statement.selected_columns):
-        return plain_rows(connection, statement), False  # no row is large, and a cursor takes round trips
+        return plain_rows(connection, statement), False  # small rows; a server-side cursor costs round trips
     buffered = {"stream_results": True, "max_row_buffer": _ROWS_AT_ONCE}
     found = connection.execute(statement, execution_options=buffered)
     names = tuple(found.keys())
     large = [place for place, name in enumerate(names) if name in _LARGE]
     rows: list[dict[str, Any]] = []
     size_bytes = 0
-    at_once = 1  # the first may be as large as any
+    at_once = 1  # one row at first, since it may already be large
     while True:
         part = found.fetchmany(at_once)
         for row in part:
@@ -406,26 +406,26 @@ def rows_within(connection: Connection, statement: Select[Any]) -> tuple[list[di
             for place in large:
                 value = row[place]
                 size_bytes += len(value if isinstance(value, str) else orjson.dumps(value))
-        if len(part) < at_once:  # on PostgreSQL each portion is a round trip, also an empty one
+        if len(part) < at_once:  # avoids another fetch, which on PostgreSQL is a round trip even if empty
             found.close()
             return rows, False
         at_once = _ROWS_AT_ONCE
 
 
 def plain_rows(connection: Connection, statement: Select[Any]) -> list[dict[str, Any]]:
-    """What a statement gives, as dicts; SQLAlchemy's own mappings take as long to make as rows to find."""
+    """Return the rows of a statement as dicts; SQLAlchemy's mappings would double the time of a query."""
     found = connection.execute(statement)
     names = tuple(found.keys())
     return [dict(zip(names, row, strict=True)) for row in found.all()]
 
 
 def shown_columns(table: Table, *hidden: str) -> list[Any]:
-    """The columns of a table without that of the project, and without some others."""
+    """Return the columns of a table without that of the project and the hidden ones."""
     return [column for column in table.columns if column.name not in ("project_id", *hidden)]
 
 
 def rows_of(table: Table, project: Project, *hidden: str, **equal: Any) -> Select[Any]:
-    """The rows of a project whose columns have these values, without the columns that are hidden."""
+    """Select the rows of a project with these values, without the hidden columns."""
     wanted = (table.c[name] == value for name, value in equal.items())
     return select(*shown_columns(table, *hidden)).where(table.c.project_id == project.project_id, *wanted)
 
@@ -434,12 +434,12 @@ Upsert = postgresql.Insert | sqlite.Insert
 
 
 def insert_into(connection: Connection, table: Table) -> Upsert:
-    """An insertion that can say what happens on a conflict, which both databases write alike."""
+    """Make an INSERT that supports ON CONFLICT, which both databases write in the same way."""
     if connection.dialect.name == "postgresql":
         return postgresql.insert(table)
     return sqlite.insert(table)
 
 
 def now_us() -> int:
-    """The time in microseconds since 1970."""
+    """Return the current time in microseconds since 1970."""
     return time.time_ns() // 1000

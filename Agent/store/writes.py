@@ -1,9 +1,9 @@
-"""A batch into the database, in one transaction: its events, and the runs they belong to.
+"""Write a batch to the database in one transaction: its events and their runs.
 
-An event that is there already is passed over, or completed where it lacks content that the project takes by
-now: a body takes the place of the stored one only where it adds to it. The parts of a run are merged so that
-their order does not matter: what nobody said overwrites nothing, an end is never taken back, and where two
-really differ the first stays. So a batch may come again, in whole or in part, at any time.
+An event that is already stored is skipped, or completed if it lacks content that the project now accepts: a
+new body replaces the stored one only if it contains it. The parts of a run are merged independently of their
+order: an unknown value overwrites nothing, an end is never undone, and of two different values the first is
+kept. So a batch may be sent again, in whole or in part, at any time.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from Agent.store.schema import (
 )
 
 _IDS_PER_QUESTION: Final = 5_000
-"""Below the number of parameters that either database takes in one statement."""
+"""The most ids in one statement, below the parameter limits of both databases."""
 
 _OF_EVENT: Final = tuple(field.name for field in fields(EventRow))
 _OF_RUN: Final = tuple(field.name for field in fields(RunRow) if field.name in RUNS.c)
@@ -56,10 +56,10 @@ _OF_STEP: Final = tuple(field.name for field in fields(StepRow))
 _OF_FAILURE: Final = tuple(field.name for field in fields(FailureRow))
 
 _DIGESTED: Final = "~"
-"""How a name begins that left its machine as a digest."""
+"""The first character of a name that was sent as a digest."""
 
-# Events go into PostgreSQL by one statement of arrays, which the database unpacks: a statement for each event
-# takes several times as long, and COPY knows no duplicates.
+# Events are inserted into PostgreSQL by one statement with arrays, which the database unpacks: one statement
+# per event takes several times as long, and COPY cannot skip duplicates.
 _POSTGRESQL: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
 _TYPES: Final = {name: EVENTS.c[name].type.compile(_POSTGRESQL).partition(" ")[0] for name in _OF_EVENT}
 _NAMES: Final = ", ".join(_OF_EVENT)
@@ -88,15 +88,15 @@ def ingest_batch(
     session_id: str | None = None,
     content: bool = False,
 ) -> Ingested:
-    """Stores what is new of a batch; the caller commits.
+    """Store the new parts of a batch; the caller commits.
 
     Args:
-        connection: within a transaction of its own.
-        project_id: whose data it is.
-        events: in any order; one that comes twice in it counts once.
-        runs: whole runs, or what these events say of them.
-        session_id: the name that the events' session has at home.
-        content: the project takes content, so that events which are there without may be completed.
+        connection: a connection in a transaction for this batch.
+        project_id: the project of the data.
+        events: in any order; a repeated event counts once.
+        runs: whole runs, or the parts of them in these events.
+        session_id: the name of the events' session on the sender's machine.
+        content: whether the project accepts content, so that events stored without it may be completed.
     """
     accepted = 0
     for session_uid, of_session in _by_session(events):
@@ -109,7 +109,7 @@ def ingest_batch(
 
 
 def _by_session(events: Iterable[EventRow]) -> Iterator[tuple[str, list[EventRow]]]:
-    """The events of each session, each id once; all sorted, so that two writers never wait for each other."""
+    """Yield the events of each session, each id once, sorted: a common order prevents deadlocks."""
     sessions: dict[str, dict[str, EventRow]] = {}
     for event in events:
         sessions.setdefault(event.session_uid, {}).setdefault(event.event_id, event)
@@ -125,7 +125,7 @@ def _write_events(
     events: Sequence[EventRow],
     session_id: str | None,
 ) -> int:
-    """How many were new; the events are of one session, and each is there once."""
+    """Store events of one session without repetitions; return the number of new ones."""
     if connection.dialect.name == "postgresql":
         stored = _insert_arrays(connection, project_id, events)
     else:
@@ -158,7 +158,7 @@ def _write_events(
 
 
 def _insert_arrays(connection: Connection, project_id: int, events: Sequence[EventRow]) -> int:
-    """Stores those events that are not there yet, and says how many they were."""
+    """Insert the events that are not stored yet, and return their number."""
     columns: dict[str, Any] = {name: [getattr(event, name) for event in events] for name in _OF_EVENT}
     columns["causes"] = [_json(causes) if causes else None for causes in columns["causes"]]
     columns["body"] = [_json(body) for body in columns["body"]]
@@ -172,7 +172,7 @@ def _json(value: object) -> str:
 def _add_content(
     connection: Connection, project_id: int, session_uid: str, events: Sequence[EventRow]
 ) -> None:
-    """Completes those events of a session that are stored with less than is given here."""
+    """Complete the stored events of a session that have less than the given ones."""
     of_session = (EVENTS.c.project_id == project_id, EVENTS.c.session_uid == session_uid)
     for begin in range(0, len(events), _IDS_PER_QUESTION):
         given = {event.event_id: event.body for event in events[begin : begin + _IDS_PER_QUESTION]}
@@ -198,7 +198,7 @@ def _add_content(
 
 
 def _adds(stored: Any, given: Any) -> bool:
-    """Whether everything that is stored is in what is given."""
+    """Return whether the given value contains everything in the stored value."""
     if isinstance(stored, Mapping):
         return isinstance(given, Mapping) and all(
             name in given and _adds(value, given[name]) for name, value in stored.items()
@@ -211,7 +211,7 @@ def _adds(stored: Any, given: Any) -> bool:
 
 
 def _write_runs(connection: Connection, project_id: int, runs: Sequence[RunRow]) -> int:
-    """How many were new."""
+    """Store runs with their steps and failures; return the number of new runs."""
     if not runs:
         return 0
     ordered = sorted(runs, key=lambda run: run.run_id)
@@ -252,7 +252,7 @@ def _run_values(project_id: int, run: RunRow) -> dict[str, Any]:
     times = [run.started_us, run.ended_us]
     times += [step.started_us for step in run.steps] + [failure.occurred_us for failure in run.failures]
     known = [each for each in times if each is not None]
-    # the time of a run of which no time is known is that of the server
+    # A run without any known time gets the server's time.
     listed_us = run.started_us if run.started_us is not None else min(known, default=now_us())
     return _values(run, _OF_RUN) | {"project_id": project_id, "listed_us": listed_us}
 
@@ -303,14 +303,14 @@ def _merge_failures(connection: Connection) -> Upsert:
 
 
 def _united(connection: Connection, old: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Both objects in one; of a key in both the first value stays."""
+    """Merge two objects; for a key in both, the old value is kept."""
     if connection.dialect.name == "postgresql":
         return new.op("||")(old)
     return func.json_patch(new, old)
 
 
 def _settle_failures(connection: Connection, project_id: int, run_ids: Iterable[str]) -> None:
-    """Writes to each run which failure it is listed under: its first."""
+    """Set the failure under which each run is listed: its first one."""
     rows: list[Mapping[str, Any]] = [{"of_run": run_id} for run_id in sorted(run_ids)]
 
     def first(column: ColumnElement[Any]) -> Any:
@@ -333,17 +333,17 @@ def _settle_failures(connection: Connection, project_id: int, run_ids: Iterable[
 
 _FIRST_MONTH: Final = (2020, 1)
 _MONTHS_AHEAD: Final = 3
-_LOCK_NUMBER: Final = 0x6D6F_6E74  # "mont": two processes make a month one after the other
+_LOCK_NUMBER: Final = 0x6D6F_6E74  # "mont": the lock under which one process at a time makes a month
 
 Month = tuple[int, int]
 
 
 def month_of_id(text_id: str) -> Month | None:
-    """The year and month in a UUIDv7; None where the id is none."""
+    """Return the year and month in a UUIDv7; None for other ids."""
     try:
         moment = datetime.fromtimestamp(uuid7_unix_ms(text_id) / 1000, UTC)
     except (ValueError, OverflowError, OSError):
-        return None  # no UUIDv7, or a time beyond the calendar
+        return None  # not a UUIDv7, or a time outside the calendar
     return moment.year, moment.month
 
 
@@ -353,25 +353,25 @@ def _following(month: Month) -> Month:
 
 
 def _bound(month: Month) -> str:
-    """The first UUID of a month."""
+    """Return the first UUIDv7 of a month."""
     unix_ms = int(datetime(*month, 1, tzinfo=UTC).timestamp() * 1000)
     digits = f"{unix_ms:012x}"
     return f"{digits[:8]}-{digits[8:]}-0000-0000-000000000000"
 
 
 class Months:
-    """Which months have their partitions, so that ingest asks the database once for each."""
+    """A cache of the months that have partitions, so that ingest checks the database once for each."""
 
     def __init__(self) -> None:
         self._there: set[Month] = set()
         self._lock = threading.Lock()
 
     def missing(self, ids: Iterable[str], now: datetime) -> list[Month]:
-        """The months that these ids need and that were not made yet, and this month and the next likewise.
+        """Return the months without partitions among those of the ids, this month and the next.
 
         Args:
-            ids: of sessions and runs.
-            now: months up to three ahead of it are made, none later.
+            ids: ids of sessions and runs.
+            now: the current time; months more than three ahead of it are not returned.
         """
         last = month = (now.year, now.month)
         for _ in range(_MONTHS_AHEAD):
@@ -382,13 +382,13 @@ class Months:
             return sorted(wanted - self._there)
 
     def made(self, month: Month) -> None:
-        """Remembers that a month is there."""
+        """Note that the partitions of a month exist."""
         with self._lock:
             self._there.add(month)
 
 
 def make_month(connection: Connection, month: Month) -> None:
-    """Makes the partitions of a month where they are not there; the caller commits."""
+    """Create the partitions of a month if they are missing; the caller commits."""
     connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK_NUMBER})
     name = f"{month[0]}_{month[1]:02}"
     begin, end = _bound(month), _bound(_following(month))
@@ -404,4 +404,4 @@ def make_month(connection: Connection, month: Month) -> None:
                     )
                 )
         except IntegrityError:
-            continue  # rows of that month came while it was far ahead; the default partition keeps them
+            continue  # the default partition has rows of that month, from before it was near enough

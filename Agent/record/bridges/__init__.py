@@ -1,1 +1,1 @@
-"""Records of `logging` and structlog as events; `Agent.bridges` has the public names."""
+"""Write records of `logging` and structlog as events; `Agent.bridges` has the public names."""

@@ -1,10 +1,10 @@
-"""Records of other logging libraries as events, and the handler that takes those of `logging`.
+"""Write records of other logging libraries as events, and the handler for records of `logging`.
 
-Such a record becomes a `log` event under its own logger's name, in the file of the agent whose action is
-running. An exception that comes with it is one `error` event, however often it is mentioned.
+A record becomes a `log` event with the name of its logger, in the file of the agent whose action is running.
+An exception in a record is one `error` event, however many records mention it.
 
-`python-json-logger` says which fields a record of `logging` has; the bytes are made by our own codec, which
-no value can break.
+`python-json-logger` determines the fields of a record of `logging`; our codec makes the bytes, as it can
+write any value.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 _LIMIT = LIMITS[Category.SYSTEM.value]
 _INFO = 20
 _ERROR = 40
-# A value whose text logs itself comes back here; a few rounds may be meant, more never end.
+# A value whose `__str__` logs itself calls this module again; deeper nesting than this is an endless loop.
 _MAX_DEPTH = 4
 
 
 class Foreign(NamedTuple):
-    """A record of another library, in our words."""
+    """A record of another library, with our names and levels."""
 
     logger: str
     level: int
     message: str
     fields: Mapping[Any, Any]
-    """The user's own keys."""
+    """The fields that the user added."""
     error: BaseException | None = None
 
 
@@ -56,23 +56,23 @@ _depth = _Depth()
 
 
 def level_below(number: object) -> int:
-    """The nearest of our levels not above a number; DEBUG for what is below all, INFO for no number."""
+    """Return the highest of our levels not above a number, at least DEBUG; INFO for other types."""
     if not isinstance(number, int):
-        # `logging.makeLogRecord` gives None; what came over a wire may be anything.
+        # `logging.makeLogRecord` sets None; a record from a socket may have any value.
         return _INFO
     return min(max(number // 10 * 10, 10), 50)
 
 
 def is_recorded(level: int) -> bool:
-    """Whether records of this level are kept at all."""
+    """Return whether records of this level are recorded."""
     return _LIMIT.value <= level
 
 
 def record_foreign(read: Callable[[], Foreign]) -> str:
-    """Write a record and give the event's id, "" where it was not written; never raises.
+    """Write a record and return the event's id, "" if it was not written; never raises.
 
     Args:
-        read: gives the record; it may run the code of strangers, whose failure is counted.
+        read: returns the record; it may call the user's code, whose exceptions are counted.
     """
     if _depth.value >= _MAX_DEPTH:
         health.lost("a log record was made within another of itself, again and again")
@@ -83,13 +83,13 @@ def record_foreign(read: Callable[[], Foreign]) -> str:
         pipeline = current_pipeline()
         fields = _named(foreign.fields)
         if len(foreign.message) > MAX_SHOWN_CHARS:
-            # The message is its beginning; here, as any value, it may be long.
+            # The message is truncated, so the full text is kept as a field.
             fields.setdefault("full_message", foreign.message)
         binding = _binding(pipeline, foreign.logger, fields)
         if foreign.error is not None:
             known = recorded_id(foreign.error, pipeline)
             if known is None and foreign.level == _ERROR:
-                # The message and the exception are one thing, and so one event.
+                # A message at level ERROR and its exception are one event.
                 identity = record_error(
                     pipeline, binding, foreign.error, message=foreign.message or None, fields=fields
                 )
@@ -112,7 +112,7 @@ def record_foreign(read: Callable[[], Foreign]) -> str:
 
 
 def _named(given: Mapping[Any, Any]) -> dict[Any, Any]:
-    """The fields under texts, so that one odd key hides no other; two that become one both stay."""
+    """Return the fields with text keys; if two keys have the same text, both fields are kept."""
     for key in given:
         if type(key) is not str:
             break
@@ -128,7 +128,7 @@ def _named(given: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 def _binding(pipeline: Pipeline, logger: str, fields: dict[Any, Any]) -> AgentBinding:
-    """Where the record goes: the agent that acts; where none does, the one that the record itself names."""
+    """Return the binding of the agent whose action is running, else of the agent named in the record."""
     scope = current_scope.get()
     if scope is not None and scope.agent is not None and scope.agent.agent_id is not None:
         acting = scope.agent
@@ -145,7 +145,7 @@ def _binding(pipeline: Pipeline, logger: str, fields: dict[Any, Any]) -> AgentBi
 
 
 def named(name: object, otherwise: str) -> str:
-    """The name of a logger as text."""
+    """Return the name of a logger as text, the default if it is None or empty."""
     return as_text(name) if name is not None and name != "" else otherwise
 
 
@@ -153,12 +153,12 @@ _STANDARD = {10, 20, 30, 40, 50}
 
 
 class TraceHandler(logging.Handler):
-    """Writes each record that it is given as a `log` event; add it to the root logger, or to any other.
+    """Writes each record as a `log` event; add it to the root logger or to any other.
 
-    `extra` attributes become keys of the event's `extra`, an exception one `error` event, a level of its own
-    the nearest one below, with its name under `level_name`. With `setFormatter(JsonFormatter(...))` of
-    python-json-logger the fields are what that formatter names, renames and adds; the text of any other
-    formatter is the message.
+    `extra` attributes become keys of the event's `extra`, and an exception becomes one `error` event. A
+    custom level becomes the next lower standard level, with its name as `level_name`. With
+    `setFormatter(JsonFormatter(...))` of python-json-logger, the formatter determines names and values of the
+    fields; the text of any other formatter is the message.
 
     Raises:
         MissingExtra: python-json-logger is not installed.
@@ -169,27 +169,27 @@ class TraceHandler(logging.Handler):
         self._fields_of = _default_formatter()
 
     def handle(self, record: logging.LogRecord) -> Any:
-        """Filter and write without the handler's lock: the way to the tree needs none."""
+        """Filter and write a record without the handler's lock, which the pipeline does not need."""
         kept: Any = self.filter(record)
         if kept:
             self.emit(kept if isinstance(kept, logging.LogRecord) else record)
         return kept
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record; never raises, whatever `logging.raiseExceptions` says."""
+        """Write one record; never raises, even if `logging.raiseExceptions` is set."""
         event = getattr(record, "event", None)
         if type(event) is dict and "schema_version" in event:
-            # Made of an event, for a handler that hands it on to `logging`: it stands in the tree already.
+            # This record was made from an event to forward it to `logging`, so the tree already has it.
             return
         if is_recorded(level_below(record.levelno)):
             record_foreign(lambda: self._read(record))
 
     def flush(self) -> None:
-        """Bring everything that is held back to the files."""
+        """Write all buffered events to the files."""
         installed.flush_active()
 
     def close(self) -> None:
-        """The same, and leave `logging`'s list of handlers; a record that still comes is written."""
+        """Flush, and leave `logging`'s list of handlers; later records are still written."""
         self.flush()
         super().close()
 
@@ -200,18 +200,19 @@ class TraceHandler(logging.Handler):
             fields["level_name"] = record.levelname
         error = exception_in(record.exc_info)
         if fields.get("exc_info") is record.exc_info:
-            # Named by the formatter's format: the event has the text of it as its traceback.
+            # The formatter's format contains `exc_info`; the event already has its text as the traceback.
             fields.pop("exc_info", None)
         if error is None and record.exc_text:
-            # What came through a queue or a socket has lost its exception and kept its text.
+            # A record from a queue or socket has only the text of its exception.
             fields["exc_text"] = record.exc_text
         return Foreign(named(record.name, "root"), level_below(record.levelno), message, fields, error)
 
     def _message(self, record: logging.LogRecord, fields: dict[Any, Any]) -> str:
-        """The text of a record; what else it holds is put into `fields`."""
+        """Return the message of a record, and add its other values to `fields`."""
         from pythonjsonlogger.core import BaseJsonFormatter
 
-        # Other handlers, and formatters that take every attribute for the user's, see the record as it came.
+        # Work on a copy: other handlers, and formatters that print all attributes, must see the record
+        # unchanged.
         seen: logging.LogRecord = object.__new__(type(record))
         seen.__dict__.update(record.__dict__)
         given: dict[str, Any] = {}
@@ -221,7 +222,7 @@ class TraceHandler(logging.Handler):
         else:
             try:
                 seen.message = record.getMessage()
-            except Exception:  # noqa: BLE001 - a template that does not fit, or a value whose text raises
+            except Exception:  # noqa: BLE001 - the arguments do not fit the template, or `__str__` of one raised
                 note("the arguments of a log record did not fit its message")
                 seen.message = as_text(record.msg)
                 fields["args"] = record.args
@@ -233,7 +234,7 @@ class TraceHandler(logging.Handler):
                 _add_texts(own, seen, given)
             elif own is not None and "args" not in fields:
                 formatted = own.format(record)
-        except Exception:  # noqa: BLE001 - a formatter of the user's may do anything; the message is kept
+        except Exception:  # noqa: BLE001 - a user's formatter may raise anything; the message is kept
             note("the formatter of the logging bridge failed")
         if formatter is not own and record.stack_info:
             given.setdefault("stack_info", record.stack_info)
@@ -241,7 +242,7 @@ class TraceHandler(logging.Handler):
             found: dict[str, Any] = {}
             formatter.add_fields(found, seen, given)
             fields.update(formatter.process_log_record(found))
-        except Exception:  # noqa: BLE001 - the same; then the user's keys are not to be had
+        except Exception:  # noqa: BLE001 - the same; the fields of the record are then missing
             note("the formatter of the logging bridge failed")
         text = fields.pop("message", None)
         if formatted is not None:
@@ -250,7 +251,7 @@ class TraceHandler(logging.Handler):
 
 
 def _add_texts(own: BaseJsonFormatter, seen: logging.LogRecord, given: dict[str, Any]) -> None:
-    """What python-json-logger makes of time, exception and stack before it names and renames fields."""
+    """Add the texts of time, exception and stack as python-json-logger does before it names the fields."""
     seen.asctime = own.formatTime(seen, own.datefmt)
     wanted = own.exc_info_as_array or "exc_info" in own.rename_fields
     if wanted and seen.exc_info and seen.exc_info[0] is not None:
@@ -271,7 +272,7 @@ def _default_formatter() -> BaseJsonFormatter:
 
 
 def exception_in(info: Any) -> BaseException | None:
-    """The exception that `exc_info` means: itself, or in a tuple of three."""
+    """Return the exception in `exc_info`, which may be an exception or a tuple of 3, else None."""
     if isinstance(info, BaseException):
         return info
     if isinstance(info, tuple) and len(info) == 3 and isinstance(info[1], BaseException):

@@ -1,7 +1,7 @@
-"""structlog's events in the tree: one processor, put into the chain that the program has.
+"""Write structlog's events to the tree, with one processor in the program's chain of processors.
 
-Bound values and `structlog.contextvars` become keys of the event's `extra`. From here an event goes through
-`logging_bridge.py`.
+Bound values and `structlog.contextvars` become keys of the event's `extra`. `logging_bridge.py` writes the
+event.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _LEVELS = {
 def structlog_processor(
     logger: Any, method_name: str, event_dict: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Write the event into the tree and hand it on as it is; stands before the renderer, as any processor.
+    """Write the event to the tree and return it unchanged; place this processor before the renderer.
 
-    The message is `event`, the level that of the method, the logger's name what `add_logger_name` found.
-    Behind a renderer there is only its text, which is the message then.
+    The message is `event`, the level is that of the method, the logger's name is from `add_logger_name`.
+    After a renderer, only the rendered text is available, and becomes the message.
     """
     if not _is_event(event_dict):
         level = _level(method_name, {})
@@ -56,17 +56,17 @@ def structlog_processor(
 
 
 def structlog_renderer(logger: Any, method_name: str, event_dict: MutableMapping[str, Any]) -> NoReturn:
-    """Write the event into the tree, and nowhere else; stands at the end of the chain.
+    """Write the event only to the tree; place this processor at the end of the chain.
 
     Raises:
-        structlog.DropEvent: always, by which structlog knows that nothing is left to print.
+        structlog.DropEvent: always, so that structlog prints nothing.
     """
     structlog_processor(logger, method_name, event_dict)
     raise DropEvent
 
 
 def _is_event(given: object) -> bool:
-    """Whether this is what processors hand on, and not what a renderer made of it."""
+    """Return whether this is an event dict, not the output of a renderer."""
     return isinstance(given, Mapping)
 
 
@@ -83,7 +83,7 @@ def _read(logger: Any, level: int, event_dict: Mapping[str, Any]) -> Foreign:
     fields: dict[Any, Any] = {**get_contextvars(), **event_dict}
     message = as_text(fields.pop("event", ""))
     info = fields.pop("exc_info", None)
-    # True means the current one
+    # `exc_info=True` means the current exception.
     error = exception_in(sys.exc_info() if info and not isinstance(info, BaseException | tuple) else info)
     for key in ("level", "level_number", "_record", "_from_structlog"):
         fields.pop(key, None)

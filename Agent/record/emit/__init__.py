@@ -1,1 +1,1 @@
-"""From a prepared event to its line: context, levels, pipeline, and the counters of `health()`."""
+"""Turn a prepared event into its line: context, levels and pipeline."""

@@ -1,12 +1,12 @@
-"""The context of a call, in one context variable, and the seams for packages above.
+"""The context of a call, in one context variable, and the protocols that other packages implement.
 
-A `SpanScope` is immutable and keeps its own bytes, so that each event inside it copies them instead of
-encoding them again. `Reads` is what one traced action read of recorded sources, which stands as `reads` in
-its event: a generator by where its draws began and how many there were, everything else by value.
+A `SpanScope` is immutable and caches its bytes, so that each event inside it copies them instead of encoding
+them again. `Reads` holds the reads of recorded sources by one traced action, the field `reads` of its event:
+for a generator the position and number of its draws, for all other sources the values.
 
-`replay/` installs a `Player` in a context variable, which decorators ask once a call, and a `SourcePlayer` as
-`installed.source_player`; nothing else in this package knows about replay. `flight/` installs a `RunWatcher`
-with the first run that wants checkpoints.
+`replay/` installs a `Player` in a context variable, which decorators check once per call, and a
+`SourcePlayer` as `installed.source_player`; nothing else in this package depends on replay. `flight/`
+installs a `RunWatcher` with the first run that uses checkpoints.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ T = TypeVar("T")
 
 
 class CallPlace(NamedTuple):
-    """Where a tool or model is called, and what the call may do."""
+    """The place of a call of a tool or model, and whether the call has side effects."""
 
     site: str
-    """The qualified name of the function that calls; never a line number."""
+    """The qualified name of the calling function, without a line number."""
     path: tuple[str, ...]
-    """The names of the spans around it, the outermost first."""
+    """The names of the enclosing spans, outermost first."""
     is_write: bool = False
-    """Whether it changes something outside."""
+    """Whether the call changes something outside the program."""
     idempotency_key: str | None = None
-    """By which the outside knows that the same call comes again."""
+    """The key by which the called service recognises a repeated call."""
 
 
 class TracedCall(NamedTuple):
     """A call of a traced function that is about to run."""
 
     kind: str
-    """The kind of event it leaves: `agent_action`, `learning_update`, `metric`, `tool.call`, `model.call`."""
+    """The kind of its event: `agent_action`, `learning_update`, `metric`, `tool.call`, `model.call`."""
     agent_id: str | None
     agent_role: str | None
     action_type: str
@@ -53,13 +53,13 @@ class TracedCall(NamedTuple):
     args: Mapping[str, Any]
     """The arguments by name, as the objects that were passed."""
     target: object
-    """The object whose method it is; None for a function."""
+    """The object whose method is called; None for a function."""
     is_root: bool
     """Whether no other traced action is open."""
     is_generator: bool = False
-    """Whether it yields items; those of a traced function are not in the recording, those of a tool are."""
+    """Whether it yields items; the items of a tool are recorded, those of another traced function are not."""
     place: CallPlace | None = None
-    """Of a tool or model; None for what agents do."""
+    """The place of a call of a tool or model; None for actions of agents."""
 
 
 class Answer(NamedTuple):
@@ -68,11 +68,11 @@ class Answer(NamedTuple):
     result: Any = None
     error: BaseException | None = None
     items: tuple[Any, ...] | None = None
-    """What a tool yielded before that, None where it is no generator."""
+    """The items that a tool yielded before; None if it is not a generator."""
     event_id: str | None = None
-    """The event that holds it."""
+    """The id of the event with the response."""
     change: Callable[[], None] | None = None
-    """Changes the arguments in place as the recorded call did; to be called before the answer is given."""
+    """Changes the arguments in place as the recorded call did; call it before the response is returned."""
 
 
 class Player(Protocol):
@@ -82,66 +82,66 @@ class Player(Protocol):
         """Return the recorded response, which replaces the body; None lets the body run."""
 
     def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:
-        """Take the result of a body that ran."""
+        """Receive the result of a body that ran."""
 
 
 current_player: ContextVar[Player | None] = ContextVar("agent_trace_player", default=None)
 
 making_answer: ContextVar[bool] = ContextVar("agent_trace_making_answer", default=False)
-"""Set while a model works or its recorded response is made again: what is read then belongs to no action."""
+"""True while a model runs or its recorded response is rebuilt: reads of sources then belong to no action."""
 
 
 class SourcePlayer(Protocol):
-    """Gives what was read in the recording, or what the source gives now, which it notes.
+    """Answers reads of sources from the recording; a read that is not recorded is made and noted.
 
-    `adopted` is the `sources.adopted.Adopted` that records a generator.
+    `adopted` is the `sources.adopted.Adopted` of a generator.
     """
 
     def read(self, source: str, frame: FrameType, now: Callable[[], T], decode: Callable[[Any], T]) -> T:
-        """What the source gave the action that is replayed; `decode` makes it of its JSON."""
+        """Return the value that the replayed action read from the source; `decode` makes it from JSON."""
 
     def variable(self, name: str, frame: FrameType, now: Callable[[], Any]) -> Any:
-        """What a variable of the environment held: text, None for nothing, a list under the name `*`."""
+        """Return the recorded value of an environment variable, None if it was unset; for `*` all names."""
 
     def draw(self, adopted: Any, count: int, now: Callable[[], T]) -> T:
-        """A draw from an adopted generator, which is put first where it stood in the recording."""
+        """Draw from an adopted generator, after setting it to its recorded position."""
 
     def restarted(self, adopted: Any, *, is_known: bool, mark: str | None = None) -> None:
-        """A generator was seeded or set.
+        """Note that a generator was seeded or its state was set.
 
         Args:
-            is_known: by values that the code has, not by entropy.
-            mark: what tells these values from others, where draws are kept by value.
+            is_known: whether with a given value, not with entropy.
+            mark: identifies the value, for generators whose draws are recorded by value.
         """
 
 
 class RunWatcher(Protocol):
-    """Told behind each event, in the context around it; none of its calls raises."""
+    """Called after each event, in the context around it; its methods do not raise."""
 
     def action_ended(self, call: Any, event_id: str, error: BaseException | None) -> None:
-        """The outermost action of an agent has ended, and its event has been written.
+        """Handle the end of the outermost action of an agent, after its event was written.
 
         Args:
-            call: which one, a `tracing.traced_call.Call`.
-            event_id: its event, "" if that could not be written.
-            error: what the body raised, None for none and for what is no error, such as a cancellation.
+            call: the action, a `tracing.traced_call.Call`.
+            event_id: the id of its event, "" if that could not be written.
+            error: the exception of the body; None without one and for a cancellation, which is not an error.
         """
 
     def tick_ended(self, number: int) -> None:
-        """A step of the simulation, `with tick(number):`, has ended."""
+        """Handle the end of a step of the simulation, `with tick(number):`."""
 
     def phase_began(self, name: str) -> None:
-        """The program said that a phase begins."""
+        """Handle the start of a phase, as recorded by the program."""
 
 
 MAX_PATH = 32
-"""How many names of spans a scope keeps; what nests deeper, as tasks that begin tasks do, adds none."""
+"""The most span names in a scope; deeper spans, as of tasks that start tasks, add none."""
 MAX_SECRETS = 64
-"""How many secrets of nested calls a scope knows, the innermost ones."""
+"""The most secrets of nested calls in a scope; the innermost ones are kept."""
 
 
 class SpanScope:
-    """One level of nesting: everything that an event inside it inherits.
+    """One level of nesting: everything that the events inside it inherit.
 
     `path` names the enclosing spans. `secrets` are values recognised as secret by the names of arguments of
     open calls, at most 16 per call.
@@ -188,7 +188,7 @@ class SpanScope:
             self.span_id = span_id or parent.span_id
             self.agent = agent or parent.agent
             self.tick = parent.tick if tick is None else tick
-            # A cause belongs to what happens directly under it, not to every span further down.
+            # A cause applies to the events directly in its span, not to those of nested spans.
             self.causes = causes if causes is not None else () if span_id else parent.causes
             self.fields = {**parent.fields, **fields} if parent.fields and fields else fields or parent.fields
             self.run_id = parent.run_id
@@ -219,28 +219,29 @@ class SpanScope:
             if self.tick is not None:
                 parts.append(f',"tick":{self.tick}')
             links = "".join(parts).encode()
-            # Without them the lane hands over to where what happens here is searched for the secrets.
+            # In a scope with secrets the links are not cached: the native lane then passes each event to
+            # `Pipeline.emit`, which removes the secrets.
             if not more_causes and not self.secrets:
                 self.links = links
         return links
 
 
 def learn_secrets(scope: SpanScope, found: list[str]) -> None:
-    """Tell a call's scope the secrets among its arguments, before anything happens in it."""
+    """Add the secrets among a call's arguments to its scope, before any event in it."""
     if found:
         scope.secrets = (*scope.secrets, *found)[-MAX_SECRETS:]
         scope.links = None
 
 
 def event_ids(ids: Iterable[object]) -> tuple[str, ...]:
-    """Return the values that are event ids; "", returned by a call that was not recorded, is left out."""
+    """Return the values that are event ids, without "", the id of an event that was not recorded."""
     found = []
     for one in ids:
         if one is None or (type(one) is str and not one):
             continue
         try:
             if type(one) is not str or not one.isascii():
-                raise ValueError  # noqa: TRY301 - the one way out for what is no id
+                raise ValueError  # noqa: TRY301 - handled below like an id with a wrong form
             split_event_id(one)
         except ValueError:
             note("a cause that is no event's id was left out")
@@ -254,7 +255,7 @@ current_scope: ContextVar[SpanScope | None] = ContextVar("agent_trace_scope", de
 
 @contextmanager
 def caused_by(*ids: str) -> Iterator[None]:
-    """Name these events as causes of everything recorded directly in the block."""
+    """Record these events as causes of all events directly in the block."""
     token = current_scope.set(SpanScope(current_scope.get(), causes=event_ids(ids)))
     try:
         yield
@@ -264,18 +265,18 @@ def caused_by(*ids: str) -> Iterator[None]:
 
 ENVIRONMENT = "os.environ"
 ALL_NAMES = "*"
-"""Stands in the place of a name where the names of all variables were read."""
+"""The key, instead of a variable's name, for a read of the names of all variables."""
 _MAX_VALUES = 100_000
 
 
 def kinds_of_draws(reads: Any) -> list[tuple[str, str]]:
-    """(kind, key) of the generators that an action drew from; see `Adopted.kind`."""
+    """Return (kind, key) of the generators from which an action drew; see `Adopted.kind`."""
     keys = list(reads) if isinstance(reads, dict) else []
     return [(key.partition("@")[0], key) for key in keys if "@" in key]
 
 
 def states_of(reads: Any) -> set[str]:
-    """The ids of the `source.state` events that the reads of an action refer to."""
+    """Return the ids of the `source.state` events to which the reads of an action refer."""
     found: set[str] = set()
     for source, kept in reads.items() if isinstance(reads, dict) else ():
         kind, _, base = source.partition("@")
@@ -300,11 +301,11 @@ class Reads:
         self.environment: dict[str, list[list[Any]]] = {}
         self.segments: dict[str, list[list[Any]]] = {}
         self.at_close: list[Callable[[Reads], None]] = []
-        """Generators that tell how far they came."""
+        """Functions of generators that add the state at the end of their last segment."""
         self.closed = False
 
     def add(self, source: str, value: Any) -> None:
-        """Keep what a source gave, as JSON."""
+        """Add a value read from a source, as JSON."""
         if self.closed:
             note("a source was read after its action had ended, so it was not recorded")
             return
@@ -315,7 +316,7 @@ class Reads:
             note(f"an action read a source more than {_MAX_VALUES:,} times, and the rest is not recorded")
 
     def add_variable(self, name: str, value: Any) -> None:
-        """Keep what a variable of the environment held; equal reads in a row are one with a count."""
+        """Add a read of an environment variable; consecutive equal reads are one entry with a count."""
         if self.closed:
             note("a source was read after its action had ended, so it was not recorded")
             return
@@ -326,7 +327,7 @@ class Reads:
             runs.append([value, 1])
 
     def begin_segment(self, key: str, segment: list[Any]) -> list[Any]:
-        """Let draws from a generator be counted in this segment from here on."""
+        """Add a segment, in which later draws from a generator are counted, and return it."""
         if self.closed:
             note("a generator was drawn from after its action had ended, so it was not recorded")
         else:
@@ -334,22 +335,22 @@ class Reads:
         return segment
 
     def close(self) -> None:
-        """The action ends."""
+        """Close the reads at the end of the action; later reads are not recorded."""
         self.closed = True
         for tell in self.at_close:
             tell(self)
 
     def _draws(self) -> dict[str, list[list[Any]]]:
-        """The segments; of those that are counts, such as hold any: threads may begin one and not draw."""
+        """Return the segments without those of 0 draws: a thread may begin a segment and not draw."""
         return {
             key: kept if key.startswith("draws@") else [each for each in kept if each[1]]
             for key, kept in self.segments.items()
         }
 
     def plain_body(self) -> bytes | None:
-        """The same where nothing was read but counted draws; None where `body` has to look closer.
+        """Return the same as `body` if only counted draws were recorded, else None.
 
-        The action ends, as with `close`.
+        This closes the reads unless it returns None.
         """
         if self.at_close or self.values or self.environment:
             return None
@@ -361,7 +362,7 @@ class Reads:
         return b'"reads":%s,' % orjson.dumps(self._draws())
 
     def body(self, capture: Capture) -> tuple[bytes, Types | None]:
-        """`"reads":{...},` as it stands in the event, with its tags; nothing where nothing was read."""
+        """Return `"reads":{...},` for the event, with its tags; empty if nothing was read."""
         if not (self.values or self.segments or self.environment):
             return b"", None
         import orjson
@@ -371,7 +372,7 @@ class Reads:
         if self.values or self.segments:
             parts.append(orjson.dumps({**self.values, **self._draws()})[1:-1])
         if self.environment:
-            # What variables hold goes the way of all values: names such as API_KEY make secrets of them.
+            # Values of variables are captured like all values: those with names such as API_KEY are redacted.
             shown = {name: runs[0][0] if len(runs) == 1 else runs for name, runs in self.environment.items()}
             raw, types = capture.body({"reads": {ENVIRONMENT: shown}})
             parts.append(raw.removeprefix(b'"reads":{').removesuffix(b"}"))

@@ -1,7 +1,8 @@
-"""What is recorded now: the pipeline that events go to, and the lowest level of each category.
+"""The installed pipeline, and the lowest recorded level of each category.
 
-The first event sets the pipeline up, and every event asks for it. Loggers and decorators know `pipeline.py`
-only through here, so that importing them does not load what stands behind them.
+The first event sets up the pipeline, and every event looks it up here. Loggers and decorators use
+`pipeline.py` only through this module, so that importing them does not load the pipeline and its
+dependencies.
 """
 
 from __future__ import annotations
@@ -21,26 +22,26 @@ if TYPE_CHECKING:
 
 
 active: Pipeline | None = None
-"""The pipeline that events go to; the hot path reads it here, others call `active_pipeline()`."""
+"""The pipeline that writes events; the hot path reads this name, other code calls `active_pipeline()`."""
 bootstrap: Callable[[], None] | None = None
-"""What the first event calls when nobody set up recording; `Agent/__init__` names it."""
+"""The function that the first event calls if recording is not set up; `Agent/__init__` sets it."""
 open_reads: Callable[[object], Reads] | None = None
-"""Makes what a traced action reads of chance and time into; None while no source is recorded."""
+"""Makes the `Reads` of a call of a traced function; None while no source is recorded."""
 source_player: SourcePlayer | None = None
-"""What a replay installs: it answers sources from the recording."""
+"""Answers reads of sources from the recording; installed by a replay."""
 
 
 class NotRecording(RuntimeError):
-    """Nothing can be recorded now; whoever set recording up has said why, and tries again by itself."""
+    """Nothing can be recorded now; the setup of recording has reported the reason and will retry."""
 
 
 def active_pipeline() -> Pipeline | None:
-    """The pipeline that events go to now, None if none is installed."""
+    """Return the installed pipeline, or None."""
     return active
 
 
 def current_pipeline() -> Pipeline:
-    """The pipeline that events go to, set up now if nobody did."""
+    """Return the installed pipeline; set up recording if necessary, RuntimeError if that fails."""
     if active is None and bootstrap is not None:
         bootstrap()
     if active is None:
@@ -49,7 +50,7 @@ def current_pipeline() -> Pipeline:
 
 
 def install_pipeline(pipeline: Pipeline | None) -> Pipeline | None:
-    """Make this pipeline the one that events go to; what was installed before."""
+    """Install a pipeline, and return the one installed before."""
     global active
     before, active = active, pipeline
     attend(pipeline.health if pipeline is not None else None)
@@ -57,7 +58,7 @@ def install_pipeline(pipeline: Pipeline | None) -> Pipeline | None:
 
 
 def flush_active() -> None:
-    """Bring what this process holds back to the files, so that reading sees it."""
+    """Write the buffered events of this process to the files, so that readers see them."""
     if active is not None:
         active.flush()
 
@@ -67,12 +68,12 @@ def tick(number: int) -> Iterator[None]:
     """Set the simulation step for everything recorded in the block."""
     try:
         step = int(number)
-    except Exception:  # noqa: BLE001 - a stranger's __int__ may do anything
+    except Exception:  # noqa: BLE001 - a user's __int__ may raise anything
         step = None
     if step is None or not -(2**63) <= step < 2**63:
         step = None
         note("a tick that is no number was left out")
-    # What is no number leaves the step as it was: recording never raises into the code that is recorded.
+    # With an invalid number the block keeps the outer step: recording never raises into the recorded code.
     token = current_scope.set(SpanScope(current_scope.get(), tick=step))
     try:
         yield
@@ -83,7 +84,7 @@ def tick(number: int) -> Iterator[None]:
 
 
 class Limit:
-    """The lowest level that is recorded; shared by all who ask, changed by `setup_logging`."""
+    """The lowest recorded level of a category; all loggers share the object, `setup_logging` changes it."""
 
     __slots__ = ("value",)
 
@@ -92,11 +93,11 @@ class Limit:
 
 
 LIMITS: dict[str, Limit] = {category.value: Limit(0) for category in Category}
-"""One limit a category; 0 until something is set up, so that the first event can set it up."""
+"""{category: its limit}; 0 before setup, so that the first event of any level sets up recording."""
 
 
 def level_of(level: object) -> int:
-    """The number of a level that was given by its name or number; ConfigurationError for any other value."""
+    """Return the number of a level given by name or number; ConfigurationError for any other value."""
     number = LEVELS.get(level.upper()) if isinstance(level, str) else level
     if number not in LEVELS.values() or isinstance(number, bool):
         raise ConfigurationError(f"unknown level {level!r}", remedy=f"use one of {', '.join(LEVELS)}")

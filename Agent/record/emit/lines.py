@@ -1,8 +1,8 @@
-"""What a line begins with, its time and number, and lines that may wait in memory or for the disk.
+"""The beginning of each line (time and number), the buffer of lines in memory, and the sync of errors.
 
-Buffered events, the performance metrics, belong to a writer of their own, so that a kill, which may cost
-what was held, leaves no gap among the events that had been promised. An error is brought to the disk
-itself, and yet a program that fails a thousand times a second does not wait for the disk each time.
+Buffered events, the performance metrics, have a separate writer: if a kill loses buffered lines, the numbers
+of the other events still have no gap. Errors are synced to disk, but a program with 1,000 errors a second
+does not wait for a sync at each.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _stamped(
 ) -> tuple[RedactedBytes, str]:
     identity = f"{writer}-{seq}"
     begin = f'{prefix}{microsecond:06d}Z","id":"{identity}'.encode()
-    # Its parts are a head, links and a payload, each of which went through redaction.
+    # RedactedBytes is correct here: head, links and payload were all redacted before.
     return RedactedBytes(b"".join((begin, *parts))), identity
 
 
@@ -34,28 +34,28 @@ _LOOK_EVERY_US = 1000
 _NEVER_US = 1 << 62
 Stamped = Callable[..., tuple[RedactedBytes, str]]
 stamped: Stamped = _stamped if native is None else native.stamped
-"""`stamped(prefix, microsecond, writer, seq, *parts)`: a whole line, and the id that stands in it."""
+"""`stamped(prefix, microsecond, writer, seq, *parts)` returns a whole line and the id in it."""
 
 
 class SpanBoard(Protocol):
-    """Where open spans and last sequence numbers survive the death of the process."""
+    """A table of open spans and last sequence numbers that survives a crash of the process."""
 
     def thread_slot(self) -> Callable[[int], None]:
-        """A store for the last number that the calling thread took."""
+        """Return a function that stores the last number that the calling thread took."""
 
     def open_span(self, span_id: str, agent_id: str | None, name: str, started_us: int) -> int:
-        """Enter a span; its place in the table, negative if the table is full."""
+        """Add a span and return its slot in the table, negative if the table is full."""
 
     def close_span(self, slot: int) -> None:
-        """Take it out again."""
+        """Remove a span from the table."""
 
 
 def _forget(_seq: int) -> None:
-    """Where there is no board, nothing is kept of a number."""
+    """Do nothing: the store of a thread without a board."""
 
 
 class ThreadStamps:
-    """What each thread keeps for itself: its latest time and its place on the board."""
+    """The data of one thread: its latest time and its store on the board."""
 
     __slots__ = ("generation", "last_us", "store")
 
@@ -66,7 +66,7 @@ class ThreadStamps:
 
 
 class _OfEachThread(threading.local):
-    """Gives each thread its own."""
+    """A `ThreadStamps` per thread."""
 
     def __init__(self) -> None:
         self.own = ThreadStamps()
@@ -76,9 +76,9 @@ class Stamps:
     """Stamps the lines of one pipeline.
 
     Args:
-        sink: the stream whose numbers the board keeps.
-        clock: tells the time.
-        board: None for none.
+        sink: the stream whose last numbers are stored on the board.
+        clock: the time source.
+        board: None for no board.
     """
 
     __slots__ = ("_is_there", "_sink", "_wall_ns", "board", "generation", "look_at_us", "second", "threads")
@@ -89,41 +89,41 @@ class Stamps:
         self.board = board
         self.generation = 0
         self.threads = _OfEachThread()
-        # One value, so that no thread pairs the text of one second with the number of another.
+        # A single tuple, so that no thread combines the number of one second with the text of another.
         self.second = (-1, "")
         self._is_there: Callable[[], bool] | None = None
         self.look_at_us = _NEVER_US
-        """When somebody has to look whether the session is still there."""
+        """The time from which the next event has to check whether the session still exists."""
 
     def watch(self, is_there: Callable[[], bool]) -> None:
-        """Have a question answered by every call of `look`, and by an event at most each millisecond."""
+        """Set the check for an existing session: each call of `look` makes it, events at most once per ms."""
         self._is_there, self.look_at_us = is_there, 0
 
     def look(self, now_us: int = 0) -> bool:
-        """Whether the session is still there, as far as anybody watches it."""
+        """Return whether the session still exists; True if no check is set."""
         if self._is_there is None:
             return True
         self.look_at_us = now_us + _LOOK_EVERY_US
         return self._is_there()
 
     def begin_second(self, second_us: int) -> str:
-        """The beginning of all lines of a second that starts so many microseconds after 1970."""
+        """Return and cache the beginning of the lines of a second, given in microseconds since 1970."""
         prefix = '{"timestamp":"' + format_timestamp(second_us)[:20]
         self.second = (second_us, prefix)
         return prefix
 
     def join_board(self, thread: ThreadStamps) -> None:
-        """Give a thread its place on the board of this process."""
+        """Set the store of a thread to one on the board of this process."""
         thread.generation = self.generation
         thread.store = self.board.thread_slot() if self.board is not None else _forget
 
     def after_fork_in_child(self, board: SpanBoard | None) -> None:
-        """Go on with the board of the child."""
+        """Use the board of the child; threads get their stores on it at their next line."""
         self.generation += 1
         self.board = board
 
     def now_us(self) -> int:
-        """The time; a clock that was set back does not reorder what one thread did."""
+        """Return the time; it does not decrease within a thread, even if the clock is set back."""
         thread = self.threads.own
         thread.last_us = max(self._wall_ns() // 1000, thread.last_us)
         return thread.last_us
@@ -131,11 +131,11 @@ class Stamps:
     def line(
         self, sink: Sink, *parts: bytes, now_us: int, seq: int | None = None
     ) -> tuple[RedactedBytes, str]:
-        """The line of an event of that durability stream, and its id.
+        """Return the line of an event of a sink, and the event's id.
 
         Args:
-            parts: of the line, behind the id.
-            seq: its number, where it was taken before; else it is the stream's next.
+            parts: the parts of the line after the id.
+            seq: its number if already taken; default: the next number of the sink.
         """
         fraction = now_us % 1_000_000
         second, prefix = self.second
@@ -152,13 +152,13 @@ class Stamps:
 
 
 class EventBuffer:
-    """Holds lines until there are enough, they are old, an error comes, or somebody reads, forks or ends.
+    """Holds lines until it is full, the oldest line is too old, an error occurs or a flush is requested.
 
     Args:
-        open_sink: makes the durability stream of buffered events, at the first of them.
+        open_sink: makes the sink of buffered events; called at the first event.
         stamps: stamps their lines.
-        entries: how many lines are held at most.
-        seconds: how old the oldest may become.
+        entries: the most lines that are held.
+        seconds: the maximum age of the oldest line.
     """
 
     def __init__(
@@ -184,17 +184,17 @@ class EventBuffer:
         self._sink: Sink | None = None
         self._streams: dict[AgentBinding, Stream] = {}
         self._lines: deque[tuple[Stream, Slot, RedactedBytes]] = deque()
-        # Re-entrant: a signal handler may measure something while its own thread opens the sink.
+        # Re-entrant: a signal handler may record a metric while the same thread opens the sink.
         self._lock = threading.RLock()
         self._oldest_ns = 0
 
     @property
     def sink(self) -> Sink | None:
-        """The sink of buffered events, None before the first."""
+        """Return the sink of buffered events, None before the first event."""
         return self._sink
 
     def add(self, slot: Slot, rest: bytes) -> str:
-        """Hold one event back and give its id."""
+        """Buffer one event and return its id."""
         if self._sink is None:
             with self._lock:
                 if self._sink is None:
@@ -215,13 +215,13 @@ class EventBuffer:
         return identity
 
     def _wake_later(self) -> None:
-        """See to it that what is held does not wait for others to come."""
+        """Start a thread that writes the held lines, in case no further line triggers it."""
         try:
             self._waker = threading.Thread(target=self._flush_late, name="agent-trace-buffer", daemon=True)
             self._waker.start()
-        except RuntimeError:  # at the end of the interpreter no thread begins any more; the end flushes
+        except RuntimeError:  # the interpreter is shutting down and starts no threads; the exit flushes
             return
-        except BaseException:  # thrown by a signal's handler: the next line begins another
+        except BaseException:  # raised by a signal handler: the next line starts another thread
             self._waker = None
             raise
 
@@ -230,11 +230,11 @@ class EventBuffer:
             time.sleep(self._age_s)
             self.flush()
         self._waker = None
-        if self._lines:  # one came between the last look and the end of this thread
+        if self._lines:  # a line was added after the flush, when this thread still counted as the waker
             self._wake_later()
 
     def flush(self) -> None:
-        """Write what is held."""
+        """Write the held lines."""
         while self._lines:
             try:
                 stream, slot, line = self._lines.popleft()
@@ -250,7 +250,7 @@ class EventBuffer:
                 slot.mirror(line)
 
     def forget(self) -> None:
-        """Drop what was inherited over a fork: the parent writes it."""
+        """Drop the lines inherited by a fork: the parent writes them."""
         self._lines = deque()
         self._lock = threading.RLock()
         self._sink = None
@@ -258,7 +258,7 @@ class EventBuffer:
         self._waker = None
 
     def __len__(self) -> int:
-        """How many events are held back now."""
+        """Return the number of held events."""
         return len(self._lines)
 
 
@@ -266,9 +266,9 @@ _REST_PER_WAIT = 9
 
 
 class DurableErrors:
-    """Brings streams that took an error to the disk, spending a tenth of the time on it at most.
+    """Syncs streams with errors to disk, for at most a tenth of the time.
 
-    Errors that come too soon after others share the sync that follows: that of a later error, or of `finish`.
+    Errors too soon after others wait for a shared sync: that of a later error, or of `finish`.
     """
 
     def __init__(self, monotonic_ns: Callable[[], int]) -> None:
@@ -276,19 +276,19 @@ class DurableErrors:
         self.forget()
 
     def forget(self) -> None:
-        """Begin again, in a child process: what its parent wrote the parent brings to the disk."""
-        # Threads come and signal handlers come between: each operation on it is one step.
+        """Reset in a child process: the parent syncs what it wrote."""
+        # A deque, since its operations are atomic: other threads and signal handlers use it at any time.
         self._waiting: deque[Stream] = deque()
         self._resting_until_ns = 0
 
     def ask(self, stream: Stream) -> None:
-        """An error was written to this stream."""
+        """Request a sync of a stream to which an error was written."""
         self._waiting.append(stream)
         if self._monotonic_ns() >= self._resting_until_ns:
             wait_for(self.finish)
 
     def finish(self) -> None:
-        """Bring to the disk what still waits for it."""
+        """Sync all waiting streams."""
         if not self._waiting:
             return
         begun_ns = self._monotonic_ns()
@@ -299,7 +299,7 @@ class DurableErrors:
             except IndexError:  # another thread took the last one
                 break
         for stream in waiting:
-            # One that is kept in memory knows no disk. A refusal is counted where it is met.
+            # A stream in memory has no `sync`. A failed sync is counted by the stream.
             sync: Callable[[], bool] | None = getattr(stream, "sync", None)
             if sync is not None:
                 sync()

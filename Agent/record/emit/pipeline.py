@@ -1,9 +1,9 @@
-"""From a prepared event to its line: number, time, bytes, session file, mirrors; one pipeline per session.
+"""Turn a prepared event into its line: number, time, bytes, session file, mirrors; one pipeline per session.
 
-A logger or decorator checks the level and calls `Pipeline.emit`. Payload bytes come from `capture.py`, the
-context from `context.py`. The line goes to a `Sink`, such as `tree/write/writer.py`; `config/recording.py`
-chooses the sink. `record_session` makes the pipeline of a session's files, `record_lines` one whose lines
-reach no tree, as in replays.
+A logger or decorator checks the level and calls `Pipeline.emit`. `capture.py` makes the payload bytes,
+`context.py` the context. The line goes to a `Sink`, such as `tree/write/writer.py`; `config/recording.py`
+chooses the sink. `record_session` makes the pipeline of a session's files, `record_lines` one whose lines are
+not written to a tree, as in replays.
 """
 
 from __future__ import annotations
@@ -50,29 +50,29 @@ if TYPE_CHECKING:
 
 _NO_PAYLOAD: Mapping[str, Any] = {}
 _REPORT_AGAIN_NS = 1_000_000_000
-_MANY_TAGS = 64  # writing fewer takes less memory than the line has
+_MANY_TAGS = 64  # fewer tags need less memory to write than the line itself
 
 
 Put = Callable[[Slot, bytes, bytes, bytes, bytes], str]
 
 
 class Lane(Protocol):
-    """The short way of events in C: plain, clean payloads straight into their files."""
+    """The fast path in C, which writes events with plain payloads and nothing to redact directly to files."""
 
     put: Put
     emit_plain: EmitPlain
 
     def hold(self, function: Put | None, /) -> None:
-        """Have a function take the lines of calls in the place of `put`; None ends that."""
+        """Pass the lines of calls to this function instead of `put`; None restores `put`."""
 
     def tell_outside(
         self, known: Known, obj: object, only: frozenset[str], are_written: bool, is_ahead: bool, /
     ) -> bool:
-        """Do what `emit_outside` does, where only scalars were written; whether nothing is left to do."""
+        """Do the work of `emit_outside` if only scalars were written; return whether that was all."""
 
 
 def _leveled(levels: Levels, put: Put) -> Put:
-    """`put`, which has each line as its level wants it."""
+    """Wrap `put` so that each line is first reduced to its capture level."""
 
     def put_leveled(slot: Slot, head: bytes, links: bytes, extra: bytes, rest: bytes) -> str:
         return put(slot, levels.line(slot, b"".join((head, links, extra, rest))), b"", b"", b"")
@@ -81,7 +81,7 @@ def _leveled(levels: Levels, put: Put) -> Put:
 
 
 class MirrorSink(Protocol):
-    """Where copies of lines go, by category."""
+    """Takes copies of lines, by category."""
 
     def adder(self, category: str) -> Callable[[bytes], None] | None:
         """Return the function that takes copies of a category's lines, or None if it has no mirror."""
@@ -101,30 +101,31 @@ class RecordOptions:
     buffer_entries: int = 100
     buffer_seconds: float = 5.0
     state_period: int = 256
-    """Root actions of an agent between two full states."""
+    """The number of root actions of an agent between two full states."""
     strict_state: bool = False
-    """Look at the state when an action begins, too, and record writes from outside."""
+    """Compare the state at the start of each action too, and record writes from outside of actions."""
     entry_looks: int = 8
-    """So many first actions of an agent begin with a look for writes from outside; once there were, all. 0
-    looks for nothing."""
+    """The number of first actions of an agent that start with a check for writes from outside of actions.
+
+    After one is found, all later actions start with it. 0 turns the check off."""
     probes: int = 3
-    """Behind so many first actions large objects are looked at: does something else change them?"""
+    """The number of first actions after which large objects are checked for changes by other code."""
     sync_errors: bool = True
-    """Bring errors to the disk itself, where the sink does not do so with every line."""
+    """Sync errors to disk, unless the sink syncs every line."""
     gone_states: bool = True
-    """Write the last state of agents that are gone before recording ends."""
+    """Write the last state of agents that were freed before recording ends."""
 
 
 class Turns:
-    """Numbers the moments at which async calls of this process begin and end, and states in between."""
+    """Numbers the starts and ends of async calls of this process, and the states between them, in order."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self.is_used = False
-        """Whether there was an async call yet."""
+        """Whether an async call has been numbered."""
 
     def next(self) -> int:
-        """The next number."""
+        """Return the next number."""
         self.is_used = True
         return next(self._numbers)
 
@@ -137,9 +138,9 @@ class Pipeline:
         session_id: part of every event.
         redactor: redacts every value.
         mirrors: copies by category; None for none.
-        board: open spans and last numbers; None for none.
+        board: the table of open spans and last numbers; None for none.
         open_buffered: creates the sink for buffered events on first use; None: they use `sink`.
-        artifacts: where the artifacts of runs go; None keeps none.
+        artifacts: the files of the artifacts of runs; None stores none.
     """
 
     def __init__(
@@ -161,7 +162,7 @@ class Pipeline:
         self.redactor = redactor
         self.options = options or RecordOptions()
         self.mirrors = mirrors
-        # one function for a category, whichever agent's lines it takes
+        # Cached, so that all agents of a category share one function.
         self.mirror_of = None if mirrors is None else cache(mirrors.adder)
         self.board = board
         self.health = Health()
@@ -178,18 +179,18 @@ class Pipeline:
         self.stamps = Stamps(sink, self.clock, board)
         self.buffer = self._make_buffer(open_buffered)
         self.codes_told: set[object] = set()
-        """The code whose `code` event this process has written."""
+        """The code objects whose `code` event this process has written."""
         self.turns = Turns()
         self.modules_told: set[str] = set()
-        """The loaded modules of which such an event has told, where they are the program's own."""
+        """The loaded modules of the program that are listed in a `code` event."""
         self.durable_errors = DurableErrors(self.monotonic_ns) if self.options.sync_errors else None
         self.closed = False
         self.is_gone = False
-        """Whether its files were removed while it wrote them."""
+        """Whether its files were removed during recording."""
         self.at_close: list[Callable[[], None]] = []
-        """What rooms above have to do when this session ends."""
+        """Functions of other packages that are called when the session ends."""
         self.watcher: RunWatcher | None = None
-        """Told of what ends, where a run wants checkpoints."""
+        """Called at the end of actions and ticks and at phases, if a run uses checkpoints."""
         self._next_report_ns = 0
         self.room = HeadRoom()
         self._counts = KeptCounts()
@@ -202,10 +203,10 @@ class Pipeline:
         self._begin_span_ids()
         self._levels = redactor.levels if redactor.levels and redactor.levels.reads_lines else None
         self.lane: Lane | None = None
-        """What calls and loggers write by in C; None where they do so in Python."""
+        """The fast path in C for traced calls and loggers; None if they use Python."""
         self.put: Put = self._put
         self.emit_plain: EmitPlain = self.emit
-        """`emit` of a slot, a label and a payload; in the lane short where nothing is special."""
+        """`emit` with a slot, a label and a payload only; the fast path, if there is one, replaces it."""
         if self._levels is not None:
             self.put = _leveled(self._levels, self._put)
         elif native is not None and type(self.capture.judge) is native.Judge:
@@ -226,7 +227,7 @@ class Pipeline:
             threads=self.stamps.threads,
             begin_second=self.stamps.begin_second,
             health=self.health,
-            # where it sends special cases
+            # the Python functions to which it passes special cases
             emit=self.emit,
             read=self._read,
             report_drops=self._report_drops,
@@ -309,7 +310,7 @@ class Pipeline:
 
         Args:
             slot: kind, level and view.
-            label: the message, or what follows its fixed beginning; prepared line heads are cached by it.
+            label: the message, or the part after its fixed beginning; line heads are cached by it.
             payload: values of the kind's own keys.
             causes: ids of events that led to this one, in addition to those of the scope.
             span_id: its own span, if the event is one.
@@ -327,7 +328,8 @@ class Pipeline:
                 body, types = self.capture.body(payload)
             scope = current_scope.get()
             if scope is not None and scope.secrets:
-                # An enclosing call was given these by name; here they may have a harmless name.
+                # These values were arguments with secret names of an enclosing call; here the name may
+                # differ.
                 label = self.redactor.text_without(scope.secrets, label)
                 body, types = self.redactor.without(scope.secrets, body, types, "/extra")
             head = slot.heads.get(label) or slot.head(label)
@@ -348,7 +350,7 @@ class Pipeline:
             if buffered and self.buffer is not None:
                 held = b"".join((head, links, extra, body, b"}", tail))
                 if self._levels is not None:
-                    # It takes whole lines; the buffer adds the end when it knows the number.
+                    # `line` takes whole lines; the buffer adds the end when it adds the number.
                     held = self._levels.line(slot, held + b"}\n")[:-2]
                 return self.buffer.add(slot, held)
             return self.put(slot, head, links, extra, b"".join((body, b"}", tail, b"}\n")))
@@ -358,7 +360,7 @@ class Pipeline:
             return ""
 
     def _put(self, slot: Slot, head: bytes, links: bytes, extra: bytes, rest: bytes) -> str:
-        """Number, stamp and write one line; `rest` follows what all events of the slot have in `extra`."""
+        """Number, stamp and write one line; `rest` follows the `extra` common to the slot's events."""
         stamps, health = self.stamps, self.health
         now_us = stamps.now_us()
         if now_us >= stamps.look_at_us and not stamps.look(now_us):
@@ -385,7 +387,7 @@ class Pipeline:
             self._read(slot, line)
 
     def _read(self, slot: Slot, line: bytes) -> None:
-        """Count what the slot alone does not tell; an error triggers more."""
+        """Count what depends on the line, not on the slot alone; after an error, also flush and sync."""
         self.count(slot, line)
         if slot.urgent:
             self._after_error(slot, line)
@@ -399,7 +401,7 @@ class Pipeline:
         extra = event.get("extra", event)
         agent_id = extra.get("agent_id")
         if slot.binding.agent_id is None and isinstance(agent_id, str):
-            # Counted for the category so far: move it to the agent that the payload names.
+            # It was counted for the category: move it to the agent in the payload.
             slot.written[0] -= 1
             self.room.cell(slot.kind, slot.level, agent_id)[0] += 1
         if is_error:
@@ -408,7 +410,7 @@ class Pipeline:
                 self._counts.errors.append(shown_error(event["timestamp"], event["id"], extra))
 
     def counts(self) -> KeptCounts:
-        """Return the counts of writers that closed with all numbers in files; call it after `close`."""
+        """Return the counts of writers that closed without losses; call it after `close`."""
         return self._counts
 
     def _after_error(self, slot: Slot, line: bytes) -> None:
@@ -431,7 +433,7 @@ class Pipeline:
             slot.binding.stream.write(line)
             self._count_written(slot, line)
             return identity
-        if slot.kind != "log.dropped":  # the next report counts what this one would have
+        if slot.kind != "log.dropped":  # a dropped report is not a loss: the next report has its counts
             self.health.drop(full.reason)
         return ""
 
@@ -467,7 +469,7 @@ class Pipeline:
                 last_seqs[sink.writer] = seq
         self.health.late = 0
         for sink in sinks:
-            # A writer whose end could not be written keeps its board: losses are computed from it.
+            # If `log.closed` could not be written, the board is kept: losses are computed from it.
             sink.close(clean=sink.writer in last_seqs)
         self._settle_counts(last_seqs, len(sinks))
         if self.mirrors is not None:
@@ -536,7 +538,7 @@ class Pipeline:
         for key, value in fields.items():
             if key in slot.own_keys:
                 self.health.note("a context field had the name of one of our keys and moved to user.<key>")
-                key = f"user.{key}"  # noqa: PLW2901 - it is called so from here on
+                key = f"user.{key}"  # noqa: PLW2901 - the new name replaces the old one
             if key not in present:
                 added[key] = value
         return self.capture.joined((body, types), self.capture.user_body(added, "/extra"))
@@ -548,7 +550,7 @@ class Pipeline:
         because each failed attempt is one more lost event.
         """
         if self.health.late is not None:
-            return  # a queue takes the report and refuses it, which would call for another
+            return  # a queue might accept the report and drop it later, which would cause another report
         now_ns = self.monotonic_ns()
         if now_ns < self._next_report_ns and not self.closed:
             return
@@ -560,7 +562,7 @@ class Pipeline:
             payload = {"count": count, "reason": reason}
             if not self.emit(slot, f"{count} events were not written: {reason}", payload):
                 self.health.unreported[reason] += count
-        # A queued line may still be refused, so with a queue the next report waits for its time.
+        # A queued line may still be dropped, so with a queue the next report is not sent early.
         if not self.health.unreported and not getattr(self.sink, "defers", False):
             self._next_report_ns = 0
 
@@ -577,7 +579,7 @@ class LineSink:
     """Takes the lines of one pipeline; `lines` holds those since the last `clear()`.
 
     Args:
-        writer: as whom it numbers events.
+        writer: the id of its writer.
     """
 
     def __init__(self, writer: str) -> None:
@@ -586,31 +588,31 @@ class LineSink:
         self.next_seq = itertools.count(1).__next__
 
     def open_stream(self, agent_id: str | None, category: str) -> LineSink:  # noqa: ARG002 - one for all
-        """This sink is its own only stream."""
+        """Return this sink, which is its only stream."""
         return self
 
     def write(self, line: RedactedBytes) -> bool:
-        """Keep a line."""
+        """Append a line to `lines`."""
         self.lines.append(line)
         return True
 
     def clear(self) -> None:
-        """Forget what was written so far."""
+        """Remove all lines."""
         self.lines.clear()
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: no line is buffered."""
 
     def close(self, *, clean: bool = True) -> None:
-        """Nothing is open."""
+        """Do nothing: no file is open."""
 
 
 class UnkeptLines(LineSink):
-    """Takes lines and keeps none.
+    """Passes each line to a function and stores none.
 
     Args:
-        writer: as whom it numbers events; an id of a writer where lines are read again.
-        hear: hears each.
+        writer: the name of its writer; it must be a valid writer id if the lines are decoded.
+        hear: called with each line.
     """
 
     def __init__(self, writer: str, hear: Callable[[bytes], None] = lambda _line: None) -> None:
@@ -618,17 +620,17 @@ class UnkeptLines(LineSink):
         self._hear = hear
 
     def write(self, line: RedactedBytes) -> bool:
-        """Let a line be heard and forget it."""
+        """Pass a line to `hear`."""
         self._hear(line)
         return True
 
 
 def options_of_replay(state: object, *, gone_states: bool = False) -> RecordOptions:
-    """How a replay records: what was written from outside is in the recording, so it looks for nothing.
+    """Return the options of a replay, without checks for writes from outside: the recording has these.
 
     Args:
         state: the session's setting, `strict` or `exit`.
-        gone_states: write the last state of agents that are gone.
+        gone_states: write the last state of agents that were freed.
     """
     return RecordOptions(strict_state=state == "strict", entry_looks=0, probes=0, gone_states=gone_states)
 
@@ -643,12 +645,12 @@ def record_session(
     mirrors: MirrorSink | None = None,
     open_buffered: Callable[[], Sink] | None = None,
 ) -> Pipeline:
-    """The pipeline of a session's directory: its files, its board, its artifacts.
+    """Make the pipeline of a session's directory, with its files, board and artifacts.
 
     Args:
-        writer: of its files.
-        sink: stands before the writer, where anything does.
-        mirrors: see `Pipeline`, as `open_buffered`.
+        writer: the writer of the session's files.
+        sink: a sink that wraps the writer; default: the writer itself.
+        mirrors: see `Pipeline`; so is `open_buffered`.
     """
     from Agent.tree.write.artifacts import ArtifactFiles
 
@@ -673,12 +675,12 @@ def record_lines(
     options: RecordOptions | None = None,
     clock: Clock | None = None,
 ) -> Pipeline:
-    """A pipeline whose lines reach no tree.
+    """Make a pipeline whose lines are not written to a tree.
 
     Args:
-        sink: takes them.
+        sink: takes the lines.
         session_id: part of every event.
-        key: of the tokens for secrets; None: one that nobody knows.
+        key: the key of the tokens that replace secrets; None: a random key.
     """
     redactor = Redactor(os.urandom(32) if key is None else key, enabled=redact)
     return Pipeline(sink, session_id=session_id, redactor=redactor, options=options, clock=clock)

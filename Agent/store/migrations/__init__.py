@@ -1,1 +1,1 @@
-"""The schema's versions, forwards only; Alembic runs them."""
+"""The migrations of the schema, upgrades only; Alembic runs them."""

@@ -1,4 +1,4 @@
-"""Where Alembic comes in: with a connection of `Agent.store.engines`, or without one to print the SQL."""
+"""The entry point of Alembic, with a connection of `Agent.store.engines`, or without one to print the SQL."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One module each version, in the order of their numbers; one that was released is never changed."""
+"""One module per version, in numerical order; a released one is never changed."""
