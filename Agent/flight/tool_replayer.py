@@ -106,7 +106,7 @@ class ToolReplayer:
         For a generator, return an iterator over its items.
 
         Raises:
-            RecordingMiss: there is no such recorded call, or its response cannot be restored.
+            RecordingMiss: no recorded call matches, or its response cannot be restored.
         """
         answer = self.answer("tool.call", name, {} if args is None else dict(args))
         if answer.change is not None:

@@ -1,4 +1,4 @@
-"""Models of the OpenAI Agents SDK: `get_response` and `stream_response`."""
+"""Record models of the OpenAI Agents SDK: `get_response` and `stream_response`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed
 
 
 def recorded(model: Any) -> Any:
-    """The model as a recorded one."""
+    """Return a copy of a model that records its calls."""
     base = type(model)
 
     async def get_response(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -87,7 +87,7 @@ def _schema_name(schema: Any) -> str | None:
 
 
 def _plain(item: Any) -> Any:
-    """A model of pydantic as it was set, without what its class adds."""
+    """The fields of a pydantic model that were set, without defaults; any other value is returned as is."""
     return item.model_dump(mode="json", exclude_unset=True) if hasattr(item, "model_dump") else item
 
 
@@ -115,7 +115,7 @@ def _usage(response: Any) -> Usage:
 
 
 def _whole(events: list[Any]) -> Any:
-    """The answer that the last event of a stream holds; None of a stream without its end."""
+    """The response in the last event of a stream; None if the stream did not reach its end."""
     last = events[-1]
     if getattr(last, "type", None) not in _ENDS:
         return None
