@@ -207,6 +207,7 @@ def _parts(delta: Delta) -> tuple[dict[str, Delta], dict[str, Any], list[str], l
 
 
 def _scripted(items: list[Any], script: list[Any]) -> list[Any]:
+    """Apply a list script; items after its last step are kept."""
     result: list[Any] = []
     position = 0
     for step in script:
@@ -234,6 +235,7 @@ def _delta(old: Any, new: Any) -> Delta:
 
 
 def _object_delta(old: dict[str, Any], new: dict[str, Any]) -> Delta:
+    """The delta between two objects, including the order of keys."""
     changed: dict[str, Delta] = {}
     added: dict[str, Any] = {}
     for key, value in new.items():
@@ -566,6 +568,7 @@ def _is_plain_mark(value: Any) -> bool:
 
 
 def _members(value: Any, path: list[str], types: dict[str, str]) -> Any:
+    """Replace the marks below a value that is not a mark itself."""
     kind = type(value)
     if kind is dict:
         for key, child in value.items():

@@ -620,6 +620,7 @@ class RunFiles:
         return [each for each in self.index.chain(row.chain) if each.position <= row.position]
 
     def _folded(self, row: Row) -> Any:
+        """Build the document of a row from its snapshot and deltas; the digest is not checked."""
         rows = self._below(row)
         if not rows or rows[0].position or rows[-1].number != row.number:
             raise DamagedInput(

@@ -334,6 +334,7 @@ class RunCheckpointing:
             if self._policy.of != "run":
                 self._take_of(agent_id, agent, step_id or f"step_{agent.steps}", scope, error=failed)
         if call.root and step_id is None and tick is None:
+            # Outside of steps and ticks, each outermost action of the program counts as a step of the run.
             self._steps += 1
             self._take_whole(f"step_{self._steps}", scope, error=failed)
 

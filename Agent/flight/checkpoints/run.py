@@ -123,10 +123,11 @@ class RunCheckpoints:
         return name
 
     def _write(self, row: Row, document: Document, head: _Head | None) -> _Head:
+        """Write a delta if it is within the limits of the chain, otherwise a snapshot; return the new end."""
         delta: Any = None
         if head is not None and head.row.position < MAX_CHAIN:
             delta = diff(head.value, document.value)
-            delta_bytes = 4 if delta is None else len(write_json(delta))
+            delta_bytes = 4 if delta is None else len(write_json(delta))  # 4 for `null`
             whole = len(document.text)
             if delta_bytes <= _MAX_DELTA * whole and (
                 head.delta_bytes + delta_bytes <= _MAX_DELTAS * max(whole, head.snapshot_bytes, _SMALL_BYTES)
@@ -218,6 +219,7 @@ def rebuild(directory: Path) -> int:
 
 
 def _fill(index: CheckpointIndex, directory: Path) -> None:
+    """Enter the frames of all packs into an empty index; the newest row of a step and agent is listed."""
     found: dict[int, tuple[Row, list[str]]] = {}
     for path in entries_in(directory, PACK_SUFFIX):
         index.add_pack(path.name)

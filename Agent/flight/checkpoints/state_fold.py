@@ -112,6 +112,7 @@ class StateFold:
         return changed
 
     def _apply(self, event: Event, new: object, gone: object, pointer: str) -> dict[str, Any]:
+        """Set the changed fields and delete the unset ones; `pointer` locates the new values' tags."""
         changed = dict(new) if isinstance(new, dict) else {}
         for name, value in changed.items():
             self.fields[name] = value
@@ -226,6 +227,7 @@ def _tags_below(types: Mapping[str, str] | None, pointer: str) -> Tags:
 
 
 def _is_sampled(value: Any, tags: Tags) -> bool:
+    """Whether a field is recorded in full states only: a random generator, or larger than 4 KiB."""
     if tags.get("") in _GENERATORS:
         return True
     if isinstance(value, str):

@@ -265,6 +265,7 @@ class LocalCheckpointStore:
     def _prune_run(
         self, run: RunCheckpoints, policy: RetentionPolicy, now_us: int, *, dry_run: bool
     ) -> Removed:
+        """Remove the whole run or some of its checkpoints; with nothing to remove, only sweep its files."""
         index = run.files.index
         rows = index.listed()
         infos = [row.info(run.run_id) for row in rows]
@@ -331,6 +332,7 @@ class LocalCheckpointStore:
         self.close()
 
     def _found(self, run_id: str, step_id: str, agent_id: str | None) -> tuple[Row, Any, bytes]:
+        """The row of a step's checkpoint, and its document, parsed and as text."""
         with self._runs.lock:
             run = self._runs.get(run_id)
             step_id = self._capture.strict.text(step_id)  # redacted, as when it was saved

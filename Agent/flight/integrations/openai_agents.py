@@ -21,10 +21,12 @@ _adapter = interface("pydantic", _PACKAGE).TypeAdapter
 _OUTPUT_ITEM = _adapter(_items.TResponseOutputItem)
 _EVENT = _adapter(_items.TResponseStreamEvent)
 
+# The parameters of both methods in order, by which positional arguments are named.
 _PARAMETERS = (
     *("system_instructions", "input", "model_settings", "tools", "output_schema", "handoffs", "tracing"),
     *("previous_response_id", "conversation_id", "prompt"),
 )
+# Types of the events that end a stream and hold the complete response.
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
