@@ -178,6 +178,7 @@ class CallBook:
             ) from None
 
     def _answer(self, call: RecordedCall, decode: Decode | None) -> Answer:
+        """Restore items, exception and result of a call; raises Unanswerable."""
         event = call.event
         if event.extra.get("coded") is True and decode is None:
             raise Unanswerable(f"it was recorded by the codec of {call.name}, which is not imported here")
@@ -499,6 +500,7 @@ def _walk(
     other_tags: Mapping[str, str],
     found: dict[str, float],
 ) -> None:
+    """Compare two nodes at a pointer and add the distances of the parts that differ to `found`."""
     tag, other_tag = tags.get(at), other_tags.get(at)
     if isinstance(one, str) and isinstance(other, str):
         if one != other:
@@ -516,6 +518,7 @@ def _walk(
     elif isinstance(one, dict):
         for key in filter(other.__contains__, one):
             _walk(one[key], other[key], f"{at}/{escape(key)}", tags, other_tags, found)
+        # A key that only one side has counts as completely different.
         alone = [key for key in {**one, **other} if (key in one) != (key in other)]
         found.update({f"{at}/{escape(key)}": 1.0 for key in alone})
     elif isinstance(one, list) and (tag or "").partition(":")[0] in _UNORDERED:

@@ -165,6 +165,7 @@ class RunFold:
             _text(extra.get("step_type")),
             started_at=event.timestamp,
         )
+        # Keyed by span, since a step id may be used several times.
         self._open[_text(extra.get("step_span")) or event.id] = step
         if self.keeps_rows:
             self.steps.append(step)

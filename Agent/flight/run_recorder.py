@@ -433,6 +433,7 @@ class Recorder:
         error: str | BaseException | None,
         status: str | None,
     ) -> str:
+        """Close the run's open steps and the run itself, and write `run.finished`."""
         # Read before `run.end`, which clears them.
         left_open = run.open_steps()
         payload = {"ok": ok, **ending_of(pipeline, run, error)}
@@ -460,6 +461,7 @@ class Recorder:
         metadata: Mapping[str, Any] | None,
         run_id: str | None,
     ) -> str:
+        """Save the output, close the step and write `step.finished`; a step that is not open is a misuse."""
         run = self._run(pipeline, run_id)
         around: Run | None = run
         while around is not None and identity not in around.steps:

@@ -114,6 +114,7 @@ class OpenToolCall(ExternalCall):
             self.leave(None, error)
 
     def _write(self, duration_ms: float, ending: Mapping[str, Any], outcome: Any) -> None:
+        """Leave board and scope, and write the event; failures are counted and not raised."""
         facts = self._facts
         try:
             self._leave_board()
@@ -412,6 +413,7 @@ def record_tool(
 
 
 def _wrap(function: Callable[..., Any], spec: ToolSpec) -> Callable[..., Any]:
+    """The wrapper of a tool, of the same sort as the function: sync, async or generator."""
     if spec.is_stepped:
         return wrap_generator(function, functools.partial(_open_steps, spec, function), function)
     begin = spec.begin

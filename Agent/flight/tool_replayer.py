@@ -71,7 +71,7 @@ class ToolReplayer:
     ) -> None:
         if not 0.0 <= tolerance <= 1.0:
             raise UsageError(f"{tolerance} is not a tolerance", remedy="give one from 0 to 1")
-        flush_active()
+        flush_active()  # the run may be recorded by this process, with events still in its buffer
         if book is not None:
             run = book.ref
         self.ref = run if isinstance(run, RunRef) else find_run(run, root or _root_here())
@@ -106,7 +106,7 @@ class ToolReplayer:
         For a generator, return an iterator over its items.
 
         Raises:
-            RecordingMiss: there is no such recorded call, or its response cannot be restored.
+            RecordingMiss: no recorded call matches, or its response cannot be restored.
         """
         answer = self.answer("tool.call", name, {} if args is None else dict(args))
         if answer.change is not None:
@@ -130,6 +130,7 @@ class ToolReplayer:
             RecordingMiss: as for `replay`, and for every call after the first miss.
         """
         with self._lock:
+            # After the first miss, all calls fail, even if the program caught its error.
             if self.missed is not None:
                 raise self.missed
             asked = self.ask(kind, name, arguments, place)
@@ -446,6 +447,7 @@ class replaying_tools:  # noqa: N801 - used like a function
             OPEN_PLAYERS.remove(self._player)
         if self._token is not None:
             current_player.reset(self._token)
+        # The code inside may have caught the error of the miss.
         missed = self.replayer.missed if self.replayer is not None else None
         if missed is not None and error is None:
             raise missed

@@ -1,1 +1,1 @@
-"""Checkpoints: when one is due, what it holds, the store, and the fold of an agent's state."""
+"""Checkpoints: policies, the stored form, the store, and the fold of an agent's state."""

@@ -1,16 +1,16 @@
-"""What changed between two JSON values, small and exact: `diff` makes a delta, `apply` gives the new value.
+"""Exact deltas between two JSON values: `diff` computes one, `apply` turns the old value into the new one.
 
-Checkpoints store deltas between full snapshots. A delta follows the shape of the value, so a path is
-never written twice, and it keeps the order of keys; applied to the old value it gives the new one exactly.
+Checkpoints store deltas between full snapshots. A delta has the nesting of the value, so that no path is
+written twice, and it preserves the order of keys: the result equals the new value to the byte.
 
-    [0, value]                                  put this value here
+    [0, value]                                  replace by this value
     [1, {key: delta}, {key: value}, [key], script]    an object: changed, added, removed, order
     [2, script]                                 a list: n > 0 keeps n items, n < 0 skips n,
                                                 [values] inserts them, {"0": delta} changes the next one
 
-Blocks of equal items of two lists are found by what is unique in both, item by item at first and then by runs
-of items, as `diff --patience` does for lines; so an insertion leaves the tail alone, and the time is that of
-sorting, whatever the lists hold.
+Blocks of equal items in two lists are found by items that are unique in both, and then by unique runs of
+items, as `diff --patience` does for lines. So an insertion does not affect the rest of the list, and the time
+is O(n log n) for all lists.
 """
 
 from __future__ import annotations
@@ -30,18 +30,17 @@ from Agent.event.values.values import decode_value
 from Agent.record.encode.capture import Capture
 
 Block = tuple[int, int, int]
-"""Position in the old list, position in the new one, number of equal items."""
+"""(position in the old list, position in the new list, number of equal items)."""
 
 _WIDTHS = (1, 2, 4, 16)
-"""Lengths of runs that are tried: lists of few distinct values have no unique items, but unique runs."""
+"""The lengths of runs that are tried: lists of few distinct values have no unique items, but unique runs."""
 
 
 def matching_blocks(old: Sequence[Hashable], new: Sequence[Hashable]) -> list[Block]:
-    """Blocks of equal items that rise in both lists, as many items as the search finds.
+    """Find blocks of equal items whose positions increase in both lists; not always the largest ones.
 
     Args:
-        old: the items' bytes, or keys.
-        new: the same of the other list.
+        old, new: the keys, or the JSON texts of the items.
     """
     blocks: list[Block] = []
     _between(old, new, (0, len(old)), (0, len(new)), _WIDTHS, blocks)
@@ -56,7 +55,7 @@ def _between(
     widths: tuple[int, ...],
     blocks: list[Block],
 ) -> None:
-    """Add the blocks of one region; what lies between anchors is searched for longer runs."""
+    """Add the blocks of one region to `blocks`; regions between anchors are searched for longer runs."""
     (a, a_end), (b, b_end) = own, other
     begin = a
     while a < a_end and b < b_end and old[a] == new[b]:
@@ -75,7 +74,7 @@ def _between(
             continue
         for a_next, b_next in [*anchors, (a_end, b_end)]:
             if a_next < a or b_next < b:
-                continue  # the block before grew over it
+                continue  # the previous block already covers this anchor
             _between(old, new, (a, a_next), (b, b_next), widths[number + 1 :], blocks)
             a, b = a_next, b_next
             while a < a_end and b < b_end and old[a] == new[b]:
@@ -95,17 +94,17 @@ def _anchors(
     other: tuple[int, int],
     width: int,
 ) -> list[tuple[int, int]]:
-    """Pairs of positions whose run stands once in either region, the most that rise together."""
+    """(old, new) positions of runs that are unique in both regions, as the longest increasing series."""
     theirs = _unique(new, other, width)
     pairs = [(a, theirs[run]) for run, a in _unique(old, own, width).items() if run in theirs]
     pairs.sort()
     seconds = [b for _, b in pairs]
-    # Nothing moved, as nearly always: then they rise as they are.
+    # The common case: no item moved, so all pairs already increase in both.
     return pairs if seconds == sorted(seconds) else _rising(pairs)
 
 
 def _unique(items: Sequence[Hashable], region: tuple[int, int], width: int) -> dict[Hashable, int]:
-    """Each run of that width that stands once in the region, and where."""
+    """{run of that width that occurs once in the region: its position}."""
     seen: dict[Hashable, int] = {}
     doubled: set[Hashable] = set()
     begin, end = region
@@ -121,7 +120,7 @@ def _unique(items: Sequence[Hashable], region: tuple[int, int], width: int) -> d
 
 
 def _rising(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The longest series of the pairs, sorted by their first halves, whose second halves rise."""
+    """The longest subsequence of pairs, sorted by the first item, whose second items increase."""
     ends: list[int] = []
     tops: list[int] = []
     before: list[int] = []
@@ -148,15 +147,17 @@ _ABSENT: Any = object()
 _CONTAINERS = frozenset({dict, list})
 _PUT, _OBJECT, _LIST = 0, 1, 2
 _MAX_TRIED: Final = 8
-"""Longest gap in which both ways to pair unequal numbers of items are tried."""
+"""The longest gap in which both alignments of unequal numbers of items are tried."""
 _FEW: Final = 8
-"""So many differences in a row of equal items, and one in twenty items, are followed item by item."""
+"""`_nearby_blocks` follows up to 8 differences plus one per 20 items before it gives up."""
 _NEAR: Final = 6
+"""How many items `_meeting` looks ahead."""
 _ALIKE: Final = 3
+"""The number of equal items in a row after which two lists count as aligned again."""
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two JSON values are the same text: unlike Python, 1 is not True, and keys have an order."""
+    """Whether two JSON values have the same text; unlike in Python, 1 is not True, and key order counts."""
     kind = type(one)
     if kind is not type(other) or one != other:
         return False
@@ -166,19 +167,21 @@ def same(one: Any, other: Any) -> bool:
 
 
 def diff(old: Any, new: Any) -> Delta | None:
-    """The delta from one JSON value to another; None where they are the same.
+    """Compute the delta from one JSON value to another; None if they have the same text.
 
-    Neither is changed; the delta shares values with `new`.
+    Neither value is changed; the delta shares objects with `new`.
     """
     ask_memory_for([old, new])
     return None if same(old, new) else _delta(old, new)
 
 
 def apply(value: Any, delta: Delta) -> Any:
-    """The value after a delta; the old one is used up, and what it returns shares values with the delta.
+    """Apply a delta and return the new value, which shares objects with the delta.
+
+    The old value may be changed in place, so do not use it afterwards.
 
     Raises:
-        LookupError, TypeError, ValueError: the delta is not of this value.
+        LookupError, TypeError, ValueError: the delta does not fit the value.
     """
     kind = delta[0]
     if kind == _PUT:
@@ -204,6 +207,7 @@ def _parts(delta: Delta) -> tuple[dict[str, Delta], dict[str, Any], list[str], l
 
 
 def _scripted(items: list[Any], script: list[Any]) -> list[Any]:
+    """Apply a list script; items after its last step are kept."""
     result: list[Any] = []
     position = 0
     for step in script:
@@ -222,7 +226,7 @@ def _scripted(items: list[Any], script: list[Any]) -> list[Any]:
 
 
 def _delta(old: Any, new: Any) -> Delta:
-    """The delta between values that are known to differ."""
+    """The delta between different values; a replacement if a nested delta would not be shorter."""
     kind = type(new)
     if kind is not type(old) or kind not in _CONTAINERS or not old or not new:
         return [_PUT, new]
@@ -231,6 +235,7 @@ def _delta(old: Any, new: Any) -> Delta:
 
 
 def _object_delta(old: dict[str, Any], new: dict[str, Any]) -> Delta:
+    """The delta between two objects, including the order of keys."""
     changed: dict[str, Delta] = {}
     added: dict[str, Any] = {}
     for key, value in new.items():
@@ -245,8 +250,8 @@ def _object_delta(old: dict[str, Any], new: dict[str, Any]) -> Delta:
     order = list(new)
     if left == order:
         return _without_empty_end([_OBJECT, changed, added, removed])
-    # The order is not what removing and adding leaves: a script over the keys says what it is, or keys that
-    # came to the end, as in a cache by last use, are removed and added again.
+    # Removing and adding keys alone gives another order. Either a script over the keys restores it, or the
+    # keys that moved to the end, as in an LRU cache, are removed and added again; take the shorter delta.
     first = _first_moved(old, order)
     moved = order[first:]
     again = {key: new[key] for key in moved}
@@ -266,7 +271,7 @@ def _without_empty_end(parts: Delta) -> Delta:
 
 
 def _first_moved(old: dict[str, Any], order: list[str]) -> int:
-    """How many of the keys stand in the order in which the old object has them."""
+    """The number of leading keys that are in the same order as in the old object."""
     places = {key: place for place, key in enumerate(old)}
     last = -1
     for number, key in enumerate(order):
@@ -294,33 +299,33 @@ def _script(
     blocks: list[Block],
     gap: Callable[[list[Any], list[Any], list[Any]], None],
 ) -> list[Any]:
-    """The script that keeps blocks of equal items, with what `gap` says of the items between two of them."""
+    """The script that keeps blocks of equal items; `gap` appends the steps for the items between them."""
     script: list[Any] = []
     a = b = 0
     for a_next, b_next, count in [*blocks, (len(old), len(new), 0)]:
         gap(script, old[a:a_next], new[b:b_next])
         _say(script, count)
         a, b = a_next + count, b_next + count
-    # What is left is kept anyway.
+    # `_scripted` keeps the rest of the list, so a last "keep" step is redundant.
     if script and type(script[-1]) is int and script[-1] > 0:
         script.pop()
     return script
 
 
 def _replace(script: list[Any], old: list[Any], new: list[Any]) -> None:
-    """Between two blocks of equal keys: those of the old object go, those of the new one come."""
+    """A gap between two blocks of equal keys: remove the old keys and insert the new ones."""
     _say(script, -len(old))
     if new:
         script.append(new)
 
 
 def _texts(items: list[Any]) -> list[str]:
-    # as bytes, each would keep the kilobyte that orjson begins with
+    # Decoded, because each bytes object would keep the 1 KiB buffer that orjson allocates.
     return [write_json(item).decode() for item in items]
 
 
 def _nearby_blocks(old: list[Any], new: list[Any]) -> list[Block] | None:
-    """Blocks of equal items where few changed and nothing moved far: one pass; None for other lists."""
+    """Find the blocks in one pass if few items changed and none moved far; None for other lists."""
     blocks: list[Block] = []
     a = b = 0
     left = _FEW + len(old) // 20
@@ -340,22 +345,22 @@ def _nearby_blocks(old: list[Any], new: list[Any]) -> list[Block] | None:
 
 
 def _alike(old: list[Any], new: list[Any], a: int, b: int) -> int:
-    """How many items are the same from these places on."""
+    """The number of items from these positions on that have the same text."""
     count = 0
     most = min(len(old) - a, len(new) - b)
     while count < most and old[a + count] == new[b + count]:
         count += 1
-    # Equal to Python, which is quickly found out; their texts at once say whether they are the same.
+    # `==` is fast, but takes 1 for True; one comparison of the texts confirms all items at once.
     if not count or orjson.dumps(old[a : a + count]) == orjson.dumps(new[b : b + count]):
         return count
     return next(number for number in range(count) if not same(old[a + number], new[b + number]))
 
 
 def _meeting(old: list[Any], new: list[Any], a: int, b: int) -> tuple[int, int] | None:
-    """Where two lists that differ at these places go on alike, some items on in one of them or in both."""
+    """The next positions, up to `_NEAR` items ahead in one or both lists, from which they are equal again."""
     for ahead in range(1, _NEAR + 1):
         for own, other in ((a + ahead, b + ahead), (a, b + ahead), (a + ahead, b)):
-            # More than one equal item, since in lists of few distinct values one is equal by chance.
+            # Require several equal items: in lists of few distinct values, one may be equal by chance.
             alike = 0
             while (
                 alike < _ALIKE
@@ -371,7 +376,7 @@ def _meeting(old: list[Any], new: list[Any], a: int, b: int) -> tuple[int, int] 
 
 
 def _gap(script: list[Any], old: list[Any], new: list[Any]) -> None:
-    """Between two blocks of equal items: items become their counterparts, the rest comes and goes."""
+    """A gap between two blocks of equal items: change items in pairs, insert or remove the surplus."""
     surplus = len(new) - len(old)
     if not surplus or not old or not new:
         _paired(script, old, new, 0)
@@ -389,7 +394,7 @@ def _gap(script: list[Any], old: list[Any], new: list[Any]) -> None:
 
 
 def _paired(script: list[Any], old: list[Any], new: list[Any], lead: int) -> None:
-    """Pair items in order, after so many of the longer list; what is left over is removed or inserted."""
+    """Pair items in order, after the first `lead` items of the longer list; insert or remove the rest."""
     if len(new) > len(old):
         if lead:
             script.append(new[:lead])
@@ -413,7 +418,7 @@ def _change(script: list[Any], before: Any, after: Any) -> None:
 
 
 def _say(script: list[Any], count: int) -> None:
-    """Keep or skip so many items, joined with the step before if that does the same."""
+    """Append a step that keeps (> 0) or skips (< 0) items, merged with a previous step of the same sign."""
     if not count:
         return
     if script and type(script[-1]) is int and (script[-1] > 0) == (count > 0):
@@ -425,7 +430,7 @@ def _say(script: list[Any], count: int) -> None:
 CHECKPOINT_LIMITS: Final = Limits(
     max_string_chars=64 << 20, max_bytes=256 << 20, max_items=20_000_000, max_depth=100
 )
-"""Far wider than those of an event: a checkpoint that was cut could not be resumed from."""
+"""Much larger limits than for an event: a truncated checkpoint could not be resumed."""
 
 _TYPE, _VALUE = "$type", "$value"
 _MARK = b'"$type"'
@@ -434,18 +439,25 @@ _LOST_TAGS = ("opaque", "truncated")
 
 
 class Document(NamedTuple):
-    """A checkpoint's values as text."""
+    """The values of a checkpoint in the stored form."""
 
     text: bytes
+    """One JSON object, with tags in place as `{"$type": tag, "$value": value}`."""
     value: Any
-    """The same parsed; whoever holds it does not change it."""
+    """The parsed text; it is shared, so do not change it."""
     digest: str
+    """The digest of the text."""
     opaque: tuple[str, ...]
-    """Pointers of what cannot be restored."""
+    """Pointers of the values that cannot be restored."""
 
 
 def encode_document(values: Mapping[str, Any], capture: Capture) -> Document:
-    """The values under our own names as one JSON object, redacted; never raises for a value."""
+    """Encode values as one redacted JSON object; never raises because of a value.
+
+    Args:
+        values: {name in the document, such as `state`: value}.
+        capture: converts and redacts the values.
+    """
     body, types = capture.body(values, "")
     text = b"{" + body + b"}"
     value = read_json(text)
@@ -461,22 +473,22 @@ def encode_document(values: Mapping[str, Any], capture: Capture) -> Document:
 
 
 def decode_document(document: Any, text: bytes, unrestored: list[str] | None = None) -> dict[str, Any]:
-    """The Python values of a document.
+    """Restore the Python values of a document.
 
     Args:
-        document: what `encode_document` gave as `value`, used up.
-        text: the same as text.
-        unrestored: collects the pointers of what could not be brought back, where given.
+        document: the parsed document; it is changed in place.
+        text: the document as text.
+        unrestored: if given, collects the pointers of the values that could not be restored.
 
     Raises:
-        DamagedInput: it is no JSON object.
+        DamagedInput: the document is not a JSON object, or a tag has no value.
     """
     value, types = plain_document(document, text)
     return dict(decode_value(value, types, unrestored=unrestored)) if types else value
 
 
 def plain_document(document: Any, text: bytes) -> tuple[dict[str, Any], dict[str, str]]:
-    """The recorded form: plain JSON, and its tags by JSON Pointer, as an event has them; DamagedInput."""
+    """Convert a document to plain JSON and {JSON Pointer: tag}, as in events; raises DamagedInput."""
     if type(document) is not dict:
         raise DamagedInput("a checkpoint's document is not a JSON object")
     types: dict[str, str] = {}
@@ -489,7 +501,7 @@ def plain_document(document: Any, text: bytes) -> tuple[dict[str, Any], dict[str
 
 
 class _Tags:
-    """The tags of a value and of what is below it."""
+    """A trie of tags: the tag of a value, and those of the values nested in it."""
 
     __slots__ = ("below", "tag")
 
@@ -512,7 +524,13 @@ def _trie(types: Mapping[str, str]) -> _Tags:
 
 
 def _marked(value: Any, tags: _Tags, *, escaping: bool) -> Any:
-    """The value with its tags in place; a mapping that has a key `$type` of its own is tagged as plain."""
+    """Put the tags into the value as marks; a user's mapping with a key `$type` is marked as plain.
+
+    Args:
+        value: plain JSON; changed in place.
+        tags: the tags of the value.
+        escaping: whether the text contains `"$type"`, so that all mappings must be searched for the key.
+    """
     kind = type(value)
     if kind is dict:
         for key in list(value) if escaping else [key for key in tags.below if key in value]:
@@ -531,6 +549,7 @@ def _marked(value: Any, tags: _Tags, *, escaping: bool) -> Any:
 
 
 def _unmarked(value: Any, path: list[str], types: dict[str, str]) -> Any:
+    """Replace the marks in a value by the values themselves, and collect the tags in `types`."""
     kind = type(value)
     if kind is dict:
         tag = value.get(_TYPE)
@@ -539,7 +558,7 @@ def _unmarked(value: Any, path: list[str], types: dict[str, str]) -> Any:
             if tag == _PLAIN:
                 return _members(value, path, types)
             types["".join(path)] = tag
-            # What is tagged is no mark itself, unless a mapping was tagged as plain below it.
+            # A tagged value is not a mark itself, unless it is a mapping that was escaped as plain.
             return _unmarked(value, path, types) if _is_plain_mark(value) else _members(value, path, types)
     return _members(value, path, types)
 
@@ -549,6 +568,7 @@ def _is_plain_mark(value: Any) -> bool:
 
 
 def _members(value: Any, path: list[str], types: dict[str, str]) -> Any:
+    """Replace the marks below a value that is not a mark itself."""
     kind = type(value)
     if kind is dict:
         for key, child in value.items():

@@ -1,8 +1,8 @@
-"""The files of one run's checkpoints: its index (SQLite), its packs and chunks, and the writer's claim.
+"""The files of one run's checkpoints: the index (SQLite), packs, chunks, and the writer's claim.
 
-Every change of a run's files happens in one transaction of the index, so two processes never change them at
-the same time, and a kill leaves either the row with its frame or a frame without a row, which is removed
-later. `run` saves, loads and removes with it.
+Every change of a run's files happens in one transaction of the index, so that two processes never change them
+at the same time. A kill leaves either a row with its frame or a frame without a row, which is removed later.
+`run` uses this module to save, load and remove checkpoints.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _NEEDED: Final[dict[str, Callable[[Any], Any]]] = {
     "state_bytes": int,
     "digest": str,
 }
-"""What every frame says of its checkpoint."""
+"""{required field of a frame: its type}."""
 _BUSY_SECONDS: Final = 30
 _ERRNO: Final = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
@@ -58,7 +58,7 @@ _ERRNO: Final = {
     sqlite3.SQLITE_READONLY: errno.EROFS,
     sqlite3.SQLITE_BUSY: errno.EBUSY,
 }
-"""What SQLite met, where it says so; of a file that it cannot open it does not say why."""
+"""{SQLite error: errno}; SQLITE_CANTOPEN is missing, because SQLite does not report its reason."""
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS packs (name TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -79,7 +79,7 @@ CREATE INDEX IF NOT EXISTS by_digest ON chunks (digest);
 
 @dataclass(slots=True)
 class Row:
-    """One checkpoint as the index knows it; the columns of its table, in order."""
+    """One checkpoint in the index; the fields are the columns of the table, in order."""
 
     number: int = 0
     step_id: str = ""
@@ -90,9 +90,9 @@ class Row:
     frame_bytes: int = 0
     size_bytes: int = 0
     chain: int = 0
-    """The number of the full snapshot that its deltas begin with."""
+    """The number of the full snapshot at the start of its chain."""
     position: int = 0
-    """0 for that snapshot, 1 for the first delta on it."""
+    """0 for that snapshot, 1 for the first delta after it."""
     state_bytes: int = 0
     digest: str = ""
     agent_version: str | None = None
@@ -107,7 +107,7 @@ class Row:
 
     @classmethod
     def of_frame(cls, path: Path, offset: int, size_bytes: int, frame: Mapping[str, Any]) -> Row:
-        """The row of a frame in a pack; KeyError, TypeError or ValueError where it is no checkpoint."""
+        """The row of a frame in a pack; raises KeyError, TypeError or ValueError if it is no checkpoint."""
         needed = {name: kind(frame[name]) for name, kind in _NEEDED.items()}
         known: dict[str, Any] = {name: frame.get(name) for name in ("agent_id", *ABOUT)}
         return cls(
@@ -123,7 +123,7 @@ class Row:
         )
 
     def head(self, run_id: str) -> dict[str, Any]:
-        """What a frame says of its checkpoint: enough to make the index again from frames alone."""
+        """The fields of a frame that describe its checkpoint; the index can be rebuilt from them alone."""
         named = ("number", "chain", "position", "state_bytes", "digest", *ABOUT)
         return {
             "format": _FORMAT,
@@ -135,7 +135,7 @@ class Row:
         }
 
     def info(self, run_id: str) -> CheckpointInfo:
-        """As callers see it."""
+        """The row in the public form."""
         return CheckpointInfo(
             run_id=run_id,
             timestamp=format_timestamp(self.saved_us),
@@ -150,28 +150,32 @@ _SHOWN: Final = tuple(each.name for each in fields(CheckpointInfo) if each.name 
 _COLUMNS: Final = ", ".join(_NAMES)
 _PUT: Final = f"INSERT OR REPLACE INTO checkpoints ({_COLUMNS}) VALUES ({', '.join('?' * len(_NAMES))})"  # noqa: S608 - own names
 _EQUAL: Final = {"agent_id": "coalesce(agent_id, '') = coalesce(?, '')"}
-"""How a column is compared, where that is not `= ?`."""
+"""{column: its SQL comparison}, for columns that are not compared with `= ?`."""
 
 
 _CLOSED: Final = (
     "the index of checkpoints {}: this program closed its descriptors; rebuild_index(run_id) makes it anew"
 )
 _lost: set[tuple[int, int] | None] = set()
-"""Device and inode of the databases whose descriptors were closed while SQLite had them open."""
+"""(device, inode) of the databases whose descriptors the program closed while SQLite had them open."""
 
 
 def is_closed(path: Path) -> bool:
-    """Whether this program closed the descriptors of an index while SQLite had it open."""
+    """Whether the program closed the descriptors of an index while SQLite had it open."""
     return bool(_lost) and inode_at(path) in _lost
 
 
 def _open_files(path: Path) -> set[tuple[int, tuple[int, int]]]:
-    """What descriptors of this process name a database, its log or that one's map, where they are listed."""
+    """Descriptors of this process for a database, its WAL and shared memory; empty without `/dev/fd`.
+
+    Returns:
+        A set of (descriptor, (device, inode)).
+    """
     inodes = {inode_at(path.with_name(f"{path.name}{end}")) for end in ("", "-wal", "-shm")}
     found = set()
     with contextlib.suppress(OSError):
         for name in os.listdir("/dev/fd"):  # noqa: PTH208 - names are enough
-            with contextlib.suppress(OSError):  # that of the listing itself
+            with contextlib.suppress(OSError):  # the descriptor of the listing itself is already closed
                 status = os.fstat(int(name))
                 if (inode := (status.st_dev, status.st_ino)) in inodes:
                     found.add((int(name), inode))
@@ -179,12 +183,12 @@ def _open_files(path: Path) -> set[tuple[int, tuple[int, int]]]:
 
 
 class CheckpointIndex:
-    """The index of one run, opened by one process; every error of SQLite comes out as one of ours.
+    """The index of one run, opened by one process; SQLite errors become `OSError` or `DamagedInput`.
 
     Args:
-        path: of the database; made if it may be.
-        make: False: it has to be there.
-        durable: a commit waits for the disk itself.
+        path: the path of the database.
+        make: whether to create it if it is missing.
+        durable: whether a commit waits for the disk.
     """
 
     def __init__(self, path: Path, *, make: bool, durable: bool = False) -> None:
@@ -192,17 +196,17 @@ class CheckpointIndex:
         self.pid = os.getpid()
         if make:
             make_directory(path.parent)
-            # SQLite would make it readable for others, and gives its companions the mode of this one.
-            # One that is there is not opened: to close it would give up the locks of this process.
+            # SQLite would create it readable for others, and gives its WAL the mode of the database.
+            # O_EXCL, because closing an existing database would release the POSIX locks of this process.
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(path, flags, FILE_MODE))
-        # A tree on a medium that cannot be written, such as an archive, is read as it stands.
+        # A tree on a read-only medium, such as an archive, is opened as immutable.
         self._is_fixed = not make and not os.access(path.parent, os.W_OK)
         self._durable = durable
         self._connection: sqlite3.Connection | None = None
         self._files: set[tuple[int, tuple[int, int]]] = set()
-        """What the connection has open: descriptor, device and inode."""
+        """The open files of the connection: (descriptor, (device, inode))."""
         self._inode: tuple[int, int] | None = None
         with self.telling():
             if not self._is_fixed:
@@ -210,7 +214,7 @@ class CheckpointIndex:
 
     @property
     def _db(self) -> sqlite3.Connection:
-        """The connection, made again after `suspend`."""
+        """The connection, opened again after `suspend`."""
         if self._connection is None:
             if is_closed(self.path):
                 raise OSError(errno.EBADF, _CLOSED.format(self.path))
@@ -227,30 +231,31 @@ class CheckpointIndex:
             if not self._is_fixed:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
-                # What was erased shall not stand in free pages.
+                # Removed data must not remain in free pages.
                 self._connection.execute("PRAGMA secure_delete = ON")
-                # The log and its map are opened by the first look.
+                # SQLite opens the WAL and shared memory at the first query.
                 self._connection.execute("PRAGMA user_version").fetchone()
-                # Those of another connection of this process go when that one is closed.
+                # Descriptors of another connection of this process are left out: it closes them itself.
                 self._inode, self._files = inode_at(self.path), _open_files(self.path) - others
         return self._connection
 
     def _give_up_if_closed(self) -> None:
-        """See whether the program closed what the connection has open: the numbers may name other files.
+        """Abandon the connection if the program closed its descriptors, which may now name other files.
 
-        The connection is given up and never closed, since that would write, too, and close those files. And
-        no other one of this process may be opened to this file: SQLite would share the map of the log.
+        The connection is never closed, since closing would write to these files and close them. This process
+        must not open the database again either, because SQLite would share the mapped memory of the WAL.
         """
         if self._connection is None or self.pid != os.getpid():
             return
         if all(names(fd, inode) for fd, inode in self._files):
             return
+        # One more reference, so that the connection is never deallocated, which would close it.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
         _lost.add(self._inode)
         self._connection, self._files = None, set()
 
     def was_closed(self) -> bool:
-        """Whether the program closed the descriptors of the file, so that nothing can be asked of it."""
+        """Whether the program closed the descriptors of the database, so that it cannot be read."""
         self._give_up_if_closed()
         return is_closed(self.path)
 
@@ -266,7 +271,7 @@ class CheckpointIndex:
             db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT")
 
     def suspend(self) -> None:
-        """Close it until it is needed again; in another process than that which opened it touch nothing."""
+        """Close the connection until it is needed again; does nothing in a forked child."""
         self._give_up_if_closed()
         if self._connection is not None and self.pid == os.getpid():
             self._connection.close()
@@ -274,7 +279,7 @@ class CheckpointIndex:
 
     @contextlib.contextmanager
     def telling(self) -> Iterator[None]:
-        """Turns SQLite's errors into `DamagedInput` and `OSError`; nothing is asked of foreign files."""
+        """Return a block that turns SQLite's errors into `DamagedInput` and `OSError`."""
         self._give_up_if_closed()
         try:
             yield
@@ -291,7 +296,7 @@ class CheckpointIndex:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything in it, or nothing; other processes wait."""
+        """Return a block that is one transaction; an exception rolls it back, other processes wait."""
         with self.telling():
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -302,94 +307,95 @@ class CheckpointIndex:
             self._db.execute("COMMIT")
 
     def put(self, row: Row) -> None:
-        """Enter a row, in the place of one of its number."""
+        """Insert a row, or replace the row with its number."""
         self._db.execute(_PUT, [getattr(row, name) for name in _NAMES])
 
     def next_number(self) -> int:
-        """A number that no row has."""
+        """The next unused number."""
         return int(self._db.execute("SELECT coalesce(max(number), 0) + 1 FROM checkpoints").fetchone()[0])
 
     def row(self, step_id: str, agent_id: str | None) -> Row | None:
-        """The checkpoint of a step."""
+        """The row of a step, or None."""
         return next(iter(self.rows(step_id=step_id, agent_id=agent_id)), None)
 
     def listed(self, agent_id: str | None = None, *, everybody: bool = True) -> list[Row]:
-        """All checkpoints, in the order in which they were saved."""
+        """All rows, or with `everybody=False` those of one agent, in the order in which they were saved."""
         return self.rows() if everybody else self.rows(agent_id=agent_id)
 
     def chain(self, chain: int) -> list[Row]:
-        """The rows of a chain from its snapshot on, those that wait for their removal included."""
+        """The rows of a chain from its snapshot on, including those that wait for removal."""
         return self.rows("position", removed=None, chain=chain)
 
     def rows(self, order: str = "number", *, removed: bool | None = False, **equal: Any) -> list[Row]:
-        """The rows whose columns have these values.
+        """The rows whose columns have the given values.
 
         Args:
             order: the column by which they are sorted.
-            removed: True: those that wait for their removal; None: these, too.
+            removed: False: only listed rows; True: only rows that wait for removal; None: both.
+            equal: {column: value}.
         """
-        parts = ["1" if removed is None else f"removed = {removed:d}"]  # as a literal, which an index needs
+        parts = ["1" if removed is None else f"removed = {removed:d}"]  # a literal: a partial index needs it
         parts += [_EQUAL.get(name, f"{name} = ?") for name in equal]
         statement = f"SELECT {_COLUMNS} FROM checkpoints WHERE {' AND '.join(parts)} ORDER BY {order}"  # noqa: S608 - own names
         with self.telling():
             return [Row(*found) for found in self._db.execute(statement, [*equal.values()]).fetchall()]
 
     def mark_removed(self, numbers: Iterable[int]) -> None:
-        """Take rows off the list."""
+        """Mark rows as removed; they stay until `forget`."""
         self._db.executemany(
             "UPDATE checkpoints SET removed = 1 WHERE number = ?", [(number,) for number in numbers]
         )
 
     def forget(self, numbers: Iterable[int]) -> None:
-        """Take rows away, and what they say of chunks."""
+        """Delete rows and their lists of chunks."""
         gone = [(number,) for number in numbers]
         self._db.executemany("DELETE FROM checkpoints WHERE number = ?", gone)
         self._db.executemany("DELETE FROM chunks WHERE number = ?", gone)
 
     def set_chunks(self, number: int, digests: list[str]) -> None:
-        """Say which chunks a snapshot is made of."""
+        """Set the chunks of a snapshot, in order."""
         self._db.execute("DELETE FROM chunks WHERE number = ?", [number])
         self._db.executemany(
             "INSERT INTO chunks VALUES (?, ?, ?)", [(number, at, digest) for at, digest in enumerate(digests)]
         )
 
     def knows_chunk(self, digest: str) -> bool:
-        """Whether some snapshot of the run has the chunk."""
+        """Whether a snapshot of the run uses the chunk."""
         found = self._db.execute("SELECT 1 FROM chunks WHERE digest = ? LIMIT 1", [digest])
         return found.fetchone() is not None
 
     def all_chunks(self) -> set[str]:
-        """The digests of all chunks that snapshots are made of."""
+        """The digests of all chunks that snapshots use."""
         with self.telling():
             return {found for (found,) in self._db.execute("SELECT DISTINCT digest FROM chunks")}
 
     def packs(self) -> set[str]:
-        """The packs that rows may stand in."""
+        """The names of the packs that rows may refer to."""
         with self.telling():
             return {name for (name,) in self._db.execute("SELECT name FROM packs")}
 
     def add_pack(self, name: str) -> None:
-        """Say that there is a pack."""
+        """Register a pack."""
         self._db.execute("INSERT OR REPLACE INTO packs VALUES (?)", [name])
 
     def drop_pack(self, name: str) -> None:
-        """Say that there is no such pack any more."""
+        """Remove a pack from the register."""
         self._db.execute("DELETE FROM packs WHERE name = ?", [name])
 
     def fact(self, key: str) -> str | None:
-        """What was noted under a key."""
+        """The value noted under a key, or None."""
         with self.telling():
             found = self._db.execute("SELECT value FROM facts WHERE key = ?", [key]).fetchone()
         return None if found is None else str(found[0])
 
     def note(self, key: str, value: str) -> None:
-        """Note something of the run."""
+        """Store a value under a key for the run."""
         self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", [key, value])
 
     def shrink(self, *, whole: bool) -> None:
-        """Empty the log, so that nothing removed is left in it, and give free pages back where `whole`.
+        """Truncate the WAL, so that it holds no removed data; with `whole`, also release free pages.
 
-        While another process reads this is left for the next time.
+        Does nothing while another process reads; the next call catches up.
         """
         with contextlib.suppress(sqlite3.OperationalError):
             if whole:
@@ -399,42 +405,42 @@ class CheckpointIndex:
 
 INDEX_NAME: Final = "index.sqlite"
 REMOVED_FACT: Final = "removed"
-"""Stands in the index of a run that is being removed as a whole."""
+"""The key that marks the index of a run whose checkpoints are all being removed."""
 _CLAIM_SUFFIX: Final = ".writer"
 _PACK_BYTES: Final = 8 << 20
 _WHOLE_BYTES: Final = 8192
-"""Snapshots up to this length stand in their frame: as files they would take a block of the disk each."""
+"""Snapshots up to this length are stored in their frame: a chunk file would take a block of the disk."""
 _ATTEMPTS: Final = 5
 
 
 class RemovedMeanwhile(OSError):
-    """Somebody removed the run's checkpoints while this process had them open."""
+    """The run's checkpoints were removed while this process had them open."""
 
 
 def checkpoints_dir(session: Path, run_id: str) -> Path:
-    """Where the checkpoints of a run lie."""
+    """The directory of a run's checkpoints."""
     return run_dir(session, run_id) / "checkpoints"
 
 
 def saved_runs(session: Path) -> list[Path]:
-    """The directories of a session's checkpoints that have an index, by the names of their runs."""
+    """The checkpoint directories of a session that have an index, in the order of the runs' names."""
     places = [run / "checkpoints" for run in run_dirs(session)]
     return [place for place in places if (place / INDEX_NAME).exists()]
 
 
 def shared_chunks_dir(session: Path) -> Path:
-    """Links to the chunks of all runs of a session, by which runs share them: a cache."""
+    """The directory of hard links to the chunks of all runs of a session; a cache for sharing chunks."""
     return runs_dir(session) / ".chunks"
 
 
 class RunFiles:
-    """What one process has open of one run's checkpoints; whoever changes something holds `lock`.
+    """The open files of one run's checkpoints in one process; callers that change something hold `lock`.
 
     Args:
-        directory: of the run's checkpoints.
-        shared: of chunks that runs share; None for none.
-        make: False: there have to be checkpoints.
-        durable: each save is on the disk itself when it returns.
+        directory: the directory of the run's checkpoints.
+        shared: the directory of chunks that runs share; None to share none.
+        make: whether to create the index if it is missing.
+        durable: whether a save waits for the disk.
     """
 
     def __init__(self, directory: Path, shared: Path | None, *, make: bool, durable: bool = False) -> None:
@@ -449,7 +455,7 @@ class RunFiles:
         self._claim: PackWriter | None = None
 
     def close(self) -> None:
-        """End writing; chains that were written here may be changed by others from now on."""
+        """Close all files and release the claim, so that other processes may change these chains."""
         with self.lock:
             self.end_pack()
             if self._claim is not None:
@@ -459,7 +465,7 @@ class RunFiles:
             self.index.suspend()
 
     def suspend(self) -> None:
-        """Hold as few files as will do, until something is asked for; the claim to what was begun stays."""
+        """Close the pack and the index until they are needed again; the claim on own chains stays."""
         with self.lock:
             if self._pack is not None:
                 self._pack.close()
@@ -467,7 +473,7 @@ class RunFiles:
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[None]:
-        """Everything that is done in it counts, or nothing: what was appended meanwhile is taken back."""
+        """Return a block that is one transaction; an exception also truncates what was appended to packs."""
         pack, size_bytes = self._pack, 0 if self._pack is None else self._pack.size_bytes
         try:
             with self.lock, self.index.transaction():
@@ -486,7 +492,7 @@ class RunFiles:
             raise RemovedMeanwhile(f"the checkpoints in {self.directory} were removed")
 
     def append(self, frame: bytes) -> tuple[str, int]:
-        """Write a frame; name of its pack, and offset in it."""
+        """Append a frame and return (name of its pack, offset in it)."""
         pack = self._pack
         if pack is None or pack.size_bytes + len(frame) > _PACK_BYTES > len(frame):
             pack = self._begin_pack()
@@ -503,23 +509,23 @@ class RunFiles:
         return self._pack
 
     def end_pack(self) -> None:
-        """Append no more to the pack that is open."""
+        """Close the current pack; the next frame begins a new one."""
         if self._pack is not None:
             self._pack.close()
             self._pack = None
 
     def is_live(self, writer: str) -> bool:
-        """Whether another writer, in this process or in another, still appends to what it began."""
+        """Whether another writer, in this process or another one, still holds its claim."""
         return writer != self.writer and is_written_to(self.directory / f"{writer}{_CLAIM_SUFFIX}")
 
     def write(self, row: Row, run_id: str, value: Any, delta: Any) -> None:
-        """Write the frame of a checkpoint, and its chunks; the row is told where it stands.
+        """Write the frame of a checkpoint and its chunks, and set pack, offset and sizes of the row.
 
         Args:
-            row: its place in a chain; pack, offset and sizes are set here.
-            run_id: whose it is.
+            row: the checkpoint, with its place in a chain.
+            run_id: the run.
             value: the whole document.
-            delta: from the row before, where the row is not a snapshot; None for no change.
+            delta: the delta from the previous row if the row is not a snapshot; None for no change.
         """
         row.size_bytes = 0
         content: dict[str, Any]
@@ -544,16 +550,16 @@ class RunFiles:
         row.size_bytes += len(frame)
 
     def after(self, value: Any, row: Row, readers: dict[str, PackReader] | None = None) -> Any:
-        """The document after a row, from that of the row before, which is used up.
+        """The document of a row, from the document of the previous row, which may be changed in place.
 
         Args:
-            value: that document; anything for a snapshot.
-            row: what is read.
-            readers: by pack; where given, those that are opened are left in it, for the caller to close.
+            value: the document of the previous row; ignored for a snapshot.
+            row: the row to read.
+            readers: {pack: reader}; if given, opened readers are added to it, and the caller closes them.
 
         Raises:
-            DamagedInput: the row cannot be read, or does not fit.
-            FileNotFoundError: its pack is not there.
+            DamagedInput: the row cannot be read, or its delta does not fit.
+            FileNotFoundError: its pack is missing.
         """
         reader = readers.get(row.pack) if readers is not None else None
         if reader is None:
@@ -579,10 +585,10 @@ class RunFiles:
             ) from None
 
     def document(self, row: Row) -> tuple[Any, bytes]:
-        """The document of a checkpoint, parsed and as text, which is what was saved to the byte.
+        """The document of a checkpoint, parsed and as text; the text equals the saved one to the byte.
 
         Raises:
-            DamagedInput: it cannot be read, or differs from what was saved.
+            DamagedInput: it cannot be read, or its digest differs from the saved one.
         """
         problem: DamagedInput | None = None
         for _ in range(_ATTEMPTS):
@@ -597,23 +603,24 @@ class RunFiles:
                 )
             except DamagedInput as error:
                 problem = error
-            # Somebody may have rewritten the chain meanwhile: then the index says where it stands now.
+            # Another process may have rewritten the chain; then the index has its new place.
             found = self.index.rows(removed=None, number=row.number)
             if not found or (found[0] == row and self._stands(row)):
                 break
             row = found[0]
-        assert problem is not None  # noqa: S101 - no attempt ends otherwise
+        assert problem is not None  # noqa: S101 - set by each failed attempt
         raise problem
 
     def _stands(self, row: Row) -> bool:
-        """Whether the chain that the index names now is on the disk, so that looking again is idle."""
+        """Whether all packs of the row's chain exist, so that another attempt would give the same error."""
         return all((self.directory / each.pack).exists() for each in self._below(row))
 
     def _below(self, row: Row) -> list[Row]:
-        """The rows that a checkpoint is made of, from its snapshot on."""
+        """The rows from the snapshot up to a checkpoint, from which its document is built."""
         return [each for each in self.index.chain(row.chain) if each.position <= row.position]
 
     def _folded(self, row: Row) -> Any:
+        """Build the document of a row from its snapshot and deltas; the digest is not checked."""
         rows = self._below(row)
         if not rows or rows[0].position or rows[-1].number != row.number:
             raise DamagedInput(
@@ -632,7 +639,7 @@ class RunFiles:
         return value
 
     def verified(self, row: Row, value: Any) -> bytes:
-        """The text of a document that was loaded; DamagedInput if it differs from what was saved."""
+        """The text of a loaded document; raises DamagedInput if its digest differs from the saved one."""
         from Agent.event.values.digest import digest_bytes
 
         text = write_json(value)

@@ -1,4 +1,4 @@
-"""What a checkpoint is, and the policies: when to save one, and how long to keep it."""
+"""The types of checkpoints, and the policies for saving and keeping them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from Agent.event.clock import parse_timestamp
 from Agent.event.values.digest import digest_bytes
 
 ABOUT: Final = ("agent_version", "code", "tick", "phase", "reason", "event_id")
-"""What is known of a checkpoint besides its place and its state, wherever it is kept."""
+"""The optional fields of a checkpoint that are stored with every copy of it."""
 
 
 STEP_EVENT: Final = "step_event"
-"""The type of a step that was recorded whole."""
+"""The `step_type` of steps recorded from a `StepEvent`."""
 
 
 @dataclass(slots=True)
 class StepEvent:
-    """Everything that is needed to do one step of an agent again."""
+    """One completed step of an agent, with everything that is needed to repeat it."""
 
     step_id: str
     input_state: dict[str, Any] = field(default_factory=dict)
@@ -34,12 +34,12 @@ class StepEvent:
 
     @property
     def output(self) -> dict[str, Any]:
-        """What the output of its step keeps of it."""
+        """All fields except `step_id`, which are recorded as the output of the step."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "step_id"}
 
     @classmethod
     def of(cls, source: object) -> StepEvent:
-        """The step that an object or a mapping with such names describes; TypeError without `step_id`."""
+        """Make a step from an object or mapping with these names; raises TypeError without `step_id`."""
         if isinstance(source, cls):
             return source
         found = _found(source, cls.__dataclass_fields__)
@@ -48,15 +48,15 @@ class StepEvent:
         return cls(**found)
 
     def checkpoint(self, run_id: str, **more: Any) -> Checkpoint:
-        """The checkpoint behind this step: its output state; further fields of `Checkpoint` by name."""
+        """The checkpoint of the output state; `more` sets further fields of `Checkpoint`."""
         return Checkpoint(run_id, self.step_id, self.output_state, timestamp=self.timestamp, **more)
 
 
 @dataclass(slots=True)
 class Checkpoint:
-    """The whole state behind one step, of one agent or of a whole simulation.
+    """The complete state after one step, of one agent or of a whole simulation.
 
-    What was loaded holds Python values; an `Unrestored` stands where a value could not be brought back.
+    A loaded checkpoint holds Python values, with an `Unrestored` for each value that could not be restored.
     """
 
     run_id: str
@@ -65,26 +65,26 @@ class Checkpoint:
     messages: list[Any] = field(default_factory=list)
     tool_calls: list[Any] = field(default_factory=list)
     agent_id: str | None = None
-    """None: of the whole simulation, or of a run with one agent."""
+    """None for the whole simulation, or for a run with one agent."""
     timestamp: datetime | None = None
-    """When it was saved, UTC; None: now."""
+    """The time of saving, UTC; None for now."""
     agent_version: str | None = None
     code: str | None = None
-    """Digest of the code that ran, as in the `code` events."""
+    """The digest of the code that ran, as in `code` events."""
     tick: int | None = None
     phase: str | None = None
     reason: str | None = None
-    """Why it was taken: step, tick, time, phase, error, or what the caller says."""
+    """Why it was saved: step, tick, time, phase, error, or the caller's reason."""
     event_id: str | None = None
-    """The last event that the state holds; later ones are folded onto it."""
+    """The last event whose changes the state includes; later events are folded onto it."""
     info: CheckpointInfo | None = field(default=None, compare=False, repr=False)
-    """How it is stored, of one that was loaded."""
+    """How it is stored; set on a loaded checkpoint."""
     unrestored: tuple[str, ...] = field(default=(), compare=False)
-    """Pointers below `state`, `messages`, `tool_calls` of what could not be brought back."""
+    """Pointers below `state`, `messages`, `tool_calls` of the values that could not be restored."""
 
     @classmethod
     def of(cls, source: object) -> Checkpoint:
-        """The checkpoint that an object or a mapping with such names describes.
+        """Make a checkpoint from an object or mapping with these names.
 
         Raises:
             TypeError: it has no `run_id`, `step_id` or `state`.
@@ -99,7 +99,7 @@ class Checkpoint:
 
 
 def _found(source: object, names: Iterable[str]) -> dict[str, Any]:
-    """Those of the names that a mapping or an object has."""
+    """{name: value} for the names that a mapping or an object has."""
     if isinstance(source, Mapping):
         return {name: source[name] for name in names if name in source}
     return {name: getattr(source, name) for name in names if hasattr(source, name)}
@@ -107,7 +107,7 @@ def _found(source: object, names: Iterable[str]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointInfo:
-    """What is known of a stored checkpoint without reading its state."""
+    """Facts about a stored checkpoint that can be read without its state."""
 
     run_id: str
     step_id: str
@@ -115,15 +115,15 @@ class CheckpointInfo:
     timestamp: str
     """RFC 3339, UTC."""
     kind: str
-    """snapshot or delta."""
+    """`snapshot` or `delta`."""
     size_bytes: int
-    """What it added to the disk: its frame, and chunks that no earlier one of the run had."""
+    """The disk space that it added: its frame, and the chunks that are new in the run."""
     state_bytes: int
-    """Length of the whole state as JSON."""
+    """The length of the complete state as JSON."""
     digest: str
-    """Of that JSON."""
+    """The digest of that JSON."""
     chain_length: int = 0
-    """Deltas between it and its full snapshot, its own included."""
+    """The number of deltas from its full snapshot to it, including its own; 0 for a snapshot."""
     agent_version: str | None = None
     code: str | None = None
     tick: int | None = None
@@ -131,12 +131,12 @@ class CheckpointInfo:
     reason: str | None = None
     event_id: str | None = None
     opaque: int = 0
-    """Values in it that cannot be restored."""
+    """The number of its values that cannot be restored."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointProblem:
-    """A checkpoint that cannot be read, or bytes that belong to none."""
+    """A checkpoint that cannot be loaded, or a file that belongs to no checkpoint."""
 
     path: str
     reason: str
@@ -146,38 +146,38 @@ class CheckpointProblem:
 
 @dataclass(slots=True)
 class Removed:
-    """What a removal came to."""
+    """The result of a removal."""
 
     checkpoints: int = 0
     runs: int = 0
     size_bytes: int = 0
-    """Bytes of files that are gone, less those that were written in their place."""
+    """Bytes freed on the disk, less the bytes that were rewritten."""
     waiting: int = 0
-    """Checkpoints that are no longer listed, and whose bytes go when the process that writes to their
-    chain has ended: with the next removal, or `prune`."""
+    """Checkpoints that are no longer listed, but still on the disk, because a process writes to their chain.
+    After it has ended, the next removal or `prune` deletes their bytes."""
     damaged: int = 0
-    """Checkpoints that stayed and cannot be loaded, nor could be before: `check` names what is wrong."""
+    """Remaining checkpoints that could not be loaded before the removal either; see `check`."""
 
     def add(self, other: Removed) -> None:
-        """Take in what another removal came to."""
+        """Add the counts of another removal."""
         for name in self.__dataclass_fields__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 @runtime_checkable
 class CheckpointStore(Protocol):
-    """Where checkpoints are kept; the local one is `LocalCheckpointStore`."""
+    """The interface of a checkpoint store; `LocalCheckpointStore` implements it on the local disk."""
 
     def save_checkpoint(
         self, checkpoint: Any, step_id: str | None = None, state: Any = None, /, **details: Any
     ) -> CheckpointInfo | None:
-        """Keep a `Checkpoint`, or `run_id, step_id, state` with further fields of one by name."""
+        """Save a `Checkpoint`, or `run_id, step_id, state` with further fields by name."""
 
     def load_checkpoint(self, run_id: str, step_id: str, agent_id: str | None = None) -> Checkpoint:
-        """The state behind a step; RunNotFound, EventNotFound or DamagedInput."""
+        """Load the checkpoint of a step; raises RunNotFound, EventNotFound or DamagedInput."""
 
     def list_checkpoints(self, run_id: str, agent_id: str | None = None) -> list[CheckpointInfo]:
-        """The checkpoints of a run, in the order in which they were saved."""
+        """List the checkpoints of a run, in the order in which they were saved."""
 
     def delete_checkpoints(
         self, run_id: str, step_ids: Iterable[str] | None = None, agent_id: str | None = None
@@ -185,7 +185,7 @@ class CheckpointStore(Protocol):
         """Remove some or all checkpoints of a run."""
 
     def prune(self, policy: Any) -> Removed:
-        """Remove what a `RetentionPolicy` does not keep."""
+        """Remove the checkpoints that a `RetentionPolicy` does not keep."""
 
 
 _DAY_US: Final = 86_400_000_000
@@ -204,12 +204,12 @@ class CheckpointPolicy:
     every_ticks: int | None = None
     every_seconds: float | None = None
     phases: Collection[str] = frozenset()
-    """Names of phases that begin with one; `*` for each."""
+    """Names of phases at whose beginning a checkpoint is due; `*` for all."""
     on_error: bool = True
     sample: float = 1.0
-    """The part of all runs that is checkpointed, chosen by run id; errors are, in every run."""
+    """The fraction of runs that are checkpointed, chosen by run id; `on_error` applies to every run."""
     of: str = "agents"
-    """`agents`: each by its own steps; `run`: all of it at once, by the steps of the run; or `both`."""
+    """`agents`: one checkpoint per agent, by its steps; `run`: one of the whole run, by its steps; `both`."""
 
     def __post_init__(self) -> None:
         if self.of not in _SCOPES:
@@ -226,18 +226,18 @@ class CheckpointPolicy:
         object.__setattr__(self, "phases", frozenset(self.phases))
 
     def samples(self, run_id: str) -> bool:
-        """Whether the run is among those that are checkpointed, the same in every process."""
+        """Whether the run is in the sample; the result is the same in every process."""
         share = int(digest_bytes(run_id.encode("utf-8", "surrogatepass")), 16) / (1 << 64)
         return share < self.sample
 
     def trigger(self, run_id: str) -> CheckpointTrigger:
-        """The trigger of one run, or of one agent in it."""
+        """Create the trigger for a run, or for one agent in it."""
         return CheckpointTrigger(self, is_sampled=self.samples(run_id))
 
 
 @dataclass(slots=True)
 class CheckpointTrigger:
-    """Says at each step whether a checkpoint is due; one for each run, or agent."""
+    """Decides at each step of one run or agent whether a checkpoint is due."""
 
     policy: CheckpointPolicy
     is_sampled: bool = True
@@ -255,14 +255,14 @@ class CheckpointTrigger:
         error: bool = False,
         steps: int = 1,
     ) -> str | None:
-        """Why a checkpoint is due behind this step: error, phase, tick, step or time; None if none is.
+        """Return why a checkpoint is due after this step: error, phase, tick, step or time; None if not due.
 
         Args:
-            now_ns: of a clock that never runs backwards.
-            tick: of the simulation.
-            phase: that the step belongs to.
+            now_ns: the time of a monotonic clock.
+            tick: the tick of the simulation.
+            phase: the phase of the step.
             error: whether the step failed.
-            steps: how many steps came to their end; 0 where only a tick did.
+            steps: the number of steps that ended; 0 if only a tick ended.
         """
         policy = self.policy
         self._steps += steps
@@ -300,20 +300,20 @@ class CheckpointTrigger:
 class RetentionPolicy:
     """Which checkpoints `prune` keeps; any given condition is sufficient for removal.
 
-    A run failed if its end says so, if it began, never ended and its process is gone, or, if its events do
-    not tell, if one of its checkpoints was saved after an error.
+    A run counts as failed if its `run.finished` event says so, or if it has none and its process has ended.
+    Without run events, it failed if one of its checkpoints was saved after an error.
     """
 
     keep_days: float | None = 14.0
-    """Runs whose last checkpoint is older go whole; None: none does."""
+    """All checkpoints of a run are removed when the last one is older; None: never."""
     keep_failed_days: float | None = 90.0
-    """The same for failed runs."""
+    """The same for failed runs; at least `keep_days`."""
     keep_last: int | None = None
-    """Of each agent in a successful run only so many of the last ones, and what `keep_reasons` says."""
+    """How many of the last checkpoints of each agent in a successful run are kept; None: all."""
     keep_last_failed: int | None = None
-    """The same in failed runs."""
+    """The same for failed runs."""
     keep_reasons: frozenset[str] = field(default=frozenset({"error", "phase"}))
-    """Reasons for which a checkpoint stays beyond `keep_last`."""
+    """Checkpoints saved for these reasons are kept beyond `keep_last`."""
 
     def __post_init__(self) -> None:
         for name in ("keep_days", "keep_failed_days", "keep_last", "keep_last_failed"):
@@ -322,16 +322,16 @@ class RetentionPolicy:
                 raise UsageError(f"{name} is {value}", remedy="give 0 or more, or None")
         if self.keep_days is not None and self.keep_failed_days is not None:
             longer = max(self.keep_days, self.keep_failed_days)
-            # Whoever raises one and forgets the other still keeps failures at least as long.
+            # A user who raises `keep_days` alone still keeps failed runs at least as long as successful ones.
             object.__setattr__(self, "keep_failed_days", longer)
 
     def drops_run(self, newest_us: int, now_us: int, *, failed: bool) -> bool:
-        """Whether a run goes as a whole, by the time of its last checkpoint."""
+        """Whether all checkpoints of a run are removed, given the time of the last one."""
         days = self.keep_failed_days if failed else self.keep_days
         return days is not None and now_us - newest_us > days * _DAY_US
 
     def dropped(self, infos: Sequence[CheckpointInfo], *, failed: bool) -> list[CheckpointInfo]:
-        """Which checkpoints of a run that stays go; the last one of each agent never does."""
+        """The checkpoints to remove from a run that is kept; the last one of each agent always stays."""
         keep = self.keep_last_failed if failed else self.keep_last
         if keep is None:
             return []
@@ -347,12 +347,12 @@ class RetentionPolicy:
 
 
 def is_failed(outcome: str | None, infos: Iterable[CheckpointInfo]) -> bool:
-    """Whether a run failed: what was said of it counts, else a checkpoint that an error caused."""
+    """Whether a run failed: by its outcome, or if that is unknown, by a checkpoint saved after an error."""
     if outcome is not None:
         return outcome != "success"
     return any(info.reason == "error" for info in infos)
 
 
 def newest_us(infos: Iterable[CheckpointInfo]) -> int:
-    """When the last of these checkpoints was saved, microseconds since 1970; 0 of none."""
+    """The time of the newest of these checkpoints, in microseconds since 1970; 0 if there are none."""
     return max((parse_timestamp(info.timestamp) for info in infos), default=0)

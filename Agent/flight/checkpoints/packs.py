@@ -1,8 +1,8 @@
 """Packs: files to which a run's snapshots and deltas are appended, one compressed JSON line after another.
 
-Each frame is a whole zstd frame that says itself whose it is, so `zstd -dc` shows a pack as JSON lines and
-the index can be made again from packs alone. A pack has one writer, which holds a lock on it as long as it
-writes; `run` decides what goes in, the index in `files` remembers where it stands.
+Each line is a complete zstd frame that names its checkpoint, so `zstd -dc` shows a pack as JSON lines, and
+the index can be rebuilt from packs alone. A pack has one writer, which holds a lock on it while it writes.
+`run` decides what is written; the index in `files` stores the offsets.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _codecs = threading.local()
 
 
 def compressed(data: bytes) -> bytes:
-    """The bytes as one zstd frame that holds its length and a checksum."""
+    """Compress bytes to one zstd frame with its length and a checksum."""
     try:
         compressor = _codecs.compressor
     except AttributeError:
-        # Not at the top: only runs with checkpoints need it.
+        # Imported late, because only runs with checkpoints need it.
         from zstandard import ZstdCompressor
 
         compressor = _codecs.compressor = ZstdCompressor(level=_LEVEL, write_checksum=True)
@@ -45,10 +45,14 @@ def compressed(data: bytes) -> bytes:
 
 
 def decompressed(data: bytes, path: Path) -> bytes:
-    """The bytes of one frame.
+    """Decompress one frame.
+
+    Args:
+        data: the frame.
+        path: the file, for the error.
 
     Raises:
-        DamagedInput: it is none; the path is told.
+        DamagedInput: it is not a valid frame.
     """
     from zstandard import ZstdDecompressor, ZstdError, frame_content_size
 
@@ -65,7 +69,7 @@ def decompressed(data: bytes, path: Path) -> bytes:
 
 
 def unpacked_chunks(path: Path) -> Iterator[bytes]:
-    """What all frames of a file hold, piece by piece; DamagedInput where they do not decompress."""
+    """Yield the decompressed bytes of all frames of a file in pieces; raises DamagedInput."""
     from zstandard import ZstdDecompressor, ZstdError
 
     try:
@@ -84,25 +88,25 @@ def _damaged(why: str, path: Path) -> DamagedInput:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory and those above it, each for this user alone."""
+    """Create a directory and its parents, each with access for this user only."""
     try:
         path.mkdir(mode=DIRECTORY_MODE)
     except FileExistsError:
-        return  # made before, or by another process
+        return  # it exists, perhaps created by another process
     except FileNotFoundError:
         make_directory(path.parent)
         path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
 
 
 class PackWriter:
-    """One pack that this process appends to.
+    """A pack to which this process appends.
 
     Args:
-        path: of a file that does not exist; made now, and locked.
-        durable: bring each frame to the disk itself before `append` returns.
+        path: the path of the new file, which is created and locked.
+        durable: whether `append` waits until the frame is on the disk.
 
     Raises:
-        OSError: it could not be made.
+        OSError: the file exists or could not be created.
     """
 
     def __init__(self, path: Path, *, durable: bool = False) -> None:
@@ -116,14 +120,14 @@ class PackWriter:
             sync_directory(path.parent)
 
     def append(self, frame: bytes) -> int:
-        """Write one frame at the end; the offset at which it begins. What failed is taken back.
+        """Append one frame and return its offset; after a failure, the file has its former length.
 
         Raises:
             OSError: it could not be written.
         """
         offset = self.size_bytes
         if self.fd >= 0 and not names(self.fd, self._inode):
-            let_go(self.fd)  # closed from outside, and its lock gone with it
+            let_go(self.fd)  # the program closed the descriptor, which released the lock
             self._open()
             _lock(self.fd)
         elif self.fd < 0:
@@ -144,13 +148,13 @@ class PackWriter:
         self._inode = (status.st_dev, status.st_ino)
 
     def take_back(self, size_bytes: int) -> None:
-        """Forget what stands behind that length."""
+        """Truncate the file to that length."""
         self.size_bytes = size_bytes
         if self.fd >= 0 and names(self.fd, self._inode):
             os.ftruncate(self.fd, size_bytes)
 
     def close(self) -> None:
-        """Give the file back, and its lock; `append` opens it again."""
+        """Close the file and release its lock; `append` opens it again."""
         if self.fd >= 0:
             give_back(self.fd, self._inode)
             self.fd = -1
@@ -160,22 +164,22 @@ def _lock(fd: int) -> None:
     try:
         import fcntl
     except ImportError:
-        return  # without advisory locks one process records alone
+        return  # platforms without advisory locks support only one process
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def is_written_to(path: Path) -> bool:
-    """Whether a process holds the pack to write to it."""
+    """Whether a process holds the writer's lock on a pack or claim."""
     try:
         import fcntl
 
         fd, _ = open_file(path)
     except (ImportError, FileNotFoundError):
-        return False  # without advisory locks one process records alone; what is gone is nobody's
+        return False  # no advisory locks, so only one process; or the file was deleted
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
-        return True  # also where nobody can tell: then it is left alone
+        return True  # also if locking fails for another reason: then leave the file alone
     finally:
         os.close(fd)
     return False
@@ -185,7 +189,7 @@ class PackReader:
     """Reads frames of one pack.
 
     Raises:
-        FileNotFoundError: the pack is not there: it was rewritten, or somebody took it away.
+        FileNotFoundError: the pack is missing: it was rewritten or deleted.
     """
 
     def __init__(self, path: Path) -> None:
@@ -193,7 +197,7 @@ class PackReader:
         self._fd, _ = open_file(path)
 
     def frame(self, offset: int, size_bytes: int) -> dict[str, Any]:
-        """The JSON object of one frame; DamagedInput if there is no such frame at that place."""
+        """Read the JSON object of one frame; raises DamagedInput if no valid frame is at that place."""
         data = os.pread(self._fd, size_bytes, offset)
         if len(data) < size_bytes:
             raise DamagedInput(
@@ -204,7 +208,7 @@ class PackReader:
         return _frame_object(decompressed(data, self.path), self.path)
 
     def close(self) -> None:
-        """Read nothing more."""
+        """Close the file."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -221,9 +225,9 @@ def _frame_object(line: bytes, path: Path) -> dict[str, Any]:
 
 
 def frames(path: Path, on_rest: Callable[[int], None]) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Offset, size and content of each whole frame of a pack, up to the first that is not one.
+    """Yield (offset, size, content) of each frame of a pack, up to the first incomplete or damaged one.
 
-    `on_rest` is told how many bytes stand from there on; a save that a kill interrupted leaves some.
+    `on_rest` is called with the number of bytes from there on; a kill during a save leaves some.
     """
     data = memoryview(read_file(path))
     offset = 0
@@ -243,18 +247,18 @@ def frames(path: Path, on_rest: Callable[[int], None]) -> Iterator[tuple[int, in
 
 
 def _next_frame(data: memoryview, offset: int) -> tuple[int, bytes] | None:
-    """Size and content of the frame at an offset; None if there is no whole one."""
+    """(size, content) of the frame at an offset; None if it is incomplete or damaged."""
     from zstandard import ZstdDecompressor, ZstdError
 
     reader = ZstdDecompressor().decompressobj()
     parts: list[bytes] = []
-    # In blocks: the reader copies what stands behind the frame.
+    # In blocks, because the decompressor copies the bytes after the frame.
     for begin in range(offset, len(data), _BLOCK_BYTES):
         block = data[begin : begin + _BLOCK_BYTES]
         try:
             parts.append(reader.decompress(block))
         except ZstdError:
-            return None  # cut off or damaged: the caller reports the rest
+            return None  # the caller reports the rest
         if reader.eof:
             return begin + len(block) - len(reader.unused_data) - offset, b"".join(parts)
     return None
@@ -266,21 +270,24 @@ _MEAN_BYTES: Final = 32_768
 _MAX_BYTES: Final = 131_072
 _SUFFIX: Final = ".json.zst"
 _ASKED_EACH: Final = 16
-"""After so many short pieces there may be less memory than there was when the first was written."""
+"""The number of pieces after which the available memory is checked again."""
 
 
 def split(value: Any) -> list[bytes]:
-    """The JSON text of a value in chunks of about 32 KiB whose joined bytes are that text."""
+    """Split the JSON text of a value into chunks of about 32 KiB, whose concatenation is the text.
+
+    The cuts depend on the content, so that a change in one place leaves most other chunks equal.
+    """
     chunks: list[bytes] = []
     pending: list[bytes] = []
     length = 0
-    # one after another: orjson leaves the room of a kilobyte behind each short piece that is kept
+    # Do not collect all pieces first: each short one keeps the 1 KiB buffer that orjson allocates.
     for number, piece in enumerate(_pieces(value)):
         if not number % _ASKED_EACH:
             ask_memory_for_more()
         pending.append(piece)
         length += len(piece)
-        # A piece ends a chunk by its own hash, with a chance that grows with its length.
+        # The hash of a piece decides whether it ends the chunk; longer pieces are more likely to.
         ends = length >= _MIN_BYTES and crc32(piece) < len(piece) * (1 << 32) // _MEAN_BYTES
         if ends or length >= _MAX_BYTES:
             chunks.append(b"".join(pending))
@@ -292,6 +299,7 @@ def split(value: Any) -> list[bytes]:
 
 
 def _pieces(value: Any) -> Iterator[bytes]:
+    """Yield the JSON text of a value in pieces; containers above `_LEAF_BYTES` are split into their items."""
     kind = type(value)
     is_large = kind is dict or kind is list or (kind is str and len(value) > _LEAF_BYTES)
     text = write_json(value) if is_large else orjson.dumps(value)
@@ -319,7 +327,7 @@ def chunk_digest(chunk: bytes) -> str:
 
 
 def remove_unshared(shared: Path) -> None:
-    """Remove the links of chunks that no run has any more; writers may go on meanwhile."""
+    """Remove shared links to chunks that no run has any more; safe while other processes write."""
     for path in entries_in(shared):
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_nlink == 1:
@@ -327,12 +335,12 @@ def remove_unshared(shared: Path) -> None:
 
 
 class ChunkFiles:
-    """The chunks of one run, as files.
+    """The chunk files of one run.
 
     Args:
-        directory: of the run's chunks; made when the first is written.
-        shared: of links for all runs of the session; None for none.
-        durable: bring each file to the disk itself before it counts.
+        directory: the directory of the run's chunks; created with the first one.
+        shared: the directory of hard links for all runs of the session; None to share none.
+        durable: whether `put` waits until the file is on the disk.
     """
 
     def __init__(self, directory: Path, shared: Path | None = None, *, durable: bool = False) -> None:
@@ -341,11 +349,11 @@ class ChunkFiles:
         self.durable = durable
 
     def path(self, digest: str) -> Path:
-        """Where a chunk stands."""
+        """The path of a chunk."""
         return self.directory / f"{digest}{_SUFFIX}"
 
     def put(self, digest: str, chunk: bytes) -> int:
-        """Keep a chunk that the run does not have; the bytes that were written, 0 where another run had it.
+        """Store a new chunk of the run; return the bytes written, 0 if another run has the same chunk.
 
         Raises:
             OSError: it could not be written.
@@ -357,7 +365,7 @@ class ChunkFiles:
             return 0
         self._write(path, data)
         if self.shared is not None:
-            # A cache: without it the next run stores the bytes again.
+            # The link is only a cache: without it, the next run stores the bytes again.
             with contextlib.suppress(OSError):
                 make_directory(self.shared)
                 (self.shared / path.name).unlink(missing_ok=True)
@@ -366,13 +374,13 @@ class ChunkFiles:
 
     def _linked(self, shared: Path, path: Path, data: bytes) -> bool:
         try:
-            # The very same bytes, or what is damaged there would be here, too.
+            # Compare all bytes, so that damage in the other run's file does not spread to this run.
             if read_file(shared) != data:
                 return False
             path.unlink(missing_ok=True)
             path.hardlink_to(shared)
         except OSError:
-            return False  # nobody has it yet, or no links here: it is written
+            return False  # no run has it yet, or hard links are unsupported; the caller writes the file
         return True
 
     def _write(self, path: Path, data: bytes) -> None:
@@ -382,10 +390,10 @@ class ChunkFiles:
             sync_directory(path.parent)
 
     def get(self, digest: str) -> bytes:
-        """The bytes of a chunk.
+        """Read a chunk.
 
         Raises:
-            DamagedInput: it is not there, or not what its name says.
+            DamagedInput: it is missing, or its digest differs from its name.
         """
         path = self.path(digest)
         remedy = "checkpoints that need it cannot be loaded; the other chains of the run can"
@@ -400,31 +408,32 @@ class ChunkFiles:
         return chunk
 
     def names(self) -> list[str]:
-        """The digests of all chunks that stand there."""
+        """The digests of all chunk files in the directory."""
         names = [entry.name for entry in scan(self.directory)]
         return [name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX) and name[0] != "."]
 
     def remove(self, digests: Iterable[str]) -> int:
-        """Remove chunks that nothing refers to any more; the bytes that no run holds now."""
+        """Remove unreferenced chunks and return the bytes freed; chunks that other runs have free none."""
         freed = 0
         for digest in digests:
             path = self.path(digest)
             with contextlib.suppress(FileNotFoundError):
                 size = path.stat().st_size
-                # The shared link first: killed in between, the run's own is known to belong to nothing.
+                # `_is_alone` removes the shared link first: after a kill in between, the run's own file
+                # is found as a stray chunk and removed later.
                 if self._is_alone(path):
                     freed += size
                 path.unlink()
         return freed
 
     def _is_alone(self, path: Path) -> bool:
-        """Whether no other run has the chunk; then its shared link is gone."""
+        """Whether no other run has the chunk; if so, remove its shared link."""
         if self.shared is None:
             return True
         link = self.shared / path.name
         try:
             known = link.stat()
-            # Its own name and, where the two are one file, the run's.
+            # The shared name counts as one link, and the run's name as another if both are one file.
             if known.st_nlink > 1 + (known.st_ino == path.stat().st_ino):
                 return False
             link.unlink()
@@ -433,6 +442,6 @@ class ChunkFiles:
         return True
 
     def remove_leftovers(self) -> None:
-        """Remove what writers that were killed left half written; nobody else may write meanwhile."""
+        """Remove partial files of killed writers; the caller prevents concurrent writes."""
         for path in entries_in(self.directory, ".new", "."):
             path.unlink(missing_ok=True)

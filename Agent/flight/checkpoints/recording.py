@@ -1,7 +1,7 @@
-"""`checkpoint_store`: saves into the session that is recorded, finds checkpoints under the trace root.
+"""`checkpoint_store`: save checkpoints into the recorded session, and find them under the trace root.
 
-Saving is recording, so it never raises into the program: what could not be kept is counted in `health()`,
-told on stderr and in the recording. Everything else raises, like all reading.
+Saving is recording, so failures never raise into the program: they are counted in `health()` and reported on
+stderr and in the recording. All other methods raise, like all reading.
 """
 
 from __future__ import annotations
@@ -45,7 +45,12 @@ if TYPE_CHECKING:
 
 
 def emit_checkpoint(pipeline: Pipeline, info: CheckpointInfo, binding: AgentBinding | None = None) -> str:
-    """Write the event of a checkpoint that was saved, and give its id; it stands in the run of that."""
+    """Write the event of a saved checkpoint into its run and return the event's id.
+
+    Args:
+        info: how the checkpoint is stored.
+        binding: the binding of the agent whose exposed state it is; None for any other checkpoint.
+    """
     payload = present(
         name=info.step_id,
         step_id=info.step_id,
@@ -74,7 +79,7 @@ def emit_checkpoint(pipeline: Pipeline, info: CheckpointInfo, binding: AgentBind
 
 
 class SessionCheckpoints:
-    """The checkpoint store of whatever session is recorded when it is asked."""
+    """A checkpoint store for the session that is being recorded at the time of each call."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -84,19 +89,19 @@ class SessionCheckpoints:
     def save_checkpoint(
         self, checkpoint: Any, step_id: str | None = None, state: Any = None, /, **details: Any
     ) -> CheckpointInfo | None:
-        """Keep a checkpoint in the session that is recorded, which begins now if there is none.
+        """Save a checkpoint in the recorded session; if nothing is recorded yet, recording begins.
 
         Args:
-            checkpoint: a `Checkpoint`, or an object or mapping with such names; or the run's id.
-            step_id: with a run's id.
-            state: with a run's id; anything.
-            details: other fields of a `Checkpoint`; `full=True` stores it as a snapshot.
+            checkpoint: a `Checkpoint`, an object or mapping with the same names, or a run id.
+            step_id: the step; only with a run id.
+            state: the state, any value; only with a run id.
+            details: further fields of a `Checkpoint`; `full=True` stores it as a snapshot.
 
         Returns:
-            How it is stored; None where it could not be, which `health()` counts.
+            How it is stored; None if it could not be saved, which is counted in `health()`.
 
         Raises:
-            TypeError: something necessary is missing, or a field is unknown.
+            TypeError: a required field is missing, or a field is unknown.
         """
         pipeline = recording.current_pipeline()
         try:
@@ -111,12 +116,12 @@ class SessionCheckpoints:
     def take(
         self, pipeline: Pipeline, checkpoint: Checkpoint, binding: AgentBinding | None
     ) -> CheckpointInfo | None:
-        """Keep a checkpoint of a run that is recorded; one of that step stays, and this one gets a number.
+        """Save a checkpoint of a recorded run; if the step already has one, this one gets a numbered name.
 
         Args:
-            pipeline: that records the run.
-            checkpoint: of it.
-            binding: of the agent whose exposed state it is; None for one of the whole run.
+            pipeline: the pipeline that records the run.
+            checkpoint: the checkpoint.
+            binding: the binding of the agent whose exposed state it is; None for the whole run.
         """
         try:
             info = self._of(pipeline).save_checkpoint(checkpoint, replace=False)
@@ -126,13 +131,13 @@ class SessionCheckpoints:
         return info
 
     def note_outcome(self, run_id: str, *, ok: bool) -> None:
-        """Say that a run has ended, and whether well, which decides how long its checkpoints are kept."""
+        """Store the outcome of a run, which decides how long its checkpoints are kept."""
         pipeline = recording.active_pipeline()
         if self._store is None or pipeline is None or self._pipeline is not pipeline:
             return
         try:
             self._of(pipeline).note_outcome(run_id, ok=ok)
-        except Exception as error:  # noqa: BLE001 - as above; `prune` then goes by the run's events
+        except Exception as error:  # noqa: BLE001 - as above; `prune` then uses the run's events
             pipeline.health.trouble("the outcome of a run with checkpoints", error)
 
     @staticmethod
@@ -141,21 +146,21 @@ class SessionCheckpoints:
         pipeline.health.drop("a checkpoint could not be written")
 
     def load_checkpoint(self, run_id: str, step_id: str, agent_id: str | None = None) -> Checkpoint:
-        """The checkpoint of a step; RunNotFound, EventNotFound or DamagedInput."""
+        """Load the checkpoint of a step; raises RunNotFound, EventNotFound or DamagedInput."""
         return self._holding(run_id).load_checkpoint(run_id, step_id, agent_id)
 
     def list_checkpoints(self, run_id: str, agent_id: str | None = None) -> list[CheckpointInfo]:
-        """The checkpoints of a run, in the order in which they were saved; RunNotFound."""
+        """List the checkpoints of a run, in the order in which they were saved; raises RunNotFound."""
         return self._holding(run_id).list_checkpoints(run_id, agent_id)
 
     def delete_checkpoints(
         self, run_id: str, step_ids: Iterable[str] | None = None, agent_id: str | None = None
     ) -> Removed:
-        """Remove some or all checkpoints of a run; RunNotFound."""
+        """Remove some or all checkpoints of a run; raises RunNotFound."""
         return self._holding(run_id).delete_checkpoints(run_id, step_ids, agent_id)
 
     def prune(self, policy: RetentionPolicy | None = None) -> Removed:
-        """Remove what the policy does not keep, from every session under the trace root."""
+        """Remove the checkpoints that the policy does not keep, in every session under the trace root."""
         outcome = Removed()
         for session in self._sessions():
             with LocalCheckpointStore(session) as store:
@@ -163,11 +168,11 @@ class SessionCheckpoints:
         return outcome
 
     def after_fork_in_child(self) -> None:
-        """Begin with a lock that no thread of the parent can be holding."""
+        """Replace the lock, which a thread of the parent may hold at the time of the fork."""
         self._lock = threading.RLock()
 
     def _of(self, pipeline: Pipeline) -> LocalCheckpointStore:
-        """The store of the session that a pipeline records."""
+        """The store of the session that the pipeline records; opened if necessary."""
         with self._lock:
             self._end_other_than(pipeline)
             if self._store is None:
@@ -175,26 +180,26 @@ class SessionCheckpoints:
                     raise OSError("this recording keeps no files")
                 self._store = LocalCheckpointStore(pipeline.artifacts.session, redactor=pipeline.redactor)
                 self._pipeline = pipeline
-                # So that nobody takes what has ended for something that is written to.
+                # Releases the writer's claim when the session ends, so that others may prune its files.
                 pipeline.at_close.append(lambda: self._end(pipeline))
             return self._store
 
     def _end(self, pipeline: Pipeline) -> None:
-        """Write no more into a session that ends."""
+        """Close the store at the end of its session."""
         try:
             self._end_other_than(None)
-        except Exception as error:  # noqa: BLE001 - as above; what was saved is whole all the same
+        except Exception as error:  # noqa: BLE001 - as above; saved checkpoints are not affected
             pipeline.health.trouble("the end of checkpoints", error)
 
     def _end_other_than(self, pipeline: Pipeline | None) -> None:
-        """Write no more into a session that is recorded no longer."""
+        """Close the store if it belongs to another session than the pipeline's."""
         with self._lock:
             if self._store is not None and self._pipeline is not pipeline:
                 self._store.close()
                 self._store = self._pipeline = None
 
     def _sessions(self) -> list[Path]:
-        """The session that is recorded, then the others, newest first."""
+        """The directories of the recorded session, then of all others, newest first."""
         pipeline = recording.active_pipeline()
         own = [] if pipeline is None or pipeline.artifacts is None else [pipeline.artifacts.session]
         self._end_other_than(pipeline)
@@ -202,7 +207,7 @@ class SessionCheckpoints:
         return own + [path for path in others if path not in own]
 
     def _holding(self, run_id: str) -> LocalCheckpointStore:
-        """The store of the newest session with checkpoints of a run."""
+        """The store of the newest session that has checkpoints of the run."""
         for session in self._sessions():
             if not checkpoints_dir(session, run_id).is_dir():
                 continue
@@ -219,21 +224,21 @@ class SessionCheckpoints:
 
 
 checkpoint_store = SessionCheckpoints()
-"""Where checkpoints go and come from; see `SessionCheckpoints`."""
+"""The checkpoint store of the recorded session; see `SessionCheckpoints`."""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=checkpoint_store.after_fork_in_child)
 
 
 _FAILURE: Final = "failure"
-"""The step under which a run that failed outside of any step leaves its state."""
+"""The step name of the checkpoint of a run that failed outside of a step."""
 _FUNCTIONS: Final = (FunctionType, MethodType, BuiltinFunctionType, partial)
 _taking: ContextVar[bool] = ContextVar("agent_trace_taking_checkpoint", default=False)
-"""Whether a checkpoint is being taken here: what the user's `trace_state` does then is no step."""
+"""Whether a checkpoint is being taken in this context; traced calls of a `trace_state` are then no steps."""
 
 
 @dataclass(slots=True)
 class _Agent:
-    """An agent that has acted in the run."""
+    """An agent that has acted in the run, with the facts for its next checkpoint."""
 
     trigger: CheckpointTrigger
     binding: AgentBinding
@@ -246,13 +251,17 @@ class _Agent:
 def begin_checkpoints(
     pipeline: Pipeline, run: Run, policy: CheckpointPolicy | None, state: Any, labels: Mapping[str, Any]
 ) -> None:
-    """Let a run that begins leave checkpoints, where it wants any and its recording keeps files.
+    """Set up checkpoints for a run that begins, unless it wants none or its recording keeps no files.
 
     Args:
-        run: that begins.
-        policy: when; None with a `state`: on errors alone.
-        state: what the run's own state is: a function that gives it, an object that exposes it, or a value.
-        labels: of the run; `agent_version` is taken from them where an agent has none.
+        pipeline: the pipeline that records the run.
+        run: the run.
+        policy: when to save; None with a `state` means on errors only.
+        state: the run's own state: a function that returns it, an object that exposes it, or a value.
+        labels: the labels of the run; `agent_version` is used for agents without a version.
+
+    Raises:
+        TypeError: `policy` is not a CheckpointPolicy.
     """
     if (policy is None and state is None) or pipeline.artifacts is None:
         return
@@ -264,7 +273,7 @@ def begin_checkpoints(
 
 
 class RunCheckpointing:
-    """What decides about the checkpoints of one run; see `begin_checkpoints`."""
+    """Decides when to save checkpoints of one run, and saves them; see `begin_checkpoints`."""
 
     def __init__(
         self, pipeline: Pipeline, run: Run, policy: CheckpointPolicy, state: Any, labels: Mapping[str, Any]
@@ -277,34 +286,34 @@ class RunCheckpointing:
             self._whole = policy.trigger(self._run_id)
         self._agents: dict[str, _Agent] = {}
         self._in_tick: dict[str, _Agent] = {}
-        """Those that have acted since a tick ended."""
+        """The agents that have acted since the last tick ended."""
         self._steps = 0
         self._stepped = False
-        """Whether a step of the run has ended since a tick did."""
+        """Whether a step of the run has ended since the last tick ended."""
         self._phase: str | None = None
         self._reason: str | None = None
-        """Of the run's last checkpoint."""
+        """The reason of the last checkpoint of the whole run."""
         self._was_saved = False
 
     def state_told(self, state: Any) -> None:
-        """The program says what the run's state is now."""
+        """Set the state of the run, as passed by the program."""
         self._state = state
         if self._whole is None:
             self._whole = self._policy.trigger(self._run_id)
 
     def step_ended(self, step_id: str, *, failed: bool) -> None:
-        """A step of the run, `finish_step`, has ended."""
+        """Save a checkpoint if one is due after a step that `finish_step` ended."""
         self._stepped = True
         with _Taking(self._pipeline) as is_step:
             if is_step:
                 self._take_whole(step_id, settled_scope(), error=failed)
 
     def phase_began(self, name: str) -> None:
-        """What happens from here on belongs to that phase."""
+        """Set the current phase."""
         self._phase = name
 
     def action_ended(self, call: Call, event_id: str, *, failed: bool) -> None:
-        """The outermost action of an agent has ended."""
+        """Save a checkpoint if one is due after the entry action of an agent."""
         with _Taking(self._pipeline) as is_step:
             if is_step:
                 self._action_ended(call, event_id, settled_scope(), failed=failed)
@@ -321,15 +330,16 @@ class RunCheckpointing:
             agent.ref, agent.event_id, agent.steps = call.tracker.obj, event_id, agent.steps + 1
             agent.code = (call.spec.code or call.spec.identify()).digest
             if tick is not None:
-                self._in_tick[agent_id] = agent  # what is due by ticks is due at their ends
+                self._in_tick[agent_id] = agent  # checkpoints by tick are saved at the end of the tick
             if self._policy.of != "run":
                 self._take_of(agent_id, agent, step_id or f"step_{agent.steps}", scope, error=failed)
         if call.root and step_id is None and tick is None:
+            # Outside of steps and ticks, each outermost action of the program counts as a step of the run.
             self._steps += 1
             self._take_whole(f"step_{self._steps}", scope, error=failed)
 
     def tick_ended(self, number: int) -> None:
-        """A step of the simulation has ended."""
+        """Save the checkpoints that are due after a tick of the simulation."""
         acted, self._in_tick = self._in_tick, {}
         stepped, self._stepped = self._stepped, False
         scope = settled_scope()
@@ -339,11 +349,11 @@ class RunCheckpointing:
                     self._take_of(agent_id, agent, f"tick_{number}", scope, tick=number, steps=0)
         with _Taking(self._pipeline) as is_step:
             if is_step and self._open_step(scope) is None and (scope is None or not scope.actions):
-                # Where steps of the run have ended within it, they were what counts as steps.
+                # A tick counts as a step, unless steps of the run ended in it and were counted already.
                 self._take_whole(f"tick_{number}", scope, tick=number, steps=0 if stepped else 1)
 
     def run_ended(self, *, ok: bool) -> None:
-        """The run has ended."""
+        """Save the state of a failed run, unless the error already led to a checkpoint; store the outcome."""
         with _Taking(self._pipeline) as is_step:
             if is_step and not ok and self._reason != "error":
                 self._take_whole(_FAILURE, settled_scope(), error=True)
@@ -352,7 +362,7 @@ class RunCheckpointing:
         checkpoint_store.note_outcome(self._run_id, ok=ok)
 
     def _open_step(self, scope: SpanScope | None) -> str | None:
-        """The innermost step of the run that is open around here."""
+        """The innermost open step of the run in this scope, or None."""
         names = () if scope is None else scope.path
         return next((name for name in reversed(names) if name in self._run.steps), None)
 
@@ -367,6 +377,7 @@ class RunCheckpointing:
         tick: int | None = None,
         steps: int = 1,
     ) -> None:
+        """Save a checkpoint of one agent, if it is due and the agent still exists."""
         now_ns = self._pipeline.monotonic_ns()
         reason = agent.trigger.due(now_ns, tick=tick, phase=self._phase, error=error, steps=steps)
         obj = agent.ref() if reason is not None else None
@@ -395,7 +406,7 @@ class RunCheckpointing:
         tick: int | None = None,
         steps: int = 1,
     ) -> None:
-        """Take one of everything, if it is due."""
+        """Save a checkpoint of the whole run, if it is due."""
         if self._whole is None:
             return
         if tick is None and scope is not None:
@@ -419,7 +430,7 @@ class RunCheckpointing:
         self._save(taken, None)
 
     def _whole_state(self) -> Any:
-        """What the program said is the run's state; without that the states of its agents, by their ids."""
+        """The run's own state; without one, {agent id: state} for its agents, or None if it has none."""
         if self._state is not None:
             return _exposed(self._state)
         living = ((agent_id, agent.ref()) for agent_id, agent in list(self._agents.items()))
@@ -427,13 +438,13 @@ class RunCheckpointing:
         return found or None
 
     def _only_version(self) -> str | None:
-        """The version of its agents, where they have the same."""
+        """The version of its agents, if all have the same."""
         objects = [agent.ref() for agent in list(self._agents.values())]
         versions = {_version_of(obj) for obj in objects if obj is not None}
         return versions.pop() if len(versions) == 1 else None
 
     def _code(self) -> str | None:
-        """The digest of the code that ran: of the one traced function, of all of them, or of the program."""
+        """The digest of the code that ran: of the traced functions, or without any, of the program's file."""
         codes = sorted({agent.code for agent in list(self._agents.values())})
         if not codes:
             return _program_digest()
@@ -445,7 +456,7 @@ class RunCheckpointing:
 
 
 class _Watcher:
-    """Brings what ends to the run in which it does."""
+    """Passes the ends of actions and ticks, and beginnings of phases, to the run around them."""
 
     def action_ended(self, call: Call, event_id: str, error: BaseException | None) -> None:
         """See `RunWatcher`."""
@@ -467,7 +478,7 @@ class _Watcher:
 
 
 def _of_scope() -> RunCheckpointing | None:
-    """What takes checkpoints of the run around here."""
+    """The checkpointing of the current run, or None."""
     scope = settled_scope()
     run = None if scope is None or scope.run_id is None else OPEN_RUNS.get(scope.run_id)
     found = None if run is None else run.checkpoints
@@ -475,7 +486,7 @@ def _of_scope() -> RunCheckpointing | None:
 
 
 class _Taking:
-    """Around whatever may take a checkpoint: not within another, and no trouble gets any further."""
+    """A block for taking a checkpoint; yields False inside another one. It counts and swallows exceptions."""
 
     __slots__ = ("_health", "_token")
 
@@ -502,7 +513,7 @@ class _Taking:
 
 
 def _exposed(state: Any) -> Any:
-    """The state that a program handed over: what its function gives, and of an object what it exposes."""
+    """The state that a program passed: a function is called, an object is read, a builtin value is kept."""
     if isinstance(state, _FUNCTIONS):
         state = state()
     if isinstance(state, Mapping) or type(state).__module__ == "builtins":
@@ -517,7 +528,7 @@ def _version_of(obj: object) -> str | None:
 
 @cache
 def _program_digest() -> str | None:
-    """The digest of the program's own file; None at a prompt, or where it cannot be read."""
+    """The digest of the main program's file; None in an interactive session, or if it cannot be read."""
     import sys
 
     main = sys.modules.get("__main__")
@@ -526,4 +537,4 @@ def _program_digest() -> str | None:
         with open(path, encoding="utf-8", errors="replace") as file:  # type: ignore[arg-type]
             return code_digest("__main__", "", file.read())
     except (OSError, TypeError):
-        return None  # there is no file, so there is nothing to tell
+        return None  # the program has no readable file

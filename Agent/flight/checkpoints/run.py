@@ -1,7 +1,8 @@
-"""The checkpoints of one run: saved as a full snapshot or as a delta on the one before, and loaded again.
+"""Save the checkpoints of a run as full snapshots or as deltas on the previous one, and load and remove them.
 
-A chain is a snapshot and the deltas on it, of one agent and one writer. It ends where loading would take too
-long, or where a snapshot would hardly be larger; so the price of a load is bounded by that of its snapshot.
+A chain is a snapshot and the deltas after it, of one agent and one writer. A new chain begins when loading
+would take too long, or when a delta would not be much smaller than a snapshot. So the cost of loading any
+checkpoint is bounded by a multiple of the cost of its snapshot.
 """
 
 from __future__ import annotations
@@ -37,20 +38,20 @@ from Agent.record.health import say
 from Agent.tree.layout import entries_in, files_below, read_file, run_dirs
 
 MAX_CHAIN: Final = 64
-"""Most deltas on one snapshot."""
+"""The maximum number of deltas in a chain."""
 _MAX_DELTAS: Final = 2.0
-"""Most bytes of deltas on one snapshot, as multiples of its own: what a load reads besides it."""
+"""The maximum size of all deltas in a chain, as a multiple of the snapshot or of the current state."""
 _SMALL_BYTES: Final = 8192
-"""A state below this is read at once, however many deltas stand on it."""
+"""States smaller than this count as this size for `_MAX_DELTAS`, since they load fast."""
 _MAX_DELTA: Final = 0.5
-"""From this part of the whole on a delta is not worth its link to the one before."""
+"""A delta larger than this fraction of the whole state is replaced by a snapshot."""
 _HELD_BYTES: Final = 16 << 20
-"""How much of the last documents is kept parsed, as their JSON; others are loaded when they are needed."""
+"""The limit for last documents held parsed, in bytes of their JSON; others are loaded when needed."""
 
 
 @dataclass(slots=True)
 class _Head:
-    """The end of a chain that this process goes on with."""
+    """The last checkpoint of a chain that this process continues; `value` is None while it is not held."""
 
     row: Row
     value: Any
@@ -59,11 +60,11 @@ class _Head:
 
 
 class RunCheckpoints:
-    """Saves and loads the checkpoints of one run; any number of threads and processes may.
+    """Saves the checkpoints of one run; threads and processes may do so at the same time.
 
     Args:
-        run_id: as the user knows it.
-        files: of that run.
+        run_id: the id as the user gave it.
+        files: the files of the run.
     """
 
     def __init__(self, run_id: str, files: RunFiles) -> None:
@@ -72,16 +73,16 @@ class RunCheckpoints:
         self._heads: OrderedDict[str | None, _Head] = OrderedDict()
         self._held_bytes = 0
         self._repeated: dict[tuple[str, str | None], int] = {}
-        """The number that a repeated step's name came to; where to begin looking for a free one."""
+        """{(step, agent): last number added to the name}; the search for a free number starts there."""
 
     def save(self, row: Row, document: Document, *, full: bool = False, replace: bool = True) -> Row:
-        """Keep a document under a row's step and agent, in the place of what was there.
+        """Save a document under the row's step and agent.
 
         Args:
-            row: what is known of it; number, chain and place are set here.
+            row: the facts about the checkpoint; number, chain and place are set here.
             document: its values.
-            full: as a snapshot, whatever would be smaller.
-            replace: False: what was there stays, and the step's name gets a number.
+            full: save a snapshot even if a delta would be smaller.
+            replace: True replaces an existing checkpoint; False keeps it and adds a number to the new name.
 
         Raises:
             OSError: it could not be written; nothing was changed.
@@ -111,7 +112,7 @@ class RunCheckpoints:
         return row
 
     def _free_name(self, step_id: str, agent_id: str | None) -> str:
-        """The name of a step, with a number behind it where the agent has a checkpoint of that name."""
+        """The name of a step, with a number added if the agent already has a checkpoint of that name."""
         known = self._repeated.get((step_id, agent_id), 1)
         name = step_id if known == 1 else f"{step_id}-{known}"
         while self.files.index.row(name, agent_id) is not None:
@@ -122,10 +123,11 @@ class RunCheckpoints:
         return name
 
     def _write(self, row: Row, document: Document, head: _Head | None) -> _Head:
+        """Write a delta if it is within the limits of the chain, otherwise a snapshot; return the new end."""
         delta: Any = None
         if head is not None and head.row.position < MAX_CHAIN:
             delta = diff(head.value, document.value)
-            delta_bytes = 4 if delta is None else len(write_json(delta))
+            delta_bytes = 4 if delta is None else len(write_json(delta))  # 4 for `null`
             whole = len(document.text)
             if delta_bytes <= _MAX_DELTA * whole and (
                 head.delta_bytes + delta_bytes <= _MAX_DELTAS * max(whole, head.snapshot_bytes, _SMALL_BYTES)
@@ -138,19 +140,20 @@ class RunCheckpoints:
         return _Head(row, document.value, len(document.text))
 
     def _head(self, agent_id: str | None) -> _Head | None:
-        """The end of the agent's chain with its document, loaded again where it was put aside."""
+        """The end of the agent's chain with its document, which is loaded again if it is not held."""
         head = self._heads.get(agent_id)
         if head is not None and head.value is None:
             try:
                 head.value = self.files.document(head.row)[0]
             except DamagedInput:
-                # What comes stands on a snapshot of its own; loading the damaged one tells what is wrong.
+                # The next checkpoint begins a new chain; loading the damaged one reports the damage.
                 self.forget(agent_id)
                 return None
             self._held_bytes += head.row.state_bytes
         return head
 
     def _hold(self, agent_id: str | None, head: _Head) -> None:
+        """Hold a chain's end; above `_HELD_BYTES`, the documents of the least recent chains are dropped."""
         self.forget(agent_id)
         self._heads[agent_id] = head
         self._held_bytes += head.row.state_bytes
@@ -162,36 +165,36 @@ class RunCheckpoints:
                     break
 
     def forget(self, agent_id: str | None) -> None:
-        """Begin the agent's next checkpoint with a snapshot."""
+        """Stop continuing the agent's chain; its next checkpoint will be a snapshot."""
         head = self._heads.pop(agent_id, None)
         if head is not None and head.value is not None:
             self._held_bytes -= head.row.state_bytes
 
     def forget_chains(self, chains: set[int]) -> None:
-        """The same for whoever goes on with one of these chains."""
+        """Stop continuing these chains."""
         for agent_id in [known for known, head in self._heads.items() if head.row.chain in chains]:
             self.forget(agent_id)
 
     def suspend(self) -> None:
-        """Hold as little as will do; the next save goes on with its chain."""
+        """Drop the held documents and close files; the next save still continues its chain."""
         for head in self._heads.values():
             head.value = None
         self._held_bytes = 0
         self.files.suspend()
 
     def close(self) -> None:
-        """End writing."""
+        """Close all files and stop continuing all chains."""
         self._heads.clear()
         self._held_bytes = 0
         self.files.close()
 
 
 def rebuild(directory: Path) -> int:
-    """Make the index of a run's checkpoints again; how many checkpoints it lists now.
+    """Rebuild the index of a run's checkpoints from its packs; return the number of checkpoints in it.
 
-    The old one is kept as `index.sqlite.damaged`. What of the packs is no checkpoint is told on stderr. A
-    checkpoint that was removed while its chain was written to comes back, and whether the run failed is
-    known from its checkpoints alone.
+    The old index is kept as `index.sqlite.damaged`. Bytes of packs that are no checkpoint are reported on
+    stderr. Checkpoints whose removal was waiting for a writer are listed again, and the run's recorded
+    outcome is lost, so that `prune` derives it from events or checkpoints.
 
     Raises:
         SessionInUse: a process writes checkpoints of the run.
@@ -216,6 +219,7 @@ def rebuild(directory: Path) -> int:
 
 
 def _fill(index: CheckpointIndex, directory: Path) -> None:
+    """Enter the frames of all packs into an empty index; the newest row of a step and agent is listed."""
     found: dict[int, tuple[Row, list[str]]] = {}
     for path in entries_in(directory, PACK_SUFFIX):
         index.add_pack(path.name)
@@ -226,7 +230,7 @@ def _fill(index: CheckpointIndex, directory: Path) -> None:
                 say(f"{path}: no valid checkpoint at byte {offset}: {type(error).__name__} {error}")
                 continue
             known = found.get(row.number)
-            # Copies of a frame are equal; a number is given twice only where the first was not committed.
+            # Frames with the same number are copies of each other, or an earlier one was not committed.
             if known is None or known[0].saved_us <= row.saved_us:
                 found[row.number] = row, frame.get("chunks") or []
     newest: dict[tuple[str, str | None], int] = {}
@@ -252,18 +256,21 @@ def _tell_rest(path: Path, size_bytes: int) -> None:
 
 
 _OPEN_RUNS: Final = 6
-"""Runs whose files are kept open; each holds at most five."""
+"""The number of runs whose files are kept open; each holds at most five."""
 _KNOWN_RUNS: Final = 30
-"""Runs whose chains are continued; each that is not open holds one file. What others save begins again."""
+"""The number of runs whose chains are continued; one that is not open holds one file, its claim.
+
+A later save in any other run begins a new chain.
+"""
 _REMOVED_SUFFIX: Final = ".removed"
 
 
 class OpenRuns:
-    """The runs of one session's store; callers hold `lock`.
+    """The open runs of one session's store; callers hold `lock`.
 
     Args:
         session: the session's directory.
-        durable: each save is on the disk itself when it returns.
+        durable: whether a save waits for the disk.
     """
 
     def __init__(self, session: Path, *, durable: bool) -> None:
@@ -279,27 +286,28 @@ class OpenRuns:
 
     @property
     def lock(self) -> threading.RLock:
-        """One thread at a time; after a fork everything is opened again."""
+        """The lock for all other methods; in a forked child, all files are opened again."""
         if self._pid != os.getpid():
-            # Kept, for SQLite would close what is the parent's.
+            # Keep a reference: deallocating the connections would close the parent's files.
             self._abandoned.append(self._runs)
             self._begin()
         return self._lock
 
     def get(self, run_id: str, *, make: bool = False) -> RunCheckpoints:
-        """A run, opened if need be; RunNotFound where it has no checkpoints and none may be made."""
+        """A run, opened if necessary; raises RunNotFound if it has no checkpoints and `make` is False."""
         run = self._runs.get(run_id)
         directory = checkpoints_dir(self.session, run_id)
-        # Somebody may have removed the run with its directory meanwhile, or died while doing so.
+        # Another process may have removed the run's checkpoints, or the program closed its descriptors.
         if run is not None and (not run.files.index.path.exists() or run.files.index.was_closed()):
             self.end(run)
             run = None
         if run is None and is_closed(directory / INDEX_NAME):
-            # All that was saved stands in the packs.
+            # The packs hold all saved checkpoints, so the index can be rebuilt from them.
             rebuild(directory)
         if run is None and (make or (directory / INDEX_NAME).exists()):
             run = self._opened(directory, make=make, run_id=run_id)
         if run is not None and run.files.index.fact(REMOVED_FACT) is not None:
+            # A removal was interrupted: finish it.
             self._take_away(run)
             run = self._opened(directory, make=True, run_id=run_id) if make else None
         if run is None:
@@ -336,17 +344,21 @@ class OpenRuns:
         return found
 
     def end(self, run: RunCheckpoints) -> None:
-        """Write no more into a run; what is saved afterwards begins with a snapshot."""
+        """Close a run; a checkpoint saved later begins with a snapshot."""
         self._runs.pop(run.run_id, None)
         run.close()
 
     def close(self) -> None:
-        """The same for all."""
+        """Close all runs."""
         for run in list(self._runs.values()):
             self.end(run)
 
     def rebuilt(self, run_id: str) -> int:
-        """Make a run's index again; how many checkpoints it lists; RunNotFound, SessionInUse, OSError."""
+        """Rebuild a run's index and return its number of checkpoints.
+
+        Raises:
+            RunNotFound, SessionInUse, OSError: as `LocalCheckpointStore.rebuild_index`.
+        """
         directory = checkpoints_dir(self.session, run_id)
         if not directory.is_dir():
             raise self._no_run(run_id)
@@ -357,41 +369,41 @@ class OpenRuns:
         return count
 
     def remove(self, run: RunCheckpoints) -> Removed | None:
-        """Remove a run's checkpoints with their directory; None where another process writes there."""
+        """Remove a run's checkpoints with their directory; None if another process writes there."""
         files = run.files
         outcome = Removed(runs=1)
         with files.changing():
             if any(files.is_live(path.stem) for path in entries_in(files.directory, ".writer")):
                 return None
             outcome.checkpoints = len(files.index.listed())
-            # From here on nobody saves there, and whoever finds it finishes.
+            # The mark stops all saves; the next process that opens the run finishes an interrupted removal.
             files.index.note(REMOVED_FACT, "yes")
         outcome.size_bytes = self._take_away(run)
         return outcome
 
     def _take_away(self, run: RunCheckpoints) -> int:
-        """Remove the directory of a run that is marked as removed; the bytes that are gone."""
+        """Remove the directory of a run that is marked as removed; return the bytes freed."""
         files = run.files
         freed = files.chunks.remove(files.chunks.names())
         freed += sum(path.stat().st_size for path in files_below(files.directory))
         self.end(run)
-        # Under another name at once, so that a kill leaves no half of it in its place.
+        # Rename first, so that a kill leaves no partial directory under the old name.
         gone = files.directory.with_name(f"{files.directory.name}.{files.writer}{_REMOVED_SUFFIX}")
         try:
             files.directory.rename(gone)
         except FileNotFoundError:
-            return 0  # another process, which found the mark, was faster
+            return 0  # another process found the mark and removed it first
         shutil.rmtree(gone)
         return freed
 
     def finish_removals(self) -> None:
-        """Remove what removals that were killed had set aside."""
+        """Delete the renamed directories of interrupted removals."""
         for run in run_dirs(self.session):
             for path in entries_in(run, _REMOVED_SUFFIX, "checkpoints."):
                 shutil.rmtree(path)
 
     def sweep_shared(self) -> None:
-        """Remove what runs shared and none has any more."""
+        """Remove shared links to chunks that no run has any more."""
         remove_unshared(shared_chunks_dir(self.session))
 
     def _no_run(self, run_id: str) -> RunNotFound:
@@ -403,14 +415,14 @@ class OpenRuns:
 
 
 _MANY_ROWS: Final = 1000
-"""From so many removed rows on the index is written again without their pages."""
+"""From this number of removed rows on, the index is vacuumed."""
 
 
 def remove(run: RunCheckpoints, rows: Iterable[Row]) -> Removed:
-    """Remove checkpoints of a run; the others load as before.
+    """Remove checkpoints of a run; all others can still be loaded.
 
     Raises:
-        OSError: something could not be written; what was done counts, and the next removal goes on.
+        OSError: a file could not be written; the next removal continues from there.
     """
     gone = list(rows)
     with run.files.changing():
@@ -421,7 +433,7 @@ def remove(run: RunCheckpoints, rows: Iterable[Row]) -> Removed:
 
 
 def sweep(run: RunCheckpoints) -> Removed:
-    """Finish removals, and remove files and bytes that belong to no checkpoint."""
+    """Finish pending removals, and delete files and bytes that belong to no checkpoint."""
     files, index = run.files, run.files.index
     outcome = Removed()
     with files.lock:
@@ -446,21 +458,23 @@ def sweep(run: RunCheckpoints) -> Removed:
 
 
 def _size_of(run: RunCheckpoints) -> int:
-    """Bytes of the run's files that no other run shares."""
+    """The size of the run's files in bytes, without those that other runs share."""
     total = 0
     for path in files_below(run.files.directory):
         with contextlib.suppress(FileNotFoundError):
             found = path.stat()
-            # the run's own name and that among the shared chunks
+            # One link is the run's own, the other is in the shared directory.
             if found.st_nlink <= 2:
                 total += found.st_size
     return total
 
 
 def _rebase(run: RunCheckpoints, chain: int) -> int:
-    """Take the removed rows out of a chain, and put what stood on one onto the row before it.
+    """Delete the removed rows of a chain, and rewrite the deltas that built on them.
 
-    How many of the others cannot be read: what stands on damage could not be loaded before either.
+    Returns:
+        The number of remaining rows that cannot be read. They build on damaged rows and could not be loaded
+        before either.
     """
     files, index = run.files, run.files.index
     with files.changing():
@@ -479,18 +493,18 @@ def _rebase(run: RunCheckpoints, chain: int) -> int:
                 if lacks_base:
                     _write_again(run, row, base, files.verified(row, value))
                     lacks_base = False
-                # What a later row will stand on, where the next one goes.
+                # If the next row is removed, a later one needs this document as its base.
                 base = write_json(value) if reading < last_kept and rows[reading + 1].removed else None
             reading = last_kept + 1
         except (DamagedInput, FileNotFoundError):
-            # Whatever stands on what cannot be read could not be loaded before either: it is counted.
+            # `reading` is the first unreadable row; it and all kept rows after it are counted below.
             pass
         index.forget(row.number for row in rows if row.removed)
     return sum(not row.removed for row in rows[reading : last_kept + 1])
 
 
 def _write_again(run: RunCheckpoints, row: Row, base: bytes | None, text: bytes) -> None:
-    """Write a row's frame as a delta on another document, or as a snapshot if there is none."""
+    """Write a row's frame again as a delta on `base`, or as a snapshot if `base` is None."""
     value = read_json(text)
     row.position = row.position if base is not None else 0
     run.files.write(row, run.run_id, value, None if base is None else diff(read_json(base), value))
@@ -498,7 +512,7 @@ def _write_again(run: RunCheckpoints, row: Row, base: bytes | None, text: bytes)
 
 
 def _rewrite_packs(run: RunCheckpoints) -> None:
-    """Copy what counts out of packs that hold other bytes, too."""
+    """Copy the valid frames out of packs that also hold other bytes, and delete these packs."""
     files, index = run.files, run.files.index
     for name in sorted(index.packs()):
         path = files.directory / name
@@ -513,18 +527,18 @@ def _rewrite_packs(run: RunCheckpoints) -> None:
             for row in rows:
                 frame = data[row.offset : row.offset + row.frame_bytes]
                 if len(frame) < row.frame_bytes:
-                    break  # damage is kept as it is, for whoever can mend it
+                    break  # keep a damaged pack as it is, so that it can be repaired
                 row.pack, row.offset = files.append(frame)
                 index.put(row)
             else:
                 index.drop_pack(name)
-        # Behind the commit: until then the index names it. A kill before leaves it to `_collect`.
+        # Delete it after the commit, since the index names it until then. After a kill, `_collect` does.
         if name not in index.packs():
             path.unlink(missing_ok=True)
 
 
 def _collect(run: RunCheckpoints) -> None:
-    """Remove files that belong to no checkpoint; within a transaction, so nobody is making one."""
+    """Delete files that belong to no checkpoint; in a transaction, so that no other process saves one."""
     files = run.files
     for path in _stray_packs(run):
         path.unlink(missing_ok=True)
@@ -536,20 +550,20 @@ def _collect(run: RunCheckpoints) -> None:
 
 
 def _stray_packs(run: RunCheckpoints) -> list[Path]:
-    """Packs that no row names and nobody writes."""
+    """The packs that are not in the index and have no live writer."""
     known = run.files.index.packs()
     packs = [path for path in entries_in(run.files.directory, PACK_SUFFIX) if path.name not in known]
     return [path for path in packs if not run.files.is_live(path.name.partition("-")[0])]
 
 
 def _stray_chunks(run: RunCheckpoints) -> list[str]:
-    """The digests of chunks that no snapshot is made of."""
+    """The digests of chunks that no snapshot uses."""
     wanted = run.files.index.all_chunks()
     return [digest for digest in run.files.chunks.names() if digest not in wanted]
 
 
 def problems(run: RunCheckpoints) -> list[CheckpointProblem]:
-    """Every checkpoint that cannot be loaded, and every file that belongs to none; reads all of them."""
+    """List all checkpoints that cannot be loaded and all files that belong to none; reads all of them."""
     files = run.files
     found: list[CheckpointProblem] = []
     chains: dict[int, list[Row]] = {}

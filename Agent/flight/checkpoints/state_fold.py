@@ -1,6 +1,6 @@
-"""The one fold that gives an agent's state at any moment: a full state or checkpoint, and what came later.
+"""Fold an agent's state at any moment: a full state or checkpoint, and the changes recorded after it.
 
-Analysis asks it about a moment and follows fields with it; a checkpoint is where it may begin.
+Analysis uses it to read the state at a moment and to follow a field over time.
 """
 
 from __future__ import annotations
@@ -19,37 +19,41 @@ _GENERATORS: Final = ("random.Random", "numpy.Generator", "numpy.RandomState")
 _ABSENT: Any = object()
 
 Tags = dict[str, str]
-"""{JSON Pointer below a field: tag}; the field itself is ""."""
+"""{JSON Pointer relative to a field: tag}; the pointer of the field itself is ""."""
 
 
 @dataclass(slots=True)
 class StateFold:
-    """The state known so far; `add` takes the next event of the agent."""
+    """The state of an agent so far; pass its events to `add` in order."""
 
     fields: dict[str, Any] = field(default_factory=dict)
     tags: dict[str, Tags] = field(default_factory=dict)
-    """Of each field that plain JSON cannot hold."""
+    """{field: its tags} for the fields that are not plain JSON."""
     reported: dict[str, Any] = field(default_factory=dict)
+    """Fields that the program reported itself, from `new_state` of `state_change` events."""
     base: Event | None = None
+    """The last full state."""
     last: Event | None = None
     changes: int = 0
+    """The number of changes since `base`."""
     unseen: list[str] = field(default_factory=list)
+    """Fields of the last full state that are opaque or could not be inspected."""
     sampled: list[str] = field(default_factory=list)
-    """Fields that are looked at in full states only, being large or a generator."""
+    """Fields that are recorded in full states only, because they are large or random generators."""
     made_by: dict[str, Event] = field(default_factory=dict)
-    """The event after which each field is known to be what it is."""
+    """{field: the event that recorded its current value}."""
     checkpoint: Event | None = None
-    """The last checkpoint of the agent's exposed state since its last full state; see `settle`."""
+    """The last checkpoint of the agent's exposed state since `base`; see `settle`."""
     _since: set[str] = field(default_factory=set)
-    """The fields that are known from later events than that."""
+    """The fields that changed after `checkpoint`."""
 
     @classmethod
     def of(cls, fields: Mapping[str, Any], types: Mapping[str, str] | None = None) -> StateFold:
-        """A fold that begins with recorded fields, such as a checkpoint's.
+        """Start a fold from recorded fields, such as those of a checkpoint.
 
         Args:
-            fields: JSON values by name.
-            types: their tags, as pointers below the mapping of fields.
+            fields: {field: JSON value}.
+            types: {pointer relative to the mapping of fields: tag}.
         """
         tags = {name: _tags_below(types, f"/{escape(name)}") for name in fields}
         fold = cls(dict(fields), {name: found for name, found in tags.items() if found})
@@ -57,7 +61,7 @@ class StateFold:
         return fold
 
     def add(self, event: Event) -> dict[str, Any]:
-        """Fold one event in; what it changed, `{field: new value}`."""
+        """Fold one event in and return the fields that it changed, `{field: new value}`."""
         changed: dict[str, Any] = {}
         if event.kind == "state":
             full = event.extra.get("fields")
@@ -80,10 +84,10 @@ class StateFold:
         return changed
 
     def _take(self, event: Event, full: dict[str, Any]) -> dict[str, Any]:
-        """A full state: it is the whole truth, and whoever made a field as it is keeps the credit."""
+        """Replace all fields by a full state; fields with equal values keep their event in `made_by`."""
         tags = {name: _tags_below(event.types, f"/extra/fields/{escape(name)}") for name in full}
         if event.extra.get("reason") == "gone":
-            # Large fields that could not be kept until the agent was gone do not stand there.
+            # The last state of a deleted agent lacks the large fields, so keep their older values.
             older = [name for name in self.sampled if name in self.fields and name not in full]
             full = {**{name: self.fields[name] for name in older}, **full}
             tags |= {name: self.tags.get(name, {}) for name in older}
@@ -94,7 +98,7 @@ class StateFold:
         }
         self.fields = dict(full)
         self.tags = {name: found for name, found in tags.items() if found}
-        # A field that a checkpoint began with has no event to its credit until one changes it.
+        # A field from the checkpoint that the fold started with has no event until one changes it.
         self.made_by = {
             name: event if name in changed else self.made_by[name]
             for name in full
@@ -108,6 +112,7 @@ class StateFold:
         return changed
 
     def _apply(self, event: Event, new: object, gone: object, pointer: str) -> dict[str, Any]:
+        """Set the changed fields and delete the unset ones; `pointer` locates the new values' tags."""
         changed = dict(new) if isinstance(new, dict) else {}
         for name, value in changed.items():
             self.fields[name] = value
@@ -116,7 +121,7 @@ class StateFold:
             self.tags.pop(name, None)
             if found:
                 self.tags[name] = found
-        # small again, or no generator any more: from now on it is looked at after every action
+        # An action recorded the field, so it is no longer large or a generator.
         self.sampled = [name for name in self.sampled if name not in changed]
         for name in gone if isinstance(gone, list) else ():
             self.fields.pop(name, None)
@@ -128,10 +133,12 @@ class StateFold:
         return changed
 
     def settle(self, fields: Mapping[str, Any], types: Mapping[str, str] | None = None) -> None:
-        """Take in what `checkpoint` holds: large fields and generators, too, of which actions say nothing.
+        """Merge the state saved with `checkpoint`, which includes the large fields and generators.
+
+        Fields that changed after the checkpoint keep their value.
 
         Args:
-            fields, types: as `of` has them.
+            fields, types: as for `of`.
         """
         known = StateFold.of(fields, types)
         for name in [name for name in self.fields if name not in fields and name not in self._since]:
@@ -152,7 +159,7 @@ class StateFold:
         self.sampled = sorted({*self.sampled, *known.sampled} & self.fields.keys() - self._since)
 
     def types(self) -> dict[str, str]:
-        """The tags of all fields, as pointers below the mapping of fields."""
+        """The tags of all fields, by pointer relative to the mapping of fields."""
         return {
             f"/{escape(name)}{below}": tag
             for name, found in sorted(self.tags.items())
@@ -161,34 +168,34 @@ class StateFold:
 
 
 def fold_events(fold: StateFold, events: Iterable[Event]) -> StateFold:
-    """The fold after these events of the agent, in their order."""
+    """Add the events of the agent in order and return the fold."""
     for event in events:
         fold.add(event)
     return fold
 
 
 class RecordedStates(Protocol):
-    """What the fold asks of a checkpoint store; `LocalCheckpointStore` answers it."""
+    """The part of a checkpoint store that the fold uses; `LocalCheckpointStore` implements it."""
 
     def list_checkpoints(self, run_id: str, agent_id: str | None = None) -> list[CheckpointInfo]:
-        """The checkpoints of a run, in the order in which they were saved."""
+        """List the checkpoints of a run, in the order in which they were saved."""
 
     def recorded_state(
         self, run_id: str, step_id: str, agent_id: str | None = None
     ) -> tuple[Any, dict[str, str]]:
-        """The state of one as plain JSON, with its tags by JSON Pointer below it."""
+        """Return the state of a checkpoint as plain JSON, and its tags by JSON Pointer relative to it."""
 
 
 def settle_from_store(fold: StateFold, store: RecordedStates) -> StateFold:
-    """The fold with what the last checkpoint in it holds, where the store still has that."""
+    """Merge the state of the last checkpoint into the fold, if the store still has it."""
     event = fold.checkpoint
     if event is None or event.run_id is None:
         return fold
     try:
         fields, types = store.recorded_state(event.run_id, str(event.extra.get("step_id")), event.agent_id)
     except (RunNotFound, EventNotFound, DamagedInput):
-        # Retention removed it, or it is damaged: events alone give the state all the same, and `sampled`
-        # says of which fields an older value.
+        # Retention removed it, or it is damaged. The events alone still give the state; the fields in
+        # `sampled` may then have older values.
         return fold
     if isinstance(fields, dict):
         fold.settle(fields, types)
@@ -196,12 +203,12 @@ def settle_from_store(fold: StateFold, store: RecordedStates) -> StateFold:
 
 
 def is_outside_write(event: Event) -> bool:
-    """Whether the event says that something besides its actions wrote to the agent (`state="strict"`)."""
+    """Whether the event records a write to the agent from outside its actions (`state="strict"`)."""
     return event.extra.get("trigger") == "outside" and isinstance(event.extra.get("changed"), dict)
 
 
 def change_of(event: Event) -> str:
-    """How the event made a field what it is, in a word or two: `full state`, `from outside`, or its name."""
+    """A short name for how the event set a field: `full state`, `from outside`, or the action's name."""
     if event.kind == "state":
         return "full state"
     if event.kind == "state_change":
@@ -220,6 +227,7 @@ def _tags_below(types: Mapping[str, str] | None, pointer: str) -> Tags:
 
 
 def _is_sampled(value: Any, tags: Tags) -> bool:
+    """Whether a field is recorded in full states only: a random generator, or larger than 4 KiB."""
     if tags.get("") in _GENERATORS:
         return True
     if isinstance(value, str):
@@ -232,7 +240,7 @@ def _is_sampled(value: Any, tags: Tags) -> bool:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two JSON values are the same: unlike Python, 1 is neither True nor 1.0."""
+    """Whether two JSON values are equal; unlike in Python, 1 equals neither True nor 1.0."""
     if type(one) is not type(other) or one != other:
         return False
     if not isinstance(one, dict | list):

@@ -1,6 +1,6 @@
-"""The local checkpoint store, over the runs of one session; it raises what it meets.
+"""The local checkpoint store for the runs of one session; it raises all errors.
 
-`recording` puts it behind the session that is recorded now.
+`recording` wraps it for the session that is being recorded.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from Agent.record.state.agents import agent_id_of
 
 
 def row_of(given: Checkpoint, redactor: Redactor) -> Row:
-    """What the index says of a checkpoint; texts of the user's pass the redactor as values do."""
+    """The index row of a checkpoint; the user's texts are redacted."""
     saved_us = time.time_ns() // 1000 if given.timestamp is None else unix_us(given.timestamp)
 
     def text(value: object) -> str | None:
@@ -63,7 +63,7 @@ def row_of(given: Checkpoint, redactor: Redactor) -> Row:
 
 
 def checkpoint_of(row: Row, run_id: str) -> Checkpoint:
-    """What the index knows of a checkpoint; its values are the caller's business."""
+    """The checkpoint of an index row, without its values, which the caller sets."""
     return Checkpoint(
         run_id=run_id,
         step_id=row.step_id,
@@ -79,12 +79,12 @@ class LocalCheckpointStore:
 
     Args:
         session: the session's directory.
-        redactor: judges every value; None: that of the session that is recorded now, else one whose tokens
-            stand for nothing outside this store.
-        durability: `kernel`: what was saved survives the death of the process; `disk`: of the machine, too.
+        redactor: redacts every value; default: the redactor of the recorded session. Without one, its tokens
+            get a random key, so that they cannot be compared with tokens elsewhere.
+        durability: `kernel`: saved checkpoints survive a crash of the process; `disk`: of the machine, too.
 
     Raises:
-        UsageError: another durability.
+        UsageError: the durability is unknown.
     """
 
     def __init__(
@@ -102,18 +102,18 @@ class LocalCheckpointStore:
     def save_checkpoint(
         self, checkpoint: Any, step_id: str | None = None, state: Any = None, /, **details: Any
     ) -> CheckpointInfo:
-        """Keep a checkpoint, in the place of one of the same run, step and agent.
+        """Save a checkpoint; it replaces one of the same run, step and agent.
 
         Args:
-            checkpoint: a `Checkpoint`, or an object or mapping with such names; or the run's id.
-            step_id: with a run's id.
-            state: with a run's id; anything, see "Values" in docs/FORMAT.md.
-            details: other fields of a `Checkpoint`; `full=True` stores it as a snapshot, `replace=False` lets
-                what is there stand and gives the step's name a number.
+            checkpoint: a `Checkpoint`, an object or mapping with the same names, or a run id.
+            step_id: the step; only with a run id.
+            state: the state, any value; only with a run id. See "Values" in docs/FORMAT.md.
+            details: further fields of a `Checkpoint`; `full=True` stores it as a snapshot, `replace=False`
+                keeps an existing checkpoint and adds a number to the name of this step.
 
         Raises:
-            TypeError: something necessary is missing, or a field is unknown.
-            OSError: it could not be written; the store is as it was before.
+            TypeError: a required field is missing, or a field is unknown.
+            OSError: it could not be written; the store is unchanged.
         """
         how = {"full": bool(details.pop("full", False)), "replace": bool(details.pop("replace", True))}
         if isinstance(checkpoint, str):
@@ -134,6 +134,7 @@ class LocalCheckpointStore:
             try:
                 return self._saved(given, document, how)
             except RemovedMeanwhile:
+                # Another process removed the run's checkpoints; `get` then starts a new directory.
                 return self._saved(given, document, how)
 
     def _saved(self, given: Checkpoint, document: Document, how: dict[str, bool]) -> CheckpointInfo:
@@ -141,16 +142,16 @@ class LocalCheckpointStore:
         return run.save(row_of(given, self._capture.redactor), document, **how).info(given.run_id)
 
     def load_checkpoint(self, run_id: str, step_id: str, agent_id: str | None = None) -> Checkpoint:
-        """The checkpoint of a step, as Python values.
+        """Load the checkpoint of a step, with Python values.
 
         Args:
             run_id, step_id: as they were saved.
-            agent_id: whose; None: that of the whole simulation, or the only one of that step.
+            agent_id: the agent; None for the whole simulation, or for the only agent with that step.
 
         Raises:
-            RunNotFound: the session holds no checkpoints of that run.
-            EventNotFound: the run has none of that step, or several agents have.
-            DamagedInput: it cannot be read; path and remedy are told.
+            RunNotFound: the session has no checkpoints of that run.
+            EventNotFound: the step has no checkpoint, or it has one for each of several agents.
+            DamagedInput: it cannot be read; the error has path and remedy.
         """
         row, document, text = self._found(run_id, step_id, agent_id)
         unrestored: list[str] = []
@@ -165,9 +166,13 @@ class LocalCheckpointStore:
     def recorded_state(
         self, run_id: str, step_id: str, agent_id: str | None = None
     ) -> tuple[Any, dict[str, str]]:
-        """The state as it is recorded: plain JSON, and its tags by JSON Pointer below it; raises likewise.
+        """Load the state in its recorded form, for `StateFold.of`: plain JSON, and its tags.
 
-        `StateFold.of` begins with it.
+        Returns:
+            The JSON value, and {JSON Pointer relative to it: tag}.
+
+        Raises:
+            RunNotFound, EventNotFound, DamagedInput: as `load_checkpoint`.
         """
         _, document, text = self._found(run_id, step_id, agent_id)
         value, types = plain_document(document, text)
@@ -179,7 +184,7 @@ class LocalCheckpointStore:
         }
 
     def as_row(self, info: CheckpointInfo) -> dict[str, Any]:
-        """A checkpoint as the database of the service keeps it: state and tags as JSON texts."""
+        """A checkpoint as a row of the service's database: state and tags are JSON texts."""
         state, types = self.recorded_state(info.run_id, info.step_id, info.agent_id)
         return {
             **{name: getattr(info, name) for name in ("step_id", "agent_id", "tick", "reason", "event_id")},
@@ -189,10 +194,10 @@ class LocalCheckpointStore:
         }
 
     def list_checkpoints(self, run_id: str, agent_id: str | None = None) -> list[CheckpointInfo]:
-        """The checkpoints of a run, or of one agent in it, in the order in which they were saved.
+        """List the checkpoints of a run, or of one agent in it, in the order in which they were saved.
 
         Raises:
-            RunNotFound: the session holds no checkpoints of that run.
+            RunNotFound: the session has no checkpoints of that run.
         """
         with self._runs.lock:
             rows = self._runs.get(run_id).files.index.listed(agent_id, everybody=agent_id is None)
@@ -206,19 +211,19 @@ class LocalCheckpointStore:
         *,
         exactly: bool = False,
     ) -> Removed:
-        """Remove checkpoints; what stood on them is written again, and loads as before.
+        """Remove checkpoints; deltas that build on them are rewritten, so that they still load.
 
-        Killed anywhere it leaves a store that reads, and the next removal or `prune` finishes it.
+        If the process is killed, the store stays readable, and the next removal or `prune` finishes the work.
 
         Args:
-            run_id: of whom.
-            step_ids: which; None for all.
-            agent_id: of one agent only; None for all.
-            exactly: None for an agent means those of the whole run alone.
+            run_id: the run.
+            step_ids: the steps; None for all.
+            agent_id: the agent; None for all.
+            exactly: if True, `agent_id=None` means only the checkpoints of the whole run.
 
         Raises:
-            RunNotFound: the session holds no checkpoints of that run.
-            OSError: something could not be written.
+            RunNotFound: the session has no checkpoints of that run.
+            OSError: a file could not be written.
         """
         with self._runs.lock:
             run = self._runs.get(run_id)
@@ -233,15 +238,15 @@ class LocalCheckpointStore:
     def prune(
         self, policy: RetentionPolicy | None = None, *, now: datetime | None = None, dry_run: bool = False
     ) -> Removed:
-        """Remove what the policy does not keep, and whatever killed writers and removals left behind.
+        """Remove the checkpoints that the policy does not keep, and leftovers of killed processes.
 
         Args:
-            policy: None for its defaults.
-            now: by which ages are counted; None for the clock's.
-            dry_run: only count what would go.
+            policy: the policy; default: `RetentionPolicy()`.
+            now: the time from which ages are computed; default: the clock's.
+            dry_run: only count the checkpoints that would be removed.
 
         Raises:
-            OSError: something could not be written; what was done counts.
+            OSError: a file could not be written; earlier removals stay done.
         """
         policy = policy or RetentionPolicy()
         now_us = unix_us(now or datetime.now(UTC))
@@ -250,7 +255,7 @@ class LocalCheckpointStore:
             if not dry_run:
                 self._runs.finish_removals()
             for run_id in self.runs():
-                # One whose removal was interrupted is finished when it is opened, and then is none.
+                # Opening a run whose removal was interrupted finishes that removal and raises RunNotFound.
                 with contextlib.suppress(RunNotFound):
                     outcome.add(self._prune_run(self._runs.get(run_id), policy, now_us, dry_run=dry_run))
             if not dry_run:
@@ -260,6 +265,7 @@ class LocalCheckpointStore:
     def _prune_run(
         self, run: RunCheckpoints, policy: RetentionPolicy, now_us: int, *, dry_run: bool
     ) -> Removed:
+        """Remove the whole run or some of its checkpoints; with nothing to remove, only sweep its files."""
         index = run.files.index
         rows = index.listed()
         infos = [row.info(run.run_id) for row in rows]
@@ -280,7 +286,7 @@ class LocalCheckpointStore:
             return self._runs.ids()
 
     def note_outcome(self, run_id: str, *, ok: bool) -> None:
-        """Say that a run has ended, and whether well, for `prune`; nothing where it has no checkpoints.
+        """Store the outcome of a run for `prune`; does nothing if the run has no checkpoints.
 
         Raises:
             OSError: it could not be written.
@@ -289,25 +295,25 @@ class LocalCheckpointStore:
             try:
                 run = self._runs.get(run_id)
             except RunNotFound:
-                return  # no checkpoint, so nothing to prune
+                return  # without checkpoints there is nothing to prune
             with run.files.changing():
                 run.files.index.note("outcome", "success" if ok else "failure")
             self._runs.end(run)
 
     def check(self, run_id: str) -> list[CheckpointProblem]:
-        """Every checkpoint of a run that cannot be loaded, and every file that belongs to none.
+        """List the checkpoints of a run that cannot be loaded, and the files that belong to no checkpoint.
 
         Raises:
-            RunNotFound: the session holds no checkpoints of that run.
+            RunNotFound: the session has no checkpoints of that run.
         """
         with self._runs.lock:
             return problems(self._runs.get(run_id))
 
     def rebuild_index(self, run_id: str) -> int:
-        """Make a run's index again from its packs; how many checkpoints it lists now.
+        """Rebuild a run's index from its packs and return the number of checkpoints in it.
 
         Raises:
-            RunNotFound: the run has no packs either.
+            RunNotFound: the run has no directory of checkpoints.
             SessionInUse: another process writes checkpoints of the run.
             OSError: it could not be written.
         """
@@ -315,7 +321,7 @@ class LocalCheckpointStore:
             return self._runs.rebuilt(run_id)
 
     def close(self) -> None:
-        """End writing; what is saved afterwards begins with snapshots."""
+        """Close all files; checkpoints saved later begin with snapshots."""
         with self._runs.lock:
             self._runs.close()
 
@@ -326,9 +332,10 @@ class LocalCheckpointStore:
         self.close()
 
     def _found(self, run_id: str, step_id: str, agent_id: str | None) -> tuple[Row, Any, bytes]:
+        """The row of a step's checkpoint, and its document, parsed and as text."""
         with self._runs.lock:
             run = self._runs.get(run_id)
-            step_id = self._capture.strict.text(step_id)  # as it was saved
+            step_id = self._capture.strict.text(step_id)  # redacted, as when it was saved
             row = run.files.index.row(step_id, agent_id)
             if row is None and agent_id is None:
                 others = run.files.index.rows(step_id=step_id)

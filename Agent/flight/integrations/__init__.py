@@ -1,7 +1,7 @@
-"""`recorded_model`: a model of LangChain, the OpenAI Agents SDK, Pydantic AI or smolagents, recorded.
+"""`recorded_model`: record a model of LangChain, the OpenAI Agents SDK, Pydantic AI or smolagents.
 
-What comes back is used like the model itself. Each interface has its own module, which is loaded when a model
-of that interface is given.
+The returned object is used like the model itself. Each interface has its own module, which is imported when a
+model of that interface is passed.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _HOMES = {
     ("pydantic_ai.models", "Model"): "pydantic_ai",
     ("smolagents.models", "Model"): "smolagents",
 }
-"""The class that stands for an interface, and the module of this package that records it."""
+"""{(module, name) of the base class of an interface: the module of this package that records it}."""
 
 
 def recorded_model(model: Model) -> Model:
-    """The model, whose calls are recorded: request, answer, pieces of a stream, tokens, cost, errors.
+    """Return a copy of a model that records its calls: request, response, pieces, tokens, cost and errors.
 
-    The model that is given stays as it is. Within `replaying_tools` the answers come from the recording.
+    The given model is not changed. Inside `replaying_tools`, the responses come from the recording.
 
     Raises:
-        UsageError: it has none of the interfaces.
+        UsageError: the model has none of the supported interfaces, or cannot be copied.
     """
     for base in type(model).__mro__:
         home = _HOMES.get((base.__module__, base.__qualname__))

@@ -1,4 +1,4 @@
-"""What the wrappers share: a call made live or answered from the recording, and a recorded model's copy."""
+"""Shared code of the model wrappers: make or replay a call, and copy a model with recording methods."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RECORDED = "__agent_trace_recorded__"
 
 
 class Shape(NamedTuple):
-    """How the answers of an interface become plain values, and answers again."""
+    """Converts the responses of an interface to plain values and back."""
 
     encode: Callable[[Any], Any]
     decode: Callable[[Any], Any]
@@ -25,14 +25,14 @@ class Shape(NamedTuple):
     encode_chunk: Callable[[Any], Any]
     decode_chunk: Callable[[Any], Any]
     whole: Callable[[list[Any]], Any]
-    """The answer that pieces make; None where they make none."""
+    """Combines the pieces of a stream to a response; None if that is not possible."""
 
 
 def interface(module: str, package: str) -> Any:
-    """A module of an optional package.
+    """Import a module of an optional package.
 
     Raises:
-        MissingExtra: it is not installed.
+        MissingExtra: the package is not installed.
     """
     try:
         return import_module(module)
@@ -41,9 +41,9 @@ def interface(module: str, package: str) -> Any:
 
 
 def recorded_copy(model: Any, methods: Mapping[str, Any]) -> Any:
-    """A copy of a model whose class has these methods over its own; in all else it is the model.
+    """Copy a model and override these methods of its class; a recorded model is returned as is.
 
-    The class keeps its name, which tracing, serialisation and defaults of providers go by.
+    The subclass keeps the name of the class, which tracing, serialisation and provider defaults depend on.
 
     Raises:
         UsageError: the model cannot be copied.
@@ -67,7 +67,7 @@ def recorded_copy(model: Any, methods: Mapping[str, Any]) -> Any:
 
 @contextmanager
 def _live(call: OpenModelCall, shape: Shape) -> Iterator[Callable[[Any], None]]:
-    """While the model itself is asked; what it gives is the answer of the call."""
+    """Return a block for a live call; pass the response to the function that it yields."""
     answers: list[Any] = []
     try:
         with call.inside():
@@ -79,7 +79,13 @@ def _live(call: OpenModelCall, shape: Shape) -> Iterator[Callable[[Any], None]]:
 
 
 def drive(call: OpenModelCall, live: Callable[[], Any], shape: Shape) -> Any:
-    """The answer: of the recording where there is one, else of the model."""
+    """Return the recorded response if there is one, otherwise call the model and record it.
+
+    Args:
+        call: the open call.
+        live: calls the model.
+        shape: converts the response.
+    """
     if call.answer is not None:
         return _answered(call, shape)
     with _live(call, shape) as keep:
@@ -88,7 +94,7 @@ def drive(call: OpenModelCall, live: Callable[[], Any], shape: Shape) -> Any:
 
 
 async def drive_async(call: OpenModelCall, live: Callable[[], Awaitable[Any]], shape: Shape) -> Any:
-    """The same for a model that is awaited."""
+    """Do the same for an asynchronous model."""
     if call.answer is not None:
         return _answered(call, shape)
     with _live(call, shape) as keep:
@@ -99,7 +105,10 @@ async def drive_async(call: OpenModelCall, live: Callable[[], Awaitable[Any]], s
 def drive_stream(
     begin: Callable[[], OpenModelCall], live: Callable[[], Any], shape: Shape
 ) -> Generator[Any, None, None]:
-    """The pieces: of the recording where there is one, else of the model; what came is kept in any case."""
+    """Yield the recorded pieces if there are any, otherwise those of the model; record them in both cases.
+
+    The call is opened when the generator first runs.
+    """
     call = begin()
     yield from streamed(call, _driven(call, live, shape))
 
@@ -107,7 +116,7 @@ def drive_stream(
 async def drive_stream_async(
     begin: Callable[[], OpenModelCall], live: Callable[[], Any], shape: Shape
 ) -> AsyncGenerator[Any, None]:
-    """The same for an asynchronous stream."""
+    """Do the same for an asynchronous stream."""
     call = begin()
     async with aclosing(streamed_async(call, _driven(call, live, shape))) as pieces:
         async for piece in pieces:
@@ -115,7 +124,7 @@ async def drive_stream_async(
 
 
 def _driven(call: OpenModelCall, live: Callable[[], Any], shape: Shape) -> Driven:
-    """How a stream of that shape is driven."""
+    """The callbacks for `streamed`; output and usage are computed from the pieces seen so far."""
     seen: list[Any] = []
 
     def take(chunk: Any) -> None:
@@ -137,7 +146,7 @@ def _answered(call: OpenModelCall, shape: Shape) -> Any:
         call.fail(answer.error)
         raise answer.error
     with call.inside():
-        if answer.result is None and answer.items is not None:
+        if answer.result is None and answer.items is not None:  # it was recorded as a stream
             made = shape.whole([decoded(shape.decode_chunk, item, call) for item in answer.items])
         else:
             made = decoded(shape.decode, answer.result, call)
@@ -158,10 +167,10 @@ def _recorded_chunks(call: OpenModelCall, shape: Shape) -> Iterator[Any]:
 
 
 def decoded(decode: Callable[[Any], Any], recorded: Any, call: OpenModelCall) -> Any:
-    """What was recorded, as the interface has it.
+    """Restore a recorded value to an object of the interface.
 
     Raises:
-        RecordingMiss: it cannot be made again.
+        RecordingMiss: the value cannot be restored.
     """
     try:
         return decode(recorded)

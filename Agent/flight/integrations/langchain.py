@@ -1,4 +1,4 @@
-"""Chat models of LangChain and LangGraph: `_generate` and `_stream`, with and without async."""
+"""Record chat models of LangChain and LangGraph: `_generate` and `_stream`, sync and async."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _outputs = interface("langchain_core.outputs", _PACKAGE)
 
 
 def recorded(model: Any) -> Any:
-    """The chat model as a recorded one; tools are bound to it as to the model itself."""
+    """Return a copy of a chat model that records its calls; `bind_tools` works as on the model itself."""
     base = type(model)
     plain = _chat_models.BaseChatModel
     methods = {"_generate": _generate(base)}
-    # What the model leaves to the interface ends up in what it does itself, and would be recorded twice.
-    if base._agenerate is not plain._agenerate:  # noqa: SLF001 - the interface is made of such names
+    # Defaults of the base class call a method that the model defines; wrapping both would record twice.
+    if base._agenerate is not plain._agenerate:  # noqa: SLF001 - the interface consists of such names
         methods["_agenerate"] = _agenerate(base)
     if base._stream is not plain._stream:  # noqa: SLF001
         methods["_stream"] = _stream(base, "_stream", _SHAPE)
@@ -84,7 +84,7 @@ def _open(
         asked: dict[str, Any] = {"messages": [_asked(message) for message in messages]}
         if stop:
             asked["stop"] = list(stop)
-        # Metadata of the run is its own each time, and the model does not see it.
+        # Options `ls_*` are metadata for tracing, which differ between runs and do not reach the model.
         options = {key: value for key, value in kwargs.items() if not key.startswith("ls_")}
         if options:
             asked["options"] = options
@@ -95,8 +95,8 @@ def _open(
 
 def _facts(model: Any, stop: Any) -> ModelFacts:
     try:
-        told = model._get_ls_params(stop=stop)  # noqa: SLF001 - what LangChain itself tells tracers
-    except Exception:  # noqa: BLE001 - a model that cannot say who it is is recorded under its class
+        told = model._get_ls_params(stop=stop)  # noqa: SLF001 - LangChain calls it for its tracers
+    except Exception:  # noqa: BLE001 - a model without a name is recorded under its class
         told = {}
     name = told.get("ls_model_name") or getattr(model, "model_name", None) or type(model).__name__
     params = {
@@ -108,7 +108,7 @@ def _facts(model: Any, stop: Any) -> ModelFacts:
 
 
 def _asked(message: Any) -> dict[str, Any]:
-    """A message without its id: graphs and tracers give it another in each run."""
+    """A message without its id, which differs between runs."""
     told: dict[str, Any] = _messages.message_to_dict(message)
     told["data"] = {key: value for key, value in told["data"].items() if key != "id"}
     return told
@@ -168,4 +168,4 @@ def _usage(result: Any) -> Usage | None:
 
 _SHAPE = Shape(_encode, _decode, _usage, _encode_generation, _decode_chunk, _whole)
 _EVENTS = Shape(_encode, _decode, lambda _: None, dict, dict, lambda _: None)
-"""Of models that speak the event protocol themselves: pieces are plain mappings."""
+"""For models that implement the event protocol themselves; their pieces are plain mappings."""

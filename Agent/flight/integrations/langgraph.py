@@ -1,4 +1,4 @@
-"""Graphs of LangGraph: their calls as runs, their states as checkpoints, their values as plain data."""
+"""Record LangGraph graphs: calls as runs or steps, states as checkpoints, values in plain form."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GRAPH_STEP: Final = "langgraph.graph"
 NODE_STEP: Final = "langgraph.node"
 INNER_GRAPH_STEP: Final = "langgraph.inner_graph"
 INNER_NODE_STEP: Final = "langgraph.inner_node"
-"""Of graphs that nodes of a recorded graph call: they are replayed with the node."""
+"""The inner types are for graphs that a node of a recorded graph calls; they are replayed with the node."""
 _OWN_KEYS: Final = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
 open_call: ContextVar[GraphCall | None] = ContextVar("agent_trace_graph_call", default=None)
@@ -28,7 +28,7 @@ _open_node: ContextVar[str | None] = ContextVar("agent_trace_graph_node", defaul
 
 
 def node_step_id(name: str, config: Mapping[str, Any]) -> str:
-    """The id of a node's step: its super-step and name; tasks of one node in one super-step are numbered."""
+    """The id of a node's step: super-step and name, and a number if the node has several tasks in it."""
     metadata = config.get("metadata") or {}
     path = metadata.get("langgraph_path") or ()
     turn = next((each for each in path[1:] if isinstance(each, int)), 0)
@@ -36,13 +36,13 @@ def node_step_id(name: str, config: Mapping[str, Any]) -> str:
 
 
 class GraphCall:
-    """A call of a graph, as a block: a run of its own where none is open, and a step of it.
+    """A block for one call of a graph: a step of the open run, or of a new run if none is open.
 
     Args:
         graph: the recorded graph.
         given: its input.
         config: its configuration.
-        context: what the nodes find as `runtime.context`.
+        context: the `runtime.context` of its nodes.
     """
 
     def __init__(self, graph: Any, given: Any, config: Any = None, context: Any = None) -> None:
@@ -50,9 +50,9 @@ class GraphCall:
         self.given = given
         self.is_streaming = False
         self.last_step = 0
-        """The super-step in which a node began last, as the call counts them."""
+        """The number of the last super-step in which a node began, counted from the call's first, 1."""
         self.output: dict[str, Any] = {}
-        """What is kept of the call, in its step."""
+        """The output of the call's step."""
         self._config = config or {}
         self._context = context
         self.last_state: Any = None
@@ -85,7 +85,7 @@ class GraphCall:
             self._run.__exit__(kind, error, trace)
 
     def leave(self) -> None:
-        """End it where nobody wants the rest."""
+        """End a call whose reader stopped before the end of the stream."""
         open_call.reset(self._token)
         self.output["left"] = True
         self._step.__exit__(None, None, None)
@@ -94,15 +94,15 @@ class GraphCall:
 
     @property
     def is_inner(self) -> bool:
-        """Whether a node of another recorded graph called it."""
+        """Whether a node of another recorded graph made the call."""
         return self._within is not None
 
     def ended(self, found: Any) -> None:
-        """Keep what it gave."""
+        """Set the result of the call in its output."""
         self.output["output"] = kept(found)
 
     def _next_prefix(self) -> str:
-        """What tells the steps of several calls in one run apart."""
+        """The prefix that distinguishes the steps of several calls in one run; "" for the first call."""
         run = OPEN_RUNS.get(self._run_id or "")
         if run is None:
             return ""
@@ -110,7 +110,7 @@ class GraphCall:
         return "" if run.graph_calls == 1 else f"call_{run.graph_calls}."
 
     def _settings(self) -> dict[str, Any]:
-        """What nodes may read beside the state, as far as it was given."""
+        """The given values that nodes may read besides the state: configurable, context, recursion limit."""
         given = self._config.get("configurable") or {}
         own = {key: each for key, each in given.items() if key not in _OWN_KEYS and not key.startswith("__")}
         found = {"configurable": kept(own)} if own else {}
@@ -120,10 +120,13 @@ class GraphCall:
             found["recursion_limit"] = self._config["recursion_limit"]
         return found
 
-    # -- what came before it
+    # -- earlier calls of the thread
 
     def look_back(self) -> None:
-        """Find out whether it goes on with a thread of earlier calls, which no run holds whole."""
+        """Set `continued` in the output if the call continues a thread whose earlier calls it depends on.
+
+        The run does not hold such a thread completely.
+        """
         saver = self._saver()
         if saver is None:
             return
@@ -132,7 +135,7 @@ class GraphCall:
             self._judge(saver.get_tuple(config), lambda: self.graph.get_state(config).next)
 
     async def look_back_async(self) -> None:
-        """The same of savers that have to be awaited."""
+        """Do the same for asynchronous savers."""
         saver = self._saver()
         if saver is None:
             return
@@ -143,6 +146,10 @@ class GraphCall:
             self._judge(earlier, lambda: waiting)
 
     def _saver(self) -> Any:
+        """The checkpointer to ask for earlier calls; None without one, or without a thread id.
+
+        An input of None or a `Command` always continues a thread, so this sets `continued` and returns None.
+        """
         saver = getattr(self.graph, "checkpointer", None)
         if not saver:
             return None
@@ -156,7 +163,7 @@ class GraphCall:
         return {**self._config, "configurable": {**own, **(self._config.get("configurable") or {})}}
 
     def _judge(self, earlier: Any, waiting: Callable[[], Any]) -> None:
-        """A thread that came to its end and has no hidden values goes on as its state says."""
+        """Set `continued` unless the thread has ended and its visible state determines how it continues."""
         if earlier is None:
             return
         shown = {*self.graph.stream_channels_list, "__start__"}
@@ -165,7 +172,7 @@ class GraphCall:
 
     @contextmanager
     def _noting_trouble(self) -> Iterator[None]:
-        """Looking costs the caller nothing; where it fails, the thread counts as one that goes on."""
+        """Return a block that counts exceptions without raising them, and then sets `continued`."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 - a saver of the user's; recording never raises into the call
@@ -177,7 +184,7 @@ class GraphCall:
     # -- while it runs
 
     def node(self, name: str, config: Mapping[str, Any]) -> tuple[str, str]:
-        """Id and type of the step that a node takes now; super-steps count from the call's first, 1."""
+        """The (id, type) of the current step of a node; super-steps are counted from the call's first, 1."""
         metadata = dict(config.get("metadata") or {})
         step = int(metadata.get("langgraph_step", 1))
         if self._before is None:
@@ -188,7 +195,7 @@ class GraphCall:
         return self._prefix + node_step_id(name, {"metadata": metadata}), kind
 
     def keep_state(self, values: Any) -> None:
-        """Keep the state behind a super-step: all of its nodes ended, and none of the next has begun."""
+        """Save the state after a super-step: all its nodes have ended, and none of the next has begun."""
         self.last_state = values
         active = installed.active_pipeline()
         has_files = active is not None and active.artifacts is not None
@@ -199,7 +206,7 @@ class GraphCall:
 
 
 def kept(value: Any) -> Any:
-    """Plain values of it; the value itself where it has none, which is then recorded as anything else is."""
+    """The value in plain form; if that fails, the value itself, which is then recorded like any other."""
     try:
         return plain_values(value)
     except Exception as error:  # noqa: BLE001 - values of the user's; recording never raises into the call
@@ -211,9 +218,9 @@ def kept(value: Any) -> Any:
 
 @contextmanager
 def node_step(name: str, given: Any, config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The step of a node; in what it gives, `output` is to be set.
+    """Return a block that is the step of a node; set `output` in the mapping that it yields.
 
-    What a node raises to tell its graph something, an interrupt for one, is no error of it.
+    Exceptions by which a node signals to its graph, such as an interrupt, do not fail the step.
     """
     call = open_call.get()
     step_id, kind = (node_step_id(name, config), NODE_STEP) if call is None else call.node(name, config)
@@ -236,29 +243,29 @@ def node_step(name: str, given: Any, config: Mapping[str, Any]) -> Iterator[dict
 
 FRAMEWORK: Final = "langgraph"
 MESSAGE: Final = "langchain.message"
-"""The key of a message among recorded values."""
+"""The key that marks a message in plain form."""
 _SAID: Final = {
     "Command": ("graph", "update", "resume", "goto"),
     "Send": ("node", "arg"),
     "Interrupt": ("value", "id"),
     "Overwrite": ("value",),
 }
-"""What nodes say to their graph, by class of `langgraph.types`, and the attributes of each."""
+"""{class of `langgraph.types` by which nodes control their graph: its attributes}."""
 _PLAIN = (str, int, float, bool, bytes, type(None))
 
 
 def plain_values(value: Any) -> Any:
-    """The values of a graph with all that is LangGraph's own in a plain form; shared values stay shared."""
+    """Convert messages and LangGraph objects in a value to plain form; shared objects stay shared."""
     return _plain(value, {})
 
 
 def _plain(value: Any, made: dict[int, tuple[Any, Any]]) -> Any:
-    """The plain form of one value; `made` has those that were met, with their forms."""
+    """The plain form of one value; `made` is {id: (value, plain form)} of the containers seen so far."""
     if isinstance(value, _PLAIN):
         return value
     if id(value) in made:
         return made[id(value)][1]
-    made[id(value)] = value, value  # within itself a value stands as it is
+    made[id(value)] = value, value  # ends the recursion for a value that contains itself
     form = _form(value, made)
     made[id(value)] = value, form
     return form
@@ -279,7 +286,7 @@ def _form(value: Any, made: dict[int, tuple[Any, Any]]) -> Any:
 
 
 def restored_values(value: Any) -> Any:
-    """The values of a graph back from that."""
+    """Restore messages and LangGraph objects from the plain form."""
     if isinstance(value, dict):
         found = _marked(value)
         if found is None:
@@ -295,7 +302,7 @@ def restored_values(value: Any) -> Any:
 
 
 def made_ids(value: Any) -> Iterator[str]:
-    """The ids of messages and interrupts among plain values: LangGraph makes those by chance."""
+    """Yield the ids of messages and interrupts in plain values; LangGraph generates these at random."""
     pending, seen = [value], set[int]()
     while pending:
         node = pending.pop()
@@ -312,7 +319,7 @@ def made_ids(value: Any) -> Iterator[str]:
 
 
 def _marked(value: dict[Any, Any]) -> tuple[str, dict[str, Any]] | None:
-    """What a plain form stands for, and its body; None of any other mapping."""
+    """The (name, body) of a plain form; None for any other mapping."""
     if len(value) != 1:
         return None
     ((key, body),) = value.items()
@@ -326,12 +333,12 @@ _INTERRUPT = "__interrupt__"
 
 
 class Chunks:
-    """How a graph is asked for its chunks so that each state is among them, and what the caller gets of one.
+    """Requests a stream that contains every state, and reduces its chunks to those that the caller wants.
 
     Args:
-        call: keeps the states.
-        more: the arguments of `stream` behind its configuration.
-        is_own: the graph's own `invoke` reads them.
+        call: saves the states.
+        more: the arguments of `stream` after its configuration.
+        is_own: whether the graph's own `invoke` reads the stream.
     """
 
     def __init__(self, call: GraphCall, more: dict[str, Any], *, is_own: bool) -> None:
@@ -347,14 +354,14 @@ class Chunks:
         self.asked = {**more, "stream_mode": [*dict.fromkeys([*self._modes, "values"])]}
         keys = more.get("output_keys")
         if keys is not None and keys != graph.stream_channels_asis:
-            if is_own and not self._is_typed:  # it looks at the last state alone
+            if is_own and not self._is_typed:  # `invoke` uses only the last state, which `_wanted` reduces
                 self._keys = keys
                 self.asked["output_keys"] = None
             else:
                 call.output["partial"] = True
 
     def take(self, chunk: Any) -> tuple[Any, ...]:
-        """Keep the state in a chunk; what the caller gets of it, nothing or one."""
+        """Save the state in a chunk; return a tuple with the chunk for the caller, or () if not requested."""
         if self._is_typed:
             if chunk["type"] == "values" and not chunk.get("ns"):
                 self._call.keep_state(self._as_fields(chunk))
@@ -369,7 +376,7 @@ class Chunks:
         return ((*told, payload),) if told else (payload,)
 
     def _wanted(self, payload: Any) -> Any:
-        """Of a whole state what was asked for."""
+        """The part of a complete state that the caller asked for."""
         keys = self._keys
         if keys is None or not isinstance(payload, dict):
             return payload
@@ -378,7 +385,7 @@ class Chunks:
         return {key: payload[key] for key in (*keys, _INTERRUPT) if key in payload}
 
     def _as_fields(self, chunk: dict[str, Any]) -> Any:
-        """A state that came as an object of the graph's schema, by its channels."""
+        """{channel: value} of a state that may be an object of the graph's schema."""
         data = chunk["data"]
         channels = self._call.graph.stream_channels_asis
         if not isinstance(data, dict) and not isinstance(channels, str):
@@ -390,7 +397,10 @@ class Chunks:
 
 @contextmanager
 def _streaming(call: GraphCall) -> Iterator[Context]:
-    """A call that is streamed, as a run or a step of one; gives the context that its parts run in."""
+    """Return a block for a streamed call, which yields the context in which its parts must run.
+
+    A generator runs in the context of its reader, so the call's context variables need one of their own.
+    """
     within = copy_context()
     within.run(call.__enter__)
     try:
@@ -408,7 +418,7 @@ def _streaming(call: GraphCall) -> Iterator[Context]:
 def streamed(
     call: GraphCall, chunks_of: Callable[..., Iterator[Any]], more: dict[str, Any]
 ) -> Generator[Any, None, None]:
-    """The chunks of a call that is streamed."""
+    """Yield the chunks of a streamed call, and record it."""
     with _streaming(call) as within:
         within.run(call.look_back)
         view = Chunks(call, more, is_own=False)
@@ -425,14 +435,14 @@ def streamed(
                     within.run(source.close)
                     raise
                 except Exception as error:
-                    within.run(source.throw, error)  # as if the reader had the graph's own stream
+                    within.run(source.throw, error)  # as if the reader had the unrecorded stream
                     raise
 
 
 async def astreamed(
     call: GraphCall, chunks_of: Callable[..., AsyncIterator[Any]], more: dict[str, Any]
 ) -> AsyncIterator[Any]:
-    """The same of an asynchronous stream."""
+    """Do the same for an asynchronous stream."""
     with _streaming(call) as within:
         await _Within(within, call.look_back_async())
         view = Chunks(call, more, is_own=False)
@@ -454,7 +464,7 @@ async def astreamed(
 
 
 class _Within:
-    """An awaitable that runs in a context, in the task of whoever awaits it."""
+    """An awaitable that runs in a given context, but in the task that awaits it."""
 
     def __init__(self, context: Context, awaitable: Awaitable[Any]) -> None:
         self._context = context
@@ -473,7 +483,7 @@ class _Within:
             except GeneratorExit:
                 self._context.run(inner.close)
                 raise
-            except BaseException as error:  # noqa: BLE001 - handed on to the code that waits
+            except BaseException as error:  # noqa: BLE001 - passed to the awaited code
                 resume = partial(inner.throw, error)
             else:
                 resume = partial(next, inner) if sent is None else partial(inner.send, sent)

@@ -1,4 +1,4 @@
-"""Models of the OpenAI Agents SDK: `get_response` and `stream_response`."""
+"""Record models of the OpenAI Agents SDK: `get_response` and `stream_response`."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ _adapter = interface("pydantic", _PACKAGE).TypeAdapter
 _OUTPUT_ITEM = _adapter(_items.TResponseOutputItem)
 _EVENT = _adapter(_items.TResponseStreamEvent)
 
+# The parameters of both methods in order, by which positional arguments are named.
 _PARAMETERS = (
     *("system_instructions", "input", "model_settings", "tools", "output_schema", "handoffs", "tracing"),
     *("previous_response_id", "conversation_id", "prompt"),
 )
+# Types of the events that end a stream and hold the complete response.
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
 def recorded(model: Any) -> Any:
-    """The model as a recorded one."""
+    """Return a copy of a model that records its calls."""
     base = type(model)
 
     async def get_response(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -87,7 +89,7 @@ def _schema_name(schema: Any) -> str | None:
 
 
 def _plain(item: Any) -> Any:
-    """A model of pydantic as it was set, without what its class adds."""
+    """The fields of a pydantic model that were set, without defaults; any other value is returned as is."""
     return item.model_dump(mode="json", exclude_unset=True) if hasattr(item, "model_dump") else item
 
 
@@ -115,7 +117,7 @@ def _usage(response: Any) -> Usage:
 
 
 def _whole(events: list[Any]) -> Any:
-    """The answer that the last event of a stream holds; None of a stream without its end."""
+    """The response in the last event of a stream; None if the stream did not reach its end."""
     last = events[-1]
     if getattr(last, "type", None) not in _ENDS:
         return None

@@ -1,4 +1,4 @@
-"""Models of Pydantic AI, through its own `WrapperModel`: `request` and `request_stream`."""
+"""Record models of Pydantic AI with its `WrapperModel`: `request` and `request_stream`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _OWN_TO_A_RUN = frozenset({"timestamp", "run_id", "conversation_id"})
 
 
 def recorded(model: Any) -> Any:
-    """The model as a recorded one."""
+    """Wrap a model so that its calls are recorded; a recorded model is returned as is."""
     return model if getattr(type(model), RECORDED, False) else _RecordedModel(model)
 
 
 class _RecordedModel(_wrapper):  # type: ignore[misc]
-    """Hands each request on to the wrapped model, and records it."""
+    """Passes each request to the wrapped model and records it."""
 
     async def request(self, messages: Any, model_settings: Any, model_request_parameters: Any) -> Any:
         call = _open(self, messages, model_settings, model_request_parameters)
@@ -66,7 +66,7 @@ setattr(_RecordedModel, RECORDED, True)
 
 
 def _end(call: OpenModelCall, stream: Any) -> None:
-    """Tell how a stream ended: read to its end, or left before that."""
+    """Record the end of a stream that was read to its end, or only partly."""
 
     def make() -> Any:
         return _encode(stream.get())
@@ -74,14 +74,14 @@ def _end(call: OpenModelCall, stream: Any) -> None:
     def usage() -> Usage:
         return _usage(stream.get())
 
-    if stream._finished:  # noqa: SLF001 - the one place that says so
+    if stream._finished:  # noqa: SLF001 - no public attribute has it
         call.end(make, usage)
     else:
         call.close(make, usage)
 
 
 def _played(call: OpenModelCall, parameters: Any) -> Any:
-    """A recorded stream, piece by piece."""
+    """Rebuild a recorded stream, which yields its events one by one."""
     answer = call.answer
     assert answer is not None  # noqa: S101 - asked before, for the type checker
     if answer.error is not None and not answer.items:
@@ -99,7 +99,7 @@ def _played(call: OpenModelCall, parameters: Any) -> Any:
 
 
 def _then_raising(stream: Any, error: BaseException) -> Any:
-    """The stream, which ends as the recorded one did."""
+    """Make the stream raise the recorded exception after its last event."""
 
     async def with_end(events: Callable[[], Any]) -> AsyncIterator[Any]:
         async for event in events():
@@ -110,7 +110,7 @@ def _then_raising(stream: Any, error: BaseException) -> Any:
 
 
 def _tapped(stream: Any, call: OpenModelCall) -> Any:
-    """The stream itself, of whose events the call is told."""
+    """Make the stream record each event in the call."""
     opened: list[Any] = []
 
     async def tap(events: Any) -> AsyncIterator[Any]:
@@ -127,7 +127,10 @@ def _tapped(stream: Any, call: OpenModelCall) -> Any:
 
 
 def _through(stream: Any, changed: Callable[[Callable[[], Any]], Any]) -> Any:
-    """The stream itself, whose events come through a function."""
+    """Pass the events of a stream through a function.
+
+    The stream stays the same object; its class becomes a subclass with another `__aiter__`.
+    """
     base = type(stream)
 
     def aiter_(self: Any) -> Any:
@@ -156,7 +159,7 @@ def _open(
 
 
 def _without_run(message: dict[str, Any]) -> dict[str, Any]:
-    """A message without the times and ids that each run gives again."""
+    """A message without the times and ids that differ between runs, so that a replay finds the call."""
     told = {key: value for key, value in message.items() if key not in _OWN_TO_A_RUN}
     told["parts"] = [
         {key: value for key, value in part.items() if key not in _OWN_TO_A_RUN} for part in message["parts"]
@@ -170,7 +173,7 @@ def _tool(tool: Any) -> dict[str, Any]:
 
 def _encode(response: Any) -> Any:
     told = _messages.ModelMessagesTypeAdapter.dump_python([response], mode="json")[0]
-    # Of usage an instance holds what it was made with, and the adapter tells defaults as well.
+    # The adapter also dumps default values; keep only those that the instance was created with.
     held = vars(response.usage)
     told["usage"] = {name: value for name, value in told["usage"].items() if name in held}
     return told

@@ -1,4 +1,4 @@
-"""Models of smolagents: `generate`, and `generate_stream` where the model has it."""
+"""Record models of smolagents: `generate`, and `generate_stream` if the model has it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _models = interface("smolagents.models", "smolagents")
 
 
 def recorded(model: Any) -> Any:
-    """The model as a recorded one."""
+    """Return a copy of a model that records its calls."""
     base = type(model)
 
     def generate(self: Any, messages: Any, *args: Any, **kwargs: Any) -> Any:
@@ -43,6 +43,7 @@ def _open(
     streams: bool = False,
 ) -> OpenModelCall:
     def request() -> dict[str, Any]:
+        # Positional arguments get the names of the method's parameters after `self` and `messages`.
         names = method.__code__.co_varnames[2 : method.__code__.co_argcount]
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         tools = given.pop("tools_to_call_from", None)
@@ -59,7 +60,7 @@ def _open(
 
 
 def _asked(message: Any) -> Any:
-    """A message without the answer of the service and its tokens, of which the model sees nothing."""
+    """A message without its raw response and token counts, which the model does not get."""
     if isinstance(message, dict):
         return message
     told = _encode(message)
