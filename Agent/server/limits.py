@@ -32,7 +32,7 @@ all programs of this machine share."""
 _MOST_TOLD: Final = 128
 """The number of connections beyond a limit that get an error response; further ones are closed at once."""
 HEAD_S: Final = 10.0
-"""The timeout of the head of a request, from the opening of the connection or the last response."""
+"""The timeout of the head of a request; on a new connection it includes the wait for the first byte."""
 REST_S: Final = 30.0
 """The timeout of the rest of a body after its request was answered, since a client reads the response after
 sending; and of a client that does not read the response."""
