@@ -156,7 +156,7 @@ class _TimedReader(io.RawIOBase):
         return self._socket.recv_into(buffer)
 
     def close(self) -> None:
-        self._holding.close()  # this closes the socket, even if the connection object no longer exists
+        self._holding.close()  # keeps the socket open until here, even after the connection was given up
         super().close()
 
 

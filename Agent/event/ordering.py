@@ -52,7 +52,7 @@ class Mark(StrEnum):
     DUPLICATE = "duplicate"
     """An earlier event has the same span id and holds the children."""
     CYCLE = "cycle"
-    """Its parents form a cycle; the node was chosen as the root of that cycle."""
+    """Its parents form a cycle; as the earliest node of the cycle, it became a root."""
 
 
 @dataclass(frozen=True, slots=True)

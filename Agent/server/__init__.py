@@ -1,4 +1,4 @@
-"""The service: ingest, which only writes, and query, which only reads. Names only; needs the extra."""
+"""Public names of the service: ingest, which only writes, and query, which only reads. Needs the extra."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Who may ask: the holder of a key with the scope, or anybody here where only this machine is listened to."""
+"""Access control: a key with the scope is required, or, on loopback only, none for users of this machine."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Pace:
     """Counts requests of each key against a rate.
 
     Args:
-        per_second: how many a key may ask on average; 0 for no limit.
-        now_s: tells the time.
+        per_second: the average number of requests of a key per second; 0 for no limit.
+        now_s: the time source.
     """
 
     def __init__(self, per_second: float, now_s: Callable[[], float] = monotonic) -> None:
@@ -35,7 +35,7 @@ class Pace:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait_s(self, key_id: str) -> float:
-        """Takes one request of a key; 0 where it may be answered, else the seconds until one may come."""
+        """Count one request of a key; return 0 if it may be answered, else the seconds to wait."""
         if self._per_second <= 0:
             return 0.0
         full = max(1.0, self._per_second * _BURST_S)
@@ -55,12 +55,12 @@ _FORWARDED_BEGIN: Final = "x-forwarded-"
 
 
 class Access:
-    """Decides about requests to one app.
+    """Access control of one app.
 
     Args:
-        store: where the keys are.
-        scope: what a key must be good for.
-        settings: where the server listens and what a key may ask.
+        store: the store of the keys.
+        scope: the scope that a key must have.
+        settings: the server's address and rate limit.
     """
 
     def __init__(self, store: Store, scope: Scope, settings: ServerSettings) -> None:
@@ -70,10 +70,11 @@ class Access:
         self._pace = Pace(settings.requests_per_second)
 
     def project(self, request: Request) -> Project:
-        """The project that a request is about.
+        """Return the project of a request.
 
         Raises:
-            Problem: 401 without a valid key where one is needed, 403 without the scope, 429 too often.
+            Problem: 401 without a valid key if one is needed, 403 without the scope, 429 for too many
+            requests.
         """
         project = self._project(request)
         request.state.project_id = project.project_id
@@ -117,10 +118,10 @@ def _granted_replay(request: Request) -> Project:
 
 
 GrantedReplay = Annotated[Project, Depends(_granted_replay)]
-"""The same of a route of replays, for which a key needs that scope, also beside the role of ingest."""
+"""The project of a request to a replay route; its key needs the scope `replay`, in the ingest app too."""
 
 Granted = Annotated[Project, Depends(_granted)]
-"""The project of a request that may be answered: what a route asks for that is not open to all."""
+"""The project of an authorised request; a parameter of all routes that are not public."""
 
 
 def _unauthorized(message: str) -> Problem:
@@ -133,10 +134,10 @@ def _unauthorized(message: str) -> Problem:
 
 
 def _from_here(request: Request) -> bool:
-    """Whether a program on this machine asks by itself: no proxy for others, no web page of somebody else's.
+    """Return whether a request is from a program on this machine, not from a proxy or a foreign web page.
 
-    A page that a browser shows can send requests to this machine; they carry the page's origin, or say that
-    they cross sites, or under a name that was made to point here, that name as the host.
+    A web page in a browser can send requests to this machine. They have the page's origin, or are marked as
+    cross-site, or, after DNS rebinding, have the page's name as the host.
     """
     if request.client is None or not is_loopback(request.client.host):
         return False
@@ -151,7 +152,7 @@ def _from_here(request: Request) -> bool:
 
 
 def _is_opened(request: Request) -> bool:
-    """Whether somebody followed a link to here: the browser shows what is answered to them alone."""
+    """Return whether a user followed a link: the browser shows the response to the user, not to the page."""
     return request.method == "GET" and request.headers.get("sec-fetch-mode") == "navigate"
 
 

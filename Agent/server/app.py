@@ -1,4 +1,4 @@
-"""`make_app`: the one factory of the service's apps, each of one role."""
+"""`make_app`: the factory of the service's apps, one per role."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _SCHEME: Final = {
 
 
 def complete_openapi(app: FastAPI, role: ServerRole, settings: ServerSettings) -> None:
-    """Lets the app's document describe each parameter, and where keys are needed the scope of each route."""
+    """Add descriptions of parameters, and the scopes of routes that need a key, to the OpenAPI document."""
     made: Callable[[], dict[str, Any]] = app.openapi
 
     def document() -> dict[str, Any]:
@@ -65,26 +65,26 @@ def complete_openapi(app: FastAPI, role: ServerRole, settings: ServerSettings) -
                     if known is not None:
                         parameter.setdefault("description", known)
                 for status, answer in operation["responses"].items():
-                    if status >= "400":  # in the shape of all, whatever the route itself answers in
+                    if status >= "400":  # all errors have one form, whatever the media type of the route
                         answer["content"] = _REFUSAL
                 if path not in _OPEN and settings.needs_keys:
                     operation["security"] = [{"key": ["replay" if path.startswith("/api/") else role]}]
         return told
 
-    app.openapi = document  # type: ignore[method-assign]  # which is how FastAPI has it
+    app.openapi = document  # type: ignore[method-assign]  # the way to extend it that FastAPI documents
 
 
 def make_app(settings: ServerSettings, *, role: ServerRole, and_replay: bool = False) -> FastAPI:
-    """An app of one role, with its own connections to the database; they are closed when it shuts down.
+    """Make an app of one role, with separate connections to the database, which are closed at its shutdown.
 
     Args:
-        settings: its database, where it listens, and its limits.
+        settings: its database, address and limits.
         role: `ingest` writes and reads nothing, `query` reads and cannot write, `replay` continues from
             checkpoints.
-        and_replay: lets the ingest role answer the routes of replays as well.
+        and_replay: add the replay routes to the ingest role.
 
     Raises:
-        InputError: the database does not open, or for `query` holds nothing to read yet.
+        InputError: the database does not open, or, for `query`, has no tables yet.
     """
     store = open_store(settings.database_url, role=Role(role))
     replays = _replays(settings, store) if and_replay or role == "replay" else None
@@ -101,9 +101,9 @@ def make_app(settings: ServerSettings, *, role: ServerRole, and_replay: bool = F
         version=__version__,
         description=_ABOUT[role],
         lifespan=lifespan,
-        docs_url=None,  # the pages that come with FastAPI load their scripts from elsewhere
+        docs_url=None,  # FastAPI's pages load scripts from other hosts
         redoc_url=None,
-        redirect_slashes=False,  # to where the request's own Host header says
+        redirect_slashes=False,  # a redirect would go to the host in the request's Host header
         dependencies=[Depends(_without_nul), Depends(_known_parameters)],
     )
     counters = Counters()
@@ -129,7 +129,7 @@ def make_app(settings: ServerSettings, *, role: ServerRole, and_replay: bool = F
 
 
 def _replays(settings: ServerSettings, store: Store) -> Replays:
-    """Over the store of the app where that is one of replays, else over one of their own."""
+    """Make the `Replays` with the store of the app if that is a `ReplayStore`, else with a new one."""
     own = store if isinstance(store, ReplayStore) else open_store(settings.database_url, role=Role.REPLAY)
     return Replays(cast("ReplayStore", own), settings)
 
@@ -142,13 +142,13 @@ _ABOUT: Final[dict[ServerRole, str]] = {
 
 
 async def _without_nul(request: Request) -> None:
-    """No id holds a NUL, and PostgreSQL takes none."""
+    """Refuse parameters with a NUL: no id contains one, and PostgreSQL does not accept it."""
     if "\0" in request.url.path or "\0" in "".join(request.query_params.values()):
         raise Problem(422, "a parameter holds a NUL character")
 
 
 async def _known_parameters(request: Request) -> None:
-    """A filter that is misspelt would narrow nothing; routes that have no parameters take any."""
+    """Refuse unknown parameters, since a misspelt filter would have no effect; not on routes without any."""
     operations = request.app.openapi()["paths"].get(request.scope["route"].path, {})
     described = operations.get(request.method.lower(), {}).get("parameters", ())
     names = {each["name"] for each in described if each["in"] == "query"}
@@ -169,7 +169,7 @@ def _add_own_routes(app: FastAPI, store: Store, counters: Counters, role: Server
     @app.get("/health", summary="Say whether the service works", responses=cast("Any", _only(500, 503)))
     async def health() -> HealthAnswer:
         """Needs no key and tells nothing else."""
-        # in threads of its own: those of all others may wait for the database
+        # In separate threads, since all shared ones may be waiting for the database.
         await to_thread.run_sync(store.ping, limiter=app.state.health_threads)
         return HealthAnswer(status="ok", role=role, version=__version__)
 

@@ -1,4 +1,4 @@
-"""What a server did since it started, as Prometheus reads it: of one project, or of all."""
+"""Counters of a server since its start, in Prometheus' format: of one project, or of all."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _HELP: Final = {
 
 
 class Counters:
-    """Counts of one app."""
+    """The counters of one app."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._projects: dict[int | None, _Counts] = {}
 
     def add(self, project_id: int, name: str, number: int) -> None:
-        """Adds to one of the plain counts."""
+        """Add to a plain counter."""
         with self._lock:
             self._of(project_id).plain[name] += number
 
     def request(self, project_id: int | None, method: str, route: str, status: int, seconds: float) -> None:
-        """Counts one request that was answered; one that had no valid key is of no project."""
+        """Count one answered request; one without a valid key belongs to no project."""
         with self._lock:
             counts = self._of(project_id)
             counts.requests[method, route, status] += 1
@@ -51,7 +51,7 @@ class Counters:
         return self._projects.setdefault(project_id, _Counts())
 
     def text(self, project_id: int | None = None) -> str:
-        """The counts of one project, or of the whole server, in Prometheus' text format 0.0.4."""
+        """Return the counters of one project, or of the whole server, in Prometheus' text format 0.0.4."""
         with self._lock:
             if project_id is None:
                 return _sum(self._projects.values()).text()
@@ -60,7 +60,7 @@ class Counters:
 
 @dataclass(slots=True)
 class _Counts:
-    """Of one project."""
+    """The counters of one project."""
 
     plain: Counter[str] = field(default_factory=Counter)
     requests: Counter[tuple[str, str, int]] = field(default_factory=Counter)
@@ -101,14 +101,14 @@ def _head(name: str, kind: str) -> list[str]:
 
 
 class CountRequests:
-    """Counts requests under the route's pattern, so that no id becomes a label; others count as `other`."""
+    """Counts requests by the pattern of their route, so that no id becomes a label; others as `other`."""
 
     def __init__(self, app: ASGIApp, counters: Counters) -> None:
         self._app = app
         self._counters = counters
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request, as ASGI has it."""
+        """Handle one request, as an ASGI application."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""Every answer that is not what was asked for: one shape, one sentence, never a traceback."""
+"""Error responses: all have one form, with a message of one sentence and no traceback."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RETRY_AFTER_S: Final = 2
 _QUERY_CANCELED: Final = "57014"
 _LISTED: Final = {"session_uid": "/v1/sessions lists them", "event_id": "/v1/events lists them"}
 _ASKS: Final = {"ingest": True, "query": False}
-"""Whether a request that a role does not know is a question, where the other one may know it."""
+"""By role, whether the other role is asked by GET: an unknown request of that sort may be for that role."""
 
 _OTHER_ROLES: Final = {
     "ingest": "use the query role, by default on port 8001",
@@ -42,19 +42,19 @@ _CODES: Final = {
     500: "internal",
     503: "unavailable",
 }
-"""The word for programs by status, where a problem has none of its own; of all others it is `malformed`."""
+"""{status: the default error code of a problem}; for all other statuses it is `malformed`."""
 
 
 class Problem(Exception):
-    """A request that is refused.
+    """A refused request.
 
     Args:
-        status: of HTTP.
-        message: one sentence for people, which repeats nothing of the body.
-        code: one word for programs, where that of the status is not exact.
-        path: where in the body, as a JSON pointer.
+        status: the HTTP status.
+        message: one sentence for display, which does not quote the body.
+        code: one word for programs; default: the code of the status.
+        path: a JSON Pointer to the error in the body.
         remedy: what the sender can do.
-        headers: for the answer.
+        headers: headers of the response.
     """
 
     def __init__(
@@ -76,13 +76,13 @@ class Problem(Exception):
         self.headers = headers
 
     def answer(self) -> JSONResponse:
-        """The answer that tells it."""
+        """Return the response with this problem."""
         error = {"code": self.code, "message": self.message, "path": self.path, "remedy": self.remedy}
         return JSONResponse({"error": error}, status_code=self.status, headers=self.headers)
 
 
 def install_problems(app: FastAPI, role: str) -> None:
-    """Lets every error of the app, which is of that role, come out as a `Problem`."""
+    """Convert every error of an app with this role to a `Problem`."""
     makers: dict[type[Exception], Callable[[Any], Problem]] = {
         Problem: lambda problem: problem,
         AgentTraceError: lambda error: Problem(422, error.message, remedy=error.remedy),
@@ -140,14 +140,14 @@ def _of_routing(request: Request, error: HTTPException, role: str) -> Problem:
 
 
 def _of_database(error: Exception) -> Problem:
-    """The database is away or busy: nothing was stored, and the same request may come again."""
+    """Convert an error of an unreachable or busy database: nothing was stored, and the client may retry."""
     if getattr(getattr(error, "orig", None), "sqlstate", None) == _QUERY_CANCELED:
         return _unavailable(error, "the query took too long", "narrow it, for instance with since and until")
     return _unavailable(error, "the database does not answer", "send it again")
 
 
 def _of_damage(error: Exception) -> Problem:
-    """Its file is damaged, or takes no writes; every other error of that class is a bug of ours."""
+    """Convert an error of a damaged or read-only database file; others of these classes are our bugs."""
     if type(error) not in (DatabaseError, InternalError):
         raise error
     remedy = "the operator finds the reason in the server's log"
@@ -160,7 +160,7 @@ def _unavailable(error: Exception, message: str, remedy: str) -> Problem:
 
 
 def _tell_operator(error: Exception) -> None:
-    """What the database says, in the server's own log: who sends can do nothing about a disk that is full."""
+    """Log the database's message for the operator: the client can do nothing about a full disk."""
     said = str(getattr(error, "orig", None) or error).strip().splitlines()
     _log.warning("the database does not answer: %s", said[0][:200] if said else type(error).__name__)
 

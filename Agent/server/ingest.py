@@ -1,4 +1,4 @@
-"""`python -m Agent.server.ingest`: the role that writes, on port 8000."""
+"""`python -m Agent.server.ingest`: the writing role, on port 8000."""
 
 import sys
 

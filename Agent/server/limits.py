@@ -1,4 +1,4 @@
-"""Limits of a server: connections and how long one may idle, and bodies of requests, packed and unpacked."""
+"""Limits of a server: connections and their timeouts, and the sizes of bodies, packed and unpacked."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from Agent.server.settings import ServerSettings, is_loopback
 
 MAX_CONNECTIONS: Final = 512
 MAX_OF_ONE_CLIENT: Final = 384
-"""Of one address, so that one client cannot keep out all others. Programs of this machine share theirs, and
-are bounded together only."""
+"""The limit of one address, so that one client cannot block all others. It does not apply to loopback, which
+all programs of this machine share."""
 _MOST_TOLD: Final = 128
-"""So many more are told so; what comes beyond them is ended at once."""
+"""The number of connections beyond a limit that get an error response; further ones are closed at once."""
 HEAD_S: Final = 10.0
-"""How long the head of a request may take, the first byte included."""
+"""The timeout of the head of a request; on a new connection it includes the wait for the first byte."""
 REST_S: Final = 30.0
-"""How long the rest of a body may take whose request is answered, since the answer is read behind it; and how
-long an answer may wait to be read."""
+"""The timeout of the rest of a body after its request was answered, since a client reads the response after
+sending; and of a client that does not read the response."""
 _RETRY_AFTER_S: Final = 2
 
 
 class _Accepted(socket.socket):
-    """A connection that has its place as long as it is open."""
+    """A connection that is counted while it is open."""
 
     leave: Callable[[], None] | None = None
 
     def close(self) -> None:
-        """Ends it, and gives its place free."""
+        """Close the connection, and reduce the count."""
         leave, self.leave = self.leave, None
         if leave is not None:
             leave()
@@ -53,9 +53,9 @@ class _Accepted(socket.socket):
 
 
 class BoundedListener(socket.socket):
-    """Takes a bounded number of connections, those in the handshake of TLS included.
+    """Accepts a limited number of connections, including those in the TLS handshake.
 
-    Those beyond are ended at once, also where no file is left to take them with.
+    Further ones are closed at once, even if the limit of open files is reached.
     """
 
     _spare: int | None = None
@@ -65,10 +65,10 @@ class BoundedListener(socket.socket):
         self._hosts: Counter[str] = Counter()
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """The next connection.
+        """Accept the next connection.
 
         Raises:
-            ConnectionAbortedError: there was one, and it was one too many.
+            ConnectionAbortedError: the connection exceeded a limit and was closed.
         """
         if self._spare is None:
             self._spare = os.open(os.devnull, os.O_RDONLY)
@@ -95,9 +95,9 @@ class BoundedListener(socket.socket):
             del self._hosts[host]
 
     def _turn_away(self) -> None:
-        """Ends the connection that waits first, by the one file that is kept for that."""
+        """Close the first waiting connection, using the spare file descriptor to accept it."""
         self._release()
-        with contextlib.suppress(OSError):  # it has gone, or somebody else took the file
+        with contextlib.suppress(OSError):  # the client has left, or another thread took the descriptor
             super().accept()[0].close()
 
     def _release(self) -> None:
@@ -106,19 +106,19 @@ class BoundedListener(socket.socket):
             os.close(spare)
 
     def close(self) -> None:
-        """Listens no longer."""
+        """Stop listening."""
         self._release()
         super().close()
 
 
 class BoundedConnection(H11Protocol):
-    """HTTP/1.1 as uvicorn speaks it, within these bounds."""
+    """uvicorn's HTTP/1.1 protocol with these limits."""
 
     _overdue: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Counts the connection, and gives its first head its time."""
+        """Check the limits of connections, and start the timeout of the first head."""
         super().connection_made(transport)
         if len(self.connections) > MAX_CONNECTIONS or self._is_one_too_many():
             self.app = _too_many
@@ -133,39 +133,39 @@ class BoundedConnection(H11Protocol):
         return len(own) > MAX_OF_ONE_CLIENT
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Gives the place free."""
+        """Cancel all timeouts of the connection."""
         self._unwatch()
         self._read_again()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Takes what comes; what is no part of a request that is being answered has its time."""
+        """Receive data, with a timeout while no request is being answered."""
         super().data_received(data)
         self._watch()
 
     def pause_writing(self) -> None:
-        """Waits for who does not read the answers to what it asks, and not for ever."""
+        """Wait for a client that does not read its response, with a timeout."""
         super().pause_writing()
         self._read_again()
         self._unread = self.loop.call_later(REST_S, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Goes on with one who reads again."""
+        """Continue with a client that reads again."""
         self._read_again()
         super().resume_writing()
 
     def on_response_complete(self) -> None:
-        """Leaves a connection that waits for its next request to uvicorn, which ends it after a while."""
+        """Cancel the timeout; uvicorn closes an idle connection after its keep-alive timeout."""
         self._unwatch()
         super().on_response_complete()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words
-        """Says that this is no HTTP, as any other problem is said, where no other answer has begun."""
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's message
+        """Send a `Problem` for data that is not HTTP, unless another response has begun."""
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.close()
             return
         if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.disconnected = True  # what the app still has to say, nobody reads
+            self.cycle.disconnected = True  # the rest of the app's response is not sent
             self.cycle.message_event.set()
         problem = Problem(400, "this is not a request of HTTP/1.1")
         answer = problem.answer()
@@ -199,7 +199,7 @@ class BoundedConnection(H11Protocol):
 
 
 async def _too_many(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers every request of a connection that is one too many."""
+    """Answer each request of a connection beyond the limit with an error."""
     problem = Problem(
         503,
         "the server has reached its limit of connections",
@@ -218,29 +218,29 @@ _PORTION_BYTES: Final = 1024
 _MAX_MEMBERS: Final = 1_000
 _MAX_VALUES: Final = 500_000
 _TOKENS_PER_VALUE: Final = 3
-"""Of a value at most: the text that is its name, the text that it is, and what stands before the next one."""
+"""The most tokens per value: its name, its text, and the separator before the next one."""
 _TOKEN: Final = re.compile(rb'[,{[]|"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-"""What begins another value, and whole texts, in which the same letters begin none."""
+"""Matches the characters that begin another value, and whole texts, in which they do not count."""
 _LARGE_BYTES: Final = 65_536
 _LARGE_AT_ONCE: Final = 2
 
 
 def large_bodies() -> asyncio.Semaphore:
-    """The turns of an app's large bodies, `app.state.large_bodies`."""
+    """Make the semaphore that limits concurrent large bodies of an app, `app.state.large_bodies`."""
     return asyncio.Semaphore(_LARGE_AT_ONCE)
 
 
 async def made_of_json(
     request: Request, settings: ServerSettings, make: Callable[[Any], T], *, optional: bool = False
 ) -> T:
-    """What `make` makes of the JSON value that a request brings.
+    """Read the JSON body of a request and return `make(value)`.
 
     Args:
-        make: called in a thread; it should keep no more of the value than it needs.
-        optional: a request without a body brings an empty object.
+        make: called in a thread; to save memory, it should keep only the parts of the value that it needs.
+        optional: treat a missing body as an empty object.
 
     Raises:
-        Problem: 400 where it is no JSON, 408 too slow, 413 too large, 415 of a type that is not taken.
+        Problem: 400 not JSON, 408 too slow, 413 too large, 415 unsupported type.
     """
     if optional and not _has_body(request):
         return make({})
@@ -257,15 +257,15 @@ async def made_of_body(
     *,
     limit_bytes: int | None = None,
 ) -> T:
-    """What `make` makes of a body's type and its bytes unpacked.
+    """Read and unpack the body of a request and return `make(media_type, unpacked)`.
 
     Args:
-        media_types: those that are taken.
-        make: called in a thread, for a large body in its turn.
-        limit_bytes: of the unpacked body, where that may hold less than others.
+        media_types: the supported types.
+        make: called in a thread; for large bodies, only a limited number at a time.
+        limit_bytes: the limit of the unpacked body, if lower than the server's.
 
     Raises:
-        Problem: 400 where it is damaged, 408 too slow, 413 too large, 415 of a type that is not taken.
+        Problem: 400 damaged, 408 too slow, 413 too large, 415 unsupported type.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in media_types:
@@ -288,7 +288,7 @@ async def made_of_body(
     def made() -> T:
         return make(media_type, _unpacked(sent, encoding, most))
 
-    # in a thread: a large body takes a while to unpack and to read, and others are answered meanwhile
+    # In a thread, so that other requests are answered while a large body is unpacked and read.
     if encoding == "identity" and len(sent) <= _LARGE_BYTES:
         return await run_in_threadpool(made)
     async with request.app.state.large_bodies:
@@ -317,12 +317,12 @@ def _too_large(which: str, limit_bytes: int) -> Problem:
 
 
 def json_of(unpacked: bytes) -> Any:
-    """The value that a body holds as JSON.
+    """Parse a JSON body.
 
     Raises:
-        Problem: 400 where it is none, 413 where it is made of more parts than anything worth storing.
+        Problem: 400 not JSON, 413 more than `_MAX_VALUES` values.
     """
-    # a value of two bytes takes up to a hundred once it is read
+    # A value of 2 bytes takes up to 100 bytes of memory when parsed.
     if sum(map(unpacked.count, (b",", b"{", b"["))) > _MAX_VALUES and _holds_too_many(unpacked):
         text = f"the body holds more than {_MAX_VALUES:,} values"
         raise Problem(413, text, remedy="send it in parts")
@@ -333,7 +333,7 @@ def json_of(unpacked: bytes) -> Any:
 
 
 def _holds_too_many(unpacked: bytes) -> bool:
-    """Whether JSON has more values than are read; what stands in its texts counts for nothing."""
+    """Return whether JSON has more than `_MAX_VALUES` values, ignoring separators within texts."""
     values = 0
     for count, token in enumerate(_TOKEN.finditer(unpacked)):
         values += token[0] in (b",", b"{", b"[")
@@ -343,7 +343,7 @@ def _holds_too_many(unpacked: bytes) -> bool:
 
 
 def _unpacked(sent: bytes, encoding: str, limit_bytes: int) -> bytes:
-    """At most the limit is ever made of a body, however much it promises."""
+    """Unpack a body, but never more than the limit; Problem if it is larger."""
     if encoding == "identity":
         if len(sent) > limit_bytes:
             raise _too_large("unpacked", limit_bytes)
@@ -357,17 +357,17 @@ def _unpacked(sent: bytes, encoding: str, limit_bytes: int) -> bytes:
 
 
 def _members(sent: bytes, encoding: str, limit_bytes: int) -> Iterator[bytes]:
-    """The parts of a body, member after member: packed bodies that are put together are one body.
+    """Yield the unpacked parts of a body, which may be several concatenated compressed members.
 
     Raises:
         Problem: it is too large, or ends within a member.
-        zlib.error, zstandard.ZstdError: it is damaged, or something else follows.
+        zlib.error, zstandard.ZstdError: it is damaged, or followed by other data.
     """
     at, size_bytes = 0, 0
     for _ in range(_MAX_MEMBERS):
         unpacker, done = _unpacker(encoding), False
         while at < len(sent) and not done:
-            # what a little of it unfolds to is bounded, whichever the encoding
+            # Small portions, so that the unpacked size of each is limited for every encoding.
             portion = sent[at : at + _PORTION_BYTES]
             part = unpacker.decompress(portion)
             size_bytes += len(part)
@@ -384,7 +384,7 @@ def _members(sent: bytes, encoding: str, limit_bytes: int) -> Iterator[bytes]:
 
 
 def _unpacker(encoding: str) -> Any:
-    """Unpacks one member."""
+    """Make an object that unpacks one member."""
     if encoding == "zstd":
         import zstandard
 

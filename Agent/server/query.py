@@ -1,4 +1,4 @@
-"""`python -m Agent.server.query`: the role that reads, on port 8001."""
+"""`python -m Agent.server.query`: the reading role, on port 8001."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What the routes of checkpoints and replays do: look, let a worker do the rest, and keep what came of it."""
+"""The work of the routes of checkpoints and replays: check the request, run a worker, store the result."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from Agent.tree.retention import delete_tree
 
 _GRACE_S: Final = 30
 _START_S: Final = 15
-"""What a process gets to start, where the replay itself has a limit of its own."""
+"""The seconds for the start of a process, in addition to a replay's own timeout."""
 _MOST_UNTOLD: Final = 64
-"""Of so many runs it is known what came of making their checkpoints, where nobody waited for it."""
+"""The most runs whose result of making checkpoints is kept until a client asks for it."""
 _WAITS: Final = 5
-"""A replay may wait for as many others as the workers take in, before it begins."""
+"""The factor from the timeout of a replay to its due time, since it may wait for others before it starts."""
 _NO_UID: Final = "00000000-0000-0000-0000-000000000000"
 
 
@@ -43,8 +43,8 @@ class Replays:
     """Checkpoints and replays of one service.
 
     Args:
-        store: where they are kept, and what was sent.
-        settings: their limits.
+        store: the store of checkpoints, replays and sent events.
+        settings: the limits.
     """
 
     def __init__(self, store: ReplayStore, settings: ServerSettings) -> None:
@@ -55,15 +55,15 @@ class Replays:
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Ends the workers that run, and closes all connections."""
+        """Stop the running workers, and close all connections."""
         self.workers.close()
         self.store.close()
 
     def trace(self, project: Project, trace_id: str) -> SentSession:
-        """Where a run's events are.
+        """Return the session with a run's events.
 
         Raises:
-            Problem: 404, the project knows no such run.
+            Problem: 404, the project does not have the run.
         """
         sent = self.store.find_sent(project, trace_id)
         if sent is None:
@@ -71,10 +71,10 @@ class Replays:
         return sent
 
     def begin_making(self, project: Project, trace_id: str) -> Future[Any]:
-        """Lets a worker make the checkpoints of a run, or waits with who asked for them before.
+        """Start a worker that makes the checkpoints of a run, or return the future of a running one.
 
         Returns:
-            New ids, artifacts that were not sent, and fields that hide the state behind other steps.
+            New ids, artifacts that were not sent, and fields that hide the state after other steps.
 
         Raises:
             Problem: the run was sent without content, or no worker is free.
@@ -98,7 +98,7 @@ class Replays:
         return future
 
     def told(self, project: Project, trace_id: str) -> None:
-        """Forgets what came of making the checkpoints of a run: somebody was told."""
+        """Remove the result of making a run's checkpoints, after a client has received it."""
         with self._lock:
             self._making.pop((project.project_id, trace_id), None)
 
@@ -120,10 +120,10 @@ class Replays:
         return self.store.add_checkpoints(project, rows), outcome["lacking"], outcome["hidden_by"]
 
     def keep_checkpoint(self, project: Project, trace_id: str, given: Mapping[str, Any]) -> str:
-        """Keeps a state that was sent as a checkpoint; its id.
+        """Store a state from a client as a checkpoint, and return its id.
 
         Raises:
-            Problem: 409, the project takes no content, or one of that id is there.
+            Problem: 409, the project accepts no content, or the id exists.
         """
         self.trace(project, trace_id)
         _refuse_without_leave(project)
@@ -150,12 +150,12 @@ class Replays:
     def begin_replay(
         self, project: Project, checkpoint_id: str, config: Mapping[str, Any]
     ) -> tuple[str, Future[None]]:
-        """Lets a worker continue from a checkpoint; the id of the replay, which is kept before it begins.
+        """Store a replay from a checkpoint and start a worker for it; return the replay's id and a future.
 
-        The future raises Problem where nothing was replayed, be it the request's fault or the server's.
+        The future raises Problem if nothing was replayed, because of the request or the server.
 
         Raises:
-            Problem: 404, 409 where the project takes no content, 503 where no worker is free.
+            Problem: 404, 409 if the project accepts no content, 503 if no worker is free.
         """
         found = self.store.find_checkpoint(project, checkpoint_id)
         if found is None:
@@ -182,7 +182,7 @@ class Replays:
             raise
 
         def ended(done: Future[None]) -> None:
-            if done.cancelled():  # it waited when the server ended
+            if done.cancelled():  # the server stopped before it started
                 self._end(project, replay_id, "interrupted", problem=self._problem_of({"interrupted": True}))
 
         future.add_done_callback(ended)
@@ -209,7 +209,7 @@ class Replays:
             raise
 
     def _conclude(self, project: Project, replay_id: str, outcome: Mapping[str, Any]) -> None:
-        """Keeps what came of a replay; raises Problem where it is a mistake of the request or the server."""
+        """Store the outcome of a replay; raise Problem for an error of the request or the server."""
         result = outcome.get("result")
         if not isinstance(result, dict):
             problem = self._problem_of(outcome)
@@ -243,7 +243,7 @@ class Replays:
         self.store.end_replay(project, replay_id, values)
 
     def _timeout_s(self, config: Mapping[str, Any]) -> float:
-        """The executor's own limit ends it kindly; the process goes soon after that."""
+        """Return the timeout of the process, which is later than the executor's own, cleaner timeout."""
         own = config.get("timeout_seconds")
         most = self.settings.replay_timeout_s
         return most if own is None else min(most, own + _START_S)
@@ -262,7 +262,7 @@ class Replays:
             )
 
     def _problem_of(self, outcome: Mapping[str, Any], *, lacking_state: bool = False) -> Problem:
-        """Why a worker has no result."""
+        """Return why a worker has no result."""
         settings = self.settings
         most_mib = settings.replay_memory_bytes >> 20
         if "problem" in outcome:
@@ -290,18 +290,18 @@ _CRASHES: Final = frozenset({-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS})
 
 
 def _ending(code: object) -> str:
-    """How a process ended, from the exit code that `subprocess` gives."""
+    """Return how a process ended, from the exit code of `subprocess`."""
     if isinstance(code, int) and -code in set(signal.Signals):
         return f"was ended by {signal.Signals(-code).name}"
     return f"ended with {code}"
 
 
 _REFUSED: Final = frozenset({"ConfigurationError", "UsageError"})
-"""Mistakes of the request or of the server, which are no outcome of a replay."""
+"""Errors of the request or of the server, which are not outcomes of a replay."""
 
 
 def without_content(project: Project, trace_id: str) -> Problem:
-    """A run of which only what leaves a machine by default was sent."""
+    """Make the problem of a run that was sent without content."""
     remedy = "send it with agent-trace ship --content; the stored run is then completed"
     if not project.content_allowed:
         remedy = (
@@ -317,7 +317,7 @@ def without_content(project: Project, trace_id: str) -> Problem:
 
 
 def no_checkpoint() -> Problem:
-    """A checkpoint that the project does not have."""
+    """Make the problem of a missing checkpoint."""
     return Problem(
         404,
         "no checkpoint with that id",
@@ -326,10 +326,10 @@ def no_checkpoint() -> Problem:
 
 
 def json_text(value: Any, path: str) -> str:
-    """A value of a body as JSON text.
+    """Encode a value of a body as JSON text.
 
     Raises:
-        Problem: it is nested deeper than can be kept.
+        Problem: it is nested too deeply to be stored.
     """
     try:
         return orjson.dumps(value).decode()
@@ -357,7 +357,7 @@ def _status_of(outcome: Mapping[str, Any]) -> str:
 
 _PREFIX: Final = "agent-trace-replay-"
 _LEFT_S: Final = 86_400
-"""No replay takes so long."""
+"""The age in seconds, longer than any replay, from which a worker's directory is a leftover."""
 _LOOK_S: Final = 0.05
 _WAITING_PER_WORKER: Final = 4
 _RETRY_AFTER_S: Final = 5
@@ -377,10 +377,10 @@ _log = logging.getLogger(__name__)
 
 
 class ReplayWorkers:
-    """Runs requests in processes of their own, a few at a time.
+    """Runs each request in a separate process, a limited number at a time.
 
     Args:
-        settings: how many, and what each may take.
+        settings: the number of processes and their limits.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
@@ -392,10 +392,10 @@ class ReplayWorkers:
         _remove_leftovers()
 
     def submit(self, work: Callable[[], None]) -> Future[None]:
-        """Lets a thread do some work that calls `run`, when its turn comes.
+        """Queue work that calls `run` for a thread.
 
         Raises:
-            Problem: 503, so many wait that this would take too long.
+            Problem: 503, the queue is full.
         """
         with self._lock:
             if self._open >= self._settings.replay_workers * (1 + _WAITING_PER_WORKER):
@@ -415,26 +415,26 @@ class ReplayWorkers:
             self._open -= 1
 
     def close(self) -> None:
-        """Ends the workers that run, and returns when they are gone; work that waits is not begun."""
+        """Stop the running workers, and return when they have ended; queued work is cancelled."""
         self._stop.set()
         self._threads.shutdown(cancel_futures=True)
 
     def run(
         self, request: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], timeout_s: float
     ) -> dict[str, Any]:
-        """What a worker leaves of a request.
+        """Run a worker for a request, and return its outcome.
 
         Args:
-            request: for `worker_process`.
-            rows: the stored events that it works on.
-            timeout_s: how long it may take, all in all.
+            request: the request, for `worker_process`.
+            rows: the stored events for it.
+            timeout_s: the total timeout.
 
         Returns:
             Its outcome, or one of `timed_out`, `out_of_memory`, `interrupted`, `ended` (its exit code), or
             `too_large` (in MiB).
         """
         settings = self._settings
-        # what a process that is being ended still writes there is removed by the next server
+        # Files that a process writes while it is being killed are removed by the next server.
         with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as place:
             directory = Path(place)
             if not _spooled(directory / SPOOL, rows):
@@ -463,7 +463,7 @@ class ReplayWorkers:
                 if time.monotonic() >= ends_at:
                     return {"timed_out": True}
         finally:
-            # what it forked may outlive it
+            # Its child processes may still be running.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -472,12 +472,12 @@ class ReplayWorkers:
 
 
 def _kill_escaped(directory: Path) -> None:
-    """Ends processes that a worker began in a session of their own, as far as they kept its environment.
+    """Kill processes that a worker started in other process groups and that still have its environment.
 
-    Without `/proc` they are left to themselves.
+    Without `/proc` they are not found.
     """
     mark = b"TMPDIR=" + os.fsencode(directory)
-    for _ in range(_KILL_ROUNDS):  # one that is ended may have begun another
+    for _ in range(_KILL_ROUNDS):  # a killed process may have started another before
         found = [pid for pid in _processes() if mark in _environment_of(pid).split(b"\0")]
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
@@ -495,7 +495,7 @@ def _processes() -> list[int]:
 
 
 def _environment_of(pid: int) -> bytes:
-    """That of a process; empty of one that has ended, or that is another user's."""
+    """Return the environment of a process; empty if it has ended or belongs to another user."""
     try:
         return Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
@@ -503,17 +503,17 @@ def _environment_of(pid: int) -> bytes:
 
 
 def _remove_leftovers() -> None:
-    """Removes the directories of workers whose server was killed: what was sent is in them."""
+    """Remove the directories of workers whose server was killed: they contain sent events."""
     oldest_s = time.time() - _LEFT_S
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):  # somebody else's, or gone meanwhile
+        with contextlib.suppress(OSError):  # another user's directory, or already removed
             found = path.lstat()
             if found.st_uid == os.getuid() and found.st_mtime < oldest_s:
                 delete_tree(path)
 
 
 def _spooled(path: Path, rows: Iterable[Mapping[str, Any]]) -> bool:
-    """Writes rows as lines; False where they come to more than a worker is given."""
+    """Write rows as lines; return False if they exceed the size limit of a worker's input."""
     size_bytes = 0
     with path.open("wb") as file:
         for row in rows:
@@ -528,14 +528,14 @@ def _read_outcome(directory: Path, returncode: int) -> dict[str, Any]:
         told = _regular(directory / OUTCOME)
         if len(told) > _MAX_OUTCOME_BYTES:
             return {"too_large": _MAX_OUTCOME_BYTES >> 20}
-        with contextlib.suppress(orjson.JSONDecodeError):  # the worker's own code wrote there
+        with contextlib.suppress(orjson.JSONDecodeError):  # user code in the worker may have changed the file
             found = orjson.loads(told)
             if isinstance(found, dict):
                 return found
     if returncode in _OUT_OF_TIME:
         return {"timed_out": True}
     last = _regular(directory / "stderr", _MAX_STDERR_BYTES).decode("utf-8", "replace").splitlines()
-    # the class of an error alone: its text may hold what was sent
+    # Only the class of an error, since its text may contain sent values.
     error = _ERROR_CLASS.match(last[-1]) if last else None
     what = error[1] if error is not None else "no error that is known"
     if what == "MemoryError":
@@ -545,7 +545,7 @@ def _read_outcome(directory: Path, returncode: int) -> dict[str, Any]:
 
 
 def _regular(path: Path, last_bytes: int = _MAX_OUTCOME_BYTES + 1) -> bytes:
-    """The last bytes of a file in a worker's directory; none of what is no file of its own."""
+    """Read the last bytes of a file in a worker's directory; empty unless it is a regular file."""
     try:
         opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -559,11 +559,11 @@ def _regular(path: Path, last_bytes: int = _MAX_OUTCOME_BYTES + 1) -> bytes:
 
 
 def _environment(directory: Path) -> dict[str, str]:
-    """What a worker sees of the server's environment: no address, key or password."""
+    """Return the environment of a worker, without addresses, keys or passwords of the server."""
     environment = {name: os.environ[name] for name in _KEPT_WORDS if name in os.environ}
     package = str(Path(__file__).resolve().parents[2])
     behind = environment.get("PYTHONPATH")
-    # the worker is in a directory of its own
+    # Absolute paths, since the worker runs in another directory.
     places = [str(Path(place).absolute()) for place in behind.split(os.pathsep)] if behind else []
     environment["PYTHONPATH"] = os.pathsep.join([package, *places])
     return environment | {"HOME": str(directory), "TMPDIR": str(directory), "PYTHONDONTWRITEBYTECODE": "1"}

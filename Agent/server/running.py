@@ -1,4 +1,4 @@
-"""Servers in threads of this process, each on its own port: for tests and for `agent-trace serve`."""
+"""Servers in threads of this process, each on a separate port: for tests and for `agent-trace serve`."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _START_S = 30.0
 _DRAIN_S = 10
 _KEEP_ALIVE_S = 30
 _BACKLOG = 128
-"""So many connections are taken at one go, before those that are too many are closed again."""
+"""The number of connections that are accepted at once, before those beyond the limit are closed."""
 
 
 class _Quiet(uvicorn.Server):
-    """A server that leaves the process's signals alone: whoever runs it ends it."""
+    """A server without signal handlers: the caller stops it."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listens; a handshake of TLS has the time that the head of a request has."""
+        """Start to listen; the TLS handshake has the timeout of the head of a request."""
         if self.config.is_ssl:
             loop = asyncio.get_running_loop()
             loop.create_server = partial(  # type: ignore[method-assign]
@@ -46,19 +46,19 @@ class _Quiet(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Captures none."""
+        """Install no signal handlers."""
         yield
 
 
 class RunningServer:
-    """The roles of a service, as long as the block lasts.
+    """Runs roles of a service within a `with` block.
 
     Args:
-        settings: a port of 0 takes any that is free.
-        roles: which apps are run; `ingest` and `replay` are one app on one port.
+        settings: the server's settings; port 0 means any free port.
+        roles: the roles to run; `ingest` and `replay` are one app on one port.
 
     Raises:
-        InputError: the database does not open, a port is taken, or TLS does not work with the files given.
+        InputError: the database does not open, a port is in use, or TLS fails with the given files.
     """
 
     def __init__(
@@ -71,17 +71,17 @@ class RunningServer:
 
     @property
     def ingest_url(self) -> str:
-        """Where the ingest role listens."""
+        """Return the URL of the ingest role."""
         return self._url("ingest")
 
     @property
     def query_url(self) -> str:
-        """Where the query role listens."""
+        """Return the URL of the query role."""
         return self._url("query")
 
     @property
     def replay_url(self) -> str:
-        """Where checkpoints and replays are asked for."""
+        """Return the URL of the routes for checkpoints and replays."""
         return self._url("ingest" if "ingest" in self.roles else "replay")
 
     def _url(self, role: ServerRole) -> str:
@@ -90,10 +90,10 @@ class RunningServer:
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self._ports[role]}"
 
     def start(self) -> None:
-        """Returns when every role answers."""
+        """Start all roles, and return when each responds."""
         _check_certificate(self.settings)
         try:
-            for role in sorted(self.roles):  # ingest comes first: it makes the tables that query reads
+            for role in sorted(self.roles):  # ingest starts first: it creates the tables that query reads
                 if role != "replay" or "ingest" not in self.roles:
                     self._start(role)
         except BaseException:
@@ -101,15 +101,15 @@ class RunningServer:
             raise
 
     def stop(self) -> None:
-        """Lets requests that have begun end, and returns when all servers are down."""
-        # query first: who writes can bring the database in order once nobody reads it
+        """Finish running requests, and return when all servers have stopped."""
+        # Query first: the writing role can fold SQLite's log only when no reader uses it.
         for server, thread in reversed(self._servers):
             server.should_exit = True
             thread.join()
         self._servers.clear()
 
     def alive(self) -> bool:
-        """Whether every server still runs."""
+        """Return whether every server is still running."""
         return all(thread.is_alive() for _, thread in self._servers)
 
     def __enter__(self) -> Self:
@@ -134,10 +134,10 @@ class RunningServer:
             log_level="warning",
             access_log=False,
             server_header=False,
-            proxy_headers=False,  # who asks is who connects: a header could say anything
+            proxy_headers=False,  # the client is the peer address; a header can be forged
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_DRAIN_S,
-            loop="asyncio",  # whose connections are counted as they are accepted
+            loop="asyncio",  # the limits of connections depend on it
             http=BoundedConnection,
             ws="none",
             backlog=_BACKLOG,
@@ -158,15 +158,15 @@ class RunningServer:
 
 
 def _check_certificate(settings: ServerSettings) -> None:
-    """Passes where TLS is off, or works with the files that were given.
+    """Check that TLS is off or works with the given files.
 
     Raises:
-        InputError: they hold no certificate, or not the key of it.
+        InputError: the files have no certificate, or not its key.
     """
     if settings.tls_certificate is None:
         return
     try:
-        # a key that needs a password would ask for it here, where nobody may be
+        # Without this password, a protected key would prompt for one, perhaps without a user at the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
             settings.tls_certificate, settings.tls_key, password=lambda: ""
         )
@@ -182,13 +182,13 @@ def _check_certificate(settings: ServerSettings) -> None:
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    """A socket that listens there.
+    """Make a socket that is bound to this address.
 
     Raises:
-        InputError: it cannot.
+        InputError: the address cannot be used.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio lets small answers go at once where the protocol is named; else each waits 40 ms for an ACK
+    # asyncio sets TCP_NODELAY only if the protocol is given; else each small response waits 40 ms for an ACK.
     listening = BoundedListener(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -205,29 +205,29 @@ def _bound(host: str, port: int) -> socket.socket:
 
 _LOOK_S = 0.5
 _FILES = 4096
-"""For the connections of two roles, the database's, and workers."""
+"""The limit of open files: connections of two roles and of the database, and workers."""
 
 
 def serve(
     settings: ServerSettings, roles: Sequence[ServerRole], *, started: Callable[[RunningServer], None]
 ) -> None:
-    """Runs the roles until SIGTERM, which ends them after the requests that have begun.
+    """Run roles until SIGTERM, after which running requests are finished.
 
     Args:
-        settings: where and on which database.
-        roles: which apps.
-        started: told once all of them answer.
+        settings: the settings of the servers.
+        roles: the roles to run.
+        started: called when all roles respond.
 
     Raises:
-        KeyboardInterrupt: SIGINT ended it; everything is down as after SIGTERM.
-        InputError: the database does not open, a port is taken, or a server stopped unexpectedly.
+        KeyboardInterrupt: SIGINT was received; the servers were stopped as after SIGTERM.
+        InputError: the database does not open, a port is in use, or a server stopped unexpectedly.
     """
     _allow_files()
     ended = threading.Event()
     before = signal.signal(signal.SIGTERM, lambda _number, _frame: ended.set())
     try:
         with RunningServer(settings, roles) as server:
-            # What is here now stays: collections that walk over all of it would hold up requests for 50 ms.
+            # All present objects stay alive; without this, full collections would scan them, for 50 ms each.
             gc.freeze()
             started(server)
             while not ended.wait(_LOOK_S):
@@ -238,7 +238,7 @@ def serve(
 
 
 def _allow_files() -> None:
-    """Lets this process open what its connections need, as far as it may."""
+    """Raise this process's limit of open files to `_FILES`, or to the hard limit if that is lower."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -246,13 +246,13 @@ def _allow_files() -> None:
 
 
 def started_lines(server: RunningServer) -> list[str]:
-    """What a person reads when the service has started."""
+    """Return the lines that are shown when the service has started."""
     lines = [f"{role}: {getattr(server, f'{role}_url')}" for role in server.roles]
     return [*lines, f"database: {shown_url(parse_url(server.settings.database_url))}"]
 
 
 def warnings_of(settings: ServerSettings, roles: Sequence[ServerRole]) -> list[str]:
-    """What an administrator should know before others reach this server."""
+    """Return warnings for the administrator about these settings."""
     found = [
         f"there is no module {name} here, so replays fail; check that PYTHONPATH contains its directory"
         for name in settings.executors
@@ -268,7 +268,7 @@ def warnings_of(settings: ServerSettings, roles: Sequence[ServerRole]) -> list[s
 
 
 def _is_there(module: str) -> bool:
-    """Whether a module, or the package that it is in, can be found; nothing of it is run here."""
+    """Return whether the top-level package of a module can be found, without importing it."""
     try:
         return find_spec(module.partition(".")[0]) is not None
     except ValueError:
@@ -276,9 +276,9 @@ def _is_there(module: str) -> bool:
 
 
 def keys_missing(settings: ServerSettings, roles: Sequence[ServerRole]) -> bool:
-    """Whether every request would be refused: keys are needed, and there is none that is good."""
+    """Return whether every request would be refused: keys are needed, and no valid one exists."""
     if not settings.needs_keys:
         return False
-    # who only reads may have no right to make the tables
+    # A server that only reads may lack the right to create the tables.
     with open_store(settings.database_url, role="query" if set(roles) == {"query"} else "admin") as store:
         return all(key.revoked_us is not None for key in store.list_keys())

@@ -1,4 +1,4 @@
-"""What a server is told: its database, where it listens, and its limits."""
+"""The settings of a server: its database, its address and its limits."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ _MIB: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """How a server is run."""
+    """The settings of a server."""
 
     database_url: str
     host: str = "127.0.0.1"
-    """Beyond loopback every request needs a key."""
+    """The address to listen on; if it is not loopback, every request needs a key."""
     require_key: bool = False
-    """Whether one is needed on loopback, too: where other users of this machine are not trusted."""
+    """Whether requests need a key on loopback too, if other users of this machine are not trusted."""
     ingest_port: int = INGEST_PORT
     query_port: int = QUERY_PORT
     max_sent_bytes: int = 8 * _MIB
-    """The largest body as it is sent."""
+    """The size limit of a body as sent."""
     max_unpacked_bytes: int = 32 * _MIB
-    """The largest body once it is unpacked."""
+    """The size limit of an unpacked body."""
     body_timeout_s: float = 30.0
-    """How long a sender may take for a body."""
+    """The timeout for receiving a body."""
     requests_per_second: float = 100.0
-    """What a key may ask, on average over two seconds; 0 for no limit."""
+    """The rate limit of a key, averaged over 2 s; 0 for no limit."""
     replay_workers: int = 2
-    """How many replays run at the same time; each is a process."""
+    """The number of replays that run at the same time, each in a process."""
     replay_timeout_s: float = 60.0
-    """How long a replay may take, the start of its process included."""
+    """The timeout of a replay, including the start of its process."""
     replay_memory_bytes: int = 1024 * _MIB
-    """The address space of a replay's process."""
+    """The limit of the address space of a replay's process."""
     replay_max_events: int = 200_000
-    """The largest session of which a run can be replayed."""
+    """The most events of a session whose runs can be replayed."""
     executors: tuple[str, ...] = ()
-    """Modules that call `register_executor`, for replays alone; nothing else of the user's is ever loaded."""
+    """Modules that call `register_executor`, imported only for replays; no other user code is loaded."""
     tls_certificate: Path | None = None
     tls_key: Path | None = None
 
@@ -60,17 +60,17 @@ class ServerSettings:
 
     @property
     def loopback(self) -> bool:
-        """Whether nobody but this machine can reach it."""
+        """Return whether only this machine can reach the server."""
         return is_loopback(self.host)
 
     @property
     def needs_keys(self) -> bool:
-        """Whether every request needs a key."""
+        """Return whether every request needs a key."""
         return self.require_key or not self.loopback
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name or address is this machine's own."""
+    """Return whether a host name or address is loopback."""
     name = host.strip("[]").casefold()
     if name == "localhost":
         return True
@@ -81,13 +81,13 @@ def is_loopback(host: str) -> bool:
 
 
 def default_database_url(environment: Mapping[str, str]) -> str:
-    """The user's own database, where none is named: SQLite in the directory for data.
+    """Return the URL of the default database: SQLite in the user's data directory.
 
     Raises:
-        UsageError: the environment names no home.
+        UsageError: the environment has no home directory.
     """
     home = Path(environment.get("XDG_DATA_HOME", ""))
-    if not home.is_absolute():  # a relative one is to be ignored, says XDG
+    if not home.is_absolute():  # the XDG specification says to ignore relative paths
         home = Path(environment.get("HOME", ""), ".local", "share")
     if not home.is_absolute():
         raise UsageError("there is no home directory for the database", remedy="choose one with --database")

@@ -1,4 +1,4 @@
-"""`python -m Agent.server.ingest` and `.query`: one role as a process of its own, with the fewest options."""
+"""`python -m Agent.server.ingest` and `.query`: one role in a separate process, with few options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXIT_INTERRUPTED = 130
 
 
 def run_role(role: str, arguments: Sequence[str]) -> int:
-    """Runs one role until it is ended, and gives the exit code; a mistake is one line on stderr."""
+    """Run one role until it is stopped, and return the exit code; an error is one line on stderr."""
     from Agent.lazy_names import extra_needed
 
     try:

@@ -1,6 +1,6 @@
-"""The worker process of replays: one request, done under limits that it cannot lift, its outcome in a file.
+"""The worker process of replays: it handles one request under fixed limits, and writes the outcome to a file.
 
-It gets a directory with the request and the events, and neither the database nor the server's environment.
+It gets a directory with the request and the events, but not the database or the server's environment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SPARE_S: Final = 5
 
 
 def main(directory: Path) -> None:
-    """Carries out the request in a directory."""
+    """Execute the request in a directory."""
     import orjson
 
     request = orjson.loads((directory / REQUEST).read_bytes())
@@ -38,7 +38,7 @@ def main(directory: Path) -> None:
 
 
 def limit_process(memory_bytes: int, timeout_s: float) -> None:
-    """Bounds what this process may take, for good: hard limits cannot be raised again."""
+    """Set limits for this process, which it cannot raise again, since they are hard limits."""
     whole_s = int(timeout_s) + _SPARE_S
     for what, most in (
         (resource.RLIMIT_AS, memory_bytes),
@@ -49,7 +49,7 @@ def limit_process(memory_bytes: int, timeout_s: float) -> None:
         _, hard = resource.getrlimit(what)
         least = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(what, (least, least))
-    signal.alarm(whole_s)  # who should have ended it may be gone
+    signal.alarm(whole_s)  # in case the server, which should end it, has stopped
 
 
 def _outcome(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,12 +60,12 @@ def _outcome(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     for module in request["executors"]:
         try:
             importlib.import_module(module)
-        except Exception as error:  # noqa: BLE001 - whatever a module of the operator's raises is told
+        except Exception as error:  # noqa: BLE001 - a module of the operator may raise anything; it is reported
             message = (
                 f"the module {module} of this server's executors cannot be loaded: {type(error).__name__}"
             )
             return {"problem": {"kind": "ConfigurationError", "message": message, "remedy": None}}
-    # read twice: all rows of a session would take several times the size of their lines
+    # Read the rows twice: in memory they would take several times the size of their lines.
     began_us = min((row["ts_us"] for row in _rows(directory)), default=0)
     made = StoredSession(directory / "trace", request["session_uid"], began_us)
     made.add(_rows(directory))
@@ -78,7 +78,7 @@ def _outcome(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"result": asyncio.run(_replay(made.path, request))}
     except AgentTraceError as error:
         message, remedy = error.message.replace(str(directory), "."), error.remedy
-        if request["run_id"] is None:  # a session was asked about by its UUID
+        if request["run_id"] is None:  # the request named a session by its UUID
             message = message.replace("'last'", f"'{request['session_uid']}'")
         if isinstance(error, DamagedInput) and made.lacking:
             message = f"artifacts of it were not sent, such as {made.lacking[0]}"
@@ -93,7 +93,7 @@ def _rows(directory: Path) -> Iterator[dict[str, Any]]:
         with (directory / SPOOL).open("rb") as file:
             yield from map(orjson.loads, file)
     except orjson.JSONDecodeError as error:
-        raise MemoryError(str(error)) from None  # the server wrote these lines
+        raise MemoryError(str(error)) from None  # the server wrote these lines, so they are valid JSON
 
 
 async def _checkpoints(session: Path, request: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
@@ -132,7 +132,7 @@ async def _replay(session: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     result = await ReplayExecutor(manager).replay(here, ReplayConfig(**request["config"]))
     told = result.to_dict()
     for key in ("replay_id", "checkpoint_id", "run"):
-        del told[key]  # those of this directory, which nobody else knows
+        del told[key]  # ids in this temporary directory, which mean nothing elsewhere
     return told
 
 

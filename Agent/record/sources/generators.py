@@ -1,4 +1,4 @@
-"""Adopted generators of `random` and numpy: their draws are recorded, whoever holds the generator.
+"""Adopted generators of `random` and numpy: their draws are recorded for every holder of the generator.
 
 All methods of `random.Random` draw through `random()` and `getrandbits()`, so replacing these two attributes
 is enough. The position of a Mersenne twister is a number of 32-bit words after a known state, so position and

@@ -1,4 +1,4 @@
-"""The routes that write: whole runs, and batches of events. They answer when it is committed."""
+"""The routes that write: whole runs, and batches of events. They respond after the commit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BODY_ERRORS: Final = refusals(
 
 
 def json_body(schema: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
-    """What OpenAPI says of a body that is a JSON object."""
+    """Return the OpenAPI description of a body that is a JSON object."""
     content = {"application/json": {"schema": {"type": "object", **schema}}}
     return {"requestBody": {"required": required, "content": content}}
 
@@ -67,7 +67,7 @@ _BATCH: Final[dict[str, Any]] = {
 
 
 def ingest_router(store: Store, settings: ServerSettings, counters: Counters) -> APIRouter:
-    """The routes over a store that may write."""
+    """Make the routes that write, for a store with that right."""
     router = APIRouter(prefix="/v1", responses=ERRORS | BODY_ERRORS)
 
     def take(project: Project, batch: Batch, dropped: Dropped, session_id: str | None) -> Ingested:
@@ -114,7 +114,7 @@ def ingest_router(store: Store, settings: ServerSettings, counters: Counters) ->
 
 
 def _told(read: Callable[..., tuple[T, Dropped]], project: Project) -> Callable[[object], tuple[T, Dropped]]:
-    """The reader of a project's bodies, which tells what is not the wire as the sender's problem."""
+    """Make the reader of a project's bodies, which converts a `WireError` to a `Problem` 422."""
 
     def told(value: object) -> tuple[T, Dropped]:
         try:

@@ -1,4 +1,4 @@
-"""`POST /v1/traces`: spans of OpenTelemetry, as its exporters send them over HTTP."""
+"""`POST /v1/traces`: receive OpenTelemetry spans (OTLP over HTTP)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
 MAX_OTLP_BYTES: Final = 8 << 20
-"""Of an unpacked body: empty messages of two bytes take thirty times as much once they are read."""
+"""The limit of an unpacked body: empty messages of 2 bytes take 30 times as much memory when parsed."""
 
 _MAX_MESSAGES: Final = 500_000
 _SURELY_FEW_BYTES: Final = 1 << 20
@@ -51,11 +51,11 @@ _IDS: Final = ("traceId", "spanId", "parentSpanId", "trace_id", "span_id", "pare
 
 
 def read_request(media_type: str, body: bytes) -> ExportTraceServiceRequest:
-    """The message in a body.
+    """Parse the message in a body.
 
     Raises:
-        Problem: 400, it holds none.
-        MissingExtra: the library of the messages is not installed.
+        Problem: 400, the body is not such a message.
+        MissingExtra: the library with the message types is not installed.
     """
     with extra_needed():
         from google.protobuf.json_format import ParseDict, ParseError
@@ -78,10 +78,10 @@ def read_request(media_type: str, body: bytes) -> ExportTraceServiceRequest:
 
 
 def _holds_too_many(body: bytes, of_whole: Any) -> bool:
-    """Whether more messages are in a body than are read, each of which takes far more room than its bytes.
+    """Return whether a body has too many messages, each of which takes far more memory than its bytes.
 
     Raises:
-        ValueError, LookupError: it is no message.
+        ValueError, LookupError: the body is not a message.
     """
     count = 0
     waiting = [(0, len(body), of_whole)]
@@ -107,7 +107,7 @@ def _holds_too_many(body: bytes, of_whole: Any) -> bool:
 
 
 def _varint(body: bytes, at: int) -> tuple[int, int]:
-    """A number in protobuf's encoding, and where it ends."""
+    """Read a protobuf varint; return the number and the position after it."""
     value = body[at]
     at += 1
     if value < 0x80:
@@ -123,7 +123,7 @@ def _varint(body: bytes, at: int) -> tuple[int, int]:
 
 
 def write_answer(media_type: str, rejected: int, message: str) -> bytes:
-    """An ExportTraceServiceResponse; without a partial success where nothing is to be told."""
+    """Encode an ExportTraceServiceResponse, with a partial success only if there is something to report."""
     with extra_needed():
         from google.protobuf.json_format import MessageToDict
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -137,10 +137,10 @@ def write_answer(media_type: str, rejected: int, message: str) -> bytes:
 
 
 def _with_plain_ids(value: Any) -> None:
-    """Turns ids of OTLP's JSON, which are hexadecimal, into what protobuf's JSON has: base64.
+    """Convert the ids of OTLP's JSON from hexadecimal to base64, the form of protobuf's JSON.
 
     Raises:
-        ValueError: it is no object, or an id is no hexadecimal text.
+        ValueError: the value is not an object, or an id is not hexadecimal text.
     """
     if not isinstance(value, dict):
         raise ValueError("no object")  # noqa: TRY004 - a body, not an argument
@@ -154,7 +154,7 @@ def _with_plain_ids(value: Any) -> None:
 
 
 def _items(value: Any, *names: str) -> list[dict[str, Any]]:
-    """The objects in an array of an object; what is no such thing is left to the reader behind this."""
+    """Return the objects in an array of an object; other values are left to protobuf's parser."""
     if not isinstance(value, dict):
         return []
     found = [value.get(name) for name in names]
@@ -204,7 +204,7 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 
 
 def otlp_router(store: Store, settings: ServerSettings, counters: Counters) -> APIRouter:
-    """The route over a store that may write."""
+    """Make the route, for a store that may write."""
     router = APIRouter(prefix="/v1", responses=ERRORS | BODY_ERRORS)
 
     def take(project: Project, media_type: str, read: ReadSpans) -> bytes:
@@ -233,7 +233,7 @@ def otlp_router(store: Store, settings: ServerSettings, counters: Counters) -> A
 
 
 def _read(media_type: str, body: bytes) -> tuple[str, ReadSpans]:
-    """The type of a body, in which the answer is to be as well, and the spans in it."""
+    """Return the type of a body, which the response must have too, and its spans."""
     message = read_request(media_type, body)
     count = sum(len(scope.spans) for each in message.resource_spans for scope in each.scope_spans)
     if count > MAX_ITEMS:
@@ -243,7 +243,7 @@ def _read(media_type: str, body: bytes) -> tuple[str, ReadSpans]:
 
 
 def _told(read: ReadSpans) -> str:
-    """What the sender should know, in one sentence each; empty where there is nothing."""
+    """Return messages for the sender about rejected spans and dropped values; empty if there are none."""
     what = "1 span is" if read.rejected == 1 else f"{read.rejected:,} spans are"
     parts = [f"{what} none that can be stored: {read.problem}"] if read.rejected else []
     if read.dropped:
@@ -268,14 +268,14 @@ _STEP_TYPES: Final = {
     "embeddings": StepType.RETRIEVE,
     "retrieval": StepType.RETRIEVE,
     "plan": StepType.PLAN,
-    # spans of OpenInference say it so
+    # The names of OpenInference.
     "TOOL": StepType.TOOL,
     "LLM": StepType.RESPOND,
     "EMBEDDING": StepType.RETRIEVE,
     "RETRIEVER": StepType.RETRIEVE,
     "RERANKER": StepType.RETRIEVE,
 }
-"""By `gen_ai.operation.name`; other operations, such as `invoke_agent`, have no type of their own."""
+"""{`gen_ai.operation.name`: type of the step}; other operations, such as `invoke_agent`, have no type."""
 
 _NAMES: Final = {
     StepType.TOOL: ("gen_ai.tool.name", "tool.name"),
@@ -295,24 +295,24 @@ _LABELS: Final = frozenset(
 
 @dataclass(slots=True)
 class ReadSpans:
-    """What a body holds: runs as far as it tells of them, what was left out, and spans that are none."""
+    """The content of a body: runs, which may be partial, dropped values, and invalid spans."""
 
     runs: list[RunMessage] = field(default_factory=list)
     dropped: Dropped = field(default_factory=Dropped)
     rejected: int = 0
     problem: str = ""
-    """Why the first of the rejected ones is none."""
+    """Why the first rejected span is invalid."""
     spans: int = 0
 
 
 class _NoSpan(ValueError):
-    """A span without what every span has."""
+    """Raised for a span without a required value."""
 
 
 def read_spans(message: Any) -> ReadSpans:
-    """The runs that an ExportTraceServiceRequest tells of.
+    """Read the runs in an ExportTraceServiceRequest.
 
-    A span that comes again is the same step of the same run, whatever batch it comes in.
+    A repeated span is the same step of the same run, in whichever batch it is sent.
     """
     read = ReadSpans()
     allowed = AllowList()
@@ -364,7 +364,7 @@ def _add(traces: dict[str, RunParts], span: Any, service: Mapping[str, str], all
 def _whole_run(
     trace_id: str, span: Any, metadata: Mapping[str, Any], service: Mapping[str, str], times: tuple[int, int]
 ) -> RunMessage:
-    """What the span without a parent says of its run. Others say nothing: their order must not matter."""
+    """Read the run's values from its root span only, so that the order of spans does not matter."""
     agent = next((metadata[key] for key in _AGENT_NAMES if key in metadata), None)
     told = {"service": service.get("service.name"), "conversation": metadata.get("gen_ai.conversation.id")}
     status = RunStatus.FAILURE if span.status.code == _ERROR else RunStatus.SUCCESS
@@ -380,7 +380,7 @@ def _whole_run(
 
 
 def _service(attributes: Iterable[Any], allowed: AllowList) -> dict[str, str]:
-    """Name and version of the program; nothing else of a resource is kept: it names people and machines."""
+    """Read name and version of the program; other values of a resource may name people and hosts."""
     found: dict[str, str] = {}
     for each in attributes:
         if each.key in ("service.name", "service.version"):
@@ -391,7 +391,7 @@ def _service(attributes: Iterable[Any], allowed: AllowList) -> dict[str, str]:
 
 
 def _metadata(attributes: Mapping[str, Any], allowed: AllowList) -> dict[str, Any]:
-    """Numbers and flags under names that tell nothing, and the labels that are known; others are counted."""
+    """Return numbers and booleans with harmless names, and known labels; other values are counted."""
     numbers = {key: value for key, value in attributes.items() if not isinstance(value, (str, list))}
     kept = allowed.metadata(numbers, _SPAN) if numbers else {}
     for key, value in attributes.items():
@@ -408,7 +408,7 @@ def _metadata(attributes: Mapping[str, Any], allowed: AllowList) -> dict[str, An
 
 
 def _name(step_type: StepType, metadata: Mapping[str, Any], span_name: str, allowed: AllowList) -> str | None:
-    """What a step is called: its tool, model or agent, else the span's own name where that is a label."""
+    """Return the name of a step: its tool, model or agent, else the span's name if that is a label."""
     known = next((metadata[key] for key in _NAMES.get(step_type, _OTHER_NAMES) if key in metadata), None)
     if known is not None:
         return str(known)
@@ -416,7 +416,7 @@ def _name(step_type: StepType, metadata: Mapping[str, Any], span_name: str, allo
 
 
 def _error_type(events: Iterable[Any], metadata: Mapping[str, Any], allowed: AllowList) -> str | None:
-    """The class of the exception that ended a span; the texts of its events are left out."""
+    """Return the class of the exception that ended a span; the texts of its events are dropped."""
     found = metadata.get("error.type")
     for event in events:
         for each in event.attributes:
@@ -457,7 +457,7 @@ def _us(unix_ns: int, name: str) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """The value of an attribute: a text, number, flag or list of texts; None in a list for what is none."""
+    """Return an attribute's value: a text, number, boolean or list of texts, with None for other values."""
     kind = value.WhichOneof("value")
     if kind in ("string_value", "bool_value", "int_value", "double_value"):
         return getattr(value, kind)

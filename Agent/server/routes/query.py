@@ -1,6 +1,6 @@
-"""The routes that read: runs with their steps and failures, events, sessions, all of it in numbers, and why.
+"""The routes that read: runs with their steps and failures, events, sessions, counts and explanations.
 
-Why is the journey of an agent, errors that are one error, and what led to an event.
+The explanations are the journey of an agent, groups of equal errors, and the causes of an event.
 """
 
 from __future__ import annotations
@@ -73,15 +73,15 @@ _PARAMETERS: Final[dict[str, Any]] = {
     "since": Time,
     "until": Time,
 }
-"""What narrows a list, by its name in a request."""
+"""{name in a request: type} of the filters of lists."""
 Wanted = TypeVar("Wanted", RunFilter, EventFilter)
 
 
 def _reader_of(wanted: type[Wanted], names: str, **needed: Any) -> Callable[..., Wanted]:
-    """A dependency that reads these parameters of a request into a filter.
+    """Make a dependency that reads these parameters of a request into a filter.
 
     Args:
-        needed: the types of parameters that may not be missing, which come first.
+        needed: the types of required parameters, which come first in the signature.
     """
     types = needed | {name: _PARAMETERS[name] for name in names.split()}
 
@@ -93,7 +93,7 @@ def _reader_of(wanted: type[Wanted], names: str, **needed: Any) -> Callable[...,
             given[f"{name}_us"] = unix_us(name, given.pop(name))
         return wanted(**given)
 
-    # FastAPI asks what a function takes, and describes that.
+    # FastAPI reads and documents the parameters of this signature.
     defaults = {name: Parameter.empty if name in needed else None for name in types}
     parameters = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=defaults[name], annotation=of)
@@ -112,7 +112,7 @@ _errors_asked: Final = _reader_of(EventFilter, "session_uid run_id agent_id sinc
 
 
 def query_router(store: Store) -> APIRouter:
-    """The routes over a store that may only read."""
+    """Make the routes that read, for a read-only store."""
     router = APIRouter(prefix="/v1", responses=ERRORS)
     _add_run_routes(router, store)
     _add_other_routes(router, store)
@@ -227,26 +227,26 @@ def _add_explaining_routes(router: APIRouter, store: Store) -> None:
 
 
 _TRAIL_US: Final = 60_000_000
-"""How long after the event the end of a span that was open around it is looked for."""
+"""The time after an event within which the end of an enclosing span is searched, in microseconds."""
 _LAST_US: Final = 253_402_300_799_999_999
 _TEXTS: Final = frozenset({"error_id", "message_id", "direction", "sender", "outcome"})
-"""What the walk takes as text; a project that takes content may hold anything there."""
+"""Keys that the causality search expects to be texts; with content, a client may send any type."""
 
 
 def causes_of(
     store: Store, project: Project, session_uid: str, event_id: str, lookback_us: int
 ) -> list[dict[str, Any]] | None:
-    """The causes of an event, nearest first, recorded before inferred; None where the event is not stored.
+    """Find the causes of an event, nearest first, recorded before inferred; None if the event is not stored.
 
     Args:
-        store: is asked.
-        project: whose data it is.
-        session_uid: of the event.
-        event_id: its id in the session.
-        lookback_us: nothing further back is a cause.
+        store: the store with the events.
+        project: the project of the event.
+        session_uid: the session of the event.
+        event_id: the event's id in the session.
+        lookback_us: the maximum time between a cause and the event.
 
     Returns:
-        Rows of the store with `edge`, `hops` and `inferred_hops`, as `causality.chain` has them.
+        Rows of the store with `edge`, `hops` and `inferred_hops`, as in `causality.chain`.
     """
     session_uid = str(uuid.UUID(session_uid))
     found = store.events_by_id(project, session_uid, [event_id])
@@ -263,7 +263,7 @@ def causes_of(
 
 
 class _StoredLinks(FilledWindow):
-    """A window over a stretch of a stored session."""
+    """A window over a time range of a stored session."""
 
     def __init__(
         self, store: Store, project: Project, session_uid: str, since_us: int, until_us: int
@@ -275,7 +275,7 @@ class _StoredLinks(FilledWindow):
         self._since_us, self._until_us = since_us, until_us
 
     def take(self, found: Iterable[dict[str, Any]]) -> None:
-        """Takes in rows of the store."""
+        """Add rows of the store to the window."""
         rows = {each["event_id"]: each for each in found}
         self.stored = rows | self.stored
         self.add([_row(each) for each in rows.values()])
@@ -297,7 +297,7 @@ class _StoredLinks(FilledWindow):
 
 
 def _row(stored: Mapping[str, Any]) -> Row:
-    """A row of the store as the walk has events."""
+    """Convert a row of the store to the form that the causality search uses."""
     body = dict(stored["body"])
     message, state = body.pop("message", None), body.pop("state", None)
     extra = {key: value for key, value in body.items() if key not in _TEXTS or isinstance(value, str)}

@@ -1,4 +1,4 @@
-"""The routes of checkpoints and replays: list, make, show and delete, continue from one, read the result."""
+"""The routes of checkpoints and replays: list, create, read and delete checkpoints; replay; get results."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ _CHECKPOINT_BODY: Final[dict[str, Any]] = {
 
 
 def checkpoint_router(replays: Replays) -> APIRouter:
-    """The routes over a store of replays."""
+    """Make the routes of checkpoints."""
     router = APIRouter(prefix="/api", responses=ERRORS | NOT_FOUND)
     store, settings, lists = replays.store, replays.settings, partial(add_list, router)
 
@@ -106,7 +106,8 @@ def checkpoint_router(replays: Replays) -> APIRouter:
         else:
             future = await run_in_threadpool(replays.begin_making, project, trace_id)
             waiting = asyncio.wrap_future(future)
-            # where nobody waits any more, the next request is told what came of it
+            # After a timeout nobody awaits this future: the next request gets the result, so ignore errors
+            # here.
             waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
             ended, _ = await asyncio.wait({waiting}, timeout=wait_s)
             response.headers["Location"] = f"/api/traces/{quote(trace_id, safe='')}/checkpoints"
@@ -145,10 +146,10 @@ def checkpoint_router(replays: Replays) -> APIRouter:
 
 
 def _checked_checkpoint(value: object) -> dict[str, Any]:
-    """What a body says.
+    """Check the body of a request for checkpoints.
 
     Raises:
-        Problem: 422 with the place in it that is wrong.
+        Problem: 422 with the path of the error.
     """
     if not isinstance(value, dict):
         raise Problem(422, "the body is not an object", remedy='send {"auto": true}')
@@ -212,7 +213,7 @@ Wait = Annotated[
 
 
 def replay_router(replays: Replays) -> APIRouter:
-    """The routes over a store of replays."""
+    """Make the routes of replays."""
     router = APIRouter(prefix="/api", responses=ERRORS | NOT_FOUND)
     store, settings, lists = replays.store, replays.settings, partial(add_list, router)
 
@@ -287,10 +288,10 @@ def replay_router(replays: Replays) -> APIRouter:
 
 
 def _checked(value: object, longest_s: float) -> dict[str, Any]:
-    """What a body asks for, as `ReplayConfig` takes it.
+    """Check the body of a replay request, and return the arguments of `ReplayConfig`.
 
     Raises:
-        Problem: 422 with the place in it that is wrong.
+        Problem: 422 with the path of the error.
     """
     if not isinstance(value, dict):
         raise Problem(422, "the body is not an object", remedy='send {"dry_run": true}, or nothing')

@@ -1,4 +1,4 @@
-"""What the service answers, as OpenAPI tells it, and how a row of the database becomes one of these."""
+"""The models of the service's responses for OpenAPI, and the conversion of database rows to responses."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _LAST_US: Final = 253_402_300_800_000_000  # the first microsecond of the year 1
 T = TypeVar("T")
 
 Shown = dict[str, Any]
-"""An item of a list as it goes into JSON, with the keys of its model, which a test holds equal.
+"""An item of a list as a dict for JSON; a test checks that its keys equal those of its model.
 
-A page may hold a thousand, and to make and check a model for each took most of the time of an answer.
+A page may have 1,000 items, and making and validating a model for each took most of the time of a response.
 """
 
 
@@ -43,7 +43,7 @@ class ErrorAnswer(BaseModel):
 
 
 def refusals(texts: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
-    """Answers of 400 and above as routes declare them: what each status says."""
+    """Return the declaration of error responses of a route, from a description of each status."""
     return {status: {"model": ErrorAnswer, "description": text} for status, text in texts.items()}
 
 
@@ -58,7 +58,7 @@ ERRORS: Final = refusals(
         503: "The database does not answer; retry the same request.",
     }
 )
-"""What any route may answer beside what it is for."""
+"""The error responses that any route may return."""
 
 
 class HealthAnswer(BaseModel):
@@ -286,13 +286,13 @@ class CountsAnswer(BaseModel):
 
 
 def shape_of(model: type[BaseModel], **columns: str | None) -> Callable[[Mapping[str, Any]], Shown]:
-    """What makes an item of a row: each field of its model is the column of that name.
+    """Make a function that converts a row to an item: each field of the model is the column of that name.
 
-    A field that ends in `_at` is the column that ends in `_us`, and such a column becomes text.
+    A field that ends in `_at` is the column that ends in `_us`, and such a column is converted to text.
 
     Args:
-        model: of the item.
-        columns: for fields, the columns of other names; None for one that the caller puts in.
+        model: the model of the item.
+        columns: {field: its column} for other names; None for a field that the caller adds.
     """
     fields = {
         name: f"{name.removesuffix('_at')}_us" if name.endswith("_at") else name
@@ -321,31 +321,31 @@ _error_group = shape_of(
 
 
 def run_answer(row: Mapping[str, Any]) -> Shown:
-    """A run as it is answered."""
+    """Convert a row to a run of a response."""
     return _run(row) | {"duration_ms": elapsed_ms(row["started_us"], row["ended_us"])}
 
 
 def event_answer(row: Mapping[str, Any]) -> Shown:
-    """An event as it is answered."""
+    """Convert a row to an event of a response."""
     level = LEVEL_NAMES.get(row["severity"], "INFO")
     return _event(row) | {"level": level, "causes": row["causes"] or []}
 
 
 def journey_step_answer(row: Mapping[str, Any]) -> Shown:
-    """A step of a journey as it is answered."""
+    """Convert a row to a step of a journey."""
     between = {"started_at": _time(row["started_us"]), "gap_ms": row["gap_ms"], "missing": row["missing"]}
     return event_answer(row) | between
 
 
 def error_group_answer(row: Mapping[str, Any]) -> Shown:
-    """Errors of one fingerprint as they are answered."""
+    """Convert a row to a group of errors."""
     session_uid = str(uuid.UUID(row["session_uid"]))
     example = {"session_uid": session_uid, "event_id": row["event_id"], "run_id": row["run_id"]}
     return _error_group(row) | {"example": example}
 
 
 def cause_answer(row: Mapping[str, Any]) -> Shown:
-    """A cause as it is answered."""
+    """Convert a row to a cause of an event."""
     ended_us, duration_ms = row["ts_us"], row["duration_ms"] if row["span_id"] else None
     started_us = ended_us if ended_us is None or not duration_ms else ended_us - round(duration_ms * 1000)
     walked = {name: row[name] for name in ("edge", "hops", "inferred_hops")}
@@ -353,7 +353,7 @@ def cause_answer(row: Mapping[str, Any]) -> Shown:
 
 
 def _time(unix_us: int | None) -> str | None:
-    """None as well for what no calendar here holds."""
+    """Format a time; None if it is unknown or outside the years 1970 to 9999."""
     return format_timestamp(unix_us) if unix_us is not None and 0 <= unix_us < _LAST_US else None
 
 
@@ -468,21 +468,21 @@ _listed_replay = shape_of(ListedReplayAnswer, trace_id="run_id")
 
 
 def checkpoint_answer(row: Mapping[str, Any]) -> Shown:
-    """A checkpoint as lists show it."""
+    """Convert a row to a checkpoint of a list."""
     item = _checkpoint(row)
-    if not row["saved_us"]:  # the state before the first step, which was given and not saved
+    if not row["saved_us"]:  # the state before the first step was given, not saved
         item["saved_at"] = None
     return item
 
 
 def whole_checkpoint_answer(row: Mapping[str, Any]) -> WholeCheckpointAnswer:
-    """A checkpoint with its state."""
+    """Convert a row to a checkpoint with its state."""
     state, types = orjson.loads(row["state"]), orjson.loads(row["state_types"])
     return WholeCheckpointAnswer(**checkpoint_answer(row), state=state, state_types=types)
 
 
 def listed_replay_answer(row: Mapping[str, Any], now_us: int) -> Shown:
-    """A replay as lists show it."""
+    """Convert a row to a replay of a list; one past its due time is shown as interrupted."""
     status = row["status"]
     problem = None if row["problem"] is None else orjson.loads(row["problem"])
     if status == RUNNING_REPLAY and now_us > row["due_us"]:
@@ -493,7 +493,7 @@ def listed_replay_answer(row: Mapping[str, Any], now_us: int) -> Shown:
 
 
 def replay_answer(row: Mapping[str, Any], now_us: int) -> ReplayAnswer:
-    """A replay with what it gave."""
+    """Convert a row to a replay with its result."""
     result = None if row["result"] is None else orjson.loads(row["result"])
     return ReplayAnswer(**listed_replay_answer(row, now_us), result=result)
 
@@ -515,16 +515,16 @@ Cursor = Annotated[
 
 
 def plain_uid(text: str | None) -> str | None:
-    """A UUID as the database has it, however it was written."""
+    """Return a UUID in the database's form, from any form of it."""
     return None if text is None else str(uuid.UUID(text))
 
 
 def unix_us(name: str, text: str | None) -> int | None:
-    """The time in a parameter; Problem 422 where it holds none."""
+    """Parse the time in a parameter; Problem 422 if it is not one."""
     if text is None:
         return None
     try:
-        # a plus in a URL that was not escaped arrives as a blank
+        # An unescaped plus sign in a URL is received as a space.
         return parse_timestamp(text.strip().replace(" +", "+").replace(" ", "+" if "T" in text else " "))
     except (ValueError, OverflowError):
         raise Problem(
@@ -533,7 +533,7 @@ def unix_us(name: str, text: str | None) -> int | None:
 
 
 def page_answer(page: Page, shape: Callable[[Any], Shown]) -> Response:
-    """The page as JSON, each row in its shape: the answer itself, which nothing else looks through again."""
+    """Make the JSON response of a page with converted rows; FastAPI does not validate it again."""
     told = {"items": [shape(row) for row in page.items], "next_cursor": page.next_cursor}
     return Response(orjson.dumps(told), media_type="application/json")
 
@@ -541,5 +541,5 @@ def page_answer(page: Page, shape: Callable[[Any], Shown]) -> Response:
 def add_list(
     router: APIRouter, path: str, item: Any, summary: str, **more: Any
 ) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
-    """A route that answers pages, whose items OpenAPI describes by that model."""
+    """Add a route that returns pages; OpenAPI describes their items by this model."""
     return router.get(path, summary=summary, response_model=PageAnswer[item], **more)
