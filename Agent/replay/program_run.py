@@ -1,7 +1,7 @@
-"""Runs the recorded program again where its actions, called one by one, prove nothing.
+"""Runs the whole recorded program again if calling its actions one by one proves nothing.
 
-Code that is not traced may change what agents read between their actions. No recording has all of that; the
-program does. `judged_by_program` compares what further runs of it record with the recording.
+Untraced code may change what agents read between their actions. A recording does not contain all of that
+code, but the program does. `judged_by_program` records the program again, and compares the recordings.
 """
 
 from __future__ import annotations
@@ -37,47 +37,47 @@ from Agent.replay.worker.jobs import Job, run_job
 from Agent.tree.files.session import SessionInfo
 
 _RUNS = 2
-"""How many runs have to agree: each has other times, draws without a seed, and another order of sets."""
+"""How many runs have to agree; each has other times, other unseeded draws and another order of sets."""
 _TIMES_SLOWER = 5
 _AT_LEAST_S = 60.0
 _PROGRAM = Job("program", "Agent.replay.worker.program:run_program")
 _MOST_FILES = 2_000
 _MOST_BYTES = 64 << 20
-"""Up to so much in its directory a program runs in a copy, in which it may write."""
+"""The size limit of the working directory for a run in a copy of it, where the program may write."""
 _END_US = 1_000_000
-"""How long after its recording ended a program may have written files."""
+"""How long after the end of its recording a program may still have written files."""
 _SETTINGS = ("level", "redact", "capture", "state")
-"""What the environment may have said of how to record."""
+"""The recording settings that environment variables can set."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramRun:
-    """What another run of the program recorded, beside the recording."""
+    """Another run of the program, and its comparison with the recording."""
 
     session: Path
     comparison: RunComparison
     code: Mapping[str, str]
-    """`agent.method` to the digest of the code that ran."""
+    """{`agent.method`: digest of the code that ran}."""
     is_sound: bool
-    """Whether all that it recorded is there."""
+    """Whether its recording has no losses and no damage."""
     refused: tuple[str, ...]
-    """What it asked for and did not get."""
+    """The accesses that it was refused, such as network access."""
     failure: str
     found_changed_files: bool
     """Whether it asked for files that were written while the program was recorded, and got others or none."""
     chance: str
-    """A digest of the generators of the process as they ended: a seed makes it the same each time."""
+    """A digest of the process's random generators at the end; equal in every run if they are seeded."""
     unseeded: tuple[str, ...]
-    """Where it made generators without a seed."""
+    """The places where it made generators without a seed."""
 
     @property
     def divergence(self) -> RunDivergence | None:
-        """Where it differs first from the recording."""
+        """The first difference from the recording."""
         return self.comparison.divergence
 
     @property
     def obstacle(self) -> str:
-        """Why it does not tell, or did not get as far as the recorded one."""
+        """Why the run proves nothing, or ended earlier than the recorded one."""
         unseen = [*self.comparison.not_compared, *self.comparison.unseen]
         if unseen:
             return f"{', '.join(unseen[:3])} cannot be compared"
@@ -88,11 +88,11 @@ class ProgramRun:
         )
 
     def did_otherwise(self, *, is_concurrent: bool) -> bool:
-        """Whether it differs as changed code makes it differ, and not as what it was refused.
+        """Whether changed code can be the cause of the difference, rather than refused accesses or files.
 
         Args:
-            is_concurrent: actions ran at the same time, whose order alone may change which come, and with
-                which arguments.
+            is_concurrent: whether actions ran at the same time, so that their order alone may change which
+                actions run and with which arguments.
         """
         found = self.divergence
         if found is None or self.refused or self.found_changed_files:
@@ -112,11 +112,11 @@ def judged_by_program(
     timeout_seconds: float | None = None,
     stop: StopEvent | None = None,
 ) -> ReplayOutcome | None:
-    """What comes of running the recorded program again; None where that tells no more than the outcome.
+    """Run the recorded program again, and return the new outcome; None if that proves no more.
 
-    Two runs that record what the recording has prove that the program does the same. If code changed, runs
-    that agree with each other and not with the recording prove that it does not: two, or three where actions
-    ran at the same time.
+    If two runs record the same as the recording, the program does the same. If code changed, runs that agree
+    with each other and differ from the recording prove a difference: two runs, or three if actions ran at
+    the same time.
     """
     info = session_info(session)
     program = _program(session, info, target)
@@ -173,24 +173,24 @@ def judged_by_program(
 
 
 class _Left(NamedTuple):
-    """What runs that recorded the same events left otherwise than the recorded one."""
+    """Referenced objects that ended differently in runs that recorded the same events."""
 
     why: str
     divergence: RunDivergence | None = None
-    """The first such content that is one in the recording and another in all runs."""
+    """The first content that is the same in all runs and differs from the recording."""
 
 
 class _End(NamedTuple):
-    """How something ended that a field with references to objects leads to."""
+    """The final content of an object that a field refers to."""
 
     event_id: str
-    """Of the agent's last state."""
+    """The event of the agent's final state."""
     digest: str | None
-    """None where the recording has none: it was made before there were any, or the content cannot be read."""
+    """None if the recording is older than such digests, or the content could not be read."""
 
 
 def _ends_of(events: Iterable[Event]) -> dict[tuple[str, str], _End]:
-    """What fields with references to objects lead to as a session ends, by agent and field."""
+    """Return the final contents of objects that fields refer to, by agent and field."""
     found: dict[tuple[str, str], _End] = {}
     for event in events:
         if event.kind != "state" or event.agent_id is None:
@@ -201,10 +201,12 @@ def _ends_of(events: Iterable[Event]) -> dict[tuple[str, str], _End]:
 
 
 def _left_otherwise(recording: Recording, runs: Sequence[ProgramRun], *, may_differ: bool) -> _Left | None:
-    """What the runs left otherwise; None where that is nothing.
+    """Return the first referenced object that ended differently; None if all ended as recorded.
 
     Args:
-        may_differ: whether code changed. Where none did, what is another one in each run counts as chance.
+        recording: the recording.
+        runs: the runs, which recorded the same events.
+        may_differ: whether code changed. If not, a content that varies between runs is ignored as random.
     """
     unknown = None
     others = [_ends_of(open_reader(run.session).events()) for run in runs]
@@ -231,7 +233,7 @@ def _left_otherwise(recording: Recording, runs: Sequence[ProgramRun], *, may_dif
 
 
 def _program(session: Path, info: SessionInfo | None, target: str) -> Path | None:
-    """The file that was run, if it lies here, beside the target's module."""
+    """Return the recorded script if it exists in the directory from which the target is imported."""
     script = recorded_script(session, info)
     if script is None or script.suffix != ".py":
         return None
@@ -245,7 +247,7 @@ def _program(session: Path, info: SessionInfo | None, target: str) -> Path | Non
 
 
 def _patience_s(info: SessionInfo) -> float:
-    """How long a run may take, by how long it took when it was recorded."""
+    """Return the time limit of a run in seconds, from the duration of the recorded one."""
     if info.ended_at is None:
         return _AT_LEAST_S
     took_us = parse_timestamp(info.ended_at) - parse_timestamp(info.started_at)
@@ -260,7 +262,7 @@ def _run(
     timeout_seconds: float,
     stop: StopEvent | None,
 ) -> ProgramRun | str:
-    """Run the program once, and compare; or why that is not possible."""
+    """Run the program once, and compare its recording; return why if that is not possible."""
     settings = {name: info.configuration[name] for name in _SETTINGS if name in info.configuration}
     directory.mkdir()
     here = Path.cwd()
@@ -312,9 +314,9 @@ class _Copy(NamedTuple):
 
 
 def _copied(source: Path, copy: Path, session: Path, info: SessionInfo) -> _Copy | None:
-    """Copy the working directory, without what was recorded or written meanwhile; None if it is too large.
+    """Copy the working directory without files written during the recording; None if it is too large.
 
-    Links are copied as links, through which nothing outside is written to.
+    The trace root is left out too. Symbolic links are copied as links.
     """
     left_out = {session.parent.resolve(), session.resolve()}
     until = info.ended_at or info.started_at
@@ -350,14 +352,14 @@ def _copied(source: Path, copy: Path, session: Path, info: SessionInfo) -> _Copy
 
 
 def _runs_same_code(run: ProgramRun, outcome: ReplayOutcome) -> bool:
-    """Whether the program runs the code that the target gives."""
+    """Whether the program ran the same code as the target's objects."""
     return all(run.code.get(name) == each["replayed"] for name, each in outcome.code.items())
 
 
 def _identical(
     outcome: ReplayOutcome, recording: Recording, program: Path, first: RunComparison
 ) -> ReplayOutcome:
-    """The outcome of runs that recorded the same again, but for what the comparison notes."""
+    """Return the outcome of runs that recorded the same again; notes of the comparison become normalisers."""
     proved, plan = _of_program(outcome, recording)
     proved.normalisers = list(first.notes)
     counts = proved.counts
@@ -384,11 +386,11 @@ def _diverged(
     found: RunDivergence,
     runs: Sequence[ProgramRun],
 ) -> ReplayOutcome:
-    """The outcome of runs of changed code that recorded the same, and something else than the recording."""
+    """Return the outcome of runs of changed code that agree with each other and differ from the recording."""
     proved, plan = _of_program(outcome, recording)
     differing = next((event for event in recording.events if event.id == found.event_a), None)
     own = [action for action in plan.actions if action.agent_id == found.agent_id] or plan.actions
-    # An event that the recording lacks comes behind all that its agent did.
+    # An event that the recording lacks is placed at the agent's last action.
     action = own[-1]
     if differing is not None:
         place = order_key(differing)
@@ -424,7 +426,7 @@ def _why(outcome: ReplayOutcome) -> str:
 
 
 def _of_program(outcome: ReplayOutcome, recording: Recording) -> tuple[ReplayOutcome, Plan]:
-    """An outcome for all agents, with what does not depend on how it was found out."""
+    """Return an outcome for all agents with the facts of the given one that still hold, and the plan."""
     agents = frozenset(recording.agents)
     plan = make_plan(recording, agents, agents)
     proved = ReplayOutcome(
@@ -446,7 +448,7 @@ def _of_program(outcome: ReplayOutcome, recording: Recording) -> tuple[ReplayOut
 
 
 def _unseeded(found: Sequence[ProgramRun]) -> str:
-    """Why what it draws may be other the next time; "" if it draws from seeded generators alone."""
+    """Return why the program's draws may vary; "" if it draws only from seeded generators."""
     places = next((run.unseeded for run in found if run.unseeded), ())
     if places:
         return f"it makes a generator without a seed ({places[0]})"

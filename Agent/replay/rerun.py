@@ -1,7 +1,7 @@
-"""`replay_run`: finds the run and its target, starts the child process that replays it, and reports.
+"""`replay_run`: find the run and its target, replay it in a worker process, and report.
 
-The child runs under another hash seed, with the caller's directory and import path, and without network
-access.
+The worker runs with another hash seed, with the caller's directory and import path, and by default without
+network access.
 """
 
 from __future__ import annotations
@@ -56,54 +56,54 @@ from Agent.tree.layout import DIRECTORY_MODE, run_dir
 
 ROOT_RUN = "root"
 _HASH_SEEDS = 2
-"""How many other hash seeds a difference without changed code has to come through: two members of a set
-stand in the same order under half of all seeds."""
+"""Under how many other hash seeds a difference without changed code must recur: one seed in two puts two
+members of a set in the same order."""
 _THREADS = "threads, "
-"""What begins the text of `ReplayOutcome.unsteady` that names where threads were begun."""
+"""The prefix of the text in `ReplayOutcome.unsteady` that names the places where threads were started."""
 _STATE = "state."
 _SAME_ORDERS = 3
-"""How many replays have to end at the same difference where threads may have an order of their own."""
+"""How many replays must end at the same difference if the order of threads may vary."""
 _MOST_ORDERS = 6
 _SEEDED = {"random", "numpy.random", UNADOPTED}
 """Sources that a program may have seeded."""
 _MOST_ALONE = 12
-"""How many agents are replayed alone where their order is unknown."""
+"""How many agents are replayed alone if their order is unknown."""
 _CLOCK_SHIFTS_S = (40 * 86_400 + 5 * 3_600 + 61, 3 * 365 * 86_400 + 3_599)
-"""How far ahead the clocks of libraries are in further replays: other days, hours, and years."""
+"""How far ahead the clocks of libraries are in further replays: another hour, day, month and year."""
 _GREEN = {Verdict.IDENTICAL, Verdict.EQUIVALENT}
 _Replayed: TypeAlias = tuple[ReplayOutcome, str, str]
-"""What a replay gave, with its two outputs."""
+"""The outcome of a replay, its stdout and its stderr."""
 _OnceMore: TypeAlias = Callable[[str], _Replayed]
-"""Replays another time, with turns as in `Driver`."""
+"""Replays once more, with the argument `turns` as in `Driver`."""
 _REPLAY = Job("replay", "Agent.replay.worker.workbench:replay")
 
 
 @dataclass(frozen=True, slots=True)
 class RedriveOptions:
-    """How to replay a run, apart from what and with which code."""
+    """Options of a replay, besides the run and the target."""
 
     timeout_seconds: float | None = None
     normaliser: Normaliser | None = None
     network: bool = False
     agents: Collection[str] | None = None
-    """Of what the target gives, only these: the others answer from the recording."""
+    """The agents to replay among the target's objects; other agents' calls get recorded responses."""
     asked_for: str | None = None
-    """With `agents`: the agent that the target is asked for, as it was for the whole of the run."""
+    """With `agents`: the agent id that is passed to the target, the same as for the whole run."""
     stop: Event | None = None
-    """Another thread sets it to end the child process."""
+    """Another thread sets it to end the worker process."""
     ignore: Collection[str] = ()
-    """Fields that take no part: `field`, `agent.field`, or patterns of them."""
+    """Fields that are not compared: `field`, `agent.field`, or patterns of them."""
     strict_factory: bool = False
-    """A first state that the factory made otherwise than it was recorded is a difference."""
+    """Treat a first state that the target built differently as a difference."""
     no_writes: bool = False
     """Refuse to open existing files for writing."""
     keep_going: int = 0
-    """How many differences to look for behind the first one."""
+    """How many differences to look for after the first one."""
     program: bool = False
-    """Run the recorded program again as a whole where calls of its actions prove nothing."""
+    """Run the whole recorded program again if calling its actions one by one proves nothing."""
 
 
-def replay_run(  # noqa: PLR0913 - each is a question of its own
+def replay_run(  # noqa: PLR0913 - each is a separate option
     run: RunRef = "last",
     target: Target | None = None,
     root: str | os.PathLike[str] | None = None,
@@ -123,10 +123,10 @@ def replay_run(  # noqa: PLR0913 - each is a question of its own
 
     Args:
         run: "last", a session's id, a unique prefix of it or its path, each optionally with `/agent_id`.
-        target: `module:factory`, or such a function; default: the one that the session remembers.
+        target: `module:factory`, or such a function; the default is the target recorded in the session.
         root: the trace root; default: the configured one, then ./trace.
         agent_id: the one agent to replay, if `run` does not name one.
-        timeout_seconds: then the child process is killed and the verdict is UNVERIFIED.
+        timeout_seconds: after this the worker process is killed, and the verdict is UNVERIFIED.
         normaliser: differences to allow; if one is used, the verdict is EQUIVALENT at best.
         network: whether replayed code may use the network; if it does, the verdict is EQUIVALENT at best.
         ignore: fields to ignore: `field`, `agent.field`, or patterns of them; the report names them.
@@ -134,13 +134,13 @@ def replay_run(  # noqa: PLR0913 - each is a question of its own
         no_writes: whether to refuse to open existing files for writing.
         keep_going: how many differences to look for after the first one.
         pdb: whether to replay once more in this terminal, with the debugger at the step that differs.
-        program: whether the recorded program may be run again as a whole where calls of its actions prove
+        program: whether the whole recorded program may be run again if calling its actions one by one proves
             nothing; see `program_run.py`.
 
     Raises:
         SessionNotFound, AgentNotFound: the run does not exist.
-        ReplayError: it has no action that can be replayed.
-        TargetNotGiven: no target was given, and the session remembers none.
+        ReplayError: the run has no action that can be replayed.
+        TargetNotGiven: no target was given, and the session has none.
         TargetNotFound: the target cannot be imported.
         UsageError: the target is not an importable name, or there is no terminal for the debugger.
     """
@@ -172,10 +172,10 @@ def replay_run(  # noqa: PLR0913 - each is a question of its own
 
 
 def ignored_names(ignore: Collection[str]) -> tuple[str, ...]:
-    """The patterns of fields to ignore, each once.
+    """Return the distinct patterns of fields to ignore.
 
     Raises:
-        UsageError: it is one text, or a pattern is empty.
+        UsageError: `ignore` is a single text, or a pattern is empty.
     """
     if isinstance(ignore, str) or not all(isinstance(each, str) and each for each in ignore):
         raise UsageError(f"ignore is {ignore!r}", remedy='give a list of names of fields, such as ["cache"]')
@@ -195,7 +195,7 @@ def _check_is_driven(run: RunRef, root: str | os.PathLike[str] | None) -> None:
 
 
 def check_holds_actions(reference: RunReference, events: Iterable[RecordedEvent]) -> None:
-    """Raise ReplayError, with alternatives, if there is nothing to replay among the events of the run."""
+    """Raise ReplayError, which names alternatives, if the events contain no action."""
     if not any(event.kind in ACTION_KINDS for event in events):
         raise ReplayError(
             "no action is recorded here, so there is nothing to replay",
@@ -213,12 +213,15 @@ def drive_again(
     *,
     with_others: bool = False,
 ) -> ReplayReport:
-    """Replay an existing run in a child process, and report.
+    """Replay an existing run in worker processes, and report.
 
     Args:
-        worker: forks for it; without one a new process is started.
-        with_others: replay the whole session where one agent alone proves nothing, since it reads what
-            others change.
+        reference: the run.
+        target: `module:factory`.
+        options: how to replay it.
+        worker: a process that forks for each replay; by default a new process is started.
+        with_others: whether to replay the whole session if one agent alone proves nothing because others may
+            change what it reads.
 
     Raises:
         TargetNotFound: the target cannot be imported.
@@ -292,7 +295,7 @@ def drive_again(
 
 
 def _may_come_of_others(outcome: ReplayOutcome) -> bool:
-    """Whether what comes of one agent alone may be nothing but that the others did not run."""
+    """Whether the outcome of one agent alone may be due only to the other agents not running."""
     verdict = judge(outcome)[0]
     if verdict is not Verdict.DIVERGED:
         return verdict is Verdict.UNVERIFIED and outcome.counts.driven > 0
@@ -301,42 +304,42 @@ def _may_come_of_others(outcome: ReplayOutcome) -> bool:
 
 
 def _may_come_of_program(outcome: ReplayOutcome, options: RedriveOptions) -> bool:
-    """Whether a run of the whole program may tell what calls of its actions do not."""
+    """Whether a run of the whole program may prove more than calls of its actions."""
     is_plain = (
         options.normaliser in {None, Normaliser()} and not options.ignore and not options.strict_factory
     )
-    # A program may seed what its agents draw from; how it ended tells.
+    # The program itself may seed these generators, which `program_run.py` checks by their final states.
     reads = [read for read in outcome.sources if not (read.is_of_library or read.source in _SEEDED)]
     if not is_plain or reads or outcome.unseen_fields or outcome.scope != "whole":
         return False
     if outcome.set_by_factory:
-        return False  # which the program may not do
+        return False  # the program may not set these attributes
     if judge(outcome)[0] is Verdict.DIVERGED:
         return _may_come_of_outside(outcome) or _is_unchanged(outcome)
     if judge(outcome)[0] in _GREEN:
-        # Recorded calls with recorded arguments hide a scheduler that would make other calls, and a world
-        # that is compared by name.
+        # Replaying recorded calls cannot show that a changed scheduler would make other calls, or that
+        # objects that are compared by name changed.
         return bool(outcome.changed_code or outcome.changed_modules)
     return outcome.counts.driven > 0 or outcome.is_waiting
 
 
 def _may_come_of_outside(outcome: ReplayOutcome) -> bool:
-    """Whether nothing is proved, or untraced code wrote to what the agents hold, or ran beside them."""
+    """Whether nothing is proved, or untraced code may have changed what agents hold, or ran concurrently."""
     is_open = judge(outcome)[0] is Verdict.UNVERIFIED
     return is_open or bool(outcome.imposed or outcome.references or outcome.beside)
 
 
 def _is_unchanged(outcome: ReplayOutcome) -> bool:
-    """Whether a difference cannot come of the program's code, as far as the recording tells."""
+    """Whether the recording shows no changed code that could be the cause of the difference."""
     return outcome.is_same_code and not outcome.changed_modules
 
 
 def _one_by_one(whole: _Replayed, replay: Callable[[str], _Replayed]) -> _Replayed:
-    """What comes of agents that are each replayed alone; the whole where that proves no more.
+    """Replay each agent alone; return the whole's outcome if that proves no more.
 
-    Where the order in which agents acted together is unknown, it does not matter to one whose others answer
-    from the recording. The earliest difference counts. Where each agent does alone what it did, so do all of
-    them. Of many agents only the one at which the whole differed and those whose code changed are tried.
+    An unknown order of concurrent agents does not matter to an agent that runs alone, since the others' calls
+    get recorded responses. The earliest difference counts. If each agent alone matches the recording, so do
+    all. Of more than _MOST_ALONE agents, only the differing one and those with changed code are tried.
     """
     outcome = whole[0]
     first = [] if outcome.divergence is None else [outcome.divergence.agent_id]
@@ -359,7 +362,7 @@ def _one_by_one(whole: _Replayed, replay: Callable[[str], _Replayed]) -> _Replay
 
 
 def _place_of(found: Divergence | None) -> int:
-    """Where in the recording a difference is: events of a process are numbered in order."""
+    """Return a difference's place in the recording: its event's number, which counts within a process."""
     number = "" if found is None else found.event_id.rpartition("-")[2]
     return int(number) if number.isdecimal() else 0 if found is None else found.step
 
@@ -367,7 +370,7 @@ def _place_of(found: Divergence | None) -> int:
 def _checked(
     reference: RunReference, target: str, options: RedriveOptions, worker: Worker | None
 ) -> _Replayed:
-    """Replay, and once more wherever a difference or its absence may have come by chance."""
+    """Replay, and repeat the replay if a difference or its absence may be random."""
     outcome, stdout, stderr = _in_child(reference, target, options, worker, {})
     is_written = any(WRITTEN_OUTSIDE in name for name in outcome.references)
     reads_others = is_written or reference.agent_id is not None or bool(outcome.answered)
@@ -382,13 +385,14 @@ def _checked(
     is_changed = outcome.changed_code or outcome.changed_modules
     if outcome.has_held and is_changed and judge(outcome)[0] in _GREEN:
         _check_holds(outcome, once_more("free")[0])
-    # Where no code changed, it may be the order of a set; forks of one process have one hash seed.
+    # Without changed code, the order of a set may be the cause. Forks of one process share a hash seed, so
+    # only a new process can show that.
     looks_at_hashes = outcome.is_same_code and launches_anew()
     has_threads = any(each.startswith(_THREADS) for each in outcome.unsteady)
     may_agree = has_threads and outcome.is_same_code
     may_change = reads_others or outcome.unsteady or outcome.is_same_code
     if may_agree or (may_change and judge(outcome)[0] is Verdict.DIVERGED):
-        # To look at every field that is read takes time, and where nothing differs it changes nothing.
+        # Watching every field that is read is slow, and without a difference it cannot change the verdict.
         if looks_at_hashes:
             worker = None
         again = once_more("", look_at_fields=reads_others or outcome.is_same_code)
@@ -415,10 +419,11 @@ def _checked(
 
 
 def _check_holds(outcome: ReplayOutcome, free: ReplayOutcome) -> None:
-    """Say that changed code proves nothing by an order that it would not have come to by itself.
+    """Add a reason if changed code agrees only because its actions were held to the recorded order.
 
     Args:
-        free: what came of actions that go on behind an `await` once they can.
+        outcome: the replay in which actions continued after an `await` in the recorded order.
+        free: a replay in which they continued as soon as they could.
     """
     if judge(free)[0] is Verdict.DIVERGED and free.divergence is not None:
         outcome.reason(
@@ -430,11 +435,13 @@ def _check_holds(outcome: ReplayOutcome, free: ReplayOutcome) -> None:
 def _check_is_steady(
     outcome: ReplayOutcome, again: ReplayOutcome, once_more: _OnceMore, *, looks_at_hashes: bool
 ) -> None:
-    """Doubt a difference that is another one in another replay.
+    """Add a doubt if the difference changes between replays.
 
     Args:
-        again: what the second replay gave.
-        looks_at_hashes: look under one more hash seed, too.
+        outcome: the first replay; receives the doubt.
+        again: the outcome of the second replay.
+        once_more: replays once more.
+        looks_at_hashes: whether to replay under one more hash seed.
     """
     for _ in range(_HASH_SEEDS - 1 if looks_at_hashes else 0):
         if again.divergence != outcome.divergence:
@@ -452,11 +459,10 @@ def _check_is_steady(
 
 
 def _look_at_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replayed]) -> None:
-    """Take back that libraries read clocks and chance, where nothing depends on what they read.
+    """Remove libraries' unrecorded reads from the outcome if nothing compared depends on them.
 
-    A framework makes ids and times of its own, of which nothing that is compared may come. That is shown:
-    with clocks that are years apart and with other draws, replays have to come to the same as this one. What
-    the user's own code reads counts in any case.
+    A framework makes ids and times for itself. Further replays, with clocks days and years ahead and other
+    draws, must have the same outcome as this one. Reads of the user's own code always count.
     """
     reads = outcome.sources
     is_alone = bool(reads) and all(read.is_of_library for read in reads)
@@ -479,9 +485,9 @@ def _look_at_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replaye
 
 
 def _made_by_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replayed]) -> str | None:
-    """The field with a digest alone that differs because of what libraries read from clocks and chance.
+    """Return the field, recorded only as a digest, that differs because of libraries' unrecorded reads.
 
-    Under another clock the digest is another one again.
+    That is the case if the digest changes again under another clock; else None.
     """
     found, reads = outcome.divergence, outcome.sources
     is_alone = bool(reads) and all(read.is_of_library for read in reads)
@@ -494,7 +500,7 @@ def _made_by_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replaye
 
 
 def _tell_left_out(outcome: ReplayOutcome, names: str) -> None:
-    """Say which fields are not compared; where code changed, nobody knows whether it changed these."""
+    """Report fields that are not compared: as a reason if changed code may affect them, else as a remark."""
     told = (
         f"{names}: not compared; there is a digest alone, and what installed libraries read from clocks and "
         "chance is part of it, which is not recorded"
@@ -510,13 +516,13 @@ def _is_digest_of_field(found: Divergence) -> bool:
 
 
 def _in_form(outcome: ReplayOutcome) -> Divergence | None:
-    """The difference without the ids and times of libraries, which are others in each replay."""
+    """Return the difference with ids and times masked, since those of libraries vary between replays."""
     found = outcome.divergence
     return None if found is None else replace(found, replayed=form_of(found.replayed))
 
 
 def _changes(outcome: ReplayOutcome) -> str:
-    """Why a difference proves nothing that is another one in each replay."""
+    """Return the doubt about a difference that may vary between replays."""
     return (
         "the difference may be another one in each replay, because of: "
         + "; ".join(outcome.unsteady[:3])
@@ -525,14 +531,15 @@ def _changes(outcome: ReplayOutcome) -> str:
 
 
 def _in_other_orders_of_threads(tried: tuple[_Replayed, _Replayed], once_more: _OnceMore) -> _Replayed:
-    """What comes of a difference where an action began threads, which have an order of their own each time.
+    """Replay until the outcome of actions that start threads is clear, since their order varies.
 
-    An order in which nothing differs is as good as the recorded one, where no code changed. Otherwise the
-    replay counts that agrees with most of the recording, once `_SAME_ORDERS` of them end at its difference:
-    those that ended before it only came to another order there.
+    Without changed code, an order in which nothing differs is as good as the recorded one. Otherwise the
+    replay that agrees with the most steps counts, once `_SAME_ORDERS` replays end at its difference; replays
+    that ended earlier merely had another order there. After `_MOST_ORDERS` replays a doubt is added.
 
     Args:
         tried: the first two replays.
+        once_more: replays once more.
     """
     found = list(tried)
     first = found[0][0]
@@ -557,9 +564,9 @@ def _in_other_orders_of_threads(tried: tuple[_Replayed, _Replayed], once_more: _
 
 
 def _without_order(options: RedriveOptions, found: Divergence | None) -> RedriveOptions:
-    """Options under which a difference shows that is more than the order in which threads did things.
+    """Return options that ignore order, so that only other differences between threads remain.
 
-    In an object of which the recording has a digest alone nobody can tell, so its field is left out.
+    A digest cannot be compared without regard to order, so a field that is recorded only as one is ignored.
     """
     normaliser = replace(options.normaliser or Normaliser(), order=True)
     if found is None or not _is_digest_of_field(found):
@@ -569,10 +576,12 @@ def _without_order(options: RedriveOptions, found: Divergence | None) -> Redrive
 
 
 def _beyond_order(found: _Replayed, once_more: _OnceMore) -> _Replayed:
-    """What comes of a difference among threads that may be nothing but a rare order in the recording.
+    """Check whether a difference with threads is more than a rare order in the recording.
+
+    A difference that occurs twice without regard to order counts; else a doubt is added.
 
     Args:
-        found: each replay ended at its difference.
+        found: the replay whose difference recurred.
         once_more: replays without regard to order.
     """
     seen = [found]
@@ -589,22 +598,24 @@ def _beyond_order(found: _Replayed, once_more: _OnceMore) -> _Replayed:
 
 
 def _leaving_out(found: Divergence | None) -> str:
-    """What to do about a field that is another in each replay."""
+    """Return the hint to ignore a field that varies between replays; "" for other differences."""
     if found is None or not found.field.startswith(_STATE):
         return ""
     return f"; if the field does not matter: --ignore {found.field.removeprefix(_STATE)}"
 
 
 def _in_other_turns(first: _Replayed, once_more: _OnceMore, *, is_whole: bool) -> _Replayed:
-    """What comes of a difference among actions that ran at the same time, once they take turns otherwise.
+    """Replay concurrent actions in other orders, and return the outcome that counts.
 
-    The recording does not tell to the microsecond which of them began first. An order in which nothing
-    differs is as good as the recorded one. A difference counts where one action after the other gives the
-    same, or, where code changed, agrees with less of the recording or cannot come to an end, and where the
-    recording tells which turns they took.
+    The recording does not show exactly which of them began first. An order in which nothing differs is as
+    good as the recorded one. A difference counts if running the actions one after the other gives the same
+    one. With changed code and all agents, it also counts if that run differs earlier or never ends, or if the
+    recording has the turns. Otherwise a doubt is added.
 
     Args:
-        is_whole: whether all agents are replayed: the turns of one alone may depend on the others.
+        first: the first replay.
+        once_more: replays in another order.
+        is_whole: whether all agents are replayed; the turns of one alone may depend on the others.
     """
     has_paused = first[0].has_paused
     for turns in ("prompt", "loose", "sequential"):
@@ -631,7 +642,7 @@ def _in_other_turns(first: _Replayed, once_more: _OnceMore, *, is_whole: bool) -
 
 
 def _agreed_steps(outcome: ReplayOutcome) -> int:
-    """How far a replay went as recorded; 0 where it ended without a difference."""
+    """Return how many steps agreed before the difference; 0 if nothing differs."""
     return 0 if outcome.divergence is None else outcome.divergence.step - 1
 
 
@@ -642,7 +653,7 @@ def _in_child(
     worker: Worker | None,
     more: dict[str, Any],
 ) -> tuple[ReplayOutcome, str, str]:
-    """Replay in a worker process; `more` is what else the request says."""
+    """Replay in a worker process; `more` is added to the request."""
     request = {**_request(reference, target, options), **more}
     run = None if worker is None else worker.run
     result = run_job(_REPLAY, request, options.timeout_seconds, options.stop, run)
@@ -655,7 +666,7 @@ def _in_child(
 
 
 def _request(reference: RunReference, target: str, options: RedriveOptions) -> dict[str, Any]:
-    """What the worker process is asked for."""
+    """Build the request for the worker process."""
     return {
         "session": str(reference.session.absolute()),
         "agent_id": reference.agent_id,
@@ -679,7 +690,7 @@ def make_replay_directory(session: Path, run_id: str = ROOT_RUN) -> Path | None:
         for directory in (*reversed(path.parents[:3]), path):
             directory.mkdir(mode=DIRECTORY_MODE, exist_ok=directory is not path)
     except OSError:
-        return None  # `_keep` says so in the report
+        return None  # `_keep` adds a remark to the report
     return path
 
 
@@ -692,7 +703,7 @@ def _keep(report: ReplayReport) -> None:
 
 
 def keep_json(path: Path, value: object) -> str:
-    """Write a file of a replay's directory, private; what the system says if it refuses."""
+    """Write a JSON file with permissions for its owner only; return the error text, "" on success."""
     try:
         replace_file(
             path, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str)

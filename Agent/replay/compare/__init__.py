@@ -1,1 +1,1 @@
-"""The one comparison of recorded and replayed values, events and outcomes."""
+"""Comparison of recorded and replayed values and events, and the outcome of a replay."""

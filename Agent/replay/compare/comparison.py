@@ -1,6 +1,6 @@
-"""Exact comparison of two recorded values, including tags: where they first differ, and how they agree.
+"""Exact comparison of two recorded values with type tags: the first difference, and how they agree.
 
-Both sides are tagged JSON as in events, so redacted or cut values are compared in that form.
+Both sides are tagged JSON as in events, so redacted or truncated values are compared in that form.
 `emitted_events.py` compares whole events with this.
 """
 
@@ -29,7 +29,7 @@ _OF_NAMES = frozenset({"dataclass", "pydantic", "namedtuple"})
 _REDACTED = "/redacted"
 _OF_CUTS = frozenset({"head", "digest", "unseen"})
 SOMEWHERE_INSIDE = ", changed somewhere inside"
-"""Ends the text of an object whose content differs from the recorded one; where is not in the recording."""
+"""Suffix for an object whose content differs somewhere that the recording does not show."""
 _MAX_SHOWN_CHARS = 400
 _SCRIPT = re.compile(r"\b__main__\b")
 _MOST_UNORDERED = 2_000
@@ -43,17 +43,17 @@ class Recorded(NamedTuple):
     pointer: str
 
     def part(self, name: str) -> Recorded:
-        """What a mapping has under a name."""
+        """Return a mapping's value under a key."""
         return Recorded(self.value[name], self.types, f"{self.pointer}/{escape(name)}")
 
 
 def in_payload(event: Event, name: str) -> Recorded:
-    """What the payload of an event has under a name; None where it has nothing."""
+    """Return an event's payload value under a name; its value is None if it is missing."""
     return Recorded(event.extra.get(name), event.types or {}, f"/extra/{escape(name)}")
 
 
 def as_captured(captured: tuple[bytes, Mapping[str, str] | None], pointer: str) -> Recorded:
-    """Values by name, as a pipeline's capture gives them for that pointer."""
+    """Wrap values by name that a pipeline's capture encoded for a pointer."""
     body, types = captured
     return Recorded(orjson.loads(b"{" + body + b"}"), types or {}, pointer)
 
@@ -72,19 +72,19 @@ class Agreement:
     """Values that agree without being byte-equal, and values that could not be compared."""
 
     redacted: int = 0
-    """Values that are hidden on both sides."""
+    """The number of values that are redacted on both sides."""
     identifiers: int = 0
-    """Ids of events that are other ones in every run and stand for the same event."""
+    """The number of ids that differ in every run but refer to the same event."""
     comparable: int = 0
-    """Values without a codec whose content is equal."""
+    """The number of values without a codec whose content is equal."""
     unseen: dict[str, str] = field(default_factory=dict)
-    """Pointers of values that one side could not see, and why."""
+    """{JSON Pointer: why one side could not see the value}."""
     older: set[str] = field(default_factory=set)
-    """Pointers of values that were recorded before content had a digest."""
+    """JSON Pointers of values that were recorded before content digests existed."""
     references: dict[str, str] = field(default_factory=dict)
-    """Pointers of what is compared by name, and that name."""
+    """{JSON Pointer: name} of values that are compared by name."""
     handles: dict[str, str] = field(default_factory=dict)
-    """Pointers of what belongs to its process, and which kind of thing it is."""
+    """{JSON Pointer: kind} of values that belong to their process, such as locks and files."""
 
     def take(self, other: Agreement) -> None:
         """Add the agreement of another comparison."""
@@ -109,14 +109,14 @@ class _Absent:
 
 ABSENT = _Absent()
 NAMES_OF_PAYLOADS = ("", "/args", "/fields", "/changed", "/init", "/init/args")
-"""Mappings of an event's payload whose keys are names: of keys of ours, of parameters, of fields."""
+"""JSON Pointers of mappings in an event's payload whose order of keys does not matter."""
 NAMES_OF_STATE = ("", "/set")
 NAMES = ("",)
 OLDER = "recorded before content digests: record the program again to compare it"
 
 
 class _EveryMapping(frozenset[str]):
-    """Stands for the pointers of all mappings, of which the order of keys then says nothing."""
+    """Contains every JSON Pointer, so that the order of keys is ignored in every mapping."""
 
     def __contains__(self, _pointer: object) -> bool:
         return True
@@ -127,37 +127,37 @@ SameId = Callable[[str, str], bool]
 
 
 class ComparedFields(Protocol):
-    """Which fields of agents take part, and what comparing them could not see; `drive.states` has it."""
+    """Selects the compared fields of agents, and collects what could not be compared; see `drive.states`."""
 
     def kept(
         self, agent_id: str, fields: Mapping[str, Any], types: Mapping[str, str], pointer: str
     ) -> dict[str, Any]:
-        """Those of the fields that are compared."""
+        """Return the fields that are compared."""
 
     def leaves_out(self, agent_id: str, name: str, *tags: str | None) -> bool:
-        """Whether a field takes no part."""
+        """Whether a field is not compared."""
 
     def note(self, agent_id: str, name: str, found: Agreement) -> None:
-        """Keep what a comparison of one field could not see."""
+        """Store what could not be compared in one field."""
 
     def note_state(self, agent_id: str, found: Agreement) -> None:
-        """Keep what a comparison of changed fields could not see."""
+        """Store what could not be compared in the fields that an action changed."""
 
     def note_value(self, what: str, found: Agreement) -> None:
-        """Keep what a comparison of another value could not see."""
+        """Store what could not be compared in another value."""
 
 
 class Comparison:
-    """Compares values; collects in `agreement` what it had to ignore.
+    """Compares values; collects in `agreement` what it could not compare exactly.
 
     Args:
         main_module: the name under which this process imported the program that was `__main__` during
             recording, or None.
-        same_id: tells whether a recorded and a replayed text are ids of the same event.
+        same_id: whether a recorded and a replayed text are ids of the same event.
         normaliser: differences to allow; default: none.
-        scripts: names of modules that are `__main__` where they run, on either side.
+        scripts: names of modules that may be `__main__` on either side.
         fields: which fields of agents to compare; None compares all.
-        made: what installed libraries made in this replay, which may differ.
+        made: values that installed libraries made in this replay, which may differ.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class Comparison:
         self.overlooked = Overlooked(normaliser or Normaliser(), made)
         self.main_module = main_module
         self.passes_code = False
-        """Whether values are equal that differ by nothing but code that they hold."""
+        """Whether values that differ only in the code they contain count as equal."""
         self._same_id = same_id
         self._names: Collection[str] = ()
 
@@ -215,7 +215,7 @@ class Comparison:
         return self._walk(one, other, "")
 
     def _are_same_bytes(self, recorded: Recorded, replayed: Recorded) -> bool:
-        """Tell whether two values are byte-equal with nothing to note; False means unknown."""
+        """Whether two values are byte-equal with nothing to note; False means unknown."""
         kind = type(recorded.value)
         if (kind is not dict and kind is not list) or type(replayed.value) is not kind:
             return False
@@ -225,13 +225,13 @@ class Comparison:
                 return False
         try:
             raw = orjson.dumps(recorded.value)
-            # Tokens are left to the walk, which counts them: the verdict is then EQUIVALENT at best.
+            # Redaction tokens must be counted (the verdict is then EQUIVALENT at best), which `_walk` does.
             return raw == orjson.dumps(replayed.value) and b"[redacted:" not in raw
         except (orjson.JSONEncodeError, RecursionError):
             return False
 
     def same_ids(self, recorded: Sequence[str], replayed: Sequence[str]) -> bool:
-        """Tell whether two lists of event ids name the same events."""
+        """Whether two lists of event ids name the same events."""
         return len(recorded) == len(replayed) and all(
             one == other or (self._same_id is not None and self._same_id(one, other))
             for one, other in zip(recorded, replayed, strict=True)
@@ -256,7 +256,7 @@ class Comparison:
             return self._dict(one, other, path, has_order=path not in self._names)
         if type(one) is list:
             return self._list(one, other, path)
-        # Floats by their text, so that NaN equals NaN and 0.0 differs from -0.0.
+        # Compare floats by their text, so that NaN equals NaN and 0.0 differs from -0.0.
         same = repr(one) == repr(other) if type(one) is float else one == other
         same = same or (_is_number(one) and self.overlooked.number(one, other))
         return None if same else Difference(path, one, other)
@@ -275,7 +275,7 @@ class Comparison:
         return Difference(path, *differing_pieces(one, other, _MAX_SHOWN_CHARS))
 
     def _is_name_of_script(self, one: str, other: str) -> bool:
-        """Whether two texts differ only in what the script calls itself, as `__name__` and a `repr` tell."""
+        """Whether two texts differ only in the script's module name, as in `__name__` or a `repr`."""
         return self.main_module is not None and _SCRIPT.sub(self.main_module, one) == other
 
     def _tagged(self, one: Any, other: Any, path: str) -> Difference | None:
@@ -285,7 +285,7 @@ class Comparison:
             return Difference(path, _shown_with_tag(one), _shown_with_tag(other))
         name = one.tag.partition(":")[0]
         if name == "numpy.Generator" and type(one.node) is dict and type(other.node) is dict:
-            # Only `spawn` looks at the seed, and it stays the factory's: a state can be put back, a seed not.
+            # A replay can restore a generator's state but not its seed, which only `spawn` uses.
             return self._walk(_without(one.node, "seed"), _without(other.node, "seed"), path)
         if name == "opaque":
             return self._opaque(one.node, other.node, path)
@@ -302,14 +302,14 @@ class Comparison:
         return self._walk(one.node, other.node, path)
 
     def _is_one_tag(self, one: str, other: str) -> bool:
-        """Whether two tags are the same, but for what a script's module is called."""
+        """Whether two tags are equal except for a script's module name."""
         return one == other or bool(self._scripts and self._of_main(one) == self._of_main(other))
 
     def _of_main(self, tag: str) -> str:
         return re.sub(rf":(?:[\w.]+\.)?(?:{self._scripts})\.", ":__main__.", tag, count=1)
 
     def _opaque(self, one: Any, other: Any, path: str) -> Difference | None:
-        """Compare what stands for two values without a codec."""
+        """Compare the recorded forms of two values without a codec."""
         left, right = _content(one), _content(other)
         for content in (left, right):
             if content.kind is OpaqueKind.UNSEEN:
@@ -339,7 +339,7 @@ class Comparison:
         return self._digests(one, other, path)
 
     def _inside_object(self, one: Any, other: Any, path: str) -> Difference:
-        """Two objects with other contents: the plain attribute that differs, where the recording shows it."""
+        """Return the plain attribute in which two objects differ, or else the whole objects."""
         held = (one.get("attributes"), other.get("attributes"))
         is_one_class = self._walk(one.get("class"), other.get("class"), path) is None
         if is_one_class and all(type(each) is dict for each in held):
@@ -373,7 +373,7 @@ class Comparison:
         return None
 
     def _differ_in_made(self, one: Any, other: Any) -> bool:
-        """Whether two contents differ in nothing but ids and moments that libraries made."""
+        """Whether two contents differ only in ids and times that libraries made."""
         rest, made, other_made = one.get("without_made"), one.get("made"), other.get("made")
         if rest is None or rest != other.get("without_made") or type(made) is not list:
             return False
@@ -384,7 +384,7 @@ class Comparison:
         return False
 
     def _cut(self, one: Any, other: Any, path: str) -> Difference | None:
-        """Compare what stands for two values that were too large to be kept whole."""
+        """Compare the recorded forms of two values that were too large to record whole."""
         if type(one) is not dict or type(other) is not dict:
             return Difference(path, shown(one), shown(other))
         rest, other_rest = ({k: v for k, v in each.items() if k not in _OF_CUTS} for each in (one, other))
@@ -396,7 +396,7 @@ class Comparison:
             return None
         left, right = str(one.get("digest", "")), str(other.get("digest", ""))
         if ":" not in left and left != right.partition(":")[2]:
-            # Digests of texts and bytes are made as they were; of containers they are not.
+            # Old digests, without an algorithm, are still comparable for texts and bytes, not for containers.
             self.agreement.older.add(path)
             return None
         if left.rpartition(":")[2] == right.rpartition(":")[2]:
@@ -421,7 +421,7 @@ class Comparison:
         return self._order(list(one), list(other), path) if has_order else None
 
     def _order(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
-        """Compare the order of two mappings' keys, which are the same ones."""
+        """Compare the order of keys of two mappings that have the same keys."""
         if one == other:
             return None
         if self.overlooked.normaliser.order:
@@ -443,7 +443,7 @@ class Comparison:
         return None
 
     def _are_members(self, one: list[Any], other: list[Any]) -> bool:
-        """Whether each value of one list has its counterpart somewhere in the other."""
+        """Whether two lists have the same members in any order; False for more than _MOST_UNORDERED."""
         if len(one) != len(other) or len(one) > _MOST_UNORDERED:
             return False
         free = list(other)
@@ -455,7 +455,7 @@ class Comparison:
         return True
 
     def _agree(self, one: Any, other: Any) -> bool:
-        """Whether two values agree; where they do not, nothing of the try is kept."""
+        """Whether two values agree; if not, everything collected by this attempt is discarded."""
         mark = self.mark()
         if self._walk(one, other, "") is None:
             return True
@@ -463,7 +463,7 @@ class Comparison:
         return False
 
     def mark(self) -> tuple[Agreement, Any]:
-        """Return the state of `agreement`, to return to after a failed attempt."""
+        """Return a copy of what was collected so far, for `go_back` after a failed attempt."""
         kept = self.agreement
         copy = replace(
             kept,
@@ -475,7 +475,7 @@ class Comparison:
         return copy, self.overlooked.mark()
 
     def passes_code_from_here(self, compare_again: Callable[[], object | None]) -> bool:
-        """Whether nothing differs but code that values hold; from here on that is no difference."""
+        """Whether only code in values differs; if so, such differences are ignored from now on."""
         if self.passes_code:
             return False
         mark = self.mark()
@@ -521,7 +521,7 @@ class Comparison:
         for key, other_key in zip(_only_in(left, right), _only_in(right, left), strict=False):
             name, other_name = left[key][0], right[other_key][0]
             if _is_object(name) and _is_object(other_name):
-                # An object that serves as a key has changed: its attribute says more than a missing key.
+                # An object used as a key has changed: report its attribute rather than a missing key.
                 found = self._walk(name, other_name, f"{path}/{escape(_name_of(name))}")
                 if found is not None:
                     return found
@@ -540,14 +540,14 @@ class Comparison:
         return self._order(names, [_name_of(left[key][0]) for key in right], path)
 
     def _agreeing_keys(self, one: dict[Any, Any], other: dict[Any, Any]) -> dict[Any, Any]:
-        """Keys that are written differently and agree all the same, as two tokens for a secret do.
+        """Match keys that differ in text but agree, such as two tokens of a secret.
 
         Args:
-            one: the recorded keys, each under what stands for it alone.
-            other: the replayed keys, likewise.
+            one: the recorded keys, by a unique form of each.
+            other: the replayed keys, by a unique form of each.
 
         Returns:
-            What stands for a recorded key, by what stands for the replayed one.
+            {form of the replayed key: form of the recorded key}; empty if not all of them can be matched.
         """
         if one.keys() == other.keys():
             return {}
@@ -571,12 +571,12 @@ class _FormOfContent(NamedTuple):
 
 
 def _version_in(algorithm: str) -> str:
-    """The version of Python whose code a digest is over, `c1/3.11`; "" for a digest that holds no code."""
+    """Return the Python version in a digest's algorithm (`c1/3.11`); "" for a digest without code."""
     return algorithm.removesuffix(_REDACTED).partition("/")[2]
 
 
 def _content(form: Any) -> _FormOfContent:
-    """What a recorded form says of the content of its value."""
+    """Return the kind and text that describe the content of a value without a codec."""
     if type(form) is dict:
         for kind in OpaqueKind:
             if type(form.get(kind)) is str:
@@ -585,19 +585,19 @@ def _content(form: Any) -> _FormOfContent:
 
 
 def _shown_object(form: Any) -> Any:
-    """A value without a codec for people: what it is, its plain attributes, and its content's digest."""
+    """Return a value without a codec as text: class, plain attributes and content digest."""
     text = object_text(form)
     digest = form.get("digest")
     return text if digest is None else f"{text} (content {str(digest).rpartition(':')[2]})"
 
 
 def _shown_place(form: Mapping[str, Any]) -> str:
-    """Whether an object stands elsewhere in the same value, too."""
+    """Return in words where the same object occurs elsewhere in the value, or that it does not."""
     return f"the object at {form['same_as'] or 'the top'}" if "same_as" in form else "an object of its own"
 
 
 def _tags_below(recorded: Recorded) -> dict[str, str] | None:
-    """The tags of a value by their places in it; None where equal values with such tags may differ."""
+    """Return the tags of a value by relative pointer; None if values with equal bytes may still differ."""
     start, below = recorded.pointer, recorded.pointer + "/"
     tags = {
         at[len(start) :]: tag for at, tag in recorded.types.items() if at == start or at.startswith(below)
@@ -629,14 +629,12 @@ def _without_redaction(value: Any) -> Any:
 
 
 def _key(value: Any) -> bytes:
-    """An order of members and keys that hash order has no part in."""
+    """Return a sort key for set members and mapping keys that does not depend on hash order."""
     return canonical_bytes(plain(value, with_tags=True))
 
 
-"""The pairs of a mapping by what tells their keys apart."""
-
-
 def _by_key(pairs: list[Any]) -> dict[bytes, tuple[Any, Any]]:
+    """Return the (key, value) pairs of a mapping by `_key` of the key."""
     found: dict[bytes, tuple[Any, Any]] = {}
     for pair in pairs:
         if type(pair) is list and len(pair) == 2:
@@ -647,7 +645,7 @@ def _by_key(pairs: list[Any]) -> dict[bytes, tuple[Any, Any]]:
 
 
 def _only_in(one: dict[bytes, Any], other: dict[bytes, Any]) -> list[bytes]:
-    """The keys of the first mapping that the second one lacks, in their order."""
+    """Return the keys of the first mapping that the second one lacks, in order."""
     return [key for key in one if key not in other] if one.keys() != other.keys() else []
 
 
@@ -661,7 +659,7 @@ def _name_of(key: Any) -> str:
 
 
 def plain(value: Any, *, with_tags: bool = False) -> Any:
-    """The folded value as plain JSON; tags are left out unless they are asked for."""
+    """Return a folded value as plain JSON, by default without tags."""
     if type(value) is _Tagged:
         node = plain(value.node, with_tags=with_tags)
         return {"tag": value.tag, "value": node} if with_tags else node
@@ -673,14 +671,14 @@ def plain(value: Any, *, with_tags: bool = False) -> Any:
 
 
 def _shown_with_tag(value: Any) -> Any:
-    """Where the kinds of two values differ, their contents alone would look the same."""
+    """Return a value with its tag, since values with different tags may have the same content."""
     if type(value) is _Tagged and not str(shown(value)).startswith("<"):
         return {"tag": value.tag, "value": shown(value)}
     return shown(value)
 
 
 def shown(value: Any) -> Any:
-    """Return a value as a report shows it: short plain JSON; a generator's state by its digest."""
+    """Return a value as a report shows it: shortened plain JSON; a generator's state as a digest."""
     if value is ABSENT:
         return "<absent>"
     if type(value) is _Tagged and value.tag.startswith(("random.", "numpy.Generator", "numpy.RandomState")):

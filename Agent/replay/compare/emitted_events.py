@@ -1,6 +1,6 @@
-"""What an action did besides returning: events in order, compared kind by kind and payload by payload.
+"""Comparison of an action's effects: the events inside it, in order, by kind and payload.
 
-Ids, times, durations and measured numbers differ in every run and take no part.
+Ids, times, durations and measured numbers differ in every run, and are not compared.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
     "context_entry": frozenset({"context_span"}),
     "context_exit": frozenset({"context_span"}),
     "throughput": frozenset({"duration_s", "per_second"}),
-    "state_change": frozenset({"writers", "ahead", "objects"}),  # a replay does not look for these
-    # Where an artifact came to lie depends on what else was kept in the run; its name and digest do not.
+    "state_change": frozenset({"writers", "ahead", "objects"}),  # a replay does not record these
+    # The path of an artifact depends on the run's other artifacts; its name and digest do not.
     "artifact.saved": frozenset({"path", "ref"}),
     "step.started": frozenset({"step_span"}),
     "step.finished": frozenset({"output_ref"}),
@@ -80,7 +80,7 @@ _HIDDEN = f"[redacted:{'0' * 16}]"
 
 
 def is_point(event: Event) -> bool:
-    """Whether all that an event says is the same in every run, but for when it was and in which span."""
+    """Whether an event has nothing that differs in every run, except its time."""
     return (
         event.span_id is None
         and event.state is None
@@ -92,9 +92,9 @@ def is_point(event: Event) -> bool:
 
 
 class Identifiers:
-    """Which ids of the recording and of the replay mean the same event.
+    """Matches ids of the recording with ids of the replay.
 
-    Two ids mean the same where they stand in the same event of one action, counted in order.
+    Two ids match if they belong to events with the same index within one action.
     """
 
     def __init__(self) -> None:
@@ -103,19 +103,19 @@ class Identifiers:
         self._replayed: dict[str, tuple[int, str]] = {}
 
     def begin(self, recorded: Sequence[Event]) -> None:
-        """An action begins that had these effects in the recording."""
+        """Begin an action with these recorded effects."""
         self._recorded = _places(recorded)
 
     def see(self, replayed: Sequence[Event]) -> None:
-        """These effects were seen so far in the replay."""
+        """Set the effects of the current action that the replay has produced so far."""
         self._replayed = _places(replayed)
 
     def knows(self, recorded: str) -> bool:
-        """Whether the text is an id of an event of the action that is being replayed."""
+        """Whether a text is a recorded id within the current action."""
         return recorded in self._recorded
 
     def same(self, recorded: str, replayed: str) -> bool:
-        """Whether the two are ids of the same event."""
+        """Whether two ids belong to the same event."""
         if self._pairs.get(recorded) == replayed:
             return True
         place = self._recorded.get(recorded)
@@ -125,11 +125,11 @@ class Identifiers:
         return True
 
     def pair(self, recorded: str, replayed: str) -> None:
-        """The two are ids of the same event."""
+        """Match two ids."""
         self._pairs[recorded] = replayed
 
     def end(self) -> None:
-        """The action agreed: what its ids mean holds from now on."""
+        """End an action that agreed: keep its matches for later actions."""
         by_place = {place: identity for identity, place in self._replayed.items()}
         for identity, place in self._recorded.items():
             if place in by_place:
@@ -156,14 +156,14 @@ class EffectDifference(NamedTuple):
     """An effect that differs."""
 
     place: str
-    """Which it is."""
+    """The effect's number and description."""
     difference: Difference
     agent_id: str
-    """Whose it is."""
+    """The agent of the effect; "" for none."""
 
     @property
     def field(self) -> str:
-        """What of an action differs: `state.<name>`, `result` or `args`, with the path inside; else ""."""
+        """The differing part of an action: `state.<name>`, `result` or `args`, with the path in it; or ""."""
         key, *rest = self.difference.path.removeprefix("/").split("/")
         if key == "state" and len(rest) > 1 and rest[0] == "set":
             key, rest = f"state.{unescape(rest[1])}", rest[2:]
@@ -175,7 +175,7 @@ class EffectDifference(NamedTuple):
 def effect_difference(
     recorded: Sequence[Event], replayed: Sequence[Event], comparison: Comparison
 ) -> EffectDifference | None:
-    """The first effect that differs; None if all agree.
+    """Return the first effect that differs; None if all agree.
 
     Args:
         recorded: the effects in the recording, in order.
@@ -198,16 +198,16 @@ def effect_difference(
 
 
 def describe(event: Event) -> str:
-    """An effect in a few words: kind, agent, and for an action its name."""
+    """Describe an effect in words: kind, name of the action, agent."""
     who = f" of {event.agent_id}" if event.agent_id is not None else ""
     what = event.extra.get("action_type") or event.extra.get("call") or event.extra.get("reason")
     if what == "gone" and event.kind == "state":
-        what = "exit"  # when an unused object goes is up to the collector
+        what = "exit"  # garbage collection may delete an unused object at any time
     return f"{event.kind}{f' {what}' if isinstance(what, str) else ''}{who}"
 
 
 def event_difference(one: Event, other: Event, comparison: Comparison) -> Difference | None:
-    """In what two events of one kind differ, times and measurements left out; None if in nothing."""
+    """Return the first difference of two events of one kind, except times and measurements; None if equal."""
     for name in ("level", "logger", "tick"):
         if getattr(one, name) != getattr(other, name):
             return Difference(f"/{name}", getattr(one, name), getattr(other, name))
@@ -241,7 +241,7 @@ UNCHANGED = "<unchanged>"
 
 
 def as_change(found: Difference) -> Difference:
-    """A difference of two `{"set": ..., "unset": ...}`: what one of them does not name stayed as it was."""
+    """Show a field that only one of two `{"set": ..., "unset": ...}` sets as unchanged on the other side."""
     if found.path.count("/") != 2 or not found.path.startswith("/set/"):
         return found
     absent = shown(ABSENT)
@@ -261,7 +261,7 @@ def _payload(event: Event, rules: ComparedFields | None = None) -> Recorded:
     if event.kind == "artifact.saved":
         rest = [payload.pop(name, None) for name in ("digest_compared", "digest_without_secrets")]
         if rest[1] is not None:
-            # Another recording has other tokens; the mark says that a secret takes no part.
+            # Tokens differ between recordings, so the digest without secrets is compared, marked as redacted.
             payload["digest"] = f"{_HIDDEN} {rest[1]}"
         if isinstance(payload.get("value_types"), dict):
             payload["value_types"] = _without_parts(payload["value_types"])
@@ -272,15 +272,15 @@ def _payload(event: Event, rules: ComparedFields | None = None) -> Recorded:
 
 
 def _without_parts(tags: Mapping[str, Any]) -> dict[str, Any]:
-    """The tags of values without those of what makes an object again: that is not its content."""
+    """Drop tags inside opaque values, which describe how to restore the object and not its content."""
     objects = tuple(f"{at}/" for at, tag in tags.items() if tag == "opaque")
     return {at: tag for at, tag in tags.items() if not at.startswith(objects)}
 
 
 def _hold_the_same(one: Event, other: Event) -> bool:
-    """Whether two artifacts hold the same but for descriptions of values without a codec, and secrets.
+    """Whether two artifacts are equal except for secrets and descriptions of values without a codec.
 
-    One that needs no digest of its own for that has that of its bytes.
+    An artifact without `digest_compared` is represented by the digest of its bytes.
     """
     digests = [event.extra.get("digest_compared") for event in (one, other)]
     if digests == [None, None]:
@@ -290,7 +290,7 @@ def _hold_the_same(one: Event, other: Event) -> bool:
 
 
 def _without_content(payload: Recorded) -> Recorded:
-    """The payload of an artifact without what depends on the bytes, but for the mark of a secret."""
+    """Drop size and digest from an artifact's payload, but keep the mark of a secret."""
     value = {key: item for key, item in payload.value.items() if key != "size_bytes"}
     is_marked = str(value["digest"]).startswith("[redacted:")
     value["digest"] = _HIDDEN if is_marked else None
@@ -298,7 +298,7 @@ def _without_content(payload: Recorded) -> Recorded:
 
 
 def _kept(types: Mapping[str, str] | None, pointer: str, kept: Mapping[str, Any]) -> dict[str, str]:
-    """The tags of what was kept."""
+    """Return the tags of the kept values."""
     below = pointer + "/"
     return {
         at: tag
@@ -308,7 +308,7 @@ def _kept(types: Mapping[str, str] | None, pointer: str, kept: Mapping[str, Any]
 
 
 def state_of(event: Event, rules: ComparedFields | None = None) -> Recorded:
-    """What an action changed of its agent's fields, those that take part."""
+    """Return the compared fields that an action changed."""
     state: Mapping[str, Any] = event.state or {"set": {}, "unset": []}
     types = event.types or {}
     changed = state.get("set")
@@ -320,6 +320,6 @@ def state_of(event: Event, rules: ComparedFields | None = None) -> Recorded:
 
 
 def sort_key(event: Event) -> tuple[str, bytes]:
-    """An order of effects that does not depend on when they happened."""
+    """Return a sort key for effects that does not depend on their time."""
     payload = _payload(event)
     return describe(event), canonical_bytes(payload.value, payload.types, payload.pointer)

@@ -1,8 +1,8 @@
-"""The ids and moments that installed libraries made in a replay, which are others in every run.
+"""The ids and times that installed libraries made in a replay, which differ in every run.
 
-What a library reads from a clock or draws for an id is not recorded. Where such a value is all that two texts
-or numbers differ by, they agree if the recorded one has the same form. `Overlooked` sees to it that each
-replayed id stands for one recorded id throughout; `rerun.py` replays twice more with other clocks and draws.
+A library's clock reads and draws for ids are not recorded. If two texts or numbers differ only in such
+values, they agree if the recorded value has the same form. `Overlooked` makes sure that each replayed id
+matches one recorded id throughout; `rerun.py` replays twice more with other clocks and draws.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _PIECES: Final = re.compile(
 
 
 class LibraryValues:
-    """Collects what libraries made; tells where a recorded and a replayed value differ in that alone."""
+    """Collects values that libraries made, and checks whether values differ only in those."""
 
     def __init__(self) -> None:
         self._ids: set[str] = set()
         self._seconds: set[str] = set()
-        """Moments by the second, in UTC, in local time and as they were made."""
+        """Times to the second, in UTC, in local time and in the library's own time zone."""
         self._numbers: set[float] = set()
         self._reads = 0
 
@@ -36,9 +36,9 @@ class LibraryValues:
         return bool(self._ids or self._numbers)
 
     def kept(self, value: T, clock_shift_s: int) -> T:
-        """What a library's read gives, from a clock that is so far ahead; it is kept.
+        """Collect and return a value that a library reads, moved ahead by `clock_shift_s` if it is a time.
 
-        A clock that is ahead gains with each read: two runs may measure the same duration, to the tick.
+        A shifted clock also gains _GAIN_US per read, so that two runs cannot measure the same duration.
         """
         moved: Any = value
         self._reads += 1
@@ -53,7 +53,7 @@ class LibraryValues:
         return moved  # type: ignore[no-any-return]
 
     def add(self, value: object) -> None:
-        """Keep bytes of chance, a moment, or a number of seconds."""
+        """Collect random bytes, a datetime, a number of seconds since 1970 (in any unit), or an id."""
         if isinstance(value, bytes):
             self._add_id(value.hex())
             if len(value) == 16:  # `uuid4` sets six of the bits
@@ -63,7 +63,7 @@ class LibraryValues:
             self._add_moment(value)
         elif isinstance(value, (int, float)):
             self._add_number(value)
-        else:  # an id of a library in compiled code
+        else:  # an id that a compiled library returned
             self._add_id(str(value).replace("-", "").lower())
 
     def _add_id(self, made: str) -> None:
@@ -84,9 +84,9 @@ class LibraryValues:
         self._add_number(moment.timestamp())
 
     def ids_apart(self, recorded: str, replayed: str) -> list[tuple[str, str]] | None:
-        """The ids in which two texts differ, each with the replayed one that stands for it.
+        """Return the (recorded, replayed) pairs of ids in which two texts differ.
 
-        None where the texts differ in more than ids and moments, or a replayed one is not a library's.
+        None if the texts differ in more than ids and times, or in one that is not a library's.
         """
         if not self or _PIECES.sub(_form, recorded) != _PIECES.sub(_form, replayed):
             return None
@@ -102,15 +102,15 @@ class LibraryValues:
         return apart if is_of_library else None
 
     def number(self, recorded: float, replayed: float) -> bool:
-        """Whether two numbers are moments, and the replayed one is a library's."""
+        """Whether two numbers are times in the same unit, and the replayed one is a library's."""
         return replayed in self._numbers and unit_of(recorded) == unit_of(replayed)
 
 
 def form_of(value: Any) -> str:
-    """A value as text, without its ids and moments: what two replays have in common."""
+    """Return a value as text with ids and times masked, which is equal in two replays."""
     return _PIECES.sub(_form, repr(value))
 
 
 def _form(piece: re.Match[str]) -> str:
-    """What has to agree of an id or a moment: which of the two it is, and its length."""
+    """Return the form in which two ids or times must agree: an id's length, or just a time."""
     return f"<id of {len(piece['id'])}>" if piece["id"] is not None else "<moment>"

@@ -1,7 +1,7 @@
-"""In what two values may differ and still count as equal: only what somebody declared.
+"""Declared differences in which two values may differ and still count as equal.
 
-`comparison.py` asks here where two leaves differ. What agrees only after that makes a replay EQUIVALENT,
-and the report counts it; nothing here is on by itself.
+`comparison.py` asks here if two leaves differ. A difference allowed here makes a replay EQUIVALENT, and the
+report counts it; every option is off by default.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _MADE_IDS: Final = ("uuid.",)
 
 
 class _Bindings(NamedTuple):
-    """Which recorded id stands for which replayed one."""
+    """The one-to-one matches of recorded and replayed ids, in both directions."""
 
     replayed: dict[str, str]
     recorded: dict[str, str]
 
 
 class _Mark(NamedTuple):
-    """What `Overlooked` holds at one moment."""
+    """A copy of the state of `Overlooked`."""
 
     counts: Counter[str]
     bound: _Bindings
@@ -52,13 +52,13 @@ class _Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Normaliser:
-    """What may differ between a recording and its replay; all of it is off unless it is asked for.
+    """The differences that are allowed between a recording and its replay; each is off by default.
 
     Args:
-        ids: UUIDs, ULIDs and hexadecimal ids of 16 digits and more, as long as each has one counterpart.
+        ids: UUIDs, ULIDs and hexadecimal ids of 16 to 64 digits, provided that they match one to one.
         times: dates and times, in texts, as values of `datetime`, and as numbers since 1970.
-        order: the order of lists and of what an action did; the same things must be there.
-        floats: how far numbers may be apart, relative to the larger one; 0 for not at all.
+        order: the order of lists and of an action's effects; the members must be the same.
+        floats: the allowed difference of numbers relative to the larger one; 0 for none.
         paths: the directories in absolute paths, and the names of temporary files.
     """
 
@@ -83,15 +83,15 @@ class Normaliser:
         )
 
     def to_object(self) -> dict[str, Any]:
-        """As a JSON object, without what is off."""
+        """Return the options that are on as a JSON object."""
         return {each.name: getattr(self, each.name) for each in fields(self) if getattr(self, each.name)}
 
     @classmethod
     def from_object(cls, stored: Mapping[str, Any]) -> Normaliser:
-        """Back from a JSON object.
+        """Restore a normaliser from a JSON object.
 
         Raises:
-            UsageError: it holds something that no normaliser has.
+            UsageError: an option is unknown or has a wrong type.
         """
         known = {each.name: type(each.default) for each in fields(cls)}
         for name, value in stored.items():
@@ -109,32 +109,32 @@ def _without_addresses(text: str) -> bytes:
 
 
 class Overlooked:
-    """What one comparison overlooked of what was declared, counted; ids keep their counterparts.
+    """Decides whether differing leaves count as equal, counts them, and keeps the matches of ids.
 
     Args:
-        normaliser: what may differ.
-        made: what installed libraries made in this replay.
+        normaliser: the allowed differences.
+        made: values that installed libraries made in this replay.
     """
 
     def __init__(self, normaliser: Normaliser, made: LibraryValues | None = None) -> None:
         self.normaliser = normaliser
         self.made = LibraryValues() if made is None else made
         self.of_libraries = 0
-        """How many values agree but for what libraries made."""
+        """The number of values that differ only in values that libraries made."""
         self.counts: Counter[str] = Counter()
         self._bound = _Bindings({}, {})
 
     def mark(self) -> _Mark:
-        """Where it stands now, to go back to after a try that failed."""
+        """Return a copy of the state, for `go_back` after a failed attempt."""
         bound = _Bindings(dict(self._bound.replayed), dict(self._bound.recorded))
         return _Mark(Counter(self.counts), bound, self.of_libraries)
 
     def go_back(self, mark: _Mark) -> None:
-        """Forget what was overlooked since then."""
+        """Restore the state of the mark."""
         self.counts, self._bound, self.of_libraries = mark
 
     def text(self, recorded: str, replayed: str) -> bool:
-        """Whether two texts that differ are equal but for what may differ; no two runs share addresses."""
+        """Whether two texts differ only in allowed ways; memory addresses may always differ."""
         if " at 0x" in recorded and _without_addresses(recorded) == _without_addresses(replayed):
             return True
         mark = self.mark()
@@ -158,7 +158,7 @@ class Overlooked:
         return True
 
     def number(self, recorded: Any, replayed: Any) -> bool:
-        """Whether two numbers that differ are near enough, or are both moments."""
+        """Whether two numbers differ only in allowed ways: within the tolerance, or both are times."""
         tolerance = self.normaliser.floats
         is_float = isinstance(recorded, float) or isinstance(replayed, float)
         if tolerance and is_float and math.isclose(recorded, replayed, rel_tol=tolerance, abs_tol=1e-300):
@@ -173,20 +173,20 @@ class Overlooked:
         return False
 
     def tagged(self, tag: str) -> bool:
-        """Whether any two values of that tag may stand for one another."""
+        """Whether any two values with this tag count as equal."""
         if self.normaliser.times and tag in _TIME_TAGS:
             self.counts["times"] += 1
             return True
         return False
 
     def excuses(self, source: str) -> str | None:
-        """What was declared that lets an unrecorded read of this source differ; None for nothing."""
+        """Return the option that allows an unrecorded read of this source to differ; None if none does."""
         if self.normaliser.times and source.startswith(_CLOCKS):
             return "times"
         return "ids" if self.normaliser.ids and source.startswith(_MADE_IDS) else None
 
     def told(self) -> list[str]:
-        """What was overlooked, in words."""
+        """Return the counted differences in words."""
         return [
             f"{count:,} {kind} that differ, as declared"
             for kind, count in sorted(self.counts.items())
@@ -194,12 +194,12 @@ class Overlooked:
         ]
 
     def _bind(self, recorded: str, replayed: str) -> bool:
-        """Whether the two ids may be each other's counterpart; from now on they are."""
+        """Match two ids; whether neither was matched with another id before."""
         known = self._bound.replayed.setdefault(recorded, replayed)
         return known == replayed and self._bound.recorded.setdefault(replayed, recorded) == recorded
 
     def _without(self, text: str) -> _Parts:
-        """A text taken apart into what may differ and the rest."""
+        """Split a text into the parts that may differ and the rest."""
         parts = _Parts("", [], [], [])
         for is_on, pattern, found, mark in (
             (self.normaliser.paths, _PATH, parts.paths, "<path>"),
@@ -223,6 +223,6 @@ class _Parts(NamedTuple):
 
 
 def _last_part(path: str) -> str:
-    """What of a path has to agree: its last part, unless chance made that name."""
+    """Return the part of a path that must agree: its last part, unless that is a random temporary name."""
     last = re.split(r"[/\\]", path)[-1]
     return _TEMPORARY.sub("/<temporary>", last) if _TEMPORARY.fullmatch(last) else f"/{last}"

@@ -1,6 +1,6 @@
-"""What a replay finds out: the differences of each step, where they are, the verdict and the report.
+"""The outcome of a replay: the first differences and their places, the verdict and the report.
 
-Everything here is plain data, so that it travels from the child process to the caller as JSON.
+Everything here is plain data, which the worker process sends to the caller as JSON.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _KEYS = orjson.OPT_NON_STR_KEYS
 
 
 class ReplayStopped(BaseException):
-    """Ends a replay from inside the replayed code; no `except Exception` there can swallow it."""
+    """Ends a replay from inside the replayed code; as a BaseException it passes `except Exception`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """The first difference between record and replay."""
+    """A difference between recording and replay."""
 
     step: int
-    """Number of the replayed action, counted from 1; 0 before the first."""
+    """The number of the replayed action, from 1; 0 before the first."""
     event_id: str
     action: str
     agent_id: str
@@ -50,27 +50,27 @@ class Divergence:
     path: str = ""
     """JSON Pointer inside the field; "" for the whole."""
     place: str = ""
-    """Which nested call or effect it is, where it is one."""
+    """The nested call or effect that differs, if it is one."""
     inner_agent_id: str = ""
-    """The agent that did otherwise inside the action, where it is another."""
+    """The agent whose nested call or effect differs, if it is not the action's."""
     inner_field: str = ""
-    """What of an effect differs, as `field` names it for the action: `state.<name>`, `result`, `args`."""
+    """The part of an effect that differs, in the form of `field`: `state.<name>`, `result`, `args`."""
     tick: int | None = None
-    """The simulation step of the action, where one was recorded."""
+    """The recorded tick of the action."""
     since: int | None = None
-    """The step behind which the field was compared before, where that is not the step before; 0 for none."""
+    """The last step after which the field was compared, if it is not the previous step; 0 for none."""
     where: str = ""
-    """What differs, as Python would reach it: `field orders['a'].price`; `locate` finds it."""
+    """The differing part in Python notation: `field orders['a'].price`; set by `locate`."""
 
     @property
     def step_text(self) -> str:
-        """The step, with its tick, action, agent and event."""
+        """The step with its tick, action, agent and event."""
         tick = "" if self.tick is None else f" (tick {self.tick})"
         return f"step {self.step}{tick}, {self.action} of {self.agent_id}, event {self.event_id}"
 
     @property
     def texts(self) -> tuple[str, str]:
-        """Both values as Python writes them, the pieces around the first difference of long ones."""
+        """Both values in Python notation; long ones are cut around the first difference."""
         return differing_texts(self.recorded, self.replayed)
 
     def __str__(self) -> str:
@@ -80,14 +80,14 @@ class Divergence:
 
 
 def short(value: Any) -> str:
-    """A value on one line as Python writes it, cut where it is long."""
+    """Return a value in Python notation, cut to 160 characters."""
     text = python_text(value)
     return text if len(text) <= 160 else text[:159] + "…"
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRead:
-    """A source of chance, time or surroundings that replayed code read and the record does not hold."""
+    """A source (clock, random generator, environment) that replayed code read and that was not recorded."""
 
     source: str
     function: str
@@ -95,7 +95,7 @@ class SourceRead:
     line: int
     step: int
     is_of_library: bool = False
-    """Code of an installed library read it, and another replay may read something else there."""
+    """Whether an installed library read it, so that another replay may read a different value."""
 
     def __str__(self) -> str:
         return f"{self.source} read by {self.function} ({self.file}:{self.line}) in step {self.step}"
@@ -106,8 +106,9 @@ class Counts:
     """How much was replayed and compared."""
 
     actions: int = 0
-    """Actions of the run that are the replayed agents' own, driven or not."""
+    """All entry actions of the replayed agents, whether they were replayed or not."""
     driven: int = 0
+    """Replayed actions."""
     covered: int = 0
     """Actions up to the last informative comparison."""
     informative: int = 0
@@ -123,88 +124,89 @@ class Counts:
 
 @dataclass(slots=True)
 class ReplayOutcome:
-    """Everything that a replay found out."""
+    """The result of a replay."""
 
     agents: list[str] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     divergence: Divergence | None = None
     further: list[Divergence] = field(default_factory=list)
-    """The differences behind the first one, where they were asked for."""
+    """The differences after the first one, if they were requested."""
     reasons: list[str] = field(default_factory=list)
-    """Why nothing can be proved, the first first."""
+    """Why the verdict is UNVERIFIED, in order of occurrence."""
     doubts: list[str] = field(default_factory=list)
     """Why a difference, if there is one, would prove nothing."""
     questions: list[str] = field(default_factory=list)
     """Effects of changed code that the recording cannot confirm: UNVERIFIED if nothing differs."""
     remarks: list[str] = field(default_factory=list)
-    """What a reader should know and what takes no part in the verdict."""
+    """Notes for the reader that do not affect the verdict."""
     sources: list[SourceRead] = field(default_factory=list)
+    """Unrecorded sources that replayed code read."""
     unseen: list[str] = field(default_factory=list)
-    """Fields that could not be seen, `agent.field` where several agents are replayed."""
+    """Fields that could not be seen; `agent.field` if several agents are replayed."""
     unseen_fields: dict[str, str] = field(default_factory=dict)
-    """`agent.field` that one side could not see, and why."""
+    """{`agent.field`: why one side could not see it}."""
     ignored: list[str] = field(default_factory=list)
-    """`agent.field` that take no part because somebody asked for that."""
+    """`agent.field` that the program or the caller asked to ignore."""
     references: list[str] = field(default_factory=list)
-    """`agent.field` that lead to where agents live, or are shared with agents that do not run."""
+    """`agent.field` compared by name: references to the agents' environment, or shared with other agents."""
     handles: list[str] = field(default_factory=list)
     """`agent.field` that belong to their process, such as locks and files."""
     factory_differences: list[str] = field(default_factory=list)
-    """What the factory made otherwise than the recording has it before the first action."""
+    """Differences of the target's objects from the states recorded before the first action."""
     set_by_factory: list[str] = field(default_factory=list)
-    """Attributes of the program's classes, constants and functions of its modules that the factory set."""
+    """Class attributes, and constants and functions of the program's modules, that the target set."""
     unseen_at_end: dict[str, list[str]] = field(default_factory=dict)
-    """Agent to fields that only full states hold, where none stands behind its last action."""
+    """{agent: fields in full states only}, if no full state follows the agent's last action."""
     unseen_ends: dict[str, list[str]] = field(default_factory=dict)
-    """The same of agents that were garbage-collected, where changed code may have changed them at the end."""
+    """The same for garbage-collected agents, if changed code may have changed these fields at the end."""
     at_full_states: list[str] = field(default_factory=list)
-    """`agent.field` over 4 KiB and generators, of agents with actions that no full state stands behind."""
+    """`agent.field` over 4 KiB and generators, of agents with actions that no full state follows."""
     untouched: list[str] = field(default_factory=list)
-    """Large fields that differ though nothing that was replayed changed them, each with what to do."""
+    """Large fields that differ although no replayed action changed them, each with a remedy."""
     imposed: Counter[str] = field(default_factory=Counter)
-    """`agent.field` to how often a recorded write from outside was put in."""
+    """{`agent.field`: how many recorded writes from outside were repeated}."""
     normalisers: list[str] = field(default_factory=list)
-    """Ways in which values agree that are not equal byte for byte."""
+    """The ways in which values agree that are not byte-equal."""
     answered: Counter[str] = field(default_factory=Counter)
     inside: Counter[str] = field(default_factory=Counter)
-    """Agents without an object of their own whose code ran inside others, and how many calls."""
+    """{agent: calls} of agents that the target does not return, whose code ran inside other agents."""
     undriven: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     code: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Method to the digests of the recorded and the replayed code; for people, no part of the verdict."""
+    """{method: digests of the recorded and the replayed code}; does not affect the verdict."""
     is_of_program: bool = False
     """Whether the whole program was run again, instead of its actions one by one."""
     changed_modules: list[str] = field(default_factory=list)
-    """The program's modules whose source files are others than when it was recorded."""
+    """The program's modules whose source files changed since the recording."""
     are_modules_known: bool = False
-    """Whether the recording has digests of them."""
+    """Whether the recording has digests of the program's modules."""
     changed_inside: dict[str, str] = field(default_factory=dict)
-    """`agent.field` of a state that holds other code than it did, and why that alone proves nothing."""
+    """{`agent.field`: difference} of fields that contain changed code, which alone proves nothing."""
     by_code_alone: Divergence | None = None
-    """The first difference in nothing but the code that a field holds; it counts where no other follows."""
+    """The first difference that is only in a field's code; it counts if no other difference follows."""
     opened_for_writing: list[str] = field(default_factory=list)
-    """Files that were there before and that replayed code opened for writing."""
+    """Existing files that replayed code opened for writing."""
     unsteady: list[str] = field(default_factory=list)
-    """What may make a difference another one each time: threads, clocks that are read at import."""
+    """Possible causes of differences that vary between replays: threads, clocks read at import."""
     beside: int = 0
-    """The first step that may have run while another agent's did, in one event loop; 0 for none."""
+    """The first step that may have run concurrently with another agent's in one event loop; 0 for none."""
     needs_others: bool = False
-    """Whether what agents share that do not act here may be why nothing is proved."""
+    """Whether objects shared with agents that do not run here may be why nothing is proved."""
     has_unknown_order: bool = False
     """Whether agents acted at the same time, in an order that a replay cannot repeat."""
     has_paused: bool = False
-    """Whether one of those began late, as it did in the recording."""
+    """Whether a concurrent action was started late, as in the recording."""
     has_unknown_turns: bool = False
-    """Whether actions took turns in one event loop and the recording does not tell which came when."""
+    """Whether actions interleaved in one event loop, in an order that was not recorded."""
     has_held: bool = False
-    """Whether an action went on later behind an `await` than by itself, since it did so in the recording."""
+    """Whether an action was held back after an `await`, to continue as late as in the recording."""
     is_waiting: bool = False
-    """Whether an action waited for what never came."""
+    """Whether an action waited for something that never happened."""
     scope: str = "whole"
     environment: dict[str, Any] = field(default_factory=dict)
 
     def note_code(self, name: str, divergence: Divergence) -> None:
-        """Keep that a field differs in nothing but the code that it holds; what the code does tells more."""
+        """Store that a field differs only in its code; a later difference in behaviour says more."""
         self.by_code_alone = self.by_code_alone or divergence
         self.changed_inside.setdefault(f"{divergence.agent_id}.{name}", str(divergence))
 
@@ -214,7 +216,7 @@ class ReplayOutcome:
             self.questions.append(question)
 
     def note_made(self, agent_id: str, name: str, told: str) -> None:
-        """Keep how the factory's object differs from the first recorded state, which replaces its state."""
+        """Store how the target's object differs from the first recorded state, which replaces its state."""
         self.factory_differences.append(f"{agent_id}: factory made {told}")
         if self.changed_code:
             self.ask(
@@ -224,34 +226,34 @@ class ReplayOutcome:
 
     @property
     def changed_code(self) -> tuple[str, ...]:
-        """Traced methods, and fields that hold functions, whose code is other than it was when recorded."""
+        """Traced methods, and fields that contain functions, whose code changed since the recording."""
         changed = [name for name, each in self.code.items() if each["recorded"] != each["replayed"]]
         return (*changed, *(f"functions in {name}" for name in self.changed_inside))
 
     @property
     def is_same_code(self) -> bool:
-        """Whether the method that differs, and every other one that was compared, has its recorded code."""
+        """Whether the differing method and every other compared method still have their recorded code."""
         found = self.divergence
         return found is not None and f"{found.agent_id}.{found.action}" in self.code and not self.changed_code
 
     def reason(self, text: str) -> None:
-        """Add a reason, once."""
+        """Add a reason unless it exists already."""
         if text not in self.reasons:
             self.reasons.append(text)
 
     def remark(self, text: str) -> None:
-        """Add a remark, once."""
+        """Add a remark unless it exists already."""
         if text not in self.remarks:
             self.remarks.append(text)
 
     def to_object(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """Return the outcome as a JSON object."""
         stored: dict[str, Any] = orjson.loads(orjson.dumps(self, default=repr, option=_KEYS))
         return stored
 
     @classmethod
     def from_object(cls, stored: dict[str, Any]) -> ReplayOutcome:
-        """Back from a JSON object."""
+        """Restore an outcome from a JSON object."""
         values = dict(stored)
         values["counts"] = Counts(**values["counts"])
         if values["divergence"] is not None:
@@ -264,7 +266,7 @@ class ReplayOutcome:
 
 
 def redacted_texts(value: Any, redactor: Redactor) -> Any:
-    """The value with every text in it redacted; names of keys say nothing about what a report holds."""
+    """Return a value with every text in it redacted, except keys."""
     if isinstance(value, str):
         return redactor.text(value)
     if isinstance(value, dict):
@@ -274,16 +276,15 @@ def redacted_texts(value: Any, redactor: Redactor) -> Any:
     return value
 
 
-# Where a difference is, in the words of the program: tick, and `result[0].price` in place of a JSON
-# Pointer.
+# The place of a difference in the program's terms: the tick, and `result[0].price` instead of a JSON Pointer.
 #
-# A difference names the recorded event; that has the tags which tell an attribute from a key.
+# A difference names the recorded event, whose tags distinguish attributes from keys.
 
 _STATE = "state."
 
 
 def locate(divergences: Iterable[Divergence], session: Path) -> list[Divergence]:
-    """The differences with `tick` and `where`, from the events of the session that they name."""
+    """Return the differences with `tick` and `where` set, using the session's events that they name."""
     found = list(divergences)
     wanted = {each.event_id for each in found}
     events: dict[str, Event] = {}
@@ -302,7 +303,7 @@ def _located(found: Divergence, event: Event | None, reader: TreeReader) -> Dive
 
 
 def _inner_event(found: Divergence, action: Event, reader: TreeReader) -> Event | None:
-    """The last event up to the end of the action with the description of the effect: it has the tags."""
+    """Return the last event before the action's end that matches the effect's description, for its tags."""
     last = None
     for event in reader.events(found.inner_agent_id or found.agent_id):
         if event.timestamp_us <= action.timestamp_us and f"({describe(event)})" in found.place:
@@ -335,7 +336,7 @@ def _where(found: Divergence, event: Event | None, inner: Event | None) -> str:
 
 
 def place_in(field: str, path: str, event: Event | None) -> str:
-    """A field of an event and the JSON Pointer inside it, in the words of the program."""
+    """Return an event's field and the JSON Pointer inside it in Python notation."""
     if field == "result" or field.startswith(_STATE):
         return _named(field, path, event)
     if field == "args":
@@ -344,7 +345,7 @@ def place_in(field: str, path: str, event: Event | None) -> str:
 
 
 def _named(key: str, pointer: str, event: Event | None = None) -> str:
-    """A field or a result with the path inside it."""
+    """Return a field or a result with the path inside it in Python notation."""
     if not key.startswith(_STATE):
         value = event.extra.get(key) if event is not None else None
         return python_path(pointer, value, _types(event), f"/extra/{key}", key)
@@ -354,7 +355,7 @@ def _named(key: str, pointer: str, event: Event | None = None) -> str:
 
 
 def _recorded_field(event: Event | None, name: str) -> tuple[Any, str]:
-    """What an event holds of a field, and where."""
+    """Return an event's value of a field, and its JSON Pointer."""
     if event is None:
         return None, "?"
     if event.kind == "state":
@@ -369,14 +370,14 @@ def _types(event: Event | None) -> dict[str, str]:
 
 
 def _from_name(pointer: str, event: Event | None = None) -> str:
-    """A path that begins with the name of an argument, of the event that has it, or of a key of an event."""
+    """Return a pointer that begins with an argument's name or an event's key in Python notation."""
     first, slash, rest = pointer.removeprefix("/").partition("/")
     arguments = event.extra.get("args") if event is not None else None
     value = arguments.get(first) if isinstance(arguments, dict) else None
     return python_path(f"{slash}{rest}", value, _types(event), f"/extra/args/{first}", first)
 
 
-# The report of a replay: verdict, proof, and what a person needs to act on it.
+# The report of a replay: the verdict, the proof, and hints for the reader.
 
 _MOST_NAMED = 6
 _RECORDABLE = frozenset({"random", "a random", "numpy", "time", "datetime", "os", "uuid"})
@@ -387,16 +388,16 @@ class ReplayReport:
     """The result of a replay; `str()` of it is for people, `to_dict()` for programs."""
 
     run: str
-    """The run as a command line names it."""
+    """The run, as written on a command line."""
     target: str
     outcome: ReplayOutcome
     session: Path
     agent_id: str | None = None
     """The one agent that was replayed; None for the whole session."""
     path: Path | None = None
-    """The directory of this replay; None where it could not be written."""
+    """The directory of this replay; None if it could not be written."""
     stdout: str = ""
-    """What the replayed code printed."""
+    """The output of the replayed code."""
     stderr: str = ""
 
     @cached_property
@@ -439,14 +440,14 @@ class ReplayReport:
         return tuple(self._own(self.outcome.ignored))
 
     def _own(self, names: Iterable[str]) -> list[str]:
-        """Names of fields, without the agent where only one is replayed; each once."""
+        """Return distinct names of fields, without the agent if only one is replayed."""
         agents = self.outcome.agents
         alone = f"{agents[0]}." if len(agents) == 1 else ""
         return list(dict.fromkeys(name.removeprefix(alone) for name in names))
 
     @property
     def unseen_at_end(self) -> tuple[str, ...]:
-        """Fields over 4 KiB and generators that no full state shows as they were at the end."""
+        """Fields over 4 KiB and generators whose final values are in no full state."""
         agents = self.outcome.agents
         return tuple(
             field if agents == [agent_id] else f"{agent_id}.{field}"
@@ -456,14 +457,14 @@ class ReplayReport:
 
     @property
     def at_full_states(self) -> tuple[str, ...]:
-        """Fields over 4 KiB and generators: what they held between two full states was not compared."""
+        """Fields over 4 KiB and generators, which were compared at full states only."""
         told = {*self.unseen, *self.ignored, *self.unseen_at_end}
         told.update(self._own(each.partition(" (")[0] for each in self.outcome.references))
         return tuple(name for name in self._own(self.outcome.at_full_states) if name not in told)
 
     @property
     def proof(self) -> dict[str, Any]:
-        """What was compared, in numbers and names."""
+        """What was compared, in numbers and names, as JSON values."""
         proof = self.outcome.to_object()
         return {
             "verdict": self.verdict.value,
@@ -476,7 +477,7 @@ class ReplayReport:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON values, `proof` with its text and place."""
+        """Return the report as JSON values: `proof` with headline and paths."""
         return {
             **self.proof,
             "headline": self.headline,
@@ -487,7 +488,7 @@ class ReplayReport:
 
     @property
     def headline(self) -> str:
-        """Verdict, coverage and the fields that could not be seen, in one line."""
+        """The verdict, the coverage and the fields that could not be seen, in one line."""
         counts = self.outcome.counts
         who = _names(self.outcome.agents) or self.run
         scope = (
@@ -509,17 +510,17 @@ class ReplayReport:
 
     @property
     def changed_code(self) -> tuple[str, ...]:
-        """Return traced methods, and fields that hold functions, whose code has changed."""
+        """Return traced methods, and fields that contain functions, whose code has changed."""
         return self.outcome.changed_code
 
     @property
     def is_same_code(self) -> bool:
-        """Whether the method that differs, and every other one that was compared, has its recorded code."""
+        """Whether the differing method and every other compared method still have their recorded code."""
         return self.outcome.is_same_code
 
     @property
     def differing_fields(self) -> dict[str, str]:
-        """The fields of agents that differ, each with where and what the replay has of it."""
+        """The differing fields of agents, each with the step, path and replayed value as text."""
         first = self.divergence
         found = [] if first is None else [first, *self.outcome.further]
         fields = [each for each in found if each.field.startswith(_STATE)]
@@ -577,7 +578,7 @@ class ReplayReport:
         return f'{told}; state="strict" also records writes between the actions'
 
     def _compared(self) -> Iterator[str]:
-        """What took part in the comparison, and what did not."""
+        """Yield lines about what was compared and what was not."""
         outcome, counts = self.outcome, self.outcome.counts
         compared = {
             "result": counts.results,
@@ -611,7 +612,7 @@ class ReplayReport:
 
 
 def _difference(found: Divergence, what: str) -> Iterator[str]:
-    """A difference, each value on a line of its own so that the eye can compare them."""
+    """Yield the lines of a difference, each value on a separate line so that they are easy to compare."""
     recorded, replayed = found.texts
     yield f"{what}: {found.step_text}"
     yield f"  {found.where or found.field}"
@@ -638,17 +639,17 @@ class Verdict(StrEnum):
     EQUIVALENT = "EQUIVALENT"
     """Equal after declared normalisers, or over redacted values."""
     DIVERGED = "DIVERGED"
-    """The code did something else; the report names the first difference."""
+    """The code behaved differently; the report names the first difference."""
     UNVERIFIED = "UNVERIFIED"
     """Nothing was proved; the report says why."""
 
 
 EXIT_CODES = {Verdict.IDENTICAL: 0, Verdict.EQUIVALENT: 0, Verdict.DIVERGED: 1, Verdict.UNVERIFIED: 4}
-"""What a command ends with."""
+"""The exit code of a command, by verdict."""
 
 
 def joined_outcomes(outcomes: Sequence[ReplayOutcome]) -> ReplayOutcome:
-    """One outcome of several replays without a difference, each of another agent of the run."""
+    """Join the outcomes of several replays without a difference, one for each agent of a run."""
     joined = copy(outcomes[0])
     joined.counts = Counts(
         **{each.name: sum(getattr(one.counts, each.name) for one in outcomes) for each in fields(Counts)}

@@ -1,6 +1,7 @@
-"""Recorded values and places in them as Python writes them: `orders['a'].price`, `(1, 2)`, `Order(price=3)`.
+"""Recorded values and JSON Pointers in Python notation: `orders['a'].price`, `(1, 2)`, `Order(price=3)`.
 
-Recordings hold JSON, tags and JSON Pointers. Reports of replays, forks, diffs and golden traces come here.
+Recordings contain JSON, tags and JSON Pointers. Reports of replays, forks, diffs and golden traces use this
+module to show them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _MARKS: Final = {
     "<removed>": "removed",
 }
 _BEFORE: Final = 0.4
-"""The share of a piece that stands before the first difference."""
+"""The share of a piece that precedes the first difference."""
 
 
 def python_path(
@@ -32,15 +33,15 @@ def python_path(
     at: str = "",
     start: str = "",
 ) -> str:
-    """The place that a JSON Pointer names, as Python would reach it.
+    """Return the Python expression for the place that a JSON Pointer names.
 
     Args:
-        pointer: the place inside the value, as differences name it: below mappings with other keys than texts
-            the key itself stands in the pointer.
-        value: the value as it is recorded; without it attributes look like keys.
+        pointer: the place inside the value, as in a difference: a mapping that is recorded as a list of pairs
+            is addressed by the key, not by the index of the pair.
+        value: the recorded value; without it attributes look like keys.
         types: the tags of its event.
-        at: where the value stands in its event.
-        start: what the path begins with, the name of the field for one.
+        at: the JSON Pointer of the value in its event.
+        start: the beginning of the expression, such as the name of the field.
     """
     tags, path = types or {}, start
     for token in pointer.split("/")[1:]:
@@ -73,7 +74,7 @@ def _is_key(pair: Any, key: str) -> bool:
 
 
 def _key(text: str) -> str:
-    """A key that only the replay has, known by its JSON."""
+    """Return a key that only the replay has in Python notation, from its JSON."""
     try:
         return python_text(orjson.loads(text))
     except orjson.JSONDecodeError:
@@ -89,7 +90,7 @@ def _child(value: Any, key: str) -> Any:
 
 
 def python_text(value: Any) -> str:
-    """A value of a report as Python writes it; `{"tag": ..., "value": ...}` is a value of that type."""
+    """Return a report's value in Python notation; `{"tag": ..., "value": ...}` is a value with that tag."""
     if type(value) is str:
         return _MARKS.get(value, repr(value))
     if type(value) is list:
@@ -106,7 +107,7 @@ def python_text(value: Any) -> str:
 
 
 def object_text(form: Mapping[str, Any]) -> str:
-    """An object without a codec: its class and its plain attributes, as they were recorded."""
+    """Return an object without a codec as text: its class and its recorded plain attributes."""
     text, attributes = str(form.get("repr")), form.get("attributes")
     if type(attributes) is not dict:
         return text
@@ -167,14 +168,14 @@ _WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
 
 
 def _tagged(tag: str, value: Any) -> str:
-    """A value whose type JSON does not have."""
+    """Return a tagged value, whose type JSON does not have, in Python notation."""
     family, _, rest = tag.partition(":")
     try:
         if family == "deque" and rest:
             return f"deque([{_items(value)}], maxlen={rest})"
         if family in _WORDS:
             return _WORDS[family](value)
-    except (TypeError, ValueError):  # a recording that was edited
+    except (TypeError, ValueError):  # the value does not fit its tag: an edited recording
         return f"{family} {python_text(value)}"
     name = rest.rpartition(".")[2] or rest or family
     if family in _OF_ATTRIBUTES and type(value) is dict:
@@ -185,14 +186,14 @@ def _tagged(tag: str, value: Any) -> str:
 
 
 def differing_texts(recorded: Any, replayed: Any, most_chars: int = 160) -> tuple[str, str]:
-    """Two values that differ as texts of at most about that length, both around the first difference."""
+    """Return two differing values as texts of about `most_chars`, both around the first difference."""
     return differing_pieces(python_text(recorded), python_text(replayed), most_chars)
 
 
 def differing_pieces(one: str, other: str, most_chars: int) -> tuple[str, str]:
-    """The pieces of two texts around the first character in which they differ; whole where both are short.
+    """Return the pieces of two texts around the first differing character; short texts are returned whole.
 
-    `…` stands for what was left out.
+    `…` marks omitted text.
     """
     if max(len(one), len(other)) <= most_chars:
         return one, other

@@ -490,7 +490,7 @@ class ForkSources(SourceAnswers):
             del self._seeded[adopted.number]
 
     def left(self, call: PlannedCall) -> None:
-        """Handle the end of a call; a generator from which it drew fewer numbers becomes independent."""
+        """Handle the end of a call with this counterpart; generators it drew less from become independent."""
         known = self._calls.get(call.event.id)
         for draws in known.draws if known is not None else ():
             if draws.left() is not None:

@@ -1,1 +1,1 @@
-"""What is to be replayed: the run that is meant, its recording, its actions in order, and the target."""
+"""The inputs of a replay: the run, its recording, the ordered actions, and the target."""

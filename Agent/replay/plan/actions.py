@@ -1,6 +1,6 @@
-"""The plan of a replay: which actions to call, in which order, and the recorded calls and effects of each.
+"""The plan of a replay: the actions to call, in order, with the recorded calls and effects of each.
 
-Made from a `Recording` once it is known which agents are replayed; `driver.py` carries it out.
+It is made from a `Recording` once the replayed agents are known; `driver.py` carries it out.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ FRAMEWORK_KINDS = frozenset(
         "resource",
     }
 )
-"""Kinds that recording itself writes, or a sampler in a thread: no effect of the code that is replayed."""
+"""Kinds that recording itself or its sampler thread writes; they are not effects of the replayed code."""
 OVERLAP_US = 50
-"""Two readings of the clock by which one span ends and the next begins may differ by that much."""
+"""The tolerance between the end of one span and the start of the next, which are two clock reads."""
 ASYNC_SLACK_US = 2_000
-"""By how much the beginning of an async call may be told too late."""
+"""By how much the recorded start of an async call may be too late."""
 _PROCESS_DIGITS = 8
-"""Digits of a span id that say which process numbered it."""
+"""The number of leading digits of a span id that identify its process."""
 
 
 _CLOCK_US = 2
-"""A call that ends and the next one that begins are stamped by two readings of the clock."""
+"""The tolerance between the end of one tool or model call and the start of the next."""
 
 
 def is_of_framework(event: Event) -> bool:
-    """Tell whether recording itself wrote the event: one of those kinds, or a stored checkpoint."""
+    """Whether recording itself wrote the event: one of FRAMEWORK_KINDS, or a stored checkpoint."""
     return event.kind in FRAMEWORK_KINDS or (event.kind == "checkpoint" and "stored_as" in event.extra)
 
 
@@ -67,18 +67,18 @@ class PlannedCall:
     parent: PlannedCall | None = None
     children: list[PlannedCall] = field(default_factory=list)
     is_taken: bool = False
-    """It was answered, or happened again."""
+    """Whether it was answered or happened again in this replay."""
     is_async: bool = False
     task: int = 0
-    """Tells the task of asyncio in which it ended from others; 0 where that is not known."""
+    """The number of the asyncio task in which it ended; 0 if unknown."""
     turns: tuple[int, int] = (0, 0)
-    """In the order of what async calls of its process did, when it began and when it ended."""
+    """The positions of its start and end in the order of the async steps of its process; 0 if unknown."""
     resumed: tuple[int, ...] = ()
-    """In the same order, when it went on behind an `await`."""
+    """The positions in the same order at which it continued after an `await`."""
 
     @property
     def whose(self) -> str:
-        """Its name, and whose it is."""
+        """Its name and its agent."""
         return f"{self.name} of {self.agent_id}"
 
     @property
@@ -87,10 +87,10 @@ class PlannedCall:
         return f"{self.whose} (event {self.event.id})"
 
     def overlaps(self, other: PlannedCall) -> bool:
-        """Tell whether two calls ran concurrently, so that their order means nothing."""
+        """Whether two calls ran concurrently, so that their order has no meaning."""
         if self.turns[1] and other.turns[1] and self.event.writer == other.event.writer:
             return self.turns[0] < other.turns[1] and other.turns[0] < self.turns[1]
-        # When a call began is told too late by what capturing its outcome took; only tasks take turns then.
+        # A recorded start may be too late by the time of capturing the result, which matters only for tasks.
         slack = ASYNC_SLACK_US if self.is_async and other.is_async else -2
         return (
             self.began_us < other.event.timestamp_us + slack
@@ -105,31 +105,31 @@ class DrivenAction:
     number: int
     call: PlannedCall
     before: list[Event] = field(default_factory=list)
-    """Full states and writes from outside since the agent's action before."""
+    """Full states and writes from outside since the agent's previous action."""
     after: list[Event] = field(default_factory=list)
-    """Full states of an action that failed."""
+    """Full states recorded when the action failed."""
     moved: list[Event] = field(default_factory=list)
-    """What was changed in objects that agents hold, since any replayed action before."""
+    """Changes to objects that agents hold since the previous replayed action of any agent."""
     ahead: list[Event] = field(default_factory=list)
-    """What code outside of actions wrote to other agents before it."""
+    """Writes to other agents before it by code outside of actions."""
     effects: list[Event] = field(default_factory=list)
-    """Events inside it, in order, those inside answered calls left out."""
+    """The events inside it, in order, without those inside answered calls."""
     answered: int = 0
-    """Calls in it, made by replayed code, that a replay answers."""
+    """The number of calls in it that replayed code makes and the replay answers."""
     behind: list[int] = field(default_factory=list)
-    """For each effect, how many of them had ended before it."""
+    """For each effect, how many of these calls had ended before it."""
     metrics: Counter[str] = field(default_factory=Counter)
-    """Names of measurements inside it."""
+    """The number of measurements inside it, by name."""
     overlaps: bool = False
-    """Another replayed action was open at the same time."""
+    """Whether another replayed action was open at the same time."""
     resumed: tuple[int, ...] = ()
-    """When its code went on behind an `await`, as far as that is known of what runs in a replay."""
+    """The positions at which its code continued after an `await`, without those inside answered calls."""
     is_plain: bool = False
-    """It returned a plain value, and the recording has nothing inside it but points in time."""
+    """Whether it has only plain values without tags, and only point events (`is_point`) inside it."""
     event: Event = field(init=False)
     """The event of the action."""
     agent_id: str = field(init=False)
-    """Whose action it is."""
+    """The agent of the action."""
 
     def __post_init__(self) -> None:
         self.event, self.agent_id = self.call.event, str(self.call.agent_id)
@@ -141,21 +141,21 @@ class Plan:
 
     actions: list[DrivenAction] = field(default_factory=list)
     exits: dict[str, Event] = field(default_factory=dict)
-    """Agent to its state at a clean end, those inside others included."""
+    """{agent: its state at a clean end}, including agents inside others."""
     gone: dict[str, Event] = field(default_factory=dict)
-    """Agent to its state when it was gone before the end, those inside others included."""
+    """{agent: its state when it was garbage-collected before the end}, including agents inside others."""
     acted: dict[str, int] = field(default_factory=dict)
-    """Such an agent to the number of the last replayed action in which it acted."""
+    """{garbage-collected agent: number of the last replayed action in which it acted}."""
     undriven: Counter[str] = field(default_factory=Counter)
-    """Agent, "" for none, to the number of its own actions that nothing here drives or contains."""
+    """{agent, or "" for none: number of its actions that are neither replayed nor inside replayed ones}."""
     functions: int = 0
-    """Actions of replayed agents that are calls of functions, not of methods."""
+    """The number of replayed agents' actions that are calls of functions, not of methods."""
     moved_last: list[Event] = field(default_factory=list)
-    """What was changed in objects that agents hold, behind the last replayed action."""
+    """Changes to objects that agents hold after the last replayed action."""
     written_last: dict[str, list[Event]] = field(default_factory=dict)
-    """Agent to what was written to it from outside behind its last action."""
+    """{agent: writes from outside after its last action}."""
     notes: Counter[str] = field(default_factory=Counter)
-    """Driven agent to its `log_action` notes outside replayed actions."""
+    """{replayed agent: number of its `log_action` notes outside replayed actions}."""
 
 
 def make_plan(recording: Recording, given: frozenset[str], live: frozenset[str]) -> Plan:
@@ -163,8 +163,8 @@ def make_plan(recording: Recording, given: frozenset[str], live: frozenset[str])
 
     Args:
         recording: the run.
-        given: agents with an object, whose outermost actions can be replayed.
-        live: agents whose code runs: `given` and those inside them. Calls to others get recorded responses.
+        given: the agents whose objects the target returns; their outermost actions can be replayed.
+        live: the agents whose code runs: `given` and those inside them. Other agents' calls are answered.
     """
     tree = _CallTree(recording)
     plan = Plan()
@@ -175,7 +175,7 @@ def make_plan(recording: Recording, given: frozenset[str], live: frozenset[str])
         # An entry without state is a call of a function, not of the agent's method.
         is_own = call.agent_id in given and call.event.state is not None
         if _is_inside(call, given) or (is_own and tree.is_open_above(call, live)):
-            continue  # it happens by itself there, or belongs to a step that never ended
+            continue  # it happens inside that replayed action, or belongs to an action that never ended
         if is_own:
             roots[str(call.event.span_id)] = DrivenAction(len(roots) + 1, call)
         elif call.agent_id in given:
@@ -193,9 +193,9 @@ def make_plan(recording: Recording, given: frozenset[str], live: frozenset[str])
 
 
 def _own_turns(action: DrivenAction, live: frozenset[str]) -> tuple[int, ...]:
-    """When an action went on behind an `await`, but for those in calls that a replay answers."""
+    """Return the positions at which an action continued after an `await`, without those in answered calls."""
     if any(event.kind in CALL_KINDS for event in action.effects):
-        return ()  # nobody knows which of them these were
+        return ()  # the positions inside tool and model calls, which are answered too, are not recorded
     hidden = [each.turns for each in _answered_inside(action.call, live) if each.task == action.call.task]
     return tuple(
         turn for turn in action.call.resumed if not any(began < turn < ended for began, ended in hidden)
@@ -224,7 +224,7 @@ def _is_plain(action: DrivenAction) -> bool:
 
 
 def _is_inside(call: PlannedCall, given: frozenset[str]) -> bool:
-    """Whether an action that can be replayed stands above it."""
+    """Whether a call is inside an action that can be replayed."""
     above = call.parent
     while above is not None:
         if above.agent_id in given and above.event.state is not None:
@@ -250,7 +250,7 @@ def _add_surroundings(
     given: frozenset[str],
     live: frozenset[str],
 ) -> None:
-    """Give each action the events that belong to it, by span and by the agent's own order."""
+    """Assign the events to actions, by span and by the order of the agent's events."""
     waiting: dict[str, list[Event]] = {agent: [] for agent in given}
     latest: dict[str, DrivenAction] = {}
     for event in recording.events:
@@ -274,7 +274,7 @@ def _add_surroundings(
             continue
         agent = event.agent_id
         if agent in live and agent not in given and event.extra.get("reason") == "exit":
-            plan.exits[agent] = event  # the only state of an agent inside others that is compared
+            plan.exits[agent] = event  # the only compared state of an agent inside others
         if agent is None or agent not in given or tree.is_inside_any(event, roots):
             continue
         if event.kind == "state":
@@ -306,7 +306,7 @@ def _add_effect(root: DrivenAction, event: Event, live: frozenset[str]) -> None:
 def _add_gone(
     recording: Recording, plan: Plan, tree: _CallTree, roots: dict[str, DrivenAction], live: frozenset[str]
 ) -> None:
-    """Add the last states of agents that were gone before the end, and where these acted last."""
+    """Add the final states of agents that were garbage-collected before the end, and their last actions."""
     for event in recording.events:
         if event.kind == "state" and event.extra.get("reason") == "gone" and event.agent_id in live:
             plan.gone[event.agent_id] = event
@@ -318,31 +318,32 @@ def _add_gone(
 
 
 def is_outside_write(event: Event) -> bool:
-    """Tell whether recording found the change when an action began, or at the end."""
+    """Whether an event is a change by code outside of actions, found when an action began or at the end."""
     return event.extra.get("trigger") == "outside" and "changed" in event.extra
 
 
 def names_only_objects(event: Event) -> bool:
-    """Tell whether recording found that a held object had been written to since its agent's last action.
+    """Whether an event names only held objects that were written to since the agent's last action.
 
-    Where it looks depends on what it saw before; what the object holds is compared at full states.
+    Such events are not compared, since recording does not look at every object each time. The contents of
+    the objects are compared at full states.
     """
     return is_outside_write(event) and not event.extra["changed"] and not event.extra.get("unset")
 
 
 def _add_last(plan: Plan, events: Iterable[Event]) -> None:
-    """Add what was written to agents behind the last action that it could be put in before."""
+    """Add writes to agents after their last action, which no action can repeat."""
     for event in filter(is_outside_write, events):
         plan.written_last.setdefault(str(event.agent_id), []).append(event)
 
 
 def _is_ahead(event: Event) -> bool:
-    """Tell whether recording found a write to the event's agent when an action of another one began."""
+    """Whether an event is a write to an agent that was found when an action of another agent began."""
     return is_outside_write(event) and event.extra.get("ahead") is True
 
 
 def _place_ahead(ahead: list[Event], roots: Mapping[str, DrivenAction]) -> Iterable[Event]:
-    """Give each action what was written to other agents before it; what no action is behind."""
+    """Assign writes to other agents to the next action; return those after the last action."""
     waiting = deque(ahead)
     for action in sorted(roots.values(), key=lambda each: order_key(each.event)):
         own: list[Event] = []
@@ -355,17 +356,17 @@ def _place_ahead(ahead: list[Event], roots: Mapping[str, DrivenAction]) -> Itera
 
 
 def _began_behind(action: DrivenAction, event: Event, turn: int) -> bool:
-    """Whether an action began behind a write or a state, of which the turn of the loop is known."""
+    """Whether an action began after a write or a state with a known turn of the event loop."""
     began = action.call.turns[0]
-    # one that is not async ran in one piece, so that it began behind what it ended behind
+    # A synchronous action is not interrupted, so it began after the event if it ended after it.
     return began > turn if began else action.event.seq > event.seq
 
 
 def _place_by_beginning(own: Sequence[DrivenAction], waiting: list[Event]) -> list[Event]:
-    """Give writes and states to the action that began next, where actions of one agent overlap.
+    """Assign writes and states to the action that began next, if actions of one agent overlap.
 
     Returns:
-        Those after the last action began.
+        The writes and states after the start of the last action.
     """
     if not any(overlap(one, other) for one, other in itertools.pairwise(own)):
         return waiting
@@ -387,7 +388,7 @@ def _place_by_beginning(own: Sequence[DrivenAction], waiting: list[Event]) -> li
 
 
 def _place_moves(plan: Plan, moves: list[Event], roots: Mapping[str, DrivenAction]) -> None:
-    """Give each action the changes of what agents hold that were made before it: no action was open then."""
+    """Assign changes of held objects to the next action; they were made while no action was open."""
     waiting = deque(moves)
     for action in sorted(roots.values(), key=lambda each: order_key(each.event)):
         while waiting and order_key(waiting[0]) < order_key(action.event):
@@ -413,7 +414,7 @@ def _place_state(
 
 
 class _CallTree:
-    """The traced calls of a run, nested."""
+    """The traced calls of a run as a tree."""
 
     def __init__(self, recording: Recording) -> None:
         self._parents = parents_of(recording.events)
@@ -449,12 +450,12 @@ class _CallTree:
             call.children.sort(key=lambda child: (child.began_us, child.event.seq))
 
     def _set_beginnings(self, recording: Recording) -> None:
-        """Let no call begin behind one with a later span of its process, or behind its agent's first state.
+        """Correct start times: no call begins after one with a later span id, or its agent's first state.
 
-        When a call began is told too late, by what it took to capture its outcome; spans are numbered when
-        they begin.
+        A recorded start is too late by the time it took to capture the result. Span ids are numbered at the
+        start of a call, so their order is exact.
         """
-        # Of other agents, a recording of one agent has only the calls inside its actions, not the first.
+        # A recording of one agent lacks the first calls of other agents, so their first states do not help.
         firsts = {
             agent_id: facts.first_state
             for agent_id, facts in recording.agents.items()
@@ -465,7 +466,7 @@ class _CallTree:
             call, ends = self.calls[span_id], ended[span_id[:_PROCESS_DIGITS]]
             first = firsts.pop(str(call.agent_id), None) if call.event.state is not None else None
             if first is not None and first.writer == call.event.writer:
-                # In a recording that a replay made, all first states are older than any call.
+                # In a recording that a replay made, all first states precede all calls.
                 behind = 0 if call.is_async else bisect.bisect_right(ends, call.began_us)
                 earliest = max(float(first.timestamp_us), ends[behind - 1] if behind else 0.0)
                 call.began_us = min(call.began_us, earliest)
@@ -478,7 +479,7 @@ class _CallTree:
             later[process] = call.began_us
 
     def _place_orphans(self, events: list[Event]) -> None:
-        """Give spans whose own event was lost in a kill the call around them, by writer, number and time."""
+        """Find enclosing calls by writer, number and time for spans whose event was lost in a kill."""
         last: dict[str, Event] = {}
         for event in events:
             parent = event.parent_span_id
@@ -498,7 +499,7 @@ class _CallTree:
                 self._parents[span_id] = min(around, key=lambda call: call.event.seq).event.span_id
 
     def enclosing(self, span_id: str | None) -> PlannedCall | None:
-        """The innermost traced call that a span is or stands in."""
+        """Return the innermost traced call that is or contains a span."""
         seen = 0
         while span_id is not None and seen < 10_000:
             call = self.calls.get(span_id)
@@ -509,16 +510,16 @@ class _CallTree:
         return None
 
     def is_open_above(self, call: PlannedCall, live: frozenset[str]) -> bool:
-        """Whether it stands inside a live agent's step that has no end in the recording."""
+        """Whether a call is inside a live agent's action that has no end in the recording."""
         around = spans_around(call.event, self._parents)
         return any(span_id not in self._parents and self._open.get(span_id) in live for span_id in around)
 
     def root_of(
         self, event: Event, roots: dict[str, DrivenAction], live: frozenset[str]
     ) -> DrivenAction | None:
-        """The replayed action of which the event is an effect; None for an answered call and its contents.
+        """Return the replayed action that has an event as effect; None for answered calls and their contents.
 
-        A live agent that was called back from inside an answered call acts again, so what it did counts.
+        If an answered call called a live agent back, that agent's code runs again, so its effects count.
         """
         if event.agent_id not in live and (
             event.span_id in self.calls or event.kind == "state" or is_outside_write(event)
@@ -533,23 +534,23 @@ class _CallTree:
     def caller_of(
         self, event: Event, roots: dict[str, DrivenAction], live: frozenset[str]
     ) -> DrivenAction | None:
-        """The replayed action in which replayed code made this call of an answered agent; None for others."""
+        """Return the replayed action in which replayed code made an answered call; None for other events."""
         call = self.calls.get(event.span_id or "")
         if call is None or call.agent_id in live or call.parent is None or call.parent.agent_id not in live:
             return None
         return _action_around(call.parent, roots)
 
     def is_inside_tool(self, event: Event) -> bool:
-        """Whether it happened in the body of a tool, which a replay answers instead of running it."""
+        """Whether an event is inside a tool call, which a replay answers instead of running it."""
         return bool(self._tools) and not self._tools.isdisjoint(spans_around(event, self._parents))
 
     def is_inside_any(self, event: Event, roots: dict[str, DrivenAction]) -> bool:
-        """Whether it happened anywhere inside a replayed action, answered calls included."""
+        """Whether an event is inside a replayed action, including answered calls."""
         return _action_around(self.enclosing(event.parent_span_id), roots) is not None
 
 
 def _action_around(call: PlannedCall | None, roots: dict[str, DrivenAction]) -> DrivenAction | None:
-    """The replayed action that a call is or stands in."""
+    """Return the replayed action that is or contains a call."""
     while call is not None:
         root = roots.get(str(call.event.span_id))
         if root is not None:
@@ -571,7 +572,7 @@ def _is_concurrent(call: PlannedCall) -> bool:
 
 
 def _were_asked_at_one_time(action: DrivenAction) -> bool:
-    """Whether of the tools and models that were called from one place one began before another had ended."""
+    """Whether two tool or model calls with the same parent span overlapped."""
     beside = defaultdict(list)
     for event in action.effects:
         if event.kind in CALL_KINDS:
@@ -587,8 +588,8 @@ def overlap(one: DrivenAction, other: DrivenAction, *, is_loose: bool = False) -
     """Whether an action was open when a later one began.
 
     Args:
-        is_loose: whether it may have been, of two async actions: when one began is told too late by what
-            capturing its outcome took.
+        is_loose: whether async actions of two agents may overlap by ASYNC_SLACK_US, since their recorded
+            starts are too late by the time of capturing the result.
     """
     if one.call.turns[1] and other.call.turns[1] and one.event.writer == other.event.writer:
         return other.call.turns[0] < one.call.turns[1]
@@ -600,7 +601,7 @@ def overlap(one: DrivenAction, other: DrivenAction, *, is_loose: bool = False) -
 
 
 def groups_of(actions: Sequence[DrivenAction], *, is_loose: bool = False) -> Iterator[list[DrivenAction]]:
-    """The actions in their order: those that ran at the same time together, any other by itself."""
+    """Yield the actions in order, in groups that ran at the same time."""
     group: list[DrivenAction] = []
     for action in actions:
         if group and not any(overlap(each, action, is_loose=is_loose) for each in reversed(group)):
@@ -612,7 +613,7 @@ def groups_of(actions: Sequence[DrivenAction], *, is_loose: bool = False) -> Ite
 
 
 def _in_loop(event: Event) -> list[int]:
-    """Task and turns (it began, went on, ended) of an async call; three zeros where none are recorded."""
+    """Return task and turns (start, continuations, end) of an async call; three zeros if not recorded."""
     match event.extra.get("loop_turns"):
         case [int(), int(), int(), *_] as turns:
             return [each for each in turns if type(each) is int]
@@ -620,10 +621,7 @@ def _in_loop(event: Event) -> list[int]:
 
 
 def ran_in_one_loop(group: Sequence[DrivenAction]) -> bool:
-    """Whether tasks of one event loop can have taken turns with actions that ran at the same time.
-
-    Of two such actions at least one has to be async.
-    """
+    """Whether concurrent actions may share one event loop: of two that overlap, at least one is async."""
     open_now: list[DrivenAction] = []
     for action in group:
         open_now = [each for each in open_now if overlap(each, action)]

@@ -1,7 +1,7 @@
-"""Which run is meant, as people name it, and a session's data about that run, read once.
+"""Find a run by name, and read its recording from the session once.
 
-For one agent, only what happened inside its actions is kept. `actions.py` turns it into a plan. The classes
-of the recorded script are in `__main__` there, and in another module in a replay.
+For one agent, only its events and those inside its actions are kept. `actions.py` makes a plan from it. The
+classes of the recorded script are in `__main__` in the recording, and in another module in a replay.
 """
 
 from __future__ import annotations
@@ -31,45 +31,45 @@ ACTION_KINDS = frozenset({"agent_action", "learning_update"})
 _DIGEST_CHARS = 16
 _MOST_FORKS = 64
 _MOST_AROUND = 10_000
-"""Spans around an event that are looked at: those of a damaged recording may lead to themselves."""
+"""The most enclosing spans to follow, since the parents in a damaged recording may form a cycle."""
 
 _FIELD_DEPTH = len("/extra/fields/NAME".split("/"))
 
 
 @dataclass(slots=True)
 class AgentFacts:
-    """What was recorded about one agent as a whole."""
+    """Facts about one agent, collected once."""
 
     agent_id: str
     role: str | None = None
     entries: int = 0
-    """Actions that were the agent's outermost ones."""
+    """The number of its entry actions."""
     roots: int = 0
-    """Those of them that nothing else was open above."""
+    """The number of its entry actions that no other action encloses."""
     first_state: Event | None = None
     adopted: dict[str, str] = field(default_factory=dict)
-    """Its fields that hold generators whose draws were recorded, and by what these are distinguished."""
+    """{field with a generator whose draws were recorded: the key of these draws}."""
     held: dict[int, str] = field(default_factory=dict)
-    """Numbers of what it holds that code outside of actions may change, with the places."""
+    """{number: path} of held objects that code outside of actions may change."""
     has_values: bool = False
-    """Whether containers and arrays count there, as in newer recordings."""
+    """Whether `held` includes containers and arrays, as in newer recordings."""
     has_records: bool = False
-    """Whether those with instances of dataclasses or of classes of attrs do, too."""
+    """Whether `held` also includes containers with instances of dataclasses or attrs classes."""
     lives: int = 0
-    """First states: more than one means that several objects had this id."""
+    """The number of first states: more than one means that several objects had this id."""
     has_exit: bool = False
     shared_with: set[str | None] = field(default_factory=set)
-    """Agents that were seen with its generators before it was; None where the record does not name them."""
+    """Agents seen with its generators before it was; None for agents that the recording does not name."""
     shared_objects: dict[str, set[str]] = field(default_factory=dict)
-    """Its fields with an object that other agents were seen with, too, and those agents."""
+    """{field: other agents that hold the same object}."""
     written: set[str] = field(default_factory=set)
-    """Its fields that something else than its actions wrote, where recording looked for that."""
+    """Fields that code other than its actions wrote, if recording looked for such writes."""
     written_outside: set[str] = field(default_factory=set)
-    """Its fields with an object that something else than its actions changed in between."""
+    """Fields with an object that code other than its actions changed."""
     queues_outside: set[str] = field(default_factory=set)
-    """Its fields with a queue from which something else than its actions took, or into which it put."""
+    """Fields with a queue that code other than its actions uses."""
     calls: dict[str, str | None] = field(default_factory=dict)
-    """Method name to the digest of the code that ran last."""
+    """{method: digest of the code that ran last}."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class CodeFacts:
 
     @property
     def is_async(self) -> bool | None:
-        """Tell whether it is a coroutine function; None if the source was not recorded."""
+        """Whether it is a coroutine function; None if the source was not recorded."""
         if self.source is None:
             return None
         for line in self.source.splitlines():
@@ -96,7 +96,7 @@ class CodeFacts:
 
 @dataclass(slots=True)
 class Recording:
-    """One run as read."""
+    """The recording of a run, read into memory."""
 
     session: Path
     agent_id: str | None
@@ -106,22 +106,22 @@ class Recording:
     agents: dict[str, AgentFacts] = field(default_factory=dict)
     codes: dict[str, CodeFacts] = field(default_factory=dict)
     modules: dict[str, str] = field(default_factory=dict)
-    """The program's own modules, each with the digest of its source file."""
+    """{module of the program: digest of its source file}."""
     generator_states: dict[str, Event] = field(default_factory=dict)
-    """States from which recorded draws are counted, by the event's id."""
+    """{event id: state of a generator} from which recorded draws are counted."""
     moves: list[Event] = field(default_factory=list)
-    """Changes of what agents hold by code outside of actions, whichever agent's next action found them."""
+    """Changes to held objects by code outside of actions, of all agents."""
     damage: list[str] = field(default_factory=list)
     lost: int = 0
-    """Events that a cleanly closed or crashed writer took a number for and that are not there."""
+    """The number of missing events, from gaps in the writers' numbers."""
     dropped: int = 0
-    """Events that recording itself says it could not write."""
+    """The number of events that recording reports as not written."""
     torn: int = 0
-    """Lines that end in the middle, as a crash leaves them."""
+    """The number of incomplete lines, as a crash leaves them."""
     is_complete: bool = True
-    """Every writer of the session ended cleanly."""
+    """Whether every writer of the session ended cleanly."""
     open_agents: dict[str, str | None] = field(default_factory=dict)
-    """Span id to agent of what was under way when a process died, or is under way now."""
+    """{open span: agent}, of actions that were running when a process died, or are running now."""
 
     def configuration(self, name: str, default: Any) -> Any:
         """Return a setting under which the session was recorded."""
@@ -129,7 +129,7 @@ class Recording:
 
 
 def read_recording(session: Path, agent_id: str | None = None) -> Recording:
-    """Read a session, or what happened in it while one agent acted.
+    """Read a session, or only one agent's events and those inside its actions.
 
     Raises:
         AgentNotFound: the session has no event of that agent.
@@ -147,8 +147,8 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
     if agent_id is not None:
         if agent_id not in recording.agents:
             raise AgentNotFound(f"no readable event of agent {agent_id!r}", path=session)
-        # A span's event comes after all that happened inside it, so what is inside is known by now only.
-        # Where a process was killed, measurements that it held back are gone, and with them what they nested.
+        # A span's event is written after the events inside it, so nesting is known only after a first pass.
+        # If a process was killed, spans that it had not written are missing: keep events inside those too.
         wanted = {agent_id} if all(writer.closed for writer in scan.losses.writers) else {agent_id, None}
         recording.events = [
             event
@@ -170,10 +170,10 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
 
 
 class RecordingParts:
-    """The recordings of single agents, taken out of a whole session as `read_recording` gives them.
+    """The recordings of single agents, extracted from that of a whole session without reading it again.
 
     Args:
-        whole: what `read_recording` gives of a session.
+        whole: the result of `read_recording` for a session.
     """
 
     def __init__(self, whole: Recording) -> None:
@@ -187,10 +187,10 @@ class RecordingParts:
                 self._events.setdefault(agent_id, []).append(event)
 
     def of(self, agent_id: str | None) -> Recording:
-        """The recording of one agent, of the whole session without one.
+        """Return the recording of one agent, or of the whole session for None.
 
         Raises:
-            AgentNotFound: the session holds no event of that agent.
+            AgentNotFound: the session has no event of that agent.
         """
         whole = self._whole
         if agent_id is None:
@@ -205,7 +205,7 @@ class RecordingParts:
 
 
 def session_info(session: Path) -> SessionInfo | None:
-    """What a session says of itself; None if that is lost: then targets and settings are missing."""
+    """Return a session's description; None if it is lost, and with it targets and settings."""
     try:
         return open_session(session)
     except (SessionNotFound, DamagedInput):
@@ -213,10 +213,10 @@ def session_info(session: Path) -> SessionInfo | None:
 
 
 class _Nesting:
-    """Which agents' entry actions a span stands in; numbers, since there may be millions of spans.
+    """Finds the agents whose entry actions enclose a span; ids are numbers, to hold millions of spans.
 
     Args:
-        agent_id: whose actions count; everybody's without one.
+        agent_id: the agent whose actions count; None for all.
     """
 
     def __init__(self, agent_id: str | None = None) -> None:
@@ -226,7 +226,7 @@ class _Nesting:
         self._around: dict[int, frozenset[str | None]] = {}
 
     def note(self, event: Event) -> None:
-        """Keep where a span stands, and whose it is."""
+        """Store a span's parent and, for an entry action, its agent."""
         span = _number(event.span_id)
         if span is None:
             return
@@ -236,7 +236,7 @@ class _Nesting:
             self._owners[span] = self._owners.get(span, frozenset()) | {owner}
 
     def around(self, event: Event) -> frozenset[str | None]:
-        """The agents in whose entry actions an event stands; None among them where a span is missing."""
+        """Return the agents whose entry actions enclose an event; includes None if a span is missing."""
         passed = []
         span = _number(event.parent_span_id)
         found: frozenset[str | None] = frozenset()
@@ -248,7 +248,7 @@ class _Nesting:
                 found = frozenset({None})
                 break
             passed.append(span)
-            self._around[span] = frozenset()  # for the time being, which also ends a circle
+            self._around[span] = frozenset()  # provisional; also ends the loop if parents form a cycle
             span = self._parents[span]
         for each in reversed(passed):
             if each in self._owners:
@@ -258,12 +258,12 @@ class _Nesting:
 
 
 def parents_of(events: Iterable[Event]) -> dict[str, str | None]:
-    """{span: the one around it}."""
+    """Return {span id: parent span id}."""
     return {event.span_id: event.parent_span_id for event in events if event.span_id is not None}
 
 
 def spans_around(event: Event, parents: Mapping[str, str | None]) -> Iterator[str]:
-    """The spans around an event, the innermost first, up to one that is not recorded."""
+    """Yield the enclosing spans of an event, innermost first, up to one that is not recorded."""
     span_id, count = event.parent_span_id, 0
     while span_id is not None and count < _MOST_AROUND:
         yield span_id
@@ -274,11 +274,11 @@ def _number(span_id: str | None) -> int | None:
     try:
         return None if span_id is None else int(span_id, 16)
     except ValueError:
-        return None  # no hexadecimal number: not an id of ours
+        return None  # not hexadecimal, so it is not a span id of this library
 
 
 def began_us(event: Event) -> float:
-    """Return when a span began, from its end and duration; rounded up."""
+    """Return the start of a span in microseconds since 1970, from its end and duration; rounded up."""
     duration = event.extra.get("duration_ms")
     if not isinstance(duration, (int, float)) or isinstance(duration, bool):
         return float(event.timestamp_us)
@@ -294,7 +294,7 @@ def method_name(event: Event) -> str:
 
 
 def is_traced_action(event: Event) -> bool:
-    """Tell whether a decorator or `instrument` wrote it, rather than a logger."""
+    """Whether a decorator or `instrument` wrote an action, rather than a logger."""
     return event.kind in ACTION_KINDS and event.span_id is not None and "call" in event.extra
 
 
@@ -304,7 +304,7 @@ def _note_code(recording: Recording, extra: Mapping[str, Any]) -> None:
     )
     modules = extra.get("modules")
     for name, digest in modules.items() if isinstance(modules, dict) else ():
-        if len(str(digest)) == _DIGEST_CHARS:  # else hidden, as a secret is: the name sounded like one
+        if len(str(digest)) == _DIGEST_CHARS:  # else redacted, since the module's name looks like a secret's
             recording.modules[str(name)] = str(digest)
 
 
@@ -372,9 +372,9 @@ def _note_state(facts: AgentFacts, event: Event) -> None:
 
 
 def ends_of(event: Event) -> dict[str, str | None]:
-    """Digests of what fields with references lead to as recording ends, by field, of a `state` event.
+    """Return the digests of the final contents of referenced objects, by field, from a final `state` event.
 
-    None of what cannot be read, of agents that are gone, and in recordings without such digests.
+    A digest is None if the content could not be read or was not recorded. Other events give {}.
     """
     if event.extra.get("reason") not in {"exit", "gone"}:
         return {}
@@ -384,13 +384,13 @@ def ends_of(event: Event) -> dict[str, str | None]:
 
 
 def note_overlap(facts: AgentFacts) -> None:
-    """Other tasks ran while an agent's actions waited, or it acted while others' did: they use its queues."""
+    """Mark an agent's queues as used by others, since its actions overlapped with other tasks."""
     if facts.first_state is not None:
         facts.queues_outside.update(_queues_in(facts.first_state))
 
 
 def _queues_in(event: Event) -> Iterator[str]:
-    """The fields that a state or a write holds a queue in."""
+    """Yield the fields with a queue in a state or a write."""
     pointers = (
         pointer.split("/") for pointer, tag in (event.types or {}).items() if tag.startswith("queue:")
     )
@@ -398,12 +398,12 @@ def _queues_in(event: Event) -> Iterator[str]:
 
 
 def is_held_move(event: Event) -> bool:
-    """Tell whether code outside of actions changed what an agent holds."""
+    """Whether an event is a change to an agent's held objects by code outside of actions."""
     return event.kind == "state_change" and event.extra.get("trigger") == "held"
 
 
 def _can_be_read(moved: object) -> bool:
-    """Whether it is {number: {attribute: {...}}}."""
+    """Whether recorded changes have the form {number: {attribute: {...}}}."""
     return isinstance(moved, dict) and all(
         number.isdecimal()
         and isinstance(moves, dict)
@@ -425,7 +425,7 @@ def _note_held(facts: AgentFacts, event: Event) -> None:
 def sharing_agents(
     objects: Iterable[str], facts: Mapping[str, AgentFacts], live: frozenset[str]
 ) -> frozenset[str]:
-    """Driven agents whose generators an agent may hold, too, whose code does not run here."""
+    """Return the replayed agents that may share generators with agents whose code does not run here."""
     outside = {agent_id for agent_id, fact in facts.items() if fact.first_state is not None} - live
     found = set()
     for agent_id in objects:
@@ -439,11 +439,11 @@ def sharing_agents(
 
 
 def recorded_script(session: Path, info: SessionInfo | None = None) -> Path | None:
-    """The file that was run when a session was recorded, a fork's being its original's; None if nobody knows.
+    """Return the script that was run when a session was recorded, for a fork its original's; None if unknown.
 
     Args:
         session: the session's directory.
-        info: what it says of itself, where that was read already.
+        info: its description, if it was read already.
     """
     for _ in range(_MOST_FORKS):
         try:
@@ -453,29 +453,29 @@ def recorded_script(session: Path, info: SessionInfo | None = None) -> Path | No
                 return Path(info.argv[0]) if info.argv else None
             session, info = find_session(session.parent, lineage.session_id), None
         except (SessionNotFound, DamagedInput):
-            return None  # the original is gone
+            return None  # the original was deleted
     return None
 
 
 def script_name(session: Path, info: SessionInfo | None) -> str:
-    """The name under which digests of a recording have the classes of its script."""
+    """Return the module name of the script's classes in a recording's digests."""
     script = recorded_script(session, info)
     return "__main__" if script is None else script.stem
 
 
 def module_names(*sessions: Path) -> frozenset[str]:
-    """The names, without packages, by which other processes import the scripts of some sessions."""
+    """Return the names, without packages, under which other processes import the sessions' scripts."""
     scripts = [recorded_script(session) for session in sessions]
     return frozenset(script.stem for script in scripts if script is not None and script.suffix == ".py")
 
 
 def script_module(target_module: str, session: Path, info: SessionInfo | None) -> str | None:
-    """The loaded module that is the script that was recorded, `__main__` then; None where it is not clear.
+    """Return the loaded module that was `__main__` in the recording; None if it is not loaded or ambiguous.
 
     Args:
-        target_module: the module of the target, which is the script most of the time.
+        target_module: the target's module, which is usually the script.
         session: the session's directory.
-        info: what it says of itself, where that was read already.
+        info: its description, if it was read already.
     """
     script = recorded_script(session, info)
     if script is None:
@@ -495,7 +495,7 @@ def script_module(target_module: str, session: Path, info: SessionInfo | None) -
     return whole if whole is not None or len(found) != 1 else next(iter(found.values()))
 
 
-# Which run is meant: `last`, a session, or one agent of a session, as people name them.
+# Finding a run by name: `last`, a session, or one agent of a session.
 #
 
 RunRef = str | os.PathLike[str] | None
@@ -509,7 +509,7 @@ class RunReference(NamedTuple):
 
     @property
     def name(self) -> str:
-        """How it is named on a command line."""
+        """Its name on a command line."""
         session_id = self.session.name.removeprefix("session_")
         return session_id if self.agent_id is None else f"{session_id}/{self.agent_id}"
 
@@ -517,17 +517,17 @@ class RunReference(NamedTuple):
 def find_run(
     run: RunRef = "last", root: str | os.PathLike[str] | None = None, agent_id: str | None = None
 ) -> RunReference:
-    """The run of that name.
+    """Find a session, or one agent of it, by name.
 
     Args:
         run: "last" or None for the newest session that a program recorded, "last-fork" for the newest that
             was forked or resumed, a session's id, a unique prefix of it or its path; each may be followed by
-            `/agent_id`, and an agent's id may hold slashes itself.
-        root: the trace root; the one configured, then ./trace without it.
-        agent_id: one agent of the session, where `run` names none.
+            `/agent_id`, and an agent's id may contain slashes.
+        root: the trace root; by default the configured one, then ./trace.
+        agent_id: one agent of the session, if `run` does not name one.
 
     Raises:
-        SessionNotFound: nothing, or more than one session, answers to that name.
+        SessionNotFound: no session or more than one has this name.
     """
     place = Path(root) if root is not None else default_root()
     if run is None or run == "last":
@@ -550,7 +550,7 @@ def find_run(
 
 
 def check_agent(reader: TreeReader, agent_id: str) -> None:
-    """Raise AgentNotFound, with agents that there are, unless the session holds that one."""
+    """Raise AgentNotFound, which lists known agents, unless the session has this agent."""
     if reader.holds_agent(agent_id):
         return
     known = [agent.agent_id for agent in reader.agents()]
@@ -562,17 +562,17 @@ def check_agent(reader: TreeReader, agent_id: str) -> None:
 
 
 def explicit_run(run: RunRef, root: str | os.PathLike[str] | None = None) -> FlightRun | None:
-    """The run of the recorder that is meant, by its id or the only beginning of one; None where none is.
+    """Find a recorder's run by its id or a unique prefix; None if there is none.
 
     Raises:
-        RunNotFound: several runs begin so.
+        RunNotFound: the prefix is ambiguous.
     """
     if not isinstance(run, str) or run == "last":
         return None
     try:
         found = find_flight_run(run, root)
     except SessionNotFound:
-        return None  # then it may name a session or an agent
+        return None  # it may be the name of a session or an agent
     except RunNotFound as error:
         if "is the beginning of" in error.message:
             raise
@@ -586,7 +586,7 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _readings(text: str) -> list[tuple[str, str]]:
-    """Every way to read the text as `path/agent_id`, the longest path first; none where it holds no slash."""
+    """Return every way to split a text into `path/agent_id`, longest path first; [] without a slash."""
     if os.sep not in text:
         return []
     cuts = [len(text), *(place for place in range(len(text) - 1, 0, -1) if text[place] == os.sep)]

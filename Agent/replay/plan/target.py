@@ -1,6 +1,6 @@
-"""The target: code named as `module:factory`, found, called and checked; recorded values made again for it.
+"""The target: find, call and check code named as `module:factory`, and restore recorded values for it.
 
-The name is checked where `replay_run` is called; the target is imported and called in the child process only.
+The name is checked by the caller's process; only the worker process imports and calls the target.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import Agent.record.messages  # noqa: F401 - they stand in records, and only classes that are loaded are found
+import Agent.record.messages  # noqa: F401 - recordings contain them, and only loaded classes are found
 from Agent.errors import (
     ReplayError,
     TargetNotFound,
@@ -39,7 +39,7 @@ class TargetFailed(Exception):
 
 
 class TargetNotImported(TargetFailed):
-    """There is no function of that name, or its module cannot be imported."""
+    """The target's module cannot be imported, or has no such function."""
 
 
 class FactoryRaised(TargetFailed):
@@ -47,11 +47,11 @@ class FactoryRaised(TargetFailed):
 
 
 def target_name(target: Target | None, info: SessionInfo | None, agent_id: str | None) -> str:
-    """The target as `module:factory`: the one given, else the one that the session remembers.
+    """Return the target as `module:factory`: the given one, else the one recorded in the session.
 
     Raises:
-        TargetNotGiven: there is none.
-        UsageError: it is no such name, or a function that cannot be imported by one.
+        TargetNotGiven: no target was given, and the session has none.
+        UsageError: the text is not `module:factory`, or the function cannot be imported by name.
     """
     if target is None:
         found = None if info is None else info.target_for(agent_id)
@@ -79,15 +79,14 @@ def target_name(target: Target | None, info: SessionInfo | None, agent_id: str |
 def remember_target(target: Target, agent_id: str = "*") -> None:
     """Store the target in the session being recorded, for `replay` and `fork`.
 
-    Like the first event, it begins a session if there is none. If nothing is recorded to files, nothing is
-    stored.
+    Like the first event, it begins a session if none is open. Without recording to files, nothing is stored.
 
     Args:
         target: `module:factory`, or such a function.
         agent_id: the agent that it builds; default: all of them.
 
     Raises:
-        UsageError: it is not an importable name.
+        UsageError: the target is not an importable name.
     """
     name = target_name(target, None, None)
     pipeline = installed.current_pipeline()
@@ -116,7 +115,7 @@ def _name_of(target: Callable[..., Any]) -> str:
 
 
 def import_target(name: str) -> Callable[..., Any]:
-    """The factory of that name.
+    """Import the factory with this name.
 
     Raises:
         TargetNotImported: it cannot be imported.
@@ -139,7 +138,7 @@ def import_target(name: str) -> Callable[..., Any]:
 
 
 def _place_of(error: BaseException) -> str:
-    """Where in the user's code an exception came up, as ` (file.py:12)`; "" where that is unknown."""
+    """Return the innermost place of user code in an exception's traceback, as ` (file.py:12)`, or ""."""
     place = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         module = str(frame.f_globals.get("__name__", ""))
@@ -149,7 +148,7 @@ def _place_of(error: BaseException) -> str:
 
 
 def target_not_found(why: str) -> TargetNotFound:
-    """The error for a target that a child process could not import."""
+    """Return the error for a target that a worker process could not import."""
     return TargetNotFound(
         why,
         remedy="replay from the directory that the code is imported from, or give another target",
@@ -163,7 +162,7 @@ def build(factory: Callable[..., Any], spec: Any, name: str) -> Any:
     with the agent's id if those were not recorded, once for each agent that acts independently.
 
     Raises:
-        TargetFailed: it takes other arguments, or it raised.
+        TargetFailed: the factory takes other arguments, or raised an exception.
     """
     if inspect.isclass(factory):
         if spec.agent_id is None:
@@ -223,15 +222,15 @@ def _called(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
 
 
 def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[str, Any]:
-    """What a factory gave as {agent_id: object}; None as an object means: it is inside the others.
+    """Return a factory's result as {agent_id: object}; None as object means that the agent is inside others.
 
     Args:
-        given: one agent, or a mapping.
-        agent_id: the agent that was asked for, None for a whole run.
-        known: agents that the recording knows.
+        given: the factory's result: one agent, or a mapping.
+        agent_id: the requested agent; None for a whole run.
+        known: the agents in the recording.
 
     Raises:
-        TargetFailed: it cannot be replayed.
+        TargetFailed: the result cannot be replayed.
     """
     if given is None or inspect.isawaitable(given):
         what = "nothing" if given is None else "a coroutine; it must not be async"
@@ -266,31 +265,30 @@ def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[
     return objects
 
 
-# Recorded values made into Python values again, for a target: its classes, its agents, its exceptions.
+# Restoring recorded values as Python values for a target: its classes, its agents, its exceptions.
 #
-# What cannot be made again is named, never approximated; `driver.py` and `player.py` stop where
-# that happens.
+# A value that cannot be restored is reported, never approximated; `driver.py` and `player.py` then stop.
 
 AgentFinder = Callable[[str], object]
 
 
 @dataclass(slots=True)
 class Restored:
-    """A value that was made again."""
+    """A restored value."""
 
     value: Any = None
     unrestored: list[str] = field(default_factory=list)
-    """`tag at pointer` of what could not be made; then `value` is of no use."""
+    """`tag at pointer` of each part that could not be restored; if there is any, `value` is unusable."""
     is_redacted: bool = False
-    """Tokens stand in it where secrets were."""
+    """Whether it contains tokens in place of secrets."""
 
 
 class Decoder:
-    """Makes recorded values again in this process.
+    """Restores recorded values in this process.
 
     Args:
-        find_agent: the object that stands for an agent's id.
-        main_module: the name under which the recorded `__main__` was imported here, None if it was not.
+        find_agent: returns the object of an agent's id.
+        main_module: the name under which the recorded `__main__` was imported here; None if it was not.
     """
 
     def __init__(self, find_agent: AgentFinder, main_module: str | None = None) -> None:
@@ -298,10 +296,11 @@ class Decoder:
         self._codecs = _Codecs(find_agent, main_module)
 
     def restore_argument(self, recorded: Recorded, used: Callable[[str], Any]) -> Restored:
-        """The same as `restore`, with stand-ins for tasks of the recorded process and functions with them.
+        """Restore an argument, with stand-ins for the recorded process's tasks and functions that hold them.
 
         Args:
-            used: is told the name of one that is used, and raises.
+            recorded: the argument.
+            used: called with the name of a stand-in that is used; must raise.
         """
         self._codecs.stand_in = lambda name: StandIn(name, used)
         try:
@@ -310,7 +309,7 @@ class Decoder:
             self._codecs.stand_in = None
 
     def restore(self, recorded: Recorded) -> Restored:
-        """The value, or what stands in the way of it."""
+        """Restore a value; parts that cannot be restored are listed in the result."""
         restored = Restored()
         if not recorded.types:
             restored.value = copy_tree(recorded.value)
@@ -323,7 +322,7 @@ class Decoder:
         }
         for pointer, tag in list(tags.items()):
             if tag == "redacted":
-                # The token itself stands for the secret: whoever only passes it on does the same again.
+                # The token replaces the secret, which works for code that only passes the value on.
                 restored.is_redacted = True
                 del tags[pointer]
         missing: list[str] = []
@@ -335,21 +334,21 @@ class Decoder:
 
     @property
     def codecs(self) -> Mapping[str, Any]:
-        """{name in a tag: what it means here}, as `decode_value` takes it."""
+        """The mapping of names in tags to objects in this process, for `decode_value`."""
         return self._codecs
 
     def scripts(self) -> tuple[str, ...]:
-        """The name under which the recorded `__main__` was imported here, where it was."""
+        """Return the name under which the recorded `__main__` was imported here, or ()."""
         return () if self.main_module is None else (self.main_module,)
 
     def find_class(self, name: str) -> type | None:
-        """The loaded class of that `module.QualName`, `__main__` meaning the program that was recorded."""
+        """Return the loaded class `module.QualName`, where `__main__` is the recorded program."""
         chosen = self._codecs.get(name)
         return chosen if isinstance(chosen, type) else find_class(name)
 
 
 class _Codecs(Mapping[str, Any]):
-    """Finds agents by id, and the classes of a program that is no longer `__main__`."""
+    """Finds agents by id, and classes of the recorded `__main__` in the module that it is here."""
 
     def __init__(self, find_agent: AgentFinder, main_module: str | None) -> None:
         self._find_agent = find_agent
@@ -379,5 +378,5 @@ class _Codecs(Mapping[str, Any]):
 
 
 def is_tag_of_generator(tag: str) -> bool:
-    """Whether a tag stands for a generator of random numbers."""
+    """Whether a tag is that of a random generator."""
     return tag.startswith(("random.", "numpy.Generator", "numpy.RandomState"))
