@@ -1,1 +1,1 @@
-"""From values to redacted bytes: everything that reaches the tree is made here."""
+"""Encodes values as redacted bytes; everything that is written to the tree is made here."""

@@ -1,7 +1,7 @@
-"""From what a program saves to the bytes of an artifact: its media type, its JSON or text, without secrets.
+"""Encodes a value that a program saves as an artifact: its media type, and its bytes without secrets.
 
-The same choke point as for lines: `tree/write/artifacts.py` takes only what is made here. `Agent.flight`
-calls it.
+As for lines, this is the only way to the tree: `tree/write/artifacts.py` accepts only bytes that are made
+here. `Agent.flight` calls it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ARRAY = "application/x-npy"
 PARQUET = "application/vnd.apache.parquet"
 
 ARTIFACT_LIMITS = Limits(max_string_chars=1 << 30, max_bytes=1 << 30, max_items=50_000_000)
-"""An artifact is where large values belong, so hardly anything of one is cut."""
+"""Artifacts are meant for large values, so these limits cut almost nothing."""
 
 _BLOCK_BYTES = 1024 * 1024
 _MAX_HELD_BYTES = 4 * _BLOCK_BYTES
@@ -44,25 +44,25 @@ _KEY_BEGINS, _KEY_ENDS = b"-----BEGIN ", b"-----END "
 
 
 class EncodedArtifact(NamedTuple):
-    """An artifact as it will be stored."""
+    """An artifact in the form in which it is stored."""
 
     media_type: str
     content: RedactedBytes | Iterable[RedactedBytes]
     types: Types | None = None
-    """{JSON Pointer: tag} of what plain JSON cannot hold."""
+    """{JSON Pointer: tag} of values that plain JSON cannot hold."""
 
 
 def encode_artifact(capture: Capture, data: Any, media_type: str | None, name: str) -> EncodedArtifact:
-    """What to store of any value; files are read as they are stored, in flat memory.
+    """Encode any value as an artifact; files are read block by block while they are stored.
 
     Args:
-        capture: the pipeline's.
+        capture: the pipeline's capture.
         data: text, bytes, a path or an open file, an array, a data frame, or any value, which becomes JSON.
-        media_type: what the program says that it is; None lets the value and the name tell.
-        name: of the artifact, whose suffix tells the type of bytes and text.
+        media_type: the type given by the program; None to infer it from the value and the name.
+        name: the name of the artifact, whose suffix determines the type of bytes and text.
 
     Raises:
-        OSError: a file that was named cannot be read.
+        OSError: the file at a given path cannot be read.
     """
     media_type = None if media_type is None else as_message(media_type)
     if isinstance(data, (str, bytes, bytearray, memoryview)):
@@ -84,12 +84,12 @@ def _is_file(data: Any) -> bool:
     """Whether the value can be read like an open file."""
     try:
         return callable(data.read)
-    except Exception:  # noqa: BLE001 - a stranger's __getattr__ may do anything; then it is a value
+    except Exception:  # noqa: BLE001 - a user's __getattr__ may raise anything; then it is a value
         return False
 
 
 def encode_json(capture: Capture, value: Any) -> EncodedArtifact:
-    """Any value as a JSON document, with the tags that bring back what plain JSON cannot hold."""
+    """Encode any value as a JSON document, with tags to restore values that plain JSON cannot hold."""
     raw = capture.judge.value(value)
     if raw is not None and capture.judge.clean(raw):
         return EncodedArtifact(JSON, redacted(raw + b"\n"))
@@ -103,7 +103,7 @@ def encode_json(capture: Capture, value: Any) -> EncodedArtifact:
 
 
 def cleaned(capture: Capture, encoded: EncodedArtifact) -> EncodedArtifact:
-    """A JSON document that was made by a capture which may have read no texts, as this one has it."""
+    """Redact a JSON document again, if this capture searches texts: the one that made it may not have."""
     if not isinstance(encoded.content, bytes) or capture.redactor is not capture.strict:
         return encoded
     types: Types = dict(encoded.types or {})
@@ -113,13 +113,13 @@ def cleaned(capture: Capture, encoded: EncodedArtifact) -> EncodedArtifact:
 
 
 def is_text(media_type: str) -> bool:
-    """Whether what is of that type is text, in which secrets are looked for."""
+    """Whether content of this media type is text, which is searched for secrets."""
     kind = media_type.partition(";")[0].strip().lower()
     return kind.startswith("text/") or kind in _TEXT_TYPES or kind.endswith(("+json", "+xml", "+yaml"))
 
 
 def guessed(name: str) -> str | None:
-    """The media type that the suffix of a name tells."""
+    """Guess the media type from the suffix of a name; None if it is unknown."""
     from mimetypes import guess_type
 
     kind, encoding = guess_type(name.replace(":", "_"), strict=False)
@@ -143,7 +143,7 @@ def _encode_plain(
         try:
             value = read_json(data.encode())
         except ValueError:
-            # No JSON: as the value that it is, it becomes a JSON string.
+            # Not valid JSON: encode the text as a JSON string.
             return encode_json(capture, data)
         types: Types = {}
         clean = capture.redactor.value(value, "", types) if capture.redactor.enabled else value
@@ -172,7 +172,7 @@ def _is_utf8(raw: bytes, *, is_whole: bool = True) -> bool:
 
 
 def _encode_stream(redactor: Redactor, file: IO[Any], kind: str | None, *, closes: bool) -> EncodedArtifact:
-    """A file, read as it is stored; one of an unknown type is text if it begins like one."""
+    """Encode a file, which is read while it is stored; without a known type, its first block decides."""
     blocks = _blocks_of(file, closes=closes)
     first = next(blocks, b"")
     if kind is None:
@@ -199,14 +199,14 @@ def _blocks_of(file: IO[Any], *, closes: bool) -> Iterator[bytes]:
 
 
 def _clean_blocks(redactor: Redactor, blocks: Iterable[bytes], *, is_json: bool) -> Iterator[RedactedBytes]:
-    """Text without its secrets, a piece at a time; a piece ends with a line, and not within a private key."""
+    """Yield text without its secrets in pieces, which end at line ends and outside of private keys."""
     held = b""
     most = _WHOLE_JSON_BYTES if is_json else _MAX_HELD_BYTES
     waits = is_json
     for block in blocks:
         held += block
         if waits and len(held) <= most:
-            continue  # a whole document is judged by its keys
+            continue  # wait for the whole document, since its keys are judged, too
         waits = False
         cut = held.rfind(b"\n") + 1
         if held.count(_KEY_BEGINS, 0, cut) > held.count(_KEY_ENDS, 0, cut):
@@ -223,7 +223,7 @@ def _clean_blocks(redactor: Redactor, blocks: Iterable[bytes], *, is_json: bool)
 
 
 def _end_of_word(held: bytes) -> int:
-    """Where a line without an end is cut: behind the last blank or comma of its second half."""
+    """Return where to cut a line without an end: after the last blank or comma of its second half."""
     return max(held.rfind(b" ", len(held) // 2), held.rfind(b",", len(held) // 2), len(held) // 2) + 1
 
 
@@ -237,7 +237,7 @@ def _clean_document(redactor: Redactor, raw: bytes) -> RedactedBytes:
 
 
 def _encode_array(data: Any, media_type: str | None) -> EncodedArtifact | None:
-    """A numpy array in numpy's own format; None for anything else, and for arrays of Python objects."""
+    """Encode a numpy array in numpy's format; None for other values and for arrays of Python objects."""
     numpy = sys.modules.get("numpy")
     if numpy is None or not isinstance(data, numpy.ndarray) or media_type not in {None, ARRAY, BYTES}:
         return None
@@ -249,7 +249,7 @@ def _encode_array(data: Any, media_type: str | None) -> EncodedArtifact | None:
 
 
 def _encode_frame(redactor: Redactor, data: Any, media_type: str | None) -> EncodedArtifact | None:
-    """A data frame of pandas or polars as CSV, or as Parquet where that was asked for; None for others."""
+    """Encode a data frame of pandas or polars as CSV, or as JSON or Parquet on request; None for others."""
     module = type(data).__module__.partition(".")[0]
     if module not in {"pandas", "polars"} or type(data).__name__ != "DataFrame":
         return None
@@ -270,7 +270,10 @@ def _encode_frame(redactor: Redactor, data: Any, media_type: str | None) -> Enco
 
 
 def _without_secret_columns(redactor: Redactor, frame: Any) -> Any:
-    """The frame with tokens in columns of secret names, and in those of likely ones for what looks drawn."""
+    """Return the frame with tokens in columns with secret names.
+
+    In columns whose names only may be those of secrets, only random-looking values are replaced.
+    """
     columns: dict[Any, list[Any]] = {}
     for name in frame.columns if redactor.enabled else ():
         says = redactor.says(str(name))

@@ -1,8 +1,8 @@
-"""Values as bytes: plain, clean payloads as the judge encodes them, everything else by the slow path.
+"""Encodes values as bytes: plain payloads without secrets by the judge, all others by the slow path.
 
-The judge sweeps over keys and bytes, in C (`_native.c`) if the package was built with a compiler. The slow
-path is the value codec with its tags and limits, then redaction of the result. In both cases the result is
-the inside of one JSON object, ready for a line.
+The judge scans keys and bytes, in C (`_native.c`) if the package was built with a compiler. The slow path is
+the value codec with its tags and limits, then redaction of the result. In both cases the result is the inner
+JSON of one object, without its braces.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from Agent.record.secrets.issuers import NAME_ENDS, NAMES_NEARBY, literals, look
 
 AgentOf = Callable[[object], str | None]
 MOST_WITH_AGENTS = 500
-"""A field of more values that leads to other agents is where they live, and no part of one agent's state."""
+"""A field with more values that refers to other agents is an environment, not part of one agent's state."""
 _MOST_IN_CALLS = 5_000
-"""The same of an argument or result."""
+"""The same limit for an argument or result."""
 
 
 _told_kinds: set[type] = set()
 
 
 def _tell_kind(kind: type) -> None:
-    """Have the judge in C take numpy's numbers, of which it knows nothing, as plain values with a tag."""
+    """Register a numpy number type with the judge in C, which then encodes it as a plain value with a tag."""
     tag = number_tag(kind)
     if tag is not None and native is not None:
         native.tag_numbers(kind, tag)
@@ -50,7 +50,7 @@ class Capture:
     ) -> None:
         self.levels = redactor.levels
         self.strict = redactor
-        """Reads texts, whatever is kept of some of them."""
+        """A redactor that searches texts, even if some levels keep texts unchanged."""
         if redactor.levels is not None and redactor.levels.keeps_texts:
             redactor = redactor.for_names_alone()
         self.redactor = redactor
@@ -67,7 +67,7 @@ class Capture:
         self.judge = make_judge(redactor, self.limits, partial(form_of_scalars, self.agent_of, hides))
 
     def at(self, level: str) -> Capture:
-        """Return the capture of a level; below `full`, texts are searched too."""
+        """Return the capture of a level; for levels other than `full`, it also searches texts for secrets."""
         if level == "full" or self.redactor is self.strict:
             return self
         twin = copy(self)
@@ -80,8 +80,8 @@ class Capture:
     ) -> tuple[bytes, Types | None]:
         """Return the payload's inner JSON bytes, redacted, and the tags of values that JSON cannot hold.
 
-        The keys of `payload` itself count as harmless: they are ours, or the caller checked them. `found`
-        receives the secrets recognised by name.
+        The top-level keys of `payload` count as harmless: this package defines them, or the caller checked
+        them. `found` receives the secrets recognised by name.
         """
         judged = self.judge.tagged(payload, pointer)
         if judged is not None:
@@ -91,7 +91,7 @@ class Capture:
     def constructor_body(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], pointer: str
     ) -> tuple[bytes, Types | None]:
-        """A constructor's arguments; a large one that leads to agents is where they live: a reference."""
+        """Encode a constructor's arguments; a large one that refers to agents is recorded as a reference."""
         payload = {"args": list(args), "kwargs": kwargs}
         judged = self.judge.tagged(payload, pointer)
         if judged is not None:
@@ -118,7 +118,7 @@ class Capture:
 
     @staticmethod
     def joined(*bodies: tuple[bytes, Types | None]) -> tuple[bytes, Types | None]:
-        """The inner JSON bytes of several bodies as one, and their tags."""
+        """Return the inner JSON bytes of several bodies as one, and their tags."""
         types = {place: tag for _, tags in bodies if tags for place, tag in tags.items()}
         return b",".join(body for body, _ in bodies if body), types or None
 
@@ -130,10 +130,10 @@ class Capture:
         reading: Reading | None = None,
         environments: Mapping[str, bytes] | None = None,
     ) -> tuple[bytes, Types | None]:
-        """The same with every value looked at one by one."""
+        """Return the same as `body` by the slow path, which encodes each value separately."""
         self.careful_count += 1
         if native is not None:
-            # A class of another metaclass is no number of numpy's, and may run code when it is hashed.
+            # A class with another metaclass is not a numpy number, and may run code when it is hashed.
             kinds = {each for each in map(type, payload.values()) if type(each) is type}
             for kind in kinds - SCALARS - _told_kinds:
                 _tell_kind(kind)
@@ -165,12 +165,12 @@ class Capture:
         places: Places | None = None,
         environments: Mapping[str, bytes] | None = None,
     ) -> tuple[bytes, Types | None]:
-        """The same for a mapping whose own keys are the user's.
+        """Return the same as `body`, for a mapping whose keys are the user's.
 
         Args:
-            owner: the agent whose fields these are; a large value that leads to other agents is a reference.
-            places: where the objects in all fields of the agent stand.
-            environments: the JSON of those values that are references to where agents live.
+            owner: the agent whose fields these are; a large value with other agents becomes a reference.
+            places: the places of the objects in all fields of the agent.
+            environments: by key, the JSON of values that are references to objects that contain agents.
         """
         are_known = False
         try:
@@ -193,7 +193,7 @@ class Capture:
         encoded = to_json(payload, pointer, self.limits, self.agent_of, reading)
         raw, types = encoded.json, encoded.types
         if not raw.startswith(b"{") or (types and pointer in types):
-            # Not a plain mapping of text keys: it stands under one key, tagged as what it is.
+            # Not a plain mapping with text keys: it is recorded under the key `value`, with its own tag.
             moved = {f"{pointer}/value{known[len(pointer) :]}": tag for known, tag in (types or {}).items()}
             return self._redact(b'"value":' + raw, moved or None, pointer, own_keys=frozenset({"value"}))
         return self._redact(raw[1:-1], types, pointer, own_keys=frozenset())
@@ -201,7 +201,7 @@ class Capture:
     def dumped_body(
         self, fields: Mapping[str, tuple[bytes, Types]], pointer: str
     ) -> tuple[bytes, Types | None]:
-        """The same for values that are JSON already, each with its tags as pointers below the value."""
+        """Return the same as `body`, for values that are already JSON, with tags relative to each value."""
         parts: list[bytes] = []
         types: Types = {}
         for key, (raw, tags) in fields.items():
@@ -248,7 +248,7 @@ class Capture:
 
 
 def _stands_alone(value: Any) -> bool:
-    """Whether a value is written the same whatever stands beside it: a scalar, or an object by its name."""
+    """Whether a value's JSON is independent of other values: a scalar, or an object recorded by name."""
     kind = type(value)
     if kind in SCALARS:
         return kind is not str or len(value) <= _SHORT_CHARS
@@ -256,7 +256,7 @@ def _stands_alone(value: Any) -> bool:
 
 
 def _short_scalar(key: Any, value: Any) -> bytes | None:
-    """The JSON of a name and a short scalar under it; None of all else, which needs a closer look."""
+    """Return the JSON of a key with a short scalar; None for all other values, which need the codec."""
     kind = type(value)
     if kind is float:
         is_short = value - value == 0.0
@@ -276,19 +276,19 @@ _SHORT_CHARS = 64
 Types = dict[str, str]
 
 _MAX_PLAIN_DEPTH = 8
-# With these the codec writes times as text by itself, which the native judge then tags.
+# With these options orjson writes times as text, and the native judge adds the tags.
 _TAG_OPTIONS = DUMP_OPTIONS & ~orjson.OPT_PASSTHROUGH_DATETIME
-# What the native judge has as constants must lie within the limits.
+# Constants of the native judge; it is used only if the configured limits are at least as large.
 _NATIVE_DEPTH, _NATIVE_ITEMS = 16, 4096
 
 
 class Judge(Protocol):
-    """Checks the payloads of one pipeline; None, also after any error, means: take the slow path."""
+    """Checks the payloads of one pipeline; None as a result, also after an error, means the slow path."""
 
     def line_end(self, payload: dict[str, Any], /) -> bytes | None:
         """Return the end of a line whose payload is plain, with known keys and without secrets.
 
-        It is the payload's JSON after its first brace, and the end of the event.
+        The result is the payload's JSON after its first brace, and the end of the event.
         """
 
     def tagged(self, payload: Any, pointer: str, /) -> tuple[bytes, Types | None] | None:
@@ -298,11 +298,11 @@ class Judge(Protocol):
         """Return the JSON of one plain value with known keys; its texts are not searched for secrets."""
 
     def clean(self, raw: bytes, /) -> bool:
-        """Tell whether JSON bytes contain nothing in the format of a secret."""
+        """Return whether JSON bytes contain nothing in the format of a secret."""
 
 
 KeysPass = Callable[[Mapping[str, Any]], bool]
-"""Whether every key of a mapping is harmless for what stands under it (`Redactor.keys_pass`)."""
+"""Whether every key of a mapping is harmless for its value (`Redactor.keys_pass`)."""
 FormOf = Callable[[Any], dict[str, Any] | None]
 
 
@@ -334,7 +334,7 @@ def make_judge(redactor: Redactor, limits: Limits, form_of: FormOf | None = None
 
 
 class SweepingJudge:
-    """The judge in Python, which knows no tags."""
+    """The judge in Python, which does not support tags."""
 
     def __init__(self, redactor: Redactor, limits: Limits) -> None:
         self._keys_pass = redactor.keys_pass
@@ -360,7 +360,7 @@ class SweepingJudge:
         return not self._check or looks_clean(raw)
 
     def _plain(self, value: Any, *, known: bool) -> bytes | None:
-        """The JSON of a plain value; `known`: its own keys are looked at, too."""
+        """Return the JSON of a plain value; with `known`, its top-level keys are checked, too."""
         try:
             if exceeds(value, self._unread_bytes):
                 return None
@@ -368,7 +368,7 @@ class SweepingJudge:
             if not all(is_plain(each, self._keys_pass) for each in values):
                 return None
             raw = write_json(value, DUMP_OPTIONS)
-        except Exception:  # noqa: BLE001 - a key that cannot be hashed, a dict that changes meanwhile
+        except Exception:  # noqa: BLE001 - an unhashable key, or a dict that another thread changes
             return None
         return raw if len(raw) <= self._unread_bytes else None
 

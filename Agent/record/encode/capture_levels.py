@@ -1,9 +1,9 @@
-"""What is kept of values: all, all without secrets, or their shapes alone; by category, tool and field.
+"""Capture levels: record all of a value, all except secrets, or only its shape; by category, tool and field.
 
-`Pipeline` looks through each line here where a level other than `redacted` is set, and only then. A shape
-is type, size and keyed digest, `[str 34:9f2c6d1a0b3c4d5e]`: equal values leave equal shapes, so that
-recordings of shapes can still be matched. What is kept beside shapes is listed by name, so that a new field
-is not kept.
+`Pipeline` passes each line through here only if a level other than `redacted` is set. A shape is a type, a
+size and a keyed digest, `[str 34:9f2c6d1a0b3c4d5e]`: equal values have equal shapes, so that recordings of
+shapes can still be compared. Fields that are kept at level `metadata` are listed by name, so that a new field
+is not kept by accident.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FIELD, _TOOL = "field:", "tool:"
 _BEGIN: Final = b'{"id":"'
 _ENVELOPE: Final = frozenset({*ENVELOPE_KEYS, "type", "agent_id", "agent_role", "event_type"})
 _PLACES: Final = re.compile(r"\{(\w+)\}").findall
-"""The fields that a kind's message is made of."""
+"""Returns the fields in the message template of a kind."""
 _TOOL_NAMES: Final = {"tool.call": "name", "model.call": "model_name"}
 
 
@@ -45,11 +45,11 @@ class CaptureLevels:
     """The levels of one session.
 
     Args:
-        level: of everything that no rule is about.
+        level: the level of everything without a rule.
         rules: a category, `tool:PATTERN` or `field:PATTERN` to a level. Fields are named by their path in the
-            payload (`args.prompt`, `state.memory`, `artifacts/notes/page.txt`) or its last part. Of a tool
-            and a field the field decides, of two rules of a sort the stricter.
-        redactor: replaces secrets, and makes the digests.
+            payload (`args.prompt`, `state.memory`, `artifacts/notes/page.txt`) or its last part. A field rule
+            overrides a tool rule; of two rules of the same sort, the stricter one is used.
+        redactor: replaces secrets, and computes the digests.
     """
 
     def __init__(self, level: str, rules: Mapping[str, str], redactor: Redactor) -> None:
@@ -61,12 +61,12 @@ class CaptureLevels:
             (name[len(_FIELD) :], each) for name, each in rules.items() if name.startswith(_FIELD)
         ]
         self.keeps_texts = FULL in {level, *rules.values()}
-        """Whether something is recorded with its texts as they are."""
+        """Whether some texts are recorded unchanged."""
         self.reads_lines = {level, *rules.values()} != {FULL}
-        """Whether lines have to be looked through at all."""
+        """Whether lines have to be processed here."""
 
     def _of(self, category: str, tool: str | None) -> str:
-        """The level of an event, of which fields may differ."""
+        """Return the level of an event; its fields may have other levels."""
         found = _strictest(each for pattern, each in self._tools if tool and fnmatchcase(tool, pattern))
         return found or self._categories.get(category, self.level)
 
@@ -78,7 +78,7 @@ class CaptureLevels:
         return found or default
 
     def line(self, slot: Slot, raw: bytes) -> bytes:
-        """An event as its level has it: JSON behind the id, which is not part of it, to the line's end."""
+        """Apply the level to an event, given and returned as the bytes after the beginning `{"id":"`."""
         event = read_json(_BEGIN + raw)
         row = KINDS[slot.kind]
         is_run = row.home is Home.RUN
@@ -103,7 +103,7 @@ class CaptureLevels:
         if "message" in event and (told or self._of_field("message", "") == METADATA):
             event["message"] = shape_of(event["message"], "", {}, self.redactor)
         if level == METADATA and slot.kind == "state":
-            # Without a key whoever guesses a state could make sure.
+            # An unkeyed digest would let a reader verify a guess of the state.
             payload["digest"] = self.redactor.digest(str(payload.get("digest")).encode())
         event.pop("types", None)
         if types:
@@ -113,7 +113,7 @@ class CaptureLevels:
     def _field(
         self, value: Any, pointer: str, path: str, level: str, types: Types, declared: str | None = None
     ) -> Any:
-        """One field of a payload; `declared` is the type that the kind gives its own."""
+        """Apply the level to one field; `declared` is its type if the kind defines the field."""
         explicit = self._of_field(path, "")
         own = explicit or level
         if own == METADATA and not explicit and declared and is_kept(path, value, declared):
@@ -134,14 +134,14 @@ class CaptureLevels:
     def _members(
         self, value: dict[str, Any], pointer: str, path: str, level: str, types: Types
     ) -> dict[str, Any]:
-        """The members of an object one by one, their names kept."""
+        """Apply the level to each member of an object, and keep the members' names."""
         return {
             key: self._field(item, f"{pointer}/{escape(key)}", f"{path}.{key}", level, types)
             for key, item in value.items()
         }
 
     def _differs_below(self, path: str, value: Any) -> bool:
-        """Whether a rule is about something below."""
+        """Whether a field rule applies to a member of the value, at any depth."""
         if not isinstance(value, dict) or not self._fields:
             return False
         return any(
@@ -150,7 +150,7 @@ class CaptureLevels:
         )
 
     def document(self, values: dict[str, Any], types: Types) -> dict[str, Any]:
-        """The values of a checkpoint: `state`, `messages` and `tool_calls`."""
+        """Apply the level to the values of a checkpoint: `state`, `messages` and `tool_calls`."""
         level = self._of("events", None)
         found = {}
         for key, value in values.items():
@@ -164,11 +164,11 @@ class CaptureLevels:
         return found
 
     def of_artifact(self, names: Iterable[str], tool: str | None) -> str:
-        """The level of an artifact, by its names: its path, and what it is of a step or a call."""
+        """Return the level of an artifact, by its names: its path, and its role in a step or a call."""
         return _strictest(self._of_field(name, "") for name in names) or self._of("events", tool)
 
     def shaped(self, encoded: EncodedArtifact) -> EncodedArtifact:
-        """What stands for an artifact of which the shape alone is kept: one JSON text."""
+        """Return the shape of an artifact, as an artifact with one JSON text."""
         content = encoded.content
         if encoded.media_type == JSON and isinstance(content, bytes):
             value, types = read_json(content), dict(encoded.types or {})
@@ -189,13 +189,13 @@ class CaptureLevels:
         tool: str | None,
         encode: Callable[[Capture], EncodedArtifact],
     ) -> tuple[EncodedArtifact, str]:
-        """An artifact as its level has it, and the level.
+        """Encode an artifact at its level; return it and the level.
 
         Args:
-            capture: the pipeline's.
-            names: of the artifact, as for `of_artifact`; the last is the path of its fields.
-            tool: of whose call it is a part, where it is one.
-            encode: makes its bytes by the capture that it is given.
+            capture: the pipeline's capture.
+            names: the names of the artifact, as for `of_artifact`; the last is the path of its fields.
+            tool: the tool to whose call it belongs, or None.
+            encode: encodes the artifact with the capture that it is given.
         """
         known = list(names)
         level = self.of_artifact(known, tool)
@@ -203,7 +203,7 @@ class CaptureLevels:
         if encoded.media_type == JSON and isinstance(encoded.content, bytes):
             keyed = level == METADATA and known[-1] in KEYED
             if keyed or self._differs_below(known[-1], read_json(encoded.content) if self._fields else None):
-                # Of a value its parts may be distinguished; here texts must not have been read yet.
+                # Parts of the value have different levels: start from an encoding with unchanged texts.
                 encoded = encode(capture)
                 types: Types = dict(encoded.types or {})
                 value = self._field(read_json(cast("bytes", encoded.content)), "", known[-1], level, types)
@@ -211,14 +211,14 @@ class CaptureLevels:
         return (self.shaped(encoded) if level == METADATA else encoded), level
 
     def arguments(self, argv: list[str]) -> list[str]:
-        """A command line: the program's name, and the shapes of the rest."""
+        """Return a command line; at level `metadata`, the program's name and the shapes of the rest."""
         if self.level != METADATA:
             return argv
         return [*argv[:1], *(shape_of(word, "", {}, self.redactor) for word in argv[1:])]
 
 
 def _strictest(levels: Iterable[str]) -> str:
-    """The one that keeps least; empty if there is none."""
+    """Return the level that keeps least; empty if there is none."""
     found = set(levels)
     return next((level for level in reversed(CAPTURE_LEVELS) if level in found), "")
 
@@ -238,28 +238,28 @@ KEPT: Final = frozenset(
     "replay_id run_id target verdict rung recorded_id recorded_run previous capture stored_as "
     "agent_version".split()
 )
-"""Own fields that hold names, ids and references: they are kept."""
+"""Fields of this package with names, ids and references, which are kept at level `metadata`."""
 _WORDS: Final = {
     "reason": frozenset({"first", "periodic", "error", "exit", "gone", "step", "tick", "time", "phase"}),
     "outcome": frozenset({"error", "cancelled", "closed", "interrupted"}),
 }
-"""Fields that hold one of our own words; what else stands there is the user's."""
+"""Fields with words of this package; any other value is the user's and is not kept."""
 KEYED: Final = frozenset(
     "args params labels changed init init.args init.kwargs error_attributes state configuration".split()
 )
-"""Fields whose keys are names out of the code, and so are kept."""
+"""Fields whose keys are names from the code, and so are kept."""
 _NUMBERS: Final = frozenset({"number", "integer", "boolean"})
 _LONGEST_NAME: Final = 200
 _OPAQUE: Final = "opaque"
 
 
 def is_kept(name: str, value: Any, declared: str) -> bool:
-    """Whether a kind's own field is one that says how things went and not with what.
+    """Whether a field of a kind is kept at level `metadata`, because it holds no content of the user's.
 
     Args:
-        name: of the field.
-        value: what stands there.
-        declared: the type that the kind gives it.
+        name: the name of the field.
+        value: the value of the field.
+        declared: the type that the kind declares for it.
     """
     if declared in _NUMBERS:
         return isinstance(value, (int, float, bool))
@@ -268,7 +268,7 @@ def is_kept(name: str, value: Any, declared: str) -> bool:
     if name not in KEPT or (name == "context" and declared != "string"):
         return False
     if name == "source" and (not isinstance(value, str) or any(map(str.isspace, value))):
-        return False  # that of a `code` event is a program's
+        return False  # in a `code` event it is source code of the program
     if isinstance(value, (list, dict)):
         items = value if isinstance(value, list) else value.values()
         return declared in {"array", "object"} and all(map(_is_name, items))
@@ -286,7 +286,7 @@ def _is_name(value: Any) -> bool:
 
 
 def below(pointer: str, types: Types) -> Types:
-    """The tags at a place and below it, as pointers from there on, taken out of `types`."""
+    """Remove the tags at a pointer and below it from `types`; return them with pointers relative to it."""
     found = {}
     for known in [known for known in types if known == pointer or known.startswith(f"{pointer}/")]:
         found[known[len(pointer) :]] = types.pop(known)
@@ -294,13 +294,13 @@ def below(pointer: str, types: Types) -> Types:
 
 
 def shape_of(value: Any, pointer: str, types: Types, redactor: Redactor) -> Any:
-    """The shape of a JSON value with its tags; the place is tagged as opaque. Nothing stays nothing."""
+    """Return the shape of a JSON value with its tags, and tag its pointer as opaque; None stays None."""
     tags = below(pointer, types)
     if value is None and not tags:
         return None
     try:
         told = write_json([value, tags], orjson.OPT_SORT_KEYS)
-    except orjson.JSONEncodeError:  # bytes that are no text came as surrogates
+    except orjson.JSONEncodeError:  # lone surrogates, from bytes that are not UTF-8
         told = json.dumps([value, tags], sort_keys=True).encode()
     kind, size = _kind_and_size(value, tags.get(""))
     types[pointer] = _OPAQUE
@@ -308,7 +308,7 @@ def shape_of(value: Any, pointer: str, types: Types, redactor: Redactor) -> Any:
 
 
 def _kind_and_size(value: Any, tag: str | None) -> tuple[str, int | None]:
-    """The name of a value's type, without the name of a class of the user's, and how large it is."""
+    """Return the name of a value's type, without names of user classes, and its size if it has one."""
     kind = type(value).__name__ if tag in {None, "redacted"} else str(tag).partition(":")[0]
     if kind in {"bytes", "bytearray"} and isinstance(value, str):
         return kind, len(value) * 3 // 4 - value[-2:].count("=")

@@ -1,4 +1,4 @@
-"""What the events of one agent or category have in common, prepared once: stream, envelope, heads."""
+"""The common parts of the events of one agent or category, prepared once: stream, envelope, heads."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ _MAX_KEPT_CHARS = 256
 
 
 Cell = list[int]
-"""One number, which an event adds to without a call."""
+"""A counter in a list, which events increment without a function call."""
 
 
 class HeadRoom:
-    """What the agents of one pipeline share: room for prepared heads, and counts of what was written."""
+    """Shared by the agents of one pipeline: the remaining number of cached heads, and counts of events."""
 
     __slots__ = ("left", "written")
 
     def __init__(self, left: int = 65_536) -> None:
         self.left = left
         self.written: dict[tuple[str, str, str | None], Cell] = {}
-        """(kind, level, agent id) to the number of events written, those of the buffer included."""
+        """(kind, level, agent id) to the number of events written, including those in the buffer."""
 
     def cell(self, kind: str, level: int, agent_id: str | None) -> Cell:
-        """The count of what is alike."""
+        """Return the counter of events with this kind, level and agent."""
         return self.written.setdefault((kind, LEVEL_NAMES[level], agent_id), [0])
 
 
 class Slot:
-    """One kind of event at one level from one binding: the bytes before and after what differs."""
+    """One kind of event at one level from one binding, with the bytes that are the same in all of them."""
 
     __slots__ = (
         "binding",
@@ -69,24 +69,24 @@ class Slot:
         self.category = binding.category if kind == "log" else row.category.value
         self.urgent = level >= 40
         self.written = binding.room.cell(kind, level, binding.agent_id)
-        # its agent may stand in the payload, and what is an error is looked at by the summary
+        # The summary reads errors, and events without an agent, whose payload may name one.
         self.is_read = self.urgent or binding.agent_id is None
         self.mirror = binding.mirror_of(self.category) if binding.mirror_of is not None else None
         self.heads: dict[str, bytes] = {}
-        # a message's label names two agents, so that hardly one comes again
+        # The label of a message names two agents and rarely recurs, so its heads are not cached.
         self.most_heads = 0 if kind == "agent_message" else _MAX_HEADS
         self.emit_plain = binding.emit_plain
         own = {"agent_id": binding.agent_id, "agent_role": binding.agent_role, "event_type": kind}
         present = {key: value for key, value in own.items() if value is not None}
         self.extra_alone = b',"extra":' + orjson.dumps(present)[:-1]
         self.extra = self.extra_alone + b","
-        # "Agent action: {action_type}" gives its beginning; a richer template is filled in by the caller.
+        # "Agent action: {action_type}" is used as a prefix; the caller fills in templates with more fields.
         before, brace, after = row.message.partition("{")
         self.prefix = before if brace and after.find("}") == len(after) - 1 else ""
         self.own_keys = _own_keys(kind, *present)
 
     def head(self, label: str) -> bytes:
-        """The bytes from `schema_version` to `message`; kept for labels that come again."""
+        """Return the bytes from `schema_version` to `message`; cached by label."""
         label = as_text(label)
         head = self.heads.get(label)
         if head is None:
@@ -113,19 +113,19 @@ class Slot:
 
 @lru_cache(maxsize=512)
 def _own_keys(kind: str, *present: str) -> frozenset[str]:
-    """The keys of the payload that are ours; one set for all agents, of which there may be many thousands."""
+    """Return the payload keys that this package defines; one shared set, since there may be many agents."""
     return frozenset(present) | {field.name for field in KINDS[kind].fields}
 
 
 class AgentBinding:
-    """An agent, or a category where there is no agent, as one pipeline writes it.
+    """Prepared bytes for the events of an agent, or of a category for events without an agent.
 
     Args:
-        stream: where its events are kept.
+        stream: the stream that its events are written to.
         envelope: the bytes `","schema_version":...,"session_id":"...",` that follow the id.
-        emit_plain: the pipeline's short way for plain payloads.
-        mirror_of: gives for a category the function that takes copies of its lines, None for none.
-        room: what it shares with others of the same pipeline; one of its own by default.
+        emit_plain: the pipeline's fast path for plain payloads.
+        mirror_of: returns the function that takes copies of a category's lines, or None.
+        room: shared with other bindings of the pipeline; default: a new one.
     """
 
     __slots__ = (
@@ -169,7 +169,7 @@ class AgentBinding:
         self.slots: dict[tuple[str, int], Slot] = {}
 
     def slot(self, kind: str, level: int) -> Slot:
-        """The prepared bytes for a kind at a level."""
+        """Return the prepared bytes for a kind of event at a level."""
         slot = self.slots.get((kind, level))
         if slot is None:
             slot = self.slots[kind, level] = Slot(self, kind, level)

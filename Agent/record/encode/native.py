@@ -1,4 +1,4 @@
-"""The inner loops of the hot path in C; None where they were not built: others then do the same in Python."""
+"""The inner loops of the hot path in C; `native` is None if they were not built and Python code is used."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from types import ModuleType
 
 
 def is_older_than_sources(built: str) -> bool:
-    """Whether a C file beside a built part is newer: the part then lacks what the Python code asks of it.
+    """Whether a C source file next to the built module is newer, so that the module may lack functions.
 
-    A wheel has no C files, so this concerns checkouts after an update.
+    A wheel has no C files, so this applies only to checkouts after an update.
     """
     path = Path(built)
     built_ns = path.stat().st_mtime_ns
@@ -24,7 +24,7 @@ def is_older_than_sources(built: str) -> bool:
 native: ModuleType | None
 try:
     from Agent.record.encode import _native as native
-except ImportError:  # built without a compiler, or run from a source tree in which nothing was built
+except ImportError:  # installed without a compiler, or run from a source tree without a build
     native = None
 if native is not None and is_older_than_sources(str(native.__file__)):
     native = None

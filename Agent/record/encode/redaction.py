@@ -1,9 +1,9 @@
-"""The choke point: every byte that reaches the tree is made here, after secrets were replaced by tokens.
+"""Replaces secrets by tokens; every byte that is written to the tree passes through here.
 
-Clean payloads, which are nearly all, cost one sweep over their keys and one over their bytes. Only if a
-sweep finds the format of a secret does `RedactionWalk` examine the value: names can stand over a value in a
-mapping, before it in a pair or a list, or beside it in an object that names a member. The same secret
-always becomes the same keyed token, so that comparisons and digests work on redacted values.
+Nearly all payloads are clean and cost one scan of their keys and one of their bytes. Only if a scan finds the
+format of a secret, `RedactionWalk` examines the value. A name can be the key of a value in a mapping, precede
+it in a pair or a list, or be another member of the same object. The same secret always becomes the same keyed
+token, so that comparisons and digests work on redacted values.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ PAIR_TAGS = ("map", "Counter", "defaultdict", "OrderedDict")
 _COMMON_SCHEMES = frozenset({"bearer", "basic", "token"})
 _MARK = "[redacted:"
 _SAYS_NONE = frozenset("none null nil undefined true false enabled disabled required optional".split())
-"""Texts that say whether there is a secret."""
+"""Texts under a secret name that are not secrets, but state whether there is one."""
 TELLING_KEYS = frozenset({"kty"})
-"""Harmless keys beside which others are none: they send their mapping the careful way each time."""
+"""Keys that are harmless but make keys next to them secret: their mapping always takes the slow path."""
 _PRIVATE_MEMBERS = frozenset("d k p q dp dq qi oth".split())
 """The members of a JSON Web Key that are private (RFC 7518, section 6)."""
 
-# The members of an object that name what another of its members holds, as headers, variables and forms do.
+# Members of an object that name the value of another member, as in headers, variables and forms.
 _NAMING = frozenset(
     "name key header field param parameter variable option attribute setting property".split()
 )
 _LABELING = frozenset("id label selector placeholder title element arg".split())
 _HELD = frozenset("value v val text content contents data input default string".split())
 
-# A mapping of these keys alone under the name of a secret describes one, as a tool's parameters do.
+# A mapping with only these keys under the name of a secret is a schema, as in the parameters of a tool.
 _SCHEMA_KEYS = frozenset(
     "$ref $comment $id $schema additionalProperties allOf anyOf const default deprecated "
     "description dependencies enum example examples exclusiveMaximum exclusiveMinimum format "
@@ -83,10 +83,10 @@ class RedactionWalk:
         self.redactor = redactor
         self.types = types
         self.found: list[str] = []
-        """Secrets that were replaced and may be repeated elsewhere, at most 16."""
+        """Secrets that were replaced and may also occur elsewhere, at most 16."""
 
     def value(self, value: Any, pointer: str) -> Any:
-        """The value without its secrets."""
+        """Return the value without its secrets."""
         if isinstance(value, str):
             return self._string(value, pointer)
         if isinstance(value, dict):
@@ -109,7 +109,7 @@ class RedactionWalk:
         return result
 
     def _rows(self, columns: list[str], rows: list[Any], pointer: str) -> list[Any]:
-        """Rows of a table, or its only one, whose values are named by their columns."""
+        """Redact the rows of a table, or its only row, whose values are named by the columns."""
         if len(rows) == len(columns) and not any(isinstance(item, list) for item in rows):
             return self._row(columns, rows, pointer)
         return [
@@ -152,7 +152,7 @@ class RedactionWalk:
         return result
 
     def _follows(self, name: str, value: str) -> bool:
-        """Whether a text of a list is the secret that the text before it names, as in `--password X`."""
+        """Whether a text in a list is a secret named by the text before it, as in `--password X`."""
         if " " in name or value.startswith(("-", _MARK)):
             return False
         says = self.redactor.says(name.lstrip("-"))
@@ -165,7 +165,7 @@ class RedactionWalk:
         if clean == told:
             return value
         self.types[pointer] = "redacted"
-        # Of bytes nothing is kept: what is left of them would no longer be base64.
+        # Bytes are replaced as a whole: partly replaced, they would no longer be valid base64.
         return (
             self.redactor.token(told)
             if tag in BYTES_TAGS
@@ -176,7 +176,7 @@ class RedactionWalk:
         return _plain_text(value, self.types.get(pointer) if self.types else None)
 
     def _place(self, pointer: str, key: str, clean: str) -> str:
-        """The pointer of what stands under a key; tags follow a key that held a secret itself."""
+        """Return the pointer of a key's value; if the key itself was redacted, move the tags to it."""
         place = f"{pointer}/{escape(clean)}"
         if clean != key:
             old = f"{pointer}/{escape(key)}"
@@ -185,7 +185,7 @@ class RedactionWalk:
         return place
 
     def _under(self, key: str, says: int, value: Any, pointer: str) -> Any:
-        """A value that stands under a key."""
+        """Redact a value under a key; `says` is how certain the key names a secret."""
         if (
             says == NONE
             or value in ("", None, [], {})
@@ -210,7 +210,7 @@ class RedactionWalk:
         return self._hidden(value, pointer)
 
     def _likely(self, value: Any, pointer: str) -> Any:
-        """A value whose name may be that of a secret: what looks drawn in it is one."""
+        """Redact a value whose name may be that of a secret: random-looking texts in it are secrets."""
         if isinstance(value, list):
             return [self._likely(item, f"{pointer}/{index}") for index, item in enumerate(value)]
         if isinstance(value, dict):
@@ -220,9 +220,9 @@ class RedactionWalk:
         return self.value(value, pointer)
 
     def _hidden(self, value: Any, pointer: str) -> str:
-        """The token for a whole value."""
+        """Return the token for a whole value, and note its texts to find repetitions."""
         told = self._told(value, pointer) if isinstance(value, str) else ""
-        # Class and digest of an object are no secrets, whatever it holds.
+        # An object's class and digest are not secrets: only its attributes are searched for elsewhere.
         is_form = isinstance(value, dict) and self.types.get(pointer) == "opaque"
         held = value.get("attributes") if is_form else value
         for inner in [known for known in self.types if known == pointer or known.startswith(pointer + "/")]:
@@ -234,7 +234,7 @@ class RedactionWalk:
         return self.redactor.counted_token(value if isinstance(value, str) else orjson.dumps(value).decode())
 
     def _pair(self, pair: Any, pointer: str) -> Any:
-        """A [key, value] of a mapping with other than text keys, or of a list of headers."""
+        """Redact a [key, value] pair of a mapping with keys other than texts, or of a list of headers."""
         if not isinstance(pair, list) or len(pair) != 2:
             return self.value(pair, pointer)
         name = self._name_of(pair[0], f"{pointer}/0")
@@ -244,7 +244,7 @@ class RedactionWalk:
         ]
 
     def _name_of(self, key: Any, pointer: str) -> str:
-        """The name that a key of any kind is, or the one in a tuple that says most."""
+        """Return the name in a key of any type; of several in a tuple, the one most certain to be secret."""
         if isinstance(key, str):
             return self._told(key, pointer)
         names = [one for one in key if isinstance(one, str)] if isinstance(key, list) else []
@@ -252,7 +252,7 @@ class RedactionWalk:
 
 
 def _columns_of(value: dict[str, Any]) -> list[str]:
-    """The names of columns, as in `{"columns": ["user", "password"], "rows": [...]}`; empty without any."""
+    """Return the column names, as in `{"columns": ["user", "password"], "rows": [...]}`; empty if none."""
     if _COLUMNS.isdisjoint(value) or _ROWS.isdisjoint(value):
         return []
     found = next(value[key] for key in value if key in _COLUMNS)
@@ -260,7 +260,7 @@ def _columns_of(value: dict[str, Any]) -> list[str]:
 
 
 def _named_members(value: dict[str, Any]) -> dict[str, int]:
-    """The members that another member names as secrets, as in `{"name": "Authorization", "value": ...}`."""
+    """Return members that another member names as secrets: `{"name": "Authorization", "value": ...}`."""
     if len(value) < 2:
         return {}
     if "kty" in value:
@@ -272,7 +272,7 @@ def _named_members(value: dict[str, Any]) -> dict[str, int]:
         if isinstance(name, str) and lower in _NAMING | _LABELING:
             says = max(says, name_says(name))
         elif isinstance(name, str) and lower.endswith(("key", "name")):
-            # `ParameterKey` beside `ParameterValue`
+            # `ParameterKey` next to `ParameterValue`
             owned[lower.removesuffix("key").removesuffix("name") + "value"] = name_says(name)
     if says == NONE and not any(owned.values()):
         return {}
@@ -281,20 +281,20 @@ def _named_members(value: dict[str, Any]) -> dict[str, int]:
 
 
 def _held_says(says: int, item: Any, holder: dict[str, Any]) -> int:
-    """How surely the value beside a name is a secret: the text beside a label may be for people."""
+    """Return how certain a value next to a name is a secret; a text next to a label may be for people."""
     is_named = any(key.lower() in _NAMING for key in holder)
     return LIKELY if not is_named and isinstance(item, str) and " " in item.strip() else says
 
 
 def _are_pairs(value: Sequence[Any]) -> bool:
-    """Whether a list is one of pairs that begin with a text, as headers are in JSON."""
+    """Whether all items of a list are pairs that begin with a text, like headers in JSON."""
     return bool(value) and all(
         isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) for item in value
     )
 
 
 def _is_schema(value: dict[str, Any]) -> bool:
-    """Whether a mapping is a JSON schema, which describes a secret and holds none."""
+    """Whether a mapping is a JSON schema, which describes a secret without containing it."""
     if not _SCHEMA_KEYS.issuperset(value):
         return False
     kind = value.get("type")
@@ -303,14 +303,14 @@ def _is_schema(value: dict[str, Any]) -> bool:
 
 
 def _keeps_scheme(key: str, scheme: str) -> bool:
-    """Whether the first word of a value is the scheme of a header, which is no secret."""
+    """Whether the first word of a value is the scheme of a header, which is not secret."""
     return scheme.strip().lower() in _COMMON_SCHEMES or plain_name(key).endswith(
         ("authorization", "authorisation")
     )
 
 
 def _texts_in(value: Any) -> list[str]:
-    """The texts of a value that was hidden as a whole, of its first levels and items."""
+    """Return the texts of a value that was replaced as a whole: itself, or among its first 16 items."""
     if isinstance(value, str):
         return [value]
     items = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
@@ -318,16 +318,16 @@ def _texts_in(value: Any) -> list[str]:
 
 
 def worth_finding(secret: str) -> bool:
-    """Whether a secret is looked for elsewhere: no path, not so short that words hold it, and not huge."""
+    """Whether to search for a secret elsewhere: it has 4 to 4096 characters and is not a path or token."""
     return _SHORTEST_REPEATED <= len(secret) <= _LONGEST_REPEATED and not secret.startswith((_MARK, "/"))
 
 
 class Repeats:
-    """Replaces secrets that are known by what they are, wherever a text repeats them.
+    """Replaces known secrets wherever they occur in texts.
 
     Args:
         redactor: makes the tokens.
-        secrets: what to look for; one below 8 characters counts where no letter or digit is next to it.
+        secrets: the secrets; one below 8 characters is found only without adjacent letters or digits.
     """
 
     def __init__(self, redactor: Redactor, secrets: Sequence[str]) -> None:
@@ -335,11 +335,11 @@ class Repeats:
         self._search = _expression_of(tuple(sorted(set(secrets), key=len, reverse=True)))
 
     def text(self, text: str) -> str:
-        """The text without them."""
+        """Return the text without the secrets."""
         return self._search.sub(lambda match: self._redactor.counted_token(match[0]), text)
 
     def value(self, value: Any, pointer: str, types: dict[str, str]) -> Any:
-        """The JSON value without them; each pointer that changed is marked in `types`."""
+        """Return the JSON value without the secrets, and mark each changed pointer in `types`."""
         if isinstance(value, str):
             tag = types.get(pointer) if types else None
             told = _plain_text(value, tag)
@@ -369,7 +369,7 @@ def _expression_of(secrets: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def _plain_text(value: str, tag: str | None) -> str:
-    """The text that a string of the recording stands for, which may be one of bytes or of lone surrogates."""
+    """Decode a recorded string by its tag: bytes from base64, a text with lone surrogates from escapes."""
     try:
         if tag in BYTES_TAGS:
             return a2b_base64(value).decode("latin-1")
@@ -381,11 +381,11 @@ def _plain_text(value: str, tag: str | None) -> str:
 
 
 def _is_directory(key: str, value: Any) -> bool:
-    """Whether it is the shell's variable for the directory that one is in, and no password."""
+    """Whether it is the shell variable of the current or previous directory, and not a password."""
     return key in {"PWD", "OLDPWD"} and isinstance(value, str) and value.startswith("/")
 
 
-# Keys of our own envelope and payloads, harmless whatever the names of secrets are.
+# Keys of this package's envelope and payloads, which are harmless although some look like names of secrets.
 OWN_KEYS = frozenset(
     {"session_id", "session_uid", "author", "authors", "fingerprint", "digest", "without_code", "message_id"}
 )
@@ -393,41 +393,41 @@ OWN_KEYS = frozenset(
 _MAX_KNOWN_KEYS = 8192
 _MOST_KEPT, _MOST_KEPT_BYTES = 64, 4096
 
-# Texts up to this length are remembered where they hold no secret: names of classes and fields come again.
+# Clean texts up to this length are cached, because names of classes and fields recur.
 _SHORT = 64
 
-# A text that is shorter can hold no secret with its name, and no vendor's key.
+# Shorter texts can contain neither a name with its secret nor a vendor's key.
 _SHORTEST = 7
 _HIDING_TAGS = BYTES_TAGS | {"str", "tuple"}
 
 
 class Levels(Protocol):
-    """What is kept of values where that is not the same of all; `capture_levels.py` implements it."""
+    """The interface of the capture levels, for recordings with several; see `capture_levels.py`."""
 
     keeps_texts: bool
-    """Whether something is recorded with its texts as they are."""
+    """Whether some texts are recorded unchanged."""
     reads_lines: bool
-    """Whether lines have to be looked through at all."""
+    """Whether lines have to be processed."""
 
     def line(self, slot: Any, raw: bytes) -> bytes:
-        """An event of an `event_template.Slot` as its level has it: JSON behind the id, to the line's end."""
+        """Apply the level to an event of an `event_template.Slot`: the bytes of its line after the id."""
 
     def document(self, values: dict[str, Any], types: dict[str, str]) -> dict[str, Any]:
-        """The values of a checkpoint."""
+        """Apply the level to the values of a checkpoint."""
 
     def kept(self, capture: Any, names: Iterable[str], tool: str | None, encode: Callable[[Any], Any]) -> Any:
-        """An artifact, made by a `Capture`, as its level has it, and the level."""
+        """Encode an artifact with a `Capture` at its level; return it and the level."""
 
     def arguments(self, argv: list[str]) -> list[str]:
-        """A command line."""
+        """Apply the level to a command line."""
 
 
 class Redactor:
     """Checks keys and values, and replaces secrets by `[redacted:<16 hex>]`.
 
     Args:
-        key: the secret key of the tokens; without it nobody can test a guess against a token.
-        enabled: False leaves values unchanged; the bytes still pass through here.
+        key: the secret key of the tokens; without it, a guess cannot be tested against a token.
+        enabled: whether to replace secrets; if False, values pass through unchanged.
     """
 
     def __init__(self, key: bytes, *, enabled: bool = True) -> None:
@@ -438,20 +438,20 @@ class Redactor:
         self.enabled = enabled
         self.count = 0
         self.reads_texts = True
-        """Whether texts are looked through, too, or what stands under the names of secrets alone."""
+        """Whether texts are searched, too; if False, only values under the names of secrets are replaced."""
         self.levels: Levels | None = None
-        """What is kept of values, where that is not the same of all."""
+        """The capture levels, if the recording has several."""
         self.looks_clean: Callable[[bytes], bool] = looks_clean
-        """Whether no byte of a JSON text can belong to a secret; a judge in C says it faster."""
+        """Whether no byte of a JSON text can belong to a secret; replaced by the faster judge in C."""
         self.known_keys: set[str] = set(OWN_KEYS)
         """Keys judged harmless."""
         self._clean: set[str] = set()
         self._harmless: set[tuple[bytes, str, tuple[tuple[str, str], ...]]] = set()
         self.number_keys: dict[str, float] = {}
-        """Names of secrets, each with the size from which a number under it may be one."""
+        """Names of secrets, each with the absolute value from which a number under it is hidden."""
 
     def token(self, secret: str) -> str:
-        """Return the token of a secret, the same at every time and place."""
+        """Return the token of a secret, which is the same everywhere for one key."""
         digest = self._blake2b(secret.encode("utf-8", "surrogatepass"), key=self._key, digest_size=8)
         return f"[redacted:{digest.hexdigest()}]"
 
@@ -460,7 +460,7 @@ class Redactor:
         return self._blake2b(data, key=self._key, digest_size=8).hexdigest()
 
     def stream_digest(self, chunks: Iterable[bytes]) -> tuple[int, str]:
-        """Return size and keyed digest of bytes that come in chunks."""
+        """Return the size and keyed digest of bytes in chunks."""
         hasher, size_bytes = self._blake2b(key=self._key, digest_size=8), 0
         for chunk in chunks:
             hasher.update(chunk)
@@ -480,7 +480,7 @@ class Redactor:
             return NONE
         says = name_says(key)
         if not key.isascii() and printable(key) != key:
-            return says  # a known key is written as it stands, and UTF-8 has no lone surrogates
+            return says  # known keys are written unchanged, and UTF-8 cannot encode lone surrogates
         if says == NONE and key not in TELLING_KEYS and len(self.known_keys) < _MAX_KNOWN_KEYS:
             self.known_keys.add(key)
         elif says != NONE and key not in self.number_keys and len(self.number_keys) < _MAX_KNOWN_KEYS:
@@ -489,18 +489,18 @@ class Redactor:
         return says
 
     def keys_pass(self, payload: Mapping[str, Any]) -> bool:
-        """Whether each key is known, and harmless for what stands under it; the hot path asks this."""
+        """Whether each key is known to be harmless, or its value is; called on the hot path."""
         return self.known_keys.issuperset(payload) or all(
             key in self.known_keys or is_below(item, self.number_keys.get(key, 0.0))
             for key, item in payload.items()
         )
 
     def is_denied(self, key: str) -> bool:
-        """Tell whether everything under this key is a secret by its name."""
+        """Return whether everything under this key is a secret by its name."""
         return self.says(key) == SURE
 
     def is_harmless(self, names: Iterable[str], raw: bytes) -> bool:
-        """Tell whether neither the keys, all known, nor the JSON can contain a secret; False: examine it."""
+        """Return whether all keys are known and the JSON cannot contain a secret; if False, examine it."""
         if not self.enabled:
             return True
         return self.known_keys.issuperset(names) and (not self.reads_texts or self.looks_clean(raw))
@@ -517,18 +517,18 @@ class Redactor:
         return clean
 
     def counted_token(self, secret: str) -> str:
-        """The token that stands for a secret of the recording."""
+        """Return the token of a secret in the recording, and count the replacement."""
         self.count += 1
         return self.token(secret)
 
     def value(self, value: Any, pointer: str, types: dict[str, str], found: list[str] | None = None) -> Any:
-        """The JSON value with secrets replaced.
+        """Return the JSON value with secrets replaced.
 
         Args:
             value: a JSON value.
-            pointer: where it stands.
-            types: its tags; each pointer that changed is marked there.
-            found: takes the secrets that names gave away, at most 16.
+            pointer: the pointer of the value.
+            types: its tags; each changed pointer is marked there.
+            found: receives the secrets recognised by name, at most 16.
         """
         walk = RedactionWalk(self, types)
         clean = walk.value(value, pointer)
@@ -541,13 +541,13 @@ class Redactor:
     def payload(
         self, body: bytes, types: dict[str, str] | None, pointer: str, found: list[str] | None = None
     ) -> tuple[bytes, dict[str, str] | None]:
-        """A JSON object's inner bytes (without its braces) looked at closely, and what `types` is then.
+        """Redact a JSON object's inner bytes (without its braces); return them with the new `types`.
 
-        `found` takes the secrets that names gave away.
+        `found` receives the secrets recognised by name.
         """
         if not self.enabled:
             return body, types
-        # What many states say alike, such as the fields of a class, is looked at once where it is harmless.
+        # Harmless bodies are cached, because many states repeat some, such as the fields of a class.
         asked = (body, pointer, tuple(types.items()) if types else ())
         if asked in self._harmless:
             return body, types
@@ -562,7 +562,7 @@ class Redactor:
     def without(
         self, secrets: Sequence[str], body: bytes, types: dict[str, str] | None, pointer: str
     ) -> tuple[bytes, dict[str, str] | None]:
-        """A JSON object's inner bytes without these secrets, and what `types` is then."""
+        """Replace these secrets in a JSON object's inner bytes; return them with the new `types`."""
         if not any(orjson.dumps(secret)[1:-1] in body for secret in secrets) and not (
             types and hides_text(types)
         ):
@@ -572,11 +572,11 @@ class Redactor:
         return write_json(clean)[1:-1], tags or None
 
     def text_without(self, secrets: Sequence[str], text: str) -> str:
-        """A text without these secrets."""
+        """Return a text without these secrets."""
         return Repeats(self, secrets).text(text)
 
     def object(self, value: Mapping[str, Any]) -> dict[str, Any]:
-        """A whole JSON object, such as `session.json`, with secrets replaced."""
+        """Return a whole JSON object, such as `session.json`, with secrets replaced."""
         if not self.enabled:
             return dict(value)
         result = self.value(dict(value), "", {})
@@ -584,7 +584,7 @@ class Redactor:
         return result
 
     def arguments(self, argv: list[str]) -> list[str]:
-        """A command line with the values behind secret options replaced."""
+        """Return a command line with the values of secret options replaced."""
         if not self.enabled:
             return list(argv)
         result: list[str] = []
@@ -603,7 +603,7 @@ class Redactor:
 
 
 def hides_text(types: Mapping[str, str]) -> bool:
-    """Whether a tag says that a text stands in another form than its own, or a name in another place."""
+    """Whether a tag shows that a text is recorded in an encoded form, or a name as a list item."""
     return any(tag in _HIDING_TAGS or tag.startswith(PAIR_TAGS) for tag in types.values())
 
 

@@ -1,4 +1,4 @@
-"""Texts for people made of any value: messages, labels, names, which no `__str__` of a stranger may break."""
+"""Makes messages, labels and names for people from any value; a broken `__str__` never raises here."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _CONTAINERS = (list, tuple, dict, set, frozenset, deque, bytes, bytearray, BaseE
 _SHOWN = frozenset({str, int, float, bool, type(None)})
 _ARGS: Any = BaseException.__dict__["args"]
 MAX_SHOWN_CHARS = 2000
-"""How much of a text is a message."""
+"""The longest message; longer texts are cut."""
 
-# A text may be of many megabytes, and its characters as single texts take fifty times as much.
+# A text may have many megabytes, and a list of its single characters takes 50 times as much memory.
 _PIECE_CHARS = 4096
 
-# What may be cut off inside a secret; nothing shaped like one is longer, private keys aside.
+# Margin around a cut that may split a secret; only private keys are longer.
 _MARGIN_CHARS = 600
 
 
 def as_text(value: object) -> str:
-    """The value as text for a label; no code of a stranger runs for it, and nothing long is written out."""
+    """Return the value as text for a label, without running user code and without writing out containers."""
     cls = type(value)
     if cls is str:
         return value  # type: ignore[return-value]
@@ -35,17 +35,17 @@ def as_text(value: object) -> str:
         if issubclass(cls, _CONTAINERS) or _is_strange(cls):
             return f"<{class_name(cls)}>"
         return str(value)
-    except Exception:  # noqa: BLE001 - a metaclass of a stranger, a number too long to be written
+    except Exception:  # noqa: BLE001 - a user's metaclass raised, or an integer is too long to print
         return f"<{class_name(cls)}>"
 
 
 def cut(text: str, most: int) -> str:
-    """The text in at most so many characters, with an ellipsis where something is left out."""
+    """Return the text cut to at most `most` characters, with an ellipsis at the cut."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def shown_safely(text: str) -> str:
-    """The text on one line that a terminal only shows: what it would obey stands as escapes of Python."""
+    """Return the text with all unprintable characters, which may control a terminal, as Python escapes."""
     if text.isprintable():
         return text
     pieces = (text[at : at + _PIECE_CHARS] for at in range(0, len(text), _PIECE_CHARS))
@@ -53,7 +53,7 @@ def shown_safely(text: str) -> str:
 
 
 def json_shown_safely(text: str) -> str:
-    """JSON that a terminal only shows: what it would obey, such as C1 controls, stands as escapes of JSON."""
+    """Return JSON with characters that may control a terminal, such as C1 controls, as JSON escapes."""
     if text.isprintable():
         return text
     import json
@@ -67,7 +67,7 @@ def _escaped(text: str, quoted: Callable[[str], str] = ascii) -> str:
 
 
 def as_message(value: object) -> str:
-    """The value as the text that its class gives it, which is asked for here; containers as JSON."""
+    """Return the value as text, by `__str__` of its class; containers as JSON."""
     try:
         if isinstance(value, BaseException):
             return message_of(value)
@@ -77,12 +77,12 @@ def as_message(value: object) -> str:
             return to_json(value, "").json.decode()
         text = value if type(value) is str else str(value)
         return text if type(text) is str else str.__str__(text)
-    except Exception:  # noqa: BLE001 - a stranger's __str__ may do anything
+    except Exception:  # noqa: BLE001 - a user's __str__ may raise anything
         return f"<{class_name(type(value))}>"
 
 
 def message_of(error: BaseException) -> str:
-    """The text of an exception; a broken `__str__` gives a text too, and a huge argument no huge text."""
+    """Return the text of an exception; a short one if `__str__` is broken or an argument may be huge."""
     try:
         if has_plain_text(error):
             return str(error)
@@ -92,17 +92,17 @@ def message_of(error: BaseException) -> str:
 
 
 def has_plain_text(error: BaseException) -> bool:
-    """Whether the text of an exception is made by its own class, or of arguments that are short to write."""
+    """Whether an exception's text comes from `__str__` of its class, or from scalars and enum members."""
     if isinstance(type(error).__str__, FunctionType):
         return True
     if type(error).__str__ is BaseExceptionGroup.__str__:
-        # Its message, and how many it holds.
+        # Its text is its message and the number of its exceptions.
         return True
     return all(type(one) in _SHOWN or isinstance(one, Enum) for one in _ARGS.__get__(error))
 
 
 def _is_strange(cls: type) -> bool:
-    """Whether the text of such objects is made by code outside the standard library, or says nothing."""
+    """Whether the text of objects is made by code outside the standard library, or is the default `repr`."""
     method: Any = cls.__str__
     if method is object.__str__:
         method = cls.__repr__
@@ -112,7 +112,7 @@ def _is_strange(cls: type) -> bool:
 
 
 def printable(text: str) -> str:
-    """The text with lone surrogates shown as escapes, since UTF-8 cannot hold them."""
+    """Return the text with lone surrogates as escapes, since UTF-8 cannot encode them."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -121,16 +121,16 @@ def printable(text: str) -> str:
 
 
 def clean_head(text: str, redact: Callable[[str], str], max_chars: int = MAX_SHOWN_CHARS) -> str:
-    """The beginning of a text without its secrets; it is cut where no half of a secret is left."""
+    """Return the beginning of a text without its secrets, cut so that no part of a secret remains."""
     if len(text) <= max_chars:
         return printable(redact(text))
-    # The end of the piece may cut a secret in two, which then has no shape: it is read, and not shown.
+    # The end of the piece may split a secret, which is then not recognised: the margin is dropped.
     clean = redact(text[: max_chars + 2 * _MARGIN_CHARS])
     return printable(clean[: min(max_chars, len(clean) - _MARGIN_CHARS)])
 
 
 def clean_tail(text: str, redact: Callable[[str], str], max_chars: int) -> str:
-    """The end of a text of many lines without its secrets, from the beginning of a line on."""
+    """Return the end of a text without its secrets, beginning with a whole line."""
     if len(text) <= max_chars:
         return printable(redact(text))
     clean = redact(text[-8 * max_chars :])[-max_chars:]

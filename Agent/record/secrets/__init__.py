@@ -1,1 +1,1 @@
-"""What a secret looks like: by name, by the mark of its issuer, by its form."""
+"""Recognises secrets by their name, by their issuer's prefix, and by their form."""

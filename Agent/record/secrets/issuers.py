@@ -1,7 +1,7 @@
-"""The keys and tokens that issuers mark as theirs, `issuers.txt`, and the quick look over the bytes of a payload.
+"""Keys and tokens with prefixes of their issuers (`issuers.txt`), and the quick check of a payload's bytes.
 
-Nearly all payloads are clean, and the quick look is all that they pay for. It may be wrong in one direction only,
-and then the close look (`patterns.py`) is taken for nothing. `_native.c` does the same faster.
+Nearly all payloads are clean and need only the quick check. It may have false positives, which cost an
+unnecessary full search (`patterns.py`), but no false negatives. `_native.c` does the same faster.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ ALPHABETS: Final = {
     "m": r"A-Za-z0-9+/_\-",
     "p": r"A-Za-z0-9_\-.=",
 }
-"""The letters that stand for alphabets: digits, hexadecimal (lower, any), letters and digits, base64 forms."""
+"""Letter codes of alphabets in `issuers.txt`: digits, hexadecimal, letters and digits, base64 variants."""
 
 _TABLE: Final = Path(__file__).with_name("issuers.txt").read_text("utf-8")
 _ROWS: Final = tuple(row for row in _TABLE.splitlines() if not row.startswith("#"))
 
 
 class Token(NamedTuple):
-    """One kind of key: what it begins with, the parts that follow, who issues it, where that is documented."""
+    """One kind of key: its prefix, the parts that follow, its issuer, and the source of that information."""
 
     prefix: str
     parts: tuple[tuple[str, int, int | None], ...]
-    """(alphabet, least, most or None), with a literal in the place of the alphabet where the most is 0."""
+    """(alphabet, least, most or None); where the most is 0, a literal instead of the alphabet."""
     issuer: str
     source: str
 
     @property
     def expression(self) -> str:
-        """The regular expression of the whole key; it is linear, no two parts can share a character twice."""
+        """The regular expression of the whole key, which takes linear time."""
         body = ""
         for name, least, most in self.parts:
             if most == 0:
@@ -55,13 +55,14 @@ class Token(NamedTuple):
             else:
                 body += f"[{ALPHABETS[name]}]{{{least},{most or ''}}}"
         name, _, most = self.parts[-1]
-        # A letter that was glued to a long key leaves it one; a run that goes on, or a longer digest, is something else.
+        # Up to 3 characters directly after an exact key are tolerated. A longer run, or any character after
+        # a key that is not exact, such as a digest, means that it is something else.
         glued = "{4}" if self.is_exact and name not in _DIGITS else ""
         return re.escape(self.prefix) + body + (f"(?![{ALPHABETS[name]}]{glued})" if most else "")
 
     @property
     def is_exact(self) -> bool:
-        """Whether the format says so much that what has it is a key, even one of a single letter; a digest says less."""
+        """Whether every match is a key, whatever its letters: bounded, 30 or more characters, no digest."""
         is_bounded = all(most is not None for _, _, most in self.parts)
         is_digest = all(name in _DIGITS or not most for name, _, most in self.parts)
         return is_bounded and not is_digest and sum(least for _, least, _ in self.parts) >= _EXACT_CHARS
@@ -95,14 +96,14 @@ def _parsed(row: str) -> Token:
 @lru_cache(maxsize=1)
 @undisturbed()
 def tokens() -> tuple[Token, ...]:
-    """All rows of the table."""
+    """Return all rows of the table."""
     return tuple(map(_parsed, _ROWS))
 
 
 @lru_cache(maxsize=1)
 @undisturbed()
 def tokens_by_head() -> dict[str, tuple[Token, ...]]:
-    """The first two characters of a key to the rows with keys that begin so, the longest first."""
+    """Return {first two characters: rows whose prefix begins with them}, the longest prefix first."""
     found: dict[str, list[Token]] = {}
     for token in sorted(tokens(), key=lambda one: -len(one.prefix)):
         found.setdefault(token.prefix[:2], []).append(token)
@@ -110,10 +111,10 @@ def tokens_by_head() -> dict[str, tuple[Token, ...]]:
 
 
 def quick_literals() -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-    """What betrays a key to the quick look: (beginnings within a long run, ends of what stands before one).
+    """Return the literals of the quick check: (beginnings within a long run, literals right before a run).
 
-    A run is made of letters, digits and `-_+/`. `#` stands for a hexadecimal digit and `?` for any character of
-    a run. They are cut where the table below says so, and of two beginnings the shorter one is enough.
+    A run consists of letters, digits and `-_+/`. `#` is any hexadecimal digit and `?` any character of a run.
+    If one beginning is a prefix of another, only the shorter one is returned.
     """
     beginnings: set[str] = set()
     before: set[str] = set()
@@ -137,20 +138,20 @@ def quick_literals() -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
 
 
 _RUN: Final = 20
-"""The quick look takes no shorter run for a key."""
+"""The least length of a run that the quick check examines."""
 _TELLING_CHARS: Final = 6
-"""A prefix that is shorter says little without the digits behind it."""
+"""A shorter prefix is not specific enough without the digits that follow."""
 _TOLD_OTHERWISE: Final = {
     "pat": "pat" + "?" * 14 + ".",
     "access_token$production$": "access_token$production$" + "?" * 16 + "$",
 }
-"""Prefixes that are words or stand far off, and what stands before the long run of such a key."""
+"""Prefixes that are common words or far from the long run, with the literal right before the run."""
 
 
 NAMES_NEARBY: Final = tuple(
     sorted((*b"secret key token pass pwd cookie auth sig= dp.st.".split(), b"asic ", b"earer "))
 )
-"""What makes a long run behind it suspicious, in small letters, in order."""
+"""Literals that make a following long run suspicious, in lower case, sorted."""
 _OTHER_SCRIPTS: Final = "contraseña hasło şifre пароль 密码 密碼 パスワード 비밀번호 암호".split()
 PASSWORD_OPTIONS: Final = {
     "-p": "mongo mongosh mongodump mongorestore mongoimport mongoexport sshpass rdesktop login".split(),
@@ -160,13 +161,13 @@ PASSWORD_OPTIONS: Final = {
     "-u": ["curl"],
     "--user": ["curl"],
 }
-"""Options of commands that carry a password, in the word behind them or in their own."""
+"""Options of commands whose value is a password, in the next word or in the same one."""
 JOINED_OPTIONS: Final = {
     "-p": "mysql mysqldump mysqladmin mysqlimport mysqlcheck mariadb mariadb-dump mariadb-admin 7z 7za".split()
 }
-"""Options that carry one in their own word alone: behind `mysql -p` stands a database."""
+"""Options with a password only in the same word: the word after `mysql -p` is a database."""
 LOGINS: Final = frozenset("docker podman nerdctl buildah skopeo az oc".split())
-"""Commands of which `login` takes a password."""
+"""Commands whose subcommand `login` takes a password."""
 _COMMANDS: Final = {
     program
     for programs in (LOGINS, *PASSWORD_OPTIONS.values(), *JOINED_OPTIONS.values())
@@ -203,24 +204,24 @@ NAME_ENDS: Final = tuple(
         key=lambda name: name[::-1],
     )
 )
-"""How the name of a secret ends, in small letters, ordered from the last letter on."""
+"""Endings of names of secrets, in lower case, sorted by their reversed letters."""
 _SPECIAL_HEADS: Final = (b"{SSHA}", b"{SHA}", b"{SSHA256}", b"{SSHA512}", b".atlasv1.", b".??????.")
 _SPECIAL_BEGINNINGS: Final = (b"mmk", *(b"us%d" % digit for digit in range(1, 10)))
 
 
 class Literals(NamedTuple):
-    """What betrays a marked key; `#` stands for a hexadecimal digit, `?` for any character of a run."""
+    """Literals that indicate a marked key; `#` is any hexadecimal digit, `?` any character of a run."""
 
     beginnings: tuple[bytes, ...]
-    """What a key begins with, within a run of at least 20 letters, digits and `-_+/`."""
+    """Beginnings of keys, within a run of at least 20 letters, digits and `-_+/`."""
     heads: tuple[bytes, ...]
-    """What stands right before such a run; one that begins with a letter or digit has none before it."""
+    """Literals right before such a run; one that begins with a letter or digit must not follow another."""
 
 
 @lru_cache(maxsize=1)
 @undisturbed()
 def literals() -> Literals:
-    """Those of the table of marked keys, made when they are first asked for."""
+    """Return the literals of the table of marked keys, computed at the first call."""
     beginnings, heads = quick_literals()
     return Literals(
         tuple(sorted((*beginnings, *_SPECIAL_BEGINNINGS))),
@@ -232,24 +233,24 @@ _HEX: Final = b"0123456789abcdefABCDEF-"
 
 
 def _class_of(byte: int) -> int:
-    """What a byte counts as in `looks_clean`: `a` in a token, `!` where a closer look may be needed."""
+    """Return the class of a byte for `looks_clean`: `a` in a run, `!` for a sign to check, else a blank."""
     if byte < 128 and (chr(byte).isalnum() or byte in b"-_+/"):
         return 97
     return 33 if byte in b"=@'\\>$~%(" else 32
 
 
-# One pass over the bytes turns the searches that follow into searches among three letters.
+# One pass maps all bytes to three classes, which makes the following searches fast.
 _CLASSES: Final = bytes(map(_class_of, range(256)))
 _RUN_END: Final = re.compile(rb"[^a]").search
 _LONG_RUN: Final = b"a" * 20
 _REACH, _HEAD_REACH = 24, 48
 _NAME_NEARBY: Final = re.compile(b"|".join(map(re.escape, NAMES_NEARBY)) + rb"|\d{5}[:|]").search
-# What may stand between a name and its sign: a quote, a blank, a number.
+# Characters allowed between a name and its sign: quotes, blanks, digits.
 _BETWEEN: Final = b" \\\"'`0123456789_].?+|"
 _LAST_LETTERS: Final = frozenset(name[-1:] for name in NAME_ENDS)
 _VALUE_END: Final = re.compile(rb'"[,\]}]').finditer
 _FIELDS: Final = re.compile(rb"\$[^$]{1,8}\$").search
-# A blank before the word of a sentence, an option, or the value of an option that carries a password.
+# A blank before a word that may introduce a secret, an option, or a value with a digit.
 _AFTER_NAME: Final = re.compile(rb" (?=is |was |(?i:for )|provided|[-'\\]|[^ \"]{0,15}[0-9])").finditer
 _OPTION: Final = re.compile(rb" -(?:[aAwPpSuUkK]|-user)").search
 
@@ -261,10 +262,10 @@ def _expression(literal: bytes) -> bytes:
 @lru_cache(maxsize=1)
 @undisturbed()
 def _searches() -> tuple[Callable[[bytes], object], Callable[[bytes], object], Callable[[bytes], object]]:
-    """Searches for a beginning anywhere in a run, at the run's own, and for a head at the end of what is before."""
+    """Return searches for a beginning in a run, for one at the run's start, and for a head before the run."""
     beginnings, heads = literals()
     any_beginning = b"(?:" + b"|".join(map(_expression, beginnings)) + b")"
-    # A key begins at the beginning of its run, behind an escaped character, or behind a separator.
+    # A key begins at the start of its run, after an escaped character, or after a separator.
     anywhere = re.compile(rb"(?:^(?:[nrtbf]|u[0-9a-fA-F]{4})?|[-_+/])" + any_beginning).search
     bounded = [head for head in heads if head[:1].isalnum()]
     others = [head for head in heads if not head[:1].isalnum()]
@@ -276,9 +277,9 @@ def _searches() -> tuple[Callable[[bytes], object], Callable[[bytes], object], C
 
 
 def looks_clean(raw: bytes) -> bool:
-    """Whether no byte of the JSON text can belong to the shape of a secret; False means: look closely."""
+    """Whether no byte of the JSON text can belong to a secret; if False, a full search is needed."""
     classes = raw.translate(_CLASSES)
-    # `find` and not `in`, which costs half as much again; a single byte is found at a tenth of the price.
+    # `find` is used because `in` takes 1.5 times as long; a test for a single byte takes a tenth.
     position = classes.find(_LONG_RUN)
     if position >= 0 and not _runs_are_harmless(raw, classes, position):
         return False
@@ -291,10 +292,10 @@ def looks_clean(raw: bytes) -> bool:
 
 
 def _texts_are_harmless(raw: bytes) -> bool:
-    """Whether no credential is introduced by its scheme, by an option, by `name:` or by a name as a value."""
+    """Whether no credential may follow a scheme, an option, `name:` or a name that is a value."""
     if 32 in raw and not _blanks_are_harmless(raw):
         return False
-    # Of JSON's own colons each stands behind a quote.
+    # JSON's own colons follow a quote and are not signs in a text.
     others = raw.replace(b'":', b'";')
     if 58 in others and not _names_are_harmless(others, b":"):
         return False
@@ -328,16 +329,16 @@ def _marks_are_harmless(raw: bytes) -> bool:
 
 
 def _runs_are_harmless(raw: bytes, classes: bytes, position: int) -> bool:
-    """Whether each long run (a UUID, a path) neither holds the mark of a secret nor is named so."""
+    """Whether no long run (a UUID, a path) contains the mark of a secret or follows the name of one."""
     anywhere, at_beginning, head = _searches()
     while position >= 0:
         stop = _RUN_END(classes, position + 20)
         end = stop.start() if stop else len(raw)
         token = raw[position:end]
-        # UUIDs and digests are the usual long runs; within them no vendor's key begins.
+        # UUIDs and digests are the most common long runs; no vendor's key begins in the middle of them.
         if anywhere(token) if token.strip(_HEX) else at_beginning(token):
             return False
-        # A string of its own stands under a key, which is judged by its name elsewhere.
+        # If the run begins its JSON string, the string's key is judged by name elsewhere.
         if raw[position - 1] != 34 and (
             _NAME_NEARBY(raw[max(0, position - _REACH) : position].lower())
             or head(raw[max(0, position - _HEAD_REACH) : position])
@@ -348,7 +349,7 @@ def _runs_are_harmless(raw: bytes, classes: bytes, position: int) -> bool:
 
 
 def _names_are_harmless(raw: bytes, sign: bytes) -> bool:
-    """Whether no name of a secret stands before any of these signs."""
+    """Whether no name of a secret precedes any of these signs."""
     position = raw.rfind(sign)
     while position >= 0:
         if not _is_harmless(raw, position):
@@ -358,6 +359,6 @@ def _names_are_harmless(raw: bytes, sign: bytes) -> bool:
 
 
 def _is_harmless(raw: bytes, position: int) -> bool:
-    """Whether what stands before a place is not the name of a secret."""
+    """Whether the text before a position does not end with the name of a secret."""
     before = raw[position - 20 if position > 20 else 0 : position].rstrip(_BETWEEN)
     return before[-1:].lower() not in _LAST_LETTERS or not before.lower().endswith(NAME_ENDS)

@@ -1,8 +1,8 @@
-"""Which names say that what stands under them is a secret, and how surely they say it.
+"""Judges which names are names of secrets, and how certain that is.
 
 Names are judged in lower case with `_` between their words: "apiKey", "API-Key" and "api key" are `api_key`.
-A `SURE` name makes a secret of whatever stands under it. A `LIKELY` one (`session_id`, `license_key`, `token`)
-stands over words and numbers as well, and makes one of what looks drawn by chance.
+Every value under a `SURE` name is a secret. A `LIKELY` name (`dsn`, `license_key`, `token`) is also used for
+words and numbers, so that only random-looking values under it are secrets.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NONE, LIKELY, SURE = 0, 1, 2
 _LEAST_SECRET: Final = 100.0
 
 _SEPARATORS: Final = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[\s.\-]+"
-# What else is used as a key, a sentence or a piece of code, is a text and read as one.
+# Any other key, such as a sentence or code, is not a name; it is searched like a text.
 _NAME: Final = r"[\w\s.\-/:\[\]()*#?@$]{2,100}"
 _VENDORS: Final = (
     "openai|anthropic|azure|aws|gcp|google|gemini|stripe|github|gitlab|slack|sendgrid|twilio|mailgun|huggingface|hf|"
@@ -31,7 +31,7 @@ _KEY_OWNERS: Final = (
     f"session|storage|cipher|crypto|fernet|vapid|service|wifi|wpa2?|{_VENDORS}"
 )
 _TOKEN_OWNERS: Final = f"api|auth|access|refresh|bearer|session|id|o?auth2?|csrf|xsrf|bot|personal|security|npm|pypi|vault|{_VENDORS}"
-# What a name may go on with and still be that of the secret itself.
+# Suffixes after which a name still denotes the secret itself.
 _SUFFIX: Final = r"(?:_?(?:id|pem|b64|base64|value|val|string|str|raw|plain|text|header|prod|dev|staging|test|live|base|v?\d+))*$"
 _SURE_NAME: Final = rf"""(?x)
       passw(?:or)?d | passphrase | passcode | credential
@@ -57,7 +57,7 @@ _LIKELY_NAME: Final = rf"""(?x)
       |data|root|project|[a-z]+auth)_?keys?{_SUFFIX}
     | (?:^|_)token{_SUFFIX} | token$ | ^tokens$
     """
-# Tokens of language models and cursors of paginated answers are no secrets.
+# Tokens of language models and cursors of paginated responses are not secrets.
 _HARMLESS_WORDS: Final = (
     r"(?:^|_)(?:next|stop|eos|bos|pad|unk|sep|cls|mask|first|last|per|page|continuation|cursor|max|min|special|"
     r"start|end|new|prev|previous|current|predicted|generated|sampled|sample|output|input|target|image|each|every|"
@@ -69,30 +69,30 @@ _HARMLESS_END: Final = (
     r"usage|rate|price|cost|hits|tried|level|position|field|label|placeholder|url|uri|endpoint|prompt|prefix)$|(?:credentials?|secrets)_id$"
 )
 _MADE_UP: Final = r"(?:^|_)(?:fake|dummy|mock|bogus|placeholder|example|non_?(?:matching|existent|existing|secret|sensitive))_"
-"""The name itself says that what stands under it is none."""
+"""The name itself shows that the value is not a real secret."""
 _ISSUED: Final = rf"(?:key|token){_SUFFIX}"
 _DERIVED: Final = ("_hash", "_hint", "_digest", "_fingerprint")
-"""What is made of a secret, and tells it at most."""
+"""Suffixes of values derived from a secret: their names are only `LIKELY`."""
 _OWN_SESSIONS: Final = frozenset({"session_id"})
-"""A session of a program is none of a browser; what a cookie calls so is drawn, and its header is replaced."""
+"""Sessions of programs are not secret. In a cookie, a session id is replaced with the header's value."""
 _NUMBERS_ARE_HARMLESS: Final = r"(?:^|_)(?:token|pass|auth|cookies?)$"
 
 
 @lru_cache(maxsize=192)
 def compiled(expression: str) -> re.Pattern[str]:
-    """An expression, compiled when it is first asked for, since the import of the package must stay quick."""
+    """Compile an expression at its first use, to keep the import of the package fast."""
     with undisturbed():
         return re.compile(expression)
 
 
 def plain_name(name: str) -> str:
-    """A key or a variable's name in lower case with `_` between its words."""
+    """Return a key or a variable's name in lower case with `_` between its words."""
     return compiled(_SEPARATORS).sub("_", name).lower()
 
 
 @lru_cache(maxsize=4096)
 def name_says(name: str) -> int:
-    """`SURE`, `LIKELY` or `NONE`: how surely a secret stands under this name."""
+    """Return how certain a value under this name is a secret: `SURE`, `LIKELY` or `NONE`."""
     if not compiled(_NAME).fullmatch(name):
         return NONE
     plain = plain_name(name.lstrip("#-"))
@@ -108,27 +108,27 @@ def name_says(name: str) -> int:
 
 
 def is_issued(name: str) -> bool:
-    """Whether somebody's program draws what stands under this name: keys and tokens; people choose passwords."""
+    """Whether values under this name are generated, as keys and tokens are; people choose passwords."""
     return compiled(_ISSUED).search(plain_name(name)) is not None
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a secret stands under this name, surely or likely; `tokens`, `token_count` and `author` say no."""
+    """Whether a value under this name is surely or likely a secret; not for `token_count` or `author`."""
     return name_says(name) != NONE
 
 
 def may_be_number(name: str, number: float = 0) -> bool:
-    """Whether a number under this secret name is none: the id of a language model's token, a count, a pin of a board."""
+    """Whether a number under this secret name may be harmless: a token id, a count, a pin of a board."""
     return abs(number) < _LEAST_SECRET or compiled(_NUMBERS_ARE_HARMLESS).search(plain_name(name)) is not None
 
 
 def least_secret_number(name: str, says: int) -> float:
-    """The size from which a number under the name of a secret is hidden; infinity where none is."""
+    """Return the absolute value from which a number under a secret name is hidden; infinity for never."""
     return inf if says == LIKELY or may_be_number(name, inf) else _LEAST_SECRET
 
 
 def is_below(value: object, size: float) -> bool:
-    """Whether a value is a number below a size, a boolean, or None; nothing is where the size is 0."""
+    """Whether a value is a number below a size, a boolean, or None; always False for size 0."""
     if value is None or value is True or value is False:
         return size > 0
     return (type(value) is int or type(value) is float) and abs(value) < size
@@ -139,7 +139,7 @@ def has_digit(value: str) -> bool:
     return any(map(str.isdigit, value))
 
 
-# Words and short numbers with what joins them: `user_17`, `gpt4`, `com.example/x`, `CamelCase`; not `a1b2c3`.
+# Words and short numbers with separators: `user_17`, `gpt4`, `com.example/x`, `CamelCase`; not `a1b2c3`.
 _WORDS: Final = (
     r"(?:[A-Z]?[a-z]{2,}+|[A-Z]{2,}+|(?<![A-Za-z0-9])[a-zA-Z](?![A-Za-z0-9])|(?<![A-Za-z0-9])\d{1,4}(?![A-Za-z0-9])"
     r"|(?<=[A-Za-z])\d{1,2}(?![A-Za-z0-9])|[_\-.:/])++"
@@ -157,18 +157,18 @@ _HARMLESS_VALUE: Final = rf"""(?xs)
 
 
 _CHARS_OF_WORD: Final = 4
-"""On average; pieces of drawn letters that look like words have less than three."""
+"""Average length of real words; word-like pieces of random letters have less than 3 on average."""
 _JUDGED_CHARS: Final = 128
-"""How much of a long value is judged."""
+"""Only this many characters of a long value are judged."""
 
 
 def is_wordlike(value: str) -> bool:
-    """Whether a value is made of words and short numbers with what joins them, as names of things are."""
+    """Whether a value consists of words and short numbers with separators, like identifiers."""
     return compiled(_WORDS).fullmatch(value) is not None
 
 
 def is_words(value: str) -> bool:
-    """Whether a value is made of real words: small ones with a dash between them, or long ones without."""
+    """Whether a value consists of real words: lower-case ones with separators, or long ones without."""
     if not is_wordlike(value):
         return False
     words = compiled(r"[A-Z]?[a-z]+|[A-Z]+").findall(value)
@@ -177,7 +177,7 @@ def is_words(value: str) -> bool:
 
 
 def looks_drawn(value: str, least: int = 6) -> bool:
-    """Whether a value without blanks looks drawn by chance, and not like words, a number, a path or code."""
+    """Whether a value without blanks looks random, and not like words, a number, a path or code."""
     value = value[:_JUDGED_CHARS]
     if len(value) < least or any(map(str.isspace, value)):
         return False
@@ -191,7 +191,7 @@ def looks_drawn(value: str, least: int = 6) -> bool:
 
 
 def _is_grouped(value: str) -> bool:
-    """Whether a value is made of equally long groups that mix letters and digits: `ab12-cd34-ef56`."""
+    """Whether a value consists of equally long groups that mix letters and digits: `ab12-cd34-ef56`."""
     groups = value.split("-")
     if len(groups) < 3 or len(set(map(len, groups))) > 1 or not all(map(str.isalnum, groups)):
         return False
@@ -199,17 +199,17 @@ def _is_grouped(value: str) -> bool:
 
 
 def _is_camel_case(value: str) -> bool:
-    """Whether capitalised words make most of a value, as in the names of classes and types."""
+    """Whether more than 70% of a value are capitalised words, as in the names of classes and types."""
     return sum(map(len, compiled(r"[A-Z][a-z]{3,}").findall(value))) > 0.7 * len(value)
 
 
 _EVEN_CHARS: Final = 80
 _LEAST_JUDGED: Final = 20
-"""What is shorter can be a weak password, however even it is."""
+"""A shorter value may be a weak password, even if it is regular."""
 
 
 def is_placeholder(value: str) -> bool:
-    """Whether a value stands for one: `None`, `xxxx`, `***`, `${TOKEN}`, `<password>`, `your-key-here`."""
+    """Whether a value is a placeholder: `None`, `xxxx`, `***`, `${TOKEN}`, `<password>`, `your-key-here`."""
     value = value[:_JUDGED_CHARS].strip(" :;,!?")
     return (
         is_filler(value)
@@ -223,7 +223,7 @@ def is_placeholder(value: str) -> bool:
 
 
 def is_filler(value: str) -> bool:
-    """Whether a value is hidden already, or one letter that fills its place: `***`, `xxxx`, `AAAA0000`."""
+    """Whether a value is already masked, or mostly one repeated character: `***`, `xxxx`, `AAAA0000`."""
     value = value[:_JUDGED_CHARS]
     return (
         not value.strip("xX*.#-_?…• ")
@@ -241,16 +241,16 @@ _BENIGN: Final = (
     r"pending|\[redacted:.*|enc\[.*"
 )
 _ADVICE: Final = r"(?i)(?:your|my|the|enter|insert|put)[-_ ].*|(?:.*[-_. ])?your[-_ ].*|.*_here"
-"""What somebody is told to put there; a drawn text behind `my_` is no advice."""
+"""Instructions for filling in a value; a random text after `my_` does not count."""
 _MASKED: Final = r"(?s)[^*•█#]{0,8}[*•█#]{3,}[^*•█#]{0,4}|.*[*•█#]{6}.*|(?i:.*[\[(<](?:redacted|hidden|masked|removed|filtered|omitted|snip)[\])>].*)"
-"""Somebody has hidden it already, and left at most its ends."""
+"""Values that are already masked, except perhaps for their ends."""
 _UUID: Final = r"(?i)[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
-"""The form alone says that it is more than a word of a handbook."""
+"""A UUID is never a placeholder, even if it looks regular."""
 _ELEMENT: Final = r"(?s)</?[A-Za-z][\w:.\-]*(?:[\s/>].*)?"
 _SAME: Final = r"([xXaA01*#])\1{4,}"
-"""The same letter again and again, as in what stands for a key in a handbook."""
+"""The same character at least 5 times in a row, as in placeholders in documentation."""
 
-# ---- references: what a program puts the secret in the place of ----
+# ---- references: variables that a program replaces by the secret ----
 
 _REFERENCE: Final = (
     r"[$#]\{[^{}]*\}|\$\([^()]*\)|\$\[[\w.]+\]|\{\{[^{}]*\}\}|\{[^{}]*\}|%\(\w+\)[a-z]?|%[srdqv@]|%[A-Z_]{2,}%|"
@@ -262,7 +262,7 @@ _KEYED_REFERENCE: Final = rf"(?:--?)?(?:\b[A-Za-z_][\w\-]{{0,30}}[=:][ ]?)?(?:{_
 
 
 def _is_reference(value: str) -> bool:
-    """Whether a value is made by a program of a variable: `${TOKEN}`, `%s`, `{user}:{pass}`, `Bearer <token>`."""
+    """Whether a value refers to a variable: `${TOKEN}`, `%s`, `{user}:{pass}`, `Bearer <token>`."""
     if compiled(r"(?s)`.*|%").fullmatch(value):
         return True
     if compiled(r"[${<%@\[`#]|__").search(value) is None:
@@ -272,23 +272,23 @@ def _is_reference(value: str) -> bool:
 
 
 def _unless_drawn(match: re.Match[str]) -> str:
-    """Nothing in the place of a reference; what looks like one and holds a drawn text is none."""
+    """Replace a reference by nothing, unless it contains a random text and so is not a reference."""
     return match[0] if _holds_drawn(match[0]) else ""
 
 
 def _holds_drawn(value: str) -> bool:
-    """Whether in some run of a value letters and digits change places more than once."""
+    """Whether a run of at least 8 letters and digits in a value alternates between them more than once."""
     runs = compiled(r"[A-Za-z0-9]{8,}").findall(value)
     return any(len(compiled(r"[A-Za-z]+|\d+").findall(run)) > 2 for run in runs)
 
 
-# ---- words of handbooks ----
+# ---- words of documentation ----
 
 _MARKS: Final = frozenset(
     "example examples sample dummy fake mock placeholder changeme change changeit replace replaceme todo fixme tbd "
     "redacted hidden masked removed omitted filtered insert your yours enter paste put supply here".split()
 )
-"""Words that say of a value that it is none."""
+"""Words that mark a value as a placeholder."""
 _SECRETS: Final = frozenset(
     "secret secrets password passwords passwd pass pwd passphrase token tokens key keys apikey credential credentials "
     "auth authorization jwt bearer".split()
@@ -303,7 +303,7 @@ _PARTS: Final = r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_]+"
 
 
 def _is_made_of_stand_ins(value: str) -> bool:
-    """Whether a value says in words what should stand in its place: `changeme`, `my-secret-token`, `EXAMPLE_KEY_1`."""
+    """Whether a value is a placeholder made of words: `changeme`, `my-secret-token`, `EXAMPLE_KEY_1`."""
     parts = compiled(_PARTS).findall(value)
     words = [part.lower() for part in parts if not part.isdigit()]
     if not words or len(words) > 12 or sum(map(len, parts)) < 0.6 * len(value):
@@ -322,7 +322,7 @@ _SHORTEST_WORD: Final = 4
 
 
 def marks_an_example(key: str) -> bool:
-    """Whether what follows the prefix of a key says that it is an example, as in handbooks: `RANDOMSTRINGHERE`."""
+    """Whether the rest of a key after its prefix marks it as an example, such as `RANDOMSTRINGHERE`."""
     if compiled(_EXAMPLE).search(key) is not None:
         return True
     letters = "".join(filter(str.isalpha, key[:_JUDGED_CHARS])).lower()
@@ -336,7 +336,7 @@ def _vocabulary() -> str:
     return "|".join(word for word in words if len(word) >= _SHORTEST_WORD)
 
 
-# ---- one pattern again and again ----
+# ---- repeated patterns ----
 
 _ROWS: Final = "abcdefghijklmnopqrstuvwxyz 01234567890 qwertyuiop asdfghjkl zxcvbnm"
 _STEPS: Final = frozenset(
@@ -344,15 +344,15 @@ _STEPS: Final = frozenset(
 )
 _JOINTS_AND_NUMBERS: Final = r"(?:(?<![^\W_])\d+(?=[\W_])|[\W_]+)+"
 _SHARE_OF_STEPS: Final = 0.25
-"""A text of `abc` and `123` alone has one step in three characters, one drawn by chance less than one in a hundred."""
+"""A text of only `abc` and `123` has 1 step in 3 characters, a random text less than 1 in 100."""
 _RUNS_OF_ONE: Final = r"(.)\1{2,}"
 _SHARE_OF_ONE: Final = 0.5
 _FEW: Final = 3
 
 
 def is_even(value: str) -> bool:
-    """Whether a long value counts through the alphabet, or is made of runs of one character, or of three at most."""
-    # Groups of digits alone are numbers of accounts.
+    """Whether a long value is regular: alphabetical, mostly runs of one character, or 3 distinct at most."""
+    # Separate groups of digits, as in account numbers, are not counted.
     letters = compiled(_JOINTS_AND_NUMBERS).sub("", value[:_EVEN_CHARS]).lower()
     count = len(letters)
     if count < _LEAST_JUDGED:
@@ -364,7 +364,7 @@ def is_even(value: str) -> bool:
 
 
 def counts_on(value: str) -> bool:
-    """Whether a value is rows of the alphabet, of digits or of a keyboard, three or more: `AbCeFG123`."""
+    """Whether a value consists of 3 or more sequences from the alphabet, digits or keyboard: `AbCeFG123`."""
     letters = compiled(r"[\W_]+").sub("", value[:_EVEN_CHARS]).lower()
     rows, at = 0, 0
     while at < len(letters):
@@ -379,7 +379,7 @@ def counts_on(value: str) -> bool:
 
 # ---- code and prose ----
 
-# Code that fetches a secret, or the name of what holds it, holds none.
+# Code that reads a secret, or the name of the variable that holds it, does not contain the secret.
 _CODE: Final = (
     r"(?s)(?:self|os|env|settings|config|args|kwargs|options|process|var|data|this)[.\[].*|getenv.*|getpass.*|[$%<{].*|"
     r"(?:str|string|bytes|int|bool|Any|Optional|None|SecretStr|String|char)[^\w\-@.].*|"
@@ -399,12 +399,12 @@ _JOINTS: Final = frozenset("is are was be your the a an for not at to of or and 
 
 
 def is_code(value: str) -> bool:
-    """Whether an unquoted value is code: a call, an item, a variable of two words, a type, a path."""
+    """Whether an unquoted value is code: a call, a subscript, a name of several words, a type, a path."""
     return compiled(_CODE).fullmatch(value[:_JUDGED_CHARS]) is not None
 
 
 def is_prose(value: str) -> bool:
-    """Whether a quoted value speaks of a secret, `Password is required`, or is the code that fetches it."""
+    """Whether a quoted value is a message about a secret, `Password is required`, or code that reads it."""
     value = value[:_JUDGED_CHARS]
     if compiled(_FETCH).fullmatch(value) is not None:
         return True

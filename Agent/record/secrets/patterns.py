@@ -1,7 +1,7 @@
-"""Where secrets stand in a text: keys that are marked as such, forms that hold one, values of secret names.
+"""Finds secrets in a text: keys with issuers' prefixes, known forms, and values of secret names.
 
-Everything is anchored at literals, so that a long text costs a few searches in C and only the neighbourhood of
-what they find is looked at; every repetition is bounded or cannot be tried twice, so the time is linear.
+All patterns are anchored at literals: a long text costs a few searches in C, and only the surroundings of
+their matches are examined. Every repetition is bounded or cannot be tried twice, so the time is linear.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _RUN: Final = r"[A-Za-z0-9_\-+/.=~$]{16,}+"
 _BEGINNING: Final = r"(?<![A-Za-z0-9])[A-Za-z0-9][A-Za-z0-9_\-/.]"
 _BLOBS: Final = {
     **dict.fromkeys("-_", r"[A-Za-z0-9_\-]{40}"),
-    # a path may be as long, but its names are not drawn
+    # a path may be as long, but its names are not random
     **dict.fromkeys("+/", r"(?=.{0,39}[A-Z])(?=.{0,39}[a-z])(?=.{0,39}[0-9])[A-Za-z0-9+/]{40}"),
 }
 
@@ -60,22 +60,22 @@ def _marked_keys(text: str) -> Iterator[Span]:
 
 
 def _is_key(token: Token, match: re.Match[str]) -> bool:
-    """Whether what follows the prefix is drawn, and neither words nor a placeholder such as `xxxx`."""
+    """Whether the text after the prefix is random, and neither words nor a placeholder such as `xxxx`."""
     body = match[0][len(token.prefix) :]
     if is_filler(body) or _compiled(_HIDDEN_OR_FILE).match(match.string, match.end()):
         return False
     if token.is_exact:
-        # Capitals alone would be one word of any length.
+        # A body of capitals counts as one word of any length, so the test for words is skipped.
         return body.isupper() or not is_words(body)
     return not (is_placeholder(body) or marks_an_example(body) or (is_words(body) and not body.isupper()))
 
 
 _HIDDEN_OR_FILE: Final = r"[*•█#]{4}|\.(?:png|jpe?g|gif|svg|ico|css|js|mjs|map|html?|woff2?|ttf|wasm|mp4)\b"
-"""What follows a key of which the rest is hidden, and the digest in the name of a file."""
+"""What follows a partly masked key, or a digest in a file name; neither is a key."""
 
 
 def _is_in_blob(text: str, at: int) -> bool:
-    """Whether the sign before the key belongs to a long piece of base64."""
+    """Whether the 40 characters before the key are base64, so that the key is part of a longer text."""
     blob = _BLOBS.get(text[at - 1]) if at > 0 else None
     return blob is not None and bool(_compiled(blob).fullmatch(text, max(0, at - 40), at))
 
@@ -93,11 +93,11 @@ _USER_INFO: Final = (
     r"""|(?P<alone>[\w\-.~]{16,200})(?=@[\w\[]))"""
 )
 _SCHEME: Final = r"(?i)(?<![a-z])(?:bearer|basic)[ ]+(?P<secret>[\w\-.=+/~]{8,})"
-# `Invalid token X` and the like: a name without a sign behind it, so that only what is drawn counts
+# `Invalid token X` and the like: no sign follows the name, so only random values count
 _TOKEN_OF_SENTENCE: Final = (
     r"""(?i)(?<![\w\-])(?<!per )token[ ]+\\{0,3}["'`]?(?P<secret>[\w\-.=+/~]{20,200})(?![\w/(])"""
 )
-# RFC 7616: what proves the password, in parameters outside their header too
+# RFC 7616: the response that proves the password, also in parameters outside of their header
 _DIGEST_RESPONSE: Final = (
     r"""(?i)(?<![\w\-])response=\\{0,3}["']?(?P<secret>[0-9a-f]{32}(?:[0-9a-f]{32})?)(?![\w\-])"""
 )
@@ -121,8 +121,8 @@ _SAMBA_USER: Final = (
 # openssl-passphrase-options(1): `-passin pass:X`; openssl-enc(1): `-k X`, and a key in hexadecimal digits
 _OPENSSL_PASS: Final = r"""(?i)-pass(?:in|out)?[ ]+\\{0,3}["']?pass:(?P<secret>[^\s"'$<\\]{1,200})"""
 _OPENSSL_KEY: Final = r"""(?i:[ ]-k)[ ]+\\{0,3}["']?(?P<secret>(?!\w+://)[^\s"'$<\-\\][^\s"'$<\\]{2,200})"""
-# https://learn.microsoft.com/windows-server/administration/windows-commands/net-use: the password stands behind the
-# share, or at the end behind `/user:`
+# https://learn.microsoft.com/windows-server/administration/windows-commands/net-use: the password follows the
+# share, or `/user:`
 _NET_USE: Final = (
     r"""(?i)net[ ]use[ ]+(?:(?:[a-z]:|lpt\d:?|\*)[ ]+)?\\{2,8}[^\s"']{3,200}[ ]+(?:/user:\S{1,100}[ ]+)?"""
     r"""(?P<secret>[^\s"'/*$%<\\][^\s"'\\]{2,100})"""
@@ -163,7 +163,7 @@ _FORMS: Final = {
     "sig=": r"""(?i)(?<=[?&])sig=(?P<secret>[^&\s"'\\]{8,})""",
 }
 _BEFORE_SPAN: Final = {"|": 15, "-us": 32, "q~": 4, ".atlasv1.": 14, "_mmk": 36, "sha": 1}
-"""How much of a secret stands before its literal."""
+"""Number of characters of a secret before its literal."""
 _HTTP_TOOLS: Final = ("curl", "wget", "http")
 _TOOLS: Final = {
     "-u": _HTTP_TOOLS,
@@ -189,10 +189,10 @@ _TOOLS: Final = {
     " -a": ("redis-cli", "valkey-cli", "snmp"),
     " -w": ("ldapsearch", "ldapadd", "ldapmodify", "ldapdelete", "ldappasswd", "ldapwhoami"),
 }
-"""Options that carry a password with some programs only."""
+"""Options that carry a password only with these programs."""
 _BESIDE: Final = {**_TOOLS, "response=": ("nonce",)}
-"""What the text holds besides, where a literal alone means nothing."""
-# A bot's token at Discord, which has no prefix, and the private members of a key in JSON.
+"""Literals that count only if the text also contains one of these words."""
+# A Discord bot's token, which has no prefix, and the private members of a key in JSON.
 _DISCORD_BOT: Final = r"(?<![\w.\-])[MNO][A-Za-z0-9]{23,27}\.[\w\-]{6}\.[\w\-]{27,40}"
 _PRIVATE_MEMBER: Final = (
     r"""\\{0,3}"(?:d|k|p|q|dp|dq|qi)\\{0,3}"[ ]?:[ ]?\\{0,3}"(?P<secret>[\w\-]{16,4000})"""
@@ -232,7 +232,7 @@ _WORD: Final = r"""(?P<quote>\\{0,3}["'])(?P<word>[^"'\\]{0,500})(?P=quote)"""
 
 
 def _secrets_of_commands(text: str) -> Iterator[Span]:
-    """The passwords of commands in lists of words, as in `['docker', 'login', '-p', 'X']`."""
+    """Yield the passwords of commands in lists of words, as in `['docker', 'login', '-p', 'X']`."""
     for words in _compiled(_LIST).finditer(text):
         found = list(_compiled(_WORD).finditer(text, *words.span()))
         for index, at in command_secrets([match["word"] for match in found]).items():
@@ -240,7 +240,7 @@ def _secrets_of_commands(text: str) -> Iterator[Span]:
 
 
 def command_secrets(words: Sequence[str]) -> dict[int, int]:
-    """Which words of a command hold a password that an option carries, each with where it begins in the word."""
+    """Return {index of a word: offset in it} of the passwords in options of a command."""
     found: dict[int, int] = {}
     program = ""
     waits = ""  # the option whose value the next word is
@@ -265,11 +265,14 @@ def command_secrets(words: Sequence[str]) -> dict[int, int]:
 _COMMAND_NAMES: Final = frozenset(
     (*LOGINS, *(name for names in PASSWORD_OPTIONS.values() for name in names), *JOINED_OPTIONS["-p"])
 ) | {"ssh", "scp", "sftp", "rsync"}
-"""The last four take options of their own behind `sshpass`."""
+"""The last four take other options after `sshpass`, so that its `-p` does not apply to them."""
 
 
 def _private_keys(text: str) -> Iterator[Span]:
-    """Private keys as text, up to their end; where that was cut off, all that follows, or what looks like one."""
+    """Yield private keys in text form, up to their end line.
+
+    Without an end line, the key is the rest of the text, or in a long text the characters that fit a key.
+    """
     end: re.Match[str] | None = None
     has_end = True
     done = 0
@@ -286,13 +289,13 @@ def _private_keys(text: str) -> Iterator[Span]:
         else:
             body = _compiled(_KEY_BODY).match(text, begin.end())
             done = body.end() if body is not None else begin.end()
-        # Code that looks for the line has no key behind it.
+        # In code that searches for the first line of a key, no key follows.
         if any(not is_words(run[0]) for run in _compiled(_KEY_LINE).finditer(text, begin.end(), done)):
             yield begin.start(), done
 
 
 def _values_of_kubernetes(text: str) -> Iterator[Span]:
-    """The values below `data:` in a document of YAML whose kind is `Secret`."""
+    """Yield the values below `data:` in a YAML document whose kind is `Secret`."""
     if _compiled(r"""(?i)kind:[ \t]*["']?secret\b""").search(text) is None:
         return
     for block in _compiled(_DATA_BLOCK).finditer(text):
@@ -308,15 +311,15 @@ def _span_of(match: re.Match[str]) -> Span:
 
 
 def _is_credential(literal: str, value: str, *, is_user: bool) -> bool:
-    """Whether what a form holds is a credential, and not the next word of a sentence or a placeholder.
+    """Whether the value of a form is a credential, and not the next word of a sentence or a placeholder.
 
-    `is_user` says that it stands in a URL where a user does, with no password behind it.
+    `is_user` means that the value is the user in a URL without a password.
     """
     if is_placeholder(value):
         return False
     if literal in _TOOLS:
         user, _, word = value.strip("\"'\\").rpartition(":")
-        # A key may be the user, with no password.
+        # The user may be a key, without a password.
         return len(value) > 6 and (not is_placeholder(word) if word else looks_drawn(user))
     if literal == "bearer ":
         return has_digit(value) or (len(value) >= 20 and not value.islower())
@@ -326,7 +329,7 @@ def _is_credential(literal: str, value: str, *, is_user: bool) -> bool:
         if len(value) >= 20 and _changes_often(value):
             return True
         try:
-            # behind it a sentence may end, or the name of a file go on
+            # the end of a sentence, or the suffix of a file name, may follow
             encoded = value.partition(".")[0].rstrip("=~")
             name, colon, password = a2b_base64(encoded + "=" * (-len(encoded) % 4)).partition(b":")
         except NotBase64:
@@ -341,7 +344,7 @@ _CHANGE: Final = r"[a-z](?=[A-Z0-9])|[A-Z](?=[a-z0-9])|[0-9](?=[A-Za-z])"
 
 
 def _changes_often(value: str) -> bool:
-    """Whether small letters, capitals and digits take turns, as in what is drawn and not in names with numbers."""
+    """Whether lower case, upper case and digits alternate, as in random texts, unlike names with numbers."""
     return has_digit(value) and len(_compiled(_CHANGE).findall(value)) >= len(value) / 5
 
 
@@ -349,9 +352,9 @@ def _changes_often(value: str) -> bool:
 
 
 def secrets_in(text: str) -> list[Span]:
-    """Where secrets stand in a text: (begin, end) in order, none overlapping another."""
+    """Return the (begin, end) of each secret in a text, in order and without overlaps."""
     lower = text.lower()
-    if len(lower) != len(text):  # a few letters become two; then only ASCII is folded
+    if len(lower) != len(text):  # some characters become two in lower case, which would shift positions
         lower = text.encode("utf-32-le", "surrogatepass").lower().decode("utf-32-le", "surrogatepass")
     found = [*_marked_keys(text), *_forms(text, lower), *named_values(text, lower)]
     return _joined([span for span in found if not text.startswith("[redacted:", span[0])])
@@ -368,7 +371,7 @@ def _joined(spans: list[Span]) -> list[Span]:
 
 
 def replaced(text: str, token: Callable[[str], str]) -> str:
-    """The text with each secret in it replaced by its token."""
+    """Return the text with each secret in it replaced by its token."""
     spans = secrets_in(text)
     if not spans:
         return text
@@ -400,7 +403,7 @@ _SCHEMES: Final = r"(?:(?i:bearer|basic|token|bot|apikey|api-key|jwt|ssws)[ ]{1,
 _ASSIGNED: Final = (
     rf"""(?P<closed>{_OPEN})?\]?[ \t]{{0,8}}(?:(?:string|text|:[ ]?[A-Za-z_][\w.\[\], |]{{0,40}}?)[ ]{{1,3}}(?=:?=))?"""
     r"""(?P<sign>:{1,3}=|[?.+|]{0,2}={1,3}>?|:|->|\.(?= ["'])|%3[AD](?:%20)?)"""
-    # behind `|` or `>` a block of YAML follows
+    # after `|` or `>`, a YAML block follows
     r"""(?P<gap>(?:[ \t]{0,8}[|>][-+]?(?=[ \t]{0,8}(?:[\r\n]|\\[nr])))?(?:\s|\\[nrt]){0,30})"""
     rf"""(?:(?P<open>{_OPEN}){_SCHEMES}(?!(?P=open))(?P<quoted>[^\r\n]{{1,2000}}?)(?P=open)"""
     rf"""|(?:{_OPEN})?{_SCHEMES}(?P<bare>(?=[^\s"'`&,;]{{3}})(?:[^\s"'`&,;\\]{{1,200}}+|\\(?![nrt"'`\\])){{1,4}}+))"""
@@ -408,7 +411,7 @@ _ASSIGNED: Final = (
 _ELEMENT: Final = (
     r"""(?:\\{0,3}["'])?>(?:\s|\\[nrt]){0,60}(?P<quoted>[^<>\s\\][^<>\r\n]{0,500}?)(?:\s|\\[nrt]){0,60}</"""
 )
-# The name in quotes, and in quotes behind it, or behind `value`, what it stands for.
+# The name in quotes, followed by its value in quotes, perhaps with `value` before it.
 _PAIRED: Final = (
     rf"""(?:{_OPEN}[ ]{{0,3}}(?:,|=>|[ ])|[ ](?=(?i:value)=))[ ]{{0,3}}(?P<header>(?:{_OPEN})?(?i:(?:parameter|option|setting|property|variable)_?value|value|text|content|data|v)(?:{_OPEN})?"""
     rf"""[ ]{{0,2}}[:=][ ]{{0,2}})?{_OPEN}{_SCHEMES}(?P<quoted>(?:[^\r\n"'\\`]{{1,1000}}+|\\(?![nrt"'`\\])){{1,20}}+){_OPEN}"""
@@ -421,29 +424,29 @@ _SPOKEN: Final = (
     rf"""(?:{_OPEN})?[ ]{{1,3}}(?:{_SAYING}:?(?:\s|\\[nr]){{1,6}}(?:{_OPEN})?(?P<bare>[^\s"'`,;\\]{{4,200}})"""
     r"""|(?P<open>["'])(?P<quoted>[^"'\r\n]{1,200})(?P=open))"""
 )
-# What somebody brings a password to, or keeps it as: a place, an algorithm.
+# After `to` or `as`: a place or an algorithm, not a password.
 _DESTINATION: Final = r"\w+://|[/.~]|(?:[a-z]+|[A-Z]+)[-_]?\d+\Z"
-# What stands right behind a name, as in the files of daemons, behind a column's line, or behind whose it is.
+# A value right after a name, as in daemons' files, after a table's column separator, or after `for <user>:`.
 _NEXT: Final = r"""(?:[ ]for(?:[ ][\w.@\-]{1,60}){1,2}:)?(?:[ \t]|\\t){1,8}(?:\|[ ]{1,8})?(?:[057][ ])?(?P<bare>[^\s"'`,;\\|]{6,200})"""
 _DIGITS: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}(?:[:=#]|is|was)?[ ]{0,3}\\{0,3}["']?(?P<bare>[A-Z]{0,2}\d[\dA-Z \-]{1,32}\d)(?![\w.])"""
 _PHRASE: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}[:=][ ]{0,3}\\{0,3}["']?(?P<quoted>(?:[a-z]{3,8}[ ,]{1,2}){11,23}[a-z]{3,8})"""
 _SHORTEST_BARE, _SHORTEST_QUOTED, _SHORTEST_TOLD = 3, 4, 16
 _OUTSIDE: Final = r"[ ]?[,)\]};+%](?:[ ),\]}:]|\Z)"
-"""What follows a text that ended with the name, `("Password: ", color="red")`."""
+"""What follows a text that ends with the name, as in `("Password: ", color="red")`."""
 _TYPE_NAME: Final = r"_?(?:[A-Z]{2,5}(?=[A-Z][a-z]{2}))?(?:[A-Z][a-z]{2,}){2,}(?!\w)"
 _EXPRESSION: Final = r"[ ](?:[+*/%|]|==?|!=|->|(?:if|else|and|or|for|in|is|not)\b)[ (]"
 _FORM_PART: Final = rf"""{_OPEN}(?:\s|\\[rn]){{2,12}}(?P<bare>[^\s"'\\]{{3,500}})"""
-# `ParameterKey=DbPassword,ParameterValue=X`, as the command line of CloudFormation has it
+# `ParameterKey=DbPassword,ParameterValue=X`, as on the command line of CloudFormation
 _PARAMETER: Final = r"""(?i),parametervalue=\\{0,3}["']?(?P<bare>[^\s"',\\]{3,500})"""
 _CALL: Final = rf"""\([ ]{{0,3}}(?P<open>{_OPEN})(?P<quoted>[^\r\n"'\\`]{{1,500}})(?P=open)[ ]{{0,3}}\)"""
 _TYPE_CHECKS: Final = frozenset(
     {"secret", "token", "pass", "auth", "cookie", "cookies", "bearer", "credentials"}
 )
-"""Names that prose puts before a colon as well: an unquoted value must look drawn."""
+"""Names that also precede a colon in prose: an unquoted value after them must look random."""
 
 
 def named_values(text: str, lower: str) -> Iterator[Span]:
-    """Where the values of secret names stand in a text, which comes as it is and in small letters."""
+    """Yield the spans of values of secret names in a text; `lower` is the text in lower case."""
     done = 0
     for anchor in _compiled(_ANCHORS).finditer(lower):
         at = anchor.start()
@@ -463,7 +466,7 @@ def named_values(text: str, lower: str) -> Iterator[Span]:
 
 
 def _says(text: str, name: str, begin: int) -> int:
-    """What a name in a text says, with the word before it: `API key`, and the parameters `?key=` and `&code=`."""
+    """Judge a name in a text, with the word before it (`API key`) or as a parameter (`?key=`, `&code=`)."""
     says = name_says(name.strip("-"))
     if says == SURE:
         return says
@@ -497,14 +500,14 @@ def _value_of(text: str, name: str, says: int, begin: int, end: int) -> Span | N
             begin, end = _trimmed(match, group)
             if not accepts(text, match, text[begin:end], name, says):
                 return None
-            # Of a very long one only the beginning was judged.
+            # Only the beginning of a very long value was judged: extend the span to its end.
             rest = _compiled(_REST).match(text, end) if group == "bare" and end == match.end(group) else None
             return begin, rest.end() if rest is not None else end
     return _behind(text, name, says, end)
 
 
 def _behind(text: str, name: str, says: int, end: int) -> Span | None:
-    """The value behind an option, right behind a name, or behind the words that say what a secret is."""
+    """Return the value after an option, right after a name, or after words such as `is` or `changed to`."""
     plain = plain_name(name.strip("-"))
     if name.startswith("-"):
         match = _compiled(_OPTION).match(text, end)
@@ -524,7 +527,7 @@ def _behind(text: str, name: str, says: int, end: int) -> Span | None:
             if not looks_drawn(value) or (match["to"] is not None and _compiled(_DESTINATION).match(value)):
                 return None
             return match.start("bare"), match.start("bare") + len(value)
-        # `Pass 'name' to choose` speaks of no password.
+        # In `Pass 'name' to choose`, `Pass` is a verb.
         if (
             plain != "pass"
             and ("pass" in plain or "pwd" in plain)
@@ -532,19 +535,19 @@ def _behind(text: str, name: str, says: int, end: int) -> Span | None:
             and not is_placeholder(match["quoted"])
         ):
             return match.span("quoted")
-        # `the token 'X' is expired`; a token of a language is shorter.
+        # `the token 'X' is expired`; a token of a language model or a parser is shorter.
         if len(match["quoted"]) >= _SHORTEST_TOLD and looks_drawn(match["quoted"]):
             return match.span("quoted")
     return None
 
 
 def _opens(text: str, begin: int, name: str) -> bool:
-    """Whether a signature belongs to a signed URL; any other proves who wrote something, and opens nothing."""
+    """Whether a signature belongs to a signed URL, which gives access; others only prove an author."""
     return text[begin - 1 : begin] in {"?", "&", ";"} or name.startswith(("x_amz", "x_goog", "x_oss"))
 
 
 def _is_described(value: str) -> bool:
-    """Whether a word behind an option describes it: `--password PASSWORD`, `--password options`, `--secret id=npm`."""
+    """Whether the word after an option is not a secret: `--password PASSWORD`, `--secret id=npm`."""
     if "=" in value and is_wordlike(value.replace("=", "")):
         return True
     return (
@@ -558,7 +561,7 @@ _OF_OPTIONS: Final = frozenset(
 
 
 def _follows(value: str, name: str) -> bool:
-    """Whether a word right behind the name of a secret is one, and not the next word of a sentence."""
+    """Whether a word right after the name of a secret is its value, not the next word of a sentence."""
     value = value.rstrip(".!?:)")
     least = 20 if name in _TYPE_CHECKS else 8
     if len(value) < least or not (has_digit(value) and any(map(str.isalpha, value))):
@@ -570,7 +573,7 @@ _OPENINGS: Final = {")": "(", "]": "[", "}": "{", ">": "<"}
 
 
 def _trimmed(match: re.Match[str], group: str) -> Span:
-    """The place of a value without a bracket that was opened before it."""
+    """Return the span of a value without closing brackets that were opened before it."""
     begin, end = match.span(group)
     value = match[group]
     if group == "bare":
@@ -597,7 +600,7 @@ def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, sa
         return False
     if value.isdigit() and not looks_drawn(value) and may_be_number(name.strip("-"), int(value)):
         return False
-    # A quoted name with a bare value is a dict in code, where a word is a variable.
+    # A quoted name with an unquoted value is a dict in code, in which a word is a variable.
     if match["closed"] and value.isidentifier() and not has_digit(value):
         return False
     if says != SURE or plain_name(name.strip("-")) in _TYPE_CHECKS or "\n" in match["gap"]:
@@ -608,13 +611,13 @@ def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, sa
         )
     if plain_name(name).endswith("key") and not (has_digit(value) and any(map(str.isalpha, value))):
         return looks_drawn(value)
-    # `password: click here` is prose, `password: swordfish` is none.
+    # `password: click here` is prose, `password: swordfish` is not.
     is_word = value.isalpha() and match["sign"] == ":" and " " in match["gap"]
     return not (is_word and _compiled(r"[ ][A-Za-z]").match(text, match.end()))
 
 
 def _is_attribute(value: str) -> bool:
-    """Whether a value is a place in code: `var.db_password`, `form.token`, `request.url.username`."""
+    """Whether a value is an attribute in code: `var.db_password`, `form.token`, `request.url.username`."""
     parts = value.split(".")
     if len(parts) < 2 or not all(map(str.isidentifier, parts)):
         return False
@@ -622,7 +625,10 @@ def _is_attribute(value: str) -> bool:
 
 
 def _is_in_code(text: str, match: re.Match[str]) -> bool:
-    """Whether a bare word is a variable or a type: in an expression, an annotation, the assignment of a tuple or a member."""
+    """Whether an unquoted word is a variable or a type.
+
+    It is one in an expression, in an annotation, or in an assignment to a tuple or an attribute.
+    """
     if match["sign"].endswith("==") or _compiled(_EXPRESSION).match(text, match.end()):
         return True
     name_begins = _compiled(_LEFT).search(text, max(0, match.start() - 40), match.start())
@@ -636,12 +642,12 @@ def _is_in_code(text: str, match: re.Match[str]) -> bool:
 
 
 def _is_beginning(text: str, match: re.Match[str]) -> bool:
-    """Whether a quoted text is the beginning of what a program puts together: `"Basic " + code`, `"user=" + name`."""
+    """Whether a quoted text is the first part of a concatenation: `"Basic " + code`, `"user=" + name`."""
     return match["quoted"][-1] in " =:/" and _compiled(r"[ ]{0,3}[+%.&]").match(text, match.end()) is not None
 
 
 def _ends(text: str, match: re.Match[str]) -> bool:
-    """Whether nothing of the line follows a value."""
+    """Whether a value is at the end of its line or of a quoted text."""
     return text[match.end() : match.end() + 1] in {"", "\n", "\r", '"', "'", "\\"}
 
 
@@ -657,12 +663,12 @@ def _accepts_paired(_text: str, match: re.Match[str], value: str, name: str, say
         or (not match["header"] and is_wordlike(value) and name_says(value) != NONE)
     ):
         return False
-    # Two words of a list are none; what stands under `value`, or looks like nothing that is spoken, is one.
+    # Two words of a list are not a name and its secret. A value after `value`, or one that is no word, is.
     return (says == SURE and (bool(match["header"]) or _is_drawn_word(value))) or looks_drawn(value)
 
 
 def _accepts_call(_text: str, _match: re.Match[str], value: str, name: str, says: int) -> bool:
-    """A setter's argument; that of a getter is a name."""
+    """Accept the argument of a setter; the argument of a getter is a name."""
     return says == SURE and name.lower().startswith(("set", "with", "use")) and not is_placeholder(value)
 
 
@@ -678,10 +684,10 @@ _ARRANGEMENTS: Final = (
     (_PARAMETER, _accepts_element),
     (_CALL, _accepts_call),
 )
-"""How a value is joined to its name, and what tells whether it is a secret; the first that fits decides."""
+"""How a value follows its name, each with the test whether it is a secret; the first match decides."""
 
 
-# ---- the header that names its scheme ----
+# ---- headers with a scheme ----
 
 _HEADER: Final = rf"""(?P<closed>{_OPEN})?[ ]{{0,3}}(?P<sign>[:=,]|=>|%3A(?:%20)?)[ ]{{0,3}}(?P<value>{_OPEN}(?i:value)(?:{_OPEN})?[ ]?:[ ]?)?(?P<open>{_OPEN})?"""
 _CREDENTIAL: Final = r"(?s)(?P<scheme>[A-Za-z][A-Za-z0-9\-]{0,30})(?:[ ]{1,3}|%20)(?P<rest>\S.*)"
@@ -690,12 +696,12 @@ _KNOWN_SCHEMES: Final = frozenset(
     "basic bearer digest dpop gnap hoba mutual negotiate oauth privatetoken vapid token apikey api-key api-token key "
     "ntlm aws aws4-hmac-sha256 googlelogin ssws hawk mac sharedkey jwt wsse bot snowflake splunk".split()
 )
-"""Schemes of the registry of IANA, and those that services have made for themselves."""
+"""Schemes registered at IANA, and those of individual services."""
 _LONGEST_HEADER: Final = 4000
 
 
 def scheme_and_credential(value: str) -> tuple[str, str] | None:
-    """The scheme with the blank behind it and the credential of the value of an `Authorization` header."""
+    """Split the value of an `Authorization` header into the scheme with its blank, and the credential."""
     match = _compiled(_CREDENTIAL).fullmatch(value)
     return None if match is None else (value[: match.start("rest")], match["rest"])
 
@@ -707,7 +713,7 @@ def _credential_of_header(text: str, begin: int, end: int) -> Span | None:
     at = match.end()
     stop = _end_of_header(text, at, begin, match)
     value = text[at:stop].rstrip()
-    # Two words of a list are none.
+    # Two words of a list are not a header and its value.
     quoted = match["open"] is not None and (
         match["sign"] != "," or match["value"] is not None or looks_drawn(value)
     )
@@ -732,7 +738,7 @@ def _credential_of_header(text: str, begin: int, end: int) -> Span | None:
 
 
 def _end_of_header(text: str, at: int, begin: int, match: re.Match[str]) -> int:
-    """Where the value of a header ends: at the quote that opened it or the whole header, or with the line."""
+    """Return the end of a header's value: the closing quote of value or header, or the end of the line."""
     quote = match["open"]
     if quote is None and not match["closed"]:
         before = text[max(0, begin - 4) : begin]
@@ -753,5 +759,5 @@ def _is_random(word: str) -> bool:
 
 
 def _is_drawn_word(value: str) -> bool:
-    """Whether letters alone are not words, as in a password that a program made."""
+    """Whether a value of letters and digits is not words, like a generated password."""
     return len(value) >= 8 and value.isalnum() and not is_words(value)

@@ -1,1 +1,1 @@
-"""Which object is which agent, what of it is state, and what an action changed."""
+"""Finds agents among objects, reads their state, and compares it to find what an action changed."""

@@ -1,9 +1,9 @@
-"""Whose action wrote a field of another agent, or whether it was written between actions.
+"""Finds out whose action wrote a field of another agent, or whether it was written between actions.
 
-What an agent's own state tells is that something else wrote it since its last action ended. Whether that was
-another agent's action, which a replay does again by itself, or code outside of actions, such as a scheduler,
-takes a look whenever an outermost action ends and when the next one begins: at all agents at first, then at
-those that were seen to be written.
+An agent's own state shows only that other code wrote to it since its last action ended. That code may be
+another agent's action, which a replay repeats, or code outside of actions, such as a scheduler. To tell them
+apart, fields are compared whenever an outermost action ends and when the next one begins: at first those of
+all agents, later only those that other code wrote.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ from Agent.record.state.held_objects import HeldObject, HeldObjects, Moves
 from Agent.record.state.tracker import Known, StateTracker, count_members, snapshot, still_is
 
 _ACTIONS = 32
-"""While no more outermost actions have ended, all agents are looked at."""
+"""Number of outermost actions during which all agents are checked."""
 _MOST_AGENTS = 64
 _MOST_FIELDS = 64
 _COUNTED_ITEMS = 96
 LOOK_S = 0.1
-"""How long an action waits for a thread that looks: code of the program that runs then may wait for it."""
+"""How long an action waits for the lock, in seconds. The wait is limited because the thread that holds it may
+run code of the program that waits for this action."""
 Writers = tuple[str | None, ...]
 """The agents whose outermost actions wrote a field, in order; None for code outside of actions."""
 
 
 class Written(NamedTuple):
-    """An agent that code outside of actions wrote to."""
+    """Fields of an agent that code outside of actions wrote."""
 
     known: Known
     obj: object
@@ -42,7 +43,7 @@ class Written(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What code outside of actions changed."""
+    """The changes made by code outside of actions."""
 
     moved: dict[int, Moves]
     """By the number of the object."""
@@ -61,28 +62,28 @@ class Ended(Protocol):
     tracker: StateTracker | None
 
     turns: list[int]
-    """Of an async one: when it began, and went on behind an `await`."""
+    """For an async call, the numbers of its begin and its resumptions."""
 
     @property
     def spec(self) -> _Facts:
-        """What is known of its function."""
+        """Facts about its function."""
 
 
 class _Members(NamedTuple):
-    """Identifies a value and counts its members: equal until it is replaced, extended or shortened."""
+    """Identity and member count of a value: equal until the value is replaced, extended or shortened."""
 
     identity: int
     number: int
     last: int
     is_object: bool = False
-    """Whether it is no container, so that it can be replaced alone."""
+    """Whether it is not a container, so that the only visible change is its replacement."""
 
 
 class _Looked:
-    """What one agent's fields held at the last look.
+    """The fields of one agent as they were at the last check.
 
     Args:
-        fields: the fields that are looked at; None for all.
+        fields: the fields to check; None for all.
     """
 
     __slots__ = ("compared", "fields", "known", "marks", "pending")
@@ -94,10 +95,10 @@ class _Looked:
         self.compared: list[Any] = []
         """The marks in the form that `native.moved` compares; empty where it cannot."""
         self.pending: dict[str, Writers | None] = {}
-        """Who wrote what is not recorded yet; None where nobody can tell."""
+        """By field, the writers of changes that are not recorded yet; None if they are unknown."""
 
     def take(self, present: Mapping[str, Any]) -> None:
-        """Take what the fields hold now for what they held at the last look."""
+        """Store the present fields as those of the last check."""
         fields = present.keys() if self.fields is None else self.fields & present.keys()
         self.marks = {name: _mark(present[name]) for name in tuple(fields)[:_MOST_FIELDS]}
         self.list_compared()
@@ -122,7 +123,7 @@ class _Looked:
             self.compared.insert(0, agent)
 
     def moved(self, present: Mapping[str, Any]) -> list[str]:
-        """The fields that hold something else than at the last look."""
+        """Return the fields that differ from the last check."""
         marks = self.marks
         found = [
             name for name, mark in marks.items() if name not in present or _is_other(mark, present[name])
@@ -133,11 +134,11 @@ class _Looked:
 
 
 class AgentWrites:
-    """Looks at the fields of the agents of one pipeline.
+    """Checks the fields of the agents of one pipeline for writes by other code.
 
     Args:
-        known: all agents, which others add to.
-        is_on: whether anything is looked at.
+        known: all agents; the caller adds to this mapping.
+        is_on: whether anything is checked.
     """
 
     __slots__ = (
@@ -151,25 +152,25 @@ class AgentWrites:
         self._left = _ACTIONS if is_on else 0
         self._is_on = is_on
         self._is_first = is_on
-        """Whether all agents are still looked at."""
+        """Whether all agents are still checked."""
         self.is_watching = is_on
-        """Whether any agent is looked at."""
+        """Whether any agent is checked."""
         self._order: list[tuple[StateTracker, _Looked]] = []
-        """The items of `_looked`, as long as none is added or removed."""
+        """The items of `_looked`, until one is added or removed."""
         self._compared: list[list[Any]] = []
-        """What `native.moved` compares of each of these."""
+        """For each item of `_order`, the list that `native.moved` compares."""
         self._is_mixed = False
-        """Whether actions have overlapped since the last look."""
+        """Whether actions have overlapped since the last check."""
         self._thread: int | None = None
-        """The only thread in which actions ran, None before the first and where there were several."""
+        """The only thread in which actions ran; None before the first action and after several threads."""
         self._has_threads = False
-        """Whether actions ran in several threads, so that any moment may lie within another one's action."""
+        """Whether actions ran in several threads, so that another thread's action may be open at any time."""
 
     def begins(self, *, is_alone: bool) -> list[Written]:
-        """An outermost action begins: what was written since the last one ended.
+        """An outermost action begins: return the writes since the last one ended.
 
         Args:
-            is_alone: whether no other is open.
+            is_alone: whether no other outermost action is open.
         """
         if not is_alone or self._has_threads:  # another thread's action may begin meanwhile
             self._is_mixed = True
@@ -182,13 +183,13 @@ class AgentWrites:
         return found
 
     def ended(self, own: StateTracker | None, writer: str | None, *, has_waited: bool, is_last: bool) -> None:
-        """An outermost action ended: what others than its agent hold now and did not before, it wrote.
+        """An outermost action ended: note it as the writer of the changes to other agents.
 
         Args:
             own: the state of its agent.
-            writer: the agent.
-            has_waited: whether other tasks may have run before it ended.
-            is_last: whether no other is open.
+            writer: the id of its agent.
+            has_waited: whether it was suspended, so that other tasks may have run before it ended.
+            is_last: whether no other outermost action is open.
         """
         if not is_last:
             self._is_mixed = True
@@ -207,7 +208,7 @@ class AgentWrites:
                 unrecorded = tracker.rewritten(obj)
                 for name in fields:
                     if name not in unrecorded:
-                        looked.pending.pop(name, None)  # an action of its own, inside this one, told it
+                        looked.pending.pop(name, None)  # the agent's own nested action recorded it
                         continue
                     before = looked.pending.get(name, ())
                     if before is None or not is_known or (has_waited and _has_other_tasks()):
@@ -220,9 +221,9 @@ class AgentWrites:
             self._keep_written()
 
     def told(self, known: Known, obj: object, fields: Iterable[str]) -> dict[str, Writers]:
-        """Who wrote these fields, which are recorded now; nothing of those of which nobody can tell.
+        """Return the writers of fields that are recorded now, without fields whose writers are unknown.
 
-        From now on they are looked at.
+        From now on these fields are checked.
         """
         tracker = known.tracker
         if tracker is None or tracker.is_explicit or not self._is_on or self._has_threads:
@@ -269,7 +270,7 @@ class AgentWrites:
                 yield tracker, obj, looked
 
     def _perhaps_changed(self) -> list[tuple[StateTracker, object, _Looked]]:
-        """The agents whose fields may differ from the last look."""
+        """Return the agents whose fields may differ from the last check."""
         if native is None or self._is_first:
             return list(self._agents())
         if len(self._order) != len(self._looked):
@@ -297,7 +298,7 @@ class AgentWrites:
             self._looked[tracker] = _Looked(known, None)
 
     def _keep_written(self) -> None:
-        """From now on look at what was seen to be written alone."""
+        """From now on, check only the fields that were written by other code."""
         for tracker, looked in list(self._looked.items()):
             if looked.fields is None:
                 looked.fields = tracker.watched | looked.pending.keys()
@@ -310,13 +311,13 @@ class AgentWrites:
 
 
 class BetweenActions:
-    """What code outside of actions changes: in agents, and in what they hold.
+    """Finds changes by code outside of actions, in agents and in objects that they hold.
 
-    The native part does the same as `begins` and `ended` where nothing was changed but by the action itself.
+    If only the action itself changed something, C code does the work of `begins` and `ended`.
 
     Args:
-        known: all agents, which others add to.
-        is_on: whether anything is looked at.
+        known: all agents; the caller adds to this mapping.
+        is_on: whether anything is checked.
     """
 
     __slots__ = ("_open", "is_watching", "lock", "objects", "writes")
@@ -325,16 +326,16 @@ class BetweenActions:
         self.objects = HeldObjects(is_on=is_on)
         self.writes = AgentWrites(known, is_on=is_on)
         self.is_watching = is_on
-        """Whether actions count of agents, too, that hold nothing that is looked at."""
+        """Whether checks are also made at actions of agents that hold no checked objects."""
         self.lock = threading.RLock()
-        """Held while one thread looks, so that no action of another thread changes what is looked at."""
+        """Held during a check, so that no action of another thread changes the objects meanwhile."""
         self._open = 0
 
     def begins(self, held: tuple[HeldObject, ...], _call: object) -> Found | None:
-        """What was changed since the last action ended, None for nothing.
+        """An outermost action begins: return the changes since the last one ended, or None.
 
         Args:
-            held: what the agent holds whose outermost action begins.
+            held: the objects that the acting agent holds.
         """
         self._open += 1
         is_alone = self._open == 1
@@ -352,7 +353,7 @@ class BetweenActions:
         return Found(moved, written) if moved or written else None
 
     def ended(self, held: tuple[HeldObject, ...], call: Ended) -> None:
-        """It ended: what it changed is its own."""
+        """An outermost action ended: attribute the changes since its begin to it."""
         is_alone = self.lock.acquire(timeout=LOOK_S)
         self._open -= 1
         is_last = self._open == 0
@@ -370,7 +371,7 @@ class BetweenActions:
         self._watch()
 
     def told(self, known: Known, obj: object, fields: Iterable[str]) -> dict[str, Writers]:
-        """As `AgentWrites.told`."""
+        """See `AgentWrites.told`."""
         writers: dict[str, Writers] = {}
         try:
             writers = self.writes.told(known, obj, fields)
@@ -380,7 +381,7 @@ class BetweenActions:
         return writers
 
     def after_fork_in_child(self) -> None:
-        """A thread that is not here may have held the lock."""
+        """Replace the lock: a thread that the child does not have may have held it."""
         self.lock = threading.RLock()
 
     def _watch(self) -> None:
@@ -392,7 +393,7 @@ if native is not None:
 
 
 def _has_other_tasks() -> bool:
-    """Whether something else can have run while an action waited."""
+    """Whether other code may have run while an action was suspended."""
     asyncio = sys.modules.get("asyncio")
     try:
         return asyncio is not None and len(asyncio.all_tasks()) > 1

@@ -1,9 +1,9 @@
-"""Which object is which agent, found by its `agent_id`, by its logger, or by what `instrument` was told.
+"""Maps objects to agents, by their `agent_id`, by their logger, or by the identity that `instrument` set.
 
-`Probe` finds out whether something else than traced actions changes objects that several agents hold, or
-that others reach through the one that holds them. A single agent's state does not tell whose action changed
-them. So they are looked at whenever one of the first outermost actions of the program ends, and again when
-the next one begins. Who changes an object counts as one of those who hold it.
+`Probe` finds out whether code other than traced actions changes objects that several agents hold, or that
+others reach through their holder. A single agent's state does not show whose action changed them. So they are
+compared whenever one of the first outermost actions of the program ends, and again when the next one begins.
+An agent that changes an object counts as one of its holders.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LOOKED_THROUGH, _PASSED_OVER = 2, 8
 
 
 def describe(obj: object) -> tuple[str, str | None] | None:
-    """The id and role of an object that is an agent, None for any other object."""
+    """Return the id and role of an agent; None for any other object."""
     identity = identity_of(obj)
     if identity is None and _answers_anything(type(obj)) and not _holds(obj, "agent_id"):
         return None
@@ -57,12 +57,12 @@ def describe(obj: object) -> tuple[str, str | None] | None:
 
 
 def _answers_anything(cls: type) -> bool:
-    """Whether the class answers for attributes that its objects do not have, as proxies and doubles do."""
+    """Whether the class has `__getattr__`, as proxies and test doubles do, which may invent attributes."""
     return find_in_classes(cls, "__getattr__") is not None
 
 
 def _holds(obj: object, name: str) -> bool:
-    """Whether the object or its class really has that attribute, or the logger of an agent."""
+    """Whether the object or its class really has that attribute or a `logger`, without `__getattr__`."""
     cls = type(obj)
     if any(find_in_classes(cls, each) is not None for each in (name, "logger")):
         return True
@@ -77,10 +77,10 @@ def _role(role: object) -> str | None:
 
 
 def agent_id_of(obj: object) -> str | None:
-    """The id of an object that is an agent, so that state and arguments name it instead of holding it.
+    """Return the id of an agent, which state and arguments contain instead of the object; None for others.
 
-    A value that has an `agent_id` among its fields, such as a dataclass of a like, is a value all the same,
-    unless its class has traced methods or it holds a logger.
+    A value with a field `agent_id`, such as a dataclass, is not an agent, unless its class has traced methods
+    or it holds a logger with an agent id.
     """
     try:
         cls = type(obj)
@@ -96,13 +96,13 @@ def agent_id_of(obj: object) -> str | None:
             if getattr(logger, "agent_id", None) is None:
                 return None
         described = describe(obj)
-    except Exception:  # noqa: BLE001 - any property of a stranger's object may raise; then it is no agent
+    except Exception:  # noqa: BLE001 - any property of a user's object may raise; then it is not an agent
         return None
     return described[0] if described is not None else None
 
 
 def _tells_by_attributes(cls: type) -> bool:
-    """Whether only its attributes, or what `instrument` was told, make an object of the class an agent."""
+    """Whether only instance attributes or `instrument` can make an object of the class an agent."""
     named = ("__getattr__", *_NAMING)
     return (
         not issubclass(cls, type)
@@ -116,24 +116,24 @@ _NAMING = frozenset({"agent_id", "logger"})
 
 
 def _stored_id(obj: object) -> object:
-    """The `agent_id` that the object itself holds, so that a change is noticed; None where it is computed."""
+    """Return the `agent_id` stored in the object, to notice a change; None if it is computed."""
     try:
         held = getattr(obj, "__dict__", {}).get("agent_id")
         if held is None and type(getattr(type(obj), "agent_id", None)) is MemberDescriptorType:
             held = getattr(obj, "agent_id", None)
-    except Exception:  # noqa: BLE001 - any property of a stranger's object may raise
+    except Exception:  # noqa: BLE001 - any property of a user's object may raise
         return None
     return held
 
 
 class Agents:
-    """The agents that one pipeline has met.
+    """The agents known to one pipeline.
 
     Args:
-        bind: gives the prepared bytes of an agent by its id, role and logger.
-        value_bytes: the JSON of a plain value, by which states are compared.
-        is_keeping: keep what shows how an agent ended that is gone before recording ends.
-        is_probing: look whether something else than actions changes what agents hold.
+        bind: returns the binding of an agent, by its id, role and logger.
+        value_bytes: returns the JSON of a plain value, by which states are compared.
+        is_keeping: whether to keep the last state of an agent that is garbage-collected during recording.
+        is_probing: whether to check if code other than actions changes objects that agents hold.
     """
 
     def __init__(
@@ -151,22 +151,22 @@ class Agents:
         self.probe = Probe(agent_id_of, is_on=is_probing)
         self.between = BetweenActions(self._known, is_on=is_probing)
         self.reached_at_end = ReachedObjects()
-        """What agents hold as recording ends: many lead to one world, which is walked over once."""
+        """Objects that agents reach when recording ends; many reach the same world, which is read once."""
         self._keeping: deque[StateTracker] | None = deque() if is_keeping else None
         self.gone: deque[Known] = deque()
-        """Agents that are gone and whose last state is to be recorded yet."""
+        """Garbage-collected agents whose last state is not recorded yet."""
 
     @property
     def has_written(self) -> bool:
-        """Whether any value was seen to change between actions."""
+        """Whether any value changed between actions."""
         return self.probe.has_found or self.between.objects.has_written
 
     def is_written(self, value: object) -> bool:
-        """Whether something else than an action was seen to change that very value."""
+        """Whether code other than an action changed exactly this object."""
         return self.probe.is_written(value) or self.between.objects.is_written(value)
 
     def find(self, obj: object) -> Known | None:
-        """What is known of an object; None if it is no agent."""
+        """Return the entry of an agent, or None if the object is not an agent."""
         known = self._known.get(id(obj))
         if (
             known is not None
@@ -176,7 +176,7 @@ class Agents:
             return known
         try:
             described = describe(obj)
-        except Exception:  # noqa: BLE001 - any property of a stranger's object may raise
+        except Exception:  # noqa: BLE001 - any property of a user's object may raise
             note("an object that could not say whether it is an agent was taken for none")
             return None
         if described is None:
@@ -189,7 +189,7 @@ class Agents:
         if known is not None and known.ref() is obj:
             fresh.tracker = known.tracker
             if fresh.tracker is not None and known.binding.agent_id != agent_id:
-                fresh.tracker.actions = 0  # under its new id it begins with its whole state
+                fresh.tracker.actions = 0  # under its new id it begins with a full state
         return fresh
 
     def _reference(self, obj: object) -> Callable[[], object]:
@@ -197,7 +197,7 @@ class Agents:
         known, gone, is_keeping = self._known, self.gone, self._keeping is not None
 
         def leave(_: object) -> None:
-            # This may run anywhere, in any thread, under any lock: no more is done here than has to be.
+            # A weak reference's callback may run in any thread and under any lock, so it does the minimum.
             lost = known.pop(key, None)
             if is_keeping and lost is not None and lost.has_unrecorded:
                 gone.append(lost)
@@ -208,21 +208,21 @@ class Agents:
             return lambda: obj
 
     def looked_at(self) -> dict[str, Any]:
-        """What the lane in C looks at before each action, by the names that it has there."""
+        """Return the objects that the C code checks before each action, by the names that it uses."""
         return {"known": self._known, "gone": self.gone, "between": self.between, "probe": self.probe}
 
     def tracker(self, known: Known, obj: object) -> StateTracker:
-        """The state tracker of an agent, made at its first action."""
+        """Return the state tracker of an agent, which is made at its first action."""
         if known.tracker is None:
             owner = known.binding.agent_id
             known.tracker = StateTracker(obj, agent_id_of, owner, self._value_bytes, self._keeping)
         return known.tracker
 
     def look_through_kept(self) -> None:
-        """See that what is kept of two agents has not come to lead back to them: they could never go.
+        """Drop kept values that now refer to their agents, which could otherwise never be garbage-collected.
 
-        Called where the full state of an agent is written of which something is kept, so that more is looked
-        through than is kept again where such agents come and go. Those that acted lately are passed over.
+        Called when a full state is written of an agent with kept values. Each call checks up to 2 trackers of
+        agents that did not act since the last check, so that checks keep up with newly kept values.
         """
         keeping, left = self._keeping, _LOOKED_THROUGH
         if keeping is None:
@@ -240,7 +240,7 @@ class Agents:
                 return
 
     def forget_states(self) -> None:
-        """Let the next action of each agent begin with its whole state: a child writes files of its own."""
+        """Make each agent's next action begin with a full state; a child process writes its own files."""
         self.gone.clear()
         self.between.after_fork_in_child()
         for known in list(self._known.values()):
@@ -248,7 +248,7 @@ class Agents:
                 known.tracker.actions = 0
 
     def living(self) -> list[tuple[Known, object]]:
-        """The agents whose state was recorded and which are still there."""
+        """Return the living agents whose state was recorded."""
         return [
             (known, obj)
             for known in list(self._known.values())
@@ -267,14 +267,14 @@ class _LookedAt(NamedTuple):
 
     refer: Callable[[], object]
     beside: dict[int, Callable[[], object]]
-    """All such values of its agent: what it holds of these counts there, as it does in the agent's state."""
+    """All such values of its agent; a digest names them by place, as the agent's state does."""
 
 
 class Probe:
-    """What one pipeline finds out about values that change between actions.
+    """Finds values of one pipeline's agents that change between actions.
 
     Args:
-        agent_of: the id of an object that is an agent, None for others.
+        agent_of: returns the id of an object that is an agent, None for others.
     """
 
     __slots__ = ("_agent_of", "_begun", "_digests", "_held", "_open", "_written", "left")
@@ -282,20 +282,20 @@ class Probe:
     def __init__(self, agent_of: Callable[[object], str | None], *, is_on: bool) -> None:
         self._agent_of = agent_of
         self.left = _ACTIONS if is_on else 0
-        """Of so many more actions the values are looked at; large ones count for several."""
+        """Number of further actions at which values are compared; each large value reduces it by 8."""
         self._open = 0
         self._held: dict[int, _LookedAt] = {}
         self._digests: dict[int, object] = {}
         self._begun: dict[int, object] = {}
-        """As the action began that runs, if it is the only one."""
+        """The digests at the begin of the open action, if it is the only one."""
         self._written: dict[int, Callable[[], object]] = {}
 
     def begins(self) -> bool:
-        """An action begins: what differs from the end of the last one was changed in between. True."""
+        """An action begins: note the values that changed since the end of the last one. Return True."""
         self._open += 1
         digests, self._digests = self._digests, {}
         self._begun = digests if self._open == 1 else {}
-        # While others run they may change it.
+        # If other actions are open, they may have made the change.
         for key, before in digests.items() if self._open == 1 else ():
             held = self._held.get(key)
             if held is not None and self._digest(held) != before:
@@ -304,15 +304,15 @@ class Probe:
         return True
 
     def ended(self, values: Iterable[object]) -> list[object]:
-        """An action ended; what else was looked at before it and that it changed.
+        """An action ended: return the checked values that it changed.
 
         Args:
-            values: those of its agent that others may change.
+            values: the values of its agent that others may change.
         """
         begun, self._begun = self._begun, {}
         self._open -= 1
         self.left -= 1
-        held = {} if self._open else self._held.copy()  # another thread may come to an end, too
+        held = {} if self._open else self._held.copy()  # another thread may end an action meanwhile
         now = {key: self._digest(each) for key, each in held.items()}
         changed = [held[key].refer() for key, digest in now.items() if begun.get(key, digest) != digest]
         self._look_at(list(values), now)
@@ -323,7 +323,7 @@ class Probe:
         return changed
 
     def _look_at(self, values: list[object], digests: dict[int, object]) -> None:
-        """Look at the values of one agent from now on, where they do not come to too many."""
+        """Add the values of one agent to the checked ones, up to `_MOST_VALUES` in total."""
         beside = {id(value): _reference(value) for value in values}
         for value in values:
             known = self._held.get(id(value))
@@ -335,16 +335,16 @@ class Probe:
 
     @property
     def has_found(self) -> bool:
-        """Whether any value was seen to change between actions."""
+        """Whether any value changed between actions."""
         return bool(self._written)
 
     def is_written(self, value: object) -> bool:
-        """Whether something else than an action was seen to change that very value."""
+        """Whether code other than an action changed exactly this object."""
         known = self._written.get(id(value))
         return known is not None and known() is value
 
     def _digest(self, looked_at: _LookedAt) -> object:
-        """What is equal as long as a value is what it was."""
+        """Return a text that is equal while the value's content is unchanged; empty if it has no digest."""
         value = looked_at.refer()
         places = Places({str(key): refer() for key, refer in looked_at.beside.items()})
         content = content_of(value, self._agent_of, Reading(places=places))

@@ -1,4 +1,4 @@
-"""What classes of agents hold, as JSON: encoded once, and again where it may have changed."""
+"""Data stored in the classes of agents, as JSON: encoded once, and again if it may have changed."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ class _Encoded(NamedTuple):
 
 
 class _Places(NamedTuple):
-    """Where a class holds data: in one version of a class, its attributes are the same objects throughout."""
+    """The classes that hold a class's data, for one version: a changed attribute changes the version."""
 
     version: int
     bases: dict[str, type]
 
 
 class ClassFields:
-    """Encodes them for one pipeline."""
+    """Encodes class fields for one pipeline and caches the result by class."""
 
     def __init__(self, capture: Capture) -> None:
         self._capture = capture
         self._encoded: dict[type, _Encoded] = {}
 
     def body(self, cls: type, owner: str | None) -> tuple[bytes, Types | None] | None:
-        """The inner JSON of what a class holds, with its tags; None if it holds nothing.
+        """Return the inner JSON of a class's data with its tags, or None if the class holds no data.
 
         Args:
-            owner: the agent whose state this is part of.
+            owner: the id of the agent whose state contains the class fields.
         """
         held = _held_by(cls)
         if not held:
@@ -47,7 +47,8 @@ class ClassFields:
         if known is not None and mark is not None and known.mark == mark:
             return known.body
         body = self._capture.user_body(held, POINTER, owner)
-        if mark is not None and mark == mark_of(held, agent_id_of):  # encoding may settle what a class is
+        # Encoding may change how a class is judged, and with it the mark: cache only an unchanged one.
+        if mark is not None and mark == mark_of(held, agent_id_of):
             if len(self._encoded) >= MOST_CLASSES:
                 self._encoded.clear()
             self._encoded[cls] = _Encoded(mark, body)

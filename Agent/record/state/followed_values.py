@@ -1,7 +1,8 @@
-"""Containers and arrays of plain values in what agents hold: copied, compared, and changed in place.
+"""Containers and arrays of plain values in objects that agents hold: copied, compared, and changed in place.
 
-Only the types below count, exactly, and in containers instances of dataclasses and of classes of attrs that
-are no agents: nothing here runs code of a class. What holds anything else, or is too large, is not followed.
+Only exactly the types below are followed and, inside containers, instances of dataclasses and attrs classes
+that are not agents, because nothing here may run code of a class. A value that holds anything else, or is too
+large, is not followed.
 """
 
 from __future__ import annotations
@@ -34,27 +35,27 @@ _KINDS_OF_ARRAYS = "biufcmM"
 
 
 class _TooMuchError(Exception):
-    """It is too large, or holds a value that is not plain."""
+    """A value is too large, or holds a value that is not plain."""
 
 
 class Copied(NamedTuple):
-    """A container or an array as it was."""
+    """A copy of a container or an array."""
 
     value: Any
     size: int
-    """How many values are in it."""
+    """Number of values in it, including nested ones."""
     has_records: bool
-    """Whether instances of dataclasses or of classes of attrs are among them."""
+    """Whether instances of dataclasses or attrs classes are among them."""
 
 
 def copied(value: object) -> Copied | None:
-    """A copy; None for what is not followed."""
+    """Return a copy of a container or array; None for a value that is not followed."""
     if type(value) in _LEAVES:
         return None
     copying = _Copying()
     try:
         found = copying.of(value, _MOST_DEPTH)
-    except (_TooMuchError, RuntimeError, ValueError):  # another thread changes it, or it hides its attributes
+    except (_TooMuchError, RuntimeError, ValueError):  # also: changed by another thread, hidden attributes
         return None
     return Copied(found, _MOST_ITEMS - copying.left, copying.has_records)
 
@@ -65,15 +66,15 @@ def is_followed(value: object) -> bool:
 
 
 class _Copying:
-    """One copy that is being made."""
+    """The state of one copy operation."""
 
     def __init__(self) -> None:
         self.left = _MOST_ITEMS
-        """How many values it may have yet."""
+        """Number of values that may still be copied."""
         self.has_records = False
 
     def of(self, value: Any, depth: int, *, is_key: bool = False) -> Any:
-        """The copy of a value, and of what is in it down to that depth."""
+        """Return a copy of a value with its nested values, down to that depth."""
         kind = type(value)
         self.left -= 1
         if self.left < 0 or depth < 0:
@@ -102,7 +103,8 @@ class _Copying:
             return value.copy()
         if isinstance(kind, EnumType) or _is_scalar_of_numpy(value):
             return value
-        # To look for a key takes the code of its class, and what agents hold in fields is followed itself.
+        # A record is not copied as a key, since lookups would run its class's code, nor at the top level,
+        # since objects in agents' fields are followed separately.
         if is_key or depth == _MOST_DEPTH or not _is_record(value):
             raise _TooMuchError
         self.has_records = True
@@ -112,7 +114,7 @@ class _Copying:
 
 
 def _is_record(value: object) -> bool:
-    """Whether it is an instance of a dataclass or of a class of attrs, and no agent."""
+    """Whether it is an instance of a dataclass or attrs class, and not an agent."""
     kind = type(value)
     return (
         is_record(kind)
@@ -127,7 +129,7 @@ _NAMING = frozenset({"agent_id", "logger"})
 
 
 def is_value(cls: type) -> bool:
-    """Whether objects of the class are values that can be restored, and none of its methods is traced."""
+    """Whether objects of the class are values that can be restored, and it has no traced methods."""
     known = _values.get(cls)
     if known is None:
         is_restored = class_reducer(cls) is not None or cls in REGISTERED
@@ -161,11 +163,11 @@ def _is_scalar_of_numpy(value: object) -> bool:
 
 
 def is_same(one: Any, other: Any, *, has_records: bool = False) -> bool:
-    """Whether a value is what a copy of it was.
+    """Whether a value equals a copy of it.
 
     Args:
-        has_records: whether records are among what was copied: whether those are the same, their class cannot
-            be asked.
+        has_records: whether the copy holds records; these are compared by their attributes, without running
+            `__eq__` of their class.
     """
     kind = type(one)
     if kind is not type(other):
@@ -179,7 +181,7 @@ def is_same(one: Any, other: Any, *, has_records: bool = False) -> bool:
     if has_records:
         return _is_same_inside(one, other, has_records=True)
     try:
-        is_equal = bool(one == other)  # leaves of a copy are the very same objects, even if they are NaN
+        is_equal = bool(one == other)  # a copy shares its leaves, so that even NaN equals itself by identity
     except ValueError:  # arrays inside
         return _is_same_inside(one, other)
     return is_equal and (kind is not dict or list(one) == list(other))
@@ -202,9 +204,9 @@ def _is_same_inside(one: Any, other: Any, *, has_records: bool = False) -> bool:
 
 
 def pour(present: Any, value: Any) -> bool:
-    """Give a container or an array the content of another in place; False where that is not possible.
+    """Replace the content of a container or an array in place; return False if that is not possible.
 
-    What is inside and can change stays the same object where there is one at its place.
+    Mutable values inside keep their identity where one of the same type is at the same place.
     """
     kind = type(value)
     if kind is not type(present) or kind is tuple or kind is frozenset:
@@ -238,7 +240,7 @@ def pour(present: Any, value: Any) -> bool:
 
 
 def _kept_records(present: tuple[Any, ...], value: Sequence[Any]) -> list[Any]:
-    """The new items; of records the present ones that are the same, since others may hold them."""
+    """Return the new items, with present records instead of equal new ones, since others may hold them."""
     left = [each for each in present if is_record(type(each))]
     items: list[Any] = []
     for item in value:

@@ -1,10 +1,10 @@
-"""What agents hold and code outside of their actions changes: a model's clock, an environment, a generator.
+"""Objects held by agents and changed by code outside of actions: a model's clock, a world, a generator.
 
-Of an object its attributes count that are scalars, containers and arrays of plain values, or generators of
-numpy, and those of the objects that it holds; of a generator, where it stands. They are
-looked at when an outermost action ends and when the next one begins. What differs was changed in between, by
-a scheduler that is not traced, and a replay makes the same change there. Two actions that are open at the
-same time tell nothing: whatever they change is theirs.
+Checked are the attributes of an object, and of the objects that it holds, that are scalars, containers and
+arrays of plain values, or generators of numpy; of a generator, its position. They are compared when an
+outermost action ends and when the next one begins. A difference was made in between, by an untraced scheduler
+for example, and a replay makes the same change there. While several actions are open, changes are attributed
+to them.
 """
 
 from __future__ import annotations
@@ -35,41 +35,42 @@ _MOST_OF_AGENT = 8
 _MOST_ATTRIBUTES = 200
 _MOST_MOVING = 16
 _LOOKS = 128
-"""How often an object is looked at for each agent that holds it, before and behind its actions."""
+"""Number of checks of an object for each agent that holds it, before and after the agent's actions."""
 _LOOKS_AT_CHANGED = 4096
-"""How many of them the actions add that change the object: enough for two thousand actions."""
+"""Number of checks that actions which change the object may add: enough for 2,000 actions."""
 _MOST_TEXT = 4096
 _MOST_VALUES = 24
 _SMALL_ITEMS = 100
 _LOOKS_AT_LARGE = 512
 _ACTIONS = 24
-"""While no more outermost actions have ended, all objects are looked at, not the agent's alone."""
+"""Number of outermost actions during which all objects are checked, not only those of the acting agent."""
 _MAX_DEPTH = 6
 _MOST_ITEMS = 1000
-"""Of a container that is looked through for generators."""
+"""Larger containers are not searched for generators."""
 _PLAIN_CONTAINERS = (dict, list, tuple, set, frozenset, deque)
 _NEVER = object()
 ITSELF = ""
-"""In the place of an attribute's name: where a generator itself stands."""
+"""Used instead of an attribute name for the position of a value that is itself a generator."""
 Holder = tuple[object, str]
 Position = tuple[int | str, ...]
-"""Where a generator stands."""
+"""The position of a generator in its stream."""
 Entry = tuple[str, int, Any, "_Kept | None"]
-"""Name, identity, the copy to compare with if any, and what counts the looks at a large container."""
+"""Name, identity, the copy to compare with or None, and the large container that counts checks or None."""
 GLOBALS = ":"
-"""In the place of a field: the module of the agent's class."""
+"""Used instead of a field name for the module of the agent's class."""
 Moves = dict[str, dict[str, Any]]
-"""Attribute to what it `was`, is `now`, and was when it was seen `first`. It is `unsure` where an action of
-an agent that does not hold the object may have changed it. Of containers and arrays there is a digest of what
-they were, `was_content`; `in_place` tells that it is the same object, `lost` that it is too large by now."""
+"""Attribute to its values: `was` before the change, `now`, and `first` when first seen. `unsure` is set if an
+action of an agent that does not hold the object may have made the change. For containers and arrays,
+`was_content` is a digest of the value before, `in_place` is set if it is the same object, and `lost` if it is
+now too large to follow."""
 
 
 class _Kept:
-    """A container or an array as it was at the last look.
+    """A container or an array as it was at the last check.
 
     Args:
         taken: the copy, and the number of values in it.
-        value: is not kept.
+        value: the original, of which only the identity is kept.
     """
 
     __slots__ = ("copy", "has_records", "identity", "looks_left", "size")
@@ -78,15 +79,15 @@ class _Kept:
         self.copy, self.size, self.has_records = taken
         self.identity = id(value)
         self.looks_left = _LOOKS_AT_LARGE
-        """How often a large one is looked at yet while it stays the same object and nothing moves it."""
+        """Number of further checks of a large one, while it stays the same object without changes."""
 
     @property
     def is_left_alone(self) -> bool:
-        """Whether it is a large one that is not looked at any more while it stays the same object."""
+        """Whether it is a large one that is no longer checked unless another object replaces it."""
         return self.looks_left <= 0 and self.size > _SMALL_ITEMS
 
     def entry(self, name: str) -> Entry | None:
-        """What `native.unlike_before` compares; None where that takes Python."""
+        """Return what `native.unlike_before` compares; None if the comparison needs Python."""
         if self.is_left_alone:
             return name, self.identity, None, None
         if self.has_records or type(self.copy) not in _PLAIN_CONTAINERS:
@@ -95,13 +96,13 @@ class _Kept:
 
 
 class HeldObject:
-    """One object or generator, as it was at the last look.
+    """One object or generator, as it was at the last check.
 
     Args:
-        number: tells it from others in the session.
-        value: is not kept alive, if its class allows that or the holder's does.
-        names: the attributes that are looked at; None for all.
-        holder: the agent, and where it holds the value.
+        number: identifies it in the session.
+        value: the object; not kept alive if its class or the holder's class allows weak references.
+        names: the attributes to check; None for all.
+        holder: the agent, and the place where it holds the value.
     """
 
     __slots__ = (
@@ -119,37 +120,37 @@ class HeldObject:
         self.last: dict[str, Any] = {}
         self._skipped: dict[str, type] = {}
         self._marks: dict[str, Position] = {}
-        """Where its generators stand."""
+        """Positions of its generators."""
         self._values: dict[str, _Kept] = {}
         """Its containers and arrays that are followed."""
         self._entries: list[Entry] | None = None
-        """What `native.unlike_before` compares besides scalars; None where a look takes more than that."""
+        """What `native.unlike_before` compares besides scalars; None if the check needs Python."""
         self._acted: set[str] = set()
-        """Its scalars that actions changed and no event tells yet."""
+        """Names of its scalars whose changes by actions are not recorded yet."""
         self.is_moving = False
-        """Whether something was seen to change it between actions."""
+        """Whether it has changed between actions."""
         self.is_written = False
-        """Whether it is an object that no action can have changed there."""
+        """Whether it is an object that certainly changed outside of actions."""
         self.looks_left = 1
-        """How often it is looked at yet while nothing moves it."""
+        """Number of further checks while it does not change between actions."""
         self._spare = _LOOKS_AT_CHANGED
-        """How many more looks actions that change it bring about."""
+        """Number of checks that actions which change it may still add."""
         self.seen_at = -1
-        """How many outermost actions had ended at the last look."""
+        """Number of outermost actions that had ended at the last check."""
         self.look()
         self._began: dict[str, Any] = {**self.last, **self._copies(value)}
 
     def is_looked_at(self) -> bool:
-        """Whether a look at it may tell something yet."""
+        """Whether it is still checked."""
         return self.is_moving or self.looks_left > 0
 
     @property
     def is_object(self) -> bool:
-        """Whether it is one that agents hold: no generator, no module."""
+        """Whether it is an object held by agents, neither a generator nor a module."""
         return not self._is_generator and self._names is None
 
     def value(self) -> object | None:
-        """The object; None once it is gone."""
+        """Return the object, or None once it was garbage-collected."""
         return self._refer()
 
     def _copies(self, value: object) -> dict[str, Any]:
@@ -158,7 +159,7 @@ class HeldObject:
         return copies | {name: kept.copy for name, kept in self._values.items()}
 
     def look(self) -> Moves | None:
-        """What differs from the last look, None for nothing; this is the last one now."""
+        """Return the changes since the last check, or None, and store the present state for the next one."""
         value = self._refer()
         if value is None:
             return None
@@ -204,7 +205,7 @@ class HeldObject:
                 before = last.get(name, _NEVER)
                 last[name] = new
                 self._skipped.pop(name, None)
-                if not _is_long(new) and (before == before or new == new):  # two NaN are the same
+                if not _is_long(new) and (before == before or new == new):  # NaN after NaN is no change
                     is_told = before is not _NEVER and not _is_long(before)
                     found[name] = {"was": before, "now": new} if is_told else {"now": new}
                 continue
@@ -212,7 +213,7 @@ class HeldObject:
                 self._look_at(found, name, new)
             self._skipped[name] = type(new)
             last.pop(name, None)
-            self._values.pop(name, None)  # it is of another type now
+            self._values.pop(name, None)  # the attribute has another type now
             taken = copied(new) if len(self._values) < _MOST_VALUES else None
             if taken is not None:
                 self._values[name] = _Kept(taken, new)
@@ -256,11 +257,11 @@ class HeldObject:
         fresh.looks_left = kept.looks_left + _LOOKS
 
     def acted(self) -> None:
-        """An action ended: what differs from the last look, it changed."""
+        """An action ended: attribute the changes since the last check to it."""
         moves = self.look()
         if moves is None:
             return
-        # What actions change often is what other code changes, too, though perhaps late.
+        # Other code is likely to change an object that actions change, perhaps late: check it for longer.
         more = max(0, min(self._spare, _LOOKS - self.looks_left))
         self.looks_left += more
         self._spare -= more
@@ -268,7 +269,11 @@ class HeldObject:
             self._acted.update(name for name in moves if name in self.last)
 
     def told(self, moves: Moves, *, is_sure: bool) -> Moves:
-        """The same with what was there at first, once for each attribute, and what actions left in others."""
+        """Complete changes for an event.
+
+        Adds `first`, once for each attribute, and the values of unrecorded scalars that actions changed. If
+        not `is_sure`, the values before the change are removed and the changes are marked as `unsure`.
+        """
         for name, move in moves.items():
             if name in self._began:
                 move["first"] = self._began.pop(name)
@@ -285,10 +290,10 @@ class HeldObject:
 
 
 class HeldObjects:
-    """What the agents of one pipeline hold.
+    """The objects and generators that the agents of one pipeline hold.
 
     Args:
-        is_on: whether anything is looked at.
+        is_on: whether anything is checked.
     """
 
     __slots__ = (
@@ -301,28 +306,28 @@ class HeldObjects:
         self._known: dict[int, HeldObject] = {}
         self._moving: list[HeldObject] = []
         self._with_moving: dict[tuple[HeldObject, ...], tuple[HeldObject, ...]] = {}
-        """What an agent holds, with what is moving; empty again where more moves."""
+        """Cache of an agent's objects combined with all moving ones; cleared when another one moves."""
         self._globals: dict[str, frozenset[str]] = {}
-        """Which global names are looked at, by module."""
+        """The global names to check, by module."""
         self._numbers = itertools.count(1)
         self.is_watching = is_on
-        """Whether actions count of agents, too, that hold nothing of this kind."""
+        """Whether checks are also made at actions of agents that hold no such objects."""
         self._ended = 0
         self.is_settled = not is_on
-        """Whether so many actions have ended that no more than what moves is looked at."""
+        """Whether `_ACTIONS` actions have ended, so that only own and moving objects are checked."""
         self.has_written = False
-        """Whether anything else than an action was seen to change an object."""
+        """Whether code other than an action changed an object."""
 
     def of(
         self, obj: object, fields: Mapping[str, Any], is_object: Callable[[object], bool], *, is_first: bool
     ) -> dict[str, HeldObject]:
-        """What an agent holds, by field, and the module of its class.
+        """Return the checked objects and generators of an agent, by field, and the module of its class.
 
         Args:
             obj: the agent.
             fields: its state.
-            is_object: whether a value can change and is no agent.
-            is_first: the agent's first action begins.
+            is_object: whether a value is mutable and not an agent.
+            is_first: whether the agent's first action begins.
         """
         found: dict[str, HeldObject] = {}
         try:
@@ -378,7 +383,7 @@ class HeldObjects:
             found[place] = held
 
     def is_written(self, value: object) -> bool:
-        """Whether something else than an action was seen to change that very object."""
+        """Whether code other than an action changed exactly this object."""
         known = self._known.get(id(value))
         return known is not None and known.is_written and known.value() is value
 
@@ -400,11 +405,11 @@ class HeldObjects:
         return held
 
     def begins(self, held: tuple[HeldObject, ...], *, is_over: bool = False) -> dict[int, Moves]:
-        """What was changed since the last action ended.
+        """Return the changes since the last action ended, by number of the object.
 
         Args:
-            held: what the agent holds whose outermost action begins.
-            is_over: no action begins: recording ends.
+            held: the objects of the agent whose outermost action begins.
+            is_over: whether recording ends and no action begins.
         """
         moved: dict[int, Moves] = {}
         looked_at = self._looked_at(held) if self.is_watching else held
@@ -426,10 +431,10 @@ class HeldObjects:
         return moved
 
     def ended(self, held: tuple[HeldObject, ...], *, is_last: bool) -> None:
-        """It ended: what it changed is its own.
+        """An outermost action ended: attribute the changes since its begin to it.
 
         Args:
-            is_last: whether no other is open.
+            is_last: whether no other outermost action is open.
         """
         self._ended = ended = self._ended + 1
         if ended == _ACTIONS:
@@ -441,9 +446,9 @@ class HeldObjects:
             each.seen_at = ended
 
     def _looked_at(self, held: tuple[HeldObject, ...]) -> tuple[HeldObject, ...]:
-        """What may be moved without the agent's doing, too: at first all that is known."""
+        """Return the agent's objects and others that may change: at first known ones, later moving ones."""
         if not self.is_settled:
-            more = tuple(self._known.values())[:_MOST_MOVING]  # a copy: other threads add to it
+            more = tuple(self._known.values())[:_MOST_MOVING]  # a copy, since other threads add to it
             return tuple(dict.fromkeys((*held, *more)))
         found = self._with_moving.get(held)
         if found is None:
@@ -463,9 +468,9 @@ def _is_long(value: object) -> bool:
 
 
 def live_attributes(value: object) -> dict[str, Any] | None:
-    """The very dict of an object's attributes, or one of its slots, read without code of its class.
+    """Return an object's `__dict__` itself, or a new dict of its slots, without running code of its class.
 
-    None where it has neither.
+    Returns None if it has neither.
     """
     try:
         found = object.__getattribute__(value, "__dict__")
@@ -476,7 +481,7 @@ def live_attributes(value: object) -> dict[str, Any] | None:
 
 
 def set_attribute(held: object, name: str, value: Any) -> None:
-    """Set what `live_attributes` reads, without code of the class."""
+    """Set an attribute that `live_attributes` reads, without running code of the class."""
     found = live_attributes(held)
     if found is not None and not _slots_of(type(held)):
         found[name] = value
@@ -489,7 +494,7 @@ def _in_slots(value: object, slots: Mapping[str, MemberDescriptorType]) -> Itera
         try:
             yield name, slot.__get__(value)
         except AttributeError:
-            continue  # nothing was put there
+            continue  # the slot is empty
 
 
 def _slots_of(cls: type) -> Mapping[str, MemberDescriptorType]:
@@ -530,9 +535,10 @@ def _is_random(value: object) -> bool:
 
 
 def generators_in_fields(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The generators in values of plain containers and dataclasses, each with its place.
+    """Yield the generators in fields, including those in plain containers and dataclasses, with their places.
 
-    That is the field, and behind a `#` the number there, from 0, of one that is not the field's value itself.
+    The place of a field's own value is the field name; the place of a generator inside it is
+    `<field>#<number>`, counted from 0.
     """
     for name, value in fields.items():
         if type(value) in SCALARS:
@@ -542,12 +548,12 @@ def generators_in_fields(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]
 
 
 def is_seen(value: object, depth: int, seen: dict[int, int]) -> bool:
-    """Whether a walk was at the value already, with at least as many levels below it to go; notes it if not.
+    """Whether a walk has visited the value with at least as many remaining levels; notes the visit if not.
 
     Args:
-        value: lives as long as the walk.
-        depth: the levels that are left.
-        seen: the levels that were left, by id.
+        value: has to live as long as the walk.
+        depth: the remaining levels.
+        seen: the remaining levels of earlier visits, by id.
     """
     if seen.get(id(value), -1) >= depth:
         return True
@@ -567,7 +573,7 @@ def _generators(value: Any, depth: int, seen: dict[int, int]) -> Iterator[Any]:
 
 
 def _items(value: Any) -> Collection[Any]:
-    """What is in a container, a copy, read without code of its class; nothing of what is large."""
+    """Return the items of a container of at most `_MOST_ITEMS`, copied without running code of its class."""
     for base, read in _CONTAINERS.items():
         if isinstance(value, base):
             return tuple(read(value)) if base.__len__(value) <= _MOST_ITEMS else ()
@@ -585,12 +591,12 @@ _CONTAINERS: dict[Any, Any] = {
 
 
 def generator_mark(generator: Any) -> str:
-    """A short text that changes when a generator is drawn from."""
+    """Return a short text that changes when a generator is drawn from."""
     return _text_of_mark(position_of(generator))
 
 
 def position_of(generator: Any) -> Position:
-    """What changes when a generator is drawn from: some of its state."""
+    """Return the parts of a generator's state that change when it is drawn from."""
     bits = getattr(generator, "bit_generator", None)
     if bits is not None:
         state = bits.state
@@ -617,19 +623,19 @@ def position_of(generator: Any) -> Position:
 
 
 def _text_of_mark(position: Position) -> str:
-    """Numbers in base 16."""
+    """Join the parts of a position with dots, numbers in hexadecimal."""
     return ".".join(f"{part:x}" if type(part) is int else str(part) for part in position)
 
 
 def global_generators(cls: type) -> dict[str, Any]:
-    """The generators of `random` that are global in the module of a class, each with its name."""
+    """Return the `random.Random` objects that are global in the module of a class, by name."""
     module = sys.modules.get(cls.__module__)
     found = vars(module) if isinstance(module, ModuleType) else {}
     return {name: value for name, value in list(found.items()) if _is_random(value)}
 
 
 def _names_of_globals(module: ModuleType) -> frozenset[str]:
-    """The global names of a module that its functions and methods assign, and those of numpy's generators."""
+    """Return a module's global names that its functions and methods assign, and those of own streams."""
     own = vars(module)
     names = {name for name, value in list(own.items()) if is_own_stream(value)}
     functions = [value for value in list(own.values()) if isinstance(value, FunctionType)]
@@ -665,7 +671,7 @@ def _reference(value: object, holder: Holder | None) -> Callable[[], object | No
     identity, kind = id(value), type(value)
 
     def refer() -> object | None:
-        """The value while the agent holds it: an object with slots may have no weak references."""
+        """Return the value while the agent holds it, since the value itself has no weak references."""
         found: object = agent_reference()
         for name in place.split("."):
             found = (live_attributes(found) or {}).get(name)

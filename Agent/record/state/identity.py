@@ -1,4 +1,4 @@
-"""What `instrument` was told about who the objects of a class are; `agents.py` asks here first."""
+"""The agent ids and roles that `instrument` set for classes and objects; `agents.py` looks here first."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from Agent.event.classes import remember
 TRACED = "__agent_trace__"
 """The attribute that marks a traced function."""
 traced_files: set[str] = set()
-"""Where traced functions stand: the program's own code, though it may be an installed library's."""
+"""Files of traced functions: they count as the program's own code, even in an installed library."""
 
 
 class Identity:
-    """How the objects of a class say who they are."""
+    """How to get the agent id and role of the objects of a class."""
 
     __slots__ = ("agent_id", "agent_role")
 
@@ -26,12 +26,12 @@ class Identity:
 
 _identities: dict[type, Identity] = {}
 _inherited: dict[type, Identity | None] = {}
-"""What counts for the objects of a class, by itself or a base; empty again where something else is said."""
+"""Cache of the identity that a class has itself or inherits; cleared at each change."""
 _object_identities: dict[int, tuple[Callable[[], object], Identity]] = {}
 
 
 def set_identity(owner: type | object, identity: Identity) -> None:
-    """Say how objects of a class, or one object, are named."""
+    """Set the identity of the objects of a class, or of one object."""
     if isinstance(owner, type):
         _identities[owner] = identity
         _inherited.clear()
@@ -40,7 +40,7 @@ def set_identity(owner: type | object, identity: Identity) -> None:
 
 
 def own_identity(owner: type | object) -> Identity | None:
-    """What was said of exactly this class or object."""
+    """Return the identity set for exactly this class or object, without inheritance."""
     if isinstance(owner, type):
         return _identities.get(owner)
     known = _object_identities.get(id(owner))
@@ -48,7 +48,7 @@ def own_identity(owner: type | object) -> Identity | None:
 
 
 def clear_identity(owner: type | object) -> None:
-    """Take that back."""
+    """Remove the identity of a class or an object."""
     if isinstance(owner, type):
         _identities.pop(owner, None)
         _inherited.clear()
@@ -59,7 +59,7 @@ def clear_identity(owner: type | object) -> None:
 def _weakly(obj: object, key: int) -> Callable[[], object]:
     def forget(gone: object) -> None:
         known = _object_identities.get(key)
-        if known is not None and known[0] is gone:  # another object may have its place by now
+        if known is not None and known[0] is gone:  # a new object may already have the same id
             _object_identities.pop(key, None)
 
     try:
@@ -69,7 +69,7 @@ def _weakly(obj: object, key: int) -> Callable[[], object]:
 
 
 def identity_of(obj: object) -> Identity | None:
-    """What `instrument` was told about this object or its class."""
+    """Return the identity that `instrument` set for this object or its class, or None."""
     if _object_identities:
         known = _object_identities.get(id(obj))
         if known is not None and known[0]() is obj:

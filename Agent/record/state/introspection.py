@@ -1,8 +1,8 @@
-"""What an agent exposes of itself: which of its attributes are state, and how they are read and put back.
+"""Which attributes of an agent are state, and how they are read and restored.
 
-The first that applies: its own `trace_state()`/`trace_restore()`, a dataclass, a pydantic model, its own
-`__getstate__`/`__setstate__`, else its attributes. Other agents count as their ids; handles such as loggers,
-locks and files are listed, and are not state.
+The first that applies is used: `trace_state()`/`trace_restore()` of the class, a dataclass, a pydantic model,
+`__getstate__`/`__setstate__` of the class, else the attributes. Other agents are represented by their ids.
+Handles such as loggers, locks and files are listed, and are not state.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from Agent.event.values.codecs import fill_queue, is_queue
 
 
 class Sort(IntEnum):
-    """How a value of some class takes part in state."""
+    """How values of a class are treated as state."""
 
     SCALAR = 0
     VALUE = 1
     GENERATOR = 2
     ARRAY = 3
     UNKNOWN = 4
-    """Perhaps an agent, perhaps a value without a codec: only the object itself tells."""
+    """An agent or a value without a codec; each object has to be checked."""
     HANDLE = 5
-    """Something that belongs to this process, such as a lock: there is nothing to compare."""
+    """A resource of this process, such as a lock; its content cannot be compared."""
 
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -57,19 +57,19 @@ class Exposed(NamedTuple):
 
     fields: dict[str, Any]
     handles: tuple[str, ...] = ()
-    """Names of attributes that hold what belongs to this process alone."""
+    """Names of attributes that hold resources of this process."""
     ignored: tuple[str, ...] = ()
-    """Names of attributes that the class asked to leave out."""
+    """Names of attributes that the class excludes."""
 
 
 def _loaded(names: tuple[tuple[str, str], ...]) -> tuple[type, ...]:
-    """Those of the classes whose modules this process has imported; an object of another cannot exist."""
+    """Return the classes whose modules are imported; objects of the other classes cannot exist."""
     found = (getattr(sys.modules.get(module), name, None) for module, name in names)
     return tuple(cls for cls in found if isinstance(cls, type))
 
 
 def sort_of(cls: type) -> Sort:
-    """How values of a class take part in state."""
+    """Return how values of a class are treated as state."""
     try:
         known = _sorts.get(cls)
         if known is None:
@@ -96,25 +96,25 @@ def _judge(cls: type) -> Sort:
 
 
 class Exposure(NamedTuple):
-    """How the objects of one class are read and put back."""
+    """How the state of objects of one class is read and restored."""
 
     read: Callable[[Any], Mapping[str, Any]]
     restore: Callable[[Any, Mapping[str, Any]], None]
     is_explicit: bool
-    """The class said itself what its state is, so everything in it counts."""
+    """Whether the class defines its state itself, so that handles in it are not filtered out."""
     ignored: frozenset[str] = frozenset()
-    """Names of attributes that are left out."""
+    """Names of excluded attributes."""
 
 
 _exposures: dict[type, Exposure] = {}
 _functions: dict[type, Exposure] = {}
 _TEXT = frozenset({str})
 _STATE = "__state__"
-"""Stands for the whole where a class's own `__getstate__` gives something else than a mapping."""
+"""The field name of the whole state if a class's own function returns something other than a mapping."""
 
 
 def exposure_of(cls: type) -> Exposure:
-    """How the state of objects of a class is read."""
+    """Return how the state of objects of a class is read and restored; cached by class."""
     known = _exposures.get(cls)
     if known is None:
         known = _choose(cls)
@@ -129,7 +129,7 @@ _ignored: dict[type, frozenset[str]] = {}
 
 
 def set_ignored(cls: type, names: Iterable[str]) -> None:
-    """Leave attributes of that name out of the state of a class's objects."""
+    """Exclude attributes with these names from the state of a class's objects."""
     _ignored[cls] = frozenset(names)
     _exposures.clear()
 
@@ -149,19 +149,19 @@ def _without(
 
 
 def set_exposure(cls: type, read: Callable[[Any], Mapping[str, Any]]) -> None:
-    """Expose third-party objects by a function of theirs; they are put back by setting attributes."""
+    """Read the state of a class's objects with a function; it is restored by setting attributes."""
     _functions[cls] = Exposure(_named(read), _set_attributes, is_explicit=True)
     _exposures.clear()
 
 
 def clear_exposure(cls: type) -> None:
-    """Take that back."""
+    """Undo `set_exposure`."""
     _functions.pop(cls, None)
     _exposures.clear()
 
 
 def _named(read: Callable[[Any], Mapping[str, Any]]) -> Callable[[Any], Mapping[str, Any]]:
-    """The same with texts as names, whatever the user's own function uses as keys."""
+    """Wrap a user's function so that it returns a mapping with text keys."""
 
     def read_named(obj: Any) -> Mapping[str, Any]:
         fields: Any = read(obj)
@@ -186,7 +186,7 @@ def _choose(cls: type) -> Exposure:
     if "pydantic" in sys.modules and hasattr(cls, "model_fields"):
         return Exposure(_read_model, _restore_model, is_explicit=False)
     own = next((base for base in cls.__mro__ if "__getstate__" in vars(base)), object)
-    # A base of another library, such as gymnasium's EzPickle, knows nothing of what this class holds.
+    # `__getstate__` of another library's base, such as gymnasium's EzPickle, ignores this class's attributes.
     if own is not object and _package_of(own) == _package_of(cls):
         return Exposure(_named(lambda obj: obj.__getstate__()), _setstate, is_explicit=True)
     slots = tuple(
@@ -202,7 +202,7 @@ def _package_of(cls: type) -> str:
 
 
 def _reader(names: tuple[str, ...]) -> Callable[[Any], Mapping[str, Any]]:
-    """Reads the named attributes, and whatever else the object holds."""
+    """Return a function that reads the named attributes and the object's `__dict__`."""
     return lambda obj: {**_attributes(obj, names), **getattr(obj, "__dict__", {})}
 
 
@@ -216,7 +216,7 @@ def _slot_names(base: type) -> list[str]:
 
 
 def instance_dict(obj: Any) -> Mapping[str, Any]:
-    """What most objects expose: their attributes."""
+    """Return the object's `__dict__`, which is the state of most objects."""
     return getattr(obj, "__dict__", {})
 
 
@@ -242,7 +242,7 @@ def _trace_restore(obj: Any, fields: Mapping[str, Any]) -> None:
 
 
 def _parts_of_model(obj: Any) -> Iterator[dict[str, Any]]:
-    """Where a pydantic model keeps what it holds: its fields, extra ones, private attributes."""
+    """Yield the mappings in which a pydantic model stores fields, extra fields and private attributes."""
     yield vars(obj)
     for part in ("__pydantic_extra__", "__pydantic_private__"):
         yield getattr(obj, part, None) or {}
@@ -267,35 +267,35 @@ def _set_attributes(obj: Any, fields: Mapping[str, Any]) -> None:
 
 
 def is_put_in_place(present: Any, value: Any) -> bool:
-    """Give a generator the state of another, a queue what is in another; False for anything else."""
+    """Copy the state of a generator or the items of a queue into the present one; False for other values."""
     if is_queue(type(value)) and type(present) is type(value):
         fill_queue(present, value)
         return True
     if sort_of(type(value)) is not Sort.GENERATOR or not isinstance(present, type(value)):
         return False
-    # In place: others may hold the same generator, and an adopted one stays that.
+    # In place, because others may hold the same generator, and an adopted generator stays adopted.
     if hasattr(value, "getstate"):
         present.setstate(value.getstate())
     elif hasattr(value, "bit_generator"):
         bits, wanted = present.bit_generator, value.bit_generator
         bits.state = wanted.state
         if getattr(wanted, "seed_seq", None) is not None:
-            with suppress(TypeError, AttributeError):  # numpy before 1.25 has no way to put a seed back
-                bits.__setstate__((wanted.state, wanted.seed_seq))  # which decides what `spawn` gives
+            with suppress(TypeError, AttributeError):  # numpy before 1.25 cannot restore a seed sequence
+                bits.__setstate__((wanted.state, wanted.seed_seq))  # the seed determines `spawn`
     else:
         present.set_state(value.get_state())
     return True
 
 
 def _counts(value: object) -> bool:
-    """Whether a thread or the like is an agent itself, or a file is in memory alone."""
+    """Whether a handle is state: an agent, such as a thread with an `agent_id`, or a file in memory."""
     if is_over_memory(value):
         return True
     return handle_of(type(value)) != TRACING and getattr(value, "agent_id", None) is not None
 
 
 def read_state(obj: object) -> Exposed:
-    """The state that an object exposes now; values are the object's own, not copies."""
+    """Return the present state of an object; its values are not copied."""
     exposure = exposure_of(type(obj))
     fields: dict[str, Any] = {}
     handles: list[str] = []
@@ -311,7 +311,7 @@ _NO_STATE = frozenset({"agent_id", "agent_role", "trace_ignore", "logger"})
 
 
 def plain_attributes(obj: object) -> dict[str, Any]:
-    """The attributes of an object, read without any code of its class; none where the class hides them."""
+    """Return an object's attributes without running code of its class; none if the class hides them."""
     try:
         return attributes_of(obj)
     except ValueError:
@@ -319,7 +319,7 @@ def plain_attributes(obj: object) -> dict[str, Any]:
 
 
 def generators_of(held: object) -> dict[str, Any]:
-    """The attributes of an object that are generators of the class `random.Random`."""
+    """Return the attributes of an object whose class is exactly `random.Random`."""
     generator_class = getattr(sys.modules.get("random"), "Random", None)
     if generator_class is None:
         return {}
@@ -327,14 +327,14 @@ def generators_of(held: object) -> dict[str, Any]:
 
 
 def read_class_state(cls: type) -> dict[str, Any]:
-    """The data that a class itself holds, by name: what its methods may change for all of its objects."""
+    """Return the data stored in a class, by name, which its methods may change for all of its objects."""
     return {name: vars(base)[name] for name, base in places_of_class_state(cls).items()}
 
 
 def places_of_class_state(cls: type) -> dict[str, type]:
-    """Where that stands: by name, the class or the base that holds it.
+    """Return {name: class} of the data of a class, with the class or base that holds each name.
 
-    Of bases, those of the same package count. Methods, descriptors, classes defined inside the class,
+    Only bases of the same package are included. Methods, descriptors, classes defined inside the class,
     defaults of a dataclass's fields and handles are not data.
     """
     found: dict[str, type] = {}
@@ -363,7 +363,7 @@ _WRAPPERS: dict[type, str] = {
     cached_property: "func",
     type(lru_cache(int)): "__wrapped__",
 }
-"""Where descriptors of the standard library hold their function."""
+"""The attribute in which each of these descriptors stores its function."""
 
 
 def _is_class_data(owner: type, name: str, value: Any) -> bool:
@@ -377,7 +377,7 @@ def _is_class_data(owner: type, name: str, value: Any) -> bool:
         value = getattr(value, inner)
         cls = type(value)
     if cls is FunctionType:
-        # A method is code; a function that was put there later has the name of another place.
+        # A method is code. A function assigned later is data; its qualified name has a different last part.
         return str(value.__qualname__).rpartition(".")[2] != name
     is_descriptor = find_in_classes(cls, "__get__") is not None
     if issubclass(cls, type):
@@ -388,5 +388,5 @@ def _is_class_data(owner: type, name: str, value: Any) -> bool:
 
 
 def restore_state(obj: object, fields: Mapping[str, Any]) -> None:
-    """Put recorded state back onto an object, by the way its class exposes it."""
+    """Restore recorded state onto an object, as its class's exposure defines."""
     exposure_of(type(obj)).restore(obj, fields)

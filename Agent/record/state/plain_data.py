@@ -1,4 +1,7 @@
-"""What may be kept longer than its agent keeps it: data alone, by the collector's own view of objects."""
+"""Decides which values may be kept longer than their agent keeps them: only plain data.
+
+References are followed with the garbage collector's functions, which run no code of the objects.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +36,13 @@ def is_plain_data(
 ) -> bool:
     """Whether holding a value longer than its agent holds it changes nothing for the program.
 
-    It leads to no agent, no resource such as a file, no suspended generator, and to nothing with a `__del__`.
+    That is the case if no agent, no resource such as a file, no suspended generator and no object with a
+    `__del__` is reachable from it.
 
     Args:
-        owner: the agent whose field it is; what leads there is none, whatever its class says.
-        agent_of: the id of an object that is an agent, None for others.
-        known: ids of objects that were found to be so in this very moment; those found now are added.
+        owner: the agent whose field it is; a value from which it is reachable is not plain data.
+        agent_of: returns the id of an object that is an agent, None for others.
+        known: ids of objects that earlier calls at the same time found to be plain data; extended here.
     """
     try:
         return _leads_to_data_alone(value, owner, agent_of, set() if known is None else known)
@@ -49,8 +53,8 @@ def is_plain_data(
 def _leads_to_data_alone(
     value: Any, owner: object, agent_of: Callable[[object], str | None], known: set[int]
 ) -> bool:
-    # The collector's own view: it calls no code of the user's, and what it does not track leads nowhere.
-    # The nearest first: an agent is often a few steps away, in a world of thousands of cells.
+    # `gc` runs no user code, and objects that it does not track hold no references to follow.
+    # Breadth-first, because an agent is often a few steps away in a world of thousands of cells.
     pending: deque[Any] = deque([value] if _leads_on(value) else ())
     seen: set[int] = set()
     while pending:
@@ -79,12 +83,12 @@ def _leads_on(value: object) -> bool:
 
 
 def _holds_objects(value: Any) -> bool:
-    """Whether it is an array whose members are objects: the collector passes over these."""
+    """Whether it is an array of objects, whose members the garbage collector does not report."""
     return sort_of(type(value)) is Sort.ARRAY and bool(value.dtype.hasobject)
 
 
 def _inside(node: Any) -> list[Any]:
-    """What a value holds, members of arrays of objects included."""
+    """Return the objects that a value refers to, including members of object arrays."""
     if type(node) is FunctionType:
         return _held_by_function(node)
     held = gc.get_referents(node)
@@ -95,7 +99,7 @@ def _inside(node: Any) -> list[Any]:
 
 
 def references_within(value: Any) -> int:
-    """How often what a value leads to holds the value itself."""
+    """Count the references to a value from objects reachable from it."""
     pending, seen, found = [value], {id(value)}, 0
     while pending and len(seen) < _MOST_CONTAINERS:
         node = pending.pop()
@@ -108,19 +112,19 @@ def references_within(value: Any) -> int:
 
 
 def _held_by_function(function: Any) -> list[Any]:
-    # Not its globals: they are its module's, which it does not keep alive.
+    # Without its globals, which belong to its module.
     return [function.__closure__, function.__defaults__, function.__kwdefaults__, vars(function)]
 
 
 def _is_of_recording_or_numpy(node: object, cls: type, sort: Sort) -> bool:
-    """Whether it is what an adopted `random.Random` has in place of its methods, or a generator of numpy."""
+    """Whether it is a method that adoption put on a `random.Random`, or a numpy generator."""
     if cls is FunctionType:
         return "agent_trace_adopted" in vars(node)
     return sort is Sort.GENERATOR and any(str(base.__module__).startswith("numpy.") for base in cls.__mro__)
 
 
 def _is_data_class(node: object, cls: type, sort: Sort, agent_of: Callable[[object], str | None]) -> bool:
-    """Whether it is no agent, and of a class whose objects do nothing when they go."""
+    """Whether it is not an agent, and its class has no side effects at deallocation."""
     if sort is not Sort.UNKNOWN or agent_of(node) is not None:
         return False
     found = _go_quietly.get(cls)
@@ -131,7 +135,7 @@ _go_quietly: dict[type, bool] = {}
 
 
 def _goes_quietly(cls: type) -> bool:
-    """Whether nothing happens when an object of the class goes."""
+    """Whether deallocating an object of the class has no side effects."""
     if cls in _SUSPENDED or find_in_classes(cls, "__del__") is not None:
         return False
     base = solid_base(cls)
@@ -142,7 +146,7 @@ def _goes_quietly(cls: type) -> bool:
 
 
 def _can_be_pickled(base: type) -> bool:
-    """Whether a class made in C says itself how it is copied, as one with a resource cannot."""
+    """Whether a class made in C defines how it is pickled, which a class with a resource cannot."""
     found = [find_in_classes(base, name) for name in ("__reduce__", "__reduce_ex__", "__setstate__")]
     own = [each for each in found if each not in _REDUCTIONS_OF_ALL]
     return any(getattr(each, "__name__", "") not in _MADE_BY_CYTHON for each in own)
@@ -150,7 +154,7 @@ def _can_be_pickled(base: type) -> bool:
 
 _REDUCTIONS_OF_ALL = (None, object.__reduce__, object.__reduce_ex__)
 _MADE_BY_CYTHON = {"__reduce_cython__", "__setstate_cython__"}
-"""Every class of Cython has these; of many they raise."""
+"""Every Cython class has these methods; in many they only raise."""
 _OF_DATA = frozenset({"pandas"})
-"""Libraries whose classes in C hold data alone, and do not all say how they are copied."""
+"""Libraries whose classes in C hold only data, although not all of them define how they are pickled."""
 _SUSPENDED = (GeneratorType, CoroutineType, AsyncGeneratorType, FrameType, TracebackType)

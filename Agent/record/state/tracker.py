@@ -1,8 +1,8 @@
-"""An agent's state over time: the fields that a root action changed, and full states in between.
+"""An agent's state over time: the fields that an entry action changed, and full states in between.
 
-A tracker reads the state once, when an action of its agent ends. Values that cannot change are compared
-directly, others by their bytes; large fields and generators only at full states. Plain data of these is kept,
-so that it can still be recorded after the agent was garbage-collected.
+A tracker reads the state once, when an action of its agent ends. Immutable values are compared directly,
+other values by their JSON bytes, and large fields and generators only at full states. Large fields of plain
+data are kept, so that they can be recorded after the agent was garbage-collected.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ ValueBytes = Callable[[Any], bytes | None]
 
 
 def _any_keys(_payload: Mapping[str, Any]) -> bool:
-    """Where only the shape of a value is asked, not its names."""
+    """Accept all keys, to check only whether a value is plain."""
     return True
 
 
@@ -65,7 +65,7 @@ class Outside(NamedTuple):
     changed: dict[str, Any]
     gone: list[str]
     objects: list[str]
-    """Fields whose objects no codec restores; they are references from now on."""
+    """Fields whose objects no codec restores; they are recorded as references from now on."""
 
 
 class LastSeen(NamedTuple):
@@ -73,7 +73,7 @@ class LastSeen(NamedTuple):
 
     values: dict[str, Any]
     dumped: dict[str, tuple[bytes, Types]]
-    """Fields of which only the JSON is there, with its tags as pointers below the value."""
+    """Fields of which only the JSON is known, with tags by pointers relative to the value."""
     unseen: set[str]
 
 
@@ -111,7 +111,7 @@ class StateTracker:
             self._ref = lambda: obj
         self._agent_of = agent_of
         self.places = Places()
-        """Where the objects in the agent's fields stand, while a state is written."""
+        """The places of the objects in the agent's fields, while a state is written."""
         self._reading = Reading(owner=owner, most_with_agents=MOST_WITH_AGENTS, places=self.places)
         self._value_bytes = value_bytes
         self._keeping = keeping
@@ -121,44 +121,44 @@ class StateTracker:
         self.last: dict[str, Any] = {}
         self.heavy: set[str] = set()
         self.kept: dict[str, Any] = {}
-        """What heavy fields held when they were looked at last, as far as that does not lead back here."""
+        """Values of heavy fields at the last check, if they are plain data without a path to the agent."""
         self._refused: dict[str, type] = {}
         self._held: dict[str, tuple[Any, tuple[Any, ...] | weakref.ref[Any] | int, str | None]] = {}
-        """What was recorded last of a field, and all objects in its value: the same objects, nothing changed.
+        """By field, the bytes recorded last and what shows that the value is unchanged.
 
-        Of an agent that stands there itself, and its `agent_id` where that is its id; where objects in the
-        value may have changed, how many members it had.
+        That is a tuple of all objects in the value. For an agent it is a weak reference, with its `agent_id`
+        if that is its recorded id; for a value with mutable objects it is the number of members.
         """
         self._opaque: set[str] = set()
         self._is_listed = False
         self._actions_before = 0
-        # Attributes that hold handles, such as loggers: not judged again at each action.
+        # Attributes that hold handles, such as loggers, with their types: not examined again at each action.
         self._ignored: dict[str, type] = {}
         self.shared: dict[str, str] = {}
         self.borrowed: dict[str, Callable[[], object | None]] = {}
-        """Fields with an object that another agent held first: its content stands in that agent's state."""
+        """Fields with an object that another agent held first, whose state contains the object's content."""
         self.held: tuple[HeldObject, ...] | None = None
-        """Objects and generators in its fields that code outside of actions may change; None for none."""
+        """Objects and generators in its fields that code outside of actions may change; None if none."""
         self.held_together: dict[str, str] = {}
-        """Fields with an object that another agent was seen with, and that agent."""
+        """Fields with an object that another agent also holds, and the id of that agent."""
         self.written_outside: set[str] = set()
-        """Fields with an object that something else than the agent's actions changed in between."""
+        """Fields with an object that code other than the agent's actions changed."""
         self.watched: set[str] = set()
-        """Fields that something else than its actions was seen to write, so that each begins with a look."""
+        """Fields that other code wrote before; they are checked at the begin of each outermost action."""
         self.probed: dict[str, dict[str, Any]] = {}
-        """What stands for large objects in its fields, as they were when its last action ended."""
+        """Descriptions with digests of large objects in its fields, from the end of its last action."""
         self._probing = self._reading
         self.environments: dict[str, bytes] = {}
-        """What stands for a field whose object is where agents live: its name is all that counts."""
+        """By field, the JSON reference to an object that contains agents; only its name is compared."""
         self.actions, self.large_bytes_left = 0, _MOST_LARGE_BYTES
         """The budget left for recording large fields that code outside of actions changed."""
         self.is_due = False
         """In a replay: whether the next action began with a full state when it was recorded."""
         self.failure: Exception | None = None
-        """Why the state could not be looked at the last time; whoever tells it takes it away."""
+        """Why the last read of the state failed; reset by the caller that reports it."""
         self.init: tuple[bytes, Types | None] | None = None
         self.forms: dict[str, tuple[Collection[str], bytes]] = {}
-        """The attributes and the JSON of small objects, as the last look at the state encoded them."""
+        """By field, the attribute names and the JSON of small objects, encoded by the last comparison."""
 
     def obj(self) -> object | None:
         """Return the agent, or None once it was garbage-collected."""
@@ -172,13 +172,13 @@ class StateTracker:
     def changes(
         self, obj: object, only: Collection[str] | None = None, present: Mapping[str, Any] | None = None
     ) -> tuple[dict[str, Any], list[str]]:
-        """The fields that differ from those last recorded, and the names that are gone.
+        """Return the fields that differ from those recorded last, and the names of removed fields.
 
-        Both count as recorded now.
+        Both count as recorded from now on.
 
         Args:
-            only: the fields to look at; None for all.
-            present: the fields as they are; None to ask the agent.
+            only: the fields to compare; None for all.
+            present: the present fields; None to read them.
         """
         try:
             present, heavy = self._read(obj) if present is None else present, self.heavy
@@ -192,16 +192,16 @@ class StateTracker:
             else:
                 items = list(present.items())
             return self._changes(obj, present, items or ())
-        except Exception as error:  # noqa: BLE001 - a `trace_state`, a property, a metaclass of a stranger
+        except Exception as error:  # noqa: BLE001 - the user's `trace_state`, property or metaclass raised
             self.failure = error
-            # Nothing is known of what was looked at so far, so all of it counts as changed the next time.
+            # The comparison is incomplete, so all fields count as changed the next time.
             self.last.clear()
             self.heavy.clear()
             self.kept.clear()
             return {}, []
 
     def rewritten(self, obj: object) -> set[str]:
-        """Fields that are seen, without encoding them, to be other than the last action left them."""
+        """Return the fields that changed since the last action, as far as visible without encoding them."""
         present, last = self.present(obj), self.last
         found = {name for name in (*last, *self.heavy) if name not in present}
         for name, value in present.items():
@@ -228,12 +228,12 @@ class StateTracker:
         is_written: Callable[[object], bool] | None,
         only: Collection[str] | None = None,
     ) -> Outside:
-        """What was written to the agent since its last action ended; it counts as recorded now.
+        """Return the writes to the agent since its last action ended; they count as recorded from now on.
 
         Args:
-            only: the fields to look at; None for all.
-            is_shared: whether other agents hold an object, too, whose actions may have changed it.
-            is_written: whether a value was seen to change between actions; None if none was.
+            only: the fields to compare; None for all.
+            is_shared: whether other agents, whose actions may have changed it, also hold an object.
+            is_written: whether a value has changed between actions; None if no value has.
         """
         last = self.last.copy()
         changed, gone = self.changes(obj, only)
@@ -259,19 +259,19 @@ class StateTracker:
                 self.last.pop(name, None)
                 self.heavy.add(name)
             elif name in last:
-                self.last[name] = last[name]  # the end of the action tells it
+                self.last[name] = last[name]  # the change is recorded at the end of the action
             else:
                 self.last.pop(name, None)
         self.written_outside |= written
         return Outside(changed, gone, sorted(written))
 
     def probe(self, obj: object, hides: Hides | None) -> None:
-        """Keep what stands for large objects, of which a look at an action's end tells nothing."""
+        """Store digests of large objects, which the comparison at an action's end does not cover."""
         self._probing = self._reading._replace(hides=hides)
         self.probed = self._forms_of(obj, self.heavy - self.written_outside - self.borrowed.keys())
 
     def content_digests(self, obj: object, names: Iterable[str], hides: Hides | None) -> dict[str, str]:
-        """Digests of what objects in fields hold, without ids and times that a library made."""
+        """Return digests of the contents of objects in fields, without ids and times that a library made."""
         self._probing = self._reading._replace(hides=hides)
         forms = self._forms_of(obj, names)
         return {name: form.get("without_made", form["digest"]) for name, form in forms.items()}
@@ -296,7 +296,7 @@ class StateTracker:
     def _changes(
         self, obj: object, present: Mapping[str, Any], items: Iterable[tuple[str, Any]]
     ) -> tuple[dict[str, Any], list[str]]:
-        """The same, of the present state and those of its items that may differ."""
+        """Return the same as `changes`, for the present state and those of its items that may differ."""
         changed: dict[str, Any] = {}
         gone: list[str] = []
         self.forms.clear()
@@ -324,12 +324,12 @@ class StateTracker:
                     and still_is(value, held[1])
                 ):
                     continue
-                # Before it is encoded, so that a change by another thread meanwhile is noticed.
+                # Taken before encoding, so that a change by another thread during it is noticed.
                 objects = snapshot(value)
                 raw = self._bytes_of(name, value, present)
                 if raw is None:
                     if name not in heavy:
-                        # It was state and is none any more: a lock in the place of a None.
+                        # It is no longer state, as when a lock replaces a None.
                         ignored[name] = kind
                         if name in last:
                             gone.append(name)
@@ -349,7 +349,7 @@ class StateTracker:
         return changed, gone
 
     def _hold(self, name: str, value: Any, objects: tuple[Any, ...] | None) -> None:
-        """Note by which objects a value is known again; an agent by itself, as long as it has its id."""
+        """Store what shows that a value is unchanged: its objects, or for an agent itself and its id."""
         raw = self.last[name]
         if objects is None and raw.startswith(_AGENT):
             with suppress(TypeError):
@@ -365,13 +365,13 @@ class StateTracker:
             self._held.pop(name, None)
 
     def _keep(self, present: Mapping[str, Any], obj: object) -> None:
-        """Hold what the heavy fields hold now.
+        """Keep the present values of the heavy fields.
 
-        What is in a value is looked through where another sort of value comes, and at full states: at each
-        action it would cost more than the action's line. `let_go` looks again for those that act no more.
+        Whether a value is plain data is checked at full states and when its type changes; at each action, the
+        check would cost more than writing the event. `let_go` repeats it for agents that no longer act.
         """
         kept, refused, known = self.kept, self._refused, set[int]()
-        for name in tuple(self.heavy):  # another action of the agent, in another thread, may end now
+        for name in tuple(self.heavy):  # a copy: another thread may end an action of the agent meanwhile
             value = present.get(name, _ABSENT)
             before = kept.get(name, _ABSENT)
             if value is before or value is _ABSENT:
@@ -380,7 +380,7 @@ class StateTracker:
             if type(before) is kind:
                 kept[name] = value
             elif refused.get(name) is not kind:
-                # Where agents live leads to agents.
+                # Agents are reachable from an environment, so it is never plain data.
                 is_environment = name in self.environments or often_reference(kind) is not None
                 if not is_environment and is_plain_data(value, obj, self._agent_of, known):
                     kept[name] = value
@@ -398,7 +398,7 @@ class StateTracker:
             self._keeping.append(self)
 
     def present(self, obj: object) -> Mapping[str, Any]:
-        """The fields as they are now; none where that fails, which `failure` tells."""
+        """Return the present fields; none if reading fails, and `failure` is the reason."""
         try:
             return self._read(obj)
         except Exception as error:  # noqa: BLE001 - as in `changes`
@@ -406,19 +406,19 @@ class StateTracker:
             return {}
 
     def holds_large(self, obj: object) -> bool:
-        """Whether a field is so large that only full states hold what it holds."""
-        # Of an object in which agents live a full state has the name alone, too.
+        """Whether a field is so large that only full states contain its value."""
+        # Environments are left out: even a full state has only their names.
         names = self.heavy - self.borrowed.keys() - self.written_outside - self.environments.keys()
         present = self.present(obj) if names else {}
         return any(name in present and sort_of(type(present[name])) is not Sort.GENERATOR for name in names)
 
     def has_acted(self) -> bool:
-        """Whether the agent is there, and acted since this was asked last."""
+        """Whether the agent is alive and has acted since the last call of this method."""
         before, self._actions_before = self._actions_before, self.actions
         return before != self.actions and self._ref() is not None
 
     def let_go(self) -> bool:
-        """Drop what has come to lead to more than data, perhaps to the agent; whether any is left."""
+        """Drop kept values that are no longer plain data; return whether any is left."""
         obj, known = self._ref(), set[int]()
         for name, value in list(self.kept.items()) if obj is not None else ():
             if not is_plain_data(value, obj, self._agent_of, known):
@@ -428,7 +428,7 @@ class StateTracker:
         return self._is_listed
 
     def last_seen(self) -> LastSeen:
-        """What is known of the agent's state now that it is gone; nothing is kept any more."""
+        """Return the known state of a garbage-collected agent, and drop the kept values."""
         kept, self.kept = self.kept, {}
         known = {name: orjson.dumps(form) for name, form in self.probed.items()} | self.environments
         known = {name: form for name, form in known.items() if name in self.heavy and name not in kept}
@@ -439,7 +439,7 @@ class StateTracker:
         found = LastSeen(kept, dumped, unseen)
         for name, value in self.last.items():
             if name in self.heavy:
-                continue  # a text that has grown since
+                continue  # a text that has become heavy: `last` has its old value
             if type(value) is not bytes:
                 found.values[name] = value
             elif value.startswith(_AGENT):
@@ -455,7 +455,7 @@ class StateTracker:
         return found
 
     def _bytes_of(self, name: str, value: Any, present: Mapping[str, Any]) -> bytes | None:
-        """The bytes by which a value is compared; None where it is not looked at between full states."""
+        """Return the bytes by which a value is compared; None if it is compared only at full states."""
         kind = type(value)
         raw = self._value_bytes(value) if kind is dict or kind is list else None
         if raw is None and (tag := number_tag(kind)) is not None:
@@ -488,7 +488,7 @@ class StateTracker:
         return raw
 
     def _plain(self, value: Any) -> bytes | None:
-        """The bytes of a value that is plain JSON, None for any other."""
+        """Return the bytes of a value that is plain JSON; None for other values."""
         kind = type(value)
         try:
             if kind is not dict and kind is not list:
@@ -496,7 +496,7 @@ class StateTracker:
             if exceeds(value, DEFAULT_LIMITS.max_bytes) or not is_plain(value, _any_keys):
                 return None
             raw = write_json(value, DUMP_OPTIONS)
-        except Exception:  # noqa: BLE001 - strange keys, a dict that another thread changes: the codec knows
+        except Exception:  # noqa: BLE001 - unusual keys, a dict that another thread changes: use the codec
             return None
         return raw
 
@@ -523,10 +523,10 @@ class StateTracker:
         return raw
 
     def full(self, obj: object, exposed: Exposed | None = None) -> Exposed:
-        """The whole state, large fields and generators included; it counts as recorded now.
+        """Return the full state, with large fields and generators; it counts as recorded from now on.
 
         Args:
-            exposed: the state, where it was read in this very moment.
+            exposed: the state, if the caller has just read it.
         """
         exposed = read_state(obj) if exposed is None else exposed
         self.heavy.clear()
@@ -566,7 +566,7 @@ class Known:
 
     @property
     def has_unrecorded(self) -> bool:
-        """Whether only a full state shows all of its state, and there was one of it before."""
+        """Whether it has acted, and has heavy fields, which only a full state records."""
         tracker = self.tracker
         return tracker is not None and tracker.actions > 0 and bool(tracker.heavy)
 
@@ -575,7 +575,7 @@ _UNCHANGING = (date, timedelta, Decimal, UUID, range)
 
 
 def _stays(cls: type) -> bool:
-    """Whether objects of exactly this class stay what they are, for as long as they are."""
+    """Whether objects of exactly this class are immutable."""
     if cls in _UNCHANGING or issubclass(type(cls), EnumType):
         return True
     generic = getattr(sys.modules.get("numpy"), "generic", None)
@@ -587,16 +587,16 @@ _OF_ITEMS = frozenset({list, tuple, set, frozenset})
 _OF_MEMBERS = frozenset({set, frozenset, deque})
 _HEAP_TYPE = 1 << 9
 _MOST_QUEUE_BYTES = 65_536
-"""A queue is read at each action up to that size: what others put there comes between the actions."""
+"""A queue is read at each action up to this size, because others put items there between the actions."""
 _MOST_DEPTH, _MOST_HELD = 8, 96
-"""Of snapshots, in Python as in C: the same values have none."""
+"""Limits of snapshots; the C code has the same ones, so that both refuse the same values."""
 
 
 def _snapshot(value: Any) -> tuple[Any, ...] | None:
     met: list[Any] = []
     try:
         return tuple(met) if _meets_all(value, met, 0) else None
-    except RuntimeError:  # another thread changes a container in it
+    except RuntimeError:  # another thread is changing a container in it
         return None
 
 
@@ -611,7 +611,7 @@ def _count_members(value: Any, depth: int = 0) -> int:
 
 
 def _measure(value: Any) -> int:
-    """How many members a container or a queue has, each container counting as one more; 0 for others."""
+    """Return the number of members of a container or a queue, plus 1 per container; 0 for other values."""
     return count_members(parts_of_queue(value)["queue"] if is_queue(type(value)) else value)
 
 
@@ -621,7 +621,10 @@ def _still_is(value: Any, before: tuple[Any, ...]) -> bool:
 
 
 def _meets_all(value: Any, met: list[Any], depth: int) -> bool:
-    """Write down a container, all in it, and its end; False where that cannot tell whether it changed."""
+    """Append a container, its members, and the container again as an end mark to `met`.
+
+    Returns False if these objects do not show every change, or are too many.
+    """
     if depth > _MOST_DEPTH or not _meets(value, met):
         return False
     kind = type(value)
@@ -654,11 +657,11 @@ def _is_unchanging(value: Any) -> bool:
 
 
 snapshot: Callable[[Any], tuple[Any, ...] | None] = _snapshot
-"""All objects in a value; None where something in it may change unseen, or it is too large."""
+"""Returns all objects in a value; None if one of them is mutable without being a container, or at a limit."""
 still_is: Callable[[Any, tuple[Any, ...]], bool] = _still_is
-"""Whether a value holds those very objects, so that nothing changed."""
+"""Whether a value holds the same objects as before, so that nothing changed."""
 count_members: Callable[[Any], int] = _count_members
-"""How many members a container and those in it have; 0 for any other value."""
+"""Returns the number of members of a container and its nested containers; 0 for any other value."""
 if native is not None:
     forgetting.append(partial(native.judge_types, _stays, EnumType))
     forgetting[-1]()
@@ -668,7 +671,7 @@ _LARGE_MARKS = (b'"size_bytes":', b'"agents":', b'"environment ')
 
 
 def _is_large_inside(dumped: Dumped) -> bool:
-    """Whether the content of a value without a codec is large, or leads to other agents."""
+    """Whether a value without a codec has large content or refers to other agents."""
     if not any(mark in dumped.json for mark in _LARGE_MARKS):
         return False
     value = read_json(dumped.json)
@@ -682,16 +685,16 @@ def _is_large_inside(dumped: Dumped) -> bool:
 
 
 def is_object(value: object, agent_of: Callable[[object], str | None]) -> bool:
-    """Whether it is an object of a class without a codec, which can change, and no agent."""
+    """Whether it is a mutable object of a class without a codec, and not an agent."""
     cls = type(value)
     if sort_of(cls) is Sort.ARRAY:
         return getattr(getattr(value, "dtype", None), "kind", "") in _UNRESTORED_KINDS
-    if cls is MethodType:  # it changes with its object
+    if cls is MethodType:  # a bound method is as mutable as its object
         owner = cast("MethodType", value).__self__
         return is_queue(type(owner)) or is_object(owner, agent_of)
     try:
         are_objects = _are_objects[cls]
-    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
+    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
         are_objects = remember(_are_objects, cls, _makes_objects(cls))
     return are_objects and agent_of(value) is None
 
@@ -702,12 +705,12 @@ _are_objects: dict[type, bool] = {}
 def _makes_objects(cls: type) -> bool:
     if sort_of(cls) is not Sort.UNKNOWN or issubclass(cls, _NEVER_CHANGING) or class_reducer(cls) is not None:
         return False
-    # A metaclass may have the class hide its own attributes.
+    # Read through `type`, because a metaclass may hide the attributes of the class.
     return type.__dict__["__module__"].__get__(cls) not in _MODULES_OF_CONSTANTS
 
 
 def can_be_held(value: object, agent_of: Callable[[object], str | None]) -> bool:
-    """Whether code outside of actions may change a value in place: an object, or one of a record class."""
+    """Whether code outside of actions may change a value in place: an object, or an unfrozen record."""
     cls = type(value)
     if is_object(value, agent_of):
         return True
@@ -721,32 +724,32 @@ def _is_frozen(cls: type) -> bool:
 
 _RECORD_MARKS = ("__dataclass_fields__", "__attrs_attrs__", "__pydantic_fields__")
 _UNRESTORED_KINDS = ("V", "O")
-"""Arrays of records and of objects: a digest is all that is recorded of them."""
+"""Kinds of arrays of records and of objects, of which only a digest is recorded."""
 _MODULES_OF_CONSTANTS = frozenset("typing types re zoneinfo ipaddress fractions operator".split())
-"""What classes of these make never changes, and may be one object for all who ask for it."""
+"""Modules whose classes have immutable objects, one of which may be shared by all users."""
 _NEVER_CHANGING = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, type)
 
 
 class Holders:
-    """Which agents hold which object: a generator that two agents draw from, or another shared object."""
+    """Records which agents hold which object, such as a generator that two agents draw from."""
 
     def __init__(self) -> None:
         self._holders: dict[int, tuple[Callable[[], object | None], dict[str, None]]] = {}
 
     def is_shared(self, value: object) -> bool:
-        """Whether several agents were seen with it."""
+        """Whether several agents hold it."""
         known = self._holders.get(id(value))
         return known is not None and known[0]() is value and len(known[1]) > 1
 
     def is_of_one(self, value: object) -> bool:
-        """Whether one agent alone was seen with it, so that its state is in that agent's."""
+        """Whether only one agent holds it, so that its content is in that agent's state."""
         known = self._holders.get(id(value))
         return known is not None and known[0]() is value and len(known[1]) == 1
 
     def note(self, value: object, agent_id: str) -> tuple[str, ...]:
-        """The agents that were seen with an object, in that order, this one among them from now on.
+        """Add an agent to the holders of an object; return all holders in the order in which they were added.
 
-        Only this one of an object that cannot be weakly referenced, since holding it would keep it alive.
+        Returns only this agent if the object has no weak references, since storing it would keep it alive.
         """
         known = self._holders.get(id(value))
         if known is None or known[0]() is not value:
@@ -770,19 +773,19 @@ class Holders:
 
 
 HEAVY_BYTES = 4096
-"""A field above that is read in full states only."""
+"""A field with more bytes is read only at full states."""
 
 _MARKS = (b'"', b":", b"<")
-"""What stands before a module's name where a value tells its class: in JSON, in a tag, in a `repr`."""
+"""The byte before a module name in the JSON, the tag or the `repr` of a value."""
 _SCRIPT = "__main__"
 _scripts = [_SCRIPT]
 
 
 def is_heavy(raw: bytes) -> bool:
-    """Whether a field with that JSON and those tags is read in full states only.
+    """Whether a field with this JSON and these tags is read only at full states.
 
-    The name of the script's own module does not count. It is `__main__` where the script runs and another
-    where a replay imports it, and both have to come to the same answer.
+    The name of the script's module does not count. It is `__main__` when the script runs and another name
+    when a replay imports it, and the result has to be the same in both cases.
     """
     size = len(raw)
     if size <= HEAVY_BYTES:
@@ -794,5 +797,5 @@ def is_heavy(raw: bytes) -> bool:
 
 
 def count_as_script(module: str) -> None:
-    """Take a module for the script that was recorded, from here on."""
+    """Treat a module as the recorded script from now on, so that `is_heavy` ignores its name."""
     _scripts[1:] = [module] if module != _SCRIPT else []

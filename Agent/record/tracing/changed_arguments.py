@@ -1,9 +1,9 @@
-"""Arguments that a call changed in place: `args_after` in its event, done again in a replay.
+"""Arguments that a call changed in place: recorded as `args_after` in its event, applied again in a replay.
 
-Asked for only where a replay may answer the call, and where the arguments as a whole are not the bytes that
-they were at entry. Containers and objects keep their identity, since whoever called holds them elsewhere,
-too. For an argument that the agent itself holds, a replay passes the agent's own object, as the program
-did: given as a copy, what the method does to it would not be seen in the agent's fields.
+They are recorded only for calls that a replay may answer, and only if the encoded arguments differ from those
+at entry. A replay changes the containers and objects that were passed instead of replacing them, because the
+caller may hold them elsewhere. For an argument that the agent itself holds, a replay passes the agent's own
+object, as the program did: changes to a copy would not appear in the agent's fields.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _CONTAINERS = frozenset({list, dict, set, bytearray})
 cannot_change = (SCALARS | {bytes, complex, frozenset}).issuperset
-"""Whether values of these types stay what they are."""
+"""Whether all values of these types are immutable."""
 
 
 def _held(arguments: dict[str, Any]) -> tuple[Any, ...] | None:
@@ -40,15 +40,15 @@ def _still_holds(_arguments: dict[str, Any], _held: tuple[Any, ...]) -> bool:
 
 
 held: Callable[[dict[str, Any]], tuple[Any, ...] | None] = _held if native is None else native.held
-"""Of plain arguments: all objects in them, or () for too many; None where no argument can change."""
+"""All objects in plain arguments, or () if there are too many; None if no argument can change."""
 still_holds: Callable[[dict[str, Any], tuple[Any, ...]], bool] = (
     _still_holds if native is None else native.still_holds
 )
-"""Whether they hold those very objects, so that nothing changed; False means: compare them as JSON."""
+"""Whether arguments hold the same objects as before, so that nothing changed; if False, compare the JSON."""
 
 
 def result_is(arguments: Mapping[str, Any], result: object) -> str | None:
-    """The name of the argument that the call gave back itself, None if there is none that can change."""
+    """Return the name of the mutable argument that the call returned as its result, or None."""
     found = None
     for name, value in arguments.items():
         if value is result and not cannot_change((type(value),)):
@@ -65,14 +65,14 @@ def args_after(
     *,
     was_plain: bool = False,
 ) -> tuple[bytes, Types | None]:
-    """`"args_after":{...},"result_is":"name",` with its tags; nothing for what nobody changed or gave back.
+    """Return `"args_after":{...},"result_is":"name",` and its tags; a key without a value is left out.
 
     Args:
-        arguments: as they are now.
+        arguments: the arguments as they are now.
         entry: `"args":{...}` as it was recorded at entry.
-        types: the tags of that.
-        result: what the call gave; where it is one of the arguments, its name is told.
-        was_plain: the entry is what the judge gave, in which no secret was replaced yet.
+        types: the tags of `entry`.
+        result: the result of the call; if it is one of the arguments, `result_is` names that argument.
+        was_plain: whether `entry` comes from the judge, so that no secret was replaced in it yet.
     """
     given_back, found = result_is(arguments, result), None
     body = b"" if given_back is None else b'"result_is":%s,' % orjson.dumps(given_back)
@@ -94,7 +94,7 @@ def args_after(
 
 
 def _changed_of_plain(capture: Capture, arguments: Mapping[str, Any], entry: bytes) -> dict[str, Any]:
-    """Those of the arguments that are not what they were, where all were plain."""
+    """Return the arguments that differ from those at entry, if all of them were plain at entry."""
     before = read_json(b"{%s}" % entry)["args"]
     changed = {}
     for name, value in arguments.items():
@@ -111,7 +111,10 @@ def _changed(
     entry: bytes,
     types: Types | None,
 ) -> dict[str, Any]:
-    """The same for any others, of all arguments together: an object may stand in more than one of them."""
+    """Return the arguments that differ from those at entry, for arguments that are not plain.
+
+    All arguments are encoded together, since the same object may occur in more than one of them.
+    """
     if not may_be:
         return {}
     before = read_json(b"{%s}" % entry)["args"]
@@ -131,7 +134,7 @@ def _tags_of(name: str, types: Types | None) -> Types:
 
 
 def _written(capture: Capture, changed: Mapping[str, Any]) -> tuple[bytes, Types | None]:
-    """The arguments as they are now; of an object without a codec its attributes, which can be put back."""
+    """Encode the changed arguments; for an object without a codec, encode its attributes."""
     raw, types = capture.body({"args_after": dict(changed)})
     opaque = [name for name in changed if (types or {}).get(f"/extra/args_after/{name}") == "opaque"]
     if not opaque:
@@ -141,7 +144,7 @@ def _written(capture: Capture, changed: Mapping[str, Any]) -> tuple[bytes, Types
         try:
             shown[name] = attributes_of(changed[name])
         except (ValueError, AttributeError, TypeError):
-            continue  # its attributes are hidden: it stays in the recording as opaque, which a replay names
+            continue  # its attributes are hidden: it is recorded as opaque, and a replay names it
     return capture.body({"args_after": shown})
 
 
@@ -155,17 +158,19 @@ _FILL: Mapping[type, Callable[[Any, Any], None]] = {
 
 
 def with_changes(told: Mapping[str, Any], part: Part, given: Mapping[str, Any], answer: Answer) -> Answer:
-    """The answer with what it changes of the arguments; it may be one of them itself.
+    """Return the answer with a `change` that applies the recorded changes to the arguments.
+
+    If the recorded call returned one of its arguments, the result is the argument of this call.
 
     Args:
         told: the payload of the call's event.
-        part: restores what stands in it.
+        part: restores a value of the payload.
         given: the arguments of this call by name, as the objects that were passed.
-        answer: what the call gave.
+        answer: the recorded response of the call.
 
     Raises:
-        Unanswerable: an argument was changed in a way that cannot be done again; the text names it. So may
-            `change` of the answer.
+        Unanswerable: an argument was changed in a way that cannot be repeated; the text names it. `change`
+            may raise it, too.
     """
     changed, same = told.get("args_after"), told.get("result_is")
     if changed is None and same is None:
@@ -198,7 +203,7 @@ def with_changes(told: Mapping[str, Any], part: Part, given: Mapping[str, Any], 
 
 
 def _become(current: Any, wanted: Any) -> bool:
-    """Give a value the content of another one of its kind; False where it cannot have it."""
+    """Change a value in place to have the content of `wanted`; return False if that is not possible."""
     if current is wanted:
         return True
     base: Any = next((cls for cls in mro_of(type(current)) if cls in _MAPPINGS or cls in _FILL), None)
@@ -228,13 +233,13 @@ def _become(current: Any, wanted: Any) -> bool:
 
 
 def _merged(current: Any, wanted: Any) -> Any:
-    """The value that is there, made what is wanted; the wanted one where that cannot be."""
+    """Change `current` in place to equal `wanted` and return it; return `wanted` if that is not possible."""
     is_kept = type(current) is type(wanted) and type(current) not in SCALARS and _become(current, wanted)
     return current if is_kept else wanted
 
 
 def _take_attributes(current: Any, wanted: Any) -> bool:
-    """Attributes of an object: from another one of its class, or from a mapping of their names."""
+    """Set an object's attributes from another object of its class, or from a mapping of names to values."""
     told = wanted
     try:
         known = attributes_of(current)
@@ -253,7 +258,7 @@ def _take_attributes(current: Any, wanted: Any) -> bool:
 
 
 def _fill_array(current: Any, wanted: Any) -> bool:
-    """The items of an array; one of another shape or type is another array."""
+    """Set the items of an array in place; return False if shape or dtype differ."""
     if getattr(wanted, "shape", None) != current.shape or getattr(wanted, "dtype", None) != current.dtype:
         return False
     try:
@@ -264,18 +269,18 @@ def _fill_array(current: Any, wanted: Any) -> bool:
 
 
 _MOST_MEMBERS = 256
-"""Longer lists and dicts in an agent's fields are not looked through for arguments."""
+"""Longer lists and dicts in an agent's fields are not searched for arguments."""
 _MOST_OBJECTS = 8
-"""Objects in an agent's fields whose attributes are looked at."""
+"""Number of objects in an agent's fields whose attributes are searched."""
 _NONE: Any = object()
 
 Place = list[str | int]
 
 
 def places_held(arguments: Mapping[str, Any], target: object) -> dict[str, Place]:
-    """{name of an argument: the path to it from the agent}, for objects and containers that the agent holds.
+    """Return {argument name: path to it from the agent}, for objects and containers that the agent holds.
 
-    The first step of a path is a field; then an attribute of the object there, a key or an index, or both.
+    A path begins with a field. An attribute of the object there may follow, then a key or an index.
     """
     wanted = {
         id(value): name
@@ -302,7 +307,7 @@ def places_held(arguments: Mapping[str, Any], target: object) -> dict[str, Place
 
 
 def _look(value: Any, place: Place, wanted: Mapping[int, str], found: dict[str, Place]) -> None:
-    """Note which arguments a value is, or holds as a member."""
+    """Add to `found` the arguments that a value is, or that it holds as members."""
     name = wanted.get(id(value))
     if name is not None:
         found.setdefault(name, place)
@@ -311,7 +316,7 @@ def _look(value: Any, place: Place, wanted: Mapping[int, str], found: dict[str, 
     if (kind is not list and kind is not dict) or len(value) > _MOST_MEMBERS:
         return
     members = value.copy()  # another thread may change it
-    # A sweep in C: nearly always nothing is found.
+    # This test runs in C and nearly always finds nothing, which saves the loop below.
     if wanted.keys().isdisjoint(map(id, members if kind is list else members.values())):
         return
     for step, member in _members(members):
@@ -327,10 +332,10 @@ def _members(value: Any) -> Iterable[tuple[str | int, Any]]:
 
 
 def _can_change(kind: type) -> bool:
-    """Whether it matters which object a value of the class is."""
+    """Whether values of the class are mutable, so that the identity of an object matters."""
     try:
         return _changing[kind]
-    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
+    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
         found = kind is list or kind is dict or (kind not in SCALARS and is_plain_class(kind))
         return remember(_changing, kind, found)
 
@@ -341,12 +346,12 @@ _changing: dict[type, bool] = {}
 def _attributes(value: object) -> dict[str, Any]:
     try:
         return attributes_of(value)
-    except (ValueError, RuntimeError):  # it hides them, or another thread changes them
+    except (ValueError, RuntimeError):  # the object hides them, or another thread is changing them
         return {}
 
 
 def at_place(target: object, place: Iterable[str | int]) -> Any:
-    """What an agent holds at the end of that path; None where it ends before."""
+    """Return the value at a path of `places_held`, or None if the path does not exist."""
     found: Any = target
     for step in place:
         is_container = type(found) is list or type(found) is dict

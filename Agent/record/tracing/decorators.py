@@ -1,12 +1,12 @@
 """Decorators that record an event for each call; the function keeps its signature and type.
 
 Each works with and without parentheses, on functions, methods, static and class methods, sync and async,
-and on generators of both sorts. The first recorded call loads what else that takes: `traced_call.py` comes
-next.
+and on sync and async generators. The first recorded call imports `traced_call.py` and what it needs; read
+that module next.
 
-Everything that is sent to a generator, thrown into it or closed goes on to its body. Its span is open while
-the body runs and out of sight while it waits to be resumed. The event is written when the generator is
-exhausted, fails, is closed or is abandoned; one that is never resumed ran nothing and leaves nothing.
+Everything that is sent or thrown into a generator, and `close()`, is passed on to its body. Its span is the
+current one only while the body runs, not while the generator waits to be resumed. The event is written when
+the generator is exhausted, fails, is closed or is abandoned. A generator that is never resumed has no event.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ if TYPE_CHECKING:
 
 
 class TraceSpec(FunctionFacts):
-    """A traced function, whose calls it opens; see `FunctionFacts` for the arguments."""
+    """A traced function; opens a `Call` for each of its calls. See `FunctionFacts` for the arguments."""
 
     def __init__(self, function: Callable[..., Any], kind: str, label: str, **facts: Any) -> None:
         super().__init__(function, kind, label, **facts)
         self.call_type: type[Call] | None = None
         self.open: Callable[[tuple[Any, ...], dict[str, Any]], Call | Answer | None] = self.begin
-        """`begin`, or what does the same in less time once there was a call."""
+        """`begin`; after the first call its faster equivalent in C, if that is available."""
 
     @undisturbed()
     def _prepare(self) -> type[Call]:
-        """Make what its recorded calls need, once: their class, and the head of their payload."""
+        """Compute once what its recorded calls need: their class, and the head of their payload."""
         import orjson
 
         from Agent.record.encode.native import native
         from Agent.record.tracing.traced_call import Call, SteppedCall
 
-        # The head is the same for every call, but for the mark of a root action.
+        # The head is the same for every call, except for the mark of a root action.
         shared = {self.label_key: self.label, "call": self.qualname, **self.unit}
         self.head = orjson.dumps(shared)[1:-1] + b","
         self.head_root = orjson.dumps({**shared, "root": True})[1:-1] + b","
@@ -70,7 +70,7 @@ class TraceSpec(FunctionFacts):
         return self.call_type
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | Answer | None:
-        """The open call; an Answer that stands for the body; None where nothing is to be recorded."""
+        """Return the open call, an Answer that replaces the body, or None if nothing is recorded."""
         if self.limit.value > self.level:
             return None
         try:
@@ -78,7 +78,7 @@ class TraceSpec(FunctionFacts):
             if pipeline is None:
                 pipeline = current_pipeline()
                 if self.limit.value > self.level:
-                    return None  # only now a level is set: this was the first call of all
+                    return None  # starting the pipeline set the level: this was the first call in the process
             target = args[0] if self.is_method and args and not self.is_undecided else self.target_of(args)
             known = pipeline.agents.find(target) if target is not None else None
             scope = current_scope.get()
@@ -93,13 +93,13 @@ class TraceSpec(FunctionFacts):
             call.leave = leave
         except Exception as error:
             if current_player.get() is not None:
-                raise  # a replay's refusal is its answer
+                raise  # in a replay, an exception is the player's answer to the call
             self.not_recorded(error)
             return None
         return call
 
     def not_recorded(self, error: Exception) -> None:
-        """Count a call that could not be begun."""
+        """Report and count a call whose recording could not begin."""
         health.trouble(f"the call of {self.qualname}", error)
         health.lost("a call could not be recorded")
 
@@ -111,9 +111,9 @@ class TraceSpec(FunctionFacts):
         target: object,
         arguments: dict[str, Any],
     ) -> Answer | Callable[[Any, BaseException | None], None]:
-        """What a player says of a call: the Answer that stands for the body, or whom to tell of its end."""
+        """Ask the player about a call: return an Answer that replaces the body, or a callback for its end."""
         agent = known.binding if known is not None else scope.agent if scope is not None else None
-        # By position, which takes half the time.
+        # Positional arguments take half the time of keywords.
         described = TracedCall(
             self.kind,
             agent.agent_id if agent is not None else None,
@@ -130,16 +130,16 @@ class TraceSpec(FunctionFacts):
 
 
 class Steps(Protocol):
-    """What is told how a generator goes on."""
+    """An observer of a generator's progress."""
 
     body: Callable[..., Any] | None
-    """What runs in the place of the function; None for itself."""
+    """The function to run instead of the wrapped one; None for the wrapped one."""
 
     def suspend(self, item: Any) -> None:
         """The body yielded an item."""
 
     def resume(self) -> None:
-        """The body is about to run on."""
+        """The body is about to resume."""
 
     def end(self, result: Any) -> None:
         """The body returned."""
@@ -155,30 +155,30 @@ OpenSteps = Callable[[tuple[Any, ...], dict[str, Any]], Steps]
 
 
 class Unobserved:
-    """Steps of which nobody wants to know."""
+    """An observer that ignores every step."""
 
     body: Callable[..., Any] | None = None
 
     def suspend(self, item: Any) -> None:
-        """Nothing is told."""
+        """Do nothing."""
 
     def resume(self) -> None:
-        """Nothing is told."""
+        """Do nothing."""
 
     close = resume
 
     def end(self, result: Any) -> None:
-        """Nothing is told."""
+        """Do nothing."""
 
     def fail(self, error: BaseException) -> None:
-        """Nothing is told."""
+        """Do nothing."""
 
 
 UNOBSERVED = Unobserved()
 
 
 def steps_of(spec: TraceSpec) -> OpenSteps:
-    """What opens the span of a generator at its first resumption."""
+    """Return a function that opens the span of a generator when the generator is first resumed."""
     spec.is_stepped = True
 
     def open_steps(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Steps:
@@ -192,7 +192,7 @@ def steps_of(spec: TraceSpec) -> OpenSteps:
                 f"the items that {spec.qualname} yielded are not in the recording, only their number",
                 remedy="let its code run, or trace the function that consumes it",
             )
-        # What the spec was told to make.
+        # `is_stepped` makes `_prepare` choose SteppedCall.
         return cast("Steps", call)
 
     return open_steps
@@ -201,7 +201,7 @@ def steps_of(spec: TraceSpec) -> OpenSteps:
 def wrap_generator(
     function: Callable[..., Any], open_steps: OpenSteps, like: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """The generator function with its steps told; `like` is what says of which sort it is."""
+    """Wrap a generator function so that its steps are observed; `like` shows whether it is sync or async."""
     if is_async_generator(like):
         return _wrap_async(function, open_steps)
     wrapped = _wrap_sync(function, open_steps)
@@ -293,10 +293,10 @@ def _wrap_async(function: Callable[..., Any], open_steps: OpenSteps) -> Callable
 def step_by_step(
     body: Coroutine[Any, Any, Any], resumed: Callable[[], Awaitable[None] | None]
 ) -> Generator[Any, Any, Any]:
-    """Await a coroutine, as `await` does, and tell whenever it goes on.
+    """Await a coroutine, as `await` does, and call `resumed` whenever it resumes.
 
     Args:
-        resumed: called before each step but the first; the step waits for what it returns.
+        resumed: called before each step except the first; the step awaits its return value unless it is None.
     """
     step: Callable[[Any], Any] = body.send
     given: Any = None
@@ -317,9 +317,10 @@ def step_by_step(
 
 
 def _first_step(body: Any) -> Any:
-    """The first step of an async generator that no event loop gets to know.
+    """Return the first step of an async generator without registering it with the event loop.
 
-    A loop that ends closes all it knows, at the same time; whoever closes the one outside closes this one.
+    A loop that shuts down closes all registered generators concurrently. Only the wrapping generator is
+    registered, and closing it closes this one.
     """
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, None)
@@ -338,7 +339,7 @@ def wrap(
     """Wrap a function so that each of its calls is traced.
 
     Args:
-        like: the function to inspect for being a generator, if `function` only forwards to it.
+        like: the function that shows whether this is a generator, if `function` only forwards to it.
     """
     like = like or function
     if is_generator(like):
@@ -413,7 +414,7 @@ def refuse_untraceable(function: Any) -> None:
 
 
 def _traced(kind: str, given: Any, level: str | int, options: dict[str, Any]) -> Any:
-    """The decorator; `given` is its label or, where it stands without parentheses, what it decorates."""
+    """Return the decorator; `given` is its label, or the decorated function if there are no parentheses."""
     number = level_of(level)
     is_bare = callable(given) or isinstance(given, (staticmethod, classmethod))
     label = None if is_bare else given
@@ -495,7 +496,7 @@ def trace_errors(function: Any = None) -> Any:
 
 
 class _Watched(Unobserved):
-    """Of the steps of a generator, the one that fails."""
+    """An observer that records only the failure of a generator."""
 
     def __init__(self, spec: TraceSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._call = (args, kwargs)
@@ -534,7 +535,7 @@ def _watch(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _record(spec: TraceSpec, error: BaseException, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Write the error of a watched function; never in the way of the error itself."""
+    """Write the error of a watched function; never raises, so that the original error propagates."""
     if outcome_of(error) != "error" or LIMITS[Category.ERRORS.value].value > LEVELS["ERROR"]:
         return
     try:
@@ -556,11 +557,11 @@ def _record(spec: TraceSpec, error: BaseException, args: tuple[Any, ...], kwargs
 
 
 def record_construction(original: Callable[..., Any]) -> Callable[..., Any]:
-    """The constructor, which leaves its arguments to the first state of the object that it makes."""
+    """Wrap a constructor so that its arguments are recorded with the first state of the new object."""
 
     @functools.wraps(original)
     def traced_init(self: Any, *args: Any, **kwargs: Any) -> None:
-        # A subclass that calls this one has a constructor of its own, whose arguments these are not.
+        # If a subclass has its own constructor, its arguments are recorded, not those of this inner call.
         captured = _captured(args, kwargs) if type(self).__init__ is traced_init else None
         original(self, *args, **kwargs)
         if captured is not None:
@@ -570,7 +571,7 @@ def record_construction(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _captured(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, Types | None] | None:
-    """The arguments as bytes, made before the constructor can change them."""
+    """Encode the arguments before the constructor can change them."""
     if LIMITS[Category.AGENTS.value].value > LEVELS["INFO"]:
         return None
     try:

@@ -1,7 +1,7 @@
-"""Exceptions as events, and events as exceptions again.
+"""Exceptions recorded as events, and exceptions rebuilt from events.
 
-One exception object is one `error` event, written where it was first seen. `remake_error` makes the
-exception again, for replays of traced calls, tools and models whose recorded response is an error.
+Each exception object has one `error` event, written where it was first seen. `remake_error` rebuilds the
+exception for replays of traced calls, tools and models whose recorded response is an error.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 
 LACKING = object()
-"""Stands for a part of the event that is not there or cannot be restored."""
+"""Sentinel for a part of the event that is missing or cannot be restored."""
 
 Part = Callable[[tuple[str, ...]], Any]
-"""The restored value at a path of keys in the payload of an `error` event; `LACKING` for none."""
+"""Returns the restored value at a path of keys in the payload of an event; `LACKING` if there is none."""
 
 
 class Unanswerable(Exception):
-    """The record holds the call, and its answer cannot be given again; the text says why."""
+    """The call is recorded, but its recorded response cannot be reproduced; the text says why."""
 
 
 class Remade(NamedTuple):
-    """An exception made again."""
+    """A rebuilt exception."""
 
     error: BaseException
     lack: str | None
-    """In what it is less than what was raised then; None where it is the same."""
+    """How it differs from the recorded exception; None if it is the same."""
 
 
 def remake_error(
@@ -50,17 +50,17 @@ def remake_error(
     part: Part,
     find_class: Callable[[str], type | None],
 ) -> Remade:
-    """The exception that an `error` event tells of, with its attributes, its notes and its causes.
+    """Rebuild the exception of an `error` event, with its attributes, its notes and its causes.
 
     Args:
         told: the payload of the event.
         error_id: the id of the event.
-        session_id: what marks the exception as recorded already, so that it is not recorded twice.
-        part: restores what stands in the payload.
-        find_class: the loaded class of a `module.QualName`.
+        session_id: the session for which the exception is marked as recorded, to avoid a second event.
+        part: restores a value of the payload.
+        find_class: returns the loaded class of a `module.QualName`.
 
     Raises:
-        Unanswerable: its class is not loaded, or cannot be made.
+        Unanswerable: its class is not loaded, or cannot be instantiated.
     """
     error, lack = _remade(told, (), part, find_class)
     try:
@@ -73,7 +73,7 @@ def remake_error(
 def _remade(
     told: Mapping[str, Any], path: tuple[str, ...], part: Part, find_class: Callable[[str], type | None]
 ) -> Remade:
-    """The exception that stands at a path of an `error` event."""
+    """Rebuild the exception at a path of an `error` event: the error itself, or one of its causes."""
     cls = _error_class(told, find_class)
     message = str(told.get("error_message", ""))
     lacks: list[str] = []
@@ -88,7 +88,7 @@ def _remade(
     }
     error = None
     if not held and _has_own_constructor(cls):
-        # It holds nothing of its own, or it was recorded before attributes were: the constructor tells.
+        # It has no recorded attributes, perhaps because the format did not have them: try the constructor.
         error = _construct(cls, args, message)
         if error is None and "error_attributes" not in told:
             lacks.append(
@@ -111,7 +111,7 @@ def _remade(
 
 
 def value_in(told: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-    """What stands at a path of keys in a payload, as recorded; `LACKING` for nothing."""
+    """Return the recorded value at a path of keys in a payload; `LACKING` if there is none."""
     found: Any = told
     for key in path:
         if not isinstance(found, Mapping) or key not in found:
@@ -125,7 +125,7 @@ def _names(held: Any) -> list[str]:
 
 
 def _put(error: BaseException, name: str, value: Any) -> bool:
-    """Put a value where the exception held it: in a member of its class, or among its own attributes."""
+    """Set a member of the exception's class, or an attribute of the exception; return False if that fails."""
     member = find_in_classes(type(error), name)
     try:
         if isinstance(member, MemberDescriptorType | GetSetDescriptorType):
@@ -140,7 +140,7 @@ def _put(error: BaseException, name: str, value: Any) -> bool:
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as trouble:  # noqa: BLE001 - a `__str__` that wants an attribute it does not have
+    except Exception as trouble:  # noqa: BLE001 - its `__str__` may need an attribute that is missing
         return f"<{type(trouble).__name__}>"
 
 
@@ -160,7 +160,7 @@ def _error_class(told: Mapping[str, Any], find_class: Callable[[str], type | Non
 
 
 def _exceptions_named(qualname: str) -> list[type]:
-    """The loaded exception classes of a qualified name, where the record does not name the module."""
+    """Return the loaded exception classes with a qualified name, for events that do not name the module."""
     known: Any = getattr(builtins, qualname, None)
     if isinstance(known, type) and issubclass(known, BaseException):
         return [known]
@@ -181,28 +181,28 @@ def _has_own_constructor(cls: type[BaseException]) -> bool:
 
 
 def _construct(cls: type[BaseException], args: list[Any], message: str) -> BaseException | None:
-    """An exception made by its constructor, None where that does not give the recorded text."""
+    """Call the exception's constructor; return None if it fails or if the text is not the recorded one."""
     try:
         made = cls(*args)
         return made if isinstance(made, cls) and str(made) == message else None
-    except Exception:  # noqa: BLE001 - a constructor that wants other arguments is passed by
+    except Exception:  # noqa: BLE001 - the constructor takes other arguments: `_bare` bypasses it
         return None
 
 
 def _bare(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
-    """An exception made around the constructors that are written in Python."""
+    """Make an exception without running constructors that are written in Python."""
     base: Any = solid_base(cls)
     try:
         bare: BaseException = base.__new__(cls, *args)
         base.__init__(bare, *args)
         bare.args = args
-    except Exception as error:  # noqa: BLE001 - whatever a strange class does, it is named
+    except Exception as error:  # noqa: BLE001 - a class may raise anything; the message names the class
         raise Unanswerable(f"its exception {cls.__qualname__} cannot be made again: {error}") from None
     return bare
 
 
 _MARK = "__agent_trace_error__"
-# Compiled by the first error: importing the package should not pay for it.
+# Compiled at the first error, to keep the import of the package fast.
 _NUMBERS = r"0x[0-9a-fA-F]+|\d+(?:\.\d+)?"
 _QUOTED = r"'[^']*'|\"[^\"]*\""
 _MAX_MESSAGE_CHARS = 4000
@@ -212,22 +212,22 @@ _MAX_CHAIN = 20
 _MAX_MEMBERS = 100
 _MAX_CAUSES = 5
 _NO_MEMBERS = frozenset({"obj", "__weakref__", "__dict__", "__module__"})
-"""Of an AttributeError `obj` is whatever was asked, a whole agent perhaps."""
+"""Members that are not recorded; `obj` of an AttributeError may be a whole agent."""
 _ARGS: Any = BaseException.__dict__["args"]
 
 
 def outcome_of(error: BaseException) -> str:
-    """How a call ended that raised this: `error`, `cancelled` or `interrupted`."""
+    """Return the outcome of a call that raised this exception: `error`, `cancelled` or `interrupted`."""
     if isinstance(error, Exception):
         return "error"
-    # A coroutine that nobody awaits any more is closed by a GeneratorExit; trio calls its own Cancelled.
+    # A coroutine that is no longer awaited is closed by a GeneratorExit; trio's exception is Cancelled.
     if type(error).__name__ in {"CancelledError", "Cancelled", "GeneratorExit"}:
         return "cancelled"
     return "interrupted"
 
 
 def fingerprint(error_type: str, message: str, place: str) -> str:
-    """What errors of one cause have in common: type, message without numbers and quoted parts, and place."""
+    """Return a digest that groups errors by type, place, and message without numbers and quoted parts."""
     from hashlib import blake2b
 
     shape = re.sub(_NUMBERS, "#", re.sub(_QUOTED, "'*'", message))
@@ -235,7 +235,7 @@ def fingerprint(error_type: str, message: str, place: str) -> str:
 
 
 def place_of(error: BaseException) -> str:
-    """The function in which the exception was raised, without a line number."""
+    """Return the qualified name of the function in which the exception was raised."""
     step = error.__traceback__
     place = ""
     while step is not None:
@@ -245,7 +245,7 @@ def place_of(error: BaseException) -> str:
 
 
 def _user_frames(error: BaseException) -> TracebackType | None:
-    """The traceback without the frames of this package that it begins with."""
+    """Return the traceback without the leading frames of this package."""
     step = error.__traceback__
     while step is not None and step.tb_frame.f_globals.get("__name__", "").startswith("Agent.record."):
         step = step.tb_next
@@ -253,7 +253,7 @@ def _user_frames(error: BaseException) -> TracebackType | None:
 
 
 def recorded_id(error: BaseException, pipeline: Pipeline) -> str | None:
-    """The id of the event that this exception object has already, in this session."""
+    """Return the id of the event already recorded for this exception object in this session, or None."""
     mark = _attributes(error).get(_MARK)
     if type(mark) is tuple and len(mark) == 2 and mark[0] == pipeline.session_id:
         return str(mark[1])
@@ -261,7 +261,7 @@ def recorded_id(error: BaseException, pipeline: Pipeline) -> str | None:
 
 
 def _attributes(error: BaseException) -> dict[str, Any]:
-    """The exception's own attributes, past what its class makes of access to them."""
+    """Return the exception's instance attributes, bypassing `__getattribute__` of its class."""
     try:
         found = BaseException.__getattribute__(error, "__dict__")
     except AttributeError:
@@ -270,7 +270,7 @@ def _attributes(error: BaseException) -> dict[str, Any]:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """The exception and those that led to it, the first one first."""
+    """Return the exception and the chain of its causes and contexts, oldest first."""
     chain = [error]
     while len(chain) < _MAX_CHAIN:
         last = chain[-1]
@@ -282,7 +282,7 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _everything(error: BaseException) -> list[BaseException]:
-    """The exception, those that led to it, and those in groups among them; a few more than are shown."""
+    """Return the exception, its chain, and the members of exception groups; stops above `_MAX_MEMBERS`."""
     found: dict[int, BaseException] = {}
     waiting = [error]
     while waiting and len(found) <= _MAX_MEMBERS:
@@ -296,7 +296,7 @@ def _everything(error: BaseException) -> list[BaseException]:
 
 
 def _traceback_of(error: BaseException) -> str:
-    """The traceback as Python prints it; by pieces where an argument may be too large to be printed."""
+    """Return the traceback as Python prints it; assembled here if an argument may be too large to print."""
     import traceback
 
     frames = _user_frames(error)
@@ -336,12 +336,12 @@ def record_error(
     fields: dict[str, Any] | None = None,
     causes: tuple[str, ...] = (),
 ) -> str:
-    """Write the `error` event of an exception and give its id; the id that it has, if it was written before.
+    """Write the `error` event of an exception, unless it was written before, and return the event's id.
 
     Args:
-        message: stands instead of the type and text of the exception.
-        more: values of the kind's own keys.
-        fields: the user's own keys.
+        message: the message of the event; default: type and text of the exception.
+        more: further payload under keys that this kind of event defines.
+        fields: further payload under the user's own keys.
     """
     known = recorded_id(error, pipeline)
     if known is not None:
@@ -361,7 +361,7 @@ def record_error(
     if identity:
         try:
             BaseException.__setattr__(error, _MARK, (pipeline.session_id, identity))
-        except (AttributeError, TypeError):  # a class without attributes: it is written again outside
+        except (AttributeError, TypeError):  # its class has no attributes: outer calls write it again
             pipeline.health.note("an exception could not be marked as recorded")
     return identity
 
@@ -369,11 +369,11 @@ def record_error(
 def _payload_of(
     error: BaseException, text: str, redact: Callable[[str], str], more: dict[str, Any]
 ) -> dict[str, Any]:
-    """What an `error` event says of an exception whose text is `text`."""
+    """Return the payload of the `error` event of an exception whose text is `text`."""
     error_type = type(error).__qualname__
     try:
         trace = _traceback_of(error)
-    except Exception as trouble:  # noqa: BLE001 - formatting runs the stranger's __str__ and __repr__
+    except Exception as trouble:  # noqa: BLE001 - formatting runs the user's __str__ and __repr__
         trace = f"<the traceback could not be made: {type(trouble).__name__}>"
     payload: dict[str, Any] = {
         "error_type": error_type,
@@ -389,10 +389,10 @@ def _payload_of(
 
 
 def _beside_arguments(error: BaseException, most_causes: int) -> dict[str, Any]:
-    """What an exception holds beside its arguments, from which `remake_error` makes it again.
+    """Return what an exception holds in addition to its arguments, so that `remake_error` can rebuild it.
 
-    Under `error_attributes` its own attributes and notes, under `error_members` what its class keeps outside
-    of them (slots, the `filename` of an OSError), under `error_cause` what it was raised from.
+    `error_attributes` has its instance attributes and notes, `error_members` the values that its class keeps
+    elsewhere (slots, the `filename` of an OSError), `error_cause` the exception that it was raised from.
     """
     held: dict[str, Any] = {}
     attributes = {name: value for name, value in _attributes(error).items() if name != _MARK}
@@ -414,7 +414,7 @@ def _beside_arguments(error: BaseException, most_causes: int) -> dict[str, Any]:
 
 
 def _members(error: BaseException) -> dict[str, Any]:
-    """What slots and C members of the exception's classes hold and its arguments do not."""
+    """Return the values of slots and C members of the exception's classes, except its arguments."""
     found: dict[str, Any] = {}
     arguments = _ARGS.__get__(error)
     for cls in mro_of(type(error)):
@@ -433,5 +433,5 @@ def _members(error: BaseException) -> dict[str, Any]:
 
 
 def current_exception() -> BaseException | None:
-    """The exception that is being handled, None if there is none."""
+    """Return the exception that is being handled, or None."""
     return sys.exc_info()[1]

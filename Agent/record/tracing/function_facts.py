@@ -1,7 +1,7 @@
-"""What is known of a traced function before it is called: its parameters, its code, what its events say.
+"""Facts about a traced function that are known before a call: parameters, code, and contents of its events.
 
-`inspect` is slow to import and to answer, so it is asked about what is no plain function alone, and for the
-source where a call is recorded.
+`inspect` is slow to import and to run. It is used only for callables that are not plain functions, and to get
+the source once a call is recorded.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _MOST_MODULES = 500
 _MOST_MODULE_BYTES = 1024 * 1024
 
 _SCRIPT = frozenset({"__main__", "__mp_main__"})
-"""What runs as a script, and what a process that `multiprocessing` started made of it."""
+"""Module names of the script that runs; `multiprocessing` renames it to `__mp_main__` in a child process."""
 _NOT_THE_PROGRAM = tuple(
     os.path.dirname(path) + os.sep  # noqa: PTH120
     for path in (os.__file__, sys.modules["Agent"].__file__)
     if path
 )
-"""Where the standard library is, with what is installed beside it, and this package."""
+"""Folders of the standard library (including installed packages) and of this package."""
 _RECEIVERS = frozenset({"self", "cls", "mcs", "_self", "this"})
 _ACTION_KINDS = frozenset({"agent_action", "learning_update"})
 _LABEL_KEY = {"agent_action": "action_type", "learning_update": "learning_stage", "metric": "metric_name"}
@@ -57,7 +57,7 @@ class Parameters(NamedTuple):
 
 
 def parameters_of(function: Callable[..., Any]) -> Parameters:
-    """The parameters of a function; none where it does not tell them."""
+    """Return the parameters of a function; none if its signature cannot be read."""
     code = _plain_code(function)
     if code is not None:
         named = code.co_argcount + code.co_kwonlyargcount
@@ -75,27 +75,27 @@ def parameters_of(function: Callable[..., Any]) -> Parameters:
 
 
 def is_coroutine(function: Callable[..., Any]) -> bool:
-    """Whether it is an `async def` without a yield, or says that it is like one."""
+    """Whether it is an `async def` without a yield, or is marked as a coroutine function."""
     return bool(_sort(function) & _CO_COROUTINE)
 
 
 def is_generator(function: Callable[..., Any]) -> bool:
-    """Whether calling it gives a generator or an async generator."""
+    """Whether calling it returns a generator or an async generator."""
     return bool(_sort(function) & (_CO_GENERATOR | _CO_ASYNC_GENERATOR))
 
 
 def is_async_generator(function: Callable[..., Any]) -> bool:
-    """Whether calling it gives an async generator."""
+    """Whether calling it returns an async generator."""
     return bool(_sort(function) & _CO_ASYNC_GENERATOR)
 
 
 def _plain_code(function: Callable[..., Any]) -> CodeType | None:
-    """The code of a function that nobody wrapped, marked or gave another signature; None for all others."""
+    """Return the code of a plain function; None if it has attributes, such as a wrapper's or a marker's."""
     return function.__code__ if type(function) is FunctionType and not function.__dict__ else None
 
 
 def _sort(function: Callable[..., Any]) -> int:
-    """The flags that tell what calling the function gives."""
+    """Return code flags that show whether a call returns a coroutine, a generator or an async generator."""
     code = _plain_code(function)
     if code is not None:
         return code.co_flags
@@ -109,7 +109,7 @@ def _sort(function: Callable[..., Any]) -> int:
 
 
 def _importable(module: str) -> str:
-    """The name under which a replay imports the module: a script's own, where it runs as `__main__`."""
+    """Return the name under which a replay imports the module; for `__main__`, the script's own name."""
     if module not in _SCRIPT:
         return module
     script = sys.modules[module]
@@ -122,7 +122,7 @@ def _importable(module: str) -> str:
 class CodeIdentity:
     """Module, qualified name, source and digest of one function.
 
-    Where there is no source (an interactive prompt, a frozen program) the compiled code stands for it.
+    Without source (an interactive prompt, a frozen program), the digest is that of the compiled code.
     """
 
     __slots__ = ("digest", "module", "qualname", "source", "tail", "tail_unchanged")
@@ -144,13 +144,13 @@ class CodeIdentity:
             code.co_code.hex() + repr(code.co_names) if code is not None else self.qualname
         )
         self.digest = code_digest(self.module, self.qualname, told)
-        # What the line of an action ends with, for an agent without state and for one that changed nothing.
+        # The end of an action's line: for an agent without state, and for an agent whose state is unchanged.
         self.tail = b',"code":"%s"' % self.digest.encode()
         self.tail_unchanged = self.tail + b',"state":{"set":{},"unset":[]}'
 
     @undisturbed()
     def tell(self, pipeline: Pipeline) -> None:
-        """Write the `code` event; callers look into `pipeline.codes_told` first, since once is enough."""
+        """Write the `code` event; callers check `pipeline.codes_told` first, so that it is written once."""
         pipeline.codes_told.add(self)
         payload: dict[str, Any] = {"digest": self.digest, "module": self.module, "qualname": self.qualname}
         if self.source is not None:
@@ -163,9 +163,9 @@ class CodeIdentity:
 
 
 def _new_modules(told: set[str]) -> dict[str, str]:
-    """{module: digest} of the program's own modules that are loaded and not in `told`, which gets them.
+    """Return {module: digest} of the program's loaded modules that are not in `told`, and add them to `told`.
 
-    At most 500 at a time: the next call tells of more.
+    At most 500 are returned per call; the next call returns more.
     """
     found: dict[str, str] = {}
     for name in sorted(sys.modules.keys() - told):
@@ -179,7 +179,7 @@ def _new_modules(told: set[str]) -> dict[str, str]:
 
 
 def module_digest(name: str) -> str | None:
-    """The digest of the source file of a loaded module; None for a library's, and where it cannot be read."""
+    """Return the digest of a loaded module's source file; None for a library or an unreadable file."""
     module = sys.modules.get(name)
     path = vars(module).get("__file__") if isinstance(module, ModuleType) else None
     if type(path) is not str or not path.endswith(".py") or path.startswith(_NOT_THE_PROGRAM):
@@ -192,27 +192,27 @@ def module_digest(name: str) -> str | None:
     try:
         with open(path, "rb") as file:
             content = file.read(_MOST_MODULE_BYTES + 1)
-    except OSError:  # it is in an archive, or was removed
+    except OSError:  # the module is in an archive, or its file was removed
         return None
     return digest_bytes(content) if len(content) <= _MOST_MODULE_BYTES else None
 
 
 class FunctionFacts:
-    """What is known of a traced function before it is called.
+    """Facts about a traced function, computed before it is called.
 
     Args:
         function: the undecorated function.
-        kind: the kind of event that a call leaves: agent_action, learning_update or metric.
+        kind: the kind of event that a call writes: agent_action, learning_update or metric.
         label: action type, update type or name of the measurement.
-        attribute: the name under which the target holds it, where that is not the function's own.
-        strict_state: look at the agent's state at entry too; None leaves it to the options.
+        attribute: the name of the target's attribute that holds it, if that differs from the function's name.
+        strict_state: also read the agent's state at entry; None means that the options decide.
     """
 
     head: bytes
-    """How the payload of its events begins, and that of root actions; the first recorded call sets both."""
+    """The beginning of its events' payload; `head_root` is that of root actions. The first call sets both."""
     head_root: bytes
     is_plain: bool
-    """Whether its events may take the short way."""
+    """Whether its events may take the fast path: neither a metric, nor async, nor a generator."""
 
     def __init__(
         self,
@@ -243,39 +243,39 @@ class FunctionFacts:
         self.label_key = _LABEL_KEY[kind]
         self.slot_key = kind, level
         self.is_stepped = False
-        """A generator, whose calls go on step by step."""
+        """Whether it is a generator, whose calls are suspended and resumed."""
         self.is_async = False
-        """A coroutine function: others act while it is open, so its events tell exactly when it began."""
+        """Whether it is a coroutine function: calls may interleave, so its events record their order."""
         self.code: CodeIdentity | None = None
         owner, _, name = function.__qualname__.rpartition(".")
         self.qualname = f"{owner}.{attribute}" if attribute and owner else attribute or function.__qualname__
         self.unit = {"unit": "ms"} if name != self.qualname and kind == "metric" else {}
         self._parameters = parameters_of(function)
         first = next(iter(self._parameters.positional), self._parameters.rest)
-        # A function in a class whose first parameter has another name than `self` may be a method, or what a
-        # staticmethod will hold: the first call tells.
+        # A function in a class whose first parameter is not named like `self` may be a method, or it may be
+        # the function of a staticmethod. The first call decides.
         in_class = owner != "" and not owner.endswith("<locals>")
         named_like_one = first in _RECEIVERS
         self.is_undecided = is_method is None and in_class and first is not None and not named_like_one
         self.treat_as_method(named_like_one if is_method is None else is_method)
 
     def treat_as_method(self, is_method: bool) -> None:
-        """Settle whether the first argument is the target or an argument like the others."""
+        """Set whether the first argument is the target or an ordinary argument."""
         self.is_method = is_method
         positional, rest = self._parameters
         self.names = positional[1:] if is_method else positional
-        # The target may be the first of `*rest` itself.
+        # The first item of `*rest` may be the target.
         self.rest_name = rest if positional or not is_method else None
         self.max_plain_args = len(self.names) + is_method
 
     def target_of(self, args: tuple[Any, ...]) -> object:
-        """The object whose method is called with these arguments; None for a function."""
+        """Return the object whose method is called with these arguments; None for a function."""
         if self.is_undecided:
             self._decide(args)
         return args[0] if self.is_method and args else None
 
     def _decide(self, args: tuple[Any, ...]) -> None:
-        """Treat it as a method if it is called with an object of the class that it was defined in."""
+        """Treat it as a method if its first argument is an object of the class that defines it."""
         owner = self.function.__qualname__.rpartition(".")[0]
         classes = type(args[0]).__mro__ if args else ()
         self.treat_as_method(
@@ -285,13 +285,13 @@ class FunctionFacts:
 
     @undisturbed()
     def identify(self) -> CodeIdentity:
-        """The code of the function, looked up once."""
+        """Return the identity of the function's code, computed once."""
         if self.code is None:
             self.code = CodeIdentity(self.function)
         return self.code
 
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The arguments by name; those of a `*name` parameter stand as a list under `*name`."""
+        """Return the arguments by name; those of a `*name` parameter as a list under the key `*name`."""
         given = args[1:] if self.is_method else args
         if not given:
             return kwargs.copy()

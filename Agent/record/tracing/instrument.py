@@ -16,7 +16,7 @@ _ABSENT = object()
 
 
 class Instrumented:
-    """The changes that `instrument` made; undo them with `undo()` or a `with` block."""
+    """The changes made by `instrument`; undo them with `undo()` or a `with` block."""
 
     def __init__(self, owner: Any) -> None:
         self.owner = owner
@@ -131,7 +131,7 @@ def instrument(
 
 
 def _method(owner: Any, cls: type, name: str) -> Any:
-    """The method of that name as it stands in the class, or in the object itself."""
+    """Return the method of that name as the class or the object stores it, without binding it."""
     from inspect import getattr_static
 
     found = getattr_static(owner, name, None)
@@ -146,12 +146,12 @@ def _method(owner: Any, cls: type, name: str) -> Any:
 
 
 def _traced(owner: Any, cls: type, name: str, found: Any, level: int) -> Any:
-    """The method with a traced call around it, as it is to stand in the owner."""
+    """Return the wrapped method in the form in which the owner stores it."""
     from inspect import unwrap
 
     is_class = isinstance(owner, type)
     function = found.__func__ if isinstance(found, (staticmethod, classmethod)) else found
-    # What stands in the object itself takes no `self`: it is given one here, so that the agent is found.
+    # A function stored in the object itself takes no `self`: add one, so that the call finds its agent.
     is_own = not is_class and name in getattr(owner, "__dict__", {})
     called = _without_self(function) if is_own else function
     is_method = not isinstance(found, staticmethod)

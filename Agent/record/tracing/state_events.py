@@ -1,4 +1,4 @@
-"""State as events: full `state` events, and the `code` and `state` of an agent's outermost action."""
+"""State events: full `state` events, and the `code` and `state` keys of an agent's outermost action."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _OUTSIDE = "/extra/changed"
 _MADE_FROM = (CONTENT, "attributes", "same_as")
 _UNCHANGING = frozenset({str, bytes})
 Forms = Mapping[str, tuple[Collection[str], bytes]]
-"""The attributes of small objects, and their JSON, by field."""
+"""By field, the attribute names of a small object and its JSON."""
 
 
 def emit_state(
@@ -54,13 +54,13 @@ def emit_state(
     obj: object,
     reason: str,
 ) -> None:
-    """Write a full `state` event of an agent; where its own code fails, that is counted and told."""
+    """Write a full `state` event of an agent; if the agent's own code fails, the failure is reported."""
     try:
         if reason == "first" and installed.source_player is None:
             _adopt_held_generators(plain_attributes(obj))
             _adopt_global_generators(type(obj))
         exposed = read_state(obj)
-        # What another agent holds, too, is in that agent's state, and is not encoded here.
+        # An object that another agent held first is encoded in that agent's state, not here.
         adopted = _note_shared(pipeline, binding, tracker, exposed.fields)
         tracker.full(obj, exposed)
     except Exception as error:  # noqa: BLE001 - it is the user's `trace_state`, or a property
@@ -69,7 +69,7 @@ def emit_state(
     if installed.open_reads is not None:
         for name, generator in global_generators(type(obj)).items():
             place = _adopted_at(generator)
-            if place is not None and place.startswith(GLOBALS):  # not one that the program adopted itself
+            if place is not None and place.startswith(GLOBALS):  # not a generator that the program adopted
                 adopted[f"{GLOBALS}{name}"] = place
     held = pipeline.agents.between.objects.of(obj, exposed.fields, _can_be_held, is_first=reason == "first")
     tracker.held = tuple(dict.fromkeys(held.values())) or None
@@ -102,15 +102,15 @@ def emit_state(
 
 
 def _outside_content(pipeline: Pipeline, tracker: StateTracker, obj: object) -> dict[str, str]:
-    """Digests of the agent's own objects that something else than its actions changed, too."""
+    """Return digests of the agent's own objects that were also changed by code other than its actions."""
     names = tracker.written_outside - tracker.borrowed.keys()
     return tracker.content_digests(obj, names, pipeline.capture.reading.hides) if names else {}
 
 
 def _end_content(pipeline: Pipeline, fields: Mapping[str, Any], inner: bytes) -> dict[str, str | None]:
-    """Digests of all that fields with references to objects hold as recording ends; None for unreadable ones.
+    """Return digests of fields that refer to objects, at the end of recording; None for unreadable ones.
 
-    Nothing is restored from these: they tell a run of the program that left another world behind.
+    Nothing is restored from them: they show whether another run ended with different objects.
     """
     if b'"reference":' not in inner:
         return {}
@@ -131,12 +131,12 @@ def emit_outside(
     are_written: bool = False,
     is_ahead: bool = False,
 ) -> None:
-    """Write what anything other than the agent's own actions changed in it since the last one.
+    """Write the changes to an agent since its last action ended, made by other code.
 
     Args:
-        only: the fields to look at; None for all.
-        are_written: these were seen to be written, so that large ones among them are recorded, too.
-        is_ahead: an action of another agent begins.
+        only: the fields to check; None for all.
+        are_written: whether these fields are known to be written, so that large ones are recorded, too.
+        is_ahead: whether the action that begins now is another agent's.
     """
     agents, tracker = pipeline.agents, known.tracker
     if tracker is None:
@@ -175,9 +175,9 @@ def _written_values(
     names: Iterable[str],
     objects: Collection[str],
 ) -> dict[str, Any]:
-    """What fields hold that were written, even if that is what they held when the agent's last action ended.
+    """Return the values of written fields, even those equal to the values at the agent's last action.
 
-    Large fields count if they can be restored, and as long as they do not come to too much.
+    Large fields are included if they can be restored and while the budget `large_bytes_left` lasts.
     """
     tracker, found = known.tracker, dict[str, Any]()
     if tracker is None:
@@ -200,7 +200,7 @@ def _written_values(
 
 
 def _is_restorable(body: bytes, types: Types | None) -> bool:
-    """Whether all values have a codec, or a description with a digest, from which they may be made again."""
+    """Whether every value has a codec, or a description with a key of `_MADE_FROM`, to rebuild it from."""
     lacking = [pointer for pointer, tag in (types or {}).items() if tag in _NO_CODEC]
     value = orjson.loads(b"{" + body + b"}") if lacking else None
     forms = [value_at(value, pointer[len(_OUTSIDE) :]) for pointer in lacking]
@@ -216,10 +216,10 @@ def _is_object(value: object) -> bool:
 
 
 def emit_found(pipeline: Pipeline, binding: AgentBinding, found: Found) -> None:
-    """Write what code outside of actions changed since the last action ended.
+    """Write the changes that code outside of actions made since the last action ended.
 
     Args:
-        binding: the agent that acts next.
+        binding: the agent whose action begins now.
     """
     for known, obj, fields in found.written:
         is_ahead = known.binding is not binding
@@ -231,7 +231,7 @@ def emit_found(pipeline: Pipeline, binding: AgentBinding, found: Found) -> None:
 
 
 def values_of_many(tracker: StateTracker, present: Mapping[str, Any]) -> list[object]:
-    """What others may change of an agent's fields, but for generators, which are looked at apart."""
+    """Return the field values that others may change, without generators, which are checked separately."""
     return [
         value
         for name, value in present.items()
@@ -241,9 +241,9 @@ def values_of_many(tracker: StateTracker, present: Mapping[str, Any]) -> list[ob
 
 
 def emit_gone_states(pipeline: Pipeline) -> None:
-    """Write the last state of each agent that is gone: what it held when it was looked at last.
+    """Write the last known state of each agent that was garbage-collected.
 
-    No surroundings stand in these events: who happens to write them has nothing to do with the agent.
+    These events have no scope, because the call that happens to write them is unrelated to the agent.
     """
     gone = pipeline.agents.gone
     token = current_scope.set(None)
@@ -291,7 +291,7 @@ _OURS = _holders({"": []}, "")
 
 
 def _is_held(values: dict[str, Any], name: str) -> bool:
-    """Whether somebody else still holds a value that can change, so that it may have changed since."""
+    """Whether a mutable value has further references, so that it may have changed after the last check."""
     if type(values[name]) in _UNCHANGING or _holders(values, name) <= _OURS:
         return False
     return _holders(values, name) > _OURS + references_within(values[name])
@@ -300,7 +300,7 @@ def _is_held(values: dict[str, Any], name: str) -> bool:
 def _note_shared(
     pipeline: Pipeline, binding: AgentBinding, tracker: StateTracker, fields: dict[str, Any]
 ) -> dict[str, str]:
-    """Note which generators and objects other agents hold, too; by field, the place of adopted generators."""
+    """Update the tracker's shared objects and generators; return {field: place} of adopted generators."""
     adopted: dict[str, str] = {}
     agent_id = str(binding.agent_id)
     tracker.borrowed.clear()
@@ -331,10 +331,10 @@ def _note_shared(
 
 
 def _adopt_held_generators(fields: dict[str, Any]) -> None:
-    """Have draws recorded from generators that belong to what an agent holds, such as its model.
+    """Record draws from generators that belong to objects in an agent's fields, such as its model.
 
-    Whoever holds the same object draws from them, too, and so may code that is not traced: no agent's
-    state tells where they stand.
+    Other holders of the same object and untraced code may draw from them, too, so that no agent's state
+    determines their position.
     """
     for value in fields.values():
         if not has_own_hash(type(value)) and type(value) not in SCALARS and is_object(value, agent_id_of):
@@ -345,7 +345,7 @@ def _adopt_held_generators(fields: dict[str, Any]) -> None:
 
 
 def _adopt_global_generators(cls: type) -> None:
-    """The same for generators that are global in the module of an agent's class."""
+    """Record draws from generators that are global in the module of an agent's class."""
     for name, generator in global_generators(cls).items():
         from Agent.record.sources.sources import adopt_held
 
@@ -353,7 +353,7 @@ def _adopt_global_generators(cls: type) -> None:
 
 
 def _with_references(fields: dict[str, Any], tracker: StateTracker) -> dict[str, Any]:
-    """The fields; those whose object others change, or held first, say so instead of holding it."""
+    """Replace objects that others change, or that another agent held first, by references."""
     if not tracker.borrowed and not tracker.written_outside:
         return fields
     named = {
@@ -375,12 +375,12 @@ def _write_state(
     hidden: Iterable[str],
     more: Iterable[tuple[bytes, bytes, Types | None]] = (),
 ) -> None:
-    """Write the event.
+    """Write a `state` event.
 
     Args:
         inner: the JSON of the fields without its braces, with its tags in `types`.
-        about: what else it says; what is empty is left out.
-        hidden: names of fields that could not be kept.
+        about: further payload; empty values are left out.
+        hidden: names of fields whose values could not be kept.
         more: further mappings, each with its key, its JSON without braces, and its tags.
     """
     fields = read_json(b"{" + inner + b"}")
@@ -404,7 +404,7 @@ def _class_name(cls: type) -> str:
 
 
 def _places_in_streams(fields: Mapping[str, Any], adopted: Collection[str]) -> dict[str, str]:
-    """Where adopted generators of objects in fields stand, which is no part of the digests of these."""
+    """Return the stream positions of adopted generators in objects; digests of the objects exclude them."""
     if not any("." in name for name in adopted):
         return {}
     from Agent.record.sources.generators import place_in_stream
@@ -421,7 +421,7 @@ def _places_in_streams(fields: Mapping[str, Any], adopted: Collection[str]) -> d
 
 
 def _adopted_at(generator: object) -> str | None:
-    """What tells an adopted generator from others, None for one that is not."""
+    """Return the place that identifies an adopted generator; None if it is not adopted."""
     from Agent.record.sources.sources import adoption_of
 
     adopted = adoption_of(generator)
@@ -435,10 +435,10 @@ def changes_tail(
     code: CodeIdentity,
     present: Mapping[str, Any] | None = None,
 ) -> tuple[bytes, Types | None]:
-    """The bytes `,"code":...,"state":{...}` of an action that ends, and the tags of the changed values.
+    """Return the bytes `,"code":...,"state":{...}` of an action that ends, and the tags of changed values.
 
     Args:
-        present: the fields as they are, if the agent was asked for them already.
+        present: the current fields, if they were read already.
     """
     changed, gone = tracker.changes(obj, present=present)
     forms = tracker.forms
@@ -447,7 +447,7 @@ def changes_tail(
     if tracker.heavy and tracker.actions <= pipeline.options.probes:
         tracker.probe(obj, pipeline.capture.reading.hides)
     elif tracker.probed:
-        tracker.probed = {}  # nobody looks at its objects any more
+        tracker.probed = {}  # the number of probed actions is reached
     if tracker.failure is not None:
         pipeline.health.trouble("reading the state of an agent", tracker.failure)
         tracker.failure = None
@@ -466,10 +466,10 @@ def tail_of_changes(
     gone: list[str],
     forms: Forms | None = None,
 ) -> tuple[bytes, Types | None]:
-    """The same of fields that are known to have changed, or to be gone.
+    """Return the same bytes and tags for fields that are known to have changed, or to be gone.
 
     Args:
-        forms: what the look that found them has encoded already.
+        forms: objects among them that the comparison has already encoded.
     """
     raw = pipeline.capture.judge.value(changed) if not forms else None
     if raw is not None and pipeline.capture.judge.clean(raw):
@@ -486,7 +486,7 @@ def tail_of_changes(
 
 
 def _encoded(pipeline: Pipeline, changed: dict[str, Any], forms: Forms) -> tuple[bytes, Types] | None:
-    """The inner JSON of the fields, those in `forms` as they are there; None where one may hold a secret."""
+    """Return the inner JSON of the fields, reusing `forms`; None if one is not plain or may hold a secret."""
     capture = pipeline.capture
     if not capture.redactor.keys_pass(changed):
         return None
@@ -511,12 +511,12 @@ def _names(pipeline: Pipeline, names: list[str]) -> bytes:
 
 
 def _below(pointer: str, types: Types | None) -> Types:
-    """The tags under a pointer, as seen from there."""
+    """Return the tags below a pointer, with pointers relative to it."""
     return {known[len(pointer) :]: tag for known, tag in (types or {}).items() if known.startswith(pointer)}
 
 
 def _fields_without_codec(fields: Any, types: Types | None) -> tuple[set[str], set[str]]:
-    """The names of fields that cannot be restored, and of those among them that cannot be seen."""
+    """Return the names of fields that cannot be restored, and the subset whose content is not visible."""
     opaque, unseen = set(), set()
     for pointer, tag in (types or {}).items():
         if tag not in _NO_CODEC or not pointer.startswith(f"{_FIELDS}/"):
@@ -534,7 +534,7 @@ _NO_CODEC = frozenset({"opaque", "truncated"})
 
 
 def emit_last_states(pipeline: Pipeline) -> None:
-    """Write the full state of each agent that is still there, and of those that went: recording ends."""
+    """Write the final state of every agent, living or garbage-collected, at the end of recording."""
     emit_gone_states(pipeline)
     for known, obj in pipeline.agents.living():
         if known.tracker is not None:

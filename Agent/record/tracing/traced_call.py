@@ -1,9 +1,8 @@
 """One traced call while it is open, from its arguments to its event.
 
-`decorators.py` says when there is one.
-
-At entry the arguments become bytes, before the body can change them; at exit the result, the duration and,
-for the outermost action of an agent, the code that ran and what it changed of its state.
+`decorators.py` opens it. At entry the arguments are encoded, before the body can change them. At exit the
+result and the duration are added; the outermost action of an agent also has the digest of the code that ran
+and the state changes.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ if TYPE_CHECKING:
     from Agent.record.tracing.function_facts import CodeIdentity, FunctionFacts
 
 MOST_TURNS = 4_096
-"""An async call that goes on more often tells the first of its turns alone."""
+"""An async call that resumes more often records only this many turns."""
 
 
 class Call:
@@ -65,7 +64,7 @@ class Call:
         "turns", "types",
     )  # fmt: skip
     turns: list[int]
-    """Of an async call: when it began and went on, in the order of what such calls of the process did."""
+    """Numbers of an async call's begin and resumptions, in the order of all such turns in the process."""
 
     _learn_secrets = staticmethod(learn_secrets)
 
@@ -89,8 +88,8 @@ class Call:
             binding = pipeline.binding(None, None, spec.kind, spec.category)
         self.binding: AgentBinding = binding
         self.tracker: StateTracker | None = None
-        # `root`: no action is open at all. `is_entry`: none of this agent is open. Code and state go on
-        # entries, so that one agent can be replayed alone although another agent's action encloses it.
+        # `root`: no action is open at all. `is_entry`: no action of this agent is open. Entries record code
+        # and state, so that one agent can be replayed alone even if another agent's action encloses it.
         self.root = spec.is_action and (scope is None or not scope.actions)
         self.is_entry = spec.is_action and (scope is None or binding not in scope.actions)
         self.is_probed = self.root and pipeline.agents.probe.left > 0 and pipeline.agents.probe.begins()
@@ -101,12 +100,12 @@ class Call:
             self._look_at_held(None if self.tracker is None else self.tracker.held)
         self.types: Types | None = None
         self.changeable: tuple[dict[str, Any], bytes | None, tuple[Any, ...]] | None = None
-        """Arguments that the body may change in place, where a replay may answer it; if plain, as JSON, and
-        the objects in them."""
+        """For calls that a replay may answer and whose arguments the body may change in place: the arguments,
+        their JSON if they are plain, and the objects in them."""
         found: list[str] | None = None
         if spec.capture_args:
             arguments = spec.arguments(args, kwargs)
-            # Before they are encoded, so that a change by another thread meanwhile is noticed.
+            # Taken before encoding, so that a change by another thread during it is noticed.
             kept = held(arguments) if self.is_entry and not self.root else None
             raw = pipeline.capture.judge.value(arguments) if arguments else b"{}"
             if raw is not None:
@@ -135,7 +134,7 @@ class Call:
         self.started_ns = pipeline.monotonic_ns()
 
     def _careful_arguments(self, arguments: dict[str, Any]) -> list[str]:
-        """Encode arguments that are not plain; the secrets recognised among them by name."""
+        """Encode arguments that are not plain; return the secrets among them, recognised by name."""
         found: list[str] = []
         body, self.types = self.pipeline.capture.body({"args": arguments}, found=found)
         self.args_body = body + b","
@@ -155,11 +154,11 @@ class Call:
         actions, strict = tracker.actions, self.spec.strict_state
         is_due = actions % pipeline.options.state_period == 0
         if not actions & (actions - 1) and tracker.heavy and self.root and actions:
-            # Full states after 1, 2, 4, 8 ... actions, too, find a difference in a large field sooner.
+            # Additional full states after 1, 2, 4, 8, ... actions find a difference in a large field sooner.
             is_large = tracker.holds_large(target) if pipeline.options.entry_looks else tracker.is_due
             is_due = is_due or is_large
         tracker.is_due = False
-        # Also before a periodic full state: it would otherwise show writes that no event explains.
+        # Also done before a periodic full state, which would otherwise contain writes that no event explains.
         if actions and (pipeline.options.strict_state if strict is None else strict):
             emit_outside(pipeline, known, target)
         elif actions and self.root:
@@ -180,7 +179,7 @@ class Call:
         self._look_between()
 
     def _look_between(self) -> None:
-        """Tell what code outside of actions changed in what agents hold."""
+        """Record what code outside of actions changed in objects that agents hold."""
         between = self.pipeline.agents.between
         is_alone = between.lock.acquire(timeout=LOOK_S)
         try:
@@ -213,13 +212,13 @@ class Call:
             self.pipeline.watcher.action_ended(self, event_id, error)
 
     def _with_result(self, body: bytes, result: object) -> bytes:
-        """The body with a result that is not plain."""
+        """Append a result that is not plain to the body."""
         whole, types = self.pipeline.capture.body({"result": result})
         self.types = _tags(self.types, types)
         return body + whole + b","
 
     def fail(self, error: BaseException) -> None:
-        """The body raised: write the error once, the event, and the whole state."""
+        """The body raised: write the error once, the event, and the full state."""
         duration_ns = self.pipeline.monotonic_ns() - self.started_ns
         try:
             outcome = outcome_of(error)
@@ -241,8 +240,8 @@ class Call:
             self.leave(None, error)
 
     def _args_and_changes(self, result: object) -> bytes:
-        """The arguments as they came in, and those that the body changed in place."""
-        assert self.changeable is not None  # noqa: S101 - asked before, for the type checker
+        """Return the arguments as they were at entry, followed by those that the body changed in place."""
+        assert self.changeable is not None  # noqa: S101 - the caller checked it; for the type checker
         capture, (arguments, plain, kept) = self.pipeline.capture, self.changeable
         if plain is not None:
             is_same = still_holds(arguments, kept) or capture.judge.value(arguments) == plain
@@ -271,11 +270,11 @@ class Call:
             self._note_other_context()
 
     def _note_other_context(self) -> None:
-        """Count a span that was closed in another context than opened in, as a loop does at its end."""
+        """Count a span closed in another context than the one it was opened in, as at an event loop's end."""
         self.pipeline.health.note("a span was closed in another context")
 
     def _emit(self, body: bytes, duration_ns: int) -> str:
-        """Write the event; `body` is the arguments and the result, each with a comma behind it. Its id."""
+        """Write the event and return its id; in `body`, arguments and result are each followed by a comma."""
         spec, pipeline, types = self.spec, self.pipeline, self.types
         if self.held is not None:
             held, self.held = self.held, None
@@ -285,7 +284,7 @@ class Call:
             read, read_types = self.reads.body(pipeline.capture)
             body += read
             types = _tags(types, read_types)
-        # Arguments and result were encoded without a search of their texts; one sweep does it for both.
+        # Arguments and result were encoded without searching their texts for secrets; one pass does both.
         if body and not pipeline.capture.judge.clean(body):
             looked_at, types = pipeline.redactor.payload(body[:-1], types, "/extra")
             body = looked_at + b","
@@ -298,7 +297,7 @@ class Call:
             if self.is_probed:
                 values: Iterable[object] = ()
                 if self.tracker is not None:
-                    # An agent is asked for its state once; where that fails, again, so that the end tells it.
+                    # The state is read once. If that fails, `changes_tail` reads it again and reports why.
                     present = self.tracker.present(self.target) or None
                     values = values_of_many(self.tracker, present or {})
                 for changed in pipeline.agents.probe.ended(values):
@@ -316,19 +315,19 @@ class Call:
         return self._write(body, types, tail, duration_ns)
 
     def _state_tail(self, code: CodeIdentity) -> bytes | tuple[bytes, Types]:
-        """What the line of an entry ends with, and the tags of changed values if there are any."""
-        assert self.tracker is not None  # noqa: S101 - asked before, for the type checker
+        """Return the end of an entry action's line, with the tags of changed values if there are any."""
+        assert self.tracker is not None  # noqa: S101 - the caller checked it; for the type checker
         tail, types = changes_tail(self.pipeline, self.tracker, self.target, code)
         return (tail, types) if types else tail
 
     def _changed_tail(self, code: CodeIdentity, changed: dict[str, Any]) -> bytes | tuple[bytes, Types]:
-        """The same where it is known what changed."""
+        """Return the same as `_state_tail`, for changes that are already known."""
         assert self.tracker is not None  # noqa: S101 - as above
         tail, types = tail_of_changes(self.pipeline, self.tracker, self.target, code, changed, [])
         return (tail, types) if types else tail
 
     def _write(self, body: bytes, types: Types | None, tail: bytes, duration_ns: int) -> str:
-        """Write the event whose body is complete but for its duration."""
+        """Write an event whose body is complete except for the duration."""
         spec, pipeline = self.spec, self.pipeline
         duration_ms = duration_ns / 1e6
         slot = self.binding.slots.get(spec.slot_key) or self.binding.slot(*spec.slot_key)
@@ -343,7 +342,7 @@ class Call:
         return pipeline.emit(slot, spec.label, body=whole, types=types, span_id=self.span_id, tail=tail)
 
     def resumed(self) -> None:
-        """The body of an async call goes on behind an `await`."""
+        """The body of an async call resumes after an `await`."""
         if len(self.turns) < MOST_TURNS:
             self.turns.append(self.pipeline.turns.next())
 
@@ -358,7 +357,7 @@ if native is not None:
 
 
 def _task_number() -> int:
-    """Tells the task of asyncio that runs from others of the process; 0 outside of any."""
+    """Return a number that identifies the running asyncio task in this process; 0 outside of tasks."""
     asyncio = sys.modules.get("asyncio")
     try:
         task = None if asyncio is None else asyncio.current_task()
@@ -381,7 +380,7 @@ def _tags(types: Types | None, more: Types | None) -> Types | None:
 
 
 class SteppedCall(Call):
-    """The call, open until the generator ends: `yielded` counts its items, which are not kept themselves."""
+    """A call that is open until its generator ends; `yielded` counts the items, which are not recorded."""
 
     __slots__ = ("active_ns", "outer", "resumed_ns", "scope", "yielded")
 
@@ -396,13 +395,13 @@ class SteppedCall(Call):
         self.resumed_ns = self.started_ns
 
     def suspend(self, _item: Any) -> None:
-        """An item was yielded: what the consumer does now is not done in this span."""
+        """An item was yielded: leave the span while the consumer runs."""
         self.yielded += 1
         self.active_ns += self.pipeline.monotonic_ns() - self.resumed_ns
         self._leave_scope()
 
     def resume(self) -> None:
-        """The body runs on, in its own span, at the step of the simulation that it is now."""
+        """The body resumes: enter its span again, with the current tick of the simulation."""
         self.resumed_ns = self.pipeline.monotonic_ns()
         scope, around = self.scope, current_scope.get()
         if around is not None and around.tick is not None and scope is not None and around.tick != scope.tick:
@@ -423,7 +422,7 @@ class SteppedCall(Call):
         self._finish(body, result)
 
     def close(self) -> None:
-        """It was closed, or nobody wanted the rest: write the event."""
+        """The generator was closed or abandoned before its end: write the event."""
         self._finish(b'"outcome":"closed",', None)
 
     def fail(self, error: BaseException) -> None:
@@ -445,7 +444,7 @@ class SteppedCall(Call):
             self.leave(result, None)
 
     def _is_late(self) -> bool:
-        """Whether the recording in which it began has ended, so that its end has no place to stand."""
+        """Whether the recording in which it began has ended, so that its event cannot be written."""
         self.active_ns += self.pipeline.monotonic_ns() - self.resumed_ns
         if not self.pipeline.closed:
             return False
@@ -454,7 +453,7 @@ class SteppedCall(Call):
         return True
 
     def _emit(self, body: bytes, duration_ns: int) -> str:
-        """Write the event where the generator began, whoever consumed the last of it."""
+        """Write the event in the scope where the generator began, not in that of its last consumer."""
         counted = b'%s"yielded":%d,"active_ms":%.6g,' % (body, self.yielded, self.active_ns / 1e6)
         token = current_scope.set(self.outer)
         try:
