@@ -1,10 +1,10 @@
-"""The trace tree: from finished bytes to files and back to events; the only package that knows names on disk.
+"""The trace tree: writes encoded lines to files and reads events back; no other package knows the file names.
 
 - `layout` makes and parses every path; `default_root` is the trace root in use.
-- `undisturbed` lets signals wait.
-- `files`: what one file holds: lines, segments, claims, `session.json`.
-- `write`, in the order of a line's way: `sink`, `writer`, `segment_writer`; beside it `mirror`, `artifacts`,
-  the `crash_board` and the `chain` of digests.
-- `read`: `reader` merges files into one order, `follower` reads on, `losses` has the account.
-- `retention`: what is removed, and what still needs it.
+- `undisturbed` defers the signals of timers.
+- `files`: the contents of one file: lines, segments, claims, `session.json`.
+- `write`: a line passes through `sink`, `writer` and `segment_writer`; also `mirror`, `artifacts`,
+  `crash_board` and the `chain` of digests.
+- `read`: `reader` merges files into one order, `follower` reads new lines, `losses` counts lost events.
+- `retention` decides which segments and sessions to remove.
 """

@@ -1,11 +1,11 @@
-"""Which trace root is meant where nobody names one: `config/` says so, since it alone reads settings."""
+"""The default trace root. `config/` sets it, because no other package reads settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-# Only named here: it is a twentieth of what importing the package costs.
+# Needed for annotations only: importing pathlib takes 5% of the package's import time.
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -17,13 +17,13 @@ def _here() -> Path:
 
 
 find: Callable[[], Path] = _here
-"""Set once, by `config/first_event.py`."""
+"""Returns the default root; `config/first_event.py` sets it once."""
 
 
 def default_root() -> Path:
-    """The configured trace root, `./trace` where nothing is configured.
+    """Return the configured trace root, or `./trace` if none is configured.
 
     Raises:
-        ConfigurationError: a configuration file or variable says something that cannot be.
+        ConfigurationError: a configuration file or variable has an invalid value.
     """
     return find()

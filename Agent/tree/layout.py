@@ -1,6 +1,6 @@
-"""Where everything lies on disk: the one place that makes and parses file names.
+"""The layout of the trace tree on disk: the only module that builds and parses file names.
 
-Writers go on to `segment` and `writer`; readers go on to `lines` and `reader`.
+For writing see `segment` and `writer`, for reading `lines` and `reader`.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from Agent.errors import SessionNotFound
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 NO_LINK: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
-"""The errors by which a file system says that it makes no hard link, or not this one."""
+"""Errors of a file system that does not support hard links, or refuses this one."""
 NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
-"""Opens no link; 0 where the system has no such flag."""
+"""Makes `open` refuse symbolic links; 0 on systems without this flag."""
 NO_FILE: Final = frozenset({errno.ENOENT, errno.EINVAL, errno.ELOOP, errno.ENXIO})
-"""What `open_file` answers where there is no plain file: none, a link, a directory, a pipe, a socket."""
+"""Errors of `open_file` if the path is not a regular file: missing, a link, a directory, a pipe, a socket."""
 NO_DIRECTORY: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
-"""What listing a directory answers where there is none: nothing, a file, a link to nothing or to itself."""
+"""Errors of listing a path that is not a directory: missing, a file, a dangling link, a loop of links."""
 NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW
-"""Makes a file that must not exist yet."""
+"""Flags that create a file and fail if it exists."""
 
 CATEGORY_FILES: Final = {
     "learning": "learning",
@@ -41,7 +41,7 @@ CATEGORY_FILES: Final = {
     "system": "system",
     "errors": "errors",
 }
-"""Category to the stem of its session file, for events of no single agent; any other goes to `events`."""
+"""Category to the stem of its session file, for events without an agent; other categories go to `events`."""
 
 MIRROR_FILES: Final = {
     "agents": "agents/agents.log",
@@ -54,20 +54,20 @@ MIRROR_FILES: Final = {
     "system.text": "system/system.log",
     "errors.text": "errors/errors.log",
 }
-"""Category to its rolling mirror under the root; the two `.text` ones are twins for people."""
+"""Category to its rolling mirror under the root; the two `.text` entries hold the same events as text."""
 
 RUN_CATEGORY: Final = "runs/"
-"""How the category of a stream begins that is one run's; the run's id follows."""
+"""Prefix of the category of a run's stream; the run's id follows."""
 
 LAST: Final = "last"
-"""The newest session that a program recorded, on a command line."""
+"""Command line name of the newest session that a program recorded."""
 
 LAST_FORK: Final = "last-fork"
-"""The newest session that `fork` or `resume` made."""
+"""Command line name of the newest session that `fork` or `resume` created."""
 
 FORKED: Final = "forked_from"
 RESUMED: Final = "resumed_from"
-"""Keys of `session.json` that hold what a forked or resumed run was made from."""
+"""Keys of `session.json` that hold the origin of a forked or resumed run."""
 
 _SESSION_PREFIX = "session_"
 _SURROGATE = re.compile("[\udc80-\udcff]")
@@ -100,7 +100,7 @@ JSON lines, except `system/system.log` and `errors/errors.log`, which show the s
 
 
 class FileName(NamedTuple):
-    """What the name of a log file says: whose it is, which further writer made it, which segment it is."""
+    """The parts of a log file's name: stem, id of a further writer, segment number (None in a live file)."""
 
     stem: str
     writer: str | None
@@ -116,10 +116,10 @@ class SessionRef(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def safe_name(agent_id: str) -> str:
-    """The one file stem of an agent: its id where that is harmless, else a readable part, `~` and a hash.
+    """Return the file stem of an agent: its id if that is a safe name, else a readable part, `~` and a hash.
 
-    Never empty, never holds `@`, never ends in `.digits`, at most 117 bytes of ASCII, and two different ids
-    never share a name, not even on a file system that ignores case.
+    The stem has 1 to 117 bytes of ASCII, contains no `@` and does not end in `.digits`. Two different ids
+    never share a stem, not even on a file system that ignores case.
     """
     if _is_plain(agent_id):
         return agent_id
@@ -127,7 +127,7 @@ def safe_name(agent_id: str) -> str:
 
     digest = hashlib.blake2b(agent_id.encode("utf-8", "surrogatepass"), digest_size=10).digest()
     readable = _UNSAFE_RUN.sub("_", agent_id).lstrip(".-")[:100].rstrip(".")
-    # a device name stays one whatever follows its first dot, so that part is broken up
+    # Windows ignores what follows the first dot of a device name, so the name itself has to change
     if _is_device(readable):
         readable = "_" + readable[:99]
     return f"{readable or 'agent'}~{b32encode(digest).decode().lower()}"
@@ -147,7 +147,7 @@ def _is_device(name: str) -> bool:
 
 
 def parse_file_name(name: str) -> FileName | None:
-    """What `<stem>[@writer][.n].log` (`.jsonl`) says, or None for a name that is no log file of a session."""
+    """Parse `<stem>[@writer][.n].log` (or `.jsonl`); None if the name is not that of a session's log file."""
     found = _FILE_NAME.fullmatch(name)
     if found is None:
         return None
@@ -156,122 +156,122 @@ def parse_file_name(name: str) -> FileName | None:
 
 
 def segment_order(name: FileName) -> tuple[str, str, float]:
-    """Sort key that keeps a writer's segments together, oldest first and the live file last."""
+    """Return a sort key that keeps a writer's segments together, oldest first and the live file last."""
     return (name.stem, name.writer or "", float("inf") if name.segment is None else name.segment)
 
 
 def agents_dir(session: Path) -> Path:
-    """Where the agents' files of a session lie."""
+    """Directory of a session's agent files."""
     return session / "agents"
 
 
 def runs_dir(session: Path) -> Path:
-    """Where the runs of a session lie."""
+    """Directory of a session's runs."""
     return session / "runs"
 
 
 def run_dir(session: Path, run_id: str) -> Path:
-    """Where the events, artifacts, checkpoints and replays of one run lie."""
+    """Directory of one run: its events, artifacts, checkpoints and replays."""
     return runs_dir(session) / safe_name(run_id)
 
 
 def claims_dir(session: Path) -> Path:
-    """Where the writers of a session leave their claims."""
+    """Directory of the writers' claims."""
     return session / ".state" / "writers"
 
 
 def boards_dir(session: Path) -> Path:
-    """Where the boards of the writers lie while their sessions are open."""
+    """Directory of the writers' crash boards, which exist while the session is open."""
     return session / ".state" / "board"
 
 
 def chains_dir(session: Path) -> Path:
-    """Where the writers of a session leave the digests of what they wrote."""
+    """Directory of the digests that the writers keep of their lines."""
     return session / ".state" / "chain"
 
 
 def chain_file(session: Path, writer: str) -> Path:
-    """The digests of one writer's blocks of lines."""
+    """File with the digests of one writer's blocks of lines."""
     return chains_dir(session) / f"{writer}.jsonl"
 
 
 def cursors_dir(session: Path) -> Path:
-    """Where those who send a session elsewhere leave how far they are."""
+    """Directory of the positions of exporters that send the session elsewhere."""
     return session / ".state" / "cursors"
 
 
 def recovered_file(session: Path) -> Path:
-    """What was found out about a crashed session when it was recovered."""
+    """File with the findings of the recovery of a crashed session."""
     return session / ".state" / "recovered.json"
 
 
 def retired_file(session: Path) -> Path:
-    """The account of what retention removed."""
+    """File with the list of what retention removed."""
     return session / ".state" / "retired.json"
 
 
 def retention_lock_file(session: Path) -> Path:
-    """What the one process that removes segments of a session has locked while it does."""
+    """Lock of the process that removes segments of a session."""
     return session / ".state" / "retention.lock"
 
 
 def retention_pass_file(session: Path) -> Path:
-    """What the one process that finds out which segments of a session have to go has locked."""
+    """Lock of the process that runs a retention pass over a session."""
     return session / ".state" / "retention.pass"
 
 
 def reading_lock_file(session: Path) -> Path:
-    """What those have locked, together, who read a session's segments by name."""
+    """Shared lock of the readers that open a session's segments by name."""
     return session / ".state" / "reading.lock"
 
 
 def programs_dir(root: Path) -> Path:
-    """Where processes agree on a session that were started before there was one."""
+    """Directory in which processes that were started before a session existed agree on one."""
     return root / ".programs"
 
 
 def session_id_of(session: Path) -> str:
-    """The id of the session in a directory, as its name has it."""
+    """Return the session id in the name of a session's directory."""
     return session.name.removeprefix(_SESSION_PREFIX)
 
 
 def session_file(session: Path) -> Path:
-    """The description of a session."""
+    """File with the description of a session."""
     return session / "session.json"
 
 
 def summary_file(session: Path) -> Path:
-    """The cached summary of a session."""
+    """File with the cached summary of a session."""
     return session / "trace_summary.json"
 
 
 def category_file(category: str) -> str:
-    """The stem of the session file that holds a category's events of no single agent."""
+    """Return the stem of the session file for a category's events without an agent."""
     return CATEGORY_FILES.get(category, "events")
 
 
 def agent_files(session: Path, agent_id: str) -> list[Path]:
-    """All files of one agent, each writer's segments in order, the live one last; empty if it has none."""
+    """Return all files of one agent, each writer's segments in order, the live file last."""
     return stem_files(agents_dir(session), safe_name(agent_id))
 
 
 def category_files(session: Path, category: str) -> list[Path]:
-    """All files of one category's events of no single agent, in order."""
+    """Return all session files of one category, in order."""
     return stem_files(session, category_file(category))
 
 
 def stem_files(directory: Path, stem: str, suffix: str = ".log") -> list[Path]:
-    """All files of one stem in one directory, in order."""
+    """Return all files with one stem in a directory, in order."""
     return [directory / name for name, parsed in _log_files(directory, stem, suffix) if parsed.stem == stem]
 
 
 def run_files(session: Path, run_id: str) -> list[Path]:
-    """The files that hold a run's own events: `events.jsonl`, and those of further writers."""
+    """Return the files of a run's own events: `events.jsonl`, its segments, and those of further writers."""
     return stem_files(run_dir(session, run_id), "events", ".jsonl")
 
 
 def run_ids(session: Path) -> list[str]:
-    """The ids of a session's explicit runs, oldest first where they are UUIDs of version 7."""
+    """Return the ids of a session's runs, without the root run; sorted, so UUIDs of version 7 by age."""
     return [
         run.name
         for run in run_dirs(session)
@@ -280,25 +280,25 @@ def run_ids(session: Path) -> list[str]:
 
 
 def run_dirs(session: Path) -> list[Path]:
-    """The directories of a session's runs by name, those without events included; links not followed."""
+    """Return the directories of a session's runs by name, even without events; links are skipped."""
     runs = runs_dir(session)
     return [runs / name for name in sorted(each.name for each in _below(runs) if _is_plain_directory(each))]
 
 
 def tree_files(session: Path) -> list[Path]:
-    """Every file of a session's events, in order: the session's own, the agents', the runs'."""
+    """Return every event file of a session, in order: the session's own, the agents', the runs'."""
     return log_files(session) + [file for name in run_ids(session) for file in run_files(session, name)]
 
 
 def log_files(session: Path) -> list[Path]:
-    """Every log file of a session, in order: the session's own first, then the agents'."""
+    """Return the log files of a session, in order: the session's own, then the agents'."""
     own = [session / name for name, parsed in _log_files(session) if parsed.stem in CATEGORY_FILES.values()]
     agents = agents_dir(session)
     return own + [agents / name for name, _ in _log_files(agents)]
 
 
 def tree_entries(session: Path) -> Iterator[os.DirEntry[str]]:
-    """The files of `tree_files` in no order and one at a time, since a list of them takes 1 KB for each."""
+    """Yield the files of `tree_files` unordered and one at a time: a list would take 1 KB per file."""
     yield from _entries(session, ".log", frozenset(CATEGORY_FILES.values()))
     yield from _entries(agents_dir(session), ".log")
     for name in run_ids(session):
@@ -315,7 +315,7 @@ def _entries(directory: Path, suffix: str, stems: frozenset[str] | None = None) 
 
 
 def is_tree_file(session: Path, path: Path) -> bool:
-    """Whether a path is, by its place and name, one of those that `tree_files` lists."""
+    """Return whether a path has the place and name of a file in `tree_files`."""
     parsed = parse_file_name(path.name)
     if parsed is None:
         return False
@@ -328,8 +328,8 @@ def is_tree_file(session: Path, path: Path) -> bool:
 
 def _log_files(directory: Path, prefix: str = "", suffix: str = ".log") -> list[tuple[str, FileName]]:
     names: set[str] = set()
-    # Twice, since one look can miss a file that gets its number just then: under the old name it was looked
-    # for too late, under the new one too early.
+    # List twice: a single scan can miss a file that is renamed while it runs, because it can pass the new
+    # name before the rename and the old name after it.
     for _ in range(2):
         names.update(
             entry.name
@@ -341,16 +341,16 @@ def _log_files(directory: Path, prefix: str = "", suffix: str = ".log") -> list[
 
 
 def inode_at(path: Path) -> tuple[int, int] | None:
-    """Device and inode of what stands under a name, links not followed; None where nothing does."""
+    """Return device and inode of a path without following links; None if it is missing."""
     try:
         status = path.lstat()
     except OSError:
-        return None  # gone: equal to no other
+        return None  # missing: differs from every known inode
     return status.st_dev, status.st_ino
 
 
 def open_file(path: Path) -> tuple[int, os.stat_result]:
-    """Open a plain file for reading, never through a link, never waiting for a pipe; else OSError."""
+    """Open a regular file for reading; OSError for links and others. Does not block on a pipe."""
     fd = os.open(path, os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
     try:
         status = os.fstat(fd)
@@ -364,16 +364,16 @@ def open_file(path: Path) -> tuple[int, os.stat_result]:
 
 
 def read_file(path: Path) -> bytes:
-    """All bytes of a plain file; OSError as `open_file`."""
+    """Return all bytes of a regular file; OSError as in `open_file`."""
     with os.fdopen(open_file(path)[0], "rb") as file:
         return file.read()
 
 
 def scan(directory: Path) -> Iterator[os.DirEntry[str]]:
-    """The entries of a directory in no order; none where there is no such directory.
+    """Yield the entries of a directory, unordered; nothing if it does not exist.
 
-    Everything in the tree is listed here. A name that is not UTF-8 is none of the tree's: no line, no query
-    and no report could hold it. `passed_over` names what is left out.
+    All listings of the tree use this function. Names that are not UTF-8 are skipped, because no line, query
+    or report could contain them. `passed_over` lists what is skipped.
     """
     try:
         with os.scandir(directory) as entries:
@@ -384,21 +384,21 @@ def scan(directory: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _below(directory: Path) -> Iterator[os.DirEntry[str]]:
-    """Those of a directory in a session; none of a link to one above it, whose files would count twice."""
+    """Like `scan`, but nothing for a link to a directory above, whose files would count twice."""
     return iter(()) if leads_above(directory) else scan(directory)
 
 
 def leads_above(path: Path) -> bool:
-    """Whether a path is a link to a directory that it lies in itself."""
+    """Return whether a path is a link to one of the directories above it."""
     if not path.is_symlink():
         return False
-    # unlike `Path.resolve` it answers for a loop of links as well
+    # unlike `Path.resolve`, it does not fail on a loop of links
     real = os.path.realpath
     return Path(real(path.parent)).is_relative_to(real(path))
 
 
 def is_text(name: str) -> bool:
-    """Whether a name is UTF-8; Python has bytes that are none as lone surrogates."""
+    """Return whether a name is UTF-8; Python decodes other bytes to lone surrogates."""
     return name.isascii() or not _SURROGATE.search(name)
 
 
@@ -407,16 +407,16 @@ def _is_plain_directory(entry: os.DirEntry[str]) -> bool:
 
 
 def shown_name(name: str) -> str:
-    """A name as text, the bytes that are none as escapes."""
+    """Return a name as text, with bytes that are not UTF-8 as escapes."""
     return name if is_text(name) else os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def passed_over(directory: Path, *, below: bool = True) -> Iterator[tuple[Path, str]]:
-    """What stands in a directory and is none of the tree's, each with the reason; links not followed.
+    """Yield the entries that readers of the tree skip, each with the reason; links are not followed.
 
     Args:
         directory: a session, or the trace root.
-        below: look into the directories in it, too.
+        below: whether to search subdirectories.
     """
     waiting = [directory]
     while waiting:
@@ -454,7 +454,7 @@ def _is_loop(path: Path) -> bool:
 
 
 def files_below(directory: Path) -> list[Path]:
-    """Every plain file below a directory by name, links not followed."""
+    """Return every regular file below a directory by name; links are not followed."""
     found, waiting = [], [directory]
     while waiting:
         place = waiting.pop()
@@ -467,7 +467,7 @@ def files_below(directory: Path) -> list[Path]:
 
 
 def entries_in(directory: Path, ending: str = "", beginning: str = "") -> list[Path]:
-    """The entries of a directory whose names begin and end so, by name; none where there is no directory."""
+    """Return the entries of a directory with a prefix and a suffix, sorted; empty if it does not exist."""
     names = [entry.name for entry in scan(directory)]
     return [
         directory / name for name in sorted(names) if name.startswith(beginning) and name.endswith(ending)
@@ -475,21 +475,21 @@ def entries_in(directory: Path, ending: str = "", beginning: str = "") -> list[P
 
 
 def make_root(root: Path) -> None:
-    """Make the root of the tree and, once, the README.md that says what it is."""
+    """Create the trace root, and a README.md that explains it if none is there."""
     root.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
     try:
         fd = os.open(root / "README.md", NEW_FILE, FILE_MODE)
     except FileExistsError:
-        return  # the README.md is there: nothing is overwritten
+        return  # an existing README.md is kept
     with os.fdopen(fd, "w", encoding="utf-8") as readme:
         readme.write(_ROOT_README)
 
 
 def create_session_dir(root: Path, session_id: str) -> tuple[Path, str]:
-    """Make a session's directory exclusively; the second of one id becomes `<id>-2`, and so on.
+    """Create a session's directory; if the id is taken, the new one becomes `<id>-2`, and so on.
 
     Returns:
-        The directory and the id that it got.
+        The directory and the final id.
     """
     make_root(root)
     for final_id in _candidates(session_id):
@@ -497,7 +497,7 @@ def create_session_dir(root: Path, session_id: str) -> tuple[Path, str]:
         try:
             session.mkdir(mode=DIRECTORY_MODE)
         except FileExistsError:
-            continue  # taken, so the next id is tried
+            continue  # taken: try the next id
         try:
             for directory in _made_with(session):
                 directory.mkdir(mode=DIRECTORY_MODE)
@@ -513,14 +513,14 @@ def _made_with(session: Path) -> tuple[Path, ...]:
 
 
 def remove_empty_session(session: Path) -> None:
-    """Remove the empty directories of a session that could not be created."""
+    """Remove the empty directories of a session whose creation failed."""
     for directory in (*reversed(_made_with(session)), session):
-        with contextlib.suppress(OSError):  # whoever could not make it may not be able to remove it
+        with contextlib.suppress(OSError):  # what made creating it fail can make removing it fail
             directory.rmdir()
 
 
 def is_session_name(name: str) -> bool:
-    """Whether a directory of that name under a root is a session."""
+    """Return whether a directory of this name under a root is a session."""
     return _SESSION_NAME.fullmatch(name) is not None and os.sep not in name
 
 
@@ -533,7 +533,7 @@ def _candidates(session_id: str) -> Iterator[str]:
 
 
 def list_sessions(root: Path) -> list[SessionRef]:
-    """The sessions under a root, newest last; empty where there is no such root."""
+    """Return the sessions under a root, newest last; empty if the root does not exist."""
     found = [
         (match["second"], int(match["repeat"] or 1), entry.name)
         for entry in scan(root)
@@ -543,15 +543,15 @@ def list_sessions(root: Path) -> list[SessionRef]:
 
 
 def find_session(root: Path, ref: str | os.PathLike[str] | None = None) -> Path:
-    """The directory of one session.
+    """Find the directory of one session.
 
     Args:
         root: the trace root.
         ref: None or "last" for the newest that a program recorded, "last-fork" for the newest that `fork` or
-            `resume` made, an id, a prefix of exactly one id, or a path.
+            `resume` created, an id, a prefix of exactly one id, or a path.
 
     Raises:
-        SessionNotFound: nothing, or more than one session, answers to that name.
+        SessionNotFound: no session, or more than one, matches.
     """
     if isinstance(ref, os.PathLike):
         return _session_at(Path(ref))
@@ -594,7 +594,7 @@ def find_session(root: Path, ref: str | os.PathLike[str] | None = None) -> Path:
 
 
 def _is_fork(session: Path) -> bool:
-    """Whether `fork` or `resume` made it; one whose description cannot be read counts as recorded."""
+    """Return whether `fork` or `resume` created it; False if its description cannot be read."""
     try:
         stored = orjson.loads(read_file(session_file(session)))
     except (OSError, orjson.JSONDecodeError):
@@ -603,7 +603,7 @@ def _is_fork(session: Path) -> bool:
 
 
 def is_directory(path: Path) -> bool:
-    """Whether a directory is there; unlike `Path.is_dir` False also for a name that is too long for one."""
+    """Return whether a directory exists; unlike `Path.is_dir`, False for a name that is too long."""
     return os.path.isdir(path)  # noqa: PTH112
 
 

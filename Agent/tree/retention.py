@@ -1,9 +1,9 @@
-"""Keeps the record of a session under a size, and removes whole sessions: rolled segments go, oldest first.
+"""Limits the size of a session by removing its oldest rolled segments; also removes whole sessions.
 
-`removal_logs` has the account that is written before anything is removed. What is still needed stays: by a
-process that has it open, by a reader's lease, or by a sender's cursor. A rolled segment is never opened
-again, and a file that is open stays readable, so only readers that go by name, as a query engine does, take a
-lease. `config` runs this on a thread of its own, never inside a logging call.
+The account in `removal_logs` is written before anything is removed. A segment stays while a process has it
+open, a reader holds the reading lock, or an exporter's cursor has not passed it. Writers never reopen a
+rolled segment, and an open file stays readable, so only readers that open files by name, such as a query
+engine, take the lock. `config` runs this on a separate thread, never inside a logging call.
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ from Agent.tree.read.removal_logs import (
     write_account,
 )
 
-# where the system cannot tell who has a file open, it is left alone for so long after its last change
+# without file leases, a file counts as open for this long after its last change
 _SETTLED_S: Final = 30.0
 
 
 class WriterWatch:
-    """Tells whether a file is open for writing, by the system's leases where they can be trusted.
+    """Checks whether a file is open for writing, with Linux file leases if they work.
 
     Args:
-        directory: on the same file system; a file is made there once to see whether leases work.
+        directory: on the same file system; a file is created there once to test whether leases work.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -71,7 +71,7 @@ class WriterWatch:
         self._leases: bool | None = None
 
     def is_open(self, path: Path) -> bool:
-        """Whether somebody may still write to that file; OSError if it cannot be opened."""
+        """Return whether a process may still write to a file; OSError if it cannot be opened."""
         if self._leases is None:
             self._leases = _leases_work(self._directory)
         fd, status = open_file(path)
@@ -85,10 +85,11 @@ class WriterWatch:
 
 
 def _can_lease(fd: int) -> bool:
-    """Whether a lease for reading is granted, which it is only if nobody has the file open for writing."""
+    """Return whether the kernel grants a read lease; it does so only if the file is not open for writing."""
     fcntl: Any = __import__("fcntl")
     try:
-        # who opens the file in this moment makes the kernel send a signal, whose default must not be to die
+        # If another process opens the file now, the kernel signals us. The default, SIGIO, would kill the
+        # process; SIGURG is ignored.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError:
@@ -98,7 +99,7 @@ def _can_lease(fd: int) -> bool:
 
 
 def _leases_work(directory: Path) -> bool:
-    """Whether leases are refused for a file that is open for writing, and granted for one that is not."""
+    """Return whether leases are refused for a file that is open for writing, and granted otherwise."""
     try:
         import fcntl
     except ImportError:
@@ -120,7 +121,7 @@ def _leases_work(directory: Path) -> bool:
             for fd in (writing, reading):
                 if fd >= 0:
                     os.close(fd)
-            with contextlib.suppress(OSError):  # never made, or removed already
+            with contextlib.suppress(OSError):  # not created, or already removed
                 path.unlink()
     except OSError:
         return False
@@ -132,9 +133,9 @@ _PATIENCE_S: Final = 3.0
 
 @contextmanager
 def nothing_retired(session: Path) -> Iterator[None]:
-    """While this is open retention leaves the segments of a session; a pass under way is waited for.
+    """Keep retention from removing segments of a session during the block; waits for a running removal.
 
-    Where nothing was ever retired, or locks are not to be had, there is nothing to wait for.
+    Does nothing if no segment of the session was ever removed, or the system has no locks.
     """
     try:
         import fcntl
@@ -144,7 +145,7 @@ def nothing_retired(session: Path) -> Iterator[None]:
         yield
         return
     try:
-        # past whoever removes, or waits to: readers that come one after another do not hold it up for ever
+        # wait for a process that removes or is about to, so that a stream of readers cannot starve it
         entrance = open_lock(retention_lock_file(session), create=False)
         try:
             fcntl.flock(entrance, fcntl.LOCK_SH)
@@ -158,9 +159,9 @@ def nothing_retired(session: Path) -> Iterator[None]:
 
 @contextmanager
 def nobody_reading(session: Path) -> Iterator[bool]:
-    """Whether nobody reads the segments by name while this is open; who comes meanwhile waits.
+    """Keep readers out during the block; yields whether no reader was left after at most 3 s.
 
-    Those who read are waited for a few seconds.
+    New readers wait until the block ends.
     """
     with locked(retention_lock_file(session), create=True, wait=True):
         patience_s = time.monotonic() + _PATIENCE_S
@@ -173,11 +174,11 @@ def nobody_reading(session: Path) -> Iterator[bool]:
 
 
 IsHeld = Callable[[Path, os.stat_result], bool]
-"""Whether somebody still has to read a segment; asked by retention, which then takes another one."""
+"""Returns whether a reader still needs a segment; retention then removes another one."""
 
 
 def write_cursor(session: Path, name: str, cursor: dict[str, Any]) -> None:
-    """Leave how far somebody is; OSError if it cannot be written."""
+    """Save the position of an exporter; OSError if it cannot be written."""
     directory = cursors_dir(session)
     directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
     replace_file(
@@ -186,9 +187,9 @@ def write_cursor(session: Path, name: str, cursor: dict[str, Any]) -> None:
 
 
 def held_by_cursors(session: Path) -> IsHeld:
-    """What the cursors of a session say: a segment is held until each of them has read it to its end.
+    """Return a check by the cursors of a session: a segment is held until every cursor has passed its end.
 
-    A cursor that cannot be read holds everything.
+    An unreadable cursor holds every segment.
     """
     read: list[dict[str, int] | None] = []
     for path in entries_in(cursors_dir(session), ".json"):
@@ -196,7 +197,7 @@ def held_by_cursors(session: Path) -> IsHeld:
             files = orjson.loads(read_file(path))["files"]
             read.append({str(entry["first_id"]): int(entry["offset"]) for entry in files})
         except FileNotFoundError:
-            continue  # its reader has finished and removed it
+            continue  # its exporter has finished and removed it
         except (OSError, ValueError, TypeError, KeyError):
             read.append(None)
     if not read:
@@ -210,17 +211,17 @@ def held_by_cursors(session: Path) -> IsHeld:
 
 
 POLICY: Final = "max_session_bytes"
-# a pass frees this part of the limit beyond what it must, so that not every roll makes another
+# a pass frees 1/16 of the limit more than it must, so that not every roll starts another pass
 _SLACK_PARTS: Final = 16
-# what a cursor or a reader holds may come to so many times the limit
+# cursors and readers are ignored once the session exceeds the limit by this factor
 _HELD_TIMES: Final = 2
-# what one step of a pass removes, so that its account is written before long and stays small
+# the maximum that one step removes; keeps the account small and its writing frequent
 _STEP_BYTES: Final = 256 * 1024 * 1024
 _STEP_FILES: Final = 1000
 
 
 class WriterRetired(NamedTuple):
-    """What of one writer was removed: how many events, the first and the last, not all between them."""
+    """The removed events of one writer; not every number from `first_seq` to `last_seq` need be removed."""
 
     writer: str
     events: int
@@ -232,17 +233,17 @@ class WriterRetired(NamedTuple):
 
 @dataclass(slots=True)
 class Retired:
-    """What one pass did."""
+    """The result of one retention pass."""
 
     files: int = 0
     size_bytes: int = 0
     writers: tuple[WriterRetired, ...] = ()
     left_bytes: int = 0
-    """How large the record is now."""
+    """Size of the session's files after the pass."""
     in_use: int = 0
-    """Segments that were left since somebody has them open for writing."""
+    """Segments that were kept because a process has them open for writing."""
     held: int = 0
-    """Segments that were left since a cursor has not passed them."""
+    """Segments that were kept because a cursor has not passed them."""
 
 
 class _Segment(NamedTuple):
@@ -252,13 +253,13 @@ class _Segment(NamedTuple):
 
 
 class Retention:
-    """The policy of one session; several processes may have one, of which one at a time is at work.
+    """The retention policy of one session; a lock lets only one process at a time run a pass.
 
     Args:
         session: the session's directory.
-        max_session_bytes: what its log files may come to.
-        breathe: called again and again with the bytes that were too many when the pass began, for a pause in
-            which other threads get their turn; false ends the pass after the file that is being read.
+        max_session_bytes: limit of the total size of its log files.
+        breathe: called repeatedly with the number of bytes above the target when the step began, to pause for
+            other threads; false ends the pass after the current file.
     """
 
     def __init__(
@@ -274,14 +275,14 @@ class Retention:
         self._watch = WriterWatch(retention_lock_file(session).parent)
 
     def run(self) -> Retired | None:
-        """One pass; None if another process is at it, or somebody reads the segments by name.
+        """Run one pass; None if another process runs one, or a reader opens the segments by name.
 
-        Who reads is waited for until the files come to twice the limit: a query that takes for ever shall not
-        fill the disk. What he reads by name is then gone, and he has to ask again.
+        Readers block removal until the files reach twice the limit, so that an endless query cannot fill the
+        disk. Above that the segments are removed anyway, and the reader has to start again.
 
         Raises:
             OSError: a file or the account cannot be read, written or removed.
-            DamagedInput: the account cannot be read, so nothing may be removed.
+            DamagedInput: the account is damaged, so nothing may be removed.
         """
         with locked(retention_pass_file(self.session), create=True) as mine:
             return self._pass() if mine else None
@@ -304,7 +305,7 @@ class Retention:
             going = self._enter(account, oldest, done, by_writer)
             if done.files == files:
                 break
-            # said on the disk, then done: whoever is killed in between leaves both, and the next one goes on
+            # write the account before removing: after a kill in between, the next pass finishes the removal
             write_account(self.session, account)
             _remove(self.session, account, at_once=not alone)
             going = going and not account.removing
@@ -312,7 +313,7 @@ class Retention:
         return done
 
     def _oldest_first(self) -> tuple[Iterator[_Segment], int]:
-        """The rolled segments in the order in which they go, and the size of all files."""
+        """Return the rolled segments in order of removal, and the total size of all files."""
         chains: dict[str, list[_Segment]] = {}
         total_bytes = 0
         for entry in tree_entries(self.session):
@@ -334,7 +335,7 @@ class Retention:
         done: Retired,
         by_writer: dict[str, WriterRetired],
     ) -> bool:
-        """Enter the next segments into the account, one step's worth; whether more have to go after them."""
+        """Enter one step's segments into the account; returns whether more have to be removed."""
         is_held, claims = held_by_cursors(self.session), read_claims(self.session)
         target_bytes = self.max_session_bytes - self.max_session_bytes // _SLACK_PARTS
         excess_bytes = done.left_bytes + done.size_bytes - target_bytes
@@ -375,10 +376,10 @@ class Retention:
 
 
 def finish_removal(session: Path) -> int:
-    """Remove what a pass that was killed had entered into the account; how many files stayed all the same.
+    """Finish the removal that a killed pass had entered into the account; returns how many files remain.
 
     Raises:
-        OSError, DamagedInput: as `Retention.run`.
+        OSError, DamagedInput: as in `Retention.run`.
     """
     with locked(retention_pass_file(session), create=True) as mine:
         account = read_account(session)
@@ -389,7 +390,7 @@ def finish_removal(session: Path) -> int:
 
 
 def _by_age(chains: dict[str, list[_Segment]]) -> Iterator[_Segment]:
-    """By their last change, those of one live name in the order of their numbers whatever the clock did."""
+    """Merge by time of last change; segments of one live name keep their number order if the clock jumped."""
     for chain in chains.values():
         chain.sort(key=lambda one: one.segment, reverse=True)
     first = [(chain[-1], live) for live, chain in chains.items()]
@@ -420,9 +421,9 @@ def _count(by_writer: dict[str, WriterRetired], found: ScannedFile) -> None:
 
 
 def _remove(session: Path, account: RetiredAccount, *, at_once: bool = False) -> None:
-    """Remove the files that the account says are going, and book those that are gone.
+    """Remove the files that the account marks for removal, and record those that are gone.
 
-    Where somebody reads by name and goes on reading they stay, to be removed by the next pass, but `at_once`.
+    If a reader holds the reading lock they are left to the next pass, unless `at_once`.
     """
     waiting = [removal for removal in account.removing if removal.still_there(session)]
     if waiting:
@@ -434,19 +435,19 @@ def _remove(session: Path, account: RetiredAccount, *, at_once: bool = False) ->
 
 
 _GOING: Final = ".removing-"
-# a directory without description and claims may be one that is just being made
+# a directory without description and claims may be a session in creation for this long
 _MAKING_S: Final = 3600.0
-# what another machine writes cannot be asked there, only by what it leaves
+# processes on another machine cannot be checked, so changes within a day count as a sign of life
 _QUIET_S: Final = 24 * 3600.0
 
 
 def living_writers(session: Path) -> dict[str, int]:
-    """The writers of a session whose processes run, and their pids.
+    """Return the writers of a session whose processes run, with their pids.
 
-    The process that began a session and has ended it may run on: its writers are closed.
+    The writers of a process that started and ended the session are closed, even if the process still runs.
     """
     ended = None
-    with contextlib.suppress(InputError):  # then every process that runs counts
+    with contextlib.suppress(InputError):  # without a description, every running process counts
         info = open_session(session)
         ended = None if info.ended_at is None else (info.pid, info.process_start_ticks)
     return {
@@ -457,7 +458,7 @@ def living_writers(session: Path) -> dict[str, int]:
 
 
 def who_writes(session: Path, *, now_s: float | None = None) -> str | None:
-    """Who may write to a session now, a clause: processes here, or another machine; None if nobody does."""
+    """Return a clause that says which processes or machine may write to a session now; None if none."""
     pids = sorted(set(living_writers(session).values()))
     if pids:
         return f"process {', '.join(map(str, pids))} writes to it"
@@ -465,7 +466,7 @@ def who_writes(session: Path, *, now_s: float | None = None) -> str | None:
 
 
 def why_in_use(session: Path, *, now_s: float | None = None) -> str | None:
-    """Why a session must not be removed now, a clause; None if nobody uses it."""
+    """Return the reason why a session must not be removed now, as a clause; None if it is unused."""
     now_s = time.time() if now_s is None else now_s
     if (reason := who_writes(session, now_s=now_s)) is not None:
         return reason
@@ -481,12 +482,12 @@ def why_in_use(session: Path, *, now_s: float | None = None) -> str | None:
 
 
 def written_elsewhere(session: Path, *, now_s: float | None = None) -> str | None:
-    """Whether another machine may write to a session, a clause; None if it does not, or ended a day ago."""
+    """Return a clause if another machine may write to a session; None if not, or unchanged for a day."""
     now_s = time.time() if now_s is None else now_s
     try:
         info = open_session(session)
     except InputError:
-        return None  # no description that could name another machine
+        return None  # without a description, no other machine is known
     if info.ended_at is not None or info.host in {"", hostname()}:
         return None
     if now_s - _newest_change(session) >= _QUIET_S:
@@ -495,7 +496,7 @@ def written_elsewhere(session: Path, *, now_s: float | None = None) -> str | Non
 
 
 def _root_runs(info: SessionInfo) -> bool:
-    """Whether the process that began the session runs here; it may have ended the session and run on."""
+    """Return whether the process that started the session runs here and has not ended the session."""
     if info.ended_at is not None or info.host != hostname() or info.boot_id != boot_id():
         return False
     if info.process_start_ticks is None:
@@ -512,16 +513,16 @@ def _newest_change(session: Path) -> float:
 
 
 def oldest_beyond(root: Path, keep: int) -> list[SessionRef]:
-    """The sessions that are more than the newest `keep`, oldest first."""
+    """Return all sessions except the newest `keep`, oldest first."""
     found = list_sessions(root)
     return found[: max(len(found) - keep, 0)]
 
 
 def remove_session(session: Path) -> bool:
-    """Remove a session whole; False if another process was faster. No link is followed.
+    """Remove a session; False if another process was faster. Links are not followed.
 
     Raises:
-        OSError: it cannot be removed; what is left of it is no session any more, or all of it still is one.
+        OSError: it cannot be removed. Either it is unchanged, or its rest no longer counts as a session.
     """
     root = session.parent
     going = root / f"{_GOING}{session.name}.{os.urandom(4).hex()}"
@@ -529,14 +530,14 @@ def remove_session(session: Path) -> bool:
         session.rename(going)
     except FileNotFoundError:
         return False
-    # a kill in between leaves the directory, by which `finish_removals` knows whose links to look for
+    # after a kill in between, `finish_removals` finds the session's links by the name of this directory
     _drop_links(_links_to_runs(root, going), {session.name})
     delete_tree(going)
     return True
 
 
 def finish_removals(root: Path) -> int:
-    """Go on with removals that were interrupted; how many there were."""
+    """Finish interrupted removals; returns how many there were."""
     left = left_overs(root)
     if left:
         names = {path.name.removeprefix(_GOING).rpartition(".")[0] for path in left}
@@ -547,7 +548,7 @@ def finish_removals(root: Path) -> int:
 
 
 def drop_dead_links(root: Path) -> None:
-    """Remove the links to runs that are gone."""
+    """Remove the links to runs that no longer exist."""
     for link in entries_in(root / "runs"):
         with contextlib.suppress(FileNotFoundError):
             of_session = link.is_symlink() and any(map(is_session_name, link.readlink().parts))
@@ -556,12 +557,12 @@ def drop_dead_links(root: Path) -> None:
 
 
 def left_overs(root: Path) -> list[Path]:
-    """The removals under a root that were interrupted."""
+    """Return the directories of interrupted removals under a root."""
     return [path for path in entries_in(root) if path.name.startswith(_GOING)]
 
 
 def delete_tree(path: Path) -> None:
-    """Delete a directory by descriptors, so that no link in it leads elsewhere; others may be at it too."""
+    """Delete a directory by descriptors, so that links are not followed; safe with concurrent deletion."""
     if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
         return
@@ -581,7 +582,7 @@ def delete_tree(path: Path) -> None:
 
 
 def _links_to_runs(root: Path, session: Path) -> list[Path]:
-    """Where the links to a session's runs stand, by the names of the runs; every link where it says none."""
+    """Return the paths of the links to a session's runs; every link if the session cannot be read."""
     links = root / "runs"
     try:
         names = [run.name for run in run_dirs(session)]
@@ -591,7 +592,7 @@ def _links_to_runs(root: Path, session: Path) -> list[Path]:
 
 
 def _drop_links(links: Iterable[Path], sessions: set[str]) -> None:
-    """Remove those of the links that lead to the runs of sessions that are gone."""
+    """Remove the links that point into the given sessions, which are being removed."""
     for link in links:
         with contextlib.suppress(FileNotFoundError):
             if link.is_symlink() and not sessions.isdisjoint(link.readlink().parts):

@@ -1,7 +1,7 @@
-"""The signals of timers wait while something is done that is done once.
+"""Defers the signals of timers during work that is done once, such as an import.
 
-A handler that raises ends whatever it interrupts. Where a program's timer raises each millisecond, an import
-that takes longer would be begun for ever, and no event be written.
+A handler that raises aborts the code it interrupts. If a program's timer raises every millisecond, an import
+that takes longer would never complete, and no event would be written.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _TIMERS: Final = tuple(
 
 
 class _Waiting:
-    """Stands in the place of a program's handler; once the work is done it hands on, and goes.
+    """Replaces a program's signal handler until the work is done, then calls and restores it.
 
     Args:
-        over: holds something once the work is done: one step for all, so that none goes on waiting.
+        over: non-empty once the work is done; shared, so that one append releases all handlers at once.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class _Waiting:
         self._came = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """What the interpreter calls for a signal."""
+        """Handle a signal: note it during the work, pass it on afterwards."""
         if self._over:
             self.leave(frame)
             self._handler(number, frame)
@@ -43,7 +43,7 @@ class _Waiting:
             self._came = True
 
     def leave(self, frame: FrameType | None) -> None:
-        """Put the program's handler back, and call it if its signal came."""
+        """Restore the program's handler, and call it if a signal arrived."""
         if _signals.getsignal(self._number) is self:
             _signals.signal(self._number, self._handler)
         came, self._came = self._came, False
@@ -52,14 +52,14 @@ class _Waiting:
 
 
 class undisturbed(ContextDecorator):  # noqa: N801 - it is used like a function
-    """Let the signals of timers wait until the block has ended; a handler that raises does so then.
+    """Defer the signals of timers to the end of the block; a handler that raises does so there.
 
-    Blocked in this thread they would come all the same, through another that takes them: it is the handlers
-    that wait. These run in the main thread, so that any other has nothing to do.
+    Blocking the signals in this thread would not help, because another thread would receive them; so the
+    handlers are replaced. Python runs handlers in the main thread only, so other threads do nothing.
     """
 
     def _recreate_cm(self) -> undisturbed:
-        """One for each call of a function that it decorates."""
+        """Return a new instance for each call of a decorated function."""
         return undisturbed()
 
     def __enter__(self) -> None:
@@ -83,7 +83,7 @@ class undisturbed(ContextDecorator):  # noqa: N801 - it is used like a function
 
 
 def _end(waiting: list[_Waiting]) -> None:
-    """Let each hand on what came. Whatever a handler raises, the others have their turn."""
+    """Restore every handler; if one raises, the others are restored all the same."""
     if waiting:
         try:
             waiting.pop().leave(None)

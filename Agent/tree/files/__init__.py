@@ -1,1 +1,1 @@
-"""What single files of a session hold: lines, claims, `session.json`, lineage, tallies."""
+"""The contents of a session's files: lines, segments, claims, sequence numbers, `session.json`, lineage."""

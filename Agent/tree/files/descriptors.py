@@ -1,4 +1,4 @@
-"""Descriptors that a process keeps open for long beside its program, and locks that a fork does not keep."""
+"""Long-lived file descriptors, kept out of the program's way, and locks that a fork does not inherit."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ except ImportError:  # not a Unix
 _HIGHEST_NUMBER: Final = 4096
 _READ_BYTES: Final = 1024 * 1024
 _ours: set[int] = set()
-"""The numbers under which files of ours are open, as far as those who opened them know."""
+"""Descriptor numbers of our open files; may be stale if the program closed one."""
 
 
 def out_of_the_way(fd: int) -> int:
-    """The same open file under a descriptor that is far from those which a program gets for its own files.
+    """Move an open file to a high descriptor number, which the program is unlikely to get for its own files.
 
-    A program that closes all descriptors and opens files gets the lowest numbers, and seldom comes as far as
-    ours. No number is given to a second file of ours before the first gave it back, since `write_own` does
-    not tell one log from another. The descriptor handed in is closed, unless there is no other.
+    A program that closes all descriptors and then opens files gets the lowest numbers first. A number is not
+    reused for another of our files before the first released it, because `write_own` cannot tell two logs
+    apart. The old descriptor is closed if a higher one could be had, else it is returned.
 
     Raises:
-        OSError: only a number is left that another file of ours had.
+        OSError: the only number left belonged to another of our files.
     """
     if fcntl is None or resource is None:
         return fd
@@ -54,7 +54,7 @@ def out_of_the_way(fd: int) -> int:
 
 
 def is_removed(fd: int, inode: tuple[int, int]) -> bool:
-    """Whether a descriptor names that file (device, inode), which has no name any more."""
+    """Return whether a descriptor refers to this file (device, inode) and the file was deleted."""
     try:
         status = os.fstat(fd)
     except OSError:
@@ -63,16 +63,16 @@ def is_removed(fd: int, inode: tuple[int, int]) -> bool:
 
 
 def open_unnamed(fd: int) -> int:
-    """A descriptor to read a file that may have lost its name, by one that writes to it.
+    """Open a file for reading by its write descriptor, even if the file was deleted.
 
     Raises:
-        OSError: the system has no such way.
+        OSError: the system has no /proc/self/fd.
     """
     return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
 
 
 def read_behind(fd: int, offset: int) -> bytes:
-    """All bytes of a file from an offset on."""
+    """Return all bytes of a file from an offset on."""
     data = bytearray()
     while block := os.pread(fd, _READ_BYTES, offset + len(data)):
         data += block
@@ -80,39 +80,39 @@ def read_behind(fd: int, offset: int) -> bytes:
 
 
 def give_back(fd: int, inode: tuple[int, int]) -> None:
-    """Close a descriptor of that file; not where it was closed from outside, and is somebody else's by now.
+    """Close a descriptor if it still refers to this file; the program may have closed and reused it.
 
     Raises:
-        OSError: the system tells so late that something was not written.
+        OSError: closing reports a late write error.
     """
     is_ours = names(fd, inode)
-    # before it is closed: another thread may get it at once
+    # before closing, because another thread may get the number at once
     let_go(fd)
     if is_ours:
         os.close(fd)
 
 
 def let_go(fd: int) -> None:
-    """Forget a number that was closed from outside."""
+    """Forget a descriptor that the program has closed."""
     _ours.discard(fd)
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write the whole of some bytes, however many the system takes at a time."""
+    """Write all bytes, with as many system calls as needed."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
 
 
 _known_flags = -1
-"""What the system tells of the descriptors of our log files; -1 where nothing is compared."""
+"""The flags (F_GETFL) of our log descriptors; -1 if flags are not compared."""
 
 
 def _write_own(fd: int, data: bytes) -> int:
-    """`os.write` into a log file; into a descriptor that is no longer one, OSError(EBADF) and no byte.
+    """Call `os.write` on a log file; OSError(EBADF) if the descriptor is no longer that of a log file.
 
-    A log file is opened with flags that hardly anybody combines: to append, never to wait, never through a
-    link. Asking for these costs a third of what asking for device and inode does.
+    Log files are opened with a rare combination of flags: append, non-blocking, no links. Reading the flags
+    costs a third of reading device and inode.
     """
     if _known_flags >= 0 and _get_flags(fd) != _known_flags:
         raise OSError(errno.EBADF, "the descriptor names another file by now")
@@ -120,9 +120,9 @@ def _write_own(fd: int, data: bytes) -> int:
 
 
 def know_log(fd: int) -> None:
-    """Have `write_own` know the flags of a log file that was just opened.
+    """Register the flags of a newly opened log file for `write_own`.
 
-    Where the system tells others of the next one, they say nothing, and nothing is compared any more.
+    If two log files have different flags, they identify nothing, and comparing is switched off.
     """
     global _known_flags, _is_known
     flags = _get_flags(fd)
@@ -149,9 +149,9 @@ except (ImportError, AttributeError):  # not built, or built from an older sourc
 
 
 def most_open(wanted: int) -> int:
-    """How many files may be kept open: as many as wanted, and at most an eighth of the process's limit.
+    """Return how many files may be kept open: `wanted`, but at most 1/8 of the process's limit.
 
-    The high numbers that `out_of_the_way` uses have room for twice that, and mirrors and packs need some.
+    `out_of_the_way` uses the upper 1/4 of the numbers, and mirrors and other files need some of them.
     """
     if resource is None:
         return wanted
@@ -160,7 +160,7 @@ def most_open(wanted: int) -> int:
 
 
 def names(fd: int, inode: tuple[int, int]) -> bool:
-    """Whether a descriptor names that file (device, inode); not where it was closed from outside."""
+    """Return whether a descriptor refers to this file (device, inode); False if the program closed it."""
     try:
         status = os.fstat(fd)
     except OSError:
@@ -172,10 +172,10 @@ _open: set[int] = set()
 
 
 def open_lock(path: Path, *, create: bool) -> int:
-    """A descriptor to lock; to be given back by `close_lock`.
+    """Open a lock file; close the descriptor with `close_lock`.
 
     Raises:
-        OSError: it cannot be opened, or is not there and not to be made.
+        OSError: it cannot be opened, or is missing and `create` is false.
     """
     fd = os.open(path, (os.O_RDWR | os.O_CREAT if create else os.O_RDONLY) | NO_FOLLOW, FILE_MODE)
     _open.add(fd)
@@ -183,7 +183,7 @@ def open_lock(path: Path, *, create: bool) -> int:
 
 
 def close_lock(fd: int) -> None:
-    """Unlock and close: closing alone would leave the lock to a child that was forked meanwhile."""
+    """Unlock and close: closing alone would leave the lock to a child that was forked in between."""
     _open.discard(fd)
     try:
         fcntl.flock(fd, fcntl.LOCK_UN)
@@ -193,17 +193,17 @@ def close_lock(fd: int) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, *, create: bool = False, wait: bool = False) -> Iterator[bool]:
-    """Whether this process alone has that lock, which ends with the process, however that ends.
+    """Hold a lock during the block; yields whether this process has it. It ends with the process.
 
     Args:
-        path: a file, or a directory that exists; where it may be a link it is followed unless it is made.
-        create: whether to make the file.
-        wait: for whoever has it; without, another process that has it is the answer False.
+        path: a file, or an existing directory; a link is followed unless `create` is set.
+        create: whether to create the file.
+        wait: whether to wait for the lock; else False if another process holds it.
 
     Raises:
         OSError: it cannot be opened.
     """
-    if fcntl is None:  # without advisory locks one process works alone
+    if fcntl is None:  # without advisory locks, assume that no other process is at work
         yield True
         return
     fd = open_lock(path if create else path.resolve(), create=create)
@@ -219,9 +219,9 @@ def locked(path: Path, *, create: bool = False, wait: bool = False) -> Iterator[
 
 
 def _forget_in_child() -> None:
-    """The thread that holds a lock is the parent's; a copy of its descriptor would hold on when that dies."""
+    """Close inherited lock descriptors: they would hold the parent's locks after the parent's death."""
     for fd in _open:
-        with contextlib.suppress(OSError):  # the program has closed it
+        with contextlib.suppress(OSError):  # already closed by the program
             os.close(fd)
     _open.clear()
 

@@ -1,7 +1,7 @@
-"""From the bytes of files to lines, and from a line to its event, with a defined answer to every damage.
+"""Splits files into lines and decodes lines to events, with a defined result for every kind of damage.
 
-`Tail` reads what is new in files: every complete line once, under whatever name its file stands. `reader` and
-`losses` make one pass over files with it, `follower` one pass after another.
+`Tail` reads new lines: every complete line once, even if its file is renamed. `reader` and `losses` make one
+pass over the files with it, `follower` repeated passes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from Agent.tree.layout import inode_at, open_file, parse_file_name, retired_file
 
 Inode = tuple[int, int]
 OrderKey = tuple[bytes, bytes, int]
-"""(timestamp as text, writer, seq): sorts as (timestamp_us, writer, seq) does."""
+"""(timestamp as text, writer, seq): sorts like (timestamp_us, writer, seq)."""
 
 _TIMESTAMP_END: Final = len(LINE_PREFIX) + 27
 _AFTER_TIMESTAMP: Final = b'Z","id":"'
@@ -40,16 +40,16 @@ _ID_WITHIN_BYTES: Final = 256
 _STEP_BYTES: Final = 64 * 1024
 _CHUNK_BYTES: Final = 256 * 1024
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
-"""No event has a longer line; one that is longer is read over, and only its beginning is kept."""
+"""The maximum length of an event's line; of a longer line only the first 1,024 bytes are kept."""
 _KEPT_OF_LONG_BYTES: Final = 1024
 _KEPT_DAMAGES = 1000
 _SHOWN_CHARS = 200
 
 
 class RawLine(NamedTuple):
-    """A line as it stands in a file, without its newline; `complete` says whether it had one.
+    """A line of a file, without its newline; `complete` says whether it had one.
 
-    Of one that is longer than any event `line` is the beginning, and `left_out_bytes` the rest.
+    For a line longer than any event, `line` is its beginning and `left_out_bytes` the length of the rest.
     """
 
     line: bytes
@@ -62,7 +62,7 @@ class RawLine(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """Something in the tree that could not be read as one event, and was skipped."""
+    """A part of the tree that could not be decoded as an event and was skipped."""
 
     path: Path
     line_number: int
@@ -71,7 +71,7 @@ class Damage(NamedTuple):
 
 
 def chunks_of(path: Path) -> Iterator[bytes]:
-    """The bytes of a file in chunks; OSError if it cannot be read."""
+    """Yield the bytes of a file in chunks of 256 KiB; OSError if it cannot be read."""
     fd, _ = open_file(path)
     with os.fdopen(fd, "rb", buffering=0) as file:
         while chunk := file.read(_CHUNK_BYTES):
@@ -79,7 +79,7 @@ def chunks_of(path: Path) -> Iterator[bytes]:
 
 
 def _read_chunk(path: Path, inode: Inode, offset: int, size_bytes: int) -> bytes | None:
-    """Some bytes of the file with that inode; None if another stands under the name by now."""
+    """Read bytes of the file with this inode; None if the path now refers to another file."""
     try:
         fd, status = open_file(path)
     except FileNotFoundError:
@@ -104,20 +104,20 @@ def read_lines(
     max_line_bytes: int | None = None,
     find_again: Callable[[Inode], Path | None] = lambda _: None,
 ) -> Iterator[RawLine]:
-    """The lines of one file, blank ones too, without holding it open.
+    """Yield the lines of one file, including blank ones, without keeping it open.
 
     Args:
-        path: where the file stands now.
-        inode: which file it is, whatever it is called later.
-        offset: where to begin, at the beginning of a line.
-        number: how many lines stand before.
-        chunk_bytes: how much is read at once.
-        limit_bytes: about how much is read in all, but at least one line.
-        max_line_bytes: of a longer line only the beginning is kept; None keeps all.
-        find_again: tells the new name of a file that was rolled meanwhile.
+        path: the current path of the file.
+        inode: identifies the file if it is renamed.
+        offset: where to begin; the beginning of a line.
+        number: how many lines precede the offset.
+        chunk_bytes: how much to read at once.
+        limit_bytes: approximate limit of bytes to read, but at least one line.
+        max_line_bytes: longer lines are cut to their beginning; None keeps all.
+        find_again: returns the new path of a file that was rolled during reading.
 
     Raises:
-        OSError: the file cannot be read, or is gone.
+        OSError: the file cannot be read, or was removed.
     """
     at, position = offset, offset
     parts: list[bytes] = []
@@ -157,7 +157,7 @@ def read_lines(
 
 
 def line_key(line: bytes) -> OrderKey | None:
-    """The order of a line that begins as ours do, without decoding it; None for any other."""
+    """Return the sort key of a line without decoding it; None if its beginning is not an event's."""
     if not line.startswith(LINE_PREFIX) or line[_TIMESTAMP_END - 1 : _WRITER_AT] != _AFTER_TIMESTAMP:
         return None
     end = line.find(b'"', _SEQ_AT, _SEQ_AT + 20)
@@ -170,7 +170,7 @@ def line_key(line: bytes) -> OrderKey | None:
 
 
 def tail_writer(raw: RawLine) -> str | None:
-    """Who wrote the unfinished end of a file: its own id if that much is there, else what the name says."""
+    """Return the writer of an incomplete last line: from its id if present, else from the file name."""
     found = _ID.search(raw.line[: _SEQ_AT + 1])
     if found is not None:
         return found[1].decode()
@@ -179,17 +179,17 @@ def tail_writer(raw: RawLine) -> str | None:
 
 
 def id_of(line: bytes) -> str | None:
-    """The id in a line that begins as ours do; None for any other."""
+    """Return the event id in a line; None if its beginning is not an event's."""
     found = _FIRST_ID.match(line[:_ID_WITHIN_BYTES])
     return None if found is None else found[1].decode()
 
 
 def first_id(path: Path) -> str | None:
-    """The id on the first line of a file, which no other file has; None if there is none."""
+    """Return the id on the first line of a file, which identifies the file; None if it has none."""
     try:
         fd, _ = open_file(path)
     except OSError:
-        return None  # gone or unreadable: compared by its inode, if at all
+        return None  # missing or unreadable
     try:
         return id_of(os.read(fd, _ID_WITHIN_BYTES))
     finally:
@@ -197,7 +197,7 @@ def first_id(path: Path) -> str | None:
 
 
 def after_last_newline(fd: int, size_bytes: int) -> int:
-    """Where the unfinished last line of a file begins; its size where there is none."""
+    """Return the offset of a file's incomplete last line; its size if the last line is complete."""
     end = size_bytes
     while end > 0:
         start = max(end - _STEP_BYTES, 0)
@@ -209,7 +209,7 @@ def after_last_newline(fd: int, size_bytes: int) -> int:
 
 
 def begins_otherwise(path: Path, inode: Inode, known_id: str | None) -> bool:
-    """Whether the file with that inode has another id on its first line; not if it was renamed meanwhile."""
+    """Return whether the file with this inode has another first id; False if it was renamed in between."""
     try:
         data = _read_chunk(path, inode, 0, _ID_WITHIN_BYTES)
     except OSError:
@@ -218,13 +218,13 @@ def begins_otherwise(path: Path, inode: Inode, known_id: str | None) -> bool:
 
 
 def event_key(event: Event) -> OrderKey:
-    """The same order of a decoded event."""
+    """Return the sort key of a decoded event, equal to that of its line."""
     writer, seq = split_event_id(event.id)
     return format_timestamp(event.timestamp_us).encode(), writer.encode(), seq
 
 
 class DamageLog:
-    """What could not be read in one session, once for each place however often it is met."""
+    """The damages of one session, each place counted once."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -232,7 +232,7 @@ class DamageLog:
         self._kept: list[Damage] = []
 
     def note(self, raw: RawLine, reason: str) -> None:
-        """Keep a damaged line."""
+        """Record a damaged line."""
         place = (raw.inode, raw.offset)
         if place in self._places:
             return
@@ -243,31 +243,31 @@ class DamageLog:
             self._kept.append(Damage(raw.path, raw.number, reason, text))
 
     def note_unreadable(self, path: Path, inode: Inode, error: OSError) -> None:
-        """Keep that a file could not be read to its end."""
+        """Record that a file could not be read to its end."""
         self.note(RawLine(b"", path, inode, 0, -1, False), f"unreadable: {error_name(error)}")
 
     def note_file(self, path: Path, reason: str) -> None:
-        """Keep that a file of the package's own is not what it should be."""
+        """Record that a file other than a log, such as a chain or a description, is damaged."""
         self.note(RawLine(b"", path, (-1, hash(path)), 0, -1, False), reason)
 
     def kept(self) -> list[Damage]:
-        """What was met so far, the first thousand; `count` counts all."""
+        """Return the first 1,000 damages; `count` counts all."""
         return list(self._kept)
 
 
 def own_line(line: bytes, event: Event) -> bytes:
-    """The bytes of a line that are the event's own: all of it, or what stands behind a torn one."""
+    """Return the bytes of a line that belong to its event: all of it, or the part after a torn line."""
     own = b'{"timestamp":"%s","id":"%s"' % (event.timestamp.encode(), event.id.encode())
     return line[max(line.rfind(own), 0) :]
 
 
 class LineDecoder:
-    """Makes events of lines, each id once; what is no event goes to the damage log, never raised.
+    """Decodes lines to events, each id once; other lines go to the damage log and raise nothing.
 
     Args:
-        damage: where damaged lines are kept.
-        is_known_writer: whether a writer has a claim in this session: only then is an event that stands
-            behind a torn one believed.
+        damage: records damaged lines.
+        is_known_writer: returns whether a writer has a claim in this session; an event after a torn line is
+            accepted only from a known writer.
     """
 
     def __init__(self, damage: DamageLog, is_known_writer: Callable[[str], bool]) -> None:
@@ -276,7 +276,7 @@ class LineDecoder:
         self.seen: dict[str, SeqSet] = {}
 
     def decode(self, raw: RawLine) -> Event | None:
-        """The event on a line, also one behind a torn one; None if there is none, or none that is new."""
+        """Decode the event on a line, even after a torn line; None if there is none or its id is known."""
         try:
             event = _decoded(raw)
         except DamagedLine as error:
@@ -290,7 +290,7 @@ class LineDecoder:
         return event
 
     def key_of(self, line: bytes) -> OrderKey | None:
-        """The order of a line that is an event, without taking note of it; None if it is none."""
+        """Decode a line only for its sort key, recording neither id nor damage; None if damaged."""
         try:
             return event_key(decode_line(line))
         except DamagedLine:
@@ -303,7 +303,7 @@ class LineDecoder:
         return seen.add(seq)
 
     def _believed(self, event: Event) -> Event | None:
-        """An event that ends a damaged line, if it is new and of a known writer."""
+        """Return an event at the end of a damaged line if its id is new and its writer known."""
         writer, seq = split_event_id(event.id)
         return event if self._is_known_writer(writer) and self._is_new(writer, seq) else None
 
@@ -315,7 +315,7 @@ def _decoded(raw: RawLine) -> Event:
 
 
 def event_behind(line: bytes) -> tuple[int, Event] | None:
-    """Where the whole event begins that ends a damaged line, and the event."""
+    """Find the complete event at the end of a damaged line; returns its offset and the event, or None."""
     at = line.find(LINE_PREFIX, 1)
     while at > 0:
         try:
@@ -338,21 +338,21 @@ _IRREGULAR: Final = -1
 
 
 def is_built() -> bool:
-    """Whether the native part is there."""
+    """Return whether the C extension is available."""
     return _regular_bytes is not None
 
 
 class RegularFiles:
-    """The regular files among those of a session, each looked at once as far as it grows."""
+    """Finds regular files, in which every line begins like an event's; checks only new bytes."""
 
     def __init__(self) -> None:
         self._reached: dict[int, tuple[int, int]] = {}
-        """Inode to the time of change and how far its lines are regular."""
+        """Inode to (mtime_ns, size up to which its lines are regular, or `_IRREGULAR`)."""
 
     def holds(self, path: Path, listed: tuple[int, int, int]) -> bool:
-        """Whether every line of a file is whole and begins as ours do, as far as it was there when listed.
+        """Return whether every line up to the listed size is complete and begins like an event's.
 
-        Such a line can still be no event: where what follows its beginning is no JSON, or not ours.
+        Such a line may still not be an event: the rest of it is not checked.
         """
         inode, size_bytes, mtime_ns = listed
         if _regular_bytes is None or inode < 0:
@@ -363,12 +363,12 @@ class RegularFiles:
         if reached == _IRREGULAR and changed_ns == mtime_ns:
             return False
         if not 0 < reached < size_bytes:
-            # what did not grow was written again
+            # a file that changed without growing was rewritten
             reached = 0
         try:
             fd, status = open_file(path)
         except OSError:
-            return False  # whoever reads it says what is wrong
+            return False  # the caller reads the file itself and reports the error
         try:
             if status.st_ino != inode:
                 return False
@@ -382,12 +382,12 @@ class RegularFiles:
 
 
 ODD_BYTES: Final = (b"\r", b"\x00", b"\x01", b"\x02")
-"""What no line of JSON holds and a reader of lines could take for its own."""
+"""Bytes that valid JSON lines do not contain and that line readers could misinterpret."""
 _ODD: Final = -1
 
 
 class LineMarks:
-    """Takes the bytes of a file in chunks: how many lines, how long, and whether all are plain text."""
+    """Counts the lines in the chunks of a file, measures them, and checks that they are plain text."""
 
     def __init__(self) -> None:
         self._newlines = 0
@@ -395,11 +395,11 @@ class LineMarks:
         self._state = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self.longest = 0
-        """Of the lines that do not end in the chunk in which they begin the longest, in bytes; of others no
-        more than what stands before the first newline of a chunk."""
+        """Length in bytes of the longest line that crosses a chunk boundary. Of lines within one chunk only
+        the first counts."""
 
     def take(self, chunk: bytes) -> None:
-        """Look at the next bytes."""
+        """Process the next chunk."""
         newlines, first, last = self._marked(chunk)
         self.longest = max(self.longest, self._rest + (len(chunk) if first < 0 else first))
         self._rest = self._rest + len(chunk) if first < 0 else len(chunk) - 1 - last
@@ -407,17 +407,17 @@ class LineMarks:
 
     @property
     def lines(self) -> int:
-        """How many there were, the last without a newline included."""
+        """Number of lines so far, including a last line without a newline."""
         return self._newlines + (1 if self._rest else 0)
 
     @property
     def ends_with_newline(self) -> bool:
-        """Whether the last byte was one."""
+        """Whether the last byte was a newline."""
         return self._newlines > 0 and not self._rest
 
     @property
     def is_odd(self) -> bool:
-        """Whether there were bytes that are no UTF-8, or some of `ODD_BYTES`."""
+        """Whether some bytes were not UTF-8 or were in `ODD_BYTES`."""
         return self._state != 0 or bool(self._decoder.getstate()[0])
 
     def _marked(self, chunk: bytes) -> tuple[int, int, int]:
@@ -429,7 +429,7 @@ class LineMarks:
         return chunk.count(b"\n"), chunk.find(b"\n"), chunk.rfind(b"\n")
 
     def _decodes(self, chunk: bytes) -> bool:
-        # most chunks need no decoding, unless a character began in the one before
+        # an ASCII chunk needs no decoding unless a character began in the previous chunk
         if chunk.isascii() and not self._decoder.getstate()[0]:
             return True
         try:
@@ -439,17 +439,17 @@ class LineMarks:
         return True
 
 
-# so long after it was rolled a segment that has not grown is left alone, and one that is away is gone
+# after this time a rolled segment that did not grow is skipped, and a missing file counts as removed
 _SETTLED_S = 2.0
 _LEAST_SHARE_BYTES = 64 * 1024
-# looking for what has grown may take this part of the time of someone who is behind
+# a reader that is behind spends at most 5% of its time on listing files
 _LISTING_SHARE = 0.05
 _LISTING_INTERVAL_S = 0.25
 
 
 @dataclass(slots=True)
 class FilePosition:
-    """How far one file was read."""
+    """The reading position in one file."""
 
     path: Path
     offset: int = 0
@@ -462,17 +462,17 @@ class FilePosition:
     quiet_since: float | None = None
     absent_since: float | None = None
     rest: RawLine | None = None
-    """What stands after the last newline."""
+    """The incomplete line after the last newline."""
 
 
 class Tail:
-    """The places in all files of one session, known by inode.
+    """The reading positions in all files of one session, by inode.
 
     Args:
         session: the session's directory.
-        on_unreadable: told of a file that cannot be read.
-        files: lists the files; without it, all of the session's are looked at.
-        chunk_bytes: how much is read at once.
+        on_unreadable: called for a file that cannot be read.
+        files: lists the files to read; all files of the session if None.
+        chunk_bytes: how much to read at once.
     """
 
     def __init__(
@@ -489,7 +489,7 @@ class Tail:
         self._files = files
         self.places: dict[Inode, FilePosition] = {}
         self.vanished = 0
-        """Files that went away before they were read to their end, as retention takes them."""
+        """Number of files that were removed, for example by retention, before they were read to their end."""
         self.behind = False
         self._pass = 0
         self._look = 0
@@ -497,18 +497,18 @@ class Tail:
         self._share_bytes = 0
         self._list_again_s = 0.0
         self.listing_s = 0.0
-        """How long the last look at all files took."""
+        """Duration of the last listing of all files, in seconds."""
 
     def new_lines(
         self, limit_bytes: int | None = None, only: Collection[Path] | None = None
     ) -> Iterator[RawLine]:
-        """One pass: the complete lines that were not given out before.
+        """Make one pass: yield the complete lines that were not yielded before.
 
         Args:
-            limit_bytes: about how much is read in this pass; `behind` says afterwards whether more waits. The
-                files that have grown are looked for now and then while much waits, and for the last time in
-                the pass that is not behind.
-            only: look at these files alone; what was renamed or removed is left to a pass over all.
+            limit_bytes: approximate limit of bytes to read; afterwards `behind` says whether more is waiting.
+                While much is waiting the files are listed at intervals; a pass that ends without `behind`
+                has listed them.
+            only: read only these files; renamed and removed files are left to a pass over all files.
         """
         self.behind = False
         if limit_bytes is None:
@@ -529,17 +529,17 @@ class Tail:
             self.behind = True
 
     def rests(self) -> Iterator[RawLine]:
-        """What stands behind the last newlines of the files that were read, each once."""
+        """Yield the incomplete last lines of the files that were read, each once."""
         for place in self.places.values():
             rest, place.rest = place.rest, None
             if rest is not None:
                 yield rest
 
     def _list(self, limit_bytes: int, only: Collection[Path] | None) -> None:
-        """Note which files have grown, and how much of each is to be read."""
+        """List the files that have grown, and compute how much of each to read in a pass."""
         began = time.monotonic()
         grown = self._grown_files(only)
-        # whoever waited longest comes first, so that busy files starve no other
+        # the file that waited longest comes first, so that busy files do not starve others
         grown.sort(key=lambda pair: pair[1].read_in_pass)
         self._waiting = deque(grown)
         self._share_bytes = max(limit_bytes // max(len(grown), 1), _LEAST_SHARE_BYTES)
@@ -564,12 +564,12 @@ class Tail:
                 continue
             inode = (status.st_dev, status.st_ino)
             known = self.places.get(inode)
-            # a file that is just being rolled has both names
+            # a file that is being rolled can be listed under both names
             if known is not None and known.met_in_look == self._look:
                 continue
             place = self._place(inode, path, status)
             place.met_in_look = self._look
-            # what is no plain file is opened, too, so that it is reported
+            # other than regular files are read, too, so that opening them reports the error
             if status.st_size > place.offset or not stat.S_ISREG(status.st_mode):
                 place.quiet_since = None
                 grown.append((inode, place))
@@ -580,10 +580,10 @@ class Tail:
         return grown
 
     def _looked_at(self, now: float) -> Iterator[Path]:
-        """The files whose state is asked for: those given, or all of the session's but the settled ones.
+        """Yield the files to check: the given ones, or all of the session's except settled segments.
 
-        One at a time, and nothing is kept of a look, since a list of all files takes as much memory as their
-        places. A directory is looked at twice: one look can miss a file that gets its number just then.
+        Files are yielded one at a time, because a list of all paths takes as much memory as the positions.
+        Directories are listed twice, because one listing can miss a file that is being renamed.
         """
         if self._files is not None:
             yield from self._files()
@@ -594,7 +594,7 @@ class Tail:
             return  # the session was removed
         for _ in range(2):
             for entry in tree_entries(self._session):
-                # where the directory tells another number than the file itself, the file is asked
+                # if the directory reports a wrong inode number, the caller stats the file
                 place = self.places.get((device, entry.inode()))
                 if place is not None and place.path.name == entry.name:
                     if place.quiet_since is not None and now - place.quiet_since > _SETTLED_S:
@@ -607,7 +607,7 @@ class Tail:
         place = self.places.setdefault(inode, FilePosition(path))
         if status.st_size < place.offset or self._is_reused(inode, place, path, status):
             place = self.places[inode] = FilePosition(path)
-        # the path of an earlier look is kept: one of this look would keep its memory from being given back
+        # keep the old path object if it is equal: the new one would keep memory of this listing in use
         if place.path != path:
             place.path = path
         place.size_bytes, place.absent_since = status.st_size, None
@@ -615,15 +615,15 @@ class Tail:
         return place
 
     def _is_reused(self, inode: Inode, place: FilePosition, path: Path, status: os.stat_result) -> bool:
-        """Whether the inode was one of a segment that retention removed, and is a new file's now."""
+        """Return whether retention removed the file with this inode and a new file reuses the number."""
         if not self._retires or not place.offset or status.st_mtime_ns == place.mtime_ns:
             return False
         return begins_otherwise(path, inode, place.first_id)
 
     def _forget_absent(self, now: float) -> None:
-        """Drop the places of files that are gone, whose inodes another file may get.
+        """Drop the positions of removed files, because another file may reuse their inode numbers.
 
-        One that is being rolled can be missed by a listing, so only one that stays away is gone.
+        A listing can miss a file that is being rolled, so a file counts as removed after 2 s of absence.
         """
         absent = [pair for pair in self.places.items() if pair[1].met_in_look != self._look]
         for inode, place in absent:
@@ -643,7 +643,7 @@ class Tail:
             chunk_bytes=self._chunk_bytes,
             limit_bytes=share,
             max_line_bytes=MAX_LINE_BYTES,
-            # looking for one costs as much as listing all, which comes soon where a share is read
+            # a search costs as much as a listing of all files, which follows soon if only a share is read
             find_again=lambda inode: self._find_again(place, inode) if share is None else None,
         )
         try:
@@ -653,14 +653,14 @@ class Tail:
                     return
                 place.offset = raw.offset + len(raw.line) + raw.left_out_bytes + 1
                 place.number = raw.number
-                # not the line's number, which is counted from where following began
+                # checks the offset: line numbers count from where following began
                 if raw.offset == 0:
                     place.first_id = id_of(raw.line)
-                # a blank line stands where a torn one was closed
+                # a newline that ends a torn line can leave a blank one
                 if raw.line:
                     yield raw
         except OSError as error:
-            # gone between listing and opening, or not ours to read
+            # removed between listing and opening, or not readable
             if not isinstance(error, FileNotFoundError):
                 self._on_unreadable(place.path, inode, error)
             elif share is not None and not _is_rolled(place.path):
@@ -672,7 +672,7 @@ class Tail:
     def _find_again(self, place: FilePosition, inode: Inode) -> Path | None:
         name = parse_file_name(place.path.name)
         if name is None or name.segment is not None:
-            # one that has its number keeps its name, so it was removed
+            # a numbered segment is never renamed, so it was removed
             return None
         for path in stem_files(place.path.parent, name.stem, place.path.suffix):
             if inode_at(path) == inode:

@@ -1,7 +1,7 @@
-"""One open file of the recording (descriptor, pins, room left), and how it becomes a numbered segment.
+"""One open log file (descriptor, pins, room left), and the roll that turns it into a numbered segment.
 
-No file ever has two names that a reader looks at, and no step overwrites a file of the recording, wherever
-the process is killed; `segment_writer` decides when, and continues with the old file where this fails.
+Even if the process is killed during a roll, no file has two names that readers list, and no log file is
+overwritten. `segment_writer` decides when to roll, and continues with the old file if a roll fails.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _APPEND: Final = (
     os.O_WRONLY
     | os.O_APPEND
     | NO_FOLLOW
-    # says nothing to a plain file; a pipe that somebody put in its place would be waited for
+    # no effect on a regular file; without it, opening a pipe put in its place would block
     | getattr(os, "O_NONBLOCK", 0)
     | getattr(os, "O_BINARY", 0)
 )
@@ -29,10 +29,9 @@ _APPEND: Final = (
 class Segment:
     """An open file that a stream appends to.
 
-    `pins` holds one entry for each write under way: a segment that was swapped out is closed only when it is
-    empty. `room_bytes` falls with each write; a write that does not fit takes the slow path, which is also
-    how a torn line (`torn`), a full segment and a closed one (`CLOSED`) are met without a question of their
-    own on the fast path.
+    `pins` holds one entry for each write in progress; a segment that was swapped out is closed once `pins` is
+    empty. Each write reduces `room_bytes`; a write that does not fit takes the slow path. A torn line
+    (`torn`) and a closed segment (`CLOSED`) have no room either, so the fast path needs no check for them.
     """
 
     __slots__ = ("fd", "inode", "pins", "room_bytes", "room_seen_bytes", "torn")
@@ -46,27 +45,27 @@ class Segment:
         self.torn = torn
 
     def size_bytes(self) -> int:
-        """The true size on disk."""
+        """Return the size on disk."""
         return os.fstat(self.fd).st_size
 
     def close(self) -> None:
-        """Give the descriptor back; only for a segment that nothing pins."""
+        """Close the descriptor; only for a segment without pins."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             give_back(fd, self.inode)
 
 
 CLOSED: Final = Segment(-1, -1, (-1, -1))
-"""What stands in a file that is not open: there is never room in it."""
+"""The segment of a file that is not open; it never has room."""
 
 
 def claim_segment(path: Path, limit_bytes: int) -> Segment:
-    """Make a file that did not exist, for this writer alone; FileExistsError if it does."""
+    """Create a new file for this writer; FileExistsError if it exists."""
     return _opened(os.open(path, _APPEND | os.O_CREAT | os.O_EXCL, FILE_MODE), limit_bytes)
 
 
 def reopen_segment(path: Path, limit_bytes: int, inode: tuple[int, int], *, torn: bool) -> Segment:
-    """Open the file that this writer made before; FileNotFoundError if the name is another's by now."""
+    """Reopen a file of this writer; FileNotFoundError if the path now refers to another file."""
     segment = _opened(os.open(path, _APPEND), limit_bytes)
     if segment.inode != inode:
         segment.close()
@@ -76,7 +75,7 @@ def reopen_segment(path: Path, limit_bytes: int, inode: tuple[int, int], *, torn
 
 
 def open_aside(path: Path) -> int:
-    """Open, or make, a file of this writer for one line."""
+    """Open or create a file of this writer to append one line; returns the descriptor."""
     return os.open(path, _APPEND | os.O_CREAT, FILE_MODE)
 
 
@@ -92,67 +91,67 @@ def _opened(fd: int, limit_bytes: int) -> Segment:
 
 
 def error_name(error: OSError) -> str:
-    """The symbolic name of an operating system error, such as ENOSPC."""
+    """Return the symbolic name of an operating system error, such as ENOSPC."""
     return errno.errorcode.get(error.errno or 0, type(error).__name__)
 
 
 class Rolled(NamedTuple):
-    """What a roll came to: the new segment, the live name it stands under, the number the old one got."""
+    """The result of a roll: the new segment, its live path, and the number of the old segment."""
 
     segment: Segment
     path: Path
     number: int
     untidy: OSError | None
-    """Why the temporary name still stands, which no reader looks at; the next roll takes it away."""
+    """The error that left the temporary name behind; readers ignore it, and the next roll removes it."""
 
 
 def numbered(path: Path, number: int) -> Path:
-    """The name of a rolled segment: `<stem>.<n>.log`."""
+    """Return the path of a rolled segment: `<stem>.<n>.log`."""
     return path.with_name(f"{path.stem}.{number}{path.suffix}")
 
 
 def roll_segment(
     path: Path, further: Path, inode: tuple[int, int], number: int, limit_bytes: int, writer: str
 ) -> Rolled:
-    """Give the live file its number and put a new one under the live name.
+    """Rename the live file to its number and create a new one under the live name.
 
-    The new file is open before anything is renamed. For a moment nothing stands under the live name; should
-    another process claim it then, the new file goes under the further name, which is this writer's own.
+    The new file is open before anything is renamed. For a moment the live name is free; if another process
+    claims it then, the new file gets the further name, which only this writer uses.
 
     Args:
         path: the live name.
         further: the name that only this writer uses.
-        inode: the old file, which is renamed only if it stands there.
+        inode: the old file; it is renamed only if `path` refers to it.
         number: the lowest number that the old file may get.
-        limit_bytes: how much the new one takes.
+        limit_bytes: size limit of the new file.
         writer: the writer's id.
 
     Raises:
-        OSError: there is no new file; the old one goes on, under its live name or already under its number.
+        OSError: no new file was created; the old one stays in use, under its live name or its number.
     """
     temporary = path.with_name(f".{path.name}.{writer}.new")
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()
     segment = claim_segment(temporary, limit_bytes)
     try:
-        # only this writer makes names of this stem, so a number that is free stays free
+        # only this writer creates names with this stem, so a free number stays free
         while os.path.lexists(numbered(path, number)):
             number += 1
-        # Somebody may have moved it away, or an earlier roll came only so far; then another process may have
-        # claimed the name since.
+        # The file may have been moved away, or already renamed by a roll that failed later; another process
+        # may have claimed the name since.
         if inode_at(path) == inode:
             path.rename(numbered(path, number))
         live, untidy = _put_in_place(temporary, path, further)
     except BaseException:
         segment.close()
-        with contextlib.suppress(OSError):  # the error that is raised counts
+        with contextlib.suppress(OSError):  # the original error is raised
             temporary.unlink()
         raise
     return Rolled(segment, live, number, untidy)
 
 
 def _put_in_place(temporary: Path, path: Path, further: Path) -> tuple[Path, OSError | None]:
-    """Name the new file, exclusively; the name that it got, and why it has two."""
+    """Give the new file the first free name; returns it, and the error if the temporary name remains."""
     for name in (path, further):
         try:
             os.link(temporary, name, follow_symlinks=False)
@@ -161,11 +160,10 @@ def _put_in_place(temporary: Path, path: Path, further: Path) -> tuple[Path, OSE
         except OSError as error:
             if error.errno not in NO_LINK:
                 raise
-            # a file system that knows no links has no exclusive renaming either
+            # without hard links there is no exclusive rename, so this one may replace a file
             temporary.rename(name)
             return name, None
-        # under its temporary name no reader looks at it, so being killed here leaves nothing that counts
-        # twice
+        # readers ignore the temporary name, so a kill here leaves no event that counts twice
         try:
             temporary.unlink()
         except OSError as error:
@@ -175,7 +173,7 @@ def _put_in_place(temporary: Path, path: Path, further: Path) -> tuple[Path, OSE
 
 
 class ErrorCounters:
-    """Counts by reason, safe with threads and usable in signal handlers."""
+    """Counts by reason; safe to use from several threads and in signal handlers."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -191,11 +189,11 @@ class ErrorCounters:
         self.add(f"{what}:{error_name(error)}")
 
     def snapshot(self) -> dict[str, int]:
-        """The counts so far."""
+        """Return a copy of the counts."""
         with self._lock:
             return dict(self._by_reason)
 
     def after_fork_in_child(self) -> None:
-        """A child counts its own failures, under a lock that no thread of the parent holds."""
+        """Reset the counts and the lock, which a thread of the parent may have held during the fork."""
         self._lock = threading.RLock()
         self._by_reason = {}

@@ -1,4 +1,4 @@
-"""A set of sequence numbers that stays small: a bit for each, nearly nothing where a run is complete."""
+"""A compact set of sequence numbers: one bit per number, and one shared object for complete chunks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ALL: Final = (1 << _BITS) - 1
 
 
 class SeqSet:
-    """Which numbers of one writer were read; made for hundreds of millions in nearly ascending order."""
+    """The numbers of one writer that were read; built for 10^8 numbers in almost ascending order."""
 
     def __init__(self) -> None:
         self._chunks: dict[int, bytearray] = {}
@@ -29,7 +29,7 @@ class SeqSet:
         return chunk is not None and bool(chunk[(seq & 0xFFFF) >> 3] & 1 << (seq & 7))
 
     def add(self, seq: int) -> bool:
-        """Put a number in; False if it was there already."""
+        """Add a number; False if it was already present."""
         index = seq >> 16
         chunk = self._chunks.get(index)
         if chunk is None:
@@ -48,21 +48,21 @@ class SeqSet:
 
     @classmethod
     def of_ranges(cls, ranges: Iterable[tuple[int, int]]) -> Self:
-        """The numbers in some ranges (first, last)."""
+        """Create a set of the numbers in ranges (first, last)."""
         found = cls()
         for first, last in ranges:
             found.add_range(first, last)
         return found
 
     def add_range(self, first: int, last: int) -> None:
-        """Put in every number from `first` to `last`."""
+        """Add every number from `first` to `last`."""
         for index in range(first >> 16, (last >> 16) + 1):
             start = index << 16
             low, high = max(first - start, 0), min(last - start, _BITS - 1)
             self.add_bits(index, ((1 << (high - low + 1)) - 1) << low)
 
     def add_bits(self, index: int, bits: int) -> None:
-        """Put in the numbers from `index * 65536` on whose bits are set, the lowest bit first."""
+        """Add `index * 65536 + i` for each set bit i of `bits`."""
         if not bits:
             return
         before = self._filled.get(index, 0)
@@ -75,19 +75,19 @@ class SeqSet:
         self.highest = max(self.highest, (index << 16) + bits.bit_length() - 1)
 
     def update(self, other: SeqSet) -> None:
-        """Put in every number of another set."""
+        """Add every number of another set."""
         for index, bits in other.bits():
             self.add_bits(index, bits)
 
     def without(self, other: SeqSet) -> SeqSet:
-        """The numbers that another set does not hold."""
+        """Return the numbers that another set does not contain."""
         rest = SeqSet()
         for index, bits in self.bits():
             rest.add_bits(index, bits & ~other._bits(index))
         return rest
 
     def bits(self) -> Iterator[tuple[int, int]]:
-        """The numbers as pieces of 65536 in ascending order, as `add_bits` takes them."""
+        """Yield (index, bits) of the chunks in ascending order, as `add_bits` takes them."""
         for index in sorted(self._chunks):
             yield index, self._bits(index)
 
@@ -99,22 +99,22 @@ class SeqSet:
 
     @property
     def lowest(self) -> int:
-        """The lowest number, 0 if there is none."""
+        """The lowest number; 0 if the set is empty."""
         index, bits = next(self.bits(), (0, 1))
         return (index << 16) + (bits & -bits).bit_length() - 1
 
     def ranges(self) -> Iterator[tuple[int, int]]:
-        """The ranges (first, last) of the numbers that are in, ascending and apart."""
+        """Yield the ranges (first, last) of the numbers in the set, ascending and not adjacent."""
         return _joined(run for index, bits in self.bits() for run in runs_of_bits(index << 16, bits))
 
     def missing(self, last: int) -> Iterator[tuple[int, int]]:
-        """The ranges (first, last) of the numbers from 1 to `last` that are not in."""
+        """Yield the ranges (first, last) of the numbers from 1 to `last` that are missing."""
         return _joined(self._absent(last))
 
     def _absent(self, last: int) -> Iterator[tuple[int, int]]:
-        """Pieces of those ranges in ascending order, adjoining ones not yet joined."""
+        """Yield these ranges in ascending order, split at chunk boundaries."""
         at = 1
-        # only chunks that exist are looked at, so one wild number costs nothing
+        # iterates over existing chunks only, so a single huge number costs nothing
         for index in sorted(self._chunks):
             start = index << 16
             if start > last:
@@ -131,7 +131,7 @@ class SeqSet:
 
 
 def _joined(pieces: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Ascending ranges, those that adjoin as one."""
+    """Join adjacent ranges of an ascending sequence."""
     first = end = 0
     for low, high in pieces:
         if low != end + 1 or not first:
@@ -144,7 +144,7 @@ def _joined(pieces: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 def runs_of_bits(start: int, bits: int) -> Iterator[tuple[int, int]]:
-    """The runs (first, last) of set bits, the lowest of which stands for `start`."""
+    """Yield the runs (first, last) of set bits; bit 0 represents `start`."""
     at = start
     while bits:
         zeros = (bits & -bits).bit_length() - 1
@@ -155,26 +155,26 @@ def runs_of_bits(start: int, bits: int) -> Iterator[tuple[int, int]]:
         at += zeros + ones
 
 
-# What events say of their writers' numbers.
+# Sequence numbers in the fields of events.
 
 
 def last_seq_in(closed: Event) -> int:
-    """The last number that a writer took, as its `log.closed` says; its own number where it says none."""
+    """Return a writer's last number: the higher of `last_seq` in its `log.closed` and that event's own."""
     last_seq = closed.extra.get("last_seq")
     return max(closed.seq, last_seq if isinstance(last_seq, int) else 0)
 
 
 def dropped_by(event: Event) -> tuple[str, int]:
-    """The reason of a `log.dropped`, and how many events were dropped for it."""
+    """Return the reason and the number of dropped events of a `log.dropped` event."""
     count = event.extra.get("count")
     return str(event.extra.get("reason")), count if isinstance(count, int) else 0
 
 
 def retired_by(event: Event) -> tuple[str, int, int] | None:
-    """Writer, first and last number of a `log.retired` that accounts for its range.
+    """Return writer, first and last number of a `log.retired` event that covers its whole range.
 
-    None for one with a count, which is for people: not all numbers of its range were retired, the account of
-    retention has those that were.
+    None for one with a count: it is only informative, because not every number of its range was removed; the
+    account of retention lists those that were.
     """
     writer, first, last = (event.extra.get(key) for key in ("writer", "first_seq", "last_seq"))
     if "count" in event.extra or not isinstance(writer, str):

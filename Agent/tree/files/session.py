@@ -1,11 +1,10 @@
-"""`session.json`: what a session was, who ran it, what can replay it; how processes agree on one session.
+"""`session.json`, the description of a session; and how processes of one program agree on a session.
 
-The file is written when the session is made, and replaced as a whole whenever something is added.
+The file is written when the session is created, and replaced as a whole at every change.
 
-Processes of one program that were started before any of them had a session meet in
-`<root>/.programs/<pid>-<start>@<place>`, named after the process that the others descend from. It holds the
-name of the session; a process that begins to record keeps it locked until it knows its session, so that one
-is made.
+Processes of one program that started before a session existed share the file
+`<root>/.programs/<pid>-<start>@<place>`, named after their common ancestor. It contains the name of the
+session. A process that begins to record locks it until it knows its session, so that only one is created.
 """
 
 from __future__ import annotations
@@ -50,11 +49,11 @@ _Stored = TypeVar("_Stored")
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """The description of one session; the caller has redacted what needs it."""
+    """The description of one session; its values are already redacted."""
 
     session_id: str
     session_uid: str
-    """UUIDv7: with an event's id the key of that event anywhere."""
+    """UUIDv7; together with an event's id it identifies the event globally."""
     host: str = ""
     boot_id: str | None = None
     pid: int = 0
@@ -65,16 +64,16 @@ class SessionInfo:
     started_at: str = ""
     ended_at: str | None = None
     recovered_at: str | None = None
-    """When somebody finished what its processes, having been killed, could not."""
+    """When the session was recovered, after its processes were killed."""
     configuration: Mapping[str, Any] = field(default_factory=dict)
     targets: Mapping[str, str] = field(default_factory=dict)
     """Agent id to the `module:factory` that replays it."""
     other: Mapping[str, Any] = field(default_factory=dict)
-    """What a later version wrote and this one does not know."""
+    """Fields that this version does not know."""
 
     @classmethod
     def begun_now(cls, **more: Any) -> Self:
-        """That of a session which this process begins now; `more` are further fields, by name."""
+        """Describe a session that this process starts now; `more` are further fields, by name."""
         now_ns = time.time_ns()
         return cls(
             session_id=session_id_for(now_ns // 1000),
@@ -91,7 +90,7 @@ class SessionInfo:
 
     @classmethod
     def from_object(cls, stored: Mapping[str, Any]) -> Self:
-        """The description in a JSON object; TypeError if something is missing or of a wrong type."""
+        """Read a description from a JSON object; TypeError if a field is missing or has the wrong type."""
         names = {field.name for field in fields(cls)} - {"other"}
         known: dict[str, Any] = {name: value for name, value in stored.items() if name in names}
         for name, value in known.items():
@@ -103,7 +102,7 @@ class SessionInfo:
         return cls(**known, other=other)
 
     def target_for(self, agent_id: str | None) -> str | None:
-        """The target that is remembered for an agent, or for the whole session (None)."""
+        """Return the stored target of an agent, or of the whole session for None; None if there is none."""
         if agent_id is not None and agent_id in self.targets:
             return str(self.targets[agent_id])
         if "*" in self.targets:
@@ -111,7 +110,7 @@ class SessionInfo:
         return str(*self.targets.values()) if agent_id is None and len(self.targets) == 1 else None
 
     def to_object(self) -> dict[str, Any]:
-        """As a JSON object, with what a later version wrote."""
+        """Return the description as a JSON object, including unknown fields."""
         stored = asdict(self)
         other = stored.pop("other")
         return {**stored, **other}
@@ -124,14 +123,14 @@ _STORED_AS: dict[str, Any] = {
     "process_start_ticks": int | None,
     "argv": list,
 }
-"""The type of each field in JSON; of the others text or null."""
+"""The JSON type of each field; all others are text or null."""
 
 
 def create_session(root: Path, info: SessionInfo) -> Path:
-    """Make a session's directory and description; a second one of the same second gets the id `<id>-2`.
+    """Create a session's directory and description; if the id is taken, the session gets `<id>-2`, and so on.
 
     Raises:
-        OSError: the root cannot be written; nothing is left of the session.
+        OSError: the root cannot be written; the new directory is removed.
     """
     session, final_id = create_session_dir(root, info.session_id)
     try:
@@ -143,11 +142,11 @@ def create_session(root: Path, info: SessionInfo) -> Path:
 
 
 def open_session(session: Path) -> SessionInfo:
-    """The description of a session.
+    """Read the description of a session.
 
     Raises:
-        SessionNotFound: nothing is there.
-        DamagedInput: it is there and cannot be read.
+        SessionNotFound: it has no `session.json`.
+        DamagedInput: `session.json` cannot be read.
     """
     remedy = "its events can still be read"
     info = read_stored(session_file(session), SessionInfo.from_object, "session.json", remedy)
@@ -157,26 +156,26 @@ def open_session(session: Path) -> SessionInfo:
 
 
 def read_stored(path: Path, make: Callable[[Any], _Stored], what: str, remedy: str) -> _Stored | None:
-    """What is made of the JSON in a file of ours; None where there is no such file.
+    """Read a JSON file and convert it with `make`; None if the file is missing.
 
     Raises:
-        DamagedInput: `what` cannot be read, since `make` did not get what it expects.
+        DamagedInput: the file cannot be read, or `make` rejects its content; `what` names it in the message.
     """
     try:
         return make(orjson.loads(read_file(path)))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         if isinstance(error, FileNotFoundError) or not path.parent.is_dir():
-            return None  # never written; all else that fails is damage
+            return None  # never written; every other failure is damage
         raise DamagedInput(f"{what} cannot be read: {error}", path=path, remedy=remedy) from None
 
 
 def update_session(session: Path, **changes: Any) -> SessionInfo:
-    """Replace some fields of a session's description; `targets` and `versions` are added to what is there.
+    """Change fields of a session's description; `targets` and `versions` are merged with the stored ones.
 
-    Processes of one session may do so at the same time.
+    Safe to call from several processes at the same time.
 
     Raises:
-        SessionNotFound, DamagedInput: as `open_session`.
+        SessionNotFound, DamagedInput: as in `open_session`.
         OSError: it cannot be written.
     """
     with locked(session, wait=True):
@@ -190,14 +189,14 @@ def update_session(session: Path, **changes: Any) -> SessionInfo:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Put a file in place as a whole: a reader sees the old one or the new one."""
+    """Replace a file atomically: a reader sees the old content or the new one."""
     with replacing(path) as file:
         file.write(data)
 
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """What the system refuses names this file where it names none, as a full disk does not."""
+    """Add the path to an OSError without a file name, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -208,7 +207,7 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
-    """A new file that is synced and takes the place of `path` if the block ends without an error."""
+    """Yield a new file that is synced and replaces `path` if the block ends without an error."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NO_FOLLOW
     try:
@@ -219,19 +218,19 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
                 os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
-        with contextlib.suppress(OSError):  # the error that is raised counts
+        with contextlib.suppress(OSError):  # the original error is raised
             temporary.unlink()
         raise
 
 
 def replace_durably(path: Path, data: bytes) -> None:
-    """The same, and the new name is on the disk itself before anything that follows from it is done."""
+    """Replace a file atomically, and return only when the new name is on the disk."""
     replace_file(path, data)
     sync_directory(path.parent)
 
 
 def sync_directory(directory: Path) -> None:
-    """Bring the names in a directory to the disk."""
+    """Sync the entries of a directory to the disk."""
     fd = os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     try:
         os.fsync(fd)
@@ -245,39 +244,39 @@ def _encode(info: SessionInfo) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """What a run was made from."""
+    """The origin of a forked or resumed run."""
 
     run: str
-    """The original as a command line names it: a run's id, a session's, or `SESSION/agent_id`."""
+    """The original as on a command line: a run id, a session id, or `SESSION/agent_id`."""
     session_id: str
     session_uid: str
     step: str
-    """Where it continues from, as it was asked for."""
+    """The point from which it continues, as the user gave it."""
     run_id: str = ""
-    """This run's own id."""
+    """The id of the new run."""
     patch: Any = None
-    """What was changed there; None where it was resumed as it was."""
+    """What was changed at that point; None for a resumed run."""
     seed: int | None = None
-    """What its generators were seeded with there, where they were."""
+    """The seed of the random generators from that point on; None if they were not seeded."""
     agents: tuple[str, ...] = ()
-    """Whose code ran; the rest was answered from the original."""
+    """The agents whose code ran; for all others the responses recorded in the original were used."""
     by_itself: bool = False
-    """Whether it went on by a method of its own, not by the original's actions being called again."""
+    """Whether it continued by calling a method of the agent instead of repeating the original's actions."""
     from_event: str | None = None
-    """The first event of the original that this run has its own counterpart of."""
+    """The first event of the original that has a counterpart in this run."""
     from_timestamp: str | None = None
     relation: str = field(default=FORKED)
     """`forked_from` or `resumed_from`."""
 
     def to_object(self) -> dict[str, Any]:
-        """As a JSON object, without the relation, which is the key that it stands under."""
+        """Return the lineage as a JSON object, without `relation`, which is its key in `session.json`."""
         stored = asdict(self)
         del stored["relation"]
         return {name: value for name, value in stored.items() if value is not None}
 
     @classmethod
     def from_object(cls, relation: str, stored: Mapping[str, Any]) -> Self:
-        """Back from that; TypeError where something necessary is missing."""
+        """Read the result of `to_object`; TypeError if a required field is missing."""
         names = {each.name for each in fields(cls)} - {"relation"}
         known = {name: value for name, value in stored.items() if name in names}
         known["agents"] = tuple(known.get("agents", ()))
@@ -285,29 +284,29 @@ class Lineage:
 
 
 def lineage_within(info: SessionInfo) -> Lineage | None:
-    """What the description of a session says of where its run comes from; None for an original."""
+    """Return the lineage in a session's description; None for an original."""
     for relation in (FORKED, RESUMED):
         stored = info.other.get(relation)
         if isinstance(stored, Mapping):
             try:
                 return Lineage.from_object(relation, stored)
             except TypeError:
-                return None  # of a later version: it is a session like others then
+                return None  # written by a later version: treat it as an original
     return None
 
 
 def lineage_of(session: Path) -> Lineage | None:
-    """The same for the session in a directory."""
+    """Return the lineage of the session in a directory; None if its description cannot be read."""
     try:
         return lineage_within(open_session(session))
     except (SessionNotFound, DamagedInput):
-        return None  # its events can be read all the same
+        return None  # its events can still be read
 
 
 def as_tree(rows: Iterable[tuple[str, str | None]]) -> list[tuple[str, int]]:
-    """(name, depth) of each of (name, name of what it was made from), children behind their origin.
+    """Order rows (name, origin) as a tree: returns (name, depth), children after their origin.
 
-    What comes from something that is not among them stands at the root, in the order given.
+    Names whose origin is not among the rows are roots; the given order is kept.
     """
     listed = list(rows)
     names = {name for name, _ in listed}
@@ -324,37 +323,37 @@ def as_tree(rows: Iterable[tuple[str, str | None]]) -> list[tuple[str, int]]:
 
 
 keeps_apart = False
-"""Set by a replay: what the code records that it calls belongs to no program's session."""
+"""Set by a replay: code that it calls must not record into the program's session."""
 
 _PATIENCE_S: Final = 5.0
-"""How long to wait for another process; one that was stopped meanwhile must not stop this one."""
+"""How long to wait for another process, which may have been stopped while it held the lock."""
 _LONGEST_NAME: Final = 255
 
 
 class Program(NamedTuple):
-    """The process that all processes of a program descend from."""
+    """The common ancestor of all processes of a program."""
 
     pid: int
     start_ticks: int
 
     @classmethod
     def of(cls, pid: int) -> Self | None:
-        """That of a running process; None where the system does not say when it started."""
+        """Describe a running process; None if the system does not report its start time."""
         ticks = process_start_ticks(pid)
         return None if ticks is None else cls(pid, ticks)
 
     def is_of(self, info: SessionInfo) -> bool:
-        """Whether a session is this program's."""
+        """Return whether a session belongs to this program."""
         return (info.pid, info.process_start_ticks, info.host, info.boot_id) == (*self, hostname(), boot_id())
 
 
 class Meeting:
-    """What a program's processes agreed on; it is locked as long as it is held.
+    """The locked file in which a program's processes agree on a session.
 
     Args:
         root: the trace root.
-        program: whose sessions count.
-        fd: of the open file.
+        program: the program; sessions of others are ignored.
+        fd: descriptor of the open file.
     """
 
     def __init__(self, root: Path, program: Program, fd: int) -> None:
@@ -363,7 +362,7 @@ class Meeting:
         self._fd = fd
 
     def session(self) -> Path | None:
-        """The session that was agreed on; None if there is none that may still be written to."""
+        """Return the agreed session; None if there is none, or it may no longer be written to."""
         name = os.pread(self._fd, _LONGEST_NAME, 0).decode("utf-8", "replace").strip()
         path = self._root / name
         if not is_session_name(name) or not _is_own_directory(path):
@@ -371,16 +370,16 @@ class Meeting:
         try:
             info = open_session(path)
         except AgentTraceError:
-            return None  # gone or damaged: the program begins another
+            return None  # removed or damaged: the program starts another session
         return path if info.recovered_at is None and self._program.is_of(info) else None
 
     def agree(self, session: Path) -> None:
-        """Have the processes that come later join this one."""
+        """Make processes that start later join this session."""
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{session.name}\n".encode(), 0)
 
     def forget(self) -> None:
-        """Have the processes that come later begin again; files that killed programs left go, too."""
+        """Make processes that start later begin a new session; also removes the files of dead programs."""
         directory = programs_dir(self._root)
         place = _place()
         for name in [entry.name for entry in scan(directory)]:
@@ -398,15 +397,15 @@ class Meeting:
 
 @contextlib.contextmanager
 def meet(root: Path, program: Program, *, create: bool) -> Iterator[Meeting | None]:
-    """Hold a program's meeting under a trace root; None where its processes cannot meet.
+    """Lock a program's meeting file under a trace root during the block; None if that is impossible.
 
-    That is: without advisory locks, where the root cannot be written, where the file or its directory belongs
-    to somebody else or may be written by others, and where another process holds it for 5 s.
+    That is the case without advisory locks, if the root cannot be written, if the file or its directory
+    belongs to another user or is writable by others, and if another process holds the lock for 5 s.
 
     Args:
         root: the trace root.
-        program: whose processes meet.
-        create: whether to make root and file; else None where they are not there.
+        program: the program whose processes meet.
+        create: whether to create root and file; else None if they are missing.
     """
     if keeps_apart:
         yield None
@@ -441,12 +440,12 @@ def _name(program: Program) -> str:
 
 
 def _place() -> str:
-    """Where a pid means what it means here: this machine or container, since it was booted."""
+    """Return an id of the scope in which pids are unique: this machine or container since its boot."""
     return blake2b(f"{hostname()}|{boot_id()}".encode(), digest_size=6).hexdigest()
 
 
 def _is_own_directory(path: Path) -> bool:
-    """Whether it is a directory, no link, of this user's, that nobody else may write."""
+    """Return whether it is a directory (not a link) of this user that nobody else can write to."""
     try:
         status = path.lstat()
     except OSError:
@@ -459,7 +458,7 @@ def _is_own(status: os.stat_result) -> bool:
 
 
 def _locked(path: Path, *, create: bool) -> int | None:
-    """A descriptor of the file of this name, locked; None if it cannot be trusted, or is held too long."""
+    """Open and lock a file; None if the file cannot be trusted, or the lock is not free within 5 s."""
     fcntl: Any = __import__("fcntl")
     until = time.monotonic() + _PATIENCE_S
     while time.monotonic() < until:
@@ -477,7 +476,7 @@ def _locked(path: Path, *, create: bool) -> int | None:
         if stat.S_ISREG(status.st_mode) and _is_own(status) and status.st_nlink == 1:
             return fd
         close_lock(fd)
-        # without a name it was removed meanwhile, and the next to come makes another
+        # a file without links was removed before we had the lock: try again
         if status.st_nlink:
             return None
     return None

@@ -1,6 +1,6 @@
-"""The claim that each writer leaves in its session: who writes under this id, and whether it still runs.
+"""The claim file of each writer in a session: which process uses this writer id, and whether it still runs.
 
-Readers ask it for the known writers; `losses` asks it who is dead.
+Readers use claims to know the writers; `losses` uses them to find dead processes.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import orjson
 
 from Agent.tree.layout import FILE_MODE, NEW_FILE, claims_dir, entries_in, read_file
 
-# the number that Linux gives to the namespace of the machine itself
+# inode number of the initial pid namespace on Linux
 _FIRST_PID_NAMESPACE = "4026531836"
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a writer says of itself when it begins."""
+    """The identity of a writer, written when it starts."""
 
     writer: str
     pid: int
     process_start_ticks: int | None
-    """Start of the process in clock ticks since boot, so that a reused pid is not taken for it."""
+    """Start of the process in clock ticks since boot; a later process with the same pid has another one."""
     boot_id: str | None
     host: str
     durability: str
@@ -33,7 +33,7 @@ class Claim:
     claimed_at: str
 
     def is_alive(self) -> bool:
-        """Whether that process runs now; a process of another machine or another boot counts as ended."""
+        """Return whether the process runs; one of another machine or another boot counts as ended."""
         if self.host != hostname() or self.boot_id != boot_id():
             return False
         if self.process_start_ticks is not None:
@@ -42,7 +42,7 @@ class Claim:
 
 
 def is_running(pid: int) -> bool:
-    """Whether some process has that number now."""
+    """Return whether a process with this pid exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -54,7 +54,7 @@ def is_running(pid: int) -> bool:
 
 @lru_cache(maxsize=1)
 def boot_id() -> str | None:
-    """What the kernel calls this run of the machine; None where it does not say."""
+    """Return the kernel's id of the current boot; None if the system has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -63,10 +63,10 @@ def boot_id() -> str | None:
 
 @lru_cache(maxsize=1)
 def hostname() -> str:
-    """The name of the place in which a pid of ours means us.
+    """Return a name for the scope in which our pids are unique.
 
-    That is the machine's, and in a container, whose pids are its own, `machine#number of that pid namespace`:
-    containers can have one name between them.
+    On the machine itself that is the host name. In a container, which has its own pids, it is
+    `host#pid-namespace-number`, because several containers can have the same host name.
     """
     machine = os.uname().nodename
     try:
@@ -77,12 +77,12 @@ def hostname() -> str:
 
 
 def process_start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; None if it does not run, or nobody says."""
+    """Return a process's start in clock ticks since boot; None if it does not run, or without /proc."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
-    # the second field is the program's name in brackets and may hold anything
+    # the second field is the program's name in parentheses and may contain any characters
     fields = stat[stat.rfind(b")") + 1 :].split()
     if len(fields) < 20 or fields[0] in {b"Z", b"X", b"x"}:
         return None
@@ -90,7 +90,7 @@ def process_start_ticks(pid: int) -> int | None:
 
 
 def write_claim(session: Path, claim: Claim) -> None:
-    """Leave the claim; FileExistsError if that id is taken."""
+    """Write a claim file; FileExistsError if the id is taken."""
     path = claims_dir(session) / f"{claim.writer}.json"
     fd = os.open(path, NEW_FILE, FILE_MODE)
     try:
@@ -103,7 +103,7 @@ def write_claim(session: Path, claim: Claim) -> None:
 
 
 def read_claims(session: Path) -> dict[str, Claim]:
-    """The claims of a session by writer; a damaged one still says that its writer exists."""
+    """Read the claims of a session by writer; a damaged claim still proves that its writer exists."""
     found = entries_in(claims_dir(session), ".json")
     return {path.stem: _read_claim(path, path.stem) for path in found}
 
@@ -112,7 +112,7 @@ def _read_claim(path: Path, writer: str) -> Claim:
     try:
         stored = orjson.loads(read_file(path))
     except (OSError, orjson.JSONDecodeError):
-        # the process was killed, or the disk was full, while it made its claim
+        # the process was killed, or the disk was full, while it wrote its claim
         stored = None
     if not isinstance(stored, dict):
         stored = {}

@@ -1,1 +1,1 @@
-"""From a finished line to the disk: sinks, the writer, segments, rotation, mirrors, the crash board."""
+"""Writes encoded lines to disk: sinks, the writer, segments, rotation, mirrors, the crash board."""

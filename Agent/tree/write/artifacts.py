@@ -1,8 +1,8 @@
-"""The artifacts of a session's runs: readable names that are plain files, equal contents stored once.
+"""The artifacts of a session's runs: regular files with readable names; equal contents are stored once.
 
-A run's `artifacts/` holds what people open. Behind each file of some size stands its content by digest in the
-session's `blobs/`, under which an equal artifact of any run is a second name of the same bytes (a hard link).
-`Agent.flight` saves through it; whoever reads goes through `read_artifact`, which checks the digest.
+Users open the files in a run's `artifacts/`. A file of 4 KiB or more is a hard link to a file in the
+session's `blobs/`, which holds each content once, named by its digest. `Agent.flight` saves artifacts with
+this module; `read_artifact` reads them and checks the digest.
 """
 
 from __future__ import annotations
@@ -34,22 +34,21 @@ if TYPE_CHECKING:
     from hashlib import blake2b as Hash  # noqa: N812 - the class under the name of what it is
 
 ARTIFACT_SCHEME: Final = "artifact://artifacts/"
-"""How a reference begins; the path below the run's `artifacts/` follows."""
+"""Prefix of a reference; the path below the run's `artifacts/` follows."""
 
 ROOT_RUN: Final = "root"
-"""The directory of what was recorded outside of all runs of a session."""
+"""The directory of a session's root run."""
 
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,16}\Z")
 _MAX_DEPTH: Final = 16
-# A smaller content takes one block of the disk in either way, and the link costs more than the block.
+# Smaller contents take one disk block either way, so a link would cost more than it saves.
 _MIN_SHARED_BYTES: Final = 4096
 _CHUNK_BYTES: Final = 1024 * 1024
 _MAX_COUNTERS: Final = 65_536
-# What a file system answers that knows no hard links, or no more of them.
 
 
 class Stored(NamedTuple):
-    """An artifact that is on the disk."""
+    """A stored artifact."""
 
     ref: str
     size_bytes: int
@@ -58,20 +57,20 @@ class Stored(NamedTuple):
 
 
 def artifacts_dir(session: Path, run_id: str) -> Path:
-    """Where the artifacts of a run lie."""
+    """Directory of a run's artifacts."""
     return run_dir(session, run_id) / "artifacts"
 
 
 def blobs_dir(session: Path) -> Path:
-    """Where the contents of a session's artifacts lie by digest."""
+    """Directory of the contents of a session's artifacts, by digest."""
     return session / "blobs"
 
 
 def safe_path(name: str) -> str:
-    """The path of an artifact below `artifacts/`, which leads nowhere else whatever the name is.
+    """Return a path below `artifacts/` for an artifact; no name can lead outside.
 
-    Each part of a harmless name stays as it is; any other becomes readable text and a hash, so that two names
-    never share a file. A suffix like `.json` is kept.
+    Safe parts of the name are kept; other parts become readable text and a hash, so that two names never
+    share a file. A suffix like `.json` is kept.
     """
     parts = [part for part in name.split("/") if part not in {"", "."}]
     if len(parts) > _MAX_DEPTH:
@@ -86,15 +85,15 @@ def safe_path(name: str) -> str:
 
 
 def artifact_ref(path: str) -> str:
-    """The reference to an artifact at a safe path."""
+    """Return the reference to an artifact at a safe path."""
     return ARTIFACT_SCHEME + path
 
 
 def artifact_path(session: Path, run_id: str, ref: str) -> Path:
-    """The file that a reference names.
+    """Return the path of the file that a reference names.
 
     Raises:
-        DamagedInput: it is no reference, or would lead out of the run.
+        DamagedInput: it is not a reference, or would lead outside the run.
     """
     path = PurePosixPath(ref.removeprefix(ARTIFACT_SCHEME))
     if not ref.startswith(ARTIFACT_SCHEME) or path.is_absolute() or {"..", ""} & {*path.parts} or "\0" in ref:
@@ -107,19 +106,19 @@ def artifact_path(session: Path, run_id: str, ref: str) -> Path:
 
 
 def make_run_dir(session: Path, run_id: str) -> Path:
-    """Make the directory of a run, and the relative link to it in the root's `runs/`.
+    """Create the directory of a run, and a relative link to it in the root's `runs/`.
 
-    That of a root run is called by the session's `session_uid`, since each session has one.
+    The link to a root run is named after the session's `session_uid`, because every session has a root run.
 
     Raises:
-        OSError: it cannot be made; a link that cannot is no reason to do without the run.
+        OSError: the directory cannot be created; failure to create the link is ignored.
     """
     directory = run_dir(session, run_id)
     for path in (runs_dir(session), directory):
         with contextlib.suppress(FileExistsError):
             path.mkdir(mode=DIRECTORY_MODE)
     links = session.parent / "runs"
-    with contextlib.suppress(OSError, InputError):  # a way for people, which can be made again
+    with contextlib.suppress(OSError, InputError):  # the link is for people only and can be recreated
         name = directory.name if run_id != ROOT_RUN else open_session(session).session_uid
         links.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         (links / name).symlink_to(Path("..", session.name, "runs", directory.name))
@@ -127,10 +126,10 @@ def make_run_dir(session: Path, run_id: str) -> Path:
 
 
 def read_artifact(path: Path, digest: str | None = None) -> Iterator[bytes]:
-    """The bytes of an artifact in chunks; the last one comes only if all have the digest given.
+    """Yield the bytes of an artifact in chunks; the last chunk only if the digest of all matches.
 
     Raises:
-        DamagedInput: it is not there, or is not what was saved.
+        DamagedInput: it is missing, or differs from what was saved.
     """
     hasher = new_hash()
     try:
@@ -159,19 +158,19 @@ def read_artifact(path: Path, digest: str | None = None) -> Iterator[bytes]:
 
 
 def new_hash() -> Hash:
-    """The hash by which contents are distinguished."""
-    # Not at the top: it loads OpenSSL, which importing the package should not cost.
+    """Return a new hash object for contents: BLAKE2b with 32 bytes."""
+    # Imported here because it loads OpenSSL, which would slow down importing the package.
     from hashlib import blake2b
 
     return blake2b(digest_size=32)
 
 
 class ArtifactFiles:
-    """Stores the artifacts of one session; threads and processes may do so at the same time.
+    """Stores the artifacts of one session; safe to use from several threads and processes.
 
     Args:
         session: its directory.
-        sync: whether an artifact is on the disk itself when it is saved.
+        sync: whether to sync each artifact to the disk.
     """
 
     def __init__(self, session: Path, *, sync: bool = False) -> None:
@@ -182,16 +181,16 @@ class ArtifactFiles:
         self._next_number: dict[str, int] = {}
 
     def save(self, run_id: str, path: str, content: RedactedBytes | Iterable[RedactedBytes]) -> Stored:
-        """Store a content under a name of a run; a name that is taken gets a number, nothing is overwritten.
+        """Store a content under a name in a run; if the name is taken it gets a number, never overwriting.
 
         Args:
-            run_id: whose it is.
-            path: below the run's `artifacts/`, as `safe_path` makes it.
-            content: all of it, or its chunks, which are never in memory together.
+            run_id: the run.
+            path: path below the run's `artifacts/`, as returned by `safe_path`.
+            content: the bytes, or their chunks, of which only one is in memory at a time.
 
         Raises:
-            OSError: it cannot be stored; nothing stands under the name then.
-            DamagedInput: the path leads out of the run.
+            OSError: it cannot be stored; no file is left under the name.
+            DamagedInput: the path leads outside the run.
         """
         if "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
             raise DamagedInput(f"{path[:200]!r} leads out of the run", path=run_dir(self.session, run_id))
@@ -200,7 +199,7 @@ class ArtifactFiles:
         except FileNotFoundError:
             if not isinstance(content, bytes):
                 raise
-            # The directory was removed under us; what is saved from here on is worth having.
+            # The directory was removed: forget the cached directories and create them again.
             self._bases.clear()
             self._has_blobs = False
             return self._save(run_id, path, content)
@@ -219,7 +218,7 @@ class ArtifactFiles:
     def _save_shared(
         self, base: str, path: str, content: RedactedBytes | Iterable[RedactedBytes]
     ) -> tuple[str, str, int]:
-        """Store a content once for all that are equal; the path that it got, its digest and size."""
+        """Store a content, shared with equal ones; returns its final path, digest and size."""
         new = self._new_file()
         hasher, size_bytes = new_hash(), 0
 
@@ -241,16 +240,16 @@ class ArtifactFiles:
         return final, digest, size_bytes
 
     def _blob_of(self, digest: str, new: Path) -> Path:
-        """The file that holds this content for all: the one that is there, where it is whole."""
+        """Return the shared file of this content: the existing blob if it is intact, else a new one."""
         blob = blobs_dir(self.session) / digest[:2] / digest
         try:
             os.link(new, blob, follow_symlinks=False)
         except FileNotFoundError:
             blob.parent.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-            with contextlib.suppress(OSError):  # then the content stands under its own name alone
+            with contextlib.suppress(OSError):  # without a blob, the content is just not shared
                 os.link(new, blob, follow_symlinks=False)
         except FileExistsError:
-            # Somebody may have written into a file of that content through one of its names.
+            # The blob may have been changed through one of its other names.
             if not _same_content(blob, new):
                 return new
         except OSError as error:
@@ -259,7 +258,7 @@ class ArtifactFiles:
         return blob if blob.exists() else new
 
     def _claim(self, base: str, path: str, put: Callable[[str], None]) -> str:
-        """Put a content under the first free name, exclusively: `name.json`, `name-2.json`, ..."""
+        """Store a content under the first free name: `name.json`, `name-2.json`, ...; returns the name."""
         wanted = f"{base}/{path}"
         number = self._next_number.get(wanted, 1)
         while True:
@@ -277,7 +276,7 @@ class ArtifactFiles:
             return free
 
     def _write_new(self, path: str, chunks: Iterable[bytes]) -> None:
-        """Write a file that did not exist; nothing is left of it if that fails."""
+        """Write a new file; it is removed if writing fails."""
         fd = os.open(path, NEW_FILE, FILE_MODE)
         try:
             try:
@@ -300,7 +299,7 @@ class ArtifactFiles:
         return directory / f".{os.getpid()}-{os.urandom(6).hex()}.new"
 
     def _make_directory(self, run_id: str, directory: str) -> str:
-        """Make a directory below a run's artifacts, where it was not made before; where the artifacts lie."""
+        """Create a directory below a run's artifacts if needed; returns the run's artifacts directory."""
         known = self._bases.get((run_id, directory))
         if known is not None:
             return known
@@ -322,19 +321,19 @@ def _numbered(path: str, number: int) -> str:
 
 
 def give_name(source: Path, new: Path, name: Path) -> None:
-    """Let a content be found under a name that is free; FileExistsError if it is not.
+    """Give a content a new name, by a link if possible; FileExistsError if the name is taken.
 
     Args:
-        source: a file that holds it, which gets another name if the file system knows several.
-        new: another one, or the same, which gets this name otherwise.
-        name: the name.
+        source: a file with the content, which is linked.
+        new: a file with the content (may be `source`), which is renamed if linking is impossible.
+        name: the new name.
     """
     try:
         os.link(source, name, follow_symlinks=False)
     except OSError as error:
         if error.errno not in NO_LINK:
             raise
-        # The blob has all the names that it can have, or there are no links here: the new file is the name's.
+        # The blob has the maximum number of links, or the file system has none: rename the new file.
         if name.exists():
             raise FileExistsError(errno.EEXIST, "the name is taken", str(name)) from None
         new.rename(name)

@@ -1,8 +1,8 @@
 """The chain of one writer: a digest of each block of its lines, and a hash tree over the blocks.
 
-A thread makes blocks of what stands in the files, the end of the writer makes the last ones; no logging call
-does. `.state/chain/<writer>.jsonl` gets a line for each block. `Agent.archive.chain_check`
-compares.
+A background thread digests new lines in blocks, and closing the writer digests the rest; logging calls never
+do. `.state/chain/<writer>.jsonl` has one line per block. `Agent.archive.chain_check` compares it with the
+files.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from Agent.tree.layout import (
 )
 
 BLOCK_LINES: Final = 64
-"""How many lines a block holds that can be proved line by line."""
+"""Number of lines in a block whose lines can be proved one by one."""
 BLOCK_BYTES: Final = 256 * 1024
-"""About how large a block is that is proved as a whole."""
+"""Approximate size of a block that is proved as a whole."""
 FINE_BYTES: Final = 2 * 1024 * 1024
-"""Where more than this came within a second its blocks are made of bytes, at a third of the cost."""
+"""If a pass finds more new bytes than this, it makes blocks of bytes, at 1/3 of the cost."""
 _AT_THE_END: Final = 4
-"""How many times as much it may be at the end, which comes once."""
+"""Factor on `FINE_BYTES` for passes outside the background thread, such as the last one."""
 _ATTEMPTS_AT_THE_END: Final = 2
-"""The counts of failures are written by then; what fails twice is what `verify` calls uncovered."""
+"""After two failed attempts the rest stays uncovered, which `verify` reports."""
 _READ_BYTES: Final = 1024 * 1024
 _INTERVAL_S: Final = 1.0
-# what a file holds beyond its full blocks is covered this often
+# how often lines that do not fill a block are covered, too
 _ALL_EVERY_S: Final = 60.0
-# looking for what has grown takes at most this part of the time
+# checking which files have grown takes at most 3% of the time
 _SHARE: Final = 0.03
 _BURST_S: Final = 0.0003
 _PAUSE_S: Final = 0.001
@@ -59,47 +59,47 @@ _ENOUGH_BYTES: Final = BLOCK_LINES * 100
 _SAVED_BYTES: Final = 64 * 1024
 SALT_BYTES: Final = 16
 VERSION: Final = 2
-"""Of a chain whose digests are salted; its head covers that, and which blocks are proved as a whole."""
+"""Version with salted digests; the head covers the version and the kind of each block."""
 LINES, BYTES = "lines", "bytes"
 _END: Final = b'{"end":true}\n'
 
 
 class BlockState(NamedTuple):
-    """What a block comes to: as it was written, or as an erasure left it."""
+    """Size, lines and digest of a block: as written, or after an erasure."""
 
     size_bytes: int
     lines: int
     leaf: bytes
     seed: bytes = b""
-    """What its salts are made of; an erasure removes it, so that nothing confirms a guess of a line."""
+    """Seed of the salts; an erasure removes it, so that a guess of an erased line cannot be confirmed."""
     left_salts: bytes = b""
-    """The salts of the lines that an erasure left."""
+    """The salts of the lines that remain after an erasure."""
     gone: tuple[tuple[int, bytes], ...] = ()
-    """The places of erased lines, and their salted digests, with which the leaf is computed again."""
+    """(place, salted digest) of erased lines, needed to recompute the leaf."""
 
     def salts(self) -> bytes:
-        """The salts of its lines, one after another; empty where its digests have none."""
+        """Return the salts of its lines, concatenated; empty if its digests are not salted."""
         return self.left_salts or salts_of(self.seed, self.lines)
 
 
 @dataclass(slots=True)
 class ChainBlock:
-    """One block: `number` is its place in the tree of its writer, which has the leaf `written`."""
+    """One block: `number` is its place in the writer's tree, whose leaf there is that of `written`."""
 
     number: int
     kind: str
     time: str
     written: BlockState
     was: BlockState | None = None
-    """What it was before it became `now`, where that is not what was written."""
+    """Its state before the last erasure, if that differs from `written`."""
     now: BlockState | None = None
-    """What an erasure made of it."""
+    """Its state after an erasure; None if nothing was erased."""
     why: str | None = None
 
 
 @dataclass(slots=True)
 class FileChain:
-    """The blocks of one file, in order; it is found again by `first_id`, the id on its first line."""
+    """The blocks of one file, in order; `first_id`, the id on its first line, identifies the file."""
 
     writer: str
     index: int
@@ -110,20 +110,20 @@ class FileChain:
 
 @dataclass(slots=True)
 class WriterChain:
-    """The chain of one writer as it stands on the disk."""
+    """The chain of one writer, as read from disk."""
 
     writer: str
     files: dict[int, FileChain] = field(default_factory=dict)
     leaves: list[bytes] = field(default_factory=list)
     ended: bool = False
-    """Whether the writer ended, and everything that it wrote is in a block."""
+    """Whether the writer ended and every line that it wrote is in a block."""
     problem: str | None = None
-    """What is wrong with the chain's own file; `leaves` end there."""
+    """Damage of the chain's file; `leaves` end there."""
     version: int = VERSION
-    """1: its digests have no salts."""
+    """Version 1 has unsalted digests."""
 
     def head(self, count: int | None = None) -> str:
-        """The head over all its blocks, or over the first of them."""
+        """Return the head over all blocks, or over the first `count`."""
         leaves = self.leaves[:count]
         root = root_of(leaves)
         return head_text(
@@ -131,7 +131,7 @@ class WriterChain:
         )
 
     def path(self, block: ChainBlock) -> list[tuple[Literal["left", "right"], bytes]]:
-        """What leads from the leaf of a block to the root in the head."""
+        """Return the audit path from the leaf of a block to the root in the head."""
         path = audit_path(self.leaves, block.number)
         if self.version == VERSION:
             path.append(("left", _SALTED))
@@ -142,7 +142,7 @@ class WriterChain:
 
 @dataclass(slots=True)
 class _Place:
-    """One file of the writer, and how far it is covered."""
+    """One file of the writer, and the offset up to which it is covered."""
 
     index: int
     path: Path
@@ -150,24 +150,24 @@ class _Place:
     offset: int = 0
     first_id: str | None = None
     enough_bytes: int = _ENOUGH_BYTES
-    """How much has to stand behind it for a full block, as far as its lines so far tell."""
+    """Estimated size of a full block, from the lines so far; a pass waits for as many new bytes."""
     told: Path | None = None
-    """The name that the chain knows."""
+    """The path that was last written to the chain."""
     seen_bytes: int = 0
-    """How much of it was last seen under its name."""
+    """The size when it was last seen under its name."""
     missed: bool = False
-    """Whether the last pass found no such file."""
+    """Whether the last pass did not find the file."""
 
 
 class LineChain:
-    """Covers what one writer has written.
+    """Covers the lines of one writer with blocks.
 
     Args:
         session: the session's directory.
         writer: the writer's id.
-        counts: where failures are counted.
-        on_head: told (blocks, root) when blocks are in the chain's file.
-        on_gone: told of a file that is no longer there; whether it goes on being written to.
+        counts: counts failures.
+        on_head: called with (blocks, root) after blocks were saved to the chain's file.
+        on_gone: called for a file that is missing; returns whether it is still written to.
     """
 
     def __init__(
@@ -187,41 +187,41 @@ class LineChain:
         self._next_index = itertools.count().__next__
         self._tree = Frontier()
         self._saved = (0, self._tree.root())
-        # in one piece: each record of a list would be left between holes that the lines of a file made
+        # one buffer instead of a list: many small records between larger freed blocks fragment the heap
         self._unsaved = bytearray()
         self._turn = threading.RLock()
         self._busy = False
         self._wanted = False
         self._ends = False
-        """Whether the next pass is the last one."""
+        """Whether the next pass is the last."""
         self._ended = False
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._all_at_s = time.monotonic() + _ALL_EVERY_S
 
     def began(self, inode: Inode, path: Path) -> None:
-        """Take note of a new file of this writer; with the first one the thread begins."""
+        """Register a new file of this writer; the first one starts the thread."""
         self._places[inode] = _Place(self._next_index(), path)
         if self._thread is None and not self._stopping.is_set():
             self._thread = threading.Thread(target=self._run, name="agent-trace-chain", daemon=True)
             try:
                 self._thread.start()
             except RuntimeError:
-                return  # none can begin at the end of the interpreter; the end of the writer covers all
+                return  # no thread can start at interpreter exit; closing the writer covers all lines
 
     def rolled(self, inode: Inode, path: Path) -> None:
-        """Take note of the name of a full segment."""
+        """Register the new name of a rolled segment."""
         place = self._places.get(inode)
         if place is not None:
             place.path, place.is_rolled = path, True
 
     def let_go(self, inode: Inode) -> int:
-        """Forget a file that is no longer there; how many bytes it held when it last was."""
+        """Forget a removed file; returns its size in bytes when it was last seen."""
         place = self._places.pop(inode, None)
         return 0 if place is None else place.seen_bytes
 
     def cover(self) -> str:
-        """Make blocks of every whole line that stands in files now, and give the head over all of them."""
+        """Cover every complete line that is in files now, and return the head."""
         self._wanted = True
         if self._turn.acquire(timeout=_PATIENCE_S):
             try:
@@ -232,10 +232,10 @@ class LineChain:
         return head_text(self._writer, *self._saved)
 
     def close(self, *, ended: bool) -> None:
-        """Cover what is left, and end the thread.
+        """Cover the rest, and end the thread.
 
         Args:
-            ended: whether nothing can be written any more, which the chain then says.
+            ended: whether no more lines can be written; the chain then records its end.
         """
         self._stopping.set()
         thread = self._thread
@@ -259,15 +259,15 @@ class LineChain:
             pause_s = max(_INTERVAL_S, looked_s / _SHARE)
 
     def _pass(self, *, everything: bool, background: bool) -> float:
-        """Cover what has grown; how long looking for it took, in seconds."""
+        """Cover new lines; returns how long finding them took, in seconds."""
         if self._busy or self._ended:
-            return 0.0  # a signal handler ends the program while its own thread is in here
+            return 0.0  # re-entered from a signal handler that ends the program during a pass
         self._busy = True
         began = time.monotonic()
         looked_s = 0.0
         try:
             if self._unsaved:
-                self._save()  # what a full disk refused: no more of it is held than one pass makes
+                self._save()  # after a full disk, retry first, so that at most one pass is held in memory
             grown = self._grown(is_last=everything and not background)
             looked_s = time.monotonic() - began
             limit_bytes = FINE_BYTES if background else FINE_BYTES * _AT_THE_END
@@ -291,24 +291,24 @@ class LineChain:
             self._ended = self._ends
         except OSError as error:
             self._counts.fail("chain", error)
-        except Exception as error:  # noqa: BLE001 - a value that has no room is no reason for the program to fail
+        except Exception as error:  # noqa: BLE001 - a failure such as MemoryError must not reach the program
             self._counts.add(f"chain:{type(error).__name__}")
         finally:
             self._busy = False
         return looked_s
 
     def _gives_way(self) -> bool:
-        """Whether somebody waits for the thread to leave the rest to them."""
+        """Return whether another thread waits to cover the rest."""
         return self._wanted or self._stopping.is_set()
 
     def _grown(self, *, is_last: bool) -> list[tuple[Inode, _Place, int]]:
-        """The files that hold more than is covered, with the number of bytes."""
+        """Return the files with uncovered bytes, and how many."""
         found = []
         for inode, place in list(self._places.items()):
             try:
                 status = os.lstat(place.path)
             except (FileNotFoundError, NotADirectoryError):
-                if place.is_rolled:  # retention took it
+                if place.is_rolled:  # removed by retention
                     self._places.pop(inode, None)
                 else:
                     self._missed(inode, place, is_last=is_last)
@@ -326,7 +326,7 @@ class LineChain:
         return found
 
     def _missed(self, inode: Inode, place: _Place, *, is_last: bool) -> None:
-        """Tell of a file that is not there twice: at first it is being rolled, or its directory emptied."""
+        """Report a file as gone when it is missing twice: once can be a roll in progress."""
         if not place.missed and not is_last:
             place.missed = True
         elif self._on_gone is None or not self._on_gone(inode):
@@ -339,7 +339,7 @@ class LineChain:
         try:
             fd, status = open_file(path)
         except FileNotFoundError:
-            return  # rolled or removed since; the next pass looks again
+            return  # rolled or removed in between; the next pass checks again
         found = (status.st_dev, status.st_ino)
         fd = out_of_the_way(fd)
         try:
@@ -355,7 +355,7 @@ class LineChain:
                 else:
                     lines = data[: end - 1].split(b"\n")
                     if is_last and not everything:
-                        rest = len(lines) % BLOCK_LINES  # the last block waits until it is full
+                        rest = len(lines) % BLOCK_LINES  # lines of an incomplete block wait for the next pass
                         size = sum(map(len, lines[len(lines) - rest :])) + rest + len(data) - end
                         place.enough_bytes = size * BLOCK_LINES // max(rest, 1)
                         del lines[len(lines) - rest :]
@@ -366,12 +366,12 @@ class LineChain:
             give_back(fd, found)
 
     def _whole_lines(self, fd: int, place: _Place, size_bytes: int) -> Iterator[tuple[bytes, int, bool]]:
-        """What stands behind the covered lines, about a megabyte at a time.
+        """Yield the bytes after the covered lines, about 1 MiB at a time.
 
-        With where the last line ends, and whether the file ends there.
+        Each with the end of its last complete line, and whether the file ends there.
         """
-        # A megabyte for each of thousands of small files finds no room among what the pass keeps of those
-        # before it, so the heap would grow with every file.
+        # Read no more than the file has: 1 MiB for each of thousands of small files would fragment the heap,
+        # which would grow with every file.
         want_bytes = min(_READ_BYTES, max(size_bytes - place.offset, 0) + 1)
         while data := os.pread(fd, want_bytes, place.offset):
             end, is_last = data.rfind(b"\n") + 1, len(data) < want_bytes
@@ -385,7 +385,7 @@ class LineChain:
             want_bytes = _READ_BYTES
 
     def _paced(self, blocks: Iterator[BlockState]) -> Iterator[BlockState]:
-        """The same with pauses: without them each logging call would wait for this thread."""
+        """Yield the blocks with pauses, so that logging calls need not wait for this thread."""
         burst_began = time.perf_counter()
         for block in blocks:
             yield block
@@ -402,10 +402,10 @@ class LineChain:
         place.offset += state.size_bytes
 
     def _save(self) -> None:
-        """Append the blocks that are not in the chain's file yet; OSError if that is refused."""
+        """Append the unsaved blocks to the chain's file; OSError if that fails."""
         if not self._unsaved:
             return
-        # without blocks, where only the end is told, there is nothing that could be salted
+        # a chain without blocks has only an end record and no salted root
         root = self._tree.root()
         made = (self._tree.count, salted_root(root) if self._tree.count else root)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_FOLLOW
@@ -415,7 +415,7 @@ class LineChain:
         status = os.fstat(fd)
         try:
             while self._unsaved:
-                # a refusal half way goes on at that very byte the next time: nobody else appends here
+                # after an error the next save continues at this byte: no other process appends here
                 del self._unsaved[: os.write(fd, self._unsaved)]
         finally:
             give_back(fd, (status.st_dev, status.st_ino))
@@ -442,7 +442,7 @@ def _coarse_blocks(data: bytes, end: int) -> Iterator[BlockState]:
 
 
 def read_chains(session: Path) -> dict[str, WriterChain]:
-    """The chains of a session by writer; empty where it has none."""
+    """Read the chains of a session, by writer."""
     return {path.stem: _read_chain(path) for path in entries_in(chains_dir(session), ".jsonl")}
 
 
@@ -505,7 +505,7 @@ def _state_from(stored: dict[str, Any]) -> BlockState:
 
 
 def _left_from(stored: dict[str, Any], written: BlockState) -> BlockState:
-    """What an erasure left of salted lines: it has the leaf that was written, or it is an edit."""
+    """Read the state after an erasure of salted lines; its leaf must equal the written one."""
     state = _state_from({**stored, "leaf": written.leaf.hex()})
     gone = tuple((place, bytes.fromhex(digest)) for place, digest in stored.get("gone", ()))
     if any(place not in range(written.lines) or len(digest) != 32 for place, digest in gone):
@@ -521,7 +521,7 @@ def _salts_in(stored: dict[str, Any], key: str, count: int) -> bytes:
 
 
 def write_chain(chain: WriterChain) -> bytes:
-    """The file of a chain, as an erasure leaves it."""
+    """Return the bytes of a chain's file after an erasure."""
     told: set[int] = set()
     records: list[bytes] = []
     pairs = ((block, file) for file in chain.files.values() for block in file.blocks)
@@ -533,7 +533,7 @@ def write_chain(chain: WriterChain) -> bytes:
 
 
 def _record(block: ChainBlock, index: int, name: str | None, first_id: str | None, version: int) -> bytes:
-    """The line of a block; the name and the first id of its file where the name is given."""
+    """Return the line of a block, with the name and first id of its file if the name is given."""
     record: dict[str, Any] = {"n": block.number, "f": index}
     if block.number == 0 and version != 1:
         record["v"] = version
@@ -563,14 +563,14 @@ _WHOLE, _SALTED = sha256(b"whole").digest(), sha256(b"salted").digest()
 
 
 def salts_of(seed: bytes, lines: int) -> bytes:
-    """The salts of the lines of a block; none of them tells anything of another one or of the seed."""
+    """Return the salts of a block's lines; one salt reveals neither another nor the seed."""
     return shake_128(seed).digest(SALT_BYTES * lines) if seed else b""
 
 
 def digests_of_lines(
     lines: Sequence[bytes], salts: bytes = b"", gone: Iterable[tuple[int, bytes]] = ()
 ) -> list[bytes]:
-    """The digests of the lines of a block without newlines, with those of erased lines in their places."""
+    """Return the digests of a block's lines (without newlines), with those of erased lines in place."""
     if salts:
         each = struct.unpack(f"{SALT_BYTES}s" * (len(salts) // SALT_BYTES), salts)
         digests = [hasher.digest() for hasher in map(sha256, map(add, each, lines))]
@@ -584,25 +584,25 @@ def digests_of_lines(
 def leaf_of_lines(
     lines: Sequence[bytes], salts: bytes = b"", gone: Iterable[tuple[int, bytes]] = ()
 ) -> bytes:
-    """The leaf of a block whose lines can be proved one by one, made of their digests."""
+    """Return the leaf of a block whose lines can be proved one by one, computed from their digests."""
     digests = digests_of_lines(lines, salts, gone)
     return sha256((_SALTED_LINES if salts else _LINES) + b"".join(digests)).digest()
 
 
 def leaf_of_bytes(block: bytes | memoryview, seed: bytes = b"") -> bytes:
-    """The leaf of a block that is proved as a whole; the interpreter lock is free while it is made."""
+    """Return the leaf of a block that is proved as a whole; hashing releases the GIL."""
     hasher = sha256(_SALTED_BYTES + seed if seed else _BYTES)
     hasher.update(block)
     return hasher.digest()
 
 
 def tree_leaf(kind: str, leaf: bytes) -> bytes:
-    """The leaf of a salted block in the tree, which covers its kind: parts of a whole block have no check."""
+    """Return a salted block's leaf in the tree, which covers its kind: a BYTES block has no line proofs."""
     return _node(_WHOLE, leaf) if kind == BYTES else leaf
 
 
 def salted_root(root: bytes) -> bytes:
-    """The root in the head of a salted chain, which can therefore not be passed off as an older one."""
+    """Return the root in the head of a salted chain; it differs from that of an unsalted chain."""
     return _node(_SALTED, root)
 
 
@@ -611,7 +611,7 @@ def _node(left: bytes, right: bytes) -> bytes:
 
 
 class Frontier:
-    """The root of leaves that come one after another, of which only whole subtrees are kept."""
+    """Computes the root of a growing list of leaves, keeping only the roots of complete subtrees."""
 
     def __init__(self, leaves: Iterable[bytes] = ()) -> None:
         self.count = 0
@@ -620,7 +620,7 @@ class Frontier:
             self.add(leaf)
 
     def add(self, leaf: bytes) -> None:
-        """Take the next leaf."""
+        """Add the next leaf."""
         self.count += 1
         size = 1
         while self._subtrees and self._subtrees[-1][0] == size:
@@ -629,7 +629,7 @@ class Frontier:
         self._subtrees.append((size, leaf))
 
     def root(self) -> bytes:
-        """The root over all leaves so far."""
+        """Return the root over all leaves so far."""
         if not self._subtrees:
             return sha256(b"").digest()
         root = self._subtrees[-1][1]
@@ -639,12 +639,12 @@ class Frontier:
 
 
 def root_of(leaves: Iterable[bytes]) -> bytes:
-    """The root over some leaves."""
+    """Return the root over a list of leaves."""
     return Frontier(leaves).root()
 
 
 def audit_path(leaves: Sequence[bytes], index: int) -> list[tuple[Literal["left", "right"], bytes]]:
-    """What leads from a leaf to the root: on which side the next digest stands, and the digest."""
+    """Return the audit path from a leaf to the root: (side of the sibling, its digest) per level."""
     path: list[tuple[Literal["left", "right"], bytes]] = []
     begin, end = 0, len(leaves)
     while end - begin > 1:
@@ -659,10 +659,10 @@ def audit_path(leaves: Sequence[bytes], index: int) -> list[tuple[Literal["left"
 
 
 def head_text(writer: str, count: int, root: bytes) -> str:
-    """The head of one writer: its id, how many blocks, and the root over them."""
+    """Return the head of one writer: its id, the number of blocks, and the root over them."""
     return f"{writer}:{count}:{root.hex()}"
 
 
 def session_head(heads: Iterable[str]) -> str:
-    """The head of a session: one digest over the heads of its writers."""
+    """Return the head of a session: one digest over the heads of its writers."""
     return sha256("\n".join(sorted(heads)).encode()).hexdigest()

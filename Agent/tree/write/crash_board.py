@@ -1,7 +1,7 @@
-"""The board of one writer: a small mapped file that says, after a crash, what was under way.
+"""The crash board of one writer: a small memory-mapped file that shows after a crash what was in progress.
 
-Threads store the last number they took, spans stand in it while they are open. The pages belong to the
-kernel, so a killed process leaves them as they were; `losses` and `reader.in_flight` read them back.
+Each thread stores the last sequence number it took, and open spans are listed. The pages belong to the
+kernel, so they survive a killed process; `losses` and `reader.in_flight` read them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ THREAD_SLOTS: Final = 256
 SPAN_SLOTS: Final = 1024
 
 _MAGIC = int.from_bytes(b"ATBOARD1", "little")
-# words of 8 bytes: the header with two places for a head, one for each thread, four for each span, names
+# words of 8 bytes: header with two heads, one word per thread, four per span, then the names
 _W_MAGIC, _W_THREADS, _W_THREAD_OVERFLOW, _W_SPAN_OVERFLOW, _W_NAMES, _W_NAME_OVERFLOW = range(6)
 _HEAD = struct.Struct("<Q32s")
 _HEADS_AT_BYTES = (64, 64 + _HEAD.size)
@@ -37,7 +37,7 @@ _SPANS_AT = _THREADS_AT + THREAD_SLOTS
 _SPAN_WORDS = 4
 _STARTED_WORD = 3
 _NAMES_AT_BYTES = (_SPANS_AT + SPAN_SLOTS * _SPAN_WORDS) * 8
-# the start stands last, and marks the slot as taken: a process killed half way leaves a free slot
+# the start is written last and marks the slot as used: a process killed half way leaves a free slot
 _SPAN = struct.Struct("<16sIIQ")
 _LENGTH = struct.Struct("<H")
 _NAME_BYTES = 1000
@@ -48,7 +48,7 @@ _generations = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class BoardSpan:
-    """A span that stood open on a board."""
+    """An open span on a board."""
 
     span_id: str
     agent_id: str | None
@@ -58,10 +58,10 @@ class BoardSpan:
 
 @dataclass(frozen=True, slots=True)
 class BoardView:
-    """What a board says.
+    """The content of a board.
 
-    `overflow` counts the threads that had to share a slot; where it is not 0 the slots alone do not tell
-    which numbers were in a thread's hands, only `threads`, how many threads there were, does.
+    `overflow` counts the threads that had to share or reuse a slot. If it is not 0, the slots do not show
+    every number that a thread held; `threads`, the number of threads, limits how many there can be.
     """
 
     last_seq_by_thread: tuple[int, ...]
@@ -70,41 +70,41 @@ class BoardView:
     span_overflow: int
     open_spans: tuple[BoardSpan, ...]
     heads: tuple[tuple[int, bytes], ...] = ()
-    """(blocks, root) of the chain when it was last saved, and the time before."""
+    """(blocks, root) of the chain at its last two saves."""
 
     @property
     def last_seq(self) -> int:
-        """The highest number that any thread took."""
+        """The highest number that a thread took."""
         return max(self.last_seq_by_thread, default=0)
 
 
 class NoBoard:
-    """Stands in where no board could be made: takes everything, keeps nothing."""
+    """Replaces a board that could not be created; stores nothing."""
 
     def thread_slot(self) -> Callable[[int], None]:
-        """A function that forgets the number."""
+        """Return a function that ignores the number."""
         return _forget
 
     def open_span(self, span_id: str, agent_id: str | None, name: str, started_us: int) -> int:  # noqa: ARG002
-        """No slot."""
+        """Return -1: there is no slot."""
         return -1
 
     def close_span(self, slot: int) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
     def keep_head(self, blocks: int, root: bytes) -> None:
-        """Keep no head."""
+        """Store no head."""
 
     def remove(self) -> None:
-        """Nothing to remove."""
+        """Do nothing: there is no file."""
 
 
 def _forget(seq: int) -> None:
-    """Keep nothing of a number."""
+    """Ignore a number."""
 
 
 class Board:
-    """The board of one writer, mapped for writing; made by `create`, rebuilt by a forked child."""
+    """The board of one writer, mapped for writing; a forked child creates a new one."""
 
     def __init__(self, path: Path, fd: int) -> None:
         self.path = path
@@ -113,7 +113,7 @@ class Board:
         self._words[_W_MAGIC] = _MAGIC
         self._lock = threading.RLock()
         self._owners: list[weakref.ref[threading.Thread]] = []
-        # tokens of another board, such as a parent's before a fork, never name a slot here
+        # tokens of another board, such as the parent's before a fork, must not match a slot here
         self._base = next(_generations) * SPAN_SLOTS
         self._free = list(range(SPAN_SLOTS - 1, -1, -1))
         self._indices: dict[str | None, int] = {None: 0}
@@ -126,10 +126,10 @@ class Board:
 
     @classmethod
     def create(cls, path: Path) -> Board:
-        """Make the file, its blocks reserved, since a page that the disk cannot hold kills the process.
+        """Create the file and reserve its blocks: writing a page without disk space would kill the process.
 
         Raises:
-            OSError: the disk is full, the directory cannot be written.
+            OSError: the disk is full, or the directory cannot be written.
         """
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_FOLLOW, FILE_MODE)
         try:
@@ -142,16 +142,16 @@ class Board:
             os.close(fd)
 
     def thread_slot(self) -> Callable[[int], None]:
-        """A function that stores the last number the calling thread took; to be asked for once a thread.
+        """Return a function that stores the calling thread's last number; call this once per thread.
 
-        The slot of a thread that has ended keeps its value, which is a fact, until no other slot is left.
+        The slot of an ended thread keeps its value until no unused slot is left.
         """
         words = self._words
         with self._lock:
             words[_W_THREADS] += 1
             slot = _THREADS_AT + self._take_thread_slot()
 
-        # with no frame of Python: each event calls it
+        # every event calls it, so it is built from C functions, without a Python frame
         return functools.partial(operator.setitem, words, slot)
 
     def _take_thread_slot(self) -> int:
@@ -169,19 +169,19 @@ class Board:
 
     @property
     def table(self) -> tuple[memoryview, list[int], dict[str | None, int], int, int, int]:
-        """What `open_span` and `close_span` work on, for those who do the same in C.
+        """The data of `open_span` and `close_span`, for the C implementation.
 
-        The bytes, free slots, indices of names, base of tokens, place of the first slot, number of slots.
+        The bytes, free slots, indices of names, base of tokens, offset of the first slot, number of slots.
         """
         return self._bytes, self._free, self._indices, self._base, _SPANS_AT * 8, SPAN_SLOTS
 
     def open_span(self, span_id: str, agent_id: str | None, name: str, started_us: int) -> int:
-        """Note that a span begins; returns the token for `close_span`, -1 if the table is full, counted.
+        """Add a span; returns the token for `close_span`, or -1 if the table is full, which is counted.
 
         Args:
             span_id: 16 hexadecimal digits.
             agent_id: the agent it belongs to, if any.
-            name: the action or context.
+            name: name of the action or context.
             started_us: microseconds since 1970, not 0.
         """
         try:
@@ -203,17 +203,17 @@ class Board:
         return self._base + slot
 
     def close_span(self, slot: int) -> None:
-        """Note that a span has ended; a token of another board and -1 are ignored."""
+        """Remove a span; a token of another board and -1 are ignored."""
         slot -= self._base
         if 0 <= slot < SPAN_SLOTS:
             started = _SPANS_AT + slot * _SPAN_WORDS + _STARTED_WORD
-            # a slot that is free already must not be given out twice
+            # a free slot must not be added to the free list twice
             if self._words[started]:
                 self._words[started] = 0
                 self._free.append(slot)
 
     def _register(self, name: str | None) -> int:
-        """The index under which a name stands on the board from now on, 0 if there is no place for it."""
+        """Store a name and return its index; 0 if there is no room for it."""
         if name is None:
             return 0
         with self._lock:
@@ -221,7 +221,7 @@ class Board:
             if known is not None:
                 return known
             if self._registering:
-                # a signal handler opens a span while this thread is in here: its name is not worth a mix-up
+                # re-entered from a signal handler: dropping this name is safer than mixing up two
                 self._words[_W_NAME_OVERFLOW] += 1
                 return 0
             self._registering = True
@@ -245,7 +245,7 @@ class Board:
         return index
 
     def _append_further(self, entry: bytes) -> bool:
-        """Names that the board has no room for stand in a file beside it."""
+        """Append a name that does not fit on the board to the `.names` file; False if that fails."""
         try:
             if self._further_fd >= 0 and not names(self._further_fd, self._further_inode):
                 let_go(self._further_fd)  # closed from outside
@@ -255,18 +255,18 @@ class Board:
                 self._further_fd = out_of_the_way(os.open(_names_path(self.path), flags, FILE_MODE))
                 status = os.fstat(self._further_fd)
                 self._further_inode = (status.st_dev, status.st_ino)
-            # a partial entry would shift all that follow, so one that does not fit ends the list
+            # a short write counts as a failure, because readers parse the entries one after another
             return os.write(self._further_fd, entry) == len(entry)
         except OSError:
             return False
 
     def keep_head(self, blocks: int, root: bytes) -> None:
-        """Note the head of the writer's chain; the one before stays, for a kill in between."""
+        """Store the head of the writer's chain; the previous one is kept in case of a kill in between."""
         _HEAD.pack_into(self._bytes, _HEADS_AT_BYTES[self._head_turn], blocks, root)
         self._head_turn ^= 1
 
     def remove(self) -> None:
-        """Take the files away, after a clean end; the mapping stays valid for threads that still store."""
+        """Remove the files after a clean end; the mapping stays valid for threads that still use it."""
         self.path.unlink(missing_ok=True)
         _names_path(self.path).unlink(missing_ok=True)
         self._close_further()
@@ -277,7 +277,7 @@ class Board:
             give_back(fd, self._further_inode)
 
     def after_fork_in_child(self) -> None:
-        """Give up the parent's descriptor; the child makes a board of its own."""
+        """Close the parent's descriptor; the child creates a new board."""
         self._close_further()
 
 
@@ -289,7 +289,7 @@ def _reserve(fd: int) -> None:
 
 
 def remove_board(path: Path) -> None:
-    """Take away the files of a board whose writer has ended, and was accounted for."""
+    """Remove the files of a board whose writer has ended and is accounted for."""
     _names_path(path).unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 
@@ -299,18 +299,18 @@ def _names_path(path: Path) -> Path:
 
 
 def read_board(path: Path) -> BoardView | None:
-    """What a board says, also while its writer runs; None if there is none or it was never finished."""
+    """Read a board, even while its writer runs; None if it is missing or incomplete."""
     try:
         data = read_file(path)
     except OSError:
-        return None  # without a board the lines alone say what was lost
+        return None  # without a board, losses are computed from the lines alone
     if len(data) != SIZE_BYTES:
         return None
     words = memoryview(data).cast("Q")
     if words[_W_MAGIC] != _MAGIC:
         return None
     names = _read_names(data[_NAMES_AT_BYTES:], words[_W_NAMES])
-    # usually all names found room on the board itself
+    # usually all names fit on the board and this file is missing
     with contextlib.suppress(FileNotFoundError):
         names += _read_names(read_file(_names_path(path)), None)
     return BoardView(

@@ -1,8 +1,7 @@
-"""What a process counted of its own events while it wrote them, so that a session's end reads no line again.
+"""Counts that a process keeps of its own events, so that the summary need not read their lines again.
 
-Each process leaves a file `.state/counts/<writer>.json` when it closes its writers. `summary` takes the files
-at the end of the session and removes them; they are caches: where one is missing, the lines of its writer are
-read.
+Each process writes `.state/counts/<writer>.json` when it closes its writers. `summary` reads the files at the
+end of the session and removes them. They are caches: if one is missing, the lines of its writer are read.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ from Agent.tree.files.session import replacing
 from Agent.tree.layout import DIRECTORY_MODE, entries_in, read_file, retired_file, tree_files
 
 MOST_ERRORS: Final = 100
-"""How many errors of a session are shown by its summary."""
+"""Maximum number of errors in a session's summary."""
 _VERSION: Final = 1
 
 
 @dataclass(slots=True)
 class KeptCounts:
-    """Counts of events that were seen one by one, or counted elsewhere."""
+    """Counts of events, from single events or from other counts."""
 
     writers: dict[str, int] = field(default_factory=dict)
-    """Writer to its last number, where all of its numbers stand in files."""
+    """Writer to its last number, for writers all of whose numbers are in files."""
     rows: Counter[tuple[str, str, str | None]] = field(default_factory=Counter)
     """(kind, level, agent id) to the number of events."""
     first: str | None = None
@@ -40,7 +39,7 @@ class KeptCounts:
     last: str | None = None
     error_types: Counter[str] = field(default_factory=Counter)
     errors: list[dict[str, Any]] = field(default_factory=list)
-    """The earliest errors, as the summary shows them, `MOST_ERRORS` at most of each process."""
+    """The earliest errors in the form of the summary, at most `MOST_ERRORS` per process."""
 
     def see(self, event: Event) -> None:
         """Count one event."""
@@ -48,12 +47,12 @@ class KeptCounts:
         self.reach(event.timestamp, event.timestamp)
 
     def reach(self, *timestamps: str | None) -> None:
-        """Take note of when some events were."""
+        """Extend the time range by some timestamps."""
         self.first = min(filter(None, (self.first, *timestamps)), default=None)
         self.last = max(filter(None, (self.last, *timestamps)), default=None)
 
     def add(self, other: KeptCounts) -> None:
-        """Take in the counts of another process."""
+        """Add the counts of another process."""
         self.writers.update(other.writers)
         self.rows.update(other.rows)
         self.error_types.update(other.error_types)
@@ -61,7 +60,7 @@ class KeptCounts:
         self.reach(other.first, other.last)
 
     def by(self, place: int) -> Counter[str]:
-        """How many events there were by kind (0), by level (1) or by agent (2), without those of none."""
+        """Count events by kind (0), level (1) or agent (2); events without an agent are left out of (2)."""
         found: Counter[str] = Counter()
         for row, number in self.rows.items():
             if (name := row[place]) is not None:
@@ -70,7 +69,7 @@ class KeptCounts:
 
 
 def shown_error(timestamp: str, event_id: str, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """What a summary shows of an error."""
+    """Return an error in the form of the summary."""
     agent_id = extra.get("agent_id")
     return {
         "timestamp": timestamp,
@@ -82,7 +81,7 @@ def shown_error(timestamp: str, event_id: str, extra: Mapping[str, Any]) -> dict
 
 
 def keep_counts(session: Path, counts: KeptCounts) -> None:
-    """Leave the counts of a process that has closed its writers; without an error, since they are a cache."""
+    """Save the counts of a process that has closed its writers; errors are ignored, as it is a cache."""
     if not counts.writers:
         return
     directory = _counts_dir(session)
@@ -95,14 +94,14 @@ def keep_counts(session: Path, counts: KeptCounts) -> None:
         "error_types": counts.error_types,
         "errors": counts.errors,
     }
-    with contextlib.suppress(OSError):  # a cache: without it lines are counted again
+    with contextlib.suppress(OSError):  # without this cache the lines are counted again
         directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         with replacing(directory / f"{min(counts.writers)}.json", sync=False) as file:
             file.write(orjson.dumps(data))
 
 
 def read_counts(session: Path) -> KeptCounts:
-    """The counts that hold for the files as they stand; none where retention or sealing changed them."""
+    """Read the counts that match the current files; empty after retention or sealing changed the files."""
     found = KeptCounts()
     try:
         paths = entries_in(_counts_dir(session), ".json")
@@ -111,7 +110,7 @@ def read_counts(session: Path) -> KeptCounts:
     if os.path.lexists(retired_file(session)) or (session / "archive").is_dir():
         return found
     for path in paths:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # what it lacks is counted again
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # if damaged, count lines again
             found.add(_from_object(orjson.loads(read_file(path))))
     return found
 
@@ -130,7 +129,7 @@ def _from_object(stored: Any) -> KeptCounts:
 
 
 def files_of_others(session: Path, writers: Collection[str]) -> list[Path] | None:
-    """The files that none of these writers made; None where a file does not say whose it is."""
+    """Return the files of other writers; None if the writer of some file is unknown."""
     found = []
     for path in tree_files(session):
         begins_with = first_id(path)
@@ -151,10 +150,10 @@ def _is_empty(path: Path) -> bool:
 
 
 def forget_counts(session: Path) -> None:
-    """Remove the files: what they say stands in the summary, or no longer holds."""
+    """Remove the count files: the summary contains them, or they are outdated."""
     with contextlib.suppress(OSError):
         for path in entries_in(_counts_dir(session)):
-            with contextlib.suppress(OSError):  # the others go all the same
+            with contextlib.suppress(OSError):  # still remove the others
                 path.unlink()
         _counts_dir(session).rmdir()
 

@@ -1,8 +1,8 @@
-"""The rolling mirrors by category, for people and their tools: caches that analysis never reads.
+"""The rolling mirrors by category, for people and tools such as `tail -F`; analysis never reads them.
 
 Lines are collected in memory and written in batches: after 50 ms, at 16,384 lines, or at once if urgent. A
-batch is one or several appends. Each ends with a newline, and begins with one only if the file does not end
-with one. So every line parses, and processes share a file without a lock; only rotation takes one.
+batch is written in one or more appends. Each ends with a newline, and begins with one if the file does not
+end with one. So every line parses, and processes share a file without a lock; only rotation takes one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from Agent.tree.files.segment import ErrorCounters, error_name
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, MIRROR_FILES, NO_FOLLOW, inode_at
 
 Form = Callable[[list[bytes]], list[bytes]]
-"""Makes the lines of a file of a batch of those of the recording."""
+"""Converts a batch of recorded lines to the lines of a mirror."""
 
 _MEGABYTE = 1024 * 1024
 DEFAULT_ROTATION: Final[Mapping[str, tuple[int, int]]] = {
@@ -37,16 +37,16 @@ DEFAULT_ROTATION: Final[Mapping[str, tuple[int, int]]] = {
 }
 """Category to (size in bytes at which its mirror is rotated, number of old ones kept)."""
 
-# So many that fewer than one call in a thousand writes them; mostly the thread comes first.
+# Large enough that fewer than 1 in 1,000 calls writes a batch; usually the thread does.
 _BATCH_LINES = 16_384
-# A file is rotated near its size: no append is larger than the share of that size between two looks, or, of a
-# small file, than an eighth of it.
+# Limits how far a file exceeds its rotation size: no append is larger than 1/64 of that size, or, for small
+# files, than the smaller of 1/8 of it and 16 KiB.
 _APPEND_BYTES = 16_384
 _HELD_LINES = 32_768
 _INTERVAL_S = 0.05
 _LOOK_AGAIN_NS = 20_000_000
 _REMOVAL_NS = 1_000_000_000
-"""What was removed is made anew after so long: the directory that it was in may be about to go, too."""
+"""A removed file is recreated after this delay, because its directory may be about to be removed, too."""
 _LOOKS = 64
 _IDLE_ROUNDS = 20
 _END_PATIENCE_S = 5.0
@@ -55,13 +55,13 @@ _FLAGS = (
     | os.O_APPEND
     | os.O_CREAT
     | NO_FOLLOW
-    # nobody waits for a pipe that somebody put in its place
+    # without it, opening a pipe put in its place would block
     | getattr(os, "O_NONBLOCK", 0)
 )
 
 
 class _Mirror:
-    """One mirror file: what waits to be written, and the descriptor."""
+    """One mirror file: its waiting lines and its descriptor."""
 
     __slots__ = (
         "backups", "fd", "form", "gone_since_ns", "had_place", "inode", "limit_bytes", "look_at_ns", "path",
@@ -74,20 +74,20 @@ class _Mirror:
         self.limit_bytes = limit_bytes
         self.backups = backups
         self.waiting: list[bytes] = []
-        # Not re-entrant on purpose: a signal handler that finds the lock taken leaves its lines to the
+        # Deliberately not re-entrant: a signal handler that finds the lock taken leaves its lines to the
         # holder.
         self.turn = threading.Lock()
         self.fd = -1
         self.inode = (-1, -1)
-        # Until this time, and for so many bytes, the descriptor counts as the file of that name.
+        # Until this time, and for this many bytes, the descriptor is not compared with the file name.
         self.look_at_ns = self.room_bytes = 0
         self.gone_since_ns = 0
-        """Since when its file or directory is gone; 0 where it is there."""
+        """Since when its file or directory is missing; 0 if it exists."""
         self.had_place = False
-        """Whether its directory was there once."""
+        """Whether its directory has existed."""
 
     def stays_gone(self) -> bool:
-        """Whether it is too early to make the removed file again, while somebody may still empty the root."""
+        """Return whether it is too early to recreate the file, because the root may be in removal."""
         now_ns = time.monotonic_ns()
         self.gone_since_ns = self.gone_since_ns or now_ns
         return now_ns - self.gone_since_ns < _REMOVAL_NS
@@ -99,9 +99,9 @@ class Mirrors:
     Args:
         root: the trace root.
         rotation: category to (size in bytes, number of backups), over `DEFAULT_ROTATION`.
-        categories: the ones to mirror; all by default.
-        files: category to another place of its mirror, relative to the root unless absolute.
-        forms: category to what makes the lines of its mirror; those of the recording without it.
+        categories: the categories to mirror; all by default.
+        files: category to another path of its mirror, relative to the root unless absolute.
+        forms: category to the function that formats its lines; by default they are written as recorded.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Mirrors:
         sizes = {**DEFAULT_ROTATION, **(rotation or {})}
         self.counts = ErrorCounters()
         self.refused_at_first: frozenset[str] = frozenset()
-        """Why the directories of some could not be used from the beginning."""
+        """Reasons why some directories could not be used at the start."""
         places, forms = {**MIRROR_FILES, **(files or {})}, forms or {}
         self._mirrors = {
             category: _Mirror(
@@ -135,7 +135,7 @@ class Mirrors:
         self._closed = False
 
     def make_directories(self) -> None:
-        """Make the directory of each mirror, so that people find all of them; a failure is counted."""
+        """Create the directory of each mirror, so that users find all of them; failures are counted."""
         places = {mirror.path.parent for mirror in self._mirrors.values()}
         links_to_runs = self._root / "runs"
         for directory in places | ({links_to_runs} if os.path.lexists(links_to_runs) else set()):
@@ -149,13 +149,13 @@ class Mirrors:
         self.refused_at_first = frozenset(self.counts.snapshot())
 
     def add(self, category: str, line: RedactedBytes, urgent: bool = False) -> None:
-        """Take one whole line, newline included, for a category's mirror. Never raises."""
+        """Add one line, with its newline, to a category's mirror. Never raises."""
         mirror = self._mirrors.get(category)
         if mirror is not None:
             self._add(mirror, line, urgent)
 
     def adder(self, category: str) -> Callable[[bytes], None] | None:
-        """A function that takes a category's lines, those of errors at once; None if it is not mirrored."""
+        """Return a function that adds a category's lines (errors at once); None if it is not mirrored."""
         mirror = self._mirrors.get(category)
         if mirror is None:
             return None
@@ -173,18 +173,18 @@ class Mirrors:
     def _add(self, mirror: _Mirror, line: bytes, urgent: bool) -> None:
         mirror.waiting.append(line)
         if urgent:
-            # what may be the last line of a process goes where the name points now
+            # this may be the last line of the process, so check the file name first
             mirror.look_at_ns = 0
             self._flush(mirror)
         elif len(mirror.waiting) >= _BATCH_LINES or self._idle:
             self._attend(mirror)
 
     def _attend(self, mirror: _Mirror) -> None:
-        """Write a full batch, or see to it that somebody will."""
+        """Write a full batch, or make sure that the thread will."""
         if len(mirror.waiting) >= _BATCH_LINES or self._closed:
             self._flush(mirror)
             if len(mirror.waiting) > _HELD_LINES:
-                # whoever is writing does not keep up; a cache may slow its writers a little, and no more
+                # the writing thread does not keep up; a mirror may delay a caller by at most 0.2 s
                 self._flush(mirror, patience_s=0.2)
             if len(mirror.waiting) > _HELD_LINES:
                 self._drop(mirror)
@@ -192,7 +192,7 @@ class Mirrors:
             self._start()
 
     def _drop(self, mirror: _Mirror) -> None:
-        # The older half: whoever comes next must not meet a full list again at once.
+        # Drop the older half, so that the next line does not find a full list again.
         count = len(mirror.waiting) - _HELD_LINES // 2
         del mirror.waiting[:count]
         self.counts.add("mirror:held_too_many", count)
@@ -203,13 +203,13 @@ class Mirrors:
         try:
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="agent-trace-mirrors", daemon=True)
-                # if a signal's handler raises out of here there is none, and the next line begins another
+                # if a signal handler raises here, `_thread` stays None and the next line starts another
                 thread.start()
                 self._thread = thread
             self._idle = False
             self._wake.set()
         except RuntimeError:
-            # no thread can be started any more, at the end of the interpreter: write as the lines come
+            # no thread can start at interpreter exit: write each line at once
             self._thread = None
             self._closed = True
             self.flush()
@@ -226,15 +226,15 @@ class Mirrors:
                 time.sleep(_INTERVAL_S)
                 quiet_rounds = 0 if self._flush_all() else quiet_rounds + 1
             self._idle = True
-            # whoever added before it read `_idle` as False has its lines written here
+            # write lines whose callers still read `_idle` as False
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the waiting lines."""
         self._flush_all()
 
     def _flush_all(self) -> bool:
-        """Write what waits; False if there was nothing."""
+        """Write the waiting lines; False if there were none."""
         busy = False
         for mirror in self._mirrors.values():
             if mirror.waiting:
@@ -263,7 +263,7 @@ class Mirrors:
     def _append(self, mirror: _Mirror, lines: list[bytes], most: int) -> None:
         batch = b"".join(lines)
         if len(lines) > 1 and len(batch) > most:
-            # lines of very unequal length
+            # too large because the lines differ much in length
             half = len(lines) // 2
             self._append(mirror, lines[:half], most)
             self._append(mirror, lines[half:], most)
@@ -271,7 +271,7 @@ class Mirrors:
         try:
             size_bytes = -1 if mirror.fd < 0 else _size_of(mirror.fd, mirror.inode)
             if mirror.fd >= 0 and size_bytes < 0:
-                # closed from outside, and perhaps the number of somebody else's file by now
+                # closed by the program, and the number may already belong to another file
                 let_go(mirror.fd)
                 mirror.fd, mirror.look_at_ns = -1, 0
             mirror.room_bytes -= len(batch)
@@ -282,7 +282,7 @@ class Mirrors:
                 if status.st_nlink == 0:
                     self.counts.add("mirror:removed", len(lines))
             if size_bytes and os.pread(mirror.fd, 1, size_bytes - 1) != b"\n":
-                # a torn piece of a process that was killed, or met a full disk
+                # ends the torn line of a process that was killed or met a full disk
                 batch = b"\n" + batch
             written = os.write(mirror.fd, batch)
         except OSError as error:
@@ -290,20 +290,20 @@ class Mirrors:
             self._close_file(mirror)
             return
         if written != len(batch):
-            # the next batch begins with a newline, so only the torn line is lost from this cache
-            # a text may hold newlines of its own
+            # The next batch begins with a newline, so only the lines from the torn one on are lost. At least
+            # one counts, because a line of text can contain newlines.
             self.counts.add("mirror:short_write", max(1, len(lines) - batch[:written].count(b"\n") + 1))
 
     def _open_for(self, mirror: _Mirror, size_bytes: int) -> None:
-        """See that the descriptor is the file of that name, rotated if the batch does not fit.
+        """Make the descriptor match the file name, and rotate if the batch does not fit.
 
-        That costs as much as the write, so it holds for a while and for a part of the size: what another
-        process rotates meanwhile gets a few more lines under its new name.
+        The check costs as much as a write, so it is repeated only after 20 ms or 1/64 of the size. If another
+        process rotates in between, the rotated file gets a few more lines.
         """
         mirror.look_at_ns = mirror.room_bytes = 0
         for _ in range(3):
             if mirror.fd < 0:
-                # a root that was removed comes again with a session, not with a cache
+                # raises if the root was removed: a session recreates it, a mirror does not
                 self._root.stat()
                 place = mirror.path.parent
                 if mirror.had_place and not os.path.lexists(place) and mirror.stays_gone():
@@ -341,11 +341,11 @@ class Mirrors:
             mirror.inode = (ours.st_dev, ours.st_ino)
 
     def _rotate(self, mirror: _Mirror, inode: tuple[int, int]) -> bool:
-        """Shift the backups by one; False if that failed, and the file just grows."""
+        """Rotate the file and its backups; False if that failed and the file continues to grow."""
         try:
             with locked(mirror.path.with_name(f".{mirror.path.name}.lock"), create=True) as is_alone:
                 if not is_alone:
-                    # Nobody waits for the process that rotates: it may have been stopped just there.
+                    # Do not wait for the process that rotates: it may have been stopped during the rotation.
                     return False
                 if inode_at(mirror.path) != inode:
                     # another process was faster
@@ -370,8 +370,8 @@ class Mirrors:
                 self.counts.fail("mirror_close", error)
 
     def close(self) -> None:
-        """Write what waits, end the thread, close the files; lines that still come are written at once."""
-        # idle, so that each later line is looked after by whoever adds it
+        """Write the waiting lines, end the thread, close the files; later lines are written at once."""
+        # with `_idle` set, each later line is written by its caller
         self._closed = self._idle = True
         self._wake.set()
         thread = self._thread
@@ -381,14 +381,14 @@ class Mirrors:
         for mirror in self._mirrors.values():
             self._flush(mirror, patience_s=_END_PATIENCE_S)
             if mirror.waiting:
-                # whoever writes got no processor all that time, and the process ends
+                # the writing thread did not finish in 5 s, and the process ends
                 self.counts.add("mirror:left_at_the_end", len(mirror.waiting))
             elif mirror.turn.acquire(timeout=_END_PATIENCE_S):
                 self._close_file(mirror)
                 mirror.turn.release()
 
     def after_fork_in_child(self) -> None:
-        """Start empty: what waited is the parent's to write, as are its descriptors and its thread."""
+        """Start empty: waiting lines, descriptors and thread belong to the parent."""
         closed = self._closed
         for mirror in self._mirrors.values():
             mirror.waiting.clear()
@@ -399,10 +399,9 @@ class Mirrors:
 
 
 def _open(path: Path, root: Path) -> int:
-    """The descriptor of a mirror, made if it is not there; OSError where its place may be somebody else's.
+    """Open or create a mirror; OSError if others can replace its directory or entries in it.
 
-    Whoever may replace the directory, or an entry in it, could have the lines written into any file of this
-    user.
+    A user who can do so could redirect the lines into any file of this user.
     """
     _refuse_a_strange_place(path.parent, root)
     place = os.open(path.parent, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
@@ -423,7 +422,7 @@ def _refuse_a_strange_place(place: Path, root: Path) -> None:
 
 
 def _is_ours_alone(status: os.stat_result) -> bool:
-    """Whether only this user can replace his entries of a directory, as in one with the sticky bit."""
+    """Return whether only this user can replace their entries in a directory, as with the sticky bit."""
     if status.st_mode & stat.S_ISVTX:
         return True
     by_group = status.st_mode & stat.S_IWGRP and status.st_gid != os.getegid()
@@ -431,7 +430,7 @@ def _is_ours_alone(status: os.stat_result) -> bool:
 
 
 def _size_of(fd: int, inode: tuple[int, int]) -> int:
-    """The size of a mirror in bytes; -1 where the descriptor names another file by now."""
+    """Return the size of a mirror in bytes; -1 if the descriptor refers to another file."""
     try:
         status = os.fstat(fd)
     except OSError:
@@ -444,9 +443,9 @@ def _backup(path: Path, number: int) -> Path:
 
 
 def _shift_backups(path: Path, most: int) -> None:
-    """Make room for a first backup: each up to the first number that is free is moved on by one."""
-    # Not all that there may be: where many are allowed and few are there, that would be what it costs.
-    # By plain names: meanwhile other processes write on into the full file.
+    """Free backup number 1: move each backup below the first free number up by one."""
+    # Stop at the first free number, because renaming up to `most` is slow if few backups exist. Plain string
+    # paths are fast, and other processes keep writing into the full file until this is done.
     stem, free = f"{path}.", 1
     while free < most and os.path.lexists(f"{stem}{free}"):
         free += 1

@@ -1,8 +1,8 @@
-"""A sink round another: lines wait in a bounded queue of this process, and one thread writes them in order.
+"""A sink that wraps another: lines wait in a bounded queue, and one thread writes them in order.
 
-`config/recording.py` puts it round the `SessionWriter` where durability is `queued`. Nothing here waits for a
-lock that a signal handler could find taken by its own thread: adding is one step, and whoever waits asks
-again.
+`config/recording.py` wraps the `SessionWriter` with it if durability is `queued`. Nothing here waits for a
+lock that a signal handler could find held by its own thread: adding a line is one atomic operation, and
+waiting callers poll.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from Agent.tree.write.sink import DurableStream, NoRoom, Sink, Stream, wait_for
 
 WhenFull = Literal["block", "drop_new"]
 QUEUE_FULL: Final = "queue_full"
-"""The reason under which events are counted for which there was no room."""
+"""The drop reason of events that did not fit in the queue."""
 
 _BATCH_LINES = 4096
 _WRITE_BYTES = 1024 * 1024
@@ -31,7 +31,7 @@ _Item = tuple[Stream | None, RedactedBytes | threading.Lock]
 
 
 class QueuedStream:
-    """Where the lines of one agent, or of one category, wait for the thread that writes them."""
+    """The queued stream of one agent or category."""
 
     __slots__ = ("_queue", "_stream")
 
@@ -40,7 +40,7 @@ class QueuedStream:
         self._stream = stream
 
     def write(self, line: RedactedBytes) -> bool:
-        """Take one line; True, since what becomes of it is told later, and counted."""
+        """Queue one line; always True, because failures are reported later and counted."""
         queue = self._queue
         lines = queue.lines
         lines.append((self._stream, line))
@@ -51,30 +51,30 @@ class QueuedStream:
         return True
 
     def write_synced(self, line: RedactedBytes) -> bool:
-        """Take one line and bring it to the disk itself."""
+        """Queue one line, wait until it is written, and sync it to the disk."""
         return self.write(line) and self.sync()
 
     def sync(self) -> bool:
-        """Bring what was taken to the disk itself; False if it may not be there, which is counted."""
+        """Write the queued lines and sync them; False if that may have failed, which is counted."""
         self._queue.wait_until_written()
         sync: Callable[[], bool] | None = getattr(self._stream, "sync", None)
         return True if sync is None else sync()
 
 
 class QueuedSink:
-    """Holds the lines of one durability stream until its thread has written them.
+    """Queues the lines of one durability stream until its thread has written them.
 
     Args:
-        sink: takes the lines in the end.
-        size: how many lines wait at most; a few more while calls wait for room.
-        when_full: `block` lets the call wait until there is room, `drop_new` refuses the event its number.
-        gather_s: how long the thread waits for more lines, in seconds, before it writes those that came.
+        sink: the sink that the lines are written to.
+        size: maximum number of queued lines; a few more while calls wait for room.
+        when_full: `block` makes the call wait for room, `drop_new` refuses to number the event.
+        gather_s: how long the thread waits for more lines before it writes, in seconds.
 
-    What was taken is written at once when somebody flushes, and by the caller where the thread is gone.
+    A flush writes the queue at once; if the thread has ended, the caller writes it.
     """
 
     defers: Final = True
-    """That a line which was taken may be refused later."""
+    """Says that a line that `write` accepted may be refused later."""
 
     def __init__(
         self, sink: Sink, *, size: int, when_full: WhenFull = "block", gather_s: float = _GATHER_S
@@ -82,7 +82,7 @@ class QueuedSink:
         self._sink = sink
         self._size = size
         self._blocks = when_full == "block"
-        # with `drop_new` nobody waits: what has a number is taken
+        # with `drop_new` no call waits: an event that has a number is always queued
         self.limit = size if self._blocks else sys.maxsize
         self._gather_s = gather_s
         self._refused: Callable[[Sequence[bytes]], None] | None = None
@@ -92,14 +92,14 @@ class QueuedSink:
         self._begin()
 
     def _begin(self) -> None:
-        """Start empty, as whoever writes under the id of the sink now."""
+        """Start with an empty queue, under the current writer id of the sink."""
         self.writer = self._sink.writer
         self.next_seq: Callable[[], int] = self._sink.next_seq if self._blocks else self._next_seq
         self.lines: deque[_Item] = deque()
         self.in_hand = 0
-        """Lines that were taken out of the queue and are not written yet."""
+        """Number of lines that were taken from the queue and are not written yet."""
         self.idle = True
-        """Whether nobody looks after what is added."""
+        """Whether the thread does not check for new lines and has to be woken."""
         self._waiting_for_room: deque[threading.Lock] = deque()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -107,17 +107,17 @@ class QueuedSink:
         self._wake = _taken_lock()
 
     def __len__(self) -> int:
-        """How many lines are not written yet."""
+        """Return how many lines are not written yet."""
         return len(self.lines) + self.in_hand
 
     def tell_refusals_to(self, refused: Callable[[Sequence[bytes]], None]) -> None:
-        """Name who counts lines that were taken and that the file system then refused."""
+        """Set the callback for queued lines that the file system refused."""
         self._refused = refused
 
     def open_stream(self, agent_id: str | None, category: str) -> QueuedStream:
-        """The stream of an agent, or of a category where there is no single agent; valid for ever."""
+        """Return the stream of an agent, or of a category if `agent_id` is None; it stays valid."""
         stream = self._sink.open_stream(agent_id, category)
-        if category.startswith(RUN_CATEGORY):  # runs come and go
+        if category.startswith(RUN_CATEGORY):  # not cached: a session can have many short runs
             return QueuedStream(self, stream)
         return self._streams.get(stream) or self._streams.setdefault(stream, QueuedStream(self, stream))
 
@@ -126,17 +126,17 @@ class QueuedSink:
             raise NoRoom(QUEUE_FULL, self._sink.next_seq)
         return self._sink.next_seq()
 
-    # What callers do: see to it that somebody writes, and wait.
+    # Called by callers: make sure that lines are written, and wait.
 
     def attend(self) -> None:
-        """Wake the thread, start it if there is none; where none can be started, write here."""
+        """Wake the thread, or start it; write in the calling thread if none can be started."""
         if self._through:
             self._write_here()
         elif self._starting.acquire(blocking=False):
             try:
                 self._start()
             except RuntimeError:
-                # at the end of the interpreter no thread begins any more
+                # no thread can start at interpreter exit
                 self._through = True
             finally:
                 self._starting.release()
@@ -153,11 +153,11 @@ class QueuedSink:
     def _hurry(self) -> None:
         try:
             self._wake.release()
-        except RuntimeError:  # somebody else did, and the thread has not come to it yet
+        except RuntimeError:  # already released: the thread has not acquired it yet
             return
 
     def wait_for_room(self) -> None:
-        """Return when no more lines wait than may."""
+        """Wait until the number of queued lines is within the limit."""
         if self._is_writer():
             self._write_here()
             return
@@ -167,16 +167,16 @@ class QueuedSink:
             self._wait(room)
 
     def flush(self) -> None:
-        """Hand everything that was taken to the kernel."""
+        """Write all queued lines to the kernel."""
         wait_for(self.wait_until_written)
         self._sink.flush()
 
     def wait_until_written(self) -> None:
-        """Return when every line that was taken before is written, or counted as refused."""
+        """Wait until every line queued so far is written, or counted as refused."""
         if not self.lines and not self.in_hand:
             return
         if self._is_writer():
-            # a finaliser that runs in the midst of a batch: what is in hand goes on behind it
+            # called from a finaliser during a batch: the rest of that batch is written afterwards
             self._write_here()
             return
         written = _taken_lock()
@@ -184,7 +184,7 @@ class QueuedSink:
         self._wait(written)
 
     def _wait(self, done: threading.Lock) -> None:
-        """Wait until the thread releases the lock; do its work if it is gone."""
+        """Wait until the thread releases the lock; do its work if it has ended."""
         self._hurry()
         while not done.acquire(timeout=_PATIENCE_S):
             if self._thread is None or not self._thread.is_alive():
@@ -197,22 +197,22 @@ class QueuedSink:
         return self._thread is threading.current_thread()
 
     def _write_here(self) -> None:
-        """Write what waits in the calling thread: there is no other, or it is the one."""
+        """Write the queue in the calling thread, which is the writing thread or replaces it."""
         while self.lines:
             self._write_batch()
 
-    # What the thread does.
+    # Called by the writing thread.
 
     def _run(self) -> None:
         wake, quiet_rounds = self._wake, 0
         try:
             while not self._through:
                 if quiet_rounds < _QUIET_ROUNDS:
-                    # Lines gather for a moment, unless somebody waits for them: one write serves many.
+                    # Wait for more lines, unless a caller waits, so that one write serves several.
                     wake.acquire(timeout=self._gather_s)
                 else:
                     self.idle = True
-                    # A line that was added before that could be seen is met here.
+                    # Check for lines whose callers still read `idle` as False.
                     if not self.lines:
                         wake.acquire(timeout=_IDLE_S)
                     self.idle = False
@@ -231,7 +231,7 @@ class QueuedSink:
                 return
 
     def _write_batch(self) -> None:
-        """Write up to a batch of what waits, in order; adjoining lines of a file go in one write."""
+        """Write up to one batch in order; adjacent lines of one file go in one write."""
         with self._turn:
             batch: list[_Item] = []
             done = 0
@@ -244,13 +244,13 @@ class QueuedSink:
                     self.in_hand -= end - done
                     done = end
             except BaseException:
-                # The thread is being ended, or a handler raised into a caller that writes: others go on.
+                # The thread is being ended, or a signal handler raised: put the lines back for others.
                 self.lines.extendleft(reversed(batch[done:]))
                 self.in_hand = 0
                 raise
 
     def _take_into(self, batch: list[_Item]) -> bool:
-        # counted first: a line is never in neither place
+        # increment first, so that each line is always counted
         self.in_hand += 1
         try:
             batch.append(self.lines.popleft())
@@ -279,16 +279,16 @@ class QueuedSink:
         together = getattr(stream, "write_lines", None)
         try:
             refused = together(lines) if together else [line for line in lines if not stream.write(line)]
-        except Exception:  # noqa: BLE001 - a stream does not raise; if one does, its lines are counted, not tried for ever
+        except Exception:  # noqa: BLE001 - streams do not raise; if one does, count its lines instead of retrying
             refused = lines
         self._written_last = not refused
         if refused and self._refused is not None:
             self._refused(refused)
 
-    # Ends.
+    # Closing and forking.
 
     def write_through(self) -> None:
-        """From here on each line is written by its caller: what waits is written, and the thread ends."""
+        """Write the queue and end the thread; later lines are written by their callers."""
         self._through = self.idle = True
         self._hurry()
         thread = self._thread
@@ -298,17 +298,17 @@ class QueuedSink:
         self._give_room()
 
     def head(self) -> str | None:
-        """The head of the chain of what is written, where the sink keeps one."""
+        """Return the head of the sink's chain; None if it keeps no chain."""
         head: Callable[[], str] | None = getattr(self._sink, "head", None)
         return None if head is None else head()
 
     def close(self, *, clean: bool = True) -> None:
-        """Write what waits and close the sink; `clean` says that `log.closed` was the last line."""
+        """Write the queue and close the sink; `clean` says that `log.closed` was the last line."""
         self.write_through()
         self._sink.close(clean=clean and self._written_last)
 
     def after_fork_in_child(self) -> None:
-        """Start empty, with a thread of its own: what waited is the parent's to write."""
+        """Start with an empty queue and a new thread: the queued lines belong to the parent."""
         forked: Callable[[], None] | None = getattr(self._sink, "after_fork_in_child", None)
         if forked is not None:
             forked()

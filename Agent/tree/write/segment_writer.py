@@ -38,7 +38,7 @@ _sync_data = getattr(os, "fdatasync", os.fsync)
 
 
 class GroupCommit:
-    """Brings segments to the disk; whoever comes while a sync is under way shares the next one."""
+    """Syncs segments to the disk; callers that arrive during a sync share the next one."""
 
     def __init__(self, counts: ErrorCounters) -> None:
         self._counts = counts
@@ -54,10 +54,10 @@ class GroupCommit:
     after_fork_in_child = _after_fork
 
     def sync(self, segment: Segment) -> bool:
-        """Wait until what was written to the segment is on the disk; False if the disk refused, counted.
+        """Wait until the segment's data is on the disk; False if that failed, which is counted.
 
-        The caller has the segment pinned. A refusal is not tried again: the kernel has marked those pages
-        clean, so a second `fdatasync` would succeed without having written them.
+        The caller must have pinned the segment. A failure is not retried: the kernel has marked those pages
+        clean, so a second `fdatasync` would succeed without writing them.
         """
         with self._lock:
             self._asked += 1
@@ -75,12 +75,12 @@ class GroupCommit:
             with self._lock:
                 self._answers.update((number, verdicts[id(waiting)]) for number, waiting in batch)
                 verdict = self._answers.pop(ticket, None)
-        # none where a handler ended the sync of who had taken this one's turn as well
+        # no verdict if a signal handler aborted the sync of the thread that served this request, too
         return self._sync_one(segment) if verdict is None else verdict
 
     def _sync_one(self, segment: Segment) -> bool:
         if not names(segment.fd, segment.inode):
-            # closed from outside since the line was written; to sync another file would say nothing of it
+            # closed by the program since the line was written; syncing another file would prove nothing
             self._counts.add("sync:EBADF")
             return False
         try:
@@ -93,26 +93,26 @@ class GroupCommit:
 
 _PATIENCE_S: Final = 0.1
 _REMOVAL_S: Final = 0.05
-"""How long a new file waits for a directory that is being removed; again after 20 times as long."""
+"""How long a new file waits for a directory that is being removed; not again for 20 times as long."""
 _PROBED: Final = 8
 _PROBE_INTERVAL_S: Final = 0.0005
 
 
 class Evictable(Protocol):
-    """Something that holds an open segment and can do without."""
+    """An object whose open segment can be closed and reopened later."""
 
     segment: Segment
 
     def forget_segment(self, segment: Segment) -> None:
-        """Keep what is needed to open the file again."""
+        """Keep what is needed to reopen the file."""
         ...
 
 
 class OpenFiles:
-    """Second chance over the files that are open, and a graveyard for segments that a write still pins.
+    """The open files, evicted by second chance, and a graveyard for segments that a write still pins.
 
-    Everything here happens under `lock`. It is re-entrant, because a signal handler may record an event while
-    the same thread is inside; `busy` tells such a call that it must not touch what is half done.
+    All access happens under `lock`. It is re-entrant, because a signal handler may record an event while the
+    same thread holds it; `busy` then makes that call avoid the unfinished operation.
     """
 
     def __init__(self, max_open: int, counts: ErrorCounters) -> None:
@@ -128,7 +128,7 @@ class OpenFiles:
         return len(self._ring)
 
     def admit(self, file: Evictable, segment: Segment) -> None:
-        """Put a newly opened segment into a file that had none."""
+        """Give a newly opened segment to a file that had none."""
         file.segment = segment
         self._ring.append(file)
         while len(self._ring) > self.max_open:
@@ -136,13 +136,13 @@ class OpenFiles:
         self.sweep()
 
     def swap(self, file: Evictable, segment: Segment) -> None:
-        """Put another segment into a file that has one; the old one is closed when nobody writes to it."""
+        """Replace the segment of a file; the old one is closed once no write pins it."""
         old, file.segment = file.segment, segment
         self._graveyard.append(old)
         self.sweep()
 
     def evict_one(self) -> bool:
-        """Close the oldest file not written to since it was last looked at; False if none is open."""
+        """Close the oldest file without writes since the last check; False if none is open."""
         for _ in range(2 * len(self._ring)):
             file = self._ring.popleft()
             segment = file.segment
@@ -156,7 +156,7 @@ class OpenFiles:
             return True
         if not self._ring:
             return False
-        # every file is being written to right now, so the oldest has to go all the same
+        # every file was written to since the last check, so close the oldest
         self._retire(self._ring.popleft())
         return True
 
@@ -188,9 +188,9 @@ class OpenFiles:
         self._graveyard.extend(waiting)
 
     def wait_for_removal(self, directory: Path) -> None:
-        """Where open files have lost their names, wait a little for a directory to go, too.
+        """If open files were deleted, wait up to 50 ms for a directory to be removed, too.
 
-        Whoever removes a tree fails where a file appears in a directory that was listed before.
+        A process that removes a tree fails if a new file appears in a directory that it has already listed.
         """
         now_s = time.monotonic()
         if now_s >= self._removal_ends_s:
@@ -216,14 +216,14 @@ class OpenFiles:
         """Close every file."""
         with self.lock:
             if self.busy:
-                # a signal handler ends the program in the middle of a write, whose files are in use
+                # re-entered from a signal handler that ends the program during a write
                 return
             while self._ring:
                 self._retire(self._ring.popleft())
             self.sweep()
 
     def wait_until_closed(self) -> bool:
-        """Whether no write is under way any more, which is waited for a little."""
+        """Wait up to 100 ms for writes in progress; returns whether all files are closed."""
         until = time.monotonic() + _PATIENCE_S
         while self._graveyard and time.monotonic() < until:
             time.sleep(_PATIENCE_S / 100)
@@ -234,10 +234,10 @@ class OpenFiles:
         return not (self._graveyard or self._ring)
 
     def after_fork_in_child(self) -> None:
-        """Give up every descriptor that the parent goes on using.
+        """Close every descriptor inherited from the parent.
 
-        A pinned one may belong to a write that this very thread was in when a signal handler forked, so its
-        number must not come to name another file: it is pointed at the null device instead of being closed.
+        A pinned one may belong to a write that this thread was in when a signal handler forked. Its number
+        must not be reused for another file, so it is redirected to the null device instead of closed.
         """
         self.lock = threading.RLock()
         self.busy = False
@@ -247,7 +247,7 @@ class OpenFiles:
         for segment in segments:
             try:
                 if segment.pins and names(segment.fd, segment.inode):
-                    # with the flags of a log file: its write takes place, or it would be made again elsewhere
+                    # with the flags of a log file, so that the write succeeds and is not repeated elsewhere
                     null = open_aside(Path(os.devnull))
                     os.dup2(null, segment.fd, inheritable=False)
                     os.close(null)
@@ -257,21 +257,21 @@ class OpenFiles:
                 self.counts.fail("close", error)
 
 
-# a file that may grow no further, and a descriptor that somebody closed
+# a file at its maximum size, and a descriptor that the program closed
 _REPLACEABLE = frozenset({errno.EFBIG, errno.EBADF})
-# what may stand in the place of a file: a link, a directory, a pipe that nobody reads, something not ours
+# errors of opening a path that is missing or now a link, a directory, a pipe or another user's file
 _REPLACED = frozenset({errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES})
 _TOO_MANY = frozenset({errno.EMFILE, errno.ENFILE})
-# a refused roll is tried again when this part of a segment has been written on top
+# a failed roll is retried after 1/16 of the segment size
 _GRACE_PARTS = 16
 _write = write_own
-# what the events of a run take: whoever reads them reads one file
+# files of runs are not rolled, so that readers read one file per run
 _NO_LIMIT_BYTES = 1 << 62
 
 
 @dataclass(slots=True)
 class WriterState:
-    """What all files of one writer share."""
+    """The state that all files of one writer share."""
 
     session: Path
     writer: str
@@ -282,13 +282,13 @@ class WriterState:
     chain: LineChain
     closed: bool = False
     directories_to_sync: bool = field(default=False)
-    """Whether new names are brought to the disk as well."""
+    """Whether new directory entries are synced as well."""
     rolled: int = 0
-    """How many segments were rolled; retention looks at it now and then."""
+    """How many segments were rolled; retention polls it."""
 
 
 class OwnFile:
-    """A file that this writer alone appends to, under one live name, with its rolled segments behind it."""
+    """A file that only this writer appends to: one live name, and its rolled segments."""
 
     __slots__ = (
         "__weakref__", "_directory", "_inode", "_limit_bytes", "_next_number", "_path", "_shared", "_stem",
@@ -306,12 +306,12 @@ class OwnFile:
         self.forget()
 
     def __del__(self) -> None:
-        # the file of a run that has ended, which nobody can write to any more
+        # the run has ended, so this file gets no more lines
         if self._path is not None:
             self._shared.chain.rolled(self._inode, self._path)
 
     def forget(self) -> None:
-        """Start as if nothing had been claimed: in a forked child, whose files are its own."""
+        """Reset to an unclaimed file; a forked child writes files of its own."""
         self.segment = CLOSED
         self._path: Path | None = None
         self._inode = (-1, -1)
@@ -319,14 +319,14 @@ class OwnFile:
         self._torn = False
 
     def forget_segment(self, segment: Segment) -> None:
-        """Keep what is needed to open the file again after an eviction."""
+        """Keep what is needed to reopen the file after an eviction."""
         self._torn = segment.torn
 
     @undisturbed()
     def make_room(self, size_bytes: int) -> bool | None:
-        """Open or roll the file for a line without a number, so that what a handler raises leaves no gap.
+        """Open or roll the file before a line gets its number, so that a raising handler leaves no gap.
 
-        False if that was refused, which is counted; None where this thread is inside already.
+        False if that failed, which is counted; None if this thread already holds the files.
         """
         files = self._shared.files
         with files.lock:
@@ -339,11 +339,11 @@ class OwnFile:
                 files.busy = False
 
     def write_slowly(self, line: bytes) -> bool:
-        """Send a line that the fast path could not; False if it was not written, which is counted."""
+        """Write a line that the fast path could not; False if it was not written, which is counted."""
         return self._in_turn(line, lambda: self._write(line))
 
     def write_synced(self, line: bytes) -> bool:
-        """Send a line and wait until it is on the disk itself."""
+        """Write a line and wait until it is on the disk."""
         pinned: list[Segment] = []
 
         def write_and_pin() -> bool:
@@ -358,7 +358,7 @@ class OwnFile:
         return self.sync_pinned(pinned[0]) if pinned else written
 
     def sync(self) -> bool:
-        """Wait until what the open segment holds is on the disk; False if that cannot be said, counted."""
+        """Sync the open segment to the disk; False if that is uncertain, which is counted."""
         pinned: list[Segment] = []
 
         def pin() -> bool:
@@ -371,11 +371,11 @@ class OwnFile:
         self._in_turn(b"", pin)
         if pinned:
             return self.sync_pinned(pinned[0])
-        self._shared.counts.add("sync_missed")  # evicted since, or this thread is inside already
+        self._shared.counts.add("sync_missed")  # evicted in between, or re-entered from a signal handler
         return False
 
     def sync_pinned(self, pinned: Segment) -> bool:
-        """Bring a pinned segment to the disk and unpin it; what follows a refusal goes to another segment."""
+        """Sync a pinned segment and unpin it; after a failure, roll to another segment."""
         try:
             if self._shared.commit.sync(pinned):
                 return True
@@ -385,7 +385,7 @@ class OwnFile:
         return False
 
     def resend(self, line: bytes) -> bool:
-        """Send a line again of which only a part was written: whole, and on a line of its own."""
+        """Write a partly written line again, complete and on a new line."""
         self._shared.counts.add("short_write")
 
         def write_again() -> bool:
@@ -400,9 +400,9 @@ class OwnFile:
         return self._in_turn(line, write_again)
 
     def refused(self, line: bytes, segment: Segment, error: OSError) -> bool:
-        """Answer an error of the fast path, at which nothing of the line was written."""
+        """Handle an error of the fast path, after which nothing of the line was written."""
         if error.errno not in _REPLACEABLE:
-            segment.room_bytes += len(line)  # the fast path took it before it tried to write
+            segment.room_bytes += len(line)  # the fast path subtracted it before writing
             self._shared.counts.fail("write", error)
             return False
         return self._in_turn(
@@ -411,7 +411,7 @@ class OwnFile:
 
     @undisturbed()
     def replace_gone(self) -> None:
-        """Go on in a new file where the one that is written to was removed or moved away."""
+        """Continue in a new file if the current one was removed or moved away."""
         files, segment = self._shared.files, self.segment
         with files.lock:
             path = self._path
@@ -425,7 +425,7 @@ class OwnFile:
                 files.busy = False
 
     def _replace_removed(self, segment: Segment) -> bool:
-        """Write what a removed file got since it was last seen into a new one; False if it is not removed."""
+        """Copy lines written to a removed file since it was last seen to a new one; False if not removed."""
         shared = self._shared
         if shared.closed or not is_removed(segment.fd, segment.inode):
             return False
@@ -438,7 +438,7 @@ class OwnFile:
         return True
 
     def _take_removed(self, segment: Segment, seen_bytes: int) -> list[bytes]:
-        """Close a removed file when no write is under way; the lines that it held behind those bytes."""
+        """Close a removed file after writes in progress; returns its lines after `seen_bytes`."""
         shared = self._shared
         try:
             fd = open_unnamed(segment.fd)
@@ -456,10 +456,10 @@ class OwnFile:
             os.close(fd)
 
     def _in_turn(self, line: bytes, work: Callable[[], bool], *, sync: bool = False) -> bool:
-        """Do something under the lock; where this thread is inside already, write the line aside instead.
+        """Run `work` under the lock; if this thread already holds it, write the line aside instead.
 
-        The latter is a signal handler, or a finaliser, that records while the same thread opens or rolls a
-        file: what is half done there must not be looked at.
+        The latter happens if a signal handler or a finaliser records while the same thread opens or rolls a
+        file, whose unfinished state must not be used.
         """
         files = self._shared.files
         with files.lock:
@@ -472,11 +472,11 @@ class OwnFile:
                 files.busy = False
 
     def _write_aside(self, line: bytes, *, sync: bool) -> bool:
-        """Append a line to this writer's further file, which nobody else has open, and close it again."""
+        """Append a line to this writer's further file, which no other process opens, and close it."""
         try:
             fd = open_aside(self._further_path())
             try:
-                # the newline in front ends a torn line, if there is one
+                # the leading newline ends a torn line, if there is one
                 data = b"\n" + line
                 status = os.fstat(fd)
                 written = _write(fd, data)
@@ -499,7 +499,7 @@ class OwnFile:
         return segment is not CLOSED and self._send(segment, line)
 
     def _segment_for(self, size_bytes: int) -> Segment:
-        """The open segment with room for a line of that size, or CLOSED if there is none; under the lock."""
+        """Return the open segment with room for a line, or CLOSED; called under the lock."""
         segment = self.segment
         if segment is CLOSED:
             segment = self._open()
@@ -515,7 +515,7 @@ class OwnFile:
         return self.segment
 
     def _send(self, segment: Segment, line: bytes) -> bool:
-        """Write one line under the lock: on a new line after a torn one, again if it was torn itself."""
+        """Write one line under the lock, after a newline if the last line is torn; retry if it gets torn."""
         # At most three attempts, so that a disk that keeps tearing lines does not hold up the caller.
         for _ in range(3):
             data = b"\n" + line if segment.torn else line
@@ -539,9 +539,9 @@ class OwnFile:
         return max(self._limit_bytes - segment.size_bytes(), 0)
 
     def _can_go_on(self, segment: Segment, error: OSError, size_bytes: int) -> bool:
-        """Whether another segment stands in the place of one that takes no more."""
+        """Replace a segment that takes no more lines; returns whether another one is open."""
         if error.errno == errno.EBADF:
-            self._shared.counts.add("descriptor_closed")  # no failure: where no other can be had, that is one
+            self._shared.counts.add("descriptor_closed")  # a failure only if the file cannot be reopened
         else:
             self._shared.counts.fail("write", error)
         if segment is not self.segment:
@@ -573,14 +573,14 @@ class OwnFile:
             )
         except OSError as error:
             shared.counts.fail("roll", error)
-            # Some more lines go to the old segment before the next attempt.
+            # Write some more lines to the old segment before the next attempt.
             segment.room_bytes = max(self._limit_bytes // _GRACE_PARTS, 1)
             return False
         if rolled.untidy is not None:
             shared.counts.fail("roll_leftover", rolled.untidy)
         shared.chain.rolled(segment.inode, numbered(self._path, rolled.number))
         shared.chain.began(rolled.segment.inode, rolled.path)
-        # numbers of another name are other numbers
+        # another live name has its own numbers
         self._next_number = rolled.number + 1 if rolled.path == self._path else 1
         self._path, self._inode = rolled.path, rolled.segment.inode
         shared.files.swap(self, rolled.segment)
@@ -589,7 +589,7 @@ class OwnFile:
         return True
 
     def _open(self) -> Segment:
-        """Open the file, claim it if it never was; CLOSED and a count if that is refused."""
+        """Open the file, or claim it the first time; CLOSED and a count if that fails."""
         shared = self._shared
         if shared.closed:
             shared.counts.add("closed")
@@ -603,7 +603,7 @@ class OwnFile:
                 shared.counts.add(f"open:{error_name(error)}")
                 return CLOSED
             if self.segment is not CLOSED:
-                # A signal handler opened the file while this call was inside the operating system.
+                # A signal handler opened the file during this call.
                 segment.close()
             else:
                 self._inode = segment.inode
@@ -621,7 +621,7 @@ class OwnFile:
                 return True
             return False
         if error.errno == errno.ENOENT:
-            # The directory was removed; later lines are still worth writing, unless all of the session was.
+            # The directory was removed: recreate it for later lines, unless the whole session was removed.
             directory = self._shared.session
             self._shared.files.wait_for_removal(directory)
             with contextlib.suppress(OSError):
@@ -654,14 +654,14 @@ class OwnFile:
         return segment
 
     def _further_path(self) -> Path:
-        """The name that no other writer takes."""
+        """Return the path that no other writer uses."""
         return self._directory / f"{self._stem}@{self._shared.writer}{self._suffix}"
 
     def _claim_further(self, path: Path, limit_bytes: int) -> Segment:
         try:
             return claim_segment(path, limit_bytes)
         except FileExistsError:
-            # Only this writer uses that name, so the file is its own from before.
+            # Only this writer uses this name, so it created the file earlier.
             status = path.lstat()
             return reopen_segment(path, limit_bytes, (status.st_dev, status.st_ino), torn=True)
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class NoRoom(Exception):
-    """A sink takes no further event now.
+    """Raised by a sink that accepts no event now.
 
-    `reason` is what it counts as dropped under; `next_seq` gives a number for one that has to be taken.
+    `reason` is the drop reason to count; `next_seq` returns a number for an event that must be accepted.
     """
 
     def __init__(self, reason: str, next_seq: Callable[[], int]) -> None:
@@ -26,22 +26,22 @@ class NoRoom(Exception):
 
 
 class Stream(Protocol):
-    """Where the lines of one agent, or of one category, go."""
+    """Accepts the lines of one agent or category."""
 
     def write(self, line: RedactedBytes) -> bool:
-        """Take one line, newline included; False if it was not written, which is counted. Never raises."""
+        """Write one line with its newline; False if it was not written, which is counted. Never raises."""
         ...
 
 
 class DurableStream(Stream, Protocol):
-    """A stream that can also be asked to bring a line through a power cut."""
+    """A stream that can also sync lines to the disk, so that they survive a power failure."""
 
     def write_synced(self, line: RedactedBytes) -> bool:
-        """Take one line and bring it to the disk itself; calls at the same time share one `fdatasync`."""
+        """Write one line and sync it to the disk; concurrent calls share one `fdatasync`."""
         ...
 
     def sync(self) -> bool:
-        """Bring what was taken to the disk itself; False if it may not be there, which is counted."""
+        """Sync the accepted lines to the disk; False if that may have failed, which is counted."""
         ...
 
 
@@ -54,23 +54,23 @@ class Sink(Protocol):
         ...
 
     def open_stream(self, agent_id: str | None, category: str) -> Stream:
-        """The stream of an agent, or of a category where there is no single agent; valid for ever."""
+        """Return the stream of an agent, or of a category if `agent_id` is None; it stays valid."""
         ...
 
     def next_seq(self) -> int:
-        """The number of the next event: 1, 2, 3 ...
+        """Return the number of the next event: 1, 2, 3 ...
 
         Raises:
-            NoRoom: there is none to be had; only a sink that was told to refuse does so.
+            NoRoom: the sink is full and configured to refuse events.
         """
         ...
 
     def flush(self) -> None:
-        """Hand everything that is held in memory to the kernel, or to the disk where durability says so."""
+        """Write everything held in memory to the kernel, or to the disk if the durability requires it."""
         ...
 
     def close(self, *, clean: bool = True) -> None:
-        """Write out what is held, give back descriptors; `clean` says that `log.closed` was written."""
+        """Write everything held in memory, close descriptors; `clean` says that `log.closed` was written."""
         ...
 
 
@@ -78,7 +78,7 @@ Waits = list[Callable[[], object]]
 
 
 class _Collecting(threading.local):
-    """What the thread collects; None where it waits in place."""
+    """The waits that a thread has collected; None if it waits in place."""
 
     waits: Waits | None = None
 
@@ -87,12 +87,12 @@ _collecting = _Collecting()
 
 
 def collecting() -> bool:
-    """Whether the waits of this thread are collected."""
+    """Return whether the waits of this thread are collected."""
     return _collecting.waits is not None
 
 
 def wait_for(work: Callable[[], object]) -> None:
-    """Do now what takes its time, or leave it to whoever collects the waits of this thread."""
+    """Run a blocking operation now, or add it to the collected waits of this thread."""
     waits = _collecting.waits
     if waits is None:
         work()
@@ -101,6 +101,6 @@ def wait_for(work: Callable[[], object]) -> None:
 
 
 def collect_waits(waits: Waits | None) -> Waits | None:
-    """Let the waits of this thread go into that list, None to wait in place; gives what held before."""
+    """Collect the waits of this thread in a list, or None to wait in place; returns the previous list."""
     before, _collecting.waits = _collecting.waits, waits
     return before

@@ -98,7 +98,7 @@ class SyncedStream(SessionStream):
         return written
 
     def bring_to_disk(self, segment: Segment) -> bool:
-        """Sync a segment that was pinned for a line that it holds now, and unpin it; False as of `sync`."""
+        """Sync a segment that was pinned for a line written to it, and unpin it; False as in `sync`."""
         if not collecting():
             return self._file.sync_pinned(segment)
         segment.pins.pop()
@@ -107,7 +107,7 @@ class SyncedStream(SessionStream):
 
 
 CLASSES_WRITTEN_BY = (SessionStream, SyncedStream, OwnFile, Segment)
-"""Those whose slots recording in C reads, where it does what `write` of the streams does."""
+"""Classes whose slots the C extension reads, because it implements `write` of the streams."""
 
 
 class SessionWriter:
@@ -159,7 +159,7 @@ class SessionWriter:
         )
         self._files: dict[tuple[Path, str], OwnFile] = {}
         self._streams: dict[tuple[str | None, str], DurableStream] = {}
-        # runs come and go: whoever writes one holds its stream, and with that its file
+        # weak, because a session can have many runs: the recorder of a run holds its stream and so its file
         self._run_files: WeakValueDictionary[str, OwnFile] = WeakValueDictionary()
         self._begin()
 
@@ -180,10 +180,10 @@ class SessionWriter:
         return LineChain(self.session, writer, self._counts, self._keep_head, self._replace_gone)
 
     def _keep_head(self, blocks: int, root: bytes) -> None:
-        self.board.keep_head(blocks, root)  # asked late: the board is made after the chain
+        self.board.keep_head(blocks, root)  # looked up at each call: the board is created after the chain
 
     def _replace_gone(self, inode: tuple[int, int]) -> bool:
-        """Go on in a new file where one is gone; whether the old one is still written to."""
+        """Replace a missing file by a new one; returns whether the old one is still written to."""
         for file in (*self._files.values(), *self._run_files.values()):
             if file.segment.inode == inode:
                 file.replace_gone()
@@ -207,7 +207,7 @@ class SessionWriter:
             try:
                 write_claim(self.session, claim)
             except FileExistsError:
-                continue  # another writer has that id: draw the next
+                continue  # the id is taken: draw another one
             except OSError as error:
                 self._counts.fail("claim", error)
             return writer
@@ -222,7 +222,7 @@ class SessionWriter:
         key = (agent_id, category)
         stream = self._streams.get(key)
         if stream is None:
-            # each step is one operation of a dict: threads and signal handlers all get the first one made
+            # `setdefault` is atomic, so threads and signal handlers all get the same stream
             stream = self._streams.setdefault(key, self._make_stream(agent_id, category))
         return stream
 
@@ -298,11 +298,12 @@ class SessionWriter:
 def write_lines(
     file: OwnFile, lines: Sequence[RedactedBytes], write_one: Callable[[RedactedBytes], bool]
 ) -> list[RedactedBytes]:
-    """Hand lines to the kernel in their order; those that were not written.
+    """Write lines to the kernel in order; returns those that were not written.
 
     Args:
-        file: whose open segment takes as many as fit.
-        write_one: writes a single line: the first of a file, one that needs another segment.
+        file: the file; its open segment takes as many lines as fit.
+        lines: the lines, with newlines.
+        write_one: writes a single line, such as the first of a file or one that needs another segment.
     """
     refused: list[RedactedBytes] = []
     at = 0
@@ -317,9 +318,9 @@ def write_lines(
 
 
 def _write_together(file: OwnFile, lines: Sequence[RedactedBytes], begin: int) -> int:
-    """Write as many lines as the open segment has room for at once; how many are whole on the disk.
+    """Write as many lines as fit into the open segment with one call; returns how many are complete.
 
-    As in `SessionStream.write` the pin keeps the descriptor open. 0 says that no line was written.
+    As in `SessionStream.write`, the pin keeps the descriptor open.
     """
     segment = file.segment
     segment.pins.append(None)
@@ -337,7 +338,7 @@ def _write_together(file: OwnFile, lines: Sequence[RedactedBytes], begin: int) -
         try:
             sent_bytes = _write(segment.fd, data)
         except OSError:
-            # Nothing was written. Each line meets the refusal by itself, where it is answered and counted.
+            # Nothing was written. Writing the lines one by one handles and counts the error.
             segment.room_bytes += size_bytes
             return 0
     finally:
@@ -348,7 +349,7 @@ def _write_together(file: OwnFile, lines: Sequence[RedactedBytes], begin: int) -
 
 
 def _whole_lines(file: OwnFile, lines: Sequence[RedactedBytes], begin: int, sent_bytes: int) -> int:
-    """How many lines are there after a short write; the torn one behind them is sent again, whole."""
+    """Return how many lines a short write completed, after writing the torn line again."""
     at = begin
     while sent_bytes >= len(lines[at]):
         sent_bytes -= len(lines[at])
